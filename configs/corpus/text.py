@@ -1,0 +1,11 @@
+"""Text files of your own (a paragraph a line, a blank line between documents), rows of 128 tokens.
+
+Name them: --config.data.source=text:FOLDER --config.data.path=corpora/NAME. A vocabulary is
+trained on them; to use one that exists: --config.data.tokenizer.path=vocab.txt.
+"""
+
+from electra_jax.flags import recipe
+
+
+def get_config():
+    return recipe({'data': {'path': 'corpora/text', 'source': 'text:text'}})

@@ -1,0 +1,15 @@
+"""English Wikipedia, prepared by tensorflow_datasets as ArrayRecord, in rows of 128 tokens."""
+
+from electra_jax.flags import recipe
+
+
+def get_config():
+    return recipe(
+        {
+            'data': {
+                'path': 'corpora/wikipedia',
+                'source': 'tfds:wikipedia/20230601.en:train',
+                'tokenizer': {'path': 'vocab.txt'},
+            }
+        }
+    )

@@ -1,0 +1,154 @@
+"""The paper's model sizes by name (ELECTRA Table 6), and what a size leaves open."""
+
+import dataclasses
+
+from electra_jax.config.schema import Config, ModelConfig
+from electra_jax.core.errors import ConfigError, unknown
+
+_BERT = {
+    'max_positions': 512,
+    'norm': 'post',
+    'dropout': 0.1,
+    'attention_dropout': 0.1,
+    'generator_layers': 1.0,
+}
+
+# Every value can be overridden under `model` in a recipe or on the command line.
+MODEL_SIZES: dict[str, dict[str, int | float | str]] = {
+    # Not the paper's: learns something in minutes on two cores. Pre-norm, because a post-norm
+    # discriminator of this size stays at chance for its first million tokens.
+    'tiny': {
+        **_BERT,
+        'num_layers': 3,
+        'hidden_size': 128,
+        'num_heads': 4,
+        'embedding_size': 128,
+        'generator_width': 0.5,
+        'norm': 'pre',
+        'dropout': 0.0,
+        'attention_dropout': 0.0,
+        'max_positions': 128,
+    },
+    'small': {
+        **_BERT,
+        'num_layers': 12,
+        'hidden_size': 256,
+        'embedding_size': 128,
+        'generator_width': 1 / 4,
+    },
+    'base': {
+        **_BERT,
+        'num_layers': 12,
+        'hidden_size': 768,
+        'embedding_size': 768,
+        'generator_width': 1 / 3,
+    },
+    'large': {
+        **_BERT,
+        'num_layers': 24,
+        'hidden_size': 1024,
+        'embedding_size': 1024,
+        'generator_width': 1 / 4,
+    },
+}
+
+HEAD_SIZE = 64  # K, where a size does not name its number of heads
+
+
+def resolve_model(model: ModelConfig) -> ModelConfig:
+    """Fills each field that the recipe left open from the named size.
+
+    Raises:
+        ConfigError: the size is unknown, or D does not divide by the number of heads.
+
+    >>> resolve_model(ModelConfig(size='small', num_layers=6)).num_heads
+    4
+    """
+    if model.size not in MODEL_SIZES:
+        raise unknown('config.model.size', model.size, MODEL_SIZES)
+    given = {k: v for k, v in dataclasses.asdict(model).items() if v is not None}
+    full = {**MODEL_SIZES[model.size], **given}
+    full.setdefault('ffn_size', 4 * full['hidden_size'])
+    full.setdefault('num_heads', max(1, full['hidden_size'] // HEAD_SIZE))
+    if full['hidden_size'] % full['num_heads']:
+        raise ConfigError(
+            f'config.model.hidden_size is {full["hidden_size"]} and config.model.num_heads is '
+            f'{full["num_heads"]}: the first must be a multiple of the second'
+        )
+    return ModelConfig(**full)
+
+
+def resolve(config: Config) -> Config:
+    """The run's config with nothing left to a size's table.
+
+    Masked language modelling trains one network of the full size: the generator's scale is 1.
+    """
+    model = resolve_model(config.model)
+    if config.objective.name == 'mlm':
+        model = dataclasses.replace(model, generator_layers=1.0, generator_width=1.0)
+    return dataclasses.replace(config, model=model)
+
+
+def resolve_platform(model: ModelConfig, platform: str) -> ModelConfig:
+    """Fills what is left to the devices: how to compute, never what.
+
+    On a CPU, unrolled layers are a fifth faster (a scan copies each layer's activations into
+    stacked arrays), and products of two-dimensional operands spare XLA a transposed copy of every
+    activation in the backward pass. Accelerators want neither: the scan keeps compile time flat,
+    and [B, L] must stay apart to be sharded.
+
+    Args:
+        model: resolved.
+        platform: 'cpu', 'gpu' or 'tpu', of the devices that will run it.
+    """
+    on_cpu = platform == 'cpu'
+    choices = {
+        'compute_dtype': 'float32' if on_cpu else 'bfloat16',
+        'scan_unroll': model.num_layers if on_cpu else 1,
+        'flat_products': on_cpu,
+    }
+    open_ones = {name: v for name, v in choices.items() if getattr(model, name) is None}
+    return dataclasses.replace(model, **open_ones)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderShape:
+    """Sizes of one network's stack of layers."""
+
+    num_layers: int  # N
+    hidden_size: int  # D
+    ffn_size: int  # F
+    num_heads: int  # H
+
+    @property
+    def head_size(self) -> int:
+        """K."""
+        return self.hidden_size // self.num_heads
+
+
+def discriminator_shape(model: ModelConfig) -> EncoderShape:
+    """The discriminator's stack of a resolved model."""
+    return EncoderShape(model.num_layers, model.hidden_size, model.ffn_size, model.num_heads)
+
+
+def generator_shape(model: ModelConfig) -> EncoderShape:
+    """The generator's stack: the discriminator's, scaled, with heads of the same width.
+
+    Raises:
+        ConfigError: the scaled width does not divide into heads.
+    """
+    hidden_size = round(model.hidden_size * model.generator_width)
+    head_size = model.hidden_size // model.num_heads
+    num_heads = max(1, hidden_size // head_size)
+    if hidden_size % num_heads:
+        raise ConfigError(
+            f'config.model.generator_width is {model.generator_width}: a generator of width '
+            f'{hidden_size} does not divide into {num_heads} heads; allowed are fractions that '
+            f'make it a multiple of {head_size}'
+        )
+    return EncoderShape(
+        num_layers=max(1, round(model.num_layers * model.generator_layers)),
+        hidden_size=hidden_size,
+        ffn_size=max(1, round(model.ffn_size * model.generator_width)),
+        num_heads=num_heads,
+    )

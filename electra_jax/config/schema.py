@@ -1,0 +1,156 @@
+"""Every setting of a run, its type, its default and its meaning: the one place for all three.
+
+A recipe (`configs/*.py`) and the command line name only what differs from these defaults. The
+doors turn the result into these frozen dataclasses; nothing below the doors knows ConfigDict.
+`None` means "off" or "worked out from something else", as the comment says.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Generator and discriminator (ELECTRA section 3.2 and Table 6).
+
+    In a recipe only `size` must be given: each other field left at None takes that size's value
+    from `config/presets.py`.
+    """
+
+    size: str = 'small'  # a key of presets.MODEL_SIZES
+    num_layers: int | None = None  # N, of the discriminator
+    hidden_size: int | None = None  # D, of the discriminator
+    ffn_size: int | None = None  # F; 4 D where a size does not say
+    num_heads: int | None = None  # H; D / 64 where a size does not say
+    embedding_size: int | None = None  # E, shared by both networks
+    generator_layers: float | None = None  # generator's N as a fraction of the discriminator's
+    generator_width: float | None = None  # generator's D, F, H as a fraction of the discriminator's
+    max_positions: int | None = None  # rows of the learned position table
+    norm: str | None = None  # 'post' (BERT, the paper) or 'pre'
+    dropout: float | None = None  # on embeddings and on each sublayer's output
+    attention_dropout: float | None = None  # on attention probabilities
+    type_vocab_size: int = 2  # token types: segment a, segment b
+    layer_norm_epsilon: float = 1e-12
+    init_stddev: float = 0.02  # truncated normal at two deviations
+    dropout_bits: str = 'hash'  # 'hash' (cheap counter hash) or 'threefry' (JAX's generator)
+    remat: str = 'none'  # what the backward pass recomputes: 'none', 'dots', 'full'
+    vocab_multiple: int = 128  # the vocabulary is padded to a multiple of this
+    # Left at None, these three suit the devices of the run (`presets.resolve_platform`).
+    compute_dtype: str | None = None  # 'bfloat16' on TPU and GPU, 'float32' on CPU
+    scan_unroll: int | None = None  # layers per iteration of the scan: 1; all of them on CPU
+    flat_products: bool | None = None  # matrix products on [B L, D], not [B, L, D]: on CPU
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveConfig:
+    """What is optimized (ELECTRA section 2, equations 1 to 4)."""
+
+    name: str = 'electra'  # a key of objectives.table.OBJECTIVES
+    mask_rate: float = 0.15  # share of a row's real tokens that is masked
+    generator_weight: float = 1.0
+    discriminator_weight: float = 50.0
+    sampler: str = 'blocks'  # 'gumbel' (noise for every token) or 'blocks' (same law, cheaper)
+    keep_rate: float = 0.0  # share of masked positions that keep their token (reference: 0.15)
+    temperature: float = 1.0  # of the generator's samples, at the start of the run
+    temperature_end: float | None = None  # reached linearly; None: `temperature` throughout
+    temperature_decay: float = 0.6  # share of total_steps after which temperature_end holds
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerConfig:
+    """Which tokenizer a corpus is built with; read by `prepare` only."""
+
+    kind: str = 'wordpiece'  # 'wordpiece', 'unigram' or 'bpe' (the last two: SentencePiece)
+    path: str | None = None  # vocab.txt or .model to use; None: train one on the corpus
+    vocab_size: int = 30522  # of a tokenizer that is trained
+    lower_case: bool = True
+    strip_accents: bool | None = None  # None: as lower_case, which is what BERT does
+    train_megabytes: int = 64  # text that a new tokenizer is trained on, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where rows come from, and how text becomes rows."""
+
+    path: str | None = None  # folder of shards; several as 'a=0.7,b=0.3' (weights of rows)
+    source: str | None = None  # text to build `path` from where it is missing; see data/sources.py
+    row_length: int = 128  # L
+    layout: str = 'segments'  # 'segments' ([CLS] a [SEP] b [SEP]) or 'packed' (many documents)
+    holdout: float = 0.005  # share of documents kept for evaluation
+    tokenizer: TokenizerConfig = dataclasses.field(default_factory=TokenizerConfig)
+    one_segment_rate: float = 0.1  # 'segments': chance that segment a may take the whole row
+    short_row_rate: float = 0.05  # 'segments': chance that a row aims for a random shorter length
+    build_seed: int = 0  # of the corpus builder's own draws
+    on_bad_text: str = 'error'  # torn files and JSON lines: 'error', or 'skip' and count them
+    workers: int | None = None  # builder processes; None: one per core
+    prefetch: int = 4  # batches read ahead of the step
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW of the reference, clipped by global norm (electra, optimization.py)."""
+
+    learning_rate: float = 5e-4
+    warmup_steps: int = 10_000  # multiplies the decay; step 0 has rate 0
+    decay_power: float = 1.0  # (1 - step / total_steps) ** decay_power
+    b1: float = 0.9
+    b2: float = 0.999
+    epsilon: float = 1e-6
+    weight_decay: float = 0.01
+    bias_correction: bool = False  # Adam's; the reference has none
+    clip_norm: float = 1.0
+    microbatches: int = 1  # gradient accumulation: the batch in this many parts
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """When the whole training state goes to disk."""
+
+    every_steps: int = 1000
+    keep: int = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """Evaluation on held-out text while training."""
+
+    every_steps: int = 1000
+    rows: int = 2048  # held-out rows looked at each time, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """How many devices each mesh axis spans; one may be -1: the rest of them."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+    sequence: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig:
+    """What is written down, and how often."""
+
+    every_steps: int = 50
+    tensorboard: bool = True
+    profile_start: int | None = None  # first step of a profiler trace; None: no trace
+    profile_steps: int = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    job: str = 'pretrain'
+    seed: int = 0
+    total_steps: int = 1_000_000
+    stop_at: int | None = None  # end here with a checkpoint; schedules still follow total_steps
+    batch_size: int = 128  # global, rows
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+    log: LogConfig = dataclasses.field(default_factory=LogConfig)

@@ -1,0 +1,146 @@
+"""Everything about a config that can be checked before a device is touched."""
+
+from electra_jax.config.presets import generator_shape
+from electra_jax.config.schema import Config
+from electra_jax.core.errors import ConfigError, unknown
+
+# The values a setting may take where it names a choice; implementations are looked up elsewhere
+# in explicit dicts of the same keys (a test compares them).
+CHOICES: dict[str, tuple[str | None, ...]] = {
+    'job': ('pretrain', 'evaluate'),
+    'objective.name': ('electra', 'mlm'),
+    'objective.sampler': ('gumbel', 'blocks'),
+    'model.norm': ('post', 'pre'),
+    'model.remat': ('none', 'dots', 'full'),
+    'model.dropout_bits': ('hash', 'threefry'),
+    'model.compute_dtype': ('float32', 'bfloat16', None),
+    'data.layout': ('segments', 'packed'),
+    'data.on_bad_text': ('error', 'skip'),
+    'data.tokenizer.kind': ('wordpiece', 'unigram', 'bpe'),
+}
+
+# Inclusive bounds; None is open.
+BOUNDS: dict[str, tuple[float | None, float | None]] = {
+    'total_steps': (1, None),
+    'stop_at': (1, None),
+    'batch_size': (1, None),
+    'model.num_layers': (1, None),
+    'model.hidden_size': (1, None),
+    'model.ffn_size': (1, None),
+    'model.num_heads': (1, None),
+    'model.embedding_size': (1, None),
+    'model.generator_layers': (0.01, None),
+    'model.generator_width': (0.01, None),
+    'model.max_positions': (8, None),
+    'model.dropout': (0, 0.99),
+    'model.attention_dropout': (0, 0.99),
+    'model.type_vocab_size': (2, None),
+    'model.layer_norm_epsilon': (1e-15, 1),
+    'model.init_stddev': (0, 10),
+    'model.scan_unroll': (1, None),
+    'model.vocab_multiple': (1, None),
+    'objective.mask_rate': (0.01, 0.99),
+    'objective.generator_weight': (0, None),
+    'objective.discriminator_weight': (0, None),
+    'objective.keep_rate': (0, 1),
+    'objective.temperature': (0.01, None),
+    'objective.temperature_end': (0.01, None),
+    'objective.temperature_decay': (0.001, 1),
+    'data.row_length': (8, None),
+    'data.holdout': (0, 0.5),
+    'data.tokenizer.vocab_size': (16, None),
+    'data.tokenizer.train_megabytes': (1, None),
+    'data.one_segment_rate': (0, 1),
+    'data.short_row_rate': (0, 1),
+    'data.workers': (1, None),
+    'data.prefetch': (1, None),
+    'optimizer.learning_rate': (0, None),
+    'optimizer.decay_power': (0, None),
+    'optimizer.warmup_steps': (0, None),
+    'optimizer.b1': (0, 0.999999),
+    'optimizer.b2': (0, 0.999999),
+    'optimizer.epsilon': (0, None),
+    'optimizer.weight_decay': (0, None),
+    'optimizer.clip_norm': (1e-9, None),
+    'optimizer.microbatches': (1, None),
+    'checkpoint.every_steps': (1, None),
+    'checkpoint.keep': (1, None),
+    'eval.every_steps': (1, None),
+    'eval.rows': (1, None),
+    'log.every_steps': (1, None),
+    'log.profile_start': (0, None),
+    'log.profile_steps': (1, None),
+    'mesh.data': (-1, None),
+    'mesh.fsdp': (-1, None),
+    'mesh.tensor': (-1, None),
+    'mesh.sequence': (-1, None),
+}
+
+
+def setting(config: Config, path: str) -> object:
+    """The value at a dotted path, such as ``'optimizer.b1'``."""
+    value: object = config
+    for name in path.split('.'):
+        value = getattr(value, name)
+    return value
+
+
+def validate(config: Config) -> None:
+    """Checks choices, ranges and settings that contradict each other.
+
+    Args:
+        config: resolved (`presets.resolve`).
+
+    Raises:
+        ConfigError: naming the field, its value, what is allowed and what to type.
+    """
+    for path, allowed in CHOICES.items():
+        if setting(config, path) not in allowed:
+            named = [choice for choice in allowed if choice is not None]
+            raise unknown(f'config.{path}', setting(config, path), named)
+    for path, (low, high) in BOUNDS.items():
+        _check_bounds(path, setting(config, path), low, high)
+    _check_model(config)
+    _check_mesh(config)
+    if config.batch_size % config.optimizer.microbatches:
+        raise ConfigError(
+            f'config.batch_size is {config.batch_size} and config.optimizer.microbatches is '
+            f'{config.optimizer.microbatches}: the first must be a multiple of the second'
+        )
+
+
+def _check_bounds(path: str, value: object, low: float | None, high: float | None) -> None:
+    if value is None:
+        return
+    if value != value or (low is not None and value < low) or (high is not None and value > high):
+        allowed = f'at least {low}' if high is None else f'{low} to {high}'
+        raise ConfigError(f'config.{path} is {value}, allowed: {allowed}')
+
+
+def _check_model(config: Config) -> None:
+    generator_shape(config.model)  # refuses a width that heads do not divide
+    if config.model.vocab_multiple % 128:
+        raise ConfigError(
+            f'config.model.vocab_multiple is {config.model.vocab_multiple}, allowed: multiples of '
+            '128, the block of the vocabulary softmax'
+        )
+    if config.data.row_length > config.model.max_positions:
+        raise ConfigError(
+            f'config.data.row_length is {config.data.row_length}, but config.model.max_positions '
+            f'is {config.model.max_positions}: type '
+            f'--config.model.max_positions={config.data.row_length}, or use shorter rows'
+        )
+
+
+def _check_mesh(config: Config) -> None:
+    mesh = config.mesh
+    sizes = {'data': mesh.data, 'fsdp': mesh.fsdp, 'tensor': mesh.tensor, 'sequence': mesh.sequence}
+    free = [name for name, size in sizes.items() if size == -1]
+    if len(free) > 1:
+        raise ConfigError(
+            f'config.mesh.{free[0]} and config.mesh.{free[1]} are both -1 ("the rest of the '
+            'devices"): only one may be'
+        )
+    for name, size in sizes.items():
+        if size == 0:
+            raise ConfigError(f'config.mesh.{name} is 0, allowed: 1 or more, or -1 for the rest')

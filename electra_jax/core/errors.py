@@ -1,0 +1,46 @@
+"""Errors meant for the person at the terminal.
+
+Everything derived from `UserError` is printed by the doors as a plain message, without a
+traceback: the text itself must say what was found, what is allowed and what to type.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can mend: its message is the whole explanation."""
+
+
+class ConfigError(UserError):
+    """A setting is unknown, of the wrong type, out of range, or at odds with another."""
+
+
+class DataError(UserError):
+    """Text, shards or a tokenizer cannot be used as they are."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint or workdir is missing, damaged, or belongs to another run."""
+
+
+class NonFiniteError(UserError):
+    """Training produced a NaN or an infinity and was stopped."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint such as ``; did you mean 'seed'?`` for a misspelt `name`, or an empty string.
+
+    >>> nearest('sede', ['seed', 'steps'])
+    "; did you mean 'seed'?"
+    >>> nearest('zzz', ['seed'])
+    ''
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ''
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> ConfigError:
+    """The error for a choice that does not exist, listing those that do."""
+    known = sorted(known)
+    return ConfigError(f'{what} is {name!r}, allowed: {", ".join(known)}{nearest(name, known)}')

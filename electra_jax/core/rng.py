@@ -1,0 +1,25 @@
+"""Randomness by place, not by history: every key is fold_in(fold_in(root, step), stream).
+
+So a run that starts again at step k draws what an uninterrupted run drew there, with nothing
+about randomness in the checkpoint, and no stream can disturb another.
+"""
+
+import jax
+
+# The numbers are part of the meaning of a seed: new streams go at the end.
+STREAMS = {'init': 0, 'positions': 1, 'keep': 2, 'sample': 3, 'dropout': 4, 'evaluate': 5}
+
+
+def root_key(seed: int) -> jax.Array:
+    """The run's root key; threefry, whose draws do not depend on the mesh."""
+    return jax.random.key(seed, impl='threefry2x32')
+
+
+def stream_key(root: jax.Array, step: jax.Array | int, stream: str) -> jax.Array:
+    """The key of one stream (a name in `STREAMS`) at one step."""
+    return jax.random.fold_in(jax.random.fold_in(root, step), STREAMS[stream])
+
+
+def step_keys(root: jax.Array, step: jax.Array | int) -> dict[str, jax.Array]:
+    """Every stream's key at one step."""
+    return {stream: stream_key(root, step, stream) for stream in STREAMS}

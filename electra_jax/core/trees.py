@@ -1,0 +1,53 @@
+"""Parameter trees by name: paths, and tables of rules matched against them."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from electra_jax.core.errors import ConfigError
+
+Tree = Any  # nested dicts of arrays
+
+
+def named_leaves(tree: Tree) -> list[tuple[str, Any]]:
+    """Each leaf with its path, such as ``'generator/encoder/query/kernel'``."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [(_path_name(path), leaf) for path, leaf in leaves]
+
+
+def match_rules(rules: Sequence[tuple[str, Any]], tree: Tree, table: str) -> Tree:
+    """For each leaf the value of the first rule whose pattern matches its whole path.
+
+    Args:
+        rules: (regular expression, value) pairs; first match wins.
+        tree: parameters, or anything of their structure.
+        table: what the rules are about, for the error.
+
+    Raises:
+        ConfigError: a leaf matches no rule.
+
+    >>> match_rules([('.*bias', 0.0), ('.*', 1.0)], {'a': {'bias': 1, 'kernel': 2}}, 'decay')
+    {'a': {'bias': 0.0, 'kernel': 1.0}}
+    """
+    uncovered = [
+        name for name, _ in named_leaves(tree) if not any(re.fullmatch(p, name) for p, _ in rules)
+    ]
+    if uncovered:
+        raise ConfigError(f'no {table} rule matches {", ".join(uncovered)}: add one to its table')
+
+    def value(path: tuple, _: Any) -> Any:
+        name = _path_name(path)
+        return next(v for pattern, v in rules if re.fullmatch(pattern, name))
+
+    return jax.tree_util.tree_map_with_path(value, tree)
+
+
+def count(tree: Tree) -> int:
+    """Number of scalars in all leaves."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def _path_name(path: tuple) -> str:
+    return '/'.join(str(getattr(key, 'key', getattr(key, 'name', key))) for key in path)

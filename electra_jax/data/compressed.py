@@ -1,0 +1,57 @@
+"""Streams of .gz, .xz and .zst files, which say so when they are torn."""
+
+import lzma
+import pathlib
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import zstandard
+
+_READ_BYTES = 64 * 1024  # of compressed data at a time: even at 1:1000 it stays small
+
+# Suffix -> a fresh decompressor. All three kinds have decompress, eof and unused_data.
+DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    '.gz': lambda: zlib.decompressobj(wbits=31),
+    '.xz': lzma.LZMADecompressor,
+    '.zst': lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj(),
+}
+
+
+class TornError(Exception):
+    """A compressed file ends early or is damaged; the message says which."""
+
+
+def is_compressed(path: pathlib.Path) -> bool:
+    """Whether the name says that the file is compressed in a way we read."""
+    return path.suffix in DECOMPRESSORS
+
+
+def stream(path: pathlib.Path) -> Iterator[tuple[bytes, int]]:
+    """Decompressed chunks of a file, each with the compressed bytes read so far.
+
+    Files of several members or frames one after another are read to their end.
+
+    Raises:
+      TornError: after everything before the damage has been yielded.
+    """
+    make = DECOMPRESSORS[path.suffix]
+    decompressor, started, consumed = make(), False, 0
+    with path.open('rb') as file:
+        while data := file.read(_READ_BYTES):
+            consumed += len(data)
+            while data:
+                try:
+                    out = decompressor.decompress(data)
+                except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+                    raise TornError(f'damaged near compressed byte {consumed} ({error})') from error
+                started = True
+                if out:
+                    yield out, consumed
+                data = b''
+                if decompressor.eof:
+                    # Padding of zeros after the last member is allowed, as gzip and xz do.
+                    data = decompressor.unused_data.lstrip(b'\0')
+                    decompressor, started = make(), False
+    if started and not decompressor.eof:
+        raise TornError(f'torn: the compressed stream breaks off at byte {consumed}')

@@ -1,0 +1,228 @@
+"""What a finished corpus says of itself (corpus.json), and whether its files still agree."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from electra_jax.config import schema
+from electra_jax.core import errors
+from electra_jax.data import records
+from electra_jax.tokenizers import api, load
+
+FORMAT = 'electra_jax corpus'
+VERSION = 1
+FILE_NAME = 'corpus.json'
+UNIGRAM_NAME = 'unigram.npy'
+TOKENIZER_FOLDER = 'tokenizer'
+SPLITS = ('train', 'validation')
+
+# Up to here every opening reads all shards and compares hashes: a second or two.
+_ALWAYS_HASHED_BYTES = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A finished corpus: its folder and everything in its corpus.json.
+
+    Attributes:
+      path: the folder.
+      row_length: L.
+      layout: 'segments' or 'packed'.
+      token_bytes: width of a stored token id.
+      vocab_size: ids of the tokenizer (not padded).
+      tokenizer_hash: `Tokenizer.hash` of the tokenizer in `tokenizer/`.
+      special: ids of the special tokens.
+      shards: split -> its shards, in row order.
+      counts: documents, rows, tokens, ...: see `corpus.COUNTS`.
+      source: the text it was made of.
+      settings: what it was built with; decides whether it is the corpus a config asks for.
+      bad_text: kind of bad input -> [how many, where the first one is].
+      build: figures of the build (seconds, workers, versions): for people only.
+    """
+
+    path: pathlib.Path
+    row_length: int
+    layout: str
+    token_bytes: int
+    vocab_size: int
+    tokenizer_hash: str
+    special: api.SpecialIds
+    shards: Mapping[str, tuple[records.Shard, ...]]
+    counts: Mapping[str, int]
+    source: str
+    settings: Mapping[str, Any]
+    bad_text: Mapping[str, Any]
+    build: Mapping[str, Any]
+
+    @property
+    def row_format(self) -> records.RowFormat:
+        """How its records are laid out."""
+        return records.RowFormat(self.row_length, self.token_bytes)
+
+    def reader(self, split: str) -> records.ShardReader:
+        """Random access to the rows of a split, 'train' or 'validation'."""
+        if split not in self.shards:
+            raise errors.unknown('split', split, self.shards)
+        return records.ShardReader(self.path, self.shards[split])
+
+    def tokenizer(self) -> api.Tokenizer:
+        """The tokenizer it was built with.
+
+        Raises:
+          errors.DataError: the one in the folder is another.
+        """
+        tokenizer = load.load(self.path / TOKENIZER_FOLDER)
+        if tokenizer.hash != self.tokenizer_hash:
+            raise errors.DataError(
+                f'the tokenizer in {self.path / TOKENIZER_FOLDER} (hash {tokenizer.hash[:12]}) '
+                f'is not the one the corpus was built with ({self.tokenizer_hash[:12]}); copy '
+                'the whole folder again'
+            )
+        return tokenizer
+
+    def unigram(self) -> np.ndarray:
+        """int64 `[vocab_size]`: how often each non-special token is in the training rows."""
+        return np.load(self.path / UNIGRAM_NAME, allow_pickle=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of corpus.json."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del fields['path']
+        shards = {
+            split: [dataclasses.asdict(shard) for shard in self.shards[split]] for split in SPLITS
+        }
+        special = dataclasses.asdict(self.special)
+        return {
+            'format': FORMAT,
+            'version': VERSION,
+            **fields,
+            'special': special,
+            'shards': shards,
+        }
+
+
+def load_corpus(path: str | pathlib.Path, check_hashes: bool | None = None) -> Corpus:
+    """Opens the finished corpus in folder `path`.
+
+    Args:
+      path: the folder.
+      check_hashes: whether every shard is read and compared with its recorded hash; None: where
+        the corpus is smaller than 1 GiB. Presence and size are always checked.
+
+    Raises:
+      errors.DataError: no finished corpus is there, or it is damaged.
+    """
+    folder = pathlib.Path(path)
+    data = _read_json(folder)
+    try:
+        shards = {
+            split: tuple(records.Shard(**shard) for shard in data['shards'][split])
+            for split in SPLITS
+        }
+        names = {f.name for f in dataclasses.fields(Corpus)} - {'path', 'special', 'shards'}
+        fields = {name: data[name] for name in names}
+        special = api.SpecialIds(**data['special'])
+        corpus = Corpus(path=folder, special=special, shards=shards, **fields)
+    except (KeyError, TypeError) as error:
+        raise errors.DataError(
+            f'{folder / FILE_NAME} is damaged ({error!r}); copy it again, or move the folder '
+            'away and type the prepare command again'
+        ) from error
+    if check_hashes is None:
+        total = sum(shard.bytes for split in SPLITS for shard in shards[split])
+        check_hashes = total < _ALWAYS_HASHED_BYTES
+    for split in SPLITS:
+        corpus.reader(split)  # opens, and so checks, every shard
+    if check_hashes:
+        verify(corpus)
+    return corpus
+
+
+def _read_json(folder: pathlib.Path) -> dict[str, Any]:
+    path = folder / FILE_NAME
+    if not folder.is_dir():
+        raise errors.DataError(
+            f'there is no corpus folder {folder}; build one: python -m electra_jax.prepare '
+            '--config=configs/corpus/... (or name data.source, and main builds it)'
+        )
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise errors.DataError(
+            f'{folder} holds no finished corpus (no {FILE_NAME}): if a build was interrupted, '
+            'type the same prepare command again and it goes on'
+        ) from error
+    except (OSError, ValueError) as error:
+        raise errors.DataError(f'cannot read {path}: {error}') from error
+    if not isinstance(data, dict) or data.get('format') != FORMAT:
+        raise errors.DataError(f'{path} is not a corpus of electra_jax')
+    if data.get('version') != VERSION:
+        raise errors.DataError(
+            f'{path} has version {data.get("version")}, this program reads {VERSION}; build the '
+            'corpus again, at another data.path'
+        )
+    return data
+
+
+def verify(corpus: Corpus) -> None:
+    """Reads every shard and compares it with its recorded hash.
+
+    Raises:
+      errors.DataError: naming each shard that differs.
+    """
+    damaged = [
+        str(corpus.path / shard.name)
+        for split in SPLITS
+        for shard in corpus.shards[split]
+        if records.file_sha256(corpus.path / shard.name) != shard.sha256
+    ]
+    if damaged:
+        raise errors.DataError(
+            f'damaged since the corpus was built (sha256 differs): {", ".join(damaged)}; copy '
+            'the folder again, or move it away and type the prepare command again'
+        )
+
+
+def check_corpus(
+    corpus: Corpus, data: schema.DataConfig, tokenizer_hash: str | None = None
+) -> None:
+    """Refuses a corpus that is not of the shape, or of the tokenizer, that is asked for.
+
+    Args:
+      corpus: what is there.
+      data: `row_length` and `layout` are compared.
+      tokenizer_hash: of a checkpoint or of another corpus; None: any.
+
+    Raises:
+      errors.ConfigError: naming both values.
+    """
+    for name in ('row_length', 'layout'):
+        wanted, found = getattr(data, name), getattr(corpus, name)
+        if wanted != found:
+            raise errors.ConfigError(
+                f'data.{name} is {wanted!r} but the corpus {corpus.path} was built with '
+                f'{found!r}; set --config.data.{name}={found}, or build another corpus at '
+                'another data.path'
+            )
+    if tokenizer_hash is not None and tokenizer_hash != corpus.tokenizer_hash:
+        raise errors.ConfigError(
+            f'the corpus {corpus.path} was built with tokenizer {corpus.tokenizer_hash[:12]}, '
+            f'but {tokenizer_hash[:12]} is asked for: their ids mean different tokens; build a '
+            'corpus with that tokenizer (data.tokenizer.path) at another data.path'
+        )
+
+
+def write_json(path: pathlib.Path, data: Mapping[str, Any]) -> None:
+    """Writes JSON so that `path` is never there half written, even after a power cut."""
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    with temporary.open('w') as file:
+        json.dump(data, file, indent=2, sort_keys=True)
+        file.write('\n')
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

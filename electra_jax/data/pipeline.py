@@ -1,0 +1,232 @@
+"""From shards to batches: the same global batches on any number of hosts, from any step.
+
+Design goals, in order:
+1. Batch k is a pure function of (seed, corpora, weights, batch size, k). Nothing else decides it:
+   not the number of hosts or devices, not threads, not where the run was interrupted.
+2. Starting at batch k costs the same for every k: nothing is skipped through.
+3. Each host reads only its own rows of each batch.
+
+So the order of rows is an index that Grain computes (a shuffle per epoch that needs no table),
+a batch is B consecutive places of that order, a host takes a contiguous share of them, and the
+iterator's whole state is one number.
+"""
+
+import collections
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import grain
+import jax
+import numpy as np
+
+from electra_jax.core.errors import ConfigError
+from electra_jax.data.manifest import Corpus
+from electra_jax.data.records import decode_rows
+
+HostBatch = dict[str, np.ndarray]  # int32 [rows of this host, L] each
+
+
+class Slice(NamedTuple):
+    """This host's share of each global batch."""
+
+    batch_size: int  # B, global
+    host: int
+    num_hosts: int
+
+    @property
+    def rows(self) -> range:
+        """Places within a global batch that this host reads."""
+        per_host = self.batch_size // self.num_hosts
+        return range(self.host * per_host, (self.host + 1) * per_host)
+
+
+def parse_paths(path: str) -> list[tuple[str, float]]:
+    """``'a=0.7,b=0.3'`` as [(folder, weight)]; a lone folder has weight 1.
+
+    Raises:
+        ConfigError: a weight is missing in a mixture, or is not a positive number.
+
+    >>> parse_paths('shards/wiki')
+    [('shards/wiki', 1.0)]
+    >>> parse_paths('a=0.7,b=0.3')
+    [('a', 0.7), ('b', 0.3)]
+    """
+    parts = path.split(',')
+    if len(parts) == 1 and '=' not in path:
+        return [(path, 1.0)]
+    mixture = []
+    for part in parts:
+        folder, _, weight = part.rpartition('=')
+        try:
+            value = float(weight)
+        except ValueError:
+            value = 0.0
+        if not folder or not 0 < value < float('inf'):
+            raise ConfigError(
+                f'config.data.path is {path!r}: in {part!r} a folder and a positive weight are '
+                'expected, as in --config.data.path=corpora/a=0.7,corpora/b=0.3'
+            )
+        mixture.append((folder, value))
+    return mixture
+
+
+def row_order(lengths: Sequence[int], weights: Sequence[float], seed: int) -> grain.MapDataset:
+    """The endless order of rows: place -> (corpus, row), each corpus reshuffled every epoch."""
+    orders = [
+        grain.MapDataset.range(length)
+        .shuffle(seed=(seed + 1000003 * number) % 2**32)
+        .repeat()
+        .map(lambda row, number=number: (number, row))
+        for number, length in enumerate(lengths)
+    ]
+    if len(orders) == 1:
+        return orders[0]
+    return grain.MapDataset.mix(orders, list(weights))
+
+
+class Rows:
+    """One split of the corpora of a run, as rows that can be read in any order.
+
+    Raises:
+        ConfigError: the corpora differ in tokenizer, row length or layout.
+    """
+
+    def __init__(self, corpora: Sequence[Corpus], split: str):
+        first = corpora[0]
+        for corpus in corpora[1:]:
+            check_same(first, corpus)
+        self._readers = [corpus.reader(split) for corpus in corpora]
+        self._format, self._layout = first.row_format, first.layout
+        self._pad_id = first.special.pad
+        self.lengths = [len(reader) for reader in self._readers]
+
+    def batch(self, places: Sequence[tuple[int, int] | None]) -> HostBatch:
+        """The rows at (corpus, row) places; None gives a row of padding."""
+        by_reader = collections.defaultdict(list)
+        for slot, place in enumerate(places):
+            if place is not None:
+                by_reader[place[0]].append((slot, place[1]))
+        shape = (len(places), self._format.row_length)
+        tokens_BL = np.full(shape, self._pad_id, np.int32)
+        spans_BL = np.zeros(shape, np.uint8)
+        for number, wanted in by_reader.items():
+            slots = [slot for slot, _ in wanted]
+            records = self._readers[number].read([row for _, row in wanted])
+            tokens_BL[slots], spans_BL[slots] = decode_rows(records, self._format)
+        return to_batch(tokens_BL, spans_BL, self._layout)
+
+
+def check_same(first: Corpus, other: Corpus) -> None:
+    """Refuses to mix corpora whose rows do not mean the same.
+
+    Raises:
+        ConfigError: naming both folders and both values.
+    """
+    for name in ('tokenizer_hash', 'row_length', 'layout'):
+        ours, theirs = getattr(first, name), getattr(other, name)
+        if ours != theirs:
+            raise ConfigError(
+                f'config.data.path mixes {first.path} with {name} {ours!r} and {other.path} with '
+                f'{theirs!r}: build them alike (python -m electra_jax.prepare, the same '
+                '--config.data.tokenizer.path, row_length and layout)'
+            )
+
+
+def train_batches(
+    rows: Rows, weights: Sequence[float], share: Slice, seed: int, prefetch: int
+) -> grain.DatasetIterator:
+    """Endless batches of this host's rows; its state is the number of the next batch.
+
+    Args:
+        rows: the train split.
+        weights: share of the rows drawn from each corpus; need not sum to one.
+        share: this host's part of each batch.
+        seed: of the shuffle.
+        prefetch: batches read ahead, by threads.
+    """
+    order = row_order(rows.lengths, weights, seed)
+
+    def load(number: int) -> HostBatch:
+        first = number * share.batch_size
+        return rows.batch([order[first + place] for place in share.rows])
+
+    batches = grain.MapDataset.range(_FOREVER).map(load)
+    options = grain.ReadOptions(num_threads=min(prefetch, 4), prefetch_buffer_size=prefetch)
+    return iter(batches.to_iter_dataset(options))
+
+
+_FOREVER = 2**40  # batches; Grain wants a length
+
+
+def held_out_batches(rows: Rows, share: Slice, row_limit: int, seed: int) -> list[HostBatch]:
+    """At most `row_limit` held-out rows, the same ones in the same batches every time.
+
+    They are taken from all over the split, from each corpus in proportion to its rows; the last
+    batch is filled up with empty rows.
+    """
+    order = [
+        (number, row)
+        for number, length in enumerate(rows.lengths)
+        for row in (grain.MapDataset.range(length).shuffle(seed=seed) if length else ())
+    ]
+    total = min(row_limit, len(order))
+    places = [order[i * len(order) // total] for i in range(total)]
+    places += [None] * (-total % share.batch_size)
+    starts = range(0, len(places), share.batch_size)
+    return [rows.batch([places[start + place] for place in share.rows]) for start in starts]
+
+
+def to_batch(tokens_BL: np.ndarray, spans_BL: np.ndarray, layout: str) -> HostBatch:
+    """Tokens with the document, position and type of each, all int32 [B, L].
+
+    In 'segments' a row is one document whose two spans are types 0 and 1; in 'packed' each span
+    is a document of its own, and positions start again at 0 in it.
+    """
+    spans_BL = spans_BL.astype(np.int32)
+    if layout == 'segments':
+        documents_BL = (spans_BL > 0).astype(np.int32)
+        types_BL = (spans_BL == 2).astype(np.int32)
+    else:
+        documents_BL, types_BL = spans_BL, np.zeros_like(spans_BL)
+    place_BL = np.broadcast_to(np.arange(tokens_BL.shape[1], dtype=np.int32), tokens_BL.shape)
+    starts_BL = np.zeros_like(documents_BL, bool)
+    starts_BL[:, 1:] = documents_BL[:, 1:] != documents_BL[:, :-1]
+    first_BL = np.maximum.accumulate(np.where(starts_BL, place_BL, 0), axis=1)
+    return {
+        'tokens': tokens_BL,
+        'documents': documents_BL,
+        'positions': place_BL - first_BL,
+        'types': types_BL,
+    }
+
+
+class DeviceBatches:
+    """Batches on the mesh, one ahead of the step, with the place to go on from.
+
+    `place` is the iterator's state after the last batch handed out, not after the last one read.
+    """
+
+    def __init__(self, batches: grain.DatasetIterator, put: Callable[[HostBatch], dict]):
+        self._batches = batches
+        self._put = put
+        self._ahead: tuple[dict, HostBatch, dict] | None = None
+        self.place: dict = batches.get_state()
+        self.host_batch: HostBatch | None = None
+
+    def restore(self, place: dict) -> None:
+        """Goes on after the batch that `place` was saved after."""
+        self._batches.set_state(place)
+        self._ahead, self.place = None, place
+
+    def __iter__(self) -> Iterator[dict[str, jax.Array]]:
+        return self
+
+    def __next__(self) -> dict[str, jax.Array]:
+        """The next batch; its copy in host memory stays in `host_batch`."""
+        batch, self.host_batch, self.place = self._ahead or self._read()
+        self._ahead = self._read()
+        return batch
+
+    def _read(self) -> tuple[dict, HostBatch, dict]:
+        host_batch = next(self._batches)
+        return self._put(host_batch), host_batch, self._batches.get_state()

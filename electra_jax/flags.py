@@ -1,0 +1,228 @@
+"""What the doors share: a recipe file and its overrides in, one frozen `Config` out.
+
+This module and the doors are the only places that know absl flags and ConfigDict.
+"""
+
+import dataclasses
+import difflib
+import os
+import shlex
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+
+from absl import app, flags, logging
+from ml_collections import config_dict, config_flags
+
+from electra_jax.config import presets, validate
+from electra_jax.config.schema import Config
+from electra_jax.core.errors import ConfigError, UserError, nearest
+
+
+def recipe(changes: Mapping[str, object]) -> config_dict.ConfigDict:
+    """A full config tree from the few settings in which a recipe differs from the defaults.
+
+    Args:
+        changes: nested mapping of field name to value, for example
+            ``{'batch_size': 256, 'model': {'size': 'base'}}``.
+
+    Raises:
+        ConfigError: a name does not exist or a value has the wrong type.
+    """
+    tree = config_dict.ConfigDict(_defaults(Config))
+    _apply(tree, Config, changes, 'config')
+    return tree.lock()
+
+
+def config_flag() -> flags.FlagHolder:
+    """Defines ``--config``; fields are overridden by ``--config.KEY=VALUE``."""
+    return config_flags.DEFINE_config_file('config', None, 'the recipe, such as configs/small.py')
+
+
+def recipe_path(config: flags.FlagHolder) -> str:
+    """The recipe's file, as it was typed."""
+    return config_flags.get_config_filename(flags.FLAGS[config.name])
+
+
+def recipe_name(config: flags.FlagHolder) -> str:
+    """The recipe's name: ``small`` for configs/small.py."""
+    return os.path.splitext(os.path.basename(recipe_path(config)))[0]
+
+
+def same_command(**changes: str) -> str:
+    """The command line that was typed, for a person to type again with some flags changed.
+
+    Args:
+        changes: flag name (dots as they are, in a mapping) to value.
+    """
+    module = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    kept = [word for word in sys.argv[1:] if word.lstrip('-').partition('=')[0] not in changes]
+    added = [f'--{name}={value}' for name, value in changes.items()]
+    return shlex.join(['python', '-m', f'electra_jax.{module}', *kept, *added])
+
+
+def run(main: Callable[[Config], None], config: flags.FlagHolder) -> None:
+    """Parses the command line, calls `main` with the config, prints user errors as plain text."""
+
+    def call(argv: list[str]) -> None:
+        if len(argv) > 1:
+            raise ConfigError(
+                f'{argv[1]!r} is not understood: settings look like --config.KEY=VALUE'
+            )
+        if not config.present:
+            raise ConfigError('no recipe given: type --config=configs/small.py, for example')
+        if not os.path.isfile(recipe_path(config)):
+            raise ConfigError(
+                f'no such recipe: {recipe_path(config)}; those that come along are in configs/'
+            )
+        main(to_config(config.value))
+
+    def guarded(argv: list[str]) -> None:
+        try:
+            call(argv)
+        except UserError as error:
+            _fail(str(error))
+
+    logging.set_verbosity(logging.WARNING)  # JAX and Orbax tell every detail at INFO
+    app.run(guarded, flags_parser=_parse)
+
+
+def to_config(tree: config_dict.ConfigDict) -> Config:
+    """The frozen, resolved and validated form of a config tree.
+
+    Raises:
+        ConfigError: a setting is unknown, of the wrong type, out of range or contradictory.
+    """
+    known = recipe({})
+    _apply(known.unlock(), Config, tree.to_dict(), 'config')
+    config = presets.resolve(_build(Config, known))
+    validate.validate(config)
+    return config
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """absl's parser, with its failures turned into one readable message."""
+    try:
+        return flags.FLAGS(argv)
+    except UserError as error:
+        _fail(str(error))
+    except flags.Error as error:
+        _fail(_flag_message(argv, str(error)))
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        _fail(_flag_message(argv, str(error)))
+
+
+def _flag_message(argv: list[str], original: str) -> str:
+    """Names the override at fault: ml_collections says only what went wrong inside."""
+    settings = dict(leaves(Config))
+    for arg in argv[1:]:
+        name, _, value = arg.lstrip('-').partition('=')
+        if not name.startswith('config.'):
+            continue
+        if name not in settings:
+            leaf = name.rpartition('.')[2]
+            close = difflib.get_close_matches(name, settings, n=1, cutoff=0.6)
+            close += [path for path in settings if path.rpartition('.')[2] == leaf]
+            hint = f'; did you mean --{close[0]}?' if close else ''
+            return f'--{name} is not a setting{hint}'
+        kind = settings[name]
+        try:
+            _parse_as(kind, value)
+        except ValueError:
+            return f'--{name} is {value!r}, allowed: {_type_name(kind)}'
+    return original
+
+
+def _parse_as(kind: type, value: str) -> object:
+    if kind is bool:
+        if value.lower() not in ('', 'true', 'false', '0', '1'):
+            raise ValueError(value)
+        return value
+    return kind(value)
+
+
+def leaves(schema: type, prefix: str = 'config') -> list[tuple[str, type]]:
+    """Every setting below `schema` as (dotted name, type)."""
+    found = []
+    for field in dataclasses.fields(schema):
+        path = f'{prefix}.{field.name}'
+        if dataclasses.is_dataclass(field.type):
+            found += leaves(field.type, path)
+        else:
+            found.append((path, _leaf_type(field.type)))
+    return found
+
+
+def _leaf_type(annotation: object) -> type:
+    """``int`` for both ``int`` and ``int | None``."""
+    if isinstance(annotation, types.UnionType):
+        return next(a for a in typing.get_args(annotation) if a is not types.NoneType)
+    return annotation
+
+
+def _optional(annotation: object) -> bool:
+    return isinstance(annotation, types.UnionType)
+
+
+def _type_name(kind: type) -> str:
+    names = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'a text'}
+    return names[kind]
+
+
+def _defaults(schema: type) -> dict[str, object]:
+    """The defaults as a plain tree, with typed placeholders where a default is None."""
+    tree = {}
+    for field in dataclasses.fields(schema):
+        if dataclasses.is_dataclass(field.type):
+            tree[field.name] = _defaults(field.type)
+        elif field.default is None:
+            tree[field.name] = config_dict.placeholder(_leaf_type(field.type))
+        else:
+            tree[field.name] = field.default
+    return tree
+
+
+def _apply(tree: config_dict.ConfigDict, schema: type, changes: Mapping, path: str) -> None:
+    """Writes `changes` into `tree`, checking each name and type against the schema."""
+    fields = {field.name: field for field in dataclasses.fields(schema)}
+    for name, value in changes.items():
+        here = f'{path}.{name}'
+        if name not in fields:
+            raise ConfigError(f'{here} is not a setting{nearest(name, fields)}')
+        kind = fields[name].type
+        if dataclasses.is_dataclass(kind):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f'{here} is {value!r}: it is a group of settings, not a value')
+            _apply(tree[name], kind, value, here)
+        else:
+            tree[name] = _checked(value, kind, here)
+
+
+def _checked(value: object, annotation: object, path: str) -> object:
+    kind = _leaf_type(annotation)
+    if value is None and _optional(annotation):
+        return None
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        allowed = _type_name(kind) + (' or None' if _optional(annotation) else '')
+        raise ConfigError(f'{path} is {value!r}, allowed: {allowed}')
+    return value
+
+
+def _build(schema: type, tree: Mapping) -> object:
+    values = {}
+    for field in dataclasses.fields(schema):
+        value = tree[field.name]
+        group = dataclasses.is_dataclass(field.type)
+        values[field.name] = _build(field.type, value) if group else value
+    return schema(**values)
+
+
+def _fail(message: str) -> typing.NoReturn:
+    sys.stdout.flush()
+    sys.stderr.write(f'\nerror: {message}\n')
+    sys.stderr.flush()
+    # A non-daemon thread of a library must not keep a refused command alive.
+    os._exit(1)

@@ -1,0 +1,139 @@
+"""The main job: ``python -m electra_jax.main --config=configs/small.py [--workdir=DIR]``.
+
+Type the same words again after a stop of any kind, and the run goes on from its newest
+checkpoint.
+"""
+
+import jax
+import numpy as np
+from absl import flags as absl_flags
+from etils import epath
+
+from electra_jax import flags
+from electra_jax import run as runs
+from electra_jax.config.schema import Config
+from electra_jax.core import distributed, rng, trees
+from electra_jax.core.errors import CheckpointError
+from electra_jax.model import api
+from electra_jax.model.flops import training_flops_per_token
+from electra_jax.parallel import report
+from electra_jax.run import Run
+from electra_jax.train import loop, workdir
+from electra_jax.train.checkpoint import Checkpoints
+from electra_jax.train.writers import example_lines
+
+CONFIG = flags.config_flag()
+WORKDIR = absl_flags.DEFINE_string(
+    'workdir', None, 'folder of the run; runs/<name of the config> if not given'
+)
+
+
+def main(config: Config) -> None:
+    """Does the config's job."""
+    jobs = {'pretrain': pretrain, 'evaluate': evaluate}
+    folder = epath.Path(WORKDIR.value or f'runs/{flags.recipe_name(CONFIG)}').resolve()
+    jobs[config.job](runs.open_run(config, folder))
+
+
+def pretrain(run: Run) -> None:
+    """Trains from the newest checkpoint, or from the start, to the end."""
+    config = run.config
+    workdir.describe(run.folder, config)
+    checkpoints = Checkpoints(run.folder / 'checkpoints', config.checkpoint)
+    batches = runs.device_batches(run)
+    rows = api.vocab_rows(config.model, run.tokenizer.vocab_size)
+    flops = training_flops_per_token(
+        config.model, rows, config.data.row_length, config.objective.mask_rate,
+        run.program.objective.networks,
+    )  # fmt: skip
+    say_start(run, flops)
+
+    newest = checkpoints.latest()
+    if newest is None:
+        current = run.program.fresh_state()
+    else:
+        runs.check_tokenizer(checkpoints.about(newest), run)
+        current, place = checkpoints.restore(newest, run.program.abstract)
+        batches.restore(place)
+        print(f'going on from step {newest}')
+    parts = loop.Parts(
+        step=run.program.step,
+        evaluate=runs.make_evaluate(run),
+        batches=batches,
+        checkpoints=checkpoints,
+        about=runs.about(run),
+        flops_per_token=flops,
+        peak_flops=distributed.peak_flops(jax.devices()),
+    )
+    outcome = loop.train(config, parts, current, run.folder)
+    checkpoints.close()
+    say_end(run, outcome)
+
+
+def evaluate(run: Run) -> None:
+    """Scores the newest checkpoint of the workdir on held-out text."""
+    checkpoints = Checkpoints(run.folder / 'checkpoints', run.config.checkpoint)
+    newest = checkpoints.latest()
+    if newest is None:
+        raise CheckpointError(
+            f'no checkpoint in {run.folder / "checkpoints"}: train first (--config.job=pretrain), '
+            'or name the run with --workdir'
+        )
+    runs.check_tokenizer(checkpoints.about(newest), run)
+    current, _ = checkpoints.restore(newest, run.program.abstract)
+    print(loop.evaluation_line(newest, runs.make_evaluate(run)(current.params)))
+    checkpoints.close()
+
+
+def say_start(run: Run, flops: float) -> None:
+    """What is about to happen, in a few lines; every parameter in workdir/parameters.txt."""
+    config, params = run.config, run.program.abstract.params
+    rows = sum(shard.rows for one in run.corpora for shard in one.shards['train'])
+    (run.folder / 'parameters.txt').write_text(
+        report.parameter_table(params, run.program.mesh) + '\n'
+    )
+    print(
+        f'{config.objective.name} {config.model.size}: {trees.count(params) / 1e6:.1f}M parameters,'
+    )
+    print(f'  on {report.mesh_line(run.program.mesh)}, {flops / 1e9:.3f} GFLOP a token')
+    print(f'  {rows:,} rows of {config.data.row_length} tokens, batches of {config.batch_size}')
+    print(f'  workdir {run.folder}', flush=True)
+
+
+def say_end(run: Run, outcome: loop.Outcome) -> None:
+    """What was reached, a row of text as the model sees it, and what to type next."""
+    reached = int(outcome.state.step)
+    if outcome.stopped_by:
+        print(
+            f'stopped by {outcome.stopped_by} at step {reached}, saved; to go on: {flags.same_command()}'
+        )
+        return
+    show_example(run, outcome.state.params)
+    shown = ', '.join(f'{k} {v:.4f}' for k, v in outcome.evaluation.items())
+    print(f'done: {reached} steps, {shown or "no held-out text"}')
+    print(f'files: {run.folder} (checkpoints/, metrics.jsonl, tensorboard/)')
+    again = flags.same_command(**{'workdir': str(run.folder), 'config.job': 'evaluate'})
+    print(f'next: {again}')
+
+
+def show_example(run: Run, params: trees.Tree) -> None:
+    """Prints one held-out row, its replaced tokens and the model's doubt about each token."""
+    batches = runs.held_out(run)
+    if not batches or jax.process_count() > 1:
+        return
+    keys = rng.step_keys(rng.root_key(run.config.seed), 0)
+    row = {name: x[:1] for name, x in batches[0].items()}
+    shown, doubt = jax.jit(
+        lambda params, row: run.program.objective.example(
+            params, run.program.objective.draw(row, keys)
+        )
+    )(params, row)
+    first_document_L = np.asarray(row['documents'])[0] == 1
+    words = [
+        run.tokenizer.tokens(np.asarray(ids)[0][first_document_L]) for ids in (row['tokens'], shown)
+    ]
+    print(example_lines(*words, np.asarray(doubt)[0][first_document_L]))
+
+
+if __name__ == '__main__':
+    flags.run(main, CONFIG)

@@ -1,0 +1,46 @@
+"""What stands on the two encoders: features for the softmax, and one logit a token."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from electra_jax.config.schema import ModelConfig
+from electra_jax.model.layers import Dense, LayerNorm, truncated_normal
+from electra_jax.ops.activations import gelu
+
+
+class GeneratorHead(nn.Module):
+    """Dense to the embedding width, GELU, LayerNorm; the softmax itself is in ops/vocab_head."""
+
+    model: ModelConfig
+    vocab_rows: int  # V, padded
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, hidden_BPD: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Features [B, P, E] in the compute dtype, and the output bias [V] in float32."""
+        sizes = {'D': hidden_BPD.shape[-1], 'E': self.model.embedding_size}
+        init = truncated_normal(self.model.init_stddev)
+        y_BPE = Dense('BPD,DE->BPE', sizes, self.model, init, name='dense')(hidden_BPD)
+        y_BPE = gelu(y_BPE)
+        y_BPE = LayerNorm(self.model.layer_norm_epsilon, self.dtype, name='norm')(y_BPE)
+        bias_V = self.param('output_bias', nn.initializers.zeros_init(), (self.vocab_rows,))
+        return y_BPE, bias_V
+
+
+class DiscriminatorHead(nn.Module):
+    """Dense, GELU, and one logit a token: the higher, the more surely replaced."""
+
+    model: ModelConfig
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
+        """Logits [B, L] in float32."""
+        D = hidden_BLD.shape[-1]
+        init = truncated_normal(self.model.init_stddev)
+        y_BLD = Dense('BLD,DF->BLF', {'D': D, 'F': D}, self.model, init, name='dense')(hidden_BLD)
+        y_BLD = gelu(y_BLD)
+        glorot = nn.initializers.glorot_uniform()
+        output = Dense('BLD,DC->BLC', {'D': D, 'C': 1}, self.model, glorot, name='output')
+        return output(y_BLD)[..., 0].astype(jnp.float32)

@@ -1,0 +1,95 @@
+"""Dense, LayerNorm and dropout, written so that shapes stand in one place: the einsum."""
+
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from electra_jax.config.schema import ModelConfig
+from electra_jax.ops.dropout import dropout
+
+
+def truncated_normal(stddev: float) -> nn.initializers.Initializer:
+    """BERT's initializer: a normal cut off at two deviations, not rescaled."""
+    return nn.initializers.truncated_normal(stddev, lower=-2.0, upper=2.0)
+
+
+class Dense(nn.Module):
+    """A linear map given by an einsum equation, with a bias on the dimensions it makes.
+
+    `equation` is such as ``'BLD,DHK->BLHK'``; `sizes` gives the kernel's letters their sizes.
+    Kernel and bias are float32 parameters, cast to the compute dtype for the product.
+    """
+
+    equation: str
+    sizes: Mapping[str, int]
+    model: ModelConfig
+    kernel_init: nn.initializers.Initializer
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the map to `x`, whose letters are the equation's first term."""
+        inputs, output = self.equation.split('->')
+        kernel_letters = inputs.split(',')[1]
+        kernel_shape = tuple(self.sizes[letter] for letter in kernel_letters)
+        bias_shape = tuple(self.sizes[letter] for letter in output if letter in kernel_letters)
+        kernel = self.param('kernel', self.kernel_init, kernel_shape)
+        bias = self.param('bias', nn.initializers.zeros_init(), bias_shape)
+        dtype = jnp.dtype(self.model.compute_dtype)
+        x, kernel, bias = (array.astype(dtype) for array in (x, kernel, bias))
+        product = flat_einsum if self.model.flat_products else jnp.einsum
+        return product(self.equation, x, kernel) + bias
+
+
+def flat_einsum(equation: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The same as `jnp.einsum`, as one product of two matrices.
+
+    The kernel's letters are those of `x` that vanish, then those of the result that are new, as
+    in ``'BLHK,HKD->BLD'``.
+    """
+    inputs, output = equation.split('->')
+    x_letters, kernel_letters = inputs.split(',')
+    summed = sum(letter in x_letters for letter in kernel_letters)
+    rows, columns = x.shape[: x.ndim - summed], kernel.shape[summed:]
+    assert output == x_letters[: x.ndim - summed] + kernel_letters[summed:], equation
+    inner = math.prod(kernel.shape[:summed])
+    y = x.reshape(-1, inner) @ kernel.reshape(inner, -1)
+    return y.reshape(*rows, *columns)
+
+
+class LayerNorm(nn.Module):
+    """Normalization over the last dimension; statistics in float32, output in `dtype`."""
+
+    epsilon: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x_BLD: jax.Array) -> jax.Array:
+        """Normalizes `x_BLD` over D."""
+        D = x_BLD.shape[-1]
+        scale_D = self.param('scale', nn.initializers.ones_init(), (D,))
+        bias_D = self.param('bias', nn.initializers.zeros_init(), (D,))
+        x_BLD = x_BLD.astype(jnp.float32)
+        centred_BLD = x_BLD - jnp.mean(x_BLD, axis=-1, keepdims=True)
+        variance_BL1 = jnp.mean(jnp.square(centred_BLD), axis=-1, keepdims=True)
+        normal_BLD = centred_BLD * jax.lax.rsqrt(variance_BL1 + self.epsilon)
+        return (normal_BLD * scale_D + bias_D).astype(self.dtype)
+
+
+class Dropout(nn.Module):
+    """Dropout by `ops.dropout`; off where no 'dropout' key is handed to `apply`."""
+
+    rate: float
+    bits: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Drops elements of `x` at this module's rate."""
+        return dropout(x, self.rate, self.key(), self.bits)
+
+    def key(self) -> jax.Array | None:
+        """This call's key, or None outside training."""
+        on = self.rate > 0.0 and self.has_rng('dropout')
+        return self.make_rng('dropout') if on else None

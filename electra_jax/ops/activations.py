@@ -1,0 +1,52 @@
+"""GELU and softmax whose backward passes keep one array each instead of several."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.custom_vjp
+def gelu(x: jax.Array) -> jax.Array:
+    """The exact GELU, x * Phi(x), by the error function, as BERT and ELECTRA use it.
+
+    >>> round(float(gelu(jnp.array(1.0))), 5)
+    0.84134
+    """
+    return (x * _normal_cdf(x)).astype(x.dtype)
+
+
+def _normal_cdf(x: jax.Array) -> jax.Array:
+    return 0.5 * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
+
+
+def _gelu_forward(x):
+    return gelu(x), x
+
+
+def _gelu_backward(x, grad):
+    # Phi and its density again from x, rather than stored: cheaper than the memory traffic.
+    density = jnp.exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))
+    return ((grad * (_normal_cdf(x) + x * density)).astype(x.dtype),)
+
+
+gelu.defvjp(_gelu_forward, _gelu_backward)
+
+
+@jax.custom_vjp
+def softmax(scores: jax.Array) -> jax.Array:
+    """softmax over the last dimension; the backward pass needs nothing but its result."""
+    powers = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
+    return powers / jnp.sum(powers, axis=-1, keepdims=True)
+
+
+def _softmax_forward(scores):
+    probs = softmax(scores)
+    return probs, probs
+
+
+def _softmax_backward(probs, grad):
+    return (probs * (grad - jnp.sum(probs * grad, axis=-1, keepdims=True)),)
+
+
+softmax.defvjp(_softmax_forward, _softmax_backward)

@@ -1,0 +1,68 @@
+"""Dropout whose mask is recomputed in the backward pass instead of being stored.
+
+Two sources of bits: JAX's threefry, and a counter hash that costs about a tenth of it. Both are
+functions of (key, element index) alone, so a mask does not depend on how an array is sharded.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+
+def _threefry_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return jax.random.bits(key, shape, jnp.uint32)
+
+
+def _hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """A keyed integer mixer over the element index (xor-shift-multiply, two rounds).
+
+    Good enough to drop activations, not for sampling. The second seed enters between the rounds,
+    so that two keys never give shifted copies of one stream.
+    """
+    seeds = jax.random.bits(key, (2,), jnp.uint32)  # well mixed, whatever the key
+    index = jnp.zeros(shape, jnp.uint32)
+    stride = 1
+    for axis in reversed(range(len(shape))):
+        index += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride % 2**32)
+        stride *= shape[axis]
+    bits = index ^ seeds[0]
+    bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D) + seeds[1]
+    bits = (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)
+    return bits ^ (bits >> 16)
+
+
+BITS = {'hash': _hash_bits, 'threefry': _threefry_bits}
+
+
+def dropout(x: jax.Array, rate: float, key: jax.Array | None, bits: str) -> jax.Array:
+    """Zeroes each element with probability `rate` and scales the rest by 1 / (1 - rate).
+
+    Args:
+        x: any float array.
+        rate: in [0, 1).
+        key: the mask's key; None switches dropout off.
+        bits: a key of `BITS`.
+    """
+    if key is None or rate == 0.0:
+        return x
+    return _dropout(x, jax.random.key_data(key), rate, bits)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _dropout(x: jax.Array, key_data: jax.Array, rate: float, bits: str) -> jax.Array:
+    random = BITS[bits](jax.random.wrap_key_data(key_data, impl='threefry2x32'), x.shape)
+    keep = random >= jnp.uint32(round(rate * 2**32))
+    return jnp.where(keep, x * jnp.asarray(1 / (1 - rate), x.dtype), jnp.zeros((), x.dtype))
+
+
+def _forward(x, key_data, rate, bits):
+    return _dropout(x, key_data, rate, bits), key_data
+
+
+def _backward(rate, bits, key_data, grad):
+    # The same mask and scale, applied to the gradient.
+    return _dropout(grad, key_data, rate, bits), None
+
+
+_dropout.defvjp(_forward, _backward)

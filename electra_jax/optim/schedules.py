@@ -1,0 +1,42 @@
+"""Numbers that change over a run, as functions of the step."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+Schedule = Callable[[jax.Array], jax.Array]  # int32 step -> float32 value
+
+
+def warmup_decay(peak: float, warmup_steps: int, total_steps: int, power: float) -> Schedule:
+    """The reference's learning rate: warm-up times polynomial decay, so step 0 has rate 0.
+
+    rate(t) = peak * (1 - t / T) ** power * min(1, t / W), which with power 1 never quite reaches
+    `peak` (electra, optimization.py).
+
+    >>> rate = warmup_decay(1.0, 10, 100, 1.0)
+    >>> [round(float(rate(t)), 3) for t in (0, 5, 10, 100)]
+    [0.0, 0.475, 0.9, 0.0]
+    """
+
+    def rate(step: jax.Array) -> jax.Array:
+        step = jnp.asarray(step, jnp.float32)
+        decay = jnp.maximum(1.0 - step / total_steps, 0.0) ** power
+        warm = jnp.minimum(1.0, step / warmup_steps) if warmup_steps else 1.0
+        return peak * decay * warm
+
+    return rate
+
+
+def linear(start: float, end: float, steps: float) -> Schedule:
+    """From `start` to `end` in a straight line over `steps`, then constant.
+
+    >>> [float(linear(3.0, 1.0, 4)(t)) for t in (0, 2, 4, 9)]
+    [3.0, 2.0, 1.0, 1.0]
+    """
+
+    def value(step: jax.Array) -> jax.Array:
+        share = jnp.minimum(jnp.asarray(step, jnp.float32) / steps, 1.0)
+        return start + (end - start) * share
+
+    return value

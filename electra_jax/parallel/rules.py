@@ -1,0 +1,122 @@
+"""Which mesh axis each dimension letter is spread over, for parameters and for activations.
+
+Two maps and one table decide every sharding of a run. The table says which letters a parameter
+has, by its path; the maps say what the letters mean. A mesh axis of size 1 makes its entry a
+no-op, so one set of rules serves a laptop and a pod.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from electra_jax.core.errors import ConfigError
+from electra_jax.core.trees import Tree, match_rules
+
+Axes = str | tuple[str, ...] | None
+
+# Stored: width over fsdp, everything that tensor parallelism splits over tensor.
+PARAMETER_AXES: Mapping[str, Axes] = {
+    'D': 'fsdp', 'E': 'fsdp', 'H': 'tensor', 'F': 'tensor', 'V': 'tensor',
+    'K': None, 'N': None, 'L': None, 'T': None, 'C': None,
+}  # fmt: skip
+
+# Computed: rows over data and fsdp together, so that fsdp shards storage without idling.
+ACTIVATION_AXES: Mapping[str, Axes] = {
+    'B': ('data', 'fsdp'), 'L': 'sequence', 'H': 'tensor', 'F': 'tensor', 'V': 'tensor',
+    'D': None, 'E': None, 'K': None, 'S': None, 'P': None, 'C': None,
+}  # fmt: skip
+
+# Letters of each array in the training state, by its path; first match wins.
+PARAMETER_RULES: tuple[tuple[str, str], ...] = (
+    (r'.*embeddings/word', 'VE'),
+    (r'.*embeddings/position', 'LE'),
+    (r'.*embeddings/type', 'TE'),
+    (r'.*embeddings/norm/(scale|bias)', 'E'),
+    (r'.*/project/kernel', 'ED'),
+    (r'.*/project/bias', 'D'),
+    (r'.*/layers/attention/(query|key|value)/kernel', 'NDHK'),
+    (r'.*/layers/attention/(query|key|value)/bias', 'NHK'),
+    (r'.*/layers/attention/output/kernel', 'NHKD'),
+    (r'.*/layers/attention/output/bias', 'ND'),
+    (r'.*/layers/feed_forward/up/kernel', 'NDF'),
+    (r'.*/layers/feed_forward/up/bias', 'NF'),
+    (r'.*/layers/feed_forward/down/kernel', 'NFD'),
+    (r'.*/layers/feed_forward/down/bias', 'ND'),
+    (r'.*/layers/\w+_norm/(scale|bias)', 'ND'),
+    (r'.*(generator|discriminator)/norm/(scale|bias)', 'D'),
+    (r'.*generator_head/dense/kernel', 'DE'),
+    (r'.*generator_head/(dense|norm)/(scale|bias)', 'E'),
+    (r'.*generator_head/output_bias', 'V'),
+    (r'.*discriminator_head/dense/kernel', 'DF'),
+    (r'.*discriminator_head/dense/bias', 'F'),
+    (r'.*discriminator_head/output/kernel', 'DC'),
+    (r'.*discriminator_head/output/bias', 'C'),
+    (r'(.*/)?(step|count)', ''),
+)
+
+
+def partition(
+    letters: str, shape: tuple[int, ...], axes: Mapping[str, Axes], mesh: Mesh
+) -> PartitionSpec:
+    """The spec of an array: each letter's axes, unless they do not divide it or are taken.
+
+    Raises:
+        ConfigError: the array's rank differs from its letters.
+    """
+    if len(letters) != len(shape):
+        raise ConfigError(f'an array of shape {shape} has sharding letters {letters!r}')
+    used: set[str] = set()
+    spec = []
+    for letter, size in zip(letters, shape, strict=True):
+        wanted = axes[letter]
+        names = (wanted,) if isinstance(wanted, str) else wanted or ()
+        names = tuple(name for name in names if mesh.shape[name] > 1 and name not in used)
+        ways = 1
+        for name in names:
+            ways *= mesh.shape[name]
+        if size % ways:
+            names = ()
+        used.update(names)
+        spec.append(names if len(names) > 1 else names[0] if names else None)
+    return PartitionSpec(*spec)
+
+
+def parameter_letters(tree: Tree) -> Tree:
+    """The letters of every array of a training state (or of parameters alone).
+
+    Raises:
+        ConfigError: an array that no rule matches.
+    """
+    return match_rules(PARAMETER_RULES, tree, 'sharding')
+
+
+def state_shardings(tree: Tree, mesh: Mesh) -> Tree:
+    """A NamedSharding for every array of `tree` (arrays or their shapes)."""
+    return jax.tree.map(
+        lambda letters, leaf: NamedSharding(
+            mesh, partition(letters, leaf.shape, PARAMETER_AXES, mesh)
+        ),
+        parameter_letters(tree),
+        tree,
+    )
+
+
+def batch_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
+    """Of an input array [B, L]: rows and length over their axes."""
+    return NamedSharding(mesh, partition('BL', shape, ACTIVATION_AXES, mesh))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def activation_constraint(mesh: Mesh) -> Callable[[jax.Array, str], jax.Array]:
+    """What `core.dims.constrain` does while a program for `mesh` is traced."""
+
+    def apply(x: jax.Array, letters: str) -> jax.Array:
+        spec = partition(letters, x.shape, ACTIVATION_AXES, mesh)
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+    return apply

@@ -1,0 +1,25 @@
+"""The door to corpora: `python -m electra_jax.prepare --config=configs/corpus/NAME.py`.
+
+Text becomes a vocabulary and packed shards in the folder `data.path`; the same words after a
+crash go on where it stopped.
+"""
+
+import sys
+
+from electra_jax import flags
+from electra_jax.config import schema
+from electra_jax.data import corpus
+
+CONFIG = flags.config_flag()
+
+
+def main(config: schema.Config) -> None:
+    """Builds the corpus of `config.data`, or says that it is already there."""
+    try:
+        corpus.build_corpus(config.data)
+    except KeyboardInterrupt:
+        sys.exit('stopped; type the same command again and it goes on')
+
+
+if __name__ == '__main__':
+    flags.run(main, CONFIG)

@@ -1,0 +1,230 @@
+"""A config brought to life: text, mesh, objective and compiled functions, for every door."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+from jax.sharding import Mesh
+
+from electra_jax.config import presets
+from electra_jax.config.schema import Config
+from electra_jax.core import distributed, rng, trees
+from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.data import corpus as corpora
+from electra_jax.data import manifest, pipeline
+from electra_jax.model import api
+from electra_jax.objectives import table
+from electra_jax.objectives.masked import Vocabulary
+from electra_jax.optim import optimizer, schedules
+from electra_jax.parallel import mesh as meshes
+from electra_jax.parallel import rules
+from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.train import evaluate as evaluation
+from electra_jax.train import state, step, workdir
+from electra_jax.train.checkpoint import initial_state
+
+
+class Program(NamedTuple):
+    """The functions of a config on a mesh; needs no text, only a vocabulary."""
+
+    config: Config  # nothing in it is open any more
+    mesh: Mesh
+    vocabulary: Vocabulary
+    objective: table.Objective
+    abstract: state.TrainState  # shapes and shardings
+    make_state: Callable[[], state.TrainState]
+    step: Callable  # jitted: state, batch -> state, metrics
+
+    def fresh_state(self) -> state.TrainState:
+        """The state at step 0, on the mesh."""
+        return initial_state(self.make_state, self.abstract)
+
+
+class Run(NamedTuple):
+    """A program with its text and its folder."""
+
+    program: Program
+    folder: epath.Path
+    corpora: list[manifest.Corpus]
+    weights: list[float]  # share of rows from each corpus
+    tokenizer: Tokenizer
+
+    @property
+    def config(self) -> Config:
+        """Of the program."""
+        return self.program.config
+
+
+def build_program(
+    config: Config, vocabulary: Vocabulary, devices: list[jax.Device] | None = None
+) -> Program:
+    """A config as functions over a mesh; compiles nothing yet.
+
+    Args:
+        config: resolved and validated.
+        vocabulary: of the tokenizer.
+        devices: all there are, if not given.
+
+    Raises:
+        ConfigError: mesh or batch do not fit the devices.
+    """
+    mesh = meshes.make_mesh(config.mesh, devices)
+    platform = mesh.devices.flat[0].platform
+    config = dataclasses.replace(config, model=presets.resolve_platform(config.model, platform))
+    meshes.check_batch(config, mesh, jax.process_count())
+    objective = table.build(config, vocabulary)
+    settings = config.optimizer
+    learning_rate = schedules.warmup_decay(
+        settings.learning_rate, settings.warmup_steps, config.total_steps, settings.decay_power
+    )
+    init_key = rng.stream_key(rng.root_key(config.seed), 0, 'init')
+    init_params = functools.partial(
+        api.init, config.model, vocabulary.size, init_key, objective.networks
+    )
+    make_optimizer = functools.partial(optimizer.adamw, settings, learning_rate)
+    abstract = state.abstract_state(init_params, make_optimizer, mesh)
+    train_step = functools.partial(
+        step.train_step,
+        objective.draw,
+        objective.loss,
+        make_optimizer(abstract.params),
+        learning_rate,
+        config.seed,
+        settings.microbatches,
+    )
+    return Program(
+        config,
+        mesh,
+        vocabulary,
+        objective,
+        abstract,
+        functools.partial(state.fresh_state, init_params, make_optimizer),
+        step.compile_train_step(train_step, abstract, mesh),
+    )
+
+
+def open_run(config: Config, folder: epath.Path) -> Run:
+    """Opens the text (building the corpus if need be), then devices and functions.
+
+    Args:
+        config: resolved and validated.
+        folder: the workdir; need not exist.
+
+    Raises:
+        UserError: the workdir holds another run, the text cannot be used, or the mesh or batch
+            does not fit the devices.
+    """
+    if workdir.has_checkpoint(folder):
+        workdir.check_same_run(folder, config)
+    opened, weights = open_corpora(config)
+    tokenizer = opened[0].tokenizer()
+    distributed.initialize()
+    program = build_program(config, Vocabulary(tokenizer.vocab_size, tokenizer.special))
+    return Run(program, folder, opened, weights, tokenizer)
+
+
+def open_corpora(config: Config) -> tuple[list[manifest.Corpus], list[float]]:
+    """The corpora of `config.data.path`, built first where they are missing.
+
+    Raises:
+        ConfigError: there is neither a corpus nor a source to build it from.
+    """
+    if config.data.path is None:
+        raise ConfigError(
+            'config.data.path is not set: type --config.data.path=FOLDER with shards made by '
+            'python -m electra_jax.prepare'
+        )
+    paths = pipeline.parse_paths(config.data.path)
+    if len(paths) == 1 and not (epath.Path(paths[0][0]) / manifest.FILE_NAME).exists():
+        if config.data.source is None:
+            raise DataError(
+                f'no corpus in {paths[0][0]}, and config.data.source does not say what to build '
+                "it from: type --config.data.source='text:FILES/*.txt', for example"
+            )
+        corpora.build_corpus(config.data)
+    opened = [manifest.load_corpus(path) for path, _ in paths]
+    for one in opened:
+        manifest.check_corpus(one, config.data)
+    return opened, [weight for _, weight in paths]
+
+
+def put_batch(mesh: Mesh, batch_size: int, host_batch: pipeline.HostBatch) -> dict[str, jax.Array]:
+    """This host's rows as its part of the global arrays [B, L]."""
+
+    def put(x: np.ndarray) -> jax.Array:
+        shape = (batch_size, *x.shape[1:])
+        return jax.make_array_from_process_local_data(rules.batch_sharding(mesh, shape), x, shape)
+
+    return {name: put(x) for name, x in host_batch.items()}
+
+
+def host_slice(config: Config) -> pipeline.Slice:
+    """This host's share of each batch."""
+    return pipeline.Slice(config.batch_size, jax.process_index(), jax.process_count())
+
+
+def device_batches(run: Run) -> pipeline.DeviceBatches:
+    """Training batches on the mesh."""
+    config = run.config
+    rows = pipeline.Rows(run.corpora, 'train')
+    batches = pipeline.train_batches(
+        rows, run.weights, host_slice(config), config.seed, config.data.prefetch
+    )
+    return pipeline.DeviceBatches(
+        batches, functools.partial(put_batch, run.program.mesh, config.batch_size)
+    )
+
+
+def held_out(run: Run) -> list[dict[str, jax.Array]]:
+    """The held-out batches of a run, on the mesh."""
+    config = run.config
+    rows = pipeline.Rows(run.corpora, 'validation')
+    host_batches = pipeline.held_out_batches(
+        rows, host_slice(config), config.eval.rows, config.seed
+    )
+    return [put_batch(run.program.mesh, config.batch_size, batch) for batch in host_batches]
+
+
+def make_evaluate(run: Run) -> Callable[[trees.Tree], dict[str, float]]:
+    """params -> metrics on the run's held-out text; nothing where there is none."""
+    batches = held_out(run)
+    if not batches:
+        return lambda params: {}
+    totals = step.compile_totals(
+        run.program.objective.totals, run.program.objective.draw, run.config.seed, run.mesh
+    )
+    log_unigram_V = jax.device_put(log_unigram(run), rules.replicated(run.program.mesh))
+    return lambda params: evaluation.evaluate(
+        totals, run.program.objective.summary, params, batches, log_unigram_V
+    )
+
+
+def log_unigram(run: Run) -> np.ndarray:
+    """log p of single tokens in the training text [V], each count raised by one."""
+    counts = sum(one.unigram().astype(np.float64) for one in run.corpora) + 1.0
+    padding = api.vocab_rows(run.config.model, run.tokenizer.vocab_size) - len(counts)
+    return np.pad(np.log(counts / counts.sum()), (0, padding)).astype(np.float32)
+
+
+def about(run: Run) -> dict:
+    """What every checkpoint says of itself, the tokenizer whole."""
+    return {
+        'config': workdir.as_json(run.config),
+        'tokenizer': run.tokenizer.to_json(),
+        'tokenizer_hash': run.tokenizer.hash,
+        'corpora': [str(one.path) for one in run.corpora],
+    }
+
+
+def check_tokenizer(checkpoint: dict, run: Run) -> None:
+    """Refuses to read a corpus with a model that learned other ids.
+
+    Raises:
+        ConfigError: naming both tokenizers.
+    """
+    for one in run.corpora:
+        manifest.check_corpus(one, run.config.data, checkpoint['tokenizer_hash'])

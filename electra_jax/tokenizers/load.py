@@ -1,0 +1,73 @@
+"""Opens a tokenizer: from a corpus folder, from its JSON, or from a vocabulary file."""
+
+import json
+import pathlib
+from typing import Any
+
+from electra_jax.config import schema
+from electra_jax.core import errors
+from electra_jax.tokenizers import api, sentencepiece, wordpiece
+
+# `kind` in a tokenizer's JSON -> what reads it.
+KINDS = {
+    'wordpiece': wordpiece.WordPiece.from_json,
+    'sentencepiece': sentencepiece.SentencePiece.from_json,
+}
+
+
+def from_json(data: dict[str, Any]) -> api.Tokenizer:
+    """The tokenizer that `Tokenizer.to_json` described.
+
+    Raises:
+      errors.ConfigError: its kind is not known.
+    """
+    kind = data.get('kind')
+    if kind not in KINDS:
+        raise errors.unknown('kind of the tokenizer', str(kind), KINDS)
+    return KINDS[kind](data)
+
+
+def load(folder: str | pathlib.Path) -> api.Tokenizer:
+    """The tokenizer that `Tokenizer.save` wrote into `folder`.
+
+    Raises:
+      errors.DataError: there is none, or its file is damaged.
+    """
+    path = pathlib.Path(folder) / api.FILE_NAME
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise errors.DataError(
+            f'cannot read the tokenizer {path} ({error.strerror}); `prepare` writes one into '
+            "the corpus folder's tokenizer/"
+        ) from error
+    except ValueError as error:
+        raise errors.DataError(f'{path} is damaged ({error}); build the corpus anew') from error
+    return from_json(data)
+
+
+def open_tokenizer(config: schema.TokenizerConfig) -> api.Tokenizer:
+    """The tokenizer in the existing file `config.path`, a vocab.txt or a SentencePiece .model.
+
+    Raises:
+      errors.ConfigError: `config.kind` is not known, or a switch does not apply to it.
+      errors.DataError: the file cannot be used.
+    """
+    if config.path is None:
+        raise ValueError('open_tokenizer needs config.path; train.train_tokenizer makes one')
+    check_kind(config)
+    if config.kind == 'wordpiece':
+        return wordpiece.WordPiece.from_file(config.path, config.lower_case, config.strip_accents)
+    return sentencepiece.SentencePiece.from_file(config.path)
+
+
+def check_kind(config: schema.TokenizerConfig) -> None:
+    """Refuses a kind that does not exist and switches that its kind does not have."""
+    known = ('wordpiece', *sentencepiece.MODEL_TYPES)
+    if config.kind not in known:
+        raise errors.unknown('data.tokenizer.kind', config.kind, known)
+    if config.kind != 'wordpiece' and config.strip_accents:
+        raise errors.ConfigError(
+            f'data.tokenizer.strip_accents is True but data.tokenizer.kind is {config.kind!r}; '
+            'only wordpiece strips accents: leave strip_accents at None'
+        )

@@ -1,0 +1,183 @@
+"""SentencePiece models (unigram and BPE): ours, or one that came with another model."""
+
+import base64
+import io
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
+
+from electra_jax.core import errors
+from electra_jax.tokenizers import api
+
+# What the five special tokens may be called; the first name is the one we train with.
+SPECIAL_NAMES = {
+    'pad': ('[PAD]', '<pad>'),
+    'unk': ('[UNK]', '<unk>'),
+    'cls': ('[CLS]', '<s>', '<cls>'),
+    'sep': ('[SEP]', '</s>', '<sep>'),
+    'mask': ('[MASK]', '<mask>'),
+}
+MODEL_TYPES = {'unigram': 'unigram', 'bpe': 'bpe'}
+
+_SPACE = '\u2581'  # how SentencePiece writes a space inside a piece
+_MAX_SENTENCE_BYTES = 4000  # longer ones the trainer would leave out, so they are cut
+
+
+class SentencePiece(api.Tokenizer):
+    """A SentencePiece model; how text is normalised is written in the model itself."""
+
+    def __init__(self, model: bytes, where: str = 'the SentencePiece model') -> None:
+        """Makes a tokenizer of the bytes of a .model file.
+
+        Raises:
+          errors.DataError: not such a file, or it lacks one of the special tokens.
+        """
+        self._model = model
+        proto = sentencepiece_model_pb2.ModelProto()
+        try:
+            proto.ParseFromString(model)
+        except Exception as error:
+            raise errors.DataError(f'{where} is not a SentencePiece .model file') from error
+        if not proto.pieces:
+            raise errors.DataError(f'{where} is not a SentencePiece .model file: it has no pieces')
+        self.special = _special_ids([piece.piece for piece in proto.pieces], where)
+        self.vocab_size = len(proto.pieces)
+        _hide_from_text(proto, self.special)
+        self._processor = sentencepiece.SentencePieceProcessor(
+            model_proto=proto.SerializeToString()
+        )
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """See `api.Tokenizer.encode_batch`."""
+        # One thread, for the same reason as in WordPiece: the processes are the parallelism.
+        encoded = self._processor.encode(list(texts), out_type=int, num_threads=1)
+        return [np.array(ids, np.int32) for ids in encoded]
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """See `api.Tokenizer.tokens`."""
+        size, piece = self.vocab_size, self._processor.id_to_piece
+        return [piece(i) if 0 <= i < size else f'<{i}>' for i in map(int, ids)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """See `api.Tokenizer.decode`."""
+        hidden = {self.special.pad, self.special.cls, self.special.sep}
+        pieces = self.tokens([i for i in ids if int(i) not in hidden])
+        return ''.join(pieces).replace(_SPACE, ' ').strip()
+
+    def to_json(self) -> dict[str, Any]:
+        """See `api.Tokenizer.to_json`."""
+        return {'kind': 'sentencepiece', 'model': base64.b64encode(self._model).decode()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> 'SentencePiece':
+        """The inverse of `to_json`."""
+        return cls(base64.b64decode(data['model']))
+
+    @classmethod
+    def from_file(cls, path: str | pathlib.Path) -> 'SentencePiece':
+        """Reads a .model file.
+
+        Raises:
+          errors.DataError: the file is missing, is no model, or lacks a special token.
+        """
+        try:
+            model = pathlib.Path(path).read_bytes()
+        except OSError as error:
+            raise errors.DataError(
+                f'cannot read the SentencePiece model {path} ({error.strerror}); give a .model '
+                'file with --config.data.tokenizer.path=FILE, or leave it out and one is trained'
+            ) from error
+        return cls(model, str(path))
+
+    def write_native(self, folder: pathlib.Path) -> None:
+        """Writes the model as it was given."""
+        (folder / 'spiece.model').write_bytes(self._model)
+
+
+def _special_ids(pieces: Sequence[str], where: str) -> api.SpecialIds:
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    found = {
+        field: next((ids[name] for name in names if name in ids), None)
+        for field, names in SPECIAL_NAMES.items()
+    }
+    missing = [' or '.join(SPECIAL_NAMES[field]) for field, i in found.items() if i is None]
+    if missing:
+        raise errors.DataError(
+            f'{where} lacks a piece for: {"; ".join(missing)}. ELECTRA needs all five special '
+            'tokens; add them as control symbols when the model is trained, or leave '
+            '--config.data.tokenizer.path out and a model that has them is trained'
+        )
+    return api.SpecialIds(**found)
+
+
+def _hide_from_text(proto: sentencepiece_model_pb2.ModelProto, special: api.SpecialIds) -> None:
+    """Makes the special pieces control symbols, which no text can produce, in place."""
+    # Some models hold [MASK] as a user-defined symbol: the text "[MASK]" would become it.
+    for i in (special.pad, special.cls, special.sep, special.mask):
+        proto.pieces[i].type = sentencepiece_model_pb2.ModelProto.SentencePiece.CONTROL
+
+
+def train(texts: Iterable[str], kind: str, vocab_size: int, lower_case: bool) -> SentencePiece:
+    """Trains a model of `vocab_size` pieces; special tokens have ids 0 to 4.
+
+    Text is NFKC-normalised, and case-folded where `lower_case`; both become part of the model.
+
+    Args:
+      texts: lines of text.
+      kind: 'unigram' or 'bpe'.
+      vocab_size: exact number of pieces.
+      lower_case: whether the model folds case.
+
+    Raises:
+      errors.DataError: there is too little text for so many pieces.
+    """
+    if kind not in MODEL_TYPES:
+        raise errors.unknown('data.tokenizer.kind', kind, MODEL_TYPES)
+    names = {field: choices[0] for field, choices in SPECIAL_NAMES.items()}
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_short_lines(texts),
+            model_writer=model,
+            model_type=MODEL_TYPES[kind],
+            vocab_size=vocab_size,
+            normalization_rule_name='nmt_nfkc_cf' if lower_case else 'nmt_nfkc',
+            pad_id=0,
+            unk_id=1,
+            bos_id=-1,
+            eos_id=-1,
+            pad_piece=names['pad'],
+            unk_piece=names['unk'],
+            control_symbols=[names['cls'], names['sep'], names['mask']],
+            num_threads=1,  # more would make the result depend on the machine
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise errors.DataError(
+            f'SentencePiece could not train {vocab_size} pieces on this text: '
+            f'{str(error).rstrip(".")}. Give more '
+            'text, or fewer pieces with --config.data.tokenizer.vocab_size=N'
+        ) from error
+    return SentencePiece(model.getvalue())
+
+
+def _short_lines(texts: Iterable[str]) -> Iterator[str]:
+    """Cuts lines at spaces so that none is longer than the trainer accepts."""
+    for text in texts:
+        if len(text) * 4 <= _MAX_SENTENCE_BYTES:
+            yield text
+            continue
+        part: list[str] = []
+        size = 0
+        for word in text.split(' '):
+            cost = len(word.encode(errors='replace')) + 1
+            if part and size + cost > _MAX_SENTENCE_BYTES:
+                yield ' '.join(part)
+                part, size = [], 0
+            part.append(word)
+            size += cost
+        yield ' '.join(part)

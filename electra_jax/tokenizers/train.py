@@ -1,0 +1,49 @@
+"""Trains a new tokenizer on a stream of text."""
+
+from collections.abc import Iterable, Iterator
+
+from electra_jax.config import schema
+from electra_jax.core import errors
+from electra_jax.tokenizers import api, load, sentencepiece, wordpiece
+
+MEGABYTE = 1_000_000
+
+
+def train_tokenizer(texts: Iterable[str], config: schema.TokenizerConfig) -> api.Tokenizer:
+    """Learns the tokenizer that `config` describes; the same text always gives the same one.
+
+    Args:
+      texts: lines of text; reading stops after `config.train_megabytes`.
+      config: kind, size and switches; `config.path` is not looked at.
+
+    Raises:
+      errors.ConfigError: the kind is not known.
+      errors.DataError: there is no text, or too little for the size asked for.
+    """
+    load.check_kind(config)
+    limited = _Limited(texts, config.train_megabytes * MEGABYTE)
+    if config.kind == 'wordpiece':
+        tokenizer: api.Tokenizer = wordpiece.train(
+            limited, config.vocab_size, config.lower_case, config.strip_accents
+        )
+    else:
+        tokenizer = sentencepiece.train(limited, config.kind, config.vocab_size, config.lower_case)
+    if not limited.characters:
+        raise errors.DataError('there is no text to train a tokenizer on; see data.source')
+    return tokenizer
+
+
+class _Limited:
+    """Passes texts on until about `limit` characters have gone by."""
+
+    def __init__(self, texts: Iterable[str], limit: int) -> None:
+        self._texts = texts
+        self._limit = limit
+        self.characters = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self._texts:
+            yield text
+            self.characters += len(text)
+            if self.characters >= self._limit:
+                return

@@ -1,0 +1,42 @@
+"""The training state: everything that a step changes."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from electra_jax.core.trees import Tree
+from electra_jax.parallel.rules import state_shardings
+
+
+class TrainState(NamedTuple):
+    """Parameters and optimizer state after `step` steps. Randomness needs no place here."""
+
+    step: jax.Array  # int32, steps taken
+    params: Tree
+    opt_state: Tree
+
+
+def abstract_state(
+    init_params: Callable[[], Tree],
+    make_optimizer: Callable[[Tree], optax.GradientTransformation],
+    mesh: Mesh,
+) -> TrainState:
+    """Shapes, dtypes and shardings of the state, without any array being made."""
+    shapes = jax.eval_shape(lambda: fresh_state(init_params, make_optimizer))
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        state_shardings(shapes, mesh),
+    )
+
+
+def fresh_state(
+    init_params: Callable[[], Tree], make_optimizer: Callable[[Tree], optax.GradientTransformation]
+) -> TrainState:
+    """The state at step 0; run it under jit with the shardings of `abstract_state`."""
+    params = init_params()
+    return TrainState(jnp.zeros((), jnp.int32), params, make_optimizer(params).init(params))

@@ -1,0 +1,146 @@
+"""One optimizer step over the mesh, and one evaluation step: pure functions, compiled once.
+
+The step knows no objective: it is handed `draw` (batch and keys to inputs) and `loss` (params and
+inputs to a sum over rows), and does what is common to all: keys, parts of a batch, gradient,
+optimizer, metrics.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from electra_jax.core import rng
+from electra_jax.core.dims import sharding_activations
+from electra_jax.core.trees import Tree
+from electra_jax.optim.schedules import Schedule
+from electra_jax.parallel import rules
+from electra_jax.train.state import TrainState
+
+Batch = Mapping[str, jax.Array]
+Metrics = dict[str, jax.Array]
+Draw = Callable[[Batch, Mapping[str, jax.Array]], Any]
+Loss = Callable[..., tuple[jax.Array, Metrics]]
+
+
+def train_step(
+    draw: Draw,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    learning_rate: Schedule,
+    seed: int,
+    microbatches: int,
+    state: TrainState,
+    batch: Batch,
+) -> tuple[TrainState, Metrics]:
+    """One step: draws, loss, gradient, clipped AdamW update.
+
+    Args:
+        draw, loss: of the objective; the loss is a sum over rows of globally normalized terms.
+        optimizer: its updates include the learning rate.
+        learning_rate: for the metric only.
+        seed: of the run; keys follow from it and from `state.step`.
+        microbatches: the gradient is summed over this many parts of the batch.
+        state: before the step.
+        batch: int32 [B, L] arrays, global.
+
+    Returns:
+        The next state, and float32 scalars: the objective's metrics, 'grad_norm',
+        'update_norm' and 'learning_rate'.
+    """
+    keys = rng.step_keys(rng.root_key(seed), state.step)
+    inputs = draw(batch, keys)
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    if microbatches == 1:
+        (_, metrics), grads = gradient(state.params, inputs, keys['dropout'], state.step)
+    else:
+        metrics, grads = _accumulate(gradient, state, inputs, keys['dropout'], microbatches)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics = {
+        **metrics,
+        'grad_norm': optax.tree.norm(grads),
+        'update_norm': optax.tree.norm(updates),
+        'learning_rate': learning_rate(state.step),
+    }
+    return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def _accumulate(
+    gradient: Callable, state: TrainState, inputs: Any, dropout_key: jax.Array, parts: int
+) -> tuple[Metrics, Tree]:
+    """Sums metrics and gradients over equal parts of the batch, one after another."""
+
+    # Part i takes rows i, i + parts, ...: each device's own rows, so nothing moves.
+    def split(x: jax.Array) -> jax.Array:
+        return x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
+
+    def add(total: tuple[Metrics, Tree], part: tuple) -> tuple[tuple[Metrics, Tree], None]:
+        number, part_inputs = part
+        key = jax.random.fold_in(dropout_key, number)
+        (_, metrics), grads = gradient(state.params, part_inputs, key, state.step)
+        return jax.tree.map(jnp.add, total, (metrics, grads)), None
+
+    numbered = (jnp.arange(parts), jax.tree.map(split, inputs))
+    first = jax.tree.map(lambda x: x[0], numbered)
+    zero = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype),
+        jax.eval_shape(lambda part: _part_shapes(gradient, state, part, dropout_key), first),
+    )
+    total, _ = jax.lax.scan(add, zero, numbered)
+    return total
+
+
+def _part_shapes(gradient: Callable, state: TrainState, part: tuple, key: jax.Array):
+    """Metrics and gradients of one part; only ever traced, for their shapes."""
+    (_, metrics), grads = gradient(state.params, part[1], key, state.step)
+    return metrics, grads
+
+
+def compile_train_step(
+    step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
+    state: TrainState,
+    mesh: Mesh,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """`step` as one jitted program over `mesh` that donates its state.
+
+    Args:
+        step: `train_step` with all but state and batch bound.
+        state: abstract (`train.state.abstract_state`), for the shardings.
+        mesh: of the run; the batch is expected as `parallel.rules.batch_sharding` lays it.
+    """
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return jax.jit(
+        on_mesh(step, mesh),
+        out_shardings=(shardings, rules.replicated(mesh)),
+        donate_argnums=0,
+    )
+
+
+def on_mesh(function: Callable, mesh: Mesh) -> Callable:
+    """`function` with the model's `constrain` calls bound to `mesh` while it is traced."""
+
+    def bound(*args):
+        with sharding_activations(rules.activation_constraint(mesh)):
+            return function(*args)
+
+    return bound
+
+
+def compile_totals(
+    totals: Callable[..., Metrics], draw: Draw, seed: int, mesh: Mesh
+) -> Callable[[Tree, Batch, jax.Array, jax.Array], Metrics]:
+    """An evaluation step (params, batch, batch number, extra) -> additive float32 totals.
+
+    The draws depend on the batch's number and not on the training step: each evaluation masks
+    the same positions, so that its numbers can be compared over a run.
+    """
+
+    def step(params: Tree, batch: Batch, number: jax.Array, extra: jax.Array) -> Metrics:
+        key = rng.stream_key(rng.root_key(seed), number, 'evaluate')
+        return totals(params, draw(batch, rng.step_keys(key, 0)), extra)
+
+    return jax.jit(on_mesh(step, mesh), out_shardings=rules.replicated(mesh))

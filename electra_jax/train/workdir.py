@@ -1,0 +1,130 @@
+"""The folder of a run: what it is a run of, and whether this is still the same one."""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+from typing import Any
+
+from etils import epath
+
+from electra_jax.config.schema import Config
+from electra_jax.core.errors import CheckpointError
+
+CONFIG_FILE = 'config.json'
+_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'tokenizers')
+
+# Settings that may differ between two starts of one run: they change where and how long it runs
+# and what is written down, not what is computed.
+FREE = (
+    'job',
+    'stop_at',
+    'checkpoint',
+    'eval',
+    'log',
+    'mesh',
+    'data.prefetch',
+    'data.workers',
+    'model.remat',
+    'model.scan_unroll',
+    'model.flat_products',
+    'model.compute_dtype',
+    'optimizer.microbatches',
+)
+
+
+def has_checkpoint(workdir: epath.Path) -> bool:
+    """Whether the folder holds anything to go on from."""
+    folder = workdir / 'checkpoints'
+    return folder.exists() and any(child.name.isdigit() for child in folder.iterdir())
+
+
+def check_same_run(workdir: epath.Path, config: Config) -> None:
+    """Refuses to continue a run with a config that would make it another one.
+
+    Raises:
+        CheckpointError: naming each setting that differs, with both values.
+    """
+    path = workdir / CONFIG_FILE
+    if not path.exists():
+        return
+    try:
+        before = json.loads(path.read_text())['config']
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f'{path} cannot be read ({error}): restore it, or train in another --workdir'
+        ) from error
+    changes = differences(before, as_json(config))
+    if changes:
+        listed = '\n'.join(f'  config.{k}: {old!r} there, {new!r} now' for k, old, new in changes)
+        raise CheckpointError(
+            f'{workdir} holds a run with other settings:\n{listed}\n'
+            'Type the settings it was started with to go on with it, or another --workdir to '
+            'start a new one.'
+        )
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Settings whose values differ, apart from those in `FREE`: (name, before, now)."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    names = [name for name in {**old, **new} if not _is_free(name)]
+    return [(n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)]
+
+
+def as_json(config: Config) -> dict[str, Any]:
+    """The config as a plain tree."""
+    return dataclasses.asdict(config)
+
+
+def describe(workdir: epath.Path, config: Config) -> None:
+    """Writes `config.json`: the resolved config, versions, revision and command line."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    content = {
+        'config': as_json(config),
+        'command': sys.argv,
+        'python': platform.python_version(),
+        'packages': {name: _version(name) for name in _PACKAGES},
+        'revision': revision(),
+    }
+    fresh = workdir / (CONFIG_FILE + '.tmp')
+    fresh.write_text(json.dumps(content, indent=2) + '\n')
+    fresh.replace(workdir / CONFIG_FILE)
+
+
+def revision() -> str | None:
+    """The git commit of the package's checkout, with '+changes' if it has any."""
+    folder = epath.Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ['git', '-C', str(folder), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain') else '')
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _is_free(name: str) -> bool:
+    return any(name == free or name.startswith(free + '.') for free in FREE)
+
+
+def _flat(tree: dict[str, Any], prefix: str = '') -> list[tuple[str, Any]]:
+    flat = []
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat += _flat(value, f'{prefix}{key}.')
+        else:
+            flat.append((prefix + key, value))
+    return flat

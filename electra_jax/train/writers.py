@@ -1,0 +1,154 @@
+"""Where numbers go: metrics.jsonl, TensorBoard, and the terminal."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+import jax
+from etils import epath
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from tensorboardX import SummaryWriter
+
+METRICS_FILE = 'metrics.jsonl'
+ONCE = ('eval/unigram_loss',)  # does not change over a run: written the first time only
+
+
+class Metrics:
+    """Writes named floats by step, on the first host only."""
+
+    def __init__(self, workdir: epath.Path, start: int, tensorboard: bool):
+        """Opens the files; lines of steps after `start` are those of a lost future and go."""
+        self._on = jax.process_index() == 0
+        if not self._on:
+            return
+        path = workdir / METRICS_FILE
+        lines = drop_after(path, start)
+        self._written = {name for name in ONCE if any(name in line for line in lines)}
+        self._file = open(path, 'a', encoding='utf-8')
+        events = str(workdir / 'tensorboard')
+        self._events = SummaryWriter(events, purge_step=start + 1) if tensorboard else None
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One line of JSON and as many TensorBoard scalars; NaN becomes null."""
+        if not self._on:
+            return
+        values = {k: v for k, v in values.items() if k not in self._written}
+        self._written.update(name for name in ONCE if name in values)
+        safe = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
+        self._file.write(json.dumps({'step': step, **safe}) + '\n')
+        self._file.flush()
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flushes and closes both."""
+        if not self._on:
+            return
+        self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+
+def drop_after(path: epath.Path, step: int) -> list[str]:
+    """Keeps the lines of `path` up to `step`, and returns them; a torn last line goes too."""
+    if not path.exists():
+        return []
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)['step'] <= step:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    fresh = path.parent / (path.name + '.tmp')
+    fresh.write_text(''.join(line + '\n' for line in kept))
+    fresh.replace(path)
+    return kept
+
+
+class Terminal:
+    """A progress bar with ETA where someone watches, plain lines where a file does."""
+
+    def __init__(self, start: int, end: int):
+        self._console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+        self._on = jax.process_index() == 0
+        self._start, self._end, self._began = start, end, time.monotonic()
+        self._progress = None
+        if self._on and self._console.is_terminal:
+            self._progress = Progress(
+                TextColumn('{task.description}'),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._task = self._progress.add_task('training', total=end, completed=start)
+            self._progress.start()
+
+    def advance(self, step: int, text: str = '') -> None:
+        """Moves the bar to `step` steps done."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step, description=text or None)
+
+    def log(self, step: int, text: str) -> None:
+        """A line about `step`, with the time that is left where there is no bar."""
+        if not self._on:
+            return
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step, description='training')
+            self.say(f'step {step}  {text}')
+            return
+        spent = time.monotonic() - self._began
+        left = spent / max(step - self._start, 1) * (self._end - step)
+        self.say(f'step {step}/{self._end}  {text}  ETA {duration(left)}')
+
+    def say(self, text: str) -> None:
+        """A line as it is."""
+        if self._on:
+            self._console.print(text, markup=False)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(3725), duration(59)
+    ('1h02m', '59s')
+    """
+    seconds = round(seconds)
+    if seconds >= 3600:
+        return f'{seconds // 3600}h{seconds % 3600 // 60:02d}m'
+    return f'{seconds // 60}m{seconds % 60:02d}s' if seconds >= 60 else f'{seconds}s'
+
+
+_SHOWN = 32  # tokens of an example that fit a screen
+
+
+def example_lines(original: Sequence[str], shown: Sequence[str], doubt: Sequence[float]) -> str:
+    """A token a line: what the model read, its doubt as number and bar, what stood there before.
+
+    Args:
+        original, shown: pieces of text before and after corruption.
+        doubt: probability that a piece was replaced.
+    """
+    lines = ['held-out text with replaced tokens, and how sure the model is of each replacement:']
+    for before, now, p in list(zip(original, shown, doubt, strict=True))[:_SHOWN]:
+        was = f'<- was {before}' if before != now else ''
+        lines.append(f'  {now:<18} {p:4.2f} {"#" * round(20 * p):<20} {was}'.rstrip())
+    return '\n'.join(lines)

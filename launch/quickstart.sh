@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# From a fresh clone to a trained tiny ELECTRA in minutes, on a CPU, with no download beyond the
+# Python packages: ./launch/quickstart.sh [--config.KEY=VALUE ...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source launch/venv.sh
+use_venv ''
+# The tokenizer and the corpus are made by the way, since the recipe names their source.
+exec python -m electra_jax.main --config=configs/quickstart.py "$@"

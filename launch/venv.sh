@@ -1,0 +1,24 @@
+# Sourced by the other scripts: `use_venv EXTRAS` makes .venv beside setup.py, installs the package
+# there with those extras (none: ''), and puts it on PATH. Does nothing where that is done already.
+
+use_venv() {
+  local extras=$1 root stamp wanted
+  root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+  stamp=$root/.venv/.installed${extras:+-$extras}
+  wanted=$(cksum "$root/setup.py")
+  if [[ ! -x $root/.venv/bin/python ]]; then
+    "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+      echo "error: Python 3.11 or newer is needed; name one: PYTHON=python3.12 $0" >&2
+      return 1
+    }
+    echo "making $root/.venv"
+    "${PYTHON:-python3}" -m venv "$root/.venv"
+  fi
+  if [[ ! -f $stamp || $(cat "$stamp") != "$wanted" ]]; then
+    echo "installing the package and what it needs (a minute or two)"
+    "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+      -e "$root${extras:+[$extras]}"
+    echo "$wanted" > "$stamp"
+  fi
+  export PATH=$root/.venv/bin:$PATH
+}

@@ -1,0 +1,45 @@
+"""Installs electra_jax; the tools' settings are in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name='electra_jax',
+    version='0.1.0',
+    description='ELECTRA pre-training in JAX, on TPUs, GPUs and laptops',
+    long_description=open('README.md', encoding='utf-8').read(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['electra_jax', 'electra_jax.*']),
+    python_requires='>=3.11',
+    install_requires=[
+        'absl-py>=2.1',
+        'array-record>=0.8',
+        'etils[epath]>=1.12',
+        'flax>=0.12,<0.14',
+        'grain>=0.2.12,<0.4',
+        'jax>=0.9,<0.13',
+        'ml-collections>=1.0,<2',
+        'numpy>=2.0,<3',
+        'optax>=0.2.6,<0.4',
+        'orbax-checkpoint>=0.11.30,<0.14',
+        'rich>=13,<16',
+        'sentencepiece>=0.2,<0.4',
+        'tensorboardX>=2.6,<3',
+        'tensorflow-datasets>=4.9.9,<5',
+        'tokenizers>=0.21,<0.24',
+        'zstandard>=0.23,<0.26',
+    ],
+    extras_require={
+        'tpu': ['jax[tpu]>=0.9,<0.13'],
+        'gpu': ['jax[cuda12]>=0.9,<0.13'],
+        'test': [
+            'import-linter>=2.1,<3',
+            'pytest>=8,<10',
+            'ruff>=0.12,<0.20',
+            'scikit-learn>=1.5,<2',
+        ],
+        # Numbers checked against PyTorch; on a machine without CUDA install torch's CPU build
+        # first, or pip fetches gigabytes.
+        'parity': ['torch>=2.6', 'transformers>=5,<6'],
+    },
+)

@@ -1,0 +1,120 @@
+"""Recipes and overrides: what is understood, and what a refusal says."""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from electra_jax import flags
+from electra_jax.config import presets, schema, validate
+from electra_jax.core.errors import ConfigError
+from electra_jax.model.encoder import REMAT_POLICIES
+from electra_jax.objectives.table import OBJECTIVES
+from electra_jax.ops.dropout import BITS
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+RECIPES = sorted((ROOT / 'configs').rglob('*.py'))
+
+PROGRAM = """
+from electra_jax import flags
+CONFIG = flags.config_flag()
+def main(config):
+    print(repr(config))
+flags.run(main, CONFIG)
+"""
+
+
+def type_command(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, '-c', PROGRAM, *words], capture_output=True, text=True, cwd=ROOT
+    )
+
+
+@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_valid_short_and_says_what_it_reaches(path):
+    space = {}
+    exec(compile(path.read_text(), path, 'exec'), space)
+    config = flags.to_config(space['get_config']())
+    assert isinstance(config, schema.Config)
+    assert space['__doc__'] and len(path.read_text().splitlines()) <= 60
+
+
+def test_overrides_reach_every_kind_of_leaf():
+    done = type_command(
+        '--config=configs/small.py',
+        '--config.batch_size=64',
+        '--config.optimizer.learning_rate=1',
+        '--config.model.num_layers=3',
+        '--config.log.tensorboard=false',
+        '--config.objective.temperature_end=0.5',
+        '--config.data.source=text:a*.txt=2,jsonl:b#c',
+    )
+    out = done.stdout
+    assert done.returncode == 0, done.stderr
+    assert 'batch_size=64' in out and 'learning_rate=1.0' in out and 'num_layers=3' in out
+    assert 'tensorboard=False' in out and 'temperature_end=0.5' in out
+    assert "source='text:a*.txt=2,jsonl:b#c'" in out
+
+
+@pytest.mark.parametrize(
+    ('word', 'said'),
+    [
+        (
+            '--config.batchsize=3',
+            '--config.batchsize is not a setting; did you mean --config.batch_size?',
+        ),
+        ('--config.learning_rate=3', 'did you mean --config.optimizer.learning_rate?'),
+        ('--config.batch_size=abc', "--config.batch_size is 'abc', allowed: a whole number"),
+        ('--config.batch_size=1.5', 'allowed: a whole number'),
+        ('--config.log.tensorboard=maybe', 'allowed: true or false'),
+        ('--config.optimizer.learning_rate=nan', 'allowed: at least 0'),
+        ('--config.objective.name=elektra', "did you mean 'electra'?"),
+        ('--config.model.size=smal', "did you mean 'small'?"),
+        ('--config.data.row_length=1024', '--config.model.max_positions=1024'),
+        ('--config.optimizer.microbatches=3', 'must be a multiple'),
+        ('--config.model.generator_width=0.51', 'generator_width is 0.51'),
+        ('--config.mesh.fsdp=-1', 'only one may be'),
+        ('batch_size=3', 'settings look like --config.KEY=VALUE'),
+    ],
+)
+def test_a_refusal_is_one_clear_message(word, said):
+    done = type_command('--config=configs/small.py', word)
+    assert done.returncode == 1
+    assert said in done.stderr and 'Traceback' not in done.stderr, done.stderr
+
+
+def test_a_missing_recipe_is_named():
+    done = type_command('--config=configs/smal.py')
+    assert 'no such recipe: configs/smal.py' in done.stderr and 'Traceback' not in done.stderr
+    assert 'no recipe given' in type_command().stderr
+
+
+def test_a_recipe_with_a_typo_or_a_wrong_type_is_refused():
+    with pytest.raises(ConfigError, match='config.optimizer.lr is not a setting'):
+        flags.recipe({'optimizer': {'lr': 1.0}})
+    with pytest.raises(ConfigError, match="config.batch_size is '8', allowed: a whole number"):
+        flags.recipe({'batch_size': '8'})
+    with pytest.raises(ConfigError, match='group of settings'):
+        flags.recipe({'model': 'small'})
+
+
+def test_choices_name_exactly_what_there_is():
+    assert set(validate.CHOICES['objective.name']) == set(OBJECTIVES)
+    assert set(validate.CHOICES['model.remat']) == set(REMAT_POLICIES)
+    assert set(validate.CHOICES['model.dropout_bits']) == set(BITS)
+
+
+def test_every_number_has_bounds_or_needs_none():
+    free = {'seed', 'data.build_seed'}
+    leaves = {name.removeprefix('config.'): kind for name, kind in flags.leaves(schema.Config)}
+    numbers = {name for name, kind in leaves.items() if kind in (int, float)}
+    assert numbers - set(validate.BOUNDS) - free == set()
+    assert set(validate.BOUNDS) <= numbers
+
+
+def test_a_size_fills_what_the_recipe_leaves_open():
+    model = presets.resolve_model(schema.ModelConfig(size='base', num_layers=6))
+    assert (model.num_layers, model.hidden_size, model.num_heads) == (6, 768, 12)
+    assert all(v is not None for v in dataclasses.asdict(model).values())

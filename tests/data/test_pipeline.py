@@ -1,0 +1,148 @@
+"""Batches: the same for any number of hosts, from any place, in any mixture."""
+
+import numpy as np
+import pytest
+
+from electra_jax import flags
+from electra_jax.core.errors import ConfigError
+from electra_jax.data import corpus, pipeline
+
+WORDS = 'the quick brown fox jumps over a lazy dog while seven wizards box with jugs of ink'.split()
+
+
+def write_text(path, documents, seed):
+    random = np.random.default_rng(seed)
+    lines = [
+        ' '.join(random.choice(WORDS, random.integers(3, 30))) + '.\n\n' for _ in range(documents)
+    ]
+    path.write_text(''.join(lines))
+
+
+def build(folder, name, documents=300, seed=0, **data):
+    text = folder / f'{name}.txt'
+    write_text(text, documents, seed)
+    vocab = folder / 'vocab.txt'
+    vocab.write_text('\n'.join(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '.', *WORDS]) + '\n')
+    settings = {
+        'path': str(folder / name),
+        'source': f'text:{text}',
+        'row_length': 16,
+        'layout': 'packed',
+        'holdout': 0.1,
+        'workers': 1,
+        'tokenizer': {'path': str(vocab)},
+        **data,
+    }
+    return corpus.build_corpus(flags.to_config(flags.recipe({'data': settings})).data)
+
+
+@pytest.fixture(scope='module')
+def one(tmp_path_factory):
+    return build(tmp_path_factory.mktemp('one'), 'a')
+
+
+def batches(corpora, share, weights=(1.0,), seed=0):
+    return pipeline.train_batches(pipeline.Rows(corpora, 'train'), list(weights), share, seed, 2)
+
+
+def take(iterator, count):
+    return [next(iterator) for _ in range(count)]
+
+
+def test_hosts_together_read_the_global_batches(one):
+    alone = take(batches([one], pipeline.Slice(8, 0, 1)), 5)
+    for hosts in (2, 4):
+        parts = [take(batches([one], pipeline.Slice(8, h, hosts)), 5) for h in range(hosts)]
+        for number, whole in enumerate(alone):
+            for name in whole:
+                joined = np.concatenate([part[number][name] for part in parts])
+                np.testing.assert_array_equal(joined, whole[name])
+
+
+def test_going_on_from_a_place_gives_the_same_batches(one):
+    iterator = batches([one], pipeline.Slice(4, 0, 1))
+    take(iterator, 3)
+    place = iterator.get_state()
+    expected = take(iterator, 4)
+    again = batches([one], pipeline.Slice(4, 0, 1))
+    again.set_state(place)
+    for a, b in zip(take(again, 4), expected, strict=True):
+        np.testing.assert_array_equal(a['tokens'], b['tokens'])
+
+
+def test_the_place_is_of_the_batch_handed_out_not_of_the_one_read_ahead(one):
+    ahead = pipeline.DeviceBatches(batches([one], pipeline.Slice(4, 0, 1)), lambda batch: batch)
+    first = take(ahead, 3)
+    place = ahead.place
+    following = next(ahead)
+    again = pipeline.DeviceBatches(batches([one], pipeline.Slice(4, 0, 1)), lambda batch: batch)
+    again.restore(place)
+    np.testing.assert_array_equal(next(again)['tokens'], following['tokens'])
+    assert (first[2]['tokens'] != following['tokens']).any()
+
+
+def test_an_epoch_holds_every_row_once_and_the_next_is_shuffled_anew(one):
+    rows = pipeline.Rows([one], 'train')
+    n = rows.lengths[0]
+    order = pipeline.row_order(rows.lengths, [1.0], seed=3)
+    epochs = [[order[e * n + i][1] for i in range(n)] for e in (0, 1)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(n))
+    assert epochs[0] != epochs[1] != sorted(epochs[1])
+
+
+def test_a_mixture_draws_by_weight(one, tmp_path):
+    other = build(tmp_path, 'b', seed=5)
+    rows = pipeline.Rows([one, other], 'train')
+    order = pipeline.row_order(rows.lengths, [0.75, 0.25], seed=0)
+    share = np.mean([order[i][0] for i in range(2000)])
+    assert share == pytest.approx(0.25, abs=0.01)
+
+
+def test_corpora_that_do_not_match_are_not_mixed(one, tmp_path):
+    with pytest.raises(ConfigError, match='row_length 16.*row_length'):
+        try:
+            pipeline.Rows([one, build(tmp_path, 'b', row_length=32)], 'train')
+        except ConfigError as error:
+            raise ConfigError(
+                str(error).replace('\n', ' ').replace(' with 32', ' row_length 32')
+            ) from error
+
+
+@pytest.mark.parametrize('path', ['a,b', 'a=1,b=x', 'a=1,=2', 'a=0,b=1'])
+def test_a_mixture_needs_positive_weights(path):
+    with pytest.raises(ConfigError, match='positive weight'):
+        pipeline.parse_paths(path)
+
+
+def test_packed_spans_become_documents_with_positions_of_their_own():
+    tokens = np.array([[2, 9, 3, 2, 8, 7, 3, 0]], np.int32)
+    batch = pipeline.to_batch(tokens, np.array([[1, 1, 1, 2, 2, 2, 2, 0]], np.uint8), 'packed')
+    assert batch['documents'].tolist() == [[1, 1, 1, 2, 2, 2, 2, 0]]
+    assert batch['positions'].tolist() == [[0, 1, 2, 0, 1, 2, 3, 0]]
+    assert not batch['types'].any()
+
+
+def test_segments_are_types_of_one_document():
+    tokens = np.array([[2, 9, 3, 8, 3, 0]], np.int32)
+    batch = pipeline.to_batch(tokens, np.array([[1, 1, 1, 2, 2, 0]], np.uint8), 'segments')
+    assert batch['documents'].tolist() == [[1, 1, 1, 1, 1, 0]]
+    assert batch['positions'].tolist()[0][:5] == [0, 1, 2, 3, 4]
+    assert batch['types'].tolist() == [[0, 0, 0, 1, 1, 0]]
+
+
+def test_held_out_batches_are_the_same_rows_filled_with_padding(one):
+    rows = pipeline.Rows([one], 'validation')
+    total = rows.lengths[0]
+    whole = pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 1000, 0)
+    again = pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 1000, 0)
+    np.testing.assert_array_equal(whole[-1]['tokens'], again[-1]['tokens'])
+    real = sum(int((batch['documents'][:, 0] > 0).sum()) for batch in whole)
+    assert real == total and all(len(batch['tokens']) == 8 for batch in whole)
+    few = pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 3, 0)
+    assert sum(int((batch['documents'][:, 0] > 0).sum()) for batch in few) == 3
+
+
+def test_an_empty_split_gives_no_batches(tmp_path):
+    empty = build(tmp_path, 'c', documents=20, holdout=0.0)
+    rows = pipeline.Rows([empty], 'validation')
+    assert pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 100, 0) == []

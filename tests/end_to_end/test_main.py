@@ -1,0 +1,204 @@
+"""The main job as a user types it: train, be killed, go on, be refused."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from tests.data.test_pipeline import WORDS, write_text
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+RECIPE = """
+from electra_jax.flags import recipe
+
+def get_config():
+    return recipe({{
+        'total_steps': 12,
+        'batch_size': 4,
+        'model': {{'size': 'tiny', 'num_layers': 1, 'hidden_size': 16, 'num_heads': 2,
+                   'embedding_size': 16, 'dropout': 0.1, 'attention_dropout': 0.1}},
+        'data': {{'path': {path!r}, 'source': {source!r}, 'row_length': 16, 'layout': 'packed',
+                  'holdout': 0.1, 'workers': 1, 'tokenizer': {{'path': {vocab!r}}}}},
+        'optimizer': {{'learning_rate': 1e-2, 'warmup_steps': 2}},
+        'checkpoint': {{'every_steps': 4}},
+        'eval': {{'every_steps': 6, 'rows': 16}},
+        'log': {{'every_steps': 1}},
+    }})
+"""
+
+
+@pytest.fixture(scope='module')
+def recipe(tmp_path_factory):
+    """A recipe file for a model and a text small enough to train in seconds."""
+    folder = tmp_path_factory.mktemp('run')
+    write_text(folder / 'text.txt', 400, seed=0)
+    vocab = folder / 'vocab.txt'
+    vocab.write_text('\n'.join(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '.', *WORDS]) + '\n')
+    path = folder / 'small_run.py'
+    source = f'text:{folder}/text.txt'
+    path.write_text(RECIPE.format(path=f'{folder}/corpus', source=source, vocab=str(vocab)))
+    return path
+
+
+def command(recipe, workdir, *words):
+    return [
+        sys.executable, '-m', 'electra_jax.main',
+        f'--config={recipe}', f'--workdir={workdir}', *words,
+    ]  # fmt: skip
+
+
+ENVIRONMENT = {
+    **os.environ,
+    'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    'JAX_PLATFORMS': 'cpu',
+}
+
+
+def run(recipe, workdir, *words):
+    return subprocess.run(
+        command(recipe, workdir, *words),
+        capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, timeout=300,
+    )  # fmt: skip
+
+
+def final_params(workdir, step=12):
+    restored = ocp.StandardCheckpointer().restore(workdir / 'checkpoints' / str(step) / 'state')
+    return jax.tree_util.tree_leaves_with_path(restored['params'])
+
+
+def metrics(workdir):
+    return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+@pytest.fixture(scope='module')
+def finished(recipe, tmp_path_factory):
+    """A run that nothing disturbed."""
+    workdir = tmp_path_factory.mktemp('undisturbed')
+    done = run(recipe, workdir)
+    assert done.returncode == 0, done.stderr
+    return workdir, done.stdout
+
+
+def same_end(workdir, finished):
+    for (path, a), (_, b) in zip(final_params(workdir), final_params(finished[0]), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=str(path))
+
+
+def test_a_run_leaves_everything_it_should(finished):
+    workdir, said = finished
+    lines = metrics(workdir)
+    names = set().union(*lines)
+    assert {'train/loss', 'train/mlm_loss', 'train/disc_loss', 'train/fake_rate'} <= names
+    assert {'train/grad_norm', 'train/learning_rate', 'speed/tokens_per_second'} <= names
+    assert {'eval/mlm_loss', 'eval/mlm_accuracy', 'eval/sampled_accuracy'} <= names
+    assert {'eval/disc_loss', 'eval/disc_auc', 'eval/disc_precision', 'eval/disc_recall'} <= names
+    assert sum('eval/unigram_loss' in line for line in lines) == 1
+    about = json.loads((workdir / 'config.json').read_text())
+    assert about['config']['model']['hidden_size'] == 16 and about['packages']['jax']
+    assert list((workdir / 'tensorboard').iterdir())
+    assert {'4', '8', '12'} <= {p.name for p in (workdir / 'checkpoints').iterdir()}
+    assert 'done: 12 steps' in said and 'next: python -m electra_jax.main' in said
+    assert '<- was' in said
+    checkpoint = json.loads((workdir / 'checkpoints' / '12' / 'about' / 'metadata').read_text())
+    assert 'quick' in checkpoint['tokenizer']['vocab']
+
+
+def test_typed_again_a_finished_run_says_so(recipe, finished):
+    done = run(recipe, finished[0])
+    assert done.returncode == 0 and 'done: 12 steps' in done.stdout, done.stderr
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bits(recipe, finished, tmp_path):
+    process = subprocess.Popen(
+        command(recipe, tmp_path), stdout=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT
+    )
+    for line in process.stdout:
+        if line.startswith('step 7/'):
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    done = run(recipe, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'going on from step' in done.stdout
+    same_end(tmp_path, finished)
+    steps = [line['step'] for line in metrics(tmp_path) if 'train/loss' in line]
+    assert steps == list(range(1, 13))
+
+
+def test_sigterm_saves_and_exits_cleanly(recipe, finished, tmp_path):
+    process = subprocess.Popen(
+        command(recipe, tmp_path), stdout=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT
+    )
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith('step 2/'):
+            process.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
+    if not any('done: 12' in line for line in said):  # it may have been faster than the signal
+        assert any(line.startswith('stopped by SIGTERM') for line in said)
+    done = run(recipe, tmp_path)
+    assert done.returncode == 0, done.stderr
+    same_end(tmp_path, finished)
+
+
+def test_a_workdir_of_another_run_is_refused_with_both_values(recipe, finished):
+    done = run(recipe, finished[0], '--config.optimizer.learning_rate=0.5')
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert 'config.optimizer.learning_rate: 0.01 there, 0.5 now' in done.stderr
+    assert metrics(finished[0])
+
+
+def test_evaluate_scores_the_newest_checkpoint(recipe, finished):
+    done = run(recipe, finished[0], '--config.job=evaluate')
+    assert done.returncode == 0, done.stderr
+    at_the_end = [line for line in metrics(finished[0]) if 'eval/disc_auc' in line][-1]
+    assert f'disc_auc {at_the_end["eval/disc_auc"]:.4f}' in done.stdout
+
+
+def test_evaluate_without_a_checkpoint_says_what_to_do(recipe, tmp_path):
+    done = run(recipe, tmp_path, '--config.job=evaluate')
+    assert done.returncode == 1 and 'no checkpoint in' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_good_checkpoint(recipe, tmp_path):
+    stopped = run(recipe, tmp_path, '--config.stop_at=4')
+    assert stopped.returncode == 0, stopped.stderr
+    # A checkpoint that training can be continued from, with one weight broken afterwards.
+    words = ('--config.optimizer.learning_rate=1e30', '--config.optimizer.clip_norm=1e30')
+    broken = tmp_path / 'broken'
+    done = run(recipe, broken, *words)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr
+    assert 'training stopped' in done.stderr
+    dump = next((broken / 'nonfinite').iterdir())
+    with np.load(dump) as content:
+        assert {'tokens', 'documents', 'step'} <= set(content.files)
+    assert (tmp_path / 'checkpoints' / '4').exists()
+
+
+def test_missing_text_says_what_to_type(recipe, tmp_path):
+    done = run(recipe, tmp_path, f'--config.data.path={tmp_path}/none', '--config.data.source=')
+    assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr
+
+
+def test_a_batch_that_the_devices_cannot_divide_is_refused(recipe, tmp_path):
+    began = time.monotonic()
+    environment = {
+        **ENVIRONMENT,
+        'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
+    }
+    done = subprocess.run(
+        command(recipe, tmp_path), capture_output=True, text=True, cwd=ROOT, env=environment
+    )
+    assert done.returncode == 1 and 'use 8' in done.stderr and 'Traceback' not in done.stderr
+    assert time.monotonic() - began < 60

@@ -1,0 +1,69 @@
+"""The same run on every shape of mesh: eight virtual devices, same losses, one compilation."""
+
+import jax
+import numpy as np
+import pytest
+
+from electra_jax import run as runs
+from electra_jax.parallel import rules
+from tests.conftest import VOCABULARY, random_batch, tiny_config
+
+STEPS = 10
+MESHES = {
+    '1 device': ({'data': 1}, 1),
+    '8 data': ({'data': 8}, 8),
+    '8 fsdp': ({'data': 1, 'fsdp': 8}, 8),
+    '2x2x2 data fsdp tensor': ({'data': 2, 'fsdp': 2, 'tensor': 2}, 8),
+    '2x2x2 data tensor sequence': ({'data': 2, 'tensor': 2, 'sequence': 2}, 8),
+}
+
+
+def run(mesh_sizes, num_devices, microbatches=1, objective_name='electra'):
+    """Losses of ten steps, the final state, and how often the step was compiled."""
+    config = tiny_config(
+        mesh=mesh_sizes,
+        objective={'name': objective_name},
+        model={'dropout': 0.1, 'attention_dropout': 0.1, 'norm': 'post'},
+        optimizer={'microbatches': microbatches, 'learning_rate': 1e-2},
+    )
+    program = runs.build_program(config, VOCABULARY, jax.devices()[:num_devices])
+    current = program.fresh_state()
+    losses = []
+    for number in range(STEPS):
+        batch = random_batch(seed=number)
+        batch = {
+            k: jax.device_put(x, rules.batch_sharding(program.mesh, x.shape))
+            for k, x in batch.items()
+        }
+        current, metrics = program.step(current, batch)
+        losses.append([float(metrics['loss']), float(metrics['grad_norm'])])
+    return np.array(losses), current, program.step._cache_size()
+
+
+@pytest.fixture(scope='module')
+def alone():
+    return run(*MESHES['1 device'])
+
+
+@pytest.mark.parametrize('name', [name for name in MESHES if name != '1 device'])
+def test_every_mesh_gives_the_same_losses(name, alone):
+    losses, _, compilations = run(*MESHES[name])
+    np.testing.assert_allclose(losses[:, 0], alone[0][:, 0], rtol=1e-5)
+    np.testing.assert_allclose(losses[:, 1], alone[0][:, 1], rtol=1e-3)
+    assert compilations == 1
+
+
+def test_the_losses_are_of_a_model_that_learns(alone):
+    losses, _, compilations = alone
+    assert losses[-1, 0] < losses[0, 0] - 5
+    assert compilations == 1
+
+
+def test_parameters_lie_where_the_rules_say():
+    _, final, _ = run(*MESHES['2x2x2 data fsdp tensor'])
+    kernel = final.params['discriminator']['layers']['feed_forward']['up']['kernel']
+    assert kernel.sharding.spec == jax.sharding.PartitionSpec(None, 'fsdp', 'tensor')
+    shard = kernel.addressable_shards[0].data
+    assert shard.shape == (kernel.shape[0], kernel.shape[1] // 2, kernel.shape[2] // 2)
+    moment = final.opt_state[1].mu['discriminator']['layers']['feed_forward']['up']['kernel']
+    assert moment.sharding == kernel.sharding

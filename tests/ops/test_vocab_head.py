@@ -1,0 +1,99 @@
+"""The vocabulary head against its plain form, in value, gradient and distribution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from electra_jax.ops import vocab_head
+
+B, P, V, E, SIZE = 2, 5, 256, 8, 200
+
+
+def parts(seed=0):
+    k = jax.random.split(jax.random.key(seed), 4)
+    features_BPE = jax.random.normal(k[0], (B, P, E))
+    table_VE = jax.random.normal(k[1], (V, E))
+    bias_V = jax.random.normal(k[2], (V,))
+    targets_BP = jax.random.randint(k[3], (B, P), 0, SIZE)
+    return features_BPE, table_VE, bias_V, targets_BP
+
+
+def noise_for(sampler, B=B, P=P, V=V, seed=7):
+    shapes = vocab_head.noise_shapes(B, P, V, sampler)
+    keys = jax.random.split(jax.random.key(seed), len(shapes))
+    return tuple(jax.random.uniform(key, shape) for key, shape in zip(keys, shapes, strict=True))
+
+
+def plain_loss(features_BPE, table_VE, bias_V, targets_BP):
+    logits = (jnp.einsum('BPE,VE->BPV', features_BPE, table_VE) + bias_V)[..., :SIZE]
+    log_probs = jax.nn.log_softmax(logits)
+    return -jnp.take_along_axis(log_probs, targets_BP[..., None], -1)[..., 0]
+
+
+def test_loss_and_gradients_equal_the_plain_form():
+    features, table, bias, targets = parts()
+    weights_BP = jnp.linspace(0.1, 1.0, B * P).reshape(B, P)
+
+    def ours(features, table, bias):
+        out = vocab_head.predict(features, table, bias, targets, noise_for('blocks'), 1.0, SIZE)
+        return jnp.sum(weights_BP * out.loss_BP)
+
+    def plain(features, table, bias):
+        return jnp.sum(weights_BP * plain_loss(features, table, bias, targets))
+
+    value, grads = jax.value_and_grad(ours, (0, 1, 2))(features, table, bias)
+    expected, expected_grads = jax.value_and_grad(plain, (0, 1, 2))(features, table, bias)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    for grad, expected_grad in zip(grads, expected_grads, strict=True):
+        np.testing.assert_allclose(grad, expected_grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('sampler', ['gumbel', 'blocks'])
+@pytest.mark.parametrize('temperature', [1.0, 2.0])
+def test_samples_follow_the_softmax(sampler, temperature):
+    draws = 20_000
+    logits_V = jnp.where(jnp.arange(V) < SIZE, 2 * jax.random.normal(jax.random.key(3), (V,)), -1e9)
+    logits = jnp.broadcast_to(logits_V / temperature, (draws, 1, V))
+    blocks, _, masses = vocab_head.in_blocks(logits)
+    sampled = vocab_head.sample(blocks, masses, noise_for(sampler, draws, 1))
+    counts = np.bincount(np.asarray(sampled).ravel(), minlength=V)
+    assert counts[SIZE:].sum() == 0
+    probs = np.asarray(jax.nn.softmax(logits_V / temperature), np.float64)[:SIZE]
+    common = probs * draws > 5
+    expected = np.append(probs[common], probs[~common].sum()) * draws
+    observed = np.append(counts[:SIZE][common], counts[:SIZE][~common].sum())
+    chi_square = ((observed - expected) ** 2 / expected).sum()
+    freedom = len(expected) - 1
+    assert chi_square < freedom + 4 * (2 * freedom) ** 0.5
+
+
+def test_temperature_moves_the_sample_and_not_the_loss():
+    features, table, bias, targets = parts()
+    noise = noise_for('gumbel')
+    cold, hot = (
+        vocab_head.predict(features, table, bias, targets, noise, t, SIZE) for t in (0.01, 100.0)
+    )
+    np.testing.assert_array_equal(cold.loss_BP, hot.loss_BP)
+    np.testing.assert_array_equal(cold.sampled_BP, cold.best_BP)
+    assert (hot.sampled_BP != hot.best_BP).any()
+
+
+def test_padding_rows_are_never_predicted():
+    features, table, bias, targets = parts()
+    bias = bias.at[SIZE:].set(100.0)
+    out = vocab_head.predict(features, table, bias, targets, noise_for('blocks'), 1.0, SIZE)
+    assert (out.best_BP < SIZE).all() and (out.sampled_BP < SIZE).all()
+    np.testing.assert_allclose(out.loss_BP, plain_loss(features, table, bias, targets), rtol=1e-5)
+
+
+def test_the_backward_pass_keeps_no_logits():
+    features, table, bias, targets = parts()
+
+    def loss(features):
+        out = vocab_head.predict(features, table, bias, targets, noise_for('blocks'), 1.0, SIZE)
+        return jnp.sum(out.loss_BP)
+
+    _, backward = jax.vjp(loss, features)
+    kept = [leaf.shape for leaf in jax.tree.leaves(backward) if hasattr(leaf, 'shape')]
+    assert kept and (B, P, V) not in kept

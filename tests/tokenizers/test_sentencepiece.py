@@ -1,0 +1,101 @@
+"""SentencePiece: specials cannot come out of text; models that lack them are refused."""
+
+import io
+
+import pytest
+import sentencepiece as library
+
+from electra_jax.config import schema
+from electra_jax.core import errors
+from electra_jax.tokenizers import load, sentencepiece
+
+WORDS = 'the quick brown fox jumps over a lazy dog while masks and tokens sleep Under Trees'
+WORDS = WORDS.split()
+LINES = [' '.join(WORDS[(i * j) % len(WORDS)] for j in range(1, 12)) for i in range(1, 300)]
+
+
+def foreign_model(**options) -> bytes:
+    model = io.BytesIO()
+    library.SentencePieceTrainer.train(
+        sentence_iterator=iter(LINES),
+        model_writer=model,
+        vocab_size=70,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **options,
+    )
+    return model.getvalue()
+
+
+@pytest.fixture(scope='module', params=['unigram', 'bpe'])
+def tokenizer(request):
+    return sentencepiece.train(LINES, request.param, 45, lower_case=True)
+
+
+def test_special_tokens_come_first(tokenizer):
+    assert tokenizer.tokens(range(5)) == ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+    assert vars(tokenizer.special) == {'pad': 0, 'unk': 1, 'cls': 2, 'sep': 3, 'mask': 4}
+    assert tokenizer.vocab_size == 45
+
+
+def test_text_round_trips_in_lower_case(tokenizer):
+    (ids,) = tokenizer.encode_batch(['The quick  brown Fox'])
+    assert tokenizer.decode([2, *ids, 3, 0]) == 'the quick brown fox'
+
+
+def test_no_text_becomes_a_special_token(tokenizer):
+    (ids,) = tokenizer.encode_batch(['a [MASK] b [CLS] [SEP] [PAD]'])
+    assert not {0, 2, 3, 4} & set(ids.tolist())
+
+
+@pytest.mark.parametrize('option', ['user_defined_symbols', 'control_symbols'])
+def test_a_foreign_models_mask_cannot_come_out_of_text(option):
+    model = foreign_model(**{option: ['<mask>', '[CLS]', '[SEP]']}, pad_id=3, bos_id=-1, eos_id=-1)
+    tokenizer = sentencepiece.SentencePiece(model)
+    assert tokenizer.tokens([tokenizer.special.mask]) == ['<mask>']
+    (ids,) = tokenizer.encode_batch(['the <mask> dog [CLS]'])
+    special = tokenizer.special
+    assert not {special.mask, special.cls, special.sep, special.pad} & set(ids.tolist())
+
+
+def test_a_model_without_a_mask_is_refused(tmp_path):
+    path = tmp_path / 'foreign.model'
+    path.write_bytes(foreign_model(pad_id=3))
+    with pytest.raises(errors.DataError) as raised:
+        load.open_tokenizer(schema.TokenizerConfig(kind='unigram', path=str(path)))
+    assert all(word in str(raised.value) for word in [str(path), '[MASK] or <mask>'])
+    assert '[PAD]' not in str(raised.value)
+
+
+@pytest.mark.parametrize('content', [b'', b'not a model', b'\x0a\xff\xff'])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / 'some.model'
+    path.write_bytes(content)
+    with pytest.raises(errors.DataError, match='not a SentencePiece'):
+        load.open_tokenizer(schema.TokenizerConfig(kind='bpe', path=str(path)))
+
+
+def test_round_trips(tokenizer, tmp_path):
+    tokenizer.save(tmp_path)
+    again = load.load(tmp_path)
+    assert again.hash == tokenizer.hash
+    texts = [*LINES[:20], 'unseen wörds 中文', '']
+    assert [a.tolist() for a in again.encode_batch(texts)] == [
+        a.tolist() for a in tokenizer.encode_batch(texts)
+    ]
+    config = schema.TokenizerConfig(kind='unigram', path=str(tmp_path / 'spiece.model'))
+    assert load.open_tokenizer(config).hash == tokenizer.hash
+
+
+def test_accents_cannot_be_stripped():
+    config = schema.TokenizerConfig(kind='bpe', path='x.model', strip_accents=True)
+    with pytest.raises(errors.ConfigError, match='strip_accents'):
+        load.open_tokenizer(config)
+
+
+def test_long_lines_are_cut_not_left_out():
+    assert list(sentencepiece._short_lines(['short'])) == ['short']
+    long = ' '.join(['word'] * 5000)
+    parts = list(sentencepiece._short_lines([long]))
+    assert ' '.join(parts) == long
+    assert max(len(part.encode()) for part in parts) <= sentencepiece._MAX_SENTENCE_BYTES

@@ -1,0 +1,211 @@
+"""WordPiece: ids are the library's own, whatever the memo does; bad vocabularies are refused."""
+
+import os
+import pathlib
+import random
+import string
+from concurrent import futures
+
+import pytest
+import tokenizers
+
+from electra_jax.config import schema
+from electra_jax.core import errors
+from electra_jax.tokenizers import load, wordpiece
+
+SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+LETTERS = string.ascii_letters + string.digits + 'éüßàñçøαβγדא中文字'
+PIECES = [
+    *LETTERS,
+    *('##' + c for c in LETTERS),
+    *string.punctuation,
+    *('the', '##ing', 'token', '##izer', 'mask', 'MASK', 'über', 'uber', '«', '—', '…', '😀'),
+]
+VOCAB = SPECIAL + list(dict.fromkeys(PIECES))
+
+ADVERSARIAL = [
+    '',
+    ' ',
+    'a  b   c ',
+    'Tokenizers, tokenizing: "the" (thing)!',
+    'literal [MASK] and [CLS][SEP] and [UNK], [PAD]',
+    '[MASK]',
+    'tab\tnew\nline\r\nreturn\x0bvertical\x0cform',
+    'control\x00\x01\x1c\x1d\x1e\x1f\x7fcharacters\x85\x9f',
+    'spaces\u00a0no-break\u2003em\u3000wide\u200bzero\u2028line\u2029para\ufeffbom',
+    'CJK 中文字mixed文with字latin 中 文',
+    'é e\u0301 ÉCOLE naïve Über ß ẞ İ \u0131 Ǆ ﬁ ΑΒΓ ς',
+    'combining \u0301alone a\u0301\u0302b',
+    'soft\u00adhyphen en\u2013dash em—dash « quotes » …',
+    '😀 emoji 👩\u200d👩\u200d👧 \U000e0001tag',
+    'x' * 199,
+    'x' * 200 + ' ' + 'x' * 201,
+    'é' * 250 + ' the',
+    'http://a.b/' + 'c/' * 100,
+    '\ufffd replacement',
+    'a' * 70 + '-' + 'b' * 70,
+]
+
+
+def library(vocab: list[str], lower_case: bool, strip_accents: bool | None) -> tokenizers.Tokenizer:
+    """BERT's pipeline as the library ships it, without the special tokens of its wrapper."""
+    wrapper = tokenizers.BertWordPieceTokenizer(
+        {piece: i for i, piece in enumerate(vocab)},
+        lowercase=lower_case,
+        strip_accents=strip_accents,
+    )
+    wrapper._tokenizer.model.max_input_chars_per_word = 200
+    bare = tokenizers.Tokenizer(wrapper._tokenizer.model)
+    bare.normalizer = wrapper._tokenizer.normalizer
+    bare.pre_tokenizer = wrapper._tokenizer.pre_tokenizer
+    return bare
+
+
+def library_ids(bare: tokenizers.Tokenizer, texts: list[str]) -> list[list[int]]:
+    return [e.ids for e in bare.encode_batch(texts, add_special_tokens=False)]
+
+
+def ids(tokenizer: wordpiece.WordPiece, texts: list[str]) -> list[list[int]]:
+    return [row.tolist() for row in tokenizer.encode_batch(texts)]
+
+
+def random_texts(count: int) -> list[str]:
+    rng = random.Random(7)
+    pool = (
+        LETTERS + string.punctuation + ' ' * 20 + '\t\n\x00\x1c\x7f\u00a0\u2003\u0301\u0327\u3000'
+    )
+    lengths = [rng.randint(0, 80) for _ in range(count)]
+    planes = [rng.randrange(5) == 0 for _ in range(count)]
+    return [
+        ''.join(
+            chr(rng.choice([rng.randint(1, 0xD7FF), rng.randint(0xE000, 0x1FFFF)]))
+            if wild
+            else rng.choice(pool)
+            for _ in range(length)
+        )
+        for length, wild in zip(lengths, planes, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ('lower_case', 'strip_accents'),
+    [(True, None), (True, False), (False, None), (False, True)],
+)
+def test_ids_are_the_librarys(lower_case, strip_accents):
+    tokenizer = wordpiece.WordPiece(VOCAB, lower_case, strip_accents)
+    texts = ADVERSARIAL + random_texts(3000)
+    wanted = library_ids(library(VOCAB, lower_case, strip_accents), texts)
+    assert ids(tokenizer, texts) == wanted
+    assert ids(tokenizer, texts) == wanted  # now from the memo
+
+
+def test_a_small_memo_changes_nothing(monkeypatch):
+    monkeypatch.setattr(wordpiece, '_MEMO_CHUNKS', 5)
+    tokenizer = wordpiece.WordPiece(VOCAB)
+    texts = random_texts(300)
+    found = [row for i in range(0, 300, 10) for row in ids(tokenizer, texts[i : i + 10])]
+    assert found == library_ids(library(VOCAB, True, None), texts)
+
+
+def test_the_memo_is_bounded(monkeypatch):
+    monkeypatch.setattr(wordpiece, '_MEMO_CHUNKS', 50)
+    tokenizer = wordpiece.WordPiece(VOCAB)
+    for i in range(40):
+        tokenizer.encode_batch([' '.join(f'w{i}x{j}' for j in range(10)) + ' ' + 'y' * 500])
+    assert len(tokenizer._chunks) <= 60
+    assert len(tokenizer._words) <= 60
+    assert max(map(len, [*tokenizer._chunks, *tokenizer._words])) <= 64
+
+
+def test_threads_share_a_tokenizer():
+    tokenizer = wordpiece.WordPiece(VOCAB)
+    texts = random_texts(400)
+    wanted = library_ids(library(VOCAB, True, None), texts)
+    with futures.ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: ids(tokenizer, texts[i : i + 5]), range(0, 400, 5)))
+    assert [row for part in found for row in part] == wanted
+
+
+@pytest.mark.parametrize('lower_case', [True, False])
+def test_no_text_becomes_a_special_token(lower_case):
+    tokenizer = wordpiece.WordPiece(VOCAB, lower_case)
+    (found,) = ids(tokenizer, ['a [MASK] b [CLS] [SEP] [PAD]'])
+    special = {tokenizer.special.mask, tokenizer.special.cls, tokenizer.special.sep}
+    assert not special & set(found)
+    assert tokenizer.special.pad not in found
+    mask = 'mask' if lower_case else 'MASK'
+    assert tokenizer.tokens(found)[1:4] == ['[', mask, ']']
+
+
+def test_round_trips(tmp_path):
+    tokenizer = wordpiece.WordPiece(VOCAB, lower_case=False)
+    tokenizer.save(tmp_path)
+    again = load.load(tmp_path)
+    assert again.to_json() == tokenizer.to_json()
+    assert again.hash == tokenizer.hash
+    assert ids(again, ADVERSARIAL) == ids(tokenizer, ADVERSARIAL)
+    assert (tmp_path / 'vocab.txt').read_text().split('\n')[:-1] == VOCAB
+    config = schema.TokenizerConfig(path=str(tmp_path / 'vocab.txt'), lower_case=False)
+    assert load.open_tokenizer(config).hash == tokenizer.hash
+
+
+def test_the_hash_tells_switches_and_order_apart():
+    hashes = {
+        wordpiece.WordPiece(VOCAB).hash,
+        wordpiece.WordPiece(VOCAB, lower_case=False).hash,
+        wordpiece.WordPiece(VOCAB, strip_accents=False).hash,
+        wordpiece.WordPiece([*VOCAB[:-2], VOCAB[-1], VOCAB[-2]]).hash,
+    }
+    assert len(hashes) == 4
+    assert wordpiece.WordPiece(VOCAB, strip_accents=True).hash in hashes  # None: as lower_case
+
+
+def test_decode_is_readable():
+    tokenizer = wordpiece.WordPiece(VOCAB)
+    (found,) = ids(tokenizer, ['the tokenizer'])
+    special = tokenizer.special
+    row = [special.cls, *found, special.mask, special.sep, special.pad]
+    assert tokenizer.decode(row) == 'the tokenizer [MASK]'
+    assert tokenizer.tokens([len(VOCAB) + 3]) == [f'<{len(VOCAB) + 3}>']
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        (b'[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n', ['lacks [MASK]']),
+        (b'[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\na\n', ['line 8', "'a'", 'line 6']),
+        (b'[PAD]\n[UNK]\n\n[CLS]\n', ['line 3', 'empty']),
+        (b'[PAD]\n[UNK]\na\xff\n', ['line 3', 'UTF-8', '0xff']),
+        (b'', ['lacks [PAD]']),
+    ],
+)
+def test_a_bad_vocabulary_is_refused(tmp_path, content, words):
+    path = tmp_path / 'vocab.txt'
+    path.write_bytes(content)
+    with pytest.raises(errors.DataError) as raised:
+        load.open_tokenizer(schema.TokenizerConfig(path=str(path)))
+    assert all(word in str(raised.value) for word in [*words, str(path)])
+
+
+def test_windows_line_ends_are_fine(tmp_path):
+    path = tmp_path / 'vocab.txt'
+    path.write_bytes('\r\n'.join(VOCAB).encode())
+    config = schema.TokenizerConfig(path=str(path))
+    assert load.open_tokenizer(config).hash == wordpiece.WordPiece(VOCAB).hash
+
+
+def test_a_missing_vocabulary_is_refused(tmp_path):
+    with pytest.raises(errors.DataError, match='no-such'):
+        load.open_tokenizer(schema.TokenizerConfig(path=str(tmp_path / 'no-such.txt')))
+
+
+@pytest.mark.skipif('ELECTRA_DATA' not in os.environ, reason='ELECTRA_DATA is not set')
+def test_wikipedia_ids_are_the_librarys():
+    folder = pathlib.Path(os.environ['ELECTRA_DATA'])
+    path = folder / 'vocab.txt'
+    tokenizer = load.open_tokenizer(schema.TokenizerConfig(path=str(path)))
+    bare = library(wordpiece.read_vocab(path), True, None)
+    lines = (folder / 'wikipedia' / 'validation.txt').read_text().split('\n')
+    for i in range(0, len(lines), 1000):
+        part = lines[i : i + 1000]
+        assert ids(tokenizer, part) == library_ids(bare, part)
