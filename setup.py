@@ -1,12 +1,14 @@
 """Installs electra_jax; the tools' settings are in pyproject.toml."""
 
+import pathlib
+
 from setuptools import find_packages, setup
 
 setup(
     name='electra_jax',
     version='0.1.0',
     description='ELECTRA pre-training in JAX, on TPUs, GPUs and laptops',
-    long_description=open('README.md', encoding='utf-8').read(),
+    long_description=(pathlib.Path(__file__).parent / 'README.md').read_text('utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['electra_jax', 'electra_jax.*']),
@@ -33,7 +35,6 @@ setup(
         'tpu': ['jax[tpu]>=0.9,<0.13'],
         'gpu': ['jax[cuda12]>=0.9,<0.13'],
         'test': [
-            'import-linter>=2.1,<3',
             'pytest>=8,<10',
             'ruff>=0.12,<0.20',
             'scikit-learn>=1.5,<2',

@@ -42,17 +42,14 @@ def pretrain(run: Run) -> None:
     checkpoints = Checkpoints(run.folder / 'checkpoints', config.checkpoint)
     batches = runs.device_batches(run)
     rows = api.vocab_rows(config.model, run.tokenizer.vocab_size)
-    flops = training_flops_per_token(
-        config.model, rows, config.data.row_length, config.objective.mask_rate,
-        run.program.objective.networks,
-    )  # fmt: skip
+    flops = training_flops_per_token(config, rows, run.program.objective.networks)  # fmt: skip
     say_start(run, flops)
 
     newest = checkpoints.latest()
     if newest is None:
         current = run.program.fresh_state()
     else:
-        runs.check_tokenizer(checkpoints.about(newest), run)
+        runs.check_checkpoint(checkpoints.about(newest), run, same_text=True)
         current, place = checkpoints.restore(newest, run.program.abstract)
         batches.restore(place)
         print(f'going on from step {newest}')
@@ -79,7 +76,7 @@ def evaluate(run: Run) -> None:
             f'no checkpoint in {run.folder / "checkpoints"}: train first (--config.job=pretrain), '
             'or name the run with --workdir'
         )
-    runs.check_tokenizer(checkpoints.about(newest), run)
+    runs.check_checkpoint(checkpoints.about(newest), run, same_text=False)
     current, _ = checkpoints.restore(newest, run.program.abstract)
     print(loop.evaluation_line(newest, runs.make_evaluate(run)(current.params)))
     checkpoints.close()
@@ -104,9 +101,8 @@ def say_end(run: Run, outcome: loop.Outcome) -> None:
     """What was reached, a row of text as the model sees it, and what to type next."""
     reached = int(outcome.state.step)
     if outcome.stopped_by:
-        print(
-            f'stopped by {outcome.stopped_by} at step {reached}, saved; to go on: {flags.same_command()}'
-        )
+        print(f'stopped by {outcome.stopped_by} at step {reached}, saved')
+        print(f'to go on: {flags.same_command()}')
         return
     show_example(run, outcome.state.params)
     shown = ', '.join(f'{k} {v:.4f}' for k, v in outcome.evaluation.items())

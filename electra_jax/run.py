@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from electra_jax.config import presets
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed, rng, trees
-from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.core.errors import CheckpointError, ConfigError, DataError
 from electra_jax.data import corpus as corpora
 from electra_jax.data import manifest, pipeline
 from electra_jax.model import api
@@ -195,7 +195,7 @@ def make_evaluate(run: Run) -> Callable[[trees.Tree], dict[str, float]]:
     if not batches:
         return lambda params: {}
     totals = step.compile_totals(
-        run.program.objective.totals, run.program.objective.draw, run.config.seed, run.mesh
+        run.program.objective.totals, run.program.objective.draw, run.config.seed, run.program.mesh
     )
     log_unigram_V = jax.device_put(log_unigram(run), rules.replicated(run.program.mesh))
     return lambda params: evaluation.evaluate(
@@ -216,15 +216,28 @@ def about(run: Run) -> dict:
         'config': workdir.as_json(run.config),
         'tokenizer': run.tokenizer.to_json(),
         'tokenizer_hash': run.tokenizer.hash,
-        'corpora': [str(one.path) for one in run.corpora],
+        'corpora': {str(one.path): one.fingerprint for one in run.corpora},
     }
 
 
-def check_tokenizer(checkpoint: dict, run: Run) -> None:
-    """Refuses to read a corpus with a model that learned other ids.
+def check_checkpoint(checkpoint: dict, run: Run, same_text: bool) -> None:
+    """Refuses to go on with text that the model was not trained on.
+
+    Args:
+        checkpoint: what it says of itself (`about`).
+        run: what is asked for.
+        same_text: whether the very rows must be the same, not the tokenizer alone.
 
     Raises:
-        ConfigError: naming both tokenizers.
+        ConfigError: another tokenizer.
+        CheckpointError: other rows.
     """
     for one in run.corpora:
         manifest.check_corpus(one, run.config.data, checkpoint['tokenizer_hash'])
+    before = list(checkpoint['corpora'].values())
+    if same_text and before != [one.fingerprint for one in run.corpora]:
+        raise CheckpointError(
+            f'{run.folder} was trained on {", ".join(checkpoint["corpora"])}, whose rows are not '
+            f'those of {run.config.data.path}: name that text with --config.data.path, or another '
+            '--workdir'
+        )

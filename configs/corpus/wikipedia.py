@@ -9,7 +9,6 @@ def get_config():
             'data': {
                 'path': 'corpora/wikipedia',
                 'source': 'tfds:wikipedia/20230601.en:train',
-                'tokenizer': {'path': 'vocab.txt'},
             }
         }
     )

@@ -31,6 +31,7 @@ class ModelConfig:
     type_vocab_size: int = 2  # token types: segment a, segment b
     layer_norm_epsilon: float = 1e-12
     init_stddev: float = 0.02  # truncated normal at two deviations
+    position_init: str = 'normal'  # of the learned position table: 'normal' or 'sinusoidal'
     dropout_bits: str = 'hash'  # 'hash' (cheap counter hash) or 'threefry' (JAX's generator)
     remat: str = 'none'  # what the backward pass recomputes: 'none', 'dots', 'full'
     vocab_multiple: int = 128  # the vocabulary is padded to a multiple of this

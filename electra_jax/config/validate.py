@@ -11,6 +11,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     'objective.name': ('electra', 'mlm'),
     'objective.sampler': ('gumbel', 'blocks'),
     'model.norm': ('post', 'pre'),
+    'model.position_init': ('normal', 'sinusoidal'),
     'model.remat': ('none', 'dots', 'full'),
     'model.dropout_bits': ('hash', 'threefry'),
     'model.compute_dtype': ('float32', 'bfloat16', None),

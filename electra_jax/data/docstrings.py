@@ -124,7 +124,7 @@ def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 def _texts(path: pathlib.Path) -> list[str]:
     """The documents of one file."""
     try:
-        text = path.read_text()
+        text = path.read_text('utf-8')
     except (OSError, UnicodeDecodeError):
         return []
     if path.name == 'METADATA':

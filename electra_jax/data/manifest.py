@@ -1,6 +1,7 @@
 """What a finished corpus says of itself (corpus.json), and whether its files still agree."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -63,6 +64,12 @@ class Corpus:
     def row_format(self) -> records.RowFormat:
         """How its records are laid out."""
         return records.RowFormat(self.row_length, self.token_bytes)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the training shards' hashes: the same rows in the same order, wherever."""
+        names = ' '.join(shard.sha256 for shard in self.shards['train'])
+        return hashlib.sha256(names.encode()).hexdigest()
 
     def reader(self, split: str) -> records.ShardReader:
         """Random access to the rows of a split, 'train' or 'validation'."""

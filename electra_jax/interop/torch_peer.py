@@ -48,6 +48,8 @@ DISCRIMINATOR_WEIGHT = 50.0
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
+    """One benchmark; the defaults are the paper's small model, 16 rows of 128."""
+
     num_layers: int = 12
     hidden_size: int = 256
     ffn_size: int = 1024
@@ -131,6 +133,7 @@ class Electra(nn.Module):
         self.generator_bias = nn.Parameter(torch.zeros(settings.vocab_size))
 
     def forward(self, ids_BL: Tensor) -> Tensor:
+        """The joint loss of a batch of full rows."""
         positions_BP = self.choose_positions(ids_BL)
         originals_BP = ids_BL.gather(1, positions_BP)
         masked_BL = ids_BL.scatter(1, positions_BP, MASK)
@@ -152,6 +155,7 @@ class Electra(nn.Module):
         return scores_BL.topk(count, dim=1).indices
 
     def generator_logits(self, masked_BL: Tensor, positions_BP: Tensor) -> Tensor:
+        """Vocabulary logits at the masked positions, [B P, V] in float32."""
         hidden_BLD = self.generator(masked_BL).last_hidden_state
         index_BPD = positions_BP[..., None].expand(-1, -1, hidden_BLD.shape[-1])
         hidden_ND = hidden_BLD.gather(1, index_BPD).flatten(0, 1)
@@ -161,6 +165,8 @@ class Electra(nn.Module):
 
 
 def electra_config(settings: Settings, generator: bool) -> transformers.ElectraConfig:
+    """The settings of one of the two networks in transformers' words."""
+
     def size(name: str) -> int:
         return getattr(settings, f'generator_{name}' if generator else name)
 
@@ -259,6 +265,7 @@ def peak_memory_bytes(settings: Settings) -> int:
 
 
 def report(settings: Settings) -> dict[str, Any]:
+    """Times the step and gives everything that the JSON line holds."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if settings.device == 'cpu':
@@ -284,6 +291,7 @@ def report(settings: Settings) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
+    """Reads the settings from the command line or standard input, prints the report."""
     if len(arguments) > 1 or arguments[:1] in (['-h'], ['--help']):
         raise SystemExit(__doc__)
     text = arguments[0] if arguments else ('' if sys.stdin.isatty() else sys.stdin.read())

@@ -9,6 +9,29 @@ from electra_jax.core.dims import constrain
 from electra_jax.model.layers import LayerNorm, truncated_normal
 
 
+def sinusoids(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """sin and cos of the position at E / 2 wavelengths from 2 pi to 10,000 x 2 pi, [L, E]."""
+    del key
+    L, E = shape
+    wavelengths = 10_000.0 ** (jnp.arange((E + 1) // 2) / ((E + 1) // 2))
+    angles = jnp.arange(L)[:, None] / wavelengths
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)[:, :E]
+
+
+def _scaled_sinusoids(init: nn.initializers.Initializer) -> nn.initializers.Initializer:
+    """Sinusoids with the deviation that `init` would give."""
+
+    def make(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+        return sinusoids(key, shape) * (jnp.std(init(key, shape)) * 2**0.5)
+
+    return make
+
+
+# How the learned position table starts. Neighbours in a sinusoidal one are already related, so
+# attention to the next token over is found in far fewer steps.
+POSITION_INITS = {'normal': lambda init: init, 'sinusoidal': _scaled_sinusoids}
+
+
 class Embeddings(nn.Module):
     """Word, position and type vectors summed and normalized (ELECTRA section 3.2)."""
 
@@ -21,7 +44,9 @@ class Embeddings(nn.Module):
         init = truncated_normal(self.model.init_stddev)
         E = self.model.embedding_size
         self.word_VE = self.param('word', init, (self.vocab_rows, E))
-        self.position_LE = self.param('position', init, (self.model.max_positions, E))
+        self.position_LE = self.param(
+            'position', POSITION_INITS[self.model.position_init](init), (self.model.max_positions, E)
+        )
         self.type_TE = self.param('type', init, (self.model.type_vocab_size, E))
         self.norm = LayerNorm(self.model.layer_norm_epsilon, self.dtype)
 

@@ -18,7 +18,7 @@ from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.profile import Profiler
 from electra_jax.train.state import TrainState
-from electra_jax.train.writers import Metrics, Terminal, duration
+from electra_jax.train.writers import Metrics, Terminal
 
 
 class Parts(NamedTuple):
@@ -74,7 +74,7 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
         check_finite(number, values, batch, workdir, saved)
         if number % config.log.every_steps == 0 or number == end:
-            values = {f'train/{k}': v for k, v in values.items()} | meter.read(number)
+            values = {f'train/{k}': v for k, v in values.items()} | meter.read()
             writer.write(number, values)
             terminal.log(number, summary_line(values))
 
@@ -108,6 +108,8 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
             if stop.name:
                 save(number)
                 break
+        if start >= end:  # typed again after the end
+            evaluation = parts.evaluate(state.params)
         look()
         profiler.stop()
         parts.checkpoints.finish()
@@ -166,9 +168,8 @@ class Meter:
         yield
         self._paused += time.monotonic() - began
 
-    def read(self, step: int) -> dict[str, float]:
+    def read(self) -> dict[str, float]:
         """Metrics since the last reading; none before two steps are done."""
-        del step
         if not self._steps:
             return {}
         now = time.monotonic()
@@ -226,6 +227,3 @@ def evaluation_line(step: int, evaluation: Mapping[str, float]) -> str:
     """An evaluation line for the terminal."""
     shown = '  '.join(f'{name} {value:.4f}' for name, value in evaluation.items())
     return f'step {step}  held-out: {shown}'
-
-
-__all__ = ['Outcome', 'Parts', 'duration', 'train']

@@ -25,6 +25,8 @@ FREE = (
     'eval',
     'log',
     'mesh',
+    'data.path',  # may have moved: the rows themselves are compared
+    'data.source',
     'data.prefetch',
     'data.workers',
     'model.remat',

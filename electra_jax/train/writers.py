@@ -34,7 +34,7 @@ class Metrics:
         path = workdir / METRICS_FILE
         lines = drop_after(path, start)
         self._written = {name for name in ONCE if any(name in line for line in lines)}
-        self._file = open(path, 'a', encoding='utf-8')
+        self._file = path.open('a')
         events = str(workdir / 'tensorboard')
         self._events = SummaryWriter(events, purge_step=start + 1) if tensorboard else None
 

@@ -92,9 +92,9 @@ def test_a_missing_recipe_is_named():
 
 
 def test_a_recipe_with_a_typo_or_a_wrong_type_is_refused():
-    with pytest.raises(ConfigError, match='config.optimizer.lr is not a setting'):
+    with pytest.raises(ConfigError, match=r'config.optimizer.lr is not a setting'):
         flags.recipe({'optimizer': {'lr': 1.0}})
-    with pytest.raises(ConfigError, match="config.batch_size is '8', allowed: a whole number"):
+    with pytest.raises(ConfigError, match='a whole number'):
         flags.recipe({'batch_size': '8'})
     with pytest.raises(ConfigError, match='group of settings'):
         flags.recipe({'model': 'small'})

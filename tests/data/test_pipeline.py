@@ -99,7 +99,7 @@ def test_a_mixture_draws_by_weight(one, tmp_path):
 
 
 def test_corpora_that_do_not_match_are_not_mixed(one, tmp_path):
-    with pytest.raises(ConfigError, match='row_length 16.*row_length'):
+    with pytest.raises(ConfigError, match=r'row_length 16.*row_length'):
         try:
             pipeline.Rows([one, build(tmp_path, 'b', row_length=32)], 'train')
         except ConfigError as error:

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,6 +159,19 @@ def test_a_workdir_of_another_run_is_refused_with_both_values(recipe, finished):
     assert metrics(finished[0])
 
 
+def test_a_run_goes_on_with_its_text_moved_but_not_with_other_text(recipe, tmp_path):
+    first = run(recipe, tmp_path, '--config.stop_at=4')
+    assert first.returncode == 0, first.stderr
+    moved = tmp_path / 'moved'
+    shutil.copytree(recipe.parent / 'corpus', moved)
+    done = run(recipe, tmp_path, f'--config.data.path={moved}', '--config.stop_at=5')
+    assert done.returncode == 0 and 'going on from step 4' in done.stdout, done.stderr
+    other = f'--config.data.path={tmp_path}/other'
+    write_text(tmp_path / 'other.txt', 300, seed=9)
+    done = run(recipe, tmp_path, other, f'--config.data.source=text:{tmp_path}/other.txt')
+    assert done.returncode == 1 and 'whose rows are not those of' in done.stderr, done.stderr
+
+
 def test_evaluate_scores_the_newest_checkpoint(recipe, finished):
     done = run(recipe, finished[0], '--config.job=evaluate')
     assert done.returncode == 0, done.stderr
@@ -172,18 +186,19 @@ def test_evaluate_without_a_checkpoint_says_what_to_do(recipe, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_good_checkpoint(recipe, tmp_path):
-    stopped = run(recipe, tmp_path, '--config.stop_at=4')
-    assert stopped.returncode == 0, stopped.stderr
-    # A checkpoint that training can be continued from, with one weight broken afterwards.
-    words = ('--config.optimizer.learning_rate=1e30', '--config.optimizer.clip_norm=1e30')
-    broken = tmp_path / 'broken'
-    done = run(recipe, broken, *words)
+    # A rate that grows every step, so that some good checkpoints come before the end.
+    words = ('--config.optimizer.learning_rate=1e38', '--config.optimizer.warmup_steps=1000000')
+    done = run(recipe, tmp_path, *words, '--config.checkpoint.every_steps=1')
     assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr
     assert 'training stopped' in done.stderr
-    dump = next((broken / 'nonfinite').iterdir())
+    dump = next((tmp_path / 'nonfinite').iterdir())
     with np.load(dump) as content:
         assert {'tokens', 'documents', 'step'} <= set(content.files)
-    assert (tmp_path / 'checkpoints' / '4').exists()
+        bad_step = int(content['step'])
+    saved = [int(p.name) for p in (tmp_path / 'checkpoints').iterdir() if p.name.isdigit()]
+    assert saved and max(saved) < bad_step
+    for path, leaf in final_params(tmp_path, max(saved)):
+        assert np.isfinite(leaf).all(), path
 
 
 def test_missing_text_says_what_to_type(recipe, tmp_path):

@@ -144,7 +144,7 @@ def test_evaluation_metrics_equal_a_plain_count():
 
 
 def test_the_baseline_has_one_network_of_full_size():
-    config, objective, params = setting(objective={'name': 'mlm'})
+    config, _, params = setting(objective={'name': 'mlm'})
     assert set(params) == {'embeddings', 'generator', 'generator_head'}
     assert params['generator']['layers']['attention']['query']['kernel'].shape[1] == 32
     assert config.model.generator_width == 1.0

@@ -28,7 +28,7 @@ def test_a_batch_that_does_not_divide_is_refused_with_sizes_that_do():
     mesh = meshes.make_mesh(MeshConfig())
     with pytest.raises(ConfigError, match='8 or 16'):
         meshes.check_batch(tiny_config(batch_size=12), mesh, 1)
-    with pytest.raises(ConfigError, match='config.data.row_length is 20'):
+    with pytest.raises(ConfigError, match=r'config.data.row_length is 20'):
         mesh = meshes.make_mesh(MeshConfig(data=1, sequence=8))
         meshes.check_batch(tiny_config(data={'row_length': 20}), mesh, 1)
 
