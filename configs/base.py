@@ -12,12 +12,11 @@ def get_config():
             'total_steps': 766_000,
             'batch_size': 256,
             'model': {'size': 'base'},
-            'objective': {'mask_rate': 0.15},
             'data': {
                 'path': 'corpora/wikipedia_512',
                 'source': 'tfds:wikipedia/20230601.en:train',
                 'row_length': 512,
             },
-            'optimizer': {'learning_rate': 2e-4, 'warmup_steps': 10_000},
+            'optimizer': {'learning_rate': 2e-4},
         }
     )

@@ -17,6 +17,6 @@ def get_config():
                 'source': 'tfds:wikipedia/20230601.en:train',
                 'row_length': 512,
             },
-            'optimizer': {'learning_rate': 2e-4, 'warmup_steps': 10_000},
+            'optimizer': {'learning_rate': 2e-4},
         }
     )

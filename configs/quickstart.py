@@ -8,9 +8,15 @@ from electra_jax.flags import recipe
 def get_config():
     return recipe(
         {
-            'total_steps': 2000,
-            'batch_size': 64,
-            'model': {'size': 'tiny'},
+            'total_steps': 5000,
+            'batch_size': 16,
+            # Larger initial weights, and positions that start related to their neighbours.
+            'model': {
+                'size': 'tiny',
+                'num_heads': 8,
+                'init_stddev': 0.1,
+                'position_init': 'sinusoidal',
+            },
             # Easy replacements first: a hot generator's samples are easier to tell from text.
             'objective': {'temperature': 3.0, 'temperature_end': 1.0},
             'data': {
@@ -19,10 +25,16 @@ def get_config():
                 'row_length': 64,
                 'layout': 'packed',
                 'holdout': 0.02,
-                'tokenizer': {'vocab_size': 4096},
+                'tokenizer': {'vocab_size': 4096, 'train_megabytes': 8},
             },
-            'optimizer': {'learning_rate': 3e-3, 'warmup_steps': 200},
-            'checkpoint': {'every_steps': 500, 'keep': 2},
-            'eval': {'every_steps': 500, 'rows': 2048},
+            'optimizer': {
+                'learning_rate': 2e-3,
+                'warmup_steps': 100,
+                'b2': 0.98,
+                'bias_correction': True,
+            },
+            'checkpoint': {'every_steps': 1000, 'keep': 2},
+            'eval': {'every_steps': 1000, 'rows': 2048},
+            'log': {'every_steps': 200},
         }
     )

@@ -57,7 +57,13 @@ def same_command(**changes: str) -> str:
         changes: flag name (dots as they are, in a mapping) to value.
     """
     module = os.path.splitext(os.path.basename(sys.argv[0]))[0]
-    kept = [word for word in sys.argv[1:] if word.lstrip('-').partition('=')[0] not in changes]
+    kept, skip = [], False
+    for word in sys.argv[1:]:
+        name, is_whole, _ = word.lstrip('-').partition('=')
+        if not skip and name not in changes:
+            kept.append(word)
+        # `--workdir DIR`: the value is the word after.
+        skip = not skip and name in changes and not is_whole
     added = [f'--{name}={value}' for name, value in changes.items()]
     return shlex.join(['python', '-m', f'electra_jax.{module}', *kept, *added])
 
@@ -83,6 +89,10 @@ def run(main: Callable[[Config], None], config: flags.FlagHolder) -> None:
             call(argv)
         except UserError as error:
             _fail(str(error))
+        except KeyboardInterrupt:
+            _fail('stopped; type the same command again and it goes on')
+        except OSError as error:
+            _fail(f'{error.strerror or error}: {error.filename or "(no file named)"}')
 
     logging.set_verbosity(logging.WARNING)  # JAX and Orbax tell every detail at INFO
     app.run(guarded, flags_parser=_parse)

@@ -13,9 +13,9 @@ from electra_jax import flags
 from electra_jax import run as runs
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed, rng, trees
-from electra_jax.core.errors import CheckpointError
 from electra_jax.model import api
 from electra_jax.model.flops import training_flops_per_token
+from electra_jax.optim.optimizer import decay_table
 from electra_jax.parallel import report
 from electra_jax.run import Run
 from electra_jax.train import loop, workdir
@@ -38,13 +38,10 @@ def main(config: Config) -> None:
 def pretrain(run: Run) -> None:
     """Trains from the newest checkpoint, or from the start, to the end."""
     config = run.config
-    workdir.describe(run.folder, config)
     checkpoints = Checkpoints(run.folder / 'checkpoints', config.checkpoint)
     batches = runs.device_batches(run)
     rows = api.vocab_rows(config.model, run.tokenizer.vocab_size)
     flops = training_flops_per_token(config, rows, run.program.objective.networks)  # fmt: skip
-    say_start(run, flops)
-
     newest = checkpoints.latest()
     if newest is None:
         current = run.program.fresh_state()
@@ -52,7 +49,10 @@ def pretrain(run: Run) -> None:
         runs.check_checkpoint(checkpoints.about(newest), run, same_text=True)
         current, place = checkpoints.restore(newest, run.program.abstract)
         batches.restore(place)
-        print(f'going on from step {newest}')
+    workdir.describe(run.folder, config)
+    say_start(run, flops)
+    if newest is not None:
+        print(f'going on from step {newest}', flush=True)
     parts = loop.Parts(
         step=run.program.step,
         evaluate=runs.make_evaluate(run),
@@ -71,11 +71,6 @@ def evaluate(run: Run) -> None:
     """Scores the newest checkpoint of the workdir on held-out text."""
     checkpoints = Checkpoints(run.folder / 'checkpoints', run.config.checkpoint)
     newest = checkpoints.latest()
-    if newest is None:
-        raise CheckpointError(
-            f'no checkpoint in {run.folder / "checkpoints"}: train first (--config.job=pretrain), '
-            'or name the run with --workdir'
-        )
     runs.check_checkpoint(checkpoints.about(newest), run, same_text=False)
     current, _ = checkpoints.restore(newest, run.program.abstract)
     print(loop.evaluation_line(newest, runs.make_evaluate(run)(current.params)))
@@ -86,9 +81,9 @@ def say_start(run: Run, flops: float) -> None:
     """What is about to happen, in a few lines; every parameter in workdir/parameters.txt."""
     config, params = run.config, run.program.abstract.params
     rows = sum(shard.rows for one in run.corpora for shard in one.shards['train'])
-    (run.folder / 'parameters.txt').write_text(
-        report.parameter_table(params, run.program.mesh) + '\n'
-    )
+    if jax.process_index() == 0:
+        table = report.parameter_table(params, run.program.mesh, decay_table(params))
+        (run.folder / 'parameters.txt').write_text(table + '\n')
     print(
         f'{config.objective.name} {config.model.size}: {trees.count(params) / 1e6:.1f}M parameters,'
     )

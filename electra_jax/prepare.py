@@ -4,8 +4,6 @@ Text becomes a vocabulary and packed shards in the folder `data.path`; the same 
 crash go on where it stopped.
 """
 
-import sys
-
 from electra_jax import flags
 from electra_jax.config import schema
 from electra_jax.data import corpus
@@ -15,10 +13,7 @@ CONFIG = flags.config_flag()
 
 def main(config: schema.Config) -> None:
     """Builds the corpus of `config.data`, or says that it is already there."""
-    try:
-        corpus.build_corpus(config.data)
-    except KeyboardInterrupt:
-        sys.exit('stopped; type the same command again and it goes on')
+    corpus.build_corpus(config.data)
 
 
 if __name__ == '__main__':

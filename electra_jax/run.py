@@ -22,6 +22,7 @@ from electra_jax.objectives.masked import Vocabulary
 from electra_jax.optim import optimizer, schedules
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
+from electra_jax.tokenizers import load
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import evaluate as evaluation
 from electra_jax.train import state, step, workdir
@@ -118,8 +119,12 @@ def open_run(config: Config, folder: epath.Path) -> Run:
         UserError: the workdir holds another run, the text cannot be used, or the mesh or batch
             does not fit the devices.
     """
-    if workdir.has_checkpoint(folder):
-        workdir.check_same_run(folder, config)
+    workdir.check_same_run(folder, config)
+    if config.job == 'evaluate' and not workdir.has_checkpoint(folder):
+        raise CheckpointError(
+            f'no checkpoint in {folder / "checkpoints"}: train first (--config.job=pretrain), or '
+            'name the run with --workdir'
+        )
     opened, weights = open_corpora(config)
     tokenizer = opened[0].tokenizer()
     distributed.initialize()
@@ -147,8 +152,10 @@ def open_corpora(config: Config) -> tuple[list[manifest.Corpus], list[float]]:
             )
         corpora.build_corpus(config.data)
     opened = [manifest.load_corpus(path) for path, _ in paths]
+    asked = config.data.tokenizer
+    tokenizer_hash = load.open_tokenizer(asked).hash if asked.path else None
     for one in opened:
-        manifest.check_corpus(one, config.data)
+        manifest.check_corpus(one, config.data, tokenizer_hash)
     return opened, [weight for _, weight in paths]
 
 
@@ -183,9 +190,7 @@ def held_out(run: Run) -> list[dict[str, jax.Array]]:
     """The held-out batches of a run, on the mesh."""
     config = run.config
     rows = pipeline.Rows(run.corpora, 'validation')
-    host_batches = pipeline.held_out_batches(
-        rows, host_slice(config), config.eval.rows, config.seed
-    )
+    host_batches = pipeline.held_out_batches(rows, host_slice(config), config.eval.rows)
     return [put_batch(run.program.mesh, config.batch_size, batch) for batch in host_batches]
 
 
@@ -195,7 +200,7 @@ def make_evaluate(run: Run) -> Callable[[trees.Tree], dict[str, float]]:
     if not batches:
         return lambda params: {}
     totals = step.compile_totals(
-        run.program.objective.totals, run.program.objective.draw, run.config.seed, run.program.mesh
+        run.program.objective.totals, run.program.objective.draw, run.program.mesh
     )
     log_unigram_V = jax.device_put(log_unigram(run), rules.replicated(run.program.mesh))
     return lambda params: evaluation.evaluate(
@@ -216,7 +221,10 @@ def about(run: Run) -> dict:
         'config': workdir.as_json(run.config),
         'tokenizer': run.tokenizer.to_json(),
         'tokenizer_hash': run.tokenizer.hash,
-        'corpora': {str(one.path): one.fingerprint for one in run.corpora},
+        'corpora': [
+            {'path': str(one.path), 'fingerprint': one.fingerprint, 'weight': weight}
+            for one, weight in zip(run.corpora, run.weights, strict=True)
+        ],
     }
 
 
@@ -234,10 +242,11 @@ def check_checkpoint(checkpoint: dict, run: Run, same_text: bool) -> None:
     """
     for one in run.corpora:
         manifest.check_corpus(one, run.config.data, checkpoint['tokenizer_hash'])
-    before = list(checkpoint['corpora'].values())
-    if same_text and before != [one.fingerprint for one in run.corpora]:
+    before = [(one['fingerprint'], one['weight']) for one in checkpoint['corpora']]
+    now = [(one.fingerprint, w) for one, w in zip(run.corpora, run.weights, strict=True)]
+    if same_text and before != now:
+        text = ','.join(f'{one["path"]}={one["weight"]}' for one in checkpoint['corpora'])
         raise CheckpointError(
-            f'{run.folder} was trained on {", ".join(checkpoint["corpora"])}, whose rows are not '
-            f'those of {run.config.data.path}: name that text with --config.data.path, or another '
-            '--workdir'
+            f'{run.folder} was trained on {text}, whose rows or weights are not those of '
+            f'{run.config.data.path}: name that text with --config.data.path, or another --workdir'
         )

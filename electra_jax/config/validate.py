@@ -22,6 +22,8 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
 
 # Inclusive bounds; None is open.
 BOUNDS: dict[str, tuple[float | None, float | None]] = {
+    'seed': (0, 2**32 - 1),
+    'data.build_seed': (0, 2**32 - 1),
     'total_steps': (1, None),
     'stop_at': (1, None),
     'batch_size': (1, None),

@@ -4,6 +4,8 @@ import os
 
 import jax
 
+from electra_jax.core.errors import ConfigError
+
 # Dense bfloat16 FLOP/s of one JAX device, from the vendors' data sheets.
 PEAK_FLOPS: dict[str, float] = {
     'TPU v4': 275e12,
@@ -20,20 +22,27 @@ PEAK_FLOPS: dict[str, float] = {
 
 
 def initialize() -> None:
-    """Joins the other hosts where the environment says that there are any.
+    """Joins the other hosts of the run, where JAX_COORDINATOR_ADDRESS is set.
 
-    JAX finds them by itself on TPU pods, Slurm and Kubernetes; elsewhere set
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID say how many there are and which one this is.
+
+    Raises:
+        ConfigError: one of the three is missing or is not a number.
     """
-    if jax.distributed.is_initialized():
+    if 'JAX_COORDINATOR_ADDRESS' not in os.environ or jax.distributed.is_initialized():
         return
-    if 'JAX_COORDINATOR_ADDRESS' in os.environ:
-        jax.distributed.initialize(
-            num_processes=int(os.environ['JAX_NUM_PROCESSES']),
-            process_id=int(os.environ['JAX_PROCESS_ID']),
-        )
-    elif len(os.environ.get('TPU_WORKER_HOSTNAMES', '').split(',')) > 1:
-        jax.distributed.initialize()
+    numbers = {}
+    for name in ('JAX_NUM_PROCESSES', 'JAX_PROCESS_ID'):
+        try:
+            numbers[name] = int(os.environ.get(name, ''))
+        except ValueError:
+            raise ConfigError(
+                f'JAX_COORDINATOR_ADDRESS is set and {name} is {os.environ.get(name)!r}: each host '
+                'needs all three, the last two whole numbers'
+            ) from None
+    jax.distributed.initialize(
+        num_processes=numbers['JAX_NUM_PROCESSES'], process_id=numbers['JAX_PROCESS_ID']
+    )
 
 
 def peak_flops(devices: list[jax.Device]) -> float | None:

@@ -249,7 +249,7 @@ class _Run:
         self._folder = folder
         self._tokenizer = tokenizer
         self._sidecars: dict[int, dict[str, Any]] = {}
-        self.workers = data.workers or os.cpu_count() or 1
+        self.workers = data.workers or len(os.sched_getaffinity(0)) or 1
         self.skipped = 0
         self.built_tokens = 0
         self.built_bytes = 0
@@ -340,7 +340,10 @@ def _finish(
     }
     unigrams = sorted((folder / workers.PIECES_FOLDER).glob('*.npy'))
     total = sum(np.load(path, allow_pickle=False) for path in unigrams)
-    np.save(folder / manifest.UNIGRAM_NAME, total)
+    unigram = folder / manifest.UNIGRAM_NAME
+    temporary = unigram.with_name(f'{unigram.name}.{os.getpid()}.tmp.npy')
+    np.save(temporary, total)
+    temporary.replace(unigram)
     corpus = manifest.Corpus(
         path=folder,
         row_length=data.row_length,

@@ -93,8 +93,25 @@ class Corpus:
         return tokenizer
 
     def unigram(self) -> np.ndarray:
-        """int64 `[vocab_size]`: how often each non-special token is in the training rows."""
-        return np.load(self.path / UNIGRAM_NAME, allow_pickle=False)
+        """int64 `[vocab_size]`: how often each non-special token is in the training rows.
+
+        Raises:
+          errors.DataError: the file is missing or damaged.
+        """
+        path = self.path / UNIGRAM_NAME
+        try:
+            counts = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise errors.DataError(
+                f'cannot read {path} ({error}); copy the folder again, or move it away and type '
+                'the prepare command again'
+            ) from error
+        if counts.shape != (self.vocab_size,):
+            raise errors.DataError(
+                f'{path} has shape {counts.shape}, corpus.json says ({self.vocab_size},); copy '
+                'the folder again'
+            )
+        return counts
 
     def to_json(self) -> dict[str, Any]:
         """The content of corpus.json."""

@@ -74,7 +74,7 @@ def row_order(lengths: Sequence[int], weights: Sequence[float], seed: int) -> gr
     """The endless order of rows: place -> (corpus, row), each corpus reshuffled every epoch."""
     orders = [
         grain.MapDataset.range(length)
-        .shuffle(seed=(seed + 1000003 * number) % 2**32)
+        .shuffle(seed=_mixed_seed(seed, number))
         .repeat()
         .map(lambda row, number=number: (number, row))
         for number, length in enumerate(lengths)
@@ -82,6 +82,11 @@ def row_order(lengths: Sequence[int], weights: Sequence[float], seed: int) -> gr
     if len(orders) == 1:
         return orders[0]
     return grain.MapDataset.mix(orders, list(weights))
+
+
+def _mixed_seed(seed: int, number: int) -> int:
+    """A seed per corpus, far from its neighbours': Grain adds the epoch's number to it."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
 
 
 class Rows:
@@ -158,8 +163,8 @@ def train_batches(
 _FOREVER = 2**40  # batches; Grain wants a length
 
 
-def held_out_batches(rows: Rows, share: Slice, row_limit: int, seed: int) -> list[HostBatch]:
-    """At most `row_limit` held-out rows, the same ones in the same batches every time.
+def held_out_batches(rows: Rows, share: Slice, row_limit: int) -> list[HostBatch]:
+    """At most `row_limit` held-out rows, the same ones in the same batches for every run.
 
     They are taken from all over the split, from each corpus in proportion to its rows; the last
     batch is filled up with empty rows.
@@ -167,7 +172,7 @@ def held_out_batches(rows: Rows, share: Slice, row_limit: int, seed: int) -> lis
     order = [
         (number, row)
         for number, length in enumerate(rows.lengths)
-        for row in (grain.MapDataset.range(length).shuffle(seed=seed) if length else ())
+        for row in (grain.MapDataset.range(length).shuffle(seed=0) if length else ())
     ]
     total = min(row_limit, len(order))
     places = [order[i * len(order) // total] for i in range(total)]

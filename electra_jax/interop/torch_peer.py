@@ -6,8 +6,8 @@ both networks, the masked positions gathered before the generator's vocabulary h
 sample from the generator, both losses, the global-norm clip, the fused AdamW, SDPA attention,
 bfloat16 autocast and `torch.compile` on CUDA, freed memory kept on a CPU. Rows are full, so the
 peer is handed no attention mask, which is its fastest case. Choices that could go either way were
-timed on two cores of an EPYC (AVX-512, torch 2.13): keeping freed memory 1,700 to 1,970 tokens a
-second, inverse-CDF rather than Gumbel sampling 1,510 to 1,690, `torch.compile` 1,970 to 1,790,
+timed on two cores of an EPYC (AVX-512, torch 2.13): keeping freed memory 1,700 to 1,880 tokens a
+second, inverse-CDF rather than Gumbel sampling 1,510 to 1,690, `torch.compile` 1,880 to 1,790,
 which is why it is off on a CPU.
 
 It runs in a process of its own, so that neither framework holds the other's threads or memory, and

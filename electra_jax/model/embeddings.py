@@ -28,7 +28,7 @@ def _scaled_sinusoids(init: nn.initializers.Initializer) -> nn.initializers.Init
 
 
 # How the learned position table starts. Neighbours in a sinusoidal one are already related, so
-# attention to the next token over is found in far fewer steps.
+# attention to a token at a fixed distance is found in fewer steps.
 POSITION_INITS = {'normal': lambda init: init, 'sinusoidal': _scaled_sinusoids}
 
 
@@ -45,7 +45,9 @@ class Embeddings(nn.Module):
         E = self.model.embedding_size
         self.word_VE = self.param('word', init, (self.vocab_rows, E))
         self.position_LE = self.param(
-            'position', POSITION_INITS[self.model.position_init](init), (self.model.max_positions, E)
+            'position',
+            POSITION_INITS[self.model.position_init](init),
+            (self.model.max_positions, E),
         )
         self.type_TE = self.param('type', init, (self.model.type_vocab_size, E))
         self.norm = LayerNorm(self.model.layer_norm_epsilon, self.dtype)

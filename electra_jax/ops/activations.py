@@ -13,7 +13,8 @@ def gelu(x: jax.Array) -> jax.Array:
     >>> round(float(gelu(jnp.array(1.0))), 5)
     0.84134
     """
-    return (x * _normal_cdf(x)).astype(x.dtype)
+    wide = x.astype(jnp.float32)  # in bfloat16 the tail below -3 would be lost
+    return (wide * _normal_cdf(wide)).astype(x.dtype)
 
 
 def _normal_cdf(x: jax.Array) -> jax.Array:
@@ -26,8 +27,9 @@ def _gelu_forward(x):
 
 def _gelu_backward(x, grad):
     # Phi and its density again from x, rather than stored: cheaper than the memory traffic.
-    density = jnp.exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))
-    return ((grad * (_normal_cdf(x) + x * density)).astype(x.dtype),)
+    wide = x.astype(jnp.float32)
+    density = jnp.exp(-0.5 * wide * wide) * (1.0 / math.sqrt(2.0 * math.pi))
+    return ((grad * (_normal_cdf(wide) + wide * density)).astype(x.dtype),)
 
 
 gelu.defvjp(_gelu_forward, _gelu_backward)

@@ -54,6 +54,15 @@ def scale_by_adam(
     return optax.GradientTransformation(init, update)
 
 
+def decay_table(params: Tree) -> Tree:
+    """Whether each parameter decays.
+
+    Raises:
+        ConfigError: a parameter that `DECAY_RULES` does not cover.
+    """
+    return match_rules(DECAY_RULES, params, 'weight decay')
+
+
 def adamw(
     settings: OptimizerConfig, learning_rate: Schedule, params: Tree
 ) -> optax.GradientTransformation:
@@ -67,7 +76,7 @@ def adamw(
     Raises:
         ConfigError: a parameter that `DECAY_RULES` does not cover.
     """
-    decays = match_rules(DECAY_RULES, params, 'weight decay')
+    decays = decay_table(params)
     return optax.chain(
         optax.clip_by_global_norm(settings.clip_norm),
         scale_by_adam(settings.b1, settings.b2, settings.epsilon, settings.bias_correction),

@@ -7,18 +7,24 @@ from electra_jax.core.trees import Tree, count, named_leaves
 from electra_jax.parallel.rules import PARAMETER_AXES, parameter_letters
 
 
-def parameter_table(params: Tree, mesh: Mesh) -> str:
-    """One line per parameter: path, shape, letters, and which mesh axis each letter took.
+def parameter_table(params: Tree, mesh: Mesh, decays: Tree) -> str:
+    """One line per parameter: path, shape, letters, weight decay, and its place on the mesh.
 
     A letter whose axis does not divide it, or is taken by an earlier one, is marked.
+
+    Args:
+        params: abstract, with shardings.
+        mesh: of the run.
+        decays: bool per parameter, from `optim.optimizer.decay_table`.
     """
     lines = []
     letters = dict(named_leaves(parameter_letters(params)))
+    decay_of = dict(named_leaves(decays))
     for name, leaf in named_leaves(params):
         shape = 'x'.join(map(str, leaf.shape))
-        lines.append(
-            f'{name:<58} {shape:<18} {letters[name]:<6} {_places(leaf, letters[name], mesh)}'
-        )
+        decay = 'decays' if decay_of[name] else '-'
+        place = _places(leaf, letters[name], mesh)
+        lines.append(f'{name:<58} {shape:<18} {letters[name]:<6} {decay:<7} {place}')
     lines.append(f'{count(params):,} parameters')
     return '\n'.join(lines)
 

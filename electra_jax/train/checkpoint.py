@@ -73,7 +73,7 @@ class Checkpoints:
         try:
             return restore()
         except (ValueError, KeyError, TypeError, OSError) as error:
-            first_line = str(error).strip().splitlines()[0][:300]
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise CheckpointError(
                 f'the checkpoint in {self._folder} cannot be read: {first_line}\n'
                 'If it was damaged, delete the folder of that step and start again: training goes '

@@ -60,7 +60,6 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
     terminal = Terminal(start, end)
     profiler = Profiler(config.log, workdir)
     meter = Meter(config, parts)
-    saved = parts.checkpoints.latest()
     evaluation: dict[str, float] = {}
     pending: tuple[int, Any, Any] | None = None  # step, metrics, batch still to be looked at
 
@@ -72,19 +71,20 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
         number, metrics, batch = pending
         pending = None
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        check_finite(number, values, batch, workdir, saved)
+        check_finite(number, values, batch, workdir)
         if number % config.log.every_steps == 0 or number == end:
             values = {f'train/{k}': v for k, v in values.items()} | meter.read()
             writer.write(number, values)
             terminal.log(number, summary_line(values))
 
     def save(number: int) -> None:
-        nonlocal saved
         look()  # never save what has not been seen to be finite
         parts.checkpoints.save(number, state, parts.batches.place, parts.about)
-        saved = number
 
-    with stop_signals() as stop, contextlib.closing(writer), contextlib.closing(terminal):
+    with contextlib.ExitStack() as cleanup, stop_signals() as stop:
+        # Whatever ends the loop, what is being saved gets to the disk first.
+        for close in (writer.close, terminal.close, parts.checkpoints.finish, profiler.stop):
+            cleanup.callback(close)
         for number in range(start + 1, end + 1):
             # ---- one step; its metrics are fetched after the next one is under way
             batch = next(parts.batches)
@@ -111,8 +111,6 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
         if start >= end:  # typed again after the end
             evaluation = parts.evaluate(state.params)
         look()
-        profiler.stop()
-        parts.checkpoints.finish()
     return Outcome(state, evaluation if not stop.name else {}, stop.name)
 
 
@@ -121,7 +119,6 @@ def check_finite(
     values: Mapping[str, float],
     batch: Mapping[str, np.ndarray],
     workdir: epath.Path,
-    saved: int | None,
 ) -> None:
     """Stops a run that has gone wrong, leaving the batch that did it for inspection.
 
@@ -133,14 +130,14 @@ def check_finite(
         return
     folder = workdir / 'nonfinite'
     folder.mkdir(parents=True, exist_ok=True)
-    dump = folder / f'step_{step}.npz'
+    dump = folder / f'step_{step}_host_{jax.process_index()}.npz'
     with dump.open('wb') as file:
         np.savez(file, step=step, **{f'metric_{k}': v for k, v in values.items()}, **batch)
-    kept = f'checkpoint {saved} is safe' if saved else 'no checkpoint had been saved yet'
     raise NonFiniteError(
-        f'step {step} gave {", ".join(f"{k} = {v}" for k, v in bad.items())}; training stopped, '
-        f'{kept}. The batch is in {dump}. A lower --config.optimizer.learning_rate or a longer '
-        '--config.optimizer.warmup_steps is the usual cure.'
+        f'step {step} gave {", ".join(f"{k} = {v}" for k, v in bad.items())}; training stopped. '
+        f'Checkpoints are from before that step; its batch is in {dump}. The usual cure is a run '
+        'in another --workdir with a lower --config.optimizer.learning_rate or a longer '
+        '--config.optimizer.warmup_steps.'
     )
 
 

@@ -130,17 +130,20 @@ def on_mesh(function: Callable, mesh: Mesh) -> Callable:
     return bound
 
 
+_EVALUATION_SEED = 0
+
+
 def compile_totals(
-    totals: Callable[..., Metrics], draw: Draw, seed: int, mesh: Mesh
+    totals: Callable[..., Metrics], draw: Draw, mesh: Mesh
 ) -> Callable[[Tree, Batch, jax.Array, jax.Array], Metrics]:
     """An evaluation step (params, batch, batch number, extra) -> additive float32 totals.
 
-    The draws depend on the batch's number and not on the training step: each evaluation masks
-    the same positions, so that its numbers can be compared over a run.
+    The draws depend on the batch's number alone, not on the training step or the run's seed:
+    every evaluation masks the same positions, so that numbers can be compared.
     """
 
     def step(params: Tree, batch: Batch, number: jax.Array, extra: jax.Array) -> Metrics:
-        key = rng.stream_key(rng.root_key(seed), number, 'evaluate')
+        key = rng.stream_key(rng.root_key(_EVALUATION_SEED), number, 'evaluate')
         return totals(params, draw(batch, rng.step_keys(key, 0)), extra)
 
     return jax.jit(on_mesh(step, mesh), out_shardings=rules.replicated(mesh))

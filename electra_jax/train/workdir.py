@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
+import jax
 from etils import epath
 
 from electra_jax.config.schema import Config
@@ -32,8 +33,6 @@ FREE = (
     'model.remat',
     'model.scan_unroll',
     'model.flat_products',
-    'model.compute_dtype',
-    'optimizer.microbatches',
 )
 
 
@@ -43,14 +42,22 @@ def has_checkpoint(workdir: epath.Path) -> bool:
     return folder.exists() and any(child.name.isdigit() for child in folder.iterdir())
 
 
+def _has_metrics(workdir: epath.Path) -> bool:
+    path = workdir / 'metrics.jsonl'
+    return path.exists() and bool(path.read_text().strip())
+
+
 def check_same_run(workdir: epath.Path, config: Config) -> None:
     """Refuses to continue a run with a config that would make it another one.
+
+    A run that has neither a checkpoint nor a line of metrics yet may be started anew.
 
     Raises:
         CheckpointError: naming each setting that differs, with both values.
     """
     path = workdir / CONFIG_FILE
-    if not path.exists():
+    begun = has_checkpoint(workdir) or _has_metrics(workdir)
+    if not path.exists() or not begun:
         return
     try:
         before = json.loads(path.read_text())['config']
@@ -81,7 +88,12 @@ def as_json(config: Config) -> dict[str, Any]:
 
 
 def describe(workdir: epath.Path, config: Config) -> None:
-    """Writes `config.json`: the resolved config, versions, revision and command line."""
+    """Writes `config.json`: the resolved config, versions, revision and command line.
+
+    On the first host only.
+    """
+    if jax.process_index():
+        return
     workdir.mkdir(parents=True, exist_ok=True)
     content = {
         'config': as_json(config),

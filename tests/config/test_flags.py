@@ -107,14 +107,17 @@ def test_choices_name_exactly_what_there_is():
 
 
 def test_every_number_has_bounds_or_needs_none():
-    free = {'seed', 'data.build_seed'}
     leaves = {name.removeprefix('config.'): kind for name, kind in flags.leaves(schema.Config)}
     numbers = {name for name, kind in leaves.items() if kind in (int, float)}
-    assert numbers - set(validate.BOUNDS) - free == set()
+    assert numbers - set(validate.BOUNDS) == set()
     assert set(validate.BOUNDS) <= numbers
 
 
 def test_a_size_fills_what_the_recipe_leaves_open():
     model = presets.resolve_model(schema.ModelConfig(size='base', num_layers=6))
     assert (model.num_layers, model.hidden_size, model.num_heads) == (6, 768, 12)
-    assert all(v is not None for v in dataclasses.asdict(model).values())
+    left = {name for name, value in dataclasses.asdict(model).items() if value is None}
+    assert left == {'compute_dtype', 'scan_unroll', 'flat_products'}
+    on_tpu = presets.resolve_platform(model, 'tpu')
+    assert (on_tpu.compute_dtype, on_tpu.scan_unroll) == ('bfloat16', 1)
+    assert presets.resolve_platform(model, 'cpu').compute_dtype == 'float32'

@@ -99,13 +99,8 @@ def test_a_mixture_draws_by_weight(one, tmp_path):
 
 
 def test_corpora_that_do_not_match_are_not_mixed(one, tmp_path):
-    with pytest.raises(ConfigError, match=r'row_length 16.*row_length'):
-        try:
-            pipeline.Rows([one, build(tmp_path, 'b', row_length=32)], 'train')
-        except ConfigError as error:
-            raise ConfigError(
-                str(error).replace('\n', ' ').replace(' with 32', ' row_length 32')
-            ) from error
+    with pytest.raises(ConfigError, match=r'row_length 16 .* with 32'):
+        pipeline.Rows([one, build(tmp_path, 'b', row_length=32)], 'train')
 
 
 @pytest.mark.parametrize('path', ['a,b', 'a=1,b=x', 'a=1,=2', 'a=0,b=1'])
@@ -133,16 +128,16 @@ def test_segments_are_types_of_one_document():
 def test_held_out_batches_are_the_same_rows_filled_with_padding(one):
     rows = pipeline.Rows([one], 'validation')
     total = rows.lengths[0]
-    whole = pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 1000, 0)
-    again = pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 1000, 0)
+    whole = pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 1000)
+    again = pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 1000)
     np.testing.assert_array_equal(whole[-1]['tokens'], again[-1]['tokens'])
     real = sum(int((batch['documents'][:, 0] > 0).sum()) for batch in whole)
     assert real == total and all(len(batch['tokens']) == 8 for batch in whole)
-    few = pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 3, 0)
+    few = pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 3)
     assert sum(int((batch['documents'][:, 0] > 0).sum()) for batch in few) == 3
 
 
 def test_an_empty_split_gives_no_batches(tmp_path):
     empty = build(tmp_path, 'c', documents=20, holdout=0.0)
     rows = pipeline.Rows([empty], 'validation')
-    assert pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 100, 0) == []
+    assert pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 100) == []

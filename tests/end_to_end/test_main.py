@@ -169,7 +169,9 @@ def test_a_run_goes_on_with_its_text_moved_but_not_with_other_text(recipe, tmp_p
     other = f'--config.data.path={tmp_path}/other'
     write_text(tmp_path / 'other.txt', 300, seed=9)
     done = run(recipe, tmp_path, other, f'--config.data.source=text:{tmp_path}/other.txt')
-    assert done.returncode == 1 and 'whose rows are not those of' in done.stderr, done.stderr
+    assert done.returncode == 1 and 'whose rows or weights are not those of' in done.stderr, (
+        done.stderr
+    )
 
 
 def test_evaluate_scores_the_newest_checkpoint(recipe, finished):
@@ -196,7 +198,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_good_checkpoint(r
         assert {'tokens', 'documents', 'step'} <= set(content.files)
         bad_step = int(content['step'])
     saved = [int(p.name) for p in (tmp_path / 'checkpoints').iterdir() if p.name.isdigit()]
-    assert saved and max(saved) < bad_step
+    # The one that was being written when the run stopped has been finished.
+    assert saved and max(saved) == bad_step - 1
     for path, leaf in final_params(tmp_path, max(saved)):
         assert np.isfinite(leaf).all(), path
 
@@ -204,6 +207,20 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_good_checkpoint(r
 def test_missing_text_says_what_to_type(recipe, tmp_path):
     done = run(recipe, tmp_path, f'--config.data.path={tmp_path}/none', '--config.data.source=')
     assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr
+
+
+def test_a_corpus_of_another_tokenizer_is_refused_with_both(recipe, finished, tmp_path):
+    other = tmp_path / 'other_vocab.txt'
+    other.write_text((recipe.parent / 'vocab.txt').read_text() + 'zebra\n')
+    done = run(recipe, tmp_path / 'run', f'--config.data.tokenizer.path={other}')
+    assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr
+    assert 'was built with tokenizer' in done.stderr and 'is asked for' in done.stderr
+
+
+def test_the_baseline_trains_from_the_same_command(recipe, finished, tmp_path):
+    done = run(recipe, tmp_path, '--config.objective.name=mlm', '--config.stop_at=3')
+    assert done.returncode == 0 and 'mlm_loss' in done.stdout, done.stderr
+    assert 'disc_auc' not in done.stdout
 
 
 def test_a_batch_that_the_devices_cannot_divide_is_refused(recipe, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from electra_jax.config import presets
-from electra_jax.config.schema import ModelConfig
+from electra_jax.config.schema import Config, DataConfig, ModelConfig
 from electra_jax.core import trees
 from electra_jax.model import api
 from electra_jax.model.flops import training_flops_per_token
@@ -138,9 +138,24 @@ def test_bfloat16_keeps_float32_parameters_and_logits():
 
 
 def test_flops_of_the_paper_sizes():
-    # 6 x weights + attention, per token; landscape figures 0.070 GFLOP (small, 128) and 0.611 /
-    # 0.668 (base, 128 / 512), to three digits.
+    # 6 x weights + attention, per token, worked out by hand from Table 6 to two digits.
     for size, L, expected in (('small', 128, 0.070), ('base', 128, 0.611), ('base', 512, 0.668)):
-        model = presets.resolve_model(ModelConfig(size=size))
-        flops = training_flops_per_token(model, 30592, L, 0.15, api.NETWORKS)
+        config = presets.resolve(
+            Config(model=ModelConfig(size=size), data=DataConfig(row_length=L))
+        )
+        flops = training_flops_per_token(config, 30592, api.NETWORKS)
         assert flops / 1e9 == pytest.approx(expected, rel=0.03)
+
+
+def test_positions_can_start_as_sinusoids_of_the_same_deviation():
+    normal, waves = (
+        np.asarray(params_of(tiny(position_init=name))['embeddings']['position'])
+        for name in ('normal', 'sinusoidal')
+    )
+    assert waves.std() == pytest.approx(normal.std(), rel=0.2)
+    # The product of two positions depends on how far apart they are, and on nothing else.
+    products = waves @ waves.T
+    for distance in (1, 5):
+        diagonal = np.diagonal(products, distance)
+        assert diagonal.std() < 1e-3 * products[0, 0]
+    assert products[3, 4] > products[3, 9]

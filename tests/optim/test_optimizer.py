@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from electra_jax.config.schema import OptimizerConfig
+from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
+from electra_jax.model import api
 from electra_jax.optim import optimizer, schedules
+from tests.conftest import tiny_config
 
 
 def test_eight_steps_equal_the_references_rules():
@@ -51,3 +54,12 @@ def test_bias_correction_is_adams():
 def test_a_parameter_without_a_decay_rule_is_refused():
     with pytest.raises(ConfigError, match='thing/gadget'):
         optimizer.adamw(OptimizerConfig(), lambda step: step, {'thing': {'gadget': jnp.ones(2)}})
+
+
+def test_what_decays_is_what_the_reference_decays():
+    shapes = jax.eval_shape(lambda: api.init(tiny_config().model, 200, jax.random.key(0)))
+    decays = dict(trees.named_leaves(optimizer.decay_table(shapes)))
+    still = {name for name, decay in decays.items() if not decay}
+    assert still == {n for n in decays if n.endswith('bias') or '/scale' in n}
+    assert decays['embeddings/word'] and decays['embeddings/position']
+    assert not decays['generator_head/output_bias']

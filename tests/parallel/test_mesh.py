@@ -8,6 +8,7 @@ from jax.sharding import PartitionSpec
 from electra_jax.config.schema import MeshConfig
 from electra_jax.core.errors import ConfigError
 from electra_jax.model import api
+from electra_jax.optim import optimizer
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import report, rules
 from electra_jax.train import state
@@ -57,7 +58,7 @@ def test_every_array_of_the_state_has_a_rule_and_a_line_in_the_report():
             shapes,
             rules.state_shardings(shapes, mesh),
         )
-        text = report.parameter_table(placed, mesh)
+        text = report.parameter_table(placed, mesh, optimizer.decay_table(placed))
         assert 'F over tensor' in text and 'D over fsdp' in text
     assert state.TrainState._fields == ('step', 'params', 'opt_state')
 

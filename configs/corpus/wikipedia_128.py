@@ -7,8 +7,8 @@ def get_config():
     return recipe(
         {
             'data': {
-                'path': 'corpora/wikipedia',
+                'path': 'corpora/wikipedia_128',
                 'source': 'tfds:wikipedia/20230601.en:train',
-            }
+            },
         }
     )

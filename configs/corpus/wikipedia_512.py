@@ -1,0 +1,15 @@
+"""English Wikipedia, prepared by tensorflow_datasets as ArrayRecord, in rows of 512 tokens."""
+
+from electra_jax.flags import recipe
+
+
+def get_config():
+    return recipe(
+        {
+            'data': {
+                'path': 'corpora/wikipedia_512',
+                'source': 'tfds:wikipedia/20230601.en:train',
+                'row_length': 512,
+            },
+        }
+    )
