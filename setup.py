@@ -24,6 +24,7 @@ setup(
         'numpy>=2.0,<3',
         'optax>=0.2.6,<0.4',
         'orbax-checkpoint>=0.11.30,<0.14',
+        'protobuf>=5',
         'rich>=13,<16',
         'sentencepiece>=0.2,<0.4',
         'tensorboardX>=2.6,<3',

@@ -8,12 +8,13 @@ from electra_jax.flags import recipe
 def get_config():
     return recipe(
         {
-            'total_steps': 5000,
+            'total_steps': 7000,
             'batch_size': 16,
             # Larger initial weights, and positions that start related to their neighbours.
             'model': {
                 'size': 'tiny',
                 'num_heads': 8,
+                'generator_width': 0.25,
                 'init_stddev': 0.1,
                 'position_init': 'sinusoidal',
             },

@@ -15,6 +15,7 @@ from absl import flags as absl_flags
 
 from electra_jax import flags
 from electra_jax import run as runs
+from electra_jax.config import validate
 from electra_jax.config.presets import discriminator_shape, generator_shape
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed
@@ -123,11 +124,12 @@ def time_peer(config: Config) -> dict:
         ConfigError: the objective has no peer.
         UserError: the peer failed or is not installed.
     """
-    if config.objective.name != 'electra':
-        raise ConfigError(
-            f'--versus=transformers times config.objective.name=electra, not '
-            f'{config.objective.name!r}'
-        )
+    for path, wanted in (('objective.name', 'electra'), ('model.norm', 'post')):
+        if validate.setting(config, path) != wanted:
+            raise ConfigError(
+                f'--versus=transformers times config.{path}={wanted}, which is all that '
+                f'transformers has, not {validate.setting(config, path)!r}'
+            )
     words = [
         sys.executable,
         '-m',
@@ -162,7 +164,7 @@ def peer_settings(config: Config) -> dict:
         'attention_dropout': config.model.attention_dropout,
         'steps': STEPS.value,
         'warmup': WARMUP.value,
-        'device': 'cpu' if jax.default_backend() == 'cpu' else 'cuda',
+        'dtype': config.model.compute_dtype or '',
     }
 
 

@@ -13,7 +13,12 @@ CONFIG = flags.config_flag()
 
 def main(config: schema.Config) -> None:
     """Builds the corpus of `config.data`, or says that it is already there."""
-    corpus.build_corpus(config.data)
+    built = corpus.build_corpus(config.data)
+    print(
+        f'next: python -m electra_jax.main --config=configs/small.py '
+        f'--config.data.path={built.path} --config.data.row_length={built.row_length} '
+        f'--config.data.layout={built.layout}'
+    )
 
 
 if __name__ == '__main__':

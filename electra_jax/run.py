@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from electra_jax.config import presets
+from electra_jax.config import presets, validate
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed, rng, trees
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError
@@ -73,6 +73,7 @@ def build_program(
     Raises:
         ConfigError: mesh or batch do not fit the devices.
     """
+    validate.check_positions(config)
     mesh = meshes.make_mesh(config.mesh, devices)
     platform = mesh.devices.flat[0].platform
     config = dataclasses.replace(config, model=presets.resolve_platform(config.model, platform))
@@ -119,6 +120,7 @@ def open_run(config: Config, folder: epath.Path) -> Run:
         UserError: the workdir holds another run, the text cannot be used, or the mesh or batch
             does not fit the devices.
     """
+    validate.check_positions(config)
     workdir.check_same_run(folder, config)
     if config.job == 'evaluate' and not workdir.has_checkpoint(folder):
         raise CheckpointError(
@@ -210,9 +212,12 @@ def make_evaluate(run: Run) -> Callable[[trees.Tree], dict[str, float]]:
 
 def log_unigram(run: Run) -> np.ndarray:
     """log p of single tokens in the training text [V], each count raised by one."""
-    counts = sum(one.unigram().astype(np.float64) for one in run.corpora) + 1.0
-    padding = api.vocab_rows(run.config.model, run.tokenizer.vocab_size) - len(counts)
-    return np.pad(np.log(counts / counts.sum()), (0, padding)).astype(np.float32)
+    probs = np.zeros(run.tokenizer.vocab_size)
+    for one, weight in zip(run.corpora, run.weights, strict=True):
+        counts = one.unigram() + 1.0
+        probs += weight / sum(run.weights) * counts / counts.sum()
+    padding = api.vocab_rows(run.config.model, run.tokenizer.vocab_size) - len(probs)
+    return np.pad(np.log(probs), (0, padding)).astype(np.float32)
 
 
 def about(run: Run) -> dict:

@@ -25,7 +25,7 @@ DOORS = FLOORS[-1] | {'flags', 'run'}
 # A foreign package -> the only packages of ours that may import it.
 ONLY_IN = {
     'flax': {'model'},
-    'absl': DOORS,
+    'absl': DOORS - {'run'},
     'ml_collections': {'flags'},
     'orbax': {'train'},
     'torch': {'interop'},

@@ -85,6 +85,12 @@ def resolve(config: Config) -> Config:
     """
     model = resolve_model(config.model)
     if config.objective.name == 'mlm':
+        for name in ('generator_width', 'generator_layers'):
+            if getattr(config.model, name) not in (None, 1.0):
+                raise ConfigError(
+                    f'config.model.{name} is {getattr(config.model, name)}, but '
+                    'config.objective.name=mlm has one network, of the full size: leave it out'
+                )
         model = dataclasses.replace(model, generator_layers=1.0, generator_width=1.0)
     return dataclasses.replace(config, model=model)
 

@@ -127,6 +127,14 @@ def _check_model(config: Config) -> None:
             f'config.model.vocab_multiple is {config.model.vocab_multiple}, allowed: multiples of '
             '128, the block of the vocabulary softmax'
         )
+
+
+def check_positions(config: Config) -> None:
+    """Refuses rows longer than the model has positions; building a corpus needs no model.
+
+    Raises:
+        ConfigError: with the setting that makes them fit.
+    """
     if config.data.row_length > config.model.max_positions:
         raise ConfigError(
             f'config.data.row_length is {config.data.row_length}, but config.model.max_positions '

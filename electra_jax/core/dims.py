@@ -26,6 +26,8 @@ ALPHABET = {
     'C': 'classes',
     'N': 'layers, stacked',
     'T': 'token types',
+    'X': 'blocks of the vocabulary',
+    'Y': 'tokens of such a block',
 }
 
 _constraint: contextvars.ContextVar[Callable[[jax.Array, str], jax.Array] | None] = (

@@ -395,11 +395,6 @@ def _summary(corpus: manifest.Corpus, run: _Run) -> None:
         f'tokens/s with {run.workers} processes'
         + (f'; {run.skipped} pieces were there from before' if run.skipped else '')
     )
-    _say(
-        f'next: python -m electra_jax.main --config=configs/small.py '
-        f'--config.data.path={corpus.path} --config.data.row_length={corpus.row_length} '
-        f'--config.data.layout={corpus.layout}'
-    )
 
 
 def _say(text: str) -> None:

@@ -63,8 +63,7 @@ def segment_rows(
       rng: source of all draws.
     """
     table = Segments()
-    full = config.row_length
-    target = full
+    target = config.row_length
     start = 0
     for lines in documents:
         waiting: list[int] = []  # line lengths collected for the next row
@@ -77,14 +76,21 @@ def segment_rows(
                 start += used
                 total -= used
                 waiting = _after(waiting, used)
-                short = rng.random() < config.short_row_rate
-                target = rng.randint(min(5, full), full) if short else full
+                target = _next_target(config, rng)
         while total:
             used = _emit_row(table, start, waiting, config, target, rng)
             start += used
             total -= used
             waiting = _after(waiting, used)
+            target = _next_target(config, rng)
     return table
+
+
+def _next_target(config: schema.DataConfig, rng: random.Random) -> int:
+    """Tokens that the next row aims for: a full row, or now and then a random shorter one."""
+    full = config.row_length
+    short = rng.random() < config.short_row_rate
+    return rng.randint(min(5, full), full) if short else full
 
 
 def _emit_row(

@@ -69,7 +69,7 @@ class Settings:
     steps: int = 10
     warmup: int = 3
     compile: bool | None = None  # None: on CUDA only, where it is the faster one
-    device: str = 'cpu'
+    device: str = ''  # empty: a GPU if there is one
     dtype: str = ''  # empty: float32 on a CPU, bfloat16 (autocast) elsewhere
     attention: str = 'sdpa'
     sampler: str = 'inverse_cdf'
@@ -89,6 +89,8 @@ def parse(text: str) -> Settings:
         raise SystemExit(
             f'torch_peer: sampler is one of {sorted(SAMPLERS)}, not {settings.sampler!r}'
         )
+    device = settings.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    settings = dataclasses.replace(settings, device=device)
     dtype = settings.dtype or ('float32' if settings.device == 'cpu' else 'bfloat16')
     if dtype not in ('float32', 'bfloat16'):
         raise SystemExit(f'torch_peer: dtype is float32 or bfloat16, not {dtype!r}')

@@ -10,9 +10,13 @@ import pytest
 from electra_jax import flags
 from electra_jax.config import presets, schema, validate
 from electra_jax.core.errors import ConfigError
+from electra_jax.data.rows import LAYOUTS
+from electra_jax.model.embeddings import POSITION_INITS
 from electra_jax.model.encoder import REMAT_POLICIES
 from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.ops.dropout import BITS
+from electra_jax.ops.vocab_head import noise_shapes
+from electra_jax.tokenizers.sentencepiece import MODEL_TYPES
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 RECIPES = sorted((ROOT / 'configs').rglob('*.py'))
@@ -72,7 +76,6 @@ def test_overrides_reach_every_kind_of_leaf():
         ('--config.optimizer.learning_rate=nan', 'allowed: at least 0'),
         ('--config.objective.name=elektra', "did you mean 'electra'?"),
         ('--config.model.size=smal', "did you mean 'small'?"),
-        ('--config.data.row_length=1024', '--config.model.max_positions=1024'),
         ('--config.optimizer.microbatches=3', 'must be a multiple'),
         ('--config.model.generator_width=0.51', 'generator_width is 0.51'),
         ('--config.mesh.fsdp=-1', 'only one may be'),
@@ -104,6 +107,11 @@ def test_choices_name_exactly_what_there_is():
     assert set(validate.CHOICES['objective.name']) == set(OBJECTIVES)
     assert set(validate.CHOICES['model.remat']) == set(REMAT_POLICIES)
     assert set(validate.CHOICES['model.dropout_bits']) == set(BITS)
+    assert set(validate.CHOICES['model.position_init']) == set(POSITION_INITS)
+    assert set(validate.CHOICES['data.layout']) == set(LAYOUTS)
+    assert set(validate.CHOICES['data.tokenizer.kind']) == {'wordpiece', *MODEL_TYPES}
+    for sampler in validate.CHOICES['objective.sampler']:
+        assert noise_shapes(1, 1, 128, sampler)
 
 
 def test_every_number_has_bounds_or_needs_none():
@@ -111,6 +119,18 @@ def test_every_number_has_bounds_or_needs_none():
     numbers = {name for name, kind in leaves.items() if kind in (int, float)}
     assert numbers - set(validate.BOUNDS) == set()
     assert set(validate.BOUNDS) <= numbers
+
+
+def test_rows_longer_than_the_position_table_are_refused_where_there_is_a_model():
+    config = flags.to_config(flags.recipe({'data': {'row_length': 1024}}))
+    with pytest.raises(ConfigError, match=r'--config.model.max_positions=1024'):
+        validate.check_positions(config)
+
+
+def test_the_baseline_has_no_generator_to_scale():
+    changes = {'objective': {'name': 'mlm'}, 'model': {'generator_width': 0.5}}
+    with pytest.raises(ConfigError, match=r'config.model.generator_width is 0.5'):
+        flags.to_config(flags.recipe(changes))
 
 
 def test_a_size_fills_what_the_recipe_leaves_open():
