@@ -37,6 +37,7 @@ setup(
         'gpu': ['jax[cuda12]>=0.9,<0.13'],
         'test': [
             'pytest>=8,<10',
+            'pytest-xdist>=3.6,<4',
             'ruff>=0.12,<0.20',
             'scikit-learn>=1.5,<2',
         ],

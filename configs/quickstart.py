@@ -8,7 +8,7 @@ from electra_jax.flags import recipe
 def get_config():
     return recipe(
         {
-            'total_steps': 7000,
+            'total_steps': 6000,
             'batch_size': 16,
             # Larger initial weights, and positions that start related to their neighbours.
             'model': {

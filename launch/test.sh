@@ -4,4 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/venv.sh
 use_venv test
-exec python -m pytest "$@"
+# One file's tests stay in one process, so what they share is made once.
+exec python -m pytest -n auto --dist loadfile "$@"

@@ -54,6 +54,10 @@ def test_the_first_step_has_rate_zero_and_changes_nothing():
 
 
 GOLDEN = pathlib.Path(__file__).parent.parent / 'golden' / 'three_steps.json'
+GOLDEN_CHANGES = {
+    'model': {'dropout': 0.1, 'attention_dropout': 0.1},
+    'optimizer': {'learning_rate': 1e-2, 'warmup_steps': 2},
+}
 
 
 def test_three_steps_are_as_recorded():
@@ -62,7 +66,7 @@ def test_three_steps_are_as_recorded():
     python -c 'from tests.train.test_step import record; record()'
     """
     recorded = json.loads(GOLDEN.read_text())
-    history, _ = take(3, model={'dropout': 0.1, 'attention_dropout': 0.1})
+    history, _ = take(3, **GOLDEN_CHANGES)
     for ours, theirs in zip(history, recorded, strict=True):
         assert ours.keys() == theirs.keys()
         for name in ours:
@@ -70,6 +74,6 @@ def test_three_steps_are_as_recorded():
 
 
 def record() -> None:
-    history, _ = take(3, model={'dropout': 0.1, 'attention_dropout': 0.1})
+    history, _ = take(3, **GOLDEN_CHANGES)
     GOLDEN.parent.mkdir(exist_ok=True)
     GOLDEN.write_text(json.dumps(history, indent=2) + '\n')
