@@ -1,5 +1,5 @@
 """A tiny ELECTRA on the documentation inside the installed Python packages, in minutes on two
-cores, without a download. What it reached is in README.md.
+cores, without a download: held-out AUC 0.73 in 6 minutes, the corpus included.
 """
 
 from electra_jax.flags import recipe

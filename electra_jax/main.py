@@ -41,7 +41,7 @@ def pretrain(run: Run) -> None:
     checkpoints = Checkpoints(run.folder / 'checkpoints', config.checkpoint)
     batches = runs.device_batches(run)
     rows = api.vocab_rows(config.model, run.tokenizer.vocab_size)
-    flops = training_flops_per_token(config, rows, run.program.objective.networks)  # fmt: skip
+    flops = training_flops_per_token(config, rows, run.program.objective.networks)
     newest = checkpoints.latest()
     if newest is None:
         current = run.program.fresh_state()

@@ -121,6 +121,9 @@ def open_run(config: Config, folder: epath.Path) -> Run:
             does not fit the devices.
     """
     validate.check_positions(config)
+    distributed.initialize()
+    platform = jax.devices()[0].platform
+    config = dataclasses.replace(config, model=presets.resolve_platform(config.model, platform))
     workdir.check_same_run(folder, config)
     if config.job == 'evaluate' and not workdir.has_checkpoint(folder):
         raise CheckpointError(
@@ -129,7 +132,6 @@ def open_run(config: Config, folder: epath.Path) -> Run:
         )
     opened, weights = open_corpora(config)
     tokenizer = opened[0].tokenizer()
-    distributed.initialize()
     program = build_program(config, Vocabulary(tokenizer.vocab_size, tokenizer.special))
     return Run(program, folder, opened, weights, tokenizer)
 
