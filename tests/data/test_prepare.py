@@ -44,8 +44,9 @@ def test_it_builds_then_says_that_it_is_there(recipe, tmp_path):
     process = start(recipe)
     said = ''.join(process.communicate())
     assert process.returncode == 0, said
-    assert 'next: python -m electra_jax.main' in said
     built = manifest.load_corpus(tmp_path / 'corpus')
+    assert 'next: python -m electra_jax.main' in said
+    assert f'--config.data.path={built.path}' in said
     assert built.counts['documents'] == 500
     assert built.vocab_size <= 200
     process = start(recipe)
