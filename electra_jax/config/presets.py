@@ -98,8 +98,8 @@ def resolve(config: Config) -> Config:
 def resolve_platform(model: ModelConfig, platform: str) -> ModelConfig:
     """Fills what is left to the devices: how to compute, never what.
 
-    On a CPU, unrolled layers are a fifth faster (a scan copies each layer's activations into
-    stacked arrays), and products of two-dimensional operands spare XLA a transposed copy of every
+    On a CPU, unrolled layers are faster (a scan copies each layer's activations into stacked
+    arrays), and products of two-dimensional operands spare XLA a transposed copy of every
     activation in the backward pass. Accelerators want neither: the scan keeps compile time flat,
     and [B, L] must stay apart to be sharded.
 

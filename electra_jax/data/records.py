@@ -16,8 +16,8 @@ from array_record.python import array_record_module
 
 from electra_jax.core import errors
 
-# Of the options measured on real rows (L = 128 and 512), this one reads single random rows as
-# fast as uncompressed records do, in three quarters of the space.
+# Of the options measured, this one reads single random rows nearly as fast as uncompressed records
+# (97 k against 111 k a second), in 0.84 (L = 128) to 0.70 (L = 512) of the space.
 _WRITER_OPTIONS = 'group_size:1,snappy'
 _READER_OPTIONS = 'readahead_buffer_size:0,max_parallelism:0'  # for random access
 _READER_BUFFER_BYTES = 32 * 1024

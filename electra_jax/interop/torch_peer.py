@@ -68,7 +68,7 @@ class Settings:
     attention_dropout: float = 0.1
     steps: int = 10
     warmup: int = 3
-    compile: bool | None = None  # None: on CUDA only, where it is the faster one
+    compile: bool | None = None  # None: on CUDA only; a CPU is slower with it
     device: str = ''  # empty: a GPU if there is one
     dtype: str = ''  # empty: float32 on a CPU, bfloat16 (autocast) elsewhere
     attention: str = 'sdpa'

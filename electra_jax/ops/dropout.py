@@ -1,6 +1,6 @@
 """Dropout whose mask is recomputed in the backward pass instead of being stored.
 
-Two sources of bits: JAX's threefry, and a counter hash that costs about a tenth of it. Both are
+Two sources of bits: JAX's threefry, and a counter hash of a few integer operations. Both are
 functions of (key, element index) alone, so a mask does not depend on how an array is sharded.
 """
 
