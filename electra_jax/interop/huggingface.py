@@ -173,6 +173,16 @@ def architecture_of(arrays: Mapping[str, np.ndarray]) -> str:
     return next((name for tensor, name in heads.items() if tensor in arrays), 'ElectraModel')
 
 
+def task_of(network: Network) -> tuple[str | None, list[str] | None]:
+    """What the `task_head` of a fine-tuned network is for, and the names of its outputs."""
+    task = names.TASK_OF.get(architecture_of(network.arrays))
+    labels = network.config.get('id2label')
+    C = _num_labels(network.arrays)
+    if not isinstance(labels, dict) or set(labels) != {str(i) for i in range(C)}:
+        return task, None
+    return task, [str(labels[str(i)]) for i in range(C)]
+
+
 def _lone_params(
     network: Network, vocab_size: int | None
 ) -> tuple[dict[str, Tree], ModelConfig, Report]:
