@@ -68,7 +68,7 @@ def main() -> None:
     written = write(source, target, loaded)
     print(f'wrote {target}')
     print_report(written, '')
-    print(f'next: {next_step(target, loaded.model)}')
+    print(f'next: {next_step(target, loaded)}')
 
 
 def parse(flag: str, value: str | None) -> Place:
@@ -230,11 +230,11 @@ def model_line(model: ModelConfig) -> str:
     )
 
 
-def next_step(target: Place, model: ModelConfig) -> str:
+def next_step(target: Place, loaded: load.Loaded) -> str:
     """What to type with the result."""
     folder = target.path
     if target.kind == OURS:
-        words = [f'--config.init_from={folder}', *model_words(model)]
+        words = [f'--config.init_from={folder}', *setting_words(loaded)]
         return f'python -m electra_jax.main --config=configs/small.py {" ".join(words)}'
     if target.kind == 'google':
         return f'python -m electra_jax.convert --source={target} --target=ours:{folder}_back'
@@ -246,10 +246,12 @@ def next_step(target: Place, model: ModelConfig) -> str:
     )
 
 
-def model_words(model: ModelConfig) -> list[str]:
-    """The settings that make configs/small.py this model."""
-    words = [] if model.size == 'small' else [f'--config.model.size={model.size}']
-    named = presets.resolve_model(ModelConfig(size=model.size))
+def setting_words(loaded: load.Loaded) -> list[str]:
+    """The settings that make configs/small.py train this model."""
+    model, objective = loaded.model, loaded.objective
+    words = [] if objective == 'electra' else [f'--config.objective.name={objective}']
+    words += [] if model.size == 'small' else [f'--config.model.size={model.size}']
+    named = presets.resolve_model(ModelConfig(size=model.size, generator='separate'))
     for field in dataclasses.fields(ModelConfig):
         value = getattr(model, field.name)
         if value is not None and value != getattr(named, field.name):

@@ -210,7 +210,7 @@ def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     try:
         reader = tensorflow.train.load_checkpoint(str(prefix))
         return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    except (tensorflow.errors.OpError, ValueError, RuntimeError) as error:
+    except (tensorflow.errors.OpError, ValueError, LookupError, RuntimeError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise CheckpointError(
             f'the TensorFlow checkpoint {prefix} cannot be read: {first_line}; its .index and '

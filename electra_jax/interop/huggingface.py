@@ -84,12 +84,12 @@ def params_from_networks(
     if _equal(small_params['discriminator'], params['discriminator']) and _equal(
         small_params['embeddings'], params['embeddings']
     ):
-        settings = {'generator': 'tied'}
+        settings = {'generator': 'tied', 'generator_layers': 1.0, 'generator_width': 1.0}
         params = {**params, 'generator_head': head}
         report.notes.append('both networks have the same weights: config.model.generator=tied')
     else:
         params, settings = _join(params, model, small_params, small, report)
-    report.missing = [part for part in report.missing if part != 'generator_head']
+    report.missing = [part for part in report.missing if not part.startswith('generator')]
     report.left_out |= {f'generator: {n}': w for n, w in small_report.left_out.items()}
     report.notes += [f'generator: {note}' for note in small_report.notes]
     generator_rows = [
@@ -349,7 +349,7 @@ def _check_layers(arrays: Mapping[str, np.ndarray], num_layers: int) -> None:
     found = {
         int(one[1]) for one in map(re.compile(r'.*encoder\.layer\.(\d+)\.').match, arrays) if one
     }
-    if found != set(range(num_layers)):
+    if len(found) != num_layers or found != set(range(len(found))):
         raise CheckpointError(
             f'{CONFIG_FILE} has num_hidden_layers {num_layers}, but the tensors are of layers '
             f'{transfer.listed([str(i) for i in sorted(found)]) or "none"}'

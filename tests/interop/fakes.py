@@ -10,7 +10,7 @@ from electra_jax.tokenizers.wordpiece import WordPiece
 VOCAB = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'abcdefghijklmnopqrstuvwxyz.,!?0123456789']
 VOCAB += [f'##{letter}' for letter in 'abcdefghijklmnopqrstuvwxyz0123456789']
 VOCAB += ['the', 'of', 'and', '##ing', '##ed', '##er', 'cafe', 'new', 'york']
-VOCAB_SIZE = len(VOCAB)  # 86: padded to 128
+VOCAB_SIZE = len(VOCAB)  # 89: padded to 128
 
 
 def tokenizer(lower_case: bool = True) -> WordPiece:
