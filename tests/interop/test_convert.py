@@ -10,7 +10,7 @@ from etils import epath
 
 from electra_jax import convert
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.interop import load
+from electra_jax.interop import huggingface_files, load
 from electra_jax.train import checkpoint
 from tests.interop import fakes
 
@@ -107,6 +107,17 @@ def test_nothing_is_written_over(ours, tmp_path):
     (target / 'config.json').write_text('{}')
     run(f'ours:{ours}', f'huggingface:{target}', overwrite=True)
     assert {p: p.read_bytes() for p in target.rglob('*') if p.is_file()} == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['hf', 'ours']
+
+
+def test_a_full_disk_leaves_nothing_half_written(ours, tmp_path, monkeypatch):
+    def fail(folder, network):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(huggingface_files, 'write_folder', fail)
+    with pytest.raises(OSError, match='No space'):
+        run(f'ours:{ours}', f'huggingface:{tmp_path / "hf"}')
+    assert [p.name for p in tmp_path.iterdir()] == ['ours']
 
 
 def test_a_refused_conversion_leaves_the_target_alone(ours, tmp_path):

@@ -1,5 +1,6 @@
 """Google's variables: names, round trips, moments, inference, and TensorFlow's files."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -29,13 +30,26 @@ def test_a_round_trip_changes_no_bit(changes):
     assert report.missing == [] and report.left_out == {}
 
 
-def test_the_fake_tree_is_that_of_the_model():
-    import jax
+DISENTANGLED = {'disentangled': {'embedding_sharing': 'disentangled'}}
+VARIANTS = {**fakes.MODELS, **TWO_TOWERS, **DISENTANGLED}
 
-    model = fakes.model()
-    real = jax.eval_shape(lambda: api.init(model, fakes.VOCAB_SIZE, jax.random.key(0)))
+
+@pytest.mark.parametrize('changes', VARIANTS.values(), ids=VARIANTS)
+def test_the_fake_tree_is_that_of_the_model(changes):
+    model = fakes.model(**changes)
+    parts = ('generator', 'discriminator')
+    real = jax.eval_shape(lambda: api.init(model, fakes.VOCAB_SIZE, jax.random.key(0), parts))
     shapes = {path: leaf.shape for path, leaf in named_leaves(real)}
     assert {path: leaf.shape for path, leaf in named_leaves(fakes.params(model))} == shapes
+
+
+def test_fresh_parameters_go_there_and_back():
+    model = fakes.model()
+    parts = ('generator', 'discriminator')
+    make = jax.jit(lambda: api.init(model, fakes.VOCAB_SIZE, jax.random.key(0), parts))
+    params = jax.tree.map(np.asarray, make())
+    variables, _ = google_tf.variables_from_params(params, fakes.VOCAB_SIZE)
+    fakes.assert_same(params, google_tf.params_from_variables(variables, model)[0])
 
 
 def test_names_shapes_and_numbers_are_googles():
@@ -178,8 +192,9 @@ def test_what_google_does_not_have_is_refused_or_named():
 
 
 def test_the_detector_of_teams_takes_its_head_along():
-    params = fakes.params(fakes.model())
-    params |= {'detector': {}, 'selection_head': {}}
+    model, parts = fakes.model(), ('generator', 'selection')
+    real = jax.eval_shape(lambda: api.init(model, fakes.VOCAB_SIZE, jax.random.key(0), parts))
+    params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), real)
     variables, report = google_tf.variables_from_params(params, fakes.VOCAB_SIZE)
     assert set(report.left_out) == {'detector', 'selection_head', 'discriminator_head'}
     assert not [name for name in variables if name.startswith('discriminator_predictions')]

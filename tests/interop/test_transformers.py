@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.interop import huggingface_tokenizer, load, save
+from electra_jax.interop import huggingface_tokenizer, load, save, transfer
 from electra_jax.model import api
 from electra_jax.tokenizers import sentencepiece
 from electra_jax.tokenizers.wordpiece import WordPiece
@@ -22,13 +22,21 @@ torch = pytest.importorskip('torch', reason='needs the parity extra')
 transformers = pytest.importorskip('transformers', reason='needs the parity extra')
 
 TOLERANCE = 1e-4
+ENCODER = ('embeddings', 'embedding_delta', 'discriminator')
 TEXTS = ['the new york cafe [MASK] and', 'eating 12 cafes.']
 
 
-@pytest.fixture(scope='module', params=['projected', 'as_wide_as_embeddings'])
+MODELS = {
+    name: fakes.MODELS[name]
+    for name in ('projected', 'as_wide_as_embeddings', 'tied', 'untied_narrow')
+}
+DISENTANGLED = {'embedding_sharing': 'disentangled'}
+
+
+@pytest.fixture(scope='module', params=[*MODELS, 'disentangled'])
 def pair(request, tmp_path_factory):
     """(folder, our parameters, model) of a pair in which every number is its own."""
-    model = fakes.model(**fakes.MODELS[request.param])
+    model = fakes.model(**{**MODELS, 'disentangled': DISENTANGLED}[request.param])
     # Small weights and norms around 1: logits of ordinary size.
     params = jax.tree_util.tree_map_with_path(
         lambda path, x: 0.1 * x + np.float32(path[-1].key == 'scale'), fakes.params(model)
@@ -126,7 +134,9 @@ def test_transformers_own_folders_are_read(pair, tmp_path):
         network.save_pretrained(tmp_path / role)
         ours, theirs = (sorted(keys(place / role)) for place in (folder, tmp_path))
         assert ours == theirs
-    fakes.assert_same(load.load_foreign('huggingface', tmp_path).params, params)
+    fakes.assert_same(
+        load.load_foreign('huggingface', tmp_path).params, transfer.fold_embeddings(params)
+    )
 
 
 def test_shards_of_transformers_are_read(pair, tmp_path):
@@ -136,7 +146,8 @@ def test_shards_of_transformers_are_read(pair, tmp_path):
     assert (tmp_path / 'model.safetensors.index.json').is_file()
     loaded = load.load_foreign('huggingface', tmp_path)
     parts = ('embeddings', 'discriminator', 'discriminator_head')
-    fakes.assert_same(loaded.params, {part: params[part] for part in parts})
+    folded = transfer.fold_embeddings(params)
+    fakes.assert_same(loaded.params, {part: folded[part] for part in parts})
 
 
 def keys(folder):
@@ -148,7 +159,7 @@ def keys(folder):
 
 def test_a_bare_encoder_gives_the_same_states(pair, tmp_path):
     _, params, model = pair
-    only = {part: params[part] for part in ('embeddings', 'discriminator')}
+    only = {part: params[part] for part in ENCODER if part in params}
     uniform = dataclasses.replace(model, generator='uniform')
     save.save_foreign('huggingface', tmp_path, save.Model(only, uniform, fakes.tokenizer()))
     theirs, ours = batch_of(tmp_path)
@@ -178,7 +189,7 @@ def test_fine_tuned_heads_reach_the_right_places(pair, tmp_path, task):
 
     head = {'dense': dense(128, 128)} if task == 'classification' else {}
     head['output'] = dense(128, C)
-    tuned = {part: params[part] for part in ('embeddings', 'discriminator')} | {'task_head': head}
+    tuned = {part: params[part] for part in ENCODER if part in params} | {'task_head': head}
     what = save.Model(
         tuned, dataclasses.replace(model, generator='uniform'), fakes.tokenizer(), task
     )
