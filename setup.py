@@ -26,6 +26,7 @@ setup(
         'orbax-checkpoint>=0.11.30,<0.14',
         'protobuf>=5',
         'rich>=13,<16',
+        'safetensors>=0.5,<0.10',
         'sentencepiece>=0.2,<0.4',
         'tensorboardX>=2.6,<3',
         'tensorflow-datasets>=4.9.9,<5',
@@ -41,6 +42,8 @@ setup(
             'ruff>=0.12,<0.20',
             'scikit-learn>=1.5,<2',
         ],
+        # Checkpoints of google-research/electra, read and written.
+        'tf': ['tensorflow-cpu>=2.18,<3'],
         # Numbers checked against PyTorch; on a machine without CUDA install torch's CPU build
         # first, or pip fetches gigabytes.
         'parity': ['torch>=2.6', 'transformers>=5,<6'],
