@@ -104,9 +104,10 @@ def test_the_number_of_slots_is_the_reference_s():
         batch = {'input_ids': np.zeros((1, L_), int), 'input_mask': np.ones((1, L_), int)}
         assert max_predictions_per_seq(settings, L_) == slots
         assert num_predictions(settings, batch).tolist() == [used]
-    few = {'input_ids': np.zeros((2, 128), int), 'input_mask': np.arange(128) < [[2], [10]]}
-    # Of 2 tokens at least one slot; of 10, the half of 1.5 goes to the even side.
-    assert num_predictions(Settings(), few).tolist() == [1, 2]
+    lengths_B1 = np.array([[2], [10], [30], [48]])
+    few = {'input_ids': np.zeros((4, 128), int), 'input_mask': np.arange(128) < lengths_B1}
+    # At least one slot of 2 tokens; 1.5 and 4.5 go to the even side, 7.2 to the nearest.
+    assert num_predictions(Settings(), few).tolist() == [1, 2, 4, 7]
 
 
 def test_masking_and_fake_data_treat_duplicates_as_the_reference():
