@@ -29,10 +29,10 @@ ACTIVATION_AXES: Mapping[str, Axes] = {
 
 # Letters of each array in the training state, by its path; first match wins.
 PARAMETER_RULES: tuple[tuple[str, str], ...] = (
-    (r'.*embeddings/word', 'VE'),
-    (r'.*embeddings/position', 'LE'),
-    (r'.*embeddings/type', 'TE'),
-    (r'.*embeddings/norm/(scale|bias)', 'E'),
+    (r'.*embedding(s|_delta)/word', 'VE'),
+    (r'.*embedding(s|_delta)/position', 'LE'),
+    (r'.*embedding(s|_delta)/type', 'TE'),
+    (r'.*embedding(s|_delta)/norm/(scale|bias)', 'E'),
     (r'.*/project/kernel', 'ED'),
     (r'.*/project/bias', 'D'),
     (r'.*/layers/attention/(query|key|value)/kernel', 'NDHK'),
@@ -44,14 +44,14 @@ PARAMETER_RULES: tuple[tuple[str, str], ...] = (
     (r'.*/layers/feed_forward/down/kernel', 'NFD'),
     (r'.*/layers/feed_forward/down/bias', 'ND'),
     (r'.*/layers/\w+_norm/(scale|bias)', 'ND'),
-    (r'.*(generator|discriminator)/norm/(scale|bias)', 'D'),
-    (r'.*generator_head/dense/kernel', 'DE'),
-    (r'.*generator_head/(dense|norm)/(scale|bias)', 'E'),
-    (r'.*generator_head/output_bias', 'V'),
+    (r'.*(generator|generator_ltr|generator_rtl|discriminator|detector)/norm/(scale|bias)', 'D'),
+    (r'.*(generator|language|selection)_head/dense/kernel', 'DE'),
+    (r'.*(generator|language|selection)_head/(dense|norm)/(scale|bias)', 'E'),
+    (r'.*(generator|language)_head/output_bias', 'V'),
     (r'.*discriminator_head/dense/kernel', 'DF'),
     (r'.*discriminator_head/dense/bias', 'F'),
-    (r'.*discriminator_head/output/kernel', 'DC'),
-    (r'.*discriminator_head/output/bias', 'C'),
+    (r'.*(discriminator_head|copy_gate)/output/kernel', 'DC'),
+    (r'.*(discriminator_head|copy_gate)/output/bias', 'C'),
     (r'(.*/)?(step|count)', ''),
 )
 
