@@ -30,7 +30,7 @@ if ((count > 1)); then
   export XLA_FLAGS=${XLA_FLAGS:---xla_gpu_enable_latency_hiding_scheduler=true}
 fi
 if [[ -n $dry ]]; then
-  echo "$count GPUs"
+  echo "GPUs: $count"
   echo "XLA_PYTHON_CLIENT_MEM_FRACTION=$XLA_PYTHON_CLIENT_MEM_FRACTION XLA_FLAGS=${XLA_FLAGS:-}"
   echo "python -m electra_jax.main ${*@Q}"
   exit 0

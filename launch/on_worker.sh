@@ -7,7 +7,7 @@
 #   stop             ask training to save and end
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-folder=${ELECTRA_TRAINING:-$HOME/electra_training} # log.txt, pid, status
+folder=${ELECTRA_TRAINING:-$HOME/electra_training} # log.txt, and what became of it
 cd "$root"
 source launch/venv.sh
 
@@ -60,7 +60,7 @@ start() {
     return
   fi
   mkdir -p "$folder"
-  rm -f "$folder"/{pid,status}
+  rm -f "$folder"/{pid,child,status}
   boot > "$folder/boot"
   use_venv "${ELECTRA_EXTRA-tpu}"
   # JAX asks the TPU's metadata which other workers there are.
@@ -75,7 +75,9 @@ train() {
   echo $$ > "$folder/pid"
   trap '' HUP
   local status=0
-  ./launch/stoppable.sh python -m electra_jax.main "$@" || status=$?
+  ./launch/stoppable.sh python -m electra_jax.main "$@" &
+  echo $! > "$folder/child"
+  wait $! || status=$?
   echo "$status" > "$folder/status"
 }
 
@@ -95,7 +97,7 @@ state() {
 
 stop() {
   is_running || { state; return; }
-  kill -TERM -- "-$(< "$folder/pid")" # the whole session: its leader's number names it
+  kill -TERM "$(< "$folder/child")"
   echo 'asked to save and end; see the log'
 }
 
