@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What launch/tpu_vm.sh has done on each worker: on_worker.sh setup|start|state|log|tail|stop|--help
+# What launch/tpu_vm.sh has done on each worker: on_worker.sh setup|start|state|log|tail|stop|kill|--help
 #   setup [BUCKET]   a Python that is new enough, the package, and the bucket as ~/bucket
 #   start ARGUMENTS  python -m electra_jax.main ARGUMENTS, in the background
 #   state            'training: running', 'done', 'stopped' (saved first), 'failed' or 'none'
 #   log, tail        follow the log; its last lines
-#   stop             ask training to save and end
+#   stop, kill       ask training to save and end; end it at once
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=${ELECTRA_TRAINING:-$HOME/electra_training} # log.txt, and what became of it
@@ -101,8 +101,13 @@ stop() {
   echo 'asked to save and end; see the log'
 }
 
+kill_all() {
+  ! is_running || kill -KILL -- "-$(< "$folder/pid")" # the whole session, by its leader's number
+}
+
 case ${1:-} in
   setup | start | train | state | stop) "$@" ;;
+  kill) kill_all ;;
   log) exec tail -n 100 -F "$folder/log.txt" ;;
   tail) tail -n 40 "$folder/log.txt" ;;
   *) sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" ;;

@@ -67,7 +67,8 @@ def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str,
     row['step'] = lines[-1]['step'] if lines else None
     row[f'{metric} first'] = values[0][1] if values else None
     row[f'{metric} last'] = values[-1][1] if values else None
-    held_out = dict.fromkeys(name for line in lines for name in line if name.startswith('eval/'))
+    scores = ('eval/', 'finetune/')
+    held_out = dict.fromkeys(name for line in lines for name in line if name.startswith(scores))
     for name in held_out if columns is None else columns:
         row[name] = next((value for _, value in reversed(series(lines, name))), None)
     return row
@@ -182,7 +183,7 @@ def main() -> None:
     )
     parser.add_argument('workdirs', nargs='+', type=pathlib.Path, help='folders of runs')
     parser.add_argument('--metric', default='train/loss', help='compared (default: %(default)s)')
-    parser.add_argument('--columns', help='further metrics, with commas; default: all eval/ ones')
+    parser.add_argument('--columns', help='further metrics, with commas; default: held-out ones')
     parser.add_argument('--folder', type=pathlib.Path, default=pathlib.Path('runs/compared'))
     args = parser.parse_args()
     for folder in args.workdirs:

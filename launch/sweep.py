@@ -170,7 +170,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument('--config', **several, required=True, help='recipes, globs too: one axis')
     parser.add_argument('--grid', **several, metavar='KEY=A,B', help='every value with every other')
     parser.add_argument('--set', **several, metavar='KEY=VALUE', help='the same in every run')
-    parser.add_argument('--list', metavar='FILE', help='KEY=VALUE ... of one run on each line')
+    parser.add_argument('--list', metavar='FILE', help='a run a line: KEY=VALUE ...')
     parser.add_argument('--folder', type=pathlib.Path, help='default: runs/sweeps/RECIPE')
     parser.add_argument('--jobs', type=int, default=1, help='runs at the same time')
     parser.add_argument('--gpus', help='such as 0,1,2,3: a run on each of them at the same time')
@@ -179,7 +179,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         '--only', type=int, metavar='N', help='only run N (from 0), without a table'
     )
     parser.add_argument('--metric', default='train/loss', help='of the plot and the first columns')
-    parser.add_argument('--columns', help='further metrics, with commas; default: all eval/ ones')
+    parser.add_argument('--columns', help='further metrics, with commas; default: held-out ones')
     parser.add_argument('--dry-run', action='store_true', help='print the commands, run nothing')
     args = parser.parse_args(words)
     if args.jobs < 1:

@@ -221,7 +221,7 @@ watch() {
       STOPPED) fail "$name was stopped; start or delete it, then watch again" ;;
     esac
     case $train in
-      none) setup && run ;;
+      none) { setup && run; } || true ;; # tried again at the next look
       'done' | stopped)
         echo "training is $train; $name costs money until: $0 delete --name=$name --zone=$zone"
         return
@@ -233,7 +233,8 @@ watch() {
           fail "training failed $failures times; $name costs money until it is deleted"
         fi
         echo "$(date -u +%H:%M:%S) training failed: start $failures of $retries"
-        run
+        # Where one worker failed, the others wait for it and do not hear SIGTERM.
+        { on_workers all 'bash electra_jax/launch/on_worker.sh kill' && run; } || true
         ;;
     esac
     sleep "$poll"

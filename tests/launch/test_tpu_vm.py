@@ -171,11 +171,16 @@ def test_watch_goes_on_after_a_preemption_and_ends_with_the_run(tmp_path):
 
 def test_watch_tries_again_where_there_is_no_capacity_after_a_preemption(tmp_path):
     done, asked = play(
-        tmp_path, ['READY', 'PREEMPTED', 'absent', 'READY'],
-        ['training: running', 'training: done'], create=['no', 'ok'],
+        tmp_path, ['READY', 'PREEMPTED', 'absent', 'absent', 'READY'],
+        ['training: running', 'training: done'], create=['no', 'no', 'ok'],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert asked == ['delete', 'create', *BEGIN]
+    assert asked == ['delete', 'create', 'create', *BEGIN]
+
+
+def test_watch_gives_up_where_the_vm_cannot_be_made_in_the_first_place(tmp_path):
+    done, asked = play(tmp_path, ['absent'], ['training: none'], create=['no'])
+    assert done.returncode == 2 and 'could not be made' in done.stderr and asked == ['create']
 
 
 def test_watch_takes_silence_for_silence_not_for_a_preemption(tmp_path):
@@ -194,7 +199,7 @@ def test_watch_starts_failed_training_again_but_not_forever(tmp_path):
     failed = 'training: failed, exit status 1'
     done, asked = play(tmp_path, ['READY'], [failed, failed, failed], '--retries=1')
     assert done.returncode == 2 and 'training failed 2 times' in done.stderr
-    assert asked == ['ssh', 'ssh']  # one more start, and the end of the log
+    assert asked == ['ssh', 'ssh', 'ssh']  # an end to all, one more start, the end of the log
 
 
 def test_watch_follows_a_queued_resource(tmp_path):
@@ -264,6 +269,14 @@ def test_a_run_that_was_asked_to_stop_is_not_done(worker):
     call('stop')
     wait_for(call, 'stopped')
     assert 'stopped by SIGTERM' in call('tail')
+
+
+def test_what_does_not_hear_is_ended(worker):
+    call, _ = worker
+    call('start', '--config=c.py')
+    wait_for(call, 'running')
+    call('kill')
+    wait_for(call, 'none')
 
 
 def test_a_failure_keeps_its_exit_status(worker):
