@@ -132,6 +132,17 @@ class EncoderShape:
         return self.hidden_size // self.num_heads
 
 
+@dataclasses.dataclass(frozen=True)
+class HeadShape:
+    """What a fine-tuned model ends in."""
+
+    kind: str  # 'classification', 'regression', 'tagging' or 'spans'
+    style: str  # 'reference' or 'huggingface'
+    num_classes: int  # C; 1 for 'regression', of no meaning for 'spans'
+    dropout: float  # before each layer of the head that has any
+    beams: int = 20  # starts, and ends for each, that the reference's span head looks at
+
+
 def discriminator_shape(model: ModelConfig) -> EncoderShape:
     """The discriminator's stack of a resolved model."""
     return EncoderShape(model.num_layers, model.hidden_size, model.ffn_size, model.num_heads)
