@@ -7,7 +7,7 @@ from electra_jax.core.errors import ConfigError, unknown
 # The values a setting may take where it names a choice; implementations are looked up elsewhere
 # in explicit dicts of the same keys (a test compares them).
 CHOICES: dict[str, tuple[str | None, ...]] = {
-    'job': ('pretrain', 'evaluate'),
+    'job': ('pretrain', 'finetune', 'evaluate'),
     'objective.name': ('electra', 'mlm'),
     'objective.sampler': ('gumbel', 'blocks'),
     'model.norm': ('post', 'pre'),
@@ -18,6 +18,10 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     'data.layout': ('segments', 'packed'),
     'data.on_bad_text': ('error', 'skip'),
     'data.tokenizer.kind': ('wordpiece', 'unigram', 'bpe'),
+    'task.on_bad_row': ('error', 'skip'),
+    'task.head': ('reference', 'huggingface'),
+    'task.keep': ('last', 'best'),
+    'task.save': ('all', 'best', 'none'),
 }
 
 # Inclusive bounds; None is open.
@@ -73,6 +77,17 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     'log.every_steps': (1, None),
     'log.profile_start': (0, None),
     'log.profile_steps': (1, None),
+    'trials': (1, None),
+    'task.head_dropout': (0, 0.99),
+    'task.epochs': (0.001, None),
+    'task.warmup_rate': (0, 1),
+    'task.question_length': (1, None),
+    'task.stride': (1, None),
+    'task.answer_length': (1, None),
+    'task.n_best': (1, None),
+    'task.beams': (1, None),
+    'task.answerable_weight': (0, None),
+    'task.null_threshold': (None, None),
     'mesh.data': (-1, None),
     'mesh.fsdp': (-1, None),
     'mesh.tensor': (-1, None),
