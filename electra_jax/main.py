@@ -72,8 +72,8 @@ def evaluate(run: Run) -> None:
     checkpoints = Checkpoints(run.folder / 'checkpoints', run.config.checkpoint)
     newest = checkpoints.latest()
     runs.check_checkpoint(checkpoints.about(newest), run, same_text=False)
-    current, _ = checkpoints.restore(newest, run.program.abstract)
-    print(loop.evaluation_line(newest, runs.make_evaluate(run)(current.params)))
+    params = checkpoints.restore_params(newest, run.program.abstract.params)
+    print(loop.evaluation_line(newest, runs.make_evaluate(run)(params)))
     checkpoints.close()
 
 

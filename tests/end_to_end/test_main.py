@@ -71,8 +71,8 @@ def run(recipe, workdir, *words):
 
 
 def final_params(workdir, step=12):
-    restored = ocp.StandardCheckpointer().restore(workdir / 'checkpoints' / str(step) / 'state')
-    return jax.tree_util.tree_leaves_with_path(restored['params'])
+    restored = ocp.StandardCheckpointer().restore(workdir / 'checkpoints' / str(step) / 'params')
+    return jax.tree_util.tree_leaves_with_path(restored)
 
 
 def metrics(workdir):

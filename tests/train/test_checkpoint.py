@@ -1,0 +1,69 @@
+"""Parameters that can be started from: written, found by any of their names, read back."""
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+
+from electra_jax import run as runs
+from electra_jax.config.schema import CheckpointConfig
+from electra_jax.core.errors import CheckpointError
+from electra_jax.train import checkpoint
+from tests.conftest import VOCABULARY, tiny_config
+
+ABOUT = {'config': {'job': 'pretrain'}, 'tokenizer': {'kind': 'none'}}
+
+
+@pytest.fixture(scope='module')
+def program():
+    return runs.build_program(tiny_config(mesh={'data': 1}), VOCABULARY, jax.devices()[:1])
+
+
+@pytest.fixture(scope='module')
+def fresh(program):
+    return program.fresh_state()
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
+@pytest.mark.parametrize('name', ['', 'checkpoints', 'checkpoints/0'])
+def test_written_parameters_are_found_by_any_of_their_folders(tmp_path, fresh, name):
+    folder = epath.Path(tmp_path)
+    checkpoint.write_params(folder, fresh.params, ABOUT)
+    params, about = checkpoint.read_params(folder / name)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(params))
+    assert_same(params, fresh.params)
+    assert about == ABOUT
+
+
+def test_a_whole_training_state_gives_its_parameters_and_comes_back_whole(tmp_path, fresh, program):
+    checkpoints = checkpoint.Checkpoints(epath.Path(tmp_path) / 'checkpoints', CheckpointConfig())
+    checkpoints.save(7, fresh, {'place': 3}, ABOUT)
+    checkpoints.save(12, fresh, {'place': 5}, ABOUT)
+    checkpoints.finish()
+    state, place = checkpoints.restore(12, program.abstract)
+    assert_same(state, fresh)
+    assert place == {'place': 5}
+    assert_same(checkpoints.restore_params(7, program.abstract.params), fresh.params)
+    checkpoints.close()
+    assert_same(checkpoint.read_params(epath.Path(tmp_path))[0], fresh.params)
+
+
+def test_parameters_alone_are_nothing_to_go_on_with(tmp_path, fresh, program):
+    checkpoint.write_params(epath.Path(tmp_path), fresh.params, ABOUT)
+    checkpoints = checkpoint.Checkpoints(epath.Path(tmp_path) / 'checkpoints', CheckpointConfig())
+    with pytest.raises(CheckpointError, match='init_from'):
+        checkpoints.restore(0, program.abstract)
+    checkpoints.close()
+
+
+def test_what_is_missing_or_damaged_is_named(tmp_path, fresh):
+    with pytest.raises(CheckpointError, match='no checkpoint in'):
+        checkpoint.read_params(epath.Path(tmp_path) / 'nothing')
+    folder = epath.Path(tmp_path) / 'run'
+    checkpoint.write_params(folder, fresh.params, ABOUT)
+    (folder / 'checkpoints' / '0' / 'params' / '_METADATA').write_text('{"torn')
+    with pytest.raises(CheckpointError, match='cannot be read'):
+        checkpoint.read_params(folder)
