@@ -139,6 +139,23 @@ class LogConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ColumnsConfig:
+    """Names of columns or JSON fields of a task's files, or their numbers from 0 in a table
+    without a header; None: as the task has them.
+    """
+
+    text_a: str | None = None  # the text, or the first of a pair
+    text_b: str | None = None  # the second
+    label: str | None = None
+    id: str | None = None
+    words: str | None = None
+    tags: str | None = None
+    context: str | None = None
+    question: str | None = None
+    answers: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class TaskConfig:
     """Fine-tuning: which task, how its files are read, its head, and how long."""
 
@@ -146,9 +163,9 @@ class TaskConfig:
     train_file: str | None = None  # below data.path; None: as the task's folder is laid out
     dev_file: str | None = None
     test_file: str | None = None
-    text_column: str | None = None  # of 'text' and 'tagging' files; None: as the task has it
-    pair_column: str | None = None  # second text of a pair
-    label_column: str | None = None
+    columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
+    header: bool = True  # whether the first line of a table names its columns
+    separator: str | None = None  # between cells of a table; None: as the file's ending says
     labels: str | None = None  # 'a,b,c'; None: the task's own, or those of the train file, sorted
     on_bad_row: str = 'error'  # rows that cannot be read: 'error', or 'skip' and count them
     double_pairs: bool | None = None  # train on (b, a) too; None: as the reference (MRPC, STS)
