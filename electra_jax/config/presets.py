@@ -1,6 +1,7 @@
 """The paper's model sizes by name (ELECTRA Table 6), and what a size leaves open."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from electra_jax.config.schema import Config, ModelConfig
 from electra_jax.core.errors import ConfigError, unknown
@@ -78,11 +79,54 @@ def resolve_model(model: ModelConfig) -> ModelConfig:
     return ModelConfig(**full)
 
 
+def inherits_model(config: Config) -> bool:
+    """Whether the model is that of a checkpoint: fine-tuning from one, or scoring one."""
+    if config.task.name is None or config.job == 'pretrain':
+        return False
+    return config.init_from is not None or config.job == 'evaluate'
+
+
+# How to compute, never what: these are not a checkpoint's business.
+_OF_THE_RUN = ('remat', 'dropout_bits', 'compute_dtype', 'scan_unroll', 'flat_products')
+
+
+def inherit_model(asked: ModelConfig, stored: Mapping[str, object]) -> ModelConfig:
+    """A checkpoint's model, with what the recipe or the command line sets to something of its own.
+
+    Args:
+        asked: as the config has it, not resolved.
+        stored: the resolved model of the checkpoint, field by field.
+
+    Raises:
+        ConfigError: another size is asked for than the checkpoint has.
+
+    >>> inherit_model(ModelConfig(dropout=0.2), {'size': 'base', 'num_layers': 12}).num_layers
+    12
+    """
+    default = ModelConfig()
+    if asked.size not in (default.size, stored.get('size')):
+        raise ConfigError(
+            f'config.model.size is {asked.size!r}, but the checkpoint is of size '
+            f'{stored.get("size")!r}: leave it out, or start from another checkpoint'
+        )
+    known = {field.name for field in dataclasses.fields(ModelConfig)}
+    merged = {name: value for name, value in stored.items() if name in known}
+    for name in known:
+        value = getattr(asked, name)
+        if name in _OF_THE_RUN or (name != 'size' and value != getattr(default, name)):
+            merged[name] = value
+    return ModelConfig(**merged)
+
+
 def resolve(config: Config) -> Config:
     """The run's config with nothing left to a size's table.
 
-    Masked language modelling trains one network of the full size: the generator's scale is 1.
+    Where the model comes from a checkpoint (`inherits_model`), it stays as it is until that has
+    been read. Masked language modelling trains one network of the full size: the generator's scale
+    is 1.
     """
+    if inherits_model(config) and config.model.hidden_size is None:
+        return config
     model = resolve_model(config.model)
     if config.objective.name == 'mlm':
         for name in ('generator_width', 'generator_layers'):

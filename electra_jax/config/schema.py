@@ -167,11 +167,13 @@ class TaskConfig:
     header: bool = True  # whether the first line of a table names its columns
     separator: str | None = None  # between cells of a table; None: as the file's ending says
     labels: str | None = None  # 'a,b,c'; None: the task's own, or those of the train file, sorted
+    scheme: str | None = None  # of tags: a key of tag_schemes.SCHEMES; None: as the task has it
+    unanswerable: bool | None = None  # whether questions may have no answer; None: as the task
     on_bad_row: str = 'error'  # rows that cannot be read: 'error', or 'skip' and count them
     double_pairs: bool | None = None  # train on (b, a) too; None: as the reference (MRPC, STS)
     head: str = 'reference'  # or 'huggingface': the layers of transformers' heads
     head_dropout: float = 0.1
-    epochs: float = 3.0
+    epochs: float | None = None  # None: as the task has it (the reference's: 3, 10 or 2)
     warmup_rate: float = 0.1  # share of all steps; takes the place of optimizer.warmup_steps
     sum_loss: bool = False  # add losses up over a batch (the reference), not their mean
     bucketing: bool = True  # rows of similar length together; False: all of data.row_length
@@ -196,6 +198,9 @@ class Config:
     seed: int = 0
     total_steps: int = 1_000_000
     stop_at: int | None = None  # end here with a checkpoint; schedules still follow total_steps
+    # What parameters start from: a workdir or checkpoint of ours, 'google:PATH' or
+    # 'huggingface:PATH'; None: from nothing.
+    init_from: str | None = None
     batch_size: int = 128  # global, rows
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)

@@ -1,6 +1,6 @@
 """Everything about a config that can be checked before a device is touched."""
 
-from electra_jax.config.presets import generator_shape
+from electra_jax.config.presets import generator_shape, inherits_model
 from electra_jax.config.schema import Config
 from electra_jax.core.errors import ConfigError, unknown
 
@@ -112,13 +112,18 @@ def validate(config: Config) -> None:
     Raises:
         ConfigError: naming the field, its value, what is allowed and what to type.
     """
+    open_model = inherits_model(config) and config.model.hidden_size is None
     for path, allowed in CHOICES.items():
+        if open_model and path.startswith('model.') and setting(config, path) is None:
+            continue
         if setting(config, path) not in allowed:
             named = [choice for choice in allowed if choice is not None]
             raise unknown(f'config.{path}', setting(config, path), named)
     for path, (low, high) in BOUNDS.items():
         _check_bounds(path, setting(config, path), low, high)
-    _check_model(config)
+    if not open_model:
+        _check_model(config)
+    _check_task(config)
     _check_mesh(config)
     if config.batch_size % config.optimizer.microbatches:
         raise ConfigError(
@@ -155,6 +160,20 @@ def check_positions(config: Config) -> None:
             f'config.data.row_length is {config.data.row_length}, but config.model.max_positions '
             f'is {config.model.max_positions}: type '
             f'--config.model.max_positions={config.data.row_length}, or use shorter rows'
+        )
+
+
+def _check_task(config: Config) -> None:
+    task = config.task
+    if config.job == 'finetune' and task.name is None:
+        raise ConfigError(
+            'config.job is finetune, but config.task.name says no task: use a recipe such as '
+            '--config=configs/finetune/sst2.py'
+        )
+    if config.trials > 1 and config.job == 'pretrain':
+        raise ConfigError(
+            f'config.trials is {config.trials}: only --config.job=finetune has trials; other seeds '
+            'of pre-training are runs of their own (--config.seed=1 --workdir=DIR)'
         )
 
 

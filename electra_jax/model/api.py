@@ -90,6 +90,13 @@ def discriminate(
     return _apply(model, vocab_size, params, batch, dropout_key, Electra.discriminate)
 
 
+def init_encoder(model: ModelConfig, vocab_size: int, key: jax.Array) -> Params:
+    """Fresh float32 parameters of what `encode` runs: the discriminator without its head."""
+    blank_BL = jnp.zeros((1, 2), jnp.int32)
+    module = _module(model, vocab_size)
+    return module.init({'params': key}, *(blank_BL,) * 4, method=Electra.encode)['params']
+
+
 def init_head(model: ModelConfig, head: HeadShape, key: jax.Array) -> Params:
     """Fresh float32 parameters of a task's head, to stand beside a model's under 'task_head'."""
     blank_BLD = jnp.zeros((1, 2, model.hidden_size))

@@ -14,7 +14,9 @@ from electra_jax.ops.losses import sigmoid_cross_entropy
 Batch = Mapping[str, jax.Array]
 
 
-def draw(sum_loss: bool, batch: Batch, keys: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+def draw(
+    kind: str, sum_loss: bool, batch: Batch, keys: Mapping[str, jax.Array]
+) -> dict[str, jax.Array]:
     """The batch with each row's 'share' of the loss [B]; nothing in it is random.
 
     Shares are 1 over the number of rows, or of tagged words, of the whole batch, so that its parts
@@ -26,7 +28,7 @@ def draw(sum_loss: bool, batch: Batch, keys: Mapping[str, jax.Array]) -> dict[st
     if sum_loss:
         return {**batch, 'share': weight_B}
     terms_B = weight_B
-    if 'labels' in batch:
+    if kind == 'tagging':
         terms_B = weight_B * jnp.sum(batch['labels'] >= 0, axis=1)
     return {**batch, 'share': weight_B / jnp.maximum(jnp.sum(terms_B), 1.0)}
 
