@@ -77,12 +77,10 @@ def _other_reasons(names: Sequence[str]) -> str:
     if len(names) == 1:
         for mark, typed in ((';', "';'"), ('\t', "$'\\t'"), (',', "','")):
             if mark in names[0]:
-                return f' (if {typed} separates the cells: --config.task.columns.separator={typed})'
+                return f' (if {typed} separates the cells: --config.task.separator={typed})'
     if all(name.isdigit() for name in names):
         return ', a number from 0'
-    return (
-        ' (if the first line is no header: --config.task.columns.header=False, and numbers from 0)'
-    )
+    return ' (if the first line is no header: --config.task.header=False, and numbers from 0)'
 
 
 def value(row: Row, key: str) -> tuple[Any, str | None]:

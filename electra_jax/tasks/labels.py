@@ -41,6 +41,21 @@ def find(labels: Iterable[str | float | None], where: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def span(scores: Iterable[float], where: str) -> tuple[float, float]:
+    """The lowest and the highest of training scores.
+
+    Raises:
+      errors.DataError: they are all equal.
+    """
+    found = sorted(set(scores))
+    if len(found) < 2:
+        raise errors.DataError(
+            f'{where}: every score is {found[0]}, so there is nothing to learn; is '
+            '--config.task.columns.label the right column?'
+        )
+    return found[0], found[-1]
+
+
 def label_problem(label: str | None, known: Sequence[str] | None) -> str | None:
     """What is wrong with a class, or None; `known` is None while classes are being found."""
     if label is None:

@@ -113,7 +113,7 @@ def _example(found: _Question, bad: BadRows, unanswerable: bool, labelled: bool)
         raise _RefusedError(
             'bad_question',
             f'question {name!r} is marked as impossible, and this task has an answer to each; '
-            'type --config.task.name=squad2, or spans_or_none for data of your own',
+            'type --config.task.name=squad2, or --config.task.unanswerable=True',
         )
     if impossible and answers:
         raise _RefusedError(

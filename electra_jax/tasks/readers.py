@@ -37,10 +37,12 @@ class Known(NamedTuple):
     Attributes:
       labels: classes or tags in the order of their ids.
       scheme: of the tags in the files ('tagging').
+      score_range: of scores ('regression'): the task's, or from the lowest to the highest.
     """
 
     labels: tuple[str, ...] = ()
     scheme: str | None = None
+    score_range: tuple[float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +54,14 @@ class Options:
       on_bad_row: 'error', or 'skip': leave out and count.
       labels: the classes in the order of their ids; (): the task's, or found.
       scheme: of the tags; None: the task's, or found.
+      unanswerable: whether questions may have no answer; None: as the task has it.
     """
 
     columns: Columns = dataclasses.field(default_factory=Columns)
     on_bad_row: str = 'error'
     labels: tuple[str, ...] = ()
     scheme: str | None = None
+    unanswerable: bool | None = None
 
 
 class Loaded(NamedTuple):
@@ -111,24 +115,36 @@ def read(
     ending: str | None = None,
 ) -> Loaded:
     """As `load`, from a place; `ending` stands for the file name's where it has none."""
+    if options.unanswerable is not None:
+        spec = dataclasses.replace(spec, unanswerable=options.unanswerable)
     bad = bad_rows.policy(options.on_bad_row)
     labelled = split not in spec.test_splits
     source = _Source(spec, place, _columns(spec, place, split, options), bad, labelled, ending)
     labels = options.labels or (known.labels if known else ()) or spec.labels
     scheme = options.scheme or (known.scheme if known else None) or spec.scheme
     if spec.kind == 'tagging':
-        examples, known = _tagged(source, labels, scheme)
+        examples, found = _tagged(source, labels, scheme)
     else:
         examples = list(READERS[spec.kind](source, labels))
-        if spec.kind == 'classification' and not labels and examples and labelled:
-            labels = labels_of.find((e.label for e in examples), source.where)
-        known = Known(labels, None)
+        found = _found(spec, examples, source.where) if labelled and not labels else Known(labels)
     if not examples:
         first = next((first for _, first in bad.found.values()), None)
         raise errors.DataError(
             f'{source.where}: no usable rows' + (f'; {first}' if first else ' after the header')
         )
-    return Loaded(examples, known, bad, source.where)
+    if spec.kind == 'regression' and known:
+        found = known
+    return Loaded(examples, found, bad, source.where)
+
+
+def _found(spec: TaskSpec, examples: list[Example], where: str) -> Known:
+    """What a training file tells of its task."""
+    if spec.kind == 'classification' and examples:
+        return Known(labels_of.find((example.label for example in examples), where))
+    if spec.kind == 'regression' and examples:
+        span = labels_of.span((example.label for example in examples), where)
+        return Known(score_range=spec.score_range or span)
+    return Known()
 
 
 def with_pairs_swapped(examples: list[Example]) -> list[Example]:
@@ -209,7 +225,7 @@ def _classified(source: _Source, labels: tuple[str, ...]) -> Iterator[Example]:
 
 
 def _scored(source: _Source, _: tuple[str, ...]) -> Iterator[Example]:
-    bounds = source.spec.bounds
+    bounds = source.spec.score_range
     return texts.scored(source.rows(), source.columns, source.bad, bounds, source.labelled)
 
 

@@ -77,7 +77,7 @@ def read(
     if separator is None:
         raise errors.DataError(
             f'{path}: a table must end in {", ".join([*SEPARATORS, *JSON_LINES])} or .json '
-            '(.gz, .xz or .zst may follow), or have its --config.task.columns.separator'
+            '(.gz, .xz or .zst may follow), or have its --config.task.separator'
         )
     split = _quoted_cells if suffix == '.csv' else _plain_cells
     cells = split(path, separator, bad)
@@ -231,7 +231,7 @@ def _check_header(path: pathlib.Path, names: tuple[str, ...]) -> None:
     if double:
         raise errors.DataError(
             f'{path}:1: the header names {double[0]!r} twice; if the file has no header, type '
-            '--config.task.columns.header=False and give the columns as numbers from 0'
+            '--config.task.header=False and give the columns as numbers from 0'
         )
 
 

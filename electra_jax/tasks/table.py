@@ -31,10 +31,12 @@ class TaskSpec:
       test_splits: those that are predicted, and scored too where they have answers.
       submissions: test split -> name of the file that GLUE wants.
       double_unordered: whether training also sees each pair the other way round.
-      bounds: of scores ('regression').
+      score_range: what scores may be ('regression'); None: found, and nothing is refused.
       scheme: of the file's tags, a key of `tag_schemes.SCHEMES`; None: found.
       trained_scheme: of the tags that the model learns; None: the file's.
       unanswerable: whether questions may have no answer.
+      null_threshold: with `unanswerable`, no answer is given where the reference head's logit of
+        "impossible" is above it.
       rules: 'squad' or 'mrqa': what a prediction is scored by ('spans').
     """
 
@@ -49,10 +51,11 @@ class TaskSpec:
     test_splits: tuple[str, ...] = ('test',)
     submissions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     double_unordered: bool = False
-    bounds: tuple[float, float] | None = None
+    score_range: tuple[float, float] | None = None
     scheme: str | None = None
     trained_scheme: str | None = None
     unanswerable: bool = False
+    null_threshold: float = -2.75
     rules: str = 'squad'
 
 
@@ -88,7 +91,7 @@ TASKS: dict[str, TaskSpec] = {
         epochs=10,
         submissions={'test': 'STS-B.tsv'},
         double_unordered=True,
-        bounds=(0.0, 5.0),
+        score_range=(0.0, 5.0),
     ),
     'qqp': _classes('qqp', _YES_NO, 'QQP', 'accuracy', 'f1'),
     'mnli': dataclasses.replace(
@@ -151,16 +154,14 @@ TASKS: dict[str, TaskSpec] = {
     ),
     'tagging': TaskSpec('tagging', layouts.OWN_TAGS, _TAG_METRICS, 'f1'),
     'spans': TaskSpec('spans', layouts.OWN_QUESTIONS, _EXACT_F1, 'f1', epochs=2, row_length=512),
-    'spans_or_none': TaskSpec(
-        'spans',
-        layouts.OWN_QUESTIONS,
-        _EXACT_F1,
-        'f1',
-        epochs=2,
-        row_length=512,
-        unanswerable=True,
-    ),
 }
+
+
+def scored_by(spec: TaskSpec, scheme: str | None = None) -> tuple[tuple[str, ...], str]:
+    """Names of a task's metrics and of its headline; plain tags have only an accuracy."""
+    if spec.kind == 'tagging' and scheme == 'plain':
+        return ('accuracy',), 'accuracy'
+    return spec.metrics, spec.headline
 
 
 def get(name: str) -> TaskSpec:
