@@ -20,13 +20,17 @@ setup(
         'flax>=0.12,<0.14',
         'grain>=0.2.12,<0.4',
         'jax>=0.9,<0.13',
+        'matplotlib>=3.9,<4',  # pictures of fine-tuned models' results
         'ml-collections>=1.0,<2',
         'numpy>=2.0,<3',
         'optax>=0.2.6,<0.4',
         'orbax-checkpoint>=0.11.30,<0.14',
         'protobuf>=5',
         'rich>=13,<16',
+        'scikit-learn>=1.5,<2',  # this, scipy and seqeval: the metrics of tasks
+        'scipy>=1.13,<2',
         'sentencepiece>=0.2,<0.4',
+        'seqeval>=1.2.2,<2',
         'tensorboardX>=2.6,<3',
         'tensorflow-datasets>=4.9.9,<5',
         'tokenizers>=0.21,<0.24',
@@ -39,7 +43,6 @@ setup(
             'pytest>=8,<10',
             'pytest-xdist>=3.6,<4',
             'ruff>=0.12,<0.20',
-            'scikit-learn>=1.5,<2',
         ],
         # Numbers checked against PyTorch; on a machine without CUDA install torch's CPU build
         # first, or pip fetches gigabytes.

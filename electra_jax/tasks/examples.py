@@ -56,6 +56,8 @@ class SpanExample(NamedTuple):
         is given.
       impossible: whether the text is said to hold no answer.
       where: 'file:line', or 'file: question ID' where a line means nothing.
+      references: texts that count as right when scoring: those of the answers, and what else
+        the file allows (MRQA lists answers that its context does not hold).
     """
 
     id: str
@@ -65,6 +67,7 @@ class SpanExample(NamedTuple):
     answers: tuple[Answer, ...]
     impossible: bool
     where: str
+    references: tuple[str, ...] = ()
 
 
 Example = TextExample | TaggedExample | SpanExample
