@@ -164,7 +164,7 @@ class TaskConfig:
     dev_file: str | None = None
     test_file: str | None = None
     columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
-    header: bool = True  # whether the first line of a table names its columns
+    header: bool | None = None  # whether a table's first line names its columns; None: as the task
     separator: str | None = None  # between cells of a table; None: as the file's ending says
     labels: str | None = None  # 'a,b,c'; None: the task's own, or those of the train file, sorted
     scheme: str | None = None  # of tags: a key of tag_schemes.SCHEMES; None: as the task has it
@@ -178,6 +178,7 @@ class TaskConfig:
     sum_loss: bool = False  # add losses up over a batch (the reference), not their mean
     bucketing: bool = True  # rows of similar length together; False: all of data.row_length
     keep: str = 'last'  # each trial's state that counts: 'last' (as published figures) or 'best'
+    predict_test: bool = False  # also predict the task's test files, and write submissions
     save: str = 'all'  # trials whose parameters go to disk: 'all', 'best' or 'none'
     cache: str | None = 'runs/features'  # folder of tokenized files; None: none are kept
     # Questions about texts. A text too long for a row becomes several rows, `stride` apart.

@@ -24,7 +24,6 @@ class FeatureSettings:
       labels: classes or tags in the order of their numbers; empty where there are none.
       score_range: (lowest, highest) label of a regression, which becomes 0 to 1.
       labelled: whether each example must have its label (it is trained on).
-      double_pairs: each pair also with its texts exchanged.
       one_type: tagging: all tokens of type 1, as in the reference.
       question_length, stride: see `TaskConfig`.
     """
@@ -34,7 +33,6 @@ class FeatureSettings:
     labels: tuple[str, ...] = ()
     score_range: tuple[float, float] = (0.0, 1.0)
     labelled: bool = True
-    double_pairs: bool = False
     one_type: bool = True
     question_length: int = 64
     stride: int = 128
@@ -62,25 +60,15 @@ def text_rows(
     """
     first = encode_all(tokenizer, [example.text_a for example in examples])
     second = encode_all(tokenizer, [example.text_b or '' for example in examples])
-    places = [(i, False) for i in range(len(examples))]
-    if settings.double_pairs:
-        places += [(i, True) for i, e in enumerate(examples) if e.text_b is not None]
     tokens, second_at = [], []
-    for i, exchanged in places:
-        a, b = (second[i], first[i]) if exchanged else (first[i], second[i])
-        pair = examples[i].text_b is not None
+    for example, a, b in zip(examples, first, second, strict=True):
+        pair = example.text_b is not None
         row, at = join(tokenizer, a, b if pair else None, settings.row_length)
         tokens.append(row)
         second_at.append(at)
     name, values = _labels(examples, settings)
-    chosen = [i for i, _ in places]
-    return Rows(
-        ragged(tokens),
-        np.array(second_at, np.int32),
-        np.array(chosen, np.int32),
-        {name: values[chosen]},
-        {},
-    )
+    number = np.arange(len(examples), dtype=np.int32)
+    return Rows(ragged(tokens), np.array(second_at, np.int32), number, {name: values}, {})
 
 
 def encode_all(tokenizer: Tokenizer, texts: Sequence[str]) -> list[np.ndarray]:

@@ -61,6 +61,13 @@ class Rows(NamedTuple):
     def __len__(self) -> int:  # of the split, not of the tuple
         return len(self.example)
 
+    def digest(self) -> str:
+        """Stands for every number of the rows."""
+        found = hashlib.sha256()
+        for name, x in sorted(_arrays(self).items()):
+            found.update(name.encode() + x.tobytes())
+        return found.hexdigest()[:32]
+
 
 # What stands at a row's unused places; 0 where nothing is said.
 MARK_FILL = {'labels': -1, 'words': -1}
@@ -144,8 +151,15 @@ def save(path: epath.Path, rows: Rows) -> None:
     """Writes rows so that a reader sees all of them or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     names = {'numbers': list(rows.numbers), 'marks': list(rows.marks)}
-    arrays = {
-        'names': np.frombuffer(json.dumps(names).encode(), np.uint8),
+    arrays = {'names': np.frombuffer(json.dumps(names).encode(), np.uint8), **_arrays(rows)}
+    fresh = path.parent / f'{path.name}.{id(rows):x}.tmp'
+    with fresh.open('wb') as file:
+        np.savez(file, **arrays)
+    fresh.replace(path)
+
+
+def _arrays(rows: Rows) -> dict[str, np.ndarray]:
+    return {
         'tokens': rows.tokens.values,
         'tokens/ends': rows.tokens.ends,
         'second': rows.second,
@@ -153,7 +167,3 @@ def save(path: epath.Path, rows: Rows) -> None:
         **{f'numbers/{name}': x for name, x in rows.numbers.items()},
         **{f'marks/{name}': x.values for name, x in rows.marks.items()},
     }
-    fresh = path.parent / f'{path.name}.{id(rows):x}.tmp'
-    with fresh.open('wb') as file:
-        np.savez(file, **arrays)
-    fresh.replace(path)

@@ -30,7 +30,7 @@ class Plan(NamedTuple):
     epoch_steps: int  # scored after each so many, and at the end
     before: int  # steps of earlier trials, for the writer's count
     log_every: int
-    prefix: str  # of the scores' names
+    names: Callable[[str], str]  # name of a score -> its name among the metrics
     keep: str  # 'last' or 'best' by `score`
     score: Callable[[Mapping[str, float]], float]  # the higher, the better
 
@@ -96,9 +96,7 @@ def train(plan: Plan, parts: Parts, state: TrainState, workdir: epath.Path) -> O
             look()
             scores = parts.evaluate(state.params)
             history.append((number, scores))
-            parts.writer.write(
-                plan.before + number, {f'{plan.prefix}{k}': v for k, v in scores.items()}
-            )
+            parts.writer.write(plan.before + number, {plan.names(k): v for k, v in scores.items()})
             parts.terminal.say(f'step {plan.before + number}  {shown(scores)}')
             if plan.keep == 'best' and (kept is None or plan.score(scores) > plan.score(kept[1])):
                 # The next step reuses the memory of these parameters: a copy.

@@ -44,15 +44,6 @@ def test_the_longer_text_of_a_pair_is_cut():
     assert len(rows.tokens[0]) == 12 and pieces(rows.tokens[0]).endswith('j [SEP]')
 
 
-def test_pairs_can_be_doubled_the_other_way_round():
-    examples = [text('a', 'b', 'x'), text('c', 'd', 'x', '1')]
-    rows = rows_of(examples, labels=('x',), double_pairs=True)
-    assert [pieces(rows.tokens[i]) for i in (2, 3)] == [
-        '[CLS] b [SEP] a [SEP]', '[CLS] d [SEP] c [SEP]',
-    ]  # fmt: skip
-    assert rows.example.tolist() == [0, 1, 0, 1]
-
-
 def test_scores_become_shares_of_their_range():
     rows = rows_of([text('a', 'b', 2.5)], kind='regression', score_range=(0.0, 5.0))
     assert rows.numbers['target'].tolist() == [0.5]
