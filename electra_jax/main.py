@@ -9,10 +9,11 @@ import numpy as np
 from absl import flags as absl_flags
 from etils import epath
 
-from electra_jax import finetune, flags
+from electra_jax import flags
 from electra_jax import run as runs
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed, rng, trees
+from electra_jax.finetune import trials, tuned
 from electra_jax.model import api
 from electra_jax.model.flops import training_flops_per_token
 from electra_jax.optim.optimizer import decay_table
@@ -84,15 +85,15 @@ def evaluate(run: Run) -> None:
 
 def fine_tune(config: Config, folder: epath.Path) -> None:
     """Trains every trial that is not done yet, and says what was reached."""
-    run = finetune.open_fine_tuning(config, folder)
+    run = trials.open_fine_tuning(config, folder)
     workdir.describe(folder, run.config)
     say_fine_tuning(run)
-    outcome = finetune.run_trials(run)
+    outcome = trials.run_trials(run)
     if outcome.stopped_by:
         print(f'stopped by {outcome.stopped_by}; finished trials: {len(outcome.trials)}')
         print(f'to go on: {flags.same_command()}')
         return
-    print(finetune.result_lines(run.headline, outcome.trials))
+    print(trials.result_lines(run.headline, outcome.trials))
     print(f'files: {folder} (results.json, results.md, trials/, metrics.jsonl)')
     if config.task.save != 'none':
         print(f'next: python -m electra_jax.predict --checkpoint={folder} --input=FILE')
@@ -100,13 +101,12 @@ def fine_tune(config: Config, folder: epath.Path) -> None:
 
 def evaluate_fine_tuned(config: Config, folder: epath.Path) -> None:
     """Scores the trials of a fine-tuning workdir on the task's files."""
-    trials = finetune.evaluate(config, folder)
-    headline = finetune.headline_of(config, trials)
-    print(finetune.result_lines(headline, trials))
+    found = tuned.evaluate(config, folder)
+    print(trials.result_lines(tuned.headline_of(config, found), found))
     print(f'files: {folder / "evaluation"}')
 
 
-def say_fine_tuning(run: finetune.FineTuning) -> None:
+def say_fine_tuning(run: trials.FineTuning) -> None:
     """What is about to happen, in a few lines; every parameter in workdir/parameters.txt."""
     config, params = run.config, run.program.abstract.params
     if jax.process_index() == 0:
@@ -119,7 +119,7 @@ def say_fine_tuning(run: finetune.FineTuning) -> None:
         f'{run.task.name} ({run.task.kind}, head {run.task.style}): '
         f'{trees.count(params) / 1e6:.1f}M parameters on {report.mesh_line(run.program.mesh)}'
     )
-    print(f'  {finetune.origin_line(run)}')
+    print(f'  {trials.origin_line(run)}')
     scored = ', '.join(f'{name} {len(s.loaded.examples):,}' for name, s in run.scored.items())
     print(f'  {len(run.train.loaded.examples):,} examples to train on, scored on {scored}')
     print(f'  row lengths {run.train.shares()}: one compilation each')

@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax import finetune
 from electra_jax.config.presets import HeadShape
+from electra_jax.core import trees
+from electra_jax.finetune.program import build_program, put
 from electra_jax.model import api
 from electra_jax.tasks import batches, token_rows
 from electra_jax.tasks.token_rows import Rows, ragged
@@ -36,7 +37,7 @@ def config_of(**changes):
 def program_of(kind='classification', classes=3, **changes):
     config = config_of(**changes)
     head = HeadShape(kind, config.task.head, classes, config.task.head_dropout, config.task.beams)
-    return finetune.build_program(config, VOCABULARY.size, head, jax.devices()[:1])
+    return build_program(config, VOCABULARY.size, head, jax.devices()[:1])
 
 
 def random_rows(count=12, longest=16, seed=0):
@@ -167,7 +168,7 @@ def test_twenty_steps_are_those_of_pytorch(kind):
     config = hf_weights.hf_config(program.config.model, rows, num_labels=classes)
     module = hf_weights.load_into(getattr(transformers, name)(config), params, layers).eval()
     host_batches = some_batches(STEPS)
-    source = dict(finetune.trees.named_leaves(params))
+    source = dict(trees.named_leaves(params))
     history, current = steps(program, host_batches, source)
     theirs = torch_steps(kind, torch, module, host_batches, program.config.optimizer)
     np.testing.assert_allclose([h['loss'] for h in history], theirs, atol=1e-4)
@@ -194,7 +195,7 @@ def test_each_shape_is_compiled_once_whatever_the_seed():
 def test_seeds_differ_in_head_and_dropout_and_agree_with_themselves():
     program = program_of(task={'head_dropout': 0.3})
     params = jax.device_get(program.make_state({}, np.uint32(9)).params)
-    source = dict(finetune.trees.named_leaves(params))
+    source = dict(trees.named_leaves(params))
     encoder = {name: leaf for name, leaf in source.items() if 'task_head' not in name}
     runs = [steps(program, some_batches(2), encoder, seed)[0] for seed in (0, 0, 1)]
     assert runs[0] == runs[1] and runs[0][0]['loss'] != runs[2][0]['loss']
@@ -236,14 +237,14 @@ def test_the_references_span_loss_is_both_ends_and_half_of_answerability():
 def test_the_mesh_changes_no_number():
     config = config_of(batch_size=8)
     head = HeadShape('spans', 'reference', 2, 0.0, 2)
-    alone = finetune.build_program(config, VOCABULARY.size, head, jax.devices()[:1])
+    alone = build_program(config, VOCABULARY.size, head, jax.devices()[:1])
     spread = dataclasses.replace(
         config, mesh=dataclasses.replace(config.mesh, data=2, fsdp=2, tensor=2)
     )
-    many = finetune.build_program(spread, VOCABULARY.size, head)
+    many = build_program(spread, VOCABULARY.size, head)
     made = some_batches(3, size=8)
     ours, _ = steps(alone, made)
-    theirs, current = steps(many, [finetune.put(many.mesh, batch) for batch in made])
+    theirs, current = steps(many, [put(many.mesh, batch) for batch in made])
     for a, b in zip(ours, theirs, strict=True):
         assert b == pytest.approx(a, rel=1e-3, abs=1e-5)
     kernel = current.params['task_head']['end_dense']['kernel']
