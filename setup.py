@@ -27,6 +27,7 @@ setup(
         'orbax-checkpoint>=0.11.30,<0.14',
         'protobuf>=5',
         'rich>=13,<16',
+        'safetensors>=0.5,<0.10',
         'scikit-learn>=1.5,<2',  # this, scipy and seqeval: the metrics of tasks
         'scipy>=1.13,<2',
         'sentencepiece>=0.2,<0.4',
@@ -44,6 +45,8 @@ setup(
             'pytest-xdist>=3.6,<4',
             'ruff>=0.12,<0.20',
         ],
+        # Checkpoints of google-research/electra, read and written.
+        'tf': ['tensorflow-cpu>=2.18,<3'],
         # Numbers checked against PyTorch; on a machine without CUDA install torch's CPU build
         # first, or pip fetches gigabytes.
         'parity': ['torch>=2.6', 'transformers>=5,<6'],

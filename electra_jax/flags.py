@@ -71,22 +71,24 @@ def same_command(**changes: str) -> str:
 def run(main: Callable[[Config], None], config: flags.FlagHolder) -> None:
     """Parses the command line, calls `main` with the config, prints user errors as plain text."""
 
-    def call(argv: list[str]) -> None:
-        if len(argv) > 1:
-            raise ConfigError(
-                f'{argv[1]!r} is not understood: settings look like --config.KEY=VALUE'
-            )
+    def with_config() -> None:
         if not config.present:
             raise ConfigError('no recipe given: type --config=configs/small.py, for example')
-        if not os.path.isfile(recipe_path(config)):
-            raise ConfigError(
-                f'no such recipe: {recipe_path(config)}; those that come along are in configs/'
-            )
-        main(to_config(config.value))
+        main(given_config(config))
+
+    run_without_recipe(with_config)
+
+
+def run_without_recipe(main: Callable[[], None]) -> None:
+    """The same for a door that needs no recipe; it may ask for one with `given_config`."""
 
     def guarded(argv: list[str]) -> None:
         try:
-            call(argv)
+            if len(argv) > 1:
+                raise ConfigError(
+                    f'{argv[1]!r} is not understood: settings look like --config.KEY=VALUE'
+                )
+            main()
         except UserError as error:
             _fail(str(error))
         except KeyboardInterrupt:
@@ -96,6 +98,21 @@ def run(main: Callable[[Config], None], config: flags.FlagHolder) -> None:
 
     logging.set_verbosity(logging.WARNING)  # JAX and Orbax tell every detail at INFO
     app.run(guarded, flags_parser=_parse)
+
+
+def given_config(config: flags.FlagHolder) -> Config | None:
+    """The config of the command line; None where no recipe was named.
+
+    Raises:
+        ConfigError: the recipe does not exist, or a setting cannot be used.
+    """
+    if not config.present:
+        return None
+    if not os.path.isfile(recipe_path(config)):
+        raise ConfigError(
+            f'no such recipe: {recipe_path(config)}; those that come along are in configs/'
+        )
+    return to_config(config.value)
 
 
 def to_config(tree: config_dict.ConfigDict) -> Config:

@@ -30,7 +30,8 @@ ONLY_IN = {
     'orbax': {'train'},
     'torch': {'interop'},
     'transformers': {'interop'},
-    'tensorflow': set(),
+    'tensorflow': {'interop'},
+    'safetensors': {'interop'},
     'pickle': set(),
 }
 

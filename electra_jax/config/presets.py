@@ -213,3 +213,10 @@ def generator_shape(model: ModelConfig) -> EncoderShape:
         ffn_size=max(1, round(model.ffn_size * model.generator_width)),
         num_heads=num_heads,
     )
+
+
+def generator_embedding_size(model: ModelConfig) -> int:
+    """E of what the generator reads: its own where untied, as wide as it is if not said."""
+    if model.embedding_sharing != 'untied':
+        return model.embedding_size
+    return model.generator_embedding_size or generator_shape(model).hidden_size

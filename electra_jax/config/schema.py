@@ -22,8 +22,14 @@ class ModelConfig:
     ffn_size: int | None = None  # F; 4 D where a size does not say
     num_heads: int | None = None  # H; D / 64 where a size does not say
     embedding_size: int | None = None  # E, shared by both networks
+    generator: str | None = None  # a key of presets.GENERATORS; None: what the objective needs
     generator_layers: float | None = None  # generator's N as a fraction of the discriminator's
     generator_width: float | None = None  # generator's D, F, H as a fraction of the discriminator's
+    # 'shared' (the paper): both networks have one embedding block. 'untied': each its own.
+    # 'disentangled': the discriminator adds a table of its own to the generator's, through which
+    # its gradient does not flow (DeBERTaV3, section 3.3).
+    embedding_sharing: str = 'shared'
+    generator_embedding_size: int | None = None  # E of an untied generator; None: its hidden size
     max_positions: int | None = None  # rows of the learned position table
     norm: str | None = None  # 'post' (BERT, the paper) or 'pre'
     dropout: float | None = None  # on embeddings and on each sublayer's output
@@ -202,6 +208,7 @@ class Config:
     # What parameters start from: a workdir or checkpoint of ours, 'google:PATH' or
     # 'huggingface:PATH'; None: from nothing.
     init_from: str | None = None
+    init_positions: str = 'fresh'  # positions that the checkpoint lacks; a key of POSITION_RULES
     batch_size: int = 128  # global, rows
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)

@@ -8,8 +8,11 @@ from electra_jax.core.errors import ConfigError, unknown
 # in explicit dicts of the same keys (a test compares them).
 CHOICES: dict[str, tuple[str | None, ...]] = {
     'job': ('pretrain', 'finetune', 'evaluate'),
+    'init_positions': ('fresh', 'repeat', 'interpolate'),
     'objective.name': ('electra', 'mlm'),
     'objective.sampler': ('gumbel', 'blocks'),
+    'model.generator': ('separate', 'tied', 'two_tower', 'uniform', 'unigram', None),
+    'model.embedding_sharing': ('shared', 'untied', 'disentangled'),
     'model.norm': ('post', 'pre'),
     'model.position_init': ('normal', 'sinusoidal'),
     'model.remat': ('none', 'dots', 'full'),
@@ -38,6 +41,7 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     'model.embedding_size': (1, None),
     'model.generator_layers': (0.01, None),
     'model.generator_width': (0.01, None),
+    'model.generator_embedding_size': (1, None),
     'model.max_positions': (8, None),
     'model.dropout': (0, 0.99),
     'model.attention_dropout': (0, 0.99),

@@ -1,16 +1,22 @@
 """What a fine-tuning run starts from, and what of it a program takes over."""
 
+import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from etils import epath
 
 from electra_jax.config import presets
 from electra_jax.config.schema import Config, ModelConfig
-from electra_jax.core import trees
+from electra_jax.core import rng, trees
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.tokenizers import load
+from electra_jax.interop import adopt, load
+from electra_jax.interop.adopt import Adopted
+from electra_jax.model import api
+from electra_jax.tokenizers import load as tokenizers
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import checkpoint
 
@@ -46,16 +52,37 @@ def open_start(config: Config) -> Start:
                 'config.init_from is not set: type --config.init_from=WORKDIR of a pre-trained '
                 'model. To train from scratch, --config.data.tokenizer.path=vocab.txt is needed'
             )
-        tokenizer = load.open_tokenizer(config.data.tokenizer)
+        tokenizer = tokenizers.open_tokenizer(config.data.tokenizer)
         return Start(None, {}, {}, config.model, tokenizer)
+    kind, _, path = config.init_from.partition(':')
+    if kind in load.LOADERS:
+        return _foreign(config, kind, path)
     params, about = checkpoint.read_params(epath.Path(config.init_from))
     return start_of(config, config.init_from, params, about)
+
+
+def _foreign(config: Config, kind: str, path: str) -> Start:
+    """A checkpoint of another project, with the tokenizer beside it or the one that is named."""
+    named = config.data.tokenizer
+    vocab = {'vocab': named.path, 'lower_case': named.lower_case} if named.path else {}
+    loaded = load.load_foreign(kind, path, **(vocab if kind == 'google' else {}))
+    tokenizer = loaded.tokenizer
+    if tokenizer is None:
+        if named.path is None:
+            raise ConfigError(
+                f'{config.init_from} has no vocabulary beside it: type '
+                '--config.data.tokenizer.path=vocab.txt'
+            )
+        tokenizer = tokenizers.open_tokenizer(named)
+    about = {'config': {'model': dataclasses.asdict(loaded.model)}}
+    about['tokenizer'] = tokenizer.to_json()
+    return start_of(config, config.init_from, loaded.params, about)
 
 
 def start_of(config: Config, where: str, params: trees.Tree, about: Mapping[str, Any]) -> Start:
     """A start from parameters and what their checkpoint says of itself."""
     try:
-        stored, tokenizer = about['config']['model'], load.from_json(about['tokenizer'])
+        stored, tokenizer = about['config']['model'], tokenizers.from_json(about['tokenizer'])
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f'{where} does not say what model or tokenizer it has ({error!r}): it is no '
@@ -63,7 +90,7 @@ def start_of(config: Config, where: str, params: trees.Tree, about: Mapping[str,
         ) from error
     model = presets.inherit_model(config.model, stored)
     if config.data.tokenizer.path is not None:
-        asked = load.open_tokenizer(config.data.tokenizer)
+        asked = tokenizers.open_tokenizer(config.data.tokenizer)
         if asked.hash != tokenizer.hash:
             raise ConfigError(
                 f'config.data.tokenizer.path is {config.data.tokenizer.path!r}, but {where} was '
@@ -76,32 +103,23 @@ class Taken(NamedTuple):
     """What of a start's parameters a program uses."""
 
     source: dict[str, np.ndarray]  # by name
-    fresh: list[str]  # parameters of the program that the start lacks
-    unused: list[str]  # parts of the start that the program has no place for
+    account: Adopted | None  # of every parameter; None: from scratch
 
 
-def take(start: Start, params: trees.Tree) -> Taken:
-    """Matches a start's parameters with a program's, by name.
+def take(start: Start, seed: int, positions: str) -> Taken:
+    """The encoder's parameters from a start; a head of it, for whatever task, is not used.
 
     Args:
         start: where from.
-        params: of the program, abstract.
+        seed: of what the start lacks.
+        positions: a key of `adopt.POSITION_RULES`, for a longer position table than the start's.
 
     Raises:
         CheckpointError: a parameter has another shape there.
     """
-    have = dict(trees.named_leaves(start.params))
-    need = dict(trees.named_leaves(params))
-    source = {name: np.asarray(have[name]) for name in need if name in have}
-    wrong = [
-        f'{name} is {list(value.shape)} there, {list(need[name].shape)} here'
-        for name, value in source.items()
-        if value.shape != need[name].shape
-    ]
-    if wrong:
-        raise CheckpointError(
-            f'{start.where} does not fit the model:\n  ' + '\n  '.join(wrong) + '\nThe model is '
-            "the checkpoint's own where no --config.model setting says otherwise"
-        )
-    unused = sorted({name.split('/')[0] for name in have if name not in need})
-    return Taken(source, sorted(set(need) - set(source)), unused)
+    if start.where is None:
+        return Taken({}, None)
+    init = functools.partial(api.init_encoder, start.model, start.tokenizer.vocab_size)
+    fresh = jax.device_get(jax.jit(init)(rng.root_key(seed)))
+    params, account = adopt.adopt(start.params, fresh, positions)
+    return Taken(dict(trees.named_leaves(params)), account)

@@ -93,7 +93,7 @@ def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
         program,
         folder,
         start,
-        take(start, program.abstract.params),
+        take(start._replace(model=config.model), config.seed, config.init_positions),
         task,
         start.tokenizer,
         train_split,
@@ -107,9 +107,16 @@ def origin_line(run: FineTuning) -> str:
     """What the parameters start from, in words."""
     if run.start.where is None:
         return 'from scratch: no parameter comes from a pre-trained model'
-    fresh = sorted({name.split('/')[0] for name in run.taken.fresh})
-    line = f'from {run.start.where}: {len(run.taken.source)} arrays; fresh: {", ".join(fresh)}'
-    return line + (f'; not used: {", ".join(run.taken.unused)}' if run.taken.unused else '')
+    account = run.taken.account
+    line = f'from {run.start.where}: {len(account.taken)} arrays; fresh: '
+    line += ', '.join(_parts([*account.fresh, 'task_head/']))
+    if account.extended:
+        line += f'; made longer ({run.config.init_positions}): {", ".join(account.extended)}'
+    return line + (f'; not used: {", ".join(_parts(account.unused))}' if account.unused else '')
+
+
+def _parts(names: list[str]) -> list[str]:
+    return sorted({name.split('/')[0] for name in names})
 
 
 class Outcome(NamedTuple):
