@@ -20,9 +20,8 @@ from electra_jax.config.presets import discriminator_shape, generator_shape
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed
 from electra_jax.core.errors import ConfigError, UserError
-from electra_jax.model import api
-from electra_jax.model.flops import training_flops_per_token
-from electra_jax.objectives.masked import Vocabulary
+from electra_jax.model.flops import training_flops
+from electra_jax.objectives.definition import Vocabulary
 from electra_jax.parallel import report
 from electra_jax.tokenizers.api import SpecialIds
 from electra_jax.train import throughput
@@ -70,8 +69,7 @@ def describe(program: runs.Program, timing: throughput.Timing, peer: dict | None
     """Everything measured, under the names of the JSON form."""
     config, mesh = program.config, program.mesh
     rate = config.batch_size * config.data.row_length / timing.median
-    rows = api.vocab_rows(config.model, VOCABULARY.size)
-    flops = training_flops_per_token(config, rows, program.objective.networks)
+    flops = training_flops(config, VOCABULARY.size, program.objective.parts)
     peak = distributed.peak_flops(list(mesh.devices.flat))
     return {
         'config': flags.recipe_name(CONFIG),
@@ -84,7 +82,7 @@ def describe(program: runs.Program, timing: throughput.Timing, peer: dict | None
         'step_seconds': timing.step_seconds,
         'compile_seconds': timing.compile_seconds,
         'flops_per_token': flops,
-        'mfu': rate * flops / peak if peak else None,
+        'mfu': rate * flops['mfu'] / peak if peak else None,
         'peak_memory_bytes': timing.peak_memory_bytes,
         'peer': peer,
         'peer_tokens_per_second': peer['tokens_per_second'] if peer else None,

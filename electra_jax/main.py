@@ -14,8 +14,7 @@ from electra_jax import run as runs
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed, rng, trees
 from electra_jax.finetune import trials, tuned
-from electra_jax.model import api
-from electra_jax.model.flops import training_flops_per_token
+from electra_jax.model.flops import training_flops
 from electra_jax.optim.optimizer import decay_table
 from electra_jax.parallel import report
 from electra_jax.run import Run
@@ -46,8 +45,7 @@ def pretrain(run: Run) -> None:
     config = run.config
     checkpoints = Checkpoints(run.folder / 'checkpoints', config.checkpoint)
     batches = runs.device_batches(run)
-    rows = api.vocab_rows(config.model, run.tokenizer.vocab_size)
-    flops = training_flops_per_token(config, rows, run.program.objective.networks)
+    flops = training_flops(config, run.tokenizer.vocab_size, run.program.objective.parts)
     newest = checkpoints.latest()
     if newest is None:
         current = run.program.fresh_state()
@@ -55,7 +53,7 @@ def pretrain(run: Run) -> None:
         runs.check_checkpoint(checkpoints.about(newest), run, same_text=True)
         current, place = checkpoints.restore(newest, run.program.abstract)
         batches.restore(place)
-    workdir.describe(run.folder, config)
+    workdir.describe(run.folder, config, {'flops_per_token': flops})
     say_start(run, flops)
     if newest is not None:
         print(f'going on from step {newest}', flush=True)
@@ -65,7 +63,7 @@ def pretrain(run: Run) -> None:
         batches=batches,
         checkpoints=checkpoints,
         about=runs.about(run),
-        flops_per_token=flops,
+        flops_per_token=flops['mfu'],
         peak_flops=distributed.peak_flops(jax.devices()),
     )
     outcome = loop.train(config, parts, current, run.folder)
@@ -127,7 +125,7 @@ def say_fine_tuning(run: trials.FineTuning) -> None:
     print(f'  workdir {run.folder}', flush=True)
 
 
-def say_start(run: Run, flops: float) -> None:
+def say_start(run: Run, flops: dict[str, float]) -> None:
     """What is about to happen, in a few lines; every parameter in workdir/parameters.txt."""
     config, params = run.config, run.program.abstract.params
     rows = sum(shard.rows for one in run.corpora for shard in one.shards['train'])
@@ -137,7 +135,13 @@ def say_start(run: Run, flops: float) -> None:
     print(
         f'{config.objective.name} {config.model.size}: {trees.count(params) / 1e6:.1f}M parameters,'
     )
-    print(f'  on {report.mesh_line(run.program.mesh)}, {flops / 1e9:.3f} GFLOP a token')
+    print(f'  on {report.mesh_line(run.program.mesh)}')
+    tokens = config.total_steps * config.batch_size * config.data.row_length
+    print(
+        f'  {flops["mfu"] / 1e9:.4g} GFLOP a token (6 N + attention), '
+        f"{flops['paper'] / 1e9:.4g} by the paper's count: "
+        f'{flops["paper"] * tokens:.3g} FLOP for {tokens:.3g} tokens'
+    )
     print(f'  {rows:,} rows of {config.data.row_length} tokens, batches of {config.batch_size}')
     print(f'  workdir {run.folder}', flush=True)
 
@@ -166,7 +170,7 @@ def show_example(run: Run, params: trees.Tree) -> None:
     row = {name: x[:1] for name, x in batches[0].items()}
     shown, doubt = jax.jit(
         lambda params, row: run.program.objective.example(
-            params, run.program.objective.draw(row, keys)
+            params, run.program.objective.draw(row, keys, 0)
         )
     )(params, row)
     first_document_L = np.asarray(row['documents'])[0] == 1

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,7 +18,7 @@ from electra_jax.data import corpus as corpora
 from electra_jax.data import manifest, pipeline
 from electra_jax.model import api
 from electra_jax.objectives import table
-from electra_jax.objectives.masked import Vocabulary
+from electra_jax.objectives.definition import Vocabulary
 from electra_jax.optim import optimizer, schedules
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
@@ -80,23 +80,22 @@ def build_program(
     meshes.check_batch(config, mesh, jax.process_count())
     objective = table.build(config, vocabulary)
     settings = config.optimizer
-    learning_rate = schedules.warmup_decay(
-        settings.learning_rate, settings.warmup_steps, config.total_steps, settings.decay_power
-    )
     init_key = rng.stream_key(rng.root_key(config.seed), 0, 'init')
     init_params = functools.partial(
-        api.init, config.model, vocabulary.size, init_key, objective.networks
+        api.init, config.model, vocabulary.size, init_key, objective.parts
     )
-    make_optimizer = functools.partial(optimizer.adamw, settings, learning_rate)
+    make_optimizer = functools.partial(optimizer.build, config)
     abstract = state.abstract_state(init_params, make_optimizer, mesh)
     train_step = functools.partial(
         step.train_step,
         objective.draw,
         objective.loss,
+        objective.prepare,
+        objective.alone,
         make_optimizer(abstract.params),
-        learning_rate,
+        schedules.from_config(config, settings.learning_rate),
         config.seed,
-        settings.microbatches,
+        settings,
     )
     return Program(
         config,
@@ -132,8 +131,9 @@ def open_run(config: Config, folder: epath.Path) -> Run:
         )
     opened, weights = open_corpora(config)
     tokenizer = opened[0].tokenizer()
-    program = build_program(config, Vocabulary(tokenizer.vocab_size, tokenizer.special))
-    return Run(program, folder, opened, weights, tokenizer)
+    unigram = log_unigram(config, tokenizer, opened, weights)
+    vocabulary = Vocabulary(tokenizer.vocab_size, tokenizer.special, unigram)
+    return Run(build_program(config, vocabulary), folder, opened, weights, tokenizer)
 
 
 def open_corpora(config: Config) -> tuple[list[manifest.Corpus], list[float]]:
@@ -203,22 +203,23 @@ def make_evaluate(run: Run) -> Callable[[trees.Tree], dict[str, float]]:
     batches = held_out(run)
     if not batches:
         return lambda params: {}
-    totals = step.compile_totals(
-        run.program.objective.totals, run.program.objective.draw, run.program.mesh
-    )
-    log_unigram_V = jax.device_put(log_unigram(run), rules.replicated(run.program.mesh))
-    return lambda params: evaluation.evaluate(
-        totals, run.program.objective.summary, params, batches, log_unigram_V
-    )
+    objective = run.program.objective
+    totals = step.compile_totals(objective.totals, objective.draw, run.program.mesh)
+    return lambda params: evaluation.evaluate(totals, objective.summary, params, batches)
 
 
-def log_unigram(run: Run) -> np.ndarray:
-    """log p of single tokens in the training text [V], each count raised by one."""
-    probs = np.zeros(run.tokenizer.vocab_size)
-    for one, weight in zip(run.corpora, run.weights, strict=True):
+def log_unigram(
+    config: Config,
+    tokenizer: Tokenizer,
+    opened: Sequence[manifest.Corpus],
+    weights: Sequence[float],
+) -> np.ndarray:
+    """log p of single tokens in the training text [V], each count raised by one; 0 in padding."""
+    probs = np.zeros(tokenizer.vocab_size)
+    for one, weight in zip(opened, weights, strict=True):
         counts = one.unigram() + 1.0
-        probs += weight / sum(run.weights) * counts / counts.sum()
-    padding = api.vocab_rows(run.config.model, run.tokenizer.vocab_size) - len(probs)
+        probs += weight / sum(weights) * counts / counts.sum()
+    padding = api.vocab_rows(config.model, tokenizer.vocab_size) - len(probs)
     return np.pad(np.log(probs), (0, padding)).astype(np.float32)
 
 

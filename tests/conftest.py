@@ -16,11 +16,13 @@ import pytest
 
 from electra_jax import flags
 from electra_jax.config.schema import Config
-from electra_jax.objectives.masked import Vocabulary
+from electra_jax.objectives.definition import Vocabulary
 from electra_jax.tokenizers.api import SpecialIds
 
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
-VOCABULARY = Vocabulary(size=200, special=SPECIAL)
+# Rows 200 to 255 pad the vocabulary.
+LOG_UNIGRAM_V = np.log(np.arange(1, 257) / (100 * 201)).astype(np.float32)
+VOCABULARY = Vocabulary(200, SPECIAL, LOG_UNIGRAM_V)
 
 
 @pytest.fixture

@@ -44,6 +44,14 @@ MODEL_SIZES: dict[str, dict[str, int | float | str]] = {
         'embedding_size': 768,
         'generator_width': 1 / 3,
     },
+    # The released "small++": a generator of full size, longer rows (see configs/small_plus.py).
+    'small_plus': {
+        **_BERT,
+        'num_layers': 12,
+        'hidden_size': 256,
+        'embedding_size': 128,
+        'generator_width': 1.0,
+    },
     'large': {
         **_BERT,
         'num_layers': 24,
@@ -54,6 +62,28 @@ MODEL_SIZES: dict[str, dict[str, int | float | str]] = {
 }
 
 HEAD_SIZE = 64  # K, where a size does not name its number of heads
+
+# What proposes the replaced tokens.
+GENERATORS: dict[str, str] = {
+    'separate': 'a masked language model of its own, smaller than the discriminator (the paper)',
+    'tied': "the discriminator's own encoder, with a softmax head on it (section 3.2)",
+    'two_tower': 'a left-to-right and a right-to-left encoder; sees all the text but the token '
+    'itself, and learns from every token (Electric, section 2.3)',
+    'uniform': 'nothing: every token of the vocabulary is as likely',
+    'unigram': 'nothing: tokens are as likely as in the training text',
+}
+
+# Generators that an objective works with; the first is taken where the recipe names none.
+OBJECTIVE_GENERATORS: dict[str, tuple[str, ...]] = {
+    'electra': tuple(GENERATORS),
+    'electra_masked': tuple(GENERATORS),
+    'mlm': ('tied',),
+    'replaced_mlm': tuple(GENERATORS),
+    'all_tokens_mlm': tuple(GENERATORS),
+    'electric': ('two_tower',),
+    'teams': tuple(GENERATORS),
+    'two_stage': ('separate',),
+}
 
 
 def resolve_model(model: ModelConfig) -> ModelConfig:
@@ -70,6 +100,7 @@ def resolve_model(model: ModelConfig) -> ModelConfig:
     given = {k: v for k, v in dataclasses.asdict(model).items() if v is not None}
     full = {**MODEL_SIZES[model.size], **given}
     full.setdefault('ffn_size', 4 * full['hidden_size'])
+    full.setdefault('generator', 'separate')
     full.setdefault('num_heads', max(1, full['hidden_size'] // HEAD_SIZE))
     if full['hidden_size'] % full['num_heads']:
         raise ConfigError(
@@ -122,21 +153,33 @@ def resolve(config: Config) -> Config:
     """The run's config with nothing left to a size's table.
 
     Where the model comes from a checkpoint (`inherits_model`), it stays as it is until that has
-    been read. Masked language modelling trains one network of the full size: the generator's scale
-    is 1.
+    been read.
+
+    Raises:
+        ConfigError: the objective is unknown, or does not work with the generator.
     """
     if inherits_model(config) and config.model.hidden_size is None:
         return config
-    model = resolve_model(config.model)
-    if config.objective.name == 'mlm':
+    model, objective = resolve_model(config.model), config.objective.name
+    if objective not in OBJECTIVE_GENERATORS:
+        raise unknown('config.objective.name', objective, OBJECTIVE_GENERATORS)
+    allowed = OBJECTIVE_GENERATORS[objective]
+    generator = config.model.generator or allowed[0]
+    if generator not in allowed:
+        raise ConfigError(
+            f'config.model.generator is {generator!r}, allowed with '
+            f'config.objective.name={objective}: {", ".join(allowed)}'
+        )
+    if generator not in ('separate', 'two_tower'):
         for name in ('generator_width', 'generator_layers'):
             if getattr(config.model, name) not in (None, 1.0):
                 raise ConfigError(
-                    f'config.model.{name} is {getattr(config.model, name)}, but '
-                    'config.objective.name=mlm has one network, of the full size: leave it out'
+                    f'config.model.{name} is {getattr(config.model, name)}, but there is no '
+                    f'generator of its own size (config.objective.name={objective}, '
+                    f'config.model.generator={generator}): leave it out'
                 )
         model = dataclasses.replace(model, generator_layers=1.0, generator_width=1.0)
-    return dataclasses.replace(config, model=model)
+    return dataclasses.replace(config, model=dataclasses.replace(model, generator=generator))
 
 
 def resolve_platform(model: ModelConfig, platform: str) -> ModelConfig:
@@ -220,3 +263,10 @@ def generator_embedding_size(model: ModelConfig) -> int:
     if model.embedding_sharing != 'untied':
         return model.embedding_size
     return model.generator_embedding_size or generator_shape(model).hidden_size
+
+
+def first_stage(config: Config) -> int:
+    """Steps of two-stage training's first stage; 0 for every other objective."""
+    if config.objective.name != 'two_stage':
+        return 0
+    return config.objective.generator_steps or config.total_steps // 2

@@ -52,14 +52,28 @@ class ObjectiveConfig:
     """What is optimized (ELECTRA section 2, equations 1 to 4)."""
 
     name: str = 'electra'  # a key of objectives.table.OBJECTIVES
-    mask_rate: float = 0.15  # share of a row's real tokens that is masked
+    mask_rate: float = 0.15  # share of a row's real tokens that is masked, at the start
+    mask_rate_end: float | None = None  # reached linearly; None: `mask_rate` throughout
+    mask_rate_decay: float = 1.0  # share of total_steps after which mask_rate_end holds
+    # 'distinct' (the paper): ceil(rate n) different positions. 'reference': round(rate n) draws
+    # with replacement. A position drawn twice then counts twice in the loss and is given the
+    # integer mean of its two samples, an arbitrary token (electra, pretrain_helpers.py): a slip.
+    positions: str = 'distinct'
     generator_weight: float = 1.0
     discriminator_weight: float = 50.0
     sampler: str = 'blocks'  # 'gumbel' (noise for every token) or 'blocks' (same law, cheaper)
-    keep_rate: float = 0.0  # share of masked positions that keep their token (reference: 0.15)
+    # Share of masked positions that keep their token in the generator's input. The reference has
+    # 0.15, of which the paper says nothing.
+    keep_rate: float = 0.0
+    disallow_correct: bool = False  # a sample is never the original token
     temperature: float = 1.0  # of the generator's samples, at the start of the run
     temperature_end: float | None = None  # reached linearly; None: `temperature` throughout
-    temperature_decay: float = 0.6  # share of total_steps after which temperature_end holds
+    temperature_shape: str = 'linear'  # or 'exponential': the rest shrinks e-fold per decay
+    temperature_decay: float = 0.6  # share of total_steps: when linear ends, or the e-fold
+    freeze_generator: bool = False  # train the discriminator alone (Fast-ELECTRA)
+    generator_steps: int | None = None  # 'two_stage': length of stage 1; None: half the run
+    num_candidates: int = 5  # 'teams': words to select from, the original included
+    selection_weight: float = 20.0  # 'teams'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +119,16 @@ class OptimizerConfig:
     weight_decay: float = 0.01
     bias_correction: bool = False  # Adam's; the reference has none
     clip_norm: float = 1.0
+    # The reference on a TPU takes the mean loss of each core's rows, clips each core's gradient
+    # and adds them up: give the number of cores to follow it. 1: one mean, one clip, which does
+    # not change with the hardware.
+    clip_replicas: int = 1
     microbatches: int = 1  # gradient accumulation: the batch in this many parts
+    # Rate of layer i of N: learning_rate * layer_decay ** (N - i), heads 0, embeddings N + 1.
+    layer_decay: float = 1.0
+    layer_decay_off_by_one: bool = False  # the reference: one power more everywhere but heads
+    separate: bool = False  # each network has its own clipping and learning rate
+    generator_learning_rate: float | None = None  # with `separate`; None: learning_rate
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,11 @@
 """Everything about a config that can be checked before a device is touched."""
 
-from electra_jax.config.presets import generator_shape, inherits_model
+from electra_jax.config.presets import (
+    discriminator_shape,
+    generator_embedding_size,
+    generator_shape,
+    inherits_model,
+)
 from electra_jax.config.schema import Config
 from electra_jax.core.errors import ConfigError, unknown
 
@@ -9,9 +14,20 @@ from electra_jax.core.errors import ConfigError, unknown
 CHOICES: dict[str, tuple[str | None, ...]] = {
     'job': ('pretrain', 'finetune', 'evaluate'),
     'init_positions': ('fresh', 'repeat', 'interpolate'),
-    'objective.name': ('electra', 'mlm'),
+    'objective.name': (
+        'electra',
+        'electra_masked',
+        'mlm',
+        'replaced_mlm',
+        'all_tokens_mlm',
+        'electric',
+        'teams',
+        'two_stage',
+    ),
+    'objective.positions': ('distinct', 'reference'),
+    'objective.temperature_shape': ('linear', 'exponential'),
     'objective.sampler': ('gumbel', 'blocks'),
-    'model.generator': ('separate', 'tied', 'two_tower', 'uniform', 'unigram', None),
+    'model.generator': ('separate', 'tied', 'two_tower', 'uniform', 'unigram'),
     'model.embedding_sharing': ('shared', 'untied', 'disentangled'),
     'model.norm': ('post', 'pre'),
     'model.position_init': ('normal', 'sinusoidal'),
@@ -51,12 +67,17 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     'model.scan_unroll': (1, None),
     'model.vocab_multiple': (1, None),
     'objective.mask_rate': (0.01, 0.99),
+    'objective.mask_rate_end': (0.01, 0.99),
+    'objective.mask_rate_decay': (0.001, 1),
     'objective.generator_weight': (0, None),
     'objective.discriminator_weight': (0, None),
     'objective.keep_rate': (0, 1),
     'objective.temperature': (0.01, None),
     'objective.temperature_end': (0.01, None),
     'objective.temperature_decay': (0.001, 1),
+    'objective.generator_steps': (1, None),
+    'objective.num_candidates': (2, 1000),
+    'objective.selection_weight': (0, None),
     'data.row_length': (8, None),
     'data.holdout': (0, 0.5),
     'data.tokenizer.vocab_size': (16, None),
@@ -73,6 +94,9 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     'optimizer.epsilon': (0, None),
     'optimizer.weight_decay': (0, None),
     'optimizer.clip_norm': (1e-9, None),
+    'optimizer.clip_replicas': (1, None),
+    'optimizer.layer_decay': (0.01, 1),
+    'optimizer.generator_learning_rate': (0, None),
     'optimizer.microbatches': (1, None),
     'checkpoint.every_steps': (1, None),
     'checkpoint.keep': (1, None),
@@ -129,10 +153,85 @@ def validate(config: Config) -> None:
         _check_model(config)
     _check_task(config)
     _check_mesh(config)
-    if config.batch_size % config.optimizer.microbatches:
+    _check_parts(config)
+    _check_objective(config)
+
+
+def _check_parts(config: Config) -> None:
+    settings = config.optimizer
+    for name in ('microbatches', 'clip_replicas'):
+        parts = getattr(settings, name)
+        if config.batch_size % parts:
+            raise ConfigError(
+                f'config.batch_size is {config.batch_size} and config.optimizer.{name} is '
+                f'{parts}: the first must be a multiple of the second'
+            )
+    if settings.microbatches > 1 and settings.clip_replicas > 1:
         raise ConfigError(
-            f'config.batch_size is {config.batch_size} and config.optimizer.microbatches is '
-            f'{config.optimizer.microbatches}: the first must be a multiple of the second'
+            f'config.optimizer.microbatches is {settings.microbatches} and '
+            f'config.optimizer.clip_replicas is {settings.clip_replicas}: the replicas are '
+            'computed one after another already, so leave microbatches at 1'
+        )
+
+
+def _check_objective(config: Config) -> None:
+    model, objective, settings = config.model, config.objective, config.optimizer
+    own_network = model.generator in ('separate', 'two_tower')
+    if model.embedding_sharing != 'shared' and model.generator != 'separate':
+        raise ConfigError(
+            f'config.model.embedding_sharing is {model.embedding_sharing!r}, but '
+            f'config.model.generator is {model.generator!r}: only a separate generator has '
+            'embeddings to share or not'
+        )
+    if model.generator_embedding_size is not None and model.embedding_sharing != 'untied':
+        raise ConfigError(
+            f'config.model.generator_embedding_size is {model.generator_embedding_size}, but the '
+            'generator has embeddings of its own only with --config.model.embedding_sharing=untied'
+        )
+    if settings.generator_learning_rate is not None and not settings.separate:
+        raise ConfigError(
+            f'config.optimizer.generator_learning_rate is {settings.generator_learning_rate}: it '
+            'needs --config.optimizer.separate=true'
+        )
+    alone = {
+        'config.optimizer.separate': settings.separate,
+        'config.objective.freeze_generator': objective.freeze_generator,
+    }
+    for name, wanted in alone.items():
+        if wanted and not (own_network and model.embedding_sharing != 'shared'):
+            raise ConfigError(
+                f'{name} is true, but generator and discriminator share parameters (generator '
+                f'{model.generator!r}, embeddings {model.embedding_sharing!r}): type '
+                '--config.model.embedding_sharing=disentangled or untied'
+            )
+    if objective.name == 'two_stage':
+        _check_two_stage(config)
+    if objective.generator_steps is not None and objective.name != 'two_stage':
+        raise ConfigError(
+            f'config.objective.generator_steps is {objective.generator_steps}: it needs '
+            '--config.objective.name=two_stage'
+        )
+
+
+def _check_two_stage(config: Config) -> None:
+    model, steps = config.model, config.objective.generator_steps
+    one_size = (
+        generator_shape(model) == discriminator_shape(model)
+        and model.embedding_sharing == 'untied'
+        and generator_embedding_size(model) == model.embedding_size
+    )
+    if not one_size:
+        raise ConfigError(
+            'config.objective.name is two_stage, whose discriminator starts from the generator: '
+            'they must be of one size, each with its own embeddings. Type '
+            '--config.model.generator_width=1 --config.model.generator_layers=1 '
+            '--config.model.embedding_sharing=untied '
+            f'--config.model.generator_embedding_size={model.embedding_size}'
+        )
+    if steps is not None and steps >= config.total_steps:
+        raise ConfigError(
+            f'config.objective.generator_steps is {steps}, allowed: less than '
+            f'config.total_steps, {config.total_steps}'
         )
 
 

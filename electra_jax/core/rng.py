@@ -7,7 +7,15 @@ about randomness in the checkpoint, and no stream can disturb another.
 import jax
 
 # The numbers are part of the meaning of a seed: new streams go at the end.
-STREAMS = {'init': 0, 'positions': 1, 'keep': 2, 'sample': 3, 'dropout': 4, 'evaluate': 5}
+STREAMS = {
+    'init': 0,
+    'positions': 1,
+    'keep': 2,
+    'sample': 3,
+    'dropout': 4,
+    'evaluate': 5,
+    'candidates': 6,
+}
 
 
 def root_key(seed: int) -> jax.Array:

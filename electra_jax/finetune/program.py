@@ -84,27 +84,24 @@ def build_program(
     """
     mesh = meshes.make_mesh(config.mesh, devices)
     meshes.check_batch(config, mesh, jax.process_count())
-    settings = config.optimizer
-    learning_rate = schedules.warmup_decay(
-        settings.learning_rate, settings.warmup_steps, config.total_steps, settings.decay_power
-    )
     init = functools.partial(initial_params, config.model, vocab_size, head)
-    make_optimizer = functools.partial(optimizer.adamw, settings, learning_rate)
+    make_optimizer = functools.partial(optimizer.build, config)
     abstract = state.abstract_state(functools.partial(init, {}, np.uint32(0)), make_optimizer, mesh)
-    loss = functools.partial(
-        losses.loss, config.model, vocab_size, head, config.task.answerable_weight
-    )
     train_step = functools.partial(
         step.train_step,
         functools.partial(losses.draw, head.kind, config.task.sum_loss),
-        loss,
+        functools.partial(
+            losses.loss, config.model, vocab_size, head, config.task.answerable_weight
+        ),
+        lambda params, number: params,
+        functools.partial(losses.shared, head.kind, config.task.sum_loss),
         make_optimizer(abstract.params),
-        learning_rate,
+        schedules.from_config(config, config.optimizer.learning_rate),
     )
 
     def seeded_step(current: state.TrainState, batch: Mapping, seed: jax.Array):
         # The seed is data, not a constant of the program: all trials share one compilation.
-        return train_step(seed, settings.microbatches, current, batch)
+        return train_step(seed, config.optimizer, current, batch)
 
     def make_state(source: Mapping[str, jax.Array], seed: jax.Array) -> state.TrainState:
         return state.fresh_state(functools.partial(init, source, seed), make_optimizer)

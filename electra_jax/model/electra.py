@@ -1,73 +1,142 @@
 """Generator and discriminator around one embedding block."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from electra_jax.config.presets import discriminator_shape, generator_shape
+from electra_jax.config import presets
 from electra_jax.config.schema import ModelConfig
 from electra_jax.core.dims import constrain
 from electra_jax.model.embeddings import Embeddings
-from electra_jax.model.encoder import Encoder
-from electra_jax.model.heads import DiscriminatorHead, GeneratorHead
+from electra_jax.model.encoder import Encoder, Stack
+from electra_jax.model.heads import CopyGate, DiscriminatorHead, SoftmaxHead, WordHead
 
 
 class Electra(nn.Module):
     """Both networks (ELECTRA figure 2); each method runs one of them.
 
-    Tokens, documents, positions and types are int32 [B, L]; `documents_BL` is 0 on padding and
-    otherwise numbers the documents of a row, which never see each other.
+    Tokens, documents, positions and types are int32 [B, L], together the `text`; documents are 0
+    on padding and otherwise number the documents of a row, which never see each other.
     """
 
     model: ModelConfig
+    vocab_size: int  # tokens
     vocab_rows: int  # V, padded
     dtype: jnp.dtype
 
     def setup(self):
-        """Builds both networks; parameters of one that is never run are not made."""
-        self.embeddings = Embeddings(self.model, self.vocab_rows, self.dtype)
-        self.generator = Encoder(self.model, generator_shape(self.model), self.dtype)
-        self.generator_head = GeneratorHead(self.model, self.vocab_rows, self.dtype)
-        self.discriminator = Encoder(self.model, discriminator_shape(self.model), self.dtype)
-        self.discriminator_head = DiscriminatorHead(self.model, self.dtype)
+        """Names all networks and heads; parameters of one that is never run are not made."""
+        model, dtype = self.model, self.dtype
+        vocabulary = (self.vocab_size, self.vocab_rows)
+        E, generator_E = model.embedding_size, presets.generator_embedding_size(model)
+        self.embeddings = Embeddings(model, *vocabulary, E, dtype)
+        self.generator_embeddings = Embeddings(model, *vocabulary, generator_E, dtype)
+        self.embedding_delta = Embeddings(model, *vocabulary, E, dtype, is_delta=True)
+
+        shape = presets.generator_shape(model)
+        self.generator = Encoder(model, shape, dtype)
+        self.generator_ltr = Encoder(model, shape, dtype, 'before')
+        self.generator_rtl = Encoder(model, shape, dtype, 'after')
+        self.generator_head = SoftmaxHead(model, generator_E, dtype, self.vocab_rows)
+
+        shape = presets.discriminator_shape(model)
+        self.discriminator = Encoder(model, shape, dtype)
+        self.discriminator_head = DiscriminatorHead(model, dtype)
+        self.language_head = SoftmaxHead(model, E, dtype, self.vocab_rows)
+        self.copy_gate = CopyGate(model)
+        self.detector = Stack(model, dataclasses.replace(shape, num_layers=1), dtype)
+        self.selection_head = WordHead(model, E, dtype)
 
     def generate(
-        self,
-        tokens_BL: jax.Array,
-        documents_BL: jax.Array,
-        positions_BL: jax.Array,
-        types_BL: jax.Array,
-        masked_BP: jax.Array,
+        self, *text: jax.Array, masked_BP: jax.Array | None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The generator up to its softmax, at the masked positions only.
+        """The generator up to its softmax, at the masked positions only (None: everywhere).
 
         Returns:
             features_BPE in the compute dtype, the word table [V, E] and the output bias [V].
         """
-        x_BLE = self.embeddings(tokens_BL, positions_BL, types_BL)
-        hidden_BLD = self.generator(x_BLE, documents_BL)
-        hidden_BPD = jnp.take_along_axis(hidden_BLD, masked_BP[..., None], axis=1)
+        runs = {'separate': self._separate, 'tied': self._encode, 'two_tower': self._two_towers}
+        hidden_BPD = runs[self.model.generator](*text)
+        if masked_BP is not None:
+            hidden_BPD = jnp.take_along_axis(hidden_BPD, masked_BP[..., None], axis=1)
         features_BPE, bias_V = self.generator_head(constrain(hidden_BPD, 'BPD'))
-        return features_BPE, self.embeddings.table(), bias_V
+        return features_BPE, self._generator_embeddings().tables().word_VE, bias_V
 
-    def encode(
-        self,
-        tokens_BL: jax.Array,
-        documents_BL: jax.Array,
-        positions_BL: jax.Array,
-        types_BL: jax.Array,
-    ) -> jax.Array:
+    def encode(self, *text: jax.Array) -> jax.Array:
         """The discriminator's last hidden states [B, L, D], in the compute dtype."""
-        x_BLE = self.embeddings(tokens_BL, positions_BL, types_BL)
+        return self._encode(*text)
+
+    def discriminate(self, *text: jax.Array) -> jax.Array:
+        """Logits [B, L], float32: has this token been replaced?"""
+        return self.discriminator_head(self._encode(*text))
+
+    def restore(
+        self, *text: jax.Array, masked_BP: jax.Array | None, gated: bool
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+        """The discriminator's encoder naming the original tokens (Replace and All-Tokens MLM).
+
+        Returns:
+            What `generate` returns, with the discriminator's word table, and the copy gate's
+            logits [B, L] in float32 (None if not `gated`).
+        """
+        hidden_BLD = self._encode(*text)
+        gate_BL = self.copy_gate(hidden_BLD) if gated else None
+        if masked_BP is not None:
+            hidden_BLD = jnp.take_along_axis(hidden_BLD, masked_BP[..., None], axis=1)
+        features_BPE, bias_V = self.language_head(constrain(hidden_BLD, 'BPD'))
+        return features_BPE, self._discriminator_words(), bias_V, gate_BL
+
+    def detect_and_select(
+        self, tokens_BL, documents_BL, positions_BL, types_BL, *, masked_BP, candidates_BPC
+    ) -> tuple[jax.Array, jax.Array]:
+        """Which tokens were replaced, and which of a few words each one was (TEAMS).
+
+        The two tasks share all but the last layer (TEAMS section 3.3). The encoder that people
+        keep is the one that selects words; the detector's last layer goes with its head.
+
+        Returns:
+            Logits, float32: replaced? [B, L], and of each candidate [B, P, C].
+        """
+        x_BLE = self._discriminator_embeddings(tokens_BL, positions_BL, types_BL)
+        hidden_BLD, shared_BLD = self.discriminator(x_BLE, documents_BL, show_last_input=True)
+        replaced_BL = self.discriminator_head(self.detector(shared_BLD, documents_BL))
+        hidden_BPD = jnp.take_along_axis(hidden_BLD, masked_BP[..., None], axis=1)
+        features_BPE = self.selection_head(constrain(hidden_BPD, 'BPD'))
+        words_BPCE = self._discriminator_words()[candidates_BPC].astype(features_BPE.dtype)
+        selected_BPC = jnp.einsum(
+            'BPE,BPCE->BPC', features_BPE, words_BPCE, preferred_element_type=jnp.float32
+        )
+        return replaced_BL, selected_BPC
+
+    def _separate(self, tokens_BL, documents_BL, positions_BL, types_BL):
+        x_BLE = self._generator_embeddings()(tokens_BL, positions_BL, types_BL)
+        return self.generator(x_BLE, documents_BL)
+
+    def _two_towers(self, tokens_BL, documents_BL, positions_BL, types_BL):
+        """What is left of each token and what is right of it, [B, L, 2 D]."""
+        x_BLE = self._generator_embeddings()(tokens_BL, positions_BL, types_BL)
+        left_BLD = jnp.roll(self.generator_ltr(x_BLE, documents_BL), 1, axis=1)
+        right_BLD = jnp.roll(self.generator_rtl(x_BLE, documents_BL), -1, axis=1)
+        return jnp.concatenate([left_BLD, right_BLD], axis=-1)
+
+    def _encode(self, tokens_BL, documents_BL, positions_BL, types_BL):
+        x_BLE = self._discriminator_embeddings(tokens_BL, positions_BL, types_BL)
         return self.discriminator(x_BLE, documents_BL)
 
-    def discriminate(
-        self,
-        tokens_BL: jax.Array,
-        documents_BL: jax.Array,
-        positions_BL: jax.Array,
-        types_BL: jax.Array,
-    ) -> jax.Array:
-        """Logits [B, L], float32: has this token been replaced?"""
-        hidden_BLD = self.encode(tokens_BL, documents_BL, positions_BL, types_BL)
-        return self.discriminator_head(hidden_BLD)
+    def _generator_embeddings(self) -> Embeddings:
+        untied = self.model.embedding_sharing == 'untied'
+        return self.generator_embeddings if untied else self.embeddings
+
+    def _discriminator_embeddings(self, tokens_BL, positions_BL, types_BL):
+        text = (tokens_BL, positions_BL, types_BL)
+        if self.model.embedding_sharing == 'disentangled':
+            return self.embedding_delta(*text, base=self.embeddings.tables())
+        return self.embeddings(*text)
+
+    def _discriminator_words(self) -> jax.Array:
+        word_VE = self.embeddings.tables().word_VE
+        if self.model.embedding_sharing == 'disentangled':
+            return jax.lax.stop_gradient(word_VE) + self.embedding_delta.tables().word_VE
+        return word_VE

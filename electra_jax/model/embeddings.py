@@ -1,4 +1,6 @@
-"""The embedding block that generator and discriminator share, its LayerNorm included."""
+"""The embedding block, which generator and discriminator share, its LayerNorm included."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,35 +34,74 @@ def _scaled_sinusoids(init: nn.initializers.Initializer) -> nn.initializers.Init
 POSITION_INITS = {'normal': lambda init: init, 'sinusoidal': _scaled_sinusoids}
 
 
+class Tables(NamedTuple):
+    """The vectors that are summed, float32."""
+
+    word_VE: jax.Array
+    position_LE: jax.Array
+    type_TE: jax.Array
+
+
 class Embeddings(nn.Module):
     """Word, position and type vectors summed and normalized (ELECTRA section 3.2)."""
 
     model: ModelConfig
+    vocab_size: int  # rows of the word table that are tokens; the rest is zero and stays so
     vocab_rows: int  # V, padded
+    width: int  # E
     dtype: jnp.dtype
+    is_delta: bool = False  # starts at zero, to be added to another block's tables
 
     def setup(self):
-        """Makes the three tables and the shared LayerNorm."""
-        init = truncated_normal(self.model.init_stddev)
-        E = self.model.embedding_size
-        self.word_VE = self.param('word', init, (self.vocab_rows, E))
-        self.position_LE = self.param(
-            'position',
-            POSITION_INITS[self.model.position_init](init),
-            (self.model.max_positions, E),
-        )
+        """Makes the three tables and the LayerNorm."""
+        init = nn.initializers.zeros_init()
+        position_init = init
+        if not self.is_delta:
+            init = truncated_normal(self.model.init_stddev)
+            position_init = POSITION_INITS[self.model.position_init](init)
+        word_init = _zero_from(init, self.vocab_size)
+        E = self.width
+        self.word_VE = self.param('word', word_init, (self.vocab_rows, E))
+        self.position_LE = self.param('position', position_init, (self.model.max_positions, E))
         self.type_TE = self.param('type', init, (self.model.type_vocab_size, E))
         self.norm = LayerNorm(self.model.layer_norm_epsilon, self.dtype)
 
     def __call__(
-        self, tokens_BL: jax.Array, positions_BL: jax.Array, types_BL: jax.Array
+        self,
+        tokens_BL: jax.Array,
+        positions_BL: jax.Array,
+        types_BL: jax.Array,
+        base: Tables | None = None,
     ) -> jax.Array:
-        """[B, L, E] in the compute dtype; each network adds its own dropout."""
-        x_BLE = self.word_VE[tokens_BL]
-        x_BLE += self.position_LE[positions_BL]
-        x_BLE += self.type_TE[types_BL]
+        """[B, L, E] in the compute dtype; each network adds its own dropout.
+
+        `base` are another block's tables, to which this one's are added; no gradient flows there
+        (DeBERTaV3, equation 9).
+        """
+        x_BLE = self.sum(self.tables(), tokens_BL, positions_BL, types_BL)
+        if base is not None:
+            fixed = jax.lax.stop_gradient(base)
+            x_BLE += self.sum(fixed, tokens_BL, positions_BL, types_BL)
         return self.norm(constrain(x_BLE, 'BLE'))
 
-    def table(self) -> jax.Array:
-        """The word table [V, E], which the generator's softmax uses again."""
-        return self.word_VE
+    def sum(
+        self, tables: Tables, tokens_BL: jax.Array, positions_BL: jax.Array, types_BL: jax.Array
+    ) -> jax.Array:
+        """The three vectors of each token, added up, [B, L, E] in float32."""
+        x_BLE = tables.word_VE[tokens_BL]
+        x_BLE += tables.position_LE[positions_BL]
+        x_BLE += tables.type_TE[types_BL]
+        return x_BLE
+
+    def tables(self) -> Tables:
+        """What this block itself holds; the generator's softmax uses the word table again."""
+        return Tables(self.word_VE, self.position_LE, self.type_TE)
+
+
+def _zero_from(init: nn.initializers.Initializer, row: int) -> nn.initializers.Initializer:
+    """`init` with zeros from `row` on: rows that only pad a table stay out of files and norms."""
+
+    def make(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+        return jnp.where(jnp.arange(shape[0])[:, None] < row, init(key, shape), 0.0)
+
+    return make

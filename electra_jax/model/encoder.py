@@ -11,7 +11,7 @@ from electra_jax.config.schema import ModelConfig
 from electra_jax.core.dims import constrain
 from electra_jax.model.layers import Dense, Dropout, LayerNorm, truncated_normal
 from electra_jax.ops.activations import gelu
-from electra_jax.ops.attention import attention
+from electra_jax.ops.attention import attention, visible
 
 # What the backward pass may keep of each layer; everything else it computes again.
 REMAT_POLICIES: dict[str, Callable | None] = {
@@ -27,10 +27,11 @@ class Attention(nn.Module):
     model: ModelConfig
     shape: EncoderShape
     dtype: jnp.dtype
+    sight: str  # a key of ops.attention.SIGHTS
 
     @nn.compact
     def __call__(self, x_BLD: jax.Array, documents_BL: jax.Array) -> jax.Array:
-        """[B, L, D] -> [B, L, D], each token seeing its own document."""
+        """[B, L, D] -> [B, L, D], each token seeing its own document, or a side of it."""
         sizes = {'D': self.shape.hidden_size, 'H': self.shape.num_heads, 'K': self.shape.head_size}
         init = truncated_normal(self.model.init_stddev)
 
@@ -41,8 +42,9 @@ class Attention(nn.Module):
         query_BLHK = heads('query', 'BLHK')
         key_BSHK, value_BSHK = heads('key', 'BSHK'), heads('value', 'BSHK')
         drop = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
+        visible_BLS = visible(documents_BL, self.sight)
         context_BLHK = attention(
-            query_BLHK, key_BSHK, value_BSHK, documents_BL, drop.rate, drop.key(), drop.bits
+            query_BLHK, key_BSHK, value_BSHK, visible_BLS, drop.rate, drop.key(), drop.bits
         )
         context_BLHK = constrain(context_BLHK, 'BLHK')
         return Dense('BLHK,HKD->BLD', sizes, self.model, init, name='output')(context_BLHK)
@@ -74,16 +76,21 @@ class Layer(nn.Module):
     model: ModelConfig
     shape: EncoderShape
     dtype: jnp.dtype
+    sight: str
+    show_input: bool  # hand out what went in, too
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array, documents_BL: jax.Array) -> tuple[jax.Array, None]:
-        """One step of the scan: the carried activations, and no per-layer output."""
+    def __call__(
+        self, x_BLD: jax.Array, documents_BL: jax.Array
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """One step of the scan: the carried activations, and what the layer was given."""
         parts = (self.model, self.shape, self.dtype)
-        attend = Attention(*parts, name='attention')
+        attend = Attention(*parts, self.sight, name='attention')
         feed_forward = FeedForward(*parts, name='feed_forward')
+        shown_BLD = x_BLD if self.show_input else None
         x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, documents_BL))
         x_BLD = self.sublayer('feed_forward', x_BLD, feed_forward)
-        return constrain(x_BLD, 'BLD'), None
+        return constrain(x_BLD, 'BLD'), shown_BLD
 
     def sublayer(self, name: str, x_BLD: jax.Array, function: Callable) -> jax.Array:
         """Residual, dropout and norm around `function`."""
@@ -94,31 +101,27 @@ class Layer(nn.Module):
         return norm(x_BLD + drop(function(x_BLD)))
 
 
-class Encoder(nn.Module):
+class Stack(nn.Module):
     """N layers whose parameters are stacked along a leading axis."""
 
     model: ModelConfig
     shape: EncoderShape
     dtype: jnp.dtype
+    sight: str = 'document'
 
     @nn.compact
-    def __call__(self, x_BLE: jax.Array, documents_BL: jax.Array) -> jax.Array:
-        """[B, L, E] embeddings -> [B, L, D] in the compute dtype."""
-        x_BLE = Dropout(self.model.dropout, self.model.dropout_bits, name='dropout')(x_BLE)
-        D, E = self.shape.hidden_size, self.model.embedding_size
-        x_BLD = x_BLE
-        if D != E:
-            init = nn.initializers.glorot_uniform()
-            project = Dense('BLE,ED->BLD', {'E': E, 'D': D}, self.model, init, name='project')
-            x_BLD = project(x_BLE)
+    def __call__(
+        self, x_BLD: jax.Array, documents_BL: jax.Array, show_last_input: bool = False
+    ) -> jax.Array | tuple[jax.Array, jax.Array]:
+        """[B, L, D] -> [B, L, D] in the compute dtype, and what the last layer was given."""
         x_BLD = constrain(x_BLD, 'BLD')
-        x_BLD, _ = self.layers()(x_BLD, documents_BL)
+        x_BLD, inputs_NBLD = self.layers(show_last_input)(x_BLD, documents_BL)
         if self.model.norm == 'pre':
             x_BLD = LayerNorm(self.model.layer_norm_epsilon, self.dtype, name='norm')(x_BLD)
-        return x_BLD
+        return (x_BLD, inputs_NBLD[-1]) if show_last_input else x_BLD
 
-    def layers(self) -> nn.Module:
-        """The stack: compile time does not grow with N unless it is unrolled."""
+    def layers(self, show_inputs: bool) -> nn.Module:
+        """The scan: compile time does not grow with N unless it is unrolled."""
         layer = Layer
         policy = REMAT_POLICIES[self.model.remat]
         if policy is not None:
@@ -131,4 +134,21 @@ class Encoder(nn.Module):
             length=self.shape.num_layers,
             unroll=min(self.model.scan_unroll, self.shape.num_layers),
         )
-        return stack(self.model, self.shape, self.dtype, name='layers')
+        return stack(self.model, self.shape, self.dtype, self.sight, show_inputs, name='layers')
+
+
+class Encoder(Stack):
+    """Embeddings, brought to the model's width, through the stack."""
+
+    @nn.compact
+    def __call__(
+        self, x_BLE: jax.Array, documents_BL: jax.Array, show_last_input: bool = False
+    ) -> jax.Array | tuple[jax.Array, jax.Array]:
+        """[B, L, E] embeddings -> what `Stack` returns."""
+        x_BLE = Dropout(self.model.dropout, self.model.dropout_bits, name='dropout')(x_BLE)
+        D, E = self.shape.hidden_size, x_BLE.shape[-1]
+        if D != E:
+            init = nn.initializers.glorot_uniform()
+            project = Dense('BLE,ED->BLD', {'E': E, 'D': D}, self.model, init, name='project')
+            x_BLE = project(x_BLE)
+        return super().__call__(x_BLE, documents_BL, show_last_input)

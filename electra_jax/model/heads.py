@@ -9,23 +9,47 @@ from electra_jax.model.layers import Dense, LayerNorm, truncated_normal
 from electra_jax.ops.activations import gelu
 
 
-class GeneratorHead(nn.Module):
-    """Dense to the embedding width, GELU, LayerNorm; the softmax itself is in ops/vocab_head."""
+class WordHead(nn.Module):
+    """Dense to the embedding width, GELU, LayerNorm: to be compared with word vectors."""
 
     model: ModelConfig
-    vocab_rows: int  # V, padded
+    width: int  # E of those vectors
     dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, hidden_BPD: jax.Array) -> jax.Array:
+        """Features [B, P, E] in the compute dtype."""
+        sizes = {'D': hidden_BPD.shape[-1], 'E': self.width}
+        init = truncated_normal(self.model.init_stddev)
+        y_BPE = Dense('BPD,DE->BPE', sizes, self.model, init, name='dense')(hidden_BPD)
+        y_BPE = gelu(y_BPE)
+        return LayerNorm(self.model.layer_norm_epsilon, self.dtype, name='norm')(y_BPE)
+
+
+class SoftmaxHead(WordHead):
+    """A word head with one bias per token; the softmax itself is in ops/vocab_head."""
+
+    vocab_rows: int = 0  # V, padded
 
     @nn.compact
     def __call__(self, hidden_BPD: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Features [B, P, E] in the compute dtype, and the output bias [V] in float32."""
-        sizes = {'D': hidden_BPD.shape[-1], 'E': self.model.embedding_size}
-        init = truncated_normal(self.model.init_stddev)
-        y_BPE = Dense('BPD,DE->BPE', sizes, self.model, init, name='dense')(hidden_BPD)
-        y_BPE = gelu(y_BPE)
-        y_BPE = LayerNorm(self.model.layer_norm_epsilon, self.dtype, name='norm')(y_BPE)
         bias_V = self.param('output_bias', nn.initializers.zeros_init(), (self.vocab_rows,))
-        return y_BPE, bias_V
+        return super().__call__(hidden_BPD), bias_V
+
+
+class CopyGate(nn.Module):
+    """One logit a token: how surely it is the original (ELECTRA section 3.4, All-Tokens MLM)."""
+
+    model: ModelConfig
+
+    @nn.compact
+    def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
+        """Logits [B, L] in float32."""
+        glorot = nn.initializers.glorot_uniform()
+        sizes = {'D': hidden_BLD.shape[-1], 'C': 1}
+        output = Dense('BLD,DC->BLC', sizes, self.model, glorot, name='output')
+        return output(hidden_BLD)[..., 0].astype(jnp.float32)
 
 
 class DiscriminatorHead(nn.Module):

@@ -6,38 +6,40 @@ token whether it is the original. Loss: generator_weight * mlm + discriminator_w
 gradient flows from the discriminator through the sampled ids into the generator.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import Config, ModelConfig
 from electra_jax.model import api
-from electra_jax.objectives import masked
+from electra_jax.objectives import generators, masked
+from electra_jax.objectives.definition import Definition, Vocabulary
+from electra_jax.objectives.generators import Proposal
 from electra_jax.objectives.inputs import Inputs
-from electra_jax.ops import corrupt, losses, vocab_head
-from electra_jax.optim.schedules import linear
-
-NETWORKS = ('generator', 'discriminator')
+from electra_jax.ops import corrupt, losses
 
 
-def temperature(config: Config, step: jax.Array) -> jax.Array | float:
-    """Of the generator's samples at `step`; its loss is always at temperature 1."""
-    start, end = config.objective.temperature, config.objective.temperature_end
-    if end is None:
-        return start
-    return linear(start, end, config.objective.temperature_decay * config.total_steps)(step)
+class Corruption(NamedTuple):
+    """The discriminator's side of a batch, [B, L] each."""
+
+    tokens_BL: jax.Array  # int32, the text with the generator's samples in it
+    is_fake_BL: jax.Array  # bool, the labels: a sample that hits the original is not fake
+    written_BL: jax.Array  # bool, where there was a sample, right or wrong
+    logits_BL: jax.Array  # float32, the discriminator's answer
 
 
 def loss(
     config: Config,
-    vocabulary: masked.Vocabulary,
+    vocabulary: Vocabulary,
     params: api.Params,
     inputs: Inputs,
     dropout_key: jax.Array | None,
     step: jax.Array,
+    masked_only: bool = False,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The joint loss of (part of) a batch, and its parts.
 
@@ -48,68 +50,85 @@ def loss(
         inputs: from `inputs.draw` or `inputs.from_draws`.
         dropout_key: None switches dropout off.
         step: int32, for the temperature.
+        masked_only: whether the discriminator learns from the masked positions alone
+            (section 3.4, ELECTRA 15%).
 
     Returns:
         The loss in float32, and metrics; all are sums over rows of terms whose weights sum to one
         over the global batch, so that parts of a batch add up.
     """
-    at = temperature(config, step)
-    prediction, corruption = forward(config, vocabulary, params, inputs, dropout_key, at)
-    mlm_loss = jnp.sum(inputs.masked_share_BP * prediction.loss_BP)
+    at_temperature = generators.temperature(config, step)
+    proposal, corruption = forward(config, vocabulary, params, inputs, dropout_key, at_temperature)
     disc_BL = losses.sigmoid_cross_entropy(corruption.logits_BL, corruption.is_fake_BL)
-    disc_loss = jnp.sum(inputs.token_share_BL * disc_BL)
+    if masked_only:
+        disc_BP = jnp.take_along_axis(disc_BL, inputs.draws.masked_BP, axis=1)
+        disc_loss = jnp.sum(inputs.masked_share_BP * disc_BP)
+    else:
+        disc_loss = jnp.sum(inputs.token_share_BL * disc_BL)
+    return joint(config, inputs, proposal, disc_loss, corruption.is_fake_BL)
+
+
+def joint(
+    config: Config,
+    inputs: Inputs,
+    proposal: Proposal,
+    disc_loss: jax.Array,
+    is_fake_BL: jax.Array,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """generator_weight * mlm_loss + discriminator_weight * disc_loss, and the metrics."""
     weights = config.objective
-    total = weights.generator_weight * mlm_loss + weights.discriminator_weight * disc_loss
+    total = generators.weight(config) * proposal.loss + weights.discriminator_weight * disc_loss
     return total, {
         'loss': total,
-        'mlm_loss': mlm_loss,
+        'mlm_loss': proposal.loss,
         'disc_loss': disc_loss,
-        'fake_rate': jnp.sum(inputs.token_share_BL * corruption.is_fake_BL),
+        'fake_rate': jnp.sum(inputs.token_share_BL * is_fake_BL),
     }
-
-
-class Corruption(NamedTuple):
-    """The discriminator's side of a batch, [B, L] each."""
-
-    tokens_BL: jax.Array  # int32, the text with the generator's samples in it
-    is_fake_BL: jax.Array  # bool, the labels
-    logits_BL: jax.Array  # float32, the discriminator's answer
 
 
 def forward(
     config: Config,
-    vocabulary: masked.Vocabulary,
+    vocabulary: Vocabulary,
     params: api.Params,
     inputs: Inputs,
     dropout_key: jax.Array | None,
     at_temperature: jax.Array | float,
-) -> tuple[vocab_head.Prediction, Corruption]:
+) -> tuple[Proposal, Corruption]:
     """Both networks: what the generator says, and the discriminator of its samples."""
     keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
-    prediction = masked.predict_masked(
-        config.model, vocabulary, params, inputs, at_temperature, keys[0]
-    )
-    corrupted_BL, is_fake_BL = corrupt.corrupt(
-        inputs.batch['tokens'], inputs.masked_BP, inputs.weights_BP, prediction.sampled_BP
-    )
-    batch = {**inputs.batch, 'tokens': corrupted_BL}
+    proposal = generators.propose(config, vocabulary, params, inputs, at_temperature, keys[0])
+    batch, written_BL = corrupted_batch(inputs, proposal)
     logits_BL = api.discriminate(config.model, vocabulary.size, params, batch, keys[1])
-    return prediction, Corruption(corrupted_BL, is_fake_BL, logits_BL)
+    is_fake_BL = batch['tokens'] != inputs.batch['tokens']
+    return proposal, Corruption(batch['tokens'], is_fake_BL, written_BL, logits_BL)
+
+
+def corrupted_batch(inputs: Inputs, proposal: Proposal) -> tuple[dict, jax.Array]:
+    """The discriminator's input, and where a sample was written, bool [B, L]."""
+    draws = inputs.draws
+    corrupted_BL, written_BL = corrupt.corrupt(
+        inputs.batch['tokens'], draws.masked_BP, draws.weights_BP, proposal.prediction.sampled_BP
+    )
+    return {**inputs.batch, 'tokens': corrupted_BL}, written_BL
 
 
 def totals(
     config: Config,
-    vocabulary: masked.Vocabulary,
+    vocabulary: Vocabulary,
     params: api.Params,
     inputs: Inputs,
-    log_unigram_V: jax.Array,
+    run: Callable[..., tuple[Proposal, Corruption]] = forward,
 ) -> dict[str, jax.Array]:
-    """Additive counts behind the evaluation metrics, without dropout, at temperature 1."""
-    prediction, (_, is_fake_BL, logits_BL) = forward(config, vocabulary, params, inputs, None, 1.0)
+    """Additive counts behind the evaluation metrics, without dropout, at temperature 1.
+
+    `run` takes what `forward` takes: an objective with another discriminator brings its own.
+    """
+    proposal, corruption = run(config, vocabulary, params, inputs, None, 1.0)
+    _, is_fake_BL, _, logits_BL = corruption
     real_BL = (inputs.batch['documents'] > 0).astype(jnp.float32)
     guess_BL = logits_BL > 0
     return {
-        **masked.totals(inputs, prediction, log_unigram_V),
+        **masked.totals(vocabulary, inputs, proposal.prediction),
         'tokens': jnp.sum(real_BL),
         'disc_loss': jnp.sum(real_BL * losses.sigmoid_cross_entropy(logits_BL, is_fake_BL)),
         'fake': jnp.sum(real_BL * is_fake_BL),
@@ -138,8 +157,21 @@ def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def example(
-    config: Config, vocabulary: masked.Vocabulary, params: api.Params, inputs: Inputs
+    config: Config,
+    vocabulary: Vocabulary,
+    params: api.Params,
+    inputs: Inputs,
+    run: Callable[..., tuple[Proposal, Corruption]] = forward,
 ) -> tuple[jax.Array, jax.Array]:
     """For people to look at: the corrupted text [B, L], and p(replaced) of each token [B, L]."""
-    _, corruption = forward(config, vocabulary, params, inputs, None, 1.0)
+    _, corruption = run(config, vocabulary, params, inputs, None, 1.0)
     return corruption.tokens_BL, jax.nn.sigmoid(corruption.logits_BL)
+
+
+def parts(model: ModelConfig) -> tuple[str, ...]:
+    """The generator and the discriminator."""
+    return (*generators.parts(model), 'discriminator')
+
+
+ELECTRA = Definition(parts, loss, totals, summary, example)
+ELECTRA_MASKED = ELECTRA._replace(loss=functools.partial(loss, masked_only=True))

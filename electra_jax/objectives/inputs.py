@@ -1,4 +1,4 @@
-"""What every masked objective starts from: a batch, its random draws, and its loss weights."""
+"""What every objective starts from: a batch, its random draws, and its loss weights."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -6,11 +6,22 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.schema import ObjectiveConfig
+from electra_jax.config.schema import Config, ObjectiveConfig
 from electra_jax.ops import corrupt, vocab_head
+from electra_jax.optim.schedules import linear
 from electra_jax.tokenizers.api import SpecialIds
 
 Batch = Mapping[str, jax.Array]
+
+
+class Draws(NamedTuple):
+    """All the randomness of a batch but dropout. Every array leads with B."""
+
+    masked_BP: jax.Array  # int32, drawn positions
+    weights_BP: jax.Array  # float32, 1 where a slot is used
+    keep_BP: jax.Array  # bool, drawn positions that keep their token in the generator's input
+    noise: tuple[jax.Array, ...]  # uniforms in (0, 1) for vocab_head.sample
+    candidate_noise: tuple[jax.Array, ...] = ()  # TEAMS: uniforms [B, P, V] for sample_others
 
 
 class Inputs(NamedTuple):
@@ -21,71 +32,106 @@ class Inputs(NamedTuple):
     """
 
     batch: Batch  # int32 [B, L] each: tokens, documents, positions, types
-    masked_BP: jax.Array  # int32, drawn positions
-    weights_BP: jax.Array  # float32, 1 where a slot is used
-    keep_BP: jax.Array  # bool, drawn positions that keep their token in the generator's input
-    noise: tuple[jax.Array, ...]  # uniforms in (0, 1) for vocab_head.sample
+    draws: Draws
     masked_share_BP: jax.Array  # float32, weights over their global sum
     token_share_BL: jax.Array  # float32, real tokens over their global number
+    candidate_share_BL: jax.Array  # float32, tokens that may be masked, likewise
 
     @property
     def targets_BP(self) -> jax.Array:
         """int32, the original tokens at the drawn positions."""
-        return jnp.take_along_axis(self.batch['tokens'], self.masked_BP, axis=1)
+        return jnp.take_along_axis(self.batch['tokens'], self.draws.masked_BP, axis=1)
 
 
-def from_draws(
-    batch: Batch,
-    masked_BP: jax.Array,
-    weights_BP: jax.Array,
-    keep_BP: jax.Array,
-    noise: tuple[jax.Array, ...],
-) -> Inputs:
-    """Inputs from draws that are given, to compare numbers with another implementation."""
-    real_BL = (batch['documents'] > 0).astype(jnp.float32)
+def candidates(batch: Batch, special: SpecialIds) -> jax.Array:
+    """Which tokens may be masked, bool [B, L]."""
+    never = (special.pad, special.cls, special.sep, special.mask)
+    return corrupt.candidates(batch['tokens'], batch['documents'], never)
+
+
+def from_draws(special: SpecialIds, batch: Batch, draws: Draws) -> Inputs:
+    """Inputs from draws that are given."""
     return Inputs(
         dict(batch),
-        masked_BP,
-        weights_BP,
-        keep_BP,
-        noise,
-        masked_share_BP=weights_BP / (jnp.sum(weights_BP) + 1e-6),
-        token_share_BL=real_BL / (jnp.sum(real_BL) + 1e-6),
+        draws,
+        masked_share_BP=_shares(draws.weights_BP),
+        token_share_BL=_shares(batch['documents'] > 0),
+        candidate_share_BL=_shares(candidates(batch, special)),
+    )
+
+
+def alone(inputs: Inputs) -> Inputs:
+    """Part of a batch with shares that sum to one over that part."""
+    return inputs._replace(
+        masked_share_BP=_shares(inputs.masked_share_BP > 0),
+        token_share_BL=_shares(inputs.token_share_BL > 0),
+        candidate_share_BL=_shares(inputs.candidate_share_BL > 0),
+    )
+
+
+def _shares(weights: jax.Array) -> jax.Array:
+    weights = weights.astype(jnp.float32)
+    return weights / (jnp.sum(weights) + 1e-6)
+
+
+def mask_rate(config: Config, step: jax.Array) -> jax.Array | float:
+    """Share of real tokens that is masked at `step`."""
+    settings = config.objective
+    if settings.mask_rate_end is None:
+        return settings.mask_rate
+    steps = settings.mask_rate_decay * config.total_steps
+    return linear(settings.mask_rate, settings.mask_rate_end, steps)(step)
+
+
+def max_masked(settings: ObjectiveConfig, row_length: int) -> int:
+    """P, for the highest rate of the run."""
+    slots = corrupt.POSITION_RULES[settings.positions].slots
+    return max(
+        slots(rate, row_length) for rate in (settings.mask_rate, settings.mask_rate_end or 0)
     )
 
 
 def draw(
-    settings: ObjectiveConfig,
+    config: Config,
     special: SpecialIds,
     vocab_rows: int,
     batch: Batch,
     keys: Mapping[str, jax.Array],
+    step: jax.Array,
 ) -> Inputs:
-    """Makes a batch's draws from keys (streams 'positions', 'keep' and 'sample').
+    """Makes a batch's draws from keys (streams 'positions', 'keep', 'sample', 'candidates').
 
     The draws depend on the keys and on the place of a row in the global batch, not on the mesh.
     """
-    tokens_BL, documents_BL = batch['tokens'], batch['documents']
-    B, L = tokens_BL.shape
-    never = (special.pad, special.cls, special.sep, special.mask)
-    candidates_BL = corrupt.candidates(tokens_BL, documents_BL, never)
-    noise_BL = jax.random.uniform(keys['positions'], (B, L))
-    masked_BP, weights_BP = corrupt.choose_positions(
-        noise_BL, candidates_BL, documents_BL, settings.mask_rate
+    settings = config.objective
+    B, L = batch['tokens'].shape
+    P = max_masked(settings, L)
+    rule = corrupt.POSITION_RULES[settings.positions]
+    masked_BP, weights_BP = rule.choose(
+        jax.random.uniform(keys['positions'], rule.noise_shape(B, L, P)),
+        candidates(batch, special),
+        batch['documents'],
+        mask_rate(config, step),
+        P,
     )
-    P = masked_BP.shape[1]
     keep_BP = jax.random.uniform(keys['keep'], (B, P)) < settings.keep_rate
     shapes = vocab_head.noise_shapes(B, P, vocab_rows, settings.sampler)
-    noise = tuple(
-        jax.random.uniform(jax.random.fold_in(keys['sample'], i), shape)
-        for i, shape in enumerate(shapes)
+    noise = _uniforms(keys['sample'], shapes)
+    others = ((B, P, vocab_rows),) if settings.name == 'teams' else ()
+    candidate_noise = _uniforms(keys['candidates'], others)
+    return from_draws(special, batch, Draws(masked_BP, weights_BP, keep_BP, noise, candidate_noise))
+
+
+def _uniforms(key: jax.Array, shapes: tuple[tuple[int, ...], ...]) -> tuple[jax.Array, ...]:
+    return tuple(
+        jax.random.uniform(jax.random.fold_in(key, i), shape) for i, shape in enumerate(shapes)
     )
-    return from_draws(batch, masked_BP, weights_BP, keep_BP, noise)
 
 
 def masked_batch(inputs: Inputs, special: SpecialIds) -> Batch:
     """The generator's input: the batch with [MASK] at the drawn positions."""
+    draws = inputs.draws
     masked_BL = corrupt.mask_tokens(
-        inputs.batch['tokens'], inputs.masked_BP, inputs.weights_BP, inputs.keep_BP, special.mask
+        inputs.batch['tokens'], draws.masked_BP, draws.weights_BP, draws.keep_BP, special.mask
     )
     return {**inputs.batch, 'tokens': masked_BL}

@@ -1,67 +1,39 @@
-"""The generator's side, shared by all objectives: predict the masked tokens."""
+"""Evaluation at the masked positions, shared by all objectives that predict tokens there."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config.schema import ModelConfig
-from electra_jax.model import api
-from electra_jax.objectives.inputs import Inputs, masked_batch
+from electra_jax.objectives.definition import Vocabulary
+from electra_jax.objectives.inputs import Inputs
 from electra_jax.ops import vocab_head
-from electra_jax.tokenizers.api import SpecialIds
 
 
-class Vocabulary(NamedTuple):
-    """What an objective has to know of the tokenizer."""
-
-    size: int  # tokens, unpadded
-    special: SpecialIds
-
-
-def predict_masked(
-    model: ModelConfig,
-    vocabulary: Vocabulary,
-    params: api.Params,
-    inputs: Inputs,
-    temperature: jax.Array | float,
-    dropout_key: jax.Array | None,
-) -> vocab_head.Prediction:
-    """Loss, arg max and sample at each masked position (ELECTRA equation 1)."""
-    batch = masked_batch(inputs, vocabulary.special)
-    features_BPE, table_VE, bias_V = api.generate(
-        model, vocabulary.size, params, batch, inputs.masked_BP, dropout_key
-    )
-    return vocab_head.predict(
-        features_BPE,
-        table_VE.astype(features_BPE.dtype),
-        bias_V,
-        inputs.targets_BP,
-        inputs.noise,
-        temperature,
-        vocabulary.size,
-    )
-
-
-def totals(inputs: Inputs, prediction: vocab_head.Prediction, log_unigram_V: jax.Array) -> dict:
-    """Additive counts behind the masked metrics; `log_unigram_V` is log p of single tokens."""
-    w_BP, targets_BP = inputs.weights_BP, inputs.targets_BP
-    return {
+def totals(
+    vocabulary: Vocabulary, inputs: Inputs, prediction: vocab_head.Prediction
+) -> dict[str, jax.Array]:
+    """Additive counts behind the masked metrics."""
+    w_BP, targets_BP = inputs.draws.weights_BP, inputs.targets_BP
+    sums = {
         'masked': jnp.sum(w_BP),
         'mlm_loss': jnp.sum(w_BP * prediction.loss_BP),
-        'unigram_loss': -jnp.sum(w_BP * log_unigram_V[targets_BP]),
         'mlm_hits': jnp.sum(w_BP * (prediction.best_BP == targets_BP)),
         'sampled_hits': jnp.sum(w_BP * (prediction.sampled_BP == targets_BP)),
     }
+    if vocabulary.log_unigram_V is not None:
+        log_unigram_V = jnp.asarray(vocabulary.log_unigram_V)
+        sums['unigram_loss'] = -jnp.sum(w_BP * log_unigram_V[targets_BP])
+    return sums
 
 
-def summary(sums: dict[str, np.ndarray]) -> dict[str, float]:
+def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Means from `totals`; losses in nats per masked token."""
     masked = max(float(sums['masked']), 1.0)
+    losses = [name for name in ('mlm_loss', 'unigram_loss') if name in sums]
     return {
-        'mlm_loss': float(sums['mlm_loss']) / masked,
-        'unigram_loss': float(sums['unigram_loss']) / masked,
+        **{name: float(sums[name]) / masked for name in losses},
         'mlm_accuracy': float(sums['mlm_hits']) / masked,
         'sampled_accuracy': float(sums['sampled_hits']) / masked,
     }

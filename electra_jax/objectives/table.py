@@ -1,32 +1,29 @@
 """Every objective by name, bound to a run's config."""
 
 import functools
-from collections.abc import Callable, Mapping
-from types import ModuleType
-from typing import NamedTuple
-
-import jax
-import numpy as np
 
 from electra_jax.config.schema import Config
 from electra_jax.core.errors import unknown
 from electra_jax.model import api
-from electra_jax.objectives import electra, mlm
-from electra_jax.objectives.inputs import Batch, Inputs, draw
-from electra_jax.objectives.masked import Vocabulary
+from electra_jax.objectives import inputs
+from electra_jax.objectives.definition import Definition, Objective, Vocabulary
+from electra_jax.objectives.electra import ELECTRA, ELECTRA_MASKED
+from electra_jax.objectives.electric import ELECTRIC
+from electra_jax.objectives.mlm import MLM
+from electra_jax.objectives.restored import ALL_TOKENS_MLM, REPLACED_MLM
+from electra_jax.objectives.teams import TEAMS
+from electra_jax.objectives.two_stage import TWO_STAGE
 
-OBJECTIVES: dict[str, ModuleType] = {'electra': electra, 'mlm': mlm}
-
-
-class Objective(NamedTuple):
-    """All that the train and evaluation steps need to know of an objective; pure functions."""
-
-    networks: tuple[str, ...]
-    draw: Callable[[Batch, Mapping[str, jax.Array]], Inputs]  # batch, keys
-    loss: Callable[..., tuple[jax.Array, dict]]  # params, inputs, dropout_key, step
-    totals: Callable[..., dict[str, jax.Array]]  # params, inputs, log_unigram_V
-    summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]]
-    example: Callable[..., tuple[jax.Array, jax.Array]]  # params, inputs
+OBJECTIVES: dict[str, Definition] = {
+    'electra': ELECTRA,  # section 2
+    'electra_masked': ELECTRA_MASKED,  # section 3.4, "ELECTRA 15%"
+    'mlm': MLM,  # BERT
+    'replaced_mlm': REPLACED_MLM,  # section 3.4, "Replace MLM"
+    'all_tokens_mlm': ALL_TOKENS_MLM,  # section 3.4, "All-Tokens MLM"
+    'electric': ELECTRIC,  # Clark et al. 2020
+    'teams': TEAMS,  # Shen et al. 2021
+    'two_stage': TWO_STAGE,  # section 3.2
+}
 
 
 def build(config: Config, vocabulary: Vocabulary) -> Objective:
@@ -38,13 +35,15 @@ def build(config: Config, vocabulary: Vocabulary) -> Objective:
     name = config.objective.name
     if name not in OBJECTIVES:
         raise unknown('config.objective.name', name, OBJECTIVES)
-    module = OBJECTIVES[name]
+    entry = OBJECTIVES[name]
     rows = api.vocab_rows(config.model, vocabulary.size)
     return Objective(
-        networks=module.NETWORKS,
-        draw=functools.partial(draw, config.objective, vocabulary.special, rows),
-        loss=functools.partial(module.loss, config, vocabulary),
-        totals=functools.partial(module.totals, config, vocabulary),
-        summary=module.summary,
-        example=functools.partial(module.example, config, vocabulary),
+        parts=entry.parts(config.model),
+        draw=functools.partial(inputs.draw, config, vocabulary.special, rows),
+        alone=inputs.alone,
+        loss=functools.partial(entry.loss, config, vocabulary),
+        totals=functools.partial(entry.totals, config, vocabulary),
+        summary=entry.summary,
+        example=functools.partial(entry.example, config, vocabulary),
+        prepare=functools.partial(entry.prepare, config),
     )

@@ -4,21 +4,12 @@ Everything here is told which draws to use, so a test or another implementation 
 same ones; `objectives/` makes them from keys.
 """
 
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-
-
-def max_masked(mask_rate: float, row_length: int) -> int:
-    """P: masked positions of a full row, ceil(rate * L) as in the paper.
-
-    >>> max_masked(0.15, 128)
-    20
-    """
-    return int(-(-(mask_rate * row_length - _ROUNDING) // 1))
-
-
-# ceil(0.15 * 20) must be 3, though 0.15 * 20 is a little more than 3 in floating point.
-_ROUNDING = 1e-4
 
 
 def candidates(tokens_BL: jax.Array, documents_BL: jax.Array, special_ids: tuple[int, ...]):
@@ -38,8 +29,34 @@ def candidates(tokens_BL: jax.Array, documents_BL: jax.Array, special_ids: tuple
     return allowed
 
 
-def choose_positions(
-    noise_BL: jax.Array, candidates_BL: jax.Array, documents_BL: jax.Array, mask_rate: float
+class PositionRule(NamedTuple):
+    """One way of drawing the positions to mask."""
+
+    slots: Callable[[float, int], int]  # mask rate, L -> P
+    noise_shape: Callable[[int, int, int], tuple[int, ...]]  # B, L, P -> shape of the uniforms
+    # Noise, candidates_BL, documents_BL, rate, P -> positions_BP, weights_BP.
+    choose: Callable[..., tuple[jax.Array, jax.Array]]
+
+
+# ceil(0.15 * 20) must be 3, though 0.15 * 20 is a little more than 3 in floating point.
+_ROUNDING = 1e-4
+
+
+def max_distinct(mask_rate: float, row_length: int) -> int:
+    """P: masked positions of a full row, ceil(rate * L) as in the paper.
+
+    >>> max_distinct(0.15, 128)
+    20
+    """
+    return math.ceil(mask_rate * row_length - _ROUNDING)
+
+
+def choose_distinct(
+    noise_BL: jax.Array,
+    candidates_BL: jax.Array,
+    documents_BL: jax.Array,
+    mask_rate: jax.Array | float,
+    P: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Draws ceil(rate * n) distinct positions of each row, n its number of real tokens.
 
@@ -49,12 +66,12 @@ def choose_positions(
         candidates_BL: bool, positions that may be drawn.
         documents_BL: int32; 0 is padding.
         mask_rate: share of a row's real tokens, special ones counted in as in the paper.
+        P: slots of a row.
 
     Returns:
         positions_BP: int32, distinct where the weight is 1, and 0 where it is 0.
         weights_BP: float32, 1 for a drawn position and 0 for an unused slot.
     """
-    P = max_masked(mask_rate, noise_BL.shape[-1])
     real_B = jnp.sum(documents_BL > 0, axis=-1)
     wanted_B = jnp.ceil(mask_rate * real_B - _ROUNDING).astype(jnp.int32)
     wanted_B = jnp.minimum(wanted_B, jnp.sum(candidates_BL, axis=-1))
@@ -63,20 +80,78 @@ def choose_positions(
     return jnp.where(used_BP, positions_BP, 0), used_BP.astype(jnp.float32)
 
 
+def max_reference(mask_rate: float, row_length: int) -> int:
+    """P of the reference, which leaves room for a little more than rate * L.
+
+    >>> max_reference(0.15, 128), max_reference(0.15, 512), max_reference(0.25, 512)
+    (19, 79, 130)
+    """
+    return int((mask_rate + 0.005) * row_length)
+
+
+def choose_reference(
+    noise_BP: jax.Array,
+    candidates_BL: jax.Array,
+    documents_BL: jax.Array,
+    mask_rate: jax.Array | float,
+    P: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Draws round(rate * n) positions with replacement (electra, pretrain_helpers.py).
+
+    Halves round to even; there is at least one draw, unless a row has no candidate. Arguments and
+    results as those of `choose_distinct`, but for one uniform a slot, and positions that repeat.
+    """
+    count_B = jnp.sum(candidates_BL, axis=-1)
+    real_B = jnp.sum(documents_BL > 0, axis=-1).astype(jnp.float32)
+    wanted_B = jnp.clip(jnp.round(real_B * mask_rate), 1, P)
+    used_BP = (jnp.arange(P) < wanted_B[:, None]) & (count_B[:, None] > 0)
+    rank_BP = jnp.minimum((noise_BP * count_B[:, None]).astype(jnp.int32), count_B[:, None] - 1)
+    # The candidate of rank r stands where the running count of candidates first exceeds r.
+    running_BL = jnp.cumsum(candidates_BL, axis=-1)
+    positions_BP = jnp.sum(running_BL[:, None, :] <= rank_BP[..., None], axis=-1)
+    return jnp.where(used_BP, positions_BP, 0), used_BP.astype(jnp.float32)
+
+
+POSITION_RULES: dict[str, PositionRule] = {
+    'distinct': PositionRule(max_distinct, lambda B, L, P: (B, L), choose_distinct),
+    'reference': PositionRule(max_reference, lambda B, L, P: (B, P), choose_reference),
+}
+
+
 def write_tokens(
-    tokens_BL: jax.Array, positions_BP: jax.Array, weights_BP: jax.Array, new_BP: jax.Array
+    tokens_BL: jax.Array, positions_BP: jax.Array, writes_BP: jax.Array, new_BP: jax.Array
 ) -> jax.Array:
-    """`tokens_BL` with `new_BP` at the drawn positions; unused slots write nothing.
+    """`tokens_BL` with `new_BP` at the positions of the slots that write.
+
+    Where several slots write to one position it is given the mean of their values, rounded down
+    for integers, as in the reference: with distinct positions that never happens.
 
     >>> write_tokens(jnp.array([[5, 6, 7]]), jnp.array([[2, 0]]), jnp.array([[1., 0.]]),
     ...              jnp.array([[9, 9]])).tolist()
     [[5, 6, 9]]
+    >>> write_tokens(jnp.array([[5, 6, 7]]), jnp.array([[2, 2]]), jnp.array([[1., 1.]]),
+    ...              jnp.array([[3, 8]])).tolist()
+    [[5, 6, 5]]
     """
-    B, L = tokens_BL.shape
-    rows_B1 = jnp.arange(B)[:, None]
-    nowhere = L  # out of bounds, dropped
-    targets_BP = jnp.where(weights_BP > 0, positions_BP, nowhere)
-    return tokens_BL.at[rows_B1, targets_BP].set(new_BP, mode='drop')
+    count_BL = count_writes(tokens_BL, positions_BP, writes_BP)
+    sum_BL = _add_at(jnp.zeros_like(tokens_BL), positions_BP, writes_BP, new_BP)
+    several_BL = jnp.maximum(count_BL, 1)
+    whole = jnp.issubdtype(tokens_BL.dtype, jnp.integer)
+    mean_BL = sum_BL // several_BL if whole else sum_BL / several_BL
+    return jnp.where(count_BL > 0, mean_BL, tokens_BL)
+
+
+def count_writes(tokens_BL: jax.Array, positions_BP: jax.Array, writes_BP: jax.Array) -> jax.Array:
+    """How many of the writing slots point at each position, int32 [B, L]."""
+    zeros_BL = jnp.zeros(tokens_BL.shape, jnp.int32)
+    return _add_at(zeros_BL, positions_BP, writes_BP, jnp.ones(positions_BP.shape, jnp.int32))
+
+
+def _add_at(x_BL, positions_BP, writes_BP, new_BP):
+    rows_B1 = jnp.arange(x_BL.shape[0])[:, None]
+    nowhere = x_BL.shape[1]  # out of bounds, dropped
+    targets_BP = jnp.where(writes_BP > 0, positions_BP, nowhere)
+    return x_BL.at[rows_B1, targets_BP].add(new_BP.astype(x_BL.dtype), mode='drop')
 
 
 def mask_tokens(
@@ -86,26 +161,29 @@ def mask_tokens(
     keep_BP: jax.Array,
     mask_id: int,
 ) -> jax.Array:
-    """The generator's input: [MASK] at the drawn positions, except where `keep_BP` is true."""
-    original_BP = jnp.take_along_axis(tokens_BL, positions_BP, axis=1)
-    new_BP = jnp.where(keep_BP, original_BP, mask_id)
-    return write_tokens(tokens_BL, positions_BP, weights_BP, new_BP)
+    """The generator's input: [MASK] where a drawn slot does not keep its token.
+
+    A position drawn twice is masked if either draw says so, as in the reference.
+    """
+    writes_BP = (weights_BP > 0) & ~keep_BP
+    masked_BL = count_writes(tokens_BL, positions_BP, writes_BP) > 0
+    return jnp.where(masked_BL, mask_id, tokens_BL)
 
 
 def corrupt(
     tokens_BL: jax.Array, positions_BP: jax.Array, weights_BP: jax.Array, sampled_BP: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The discriminator's input and labels.
+    """The discriminator's input, and where it was written to.
 
     Args:
         tokens_BL: int32, the original text.
-        positions_BP: int32, from `choose_positions`.
+        positions_BP: int32, from a rule of `POSITION_RULES`.
         weights_BP: float32, likewise.
         sampled_BP: int32, the generator's samples.
 
     Returns:
         corrupted_BL: int32, the text with the samples written in.
-        is_fake_BL: bool; a sample that hits the original token is not fake (section 2).
+        written_BL: bool, every drawn position, whether or not the sample hit the original token.
     """
     corrupted_BL = write_tokens(tokens_BL, positions_BP, weights_BP, sampled_BP)
-    return corrupted_BL, corrupted_BL != tokens_BL
+    return corrupted_BL, count_writes(tokens_BL, positions_BP, weights_BP) > 0

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 _PADDING_LOGIT = -1e9  # of rows that only pad the vocabulary: never sampled, never predicted
+_DISALLOWED = 1000.0  # taken off the logit of a token that must not be sampled
 BLOCK = 128  # vocabulary rows per block of the two-stage sampler
 
 
@@ -20,6 +21,7 @@ class Prediction(NamedTuple):
     loss_BP: jax.Array  # float32, -log p(target), nats
     best_BP: jax.Array  # int32, the most probable token
     sampled_BP: jax.Array  # int32, a draw from softmax(logits / temperature)
+    normalizer_BP: jax.Array  # float32, log-sum-exp of the logits; carries no gradient
 
 
 def vocab_logits(
@@ -41,6 +43,7 @@ def predict(
     noise: tuple[jax.Array, ...],
     temperature: jax.Array | float,
     vocab_size: int,
+    disallow_target: bool = False,
 ) -> Prediction:
     """Cross-entropy, arg max and sample in one pass; only the loss carries a gradient.
 
@@ -49,44 +52,51 @@ def predict(
         table_VE: the shared word embeddings, V padded.
         bias_V: one output bias per vocabulary row.
         targets_BP: int32, the original tokens.
-        noise: uniforms in (0, 1) for `sample`.
+        noise: uniforms in (0, 1) for `sample`; none: the arg max stands for the sample.
         temperature: of the sample only, never of the loss.
         vocab_size: rows of the table that are real tokens.
+        disallow_target: whether the sample is never the target.
     """
     plain = isinstance(temperature, float | int) and temperature == 1
     divisor = None if plain else jnp.asarray(temperature, jnp.float32)
-    return Prediction(
-        *_predict(features_BPE, table_VE, bias_V, targets_BP, noise, divisor, vocab_size)
-    )
+    arrays = (features_BPE, table_VE, bias_V, targets_BP, noise, divisor)
+    return Prediction(*_predict(*arrays, vocab_size, disallow_target))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(6,))
-def _predict(features_BPE, table_VE, bias_V, targets_BP, noise, divisor, vocab_size):
-    return _forward(features_BPE, table_VE, bias_V, targets_BP, noise, divisor, vocab_size)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7))
+def _predict(*arguments):
+    return _forward(*arguments)[0]
 
 
-def _forward(features_BPE, table_VE, bias_V, targets_BP, noise, divisor, vocab_size):
+def _forward(
+    features_BPE, table_VE, bias_V, targets_BP, noise, divisor, vocab_size, disallow_target
+):
     logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, vocab_size)
     blocks_BPXY, highest_BPX, mass_BPX = in_blocks(logits_BPV)
     normalizer_BP = jax.nn.logsumexp(mass_BPX, axis=-1)
     target_logit_BP = jnp.take_along_axis(logits_BPV, targets_BP[..., None], axis=-1)[..., 0]
     best_BP = pick(blocks_BPXY, highest_BPX)
-    if divisor is None:
-        sampled_BP = sample(blocks_BPXY, mass_BPX, noise)
-    else:
-        blocks_BPXY, _, mass_BPX = in_blocks(logits_BPV / divisor)
-        sampled_BP = sample(blocks_BPXY, mass_BPX, noise)
-    outputs = (normalizer_BP - target_logit_BP, best_BP, sampled_BP)
+    if divisor is not None or disallow_target:
+        logits_BPV = logits_BPV if divisor is None else logits_BPV / divisor
+        if disallow_target:
+            logits_BPV -= _DISALLOWED * _is_target(targets_BP, table_VE)
+        blocks_BPXY, _, mass_BPX = in_blocks(logits_BPV)
+    sampled_BP = sample(blocks_BPXY, mass_BPX, noise) if noise else best_BP
+    outputs = (normalizer_BP - target_logit_BP, best_BP, sampled_BP, normalizer_BP)
     return outputs, (features_BPE, table_VE, bias_V, targets_BP, normalizer_BP)
 
 
-def _backward(vocab_size, residuals, grads):
+def _is_target(targets_BP, table_VE):
+    return jnp.arange(table_VE.shape[0]) == targets_BP[..., None]
+
+
+def _backward(vocab_size, disallow_target, residuals, grads):
+    del disallow_target  # samples carry no gradient
     features_BPE, table_VE, bias_V, targets_BP, normalizer_BP = residuals
     grad_BP = grads[0].astype(jnp.float32)
     logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, vocab_size)
-    is_target_BPV = jnp.arange(table_VE.shape[0]) == targets_BP[..., None]
     # d loss / d logits = softmax - one hot; the incoming gradient is applied to the small sides.
-    error_BPV = jnp.exp(logits_BPV - normalizer_BP[..., None]) - is_target_BPV
+    error_BPV = jnp.exp(logits_BPV - normalizer_BP[..., None]) - _is_target(targets_BP, table_VE)
     grad_bias_V = jnp.einsum('BP,BPV->V', grad_BP, error_BPV)
     error_BPV = error_BPV.astype(features_BPE.dtype)
     grad_features_BPE = grad_BP[..., None] * jnp.einsum('BPV,VE->BPE', error_BPV, table_VE)
@@ -105,6 +115,41 @@ def _backward(vocab_size, residuals, grads):
 
 
 _predict.defvjp(_forward, _backward)
+
+
+def token_logits(
+    features_BPE: jax.Array, table_VE: jax.Array, bias_V: jax.Array, tokens_BP: jax.Array
+) -> jax.Array:
+    """The logits of one token at each position, float32 [B, P], without the others."""
+    words_BPE = table_VE[tokens_BP].astype(features_BPE.dtype)
+    logits_BP = jnp.einsum(
+        'BPE,BPE->BP', features_BPE, words_BPE, preferred_element_type=jnp.float32
+    )
+    return logits_BP + bias_V.astype(jnp.float32)[tokens_BP]
+
+
+def sample_others(
+    features_BPE: jax.Array,
+    table_VE: jax.Array,
+    bias_V: jax.Array,
+    targets_BP: jax.Array,
+    noise_BPV: jax.Array,
+    count: int,
+    vocab_size: int,
+) -> jax.Array:
+    """Different tokens than the target, drawn from the softmax without replacement.
+
+    Args:
+        features_BPE, table_VE, bias_V, targets_BP, vocab_size: as for `predict`.
+        noise_BPV: uniforms in (0, 1); the largest logits plus Gumbel noise win.
+        count: how many.
+
+    Returns:
+        int32 [B, P, C] with C = count; carries no gradient.
+    """
+    logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, vocab_size) + gumbel(noise_BPV)
+    logits_BPV = jnp.where(_is_target(targets_BP, table_VE), 2 * _PADDING_LOGIT, logits_BPV)
+    return jax.lax.top_k(jax.lax.stop_gradient(logits_BPV), count)[1].astype(jnp.int32)
 
 
 def noise_shapes(B: int, P: int, V: int, sampler: str) -> tuple[tuple[int, ...], ...]:

@@ -1,14 +1,17 @@
 """The reference's AdamW as optax transformations (electra, optimization.py)."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from electra_jax.config.schema import OptimizerConfig
-from electra_jax.core.trees import Tree, match_rules
-from electra_jax.optim.schedules import Schedule
+from electra_jax.config.presets import first_stage
+from electra_jax.config.schema import Config, OptimizerConfig
+from electra_jax.core.trees import Tree, match_rules, named_leaves
+from electra_jax.optim.networks import network_table
+from electra_jax.optim.schedules import from_config
 
 # Which parameters decay, by path; first match wins. As the reference: everything but LayerNorms
 # and biases, so embeddings and the position table decay too.
@@ -16,7 +19,7 @@ DECAY_RULES: tuple[tuple[str, bool], ...] = (
     (r'.*norm/(scale|bias)', False),
     (r'.*bias', False),
     (r'.*kernel', True),
-    (r'embeddings/(word|position|type)', True),
+    (r'(generator_)?embeddings/(word|position|type)|embedding_delta/(word|position|type)', True),
 )
 
 
@@ -63,23 +66,136 @@ def decay_table(params: Tree) -> Tree:
     return match_rules(DECAY_RULES, params, 'weight decay')
 
 
-def adamw(
-    settings: OptimizerConfig, learning_rate: Schedule, params: Tree
-) -> optax.GradientTransformation:
-    """Clip by global norm, Adam, decoupled decay, learning rate.
+def build(config: Config, params: Tree) -> optax.GradientTransformation:
+    """The run's optimizer: clip, Adam, decoupled decay, learning rate, and what a recipe adds.
 
     Args:
-        settings: `config.optimizer`.
-        learning_rate: step -> rate.
-        params: the parameters or their shapes, for the table of what decays.
+        config: resolved and validated.
+        params: the parameters or their shapes, for the tables.
 
     Raises:
-        ConfigError: a parameter that `DECAY_RULES` does not cover.
+        ConfigError: a parameter that one of the tables does not cover.
     """
-    decays = decay_table(params)
-    return optax.chain(
-        optax.clip_by_global_norm(settings.clip_norm),
+    settings = config.optimizer
+    networks = network_table(params, config.model.embedding_sharing)
+    # In so many replicas, each one's gradient is clipped before they are added (`train.step`).
+    parts = [] if settings.clip_replicas > 1 else [clip(settings, networks)]
+    rate = from_config(config, settings.learning_rate)
+    parts += [
         scale_by_adam(settings.b1, settings.b2, settings.epsilon, settings.bias_correction),
-        optax.add_decayed_weights(settings.weight_decay, decays),
-        optax.scale_by_schedule(lambda step: -learning_rate(step)),
+        optax.add_decayed_weights(settings.weight_decay, decay_table(params)),
+        optax.scale_by_schedule(lambda step: -rate(step)),
+    ]
+    if settings.layer_decay != 1.0:
+        layers = layer_table(params)
+        parts.append(scale_leaves(lambda step: layer_scales(settings, layers, params)))
+    scales = network_scales(config)
+    if scales is not None:
+        parts.append(
+            scale_leaves(lambda step: jax.tree.map(lambda name: scales(step)[name], networks))
+        )
+    return optax.chain(*parts)
+
+
+def clip(settings: OptimizerConfig, networks: Tree) -> optax.GradientTransformation:
+    """By the global norm of all gradients, or of each network's by itself (`separate`)."""
+    if not settings.separate:
+        return optax.clip_by_global_norm(settings.clip_norm)
+
+    def update(updates: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
+        del params
+        names = jax.tree.leaves(networks)
+        grads, structure = jax.tree.flatten(updates)
+        norms = {
+            name: optax.tree.norm(
+                [g for g, owner in zip(grads, names, strict=True) if owner == name]
+            )
+            for name in set(names)
+        }
+        scales = {name: jnp.minimum(1.0, settings.clip_norm / norm) for name, norm in norms.items()}
+        clipped = [g * scales[name] for g, name in zip(grads, names, strict=True)]
+        return jax.tree.unflatten(structure, clipped), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def network_scales(config: Config) -> Callable[[jax.Array], dict[str, Any]] | None:
+    """What each network's updates are multiplied with at a step; None: nothing."""
+    settings, first = config.optimizer, first_stage(config)
+    both = {'generator': 1.0, 'discriminator': 1.0, 'shared': 1.0}
+    if first:
+        return lambda step: {
+            'generator': (step < first).astype(jnp.float32),
+            'discriminator': (step >= first).astype(jnp.float32),
+        }
+    if config.objective.freeze_generator:
+        return lambda step: {**both, 'generator': 0.0}
+    if settings.generator_learning_rate is not None:
+        ratio = settings.generator_learning_rate / settings.learning_rate
+        return lambda step: {**both, 'generator': ratio}
+    return None
+
+
+# Which learning rate a parameter has with `layer_decay`, by path; first match wins.
+LAYER_RULES: tuple[tuple[str, str], ...] = (
+    (r'(.*_)?embeddings/.*|embedding_delta/.*|.*/project/.*', 'embeddings'),
+    (r'detector/.*', 'head'),
+    (r'.*/layers/.*', 'layers'),
+    (r'(generator|discriminator)(_\w+)?/norm/.*', 'head'),  # pre-norm's last
+    (r'(\w+_head|copy_gate)/.*', 'head'),
+)
+
+
+def layer_table(params: Tree) -> Tree:
+    """'embeddings', 'layers' or 'head' for every parameter.
+
+    Raises:
+        ConfigError: a parameter that `LAYER_RULES` does not cover.
+    """
+    return match_rules(LAYER_RULES, params, 'layer-wise rate')
+
+
+def layer_scales(settings: OptimizerConfig, layers: Tree, params: Tree) -> Tree:
+    """What updates are multiplied with, the smaller the further from the output.
+
+    Heads 1, layer i of N (from 0) layer_decay ** (N - i), embeddings and their projection
+    layer_decay ** (N + 1). The reference counts a pooler that it no longer has, so everything
+    but the heads has one power more there (electra, optimization.py; its author confirms it):
+    `layer_decay_off_by_one`.
+
+    Args:
+        settings: of the optimizer.
+        layers: from `layer_table`.
+        params: or their shapes; stacked layers lead with N.
+    """
+    N = max(
+        leaf.shape[0]
+        for (_, leaf), place in zip(named_leaves(params), jax.tree.leaves(layers), strict=True)
+        if place == 'layers'
     )
+    extra = int(settings.layer_decay_off_by_one)
+
+    def scale(place: str, leaf: Any) -> Any:
+        if place == 'head':
+            return 1.0
+        if place == 'embeddings':
+            return settings.layer_decay ** (N + 1 + extra)
+        depths = leaf.shape[0] - jnp.arange(leaf.shape[0]) + extra
+        return (settings.layer_decay**depths).reshape(-1, *[1] * (leaf.ndim - 1))
+
+    return jax.tree.map(scale, layers, params)
+
+
+def scale_leaves(scales: Callable[[jax.Array], Tree]) -> optax.GradientTransformation:
+    """Multiplies each update with its entry of scales(step)."""
+
+    def init(params: Tree) -> optax.ScaleByScheduleState:
+        del params
+        return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
+
+    def update(updates: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
+        del params
+        scaled = jax.tree.map(lambda u, scale: u * scale, updates, scales(state.count))
+        return scaled, optax.ScaleByScheduleState(state.count + 1)
+
+    return optax.GradientTransformation(init, update)

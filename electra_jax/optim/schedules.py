@@ -5,6 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from electra_jax.config.presets import first_stage
+from electra_jax.config.schema import Config
+
 Schedule = Callable[[jax.Array], jax.Array]  # int32 step -> float32 value
 
 
@@ -28,6 +31,19 @@ def warmup_decay(peak: float, warmup_steps: int, total_steps: int, power: float)
     return rate
 
 
+def from_config(config: Config, peak: float) -> Schedule:
+    """The run's learning rate, which starts anew in a second stage."""
+    settings, first = config.optimizer, first_stage(config)
+
+    def one(steps: int) -> Schedule:
+        return warmup_decay(peak, settings.warmup_steps, steps, settings.decay_power)
+
+    if not first:
+        return one(config.total_steps)
+    early, late = one(first), one(config.total_steps - first)
+    return lambda step: jnp.where(step < first, early(step), late(step - first))
+
+
 def linear(start: float, end: float, steps: float) -> Schedule:
     """From `start` to `end` in a straight line over `steps`, then constant.
 
@@ -40,3 +56,23 @@ def linear(start: float, end: float, steps: float) -> Schedule:
         return start + (end - start) * share
 
     return value
+
+
+def exponential(start: float, end: float, steps: float) -> Schedule:
+    """From `start` towards `end`: what is left of the way shrinks e-fold in every `steps`.
+
+    >>> [round(float(exponential(3.0, 1.0, 4)(t)), 3) for t in (0, 4, 400)]
+    [3.0, 1.736, 1.0]
+    """
+
+    def value(step: jax.Array) -> jax.Array:
+        left = jnp.exp(-jnp.asarray(step, jnp.float32) / steps)
+        return end + (start - end) * left
+
+    return value
+
+
+RAMPS: dict[str, Callable[[float, float, float], Schedule]] = {
+    'linear': linear,
+    'exponential': exponential,
+}

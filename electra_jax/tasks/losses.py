@@ -15,15 +15,20 @@ Batch = Mapping[str, jax.Array]
 
 
 def draw(
-    kind: str, sum_loss: bool, batch: Batch, keys: Mapping[str, jax.Array]
+    kind: str, sum_loss: bool, batch: Batch, keys: Mapping[str, jax.Array], step: jax.Array
 ) -> dict[str, jax.Array]:
-    """The batch with each row's 'share' of the loss [B]; nothing in it is random.
+    """The batch, ready for its loss: nothing in it is random, or changes with the step."""
+    del keys, step
+    return shared(kind, sum_loss, batch)
+
+
+def shared(kind: str, sum_loss: bool, batch: Batch) -> dict[str, jax.Array]:
+    """The batch with each row's 'share' of the loss [B].
 
     Shares are 1 over the number of rows, or of tagged words, of the whole batch, so that its parts
     add up; with `sum_loss` they are 1, as in the reference (run_finetuning.py), whose gradients
     then grow with the batch. Rows of weight 0 have none.
     """
-    del keys
     weight_B = batch['weight']
     if sum_loss:
         return {**batch, 'share': weight_B}

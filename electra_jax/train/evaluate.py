@@ -7,7 +7,7 @@ import numpy as np
 
 from electra_jax.core.trees import Tree
 
-Totals = Callable[..., Mapping[str, jax.Array]]  # params, batch, number, extra
+Totals = Callable[..., Mapping[str, jax.Array]]  # params, batch, number
 Summary = Callable[[Mapping[str, np.ndarray]], dict[str, float]]
 
 
@@ -16,7 +16,6 @@ def evaluate(
     summary: Summary,
     params: Tree,
     batches: Sequence[Mapping[str, jax.Array]],
-    extra: jax.Array,
 ) -> dict[str, float]:
     """Metrics over all batches.
 
@@ -25,14 +24,13 @@ def evaluate(
         summary: of the objective.
         params: of the model.
         batches: on the mesh.
-        extra: passed through to `totals` (the objective's constants).
 
     Returns:
         Metric name -> value.
     """
     sums: dict[str, np.ndarray] = {}
     for number, batch in enumerate(batches):
-        for name, value in jax.device_get(totals(params, batch, np.int32(number), extra)).items():
+        for name, value in jax.device_get(totals(params, batch, np.int32(number))).items():
             # float64: counts of a large evaluation outgrow float32's integers.
             sums[name] = sums.get(name, 0.0) + np.asarray(value, np.float64)
     return summary(sums)

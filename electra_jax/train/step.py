@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from electra_jax.config.schema import OptimizerConfig
 from electra_jax.core import rng
 from electra_jax.core.dims import sharding_activations
 from electra_jax.core.trees import Tree
@@ -22,28 +23,32 @@ from electra_jax.train.state import TrainState
 
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
-Draw = Callable[[Batch, Mapping[str, jax.Array]], Any]
+Draw = Callable[[Batch, Mapping[str, jax.Array], jax.Array], Any]
 Loss = Callable[..., tuple[jax.Array, Metrics]]
 
 
 def train_step(
     draw: Draw,
     loss: Loss,
+    prepare: Callable[[Tree, jax.Array], Tree],
+    alone: Callable[[Any], Any],
     optimizer: optax.GradientTransformation,
     learning_rate: Schedule,
     seed: int,
-    microbatches: int,
+    settings: OptimizerConfig,
     state: TrainState,
     batch: Batch,
 ) -> tuple[TrainState, Metrics]:
     """One step: draws, loss, gradient, clipped AdamW update.
 
     Args:
-        draw, loss: of the objective; the loss is a sum over rows of globally normalized terms.
+        draw, loss, prepare, alone: of the objective; the loss is a sum over rows of globally
+            normalized terms.
         optimizer: its updates include the learning rate.
         learning_rate: for the metric only.
         seed: of the run; keys follow from it and from `state.step`.
-        microbatches: the gradient is summed over this many parts of the batch.
+        settings: for `microbatches` (the gradient is summed over this many parts of the batch)
+            and `clip_replicas` (so many parts with a loss and a clipped gradient each).
         state: before the step.
         batch: int32 [B, L] arrays, global.
 
@@ -52,12 +57,20 @@ def train_step(
         'update_norm' and 'learning_rate'.
     """
     keys = rng.step_keys(rng.root_key(seed), state.step)
-    inputs = draw(batch, keys)
+    state = state._replace(params=prepare(state.params, state.step))
+    inputs = draw(batch, keys, state.step)
     gradient = jax.value_and_grad(loss, has_aux=True)
-    if microbatches == 1:
-        (_, metrics), grads = gradient(state.params, inputs, keys['dropout'], state.step)
+    if settings.clip_replicas > 1:
+        replica = _clipped(gradient, alone, settings)
+        metrics, grads = _accumulate(
+            replica, state, inputs, keys['dropout'], settings.clip_replicas
+        )
+    elif settings.microbatches > 1:
+        metrics, grads = _accumulate(
+            gradient, state, inputs, keys['dropout'], settings.microbatches
+        )
     else:
-        metrics, grads = _accumulate(gradient, state, inputs, keys['dropout'], microbatches)
+        (_, metrics), grads = gradient(state.params, inputs, keys['dropout'], state.step)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = {
@@ -69,8 +82,26 @@ def train_step(
     return TrainState(state.step + 1, params, opt_state), metrics
 
 
+def _clipped(
+    gradient: Callable, alone: Callable[[Any], Any], settings: OptimizerConfig
+) -> Callable:
+    """The gradient as one replica of the reference computes it; metrics are means over replicas."""
+    clip = optax.clip_by_global_norm(settings.clip_norm)
+
+    def replica(params: Tree, part: Any, key: jax.Array, step: jax.Array) -> tuple:
+        (value, metrics), grads = gradient(params, alone(part), key, step)
+        grads, _ = clip.update(grads, clip.init(params))
+        return (value, jax.tree.map(lambda x: x / settings.clip_replicas, metrics)), grads
+
+    return replica
+
+
 def _accumulate(
-    gradient: Callable, state: TrainState, inputs: Any, dropout_key: jax.Array, parts: int
+    gradient: Callable,
+    state: TrainState,
+    inputs: Any,
+    dropout_key: jax.Array,
+    parts: int,
 ) -> tuple[Metrics, Tree]:
     """Sums metrics and gradients over equal parts of the batch, one after another."""
 
@@ -135,15 +166,15 @@ _EVALUATION_SEED = 0
 
 def compile_totals(
     totals: Callable[..., Metrics], draw: Draw, mesh: Mesh
-) -> Callable[[Tree, Batch, jax.Array, jax.Array], Metrics]:
-    """An evaluation step (params, batch, batch number, extra) -> additive float32 totals.
+) -> Callable[[Tree, Batch, jax.Array], Metrics]:
+    """An evaluation step (params, batch, batch number) -> additive float32 totals.
 
     The draws depend on the batch's number alone, not on the training step or the run's seed:
     every evaluation masks the same positions, so that numbers can be compared.
     """
 
-    def step(params: Tree, batch: Batch, number: jax.Array, extra: jax.Array) -> Metrics:
+    def step(params: Tree, batch: Batch, number: jax.Array) -> Metrics:
         key = rng.stream_key(rng.root_key(_EVALUATION_SEED), number, 'evaluate')
-        return totals(params, draw(batch, rng.step_keys(key, 0)), extra)
+        return totals(params, draw(batch, rng.step_keys(key, 0), 0))
 
     return jax.jit(on_mesh(step, mesh), out_shardings=rules.replicated(mesh))

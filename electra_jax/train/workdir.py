@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -87,10 +88,15 @@ def as_json(config: Config) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def describe(workdir: epath.Path, config: Config) -> None:
+def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> None:
     """Writes `config.json`: the resolved config, versions, revision and command line.
 
     On the first host only.
+
+    Args:
+        workdir: of the run.
+        config: resolved.
+        facts: what else is worth keeping, such as the FLOPs of a token.
     """
     if jax.process_index():
         return
@@ -101,6 +107,7 @@ def describe(workdir: epath.Path, config: Config) -> None:
         'python': platform.python_version(),
         'packages': {name: _version(name) for name in _PACKAGES},
         'revision': revision(),
+        **facts,
     }
     fresh = workdir / (CONFIG_FILE + '.tmp')
     fresh.write_text(json.dumps(content, indent=2) + '\n')

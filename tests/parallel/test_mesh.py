@@ -8,6 +8,7 @@ from jax.sharding import PartitionSpec
 from electra_jax.config.schema import MeshConfig
 from electra_jax.core.errors import ConfigError
 from electra_jax.model import api
+from electra_jax.objectives import table
 from electra_jax.optim import optimizer
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import report, rules
@@ -48,10 +49,16 @@ def test_letters_become_axes_unless_they_do_not_divide_or_are_taken():
 
 def test_every_array_of_the_state_has_a_rule_and_a_line_in_the_report():
     mesh = meshes.make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
-    for norm in ('post', 'pre'):
-        model = tiny_config(model={'norm': norm}).model
+    settings = [{'model': {'norm': 'post'}}, {'model': {'norm': 'pre'}}]
+    settings += [{'objective': {'name': name}} for name in ('teams', 'all_tokens_mlm', 'electric')]
+    settings += [{'model': {'embedding_sharing': name}} for name in ('untied', 'disentangled')]
+    for changes in settings:
+        config = tiny_config(**changes)
+        parts = table.build(config, VOCABULARY).parts
         shapes = jax.eval_shape(
-            lambda model=model: api.init(model, VOCABULARY.size, jax.random.key(0))
+            lambda config=config, parts=parts: api.init(
+                config.model, VOCABULARY.size, jax.random.key(0), parts
+            )
         )
         placed = jax.tree.map(
             lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),

@@ -1,0 +1,59 @@
+"""Two-stage training: first the generator alone, then the discriminator alone.
+
+ELECTRA section 3.2: the generator is trained for n steps; the discriminator starts from its
+weights, so they are of one size; then the discriminator is trained while the generator is kept
+frozen. Each stage has a warm-up and a decay of its own (`optim.schedules`), and only
+the network of the stage is updated (`optim.optimizer`).
+"""
+
+import jax
+
+from electra_jax.config.presets import first_stage
+from electra_jax.config.schema import Config
+from electra_jax.model import api
+from electra_jax.objectives import electra, generators
+from electra_jax.objectives.definition import Vocabulary
+from electra_jax.objectives.inputs import Inputs
+
+# The discriminator's parts and the generator's that they start from; its head starts afresh.
+_COPIES = {'discriminator': 'generator', 'embeddings': 'generator_embeddings'}
+_LOSSES = {'generator': 'mlm_loss', 'discriminator': 'disc_loss'}
+
+
+def loss(
+    config: Config,
+    vocabulary: Vocabulary,
+    params: api.Params,
+    inputs: Inputs,
+    dropout_key: jax.Array | None,
+    step: jax.Array,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The loss of the stage that `step` is in; see `electra.loss` for the arguments.
+
+    `loss` in the metrics is the stage's; both networks' losses are reported in both.
+    """
+
+    def stage(trained: str, fixed: str) -> tuple[jax.Array, dict[str, jax.Array]]:
+        held = generators.without_gradient(config.model, params, fixed)
+        _, metrics = electra.loss(config, vocabulary, held, inputs, dropout_key, step)
+        total = weights[trained] * metrics[_LOSSES[trained]]
+        return total, {**metrics, 'loss': total}
+
+    weights = {
+        'generator': config.objective.generator_weight,
+        'discriminator': config.objective.discriminator_weight,
+    }
+    return jax.lax.cond(
+        step < first_stage(config),
+        lambda: stage('generator', 'discriminator'),
+        lambda: stage('discriminator', 'generator'),
+    )
+
+
+def prepare(config: Config, params: api.Params, step: jax.Array) -> api.Params:
+    """At the first step of the second stage, the discriminator becomes the generator."""
+    copied = {**params, **{ours: params[theirs] for ours, theirs in _COPIES.items()}}
+    return jax.lax.cond(step == first_stage(config), lambda: copied, lambda: params)
+
+
+TWO_STAGE = electra.ELECTRA._replace(loss=loss, prepare=prepare)

@@ -1,0 +1,297 @@
+"""Every objective of the table: what holds of all, and what is special to each."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from electra_jax.config import presets, validate
+from electra_jax.core import rng, trees
+from electra_jax.core.errors import ConfigError
+from electra_jax.model import api
+from electra_jax.objectives import electra, electric, generators, inputs, restored, table, teams
+from electra_jax.ops import vocab_head
+from tests.conftest import LOG_UNIGRAM_V, SPECIAL, VOCABULARY, random_batch, tiny_config
+
+TWO_STAGE = {
+    'generator_width': 1.0,
+    'embedding_sharing': 'untied',
+    'generator_embedding_size': 16,
+}
+
+
+def setting(name='electra', model=None, **objective):
+    """A config, its objective and fresh parameters whose heads already say something."""
+    model = {'num_layers': 1, **(TWO_STAGE if name == 'two_stage' else {}), **(model or {})}
+    config = tiny_config(model=model, objective={'name': name, **objective})
+    bound = table.build(config, VOCABULARY)
+    init = jax.jit(lambda key: api.init(config.model, VOCABULARY.size, key, bound.parts))
+    params = jax.tree.map(
+        lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape) * (x != 0),
+        init(jax.random.key(0)),
+    )
+    return config, bound, params
+
+
+def drawn(bound, step=3, **batch):
+    given = jax.tree.map(jnp.asarray, random_batch(**batch))
+    return bound.draw(given, rng.step_keys(rng.root_key(0), step), step)
+
+
+def gradient(bound):
+    return jax.jit(jax.value_and_grad(bound.loss, has_aux=True))
+
+
+def test_the_table_names_what_the_config_allows():
+    assert set(table.OBJECTIVES) == set(validate.CHOICES['objective.name'])
+    assert set(table.OBJECTIVES) == set(presets.OBJECTIVE_GENERATORS)
+    assert set(generators.GENERATORS) == set(presets.GENERATORS)
+
+
+@pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
+def test_parts_of_a_batch_add_up_to_the_whole(name):
+    _, bound, params = setting(name)
+    given = drawn(bound)
+    halves = [jax.tree.map(lambda x, s=s: x[s::2], given) for s in (0, 1)]
+    (whole, metrics), grads = gradient(bound)(params, given, None, 0)
+    sums = [gradient(bound)(params, half, None, 0) for half in halves]
+    assert float(whole) == pytest.approx(sum(float(s[0][0]) for s in sums), rel=1e-5)
+    added = jax.tree.map(jnp.add, sums[0][1], sums[1][1])
+    for (path, a), (_, b) in zip(trees.named_leaves(grads), trees.named_leaves(added), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=path)
+    assert set(metrics) >= {'loss', 'mlm_loss'}
+
+
+@pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
+def test_every_objective_can_be_evaluated_and_looked_at(name):
+    _, bound, params = setting(name)
+    given = drawn(bound)
+    metrics = bound.summary(jax.device_get(jax.jit(bound.totals)(params, given)))
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert {'mlm_loss', 'unigram_loss', 'mlm_accuracy', 'sampled_accuracy'} <= set(metrics)
+    tokens_BL, doubt_BL = jax.jit(bound.example)(params, given)
+    assert tokens_BL.shape == doubt_BL.shape == (8, 16)
+    assert float(doubt_BL.min()) >= 0 and float(doubt_BL.max()) <= 1
+
+
+def test_part_of_a_batch_can_stand_alone():
+    _, bound, _params = setting()
+    given = drawn(bound)
+    half = jax.tree.map(lambda x: x[4:], given)
+    alone = inputs.alone(half)
+    direct = inputs.from_draws(SPECIAL, half.batch, half.draws)
+    for ours, theirs in zip(alone[2:], direct[2:], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_the_baseline_is_the_main_encoder_with_a_softmax():
+    config, _, params = setting('mlm')
+    assert set(params) == {'embeddings', 'discriminator', 'generator_head'}
+    assert config.model.generator == 'tied' and config.model.generator_width == 1.0
+
+
+def test_electra_on_masked_positions_learns_from_nothing_else():
+    config, bound, params = setting('electra_masked')
+    given = drawn(bound)
+    _, metrics = jax.jit(bound.loss)(params, given, None, 0)
+    _, corruption = electra.forward(config, VOCABULARY, params, given, None, 1.0)
+    logits, fake = np.asarray(corruption.logits_BL), np.asarray(corruption.is_fake_BL)
+    cross_entropy = np.logaddexp(0, logits) - logits * fake
+    assert float(metrics['disc_loss']) == pytest.approx(
+        cross_entropy[np.asarray(corruption.written_BL)].mean(), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ('generator', 'log_p'),
+    [('uniform', np.full(200, -np.log(200))), ('unigram', LOG_UNIGRAM_V[:200])],
+)
+def test_generators_without_a_network_sample_what_they_say(generator, log_p):
+    log_p = log_p - np.log(np.exp(log_p).sum())
+    _, bound, params = setting(model={'generator': generator})
+    assert set(params) == {'embeddings', 'discriminator', 'discriminator_head'}
+    config = tiny_config(model={'generator': generator}, objective={'mask_rate': 0.9})
+    bound = table.build(config, VOCABULARY)
+    given = drawn(bound, B=256, L=16)
+    proposal = generators.propose(config, VOCABULARY, {}, given, 1.0, None)
+    used = np.asarray(given.draws.weights_BP) > 0
+    expected = -log_p[np.asarray(given.targets_BP)][used].mean()
+    assert float(proposal.loss) == pytest.approx(expected, rel=1e-5)
+    counts = np.bincount(np.asarray(proposal.prediction.sampled_BP)[used], minlength=200)
+    assert len(counts) == 200  # no padding row
+    wanted = np.exp(log_p) * counts.sum()
+    groups = [slice(i, i + 20) for i in range(0, 200, 20)]
+    chi_square = sum((counts[g].sum() - wanted[g].sum()) ** 2 / wanted[g].sum() for g in groups)
+    assert chi_square < 27.9  # 0.1 % level at 9 degrees of freedom
+
+
+def test_a_disallowed_original_is_never_sampled():
+    for generator in ('separate', 'uniform'):
+        config, bound, params = setting(
+            model={'generator': generator}, disallow_correct=True, temperature=1e-3 + 0.01
+        )
+        given = drawn(bound)
+        _, corruption = electra.forward(config, VOCABULARY, params, given, None, 1.0)
+        assert (corruption.is_fake_BL == corruption.written_BL).all()
+        assert bool(corruption.written_BL.any())
+
+
+def test_temperature_and_mask_rate_follow_their_schedules():
+    config = tiny_config(
+        objective={
+            'temperature': 3.0, 'temperature_end': 1.0, 'temperature_shape': 'exponential',
+            'temperature_decay': 0.2, 'mask_rate': 0.15, 'mask_rate_end': 0.5,
+            'mask_rate_decay': 0.5,
+        }
+    )  # fmt: skip
+    assert [float(generators.temperature(config, t)) for t in (0, 20)] == pytest.approx(
+        [3.0, 1 + 2 / np.e]
+    )
+    assert [float(inputs.mask_rate(config, t)) for t in (0, 25, 50, 99)] == pytest.approx(
+        [0.15, 0.325, 0.5, 0.5]
+    )
+    bound = table.build(config, VOCABULARY)
+    shares = [float(drawn(bound, step=t).draws.weights_BP[0].sum()) for t in (0, 50)]
+    assert shares == [3, 8]  # ceil(0.15 x 16), 0.5 x 16
+
+
+def test_the_copy_gate_mixes_copy_and_softmax():
+    gate, loss = np.array([-1.0, 2.0, 0.5]), np.array([0.1, 3.0, 7.0])
+    same = np.array([True, True, False])
+    copied = restored.copy_mixture(*(jnp.asarray(x) for x in (gate, same, loss)))
+    D = 1 / (1 + np.exp(-gate))
+    np.testing.assert_allclose(np.exp(copied), D * same + (1 - D) * np.exp(-loss), rtol=1e-5)
+
+
+def test_replaced_mlm_predicts_at_the_masked_positions_and_all_tokens_mlm_everywhere():
+    for name, everywhere in (('replaced_mlm', False), ('all_tokens_mlm', True)):
+        config, bound, params = setting(name)
+        given = drawn(bound)
+        _, metrics = jax.jit(bound.loss)(params, given, None, 0)
+        _, restoration = restored.forward(config, VOCABULARY, params, given, None, 1.0, everywhere)
+        _, corruption = electra_like(config, params, given)
+        features, words, bias, gate = api.restore(
+            config.model, 200, params, {**given.batch, 'tokens': corruption}, None, everywhere, None
+        )
+        log_p = jax.nn.log_softmax((features @ words.T + bias)[..., :200])
+        ce_BL = -np.take_along_axis(
+            np.asarray(log_p), np.asarray(given.batch['tokens'])[..., None], 2
+        )[..., 0]
+        real = np.asarray(given.batch['documents']) > 0
+        if everywhere:
+            same = corruption == given.batch['tokens']
+            expected = -np.asarray(restored.copy_mixture(gate, same, ce_BL))[real].mean()
+        else:
+            used = np.asarray(given.draws.weights_BP) > 0
+            expected = np.take_along_axis(ce_BL, np.asarray(given.draws.masked_BP), 1)[used].mean()
+        assert float(metrics['restored_loss']) == pytest.approx(expected, rel=1e-4)
+        np.testing.assert_array_equal(restoration.tokens_BL, corruption)
+
+
+def electra_like(config, params, given):
+    proposal = generators.propose(config, VOCABULARY, params, given, 1.0, None)
+    batch, _ = electra.corrupted_batch(given, proposal)
+    return proposal, batch['tokens']
+
+
+def test_electric_says_written_even_where_the_sample_was_right():
+    config, bound, params = setting('electric', temperature=0.01)
+    given = drawn(bound)
+    proposal, corruption = electric.forward(config, VOCABULARY, params, given, None, 1.0)
+    assert (corruption.is_fake_BL == corruption.written_BL).all()
+    energies_BL = api.discriminate(
+        config.model, 200, params, {**given.batch, 'tokens': corruption.tokens_BL}, None
+    )
+    features, words, bias = proposal.everywhere
+    log_q = jax.nn.log_softmax((features @ words.T + bias)[..., :200])
+    log_q_BL = np.take_along_axis(np.asarray(log_q), np.asarray(corruption.tokens_BL)[..., None], 2)
+    expected = np.asarray(energies_BL) + log_q_BL[..., 0] + np.log(0.15 / 0.85)
+    np.testing.assert_allclose(corruption.logits_BL, expected, rtol=1e-4, atol=1e-4)
+    # The noise model learns from every token that may be masked, and only by its own loss.
+    candidates = np.asarray(inputs.candidates(given.batch, SPECIAL))
+    ce_BL = -np.take_along_axis(np.asarray(log_q), np.asarray(given.batch['tokens'])[..., None], 2)
+    assert float(proposal.loss) == pytest.approx(ce_BL[..., 0][candidates].mean(), rel=1e-4)
+
+
+def test_pseudo_log_likelihood_adds_up_what_ordinary_tokens_score():
+    config, _, params = setting('electric')
+    batch = jax.tree.map(jnp.asarray, random_batch())
+    scores_BL = electric.token_scores(config, VOCABULARY, params, batch)
+    special = ~np.asarray(inputs.candidates(batch, SPECIAL))
+    assert special.any() and (np.asarray(scores_BL)[special] == 0).all()
+    energies_BL = api.discriminate(config.model, 200, params, batch, None)
+    total_B = electric.pseudo_log_likelihood(config, VOCABULARY, params, batch)
+    np.testing.assert_allclose(total_B, -np.where(special, 0, energies_BL).sum(axis=1), rtol=1e-5)
+
+
+def test_teams_selects_among_the_original_and_others_of_the_generator():
+    config, bound, params = setting('teams', num_candidates=4)
+    given = drawn(bound)
+    proposal = generators.propose(config, VOCABULARY, params, given, 1.0, None)
+    others_BPC = np.asarray(
+        vocab_head.sample_others(
+            *proposal.softmax, given.targets_BP, given.draws.candidate_noise[0], 3, 200
+        )
+    )
+    assert (others_BPC != np.asarray(given.targets_BP)[..., None]).all() and others_BPC.max() < 200
+    assert all(len(set(row)) == 3 for row in others_BPC.reshape(-1, 3))
+    total, metrics = jax.jit(bound.loss)(params, given, None, 0)
+    plain = float(metrics['mlm_loss'] + 50 * metrics['disc_loss'])
+    assert float(total) == pytest.approx(plain + 20 * float(metrics['selection_loss']), rel=1e-5)
+    *_, selected_BPC = teams.both_tasks(config, VOCABULARY, params, given, None, 1.0)
+    assert selected_BPC.shape == (8, 3, 4)
+
+
+def test_the_detector_reads_what_the_last_shared_layer_says():
+    """With a second layer that adds nothing, TEAMS' selector sees the first one's output."""
+    config, bound, params = setting('teams', model={'num_layers': 2})
+    given = drawn(bound)
+    layers = params['discriminator']['layers']
+    last_off = jax.tree.map(lambda x: x.at[1].set(0.0), layers)
+    changed = {**params, 'discriminator': {**params['discriminator'], 'layers': last_off}}
+    run = jax.jit(lambda p: teams.both_tasks(config, VOCABULARY, p, given, None, 1.0))
+    (_, before, selected), (_, after, reselected) = run(params), run(changed)
+    np.testing.assert_array_equal(before.logits_BL, after.logits_BL)
+    assert np.abs(selected - reselected).max() > 1e-3
+
+
+def test_two_stages_train_one_network_each_and_hand_over_in_between():
+    _config, bound, params = setting('two_stage', generator_steps=10)
+    given = drawn(bound)
+    for step, trained in ((9, 'generator'), (10, 'discriminator')):
+        (total, metrics), grads = gradient(bound)(params, given, None, step)
+        for name, grad in trees.named_leaves(grads):
+            owner = 'generator' if name.startswith('generator') else 'discriminator'
+            assert bool(np.abs(grad).max() > 0) <= (owner == trained), (step, name)
+        own = {'generator': 'mlm_loss', 'discriminator': 'disc_loss'}[trained]
+        weight = {'generator': 1, 'discriminator': 50}[trained]
+        assert float(total) == pytest.approx(weight * float(metrics[own]), rel=1e-6)
+    jax.tree.map(np.testing.assert_array_equal, bound.prepare(params, jnp.array(9)), params)
+    after = bound.prepare(params, jnp.array(10))
+    jax.tree.map(np.testing.assert_array_equal, after['discriminator'], params['generator'])
+    jax.tree.map(np.testing.assert_array_equal, after['embeddings'], params['generator_embeddings'])
+    jax.tree.map(np.testing.assert_array_equal, after['generator'], params['generator'])
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'objective': {'name': 'mlm'}, 'model': {'generator': 'separate'}}, 'allowed with'),
+        ({'objective': {'name': 'two_stage'}}, 'one size'),
+        ({'objective': {'freeze_generator': True}}, 'share parameters'),
+        ({'optimizer': {'separate': True}}, 'share parameters'),
+        ({'optimizer': {'generator_learning_rate': 0.1}}, 'separate=true'),
+        ({'model': {'generator': 'tied', 'embedding_sharing': 'untied'}}, 'only a separate'),
+        ({'model': {'generator_embedding_size': 8}}, 'embedding_sharing=untied'),
+        ({'objective': {'generator_steps': 8}}, 'two_stage'),
+        ({'objective': {'generator_steps': 800}, 'name': 'two_stage'}, 'total_steps'),
+        ({'optimizer': {'microbatches': 2, 'clip_replicas': 2}}, 'leave microbatches'),
+        ({'optimizer': {'clip_replicas': 3}}, 'multiple'),
+    ],
+)
+def test_what_cannot_go_together_is_refused(changes, message):
+    if changes.pop('name', None):
+        changes['objective']['name'] = 'two_stage'
+        changes['model'] = TWO_STAGE
+    with pytest.raises(ConfigError, match=message):
+        tiny_config(**changes)
