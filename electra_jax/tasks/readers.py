@@ -115,31 +115,33 @@ def read(
     ending: str | None = None,
 ) -> Loaded:
     """As `load`, from a place; `ending` stands for the file name's where it has none."""
-    if options.unanswerable is not None:
-        spec = dataclasses.replace(spec, unanswerable=options.unanswerable)
+    unanswerable = options.unanswerable
+    spec = dataclasses.replace(
+        spec,
+        labels=options.labels or (known.labels if known else ()) or spec.labels,
+        scheme=options.scheme or (known.scheme if known else None) or spec.scheme,
+        unanswerable=spec.unanswerable if unanswerable is None else unanswerable,
+    )
     bad = bad_rows.policy(options.on_bad_row)
     labelled = split not in spec.test_splits
     source = _Source(spec, place, _columns(spec, place, split, options), bad, labelled, ending)
-    labels = options.labels or (known.labels if known else ()) or spec.labels
-    scheme = options.scheme or (known.scheme if known else None) or spec.scheme
     if spec.kind == 'tagging':
-        examples, found = _tagged(source, labels, scheme)
+        examples, found = _tagged(source)
     else:
-        examples = list(READERS[spec.kind](source, labels))
-        found = _found(spec, examples, source.where) if labelled and not labels else Known(labels)
+        examples = list(READERS[spec.kind](source))
+        found = known or (_found(spec, examples, source.where) if labelled else Known())
+        found = found._replace(labels=spec.labels or found.labels)
     if not examples:
         first = next((first for _, first in bad.found.values()), None)
         raise errors.DataError(
             f'{source.where}: no usable rows' + (f'; {first}' if first else ' after the header')
         )
-    if spec.kind == 'regression' and known:
-        found = known
     return Loaded(examples, found, bad, source.where)
 
 
 def _found(spec: TaskSpec, examples: list[Example], where: str) -> Known:
     """What a training file tells of its task."""
-    if spec.kind == 'classification' and examples:
+    if spec.kind == 'classification' and examples and not spec.labels:
         return Known(labels_of.find((example.label for example in examples), where))
     if spec.kind == 'regression' and examples:
         span = labels_of.span((example.label for example in examples), where)
@@ -219,17 +221,17 @@ def _columns(spec: TaskSpec, place: Place, split: str, options: Options) -> Colu
     return columns_of.merged(usual, options.columns)
 
 
-def _classified(source: _Source, labels: tuple[str, ...]) -> Iterator[Example]:
-    known = labels or None
+def _classified(source: _Source) -> Iterator[Example]:
+    known = source.spec.labels or None
     return texts.classified(source.rows(), source.columns, source.bad, known, source.labelled)
 
 
-def _scored(source: _Source, _: tuple[str, ...]) -> Iterator[Example]:
+def _scored(source: _Source) -> Iterator[Example]:
     bounds = source.spec.score_range
     return texts.scored(source.rows(), source.columns, source.bad, bounds, source.labelled)
 
 
-def _asked(source: _Source, _: tuple[str, ...]) -> Iterator[Example]:
+def _asked(source: _Source) -> Iterator[Example]:
     rest = (source.columns, source.bad, source.spec.unanswerable, source.labelled)
     if source.path is None:
         return questions.from_rows(source.rows(), *rest)
@@ -239,15 +241,14 @@ def _asked(source: _Source, _: tuple[str, ...]) -> Iterator[Example]:
 READERS = {'classification': _classified, 'regression': _scored, 'spans': _asked}
 
 
-def _tagged(
-    source: _Source, labels: tuple[str, ...], scheme: str | None
-) -> tuple[list[Example], Known]:
+def _tagged(source: _Source) -> tuple[list[Example], Known]:
     """Sentences with their tags in the scheme that is learnt."""
     rest = (source.columns, source.bad, source.labelled)
     if source.path is not None and source.suffix in _CONLL:
         found = list(tagged.read_conll(source.path, *rest))
     else:
         found = list(tagged.from_rows(source.rows(), *rest))
+    scheme = source.spec.scheme
     if scheme is None:
         scheme = tag_schemes.find(e.tags for e in found if e.tags)
     tag_schemes.check(scheme)
@@ -255,6 +256,7 @@ def _tagged(
     learnt = scheme if scheme == 'plain' else source.spec.trained_scheme or scheme
     if learnt != scheme:
         found = [_converted(example, learnt) for example in found]
+    labels = source.spec.labels
     labels = labels or tag_schemes.classes((e.tags for e in found if e.tags), learnt)
     return list(tagged.known(found, labels, source.bad)), Known(labels, scheme)
 

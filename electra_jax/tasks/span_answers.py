@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from electra_jax.core import errors
 from electra_jax.tasks.examples import SpanExample
 
 
@@ -143,6 +144,7 @@ def from_beams(
 
 def _best(scores: np.ndarray, number: int) -> np.ndarray:
     """Places of the highest scores, best first, equal ones in their order."""
+    _check_numbers(scores)
     if len(scores) > number:
         # Everything that ties with the last one kept must stay in, so that the order decides.
         least = np.partition(scores, len(scores) - number)[len(scores) - number]
@@ -150,6 +152,14 @@ def _best(scores: np.ndarray, number: int) -> np.ndarray:
     else:
         kept = np.arange(len(scores))
     return kept[np.argsort(-scores[kept], kind='stable')][:number]
+
+
+def _check_numbers(scores: np.ndarray) -> None:
+    if np.isnan(scores).any():
+        raise errors.NonFiniteError(
+            'the model scores answers with NaN: its training has failed; lower '
+            'config.optimizer.learning_rate'
+        )
 
 
 def answers(
@@ -172,10 +182,15 @@ def answers(
 
     Returns:
       In the order of the examples.
+
+    Raises:
+      errors.NonFiniteError: a score of no answer is a NaN; `from_logits` and `from_beams` look
+        at the others.
     """
     held: dict[int, list[tuple[Candidate, Window]]] = {}
     none: dict[int, float] = {}
     for window, candidates, none_score in windows:
+        _check_numbers(np.array([none_score or 0.0]))
         held.setdefault(window.example, []).extend((c, window) for c in candidates)
         if none_score is not None:
             none[window.example] = min(none.get(window.example, np.inf), float(none_score))

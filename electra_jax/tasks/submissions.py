@@ -25,7 +25,7 @@ def write_glue(
       folder: made if it is not there.
       spec: of a GLUE task.
       split: a key of its `submissions`.
-      examples: of the whole test file, in its order.
+      examples: of the whole test file, in any order.
       predictions: for each, its label, or its score.
 
     Returns:
@@ -34,20 +34,22 @@ def write_glue(
     Raises:
       errors.DataError: rows of the test file are missing, so that GLUE would refuse the file.
     """
-    for number, example in enumerate(examples):
-        if example.id != str(number):
+    pairs = sorted(zip(examples, predictions, strict=True), key=lambda pair: _index(pair[0]))
+    for number, (example, _) in enumerate(pairs):
+        if _index(example) != number:
             raise errors.DataError(
-                f'{example.where}: GLUE wants a prediction for every row of the test file, and '
-                f'row {number} has the index {example.id!r}; use the official file as it is '
-                '(with --config.task.on_bad_row=error)'
+                f'{example.where}: GLUE wants one prediction for every row of the test file, '
+                f'numbered from 0, and where number {number} should be the file has '
+                f'{example.id!r}; use the official file whole (--config.task.on_bad_row=error)'
             )
-    rows = [
-        f'{example.id}\t{_cell(spec, prediction)}'
-        for example, prediction in zip(examples, predictions, strict=True)
-    ]
+    rows = [f'{example.id}\t{_cell(spec, prediction)}' for example, prediction in pairs]
     path = folder / spec.submissions[split]
     results.write_text(path, '\n'.join(['index\tprediction', *rows]) + '\n')
     return path
+
+
+def _index(example: TextExample) -> int:
+    return int(example.id) if example.id.isdecimal() else -1
 
 
 def _cell(spec: TaskSpec, prediction: str | float) -> str:
