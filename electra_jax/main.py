@@ -84,7 +84,7 @@ def evaluate(run: Run) -> None:
 def fine_tune(config: Config, folder: epath.Path) -> None:
     """Trains every trial that is not done yet, and says what was reached."""
     run = trials.open_fine_tuning(config, folder)
-    workdir.describe(folder, run.config)
+    workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
     say_fine_tuning(run)
     outcome = trials.run_trials(run)
     if outcome.stopped_by:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +21,9 @@ from electra_jax.finetune.trials import RESULT, TRIALS, on_first_host
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
 from electra_jax.tasks import predictions, results, table, trained
+from electra_jax.tasks.bad_rows import BadRows
+from electra_jax.tasks.examples import Example
+from electra_jax.tasks.readers import Loaded
 from electra_jax.tasks.results import Trial
 from electra_jax.tasks.trained import TrainedTask
 from electra_jax.tokenizers.api import Tokenizer
@@ -46,6 +49,13 @@ class Tuned(NamedTuple):
     config: Config
     answerer: Answerer
 
+    def answer(self, examples: Sequence[Example]) -> Iterator[dict[str, Any]]:
+        """What the model says of each example, as results.jsonl has it."""
+        loaded = Loaded(list(examples), self.task.known, BadRows(), '')
+        split = splits.make_split(self.config, self.tokenizer, self.task, loaded, False)
+        found = self.answerer.predict(self.params, self.task, split)
+        yield from predictions.json_rows(found)
+
 
 def trial_folders(folder: epath.Path) -> list[epath.Path]:
     """The folders with a fine-tuned model: `folder` itself, or its trials in their order.
@@ -53,37 +63,30 @@ def trial_folders(folder: epath.Path) -> list[epath.Path]:
     Raises:
         CheckpointError: there are none.
     """
-    if workdir.has_checkpoint(folder) or (folder.name.isdigit() and (folder / 'params').exists()):
+    if not (folder / TRIALS).exists():
         return [folder]
-    inside = folder / TRIALS
-    numbers = (
-        sorted(int(c.name) for c in inside.iterdir() if c.name.isdigit())
-        if (inside.exists())
-        else []
-    )
-    found = [inside / str(n) for n in numbers if workdir.has_checkpoint(inside / str(n))]
+    numbers = sorted(int(c.name) for c in (folder / TRIALS).iterdir() if c.name.isdigit())
+    inside = [folder / TRIALS / str(number) for number in numbers]
+    found = [one for one in inside if workdir.has_checkpoint(one)]
     if not found:
         raise CheckpointError(
-            f'no fine-tuned model in {folder}: name the --workdir of a fine-tuning run, or one of '
-            f'its {TRIALS}/ folders'
+            f'no trial in {folder / TRIALS} has parameters: none is finished, or they were not '
+            'kept (--config.task.save)'
         )
     return found
 
 
 def best_folder(folder: epath.Path) -> epath.Path:
-    """Of several trials the one with the best headline score."""
+    """Of several trials the one with the best headline score, the first of equal ones."""
     folders = trial_folders(folder)
-    if len(folders) == 1:
+    path = folder / results.RESULTS_FILE
+    if len(folders) == 1 or not path.exists():
         return folders[0]
-    headline = (
-        json.loads((folder / results.RESULTS_FILE).read_text())['headline']['metric']
-        if ((folder / results.RESULTS_FILE).exists())
-        else None
-    )
+    headline = json.loads(path.read_text())['headline']['metric']
 
     def score(one: epath.Path) -> float:
-        path = one / RESULT
-        found = json.loads(path.read_text())['metrics'] if path.exists() else {}
+        result = one / RESULT
+        found = json.loads(result.read_text())['metrics'] if result.exists() else {}
         return found.get(headline, -math.inf)
 
     return max(folders, key=score)

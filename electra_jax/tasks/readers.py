@@ -113,8 +113,12 @@ def read(
     options: Options = Options(),
     known: Known | None = None,
     ending: str | None = None,
+    bad: BadRows | None = None,
 ) -> Loaded:
-    """As `load`, from a place; `ending` stands for the file name's where it has none."""
+    """As `load`, from a place; `ending` stands for the file name's where it has none.
+
+    `bad` is told of bad rows in the place of the options' `on_bad_row`.
+    """
     unanswerable = options.unanswerable
     spec = dataclasses.replace(
         spec,
@@ -122,7 +126,7 @@ def read(
         scheme=options.scheme or (known.scheme if known else None) or spec.scheme,
         unanswerable=spec.unanswerable if unanswerable is None else unanswerable,
     )
-    bad = bad_rows.policy(options.on_bad_row)
+    bad = bad_rows.policy(options.on_bad_row) if bad is None else bad
     labelled = split not in spec.test_splits
     source = _Source(spec, place, _columns(spec, place, split, options), bad, labelled, ending)
     if spec.kind == 'tagging':
