@@ -237,7 +237,8 @@ def next_step(target: Place, loaded: load.Loaded) -> str:
         words = [f'--config.init_from={folder}', *setting_words(loaded)]
         return f'python -m electra_jax.main --config=configs/small.py {" ".join(words)}'
     if target.kind == 'google':
-        return f'python -m electra_jax.convert --source={target} --target=ours:{folder}_back'
+        listed = f"print(*tensorflow.train.list_variables('{folder}'), sep=chr(10))"
+        return f'python -c "import tensorflow; {listed}"'
     if (folder / 'discriminator').is_dir():
         folder = folder / 'discriminator'
     return (

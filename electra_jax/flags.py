@@ -6,6 +6,8 @@ This module and the doors are the only places that know absl flags and ConfigDic
 import dataclasses
 import difflib
 import os
+import pathlib
+import runpy
 import shlex
 import sys
 import types
@@ -20,17 +22,23 @@ from electra_jax.config.schema import Config
 from electra_jax.core.errors import ConfigError, UserError, nearest
 
 
-def recipe(changes: Mapping[str, object]) -> config_dict.ConfigDict:
+def recipe(
+    changes: Mapping[str, object], base: pathlib.Path | None = None
+) -> config_dict.ConfigDict:
     """A full config tree from the few settings in which a recipe differs from the defaults.
 
     Args:
         changes: nested mapping of field name to value, for example
             ``{'batch_size': 256, 'model': {'size': 'base'}}``.
+        base: another recipe's file, to differ from that instead.
 
     Raises:
         ConfigError: a name does not exist or a value has the wrong type.
     """
-    tree = config_dict.ConfigDict(_defaults(Config))
+    if base is None:
+        tree = config_dict.ConfigDict(_defaults(Config))
+    else:
+        tree = runpy.run_path(str(base))['get_config']().unlock()
     _apply(tree, Config, changes, 'config')
     return tree.lock()
 

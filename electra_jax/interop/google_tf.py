@@ -4,6 +4,7 @@ Everything but `read_checkpoint` and `write_checkpoint` works on a mapping of va
 NumPy array and needs no TensorFlow.
 """
 
+import os
 import pathlib
 import re
 from collections.abc import Mapping
@@ -317,6 +318,9 @@ def _matrix(variables: Arrays, name: str) -> np.ndarray:
 
 
 def _tensorflow() -> ModuleType:
+    # It greets with lines about rounding, which has no part in reading numbers.
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     try:
         import tensorflow
     except ImportError as error:

@@ -29,8 +29,10 @@ TEXTS = ['the new york cafe [MASK] and', 'eating 12 cafes.']
 def pair(request, tmp_path_factory):
     """(folder, our parameters, model) of a pair in which every number is its own."""
     model = fakes.model(**fakes.MODELS[request.param])
-    # Small enough for logits of ordinary size.
-    params = jax.tree.map(lambda x: 0.1 * x, fakes.params(model))
+    # Small weights and norms around 1: logits of ordinary size.
+    params = jax.tree_util.tree_map_with_path(
+        lambda path, x: 0.1 * x + np.float32(path[-1].key == 'scale'), fakes.params(model)
+    )
     folder = tmp_path_factory.mktemp(request.param)
     save.save_foreign('huggingface', folder, save.Model(params, model, fakes.tokenizer()))
     return folder, params, model
