@@ -253,6 +253,23 @@ def test_a_torn_packed_file_is_refused_or_read_up_to_there(tmp_path):
     assert loaded.bad.counts()['torn_file'] == 1
 
 
+def test_a_quoted_cell_with_a_line_that_is_no_text_is_left_out_whole(tmp_path):
+    rows = [b'text,label', b'"one', b'caf\xe9 ""noir""', b'three",1', b'"four', b'five",1', b'x,0']
+    write(tmp_path, 'train.csv', b'\n'.join(rows) + b'\n')
+    with pytest.raises(errors.DataError, match=r'train\.csv:2: byte 3 of the line is not UTF-8'):
+        load(tmp_path)
+    loaded = load(tmp_path, on_bad_row='skip')
+    assert [t[0] for t in texts(loaded)] == ['four\nfive', 'x']
+    assert loaded.bad.counts() == {'not_text': 1}
+
+
+def test_a_quote_in_the_middle_of_a_csv_row_is_named(tmp_path):
+    write(tmp_path, 'train.csv', 'text,label\na,1\n"b" c,1\nd,0\n')
+    with pytest.raises(errors.DataError, match=r'train\.csv:3: the line cannot be cut into cells'):
+        load(tmp_path)
+    assert len(load(tmp_path, on_bad_row='skip').examples) == 2
+
+
 def test_blank_lines_are_counted_between_rows_only(tmp_path):
     write(tmp_path, 'train.tsv', 'text\tlabel\na\t1\n\nb\t0\n\n')
     loaded = load(tmp_path)
