@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.core import errors
+from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.columns import Columns, column_value, resolve, row_id
 from electra_jax.tasks.examples import Answer, SpanExample
-from electra_jax.tasks.rows import Row, Rows, kind_of, read_table, text_problem, whole_json
+from electra_jax.tasks.rows import Row, Rows, kind_of, text_problem, whole_json
 
 
 class _RefusedError(Exception):
@@ -58,7 +59,7 @@ def read(
     if (ending or kind_of(path)) == '.json':
         found = _squad_questions(path, bad)
     else:
-        found = _row_questions(read_table(path, bad, ending=ending), columns, bad)
+        found = _row_questions(rows_of.read(path, bad, ending=ending), columns, bad)
     return _usable(found, bad, unanswerable, labelled)
 
 

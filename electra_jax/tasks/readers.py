@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from electra_jax.core import errors
 from electra_jax.tasks import bad_rows, layouts, questions, tag_schemes, tagged, texts
+from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.columns import Columns, merged
 from electra_jax.tasks.examples import Example, TaggedExample
 from electra_jax.tasks.labels import find_labels, score_span
 from electra_jax.tasks.layouts import Place
-from electra_jax.tasks.rows import Row, Rows, kind_of, read_dataset, read_table
+from electra_jax.tasks.rows import Row, Rows, kind_of
 from electra_jax.tasks.table import TaskSpec
 
 _CONLL = ('.txt', '.conll', '.conllu', '.tsv')
@@ -100,8 +101,12 @@ def read(
     options: Options = Options(),
     known: Known | None = None,
     ending: str | None = None,
+    bad: BadRows | None = None,
 ) -> Loaded:
-    """As `load`, from a place; `ending` stands for the file name's where it has none."""
+    """As `load`, from a place; `ending` stands for the file name's where it has none.
+
+    `bad` is told of bad rows in the place of the options' `on_bad_row`.
+    """
     unanswerable = options.unanswerable
     spec = dataclasses.replace(
         spec,
@@ -109,7 +114,7 @@ def read(
         scheme=options.scheme or (known.scheme if known else None) or spec.scheme,
         unanswerable=spec.unanswerable if unanswerable is None else unanswerable,
     )
-    bad = bad_rows.policy(options.on_bad_row)
+    bad = bad_rows.policy(options.on_bad_row) if bad is None else bad
     labelled = split not in spec.test_splits
     source = _Source(spec, place, _columns(spec, place, split, options), bad, labelled, ending)
     if spec.kind == 'tagging':
@@ -176,9 +181,9 @@ class _Source:
     def rows(self) -> Rows:
         """Rows of a table, or of a dataset with the classes named as in the official files."""
         if self.path is None:
-            rows = read_dataset(self.place.dataset, self.place.split)
+            rows = rows_of.read_dataset(self.place.dataset, self.place.split)
             return rows._replace(rows=self._with_our_labels(rows.rows))
-        return read_table(
+        return rows_of.read(
             self.path,
             self.bad,
             self.columns.header is not False,

@@ -44,7 +44,7 @@ class Rows(NamedTuple):
     rows: Iterator[Row]
 
 
-def read_table(
+def read(
     path: pathlib.Path,
     bad: BadRows,
     header: bool = True,
@@ -128,7 +128,7 @@ def _chunks(path: pathlib.Path, bad: BadRows) -> Iterator[bytes]:
         bad.refuse('torn_file', str(path), str(error))
 
 
-def numbered_lines(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[int, str]]:
+def lines(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[int, str]]:
     r"""Number, from 1, and text of each line; only \n and \r\n end one.
 
     Lines that are no text are refused or counted, and left out.
@@ -194,7 +194,7 @@ def _plain_cells(
     path: pathlib.Path, separator: str, bad: BadRows
 ) -> Iterator[tuple[int, list[str]]]:
     blank = None
-    for number, line in numbered_lines(path, bad):
+    for number, line in lines(path, bad):
         if blank is not None:
             bad.count('blank_line', f'{path}:{blank}')
             blank = None
@@ -292,7 +292,7 @@ def _json_rows(path: pathlib.Path, suffix: str, bad: BadRows) -> Iterator[Row]:
 
 
 def _json_lines(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[str, int, Any]]:
-    filled = ((line, text) for line, text in numbered_lines(path, bad) if text.strip())
+    filled = ((line, text) for line, text in lines(path, bad) if text.strip())
     for number, (line, text) in enumerate(filled):
         where = f'{path}:{line}'
         try:

@@ -4,11 +4,12 @@ import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from electra_jax.core import errors
+from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks import tag_schemes
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.columns import Columns, column_value, resolve, row_id
 from electra_jax.tasks.examples import TaggedExample
-from electra_jax.tasks.rows import Row, Rows, numbered_lines, text_problem
+from electra_jax.tasks.rows import Row, Rows, text_problem
 
 _NEW_DOCUMENT = '-DOCSTART-'  # of CoNLL-2003: a line of its own, no word
 _SHOWN = 20
@@ -50,7 +51,7 @@ def _blocks(path: pathlib.Path, bad: BadRows) -> Iterator[list[tuple[int, str]]]
     """Numbered lines between blank ones; blocks that lost a line (it was no text) are left out."""
     block: list[tuple[int, str]] = []
     whole, last = True, 0
-    for number, text in numbered_lines(path, bad):
+    for number, text in rows_of.lines(path, bad):
         whole = whole and number == last + 1
         last = number
         if text.strip(' \t') and not text.startswith(_NEW_DOCUMENT):

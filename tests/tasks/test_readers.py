@@ -87,6 +87,12 @@ def test_quotation_marks_are_text_in_tsv_and_quotes_in_csv(tmp_path):
     assert [e.where for e in loaded.examples] == [f'{tmp_path}/train.csv:{i}' for i in (2, 4)]
 
 
+def test_spaces_around_a_text_are_no_part_of_it(tmp_path):
+    write(tmp_path, 'train.tsv', 'text\tother\tlabel\n a \t b\u00a0\t 1 \nc\td\t0\n')
+    loaded = load(tmp_path, columns={'text_b': 'other'})
+    assert texts(loaded) == [('a', 'b', '1'), ('c', 'd', '0')]
+
+
 def test_only_line_feeds_end_lines(tmp_path):
     write(tmp_path, 'train.tsv', 'text\tlabel\na\u2028b\x85c\t1\nd\u00a0e\x0cf\t0\n')
     assert [t[0] for t in texts(load(tmp_path))] == ['a\u2028b\x85c', 'd\u00a0e\x0cf']
@@ -319,6 +325,14 @@ def test_a_score_that_is_none_is_named(tmp_path, value):
     loaded = load(tmp_path, 'stsb', on_bad_row='skip')
     assert loaded.bad.counts() == {'bad_score': 1}
     assert loaded.known.score_range == (0.0, 5.0)
+
+
+@pytest.mark.parametrize('value', ['nan', 'inf', '-inf', 'true', 'null', '[1]', '"high"'])
+def test_a_score_without_a_range_must_still_be_a_number(tmp_path, value):
+    rows = ''.join(f'{{"text": "a", "label": {x}}}\n' for x in (1, 2, value))
+    write(tmp_path, 'train.jsonl', rows.replace('nan', 'NaN').replace('inf', 'Infinity'))
+    with pytest.raises(errors.DataError, match=r'train\.jsonl:3: the score .* finite number'):
+        load(tmp_path, 'text_regression')
 
 
 def test_pairs_the_other_way_round():
