@@ -452,6 +452,8 @@ COUNTS = {
 def test_official_glue_files_are_read_whole(task):
     folder = pathlib.Path(os.environ['ELECTRA_DATA']) / 'glue'
     spec, known = table.get(task), None
+    own = readers.load(spec, str(folder / spec.layout.folders[0]), 'dev')
+    assert own.examples == readers.load(spec, str(folder), 'dev').examples
     for split, count in zip(('train', 'dev', 'test'), COUNTS[task], strict=True):
         loaded = readers.load(spec, str(folder), split, known=known)
         known = known or loaded.known
