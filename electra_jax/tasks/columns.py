@@ -83,7 +83,7 @@ def _other_reasons(names: Sequence[str]) -> str:
     return ' (if the first line is no header: --config.task.header=False, and numbers from 0)'
 
 
-def value(row: Row, key: str) -> tuple[Any, str | None]:
+def column_value(row: Row, key: str) -> tuple[Any, str | None]:
     """The value of a row under `key`, and what is wrong if there is none."""
     if key in row.values:
         return row.values[key], None

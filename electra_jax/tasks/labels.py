@@ -9,21 +9,21 @@ from electra_jax.core import errors
 _SHOWN = 20
 
 
-def plain(value: Any) -> str | None:
+def plain_label(value: Any) -> str | None:
     """A label as text; None where the file gives none.
 
-    >>> plain(' 1 '), plain(True), plain(3), plain('')
-    ('1', 'true', '3', None)
+    >>> [plain_label(value) for value in (' 1 ', True, 3, '')]
+    ['1', 'true', '3', None]
     """
     if isinstance(value, bool):
         return str(value).lower()
     return None if value is None else str(value).strip() or None
 
 
-def find(labels: Iterable[str | float | None], where: str) -> tuple[str, ...]:
+def find_labels(labels: Iterable[str | float | None], where: str) -> tuple[str, ...]:
     """The classes among training labels: in the order of their numbers, or of the alphabet.
 
-    >>> find(['10', '9', '10'], 'train.csv')
+    >>> find_labels(['10', '9', '10'], 'train.csv')
     ('9', '10')
 
     Raises:
@@ -41,7 +41,7 @@ def find(labels: Iterable[str | float | None], where: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def span(scores: Iterable[float], where: str) -> tuple[float, float]:
+def score_span(scores: Iterable[float], where: str) -> tuple[float, float]:
     """The lowest and the highest of training scores.
 
     Raises:

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from electra_jax.core import errors
 from electra_jax.data import compressed
-from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.columns import Columns
+from electra_jax.tasks.rows import JSON_LINES, SEPARATORS, whole_json
 
 _TFDS_INFO = 'dataset_info.json'
 _SPLITS = {'dev': 'validation'}  # our name -> that of TensorFlow datasets
-_TABLES = (*rows_of.SEPARATORS, *rows_of.JSON_LINES, '.json')
+_TABLES = (*SEPARATORS, *JSON_LINES, '.json')
 
 
 class Dataset(NamedTuple):
@@ -145,7 +145,7 @@ def _version(info: pathlib.Path) -> tuple[int, ...]:
 
 
 def _has_split(folder: pathlib.Path, split: str) -> bool:
-    info = rows_of.whole_json(folder / _TFDS_INFO, BadRows())
+    info = whole_json(folder / _TFDS_INFO, BadRows())
     return any(held.get('name') == split for held in info.get('splits', []))
 
 

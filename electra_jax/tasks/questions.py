@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.core import errors
-from electra_jax.tasks import columns as columns_of
 from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks.bad_rows import BadRows
-from electra_jax.tasks.columns import Columns
+from electra_jax.tasks.columns import Columns, column_value, resolve, row_id
 from electra_jax.tasks.examples import Answer, SpanExample
-from electra_jax.tasks.rows import Row, Rows
+from electra_jax.tasks.rows import Row, Rows, kind_of, text_problem, whole_json
 
 
 class _RefusedError(Exception):
@@ -57,7 +56,7 @@ def read(
     Raises:
       errors.DataError: the file is not such a file, or two questions have one id.
     """
-    if (ending or rows_of.kind_of(path)) == '.json':
+    if (ending or kind_of(path)) == '.json':
         found = _squad_questions(path, bad)
     else:
         found = _row_questions(rows_of.read(path, bad, ending=ending), columns, bad)
@@ -101,7 +100,7 @@ def _usable(
 def _example(found: _Question, bad: BadRows, unanswerable: bool, labelled: bool) -> SpanExample:
     name, context, question = str(found.id), found.context, found.question
     for part, text in (('context', context), ('question', question)):
-        problem = rows_of.text_problem(text)
+        problem = text_problem(text)
         if problem:
             blank = isinstance(text, str) and not text.strip()
             raise _RefusedError('empty_text' if blank else 'not_text', f'in the {part}: {problem}')
@@ -139,7 +138,7 @@ def _example(found: _Question, bad: BadRows, unanswerable: bool, labelled: bool)
 
 def _answers(found: Any, context: str, where: str, bad: BadRows) -> Iterator[Answer]:
     for text, start in _pairs(found):
-        problem = rows_of.text_problem(text)
+        problem = text_problem(text)
         if problem:
             raise _RefusedError('bad_answer', f'in an answer: {problem}')
         if isinstance(start, bool) or not isinstance(start, int):
@@ -192,7 +191,7 @@ def _place(text: str, start: int, context: str) -> Answer | None:
 
 
 def _squad_questions(path: pathlib.Path, bad: BadRows) -> Iterator[_Question]:
-    articles = _part(rows_of.whole_json(path, bad), 'data', str(path))
+    articles = _part(whole_json(path, bad), 'data', str(path))
     for i, article in enumerate(articles):
         for j, paragraph in enumerate(_part(article, 'paragraphs', f'{path}: data[{i}]')):
             where = f'{path}: data[{i}].paragraphs[{j}]'
@@ -225,7 +224,7 @@ def _part(found: Any, key: str, where: str) -> Sequence[Any]:
 def _row_questions(rows: Rows, columns: Columns, bad: BadRows) -> Iterator[_Question]:
     if rows.names is not None:
         for part in ('context', 'question'):
-            columns_of.resolve(rows, str(getattr(columns, part)), part)
+            resolve(rows, str(getattr(columns, part)), part)
     for row in rows.rows:
         if 'qas' in row.values:
             yield from _mrqa_questions(row, bad)
@@ -235,14 +234,14 @@ def _row_questions(rows: Rows, columns: Columns, bad: BadRows) -> Iterator[_Ques
 
 def _row_question(row: Row, columns: Columns, bad: BadRows) -> Iterator[_Question]:
     for part in ('context', 'question'):
-        _, problem = columns_of.value(row, str(getattr(columns, part)))
+        _, problem = column_value(row, str(getattr(columns, part)))
         if problem:
             bad.refuse('missing_field', row.where, f'{problem} (for {part})')
             return
     values = row.values
     yield _Question(
         row.where,
-        columns_of.row_id(row, columns.id or 'id'),
+        row_id(row, columns.id or 'id'),
         values[str(columns.context)],
         values[str(columns.question)],
         values.get(str(columns.answers)),

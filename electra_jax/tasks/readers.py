@@ -6,26 +6,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from electra_jax.core import errors
-from electra_jax.tasks import (
-    bad_rows,
-    layouts,
-    questions,
-    tag_schemes,
-    tagged,
-    texts,
-)
-from electra_jax.tasks import (
-    columns as columns_of,
-)
-from electra_jax.tasks import (
-    labels as labels_of,
-)
+from electra_jax.tasks import bad_rows, layouts, questions, tag_schemes, tagged, texts
 from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks.bad_rows import BadRows
-from electra_jax.tasks.columns import Columns
+from electra_jax.tasks.columns import Columns, merged
 from electra_jax.tasks.examples import Example, TaggedExample
+from electra_jax.tasks.labels import find_labels, score_span
 from electra_jax.tasks.layouts import Place
-from electra_jax.tasks.rows import Row, Rows
+from electra_jax.tasks.rows import Row, Rows, kind_of
 from electra_jax.tasks.table import TaskSpec
 
 _CONLL = ('.txt', '.conll', '.conllu', '.tsv')
@@ -146,9 +134,9 @@ def read(
 def _found(spec: TaskSpec, examples: list[Example], where: str) -> Known:
     """What a training file tells of its task."""
     if spec.kind == 'classification' and examples and not spec.labels:
-        return Known(labels_of.find((example.label for example in examples), where))
+        return Known(find_labels((example.label for example in examples), where))
     if spec.kind == 'regression' and examples:
-        span = labels_of.span((example.label for example in examples), where)
+        span = score_span((example.label for example in examples), where)
         return Known(score_range=spec.score_range or span)
     return Known()
 
@@ -188,7 +176,7 @@ class _Source:
 
     @property
     def suffix(self) -> str:
-        return self.ending or rows_of.kind_of(self.path)
+        return self.ending or kind_of(self.path)
 
     def rows(self) -> Rows:
         """Rows of a table, or of a dataset with the classes named as in the official files."""
@@ -222,7 +210,7 @@ def _columns(spec: TaskSpec, place: Place, split: str, options: Options) -> Colu
     usual = layout.split_columns.get(split, layout.columns)
     if place.path is None and layout.dataset is not None:
         usual = layout.dataset.columns
-    return columns_of.merged(usual, options.columns)
+    return merged(usual, options.columns)
 
 
 def _classified(source: _Source) -> Iterator[Example]:

@@ -133,32 +133,43 @@ def lines(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[int, str]]:
 
     Lines that are no text are refused or counted, and left out.
     """
+    for number, raw in _raw_lines(path, bad):
+        text = _text(raw)
+        if text is None:
+            bad.refuse('not_text', f'{path}:{number}', _byte_problem(raw, path))
+        else:
+            yield number, text
+
+
+def _raw_lines(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[int, bytes]]:
     data = content(path, bad)
     raw_lines = data.split(b'\n')
     if data.endswith(b'\n'):
         raw_lines.pop()
     for number, raw in enumerate(raw_lines, 1):
-        text = _decoded(raw.removesuffix(b'\r'), f'{path}:{number}', path, bad)
-        if text is not None:
-            yield number, text
+        yield number, raw.removesuffix(b'\r')
 
 
-def _decoded(raw: bytes, where: str, path: pathlib.Path, bad: BadRows) -> str | None:
+def _text(raw: bytes) -> str | None:
+    if b'\0' in raw:
+        return None
     try:
-        text = raw.decode()
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _byte_problem(raw: bytes, path: pathlib.Path) -> str:
+    """Why a line is no text."""
+    try:
+        before = raw.decode().partition('\0')[0]
     except UnicodeDecodeError as error:
         shown = raw[max(error.start - 10, 0) : error.start + 10]
-        bad.refuse(
-            'not_text',
-            where,
+        return (
             f'byte {error.start} of the line is not UTF-8 (around it: {shown!r}); if the file is '
-            f'Latin-1, type: iconv -f LATIN1 -t UTF-8 {path} > NEW',
+            f'Latin-1, type: iconv -f LATIN1 -t UTF-8 {path} > NEW'
         )
-        return None
-    if '\0' in text:
-        bad.refuse('not_text', where, f'a NUL character after {text[: text.index(chr(0))][-20:]!r}')
-        return None
-    return text
+    return f'a NUL character after {before[-20:]!r}'
 
 
 def text_problem(value: Any) -> str | None:
@@ -199,15 +210,20 @@ def _quoted_cells(
     """As `_plain_cells`, with cells that may be quoted and then hold separators and line ends."""
     csv.field_size_limit(_LONGEST_CELL)
     taken: list[int] = []  # lines that the row in hand is made of
+    not_text: list[bytes] = []  # those of them that are no text
 
     def fed() -> Iterator[str]:
-        for number, line in lines(path, bad):
+        for number, raw in _raw_lines(path, bad):
+            text = _text(raw)
             taken.append(number)
-            yield line + '\n'
+            # A line left out here could open or close quotes, and change what all others mean.
+            not_text.extend([raw] if text is None else [])
+            yield (raw.decode(errors='replace') if text is None else text) + '\n'
 
     reader = csv.reader(fed(), delimiter=separator, strict=True)
     while True:
         taken.clear()
+        not_text.clear()
         try:
             cells = next(reader)
         except StopIteration:
@@ -222,7 +238,9 @@ def _quoted_cells(
                 ) from error
             bad.refuse('bad_width', where, f'the line cannot be cut into cells ({error})')
             continue
-        if cells:
+        if not_text:
+            bad.refuse('not_text', f'{path}:{taken[0]}', _byte_problem(not_text[0], path))
+        elif cells:
             yield taken[0], cells
 
 

@@ -4,13 +4,12 @@ import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from electra_jax.core import errors
-from electra_jax.tasks import columns as columns_of
 from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks import tag_schemes
 from electra_jax.tasks.bad_rows import BadRows
-from electra_jax.tasks.columns import Columns
+from electra_jax.tasks.columns import Columns, column_value, resolve, row_id
 from electra_jax.tasks.examples import TaggedExample
-from electra_jax.tasks.rows import Row, Rows
+from electra_jax.tasks.rows import Row, Rows, text_problem
 
 _NEW_DOCUMENT = '-DOCSTART-'  # of CoNLL-2003: a line of its own, no word
 _SHOWN = 20
@@ -124,9 +123,9 @@ def from_rows(
     rows: Rows, columns: Columns, bad: BadRows, labelled: bool
 ) -> Iterator[TaggedExample]:
     """Sentences of rows with a list of words and one of tags, or both as text with spaces."""
-    words_key = columns_of.resolve(rows, columns.words or 'words', 'words')
-    tags_key = columns_of.resolve(rows, columns.tags or 'tags', 'tags', labelled)
-    id_key = columns.id and columns_of.resolve(rows, columns.id, 'id')
+    words_key = resolve(rows, columns.words or 'words', 'words')
+    tags_key = resolve(rows, columns.tags or 'tags', 'tags', labelled)
+    id_key = columns.id and resolve(rows, columns.id, 'id')
     for row in rows.rows:
         words = _strings(row, words_key, bad)
         if words is None:
@@ -140,13 +139,13 @@ def from_rows(
             bad.refuse('empty_text', row.where, f'no words in {words_key!r}')
             continue
         where = [row.where] * len(words)
-        example = _checked(columns_of.row_id(row, id_key), words, tags, where, bad)
+        example = _checked(row_id(row, id_key), words, tags, where, bad)
         if example is not None:
             yield example
 
 
 def _strings(row: Row, key: str, bad: BadRows) -> list[str] | None:
-    found, problem = columns_of.value(row, key)
+    found, problem = column_value(row, key)
     if problem:
         bad.refuse('missing_field', row.where, problem)
         return None
@@ -168,7 +167,7 @@ def _checked(
 ) -> TaggedExample | None:
     """The sentence, unless something is wrong with it; `where` has a place for each word."""
     for word, place in zip(words, where, strict=True):
-        problem = rows_of.text_problem(word)
+        problem = text_problem(word)
         if problem:
             bad.refuse('not_text' if word.strip() else 'empty_text', place, f'in a word: {problem}')
             return None

@@ -48,6 +48,7 @@ def test_macro_f1_is_the_mean_over_classes():
         ([0], [0], (1.0, 0.0, 0.0), False),
     ],
 )
+@pytest.mark.filterwarnings('error')
 def test_one_class_everywhere_is_no_nan(gold, predicted, wanted, noted):
     found = metrics.classification(['accuracy', 'f1', 'matthews'], gold, predicted)
     assert tuple(found.values.values()) == pytest.approx(wanted, abs=1e-12)

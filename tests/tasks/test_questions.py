@@ -62,6 +62,7 @@ def test_a_question_keeps_its_text_and_answers(tmp_path):
         ('sat', 2, 8),
         ('  bear ', 16, 17),
         ('sat', -5, 8),
+        ('end', -4, CONTEXT.index('end')),
         ('sat', 10_000, 22),
     ],
 )

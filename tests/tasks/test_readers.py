@@ -87,6 +87,12 @@ def test_quotation_marks_are_text_in_tsv_and_quotes_in_csv(tmp_path):
     assert [e.where for e in loaded.examples] == [f'{tmp_path}/train.csv:{i}' for i in (2, 4)]
 
 
+def test_spaces_around_a_text_are_no_part_of_it(tmp_path):
+    write(tmp_path, 'train.tsv', 'text\tother\tlabel\n a \t b\u00a0\t 1 \nc\td\t0\n')
+    loaded = load(tmp_path, columns={'text_b': 'other'})
+    assert texts(loaded) == [('a', 'b', '1'), ('c', 'd', '0')]
+
+
 def test_only_line_feeds_end_lines(tmp_path):
     write(tmp_path, 'train.tsv', 'text\tlabel\na\u2028b\x85c\t1\nd\u00a0e\x0cf\t0\n')
     assert [t[0] for t in texts(load(tmp_path))] == ['a\u2028b\x85c', 'd\u00a0e\x0cf']
@@ -253,6 +259,23 @@ def test_a_torn_packed_file_is_refused_or_read_up_to_there(tmp_path):
     assert loaded.bad.counts()['torn_file'] == 1
 
 
+def test_a_quoted_cell_with_a_line_that_is_no_text_is_left_out_whole(tmp_path):
+    rows = [b'text,label', b'"one', b'caf\xe9 ""noir""', b'three",1', b'"four', b'five",1', b'x,0']
+    write(tmp_path, 'train.csv', b'\n'.join(rows) + b'\n')
+    with pytest.raises(errors.DataError, match=r'train\.csv:2: byte 3 of the line is not UTF-8'):
+        load(tmp_path)
+    loaded = load(tmp_path, on_bad_row='skip')
+    assert [t[0] for t in texts(loaded)] == ['four\nfive', 'x']
+    assert loaded.bad.counts() == {'not_text': 1}
+
+
+def test_a_quote_in_the_middle_of_a_csv_row_is_named(tmp_path):
+    write(tmp_path, 'train.csv', 'text,label\na,1\n"b" c,1\nd,0\n')
+    with pytest.raises(errors.DataError, match=r'train\.csv:3: the line cannot be cut into cells'):
+        load(tmp_path)
+    assert len(load(tmp_path, on_bad_row='skip').examples) == 2
+
+
 def test_blank_lines_are_counted_between_rows_only(tmp_path):
     write(tmp_path, 'train.tsv', 'text\tlabel\na\t1\n\nb\t0\n\n')
     loaded = load(tmp_path)
@@ -302,6 +325,14 @@ def test_a_score_that_is_none_is_named(tmp_path, value):
     loaded = load(tmp_path, 'stsb', on_bad_row='skip')
     assert loaded.bad.counts() == {'bad_score': 1}
     assert loaded.known.score_range == (0.0, 5.0)
+
+
+@pytest.mark.parametrize('value', ['nan', 'inf', '-inf', 'true', 'null', '[1]', '"high"'])
+def test_a_score_without_a_range_must_still_be_a_number(tmp_path, value):
+    rows = ''.join(f'{{"text": "a", "label": {x}}}\n' for x in (1, 2, value))
+    write(tmp_path, 'train.jsonl', rows.replace('nan', 'NaN').replace('inf', 'Infinity'))
+    with pytest.raises(errors.DataError, match=r'train\.jsonl:3: the score .* finite number'):
+        load(tmp_path, 'text_regression')
 
 
 def test_pairs_the_other_way_round():
@@ -421,6 +452,8 @@ COUNTS = {
 def test_official_glue_files_are_read_whole(task):
     folder = pathlib.Path(os.environ['ELECTRA_DATA']) / 'glue'
     spec, known = table.get(task), None
+    own = readers.load(spec, str(folder / spec.layout.folders[0]), 'dev')
+    assert own.examples == readers.load(spec, str(folder), 'dev').examples
     for split, count in zip(('train', 'dev', 'test'), COUNTS[task], strict=True):
         loaded = readers.load(spec, str(folder), split, known=known)
         known = known or loaded.known

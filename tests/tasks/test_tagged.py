@@ -61,8 +61,8 @@ def test_tabs_comments_documents_and_odd_spaces(tmp_path):
     )
     loaded = load(tmp_path, text.partition('\n\n')[2], 'ner')
     assert [e.words for e in loaded.examples] == [('New\u00a0York', '#'), ('Rio',)]
-    spaced = load(tmp_path, '-DOCSTART- -X- O\n\nRio NNP B-LOC\n', 'ner')
-    assert [e.words for e in spaced.examples] == [('Rio',)]
+    spaced = load(tmp_path, '-DOCSTART- -X- O\n\nNew\u00a0York  NNP B-LOC \n', 'ner')
+    assert [e.words for e in spaced.examples] == [('New\u00a0York',)]
 
 
 def test_words_alone_can_be_tagged(tmp_path):
@@ -204,6 +204,9 @@ def test_spans_of_any_tags_are_those_of_seqeval():
         ('B-X E-X', 'iobes'),
         ('B-X O', None),
         ('I-X', None),
+        ('E-X', None),
+        ('B-X', None),
+        ('S-X B-X I-X', None),
         ('S-X S-X', 'iobes'),
         ('S-X I-X', None),
         ('B-X E-Y', None),
