@@ -9,9 +9,8 @@ import optax
 import pytest
 
 from electra_jax.model import api
-from electra_jax.objectives import electra
-from electra_jax.objectives.inputs import from_draws, masked_batch
-from electra_jax.objectives.masked import Vocabulary
+from electra_jax.objectives import electra, given, table
+from electra_jax.objectives.definition import Vocabulary
 from electra_jax.ops.vocab_head import vocab_logits
 from tests.conftest import SPECIAL, tiny_config
 from tests.reference import ours
@@ -32,6 +31,7 @@ torch = pytest.importorskip('torch')
 hf = pytest.importorskip('transformers.models.electra.modeling_electra')
 
 B, L = 5, 24
+BERT_NAMES = ('input_ids', 'input_mask', 'segment_ids')
 COMMON = {
     'vocab_size': 200,
     'max_position_embeddings': 32,
@@ -105,26 +105,20 @@ def our_network(settings):
         data={'row_length': L},
     )
     vocabulary = Vocabulary(settings.vocab_size, SPECIAL)
-    rows = api.vocab_rows(config.model, settings.vocab_size)
-    like = jax.eval_shape(lambda: api.init(config.model, settings.vocab_size, jax.random.key(0)))
+    parts = table.build(config, vocabulary).parts
+    like = jax.eval_shape(
+        lambda: api.init(config.model, settings.vocab_size, jax.random.key(0), parts)
+    )
 
     @jax.jit
-    def compute(params, inputs):
+    def compute(params, batch, draws):
+        inputs = given.inputs(vocabulary, batch, draws)
         (_, metrics), grads = jax.value_and_grad(
-            lambda p: electra.loss(config, vocabulary, p, inputs, None, 0), has_aux=True
+            lambda p: given.loss(config, vocabulary, p, batch, draws), has_aux=True
         )(params)
-        _, corruption = electra.forward(config, vocabulary, params, inputs, None, 1.0)
-        features_BPE, table_VE, bias_V = api.generate(
-            config.model,
-            settings.vocab_size,
-            params,
-            masked_batch(inputs, SPECIAL),
-            inputs.masked_BP,
-            None,
-        )
-        logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, settings.vocab_size)
+        proposal, corruption = electra.forward(config, vocabulary, params, inputs, None, 1.0)
         return Answer(
-            logits_BPV[..., : settings.vocab_size],
+            vocab_logits(*proposal.softmax, settings.vocab_size)[..., : settings.vocab_size],
             corruption.logits_BL,
             corruption.tokens_BL,
             metrics['mlm_loss'],
@@ -134,14 +128,12 @@ def our_network(settings):
 
     def answer(variables, batch, draws):
         masked = mask(settings, batch, draws)
-        inputs = from_draws(
-            ours.batch_of_ours(batch),
-            masked.positions_BP.astype(np.int32),
-            masked.weights_BP.astype(np.float32),
-            draws.keep_BP,
-            (ours.pad_noise(draws.uniforms_BPV, rows),),
+        our_draws = given.make_draws(
+            config, vocabulary, masked.positions_BP, draws.keep_BP, draws.uniforms_BPV
         )
-        return jax.tree.map(np.asarray, compute(ours.to_ours(variables, like), inputs))
+        our_batch = given.batch_from_bert(*(batch[name] for name in BERT_NAMES))
+        params = ours.to_ours(variables, like)
+        return jax.tree.map(np.asarray, compute(params, our_batch, our_draws))
 
     return answer
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from tests.reference.blocks import Variables
-from tests.reference.masking import Batch
 from tests.reference.settings import Settings, variable_shapes
 
 # In this order; each name is rewritten by every rule that matches it.
@@ -99,22 +98,3 @@ def from_ours(settings: Settings, params: Mapping[str, Any]) -> Variables:
             array = array[: settings.vocab_size]
         result[name] = array.reshape(shape)
     return result
-
-
-def batch_of_ours(batch: Batch) -> dict[str, np.ndarray]:
-    """A batch as our objectives take it: one document a row."""
-    positions_BL = np.broadcast_to(np.arange(batch['input_ids'].shape[1]), batch['input_ids'].shape)
-    ours = {
-        'tokens': batch['input_ids'],
-        'documents': batch['input_mask'],
-        'positions': positions_BL,
-        'types': batch['segment_ids'],
-    }
-    return {name: array.astype(np.int32) for name, array in ours.items()}
-
-
-def pad_noise(uniforms_BPV: np.ndarray, vocab_rows: int) -> np.ndarray:
-    """Float32 uniforms for a padded vocabulary; what pads it can never be sampled."""
-    missing = vocab_rows - uniforms_BPV.shape[-1]
-    padded = np.pad(uniforms_BPV, ((0, 0), (0, 0), (0, missing)), constant_values=0.5)
-    return padded.astype(np.float32)
