@@ -7,15 +7,18 @@ if [[ $# -eq 0 || $1 == --help ]]; then
   sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
   exit 0
 fi
-told='' child=''
-trap 'told=yes; [[ -z $child ]] || kill -TERM "$child" 2> /dev/null' TERM
+told='' child='' interrupted=''
+trap 'told=yes interrupted=yes; [[ -z $child ]] || kill -TERM "$child" 2> /dev/null' TERM
 "$@" &
 child=$!
-status=0
-# `wait` returns early when a signal comes in.
-while kill -0 "$child" 2> /dev/null; do
+status=127
+while true; do
+  interrupted=''
   wait "$child"
-  status=$?
+  found=$?
+  # 127: the status was fetched the time before, just when a signal came.
+  [[ $found == 127 ]] || status=$found
+  [[ -n $interrupted ]] || break
 done
 [[ -z $told || $status != 0 ]] || status=75
 exit "$status"

@@ -135,6 +135,14 @@ def test_stoppable(tmp_path, body, told, status):
     assert process.wait(timeout=10) == status
 
 
+@pytest.mark.parametrize('status', [0, 7, 127])
+def test_stoppable_knows_the_status_of_what_ends_before_it_looks(tmp_path, status):
+    (tmp_path / 'slowly').write_text("trap 'sleep 0.05' DEBUG\n")
+    command = ['bash', LAUNCH / 'stoppable.sh', 'sh', '-c', f'exit {status}']
+    environment = {**os.environ, 'BASH_ENV': str(tmp_path / 'slowly')}
+    assert subprocess.run(command, env=environment).returncode == status
+
+
 def test_slurm_has_a_task_for_each_gpu_and_signals_before_the_end():
     options = re.findall(r'^#SBATCH --(\S+)', (LAUNCH / 'slurm.sbatch').read_text(), re.MULTILINE)
     values = dict(option.partition('=')[::2] for option in options)

@@ -129,7 +129,7 @@ GCLOUD = """#!/bin/bash
 next() { head -n 1 "$PLAY/$1"; [[ $(wc -l < "$PLAY/$1") -le 1 ]] || sed -i 1d "$PLAY/$1"; }
 case "$*" in
   *describe*)
-    state=$(next vm)
+    if [[ $* == *queued-resources* ]]; then state=$(next queue); else state=$(next vm); fi
     case $state in
       absent) echo 'ERROR: NOT_FOUND: no such node' >&2; exit 1 ;;
       offline) echo 'ERROR: no route to host' >&2; exit 1 ;;
@@ -142,8 +142,9 @@ esac
 """
 
 
-def play(tmp_path, vm, training, *words, create=('ok',)):
-    for name, lines in {'vm': vm, 'training': training, 'create': create}.items():
+def play(tmp_path, vm, training, *words, create=('ok',), queue=()):
+    parts = {'vm': vm, 'training': training, 'create': create, 'queue': queue}
+    for name, lines in parts.items():
         (tmp_path / name).write_text(''.join(f'{line}\n' for line in lines))
     (tmp_path / 'asked').write_text('')
     (tmp_path / 'gcloud').write_text(GCLOUD)
@@ -203,9 +204,8 @@ def test_watch_starts_failed_training_again_but_not_forever(tmp_path):
 
 
 def test_watch_follows_a_queued_resource(tmp_path):
-    # The queue is asked first, and the VM when the queue says that it is there.
-    states = ['SUSPENDED', 'ACTIVE', 'WAITING_FOR_RESOURCES', 'ACTIVE', 'READY']
-    done, asked = play(tmp_path, states, ['training: done'], '--queued')
+    queue = ['WAITING_FOR_RESOURCES', 'SUSPENDED', 'WAITING_FOR_RESOURCES', 'ACTIVE']
+    done, asked = play(tmp_path, ['READY'], ['training: done'], '--queued', queue=queue)
     assert done.returncode == 0, done.stderr
     assert asked == ['delete', *BEGIN]
 
