@@ -25,7 +25,7 @@ def config_of(**changes):
         'total_steps': STEPS,
         'batch_size': 4,
         'mesh': {'data': 1},
-        'model': {'norm': 'post', 'dropout': 0.0, 'attention_dropout': 0.0},
+        'model': {'norm': 'post', 'num_layers': 1, 'dropout': 0.0, 'attention_dropout': 0.0},
         'optimizer': {'learning_rate': 1e-3, 'warmup_steps': 2},
         'task': {'name': 'text', 'head': 'huggingface', 'head_dropout': 0.0},
     }
@@ -157,12 +157,13 @@ def torch_steps(kind, torch, module, host_batches, settings):
     return losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', PEERS)
 def test_twenty_steps_are_those_of_pytorch(kind):
     torch = pytest.importorskip('torch')
     transformers = pytest.importorskip('transformers')
     name, classes, layers = PEERS[kind]
-    program = program_of(kind, classes)
+    program = program_of(kind, classes, model={'num_layers': 2})
     rows = api.vocab_rows(program.config.model, VOCABULARY.size)
     params = larger(jax.device_get(program.make_state({}, np.uint32(0)).params))
     config = hf_weights.hf_config(program.config.model, rows, num_labels=classes)
@@ -203,7 +204,9 @@ def test_seeds_differ_in_head_and_dropout_and_agree_with_themselves():
     assert same_head[0]['loss'] != same_head[1]['loss']
 
 
-@pytest.mark.parametrize('kind', PEERS)
+@pytest.mark.parametrize(
+    'kind', [pytest.param(kind, marks=[pytest.mark.slow] * (kind != 'tagging')) for kind in PEERS]
+)
 def test_parts_of_a_batch_add_up_to_the_whole(kind):
     whole, _ = steps(program_of(kind, PEERS[kind][1]), some_batches(3))
     program = program_of(kind, PEERS[kind][1], optimizer={'microbatches': 2})
@@ -234,6 +237,7 @@ def test_the_references_span_loss_is_both_ends_and_half_of_answerability():
     assert history[0]['loss'] == pytest.approx(both[:3].mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_mesh_changes_no_number():
     config = config_of(batch_size=8)
     head = HeadShape('spans', 'reference', 2, 0.0, 2)

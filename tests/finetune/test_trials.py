@@ -71,7 +71,13 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.fixture(scope='module', params=LEARNT)
+SLOW = ('text_regression', 'tagging', 'spans')
+
+
+@pytest.fixture(
+    scope='module',
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in LEARNT],
+)
 def finished(request, tmp_path_factory):
     """One trial of each kind of task."""
     tmp_path = tmp_path_factory.mktemp(request.param)
@@ -168,6 +174,7 @@ def test_all_trials_share_one_compilation_a_shape_and_differ(three):
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(three, tmp_path):
     folder, workdir, _, outcome = three
     config = config_of(folder, 'text', trials=3)
@@ -244,6 +251,7 @@ def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
         'kernel']).any()  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
     folder, _, _, _ = three
     config = config_of(
