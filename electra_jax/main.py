@@ -48,7 +48,7 @@ def pretrain(run: Run) -> None:
     flops = training_flops(config, run.tokenizer.vocab_size, run.program.objective.parts)
     newest = checkpoints.latest()
     if newest is None:
-        current = run.program.fresh_state()
+        current = runs.begin(run)
     else:
         runs.check_checkpoint(checkpoints.about(newest), run, same_text=True)
         current, place = checkpoints.restore(newest, run.program.abstract)

@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
+from electra_jax import start
 from electra_jax.config import presets, validate
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed, rng, trees
@@ -37,6 +38,7 @@ class Program(NamedTuple):
     vocabulary: Vocabulary
     objective: table.Objective
     abstract: state.TrainState  # shapes and shardings
+    init_params: Callable[[], trees.Tree]
     make_state: Callable[[], state.TrainState]
     step: Callable  # jitted: state, batch -> state, metrics
 
@@ -103,6 +105,7 @@ def build_program(
         vocabulary,
         objective,
         abstract,
+        init_params,
         functools.partial(state.fresh_state, init_params, make_optimizer),
         step.compile_train_step(train_step, abstract, mesh),
     )
@@ -161,6 +164,23 @@ def open_corpora(config: Config) -> tuple[list[manifest.Corpus], list[float]]:
     for one in opened:
         manifest.check_corpus(one, config.data, tokenizer_hash)
     return opened, [weight for _, weight in paths]
+
+
+def begin(run: Run) -> state.TrainState:
+    """The state at step 0, from nothing or from `config.init_from`; says what came from there.
+
+    Raises:
+        UserError: the checkpoint cannot be read or does not fit.
+    """
+    program = run.program
+    current = program.fresh_state()
+    if run.config.init_from is None:
+        return current
+    params, account = start.begin(
+        run.config, run.tokenizer, program.init_params, program.abstract.params
+    )
+    print('\n'.join(start.account_lines(run.config, account)), flush=True)
+    return current._replace(params=params)
 
 
 def put_batch(mesh: Mesh, batch_size: int, host_batch: pipeline.HostBatch) -> dict[str, jax.Array]:

@@ -5,6 +5,7 @@
 # 200 steps each unless STEPS says otherwise, in runs/sweeps/objectives unless --folder does. Typed
 # again it goes on where it stopped.
 set -euo pipefail
+export LC_ALL=C  # untied.py before untied_frozen.py, which starts from it
 if [[ ${1:-} == --help ]]; then
   sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
   exit 0
@@ -17,6 +18,6 @@ if ! compgen -G "$recipes/*.py" > /dev/null; then
   exit 1
 fi
 source launch/venv.sh
-use_venv plots
+use_venv ''
 exec python launch/sweep.py --folder=runs/sweeps/objectives --config "$recipes"/*.py \
   --set "total_steps=$steps" log.every_steps=10 checkpoint.every_steps="$steps" "$@"

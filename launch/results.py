@@ -127,7 +127,7 @@ def plot(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
     try:
         import matplotlib
     except ImportError:
-        return "no plot: type pip install -e '.[plots]' for matplotlib"
+        return 'no plot: type pip install matplotlib'
     matplotlib.use('Agg')
     from matplotlib import pyplot
 

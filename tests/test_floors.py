@@ -17,6 +17,7 @@ FLOORS = [
     {'objectives', 'tasks', 'interop'},
     {'train'},
     {'flags'},
+    {'start'},
     {'run', 'finetune'},
     {'main', 'prepare', 'bench', 'convert', 'predict', 'aot'},
 ]

@@ -13,6 +13,7 @@ from electra_jax.core.errors import ConfigError, unknown
 # in explicit dicts of the same keys (a test compares them).
 CHOICES: dict[str, tuple[str | None, ...]] = {
     'job': ('pretrain', 'finetune', 'evaluate'),
+    'init_network': ('both', 'generator', 'discriminator'),
     'init_positions': ('fresh', 'repeat', 'interpolate'),
     'objective.name': (
         'electra',

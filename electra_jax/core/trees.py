@@ -1,7 +1,7 @@
 """Parameter trees by name: paths, and tables of rules matched against them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -42,6 +42,26 @@ def match_rules(rules: Sequence[tuple[str, Any]], tree: Tree, table: str) -> Tre
         return next(v for pattern, v in rules if re.fullmatch(pattern, name))
 
     return jax.tree_util.tree_map_with_path(value, tree)
+
+
+def keep(tree: Tree, wanted: Callable[[str], bool]) -> Tree:
+    """A nested dict with those leaves alone whose path is wanted; empty dicts go, too.
+
+    >>> keep({'a': {'x': 1}, 'b': {'x': 2, 'y': 3}}, lambda name: name.endswith('b/x'))
+    {'b': {'x': 2}}
+    """
+
+    def walk(branch: Tree, prefix: str) -> Tree:
+        kept = {}
+        for name, child in branch.items():
+            if isinstance(child, dict):
+                inner = walk(child, f'{prefix}{name}/')
+                kept |= {name: inner} if inner else {}
+            elif wanted(prefix + name):
+                kept[name] = child
+        return kept
+
+    return walk(tree, '')
 
 
 def count(tree: Tree) -> int:

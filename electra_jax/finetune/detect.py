@@ -14,10 +14,10 @@ from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune.program import Answerer
 from electra_jax.finetune.splits import Split
-from electra_jax.finetune.start import start_of
 from electra_jax.model import api
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
+from electra_jax.start import start_of
 from electra_jax.tasks import batches, features
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.examples import TextExample

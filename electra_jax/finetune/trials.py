@@ -22,7 +22,7 @@ from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune import splits
 from electra_jax.finetune.program import Answerer, Program, build_program, put, resolve
 from electra_jax.finetune.splits import Split
-from electra_jax.finetune.start import Start, Taken, open_start, take
+from electra_jax.start import Start, Taken, open_start, take
 from electra_jax.tasks import batches, predictions, results, table, trained
 from electra_jax.tasks.predictions import Predictions
 from electra_jax.tasks.results import Trial

@@ -16,10 +16,10 @@ from electra_jax.core import distributed, trees
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import splits
 from electra_jax.finetune.program import Answerer, compile_answers
-from electra_jax.finetune.start import start_of
 from electra_jax.finetune.trials import RESULT, TRIALS, on_first_host
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
+from electra_jax.start import start_of
 from electra_jax.tasks import predictions, results, table, trained
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.examples import Example

@@ -1,8 +1,8 @@
-"""What a fine-tuning run starts from, and what of it a program takes over."""
+"""What a run starts from (`config.init_from`), and what of it a program takes over."""
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.interop import adopt, load
 from electra_jax.interop.adopt import Adopted
 from electra_jax.model import api
+from electra_jax.optim.networks import network_table
 from electra_jax.tokenizers import load as tokenizers
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import checkpoint
@@ -54,14 +55,24 @@ def open_start(config: Config) -> Start:
             )
         tokenizer = tokenizers.open_tokenizer(config.data.tokenizer)
         return Start(None, {}, {}, config.model, tokenizer)
+    return start_of(config, config.init_from, *read(config))
+
+
+def read(config: Config) -> tuple[trees.Tree, dict[str, Any]]:
+    """The parameters of `config.init_from` as NumPy arrays, and what it says of itself.
+
+    Raises:
+        ConfigError: a checkpoint of another project has no vocabulary beside it.
+        CheckpointError: it cannot be read.
+    """
     kind, _, path = config.init_from.partition(':')
     if kind in load.LOADERS:
         return _foreign(config, kind, path)
-    params, about = checkpoint.read_params(epath.Path(config.init_from))
-    return start_of(config, config.init_from, params, about)
+    named = path if kind == 'ours' else config.init_from
+    return checkpoint.read_params(epath.Path(named).expanduser().resolve())
 
 
-def _foreign(config: Config, kind: str, path: str) -> Start:
+def _foreign(config: Config, kind: str, path: str) -> tuple[trees.Tree, dict[str, Any]]:
     """A checkpoint of another project, with the tokenizer beside it or the one that is named."""
     named = config.data.tokenizer
     vocab = {'vocab': named.path, 'lower_case': named.lower_case} if named.path else {}
@@ -76,7 +87,7 @@ def _foreign(config: Config, kind: str, path: str) -> Start:
         tokenizer = tokenizers.open_tokenizer(named)
     about = {'config': {'model': dataclasses.asdict(loaded.model)}}
     about['tokenizer'] = tokenizer.to_json()
-    return start_of(config, config.init_from, loaded.params, about)
+    return loaded.params, about
 
 
 def start_of(config: Config, where: str, params: trees.Tree, about: Mapping[str, Any]) -> Start:
@@ -123,3 +134,64 @@ def take(start: Start, seed: int, positions: str) -> Taken:
     fresh = jax.device_get(jax.jit(init)(rng.root_key(seed)))
     params, account = adopt.adopt(start.params, fresh, positions)
     return Taken(dict(trees.named_leaves(params)), account)
+
+
+def begin(
+    config: Config,
+    tokenizer: Tokenizer,
+    init: Callable[[], trees.Tree],
+    abstract: trees.Tree,
+) -> tuple[trees.Tree, Adopted]:
+    """Parameters to pre-train from: those of `config.init_from`, fresh ones where it has none.
+
+    Args:
+        config: resolved; its model is what is trained, whatever the checkpoint's was.
+        tokenizer: of the text.
+        init: makes fresh parameters.
+        abstract: their shapes and shardings.
+
+    Returns:
+        The parameters laid out as `abstract` says, and an account of every array.
+
+    Raises:
+        ConfigError: the text was not tokenized as the checkpoint's was.
+        CheckpointError: the checkpoint cannot be read, or an array has another shape there.
+    """
+    params, about = read(config)
+    theirs = tokenizers.from_json(about['tokenizer'])
+    if theirs.hash != tokenizer.hash:
+        raise ConfigError(
+            f'{config.data.path} was built with another tokenizer ({tokenizer.vocab_size:,} '
+            f'tokens) than {config.init_from} was trained with ({theirs.vocab_size:,}): build it '
+            'anew with that one, python -m electra_jax.prepare --config.data.tokenizer.path=...'
+        )
+    if config.init_network != 'both':
+        sharing = about['config']['model'].get('embedding_sharing', 'shared')
+        owners = dict(trees.named_leaves(network_table(params, sharing)))
+        params = trees.keep(params, lambda name: owners[name] == config.init_network)
+    fresh = jax.device_get(jax.jit(init)())
+    adopted, account = adopt.adopt(params, fresh, config.init_positions)
+
+    def place(x: np.ndarray, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: x[index])
+
+    return jax.tree.map(place, adopted, abstract), account
+
+
+def account_lines(config: Config, account: Adopted) -> list[str]:
+    """What was taken over and what was not, for people; parts that are whole are named once."""
+    lines = [f'started from {config.init_from}: {len(account.taken)} arrays']
+    if account.fresh:
+        lines.append(f'  fresh, for it has none: {_parts(account.fresh)}; and the optimizer')
+    else:
+        lines.append('  fresh: the optimizer alone')
+    if account.unused:
+        lines.append(f'  not used: {_parts(account.unused)}')
+    if account.extended:
+        how = config.init_positions
+        lines.append(f'  made longer ({how}): {", ".join(account.extended)}')
+    return lines
+
+
+def _parts(names: Sequence[str]) -> str:
+    return ', '.join(dict.fromkeys(name.split('/')[0] for name in names))

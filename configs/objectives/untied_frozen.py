@@ -1,0 +1,27 @@
+"""A frozen generator (Fast-ELECTRA): trained before, here by launch/objectives.sh with untied.py,
+and then left alone while its samples cool down.
+"""
+
+import pathlib
+
+from electra_jax.flags import recipe
+
+BASE = pathlib.Path(__file__).parent / 'electra.py'
+
+
+def get_config():
+    return recipe(
+        {
+            'init_from': 'runs/sweeps/objectives/untied',
+            'init_network': 'generator',
+            'model': {'embedding_sharing': 'untied'},
+            'objective': {
+                'freeze_generator': True,
+                'temperature': 2.0,
+                'temperature_end': 1.0,
+                'temperature_shape': 'exponential',
+                'temperature_decay': 0.2,
+            },
+        },
+        BASE,
+    )
