@@ -117,6 +117,8 @@ def test_no_answer_counts_by_its_lowest_window():
     examples = [question('a'), question('b')]
     alone = span_answers.answers(examples, found, 20, none_is_relative=False)
     assert span_answers.none_scores(alone) == {'a': -1.0, 'b': 7.0}
+    turned = span_answers.answers(examples, found[::-1], 20, none_is_relative=False)
+    assert span_answers.none_scores(turned) == {'a': -1.0, 'b': 7.0}
     relative = span_answers.answers(examples, found, 20, none_is_relative=True)
     assert span_answers.none_scores(relative) == {'a': -4.0, 'b': 5.0}
     texts = span_answers.best_texts(alone)
