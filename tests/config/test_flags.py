@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import runpy
 import subprocess
 import sys
 
@@ -38,8 +39,7 @@ def type_command(*words: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_valid_short_and_says_what_it_reaches(path):
-    space = {}
-    exec(compile(path.read_text(), path, 'exec'), space)
+    space = runpy.run_path(str(path))
     config = flags.to_config(space['get_config']())
     assert isinstance(config, schema.Config)
     assert space['__doc__'] and len(path.read_text().splitlines()) <= 60
