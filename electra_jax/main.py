@@ -13,6 +13,7 @@ from electra_jax import flags
 from electra_jax import run as runs
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed, rng, trees
+from electra_jax.finetune import trials, tuned
 from electra_jax.model.flops import training_flops
 from electra_jax.optim.optimizer import decay_table
 from electra_jax.parallel import report
@@ -29,9 +30,14 @@ WORKDIR = absl_flags.DEFINE_string(
 
 def main(config: Config) -> None:
     """Does the config's job."""
-    jobs = {'pretrain': pretrain, 'evaluate': evaluate}
     folder = epath.Path(WORKDIR.value or f'runs/{flags.recipe_name(CONFIG)}').resolve()
-    jobs[config.job](runs.open_run(config, folder))
+    if config.job == 'finetune':
+        fine_tune(config, folder)
+    elif config.task.name is not None:
+        evaluate_fine_tuned(config, folder)
+    else:
+        jobs = {'pretrain': pretrain, 'evaluate': evaluate}
+        jobs[config.job](runs.open_run(config, folder))
 
 
 def pretrain(run: Run) -> None:
@@ -73,6 +79,50 @@ def evaluate(run: Run) -> None:
     params = checkpoints.restore_params(newest, run.program.abstract.params)
     print(loop.evaluation_line(newest, runs.make_evaluate(run)(params)))
     checkpoints.close()
+
+
+def fine_tune(config: Config, folder: epath.Path) -> None:
+    """Trains every trial that is not done yet, and says what was reached."""
+    run = trials.open_fine_tuning(config, folder)
+    workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
+    say_fine_tuning(run)
+    outcome = trials.run_trials(run)
+    if outcome.stopped_by:
+        print(f'stopped by {outcome.stopped_by}; finished trials: {len(outcome.trials)}')
+        print(f'to go on: {flags.same_command()}')
+        return
+    print(trials.result_lines(run.headline, outcome.trials))
+    print(f'files: {folder} (results.json, results.md, trials/, metrics.jsonl)')
+    if config.task.save != 'none':
+        print(f'next: python -m electra_jax.predict --checkpoint={folder} --input=FILE')
+
+
+def evaluate_fine_tuned(config: Config, folder: epath.Path) -> None:
+    """Scores the trials of a fine-tuning workdir on the task's files."""
+    found = tuned.evaluate(config, folder)
+    print(trials.result_lines(tuned.headline_of(config, found), found))
+    print(f'files: {folder / "evaluation"}')
+
+
+def say_fine_tuning(run: trials.FineTuning) -> None:
+    """What is about to happen, in a few lines; every parameter in workdir/parameters.txt."""
+    config, params = run.config, run.program.abstract.params
+    if jax.process_index() == 0:
+        rows = report.parameter_table(params, run.program.mesh, decay_table(params))
+        (run.folder / 'parameters.txt').write_text(rows + '\n')
+    for split in (run.train, *run.scored.values(), *run.tests.values()):
+        for line in split.loaded.bad.lines():
+            print(f'  {line}')
+    print(
+        f'{run.task.name} ({run.task.kind}, head {run.task.style}): '
+        f'{trees.count(params) / 1e6:.1f}M parameters on {report.mesh_line(run.program.mesh)}'
+    )
+    print(f'  {trials.origin_line(run)}')
+    scored = ', '.join(f'{name} {len(s.loaded.examples):,}' for name, s in run.scored.items())
+    print(f'  {len(run.train.loaded.examples):,} examples to train on, scored on {scored}')
+    print(f'  row lengths {run.train.shares()}: one compilation each')
+    print(f'  {config.trials} x {config.total_steps:,} steps of {config.batch_size} rows')
+    print(f'  workdir {run.folder}', flush=True)
 
 
 def say_start(run: Run, flops: dict[str, float]) -> None:

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: `use_venv EXTRAS` makes .venv beside setup.py, installs the package
 # there with those extras (none: ''), and puts it on PATH. Does nothing where that is done already.
 

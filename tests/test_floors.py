@@ -17,7 +17,7 @@ FLOORS = [
     {'objectives', 'tasks', 'interop'},
     {'train'},
     {'flags'},
-    {'run'},
+    {'run', 'finetune'},
     {'main', 'prepare', 'bench', 'convert', 'predict', 'aot'},
 ]
 FLOOR_OF = {name: height for height, names in enumerate(FLOORS) for name in names}
@@ -30,7 +30,8 @@ ONLY_IN = {
     'orbax': {'train'},
     'torch': {'interop'},
     'transformers': {'interop'},
-    'tensorflow': set(),
+    'tensorflow': {'interop'},
+    'safetensors': {'interop'},
     'pickle': set(),
 }
 

@@ -1,6 +1,7 @@
 """The paper's model sizes by name (ELECTRA Table 6), and what a size leaves open."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from electra_jax.config.schema import Config, ModelConfig
 from electra_jax.core.errors import ConfigError, unknown
@@ -109,12 +110,56 @@ def resolve_model(model: ModelConfig) -> ModelConfig:
     return ModelConfig(**full)
 
 
+def inherits_model(config: Config) -> bool:
+    """Whether the model is that of a checkpoint: fine-tuning from one, or scoring one."""
+    if config.task.name is None or config.job == 'pretrain':
+        return False
+    return config.init_from is not None or config.job == 'evaluate'
+
+
+# How to compute, never what: these are not a checkpoint's business.
+_OF_THE_RUN = ('remat', 'dropout_bits', 'compute_dtype', 'scan_unroll', 'flat_products')
+
+
+def inherit_model(asked: ModelConfig, stored: Mapping[str, object]) -> ModelConfig:
+    """A checkpoint's model, with what the recipe or the command line sets to something of its own.
+
+    Args:
+        asked: as the config has it, not resolved.
+        stored: the resolved model of the checkpoint, field by field.
+
+    Raises:
+        ConfigError: another size is asked for than the checkpoint has.
+
+    >>> inherit_model(ModelConfig(dropout=0.2), {'size': 'base', 'num_layers': 12}).num_layers
+    12
+    """
+    default = ModelConfig()
+    if asked.size not in (default.size, stored.get('size')):
+        raise ConfigError(
+            f'config.model.size is {asked.size!r}, but the checkpoint is of size '
+            f'{stored.get("size")!r}: leave it out, or start from another checkpoint'
+        )
+    known = {field.name for field in dataclasses.fields(ModelConfig)}
+    merged = {name: value for name, value in stored.items() if name in known}
+    for name in known:
+        value = getattr(asked, name)
+        if name in _OF_THE_RUN or (name != 'size' and value != getattr(default, name)):
+            merged[name] = value
+    return ModelConfig(**merged)
+
+
 def resolve(config: Config) -> Config:
     """The run's config with nothing left to a size's table.
+
+    Where the model comes from a checkpoint (`inherits_model`), it stays as it is until that has
+    been read.
 
     Raises:
         ConfigError: the objective is unknown, or does not work with the generator.
     """
+    if inherits_model(config) and config.model.hidden_size is None:
+        return config
     model, objective = resolve_model(config.model), config.objective.name
     if objective not in OBJECTIVE_GENERATORS:
         raise unknown('config.objective.name', objective, OBJECTIVE_GENERATORS)
@@ -172,6 +217,17 @@ class EncoderShape:
     def head_size(self) -> int:
         """K."""
         return self.hidden_size // self.num_heads
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadShape:
+    """What a fine-tuned model ends in."""
+
+    kind: str  # 'classification', 'regression', 'tagging' or 'spans'
+    style: str  # 'reference' or 'huggingface'
+    num_classes: int  # C; 1 for 'regression', of no meaning for 'spans'
+    dropout: float  # before each layer of the head that has any
+    beams: int = 20  # starts, and ends for each, that the reference's span head looks at
 
 
 def discriminator_shape(model: ModelConfig) -> EncoderShape:

@@ -168,6 +168,59 @@ class LogConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ColumnsConfig:
+    """Names of columns or JSON fields of a task's files, or their numbers from 0 in a table
+    without a header; None: as the task has them.
+    """
+
+    text_a: str | None = None  # the text, or the first of a pair
+    text_b: str | None = None  # the second
+    label: str | None = None
+    id: str | None = None
+    words: str | None = None
+    tags: str | None = None
+    context: str | None = None
+    question: str | None = None
+    answers: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+    """Fine-tuning: which task, how its files are read, its head, and how long."""
+
+    name: str | None = None  # a key of tasks.table.TASKS; None: no fine-tuning
+    train_file: str | None = None  # below data.path; None: as the task's folder is laid out
+    dev_file: str | None = None
+    test_file: str | None = None
+    columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
+    header: bool | None = None  # whether a table's first line names its columns; None: as the task
+    separator: str | None = None  # between cells of a table; None: as the file's ending says
+    labels: str | None = None  # 'a,b,c'; None: the task's own, or those of the train file, sorted
+    scheme: str | None = None  # of tags: a key of tag_schemes.SCHEMES; None: as the task has it
+    unanswerable: bool | None = None  # whether questions may have no answer; None: as the task
+    on_bad_row: str = 'error'  # rows that cannot be read: 'error', or 'skip' and count them
+    double_pairs: bool | None = None  # train on (b, a) too; None: as the reference (MRPC, STS)
+    head: str = 'reference'  # or 'huggingface': the layers of transformers' heads
+    head_dropout: float = 0.1
+    epochs: float | None = None  # None: as the task has it (the reference's: 3, 10 or 2)
+    warmup_rate: float = 0.1  # share of all steps; takes the place of optimizer.warmup_steps
+    sum_loss: bool = False  # add losses up over a batch (the reference), not their mean
+    bucketing: bool = True  # rows of similar length together; False: all of data.row_length
+    keep: str = 'last'  # each trial's state that counts: 'last' (as published figures) or 'best'
+    predict_test: bool = False  # also predict the task's test files, and write submissions
+    save: str = 'all'  # trials whose parameters go to disk: 'all', 'best' or 'none'
+    cache: str | None = 'runs/features'  # folder of tokenized files; None: none are kept
+    # Questions about texts. A text too long for a row becomes several rows, `stride` apart.
+    question_length: int = 64  # pieces, at most
+    stride: int = 128
+    answer_length: int = 30  # pieces, at most
+    n_best: int = 20  # answers weighed for each question
+    beams: int = 20  # 'reference' head: starts, and ends for each, that are looked at
+    answerable_weight: float = 0.5  # 'reference' head: of the loss of "is there an answer"
+    null_threshold: float | None = None  # no answer above this score; None: as the task has it
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """A whole run."""
 
@@ -188,3 +241,5 @@ class Config:
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
+    task: TaskConfig = dataclasses.field(default_factory=TaskConfig)
+    trials: int = 1  # fine-tuning runs, of seeds seed, seed + 1, ...

@@ -4,6 +4,7 @@ from electra_jax.config.presets import (
     discriminator_shape,
     generator_embedding_size,
     generator_shape,
+    inherits_model,
 )
 from electra_jax.config.schema import Config
 from electra_jax.core.errors import ConfigError, unknown
@@ -11,7 +12,7 @@ from electra_jax.core.errors import ConfigError, unknown
 # The values a setting may take where it names a choice; implementations are looked up elsewhere
 # in explicit dicts of the same keys (a test compares them).
 CHOICES: dict[str, tuple[str | None, ...]] = {
-    'job': ('pretrain', 'evaluate'),
+    'job': ('pretrain', 'finetune', 'evaluate'),
     'init_positions': ('fresh', 'repeat', 'interpolate'),
     'objective.name': (
         'electra',
@@ -36,6 +37,10 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     'data.layout': ('segments', 'packed'),
     'data.on_bad_text': ('error', 'skip'),
     'data.tokenizer.kind': ('wordpiece', 'unigram', 'bpe'),
+    'task.on_bad_row': ('error', 'skip'),
+    'task.head': ('reference', 'huggingface'),
+    'task.keep': ('last', 'best'),
+    'task.save': ('all', 'best', 'none'),
 }
 
 # Inclusive bounds; None is open.
@@ -100,6 +105,17 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     'log.every_steps': (1, None),
     'log.profile_start': (0, None),
     'log.profile_steps': (1, None),
+    'trials': (1, None),
+    'task.head_dropout': (0, 0.99),
+    'task.epochs': (0.001, None),
+    'task.warmup_rate': (0, 1),
+    'task.question_length': (1, None),
+    'task.stride': (1, None),
+    'task.answer_length': (1, None),
+    'task.n_best': (1, None),
+    'task.beams': (1, None),
+    'task.answerable_weight': (0, None),
+    'task.null_threshold': (None, None),
     'mesh.data': (-1, None),
     'mesh.fsdp': (-1, None),
     'mesh.tensor': (-1, None),
@@ -124,13 +140,18 @@ def validate(config: Config) -> None:
     Raises:
         ConfigError: naming the field, its value, what is allowed and what to type.
     """
+    open_model = inherits_model(config) and config.model.hidden_size is None
     for path, allowed in CHOICES.items():
+        if open_model and path.startswith('model.') and setting(config, path) is None:
+            continue
         if setting(config, path) not in allowed:
             named = [choice for choice in allowed if choice is not None]
             raise unknown(f'config.{path}', setting(config, path), named)
     for path, (low, high) in BOUNDS.items():
         _check_bounds(path, setting(config, path), low, high)
-    _check_model(config)
+    if not open_model:
+        _check_model(config)
+    _check_task(config)
     _check_mesh(config)
     _check_parts(config)
     _check_objective(config)
@@ -242,6 +263,20 @@ def check_positions(config: Config) -> None:
             f'config.data.row_length is {config.data.row_length}, but config.model.max_positions '
             f'is {config.model.max_positions}: type '
             f'--config.model.max_positions={config.data.row_length}, or use shorter rows'
+        )
+
+
+def _check_task(config: Config) -> None:
+    task = config.task
+    if config.job == 'finetune' and task.name is None:
+        raise ConfigError(
+            'config.job is finetune, but config.task.name says no task: use a recipe such as '
+            '--config=configs/finetune/sst2.py'
+        )
+    if config.trials > 1 and config.job == 'pretrain':
+        raise ConfigError(
+            f'config.trials is {config.trials}: only --config.job=finetune has trials; other seeds '
+            'of pre-training are runs of their own (--config.seed=1 --workdir=DIR)'
         )
 
 

@@ -3,6 +3,7 @@
 import os
 
 import jax
+from jax.experimental import multihost_utils
 
 from electra_jax.core.errors import ConfigError
 
@@ -22,27 +23,61 @@ PEAK_FLOPS: dict[str, float] = {
 
 
 def initialize() -> None:
-    """Joins the other hosts of the run, where JAX_COORDINATOR_ADDRESS is set.
+    """Joins the other processes of the run, where there are any.
 
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID say how many there are and which one this is.
+    Either JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say where they meet, how
+    many they are and which one this is; or JAX finds that out by itself: in a Slurm step of
+    several tasks, and where ELECTRA_JAX_HOSTS is 'auto' (on the workers of a TPU slice).
 
     Raises:
-        ConfigError: one of the three is missing or is not a number.
+        ConfigError: one of the three is missing or is not a number, ELECTRA_JAX_HOSTS is something
+            else, or JAX finds no other processes.
     """
-    if 'JAX_COORDINATOR_ADDRESS' not in os.environ or jax.distributed.is_initialized():
+    if jax.distributed.is_initialized():
         return
-    numbers = {}
-    for name in ('JAX_NUM_PROCESSES', 'JAX_PROCESS_ID'):
+    if 'JAX_COORDINATOR_ADDRESS' in os.environ:
+        jax.distributed.initialize(
+            num_processes=_whole_number('JAX_NUM_PROCESSES'),
+            process_id=_whole_number('JAX_PROCESS_ID'),
+        )
+    elif _jax_knows_the_others():
         try:
-            numbers[name] = int(os.environ.get(name, ''))
-        except ValueError:
+            jax.distributed.initialize()
+        except ValueError as error:
             raise ConfigError(
-                f'JAX_COORDINATOR_ADDRESS is set and {name} is {os.environ.get(name)!r}: each host '
-                'needs all three, the last two whole numbers'
-            ) from None
-    jax.distributed.initialize(
-        num_processes=numbers['JAX_NUM_PROCESSES'], process_id=numbers['JAX_PROCESS_ID']
-    )
+                f'the other processes of this run cannot be found ({error}): set '
+                'JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or train on this '
+                'machine alone without ELECTRA_JAX_HOSTS'
+            ) from error
+
+
+def told_to_stop(step: int) -> bool:
+    """Whether every process stops after this step, because one of them has got SIGTERM.
+
+    All of them must ask after every step: JAX picks a step that none has passed yet. Always False
+    where there is one process, whose signals are its own affair.
+    """
+    return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
+
+
+def _jax_knows_the_others() -> bool:
+    hosts = os.environ.get('ELECTRA_JAX_HOSTS', '')
+    if hosts not in ('', 'auto'):
+        raise ConfigError(f"ELECTRA_JAX_HOSTS is {hosts!r}, allowed: 'auto', or not set")
+    # Both are set for what srun starts; SLURM_NTASKS alone also in a batch script, which is one
+    # process whatever it says.
+    slurm = 'SLURM_STEP_NODELIST' in os.environ and os.environ.get('SLURM_NTASKS', '1') != '1'
+    return slurm or hosts == 'auto'
+
+
+def _whole_number(name: str) -> int:
+    try:
+        return int(os.environ.get(name, ''))
+    except ValueError:
+        raise ConfigError(
+            f'JAX_COORDINATOR_ADDRESS is set and {name} is {os.environ.get(name)!r}: each process '
+            'needs JAX_NUM_PROCESSES and JAX_PROCESS_ID too, whole numbers'
+        ) from None
 
 
 def peak_flops(devices: list[jax.Device]) -> float | None:

@@ -7,8 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from electra_jax.config.presets import HeadShape
 from electra_jax.config.schema import ModelConfig
 from electra_jax.model.electra import Electra
+from electra_jax.model.task_heads import HEADS, TaskHead
 
 Params = dict[str, Any]  # nested dict of float32 arrays
 Batch = Mapping[str, jax.Array]  # 'tokens', 'documents', 'positions', 'types': int32 [B, L]
@@ -122,6 +124,61 @@ def detect_and_select(
     """Logits [B, L] and [B, P, C], float32; see `Electra.detect_and_select`."""
     apply = _bind(model, vocab_size, params, batch, dropout_key)
     return apply(Electra.detect_and_select, masked_BP=masked_BP, candidates_BPC=candidates_BPC)
+
+
+def init_encoder(model: ModelConfig, vocab_size: int, key: jax.Array) -> Params:
+    """Fresh float32 parameters of what `encode` runs: the discriminator without its head."""
+    blank_BL = jnp.zeros((1, 2), jnp.int32)
+    module = _module(model, vocab_size)
+    return module.init({'params': key}, *(blank_BL,) * 4, method=Electra.encode)['params']
+
+
+def init_head(model: ModelConfig, head: HeadShape, key: jax.Array) -> Params:
+    """Fresh float32 parameters of a task's head, to stand beside a model's under 'task_head'."""
+    blank_BLD = jnp.zeros((1, 2, model.hidden_size))
+    batch = {'allowed': jnp.ones((1, 2)), 'start': jnp.zeros((1,), jnp.int32)}
+    return _head(model, head).init({'params': key}, blank_BLD, batch)['params']
+
+
+def task_outputs(
+    model: ModelConfig,
+    vocab_size: int,
+    head: HeadShape,
+    params: Params,
+    batch: Batch,
+    dropout_key: jax.Array | None,
+) -> dict[str, jax.Array]:
+    """The head's outputs on the discriminator's hidden states, as its loss needs them.
+
+    Args:
+        model: resolved.
+        vocab_size: tokens of the tokenizer, unpadded.
+        head: kind, style and sizes of the head.
+        params: of the model, with the head's under 'task_head'.
+        batch: the arrays of `Batch`; for spans also 'allowed' [B, L], and 'start' [B] for the
+            reference's head.
+        dropout_key: None switches dropout off.
+
+    Returns:
+        Float32 arrays by name; see the heads in `model/task_heads.py`.
+    """
+    keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+    hidden_BLD = encode(model, vocab_size, params, batch, keys[0])
+    rngs = {} if keys[1] is None else {'dropout': keys[1]}
+    return _head(model, head).apply({'params': params['task_head']}, hidden_BLD, batch, rngs=rngs)
+
+
+def task_answers(
+    model: ModelConfig, vocab_size: int, head: HeadShape, params: Params, batch: Batch
+) -> dict[str, jax.Array]:
+    """The head's outputs for prediction, without dropout: `task_outputs`, or its search."""
+    module = _head(model, head)
+    hidden_BLD = encode(model, vocab_size, params, batch, None)
+    return module.apply({'params': params['task_head']}, hidden_BLD, batch, method=module.search)
+
+
+def _head(model: ModelConfig, head: HeadShape) -> TaskHead:
+    return HEADS[head.kind, head.style](model, head)
 
 
 def _module(model: ModelConfig, vocab_size: int) -> Electra:

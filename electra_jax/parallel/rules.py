@@ -52,6 +52,10 @@ PARAMETER_RULES: tuple[tuple[str, str], ...] = (
     (r'.*discriminator_head/dense/bias', 'F'),
     (r'.*(discriminator_head|copy_gate)/output/kernel', 'DC'),
     (r'.*(discriminator_head|copy_gate)/output/bias', 'C'),
+    (r'.*task_head/(\w+_)?dense/kernel', 'DF'),
+    (r'.*task_head/(\w+_)?dense/bias', 'F'),
+    (r'.*task_head/(start|(\w+_)?output)/kernel', 'DC'),
+    (r'.*task_head/(start|(\w+_)?output)/bias', 'C'),
     (r'(.*/)?(step|count)', ''),
 )
 
@@ -103,8 +107,8 @@ def state_shardings(tree: Tree, mesh: Mesh) -> Tree:
 
 
 def batch_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
-    """Of an input array [B, L]: rows and length over their axes."""
-    return NamedSharding(mesh, partition('BL', shape, ACTIVATION_AXES, mesh))
+    """Of an input array [B, L] or [B]: rows and length over their axes."""
+    return NamedSharding(mesh, partition('BL'[: len(shape)], shape, ACTIVATION_AXES, mesh))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import sentencepiece
-from sentencepiece import sentencepiece_model_pb2
+from sentencepiece import sentencepiece_model_pb2, sentencepiece_pb2
 
 from electra_jax.core import errors
 from electra_jax.tokenizers import api
@@ -56,6 +56,22 @@ class SentencePiece(api.Tokenizer):
         # One thread, for the same reason as in WordPiece: the processes are the parallelism.
         encoded = self._processor.encode(list(texts), out_type=int, num_threads=1)
         return [np.array(ids, np.int32) for ids in encoded]
+
+    def encode_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """See `api.Tokenizer.encode_spans`; the space before a word is no part of its piece."""
+        return [self._spans(text) for text in texts]
+
+    def _spans(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        # The library counts in UTF-8 bytes; this form of its answer is there in every version.
+        answer = sentencepiece_pb2.SentencePieceText()
+        answer.ParseFromString(self._processor.encode(text, out_type='serialized_proto'))
+        sizes = np.array([len(letter.encode()) for letter in text], np.int64)
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        bounds = np.array([(piece.begin, piece.end) for piece in answer.pieces], np.int64)
+        spans = np.searchsorted(starts, bounds.reshape(-1, 2)).astype(np.int32)
+        pieces = [text[begin:end] for begin, end in spans]
+        spans[:, 0] += np.array([len(p) - len(p.lstrip()) for p in pieces], np.int32)
+        return np.array([piece.id for piece in answer.pieces], np.int32), spans
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """See `api.Tokenizer.tokens`."""

@@ -106,6 +106,14 @@ class WordPiece(api.Tokenizer):
         encodings = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, np.int32).tobytes() for encoding in encodings]
 
+    def encode_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """See `api.Tokenizer.encode_spans`."""
+        encodings = self._library.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            (np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2))
+            for e in encodings
+        ]
+
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """See `api.Tokenizer.tokens`."""
         vocab = self._vocab

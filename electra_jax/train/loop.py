@@ -12,6 +12,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.config.schema import Config
+from electra_jax.core import distributed
 from electra_jax.core.errors import NonFiniteError
 from electra_jax.core.trees import Tree
 from electra_jax.data.pipeline import DeviceBatches
@@ -105,6 +106,8 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
             # ---- save
             if number % config.checkpoint.every_steps == 0 or number == end:
                 save(number)
+            if stop.name is None and distributed.told_to_stop(number):
+                stop.name = 'SIGTERM'
             if stop.name:
                 save(number)
                 break
@@ -189,8 +192,15 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """SIGTERM and the first Ctrl-C ask for an orderly end; a second Ctrl-C means now."""
+    """SIGTERM and the first Ctrl-C ask for an orderly end; a second Ctrl-C means now.
+
+    Several processes must end after the same step, so there SIGTERM is left to JAX, which tells
+    the others (`distributed.told_to_stop`), and Ctrl-C means now.
+    """
     stop = Stop()
+    if jax.process_count() > 1:
+        yield stop
+        return
 
     def ask(number: int, frame: Any) -> None:
         del frame

@@ -31,6 +31,13 @@ FREE = (
     'data.source',
     'data.prefetch',
     'data.workers',
+    'trials',  # more of them may be asked for later
+    'task.train_file',  # rows are compared here, too
+    'task.dev_file',
+    'task.test_file',
+    'task.cache',
+    'task.save',
+    'task.predict_test',
     'model.remat',
     'model.scan_unroll',
     'model.flat_products',

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 import sentencepiece as library
 
@@ -85,6 +86,20 @@ def test_round_trips(tokenizer, tmp_path):
     ]
     config = schema.TokenizerConfig(kind='unigram', path=str(tmp_path / 'spiece.model'))
     assert load.open_tokenizer(config).hash == tokenizer.hash
+
+
+def test_spans_are_the_ids_and_where_they_stand(tokenizer):
+    texts = ['The quick  brown Fox (wörld), ﬁne 中文', '', ' x']
+    plain = tokenizer.encode_batch(texts)
+    for text, ids, (same_ids, spans) in zip(
+        texts, plain, tokenizer.encode_spans(texts), strict=True
+    ):
+        np.testing.assert_array_equal(ids, same_ids)
+        assert spans.shape == (len(ids), 2)
+        assert spans.tolist() == sorted(spans.tolist())
+        if text.startswith('The'):
+            pieces = [text[a:b] for a, b in spans]
+            assert ''.join(pieces) == text.replace(' ', '')
 
 
 def test_accents_cannot_be_stripped():

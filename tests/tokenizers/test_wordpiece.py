@@ -99,6 +99,20 @@ def test_ids_are_the_librarys(lower_case, strip_accents):
     assert ids(tokenizer, texts) == wanted  # now from the memo
 
 
+def test_spans_cut_out_of_the_text_what_a_piece_was_made_of():
+    tokenizer = wordpiece.WordPiece(VOCAB)
+    texts = ADVERSARIAL + random_texts(300)
+    found = tokenizer.encode_spans(texts)
+    assert [row.tolist() for row, _ in found] == ids(tokenizer, texts)
+    for text, (row, spans) in zip(texts, found, strict=True):
+        assert spans.shape == (len(row), 2) and (spans >= 0).all() and (spans <= len(text)).all()
+    text = 'Über (the) tokenizer, 中文'
+    ((row, spans),) = tokenizer.encode_spans([text])
+    pieces = [text[a:b] for a, b in spans]
+    assert pieces == ['Über', '(', 'the', ')', 'token', 'izer', ',', '中', '文']
+    assert tokenizer.tokens(row)[0] == 'uber'
+
+
 def test_a_small_memo_changes_nothing(monkeypatch):
     monkeypatch.setattr(wordpiece, '_MEMO_CHUNKS', 5)
     tokenizer = wordpiece.WordPiece(VOCAB)

@@ -1,0 +1,22 @@
+"""Pre-training that goes on from a checkpoint, on text of one's own: a tenth of the steps, a fifth
+of the learning rate, a warm-up for the optimizer's fresh moments. Say where to start and what to
+read: --config.init_from=huggingface:FOLDER --config.data.path=FOLDER. Another size, the same way:
+--config.model.size=base --config.optimizer.learning_rate=4e-5.
+"""
+
+import pathlib
+
+from electra_jax.flags import recipe
+
+BASE = pathlib.Path(__file__).parent / 'small.py'
+
+
+def get_config():
+    return recipe(
+        {
+            'total_steps': 100_000,
+            'data': {'path': None, 'source': None},
+            'optimizer': {'learning_rate': 1e-4, 'warmup_steps': 2_000},
+        },
+        BASE,
+    )

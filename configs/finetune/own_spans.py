@@ -1,0 +1,18 @@
+"""Your own questions about texts: train.json and dev.json in --config.data.path as SQuAD has them,
+or .jsonl with context, question and answers; reaches what your data lets it.
+"""
+
+from electra_jax.flags import recipe
+
+
+def get_config():
+    return recipe(
+        {
+            'job': 'finetune',
+            'batch_size': 32,
+            'data': {'row_length': 512},
+            'task': {'name': 'spans'},
+            # Large models: 5e-5 and 0.9 (google-research/electra, configure_finetuning.py).
+            'optimizer': {'learning_rate': 1e-4, 'weight_decay': 0.01, 'layer_decay': 0.8},
+        }
+    )

@@ -1,0 +1,17 @@
+"""Your own classes of text: train.csv and dev.csv (or .tsv, .jsonl) in --config.data.path, with a
+text and a label each; reaches what your data lets it. A pair of texts has a text_b column too.
+"""
+
+from electra_jax.flags import recipe
+
+
+def get_config():
+    return recipe(
+        {
+            'job': 'finetune',
+            'batch_size': 32,
+            'task': {'name': 'text', 'columns': {'text_a': 'text', 'label': 'label'}},
+            # Large models: 5e-5 and 0.9 (google-research/electra, configure_finetuning.py).
+            'optimizer': {'learning_rate': 1e-4, 'weight_decay': 0.01, 'layer_decay': 0.8},
+        }
+    )

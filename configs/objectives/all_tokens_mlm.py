@@ -1,0 +1,16 @@
+"""All-Tokens MLM (ELECTRA section 3.4): name every original token, with a gate that copies."""
+
+import pathlib
+
+from electra_jax.flags import recipe
+
+BASE = pathlib.Path(__file__).parent / 'electra.py'
+
+
+def get_config():
+    return recipe(
+        {
+            'objective': {'name': 'all_tokens_mlm', 'discriminator_weight': 1.0},
+        },
+        BASE,
+    )

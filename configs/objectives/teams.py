@@ -1,0 +1,23 @@
+"""TEAMS (Shen et al. 2021): detection and multi-word selection, weighed as in TensorFlow's Model
+Garden (5 and 2).
+"""
+
+import pathlib
+
+from electra_jax.flags import recipe
+
+BASE = pathlib.Path(__file__).parent / 'electra.py'
+
+
+def get_config():
+    return recipe(
+        {
+            'objective': {
+                'name': 'teams',
+                'discriminator_weight': 5.0,
+                'selection_weight': 2.0,
+                'num_candidates': 5,
+            },
+        },
+        BASE,
+    )

@@ -1,0 +1,25 @@
+"""ELECTRA-base as google-research/electra trains it, to the letter: configs/base.py with every
+quirk of that code switched on. On a TPU of n cores it also clipped each core's gradient apart:
+--config.optimizer.clip_replicas=n.
+"""
+
+import pathlib
+
+from electra_jax.flags import recipe
+
+BASE = pathlib.Path(__file__).parent / 'base.py'
+
+
+def get_config():
+    return recipe(
+        {
+            'objective': {
+                'sampler': 'gumbel',
+                'positions': 'reference',
+                'keep_rate': 0.15,
+                'mask_rate': 0.15,
+            },
+            'optimizer': {'layer_decay_off_by_one': True},
+        },
+        BASE,
+    )

@@ -1,0 +1,264 @@
+"""The door to other projects' checkpoints: ``--source=KIND:PATH --target=KIND:PATH``.
+
+``python -m electra_jax.convert --source=google:electra_small --target=ours:runs/from_google``:
+KIND is `google` (TensorFlow checkpoints of google-research/electra), `huggingface` (folders of
+transformers' Electra classes) or `ours` (a workdir). Any kind becomes any other.
+"""
+
+import dataclasses
+import pathlib
+import shutil
+from typing import Any, NamedTuple
+
+from absl import flags as absl_flags
+from etils import epath
+
+from electra_jax import flags
+from electra_jax.config import presets
+from electra_jax.config.schema import Config, ModelConfig, ObjectiveConfig
+from electra_jax.core.errors import CheckpointError, ConfigError, unknown
+from electra_jax.core.trees import count
+from electra_jax.interop import load, names, save
+from electra_jax.interop.transfer import Moved, Report
+from electra_jax.tokenizers import load as tokenizers
+from electra_jax.train import checkpoint
+
+SOURCE = absl_flags.DEFINE_string('source', None, 'KIND:PATH of the checkpoint to read')
+TARGET = absl_flags.DEFINE_string('target', None, 'KIND:PATH of the checkpoint to write')
+VOCAB = absl_flags.DEFINE_string(
+    'vocab', None, 'google: the vocab.txt, where it is not beside the checkpoint'
+)
+LOWER_CASE = absl_flags.DEFINE_bool(
+    'lower_case', None, 'google: whether text is lower-cased; whether the pieces are, if not given'
+)
+OVERWRITE = absl_flags.DEFINE_bool('overwrite', False, 'replace a checkpoint that is there already')
+TASK_HEAD = absl_flags.DEFINE_enum(
+    'task_head', None, sorted(names.TASK_HEADS), 'what the head of a fine-tuned model is for'
+)
+CONFIG = flags.config_flag()  # google: the model, where shapes do not tell it
+
+OURS = 'ours'
+KINDS = (OURS, *sorted(load.LOADERS))
+
+# What a conversion writes, as patterns: --overwrite replaces a folder of such files only.
+WRITTEN = (
+    'checkpoints', 'checkpoint', '*.index', '*.data-*-of-*', 'discriminator', 'generator',
+    'config.json', '*.safetensors', 'tokenizer.json', 'tokenizer_config.json', 'vocab.txt',
+    'spiece.model', 'tokenizer',
+)  # fmt: skip
+
+
+class Place(NamedTuple):
+    """One end of the conversion."""
+
+    kind: str
+    path: pathlib.Path
+
+    def __str__(self) -> str:
+        return f'{self.kind}:{self.path}'
+
+
+def main() -> None:
+    """Reads the source, writes the target whole or not at all, and says what went where."""
+    source, target = parse('source', SOURCE.value), parse('target', TARGET.value)
+    check_ends(source, target)
+    loaded = read(source)
+    print(f'read {source}: {count(loaded.params):,} parameters, {model_line(loaded.model)}')
+    print_report(loaded.report, 'missing there' if source.kind != OURS else '')
+    written = write(source, target, loaded)
+    print(f'wrote {target}')
+    print_report(written, '')
+    print(f'next: {next_step(target, loaded)}')
+
+
+def parse(flag: str, value: str | None) -> Place:
+    """The kind and the path in ``'KIND:PATH'``.
+
+    Raises:
+        ConfigError: with the kinds there are.
+    """
+    kind, _, path = (value or '').partition(':')
+    if not path:
+        raise ConfigError(
+            f'--{flag} is {value!r}, allowed: KIND:PATH, with KIND one of {", ".join(KINDS)}'
+        )
+    if kind not in KINDS:
+        raise unknown(f'the kind of --{flag}', kind, KINDS)
+    return Place(kind, pathlib.Path(path).expanduser())
+
+
+def check_ends(source: Place, target: Place) -> None:
+    """Refuses a conversion that changes nothing or would destroy something.
+
+    Raises:
+        ConfigError: both ends are of one kind or one folder.
+        CheckpointError: the target holds something.
+    """
+    if source.kind == target.kind:
+        raise ConfigError(f'--source and --target are both of kind {source.kind}: just copy it')
+    one, other = source.path.resolve(), target.path.resolve()
+    if one == other or one in other.parents or other in one.parents:
+        raise ConfigError(f'--target {target.path} and --source {source.path} lie in one another')
+    if target.path.is_dir():
+        inside = sorted(child.name for child in target.path.iterdir())
+    elif target.path.exists():
+        raise CheckpointError(f'{target.path} is a file, allowed: a folder, new or empty')
+    else:
+        inside = []
+    if inside and not OVERWRITE.value:
+        raise CheckpointError(
+            f'{target.path} is not empty: name another --target, or add --overwrite to replace it'
+        )
+    kept = [n for n in inside if not any(pathlib.PurePath(n).match(p) for p in WRITTEN)]
+    if kept:
+        raise CheckpointError(
+            f'{target.path} holds more than a converted checkpoint ({", ".join(kept[:5])}): it is '
+            'not replaced, even with --overwrite; name another --target'
+        )
+
+
+def read(source: Place) -> load.Loaded:
+    """The source in our terms.
+
+    Raises:
+        UserError: it cannot be read, or the settings to read it with make no sense.
+    """
+    if source.kind == OURS:
+        return read_ours(source.path)
+    config = flags.given_config(CONFIG)
+    model = config.model if config else None
+    loaded = load.load_foreign(source.kind, source.path, VOCAB.value, LOWER_CASE.value, model)
+    if loaded.tokenizer is None:
+        hint = 'type --vocab=vocab.txt' if source.kind == 'google' else 'put its vocab.txt there'
+        raise CheckpointError(f'there is no vocabulary beside {source.path}: {hint}')
+    return loaded
+
+
+def read_ours(path: pathlib.Path) -> load.Loaded:
+    """A workdir, its checkpoints/ or one step's folder.
+
+    Raises:
+        CheckpointError: there is none, or it was written by another version.
+    """
+    params, about = checkpoint.read_params(epath.Path(path).resolve())
+    try:
+        model = ModelConfig(**about['config']['model'])
+        objective = about['config']['objective']['name']
+        tokenizer = tokenizers.from_json(about['tokenizer'])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f'the checkpoint in {path} was written by another version of this program: '
+            f'its settings lack or have {error}'
+        ) from error
+    head = about.get('task_head') or {}
+    report = Report(moved=[Moved(name, '', 0, count(part)) for name, part in params.items()])
+    task = TASK_HEAD.value or head.get('kind')
+    return load.Loaded(params, model, objective, tokenizer, task, head.get('labels'), report)
+
+
+def write(source: Place, target: Place, loaded: load.Loaded) -> Report:
+    """Writes beside the target, then moves it there: a target is whole or not there at all.
+
+    Raises:
+        UserError: the model has no place in the target's format.
+    """
+    target.path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.path.with_name(f'.{target.path.name}.converting')
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        if target.kind == OURS:
+            report = write_ours(source, fresh, loaded)
+        else:
+            model = save.Model(
+                loaded.params, loaded.model, loaded.tokenizer, loaded.task, loaded.labels
+            )
+            report = save.save_foreign(target.kind, fresh, model)
+        if target.path.exists():
+            old = target.path.with_name(f'.{target.path.name}.replaced')
+            shutil.rmtree(old, ignore_errors=True)
+            target.path.rename(old)
+            fresh.rename(target.path)
+            shutil.rmtree(old)
+        else:
+            fresh.rename(target.path)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return report
+
+
+def write_ours(source: Place, folder: pathlib.Path, loaded: load.Loaded) -> Report:
+    """A workdir to start from: parameters, config and tokenizer, no optimizer state.
+
+    The tokenizer's own files are beside it, for building a corpus.
+    """
+    config = Config(model=loaded.model, objective=ObjectiveConfig(name=loaded.objective))
+    about: dict[str, Any] = {
+        'config': dataclasses.asdict(config),
+        'tokenizer': loaded.tokenizer.to_json(),
+        'tokenizer_hash': loaded.tokenizer.hash,
+        'corpora': [],
+        'converted_from': str(source),
+    }
+    if loaded.task:
+        about['task_head'] = {'kind': loaded.task, 'labels': loaded.labels}
+    checkpoint.write_params(epath.Path(folder).resolve(), loaded.params, about)
+    loaded.tokenizer.save(folder / 'tokenizer')
+    return Report(moved=[Moved(name, '', 0, count(part)) for name, part in loaded.params.items()])
+
+
+def print_report(report: Report, missing: str) -> None:
+    """A line for each part, then what was not moved."""
+    for moved in report.moved:
+        there = f'{moved.theirs or "-":<34} {moved.arrays:>4} arrays' if moved.arrays else ''
+        print(f'  {moved.ours:<22} {moved.numbers:>13,} numbers   {there}'.rstrip())
+    if report.missing and missing:
+        print(f'  {missing}: {", ".join(report.missing)} (starts fresh in training)')
+    for what in dict.fromkeys(report.left_out.values()):
+        found = [name for name, why in report.left_out.items() if why == what]
+        shown = found[0] if len(found) == 1 else f'{len(found)} arrays such as {found[0]}'
+        print(f'  left out: {shown}: {what}')
+    for note in report.notes:
+        print(f'  note: {note}')
+
+
+def model_line(model: ModelConfig) -> str:
+    """The sizes that tell models apart."""
+    return (
+        f'{model.num_layers} layers of {model.hidden_size}, embeddings of {model.embedding_size}, '
+        f'generator {model.generator or "as the objective has it"}, {model.embedding_sharing} '
+        'embeddings'
+    )
+
+
+def next_step(target: Place, loaded: load.Loaded) -> str:
+    """What to type with the result."""
+    folder = target.path
+    if target.kind == OURS:
+        words = [f'--config.init_from={folder}', *setting_words(loaded)]
+        return f'python -m electra_jax.main --config=configs/small.py {" ".join(words)}'
+    if target.kind == 'google':
+        listed = f"print(*tensorflow.train.list_variables('{folder}'), sep=chr(10))"
+        return f'python -c "import tensorflow; {listed}"'
+    if (folder / 'discriminator').is_dir():
+        folder = folder / 'discriminator'
+    return (
+        'python -c "from transformers import AutoModel, AutoTokenizer; '
+        f"AutoTokenizer.from_pretrained('{folder}'); AutoModel.from_pretrained('{folder}')\""
+    )
+
+
+def setting_words(loaded: load.Loaded) -> list[str]:
+    """The settings that make configs/small.py train this model."""
+    model, objective = loaded.model, loaded.objective
+    words = [] if objective == 'electra' else [f'--config.objective.name={objective}']
+    words += [] if model.size == 'small' else [f'--config.model.size={model.size}']
+    named = presets.resolve_model(ModelConfig(size=model.size, generator='separate'))
+    for field in dataclasses.fields(ModelConfig):
+        value = getattr(model, field.name)
+        if value is not None and value != getattr(named, field.name):
+            words.append(f'--config.model.{field.name}={value}')
+    return words
+
+
+if __name__ == '__main__':
+    flags.run_without_recipe(main)

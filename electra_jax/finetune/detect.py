@@ -1,0 +1,98 @@
+"""A pre-trained model as it is: how likely each token of a text was replaced."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from electra_jax.config import presets
+from electra_jax.config.schema import Config
+from electra_jax.core import trees
+from electra_jax.core.errors import CheckpointError
+from electra_jax.finetune.program import Answerer
+from electra_jax.finetune.splits import Split
+from electra_jax.finetune.start import start_of
+from electra_jax.model import api
+from electra_jax.parallel import mesh as meshes
+from electra_jax.parallel import rules
+from electra_jax.tasks import batches, features
+from electra_jax.tasks.bad_rows import BadRows
+from electra_jax.tasks.examples import TextExample
+from electra_jax.tasks.features import FeatureSettings
+from electra_jax.tasks.readers import Known, Loaded
+from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.train import step
+
+
+class Detector(NamedTuple):
+    """A pre-trained discriminator on the devices.
+
+    Attributes:
+      params: on the mesh.
+      task: none.
+      tokenizer: its own.
+      row_length: of the longest rows, cut where texts are longer.
+      answerer: its functions.
+    """
+
+    params: trees.Tree
+    task: None
+    tokenizer: Tokenizer
+    row_length: int
+    answerer: Answerer
+
+    def answer(self, examples: Sequence[TextExample]) -> Iterator[dict[str, Any]]:
+        """For each text its tokens, and of each the probability that it was replaced."""
+        settings = FeatureSettings('classification', self.row_length, labelled=False)
+        rows = features.token_rows(self.tokenizer, examples, settings)
+        sizes = batches.shapes(rows.tokens.lengths(), self.row_length, 1, True)
+        loaded = Loaded(list(examples), Known(), BadRows(), '')
+        split = Split(loaded, rows, sizes, self.tokenizer.special.pad)
+        found = self.answerer.outputs(self.params, split)
+        for row, (example, output) in enumerate(zip(examples, found, strict=True)):
+            ids = rows.tokens[row]
+            chances = output['replaced'][1 : len(ids) - 1]
+            yield {
+                'id': example.id,
+                'tokens': self.tokenizer.tokens(ids[1:-1]),
+                'replaced': [float(f'{p:.6g}') for p in np.asarray(chances, np.float64)],
+            }
+
+
+def open_detector(
+    where: epath.Path, params: trees.Tree, about: Mapping[str, Any], settings: Config
+) -> Detector:
+    """A pre-trained checkpoint with the function to use it.
+
+    Args:
+        where: it was read from.
+        params: NumPy arrays.
+        about: what it says of itself.
+        settings: its mesh and batch size are used.
+
+    Raises:
+        CheckpointError: it has no discriminator's head.
+    """
+    if 'discriminator_head' not in params:
+        raise CheckpointError(
+            f'{where} was pre-trained without telling replaced tokens from others, so there is '
+            'nothing that it could answer: fine-tune it first (configs/finetune/)'
+        )
+    start = start_of(settings, str(where), params, about)
+    mesh = meshes.make_mesh(settings.mesh)
+    model = presets.resolve_platform(start.model, mesh.devices.flat[0].platform)
+    settings = dataclasses.replace(settings, model=model)
+    needed = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
+    params = {name: part for name, part in params.items() if name in needed}
+    placed = jax.device_put(params, rules.state_shardings(params, mesh))
+
+    def replaced(params: trees.Tree, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        logits = api.discriminate(model, start.tokenizer.vocab_size, params, batch, None)
+        return {'replaced': jax.nn.sigmoid(logits)}
+
+    answers = jax.jit(step.on_mesh(replaced, mesh), out_shardings=rules.replicated(mesh))
+    answerer = Answerer(mesh, settings.batch_size, answers)
+    return Detector(placed, None, start.tokenizer, model.max_positions, answerer)

@@ -1,0 +1,173 @@
+"""Fine-tuned models read back: to be scored again, or to answer new text."""
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from etils import epath
+
+from electra_jax.config import presets
+from electra_jax.config.schema import Config
+from electra_jax.core import distributed, trees
+from electra_jax.core.errors import CheckpointError, ConfigError
+from electra_jax.finetune import splits
+from electra_jax.finetune.program import Answerer, compile_answers
+from electra_jax.finetune.start import start_of
+from electra_jax.finetune.trials import RESULT, TRIALS, on_first_host
+from electra_jax.parallel import mesh as meshes
+from electra_jax.parallel import rules
+from electra_jax.tasks import predictions, results, table, trained
+from electra_jax.tasks.bad_rows import BadRows
+from electra_jax.tasks.examples import Example
+from electra_jax.tasks.readers import Loaded
+from electra_jax.tasks.results import Trial
+from electra_jax.tasks.trained import TrainedTask
+from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.train import checkpoint, workdir
+
+
+class Tuned(NamedTuple):
+    """A fine-tuned model on the devices, ready to answer.
+
+    Attributes:
+      where: its folder.
+      params: on the mesh.
+      task: that it was trained on.
+      tokenizer: its own.
+      config: it was trained with, for the devices of now.
+      answerer: its functions.
+    """
+
+    where: epath.Path
+    params: trees.Tree
+    task: TrainedTask
+    tokenizer: Tokenizer
+    config: Config
+    answerer: Answerer
+
+    def answer(self, examples: Sequence[Example]) -> Iterator[dict[str, Any]]:
+        """What the model says of each example, as results.jsonl has it."""
+        loaded = Loaded(list(examples), self.task.known, BadRows(), '')
+        split = splits.make_split(self.config, self.tokenizer, self.task, loaded, False)
+        found = self.answerer.predict(self.params, self.task, split)
+        yield from predictions.json_rows(found)
+
+
+def trial_folders(folder: epath.Path) -> list[epath.Path]:
+    """The folders with a fine-tuned model: `folder` itself, or its trials in their order.
+
+    Raises:
+        CheckpointError: there are none.
+    """
+    if not (folder / TRIALS).exists():
+        return [folder]
+    numbers = sorted(int(c.name) for c in (folder / TRIALS).iterdir() if c.name.isdigit())
+    inside = [folder / TRIALS / str(number) for number in numbers]
+    found = [one for one in inside if workdir.has_checkpoint(one)]
+    if not found:
+        raise CheckpointError(
+            f'no trial in {folder / TRIALS} has parameters: none is finished, or they were not '
+            'kept (--config.task.save)'
+        )
+    return found
+
+
+def best_folder(folder: epath.Path) -> epath.Path:
+    """Of several trials the one with the best headline score, the first of equal ones."""
+    folders = trial_folders(folder)
+    path = folder / results.RESULTS_FILE
+    if len(folders) == 1 or not path.exists():
+        return folders[0]
+    headline = json.loads(path.read_text())['headline']['metric']
+
+    def score(one: epath.Path) -> float:
+        result = one / RESULT
+        found = json.loads(result.read_text())['metrics'] if result.exists() else {}
+        return found.get(headline, -math.inf)
+
+    return max(folders, key=score)
+
+
+def open_tuned(
+    where: epath.Path, params: trees.Tree, about: Mapping[str, Any], settings: Config
+) -> Tuned:
+    """A fine-tuned checkpoint with the functions to use it.
+
+    Args:
+        where: it was read from.
+        params: NumPy arrays.
+        about: what it says of itself.
+        settings: its mesh, batch size and ways of computing are used.
+
+    Raises:
+        CheckpointError: it was not fine-tuned, or is damaged.
+    """
+    if 'task' not in about:
+        raise CheckpointError(
+            f'{where} holds a model that was not fine-tuned: fine-tune it first '
+            f'(--config=configs/finetune/... --config.init_from={where})'
+        )
+    task = trained.from_json(about['task'], str(where))
+    start = start_of(settings, str(where), params, about)
+    platform = jax.devices()[0].platform
+    config = dataclasses.replace(settings, model=presets.resolve_platform(start.model, platform))
+    mesh = meshes.make_mesh(config.mesh)
+    meshes.check_batch(config, mesh, jax.process_count())
+    size = start.tokenizer.vocab_size
+    answers = compile_answers(config.model, size, task.head(), mesh)
+    placed = jax.device_put(params, rules.state_shardings(params, mesh))
+    return Tuned(
+        where,
+        placed,
+        task,
+        start.tokenizer,
+        config,
+        Answerer(mesh, config.batch_size, answers),
+    )
+
+
+def evaluate(config: Config, folder: epath.Path) -> list[Trial]:
+    """Scores every trial of a fine-tuning workdir on the task's files, and writes predictions.
+
+    Raises:
+        UserError: there is no trial, or the files cannot be used.
+    """
+    distributed.initialize()
+    found = []
+    for where in trial_folders(folder):
+        params, about = checkpoint.read_params(where)
+        tuned = open_tuned(where, params, about, config)
+        if tuned.task.name != config.task.name:
+            raise ConfigError(
+                f'config.task.name is {config.task.name!r}, but {where} was fine-tuned on '
+                f'{tuned.task.name!r}: use its recipe'
+            )
+        found.append(_score_again(config, tuned, about, folder))
+    return found
+
+
+def headline_of(config: Config, trials: list[Trial]) -> str:
+    """'SPLIT/METRIC' that stands for the task of these trials."""
+    spec = table.get(config.task.name)
+    wanted = f'{spec.eval_splits[0]}/{spec.headline}'
+    return wanted if wanted in trials[0].metrics else next(iter(trials[0].metrics))
+
+
+def _score_again(config: Config, tuned: Tuned, about: Mapping[str, Any], folder: epath.Path):
+    known = tuned.task.known
+    files = {**splits.read_scored(config, known), **splits.read_tests(config, known)}
+    scores, notes = {}, []
+    for name, loaded in files.items():
+        split = splits.make_split(config, tuned.tokenizer, tuned.task, loaded, False)
+        one = tuned.answerer.predict(tuned.params, tuned.task, split)
+        if predictions.answered(one):
+            scored = predictions.score(one)
+            notes += [f'{name}: {note}' for note in scored.notes]
+            scores |= {f'{name}/{metric}': value for metric, value in scored.values.items()}
+        place = folder / 'evaluation' / tuned.where.name
+        on_first_host(functools.partial(predictions.write, place, name, one))
+    return Trial(about.get('seed', 0), scores, tuple(notes))

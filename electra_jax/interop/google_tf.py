@@ -1,0 +1,331 @@
+"""Checkpoints of google-research/electra: variables by name, and TensorFlow's files of them.
+
+Everything but `read_checkpoint` and `write_checkpoint` works on a mapping of variable name to
+NumPy array and needs no TensorFlow.
+"""
+
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from types import ModuleType
+
+import numpy as np
+
+from electra_jax.config import presets
+from electra_jax.config.schema import ModelConfig
+from electra_jax.core.errors import CheckpointError, UserError
+from electra_jax.core.trees import Tree
+from electra_jax.interop import names, transfer
+from electra_jax.interop.names import GOOGLE, Place
+from electra_jax.interop.sizes import generator_scale, nearest_size
+from electra_jax.interop.transfer import Arrays, Report
+
+MAIN_SCOPE = 'electra/'
+STEP = 'global_step'
+SLOTS = {'mu': 'adam_m', 'nu': 'adam_v'}  # our moments -> suffix of the variable's name
+
+# Parts that a generator of each kind has.
+_GENERATOR_PARTS = {
+    'separate': ('generator', 'generator_head'),
+    'two_tower': ('generator_ltr', 'generator_rtl', 'generator_head'),
+    'tied': ('generator_head',),
+    'uniform': (),
+    'unigram': (),
+}
+
+
+def places_of(model: ModelConfig) -> list[Place]:
+    """The parts that the reference saves of a model, with their scopes."""
+    parts = {'embeddings', 'discriminator', 'discriminator_head'}
+    parts.update(_GENERATOR_PARTS[model.generator])
+    if model.embedding_sharing == 'untied':
+        parts.add('generator_embeddings')
+    return _places(parts, model.generator == 'two_tower')
+
+
+def params_from_variables(
+    variables: Arrays, model: ModelConfig, vocab_size: int | None = None
+) -> tuple[dict[str, Tree], Report]:
+    """Our parameters from Google's variables; Adam's moments and the step are not looked at.
+
+    Args:
+        variables: by name, as `read_checkpoint` gives them.
+        model: resolved, such as `model_from_variables` finds it.
+        vocab_size: tokens of the vocabulary; the rows of the word table if not given.
+
+    Returns:
+        The parameters, float32, and a report: parts that the source lacks are named there (the
+        released checkpoints lack the discriminator's head) and are not in the tree.
+
+    Raises:
+        CheckpointError: a variable is unknown, of another shape, or missing from its part.
+    """
+    places = places_of(model)
+    if vocab_size is None:
+        vocab_size = len(_matrix(variables, 'electra/embeddings/word_embeddings'))
+    variables, cropped = transfer.crop_vocabulary(variables, places, GOOGLE, vocab_size)
+    params, report = transfer.take_all(variables, places, GOOGLE, model, vocab_size)
+    if {'embeddings', 'discriminator'} & set(report.missing):
+        raise CheckpointError(
+            f'no variables of {" or ".join(report.missing)} (electra/...) in the source: it is no '
+            'checkpoint of ELECTRA, or its settings differ from these'
+        )
+    report.notes += [cropped] if cropped else []
+    return params, report
+
+
+def variables_from_params(
+    params: Mapping[str, Tree], vocab_size: int
+) -> tuple[dict[str, np.ndarray], Report]:
+    """Google's variables of our parameters, float32; disentangled embeddings are written out.
+
+    Args:
+        params: ours.
+        vocab_size: tokens; rows that pad the vocabulary are not written.
+
+    Returns:
+        The variables by name, and a report that names the parts left out.
+
+    Raises:
+        CheckpointError: the networks are of a kind that the reference does not have.
+    """
+    kept, report = transfer.keep_expressible(params, "Google's code")
+    if kept.pop('task_head', None):
+        report.left_out['task_head'] = "Google's heads of fine-tuned tasks have other shapes"
+    two_towers = 'generator_ltr' in kept
+    if two_towers and 'generator_embeddings' in kept:
+        raise CheckpointError(
+            "generator_embeddings beside two towers: in Google's code each tower then has a "
+            'table of its own, so this model cannot be converted'
+        )
+    places = _places(set(kept), two_towers)
+    unknown = sorted(set(kept) - {place.ours for place in places})
+    if unknown:
+        raise CheckpointError(f"Google's code has no place for {transfer.listed(unknown)}")
+    variables, moved = transfer.give_all(kept, places, GOOGLE, vocab_size)
+    report.moved = moved.moved
+    return variables, report
+
+
+def moments_from_variables(
+    variables: Arrays, model: ModelConfig, vocab_size: int | None = None
+) -> tuple[Tree, Tree]:
+    """Adam's moments `mu` and `nu`, trees like the parameters', from a training checkpoint.
+
+    Google's Adam and ours (optim/optimizer.py) keep the same two averages.
+
+    Raises:
+        CheckpointError: there are none (released checkpoints), or not for every parameter.
+    """
+    params, _ = params_from_variables(variables, model, vocab_size)
+    trees = []
+    for suffix in SLOTS.values():
+        slots = {
+            name.removesuffix(f'/{suffix}'): x
+            for name, x in variables.items()
+            if name.endswith(f'/{suffix}')
+        }
+        if not slots:
+            raise CheckpointError(
+                f'the checkpoint holds no moments of Adam (.../{suffix}): it is a released one, '
+                'and training starts with fresh moments'
+            )
+        tree, _ = params_from_variables(slots, model, vocab_size)
+        lacking = sorted(set(params) - set(tree))
+        if lacking:
+            raise CheckpointError(f'no {suffix} for {transfer.listed(lacking)} in the checkpoint')
+        trees.append(tree)
+    return trees[0], trees[1]
+
+
+def variables_from_moments(mu: Tree, nu: Tree, vocab_size: int) -> dict[str, np.ndarray]:
+    """Google's Adam slots of our moments.
+
+    Raises:
+        CheckpointError: the embeddings are disentangled; a sum of tables has no moments.
+    """
+    slots = {}
+    for name, tree in (('mu', mu), ('nu', nu)):
+        if 'embedding_delta' in tree:
+            raise CheckpointError(
+                'the moments of embedding_delta cannot be written: the tables are added up in '
+                "Google's format, and the moments of a sum are not the sum of the moments"
+            )
+        variables, _ = variables_from_params(tree, vocab_size)
+        slots.update({f'{variable}/{SLOTS[name]}': x for variable, x in variables.items()})
+    return slots
+
+
+def step_from_variables(variables: Arrays) -> int | None:
+    """The number of steps taken, where the checkpoint says so."""
+    return int(variables[STEP]) if STEP in variables else None
+
+
+def model_from_variables(variables: Arrays) -> ModelConfig:
+    """The model that a checkpoint is of, from the shapes of its variables.
+
+    The number of heads leaves no trace in a shape: it is the reference's rule, one for each 64
+    of the width. A model that broke this rule needs its settings from the user.
+
+    Raises:
+        CheckpointError: no ELECTRA, or networks whose sizes the settings cannot express.
+    """
+    word_VE = _matrix(variables, 'electra/embeddings/word_embeddings')
+    main = _encoder_sizes(variables, MAIN_SCOPE)
+    generator = _generator_of(variables)
+    settings = {
+        'size': nearest_size(main['hidden_size']),
+        **main,
+        'embedding_size': word_VE.shape[-1],
+        'max_positions': len(_matrix(variables, 'electra/embeddings/position_embeddings')),
+        'type_vocab_size': len(_matrix(variables, 'electra/embeddings/token_type_embeddings')),
+        'norm': 'post',
+        'generator': generator,
+    }
+    if 'generator/embeddings/word_embeddings' in variables:
+        own_VE = _matrix(variables, 'generator/embeddings/word_embeddings')
+        settings |= {'embedding_sharing': 'untied', 'generator_embedding_size': own_VE.shape[-1]}
+    scope = {'separate': 'generator/', 'two_tower': 'generator_ltr/'}.get(generator)
+    if scope is None:
+        settings |= {'generator_layers': 1.0, 'generator_width': 1.0}
+    elif any(name.startswith(scope) for name in variables):
+        small = _encoder_sizes(variables, scope)
+        settings |= generator_scale(main, small, scope)
+    return presets.resolve_model(ModelConfig(**settings))
+
+
+def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
+    """All variables of a TensorFlow checkpoint (V2 files), by name.
+
+    Args:
+        path: a checkpoint's prefix (`.../model.ckpt-1000`), its .index file, or its folder.
+
+    Raises:
+        CheckpointError: there is none, several without a step to tell the newest, or the files
+            are damaged.
+        UserError: TensorFlow is not installed.
+    """
+    prefix = find_checkpoint(pathlib.Path(path))
+    tensorflow = _tensorflow()
+    try:
+        reader = tensorflow.train.load_checkpoint(str(prefix))
+        return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    except (tensorflow.errors.OpError, ValueError, LookupError, RuntimeError) as error:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise CheckpointError(
+            f'the TensorFlow checkpoint {prefix} cannot be read: {first_line}; its .index and '
+            '.data files belong together and must be whole'
+        ) from error
+
+
+def write_checkpoint(prefix: str | pathlib.Path, variables: Arrays) -> None:
+    """Writes variables as a TensorFlow checkpoint that TF1's Saver and Estimator read.
+
+    Args:
+        prefix: files are named after it: `prefix.index`, `prefix.data-00000-of-00001`, and
+            `checkpoint` beside them. The folder must exist.
+        variables: by name.
+
+    Raises:
+        UserError: TensorFlow is not installed.
+    """
+    tensorflow = _tensorflow()
+    prefix, found = pathlib.Path(prefix), sorted(variables)
+    tensors = [tensorflow.constant(np.asarray(variables[name])) for name in found]
+    tensorflow.raw_ops.SaveV2(
+        prefix=str(prefix), tensor_names=found, shape_and_slices=[''] * len(found), tensors=tensors
+    )
+    # The name alone: the folder can then be moved.
+    state = f'model_checkpoint_path: "{prefix.name}"\nall_model_checkpoint_paths: "{prefix.name}"\n'
+    (prefix.parent / 'checkpoint').write_text(state)
+
+
+def find_checkpoint(path: pathlib.Path) -> pathlib.Path:
+    """The prefix that a path means; see `read_checkpoint`.
+
+    In a folder this is the checkpoint of the most steps. The file `checkpoint` there is not
+    followed: it may hold the path of the machine that wrote it.
+    """
+    if path.suffix == '.index':
+        path = path.with_suffix('')
+    if path.with_name(path.name + '.index').is_file():
+        return path
+    if not path.is_dir():
+        raise CheckpointError(
+            f'no TensorFlow checkpoint at {path}: there is no file {path.name}.index; give the '
+            'folder, or the path up to .index'
+        )
+    found = sorted(path.glob('*.index'))
+    if not found:
+        raise CheckpointError(f'no TensorFlow checkpoint in {path}: there is no file *.index')
+    steps = [re.search(r'-(\d+)\.index$', one.name) for one in found]
+    if len(found) > 1 and not all(steps):
+        raise CheckpointError(
+            f'{path} holds several checkpoints ({transfer.listed([one.name for one in found])}): '
+            'give the path of one of them'
+        )
+    newest = max(found, key=lambda one: int(steps[found.index(one)][1])) if all(steps) else found[0]
+    return newest.with_suffix('')
+
+
+def _places(parts: set[str], two_towers: bool) -> list[Place]:
+    places = [place for place in names.GOOGLE_PLACES if place.ours in parts]
+    if not two_towers:
+        return places
+    head = names.TWO_TOWER_HEAD
+    return [head if place.ours == head.ours else place for place in places]
+
+
+def _generator_of(variables: Arrays) -> str:
+    """Which of presets.GENERATORS proposed the tokens."""
+    scopes = {name.split('/')[0] for name in variables}
+    if 'generator_ltr' in scopes:
+        return 'two_tower'
+    if 'generator' in scopes or 'generator_predictions' not in scopes:
+        return 'separate'
+    return 'tied'
+
+
+def _encoder_sizes(variables: Arrays, scope: str) -> dict[str, int]:
+    pattern = re.compile(re.escape(scope) + r'encoder/layer_(\d+)/')
+    layers = {int(found[1]) for found in map(pattern.match, variables) if found}
+    query = _matrix(variables, f'{scope}encoder/layer_0/attention/self/query/kernel')
+    up = _matrix(variables, f'{scope}encoder/layer_0/intermediate/dense/kernel')
+    hidden_size = query.shape[1]
+    num_heads = max(1, hidden_size // presets.HEAD_SIZE)
+    if hidden_size % num_heads:
+        raise CheckpointError(
+            f'{scope}encoder is {hidden_size} wide, which does not divide into heads of '
+            f'{presets.HEAD_SIZE}: say how many it has, with --config=RECIPE and '
+            '--config.model.num_heads=N'
+        )
+    sizes = {'num_layers': max(layers) + 1, 'hidden_size': hidden_size, 'ffn_size': up.shape[1]}
+    return {**sizes, 'num_heads': num_heads}
+
+
+def _matrix(variables: Arrays, name: str) -> np.ndarray:
+    """A variable from whose shape sizes are read."""
+    if name not in variables:
+        raise CheckpointError(
+            f"there is no variable {name} in the source: it is no ELECTRA of Google's code"
+        )
+    if variables[name].ndim != 2 or not variables[name].size:
+        raise CheckpointError(
+            f'{name} has shape {list(variables[name].shape)}, but it must be a matrix'
+        )
+    return variables[name]
+
+
+def _tensorflow() -> ModuleType:
+    # It greets with lines about rounding, which has no part in reading numbers.
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    try:
+        import tensorflow
+    except ImportError as error:
+        raise UserError(
+            "Google's checkpoints are read and written with TensorFlow, which is not installed: "
+            "type pip install -e '.[tf]'"
+        ) from error
+    return tensorflow

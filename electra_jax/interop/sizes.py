@@ -1,0 +1,73 @@
+"""Sizes of the networks: what our settings make of each letter, and settings from foreign sizes."""
+
+import math
+from collections.abc import Mapping
+
+from electra_jax.config import presets
+from electra_jax.config.schema import ModelConfig
+from electra_jax.core.errors import CheckpointError
+
+
+def sizes_of(model: ModelConfig, part: str, vocab_size: int, num_labels: int = 1) -> dict[str, int]:
+    """The letters' sizes inside a part of our tree.
+
+    Args:
+        model: resolved.
+        part: top-level name in our tree.
+        vocab_size: tokens, unpadded.
+        num_labels: outputs of a `task_head`.
+    """
+    generators = ('generator', 'generator_ltr', 'generator_rtl')
+    own_network = model.generator in ('separate', 'two_tower')
+    of_generator = part in generators or part == 'generator_embeddings'
+    of_generator |= part == 'generator_head' and own_network
+    make_shape = presets.generator_shape if of_generator else presets.discriminator_shape
+    shape = make_shape(model)
+    E = presets.generator_embedding_size(model) if of_generator else model.embedding_size
+    towers = 2 if part == 'generator_head' and model.generator == 'two_tower' else 1
+    in_head = part == 'discriminator_head' or part == 'task_head'
+    return {
+        'V': vocab_size,
+        'L': model.max_positions,
+        'T': model.type_vocab_size,
+        'E': E,
+        'N': shape.num_layers,
+        'D': towers * shape.hidden_size,
+        'H': shape.num_heads,
+        'K': shape.head_size,
+        'F': shape.hidden_size if in_head else shape.ffn_size,
+        'C': num_labels if part == 'task_head' else 1,
+    }
+
+
+def generator_scale(main: Mapping, small: Mapping, where: str) -> dict[str, float]:
+    """A generator's sizes as fractions of the discriminator's, which is how our settings say them.
+
+    Args:
+        main: the discriminator's num_layers, hidden_size, ffn_size and num_heads.
+        small: the generator's.
+        where: what the generator is called in the source, for the error.
+
+    Raises:
+        CheckpointError: our settings cannot express these sizes.
+    """
+    scale = {
+        'generator_layers': small['num_layers'] / main['num_layers'],
+        'generator_width': small['hidden_size'] / main['hidden_size'],
+    }
+    shape = presets.generator_shape(ModelConfig(**main, **scale))
+    for name, value in small.items():
+        if getattr(shape, name) != value:
+            raise CheckpointError(
+                f'the generator in {where} has {name} {value}, but a generator that is '
+                f'{scale["generator_width"]:g} as wide as the discriminator has '
+                f'{getattr(shape, name)} (config.model.generator_width scales width, heads and '
+                'feed-forward together): such a pair cannot be expressed'
+            )
+    return scale
+
+
+def nearest_size(hidden_size: int) -> str:
+    """The named size closest in width; whoever takes it overrides its numbers."""
+    widths = {name: size['hidden_size'] for name, size in presets.MODEL_SIZES.items()}
+    return min(widths, key=lambda name: (abs(math.log(widths[name] / hidden_size)), name))

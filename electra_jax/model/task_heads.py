@@ -1,0 +1,198 @@
+"""What stands on the discriminator when it is fine-tuned: one module per kind of task and style.
+
+'reference' heads are those of google-research/electra (finetune/), 'huggingface' ones those of
+transformers (modeling_electra.py). The two differ in layers and in dropout, so that scores of one
+are not those of the other.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from electra_jax.config.presets import HeadShape
+from electra_jax.config.schema import ModelConfig
+from electra_jax.core.dims import constrain
+from electra_jax.model.layers import Dense, Dropout, truncated_normal
+from electra_jax.ops.activations import gelu, softmax
+
+Outputs = dict[str, jax.Array]
+Batch = Mapping[str, jax.Array]
+
+MASKED = -1000.0  # added to the logit of a token that can be no answer (electra, qa_tasks.py)
+SPAN_HIDDEN = 512  # width of the joint span head's hidden layers (electra, qa_tasks.py)
+
+
+class TaskHead(nn.Module):
+    """What every head has: a model, its own shape, and an output layer with Glorot's start."""
+
+    model: ModelConfig
+    shape: HeadShape
+
+    def dense(self, name: str, equation: str, inner: int, outer: int, glorot: bool = True):
+        """A dense layer whose kernel's letters are the second term of `equation`."""
+        first, second = equation.split('->')[0].split(',')[1]
+        init = nn.initializers.glorot_uniform()
+        if not glorot:
+            init = truncated_normal(self.model.init_stddev)
+        return Dense(equation, {first: inner, second: outer}, self.model, init, name=name)
+
+    def drop(self, name: str) -> Dropout:
+        """Dropout at the head's rate."""
+        return Dropout(self.shape.dropout, self.model.dropout_bits, name=name)
+
+    def search(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
+        """What prediction needs; only a head that searches does more than in training."""
+        return self(hidden_BLD, batch)
+
+
+class SequenceHead(TaskHead):
+    """Logits of a whole row from its first token: dropout and one dense layer."""
+
+    @nn.compact
+    def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
+        """'logits' [B, C], float32."""
+        x_BD = self.drop('dropout')(hidden_BLD[:, 0])
+        output = self.dense('output', 'BD,DC->BC', x_BD.shape[-1], self.shape.num_classes)
+        return {'logits': output(x_BD).astype(jnp.float32)}
+
+
+class DeepSequenceHead(TaskHead):
+    """The same with a dense layer and a GELU before (ElectraClassificationHead)."""
+
+    @nn.compact
+    def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
+        """'logits' [B, C], float32."""
+        D = hidden_BLD.shape[-1]
+        x_BD = self.drop('dropout')(hidden_BLD[:, 0])
+        x_BF = gelu(self.dense('dense', 'BD,DF->BF', D, D, glorot=False)(x_BD))
+        x_BF = self.drop('output_dropout')(x_BF)
+        output = self.dense('output', 'BD,DC->BC', D, self.shape.num_classes)
+        return {'logits': output(x_BF).astype(jnp.float32)}
+
+
+class TokenHead(TaskHead):
+    """Logits of each token by one dense layer, without dropout."""
+
+    @nn.compact
+    def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
+        """'logits' [B, L, C], float32."""
+        D, C = hidden_BLD.shape[-1], self.shape.num_classes
+        logits_BLC = self.dense('output', 'BLD,DC->BLC', D, C)(hidden_BLD)
+        return {'logits': logits_BLC.astype(jnp.float32)}
+
+
+class DroppedTokenHead(TokenHead):
+    """The same after dropout (ElectraForTokenClassification)."""
+
+    @nn.compact
+    def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
+        """'logits' [B, L, C], float32."""
+        dropped_BLD = self.drop('dropout')(hidden_BLD)
+        D, C = hidden_BLD.shape[-1], self.shape.num_classes
+        logits_BLC = self.dense('output', 'BLD,DC->BLC', D, C)(dropped_BLD)
+        return {'logits': logits_BLC.astype(jnp.float32)}
+
+
+class SpanHead(TaskHead):
+    """Start and end of an answer, each by its own column of one dense layer.
+
+    As ElectraForQuestionAnswering; a row without an answer points to its first token.
+    """
+
+    @nn.compact
+    def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
+        """'start' and 'end', logits [B, L], float32; low where `batch['allowed']` is 0."""
+        logits_BLC = self.dense('output', 'BLD,DC->BLC', hidden_BLD.shape[-1], 2)(hidden_BLD)
+        logits_BLC = logits_BLC.astype(jnp.float32) + _forbidden(batch['allowed'])[..., None]
+        return {'start': logits_BLC[..., 0], 'end': logits_BLC[..., 1]}
+
+
+class JointSpanHead(TaskHead):
+    """Start, then end given the start, and whether there is an answer (electra, qa_tasks.py).
+
+    In training the end is scored from the state of the true start; in prediction from each of the
+    `beams` likeliest ones.
+    """
+
+    def setup(self):
+        """Makes the layers, which both ways of calling share."""
+        D, F = self.model.hidden_size, SPAN_HIDDEN
+        self.start = self.dense(None, 'BLD,DC->BLC', D, 1)
+        self.end_dense = self.dense(None, 'BLD,DF->BLF', 2 * D, F)
+        self.end_output = self.dense(None, 'BLD,DC->BLC', F, 1)
+        self.answerable_dense = self.dense(None, 'BD,DF->BF', 2 * D, F)
+        self.answerable_output = self.dense(None, 'BD,DC->BC', F, 1)
+
+    def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
+        """'start' and 'end' [B, L], 'impossible' [B], logits in float32; needs batch['start']."""
+        start_BL = self.starts(hidden_BLD, batch)
+        return {
+            'start': start_BL,
+            'end': self.ends(hidden_BLD, batch['start'], batch),
+            'impossible': self.impossible(hidden_BLD, start_BL),
+        }
+
+    def search(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
+        """The likeliest starts, for each the likeliest ends, and the logit of no answer.
+
+        Returns:
+            'start_index', 'start_log_prob' [B, beams]; 'end_index', 'end_log_prob'
+            [B, beams, beams]; 'impossible' [B].
+        """
+        start_BL = self.starts(hidden_BLD, batch)
+        beams = min(self.shape.beams, start_BL.shape[1])
+        start_log_prob, start_index = jax.lax.top_k(jax.nn.log_softmax(start_BL), beams)
+        if self.is_initializing():
+            self.ends(hidden_BLD, start_index[:, 0], batch)
+        found = [
+            jax.lax.top_k(jax.nn.log_softmax(self.ends(hidden_BLD, at_B, batch)), beams)
+            for at_B in jnp.moveaxis(start_index, 1, 0)
+        ]
+        return {
+            'start_index': start_index,
+            'start_log_prob': start_log_prob,
+            'end_index': jnp.stack([index for _, index in found], axis=1),
+            'end_log_prob': jnp.stack([log_prob for log_prob, _ in found], axis=1),
+            'impossible': self.impossible(hidden_BLD, start_BL),
+        }
+
+    def starts(self, hidden_BLD: jax.Array, batch: Batch) -> jax.Array:
+        """Logits [B, L], float32."""
+        logits_BL = self.start(hidden_BLD)[..., 0].astype(jnp.float32)
+        return logits_BL + _forbidden(batch['allowed'])
+
+    def ends(self, hidden_BLD: jax.Array, start_B: jax.Array, batch: Batch) -> jax.Array:
+        """Logits [B, L], float32, given that the answer starts at `start_B`."""
+        at_B1D = jnp.take_along_axis(hidden_BLD, start_B[:, None, None], axis=1)
+        both_BLD = jnp.concatenate(
+            [jnp.broadcast_to(at_B1D, hidden_BLD.shape), hidden_BLD], axis=-1
+        )
+        y_BLF = gelu(self.end_dense(constrain(both_BLD, 'BLD')))
+        return self.end_output(y_BLF)[..., 0].astype(jnp.float32) + _forbidden(batch['allowed'])
+
+    def impossible(self, hidden_BLD: jax.Array, start_BL: jax.Array) -> jax.Array:
+        """Logits [B], float32: the higher, the more surely the row holds no answer."""
+        probs_BL = softmax(start_BL).astype(hidden_BLD.dtype)
+        expected_BD = jnp.einsum('BL,BLD->BD', probs_BL, hidden_BLD)
+        both_BD = jnp.concatenate([hidden_BLD[:, 0], expected_BD], axis=-1)
+        y_BF = gelu(self.answerable_dense(both_BD))
+        return self.answerable_output(y_BF)[..., 0].astype(jnp.float32)
+
+
+def _forbidden(allowed_BL: jax.Array) -> jax.Array:
+    return MASKED * (1.0 - allowed_BL.astype(jnp.float32))
+
+
+# (kind of task, style) -> head.
+HEADS: dict[tuple[str, str], type[TaskHead]] = {
+    ('classification', 'reference'): SequenceHead,
+    ('classification', 'huggingface'): DeepSequenceHead,
+    ('regression', 'reference'): SequenceHead,
+    ('regression', 'huggingface'): DeepSequenceHead,
+    ('tagging', 'reference'): TokenHead,
+    ('tagging', 'huggingface'): DroppedTokenHead,
+    ('spans', 'reference'): JointSpanHead,
+    ('spans', 'huggingface'): SpanHead,
+}

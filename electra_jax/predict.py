@@ -1,0 +1,144 @@
+"""The door to trained models: ``python -m electra_jax.predict --checkpoint=FOLDER --input=FILE``.
+
+A fine-tuned model says its labels with their probabilities, its scores, its tags or its answers; a
+pre-trained one says of each token how likely it was replaced. Input are tables (.csv, .tsv), JSON
+lines (.jsonl), CoNLL files (.conll) or plain lines, from a file or standard input; output are JSON
+lines. Nothing but the checkpoint's folder is read beside the input.
+"""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+import rich.console
+import rich.progress
+from absl import flags as absl_flags
+from etils import epath
+
+from electra_jax import flags
+from electra_jax.config.schema import Config, TaskConfig
+from electra_jax.core.errors import CheckpointError, ConfigError, DataError
+from electra_jax.finetune import tuned
+from electra_jax.finetune.detect import open_detector
+from electra_jax.finetune.tuned import Tuned
+from electra_jax.tasks import incoming
+from electra_jax.tasks.bad_rows import BadRows
+from electra_jax.train import checkpoint
+
+CHECKPOINT = absl_flags.DEFINE_string(
+    'checkpoint', None, 'a workdir of fine-tuning (its best trial), one trial, or a workdir'
+)
+INPUT = absl_flags.DEFINE_string('input', '-', 'the file to read; -: standard input')
+OUTPUT = absl_flags.DEFINE_string('output', '-', 'the file to write; -: standard output')
+FORMAT = absl_flags.DEFINE_enum(
+    'format', 'auto', ['auto', *incoming.FORMATS], 'of the input; auto: by its name or beginning'
+)
+COLUMNS = absl_flags.DEFINE_string(
+    'columns', None, 'columns that are not called as in training: text_a=body,id=key'
+)
+BATCH_SIZE = absl_flags.DEFINE_integer('batch_size', 32, 'rows of a batch', lower_bound=1)
+
+_AT_ONCE = 1024  # examples that are tokenized together
+
+
+_STDIN = 'standard input'  # what the file is called that it is kept in
+
+
+class _NamedBadRows(BadRows):
+    """Bad rows are left out, and each is named."""
+
+    def count(self, kind: str, where: str) -> None:
+        """Notes one, and says so."""
+        super().count(kind, where)
+        folder, slash, rest = where.partition(f'/{_STDIN}:')
+        print(f'{_STDIN}:{rest}' if slash else folder, file=sys.stderr)
+
+
+def main() -> None:
+    """Reads everything, then answers row by row."""
+    if CHECKPOINT.value is None:
+        raise ConfigError('no model given: type --checkpoint=WORKDIR --input=FILE')
+    folder = epath.Path(CHECKPOINT.value)
+    if not folder.exists():
+        raise CheckpointError(f'--checkpoint is {folder}, but there is no such folder')
+    where = tuned.best_folder(folder)
+    params, about = checkpoint.read_params(where)
+    # No cache: what is predicted once is not read again.
+    settings = dataclasses.replace(
+        Config(),
+        job='evaluate',
+        batch_size=BATCH_SIZE.value,
+        task=TaskConfig(cache=None),
+    )
+    model = open_model(where, params, about, settings)
+    bad = _NamedBadRows(skip=True)
+    with input_path(INPUT.value) as path, output_file(OUTPUT.value) as out:
+        if model.task is None and FORMAT.value == 'conll':
+            raise ConfigError('--format is conll, but the model was not trained to tag')
+        asked = incoming.Asked(path, FORMAT.value, incoming.parse_columns(COLUMNS.value))
+        examples = incoming.read(model.task, asked, bad)
+        count = 0
+        for row in progress(answers(model, examples), len(examples)):
+            out.write(json.dumps(row, ensure_ascii=False) + '\n')
+            count += 1
+    left_out = sum(bad.counts().values())
+    said = f'{count:,} rows answered by {where}'
+    print(said + (f', {left_out:,} bad rows named above' if left_out else ''), file=sys.stderr)
+
+
+def open_model(where: epath.Path, params: Any, about: Any, settings: Config) -> Tuned:
+    """A fine-tuned model, or a pre-trained one that finds replaced tokens."""
+    open_one = tuned.open_tuned if 'task' in about else open_detector
+    return open_one(where, params, about, settings)
+
+
+def answers(model: Tuned, examples: list) -> Iterator[dict[str, Any]]:
+    """A JSON object for each example, in their order."""
+    for at in range(0, len(examples), _AT_ONCE):
+        yield from model.answer(examples[at : at + _AT_ONCE])
+
+
+@contextlib.contextmanager
+def input_path(name: str) -> Iterator[pathlib.Path]:
+    """A file to read: the one named, or standard input, kept in one for the time being."""
+    if name != '-':
+        path = pathlib.Path(name)
+        if not path.is_file():
+            raise DataError(f'--input is {name!r}, but there is no such file')
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / _STDIN
+        path.write_bytes(sys.stdin.buffer.read())
+        yield path
+
+
+@contextlib.contextmanager
+def output_file(name: str) -> Iterator[IO[str]]:
+    """Standard output, or a file that is there only when it is complete."""
+    if name == '-':
+        yield sys.stdout
+        return
+    path = pathlib.Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(path.name + '.tmp')
+    with fresh.open('w', encoding='utf-8') as file:
+        yield file
+    fresh.replace(path)
+
+
+def progress(rows: Iterable, total: int) -> Iterable:
+    """A bar on a terminal, if the answers do not go there themselves."""
+    console = rich.console.Console(stderr=True)
+    if not console.is_terminal or (OUTPUT.value == '-' and sys.stdout.isatty()):
+        return rows
+    return rich.progress.track(rows, 'predicting', total=total, console=console)
+
+
+if __name__ == '__main__':
+    flags.run_without_recipe(main)

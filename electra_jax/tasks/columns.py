@@ -1,0 +1,97 @@
+"""Which column of a task's file plays which part."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from electra_jax.core import errors
+from electra_jax.tasks.rows import Row, Rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Names of columns or JSON fields; a number, from 0, where a table has no header.
+
+    What is None is not in the file, or as usual for its task.
+
+    Attributes:
+      text_a: the text, or the first of a pair.
+      text_b: the second of a pair.
+      label: a class or a score.
+      id: of the row; None: rows are numbered.
+      words: of a sentence: a list, or text with spaces ('words'; in CoNLL files 0).
+      tags: as many ('tags'; in CoNLL files -1, the last).
+      context: of a question.
+      question: about it.
+      answers: to it.
+      header: whether the first line of a table names its columns; None: it does.
+      separator: between cells; None: as the file's ending says.
+    """
+
+    text_a: str | None = None
+    text_b: str | None = None
+    label: str | None = None
+    id: str | None = None
+    words: str | None = None
+    tags: str | None = None
+    context: str | None = None
+    question: str | None = None
+    answers: str | None = None
+    header: bool | None = None
+    separator: str | None = None
+
+
+def merged(usual: Columns, given: Columns) -> Columns:
+    """The usual columns of a task, but for those that are given."""
+    changes = {k: v for k, v in dataclasses.asdict(given).items() if v is not None}
+    return dataclasses.replace(usual, **changes)
+
+
+def resolve(rows: Rows, column: str, part: str, needed: bool = True) -> str | None:
+    """The key of a column in every row's values.
+
+    Args:
+      rows: of the file.
+      column: as the config names it.
+      part: the field of `Columns`, for the message.
+      needed: whether its absence is an error; otherwise it gives None.
+
+    Raises:
+      errors.DataError: naming the columns that are there.
+    """
+    names = rows.names
+    if names is None or column in names:
+        return column
+    if column.lstrip('-').isdigit() and -len(names) <= int(column) < len(names):
+        return names[int(column)]
+    if not needed:
+        return None
+    raise errors.DataError(
+        f'{rows.where}: no column {column!r} for {part}; it has '
+        f'{", ".join(map(repr, names))}{errors.nearest(column, names)}. Name one with '
+        f'--config.task.columns.{part}=NAME{_other_reasons(names)}'
+    )
+
+
+def _other_reasons(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        for mark, typed in ((';', "';'"), ('\t', "$'\\t'"), (',', "','")):
+            if mark in names[0]:
+                return f' (if {typed} separates the cells: --config.task.separator={typed})'
+    if all(name.isdigit() for name in names):
+        return ', a number from 0'
+    return ' (if the first line is no header: --config.task.header=False, and numbers from 0)'
+
+
+def column_value(row: Row, key: str) -> tuple[Any, str | None]:
+    """The value of a row under `key`, and what is wrong if there is none."""
+    if key in row.values:
+        return row.values[key], None
+    has = ', '.join(map(repr, sorted(row.values)[:10])) or 'none'
+    return None, f'no field {key!r}; it has {has}'
+
+
+def row_id(row: Row, key: str | None) -> str:
+    """The id that a row carries, or its number in the file."""
+    given = row.values.get(key) if key is not None else None
+    return str(row.number) if given is None else str(given)

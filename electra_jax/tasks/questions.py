@@ -1,0 +1,275 @@
+"""Questions about a text: SQuAD files, the MRQA shared task's, and rows of one's own.
+
+Formats: https://rajpurkar.github.io/SQuAD-explorer and https://github.com/mrqa/MRQA-Shared-Task-2019.
+"""
+
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from electra_jax.core import errors
+from electra_jax.tasks import rows as rows_of
+from electra_jax.tasks.bad_rows import BadRows
+from electra_jax.tasks.columns import Columns, column_value, resolve, row_id
+from electra_jax.tasks.examples import Answer, SpanExample
+from electra_jax.tasks.rows import Row, Rows, kind_of, text_problem, whole_json
+
+
+class _RefusedError(Exception):
+    """A question that cannot be used; the arguments are the kind and what is wrong."""
+
+
+class _Question(NamedTuple):
+    """A question as it stands in any of the formats, nothing checked yet."""
+
+    where: str
+    id: Any
+    context: Any
+    question: Any
+    answers: Any
+    title: Any = ''
+    impossible: Any = None
+    references: Sequence[str] = ()
+
+
+def read(
+    path: pathlib.Path,
+    columns: Columns,
+    bad: BadRows,
+    unanswerable: bool,
+    labelled: bool,
+    ending: str | None = None,
+) -> Iterator[SpanExample]:
+    """Questions of a SQuAD file (.json), or of JSON lines: MRQA's, or a question a line.
+
+    Args:
+      path: the file, perhaps compressed.
+      columns: names of the fields where a line is a question.
+      bad: questions that cannot be used are refused or counted here.
+      unanswerable: whether the task knows questions without an answer (SQuAD 2.0).
+      labelled: whether answers must be given.
+      ending: to go by instead of the name's.
+
+    Yields:
+      One for each usable question.
+
+    Raises:
+      errors.DataError: the file is not such a file, or two questions have one id.
+    """
+    if (ending or kind_of(path)) == '.json':
+        found = _squad_questions(path, bad)
+    else:
+        found = _row_questions(rows_of.read(path, bad, ending=ending), columns, bad)
+    return _usable(found, bad, unanswerable, labelled)
+
+
+def from_rows(
+    rows: Rows, columns: Columns, bad: BadRows, unanswerable: bool, labelled: bool
+) -> Iterator[SpanExample]:
+    """As `read`, from rows that are a question each, such as those of a TensorFlow dataset."""
+    return _usable(_row_questions(rows, columns, bad), bad, unanswerable, labelled)
+
+
+def _usable(
+    found: Iterator[_Question],
+    bad: BadRows,
+    unanswerable: bool,
+    labelled: bool,
+) -> Iterator[SpanExample]:
+    seen: dict[str, str] = {}
+    for question in found:
+        where = question.where
+        try:
+            example = _example(question, bad, unanswerable, labelled)
+        except _RefusedError as refused:
+            bad.refuse(refused.args[0], where, refused.args[1])
+            continue
+        if example.id in seen:
+            raise errors.DataError(
+                f'{where}: the id {example.id!r} is also that of {seen[example.id]}; predictions '
+                'are filed by id, so give each question its own'
+            )
+        seen[example.id] = where
+        yield example
+
+
+# ---------------------------------------------------------------------------------------------
+# One question
+
+
+def _example(found: _Question, bad: BadRows, unanswerable: bool, labelled: bool) -> SpanExample:
+    name, context, question = str(found.id), found.context, found.question
+    for part, text in (('context', context), ('question', question)):
+        problem = text_problem(text)
+        if problem:
+            blank = isinstance(text, str) and not text.strip()
+            raise _RefusedError('empty_text' if blank else 'not_text', f'in the {part}: {problem}')
+    answers = tuple(_answers(found.answers, context, found.where, bad))
+    impossible = found.impossible
+    if impossible is None:  # rows of SQuAD 2.0 say so with an empty list alone
+        impossible = unanswerable and labelled and found.answers is not None and not answers
+    if impossible and not unanswerable:
+        raise _RefusedError(
+            'bad_question',
+            f'question {name!r} is marked as impossible, and this task has an answer to each; '
+            'type --config.task.name=squad2, or --config.task.unanswerable=True',
+        )
+    if impossible and answers:
+        raise _RefusedError(
+            'bad_question', f'question {name!r} is marked as impossible and has an answer'
+        )
+    if labelled and not impossible and not answers:
+        raise _RefusedError(
+            'bad_question', f'question {name!r} has no answer and is not marked as impossible'
+        )
+    references = found.references or tuple(answer.text for answer in answers)
+    title = found.title if isinstance(found.title, str) else ''
+    return SpanExample(
+        name,
+        title,
+        context,
+        question.strip(),
+        answers,
+        bool(impossible),
+        found.where,
+        tuple(references),
+    )
+
+
+def _answers(found: Any, context: str, where: str, bad: BadRows) -> Iterator[Answer]:
+    for text, start in _pairs(found):
+        problem = text_problem(text)
+        if problem:
+            raise _RefusedError('bad_answer', f'in an answer: {problem}')
+        if isinstance(start, bool) or not isinstance(start, int):
+            raise _RefusedError('bad_answer', f'answer {text!r:.60} has no start ({start!r:.20})')
+        place = _place(text, start, context)
+        if place is None:
+            around = context[max(start, 0) : max(start, 0) + len(text)]
+            raise _RefusedError(
+                'bad_answer',
+                f'the answer {text!r:.60} is nowhere in the text; at its start, {start}, stands '
+                f'{around!r:.60}',
+            )
+        if place.start != start or place.text != text:
+            bad.count('moved_answer', f'{where}, {text!r:.60} at {start}, found at {place.start}')
+        yield place
+
+
+def _pairs(found: Any) -> list[tuple[Any, Any]]:
+    """Texts and starts of a list of objects, or of an object of two lists."""
+    if found is None:
+        return []
+    if isinstance(found, Mapping):
+        texts, starts = found.get('text', []), found.get('answer_start', [])
+        if isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts):
+            return list(zip(texts, starts, strict=True))
+    elif isinstance(found, list) and all(isinstance(item, Mapping) for item in found):
+        return [(item.get('text'), item.get('answer_start')) for item in found]
+    raise _RefusedError(
+        'bad_answer',
+        f"answers must be a list of {{'text': ..., 'answer_start': ...}}, found {found!r:.60}",
+    )
+
+
+def _place(text: str, start: int, context: str) -> Answer | None:
+    """The answer where it is said to be, or where it stands nearest to there."""
+    if start >= 0 and context.startswith(text, start):
+        return Answer(text, start)
+    text = text.strip()
+    places, place = [], context.find(text)
+    while place >= 0:
+        places.append(place)
+        place = context.find(text, place + 1)
+    if not places:
+        return None
+    return Answer(text, min(places, key=lambda place: abs(place - start)))
+
+
+# ---------------------------------------------------------------------------------------------
+# Formats
+
+
+def _squad_questions(path: pathlib.Path, bad: BadRows) -> Iterator[_Question]:
+    articles = _part(whole_json(path, bad), 'data', str(path))
+    for i, article in enumerate(articles):
+        for j, paragraph in enumerate(_part(article, 'paragraphs', f'{path}: data[{i}]')):
+            where = f'{path}: data[{i}].paragraphs[{j}]'
+            for k, entry in enumerate(_part(paragraph, 'qas', where)):
+                if not isinstance(entry, dict) or entry.get('id') in (None, ''):
+                    bad.refuse('bad_question', f'{where}.qas[{k}]', f'no id in {entry!r:.80}')
+                    continue
+                yield _Question(
+                    f'{path}: question {entry["id"]}',
+                    entry['id'],
+                    paragraph.get('context'),
+                    entry.get('question'),
+                    entry.get('answers'),
+                    article.get('title', ''),
+                    entry.get('is_impossible', False),
+                )
+
+
+def _part(found: Any, key: str, where: str) -> Sequence[Any]:
+    part = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(part, list):
+        has = ', '.join(sorted(found)[:10]) if isinstance(found, dict) else type(found).__name__
+        raise errors.DataError(
+            f'{where}: a SQuAD file holds a list {key!r} here, found {has}; files with a question '
+            'a line must end in .jsonl'
+        )
+    return part
+
+
+def _row_questions(rows: Rows, columns: Columns, bad: BadRows) -> Iterator[_Question]:
+    if rows.names is not None:
+        for part in ('context', 'question'):
+            resolve(rows, str(getattr(columns, part)), part)
+    for row in rows.rows:
+        if 'qas' in row.values:
+            yield from _mrqa_questions(row, bad)
+        elif 'header' not in row.values:  # MRQA's first line is about the file
+            yield from _row_question(row, columns, bad)
+
+
+def _row_question(row: Row, columns: Columns, bad: BadRows) -> Iterator[_Question]:
+    for part in ('context', 'question'):
+        _, problem = column_value(row, str(getattr(columns, part)))
+        if problem:
+            bad.refuse('missing_field', row.where, f'{problem} (for {part})')
+            return
+    values = row.values
+    yield _Question(
+        row.where,
+        row_id(row, columns.id or 'id'),
+        values[str(columns.context)],
+        values[str(columns.question)],
+        values.get(str(columns.answers)),
+        values.get('title', ''),
+        values.get('is_impossible'),
+    )
+
+
+def _mrqa_questions(row: Row, bad: BadRows) -> Iterator[_Question]:
+    context = row.values.get('context')
+    for entry in _part(row.values, 'qas', row.where):
+        if not isinstance(entry, dict) or not entry.get('qid', entry.get('id')):
+            bad.refuse('bad_question', row.where, f'no qid in {entry!r:.80}')
+            continue
+        try:
+            answers = list(_detected(entry.get('detected_answers'), context))
+        except (KeyError, TypeError, ValueError) as error:
+            bad.refuse('bad_answer', row.where, f'detected_answers cannot be read ({error!r:.60})')
+            continue
+        name = entry.get('qid', entry.get('id'))
+        given = [text for text in entry.get('answers') or [] if isinstance(text, str)]
+        asked = entry.get('question')
+        yield _Question(row.where, name, context, asked, answers, references=given)
+
+
+def _detected(found: Any, context: Any) -> Iterator[dict[str, Any]]:
+    """MRQA's answers in SQuAD's form: the text is what its characters say."""
+    for answer in found or []:
+        for first, last in answer['char_spans']:
+            # The last character is part of the answer.
+            yield {'text': context[first : last + 1], 'answer_start': first}

@@ -1,0 +1,150 @@
+"""Schemes that write spans as a tag for each word: what may follow what, and from one to another.
+
+IOB1, IOB2 (here 'bio') and IOBES as in Ratinov and Roth (2009), "Design challenges and
+misconceptions in named entity recognition".
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from electra_jax.core import errors
+
+OUTSIDE = 'O'
+
+# Scheme -> the letters before '-TYPE'. 'plain': tags that write no spans, such as parts of speech.
+SCHEMES = {
+    'plain': '',
+    'bio': 'BI',
+    'iob1': 'BI',
+    'iobes': 'BIES',
+}
+
+
+class Span(NamedTuple):
+    """Words `start` to `stop` (the word after the last) are a `type`."""
+
+    type: str
+    start: int
+    stop: int
+
+
+def check(scheme: str) -> None:
+    """Refuses a scheme that does not exist."""
+    if scheme not in SCHEMES:
+        raise errors.unknown('config.task.scheme', scheme, SCHEMES)
+
+
+def problem(tags: Sequence[str], scheme: str) -> str | None:
+    """What makes a sequence of tags impossible in its scheme, or None.
+
+    >>> problem(['O', 'I-NP'], 'bio')
+    "tag 2, 'I-NP', cannot follow 'O' in the scheme 'bio'"
+    >>> problem(['O', 'I-NP'], 'iob1')
+    """
+    if scheme == 'plain':
+        return None
+    for i, tag in enumerate(tags):
+        letter, dash, kind = tag.partition('-')
+        if tag != OUTSIDE and not (dash and kind and letter in SCHEMES[scheme]):
+            letters = ', '.join(f'{letter}-TYPE' for letter in SCHEMES[scheme])
+            return f'tag {i + 1}, {tag!r}, is not of the scheme {scheme!r} ({letters} or O)'
+    for i, (before, after) in enumerate(zip([OUTSIDE, *tags], [*tags, OUTSIDE], strict=True)):
+        if not _may_follow(before, after, scheme):
+            end = 'the end of the sentence' if i == len(tags) else f'tag {i + 1}, {after!r},'
+            return f'{end} cannot follow {before!r} in the scheme {scheme!r}'
+    return None
+
+
+def _may_follow(before: str, after: str, scheme: str) -> bool:
+    b_letter, _, b_type = before.partition('-')
+    a_letter, _, a_type = after.partition('-')
+    goes_on = b_letter in 'BI' and a_type == b_type
+    if scheme == 'bio':
+        return a_letter != 'I' or goes_on
+    if scheme == 'iob1':
+        # B- only parts two spans of one type.
+        return a_letter != 'B' or goes_on
+    opened = b_letter in 'BI'
+    return opened == (a_letter in 'IE') and (not opened or goes_on)
+
+
+def find(sequences: Iterable[Sequence[str]]) -> str:
+    """The scheme that a file's tags are in.
+
+    >>> find([['O', 'I-PER', 'I-PER']]), find([['B-PER', 'O']]), find([['DT', 'NN']])
+    ('iob1', 'bio', 'plain')
+    """
+    sequences = list(sequences)
+    for scheme in ('bio', 'iobes', 'iob1'):
+        if all(problem(tags, scheme) is None for tags in sequences):
+            return scheme
+    shaped = [
+        tag == OUTSIDE or (tag[:2] in ('B-', 'I-', 'E-', 'S-') and len(tag) > 2)
+        for tags in sequences
+        for tag in tags
+    ]
+    if not all(shaped):
+        return 'plain'
+    letters = {tag[0] for tags in sequences for tag in tags if tag != OUTSIDE}
+    return 'iobes' if letters & {'E', 'S'} else 'bio'
+
+
+def spans(tags: Sequence[str]) -> list[Span]:
+    """The spans that tags of any scheme write, read as leniently as conlleval does.
+
+    >>> spans(['B-NP', 'I-NP', 'I-VP', 'O'])
+    [Span(type='NP', start=0, stop=2), Span(type='VP', start=2, stop=3)]
+    """
+    found: list[Span] = []
+    kind, start = '', 0
+    for i, tag in enumerate([*tags, OUTSIDE]):
+        letter, _, new = tag.partition('-')
+        before = tags[i - 1][0] if i else OUTSIDE
+        if kind and (new != kind or letter in 'BSO' or before in 'ES'):
+            found.append(Span(kind, start, i))
+            kind = ''
+        if not kind and tag != OUTSIDE:
+            kind, start = new, i
+    return found
+
+
+def write(found: Iterable[Span], length: int, scheme: str) -> tuple[str, ...]:
+    """Tags of `length` words that write spans which do not overlap; the reverse of `spans`.
+
+    >>> write([Span('NP', 0, 2), Span('VP', 2, 3)], 4, 'iobes')
+    ('B-NP', 'E-NP', 'S-VP', 'O')
+    """
+    tags = [OUTSIDE] * length
+    before = Span('', -1, -1)
+    for span in found:
+        inside = range(span.start, span.stop)
+        tags[span.start : span.stop] = [f'I-{span.type}'] * len(inside)
+        touching = before.stop == span.start and before.type == span.type
+        if scheme in ('bio', 'iobes') or touching:
+            tags[span.start] = f'B-{span.type}'
+        if scheme == 'iobes':
+            tags[span.stop - 1] = f'{"S" if len(inside) == 1 else "E"}-{span.type}'
+        before = span
+    return tuple(tags)
+
+
+def convert(tags: Sequence[str], scheme: str) -> tuple[str, ...]:
+    """Tags of another scheme for the same spans.
+
+    >>> convert(['B-NP', 'I-NP', 'O'], 'iobes')
+    ('B-NP', 'E-NP', 'O')
+    """
+    return write(spans(tags), len(tags), scheme)
+
+
+def classes(sequences: Iterable[Sequence[str]], scheme: str) -> tuple[str, ...]:
+    """All tags of the types that a training file holds, also those that it happens not to use.
+
+    >>> classes([['B-NP', 'O']], 'bio')
+    ('O', 'B-NP', 'I-NP')
+    """
+    found = {tag for tags in sequences for tag in tags}
+    if scheme == 'plain':
+        return tuple(sorted(found))
+    types = sorted({tag.partition('-')[2] for tag in found if tag != OUTSIDE})
+    return (OUTSIDE, *(f'{letter}-{kind}' for kind in types for letter in SCHEMES[scheme]))

@@ -1,0 +1,213 @@
+"""Sentences in words with a tag each: CoNLL files, and rows that hold lists."""
+
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+
+from electra_jax.core import errors
+from electra_jax.tasks import rows as rows_of
+from electra_jax.tasks import tag_schemes
+from electra_jax.tasks.bad_rows import BadRows
+from electra_jax.tasks.columns import Columns, column_value, resolve, row_id
+from electra_jax.tasks.examples import TaggedExample
+from electra_jax.tasks.rows import Row, Rows, text_problem
+
+_NEW_DOCUMENT = '-DOCSTART-'  # of CoNLL-2003: a line of its own, no word
+_SHOWN = 20
+
+
+def read_conll(
+    path: pathlib.Path, columns: Columns, bad: BadRows, labelled: bool
+) -> Iterator[TaggedExample]:
+    """Sentences of a file with a word a line and a blank line between sentences.
+
+    Cells are separated by tabs where the first line holds any, otherwise by spaces.
+
+    Args:
+      path: the file, perhaps compressed.
+      columns: `words` and `tags` as numbers; 0 and -1 where None.
+      bad: sentences that cannot be used are refused or counted here.
+      labelled: whether every word must have a tag.
+
+    Raises:
+      errors.DataError: the file cannot be read, or has no such column.
+    """
+    width, tabs, number = None, False, 0
+    for lines in _blocks(path, bad):
+        if width is None:
+            tabs = any('\t' in line for _, line in lines)
+        cells = [(line, _cells(text, tabs)) for line, text in lines if not _is_comment(text, tabs)]
+        if not cells:
+            continue
+        if width is None:
+            width = len(cells[0][1])
+            places = _places(path, columns, width, labelled)
+        example = _sentence(path, str(number), cells, width, places, bad)
+        number += 1
+        if example is not None:
+            yield example
+
+
+def _blocks(path: pathlib.Path, bad: BadRows) -> Iterator[list[tuple[int, str]]]:
+    """Numbered lines between blank ones; blocks that lost a line (it was no text) are left out."""
+    block: list[tuple[int, str]] = []
+    whole, last = True, 0
+    for number, text in rows_of.lines(path, bad):
+        whole = whole and number == last + 1
+        last = number
+        if text.strip(' \t') and not text.startswith(_NEW_DOCUMENT):
+            block.append((number, text))
+            continue
+        if block and whole:
+            yield block
+        block, whole = [], True
+    if block and whole:
+        yield block
+
+
+def _is_comment(text: str, tabs: bool) -> bool:
+    # '#' is also a word (the pound sign of CoNLL-2000), but then the line has its cells.
+    return tabs and text.startswith('#') and '\t' not in text
+
+
+def _cells(text: str, tabs: bool) -> list[str]:
+    # Not str.split(): a word may hold a no-break space.
+    return text.split('\t') if tabs else [cell for cell in text.split(' ') if cell]
+
+
+def _places(
+    path: pathlib.Path, columns: Columns, width: int, labelled: bool
+) -> tuple[int, int | None]:
+    """Numbers, from 0, of the columns of words and of tags."""
+    words = _place(path, 'words', columns.words or '0', width)
+    if width == 1 and not labelled and columns.tags is None:
+        return words, None
+    tags = _place(path, 'tags', columns.tags or '-1', width)
+    if words == tags:
+        raise errors.DataError(
+            f'{path}: column {words} would be both words and tags, and the file has {width}; '
+            'a word and its tag stand on one line, with a space or a tab between'
+        )
+    return words, tags
+
+
+def _place(path: pathlib.Path, part: str, column: str, width: int) -> int:
+    if not column.lstrip('-').isdigit() or not -width <= int(column) < width:
+        raise errors.DataError(
+            f'{path}: no column {column!r} for {part}; a line has {width} columns: type '
+            f'--config.task.columns.{part}=NUMBER, from 0, or from the end -1, -2, ...'
+        )
+    return int(column) % width
+
+
+def _sentence(
+    path: pathlib.Path,
+    number: str,
+    cells: list[tuple[int, list[str]]],
+    width: int,
+    places: tuple[int, int | None],
+    bad: BadRows,
+) -> TaggedExample | None:
+    for line, found in cells:
+        if len(found) != width:
+            shown = ' '.join(found)
+            problem = f'{len(found)} cells where the first line has {width}: {shown!r:.80}'
+            bad.refuse('bad_width', f'{path}:{line}', problem)
+            return None
+    words = [found[places[0]] for _, found in cells]
+    tags = None if places[1] is None else [found[places[1]] for _, found in cells]
+    where = [f'{path}:{line}' for line, _ in cells]
+    return _checked(number, words, tags, where, bad)
+
+
+def from_rows(
+    rows: Rows, columns: Columns, bad: BadRows, labelled: bool
+) -> Iterator[TaggedExample]:
+    """Sentences of rows with a list of words and one of tags, or both as text with spaces."""
+    words_key = resolve(rows, columns.words or 'words', 'words')
+    tags_key = resolve(rows, columns.tags or 'tags', 'tags', labelled)
+    id_key = columns.id and resolve(rows, columns.id, 'id')
+    for row in rows.rows:
+        words = _strings(row, words_key, bad)
+        if words is None:
+            continue
+        tags = None
+        if labelled or row.values.get(tags_key) is not None:
+            tags = _strings(row, str(tags_key), bad)
+            if tags is None:
+                continue
+        if not words:
+            bad.refuse('empty_text', row.where, f'no words in {words_key!r}')
+            continue
+        where = [row.where] * len(words)
+        example = _checked(row_id(row, id_key), words, tags, where, bad)
+        if example is not None:
+            yield example
+
+
+def _strings(row: Row, key: str, bad: BadRows) -> list[str] | None:
+    found, problem = column_value(row, key)
+    if problem:
+        bad.refuse('missing_field', row.where, problem)
+        return None
+    if isinstance(found, str):
+        return [part for part in found.split(' ') if part]
+    if not isinstance(found, list) or not all(isinstance(item, str | int) for item in found):
+        problem = f'{key!r} must be a list of texts, found {found!r:.60}'
+        bad.refuse('bad_tags', row.where, problem)
+        return None
+    return [str(item) for item in found]
+
+
+def _checked(
+    name: str,
+    words: list[str],
+    tags: list[str] | None,
+    where: list[str],
+    bad: BadRows,
+) -> TaggedExample | None:
+    """The sentence, unless something is wrong with it; `where` has a place for each word."""
+    for word, place in zip(words, where, strict=True):
+        problem = text_problem(word)
+        if problem:
+            bad.refuse('not_text' if word.strip() else 'empty_text', place, f'in a word: {problem}')
+            return None
+    problem = None if tags is None else _tags_problem(words, tags)
+    if problem:
+        bad.refuse('bad_tags', where[0], problem)
+        return None
+    return TaggedExample(name, tuple(words), None if tags is None else tuple(tags), where[0])
+
+
+def _tags_problem(words: list[str], tags: list[str]) -> str | None:
+    if len(tags) != len(words):
+        return f'{len(tags)} tags for {len(words)} words ({" ".join(words)!r:.60})'
+    if not all(tags):
+        return f'word {tags.index("") + 1}, {words[tags.index("")]!r}, has no tag'
+    return None
+
+
+def fitting(
+    examples: Iterable[TaggedExample], scheme: str, bad: BadRows
+) -> Iterator[TaggedExample]:
+    """Those whose tags are possible in their scheme; the others are refused or counted."""
+    for example in examples:
+        problem = example.tags and tag_schemes.problem(example.tags, scheme)
+        if problem:
+            bad.refuse('bad_tags', example.where, f'{problem} ({" ".join(example.words)!r:.60})')
+        else:
+            yield example
+
+
+def known(
+    examples: Iterable[TaggedExample], classes: Sequence[str], bad: BadRows
+) -> Iterator[TaggedExample]:
+    """Those whose tags are all among the task's."""
+    more = ', ...' if len(classes) > _SHOWN else ''
+    listed = ', '.join(map(repr, classes[:_SHOWN])) + more
+    for example in examples:
+        strange = sorted(set(example.tags or ()) - set(classes))
+        if strange:
+            problem = f'the tag {strange[0]!r} is not one of the task: {listed}'
+            bad.refuse('bad_tags', example.where, problem)
+        else:
+            yield example

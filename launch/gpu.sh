@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Trains on all NVIDIA GPUs of this machine: launch/gpu.sh [--dry-run] ARGUMENTS OF electra_jax.main
+#
+#   launch/gpu.sh --config=configs/small.py --workdir=runs/small
+#   CUDA_VISIBLE_DEVICES=0,1 launch/gpu.sh --config=configs/small.py
+#
+# Makes .venv with JAX for CUDA 12, then trains. Variables that are set already stay as they are:
+#   XLA_PYTHON_CLIENT_MEM_FRACTION  share of GPU memory that is taken at the start; here 0.92, JAX's
+#                                   own 0.75 leaves room for other programs
+#                                   (docs.jax.dev/en/latest/gpu_memory_allocation.html)
+#   XLA_FLAGS                       the latency-hiding scheduler, which lets gradients travel while
+#                                   others are still computed, where there are several GPUs
+#                                   (docs.jax.dev/en/latest/gpu_performance_tips.html)
+set -euo pipefail
+if [[ $# -eq 0 || $1 == --help ]]; then
+  sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'
+  exit 0
+fi
+dry=''
+[[ $1 != --dry-run ]] || { dry=yes; shift; }
+
+if ! gpus=$(nvidia-smi --list-gpus 2> /dev/null); then
+  echo 'error: nvidia-smi finds no NVIDIA GPU here; without one: ./launch/quickstart.sh' >&2
+  exit 1
+fi
+count=$(grep -c '^GPU ' <<< "$gpus")
+[[ -z ${CUDA_VISIBLE_DEVICES:-} ]] || count=$(tr ',' '\n' <<< "$CUDA_VISIBLE_DEVICES" | grep -c .)
+export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.92}
+if ((count > 1)); then
+  export XLA_FLAGS=${XLA_FLAGS:---xla_gpu_enable_latency_hiding_scheduler=true}
+fi
+if [[ -n $dry ]]; then
+  echo "GPUs: $count"
+  echo "XLA_PYTHON_CLIENT_MEM_FRACTION=$XLA_PYTHON_CLIENT_MEM_FRACTION XLA_FLAGS=${XLA_FLAGS:-}"
+  echo "python -m electra_jax.main ${*@Q}"
+  exit 0
+fi
+cd "$(dirname "$0")/.."
+source launch/venv.sh
+use_venv gpu
+exec python -m electra_jax.main "$@"

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Runs a command for a scheduler: launch/stoppable.sh COMMAND ARGUMENTS
+# Passes SIGTERM on to it, and ends with status 75 ("try again later") where the command, asked to
+# stop, saved and ended with status 0: so that nobody takes a run that was stopped for finished.
+set -uo pipefail
+if [[ $# -eq 0 || $1 == --help ]]; then
+  sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
+  exit 0
+fi
+told='' child='' interrupted=''
+trap 'told=yes interrupted=yes; [[ -z $child ]] || kill -TERM "$child" 2> /dev/null' TERM
+"$@" &
+child=$!
+status=127
+while true; do
+  interrupted=''
+  wait "$child"
+  found=$?
+  # 127: the status was fetched the time before, just when a signal came.
+  [[ $found == 127 ]] || status=$found
+  [[ -n $interrupted ]] || break
+done
+[[ -z $told || $status != 0 ]] || status=75
+exit "$status"

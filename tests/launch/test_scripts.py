@@ -1,0 +1,312 @@
+"""The other scripts of the launch folder: what they run, what they say, and that they are sound."""
+
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.launch.recipes import ENVIRONMENT, LAUNCH, ROOT, write_recipe
+
+SCRIPTS = sorted([*LAUNCH.glob('*.sh'), LAUNCH / 'slurm.sbatch', ROOT / '.ci' / 'run'])
+HELP = {
+    'tpu_vm.sh': '--queued', 'on_worker.sh': 'setup [BUCKET]', 'stoppable.sh': 'status 75',
+    'gpu.sh': 'XLA_PYTHON_CLIENT_MEM_FRACTION', 'slurm.sbatch': '--ntasks-per-node',
+    'objectives.sh': 'STEPS=1000',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('path', SCRIPTS, ids=lambda path: path.name)
+def test_shellcheck_finds_nothing(path):
+    if not shutil.which('shellcheck'):
+        pytest.skip('needs shellcheck (in the test extra)')
+    done = subprocess.run(['shellcheck', '-x', path], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize('name', HELP)
+def test_help(name):
+    done = subprocess.run(['bash', LAUNCH / name, '--help'], capture_output=True, text=True)
+    assert done.returncode == 0 and HELP[name] in done.stdout, done.stderr
+    assert 'set -' not in done.stdout and '#SBATCH' not in done.stdout
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The launch folder where nothing is installed, and a folder of tools first on the path."""
+    shutil.copytree(LAUNCH, tmp_path / 'launch')
+    (tmp_path / 'launch' / 'venv.sh').write_text('use_venv() { echo "installed [$1]"; }\n')
+    (tmp_path / 'bin').mkdir()
+    return tmp_path
+
+
+def tool(copy, name, body):
+    path = copy / 'bin' / name
+    path.write_text(f'#!/bin/bash\n{body}\n')
+    path.chmod(0o755)
+
+
+def script(copy, name, *words, **changes):
+    environment = {**ENVIRONMENT, 'PATH': f'{copy}/bin:{os.environ["PATH"]}', **changes}
+    environment.pop('CUDA_VISIBLE_DEVICES' if 'CUDA_VISIBLE_DEVICES' not in changes else '', None)
+    if 'XLA_FLAGS' not in changes:
+        environment.pop('XLA_FLAGS')
+    return subprocess.run(
+        ['bash', copy / 'launch' / name, *words],
+        capture_output=True, text=True, cwd=copy, env=environment, timeout=300,
+    )  # fmt: skip
+
+
+# ---- gpu.sh
+
+LATENCY = '--xla_gpu_enable_latency_hiding_scheduler=true'
+
+
+@pytest.mark.parametrize(
+    ('gpus', 'changes', 'expected'),
+    [
+        (1, {}, ['GPUs: 1', 'XLA_PYTHON_CLIENT_MEM_FRACTION=0.92 XLA_FLAGS=']),
+        (4, {}, ['GPUs: 4', f'XLA_PYTHON_CLIENT_MEM_FRACTION=0.92 XLA_FLAGS={LATENCY}']),
+        (
+            4, {'CUDA_VISIBLE_DEVICES': '2'},
+            ['GPUs: 1', 'XLA_PYTHON_CLIENT_MEM_FRACTION=0.92 XLA_FLAGS='],
+        ),
+        (
+            2, {'XLA_FLAGS': '--mine', 'XLA_PYTHON_CLIENT_MEM_FRACTION': '.5'},
+            ['GPUs: 2', 'XLA_PYTHON_CLIENT_MEM_FRACTION=.5 XLA_FLAGS=--mine'],
+        ),
+    ],
+)  # fmt: skip
+def test_gpu_dry_run(copy, gpus, changes, expected):
+    tool(copy, 'nvidia-smi', f'for i in $(seq {gpus}); do echo "GPU $i: NVIDIA"; done')
+    done = script(copy, 'gpu.sh', '--dry-run', '--config=c.py', 'a b', **changes)
+    *said, command = done.stdout.splitlines()
+    assert said == expected
+    assert shlex.split(command) == ['python', '-m', 'electra_jax.main', '--config=c.py', 'a b']
+
+
+def test_gpu_trains_with_its_extra(copy):
+    tool(copy, 'nvidia-smi', 'echo "GPU 0: NVIDIA"')
+    tool(copy, 'python', 'echo "$@"; echo "$XLA_PYTHON_CLIENT_MEM_FRACTION"')
+    done = script(copy, 'gpu.sh', '--config=c.py')
+    assert done.stdout == 'installed [gpu]\n-m electra_jax.main --config=c.py\n0.92\n'
+
+
+def test_without_a_gpu_it_says_where_to_go(copy):
+    tool(copy, 'nvidia-smi', 'exit 9')
+    done = script(copy, 'gpu.sh', '--config=c.py')
+    assert done.returncode == 1 and './launch/quickstart.sh' in done.stderr
+
+
+@pytest.mark.parametrize('flag', [LATENCY])
+def test_xla_knows_the_flag(flag):
+    # An unknown one ends the process.
+    subprocess.run(
+        [sys.executable, '-c', 'import jax; jax.devices()'],
+        check=True, env={**ENVIRONMENT, 'XLA_FLAGS': flag},
+    )  # fmt: skip
+
+
+# ---- stoppable.sh and slurm.sbatch
+
+
+@pytest.mark.parametrize(
+    ('body', 'told', 'status'),
+    [
+        ('exit 0', False, 0),
+        ('exit 7', False, 7),
+        ('trap "sleep 0.1; exit 0" TERM; touch ready; sleep 9 & wait', True, 75),
+        ('trap "exit 7" TERM; touch ready; sleep 9 & wait', True, 7),
+        ('touch ready; exec sleep 9', True, 128 + signal.SIGTERM),
+    ],
+)
+def test_stoppable(tmp_path, body, told, status):
+    process = subprocess.Popen(['bash', LAUNCH / 'stoppable.sh', 'bash', '-c', body], cwd=tmp_path)
+    if told:
+        while not (tmp_path / 'ready').exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == status
+
+
+@pytest.mark.parametrize('status', [0, 7, 127])
+def test_stoppable_knows_the_status_of_what_ends_before_it_looks(tmp_path, status):
+    (tmp_path / 'slowly').write_text("trap 'sleep 0.05' DEBUG\n")
+    command = ['bash', LAUNCH / 'stoppable.sh', 'sh', '-c', f'exit {status}']
+    environment = {**os.environ, 'BASH_ENV': str(tmp_path / 'slowly')}
+    assert subprocess.run(command, env=environment).returncode == status
+
+
+def test_slurm_has_a_task_for_each_gpu_and_signals_before_the_end():
+    options = re.findall(r'^#SBATCH --(\S+)', (LAUNCH / 'slurm.sbatch').read_text(), re.MULTILINE)
+    values = dict(option.partition('=')[::2] for option in options)
+    assert values['ntasks-per-node'] == values['gpus-per-node']
+    assert 'gpus-per-task' not in values and 'requeue' in values
+    assert values['signal'] == 'TERM@300' and values['open-mode'] == 'append'
+
+
+def test_slurm_dry_run():
+    done = subprocess.run(
+        ['bash', LAUNCH / 'slurm.sbatch', '--dry-run', '--config=c.py', 'a b'],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert shlex.split(done.stdout) == [
+        'srun', 'launch/stoppable.sh', 'python', '-m', 'electra_jax.main', '--config=c.py', 'a b'
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('status', 'state', 'again'),
+    [
+        (0, 'RUNNING', False),
+        (1, 'RUNNING', False),
+        (75, 'RUNNING', True),
+        (75, 'COMPLETING', False),
+    ],
+)
+def test_slurm_requeues_what_was_stopped_but_not_what_was_cancelled(copy, status, state, again):
+    tool(copy, 'srun', f'echo "$@"; exit {status}')
+    tool(copy, 'squeue', f'echo {state}')
+    tool(copy, 'scontrol', 'echo "$@"')
+    environment = {'SLURM_SUBMIT_DIR': str(copy), 'SLURM_JOB_ID': '77'}
+    done = script(copy, 'slurm.sbatch', '--config=c.py', **environment)
+    assert done.returncode == status
+    installed, ran, *rest = done.stdout.splitlines()
+    assert installed == 'installed [gpu]'
+    assert ran == 'launch/stoppable.sh python -m electra_jax.main --config=c.py'
+    assert rest == (['requeue 77'] if again else [])
+
+
+# ---- objectives.sh
+
+
+def test_objectives_sweeps_over_the_folder(copy):
+    recipes = copy / 'configs' / 'objectives'
+    recipes.mkdir(parents=True)
+    for name in ('electra', 'mlm'):
+        (recipes / f'{name}.py').write_text('')
+    tool(copy, 'python', 'printf "%s\\n" "$@"')
+    done = script(copy, 'objectives.sh', '--jobs=2', STEPS='50')
+    assert done.stdout.splitlines() == [
+        'installed [plots]', 'launch/sweep.py', '--folder=runs/sweeps/objectives', '--config',
+        'configs/objectives/electra.py', 'configs/objectives/mlm.py', '--set', 'total_steps=50',
+        'log.every_steps=10', 'checkpoint.every_steps=50', '--jobs=2',
+    ]  # fmt: skip
+
+
+def test_objectives_without_recipes_says_how_to_name_them(copy):
+    done = script(copy, 'objectives.sh', RECIPES='nowhere')
+    assert done.returncode == 1 and 'no recipes in nowhere' in done.stderr
+
+
+@pytest.mark.slow
+def test_objectives_leaves_a_table(copy, tmp_path):
+    recipes = tmp_path / 'recipes'
+    recipes.mkdir()
+    write_recipe(recipes, 'one')
+    write_recipe(recipes, 'two')
+    tool(copy, 'python', f'exec {sys.executable} "$@"')
+    done = script(
+        copy, 'objectives.sh', f'--folder={tmp_path}/out', RECIPES=str(recipes), STEPS='20'
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = (tmp_path / 'out' / 'table.md').read_text()
+    assert re.search(r'\| one \| done \| 20 \|', table) and '| two | done | 20 |' in table
+    assert 'eval/disc_auc' in table and 'ms/step' in table
+    assert (tmp_path / 'out' / 'plot.png').exists()
+
+
+# ---- Kubernetes and Docker
+
+
+@pytest.fixture
+def jobs():
+    yaml = pytest.importorskip('yaml')
+    content = yaml.safe_load_all((LAUNCH / 'gke_job.yaml').read_text())
+    return {job['metadata']['name']: job for job in content if job}
+
+
+def pods(job):
+    assert (job['apiVersion'], job['kind']) == ('jobset.x-k8s.io/v1alpha2', 'JobSet')
+    [replicated] = job['spec']['replicatedJobs']
+    spec = replicated['template']['spec']
+    pod = spec['template']['spec']
+    [container] = pod['containers']
+    return replicated['name'], spec, pod, container
+
+
+@pytest.mark.parametrize('name', ['electra-tpu', 'electra-gpu'])
+def test_kubernetes_jobs_save_when_told_and_start_again(jobs, name):
+    _, spec, pod, container = pods(jobs[name])
+    assert jobs[name]['spec']['failurePolicy']['maxRestarts'] > 0
+    # A pod that was stopped ends with status 75: all of them are to start again together.
+    assert spec['backoffLimit'] == 0 and pod['restartPolicy'] == 'Never'
+    assert pod['terminationGracePeriodSeconds'] >= 120
+    assert 'command' not in container  # the image's entry point passes SIGTERM on
+    config, path, workdir = container['args']
+    assert (ROOT / config.removeprefix('--config=')).exists()
+    mounted = container['volumeMounts'][0]['mountPath']
+    assert path.startswith(f'--config.data.path={mounted}/') and f'--workdir={mounted}/' in workdir
+    assert {v['name'] for v in pod['volumes']} == {m['name'] for m in container['volumeMounts']}
+
+
+def test_kubernetes_tpu_slice_fits_its_topology(jobs):
+    _, spec, pod, container = pods(jobs['electra-tpu'])
+    rows, columns = pod['nodeSelector']['cloud.google.com/gke-tpu-topology'].split('x')
+    chips = container['resources']['limits']['google.com/tpu']
+    assert spec['parallelism'] == spec['completions'] == int(rows) * int(columns) // chips
+    assert {'name': 'ELECTRA_JAX_HOSTS', 'value': 'auto'} in container['env']
+
+
+def test_kubernetes_gpu_nodes_meet_at_the_first(jobs):
+    name, spec, _, container = pods(jobs['electra-gpu'])
+    env = {one['name']: one for one in container['env']}
+    port = container['ports'][0]['containerPort']
+    meeting = f'electra-gpu-{name}-0-0.electra-gpu:{port}'
+    assert env['JAX_COORDINATOR_ADDRESS']['value'] == meeting
+    assert int(env['JAX_NUM_PROCESSES']['value']) == spec['parallelism'] == spec['completions']
+    assert spec['completionMode'] == 'Indexed'
+    assert 'job-completion-index' in str(env['JAX_PROCESS_ID']['valueFrom'])
+    assert container['resources']['limits'] == {'nvidia.com/gpu': 8}
+
+
+def test_docker_copies_what_is_there_and_offers_extras_that_exist():
+    text = (LAUNCH / 'Dockerfile').read_text()
+    sources = [word for line in re.findall(r'^COPY (.*)$', text, re.MULTILINE)
+               for word in line.split()[:-1]]  # fmt: skip
+    kept = (LAUNCH / 'Dockerfile.dockerignore').read_text().splitlines()
+    for source in sources:
+        assert (ROOT / source).exists() and f'!{source}' in kept, source
+    entry = re.search(r'^ENTRYPOINT (\[.*\])$', text, re.MULTILINE)[1]
+    assert entry == '["launch/stoppable.sh", "python", "-m", "electra_jax.main"]'
+    setup = (ROOT / 'setup.py').read_text()
+    for device in ('gpu', 'tpu'):
+        assert f'{device}|' in text or f'|{device}' in text
+        assert f"'{device}': ['jax[" in setup
+
+
+# ---- the guide
+
+
+def test_every_script_is_in_the_guide():
+    guide = (LAUNCH / 'README.md').read_text()
+    files = [p.name for p in LAUNCH.iterdir() if p.is_file() and p.name != 'README.md']
+    missing = [name for name in files if name not in guide and 'dockerignore' not in name]
+    assert missing == []
+
+
+def test_flags_in_the_guide_exist():
+    guide = (LAUNCH / 'README.md').read_text()
+    known = subprocess.run(
+        ['bash', LAUNCH / 'tpu_vm.sh', '--help'], capture_output=True, text=True
+    ).stdout
+    lines = [line for line in guide.replace('\\\n', ' ').splitlines() if 'tpu_vm.sh ' in line]
+    used = {flag for line in lines for flag in re.findall(r' (--[a-z-]+)', line.split(' -- ')[0])}
+    assert used and all(flag in known for flag in used), used
+    assert pathlib.Path(ROOT / 'configs' / 'small.py').exists()

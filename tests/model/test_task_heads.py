@@ -1,0 +1,174 @@
+"""The heads of fine-tuning: transformers' numbers, the reference's search, dropout, sharding."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from electra_jax.config.presets import HeadShape
+from electra_jax.model import api
+from electra_jax.model.task_heads import HEADS, SPAN_HIDDEN
+from electra_jax.parallel import rules
+from tests.conftest import VOCABULARY, random_batch, tiny_config
+from tests.model import hf_weights
+
+KEY = jax.random.key(0)
+MODEL = dataclasses.replace(
+    tiny_config(model={'norm': 'post'}).model, dropout=0.0, attention_dropout=0.0
+)
+ROWS = api.vocab_rows(MODEL, VOCABULARY.size)
+
+
+def params_of(head, model=MODEL):
+    params = api.init(model, VOCABULARY.size, KEY, ('discriminator',))
+    params['task_head'] = api.init_head(model, head, jax.random.key(1))
+    # Larger than they start, biases included, so that nothing can hide.
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(2), len(leaves))
+    return tree.unflatten(
+        [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    )
+
+
+def task_batch(B=4, L=16):
+    batch = random_batch(B, L)
+    allowed_BL = np.zeros((B, L), np.int32)
+    allowed_BL[:, 0], allowed_BL[:, 5:12] = 1, 1
+    batch['types'][:, 5:] = 1
+    return {**batch, 'allowed': allowed_BL, 'start': np.array([5, 0, 7, 11][:B], np.int32)}
+
+
+def outputs(head, params, batch, key=None, model=MODEL):
+    return api.task_outputs(model, VOCABULARY.size, head, params, batch, key)
+
+
+CLASSIFIER = {'dense': 'classifier.dense', 'output': 'classifier.out_proj'}
+
+
+@pytest.mark.parametrize(
+    ('kind', 'classes', 'name', 'layers'),
+    [
+        ('classification', 3, 'ElectraForSequenceClassification', CLASSIFIER),
+        ('regression', 1, 'ElectraForSequenceClassification', CLASSIFIER),
+        ('tagging', 5, 'ElectraForTokenClassification', {'output': 'classifier'}),
+        ('spans', 2, 'ElectraForQuestionAnswering', {'output': 'qa_outputs'}),
+    ],
+)
+def test_the_logits_are_those_of_transformers(kind, classes, name, layers):
+    torch = pytest.importorskip('torch')
+    transformers = pytest.importorskip('transformers')
+    head = HeadShape(kind, 'huggingface', classes, dropout=0.1)
+    params, batch = params_of(head), task_batch()
+    config = hf_weights.hf_config(MODEL, ROWS, num_labels=classes)
+    peer = hf_weights.load_into(getattr(transformers, name)(config), params, layers).eval()
+    with torch.no_grad():
+        said = peer(
+            input_ids=torch.tensor(batch['tokens'], dtype=torch.long),
+            attention_mask=torch.tensor(batch['documents'] > 0, dtype=torch.long),
+            token_type_ids=torch.tensor(batch['types'], dtype=torch.long),
+        )
+    ours = outputs(head, params, batch)
+    real = batch['documents'] > 0
+    if kind == 'spans':
+        where = batch['allowed'] > 0
+        for mine, theirs in (('start', said.start_logits), ('end', said.end_logits)):
+            np.testing.assert_allclose(ours[mine][where], theirs.numpy()[where], atol=1e-5)
+    elif kind == 'tagging':
+        np.testing.assert_allclose(ours['logits'][real], said.logits.numpy()[real], atol=1e-5)
+    else:
+        np.testing.assert_allclose(ours['logits'], said.logits.numpy(), atol=1e-5)
+
+
+def test_the_references_heads_are_one_dense_layer():
+    for kind, classes in (('classification', 3), ('tagging', 5)):
+        head = HeadShape(kind, 'reference', classes, dropout=0.1)
+        params, batch = params_of(head), task_batch()
+        assert list(params['task_head']) == ['output']
+        hidden = api.encode(MODEL, VOCABULARY.size, params, batch, None)
+        at = hidden if kind == 'tagging' else hidden[:, 0]
+        layer = params['task_head']['output']
+        expected = at @ layer['kernel'] + layer['bias']
+        np.testing.assert_allclose(outputs(head, params, batch)['logits'], expected, atol=1e-5)
+
+
+JOINT = HeadShape('spans', 'reference', 2, dropout=0.0, beams=3)
+
+
+def test_the_joint_head_follows_the_reference():
+    """The formulas of finetune/qa/qa_tasks.py in NumPy, the end given the true start."""
+    params, batch = params_of(JOINT), task_batch()
+    head = jax.tree.map(np.asarray, params['task_head'])
+    hidden = np.asarray(api.encode(MODEL, VOCABULARY.size, params, batch, None))
+    masked = 1000.0 * (batch['allowed'] - 1.0)
+    erf = np.vectorize(__import__('math').erf)
+
+    def dense(x, name):
+        return x @ head[name]['kernel'] + head[name]['bias']
+
+    def hidden_layer(x, name):
+        y = dense(x, name)
+        return y * 0.5 * (1 + erf(y / np.sqrt(2)))
+
+    start = dense(hidden, 'start')[..., 0] + masked
+    at = hidden[np.arange(4), batch['start']][:, None].repeat(hidden.shape[1], 1)
+    ends = hidden_layer(np.concatenate([at, hidden], -1), 'end_dense')
+    end = dense(ends, 'end_output')[..., 0] + masked
+    probs = np.exp(start - start.max(-1, keepdims=True))
+    probs /= probs.sum(-1, keepdims=True)
+    expected = (probs[..., None] * hidden).sum(1)
+    both = np.concatenate([hidden[:, 0], expected], -1)
+    answerable = hidden_layer(both, 'answerable_dense')
+    impossible = dense(answerable, 'answerable_output')[..., 0]
+    assert head['end_dense']['kernel'].shape == (2 * MODEL.hidden_size, SPAN_HIDDEN)
+    ours = outputs(JOINT, params, batch)
+    for name, theirs in (('start', start), ('end', end), ('impossible', impossible)):
+        np.testing.assert_allclose(ours[name], theirs, atol=2e-4, err_msg=name)
+
+
+def test_the_search_scores_ends_as_training_does_for_the_same_start():
+    params, batch = params_of(JOINT), task_batch()
+    found = api.task_answers(MODEL, VOCABULARY.size, JOINT, params, batch)
+    assert found['start_index'].shape == (4, 3) and found['end_index'].shape == (4, 3, 3)
+    for beam in range(3):
+        given = {**batch, 'start': found['start_index'][:, beam]}
+        known = outputs(JOINT, params, given)
+        log_probs = jax.nn.log_softmax(known['end'])
+        best, index = jax.lax.top_k(log_probs, 3)
+        np.testing.assert_allclose(found['end_log_prob'][:, beam], best, atol=1e-5)
+        np.testing.assert_array_equal(found['end_index'][:, beam], index)
+    allowed = np.take_along_axis(batch['allowed'], np.asarray(found['start_index']), axis=1)
+    assert allowed.all()
+
+
+@pytest.mark.parametrize(('kind', 'style'), HEADS, ids='-'.join)
+def test_every_head_has_its_sharding_letters_and_starts_finite(kind, style):
+    head = HeadShape(kind, style, 1 if kind == 'regression' else 3, dropout=0.1)
+    params = {'task_head': api.init_head(MODEL, head, KEY)}
+    letters = rules.parameter_letters(params)
+    jax.tree.map(lambda text, leaf: _same_rank(text, leaf), letters, params)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+
+
+def _same_rank(letters, leaf):
+    assert len(letters) == leaf.ndim, (letters, leaf.shape)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'style', 'drops'),
+    [
+        ('classification', 'reference', True),
+        ('classification', 'huggingface', True),
+        ('tagging', 'reference', False),
+        ('tagging', 'huggingface', True),
+        ('spans', 'huggingface', False),
+        ('spans', 'reference', False),
+    ],
+)
+def test_a_head_drops_where_its_original_does(kind, style, drops):
+    head = HeadShape(kind, style, 3, dropout=0.5)
+    params, batch = params_of(head), task_batch()
+    quiet, loud = outputs(head, params, batch), outputs(head, params, batch, jax.random.key(3))
+    name = 'start' if kind == 'spans' else 'logits'
+    assert bool((quiet[name] != loud[name]).any()) == drops
