@@ -8,6 +8,7 @@ os.environ['XLA_FLAGS'] = (
     + ' --xla_force_host_platform_device_count=8'
     # Programs here are small: compiling them is what takes the time.
     + ' --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
+    + ' --xla_cpu_use_fusion_emitters=false'
 )
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
