@@ -63,6 +63,7 @@ def main() -> None:
     """Reads everything, then answers row by row."""
     if CHECKPOINT.value is None:
         raise ConfigError('no model given: type --checkpoint=WORKDIR --input=FILE')
+    columns = incoming.parse_columns(COLUMNS.value)
     folder = epath.Path(CHECKPOINT.value)
     if not folder.exists():
         raise CheckpointError(f'--checkpoint is {folder}, but there is no such folder')
@@ -80,7 +81,7 @@ def main() -> None:
     with input_path(INPUT.value) as path, output_file(OUTPUT.value) as out:
         if model.task is None and FORMAT.value == 'conll':
             raise ConfigError('--format is conll, but the model was not trained to tag')
-        asked = incoming.Asked(path, FORMAT.value, incoming.parse_columns(COLUMNS.value))
+        asked = incoming.Asked(path, FORMAT.value, columns)
         examples = incoming.read(model.task, asked, bad)
         count = 0
         for row in progress(answers(model, examples), len(examples)):

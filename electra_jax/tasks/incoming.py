@@ -38,7 +38,8 @@ def parse_columns(text: str | None) -> dict[str, str]:
     >>> parse_columns('text_a=body,id=key')
     {'text_a': 'body', 'id': 'key'}
     """
-    known = [field.name for field in dataclasses.fields(Columns)]
+    fields = [field.name for field in dataclasses.fields(Columns)]
+    known = [name for name in fields if name not in ('header', 'separator')]
     found = {}
     for part in text.split(',') if text else []:
         name, equals, value = part.partition('=')
