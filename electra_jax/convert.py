@@ -8,6 +8,7 @@ transformers' Electra classes) or `ours` (a workdir). Any kind becomes any other
 import dataclasses
 import pathlib
 import shutil
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
@@ -15,11 +16,13 @@ from etils import epath
 
 from electra_jax import flags
 from electra_jax.config import presets
-from electra_jax.config.schema import Config, ModelConfig, ObjectiveConfig
+from electra_jax.config.schema import Config, DataConfig, ModelConfig, ObjectiveConfig, TaskConfig
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
+from electra_jax.finetune import tuned
 from electra_jax.interop import load, names, save
 from electra_jax.interop.transfer import Moved, Report
+from electra_jax.tasks import readers, table, tag_schemes, trained
 from electra_jax.tokenizers import load as tokenizers
 from electra_jax.train import checkpoint
 
@@ -39,6 +42,14 @@ CONFIG = flags.config_flag()  # google: the model, where shapes do not tell it
 
 OURS = 'ours'
 KINDS = (OURS, *sorted(load.LOADERS))
+
+# Kind of task -> its entry in tasks.table for data of one's own.
+OWN_TASKS = {
+    'classification': 'text',
+    'regression': 'text_regression',
+    'tagging': 'tagging',
+    'spans': 'spans',
+}
 
 # What a conversion writes, as patterns: --overwrite replaces a folder of such files only.
 WRITTEN = (
@@ -140,7 +151,8 @@ def read_ours(path: pathlib.Path) -> load.Loaded:
     Raises:
         CheckpointError: there is none, or it was written by another version.
     """
-    params, about = checkpoint.read_params(epath.Path(path).resolve())
+    folder = tuned.best_folder(epath.Path(path).resolve())
+    params, about = checkpoint.read_params(folder)
     try:
         model = ModelConfig(**about['config']['model'])
         objective = about['config']['objective']['name']
@@ -150,10 +162,24 @@ def read_ours(path: pathlib.Path) -> load.Loaded:
             f'the checkpoint in {path} was written by another version of this program: '
             f'its settings lack or have {error}'
         ) from error
-    head = about.get('task_head') or {}
     report = Report(moved=[Moved(name, '', 0, count(part)) for name, part in params.items()])
-    task = TASK_HEAD.value or head.get('kind')
-    return load.Loaded(params, model, objective, tokenizer, task, head.get('labels'), report)
+    kind, labels = TASK_HEAD.value, None
+    if 'task' in about:
+        task = trained.from_json(about['task'], str(folder))
+        kind, labels = task.kind, list(task.labels) or None
+        report.notes += task_notes(task)
+    return load.Loaded(params, model, objective, tokenizer, kind, labels, report)
+
+
+def task_notes(task: trained.TrainedTask) -> list[str]:
+    """What someone must know who uses the head elsewhere."""
+    notes = []
+    if task.features(labelled=False).one_type and task.kind == 'tagging':
+        notes.append('trained with token type 1 throughout: pass token_type_ids of ones')
+    if task.score_range not in (None, (0.0, 1.0)):
+        low, high = task.score_range
+        notes.append(f'its output is the score scaled from {low:g}..{high:g} to 0..1')
+    return notes
 
 
 def write(source: Place, target: Place, loaded: load.Loaded) -> Report:
@@ -200,10 +226,36 @@ def write_ours(source: Place, folder: pathlib.Path, loaded: load.Loaded) -> Repo
         'converted_from': str(source),
     }
     if loaded.task:
-        about['task_head'] = {'kind': loaded.task, 'labels': loaded.labels}
+        about['task'] = trained.to_json(describe_task(loaded))
     checkpoint.write_params(epath.Path(folder).resolve(), loaded.params, about)
     loaded.tokenizer.save(folder / 'tokenizer')
     return Report(moved=[Moved(name, '', 0, count(part)) for name, part in loaded.params.items()])
+
+
+def describe_task(loaded: load.Loaded) -> trained.TrainedTask:
+    """The task of a foreign fine-tuned model, so that `predict` can use its head."""
+    name = OWN_TASKS[loaded.task]
+    labels = tuple(loaded.labels or ()) if loaded.task in ('classification', 'tagging') else ()
+    if not labels and loaded.task in ('classification', 'tagging'):
+        C = len(loaded.params['task_head']['output']['bias'])
+        labels = tuple(f'LABEL_{i}' for i in range(C))
+    scheme = scheme_of(labels) if loaded.task == 'tagging' else None
+    known = readers.Known(labels, scheme, (0.0, 1.0) if loaded.task == 'regression' else None)
+    length = min(table.get(name).row_length, loaded.model.max_positions)
+    config = Config(
+        data=DataConfig(row_length=length), task=TaskConfig(name=name, head='huggingface')
+    )
+    return trained.settle(config, known)
+
+
+def scheme_of(tags: Sequence[str]) -> str:
+    """The scheme of a tagger's labels (a key of tag_schemes.SCHEMES), by their first letters."""
+    prefixes = {tag[:2] for tag in tags if tag != tag_schemes.OUTSIDE}
+    if not prefixes or not prefixes <= {'B-', 'I-', 'E-', 'S-'}:
+        return 'plain'
+    if prefixes & {'E-', 'S-'}:
+        return 'iobes'
+    return 'bio' if 'B-' in prefixes else 'iob1'
 
 
 def print_report(report: Report, missing: str) -> None:
@@ -233,9 +285,12 @@ def model_line(model: ModelConfig) -> str:
 def next_step(target: Place, loaded: load.Loaded) -> str:
     """What to type with the result."""
     folder = target.path
+    if target.kind == OURS and loaded.task:
+        return f'python -m electra_jax.predict --checkpoint={folder} --input=FILE'
     if target.kind == OURS:
-        words = [f'--config.init_from={folder}', *setting_words(loaded)]
-        return f'python -m electra_jax.main --config=configs/small.py {" ".join(words)}'
+        words = [f'--config.init_from={folder}', '--config.data.path=FOLDER']
+        words += setting_words(loaded)
+        return f'python -m electra_jax.main --config=configs/continue_small.py {" ".join(words)}'
     if target.kind == 'google':
         listed = f"print(*tensorflow.train.list_variables('{folder}'), sep=chr(10))"
         return f'python -c "import tensorflow; {listed}"'
@@ -248,7 +303,7 @@ def next_step(target: Place, loaded: load.Loaded) -> str:
 
 
 def setting_words(loaded: load.Loaded) -> list[str]:
-    """The settings that make configs/small.py train this model."""
+    """The settings that make a recipe of the small size train this model."""
     model, objective = loaded.model, loaded.objective
     words = [] if objective == 'electra' else [f'--config.objective.name={objective}']
     words += [] if model.size == 'small' else [f'--config.model.size={model.size}']

@@ -48,6 +48,10 @@ EXPECTED = {
 _LM_TABLE, _LM_BIAS = 'generator_lm_head.weight', 'generator_lm_head.bias'
 _WORD_TABLE = 'electra.embeddings.word_embeddings.weight'
 _LARGEST = 2**31 - 1
+HEAD_ADVICE = (
+    "transformers' class for that does not have: fine-tune with --config.task.head=huggingface to "
+    'have a head that it has'
+)
 
 
 def params_from_networks(
@@ -174,10 +178,11 @@ def architecture_of(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def task_of(network: Network) -> tuple[str | None, list[str] | None]:
-    """What the `task_head` of a fine-tuned network is for, and the names of its outputs."""
-    task = names.TASK_OF.get(architecture_of(network.arrays))
+    """The kind of task that a fine-tuned network is for, and the names of its outputs."""
+    architecture, C = architecture_of(network.arrays), _num_labels(network.arrays)
+    kinds = [kind for kind, name in names.CLASS_OF.items() if name == architecture]
+    task = kinds[-1] if C == 1 else next(iter(kinds), None)
     labels = network.config.get('id2label')
-    C = _num_labels(network.arrays)
     if not isinstance(labels, dict) or set(labels) != {str(i) for i in range(C)}:
         return task, None
     return task, [str(labels[str(i)]) for i in range(C)]
@@ -250,21 +255,17 @@ def _discriminator_class(kept: Mapping[str, Tree], task: str | None) -> tuple[st
         return (
             ('ElectraForPreTraining', ('discriminator_head',)) if has_head else ('ElectraModel', ())
         )
-    hidden = 'dense' in kept['task_head']
+    head = kept['task_head']
+    hidden = 'dense' in head
     task = task or ('classification' if hidden else None)
     if task not in names.TASK_HEADS:
         raise unknown('the task of task_head (--task_head)', str(task), names.TASK_HEADS)
-    if hidden != (task == 'classification'):
-        raise ConfigError(
-            f'--task_head is {task!r}, but the head '
-            + (
-                'has a hidden layer, as only classification has'
-                if hidden
-                else "has no hidden layer: transformers' classifier has one"
-            )
+    deep = task in ('classification', 'regression')
+    if set(head) != ({'dense', 'output'} if deep else {'output'}):
+        raise CheckpointError(
+            f'the head for {task} has the layers {", ".join(sorted(head))}, which {HEAD_ADVICE}'
         )
-    classes = {of: name for name, of in names.TASK_OF.items()}
-    return classes[task], ('task_head',)
+    return names.CLASS_OF[task], ('task_head',)
 
 
 def _network(

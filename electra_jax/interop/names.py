@@ -125,12 +125,16 @@ DISCRIMINATOR_HEAD = (
     *_dense('output', 'F C', 'dense_1', 'discriminator_predictions.dense_prediction'),
 )
 
-# Heads of fine-tuned models, by task. The reference's own have another shape and no place here.
+_CLASSIFICATION_HEAD = (
+    *_dense('dense', 'D F', None, 'classifier.dense'),
+    *_dense('output', 'F C', None, 'classifier.out_proj'),
+)
+
+# Heads of fine-tuned models, by kind of task (config.task.head='huggingface'). The reference's own
+# have other layers and no place here.
 TASK_HEADS = {
-    'classification': (
-        *_dense('dense', 'D F', None, 'classifier.dense'),
-        *_dense('output', 'F C', None, 'classifier.out_proj'),
-    ),
+    'classification': _CLASSIFICATION_HEAD,
+    'regression': _CLASSIFICATION_HEAD,
     'tagging': _dense('output', 'D C', None, 'classifier'),
     'spans': _dense('output', 'D C', None, 'qa_outputs'),
 }
@@ -179,11 +183,12 @@ HUGGINGFACE_PLACES = {
     'ElectraForQuestionAnswering': (*_NETWORK, Place('task_head', TASK_HEADS['spans'], '')),
     'ElectraModel': _BARE_NETWORK,
 }
-# The task of a class that has a `task_head`.
-TASK_OF = {
-    'ElectraForSequenceClassification': 'classification',
-    'ElectraForTokenClassification': 'tagging',
-    'ElectraForQuestionAnswering': 'spans',
+# The class for a kind of task; a classifier with one output is a regression to transformers.
+CLASS_OF = {
+    'classification': 'ElectraForSequenceClassification',
+    'regression': 'ElectraForSequenceClassification',
+    'tagging': 'ElectraForTokenClassification',
+    'spans': 'ElectraForQuestionAnswering',
 }
 
 # Names in their files that are no parameters of the networks: pattern -> what it is.

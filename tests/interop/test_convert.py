@@ -2,15 +2,16 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 from absl.testing import flagsaver
 from etils import epath
 
 from electra_jax import convert
+from electra_jax.config.schema import Config, TaskConfig
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.interop import huggingface_files, load
+from electra_jax.interop import huggingface_files, load, names
+from electra_jax.tasks import readers, trained
 from electra_jax.train import checkpoint
 from tests.interop import fakes
 
@@ -149,18 +150,85 @@ def test_a_checkpoint_of_another_version_is_refused(ours, tmp_path):
         run(f'ours:{tmp_path / "other"}', f'huggingface:{tmp_path / "x"}')
 
 
-def test_a_fine_tuned_model_keeps_its_task_and_labels(ours, tmp_path):
+def tuned(ours, folder, task, style, labels, layers):
+    """A fine-tuned checkpoint of ours: the encoder, a head, and what it says of its task."""
     params, about = checkpoint.read_params(epath.Path(ours))
-    dense = {'kernel': np.ones((128, 2), np.float32), 'bias': np.ones(2, np.float32)}
+    random = np.random.default_rng(0)
+    head = {
+        name: {
+            'kernel': random.standard_normal((128, width), np.float32),
+            'bias': random.standard_normal(width, np.float32),
+        }
+        for name, width in layers
+    }
     keep = ('embeddings', 'discriminator')
-    params = {**{name: params[name] for name in keep}, 'task_head': {'output': dense}}
-    checkpoint.write_params(epath.Path(tmp_path / 'qa'), params, about)
-    with pytest.raises(ConfigError, match='--task_head'):
-        run(f'ours:{tmp_path / "qa"}', f'huggingface:{tmp_path / "hf"}')
-    run(f'ours:{tmp_path / "qa"}', f'huggingface:{tmp_path / "hf"}', task_head='spans')
+    params = {**{name: params[name] for name in keep}, 'task_head': head}
+    config = Config(task=TaskConfig(name=convert.OWN_TASKS[task], head=style))
+    scores = (0.0, 5.0) if task == 'regression' else None
+    scheme = 'bio' if task == 'tagging' else None
+    described = trained.settle(config, readers.Known(labels, scheme, scores))
+    about['task'] = trained.to_json(described)
+    checkpoint.write_params(epath.Path(folder), params, about)
+    return params
+
+
+@pytest.mark.parametrize(
+    ('task', 'labels', 'layers', 'said'),
+    [
+        ('classification', ('bad', 'good', 'so so'), (('dense', 128), ('output', 3)), 'wrote'),
+        ('regression', (), (('dense', 128), ('output', 1)), 'scaled from 0..5 to 0..1'),
+        ('tagging', ('O', 'B-PER', 'I-PER'), (('output', 3),), 'wrote'),
+        ('spans', (), (('output', 2),), 'wrote'),
+    ],
+)
+def test_a_fine_tuned_model_keeps_its_task_and_labels(
+    ours, tmp_path, capsys, task, labels, layers, said
+):
+    params = tuned(ours, tmp_path / 'tuned', task, 'huggingface', labels, layers)
+    run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}')
+    assert said in capsys.readouterr().out
     config = json.loads((tmp_path / 'hf' / 'config.json').read_text())
-    assert config['architectures'] == ['ElectraForQuestionAnswering']
+    assert config['architectures'] == [names.CLASS_OF[task]]
+    if labels:
+        assert config['label2id'] == {label: i for i, label in enumerate(labels)}
     run(f'huggingface:{tmp_path / "hf"}', f'ours:{tmp_path / "back"}')
+    assert f'predict --checkpoint={tmp_path / "back"}' in capsys.readouterr().out
     back, about = checkpoint.read_params(epath.Path(tmp_path / 'back'))
-    assert about['task_head']['kind'] == 'spans'
-    fakes.assert_same(back, jax.tree.map(np.asarray, params))
+    fakes.assert_same(back, params)
+    described = trained.from_json(about['task'], 'here')
+    assert (described.kind, described.labels, described.style) == (task, labels, 'huggingface')
+    assert described.scheme == ('bio' if task == 'tagging' else None)
+    assert described.row_length == 40  # all the positions that there are
+
+
+def test_heads_of_the_reference_are_refused_or_explained(ours, tmp_path, capsys):
+    layers = (('start', 1), ('end_dense', 512))
+    tuned(ours, tmp_path / 'spans', 'spans', 'reference', (), layers)
+    with pytest.raises(CheckpointError, match=r'config.task.head=huggingface'):
+        run(f'ours:{tmp_path / "spans"}', f'huggingface:{tmp_path / "hf"}')
+    tuned(ours, tmp_path / 'tags', 'tagging', 'reference', ('O', 'B-X'), (('output', 2),))
+    run(f'ours:{tmp_path / "tags"}', f'huggingface:{tmp_path / "hf"}')
+    assert 'pass token_type_ids of ones' in capsys.readouterr().out
+
+
+def test_the_best_trial_of_a_fine_tuning_workdir_is_taken(ours, tmp_path):
+    layers = (('output', 2),)
+    folder = tmp_path / 'tuned' / 'trials' / '1'
+    params = tuned(ours, folder, 'spans', 'huggingface', (), layers)
+    run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}')
+    loaded = load.load_foreign('huggingface', tmp_path / 'hf')
+    fakes.assert_same(loaded.params, params)
+
+
+@pytest.mark.parametrize(
+    ('tags', 'scheme'),
+    [
+        (['O', 'I-A', 'B-A'], 'bio'),
+        (['O', 'I-A'], 'iob1'),
+        (['O', 'B-A', 'I-A', 'E-A', 'S-A'], 'iobes'),
+        (['NN', 'B-X'], 'plain'),
+        (['O'], 'plain'),
+    ],
+)
+def test_the_scheme_of_tags_is_told_by_their_letters(tags, scheme):
+    assert convert.scheme_of(tags) == scheme

@@ -142,6 +142,12 @@ def task_params(*layers):
 
 HEADS = [
     (None, (('dense', 128), ('output', 3)), 'ElectraForSequenceClassification', 'classification'),
+    (
+        'regression',
+        (('dense', 128), ('output', 1)),
+        'ElectraForSequenceClassification',
+        'regression',
+    ),
     ('tagging', (('output', 5),), 'ElectraForTokenClassification', 'tagging'),
     ('spans', (('output', 2),), 'ElectraForQuestionAnswering', 'spans'),
 ]
@@ -155,7 +161,8 @@ def test_fine_tuned_heads_go_there_and_back(tmp_path, task, layers, architecture
     save.save_foreign('huggingface', tmp_path, what)
     config = json.loads((tmp_path / 'config.json').read_text())
     assert config['architectures'] == [architecture]
-    assert config['label2id']['label 1'] == 1
+    assert config['label2id'][labels[-1]] == len(labels) - 1
+    assert (config.get('problem_type') == 'regression') == (found == 'regression')
     loaded = load.load_foreign('huggingface', tmp_path)
     fakes.assert_same(params, loaded.params)
     assert (loaded.task, loaded.labels) == (found, labels)
@@ -166,14 +173,14 @@ def test_a_head_that_is_not_theirs_is_refused():
     flat = task_params(('output', 3))
     with pytest.raises(ConfigError, match='--task_head'):
         networks_of(model, flat)
-    with pytest.raises(ConfigError, match='no hidden layer'):
+    with pytest.raises(CheckpointError, match=r'layers output, .*config.task.head=huggingface'):
         networks_of(model, flat, task='classification')
-    with pytest.raises(ConfigError, match='has a hidden layer'):
+    with pytest.raises(CheckpointError, match='layers dense, output'):
         networks_of(model, task_params(('dense', 128), ('output', 3)), task='spans')
     with pytest.raises(ConfigError, match='3 outputs, but 2 labels'):
         networks_of(model, flat, task='tagging', labels=['a', 'b'])
     reference = task_params(('start', 1), ('end_dense', 512))
-    with pytest.raises(CheckpointError, match='end_dense/bias'):
+    with pytest.raises(CheckpointError, match='layers end_dense, start'):
         networks_of(model, reference, task='spans')
 
 
