@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.ops.attention import attention
+from electra_jax.ops.attention import attention, visible
 
 B, L, H, K = 2, 6, 3, 4
 
@@ -15,7 +15,7 @@ def inputs():
 
 
 def attend(q, k, v, documents_BL):
-    return attention(q, k, v, documents_BL, 0.0, None, 'hash')
+    return attention(q, k, v, visible(documents_BL, 'document'), 0.0, None, 'hash')
 
 
 def test_equals_the_formula_within_a_document():
