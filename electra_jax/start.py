@@ -168,7 +168,8 @@ def begin(
     if config.init_network != 'both':
         sharing = about['config']['model'].get('embedding_sharing', 'shared')
         owners = dict(trees.named_leaves(network_table(params, sharing)))
-        params = trees.keep(params, lambda name: owners[name] == config.init_network)
+        wanted = (config.init_network, 'shared')
+        params = trees.keep(params, lambda name: owners[name] in wanted)
     fresh = jax.device_get(jax.jit(init)())
     adopted, account = adopt.adopt(params, fresh, config.init_positions)
 
