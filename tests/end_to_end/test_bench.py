@@ -48,6 +48,7 @@ def test_a_model_without_a_peer_is_refused():
 
 
 @pytest.mark.skipif(not importlib.util.find_spec('torch'), reason='needs the parity extra')
+@pytest.mark.slow  # a minute with PyTorch
 def test_the_peer_stands_beside():
     done = bench('--versus=transformers')
     assert done.returncode == 0, done.stderr
