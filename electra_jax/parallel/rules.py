@@ -107,9 +107,14 @@ def state_shardings(tree: Tree, mesh: Mesh) -> Tree:
     )
 
 
+def activation_sharding(mesh: Mesh, letters: str, shape: tuple[int, ...]) -> NamedSharding:
+    """Of an activation with these letters."""
+    return NamedSharding(mesh, partition(letters, shape, ACTIVATION_AXES, mesh))
+
+
 def batch_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
     """Of an input array [B, L] or [B]: rows and length over their axes."""
-    return NamedSharding(mesh, partition('BL'[: len(shape)], shape, ACTIVATION_AXES, mesh))
+    return activation_sharding(mesh, 'BL'[: len(shape)], shape)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -120,15 +125,15 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def activation_layout(mesh: Mesh) -> Layout:
     """What `core.dims` does while a program for `mesh` is traced."""
 
-    def spec(letters: str, shape: tuple[int, ...]) -> PartitionSpec:
-        return partition(letters, shape, ACTIVATION_AXES, mesh)
-
     def constrain(x: jax.Array, letters: str) -> jax.Array:
-        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec(letters, x.shape)))
+        return jax.lax.with_sharding_constraint(x, activation_sharding(mesh, letters, x.shape))
 
     def per_shard(function: Callable, inputs: Sequence[str], output: str) -> Callable:
         def sharded(*arrays: jax.Array) -> jax.Array:
-            specs = [spec(letters, x.shape) for letters, x in zip(inputs, arrays, strict=True)]
+            specs = [
+                activation_sharding(mesh, letters, x.shape).spec
+                for letters, x in zip(inputs, arrays, strict=True)
+            ]
             places = {
                 letter: axes
                 for letters, one in zip(inputs, specs, strict=True)
