@@ -117,6 +117,26 @@ def inherits_model(config: Config) -> bool:
     return config.init_from is not None or config.job == 'evaluate'
 
 
+# What a layer is made of. Parameters of one block mean nothing in another, whatever their shapes.
+BLOCK = (
+    'norm',
+    'norm_type',
+    'biases',
+    'positions',
+    'rotary_base',
+    'feed_forward',
+    'qk_norm',
+    'fused_qkv',
+    'local_window',
+)
+
+
+def other_block(model: ModelConfig, stored: Mapping[str, object]) -> list[str]:
+    """Fields of `BLOCK` in which a checkpoint's model, field by field, differs from `model`."""
+    default = dataclasses.asdict(ModelConfig())
+    return [name for name in BLOCK if getattr(model, name) != {**default, **stored}[name]]
+
+
 # How to compute, never what: these are not a checkpoint's business.
 _OF_THE_RUN = (
     'remat', 'dropout_bits', 'attention', 'compute_dtype', 'scan_unroll', 'flat_products'

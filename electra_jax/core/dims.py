@@ -23,6 +23,7 @@ ALPHABET = {
     'H': 'attention heads',
     'K': 'width of a head',
     'F': 'feed-forward width',
+    'G': 'parts of a product that is several in one: query, key, value; gate, value',
     'V': 'vocabulary, padded',
     'P': 'masked positions of a row, padded',
     'C': 'classes',

@@ -19,13 +19,13 @@ Axes = str | tuple[str, ...] | None
 # Stored: width over fsdp, everything that tensor parallelism splits over tensor.
 PARAMETER_AXES: Mapping[str, Axes] = {
     'D': 'fsdp', 'E': 'fsdp', 'H': 'tensor', 'F': 'tensor', 'V': 'tensor',
-    'K': None, 'N': None, 'L': None, 'T': None, 'C': None,
+    'K': None, 'N': None, 'L': None, 'T': None, 'C': None, 'G': None,
 }  # fmt: skip
 
 # Computed: rows over data and fsdp together, so that fsdp shards storage without idling.
 ACTIVATION_AXES: Mapping[str, Axes] = {
     'B': ('data', 'fsdp'), 'L': 'sequence', 'H': 'tensor', 'F': 'tensor', 'V': 'tensor',
-    'D': None, 'E': None, 'K': None, 'S': None, 'P': None, 'C': None,
+    'D': None, 'E': None, 'K': None, 'S': None, 'P': None, 'C': None, 'G': None,
 }  # fmt: skip
 
 # Letters of each array in the training state, by its path; first match wins.
@@ -38,10 +38,15 @@ PARAMETER_RULES: tuple[tuple[str, str], ...] = (
     (r'.*/project/bias', 'D'),
     (r'.*/layers/attention/(query|key|value)/kernel', 'NDHK'),
     (r'.*/layers/attention/(query|key|value)/bias', 'NHK'),
+    (r'.*/layers/attention/qkv/kernel', 'NDGHK'),
+    (r'.*/layers/attention/qkv/bias', 'NGHK'),
+    (r'.*/layers/attention/(query|key)_norm/scale', 'NK'),
     (r'.*/layers/attention/output/kernel', 'NHKD'),
     (r'.*/layers/attention/output/bias', 'ND'),
     (r'.*/layers/feed_forward/up/kernel', 'NDF'),
     (r'.*/layers/feed_forward/up/bias', 'NF'),
+    (r'.*/layers/feed_forward/gate_up/kernel', 'NDGF'),
+    (r'.*/layers/feed_forward/gate_up/bias', 'NGF'),
     (r'.*/layers/feed_forward/down/kernel', 'NFD'),
     (r'.*/layers/feed_forward/down/bias', 'ND'),
     (r'.*/layers/\w+_norm/(scale|bias)', 'ND'),
