@@ -166,6 +166,14 @@ def begin(
             f'tokens) than {config.init_from} was trained with ({theirs.vocab_size:,}): build it '
             'anew with that one, python -m electra_jax.prepare --config.data.tokenizer.path=...'
         )
+    others = presets.other_block(config.model, about['config']['model'])
+    if others:
+        stored = {**dataclasses.asdict(ModelConfig()), **about['config']['model']}
+        words = ' '.join(f'--config.model.{name}={stored[name]}' for name in others)
+        raise ConfigError(
+            f'the layers of {config.init_from} are made otherwise than those of this model, which '
+            f'could do nothing with their parameters: type {words}'
+        )
     if config.init_network != 'both':
         sharing = about['config']['model'].get('embedding_sharing', 'shared')
         owners = dict(trees.named_leaves(network_table(params, sharing)))

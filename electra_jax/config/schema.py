@@ -30,8 +30,20 @@ class ModelConfig:
     # its gradient does not flow (DeBERTaV3, section 3.3).
     embedding_sharing: str = 'shared'
     generator_embedding_size: int | None = None  # E of an untied generator; None: its hidden size
-    max_positions: int | None = None  # rows of the learned position table
+    max_positions: int | None = None  # rows of the learned position table; the longest row
     norm: str | None = None  # 'post' (BERT, the paper) or 'pre'
+    # The block of BERT and the paper is the default of each of these; see configs/modern_base.py.
+    norm_type: str = 'layer'  # or 'rms': no mean is taken away, one sum less (encoders, embeddings)
+    biases: bool = True  # in the encoders' dense layers and norms; heads always have them
+    positions: str = 'learned'  # a table, added to words; or 'rotary': queries and keys are turned
+    rotary_base: float = 10_000.0  # longest wavelength / 2 pi, in tokens
+    feed_forward: str = 'gelu'  # or 'geglu': gelu(x U) * x W, so F should be 2/3 of what it was
+    qk_norm: bool = False  # RMSNorm of each head's queries and keys
+    fused_qkv: bool = False  # queries, keys and values as one matrix product
+    local_window: int | None = (
+        None  # tokens seen on each side in local layers; None: no such layers
+    )
+    global_every: int = 3  # with local_window: layers 0, n, 2 n, ... see their whole document
     dropout: float | None = None  # on embeddings and on each sublayer's output
     attention_dropout: float | None = None  # on attention probabilities
     type_vocab_size: int = 2  # token types: segment a, segment b
@@ -41,7 +53,10 @@ class ModelConfig:
     dropout_bits: str = 'hash'  # 'hash' (cheap counter hash) or 'threefry' (JAX's generator)
     remat: str = 'none'  # what the backward pass recomputes: 'none', 'dots', 'full'
     vocab_multiple: int = 128  # the vocabulary is padded to a multiple of this
-    # Left at None, these three suit the devices of the run (`presets.resolve_platform`).
+    # Left at None, these four suit the devices of the run (`config.platform`).
+    # 'xla' (the formula as it stands; alone has attention dropout), 'splash' (TPU), 'cudnn' or
+    # 'triton' (GPU): the last three keep no scores. See `config.kernels` for what each cannot do.
+    attention: str | None = None
     compute_dtype: str | None = None  # 'bfloat16' on TPU and GPU, 'float32' on CPU
     scan_unroll: int | None = None  # layers per iteration of the scan: 1; all of them on CPU
     flat_products: bool | None = None  # matrix products on [B L, D], not [B, L, D]: on CPU

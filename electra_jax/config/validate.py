@@ -1,12 +1,13 @@
 """Everything about a config that can be checked before a device is touched."""
 
+from electra_jax.config import kernels
 from electra_jax.config.presets import (
     discriminator_shape,
     generator_embedding_size,
     generator_shape,
     inherits_model,
 )
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import Config, ModelConfig
 from electra_jax.core.errors import ConfigError, unknown
 
 # The values a setting may take where it names a choice; implementations are looked up elsewhere
@@ -31,9 +32,13 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     'model.generator': ('separate', 'tied', 'two_tower', 'uniform', 'unigram'),
     'model.embedding_sharing': ('shared', 'untied', 'disentangled'),
     'model.norm': ('post', 'pre'),
+    'model.norm_type': ('layer', 'rms'),
+    'model.positions': ('learned', 'rotary'),
+    'model.feed_forward': ('gelu', 'geglu'),
     'model.position_init': ('normal', 'sinusoidal'),
     'model.remat': ('none', 'dots', 'full'),
     'model.dropout_bits': ('hash', 'threefry'),
+    'model.attention': ('xla', 'splash', 'cudnn', 'triton', None),
     'model.compute_dtype': ('float32', 'bfloat16', None),
     'data.layout': ('segments', 'packed'),
     'data.on_bad_text': ('error', 'skip'),
@@ -60,6 +65,9 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     'model.generator_width': (0.01, None),
     'model.generator_embedding_size': (1, None),
     'model.max_positions': (8, None),
+    'model.rotary_base': (1, None),
+    'model.local_window': (1, None),
+    'model.global_every': (1, None),
     'model.dropout': (0, 0.99),
     'model.attention_dropout': (0, 0.99),
     'model.type_vocab_size': (2, None),
@@ -251,10 +259,34 @@ def _check_bounds(path: str, value: object, low: float | None, high: float | Non
 
 def _check_model(config: Config) -> None:
     generator_shape(config.model)  # refuses a width that heads do not divide
+    kernels.check(config)
+    _check_block(config.model)
     if config.model.vocab_multiple % 128:
         raise ConfigError(
             f'config.model.vocab_multiple is {config.model.vocab_multiple}, allowed: multiples of '
             '128, the block of the vocabulary softmax'
+        )
+
+
+def _check_block(model: ModelConfig) -> None:
+    shapes = {'': discriminator_shape(model), 'generator_': generator_shape(model)}
+    for prefix, shape in shapes.items():
+        N, n = shape.num_layers, model.global_every
+        if model.local_window is not None and n < N and N % n:
+            raise ConfigError(
+                f'config.model.{prefix}layers makes {N} layers, of which every '
+                f'config.model.global_every={n} is to be global: the first must be a multiple of '
+                'the second'
+            )
+        if model.positions == 'rotary' and shape.head_size % 2:
+            raise ConfigError(
+                f'config.model.positions is rotary, which turns pairs of numbers, but heads are '
+                f'{shape.head_size} wide: choose an even config.model.hidden_size / num_heads'
+            )
+    if model.positions == 'rotary' and model.position_init != 'normal':
+        raise ConfigError(
+            f'config.model.position_init is {model.position_init!r}, but with '
+            'config.model.positions=rotary there is no position table: leave it out'
         )
 
 

@@ -7,7 +7,13 @@ from typing import NamedTuple
 from electra_jax.config.schema import ModelConfig
 from electra_jax.core.errors import unknown
 from electra_jax.core.trees import Tree
-from electra_jax.interop import google_tf, huggingface, huggingface_files, huggingface_tokenizer
+from electra_jax.interop import (
+    google_tf,
+    huggingface,
+    huggingface_files,
+    huggingface_tokenizer,
+    transfer,
+)
 from electra_jax.interop.transfer import Report
 from electra_jax.tokenizers.api import Tokenizer
 
@@ -40,6 +46,7 @@ def save_foreign(kind: str, folder: str | pathlib.Path, model: Model) -> Report:
     """
     if kind not in SAVERS:
         raise unknown('the kind of checkpoint', kind, SAVERS)
+    transfer.check_block(model.model, f'the format {kind!r}')
     return SAVERS[kind](pathlib.Path(folder), model)
 
 

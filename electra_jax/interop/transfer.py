@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from electra_jax.config import presets
 from electra_jax.config.schema import ModelConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree, count, named_leaves
@@ -282,6 +283,29 @@ def fold_embeddings(params: Mapping[str, Tree]) -> dict[str, Tree]:
         for name in ('word', 'position', 'type')
     }
     return {**folded, 'embeddings': {**tables, 'norm': delta['norm']}, 'generator_embeddings': base}
+
+
+def check_block(model: ModelConfig, target: str) -> None:
+    """Refuses a model whose layers other formats have no place for.
+
+    Args:
+        model: resolved.
+        target: the format's name, for errors.
+
+    Raises:
+        CheckpointError: naming each setting.
+    """
+    bert = {field.name: field.default for field in dataclasses.fields(ModelConfig)} | {
+        'norm': 'post'
+    }
+    others = [name for name in presets.BLOCK if getattr(model, name) != bert[name]]
+    if others:
+        has = ', '.join(f'config.model.{name}={getattr(model, name)}' for name in others)
+        knows = ', '.join(f'{name}={bert[name]}' for name in others)
+        raise CheckpointError(
+            f"the model has {has}, but {target} knows BERT's block only ({knows}): such a model "
+            'cannot be converted'
+        )
 
 
 def keep_expressible(params: Mapping[str, Tree], target: str) -> tuple[dict[str, Tree], Report]:

@@ -100,8 +100,10 @@ class Electra(nn.Module):
             Logits, float32: replaced? [B, L], and of each candidate [B, P, C].
         """
         x_BLE = self._discriminator_embeddings(tokens_BL, positions_BL, types_BL)
-        hidden_BLD, shared_BLD = self.discriminator(x_BLE, documents_BL, show_last_input=True)
-        replaced_BL = self.discriminator_head(self.detector(shared_BLD, documents_BL))
+        hidden_BLD, shared_BLD = self.discriminator(
+            x_BLE, documents_BL, positions_BL, show_last_input=True
+        )
+        replaced_BL = self.discriminator_head(self.detector(shared_BLD, documents_BL, positions_BL))
         hidden_BPD = jnp.take_along_axis(hidden_BLD, masked_BP[..., None], axis=1)
         features_BPE = self.selection_head(constrain(hidden_BPD, 'BPD'))
         words_BPCE = self._discriminator_words()[candidates_BPC].astype(features_BPE.dtype)
@@ -112,18 +114,18 @@ class Electra(nn.Module):
 
     def _separate(self, tokens_BL, documents_BL, positions_BL, types_BL):
         x_BLE = self._generator_embeddings()(tokens_BL, positions_BL, types_BL)
-        return self.generator(x_BLE, documents_BL)
+        return self.generator(x_BLE, documents_BL, positions_BL)
 
     def _two_towers(self, tokens_BL, documents_BL, positions_BL, types_BL):
         """What is left of each token and what is right of it, [B, L, 2 D]."""
         x_BLE = self._generator_embeddings()(tokens_BL, positions_BL, types_BL)
-        left_BLD = jnp.roll(self.generator_ltr(x_BLE, documents_BL), 1, axis=1)
-        right_BLD = jnp.roll(self.generator_rtl(x_BLE, documents_BL), -1, axis=1)
+        left_BLD = jnp.roll(self.generator_ltr(x_BLE, documents_BL, positions_BL), 1, axis=1)
+        right_BLD = jnp.roll(self.generator_rtl(x_BLE, documents_BL, positions_BL), -1, axis=1)
         return jnp.concatenate([left_BLD, right_BLD], axis=-1)
 
     def _encode(self, tokens_BL, documents_BL, positions_BL, types_BL):
         x_BLE = self._discriminator_embeddings(tokens_BL, positions_BL, types_BL)
-        return self.discriminator(x_BLE, documents_BL)
+        return self.discriminator(x_BLE, documents_BL, positions_BL)
 
     def _generator_embeddings(self) -> Embeddings:
         untied = self.model.embedding_sharing == 'untied'

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from electra_jax.config.schema import ModelConfig
 from electra_jax.core.dims import constrain
-from electra_jax.model.layers import LayerNorm, truncated_normal
+from electra_jax.model.layers import make_norm, truncated_normal
 
 
 def sinusoids(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
@@ -38,7 +38,7 @@ class Tables(NamedTuple):
     """The vectors that are summed, float32."""
 
     word_VE: jax.Array
-    position_LE: jax.Array
+    position_LE: jax.Array | None  # None: positions are rotary
     type_TE: jax.Array
 
 
@@ -53,7 +53,7 @@ class Embeddings(nn.Module):
     is_delta: bool = False  # starts at zero, to be added to another block's tables
 
     def setup(self):
-        """Makes the three tables and the LayerNorm."""
+        """Makes the tables and the norm."""
         init = nn.initializers.zeros_init()
         position_init = init
         if not self.is_delta:
@@ -62,9 +62,13 @@ class Embeddings(nn.Module):
         word_init = _zero_from(init, self.vocab_size)
         E = self.width
         self.word_VE = self.param('word', word_init, (self.vocab_rows, E))
-        self.position_LE = self.param('position', position_init, (self.model.max_positions, E))
+        # Rotary positions are the business of attention.
+        self.position_LE = None
+        if self.model.positions == 'learned':
+            shape = (self.model.max_positions, E)
+            self.position_LE = self.param('position', position_init, shape)
         self.type_TE = self.param('type', init, (self.model.type_vocab_size, E))
-        self.norm = LayerNorm(self.model.layer_norm_epsilon, self.dtype)
+        self.norm = make_norm(self.model, self.dtype)
 
     def __call__(
         self,
@@ -87,9 +91,10 @@ class Embeddings(nn.Module):
     def sum(
         self, tables: Tables, tokens_BL: jax.Array, positions_BL: jax.Array, types_BL: jax.Array
     ) -> jax.Array:
-        """The three vectors of each token, added up, [B, L, E] in float32."""
+        """The vectors of each token, added up, [B, L, E] in float32."""
         x_BLE = tables.word_VE[tokens_BL]
-        x_BLE += tables.position_LE[positions_BL]
+        if tables.position_LE is not None:
+            x_BLE += tables.position_LE[positions_BL]
         x_BLE += tables.type_TE[types_BL]
         return x_BLE
 

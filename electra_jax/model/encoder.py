@@ -1,6 +1,8 @@
 """The transformer encoder: a stack of equal layers, scanned."""
 
+import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +11,11 @@ from flax import linen as nn
 from electra_jax.config.presets import EncoderShape
 from electra_jax.config.schema import ModelConfig
 from electra_jax.core.dims import constrain
-from electra_jax.model.layers import Dense, Dropout, LayerNorm, truncated_normal
-from electra_jax.ops.activations import gelu
-from electra_jax.ops.attention import attention, visible
+from electra_jax.model.layers import Dense, Dropout, RMSNorm, make_norm, truncated_normal
+from electra_jax.ops import rotary
+from electra_jax.ops.activations import geglu, gelu
+from electra_jax.ops.attention import Drop, attention
+from electra_jax.ops.sight import Sight
 
 # What the backward pass may keep of each layer; everything else it computes again.
 REMAT_POLICIES: dict[str, Callable | None] = {
@@ -21,37 +25,71 @@ REMAT_POLICIES: dict[str, Callable | None] = {
 }
 
 
+class Place(NamedTuple):
+    """Where each token stands, the same for all layers."""
+
+    documents_BL: jax.Array
+    turns: rotary.Turns | None  # None: positions are learned, and in the embeddings
+
+
 class Attention(nn.Module):
     """Self-attention with its output projection."""
 
     model: ModelConfig
     shape: EncoderShape
     dtype: jnp.dtype
-    sight: str  # a key of ops.attention.SIGHTS
+    sight: Sight
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array, documents_BL: jax.Array) -> jax.Array:
-        """[B, L, D] -> [B, L, D], each token seeing its own document, or a side of it."""
-        sizes = {'D': self.shape.hidden_size, 'H': self.shape.num_heads, 'K': self.shape.head_size}
-        init = truncated_normal(self.model.init_stddev)
-
-        def heads(name: str, letters: str) -> jax.Array:
-            y_BLHK = Dense('BLD,DHK->BLHK', sizes, self.model, init, name=name)(x_BLD)
-            return constrain(y_BLHK, letters)
-
-        query_BLHK = heads('query', 'BLHK')
-        key_BSHK, value_BSHK = heads('key', 'BSHK'), heads('value', 'BSHK')
+    def __call__(self, x_BLD: jax.Array, place: Place) -> jax.Array:
+        """[B, L, D] -> [B, L, D], each token seeing its own document, or a part of it."""
+        query_BLHK, key_BSHK, value_BSHK = self.project(x_BLD)
+        if self.model.qk_norm:
+            norms = [self.head_norm(name) for name in ('query_norm', 'key_norm')]
+            query_BLHK, key_BSHK = norms[0](query_BLHK), norms[1](key_BSHK)
+        if place.turns is not None:
+            query_BLHK = rotary.rotate(query_BLHK, place.turns)
+            key_BSHK = rotary.rotate(key_BSHK, place.turns)
         drop = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
-        visible_BLS = visible(documents_BL, self.sight)
         context_BLHK = attention(
-            query_BLHK, key_BSHK, value_BSHK, visible_BLS, drop.rate, drop.key(), drop.bits
+            self.model.attention,
+            constrain(query_BLHK, 'BLHK'),
+            constrain(key_BSHK, 'BSHK'),
+            constrain(value_BSHK, 'BSHK'),
+            place.documents_BL,
+            self.sight,
+            Drop(drop.rate, drop.key(), drop.bits),
         )
         context_BLHK = constrain(context_BLHK, 'BLHK')
-        return Dense('BLHK,HKD->BLD', sizes, self.model, init, name='output')(context_BLHK)
+        return self.dense('output', 'BLHK,HKD->BLD')(context_BLHK)
+
+    def project(self, x_BLD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Queries, keys and values, [B, L, H, K] each."""
+        if self.model.fused_qkv:
+            qkv_BLGHK = constrain(self.dense('qkv', 'BLD,DGHK->BLGHK')(x_BLD), 'BLGHK')
+            return tuple(qkv_BLGHK[:, :, part] for part in range(3))
+        names = ('query', 'key', 'value')
+        return tuple(self.dense(name, 'BLD,DHK->BLHK')(x_BLD) for name in names)
+
+    def dense(self, name: str, equation: str) -> Dense:
+        """One of the linear maps."""
+        D, H, K = self.shape.hidden_size, self.shape.num_heads, self.shape.head_size
+        sizes = {'D': D, 'H': H, 'K': K, 'G': 3}
+        return encoder_dense(self.model, name, equation, sizes)
+
+    def head_norm(self, name: str) -> RMSNorm:
+        """Of each head's queries or keys."""
+        return RMSNorm(self.model.layer_norm_epsilon, self.dtype, name=name)
+
+
+def encoder_dense(model: ModelConfig, name: str, equation: str, sizes: dict[str, int]) -> Dense:
+    """A linear map of an encoder's layers, BERT's start."""
+    init = truncated_normal(model.init_stddev)
+    return Dense(equation, sizes, model, init, model.biases, name=name)
 
 
 class FeedForward(nn.Module):
-    """Two dense maps around an exact GELU."""
+    """Two dense maps around an exact GELU, or a gate by one (`config.model.feed_forward`)."""
 
     model: ModelConfig
     shape: EncoderShape
@@ -60,15 +98,19 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x_BLD: jax.Array) -> jax.Array:
         """[B, L, D] -> [B, L, D]."""
-        sizes = {'D': self.shape.hidden_size, 'F': self.shape.ffn_size}
-        init = truncated_normal(self.model.init_stddev)
-        y_BLF = Dense('BLD,DF->BLF', sizes, self.model, init, name='up')(x_BLD)
-        y_BLF = constrain(gelu(y_BLF), 'BLF')
-        return Dense('BLF,FD->BLD', sizes, self.model, init, name='down')(y_BLF)
+        sizes = {'D': self.shape.hidden_size, 'F': self.shape.ffn_size, 'G': 2}
+        if self.model.feed_forward == 'geglu':
+            up = encoder_dense(self.model, 'gate_up', 'BLD,DGF->BLGF', sizes)
+            y_BLGF = constrain(up(x_BLD), 'BLGF')
+            y_BLF = geglu(y_BLGF[:, :, 0], y_BLGF[:, :, 1])
+        else:
+            y_BLF = gelu(encoder_dense(self.model, 'up', 'BLD,DF->BLF', sizes)(x_BLD))
+        down = encoder_dense(self.model, 'down', 'BLF,FD->BLD', sizes)
+        return down(constrain(y_BLF, 'BLF'))
 
 
 class Layer(nn.Module):
-    """Attention and feed-forward, each with a residual and a LayerNorm.
+    """Attention and feed-forward, each with a residual and a norm.
 
     'post': x = norm(x + f(x)), as BERT and the paper; 'pre': x = x + f(norm(x)).
     """
@@ -76,29 +118,71 @@ class Layer(nn.Module):
     model: ModelConfig
     shape: EncoderShape
     dtype: jnp.dtype
-    sight: str
+    sight: Sight
     show_input: bool  # hand out what went in, too
 
     @nn.compact
-    def __call__(
-        self, x_BLD: jax.Array, documents_BL: jax.Array
-    ) -> tuple[jax.Array, jax.Array | None]:
+    def __call__(self, x_BLD: jax.Array, place: Place) -> tuple[jax.Array, jax.Array | None]:
         """One step of the scan: the carried activations, and what the layer was given."""
         parts = (self.model, self.shape, self.dtype)
         attend = Attention(*parts, self.sight, name='attention')
         feed_forward = FeedForward(*parts, name='feed_forward')
         shown_BLD = x_BLD if self.show_input else None
-        x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, documents_BL))
+        x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, place))
         x_BLD = self.sublayer('feed_forward', x_BLD, feed_forward)
         return constrain(x_BLD, 'BLD'), shown_BLD
 
     def sublayer(self, name: str, x_BLD: jax.Array, function: Callable) -> jax.Array:
         """Residual, dropout and norm around `function`."""
-        norm = LayerNorm(self.model.layer_norm_epsilon, self.dtype, name=f'{name}_norm')
+        norm = make_norm(self.model, self.dtype, f'{name}_norm')
         drop = Dropout(self.model.dropout, self.model.dropout_bits, name=f'{name}_dropout')
         if self.model.norm == 'pre':
             return x_BLD + drop(function(norm(x_BLD)))
         return norm(x_BLD + drop(function(x_BLD)))
+
+
+class Group(nn.Module):
+    """Consecutive layers, the first of which is global and the others local.
+
+    The unit that is scanned where layers differ in what they see, which a kernel must know when it
+    is compiled.
+    """
+
+    model: ModelConfig
+    shape: EncoderShape
+    dtype: jnp.dtype
+    side: str
+    show_input: bool
+    layer: type[nn.Module]
+    size: int
+
+    @nn.compact
+    def __call__(self, x_BLD: jax.Array, place: Place) -> tuple[jax.Array, jax.Array | None]:
+        """One step of the scan; what is shown is the last layer's input."""
+        shown_BLD = None
+        for number in range(self.size):
+            sight = Sight(self.side, self.model.local_window if number else None)
+            parts = (self.model, self.shape, self.dtype, sight, self.show_input)
+            x_BLD, shown_BLD = self.layer(*parts, name=str(number))(x_BLD, place)
+        return x_BLD, shown_BLD
+
+
+def _to_groups(size: int, variables: dict) -> dict:
+    """Parameters [N, ...] of layers -> by place in a group, [N / size, ...] each."""
+    if not variables.get('params'):
+        return variables
+    grouped = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), variables['params'])
+    return {'params': {str(i): jax.tree.map(lambda x, i=i: x[:, i], grouped) for i in range(size)}}
+
+
+def _from_groups(size: int, variables: dict) -> dict:
+    """The inverse of `_to_groups`."""
+    parts = [variables['params'][str(i)] for i in range(size)]
+
+    def weave(*leaves: jax.Array) -> jax.Array:
+        return jnp.stack(leaves, axis=1).reshape(-1, *leaves[0].shape[1:])
+
+    return {'params': jax.tree.map(weave, *parts)}
 
 
 class Stack(nn.Module):
@@ -107,17 +191,24 @@ class Stack(nn.Module):
     model: ModelConfig
     shape: EncoderShape
     dtype: jnp.dtype
-    sight: str = 'document'
+    side: str = 'document'  # of its document that a token sees: a key of ops.sight.SIDES
 
     @nn.compact
     def __call__(
-        self, x_BLD: jax.Array, documents_BL: jax.Array, show_last_input: bool = False
+        self,
+        x_BLD: jax.Array,
+        documents_BL: jax.Array,
+        positions_BL: jax.Array,
+        show_last_input: bool = False,
     ) -> jax.Array | tuple[jax.Array, jax.Array]:
         """[B, L, D] -> [B, L, D] in the compute dtype, and what the last layer was given."""
+        turns = None
+        if self.model.positions == 'rotary':
+            turns = rotary.turns(positions_BL, self.shape.head_size, self.model.rotary_base)
         x_BLD = constrain(x_BLD, 'BLD')
-        x_BLD, inputs_NBLD = self.layers(show_last_input)(x_BLD, documents_BL)
+        x_BLD, inputs_NBLD = self.layers(show_last_input)(x_BLD, Place(documents_BL, turns))
         if self.model.norm == 'pre':
-            x_BLD = LayerNorm(self.model.layer_norm_epsilon, self.dtype, name='norm')(x_BLD)
+            x_BLD = make_norm(self.model, self.dtype, 'norm')(x_BLD)
         return (x_BLD, inputs_NBLD[-1]) if show_last_input else x_BLD
 
     def layers(self, show_inputs: bool) -> nn.Module:
@@ -126,15 +217,31 @@ class Stack(nn.Module):
         policy = REMAT_POLICIES[self.model.remat]
         if policy is not None:
             layer = nn.remat(layer, policy=policy, prevent_cse=False)
-        stack = nn.scan(
-            layer,
+        parts = (self.model, self.shape, self.dtype)
+        if self.model.local_window is None:
+            return self.scan(layer, 1)(*parts, Sight(self.side), show_inputs, name='layers')
+        size = min(self.model.global_every, self.shape.num_layers)
+        stack = nn.map_variables(
+            self.scan(Group, size),
+            'params',
+            trans_in_fn=functools.partial(_to_groups, size),
+            trans_out_fn=functools.partial(_from_groups, size),
+            init=self.is_initializing(),
+            mutable=self.is_initializing(),
+        )
+        return stack(*parts, self.side, show_inputs, layer, size, name='layers')
+
+    def scan(self, module: type[nn.Module], layers_each: int) -> type[nn.Module]:
+        """`module`, of so many layers, repeated until there are N."""
+        times = self.shape.num_layers // layers_each
+        return nn.scan(
+            module,
             variable_axes={'params': 0},
             split_rngs={'params': True, 'dropout': True},
             in_axes=nn.broadcast,
-            length=self.shape.num_layers,
-            unroll=min(self.model.scan_unroll, self.shape.num_layers),
+            length=times,
+            unroll=max(1, min(self.model.scan_unroll // layers_each, times)),
         )
-        return stack(self.model, self.shape, self.dtype, self.sight, show_inputs, name='layers')
 
 
 class Encoder(Stack):
@@ -142,13 +249,20 @@ class Encoder(Stack):
 
     @nn.compact
     def __call__(
-        self, x_BLE: jax.Array, documents_BL: jax.Array, show_last_input: bool = False
+        self,
+        x_BLE: jax.Array,
+        documents_BL: jax.Array,
+        positions_BL: jax.Array,
+        show_last_input: bool = False,
     ) -> jax.Array | tuple[jax.Array, jax.Array]:
         """[B, L, E] embeddings -> what `Stack` returns."""
         x_BLE = Dropout(self.model.dropout, self.model.dropout_bits, name='dropout')(x_BLE)
         D, E = self.shape.hidden_size, x_BLE.shape[-1]
         if D != E:
             init = nn.initializers.glorot_uniform()
-            project = Dense('BLE,ED->BLD', {'E': E, 'D': D}, self.model, init, name='project')
+            sizes = {'E': E, 'D': D}
+            project = Dense(
+                'BLE,ED->BLD', sizes, self.model, init, self.model.biases, name='project'
+            )
             x_BLE = project(x_BLE)
-        return super().__call__(x_BLE, documents_BL, show_last_input)
+        return super().__call__(x_BLE, documents_BL, positions_BL, show_last_input)

@@ -1,8 +1,9 @@
 """How many floating-point operations a token of pre-training costs, by two conventions.
 
 'mfu': matrix products only, 6 x weights plus attention: forward 2 FLOPs a weight, backward 4,
-attention scores and their use 12 x L x D a layer; nothing for embedding look-ups; the softmax over
-the vocabulary only where it is computed. Utilization of the hardware is reported in these.
+attention scores and their use 12 x L x D a layer (with the window in the place of L in a local
+layer); nothing for embedding look-ups; the softmax over the vocabulary only where it is computed.
+Utilization of the hardware is reported in these.
 
 'paper': what ELECTRA's Table 1 and its appendix F count (electra, flops_computation.py): the
 backward pass as much as the forward pass, embedding look-ups as dense products with a one-hot
@@ -18,7 +19,7 @@ from electra_jax.config.presets import (
     generator_embedding_size,
     generator_shape,
 )
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import Config, ModelConfig
 
 # FLOPs of one element, in the paper's convention.
 _DROPOUT, _LAYER_NORM, _ACTIVATION, _SOFTMAX = 4, 5, 8, 5
@@ -45,8 +46,12 @@ def training_flops(config: Config, vocab_size: int, parts: tuple[str, ...]) -> d
     works = [work for part in parts for work in _works(config, part)]
     L = config.data.row_length
     return {
-        'mfu': sum((1 + 2 * work.trained) * _products(work, L, vocab_size) for work in works),
-        'paper': sum((1 + work.trained) * _paper(work, L, vocab_size) for work in works),
+        'mfu': sum(
+            (1 + 2 * work.trained) * _products(work, config.model, L, vocab_size) for work in works
+        ),
+        'paper': sum(
+            (1 + work.trained) * _paper(work, config.model, L, vocab_size) for work in works
+        ),
     }
 
 
@@ -82,22 +87,37 @@ def _generator(config: Config, trained: float) -> Work:
     return Work(((shape, E),), ((shape.hidden_size, E, masked),), trained=trained)
 
 
-def _products(work: Work, L: int, V: int) -> float:
+def _seen(model: ModelConfig, N: int, L: int) -> float:
+    """Tokens that a token is compared with, added up over N layers."""
+    if model.local_window is None:
+        return N * L
+    wide = -(-N // model.global_every)
+    return wide * L + (N - wide) * min(L, 2 * model.local_window + 1)
+
+
+# Matrices of D x F in a feed-forward.
+_FEED_FORWARD = {'gelu': 2, 'geglu': 3}
+
+
+def _products(work: Work, model: ModelConfig, L: int, V: int) -> float:
     """Forward pass, matrix products alone, per token."""
-    flops = 0.0
+    flops, matrices = 0.0, _FEED_FORWARD[model.feed_forward]
     for shape, E in work.encoders:
         D, F, N = shape.hidden_size, shape.ffn_size, shape.num_layers
-        weights = N * (4 * D * D + 2 * D * F) + (E * D if E != D else 0)
-        flops += 2 * weights + 4 * N * L * D
+        weights = N * (4 * D * D + matrices * D * F) + (E * D if E != D else 0)
+        flops += 2 * weights + 4 * _seen(model, N, L) * D
     flops += sum(2 * share * (D * E + E * V) for D, E, share in work.softmaxes)
     return flops + sum(2 * (D * D + D) for D in work.binaries)
 
 
-def _paper(work: Work, L: int, V: int) -> float:
-    """Forward pass as the paper counts it, per token."""
+def _paper(work: Work, model: ModelConfig, L: int, V: int) -> float:
+    """Forward pass as the paper counts it, per token; what its block lacks is counted likewise."""
     flops = 0.0
     for shape, E in work.encoders:
-        flops += shape.num_layers * _paper_layer(shape, L) + _paper_embeddings(shape, E, L, V)
+        N, D, H = shape.num_layers, shape.hidden_size, shape.num_heads
+        attended = 4 * D + (_SOFTMAX + _DROPOUT + 1) * H
+        flops += N * _paper_layer(shape, model) + attended * _seen(model, N, L)
+        flops += _paper_embeddings(shape, E, L, V)
     for D, E, share in work.softmaxes:
         head = 2 * D * E + E + (_ACTIVATION + _LAYER_NORM) * E
         softmax = 2 * E * V + _SOFTMAX * V + 2 * V
@@ -105,13 +125,16 @@ def _paper(work: Work, L: int, V: int) -> float:
     return flops + sum(2 * D * D + D + _ACTIVATION * D + 2 * D for D in work.binaries)
 
 
-def _paper_layer(shape: EncoderShape, L: int) -> float:
-    D, F, H = shape.hidden_size, shape.ffn_size, shape.num_heads
-    attention = 3 * (2 * D * D + D) + 4 * D * L + (_SOFTMAX + _DROPOUT + 1) * L * H
+def _paper_layer(shape: EncoderShape, model: ModelConfig) -> float:
+    """One layer without its attention scores and their use."""
+    D, F = shape.hidden_size, shape.ffn_size
+    qkv = 3 * (2 * D * D + D)
     # The paper's script counts this LayerNorm once, not once an element.
     output = 2 * D * D + (1 + _DROPOUT + 1) * D + _LAYER_NORM
-    feed_forward = 4 * D * F + (_ACTIVATION + 1) * F + (1 + _DROPOUT + 1 + _LAYER_NORM) * D
-    return attention + output + feed_forward
+    products = 2 * _FEED_FORWARD[model.feed_forward] * D * F
+    feed_forward = products + (_ACTIVATION + 1) * F + (1 + _DROPOUT + 1 + _LAYER_NORM) * D
+    turned = 2 * D * (3 * (model.positions == 'rotary') + _LAYER_NORM * model.qk_norm)
+    return qkv + output + feed_forward + turned
 
 
 def _paper_embeddings(shape: EncoderShape, E: int, L: int, V: int) -> float:

@@ -1,4 +1,4 @@
-"""GELU and softmax whose backward passes keep one array each instead of several."""
+"""GELU, GeGLU and softmax whose backward passes keep their inputs or results alone."""
 
 import math
 
@@ -33,6 +33,25 @@ def _gelu_backward(x, grad):
 
 
 gelu.defvjp(_gelu_forward, _gelu_backward)
+
+
+@jax.custom_vjp
+def geglu(gate: jax.Array, value: jax.Array) -> jax.Array:
+    """gelu(gate) * value; keeps these two and no product of theirs (Shazeer 2020)."""
+    return gelu(gate) * value
+
+
+def _geglu_forward(gate, value):
+    return geglu(gate, value), (gate, value)
+
+
+def _geglu_backward(kept, grad):
+    gate, value = kept
+    (grad_gate,) = _gelu_backward(gate, grad * value)
+    return grad_gate, grad * gelu(gate)
+
+
+geglu.defvjp(_geglu_forward, _geglu_backward)
 
 
 @jax.custom_vjp
