@@ -1,6 +1,5 @@
 """A config brought to life: text, mesh, objective and compiled functions, for every door."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,7 +10,8 @@ from etils import epath
 from jax.sharding import Mesh
 
 from electra_jax import start
-from electra_jax.config import presets, validate
+from electra_jax.config import validate
+from electra_jax.config.platform import resolve_platform
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed, rng, trees
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError
@@ -78,7 +78,7 @@ def build_program(
     validate.check_positions(config)
     mesh = meshes.make_mesh(config.mesh, devices)
     platform = mesh.devices.flat[0].platform
-    config = dataclasses.replace(config, model=presets.resolve_platform(config.model, platform))
+    config = resolve_platform(config, platform)
     meshes.check_batch(config, mesh, meshes.num_hosts(mesh))
     objective = table.build(config, vocabulary)
     settings = config.optimizer
@@ -125,7 +125,7 @@ def open_run(config: Config, folder: epath.Path) -> Run:
     validate.check_positions(config)
     distributed.initialize()
     platform = jax.devices()[0].platform
-    config = dataclasses.replace(config, model=presets.resolve_platform(config.model, platform))
+    config = resolve_platform(config, platform)
     workdir.check_same_run(folder, config)
     if config.job == 'evaluate' and not workdir.has_checkpoint(folder):
         raise CheckpointError(

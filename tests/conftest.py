@@ -44,6 +44,7 @@ def tiny_config(**changes) -> Config:
             'embedding_size': 16,
             'max_positions': 32,
             # As on an accelerator, but in float32.
+            'attention': 'xla',
             'compute_dtype': 'float32',
             'scan_unroll': 1,
             'flat_products': False,

@@ -118,7 +118,9 @@ def inherits_model(config: Config) -> bool:
 
 
 # How to compute, never what: these are not a checkpoint's business.
-_OF_THE_RUN = ('remat', 'dropout_bits', 'compute_dtype', 'scan_unroll', 'flat_products')
+_OF_THE_RUN = (
+    'remat', 'dropout_bits', 'attention', 'compute_dtype', 'scan_unroll', 'flat_products'
+)  # fmt: skip
 
 
 def inherit_model(asked: ModelConfig, stored: Mapping[str, object]) -> ModelConfig:
@@ -180,28 +182,6 @@ def resolve(config: Config) -> Config:
                 )
         model = dataclasses.replace(model, generator_layers=1.0, generator_width=1.0)
     return dataclasses.replace(config, model=dataclasses.replace(model, generator=generator))
-
-
-def resolve_platform(model: ModelConfig, platform: str) -> ModelConfig:
-    """Fills what is left to the devices: how to compute, never what.
-
-    On a CPU, unrolled layers are faster (a scan copies each layer's activations into stacked
-    arrays), and products of two-dimensional operands spare XLA a transposed copy of every
-    activation in the backward pass. Accelerators want neither: the scan keeps compile time flat,
-    and [B, L] must stay apart to be sharded.
-
-    Args:
-        model: resolved.
-        platform: 'cpu', 'gpu' or 'tpu', of the devices that will run it.
-    """
-    on_cpu = platform == 'cpu'
-    choices = {
-        'compute_dtype': 'float32' if on_cpu else 'bfloat16',
-        'scan_unroll': model.num_layers if on_cpu else 1,
-        'flat_products': on_cpu,
-    }
-    open_ones = {name: v for name, v in choices.items() if getattr(model, name) is None}
-    return dataclasses.replace(model, **open_ones)
 
 
 @dataclasses.dataclass(frozen=True)

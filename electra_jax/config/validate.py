@@ -1,5 +1,6 @@
 """Everything about a config that can be checked before a device is touched."""
 
+from electra_jax.config import kernels
 from electra_jax.config.presets import (
     discriminator_shape,
     generator_embedding_size,
@@ -34,6 +35,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     'model.position_init': ('normal', 'sinusoidal'),
     'model.remat': ('none', 'dots', 'full'),
     'model.dropout_bits': ('hash', 'threefry'),
+    'model.attention': ('xla', 'splash', 'cudnn', 'triton', None),
     'model.compute_dtype': ('float32', 'bfloat16', None),
     'data.layout': ('segments', 'packed'),
     'data.on_bad_text': ('error', 'skip'),
@@ -246,6 +248,7 @@ def _check_bounds(path: str, value: object, low: float | None, high: float | Non
 
 def _check_model(config: Config) -> None:
     generator_shape(config.model)  # refuses a width that heads do not divide
+    kernels.check(config)
     if config.model.vocab_multiple % 128:
         raise ConfigError(
             f'config.model.vocab_multiple is {config.model.vocab_multiple}, allowed: multiples of '

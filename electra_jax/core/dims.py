@@ -2,13 +2,15 @@
 
 A tensor's name ends in the letters of its dimensions (`hidden_BLD`), the same letters stand in
 einsum strings (`'BLD,DHK->BLHK'`) and in the sharding rules of `parallel/rules.py`. The model
-says only which letters an activation has, by `constrain(x, 'BLD')`; what a letter means for the
-mesh is decided by whoever runs the model, through `sharding_activations`.
+says only which letters an activation has, by `constrain(x, 'BLD')`, or what a function's arrays
+have, by `per_shard`; what a letter means for the mesh is decided by whoever runs the model, through
+`sharding_activations`.
 """
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 
@@ -28,11 +30,26 @@ ALPHABET = {
     'T': 'token types',
     'X': 'blocks of the vocabulary',
     'Y': 'tokens of such a block',
+    'J': 'blocks of a row, in local attention',
+    'W': 'tokens of such a block',
+    'U': 'tokens that such a block sees, itself and both neighbours',
 }
 
-_constraint: contextvars.ContextVar[Callable[[jax.Array, str], jax.Array] | None] = (
-    contextvars.ContextVar('activation constraint', default=None)
-)
+
+class Layout(NamedTuple):
+    """How a running program lays arrays over its devices.
+
+    Attributes:
+      constrain: array and letters -> the array, laid so.
+      per_shard: function, letters of its arrays, letters of its result -> a function of whole
+        arrays that runs `function` on each device's own part.
+    """
+
+    constrain: Callable[[jax.Array, str], jax.Array]
+    per_shard: Callable[[Callable, Sequence[str], str], Callable]
+
+
+_layout: contextvars.ContextVar[Layout | None] = contextvars.ContextVar('layout', default=None)
 
 
 def constrain(x: jax.Array, letters: str) -> jax.Array:
@@ -46,15 +63,30 @@ def constrain(x: jax.Array, letters: str) -> jax.Array:
         `x` itself where no mesh is in use.
     """
     assert x.ndim == len(letters), (x.shape, letters)
-    apply = _constraint.get()
-    return x if apply is None else apply(x, letters)
+    layout = _layout.get()
+    return x if layout is None else layout.constrain(x, letters)
+
+
+def per_shard(function: Callable, inputs: Sequence[str], output: str) -> Callable:
+    """`function` run on each device's part of the arrays, for kernels that XLA cannot divide.
+
+    Args:
+        function: of arrays; must give a part of its result from the same parts of its arrays.
+        inputs: letters of each array, for example ``('BLHK', 'BL')``.
+        output: letters of the result, all of them among the inputs'.
+
+    Returns:
+        `function` itself where no mesh is in use.
+    """
+    layout = _layout.get()
+    return function if layout is None else layout.per_shard(function, inputs, output)
 
 
 @contextlib.contextmanager
-def sharding_activations(apply: Callable[[jax.Array, str], jax.Array]) -> Iterator[None]:
-    """While a function is traced inside, `constrain` calls `apply(x, letters)`."""
-    token = _constraint.set(apply)
+def sharding_activations(layout: Layout) -> Iterator[None]:
+    """While a function is traced inside, `constrain` and `per_shard` follow `layout`."""
+    token = _layout.set(layout)
     try:
         yield
     finally:
-        _constraint.reset(token)
+        _layout.reset(token)

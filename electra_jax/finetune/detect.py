@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from electra_jax.config import presets
+from electra_jax.config.platform import resolve_platform
 from electra_jax.config.schema import Config
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError
@@ -83,8 +83,9 @@ def open_detector(
         )
     start = start_of(settings, str(where), params, about)
     mesh = meshes.make_mesh(settings.mesh)
-    model = presets.resolve_platform(start.model, mesh.devices.flat[0].platform)
-    settings = dataclasses.replace(settings, model=model)
+    settings = dataclasses.replace(settings, model=start.model)
+    settings = resolve_platform(settings, mesh.devices.flat[0].platform)
+    model = settings.model
     needed = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
     params = {name: part for name, part in params.items() if name in needed}
     placed = jax.device_put(params, rules.state_shardings(params, mesh))

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from electra_jax.config import presets, validate
+from electra_jax.config import validate
+from electra_jax.config.platform import resolve_platform
 from electra_jax.config.presets import HeadShape
 from electra_jax.config.schema import Config, ModelConfig
 from electra_jax.core import rng, trees
@@ -54,10 +55,9 @@ def resolve(config: Config, model: ModelConfig, steps: int) -> Config:
     Raises:
         ConfigError: the model does not allow it, or rows are longer than its positions.
     """
-    platform = jax.devices()[0].platform
     config = dataclasses.replace(
         config,
-        model=presets.resolve_platform(model, platform),
+        model=model,
         total_steps=steps,
         optimizer=dataclasses.replace(
             config.optimizer, warmup_steps=round(config.task.warmup_rate * steps)
@@ -65,7 +65,7 @@ def resolve(config: Config, model: ModelConfig, steps: int) -> Config:
     )
     validate.validate(config)
     validate.check_positions(config)
-    return config
+    return resolve_platform(config, jax.devices()[0].platform)
 
 
 def build_program(

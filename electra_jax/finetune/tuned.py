@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 from etils import epath
 
-from electra_jax.config import presets
+from electra_jax.config.platform import resolve_platform
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed, trees
 from electra_jax.core.errors import CheckpointError, ConfigError
@@ -113,8 +113,8 @@ def open_tuned(
         )
     task = trained.from_json(about['task'], str(where))
     start = start_of(settings, str(where), params, about)
-    platform = jax.devices()[0].platform
-    config = dataclasses.replace(settings, model=presets.resolve_platform(start.model, platform))
+    config = dataclasses.replace(settings, model=start.model)
+    config = resolve_platform(config, jax.devices()[0].platform)
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh, jax.process_count())
     size = start.tokenizer.vocab_size

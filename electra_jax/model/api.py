@@ -1,5 +1,6 @@
 """The networks as pure functions of their parameters: the only door into the flax modules."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,7 +35,7 @@ def init(model: ModelConfig, vocab_size: int, key: jax.Array, parts: tuple[str, 
         key: the 'init' stream's key.
         parts: keys of `PARTS`.
     """
-    module = _module(model, vocab_size)
+    module = _module(_without_kernels(model), vocab_size)
     blank_BL = jnp.zeros((1, 2), jnp.int32)
 
     def touch(electra: Electra) -> None:
@@ -129,7 +130,7 @@ def detect_and_select(
 def init_encoder(model: ModelConfig, vocab_size: int, key: jax.Array) -> Params:
     """Fresh float32 parameters of what `encode` runs: the discriminator without its head."""
     blank_BL = jnp.zeros((1, 2), jnp.int32)
-    module = _module(model, vocab_size)
+    module = _module(_without_kernels(model), vocab_size)
     return module.init({'params': key}, *(blank_BL,) * 4, method=Electra.encode)['params']
 
 
@@ -179,6 +180,11 @@ def task_answers(
 
 def _head(model: ModelConfig, head: HeadShape) -> TaskHead:
     return HEADS[head.kind, head.style](model, head)
+
+
+def _without_kernels(model: ModelConfig) -> ModelConfig:
+    # Parameters do not depend on how attention is computed: none need be compiled to make them.
+    return dataclasses.replace(model, attention='xla')
 
 
 def _module(model: ModelConfig, vocab_size: int) -> Electra:

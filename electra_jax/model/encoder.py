@@ -11,7 +11,8 @@ from electra_jax.config.schema import ModelConfig
 from electra_jax.core.dims import constrain
 from electra_jax.model.layers import Dense, Dropout, LayerNorm, truncated_normal
 from electra_jax.ops.activations import gelu
-from electra_jax.ops.attention import attention, visible
+from electra_jax.ops.attention import Drop, attention
+from electra_jax.ops.sight import Sight
 
 # What the backward pass may keep of each layer; everything else it computes again.
 REMAT_POLICIES: dict[str, Callable | None] = {
@@ -27,7 +28,7 @@ class Attention(nn.Module):
     model: ModelConfig
     shape: EncoderShape
     dtype: jnp.dtype
-    sight: str  # a key of ops.attention.SIGHTS
+    sight: Sight
 
     @nn.compact
     def __call__(self, x_BLD: jax.Array, documents_BL: jax.Array) -> jax.Array:
@@ -42,9 +43,14 @@ class Attention(nn.Module):
         query_BLHK = heads('query', 'BLHK')
         key_BSHK, value_BSHK = heads('key', 'BSHK'), heads('value', 'BSHK')
         drop = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
-        visible_BLS = visible(documents_BL, self.sight)
         context_BLHK = attention(
-            query_BLHK, key_BSHK, value_BSHK, visible_BLS, drop.rate, drop.key(), drop.bits
+            self.model.attention,
+            query_BLHK,
+            key_BSHK,
+            value_BSHK,
+            documents_BL,
+            self.sight,
+            Drop(drop.rate, drop.key(), drop.bits),
         )
         context_BLHK = constrain(context_BLHK, 'BLHK')
         return Dense('BLHK,HKD->BLD', sizes, self.model, init, name='output')(context_BLHK)
@@ -76,7 +82,7 @@ class Layer(nn.Module):
     model: ModelConfig
     shape: EncoderShape
     dtype: jnp.dtype
-    sight: str
+    sight: Sight
     show_input: bool  # hand out what went in, too
 
     @nn.compact
@@ -107,7 +113,7 @@ class Stack(nn.Module):
     model: ModelConfig
     shape: EncoderShape
     dtype: jnp.dtype
-    sight: str = 'document'
+    side: str = 'document'  # of its document that a token sees: a key of ops.sight.SIDES
 
     @nn.compact
     def __call__(
@@ -134,7 +140,9 @@ class Stack(nn.Module):
             length=self.shape.num_layers,
             unroll=min(self.model.scan_unroll, self.shape.num_layers),
         )
-        return stack(self.model, self.shape, self.dtype, self.sight, show_inputs, name='layers')
+        return stack(
+            self.model, self.shape, self.dtype, Sight(self.side), show_inputs, name='layers'
+        )
 
 
 class Encoder(Stack):

@@ -8,10 +8,10 @@
         lambda params: given.loss(config, vocabulary, params, batch, draws), has_aux=True
     )(params)
 
-`config` is resolved (`flags.to_config(flags.recipe({...}))`) with `presets.resolve_platform`
-applied; `vocabulary` is `Vocabulary(size, SpecialIds(...))`; `params` come from
-`model.api.init` or from `interop`. Dropout is off unless a key is given. For whole optimizer steps
-hand `train.step.train_step` a `draw` that returns `given.inputs(...)`.
+`config` is resolved (`flags.to_config(flags.recipe({...}))`, then
+`config.platform.resolve_platform`); `vocabulary` is `Vocabulary(size, SpecialIds(...))`; `params`
+come from `model.api.init` or from `interop`. Dropout is off unless a key is given. For whole
+optimizer steps hand `train.step.train_step` a `draw` that returns `given.inputs(...)`.
 """
 
 import jax

@@ -1,59 +1,135 @@
-"""Multi-head attention that stays inside one document."""
+"""Multi-head attention that stays inside one document: which tokens see which, and by what kernel.
 
+Every kernel is handed document numbers, never a mask of who sees whom: only the plain form makes
+one, of [B, L, S], and the local form one of [B, L, U].
+"""
+
+import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from electra_jax.ops import flash
 from electra_jax.ops.activations import softmax
 from electra_jax.ops.dropout import dropout
+from electra_jax.ops.sight import Sight
 
 _MASKED = -1e9  # finite, so that a row of nothing but padding has no NaN
 
-# Which tokens of its document a token sees, by their places: (its own [L, 1], theirs [S]).
-SIGHTS: dict[str, Callable[[jax.Array, jax.Array], jax.Array | bool]] = {
-    'document': lambda own_L1, other_S: True,
-    'before': lambda own_L1, other_S: other_S <= own_L1,
-    'after': lambda own_L1, other_S: other_S >= own_L1,
-}
 
+class Drop(NamedTuple):
+    """Dropout on the attention probabilities; see `ops.dropout.dropout`."""
 
-def visible(documents_BL: jax.Array, sight: str) -> jax.Array:
-    """Who sees whom: bool [B, L, S]; padding (document 0) sees padding, which nothing else does.
+    rate: float = 0.0
+    key: jax.Array | None = None
+    bits: str = 'hash'
 
-    >>> visible(jnp.array([[1, 1, 0]]), 'before').astype(int).tolist()
-    [[[1, 0, 0], [1, 1, 0], [0, 0, 1]]]
-    """
-    places_L = jnp.arange(documents_BL.shape[1])
-    same_BLS = documents_BL[:, :, None] == documents_BL[:, None, :]
-    return same_BLS & SIGHTS[sight](places_L[:, None], places_L)
+    def __call__(self, probs: jax.Array) -> jax.Array:
+        """Drops some of `probs`."""
+        return dropout(probs, self.rate, self.key, self.bits)
 
 
 def attention(
+    kernel: str,
     query_BLHK: jax.Array,
     key_BSHK: jax.Array,
     value_BSHK: jax.Array,
-    visible_BLS: jax.Array,
-    dropout_rate: float,
-    dropout_key: jax.Array | None,
-    dropout_bits: str,
+    documents_BL: jax.Array,
+    sight: Sight,
+    drop: Drop,
 ) -> jax.Array:
     """softmax(Q K^T / sqrt(K)) V, each token attending to what it sees.
 
     Args:
+        kernel: a key of `KERNELS`.
         query_BLHK, key_BSHK, value_BSHK: compute dtype, with S = L.
-        visible_BLS: bool, from `visible`.
-        dropout_rate, dropout_key, dropout_bits: on the attention probabilities; see `dropout`.
+        documents_BL: int32; tokens see their own number only. Padding has 0 and sees padding.
+        sight: which part of its document a token sees.
+        drop: must be off for all kernels but 'xla' (`config.attention` sees to that).
 
     Returns:
         [B, L, H, K] in the compute dtype. The softmax is float32.
     """
+    arrays = (query_BLHK, key_BSHK, value_BSHK, documents_BL)
+    if sight.window is not None and kernel != 'splash':
+        # A window leaves no use for a kernel without one: three blocks of keys are no large array.
+        if 3 * sight.window < query_BLHK.shape[1]:
+            return local(*arrays, sight, drop)
+        kernel = 'xla'
+    if kernel == 'xla':
+        return plain(*arrays, sight, drop)
+    assert drop.key is None or drop.rate == 0.0, f'{kernel} attention has no dropout'
+    return KERNELS[kernel](*arrays, sight)
+
+
+def plain(query_BLHK, key_BSHK, value_BSHK, documents_BL, sight: Sight, drop: Drop) -> jax.Array:
+    """The formula as it stands; the only form that holds [B, H, L, S] arrays."""
     scale = 1 / math.sqrt(query_BLHK.shape[-1])
     scores_BHLS = jnp.einsum(
         'BLHK,BSHK->BHLS', query_BLHK * scale, key_BSHK, preferred_element_type=jnp.float32
     )
-    scores_BHLS = jnp.where(visible_BLS[:, None], scores_BHLS, _MASKED)
-    probs_BHLS = softmax(scores_BHLS)
-    probs_BHLS = dropout(probs_BHLS, dropout_rate, dropout_key, dropout_bits)
+    visible_BLS = visible(documents_BL, sight)
+    probs_BHLS = drop(softmax(jnp.where(visible_BLS[:, None], scores_BHLS, _MASKED)))
     return jnp.einsum('BHLS,BSHK->BLHK', probs_BHLS.astype(value_BSHK.dtype), value_BSHK)
+
+
+def visible(documents_BL: jax.Array, sight: Sight) -> jax.Array:
+    """Who sees whom: bool [B, L, S].
+
+    >>> visible(jnp.array([[1, 1, 0]]), Sight('before')).astype(int).tolist()
+    [[[1, 0, 0], [1, 1, 0], [0, 0, 1]]]
+    """
+    places_L = jnp.arange(documents_BL.shape[1])
+    same_BLS = documents_BL[:, :, None] == documents_BL[:, None, :]
+    return same_BLS & sight.sees(places_L[:, None], places_L)
+
+
+def local(query_BLHK, key_BSHK, value_BSHK, documents_BL, sight: Sight, drop: Drop) -> jax.Array:
+    """Attention through a window, in blocks as wide as one side of it: linear in L.
+
+    Each block of queries meets the keys of its own block and of both neighbours, which is all
+    that it can see.
+    """
+    L, W = documents_BL.shape[1], sight.window
+    J = -(-L // W)
+    blocks = functools.partial(_in_blocks, J=J, W=W)
+    query_BJWHK, documents_BJW = blocks(query_BLHK), blocks(documents_BL, fill=-1)
+    key_BJUHK, value_BJUHK = (_with_neighbours(blocks(x)) for x in (key_BSHK, value_BSHK))
+    others_BJU = _with_neighbours(documents_BJW, fill=-1)
+    scale = 1 / math.sqrt(query_BLHK.shape[-1])
+    scores_BHJWU = jnp.einsum(
+        'BJWHK,BJUHK->BHJWU', query_BJWHK * scale, key_BJUHK, preferred_element_type=jnp.float32
+    )
+    own_W, other_U = jnp.arange(W) + W, jnp.arange(3 * W)
+    visible_BJWU = documents_BJW[..., None] == others_BJU[:, :, None]
+    visible_BJWU &= sight.sees(own_W[:, None], other_U)
+    probs_BHJWU = drop(softmax(jnp.where(visible_BJWU[:, None], scores_BHJWU, _MASKED)))
+    context_BJWHK = jnp.einsum(
+        'BHJWU,BJUHK->BJWHK', probs_BHJWU.astype(value_BSHK.dtype), value_BJUHK
+    )
+    return context_BJWHK.reshape(-1, J * W, *query_BLHK.shape[2:])[:, :L]
+
+
+def _in_blocks(x: jax.Array, J: int, W: int, fill: int = 0) -> jax.Array:
+    """[B, L, ...] -> [B, J, W, ...], filled up at the end."""
+    pad = [(0, 0), (0, J * W - x.shape[1]), *[(0, 0)] * (x.ndim - 2)]
+    return jnp.pad(x, pad, constant_values=fill).reshape(x.shape[0], J, W, *x.shape[2:])
+
+
+def _with_neighbours(x: jax.Array, fill: int = 0) -> jax.Array:
+    """[B, J, W, ...] -> [B, J, 3 W, ...]: each block between the one before and the one after."""
+    around = [(0, 0), (1, 1), *[(0, 0)] * (x.ndim - 2)]
+    x = jnp.pad(x, around, constant_values=fill)
+    return jnp.concatenate([x[:, :-2], x[:, 1:-1], x[:, 2:]], axis=2)
+
+
+# Kernels by `config.model.attention`; 'xla' is `plain`, which alone has dropout.
+KERNELS: dict[str, Callable] = {
+    'xla': plain,
+    'splash': flash.splash,
+    'cudnn': flash.cudnn,
+    'triton': flash.triton,
+}

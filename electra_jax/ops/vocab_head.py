@@ -107,7 +107,7 @@ def _is_target(targets_BP, table_VE):
 
 def _backward(vocab_size, disallow_target, chunks, residuals, grads):
     del disallow_target  # samples carry no gradient
-    features_BPE, table_VE, bias_V, targets_BP, _ = residuals
+    features_BPE, table_VE, bias_V, *_ = residuals
     gradients = _whole_gradients if chunks == 1 else _streamed_gradients
     grad_features_BPE, grad_table_VE, grad_bias_V = gradients(
         *residuals, grads[0].astype(jnp.float32), vocab_size, chunks

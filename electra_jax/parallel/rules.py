@@ -5,11 +5,12 @@ has, by its path; the maps say what the letters mean. A mesh axis of size 1 make
 no-op, so one set of rules serves a laptop and a pod.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from electra_jax.core.dims import Layout
 from electra_jax.core.errors import ConfigError
 from electra_jax.core.trees import Tree, match_rules
 
@@ -106,9 +107,14 @@ def state_shardings(tree: Tree, mesh: Mesh) -> Tree:
     )
 
 
+def activation_sharding(mesh: Mesh, letters: str, shape: tuple[int, ...]) -> NamedSharding:
+    """Of an activation with these letters."""
+    return NamedSharding(mesh, partition(letters, shape, ACTIVATION_AXES, mesh))
+
+
 def batch_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
     """Of an input array [B, L] or [B]: rows and length over their axes."""
-    return NamedSharding(mesh, partition('BL'[: len(shape)], shape, ACTIVATION_AXES, mesh))
+    return activation_sharding(mesh, 'BL'[: len(shape)], shape)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -116,11 +122,29 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def activation_constraint(mesh: Mesh) -> Callable[[jax.Array, str], jax.Array]:
-    """What `core.dims.constrain` does while a program for `mesh` is traced."""
+def activation_layout(mesh: Mesh) -> Layout:
+    """What `core.dims` does while a program for `mesh` is traced."""
 
-    def apply(x: jax.Array, letters: str) -> jax.Array:
-        spec = partition(letters, x.shape, ACTIVATION_AXES, mesh)
-        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+    def constrain(x: jax.Array, letters: str) -> jax.Array:
+        return jax.lax.with_sharding_constraint(x, activation_sharding(mesh, letters, x.shape))
 
-    return apply
+    def per_shard(function: Callable, inputs: Sequence[str], output: str) -> Callable:
+        def sharded(*arrays: jax.Array) -> jax.Array:
+            specs = [
+                activation_sharding(mesh, letters, x.shape).spec
+                for letters, x in zip(inputs, arrays, strict=True)
+            ]
+            places = {
+                letter: axes
+                for letters, one in zip(inputs, specs, strict=True)
+                for letter, axes in zip(letters, one, strict=True)
+            }
+            out = PartitionSpec(*(places[letter] for letter in output))
+            mapped = jax.shard_map(
+                function, mesh=mesh, in_specs=tuple(specs), out_specs=out, check_vma=False
+            )
+            return mapped(*arrays)
+
+        return sharded if mesh.size > 1 else function
+
+    return Layout(constrain, per_shard)

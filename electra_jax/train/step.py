@@ -152,10 +152,10 @@ def compile_train_step(
 
 
 def on_mesh(function: Callable, mesh: Mesh) -> Callable:
-    """`function` with the model's `constrain` calls bound to `mesh` while it is traced."""
+    """`function` with the model's arrays laid over `mesh` while it is traced."""
 
     def bound(*args):
-        with sharding_activations(rules.activation_constraint(mesh)):
+        with sharding_activations(rules.activation_layout(mesh)):
             return function(*args)
 
     return bound

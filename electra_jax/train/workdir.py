@@ -39,6 +39,7 @@ FREE = (
     'task.save',
     'task.predict_test',
     'model.remat',
+    'model.attention',
     'model.scan_unroll',
     'model.flat_products',
 )
@@ -85,7 +86,8 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """Settings whose values differ, apart from those in `FREE`: (name, before, now)."""
-    old, new = dict(_flat(before)), dict(_flat(now))
+    # A setting that is newer than the run had its default in it.
+    old, new = {**dict(_flat(as_json(Config()))), **dict(_flat(before))}, dict(_flat(now))
     names = [name for name in {**old, **new} if not _is_free(name)]
     return [(n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)]
 

@@ -10,11 +10,14 @@ import pytest
 
 from electra_jax import flags
 from electra_jax.config import presets, schema, validate
+from electra_jax.config.kernels import PLATFORM_OF
+from electra_jax.config.platform import resolve_platform
 from electra_jax.core.errors import ConfigError
 from electra_jax.data.rows import LAYOUTS
 from electra_jax.model.embeddings import POSITION_INITS
 from electra_jax.model.encoder import REMAT_POLICIES
 from electra_jax.objectives.table import OBJECTIVES
+from electra_jax.ops.attention import KERNELS
 from electra_jax.ops.dropout import BITS
 from electra_jax.ops.vocab_head import noise_shapes
 from electra_jax.tokenizers.sentencepiece import MODEL_TYPES
@@ -107,6 +110,8 @@ def test_choices_name_exactly_what_there_is():
     assert set(validate.CHOICES['objective.name']) == set(OBJECTIVES)
     assert set(validate.CHOICES['model.remat']) == set(REMAT_POLICIES)
     assert set(validate.CHOICES['model.dropout_bits']) == set(BITS)
+    assert set(validate.CHOICES['model.attention']) == {*KERNELS, None}
+    assert set(PLATFORM_OF) == set(KERNELS)
     assert set(validate.CHOICES['model.position_init']) == set(POSITION_INITS)
     assert set(validate.CHOICES['data.layout']) == set(LAYOUTS)
     assert set(validate.CHOICES['data.tokenizer.kind']) == {'wordpiece', *MODEL_TYPES}
@@ -137,8 +142,8 @@ def test_a_size_fills_what_the_recipe_leaves_open():
     model = presets.resolve_model(schema.ModelConfig(size='base', num_layers=6))
     assert (model.num_layers, model.hidden_size, model.num_heads) == (6, 768, 12)
     left = {name for name, value in dataclasses.asdict(model).items() if value is None}
-    open_to_devices = {'compute_dtype', 'scan_unroll', 'flat_products'}
+    open_to_devices = {'attention', 'compute_dtype', 'scan_unroll', 'flat_products'}
     assert left == {*open_to_devices, 'generator_embedding_size'}
-    on_tpu = presets.resolve_platform(model, 'tpu')
+    on_tpu = resolve_platform(schema.Config(model=model), 'tpu').model
     assert (on_tpu.compute_dtype, on_tpu.scan_unroll) == ('bfloat16', 1)
-    assert presets.resolve_platform(model, 'cpu').compute_dtype == 'float32'
+    assert resolve_platform(schema.Config(model=model), 'cpu').model.compute_dtype == 'float32'

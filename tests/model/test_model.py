@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from electra_jax.config import presets
+from electra_jax.config.platform import resolve_platform
 from electra_jax.config.schema import Config, DataConfig, ModelConfig
 from electra_jax.core import trees
 from electra_jax.model import api
@@ -38,7 +39,8 @@ def logits(model, params, batch, key=None):
     [('small', 13_483_008), ('base', 108_891_648), ('large', 334_092_288)],
 )
 def test_the_discriminators_of_table_6_have_their_sizes(size, expected):
-    model = presets.resolve_platform(presets.resolve_model(ModelConfig(size=size)), 'tpu')
+    model = presets.resolve_model(ModelConfig(size=size))
+    model = resolve_platform(Config(model=model), 'tpu').model
     shapes = jax.eval_shape(lambda: api.init(model, 30522, KEY, ('discriminator',)))
     without_head = {k: v for k, v in shapes.items() if k != 'discriminator_head'}
     padding = (30592 - 30522) * model.embedding_size

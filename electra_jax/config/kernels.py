@@ -1,0 +1,118 @@
+"""Which attention kernel a config runs with, and what each of them cannot do."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from electra_jax.config.presets import discriminator_shape, generator_shape
+from electra_jax.config.schema import Config
+from electra_jax.core.errors import ConfigError
+
+# Where each kernel runs; None: everywhere.
+PLATFORM_OF: dict[str, str | None] = {
+    'xla': None,
+    'splash': 'tpu',
+    'cudnn': 'gpu',
+    'triton': 'gpu',
+}
+# What an open choice tries in turn; the first that can run the config is taken.
+FASTEST_FIRST: dict[str, tuple[str, ...]] = {'tpu': ('splash',), 'gpu': ('cudnn', 'triton')}
+
+
+class Limit(NamedTuple):
+    """Something that some kernels cannot do."""
+
+    kernels: tuple[str, ...]
+    asked_for: Callable[[Config], bool]
+    said: str  # filled in with `config`
+    advice: str
+
+
+def _packed(config: Config) -> bool:
+    # Fine-tuning and prediction have one text a row.
+    return config.task.name is None and config.data.layout == 'packed'
+
+
+def _odd_heads(config: Config) -> bool:
+    shapes = discriminator_shape(config.model), generator_shape(config.model)
+    return any(shape.head_size % 8 or shape.head_size > 128 for shape in shapes)
+
+
+LIMITS: tuple[Limit, ...] = (
+    Limit(
+        ('splash', 'cudnn', 'triton'),
+        lambda config: config.model.attention_dropout > 0,
+        'drops no attention probabilities (config.model.attention_dropout is '
+        '{config.model.attention_dropout})',
+        '--config.model.attention_dropout=0',
+    ),
+    Limit(
+        ('splash', 'cudnn', 'triton'),
+        lambda config: config.mesh.sequence != 1,
+        'needs whole rows on each device (config.mesh.sequence is {config.mesh.sequence})',
+        '--config.mesh.sequence=1',
+    ),
+    Limit(
+        ('cudnn',),
+        _packed,
+        'sees no walls between the documents of a row (config.data.layout is '
+        '{config.data.layout!r})',
+        '--config.model.attention=triton',
+    ),
+    Limit(
+        ('cudnn',),
+        lambda config: config.model.generator == 'two_tower',
+        "looks to both sides or back, not ahead (config.model.generator is 'two_tower')",
+        '--config.model.attention=triton',
+    ),
+    Limit(
+        ('cudnn',),
+        lambda config: config.model.compute_dtype == 'float32',
+        "does not compute in float32 (config.model.compute_dtype is 'float32')",
+        '--config.model.compute_dtype=bfloat16',
+    ),
+    Limit(
+        ('cudnn',),
+        _odd_heads,
+        'wants heads of a multiple of 8 up to 128 (config.model.hidden_size / '
+        'config.model.num_heads, of the generator, too)',
+        '--config.model.attention=triton',
+    ),
+)
+
+
+def limits(config: Config, kernel: str) -> list[Limit]:
+    """What the config asks for and the kernel cannot do."""
+    return [limit for limit in LIMITS if kernel in limit.kernels and limit.asked_for(config)]
+
+
+def choose(config: Config, platform: str) -> str:
+    """The attention kernel of an open choice: the fastest that can run the config."""
+    able = [name for name in FASTEST_FIRST.get(platform, ()) if not limits(config, name)]
+    return [*able, 'xla'][0]
+
+
+def check(config: Config, platform: str | None = None) -> None:
+    """Refuses an attention kernel that cannot do what the config asks for.
+
+    Args:
+        config: resolved.
+        platform: of the devices, where they are known.
+
+    Raises:
+        ConfigError: saying what it cannot do and what to type.
+    """
+    kernel = config.model.attention
+    if kernel is None:
+        return
+    where = PLATFORM_OF[kernel]
+    if platform is not None and where not in (None, platform):
+        known = ', '.join(name for name, at in PLATFORM_OF.items() if at in (None, platform))
+        raise ConfigError(
+            f'config.model.attention is {kernel!r}, which runs on a {where.upper()}, but the '
+            f'devices are of the kind {platform!r}; allowed there: {known}'
+        )
+    for limit in limits(config, kernel):
+        raise ConfigError(
+            f'config.model.attention is {kernel!r}, which {limit.said.format(config=config)}: type '
+            f'{limit.advice}, or --config.model.attention=xla'
+        )

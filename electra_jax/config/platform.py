@@ -1,0 +1,34 @@
+"""What is left to the devices of a run: how to compute, never what."""
+
+import dataclasses
+
+from electra_jax.config import kernels
+from electra_jax.config.schema import Config
+
+
+def resolve_platform(config: Config, platform: str) -> Config:
+    """The config with nothing left to the devices.
+
+    On a CPU, unrolled layers are faster (a scan copies each layer's activations into stacked
+    arrays), and products of two-dimensional operands spare XLA a transposed copy of every
+    activation in the backward pass. Accelerators want neither: the scan keeps compile time flat,
+    and [B, L] must stay apart to be sharded.
+
+    Args:
+        config: resolved.
+        platform: 'cpu', 'gpu' or 'tpu', of the devices that will run it.
+
+    Raises:
+        ConfigError: the attention kernel that is asked for does not run there.
+    """
+    on_cpu = platform == 'cpu'
+    choices = {
+        'attention': kernels.choose(config, platform),
+        'compute_dtype': 'float32' if on_cpu else 'bfloat16',
+        'scan_unroll': config.model.num_layers if on_cpu else 1,
+        'flat_products': on_cpu,
+    }
+    open_ones = {name: v for name, v in choices.items() if getattr(config.model, name) is None}
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, **open_ones))
+    kernels.check(config, platform)
+    return config

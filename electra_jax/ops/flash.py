@@ -1,0 +1,131 @@
+"""Attention kernels that keep no scores: each a library's, made to stay inside one document.
+
+All take queries, keys and values [B, L, H, K] and documents [B, L], and are run on each device's
+own rows and heads. Rows are filled up to a multiple of 128, which the tiles need.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.pallas.ops.gpu import attention as pallas_gpu
+from jax.experimental.pallas.ops.tpu import splash_attention as pallas_tpu
+
+from electra_jax.core.dims import per_shard
+from electra_jax.ops.sight import Sight
+
+_TILE = 128
+
+
+def splash(
+    query_BLHK: jax.Array,
+    key_BSHK: jax.Array,
+    value_BSHK: jax.Array,
+    documents_BL: jax.Array,
+    sight: Sight,
+    interpret: bool = False,
+) -> jax.Array:
+    """Pallas' splash attention, for TPUs; blocks that nothing sees into are skipped.
+
+    `interpret` runs it anywhere, slowly.
+    """
+    scale = 1 / math.sqrt(query_BLHK.shape[-1])
+
+    def rows(query_BLHK, key_BSHK, value_BSHK, documents_BL):
+        _, L, H, _ = query_BLHK.shape
+        kernel = _splash_kernel(L, H, sight, interpret)
+        by_head = [jnp.swapaxes(x, 1, 2) for x in (query_BLHK * scale, key_BSHK, value_BSHK)]
+        segments = pallas_tpu.SegmentIds(documents_BL, documents_BL)
+        return jnp.swapaxes(jax.vmap(kernel)(*by_head, segments), 1, 2)
+
+    return _on_tiles(rows, query_BLHK, key_BSHK, value_BSHK, documents_BL)
+
+
+def _splash_kernel(L: int, H: int, sight: Sight, interpret: bool) -> Callable:
+    block = next(size for size in (512, 384, 256, 128) if L % size == 0)
+    sizes = {'block_q': block, 'block_kv': block, 'block_q_dkv': block, 'block_kv_dkv': block}
+    # The fused backward pass adds up one gradient of the queries for each block of keys: it pays
+    # where there is but one.
+    fused = block == L
+    sizes |= {} if fused else {'block_q_dq': block, 'block_kv_dq': block}
+    before = 0 if sight.side == 'after' else sight.window
+    after = 0 if sight.side == 'before' else sight.window
+    mask = pallas_tpu.FullMask((L, L))
+    if before is not None or after is not None:
+        mask = pallas_tpu.LocalMask((L, L), (before, after), 0)
+    return pallas_tpu.make_splash_mha(
+        pallas_tpu.MultiHeadMask([mask] * H),
+        block_sizes=pallas_tpu.BlockSizes(**sizes, use_fused_bwd_kernel=fused),
+        head_shards=1,
+        q_seq_shards=1,
+        interpret=interpret,
+    )
+
+
+def triton(
+    query_BLHK: jax.Array,
+    key_BSHK: jax.Array,
+    value_BSHK: jax.Array,
+    documents_BL: jax.Array,
+    sight: Sight,
+    interpret: bool = False,
+) -> jax.Array:
+    """Pallas' flash attention through Triton, for GPUs: knows documents, but no windows."""
+    scale = 1 / math.sqrt(query_BLHK.shape[-1])
+    # It can look back only: to look ahead, rows are turned round.
+    turn = functools.partial(jnp.flip, axis=1) if sight.side == 'after' else lambda x: x
+
+    def rows(*arrays):
+        query_BLHK, key_BSHK, value_BSHK, documents_BL = map(turn, arrays)
+        context_BLHK = pallas_gpu.mha(
+            query_BLHK, key_BSHK, value_BSHK, documents_BL,
+            scale, sight.side != 'document', interpret=interpret,
+        )  # fmt: skip
+        return turn(context_BLHK)
+
+    return _on_tiles(rows, query_BLHK, key_BSHK, value_BSHK, documents_BL)
+
+
+def cudnn(
+    query_BLHK: jax.Array,
+    key_BSHK: jax.Array,
+    value_BSHK: jax.Array,
+    documents_BL: jax.Array,
+    sight: Sight,
+) -> jax.Array:
+    """cuDNN's flash attention, for GPUs: rows of one document each, with padding behind it.
+
+    (It knows packed documents by their offsets, too, but holds B x H x L numbers for as many
+    documents as a row may have: 255 here.)
+    """
+
+    def rows(query_BLHK, key_BSHK, value_BSHK, documents_BL):
+        lengths_B = jnp.sum(documents_BL > 0, axis=1, dtype=jnp.int32)
+        lengths_B = jnp.maximum(lengths_B, 1)  # a row of nothing but padding stays finite
+        return jax.nn.dot_product_attention(
+            query_BLHK, key_BSHK, value_BSHK,
+            is_causal=sight.side == 'before',
+            query_seq_lengths=lengths_B,
+            key_value_seq_lengths=lengths_B,
+            implementation='cudnn',
+        )  # fmt: skip
+
+    return _per_row_and_head(rows)(query_BLHK, key_BSHK, value_BSHK, documents_BL)
+
+
+def _on_tiles(rows: Callable, *arrays: jax.Array) -> jax.Array:
+    """`rows` on arrays filled up to whole tiles with a document of its own, -1."""
+    *vectors, documents_BL = arrays
+    L = documents_BL.shape[1]
+    missing = -L % _TILE
+    if missing:
+        tail = (0, missing)
+        vectors = [jnp.pad(x, ((0, 0), tail, (0, 0), (0, 0))) for x in vectors]
+        documents_BL = jnp.pad(documents_BL, ((0, 0), tail), constant_values=-1)
+    return _per_row_and_head(rows)(*vectors, documents_BL)[:, :L]
+
+
+def _per_row_and_head(rows: Callable) -> Callable:
+    return per_shard(rows, ('BLHK', 'BLHK', 'BLHK', 'BL'), 'BLHK')

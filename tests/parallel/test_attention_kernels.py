@@ -1,0 +1,84 @@
+"""Attention kernels on a mesh, and compiled for a TPU that is not here."""
+
+import functools
+import importlib.util
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from electra_jax import run as runs
+from electra_jax.ops import attention, flash
+from electra_jax.parallel import rules
+from tests.conftest import VOCABULARY, random_batch, tiny_config
+
+MESHES = {'alone': ({'data': 1}, 1), '2x2 data tensor': ({'data': 2, 'tensor': 2}, 4)}
+
+
+def loss(kernel, mesh_sizes, num_devices):
+    config = tiny_config(mesh=mesh_sizes, model={'attention': kernel, 'num_layers': 1})
+    program = runs.build_program(config, VOCABULARY, jax.devices()[:num_devices])
+    batch = {
+        name: jax.device_put(x, rules.batch_sharding(program.mesh, x.shape))
+        for name, x in random_batch(documents=2).items()
+    }
+    _, metrics = program.step(program.fresh_state(), batch)
+    return np.array([metrics['loss'], metrics['grad_norm']])
+
+
+@pytest.mark.parametrize('mesh', MESHES)
+def test_a_kernel_gives_the_same_step_on_every_mesh(mesh, monkeypatch):
+    interpreted = functools.partial(flash.triton, interpret=True)
+    monkeypatch.setitem(attention.KERNELS, 'triton', interpreted)
+    monkeypatch.setattr('electra_jax.config.kernels.PLATFORM_OF', dict.fromkeys(attention.KERNELS))
+    np.testing.assert_allclose(
+        loss('triton', *MESHES[mesh]), loss('xla', *MESHES['alone']), rtol=1e-5
+    )
+
+
+# In a process of its own: libtpu reads its settings, and ends where it finds a CPU's.
+TPU_PROGRAM = """
+import jax
+import jax.numpy as jnp
+from jax.experimental import topologies
+from electra_jax.config.schema import MeshConfig
+from electra_jax.ops.attention import Drop, attention
+from electra_jax.ops.sight import Sight
+from electra_jax.parallel import mesh as meshes
+from electra_jax.parallel import rules
+from electra_jax.train import step
+
+slice_ = topologies.get_topology_desc(platform='tpu', topology_name='v5e:2x2')
+mesh = meshes.make_mesh(MeshConfig(data=2, tensor=2), list(slice_.devices))
+B, L, H, K = 4, 640, 4, 64
+
+def total(q, k, v, documents_BL):
+    for sight in (Sight('document', 64), Sight('before'), Sight()):
+        q = attention('splash', q, k, v, documents_BL, sight, Drop())
+    return jnp.sum(q.astype(jnp.float32) ** 2)
+
+def array(letters, shape, dtype):
+    sharding = rules.activation_sharding(mesh, letters, shape)
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+vectors = [array('BLHK', (B, L, H, K), jnp.bfloat16)] * 3
+gradient = jax.jit(step.on_mesh(jax.grad(total, (0, 1, 2)), mesh))
+print(gradient.lower(*vectors, array('BL', (B, L), jnp.int32)).compile().as_text())
+"""
+
+
+@pytest.mark.tpu_compile
+@pytest.mark.slow
+def test_splash_compiles_for_a_tpu_and_holds_no_scores():
+    if importlib.util.find_spec('libtpu') is None:
+        pytest.skip('libtpu is not installed')
+    settings = {**os.environ, 'XLA_FLAGS': '', 'TPU_SKIP_MDS_QUERY': '1', 'JAX_PLATFORMS': 'cpu'}
+    done = subprocess.run(
+        [sys.executable, '-c', TPU_PROGRAM], capture_output=True, text=True, env=settings
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'tpu_custom_call' in done.stdout
+    assert '640,640' not in done.stdout
