@@ -119,7 +119,8 @@ def inherits_model(config: Config) -> bool:
 
 # How to compute, never what: these are not a checkpoint's business.
 _OF_THE_RUN = (
-    'remat', 'dropout_bits', 'attention', 'compute_dtype', 'scan_unroll', 'flat_products'
+    'remat', 'dropout_bits', 'attention', 'compute_dtype', 'scan_unroll', 'flat_products',
+    'vocab_chunks',
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from electra_jax.config.schema import ModelConfig
 from electra_jax.ops.dropout import dropout
+from electra_jax.ops.layer_norm import layer_norm
 
 
 def truncated_normal(stddev: float) -> nn.initializers.Initializer:
@@ -71,11 +72,7 @@ class LayerNorm(nn.Module):
         D = x_BLD.shape[-1]
         scale_D = self.param('scale', nn.initializers.ones_init(), (D,))
         bias_D = self.param('bias', nn.initializers.zeros_init(), (D,))
-        x_BLD = x_BLD.astype(jnp.float32)
-        centred_BLD = x_BLD - jnp.mean(x_BLD, axis=-1, keepdims=True)
-        variance_BL1 = jnp.mean(jnp.square(centred_BLD), axis=-1, keepdims=True)
-        normal_BLD = centred_BLD * jax.lax.rsqrt(variance_BL1 + self.epsilon)
-        return (normal_BLD * scale_D + bias_D).astype(self.dtype)
+        return layer_norm(x_BLD, scale_D, bias_D, self.epsilon, self.dtype)
 
 
 class Dropout(nn.Module):
