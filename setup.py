@@ -40,6 +40,8 @@ setup(
     extras_require={
         'tpu': ['jax[tpu]>=0.9,<0.13'],
         'gpu': ['jax[cuda12]>=0.9,<0.13'],
+        # The TPU compiler alone, for electra_jax.aot; it needs no TPU.
+        'tpu_compile': ['libtpu>=0.0.30'],
         'test': [
             'ipykernel>=6.29,<8',
             'nbclient>=0.10,<0.12',

@@ -79,7 +79,7 @@ def build_program(
     mesh = meshes.make_mesh(config.mesh, devices)
     platform = mesh.devices.flat[0].platform
     config = resolve_platform(config, platform)
-    meshes.check_batch(config, mesh, jax.process_count())
+    meshes.check_batch(config, mesh, meshes.num_hosts(mesh))
     objective = table.build(config, vocabulary)
     settings = config.optimizer
     init_key = rng.stream_key(rng.root_key(config.seed), 0, 'init')
@@ -191,6 +191,14 @@ def put_batch(mesh: Mesh, batch_size: int, host_batch: pipeline.HostBatch) -> di
         return jax.make_array_from_process_local_data(rules.batch_sharding(mesh, shape), x, shape)
 
     return {name: put(x) for name, x in host_batch.items()}
+
+
+def abstract_batch(program: Program) -> dict[str, jax.ShapeDtypeStruct]:
+    """What the program's step takes, without any array being made."""
+    shape = (program.config.batch_size, program.config.data.row_length)
+    sharding = rules.batch_sharding(program.mesh, shape)
+    names = ('tokens', 'documents', 'positions', 'types')
+    return {name: jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding) for name in names}
 
 
 def host_slice(config: Config) -> pipeline.Slice:

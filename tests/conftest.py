@@ -48,6 +48,7 @@ def tiny_config(**changes) -> Config:
             'compute_dtype': 'float32',
             'scan_unroll': 1,
             'flat_products': False,
+            'vocab_chunks': 8,
         },
         'data': {'row_length': 16},
         'optimizer': {'warmup_steps': 10, 'learning_rate': 1e-3},

@@ -12,7 +12,9 @@ def resolve_platform(config: Config, platform: str) -> Config:
     On a CPU, unrolled layers are faster (a scan copies each layer's activations into stacked
     arrays), and products of two-dimensional operands spare XLA a transposed copy of every
     activation in the backward pass. Accelerators want neither: the scan keeps compile time flat,
-    and [B, L] must stay apart to be sharded.
+    and [B, L] must stay apart to be sharded. The vocabulary's logits would be their largest array,
+    so they are made in chunks there; a CPU has the memory, and searches one long row for its best
+    token faster than many short ones.
 
     Args:
         config: resolved.
@@ -27,6 +29,7 @@ def resolve_platform(config: Config, platform: str) -> Config:
         'compute_dtype': 'float32' if on_cpu else 'bfloat16',
         'scan_unroll': config.model.num_layers if on_cpu else 1,
         'flat_products': on_cpu,
+        'vocab_chunks': 1 if on_cpu else 8,
     }
     open_ones = {name: v for name, v in choices.items() if getattr(config.model, name) is None}
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, **open_ones))

@@ -1,4 +1,4 @@
-"""The paper's model sizes by name (ELECTRA Table 6), and what a size leaves open."""
+"""Model sizes by name, the paper's (ELECTRA Table 6) and others, and what a size leaves open."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -58,6 +58,28 @@ MODEL_SIZES: dict[str, dict[str, int | float | str]] = {
         'hidden_size': 1024,
         'embedding_size': 1024,
         'generator_width': 1 / 4,
+    },
+    # Not the paper's, for many chips: pre-norm, so that so many layers start stable, and without
+    # dropout on attention probabilities, so that a flash kernel can compute them. About 1.5 B.
+    'xlarge': {
+        **_BERT,
+        'num_layers': 48,
+        'hidden_size': 1536,
+        'embedding_size': 1536,
+        'generator_width': 1 / 3,
+        'norm': 'pre',
+        'attention_dropout': 0.0,
+    },
+    # About 5 B, as METRO-LM's largest (2204.06644); the shape is ours. The generator has 16 heads,
+    # which tensor parallelism can share out as it can the discriminator's 40.
+    'xxlarge': {
+        **_BERT,
+        'num_layers': 64,
+        'hidden_size': 2560,
+        'embedding_size': 2560,
+        'generator_width': 2 / 5,
+        'norm': 'pre',
+        'attention_dropout': 0.0,
     },
 }
 
@@ -139,7 +161,8 @@ def other_block(model: ModelConfig, stored: Mapping[str, object]) -> list[str]:
 
 # How to compute, never what: these are not a checkpoint's business.
 _OF_THE_RUN = (
-    'remat', 'dropout_bits', 'attention', 'compute_dtype', 'scan_unroll', 'flat_products'
+    'remat', 'dropout_bits', 'attention', 'compute_dtype', 'scan_unroll', 'flat_products',
+    'vocab_chunks',
 )  # fmt: skip
 
 

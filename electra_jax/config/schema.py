@@ -53,12 +53,15 @@ class ModelConfig:
     dropout_bits: str = 'hash'  # 'hash' (cheap counter hash) or 'threefry' (JAX's generator)
     remat: str = 'none'  # what the backward pass recomputes: 'none', 'dots', 'full'
     vocab_multiple: int = 128  # the vocabulary is padded to a multiple of this
-    # Left at None, these four suit the devices of the run (`config.platform`).
+    # Left at None, these five suit the devices of the run (`config.platform`).
     # 'xla' (the formula as it stands; alone has attention dropout), 'splash' (TPU), 'cudnn' or
     # 'triton' (GPU): the last three keep no scores. See `config.kernels` for what each cannot do.
     attention: str | None = None
     compute_dtype: str | None = None  # 'bfloat16' on TPU and GPU, 'float32' on CPU
     scan_unroll: int | None = None  # layers per iteration of the scan: 1; all of them on CPU
+    vocab_chunks: int | None = (
+        None  # parts in which the vocabulary softmax is computed: 8; 1 on CPU
+    )
     flat_products: bool | None = None  # matrix products on [B L, D], not [B, L, D]: on CPU
 
 

@@ -74,6 +74,7 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     'model.layer_norm_epsilon': (1e-15, 1),
     'model.init_stddev': (0, 10),
     'model.scan_unroll': (1, None),
+    'model.vocab_chunks': (1, 128),
     'model.vocab_multiple': (1, None),
     'objective.mask_rate': (0.01, 0.99),
     'objective.mask_rate_end': (0.01, 0.99),
@@ -265,6 +266,11 @@ def _check_model(config: Config) -> None:
         raise ConfigError(
             f'config.model.vocab_multiple is {config.model.vocab_multiple}, allowed: multiples of '
             '128, the block of the vocabulary softmax'
+        )
+    if config.model.vocab_chunks and 128 % config.model.vocab_chunks:
+        raise ConfigError(
+            f'config.model.vocab_chunks is {config.model.vocab_chunks}, allowed: divisors of 128, '
+            'the block of the vocabulary softmax'
         )
 
 

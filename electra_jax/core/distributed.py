@@ -1,24 +1,39 @@
 """Hosts and chips: joining a multi-host run, and what a chip can do at most."""
 
 import os
+from typing import NamedTuple
 
 import jax
 from jax.experimental import multihost_utils
 
 from electra_jax.core.errors import ConfigError
 
-# Dense bfloat16 FLOP/s of one JAX device, from the vendors' data sheets.
-PEAK_FLOPS: dict[str, float] = {
-    'TPU v4': 275e12,
-    'TPU v5 lite': 197e12,
-    'TPU v5e': 197e12,
-    'TPU v5': 459e12,
-    'TPU v5p': 459e12,
-    'TPU v6 lite': 918e12,
-    'TPU v6e': 918e12,
-    'NVIDIA A100': 312e12,
-    'NVIDIA H100': 989e12,
-    'NVIDIA H200': 989e12,
+
+class Chip(NamedTuple):
+    """What one JAX device can do at most, from the vendor's data sheets; None: not looked up."""
+
+    flops: float  # dense bfloat16, FLOP/s
+    hbm_bytes: float | None = None  # what XLA leaves to a program, a little less than there is
+    hbm_bandwidth: float | None = None  # bytes/s
+    ici_bandwidth: float | None = None  # bytes/s out of it over all its links together
+    dcn_bandwidth: float | None = None  # bytes/s out of it to other slices
+
+
+_GIB = 2**30
+
+# By the beginning of JAX's name for the device; the longest one that fits counts.
+CHIPS: dict[str, Chip] = {
+    'TPU v4': Chip(275e12, 30.75 * _GIB, 1200e9, 300e9),  # both cores of a chip are one device
+    'TPU v5 lite': Chip(197e12, 15.75 * _GIB, 819e9, 200e9, 3.125e9),
+    'TPU v5e': Chip(197e12, 15.75 * _GIB, 819e9, 200e9, 3.125e9),
+    'TPU v5': Chip(459e12, 95.73 * _GIB, 2765e9, 600e9, 6.25e9),
+    'TPU v5p': Chip(459e12, 95.73 * _GIB, 2765e9, 600e9, 6.25e9),
+    'TPU v6 lite': Chip(918e12, 31.24 * _GIB, 1638e9, 400e9),
+    'TPU v6e': Chip(918e12, 31.24 * _GIB, 1638e9, 400e9),
+    'TPU7x': Chip(1153.5e12, 94.74 * _GIB, 3690e9, 300e9),  # half a chip: each core is a device
+    'NVIDIA A100': Chip(312e12),
+    'NVIDIA H100': Chip(989e12),
+    'NVIDIA H200': Chip(989e12),
 }
 
 
@@ -80,9 +95,13 @@ def _whole_number(name: str) -> int:
         ) from None
 
 
+def chip(device: jax.Device) -> Chip | None:
+    """What the device can do; None where its kind is not in `CHIPS`."""
+    known = [name for name in CHIPS if device.device_kind.startswith(name)]
+    return CHIPS[max(known, key=len)] if known else None
+
+
 def peak_flops(devices: list[jax.Device]) -> float | None:
-    """Of all devices together, FLOP/s; None where the kind is not in `PEAK_FLOPS`."""
-    kind = devices[0].device_kind
-    # The longest name that fits: 'TPU v5 lite' is not a 'TPU v5'.
-    known = sorted((name for name in PEAK_FLOPS if kind.startswith(name)), key=len)
-    return PEAK_FLOPS[known[-1]] * len(devices) if known else None
+    """Of all devices together, FLOP/s; None where the kind is not in `CHIPS`."""
+    one = chip(devices[0])
+    return one.flops * len(devices) if one else None

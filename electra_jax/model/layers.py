@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from electra_jax.config.schema import ModelConfig
 from electra_jax.ops.dropout import dropout
+from electra_jax.ops.layer_norm import layer_norm
 
 
 def truncated_normal(stddev: float) -> nn.initializers.Initializer:
@@ -73,14 +74,9 @@ class LayerNorm(nn.Module):
         """Normalizes `x_BLD` over D."""
         D = x_BLD.shape[-1]
         scale_D = self.param('scale', nn.initializers.ones_init(), (D,))
-        x_BLD = x_BLD.astype(jnp.float32)
-        centred_BLD = x_BLD - jnp.mean(x_BLD, axis=-1, keepdims=True)
-        variance_BL1 = jnp.mean(jnp.square(centred_BLD), axis=-1, keepdims=True)
-        normal_BLD = centred_BLD * jax.lax.rsqrt(variance_BL1 + self.epsilon)
-        y_BLD = normal_BLD * scale_D
-        if self.biased:
-            y_BLD += self.param('bias', nn.initializers.zeros_init(), (D,))
-        return y_BLD.astype(self.dtype)
+        zeros = nn.initializers.zeros_init()
+        bias_D = self.param('bias', zeros, (D,)) if self.biased else jnp.zeros(D)
+        return layer_norm(x_BLD, scale_D, bias_D, self.epsilon, self.dtype)
 
 
 class RMSNorm(nn.Module):

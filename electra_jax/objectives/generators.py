@@ -103,7 +103,14 @@ def _two_towers(config, vocabulary, params, inputs, at_temperature, dropout_key)
     """Two causal encoders: cross-entropy at every token that might be masked."""
     batch = inputs.batch
     everywhere = run_network(config, vocabulary, params, batch, None, dropout_key)
-    cloze = vocab_head.predict(*everywhere, batch['tokens'], (), 1.0, vocabulary.size)
+    cloze = vocab_head.predict(
+        *everywhere,
+        batch['tokens'],
+        (),
+        1.0,
+        vocabulary.size,
+        chunks=config.model.vocab_chunks,
+    )
     softmax = everywhere.at(inputs.draws.masked_BP)
     prediction = _predict(config, vocabulary, softmax, inputs, at_temperature)
     loss = jnp.sum(inputs.candidate_share_BL * cloze.loss_BP)
@@ -157,4 +164,5 @@ def _predict(config, vocabulary, softmax, inputs, at_temperature):
         at_temperature,
         vocabulary.size,
         config.objective.disallow_correct,
+        config.model.vocab_chunks,
     )

@@ -82,7 +82,14 @@ def forward(
     table_VE = table_VE.astype(features_BPE.dtype)
     targets = targets_BL if everywhere else inputs.targets_BP
     prediction = vocab_head.predict(
-        features_BPE, table_VE, bias_V, targets, (), 1.0, vocabulary.size
+        features_BPE,
+        table_VE,
+        bias_V,
+        targets,
+        (),
+        1.0,
+        vocabulary.size,
+        chunks=config.model.vocab_chunks,
     )
     loss_BP, best_BP = prediction.loss_BP, prediction.best_BP
     if not everywhere:

@@ -1,7 +1,9 @@
 """The generator's softmax over the vocabulary: loss, accuracy and a sample at masked positions.
 
-The P x V logits are float32 and exist only while they are used: the backward pass computes them
-again from the features instead of keeping them (they are by far the largest tensor of a step).
+The logits are float32 and exist only while they are used: the backward pass computes them again
+from the features instead of keeping them (P x V of them are by far the largest tensor of a step).
+With several chunks they never exist all at once either: block by block of the vocabulary, so many
+members of every block at a time, running maxima and sums take what the results need.
 """
 
 import functools
@@ -9,6 +11,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from electra_jax.core.dims import constrain
 
 _PADDING_LOGIT = -1e9  # of rows that only pad the vocabulary: never sampled, never predicted
 _DISALLOWED = 1000.0  # taken off the logit of a token that must not be sampled
@@ -44,6 +48,7 @@ def predict(
     temperature: jax.Array | float,
     vocab_size: int,
     disallow_target: bool = False,
+    chunks: int = 1,
 ) -> Prediction:
     """Cross-entropy, arg max and sample in one pass; only the loss carries a gradient.
 
@@ -56,21 +61,32 @@ def predict(
         temperature: of the sample only, never of the loss.
         vocab_size: rows of the table that are real tokens.
         disallow_target: whether the sample is never the target.
+        chunks: in how many parts the vocabulary is gone through, a divisor of `BLOCK`. The
+            results do not depend on it, the same noise drawing the same tokens.
     """
     plain = isinstance(temperature, float | int) and temperature == 1
     divisor = None if plain else jnp.asarray(temperature, jnp.float32)
     arrays = (features_BPE, table_VE, bias_V, targets_BP, noise, divisor)
-    return Prediction(*_predict(*arrays, vocab_size, disallow_target))
+    return Prediction(*_predict(*arrays, vocab_size, disallow_target, chunks))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7, 8))
 def _predict(*arguments):
     return _forward(*arguments)[0]
 
 
-def _forward(
-    features_BPE, table_VE, bias_V, targets_BP, noise, divisor, vocab_size, disallow_target
+def _forward(*arguments):
+    """What `_predict` returns, and what the backward pass starts from."""
+    features_BPE, table_VE, bias_V, targets_BP, *_, chunks = arguments
+    outputs = (_whole if chunks == 1 else _streamed)(*arguments)
+    return outputs, (features_BPE, table_VE, bias_V, targets_BP, outputs[3])
+
+
+def _whole(
+    features_BPE, table_VE, bias_V, targets_BP, noise, divisor, vocab_size, disallow_target, chunks
 ):
+    """With all logits at once."""
+    del chunks
     logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, vocab_size)
     blocks_BPXY, highest_BPX, mass_BPX = in_blocks(logits_BPV)
     normalizer_BP = jax.nn.logsumexp(mass_BPX, axis=-1)
@@ -82,27 +98,19 @@ def _forward(
             logits_BPV -= _DISALLOWED * _is_target(targets_BP, table_VE)
         blocks_BPXY, _, mass_BPX = in_blocks(logits_BPV)
     sampled_BP = sample(blocks_BPXY, mass_BPX, noise) if noise else best_BP
-    outputs = (normalizer_BP - target_logit_BP, best_BP, sampled_BP, normalizer_BP)
-    return outputs, (features_BPE, table_VE, bias_V, targets_BP, normalizer_BP)
+    return normalizer_BP - target_logit_BP, best_BP, sampled_BP, normalizer_BP
 
 
 def _is_target(targets_BP, table_VE):
     return jnp.arange(table_VE.shape[0]) == targets_BP[..., None]
 
 
-def _backward(vocab_size, disallow_target, residuals, grads):
+def _backward(vocab_size, disallow_target, chunks, residuals, grads):
     del disallow_target  # samples carry no gradient
-    features_BPE, table_VE, bias_V, targets_BP, normalizer_BP = residuals
-    grad_BP = grads[0].astype(jnp.float32)
-    logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, vocab_size)
-    # d loss / d logits = softmax - one hot; the incoming gradient is applied to the small sides.
-    error_BPV = jnp.exp(logits_BPV - normalizer_BP[..., None]) - _is_target(targets_BP, table_VE)
-    grad_bias_V = jnp.einsum('BP,BPV->V', grad_BP, error_BPV)
-    error_BPV = error_BPV.astype(features_BPE.dtype)
-    grad_features_BPE = grad_BP[..., None] * jnp.einsum('BPV,VE->BPE', error_BPV, table_VE)
-    weighted_BPE = (grad_BP[..., None] * features_BPE).astype(features_BPE.dtype)
-    grad_table_VE = jnp.einsum(
-        'BPV,BPE->VE', error_BPV, weighted_BPE, preferred_element_type=jnp.float32
+    features_BPE, table_VE, bias_V, *_ = residuals
+    gradients = _whole_gradients if chunks == 1 else _streamed_gradients
+    grad_features_BPE, grad_table_VE, grad_bias_V = gradients(
+        *residuals, grads[0].astype(jnp.float32), vocab_size, chunks
     )
     return (
         grad_features_BPE.astype(features_BPE.dtype),
@@ -114,7 +122,192 @@ def _backward(vocab_size, disallow_target, residuals, grads):
     )
 
 
+def _whole_gradients(
+    features_BPE, table_VE, bias_V, targets_BP, normalizer_BP, grad_BP, vocab_size, chunks
+):
+    del chunks
+    logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, vocab_size)
+    # d loss / d logits = softmax - one hot; the incoming gradient is applied to the small sides.
+    error_BPV = jnp.exp(logits_BPV - normalizer_BP[..., None]) - _is_target(targets_BP, table_VE)
+    grad_bias_V = jnp.einsum('BP,BPV->V', grad_BP, error_BPV)
+    error_BPV = error_BPV.astype(features_BPE.dtype)
+    grad_features_BPE = grad_BP[..., None] * jnp.einsum('BPV,VE->BPE', error_BPV, table_VE)
+    grad_table_VE = jnp.einsum(
+        'BPV,BPE->VE',
+        error_BPV,
+        _weighted(features_BPE, grad_BP),
+        preferred_element_type=jnp.float32,
+    )
+    return grad_features_BPE, grad_table_VE, grad_bias_V
+
+
+def _weighted(features_BPE, grad_BP):
+    return (grad_BP[..., None] * features_BPE).astype(features_BPE.dtype)
+
+
 _predict.defvjp(_forward, _backward)
+
+
+class _Running(NamedTuple):
+    """What is known of each block of the vocabulary [B, P, X] after some of its members."""
+
+    highest_BPX: jax.Array  # float32, the largest logit
+    sum_BPX: jax.Array  # float32, of exp(logit - highest)
+    best_BPX: jax.Array  # int32, the member with the largest logit
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> '_Running':
+        """Before the first member."""
+        lowest = jnp.full(shape, -1e30)
+        return cls(lowest, jnp.zeros(shape), jnp.zeros(shape, jnp.int32))
+
+    def after(self, logits_BPYX: jax.Array, first: jax.Array) -> '_Running':
+        """With the members from `first` on taken in."""
+        here_BPX = jnp.max(logits_BPYX, axis=2)
+        highest_BPX = jnp.maximum(self.highest_BPX, here_BPX)
+        added_BPX = jnp.sum(jnp.exp(logits_BPYX - highest_BPX[:, :, None]), axis=2)
+        return _Running(
+            highest_BPX,
+            self.sum_BPX * jnp.exp(self.highest_BPX - highest_BPX) + added_BPX,
+            jnp.where(here_BPX > self.highest_BPX, _best(logits_BPYX, first), self.best_BPX),
+        )
+
+    def mass_BPX(self) -> jax.Array:
+        """Log-sum-exp of each block's logits."""
+        return self.highest_BPX + jnp.log(self.sum_BPX)
+
+    def token_BP(self, score_BPX: jax.Array) -> jax.Array:
+        """The best member of the block with the highest score, as a token, int32."""
+        block_BP = jnp.argmax(score_BPX, axis=-1)
+        member_BP = jnp.take_along_axis(self.best_BPX, block_BP[..., None], axis=-1)[..., 0]
+        return (block_BP * BLOCK + member_BP).astype(jnp.int32)
+
+
+def _best(logits_BPYX, first):
+    return jnp.argmax(logits_BPYX, axis=2).astype(jnp.int32) + first
+
+
+class _Chunks(NamedTuple):
+    """The vocabulary as blocks, to be gone through some members of every block at a time."""
+
+    table_XYE: jax.Array
+    bias_XY: jax.Array
+    vocab_size: int
+    members: int  # of a chunk
+
+    @classmethod
+    def of(cls, table_VE: jax.Array, bias_V: jax.Array, vocab_size: int, chunks: int) -> '_Chunks':
+        """Blocks may be spread over devices: every one of them then has some of each chunk."""
+        E = table_VE.shape[-1]
+        table_XYE = constrain(table_VE.reshape(-1, BLOCK, E), 'XYE')
+        bias_XY = bias_V.astype(jnp.float32).reshape(-1, BLOCK)
+        return cls(table_XYE, bias_XY, vocab_size, BLOCK // chunks)
+
+    def rows(self, first: jax.Array) -> jax.Array:
+        """The table's rows of the chunk from member `first` on, [X, Y, E]."""
+        return jax.lax.dynamic_slice_in_dim(self.table_XYE, first, self.members, 1)
+
+    def tokens(self, first: jax.Array) -> jax.Array:
+        """Ids of the chunk's tokens, int32 [Y, X]."""
+        blocks_X = jnp.arange(self.table_XYE.shape[0]) * BLOCK
+        return (first + jnp.arange(self.members))[:, None] + blocks_X
+
+    def logits(self, features_BPE: jax.Array, first: jax.Array) -> jax.Array:
+        """Float32 [B, P, Y, X]: the blocks last, which a TPU then reduces lane by lane."""
+        logits_BPYX = jnp.einsum(
+            'BPE,XYE->BPYX', features_BPE, self.rows(first), preferred_element_type=jnp.float32
+        )
+        logits_BPYX = constrain(logits_BPYX, 'BPYX')
+        bias_XY = jax.lax.dynamic_slice_in_dim(self.bias_XY, first, self.members, 1)
+        real_YX = self.tokens(first) < self.vocab_size
+        return jnp.where(real_YX, logits_BPYX + bias_XY.T, _PADDING_LOGIT)
+
+    def firsts(self) -> jax.Array:
+        """The first member of each chunk."""
+        return jnp.arange(0, BLOCK, self.members)
+
+
+def _streamed(
+    features_BPE, table_VE, bias_V, targets_BP, noise, divisor, vocab_size, disallow_target, chunks
+):
+    """With a chunk of the logits at a time: what `_whole` returns."""
+    parts = _Chunks.of(table_VE, bias_V, vocab_size, chunks)
+    empty = _Running.empty((*targets_BP.shape, parts.table_XYE.shape[0]))
+    changed = divisor is not None or disallow_target
+
+    def take_in(running, first):
+        plain, tempered, noisy = running
+        logits_BPYX = parts.logits(features_BPE, first)
+        plain = plain.after(logits_BPYX, first)
+        if noise:
+            if divisor is not None:
+                logits_BPYX = logits_BPYX / divisor
+            if disallow_target:
+                is_target_BPYX = parts.tokens(first) == targets_BP[..., None, None]
+                logits_BPYX -= _DISALLOWED * is_target_BPYX
+            tempered = tempered.after(logits_BPYX, first) if changed else tempered
+            # The noise inside a block is one for all blocks, so each may draw its member now.
+            logits_BPYX += gumbel(_inner_noise(noise, first, parts.members))
+            noisy = noisy.after(logits_BPYX, first)
+        return (plain, tempered, noisy), None
+
+    first = (empty, empty, empty)
+    (plain, tempered, noisy), _ = jax.lax.scan(take_in, first, parts.firsts())
+    normalizer_BP = jax.nn.logsumexp(plain.mass_BPX(), axis=-1)
+    target_logit_BP = token_logits(features_BPE, table_VE, bias_V, targets_BP)
+    best_BP = plain.token_BP(plain.highest_BPX)
+    sampled_BP = best_BP
+    if noise:
+        score_BPX = noisy.highest_BPX
+        if len(noise) == 2:
+            score_BPX = (tempered if changed else plain).mass_BPX() + gumbel(noise[0])
+        sampled_BP = noisy.token_BP(score_BPX)
+    return normalizer_BP - target_logit_BP, best_BP, sampled_BP, normalizer_BP
+
+
+def _inner_noise(noise, first, members):
+    """The uniforms of a chunk: one per token [B, P, Y, X], or one per member [B, P, Y, 1]."""
+    noise_BPXY = noise[0].reshape(*noise[0].shape[:2], -1, BLOCK) if len(noise) == 1 else None
+    noise_BPXY = noise[1][:, :, None] if noise_BPXY is None else noise_BPXY
+    return jax.lax.dynamic_slice_in_dim(noise_BPXY, first, members, 3).swapaxes(2, 3)
+
+
+def _streamed_gradients(
+    features_BPE, table_VE, bias_V, targets_BP, normalizer_BP, grad_BP, vocab_size, chunks
+):
+    """With a chunk of the logits at a time: what `_whole_gradients` returns."""
+    parts = _Chunks.of(table_VE, bias_V, vocab_size, chunks)
+    weighted_BPE = _weighted(features_BPE, grad_BP)
+
+    def add(totals, first):
+        grad_features_BPE, grad_table_XYE, grad_bias_XY = totals
+        logits_BPYX = parts.logits(features_BPE, first)
+        error_BPYX = jnp.exp(logits_BPYX - normalizer_BP[..., None, None])
+        error_BPYX -= parts.tokens(first) == targets_BP[..., None, None]
+        bias_XY = jnp.einsum('BP,BPYX->XY', grad_BP, error_BPYX)
+        error_BPYX = error_BPYX.astype(features_BPE.dtype)
+        grad_features_BPE += jnp.einsum(
+            'BPYX,XYE->BPE', error_BPYX, parts.rows(first), preferred_element_type=jnp.float32
+        )
+        table_XYE = jnp.einsum(
+            'BPYX,BPE->XYE', error_BPYX, weighted_BPE, preferred_element_type=jnp.float32
+        ).astype(table_VE.dtype)
+        put = jax.lax.dynamic_update_slice_in_dim
+        grad_table_XYE = put(grad_table_XYE, table_XYE, first, 1)
+        return (grad_features_BPE, grad_table_XYE, put(grad_bias_XY, bias_XY, first, 1)), None
+
+    zeros = (
+        jnp.zeros(features_BPE.shape),
+        jnp.zeros_like(parts.table_XYE),
+        jnp.zeros_like(parts.bias_XY),
+    )
+    totals, _ = jax.lax.scan(add, zeros, parts.firsts())
+    grad_features_BPE, grad_table_XYE, grad_bias_XY = totals
+    return (
+        grad_BP[..., None] * grad_features_BPE,
+        grad_table_XYE.reshape(table_VE.shape),
+        grad_bias_XY.reshape(bias_V.shape),
+    )
 
 
 def token_logits(

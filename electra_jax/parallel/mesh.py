@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import Mesh
 
 from electra_jax.config.schema import Config, MeshConfig
@@ -33,12 +34,42 @@ def mesh_shape(settings: MeshConfig, num_devices: int) -> tuple[int, int, int, i
 
 
 def make_mesh(settings: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
-    """The run's mesh over all devices (or those given)."""
+    """The run's mesh over all devices (or those given).
+
+    Where they belong to several TPU slices, the data axis goes over the slices first: between
+    slices travel the gradients alone, once a step.
+
+    Raises:
+        ConfigError: the sizes do not fit the devices, or the data axis their slices.
+    """
     devices = jax.devices() if devices is None else devices
     shape = mesh_shape(settings, len(devices))
+    slices = len({slice_of(device) for device in devices})
+    if shape[0] % slices:
+        raise ConfigError(
+            f'config.mesh.data is {shape[0]}, not a multiple of the {slices} slices that the '
+            f'{len(devices)} devices belong to: only the data axis goes from one to another'
+        )
+    # Axes of the chips' torus are split where the mesh asks for it, on every kind of chip.
+    if slices > 1:
+        inside = (shape[0] // slices, *shape[1:])
+        grid = mesh_utils.create_hybrid_device_mesh(
+            inside, (slices, 1, 1, 1), devices, allow_split_physical_axes=True
+        )
+    else:
+        grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
     # Auto: XLA propagates shardings from the constraints; JAX's own default is Explicit.
-    auto = (jax.sharding.AxisType.Auto,) * len(AXES)
-    return jax.make_mesh(shape, AXES, axis_types=auto, devices=devices)
+    return Mesh(grid, AXES, axis_types=(jax.sharding.AxisType.Auto,) * len(AXES))
+
+
+def slice_of(device: jax.Device) -> int:
+    """Number of the TPU slice that a device belongs to; 0 where there are no slices."""
+    return getattr(device, 'slice_index', 0)
+
+
+def num_hosts(mesh: Mesh) -> int:
+    """How many processes the mesh's devices belong to."""
+    return len({device.process_index for device in mesh.devices.flat})
 
 
 def check_batch(config: Config, mesh: Mesh, num_hosts: int) -> None:

@@ -26,6 +26,7 @@ PARAMETER_AXES: Mapping[str, Axes] = {
 ACTIVATION_AXES: Mapping[str, Axes] = {
     'B': ('data', 'fsdp'), 'L': 'sequence', 'H': 'tensor', 'F': 'tensor', 'V': 'tensor',
     'D': None, 'E': None, 'K': None, 'S': None, 'P': None, 'C': None, 'G': None,
+    'X': 'tensor', 'Y': None,
 }  # fmt: skip
 
 # Letters of each array in the training state, by its path; first match wins.

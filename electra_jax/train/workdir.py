@@ -42,6 +42,7 @@ FREE = (
     'model.attention',
     'model.scan_unroll',
     'model.flat_products',
+    'model.vocab_chunks',
 )
 
 

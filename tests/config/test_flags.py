@@ -143,7 +143,9 @@ def test_a_size_fills_what_the_recipe_leaves_open():
     model = presets.resolve_model(schema.ModelConfig(size='base', num_layers=6))
     assert (model.num_layers, model.hidden_size, model.num_heads) == (6, 768, 12)
     left = {name for name, value in dataclasses.asdict(model).items() if value is None}
-    open_to_devices = {'attention', 'compute_dtype', 'scan_unroll', 'flat_products'}
+    open_to_devices = {
+        'attention', 'compute_dtype', 'scan_unroll', 'flat_products', 'vocab_chunks'
+    }  # fmt: skip
     assert left == {*open_to_devices, 'generator_embedding_size'}
     on_tpu = resolve_platform(schema.Config(model=model), 'tpu').model
     assert (on_tpu.compute_dtype, on_tpu.scan_unroll) == ('bfloat16', 1)

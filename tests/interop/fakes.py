@@ -35,6 +35,7 @@ def model(**changes) -> ModelConfig:
         'attention_dropout': 0.1,
         'compute_dtype': 'float32',
         'scan_unroll': 1,
+        'vocab_chunks': 8,
         'flat_products': False,
     }
     return presets.resolve_model(ModelConfig(**{**settings, **changes}))

@@ -48,6 +48,21 @@ def test_the_discriminators_of_table_6_have_their_sizes(size, expected):
 
 
 @pytest.mark.parametrize(
+    ('size', 'layers', 'width', 'expected'),
+    [('xlarge', 48, 1536, 1_407_590_400), ('xxlarge', 64, 2560, 5_114_757_120)],
+)
+def test_the_larger_discriminators_have_their_sizes(size, layers, width, expected):
+    # Per layer 12 D^2 in matrices and 13 D in biases and norms; tables, their norm, the last norm.
+    tables = (30522 + 512 + 2) * width
+    assert layers * (12 * width**2 + 13 * width) + tables + 4 * width == expected
+    model = presets.resolve_model(ModelConfig(size=size))
+    model = resolve_platform(Config(model=model), 'tpu').model
+    shapes = jax.eval_shape(lambda: api.init(model, 30522, KEY, ('discriminator',)))
+    without_head = {k: v for k, v in shapes.items() if k != 'discriminator_head'}
+    assert trees.count(without_head) - (30592 - 30522) * width == expected
+
+
+@pytest.mark.parametrize(
     ('size', 'hidden', 'heads', 'ffn'),
     [('small', 64, 1, 256), ('base', 256, 4, 1024), ('large', 256, 4, 1024)],
 )

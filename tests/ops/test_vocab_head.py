@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from electra_jax.ops import vocab_head
+from electra_jax.parallel import hlo
 
 B, P, V, E, SIZE = 2, 5, 256, 8, 200
 
@@ -31,12 +32,14 @@ def plain_loss(features_BPE, table_VE, bias_V, targets_BP):
     return -jnp.take_along_axis(log_probs, targets_BP[..., None], -1)[..., 0]
 
 
-def test_loss_and_gradients_equal_the_plain_form():
+@pytest.mark.parametrize('chunks', [1, 8, 32])
+def test_loss_and_gradients_equal_the_plain_form(chunks):
     features, table, bias, targets = parts()
     weights_BP = jnp.linspace(0.1, 1.0, B * P).reshape(B, P)
 
     def ours(features, table, bias):
-        out = vocab_head.predict(features, table, bias, targets, noise_for('blocks'), 1.0, SIZE)
+        noise = noise_for('blocks')
+        out = vocab_head.predict(features, table, bias, targets, noise, 1.0, SIZE, chunks=chunks)
         return jnp.sum(weights_BP * out.loss_BP)
 
     def plain(features, table, bias):
@@ -57,15 +60,47 @@ def test_samples_follow_the_softmax(sampler, temperature):
     logits = jnp.broadcast_to(logits_V / temperature, (draws, 1, V))
     blocks, _, masses = vocab_head.in_blocks(logits)
     sampled = vocab_head.sample(blocks, masses, noise_for(sampler, draws, 1))
+    assert_distributed(
+        sampled, np.asarray(jax.nn.softmax(logits_V / temperature), np.float64)[:SIZE]
+    )
+
+
+def assert_distributed(sampled, probs):
+    """A chi-square test; tokens that are hardly expected are counted as one."""
     counts = np.bincount(np.asarray(sampled).ravel(), minlength=V)
     assert counts[SIZE:].sum() == 0
-    probs = np.asarray(jax.nn.softmax(logits_V / temperature), np.float64)[:SIZE]
+    draws = counts.sum()
     common = probs * draws > 5
     expected = np.append(probs[common], probs[~common].sum()) * draws
     observed = np.append(counts[:SIZE][common], counts[:SIZE][~common].sum())
     chi_square = ((observed - expected) ** 2 / expected).sum()
     freedom = len(expected) - 1
     assert chi_square < freedom + 4 * (2 * freedom) ** 0.5
+
+
+@pytest.mark.parametrize('sampler', ['gumbel', 'blocks'])
+@pytest.mark.parametrize('temperature', [1.0, 2.0])
+@pytest.mark.parametrize('disallow', [False, True])
+def test_chunks_change_no_draw(sampler, temperature, disallow):
+    features, table, bias, targets = parts()
+    arguments = (features, table, bias, targets, noise_for(sampler), temperature, SIZE, disallow)
+    whole, streamed = (vocab_head.predict(*arguments, chunks=chunks) for chunks in (1, 8))
+    np.testing.assert_array_equal(whole.best_BP, streamed.best_BP)
+    np.testing.assert_array_equal(whole.sampled_BP, streamed.sampled_BP)
+    np.testing.assert_allclose(whole.loss_BP, streamed.loss_BP, rtol=1e-5)
+    np.testing.assert_allclose(whole.normalizer_BP, streamed.normalizer_BP, rtol=1e-6)
+    assert not disallow or (streamed.sampled_BP != targets).all()
+
+
+def test_streamed_samples_follow_the_softmax():
+    draws = 20_000
+    features, table, bias, targets = (x[:1] if x.ndim > 2 else x for x in parts())
+    features = jnp.broadcast_to(features[:, :1] / 2, (draws, 1, E))
+    targets = jnp.zeros((draws, 1), jnp.int32)
+    noise = noise_for('blocks', draws, 1)
+    out = vocab_head.predict(features, table, bias, targets, noise, 1.0, SIZE, chunks=8)
+    logits_V = (table @ features[0, 0] + bias)[:SIZE]
+    assert_distributed(out.sampled_BP, np.asarray(jax.nn.softmax(logits_V), np.float64))
 
 
 def test_temperature_moves_the_sample_and_not_the_loss():
@@ -87,13 +122,34 @@ def test_padding_rows_are_never_predicted():
     np.testing.assert_allclose(out.loss_BP, plain_loss(features, table, bias, targets), rtol=1e-5)
 
 
-def test_the_backward_pass_keeps_no_logits():
+@pytest.mark.parametrize('chunks', [1, 8])
+def test_the_backward_pass_keeps_no_logits(chunks):
     features, table, bias, targets = parts()
 
     def loss(features):
-        out = vocab_head.predict(features, table, bias, targets, noise_for('blocks'), 1.0, SIZE)
+        noise = noise_for('blocks')
+        out = vocab_head.predict(features, table, bias, targets, noise, 1.0, SIZE, chunks=chunks)
         return jnp.sum(out.loss_BP)
 
     _, backward = jax.vjp(loss, features)
     kept = [leaf.shape for leaf in jax.tree.leaves(backward) if hasattr(leaf, 'shape')]
     assert kept and (B, P, V) not in kept
+
+
+def test_in_chunks_no_array_of_all_logits_is_made_at_all():
+    features, table, bias, targets = parts()
+
+    def loss(chunks, features, table):
+        noise = noise_for('blocks')
+        out = vocab_head.predict(features, table, bias, targets, noise, 1.0, SIZE, chunks=chunks)
+        return jnp.sum(out.loss_BP) + jnp.sum(out.sampled_BP)
+
+    def all_logits(chunks):
+        grad = jax.jit(jax.grad(lambda *a: loss(chunks, *a), (0, 1)))
+        module = hlo.parse(grad.lower(features, table).compile().as_text())
+        arrays = [a for c in module.computations.values() for i in c.instructions.values()
+                  for a in i.arrays]  # fmt: skip
+        return [a for a in arrays if a.dtype == 'f32' and np.prod(a.dims) >= B * P * V]
+
+    assert all_logits(1)
+    assert not all_logits(8)

@@ -35,6 +35,29 @@ def test_accumulation_changes_no_loss_without_dropout():
             assert b[name] == pytest.approx(a[name], rel=1e-4, abs=1e-7), name
 
 
+def test_accumulation_changes_nothing_but_memory():
+    """Loss and every gradient as of the whole batch; temporaries shrink with the parts."""
+    results, temporaries = [], []
+    for parts in (1, 4):
+        config = {'model': {'dropout': 0.0}, 'optimizer': {'microbatches': parts, 'b1': 0.0}}
+        program = build(batch_size=32, **config)
+        batch = random_batch(B=32)
+        compiled = program.step.lower(program.abstract, batch).compile()
+        temporaries.append(compiled.memory_analysis().temp_size_in_bytes)
+        fresh = program.fresh_state()
+        after, metrics = compiled(fresh, batch)
+        # Without momentum, the first moment after a step is the clipped gradient itself.
+        moments = next(s.mu for s in after.opt_state if hasattr(s, 'mu'))
+        results.append((float(metrics['loss']), jax.device_get(moments)))
+    (whole_loss, whole), (parts_loss, parts) = results
+    assert parts_loss == pytest.approx(whole_loss, rel=1e-6)
+    scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(whole))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * scale), whole, parts
+    )
+    assert temporaries[1] < 0.6 * temporaries[0]
+
+
 def test_the_program_does_not_grow_with_depth():
     sizes = []
     for num_layers in (3, 6):

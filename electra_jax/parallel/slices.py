@@ -1,0 +1,71 @@
+"""TPU slices that are not here: devices that programs can be compiled for, and never run on."""
+
+import importlib.util
+import os
+import re
+
+import jax
+from jax.experimental import topologies
+
+from electra_jax.core.errors import ConfigError
+
+# Chips of a host's board; XLA assumes four, two by two, unless the slice is smaller.
+_FULL_BOARD = (2, 2, 1)
+# What libtpu is asked for beyond the name: both cores of a v4 chip as one device, as JAX has it
+# on a real one.
+_WORDS: dict[str, dict] = {
+    'v4': {'chip_config_name': 'megacore', 'chips_per_host_bounds': _FULL_BOARD},
+    'v5e': {},
+    'v5p': {},
+    'v6e': {},
+    'tpu7x': {},
+}
+# No machine to ask about its TPU (saying so spares minutes of questions and warnings), and no TPU
+# that two programs at once could fight over.
+_ENVIRONMENT = {
+    'TPU_SKIP_MDS_QUERY': '1',
+    'TPU_ACCELERATOR_TYPE': 'v5litepod-4',
+    'TPU_WORKER_HOSTNAMES': 'localhost',
+    'ALLOW_MULTIPLE_LIBTPU_LOAD': 'true',
+}
+_EXAMPLES = 'v4:2x2x2, v5e:4x4, v5e:16x16, v5p:8x8x8, v6e:8x8, tpu7x:4x4x4'
+
+
+def devices(topology: str, slices: int = 1) -> list[jax.Device]:
+    """The devices of so many slices of a topology such as ``'v5e:4x4'``; libtpu describes them.
+
+    Call it before anything else has made JAX look for devices: it keeps JAX on the CPU, so that
+    nobody waits for a TPU that is not here.
+
+    Raises:
+        ConfigError: libtpu is not installed, or knows no such topology.
+    """
+    generation = topology.partition(':')[0]
+    if generation not in _WORDS or not re.fullmatch(r'\w+:\d+x\d+(x\d+)?', topology):
+        raise ConfigError(
+            f'--topology is {topology!r}, allowed: a generation ({", ".join(_WORDS)}) and the '
+            f'chips along each side, for example {_EXAMPLES}'
+        )
+    if not has_libtpu():
+        raise ConfigError(
+            "the TPU compiler (libtpu) is not installed: type pip install 'libtpu>=0.0.20', or "
+            "pip install -e '.[tpu_compile]' in a clone; it needs no TPU"
+        )
+    jax.config.update('jax_platforms', 'cpu')
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    words = {**_WORDS[generation], **({'num_slices': slices} if slices > 1 else {})}
+    try:
+        found = topologies.get_topology_desc(platform='tpu', topology_name=topology, **words)
+    except (jax.errors.JaxRuntimeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f'--topology={topology} is not a slice that libtpu knows ({reason}): for example '
+            f'{_EXAMPLES}'
+        ) from error
+    return list(found.devices)
+
+
+def has_libtpu() -> bool:
+    """Whether programs can be compiled for TPUs here."""
+    return importlib.util.find_spec('libtpu') is not None

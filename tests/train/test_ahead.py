@@ -1,0 +1,77 @@
+"""What is said of a compiled step: the roofline by hand, and settings that fit."""
+
+import jax
+import pytest
+
+from electra_jax import run as runs
+from electra_jax.core.distributed import Chip
+from electra_jax.parallel.traffic import Collective
+from electra_jax.train import ahead, nearest
+from tests.conftest import VOCABULARY, tiny_config
+
+CHIP = Chip(flops=100.0, hbm_bytes=1000.0, hbm_bandwidth=10.0, ici_bandwidth=2.0, dcn_bandwidth=1.0)
+
+
+def test_the_roofline_is_the_largest_of_its_times():
+    collectives = [
+        Collective('all-reduce', 4, False, 1, 8),  # 2 x 8 x 3/4 bytes over a link
+        Collective('all-gather', 2, True, 1, 3),  # 3 x 1/2 over the other network
+    ]
+    roof = ahead.roofline(CHIP, 50.0, 4.0, 10.0, collectives)
+    assert roof['seconds_by'] == {'compute': 5.0, 'memory': 4.0, 'ici': 6.0, 'dcn': 1.5}
+    assert (roof['bound_by'], roof['seconds'], roof['seconds_in_turn']) == ('ici', 6.0, 16.5)
+    assert roof['mfu'] == pytest.approx(5 / 6)
+    assert roof['tokens_per_second_per_chip'] == pytest.approx(10 / 6)
+
+
+def test_other_failures_than_of_memory_are_not_taken_for_it():
+    assert ahead.refused_bytes('INTERNAL: something else (3.00G)') is None
+
+
+def program(**changes):
+    config = tiny_config(mesh={'data': 2}, **changes)
+    return runs.build_program(config, VOCABULARY, jax.devices()[:2])
+
+
+def test_a_step_of_this_machine_is_accounted_for():
+    built = program()
+    made = ahead.compile_step(built.step, built.abstract, runs.abstract_batch(built))
+    chip = CHIP._replace(hbm_bytes=1e12)
+    record = ahead.account(made, chip, built.mesh, 8 * 16, {'mfu': 1e6, 'paper': 2e6})
+    assert record['fits'] and record['bytes_per_token'] > 0
+    assert record['intensity'] == pytest.approx(1e6 / record['bytes_per_token'])
+    reduced = sum(c['bytes'] for c in record['collectives'] if c['kind'] == 'all-reduce')
+    params = nearest.shard_bytes(built.abstract.params)
+    # The gradient of every parameter crosses once; losses and norms are a few scalars more.
+    assert params <= reduced < 1.02 * params
+    small = ahead.account(made, CHIP, built.mesh, 8 * 16, {'mfu': 1e6, 'paper': 2e6})
+    assert not small['fits'] and small['hbm_limit_bytes'] == 1000
+
+
+def test_the_nearest_setting_that_fits_changes_training_least():
+    built = program(batch_size=32)
+    used = nearest.Memory(needed=1000, limit=700, params=50, state=150)
+    assert (used.fixed, used.rows) == (200, 800)
+    found = nearest.nearest(built.config, used, built.mesh, None)
+    assert found == nearest.Suggestion({'optimizer.microbatches': 2}, 650, compiled=False)
+    # Rows that cannot be cut: the state is spread instead.
+    built = program(batch_size=2)
+    used = nearest.Memory(needed=1000, limit=900, params=100, state=300)
+    found = nearest.nearest(built.config, used, built.mesh, None)
+    assert found.changes == {'mesh.data': 1, 'mesh.fsdp': 2} and found.hbm_bytes == 800
+    assert nearest.nearest(built.config, used._replace(limit=10), built.mesh, None) is None
+
+
+def test_where_compiling_is_cheap_a_setting_is_tried_before_it_is_suggested():
+    built = program(batch_size=32)
+    used = nearest.Memory(needed=1000, limit=700, params=50, state=150)
+    tried = []
+
+    def try_out(config):
+        tried.append((config.model.remat, config.optimizer.microbatches))
+        fits = config.optimizer.microbatches == 4
+        return ahead.Compiled(1.0, 600 if fits else 800, None, 'text')
+
+    found = nearest.nearest(built.config, used, built.mesh, try_out)
+    assert tried == [('full', 1), ('none', 2), ('none', 4)]
+    assert found == nearest.Suggestion({'optimizer.microbatches': 4}, 600, compiled=True)
