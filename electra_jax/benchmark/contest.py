@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -93,7 +94,12 @@ class Contestant:
 
 
 class Arena(contextlib.ExitStack):
-    """Starts programs, and ends all of them when it is left, whatever happens."""
+    """Starts programs, and ends all of them when it is left, by SIGTERM too."""
+
+    def __enter__(self) -> 'Arena':
+        before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        self.callback(signal.signal, signal.SIGTERM, before)
+        return super().__enter__()
 
     def enter(self, entry: Entry) -> Contestant:
         """Starts a program and waits until it has warmed up; start one after another.

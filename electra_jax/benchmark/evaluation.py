@@ -17,7 +17,7 @@ from etils import epath
 
 from electra_jax.benchmark import contest
 from electra_jax.benchmark.contest import Arena, Entry, Measured
-from electra_jax.benchmark.training import SHARING, Plan, Rival, percentiles
+from electra_jax.benchmark.training import ALONE, SHARING, Plan, Rival, percentiles
 from electra_jax.config.schema import Config
 from electra_jax.core.errors import ConfigError, UserError
 from electra_jax.finetune import program, splits
@@ -104,8 +104,7 @@ def measure(
         )  # fmt: skip
     found = summary(ours, first.ready)
     peers = [{**summary(one, first.ready), **agreement(ours, one)} for one in theirs]
-    nothing = {'peer': None, 'peer_tokens_per_second': None, 'ratio': None}
-    return {**found, **(compared(ours, theirs, peers) if peers else nothing), 'peers': peers}
+    return {**found, **ALONE, **(compared(ours, theirs, peers) if peers else {}), 'peers': peers}
 
 
 def write_ours(folder: pathlib.Path, config: Config, model: Model) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from electra_jax.core.errors import ConfigError, UserError
 SHARING = {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'}
 # Variants of the peer that may be the fastest, by the platform; the fastest counts.
 PEER_VARIANTS = {'cpu': ('eager', 'compiled'), 'gpu': ('compiled', 'cuda_graphs')}
+# What a record says of a peer where there is none.
+ALONE = {'peer': None, 'peer_tokens_per_second': None, 'ratio': None, 'peers': []}
 
 
 class Plan(NamedTuple):
@@ -76,7 +78,7 @@ def measure(config: Config, name: str, rival: Rival | None, plan: Plan, say) -> 
         )  # fmt: skip
     found = summary(ours, config)
     if not theirs:
-        return {**found, 'peer': None, 'peer_tokens_per_second': None, 'ratio': None}
+        return {**found, **ALONE}
     peers = [summary(one, rival.config or config) for one in theirs]
     best = max(range(len(theirs)), key=lambda i: peers[i]['tokens_per_second'])
     return {**found, **compared(found, ours, peers[best], theirs[best]), 'peers': peers}
