@@ -204,6 +204,13 @@ def agreement(ours: Measured, theirs: Measured) -> dict[str, Any]:
     }
 
 
+def processor_ratio(ours: Measured, theirs: Sequence[Measured]) -> float | None:
+    """The ratio in processor time, which other programs disturb less; of CPUs alone."""
+    if ours.ready['platform'] != 'cpu':
+        return None
+    return min(contest.ratio(ours, one, 'cpu_seconds') for one in theirs)
+
+
 def compared(
     ours: Measured, theirs: Sequence[Measured], peers: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
@@ -217,6 +224,7 @@ def compared(
         'peer_tokens_per_second': peer['tokens_per_second'],
         'peer_memory_bytes': peer['peak_memory_bytes'],
         'ratio': ratios[best],
+        'ratio_of_processor_time': processor_ratio(ours, theirs),
         'ratios': ratios,
         # One pass from a fresh process: what it compiles counts.
         'first_pass_ratios': {one.name: one.ready['first_pass_seconds'] / first for one in theirs},

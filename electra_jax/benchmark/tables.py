@@ -26,6 +26,7 @@ def text(record: Record) -> str:
     if record['ratio']:
         lines.append(f'  ratio to {record["peer"]}: {record["ratio"]:.2f}')
     for key, words in (
+        ('ratio_of_processor_time', '.2f', 'ratio in processor time'),
         ('ratio_of_real_tokens', 'ratio in tokens that are not padding'),
         ('mfu', 'MFU'),
         ('input_share', 'share of time spent waiting for input'),

@@ -96,8 +96,19 @@ def compared(
         'peer_real_tokens_per_second': peer['real_tokens_per_second'],
         'peer_memory_bytes': peer['peak_memory_bytes'],
         'ratio': ratio,
+        'ratio_of_processor_time': processor_ratio(ours, theirs, found, peer),
         'ratio_of_real_tokens': ratio * found['real_token_share'] / peer['real_token_share'],
     }
+
+
+def processor_ratio(
+    ours: Measured, theirs: Measured, found: Mapping[str, Any], peer: Mapping[str, Any]
+) -> float | None:
+    """The ratio in processor time a token, which other programs disturb less; of CPUs alone."""
+    if ours.ready['platform'] != 'cpu':
+        return None
+    per_step = contest.ratio(ours, theirs, 'cpu_seconds')
+    return per_step * found['tokens_per_step'] / peer['tokens_per_step']
 
 
 def _entry(name: str, config: Config, plan: Plan, environment: Mapping[str, str]) -> Entry:

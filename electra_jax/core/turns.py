@@ -3,14 +3,15 @@
 Whoever compares programs starts each in a process of its own and lets them work in turns, A B A B,
 so that a machine that slows down slows all of them (`benchmark/contest.py`). Standard input holds
 one number a line, how much to do in a turn; each line of standard output is one JSON object: ready,
-then a turn each, then, at the end of the input, the report. Free of any framework, because ours and
-the peer's programs both use it.
+then a turn each, with the processor time of all its threads, then, at the end of the input, the
+report. Free of any framework, because ours and the peer's programs both use it.
 """
 
 import json
 import os
 import resource
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -47,7 +48,9 @@ def serve(begin: Callable[[], Served]) -> None:
         forget_peak()
         say(served.ready)
         for line in sys.stdin:
-            say(served.turn(int(line)))
+            began = time.process_time()
+            found = served.turn(int(line))
+            say({**found, 'cpu_seconds': [time.process_time() - began]})
         say({**served.end(), 'peak_host_bytes': peak_bytes()})
 
 

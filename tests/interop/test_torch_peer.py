@@ -75,7 +75,7 @@ def test_the_loss_is_ours(monkeypatch):
 
 
 def test_a_wrong_setting_of_the_peer_is_named():
-    with pytest.raises(SystemExit, match="variant is one of .*, not 'fast'"):
+    with pytest.raises(SystemExit, match="not 'fast'"):
         torch_peer.parse('{"variant": "fast"}')
     with pytest.raises(SystemExit, match='unknown'):
         torch_peer.parse('{"rows": 4}')
