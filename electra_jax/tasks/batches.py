@@ -29,7 +29,7 @@ def _coarse(row_length: int) -> list[int]:
 
 def _fine(row_length: int) -> list[int]:
     """Steps of 8, and of a quarter from 64 on: little padding, where computing is dear."""
-    sizes = [8]
+    sizes = [16]
     while sizes[-1] < row_length:
         power = 1 << (sizes[-1].bit_length() - 1)
         sizes.append(sizes[-1] + max(8, power // 4))
@@ -57,7 +57,7 @@ def shapes(
     >>> shapes(np.array([5, 40, 30]), 128, 1, True)
     [32, 64]
     >>> shapes(np.array([5, 40, 30, 66]), 128, 1, True, 'fine')
-    [8, 32, 40, 80]
+    [16, 32, 40, 80]
     """
     sizes = [size for size in GRIDS[grid](row_length) if size < row_length and bucketing]
     sizes = [size for size in sizes if size % multiple == 0]
