@@ -1,169 +1,118 @@
-"""Throughput of a config's train step, beside a peer's on the same machine.
+"""How fast a config is on this machine, alone or beside a peer in the same run.
 
 ``python -m electra_jax.bench --config=configs/small.py --config.batch_size=16
---versus=transformers``: random tokens, so no text is needed; every step does all the work of
-training (draws, both networks, dropout, clip and optimizer).
+--versus=transformers``: every step does all the work of training (draws, both networks, dropout,
+clip and optimizer), on random tokens, or on text where --config.data.path names some. With a
+recipe of fine-tuning it is evaluation that is timed, on the task's files. Each program has a
+process of its own, and they take turns. A record of everything goes to benchmarks/.
 """
 
+import dataclasses
 import json
-import subprocess
+import pathlib
 import sys
+from collections.abc import Mapping
 
 import jax
-import numpy as np
 from absl import flags as absl_flags
 
 from electra_jax import flags
-from electra_jax import run as runs
-from electra_jax.config import validate
-from electra_jax.config.presets import discriminator_shape, generator_shape
+from electra_jax.benchmark import records, sweeps, tables
+from electra_jax.benchmark.training import Plan, Rival
 from electra_jax.config.schema import Config
-from electra_jax.core import distributed
 from electra_jax.core.errors import ConfigError, UserError
-from electra_jax.model.flops import training_flops
-from electra_jax.objectives.definition import Vocabulary
-from electra_jax.parallel import report
-from electra_jax.tokenizers.api import SpecialIds
-from electra_jax.train import throughput
 
 CONFIG = flags.config_flag()
-VERSUS = absl_flags.DEFINE_enum(
-    'versus', None, ['transformers'], 'a peer to time first: PyTorch on transformers (parity extra)'
+VERSUS = absl_flags.DEFINE_string(
+    'versus', None, "what to measure beside it: 'transformers' (parity extra), or another recipe, "
+    'which is given the same --config.KEY=VALUE'
+)  # fmt: skip
+VERSUS_SET = absl_flags.DEFINE_multi_string(
+    'versus_set', [], 'KEY=VALUE: a setting of the other recipe alone, such as data.path=DIR'
 )
-STEPS = absl_flags.DEFINE_integer('steps', 10, 'timed steps', lower_bound=1)
+SWEEP = absl_flags.DEFINE_multi_string(
+    'sweep', [], 'KEY=A,B,C: one measurement for each value; several: one axis after another'
+)
+GRID = absl_flags.DEFINE_bool('grid', False, 'every value of a sweep with every other')
+TURNS = absl_flags.DEFINE_integer('turns', 3, 'of each program', lower_bound=1)
+STEPS = absl_flags.DEFINE_integer(
+    'steps', None, 'steps in a turn (default 10), or passes over a split (1)', lower_bound=1
+)
 WARMUP = absl_flags.DEFINE_integer('warmup', 3, 'steps before them', lower_bound=1)
-JSON = absl_flags.DEFINE_bool('json', False, 'print one JSON object instead of a table')
-
-# Rows of random tokens stand for text: the vocabulary that ELECTRA was published with.
-VOCABULARY = Vocabulary(30522, SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103))
+FOLDER = absl_flags.DEFINE_string('folder', 'benchmarks', 'where the records go')
+JSON = absl_flags.DEFINE_bool('json', False, 'print JSON instead of a table')
 
 
 def main(config: Config) -> None:
-    """Times the peer, if one is asked for, then ours, and prints both and the ratio."""
-    peer = time_peer(config) if VERSUS.value else None
-    distributed.initialize()
-    program = runs.build_program(config, VOCABULARY)
-    batch = runs.put_batch(program.mesh, config.batch_size, random_rows(config))
-    timing = throughput.time_steps(
-        program.step, program.fresh_state(), batch, WARMUP.value, STEPS.value
-    )
-    record = describe(program, timing, peer)
-    print(json.dumps(record) if JSON.value else as_table(record))
+    """Measures the config, or each point of a sweep."""
+    # This process only looks on: the devices are for those that it starts.
+    jax.config.update('jax_platforms', 'cpu')
+    axes = {}
+    for text in SWEEP.value:
+        name, values = sweeps.parse_axis(text)
+        axes[flags.setting_name(name)] = values
+    if axes:
+        sweep(axes)
+        return
+    point = plan_point(config, {})
+    record = point.measure()
+    records.write(point.path, record)
+    say(f'record: {point.path}')
+    print(json.dumps(record) if JSON.value else tables.text(record))
 
 
-def random_rows(config: Config) -> dict[str, np.ndarray]:
-    """Full rows of one document each, of random ordinary tokens, int32 [B, L]."""
-    shape = (config.batch_size, config.data.row_length)
-    tokens_BL = np.random.default_rng(0).integers(1000, VOCABULARY.size, shape, np.int32)
-    tokens_BL[:, 0], tokens_BL[:, -1] = VOCABULARY.special.cls, VOCABULARY.special.sep
-    places_BL = np.broadcast_to(np.arange(shape[1], dtype=np.int32), shape)
-    return {
-        'tokens': tokens_BL,
-        'documents': np.ones(shape, np.int32),
-        'positions': np.ascontiguousarray(places_BL),
-        'types': np.zeros(shape, np.int32),
-    }
+def sweep(axes: Mapping[str, list[str]]) -> None:
+    """Measures every point that has no record yet; then tables, plots and checks of all."""
+    chosen = sweeps.points(axes, GRID.value)
+    planned = [plan_point(flags.changed_config(CONFIG, varied), varied) for varied in chosen]
+    found, failed = sweeps.run(planned, say)
+    folder, name = pathlib.Path(FOLDER.value), flags.recipe_name(CONFIG)
+    summary = sweeps.conclude(folder, name, list(axes), found)
+    say(f'files: {", ".join(summary["files"])}')
+    print(json.dumps({**summary, 'failed': failed}) if JSON.value else summary['text'])
+    if failed:
+        raise UserError('not measured:\n' + '\n'.join(failed))
 
 
-def describe(program: runs.Program, timing: throughput.Timing, peer: dict | None) -> dict:
-    """Everything measured, under the names of the JSON form."""
-    config, mesh = program.config, program.mesh
-    rate = config.batch_size * config.data.row_length / timing.median
-    flops = training_flops(config, VOCABULARY.size, program.objective.parts)
-    peak = distributed.peak_flops(list(mesh.devices.flat))
-    return {
-        'config': flags.recipe_name(CONFIG),
-        'rows': config.batch_size,
-        'row_length': config.data.row_length,
-        'dtype': config.model.compute_dtype,
-        'device': report.mesh_line(mesh),
-        'jax': jax.__version__,
-        'tokens_per_second': rate,
-        'step_seconds': timing.step_seconds,
-        'compile_seconds': timing.compile_seconds,
-        'flops_per_token': flops,
-        'mfu': rate * flops['mfu'] / peak if peak else None,
-        'peak_memory_bytes': timing.peak_memory_bytes,
-        'peer': peer,
-        'peer_tokens_per_second': peer['tokens_per_second'] if peer else None,
-        'ratio': rate / peer['tokens_per_second'] if peer else None,
-    }
+def plan_point(config: Config, varied: sweeps.Settings) -> sweeps.Point:
+    """A measurement of the command line with some settings changed."""
+    name, folder = flags.recipe_name(CONFIG), pathlib.Path(FOLDER.value)
+    config = on_text_if_typed(config, varied)
+    return sweeps.plan_point(name, config, rival(varied), plan(config), varied, folder, say)
 
 
-def as_table(record: dict) -> str:
-    """The record for people."""
-    lines = [
-        f'{record["config"]}, {record["rows"]} x {record["row_length"]} tokens a step, '
-        f'{record["device"]}, {record["dtype"]}',
-        line('electra_jax', record, f'compiled in {record["compile_seconds"]:.0f} s'),
-    ]
-    if record['peer']:
-        lines += [line('transformers', record['peer'], f'torch {record["peer"]["torch"]}')]
-        lines += [f'  {"ratio":<14}{record["ratio"]:>9.2f}']
-    if record['mfu']:
-        lines += [f'  {"MFU":<14}{record["mfu"]:>9.1%}']
-    return '\n'.join(lines)
+def on_text_if_typed(config: Config, changes: Mapping[str, str]) -> Config:
+    """Pre-training is measured on random tokens, unless its text was named in the command."""
+    if config.task.name or 'data.path' in {**flags.typed_settings(CONFIG), **changes}:
+        return config
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, path=None))
 
 
-def line(name: str, record: dict, note: str) -> str:
-    """One program's speed, the spread of its steps and its memory."""
-    seconds = record['step_seconds']
-    return (
-        f'  {name:<14}{record["tokens_per_second"]:>9,.0f} tokens/s   steps of '
-        f'{min(seconds):.3f} to {max(seconds):.3f} s   '
-        f'{record["peak_memory_bytes"] / 2**30:.1f} GiB   {note}'
-    )
+def plan(config: Config) -> Plan:
+    """How long is measured."""
+    usual = 1 if config.task.name else 10
+    return Plan(TURNS.value, STEPS.value or usual, WARMUP.value)
 
 
-def time_peer(config: Config) -> dict:
-    """The same step in PyTorch, in a process of its own.
-
-    Raises:
-        ConfigError: the objective has no peer.
-        UserError: the peer failed or is not installed.
-    """
-    for path, wanted in (('objective.name', 'electra'), ('model.norm', 'post')):
-        if validate.setting(config, path) != wanted:
-            raise ConfigError(
-                f'--versus=transformers times config.{path}={wanted}, which is all that '
-                f'transformers has, not {validate.setting(config, path)!r}'
-            )
-    words = [
-        sys.executable,
-        '-m',
-        'electra_jax.interop.torch_peer',
-        json.dumps(peer_settings(config)),
-    ]
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f'the peer could not be timed: {done.stderr.strip()}')
-    return json.loads(done.stdout.splitlines()[-1])
+def rival(varied: sweeps.Settings) -> Rival | None:
+    """What is measured beside it."""
+    if VERSUS.value is None or VERSUS.value == 'transformers':
+        if VERSUS_SET.value:
+            raise ConfigError('--versus_set is for another recipe: type --versus=FILE.py, too')
+        return VERSUS.value and Rival(VERSUS.value, None)
+    changes = dict(varied)
+    for text in VERSUS_SET.value:
+        name, is_whole, value = text.partition('=')
+        if not is_whole:
+            raise ConfigError(f'--versus_set is {text!r}: type such as --versus_set=seed=1')
+        changes[flags.setting_name(name)] = value
+    other = flags.changed_config(CONFIG, changes, VERSUS.value)
+    return Rival(pathlib.Path(VERSUS.value).stem, on_text_if_typed(other, changes))
 
 
-def peer_settings(config: Config) -> dict:
-    """The config in the peer's words."""
-    generator, discriminator = generator_shape(config.model), discriminator_shape(config.model)
-    return {
-        'num_layers': discriminator.num_layers,
-        'hidden_size': discriminator.hidden_size,
-        'ffn_size': discriminator.ffn_size,
-        'num_heads': discriminator.num_heads,
-        'embedding_size': config.model.embedding_size,
-        'generator_num_layers': generator.num_layers,
-        'generator_hidden_size': generator.hidden_size,
-        'generator_ffn_size': generator.ffn_size,
-        'generator_num_heads': generator.num_heads,
-        'vocab_size': VOCABULARY.size,
-        'max_positions': config.model.max_positions,
-        'batch_size': config.batch_size,
-        'row_length': config.data.row_length,
-        'mask_rate': config.objective.mask_rate,
-        'dropout': config.model.dropout,
-        'attention_dropout': config.model.attention_dropout,
-        'steps': STEPS.value,
-        'warmup': WARMUP.value,
-        'dtype': config.model.compute_dtype or '',
-    }
+def say(text: str) -> None:
+    """What happens, where it does not get in the way of what was measured."""
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == '__main__':

@@ -18,7 +18,7 @@ from absl import app, flags, logging
 from ml_collections import config_dict, config_flags
 
 from electra_jax.config import presets, validate
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import Config, build
 from electra_jax.core.errors import ConfigError, UserError, nearest
 
 
@@ -123,6 +123,59 @@ def given_config(config: flags.FlagHolder) -> Config | None:
     return to_config(config.value)
 
 
+def changed_config(
+    config: flags.FlagHolder, changes: Mapping[str, str], other: str | None = None
+) -> Config:
+    """The config of the command line with some settings changed.
+
+    Args:
+        config: the flag.
+        changes: name of a setting (`setting_name`) -> value, as it would be typed.
+        other: another recipe's file; it is given what was typed as ``--config.KEY=VALUE``, too.
+
+    Raises:
+        ConfigError: the recipe does not exist, or a setting cannot be used.
+    """
+    if other is None:
+        tree = recipe(config.value.to_dict()).unlock()
+    else:
+        if not os.path.isfile(other):
+            raise ConfigError(f'no such recipe: {other}; those that come along are in configs/')
+        tree = recipe({}, base=pathlib.Path(other)).unlock()
+        tree.update_from_flattened_dict(typed_settings(config))
+    kinds = dict(leaves(Config))
+    for name, value in changes.items():
+        kind = kinds[f'config.{name}']
+        try:
+            parsed = _parse_as(kind, value)
+        except ValueError:
+            raise ConfigError(f'{name} is {value!r}, allowed: {_type_name(kind)}') from None
+        if kind is bool:
+            parsed = parsed.lower() in ('true', '1')
+        tree.update_from_flattened_dict({name: parsed})
+    return to_config(tree.lock())
+
+
+def typed_settings(config: flags.FlagHolder) -> dict[str, object]:
+    """The settings that were typed as ``--config.KEY=VALUE``, by dotted name."""
+    return config_flags.get_override_values(flags.FLAGS[config.name])
+
+
+def setting_name(text: str) -> str:
+    """The dotted name of a setting: ``data.row_length`` of itself, or of ``row_length`` alone.
+
+    Raises:
+        ConfigError: there is none, or several groups have one of that name.
+    """
+    known = [path.removeprefix('config.') for path, _ in leaves(Config)]
+    name = text.removeprefix('config.')
+    found = [name] if name in known else [p for p in known if p.rpartition('.')[2] == name]
+    if len(found) != 1:
+        hint = f': which one, {", ".join(found)}?' if found else nearest(name, known)
+        raise ConfigError(f'{text} is not a setting{hint}')
+    return found[0]
+
+
 def to_config(tree: config_dict.ConfigDict) -> Config:
     """The frozen, resolved and validated form of a config tree.
 
@@ -131,7 +184,7 @@ def to_config(tree: config_dict.ConfigDict) -> Config:
     """
     known = recipe({})
     _apply(known.unlock(), Config, tree.to_dict(), 'config')
-    config = presets.resolve(_build(Config, known))
+    config = presets.resolve(build(Config, known))
     validate.validate(config)
     return config
 
@@ -244,15 +297,6 @@ def _checked(value: object, annotation: object, path: str) -> object:
         allowed = _type_name(kind) + (' or None' if _optional(annotation) else '')
         raise ConfigError(f'{path} is {value!r}, allowed: {allowed}')
     return value
-
-
-def _build(schema: type, tree: Mapping) -> object:
-    values = {}
-    for field in dataclasses.fields(schema):
-        value = tree[field.name]
-        group = dataclasses.is_dataclass(field.type)
-        values[field.name] = _build(field.type, value) if group else value
-    return schema(**values)
 
 
 def _fail(message: str) -> typing.NoReturn:

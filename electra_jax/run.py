@@ -132,6 +132,11 @@ def open_run(config: Config, folder: epath.Path) -> Run:
             f'no checkpoint in {folder / "checkpoints"}: train first (--config.job=pretrain), or '
             'name the run with --workdir'
         )
+    return open_text(config, folder)
+
+
+def open_text(config: Config, folder: epath.Path) -> Run:
+    """The text of a config with its program; see `open_run`, which looks at the workdir first."""
     opened, weights = open_corpora(config)
     tokenizer = opened[0].tokenizer()
     unigram = log_unigram(config, tokenizer, opened, weights)

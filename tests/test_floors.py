@@ -19,6 +19,7 @@ FLOORS = [
     {'flags'},
     {'start'},
     {'run', 'finetune'},
+    {'benchmark'},
     {'main', 'prepare', 'bench', 'convert', 'predict', 'aot'},
 ]
 FLOOR_OF = {name: height for height, names in enumerate(FLOORS) for name in names}

@@ -6,6 +6,8 @@ doors turn the result into these frozen dataclasses; nothing below the doors kno
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,3 +266,16 @@ class Config:
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
     task: TaskConfig = dataclasses.field(default_factory=TaskConfig)
     trials: int = 1  # fine-tuning runs, of seeds seed, seed + 1, ...
+
+
+def build(schema: type, tree: Mapping[str, Any]) -> Any:
+    """A frozen config, or a group of its settings, from a mapping of all its fields.
+
+    The reverse of `dataclasses.asdict`, of a config that went to another process as JSON.
+    """
+    values = {}
+    for field in dataclasses.fields(schema):
+        value = tree[field.name]
+        group = dataclasses.is_dataclass(field.type)
+        values[field.name] = build(field.type, value) if group else value
+    return schema(**values)

@@ -1,6 +1,5 @@
 """A pre-trained model as it is: how likely each token of a text was replaced."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,8 +11,8 @@ from electra_jax.config.platform import resolve_platform
 from electra_jax.config.schema import Config
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError
-from electra_jax.finetune.program import Answerer
-from electra_jax.finetune.splits import Split
+from electra_jax.finetune.program import Answerer, to_answer
+from electra_jax.finetune.splits import Split, answer_grid
 from electra_jax.model import api
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
@@ -48,7 +47,8 @@ class Detector(NamedTuple):
         """For each text its tokens, and of each the probability that it was replaced."""
         settings = FeatureSettings('classification', self.row_length, labelled=False)
         rows = features.token_rows(self.tokenizer, examples, settings)
-        sizes = batches.shapes(rows.tokens.lengths(), self.row_length, 1, True)
+        lengths, grid = rows.tokens.lengths(), answer_grid()
+        sizes = batches.shapes(lengths, self.row_length, 1, True, grid)
         loaded = Loaded(list(examples), Known(), BadRows(), '')
         split = Split(loaded, rows, sizes, self.tokenizer.special.pad)
         found = self.answerer.outputs(self.params, split)
@@ -85,7 +85,7 @@ def open_detector(
     mesh = meshes.make_mesh(settings.mesh)
     settings = dataclasses.replace(settings, model=start.model)
     settings = resolve_platform(settings, mesh.devices.flat[0].platform)
-    model = settings.model
+    model = to_answer(settings.model)
     needed = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
     params = {name: part for name, part in params.items() if name in needed}
     placed = jax.device_put(params, rules.state_shardings(params, mesh))

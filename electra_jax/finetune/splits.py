@@ -58,10 +58,19 @@ def make_split(
         rows = features.token_rows(tokenizer, loaded.examples, settings)
         if path and jax.process_index() == 0:
             token_rows.save(path, rows)
+    grid = answer_grid() if not labelled else 'coarse'
     sizes = batches.shapes(
-        rows.tokens.lengths(), task.row_length, config.mesh.sequence, config.task.bucketing
+        rows.tokens.lengths(), task.row_length, config.mesh.sequence, config.task.bucketing, grid
     )
     return Split(loaded, rows, sizes, tokenizer.special.pad)
+
+
+def answer_grid() -> str:
+    """How finely rows are sorted by length to be answered: a key of `batches.GRIDS`.
+
+    A CPU computes for as long as a program takes to compile; an accelerator is through before.
+    """
+    return 'fine' if jax.devices()[0].platform == 'cpu' else 'coarse'
 
 
 def read_train(config: Config) -> Loaded:

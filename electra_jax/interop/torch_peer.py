@@ -4,26 +4,23 @@ A throughput claim needs something to stand beside. This is the strongest PyTorc
 same step that we know how to write without leaving transformers' model code: embeddings shared by
 both networks, the masked positions gathered before the generator's vocabulary head, an exact
 sample from the generator, both losses, the global-norm clip, the fused AdamW, SDPA attention,
-bfloat16 autocast and `torch.compile` on CUDA, freed memory kept on a CPU. Rows are full, so the
-peer is handed no attention mask, which is its fastest case. Choices that could go either way were
-timed on two cores of an EPYC (AVX-512, torch 2.13): keeping freed memory 1,700 to 1,880 tokens a
-second, inverse-CDF rather than Gumbel sampling 1,510 to 1,690, `torch.compile` 1,880 to 1,790,
-which is why it is off on a CPU.
+bfloat16 autocast on CUDA, freed memory kept on a CPU. Rows are full, so the peer is handed no
+attention mask, which is its fastest case. Which of its variants is the fastest differs between
+machines, so all that may be are timed in the same run (`VARIANTS`).
 
 It runs in a process of its own, so that neither framework holds the other's threads or memory, and
-it never imports jax. Settings come as one JSON object, as the only argument or on standard input;
-every field has a default, which together are the paper's small model in rows of 128 tokens. One
-JSON line goes out:
+it never imports jax. Settings come as one JSON object, the only argument; every field has a
+default, which together are the paper's small model in rows of 128 tokens. Each line of standard
+input is a number of steps to do; see `core.turns` for what is answered:
 
-    python -m electra_jax.interop.torch_peer '{"batch_size": 16, "steps": 10}'
+    echo 10 | python -m electra_jax.interop.torch_peer '{"batch_size": 16}'
 """
 
 import ctypes
 import dataclasses
+import functools
 import json
 import math
-import resource
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -39,6 +36,8 @@ try:
 except ImportError as error:
     print(f"the PyTorch peer needs {error.name}: pip install -e '.[parity]'", file=sys.stderr)
     sys.exit(2)
+
+from electra_jax.core import turns
 
 PAD, CLS, SEP, MASK = 0, 101, 102, 103
 ADAM = {'lr': 5e-4, 'betas': (0.9, 0.999), 'eps': 1e-6}
@@ -66,9 +65,8 @@ class Settings:
     mask_rate: float = 0.15
     dropout: float = 0.1
     attention_dropout: float = 0.1
-    steps: int = 10
-    warmup: int = 3
-    compile: bool | None = None  # None: on CUDA only; a CPU is slower with it
+    warmup: int = 3  # steps that are not counted
+    variant: str = 'eager'  # a key of VARIANTS
     device: str = ''  # empty: a GPU if there is one
     dtype: str = ''  # empty: float32 on a CPU, bfloat16 (autocast) elsewhere
     attention: str = 'sdpa'
@@ -80,22 +78,22 @@ class Settings:
 def parse(text: str) -> Settings:
     """JSON to Settings; an unknown field or a wrong choice is said in one line."""
     fields = {field.name: field for field in dataclasses.fields(Settings)}
-    given = json.loads(text) if text.strip() else {}
+    given = json.loads(text)
     unknown = sorted(set(given) - set(fields))
     if unknown:
         raise SystemExit(f'torch_peer: unknown {unknown}; the settings are {sorted(fields)}')
     settings = Settings(**given)
-    if settings.sampler not in SAMPLERS:
-        raise SystemExit(
-            f'torch_peer: sampler is one of {sorted(SAMPLERS)}, not {settings.sampler!r}'
-        )
+    for name, allowed in (('sampler', SAMPLERS), ('variant', VARIANTS)):
+        if getattr(settings, name) not in allowed:
+            raise SystemExit(
+                f'torch_peer: {name} is one of {sorted(allowed)}, not {getattr(settings, name)!r}'
+            )
     device = settings.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     settings = dataclasses.replace(settings, device=device)
     dtype = settings.dtype or ('float32' if settings.device == 'cpu' else 'bfloat16')
     if dtype not in ('float32', 'bfloat16'):
         raise SystemExit(f'torch_peer: dtype is float32 or bfloat16, not {dtype!r}')
-    compiled = settings.device != 'cpu' if settings.compile is None else settings.compile
-    return dataclasses.replace(settings, dtype=dtype, compile=compiled)
+    return dataclasses.replace(settings, dtype=dtype)
 
 
 def sample_gumbel(logits_NV: Tensor) -> Tensor:
@@ -117,6 +115,13 @@ def sample_inverse_cdf(logits_NV: Tensor) -> Tensor:
 SAMPLERS: dict[str, Callable[[Tensor], Tensor]] = {
     'gumbel': sample_gumbel,
     'inverse_cdf': sample_inverse_cdf,
+}
+
+# How the model is run; `torch.compile` takes minutes and needs a C++ compiler on a CPU.
+VARIANTS: dict[str, Callable[[nn.Module], Callable]] = {
+    'eager': lambda model: model,
+    'compiled': functools.partial(torch.compile, dynamic=False),
+    'cuda_graphs': functools.partial(torch.compile, dynamic=False, mode='reduce-overhead'),
 }
 
 
@@ -215,7 +220,7 @@ def make_step(settings: Settings) -> Callable[[], Tensor]:
     model = Electra(settings).to(settings.device).train()
     parameters = list(model.parameters())
     optimizer = make_optimizer(model)
-    loss_of = torch.compile(model, dynamic=False) if settings.compile else model
+    loss_of = VARIANTS[settings.variant](model)
     ids_BL = make_batch(settings)
     autocast = (
         torch.autocast(torch.device(settings.device).type, torch.bfloat16)
@@ -235,17 +240,32 @@ def make_step(settings: Settings) -> Callable[[], Tensor]:
     return step
 
 
-def time_steps(settings: Settings, step: Callable[[], Tensor]) -> tuple[list[float], float]:
-    """Seconds of each step after the warm-up, and the last loss (read back: the work is done)."""
-    seconds, loss = [], math.nan
-    for index in range(settings.warmup + settings.steps):
-        began = time.perf_counter()
-        loss = step().item()
-        if settings.device != 'cpu':
-            torch.cuda.synchronize()
-        if index >= settings.warmup:
-            seconds.append(time.perf_counter() - began)
-    return seconds, loss
+def time_steps(settings: Settings, step: Callable[[], Tensor], steps: int) -> dict[str, Any]:
+    """Seconds of each of `steps` steps, one step in flight, and the last loss."""
+    seconds, ends = [], []
+    began = time.perf_counter()
+    for number in range(steps + 1):
+        if number < steps:
+            loss = step()
+            ends.append(finished(settings))
+        if number:
+            ends[number - 1]()
+            now = time.perf_counter()
+            seconds.append(now - began)
+            began = now
+    value = loss.item()
+    if not math.isfinite(value):
+        raise SystemExit(f'torch_peer: the loss is {value}')
+    return {'step_seconds': seconds, 'loss': value}
+
+
+def finished(settings: Settings) -> Callable[[], None]:
+    """A function that waits for all that a GPU has been told so far; a CPU is done already."""
+    if settings.device == 'cpu':
+        return lambda: None
+    event = torch.cuda.Event()
+    event.record()
+    return event.synchronize
 
 
 def keep_freed_memory() -> None:
@@ -259,45 +279,51 @@ def keep_freed_memory() -> None:
     mallopt(mmap_threshold, 1 << 30)
 
 
-def peak_memory_bytes(settings: Settings) -> int:
-    """The allocator's peak on a GPU, the process's peak on a CPU."""
-    if settings.device != 'cpu':
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def report(settings: Settings) -> dict[str, Any]:
-    """Times the step and gives everything that the JSON line holds."""
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    if settings.device == 'cpu':
+def prepare(threads: int, device: str) -> None:
+    """PyTorch's own switches for speed."""
+    if threads:
+        torch.set_num_threads(threads)
+    if device == 'cpu':
         keep_freed_memory()
     else:
         torch.set_float32_matmul_precision('high')
-    seconds, loss = time_steps(settings, make_step(settings))
-    if not math.isfinite(loss):
-        raise SystemExit(f'torch_peer: the loss is {loss} after {settings.steps} steps')
-    tokens = settings.batch_size * settings.row_length
-    device = 'cpu' if settings.device == 'cpu' else torch.cuda.get_device_name()
+
+
+def about(device: str) -> dict[str, Any]:
+    """What it runs on."""
     return {
-        'tokens_per_second': tokens / statistics.median(seconds),
-        'step_seconds': seconds,
-        'loss': loss,
-        'peak_memory_bytes': peak_memory_bytes(settings),
         'torch': torch.__version__,
         'transformers': transformers.__version__,
         'threads': torch.get_num_threads(),
-        'device': device,
-        'settings': dataclasses.asdict(settings),
+        'device': 'cpu' if device == 'cpu' else torch.cuda.get_device_name(),
     }
 
 
+def peak_device_bytes(device: str) -> int | None:
+    """The most that the allocator of a GPU has given out; None on a CPU."""
+    return None if device == 'cpu' else torch.cuda.max_memory_allocated()
+
+
 def main(arguments: list[str]) -> None:
-    """Reads the settings from the command line or standard input, prints the report."""
-    if len(arguments) > 1 or arguments[:1] in (['-h'], ['--help']):
+    """Serves the settings of the command line."""
+    if len(arguments) != 1 or arguments[0].startswith('-'):
         raise SystemExit(__doc__)
-    text = arguments[0] if arguments else ('' if sys.stdin.isatty() else sys.stdin.read())
-    print(json.dumps(report(parse(text))), flush=True)
+    settings = parse(arguments[0])
+    turns.serve(functools.partial(begin, settings))
+
+
+def begin(settings: Settings) -> turns.Served:
+    """Makes the step, compiles it where the variant does, and warms up."""
+    prepare(settings.threads, settings.device)
+    step = make_step(settings)
+    began = time.perf_counter()
+    time_steps(settings, step, settings.warmup)
+    seconds = time.perf_counter() - began
+    return turns.Served(
+        {**about(settings.device), 'dtype': settings.dtype, 'warm_up_seconds': seconds},
+        functools.partial(time_steps, settings, step),
+        lambda: {'peak_device_bytes': peak_device_bytes(settings.device)},
+    )
 
 
 if __name__ == '__main__':

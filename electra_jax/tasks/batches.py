@@ -4,12 +4,12 @@ Goals: a program is compiled once for each shape and never again; a short row pa
 positions; each row is seen once an epoch; nothing but (seed, epoch) decides the order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-SMALLEST = 16  # tokens of the shortest shape
+SMALLEST = 16  # tokens of the shortest shape to train on
 
 
 class Batch(NamedTuple):
@@ -19,8 +19,31 @@ class Batch(NamedTuple):
     row_length: int
 
 
-def shapes(lengths: np.ndarray, row_length: int, multiple: int, bucketing: bool) -> list[int]:
-    """Row lengths that batches are padded to: powers of two from `SMALLEST`, and `row_length`.
+def _coarse(row_length: int) -> list[int]:
+    """Powers of two: few programs, where compiling is dear."""
+    sizes = [SMALLEST]
+    while sizes[-1] < row_length:
+        sizes.append(2 * sizes[-1])
+    return sizes
+
+
+def _fine(row_length: int) -> list[int]:
+    """Steps of 8, and of a quarter from 64 on: little padding, where computing is dear."""
+    sizes = [16]
+    while sizes[-1] < row_length:
+        power = 1 << (sizes[-1].bit_length() - 1)
+        sizes.append(sizes[-1] + max(8, power // 4))
+    return sizes
+
+
+# Name -> lengths that rows may be padded to; the last one is too long or just right.
+GRIDS: dict[str, Callable[[int], list[int]]] = {'coarse': _coarse, 'fine': _fine}
+
+
+def shapes(
+    lengths: np.ndarray, row_length: int, multiple: int, bucketing: bool, grid: str = 'coarse'
+) -> list[int]:
+    """Row lengths that batches are padded to: those of a grid, and `row_length`.
 
     Only those that some row needs.
 
@@ -29,15 +52,15 @@ def shapes(lengths: np.ndarray, row_length: int, multiple: int, bucketing: bool)
         row_length: of the longest row there may be.
         multiple: each must divide by it (mesh axis 'sequence').
         bucketing: False: `row_length` alone.
+        grid: a key of `GRIDS`.
 
     >>> shapes(np.array([5, 40, 12]), 128, 1, True)
     [16, 64]
+    >>> shapes(np.array([5, 40, 30, 66]), 128, 1, True, 'fine')
+    [16, 32, 40, 80]
     """
-    sizes, size = [], SMALLEST
-    while size < row_length:
-        sizes.append(size)
-        size *= 2
-    sizes = [size for size in sizes if size % multiple == 0] if bucketing else []
+    sizes = [size for size in GRIDS[grid](row_length) if size < row_length and bucketing]
+    sizes = [size for size in sizes if size % multiple == 0]
     sizes.append(row_length)
     bucket = np.searchsorted(sizes, lengths)
     return [size for i, size in enumerate(sizes) if (bucket == i).any()]
@@ -92,11 +115,13 @@ def endless(
 
 
 def in_order(lengths: np.ndarray, sizes: Sequence[int], batch_size: int) -> list[Batch]:
-    """All rows once, the shortest first, for evaluation."""
+    """All rows once, the shortest first, for evaluation.
+
+    Only the first batch may not be full: there the empty rows are the shortest.
+    """
     order = np.argsort(lengths, kind='stable')
-    bucket = np.searchsorted(sizes, lengths[order])
-    made = []
-    for i, size in enumerate(sizes):
-        rows = order[bucket == i]
-        made += [Batch(rows[at : at + batch_size], size) for at in range(0, len(rows), batch_size)]
-    return made
+    first = len(order) % batch_size
+    parts = [order[:first]] if first else []
+    parts += [order[at : at + batch_size] for at in range(first, len(order), batch_size)]
+    fitting = np.searchsorted(sizes, [lengths[rows].max() for rows in parts])
+    return [Batch(rows, sizes[i]) for rows, i in zip(parts, fitting, strict=True)]

@@ -1,58 +1,77 @@
 """How fast a train step runs: wall time of each step after it has been compiled."""
 
-import resource
-import statistics
 import time
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 
 from electra_jax.train.state import TrainState
 
 
-class Timing(NamedTuple):
-    """Steps of one program, timed."""
+class Turn(NamedTuple):
+    """Steps done one after another.
 
-    compile_seconds: float
-    step_seconds: list[float]
-    loss: float
-    peak_memory_bytes: int  # of the fullest device, or of the process on a CPU
-
-    @property
-    def median(self) -> float:
-        """Seconds of the median step."""
-        return statistics.median(self.step_seconds)
-
-
-def time_steps(
-    step: Callable, state: TrainState, batch: Mapping[str, jax.Array], warmup: int, steps: int
-) -> Timing:
-    """Runs warmup + steps steps on one batch and times the latter, each to its end.
-
-    Args:
-        step: jitted and donating, as `train.step.compile_train_step` gives it.
-        state: its start; donated.
-        batch: on the mesh.
-        warmup: steps that are not counted; the first compiles.
-        steps: steps that are.
+    Attributes:
+      step_seconds: of each, from the end of the step before to its own end.
+      input_seconds: of each, how long the host waited for its batch.
+      loss: after the last.
     """
-    began = time.perf_counter()
-    compiled = step.lower(state, batch).compile()
-    compile_seconds = time.perf_counter() - began
-    seconds = []
-    for number in range(warmup + steps):
+
+    step_seconds: list[float]
+    input_seconds: list[float]
+    loss: float
+
+
+class Stepper:
+    """A train step under the clock, with one step in flight, as in training.
+
+    Attributes:
+      compile_seconds: what XLA took.
+    """
+
+    def __init__(
+        self, step: Callable, state: TrainState, batches: Iterator[Mapping[str, jax.Array]]
+    ):
+        """Compiles.
+
+        Args:
+            step: jitted and donating, as `train.step.compile_train_step` gives it.
+            state: its start; donated.
+            batches: endless, on the mesh.
+        """
+        self._batches, self._state = batches, state
         began = time.perf_counter()
-        state, metrics = compiled(state, batch)
-        jax.block_until_ready((state, metrics))
-        if number >= warmup:
-            seconds.append(time.perf_counter() - began)
-    return Timing(compile_seconds, seconds, float(metrics['loss']), peak_memory())
+        self._step = step.lower(state, next(batches)).compile()
+        self.compile_seconds = time.perf_counter() - began
+
+    def run(self, steps: int) -> Turn:
+        """Does `steps` steps, to the end of the last."""
+        seconds, waits = [], []
+        running: Any = None
+        began = time.perf_counter()
+
+        def wait() -> None:
+            nonlocal began
+            if running is not None:
+                jax.block_until_ready(running)
+                now = time.perf_counter()
+                seconds.append(now - began)
+                began = now
+
+        for _ in range(steps):
+            asked = time.perf_counter()
+            batch = next(self._batches)
+            waits.append(time.perf_counter() - asked)
+            self._state, metrics = self._step(self._state, batch)
+            wait()  # for the step before, while this one is computed
+            running = metrics
+        wait()
+        return Turn(seconds, waits, float(metrics['loss']))
 
 
-def peak_memory() -> int:
-    """Bytes; a CPU has no counter of its own, so there it is the process's peak."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and 'peak_bytes_in_use' in stats:
-        return max(d.memory_stats()['peak_bytes_in_use'] for d in jax.local_devices())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak_device_bytes() -> int | None:
+    """The most that the allocator of the fullest device has given out; None on a CPU."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [one['peak_bytes_in_use'] for one in stats if 'peak_bytes_in_use' in one]
+    return max(peaks) if peaks else None

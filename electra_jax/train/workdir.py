@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -88,7 +88,7 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """Settings whose values differ, apart from those in `FREE`: (name, before, now)."""
     # A setting that is newer than the run had its default in it.
-    old, new = {**dict(_flat(as_json(Config()))), **dict(_flat(before))}, dict(_flat(now))
+    old, new = {**dict(flat(as_json(Config()))), **dict(flat(before))}, dict(flat(now))
     names = [name for name in {**old, **new} if not _is_free(name)]
     return [(n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)]
 
@@ -115,7 +115,7 @@ def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> N
         'config': as_json(config),
         'command': sys.argv,
         'python': platform.python_version(),
-        'packages': {name: _version(name) for name in _PACKAGES},
+        'packages': versions(),
         'revision': revision(),
         **facts,
     }
@@ -140,6 +140,11 @@ def revision() -> str | None:
         return None
 
 
+def versions(more: Sequence[str] = ()) -> dict[str, str | None]:
+    """Of the packages that a run stands on; None where one is not installed."""
+    return {name: _version(name) for name in (*_PACKAGES, *more)}
+
+
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -151,11 +156,16 @@ def _is_free(name: str) -> bool:
     return any(name == free or name.startswith(free + '.') for free in FREE)
 
 
-def _flat(tree: dict[str, Any], prefix: str = '') -> list[tuple[str, Any]]:
-    flat = []
+def flat(tree: Mapping[str, Any], prefix: str = '') -> list[tuple[str, Any]]:
+    """Every leaf of a nested mapping with its dotted name.
+
+    >>> flat({'seed': 0, 'model': {'size': 'small'}})
+    [('seed', 0), ('model.size', 'small')]
+    """
+    found = []
     for key, value in tree.items():
         if isinstance(value, dict):
-            flat += _flat(value, f'{prefix}{key}.')
+            found += flat(value, f'{prefix}{key}.')
         else:
-            flat.append((prefix + key, value))
-    return flat
+            found.append((prefix + key, value))
+    return found

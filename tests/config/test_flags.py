@@ -1,6 +1,7 @@
 """Recipes and overrides: what is understood, and what a refusal says."""
 
 import dataclasses
+import json
 import pathlib
 import runpy
 import subprocess
@@ -150,3 +151,39 @@ def test_a_size_fills_what_the_recipe_leaves_open():
     on_tpu = resolve_platform(schema.Config(model=model), 'tpu').model
     assert (on_tpu.compute_dtype, on_tpu.scan_unroll) == ('bfloat16', 1)
     assert resolve_platform(schema.Config(model=model), 'cpu').model.compute_dtype == 'float32'
+
+
+CHANGED = """
+import json
+from electra_jax import flags
+CONFIG = flags.config_flag()
+def main(config):
+    changes = {'data.row_length': '64', 'optimizer.bias_correction': 'true'}
+    found = [flags.changed_config(CONFIG, changes, other) for other in (None, 'configs/large.py')]
+    print(json.dumps([
+        [c.model.size, c.batch_size, c.data.row_length, c.optimizer.bias_correction] for c in found
+    ]))
+flags.run(main, CONFIG)
+"""
+
+
+def test_a_config_is_changed_and_another_recipe_is_given_what_was_typed():
+    words = ['--config=configs/small.py', '--config.batch_size=24']
+    done = subprocess.run(
+        [sys.executable, '-c', CHANGED, *words], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [['small', 24, 64, True], ['large', 24, 64, True]]
+
+
+@pytest.mark.parametrize('text', ['data.row_length', 'config.data.row_length', 'row_length'])
+def test_a_setting_is_known_by_its_whole_name_or_its_last_word(text):
+    assert flags.setting_name(text) == 'data.row_length'
+
+
+@pytest.mark.parametrize(
+    'text, said', [('row_lenght', 'not a setting'), ('every_steps', 'checkpoint.every_steps, eval')]
+)
+def test_a_setting_that_is_unknown_or_ambiguous_is_refused(text, said):
+    with pytest.raises(ConfigError, match=said):
+        flags.setting_name(text)

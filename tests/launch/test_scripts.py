@@ -14,7 +14,14 @@ import pytest
 
 from tests.launch.recipes import ENVIRONMENT, LAUNCH, ROOT, write_recipe
 
-SCRIPTS = sorted([*LAUNCH.glob('*.sh'), LAUNCH / 'slurm.sbatch', ROOT / '.ci' / 'run'])
+SCRIPTS = sorted(
+    [
+        *LAUNCH.glob('*.sh'),
+        *ROOT.glob('benchmarks/*.sh'),
+        LAUNCH / 'slurm.sbatch',
+        ROOT / '.ci' / 'run',
+    ]
+)
 HELP = {
     'tpu_vm.sh': '--queued', 'on_worker.sh': 'setup [BUCKET]', 'stoppable.sh': 'status 75',
     'gpu.sh': 'XLA_PYTHON_CLIENT_MEM_FRACTION', 'slurm.sbatch': '--ntasks-per-node',

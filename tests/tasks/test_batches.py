@@ -52,10 +52,24 @@ def test_the_order_does_not_change_with_versions():
     assert batches.permutation(8, 3, 1).tolist() == RECORDED
 
 
-def test_evaluation_sees_each_row_once():
-    made = batches.in_order(LENGTHS, SIZES, 8)
+@pytest.mark.parametrize('size', [1, 8, 300])
+def test_evaluation_sees_each_row_once_in_as_few_batches_as_there_can_be(size):
+    made = batches.in_order(LENGTHS, SIZES, size)
     assert sorted(np.concatenate([b.rows for b in made])) == list(range(203))
     assert all(LENGTHS[b.rows].max() <= b.row_length for b in made)
+    assert [len(b.rows) < size for b in made] == [203 % size > 0] + [False] * (len(made) - 1)
+
+
+def test_a_fine_grid_pads_little():
+    sizes = batches.shapes(LENGTHS, 128, 1, True, 'fine')
+    made = batches.in_order(LENGTHS, sizes, 8)
+    computed = sum(8 * b.row_length for b in made)
+    assert len(sizes) <= 11 and LENGTHS.sum() < computed < 1.15 * LENGTHS.sum()
+    assert batches.shapes(LENGTHS, 128, 48, True, 'fine') == [48, 96, 128]
+
+
+def test_nothing_to_evaluate_is_no_batch():
+    assert batches.in_order(np.zeros(0, np.int64), [], 8) == []
 
 
 ROWS = Rows(
