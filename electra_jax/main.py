@@ -33,7 +33,7 @@ def main(config: Config) -> None:
     folder = epath.Path(WORKDIR.value or f'runs/{flags.recipe_name(CONFIG)}').resolve()
     if config.job == 'finetune':
         fine_tune(config, folder)
-    elif config.task.name is not None:
+    elif config.job == 'evaluate' and config.task.name is not None:
         evaluate_fine_tuned(config, folder)
     else:
         jobs = {'pretrain': pretrain, 'evaluate': evaluate}
@@ -99,8 +99,7 @@ def fine_tune(config: Config, folder: epath.Path) -> None:
 
 def evaluate_fine_tuned(config: Config, folder: epath.Path) -> None:
     """Scores the trials of a fine-tuning workdir on the task's files."""
-    found = tuned.evaluate(config, folder)
-    print(trials.result_lines(tuned.headline_of(config, found), found))
+    print(trials.result_lines(*tuned.evaluate(config, folder)))
     print(f'files: {folder / "evaluation"}')
 
 

@@ -13,6 +13,7 @@ from electra_jax.config import presets, validate
 from electra_jax.config.presets import HeadShape
 from electra_jax.config.schema import Config, ModelConfig
 from electra_jax.core import rng, trees
+from electra_jax.core.errors import ConfigError
 from electra_jax.finetune.splits import Split
 from electra_jax.model import api
 from electra_jax.optim import optimizer, schedules
@@ -48,16 +49,25 @@ class Program(NamedTuple):
     answers: Callable
 
 
-def resolve(config: Config, model: ModelConfig, steps: int) -> Config:
-    """The config with nothing open: model, length and warm-up.
+def resolve(config: Config, model: ModelConfig, row_length: int, steps: int) -> Config:
+    """The config with nothing open: model, rows, length and warm-up.
+
+    Args:
+        config: as the door has it.
+        model: of the checkpoint, or of the config.
+        row_length: L, of the task.
+        steps: of one trial, which follow from the task's rows and epochs.
 
     Raises:
-        ConfigError: the model does not allow it, or rows are longer than its positions.
+        ConfigError: the model does not allow it, rows are longer than its positions, or a length
+            was asked for in steps.
     """
+    _refuse_steps(config)
     platform = jax.devices()[0].platform
     config = dataclasses.replace(
         config,
         model=presets.resolve_platform(model, platform),
+        data=dataclasses.replace(config.data, row_length=row_length),
         total_steps=steps,
         optimizer=dataclasses.replace(
             config.optimizer, warmup_steps=round(config.task.warmup_rate * steps)
@@ -66,6 +76,26 @@ def resolve(config: Config, model: ModelConfig, steps: int) -> Config:
     validate.validate(config)
     validate.check_positions(config)
     return config
+
+
+def _refuse_steps(config: Config) -> None:
+    """Settings that say in steps what fine-tuning takes from its rows would be lost in silence."""
+    default = Config()
+    lost = {
+        'total_steps': (config.total_steps, default.total_steps, 'epochs'),
+        'stop_at': (config.stop_at, default.stop_at, 'epochs'),
+        'optimizer.warmup_steps': (
+            config.optimizer.warmup_steps,
+            default.optimizer.warmup_steps,
+            'warmup_rate',
+        ),
+    }
+    for name, (asked, usual, instead) in lost.items():
+        if asked != usual:
+            raise ConfigError(
+                f'config.{name} is {asked}, but fine-tuning counts in epochs of its files: leave '
+                f'it out, and type --config.task.{instead}=...'
+            )
 
 
 def build_program(

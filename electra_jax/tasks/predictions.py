@@ -9,8 +9,8 @@ import numpy as np
 from electra_jax.tasks import metrics, plots, results, span_answers, squad_metrics, submissions
 from electra_jax.tasks.examples import Example, SpanExample
 from electra_jax.tasks.metrics import Scores
+from electra_jax.tasks.results import Trial
 from electra_jax.tasks.span_answers import SpanAnswer, Window
-from electra_jax.tasks.table import scored_by
 from electra_jax.tasks.token_rows import Rows
 from electra_jax.tasks.trained import TrainedTask
 
@@ -134,10 +134,25 @@ def score(found: Predictions) -> Scores:
     return SCORE[found.task.kind](found)
 
 
+def trial(seed: int, found: Mapping[str, Predictions]) -> Trial:
+    """What a trial reached on each split that has labels.
+
+    Args:
+        seed: of the trial.
+        found: by the name of the split.
+    """
+    scores, notes = {}, []
+    for split, one in found.items():
+        if answered(one):
+            scored = score(one)
+            scores |= {f'{split}/{metric}': value for metric, value in scored.values.items()}
+            notes += [f'{split}: {note}' for note in scored.notes]
+    return Trial(seed, scores, tuple(notes))
+
+
 def _score_classes(found: Predictions) -> Scores:
-    return metrics.classification(
-        found.task.spec.metrics, _gold(found), np.argmax(found.values, axis=-1)
-    )
+    best = np.argmax(found.values, axis=-1)
+    return metrics.classification(found.task.spec.metrics, _gold(found), best, found.task.labels)
 
 
 def _gold(found: Predictions) -> list[int]:
@@ -179,8 +194,9 @@ SCORE: dict[str, Callable[[Predictions], Scores]] = {
 
 
 def headline(task: TrainedTask) -> str:
-    """The metric that stands for the task."""
-    return scored_by(task.spec, task.learnt_scheme)[1]
+    """'SPLIT/METRIC' that stands for the task; plain tags have only an accuracy."""
+    metric = 'accuracy' if task.learnt_scheme == 'plain' else task.spec.headline
+    return f'{task.spec.eval_splits[0]}/{metric}'
 
 
 # ---------------------------------------------------------------------------------------------

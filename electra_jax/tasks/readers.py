@@ -10,7 +10,7 @@ from electra_jax.tasks import bad_rows, layouts, questions, tag_schemes, tagged,
 from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.columns import Columns, merged
-from electra_jax.tasks.examples import Example, TaggedExample
+from electra_jax.tasks.examples import Example, TaggedExample, TextExample
 from electra_jax.tasks.labels import find_labels, score_span
 from electra_jax.tasks.layouts import Place
 from electra_jax.tasks.rows import Row, Rows, kind_of
@@ -146,7 +146,7 @@ def with_pairs_swapped(examples: list[Example]) -> list[Example]:
     swapped = [
         example._replace(id=f'{example.id}-swapped', text_a=example.text_b, text_b=example.text_a)
         for example in examples
-        if example.text_b is not None
+        if isinstance(example, TextExample) and example.text_b is not None
     ]
     return [*examples, *swapped]
 

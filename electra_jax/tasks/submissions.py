@@ -25,27 +25,32 @@ def write_glue(
       folder: made if it is not there.
       spec: of a GLUE task.
       split: a key of its `submissions`.
-      examples: of the whole test file, in any order.
+      examples: of the whole test file (`check_whole`), in any order.
       predictions: for each, its label, or its score.
 
     Returns:
       The file, under GLUE's name for it.
-
-    Raises:
-      errors.DataError: rows of the test file are missing, so that GLUE would refuse the file.
     """
     pairs = sorted(zip(examples, predictions, strict=True), key=lambda pair: _index(pair[0]))
-    for number, (example, _) in enumerate(pairs):
-        if _index(example) != number:
-            raise errors.DataError(
-                f'{example.where}: GLUE wants one prediction for every row of the test file, '
-                f'numbered from 0, and where number {number} should be the file has '
-                f'{example.id!r}; use the official file whole (--config.task.on_bad_row=error)'
-            )
     rows = [f'{example.id}\t{_cell(spec, prediction)}' for example, prediction in pairs]
     path = folder / spec.submissions[split]
     results.write_text(path, '\n'.join(['index\tprediction', *rows]) + '\n')
     return path
+
+
+def check_whole(examples: Sequence[TextExample]) -> None:
+    """Refuses a test file that GLUE would refuse the predictions of; to be asked before training.
+
+    Raises:
+      errors.DataError: rows are missing, or not numbered from 0.
+    """
+    for number, example in enumerate(sorted(examples, key=_index)):
+        if _index(example) != number:
+            raise errors.DataError(
+                f'{example.where}: GLUE wants one prediction for every row of the test file, '
+                f'numbered from 0, and where number {number} should be the file has '
+                f'{example.id!r}; use the official file whole (--config.data.on_bad_row=error)'
+            )
 
 
 def _index(example: TextExample) -> int:

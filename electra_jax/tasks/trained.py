@@ -93,7 +93,7 @@ def options(config: Config) -> Options:
     named = dataclasses.asdict(task.columns)
     return Options(
         columns=Columns(**named, header=task.header, separator=task.separator),
-        on_bad_row=task.on_bad_row,
+        on_bad_row=config.data.on_bad_row,
         labels=tuple(_split(task.labels)) if task.labels else (),
         scheme=task.scheme,
         unanswerable=task.unanswerable,
@@ -121,7 +121,7 @@ def settle(config: Config, known: Known) -> TrainedTask:
         labels=tuple(known.labels),
         scheme=known.scheme,
         score_range=known.score_range,
-        row_length=config.data.row_length,
+        row_length=config.data.row_length or spec.row_length,
         question_length=task.question_length,
         stride=task.stride,
         answer_length=task.answer_length,

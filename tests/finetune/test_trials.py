@@ -120,7 +120,7 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
     form = 'conll' if name == 'tagging' else 'auto'
     bad = BadRows(skip=True)
     examples = incoming.read(model.task, Asked(path, form, {}), bad)
-    again = list(model.answer(examples))
+    again = list(model.answer(examples, bad))
     before = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
     key = 'predictions' if name == 'tagging' else 'prediction'
     assert len(again) == 16 and not bad.found
@@ -139,7 +139,8 @@ def test_evaluating_again_gives_the_same_scores(finished):
         'task': {'name': name, 'cache': None, 'columns': columns},
     }  # fmt: skip
     config = flags.to_config(flags.recipe(changes))
-    (again,) = tuned.evaluate(config, epath.Path(workdir))
+    headline, (again,) = tuned.evaluate(config, epath.Path(workdir))
+    assert headline == json.loads((workdir / 'results.json').read_text())['headline']['metric']
     assert dict(again.metrics) == pytest.approx(dict(outcome.trials[0].metrics), abs=1e-6)
     assert (workdir / 'evaluation' / '0' / 'dev.jsonl').exists()
 
@@ -279,6 +280,9 @@ def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
         ({'data': {'path': '/nowhere'}}, DataError, "config.data.path is '/nowhere'"),
         ({'data': {'row_length': 512}}, ConfigError, r'--config.model.max_positions=512'),
         ({'batch_size': 9}, ConfigError, r'config.batch_size is 9'),
+        ({'total_steps': 50}, ConfigError, r'config.total_steps is 50.*--config.task.epochs='),
+        ({'stop_at': 5}, ConfigError, r'config.stop_at is 5'),
+        ({'optimizer': {'warmup_steps': 7}}, ConfigError, r'config.optimizer.warmup_steps is 7'),
         ({'task': {'columns': {'label': 'stars'}}}, DataError, "no column 'stars'"),
         ({'task': {'labels': 'good,,bad'}}, ConfigError, r'config.task.labels is'),
         ({'task': {'labels': 'good,poor'}}, DataError, r"train.csv:\d+: the label 'bad'"),
@@ -293,6 +297,6 @@ def test_what_cannot_be_is_refused_before_training(three, tmp_path, changes, err
                      'tokenizer': {'path': base.data.tokenizer.path}},
             'task': {'name': 'text', 'cache': None}}  # fmt: skip
     for key, value in changes.items():
-        tree[key] = {**tree[key], **value} if isinstance(value, dict) else value
+        tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
     with pytest.raises(error, match=said):
         trials.open_fine_tuning(flags.to_config(flags.recipe(tree)), epath.Path(tmp_path))

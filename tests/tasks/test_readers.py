@@ -180,7 +180,7 @@ def test_a_bad_row_is_named_or_counted(tmp_path, case):
     write(tmp_path, 'train.tsv', content)
     with pytest.raises(errors.DataError, match=words) as caught:
         load(tmp_path)
-    assert '--config.task.on_bad_row=skip' in str(caught.value)
+    assert '--config.data.on_bad_row=skip' in str(caught.value)
     loaded = load(tmp_path, on_bad_row='skip')
     assert texts(loaded) == [('fine', None, '1'), ('also fine', None, '0')]
     assert loaded.bad.counts() == {KINDS[case]: 1}
@@ -293,7 +293,7 @@ def test_an_unknown_label_lists_the_known_ones(tmp_path):
 
 
 def test_an_unknown_policy_is_refused(tmp_path):
-    with pytest.raises(errors.ConfigError, match=r'config\.task\.on_bad_row'):
+    with pytest.raises(errors.ConfigError, match=r'config\.data\.on_bad_row'):
         write(tmp_path, 'train.tsv', FILES['train.tsv'])
         load(tmp_path, on_bad_row='ignore')
 

@@ -210,11 +210,14 @@ def test_glue_file_names():
 
 
 @pytest.mark.parametrize('ids', ['0 2', '1 2', '0 0', 'a b', '-1 0'])
-def test_a_submission_with_gaps_is_refused(tmp_path, ids):
+def test_a_test_file_with_gaps_is_refused(ids):
     examples = [TextExample(name, 'a', 'b', None, 'test.tsv') for name in ids.split()]
     with pytest.raises(errors.DataError, match='one prediction for every row of the test file'):
-        submissions.write_glue(tmp_path, table.get('rte'), 'test', examples, ['entailment'] * 2)
-    assert not (tmp_path / 'RTE.tsv').exists()
+        submissions.check_whole(examples)
+
+
+def test_a_whole_test_file_is_not_refused():
+    submissions.check_whole([TextExample(str(i), 'a', 'b', None, 'f') for i in (10, *range(10))])
 
 
 # ---------------------------------------------------------------------------------------------
