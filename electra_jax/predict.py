@@ -80,9 +80,12 @@ def main() -> None:
     model = open_model(where, params, about, settings)
     bad = _NamedBadRows(skip=True)
     with input_path(INPUT.value) as path, output_file(OUTPUT.value) as out:
-        if model.task is None and FORMAT.value == 'conll':
-            raise ConfigError('--format is conll, but the model was not trained to tag')
-        asked = incoming.Asked(path, FORMAT.value, columns)
+        form = FORMAT.value
+        if form == 'auto':
+            form = incoming.format_of(path, model.task)
+        if form == 'conll' and (model.task is None or model.task.kind != 'tagging'):
+            raise ConfigError('the input is in CoNLL format, but the model was not trained to tag')
+        asked = incoming.Asked(path, form, columns)
         examples = incoming.read(model.task, asked, bad)
         count = 0
         for row in progress(answers(model, examples, bad), len(examples)):
@@ -91,7 +94,7 @@ def main() -> None:
     for line in bad.lines():
         say(line)
     left_out = f', {bad.refused:,} bad rows named above' if bad.refused else ''
-    say(f'{count:,} rows answered by {where}{left_out}')
+    say(f'{count:,} rows ({form}) answered by {where}{left_out}')
 
 
 def say(text: str) -> None:

@@ -14,8 +14,8 @@ from electra_jax.tasks import (
     batches,
     features,
     layouts,
+    prediction_files,
     readers,
-    submissions,
     table,
     token_rows,
     trained,
@@ -128,7 +128,7 @@ def read_tests(config: Config, known: Known) -> dict[str, Loaded]:
     first, *others = spec.test_splits
     found = {first: _needed(config, first, known), **_those_there(config, others, known)}
     for split in spec.submissions.keys() & found.keys():
-        submissions.check_whole(found[split].examples)
+        prediction_files.check_whole(found[split].examples)
     return found
 
 

@@ -23,7 +23,7 @@ from electra_jax.finetune import splits
 from electra_jax.finetune.program import Answerer, Program, build_program, put, resolve
 from electra_jax.finetune.splits import Split
 from electra_jax.start import Start, Taken, open_start, take
-from electra_jax.tasks import batches, predictions, results, table, trained
+from electra_jax.tasks import batches, prediction_files, predictions, results, table, trained
 from electra_jax.tasks.predictions import Predictions
 from electra_jax.tasks.results import Trial
 from electra_jax.tasks.trained import TrainedTask
@@ -231,7 +231,7 @@ def save(
 
     def write() -> None:
         for name, one in predicted.items():
-            predictions.write(folder / 'predictions', name, one)
+            prediction_files.write(folder / 'predictions', name, one)
         content = {**found._asdict(), 'history': history, 'rows': run.train.rows.digest()}
         results.write_json(folder / RESULT, content)
 

@@ -22,7 +22,7 @@ from electra_jax.finetune.trials import RESULT, TRIALS, on_first_host
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
 from electra_jax.start import start_of
-from electra_jax.tasks import predictions, results, trained
+from electra_jax.tasks import prediction_files, predictions, results, trained
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.examples import Example
 from electra_jax.tasks.readers import Loaded
@@ -62,7 +62,7 @@ class Tuned(NamedTuple):
         settings = self.task.features(labelled=False)
         split = splits.make_split(self.config, self.tokenizer, settings, loaded)
         found = self.answerer.predict(self.params, self.task, split)
-        yield from predictions.json_rows(found)
+        yield from prediction_files.json_rows(found)
 
 
 def trial_folders(folder: epath.Path) -> list[epath.Path]:
@@ -183,5 +183,5 @@ def _score_again(tuned: Tuned, files: Mapping[str, Split], seed: int, folder: ep
     for name, split in files.items():
         predicted[name] = tuned.answerer.predict(tuned.params, tuned.task, split)
         place = folder / 'evaluation' / tuned.where.name
-        on_first_host(functools.partial(predictions.write, place, name, predicted[name]))
+        on_first_host(functools.partial(prediction_files.write, place, name, predicted[name]))
     return predictions.trial(seed, predicted)

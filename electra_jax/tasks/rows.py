@@ -64,8 +64,7 @@ def read(
         called '0', '1', ...
       separator: of cells; None: as the ending says.
       known_gaps: rows with missing cells are known to be there: count them, refuse none.
-
-      ending: to go by instead of the name's, where the name has none (/dev/stdin).
+      ending: to go by instead of the name's, where the name has none (standard input).
 
     Raises:
       errors.DataError: the file is missing, empty, not UTF-8 text, or of an unknown kind.

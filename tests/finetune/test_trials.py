@@ -117,8 +117,8 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
     model = open_again(workdir)
     split = {'text': 'dev.csv', 'text_regression': 'dev.tsv', 'tagging': 'dev.txt'}
     path = folder / split.get(name, 'dev.json')
-    form = 'conll' if name == 'tagging' else 'auto'
     bad = BadRows(skip=True)
+    form = incoming.format_of(path, model.task)
     examples = incoming.read(model.task, Asked(path, form, {}), bad)
     again = list(model.answer(examples, bad))
     before = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
