@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -81,15 +82,25 @@ def make_split(
     return Split(loaded, rows, sizes, tokenizer.special.pad)
 
 
+def sizes_line(splits: Mapping[str, Split]) -> str:
+    """Names of splits and how many examples they have, in words."""
+    return ', '.join(f'{name} {len(one.loaded.examples):,}' for name, one in splits.items())
+
+
+def doubles_pairs(config: Config) -> bool:
+    """Whether training sees each pair both ways round."""
+    asked = config.task.double_pairs
+    return table.get(config.task.name).double_unordered if asked is None else asked
+
+
 def read_train(config: Config) -> Loaded:
     """The training examples, each pair also the other way round where the task has it so.
 
     Raises:
         UserError: the files are missing or cannot be used.
     """
-    spec, asked = table.get(config.task.name), config.task.double_pairs
     loaded = _needed(config, 'train', None)
-    if not (spec.double_unordered if asked is None else asked):
+    if not doubles_pairs(config):
         return loaded
     both = readers.with_pairs_swapped(loaded.examples)
     if len(both) == len(loaded.examples):

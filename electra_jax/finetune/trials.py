@@ -175,6 +175,7 @@ def run_trial(
         names=functools.partial(metric_name, run),
         keep=config.task.keep,
         score=lambda scores: scores[run.headline],
+        show=scores_line,
     )
     parts = trial.Parts(
         program.step,
@@ -311,6 +312,11 @@ def write_summary(run: FineTuning, trials: list[Trial], writer: Metrics) -> None
     on_first_host(
         lambda: results.write_results(run.folder, run.task.name, run.headline, trials, origin)
     )
+
+
+def scores_line(scores: Mapping[str, float]) -> str:
+    """Scores on a line, shares and correlations times 100."""
+    return '  '.join(f'{name} {results.shown(name, value)}' for name, value in scores.items())
 
 
 def result_lines(headline: str, trials: list[Trial]) -> str:

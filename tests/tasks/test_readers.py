@@ -138,16 +138,6 @@ def test_test_files_need_no_labels(tmp_path):
         load(tmp_path, split='test', known=known)
 
 
-def test_lines_of_standard_input(tmp_path):
-    write(tmp_path, 'input', 'a fine film\na poor one\n')
-    columns = Columns(text_a='0', header=False)
-    place = layouts.Place(tmp_path / 'input')
-    loaded = readers.read(
-        table.get('text'), place, 'test', Options(columns), Known(('0', '1')), '.tsv'
-    )
-    assert [t[0] for t in texts(loaded)] == ['a fine film', 'a poor one']
-
-
 # ---------------------------------------------------------------------------------------------
 # Bad input. Each case: the file, what the message must name, and the kind it is counted as.
 
