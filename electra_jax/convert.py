@@ -8,7 +8,6 @@ transformers' Electra classes) or `ours` (a workdir). Any kind becomes any other
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
@@ -239,23 +238,13 @@ def describe_task(loaded: load.Loaded) -> trained.TrainedTask:
     if not labels and loaded.task in ('classification', 'tagging'):
         C = len(loaded.params['task_head']['output']['bias'])
         labels = tuple(f'LABEL_{i}' for i in range(C))
-    scheme = scheme_of(labels) if loaded.task == 'tagging' else None
+    scheme = tag_schemes.of_classes(labels) if loaded.task == 'tagging' else None
     known = readers.Known(labels, scheme, (0.0, 1.0) if loaded.task == 'regression' else None)
     length = min(table.get(name).row_length, loaded.model.max_positions)
     config = Config(
         data=DataConfig(row_length=length), task=TaskConfig(name=name, head='huggingface')
     )
     return trained.settle(config, known)
-
-
-def scheme_of(tags: Sequence[str]) -> str:
-    """The scheme of a tagger's labels (a key of tag_schemes.SCHEMES), by their first letters."""
-    prefixes = {tag[:2] for tag in tags if tag != tag_schemes.OUTSIDE}
-    if not prefixes or not prefixes <= {'B-', 'I-', 'E-', 'S-'}:
-        return 'plain'
-    if prefixes & {'E-', 'S-'}:
-        return 'iobes'
-    return 'bio' if 'B-' in prefixes else 'iob1'
 
 
 def print_report(report: Report, missing: str) -> None:

@@ -176,11 +176,11 @@ class ColumnsConfig:
 
     text_a: str | None = None  # the text, or the first of a pair
     text_b: str | None = None  # the second
-    label: str | None = None
-    id: str | None = None
-    words: str | None = None
-    tags: str | None = None
-    context: str | None = None
+    label: str | None = None  # a class or a score
+    id: str | None = None  # of the row
+    words: str | None = None  # of a sentence: a list, or text with spaces
+    tags: str | None = None  # as many
+    context: str | None = None  # the text of a question
     question: str | None = None
     answers: str | None = None
 

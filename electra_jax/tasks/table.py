@@ -22,7 +22,7 @@ class TaskSpec:
     Attributes:
       kind: of KINDS; what head and what examples it has.
       layout: of its files.
-      metrics: names in `metrics.METRICS`, or those that span scoring gives.
+      metrics: names that `metrics` or `squad_metrics` gives.
       headline: the one that stands for the task.
       labels: its classes in the order of their ids; (): found in the training file.
       epochs: of fine-tuning.

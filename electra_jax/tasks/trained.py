@@ -52,10 +52,7 @@ class TrainedTask:
     @property
     def spec(self) -> TaskSpec:
         """The task's entry in the table, with what the user settled."""
-        spec = table.get(self.name)
-        return dataclasses.replace(
-            spec, unanswerable=self.unanswerable, score_range=spec.score_range
-        )
+        return dataclasses.replace(table.get(self.name), unanswerable=self.unanswerable)
 
     @property
     def learnt_scheme(self) -> str | None:

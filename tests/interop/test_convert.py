@@ -218,17 +218,3 @@ def test_the_best_trial_of_a_fine_tuning_workdir_is_taken(ours, tmp_path):
     run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}')
     loaded = load.load_foreign('huggingface', tmp_path / 'hf')
     fakes.assert_same(loaded.params, params)
-
-
-@pytest.mark.parametrize(
-    ('tags', 'scheme'),
-    [
-        (['O', 'I-A', 'B-A'], 'bio'),
-        (['O', 'I-A'], 'iob1'),
-        (['O', 'B-A', 'I-A', 'E-A', 'S-A'], 'iobes'),
-        (['NN', 'B-X'], 'plain'),
-        (['O'], 'plain'),
-    ],
-)
-def test_the_scheme_of_tags_is_told_by_their_letters(tags, scheme):
-    assert convert.scheme_of(tags) == scheme
