@@ -88,6 +88,13 @@ def test_a_refusal_is_one_clear_message(word, said):
     assert said in done.stderr and 'Traceback' not in done.stderr, done.stderr
 
 
+def test_pre_training_has_no_task():
+    with pytest.raises(
+        ConfigError, match=r"config.job is pretrain, but config.task.name is 'sst2'"
+    ):
+        flags.to_config(flags.recipe({'task': {'name': 'sst2'}}))
+
+
 def test_a_missing_recipe_is_named():
     done = type_command('--config=configs/smal.py')
     assert 'no such recipe: configs/smal.py' in done.stderr and 'Traceback' not in done.stderr

@@ -175,6 +175,23 @@ def test_all_trials_share_one_compilation_a_shape_and_differ(three):
     )
 
 
+def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
+    folder, workdir, _, outcome = three
+    made = []
+
+    def counted(*arguments):
+        made.append(compile_answers(*arguments))
+        return made[-1]
+
+    compile_answers = tuned.compile_answers
+    monkeypatch.setattr(tuned, 'compile_answers', counted)
+    config = dataclasses.replace(config_of(folder, 'text'), job='evaluate')
+    headline, again = tuned.evaluate(config, epath.Path(workdir))
+    assert headline == 'dev/accuracy' and [one.seed for one in again] == [0, 1, 2]
+    assert [dict(one.metrics) for one in again] == [dict(one.metrics) for one in outcome.trials]
+    assert len(made) == 1 and made[0]._cache_size() == 1
+
+
 @pytest.mark.slow
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(three, tmp_path):
     folder, workdir, _, outcome = three
