@@ -24,4 +24,4 @@ def test_a_model_whose_head_says_something_else_is_refused(objective, parts):
         'tokenizer': TOKENIZER.to_json(),
     }
     with pytest.raises(CheckpointError, match=f"/here was pre-trained as '{objective}', without"):
-        open_detector(epath.Path('/here'), dict.fromkeys(parts, {}), about, Config())
+        open_detector(epath.Path('/here'), {part: {} for part in parts}, about, Config())
