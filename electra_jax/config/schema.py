@@ -226,7 +226,7 @@ class Config:
 
     job: str = 'pretrain'
     seed: int = 0
-    total_steps: int = 1_000_000
+    total_steps: int = 1_000_000  # of pre-training; fine-tuning counts in task.epochs
     stop_at: int | None = None  # end here with a checkpoint; schedules still follow total_steps
     # What parameters start from: a workdir or checkpoint of ours, 'google:PATH' or
     # 'huggingface:PATH'; None: from nothing.

@@ -78,23 +78,22 @@ def resolve(config: Config, model: ModelConfig, row_length: int, steps: int) -> 
     return config
 
 
+# Settings in steps, which fine-tuning would lose in silence -> what to do instead.
+_IN_STEPS = {
+    'total_steps': 'type --config.task.epochs=... instead',
+    'stop_at': 'type --config.task.epochs=... instead',
+    'optimizer.warmup_steps': 'type --config.task.warmup_rate=... (a share of all steps) instead',
+    'eval.every_steps': 'it is scored after each, so leave this out',
+    'checkpoint.every_steps': 'each trial is saved at its end, so leave this out',
+}
+
+
 def _refuse_steps(config: Config) -> None:
-    """Settings that say in steps what fine-tuning takes from its rows would be lost in silence."""
-    default = Config()
-    lost = {
-        'total_steps': (config.total_steps, default.total_steps, 'epochs'),
-        'stop_at': (config.stop_at, default.stop_at, 'epochs'),
-        'optimizer.warmup_steps': (
-            config.optimizer.warmup_steps,
-            default.optimizer.warmup_steps,
-            'warmup_rate',
-        ),
-    }
-    for name, (asked, usual, instead) in lost.items():
-        if asked != usual:
+    for name, advice in _IN_STEPS.items():
+        asked = validate.setting(config, name)
+        if asked != validate.setting(Config(), name):
             raise ConfigError(
-                f'config.{name} is {asked}, but fine-tuning counts in epochs of its files: leave '
-                f'it out, and type --config.task.{instead}=...'
+                f'config.{name} is {asked}, but fine-tuning counts in epochs of its files: {advice}'
             )
 
 

@@ -174,7 +174,7 @@ def _byte_problem(raw: bytes, path: pathlib.Path) -> str:
 def text_problem(value: Any) -> str | None:
     """What keeps a value from being a text with something in it; None: nothing does."""
     if not isinstance(value, str):
-        return f'{value!r:.60} is a {type(value).__name__}, not text'
+        return f'{value!r:.60} ({type(value).__name__}) is not text'
     if not value.strip():
         return f'the text is empty ({value!r:.60})'
     if '\0' in value:

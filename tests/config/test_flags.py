@@ -89,9 +89,7 @@ def test_a_refusal_is_one_clear_message(word, said):
 
 
 def test_pre_training_has_no_task():
-    with pytest.raises(
-        ConfigError, match=r"job is pretrain, but config.task.name is 'sst2'"
-    ):
+    with pytest.raises(ConfigError, match=r"job is pretrain, but config.task.name is 'sst2'"):
         flags.to_config(flags.recipe({'task': {'name': 'sst2'}}))
 
 
