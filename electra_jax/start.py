@@ -27,7 +27,7 @@ class Start(NamedTuple):
 
     Attributes:
       where: the checkpoint, as it was named; None: from scratch.
-      params: NumPy arrays of its parameters; empty from scratch.
+      params: NumPy arrays of its parameters; empty from scratch, also with a checkpoint's model.
       about: what it says of itself.
       model: resolved.
       tokenizer: of the checkpoint, or of config.data.tokenizer.
@@ -55,7 +55,8 @@ def open_start(config: Config) -> Start:
             )
         tokenizer = tokenizers.open_tokenizer(config.data.tokenizer)
         return Start(None, {}, {}, config.model, tokenizer)
-    return start_of(config, config.init_from, *read(config))
+    start = start_of(config, config.init_from, *read(config))
+    return start._replace(params={}) if config.init_network == 'none' else start
 
 
 def read(config: Config) -> tuple[trees.Tree, dict[str, Any]]:
@@ -128,7 +129,7 @@ def take(start: Start, seed: int, positions: str) -> Taken:
     Raises:
         CheckpointError: a parameter has another shape there.
     """
-    if start.where is None:
+    if not start.params:
         return Taken({}, None)
     init = functools.partial(api.init_encoder, start.model, start.tokenizer.vocab_size)
     fresh = jax.device_get(jax.jit(init)(rng.root_key(seed)))

@@ -231,7 +231,9 @@ class Config:
     # What parameters start from: a workdir or checkpoint of ours, 'google:PATH' or
     # 'huggingface:PATH'; None: from nothing.
     init_from: str | None = None
-    init_network: str = 'both'  # what pre-training takes of it: or 'generator', 'discriminator'
+    # What is taken of it: 'both' networks, 'generator', 'discriminator', or 'none': its model and
+    # tokenizer with fresh parameters, to compare with. Fine-tuning needs the discriminator.
+    init_network: str = 'both'
     init_positions: str = 'fresh'  # positions that the checkpoint lacks; a key of POSITION_RULES
     batch_size: int = 128  # global, rows
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)

@@ -13,7 +13,7 @@ from electra_jax.core.errors import ConfigError, unknown
 # in explicit dicts of the same keys (a test compares them).
 CHOICES: dict[str, tuple[str | None, ...]] = {
     'job': ('pretrain', 'finetune', 'evaluate'),
-    'init_network': ('both', 'generator', 'discriminator'),
+    'init_network': ('both', 'generator', 'discriminator', 'none'),
     'init_positions': ('fresh', 'repeat', 'interpolate'),
     'objective.name': (
         'electra',
@@ -156,6 +156,11 @@ def validate(config: Config) -> None:
     _check_mesh(config)
     _check_parts(config)
     _check_objective(config)
+    if config.job == 'pretrain' and config.init_network == 'none':
+        raise ConfigError(
+            "config.init_network is 'none', which is for fine-tuning: to pre-train from nothing, "
+            'leave out --config.init_from'
+        )
 
 
 def _check_parts(config: Config) -> None:

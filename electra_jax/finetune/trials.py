@@ -106,9 +106,10 @@ def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
 
 def origin_line(run: FineTuning) -> str:
     """What the parameters start from, in words."""
-    if run.start.where is None:
-        return 'from scratch: no parameter comes from a pre-trained model'
     account = run.taken.account
+    if account is None:
+        like = f', with the model and tokenizer of {run.start.where}' if run.start.where else ''
+        return f'from scratch: no parameter comes from a pre-trained model{like}'
     line = f'from {run.start.where}: {len(account.taken)} arrays; fresh: '
     line += ', '.join(_parts([*account.fresh, 'task_head/']))
     if account.extended:

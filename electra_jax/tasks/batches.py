@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-SMALLEST = 32  # tokens of the shortest shape
+SMALLEST = 16  # tokens of the shortest shape
 
 
 class Batch(NamedTuple):
@@ -30,8 +30,8 @@ def shapes(lengths: np.ndarray, row_length: int, multiple: int, bucketing: bool)
         multiple: each must divide by it (mesh axis 'sequence').
         bucketing: False: `row_length` alone.
 
-    >>> shapes(np.array([5, 40, 30]), 128, 1, True)
-    [32, 64]
+    >>> shapes(np.array([5, 40, 12]), 128, 1, True)
+    [16, 64]
     """
     sizes, size = [], SMALLEST
     while size < row_length:

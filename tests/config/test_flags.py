@@ -79,6 +79,7 @@ def test_overrides_reach_every_kind_of_leaf():
         ('--config.optimizer.microbatches=3', 'must be a multiple'),
         ('--config.model.generator_width=0.51', 'generator_width is 0.51'),
         ('--config.mesh.fsdp=-1', 'only one may be'),
+        ('--config.init_network=none', 'is for fine-tuning'),
         ('batch_size=3', 'settings look like --config.KEY=VALUE'),
     ],
 )

@@ -269,6 +269,29 @@ def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
         'kernel']).any()  # fmt: skip
 
 
+def test_a_checkpoint_can_give_its_model_and_tokenizer_alone(three, tmp_path):
+    folder, workdir, _, _ = three
+    start = str(workdir / 'trials' / '2')
+    changes = {
+        'job': 'finetune', 'batch_size': 8, 'init_from': start, 'init_network': 'none',
+        'data': {'path': str(folder), 'row_length': 40},
+        'task': {'name': 'text', 'epochs': 0.1, 'cache': None},
+        'log': {'tensorboard': False},
+    }  # fmt: skip
+    config = flags.to_config(flags.recipe(changes))
+    run = trials.open_fine_tuning(config, epath.Path(tmp_path))
+    assert run.config.model.hidden_size == 32
+    words = [
+        run.program.make_state(run.taken.source, np.uint32(seed)).params['embeddings']['word']
+        for seed in (5, 6)
+    ]
+    theirs, _ = checkpoint.read_params(epath.Path(start))
+    for word_VE in words:
+        assert (word_VE != theirs['embeddings']['word']).any()
+    assert (words[0] != words[1]).any()
+    assert 'from scratch' in trials.origin_line(run) and start in trials.origin_line(run)
+
+
 @pytest.mark.slow
 def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
     folder, _, _, _ = three

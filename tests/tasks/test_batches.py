@@ -12,8 +12,8 @@ SIZES = batches.shapes(LENGTHS, 128, 1, True)
 
 
 def test_shapes_are_those_that_rows_need():
-    assert SIZES == [32, 64, 128]
-    assert batches.shapes(np.array([10, 100]), 128, 1, True) == [32, 128]
+    assert SIZES == [16, 32, 64, 128]
+    assert batches.shapes(np.array([10, 100]), 128, 1, True) == [16, 128]
     assert batches.shapes(np.array([10]), 128, 1, False) == [128]
     assert batches.shapes(np.array([10]), 96, 48, True) == [96]
 
