@@ -19,6 +19,7 @@ from electra_jax.config.schema import Config, DataConfig, ModelConfig, Objective
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
 from electra_jax.finetune import tuned
+from electra_jax.finetune.trials import TRIALS
 from electra_jax.interop import load, names, save
 from electra_jax.interop.transfer import Moved, Report
 from electra_jax.tasks import readers, table, tag_schemes, trained
@@ -162,6 +163,8 @@ def read_ours(path: pathlib.Path) -> load.Loaded:
             f'its settings lack or have {error}'
         ) from error
     report = Report(moved=[Moved(name, '', 0, count(part)) for name, part in params.items()])
+    if folder.parent.name == TRIALS and folder != epath.Path(path).resolve():
+        report.notes.append(f'this is its best trial, {folder}')
     kind, labels = TASK_HEAD.value, None
     if 'task' in about:
         task = trained.from_json(about['task'], str(folder))
@@ -285,9 +288,10 @@ def next_step(target: Place, loaded: load.Loaded) -> str:
         return f'python -c "import tensorflow; {listed}"'
     if (folder / 'discriminator').is_dir():
         folder = folder / 'discriminator'
+    model = names.CLASS_OF.get(loaded.task, 'AutoModel')
     return (
-        'python -c "from transformers import AutoModel, AutoTokenizer; '
-        f"AutoTokenizer.from_pretrained('{folder}'); AutoModel.from_pretrained('{folder}')\""
+        f'python -c "from transformers import {model}, AutoTokenizer; '
+        f"AutoTokenizer.from_pretrained('{folder}'); {model}.from_pretrained('{folder}')\""
     )
 
 
