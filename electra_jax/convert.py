@@ -8,7 +8,6 @@ transformers' Electra classes) or `ours` (a workdir). Any kind becomes any other
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
@@ -20,6 +19,7 @@ from electra_jax.config.schema import Config, DataConfig, ModelConfig, Objective
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
 from electra_jax.finetune import tuned
+from electra_jax.finetune.trials import TRIALS
 from electra_jax.interop import load, names, save
 from electra_jax.interop.transfer import Moved, Report
 from electra_jax.tasks import readers, table, tag_schemes, trained
@@ -163,6 +163,8 @@ def read_ours(path: pathlib.Path) -> load.Loaded:
             f'its settings lack or have {error}'
         ) from error
     report = Report(moved=[Moved(name, '', 0, count(part)) for name, part in params.items()])
+    if folder.parent.name == TRIALS and folder != epath.Path(path).resolve():
+        report.notes.append(f'this is its best trial, {folder}')
     kind, labels = TASK_HEAD.value, None
     if 'task' in about:
         task = trained.from_json(about['task'], str(folder))
@@ -239,23 +241,13 @@ def describe_task(loaded: load.Loaded) -> trained.TrainedTask:
     if not labels and loaded.task in ('classification', 'tagging'):
         C = len(loaded.params['task_head']['output']['bias'])
         labels = tuple(f'LABEL_{i}' for i in range(C))
-    scheme = scheme_of(labels) if loaded.task == 'tagging' else None
+    scheme = tag_schemes.of_classes(labels) if loaded.task == 'tagging' else None
     known = readers.Known(labels, scheme, (0.0, 1.0) if loaded.task == 'regression' else None)
     length = min(table.get(name).row_length, loaded.model.max_positions)
     config = Config(
         data=DataConfig(row_length=length), task=TaskConfig(name=name, head='huggingface')
     )
     return trained.settle(config, known)
-
-
-def scheme_of(tags: Sequence[str]) -> str:
-    """The scheme of a tagger's labels (a key of tag_schemes.SCHEMES), by their first letters."""
-    prefixes = {tag[:2] for tag in tags if tag != tag_schemes.OUTSIDE}
-    if not prefixes or not prefixes <= {'B-', 'I-', 'E-', 'S-'}:
-        return 'plain'
-    if prefixes & {'E-', 'S-'}:
-        return 'iobes'
-    return 'bio' if 'B-' in prefixes else 'iob1'
 
 
 def print_report(report: Report, missing: str) -> None:
@@ -296,9 +288,10 @@ def next_step(target: Place, loaded: load.Loaded) -> str:
         return f'python -c "import tensorflow; {listed}"'
     if (folder / 'discriminator').is_dir():
         folder = folder / 'discriminator'
+    model = names.CLASS_OF.get(loaded.task, 'AutoModel')
     return (
-        'python -c "from transformers import AutoModel, AutoTokenizer; '
-        f"AutoTokenizer.from_pretrained('{folder}'); AutoModel.from_pretrained('{folder}')\""
+        f'python -c "from transformers import {model}, AutoTokenizer; '
+        f"AutoTokenizer.from_pretrained('{folder}'); {model}.from_pretrained('{folder}')\""
     )
 
 

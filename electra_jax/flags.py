@@ -99,6 +99,8 @@ def run_without_recipe(main: Callable[[], None]) -> None:
             main()
         except UserError as error:
             _fail(str(error))
+        except BrokenPipeError:
+            os._exit(1)  # who reads the output (`| head`) has had enough: nothing to say
         except KeyboardInterrupt:
             _fail('stopped; type the same command again and it goes on')
         except OSError as error:

@@ -13,7 +13,7 @@ from electra_jax import flags
 from electra_jax import run as runs
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed, rng, trees
-from electra_jax.finetune import trials, tuned
+from electra_jax.finetune import splits, trials, tuned
 from electra_jax.model.flops import training_flops
 from electra_jax.optim.optimizer import decay_table
 from electra_jax.parallel import report
@@ -33,7 +33,7 @@ def main(config: Config) -> None:
     folder = epath.Path(WORKDIR.value or f'runs/{flags.recipe_name(CONFIG)}').resolve()
     if config.job == 'finetune':
         fine_tune(config, folder)
-    elif config.task.name is not None:
+    elif config.job == 'evaluate' and config.task.name is not None:
         evaluate_fine_tuned(config, folder)
     else:
         jobs = {'pretrain': pretrain, 'evaluate': evaluate}
@@ -92,46 +92,52 @@ def fine_tune(config: Config, folder: epath.Path) -> None:
         print(f'to go on: {flags.same_command()}')
         return
     print(trials.result_lines(run.headline, outcome.trials))
-    print(f'files: {folder} (results.json, results.md, trials/, metrics.jsonl)')
+    print(f'files: {folder} (results.json, results.md, metrics.jsonl, trials/*/predictions)')
     if config.task.save != 'none':
         print(f'next: python -m electra_jax.predict --checkpoint={folder} --input=FILE')
 
 
 def evaluate_fine_tuned(config: Config, folder: epath.Path) -> None:
     """Scores the trials of a fine-tuning workdir on the task's files."""
-    found = tuned.evaluate(config, folder)
-    print(trials.result_lines(tuned.headline_of(config, found), found))
+    print(trials.result_lines(*tuned.evaluate(config, folder)))
     print(f'files: {folder / "evaluation"}')
 
 
 def say_fine_tuning(run: trials.FineTuning) -> None:
     """What is about to happen, in a few lines; every parameter in workdir/parameters.txt."""
     config, params = run.config, run.program.abstract.params
-    if jax.process_index() == 0:
-        rows = report.parameter_table(params, run.program.mesh, decay_table(params))
-        (run.folder / 'parameters.txt').write_text(rows + '\n')
-    for split in (run.train, *run.scored.values(), *run.tests.values()):
-        for line in split.loaded.bad.lines():
-            print(f'  {line}')
+    write_parameters(run)
     print(
         f'{run.task.name} ({run.task.kind}, head {run.task.style}): '
         f'{trees.count(params) / 1e6:.1f}M parameters on {report.mesh_line(run.program.mesh)}'
     )
     print(f'  {trials.origin_line(run)}')
-    scored = ', '.join(f'{name} {len(s.loaded.examples):,}' for name, s in run.scored.items())
-    print(f'  {len(run.train.loaded.examples):,} examples to train on, scored on {scored}')
+    both = ', pairs both ways round' if splits.doubles_pairs(config) else ''
+    print(f'  {len(run.train.loaded.examples):,} examples to train on{both}; to score: ', end='')
+    print(splits.sizes_line(run.scored))
+    if run.tests:
+        print(f'  to predict: {splits.sizes_line(run.tests)}')
+    for split in (run.train, *run.scored.values(), *run.tests.values()):
+        for line in split.loaded.bad.lines():
+            print(f'  {line}')
     print(f'  row lengths {run.train.shares()}: one compilation each')
     print(f'  {config.trials} x {config.total_steps:,} steps of {config.batch_size} rows')
     print(f'  workdir {run.folder}', flush=True)
+
+
+def write_parameters(run: Run | trials.FineTuning) -> None:
+    """The start-up report's long part: parameters.txt in the workdir."""
+    if jax.process_index() == 0:
+        params = run.program.abstract.params
+        table = report.parameter_table(params, run.program.mesh, decay_table(params))
+        (run.folder / 'parameters.txt').write_text(table + '\n')
 
 
 def say_start(run: Run, flops: dict[str, float]) -> None:
     """What is about to happen, in a few lines; every parameter in workdir/parameters.txt."""
     config, params = run.config, run.program.abstract.params
     rows = sum(shard.rows for one in run.corpora for shard in one.shards['train'])
-    if jax.process_index() == 0:
-        table = report.parameter_table(params, run.program.mesh, decay_table(params))
-        (run.folder / 'parameters.txt').write_text(table + '\n')
+    write_parameters(run)
     print(
         f'{config.objective.name} {config.model.size}: {trees.count(params) / 1e6:.1f}M parameters,'
     )

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -22,7 +23,7 @@ from etils import epath
 
 from electra_jax import flags
 from electra_jax.config.schema import Config, TaskConfig
-from electra_jax.core.errors import CheckpointError, ConfigError, DataError
+from electra_jax.core.errors import CheckpointError, ConfigError, DataError, UserError
 from electra_jax.finetune import tuned
 from electra_jax.finetune.detect import open_detector
 from electra_jax.finetune.tuned import Tuned
@@ -44,19 +45,19 @@ COLUMNS = absl_flags.DEFINE_string(
 BATCH_SIZE = absl_flags.DEFINE_integer('batch_size', 32, 'rows of a batch', lower_bound=1)
 
 _AT_ONCE = 1024  # examples that are tokenized together
-
-
 _STDIN = 'standard input'  # what the file is called that it is kept in
 
 
 class _NamedBadRows(BadRows):
-    """Bad rows are left out, and each is named."""
+    """Rows that cannot be used are left out, and each is named at once."""
 
-    def count(self, kind: str, where: str) -> None:
-        """Notes one, and says so."""
-        super().count(kind, where)
-        folder, slash, rest = where.partition(f'/{_STDIN}:')
-        print(f'{_STDIN}:{rest}' if slash else folder, file=sys.stderr)
+    refused = 0
+
+    def refuse(self, kind: str, where: str, problem: str) -> None:
+        """Leaves one out, and says so."""
+        del kind
+        self.refused += 1
+        say(f'{where}: {problem}')
 
 
 def main() -> None:
@@ -79,17 +80,31 @@ def main() -> None:
     model = open_model(where, params, about, settings)
     bad = _NamedBadRows(skip=True)
     with input_path(INPUT.value) as path, output_file(OUTPUT.value) as out:
-        if model.task is None and FORMAT.value == 'conll':
-            raise ConfigError('--format is conll, but the model was not trained to tag')
-        asked = incoming.Asked(path, FORMAT.value, columns)
+        form = FORMAT.value
+        if form == 'auto':
+            form = incoming.format_of(path, model.task)
+        if form == 'conll' and (model.task is None or model.task.kind != 'tagging'):
+            raise ConfigError('the input is in CoNLL format, but the model was not trained to tag')
+        asked = incoming.Asked(path, form, columns)
         examples = incoming.read(model.task, asked, bad)
         count = 0
-        for row in progress(answers(model, examples), len(examples)):
+        for row in progress(answers(model, examples, bad), len(examples)):
             out.write(json.dumps(row, ensure_ascii=False) + '\n')
             count += 1
-    left_out = sum(bad.counts().values())
-    said = f'{count:,} rows answered by {where}'
-    print(said + (f', {left_out:,} bad rows named above' if left_out else ''), file=sys.stderr)
+    for line in bad.lines():
+        say(line)
+    left_out = f', {bad.refused:,} bad rows named above' if bad.refused else ''
+    say(f'{count:,} rows ({form}) answered by {where}{left_out}')
+
+
+def say(text: str) -> None:
+    """A line that is no answer."""
+    print(named(text), file=sys.stderr)
+
+
+def named(text: str) -> str:
+    """The text, in which the file that holds standard input goes by that name."""
+    return re.sub(rf'\S*/{_STDIN}', _STDIN, text)
 
 
 def open_model(where: epath.Path, params: Any, about: Any, settings: Config) -> Tuned:
@@ -98,10 +113,10 @@ def open_model(where: epath.Path, params: Any, about: Any, settings: Config) -> 
     return open_one(where, params, about, settings)
 
 
-def answers(model: Tuned, examples: list) -> Iterator[dict[str, Any]]:
+def answers(model: Tuned, examples: list, bad: BadRows) -> Iterator[dict[str, Any]]:
     """A JSON object for each example, in their order."""
     for at in range(0, len(examples), _AT_ONCE):
-        yield from model.answer(examples[at : at + _AT_ONCE])
+        yield from model.answer(examples[at : at + _AT_ONCE], bad)
 
 
 @contextlib.contextmanager
@@ -116,7 +131,10 @@ def input_path(name: str) -> Iterator[pathlib.Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / _STDIN
         path.write_bytes(sys.stdin.buffer.read())
-        yield path
+        try:
+            yield path
+        except UserError as error:
+            raise type(error)(named(str(error))) from error
 
 
 @contextlib.contextmanager

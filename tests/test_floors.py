@@ -16,18 +16,17 @@ FLOORS = [
     {'model', 'data', 'parallel', 'optim'},
     {'objectives', 'tasks', 'interop'},
     {'train'},
-    {'flags'},
-    {'start'},
-    {'run', 'finetune'},
-    {'benchmark'},
-    {'main', 'prepare', 'bench', 'convert', 'predict', 'aot'},
+    {'flags'},  # for every door: recipe and command line into a Config
+    {'start'},  # what a run starts from: a checkpoint of ours or of another project
+    {'run', 'finetune'},  # a config brought to life: pre-training, or the trials of a task
+    {'benchmark'},  # programs timed, beside a peer
+    {'main', 'prepare', 'bench', 'convert', 'predict', 'aot'},  # the doors
 ]
 FLOOR_OF = {name: height for height, names in enumerate(FLOORS) for name in names}
-DOORS = FLOORS[-1] | {'flags', 'run'}
 # A foreign package -> the only packages of ours that may import it.
 ONLY_IN = {
     'flax': {'model'},
-    'absl': DOORS - {'run'},
+    'absl': {'flags', *FLOORS[-1]},
     'ml_collections': {'flags'},
     'orbax': {'train'},
     'torch': {'interop'},

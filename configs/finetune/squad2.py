@@ -10,7 +10,6 @@ def get_config():
         {
             'job': 'finetune',
             'batch_size': 32,
-            'data': {'row_length': 512},
             'task': {'name': 'squad2'},
             # Large models: 5e-5 and 0.9 (google-research/electra, configure_finetuning.py).
             'optimizer': {'learning_rate': 1e-4, 'weight_decay': 0.01, 'layer_decay': 0.8},

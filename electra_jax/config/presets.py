@@ -83,6 +83,7 @@ MODEL_SIZES: dict[str, dict[str, int | float | str]] = {
     },
 }
 
+ROW_LENGTH = 128  # L, where neither a recipe nor a task says
 HEAD_SIZE = 64  # K, where a size does not name its number of heads
 
 # What proposes the replaced tokens.
@@ -198,11 +199,15 @@ def resolve(config: Config) -> Config:
     """The run's config with nothing left to a size's table.
 
     Where the model comes from a checkpoint (`inherits_model`), it stays as it is until that has
-    been read.
+    been read; a task's row length, until its files have.
 
     Raises:
         ConfigError: the objective is unknown, or does not work with the generator.
     """
+    if config.data.row_length is None and config.task.name is None:
+        config = dataclasses.replace(
+            config, data=dataclasses.replace(config.data, row_length=ROW_LENGTH)
+        )
     if inherits_model(config) and config.model.hidden_size is None:
         return config
     model, objective = resolve_model(config.model), config.objective.name

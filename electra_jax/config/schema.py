@@ -114,7 +114,7 @@ class DataConfig:
 
     path: str | None = None  # folder of shards; several as 'a=0.7,b=0.3' (weights of rows)
     source: str | None = None  # text to build `path` from where it is missing; see data/sources.py
-    row_length: int = 128  # L
+    row_length: int | None = None  # L; None: 128, or as the task has it
     layout: str = 'segments'  # 'segments' ([CLS] a [SEP] b [SEP]) or 'packed' (many documents)
     holdout: float = 0.005  # share of documents kept for evaluation
     tokenizer: TokenizerConfig = dataclasses.field(default_factory=TokenizerConfig)
@@ -122,6 +122,7 @@ class DataConfig:
     short_row_rate: float = 0.05  # 'segments': chance that a row aims for a random shorter length
     build_seed: int = 0  # of the corpus builder's own draws
     on_bad_text: str = 'error'  # torn files and JSON lines: 'error', or 'skip' and count them
+    on_bad_row: str = 'error'  # rows of a task that cannot be used: likewise
     workers: int | None = None  # builder processes; None: one per core
     prefetch: int = 4  # batches read ahead of the step
 
@@ -195,11 +196,11 @@ class ColumnsConfig:
 
     text_a: str | None = None  # the text, or the first of a pair
     text_b: str | None = None  # the second
-    label: str | None = None
-    id: str | None = None
-    words: str | None = None
-    tags: str | None = None
-    context: str | None = None
+    label: str | None = None  # a class or a score
+    id: str | None = None  # of the row
+    words: str | None = None  # of a sentence: a list, or text with spaces
+    tags: str | None = None  # as many
+    context: str | None = None  # the text of a question
     question: str | None = None
     answers: str | None = None
 
@@ -218,7 +219,6 @@ class TaskConfig:
     labels: str | None = None  # 'a,b,c'; None: the task's own, or those of the train file, sorted
     scheme: str | None = None  # of tags: a key of tag_schemes.SCHEMES; None: as the task has it
     unanswerable: bool | None = None  # whether questions may have no answer; None: as the task
-    on_bad_row: str = 'error'  # rows that cannot be read: 'error', or 'skip' and count them
     double_pairs: bool | None = None  # train on (b, a) too; None: as the reference (MRPC, STS)
     head: str = 'reference'  # or 'huggingface': the layers of transformers' heads
     head_dropout: float = 0.1
@@ -246,7 +246,7 @@ class Config:
 
     job: str = 'pretrain'
     seed: int = 0
-    total_steps: int = 1_000_000
+    total_steps: int = 1_000_000  # of pre-training; fine-tuning counts in task.epochs
     stop_at: int | None = None  # end here with a checkpoint; schedules still follow total_steps
     # What parameters start from: a workdir or checkpoint of ours, 'google:PATH' or
     # 'huggingface:PATH'; None: from nothing.

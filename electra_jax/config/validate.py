@@ -42,8 +42,8 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     'model.compute_dtype': ('float32', 'bfloat16', None),
     'data.layout': ('segments', 'packed'),
     'data.on_bad_text': ('error', 'skip'),
+    'data.on_bad_row': ('error', 'skip'),
     'data.tokenizer.kind': ('wordpiece', 'unigram', 'bpe'),
-    'task.on_bad_row': ('error', 'skip'),
     'task.head': ('reference', 'huggingface'),
     'task.keep': ('last', 'best'),
     'task.save': ('all', 'best', 'none'),
@@ -316,6 +316,12 @@ def _check_task(config: Config) -> None:
         raise ConfigError(
             'config.job is finetune, but config.task.name says no task: use a recipe such as '
             '--config=configs/finetune/sst2.py'
+        )
+    if config.job == 'pretrain' and task.name is not None:
+        raise ConfigError(
+            f'config.job is pretrain, but config.task.name is {task.name!r}: fine-tuning is '
+            '--config.job=finetune; to pre-train, use a recipe without a task, such as '
+            '--config=configs/small.py'
         )
     if config.trials > 1 and config.job == 'pretrain':
         raise ConfigError(

@@ -1,5 +1,6 @@
 """A pre-trained model as it is: how likely each token of a text was replaced."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,19 +12,22 @@ from electra_jax.config.platform import resolve_platform
 from electra_jax.config.schema import Config
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError
+from electra_jax.finetune import splits
 from electra_jax.finetune.program import Answerer, to_answer
-from electra_jax.finetune.splits import Split, answer_grid
 from electra_jax.model import api
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
 from electra_jax.start import start_of
-from electra_jax.tasks import batches, features
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.examples import TextExample
 from electra_jax.tasks.features import FeatureSettings
 from electra_jax.tasks.readers import Known, Loaded
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import step
+
+# Objectives whose 'discriminator_head' says something else (Electric's energies), or stands on
+# another network (TEAMS' detector).
+_OTHER_HEADS = ('electric', 'teams')
 
 
 class Detector(NamedTuple):
@@ -33,27 +37,30 @@ class Detector(NamedTuple):
       params: on the mesh.
       task: none.
       tokenizer: its own.
-      row_length: of the longest rows, cut where texts are longer.
+      config: for the devices of now; longer texts are cut to its row length.
       answerer: its functions.
     """
 
     params: trees.Tree
     task: None
     tokenizer: Tokenizer
-    row_length: int
+    config: Config
     answerer: Answerer
 
-    def answer(self, examples: Sequence[TextExample]) -> Iterator[dict[str, Any]]:
-        """For each text its tokens, and of each the probability that it was replaced."""
-        settings = FeatureSettings('classification', self.row_length, labelled=False)
-        rows = features.token_rows(self.tokenizer, examples, settings)
-        lengths, grid = rows.tokens.lengths(), answer_grid()
-        sizes = batches.shapes(lengths, self.row_length, 1, True, grid)
-        loaded = Loaded(list(examples), Known(), BadRows(), '')
-        split = Split(loaded, rows, sizes, self.tokenizer.special.pad)
+    def answer(self, examples: Sequence[TextExample], bad: BadRows) -> Iterator[dict[str, Any]]:
+        """For each text its tokens, and of each the probability that it was replaced.
+
+        Args:
+            examples: new text.
+            bad: those that are too long for a row are counted here.
+        """
+        loaded = Loaded(list(examples), Known(), bad, '')
+        row_length = self.config.data.row_length
+        settings = FeatureSettings('classification', row_length, labelled=False)
+        split = splits.make_split(self.config, self.tokenizer, settings, loaded)
         found = self.answerer.outputs(self.params, split)
         for row, (example, output) in enumerate(zip(examples, found, strict=True)):
-            ids = rows.tokens[row]
+            ids = split.rows.tokens[row]
             chances = output['replaced'][1 : len(ids) - 1]
             yield {
                 'id': example.id,
@@ -74,17 +81,25 @@ def open_detector(
         settings: its mesh and batch size are used.
 
     Raises:
-        CheckpointError: it has no discriminator's head.
+        CheckpointError: its head, if it has one, does not say that.
+        ConfigError: the batch does not fit the devices.
     """
-    if 'discriminator_head' not in params:
-        raise CheckpointError(
-            f'{where} was pre-trained without telling replaced tokens from others, so there is '
-            'nothing that it could answer: fine-tune it first (configs/finetune/)'
-        )
     start = start_of(settings, str(where), params, about)
+    objective = about['config']['objective']['name']
+    if 'discriminator_head' not in params or objective in _OTHER_HEADS:
+        raise CheckpointError(
+            f'{where} was pre-trained as {objective!r}, without a head that says of each token how '
+            'likely it was replaced, so there is nothing that it could answer: fine-tune it first '
+            '(configs/finetune/)'
+        )
     mesh = meshes.make_mesh(settings.mesh)
-    settings = dataclasses.replace(settings, model=start.model)
+    settings = dataclasses.replace(
+        settings,
+        model=start.model,
+        data=dataclasses.replace(settings.data, row_length=start.model.max_positions),
+    )
     settings = resolve_platform(settings, mesh.devices.flat[0].platform)
+    meshes.check_batch(settings, mesh, jax.process_count())
     model = to_answer(settings.model)
     needed = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
     params = {name: part for name, part in params.items() if name in needed}
@@ -96,4 +111,4 @@ def open_detector(
 
     answers = jax.jit(step.on_mesh(replaced, mesh), out_shardings=rules.replicated(mesh))
     answerer = Answerer(mesh, settings.batch_size, answers)
-    return Detector(placed, None, start.tokenizer, model.max_positions, answerer)
+    return Detector(placed, None, start.tokenizer, settings, answerer)

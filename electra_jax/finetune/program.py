@@ -14,6 +14,7 @@ from electra_jax.config.platform import resolve_platform
 from electra_jax.config.presets import HeadShape
 from electra_jax.config.schema import Config, ModelConfig
 from electra_jax.core import rng, trees
+from electra_jax.core.errors import ConfigError
 from electra_jax.finetune.splits import Split
 from electra_jax.model import api
 from electra_jax.optim import optimizer, schedules
@@ -49,15 +50,24 @@ class Program(NamedTuple):
     answers: Callable
 
 
-def resolve(config: Config, model: ModelConfig, steps: int) -> Config:
-    """The config with nothing open: model, length and warm-up.
+def resolve(config: Config, model: ModelConfig, row_length: int, steps: int) -> Config:
+    """The config with nothing open: model, rows, length and warm-up.
+
+    Args:
+        config: as the door has it.
+        model: of the checkpoint, or of the config.
+        row_length: L, of the task.
+        steps: of one trial, which follow from the task's rows and epochs.
 
     Raises:
-        ConfigError: the model does not allow it, or rows are longer than its positions.
+        ConfigError: the model does not allow it, rows are longer than its positions, or a length
+            was asked for in steps.
     """
+    _refuse_steps(config)
     config = dataclasses.replace(
         config,
         model=model,
+        data=dataclasses.replace(config.data, row_length=row_length),
         total_steps=steps,
         optimizer=dataclasses.replace(
             config.optimizer, warmup_steps=round(config.task.warmup_rate * steps)
@@ -66,6 +76,25 @@ def resolve(config: Config, model: ModelConfig, steps: int) -> Config:
     validate.validate(config)
     validate.check_positions(config)
     return resolve_platform(config, jax.devices()[0].platform)
+
+
+# Settings in steps, which fine-tuning would lose in silence -> what to do instead.
+_IN_STEPS = {
+    'total_steps': 'type --config.task.epochs=... instead',
+    'stop_at': 'type --config.task.epochs=... instead',
+    'optimizer.warmup_steps': 'type --config.task.warmup_rate=... (a share of all steps) instead',
+    'eval.every_steps': 'it is scored after each, so leave this out',
+    'checkpoint.every_steps': 'each trial is saved at its end, so leave this out',
+}
+
+
+def _refuse_steps(config: Config) -> None:
+    for name, advice in _IN_STEPS.items():
+        asked = validate.setting(config, name)
+        if asked != validate.setting(Config(), name):
+            raise ConfigError(
+                f'config.{name} is {asked}, but fine-tuning counts in epochs of its files: {advice}'
+            )
 
 
 def build_program(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -10,11 +11,20 @@ from etils import epath
 
 from electra_jax.config.schema import Config
 from electra_jax.core.errors import ConfigError
-from electra_jax.tasks import batches, features, layouts, readers, table, token_rows, trained
+from electra_jax.tasks import (
+    batches,
+    features,
+    layouts,
+    prediction_files,
+    readers,
+    table,
+    token_rows,
+    trained,
+)
+from electra_jax.tasks.features import FeatureSettings
 from electra_jax.tasks.layouts import Place
 from electra_jax.tasks.readers import Known, Loaded
 from electra_jax.tasks.token_rows import Rows
-from electra_jax.tasks.trained import TrainedTask
 from electra_jax.tokenizers.api import Tokenizer
 
 
@@ -45,10 +55,16 @@ class Split(NamedTuple):
 
 
 def make_split(
-    config: Config, tokenizer: Tokenizer, task: TrainedTask, loaded: Loaded, labelled: bool
+    config: Config, tokenizer: Tokenizer, settings: FeatureSettings, loaded: Loaded
 ) -> Split:
-    """Examples as token rows, from the cache where they have been made before."""
-    settings = task.features(labelled)
+    """Examples as token rows, from the cache where they have been made before.
+
+    Args:
+        config: its cache, mesh and bucketing are used.
+        tokenizer: of the model.
+        settings: what the rows follow from.
+        loaded: the examples; those that are too long are counted among its bad rows.
+    """
     key = token_rows.cache_key(
         loaded.examples, {**dataclasses.asdict(settings), 'tokenizer': tokenizer.hash}
     )
@@ -58,9 +74,11 @@ def make_split(
         rows = features.token_rows(tokenizer, loaded.examples, settings)
         if path and jax.process_index() == 0:
             token_rows.save(path, rows)
-    grid = answer_grid() if not labelled else 'coarse'
+    for number in rows.cut:
+        loaded.bad.count('cut', loaded.examples[number].where)
+    lengths, grid = rows.tokens.lengths(), 'coarse' if settings.labelled else answer_grid()
     sizes = batches.shapes(
-        rows.tokens.lengths(), task.row_length, config.mesh.sequence, config.task.bucketing, grid
+        lengths, settings.row_length, config.mesh.sequence, config.task.bucketing, grid
     )
     return Split(loaded, rows, sizes, tokenizer.special.pad)
 
@@ -73,66 +91,101 @@ def answer_grid() -> str:
     return 'fine' if jax.devices()[0].platform == 'cpu' else 'coarse'
 
 
+def sizes_line(splits: Mapping[str, Split]) -> str:
+    """Names of splits and how many examples they have, in words."""
+    return ', '.join(f'{name} {len(one.loaded.examples):,}' for name, one in splits.items())
+
+
+def doubles_pairs(config: Config) -> bool:
+    """Whether training sees each pair both ways round."""
+    asked = config.task.double_pairs
+    return table.get(config.task.name).double_unordered if asked is None else asked
+
+
 def read_train(config: Config) -> Loaded:
     """The training examples, each pair also the other way round where the task has it so.
 
     Raises:
         UserError: the files are missing or cannot be used.
     """
-    spec = table.get(config.task.name)
-    loaded = _read(config, 'train', config.task.train_file, None)
-    if loaded is None:
-        raise layouts.missing(spec.layout, config.data.path, 'train')
-    double = config.task.double_pairs
-    if spec.double_unordered if double is None else double:
-        loaded = loaded._replace(examples=readers.with_pairs_swapped(loaded.examples))
-    return loaded
+    loaded = _needed(config, 'train', None)
+    if not doubles_pairs(config):
+        return loaded
+    both = readers.with_pairs_swapped(loaded.examples)
+    if len(both) == len(loaded.examples):
+        raise ConfigError(
+            f'config.task.double_pairs is true, but {loaded.where} holds no pairs of texts: leave '
+            'it out'
+        )
+    return loaded._replace(examples=both)
 
 
 def read_scored(config: Config, known: Known) -> dict[str, Loaded]:
-    """The splits that are scored, the first of which must be there."""
-    spec = table.get(config.task.name)
-    found = {}
-    for split in spec.eval_splits:
-        first = split == spec.eval_splits[0]
-        loaded = _read(config, split, config.task.dev_file if first else None, known)
-        if loaded is not None:
-            found[split] = loaded
-        elif first:
-            raise layouts.missing(spec.layout, config.data.path, split)
-    return found
+    """The splits that are scored, the first of which must be there.
+
+    Raises:
+        UserError: it is missing, or files cannot be used.
+    """
+    first, *others = table.get(config.task.name).eval_splits
+    return {first: _needed(config, first, known), **_those_there(config, others, known)}
 
 
 def read_tests(config: Config, known: Known) -> dict[str, Loaded]:
-    """The splits to predict, those that are there, if they are asked for."""
+    """The splits to predict if that is asked for, the first of which must be there then.
+
+    Raises:
+        UserError: it is missing, or files cannot be used, for GLUE's judge for example.
+    """
     spec = table.get(config.task.name)
-    if not config.task.predict_test:
+    asked = config.task.predict_test or config.task.test_file is not None
+    if config.task.test_file is not None and 'test' not in (*spec.eval_splits, *spec.test_splits):
+        raise ConfigError(
+            f'config.task.test_file is {config.task.test_file!r}, but {config.task.name} has no '
+            'test split: name the file with --config.task.dev_file'
+        )
+    if not asked or not spec.test_splits:
         return {}
-    found = {}
-    for split in spec.test_splits:
-        first = split == spec.test_splits[0]
-        loaded = _read(config, split, config.task.test_file if first else None, known)
-        if loaded is not None:
-            found[split] = loaded
+    first, *others = spec.test_splits
+    found = {first: _needed(config, first, known), **_those_there(config, others, known)}
+    for split in spec.submissions.keys() & found.keys():
+        prediction_files.check_whole(found[split].examples)
     return found
 
 
-def _read(config: Config, split: str, file: str | None, known: Known | None) -> Loaded | None:
+def _needed(config: Config, split: str, known: Known | None) -> Loaded:
+    spec, place = table.get(config.task.name), _place(config, split)
+    if place is None and config.data.path is None:
+        raise ConfigError(
+            f'config.data.path is not set, and there is no {split} split: type --config.data.path='
+            f'FOLDER with the files of {config.task.name}, or --config.task.{split}_file=NAME'
+        )
+    if place is None:
+        raise layouts.missing(spec.layout, config.data.path, split)
+    return readers.read(spec, place, split, trained.options(config), known)
+
+
+def _those_there(config: Config, names: list[str], known: Known) -> dict[str, Loaded]:
     spec, options = table.get(config.task.name), trained.options(config)
-    where = config.data.path
+    places = {split: _place(config, split) for split in names}
+    return {
+        split: readers.read(spec, place, split, options, known)
+        for split, place in places.items()
+        if place is not None
+    }
+
+
+def _place(config: Config, split: str) -> Place | None:
+    """Where a split is: the file that the config names, or what the task's folder holds."""
+    task, where = config.task, config.data.path
+    file = {'train': task.train_file, 'dev': task.dev_file, 'test': task.test_file}.get(split)
     if file is not None:
         inside = pathlib.Path(where or '.') / file
-        path = inside if inside.exists() else pathlib.Path(file)
-        return readers.read(spec, Place(path), split, options, known)
+        return Place(inside if inside.exists() else pathlib.Path(file))
     if where is None:
-        raise ConfigError(
-            'config.data.path is not set: type --config.data.path=FOLDER with the files of '
-            f'{config.task.name}, or name them with --config.task.train_file and dev_file'
-        )
+        return None
     if pathlib.Path(where).is_file():
         raise ConfigError(
             f'config.data.path is the file {where}: name the folder that it is in, and the files '
             'with --config.task.train_file=NAME --config.task.dev_file=NAME'
         )
-    place = layouts.find(spec.layout, where, split)
-    return place and readers.read(spec, place, split, options, known)
+    return layouts.find(table.get(task.name).layout, where, split)

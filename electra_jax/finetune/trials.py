@@ -23,7 +23,7 @@ from electra_jax.finetune import splits
 from electra_jax.finetune.program import Answerer, Program, build_program, put, resolve
 from electra_jax.finetune.splits import Split
 from electra_jax.start import Start, Taken, open_start, take
-from electra_jax.tasks import batches, predictions, results, table, trained
+from electra_jax.tasks import batches, prediction_files, predictions, results, table, trained
 from electra_jax.tasks.predictions import Predictions
 from electra_jax.tasks.results import Trial
 from electra_jax.tasks.trained import TrainedTask
@@ -62,7 +62,7 @@ class FineTuning(NamedTuple):
     @property
     def headline(self) -> str:
         """'SPLIT/METRIC' that stands for the task."""
-        return f'{next(iter(self.scored))}/{predictions.headline(self.task)}'
+        return predictions.headline(self.task)
 
 
 def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
@@ -82,11 +82,12 @@ def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
     task = trained.settle(config, train.known)
     scored = splits.read_scored(config, train.known)
     tests = splits.read_tests(config, train.known)
-    split = functools.partial(splits.make_split, config, start.tokenizer, task)
-    train_split = split(train, True)
+    split = functools.partial(splits.make_split, config, start.tokenizer)
+    train_split = split(task.features(labelled=True), train)
+    unlabelled = task.features(labelled=False)
     epoch_steps = -(-len(train_split.rows) // config.batch_size)
     epochs = task.spec.epochs if config.task.epochs is None else config.task.epochs
-    config = resolve(config, start.model, max(1, int(epoch_steps * epochs)))
+    config = resolve(config, start.model, task.row_length, max(1, int(epoch_steps * epochs)))
     workdir.check_same_run(folder, config)
     program = build_program(config, start.tokenizer.vocab_size, task.head())
     return FineTuning(
@@ -97,8 +98,8 @@ def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
         task,
         start.tokenizer,
         train_split,
-        {name: split(loaded, False) for name, loaded in scored.items()},
-        {name: split(loaded, False) for name, loaded in tests.items()},
+        {name: split(unlabelled, loaded) for name, loaded in scored.items()},
+        {name: split(unlabelled, loaded) for name, loaded in tests.items()},
         epoch_steps,
     )
 
@@ -159,13 +160,12 @@ def run_trial(
     config, program = run.config, run.program
     seed = (config.seed + number) % 2**32
     terminal.say(f'trial {number + 1} of {config.trials}, seed {seed}')
-    latest: dict[str, Predictions] = {}
-    notes: dict[str, tuple[str, ...]] = {}
+    predicted: dict[str, Predictions] = {}
 
     def evaluate(params: trees.Tree) -> dict[str, float]:
         for name, split in run.scored.items():
-            latest[name] = run.answerer.predict(params, run.task, split)
-        return scores_of(run, latest, notes)
+            predicted[name] = run.answerer.predict(params, run.task, split)
+        return dict(predictions.trial(seed, predicted).metrics)
 
     plan = trial.Plan(
         seed=seed,
@@ -176,6 +176,7 @@ def run_trial(
         names=functools.partial(metric_name, run),
         keep=config.task.keep,
         score=lambda scores: scores[run.headline],
+        show=scores_line,
     )
     parts = trial.Parts(
         program.step,
@@ -192,10 +193,9 @@ def run_trial(
     if outcome.scores is not outcome.history[-1][1]:
         evaluate(outcome.params)  # the best state's predictions, not the last one's
     for name, split in run.tests.items():
-        latest[name] = run.answerer.predict(outcome.params, run.task, split)
-    scores = scores_of(run, latest, notes)
-    found = Trial(seed, scores, tuple(note for part in notes.values() for note in part))
-    save(run, number, outcome, found, latest)
+        predicted[name] = run.answerer.predict(outcome.params, run.task, split)
+    found = predictions.trial(seed, predicted)
+    save(run, number, outcome, found, predicted)
     return found
 
 
@@ -210,23 +210,10 @@ def train_batches(
         yield put(program.mesh, host_batch), host_batch
 
 
-def scores_of(
-    run: FineTuning, found: Mapping[str, Predictions], notes: dict[str, tuple[str, ...]]
-) -> dict[str, float]:
-    """'SPLIT/METRIC' -> value, for the splits that have answers; `notes` is filled."""
-    scores = {}
-    for name, one in found.items():
-        if predictions.answered(one):
-            scored = predictions.score(one)
-            notes[name] = tuple(f'{name}: {note}' for note in scored.notes)
-            scores |= {f'{name}/{metric}': value for metric, value in scored.values.items()}
-    return scores
-
-
 def metric_name(run: FineTuning, name: str) -> str:
     """As metrics.jsonl has it: the first split goes without its name."""
     split, _, metric = name.partition('/')
-    short = metric if split == next(iter(run.scored)) else name
+    short = metric if split == run.headline.partition('/')[0] else name
     return f'finetune/{run.task.name}/{short}'
 
 
@@ -246,7 +233,7 @@ def save(
 
     def write() -> None:
         for name, one in predicted.items():
-            predictions.write(folder / 'predictions', name, one)
+            prediction_files.write(folder / 'predictions', name, one)
         content = {**found._asdict(), 'history': history, 'rows': run.train.rows.digest()}
         results.write_json(folder / RESULT, content)
 
@@ -326,6 +313,11 @@ def write_summary(run: FineTuning, trials: list[Trial], writer: Metrics) -> None
     on_first_host(
         lambda: results.write_results(run.folder, run.task.name, run.headline, trials, origin)
     )
+
+
+def scores_line(scores: Mapping[str, float]) -> str:
+    """Scores on a line, shares and correlations times 100."""
+    return '  '.join(f'{name} {results.shown(name, value)}' for name, value in scores.items())
 
 
 def result_lines(headline: str, trials: list[Trial]) -> str:

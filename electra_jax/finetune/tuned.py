@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 from etils import epath
+from jax.sharding import Mesh
 
 from electra_jax.config.platform import resolve_platform
 from electra_jax.config.schema import Config
@@ -16,11 +17,12 @@ from electra_jax.core import distributed, trees
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import splits
 from electra_jax.finetune.program import Answerer, compile_answers
+from electra_jax.finetune.splits import Split
 from electra_jax.finetune.trials import RESULT, TRIALS, on_first_host
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
 from electra_jax.start import start_of
-from electra_jax.tasks import predictions, results, table, trained
+from electra_jax.tasks import prediction_files, predictions, results, trained
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.examples import Example
 from electra_jax.tasks.readers import Loaded
@@ -49,12 +51,18 @@ class Tuned(NamedTuple):
     config: Config
     answerer: Answerer
 
-    def answer(self, examples: Sequence[Example]) -> Iterator[dict[str, Any]]:
-        """What the model says of each example, as results.jsonl has it."""
-        loaded = Loaded(list(examples), self.task.known, BadRows(), '')
-        split = splits.make_split(self.config, self.tokenizer, self.task, loaded, False)
+    def answer(self, examples: Sequence[Example], bad: BadRows) -> Iterator[dict[str, Any]]:
+        """What the model says of each example, as predictions/*.jsonl have it.
+
+        Args:
+            examples: new text.
+            bad: those that are too long for a row are counted here.
+        """
+        loaded = Loaded(list(examples), self.task.known, bad, '')
+        settings = self.task.features(labelled=False)
+        split = splits.make_split(self.config, self.tokenizer, settings, loaded)
         found = self.answerer.predict(self.params, self.task, split)
-        yield from predictions.json_rows(found)
+        yield from prediction_files.json_rows(found)
 
 
 def trial_folders(folder: epath.Path) -> list[epath.Path]:
@@ -113,61 +121,67 @@ def open_tuned(
         )
     task = trained.from_json(about['task'], str(where))
     start = start_of(settings, str(where), params, about)
-    config = dataclasses.replace(settings, model=start.model)
+    config = dataclasses.replace(
+        settings,
+        model=start.model,
+        data=dataclasses.replace(settings.data, row_length=task.row_length),
+    )
     config = resolve_platform(config, jax.devices()[0].platform)
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh, jax.process_count())
-    size = start.tokenizer.vocab_size
-    answers = compile_answers(config.model, size, task.head(), mesh)
-    placed = jax.device_put(params, rules.state_shardings(params, mesh))
-    return Tuned(
-        where,
-        placed,
-        task,
-        start.tokenizer,
-        config,
-        Answerer(mesh, config.batch_size, answers),
-    )
+    answers = compile_answers(config.model, start.tokenizer.vocab_size, task.head(), mesh)
+    answerer = Answerer(mesh, config.batch_size, answers)
+    return Tuned(where, place(mesh, params), task, start.tokenizer, config, answerer)
 
 
-def evaluate(config: Config, folder: epath.Path) -> list[Trial]:
+def place(mesh: Mesh, params: trees.Tree) -> trees.Tree:
+    """NumPy arrays of parameters, laid over the mesh."""
+    return jax.device_put(params, rules.state_shardings(params, mesh))
+
+
+def evaluate(config: Config, folder: epath.Path) -> tuple[str, list[Trial]]:
     """Scores every trial of a fine-tuning workdir on the task's files, and writes predictions.
+
+    What bears on the answers is as it was in training, but for `null_threshold` if it is given.
+
+    Returns:
+        'SPLIT/METRIC' that stands for the task, and the trials' new results.
 
     Raises:
         UserError: there is no trial, or the files cannot be used.
     """
     distributed.initialize()
-    found = []
-    for where in trial_folders(folder):
-        params, about = checkpoint.read_params(where)
-        tuned = open_tuned(where, params, about, config)
-        if tuned.task.name != config.task.name:
-            raise ConfigError(
-                f'config.task.name is {config.task.name!r}, but {where} was fine-tuned on '
-                f'{tuned.task.name!r}: use its recipe'
-            )
-        found.append(_score_again(config, tuned, about, folder))
-    return found
-
-
-def headline_of(config: Config, trials: list[Trial]) -> str:
-    """'SPLIT/METRIC' that stands for the task of these trials."""
-    spec = table.get(config.task.name)
-    wanted = f'{spec.eval_splits[0]}/{spec.headline}'
-    return wanted if wanted in trials[0].metrics else next(iter(trials[0].metrics))
-
-
-def _score_again(config: Config, tuned: Tuned, about: Mapping[str, Any], folder: epath.Path):
+    first, *others = trial_folders(folder)
+    params, about = checkpoint.read_params(first)
+    tuned = open_tuned(first, params, about, config)
+    if tuned.task.name != config.task.name:
+        raise ConfigError(
+            f'config.task.name is {config.task.name!r}, but {first} was fine-tuned on '
+            f'{tuned.task.name!r}: use its recipe'
+        )
+    if config.task.null_threshold is not None:
+        task = dataclasses.replace(tuned.task, null_threshold=config.task.null_threshold)
+        tuned = tuned._replace(task=task)
     known = tuned.task.known
-    files = {**splits.read_scored(config, known), **splits.read_tests(config, known)}
-    scores, notes = {}, []
-    for name, loaded in files.items():
-        split = splits.make_split(config, tuned.tokenizer, tuned.task, loaded, False)
-        one = tuned.answerer.predict(tuned.params, tuned.task, split)
-        if predictions.answered(one):
-            scored = predictions.score(one)
-            notes += [f'{name}: {note}' for note in scored.notes]
-            scores |= {f'{name}/{metric}': value for metric, value in scored.values.items()}
+    read = {**splits.read_scored(config, known), **splits.read_tests(config, known)}
+    files = {
+        name: splits.make_split(
+            config, tuned.tokenizer, tuned.task.features(labelled=False), loaded
+        )
+        for name, loaded in read.items()
+    }
+    found = [_score_again(tuned, files, about.get('seed', 0), folder)]
+    for where in others:  # the same program: nothing is compiled again
+        params, about = checkpoint.read_params(where)
+        tuned = tuned._replace(where=where, params=place(tuned.answerer.mesh, params))
+        found.append(_score_again(tuned, files, about.get('seed', 0), folder))
+    return predictions.headline(tuned.task), found
+
+
+def _score_again(tuned: Tuned, files: Mapping[str, Split], seed: int, folder: epath.Path) -> Trial:
+    predicted = {}
+    for name, split in files.items():
+        predicted[name] = tuned.answerer.predict(tuned.params, tuned.task, split)
         place = folder / 'evaluation' / tuned.where.name
-        on_first_host(functools.partial(predictions.write, place, name, one))
-    return Trial(about.get('seed', 0), scores, tuple(notes))
+        on_first_host(functools.partial(prediction_files.write, place, name, predicted[name]))
+    return predictions.trial(seed, predicted)

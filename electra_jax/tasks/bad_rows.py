@@ -21,6 +21,7 @@ KINDS = {
     'torn_file': '{n} compressed files were damaged (read up to there)',
     'moved_answer': '{n} answers were not at the place given (found elsewhere in their text)',
     'blank_line': '{n} lines between the rows were blank',
+    'cut': '{n} texts or questions are longer than there is room for (cut)',
     'known_gap': '{n} rows are incomplete in the official file itself (left out)',
 }
 
@@ -51,7 +52,7 @@ class BadRows:
         if not self.skip:
             raise errors.DataError(
                 f'{where}: {problem}; mend it, or leave such rows out and have them counted: '
-                '--config.task.on_bad_row=skip'
+                '--config.data.on_bad_row=skip'
             )
         self.count(kind, f'{where}: {problem}')
 
@@ -74,5 +75,5 @@ def policy(on_bad_row: str) -> BadRows:
       errors.ConfigError: there is no such policy.
     """
     if on_bad_row not in ON_BAD_ROW:
-        raise errors.unknown('config.task.on_bad_row', on_bad_row, ON_BAD_ROW)
+        raise errors.unknown('config.data.on_bad_row', on_bad_row, ON_BAD_ROW)
     return BadRows(skip=on_bad_row == 'skip')

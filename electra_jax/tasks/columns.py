@@ -4,39 +4,23 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from electra_jax.config.schema import ColumnsConfig
 from electra_jax.core import errors
 from electra_jax.tasks.rows import Row, Rows
 
 
 @dataclasses.dataclass(frozen=True)
-class Columns:
-    """Names of columns or JSON fields; a number, from 0, where a table has no header.
+class Columns(ColumnsConfig):
+    """Names of columns or JSON fields, and how a table is cut into them.
 
-    What is None is not in the file, or as usual for its task.
+    What is None is not in the file, or as usual for its task: 'words' and 'tags' (in CoNLL files 0
+    and -1, the first and the last), numbered rows for want of an id.
 
     Attributes:
-      text_a: the text, or the first of a pair.
-      text_b: the second of a pair.
-      label: a class or a score.
-      id: of the row; None: rows are numbered.
-      words: of a sentence: a list, or text with spaces ('words'; in CoNLL files 0).
-      tags: as many ('tags'; in CoNLL files -1, the last).
-      context: of a question.
-      question: about it.
-      answers: to it.
       header: whether the first line of a table names its columns; None: it does.
       separator: between cells; None: as the file's ending says.
     """
 
-    text_a: str | None = None
-    text_b: str | None = None
-    label: str | None = None
-    id: str | None = None
-    words: str | None = None
-    tags: str | None = None
-    context: str | None = None
-    question: str | None = None
-    answers: str | None = None
     header: bool | None = None
     separator: str | None = None
 

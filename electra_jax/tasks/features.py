@@ -60,15 +60,16 @@ def text_rows(
     """
     first = encode_all(tokenizer, [example.text_a for example in examples])
     second = encode_all(tokenizer, [example.text_b or '' for example in examples])
-    tokens, second_at = [], []
-    for example, a, b in zip(examples, first, second, strict=True):
+    tokens, second_at, cut = [], [], []
+    for i, (example, a, b) in enumerate(zip(examples, first, second, strict=True)):
         pair = example.text_b is not None
         row, at = join(tokenizer, a, b if pair else None, settings.row_length)
         tokens.append(row)
         second_at.append(at)
+        cut += [i] if len(row) < len(a) + len(b) + 2 + pair else []
     name, values = _labels(examples, settings)
     number = np.arange(len(examples), dtype=np.int32)
-    return Rows(ragged(tokens), np.array(second_at, np.int32), number, {name: values}, {})
+    return Rows(ragged(tokens), np.array(second_at, np.int32), number, {name: values}, {}, cut)
 
 
 def encode_all(tokenizer: Tokenizer, texts: Sequence[str]) -> list[np.ndarray]:

@@ -2,18 +2,16 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.data import compressed
-from electra_jax.tasks import readers
+from electra_jax.tasks import questions, tagged, texts
 from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.columns import Columns, merged
 from electra_jax.tasks.examples import Example, SpanExample, TaggedExample, TextExample
-from electra_jax.tasks.layouts import Place
-from electra_jax.tasks.readers import Options
 from electra_jax.tasks.trained import TrainedTask
 
 # How input may be written; 'lines': a text each, 'a<TAB>b' for a pair, 'question<TAB>text'.
@@ -21,11 +19,14 @@ FORMATS = ('lines', 'csv', 'tsv', 'jsonl', 'json', 'conll')
 _SUFFIXES = {f'.{name}': name for name in FORMATS[1:]} | {'.ndjson': 'jsonl', '.conllu': 'conll'}
 
 
+_BEGINNING = 4096  # bytes that tell how a file is written
+
+
 class Asked(NamedTuple):
     """What to read."""
 
     path: pathlib.Path
-    format: str  # of FORMATS, or 'auto'
+    format: str  # of FORMATS
     columns: Mapping[str, str]  # field of `Columns` -> name
 
 
@@ -38,8 +39,7 @@ def parse_columns(text: str | None) -> dict[str, str]:
     >>> parse_columns('text_a=body,id=key')
     {'text_a': 'body', 'id': 'key'}
     """
-    fields = [field.name for field in dataclasses.fields(Columns)]
-    known = [name for name in fields if name not in ('header', 'separator')]
+    known = ('text_a', 'text_b', 'words', 'context', 'question', 'id')
     found = {}
     for part in text.split(',') if text else []:
         name, equals, value = part.partition('=')
@@ -52,15 +52,25 @@ def parse_columns(text: str | None) -> dict[str, str]:
     return found
 
 
-def format_of(path: pathlib.Path) -> str:
-    """By the name's ending; failing that, JSON lines where the first character is a brace."""
+def format_of(path: pathlib.Path, task: TrainedTask | None) -> str:
+    """By the name's ending; failing that, by how the file begins.
+
+    JSON lines begin with a brace; for a tagger, lines of as many cells each, two or more, with a
+    blank line somewhere, are CoNLL's, which training reads from .txt files, too.
+    """
     suffix = rows_of.kind_of(path)
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
     if compressed.is_compressed(path):
         return 'lines'
     with path.open('rb') as file:
-        return 'jsonl' if file.read(1024).lstrip().startswith(b'{') else 'lines'
+        start = file.read(_BEGINNING)
+    if start.lstrip().startswith(b'{'):
+        return 'jsonl'
+    whole = start.splitlines()[: -1 if len(start) == _BEGINNING else None]
+    widths = {len(line.split()) for line in whole}
+    is_conll = 0 in widths and len(widths) == 2 and max(widths) > 1
+    return 'conll' if task is not None and task.kind == 'tagging' and is_conll else 'lines'
 
 
 def read(task: TrainedTask | None, asked: Asked, bad: BadRows) -> list[Example]:
@@ -69,15 +79,19 @@ def read(task: TrainedTask | None, asked: Asked, bad: BadRows) -> list[Example]:
     Raises:
         DataError: the file cannot be used, or holds no usable row.
     """
-    form = format_of(asked.path) if asked.format == 'auto' else asked.format
-    if form == 'lines':
+    kind = 'classification' if task is None else task.kind
+    if asked.format == 'lines':
         found = [
             example
             for number, line in rows_of.lines(asked.path, bad)
             if line.strip() and (example := _from_line(task, line, number, asked.path, bad))
         ]
     else:
-        found = _from_table(task, asked, form, bad)
+        try:
+            found = list(READERS[kind](task, asked, bad))
+        except DataError as error:
+            # The door has no config.
+            raise DataError(str(error).replace('--config.task.columns.', '--columns=')) from error
     if not found:
         raise DataError(f'{asked.path}: no usable rows')
     return found
@@ -106,28 +120,55 @@ def _from_line(
 
 def takes_pairs(task: TrainedTask) -> bool:
     """Whether a task is about two texts."""
-    return merged(task.spec.layout.columns, task.columns).text_b is not None
+    return _known_columns(task).text_b is not None
 
 
-def _from_table(task: TrainedTask | None, asked: Asked, form: str, bad: BadRows) -> list[Example]:
-    named = Columns(**asked.columns)
-    ending = f'.{form}'
+def _known_columns(task: TrainedTask | None) -> Columns:
+    """Those of training."""
     if task is None:
-        rows = rows_of.read(asked.path, bad, ending=ending)
-        key = named.text_a or 'text'
-        return list(readers.texts.classified(rows, Columns(text_a=key), bad, None, False))
-    # Whatever the split is called, it has no labels; what the user names goes before the usual.
-    columns = merged(_usual(task, asked, ending), named)
-    layout = dataclasses.replace(task.spec.layout, columns=columns, split_columns={})
-    spec = dataclasses.replace(task.spec, layout=layout, test_splits=('test',), eval_splits=())
-    options = Options(unanswerable=task.unanswerable)
-    place = Place(asked.path)
-    try:
-        return readers.read(spec, place, 'test', options, task.known, ending, bad).examples
-    except DataError as error:
-        # The door has no config.
-        raise DataError(str(error).replace('--config.task.columns.', '--columns=')) from error
+        return Columns(text_a='text')
+    return merged(task.spec.layout.columns, task.columns)
 
+
+# ---------------------------------------------------------------------------------------------
+# Rows of tables, objects, CoNLL files. Labels, tags and answers beside the text are not looked at.
+
+
+def _texts(task: TrainedTask | None, asked: Asked, bad: BadRows) -> Iterator[Example]:
+    columns = merged(_text_columns(task, asked), Columns(**asked.columns))
+    separator = _known_columns(task).separator
+    rows = rows_of.read(asked.path, bad, separator=separator, ending=f'.{asked.format}')
+    return texts.classified(rows, columns, bad, labels=None, labelled=False)
+
+
+def _sentences(task: TrainedTask, asked: Asked, bad: BadRows) -> Iterator[Example]:
+    known, is_conll = _known_columns(task), asked.format == 'conll'
+    # In CoNLL files columns have numbers, elsewhere names; None: the usual ones.
+    parts = {part: getattr(known, part) for part in ('words', 'tags')}
+    parts = {p: c for p, c in parts.items() if c and c.lstrip('-').isdigit() == is_conll}
+    columns = Columns(**{**parts, **asked.columns})
+    if is_conll:
+        found = tagged.read_conll(asked.path, columns, bad, labelled=False)
+    else:
+        rows = rows_of.read(asked.path, bad, ending=f'.{asked.format}')
+        found = tagged.from_rows(rows, columns, bad, labelled=False)
+    return (example._replace(tags=None) for example in found)
+
+
+def _questions(task: TrainedTask, asked: Asked, bad: BadRows) -> Iterator[Example]:
+    known = dataclasses.replace(_known_columns(task), id=None, answers=None)
+    columns = merged(known, Columns(**asked.columns))
+    ending = f'.{asked.format}'
+    return questions.read(asked.path, columns, bad, task.unanswerable, False, ending)
+
+
+# Kind of task -> its reader; a pre-trained model takes texts.
+READERS: dict[str, Callable[..., Iterator[Example]]] = {
+    'classification': _texts,
+    'regression': _texts,
+    'tagging': _sentences,
+    'spans': _questions,
+}
 
 # Where a file has neither the columns of training nor those of the task's test files.
 _PLAIN = (
@@ -138,27 +179,25 @@ _PLAIN = (
 )
 
 
-def _usual(task: TrainedTask, asked: Asked, ending: str) -> Columns:
-    """The columns of the task that the file has, without labels, and its ids only if it has any."""
-    layout = task.spec.layout
-    known = merged(layout.columns, task.columns)
-    if task.kind not in ('classification', 'regression') or ending == '.conll':
-        return dataclasses.replace(known, id=None, label=None)
-    names = _names(asked, known, ending)
-    pair = takes_pairs(task)
-    candidates = [known, *layout.split_columns.values(), *_PLAIN]
-    for one in candidates:
+def _text_columns(task: TrainedTask | None, asked: Asked) -> Columns:
+    """The texts' columns that the file has, and its ids' if it has any."""
+    known = _known_columns(task)
+    names = _names(asked, known.separator)
+    pair = known.text_b is not None
+    others = task.spec.layout.split_columns.values() if task else ()
+    for one in (known, *others, *_PLAIN):
         wanted = [name for name in (one.text_a, one.text_b) if name is not None]
         if bool(one.text_b) == pair and all(name in names for name in wanted):
             break
     else:
         one = known if known.header is not False else Columns(text_a='text')
     has_id = one.id if one.id in names else 'id' if 'id' in names else None
-    return dataclasses.replace(one, id=has_id, label=None, header=None)
+    return Columns(text_a=one.text_a, text_b=one.text_b, id=has_id)
 
 
-def _names(asked: Asked, known: Columns, ending: str) -> list[str]:
+def _names(asked: Asked, separator: str | None) -> list[str]:
     """Of the file's columns, or of its first object's fields."""
-    rows = rows_of.read(asked.path, BadRows(skip=True), True, known.separator, ending=ending)
+    ending = f'.{asked.format}'
+    rows = rows_of.read(asked.path, BadRows(skip=True), separator=separator, ending=ending)
     first = next(rows.rows, None)
     return list(first.values) if first else []

@@ -89,13 +89,16 @@ CLASS_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 
 
-def classification(names: Sequence[str], gold: Sequence[int], predicted: Sequence[int]) -> Scores:
+def classification(
+    names: Sequence[str], gold: Sequence[int], predicted: Sequence[int], labels: Sequence[str]
+) -> Scores:
     """Metrics of predicted classes.
 
     Args:
       names: keys of CLASS_METRICS.
       gold: class of each example, as its id.
       predicted: likewise.
+      labels: names of the classes by id, for notes.
 
     Raises:
       errors.DataError: there are no examples, or not as many predictions.
@@ -103,7 +106,7 @@ def classification(names: Sequence[str], gold: Sequence[int], predicted: Sequenc
     gold_B, predicted_B = _pair(gold, predicted, np.int64)
     notes = []
     if len(np.unique(predicted_B)) == 1 and len(np.unique(gold_B)) > 1:
-        notes.append(f'every example is predicted to be of class {predicted_B[0]}')
+        notes.append(f'every prediction is {labels[predicted_B[0]]!r}')
     return Scores({name: CLASS_METRICS[name](gold_B, predicted_B) for name in names}, tuple(notes))
 
 

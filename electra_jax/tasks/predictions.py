@@ -1,16 +1,15 @@
 """From the head's outputs on token rows to what a model says of each example, scored and told."""
 
-import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_jax.tasks import metrics, plots, results, span_answers, squad_metrics, submissions
+from electra_jax.tasks import metrics, span_answers, squad_metrics
 from electra_jax.tasks.examples import Example, SpanExample
 from electra_jax.tasks.metrics import Scores
+from electra_jax.tasks.results import Trial
 from electra_jax.tasks.span_answers import SpanAnswer, Window
-from electra_jax.tasks.table import scored_by
 from electra_jax.tasks.token_rows import Rows
 from electra_jax.tasks.trained import TrainedTask
 
@@ -134,13 +133,31 @@ def score(found: Predictions) -> Scores:
     return SCORE[found.task.kind](found)
 
 
+def trial(seed: int, found: Mapping[str, Predictions]) -> Trial:
+    """What a trial reached on each split that has labels.
+
+    Args:
+        seed: of the trial.
+        found: by the name of the split.
+    """
+    scores, notes = {}, []
+    for split, one in found.items():
+        if answered(one):
+            scored = score(one)
+            scores |= {f'{split}/{metric}': value for metric, value in scored.values.items()}
+            notes += [f'{split}: {note}' for note in scored.notes]
+    return Trial(seed, scores, tuple(notes))
+
+
 def _score_classes(found: Predictions) -> Scores:
+    best = np.argmax(found.values, axis=-1)
     return metrics.classification(
-        found.task.spec.metrics, _gold(found), np.argmax(found.values, axis=-1)
+        found.task.spec.metrics, gold_classes(found), best, found.task.labels
     )
 
 
-def _gold(found: Predictions) -> list[int]:
+def gold_classes(found: Predictions) -> list[int]:
+    """The true class of each text."""
     numbers = {label: number for number, label in enumerate(found.task.labels)}
     return [numbers[example.label] for example in found.examples]
 
@@ -179,67 +196,6 @@ SCORE: dict[str, Callable[[Predictions], Scores]] = {
 
 
 def headline(task: TrainedTask) -> str:
-    """The metric that stands for the task."""
-    return scored_by(task.spec, task.learnt_scheme)[1]
-
-
-# ---------------------------------------------------------------------------------------------
-# Told
-
-
-def final_texts(found: Predictions) -> dict[str, str]:
-    """Id of a question -> the answer, '' for none."""
-    texts = span_answers.best_texts(found.values)
-    if not found.task.unanswerable:
-        return texts
-    none = span_answers.none_scores(found.values)
-    return span_answers.final_texts(texts, none, found.task.null_threshold)
-
-
-def json_rows(found: Predictions) -> Iterable[dict[str, Any]]:
-    """A JSON object for each example."""
-    kind, labels = found.task.kind, found.task.labels
-    if kind == 'classification':
-        return results.text_rows(found.examples, found.values, labels)
-    if kind == 'regression':
-        return results.score_rows(found.examples, found.values)
-    if kind == 'tagging':
-        return results.tag_rows(found.examples, found.values, labels)
-    return results.answer_rows(found.examples, found.values, final_texts(found))
-
-
-def write(folder: pathlib.Path, split: str, found: Predictions) -> None:
-    """Predictions of a split as JSON lines, and in the forms that its judges take.
-
-    Pictures show how those with labels went.
-    """
-    task = found.task
-    results.write_json_lines(folder / f'{split}.jsonl', json_rows(found))
-    if split in task.spec.submissions:
-        values = found.values
-        if task.kind == 'classification':
-            values = [task.labels[int(best)] for best in np.argmax(values, axis=-1)]
-        submissions.write_glue(folder, task.spec, split, found.examples, values)
-    if task.kind == 'spans':
-        threshold = task.null_threshold if task.unanswerable else None
-        submissions.write_squad(folder / f'{split}_squad', found.values, threshold)
-    if answered(found):
-        _draw(folder, split, found)
-
-
-def _draw(folder: pathlib.Path, split: str, found: Predictions) -> None:
-    task, title = found.task, f'{found.task.name}, {split}'
-    if task.kind == 'classification':
-        best = np.argmax(found.values, axis=-1)
-        plots.confusion(folder / f'{split}_confusion.png', _gold(found), best, task.labels, title)
-    elif task.kind == 'regression':
-        gold = [example.label for example in found.examples]
-        plots.scatter(folder / f'{split}_scores.png', gold, found.values, title)
-    elif task.kind == 'spans' and task.unanswerable:
-        none = span_answers.none_scores(found.values)
-        groups = {
-            name: [none[e.id] for e in found.examples if bool(e.references) == has]
-            for name, has in (('with an answer', True), ('without', False))
-        }
-        path = folder / f'{split}_no_answer.png'
-        plots.distribution(path, groups, title, 'no-answer score', task.null_threshold)
+    """'SPLIT/METRIC' that stands for the task; plain tags have only an accuracy."""
+    metric = 'accuracy' if task.learnt_scheme == 'plain' else task.spec.headline
+    return f'{task.spec.eval_splits[0]}/{metric}'

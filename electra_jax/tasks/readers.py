@@ -10,7 +10,7 @@ from electra_jax.tasks import bad_rows, layouts, questions, tag_schemes, tagged,
 from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.columns import Columns, merged
-from electra_jax.tasks.examples import Example, TaggedExample
+from electra_jax.tasks.examples import Example, TaggedExample, TextExample
 from electra_jax.tasks.labels import find_labels, score_span
 from electra_jax.tasks.layouts import Place
 from electra_jax.tasks.rows import Row, Rows, kind_of
@@ -100,13 +100,8 @@ def read(
     split: str,
     options: Options = Options(),
     known: Known | None = None,
-    ending: str | None = None,
-    bad: BadRows | None = None,
 ) -> Loaded:
-    """As `load`, from a place; `ending` stands for the file name's where it has none.
-
-    `bad` is told of bad rows in the place of the options' `on_bad_row`.
-    """
+    """As `load`, from a place."""
     unanswerable = options.unanswerable
     spec = dataclasses.replace(
         spec,
@@ -114,9 +109,9 @@ def read(
         scheme=options.scheme or (known.scheme if known else None) or spec.scheme,
         unanswerable=spec.unanswerable if unanswerable is None else unanswerable,
     )
-    bad = bad_rows.policy(options.on_bad_row) if bad is None else bad
+    bad = bad_rows.policy(options.on_bad_row)
     labelled = split not in spec.test_splits
-    source = _Source(spec, place, _columns(spec, place, split, options), bad, labelled, ending)
+    source = _Source(spec, place, _columns(spec, place, split, options), bad, labelled)
     if spec.kind == 'tagging':
         examples, found = _tagged(source)
     else:
@@ -146,7 +141,7 @@ def with_pairs_swapped(examples: list[Example]) -> list[Example]:
     swapped = [
         example._replace(id=f'{example.id}-swapped', text_a=example.text_b, text_b=example.text_a)
         for example in examples
-        if example.text_b is not None
+        if isinstance(example, TextExample) and example.text_b is not None
     ]
     return [*examples, *swapped]
 
@@ -164,7 +159,6 @@ class _Source:
     columns: Columns
     bad: BadRows
     labelled: bool
-    ending: str | None
 
     @property
     def where(self) -> str:
@@ -173,10 +167,6 @@ class _Source:
     @property
     def path(self) -> pathlib.Path | None:
         return self.place.path
-
-    @property
-    def suffix(self) -> str:
-        return self.ending or kind_of(self.path)
 
     def rows(self) -> Rows:
         """Rows of a table, or of a dataset with the classes named as in the official files."""
@@ -189,7 +179,6 @@ class _Source:
             self.columns.header is not False,
             self.columns.separator,
             self.spec.layout.known_gaps,
-            self.ending,
         )
 
     def _with_our_labels(self, rows: Iterator[Row]) -> Iterator[Row]:
@@ -227,7 +216,7 @@ def _asked(source: _Source) -> Iterator[Example]:
     rest = (source.columns, source.bad, source.spec.unanswerable, source.labelled)
     if source.path is None:
         return questions.from_rows(source.rows(), *rest)
-    return questions.read(source.path, *rest, source.ending)
+    return questions.read(source.path, *rest)
 
 
 READERS = {'classification': _classified, 'regression': _scored, 'spans': _asked}
@@ -236,7 +225,7 @@ READERS = {'classification': _classified, 'regression': _scored, 'spans': _asked
 def _tagged(source: _Source) -> tuple[list[Example], Known]:
     """Sentences with their tags in the scheme that is learnt."""
     rest = (source.columns, source.bad, source.labelled)
-    if source.path is not None and source.suffix in _CONLL:
+    if source.path is not None and kind_of(source.path) in _CONLL:
         found = list(tagged.read_conll(source.path, *rest))
     else:
         found = list(tagged.from_rows(source.rows(), *rest))

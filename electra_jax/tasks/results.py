@@ -1,16 +1,13 @@
 """Results of a task over its trials, and its predictions, as files."""
 
 import json
-import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_jax.tasks.examples import SpanExample, TaggedExample, TextExample
 from electra_jax.tasks.metrics import SHARES
-from electra_jax.tasks.span_answers import SpanAnswer
 
 RESULTS_FILE = 'results.json'
 TABLE_FILE = 'results.md'
@@ -130,86 +127,6 @@ def shown(name: str, value: float | None) -> str:
     if value is None:
         return ''
     return f'{100 * value:.2f}' if name.split('/')[-1] in SHARES else f'{value:.3f}'
-
-
-# ---------------------------------------------------------------------------------------------
-# Predictions of each example
-
-
-def text_rows(
-    examples: Sequence[TextExample], probs: np.ndarray, labels: Sequence[str]
-) -> Iterable[dict[str, Any]]:
-    """A row for each classified text.
-
-    Args:
-      examples: the texts.
-      probs: float [examples, C].
-      labels: the classes.
-    """
-    for example, probs_C in zip(examples, probs, strict=True):
-        yield {
-            **_texts(example),
-            'prediction': labels[int(np.argmax(probs_C))],
-            'probabilities': dict(zip(labels, map(_short, probs_C), strict=True)),
-        }
-
-
-def score_rows(
-    examples: Sequence[TextExample], scores: Sequence[float]
-) -> Iterable[dict[str, Any]]:
-    """A row for each scored text."""
-    for example, score in zip(examples, scores, strict=True):
-        yield {**_texts(example), 'prediction': _short(score)}
-
-
-def _texts(example: TextExample) -> dict[str, Any]:
-    found: dict[str, Any] = {'id': example.id, 'text_a': example.text_a}
-    if example.text_b is not None:
-        found['text_b'] = example.text_b
-    if example.label is not None:
-        found['label'] = example.label
-    return found
-
-
-def tag_rows(
-    examples: Sequence[TaggedExample], probs: Sequence[np.ndarray], labels: Sequence[str]
-) -> Iterable[dict[str, Any]]:
-    """A row for each sentence; `probs` holds float [words, C] for each."""
-    for example, probs_WC in zip(examples, probs, strict=True):
-        found: dict[str, Any] = {'id': example.id, 'words': list(example.words)}
-        if example.tags is not None:
-            found['tags'] = list(example.tags)
-        best_W = np.argmax(probs_WC, axis=-1)
-        found['predictions'] = [labels[int(best)] for best in best_W]
-        found['probabilities'] = [
-            _short(probs_C[best]) for probs_C, best in zip(probs_WC, best_W, strict=True)
-        ]
-        yield found
-
-
-def answer_rows(
-    examples: Sequence[SpanExample],
-    answers: Sequence[SpanAnswer],
-    texts: Mapping[str, str],
-) -> Iterable[dict[str, Any]]:
-    """A row for each question; `texts` has the final answers by id, '' for none."""
-    for example, answer in zip(examples, answers, strict=True):
-        found: dict[str, Any] = {'id': example.id, 'question': example.question}
-        if example.references or example.impossible:
-            found['references'] = list(dict.fromkeys(example.references))
-        found['prediction'] = texts[example.id]
-        if answer.n_best and texts[example.id]:
-            found['start'] = answer.n_best[0].start
-            found['probability'] = _short(answer.n_best[0].probability)
-        if answer.none_score is not None:
-            found['none_score'] = _short(answer.none_score)
-        yield found
-
-
-def _short(value: Any) -> float | None:
-    """Six digits are all that float32 gives; a NaN is no JSON."""
-    number = float(value)
-    return float(f'{number:.6g}') if math.isfinite(number) else None
 
 
 # ---------------------------------------------------------------------------------------------

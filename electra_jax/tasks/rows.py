@@ -64,8 +64,7 @@ def read(
         called '0', '1', ...
       separator: of cells; None: as the ending says.
       known_gaps: rows with missing cells are known to be there: count them, refuse none.
-
-      ending: to go by instead of the name's, where the name has none (/dev/stdin).
+      ending: to go by instead of the name's, where the name has none (standard input).
 
     Raises:
       errors.DataError: the file is missing, empty, not UTF-8 text, or of an unknown kind.
@@ -175,7 +174,7 @@ def _byte_problem(raw: bytes, path: pathlib.Path) -> str:
 def text_problem(value: Any) -> str | None:
     """What keeps a value from being a text with something in it; None: nothing does."""
     if not isinstance(value, str):
-        return f'{value!r:.60} is a {type(value).__name__}, not text'
+        return f'{value!r:.60} ({type(value).__name__}) is not text'
     if not value.strip():
         return f'the text is empty ({value!r:.60})'
     if '\0' in value:

@@ -1,5 +1,6 @@
 """Questions about texts into token rows, with the way back from tokens to characters."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,7 +42,8 @@ def span_rows(
     for i, example in enumerate(examples):
         ids, spans = contexts[example.context]
         builder.add(i, example, questions[i][:question_length], ids, spans)
-    return builder.rows()
+    cut = [i for i, question in enumerate(questions) if len(question) > question_length]
+    return dataclasses.replace(builder.rows(), cut=cut)
 
 
 def _encode_contexts(

@@ -22,11 +22,11 @@ class TaskSpec:
     Attributes:
       kind: of KINDS; what head and what examples it has.
       layout: of its files.
-      metrics: names in `metrics.METRICS`, or those that span scoring gives.
+      metrics: names that `metrics` or `squad_metrics` gives.
       headline: the one that stands for the task.
       labels: its classes in the order of their ids; (): found in the training file.
       epochs: of fine-tuning.
-      row_length: L.
+      row_length: L, where the config does not say.
       eval_splits: keys of `layout.files` that are scored; the first is needed.
       test_splits: those that are predicted, and scored too where they have answers.
       submissions: test split -> name of the file that GLUE wants.
@@ -152,16 +152,9 @@ TASKS: dict[str, TaskSpec] = {
     'text_regression': TaskSpec(
         'regression', layouts.OWN_TEXT, ('pearson', 'spearman', 'mse'), 'pearson'
     ),
-    'tagging': TaskSpec('tagging', layouts.OWN_TAGS, _TAG_METRICS, 'f1'),
+    'tagging': TaskSpec('tagging', layouts.OWN_TAGS, _TAG_METRICS, 'f1', row_length=256),
     'spans': TaskSpec('spans', layouts.OWN_QUESTIONS, _EXACT_F1, 'f1', epochs=2, row_length=512),
 }
-
-
-def scored_by(spec: TaskSpec, scheme: str | None = None) -> tuple[tuple[str, ...], str]:
-    """Names of a task's metrics and of its headline; plain tags have only an accuracy."""
-    if spec.kind == 'tagging' and scheme == 'plain':
-        return ('accuracy',), 'accuracy'
-    return spec.metrics, spec.headline
 
 
 def get(name: str) -> TaskSpec:

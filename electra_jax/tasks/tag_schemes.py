@@ -78,15 +78,23 @@ def find(sequences: Iterable[Sequence[str]]) -> str:
     for scheme in ('bio', 'iobes', 'iob1'):
         if all(problem(tags, scheme) is None for tags in sequences):
             return scheme
-    shaped = [
-        tag == OUTSIDE or (tag[:2] in ('B-', 'I-', 'E-', 'S-') and len(tag) > 2)
-        for tags in sequences
-        for tag in tags
-    ]
-    if not all(shaped):
+    found = of_classes({tag for tags in sequences for tag in tags})
+    return 'bio' if found == 'iob1' else found  # of the two the one that people write
+
+
+def of_classes(tags: Iterable[str]) -> str:
+    """The scheme that classes belong to, by their letters alone.
+
+    >>> of_classes(['O', 'I-PER']), of_classes(['O', 'B-PER', 'E-PER']), of_classes(['O', 'NN'])
+    ('iob1', 'iobes', 'plain')
+    """
+    parts = [tag.partition('-') for tag in tags if tag != OUTSIDE]
+    letters = {letter for letter, _, _ in parts}
+    if not parts or not all(kind for _, _, kind in parts) or not letters <= set('BIES'):
         return 'plain'
-    letters = {tag[0] for tags in sequences for tag in tags if tag != OUTSIDE}
-    return 'iobes' if letters & {'E', 'S'} else 'bio'
+    if letters & {'E', 'S'}:
+        return 'iobes'
+    return 'bio' if 'B' in letters else 'iob1'
 
 
 def spans(tags: Sequence[str]) -> list[Span]:

@@ -1,20 +1,22 @@
 """Examples as token rows of any length, held flat in memory, on disk, and cut into batches."""
 
+import dataclasses
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 
 from electra_jax.tasks.examples import Example
 
-FORMAT = 1  # raise it when the meaning of cached rows changes
+FORMAT = 2  # raise it when the meaning of cached rows changes
 
 
-class Ragged(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Ragged:
     """Lists of integers of different lengths: list i is `values[ends[i - 1] : ends[i]]`."""
 
     values: np.ndarray  # int32
@@ -41,7 +43,8 @@ def ragged(lists: Sequence[np.ndarray]) -> Ragged:
     return Ragged(values, np.cumsum([len(x) for x in lists], dtype=np.int64))
 
 
-class Rows(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Rows:
     """Token rows of a split; one example may have several.
 
     Attributes:
@@ -50,6 +53,7 @@ class Rows(NamedTuple):
       example: of each row, the example it is of.
       numbers: name -> one number a row, 'label' for example.
       marks: name -> one number a token, 'labels' for example.
+      cut: the examples of which tokens were left out for want of room.
     """
 
     tokens: Ragged
@@ -57,8 +61,9 @@ class Rows(NamedTuple):
     example: np.ndarray
     numbers: dict[str, np.ndarray]
     marks: dict[str, Ragged]
+    cut: Sequence[int] = ()
 
-    def __len__(self) -> int:  # of the split, not of the tuple
+    def __len__(self) -> int:
         return len(self.example)
 
     def digest(self) -> str:
@@ -79,9 +84,9 @@ def to_batch(
     """The chosen rows as arrays; rows of nothing, with weight 0, fill the batch up.
 
     Returns:
-        int32 [B, L]: 'tokens', 'documents', 'positions', 'types', 'allowed' (tokens of the second
-        text and the first token: where an answer may be) and the rows' marks; [B]: 'weight'
-        (float32) and the rows' numbers.
+        int32 [B, L]: 'tokens', 'documents', 'positions', 'types', 'allowed' (type 1 and the first
+        token: where an answer may be, as in electra, qa_tasks.py) and the rows' marks; [B]:
+        'weight' (float32) and the rows' numbers.
     """
     shape = (batch_size, row_length)
     tokens_BL = np.full(shape, pad_id, np.int32)
@@ -97,7 +102,7 @@ def to_batch(
     place_BL = np.broadcast_to(np.arange(row_length), shape)
     real_BL = place_BL < lengths_B[:, None]
     types_BL = real_BL & (place_BL >= second_B[:, None])
-    allowed_BL = (types_BL & (place_BL < lengths_B[:, None] - 1)) | (place_BL == 0)
+    allowed_BL = types_BL | (place_BL == 0)
     numbers = {name: _filled(x[list(chosen)], batch_size) for name, x in rows.numbers.items()}
     return {
         'tokens': tokens_BL,
@@ -142,6 +147,7 @@ def load(path: epath.Path) -> Rows | None:
                 name: Ragged(arrays[f'marks/{name}'], arrays['tokens/ends'])
                 for name in names['marks']
             },
+            names['cut'],
         )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # made again, at the cost of a few seconds
@@ -150,9 +156,9 @@ def load(path: epath.Path) -> Rows | None:
 def save(path: epath.Path, rows: Rows) -> None:
     """Writes rows so that a reader sees all of them or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    names = {'numbers': list(rows.numbers), 'marks': list(rows.marks)}
+    names = {'numbers': list(rows.numbers), 'marks': list(rows.marks), 'cut': list(rows.cut)}
     arrays = {'names': np.frombuffer(json.dumps(names).encode(), np.uint8), **_arrays(rows)}
-    fresh = path.parent / f'{path.name}.{id(rows):x}.tmp'
+    fresh = path.parent / f'{path.name}.{os.getpid()}.tmp'
     with fresh.open('wb') as file:
         np.savez(file, **arrays)
     fresh.replace(path)

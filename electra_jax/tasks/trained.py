@@ -52,10 +52,7 @@ class TrainedTask:
     @property
     def spec(self) -> TaskSpec:
         """The task's entry in the table, with what the user settled."""
-        spec = table.get(self.name)
-        return dataclasses.replace(
-            spec, unanswerable=self.unanswerable, score_range=spec.score_range
-        )
+        return dataclasses.replace(table.get(self.name), unanswerable=self.unanswerable)
 
     @property
     def learnt_scheme(self) -> str | None:
@@ -93,7 +90,7 @@ def options(config: Config) -> Options:
     named = dataclasses.asdict(task.columns)
     return Options(
         columns=Columns(**named, header=task.header, separator=task.separator),
-        on_bad_row=task.on_bad_row,
+        on_bad_row=config.data.on_bad_row,
         labels=tuple(_split(task.labels)) if task.labels else (),
         scheme=task.scheme,
         unanswerable=task.unanswerable,
@@ -121,7 +118,7 @@ def settle(config: Config, known: Known) -> TrainedTask:
         labels=tuple(known.labels),
         scheme=known.scheme,
         score_range=known.score_range,
-        row_length=config.data.row_length,
+        row_length=config.data.row_length or spec.row_length,
         question_length=task.question_length,
         stride=task.stride,
         answer_length=task.answer_length,

@@ -1,5 +1,6 @@
 """Checkpoints by Orbax: everything needed to go on, saved while training continues."""
 
+import contextlib
 import functools
 from typing import Any
 
@@ -146,8 +147,9 @@ def _find_step(path: epath.Path) -> tuple[epath.Path, int]:
 
 
 def _read_params(folder: epath.Path) -> tuple[Tree, dict[str, Any]]:
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        shapes = reader.metadata(folder / 'params').item_metadata.tree
+    # The handler alone: a Checkpointer around it warns that an item is no whole checkpoint.
+    with contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
+        shapes = reader.metadata(folder / 'params').tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
         params = reader.restore(
             folder / 'params', args=ocp.args.PyTreeRestore(restore_args=as_numpy)

@@ -33,6 +33,7 @@ class Plan(NamedTuple):
     names: Callable[[str], str]  # name of a score -> its name among the metrics
     keep: str  # 'last' or 'best' by `score`
     score: Callable[[Mapping[str, float]], float]  # the higher, the better
+    show: Callable[[Mapping[str, float]], str]  # scores on a line, as people read them
 
 
 class Parts(NamedTuple):
@@ -97,7 +98,7 @@ def train(plan: Plan, parts: Parts, state: TrainState, workdir: epath.Path) -> O
             scores = parts.evaluate(state.params)
             history.append((number, scores))
             parts.writer.write(plan.before + number, {plan.names(k): v for k, v in scores.items()})
-            parts.terminal.say(f'step {plan.before + number}  {shown(scores)}')
+            parts.terminal.say(f'step {plan.before + number}  {plan.show(scores)}')
             if plan.keep == 'best' and (kept is None or plan.score(scores) > plan.score(kept[1])):
                 # The next step reuses the memory of these parameters: a copy.
                 kept = jax.tree.map(jnp.copy, state.params), scores
@@ -107,11 +108,6 @@ def train(plan: Plan, parts: Parts, state: TrainState, workdir: epath.Path) -> O
     look()
     params, scores = kept or (state.params, history[-1][1])
     return Outcome(params, scores, history, None)
-
-
-def shown(scores: Mapping[str, float]) -> str:
-    """Scores on a line."""
-    return '  '.join(f'{name} {value:.4f}' for name, value in scores.items())
 
 
 @contextlib.contextmanager

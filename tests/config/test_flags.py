@@ -35,9 +35,9 @@ flags.run(main, CONFIG)
 """
 
 
-def type_command(*words: str) -> subprocess.CompletedProcess:
+def type_command(*words: str, program: str = PROGRAM) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, '-c', PROGRAM, *words], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, '-c', program, *words], capture_output=True, text=True, cwd=ROOT
     )
 
 
@@ -91,6 +91,17 @@ def test_a_refusal_is_one_clear_message(word, said):
     done = type_command('--config=configs/small.py', word)
     assert done.returncode == 1
     assert said in done.stderr and 'Traceback' not in done.stderr, done.stderr
+
+
+def test_a_reader_who_has_had_enough_is_no_error():
+    program = PROGRAM.replace('print(repr(config))', 'raise BrokenPipeError')
+    done = type_command('--config=configs/small.py', program=program)
+    assert (done.returncode, done.stdout, done.stderr) == (1, '', '')
+
+
+def test_pre_training_has_no_task():
+    with pytest.raises(ConfigError, match=r"job is pretrain, but config.task.name is 'sst2'"):
+        flags.to_config(flags.recipe({'task': {'name': 'sst2'}}))
 
 
 def test_a_missing_recipe_is_named():

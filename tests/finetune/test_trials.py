@@ -117,10 +117,10 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
     model = open_again(workdir)
     split = {'text': 'dev.csv', 'text_regression': 'dev.tsv', 'tagging': 'dev.txt'}
     path = folder / split.get(name, 'dev.json')
-    form = 'conll' if name == 'tagging' else 'auto'
     bad = BadRows(skip=True)
+    form = incoming.format_of(path, model.task)
     examples = incoming.read(model.task, Asked(path, form, {}), bad)
-    again = list(model.answer(examples))
+    again = list(model.answer(examples, bad))
     before = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
     key = 'predictions' if name == 'tagging' else 'prediction'
     assert len(again) == 16 and not bad.found
@@ -139,7 +139,8 @@ def test_evaluating_again_gives_the_same_scores(finished):
         'task': {'name': name, 'cache': None, 'columns': columns},
     }  # fmt: skip
     config = flags.to_config(flags.recipe(changes))
-    (again,) = tuned.evaluate(config, epath.Path(workdir))
+    headline, (again,) = tuned.evaluate(config, epath.Path(workdir))
+    assert headline == json.loads((workdir / 'results.json').read_text())['headline']['metric']
     assert dict(again.metrics) == pytest.approx(dict(outcome.trials[0].metrics), abs=1e-6)
     assert (workdir / 'evaluation' / '0' / 'dev.jsonl').exists()
 
@@ -172,6 +173,23 @@ def test_all_trials_share_one_compilation_a_shape_and_differ(three):
     assert {f'finetune/text/accuracy_{part}' for part in ('mean', 'standard_deviation')} <= set(
         written[-1]
     )
+
+
+def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
+    folder, workdir, _, outcome = three
+    made = []
+
+    def counted(*arguments):
+        made.append(compile_answers(*arguments))
+        return made[-1]
+
+    compile_answers = tuned.compile_answers
+    monkeypatch.setattr(tuned, 'compile_answers', counted)
+    config = dataclasses.replace(config_of(folder, 'text'), job='evaluate')
+    headline, again = tuned.evaluate(config, epath.Path(workdir))
+    assert headline == 'dev/accuracy' and [one.seed for one in again] == [0, 1, 2]
+    assert [dict(one.metrics) for one in again] == [dict(one.metrics) for one in outcome.trials]
+    assert len(made) == 1 and made[0]._cache_size() == 1
 
 
 @pytest.mark.slow
@@ -302,6 +320,9 @@ def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
         ({'data': {'path': '/nowhere'}}, DataError, "config.data.path is '/nowhere'"),
         ({'data': {'row_length': 512}}, ConfigError, r'--config.model.max_positions=512'),
         ({'batch_size': 9}, ConfigError, r'config.batch_size is 9'),
+        ({'total_steps': 50}, ConfigError, r'config.total_steps is 50.*--config.task.epochs='),
+        ({'stop_at': 5}, ConfigError, r'config.stop_at is 5'),
+        ({'optimizer': {'warmup_steps': 7}}, ConfigError, r'config.optimizer.warmup_steps is 7'),
         ({'task': {'columns': {'label': 'stars'}}}, DataError, "no column 'stars'"),
         ({'task': {'labels': 'good,,bad'}}, ConfigError, r'config.task.labels is'),
         ({'task': {'labels': 'good,poor'}}, DataError, r"train.csv:\d+: the label 'bad'"),
@@ -316,6 +337,6 @@ def test_what_cannot_be_is_refused_before_training(three, tmp_path, changes, err
                      'tokenizer': {'path': base.data.tokenizer.path}},
             'task': {'name': 'text', 'cache': None}}  # fmt: skip
     for key, value in changes.items():
-        tree[key] = {**tree[key], **value} if isinstance(value, dict) else value
+        tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
     with pytest.raises(error, match=said):
         trials.open_fine_tuning(flags.to_config(flags.recipe(tree)), epath.Path(tmp_path))

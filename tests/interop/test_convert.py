@@ -211,24 +211,13 @@ def test_heads_of_the_reference_are_refused_or_explained(ours, tmp_path, capsys)
     assert 'pass token_type_ids of ones' in capsys.readouterr().out
 
 
-def test_the_best_trial_of_a_fine_tuning_workdir_is_taken(ours, tmp_path):
+def test_the_best_trial_of_a_fine_tuning_workdir_is_taken(ours, tmp_path, capsys):
     layers = (('output', 2),)
     folder = tmp_path / 'tuned' / 'trials' / '1'
     params = tuned(ours, folder, 'spans', 'huggingface', (), layers)
     run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}')
+    said = capsys.readouterr().out
+    assert f'this is its best trial, {folder}' in said
+    assert f"ElectraForQuestionAnswering.from_pretrained('{tmp_path / 'hf'}')" in said
     loaded = load.load_foreign('huggingface', tmp_path / 'hf')
     fakes.assert_same(loaded.params, params)
-
-
-@pytest.mark.parametrize(
-    ('tags', 'scheme'),
-    [
-        (['O', 'I-A', 'B-A'], 'bio'),
-        (['O', 'I-A'], 'iob1'),
-        (['O', 'B-A', 'I-A', 'E-A', 'S-A'], 'iobes'),
-        (['NN', 'B-X'], 'plain'),
-        (['O'], 'plain'),
-    ],
-)
-def test_the_scheme_of_tags_is_told_by_their_letters(tags, scheme):
-    assert convert.scheme_of(tags) == scheme

@@ -86,7 +86,7 @@ def test_a_batch_is_filled_up_with_rows_that_weigh_nothing():
     assert batch['tokens'].tolist() == [[2, 9, 3, 0, 0, 0], [2, 7, 3, 8, 3, 0], [0] * 6]
     assert batch['documents'].sum(1).tolist() == [3, 5, 0]
     assert batch['types'].tolist()[1] == [0, 0, 0, 1, 1, 0]
-    assert batch['allowed'].tolist()[1] == [1, 0, 0, 1, 0, 0]
+    assert batch['allowed'].tolist()[1] == [1, 0, 0, 1, 1, 0]
     assert batch['weight'].tolist() == [1, 1, 0] and batch['label'].tolist() == [0, 1, 0]
     assert batch['labels'].tolist()[0] == [-1, 6, -1, -1, -1, -1]
     assert batch['labels'].tolist()[2] == [-1] * 6

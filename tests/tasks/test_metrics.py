@@ -9,6 +9,8 @@ import pytest
 from electra_jax.core import errors
 from electra_jax.tasks import metrics, tag_schemes
 
+LABELS = ('no', 'yes', 'perhaps', 'never')
+
 
 def counts(gold: np.ndarray, predicted: np.ndarray) -> tuple[int, int, int, int]:
     """True and false positives, false and true negatives, of class 1."""
@@ -21,7 +23,7 @@ def test_two_classes_against_the_formulas(seed):
     random_ = np.random.default_rng(seed)
     gold, predicted = random_.integers(0, 2, (2, 50))
     tp, fp, fn, tn = counts(gold, predicted)
-    found = metrics.classification(['accuracy', 'f1', 'matthews'], gold, predicted).values
+    found = metrics.classification(['accuracy', 'f1', 'matthews'], gold, predicted, LABELS).values
     assert found['accuracy'] == pytest.approx((tp + tn) / 50, abs=1e-12)
     assert found['f1'] == pytest.approx(2 * tp / (2 * tp + fp + fn), abs=1e-12)
     below = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
@@ -31,9 +33,10 @@ def test_two_classes_against_the_formulas(seed):
 def test_macro_f1_is_the_mean_over_classes():
     gold, predicted = np.random.default_rng(0).integers(0, 4, (2, 80))
     each = [
-        metrics.classification(['f1'], gold == c, predicted == c).values['f1'] for c in range(4)
+        metrics.classification(['f1'], gold == c, predicted == c, LABELS).values['f1']
+        for c in range(4)
     ]
-    found = metrics.classification(['macro_f1'], gold, predicted).values
+    found = metrics.classification(['macro_f1'], gold, predicted, LABELS).values
     assert found['macro_f1'] == pytest.approx(np.mean(each), abs=1e-12)
 
 
@@ -50,9 +53,9 @@ def test_macro_f1_is_the_mean_over_classes():
 )
 @pytest.mark.filterwarnings('error')
 def test_one_class_everywhere_is_no_nan(gold, predicted, wanted, noted):
-    found = metrics.classification(['accuracy', 'f1', 'matthews'], gold, predicted)
+    found = metrics.classification(['accuracy', 'f1', 'matthews'], gold, predicted, LABELS)
     assert tuple(found.values.values()) == pytest.approx(wanted, abs=1e-12)
-    assert bool(found.notes) == noted
+    assert found.notes == ((f'every prediction is {LABELS[predicted[0]]!r}',) if noted else ())
 
 
 # ---------------------------------------------------------------------------------------------
@@ -113,7 +116,7 @@ def test_a_prediction_that_is_no_number_stops(value):
 def test_counts_must_agree():
     for gold, predicted in [([], []), ([1], [1, 2])]:
         with pytest.raises(errors.DataError, match='nothing to score'):
-            metrics.classification(['accuracy'], gold, predicted)
+            metrics.classification(['accuracy'], gold, predicted, LABELS)
         with pytest.raises(errors.DataError, match='nothing to score'):
             metrics.regression(['mse'], gold, predicted)
         with pytest.raises(errors.DataError, match='nothing to score'):

@@ -138,16 +138,6 @@ def test_test_files_need_no_labels(tmp_path):
         load(tmp_path, split='test', known=known)
 
 
-def test_lines_of_standard_input(tmp_path):
-    write(tmp_path, 'input', 'a fine film\na poor one\n')
-    columns = Columns(text_a='0', header=False)
-    place = layouts.Place(tmp_path / 'input')
-    loaded = readers.read(
-        table.get('text'), place, 'test', Options(columns), Known(('0', '1')), '.tsv'
-    )
-    assert [t[0] for t in texts(loaded)] == ['a fine film', 'a poor one']
-
-
 # ---------------------------------------------------------------------------------------------
 # Bad input. Each case: the file, what the message must name, and the kind it is counted as.
 
@@ -180,7 +170,7 @@ def test_a_bad_row_is_named_or_counted(tmp_path, case):
     write(tmp_path, 'train.tsv', content)
     with pytest.raises(errors.DataError, match=words) as caught:
         load(tmp_path)
-    assert '--config.task.on_bad_row=skip' in str(caught.value)
+    assert '--config.data.on_bad_row=skip' in str(caught.value)
     loaded = load(tmp_path, on_bad_row='skip')
     assert texts(loaded) == [('fine', None, '1'), ('also fine', None, '0')]
     assert loaded.bad.counts() == {KINDS[case]: 1}
@@ -194,8 +184,8 @@ BAD_JSON = {
     'list': ('["x", "1"]', 'bad_json', 'train.jsonl:2: a JSON object is needed, found a list'),
     'no text': ('{"txt": "x", "label": 1}', 'missing_field', "no field 'text'; it has 'label'"),
     'no label': ('{"text": "x"}', 'missing_field', "no field 'label'; it has 'text'"),
-    'number': ('{"text": 3, "label": "1"}', 'not_text', '3 is a int, not text'),
-    'null': ('{"text": null, "label": "1"}', 'not_text', 'None is a NoneType, not text'),
+    'number': ('{"text": 3, "label": "1"}', 'not_text', r'3 \(int\) is not text'),
+    'null': ('{"text": null, "label": "1"}', 'not_text', r'None \(NoneType\) is not text'),
     'half character': ('{"text": "\\ud800", "label": "1"}', 'not_text', 'half a character'),
     'escaped nul': ('{"text": "a\\u0000", "label": "1"}', 'not_text', 'a NUL character'),
     'deep': ('[' * 100_000, 'bad_json', 'train.jsonl:2: not JSON'),
@@ -293,7 +283,7 @@ def test_an_unknown_label_lists_the_known_ones(tmp_path):
 
 
 def test_an_unknown_policy_is_refused(tmp_path):
-    with pytest.raises(errors.ConfigError, match=r'config\.task\.on_bad_row'):
+    with pytest.raises(errors.ConfigError, match=r'config\.data\.on_bad_row'):
         write(tmp_path, 'train.tsv', FILES['train.tsv'])
         load(tmp_path, on_bad_row='ignore')
 

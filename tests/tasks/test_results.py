@@ -6,9 +6,12 @@ import math
 import numpy as np
 import pytest
 
+from electra_jax.config.schema import Config, TaskConfig
 from electra_jax.core import errors
-from electra_jax.tasks import plots, results, submissions, table
+from electra_jax.tasks import plots, prediction_files, results, table, trained
 from electra_jax.tasks.examples import SpanExample, TaggedExample, TextExample
+from electra_jax.tasks.predictions import Predictions
+from electra_jax.tasks.readers import Known
 from electra_jax.tasks.results import Trial
 from electra_jax.tasks.span_answers import Found, SpanAnswer
 
@@ -91,7 +94,7 @@ def test_predicted_classes_and_scores(tmp_path):
     ]
     probs = np.array([[0.25, 0.75], [1.0, 1e-9]], np.float32)
     path = tmp_path / 'deep' / 'predictions.jsonl'
-    results.write_json_lines(path, results.text_rows(examples, probs, ('no', 'yes')))
+    results.write_json_lines(path, prediction_files.text_rows(examples, probs, ('no', 'yes')))
     first, second = read_lines(path)
     assert first == {
         'id': '7',
@@ -103,14 +106,15 @@ def test_predicted_classes_and_scores(tmp_path):
     assert second['prediction'] == 'no'
     assert second['text_b'] == 'b'
     assert 'label' not in second
-    results.write_json_lines(path, results.score_rows(examples, [1.23456789, 2]))
+    results.write_json_lines(path, prediction_files.score_rows(examples, [1.23456789, 2]))
     assert [row['prediction'] for row in read_lines(path)] == [1.23457, 2.0]
 
 
 def test_predicted_tags(tmp_path):
     examples = [TaggedExample('0', ('He', 'won'), ('B-X', 'O'), 'here')]
     probs = [np.array([[0.1, 0.9], [0.8, 0.2]], np.float32)]
-    results.write_json_lines(tmp_path / 'p', results.tag_rows(examples, probs, ('O', 'B-X')))
+    rows = prediction_files.tag_rows(examples, probs, ('O', 'B-X'))
+    results.write_json_lines(tmp_path / 'p', rows)
     assert read_lines(tmp_path / 'p') == [
         {
             'id': '0',
@@ -138,7 +142,7 @@ def test_predicted_answers(tmp_path):
         SpanExample('q3', '', 'c', 'Why?', (), False, 'here'),
     ]
     texts = {'q1': 'the bear', 'q2': '', 'q3': ''}
-    rows = list(results.answer_rows(examples, ANSWERS, texts))
+    rows = list(prediction_files.answer_rows(examples, ANSWERS, texts))
     assert rows[0] == {
         'id': 'q1',
         'question': 'Who?',
@@ -159,7 +163,7 @@ def test_predicted_answers(tmp_path):
 
 
 def test_files_for_the_official_squad_scripts(tmp_path):
-    submissions.write_squad(tmp_path / 'one', ANSWERS, None)
+    prediction_files.write_squad(tmp_path / 'one', ANSWERS, None)
     read = lambda name: json.loads((tmp_path / name).read_text())  # noqa: E731
     assert read('one/predictions.json') == {'q1': 'the bear', 'q2': 'mat', 'q3': ''}
     assert sorted(path.name for path in (tmp_path / 'one').iterdir()) == [
@@ -172,7 +176,7 @@ def test_files_for_the_official_squad_scripts(tmp_path):
         'score': 1,
         'start': 8,
     }
-    submissions.write_squad(tmp_path / 'two', ANSWERS, -2.75)
+    prediction_files.write_squad(tmp_path / 'two', ANSWERS, -2.75)
     assert read('two/predictions.json') == {'q1': 'the bear', 'q2': '', 'q3': ''}
     assert read('two/best_texts.json')['q2'] == 'mat'
     assert read('two/null_odds.json') == {'q1': -3.0, 'q2': 900.0, 'q3': -900.0}
@@ -189,12 +193,12 @@ def test_glue_gets_words_or_numbers_in_order(tmp_path):
     examples = [TextExample(str(i), 'a', 'b', None, f'test.tsv:{i + 2}') for i in (1, 0, 2)]
     rte = table.get('rte')
     labels = ['entailment', 'not_entailment', 'entailment']
-    path = submissions.write_glue(tmp_path, rte, 'test', examples, labels)
+    path = prediction_files.write_glue(tmp_path, rte, 'test', examples, labels)
     assert path == tmp_path / 'RTE.tsv'
     assert path.read_text() == (
         'index\tprediction\n0\tnot_entailment\n1\tentailment\n2\tentailment\n'
     )
-    path = submissions.write_glue(
+    path = prediction_files.write_glue(
         tmp_path, table.get('stsb'), 'test', examples, [2.34567, -0.2, np.float32(5.3)]
     )
     assert path.name == 'STS-B.tsv'
@@ -210,11 +214,15 @@ def test_glue_file_names():
 
 
 @pytest.mark.parametrize('ids', ['0 2', '1 2', '0 0', 'a b', '-1 0'])
-def test_a_submission_with_gaps_is_refused(tmp_path, ids):
+def test_a_test_file_with_gaps_is_refused(ids):
     examples = [TextExample(name, 'a', 'b', None, 'test.tsv') for name in ids.split()]
     with pytest.raises(errors.DataError, match='one prediction for every row of the test file'):
-        submissions.write_glue(tmp_path, table.get('rte'), 'test', examples, ['entailment'] * 2)
-    assert not (tmp_path / 'RTE.tsv').exists()
+        prediction_files.check_whole(examples)
+
+
+def test_a_whole_test_file_is_not_refused():
+    ids = (10, *range(10))
+    prediction_files.check_whole([TextExample(str(i), 'a', 'b', None, 'f') for i in ids])
 
 
 # ---------------------------------------------------------------------------------------------
@@ -247,3 +255,38 @@ def test_scores_are_drawn(tmp_path):
     assert (picture(tmp_path / 'b.png') != picture(tmp_path / 'c.png')).any()
     plots.distribution(tmp_path / 'd.png', {}, 'nothing', 'score')
     plots.distribution(tmp_path / 'e.png', {'one': [2.0, 2.0]}, 'constant', 'score')
+
+
+def of_task(name: str, known: Known, **task: object) -> trained.TrainedTask:
+    return trained.settle(Config(task=TaskConfig(name=name, **task)), known)
+
+
+def test_tags_leave_a_picture_and_scores_by_type(tmp_path):
+    task = of_task('tagging', Known(('O', 'B-X', 'I-X', 'B-Y', 'I-Y'), 'bio'))
+    examples = [TaggedExample('0', ('a', 'b', 'c'), ('B-X', 'I-X', 'B-Y'), 'here')]
+    taken = np.eye(5)[[1, 2, 0]]
+    found = Predictions(task, examples, [taken])
+    prediction_files.write(tmp_path, 'dev', found)
+    by_type = json.loads((tmp_path / 'dev_types.json').read_text())
+    assert {kind: row['recall'] for kind, row in by_type.items()} == {'X': 1.0, 'Y': 0.0}
+    assert picture(tmp_path / 'dev_confusion.png').std() > 0
+    plain = of_task('tagging', Known(('B-X', 'NN'), 'plain'))
+    examples = [TaggedExample('0', ('a', 'b'), ('B-X', 'NN'), 'here')]
+    prediction_files.write(tmp_path / 'p', 'dev', Predictions(plain, examples, [np.eye(2)]))
+    assert {path.name for path in (tmp_path / 'p').iterdir()} == {'dev.jsonl', 'dev_confusion.png'}
+
+
+@pytest.mark.parametrize('unanswerable', [False, True])
+def test_answers_leave_pictures_of_how_sure_they_are(tmp_path, unanswerable):
+    task = of_task('spans', Known(), unanswerable=unanswerable)
+    references = (('bear',), ('hat',), ('x',))
+    examples = [
+        SpanExample(a.id, '', 'the bear mat', 'q', (), False, 'here', texts)
+        for a, texts in zip(ANSWERS, references, strict=True)
+    ]
+    prediction_files.write(tmp_path, 'dev', Predictions(task, examples, ANSWERS))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {'dev.jsonl', 'dev_squad', 'dev_answers.png'} | (
+        {'dev_no_answer.png'} if unanswerable else set()
+    )
+    assert (tmp_path / 'dev_squad' / 'null_odds.json').exists() == unanswerable

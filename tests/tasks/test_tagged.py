@@ -227,6 +227,20 @@ def test_the_scheme_is_found():
     assert tag_schemes.find([['B-X'], ['B-X', 'B-Y', 'I-X']]) == 'bio'
 
 
+@pytest.mark.parametrize(
+    ('tags', 'scheme'),
+    [
+        (['O', 'I-A', 'B-A'], 'bio'),
+        (['O', 'I-A'], 'iob1'),
+        (['O', 'B-A', 'I-A', 'E-A', 'S-A'], 'iobes'),
+        (['NN', 'B-X'], 'plain'),
+        (['O'], 'plain'),
+    ],
+)
+def test_the_scheme_of_tags_is_told_by_their_letters(tags, scheme):
+    assert tag_schemes.of_classes(tags) == scheme
+
+
 def test_an_unknown_scheme_is_refused(tmp_path):
     with pytest.raises(errors.ConfigError, match="did you mean 'iobes'"):
         load(tmp_path, CHUNK, scheme='bioes')
