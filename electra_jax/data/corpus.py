@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config import schema
-from electra_jax.core import errors
+from electra_jax.core import errors, jsons
 from electra_jax.data import (
     bad_text,
     build,
@@ -137,7 +137,7 @@ def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
     marker = folder / MARKER_NAME
     if marker.exists():
         try:
-            found = json.loads(marker.read_bytes())
+            found = jsons.parse_object(marker.read_bytes())
         except ValueError as error:
             raise errors.DataError(
                 f'{marker} is damaged ({error}); move the folder away'
@@ -218,10 +218,17 @@ def _tokenizer(
 ) -> api.Tokenizer:
     """The tokenizer to use: the one in the folder, the one named, or a new one."""
     place = folder / manifest.TOKENIZER_FOLDER
+    named = load.open_tokenizer(data.tokenizer) if data.tokenizer.path is not None else None
     if (place / api.FILE_NAME).exists():
-        return load.load(place)
-    if data.tokenizer.path is not None:
-        tokenizer = load.open_tokenizer(data.tokenizer)
+        tokenizer = load.load(place)
+        if named and named.hash != tokenizer.hash:
+            raise errors.DataError(
+                f'{place} is not the tokenizer {data.tokenizer.path} that the build was begun '
+                'with: it is damaged; build into another folder with --config.data.path=FOLDER'
+            )
+        return tokenizer
+    if named:
+        tokenizer = named
     else:
         _say(f'training a {data.tokenizer.kind} tokenizer')
         limit = data.tokenizer.train_megabytes * train.MEGABYTE
@@ -286,10 +293,14 @@ class _Run:
 
     def _finished(self, piece: sources.Piece) -> dict[str, Any] | None:
         """The sidecar of a piece that an earlier run has built, if it did and all is there."""
-        path = workers.sidecar_path(self._folder, piece.index)
-        if not path.exists():
+        sidecar = workers.read_sidecar(self._folder, piece.index, self._tokenizer.vocab_size)
+        if sidecar is None:
             return None
-        sidecar = json.loads(path.read_bytes())
+        if sidecar['tokenizer_hash'] != self._tokenizer.hash:
+            raise errors.DataError(
+                f'piece {piece.index} of {self._folder} was built with another tokenizer than is '
+                'in it now; build into another folder with --config.data.path=FOLDER'
+            )
         if sidecar['identity'] != json.loads(json.dumps(workers.identity(piece))):
             raise errors.DataError(
                 f'the text of data.source has changed since {self._folder} was begun (piece '
@@ -302,7 +313,7 @@ class _Run:
                 # A power cut can lose what a kill cannot.
                 if not file.is_file() or file.stat().st_size != shard['bytes']:
                     return None
-        return sidecar if workers.unigram_path(self._folder, piece.index).is_file() else None
+        return sidecar
 
     def _check_complete(self) -> None:
         if not self._sidecars:
