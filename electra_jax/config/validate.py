@@ -40,6 +40,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     'model.compute_dtype': ('float32', 'bfloat16', None),
     'data.layout': ('segments', 'packed'),
     'data.on_bad_text': ('error', 'skip'),
+    'data.runner': ('local', 'beam'),
     'data.tokenizer.kind': ('wordpiece', 'unigram', 'bpe'),
     'task.on_bad_row': ('error', 'skip'),
     'task.head': ('reference', 'huggingface'),

@@ -21,7 +21,7 @@ import os
 import pathlib
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -34,6 +34,7 @@ from electra_jax.data import (
     build,
     documents,
     manifest,
+    on_beam,
     progress,
     records,
     rows,
@@ -77,10 +78,10 @@ def _check(data: schema.DataConfig) -> list[sources.Entry]:
     """Refuses settings that cannot be; returns the source taken apart."""
     if not data.path:
         raise errors.ConfigError('data.path is not set; type --config.data.path=FOLDER')
-    if re.search('=[0-9.]+(,|$)', data.path):
+    if re.search('=[0-9.]+(,|$)', data.path) and not os.path.isdir(data.path):
         raise errors.ConfigError(
             f'data.path {data.path!r} names corpora with weights; build each one by itself, with '
-            '--config.data.path=FOLDER'
+            '--config.data.path=FOLDER (if that is the name of a folder, make the folder first)'
         )
     if data.layout not in rows.LAYOUTS:
         raise errors.unknown('data.layout', data.layout, rows.LAYOUTS)
@@ -96,6 +97,13 @@ def _check(data: schema.DataConfig) -> list[sources.Entry]:
     if data.workers is not None and data.workers < 1:
         raise errors.ConfigError(f'data.workers is {data.workers}; it must be at least 1')
     bad_text.check_policy(data.on_bad_text)
+    if data.runner not in RUNNERS:
+        raise errors.unknown('data.runner', data.runner, RUNNERS)
+    if data.runner_options is not None and data.runner != 'beam':
+        raise errors.ConfigError(
+            f'data.runner_options is {data.runner_options!r}, but data.runner is {data.runner!r}: '
+            'only --config.data.runner=beam has options'
+        )
     load.check_kind(data.tokenizer)
     return sources.parse_source(data.source)
 
@@ -246,6 +254,21 @@ def _parts(entries: list[sources.Entry], piece_bytes: int) -> Iterator[documents
         yield from piece.parts
 
 
+# Where pieces are built -> (pieces, context, settings) to each piece with its sidecar.
+RUNNERS: dict[str, Callable[..., Iterator[tuple[sources.Piece, dict[str, Any]]]]] = {
+    'local': lambda pieces, context, data: workers.run_pieces(
+        pieces, context, _num_workers(data)
+    ),
+    'beam': lambda pieces, context, data: on_beam.run_pieces(
+        pieces, context, data.runner_options
+    ),
+}
+
+
+def _num_workers(data: schema.DataConfig) -> int:
+    return data.workers or len(os.sched_getaffinity(0)) or 1
+
+
 class _Run:
     """One pass over the pieces: finished ones are skipped, the others built."""
 
@@ -256,7 +279,7 @@ class _Run:
         self._folder = folder
         self._tokenizer = tokenizer
         self._sidecars: dict[int, dict[str, Any]] = {}
-        self.workers = data.workers or len(os.sched_getaffinity(0)) or 1
+        self.workers = _num_workers(data) if data.runner == 'local' else None
         self.skipped = 0
         self.built_tokens = 0
         self.built_bytes = 0
@@ -269,7 +292,7 @@ class _Run:
         started = time.monotonic()
         context = workers.Context(self._folder, self._tokenizer, self._data)
         to_do = self._unfinished(pieces, bar)
-        for piece, sidecar in workers.run_pieces(to_do, context, self.workers):
+        for piece, sidecar in RUNNERS[self._data.runner](to_do, context, self._data):
             self._sidecars[piece.index] = sidecar
             counts = sidecar['counts']
             self.built_tokens += counts['train_tokens'] + counts['validation_tokens']
@@ -403,7 +426,7 @@ def _summary(corpus: manifest.Corpus, run: _Run) -> None:
     )
     _say(
         f'  {run.built_bytes / max(run.built_seconds, 1e-9) / 1e6:,.1f} MB/s, {speed:,.0f} '
-        f'tokens/s with {run.workers} processes'
+        f'tokens/s ' + (f'with {run.workers} processes' if run.workers else 'on Beam')
         + (f'; {run.skipped} pieces were there from before' if run.skipped else '')
     )
 

@@ -14,6 +14,13 @@ from electra_jax.data import bad_text, compressed, documents
 TEXT_SUFFIXES = frozenset({'.txt', *compressed.DECOMPRESSORS})
 JSON_SUFFIXES = frozenset({'.jsonl', '.json', *compressed.DECOMPRESSORS})
 
+# Inside a folder the name of a compressed file says what it unpacks to: these are of other kinds.
+_TABLES = {'.csv', '.tsv', '.tar', '.parquet', '.xml', '.html', '.warc', '.sql', '.npy', '.npz'}
+_OTHER_KINDS = {
+    TEXT_SUFFIXES: frozenset({'.json', '.jsonl', '.ndjson', *_TABLES}),
+    JSON_SUFFIXES: frozenset({'.txt', '.md', '.rst', *_TABLES}),
+}
+
 REACH_BYTES = 4_000_000  # how far a cut looks for the end of a document
 MAX_JSON_LINE_BYTES = 256_000_000  # a longer one is no document but an accident, or an attack
 
@@ -36,11 +43,27 @@ def find_files(where: str, suffixes: frozenset[str]) -> list[pathlib.Path]:
         raise errors.DataError(f'data.source names {where!r:.200}: {error}') from error
 
 
+def other_kinds(where: str, suffixes: frozenset[str]) -> list[pathlib.Path]:
+    """Compressed files that `find_files` leaves out of a folder, for their names tell otherwise."""
+    if not where or not os.path.isdir(where):
+        return []
+    return [path for path in _walk(where, suffixes) if _is_other_kind(path, suffixes)]
+
+
+def _is_other_kind(path: pathlib.Path, suffixes: frozenset[str]) -> bool:
+    inner = path.with_suffix('').suffix
+    return compressed.is_compressed(path) and inner in _OTHER_KINDS.get(suffixes, ())
+
+
+def _walk(where: str, suffixes: frozenset[str]) -> list[pathlib.Path]:
+    walked = (pathlib.Path(top) / name for top, _, names in os.walk(where) for name in names)
+    return sorted(file for file in walked if file.suffix in suffixes)
+
+
 def _find_files(where: str, suffixes: frozenset[str]) -> list[pathlib.Path]:
     path = pathlib.Path(where)
     if where and path.is_dir():
-        walked = (pathlib.Path(top) / name for top, _, names in os.walk(path) for name in names)
-        found = sorted(file for file in walked if file.suffix in suffixes)
+        found = [file for file in _walk(where, suffixes) if not _is_other_kind(file, suffixes)]
         if not found:
             raise errors.DataError(
                 f'data.source names the folder {where}, but no file in it ends in '
