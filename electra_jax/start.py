@@ -101,6 +101,9 @@ def start_of(config: Config, where: str, params: trees.Tree, about: Mapping[str,
         ) from error
     tokenizer = tokenizers.from_json(tokenizer, f'the tokenizer of {where}')
     validate.check_stored_model(stored, where)
+    own = presets.inherit_model(ModelConfig(), stored)
+    init = functools.partial(api.init_encoder, own, tokenizer.vocab_size)
+    check_whole(where, params, init)
     model = presets.inherit_model(config.model, stored)
     if config.data.tokenizer.path is not None:
         asked = tokenizers.open_tokenizer(config.data.tokenizer)
@@ -110,6 +113,29 @@ def start_of(config: Config, where: str, params: trees.Tree, about: Mapping[str,
                 'trained with another tokenizer, which it holds itself: leave the setting out'
             )
     return Start(where, params, about, model, tokenizer)
+
+
+def check_whole(where: str, params: trees.Tree, init: Callable[[jax.Array], trees.Tree]) -> None:
+    """Refuses parameters that are not those of the model that the checkpoint says it has.
+
+    Args:
+        where: the checkpoint.
+        params: its arrays; there may be more than `init` makes.
+        init: key -> fresh parameters; only their shapes are worked out.
+
+    Raises:
+        CheckpointError: naming the first parameter that is missing or has another shape.
+    """
+    have = dict(trees.named_leaves(params))
+    for path, leaf in trees.named_leaves(jax.eval_shape(init, rng.root_key(0))):
+        if path not in have:
+            raise CheckpointError(f'{where} lacks the parameter {path}: it is damaged')
+        shape = np.shape(have[path])
+        if shape != leaf.shape:
+            raise CheckpointError(
+                f'{where}: {path} has shape {list(shape)}, and {list(leaf.shape)} in the model '
+                'that it says it has: it is damaged'
+            )
 
 
 class Taken(NamedTuple):

@@ -259,7 +259,9 @@ def check_stored_model(stored: object, where: str) -> None:
             raise ConfigError(f'config.model is {stored!r:.60}')
         for field in dataclasses.fields(ModelConfig):
             value = stored.get(field.name, field.default)
-            kind = field.type | int if isinstance(value, int) and field.type is float else field.type
+            kind = (
+                field.type | int if isinstance(value, int) and field.type is float else field.type
+            )
             is_bool = isinstance(value, bool) and field.name != 'flat_products'
             missing = value is None and field.name not in _OPEN
             if not isinstance(value, kind) or is_bool or missing:

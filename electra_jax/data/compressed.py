@@ -8,8 +8,8 @@ from typing import Any
 
 import zstandard
 
-# Of compressed data at a time. A bomb unpacks to some 30,000 times its size (zstd; gzip 1,000): 60 MB
-# here, and nothing is kept by this module.
+# Of compressed data at a time. A bomb unpacks to some 30,000 times its size (zstd; gzip 1,000): 60
+# MB here, and this module keeps nothing.
 _READ_BYTES = 2 * 1024
 _MAX_MEMORY = 1 << 31  # of a decompressor's own window, which the file asks for
 

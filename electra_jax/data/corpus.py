@@ -256,12 +256,8 @@ def _parts(entries: list[sources.Entry], piece_bytes: int) -> Iterator[documents
 
 # Where pieces are built -> (pieces, context, settings) to each piece with its sidecar.
 RUNNERS: dict[str, Callable[..., Iterator[tuple[sources.Piece, dict[str, Any]]]]] = {
-    'local': lambda pieces, context, data: workers.run_pieces(
-        pieces, context, _num_workers(data)
-    ),
-    'beam': lambda pieces, context, data: on_beam.run_pieces(
-        pieces, context, data.runner_options
-    ),
+    'local': lambda pieces, context, data: workers.run_pieces(pieces, context, _num_workers(data)),
+    'beam': lambda pieces, context, data: on_beam.run_pieces(pieces, context, data.runner_options),
 }
 
 
@@ -426,7 +422,8 @@ def _summary(corpus: manifest.Corpus, run: _Run) -> None:
     )
     _say(
         f'  {run.built_bytes / max(run.built_seconds, 1e-9) / 1e6:,.1f} MB/s, {speed:,.0f} '
-        f'tokens/s ' + (f'with {run.workers} processes' if run.workers else 'on Beam')
+        f'tokens/s '
+        + (f'with {run.workers} processes' if run.workers else 'on Beam')
         + (f'; {run.skipped} pieces were there from before' if run.skipped else '')
     )
 

@@ -65,9 +65,7 @@ def run_pieces(
 class _Job:
     """What a worker needs; its context is made once in each process that gets a copy."""
 
-    def __init__(
-        self, folder: str, tokenizer: dict[str, Any], config: schema.DataConfig
-    ) -> None:
+    def __init__(self, folder: str, tokenizer: dict[str, Any], config: schema.DataConfig) -> None:
         self._made_of = (folder, tokenizer, config)
         self._context: workers.Context | None = None
 
@@ -77,9 +75,7 @@ class _Job:
     def context(self) -> workers.Context:
         if self._context is None:
             folder, tokenizer, config = self._made_of
-            self._context = workers.Context(
-                pathlib.Path(folder), load.from_json(tokenizer), config
-            )
+            self._context = workers.Context(pathlib.Path(folder), load.from_json(tokenizer), config)
         return self._context
 
 

@@ -17,7 +17,7 @@ from electra_jax.finetune.splits import Split
 from electra_jax.model import api
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
-from electra_jax.start import start_of
+from electra_jax.start import check_whole, start_of
 from electra_jax.tasks import batches, features
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.examples import TextExample
@@ -85,6 +85,8 @@ def open_detector(
     mesh = meshes.make_mesh(settings.mesh)
     model = presets.resolve_platform(start.model, mesh.devices.flat[0].platform)
     settings = dataclasses.replace(settings, model=model)
+    size, parts = start.tokenizer.vocab_size, ('discriminator',)
+    check_whole(str(where), params, lambda key: api.init(model, size, key, parts))
     needed = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
     params = {name: part for name, part in params.items() if name in needed}
     placed = jax.device_put(params, rules.state_shardings(params, mesh))

@@ -17,9 +17,10 @@ from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import splits
 from electra_jax.finetune.program import Answerer, compile_answers
 from electra_jax.finetune.trials import RESULT, TRIALS, on_first_host
+from electra_jax.model import api
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
-from electra_jax.start import start_of
+from electra_jax.start import check_whole, start_of
 from electra_jax.tasks import predictions, results, table, trained
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.examples import Example
@@ -118,6 +119,8 @@ def open_tuned(
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh, jax.process_count())
     size = start.tokenizer.vocab_size
+    init_head = functools.partial(api.init_head, config.model, task.head())
+    check_whole(str(where), params, lambda key: {'task_head': init_head(key)})
     answers = compile_answers(config.model, size, task.head(), mesh)
     placed = jax.device_put(params, rules.state_shardings(params, mesh))
     return Tuned(

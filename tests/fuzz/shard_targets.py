@@ -42,7 +42,7 @@ def _make_corpus(folder: pathlib.Path) -> Run:
             found = _rows(corpus, split)
             tokens = found[0]
             check(tokens.shape == (len(tokens), 32), f'rows of shape {tokens.shape}')
-            check(not tokens.size or 0 <= tokens.min(), 'an id below 0')
+            check(not tokens.size or tokens.min() >= 0, 'an id below 0')
             check(not tokens.size or tokens.max() < tokenizer.vocab_size, 'an id out of range')
             if path.suffix == '.array_record':
                 for mine, theirs in zip(found, good[split], strict=True):
@@ -109,9 +109,7 @@ def _make_tokenizer(folder: pathlib.Path) -> Run:
             use(load.load(case), folder)
             return
         native = case / ('vocab.txt' if kind == 'wordpiece' else 'spiece.model')
-        config = schema.TokenizerConfig(
-            kind=kind, path=str(native), lower_case=rng.random() < 0.5
-        )
+        config = schema.TokenizerConfig(kind=kind, path=str(native), lower_case=rng.random() < 0.5)
         use(load.open_tokenizer(config), folder)
 
     return run

@@ -48,7 +48,7 @@ def generator(seed: int, name: str, number: int) -> random.Random:
 
 
 def judge(target: Target, run: Run, rng: random.Random) -> Outcome:
-    """Tries one input: success, or a refusal that names what is wrong; anything else is a failure."""
+    """Tries one input: success, or a refusal that names what is wrong; all else is a failure."""
     try:
         run(rng)
     except UserError as error:

@@ -196,6 +196,7 @@ def _make_tfds(folder: pathlib.Path) -> Run:
     class FuzzTexts(tfds.core.GeneratorBasedBuilder):
         """Texts."""
 
+        __module__ = '__main__'  # tests is no package, and tfds looks for the file of its class
         VERSION = tfds.core.Version('1.0.0')
 
         def _info(self):
@@ -292,9 +293,7 @@ def _make_build(folder: pathlib.Path) -> Run:
                     records.file_sha256(case / shard.name) == shard.sha256,
                     f'{shard.name} is not what corpus.json says',
                 )
-        check(
-            sum(map(len, built.shards.values())) == len(wanted), 'shards of the text are missing'
-        )
+        check(sum(map(len, built.shards.values())) == len(wanted), 'shards of the text are missing')
 
     return run
 
