@@ -17,8 +17,8 @@ STRANGE: tuple[Any, ...] = (
 
 _TOKENS = (
     b'\0', b'\xff\xfe', b'\xfe\xff', b'\xef\xbb\xbf', b'\xc3', b'\xed\xa0\x80', b'\r', b'\r\n',
-    b'\n', b'\n\n', b'\n \t\n', b'\t', b' ', b'"', b"'", b'""', b',', b';', b'#', b'=', b':', b'{', b'}',
-    b'[', b']', b'{"text": 1}', b'null', b'NaN', b'-1', b'0', b'99999999999999999999', b'1e999',
+    b'\n', b'\n\n', b'\n \t\n', b'\t', b' ', b'"', b"'", b'""', b',', b';', b'#', b'=', b':', b'{',
+    b'}', b'[', b']', b'{"text": 1}', b'null', b'NaN', b'-1', b'0', b'9' * 20, b'1e999',
     b'\\ud800', b'\\u0000', b'\xe2\x80\xa8', b'\xc2\xa0', b'-DOCSTART-', b'../', b'\x1f\x8b\x08',
 )  # fmt: skip
 
