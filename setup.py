@@ -38,6 +38,11 @@ setup(
         'zstandard>=0.23,<0.26',
     ],
     extras_require={
+        # Corpora built by many machines (config.data.runner=beam).
+        'beam': [
+            'apache-beam>=2.77,<3',  # wants protobuf 6; sentencepiece 0.2.3 wants 7
+            'sentencepiece>=0.2,<0.2.3',
+        ],
         'tpu': ['jax[tpu]>=0.9,<0.13'],
         'gpu': ['jax[cuda12]>=0.9,<0.13'],
         # The TPU compiler alone, for electra_jax.aot; it needs no TPU.

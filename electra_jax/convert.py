@@ -14,7 +14,7 @@ from absl import flags as absl_flags
 from etils import epath
 
 from electra_jax import flags
-from electra_jax.config import presets
+from electra_jax.config import presets, validate
 from electra_jax.config.schema import Config, DataConfig, ModelConfig, ObjectiveConfig, TaskConfig
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
@@ -154,9 +154,10 @@ def read_ours(path: pathlib.Path) -> load.Loaded:
     folder = tuned.best_folder(epath.Path(path).resolve())
     params, about = checkpoint.read_params(folder)
     try:
+        validate.check_stored_model(about['config']['model'], str(path))
         model = ModelConfig(**about['config']['model'])
         objective = about['config']['objective']['name']
-        tokenizer = tokenizers.from_json(about['tokenizer'])
+        tokenizer = tokenizers.from_json(about['tokenizer'], f'the tokenizer of {path}')
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f'the checkpoint in {path} was written by another version of this program: '

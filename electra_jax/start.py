@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from electra_jax.config import presets
+from electra_jax.config import presets, validate
 from electra_jax.config.schema import Config, ModelConfig
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import CheckpointError, ConfigError
@@ -94,12 +94,17 @@ def _foreign(config: Config, kind: str, path: str) -> tuple[trees.Tree, dict[str
 def start_of(config: Config, where: str, params: trees.Tree, about: Mapping[str, Any]) -> Start:
     """A start from parameters and what their checkpoint says of itself."""
     try:
-        stored, tokenizer = about['config']['model'], tokenizers.from_json(about['tokenizer'])
+        stored, tokenizer = about['config']['model'], about['tokenizer']
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f'{where} does not say what model or tokenizer it has ({error!r}): it is no '
             'checkpoint of this program, or is damaged'
         ) from error
+    tokenizer = tokenizers.from_json(tokenizer, f'the tokenizer of {where}')
+    validate.check_stored_model(stored, where)
+    own = presets.inherit_model(ModelConfig(), stored)
+    init = functools.partial(api.init_encoder, own, tokenizer.vocab_size)
+    check_whole(where, params, init)
     model = presets.inherit_model(config.model, stored)
     if config.data.tokenizer.path is not None:
         asked = tokenizers.open_tokenizer(config.data.tokenizer)
@@ -109,6 +114,29 @@ def start_of(config: Config, where: str, params: trees.Tree, about: Mapping[str,
                 'trained with another tokenizer, which it holds itself: leave the setting out'
             )
     return Start(where, params, about, model, tokenizer)
+
+
+def check_whole(where: str, params: trees.Tree, init: Callable[[jax.Array], trees.Tree]) -> None:
+    """Refuses parameters that are not those of the model that the checkpoint says it has.
+
+    Args:
+        where: the checkpoint.
+        params: its arrays; there may be more than `init` makes.
+        init: key -> fresh parameters; only their shapes are worked out.
+
+    Raises:
+        CheckpointError: naming the first parameter that is missing or has another shape.
+    """
+    have = dict(trees.named_leaves(params))
+    for path, leaf in trees.named_leaves(jax.eval_shape(init, rng.root_key(0))):
+        if path not in have:
+            raise CheckpointError(f'{where} lacks the parameter {path}: it is damaged')
+        shape = np.shape(have[path])
+        if shape != leaf.shape:
+            raise CheckpointError(
+                f'{where}: {path} has shape {list(shape)}, and {list(leaf.shape)} in the model '
+                'that it says it has: it is damaged'
+            )
 
 
 class Taken(NamedTuple):
@@ -132,6 +160,8 @@ def take(start: Start, seed: int, positions: str) -> Taken:
     if not start.params:
         return Taken({}, None)
     init = functools.partial(api.init_encoder, start.model, start.tokenizer.vocab_size)
+    # Before anything is made: what a checkpoint says of its sizes may be absurd.
+    adopt.check_shapes(start.params, jax.eval_shape(init, rng.root_key(seed)))
     fresh = jax.device_get(jax.jit(init)(rng.root_key(seed)))
     params, account = adopt.adopt(start.params, fresh, positions)
     return Taken(dict(trees.named_leaves(params)), account)
@@ -159,7 +189,7 @@ def begin(
         CheckpointError: the checkpoint cannot be read, or an array has another shape there.
     """
     params, about = read(config)
-    theirs = tokenizers.from_json(about['tokenizer'])
+    theirs = tokenizers.from_json(about['tokenizer'], f'the tokenizer of {config.init_from}')
     if theirs.hash != tokenizer.hash:
         raise ConfigError(
             f'{config.data.path} was built with another tokenizer ({tokenizer.vocab_size:,} '

@@ -33,6 +33,7 @@ ONLY_IN = {
     'transformers': {'interop'},
     'tensorflow': {'interop'},
     'safetensors': {'interop'},
+    'apache_beam': {'data'},
     'pickle': set(),
 }
 

@@ -123,7 +123,9 @@ class DataConfig:
     build_seed: int = 0  # of the corpus builder's own draws
     on_bad_text: str = 'error'  # torn files and JSON lines: 'error', or 'skip' and count them
     on_bad_row: str = 'error'  # rows of a task that cannot be used: likewise
-    workers: int | None = None  # builder processes; None: one per core
+    runner: str = 'local'  # what builds shards: 'local' (processes here) or 'beam' (extra 'beam')
+    runner_options: str | None = None  # of Beam: '--runner=FlinkRunner --flink_master=HOST:8081'
+    workers: int | None = None  # builder processes of 'local'; None: one per core
     prefetch: int = 4  # batches read ahead of the step
 
 

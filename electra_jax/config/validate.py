@@ -1,5 +1,8 @@
 """Everything about a config that can be checked before a device is touched."""
 
+import dataclasses
+from collections.abc import Mapping
+
 from electra_jax.config import kernels
 from electra_jax.config.presets import (
     discriminator_shape,
@@ -8,7 +11,7 @@ from electra_jax.config.presets import (
     inherits_model,
 )
 from electra_jax.config.schema import Config, ModelConfig
-from electra_jax.core.errors import ConfigError, unknown
+from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 
 # The values a setting may take where it names a choice; implementations are looked up elsewhere
 # in explicit dicts of the same keys (a test compares them).
@@ -43,6 +46,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     'data.layout': ('segments', 'packed'),
     'data.on_bad_text': ('error', 'skip'),
     'data.on_bad_row': ('error', 'skip'),
+    'data.runner': ('local', 'beam'),
     'data.tokenizer.kind': ('wordpiece', 'unigram', 'bpe'),
     'task.head': ('reference', 'huggingface'),
     'task.keep': ('last', 'best'),
@@ -248,6 +252,58 @@ def _check_two_stage(config: Config) -> None:
             f'config.objective.generator_steps is {steps}, allowed: less than '
             f'config.total_steps, {config.total_steps}'
         )
+
+
+# Fields of a resolved model that may still be None.
+_OPEN = ('compute_dtype', 'scan_unroll', 'flat_products', 'generator_embedding_size')
+
+
+def check_stored_model(stored: object, where: str) -> None:
+    """Refuses what a checkpoint says of its model, unless it is a resolved ModelConfig's fields.
+
+    Args:
+        stored: field name -> value, as JSON gave it.
+        where: the checkpoint.
+
+    Raises:
+        CheckpointError: naming the field and its value.
+    """
+    try:
+        if not isinstance(stored, Mapping):
+            raise ConfigError(f'config.model is {stored!r:.60}')
+        for field in dataclasses.fields(ModelConfig):
+            value = stored.get(field.name, field.default)
+            kind = (
+                field.type | int if isinstance(value, int) and field.type is float else field.type
+            )
+            is_bool = isinstance(value, bool) and field.name != 'flat_products'
+            missing = value is None and field.name not in _OPEN
+            if not isinstance(value, kind) or is_bool or missing:
+                raise ConfigError(f'config.model.{field.name} is {value!r:.60}')
+        known = {field.name for field in dataclasses.fields(ModelConfig)}
+        model = ModelConfig(**{name: value for name, value in stored.items() if name in known})
+        _check_values(Config(model=model), 'model.')
+        _check_model(Config(model=model))
+        if model.hidden_size % model.num_heads:
+            raise ConfigError(
+                f'config.model.hidden_size is {model.hidden_size}, num_heads {model.num_heads}'
+            )
+    except ConfigError as error:
+        raise CheckpointError(
+            f'{where} does not say what model it has ({error}): it is no checkpoint of this '
+            'program, or is damaged'
+        ) from error
+
+
+def _check_values(config: Config, prefix: str) -> None:
+    """Choices and ranges of the settings whose names begin with `prefix`."""
+    for path, allowed in CHOICES.items():
+        if path.startswith(prefix) and setting(config, path) not in allowed:
+            named = [choice for choice in allowed if choice is not None]
+            raise unknown(f'config.{path}', setting(config, path), named)
+    for path, (low, high) in BOUNDS.items():
+        if path.startswith(prefix):
+            _check_bounds(path, setting(config, path), low, high)
 
 
 def _check_bounds(path: str, value: object, low: float | None, high: float | None) -> None:

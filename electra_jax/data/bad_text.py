@@ -14,6 +14,7 @@ KINDS = {
     'empty_document': '{n} documents held no text (left out)',
     'empty_file': '{n} files were empty',
     'bad_json': '{n} lines were not the JSON that was asked for (skipped)',
+    'other_kind': '{n} compressed files were of another kind by their names (left out)',
     'torn_file': '{n} compressed files were damaged (read up to there)',
 }
 

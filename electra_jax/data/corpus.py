@@ -21,19 +21,20 @@ import os
 import pathlib
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 from electra_jax.config import schema
-from electra_jax.core import errors
+from electra_jax.core import errors, jsons
 from electra_jax.data import (
     bad_text,
     build,
     documents,
     manifest,
+    on_beam,
     progress,
     records,
     rows,
@@ -77,10 +78,10 @@ def _check(data: schema.DataConfig) -> list[sources.Entry]:
     """Refuses settings that cannot be; returns the source taken apart."""
     if not data.path:
         raise errors.ConfigError('data.path is not set; type --config.data.path=FOLDER')
-    if re.search('=[0-9.]+(,|$)', data.path):
+    if re.search('=[0-9.]+(,|$)', data.path) and not os.path.isdir(data.path):
         raise errors.ConfigError(
             f'data.path {data.path!r} names corpora with weights; build each one by itself, with '
-            '--config.data.path=FOLDER'
+            '--config.data.path=FOLDER (if that is the name of a folder, make the folder first)'
         )
     if data.layout not in rows.LAYOUTS:
         raise errors.unknown('data.layout', data.layout, rows.LAYOUTS)
@@ -96,6 +97,13 @@ def _check(data: schema.DataConfig) -> list[sources.Entry]:
     if data.workers is not None and data.workers < 1:
         raise errors.ConfigError(f'data.workers is {data.workers}; it must be at least 1')
     bad_text.check_policy(data.on_bad_text)
+    if data.runner not in RUNNERS:
+        raise errors.unknown('data.runner', data.runner, RUNNERS)
+    if data.runner_options is not None and data.runner != 'beam':
+        raise errors.ConfigError(
+            f'data.runner_options is {data.runner_options!r}, but data.runner is {data.runner!r}: '
+            'only --config.data.runner=beam has options'
+        )
     load.check_kind(data.tokenizer)
     return sources.parse_source(data.source)
 
@@ -137,7 +145,7 @@ def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
     marker = folder / MARKER_NAME
     if marker.exists():
         try:
-            found = json.loads(marker.read_bytes())
+            found = jsons.parse_object(marker.read_bytes())
         except ValueError as error:
             raise errors.DataError(
                 f'{marker} is damaged ({error}); move the folder away'
@@ -218,10 +226,17 @@ def _tokenizer(
 ) -> api.Tokenizer:
     """The tokenizer to use: the one in the folder, the one named, or a new one."""
     place = folder / manifest.TOKENIZER_FOLDER
+    named = load.open_tokenizer(data.tokenizer) if data.tokenizer.path is not None else None
     if (place / api.FILE_NAME).exists():
-        return load.load(place)
-    if data.tokenizer.path is not None:
-        tokenizer = load.open_tokenizer(data.tokenizer)
+        tokenizer = load.load(place)
+        if named and named.hash != tokenizer.hash:
+            raise errors.DataError(
+                f'{place} is not the tokenizer {data.tokenizer.path} that the build was begun '
+                'with: it is damaged; build into another folder with --config.data.path=FOLDER'
+            )
+        return tokenizer
+    if named:
+        tokenizer = named
     else:
         _say(f'training a {data.tokenizer.kind} tokenizer')
         limit = data.tokenizer.train_megabytes * train.MEGABYTE
@@ -239,6 +254,17 @@ def _parts(entries: list[sources.Entry], piece_bytes: int) -> Iterator[documents
         yield from piece.parts
 
 
+# Where pieces are built -> (pieces, context, settings) to each piece with its sidecar.
+RUNNERS: dict[str, Callable[..., Iterator[tuple[sources.Piece, dict[str, Any]]]]] = {
+    'local': lambda pieces, context, data: workers.run_pieces(pieces, context, _num_workers(data)),
+    'beam': lambda pieces, context, data: on_beam.run_pieces(pieces, context, data.runner_options),
+}
+
+
+def _num_workers(data: schema.DataConfig) -> int:
+    return data.workers or len(os.sched_getaffinity(0)) or 1
+
+
 class _Run:
     """One pass over the pieces: finished ones are skipped, the others built."""
 
@@ -249,7 +275,7 @@ class _Run:
         self._folder = folder
         self._tokenizer = tokenizer
         self._sidecars: dict[int, dict[str, Any]] = {}
-        self.workers = data.workers or len(os.sched_getaffinity(0)) or 1
+        self.workers = _num_workers(data) if data.runner == 'local' else None
         self.skipped = 0
         self.built_tokens = 0
         self.built_bytes = 0
@@ -262,7 +288,7 @@ class _Run:
         started = time.monotonic()
         context = workers.Context(self._folder, self._tokenizer, self._data)
         to_do = self._unfinished(pieces, bar)
-        for piece, sidecar in workers.run_pieces(to_do, context, self.workers):
+        for piece, sidecar in RUNNERS[self._data.runner](to_do, context, self._data):
             self._sidecars[piece.index] = sidecar
             counts = sidecar['counts']
             self.built_tokens += counts['train_tokens'] + counts['validation_tokens']
@@ -286,10 +312,14 @@ class _Run:
 
     def _finished(self, piece: sources.Piece) -> dict[str, Any] | None:
         """The sidecar of a piece that an earlier run has built, if it did and all is there."""
-        path = workers.sidecar_path(self._folder, piece.index)
-        if not path.exists():
+        sidecar = workers.read_sidecar(self._folder, piece.index, self._tokenizer.vocab_size)
+        if sidecar is None:
             return None
-        sidecar = json.loads(path.read_bytes())
+        if sidecar['tokenizer_hash'] != self._tokenizer.hash:
+            raise errors.DataError(
+                f'piece {piece.index} of {self._folder} was built with another tokenizer than is '
+                'in it now; build into another folder with --config.data.path=FOLDER'
+            )
         if sidecar['identity'] != json.loads(json.dumps(workers.identity(piece))):
             raise errors.DataError(
                 f'the text of data.source has changed since {self._folder} was begun (piece '
@@ -302,7 +332,7 @@ class _Run:
                 # A power cut can lose what a kill cannot.
                 if not file.is_file() or file.stat().st_size != shard['bytes']:
                     return None
-        return sidecar if workers.unigram_path(self._folder, piece.index).is_file() else None
+        return sidecar
 
     def _check_complete(self) -> None:
         if not self._sidecars:
@@ -392,7 +422,8 @@ def _summary(corpus: manifest.Corpus, run: _Run) -> None:
     )
     _say(
         f'  {run.built_bytes / max(run.built_seconds, 1e-9) / 1e6:,.1f} MB/s, {speed:,.0f} '
-        f'tokens/s with {run.workers} processes'
+        f'tokens/s '
+        + (f'with {run.workers} processes' if run.workers else 'on Beam')
         + (f'; {run.skipped} pieces were there from before' if run.skipped else '')
     )
 

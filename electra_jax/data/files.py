@@ -14,7 +14,15 @@ from electra_jax.data import bad_text, compressed, documents
 TEXT_SUFFIXES = frozenset({'.txt', *compressed.DECOMPRESSORS})
 JSON_SUFFIXES = frozenset({'.jsonl', '.json', *compressed.DECOMPRESSORS})
 
+# Inside a folder the name of a compressed file says what it unpacks to: these are of other kinds.
+_TABLES = {'.csv', '.tsv', '.tar', '.parquet', '.xml', '.html', '.warc', '.sql', '.npy', '.npz'}
+_OTHER_KINDS = {
+    TEXT_SUFFIXES: frozenset({'.json', '.jsonl', '.ndjson', *_TABLES}),
+    JSON_SUFFIXES: frozenset({'.txt', '.md', '.rst', *_TABLES}),
+}
+
 REACH_BYTES = 4_000_000  # how far a cut looks for the end of a document
+MAX_JSON_LINE_BYTES = 256_000_000  # a longer one is no document but an accident, or an attack
 
 _BLANK_LINE = re.compile(rb'\n[ \t\r]*\n')
 
@@ -29,10 +37,33 @@ def find_files(where: str, suffixes: frozenset[str]) -> list[pathlib.Path]:
     Raises:
       errors.DataError: there are none.
     """
+    try:
+        return _find_files(where, suffixes)
+    except (OSError, ValueError) as error:  # too long for a name, or with a NUL in it
+        raise errors.DataError(f'data.source names {where!r:.200}: {error}') from error
+
+
+def other_kinds(where: str, suffixes: frozenset[str]) -> list[pathlib.Path]:
+    """Compressed files that `find_files` leaves out of a folder, for their names tell otherwise."""
+    if not where or not os.path.isdir(where):
+        return []
+    return [path for path in _walk(where, suffixes) if _is_other_kind(path, suffixes)]
+
+
+def _is_other_kind(path: pathlib.Path, suffixes: frozenset[str]) -> bool:
+    inner = path.with_suffix('').suffix
+    return compressed.is_compressed(path) and inner in _OTHER_KINDS.get(suffixes, ())
+
+
+def _walk(where: str, suffixes: frozenset[str]) -> list[pathlib.Path]:
+    walked = (pathlib.Path(top) / name for top, _, names in os.walk(where) for name in names)
+    return sorted(file for file in walked if file.suffix in suffixes)
+
+
+def _find_files(where: str, suffixes: frozenset[str]) -> list[pathlib.Path]:
     path = pathlib.Path(where)
     if where and path.is_dir():
-        walked = (pathlib.Path(top) / name for top, _, names in os.walk(path) for name in names)
-        found = sorted(file for file in walked if file.suffix in suffixes)
+        found = [file for file in _walk(where, suffixes) if not _is_other_kind(file, suffixes)]
         if not found:
             raise errors.DataError(
                 f'data.source names the folder {where}, but no file in it ends in '
@@ -89,7 +120,7 @@ def _byte_ranges(
             stop = stat.st_size
             if i < number:
                 stop = max(stop * i // number, start)
-                stop += _cut_in_file(file, stop, template.format)
+                stop += _cut_in_file(file, stop, template.format, path)
             if stop > start:
                 yield documents.FileSpan(
                     template, str(path), start, stop, stat.st_size, stat.st_mtime_ns
@@ -97,11 +128,12 @@ def _byte_ranges(
             start = stop
 
 
-def _cut_in_file(file: BinaryIO, offset: int, text_format: str) -> int:
+def _cut_in_file(file: BinaryIO, offset: int, text_format: str, path: pathlib.Path) -> int:
     """How many bytes after `offset` to cut."""
     file.seek(offset)
-    window = b''
+    window = bytearray()
     while True:
+        _check_line(len(window), path, offset)
         more = file.read(REACH_BYTES)
         window += more
         cut = find_cut(window, text_format, ended=len(more) < REACH_BYTES)
@@ -109,7 +141,15 @@ def _cut_in_file(file: BinaryIO, offset: int, text_format: str) -> int:
             return cut
 
 
-def find_cut(window: bytes, text_format: str, ended: bool) -> int | None:
+def _check_line(size: int, path: pathlib.Path, offset: int) -> None:
+    if size > MAX_JSON_LINE_BYTES:
+        raise errors.DataError(
+            f'{path}: the JSON line at byte {offset} is longer than {MAX_JSON_LINE_BYTES:,} bytes; '
+            'a line holds one document: is it JSON lines, and not one JSON array?'
+        )
+
+
+def find_cut(window: bytes | bytearray, text_format: str, ended: bool) -> int | None:
     r"""Where to cut text that goes on with `window`: at a document's end if one is in reach.
 
     Failing that at a line's end, failing that at white space, failing that at a character. A
@@ -147,6 +187,7 @@ class _Unpacked:
         self._bad = bad
         self._chunks = compressed.stream(path)
         self.buffer = bytearray()
+        self.offset = 0  # of the buffer in the text
         self.read_bytes = 0  # compressed bytes behind the buffer
         self.ended = False
 
@@ -166,10 +207,11 @@ class _Unpacked:
         """How many bytes of the buffer the next block takes."""
         size = piece_bytes + REACH_BYTES
         while True:
+            _check_line(size - piece_bytes - REACH_BYTES, self._path, self.offset)
             self.fill(size)
             if len(self.buffer) <= piece_bytes:
                 return len(self.buffer)
-            found = find_cut(bytes(self.buffer[piece_bytes:]), text_format, self.ended)
+            found = find_cut(self.buffer[piece_bytes:], text_format, self.ended)
             if found is not None:
                 return piece_bytes + found
             size += REACH_BYTES
@@ -179,7 +221,7 @@ def _unpacked_blocks(
     path: pathlib.Path, template: documents.Block, bad: bad_text.BadText, piece_bytes: int
 ) -> Iterator[documents.Block]:
     text = _Unpacked(path, bad)
-    offset, first_line, told = 0, 1, 0
+    first_line, told = 1, 0
     while cut := text.cut(piece_bytes, template.format):
         data = bytes(text.buffer[:cut])
         del text.buffer[:cut]
@@ -187,10 +229,10 @@ def _unpacked_blocks(
             template,
             data=data,
             origin=str(path),
-            offset=offset,
+            offset=text.offset,
             first_line=first_line,
             read_bytes=text.read_bytes - told,
         )
         told = text.read_bytes
-        offset += cut
+        text.offset += cut
         first_line += data.count(b'\n')

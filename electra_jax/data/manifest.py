@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config import schema
-from electra_jax.core import errors
+from electra_jax.core import errors, jsons
 from electra_jax.data import records
 from electra_jax.tokenizers import api, load
 
@@ -90,6 +90,11 @@ class Corpus:
                 f'is not the one the corpus was built with ({self.tokenizer_hash[:12]}); copy '
                 'the whole folder again'
             )
+        if (tokenizer.vocab_size, tokenizer.special) != (self.vocab_size, self.special):
+            raise errors.DataError(
+                f'{self.path / FILE_NAME} is damaged: its vocab_size or special are not those of '
+                'the tokenizer beside it; copy the whole folder again'
+            )
         return tokenizer
 
     def unigram(self) -> np.ndarray:
@@ -98,20 +103,7 @@ class Corpus:
         Raises:
           errors.DataError: the file is missing or damaged.
         """
-        path = self.path / UNIGRAM_NAME
-        try:
-            counts = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise errors.DataError(
-                f'cannot read {path} ({error}); copy the folder again, or move it away and type '
-                'the prepare command again'
-            ) from error
-        if counts.shape != (self.vocab_size,):
-            raise errors.DataError(
-                f'{path} has shape {counts.shape}, corpus.json says ({self.vocab_size},); copy '
-                'the folder again'
-            )
-        return counts
+        return read_counts(self.path / UNIGRAM_NAME, self.vocab_size)
 
     def to_json(self) -> dict[str, Any]:
         """The content of corpus.json."""
@@ -130,6 +122,28 @@ class Corpus:
         }
 
 
+def read_counts(path: pathlib.Path, vocab_size: int) -> np.ndarray:
+    """How often each token is there, int64 `[vocab_size]`, from a .npy file.
+
+    Raises:
+      errors.DataError: the file is missing, damaged, or of something else.
+    """
+    try:
+        # Mapped, because a damaged header may ask for any amount of memory.
+        counts = np.array(np.load(path, mmap_mode='r', allow_pickle=False))
+    except Exception as error:  # a damaged header makes NumPy raise all sorts of things
+        raise errors.DataError(
+            f'cannot read {path} ({error}); copy the folder again, or move it away and type '
+            'the prepare command again'
+        ) from error
+    if counts.shape != (vocab_size,) or counts.dtype != np.int64 or counts.min() < 0:
+        raise errors.DataError(
+            f'{path} is not {vocab_size} counts of tokens, as corpus.json says, but '
+            f'{counts.dtype} {list(counts.shape)}; copy the folder again'
+        )
+    return counts
+
+
 def load_corpus(path: str | pathlib.Path, check_hashes: bool | None = None) -> Corpus:
     """Opens the finished corpus in folder `path`.
 
@@ -144,27 +158,60 @@ def load_corpus(path: str | pathlib.Path, check_hashes: bool | None = None) -> C
     folder = pathlib.Path(path)
     data = _read_json(folder)
     try:
-        shards = {
-            split: tuple(records.Shard(**shard) for shard in data['shards'][split])
-            for split in SPLITS
-        }
-        names = {f.name for f in dataclasses.fields(Corpus)} - {'path', 'special', 'shards'}
-        fields = {name: data[name] for name in names}
-        special = api.SpecialIds(**data['special'])
-        corpus = Corpus(path=folder, special=special, shards=shards, **fields)
-    except (KeyError, TypeError) as error:
+        corpus = _from_json(folder, data)
+    except (KeyError, TypeError, ValueError) as error:
         raise errors.DataError(
-            f'{folder / FILE_NAME} is damaged ({error!r}); copy it again, or move the folder '
+            f'{folder / FILE_NAME} is damaged ({error!r:.200}); copy it again, or move the folder '
             'away and type the prepare command again'
         ) from error
     if check_hashes is None:
-        total = sum(shard.bytes for split in SPLITS for shard in shards[split])
+        total = sum(shard.bytes for split in SPLITS for shard in corpus.shards[split])
         check_hashes = total < _ALWAYS_HASHED_BYTES
     for split in SPLITS:
         corpus.reader(split)  # opens, and so checks, every shard
     if check_hashes:
         verify(corpus)
     return corpus
+
+
+# Fields of corpus.json as they come -> their type.
+_PLAIN_FIELDS: dict[str, type] = {
+    'row_length': int,
+    'layout': str,
+    'token_bytes': int,
+    'vocab_size': int,
+    'tokenizer_hash': str,
+    'counts': dict,
+    'source': str,
+    'settings': dict,
+    'bad_text': dict,
+    'build': dict,
+}
+
+
+def _from_json(folder: pathlib.Path, data: Mapping[str, Any]) -> Corpus:
+    """Raises KeyError, TypeError or ValueError at whatever `Corpus.to_json` does not give."""
+    fields = {name: _typed(name, data[name], kind) for name, kind in _PLAIN_FIELDS.items()}
+    shards = {
+        split: tuple(records.shard_from_json(one) for one in data['shards'][split])
+        for split in SPLITS
+    }
+    special = api.SpecialIds(**data['special'])
+    for name, one in vars(special).items():
+        if not 0 <= _typed(f'special.{name}', one, int) < fields['vocab_size']:
+            raise ValueError(f'special.{name} is {one}')
+    if fields['token_bytes'] not in (2, 4) or not 1 <= fields['row_length'] < 1 << 31:
+        raise ValueError('row_length or token_bytes')
+    if not any(shard.rows for shard in shards['train']):
+        raise ValueError('no training rows')
+    _typed('counts.train_rows', fields['counts']['train_rows'], int)
+    return Corpus(path=folder, special=special, shards=shards, **fields)
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f'{name} is {value!r:.60}')
+    return value
 
 
 def _read_json(folder: pathlib.Path) -> dict[str, Any]:
@@ -175,7 +222,7 @@ def _read_json(folder: pathlib.Path) -> dict[str, Any]:
             '--config=configs/corpus/... (or name data.source, and main builds it)'
         )
     try:
-        data = json.loads(path.read_bytes())
+        data = jsons.parse_object(path.read_bytes())
     except FileNotFoundError as error:
         raise errors.DataError(
             f'{folder} holds no finished corpus (no {FILE_NAME}): if a build was interrupted, '
@@ -183,7 +230,7 @@ def _read_json(folder: pathlib.Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise errors.DataError(f'cannot read {path}: {error}') from error
-    if not isinstance(data, dict) or data.get('format') != FORMAT:
+    if data.get('format') != FORMAT:
         raise errors.DataError(f'{path} is not a corpus of electra_jax')
     if data.get('version') != VERSION:
         raise errors.DataError(

@@ -12,6 +12,7 @@ iterator's whole state is one number.
 """
 
 import collections
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ class Slice(NamedTuple):
 
 
 def parse_paths(path: str) -> list[tuple[str, float]]:
-    """``'a=0.7,b=0.3'`` as [(folder, weight)]; a lone folder has weight 1.
+    """``'a=0.7,b=0.3'`` as [(folder, weight)]; a lone folder has weight 1, whatever its name.
 
     Raises:
         ConfigError: a weight is missing in a mixture, or is not a positive number.
@@ -52,7 +53,8 @@ def parse_paths(path: str) -> list[tuple[str, float]]:
     [('a', 0.7), ('b', 0.3)]
     """
     parts = path.split(',')
-    if len(parts) == 1 and '=' not in path:
+    # A folder may really be called `year=2024`.
+    if os.path.isdir(path) or (len(parts) == 1 and '=' not in path):
         return [(path, 1.0)]
     mixture = []
     for part in parts:

@@ -9,7 +9,9 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from array_record.python import array_record_module
@@ -64,6 +66,23 @@ class Shard:
     rows: int
     bytes: int
     sha256: str
+
+
+def shard_from_json(data: Any) -> Shard:
+    """A shard as corpus.json has it; its name is that of a file beside it, never a path.
+
+    Raises:
+      KeyError, TypeError, ValueError: it is not what `Shard` holds.
+    """
+    shard = Shard(data['name'], data['rows'], data['bytes'], data['sha256'])
+    if not isinstance(shard.name, str) or not isinstance(shard.sha256, str):
+        raise TypeError(f'name or sha256 of the shard {data!r:.80}')
+    if not re.fullmatch(r'[\w-]+\.array_record', shard.name):
+        raise ValueError(f'{shard.name!r:.80} is no name of a shard')
+    for number in (shard.rows, shard.bytes):
+        if type(number) is not int or number < 0:
+            raise ValueError(f'{shard.name} has {number!r:.40} rows or bytes')
+    return shard
 
 
 def decode_rows(records: Sequence[bytes], row_format: RowFormat) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,9 @@ A source is a comma-separated list of `KIND:WHERE[=WEIGHT]`:
 
     text:PATH         a file, folder or glob of .txt (also .gz .xz .zst): a paragraph a line, a
                       blank line between documents
-    jsonl:PATH#FIELD  a JSON object a line (also compressed), the text in FIELD (default: text)
+    jsonl:PATH#FIELD  a JSON object a line (also compressed), the text in FIELD (default: text);
+                      in a folder a compressed file belongs to one of both by its name, where
+                      that tells (a.txt.gz, b.jsonl.gz), and those left out are counted
     tfds:NAME:SPLIT#FIELD    a prepared TensorFlow dataset, read without TensorFlow; NAME may be
                       the folder of a prepared one; FIELD as above
     python-docs:      the documentation inside the installed Python packages (or in a folder)
@@ -86,6 +88,7 @@ def _split_field(where: str) -> tuple[str, str]:
 
 def _text_parts(entry: Entry, bad: bad_text.BadText, piece_bytes: int) -> Iterator[documents.Part]:
     template = documents.Block(documents.TEXT, entry.weight)
+    _tell_other_kinds(entry.where, files.TEXT_SUFFIXES, bad)
     for path in files.find_files(entry.where, files.TEXT_SUFFIXES):
         yield from files.cut_file(path, template, bad, piece_bytes)
 
@@ -93,8 +96,14 @@ def _text_parts(entry: Entry, bad: bad_text.BadText, piece_bytes: int) -> Iterat
 def _jsonl_parts(entry: Entry, bad: bad_text.BadText, piece_bytes: int) -> Iterator[documents.Part]:
     where, field = _split_field(entry.where)
     template = documents.Block(documents.JSONL, entry.weight, field)
+    _tell_other_kinds(where, files.JSON_SUFFIXES, bad)
     for path in files.find_files(where, files.JSON_SUFFIXES):
         yield from files.cut_file(path, template, bad, piece_bytes)
+
+
+def _tell_other_kinds(where: str, suffixes: frozenset[str], bad: bad_text.BadText) -> None:
+    for path in files.other_kinds(where, suffixes):
+        bad.count('other_kind', str(path))
 
 
 def _tfds_parts(entry: Entry, bad: bad_text.BadText, piece_bytes: int) -> Iterator[documents.Part]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config import schema
-from electra_jax.core import errors
+from electra_jax.core import errors, jsons
 from electra_jax.data import build, manifest, records, sources
 from electra_jax.tokenizers import api, load
 
@@ -41,7 +41,7 @@ class Context:
         result = build.build_piece(piece, self.tokenizer, self.config)
         shards = {}
         for split, rows in result.rows.items():
-            path = self.folder / f'{split}-{piece.index:05d}.array_record'
+            path = self.folder / shard_name(split, piece.index)
             # An empty ArrayRecord file is of no use to a reader.
             shards[split] = vars(records.write_shard(path, rows)) if len(rows) else None
         unigram = unigram_path(self.folder, piece.index)
@@ -51,6 +51,7 @@ class Context:
         temporary.replace(unigram)
         sidecar = {
             'identity': identity(piece),
+            'tokenizer_hash': self.tokenizer.hash,
             'shards': shards,
             'counts': result.counts,
             'bad_text': result.bad,
@@ -62,6 +63,34 @@ class Context:
 def sidecar_path(folder: pathlib.Path, index: int) -> pathlib.Path:
     """Where the sidecar of a piece is: once it is there, the piece is finished."""
     return folder / PIECES_FOLDER / f'{index:05d}.json'
+
+
+def read_sidecar(folder: pathlib.Path, index: int, vocab_size: int) -> dict[str, Any] | None:
+    """The sidecar of a piece, if the piece is finished; None also where anything is damaged."""
+    path = sidecar_path(folder, index)
+    try:
+        sidecar = jsons.parse_object(path.read_bytes())
+        for split in manifest.SPLITS:
+            one = sidecar['shards'][split]
+            if one is not None and records.shard_from_json(one).name != shard_name(split, index):
+                return None
+        counts = [sidecar['counts'][name] for name in build.COUNTS]
+        bad = [(number, where) for number, where in sidecar['bad_text'].values()]
+        whole = all(type(n) is int for n in [*counts, *(number for number, _ in bad)])
+        whole &= all(type(sidecar[name]) is kind for name, kind in _SIDECAR_TYPES.items())
+        manifest.read_counts(unigram_path(folder, index), vocab_size)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, errors.DataError):
+        # A kill cannot do this, a disk can. The piece is then built again.
+        return None
+    return sidecar if whole else None
+
+
+_SIDECAR_TYPES = {'identity': list, 'tokenizer_hash': str, 'bad_text': dict}
+
+
+def shard_name(split: str, index: int) -> str:
+    """Name of the shard that a piece becomes in a split."""
+    return f'{split}-{index:05d}.array_record'
 
 
 def unigram_path(folder: pathlib.Path, index: int) -> pathlib.Path:

@@ -17,7 +17,7 @@ from electra_jax.finetune.program import Answerer, to_answer
 from electra_jax.model import api
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
-from electra_jax.start import start_of
+from electra_jax.start import check_whole, start_of
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.examples import TextExample
 from electra_jax.tasks.features import FeatureSettings
@@ -101,6 +101,8 @@ def open_detector(
     settings = resolve_platform(settings, mesh.devices.flat[0].platform)
     meshes.check_batch(settings, mesh, jax.process_count())
     model = to_answer(settings.model)
+    size, parts = start.tokenizer.vocab_size, ('discriminator',)
+    check_whole(str(where), params, lambda key: api.init(model, size, key, parts))
     needed = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
     params = {name: part for name, part in params.items() if name in needed}
     placed = jax.device_put(params, rules.state_shardings(params, mesh))

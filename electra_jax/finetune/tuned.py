@@ -19,9 +19,10 @@ from electra_jax.finetune import splits
 from electra_jax.finetune.program import Answerer, compile_answers
 from electra_jax.finetune.splits import Split
 from electra_jax.finetune.trials import RESULT, TRIALS, on_first_host
+from electra_jax.model import api
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
-from electra_jax.start import start_of
+from electra_jax.start import check_whole, start_of
 from electra_jax.tasks import prediction_files, predictions, results, trained
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.examples import Example
@@ -129,6 +130,8 @@ def open_tuned(
     config = resolve_platform(config, jax.devices()[0].platform)
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh, jax.process_count())
+    init_head = functools.partial(api.init_head, config.model, task.head())
+    check_whole(str(where), params, lambda key: {'task_head': init_head(key)})
     answers = compile_answers(config.model, start.tokenizer.vocab_size, task.head(), mesh)
     answerer = Answerer(mesh, config.batch_size, answers)
     return Tuned(where, place(mesh, params), task, start.tokenizer, config, answerer)

@@ -62,6 +62,24 @@ _POSITION_TABLES = (
 )
 
 
+def check_shapes(source: Tree, wanted: Tree) -> None:
+    """Refuses arrays that have another shape than `wanted`'s of the same name.
+
+    Args:
+        source: arrays to start from.
+        wanted: the model's, or their shapes alone.
+
+    Raises:
+        CheckpointError: as `adopt`.
+    """
+    have = dict(named_leaves(source))
+    for path, leaf in named_leaves(wanted):
+        if path in have:
+            given = np.asarray(have[path])
+            if given.shape != leaf.shape and not _is_longer(path, given, leaf):
+                raise CheckpointError(_other_shape(path, given, leaf))
+
+
 def adopt(source: Tree, fresh: Tree, positions: str = 'fresh') -> tuple[Tree, Adopted]:
     """`fresh` with the leaves of `source` in the place of its own, wherever both have one.
 
@@ -107,12 +125,14 @@ def adopt(source: Tree, fresh: Tree, positions: str = 'fresh') -> tuple[Tree, Ad
 
 
 def _is_longer(path: str, given: np.ndarray, leaf: np.ndarray) -> bool:
-    return path in _POSITION_TABLES and given.shape[1:] == leaf.shape[1:] and len(given) < len(leaf)
+    if path not in _POSITION_TABLES or given.shape[1:] != leaf.shape[1:]:
+        return False
+    return given.ndim > 0 and given.shape[0] < leaf.shape[0]
 
 
 def _other_shape(path: str, given: np.ndarray, leaf: np.ndarray) -> str:
     advice = 'give the model the sizes of the checkpoint'
-    if path in _POSITION_TABLES and len(given) > len(leaf):
+    if path in _POSITION_TABLES and given.ndim and given.shape[0] > leaf.shape[0]:
         advice = f'type --config.model.max_positions={len(given)}'
     elif path.endswith(('embeddings/word', 'output_bias')):
         advice = 'use the tokenizer of the checkpoint'

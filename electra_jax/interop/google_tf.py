@@ -4,6 +4,7 @@ Everything but `read_checkpoint` and `write_checkpoint` works on a mapping of va
 NumPy array and needs no TensorFlow.
 """
 
+import glob
 import os
 import pathlib
 import re
@@ -14,6 +15,7 @@ import numpy as np
 
 from electra_jax.config import presets
 from electra_jax.config.schema import ModelConfig
+from electra_jax.core import foreign
 from electra_jax.core.errors import CheckpointError, UserError
 from electra_jax.core.trees import Tree
 from electra_jax.interop import names, transfer
@@ -207,6 +209,10 @@ def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
         UserError: TensorFlow is not installed.
     """
     prefix = find_checkpoint(pathlib.Path(path))
+    for file in sorted(prefix.parent.glob(f'{glob.escape(prefix.name)}.*')):
+        problem = foreign.link_problem(file, prefix.parent)
+        if problem:
+            raise CheckpointError(problem)
     tensorflow = _tensorflow()
     try:
         reader = tensorflow.train.load_checkpoint(str(prefix))

@@ -11,6 +11,7 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
+from electra_jax.core import foreign, jsons
 from electra_jax.core.errors import CheckpointError
 from electra_jax.interop import transfer
 
@@ -110,18 +111,28 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is missing, damaged, or holds something else.
     """
+    check_inside(path)
     try:
-        content = json.loads(path.read_bytes())
+        return jsons.parse_object(foreign.read_small(path))
     except OSError as error:
         raise CheckpointError(f'cannot read {path} ({error.strerror})') from error
     except ValueError as error:
-        raise CheckpointError(f'{path} is not JSON ({error})') from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f'{path} holds {type(content).__name__}, allowed: a JSON object')
-    return content
+        raise CheckpointError(f'{path} cannot be used ({error}): it is damaged') from error
+
+
+def check_inside(path: pathlib.Path) -> None:
+    """Refuses a file that is a link out of its folder.
+
+    Raises:
+        CheckpointError: naming where it leads.
+    """
+    problem = foreign.link_problem(path, path.parent)
+    if problem:
+        raise CheckpointError(problem)
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    check_inside(path)
     try:
         # bfloat16 is known to NumPy once JAX's dtypes are imported, which `transfer` does.
         with safetensors.safe_open(path, framework='numpy') as file:

@@ -20,6 +20,7 @@ _SURROGATES = re.compile('[\ud800-\udfff]')
 _BYTE_ORDER_MARK = b'\xef\xbb\xbf'
 _WIDE_MARKS = (b'\xff\xfe', b'\xfe\xff')  # how UTF-16 begins
 _LONGEST_CELL = 2**31 - 1
+_MOST_UNPACKED = 2**30  # bytes
 
 
 class Row(NamedTuple):
@@ -121,8 +122,16 @@ def _chunks(path: pathlib.Path, bad: BadRows) -> Iterator[bytes]:
     if not compressed.is_compressed(path):
         yield path.read_bytes()
         return
+    size = 0
     try:
-        yield from (chunk for chunk, _ in compressed.stream(path))
+        for chunk, _ in compressed.stream(path):
+            size += len(chunk)
+            if size > _MOST_UNPACKED:
+                raise errors.DataError(
+                    f'{path} unpacks to more than {_MOST_UNPACKED >> 30} GiB, and is held in '
+                    'memory whole: unpack it yourself if it is what you think it is'
+                )
+            yield chunk
     except compressed.TornError as error:
         bad.refuse('torn_file', str(path), str(error))
 

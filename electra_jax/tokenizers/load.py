@@ -1,11 +1,10 @@
 """Opens a tokenizer: from a corpus folder, from its JSON, or from a vocabulary file."""
 
-import json
 import pathlib
 from typing import Any
 
 from electra_jax.config import schema
-from electra_jax.core import errors
+from electra_jax.core import errors, jsons
 from electra_jax.tokenizers import api, sentencepiece, wordpiece
 
 # `kind` in a tokenizer's JSON -> what reads it.
@@ -15,16 +14,28 @@ KINDS = {
 }
 
 
-def from_json(data: dict[str, Any]) -> api.Tokenizer:
+def from_json(data: Any, where: object = 'the tokenizer') -> api.Tokenizer:
     """The tokenizer that `Tokenizer.to_json` described.
 
+    Args:
+      data: what it gave, or what has become of it since.
+      where: it stands, for messages.
+
     Raises:
-      errors.ConfigError: its kind is not known.
+      errors.DataError: it is damaged, or of a kind that is not known.
     """
-    kind = data.get('kind')
-    if kind not in KINDS:
-        raise errors.unknown('kind of the tokenizer', str(kind), KINDS)
-    return KINDS[kind](data)
+    kind = data.get('kind') if isinstance(data, dict) else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise errors.DataError(
+            f'{where} is damaged: its kind is {kind!r:.60}, allowed: {", ".join(sorted(KINDS))}'
+        )
+    try:
+        return KINDS[kind](data)
+    except errors.DataError as error:
+        raise errors.DataError(f'{where}: {error}') from error
+    except (KeyError, TypeError, ValueError) as error:
+        first_line = repr(error).split('\\n')[0]
+        raise errors.DataError(f'{where} is damaged ({first_line:.200})') from error
 
 
 def load(folder: str | pathlib.Path) -> api.Tokenizer:
@@ -35,7 +46,7 @@ def load(folder: str | pathlib.Path) -> api.Tokenizer:
     """
     path = pathlib.Path(folder) / api.FILE_NAME
     try:
-        data = json.loads(path.read_bytes())
+        data = jsons.parse_object(path.read_bytes())
     except OSError as error:
         raise errors.DataError(
             f'cannot read the tokenizer {path} ({error.strerror}); `prepare` writes one into '
@@ -43,7 +54,7 @@ def load(folder: str | pathlib.Path) -> api.Tokenizer:
         ) from error
     except ValueError as error:
         raise errors.DataError(f'{path} is damaged ({error}); build the corpus anew') from error
-    return from_json(data)
+    return from_json(data, path)
 
 
 def open_tokenizer(config: schema.TokenizerConfig) -> api.Tokenizer:

@@ -47,9 +47,12 @@ class SentencePiece(api.Tokenizer):
         self.special = _special_ids([piece.piece for piece in proto.pieces], where)
         self.vocab_size = len(proto.pieces)
         _hide_from_text(proto, self.special)
-        self._processor = sentencepiece.SentencePieceProcessor(
-            model_proto=proto.SerializeToString()
-        )
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(
+                model_proto=proto.SerializeToString()
+            )
+        except (RuntimeError, ValueError) as error:
+            raise errors.DataError(f'{where} is damaged: {error}') from error
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """See `api.Tokenizer.encode_batch`."""
@@ -91,7 +94,7 @@ class SentencePiece(api.Tokenizer):
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> 'SentencePiece':
         """The inverse of `to_json`."""
-        return cls(base64.b64decode(data['model']))
+        return cls(base64.b64decode(data['model'], validate=True))
 
     @classmethod
     def from_file(cls, path: str | pathlib.Path) -> 'SentencePiece':

@@ -136,8 +136,19 @@ class WordPiece(api.Tokenizer):
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> 'WordPiece':
-        """The inverse of `to_json`."""
-        return cls(data['vocab'], data['lower_case'], data['strip_accents'])
+        """The inverse of `to_json`.
+
+        Raises:
+          TypeError: a field has another type than there.
+        """
+        vocab, lower_case, strip_accents = (
+            data[name] for name in ('vocab', 'lower_case', 'strip_accents')
+        )
+        if not isinstance(vocab, list) or not all(isinstance(piece, str) for piece in vocab):
+            raise TypeError('vocab is no list of texts')
+        if not isinstance(lower_case, bool) or not isinstance(strip_accents, bool | None):
+            raise TypeError('lower_case and strip_accents must be true or false')
+        return cls(vocab, lower_case, strip_accents)
 
     @classmethod
     def from_file(

@@ -12,6 +12,7 @@ from etils import epath
 from electra_jax.config.schema import CheckpointConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
+from electra_jax.train import checkpoint_limits
 from electra_jax.train.state import TrainState
 
 FOLDER = 'checkpoints'  # of a workdir
@@ -150,6 +151,7 @@ def _read_params(folder: epath.Path) -> tuple[Tree, dict[str, Any]]:
     # The handler alone: a Checkpointer around it warns that an item is no whole checkpoint.
     with contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
         shapes = reader.metadata(folder / 'params').tree
+        checkpoint_limits.check(folder / 'params', shapes)
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
         params = reader.restore(
             folder / 'params', args=ocp.args.PyTreeRestore(restore_args=as_numpy)

@@ -30,6 +30,8 @@ FREE = (
     'data.path',  # may have moved: the rows themselves are compared
     'data.source',
     'data.prefetch',
+    'data.runner',
+    'data.runner_options',
     'data.workers',
     'trials',  # more of them may be asked for later
     'task.train_file',  # rows are compared here, too

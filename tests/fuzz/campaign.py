@@ -1,0 +1,269 @@
+"""Fuzzing by the hundred thousand: `python tests/fuzz/campaign.py --inputs=100000 --seed=0`.
+
+Every target runs in a process of its own, which is started again where a native library takes it
+down, so a crash, a hang or a blow-up of memory is a row in the table like any other failure. Stop
+it whenever you like: the same words go on where it stopped.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+MODULES = (
+    'text_targets', 'shard_targets', 'config_targets', 'checkpoint_targets', 'task_targets',
+    'predict_targets',
+)  # fmt: skip
+SUCCESS, REFUSAL, FAILURE, CURRENT = range(4)  # places in the counts shared with a worker
+_CPU_SECONDS = 20  # of one input
+_QUIET_SECONDS = 300  # without an input finished, on a machine that others use too
+_GROWTH_BYTES = 1 << 30  # of the process, by one input
+_SPACE_BYTES = 24 << 30  # of addresses; libraries reserve much that they never touch
+
+
+class HungError(BaseException):
+    """An input took too long; no `except Exception` on the way catches this."""
+
+
+def all_targets() -> list[Any]:
+    """Every target; imports the program, so in the workers only."""
+    found = []
+    for name in MODULES:
+        found += __import__(f'tests.fuzz.{name}', fromlist=['TARGETS']).TARGETS
+    return found
+
+
+def shares(inputs: int, targets: list[Any], only: list[str]) -> dict[str, int]:
+    """How many inputs each target gets, at least one."""
+    chosen = [one for one in targets if not only or one.name in only]
+    unknown = set(only) - {one.name for one in targets}
+    if unknown:
+        raise SystemExit(f'no such target: {", ".join(sorted(unknown))}')
+    total = sum(one.share for one in chosen)
+    return {one.name: -(-inputs * one.share // total) for one in chosen}
+
+
+# ---------------------------------------------------------------------------------------------
+# The worker
+
+
+def work(name: str, seed: int, first: int, stop: int, counts: Any, pipe: Connection) -> None:
+    """Tries inputs `first` to `stop` of a target; failures go through the pipe at once."""
+    from tests.fuzz.target import generator, judge
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGPROF, _hung)
+    target = next(one for one in all_targets() if one.name == name)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix='fuzz-', dir=_quick_folder()))
+    try:
+        run = target.make(folder)
+        resource.setrlimit(resource.RLIMIT_AS, (_SPACE_BYTES, _SPACE_BYTES))
+        peak = _peak()
+        for number in range(first, stop):
+            counts[CURRENT] = number
+            signal.setitimer(signal.ITIMER_PROF, _CPU_SECONDS)
+            try:
+                outcome = judge(target, run, generator(seed, name, number))
+                kind, said = outcome.kind, outcome.said
+            except HungError:
+                kind, said = 'failure', f'hung: more than {_CPU_SECONDS} s of computing'
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            grown, peak = _peak() - peak, _peak()
+            if grown > _GROWTH_BYTES:
+                kind, said = 'failure', f'memory grew by {grown >> 20} MiB; {said}'
+            if kind == 'failure':
+                pipe.send((number, said))
+            counts[('success', 'refusal', 'failure').index(kind)] += 1
+            counts[CURRENT] = number + 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hung(*_: object) -> None:
+    raise HungError
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _quick_folder() -> str | None:
+    return '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
+
+
+# ---------------------------------------------------------------------------------------------
+# The parent
+
+
+class Campaign:
+    """What has been tried so far, on disk after every few seconds."""
+
+    def __init__(self, path: pathlib.Path, seed: int, plan: dict[str, int]) -> None:
+        self._path, self.seed, self.plan = path, seed, plan
+        self.targets: dict[str, dict[str, Any]] = {
+            name: {'inputs': number, 'next': 0, 'success': 0, 'refusal': 0, 'seconds': 0.0,
+                   'failures': []}
+            for name, number in plan.items()
+        }  # fmt: skip
+        if path.exists():
+            kept = json.loads(path.read_text())
+            if kept['seed'] != seed or {n: t['inputs'] for n, t in kept['targets'].items()} != plan:
+                raise SystemExit(f'{path} is another campaign: name another --out, or delete it')
+            self.targets = kept['targets']
+        self._started, self._done_before = time.monotonic(), self.done()
+
+    def done(self) -> int:
+        """Inputs tried."""
+        return sum(one['next'] for one in self.targets.values())
+
+    def save(self) -> None:
+        """Writes everything, whole or not at all."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._path.with_suffix('.tmp')
+        fresh.write_text(json.dumps({'seed': self.seed, 'targets': self.targets}, indent=1) + '\n')
+        fresh.replace(self._path)
+
+    def tell(self, name: str) -> None:
+        """One line: how far, how fast, how long."""
+        one, done, total = self.targets[name], self.done(), sum(self.plan.values())
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        speed = (done - self._done_before) / seconds
+        left = f'{(total - done) / speed / 60:.1f} min left' if speed else 'just begun'
+        failures = sum(len(t['failures']) for t in self.targets.values())
+        print(
+            f'{done:,} of {total:,} inputs, {speed:.0f} a second, {left}; {name} '
+            f'{one["next"]:,} of {one["inputs"]:,}; failures: {failures}',
+            flush=True,
+        )
+
+    def run(self, name: str) -> None:
+        """One target to its end, with as many processes one after another as it takes."""
+        one = self.targets[name]
+        while one['next'] < one['inputs']:
+            before = time.monotonic()
+            ended = self._one_process(name)
+            one['seconds'] += time.monotonic() - before
+            if ended is not None:
+                one['failures'].append([one['next'], ended])
+                one['next'] += 1
+            self.save()
+
+    def _one_process(self, name: str) -> str | None:
+        """Runs a worker until it has finished (None), or been taken down (by what)."""
+        one = self.targets[name]
+        context = multiprocessing.get_context('spawn')
+        counts = context.Array('q', [one['success'], one['refusal'], 0, one['next']])
+        ours, theirs = context.Pipe(duplex=False)
+        first, stop = one['next'], one['inputs']
+        process = context.Process(
+            target=work, args=(name, self.seed, first, stop, counts, theirs), daemon=True
+        )
+        process.start()
+        theirs.close()
+        moved = told = time.monotonic()
+        try:
+            while process.is_alive():
+                process.join(0.5)
+                now = time.monotonic()
+                if self._take(one, counts, ours):
+                    moved = now
+                if now - told > 10:
+                    told = now
+                    self.save()
+                    self.tell(name)
+                if now - moved > _QUIET_SECONDS:
+                    process.kill()
+                    process.join()
+                    self._take(one, counts, ours)
+                    return f'hung: nothing for {_QUIET_SECONDS} s, killed'
+        except KeyboardInterrupt:
+            process.kill()
+            self.save()
+            raise SystemExit('\nstopped; the same words go on from here') from None
+        self._take(one, counts, ours)
+        return None if process.exitcode == 0 else f'the process died ({process.exitcode})'
+
+    def _take(self, one: dict[str, Any], counts: Any, pipe: Connection) -> bool:
+        before = one['next']
+        one['success'], one['refusal'], one['next'] = (
+            counts[SUCCESS], counts[REFUSAL], counts[CURRENT]
+        )  # fmt: skip
+        try:
+            while pipe.poll():
+                one['failures'].append(list(pipe.recv()))
+        except EOFError:
+            pass
+        return one['next'] != before
+
+    def table(self) -> str:
+        """Markdown: a row for each target."""
+        lines = [
+            '| target | inputs | clean successes | clean refusals | failures | inputs a second |',
+            '| --- | ---: | ---: | ---: | ---: | ---: |',
+        ]
+        sums = [0, 0, 0, 0]
+        for name, one in self.targets.items():
+            row = [one['next'], one['success'], one['refusal'], len(one['failures'])]
+            sums = [a + b for a, b in zip(sums, row, strict=True)]
+            speed = one['next'] / one['seconds'] if one['seconds'] else 0
+            lines.append(f'| {name} | ' + ' | '.join(f'{n:,}' for n in row) + f' | {speed:,.0f} |')
+        lines.append('| all | ' + ' | '.join(f'{n:,}' for n in sums) + ' | |')
+        return '\n'.join(lines)
+
+
+def try_one(name: str, seed: int, number: int) -> None:
+    """One input again, in this process, with whatever it says."""
+    from tests.fuzz.target import generator, judge
+
+    target = next(one for one in all_targets() if one.name == name)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix='fuzz-'))
+    print(*judge(target, target.make(folder), generator(seed, name, number)))
+    print(f'its files are in {folder}')
+
+
+def main() -> None:
+    """Reads the command line, runs what is left to run, prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--inputs', type=int, default=100_000, help='over all targets')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--only', default='', help='names of targets, separated by commas')
+    parser.add_argument('--out', default='runs/fuzz', help='folder of campaign.json and table.md')
+    parser.add_argument('--again', default='', help='TARGET:NUMBER, to try one input again')
+    asked = parser.parse_args()
+    if asked.again:
+        name, _, number = asked.again.partition(':')
+        try_one(name, asked.seed, int(number))
+        return
+    only = [name for name in asked.only.split(',') if name]
+    out = pathlib.Path(asked.out)
+    plan = shares(asked.inputs, all_targets(), only)
+    campaign = Campaign(out / 'campaign.json', asked.seed, plan)
+    for name in plan:
+        campaign.run(name)
+    campaign.save()
+    (out / 'table.md').write_text(campaign.table() + '\n')
+    print(campaign.table())
+    failed = [(n, f) for n, one in campaign.targets.items() for f in one['failures']]
+    for name, (number, said) in failed[:20]:
+        print(f'\n--again={name}:{number}\n{said}')
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == '__main__':
+    os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+    os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    os.environ['PYTHONPATH'] = f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'
+    main()

@@ -1,0 +1,70 @@
+"""`predict` whole: damaged input through reader, tokenizer and a model, to the lines it writes."""
+
+import dataclasses
+import json
+import math
+import pathlib
+import random
+from typing import Any
+
+import jax
+from etils import epath
+
+from electra_jax import predict
+from electra_jax.config.schema import Config, TaskConfig
+from electra_jax.model import api
+from electra_jax.tasks import trained
+from electra_jax.tasks.bad_rows import BadRows
+from tests.fuzz.checkpoint_targets import small_model
+from tests.fuzz.target import Run, Target, check
+from tests.fuzz.task_targets import read_incoming, trained_tasks
+from tests.interop import fakes
+
+
+def _models() -> list[Any]:
+    model = small_model(max_positions=24)
+    tokenizer = fakes.tokenizer()
+    parts = ('generator', 'discriminator')
+    params = api.init(model, tokenizer.vocab_size, jax.random.key(0), parts)
+    settings = dataclasses.replace(
+        Config(), job='evaluate', batch_size=8, task=TaskConfig(cache=None)
+    )
+    made = []
+    for task in trained_tasks():
+        about = {
+            'config': dataclasses.asdict(Config(model=model)),
+            'tokenizer': tokenizer.to_json(),
+        }
+        own = dict(params)
+        if task is not None:
+            about['task'] = trained.to_json(task)
+            own['task_head'] = api.init_head(model, task.head(), jax.random.key(1))
+        made.append((task, predict.open_model(epath.Path('model'), own, about, settings)))
+    return made
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _make_predict(folder: pathlib.Path) -> Run:
+    models = _models()
+
+    def run(rng: random.Random) -> None:
+        task, model = rng.choice(models)
+        examples = read_incoming(rng, folder, task, BadRows(skip=True))[:16]
+        rows = list(predict.answers(model, examples))
+        check(len(rows) == len(examples), f'{len(examples)} examples, {len(rows)} answers')
+        for example, row in zip(examples, rows, strict=True):
+            json.dumps(row, ensure_ascii=False).encode()
+            check(row['id'] == example.id, f'{example.id!r} is answered as {row["id"]!r}')
+            check(_finite(row), f'{row} holds a number that is none')
+
+    return run
+
+
+TARGETS = (Target('predict', 2, _make_predict, r'input|--(columns|format)'),)

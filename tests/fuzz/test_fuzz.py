@@ -1,0 +1,106 @@
+"""A few inputs of every target, and those that once did harm; the hundred thousand: campaign.py."""
+
+import random
+
+import pytest
+
+from electra_jax.core.errors import DataError
+from tests.fuzz import campaign, mutate
+from tests.fuzz.target import FAILURE, REFUSAL, SUCCESS, LostError, Target, check, generator, judge
+
+TARGETS = {target.name: target for target in campaign.all_targets()}
+# These build, read whole checkpoints or compile: a few inputs take seconds.
+SLOW = ('build', 'settings', 'ours', 'predict', 'tfds', 'corpus', 'tokenizer')
+
+
+def failures(target: Target, folder, numbers) -> list[str]:
+    run = target.make(folder)
+    outcomes = [(n, judge(target, run, generator(0, target.name, n))) for n in numbers]
+    return [f'{target.name}:{n} {o.said}' for n, o in outcomes if o.kind == FAILURE]
+
+
+@pytest.mark.parametrize('name', sorted(set(TARGETS) - set(SLOW)))
+def test_a_few_damaged_inputs_are_read_or_refused(name, tmp_path):
+    assert failures(TARGETS[name], tmp_path, range(40)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', SLOW)
+def test_a_few_costly_ones_too(name, tmp_path):
+    assert failures(TARGETS[name], tmp_path, range(10)) == []
+
+
+# Inputs that were failures once, as TARGET -> numbers under seed 0.
+ONCE_FAILURES: dict[str, tuple[int, ...]] = {}
+
+
+@pytest.mark.parametrize('name', sorted(ONCE_FAILURES))
+def test_what_once_did_harm_does_none(name, tmp_path):
+    assert failures(TARGETS[name], tmp_path, ONCE_FAILURES[name]) == []
+
+
+# ---------------------------------------------------------------------------------------------
+# The judge and the damage themselves
+
+
+def outcome(run) -> str:
+    target = Target('x', 1, lambda folder: run, r'file\.txt')
+    return judge(target, run, random.Random(0)).kind
+
+
+def test_the_judge_tells_clean_ends_from_others():
+    def refuse(rng):
+        raise DataError('file.txt:3: no')
+
+    def refuse_without_a_name(rng):
+        raise DataError('something is wrong')
+
+    def crash(rng):
+        raise KeyError('x')
+
+    def lose(rng):
+        check(False, 'a row is missing')
+
+    assert outcome(lambda rng: None) == SUCCESS
+    assert outcome(refuse) == REFUSAL
+    assert outcome(refuse_without_a_name) == FAILURE
+    assert outcome(crash) == FAILURE
+    assert outcome(lose) == FAILURE
+    with pytest.raises(LostError):
+        lose(None)
+
+
+def test_one_input_is_the_same_again_and_others_are_others():
+    data = b'one line\nand another\n' * 20
+    damaged = {mutate.spoil(generator(0, 'text', n), data) for n in range(50)}
+    assert mutate.spoil(generator(0, 'text', 7), data) == mutate.spoil(
+        generator(0, 'text', 7), data
+    )
+    assert len(damaged) > 40
+
+
+def test_damage_to_json_leaves_the_tree_that_it_was_given():
+    tree = {'a': [1, {'b': 'c'}], 'd': None}
+    texts = {mutate.spoil_json(generator(0, 'x', n), tree) for n in range(50)}
+    assert len(texts) > 30 and tree == {'a': [1, {'b': 'c'}], 'd': None}
+
+
+def test_a_campaign_notices_crashes_and_hangs_and_goes_on(tmp_path, monkeypatch):
+    plan = {'text': 30}
+    first = campaign.Campaign(tmp_path / 'campaign.json', 0, plan)
+    first.run('text')
+    assert first.done() == 30 and first.targets['text']['failures'] == []
+    again = campaign.Campaign(tmp_path / 'campaign.json', 0, plan)
+    assert again.done() == 30  # nothing is tried twice
+    assert '| all | 30 |' in again.table()
+    died = campaign.Campaign(tmp_path / 'other.json', 0, plan)
+    answers = iter(['the process died (-11)', None])
+
+    def one_process(name):
+        answer = next(answers)
+        died.targets[name]['next'] = 4 if answer else 30
+        return answer
+
+    monkeypatch.setattr(died, '_one_process', one_process)
+    died.run('text')
+    assert died.targets['text']['failures'] == [[4, 'the process died (-11)']]
