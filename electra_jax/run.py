@@ -98,6 +98,7 @@ def build_program(
         schedules.from_config(config, settings.learning_rate),
         config.seed,
         settings,
+        config.health,
     )
     return Program(
         config,
@@ -185,6 +186,8 @@ def begin(run: Run) -> state.TrainState:
 
 def put_batch(mesh: Mesh, batch_size: int, host_batch: pipeline.HostBatch) -> dict[str, jax.Array]:
     """This host's rows as its part of the global arrays [B, L]."""
+
+    host_batch = {name: x for name, x in host_batch.items() if name != pipeline.RECORDS}
 
     def put(x: np.ndarray) -> jax.Array:
         shape = (batch_size, *x.shape[1:])

@@ -137,6 +137,9 @@ class CheckpointConfig:
 
     every_steps: int = 1000
     keep: int = 5
+    # Where one cannot be saved (a full disk): 'retry' says so and trains on to the next; 'stop'
+    # ends the run. The last one of a run, and those of several processes, always end it.
+    on_error: str = 'retry'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +168,24 @@ class LogConfig:
     tensorboard: bool = True
     profile_start: int | None = None  # first step of a profiler trace; None: no trace
     profile_steps: int = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class HealthConfig:
+    """What is done about steps that go wrong, and when a run counts as hanging."""
+
+    # A step is bad if its loss, gradient or update is not finite, or larger than allowed here.
+    # 'stop': the run ends. 'skip': the step's update is not applied; the data go on.
+    on_bad_step: str = 'stop'
+    max_skips: int = 10  # bad steps in a row that are skipped before the run ends
+    max_loss: float | None = None
+    max_grad_norm: float | None = None  # before clipping
+    max_update_norm: float | None = None
+    # A loss so many typical deviations above the median of the last steps is reported (1.48 times
+    # the median absolute deviation is one deviation of a normal law); None: not looked for.
+    spike_deviations: float | None = 10.0
+    spike_window: int = 200  # steps
+    step_timeout: float | None = 1800.0  # seconds without a step that end the run; None: never
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +254,7 @@ class Config:
     init_from: str | None = None
     init_network: str = 'both'  # what pre-training takes of it: or 'generator', 'discriminator'
     init_positions: str = 'fresh'  # positions that the checkpoint lacks; a key of POSITION_RULES
+    replay: str | None = None  # a dump of a bad step, to take that step again and look into it
     batch_size: int = 128  # global, rows
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
@@ -241,6 +263,7 @@ class Config:
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+    health: HealthConfig = dataclasses.field(default_factory=HealthConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
     task: TaskConfig = dataclasses.field(default_factory=TaskConfig)
     trials: int = 1  # fine-tuning runs, of seeds seed, seed + 1, ...

@@ -1,8 +1,11 @@
 """Hosts and chips: joining a multi-host run, and what a chip can do at most."""
 
 import os
+import sys
+import typing
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from electra_jax.core.errors import ConfigError
@@ -58,6 +61,26 @@ def told_to_stop(step: int) -> bool:
     where there is one process, whose signals are its own affair.
     """
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes what is written once."""
+    return jax.process_index() == 0
+
+
+def end_now(message: str) -> typing.NoReturn:
+    """Says why, and ends this process at once, from whatever thread."""
+    sys.stderr.write(f'\nerror: {message}\n')
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def agree(number: int | None) -> int | None:
+    """The first process's number (not negative, or None), in every process."""
+    if jax.process_count() == 1:
+        return number
+    told = multihost_utils.broadcast_one_to_all(np.int32(-1 if number is None else number))
+    return None if int(told) < 0 else int(told)
 
 
 def _jax_knows_the_others() -> bool:

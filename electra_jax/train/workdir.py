@@ -25,6 +25,8 @@ FREE = (
     'stop_at',
     'checkpoint',
     'eval',
+    'health',
+    'replay',
     'log',
     'mesh',
     'data.path',  # may have moved: the rows themselves are compared
