@@ -42,6 +42,7 @@ def run(marks: str, log: str | None, environment: dict[str, str], words: list[st
         words: arguments of electra_jax.main.
     """
     if log is not None:
+        os.setsid()
         _speak_into(log)
     os.environ.update(environment)
     # A harness in the background ignores Ctrl-C, and so would what it starts.
@@ -91,6 +92,7 @@ def _wrap(mark: Callable[..., None]) -> None:
     corpus.build_corpus = functools.partial(corpus.build_corpus, piece_bytes=_PIECE_BYTES)
     around(corpus, 'build_corpus', 'preparing', 'prepared', lambda data: 0)
     around(checkpoint.Checkpoints, 'save', 'saving', 'copied', lambda self, step, *rest: step)
+    around(checkpoint.Checkpoints, 'finish', 'finishing', 'saved', lambda self: 0)
     around(evaluate, 'evaluate', 'evaluating', 'evaluated', lambda *args: 0)
     compile_train_step = step.compile_train_step
     step.compile_train_step = lambda *args: _marked_step(compile_train_step(*args), mark)
@@ -124,8 +126,7 @@ def _told(batch: pipeline.HostBatch, mark: Callable[..., None]) -> pipeline.Host
 
 
 def _failing(batch: Callable) -> Callable:
-    at = int(os.environ.get('FAULTS_READ_ERROR', '0'))
-    count = 0
+    at, count = int(os.environ.get('FAULTS_READ_ERROR', '0')), 0
 
     def outer(self, places):
         nonlocal count

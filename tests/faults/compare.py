@@ -42,14 +42,16 @@ def steps_there(workdir: pathlib.Path) -> list[int]:
 
 def whole_steps(workdir: pathlib.Path, reference: dict[str, Any]) -> list[int]:
     """Steps of the checkpoints whose every bit is that of the undisturbed run."""
-    return [step for step in steps_there(workdir) if not checkpoint_differs(workdir, step, reference)]
+    return [
+        step for step in steps_there(workdir) if not checkpoint_differs(workdir, step, reference)
+    ]
 
 
 def checkpoint_differs(workdir: pathlib.Path, step: int, reference: dict[str, Any]) -> list[str]:
     """Names of arrays that are not as in the undisturbed run."""
     try:
         found = digest(workdir / 'checkpoints' / str(step))
-    except Exception as error:  # noqa: BLE001  (whatever damage does to a reader)
+    except Exception as error:
         return [f'unreadable: {type(error).__name__}']
     wanted = reference['checkpoints'][str(step)]
     return sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
@@ -79,6 +81,8 @@ def record(workdir: pathlib.Path) -> dict[str, Any]:
     """An undisturbed run, to compare others with: it has saved after every step."""
     checkpoints = workdir / 'checkpoints'
     return {
-        'checkpoints': {str(step): digest(checkpoints / str(step)) for step in steps_there(workdir)},
+        'checkpoints': {
+            str(step): digest(checkpoints / str(step)) for step in steps_there(workdir)
+        },
         'metrics': metrics(workdir),
     }

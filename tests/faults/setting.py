@@ -79,7 +79,9 @@ def prepare(folder: pathlib.Path) -> Setting:
             'JAX_COMPILATION_CACHE_DIR': str(setting.folder / 'compiled'),
             'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
             'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
-            'PYTHONPATH': os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]),
+            'PYTHONPATH': os.pathsep.join(
+                [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
+            ),
             'PYTHONUNBUFFERED': '1',
         }
     )
