@@ -8,8 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 
 from tests.faults import setting
+
+logging.set_verbosity(logging.ERROR)  # Orbax misses a file that it does not need
 
 _UNLIKE = ('speed/',)  # metrics that no two runs have in common
 

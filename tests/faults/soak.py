@@ -93,26 +93,26 @@ def run(command: list[str], samples: pathlib.Path, minutes: float, every: float)
     return process.returncode
 
 
+def windows(seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the samples [S] are in the first and in the last window: bool [S] each."""
+    span = seconds[-1] - seconds[0]
+    window = min(_WINDOW_SECONDS, span / 5)
+    return seconds <= seconds[0] + window, seconds >= seconds[-1] - window
+
+
 def steadiness(seconds: np.ndarray, values: np.ndarray) -> dict[str, float]:
     """How much `values` [S] have grown over `seconds` [S], as shares of their mean.
 
     Two ways: of a straight line through all, and from the mean of the first to the mean of the
     last window.
-
-    >>> grown = steadiness(np.arange(100.0), 50 + np.arange(100) / 100)
-    >>> round(grown['fit'], 3), round(grown['windows'], 3)
-    (0.02, 0.016)
     """
-    span = seconds[-1] - seconds[0]
-    window = min(_WINDOW_SECONDS, span / 5)
-    first = values[seconds <= seconds[0] + window].mean()
-    last = values[seconds >= seconds[-1] - window].mean()
+    first, last = (float(values[window].mean()) for window in windows(seconds))
     slope = np.polyfit(seconds - seconds[0], values, 1)[0]
     return {
-        'fit': float(slope * span / values.mean()),
-        'windows': float((last - first) / values.mean()),
-        'first': float(first),
-        'last': float(last),
+        'fit': float(slope * (seconds[-1] - seconds[0]) / values.mean()),
+        'windows': (last - first) / float(values.mean()),
+        'first': first,
+        'last': last,
     }
 
 
@@ -150,8 +150,7 @@ def analyse(
         sys.exit(f'{samples}: fewer than 10 samples after {warmup:.0f} s of warm-up')
     memory = steadiness(seconds[after], table[after, 1])
     # Saving opens files for a moment; one that is never closed raises every later sample.
-    half = after.sum() // 2
-    files = [part.min() for part in (table[after, 2][:half], table[after, 2][half:])]
+    files = [int(table[after, 2][window].min()) for window in windows(seconds[after])]
     grown = max(abs(memory['fit']), abs(memory['windows']))
     goodput = stepping_share(metrics, metrics.stat().st_mtime - table[0, 0])
     return {
@@ -161,11 +160,11 @@ def analyse(
         'memory': memory | {'peak': float(table[:, 1].max())},
         'memory_flat': bool(grown <= limits.growth),
         'open_files': {
-            'first_half': int(files[0]),
-            'second_half': int(files[1]),
+            'first': files[0],
+            'last': files[1],
             'peak': int(table[:, 2].max()),
         },
-        'open_files_flat': bool(files[1] <= files[0]),
+        'open_files_flat': files[1] <= files[0],
         'goodput': goodput,
         'goodput_enough': goodput is not None and bool(goodput >= limits.goodput),
     }
@@ -191,8 +190,8 @@ def report(found: dict, limits: Limits) -> str:
             verdict[found['memory_flat']],
         ),
         (
-            'open files, fewest in each half (peak)',
-            f'{files["first_half"]}, {files["second_half"]} ({files["peak"]})',
+            'open files, fewest in the first and the last window (peak)',
+            f'{files["first"]}, {files["last"]} ({files["peak"]})',
             verdict[found['open_files_flat']],
         ),
         (f'goodput (at least {limits.goodput:.0%})', goodput, verdict[found['goodput_enough']]),
