@@ -3,6 +3,9 @@
 It runs what `python -m electra_jax.main` runs, after putting a few functions in wrappers that
 write marks: lines of `time name number` in a file which the harness follows.
 
+What it costs to start is most of a round, so three things that matter only to people are left out
+here: source lines in compiled programs, collecting garbage early, and the example shown at the end.
+
 Faults that only come from inside, by the environment:
     FAULTS_READ_ERROR=K   reading batch K fails (EIO), as from a bad disk
     FAULTS_NO_CACHE=1     compiles anew
@@ -12,6 +15,7 @@ and at SIGUSR1 a thread of the loader ends at its next instruction.
 import ctypes
 import errno
 import functools
+import gc
 import hashlib
 import os
 import signal
@@ -31,6 +35,8 @@ from electra_jax.train import checkpoint, evaluate, step
 # Text in one piece of work: the corpus is small and shall have several pieces all the same.
 _PIECE_BYTES = 100_000
 
+gc.freeze()  # what is imported stays
+
 
 def run(marks: str, log: str | None, environment: dict[str, str], words: list[str]) -> None:
     """Does the main job with `words` as its command line.
@@ -49,6 +55,9 @@ def run(marks: str, log: str | None, environment: dict[str, str], words: list[st
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR1, _end_a_reading_thread)
+    gc.set_threshold(200_000)
+    jax.config.update('jax_traceback_in_locations_limit', 0)
+    main.show_example = lambda run, params: None
     if 'FAULTS_NO_CACHE' in os.environ:
         jax.config.update('jax_enable_compilation_cache', False)
     mark = _marker(marks)

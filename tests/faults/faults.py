@@ -195,7 +195,7 @@ def damage_shard(kind: str, run: Round) -> None:
 
 def reader_fails(run: Round) -> None:
     """Reading a batch fails in a thread of the loader."""
-    process = run.start({'FAULTS_READ_ERROR': str(run.draw.randint(1, setting.STEPS + 8))})
+    process = run.start({'FAULTS_READ_ERROR': str(run.draw.randint(1, setting.STEPS + 4))})
     status = process.wait()
     run.notes.append(f'a read failed, status {status}')
     run.expect_clear_end(process)

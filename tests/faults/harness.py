@@ -5,8 +5,8 @@
 makes undisturbed runs first, of one process and of two. Each round then starts the same run in a
 fresh folder, injects one fault (`faults.FAULTS`, in turn, in random order), types the same command
 again until it ends, and compares with the undisturbed run: every array of the last checkpoint bit
-for bit, and every line of metrics.jsonl. Typed again after a stop, the harness goes on after the
-last finished round. Results: rounds.jsonl (a line a round), results.json and results.md in the
+for bit, and every line of metrics.jsonl. Typed again after a stop, the harness goes on with the
+rounds that are not finished. Results: rounds.jsonl (a line a round), results.json and results.md in the
 folder; the folders of rounds that went wrong are kept. Ends with status 1 if any did.
 """
 
@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent import futures
 from typing import Any
 
 from tests.faults import faults, processes, rounds, setting
@@ -109,13 +110,13 @@ def table(done: list[dict[str, Any]], unable: dict[str, str]) -> str:
     return '\n'.join(lines)
 
 
-def line(one: dict[str, Any], total: int, seconds_left: float) -> str:
+def line(one: dict[str, Any], count: int, total: int, seconds_each: float) -> str:
     """A finished round for the terminal."""
-    wrong = [f'{c}: {one[c]}' for c in _COLUMNS[2:] if one[c]]
+    wrong = [f'{column}: {one[column]}' for column in _COLUMNS[2:] if one[column]]
     verdict = 'WRONG ' + '; '.join(wrong) if wrong else 'ok'
     return (
-        f'{one["round"] + 1}/{total} {one["fault"]}: {verdict} ({"; ".join(one["notes"])}) '
-        f'{one["seconds"]:.0f} s, ETA {seconds_left / 60:.0f} min'
+        f'{count}/{total} {one["fault"]}: {verdict} ({"; ".join(one["notes"])}) '
+        f'{one["seconds"]:.0f} s, ETA {(total - count) * seconds_each / 60:.0f} min'
     )
 
 
@@ -133,6 +134,7 @@ def main() -> int:
     parser.add_argument('--folder', type=pathlib.Path, required=True, help='for everything')
     parser.add_argument('--rounds', type=int, default=100)
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--jobs', type=int, default=1, help='rounds side by side')
     parser.add_argument('--only', nargs='+', help='parts of names of faults')
     args = parser.parse_args()
     where = setting.prepare(args.folder)
@@ -147,18 +149,29 @@ def main() -> int:
     record = where.folder / 'rounds.jsonl'
     done = setting.read_lines(record)
     record.write_text(''.join(json.dumps(one) + '\n' for one in done))  # a torn line goes
+    finished = {one['round'] for one in done}
+    to_do = [
+        (number, name)
+        for number, name in enumerate(order(args.seed, args.rounds, names))
+        if number not in finished
+    ]
     began, before = time.monotonic(), len(done)
-    for number, name in list(enumerate(order(args.seed, args.rounds, names)))[before:]:
-        one = play(number, name, args.seed, where, spans, references)
-        done.append(one)
-        with record.open('a') as file:
-            file.write(json.dumps(one) + '\n')
-        each = (time.monotonic() - began) / (len(done) - before)
-        print(line(one, args.rounds, each * (args.rounds - len(done))), flush=True)
-        shown = table(done, unable)
-        (where.folder / 'results.md').write_text(shown + '\n')
-        results = {'seed': args.seed, 'rounds': done, 'not played': unable}
-        (where.folder / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
+
+    def one_round(task: tuple[int, str]) -> dict[str, Any]:
+        return play(*task, args.seed, where, spans, references)
+
+    with futures.ThreadPoolExecutor(args.jobs) as side_by_side:
+        for future in futures.as_completed([side_by_side.submit(one_round, t) for t in to_do]):
+            one = future.result()
+            done.append(one)
+            with record.open('a') as file:
+                file.write(json.dumps(one) + '\n')
+            each = (time.monotonic() - began) / (len(done) - before)
+            print(line(one, len(done), args.rounds, each), flush=True)
+            shown = table(done, unable)
+            (where.folder / 'results.md').write_text(shown + '\n')
+            results = {'seed': args.seed, 'rounds': done, 'not played': unable}
+            (where.folder / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
     print(table(done, unable))
     return 1 if any(one[column] for one in done for column in _COLUMNS[2:]) else 0
 

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pathlib
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from tests.faults import child, setting
 
 DEADLINE = 900.0  # seconds that any one start may take before it counts as hanging
 _POLL = 0.002
+_LOCK = threading.Lock()  # rounds run side by side, and multiprocessing is not made for that
 
 
 class Missed(Exception):  # noqa: N818
@@ -79,12 +81,14 @@ class Process:
                 target=child.run,
                 args=(str(self._marks), str(self.log), dict(environment or {}), list(words)),
             )
-            self._forked.start()
+            with _LOCK:
+                self._forked.start()
             self.pid = self._forked.pid
 
     def status(self) -> int | None:
         """Exit status, minus the signal that ended it, or None while it runs."""
-        return self._forked.exitcode if self._forked else self._popen.poll()
+        with _LOCK:
+            return self._forked.exitcode if self._forked else self._popen.poll()
 
     def send(self, number: int) -> None:
         """A signal, if it still runs."""

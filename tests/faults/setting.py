@@ -8,7 +8,7 @@ import random
 import sys
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-STEPS = 40
+STEPS = 30
 SAVE_EVERY = 5
 EVALUATE_EVERY = 10
 _FILES = 3  # of text, a piece of work each
@@ -27,7 +27,7 @@ def get_config():
                   'holdout': 0.05, 'workers': 2, 'tokenizer': {{'vocab_size': 400}}}},
         'optimizer': {{'learning_rate': 1e-2, 'warmup_steps': 2}},
         'checkpoint': {{'every_steps': {save_every}, 'keep': 3}},
-        'eval': {{'every_steps': {evaluate_every}, 'rows': 32}},
+        'eval': {{'every_steps': {evaluate_every}, 'rows': 16}},
         'log': {{'every_steps': 1}},
     }})
 """
