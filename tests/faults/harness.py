@@ -6,8 +6,8 @@ makes undisturbed runs first, of one process and of two. Each round then starts 
 fresh folder, injects one fault (`faults.FAULTS`, in turn, in random order), types the same command
 again until it ends, and compares with the undisturbed run: every array of the last checkpoint bit
 for bit, and every line of metrics.jsonl. Typed again after a stop, the harness goes on with the
-rounds that are not finished. Results: rounds.jsonl (a line a round), results.json and results.md in the
-folder; the folders of rounds that went wrong are kept. Ends with status 1 if any did.
+rounds that are not finished. Results: rounds.jsonl (a line a round), results.json and results.md
+in the folder; the folders of rounds that went wrong are kept. Ends with status 1 if any did.
 """
 
 import argparse
