@@ -15,19 +15,22 @@ from etils import epath
 from electra_jax import flags
 from electra_jax import run as runs
 from electra_jax.config.schema import Config
-from electra_jax.core import distributed, rng, trees
+from electra_jax.core import distributed, peers, rng, trees
+from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.finetune import trials, tuned
 from electra_jax.model.flops import training_flops
 from electra_jax.optim.optimizer import decay_table
 from electra_jax.parallel import report
 from electra_jax.run import Run
 from electra_jax.train import checkpoint, lock, loop, workdir
+from electra_jax.train import replay as replays
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.goodput import Account
 from electra_jax.train.health import Health
 from electra_jax.train.heartbeat import Heartbeat
 from electra_jax.train.phases import Phases
 from electra_jax.train.speed import Meter
+from electra_jax.train.state import TrainState
 from electra_jax.train.writers import evaluation_line, example_lines
 
 CONFIG = flags.config_flag()
@@ -39,20 +42,49 @@ WORKDIR = absl_flags.DEFINE_string(
 def main(config: Config) -> None:
     """Does the config's job."""
     folder = epath.Path(WORKDIR.value or f'runs/{flags.recipe_name(CONFIG)}').resolve()
-    if config.job == 'finetune':
-        fine_tune(config, folder)
-    elif config.task.name is not None:
-        evaluate_fine_tuned(config, folder)
-    else:
-        jobs = {'pretrain': pretrain, 'evaluate': evaluate}
-        jobs[config.job](runs.open_run(config, folder))
+    with peers.together():
+        if config.job == 'finetune':
+            fine_tune(config, folder)
+        elif config.task.name is not None:
+            evaluate_fine_tuned(config, folder)
+        else:
+            run = runs.open_run(config, folder)
+            {'pretrain': pretrain, 'evaluate': evaluate}[config.job](run)
 
 
 def pretrain(run: Run) -> None:
     """Trains from the newest checkpoint, or from the start, to the end."""
+    if run.config.replay is not None:
+        replay(run)
+        return
     phases = Phases()
     with watched(run, phases) as account:
         go_on(run, phases, account)
+
+
+def replay(run: Run) -> None:
+    """Takes the bad step of a dump again; writes nothing."""
+    dump = replays.read_dump(epath.Path(run.config.replay))
+    checkpoints = Checkpoints(
+        run.folder / checkpoint.FOLDER, run.config.checkpoint, say, read_only=True, before=dump.step
+    )
+    batches = runs.device_batches(run)
+    current = restored(run, checkpoints, batches)
+    program = run.program
+    for line in replays.replay(dump, program.step, program.examine, batches, current):
+        say(line)
+    checkpoints.close()
+
+
+def restored(run: Run, checkpoints: Checkpoints, batches: DeviceBatches) -> TrainState:
+    """The state of the newest checkpoint, or of the start; `batches` go on from there."""
+    newest = checkpoints.latest()
+    if newest is None:
+        return runs.begin(run)
+    runs.check_checkpoint(checkpoints.about(newest), run, same_text=True)
+    current, place = checkpoints.restore(newest, run.program.abstract)
+    batches.restore(place)
+    return current
 
 
 @contextlib.contextmanager
@@ -73,12 +105,7 @@ def go_on(run: Run, phases: Phases, account: Account) -> None:
     batches = runs.device_batches(run)
     flops = training_flops(config, run.tokenizer.vocab_size, run.program.objective.parts)
     newest = checkpoints.latest()
-    if newest is None:
-        current = runs.begin(run)
-    else:
-        runs.check_checkpoint(checkpoints.about(newest), run, same_text=True)
-        current, place = checkpoints.restore(newest, run.program.abstract)
-        batches.restore(place)
+    current = restored(run, checkpoints, batches)
     workdir.describe(run.folder, config, {'flops_per_token': flops})
     say_start(run, flops)
     if newest is not None:

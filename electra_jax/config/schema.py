@@ -104,6 +104,10 @@ class DataConfig:
     on_bad_text: str = 'error'  # torn files and JSON lines: 'error', or 'skip' and count them
     workers: int | None = None  # builder processes; None: one per core
     prefetch: int = 4  # batches read ahead of the step
+    # Shards are compared with their hashes before anything is computed: 'full': all of them;
+    # 'quick': 1 GiB and then as many as half a minute allows, others each time. Presence, sizes
+    # and row counts are always checked.
+    verify: str = 'quick'
 
 
 @dataclasses.dataclass(frozen=True)

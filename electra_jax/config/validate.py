@@ -36,6 +36,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     'model.dropout_bits': ('hash', 'threefry'),
     'model.compute_dtype': ('float32', 'bfloat16', None),
     'data.layout': ('segments', 'packed'),
+    'data.verify': ('quick', 'full'),
     'data.on_bad_text': ('error', 'skip'),
     'data.tokenizer.kind': ('wordpiece', 'unigram', 'bpe'),
     'checkpoint.on_error': ('retry', 'stop'),

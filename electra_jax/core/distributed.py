@@ -25,6 +25,11 @@ PEAK_FLOPS: dict[str, float] = {
 }
 
 
+# JAX itself ends a process whose coordinator, or whose own heartbeat, is lost for so long:
+# later than `core.peers`, which says more.
+_HEARTBEAT_SECONDS = 50
+
+
 def initialize() -> None:
     """Joins the other processes of the run, where there are any.
 
@@ -42,10 +47,11 @@ def initialize() -> None:
         jax.distributed.initialize(
             num_processes=_whole_number('JAX_NUM_PROCESSES'),
             process_id=_whole_number('JAX_PROCESS_ID'),
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
         )
     elif _jax_knows_the_others():
         try:
-            jax.distributed.initialize()
+            jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
         except ValueError as error:
             raise ConfigError(
                 f'the other processes of this run cannot be found ({error}): set '

@@ -45,6 +45,7 @@ class Checkpoints:
         settings: CheckpointConfig,
         say: files.Say,
         read_only: bool = False,
+        before: int | None = None,
     ):
         """Looks for the newest whole checkpoint; reads all of its bytes once.
 
@@ -53,6 +54,7 @@ class Checkpoints:
             settings: of the run.
             say: told what was set aside and what could not be saved.
             read_only: leave the folder as it is, because another process may be writing there.
+            before: look at those of earlier steps alone.
 
         Raises:
             CheckpointError: there are checkpoints, and none of them is whole.
@@ -62,7 +64,7 @@ class Checkpoints:
         if jax.process_index() == 0:
             if not read_only:
                 files.remove_unfinished(folder, say)
-            newest = files.newest_whole(folder, say, aside=not read_only)
+            newest = files.newest_whole(folder, say, not read_only, before)
         self._newest = distributed.agree(newest)
         self._saving: int | None = None
         self._lost: int | None = None  # a step whose checkpoint could not be saved

@@ -82,19 +82,23 @@ def problem(folder: epath.Path) -> str | None:
     return f'the bytes of {changed[0]} have changed' + _more(changed) if changed else None
 
 
-def newest_whole(folder: epath.Path, say: Say, aside: bool) -> int | None:
+def newest_whole(
+    folder: epath.Path, say: Say, aside: bool, before: int | None = None
+) -> int | None:
     """The newest step whose checkpoint is whole; None where there is no checkpoint at all.
 
     Args:
         folder: of checkpoints.
         say: told which newer ones are damaged, and how.
         aside: rename those, so that their steps can be saved again.
+        before: of earlier steps than this; None: of all.
 
     Raises:
         CheckpointError: none of them is whole.
     """
     damaged: list[tuple[int, str]] = []
-    for step in sorted(steps(folder), reverse=True):
+    looked_at = [step for step in steps(folder) if before is None or step < before]
+    for step in sorted(looked_at, reverse=True):
         wrong = problem(folder / str(step))
         if wrong is None:
             break

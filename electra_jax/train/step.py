@@ -7,7 +7,7 @@ optimizer, metrics.
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from electra_jax.config.schema import HealthConfig, OptimizerConfig
 from electra_jax.core import rng
 from electra_jax.core.dims import sharding_activations
-from electra_jax.core.trees import Tree
+from electra_jax.core.trees import Tree, named_leaves
 from electra_jax.optim.schedules import Schedule
 from electra_jax.parallel import rules
 from electra_jax.train.health import SKIPPED, is_good
@@ -75,6 +75,45 @@ def train_step(
         after = jax.tree.map(functools.partial(_unless_bad, good), after, state)
         metrics[SKIPPED] = 1.0 - good
     return after, metrics
+
+
+class Examination(NamedTuple):
+    """What a step computes on its way; nothing of it is kept in training.
+
+    Attributes:
+      metrics: the objective's terms, float32 scalars.
+      norms: 'parameters', 'gradients', 'updates' -> path of each array -> its norm.
+      bad: the same -> how many of its elements are not finite, int32.
+    """
+
+    metrics: Metrics
+    norms: dict[str, dict[str, jax.Array]]
+    bad: dict[str, dict[str, jax.Array]]
+
+
+def examine_step(
+    draw: Draw,
+    loss: Loss,
+    prepare: Callable[[Tree, jax.Array], Tree],
+    alone: Callable[[Any], Any],
+    optimizer: optax.GradientTransformation,
+    seed: int,
+    settings: OptimizerConfig,
+    state: TrainState,
+    batch: Batch,
+) -> Examination:
+    """The same computation as `train_step`, for looking into it."""
+    state, metrics, grads = gradients(draw, loss, prepare, alone, seed, settings, state, batch)
+    updates, _ = optimizer.update(grads, state.opt_state, state.params)
+    groups = {
+        name: dict(named_leaves(tree))
+        for name, tree in (('parameters', state.params), ('gradients', grads), ('updates', updates))
+    }
+    return Examination(
+        metrics,
+        jax.tree.map(lambda x: jnp.sqrt(jnp.sum(jnp.square(x))), groups),
+        jax.tree.map(lambda x: jnp.sum(~jnp.isfinite(x), dtype=jnp.int32), groups),
+    )
 
 
 def _unless_bad(good: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
@@ -174,6 +213,13 @@ def compile_train_step(
         out_shardings=(shardings, rules.replicated(mesh)),
         donate_argnums=0,
     )
+
+
+def compile_examination(
+    step: Callable[[TrainState, Batch], Examination], mesh: Mesh
+) -> Callable[[TrainState, Batch], Examination]:
+    """`examine_step`, with all but state and batch bound, as a program that keeps its inputs."""
+    return jax.jit(on_mesh(step, mesh), out_shardings=rules.replicated(mesh))
 
 
 def on_mesh(function: Callable, mesh: Mesh) -> Callable:

@@ -32,6 +32,7 @@ FREE = (
     'data.path',  # may have moved: the rows themselves are compared
     'data.source',
     'data.prefetch',
+    'data.verify',
     'data.workers',
     'trials',  # more of them may be asked for later
     'task.train_file',  # rows are compared here, too
