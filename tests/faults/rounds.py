@@ -43,12 +43,12 @@ class Spans:
                 self._update('saving', mark.at - opened['saving'])
         if len(steps) > 1:
             self._update('stepping', (steps[-1] - steps[0]) / len(steps))
-        if len(steps) > setting.STEPS / 2:
-            self._update('training', process.seen[-1].at - steps[0])
+            whole = setting.STEPS / len(steps)
+            self._update('training', whole * (process.seen[-1].at - steps[0]))
             self._update('total', process.seen[-1].at - process.began)
 
     def _update(self, name: str, seconds: float) -> None:
-        self._seconds[name] = (self._seconds[name] + seconds) / 2
+        self._seconds[name] += (seconds - self._seconds[name]) / 2
 
 
 class Round:
@@ -224,6 +224,7 @@ def undisturbed(
     started = run.start_hosts()
     try:
         statuses = [process.wait() for process in started]
+        spans.learn(started[0])
         if any(statuses):
             raise SystemExit(f'the undisturbed run failed: {started[0].said()}')
         return compare.record(run.workdir)
