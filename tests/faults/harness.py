@@ -18,6 +18,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from concurrent import futures
 from typing import Any
@@ -28,8 +29,33 @@ _TRIES = 6  # to hit the moment of a fault
 _COLUMNS = ('rounds', 'starts', 'lost checkpoints', 'hangs', 'differences', 'complaints')
 
 
+class References:
+    """Undisturbed runs, each made once, when a round first asks for it."""
+
+    def __init__(self, where: setting.Setting, spans: rounds.Spans):
+        self._where, self._spans = where, spans
+        self._locks = collections.defaultdict(threading.Lock)
+
+    def __call__(self, hosts: int) -> dict[str, Any]:
+        """What a run of so many processes leaves (`compare.record`)."""
+        path = self._where.folder / f'undisturbed_{hosts}.json'
+        with self._locks[hosts]:
+            if not path.exists():
+                print(f'an undisturbed run of {hosts} process(es) ...', flush=True)
+                folder = self._where.folder / f'undisturbed_{hosts}'
+                shutil.rmtree(folder, ignore_errors=True)
+                record = rounds.undisturbed(self._where, folder, hosts, self._spans)
+                path.write_text(json.dumps(record))
+            return json.loads(path.read_text())
+
+
 def play(
-    number: int, name: str, seed: int, where: setting.Setting, spans: rounds.Spans, references: dict
+    number: int,
+    name: str,
+    seed: int,
+    where: setting.Setting,
+    spans: rounds.Spans,
+    references: References,
 ) -> dict[str, Any]:
     """One round, tried again with another moment where the fault came too late."""
     missed = []
@@ -65,21 +91,6 @@ def play(
             'seconds': round(time.monotonic() - began, 1),
         }
     raise SystemExit(f'round {number}: {name} could not be brought about: {missed}')
-
-
-def make_references(where: setting.Setting, spans: rounds.Spans, hosts: list[int]) -> dict:
-    """Undisturbed runs, made once: number of processes -> what they leave."""
-    references = {}
-    for count in hosts:
-        path = where.folder / f'undisturbed_{count}.json'
-        if not path.exists():
-            print(f'an undisturbed run of {count} process(es) ...', flush=True)
-            folder = where.folder / f'undisturbed_{count}'
-            shutil.rmtree(folder, ignore_errors=True)
-            record = rounds.undisturbed(where, folder, count, spans)
-            path.write_text(json.dumps(record))
-        references[count] = json.loads(path.read_text())
-    return references
 
 
 def order(seed: int, count: int, names: list[str]) -> list[str]:
@@ -144,8 +155,8 @@ def main() -> int:
     names = faults.chosen(args.only)
     unable = {name: why for name in names if (why := faults.unable(name))}
     names = [name for name in names if name not in unable]
-    several = any('two processes' in name for name in names)
-    references = make_references(where, spans, [1, 2] if several else [1])
+    references = References(where, spans)
+    references(1)  # first: it fills the cache of compiled programs
     record = where.folder / 'rounds.jsonl'
     done = setting.read_lines(record)
     record.write_text(''.join(json.dumps(one) + '\n' for one in done))  # a torn line goes

@@ -60,7 +60,7 @@ class Round:
         folder: pathlib.Path,
         draw: random.Random,
         spans: Spans,
-        references: Mapping[int, dict[str, Any]],
+        references: Callable[[int], dict[str, Any]],
     ):
         """Makes the folder.
 
@@ -87,7 +87,7 @@ class Round:
     @property
     def reference(self) -> dict[str, Any]:
         """The undisturbed run with as many hosts."""
-        return self._references[self.hosts]
+        return self._references(self.hosts)
 
     def start(
         self, environment: Mapping[str, str] | None = None, new_program: bool = False
@@ -218,7 +218,7 @@ def undisturbed(
     where: setting.Setting, folder: pathlib.Path, hosts: int, spans: Spans
 ) -> dict[str, Any]:
     """Trains without any fault, saving after every step."""
-    run = Round(where, folder, random.Random(0), spans, {})
+    run = Round(where, folder, random.Random(0), spans, lambda hosts: {})
     run.hosts = hosts
     run.words = ['--config.checkpoint.every_steps=1', f'--config.checkpoint.keep={setting.STEPS}']
     started = run.start_hosts()

@@ -25,7 +25,7 @@ def where(tmp_path_factory):
 
 
 def new_round(where, name, hosts=1, *words):
-    run = rounds.Round(where, where.folder / name, random.Random(0), rounds.Spans(), {})
+    run = rounds.Round(where, where.folder / name, random.Random(0), rounds.Spans(), lambda n: {})
     run.hosts, run.words = hosts, list(words)
     return run
 
