@@ -8,6 +8,7 @@ here: source lines in compiled programs, collecting garbage early, and the examp
 
 Faults that only come from inside, by the environment:
     FAULTS_READ_ERROR=K   reading batch K fails (EIO), as from a bad disk
+    FAULTS_CLOCK=FILE     `time.time` is off by the seconds in FILE, whatever they are just now
     FAULTS_NO_CACHE=1     compiles anew
 and at SIGUSR1 a thread of the loader ends at its next instruction.
 """
@@ -18,6 +19,7 @@ import functools
 import gc
 import hashlib
 import os
+import pathlib
 import signal
 import sys
 import threading
@@ -60,6 +62,8 @@ def run(marks: str, log: str | None, environment: dict[str, str], words: list[st
     main.show_example = lambda run, params: None
     if 'FAULTS_NO_CACHE' in os.environ:
         jax.config.update('jax_enable_compilation_cache', False)
+    if 'FAULTS_CLOCK' in os.environ:
+        _let_the_date_jump(pathlib.Path(os.environ['FAULTS_CLOCK']))
     mark = _marker(marks)
     mark('started', os.getpid())
     _wrap(mark)
@@ -72,6 +76,16 @@ def _speak_into(log: str) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
+
+
+def _let_the_date_jump(file: pathlib.Path) -> None:
+    right = time.time
+
+    def seconds() -> float:
+        return right() + float(file.read_text() or 0)
+
+    time.time = seconds
+    time.time_ns = lambda: int(seconds() * 1e9)
 
 
 def _marker(path: str) -> Callable[..., None]:
