@@ -4,6 +4,9 @@ Type the same words again after a stop of any kind, and the run goes on from its
 checkpoint.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 from absl import flags as absl_flags
@@ -12,15 +15,23 @@ from etils import epath
 from electra_jax import flags
 from electra_jax import run as runs
 from electra_jax.config.schema import Config
-from electra_jax.core import distributed, rng, trees
+from electra_jax.core import distributed, peers, rng, trees
+from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.finetune import splits, trials, tuned
 from electra_jax.model.flops import training_flops
 from electra_jax.optim.optimizer import decay_table
 from electra_jax.parallel import report
 from electra_jax.run import Run
-from electra_jax.train import loop, workdir
+from electra_jax.train import checkpoint, lock, loop, workdir
+from electra_jax.train import replay as replays
 from electra_jax.train.checkpoint import Checkpoints
-from electra_jax.train.writers import example_lines
+from electra_jax.train.goodput import Account
+from electra_jax.train.health import Health
+from electra_jax.train.heartbeat import Heartbeat
+from electra_jax.train.phases import Phases
+from electra_jax.train.speed import Meter
+from electra_jax.train.state import TrainState
+from electra_jax.train.writers import evaluation_line, example_lines
 
 CONFIG = flags.config_flag()
 WORKDIR = absl_flags.DEFINE_string(
@@ -31,28 +42,70 @@ WORKDIR = absl_flags.DEFINE_string(
 def main(config: Config) -> None:
     """Does the config's job."""
     folder = epath.Path(WORKDIR.value or f'runs/{flags.recipe_name(CONFIG)}').resolve()
-    if config.job == 'finetune':
-        fine_tune(config, folder)
-    elif config.job == 'evaluate' and config.task.name is not None:
-        evaluate_fine_tuned(config, folder)
-    else:
-        jobs = {'pretrain': pretrain, 'evaluate': evaluate}
-        jobs[config.job](runs.open_run(config, folder))
+    with peers.together():
+        if config.job == 'finetune':
+            fine_tune(config, folder)
+        elif config.job == 'evaluate' and config.task.name is not None:
+            evaluate_fine_tuned(config, folder)
+        else:
+            run = runs.open_run(config, folder)
+            {'pretrain': pretrain, 'evaluate': evaluate}[config.job](run)
 
 
 def pretrain(run: Run) -> None:
     """Trains from the newest checkpoint, or from the start, to the end."""
+    if run.config.replay is not None:
+        replay(run)
+        return
+    phases = Phases()
+    with watched(run, phases) as account:
+        go_on(run, phases, account)
+
+
+def replay(run: Run) -> None:
+    """Takes the bad step of a dump again; writes nothing."""
+    dump = replays.read_dump(epath.Path(run.config.replay))
+    checkpoints = Checkpoints(
+        run.folder / checkpoint.FOLDER, run.config.checkpoint, say, read_only=True, before=dump.step
+    )
+    batches = runs.device_batches(run)
+    current = restored(run, checkpoints, batches)
+    program = run.program
+    for line in replays.replay(dump, program.step, program.examine, batches, current):
+        say(line)
+    checkpoints.close()
+
+
+def restored(run: Run, checkpoints: Checkpoints, batches: DeviceBatches) -> TrainState:
+    """The state of the newest checkpoint, or of the start; `batches` go on from there."""
+    newest = checkpoints.latest()
+    if newest is None:
+        return runs.begin(run)
+    runs.check_checkpoint(checkpoints.about(newest), run, same_text=True)
+    current, place = checkpoints.restore(newest, run.program.abstract)
+    batches.restore(place)
+    return current
+
+
+@contextlib.contextmanager
+def watched(run: Run, phases: Phases) -> Iterator[Account]:
+    """The workdir is this run's alone, and files in it say how the process does."""
+    with lock.held(run.folder) as held:
+        account = Account(run.folder, phases)
+        once = (held.refresh, account.write) if held else ()
+        timeout = run.config.health.step_timeout
+        with contextlib.closing(Heartbeat(run.folder, phases, timeout, once)):
+            yield account
+
+
+def go_on(run: Run, phases: Phases, account: Account) -> None:
+    """Trains, from wherever the workdir is."""
     config = run.config
-    checkpoints = Checkpoints(run.folder / 'checkpoints', config.checkpoint)
+    checkpoints = Checkpoints(run.folder / checkpoint.FOLDER, config.checkpoint, say)
     batches = runs.device_batches(run)
     flops = training_flops(config, run.tokenizer.vocab_size, run.program.objective.parts)
     newest = checkpoints.latest()
-    if newest is None:
-        current = runs.begin(run)
-    else:
-        runs.check_checkpoint(checkpoints.about(newest), run, same_text=True)
-        current, place = checkpoints.restore(newest, run.program.abstract)
-        batches.restore(place)
+    current = restored(run, checkpoints, batches)
     workdir.describe(run.folder, config, {'flops_per_token': flops})
     say_start(run, flops)
     if newest is not None:
@@ -63,21 +116,43 @@ def pretrain(run: Run) -> None:
         batches=batches,
         checkpoints=checkpoints,
         about=runs.about(run),
-        flops_per_token=flops['mfu'],
-        peak_flops=distributed.peak_flops(jax.devices()),
+        health=make_health(run, checkpoints),
+        account=account,
+        meter=Meter(
+            phases,
+            config.batch_size * config.data.row_length,
+            flops['mfu'],
+            distributed.peak_flops(jax.devices()),
+        ),
+        phases=phases,
     )
     outcome = loop.train(config, parts, current, run.folder)
     checkpoints.close()
-    say_end(run, outcome)
+    say_end(run, outcome, account)
+
+
+def make_health(run: Run, checkpoints: Checkpoints) -> Health:
+    """What watches over the run's steps and evaluations."""
+    config = run.config
+    return Health(
+        config.health,
+        run.folder,
+        {'config': workdir.as_json(config), 'workdir': str(run.folder)},
+        checkpoints.latest,
+        run.program.objective.signs,
+        config.optimizer.warmup_steps,
+    )
 
 
 def evaluate(run: Run) -> None:
     """Scores the newest checkpoint of the workdir on held-out text."""
-    checkpoints = Checkpoints(run.folder / 'checkpoints', run.config.checkpoint)
+    checkpoints = Checkpoints(
+        run.folder / checkpoint.FOLDER, run.config.checkpoint, say, read_only=True
+    )
     newest = checkpoints.latest()
     runs.check_checkpoint(checkpoints.about(newest), run, same_text=False)
     params = checkpoints.restore_params(newest, run.program.abstract.params)
-    print(loop.evaluation_line(newest, runs.make_evaluate(run)(params)))
+    print(evaluation_line(newest, runs.make_evaluate(run)(params)))
     checkpoints.close()
 
 
@@ -152,7 +227,12 @@ def say_start(run: Run, flops: dict[str, float]) -> None:
     print(f'  workdir {run.folder}', flush=True)
 
 
-def say_end(run: Run, outcome: loop.Outcome) -> None:
+def say(text: str) -> None:
+    """A line for the terminal, now."""
+    print(text, flush=True)
+
+
+def say_end(run: Run, outcome: loop.Outcome, account: Account) -> None:
     """What was reached, a row of text as the model sees it, and what to type next."""
     reached = int(outcome.state.step)
     if outcome.stopped_by:
@@ -162,6 +242,7 @@ def say_end(run: Run, outcome: loop.Outcome) -> None:
     show_example(run, outcome.state.params)
     shown = ', '.join(f'{k} {v:.4f}' for k, v in outcome.evaluation.items())
     print(f'done: {reached} steps, {shown or "no held-out text"}')
+    print(account.line())
     print(f'files: {run.folder} (checkpoints/, metrics.jsonl, tensorboard/)')
     again = flags.same_command(**{'workdir': str(run.folder), 'config.job': 'evaluate'})
     print(f'next: {again}')

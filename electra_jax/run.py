@@ -41,6 +41,7 @@ class Program(NamedTuple):
     init_params: Callable[[], trees.Tree]
     make_state: Callable[[], state.TrainState]
     step: Callable  # jitted: state, batch -> state, metrics
+    examine: Callable  # jitted: state, batch -> step.Examination; compiles when it is used
 
     def fresh_state(self) -> state.TrainState:
         """The state at step 0, on the mesh."""
@@ -88,17 +89,22 @@ def build_program(
     )
     make_optimizer = functools.partial(optimizer.build, config)
     abstract = state.abstract_state(init_params, make_optimizer, mesh)
-    train_step = functools.partial(
-        step.train_step,
+    parts = (
         objective.draw,
         objective.loss,
         objective.prepare,
         objective.alone,
         make_optimizer(abstract.params),
+    )
+    train_step = functools.partial(
+        step.train_step,
+        *parts,
         schedules.from_config(config, settings.learning_rate),
         config.seed,
         settings,
+        config.health,
     )
+    examine = functools.partial(step.examine_step, *parts, config.seed, settings)
     return Program(
         config,
         mesh,
@@ -108,6 +114,7 @@ def build_program(
         init_params,
         functools.partial(state.fresh_state, init_params, make_optimizer),
         step.compile_train_step(train_step, abstract, mesh),
+        step.compile_examination(examine, mesh),
     )
 
 
@@ -163,7 +170,7 @@ def open_corpora(config: Config) -> tuple[list[manifest.Corpus], list[float]]:
                 "it from: type --config.data.source='text:FILES/*.txt', for example"
             )
         corpora.build_corpus(config.data)
-    opened = [manifest.load_corpus(path) for path, _ in paths]
+    opened = [manifest.load_corpus(path, config.data.verify, print) for path, _ in paths]
     asked = config.data.tokenizer
     tokenizer_hash = load.open_tokenizer(asked).hash if asked.path else None
     for one in opened:
@@ -190,6 +197,8 @@ def begin(run: Run) -> state.TrainState:
 
 def put_batch(mesh: Mesh, batch_size: int, host_batch: pipeline.HostBatch) -> dict[str, jax.Array]:
     """This host's rows as its part of the global arrays [B, L]."""
+
+    host_batch = {name: x for name, x in host_batch.items() if name != pipeline.RECORDS}
 
     def put(x: np.ndarray) -> jax.Array:
         shape = (batch_size, *x.shape[1:])

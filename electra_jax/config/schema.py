@@ -127,6 +127,10 @@ class DataConfig:
     runner_options: str | None = None  # of Beam: '--runner=FlinkRunner --flink_master=HOST:8081'
     workers: int | None = None  # builder processes of 'local'; None: one per core
     prefetch: int = 4  # batches read ahead of the step
+    # Shards are compared with their hashes before anything is computed: 'full': all of them;
+    # 'quick': 1 GiB and then as many as half a minute allows, others each time. Presence, sizes
+    # and row counts are always checked.
+    verify: str = 'quick'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +164,9 @@ class CheckpointConfig:
 
     every_steps: int = 1000
     keep: int = 5
+    # Where one cannot be saved (a full disk): 'retry' says so and trains on to the next; 'stop'
+    # ends the run. The last one of a run, and those of several processes, always end it.
+    on_error: str = 'retry'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +195,24 @@ class LogConfig:
     tensorboard: bool = True
     profile_start: int | None = None  # first step of a profiler trace; None: no trace
     profile_steps: int = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class HealthConfig:
+    """What is done about steps that go wrong, and when a run counts as hanging."""
+
+    # A step is bad if its loss, gradient or update is not finite, or larger than allowed here.
+    # 'stop': the run ends. 'skip': the step's update is not applied; the data go on.
+    on_bad_step: str = 'stop'
+    max_skips: int = 10  # bad steps in a row that are skipped before the run ends
+    max_loss: float | None = None
+    max_grad_norm: float | None = None  # before clipping
+    max_update_norm: float | None = None
+    # A loss so many typical deviations above the median of the last steps is reported (1.48 times
+    # the median absolute deviation is one deviation of a normal law); None: not looked for.
+    spike_deviations: float | None = 10.0
+    spike_window: int = 200  # steps
+    step_timeout: float | None = 1800.0  # seconds without a step that end the run; None: never
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,6 +282,7 @@ class Config:
     # tokenizer with fresh parameters, to compare with. Fine-tuning needs the discriminator.
     init_network: str = 'both'
     init_positions: str = 'fresh'  # positions that the checkpoint lacks; a key of POSITION_RULES
+    replay: str | None = None  # a dump of a bad step, to take that step again and look into it
     batch_size: int = 128  # global, rows
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
@@ -265,6 +291,7 @@ class Config:
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+    health: HealthConfig = dataclasses.field(default_factory=HealthConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
     task: TaskConfig = dataclasses.field(default_factory=TaskConfig)
     trials: int = 1  # fine-tuning runs, of seeds seed, seed + 1, ...

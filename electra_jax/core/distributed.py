@@ -1,9 +1,11 @@
 """Hosts and chips: joining a multi-host run, and what a chip can do at most."""
 
 import os
-from typing import NamedTuple
+import sys
+from typing import NamedTuple, NoReturn
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from electra_jax.core.errors import ConfigError
@@ -37,6 +39,11 @@ CHIPS: dict[str, Chip] = {
 }
 
 
+# JAX itself ends a process whose coordinator, or whose own heartbeat, is lost for so long:
+# later than `core.peers`, which says more.
+_HEARTBEAT_SECONDS = 50
+
+
 def initialize() -> None:
     """Joins the other processes of the run, where there are any.
 
@@ -54,10 +61,11 @@ def initialize() -> None:
         jax.distributed.initialize(
             num_processes=_whole_number('JAX_NUM_PROCESSES'),
             process_id=_whole_number('JAX_PROCESS_ID'),
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
         )
     elif _jax_knows_the_others():
         try:
-            jax.distributed.initialize()
+            jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
         except ValueError as error:
             raise ConfigError(
                 f'the other processes of this run cannot be found ({error}): set '
@@ -73,6 +81,26 @@ def told_to_stop(step: int) -> bool:
     where there is one process, whose signals are its own affair.
     """
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes what is written once."""
+    return jax.process_index() == 0
+
+
+def end_now(message: str) -> NoReturn:
+    """Says why, and ends this process at once, from whatever thread."""
+    sys.stderr.write(f'\nerror: {message}\n')
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def agree(number: int | None) -> int | None:
+    """The first process's number (not negative, or None), in every process."""
+    if jax.process_count() == 1:
+        return number
+    told = multihost_utils.broadcast_one_to_all(np.int32(-1 if number is None else number))
+    return None if int(told) < 0 else int(told)
 
 
 def _jax_knows_the_others() -> bool:

@@ -65,7 +65,7 @@ def build_corpus(
     folder = pathlib.Path(data.path or '')
     settings = _settings(data, piece_bytes)
     if (folder / manifest.FILE_NAME).exists():
-        corpus = manifest.load_corpus(folder)
+        corpus = manifest.load_corpus(folder, data.verify, _say)
         _same_settings(corpus.settings, settings, folder)
         _say(f'{folder} is already complete: {corpus.counts["train_rows"]:,} training rows')
         return corpus

@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+import random
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,9 @@ UNIGRAM_NAME = 'unigram.npy'
 TOKENIZER_FOLDER = 'tokenizer'
 SPLITS = ('train', 'validation')
 
-# Up to here every opening reads all shards and compares hashes: a second or two.
+# An opening reads at least so much of the shards and compares hashes, and goes on for so long.
 _ALWAYS_HASHED_BYTES = 1 << 30
+_HASHING_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,13 +147,18 @@ def read_counts(path: pathlib.Path, vocab_size: int) -> np.ndarray:
     return counts
 
 
-def load_corpus(path: str | pathlib.Path, check_hashes: bool | None = None) -> Corpus:
+def load_corpus(
+    path: str | pathlib.Path,
+    check: str = 'quick',
+    say: Callable[[str], None] = lambda line: None,
+) -> Corpus:
     """Opens the finished corpus in folder `path`.
 
     Args:
       path: the folder.
-      check_hashes: whether every shard is read and compared with its recorded hash; None: where
-        the corpus is smaller than 1 GiB. Presence and size are always checked.
+      check: which shards are read and compared with their hashes: 'full' (all), 'quick' (see
+        `DataConfig.verify`) or 'sizes' (none). Presence and sizes are always checked.
+      say: told when some were not compared.
 
     Raises:
       errors.DataError: no finished corpus is there, or it is damaged.
@@ -164,13 +172,16 @@ def load_corpus(path: str | pathlib.Path, check_hashes: bool | None = None) -> C
             f'{folder / FILE_NAME} is damaged ({error!r:.200}); copy it again, or move the folder '
             'away and type the prepare command again'
         ) from error
-    if check_hashes is None:
-        total = sum(shard.bytes for split in SPLITS for shard in corpus.shards[split])
-        check_hashes = total < _ALWAYS_HASHED_BYTES
     for split in SPLITS:
         corpus.reader(split)  # opens, and so checks, every shard
-    if check_hashes:
-        verify(corpus)
+    if check != 'sizes':
+        compared = verify(corpus, None if check == 'full' else _HASHING_SECONDS)
+        total = sum(len(shards[split]) for split in SPLITS)
+        if compared < total:
+            say(
+                f'{folder}: {compared} of {total} shards were compared with their hashes; '
+                '--config.data.verify=full compares all of them'
+            )
     return corpus
 
 
@@ -240,23 +251,37 @@ def _read_json(folder: pathlib.Path) -> dict[str, Any]:
     return data
 
 
-def verify(corpus: Corpus) -> None:
-    """Reads every shard and compares it with its recorded hash.
+def verify(corpus: Corpus, seconds: float | None = None) -> int:
+    """Reads shards and compares them with their recorded hashes.
+
+    Args:
+      corpus: opened.
+      seconds: when to stop, the first GiB aside; shards are taken in another order each time, so
+        that many short checks find what a long one would. None: all shards are read.
+
+    Returns:
+      How many shards were compared.
 
     Raises:
       errors.DataError: naming each shard that differs.
     """
-    damaged = [
-        str(corpus.path / shard.name)
-        for split in SPLITS
-        for shard in corpus.shards[split]
-        if records.file_sha256(corpus.path / shard.name) != shard.sha256
-    ]
+    shards = [shard for split in SPLITS for shard in corpus.shards[split]]
+    random.SystemRandom().shuffle(shards)
+    began, read, damaged, compared = time.monotonic(), 0, [], 0
+    for shard in shards:
+        late = seconds is not None and time.monotonic() - began > seconds
+        if late and read >= _ALWAYS_HASHED_BYTES:
+            break
+        if records.file_sha256(corpus.path / shard.name) != shard.sha256:
+            damaged.append(str(corpus.path / shard.name))
+        read += shard.bytes
+        compared += 1
     if damaged:
         raise errors.DataError(
-            f'damaged since the corpus was built (sha256 differs): {", ".join(damaged)}; copy '
-            'the folder again, or move it away and type the prepare command again'
+            f'damaged since the corpus was built (sha256 differs): {", ".join(sorted(damaged))}; '
+            'copy the folder again, or move it away and type the prepare command again'
         )
+    return compared
 
 
 def check_corpus(

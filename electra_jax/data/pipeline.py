@@ -20,11 +20,13 @@ import grain
 import jax
 import numpy as np
 
-from electra_jax.core.errors import ConfigError
+from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.data.manifest import Corpus
 from electra_jax.data.records import decode_rows
 
-HostBatch = dict[str, np.ndarray]  # int32 [rows of this host, L] each
+# int32 [rows of this host, L] each, and where the rows come from: RECORDS, int64 [rows, 2].
+HostBatch = dict[str, np.ndarray]
+RECORDS = 'records'  # (corpus, row) of each row; corpus -1: padding
 
 
 class Slice(NamedTuple):
@@ -120,7 +122,11 @@ class Rows:
             slots = [slot for slot, _ in wanted]
             records = self._readers[number].read([row for _, row in wanted])
             tokens_BL[slots], spans_BL[slots] = decode_rows(records, self._format)
-        return to_batch(tokens_BL, spans_BL, self._layout)
+        records = [place or (-1, -1) for place in places]
+        return {
+            **to_batch(tokens_BL, spans_BL, self._layout),
+            RECORDS: np.asarray(records, np.int64).reshape(-1, 2),
+        }
 
 
 def check_same(first: Corpus, other: Corpus) -> None:
@@ -210,13 +216,14 @@ def to_batch(tokens_BL: np.ndarray, spans_BL: np.ndarray, layout: str) -> HostBa
 class DeviceBatches:
     """Batches on the mesh, one ahead of the step, with the place to go on from.
 
-    `place` is the iterator's state after the last batch handed out, not after the last one read.
+    `place` is the iterator's state after the last batch handed out, not after the last one read;
+    and a batch that cannot be read is an error when it is asked for, not one batch before.
     """
 
     def __init__(self, batches: grain.DatasetIterator, put: Callable[[HostBatch], dict]):
         self._batches = batches
         self._put = put
-        self._ahead: tuple[dict, HostBatch, dict] | None = None
+        self._ahead: tuple[dict, HostBatch, dict] | DataError | None = None
         self.place: dict = batches.get_state()
         self.host_batch: HostBatch | None = None
 
@@ -229,11 +236,25 @@ class DeviceBatches:
         return self
 
     def __next__(self) -> dict[str, jax.Array]:
-        """The next batch; its copy in host memory stays in `host_batch`."""
-        batch, self.host_batch, self.place = self._ahead or self._read()
+        """The next batch; its copy in host memory, with `RECORDS`, stays in `host_batch`.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        read = self._ahead or self._read()
+        if isinstance(read, DataError):
+            raise read
+        batch, self.host_batch, self.place = read
         self._ahead = self._read()
         return batch
 
-    def _read(self) -> tuple[dict, HostBatch, dict]:
-        host_batch = next(self._batches)
+    def _read(self) -> tuple[dict, HostBatch, dict] | DataError:
+        try:
+            host_batch = next(self._batches)
+        except DataError as error:
+            return error
+        except Exception as error:  # of a reading thread: whatever it is, no more batches come
+            failed = DataError(f'reading training rows has failed: {type(error).__name__}: {error}')
+            failed.__cause__ = error
+            return failed
         return self._put(host_batch), host_batch, self._batches.get_state()

@@ -130,7 +130,7 @@ def build_program(
 
     def seeded_step(current: state.TrainState, batch: Mapping, seed: jax.Array):
         # The seed is data, not a constant of the program: all trials share one compilation.
-        return train_step(seed, config.optimizer, current, batch)
+        return train_step(seed, config.optimizer, config.health, current, batch)
 
     def make_state(source: Mapping[str, jax.Array], seed: jax.Array) -> state.TrainState:
         return state.fresh_state(functools.partial(init, source, seed), make_optimizer)

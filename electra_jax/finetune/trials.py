@@ -28,7 +28,7 @@ from electra_jax.tasks.predictions import Predictions
 from electra_jax.tasks.results import Trial
 from electra_jax.tasks.trained import TrainedTask
 from electra_jax.tokenizers.api import Tokenizer
-from electra_jax.train import checkpoint, loop, trial, workdir
+from electra_jax.train import checkpoint, health, signals, trial, workdir
 from electra_jax.train.writers import Metrics, Terminal
 
 TRIALS = 'trials'  # folder of a workdir
@@ -154,7 +154,7 @@ def run_trials(run: FineTuning) -> Outcome:
 
 
 def run_trial(
-    run: FineTuning, number: int, writer: Metrics, terminal: Terminal, stop: loop.Stop
+    run: FineTuning, number: int, writer: Metrics, terminal: Terminal, stop: signals.Stop
 ) -> Trial | None:
     """One trial to its end and its folder, or None where a signal stopped it."""
     config, program = run.config, run.program
@@ -185,9 +185,10 @@ def run_trial(
         writer,
         terminal,
         stop,
+        health.Health(config.health, run.folder, {'seed': seed}),
     )
     fresh = program.make_state(run.taken.source, np.uint32(seed))
-    outcome = trial.train(plan, parts, fresh, run.folder)
+    outcome = trial.train(plan, parts, fresh)
     if outcome.stopped_by:
         return None
     if outcome.scores is not outcome.history[-1][1]:

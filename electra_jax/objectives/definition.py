@@ -26,6 +26,12 @@ def keep_params(config: Config, params: api.Params, step: jax.Array) -> api.Para
     return params
 
 
+def no_signs(evaluation: Mapping[str, float]) -> dict[str, str]:
+    """What an objective says whose networks cannot give up in a way that it knows."""
+    del evaluation
+    return {}
+
+
 class Definition(NamedTuple):
     """An entry of the table of objectives; pure functions."""
 
@@ -38,6 +44,8 @@ class Definition(NamedTuple):
     # config, vocabulary, params, inputs -> for people: tokens [B, L], doubt of each [B, L]
     example: Callable[..., tuple[jax.Array, jax.Array]]
     prepare: Callable[[Config, api.Params, jax.Array], api.Params] = keep_params
+    # evaluation metrics -> name of what is wrong with the networks, and a sentence about it
+    signs: Callable[[Mapping[str, float]], dict[str, str]] = no_signs
 
 
 class Objective(NamedTuple):
@@ -51,3 +59,4 @@ class Objective(NamedTuple):
     summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]]
     example: Callable[..., tuple[jax.Array, jax.Array]]  # params, inputs
     prepare: Callable[[api.Params, jax.Array], api.Params]  # params, step
+    signs: Callable[[Mapping[str, float]], dict[str, str]]

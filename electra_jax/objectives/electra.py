@@ -152,8 +152,25 @@ def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         'disc_auc': losses.area_under_curve(sums['fake_scores'], sums['real_scores']),
         'disc_precision': float(sums['caught']) / max(float(sums['guessed']), 1.0),
         'disc_recall': float(sums['caught']) / max(float(sums['fake']), 1.0),
+        'disc_fake_share': float(sums['guessed']) / tokens,
         'fake_rate': float(sums['fake']) / tokens,
     }
+
+
+def signs(evaluation: Mapping[str, float]) -> dict[str, str]:
+    """Whether the generator has collapsed, or the discriminator says the same of every token."""
+    found = masked.signs(evaluation)
+    said, fake = evaluation.get('disc_fake_share'), evaluation.get('fake_rate', 0.0)
+    if said is not None and _RARE < fake < 1 - _RARE and not _NEVER < said < 1 - _NEVER:
+        found['one_class_discriminator'] = (
+            f'the discriminator calls {said:.2%} of all tokens replaced, and {fake:.1%} are: it '
+            'says the same of every token'
+        )
+    return found
+
+
+_RARE = 0.01  # share of replaced tokens below which "none" is a good answer
+_NEVER = 1e-4
 
 
 def example(
@@ -173,5 +190,5 @@ def parts(model: ModelConfig) -> tuple[str, ...]:
     return (*generators.parts(model), 'discriminator')
 
 
-ELECTRA = Definition(parts, loss, totals, summary, example)
+ELECTRA = Definition(parts, loss, totals, summary, example, signs=signs)
 ELECTRA_MASKED = ELECTRA._replace(loss=functools.partial(loss, masked_only=True))

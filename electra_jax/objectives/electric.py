@@ -93,4 +93,4 @@ def pseudo_log_likelihood(
     return jnp.sum(token_scores(config, vocabulary, params, batch), axis=-1)
 
 
-ELECTRIC = Definition(electra.parts, loss, totals, electra.summary, example)
+ELECTRIC = Definition(electra.parts, loss, totals, electra.summary, example, signs=electra.signs)

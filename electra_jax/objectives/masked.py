@@ -21,6 +21,7 @@ def totals(
         'mlm_loss': jnp.sum(w_BP * prediction.loss_BP),
         'mlm_hits': jnp.sum(w_BP * (prediction.best_BP == targets_BP)),
         'sampled_hits': jnp.sum(w_BP * (prediction.sampled_BP == targets_BP)),
+        'sampled': jnp.zeros(vocabulary.size).at[prediction.sampled_BP].add(w_BP),
     }
     if vocabulary.log_unigram_V is not None:
         log_unigram_V = jnp.asarray(vocabulary.log_unigram_V)
@@ -36,4 +37,22 @@ def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         **{name: float(sums[name]) / masked for name in losses},
         'mlm_accuracy': float(sums['mlm_hits']) / masked,
         'sampled_accuracy': float(sums['sampled_hits']) / masked,
+        'sampled_top_share': float(np.max(sums['sampled'])) / masked,
     }
+
+
+def signs(evaluation: Mapping[str, float]) -> dict[str, str]:
+    """Whether the generator has collapsed onto one token.
+
+    The most frequent token of a language is far from half of its tokens.
+    """
+    share = evaluation.get('sampled_top_share', 0.0)
+    if share < _COLLAPSED_SHARE:
+        return {}
+    return {
+        'generator_collapse': f'the generator has collapsed: {share:.0%} of what it proposes for '
+        'masked tokens is one and the same token'
+    }
+
+
+_COLLAPSED_SHARE = 0.5

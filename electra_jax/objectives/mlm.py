@@ -52,4 +52,4 @@ def example(
     return guessed_BL, doubt_BL
 
 
-MLM = Definition(generators.parts, loss, totals, masked.summary, example)
+MLM = Definition(generators.parts, loss, totals, masked.summary, example, signs=masked.signs)

@@ -158,7 +158,7 @@ def _definition(everywhere: bool) -> Definition:
         return (*generators.parts(model), head)
 
     bind = functools.partial(functools.partial, everywhere=everywhere)
-    return Definition(parts, bind(loss), bind(totals), summary, bind(example))
+    return Definition(parts, bind(loss), bind(totals), summary, bind(example), signs=masked.signs)
 
 
 REPLACED_MLM = _definition(everywhere=False)

@@ -46,4 +46,5 @@ def build(config: Config, vocabulary: Vocabulary) -> Objective:
         summary=entry.summary,
         example=functools.partial(entry.example, config, vocabulary),
         prepare=functools.partial(entry.prepare, config),
+        signs=entry.signs,
     )

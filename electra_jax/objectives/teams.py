@@ -119,4 +119,4 @@ def parts(model: ModelConfig) -> tuple[str, ...]:
     return (*generators.parts(model), 'selection')
 
 
-TEAMS = Definition(parts, loss, totals, summary, example)
+TEAMS = Definition(parts, loss, totals, summary, example, signs=electra.signs)

@@ -11,7 +11,7 @@ import jax
 from electra_jax.config.presets import first_stage
 from electra_jax.config.schema import Config
 from electra_jax.model import api
-from electra_jax.objectives import electra, generators
+from electra_jax.objectives import electra, generators, masked
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.objectives.inputs import Inputs
 
@@ -56,4 +56,5 @@ def prepare(config: Config, params: api.Params, step: jax.Array) -> api.Params:
     return jax.lax.cond(step == first_stage(config), lambda: copied, lambda: params)
 
 
-TWO_STAGE = electra.ELECTRA._replace(loss=loss, prepare=prepare)
+# In the first stage the discriminator is meant to say the same of every token.
+TWO_STAGE = electra.ELECTRA._replace(loss=loss, prepare=prepare, signs=masked.signs)

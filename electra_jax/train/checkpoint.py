@@ -1,7 +1,17 @@
-"""Checkpoints by Orbax: everything needed to go on, saved while training continues."""
+"""Checkpoints by Orbax: everything needed to go on, saved while training continues.
+
+What may go wrong with them, and what is done then:
+
+- A save is cut off: Orbax gives a checkpoint its name (on a bucket: its mark) last of all.
+- Bytes change or vanish later: each checkpoint holds checksums of its files (`checkpoint_files`),
+  and the newest one whose bytes agree is used. Damaged ones are set aside, never deleted.
+- The disk is full: the newest whole checkpoint stays, and `checkpoint.on_error` decides.
+- Old ones go only after a newer one is whole.
+"""
 
 import contextlib
 import functools
+import time
 from typing import Any
 
 import jax
@@ -10,13 +20,16 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from electra_jax.config.schema import CheckpointConfig
+from electra_jax.core import distributed
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
+from electra_jax.train import checkpoint_files as files
 from electra_jax.train import checkpoint_limits
 from electra_jax.train.state import TrainState
 
 FOLDER = 'checkpoints'  # of a workdir
 _ITEMS = ('params', 'rest', 'data', 'about')
+_LAST_ATTEMPTS, _PAUSE_SECONDS = 3, 10.0  # of the save that ends a run
 
 
 class Checkpoints:
@@ -28,28 +41,103 @@ class Checkpoints:
     on with, has 'params' and 'about' only.
     """
 
-    def __init__(self, folder: epath.Path, settings: CheckpointConfig):
-        self._folder = folder
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=settings.keep, cleanup_tmp_directories=True
+    def __init__(
+        self,
+        folder: epath.Path,
+        settings: CheckpointConfig,
+        say: files.Say,
+        read_only: bool = False,
+        before: int | None = None,
+    ):
+        """Looks for the newest whole checkpoint; reads all of its bytes once.
+
+        Args:
+            folder: need not exist.
+            settings: of the run.
+            say: told what was set aside and what could not be saved.
+            read_only: leave the folder as it is, because another process may be writing there.
+            before: look at those of earlier steps alone.
+
+        Raises:
+            CheckpointError: there are checkpoints, and none of them is whole.
+        """
+        self._folder, self._settings, self._say = folder, settings, say
+        newest = None
+        if jax.process_index() == 0:
+            if not read_only:
+                files.remove_unfinished(folder, say)
+            newest = files.newest_whole(folder, say, not read_only, before)
+        self._newest = distributed.agree(newest)
+        self._saving: int | None = None
+        self._lost: int | None = None  # a step whose checkpoint could not be saved
+        self._checkpointer = ocp.AsyncCheckpointer(
+            ocp.CompositeCheckpointHandler(*_ITEMS),
+            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal),
         )
-        self._manager = ocp.CheckpointManager(folder, options=options, item_names=_ITEMS)
 
     def latest(self) -> int | None:
-        """Step of the newest complete checkpoint."""
-        return self._manager.latest_step()
+        """Step of the newest whole checkpoint."""
+        return self._newest
 
-    def save(self, step: int, state: TrainState, place: dict, about: dict[str, Any]) -> None:
-        """Starts saving; waits only for the copy of the state off the devices."""
-        if step in self._manager.all_steps():
-            return
-        items = ocp.args.Composite(
-            params=ocp.args.StandardSave(state.params),
-            rest=ocp.args.StandardSave(_rest(state)),
-            data=ocp.args.JsonSave(place),
-            about=ocp.args.JsonSave(about),
-        )
-        self._manager.save(step, args=items)
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        place: dict,
+        about: dict[str, Any],
+        last: bool = False,
+    ) -> None:
+        """Starts saving; waits for an earlier save, and for the copy of the state off the devices.
+
+        Args:
+            step: the checkpoint's name.
+            state: after that step.
+            place: of the data iterator.
+            about: see `Checkpoints`.
+            last: wait until it is on disk, and try again where that fails.
+
+        Raises:
+            CheckpointError: it cannot be saved (or the one before could not), and
+                `checkpoint.on_error` is 'stop', or this is the last one, or there are several
+                processes, which could not go on together.
+        """
+        self._settle(self._settings.on_error == 'stop' and not last)
+        attempts = _LAST_ATTEMPTS if last else 1
+        for attempt in range(1, attempts + 1):
+            if step == self._newest:
+                return
+            fatal = attempt == attempts and (last or self._settings.on_error == 'stop')
+            self._start(step, state, place, about, fatal)
+            if not last:
+                return
+            self._settle(fatal)
+            if self._newest != step:
+                time.sleep(_PAUSE_SECONDS)
+
+    def check(self) -> None:
+        """Notices a save that has failed meanwhile.
+
+        Raises:
+            CheckpointError: as `save`.
+        """
+        if self._saving is not None:
+            try:
+                self._checkpointer.check_for_errors()
+            except Exception as error:  # whatever the storage raises
+                self._failed(error, self._settings.on_error == 'stop')
+
+    def finish(self) -> None:
+        """Waits until everything started is on disk.
+
+        Raises:
+            CheckpointError: something is not.
+        """
+        self._settle(fatal=True)
+
+    def close(self) -> None:
+        """Finishes and lets go of threads and files."""
+        self.finish()
+        self._checkpointer.close()
 
     def about(self, step: int) -> dict[str, Any]:
         """What a checkpoint says of itself; reads no arrays.
@@ -57,8 +145,7 @@ class Checkpoints:
         Raises:
             CheckpointError: it is damaged.
         """
-        items = ocp.args.Composite(about=ocp.args.JsonRestore())
-        return self._guarded(functools.partial(self._manager.restore, step, args=items)).about
+        return files.unmarked(self._restore(step, about=ocp.args.JsonRestore()).about)
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict]:
         """The state laid out as `abstract` says, and the data iterator's place.
@@ -72,12 +159,12 @@ class Checkpoints:
                 'from it in another --workdir, with --config.init_from='
                 f'{self._folder.parent}'
             )
-        items = ocp.args.Composite(
+        restored = self._restore(
+            step,
             params=ocp.args.StandardRestore(abstract.params),
             rest=ocp.args.StandardRestore(_rest(abstract)),
             data=ocp.args.JsonRestore(),
         )
-        restored = self._guarded(functools.partial(self._manager.restore, step, args=items))
         return TrainState(params=restored.params, **restored.rest), restored.data
 
     def restore_params(self, step: int, abstract: Tree) -> Tree:
@@ -86,24 +173,71 @@ class Checkpoints:
         Raises:
             CheckpointError: the checkpoint is damaged or has other shapes.
         """
-        items = ocp.args.Composite(params=ocp.args.StandardRestore(abstract))
-        return self._guarded(functools.partial(self._manager.restore, step, args=items)).params
+        return self._restore(step, params=ocp.args.StandardRestore(abstract)).params
 
-    def finish(self) -> None:
-        """Waits until everything started is on disk."""
-        self._manager.wait_until_finished()
-
-    def close(self) -> None:
-        """Finishes and lets go of threads and files."""
-        self._manager.close()
-
-    def _guarded(self, restore: Any) -> Any:
+    def _restore(self, step: int, **items: Any) -> Any:
+        restore = functools.partial(
+            self._checkpointer.restore,
+            self._folder / str(step),
+            args=ocp.args.Composite(**items),
+        )
         return _guarded(
             restore,
             self._folder,
             'If it was damaged, delete the folder of that step and start again: training goes on '
             'from the checkpoint before it.',
         )
+
+    def _start(
+        self, step: int, state: TrainState, place: dict, about: dict[str, Any], fatal: bool
+    ) -> None:
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            rest=ocp.args.StandardSave(_rest(state)),
+            data=ocp.args.JsonSave(place),
+            about=ocp.args.JsonSave(files.marked(about)),
+        )
+        self._saving = step
+        try:
+            self._checkpointer.save(self._folder / str(step), args=items)
+        except Exception as error:  # whatever the storage raises
+            self._failed(error, fatal)
+
+    def _seal(self) -> None:
+        """Called by Orbax on the first process, when all is written and before it has its name."""
+        for folder in files.unfinished(self._folder, self._saving):
+            files.seal(folder)
+
+    def _settle(self, fatal: bool) -> None:
+        """Waits for the save that is under way; deletes what is now one too many."""
+        if self._saving is None:
+            return
+        try:
+            self._checkpointer.wait_until_finished()
+        except Exception as error:  # whatever the storage raises
+            self._failed(error, fatal)
+            return
+        self._newest, self._saving, self._lost = self._saving, None, None
+        if jax.process_index() == 0:
+            for step in sorted(files.steps(self._folder))[: -self._settings.keep]:
+                files.delete(self._folder / str(step))
+
+    def _failed(self, error: Exception, fatal: bool) -> None:
+        self._lost, self._saving = self._saving, None
+        several = jax.process_count() > 1
+        if not several:
+            for folder in files.unfinished(self._folder, self._lost):
+                folder.rmtree()
+        kept = 'there is none yet' if self._newest is None else f'that of step {self._newest}'
+        text = (
+            f'the checkpoint of step {self._lost} could not be saved: {_first_line(error)}. '
+            f'The newest whole one in {self._folder}: {kept}.'
+        )
+        if fatal or several:
+            raise CheckpointError(
+                f'{text} Make room there and type the same command again: training goes on from it.'
+            ) from error
+        self._say(f'{text} Training goes on; the next one is tried when it is due.')
 
 
 def write_params(folder: epath.Path, params: Tree, about: dict[str, Any]) -> None:
@@ -114,9 +248,17 @@ def write_params(folder: epath.Path, params: Tree, about: dict[str, Any]) -> Non
         params: arrays on the host or on devices.
         about: as `Checkpoints` keeps it: at least 'config' and 'tokenizer'.
     """
-    items = ocp.args.Composite(params=ocp.args.StandardSave(params), about=ocp.args.JsonSave(about))
-    with ocp.CheckpointManager(folder / FOLDER, item_names=_ITEMS) as manager:
-        manager.save(0, args=items)
+    items = ocp.args.Composite(
+        params=ocp.args.StandardSave(params), about=ocp.args.JsonSave(files.marked(about))
+    )
+    options = ocp.options.AsyncOptions(
+        post_finalization_callback=lambda: [
+            files.seal(unfinished) for unfinished in files.unfinished(folder / FOLDER, 0)
+        ]
+    )
+    handler = ocp.CompositeCheckpointHandler(*_ITEMS)
+    with ocp.AsyncCheckpointer(handler, async_options=options) as checkpointer:
+        checkpointer.save(folder / FOLDER / '0', args=items)
 
 
 def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
@@ -129,6 +271,12 @@ def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
         CheckpointError: there is none, or it is damaged.
     """
     folder, step = _find_step(path)
+    wrong = files.problem(folder / str(step))
+    if wrong is not None:
+        raise CheckpointError(
+            f'{folder / str(step)} is damaged ({wrong}): name another checkpoint, or the folder of '
+            'an earlier step'
+        )
     read = functools.partial(_read_params, folder / str(step))
     return _guarded(read, folder, 'Name another checkpoint, or the folder of an earlier step.')
 
@@ -138,7 +286,7 @@ def _find_step(path: epath.Path) -> tuple[epath.Path, int]:
         return path.parent, int(path.name)
     for folder in (path / FOLDER, path):
         if folder.is_dir():
-            steps = [int(child.name) for child in folder.iterdir() if child.name.isdigit()]
+            steps = files.steps(folder)
             if steps:
                 return folder, max(steps)
     raise CheckpointError(
@@ -158,7 +306,7 @@ def _read_params(folder: epath.Path) -> tuple[Tree, dict[str, Any]]:
         )
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
         about = reader.restore(folder / 'about', args=ocp.args.JsonRestore())
-    return params, about
+    return params, files.unmarked(about)
 
 
 def _rest(state: TrainState) -> dict[str, Any]:
@@ -169,10 +317,13 @@ def _guarded(restore: Any, folder: epath.Path, advice: str) -> Any:
     try:
         return restore()
     except (ValueError, KeyError, TypeError, OSError, AttributeError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise CheckpointError(
-            f'the checkpoint in {folder} cannot be read: {first_line}\n{advice}'
+            f'the checkpoint in {folder} cannot be read: {_first_line(error)}\n{advice}'
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def initial_state(make: Any, abstract: TrainState) -> TrainState:

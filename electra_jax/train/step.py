@@ -5,20 +5,22 @@ inputs to a sum over rows), and does what is common to all: keys, parts of a bat
 optimizer, metrics.
 """
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from electra_jax.config.schema import OptimizerConfig
+from electra_jax.config.schema import HealthConfig, OptimizerConfig
 from electra_jax.core import rng
 from electra_jax.core.dims import sharding_activations
-from electra_jax.core.trees import Tree
+from electra_jax.core.trees import Tree, named_leaves
 from electra_jax.optim.schedules import Schedule
 from electra_jax.parallel import rules
+from electra_jax.train.health import SKIPPED, is_good
 from electra_jax.train.state import TrainState
 
 Batch = Mapping[str, jax.Array]
@@ -36,6 +38,7 @@ def train_step(
     learning_rate: Schedule,
     seed: int,
     settings: OptimizerConfig,
+    health: HealthConfig,
     state: TrainState,
     batch: Batch,
 ) -> tuple[TrainState, Metrics]:
@@ -49,28 +52,15 @@ def train_step(
         seed: of the run; keys follow from it and from `state.step`.
         settings: for `microbatches` (the gradient is summed over this many parts of the batch)
             and `clip_replicas` (so many parts with a loss and a clipped gradient each).
+        health: for `on_bad_step`: with 'skip', a bad step changes no parameter and no moment.
         state: before the step.
         batch: int32 [B, L] arrays, global.
 
     Returns:
         The next state, and float32 scalars: the objective's metrics, 'grad_norm',
-        'update_norm' and 'learning_rate'.
+        'update_norm' and 'learning_rate'; where bad steps are skipped 'skipped', 1 or 0.
     """
-    keys = rng.step_keys(rng.root_key(seed), state.step)
-    state = state._replace(params=prepare(state.params, state.step))
-    inputs = draw(batch, keys, state.step)
-    gradient = jax.value_and_grad(loss, has_aux=True)
-    if settings.clip_replicas > 1:
-        replica = _clipped(gradient, alone, settings)
-        metrics, grads = _accumulate(
-            replica, state, inputs, keys['dropout'], settings.clip_replicas
-        )
-    elif settings.microbatches > 1:
-        metrics, grads = _accumulate(
-            gradient, state, inputs, keys['dropout'], settings.microbatches
-        )
-    else:
-        (_, metrics), grads = gradient(state.params, inputs, keys['dropout'], state.step)
+    state, metrics, grads = gradients(draw, loss, prepare, alone, seed, settings, state, batch)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = {
@@ -79,7 +69,81 @@ def train_step(
         'update_norm': optax.tree.norm(updates),
         'learning_rate': learning_rate(state.step),
     }
-    return TrainState(state.step + 1, params, opt_state), metrics
+    after = TrainState(state.step + 1, params, opt_state)
+    if health.on_bad_step == 'skip':
+        good = is_good(health, metrics)
+        after = jax.tree.map(functools.partial(_unless_bad, good), after, state)
+        metrics[SKIPPED] = 1.0 - good
+    return after, metrics
+
+
+class Examination(NamedTuple):
+    """What a step computes on its way; nothing of it is kept in training.
+
+    Attributes:
+      metrics: the objective's terms, float32 scalars.
+      norms: 'parameters', 'gradients', 'updates' -> path of each array -> its norm.
+      bad: the same -> how many of its elements are not finite, int32.
+    """
+
+    metrics: Metrics
+    norms: dict[str, dict[str, jax.Array]]
+    bad: dict[str, dict[str, jax.Array]]
+
+
+def examine_step(
+    draw: Draw,
+    loss: Loss,
+    prepare: Callable[[Tree, jax.Array], Tree],
+    alone: Callable[[Any], Any],
+    optimizer: optax.GradientTransformation,
+    seed: int,
+    settings: OptimizerConfig,
+    state: TrainState,
+    batch: Batch,
+) -> Examination:
+    """The same computation as `train_step`, for looking into it."""
+    state, metrics, grads = gradients(draw, loss, prepare, alone, seed, settings, state, batch)
+    updates, _ = optimizer.update(grads, state.opt_state, state.params)
+    groups = {
+        name: dict(named_leaves(tree))
+        for name, tree in (('parameters', state.params), ('gradients', grads), ('updates', updates))
+    }
+    return Examination(
+        metrics,
+        jax.tree.map(lambda x: jnp.sqrt(jnp.sum(jnp.square(x))), groups),
+        jax.tree.map(lambda x: jnp.sum(~jnp.isfinite(x), dtype=jnp.int32), groups),
+    )
+
+
+def _unless_bad(good: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+    """Counts go on whatever happens, so that schedules stay with the step."""
+    return new if jnp.issubdtype(new.dtype, jnp.integer) else jnp.where(good, new, old)
+
+
+def gradients(
+    draw: Draw,
+    loss: Loss,
+    prepare: Callable[[Tree, jax.Array], Tree],
+    alone: Callable[[Any], Any],
+    seed: int,
+    settings: OptimizerConfig,
+    state: TrainState,
+    batch: Batch,
+) -> tuple[TrainState, Metrics, Tree]:
+    """The first half of `train_step`: the prepared state, the objective's metrics, the gradient."""
+    keys = rng.step_keys(rng.root_key(seed), state.step)
+    state = state._replace(params=prepare(state.params, state.step))
+    inputs = draw(batch, keys, state.step)
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    parts = settings.microbatches
+    if settings.clip_replicas > 1:
+        gradient, parts = _clipped(gradient, alone, settings), settings.clip_replicas
+    if parts > 1:
+        metrics, grads = _accumulate(gradient, state, inputs, keys['dropout'], parts)
+    else:
+        (_, metrics), grads = gradient(state.params, inputs, keys['dropout'], state.step)
+    return state, metrics, grads
 
 
 def _clipped(
@@ -149,6 +213,13 @@ def compile_train_step(
         out_shardings=(shardings, rules.replicated(mesh)),
         donate_argnums=0,
     )
+
+
+def compile_examination(
+    step: Callable[[TrainState, Batch], Examination], mesh: Mesh
+) -> Callable[[TrainState, Batch], Examination]:
+    """`examine_step`, with all but state and batch bound, as a program that keeps its inputs."""
+    return jax.jit(on_mesh(step, mesh), out_shardings=rules.replicated(mesh))
 
 
 def on_mesh(function: Callable, mesh: Mesh) -> Callable:

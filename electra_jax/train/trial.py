@@ -14,9 +14,10 @@ import numpy as np
 from etils import epath
 
 from electra_jax.core.trees import Tree
-from electra_jax.train import loop
+from electra_jax.train import signals
+from electra_jax.train.health import Health
 from electra_jax.train.state import TrainState
-from electra_jax.train.writers import Metrics, Terminal
+from electra_jax.train.writers import Metrics, Terminal, summary_line
 
 DeviceBatch = Mapping[str, jax.Array]
 HostBatch = Mapping[str, np.ndarray]
@@ -44,7 +45,8 @@ class Parts(NamedTuple):
     evaluate: Callable[[Tree], dict[str, float]]  # params -> scores by name
     writer: Metrics
     terminal: Terminal
-    stop: loop.Stop
+    stop: signals.Stop
+    health: Health
 
 
 class Outcome(NamedTuple):
@@ -63,7 +65,7 @@ class Outcome(NamedTuple):
     stopped_by: str | None
 
 
-def train(plan: Plan, parts: Parts, state: TrainState, workdir: epath.Path) -> Outcome:
+def train(plan: Plan, parts: Parts, state: TrainState) -> Outcome:
     """Trains from `state`, whose buffers are donated.
 
     Raises:
@@ -81,11 +83,13 @@ def train(plan: Plan, parts: Parts, state: TrainState, workdir: epath.Path) -> O
         number, metrics, batch = pending
         pending = None
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        loop.check_finite(plan.before + number, values, batch, workdir)
+        seen = parts.health.look(plan.before + number, values, batch)
+        for line in seen.lines:
+            parts.terminal.say(line)
         if number % plan.log_every == 0 or number == plan.steps:
             values = {f'train/{name}': value for name, value in values.items()}
             parts.writer.write(plan.before + number, values)
-            parts.terminal.log(plan.before + number, loop.summary_line(values))
+            parts.terminal.log(plan.before + number, summary_line(values))
 
     for number in range(1, plan.steps + 1):
         batch, host_batch = next(parts.batches)
@@ -115,7 +119,7 @@ def files(workdir: epath.Path, start: int, end: int, tensorboard: bool) -> Itera
     """Writer, terminal and stop signal of a run of trials: (Metrics, Terminal, Stop)."""
     workdir.mkdir(parents=True, exist_ok=True)
     writer, terminal = Metrics(workdir, start, tensorboard), Terminal(start, end)
-    with contextlib.ExitStack() as cleanup, loop.stop_signals() as stop:
+    with contextlib.ExitStack() as cleanup, signals.stop_signals() as stop:
         for close in (writer.close, terminal.close):
             cleanup.callback(close)
         yield writer, terminal, stop

@@ -25,6 +25,8 @@ FREE = (
     'stop_at',
     'checkpoint',
     'eval',
+    'health',
+    'replay',
     'log',
     'mesh',
     'data.path',  # may have moved: the rows themselves are compared
@@ -32,6 +34,7 @@ FREE = (
     'data.prefetch',
     'data.runner',
     'data.runner_options',
+    'data.verify',
     'data.workers',
     'trials',  # more of them may be asked for later
     'task.train_file',  # rows are compared here, too

@@ -137,6 +137,26 @@ def duration(seconds: float) -> str:
     return f'{seconds // 60}m{seconds % 60:02d}s' if seconds >= 60 else f'{seconds}s'
 
 
+def summary_line(values: Mapping[str, float]) -> str:
+    """A training line for the terminal."""
+    shown = (
+        ('loss', 'train/loss', '.3f'),
+        ('mlm', 'train/mlm_loss', '.3f'),
+        ('disc', 'train/disc_loss', '.4f'),
+        ('fake', 'train/fake_rate', '.3f'),
+        ('lr', 'train/learning_rate', '.2e'),
+        ('tokens/s', 'speed/tokens_per_second', ',.0f'),
+        ('mfu', 'speed/mfu', '.1%'),
+    )
+    return '  '.join(f'{name} {values[key]:{form}}' for name, key, form in shown if key in values)
+
+
+def evaluation_line(step: int, evaluation: Mapping[str, float]) -> str:
+    """An evaluation line for the terminal."""
+    shown = '  '.join(f'{name} {value:.4f}' for name, value in evaluation.items())
+    return f'step {step}  held-out: {shown}'
+
+
 _SHOWN = 32  # tokens of an example that fit a screen
 
 

@@ -10,6 +10,8 @@ VARIABLES = (
     'JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID', 'ELECTRA_JAX_HOSTS',
     'SLURM_STEP_NODELIST', 'SLURM_NTASKS',
 )  # fmt: skip
+# Hosts that vanish must be noticed within a minute.
+HEARTBEAT = {'heartbeat_timeout_seconds': 50}
 
 
 @pytest.fixture
@@ -29,11 +31,11 @@ def joined(monkeypatch):
         ({}, []),
         ({'SLURM_NTASKS': '8'}, []),  # a batch script, not a step
         ({'SLURM_NTASKS': '1', 'SLURM_STEP_NODELIST': 'a'}, []),
-        ({'SLURM_NTASKS': '8', 'SLURM_STEP_NODELIST': 'a,b'}, [{}]),
-        ({'ELECTRA_JAX_HOSTS': 'auto'}, [{}]),
+        ({'SLURM_NTASKS': '8', 'SLURM_STEP_NODELIST': 'a,b'}, [HEARTBEAT]),
+        ({'ELECTRA_JAX_HOSTS': 'auto'}, [HEARTBEAT]),
         (
             {'JAX_COORDINATOR_ADDRESS': 'a:1', 'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': '1'},
-            [{'num_processes': 2, 'process_id': 1}],
+            [{'num_processes': 2, 'process_id': 1, **HEARTBEAT}],
         ),
     ],
 )
@@ -64,7 +66,7 @@ def test_what_is_missing_is_named(joined, monkeypatch, environment, message):
 
 
 def test_auto_where_jax_knows_no_others_says_what_to_set(joined, monkeypatch):
-    def nobody():
+    def nobody(**words):
         raise ValueError('coordinator_address should be defined.')
 
     monkeypatch.setenv('ELECTRA_JAX_HOSTS', 'auto')

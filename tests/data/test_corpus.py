@@ -450,14 +450,36 @@ def test_a_torn_shard_is_found_without_reading_it(config):
     path = built.path / built.shards['train'][2].name
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(errors.DataError, match=f'{path.name} has'):
-        manifest.load_corpus(config.path, check_hashes=False)
+        manifest.load_corpus(config.path, 'sizes')
 
 
-def test_large_corpora_are_not_hashed_at_every_opening(config, monkeypatch):
-    make(config)
-    monkeypatch.setattr(manifest, '_ALWAYS_HASHED_BYTES', 10)
-    monkeypatch.setattr(manifest, 'verify', lambda c: pytest.fail('hashed'))
-    manifest.load_corpus(config.path)
+def test_of_large_corpora_as_much_is_hashed_as_time_allows_unless_all_is_asked_for(
+    config, monkeypatch
+):
+    built = make(config)
+    total = sum(len(shards) for shards in built.shards.values())
+    path = built.path / built.shards['train'][0].name
+    monkeypatch.setattr(manifest, '_ALWAYS_HASHED_BYTES', 1)
+    monkeypatch.setattr(manifest, '_HASHING_SECONDS', 0.0)
+    said = []
+    manifest.load_corpus(config.path, say=said.append)
+    assert said == [
+        f'{config.path}: 1 of {total} shards were compared with their hashes; '
+        '--config.data.verify=full compares all of them'
+    ]
+    # In the middle of a chunk, where neither size nor footer shows it.
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) * 3 // 10] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(errors.DataError, match=path.name):
+        manifest.load_corpus(config.path, 'full')
+    found = 0
+    for _ in range(20 * total):  # each opening looks at others
+        try:
+            manifest.load_corpus(config.path)
+        except errors.DataError:
+            found += 1
+    assert 0 < found < 20 * total
 
 
 def test_another_tokenizer_in_the_folder_is_refused(config):

@@ -1,0 +1,214 @@
+"""Whether a run goes well: bad steps, spikes of the loss, and networks that have given up.
+
+It knows no objective: bad steps are found by the metrics that every step has, and what else may be
+wrong with an evaluation is said by a function that the objective brings (`signs`).
+"""
+
+import collections
+import io
+import json
+import math
+import statistics
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from electra_jax.config.schema import HealthConfig
+from electra_jax.core.errors import NonFiniteError
+from electra_jax.data.pipeline import RECORDS
+
+FOLDER = 'bad_steps'  # of a workdir
+SKIPPED = 'skipped'  # metric of a step: 1 where its update was not applied
+_MAX_DUMPS = 3  # of one start: skipped steps may be many
+_MAD_TO_DEVIATION = 1.4826  # of a normal law
+
+Signs = Callable[[Mapping[str, float]], dict[str, str]]  # evaluation -> what is wrong, by name
+
+
+class Report(NamedTuple):
+    """What was seen: metrics to write, and lines for the terminal."""
+
+    metrics: dict[str, float]
+    lines: list[str]
+
+
+def limits(settings: HealthConfig) -> dict[str, float | None]:
+    """What a metric of a step may be at most."""
+    return {
+        'loss': settings.max_loss,
+        'grad_norm': settings.max_grad_norm,
+        'update_norm': settings.max_update_norm,
+    }
+
+
+def is_good(settings: HealthConfig, metrics: Mapping[str, jax.Array]) -> jax.Array:
+    """Whether a step's metrics are finite and within `limits`; bool, inside the step."""
+    good = jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
+    for name, limit in limits(settings).items():
+        if limit is not None:
+            good &= metrics[name] <= limit
+    return good
+
+
+def bad_values(settings: HealthConfig, values: Mapping[str, float]) -> list[str]:
+    """The same on the host, in words: 'loss = nan'."""
+    most = limits(settings)
+    bad = []
+    for name, value in values.items():
+        limit = most.get(name)
+        if not math.isfinite(value):
+            bad.append(f'{name} = {value}')
+        elif limit is not None and value > limit:
+            bad.append(f'{name} = {value:.4g}, more than health.max_{name} {limit:.4g}')
+    return bad
+
+
+class Health:
+    """Looks at every step and every evaluation of a run."""
+
+    def __init__(
+        self,
+        settings: HealthConfig,
+        workdir: epath.Path,
+        about: Mapping[str, Any],
+        newest: Callable[[], int | None] = lambda: None,
+        signs: Signs = lambda evaluation: {},
+        signs_from: int = 0,
+    ):
+        """Begins with nothing seen.
+
+        Args:
+            settings: of the run.
+            workdir: dumps go there.
+            about: what a dump says of the run, as JSON.
+            newest: step of the newest whole checkpoint.
+            signs: of the objective.
+            signs_from: evaluations after this step are judged; a young run shows every sign.
+        """
+        self._settings, self._workdir, self._about = settings, workdir, about
+        self._newest, self._signs, self._signs_from = newest, signs, signs_from
+        self._in_a_row, self._skipped, self._dumps = 0, 0, 0
+        self._spikes = Spikes(settings.spike_window, settings.spike_deviations)
+        self._seen: dict[str, int] = {}  # sign -> evaluations in a row
+
+    def look(
+        self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]
+    ) -> Report:
+        """Judges a step.
+
+        Args:
+            step: its number, from 1.
+            values: its metrics.
+            batch: this host's rows, for a dump.
+
+        Raises:
+            NonFiniteError: it is bad, and the run does not skip bad steps, or no more of them.
+        """
+        bad = bad_values(self._settings, values)
+        if bad:
+            return self._bad(step, bad, values, batch)
+        self._in_a_row = 0
+        high = self._spikes.look(values['loss'])
+        if high is None:
+            return Report({}, [])
+        line = (
+            f'step {step}  the loss {values["loss"]:.4g} is a spike: {high:.1f} deviations above '
+            f'the median of the last {self._settings.spike_window} steps'
+        )
+        return Report({'health/loss_spike': high}, [line])
+
+    def _bad(
+        self,
+        step: int,
+        bad: list[str],
+        values: Mapping[str, float],
+        batch: Mapping[str, np.ndarray],
+    ) -> Report:
+        self._in_a_row += 1
+        self._skipped += 1
+        skip = self._settings.on_bad_step == 'skip'
+        fatal = not skip or self._in_a_row > self._settings.max_skips
+        where = ''
+        if fatal or self._dumps < _MAX_DUMPS:
+            self._dumps += 1
+            dump = self._dump(step, values, batch)
+            where = (
+                f' Its batch ({_rows(batch)}) is in {dump}: the same command with '
+                f'--config.replay={dump} takes that step again and says where it goes wrong.'
+            )
+        text = f'step {step} gave {", ".join(bad)}'
+        if fatal:
+            many = f' It is bad step {self._in_a_row} in a row.' if skip else ''
+            raise NonFiniteError(
+                f'{text}; training stopped.{many} Checkpoints are from before that step.{where} '
+                'The usual cure is a run in another --workdir with a lower '
+                '--config.optimizer.learning_rate or a longer --config.optimizer.warmup_steps; '
+                'to leave single bad steps out: --config.health.on_bad_step=skip.'
+            )
+        return Report({'health/skipped_steps': float(self._skipped)}, [f'{text}; skipped.{where}'])
+
+    def _dump(
+        self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]
+    ) -> epath.Path:
+        facts = {'step': step, 'checkpoint': self._newest(), 'metrics': dict(values)}
+        about = {**facts, **self._about}
+        content = io.BytesIO()
+        np.savez(content, step=step, about=json.dumps(about), **batch)
+        path = self._workdir / FOLDER / f'step_{step}_host_{jax.process_index()}.npz'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.getvalue())
+        return path
+
+    def evaluated(self, step: int, evaluation: Mapping[str, float]) -> Report:
+        """Judges an evaluation; a sign is said when it is seen twice running, and when it goes."""
+        if step <= self._signs_from:
+            return Report({}, [])
+        found = self._signs(evaluation)
+        gone = [name for name, times in self._seen.items() if times > 1 and name not in found]
+        lines = [f'step {step}  no more: {name.replace("_", " ")}' for name in gone]
+        self._seen = {name: self._seen.get(name, 0) + 1 for name in found}
+        lines += [f'step {step}  {found[n]}' for n, times in self._seen.items() if times == 2]
+        return Report({f'health/{name}': 1.0 for name in found}, lines)
+
+
+class Spikes:
+    """Finds the onset of spikes in a series, by median and median absolute deviation."""
+
+    def __init__(self, window: int, deviations: float | None):
+        self._last: collections.deque[float] = collections.deque(maxlen=window)
+        self._deviations = deviations
+        self._quiet = 0  # values still to come within bounds before the next onset counts
+
+    def look(self, value: float) -> float | None:
+        """How many deviations `value` is above the window, at the onset of a spike.
+
+        >>> spikes = Spikes(10, 8.0)
+        >>> [spikes.look(x) for x in (1, 2, 1, 2, 1, 2, 1, 2, 1, 2)][-1]
+        >>> round(spikes.look(20), 1), spikes.look(30)
+        (25.0, None)
+        """
+        window, self._last = self._last, self._last.copy()
+        self._last.append(value)
+        if self._deviations is None or len(window) < window.maxlen:
+            return None
+        middle = statistics.median(window)
+        spread = _MAD_TO_DEVIATION * statistics.median(abs(x - middle) for x in window)
+        # A loss that hardly moves has no typical deviation: a thousandth of it is one.
+        high = (value - middle) / max(spread, 1e-3 * abs(middle), 1e-12)
+        if high < self._deviations:
+            self._quiet = max(0, self._quiet - 1)
+            return None
+        onset, self._quiet = self._quiet == 0, window.maxlen // 4
+        return high if onset else None
+
+
+def _rows(batch: Mapping[str, np.ndarray]) -> str:
+    """The rows of a batch in a few words: '8 rows: corpus 0 row 17, ...'."""
+    if RECORDS not in batch:
+        return f'{len(next(iter(batch.values())))} rows'
+    places = [f'corpus {corpus} row {row}' for corpus, row in batch[RECORDS][:3].tolist()]
+    return f'{len(batch[RECORDS])} rows: {", ".join(places)}, ...'

@@ -1,0 +1,128 @@
+"""A bad step taken again, from the checkpoint before it, and looked into."""
+
+import io
+import json
+import traceback
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from electra_jax.core.errors import DataError
+from electra_jax.data.pipeline import RECORDS, DeviceBatches
+from electra_jax.train.state import TrainState
+from electra_jax.train.step import Examination
+
+_SHOWN = 12  # arrays
+_GROUPS = ('parameters', 'gradients', 'updates')  # in the order in which they come to be
+
+
+class Dump(NamedTuple):
+    """What `health` has written of a bad step."""
+
+    step: int
+    about: dict[str, Any]  # the run's config, the step's metrics
+    batch: dict[str, np.ndarray]  # this host's rows, with their places
+
+
+def read_dump(path: epath.Path) -> Dump:
+    """A dump.
+
+    Raises:
+        DataError: it is none, or damaged.
+    """
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+        return Dump(int(arrays.pop('step')), json.loads(str(arrays.pop('about'))), arrays)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f'config.replay is {str(path)!r}, which is no dump of a bad step ({error}); they are '
+            'in bad_steps/ of a workdir'
+        ) from error
+
+
+def replay(
+    dump: Dump,
+    step: Callable[[TrainState, Mapping], tuple[TrainState, Mapping]],
+    examine: Callable[[TrainState, Mapping], Examination],
+    batches: DeviceBatches,
+    state: TrainState,
+) -> Iterator[str]:
+    """Trains up to the bad step and examines that one.
+
+    Args:
+        dump: of the step.
+        step: of training; the same bits again.
+        examine: compiled `step.examine_step`.
+        batches: in the place that belongs to `state`.
+        state: before the bad step, by however many; donated.
+
+    Yields:
+        Lines for the terminal.
+    """
+    first = int(state.step)
+    yield f'from step {first}, {dump.step - 1 - first} steps to the one before step {dump.step}'
+    for _ in range(first, dump.step - 1):
+        state, _ = step(state, next(batches))
+    batch = next(batches)
+    same = all(np.array_equal(batches.host_batch[name], x) for name, x in dump.batch.items())
+    yield (
+        'its batch is the one in the dump'
+        if same
+        else ('its batch is NOT the one in the dump: another seed, text or number of processes?')
+    )
+    for corpus in np.unique(batches.host_batch[RECORDS][:, 0]):
+        rows = batches.host_batch[RECORDS]
+        listed = ' '.join(map(str, rows[rows[:, 0] == corpus, 1]))
+        yield f'  rows of corpus {corpus}: {listed}'
+    found = jax.device_get(examine(state, batch))
+    yield from lines(found)
+    yield first_operation(examine, state, batch)
+    _, metrics = step(state, batch)
+    again = {name: float(value) for name, value in metrics.items()}
+    before = dump.about['metrics']
+    equal = all(np.array_equal(again[n], before.get(n), equal_nan=True) for n in again)
+    yield 'all metrics are as they were' if equal else f'the metrics were {before}, now {again}'
+
+
+def lines(found: Examination) -> Iterator[str]:
+    """An examination for people: the terms, the norms, and the first array that is not finite."""
+    yield 'terms:'
+    for name, value in found.metrics.items():
+        yield f'  {name} {float(value):.6g}'
+    yield 'gradient norms, largest first:'
+    norms = found.norms['gradients']
+    # NaN is larger than anything.
+    order = sorted(norms, key=lambda n: np.nan_to_num(norms[n], nan=np.inf), reverse=True)
+    for name in order:
+        yield f'  {float(norms[name]):12.5g}  {name}'
+    for group in _GROUPS:
+        bad = {name: int(count) for name, count in found.bad[group].items() if count}
+        if bad:
+            name, count = next(iter(bad.items()))
+            yield (
+                f'first array that is not finite: {name} among the {group}, {count} elements of '
+                f'it; {len(bad)} of {len(found.bad[group])} {group} are not'
+            )
+            return
+    yield 'every parameter, gradient and update is finite'
+
+
+def first_operation(examine: Callable, state: TrainState, batch: Mapping) -> str:
+    """Runs it one operation at a time until one gives a NaN or an infinity."""
+    try:
+        with jax.debug_nans(True), jax.debug_infs(True):
+            jax.block_until_ready(examine(state, batch))
+    except FloatingPointError as error:
+        ours = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if 'electra_jax' in frame.filename
+        ]
+        where = f' at {ours[-1].filename}:{ours[-1].lineno}: {ours[-1].line}' if ours else ''
+        return f'first operation that is not finite: {str(error).splitlines()[0]}{where}'
+    return 'no operation gives a NaN or an infinity by itself'

@@ -1,0 +1,252 @@
+"""What a run survives: damaged checkpoints, full disks, text that vanishes, a clock that jumps."""
+
+import itertools
+import json
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from electra_jax.core.errors import CheckpointError, DataError, NonFiniteError
+from electra_jax.train import checkpoint, checkpoint_files
+from tests.train import small_run
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
+def steps_of(workdir):
+    return sorted(checkpoint_files.steps(small_run.epath.Path(workdir) / 'checkpoints'))
+
+
+def names_of(workdir):
+    return sorted(path.name for path in (workdir / 'checkpoints').iterdir())
+
+
+def files_of(folder):
+    return [path for path in sorted(folder.rglob('*')) if path.is_file()]
+
+
+def largest(folder):
+    return max(files_of(folder / 'params'), key=lambda path: path.stat().st_size)
+
+
+def flip(folder):
+    path = largest(folder)
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+
+def truncate(folder):
+    path = largest(folder)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lose(folder):
+    largest(folder).unlink()
+
+
+def lose_checksums(folder):
+    (folder / checkpoint_files.SEAL).unlink()
+
+
+def empty_about(folder):
+    (folder / 'about' / 'metadata').write_text('')
+
+
+DAMAGES = {
+    'flipped': (flip, 'have changed'),
+    'truncated': (truncate, 'have changed'),
+    'missing': (lose, 'is missing'),
+    'no checksums': (lose_checksums, 'checksums.json is missing'),
+    'about': (empty_about, 'does not say'),
+}
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_a_damaged_checkpoint_is_set_aside_by_name_and_the_one_before_is_used(tmp_path, damage):
+    expected = small_run.run(tmp_path / 'whole').state
+    workdir, said = tmp_path / 'run', []
+    small_run.run(workdir, small_run.settings(stop_at=8))
+    spoil, words = DAMAGES[damage]
+    spoil(workdir / 'checkpoints' / '8')
+    bytes_before = [path.read_bytes() for path in files_of(workdir / 'checkpoints' / '8')]
+    outcome = small_run.run(workdir, said=said)
+    aside = workdir / 'checkpoints' / '8.damaged-1'
+    assert len(said) == 1 and f'{workdir}/checkpoints/8 is damaged' in said[0]
+    assert words in said[0] and '8.damaged-1' in said[0]
+    assert [path.read_bytes() for path in files_of(aside)] == bytes_before
+    assert steps_of(workdir) == [4, 8, 12]
+    assert_same(outcome.state, expected)
+    checkpoints = small_run.open_checkpoints(workdir)
+    assert_same(checkpoints.restore(12, small_run.abstract())[0], expected)
+
+
+@pytest.mark.parametrize('name', ['_CHECKPOINT_METADATA', 'commit_success.txt'])
+def test_what_orbax_says_of_a_checkpoint_is_not_needed_to_read_it(tmp_path, name):
+    small_run.run(tmp_path, small_run.settings(stop_at=4))
+    path = tmp_path / 'checkpoints' / '4' / name
+    path.write_bytes(b'\xff{' + path.read_bytes()[7:])
+    checkpoints = small_run.open_checkpoints(tmp_path)
+    assert_same(checkpoints.restore(4, small_run.abstract())[0], small_run.after(4))
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_touched_and_each_is_named(tmp_path):
+    small_run.run(tmp_path, small_run.settings(stop_at=8))
+    for step in '48':
+        flip(tmp_path / 'checkpoints' / step)
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=r'(?s)/8: the bytes.*/4: the bytes'):
+            small_run.open_checkpoints(tmp_path)
+    assert names_of(tmp_path) == ['4', '8']
+
+
+def test_one_who_only_reads_leaves_a_damaged_checkpoint_where_it_is(tmp_path):
+    small_run.run(tmp_path, small_run.settings(stop_at=8))
+    flip(tmp_path / 'checkpoints' / '8')
+    (tmp_path / 'checkpoints' / '12.orbax-checkpoint-tmp').mkdir()
+    folder, said = small_run.epath.Path(tmp_path) / 'checkpoints', []
+    reader = checkpoint.Checkpoints(
+        folder, small_run.settings().checkpoint, said.append, read_only=True
+    )
+    assert reader.latest() == 4 and len(said) == 1
+    assert names_of(tmp_path) == ['12.orbax-checkpoint-tmp', '4', '8']
+
+
+def test_what_a_cut_off_save_left_behind_goes_and_is_told(tmp_path):
+    small_run.run(tmp_path, small_run.settings(stop_at=4))
+    torn = tmp_path / 'checkpoints' / '8.orbax-checkpoint-tmp'
+    torn.mkdir()
+    (torn / 'half').write_text('x')
+    said = []
+    small_run.open_checkpoints(tmp_path, said=said)
+    assert names_of(tmp_path) == ['4'] and 'save of step 8 was cut off' in said[0]
+
+
+def test_checkpoints_of_an_earlier_version_are_taken_as_they_are(tmp_path):
+    small_run.run(tmp_path, small_run.settings(stop_at=4))
+    folder = tmp_path / 'checkpoints' / '4'
+    lose_checksums(folder)
+    about = json.loads((folder / 'about' / 'metadata').read_text())
+    assert about.pop('sealed')
+    (folder / 'about' / 'metadata').write_text(json.dumps(about))
+    said = []
+    assert small_run.open_checkpoints(tmp_path, said=said).latest() == 4 and not said
+
+
+def test_old_checkpoints_go_only_when_a_newer_one_is_whole(tmp_path, monkeypatch):
+    config = small_run.settings(20, checkpoint={'every_steps': 4, 'keep': 2})
+    small_run.run(tmp_path, config)
+    assert steps_of(tmp_path) == [16, 20]
+    seen = []
+
+    def sealing(folder):
+        seen.append(steps_of(tmp_path))
+        return seal(folder)
+
+    seal = checkpoint_files.seal
+    monkeypatch.setattr(checkpoint_files, 'seal', sealing)
+    config = small_run.settings(32, checkpoint={'every_steps': 4, 'keep': 2})
+    small_run.run(tmp_path, config)
+    assert seen == [[16, 20], [20, 24], [24, 28]] and steps_of(tmp_path) == [28, 32]
+
+
+class FullDisk:
+    """Fails the saves whose numbers (from 1) it is given, when their bytes are there already."""
+
+    def __init__(self, monkeypatch, failing):
+        self._numbers, self._failing = itertools.count(1), failing
+        self._seal = checkpoint_files.seal
+        monkeypatch.setattr(checkpoint_files, 'seal', self)
+        monkeypatch.setattr(checkpoint, '_PAUSE_SECONDS', 0.01)
+
+    def __call__(self, folder):
+        if next(self._numbers) in self._failing:
+            raise OSError(28, 'No space left on device')
+        self._seal(folder)
+
+
+def test_on_a_full_disk_a_run_goes_on_and_saves_when_it_can_again(tmp_path, monkeypatch):
+    FullDisk(monkeypatch, {2})
+    said = []
+    outcome = small_run.run(tmp_path, said=said)
+    assert steps_of(tmp_path) == [4, 12] and names_of(tmp_path) == ['12', '4']
+    assert len(said) == 1 and 'step 8 could not be saved' in said[0]
+    assert 'No space left' in said[0] and 'that of step 4' in said[0]
+    assert_same(outcome.state, small_run.after(12))
+
+
+def test_or_it_stops_at_once_and_keeps_the_last_good_one(tmp_path, monkeypatch):
+    FullDisk(monkeypatch, {2})
+    changes = {'every_steps': 4, 'on_error': 'stop', 'keep': 1}
+    config = small_run.settings(20, checkpoint=changes)
+    with pytest.raises(CheckpointError, match=r'step 8 could not be saved.*step 4'):
+        small_run.run(tmp_path, config)
+    assert names_of(tmp_path) == ['4']
+    assert_same(small_run.run(tmp_path, config).state, small_run.after(20))
+
+
+def test_the_last_save_of_a_run_is_tried_again_before_it_is_an_error(tmp_path, monkeypatch):
+    FullDisk(monkeypatch, {1, 2})
+    small_run.run(tmp_path / 'a', small_run.settings(4))
+    assert steps_of(tmp_path / 'a') == [4]
+    FullDisk(monkeypatch, {1, 2, 3})
+    with pytest.raises(CheckpointError, match=r'step 4 could not be saved.*there is none yet'):
+        small_run.run(tmp_path / 'b', small_run.settings(4))
+    assert names_of(tmp_path / 'b') == []
+
+
+class Torn(small_run.Batches):
+    """Text that cannot be read any more at some batch."""
+
+    def __init__(self, number):
+        super().__init__()
+        self._number = number
+
+    def __next__(self):
+        if self.place['next'] == self._number:
+            raise DataError('shard train-00007 is damaged')
+        return super().__next__()
+
+
+def test_text_that_cannot_be_read_stops_the_run_with_everything_learnt_on_disk(tmp_path):
+    with pytest.raises(DataError, match='train-00007'):
+        small_run.run(tmp_path, batches=Torn(7))
+    assert steps_of(tmp_path) == [4, 6]
+    assert_same(small_run.run(tmp_path).state, small_run.after(12))
+    with pytest.raises(DataError):
+        small_run.run(tmp_path / 'first', batches=Torn(1))
+
+
+@pytest.mark.parametrize('jump', [-1e6, 1e6])
+def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, jump):
+    clock = itertools.count()
+    real = time.time
+    monkeypatch.setattr(time, 'time', lambda: real() + jump * (next(clock) % 3))
+    outcome = small_run.run(tmp_path)
+    assert_same(outcome.state, small_run.after(12))
+    assert steps_of(tmp_path) == [4, 8, 12]
+    for line in (tmp_path / 'metrics.jsonl').read_text().splitlines():
+        values = json.loads(line)
+        assert 0 < values.get('speed/steps_per_second', 1) < 1e6
+        assert 0 <= values.get('speed/goodput', 0) <= 1
+
+
+def test_a_bad_step_is_never_saved(tmp_path):
+    def spoilt(current, batch):
+        after, metrics = small_run.step(current, batch)
+        if int(current.step) == 5:
+            metrics['grad_norm'] *= np.nan
+        return after, metrics
+
+    config = small_run.settings(checkpoint={'every_steps': 1})
+    with pytest.raises(NonFiniteError, match='step 6 gave grad_norm = nan'):
+        small_run.run(tmp_path, config, step=spoilt)
+    assert max(steps_of(tmp_path)) == 5
+    with np.load(tmp_path / 'bad_steps' / 'step_6_host_0.npz') as dump:
+        assert dump['records'].tolist() == [[0, 6], [0, 7]] and dump['tokens'][0, 0] == 6
+        about = json.loads(str(dump['about']))
+    assert about['step'] == 6 and about['checkpoint'] in (4, 5) and about['config']
