@@ -176,7 +176,7 @@ def load_corpus(
         corpus.reader(split)  # opens, and so checks, every shard
     if check != 'sizes':
         compared = verify(corpus, None if check == 'full' else _HASHING_SECONDS)
-        total = sum(len(shards[split]) for split in SPLITS)
+        total = sum(len(corpus.shards[split]) for split in SPLITS)
         if compared < total:
             say(
                 f'{folder}: {compared} of {total} shards were compared with their hashes; '
