@@ -52,18 +52,23 @@ def series(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, flo
 
 
 def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str, Any]:
-    """A run's row of the table.
+    """A run's row of the table; of fine-tuning the spread of its headline over the trials.
 
     Args:
         run: whose workdir is read.
         metric: whose first and last value are shown.
         columns: further metrics, the last value of each; None: every held-out one.
     """
-    lines = read_metrics(run.folder)
-    values = series(lines, metric)
     row: dict[str, Any] = {'run': run.name}
     if run.outcome:
         row['outcome'] = run.outcome
+    trials = run.folder / 'results.json'
+    if trials.exists():
+        headline = json.loads(trials.read_text())['headline']
+        shown = ('metric', 'median', 'mean', 'standard_deviation', 'trials')
+        return row | {name.replace('_', ' '): headline.get(name) for name in shown}
+    lines = read_metrics(run.folder)
+    values = series(lines, metric)
     row['step'] = lines[-1]['step'] if lines else None
     row[f'{metric} first'] = values[0][1] if values else None
     row[f'{metric} last'] = values[-1][1] if values else None

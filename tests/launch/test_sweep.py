@@ -242,6 +242,19 @@ def test_columns_may_be_chosen_and_a_run_that_never_began_has_empty_cells(finish
     assert results.markdown(names, rows).splitlines()[-1] == '| none | waiting |' + '  |' * 7
 
 
+def test_fine_tuning_shows_the_spread_of_its_headline(tmp_path):
+    headline = {
+        'metric': 'dev/matthews', 'median': 0.125, 'mean': 0.12, 'standard_deviation': 0.01,
+        'lowest': 0.1, 'highest': 0.15, 'trials': 5,
+    }  # fmt: skip
+    (tmp_path / 'results.json').write_text(json.dumps({'task': 'cola', 'headline': headline}))
+    row = results.summary(results.Shown('cola', tmp_path, outcome='done'), 'train/loss', None)
+    assert row == {
+        'run': 'cola', 'outcome': 'done', 'metric': 'dev/matthews', 'median': 0.125, 'mean': 0.12,
+        'standard deviation': 0.01, 'trials': 5,
+    }  # fmt: skip
+
+
 def test_a_line_that_is_still_being_written_is_left_out(finished):
     path = finished[0].folder / 'metrics.jsonl'
     path.write_text(path.read_text() + '{"step": 9, "train/lo')
