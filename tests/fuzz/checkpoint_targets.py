@@ -206,11 +206,11 @@ def _check_loaded(loaded: load.Loaded) -> None:
 
 TARGETS = (
     Target('ours', 1, _make_ours, r'/run\b'),
-    Target('google', 8, _make_google, r'electra/|generator|variables|vocabulary|encoder|layers'),
-    Target('google_files', 4, _make_google_files, r'google|\.index'),
+    Target('google', 50, _make_google, r'electra/|generator|variables|vocabulary|encoder|layers'),
+    Target('google_files', 60, _make_google_files, r'google|\.index'),
     Target(
         'huggingface',
-        4,
+        8,
         _make_huggingface,
         r'huggingface|config\.json|electra\.|discriminator|generator|layers|vocabulary|embeddings',
     ),
