@@ -31,6 +31,7 @@ TRY_SECONDS = absl_flags.DEFINE_float(
     'where the step does not fit: settings that might are compiled if one compilation took no '
     'longer than this, else estimated',
 )
+SHOWN = 10  # of each kind in the table; JSON has more
 
 
 def main(config: Config) -> None:
@@ -117,10 +118,10 @@ def cost_lines(record: dict) -> list[str]:
             f'chips{where}, {one["count"]} times'
         )
     lines.append('  largest arrays in main memory:')
-    for one in record['largest_buffers']:
+    for one in record['largest_buffers'][:SHOWN]:
         lines.append(f'    {one["bytes"] / 2**20:>10,.1f} MiB {one["shape"]}  {one["source"]}')
     lines.append('  most bytes a token:')
-    for one in record['bytes_by_source']:
+    for one in record['bytes_by_source'][:SHOWN]:
         lines.append(f'    {one["bytes"] / 1e6:>10.3f} MB  {one["opcode"]}  {one["source"]}')
     return lines
 

@@ -102,7 +102,8 @@ def start_of(config: Config, where: str, params: trees.Tree, about: Mapping[str,
         ) from error
     tokenizer = tokenizers.from_json(tokenizer, f'the tokenizer of {where}')
     validate.check_stored_model(stored, where)
-    own = presets.inherit_model(ModelConfig(), stored)
+    # Its shapes are the same on every platform.
+    own = presets.resolve_platform(presets.inherit_model(ModelConfig(), stored), 'cpu')
     init = functools.partial(api.init_encoder, own, tokenizer.vocab_size)
     check_whole(where, params, init)
     model = presets.inherit_model(config.model, stored)

@@ -153,7 +153,8 @@ class OptimizerConfig:
     microbatches: int = 1  # gradient accumulation: the batch in this many parts
     # Rate of layer i of N: learning_rate * layer_decay ** (N - i), heads 0, embeddings N + 1.
     layer_decay: float = 1.0
-    layer_decay_off_by_one: bool = False  # the reference: one power more everywhere but heads
+    # The reference has one power more everywhere but in heads: it counts a pooler that is gone.
+    layer_decay_off_by_one: bool = False
     separate: bool = False  # each network has its own clipping and learning rate
     generator_learning_rate: float | None = None  # with `separate`; None: learning_rate
 
@@ -251,7 +252,9 @@ class TaskConfig:
     head_dropout: float = 0.1
     epochs: float | None = None  # None: as the task has it (the reference's: 3, 10 or 2)
     warmup_rate: float = 0.1  # share of all steps; takes the place of optimizer.warmup_steps
-    sum_loss: bool = False  # add losses up over a batch (the reference), not their mean
+    # Losses added up over a batch, as in the reference, not their mean: gradients then grow with
+    # the batch, and clipping alone decides how long they are.
+    sum_loss: bool = False
     bucketing: bool = True  # rows of similar length together; False: all of data.row_length
     keep: str = 'last'  # each trial's state that counts: 'last' (as published figures) or 'best'
     predict_test: bool = False  # also predict the task's test files, and write submissions

@@ -57,11 +57,38 @@ class TfdsRange:
         rows, _ = _open(self.name, self.split)
         for first in range(self.start, self.stop, _READ_AT_ONCE):
             numbers = list(range(first, min(first + _READ_AT_ONCE, self.stop)))
-            for number, row in zip(numbers, rows.__getitems__(numbers), strict=True):
+            read = _read(rows, numbers, f'{self.name}:{self.split}')
+            for number, row in zip(numbers, read, strict=True):
                 where = f'{self.name}:{self.split}, row {number}'
+                _check_field(row, self.field, where)
                 lines = documents.clean_lines(_text(row[self.field], where, bad), where, bad)
                 if lines:
                     yield lines
+
+
+def _read(rows: Sequence[Any], numbers: Sequence[int], where: str) -> list[Any]:
+    """The rows of these numbers.
+
+    Raises:
+      errors.DataError: the dataset's files are damaged or missing.
+    """
+    try:
+        return list(rows.__getitems__(list(numbers)))
+    except Exception as error:  # from the library of each file format, whatever it raises
+        first = (str(error).strip() or type(error).__name__).split('\n')[0]
+        raise errors.DataError(
+            f'tfds:{where}: rows {numbers[0]} to {numbers[-1]} cannot be read ({first:.300}): its '
+            'files are damaged; copy or prepare them again'
+        ) from error
+
+
+def _check_field(row: Any, field: str, where: str) -> None:
+    if not isinstance(row, dict) or not isinstance(row.get(field), bytes | str):
+        has = ', '.join(sorted(map(str, row))) if isinstance(row, dict) else type(row).__name__
+        raise errors.DataError(
+            f"'tfds:{where}' has no text field {field!r}; it has {has}: name one as "
+            "'tfds:NAME:SPLIT#FIELD'"
+        )
 
 
 def _text(value: Any, where: str, bad: bad_text.BadText) -> str:
@@ -110,13 +137,8 @@ def _probe(rows: Sequence[Any], field: str, where: str) -> list[int]:
     count = len(rows)
     picked = sorted({i * count // _PROBED_ROWS for i in range(_PROBED_ROWS)}) if count else []
     sizes = []
-    for number in picked:
-        row = rows[number]
-        if field not in row or not isinstance(row[field], bytes | str):
-            raise errors.DataError(
-                f"'tfds:{where}' has no text field {field!r}; it has {', '.join(sorted(row))}: "
-                f"name one as 'tfds:{where}#FIELD'"
-            )
+    for row in _read(rows, picked, where) if picked else []:
+        _check_field(row, field, where)
         sizes.append(len(row[field]))
     return sizes
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from jax.sharding import Mesh
 
 from electra_jax.config.platform import resolve_platform
 from electra_jax.config.schema import Config
-from electra_jax.core import distributed, trees
+from electra_jax.core import distributed, jsons, trees
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import splits
 from electra_jax.finetune.program import Answerer, compile_answers
@@ -91,14 +90,20 @@ def best_folder(folder: epath.Path) -> epath.Path:
     path = folder / results.RESULTS_FILE
     if len(folders) == 1 or not path.exists():
         return folders[0]
-    headline = json.loads(path.read_text())['headline']['metric']
 
     def score(one: epath.Path) -> float:
         result = one / RESULT
-        found = json.loads(result.read_text())['metrics'] if result.exists() else {}
-        return found.get(headline, -math.inf)
+        found = jsons.parse_object(result.read_text())['metrics'] if result.exists() else {}
+        return float(found.get(headline, -math.inf))
 
-    return max(folders, key=score)
+    try:
+        headline = jsons.parse_object(path.read_text())['headline']['metric']
+        return max(folders, key=score)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f'{path}, or the {RESULT} of a trial, is damaged ({error!r:.100}): name one trial, '
+            f'such as {folders[0]}'
+        ) from error
 
 
 def open_tuned(

@@ -54,6 +54,9 @@ HEAD_ADVICE = (
 )
 
 
+_Lone = tuple[dict[str, Tree], ModelConfig, Report]  # one network as a model of its own
+
+
 def params_from_networks(
     networks: Mapping[str, Network], vocab_size: int | None = None
 ) -> tuple[dict[str, Tree], ModelConfig, Report]:
@@ -76,8 +79,13 @@ def params_from_networks(
     alone = {role: _lone_params(network, vocab_size) for role, network in networks.items()}
     if len(alone) == 1:
         return next(iter(alone.values()))
-    params, model, report = alone['discriminator']
-    small_params, small, small_report = alone['generator']
+    return _pair_params(alone['discriminator'], alone['generator'])
+
+
+def _pair_params(discriminator: _Lone, generator: _Lone) -> _Lone:
+    """Discriminator and generator as one model; where they are the same network, a tied one."""
+    params, model, report = discriminator
+    small_params, small, small_report = generator
     for field in ('max_positions', 'type_vocab_size'):
         _check_equal(field, getattr(model, field), getattr(small, field))
     if 'generator_head' not in small_params or 'generator_head' in params:
@@ -130,14 +138,17 @@ def networks_from_params(
         ConfigError: `task` is needed, or does not fit the head.
     """
     kept, report = transfer.keep_expressible(params, "transformers' Electra")
-    has_own = any(name in kept for name in ('generator', 'generator_ltr'))
-    if 'generator_ltr' in kept:
-        for part in ('generator_ltr', 'generator_rtl', 'generator_head'):
-            if kept.pop(part, None):
-                report.left_out[part] = 'transformers has no generator of two towers'
-    networks = {}
     architecture, head = _discriminator_class(kept, task)
+    has_own = any(name in kept for name in ('generator', 'generator_ltr'))
     only_language = 'generator_head' in kept and not has_own and architecture == 'ElectraModel'
+    _leave_generators(kept, report)
+    known = {'embeddings', 'discriminator', *head}
+    known |= {'generator_embeddings', 'generator', 'generator_head'}
+    if set(kept) - known:
+        raise CheckpointError(
+            f'transformers has no place for {transfer.listed(sorted(set(kept) - known))}'
+        )
+    networks = {}
     if not only_language:
         parts = {name: kept[name] for name in ('embeddings', 'discriminator', *head)}
         networks['discriminator'] = _network(parts, architecture, model, vocab_size, pad_id)
@@ -150,17 +161,22 @@ def networks_from_params(
             'generator_head': kept['generator_head'],
         }
         networks['generator'] = _network(parts, 'ElectraForMaskedLM', model, vocab_size, pad_id)
-    elif 'generator' in kept:
-        report.left_out['generator'] = 'it has no head to predict words with'
-    known = {'embeddings', 'generator_embeddings', 'generator', 'generator_head'}
-    unknown_parts = sorted(set(kept) - known - {'discriminator', *head})
-    if unknown_parts:
-        raise CheckpointError(f'transformers has no place for {transfer.listed(unknown_parts)}')
     for role, network in networks.items():
         numbers = sum(x.size for x in network.arrays.values())
         name = network.config['architectures'][0]
         report.moved.append(transfer.Moved(role, name, len(network.arrays), numbers))
     return networks, report
+
+
+def _leave_generators(kept: dict[str, Tree], report: Report) -> None:
+    """Takes out of `kept` the generators that no class of transformers is, and reports them."""
+    if 'generator_ltr' in kept:
+        for part in ('generator_ltr', 'generator_rtl', 'generator_head'):
+            if kept.pop(part, None):
+                report.left_out[part] = 'transformers has no generator of two towers'
+    elif 'generator' in kept and 'generator_head' not in kept:
+        del kept['generator']
+        report.left_out['generator'] = 'it has no head to predict words with'
 
 
 def architecture_of(arrays: Mapping[str, np.ndarray]) -> str:
@@ -188,9 +204,7 @@ def task_of(network: Network) -> tuple[str | None, list[str] | None]:
     return task, [str(labels[str(i)]) for i in range(C)]
 
 
-def _lone_params(
-    network: Network, vocab_size: int | None
-) -> tuple[dict[str, Tree], ModelConfig, Report]:
+def _lone_params(network: Network, vocab_size: int | None) -> _Lone:
     """One network as a model of its own."""
     config, arrays = network.config, _without_tied_table(network.arrays, network.config)
     _check_config(config)

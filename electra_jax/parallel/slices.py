@@ -51,7 +51,8 @@ def devices(topology: str, slices: int = 1) -> list[jax.Device]:
             "the TPU compiler (libtpu) is not installed: type pip install 'libtpu>=0.0.20', or "
             "pip install -e '.[tpu_compile]' in a clone; it needs no TPU"
         )
-    jax.config.update('jax_platforms', 'cpu')
+    if jax.config.jax_platforms is None:
+        jax.config.update('jax_platforms', 'cpu')
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     words = {**_WORDS[generation], **({'num_slices': slices} if slices > 1 else {})}

@@ -62,7 +62,7 @@ def movements(module: Module) -> list[Movement]:
     """Everything that moves through main memory, the most first."""
     found: dict[tuple[str, str], int] = {}
     for computation, one, times in hlo.executed(module):
-        moved = _moved(module, computation, one) * times
+        moved = int(_moved(module, computation, one)) * times
         if moved:
             key = (one.source, one.opcode)
             found[key] = found.get(key, 0) + moved
@@ -70,7 +70,7 @@ def movements(module: Module) -> list[Movement]:
     return sorted(moves, key=lambda move: -move.bytes)
 
 
-def _moved(module: Module, computation: Computation, one: Instruction) -> int:
+def _moved(module: Module, computation: Computation, one: Instruction) -> float:
     if one.opcode in _ALIASES or one.opcode.endswith('-done'):
         return 0
     if one.opcode == 'custom-call' and any(name in one.rest for name in _ALIAS_CALLS):
@@ -96,7 +96,7 @@ def _result(computation: Computation, name: str) -> tuple[Array, ...]:
     return computation.instructions[name].arrays if name in computation.instructions else ()
 
 
-def _read(module: Module, computation: Computation, one: Instruction, number: int) -> int:
+def _read(module: Module, computation: Computation, one: Instruction, number: int) -> float:
     """What `one` reads of its operand `number`."""
     arrays = _result(computation, one.operands[number])
     whole = sum(_main(array) for array in arrays)
@@ -113,8 +113,8 @@ def _touched(one: Instruction, number: int, made: list[Array]) -> float:
     """How much of an operand an instruction looks at; without a bound where it is all of it."""
     if number == 0 and one.opcode in ('dynamic-slice', 'slice', 'gather'):
         return sum(array.bytes for array in made)
-    if number == 0 and one.opcode == 'dynamic-update-slice':
-        return 0  # written in place
+    if number == 0 and one.opcode in _UPDATES:
+        return 0  # the part that changes is counted as written
     return math.inf
 
 
@@ -133,8 +133,6 @@ def _used(module: Module, computation: Computation, name: str) -> float:
                 inner = module.computations[user.called('calls')[0]]
                 parameter = inner.parameter(number)
                 total += _used(module, inner, parameter.name) if parameter else 0
-            elif user.opcode == 'scatter' and number == 0:
-                total += 0  # the rows it adds to are counted as written
             else:
                 made = [array._replace(space=0) for array in user.arrays]
                 total += _touched(user, number, made)

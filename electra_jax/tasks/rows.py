@@ -369,8 +369,16 @@ def read_dataset(name: str, split: str) -> Rows:
 
     def rows() -> Iterator[Row]:
         for number in range(len(source)):
-            values = {key: plain[key](value) for key, value in source[number].items()}
-            yield Row(f'{name}:{split}, row {number}', number, values)
+            where = f'{name}:{split}, row {number}'
+            try:
+                values = {key: plain[key](value) for key, value in source[number].items()}
+            except Exception as error:  # from the library of each file format
+                first = (str(error).strip() or type(error).__name__).split('\n')[0]
+                raise errors.DataError(
+                    f'{where} cannot be read ({first:.300}): the files of the dataset are damaged; '
+                    'copy or prepare them again'
+                ) from error
+            yield Row(where, number, values)
 
     return Rows(f'{name}:{split}', tuple(builder.info.features), rows())
 

@@ -7,7 +7,7 @@ from typing import Any
 from electra_jax.config.presets import HeadShape
 from electra_jax.config.schema import Config
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.tasks import table
+from electra_jax.tasks import table, tag_schemes
 from electra_jax.tasks.columns import Columns
 from electra_jax.tasks.features import FeatureSettings
 from electra_jax.tasks.readers import Known, Options
@@ -136,6 +136,33 @@ def to_json(task: TrainedTask) -> dict[str, Any]:
     return dataclasses.asdict(task)
 
 
+def _check(task: TrainedTask) -> None:
+    """Raises ValueError at a value that `settle` does not give."""
+    sizes = {
+        name: getattr(task, name)
+        for name in ('row_length', 'question_length', 'stride', 'answer_length', 'n_best', 'beams')
+    }
+    numbers = {'head_dropout': task.head_dropout, 'null_threshold': task.null_threshold}
+    numbers |= {f'score_range[{i}]': value for i, value in enumerate(task.score_range or ())}
+    texts = dataclasses.asdict(task.columns)
+    is_header_right = isinstance(texts.pop('header'), bool | None)
+    right = {
+        'name': isinstance(task.name, str) and task.name in table.TASKS,
+        'kind': task.kind in ('classification', 'regression', 'tagging', 'spans'),
+        'style': task.style in ('reference', 'huggingface'),
+        'labels': all(isinstance(label, str) for label in task.labels),
+        'scheme': task.scheme in (None, *tag_schemes.SCHEMES),
+        'score_range': task.score_range is None or len(task.score_range) == 2,
+        'unanswerable': isinstance(task.unanswerable, bool),
+        'columns': is_header_right and all(isinstance(text, str | None) for text in texts.values()),
+        **{name: type(value) is int and 1 <= value < 1 << 20 for name, value in sizes.items()},
+        **{name: type(value) in (int, float) and value == value for name, value in numbers.items()},
+    }
+    wrong = [name for name, one in right.items() if not one]
+    if wrong:
+        raise ValueError(', '.join(wrong))
+
+
 def from_json(data: Mapping[str, Any], where: str) -> TrainedTask:
     """The reverse of `to_json`.
 
@@ -147,6 +174,8 @@ def from_json(data: Mapping[str, Any], where: str) -> TrainedTask:
         values['labels'] = tuple(values['labels'])
         if values['score_range'] is not None:
             values['score_range'] = tuple(values['score_range'])
-        return TrainedTask(**{**values, 'columns': Columns(**values['columns'])})
-    except (KeyError, TypeError) as error:
+        task = TrainedTask(**{**values, 'columns': Columns(**values['columns'])})
+        _check(task)
+        return task
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f'{where} does not describe its task whole ({error!r})') from error

@@ -12,7 +12,7 @@ from electra_jax.core.distributed import Chip
 from electra_jax.parallel import hlo, mesh, traffic
 from electra_jax.train.state import TrainState
 
-_SHOWN = 12  # of the largest buffers and movements
+_SHOWN = 40  # of the largest buffers and movements
 
 
 class Compiled(NamedTuple):

@@ -61,8 +61,8 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
     """
     start = int(state.step)
     end = min(config.total_steps, config.stop_at or config.total_steps)
-    writer = Metrics(workdir, start, config.log.tensorboard)
     terminal = Terminal(start, end)
+    writer = Metrics(workdir, start, config.log.tensorboard, terminal.say)
     profiler = Profiler(config.log, workdir)
     parts.account.begin(start)
     phases = parts.phases

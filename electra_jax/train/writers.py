@@ -1,10 +1,11 @@
 """Where numbers go: metrics.jsonl, TensorBoard, and the terminal."""
 
+import contextlib
 import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 from etils import epath
@@ -17,7 +18,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from tensorboardX import SummaryWriter
+
+from electra_jax.core.errors import CheckpointError
+from electra_jax.train.events import Events
 
 METRICS_FILE = 'metrics.jsonl'
 ONCE = ('eval/unigram_loss',)  # does not change over a run: written the first time only
@@ -26,36 +29,55 @@ ONCE = ('eval/unigram_loss',)  # does not change over a run: written the first t
 class Metrics:
     """Writes named floats by step, on the first host only."""
 
-    def __init__(self, workdir: epath.Path, start: int, tensorboard: bool):
-        """Opens the files; lines of steps after `start` are those of a lost future and go."""
+    def __init__(
+        self, workdir: epath.Path, start: int, tensorboard: bool, say: Callable[[str], None]
+    ):
+        """Opens the files; lines of steps after `start` are those of a lost future and go.
+
+        Args:
+            workdir: of the run.
+            start: step that the run goes on from.
+            tensorboard: whether to write event files, too.
+            say: told where these cannot be written.
+        """
         self._on = jax.process_index() == 0
         if not self._on:
             return
-        path = workdir / METRICS_FILE
-        lines = drop_after(path, start)
+        self._path = workdir / METRICS_FILE
+        lines = drop_after(self._path, start)
         self._written = {name for name in ONCE if any(name in line for line in lines)}
-        self._file = path.open('a')
-        events = str(workdir / 'tensorboard')
-        self._events = SummaryWriter(events, purge_step=start + 1) if tensorboard else None
+        self._file = self._path.open('a')
+        self._events = Events(workdir / 'tensorboard', start, say) if tensorboard else None
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """One line of JSON and as many TensorBoard scalars; NaN becomes null."""
+        """One line of JSON and as many TensorBoard scalars; NaN becomes null.
+
+        Raises:
+            CheckpointError: the line cannot be written. The run has to end: it would lack the
+                line for good, while one that goes on from a checkpoint writes it again.
+        """
         if not self._on:
             return
         values = {k: v for k, v in values.items() if k not in self._written}
         self._written.update(name for name in ONCE if name in values)
         safe = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
-        self._file.write(json.dumps({'step': step, **safe}) + '\n')
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({'step': step, **safe}) + '\n')
+            self._file.flush()
+        except OSError as error:
+            raise CheckpointError(
+                f'{self._path} cannot be written ({error.strerror or error}). Make room there and '
+                'type the same command again: training goes on from the newest checkpoint.'
+            ) from error
         if self._events is not None:
-            for name, value in values.items():
-                self._events.add_scalar(name, value, step)
+            self._events.write(step, values)
 
     def close(self) -> None:
         """Flushes and closes both."""
         if not self._on:
             return
-        self._file.close()
+        with contextlib.suppress(OSError):  # of a line that `write` has already failed to write
+            self._file.close()
         if self._events is not None:
             self._events.close()
 

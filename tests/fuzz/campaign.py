@@ -45,6 +45,16 @@ def all_targets() -> list[Any]:
     return found
 
 
+def find_target(name: str) -> Any:
+    """The target of that name; imports no more of the program than it takes."""
+    for module in MODULES:
+        targets = __import__(f'tests.fuzz.{module}', fromlist=['TARGETS']).TARGETS
+        for one in targets:
+            if one.name == name:
+                return one
+    raise SystemExit(f'no such target: {name}')
+
+
 def shares(inputs: int, targets: list[Any], only: list[str]) -> dict[str, int]:
     """How many inputs each target gets, at least one."""
     chosen = [one for one in targets if not only or one.name in only]
@@ -63,9 +73,13 @@ def work(name: str, seed: int, first: int, stop: int, counts: Any, pipe: Connect
     """Tries inputs `first` to `stop` of a target; failures go through the pipe at once."""
     from tests.fuzz.target import generator, judge
 
+    # Libraries print pages about damage that they then report as they should.
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, _hung)
-    target = next(one for one in all_targets() if one.name == name)
+    target = find_target(name)
     folder = pathlib.Path(tempfile.mkdtemp(prefix='fuzz-', dir=_quick_folder()))
     try:
         run = target.make(folder)
@@ -227,7 +241,7 @@ def try_one(name: str, seed: int, number: int) -> None:
     """One input again, in this process, with whatever it says."""
     from tests.fuzz.target import generator, judge
 
-    target = next(one for one in all_targets() if one.name == name)
+    target = find_target(name)
     folder = pathlib.Path(tempfile.mkdtemp(prefix='fuzz-'))
     print(*judge(target, target.make(folder), generator(seed, name, number)))
     print(f'its files are in {folder}')

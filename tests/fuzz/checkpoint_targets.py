@@ -12,10 +12,14 @@ import numpy as np
 from etils import epath
 from safetensors.numpy import load_file, save_file
 
-from electra_jax import start
-from electra_jax.config.schema import Config, ModelConfig
+from electra_jax import predict, start
+from electra_jax.config import presets
+from electra_jax.config.schema import Config, DataConfig, ModelConfig, TaskConfig
 from electra_jax.core.trees import named_leaves
 from electra_jax.interop import google_tf, load, save
+from electra_jax.model import api
+from electra_jax.tasks import trained
+from electra_jax.tasks.readers import Known
 from electra_jax.train import checkpoint
 from tests.fuzz import mutate
 from tests.fuzz.target import Run, Target, check, files_of, fresh
@@ -67,23 +71,37 @@ def spoil_tree_of_files(rng: random.Random, case: pathlib.Path) -> pathlib.Path:
 
 
 def _make_ours(folder: pathlib.Path) -> Run:
-    model = small_model()
-    params = fakes.params(model)
-    template = folder / 'ours'
-    checkpoint.write_params(epath.Path(template), params, _about(model))
-    wanted = dict(named_leaves(params))
+    """Checkpoints of pre-training and of fine-tuning, opened as `predict` and a new run open them."""
+    model = small_model(max_positions=24)
+    made = {'pretrained': (fakes.params(model), _about(model))}
+    task = trained.settle(
+        Config(data=DataConfig(row_length=24), task=TaskConfig(name='text', head='huggingface')),
+        Known(('no', 'yes')),
+    )
+    head = api.init_head(model, task.head(), jax.random.key(1))
+    tuned = {**made['pretrained'][0], 'task_head': jax.device_get(head)}
+    made['tuned'] = tuned, {**_about(model), 'task': trained.to_json(task)}
+    wanted = {}
+    for name, (params, about) in made.items():
+        checkpoint.write_params(epath.Path(folder / name), params, about)
+        wanted[name] = dict(named_leaves(params))
+    settings = dataclasses.replace(Config(), batch_size=8, task=TaskConfig(cache=None))
 
     def run(rng: random.Random) -> None:
-        case = fresh(folder / 'run', template)
+        name = rng.choice(sorted(made))
+        case = fresh(folder / 'run', folder / name)
         spoil_tree_of_files(rng, case)
         found, about = checkpoint.read_params(epath.Path(case))
+        leaves = dict(named_leaves(found))
+        if leaves.keys() == wanted[name].keys():
+            for path, leaf in leaves.items():
+                same = np.array_equal(leaf, wanted[name][path])
+                check(same, f'{path} is not as it was written')
+        predict.open_model(epath.Path(case), found, about, settings)
         opened = start.start_of(Config(), str(case), found, about)
         opened.tokenizer.encode_batch(['the new york cafe'])
-        start.take(opened, 0, 'fresh')
-        leaves = dict(named_leaves(found))
-        if leaves.keys() == wanted.keys():
-            for name, leaf in leaves.items():
-                check(np.array_equal(leaf, wanted[name]), f'{name} is not as it was written')
+        model = presets.resolve_platform(opened.model, 'cpu')
+        start.take(opened._replace(model=model), 0, 'fresh')
 
     return run
 
@@ -206,11 +224,11 @@ def _check_loaded(loaded: load.Loaded) -> None:
 
 TARGETS = (
     Target('ours', 1, _make_ours, r'/run\b'),
-    Target('google', 8, _make_google, r'electra/|generator|variables|vocabulary|encoder|layers'),
-    Target('google_files', 4, _make_google_files, r'google|\.index'),
+    Target('google', 50, _make_google, r'electra/|generator|variables|vocabulary|encoder|layers'),
+    Target('google_files', 60, _make_google_files, r'google|\.index'),
     Target(
         'huggingface',
-        4,
+        8,
         _make_huggingface,
         r'huggingface|config\.json|electra\.|discriminator|generator|layers|vocabulary|embeddings',
     ),

@@ -338,11 +338,11 @@ def _make_settings(folder: pathlib.Path) -> Run:
 
 
 TARGETS = (
-    Target('text', 14, _make_text, r'a\.txt'),
-    Target('jsonl', 12, _make_jsonl, r'a\.jsonl'),
-    Target('compressed', 10, _make_compressed, r'a\.(gz|xz|zst)'),
-    Target('mixture', 6, _make_mixture, r'data\.source|mixture|the dataset'),
-    Target('tfds', 2, _make_tfds, r'fuzz_texts'),
-    Target('build', 3, _make_build, r'/build/'),
+    Target('text', 190, _make_text, r'a\.txt'),
+    Target('jsonl', 170, _make_jsonl, r'a\.jsonl'),
+    Target('compressed', 100, _make_compressed, r'a\.(gz|xz|zst)'),
+    Target('mixture', 30, _make_mixture, r'data\.source|mixture|the dataset'),
+    Target('tfds', 15, _make_tfds, r'fuzz_texts'),
+    Target('build', 4, _make_build, r'/build/'),
     Target('settings', 1, _make_settings, r'data\.|tokenizer|/settings/'),
 )

@@ -63,7 +63,8 @@ def test_a_loop_turns_as_often_as_its_condition_says(loop):
 def test_bytes_are_counted_each_turn_in_main_memory_and_of_slices_only(loop):
     moved = {move.source: move.bytes for move in traffic.movements(loop)}
     assert moved == {
-        'jit(f)/mul': 5 * 2 * SLICE,  # one slice in, one out, five times
+        'jit(f)/mul': 5 * (2 * SLICE + 4),  # one slice in, one out and their place, five times
+        'g': 5 * 4,
         'copy-start.1': STACK,  # to on-chip memory: read only
         'neg': STACK,  # from there: written only
     }
@@ -84,7 +85,7 @@ def test_buffers_are_arrays_in_main_memory_by_shape(loop):
 @pytest.mark.parametrize(
     ('text', 'expected'),
     [
-        ('bf16[16,512,12,64]{2,3,1,0:T(8,128)(2,1)}', 16 * 512 * 12 * 64 * 2),
+        ('bf16[16,512,12,64]{1,3,2,0:T(8,128)(2,1)}', 16 * 512 * 12 * 64 * 2),
         ('f32[16,512,1]{2,1,0:T(8,128)}', 16 * 512 * 128 * 4),  # one lane of 128 in use
         ('f32[7,3]{0,1:T(8,128)}', 8 * 128 * 4),
         ('pred[]', 1),

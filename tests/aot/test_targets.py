@@ -1,0 +1,91 @@
+"""What the TPU compiler says of the recipes' real steps: minutes each.
+
+``./launch/test.sh -n 0 -m tpu_compile`` after ``pip install -e '.[tpu_compile]'``.
+"""
+
+import functools
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+
+from electra_jax.parallel import slices
+
+pytestmark = [
+    pytest.mark.tpu_compile,
+    pytest.mark.skipif(
+        not slices.has_libtpu(), reason="needs the TPU compiler: pip install -e '.[tpu_compile]'"
+    ),
+]
+
+FLASH = '--config.model.attention_dropout=0'  # which no flash kernel has
+
+
+@functools.cache
+def report(config: str, topology: str, *words: str) -> dict:
+    """What the door says, from a process of its own."""
+    command = [sys.executable, '-m', 'electra_jax.aot', '--json', '--try_seconds=0']
+    command += [f'--config=configs/{config}.py', f'--topology={topology}', *words]
+    environment = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def sizes(buffer: dict) -> tuple[str, list[int]]:
+    dtype, _, dims = buffer['shape'].rstrip(']').partition('[')
+    return dtype, [int(size) for size in dims.split(',') if size]
+
+
+def base() -> dict:
+    return report('base', 'v5e:4x4', '--config.batch_size=1024', FLASH)
+
+
+def test_base_at_64_rows_a_chip_fits_a_v5e_without_remat():
+    assert base()['fits'] and base()['remat'] == 'none' and base()['attention'] == 'splash'
+
+
+def test_base_moves_few_bytes_a_token():
+    assert base()['bytes_per_token'] <= 4.5e6
+
+
+def test_no_scores_and_no_logits_lie_in_main_memory():
+    B, L, H, P, V = 64, 512, 12, 77, 30592
+    largest = base()['largest_buffers']
+    assert largest[-1]['bytes'] < 2 * B * P * V  # smaller ones than those are not shown
+    for buffer in largest:
+        dtype, dims = sizes(buffer)
+        assert math.prod(dims) < B * H * L * L, buffer
+        assert dtype != 'f32' or not (V in dims and math.prod(dims) >= B * P * V), buffer
+
+
+def test_data_parallel_gradients_cross_the_network_once():
+    record = base()
+    assert {one['kind'] for one in record['collectives']} <= {'all-reduce', 'all-gather'}
+    reduced = sum(one['bytes'] for one in record['collectives'])
+    parameters = 123e6  # of both networks, a little more than they have
+    assert 2 * parameters * 0.9 <= reduced <= 4 * parameters  # bfloat16 to float32
+
+
+def test_large_fits_v5e_16x16_at_2048_rows():
+    assert report('large', 'v5e:16x16', FLASH)['fits']
+
+
+def test_xxlarge_fits_v5p_8x8x8():
+    record = report('xxlarge', 'v5p:8x8x8')
+    assert record['fits'] and 'fsdp 128' in record['device'] and 'tensor 4' in record['device']
+
+
+def test_between_slices_travel_gradients_alone():
+    record = report('base', 'v5e:2x2', '--slices=2', '--config.batch_size=64', FLASH)
+    across = [one for one in record['collectives'] if one['crosses_slices']]
+    assert across and 'dcn' in record['roofline']['seconds_by']
+
+
+def test_what_does_not_fit_is_answered_with_what_does():
+    record = report('base', 'v5e:2x2', '--config.batch_size=2048', FLASH)
+    assert not record['fits'] and record['hbm_bytes_per_chip'] > record['hbm_limit_bytes']
+    assert record['suggestion']['changes'] and not record['suggestion']['compiled']

@@ -1,0 +1,329 @@
+"""What fuzzing found, each as the smallest input that did harm."""
+
+import gzip
+import io
+import json
+import lzma
+import os
+
+import numpy as np
+import pytest
+import zstandard
+from etils import epath
+
+from electra_jax import start
+from electra_jax.config.schema import Config, DataConfig, TokenizerConfig
+from electra_jax.core.errors import CheckpointError, DataError
+from electra_jax.data import bad_text, compressed, files, manifest, pipeline, sources
+from electra_jax.interop import load
+from electra_jax.tasks import rows
+from electra_jax.tasks.bad_rows import BadRows
+from electra_jax.tokenizers import api
+from electra_jax.tokenizers import load as tokenizers
+from electra_jax.train import checkpoint
+from tests.fuzz import checkpoint_targets, text_targets
+from tests.interop import fakes
+
+DEEP = '[' * 100_000 + ']' * 100_000
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """A small corpus; tests put back what they change."""
+    folder = tmp_path_factory.mktemp('made')
+    return text_targets.quietly_built(text_targets.corpus_config(folder), 20_000)
+
+
+@pytest.fixture
+def damaged(whole):
+    """Writes another content into a file of the corpus, for one test."""
+    kept = {}
+
+    def damage(name: str, content: bytes) -> manifest.Corpus:
+        path = whole.path / name
+        kept[path] = path.read_bytes()
+        path.write_bytes(content)
+        return whole
+
+    yield damage
+    for path, content in kept.items():
+        path.write_bytes(content)
+
+
+def changed(whole, **changes) -> bytes:
+    content = json.loads((whole.path / manifest.FILE_NAME).read_bytes())
+    return json.dumps({**content, **changes}).encode()
+
+
+# ---------------------------------------------------------------------------------------------
+# Text sources
+
+
+@pytest.mark.parametrize('name', ['a\0b', 'x' * 5000])
+def test_a_name_that_no_file_can_have_is_refused(name):
+    with pytest.raises(DataError, match=r'data\.source names'):
+        files.find_files(name, files.TEXT_SUFFIXES)
+
+
+def bomb(suffix: str, size: int) -> bytes:
+    """A little file that unpacks to `size` bytes of one letter."""
+    pack = {
+        '.gz': gzip.compress,
+        '.xz': lzma.compress,
+        '.zst': zstandard.ZstdCompressor().compress,
+    }[suffix]
+    return pack(b'a' * size)
+
+
+@pytest.mark.parametrize('suffix', sorted(compressed.DECOMPRESSORS))
+def test_a_bomb_comes_in_chunks_that_fit_into_memory(suffix, tmp_path):
+    path = tmp_path / f'a{suffix}'
+    path.write_bytes(bomb(suffix, 200_000_000))
+    sizes = [len(chunk) for chunk, _ in compressed.stream(path)]
+    assert sum(sizes) == 200_000_000 and max(sizes) < 70_000_000
+
+
+@pytest.mark.parametrize('name', ['a.jsonl', 'a.jsonl.gz'])
+def test_a_json_line_without_end_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, 'MAX_JSON_LINE_BYTES', 3_000_000)
+    monkeypatch.setattr(files, 'REACH_BYTES', 1_000_000)
+    line = b'{"text": "' + b'a' * 9_000_000
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(line) if path.suffix == '.gz' else line)
+    with pytest.raises(DataError, match=r'a\.jsonl.*the JSON line at byte .* is longer than'):
+        list(sources.plan(sources.parse_source(f'jsonl:{path}'), bad_text.BadText(), 1_000_000))
+
+
+def test_a_folder_gives_compressed_files_to_the_kind_that_they_name(tmp_path):
+    (tmp_path / 'a.txt.gz').write_bytes(gzip.compress(b'plain'))
+    (tmp_path / 'b.jsonl.gz').write_bytes(gzip.compress(b'{"text": "of json"}\n'))
+    (tmp_path / 'c.gz').write_bytes(gzip.compress(b'{"text": "either"}'))
+
+    def texts(source):
+        bad = bad_text.BadText()
+        pieces = sources.plan(sources.parse_source(source), bad)
+        parts = [part for piece in pieces for part in piece.parts]
+        return [lines[0] for part in parts for lines in part.documents(bad)], bad.lines()
+
+    found, said = texts(f'text:{tmp_path}')
+    assert found == ['plain', '{"text": "either"}']
+    assert said == [
+        '1 compressed files were of another kind by their names (left out): first in '
+        f'{tmp_path}/b.jsonl.gz'
+    ]
+    found, said = texts(f'jsonl:{tmp_path}')
+    assert found == ['of json', 'either'] and 'a.txt.gz' in said[0]
+
+
+def test_a_corpus_in_a_folder_called_like_a_weight_is_that_folder(tmp_path):
+    folder = str(tmp_path / 'year=2024')
+    assert pipeline.parse_paths(folder) == [(str(tmp_path / 'year'), 2024.0)]
+    os.mkdir(folder)
+    assert pipeline.parse_paths(folder) == [(folder, 1.0)]
+
+
+# ---------------------------------------------------------------------------------------------
+# Corpora and tokenizers
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'row_length': 'x'},
+        {'token_bytes': 3},
+        {'vocab_size': True},
+        {'counts': {}},
+        {'special': {'pad': -1, 'unk': 1, 'cls': 2, 'sep': 3, 'mask': 4}},
+        {'special': {'pad': 0}},
+        {'shards': {'train': [], 'validation': []}},
+        {'shards': {'train': [{'name': 1}], 'validation': []}},
+        {'shards': None},
+    ],
+)
+def test_a_corpus_json_of_other_types_is_refused(whole, damaged, changes):
+    damaged(manifest.FILE_NAME, changed(whole, **changes))
+    with pytest.raises(DataError, match=r'corpus\.json is damaged'):
+        manifest.load_corpus(whole.path)
+
+
+@pytest.mark.parametrize('name', ['../train-00000.array_record', '/etc/passwd', 'a/b.array_record'])
+def test_a_shard_is_never_a_path(whole, damaged, name):
+    shard = {'name': name, 'rows': 1, 'bytes': 1, 'sha256': ''}
+    damaged(manifest.FILE_NAME, changed(whole, shards={'train': [shard], 'validation': []}))
+    with pytest.raises(DataError, match='is no name of a shard'):
+        manifest.load_corpus(whole.path)
+
+
+def test_special_ids_are_those_of_the_tokenizer(whole, damaged):
+    special = {'pad': 5, 'unk': 1, 'cls': 2, 'sep': 3, 'mask': 4}
+    damaged(manifest.FILE_NAME, changed(whole, special=special))
+    with pytest.raises(DataError, match='not those of the tokenizer'):
+        manifest.load_corpus(whole.path).tokenizer()
+
+
+def npy(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'',
+        npy(np.zeros(3, np.int64)),
+        npy(np.zeros(fakes.VOCAB_SIZE)),
+        npy(np.full(fakes.VOCAB_SIZE, -1)),
+        # Says that it holds 80 TB.
+        npy(np.zeros(fakes.VOCAB_SIZE, np.int64)).replace(b'(89,), }', b'(9999999999999,), }'),
+        npy(np.zeros(fakes.VOCAB_SIZE, np.int64)).replace(b'(89,), }', b'(89,\n(((((('),
+    ],
+)
+def test_damaged_counts_of_tokens_are_refused(damaged, content):
+    with pytest.raises(DataError, match=r'unigram\.npy'):
+        damaged(manifest.UNIGRAM_NAME, content).unigram()
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        {'kind': ['wordpiece']},
+        {'kind': 'none'},
+        {'kind': 'wordpiece'},
+        {'kind': 'wordpiece', 'vocab': [['a']], 'lower_case': True, 'strip_accents': None},
+        {'kind': 'wordpiece', 'vocab': ['a', 'a'], 'lower_case': True, 'strip_accents': None},
+        {'kind': 'wordpiece', 'vocab': fakes.VOCAB, 'lower_case': 'x', 'strip_accents': None},
+        {'kind': 'sentencepiece'},
+        {'kind': 'sentencepiece', 'model': '!'},
+        {'kind': 'sentencepiece', 'model': 3},
+        [],
+    ],
+)
+def test_a_damaged_tokenizer_names_its_file(tmp_path, content):
+    (tmp_path / api.FILE_NAME).write_text(json.dumps(content))
+    with pytest.raises(DataError, match=api.FILE_NAME):
+        tokenizers.load(tmp_path)
+
+
+def test_json_nested_deeper_than_the_stack_is_refused(tmp_path, whole, damaged):
+    (tmp_path / api.FILE_NAME).write_text(DEEP)
+    with pytest.raises(DataError, match='nested too deeply'):
+        tokenizers.load(tmp_path)
+    damaged(manifest.FILE_NAME, DEEP.encode())
+    with pytest.raises(DataError, match='nested too deeply'):
+        manifest.load_corpus(whole.path)
+    (tmp_path / 'config.json').write_text(DEEP)
+    with pytest.raises(CheckpointError, match='nested too deeply'):
+        load.load_foreign('huggingface', tmp_path)
+
+
+def test_a_vocabulary_is_named_where_a_piece_is_missing(tmp_path):
+    (tmp_path / 'vocab.txt').write_text('[PAD]\na\n')
+    config = TokenizerConfig(path=str(tmp_path / 'vocab.txt'))
+    with pytest.raises(DataError, match=r'vocab\.txt lacks'):
+        tokenizers.open_tokenizer(config)
+
+
+# ---------------------------------------------------------------------------------------------
+# Checkpoints
+
+
+def test_links_out_of_a_folder_are_not_followed(tmp_path):
+    folder, outside = tmp_path / 'model', tmp_path / 'secret.json'
+    folder.mkdir()
+    outside.write_text('{}')
+    (folder / 'config.json').symlink_to(outside)
+    with pytest.raises(CheckpointError, match='is a link to .*secret'):
+        load.load_foreign('huggingface', folder)
+
+
+def test_links_of_a_hub_cache_are_files(tmp_path):
+    folder, blobs = tmp_path / 'snapshots' / 'abc', tmp_path / 'blobs'
+    folder.mkdir(parents=True)
+    blobs.mkdir()
+    (blobs / '123').write_text('{"model_type": "bert"}')
+    (folder / 'config.json').symlink_to(blobs / '123')
+    (blobs / '456').write_text('')
+    (folder / 'model.safetensors').symlink_to(blobs / '456')
+    with pytest.raises(CheckpointError, match=r'model\.safetensors cannot be read'):
+        load.load_foreign('huggingface', folder)
+
+
+@pytest.fixture(scope='module')
+def model():
+    return checkpoint_targets.small_model()
+
+
+@pytest.mark.parametrize(
+    ('changes', 'said'),
+    [
+        ({'num_layers': 2**31}, 'in the model that it says it has'),
+        ({'hidden_size': None}, 'hidden_size is None'),
+        ({'hidden_size': 'x'}, "hidden_size is 'x'"),
+        ({'norm': 'none'}, "config.model.norm is 'none'"),
+        ({'dropout': 7.0}, r'config\.model\.dropout is 7\.0'),
+        ({'num_heads': 3}, 'num_heads'),
+    ],
+)
+def test_a_stored_model_that_is_not_that_of_the_arrays_is_refused(model, changes, said):
+    about = checkpoint_targets._about(model)
+    about['config']['model'] |= changes
+    with pytest.raises(CheckpointError, match=said):
+        start.start_of(Config(), 'runs/x', fakes.params(model), about)
+
+
+def test_a_checkpoint_that_lacks_an_array_is_refused(model):
+    params = fakes.params(model)
+    del params['embeddings']['type']
+    with pytest.raises(CheckpointError, match='runs/x lacks the parameter embeddings/type'):
+        start.start_of(Config(), 'runs/x', params, checkpoint_targets._about(model))
+
+
+def test_arrays_far_larger_than_their_files_are_not_read(tmp_path, model, monkeypatch):
+    from electra_jax.train import checkpoint_limits
+
+    folder = epath.Path(tmp_path)
+    checkpoint.write_params(folder, {'x': np.zeros(3_000_000, np.float32)}, {})
+    assert checkpoint.read_params(folder)[0]['x'].size == 3_000_000
+    monkeypatch.setattr(checkpoint_limits, '_ALWAYS_ALLOWED', 1_000_000)
+    monkeypatch.setattr(checkpoint_limits, '_MOST_RATIO', 10)
+    with pytest.raises(CheckpointError, match='says that it holds 12,000,000 bytes of arrays'):
+        checkpoint.read_params(folder)
+
+
+# ---------------------------------------------------------------------------------------------
+# Files of tasks
+
+
+def test_a_task_file_that_unpacks_to_more_than_memory_holds_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, '_MOST_UNPACKED', 1 << 30 >> 10)
+    path = tmp_path / 'train.csv.gz'
+    path.write_bytes(bomb('.gz', 5_000_000))
+    with pytest.raises(DataError, match=r'train\.csv\.gz unpacks to more than'):
+        rows.content(path, BadRows())
+
+
+def test_a_damaged_dataset_is_named(tmp_path):
+    pytest.importorskip('tensorflow_datasets')
+    text_targets._make_tfds(tmp_path)
+    folder = tmp_path / 'tfds' / 'fuzz_texts' / '1.0.0'
+    shard = next(folder.glob('*.array_record*'))
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(DataError, match='rows .* cannot be read'):
+        list(sources.plan(sources.parse_source(f'tfds:{folder}:train'), bad_text.BadText()))
+    with pytest.raises(DataError, match='row 0 cannot be read'):
+        list(rows.read_dataset(str(folder), 'train').rows)
+
+
+def test_a_sidecar_that_is_damaged_is_built_again(tmp_path):
+    assert DataConfig().runner == 'local'
+    run = text_targets._make_build(tmp_path)
+    del run
+    folder = tmp_path / 'build'
+    config = text_targets.corpus_config(folder)
+    os.rename(folder / 'template', config.path)
+    sidecar = next(iter(sorted((folder / 'corpus' / 'pieces').glob('*.json'))))
+    sidecar.write_text('{"identity": []')
+    built = text_targets.quietly_built(config)
+    assert built.build['pieces_found_finished'] > 0
+    built.tokenizer()
