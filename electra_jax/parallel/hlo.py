@@ -36,6 +36,11 @@ class Array(NamedTuple):
                 slow_first[-place] = -(-slow_first[-place] // size) * size
         return int(math.prod(slow_first) * ITEM_BYTES.get(self.dtype, 4))
 
+    @property
+    def payload(self) -> int:
+        """Bytes of its elements alone."""
+        return int(math.prod(self.dims) * ITEM_BYTES.get(self.dtype, 4))
+
     def __str__(self) -> str:
         return f'{self.dtype}[{",".join(map(str, self.dims))}]'
 

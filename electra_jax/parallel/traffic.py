@@ -173,7 +173,10 @@ def collectives(module: Module, slice_of: list[int]) -> list[Collective]:
             continue
         groups = replica_groups(one.rest, len(slice_of))
         crosses = any(len({slice_of[device] for device in group}) > 1 for group in groups)
-        sent = sum(array.bytes for name in one.operands for array in _result(computation, name))
+        operands = (array for name in one.operands for array in _result(computation, name))
+        # A TPU's all-reduce may narrow its operand first: what travels is what comes out.
+        travelling = one.arrays if kind == 'all-reduce' else operands
+        sent = sum(array.payload for array in travelling)
         if kind == 'all-gather':
             sent *= len(groups[0])
         totals = found.setdefault((kind, len(groups[0]), crosses), [0, 0])
