@@ -36,6 +36,7 @@ def model(**changes) -> ModelConfig:
         'compute_dtype': 'float32',
         'scan_unroll': 1,
         'flat_products': False,
+        'attention': 'xla',
     }
     return presets.resolve_model(ModelConfig(**{**settings, **changes}))
 
