@@ -31,6 +31,26 @@ def vocabulary() -> Vocabulary:
     return VOCABULARY
 
 
+# The modern block, small: a change to the model of `tiny_config`.
+MODERN = {
+    'num_layers': 4,
+    'norm': 'pre',
+    'norm_type': 'rms',
+    'biases': False,
+    'positions': 'rotary',
+    'feed_forward': 'geglu',
+    'qk_norm': True,
+    'fused_qkv': True,
+    'local_window': 2,
+    'global_every': 2,
+}
+
+
+def modern_config(**changes) -> Config:
+    """`tiny_config` of the modern block."""
+    return tiny_config(**{**changes, 'model': {**MODERN, **changes.get('model', {})}})
+
+
 def tiny_config(**changes) -> Config:
     """A validated config of a model small enough for a test; `changes` as in a recipe."""
     base = {

@@ -1,5 +1,6 @@
 """Pre-training from a checkpoint: what is taken, what is fresh, what is refused."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,13 +10,15 @@ from etils import epath
 
 from electra_jax import run as runs
 from electra_jax import start
+from electra_jax.config import presets
+from electra_jax.config.schema import ModelConfig
 from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.model import api
 from electra_jax.objectives import table
 from electra_jax.tokenizers import load
 from electra_jax.train import checkpoint, workdir
-from tests.conftest import VOCABULARY, tiny_config
+from tests.conftest import VOCABULARY, modern_config, tiny_config
 
 WORDS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *(f'w{i}' for i in range(195))]
 
@@ -86,3 +89,17 @@ def test_text_of_another_tokenizer_is_refused(tmp_path, tokenizer):
     other = tokenizer_of(tmp_path, [*WORDS[:-1], 'other'])
     with pytest.raises(ConfigError, match='another tokenizer'):
         begun(tmp_path / 'run', other)
+
+
+def test_layers_of_another_make_are_refused_with_what_to_type(tmp_path, tokenizer):
+    written(tmp_path / 'run', tokenizer)
+    with pytest.raises(ConfigError, match=r'--config.model.positions=learned') as refusal:
+        begun(tmp_path / 'run', tokenizer, model={'positions': 'rotary', 'qk_norm': True})
+    assert '--config.model.qk_norm=False' in str(refusal.value)
+
+
+def test_a_modern_model_is_inherited_whole():
+    model = modern_config().model
+    inherited = presets.inherit_model(ModelConfig(), dataclasses.asdict(model))
+    assert presets.other_block(inherited, dataclasses.asdict(model)) == []
+    assert inherited.positions == 'rotary' and inherited.attention is None

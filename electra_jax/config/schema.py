@@ -45,7 +45,8 @@ class ModelConfig:
     local_window: int | None = (
         None  # tokens seen on each side in local layers; None: no such layers
     )
-    global_every: int = 3  # with local_window: layers 0, n, 2 n, ... see their whole document
+    # With local_window: layers 0, n, 2 n, ... see their whole document; None: no layer does.
+    global_every: int | None = 3
     dropout: float | None = None  # on embeddings and on each sublayer's output
     attention_dropout: float | None = None  # on attention probabilities
     type_vocab_size: int = 2  # token types: segment a, segment b
@@ -53,7 +54,10 @@ class ModelConfig:
     init_stddev: float = 0.02  # truncated normal at two deviations
     position_init: str = 'normal'  # of the learned position table: 'normal' or 'sinusoidal'
     dropout_bits: str = 'hash'  # 'hash' (cheap counter hash) or 'threefry' (JAX's generator)
-    remat: str = 'none'  # what the backward pass recomputes: 'none', 'dots', 'full'
+    # What the backward pass computes again instead of keeping it, the more the less memory: 'none',
+    # 'attention' (scores and probabilities), 'feed_forward' (arrays of width F), 'both' of them,
+    # 'dots' (all but the products with parameters), 'full' (all but each layer's input).
+    remat: str = 'none'
     vocab_multiple: int = 128  # the vocabulary is padded to a multiple of this
     # Left at None, these five suit the devices of the run (`config.platform`).
     # 'xla' (the formula as it stands; alone has attention dropout), 'splash' (TPU), 'cudnn' or

@@ -39,7 +39,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     'model.positions': ('learned', 'rotary'),
     'model.feed_forward': ('gelu', 'geglu'),
     'model.position_init': ('normal', 'sinusoidal'),
-    'model.remat': ('none', 'dots', 'full'),
+    'model.remat': ('none', 'attention', 'feed_forward', 'both', 'dots', 'full'),
     'model.dropout_bits': ('hash', 'threefry'),
     'model.attention': ('xla', 'splash', 'cudnn', 'triton', None),
     'model.compute_dtype': ('float32', 'bfloat16', None),
@@ -343,7 +343,7 @@ def _check_model(config: Config) -> None:
 def _check_block(model: ModelConfig) -> None:
     shapes = {'': discriminator_shape(model), 'generator_': generator_shape(model)}
     for prefix, shape in shapes.items():
-        N, n = shape.num_layers, model.global_every
+        N, n = shape.num_layers, model.global_every or 1
         if model.local_window is not None and n < N and N % n:
             raise ConfigError(
                 f'config.model.{prefix}layers makes {N} layers, of which every '

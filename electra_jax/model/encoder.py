@@ -17,11 +17,28 @@ from electra_jax.ops.activations import geglu, gelu
 from electra_jax.ops.attention import Drop, attention
 from electra_jax.ops.sight import Sight
 
-# What the backward pass may keep of each layer; everything else it computes again.
-REMAT_POLICIES: dict[str, Callable | None] = {
-    'none': None,
-    'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    'full': jax.checkpoint_policies.nothing_saveable,
+
+class Remat(NamedTuple):
+    """What the backward pass computes again.
+
+    Attributes:
+      keeps: of a layer, what it does not; None: there all is kept, but for the two below.
+      attention: scores and probabilities.
+      feed_forward: what lies between its two dense maps, and the first of them.
+    """
+
+    keeps: Callable | None = None
+    attention: bool = False
+    feed_forward: bool = False
+
+
+REMAT_POLICIES: dict[str, Remat] = {
+    'none': Remat(),
+    'attention': Remat(attention=True),
+    'feed_forward': Remat(feed_forward=True),
+    'both': Remat(attention=True, feed_forward=True),
+    'dots': Remat(jax.checkpoint_policies.dots_with_no_batch_dims_saveable),
+    'full': Remat(jax.checkpoint_policies.nothing_saveable),
 }
 
 
@@ -51,14 +68,19 @@ class Attention(nn.Module):
             query_BLHK = rotary.rotate(query_BLHK, place.turns)
             key_BSHK = rotary.rotate(key_BSHK, place.turns)
         drop = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
-        context_BLHK = attention(
-            self.model.attention,
+        key = drop.key()
+
+        def attend(*arrays: jax.Array) -> jax.Array:
+            dropping = Drop(drop.rate, key, drop.bits)
+            return attention(self.model.attention, *arrays, self.sight, dropping)
+
+        if REMAT_POLICIES[self.model.remat].attention:
+            attend = jax.checkpoint(attend, prevent_cse=False)
+        context_BLHK = attend(
             constrain(query_BLHK, 'BLHK'),
             constrain(key_BSHK, 'BSHK'),
             constrain(value_BSHK, 'BSHK'),
             place.documents_BL,
-            self.sight,
-            Drop(drop.rate, drop.key(), drop.bits),
         )
         context_BLHK = constrain(context_BLHK, 'BLHK')
         return self.dense('output', 'BLHK,HKD->BLD')(context_BLHK)
@@ -126,7 +148,10 @@ class Layer(nn.Module):
         """One step of the scan: the carried activations, and what the layer was given."""
         parts = (self.model, self.shape, self.dtype)
         attend = Attention(*parts, self.sight, name='attention')
-        feed_forward = FeedForward(*parts, name='feed_forward')
+        wide = FeedForward
+        if REMAT_POLICIES[self.model.remat].feed_forward:
+            wide = nn.remat(wide, prevent_cse=False)
+        feed_forward = wide(*parts, name='feed_forward')
         shown_BLD = x_BLD if self.show_input else None
         x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, place))
         x_BLD = self.sublayer('feed_forward', x_BLD, feed_forward)
@@ -142,7 +167,7 @@ class Layer(nn.Module):
 
 
 class Group(nn.Module):
-    """Consecutive layers, the first of which is global and the others local.
+    """Consecutive layers, the first of which is global and the others local; or a local one alone.
 
     The unit that is scanned where layers differ in what they see, which a kernel must know when it
     is compiled.
@@ -161,7 +186,8 @@ class Group(nn.Module):
         """One step of the scan; what is shown is the last layer's input."""
         shown_BLD = None
         for number in range(self.size):
-            sight = Sight(self.side, self.model.local_window if number else None)
+            is_global = number == 0 and self.model.global_every is not None
+            sight = Sight(self.side, None if is_global else self.model.local_window)
             parts = (self.model, self.shape, self.dtype, sight, self.show_input)
             x_BLD, shown_BLD = self.layer(*parts, name=str(number))(x_BLD, place)
         return x_BLD, shown_BLD
@@ -214,13 +240,13 @@ class Stack(nn.Module):
     def layers(self, show_inputs: bool) -> nn.Module:
         """The scan: compile time does not grow with N unless it is unrolled."""
         layer = Layer
-        policy = REMAT_POLICIES[self.model.remat]
-        if policy is not None:
-            layer = nn.remat(layer, policy=policy, prevent_cse=False)
+        keeps = REMAT_POLICIES[self.model.remat].keeps
+        if keeps is not None:
+            layer = nn.remat(layer, policy=keeps, prevent_cse=False)
         parts = (self.model, self.shape, self.dtype)
         if self.model.local_window is None:
             return self.scan(layer, 1)(*parts, Sight(self.side), show_inputs, name='layers')
-        size = min(self.model.global_every, self.shape.num_layers)
+        size = min(self.model.global_every or 1, self.shape.num_layers)
         stack = nn.map_variables(
             self.scan(Group, size),
             'params',

@@ -91,7 +91,7 @@ def _seen(model: ModelConfig, N: int, L: int) -> float:
     """Tokens that a token is compared with, added up over N layers."""
     if model.local_window is None:
         return N * L
-    wide = -(-N // model.global_every)
+    wide = -(-N // model.global_every) if model.global_every else 0
     return wide * L + (N - wide) * min(L, 2 * model.local_window + 1)
 
 

@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from electra_jax.config.schema import ModelConfig
 from electra_jax.ops.dropout import dropout
-from electra_jax.ops.layer_norm import layer_norm
+from electra_jax.ops.norms import normalize
 
 
 def truncated_normal(stddev: float) -> nn.initializers.Initializer:
@@ -74,9 +74,10 @@ class LayerNorm(nn.Module):
         """Normalizes `x_BLD` over D."""
         D = x_BLD.shape[-1]
         scale_D = self.param('scale', nn.initializers.ones_init(), (D,))
-        zeros = nn.initializers.zeros_init()
-        bias_D = self.param('bias', zeros, (D,)) if self.biased else jnp.zeros(D)
-        return layer_norm(x_BLD, scale_D, bias_D, self.epsilon, self.dtype)
+        bias_D = None
+        if self.biased:
+            bias_D = self.param('bias', nn.initializers.zeros_init(), (D,))
+        return normalize(x_BLD, scale_D, bias_D, self.epsilon, True, self.dtype)
 
 
 class RMSNorm(nn.Module):
@@ -93,9 +94,7 @@ class RMSNorm(nn.Module):
     def __call__(self, x_BLD: jax.Array) -> jax.Array:
         """Normalizes `x_BLD` over its last dimension."""
         scale_D = self.param('scale', nn.initializers.ones_init(), x_BLD.shape[-1:])
-        x_BLD = x_BLD.astype(jnp.float32)
-        square_BL1 = jnp.mean(jnp.square(x_BLD), axis=-1, keepdims=True)
-        return (x_BLD * jax.lax.rsqrt(square_BL1 + self.epsilon) * scale_D).astype(self.dtype)
+        return normalize(x_BLD, scale_D, None, self.epsilon, False, self.dtype)
 
 
 # What normalizes in encoders and embeddings, by `config.model.norm_type`.

@@ -5,6 +5,7 @@ functions of (key, element index) alone, so a mask does not depend on how an arr
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +21,43 @@ def _hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     Good enough to drop activations, not for sampling. The second seed enters between the rounds,
     so that two keys never give shifted copies of one stream.
     """
+    places = [jax.lax.broadcasted_iota(jnp.uint32, shape, axis) for axis in range(len(shape))]
+    return _mix(key, *_element_number(shape, places))
+
+
+def _element_number(
+    shape: tuple[int, ...], places: Sequence[jax.Array]
+) -> tuple[jax.Array, jax.Array | None]:
+    """A number of its own for each element, in two words of 32 bits.
+
+    Args:
+        shape: of the array.
+        places: uint32, the elements' places along each axis.
+
+    Returns:
+        The lower word, and the upper one, None where it is 0 throughout.
+    """
+    low, high = jnp.zeros(places[0].shape if places else (), jnp.uint32), None
+    stride, high_stride = 1, 1
+    for place, size in zip(reversed(places), reversed(shape), strict=True):
+        if high is None and stride * size <= 2**32:
+            low += place * jnp.uint32(stride % 2**32)
+            stride *= size
+        elif high is None:  # the axis on which the lower word is full
+            fits = max(1, 2**32 // stride)
+            low += place % fits * jnp.uint32(stride % 2**32)
+            high, high_stride = place // fits, -(-size // fits)
+        else:
+            high += place * jnp.uint32(high_stride)
+            high_stride *= size
+    return low, high
+
+
+def _mix(key: jax.Array, low: jax.Array, high: jax.Array | None) -> jax.Array:
     seeds = jax.random.bits(key, (2,), jnp.uint32)  # well mixed, whatever the key
-    index = jnp.zeros(shape, jnp.uint32)
-    stride = 1
-    for axis in reversed(range(len(shape))):
-        index += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride % 2**32)
-        stride *= shape[axis]
-    bits = index ^ seeds[0]
-    bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D) + seeds[1]
+    between = seeds[1] if high is None else seeds[1] + high * jnp.uint32(0x9E3779B9)
+    bits = low ^ seeds[0]
+    bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D) + between
     bits = (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)
     return bits ^ (bits >> 16)
 

@@ -6,13 +6,14 @@ import jax
 import numpy as np
 import pytest
 
+from electra_jax import run as runs
 from electra_jax.config.presets import HeadShape
 from electra_jax.core import trees
 from electra_jax.finetune.program import build_program, put
 from electra_jax.model import api
 from electra_jax.tasks import batches, token_rows
 from electra_jax.tasks.token_rows import Rows, ragged
-from tests.conftest import VOCABULARY, tiny_config
+from tests.conftest import MODERN, VOCABULARY, modern_config, random_batch, tiny_config
 from tests.model import hf_weights
 
 STEPS = 20
@@ -253,3 +254,21 @@ def test_the_mesh_changes_no_number():
         assert b == pytest.approx(a, rel=1e-3, abs=1e-5)
     kernel = current.params['task_head']['end_dense']['kernel']
     assert tuple(kernel.sharding.spec) == ('fsdp', 'tensor')
+
+
+def test_the_modern_block_learns_and_is_fine_tuned_from_what_it_learnt():
+    config = modern_config(mesh={'data': 1}, optimizer={'learning_rate': 5e-3})
+    pretraining = runs.build_program(config, VOCABULARY, jax.devices()[:1])
+    current, batch, losses = pretraining.fresh_state(), random_batch(documents=2), []
+    for _ in range(50):
+        current, metrics = pretraining.step(current, batch)
+        losses.append(float(metrics['loss']))
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5]), losses
+    source = dict(trees.named_leaves(current.params))
+    program = program_of(model=MODERN)
+    tuned = program.make_state(source, np.uint32(0))
+    for name, leaf in trees.named_leaves(tuned.params):
+        if name.startswith('discriminator/'):
+            np.testing.assert_array_equal(leaf, source[name], err_msg=name)
+    history, _ = steps(program, some_batches(1) * STEPS, source)
+    assert history[-1]['loss'] < 0.5 * history[0]['loss']

@@ -37,6 +37,7 @@ def model(**changes) -> ModelConfig:
         'scan_unroll': 1,
         'vocab_chunks': 8,
         'flat_products': False,
+        'attention': 'xla',
     }
     return presets.resolve_model(ModelConfig(**{**settings, **changes}))
 

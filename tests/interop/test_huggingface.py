@@ -1,5 +1,6 @@
 """Hugging Face's tensors and folders: round trips, names, refusals. Needs neither torch nor tf."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -109,6 +110,18 @@ def test_disentangled_tables_are_written_as_their_sum():
     back, found, report = huggingface.params_from_networks(networks)
     assert found.embedding_sharing == 'untied' and 'different embeddings' in report.notes[0]
     np.testing.assert_array_equal(back['generator_embeddings']['word'], base['word'])
+
+
+@pytest.mark.parametrize('kind', sorted(save.SAVERS))
+def test_layers_that_no_other_project_has_are_refused_by_their_settings(kind, tmp_path):
+    model = dataclasses.replace(fakes.model(), norm='pre', local_window=64, biases=False)
+    there = save.Model(fakes.params(fakes.model()), model, fakes.tokenizer())
+    with pytest.raises(CheckpointError) as refusal:
+        save.save_foreign(kind, tmp_path / 'new', there)
+    said = str(refusal.value)
+    for setting in ('norm=pre', 'local_window=64', 'biases=False'):
+        assert f'config.model.{setting}' in said
+    assert 'positions' not in said and not (tmp_path / 'new').exists()
 
 
 def test_what_transformers_does_not_have_is_refused_or_named():

@@ -11,7 +11,17 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.model import api
 from electra_jax.objectives import electra, electric, generators, inputs, restored, table, teams
 from electra_jax.ops import vocab_head
-from tests.conftest import LOG_UNIGRAM_V, SPECIAL, VOCABULARY, random_batch, tiny_config
+from electra_jax.optim import optimizer
+from electra_jax.optim.networks import network_table
+from electra_jax.parallel.rules import parameter_letters
+from tests.conftest import (
+    LOG_UNIGRAM_V,
+    MODERN,
+    SPECIAL,
+    VOCABULARY,
+    random_batch,
+    tiny_config,
+)
 
 TWO_STAGE = {
     'generator_width': 1.0,
@@ -295,3 +305,23 @@ def test_what_cannot_go_together_is_refused(changes, message):
         changes['model'] = TWO_STAGE
     with pytest.raises(ConfigError, match=message):
         tiny_config(**changes)
+
+
+@pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
+def test_every_objective_trains_the_modern_block_and_the_tables_know_its_parameters(name):
+    """By shapes alone: nothing is computed."""
+    sizes = TWO_STAGE if name == 'two_stage' else {}
+    config = tiny_config(model={**MODERN, **sizes}, objective={'name': name})
+    bound = table.build(config, VOCABULARY)
+    key = jax.random.key(0)
+    params = jax.eval_shape(lambda: api.init(config.model, VOCABULARY.size, key, bound.parts))
+    paths = [path for path, _ in trees.named_leaves(params)]
+    assert any('attention/qkv/kernel' in path for path in paths)
+    for rules in (parameter_letters, optimizer.decay_table, optimizer.layer_table):
+        rules(params)
+    network_table(params, config.model.embedding_sharing)
+    given = jax.eval_shape(lambda: drawn(bound))
+    (loss, _), grads = jax.eval_shape(
+        jax.value_and_grad(bound.loss, has_aux=True), params, given, None, 0
+    )
+    assert loss.shape == () and jax.tree.structure(grads) == jax.tree.structure(params)

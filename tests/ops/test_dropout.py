@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.ops.dropout import BITS, dropout
+from electra_jax.ops.dropout import BITS, _element_number, _mix, dropout
 
 SHAPE = (64, 128, 32)
 
@@ -42,6 +42,28 @@ def test_every_bit_of_the_hash_is_fair():
     for bit in range(32):
         assert abs(((words >> bit) & 1).mean() - 0.5) < 4 * 0.5 / 256
     assert len(np.unique(words)) > 65_500  # a good mixer hardly collides
+
+
+@pytest.mark.parametrize('shape', [(2**20, 2**14), (3, 2**17, 5, 2**13), (2**31, 2**3, 2**20)])
+def test_no_two_elements_of_a_huge_array_share_their_bits(shape):
+    """Looked at without making it: elements that are 2**32 and more apart."""
+    random = np.random.default_rng(0)
+    places = [random.integers(0, size, 4096) for size in shape]
+    numbers = set(zip(*(place.tolist() for place in places), strict=True))
+    low, high = _element_number(shape, [jnp.asarray(place, jnp.uint32) for place in places])
+    pairs = set(zip(np.asarray(low).tolist(), np.asarray(high).tolist(), strict=True))
+    assert len(pairs) == len(numbers)
+    words = np.asarray(_mix(jax.random.key(0), low, high))
+    same_low = np.asarray(_mix(jax.random.key(0), low * 0, jnp.arange(4096, dtype=jnp.uint32)))
+    for bits in (words, same_low):
+        assert len(np.unique(bits)) > 4090
+        for bit in range(32):
+            assert abs(((bits >> bit) & 1).mean() - 0.5) < 5 * 0.5 / 64
+
+
+def test_an_array_that_fits_32_bits_is_numbered_in_order():
+    low, high = _element_number((3, 4), list(jnp.indices((3, 4)).astype(jnp.uint32)))
+    assert high is None and low.reshape(-1).tolist() == list(range(12))
 
 
 def test_no_key_means_no_dropout():
