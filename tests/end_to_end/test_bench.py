@@ -58,7 +58,7 @@ def test_it_prints_one_json_object_for_machines_and_leaves_it_as_a_record(bench,
     [
         (['--versus=transformers', '--config.model.norm=pre'], "not 'pre'"),
         (['--versus=configs/nothing.py'], 'no such recipe: configs/nothing.py'),
-        (['--sweep=rows=1,2'], 'rows is not a setting'),
+        (['--sweep=lines=1,2'], 'lines is not a setting'),
         (['--sweep=batch_size=one,2'], "batch_size is 'one', allowed: a whole number"),
         (['--versus_set=seed=1'], 'type --versus=FILE.py'),
         (['--versus=transformers', '--config.model.num_layers=0'], 'num_layers'),
