@@ -10,11 +10,11 @@ from electra_jax.benchmark.contest import Arena, Contestant, Entry, Measured
 from electra_jax.config import validate
 from electra_jax.config.presets import discriminator_shape, generator_shape
 from electra_jax.config.schema import Config
-from electra_jax.core.errors import ConfigError, UserError
+from electra_jax.core.errors import ConfigError, UserError, unknown
 
 # On a GPU, JAX would take most of the memory at once, and leave the peer none.
 SHARING = {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'}
-# Variants of the peer that may be the fastest, by the platform; the fastest counts.
+# Variants of the peer that may be the fastest, by the platform; of those timed the fastest counts.
 PEER_VARIANTS = {'cpu': ('eager', 'compiled'), 'gpu': ('compiled', 'cuda_graphs')}
 # What a record says of a peer where there is none.
 ALONE = {'peer': None, 'peer_tokens_per_second': None, 'ratio': None, 'peers': []}
@@ -29,10 +29,17 @@ class Plan(NamedTuple):
 
 
 class Rival(NamedTuple):
-    """What ours is measured against: transformers where there is no config."""
+    """What ours is measured against.
+
+    Attributes:
+      name: in tables.
+      config: of another recipe; None: transformers.
+      variants: of transformers; None: all that may be the fastest.
+    """
 
     name: str
     config: Config | None
+    variants: tuple[str, ...] | None = None
 
 
 def check_rival(config: Config, rival: Rival) -> None:
@@ -41,6 +48,10 @@ def check_rival(config: Config, rival: Rival) -> None:
     Raises:
         ConfigError: naming the setting.
     """
+    known = sorted({name for names in PEER_VARIANTS.values() for name in names})
+    for variant in rival.variants or ():
+        if variant not in known:
+            raise unknown('--peer_variants', variant, known)
     if rival.config is not None:
         return
     for path, wanted in (('objective.name', 'electra'), ('model.norm', 'post')):
@@ -125,7 +136,7 @@ def _rivals(arena, first: Contestant, config: Config, rival: Rival, plan: Plan, 
     if platform not in PEER_VARIANTS:
         raise UserError(f'--versus=transformers is timed on a CPU or a GPU, not on a {platform}')
     found, failed = [], []
-    for variant in PEER_VARIANTS[platform]:
+    for variant in rival.variants or PEER_VARIANTS[platform]:
         settings = {
             **peer_settings(config, first.ready['vocab_size']),
             'dtype': first.ready['dtype'],
