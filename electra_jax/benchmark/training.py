@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.benchmark import contest
@@ -48,10 +48,7 @@ def check_rival(config: Config, rival: Rival) -> None:
     Raises:
         ConfigError: naming the setting.
     """
-    known = sorted({name for names in PEER_VARIANTS.values() for name in names})
-    for variant in rival.variants or ():
-        if variant not in known:
-            raise unknown('--peer_variants', variant, known)
+    check_variants(rival, {name for names in PEER_VARIANTS.values() for name in names})
     if rival.config is not None:
         return
     for path, wanted in (('objective.name', 'electra'), ('model.norm', 'post')):
@@ -60,6 +57,17 @@ def check_rival(config: Config, rival: Rival) -> None:
                 f'--versus=transformers times config.{path}={wanted}, which is all that '
                 f'transformers has, not {validate.setting(config, path)!r}'
             )
+
+
+def check_variants(rival: Rival, known: Iterable[str]) -> None:
+    """Refuses a variant that there is not.
+
+    Raises:
+        ConfigError: naming it, and those that there are.
+    """
+    for variant in rival.variants or ():
+        if variant not in known:
+            raise unknown('--peer_variants', variant, known)
 
 
 def measure(config: Config, name: str, rival: Rival | None, plan: Plan, say) -> dict[str, Any]:
@@ -132,28 +140,27 @@ def _rivals(arena, first: Contestant, config: Config, rival: Rival, plan: Plan, 
     if rival.config is not None:
         say(f'{rival.name}: compiling and warming up')
         return [arena.enter(_entry(rival.name, rival.config, plan, SHARING))]
-    platform = first.ready['platform']
+    shared = {
+        **peer_settings(config, first.ready['vocab_size']),
+        **peer_device(first.ready),
+        'warmup': plan.warmup,
+    }
+    variants = rival.variants or PEER_VARIANTS[first.ready['platform']]
+    module = 'electra_jax.interop.torch_peer'
+    entries = [Entry(f'transformers, {v}', module, {**shared, 'variant': v}) for v in variants]
+    return arena.enter_any(entries, say)
+
+
+def peer_device(ready: Mapping[str, Any]) -> dict[str, str]:
+    """Where and in which dtype the peer runs: as ours does.
+
+    Raises:
+        UserError: PyTorch does not run there.
+    """
+    platform = ready['platform']
     if platform not in PEER_VARIANTS:
         raise UserError(f'--versus=transformers is timed on a CPU or a GPU, not on a {platform}')
-    found, failed = [], []
-    for variant in rival.variants or PEER_VARIANTS[platform]:
-        settings = {
-            **peer_settings(config, first.ready['vocab_size']),
-            'dtype': first.ready['dtype'],
-            'device': 'cpu' if platform == 'cpu' else 'cuda',
-            'warmup': plan.warmup,
-            'variant': variant,
-        }
-        say(f'transformers, {variant}: warming up')
-        try:
-            entry = Entry(f'transformers, {variant}', 'electra_jax.interop.torch_peer', settings)
-            found.append(arena.enter(entry))
-        except UserError as error:
-            failed.append(error)
-            say(f'left out: {error}')
-    if not found:
-        raise failed[0]
-    return found
+    return {'device': 'cpu' if platform == 'cpu' else 'cuda', 'dtype': ready['dtype']}
 
 
 def peer_settings(config: Config, vocab_size: int) -> dict[str, Any]:
