@@ -25,7 +25,7 @@ plan=(--turns=3 --steps=20 --warmup=10)
 shrink=()
 if [[ -n ${TINY:-} ]]; then
   base=2,4 small=2,4 lengths=16,32 depths=1,2 length_rows=2
-  plan=(--turns=1 --steps=2 --warmup=1)
+  plan=(--turns=1 --steps=2 --warmup=1 --peer_variants=eager)
   shrink=(
     --config.model.num_layers=1 --config.model.hidden_size=32 --config.model.ffn_size=64
     --config.model.num_heads=2 --config.model.embedding_size=32

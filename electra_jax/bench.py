@@ -30,6 +30,10 @@ VERSUS = absl_flags.DEFINE_string(
 VERSUS_SET = absl_flags.DEFINE_multi_string(
     'versus_set', [], 'KEY=VALUE: a setting of the other recipe alone, such as data.path=DIR'
 )
+VARIANTS = absl_flags.DEFINE_list(
+    'peer_variants', None, 'how PyTorch is run: eager, compiled, cuda_graphs; all that may be the '
+    'fastest, if not given'
+)  # fmt: skip
 SWEEP = absl_flags.DEFINE_multi_string(
     'sweep', [], 'KEY=A,B,C: one measurement for each value; several: one axis after another'
 )
@@ -99,7 +103,8 @@ def rival(varied: sweeps.Settings) -> Rival | None:
     if VERSUS.value is None or VERSUS.value == 'transformers':
         if VERSUS_SET.value:
             raise ConfigError('--versus_set is for another recipe: type --versus=FILE.py, too')
-        return VERSUS.value and Rival(VERSUS.value, None)
+        variants = VARIANTS.value and tuple(VARIANTS.value)
+        return VERSUS.value and Rival(VERSUS.value, None, variants)
     changes = dict(varied)
     for text in VERSUS_SET.value:
         name, is_whole, value = text.partition('=')

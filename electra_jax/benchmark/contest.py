@@ -116,6 +116,24 @@ class Arena(contextlib.ExitStack):
         self.callback(_stop, process)
         return Contestant(entry, process, errors)
 
+    def enter_any(self, entries: Sequence[Entry], say: Callable[[str], None]) -> list[Contestant]:
+        """Starts those of some programs that can be run here.
+
+        Raises:
+            UserError: none of them can.
+        """
+        found, failed = [], []
+        for entry in entries:
+            say(f'{entry.name}: warming up')
+            try:
+                found.append(self.enter(entry))
+            except UserError as error:
+                failed.append(error)
+                say(f'left out: {error}')
+        if not found:
+            raise failed[0]
+        return found
+
 
 def _stop(process: subprocess.Popen) -> None:
     if process.poll() is None:

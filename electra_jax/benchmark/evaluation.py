@@ -17,9 +17,17 @@ from etils import epath
 
 from electra_jax.benchmark import contest
 from electra_jax.benchmark.contest import Arena, Entry, Measured
-from electra_jax.benchmark.training import ALONE, SHARING, Plan, Rival, percentiles
+from electra_jax.benchmark.training import (
+    ALONE,
+    SHARING,
+    Plan,
+    Rival,
+    check_variants,
+    peer_device,
+    percentiles,
+)
 from electra_jax.config.schema import Config
-from electra_jax.core.errors import ConfigError, UserError
+from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import program, splits
 from electra_jax.interop import save
 from electra_jax.start import Start, open_start, take
@@ -28,11 +36,8 @@ from electra_jax.tasks.token_rows import Rows
 from electra_jax.tasks.trained import TrainedTask
 from electra_jax.train import checkpoint, workdir
 
-# How the peer's batches are made and run, by platform; the fastest counts.
-PEER_VARIANTS: dict[str, tuple[tuple[str, str], ...]] = {
-    'cpu': (('file', 'eager'), ('sorted', 'eager'), ('sorted', 'compiled')),
-    'gpu': (('file', 'eager'), ('sorted', 'eager'), ('sorted', 'compiled')),
-}
+# How the peer's batches are made and run; the fastest counts.
+PEER_VARIANTS = (('file', 'eager'), ('sorted', 'eager'), ('sorted', 'compiled'))
 
 
 class Model(NamedTuple):
@@ -67,6 +72,7 @@ def check_rival(config: Config, rival: Rival) -> None:
     Raises:
         ConfigError: naming the flag.
     """
+    check_variants(rival, {variant for _, variant in PEER_VARIANTS})
     if rival.config is not None:
         raise ConfigError(f'--versus={rival.name}: evaluation is compared with transformers alone')
 
@@ -96,7 +102,7 @@ def measure(
         say(f'{name}: compiling and warming up')
         module = 'electra_jax.benchmark.answers'
         first = arena.enter(Entry(name, module, settings, SHARING if rival else {}))
-        others = _peers(arena, folder, config, model, first.ready, say) if rival else []
+        others = _peers(arena, rival, folder, config, model, first.ready, say) if rival else []
         say(f'{plan.turns} turns of {plan.amount} passes each')
         ours, *theirs = contest.compete(
             [first, *others], plan.turns, plan.amount,
@@ -153,26 +159,22 @@ def arrays(rows: Rows) -> dict[str, np.ndarray]:
     return {'tokens': rows.tokens.values, 'ends': rows.tokens.ends, 'second': rows.second}
 
 
-def _peers(arena: Arena, folder: pathlib.Path, config: Config, model: Model, ready, say) -> list:
+def _peers(
+    arena: Arena, rival: Rival, folder: pathlib.Path, config: Config, model: Model, ready, say
+) -> list:
     """transformers, warmed up in each of its variants that run here."""
-    platform = ready['platform']
-    if platform not in PEER_VARIANTS:
-        raise UserError(f'--versus=transformers is timed on a CPU or a GPU, not on a {platform}')
-    shared = write_peer(folder, config, model)
-    device = {'device': 'cpu' if platform == 'cpu' else 'cuda', 'dtype': ready['dtype']}
-    found, failed = [], []
-    for order, variant in PEER_VARIANTS[platform]:
-        name = f'transformers, {order} order, {variant}'
-        say(f'{name}: warming up')
-        settings = {**shared, **device, 'order': order, 'variant': variant}
-        try:
-            found.append(arena.enter(Entry(name, 'electra_jax.interop.torch_answers', settings)))
-        except UserError as error:
-            failed.append(error)
-            say(f'left out: {error}')
-    if not found:
-        raise failed[0]
-    return found
+    shared = {**peer_device(ready), **write_peer(folder, config, model)}
+    module = 'electra_jax.interop.torch_answers'
+    entries = [
+        Entry(
+            f'transformers, {order} order, {variant}',
+            module,
+            {**shared, 'order': order, 'variant': variant},
+        )
+        for order, variant in PEER_VARIANTS
+        if not rival.variants or variant in rival.variants
+    ]
+    return arena.enter_any(entries, say)
 
 
 def summary(measured: Measured, split: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,10 @@ def plan_point(
         measure, check = training.measure, training.check_rival
     if rival:
         check(config, rival)
-    other = rival and {'name': rival.name, 'config': rival.config and workdir.as_json(rival.config)}
+    other = rival and {
+        **rival._asdict(),
+        'config': rival.config and workdir.as_json(rival.config),
+    }
     what = records.identity(name, config, other, plan)
 
     def make() -> Record:

@@ -25,17 +25,15 @@ def text(record: Record) -> str:
     ]
     if record['ratio']:
         lines.append(f'  ratio to {record["peer"]}: {record["ratio"]:.2f}')
-    for key, words in (
+    for key, form, words in (
         ('ratio_of_processor_time', '.2f', 'ratio in processor time'),
-        ('ratio_of_real_tokens', 'ratio in tokens that are not padding'),
-        ('mfu', 'MFU'),
-        ('input_share', 'share of time spent waiting for input'),
-        ('same_answers', f'answers that agree, of {record.get("rows")}'),
+        ('ratio_of_real_tokens', '.2f', 'ratio in tokens that are not padding'),
+        ('mfu', '.1%', 'MFU'),
+        ('input_share', '.1%', 'share of time spent waiting for input'),
+        ('real_token_share', '.1%', 'tokens that are not padding'),
+        ('same_answers', 'd', f'answers that agree, of {record.get("rows")}'),
     ):
         if record.get(key) is not None:
-            form = (
-                '.1%' if key in ('mfu', 'input_share') else 'd' if key == 'same_answers' else '.2f'
-            )
             lines.append(f'  {words}: {record[key]:{form}}')
     lines += [
         f'  ratio of the first pass, compilation included, to {name}: {value:.2f}'

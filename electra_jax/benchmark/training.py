@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.benchmark import contest
@@ -10,11 +10,11 @@ from electra_jax.benchmark.contest import Arena, Contestant, Entry, Measured
 from electra_jax.config import validate
 from electra_jax.config.presets import discriminator_shape, generator_shape
 from electra_jax.config.schema import Config
-from electra_jax.core.errors import ConfigError, UserError
+from electra_jax.core.errors import ConfigError, UserError, unknown
 
 # On a GPU, JAX would take most of the memory at once, and leave the peer none.
 SHARING = {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'}
-# Variants of the peer that may be the fastest, by the platform; the fastest counts.
+# Variants of the peer that may be the fastest, by the platform; of those timed the fastest counts.
 PEER_VARIANTS = {'cpu': ('eager', 'compiled'), 'gpu': ('compiled', 'cuda_graphs')}
 # What a record says of a peer where there is none.
 ALONE = {'peer': None, 'peer_tokens_per_second': None, 'ratio': None, 'peers': []}
@@ -29,10 +29,17 @@ class Plan(NamedTuple):
 
 
 class Rival(NamedTuple):
-    """What ours is measured against: transformers where there is no config."""
+    """What ours is measured against.
+
+    Attributes:
+      name: in tables.
+      config: of another recipe; None: transformers.
+      variants: of transformers; None: all that may be the fastest.
+    """
 
     name: str
     config: Config | None
+    variants: tuple[str, ...] | None = None
 
 
 def check_rival(config: Config, rival: Rival) -> None:
@@ -41,6 +48,7 @@ def check_rival(config: Config, rival: Rival) -> None:
     Raises:
         ConfigError: naming the setting.
     """
+    check_variants(rival, {name for names in PEER_VARIANTS.values() for name in names})
     if rival.config is not None:
         return
     for path, wanted in (('objective.name', 'electra'), ('model.norm', 'post')):
@@ -49,6 +57,17 @@ def check_rival(config: Config, rival: Rival) -> None:
                 f'--versus=transformers times config.{path}={wanted}, which is all that '
                 f'transformers has, not {validate.setting(config, path)!r}'
             )
+
+
+def check_variants(rival: Rival, known: Iterable[str]) -> None:
+    """Refuses a variant that there is not.
+
+    Raises:
+        ConfigError: naming it, and those that there are.
+    """
+    for variant in rival.variants or ():
+        if variant not in known:
+            raise unknown('--peer_variants', variant, known)
 
 
 def measure(config: Config, name: str, rival: Rival | None, plan: Plan, say) -> dict[str, Any]:
@@ -121,28 +140,27 @@ def _rivals(arena, first: Contestant, config: Config, rival: Rival, plan: Plan, 
     if rival.config is not None:
         say(f'{rival.name}: compiling and warming up')
         return [arena.enter(_entry(rival.name, rival.config, plan, SHARING))]
-    platform = first.ready['platform']
+    shared = {
+        **peer_settings(config, first.ready['vocab_size']),
+        **peer_device(first.ready),
+        'warmup': plan.warmup,
+    }
+    variants = rival.variants or PEER_VARIANTS[first.ready['platform']]
+    module = 'electra_jax.interop.torch_peer'
+    entries = [Entry(f'transformers, {v}', module, {**shared, 'variant': v}) for v in variants]
+    return arena.enter_any(entries, say)
+
+
+def peer_device(ready: Mapping[str, Any]) -> dict[str, str]:
+    """Where and in which dtype the peer runs: as ours does.
+
+    Raises:
+        UserError: PyTorch does not run there.
+    """
+    platform = ready['platform']
     if platform not in PEER_VARIANTS:
         raise UserError(f'--versus=transformers is timed on a CPU or a GPU, not on a {platform}')
-    found, failed = [], []
-    for variant in PEER_VARIANTS[platform]:
-        settings = {
-            **peer_settings(config, first.ready['vocab_size']),
-            'dtype': first.ready['dtype'],
-            'device': 'cpu' if platform == 'cpu' else 'cuda',
-            'warmup': plan.warmup,
-            'variant': variant,
-        }
-        say(f'transformers, {variant}: warming up')
-        try:
-            entry = Entry(f'transformers, {variant}', 'electra_jax.interop.torch_peer', settings)
-            found.append(arena.enter(entry))
-        except UserError as error:
-            failed.append(error)
-            say(f'left out: {error}')
-    if not found:
-        raise failed[0]
-    return found
+    return {'device': 'cpu' if platform == 'cpu' else 'cuda', 'dtype': ready['dtype']}
 
 
 def peer_settings(config: Config, vocab_size: int) -> dict[str, Any]:

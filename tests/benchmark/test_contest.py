@@ -83,3 +83,13 @@ def test_a_ratio_is_of_the_same_turn():
     ours = Measured('a', {}, [{'s': [1.0]}, {'s': [10.0]}, {'s': [1.0]}], {})
     theirs = Measured('b', {}, [{'s': [2.0]}, {'s': [20.0]}, {'s': [2.0]}], {})
     assert contest.ratio(ours, theirs, 's') == 2.0
+
+
+def test_a_program_that_does_not_run_here_is_left_out(entry):
+    said = []
+    with Arena() as arena:
+        entries = [entry('a', fails=True, seconds=1.0), entry('b', seconds=1.0)]
+        (b,) = arena.enter_any(entries, said.append)
+        assert b.name == 'b' and 'no such device' in said[1]
+        with pytest.raises(UserError, match='a could not'):
+            arena.enter_any(entries[:1], said.append)
