@@ -27,6 +27,9 @@ from electra_jax.train.state import TrainState
 
 FOLDER = 'checkpoints'  # of a workdir
 _ITEMS = ('params', 'rest', 'data', 'about')
+# Orbax times its waits by the clock on the wall, which may jump: this one does not end, and folders
+# made at once need no other. What hangs is noticed elsewhere: `core.peers`, `heartbeat`.
+_WAITING = {'timeout_secs': 10**8, 'create_directories_asynchronously': False}
 _LAST_ATTEMPTS, _PAUSE_SECONDS = 3, 10.0  # of the save that ends a run
 
 
@@ -70,7 +73,9 @@ class Checkpoints:
         self._lost: int | None = None  # a step whose checkpoint could not be saved
         self._checkpointer = ocp.AsyncCheckpointer(
             ocp.CompositeCheckpointHandler(*_ITEMS),
-            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal),
+            async_options=ocp.options.AsyncOptions(
+                post_finalization_callback=self._seal, **_WAITING
+            ),
         )
 
     def latest(self) -> int | None:

@@ -1,5 +1,6 @@
 """Where numbers go: metrics.jsonl, TensorBoard, and the terminal."""
 
+import contextlib
 import json
 import math
 import sys
@@ -17,7 +18,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
+from tensorboardX.summary import scalar
 
 METRICS_FILE = 'metrics.jsonl'
 ONCE = ('eval/unigram_loss',)  # does not change over a run: written the first time only
@@ -31,12 +34,10 @@ class Metrics:
         self._on = jax.process_index() == 0
         if not self._on:
             return
-        path = workdir / METRICS_FILE
-        lines = drop_after(path, start)
+        lines = drop_after(workdir / METRICS_FILE, start)
         self._written = {name for name in ONCE if any(name in line for line in lines)}
-        self._file = path.open('a')
-        events = str(workdir / 'tensorboard')
-        self._events = SummaryWriter(events, purge_step=start + 1) if tensorboard else None
+        self._lines = Lines(workdir / METRICS_FILE, lines)
+        self._events = Events(workdir / 'tensorboard', start) if tensorboard else None
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One line of JSON and as many TensorBoard scalars; NaN becomes null."""
@@ -45,19 +46,118 @@ class Metrics:
         values = {k: v for k, v in values.items() if k not in self._written}
         self._written.update(name for name in ONCE if name in values)
         safe = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
-        self._file.write(json.dumps({'step': step, **safe}) + '\n')
-        self._file.flush()
+        self._lines.add(json.dumps({'step': step, **safe}))
         if self._events is not None:
-            for name, value in values.items():
-                self._events.add_scalar(name, value, step)
+            self._events.add(step, values)
 
     def close(self) -> None:
         """Flushes and closes both."""
         if not self._on:
             return
-        self._file.close()
+        self._lines.close()
         if self._events is not None:
             self._events.close()
+
+
+class Lines:
+    """A file that grows by lines. What a full disk refuses is written when there is room again.
+
+    A bucket cannot append: there the whole file is written anew, at most once a minute.
+    """
+
+    def __init__(self, path: epath.Path, lines: Sequence[str]):
+        """Goes on after the lines that are there."""
+        self._path, self._rewrites = path, '://' in str(path)
+        self._all = list(lines) if self._rewrites else []
+        self._waiting: list[str] = []
+        self._refused = False
+        self._since = time.monotonic()
+
+    def add(self, line: str) -> None:
+        """One more."""
+        self._waiting.append(line)
+        if not self._rewrites or time.monotonic() - self._since > _REWRITE_SECONDS:
+            self._flush()
+
+    def close(self) -> None:
+        """Writes what waits, and says what cannot be written."""
+        self._flush()
+        if self._waiting:
+            sys.stderr.write(f'{len(self._waiting)} lines of {self._path} are lost\n')
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        try:
+            if self._rewrites:
+                self._since = time.monotonic()
+                self._path.write_text(''.join(f'{line}\n' for line in self._all + self._waiting))
+                self._all += self._waiting
+            else:
+                _append(self._path, ''.join(f'{line}\n' for line in self._waiting))
+        except OSError as error:
+            if not self._refused:
+                sys.stderr.write(f'{self._path} cannot be written, its lines wait: {error}\n')
+            self._refused = True
+        else:
+            self._waiting, self._refused = [], False
+
+
+_REWRITE_SECONDS = 60.0
+
+
+def _append(path: epath.Path, text: str) -> None:
+    """All of it, or nothing."""
+    with path.open('ab') as file:
+        size = file.tell()
+        try:
+            file.write(text.encode())
+            file.flush()
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+class Events:
+    """Scalars for TensorBoard; on a full disk they end, metrics.jsonl has them all.
+
+    Written by the thread that calls: tensorboardX's own writer thread dies of an error, and then
+    blocks who writes.
+    """
+
+    def __init__(self, folder: epath.Path, start: int):
+        """Opens a new file whose steps after `start` take the place of those in older ones."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._open = True
+        self._writer = EventsWriter(str(folder / 'events'))
+        session = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._write([event_pb2.Event(step=start + 1, session_log=session)])
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """One scalar each."""
+        now = time.time()  # for people
+        self._write(
+            [
+                event_pb2.Event(wall_time=now, step=step, summary=scalar(name, value))
+                for name, value in values.items()
+            ]
+        )
+
+    def _write(self, events: Sequence[event_pb2.Event]) -> None:
+        if not self._open:
+            return
+        try:
+            for event in events:
+                self._writer.write_event(event)
+            self._writer.flush()
+        except OSError as error:
+            self._open = False
+            sys.stderr.write(f'no more TensorBoard events: {error}\n')
+
+    def close(self) -> None:
+        """Flushes and closes the file."""
+        with contextlib.suppress(OSError):  # said already
+            self._writer.close()
 
 
 def drop_after(path: epath.Path, step: int) -> list[str]:
