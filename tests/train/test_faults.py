@@ -223,12 +223,14 @@ def test_text_that_cannot_be_read_stops_the_run_with_everything_learnt_on_disk(t
 
 @pytest.mark.parametrize('jump', [-1e6, 1e6])
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, jump):
-    clock = itertools.count()
-    real = time.time
-    monkeypatch.setattr(time, 'time', lambda: real() + jump * (next(clock) % 3))
+    calls, real = itertools.count(), time.time
+    monkeypatch.setattr(checkpoint, '_PAUSE_SECONDS', 0.1)
+    monkeypatch.setattr(time, 'time', lambda: real() + (jump if next(calls) > 40 else 0.0))
     outcome = small_run.run(tmp_path)
+    assert next(calls) > 60  # it has jumped while something went on
     assert_same(outcome.state, small_run.after(12))
-    assert steps_of(tmp_path) == [4, 8, 12]
+    # Orbax waits by that clock: a jump forward may cost the save that is under way, and no more.
+    assert 12 in steps_of(tmp_path) and len(steps_of(tmp_path)) >= (2 if jump > 0 else 3)
     for line in (tmp_path / 'metrics.jsonl').read_text().splitlines():
         values = json.loads(line)
         assert 0 < values.get('speed/steps_per_second', 1) < 1e6
