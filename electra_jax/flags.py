@@ -105,7 +105,14 @@ def run_without_recipe(main: Callable[[], None]) -> None:
             _fail(f'{error.strerror or error}: {error.filename or "(no file named)"}')
 
     logging.set_verbosity(logging.WARNING)  # JAX and Orbax tell every detail at INFO
+    logging.get_absl_logger().addFilter(_without_traceback)
     app.run(guarded, flags_parser=_parse)
+
+
+def _without_traceback(record: typing.Any) -> bool:
+    """Orbax's threads log where they failed in full; what that means is said by the run."""
+    record.exc_info = record.exc_text = None
+    return True
 
 
 def given_config(config: flags.FlagHolder) -> Config | None:

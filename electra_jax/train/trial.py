@@ -122,7 +122,8 @@ def shown(scores: Mapping[str, float]) -> str:
 def files(workdir: epath.Path, start: int, end: int, tensorboard: bool) -> Iterator[tuple]:
     """Writer, terminal and stop signal of a run of trials: (Metrics, Terminal, Stop)."""
     workdir.mkdir(parents=True, exist_ok=True)
-    writer, terminal = Metrics(workdir, start, tensorboard), Terminal(start, end)
+    terminal = Terminal(start, end)
+    writer = Metrics(workdir, start, tensorboard, terminal.say)
     with contextlib.ExitStack() as cleanup, signals.stop_signals() as stop:
         for close in (writer.close, terminal.close):
             cleanup.callback(close)

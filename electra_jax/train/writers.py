@@ -1,11 +1,10 @@
 """Where numbers go: metrics.jsonl, TensorBoard, and the terminal."""
 
-import contextlib
 import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 from etils import epath
@@ -18,9 +17,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto import event_pb2
-from tensorboardX.summary import scalar
+
+from electra_jax.train.events import Events
+from electra_jax.train.lines import Lines
 
 METRICS_FILE = 'metrics.jsonl'
 ONCE = ('eval/unigram_loss',)  # does not change over a run: written the first time only
@@ -29,15 +28,24 @@ ONCE = ('eval/unigram_loss',)  # does not change over a run: written the first t
 class Metrics:
     """Writes named floats by step, on the first host only."""
 
-    def __init__(self, workdir: epath.Path, start: int, tensorboard: bool):
-        """Opens the files; lines of steps after `start` are those of a lost future and go."""
+    def __init__(
+        self, workdir: epath.Path, start: int, tensorboard: bool, say: Callable[[str], None]
+    ):
+        """Opens the files; lines of steps after `start` are those of a lost future and go.
+
+        Args:
+            workdir: of the run.
+            start: step that the run goes on from.
+            tensorboard: whether to write event files, too.
+            say: told where these cannot be written.
+        """
         self._on = jax.process_index() == 0
         if not self._on:
             return
         lines = drop_after(workdir / METRICS_FILE, start)
         self._written = {name for name in ONCE if any(name in line for line in lines)}
-        self._lines = Lines(workdir / METRICS_FILE, lines)
-        self._events = Events(workdir / 'tensorboard', start) if tensorboard else None
+        self._lines = Lines(workdir / METRICS_FILE, lines, say)
+        self._events = Events(workdir / 'tensorboard', start, say) if tensorboard else None
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One line of JSON and as many TensorBoard scalars; NaN becomes null."""
@@ -48,7 +56,11 @@ class Metrics:
         safe = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
         self._lines.add(json.dumps({'step': step, **safe}))
         if self._events is not None:
-            self._events.add(step, values)
+            self._events.write(step, values)
+
+    def flush(self) -> bool:
+        """Whether every line is on disk; a checkpoint must not be ahead of its metrics."""
+        return not self._on or self._lines.flush()
 
     def close(self) -> None:
         """Flushes and closes both."""
@@ -57,107 +69,6 @@ class Metrics:
         self._lines.close()
         if self._events is not None:
             self._events.close()
-
-
-class Lines:
-    """A file that grows by lines. What a full disk refuses is written when there is room again.
-
-    A bucket cannot append: there the whole file is written anew, at most once a minute.
-    """
-
-    def __init__(self, path: epath.Path, lines: Sequence[str]):
-        """Goes on after the lines that are there."""
-        self._path, self._rewrites = path, '://' in str(path)
-        self._all = list(lines) if self._rewrites else []
-        self._waiting: list[str] = []
-        self._refused = False
-        self._since = time.monotonic()
-
-    def add(self, line: str) -> None:
-        """One more."""
-        self._waiting.append(line)
-        if not self._rewrites or time.monotonic() - self._since > _REWRITE_SECONDS:
-            self._flush()
-
-    def close(self) -> None:
-        """Writes what waits, and says what cannot be written."""
-        self._flush()
-        if self._waiting:
-            sys.stderr.write(f'{len(self._waiting)} lines of {self._path} are lost\n')
-
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        try:
-            if self._rewrites:
-                self._since = time.monotonic()
-                self._path.write_text(''.join(f'{line}\n' for line in self._all + self._waiting))
-                self._all += self._waiting
-            else:
-                _append(self._path, ''.join(f'{line}\n' for line in self._waiting))
-        except OSError as error:
-            if not self._refused:
-                sys.stderr.write(f'{self._path} cannot be written, its lines wait: {error}\n')
-            self._refused = True
-        else:
-            self._waiting, self._refused = [], False
-
-
-_REWRITE_SECONDS = 60.0
-
-
-def _append(path: epath.Path, text: str) -> None:
-    """All of it, or nothing."""
-    with path.open('ab') as file:
-        size = file.tell()
-        try:
-            file.write(text.encode())
-            file.flush()
-        except OSError:
-            file.truncate(size)
-            raise
-
-
-class Events:
-    """Scalars for TensorBoard; on a full disk they end, metrics.jsonl has them all.
-
-    Written by the thread that calls: tensorboardX's own writer thread dies of an error, and then
-    blocks who writes.
-    """
-
-    def __init__(self, folder: epath.Path, start: int):
-        """Opens a new file whose steps after `start` take the place of those in older ones."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._open = True
-        self._writer = EventsWriter(str(folder / 'events'))
-        session = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._write([event_pb2.Event(step=start + 1, session_log=session)])
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """One scalar each."""
-        now = time.time()  # for people
-        self._write(
-            [
-                event_pb2.Event(wall_time=now, step=step, summary=scalar(name, value))
-                for name, value in values.items()
-            ]
-        )
-
-    def _write(self, events: Sequence[event_pb2.Event]) -> None:
-        if not self._open:
-            return
-        try:
-            for event in events:
-                self._writer.write_event(event)
-            self._writer.flush()
-        except OSError as error:
-            self._open = False
-            sys.stderr.write(f'no more TensorBoard events: {error}\n')
-
-    def close(self) -> None:
-        """Flushes and closes the file."""
-        with contextlib.suppress(OSError):  # said already
-            self._writer.close()
 
 
 def drop_after(path: epath.Path, step: int) -> list[str]:

@@ -10,7 +10,7 @@ from etils.epath import backend
 from fsspec.implementations.memory import MemoryFileSystem
 
 from electra_jax.core.errors import CheckpointError
-from electra_jax.train import checkpoint_files, heartbeat, lock, replay, workdir, writers
+from electra_jax.train import checkpoint_files, heartbeat, lines, lock, replay, workdir, writers
 from electra_jax.train.goodput import Account
 from electra_jax.train.health import Health
 from electra_jax.train.phases import Phases
@@ -64,14 +64,14 @@ def test_lock_heartbeat_and_goodput(bucket, monkeypatch):
 
 def test_metrics_are_rewritten_where_they_cannot_be_appended(bucket, monkeypatch):
     for start in (0, 2):
-        writer = writers.Metrics(bucket, start, tensorboard=False)
+        writer = writers.Metrics(bucket, start, False, print)
         for step in range(start + 1, start + 4):
             writer.write(step, {'train/loss': float(10 * start + step)})
         writer.close()
     found = [json.loads(line) for line in (bucket / 'metrics.jsonl').read_text().splitlines()]
     assert [line['train/loss'] for line in found] == [1, 2, 23, 24, 25]
-    monkeypatch.setattr(writers, '_REWRITE_SECONDS', 0.0)
-    writer = writers.Metrics(bucket, 5, tensorboard=False)
+    monkeypatch.setattr(lines, '_REWRITE_SECONDS', 0.0)
+    writer = writers.Metrics(bucket, 5, False, print)
     writer.write(6, {'train/loss': 6.0})  # there before the run ends
     assert (bucket / 'metrics.jsonl').read_text().endswith('{"step": 6, "train/loss": 6.0}\n')
 

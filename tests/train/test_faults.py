@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from electra_jax.core.errors import CheckpointError, DataError, NonFiniteError
-from electra_jax.train import checkpoint, checkpoint_files
+from electra_jax.train import checkpoint, checkpoint_files, writers
 from tests.train import small_run
 
 
@@ -197,6 +197,23 @@ def test_the_last_save_of_a_run_is_tried_again_before_it_is_an_error(tmp_path, m
     with pytest.raises(CheckpointError, match=r'step 4 could not be saved.*there is none yet'):
         small_run.run(tmp_path / 'b', small_run.settings(4))
     assert names_of(tmp_path / 'b') == []
+
+
+def test_no_checkpoint_is_ahead_of_metrics_that_could_not_be_written(tmp_path, monkeypatch):
+    steps, flush = itertools.count(1), writers.Lines.flush
+
+    def refuse(self):  # once for each line, and once more before a save
+        return False if 6 <= next(steps) <= 12 else flush(self)
+
+    monkeypatch.setattr(writers.Lines, 'flush', refuse)
+    small_run.run(tmp_path)
+    assert steps_of(tmp_path) == [4, 12]
+    found = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    assert [line['step'] for line in found if 'train/loss' in line] == list(range(1, 13))
+    monkeypatch.setattr(writers.Lines, 'flush', lambda self: False)
+    with pytest.raises(CheckpointError, match='so step 4 is not saved either'):
+        small_run.run(tmp_path / 'full', small_run.settings(4))
+    assert steps_of(tmp_path / 'full') == []
 
 
 class Torn(small_run.Batches):
