@@ -193,7 +193,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_good_checkpoint(r
     done = run(recipe, tmp_path, *words, '--config.checkpoint.every_steps=1')
     assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr
     assert 'training stopped' in done.stderr
-    dump = next((tmp_path / 'nonfinite').iterdir())
+    dump = next((tmp_path / 'bad_steps').iterdir())
     with np.load(dump) as content:
         assert {'tokens', 'documents', 'step'} <= set(content.files)
         bad_step = int(content['step'])
