@@ -2,6 +2,10 @@
 
 Text becomes a vocabulary and packed shards in the folder `data.path`; the same words after a
 crash go on where it stopped.
+
+With `--config.data.runner=beam` Apache Beam builds the same shards on many machines, which see the
+text and `data.path` on a file system that they share; `--config.data.runner_options='--runner=...'`
+says where. The vocabulary is trained here, before.
 """
 
 from electra_jax import flags

@@ -293,11 +293,11 @@ def check_stored_model(stored: object, where: str) -> None:
         known = {field.name for field in dataclasses.fields(ModelConfig)}
         model = ModelConfig(**{name: value for name, value in stored.items() if name in known})
         _check_values(Config(model=model), 'model.')
-        _check_model(Config(model=model))
         if model.hidden_size % model.num_heads:
             raise ConfigError(
                 f'config.model.hidden_size is {model.hidden_size}, num_heads {model.num_heads}'
             )
+        _check_model(Config(model=model))
     except ConfigError as error:
         raise CheckpointError(
             f'{where} does not say what model it has ({error}): it is no checkpoint of this '

@@ -117,7 +117,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f'cannot read {path} ({error.strerror})') from error
     except ValueError as error:
-        raise CheckpointError(f'{path} cannot be used ({error}): it is damaged') from error
+        raise CheckpointError(f'{path} is not JSON that can be used ({error})') from error
 
 
 def check_inside(path: pathlib.Path) -> None:

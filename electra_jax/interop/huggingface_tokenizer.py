@@ -10,7 +10,7 @@ from sentencepiece import sentencepiece_model_pb2
 from tokenizers import decoders, normalizers, pre_tokenizers, processors
 
 from electra_jax.core.errors import CheckpointError
-from electra_jax.interop.huggingface_files import read_json
+from electra_jax.interop.huggingface_files import check_inside, read_json
 from electra_jax.tokenizers import wordpiece
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.sentencepiece import SentencePiece
@@ -106,6 +106,8 @@ def read_tokenizer(folder: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
         CheckpointError: it works in a way that ours does not.
         DataError: it lacks one of the five special tokens.
     """
+    for name in (VOCAB_FILE, MODEL_FILE):
+        check_inside(folder / name)
     settings = read_json(folder / SETTINGS_FILE) if (folder / SETTINGS_FILE).is_file() else {}
     library = read_json(folder / LIBRARY_FILE) if (folder / LIBRARY_FILE).is_file() else None
     if library is None:

@@ -135,7 +135,7 @@ def cache_key(examples: Sequence[Example], settings: Mapping[str, object]) -> st
 def load(path: epath.Path) -> Rows | None:
     """Rows that `save` wrote, or None where there are none that can be read."""
     try:
-        with path.open('rb') as file, np.load(file) as content:
+        with path.open('rb') as file, np.load(file, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
         names = json.loads(bytes(arrays.pop('names')))
         return Rows(

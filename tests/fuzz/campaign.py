@@ -177,7 +177,9 @@ class Campaign:
     def _one_process(self, name: str) -> str | None:
         """Runs a worker until it has finished (None), or been taken down (by what)."""
         one = self.targets[name]
-        context = multiprocessing.get_context('spawn')
+        # A server that has imported everything once hands out fresh copies of itself.
+        context = multiprocessing.get_context('forkserver')
+        context.set_forkserver_preload([f'tests.fuzz.{module}' for module in MODULES])
         counts = context.Array('q', [one['success'], one['refusal'], 0, one['next']])
         ours, theirs = context.Pipe(duplex=False)
         first, stop = one['next'], one['inputs']

@@ -71,7 +71,7 @@ def spoil_tree_of_files(rng: random.Random, case: pathlib.Path) -> pathlib.Path:
 
 
 def _make_ours(folder: pathlib.Path) -> Run:
-    """Checkpoints of pre-training and of fine-tuning, opened as `predict` and a new run open them."""
+    """Checkpoints of pre-training and fine-tuning, opened as `predict` and a new run do it."""
     model = small_model(max_positions=24)
     made = {'pretrained': (fakes.params(model), _about(model))}
     task = trained.settle(

@@ -1,4 +1,4 @@
-"""A few inputs of every target, and those that once did harm; the hundred thousand: campaign.py."""
+"""A few inputs of every target (campaign.py tries the hundred thousand), and the tools of both."""
 
 import random
 
@@ -28,15 +28,6 @@ def test_a_few_damaged_inputs_are_read_or_refused(name, tmp_path):
 @pytest.mark.parametrize('name', SLOW)
 def test_a_few_costly_ones_too(name, tmp_path):
     assert failures(TARGETS[name], tmp_path, range(10)) == []
-
-
-# Inputs that were failures once, as TARGET -> numbers under seed 0.
-ONCE_FAILURES: dict[str, tuple[int, ...]] = {}
-
-
-@pytest.mark.parametrize('name', sorted(ONCE_FAILURES))
-def test_what_once_did_harm_does_none(name, tmp_path):
-    assert failures(TARGETS[name], tmp_path, ONCE_FAILURES[name]) == []
 
 
 # ---------------------------------------------------------------------------------------------

@@ -75,12 +75,14 @@ def bomb(suffix: str, size: int) -> bytes:
     return pack(b'a' * size)
 
 
-@pytest.mark.parametrize('suffix', sorted(compressed.DECOMPRESSORS))
-def test_a_bomb_comes_in_chunks_that_fit_into_memory(suffix, tmp_path):
+@pytest.mark.parametrize(
+    ('suffix', 'size', 'most'), [('.gz', 20, 4), ('.xz', 60, 20), ('.zst', 150, 70)]
+)
+def test_a_bomb_comes_in_chunks_that_fit_into_memory(suffix, size, most, tmp_path):
     path = tmp_path / f'a{suffix}'
-    path.write_bytes(bomb(suffix, 200_000_000))
+    path.write_bytes(bomb(suffix, size * 1_000_000))
     sizes = [len(chunk) for chunk, _ in compressed.stream(path)]
-    assert sum(sizes) == 200_000_000 and max(sizes) < 70_000_000
+    assert sum(sizes) == size * 1_000_000 and max(sizes) < most * 1_000_000
 
 
 @pytest.mark.parametrize('name', ['a.jsonl', 'a.jsonl.gz'])
@@ -167,6 +169,14 @@ def npy(array: np.ndarray) -> bytes:
     return out.getvalue()
 
 
+def header_of(shape: bytes) -> bytes:
+    """A file of the right size whose header says another shape."""
+    content = npy(np.zeros(fakes.VOCAB_SIZE, np.int64))
+    right = f'({fakes.VOCAB_SIZE},), }}'.encode()
+    at = content.index(right)
+    return content[:at] + shape + content[at + len(shape) :]
+
+
 @pytest.mark.parametrize(
     'content',
     [
@@ -174,9 +184,8 @@ def npy(array: np.ndarray) -> bytes:
         npy(np.zeros(3, np.int64)),
         npy(np.zeros(fakes.VOCAB_SIZE)),
         npy(np.full(fakes.VOCAB_SIZE, -1)),
-        # Says that it holds 80 TB.
-        npy(np.zeros(fakes.VOCAB_SIZE, np.int64)).replace(b'(89,), }', b'(9999999999999,), }'),
-        npy(np.zeros(fakes.VOCAB_SIZE, np.int64)).replace(b'(89,), }', b'(89,\n(((((('),
+        header_of(b'(9999999999999,), }'),  # 80 TB
+        header_of(b'(((((((((((((,\n(('),
     ],
 )
 def test_damaged_counts_of_tokens_are_refused(damaged, content):
@@ -233,7 +242,7 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path):
     folder.mkdir()
     outside.write_text('{}')
     (folder / 'config.json').symlink_to(outside)
-    with pytest.raises(CheckpointError, match='is a link to .*secret'):
+    with pytest.raises(CheckpointError, match=r'is a link to .*secret'):
         load.load_foreign('huggingface', folder)
 
 
@@ -309,7 +318,7 @@ def test_a_damaged_dataset_is_named(tmp_path):
     folder = tmp_path / 'tfds' / 'fuzz_texts' / '1.0.0'
     shard = next(folder.glob('*.array_record*'))
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(DataError, match='rows .* cannot be read'):
+    with pytest.raises(DataError, match=r'rows .* cannot be read'):
         list(sources.plan(sources.parse_source(f'tfds:{folder}:train'), bad_text.BadText()))
     with pytest.raises(DataError, match='row 0 cannot be read'):
         list(rows.read_dataset(str(folder), 'train').rows)

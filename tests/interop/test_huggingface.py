@@ -340,7 +340,7 @@ def test_damaged_json_is_refused(folder):
     with pytest.raises(CheckpointError, match=r'config.json is not JSON'):
         load.load_foreign('huggingface', folder)
     (folder / 'generator' / 'config.json').write_text('[]')
-    with pytest.raises(CheckpointError, match='holds list'):
+    with pytest.raises(CheckpointError, match='a JSON object is needed, found a list'):
         load.load_foreign('huggingface', folder)
 
 
