@@ -174,9 +174,4 @@ def _place(config: Config, split: str) -> Place | None:
         return Place(inside if inside.exists() else pathlib.Path(file))
     if where is None:
         return None
-    if pathlib.Path(where).is_file():
-        raise ConfigError(
-            f'config.data.path is the file {where}: name the folder that it is in, and the files '
-            'with --config.task.train_file=NAME --config.task.dev_file=NAME'
-        )
     return layouts.find(table.get(task.name).layout, where, split)
