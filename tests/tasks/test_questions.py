@@ -99,7 +99,7 @@ BAD = {
     'answers a text': ({'answers': 'bear'}, 'bad_answer', "must be a list .*found 'bear'"),
     'no answer': ({'answers': []}, 'bad_question', 'has no answer and is not marked'),
     'empty question': ({'question': ' '}, 'empty_text', 'in the question: the text is empty'),
-    'no question': ({'question': None}, 'not_text', r'in the question: None \(NoneType\) is not text'),
+    'no question': ({'question': None}, 'not_text', r'question: None \(NoneType\) is not text'),
     'impossible': (
         {'is_impossible': True, 'answers': []},
         'bad_question',
