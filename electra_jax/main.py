@@ -99,8 +99,11 @@ def fine_tune(config: Config, folder: epath.Path) -> None:
 
 def evaluate_fine_tuned(config: Config, folder: epath.Path) -> None:
     """Scores the trials of a fine-tuning workdir on the task's files."""
-    print(trials.result_lines(*tuned.evaluate(config, folder)))
-    print(f'files: {folder / "evaluation"}')
+    found = tuned.evaluate(config, folder)
+    for line in found.remarks:
+        print(f'  {line}')
+    print(trials.result_lines(found.headline, found.trials))
+    print(f'files: {folder / tuned.EVALUATION} (results.json, results.md, predictions by trial)')
 
 
 def say_fine_tuning(run: trials.FineTuning) -> None:
