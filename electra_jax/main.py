@@ -120,9 +120,8 @@ def say_fine_tuning(run: trials.FineTuning) -> None:
     print(splits.sizes_line(run.scored))
     if run.tests:
         print(f'  to predict: {splits.sizes_line(run.tests)}')
-    for split in (run.train, *run.scored.values(), *run.tests.values()):
-        for line in split.loaded.bad.lines():
-            print(f'  {line}')
+    for line in splits.remarks((run.train, *run.scored.values(), *run.tests.values())):
+        print(f'  {line}')
     print(f'  row lengths {run.train.shares()}: one compilation each')
     print(f'  {config.trials} x {config.total_steps:,} steps of {config.batch_size} rows')
     print(f'  workdir {run.folder}', flush=True)

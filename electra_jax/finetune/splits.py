@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -85,6 +85,11 @@ def make_split(
 def sizes_line(splits: Mapping[str, Split]) -> str:
     """Names of splits and how many examples they have, in words."""
     return ', '.join(f'{name} {len(one.loaded.examples):,}' for name, one in splits.items())
+
+
+def remarks(splits: Iterable[Split]) -> list[str]:
+    """What a person must know of the rows of files: those left out, mended or cut."""
+    return [line for one in splits for line in one.loaded.bad.lines()]
 
 
 def doubles_pairs(config: Config) -> bool:

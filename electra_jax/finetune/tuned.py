@@ -193,9 +193,7 @@ def evaluate(config: Config, folder: epath.Path) -> Evaluated:
     on_first_host(
         lambda: results.write_results(folder / EVALUATION, tuned.task.name, headline, found)
     )
-    return Evaluated(
-        headline, found, [line for s in files.values() for line in s.loaded.bad.lines()]
-    )
+    return Evaluated(headline, found, splits.remarks(files.values()))
 
 
 def _score_again(tuned: Tuned, files: Mapping[str, Split], seed: int, folder: epath.Path) -> Trial:
