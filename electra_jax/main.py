@@ -174,8 +174,11 @@ def fine_tune(config: Config, folder: epath.Path) -> None:
 
 def evaluate_fine_tuned(config: Config, folder: epath.Path) -> None:
     """Scores the trials of a fine-tuning workdir on the task's files."""
-    print(trials.result_lines(*tuned.evaluate(config, folder)))
-    print(f'files: {folder / "evaluation"}')
+    found = tuned.evaluate(config, folder)
+    for line in found.remarks:
+        print(f'  {line}')
+    print(trials.result_lines(found.headline, found.trials))
+    print(f'files: {folder / tuned.EVALUATION} (results.json, results.md, predictions by trial)')
 
 
 def say_fine_tuning(run: trials.FineTuning) -> None:
@@ -192,9 +195,8 @@ def say_fine_tuning(run: trials.FineTuning) -> None:
     print(splits.sizes_line(run.scored))
     if run.tests:
         print(f'  to predict: {splits.sizes_line(run.tests)}')
-    for split in (run.train, *run.scored.values(), *run.tests.values()):
-        for line in split.loaded.bad.lines():
-            print(f'  {line}')
+    for line in splits.remarks((run.train, *run.scored.values(), *run.tests.values())):
+        print(f'  {line}')
     print(f'  row lengths {run.train.shares()}: one compilation each')
     print(f'  {config.trials} x {config.total_steps:,} steps of {config.batch_size} rows')
     print(f'  workdir {run.folder}', flush=True)

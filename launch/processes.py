@@ -169,6 +169,7 @@ def show_step(started: Started, bars: Progress) -> None:
         return
     config = results.read_about(started.run.folder).get('config', {})
     end = min(config.get('total_steps') or 0, config.get('stop_at') or sys.maxsize)
+    end *= config.get('trials', 1)  # of fine-tuning, each as long
     step = results.last_step(started.run.folder)
     bars.update(started.task, completed=step, total=end or None)
 

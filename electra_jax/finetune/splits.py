@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -96,6 +96,11 @@ def sizes_line(splits: Mapping[str, Split]) -> str:
     return ', '.join(f'{name} {len(one.loaded.examples):,}' for name, one in splits.items())
 
 
+def remarks(splits: Iterable[Split]) -> list[str]:
+    """What a person must know of the rows of files: those left out, mended or cut."""
+    return [line for one in splits for line in one.loaded.bad.lines()]
+
+
 def doubles_pairs(config: Config) -> bool:
     """Whether training sees each pair both ways round."""
     asked = config.task.double_pairs
@@ -183,9 +188,4 @@ def _place(config: Config, split: str) -> Place | None:
         return Place(inside if inside.exists() else pathlib.Path(file))
     if where is None:
         return None
-    if pathlib.Path(where).is_file():
-        raise ConfigError(
-            f'config.data.path is the file {where}: name the folder that it is in, and the files '
-            'with --config.task.train_file=NAME --config.task.dev_file=NAME'
-        )
     return layouts.find(table.get(task.name).layout, where, split)

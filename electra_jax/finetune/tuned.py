@@ -31,6 +31,8 @@ from electra_jax.tasks.trained import TrainedTask
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import checkpoint, workdir
 
+EVALUATION = 'evaluation'  # folder of a workdir
+
 
 class Tuned(NamedTuple):
     """A fine-tuned model on the devices, ready to answer.
@@ -147,13 +149,25 @@ def place(mesh: Mesh, params: trees.Tree) -> trees.Tree:
     return jax.device_put(params, rules.state_shardings(params, mesh))
 
 
-def evaluate(config: Config, folder: epath.Path) -> tuple[str, list[Trial]]:
-    """Scores every trial of a fine-tuning workdir on the task's files, and writes predictions.
+class Evaluated(NamedTuple):
+    """A workdir's trials scored again.
+
+    Attributes:
+      headline: 'SPLIT/METRIC' that stands for the task.
+      trials: their new results.
+      remarks: on rows of the files, for people.
+    """
+
+    headline: str
+    trials: list[Trial]
+    remarks: list[str]
+
+
+def evaluate(config: Config, folder: epath.Path) -> Evaluated:
+    """Scores every trial of a fine-tuning workdir on the task's files.
 
     What bears on the answers is as it was in training, but for `null_threshold` if it is given.
-
-    Returns:
-        'SPLIT/METRIC' that stands for the task, and the trials' new results.
+    Scores and predictions are written below `folder`/evaluation.
 
     Raises:
         UserError: there is no trial, or the files cannot be used.
@@ -183,13 +197,17 @@ def evaluate(config: Config, folder: epath.Path) -> tuple[str, list[Trial]]:
         params, about = checkpoint.read_params(where)
         tuned = tuned._replace(where=where, params=place(tuned.answerer.mesh, params))
         found.append(_score_again(tuned, files, about.get('seed', 0), folder))
-    return predictions.headline(tuned.task), found
+    headline = predictions.headline(tuned.task)
+    on_first_host(
+        lambda: results.write_results(folder / EVALUATION, tuned.task.name, headline, found)
+    )
+    return Evaluated(headline, found, splits.remarks(files.values()))
 
 
 def _score_again(tuned: Tuned, files: Mapping[str, Split], seed: int, folder: epath.Path) -> Trial:
     predicted = {}
     for name, split in files.items():
         predicted[name] = tuned.answerer.predict(tuned.params, tuned.task, split)
-        place = folder / 'evaluation' / tuned.where.name
-        on_first_host(functools.partial(prediction_files.write, place, name, predicted[name]))
+        into = folder / EVALUATION / tuned.where.name
+        on_first_host(functools.partial(prediction_files.write, into, name, predicted[name]))
     return predictions.trial(seed, predicted)

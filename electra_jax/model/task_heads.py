@@ -5,7 +5,7 @@ transformers (modeling_electra.py). The two differ in layers and in dropout, so 
 are not those of the other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from flax import linen as nn
 from electra_jax.config.presets import HeadShape
 from electra_jax.config.schema import ModelConfig
 from electra_jax.core.dims import constrain
-from electra_jax.model.layers import Dense, Dropout, truncated_normal
+from electra_jax.model.layers import Dense, Dropout, flat_einsum, truncated_normal
 from electra_jax.ops.activations import gelu, softmax
 
 Outputs = dict[str, jax.Array]
@@ -109,6 +109,28 @@ class SpanHead(TaskHead):
         return {'start': logits_BLC[..., 0], 'end': logits_BLC[..., 1]}
 
 
+class PairDense(nn.Module):
+    """A dense layer on two states side by side, of every `a` with every `b`.
+
+    [a; b] W + c is a W_a + (b W_b + c): each state is multiplied once, not once for each pair.
+    Kernel [2 D, F] and bias [F] are those of a dense layer on the pairs.
+    """
+
+    model: ModelConfig
+    width: int  # F
+
+    @nn.compact
+    def __call__(self, a_BKD: jax.Array, b_BLD: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The two terms, [B, K, F] and [B, L, F]; their sum is the layer's result for a pair."""
+        D, dtype = b_BLD.shape[-1], jnp.dtype(self.model.compute_dtype)
+        kernel = self.param('kernel', nn.initializers.glorot_uniform(), (2 * D, self.width))
+        bias_F = self.param('bias', nn.initializers.zeros_init(), (self.width,)).astype(dtype)
+        a_DF, b_DF = jnp.split(kernel.astype(dtype), 2)
+        product = flat_einsum if self.model.flat_products else jnp.einsum
+        b_BLF = product('BLD,DF->BLF', b_BLD.astype(dtype), b_DF) + bias_F
+        return product('BKD,DF->BKF', a_BKD.astype(dtype), a_DF), b_BLF
+
+
 class JointSpanHead(TaskHead):
     """Start, then end given the start, and whether there is an answer (electra, qa_tasks.py).
 
@@ -120,7 +142,7 @@ class JointSpanHead(TaskHead):
         """Makes the layers, which both ways of calling share."""
         D, F = self.model.hidden_size, SPAN_HIDDEN
         self.start = self.dense(None, 'BLD,DC->BLC', D, 1)
-        self.end_dense = self.dense(None, 'BLD,DF->BLF', 2 * D, F)
+        self.end_dense = PairDense(self.model, F)
         self.end_output = self.dense(None, 'BLD,DC->BLC', F, 1)
         self.answerable_dense = self.dense(None, 'BD,DF->BF', 2 * D, F)
         self.answerable_output = self.dense(None, 'BD,DC->BC', F, 1)
@@ -128,9 +150,10 @@ class JointSpanHead(TaskHead):
     def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
         """'start' and 'end' [B, L], 'impossible' [B], logits in float32; needs batch['start']."""
         start_BL = self.starts(hidden_BLD, batch)
+        (end_BL,) = self.ends(hidden_BLD, batch['start'][:, None], batch)
         return {
             'start': start_BL,
-            'end': self.ends(hidden_BLD, batch['start'], batch),
+            'end': end_BL,
             'impossible': self.impossible(hidden_BLD, start_BL),
         }
 
@@ -144,11 +167,9 @@ class JointSpanHead(TaskHead):
         start_BL = self.starts(hidden_BLD, batch)
         beams = min(self.shape.beams, start_BL.shape[1])
         start_log_prob, start_index = jax.lax.top_k(jax.nn.log_softmax(start_BL), beams)
-        if self.is_initializing():
-            self.ends(hidden_BLD, start_index[:, 0], batch)
         found = [
-            jax.lax.top_k(jax.nn.log_softmax(self.ends(hidden_BLD, at_B, batch)), beams)
-            for at_B in jnp.moveaxis(start_index, 1, 0)
+            jax.lax.top_k(jax.nn.log_softmax(end_BL), beams)
+            for end_BL in self.ends(hidden_BLD, start_index, batch)
         ]
         return {
             'start_index': start_index,
@@ -163,14 +184,13 @@ class JointSpanHead(TaskHead):
         logits_BL = self.start(hidden_BLD)[..., 0].astype(jnp.float32)
         return logits_BL + _forbidden(batch['allowed'])
 
-    def ends(self, hidden_BLD: jax.Array, start_B: jax.Array, batch: Batch) -> jax.Array:
-        """Logits [B, L], float32, given that the answer starts at `start_B`."""
-        at_B1D = jnp.take_along_axis(hidden_BLD, start_B[:, None, None], axis=1)
-        both_BLD = jnp.concatenate(
-            [jnp.broadcast_to(at_B1D, hidden_BLD.shape), hidden_BLD], axis=-1
-        )
-        y_BLF = gelu(self.end_dense(constrain(both_BLD, 'BLD')))
-        return self.end_output(y_BLF)[..., 0].astype(jnp.float32) + _forbidden(batch['allowed'])
+    def ends(self, hidden_BLD: jax.Array, start_BK: jax.Array, batch: Batch) -> Iterator[jax.Array]:
+        """For each of K starts the logits of ends [B, L], float32."""
+        at_BKD = jnp.take_along_axis(hidden_BLD, start_BK[..., None], axis=1)
+        at_BKF, y_BLF = self.end_dense(at_BKD, hidden_BLD)
+        for at_BF in jnp.moveaxis(at_BKF, 1, 0):
+            logits_BLC = self.end_output(gelu(constrain(at_BF[:, None] + y_BLF, 'BLF')))
+            yield logits_BLC[..., 0].astype(jnp.float32) + _forbidden(batch['allowed'])
 
     def impossible(self, hidden_BLD: jax.Array, start_BL: jax.Array) -> jax.Array:
         """Logits [B], float32: the higher, the more surely the row holds no answer."""

@@ -78,8 +78,8 @@ def find(layout: Layout, where: str, split: str) -> Place | None:
 
     Args:
       layout: of the task.
-      where: a file (whatever the split), the task's folder, a folder of such folders, the folder
-        of a prepared TensorFlow dataset, or 'tfds:NAME'.
+      where: the task's folder, a folder of such folders, the folder of a prepared TensorFlow
+        dataset, or 'tfds:NAME'.
       split: a key of `layout.files`.
 
     Raises:
@@ -90,10 +90,13 @@ def find(layout: Layout, where: str, split: str) -> Place | None:
         return Place(None, where.removeprefix('tfds:'), theirs)
     top = pathlib.Path(where)
     if top.is_file():
-        return Place(top)
+        raise errors.DataError(
+            f'config.data.path is the file {where}: name the folder that it is in, and the files '
+            'with --config.task.train_file=NAME --config.task.dev_file=NAME'
+        )
     if not top.is_dir():
         raise errors.DataError(
-            f'config.data.path is {where!r}, but no file or folder of that name is there '
+            f'config.data.path is {where!r}, but no folder of that name is there '
             f'(looked from {pathlib.Path.cwd()})'
         )
     for folder in (*(top / name for name in layout.folders), top):

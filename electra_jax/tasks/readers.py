@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from electra_jax.core import errors
-from electra_jax.tasks import bad_rows, layouts, questions, tag_schemes, tagged, texts
+from electra_jax.tasks import bad_rows, questions, tag_schemes, tagged, texts
 from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.columns import Columns, merged
@@ -68,9 +68,9 @@ class Loaded(NamedTuple):
     where: str
 
 
-def load(
+def read(
     spec: TaskSpec,
-    where: str,
+    place: Place,
     split: str,
     options: Options = Options(),
     known: Known | None = None,
@@ -79,29 +79,14 @@ def load(
 
     Args:
       spec: of the task.
-      where: a file, a folder or a dataset; see `layouts.find`.
+      place: of the split; see `layouts.find`.
       split: 'train', or one of the task's splits.
       options: what the user says about the files.
       known: what the training file gave; None: find it in this one.
 
     Raises:
-      errors.DataError: a file is missing or cannot be used; the message names it, the line and
-        the value.
+      errors.DataError: the file cannot be used; the message names it, the line and the value.
     """
-    place = layouts.find(spec.layout, where, split)
-    if place is None:
-        raise layouts.missing(spec.layout, where, split)
-    return read(spec, place, split, options, known)
-
-
-def read(
-    spec: TaskSpec,
-    place: Place,
-    split: str,
-    options: Options = Options(),
-    known: Known | None = None,
-) -> Loaded:
-    """As `load`, from a place."""
     unanswerable = options.unanswerable
     spec = dataclasses.replace(
         spec,

@@ -139,8 +139,13 @@ def test_evaluating_again_gives_the_same_scores(finished):
         'task': {'name': name, 'cache': None, 'columns': columns},
     }  # fmt: skip
     config = flags.to_config(flags.recipe(changes))
-    headline, (again,) = tuned.evaluate(config, epath.Path(workdir))
-    assert headline == json.loads((workdir / 'results.json').read_text())['headline']['metric']
+    found = tuned.evaluate(config, epath.Path(workdir))
+    (again,) = found.trials
+    before, after = (
+        json.loads((workdir / place / 'results.json').read_text()) for place in ('', 'evaluation')
+    )
+    assert found.headline == before['headline']['metric'] == after['headline']['metric']
+    assert after['headline']['median'] == pytest.approx(before['headline']['median'], abs=1e-6)
     assert dict(again.metrics) == pytest.approx(dict(outcome.trials[0].metrics), abs=1e-6)
     assert (workdir / 'evaluation' / '0' / 'dev.jsonl').exists()
 
@@ -186,9 +191,9 @@ def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
     compile_answers = tuned.compile_answers
     monkeypatch.setattr(tuned, 'compile_answers', counted)
     config = dataclasses.replace(config_of(folder, 'text'), job='evaluate')
-    headline, again = tuned.evaluate(config, epath.Path(workdir))
-    assert headline == 'dev/accuracy' and [one.seed for one in again] == [0, 1, 2]
-    assert [dict(one.metrics) for one in again] == [dict(one.metrics) for one in outcome.trials]
+    found = tuned.evaluate(config, epath.Path(workdir))
+    assert found.headline == 'dev/accuracy' and [one.seed for one in found.trials] == [0, 1, 2]
+    assert [dict(o.metrics) for o in found.trials] == [dict(o.metrics) for o in outcome.trials]
     assert len(made) == 1 and made[0]._cache_size() == 1
 
 

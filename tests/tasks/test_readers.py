@@ -12,6 +12,7 @@ from electra_jax.tasks import layouts, readers, table
 from electra_jax.tasks.columns import Columns
 from electra_jax.tasks.examples import TextExample
 from electra_jax.tasks.readers import Known, Options
+from tests.tasks import loading
 
 
 def write(folder: pathlib.Path, name: str, content: str | bytes) -> pathlib.Path:
@@ -24,7 +25,7 @@ def write(folder: pathlib.Path, name: str, content: str | bytes) -> pathlib.Path
 def load(folder, task='text', split='train', known=None, **options):
     if 'columns' in options:
         options['columns'] = Columns(**options['columns'])
-    return readers.load(table.get(task), str(folder), split, Options(**options), known)
+    return loading.load(table.get(task), str(folder), split, Options(**options), known)
 
 
 def texts(loaded) -> list[tuple]:
@@ -347,7 +348,7 @@ def test_own_files_go_by_several_names(tmp_path):
         load(tmp_path, split='dev')
     with pytest.raises(errors.DataError, match=r'holds validation\.csv.*train split in train'):
         load(tmp_path)
-    with pytest.raises(errors.DataError, match='no file or folder of that name'):
+    with pytest.raises(errors.DataError, match='no folder of that name'):
         load(tmp_path / 'nowhere')
     assert len(load(tmp_path / 'validation.csv').examples) == 2
 
@@ -442,10 +443,10 @@ COUNTS = {
 def test_official_glue_files_are_read_whole(task):
     folder = pathlib.Path(os.environ['ELECTRA_DATA']) / 'glue'
     spec, known = table.get(task), None
-    own = readers.load(spec, str(folder / spec.layout.folders[0]), 'dev')
-    assert own.examples == readers.load(spec, str(folder), 'dev').examples
+    own = loading.load(spec, str(folder / spec.layout.folders[0]), 'dev')
+    assert own.examples == loading.load(spec, str(folder), 'dev').examples
     for split, count in zip(('train', 'dev', 'test'), COUNTS[task], strict=True):
-        loaded = readers.load(spec, str(folder), split, known=known)
+        loaded = loading.load(spec, str(folder), split, known=known)
         known = known or loaded.known
         assert len(loaded.examples) == count
         assert loaded.bad.counts() == {}

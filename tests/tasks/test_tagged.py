@@ -9,9 +9,10 @@ import pytest
 from seqeval.metrics import sequence_labeling
 
 from electra_jax.core import errors
-from electra_jax.tasks import readers, table, tag_schemes
+from electra_jax.tasks import table, tag_schemes
 from electra_jax.tasks.columns import Columns
 from electra_jax.tasks.readers import Known, Options
+from tests.tasks import loading
 
 CHUNK = 'He PRP B-NP\nsaw VBD B-VP\nthe DT B-NP\ndog NN I-NP\n'
 
@@ -20,7 +21,7 @@ def load(folder, content, task='tagging', split='train', name=None, known=None, 
     name = name or f'{split}.txt'
     (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     options['columns'] = Columns(**options.get('columns', {}))
-    return readers.load(table.get(task), str(folder), split, Options(**options), known)
+    return loading.load(table.get(task), str(folder), split, Options(**options), known)
 
 
 def tags(loaded) -> list[tuple]:
@@ -253,8 +254,8 @@ def test_an_unknown_scheme_is_refused(tmp_path):
 @pytest.mark.skipif('ELECTRA_DATA' not in os.environ, reason='ELECTRA_DATA is not set')
 def test_the_real_files_are_read_whole_and_learnt_as_iobes():
     folder = pathlib.Path(os.environ['ELECTRA_DATA'])
-    train = readers.load(table.get('chunk'), str(folder), 'train')
-    dev = readers.load(table.get('chunk'), str(folder), 'dev', known=train.known)
+    train = loading.load(table.get('chunk'), str(folder), 'train')
+    dev = loading.load(table.get('chunk'), str(folder), 'dev', known=train.known)
     assert (len(train.examples), len(dev.examples)) == (8_936, 2_012)
     assert sum(len(e.words) for e in dev.examples) == 47_377
     assert train.bad.counts() == dev.bad.counts() == {}

@@ -1,0 +1,22 @@
+"""Reads a split of a task from a file, or from a folder as a run would find it."""
+
+import pathlib
+
+from electra_jax.tasks import layouts, readers
+from electra_jax.tasks.layouts import Place
+from electra_jax.tasks.readers import Known, Loaded, Options
+from electra_jax.tasks.table import TaskSpec
+
+
+def load(
+    spec: TaskSpec,
+    where: str,
+    split: str,
+    options: Options | None = None,
+    known: Known | None = None,
+) -> Loaded:
+    path = pathlib.Path(where)
+    place = Place(path) if path.is_file() else layouts.find(spec.layout, where, split)
+    if place is None:
+        raise layouts.missing(spec.layout, where, split)
+    return readers.read(spec, place, split, options or Options(), known)
