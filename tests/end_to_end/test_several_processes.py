@@ -83,6 +83,6 @@ def test_where_one_vanishes_the_other_ends_within_a_minute_and_says_why(tmp_path
     )
     stop_at = f'--config.stop_at={saved + 2}'
     again = [start(recipe, tmp_path / 'run', i, job + 2, stop_at) for i in (0, 1)]
-    outputs = [process.communicate(timeout=120)[0] for process in again]
+    outputs = [process.communicate(timeout=600)[0] for process in again]
     assert [process.returncode for process in again] == [0, 0], outputs
     assert all(f'done: {saved + 2} steps' in out for out in outputs)

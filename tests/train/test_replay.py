@@ -63,9 +63,9 @@ def test_what_differs_from_the_dump_is_said():
     )
 
 
-@pytest.mark.parametrize('value', [1.0, np.inf])
+@pytest.mark.parametrize('value', [1.0, 1e3])
 def test_an_infinity_is_found_where_there_is_no_nan(value):
-    double = jax.jit(lambda state, batch: state * value)
-    said = replay.first_operation(double, jnp.ones(3), {})
-    expected = 'encountered in mul' if value == np.inf else 'no operation gives'
+    grow = jax.jit(lambda state, batch: jnp.exp(value * state))
+    said = replay.first_operation(grow, jnp.ones(3), {})
+    expected = 'encountered in exp' if value > 1 else 'no operation gives'
     assert expected in said
