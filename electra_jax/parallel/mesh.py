@@ -65,7 +65,7 @@ def make_mesh(settings: MeshConfig, devices: list[jax.Device] | None = None) -> 
 def slice_of(device: jax.Device) -> int:
     """Number of the TPU slice that a device belongs to; 0 where there are no slices."""
     # JAX numbers the hosts of GPUs so, too, between which any axis may go.
-    return device.slice_index if device.platform == 'tpu' else 0
+    return getattr(device, 'slice_index', 0) if device.platform == 'tpu' else 0
 
 
 def num_hosts(mesh: Mesh) -> int:
