@@ -79,9 +79,9 @@ def test_an_allocator_counts_before_the_process():
 
 
 def test_a_ratio_is_of_the_same_turn():
-    # The machine is ten times slower in the second turn, for both.
-    ours = Measured('a', {}, [{'s': [1.0]}, {'s': [10.0]}, {'s': [1.0]}], {})
-    theirs = Measured('b', {}, [{'s': [2.0]}, {'s': [20.0]}, {'s': [2.0]}], {})
+    # The machine is ten times slower in the second turn; theirs alone is disturbed in the third.
+    ours = Measured('a', {}, [{'s': [1.0]}, {'s': [10.0]}, {'s': [4.0]}], {})
+    theirs = Measured('b', {}, [{'s': [2.0]}, {'s': [20.0]}, {'s': [40.0]}], {})
     assert contest.ratio(ours, theirs, 's') == 2.0
 
 
