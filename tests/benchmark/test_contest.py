@@ -52,7 +52,7 @@ def test_programs_work_in_turns(entry, tmp_path):
         a, b = contest.compete(started, turns=3, amount=2, after=done.append)
     assert (tmp_path / 'log').read_text() == 'ababab' and done == [1, 2, 3]
     assert a.ready == {'platform': 'none'} and a.report['said'] == 'bye'
-    assert a.all('seconds') == [1.0] * 6
+    assert a.all('seconds') == [1.0] * 6 and a.all('input_seconds') == []
     assert contest.ratio(a, b, 'seconds') == 3.0
 
 
