@@ -5,6 +5,7 @@ rows; both are timed from token rows to logits, batches and padding included.
 """
 
 import dataclasses
+import functools
 import pathlib
 import statistics
 import tempfile
@@ -62,8 +63,8 @@ def open_model(config: Config) -> Model:
     start = start._replace(model=program.resolve(config, start.model, 1).model)
     source = take(start, config.seed, config.init_positions).source
     size, seed = start.tokenizer.vocab_size, np.uint32(config.seed)
-    params = program.initial_params(start.model, size, task.head(), source, seed)
-    return Model(start, task, jax.device_get(params))
+    init = jax.jit(functools.partial(program.initial_params, start.model, size, task.head()))
+    return Model(start, task, jax.device_get(init(source, seed)))
 
 
 def check_rival(config: Config, rival: Rival) -> None:
