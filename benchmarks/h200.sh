@@ -34,7 +34,7 @@ if [[ -n ${TINY:-} ]]; then
 fi
 
 bench() {
-  "$python" -m electra_jax.bench --folder="$folder" "${plan[@]}" "${shrink[@]}" "$@"
+  "$python" -m electra_jax.bench --folder="$folder" "${plan[@]}" "$@" "${shrink[@]}"
 }
 row_length() {
   [[ -n ${TINY:-} ]] && echo 16 || echo "$1"

@@ -41,8 +41,8 @@ class Measured(NamedTuple):
     report: Said  # at its end
 
     def all(self, key: str) -> list[float]:
-        """The numbers of every turn under `key`, in order."""
-        return [value for turn in self.turns for value in turn[key]]
+        """The numbers of every turn under `key`, in order; none where it does not measure that."""
+        return [value for turn in self.turns for value in turn.get(key, ())]
 
     @property
     def peak_memory_bytes(self) -> int:

@@ -5,6 +5,7 @@ rows; both are timed from token rows to logits, batches and padding included.
 """
 
 import dataclasses
+import functools
 import pathlib
 import statistics
 import tempfile
@@ -59,11 +60,11 @@ def open_model(config: Config) -> Model:
         task = trained.from_json(start.about['task'], str(start.where))
         return Model(start, task, start.params)
     task = trained.settle(config, splits.read_train(config).known)
-    source = take(start._replace(model=config.model), config.seed, config.init_positions).source
-    model = program.resolve(config, start.model, 1).model
-    size = start.tokenizer.vocab_size
-    params = program.initial_params(model, size, task.head(), source, np.uint32(config.seed))
-    return Model(start._replace(model=model), task, jax.device_get(params))
+    start = start._replace(model=program.resolve(config, start.model, 1).model)
+    source = take(start, config.seed, config.init_positions).source
+    size, seed = start.tokenizer.vocab_size, np.uint32(config.seed)
+    init = jax.jit(functools.partial(program.initial_params, start.model, size, task.head()))
+    return Model(start, task, jax.device_get(init(source, seed)))
 
 
 def check_rival(config: Config, rival: Rival) -> None:

@@ -52,7 +52,7 @@ def test_programs_work_in_turns(entry, tmp_path):
         a, b = contest.compete(started, turns=3, amount=2, after=done.append)
     assert (tmp_path / 'log').read_text() == 'ababab' and done == [1, 2, 3]
     assert a.ready == {'platform': 'none'} and a.report['said'] == 'bye'
-    assert a.all('seconds') == [1.0] * 6
+    assert a.all('seconds') == [1.0] * 6 and a.all('input_seconds') == []
     assert contest.ratio(a, b, 'seconds') == 3.0
 
 
@@ -79,9 +79,9 @@ def test_an_allocator_counts_before_the_process():
 
 
 def test_a_ratio_is_of_the_same_turn():
-    # The machine is ten times slower in the second turn, for both.
-    ours = Measured('a', {}, [{'s': [1.0]}, {'s': [10.0]}, {'s': [1.0]}], {})
-    theirs = Measured('b', {}, [{'s': [2.0]}, {'s': [20.0]}, {'s': [2.0]}], {})
+    # The machine is ten times slower in the second turn; theirs alone is disturbed in the third.
+    ours = Measured('a', {}, [{'s': [1.0]}, {'s': [10.0]}, {'s': [4.0]}], {})
+    theirs = Measured('b', {}, [{'s': [2.0]}, {'s': [20.0]}, {'s': [40.0]}], {})
     assert contest.ratio(ours, theirs, 's') == 2.0
 
 
