@@ -15,7 +15,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
+from concurrent import futures
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -126,6 +128,7 @@ class Campaign:
 
     def __init__(self, path: pathlib.Path, seed: int, plan: dict[str, int]) -> None:
         self._path, self.seed, self.plan = path, seed, plan
+        self._lock, self.stopped = threading.Lock(), threading.Event()
         self.targets: dict[str, dict[str, Any]] = {
             name: {'inputs': number, 'next': 0, 'success': 0, 'refusal': 0, 'seconds': 0.0,
                    'failures': []}
@@ -144,10 +147,12 @@ class Campaign:
 
     def save(self) -> None:
         """Writes everything, whole or not at all."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._path.with_suffix('.tmp')
-        fresh.write_text(json.dumps({'seed': self.seed, 'targets': self.targets}, indent=1) + '\n')
-        fresh.replace(self._path)
+        with self._lock:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._path.with_suffix('.tmp')
+            content = {'seed': self.seed, 'targets': self.targets}
+            fresh.write_text(json.dumps(content, indent=1) + '\n')
+            fresh.replace(self._path)
 
     def tell(self, name: str) -> None:
         """One line: how far, how fast, how long."""
@@ -165,7 +170,7 @@ class Campaign:
     def run(self, name: str) -> None:
         """One target to its end, with as many processes one after another as it takes."""
         one = self.targets[name]
-        while one['next'] < one['inputs']:
+        while one['next'] < one['inputs'] and not self.stopped.is_set():
             before = time.monotonic()
             ended = self._one_process(name)
             one['seconds'] += time.monotonic() - before
@@ -189,25 +194,21 @@ class Campaign:
         process.start()
         theirs.close()
         moved = told = time.monotonic()
-        try:
-            while process.is_alive():
-                process.join(0.5)
-                now = time.monotonic()
-                if self._take(one, counts, ours):
-                    moved = now
-                if now - told > 10:
-                    told = now
-                    self.save()
-                    self.tell(name)
-                if now - moved > _QUIET_SECONDS:
-                    process.kill()
-                    process.join()
-                    self._take(one, counts, ours)
-                    return f'hung: nothing for {_QUIET_SECONDS} s, killed'
-        except KeyboardInterrupt:
-            process.kill()
-            self.save()
-            raise SystemExit('\nstopped; the same words go on from here') from None
+        while process.is_alive():
+            process.join(0.5)
+            now = time.monotonic()
+            if self._take(one, counts, ours):
+                moved = now
+            if now - told > 10:
+                told = now
+                self.save()
+                self.tell(name)
+            hung = now - moved > _QUIET_SECONDS
+            if hung or self.stopped.is_set():
+                process.kill()
+                process.join()
+                self._take(one, counts, ours)
+                return f'hung: nothing for {_QUIET_SECONDS} s, killed' if hung else None
         self._take(one, counts, ours)
         return None if process.exitcode == 0 else f'the process died ({process.exitcode})'
 
@@ -254,6 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--inputs', type=int, default=100_000, help='over all targets')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--processes', type=int, default=1, help='targets that run at a time')
     parser.add_argument('--only', default='', help='names of targets, separated by commas')
     parser.add_argument('--out', default='runs/fuzz', help='folder of campaign.json and table.md')
     parser.add_argument('--again', default='', help='TARGET:NUMBER, to try one input again')
@@ -266,8 +268,15 @@ def main() -> None:
     out = pathlib.Path(asked.out)
     plan = shares(asked.inputs, all_targets(), only)
     campaign = Campaign(out / 'campaign.json', asked.seed, plan)
-    for name in plan:
-        campaign.run(name)
+    pool = futures.ThreadPoolExecutor(asked.processes)
+    try:
+        for _ in pool.map(campaign.run, plan):
+            pass
+    except KeyboardInterrupt:
+        campaign.stopped.set()
+        pool.shutdown(cancel_futures=True)
+        campaign.save()
+        raise SystemExit('\nstopped; the same words go on from here') from None
     campaign.save()
     (out / 'table.md').write_text(campaign.table() + '\n')
     print(campaign.table())

@@ -224,11 +224,11 @@ def _check_loaded(loaded: load.Loaded) -> None:
 
 TARGETS = (
     Target('ours', 1, _make_ours, r'/run\b'),
-    Target('google', 50, _make_google, r'electra/|generator|variables|vocabulary|encoder|layers'),
-    Target('google_files', 60, _make_google_files, r'google|\.index'),
+    Target('google', 40, _make_google, r'electra/|generator|variables|vocabulary|encoder|layers'),
+    Target('google_files', 70, _make_google_files, r'google|\.index'),
     Target(
         'huggingface',
-        8,
+        6,
         _make_huggingface,
         r'huggingface|config\.json|electra\.|discriminator|generator|layers|vocabulary|embeddings',
     ),

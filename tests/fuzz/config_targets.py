@@ -153,7 +153,7 @@ def _make_phrases(folder: pathlib.Path) -> Run:
 
 
 TARGETS = (
-    Target('recipe', 90, _make_recipe, r'config\b'),
-    Target('words', 30, _make_words, r'--|config\b|command line flag'),
-    Target('phrases', 80, _make_phrases, r'config\.|--(columns|source)'),
+    Target('recipe', 70, _make_recipe, r'config\b'),
+    Target('words', 15, _make_words, r'--|config\b|command line flag'),
+    Target('phrases', 90, _make_phrases, r'config\.|--(columns|source)'),
 )

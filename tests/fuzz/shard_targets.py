@@ -116,6 +116,6 @@ def _make_tokenizer(folder: pathlib.Path) -> Run:
 
 
 TARGETS = (
-    Target('corpus', 12, _make_corpus, r'/corpus|data\.(row_length|layout)'),
-    Target('tokenizer', 12, _make_tokenizer, r'/tokenizer|/saved'),
+    Target('corpus', 10, _make_corpus, r'/corpus|data\.(row_length|layout)'),
+    Target('tokenizer', 8, _make_tokenizer, r'/tokenizer|/saved'),
 )

@@ -313,8 +313,8 @@ def _make_incoming(folder: pathlib.Path) -> Run:
 
 
 TARGETS = (
-    Target('tables', 40, _make_tables, r'table\.'),
-    Target('tagging', 35, _make_tagging, r'tags\.'),
-    Target('questions', 35, _make_questions, r'questions\.'),
-    Target('incoming', 35, _make_incoming, r'input|--(columns|format)'),
+    Target('tables', 45, _make_tables, r'table\.'),
+    Target('tagging', 40, _make_tagging, r'tags\.'),
+    Target('questions', 33, _make_questions, r'questions\.'),
+    Target('incoming', 32, _make_incoming, r'input|--(columns|format)'),
 )
