@@ -30,7 +30,7 @@ MODULES = (
 )  # fmt: skip
 SUCCESS, REFUSAL, FAILURE, CURRENT = range(4)  # places in the counts shared with a worker
 _CPU_SECONDS = 20  # of one input
-_QUIET_SECONDS = 300  # without an input finished, on a machine that others use too
+_QUIET_SECONDS = 1200  # without an input finished, on a machine that others use too
 _GROWTH_BYTES = 1 << 30  # of the process, by one input
 _SPACE_BYTES = 24 << 30  # of addresses; libraries reserve much that they never touch
 
