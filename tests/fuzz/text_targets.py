@@ -338,11 +338,11 @@ def _make_settings(folder: pathlib.Path) -> Run:
 
 
 TARGETS = (
-    Target('text', 220, _make_text, r'a\.txt'),
-    Target('jsonl', 200, _make_jsonl, r'a\.jsonl'),
-    Target('compressed', 90, _make_compressed, r'a\.(gz|xz|zst)'),
-    Target('mixture', 20, _make_mixture, r'data\.source|mixture|the dataset'),
-    Target('tfds', 6, _make_tfds, r'fuzz_texts'),
-    Target('build', 2, _make_build, r'/build/'),
-    Target('settings', 1, _make_settings, r'data\.|tokenizer|/settings/'),
+    Target('text', _make_text, r'a\.txt'),
+    Target('jsonl', _make_jsonl, r'a\.jsonl'),
+    Target('compressed', _make_compressed, r'a\.(gz|xz|zst)'),
+    Target('mixture', _make_mixture, r'data\.source|mixture|the dataset'),
+    Target('tfds', _make_tfds, r'fuzz_texts'),
+    Target('build', _make_build, r'/build/'),
+    Target('settings', _make_settings, r'data\.|tokenizer|/settings/'),
 )
