@@ -65,6 +65,16 @@ def test_a_name_that_no_file_can_have_is_refused(name):
         files.find_files(name, files.TEXT_SUFFIXES)
 
 
+def test_a_long_name_that_ends_like_a_weight_is_refused():
+    with pytest.raises(DataError, match=r'data\.source names'):
+        files.find_files(sources.parse_source(f'text:{"x" * 5000}=2')[0].where, frozenset())
+
+
+def test_a_file_that_has_gone_meanwhile_is_named(tmp_path):
+    with pytest.raises(DataError, match=r'cannot read .*gone\.txt'):
+        files.size_of(tmp_path / 'gone.txt')
+
+
 def bomb(suffix: str, size: int) -> bytes:
     """A little file that unpacks to `size` bytes of one letter."""
     pack = {
