@@ -206,6 +206,9 @@ def _parse(argv: list[str]) -> list[str]:
         _fail(str(error))
     except flags.Error as error:
         _fail(_flag_message(argv, str(error)))
+    except OSError as error:  # of ml_collections, once an override asks for what is not there
+        why = str(error).strip().splitlines()[-1].strip()
+        _fail(f'no such recipe for --config ({why}); those that come along are in configs/')
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         _fail(_flag_message(argv, str(error)))
 

@@ -82,6 +82,18 @@ def _find_files(where: str, suffixes: frozenset[str]) -> list[pathlib.Path]:
     return found
 
 
+def size_of(path: pathlib.Path) -> int:
+    """Bytes of a file.
+
+    Raises:
+      errors.DataError: it cannot be looked at, or is there no more.
+    """
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise errors.DataError(f'cannot read {path}: {error.strerror}') from error
+
+
 def cut_file(
     path: pathlib.Path, template: documents.Block, bad: bad_text.BadText, piece_bytes: int
 ) -> Iterator[documents.Part]:

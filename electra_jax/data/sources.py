@@ -16,7 +16,7 @@ WEIGHT is the expected number of copies of each document in the training rows (d
 """
 
 import dataclasses
-import pathlib
+import os
 import re
 from collections.abc import Callable, Iterator
 
@@ -73,7 +73,7 @@ def _parse_entry(text: str) -> Entry:
         raise errors.unknown(f'the kind of {text!r} in data.source', kind, PARTS)
     match = re.search(r'=([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)$', where)
     # A folder may really be called `year=2024`.
-    if not match or pathlib.Path(where).exists():
+    if not match or os.path.exists(where):
         return Entry(kind, where)
     weight = float(match[1])
     if weight <= 0:
@@ -158,7 +158,7 @@ def total_bytes(entries: list[Entry]) -> int:
     for entry in entries:
         if entry.kind in suffixes:
             where = _split_field(entry.where)[0] if entry.kind == 'jsonl' else entry.where
-            total += sum(f.stat().st_size for f in files.find_files(where, suffixes[entry.kind]))
+            total += sum(map(files.size_of, files.find_files(where, suffixes[entry.kind])))
         else:
             parts = PARTS[entry.kind](entry, bad_text.BadText(), PIECE_BYTES)
             total += sum(part.read_bytes for part in parts)

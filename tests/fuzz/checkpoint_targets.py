@@ -223,12 +223,11 @@ def _check_loaded(loaded: load.Loaded) -> None:
 
 
 TARGETS = (
-    Target('ours', 1, _make_ours, r'/run\b'),
-    Target('google', 50, _make_google, r'electra/|generator|variables|vocabulary|encoder|layers'),
-    Target('google_files', 60, _make_google_files, r'google|\.index'),
+    Target('ours', _make_ours, r'/run\b'),
+    Target('google', _make_google, r'electra/|generator|variables|vocabulary|encoder|layers'),
+    Target('google_files', _make_google_files, r'google|\.index'),
     Target(
         'huggingface',
-        8,
         _make_huggingface,
         r'huggingface|config\.json|electra\.|discriminator|generator|layers|vocabulary|embeddings',
     ),

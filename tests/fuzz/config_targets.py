@@ -153,7 +153,7 @@ def _make_phrases(folder: pathlib.Path) -> Run:
 
 
 TARGETS = (
-    Target('recipe', 90, _make_recipe, r'config\b'),
-    Target('words', 30, _make_words, r'--|config\b|command line flag'),
-    Target('phrases', 80, _make_phrases, r'config\.|--(columns|source)'),
+    Target('recipe', _make_recipe, r'config\b'),
+    Target('words', _make_words, r'--|config\b|command line flag'),
+    Target('phrases', _make_phrases, r'config\.|--(columns|source)'),
 )

@@ -116,6 +116,6 @@ def _make_tokenizer(folder: pathlib.Path) -> Run:
 
 
 TARGETS = (
-    Target('corpus', 12, _make_corpus, r'/corpus|data\.(row_length|layout)'),
-    Target('tokenizer', 12, _make_tokenizer, r'/tokenizer|/saved'),
+    Target('corpus', _make_corpus, r'/corpus|data\.(row_length|layout)'),
+    Target('tokenizer', _make_tokenizer, r'/tokenizer|/saved'),
 )

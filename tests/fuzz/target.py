@@ -24,13 +24,11 @@ class Target(NamedTuple):
 
     Attributes:
       name: of the target.
-      share: of all inputs, in parts of the sum over all targets.
       make: a folder to work in -> what makes and tries one input, all drawn from a generator.
       names: pattern of what a refusal must hold: the file, the field or the option at fault.
     """
 
     name: str
-    share: int
     make: Callable[[pathlib.Path], Run]
     names: str
 

@@ -313,8 +313,8 @@ def _make_incoming(folder: pathlib.Path) -> Run:
 
 
 TARGETS = (
-    Target('tables', 40, _make_tables, r'table\.'),
-    Target('tagging', 35, _make_tagging, r'tags\.'),
-    Target('questions', 35, _make_questions, r'questions\.'),
-    Target('incoming', 35, _make_incoming, r'input|--(columns|format)'),
+    Target('tables', _make_tables, r'table\.'),
+    Target('tagging', _make_tagging, r'tags\.'),
+    Target('questions', _make_questions, r'questions\.'),
+    Target('incoming', _make_incoming, r'input|--(columns|format)'),
 )

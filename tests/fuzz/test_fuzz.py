@@ -1,5 +1,6 @@
 """A few inputs of every target (campaign.py tries the hundred thousand), and the tools of both."""
 
+import importlib
 import random
 
 import pytest
@@ -8,7 +9,7 @@ from electra_jax.core.errors import DataError
 from tests.fuzz import campaign, mutate
 from tests.fuzz.target import FAILURE, REFUSAL, SUCCESS, LostError, Target, check, generator, judge
 
-TARGETS = {target.name: target for target in campaign.all_targets()}
+NAMES = [name for targets in campaign.SHARES.values() for name in targets]
 # These build, read whole checkpoints or compile: a few inputs take seconds.
 SLOW = ('build', 'settings', 'ours', 'predict', 'tfds', 'corpus', 'tokenizer')
 
@@ -19,23 +20,30 @@ def failures(target: Target, folder, numbers) -> list[str]:
     return [f'{target.name}:{n} {o.said}' for n, o in outcomes if o.kind == FAILURE]
 
 
-@pytest.mark.parametrize('name', sorted(set(TARGETS) - set(SLOW)))
+@pytest.mark.parametrize('name', sorted(set(NAMES) - set(SLOW)))
 def test_a_few_damaged_inputs_are_read_or_refused(name, tmp_path):
-    assert failures(TARGETS[name], tmp_path, range(40)) == []
+    assert failures(campaign.find_target(name), tmp_path, range(40)) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', SLOW)
 def test_a_few_costly_ones_too(name, tmp_path):
-    assert failures(TARGETS[name], tmp_path, range(10)) == []
+    assert failures(campaign.find_target(name), tmp_path, range(10)) == []
 
 
 # ---------------------------------------------------------------------------------------------
 # The judge and the damage themselves
 
 
+def test_every_target_has_a_share():
+    for module, targets in campaign.SHARES.items():
+        found = importlib.import_module(f'tests.fuzz.{module}').TARGETS
+        assert [one.name for one in found] == list(targets)
+    assert sum(campaign.shares(100_000, []).values()) >= 100_000
+
+
 def outcome(run) -> str:
-    target = Target('x', 1, lambda folder: run, r'file\.txt')
+    target = Target('x', lambda folder: run, r'file\.txt')
     return judge(target, run, random.Random(0)).kind
 
 

@@ -13,7 +13,7 @@ from etils import epath
 
 from electra_jax import start
 from electra_jax.config.schema import Config, DataConfig, TokenizerConfig
-from electra_jax.core.errors import CheckpointError, DataError
+from electra_jax.core.errors import CheckpointError, DataError, UserError
 from electra_jax.data import bad_text, compressed, files, manifest, pipeline, sources
 from electra_jax.interop import load
 from electra_jax.tasks import rows
@@ -21,7 +21,7 @@ from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tokenizers import api
 from electra_jax.tokenizers import load as tokenizers
 from electra_jax.train import checkpoint
-from tests.fuzz import checkpoint_targets, text_targets
+from tests.fuzz import checkpoint_targets, config_targets, text_targets
 from tests.interop import fakes
 
 DEEP = '[' * 100_000 + ']' * 100_000
@@ -63,6 +63,16 @@ def changed(whole, **changes) -> bytes:
 def test_a_name_that_no_file_can_have_is_refused(name):
     with pytest.raises(DataError, match=r'data\.source names'):
         files.find_files(name, files.TEXT_SUFFIXES)
+
+
+def test_a_long_name_that_ends_like_a_weight_is_refused():
+    with pytest.raises(DataError, match=r'data\.source names'):
+        files.find_files(sources.parse_source(f'text:{"x" * 5000}=2')[0].where, frozenset())
+
+
+def test_a_file_that_has_gone_meanwhile_is_named(tmp_path):
+    with pytest.raises(DataError, match=r'cannot read .*gone\.txt'):
+        files.size_of(tmp_path / 'gone.txt')
 
 
 def bomb(suffix: str, size: int) -> bytes:
@@ -122,6 +132,22 @@ def test_a_corpus_in_a_folder_called_like_a_weight_is_that_folder(tmp_path):
     assert pipeline.parse_paths(folder) == [(str(tmp_path / 'year'), 2024.0)]
     os.mkdir(folder)
     assert pipeline.parse_paths(folder) == [(folder, 1.0)]
+
+
+# ---------------------------------------------------------------------------------------------
+# The command line
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['--config=configs/none.py', '--config.seed=1'],
+        ['--config', '--config.data.holdout=1e+30', '--config.seed=1'],
+    ],
+)
+def test_a_recipe_that_is_not_there_is_refused_also_with_overrides(words):
+    with pytest.raises(UserError, match='no such recipe'):
+        config_targets.parse_words(words)
 
 
 # ---------------------------------------------------------------------------------------------

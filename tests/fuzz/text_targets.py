@@ -174,18 +174,18 @@ def _make_mixture(folder: pathlib.Path) -> Run:
     (base / 'year=2024' / 'c.txt').write_bytes(plain_text(rng))
     (base / 'd.txt.gz').write_bytes(COMPRESS['.gz'](plain_text(rng)))
     entries = (
-        f'text:{base}/a.txt', f'jsonl:{base}/b.jsonl#text', f'text:{base}/year=2024',
-        f'text:{base}/*.txt=2.5', f'text:{base}/d.txt.gz=0.3', f'text:{base}', f'jsonl:{base}=2',
-        f'tfds:{base}:train#text', f'tfds:{base}/none:train', 'tfds:x',
+        'text:a.txt', 'jsonl:b.jsonl#text', 'text:year=2024', 'text:*.txt=2.5', 'text:d.txt.gz=0.3',
+        'text:.', 'jsonl:.=2', 'tfds:year=2024:train#text', 'tfds:none:train', 'tfds:x',
     )  # fmt: skip
 
     def run(rng: random.Random) -> None:
         source = ', '.join(rng.choices(entries, k=rng.randint(1, 3)))
         if rng.random() < 0.8:
             source = mutate.spoil(rng, source.encode()).decode(errors='replace')
-        if re.search(r'(?:^|[:,=])\s*/(?!dev/shm|tmp)|\*\*|python-docs|\.\.|:\s*[.*]', source):
+        if re.search(r'(?:^|[:,=])\s*/|\*\*|python-docs|\.\.', source):
             return  # not to walk through the whole machine
-        read_all(source, rng, _policy(rng))
+        with contextlib.chdir(base):
+            read_all(source, rng, _policy(rng))
 
     return run
 
@@ -338,11 +338,11 @@ def _make_settings(folder: pathlib.Path) -> Run:
 
 
 TARGETS = (
-    Target('text', 190, _make_text, r'a\.txt'),
-    Target('jsonl', 170, _make_jsonl, r'a\.jsonl'),
-    Target('compressed', 100, _make_compressed, r'a\.(gz|xz|zst)'),
-    Target('mixture', 30, _make_mixture, r'data\.source|mixture|the dataset'),
-    Target('tfds', 15, _make_tfds, r'fuzz_texts'),
-    Target('build', 4, _make_build, r'/build/'),
-    Target('settings', 1, _make_settings, r'data\.|tokenizer|/settings/'),
+    Target('text', _make_text, r'a\.txt'),
+    Target('jsonl', _make_jsonl, r'a\.jsonl'),
+    Target('compressed', _make_compressed, r'a\.(gz|xz|zst)'),
+    Target('mixture', _make_mixture, r'data\.source|the dataset|tfds:|\.(txt|jsonl|gz)'),
+    Target('tfds', _make_tfds, r'fuzz_texts'),
+    Target('build', _make_build, r'/build/'),
+    Target('settings', _make_settings, r'data\.|tokenizer|/settings/'),
 )
