@@ -10,7 +10,7 @@ from etils import epath
 from electra_jax import run as runs
 from electra_jax import start
 from electra_jax.core import trees
-from electra_jax.core.errors import ConfigError
+from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.model import api
 from electra_jax.objectives import table
 from electra_jax.tokenizers import load
@@ -86,3 +86,10 @@ def test_text_of_another_tokenizer_is_refused(tmp_path, tokenizer):
     other = tokenizer_of(tmp_path, [*WORDS[:-1], 'other'])
     with pytest.raises(ConfigError, match='another tokenizer'):
         begun(tmp_path / 'run', other)
+
+
+def test_of_several_trials_one_must_be_named(tmp_path):
+    (tmp_path / 'run' / 'trials' / '0').mkdir(parents=True)
+    config = tiny_config(init_from=str(tmp_path / 'run'))
+    with pytest.raises(CheckpointError, match=r'name one of them, such as .*run/trials/0'):
+        start.read(config)

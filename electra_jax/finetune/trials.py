@@ -31,7 +31,6 @@ from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import checkpoint, loop, trial, workdir
 from electra_jax.train.writers import Metrics, Terminal
 
-TRIALS = 'trials'  # folder of a workdir
 RESULT = 'result.json'  # of a trial, written when it is finished
 
 
@@ -225,7 +224,7 @@ def save(
     predicted: Mapping[str, Predictions],
 ) -> None:
     """Writes a trial's folder; its result last, which makes it a finished one."""
-    folder = run.folder / TRIALS / str(number)
+    folder = run.folder / workdir.TRIALS / str(number)
     on_first_host(lambda: shutil.rmtree(folder, ignore_errors=True))
     if run.config.task.save != 'none':
         checkpoint.write_params(folder, outcome.params, about(run, found))
@@ -268,7 +267,7 @@ def finished(run: FineTuning) -> dict[int, Trial]:
     """
     done = {}
     for number in range(run.config.trials):
-        path = run.folder / TRIALS / str(number) / RESULT
+        path = run.folder / workdir.TRIALS / str(number) / RESULT
         if not path.exists():
             continue
         try:
@@ -296,7 +295,7 @@ def keep_best(run: FineTuning, done: Mapping[int, Trial]) -> None:
     best = max(done, key=lambda number: done[number].metrics[run.headline])
     for number in done:
         if number != best:
-            folder = run.folder / TRIALS / str(number) / checkpoint.FOLDER
+            folder = run.folder / workdir.TRIALS / str(number) / checkpoint.FOLDER
             on_first_host(functools.partial(shutil.rmtree, folder, ignore_errors=True))
 
 
