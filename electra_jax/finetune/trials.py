@@ -20,7 +20,14 @@ from electra_jax.config.schema import Config
 from electra_jax.core import distributed, trees
 from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune import splits
-from electra_jax.finetune.program import Answerer, Program, build_program, put, resolve
+from electra_jax.finetune.program import (
+    Answerer,
+    Program,
+    build_program,
+    put,
+    refuse_steps,
+    resolve,
+)
 from electra_jax.finetune.splits import Split
 from electra_jax.start import Start, Taken, open_start, take
 from electra_jax.tasks import batches, prediction_files, predictions, results, table, trained
@@ -75,6 +82,7 @@ def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
         UserError: files, checkpoint, settings or workdir do not fit together.
     """
     table.get(config.task.name)
+    refuse_steps(config)
     distributed.initialize()
     start = open_start(config)
     train = splits.read_train(config)
