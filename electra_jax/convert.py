@@ -19,12 +19,11 @@ from electra_jax.config.schema import Config, DataConfig, ModelConfig, Objective
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
 from electra_jax.finetune import tuned
-from electra_jax.finetune.trials import TRIALS
 from electra_jax.interop import load, names, save
 from electra_jax.interop.transfer import Moved, Report
 from electra_jax.tasks import readers, table, tag_schemes, trained
 from electra_jax.tokenizers import load as tokenizers
-from electra_jax.train import checkpoint
+from electra_jax.train import checkpoint, workdir
 
 SOURCE = absl_flags.DEFINE_string('source', None, 'KIND:PATH of the checkpoint to read')
 TARGET = absl_flags.DEFINE_string('target', None, 'KIND:PATH of the checkpoint to write')
@@ -164,7 +163,7 @@ def read_ours(path: pathlib.Path) -> load.Loaded:
             f'its settings lack or have {error}'
         ) from error
     report = Report(moved=[Moved(name, '', 0, count(part)) for name, part in params.items()])
-    if folder.parent.name == TRIALS and folder != epath.Path(path).resolve():
+    if folder.parent.name == workdir.TRIALS and folder != epath.Path(path).resolve():
         report.notes.append(f'this is its best trial, {folder}')
     kind, labels = TASK_HEAD.value, None
     if 'task' in about:

@@ -19,7 +19,7 @@ from electra_jax.model import api
 from electra_jax.optim.networks import network_table
 from electra_jax.tokenizers import load as tokenizers
 from electra_jax.tokenizers.api import Tokenizer
-from electra_jax.train import checkpoint
+from electra_jax.train import checkpoint, workdir
 
 
 class Start(NamedTuple):
@@ -69,8 +69,13 @@ def read(config: Config) -> tuple[trees.Tree, dict[str, Any]]:
     kind, _, path = config.init_from.partition(':')
     if kind in load.LOADERS:
         return _foreign(config, kind, path)
-    named = path if kind == 'ours' else config.init_from
-    return checkpoint.read_params(epath.Path(named).expanduser().resolve())
+    named = epath.Path(path if kind == 'ours' else config.init_from).expanduser().resolve()
+    if (named / workdir.TRIALS).is_dir():
+        raise CheckpointError(
+            f'{named} holds the trials of a fine-tuning run: name one of them, such as '
+            f'--config.init_from={named / workdir.TRIALS / "0"}'
+        )
+    return checkpoint.read_params(named)
 
 
 def _foreign(config: Config, kind: str, path: str) -> tuple[trees.Tree, dict[str, Any]]:

@@ -13,7 +13,7 @@ from electra_jax import start
 from electra_jax.config import presets
 from electra_jax.config.schema import ModelConfig
 from electra_jax.core import trees
-from electra_jax.core.errors import ConfigError
+from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.model import api
 from electra_jax.objectives import table
 from electra_jax.tokenizers import load
@@ -103,3 +103,10 @@ def test_a_modern_model_is_inherited_whole():
     inherited = presets.inherit_model(ModelConfig(), dataclasses.asdict(model))
     assert presets.other_block(inherited, dataclasses.asdict(model)) == []
     assert inherited.positions == 'rotary' and inherited.attention is None
+
+
+def test_of_several_trials_one_must_be_named(tmp_path):
+    (tmp_path / 'run' / 'trials' / '0').mkdir(parents=True)
+    config = tiny_config(init_from=str(tmp_path / 'run'))
+    with pytest.raises(CheckpointError, match=r'name one of them, such as .*run/trials/0'):
+        start.read(config)

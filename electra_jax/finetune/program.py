@@ -60,10 +60,8 @@ def resolve(config: Config, model: ModelConfig, row_length: int, steps: int) -> 
         steps: of one trial, which follow from the task's rows and epochs.
 
     Raises:
-        ConfigError: the model does not allow it, rows are longer than its positions, or a length
-            was asked for in steps.
+        ConfigError: the model does not allow it, or rows are longer than its positions.
     """
-    _refuse_steps(config)
     config = dataclasses.replace(
         config,
         model=model,
@@ -88,7 +86,12 @@ _IN_STEPS = {
 }
 
 
-def _refuse_steps(config: Config) -> None:
+def refuse_steps(config: Config) -> None:
+    """Refuses lengths in steps; `config` is as the door has it.
+
+    Raises:
+        ConfigError: with what to type instead.
+    """
     for name, advice in _IN_STEPS.items():
         asked = validate.setting(config, name)
         if asked != validate.setting(Config(), name):

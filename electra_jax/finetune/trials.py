@@ -20,7 +20,14 @@ from electra_jax.config.schema import Config
 from electra_jax.core import distributed, trees
 from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune import splits
-from electra_jax.finetune.program import Answerer, Program, build_program, put, resolve
+from electra_jax.finetune.program import (
+    Answerer,
+    Program,
+    build_program,
+    put,
+    refuse_steps,
+    resolve,
+)
 from electra_jax.finetune.splits import Split
 from electra_jax.start import Start, Taken, open_start, take
 from electra_jax.tasks import batches, prediction_files, predictions, results, table, trained
@@ -31,7 +38,6 @@ from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import checkpoint, health, signals, trial, workdir
 from electra_jax.train.writers import Metrics, Terminal
 
-TRIALS = 'trials'  # folder of a workdir
 RESULT = 'result.json'  # of a trial, written when it is finished
 
 
@@ -76,6 +82,7 @@ def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
         UserError: files, checkpoint, settings or workdir do not fit together.
     """
     table.get(config.task.name)
+    refuse_steps(config)
     distributed.initialize()
     start = open_start(config)
     train = splits.read_train(config)
@@ -226,7 +233,7 @@ def save(
     predicted: Mapping[str, Predictions],
 ) -> None:
     """Writes a trial's folder; its result last, which makes it a finished one."""
-    folder = run.folder / TRIALS / str(number)
+    folder = run.folder / workdir.TRIALS / str(number)
     on_first_host(lambda: shutil.rmtree(folder, ignore_errors=True))
     if run.config.task.save != 'none':
         checkpoint.write_params(folder, outcome.params, about(run, found))
@@ -269,7 +276,7 @@ def finished(run: FineTuning) -> dict[int, Trial]:
     """
     done = {}
     for number in range(run.config.trials):
-        path = run.folder / TRIALS / str(number) / RESULT
+        path = run.folder / workdir.TRIALS / str(number) / RESULT
         if not path.exists():
             continue
         try:
@@ -297,7 +304,7 @@ def keep_best(run: FineTuning, done: Mapping[int, Trial]) -> None:
     best = max(done, key=lambda number: done[number].metrics[run.headline])
     for number in done:
         if number != best:
-            folder = run.folder / TRIALS / str(number) / checkpoint.FOLDER
+            folder = run.folder / workdir.TRIALS / str(number) / checkpoint.FOLDER
             on_first_host(functools.partial(shutil.rmtree, folder, ignore_errors=True))
 
 

@@ -17,7 +17,7 @@ from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import splits
 from electra_jax.finetune.program import Answerer, compile_answers
 from electra_jax.finetune.splits import Split
-from electra_jax.finetune.trials import RESULT, TRIALS, on_first_host
+from electra_jax.finetune.trials import RESULT, on_first_host
 from electra_jax.model import api
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
@@ -73,15 +73,15 @@ def trial_folders(folder: epath.Path) -> list[epath.Path]:
     Raises:
         CheckpointError: there are none.
     """
-    if not (folder / TRIALS).exists():
+    inside = folder / workdir.TRIALS
+    if not inside.exists():
         return [folder]
-    numbers = sorted(int(c.name) for c in (folder / TRIALS).iterdir() if c.name.isdigit())
-    inside = [folder / TRIALS / str(number) for number in numbers]
-    found = [one for one in inside if workdir.has_checkpoint(one)]
+    numbers = sorted(int(child.name) for child in inside.iterdir() if child.name.isdigit())
+    found = [inside / str(k) for k in numbers if workdir.has_checkpoint(inside / str(k))]
     if not found:
         raise CheckpointError(
-            f'no trial in {folder / TRIALS} has parameters: none is finished, or they were not '
-            'kept (--config.task.save)'
+            f'no trial in {inside} has parameters: none is finished, or they were not kept '
+            '(--config.task.save)'
         )
     return found
 

@@ -16,6 +16,7 @@ from electra_jax.config.schema import Config
 from electra_jax.core.errors import CheckpointError
 
 CONFIG_FILE = 'config.json'
+TRIALS = 'trials'  # folder of a fine-tuning run: its trials by number, each to start from
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'tokenizers')
 
 # Settings that may differ between two starts of one run: they change where and how long it runs
