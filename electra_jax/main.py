@@ -58,7 +58,7 @@ def pretrain(run: Run) -> None:
         replay(run)
         return
     phases = Phases()
-    with watched(run, phases) as account:
+    with watched(run.folder, phases, run.config.health.step_timeout) as account:
         go_on(run, phases, account)
 
 
@@ -88,13 +88,14 @@ def restored(run: Run, checkpoints: Checkpoints, batches: DeviceBatches) -> Trai
 
 
 @contextlib.contextmanager
-def watched(run: Run, phases: Phases) -> Iterator[Account]:
+def watched(
+    folder: epath.Path, phases: Phases, step_timeout: float | None = None
+) -> Iterator[Account]:
     """The workdir is this run's alone, and files in it say how the process does."""
-    with lock.held(run.folder) as held:
-        account = Account(run.folder, phases)
+    with lock.held(folder) as held:
+        account = Account(folder, phases)
         once = (held.refresh, account.write) if held else ()
-        timeout = run.config.health.step_timeout
-        with contextlib.closing(Heartbeat(run.folder, phases, timeout, once)):
+        with contextlib.closing(Heartbeat(folder, phases, step_timeout, once)):
             yield account
 
 
@@ -159,9 +160,10 @@ def evaluate(run: Run) -> None:
 def fine_tune(config: Config, folder: epath.Path) -> None:
     """Trains every trial that is not done yet, and says what was reached."""
     run = trials.open_fine_tuning(config, folder)
-    workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
-    say_fine_tuning(run)
-    outcome = trials.run_trials(run)
+    with watched(folder, Phases()):
+        workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
+        say_fine_tuning(run)
+        outcome = trials.run_trials(run)
     if outcome.stopped_by:
         print(f'stopped by {outcome.stopped_by}; finished trials: {len(outcome.trials)}')
         print(f'to go on: {flags.same_command()}')

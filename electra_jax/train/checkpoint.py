@@ -9,6 +9,7 @@ What may go wrong with them, and what is done then:
 - Old ones go only after a newer one is whole.
 """
 
+import contextlib
 import functools
 import time
 from typing import Any
@@ -27,6 +28,10 @@ from electra_jax.train.state import TrainState
 
 FOLDER = 'checkpoints'  # of a workdir
 _ITEMS = ('params', 'rest', 'data', 'about')
+# Orbax times its waits by the clock on the wall, which may jump: so as few and as long ones as can
+# be; a save that a jump ends all the same is one that failed. What hangs is noticed elsewhere:
+# `core.peers`, `heartbeat`.
+_WAITING = {'timeout_secs': 10**8, 'create_directories_asynchronously': False}
 _LAST_ATTEMPTS, _PAUSE_SECONDS = 3, 10.0  # of the save that ends a run
 
 
@@ -70,7 +75,9 @@ class Checkpoints:
         self._lost: int | None = None  # a step whose checkpoint could not be saved
         self._checkpointer = ocp.AsyncCheckpointer(
             ocp.CompositeCheckpointHandler(*_ITEMS),
-            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal),
+            async_options=ocp.options.AsyncOptions(
+                post_finalization_callback=self._seal, **_WAITING
+            ),
         )
 
     def latest(self) -> int | None:
@@ -196,6 +203,7 @@ class Checkpoints:
             about=ocp.args.JsonSave(files.marked(about)),
         )
         self._saving = step
+        self._discard(step)
         try:
             self._checkpointer.save(self._folder / str(step), args=items)
         except Exception as error:  # whatever the storage raises
@@ -220,12 +228,17 @@ class Checkpoints:
             for step in sorted(files.steps(self._folder))[: -self._settings.keep]:
                 files.delete(self._folder / str(step))
 
+    def _discard(self, step: int) -> None:
+        """Makes room: what a failed save of this step has left behind goes."""
+        if jax.process_count() == 1:
+            for folder in files.unfinished(self._folder, step):
+                with contextlib.suppress(OSError):  # a thread of that save may still write there
+                    folder.rmtree()
+
     def _failed(self, error: Exception, fatal: bool) -> None:
         self._lost, self._saving = self._saving, None
         several = jax.process_count() > 1
-        if not several:
-            for folder in files.unfinished(self._folder, self._lost):
-                folder.rmtree()
+        self._discard(self._lost)
         kept = 'there is none yet' if self._newest is None else f'that of step {self._newest}'
         text = (
             f'the checkpoint of step {self._lost} could not be saved: {_first_line(error)}. '

@@ -9,7 +9,7 @@ from etils import epath
 
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed
-from electra_jax.core.errors import DataError
+from electra_jax.core.errors import CheckpointError, DataError
 from electra_jax.core.trees import Tree
 from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.train import phases as p
@@ -20,7 +20,13 @@ from electra_jax.train.profile import Profiler
 from electra_jax.train.signals import stop_signals
 from electra_jax.train.speed import Meter
 from electra_jax.train.state import TrainState
-from electra_jax.train.writers import Metrics, Terminal, evaluation_line, summary_line
+from electra_jax.train.writers import (
+    METRICS_FILE,
+    Metrics,
+    Terminal,
+    evaluation_line,
+    summary_line,
+)
 
 
 class Parts(NamedTuple):
@@ -96,6 +102,14 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
 
     def save(number: int, last: bool) -> None:
         look()  # never save what has not been seen to be good
+        if not writer.flush():  # a full disk; a checkpoint must not be ahead of its metrics
+            if last:
+                raise CheckpointError(
+                    f'{workdir / METRICS_FILE} cannot be written, so step {number} is not saved '
+                    'either. Make room there and type the same command again: training goes on '
+                    'from the newest checkpoint.'
+                )
+            return
         with phases.during(p.SAVING):
             parts.checkpoints.save(number, state, parts.batches.place, parts.about, last)
 

@@ -1,6 +1,5 @@
 """Where numbers go: metrics.jsonl, TensorBoard, and the terminal."""
 
-import contextlib
 import json
 import math
 import sys
@@ -19,8 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from electra_jax.core.errors import CheckpointError
 from electra_jax.train.events import Events
+from electra_jax.train.lines import Lines
 
 METRICS_FILE = 'metrics.jsonl'
 ONCE = ('eval/unigram_loss',)  # does not change over a run: written the first time only
@@ -43,41 +42,31 @@ class Metrics:
         self._on = jax.process_index() == 0
         if not self._on:
             return
-        self._path = workdir / METRICS_FILE
-        lines = drop_after(self._path, start)
+        lines = drop_after(workdir / METRICS_FILE, start)
         self._written = {name for name in ONCE if any(name in line for line in lines)}
-        self._file = self._path.open('a')
+        self._lines = Lines(workdir / METRICS_FILE, lines, say)
         self._events = Events(workdir / 'tensorboard', start, say) if tensorboard else None
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """One line of JSON and as many TensorBoard scalars; NaN becomes null.
-
-        Raises:
-            CheckpointError: the line cannot be written. The run has to end: it would lack the
-                line for good, while one that goes on from a checkpoint writes it again.
-        """
+        """One line of JSON and as many TensorBoard scalars; NaN becomes null."""
         if not self._on:
             return
         values = {k: v for k, v in values.items() if k not in self._written}
         self._written.update(name for name in ONCE if name in values)
         safe = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
-        try:
-            self._file.write(json.dumps({'step': step, **safe}) + '\n')
-            self._file.flush()
-        except OSError as error:
-            raise CheckpointError(
-                f'{self._path} cannot be written ({error.strerror or error}). Make room there and '
-                'type the same command again: training goes on from the newest checkpoint.'
-            ) from error
+        self._lines.add(json.dumps({'step': step, **safe}))
         if self._events is not None:
             self._events.write(step, values)
+
+    def flush(self) -> bool:
+        """Whether every line is on disk; a checkpoint must not be ahead of its metrics."""
+        return not self._on or self._lines.flush()
 
     def close(self) -> None:
         """Flushes and closes both."""
         if not self._on:
             return
-        with contextlib.suppress(OSError):  # of a line that `write` has already failed to write
-            self._file.close()
+        self._lines.close()
         if self._events is not None:
             self._events.close()
 

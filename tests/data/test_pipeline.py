@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from electra_jax import flags
-from electra_jax.core.errors import ConfigError
+from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.data import corpus, pipeline
 
 WORDS = 'the quick brown fox jumps over a lazy dog while seven wizards box with jugs of ink'.split()
@@ -141,3 +141,39 @@ def test_an_empty_split_gives_no_batches(tmp_path):
     empty = build(tmp_path, 'c', documents=20, holdout=0.0)
     rows = pipeline.Rows([empty], 'validation')
     assert pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 100) == []
+
+
+def test_the_rows_of_a_batch_are_named(one):
+    rows = pipeline.Rows([one], 'train')
+    batch = take(batches([one], pipeline.Slice(4, 0, 1)), 1)[0]
+    again = rows.batch([(int(corpus), int(row)) for corpus, row in batch['records']])
+    assert batch['records'].shape == (4, 2) and batch['records'].dtype == np.int64
+    np.testing.assert_array_equal(again['tokens'], batch['tokens'])
+    padded = rows.batch([None, (0, 3)])
+    assert padded['records'].tolist() == [[-1, -1], [0, 3]]
+
+
+class Broken:
+    """Batches of which one cannot be read, with an error of any kind."""
+
+    def __init__(self, number, error):
+        self._next, self._number, self._error = 0, number, error
+
+    def __next__(self):
+        self._next += 1
+        if self._next == self._number:
+            raise self._error
+        return {'tokens': np.full((2, 2), self._next)}
+
+    def get_state(self):
+        return {'next': self._next}
+
+
+@pytest.mark.parametrize('error', [DataError('shard a is torn'), OSError(5, 'EIO'), SystemError()])
+def test_an_unreadable_batch_is_an_error_when_it_is_due_and_not_before(error):
+    ahead = pipeline.DeviceBatches(Broken(3, error), lambda batch: batch)
+    assert [int(next(ahead)['tokens'][0, 0]) for _ in range(2)] == [1, 2]
+    assert ahead.place == {'next': 2}
+    with pytest.raises(DataError, match=r'shard a is torn|reading training rows has failed'):
+        next(ahead)
+    assert ahead.place == {'next': 2}

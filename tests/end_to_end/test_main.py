@@ -107,6 +107,12 @@ def test_a_run_leaves_everything_it_should(finished):
     assert list((workdir / 'tensorboard').iterdir())
     assert {'4', '8', '12'} <= {p.name for p in (workdir / 'checkpoints').iterdir()}
     assert 'done: 12 steps' in said and 'next: python -m electra_jax.main' in said
+    assert 'of the time spent training' in said
+    assert all(0 < line['speed/goodput'] < 1 for line in lines if 'speed/goodput' in line)
+    assert 'speed/run_goodput' in names
+    beat = json.loads((workdir / 'heartbeat.json').read_text())
+    assert (beat['step'], beat['phase'], beat['process']) == (12, 'ending', 0)
+    assert not (workdir / 'lock.json').exists()
     assert '<- was' in said
     checkpoint = json.loads((workdir / 'checkpoints' / '12' / 'about' / 'metadata').read_text())
     assert 'quick' in checkpoint['tokenizer']['vocab']
@@ -193,7 +199,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_good_checkpoint(r
     done = run(recipe, tmp_path, *words, '--config.checkpoint.every_steps=1')
     assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr
     assert 'training stopped' in done.stderr
-    dump = next((tmp_path / 'nonfinite').iterdir())
+    dump = next((tmp_path / 'bad_steps').iterdir())
     with np.load(dump) as content:
         assert {'tokens', 'documents', 'step'} <= set(content.files)
         bad_step = int(content['step'])
@@ -202,6 +208,18 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_good_checkpoint(r
     assert saved and max(saved) == bad_step - 1
     for path, leaf in final_params(tmp_path, max(saved)):
         assert np.isfinite(leaf).all(), path
+    # The dump takes that step again, by the words that the error gives.
+    before = (tmp_path / 'metrics.jsonl').read_bytes()
+    assert f'--config.replay={dump}' in done.stderr
+    again = run(
+        recipe, tmp_path, *words, '--config.checkpoint.every_steps=1', f'--config.replay={dump}'
+    )
+    assert again.returncode == 0, again.stderr
+    assert 'its batch is the one in the dump' in again.stdout
+    assert 'all metrics are as they were' in again.stdout
+    assert 'first array that is not finite:' in again.stdout
+    assert 'first operation that is not finite:' in again.stdout
+    assert (tmp_path / 'metrics.jsonl').read_bytes() == before
 
 
 def test_missing_text_says_what_to_type(recipe, tmp_path):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -48,4 +49,36 @@ def test_sigterm_to_one_stops_both_after_the_same_step_and_they_go_on(tmp_path):
     outputs = [process.communicate(timeout=120)[0] for process in again]
     assert [process.returncode for process in again] == [0, 0], outputs
     assert all(f'going on from step {saved}' in out for out in outputs)
+    assert all(f'done: {saved + 2} steps' in out for out in outputs)
+
+
+@pytest.mark.parametrize('victim', [0, 1])
+def test_where_one_vanishes_the_other_ends_within_a_minute_and_says_why(tmp_path, victim):
+    recipe = write_recipe(tmp_path, steps=100_000)
+    subprocess.run(
+        [sys.executable, '-m', 'electra_jax.prepare', f'--config={recipe}'],
+        check=True, capture_output=True, cwd=ROOT, env=ENVIRONMENT,
+    )  # fmt: skip
+    job = 2 * os.getpid() + victim
+    processes = [start(recipe, tmp_path / 'run', i, job) for i in (0, 1)]
+    for line in processes[0].stdout:
+        if line.startswith('step 5/'):
+            processes[victim].send_signal(signal.SIGKILL)
+            began = time.monotonic()
+            break
+    said = processes[1 - victim].communicate(timeout=120)[0]
+    assert time.monotonic() - began < 60
+    processes[victim].wait()
+    assert processes[1 - victim].returncode not in (0, None)
+    # Where the first one goes, JAX itself may be faster to say so than we are.
+    if victim == 1:
+        assert 'process 1 on ' in said and 'type the same command again' in said, said
+        assert 'Traceback' not in said
+    else:
+        assert 'process 0 cannot be reached' in said or 'another task died' in said, said
+    saved = max(int(p.name) for p in (tmp_path / 'run' / 'checkpoints').iterdir())
+    stop_at = f'--config.stop_at={saved + 2}'
+    again = [start(recipe, tmp_path / 'run', i, job + 2, stop_at) for i in (0, 1)]
+    outputs = [process.communicate(timeout=120)[0] for process in again]
+    assert [process.returncode for process in again] == [0, 0], outputs
     assert all(f'done: {saved + 2} steps' in out for out in outputs)
