@@ -85,7 +85,9 @@ def replay(
     _, metrics = step(state, batch)
     again = {name: float(value) for name, value in metrics.items()}
     before = dump.about['metrics']
-    equal = all(np.array_equal(again[n], before.get(n), equal_nan=True) for n in again)
+    equal = again.keys() == before.keys() and all(
+        np.array_equal(again[name], before[name], equal_nan=True) for name in again
+    )
     yield 'all metrics are as they were' if equal else f'the metrics were {before}, now {again}'
 
 
@@ -113,16 +115,14 @@ def lines(found: Examination) -> Iterator[str]:
 
 
 def first_operation(examine: Callable, state: TrainState, batch: Mapping) -> str:
-    """Runs it one operation at a time until one gives a NaN or an infinity."""
-    try:
-        with jax.debug_nans(True), jax.debug_infs(True):
-            jax.block_until_ready(examine(state, batch))
-    except FloatingPointError as error:
-        ours = [
-            frame
-            for frame in traceback.extract_tb(error.__traceback__)
-            if 'electra_jax' in frame.filename
-        ]
-        where = f' at {ours[-1].filename}:{ours[-1].lineno}: {ours[-1].line}' if ours else ''
-        return f'first operation that is not finite: {str(error).splitlines()[0]}{where}'
+    """Runs it one operation at a time until one gives a NaN; or else an infinity."""
+    for checked in (jax.debug_nans, jax.debug_infs):
+        try:
+            with checked(True):
+                jax.block_until_ready(examine(state, batch))
+        except FloatingPointError as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            ours = [frame for frame in frames if 'electra_jax' in frame.filename]
+            where = f' at {ours[-1].filename}:{ours[-1].lineno}: {ours[-1].line}' if ours else ''
+            return f'first operation that is not finite: {str(error).splitlines()[0]}{where}'
     return 'no operation gives a NaN or an infinity by itself'

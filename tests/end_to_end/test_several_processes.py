@@ -42,7 +42,9 @@ def test_sigterm_to_one_stops_both_after_the_same_step_and_they_go_on(tmp_path):
     assert [first.wait(timeout=120), second.returncode] == [0, 0], outputs
     ends = [[line for line in out.splitlines() if 'stopped by' in line] for out in outputs]
     assert ends[0] == ends[1] and ends[0][0].startswith('stopped by SIGTERM at step'), outputs
-    saved = max(int(p.name) for p in (tmp_path / 'run' / 'checkpoints').iterdir())
+    saved = max(
+        int(p.name) for p in (tmp_path / 'run' / 'checkpoints').iterdir() if p.name.isdigit()
+    )
     assert ends[0][0] == f'stopped by SIGTERM at step {saved}, saved'
     stop_at = f'--config.stop_at={saved + 2}'
     again = [start(recipe, tmp_path / 'run', i, job + 1, stop_at) for i in (0, 1)]
@@ -76,7 +78,9 @@ def test_where_one_vanishes_the_other_ends_within_a_minute_and_says_why(tmp_path
         assert 'Traceback' not in said
     else:
         assert 'process 0 cannot be reached' in said or 'another task died' in said, said
-    saved = max(int(p.name) for p in (tmp_path / 'run' / 'checkpoints').iterdir())
+    saved = max(
+        int(p.name) for p in (tmp_path / 'run' / 'checkpoints').iterdir() if p.name.isdigit()
+    )
     stop_at = f'--config.stop_at={saved + 2}'
     again = [start(recipe, tmp_path / 'run', i, job + 2, stop_at) for i in (0, 1)]
     outputs = [process.communicate(timeout=120)[0] for process in again]

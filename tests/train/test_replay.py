@@ -1,0 +1,71 @@
+"""A bad step taken again, without a model: the same batch, the same numbers, and where it fails."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from electra_jax.train import replay
+from electra_jax.train.step import Examination
+from tests.train import small_run
+
+
+@jax.jit
+def examine(state, batch):
+    w = state.params['net']['w']
+    gradient = jnp.log(w - w[10])  # below the tenth: nan
+    values = {
+        'parameters': {'net/w': w},
+        'gradients': {'net/b': w, 'net/w': gradient},
+        'updates': {'net/w': gradient},
+    }
+    return Examination(
+        {'loss': jnp.float32(5.0)},
+        jax.tree.map(jnp.linalg.norm, values),
+        jax.tree.map(lambda x: jnp.sum(~jnp.isfinite(x), dtype=jnp.int32), values),
+    )
+
+
+def dump_of(number, **metrics):
+    batches = small_run.Batches()
+    batches.restore({'next': number})
+    next(batches)
+    found = {'loss': float(number), 'grad_norm': 1.0, 'update_norm': 1.0}
+    about = {'metrics': {**found, 'learning_rate': float(np.float32(0.1)), **metrics}}
+    return replay.Dump(number, about, batches.host_batch)
+
+
+def replayed(dump, examine=examine):
+    batches, current = small_run.Batches(), small_run.state()
+    return '\n'.join(replay.replay(dump, small_run.step, examine, batches, current))
+
+
+def test_it_is_the_same_step_and_its_first_bad_array_is_named():
+    said = replayed(dump_of(5))
+    assert 'from step 0, 4 steps to the one before step 5' in said
+    assert 'its batch is the one in the dump' in said and 'rows of corpus 0: 5 6' in said
+    assert 'all metrics are as they were' in said
+    first = said.index('nan  net/w')
+    assert first < said.index('net/b')  # the largest gradient is the one that is none
+    assert (
+        'first array that is not finite: net/w among the gradients, 11 elements of it; 1 of 2'
+        in (said)
+    )
+    assert 'first operation that is not finite: invalid value (nan) encountered in log' in said
+
+
+def test_what_differs_from_the_dump_is_said():
+    other = dump_of(5, loss=7.0)
+    other.batch['tokens'][0, 0] = 99
+    said = replayed(other)
+    assert (
+        'NOT the one in the dump' in said and "'loss': 7.0" in said and "now {'loss': 5.0" in said
+    )
+
+
+@pytest.mark.parametrize('value', [1.0, np.inf])
+def test_an_infinity_is_found_where_there_is_no_nan(value):
+    double = jax.jit(lambda state, batch: state * value)
+    said = replay.first_operation(double, jnp.ones(3), {})
+    expected = 'encountered in mul' if value == np.inf else 'no operation gives'
+    assert expected in said
