@@ -146,7 +146,7 @@ def main() -> int:
     parser.add_argument('--rounds', type=int, default=100)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--jobs', type=int, default=1, help='rounds side by side')
-    parser.add_argument('--objective', default='electra', help="'mlm' starts in half the time")
+    parser.add_argument('--objective', default='electra', help='or stand_in (stand_in.py)')
     parser.add_argument('--only', nargs='+', help='parts of names of faults')
     args = parser.parse_args()
     where = setting.prepare(args.folder, args.objective)
