@@ -253,7 +253,9 @@ class DeviceBatches:
             host_batch = next(self._batches)
         except DataError as error:
             return error
-        except Exception as error:  # of a reading thread: whatever it is, no more batches come
+        # Of a reading thread: whatever it is, no more batches come. One that was ended must not end
+        # the run as if it were done.
+        except (Exception, SystemExit) as error:
             failed = DataError(f'reading training rows has failed: {type(error).__name__}: {error}')
             failed.__cause__ = error
             return failed

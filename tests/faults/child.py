@@ -32,7 +32,10 @@ import jax
 from electra_jax import flags, main
 from electra_jax import run as runs
 from electra_jax.data import corpus, pipeline
+from electra_jax.model import api
+from electra_jax.objectives import table
 from electra_jax.train import checkpoint, evaluate, step
+from tests.faults import stand_in
 
 # Text in one piece of work: the corpus is small and shall have several pieces all the same.
 _PIECE_BYTES = 100_000
@@ -121,7 +124,19 @@ def _wrap(mark: Callable[..., None]) -> None:
     step.compile_train_step = lambda *args: _marked_step(compile_train_step(*args), mark)
     put_batch = runs.put_batch
     runs.put_batch = lambda mesh, size, batch: put_batch(mesh, size, _told(batch, mark))
+    table.OBJECTIVES[stand_in.NAME] = stand_in.STAND_IN
+    api.init = _init(api.init)
     pipeline.Rows.batch = _failing(pipeline.Rows.batch)
+
+
+def _init(inner: Callable) -> Callable:
+    def init(model, vocab_size, key, parts):
+        if parts == stand_in.PARTS:
+            rows = api.vocab_rows(model, vocab_size)
+            return stand_in.init(rows, model.embedding_size, key)
+        return inner(model, vocab_size, key, parts)
+
+    return init
 
 
 def _marked_step(inner: Callable, mark: Callable[..., None]) -> Callable:

@@ -146,9 +146,10 @@ def main() -> int:
     parser.add_argument('--rounds', type=int, default=100)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--jobs', type=int, default=1, help='rounds side by side')
+    parser.add_argument('--objective', default='electra', help='or stand_in (stand_in.py)')
     parser.add_argument('--only', nargs='+', help='parts of names of faults')
     args = parser.parse_args()
-    where = setting.prepare(args.folder)
+    where = setting.prepare(args.folder, args.objective)
     unmount_leftovers(where.folder)
     processes.preload()
     spans = rounds.Spans()
@@ -181,7 +182,7 @@ def main() -> int:
             print(line(one, len(done), args.rounds, each), flush=True)
             shown = table(done, unable)
             (where.folder / 'results.md').write_text(shown + '\n')
-            results = {'seed': args.seed, 'rounds': done, 'not played': unable}
+            results = {'arguments': sys.argv[1:], 'rounds': done, 'not played': unable}
             (where.folder / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
     print(table(done, unable))
     return 1 if any(one[column] for one in done for column in _COLUMNS[2:]) else 0

@@ -38,6 +38,7 @@ class Setting:
     """Files that all rounds share, below `folder`."""
 
     folder: pathlib.Path
+    objective: str = 'electra'
 
     @property
     def recipe(self) -> pathlib.Path:
@@ -51,12 +52,17 @@ class Setting:
 
     def command(self, workdir: pathlib.Path, *words: str) -> list[str]:
         """Arguments of electra_jax.main."""
-        return [f'--config={self.recipe}', f'--workdir={workdir}', *words]
+        return [
+            f'--config={self.recipe}',
+            f'--workdir={workdir}',
+            f'--config.objective.name={self.objective}',
+            *words,
+        ]
 
 
-def prepare(folder: pathlib.Path) -> Setting:
+def prepare(folder: pathlib.Path, objective: str = 'electra') -> Setting:
     """Writes text and recipe, and sets this process's environment for those it starts."""
-    setting = Setting(folder.resolve())
+    setting = Setting(folder.resolve(), objective)
     folder.mkdir(parents=True, exist_ok=True)
     texts = [folder.resolve() / f'text_{number}.txt' for number in range(_FILES)]
     for number, text in enumerate(texts):
