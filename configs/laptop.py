@@ -1,9 +1,9 @@
 """A small ELECTRA for English text on one core in about an hour, to fine-tune from.
 
-Three things that the paper's sizes can do without, for this is a hundredth of their text: every
-other layer sees three tokens on each side, so neighbours are related from the first step and not
-after some millions of tokens; positions are rotary, so longer rows than those trained on make sense;
-initial weights are larger.
+It learns from a five-hundredth of the paper's text, so it is made to learn at once: every other
+layer sees three tokens on each side, which relates neighbours from the first step on and not after
+some millions of tokens; initial weights are larger. Positions are rotary, so that rows may be
+longer than those it was trained on.
 """
 
 from electra_jax.flags import recipe
