@@ -21,6 +21,7 @@ from electra_jax.benchmark import records, sweeps, tables
 from electra_jax.benchmark.training import Plan, Rival
 from electra_jax.config.schema import Config
 from electra_jax.core.errors import ConfigError, UserError
+from electra_jax.tasks import table
 
 CONFIG = flags.config_flag()
 VERSUS = absl_flags.DEFINE_string(
@@ -81,15 +82,22 @@ def sweep(axes: Mapping[str, list[str]]) -> None:
 def plan_point(config: Config, varied: sweeps.Settings) -> sweeps.Point:
     """A measurement of the command line with some settings changed."""
     name, folder = flags.recipe_name(CONFIG), pathlib.Path(FOLDER.value)
-    config = on_text_if_typed(config, varied)
+    config = settled(config, varied)
     return sweeps.plan_point(name, config, rival(varied), plan(config), varied, folder, say)
 
 
-def on_text_if_typed(config: Config, changes: Mapping[str, str]) -> Config:
-    """Pre-training is measured on random tokens, unless its text was named in the command."""
-    if config.task.name or 'data.path' in {**flags.typed_settings(CONFIG), **changes}:
-        return config
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, path=None))
+def settled(config: Config, changes: Mapping[str, str]) -> Config:
+    """The config as it is measured: a task's rows are as long as the task has them.
+
+    Pre-training is measured on random tokens, unless its text was named in the command.
+    """
+    data = config.data
+    if config.task.name:
+        length = data.row_length or table.get(config.task.name).row_length
+        data = dataclasses.replace(data, row_length=length)
+    elif 'data.path' not in {**flags.typed_settings(CONFIG), **changes}:
+        data = dataclasses.replace(data, path=None)
+    return dataclasses.replace(config, data=data)
 
 
 def plan(config: Config) -> Plan:
@@ -112,7 +120,7 @@ def rival(varied: sweeps.Settings) -> Rival | None:
             raise ConfigError(f'--versus_set is {text!r}: type such as --versus_set=seed=1')
         changes[flags.setting_name(name)] = value
     other = flags.changed_config(CONFIG, changes, VERSUS.value)
-    return Rival(pathlib.Path(VERSUS.value).stem, on_text_if_typed(other, changes))
+    return Rival(pathlib.Path(VERSUS.value).stem, settled(other, changes))
 
 
 def say(text: str) -> None:

@@ -42,7 +42,8 @@ def begin(settings: dict[str, Any]) -> turns.Served:
     where = epath.Path(settings['checkpoint'])
     model = tuned.open_tuned(where, *checkpoint.read_params(where), config)
     loaded = next(iter(splits.read_scored(config, model.task.known).values()))
-    split = splits.make_split(config, model.tokenizer, model.task, loaded, False)
+    features = model.task.features(labelled=False)
+    split = splits.make_split(config, model.tokenizer, features, loaded)
     began = time.perf_counter()
     logits = one_pass(model, split)
     first = time.perf_counter() - began

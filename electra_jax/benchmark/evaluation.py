@@ -60,7 +60,7 @@ def open_model(config: Config) -> Model:
         task = trained.from_json(start.about['task'], str(start.where))
         return Model(start, task, start.params)
     task = trained.settle(config, splits.read_train(config).known)
-    start = start._replace(model=program.resolve(config, start.model, 1).model)
+    start = start._replace(model=program.resolve(config, start.model, task.row_length, 1).model)
     source = take(start, config.seed, config.init_positions).source
     size, seed = start.tokenizer.vocab_size, np.uint32(config.seed)
     init = jax.jit(functools.partial(program.initial_params, start.model, size, task.head()))
@@ -146,7 +146,7 @@ def write_peer(folder: pathlib.Path, config: Config, model: Model) -> dict[str, 
         save.Model(model.params, model.start.model, tokenizer, task.kind, labels),
     )  # fmt: skip
     loaded = next(iter(splits.read_scored(config, task.known).values()))
-    rows = splits.make_split(config, tokenizer, task, loaded, False).rows
+    rows = splits.make_split(config, tokenizer, task.features(labelled=False), loaded).rows
     np.savez(folder / 'rows.npz', **arrays(rows))
     return {
         'model': str(folder / 'peer'),
