@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.config import presets, validate
+from electra_jax.config.platform import resolve_platform
 from electra_jax.config.schema import Config, ModelConfig
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import CheckpointError, ConfigError
@@ -108,8 +109,8 @@ def start_of(config: Config, where: str, params: trees.Tree, about: Mapping[str,
     tokenizer = tokenizers.from_json(tokenizer, f'the tokenizer of {where}')
     validate.check_stored_model(stored, where)
     # Its shapes are the same on every platform.
-    own = presets.resolve_platform(presets.inherit_model(ModelConfig(), stored), 'cpu')
-    init = functools.partial(api.init_encoder, own, tokenizer.vocab_size)
+    own = resolve_platform(Config(model=presets.inherit_model(ModelConfig(), stored)), 'cpu')
+    init = functools.partial(api.init_encoder, own.model, tokenizer.vocab_size)
     check_whole(where, params, init)
     model = presets.inherit_model(config.model, stored)
     if config.data.tokenizer.path is not None:

@@ -45,8 +45,8 @@ class ModelConfig:
     local_window: int | None = (
         None  # tokens seen on each side in local layers; None: no such layers
     )
-    # With local_window: layers 0, n, 2 n, ... see their whole document; None: no layer does.
-    global_every: int | None = 3
+    # With local_window: layers 0, n, 2 n, ... see their whole document; 0: no layer does.
+    global_every: int = 3
     dropout: float | None = None  # on embeddings and on each sublayer's output
     attention_dropout: float | None = None  # on attention probabilities
     type_vocab_size: int = 2  # token types: segment a, segment b

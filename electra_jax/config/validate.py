@@ -74,7 +74,7 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     'model.max_positions': (8, None),
     'model.rotary_base': (1, None),
     'model.local_window': (1, None),
-    'model.global_every': (1, None),
+    'model.global_every': (0, None),
     'model.dropout': (0, 0.99),
     'model.attention_dropout': (0, 0.99),
     'model.type_vocab_size': (2, None),

@@ -89,7 +89,7 @@ class Attention(nn.Module):
         """Queries, keys and values, [B, L, H, K] each."""
         if self.model.fused_qkv:
             qkv_BLGHK = constrain(self.dense('qkv', 'BLD,DGHK->BLGHK')(x_BLD), 'BLGHK')
-            return tuple(qkv_BLGHK[:, :, part] for part in range(3))
+            return _parts(qkv_BLGHK)
         names = ('query', 'key', 'value')
         return tuple(self.dense(name, 'BLD,DHK->BLHK')(x_BLD) for name in names)
 
@@ -102,6 +102,12 @@ class Attention(nn.Module):
     def head_norm(self, name: str) -> RMSNorm:
         """Of each head's queries or keys."""
         return RMSNorm(self.model.layer_norm_epsilon, self.dtype, name=name)
+
+
+def _parts(x_BLG: jax.Array) -> tuple[jax.Array, ...]:
+    """[B, L, G, ...] -> G arrays, whose gradients are put together in one piece."""
+    parts = jnp.split(x_BLG, x_BLG.shape[2], axis=2)
+    return tuple(jnp.squeeze(part, axis=2) for part in parts)
 
 
 def encoder_dense(model: ModelConfig, name: str, equation: str, sizes: dict[str, int]) -> Dense:
@@ -124,7 +130,7 @@ class FeedForward(nn.Module):
         if self.model.feed_forward == 'geglu':
             up = encoder_dense(self.model, 'gate_up', 'BLD,DGF->BLGF', sizes)
             y_BLGF = constrain(up(x_BLD), 'BLGF')
-            y_BLF = geglu(y_BLGF[:, :, 0], y_BLGF[:, :, 1])
+            y_BLF = geglu(*_parts(y_BLGF))
         else:
             y_BLF = gelu(encoder_dense(self.model, 'up', 'BLD,DF->BLF', sizes)(x_BLD))
         down = encoder_dense(self.model, 'down', 'BLF,FD->BLD', sizes)
@@ -186,7 +192,7 @@ class Group(nn.Module):
         """One step of the scan; what is shown is the last layer's input."""
         shown_BLD = None
         for number in range(self.size):
-            is_global = number == 0 and self.model.global_every is not None
+            is_global = number == 0 and self.model.global_every > 0
             sight = Sight(self.side, None if is_global else self.model.local_window)
             parts = (self.model, self.shape, self.dtype, sight, self.show_input)
             x_BLD, shown_BLD = self.layer(*parts, name=str(number))(x_BLD, place)

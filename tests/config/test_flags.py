@@ -158,7 +158,7 @@ def test_a_size_fills_what_the_recipe_leaves_open():
     open_to_devices = {
         'attention', 'compute_dtype', 'scan_unroll', 'flat_products', 'vocab_chunks'
     }  # fmt: skip
-    assert left == {*open_to_devices, 'generator_embedding_size'}
+    assert left == {*open_to_devices, 'generator_embedding_size', 'local_window'}
     on_tpu = resolve_platform(schema.Config(model=model), 'tpu').model
     assert (on_tpu.compute_dtype, on_tpu.scan_unroll) == ('bfloat16', 1)
     assert resolve_platform(schema.Config(model=model), 'cpu').model.compute_dtype == 'float32'

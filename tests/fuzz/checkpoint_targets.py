@@ -13,7 +13,7 @@ from etils import epath
 from safetensors.numpy import load_file, save_file
 
 from electra_jax import predict, start
-from electra_jax.config import presets
+from electra_jax.config.platform import resolve_platform
 from electra_jax.config.schema import Config, DataConfig, ModelConfig, TaskConfig
 from electra_jax.core.trees import named_leaves
 from electra_jax.interop import google_tf, load, save
@@ -100,7 +100,7 @@ def _make_ours(folder: pathlib.Path) -> Run:
         predict.open_model(epath.Path(case), found, about, settings)
         opened = start.start_of(Config(), str(case), found, about)
         opened.tokenizer.encode_batch(['the new york cafe'])
-        model = presets.resolve_platform(opened.model, 'cpu')
+        model = resolve_platform(Config(model=opened.model), 'cpu').model
         start.take(opened._replace(model=model), 0, 'fresh')
 
     return run

@@ -52,7 +52,7 @@ def test_local_attention_reads_rows_of_8192_without_an_array_of_their_square():
     config = modern_config(
         mesh={'data': 1},
         batch_size=1,
-        model={'num_layers': 1, 'local_window': 64, 'global_every': None, 'max_positions': 8192},
+        model={'num_layers': 1, 'local_window': 64, 'global_every': 0, 'max_positions': 8192},
         data={'row_length': 8192, 'layout': 'packed'},
     )
     program = runs.build_program(config, VOCABULARY, jax.devices()[:1])
