@@ -62,7 +62,7 @@ def test_no_scores_and_no_logits_lie_in_main_memory():
         assert dtype != 'f32' or not (V in dims and math.prod(dims) >= B * P * V), buffer
 
 
-def test_data_parallel_gradients_cross_the_network_once():
+def test_data_parallel_gradients_cross_the_network_in_no_more_than_float32():
     record = base()
     assert {one['kind'] for one in record['collectives']} <= {'all-reduce', 'all-gather'}
     reduced = sum(one['bytes'] for one in record['collectives'])
