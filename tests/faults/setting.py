@@ -38,7 +38,7 @@ class Setting:
     """Files that all rounds share, below `folder`."""
 
     folder: pathlib.Path
-    objective: str = 'electra'
+    stand_in: bool = False  # for the networks (stand_in.py)
 
     @property
     def recipe(self) -> pathlib.Path:
@@ -55,14 +55,14 @@ class Setting:
         return [
             f'--config={self.recipe}',
             f'--workdir={workdir}',
-            f'--config.objective.name={self.objective}',
+            f'--config.objective.name={"mlm" if self.stand_in else "electra"}',
             *words,
         ]
 
 
-def prepare(folder: pathlib.Path, objective: str = 'electra') -> Setting:
+def prepare(folder: pathlib.Path, stand_in: bool = False) -> Setting:
     """Writes text and recipe, and sets this process's environment for those it starts."""
-    setting = Setting(folder.resolve(), objective)
+    setting = Setting(folder.resolve(), stand_in)
     folder.mkdir(parents=True, exist_ok=True)
     texts = [folder.resolve() / f'text_{number}.txt' for number in range(_FILES)]
     for number, text in enumerate(texts):
@@ -91,6 +91,8 @@ def prepare(folder: pathlib.Path, objective: str = 'electra') -> Setting:
             'PYTHONUNBUFFERED': '1',
         }
     )
+    if stand_in:
+        os.environ['FAULTS_STAND_IN'] = '1'
     return setting
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from electra_jax.objectives.definition import Definition
 
-NAME = 'stand_in'
 PARTS = ()  # of networks: none
 
 
