@@ -150,6 +150,20 @@ def test_a_recipe_that_is_not_there_is_refused_also_with_overrides(words):
         config_targets.parse_words(words)
 
 
+@pytest.mark.parametrize(
+    'word',
+    [
+        'generator_width=inf',
+        'generator_layers=1e999',
+        'num_heads=0',
+        'num_layers=99999999999999999999',
+    ],
+)
+def test_sizes_that_no_model_has_are_refused(word):
+    with pytest.raises(UserError, match=word.partition('=')[0]):
+        config_targets.parse_words(['--config=configs/small.py', f'--config.model.{word}'])
+
+
 # ---------------------------------------------------------------------------------------------
 # Corpora and tokenizers
 
