@@ -166,7 +166,7 @@ def _rest(state: TrainState) -> dict[str, Any]:
 def _guarded(restore: Any, folder: epath.Path, advice: str) -> Any:
     try:
         return restore()
-    except (ValueError, KeyError, TypeError, OSError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, OSError, AttributeError, RecursionError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise CheckpointError(
             f'the checkpoint in {folder} cannot be read: {first_line}\n{advice}'
