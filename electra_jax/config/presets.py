@@ -125,7 +125,7 @@ def resolve_model(model: ModelConfig) -> ModelConfig:
     full.setdefault('ffn_size', 4 * full['hidden_size'])
     full.setdefault('generator', 'separate')
     full.setdefault('num_heads', max(1, full['hidden_size'] // HEAD_SIZE))
-    if full['hidden_size'] % full['num_heads']:
+    if full['num_heads'] < 1 or full['hidden_size'] % full['num_heads']:
         raise ConfigError(
             f'config.model.hidden_size is {full["hidden_size"]} and config.model.num_heads is '
             f'{full["num_heads"]}: the first must be a multiple of the second'

@@ -72,9 +72,14 @@ def read_sidecar(folder: pathlib.Path, index: int, vocab_size: int) -> dict[str,
         sidecar = jsons.parse_object(path.read_bytes())
         for split in manifest.SPLITS:
             one = sidecar['shards'][split]
-            if one is not None and records.shard_from_json(one).name != shard_name(split, index):
+            shard = None if one is None else records.shard_from_json(one)
+            if shard is not None and shard.name != shard_name(split, index):
+                return None
+            if sidecar['counts'][f'{split}_rows'] != (shard.rows if shard else 0):
                 return None
         counts = [sidecar['counts'][name] for name in build.COUNTS]
+        if sidecar['counts']['dropped_tokens'] or min(counts) < 0:
+            return None
         bad = [(number, where) for number, where in sidecar['bad_text'].values()]
         whole = all(type(n) is int for n in [*counts, *(number for number, _ in bad)])
         whole &= all(type(sidecar[name]) is kind for name, kind in _SIDECAR_TYPES.items())

@@ -296,6 +296,9 @@ def _generator_of(variables: Arrays) -> str:
 def _encoder_sizes(variables: Arrays, scope: str) -> dict[str, int]:
     pattern = re.compile(re.escape(scope) + r'encoder/layer_(\d+)/')
     layers = {int(found[1]) for found in map(pattern.match, variables) if found}
+    if layers != set(range(len(layers))):
+        shown = transfer.listed([str(number) for number in sorted(layers)])
+        raise CheckpointError(f'{scope}encoder has the layers {shown}: some are missing before')
     query = _matrix(variables, f'{scope}encoder/layer_0/attention/self/query/kernel')
     up = _matrix(variables, f'{scope}encoder/layer_0/intermediate/dense/kernel')
     hidden_size = query.shape[1]

@@ -156,6 +156,11 @@ def _read_wordpiece(
     vocab = _vocabulary(path, library)
     lower_case = settings.get('do_lower_case', switches.get('lowercase', True))
     strip_accents = settings.get('strip_accents', switches.get('strip_accents'))
+    if not isinstance(lower_case, bool) or not isinstance(strip_accents, bool | None):
+        raise CheckpointError(
+            f'{path}: lower-casing is {lower_case!r:.40} and stripping of accents '
+            f'{strip_accents!r:.40}, allowed: true or false'
+        )
     notes = []
     longest = _dig(library, 'model', 'max_input_chars_per_word')
     if longest != wordpiece.MAX_WORD_CHARS:
@@ -168,9 +173,14 @@ def _read_wordpiece(
 
 def _vocabulary(path: pathlib.Path, library: dict[str, Any]) -> list[str]:
     """Pieces in id order, tokens that were added later included."""
-    ids = dict(_dig(library, 'model', 'vocab') or {})
-    for token in library.get('added_tokens') or []:
-        ids.setdefault(token['content'], token['id'])
+    try:
+        ids = dict(_dig(library, 'model', 'vocab') or {})
+        for token in library.get('added_tokens') or []:
+            ids.setdefault(token['content'], token['id'])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f'{path}: its vocabulary is damaged ({error!r:.80})') from error
+    if not all(isinstance(p, str) and type(i) is int for p, i in ids.items()):
+        raise CheckpointError(f'{path}: its vocabulary is not one of texts with whole numbers')
     vocab = sorted(ids, key=ids.__getitem__)
     if [ids[piece] for piece in vocab] != list(range(len(vocab))):
         raise CheckpointError(f'{path}: the ids of its vocabulary are not 0 to {len(vocab) - 1}')

@@ -331,6 +331,8 @@ def whole_json(path: pathlib.Path, bad: BadRows) -> Any:
         ) from error
     except RecursionError as error:
         raise errors.DataError(f'{path}: the JSON is nested too deeply') from error
+    except ValueError as error:  # a number of thousands of digits
+        raise errors.DataError(f'{path}: not JSON that can be used ({error})') from error
 
 
 # ---------------------------------------------------------------------------------------------

@@ -328,7 +328,7 @@ def _rest(state: TrainState) -> dict[str, Any]:
 def _guarded(restore: Any, folder: epath.Path, advice: str) -> Any:
     try:
         return restore()
-    except (ValueError, KeyError, TypeError, OSError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, OSError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f'the checkpoint in {folder} cannot be read: {_first_line(error)}\n{advice}'
         ) from error

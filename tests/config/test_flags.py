@@ -14,6 +14,7 @@ from electra_jax.config import presets, schema, validate
 from electra_jax.config.kernels import PLATFORM_OF
 from electra_jax.config.platform import resolve_platform
 from electra_jax.core.errors import ConfigError
+from electra_jax.data.corpus import RUNNERS
 from electra_jax.data.rows import LAYOUTS
 from electra_jax.model.embeddings import POSITION_INITS
 from electra_jax.model.encoder import REMAT_POLICIES
@@ -127,6 +128,7 @@ def test_choices_name_exactly_what_there_is():
     assert set(PLATFORM_OF) == set(KERNELS)
     assert set(validate.CHOICES['model.position_init']) == set(POSITION_INITS)
     assert set(validate.CHOICES['data.layout']) == set(LAYOUTS)
+    assert set(validate.CHOICES['data.runner']) == set(RUNNERS)
     assert set(validate.CHOICES['data.tokenizer.kind']) == {'wordpiece', *MODEL_TYPES}
     for sampler in validate.CHOICES['objective.sampler']:
         assert noise_shapes(1, 1, 128, sampler)

@@ -229,6 +229,6 @@ TARGETS = (
     Target(
         'huggingface',
         _make_huggingface,
-        r'huggingface|config\.json|electra\.|discriminator|generator|layers|vocabulary|embeddings',
+        r'huggingface|config\.json|electra\.|discriminator|generator|layers|vocabulary|embeddings|the source',
     ),
 )

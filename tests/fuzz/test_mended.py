@@ -12,7 +12,7 @@ import zstandard
 from etils import epath
 
 from electra_jax import start
-from electra_jax.config.schema import Config, DataConfig, TokenizerConfig
+from electra_jax.config.schema import Config, TokenizerConfig
 from electra_jax.core.errors import CheckpointError, DataError, UserError
 from electra_jax.data import bad_text, compressed, files, manifest, pipeline, sources
 from electra_jax.interop import load
@@ -148,6 +148,20 @@ def test_a_corpus_in_a_folder_called_like_a_weight_is_that_folder(tmp_path):
 def test_a_recipe_that_is_not_there_is_refused_also_with_overrides(words):
     with pytest.raises(UserError, match='no such recipe'):
         config_targets.parse_words(words)
+
+
+@pytest.mark.parametrize(
+    'word',
+    [
+        'generator_width=inf',
+        'generator_layers=1e999',
+        'num_heads=0',
+        'num_layers=99999999999999999999',
+    ],
+)
+def test_sizes_that_no_model_has_are_refused(word):
+    with pytest.raises(UserError, match=word.partition('=')[0]):
+        config_targets.parse_words(['--config=configs/small.py', f'--config.model.{word}'])
 
 
 # ---------------------------------------------------------------------------------------------
@@ -350,15 +364,25 @@ def test_a_damaged_dataset_is_named(tmp_path):
         list(rows.read_dataset(str(folder), 'train').rows)
 
 
-def test_a_sidecar_that_is_damaged_is_built_again(tmp_path):
-    assert DataConfig().runner == 'local'
-    run = text_targets._make_build(tmp_path)
-    del run
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda text: '{"identity": []',
+        lambda text: text.replace('"dropped_tokens": 0', '"dropped_tokens": 131072'),
+        lambda text: text.replace('"train_rows": ', '"train_rows": 1'),
+        lambda text: text.replace('train-0', '../train-0'),
+    ],
+)
+def test_a_sidecar_that_is_damaged_is_built_again(tmp_path, damage):
+    text_targets._make_build(tmp_path)
     folder = tmp_path / 'build'
     config = text_targets.corpus_config(folder)
     os.rename(folder / 'template', config.path)
     sidecar = next(iter(sorted((folder / 'corpus' / 'pieces').glob('*.json'))))
-    sidecar.write_text('{"identity": []')
+    others = len(list(sidecar.parent.glob('*.json'))) - 1
+    damaged_text = damage(sidecar.read_text())
+    assert damaged_text != sidecar.read_text()
+    sidecar.write_text(damaged_text)
     built = text_targets.quietly_built(config)
-    assert built.build['pieces_found_finished'] > 0
+    assert built.build['pieces_found_finished'] == others > 0
     built.tokenizer()
