@@ -229,6 +229,7 @@ TARGETS = (
     Target(
         'huggingface',
         _make_huggingface,
-        r'huggingface|config\.json|electra\.|discriminator|generator|layers|vocabulary|embeddings|the source',
+        r'huggingface|config\.json|electra\.|discriminator|generator|layers|vocabulary|embeddings|'
+        r'the source',
     ),
 )
