@@ -1,6 +1,7 @@
 """Everything about a config that can be checked before a device is touched."""
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 
 from electra_jax.config import kernels
@@ -265,7 +266,10 @@ def _check_two_stage(config: Config) -> None:
 
 
 # Fields of a resolved model that may still be None.
-_OPEN = ('compute_dtype', 'scan_unroll', 'flat_products', 'generator_embedding_size')
+_OPEN = (
+    'attention', 'compute_dtype', 'scan_unroll', 'flat_products', 'vocab_chunks',
+    'generator_embedding_size', 'local_window',
+)  # fmt: skip
 
 
 def check_stored_model(stored: object, where: str) -> None:
@@ -286,7 +290,8 @@ def check_stored_model(stored: object, where: str) -> None:
             kind = (
                 field.type | int if isinstance(value, int) and field.type is float else field.type
             )
-            is_bool = isinstance(value, bool) and field.name != 'flat_products'
+            # A bool passes for an int, too.
+            is_bool = isinstance(value, bool) and bool not in _kinds(field.type)
             missing = value is None and field.name not in _OPEN
             if not isinstance(value, kind) or is_bool or missing:
                 raise ConfigError(f'config.model.{field.name} is {value!r:.60}')
@@ -303,6 +308,10 @@ def check_stored_model(stored: object, where: str) -> None:
             f'{where} does not say what model it has ({error}): it is no checkpoint of this '
             'program, or is damaged'
         ) from error
+
+
+def _kinds(annotation: object) -> tuple[object, ...]:
+    return typing.get_args(annotation) or (annotation,)
 
 
 def _check_values(config: Config, prefix: str) -> None:

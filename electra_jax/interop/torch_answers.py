@@ -54,7 +54,7 @@ class Rows:
 
     def __init__(self, settings: Settings):
         """Reads the rows."""
-        with np.load(settings.rows) as content:
+        with np.load(settings.rows, allow_pickle=False) as content:
             self.tokens, self.ends, self.second = (content[n] for n in ('tokens', 'ends', 'second'))
         self.lengths = np.diff(self.ends, prepend=0)
         order = ORDERS[settings.order](self.lengths)

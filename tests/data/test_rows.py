@@ -18,7 +18,7 @@ def make_documents(count: int, longest: int, seed: int = 0) -> list[list[int]]:
 
 
 def build(documents, seed=0, **settings):
-    config = schema.DataConfig(**settings)
+    config = schema.DataConfig(**{'row_length': 128, **settings})
     table = rows.LAYOUTS[config.layout](documents, config, random.Random(seed))
     total = sum(map(sum, documents))
     stream = np.arange(100, 100 + total, dtype=np.int32)  # every token is its own place

@@ -1,11 +1,16 @@
 """Which pre-trained models say what was replaced."""
 
+import functools
+
+import jax
+import numpy as np
 import pytest
 from etils import epath
 
 from electra_jax.config.schema import Config
 from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune.detect import open_detector
+from electra_jax.model import api
 from electra_jax.tokenizers.wordpiece import WordPiece
 from electra_jax.train import workdir
 from tests.conftest import tiny_config
@@ -15,13 +20,13 @@ TOKENIZER = WordPiece(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a'])
 
 @pytest.mark.parametrize(
     ('objective', 'parts'),
-    [('mlm', ('discriminator',)), ('electric', ('discriminator_head',)),
-     ('teams', ('discriminator_head', 'detector'))],
-)  # fmt: skip
+    [('mlm', ('language',)), ('electric', ('discriminator',)), ('teams', ('selection',))],
+)
 def test_a_model_whose_head_says_something_else_is_refused(objective, parts):
-    about = {
-        'config': workdir.as_json(tiny_config(objective={'name': objective})),
-        'tokenizer': TOKENIZER.to_json(),
-    }
+    config = tiny_config(objective={'name': objective})
+    about = {'config': workdir.as_json(config), 'tokenizer': TOKENIZER.to_json()}
+    init = functools.partial(api.init, config.model, TOKENIZER.vocab_size, jax.random.key(0))
+    shapes = jax.eval_shape(functools.partial(init, parts))
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     with pytest.raises(CheckpointError, match=f"/here was pre-trained as '{objective}', without"):
-        open_detector(epath.Path('/here'), {part: {} for part in parts}, about, Config())
+        open_detector(epath.Path('/here'), params, about, Config())

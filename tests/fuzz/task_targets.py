@@ -90,11 +90,14 @@ def _filled(data: bytes) -> int:
 def _examples(rng: random.Random, name: str, path: pathlib.Path, **columns) -> tuple[list, BadRows]:
     """A file read as a task's; examples are also turned into rows, as training would."""
     spec = table.get(name)
-    bad = BadRows(skip=rng.random() < 0.7)
-    options = Options(columns=Columns(**columns), unanswerable=rng.choice((None, True, False)))
+    options = Options(
+        columns=Columns(**columns),
+        on_bad_row='skip' if rng.random() < 0.7 else 'error',
+        unanswerable=rng.choice((None, True, False)),
+    )
     split = rng.choice(('train', 'train', 'dev'))
-    loaded = readers.read(spec, layouts.Place(path), split, options, None, None, bad)
-    bad.lines()
+    loaded = readers.read(spec, layouts.Place(path), split, options)
+    loaded.bad.lines()
     settings = features.FeatureSettings(
         kind=spec.kind,
         row_length=rng.choice((16, 64)),
@@ -108,7 +111,7 @@ def _examples(rng: random.Random, name: str, path: pathlib.Path, **columns) -> t
     lengths = np.asarray(rows.tokens.lengths())
     check(len(lengths) >= len(loaded.examples), 'examples without a row')
     check(lengths.max() <= settings.row_length, 'a row that is too long')
-    return loaded.examples, bad
+    return loaded.examples, loaded.bad
 
 
 def _make_tables(folder: pathlib.Path) -> Run:

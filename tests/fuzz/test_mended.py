@@ -306,7 +306,8 @@ def model():
 @pytest.mark.parametrize(
     ('changes', 'said'),
     [
-        ({'num_layers': 2**31}, 'in the model that it says it has'),
+        ({'num_layers': 2**31}, 'num_layers is 2147483648'),
+        ({'num_layers': 999}, 'in the model that it says it has'),
         ({'hidden_size': None}, 'hidden_size is None'),
         ({'hidden_size': 'x'}, "hidden_size is 'x'"),
         ({'norm': 'none'}, "config.model.norm is 'none'"),
