@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 def play(folder, rounds, *only):
     command = [sys.executable, '-m', 'tests.faults.harness', f'--folder={folder}']
     return subprocess.run(
-        [*command, f'--rounds={rounds}', '--only', *only],
+        [*command, '--stand-in', f'--rounds={rounds}', '--only', *only],
         capture_output=True, text=True, cwd=setting.ROOT,
     )  # fmt: skip
 
