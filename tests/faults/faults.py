@@ -234,7 +234,10 @@ def builder_dies(run: Round) -> None:
             child for child in soak.process_tree(process.pid)[1:] if 'spawn_main' in _command(child)
         ]
     process.sleep(run.draw.uniform(0, run.spans['preparing'] / 2))
-    os.kill(run.draw.choice(workers), KILL)
+    try:
+        os.kill(run.draw.choice(workers), KILL)
+    except ProcessLookupError:
+        raise Missed('the worker has ended') from None
     status = process.wait()
     run.notes.append(f'a builder was killed, status {status}')
     run.expect_clear_end(process)
