@@ -5,6 +5,7 @@ This module and the doors are the only places that know absl flags and ConfigDic
 
 import dataclasses
 import difflib
+import functools
 import os
 import pathlib
 import runpy
@@ -43,6 +44,7 @@ def recipe(
     return tree.lock()
 
 
+@functools.cache  # one flag, however many doors are imported
 def config_flag() -> flags.FlagHolder:
     """Defines ``--config``; fields are overridden by ``--config.KEY=VALUE``."""
     return config_flags.DEFINE_config_file('config', None, 'the recipe, such as configs/small.py')

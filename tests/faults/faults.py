@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from tests.faults import setting, soak
-from tests.faults.processes import Missed, Process
 from tests.faults.rounds import Round, is_saving
+from tests.faults.victims import Missed, Process
 
 KILL, TERM, INT = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
 _STOPPED = (0, 1, -TERM)  # how a run may end that was asked to: saved, or before there was a need

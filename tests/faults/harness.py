@@ -23,7 +23,7 @@ import time
 from concurrent import futures
 from typing import Any
 
-from tests.faults import faults, processes, rounds, setting
+from tests.faults import faults, rounds, setting, victims
 
 _TRIES = 12  # to hit the moment of a fault
 _COLUMNS = ('rounds', 'starts', 'lost checkpoints', 'hangs', 'differences', 'complaints')
@@ -70,12 +70,12 @@ def play(
             faults.FAULTS[name](run)
             differences = run.finish()
             keep = bool(differences or run.lost or run.complaints)
-        except processes.Missed as reason:
+        except victims.Missed as reason:
             missed.append(str(reason))
             spans.learn(run.started[-1])  # the machine is faster than it was
             keep = False
             continue
-        except processes.Hang as hang:
+        except victims.Hang as hang:
             hangs.append(str(hang))
         finally:
             run.close(keep)
@@ -152,7 +152,7 @@ def main() -> int:
     args = parser.parse_args()
     where = setting.prepare(args.folder, args.stand_in)
     unmount_leftovers(where.folder)
-    processes.preload()
+    victims.preload()
     spans = rounds.Spans()
     names = faults.chosen(args.only)
     unable = {name: why for name in names if (why := faults.unable(name))}

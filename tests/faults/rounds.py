@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tests.faults import compare, setting
-from tests.faults.processes import Mark, Missed, Process
+from tests.faults.victims import Mark, Missed, Process
 
 TRIES = 3  # of the same command after a fault
 

@@ -114,6 +114,7 @@ def our_run(settings: Settings, variables, batches, draws):
             schedules.from_config(config, settings.learning_rate),
             0,
             config.optimizer,
+            config.health,
         )
     )
     state = TrainState(np.int32(0), params, adamw.init(params))
