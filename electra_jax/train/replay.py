@@ -111,7 +111,7 @@ def lines(found: Examination) -> Iterator[str]:
                 f'it; {len(bad)} of {len(found.bad[group])} {group} are not'
             )
             return
-    yield 'every parameter, gradient and update is finite'
+    yield 'every parameter, gradient and update is finite: a norm or a term has overflowed'
 
 
 def first_operation(examine: Callable, state: TrainState, batch: Mapping) -> str:
