@@ -110,10 +110,16 @@ def _parts(x_BLG: jax.Array) -> tuple[jax.Array, ...]:
     return tuple(jnp.squeeze(part, axis=2) for part in parts)
 
 
-def encoder_dense(model: ModelConfig, name: str, equation: str, sizes: dict[str, int]) -> Dense:
+def encoder_dense(
+    model: ModelConfig,
+    name: str,
+    equation: str,
+    sizes: dict[str, int],
+    activation: Callable[[jax.Array], jax.Array] | None = None,
+) -> Dense:
     """A linear map of an encoder's layers, BERT's start."""
     init = truncated_normal(model.init_stddev)
-    return Dense(equation, sizes, model, init, model.biases, name=name)
+    return Dense(equation, sizes, model, init, model.biases, activation, name=name)
 
 
 class FeedForward(nn.Module):
@@ -127,14 +133,25 @@ class FeedForward(nn.Module):
     def __call__(self, x_BLD: jax.Array) -> jax.Array:
         """[B, L, D] -> [B, L, D]."""
         sizes = {'D': self.shape.hidden_size, 'F': self.shape.ffn_size, 'G': 2}
+        dense = functools.partial(encoder_dense, self.model)
         if self.model.feed_forward == 'geglu':
-            up = encoder_dense(self.model, 'gate_up', 'BLD,DGF->BLGF', sizes)
-            y_BLGF = constrain(up(x_BLD), 'BLGF')
-            y_BLF = geglu(*_parts(y_BLGF))
+            wide = constrain(dense('gate_up', 'BLD,DGF->BLGF', sizes)(x_BLD), 'BLGF')
         else:
-            y_BLF = gelu(encoder_dense(self.model, 'up', 'BLD,DF->BLF', sizes)(x_BLD))
-        down = encoder_dense(self.model, 'down', 'BLF,FD->BLD', sizes)
-        return down(constrain(y_BLF, 'BLF'))
+            wide = dense('up', 'BLD,DF->BLF', sizes)(x_BLD)
+        activation = ACTIVATIONS[self.model.feed_forward]
+        return dense('down', 'BLF,FD->BLD', sizes, activation=activation)(wide)
+
+
+def _gelu(x_BLF: jax.Array) -> jax.Array:
+    return constrain(gelu(x_BLF), 'BLF')
+
+
+def _geglu(x_BLGF: jax.Array) -> jax.Array:
+    return constrain(geglu(*_parts(x_BLGF)), 'BLF')
+
+
+# Between the feed-forward's dense maps, by `config.model.feed_forward`.
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {'gelu': _gelu, 'geglu': _geglu}
 
 
 class Layer(nn.Module):

@@ -1,5 +1,6 @@
 """Dense, norms and dropout, written so that shapes stand in one place: the einsum."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -21,7 +22,9 @@ class Dense(nn.Module):
     """A linear map given by an einsum equation, with or without a bias on the dimensions it makes.
 
     `equation` is such as ``'BLD,DHK->BLHK'``; `sizes` gives the kernel's letters their sizes.
-    Kernel and bias are float32 parameters, cast to the compute dtype for the product.
+    Kernel and bias are float32 parameters, cast to the compute dtype for the product. `activation`
+    is applied to the input first; the backward pass keeps what it was given and computes it again,
+    where the layers are a loop.
     """
 
     equation: str
@@ -29,6 +32,7 @@ class Dense(nn.Module):
     model: ModelConfig
     kernel_init: nn.initializers.Initializer
     biased: bool = True
+    activation: Callable[[jax.Array], jax.Array] | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -40,7 +44,14 @@ class Dense(nn.Module):
         kernel = self.param('kernel', self.kernel_init, kernel_shape)
         dtype = jnp.dtype(self.model.compute_dtype)
         product = flat_einsum if self.model.flat_products else jnp.einsum
-        y = product(self.equation, x.astype(dtype), kernel.astype(dtype))
+        apply = functools.partial(product, self.equation)
+        if self.activation is not None:
+            # Nothing of this is worth keeping: the product's result is not asked for again.
+            apply = jax.checkpoint(
+                lambda x, kernel: product(self.equation, self.activation(x), kernel),
+                prevent_cse=False,
+            )
+        y = apply(x.astype(dtype), kernel.astype(dtype))
         if not self.biased:
             return y
         return y + self.param('bias', nn.initializers.zeros_init(), bias_shape).astype(dtype)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class Turns(NamedTuple):
@@ -17,13 +18,17 @@ def turns(positions_BL: jax.Array, K: int, base: float) -> Turns:
     """The turns of each position: pair i of K / 2 by position * base ** (-2 i / K).
 
     Args:
-        positions_BL: int32, from 0 in each document.
+        positions_BL: int32, from 0 in each document, so below L.
         K: width of a head, even.
         base: the slowest pair has a wavelength of about 2 pi times this.
     """
-    frequency = base ** (-jnp.arange(0, K, 2, dtype=jnp.float32) / K)
-    angle = positions_BL[..., None].astype(jnp.float32) * frequency
-    return Turns(jnp.cos(angle), jnp.sin(angle))
+    # A constant: XLA fuses what it can compute into each use, and would take these sines anew for
+    # every head of every layer.
+    frequency = base ** (-np.arange(0, K, 2) / K)
+    angle = np.arange(positions_BL.shape[1])[:, None] * frequency
+    cos, sin = (jnp.asarray(f(angle), jnp.float32) for f in (np.cos, np.sin))
+    # A position of L or more would be an error of the caller's: NaN, not the last one's turn.
+    return Turns(*(x.at[positions_BL].get(mode='fill', fill_value=jnp.nan) for x in (cos, sin)))
 
 
 def rotate(x_BLHK: jax.Array, by: Turns) -> jax.Array:

@@ -26,15 +26,20 @@ def hidden(model, params, batch):
 
 def test_a_rotated_product_depends_on_the_distance_alone():
     query_K, key_K = jax.random.normal(KEY, (2, 8))
-    positions_BL = jnp.array([[0, 3, 100, 103]])
-    by = rotary.turns(positions_BL, 8, 100.0)
+    places = jnp.array([0, 3, 100, 103])
+    by = rotary.turns(jnp.arange(104)[None], 8, 100.0)
     queries_LK, keys_LK = (
-        rotary.rotate(jnp.broadcast_to(x_K, (1, 4, 1, 8)), by)[0, :, 0] for x_K in (query_K, key_K)
+        rotary.rotate(jnp.broadcast_to(x_K, (1, 104, 1, 8)), by)[0, places, 0]
+        for x_K in (query_K, key_K)
     )
     products = queries_LK @ keys_LK.T
     assert float(products[0, 1]) == pytest.approx(float(products[2, 3]), abs=1e-5)
     assert float(products[0, 0]) == pytest.approx(float(query_K @ key_K), abs=1e-5)
     assert abs(float(products[0, 1] - products[1, 0])) > 1e-3
+
+
+def test_a_position_beyond_the_row_is_not_taken_for_another():
+    assert jnp.isnan(rotary.turns(jnp.array([[0, 2]]), 8, 100.0).cos[0, 1]).all()
 
 
 def test_geglu_and_its_gradient_are_those_of_the_formula():
