@@ -93,6 +93,8 @@ def as_table(record: dict) -> str:
     ]
     if record['roofline']:
         lines += cost_lines(record)
+    elif record['fits']:
+        lines.append('  what it moves is not known: XLA cannot print this program')
     if not record['fits']:
         lines.append(f'  {suggestion_line(record["suggestion"])}')
     return '\n'.join([*lines, f'  compiled in {record["compile_seconds"]:.0f} s'])

@@ -20,4 +20,5 @@ fi
 source launch/venv.sh
 use_venv ''
 exec python launch/sweep.py --folder=runs/sweeps/objectives --config "$recipes"/*.py \
-  --set "total_steps=$steps" log.every_steps=10 checkpoint.every_steps="$steps" "$@"
+  --set "total_steps=$steps" log.every_steps=10 checkpoint.every_steps="$steps" \
+  --columns=eval/mlm_loss,eval/disc_auc "$@"

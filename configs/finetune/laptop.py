@@ -12,6 +12,6 @@ def get_config():
             'batch_size': 32,
             'data': {'row_length': 128},
             'task': {'name': 'sst2', 'epochs': 3.0},  # --config.task.name=cola, ...
-            'optimizer': {'learning_rate': 1e-3, 'weight_decay': 0.01},
+            'optimizer': {'learning_rate': 3e-4, 'weight_decay': 0.01},
         }
     )

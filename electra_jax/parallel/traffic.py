@@ -169,13 +169,16 @@ def collectives(module: Module, slice_of: list[int]) -> list[Collective]:
     found: dict[tuple[str, int, bool], list[int]] = {}
     for computation, one, times in _with_fused(module):
         kind = one.opcode.removesuffix('-start')
-        if kind not in COLLECTIVES:
+        if between := _between_slices(one):
+            kind, crosses, groups = between, True, [list(set(slice_of))]
+        elif kind in COLLECTIVES:
+            groups = replica_groups(one.rest, len(slice_of))
+            crosses = any(len({slice_of[device] for device in group}) > 1 for group in groups)
+        else:
             continue
-        groups = replica_groups(one.rest, len(slice_of))
-        crosses = any(len({slice_of[device] for device in group}) > 1 for group in groups)
         operands = (array for name in one.operands for array in _result(computation, name))
         # A TPU's all-reduce may narrow its operand first: what travels is what comes out.
-        travelling = one.arrays if kind == 'all-reduce' else operands
+        travelling = one.arrays if kind == 'all-reduce' and not between else operands
         sent = sum(array.payload for array in travelling)
         if kind == 'all-gather':
             sent *= len(groups[0])
@@ -183,6 +186,18 @@ def collectives(module: Module, slice_of: list[int]) -> list[Collective]:
         totals[0] += times
         totals[1] += sent * times
     return [Collective(*key, *totals) for key, totals in sorted(found.items())]
+
+
+def _between_slices(one: Instruction) -> str | None:
+    """The kind of a collective of which a TPU program sends its part to the other slices.
+
+    Inside a slice it is reduced or gathered by instructions of its own.
+    """
+    kind = re.search(r'_xla_megascale_transfer_type="(\w+)"', one.rest)
+    if one.opcode != 'send' or kind is None:
+        return None
+    named = kind.group(1).lower().replace('_', '-')
+    return named if named in COLLECTIVES else 'collective-permute'
 
 
 def _with_fused(module: Module) -> Iterator[hlo.Place]:

@@ -21,7 +21,7 @@ class Compiled(NamedTuple):
     seconds: float  # tracing and compiling
     hbm_bytes: int  # what a device needs at the fullest moment: state, batch, temporaries
     temp_bytes: int | None  # of that, temporaries; None where it was refused
-    text: str | None  # the optimized program; None where it was refused
+    text: str | None  # the optimized program; None where it was refused, or XLA cannot print it
 
 
 def compile_step(
@@ -42,9 +42,11 @@ def compile_step(
         return Compiled(time.perf_counter() - began, needed, None, None)
     seconds = time.perf_counter() - began
     memory = compiled.memory_analysis()
-    return Compiled(
-        seconds, memory.peak_memory_in_bytes, memory.temp_size_in_bytes, compiled.as_text()
-    )
+    try:
+        text = compiled.as_text()
+    except jax.errors.JaxRuntimeError:  # of some programs with asynchronous collectives
+        text = None
+    return Compiled(seconds, memory.peak_memory_in_bytes, memory.temp_size_in_bytes, text)
 
 
 _SUFFIXES = {'': 1, 'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
@@ -81,12 +83,13 @@ def account(
         flops_per_token: from `model.flops`, by convention.
 
     Returns:
-        fits, hbm_bytes_per_chip, hbm_limit_bytes, flops_per_token and compile_seconds; and, None
-        where the program was refused: temp_bytes_per_chip, bytes_per_token (main memory, read
-        and written), bytes_by_source, largest_buffers, collectives, intensity (FLOPs a byte;
-        chip_intensity is where a chip turns from memory-bound to compute-bound) and roofline.
+        fits, hbm_bytes_per_chip, hbm_limit_bytes, flops_per_token and compile_seconds;
+        temp_bytes_per_chip, None where the program was refused; and, None too where its text is
+        not to be had: bytes_per_token (main memory, read and written), bytes_by_source,
+        largest_buffers, collectives, intensity (FLOPs a byte; chip_intensity is where a chip
+        turns from memory-bound to compute-bound) and roofline.
     """
-    refused = compiled.text is None
+    refused = compiled.temp_bytes is None
     record: dict[str, Any] = {
         'fits': not refused and compiled.hbm_bytes <= chip.hbm_bytes,
         'hbm_bytes_per_chip': compiled.hbm_bytes,
@@ -97,7 +100,7 @@ def account(
         'compile_seconds': compiled.seconds,
     }
     unknown = ('bytes_per_token', 'bytes_by_source', 'largest_buffers', 'collectives', 'intensity')
-    if refused:
+    if compiled.text is None:
         return {**record, **dict.fromkeys((*unknown, 'roofline'))}
     module = hlo.parse(compiled.text)
     moves = traffic.movements(module)

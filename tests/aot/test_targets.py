@@ -53,13 +53,13 @@ def test_base_moves_few_bytes_a_token():
 
 
 def test_no_scores_and_no_logits_lie_in_main_memory():
-    B, L, H, P, V = 64, 512, 12, 77, 30592
+    B, L, P, V = 64, 512, 77, 30592
     largest = base()['largest_buffers']
     assert largest[-1]['bytes'] < 2 * B * P * V  # smaller ones than those are not shown
     for buffer in largest:
         dtype, dims = sizes(buffer)
-        assert math.prod(dims) < B * H * L * L, buffer
-        assert dtype != 'f32' or not (V in dims and math.prod(dims) >= B * P * V), buffer
+        assert dims.count(L) < 2, buffer  # other arrays, stacked over layers, are as large
+        assert dtype != 'f32' or not (P in dims and math.prod(dims) >= B * P * V), buffer
 
 
 def test_data_parallel_gradients_cross_the_network_in_no_more_than_float32():

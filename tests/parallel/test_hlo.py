@@ -70,6 +70,22 @@ def test_bytes_are_counted_each_turn_in_main_memory_and_of_slices_only(loop):
     }
 
 
+SENT = '''HloModule sent
+ENTRY %main (a: f32[2,4]) -> f32[2,4] {
+  %a = f32[2,4]{1,0} parameter(0)
+  %token = token[] after-all()
+  %sent = (f32[2,4]{1,0}, u32[], token[]) send(%a, %token), channel_id=2, is_host_transfer=true, \
+frontend_attributes={_xla_megascale_target="{1,2}x{0:3}",_xla_megascale_transfer_type="ALL_REDUCE"}
+  ROOT %b = f32[2,4]{1,0} copy(%a)
+}
+'''
+
+
+def test_what_a_tpu_program_sends_to_other_slices_is_a_collective_between_them():
+    found = traffic.collectives(hlo.parse(SENT), slice_of=[0, 0, 1, 1])
+    assert found == [traffic.Collective('all-reduce', 2, True, 1, 32)]
+
+
 def test_collectives_count_turns_groups_and_whether_they_span_slices(loop):
     (one,) = traffic.collectives(loop, slice_of=[0, 0, 1, 1])
     assert one == traffic.Collective('all-reduce', 2, False, 5, 5 * SLICE)

@@ -57,6 +57,15 @@ def test_a_step_of_this_machine_is_accounted_for(compiled):
     assert not small['fits'] and small['hbm_limit_bytes'] == 1000
 
 
+def test_a_program_that_cannot_be_printed_still_fits_or_not(compiled):
+    built, made = compiled
+    record = ahead.account(
+        made._replace(text=None), CHIP._replace(hbm_bytes=1e12), built.mesh, 128, {'mfu': 1e6}
+    )
+    assert record['fits'] and record['temp_bytes_per_chip'] == made.temp_bytes
+    assert record['roofline'] is None and record['largest_buffers'] is None
+
+
 @pytest.mark.xfail(
     strict=True,
     reason='the embeddings, which both networks share, send a gradient for each of them and the '
