@@ -244,6 +244,7 @@ class TaskConfig:
     name: str | None = None  # a key of tasks.table.TASKS; None: no fine-tuning
     train_file: str | None = None  # below data.path; None: as the task's folder is laid out
     dev_file: str | None = None
+    dev_share: float | None = None  # of the train file's rows are scored, in place of a dev file
     test_file: str | None = None
     columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
     header: bool | None = None  # whether a table's first line names its columns; None: as the task

@@ -133,6 +133,7 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     'trials': (1, None),
     'task.head_dropout': (0, 0.99),
     'task.epochs': (0.001, None),
+    'task.dev_share': (0.001, 0.9),
     'task.warmup_rate': (0, 1),
     'task.question_length': (1, None),
     'task.stride': (1, None),
@@ -391,6 +392,11 @@ def _check_task(config: Config) -> None:
         raise ConfigError(
             'config.job is finetune, but config.task.name says no task: use a recipe such as '
             '--config=configs/finetune/sst2.py'
+        )
+    if task.dev_share is not None and task.dev_file is not None:
+        raise ConfigError(
+            f'config.task.dev_share is {task.dev_share:g} and config.task.dev_file '
+            f'{task.dev_file!r}: rows to score come from one of them, leave the other out'
         )
     if config.job == 'pretrain' and task.name is not None:
         raise ConfigError(

@@ -14,6 +14,7 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.tasks import (
     batches,
     features,
+    hold_out,
     layouts,
     prediction_files,
     readers,
@@ -114,6 +115,9 @@ def read_train(config: Config) -> Loaded:
         UserError: the files are missing or cannot be used.
     """
     loaded = _needed(config, 'train', None)
+    share = config.task.dev_share
+    if share is not None:
+        loaded = hold_out.part(loaded, share, held_out=False)
     if not doubles_pairs(config):
         return loaded
     both = readers.with_pairs_swapped(loaded.examples)
@@ -132,7 +136,12 @@ def read_scored(config: Config, known: Known) -> dict[str, Loaded]:
         UserError: it is missing, or files cannot be used.
     """
     first, *others = table.get(config.task.name).eval_splits
-    return {first: _needed(config, first, known), **_those_there(config, others, known)}
+    share = config.task.dev_share
+    if share is None:
+        dev = _needed(config, first, known)
+    else:
+        dev = hold_out.part(_needed(config, 'train', known), share, held_out=True)
+    return {first: dev, **_those_there(config, others, known)}
 
 
 def read_tests(config: Config, known: Known) -> dict[str, Loaded]:

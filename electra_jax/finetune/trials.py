@@ -6,7 +6,6 @@ finished, and the same command does it again.
 """
 
 import functools
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from electra_jax.config.schema import Config
-from electra_jax.core import distributed, trees
+from electra_jax.core import distributed, jsons, trees
 from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune import splits
 from electra_jax.finetune.program import (
@@ -280,7 +279,7 @@ def finished(run: FineTuning) -> dict[int, Trial]:
         if not path.exists():
             continue
         try:
-            content = json.loads(path.read_text())
+            content = jsons.parse_object(path.read_text())
             found = Trial(content['seed'], content['metrics'], tuple(content['notes']))
             rows = content['rows']
         except (ValueError, KeyError, TypeError) as error:

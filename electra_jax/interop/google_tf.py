@@ -160,8 +160,20 @@ def variables_from_moments(mu: Tree, nu: Tree, vocab_size: int) -> dict[str, np.
 
 
 def step_from_variables(variables: Arrays) -> int | None:
-    """The number of steps taken, where the checkpoint says so."""
-    return int(variables[STEP]) if STEP in variables else None
+    """The number of steps taken, where the checkpoint says so.
+
+    Raises:
+        CheckpointError: what stands there is no count.
+    """
+    if STEP not in variables:
+        return None
+    step = np.asarray(variables[STEP])
+    if step.shape != () or not np.issubdtype(step.dtype, np.integer) or step < 0:
+        raise CheckpointError(
+            f'{STEP} is an array of {step.dtype} and shape {list(step.shape)}'
+            f'{f": {step}" if step.shape == () else ""}, allowed: one integer of 0 or more'
+        )
+    return int(step)
 
 
 def model_from_variables(variables: Arrays) -> ModelConfig:

@@ -234,6 +234,8 @@ def crop_vocabulary(
             name = place.prefix + row.theirs[kind].name
             if not row.letters.startswith('V') or name not in arrays:
                 continue
+            if not np.ndim(arrays[name]):
+                raise CheckpointError(f'{name} is a single number, allowed: a row for each token')
             rows = len(arrays[name])
             if rows < vocab_size:
                 raise CheckpointError(

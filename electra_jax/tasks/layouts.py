@@ -119,10 +119,12 @@ def missing(layout: Layout, where: str, split: str) -> errors.DataError:
     folders = f', perhaps in a folder {" or ".join(layout.folders)}' if layout.folders else ''
     path = pathlib.Path(where)
     held = sorted(child.name for child in path.iterdir())[:12] if path.is_dir() else []
+    spare = 'training rows can be scored instead: --config.task.dev_share=0.1'
     return errors.DataError(
         f'config.data.path is {where!r}, which holds {", ".join(held) or "nothing"}; looked for '
         f'the {split} split in {names or "no file"}{folders} (endings: '
         f'{", ".join(layout.endings)}; .gz, .xz or .zst may follow)'
+        + (f'; {spare}' if split == 'dev' else '')
     )
 
 

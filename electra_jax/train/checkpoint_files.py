@@ -16,6 +16,7 @@ from typing import Any
 import orbax.checkpoint as ocp
 from etils import epath
 
+from electra_jax.core import jsons
 from electra_jax.core.errors import CheckpointError
 
 Say = Callable[[str], None]
@@ -62,14 +63,14 @@ def problem(folder: epath.Path) -> str | None:
     if not ocp.utils.is_checkpoint_finalized(folder):
         return 'it was never finished'
     try:
-        sealed = bool(json.loads((folder / 'about' / 'metadata').read_text()).get(_MARK))
-    except (OSError, ValueError, AttributeError):
+        sealed = bool(jsons.parse_object((folder / 'about' / 'metadata').read_text()).get(_MARK))
+    except (OSError, ValueError):
         return 'it does not say what it is of'
     path = folder / SEAL
     if not path.exists():
         return f'{SEAL} is missing' if sealed else None
     try:
-        expected = json.loads(path.read_text())['sha256']
+        expected = jsons.parse_object(path.read_text())['sha256']
         files = {str(file.relative_to(folder)): file for file in _files(folder)}
         missing = sorted(expected.keys() - files.keys())
         if missing:

@@ -17,7 +17,7 @@ from typing import Any
 
 from etils import epath
 
-from electra_jax.core import distributed
+from electra_jax.core import distributed, jsons
 from electra_jax.core.errors import CheckpointError
 
 FILE = 'lock.json'  # of a workdir
@@ -133,10 +133,9 @@ def _alive(owner: dict[str, Any], path: epath.Path) -> bool:
 
 def _read(path: epath.Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text())
+        return jsons.parse_object(path.read_text())
     except (OSError, ValueError):
         return None  # there is none, or it is torn: its owner would write it again
-    return content if isinstance(content, dict) else None
 
 
 def _taken(workdir: epath.Path, owner: dict[str, Any]) -> CheckpointError:

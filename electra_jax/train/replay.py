@@ -1,7 +1,6 @@
 """A bad step taken again, from the checkpoint before it, and looked into."""
 
 import io
-import json
 import traceback
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from electra_jax.core import jsons
 from electra_jax.core.errors import DataError
 from electra_jax.data.pipeline import RECORDS, DeviceBatches
 from electra_jax.train.state import TrainState
@@ -37,7 +37,7 @@ def read_dump(path: epath.Path) -> Dump:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
-        return Dump(int(arrays.pop('step')), json.loads(str(arrays.pop('about'))), arrays)
+        return Dump(int(arrays.pop('step')), jsons.parse_object(str(arrays.pop('about'))), arrays)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f'config.replay is {str(path)!r}, which is no dump of a bad step ({error}); they are '

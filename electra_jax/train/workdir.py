@@ -13,6 +13,7 @@ import jax
 from etils import epath
 
 from electra_jax.config.schema import Config
+from electra_jax.core import jsons
 from electra_jax.core.errors import CheckpointError
 
 CONFIG_FILE = 'config.json'
@@ -76,7 +77,7 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
     if not path.exists() or not begun:
         return
     try:
-        before = json.loads(path.read_text())['config']
+        before = jsons.parse_object(path.read_text())['config']
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f'{path} cannot be read ({error}): restore it, or train in another --workdir'

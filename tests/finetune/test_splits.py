@@ -3,6 +3,7 @@
 import pytest
 
 from electra_jax import flags
+from electra_jax.config import presets, validate
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune import splits
 from electra_jax.tasks import trained
@@ -54,6 +55,35 @@ def test_a_name_is_looked_for_in_the_folder_first(tmp_path):
     assert len(splits.read_train(config).examples) == 2
     with pytest.raises(DataError, match=r'other\.tsv'):
         splits.read_scored(config, Known())
+
+
+def test_a_share_of_the_training_rows_is_scored_where_there_is_no_dev_file(tmp_path):
+    rows = ''.join(f'row {n % 300}\t{"good" if n % 2 else "bad"}\n' for n in range(400))
+    (tmp_path / 'train.tsv').write_text('text\tlabel\n' + rows)
+    with pytest.raises(DataError, match=r'dev\.csv.*--config\.task\.dev_share=0\.1'):
+        splits.read_scored(config_of('text', tmp_path), Known(('bad', 'good')))
+    config = config_of('text', tmp_path, dev_share=0.2)
+    train = splits.read_train(config)
+    (dev,) = splits.read_scored(config, train.known).values()
+    texts = [{one.text_a for one in part.examples} for part in (train, dev)]
+    assert not texts[0] & texts[1] and len(texts[0] | texts[1]) == 300
+    assert len(train.examples) + len(dev.examples) == 400
+    assert 0.1 < len(dev.examples) / 400 < 0.3
+    # More rows change nothing for those that were there.
+    (tmp_path / 'train.tsv').write_text('text\tlabel\nfirst\tbad\n' + rows)
+    (again,) = splits.read_scored(config, train.known).values()
+    assert {one.text_a for one in again.examples} - {'first'} == texts[1]
+
+
+def test_a_share_that_leaves_nothing_is_refused(tmp_path):
+    (tmp_path / 'train.txt').write_text(TAGGED)
+    config = config_of('tagging', tmp_path, dev_share=0.001)
+    with pytest.raises(DataError, match='leaves no row of 2 to score'):
+        splits.read_scored(config, Known(('B-X', 'O')))
+    with pytest.raises(ConfigError, match='come from one of them'):
+        validate.validate(
+            presets.resolve(config_of('tagging', tmp_path, dev_share=0.5, dev_file='dev.tsv'))
+        )
 
 
 def test_tests_are_read_where_they_are_asked_for_and_must_be_there_then(tmp_path):

@@ -224,7 +224,12 @@ def _check_loaded(loaded: load.Loaded) -> None:
 
 TARGETS = (
     Target('ours', _make_ours, r'/run\b'),
-    Target('google', _make_google, r'electra/|generator|variables|vocabulary|encoder|layers'),
+    Target(
+        'google',
+        _make_google,
+        r'electra/|(generator|discriminator)_predictions/|generator|variables|vocabulary|encoder|'
+        r'layers|global_step|the source',
+    ),
     Target('google_files', _make_google_files, r'google|\.index'),
     Target(
         'huggingface',

@@ -56,8 +56,9 @@ def _make_predict(folder: pathlib.Path) -> Run:
 
     def run(rng: random.Random) -> None:
         task, model = rng.choice(models)
-        examples = read_incoming(rng, folder, task, BadRows(skip=True))[:16]
-        rows = list(predict.answers(model, examples))
+        bad = BadRows(skip=True)
+        examples = read_incoming(rng, folder, task, bad)[:16]
+        rows = list(predict.answers(model, examples, bad))
         check(len(rows) == len(examples), f'{len(examples)} examples, {len(rows)} answers')
         for example, row in zip(examples, rows, strict=True):
             json.dumps(row, ensure_ascii=False).encode()

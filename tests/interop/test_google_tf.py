@@ -135,6 +135,9 @@ def test_moments_and_step_of_a_training_checkpoint():
     fakes.assert_same(nu, found_nu)
     assert google_tf.step_from_variables(training) == 77
     assert google_tf.step_from_variables(variables) is None
+    for wrong in (np.float32('nan'), np.array([1, 2]), np.int64(-1)):
+        with pytest.raises(CheckpointError, match=r'global_step is .*allowed: one integer'):
+            google_tf.step_from_variables({'global_step': wrong})
 
 
 def test_moments_that_are_not_there_are_not_made_up():

@@ -70,7 +70,7 @@ def test_bytes_are_counted_each_turn_in_main_memory_and_of_slices_only(loop):
     }
 
 
-SENT = '''HloModule sent
+SENT = """HloModule sent
 ENTRY %main (a: f32[2,4]) -> f32[2,4] {
   %a = f32[2,4]{1,0} parameter(0)
   %token = token[] after-all()
@@ -78,7 +78,7 @@ ENTRY %main (a: f32[2,4]) -> f32[2,4] {
 frontend_attributes={_xla_megascale_target="{1,2}x{0:3}",_xla_megascale_transfer_type="ALL_REDUCE"}
   ROOT %b = f32[2,4]{1,0} copy(%a)
 }
-'''
+"""
 
 
 def test_what_a_tpu_program_sends_to_other_slices_is_a_collective_between_them():
