@@ -55,7 +55,7 @@ def complete(what: Record, config: Config, varied: Mapping[str, Any], measured: 
         **what,
         'differences': differences(config),
         'varied': dict(varied),
-        'command': sys.argv,
+        'command': ['electra_jax.bench', *sys.argv[1:]],  # not where it is installed
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'python': platform.python_version(),
         'packages': workdir.versions(VERSIONS),

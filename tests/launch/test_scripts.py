@@ -203,7 +203,8 @@ def test_objectives_sweeps_over_the_folder(copy):
     assert done.stdout.splitlines() == [
         'installed []', 'launch/sweep.py', '--folder=runs/sweeps/objectives', '--config',
         'configs/objectives/electra.py', 'configs/objectives/mlm.py', '--set', 'total_steps=50',
-        'log.every_steps=10', 'checkpoint.every_steps=50', '--jobs=2',
+        'log.every_steps=10', 'checkpoint.every_steps=50',
+        '--columns=eval/mlm_loss,eval/disc_auc', '--jobs=2',
     ]  # fmt: skip
 
 
