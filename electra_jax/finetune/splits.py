@@ -12,6 +12,7 @@ from etils import epath
 from electra_jax.config.schema import Config
 from electra_jax.core.errors import ConfigError
 from electra_jax.tasks import (
+    bad_rows,
     batches,
     features,
     hold_out,
@@ -118,6 +119,8 @@ def read_train(config: Config) -> Loaded:
     share = config.task.dev_share
     if share is not None:
         loaded = hold_out.part(loaded, share, held_out=False)
+        # The rows that are scored come from the same file, and tell what was wrong with it.
+        loaded = loaded._replace(bad=bad_rows.policy(config.data.on_bad_row))
     if not doubles_pairs(config):
         return loaded
     both = readers.with_pairs_swapped(loaded.examples)

@@ -181,6 +181,15 @@ def evaluate(config: Config, folder: epath.Path) -> Evaluated:
             f'config.task.name is {config.task.name!r}, but {first} was fine-tuned on '
             f'{tuned.task.name!r}: use its recipe'
         )
+    share = (about['config'].get('task') or {}).get('dev_share')
+    if config.task.dev_share not in (None, share):
+        raise ConfigError(
+            f'config.task.dev_share is {config.task.dev_share:g}, but {first} was trained with '
+            f'{share}: rows that it was trained on would be scored; leave it out'
+        )
+    if share is not None and config.task.dev_file is None:
+        task = dataclasses.replace(config.task, dev_share=share)
+        config = dataclasses.replace(config, task=task)
     if config.task.null_threshold is not None:
         task = dataclasses.replace(tuned.task, null_threshold=config.task.null_threshold)
         tuned = tuned._replace(task=task)

@@ -135,11 +135,14 @@ class FeedForward(nn.Module):
         sizes = {'D': self.shape.hidden_size, 'F': self.shape.ffn_size, 'G': 2}
         dense = functools.partial(encoder_dense, self.model)
         if self.model.feed_forward == 'geglu':
-            wide = constrain(dense('gate_up', 'BLD,DGF->BLGF', sizes)(x_BLD), 'BLGF')
-        else:
-            wide = dense('up', 'BLD,DF->BLF', sizes)(x_BLD)
-        activation = ACTIVATIONS[self.model.feed_forward]
-        return dense('down', 'BLF,FD->BLD', sizes, activation=activation)(wide)
+            y_BLGF = dense('gate_up', 'BLD,DGF->BLGF', sizes)(x_BLD)
+            return self.down(_geglu)(constrain(y_BLGF, 'BLGF'))
+        return self.down(_gelu)(dense('up', 'BLD,DF->BLF', sizes)(x_BLD))
+
+    def down(self, activation: Callable[[jax.Array], jax.Array]) -> Dense:
+        """The second map, of what `activation` makes of the first one's result."""
+        sizes = {'D': self.shape.hidden_size, 'F': self.shape.ffn_size}
+        return encoder_dense(self.model, 'down', 'BLF,FD->BLD', sizes, activation)
 
 
 def _gelu(x_BLF: jax.Array) -> jax.Array:
@@ -148,10 +151,6 @@ def _gelu(x_BLF: jax.Array) -> jax.Array:
 
 def _geglu(x_BLGF: jax.Array) -> jax.Array:
     return constrain(geglu(*_parts(x_BLGF)), 'BLF')
-
-
-# Between the feed-forward's dense maps, by `config.model.feed_forward`.
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {'gelu': _gelu, 'geglu': _geglu}
 
 
 class Layer(nn.Module):

@@ -44,8 +44,9 @@ class Dense(nn.Module):
         kernel = self.param('kernel', self.kernel_init, kernel_shape)
         dtype = jnp.dtype(self.model.compute_dtype)
         product = flat_einsum if self.model.flat_products else jnp.einsum
-        apply = functools.partial(product, self.equation)
-        if self.activation is not None:
+        if self.activation is None:
+            apply = functools.partial(product, self.equation)
+        else:
             # Nothing of this is worth keeping: the product's result is not asked for again.
             apply = jax.checkpoint(
                 lambda x, kernel: product(self.equation, self.activation(x), kernel),

@@ -10,7 +10,7 @@ from electra_jax.tasks.readers import Loaded
 
 # What rows that must not be parted have in common: questions, their context.
 _CONTENT: dict[type, Callable[[Any], Any]] = {
-    TextExample: lambda example: (example.text_a, example.text_b),
+    TextExample: lambda example: sorted((example.text_a, example.text_b or '')),
     TaggedExample: lambda example: example.words,
     SpanExample: lambda example: example.context,
 }
@@ -19,8 +19,8 @@ _CONTENT: dict[type, Callable[[Any], Any]] = {
 def part(loaded: Loaded, share: float, held_out: bool) -> Loaded:
     """The rows that are held out, or those that are not.
 
-    Which ones follows from their content alone: the same text is never on both sides, and another
-    run, or a longer file, holds out the same.
+    Which ones follows from their content alone: the same text, or pair of texts in either order,
+    is never on both sides, and another run, or a longer file, holds out the same.
 
     Args:
         loaded: of the training file.

@@ -1,7 +1,6 @@
 """Which processes start again with large pages."""
 
 import os
-import subprocess
 import sys
 
 from electra_jax.core import huge_pages
@@ -38,12 +37,3 @@ def test_a_door_is_the_same_process_with_the_setting(monkeypatch):
     ((path, words, environment),) = started
     assert path == words[0] == sys.executable and words[1:] == DOOR[1:]
     assert environment['GLIBC_TUNABLES'] == 'glibc.malloc.hugetlb=1'
-
-
-def test_importing_the_package_starts_nothing():
-    code = 'import os; was = os.getpid(); import electra_jax; print(os.environ["GLIBC_TUNABLES"])'
-    environment = {**os.environ, 'GLIBC_TUNABLES': 'glibc.malloc.arena_max=3'}
-    done = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, env=environment
-    )
-    assert done.stdout.strip() == 'glibc.malloc.arena_max=3', done.stderr

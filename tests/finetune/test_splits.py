@@ -1,12 +1,14 @@
 """Which file each split of a task is, and what is refused before anything is trained."""
 
+import dataclasses
+
 import pytest
 
 from electra_jax import flags
 from electra_jax.config import presets, validate
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune import splits
-from electra_jax.tasks import trained
+from electra_jax.tasks import hold_out, trained
 from electra_jax.tasks.readers import Known
 from electra_jax.tokenizers.wordpiece import WordPiece
 
@@ -73,6 +75,21 @@ def test_a_share_of_the_training_rows_is_scored_where_there_is_no_dev_file(tmp_p
     (tmp_path / 'train.tsv').write_text('text\tlabel\nfirst\tbad\n' + rows)
     (again,) = splits.read_scored(config, train.known).values()
     assert {one.text_a for one in again.examples} - {'first'} == texts[1]
+
+
+def test_pairs_stay_together_and_a_bad_row_is_told_once(tmp_path):
+    rows = ''.join(f'{n}\t{"a" * n}\tb{n % 7}\tentailment\n' for n in range(1, 200))
+    rows += '9\tonly one\n'
+    (tmp_path / 'train.tsv').write_text('index\tsentence1\tsentence2\tlabel\n' + rows)
+    config = config_of('rte', tmp_path, dev_share=0.3)
+    data = dataclasses.replace(config.data, on_bad_row='skip')
+    config = dataclasses.replace(config, data=data)
+    train = splits.read_train(config)
+    (dev,) = splits.read_scored(config, train.known).values()
+    assert len(train.examples) + len(dev.examples) == 199
+    assert not train.bad.lines() and len(dev.bad.lines()) == 1
+    swapped = [one._replace(text_a=one.text_b, text_b=one.text_a) for one in dev.examples]
+    assert hold_out.part(dev._replace(examples=swapped), 0.3, True).examples == swapped
 
 
 def test_a_share_that_leaves_nothing_is_refused(tmp_path):
