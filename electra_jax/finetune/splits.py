@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.config.schema import Config
-from electra_jax.core.errors import ConfigError
+from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.tasks import (
     bad_rows,
     batches,
@@ -196,6 +196,15 @@ def _place(config: Config, split: str) -> Place | None:
     task, where = config.task, config.data.path
     file = {'train': task.train_file, 'dev': task.dev_file, 'test': task.test_file}.get(split)
     if file is not None:
+        if (
+            where is not None
+            and not pathlib.Path(where).is_dir()
+            and not pathlib.Path(file).exists()
+        ):
+            raise DataError(
+                f'config.data.path is {where!r}, but no folder of that name is there to look for '
+                f'{file} in (looked from {pathlib.Path.cwd()})'
+            )
         inside = pathlib.Path(where or '.') / file
         return Place(inside if inside.exists() else pathlib.Path(file))
     if where is None:
