@@ -11,8 +11,9 @@
 `config` is resolved (`flags.to_config(flags.recipe({'objective': {'sampler': 'gumbel'}}))`, then
 `config.platform.resolve_platform(config, 'cpu')`); `vocabulary` is a `definition.Vocabulary(size,
 tokenizers.api.SpecialIds(...))`; `params` come from `interop`, or from
-`model.api.init(config.model, size, key, ('generator', 'discriminator'))`. Dropout is off
-unless a key is given. For whole optimizer steps hand `train.step.train_step` a `draw` that returns `given.inputs(...)`.
+`model.api.init(config.model, size, key, ('generator', 'discriminator'))`. Dropout is off unless a
+key is given. For whole optimizer steps hand `train.step.train_step` a `draw` that returns
+`given.inputs(...)`.
 """
 
 import jax
