@@ -11,6 +11,7 @@ told='' child='' interrupted=''
 trap 'told=yes interrupted=yes; [[ -z $child ]] || kill -TERM "$child" 2> /dev/null' TERM
 "$@" &
 child=$!
+[[ -z $told ]] || kill -TERM "$child" 2> /dev/null # it came before the child had a number
 status=127
 while true; do
   interrupted=''

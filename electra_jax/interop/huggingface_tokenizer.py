@@ -47,7 +47,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: i
     Raises:
         CheckpointError: the library's pipeline would give other ids.
     """
-    library = library_tokenizer(tokenizer)
+    library = fast_tokenizer(tokenizer)
     check_same_ids(tokenizer, library)
     tokenizer.write_native(folder)
     special = [tokenizer.tokens([i])[0] for i in _special_ids(tokenizer)]
@@ -71,7 +71,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: i
     (folder / SETTINGS_FILE).write_text(text + '\n', encoding='utf-8')
 
 
-def library_tokenizer(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
+def fast_tokenizer(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
     """Our tokenizer as a pipeline of the `tokenizers` library, without special tokens.
 
     Raises:

@@ -130,7 +130,7 @@ def test_pieces_numbered_otherwise_are_refused(tmp_path):
 
 
 def test_a_pipeline_with_other_ids_is_not_written(tmp_path, monkeypatch):
-    other = files.library_tokenizer(fakes.tokenizer(lower_case=False))
-    monkeypatch.setattr(files, 'library_tokenizer', lambda tokenizer: other)
+    other = files.fast_tokenizer(fakes.tokenizer(lower_case=False))
+    monkeypatch.setattr(files, 'fast_tokenizer', lambda tokenizer: other)
     with pytest.raises(CheckpointError, match='The quick brown fox'):
         files.write_tokenizer(fakes.tokenizer(), tmp_path, 128)

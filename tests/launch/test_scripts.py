@@ -142,6 +142,14 @@ def test_stoppable(tmp_path, body, told, status):
     assert process.wait(timeout=10) == status
 
 
+def test_stoppable_passes_on_what_came_before_it_knew_its_child(tmp_path):
+    slow = (LAUNCH / 'stoppable.sh').read_text().replace('child=$!', 'sleep 0.5\nchild=$!')
+    (tmp_path / 'slow.sh').write_text(slow)
+    body = 'kill -TERM $PPID; exec sleep 9'
+    done = subprocess.run(['bash', tmp_path / 'slow.sh', 'bash', '-c', body], timeout=8)
+    assert done.returncode == 128 + signal.SIGTERM
+
+
 @pytest.mark.parametrize('status', [0, 7, 127])
 def test_stoppable_knows_the_status_of_what_ends_before_it_looks(tmp_path, status):
     (tmp_path / 'slowly').write_text("trap 'sleep 0.05' DEBUG\n")
