@@ -206,7 +206,7 @@ def say_fine_tuning(run: trials.FineTuning) -> None:
 
 def write_parameters(run: Run | trials.FineTuning) -> None:
     """The start-up report's long part: parameters.txt in the workdir."""
-    if jax.process_index() == 0:
+    if distributed.is_first():
         params = run.program.abstract.params
         table = report.parameter_table(params, run.program.mesh, decay_table(params))
         (run.folder / 'parameters.txt').write_text(table + '\n')

@@ -65,7 +65,7 @@ def main() -> None:
     if CHECKPOINT.value is None:
         raise ConfigError('no model given: type --checkpoint=WORKDIR --input=FILE')
     columns = incoming.parse_columns(COLUMNS.value)
-    folder = epath.Path(CHECKPOINT.value).resolve()  # Orbax takes no other
+    folder = epath.Path(CHECKPOINT.value)
     if not folder.exists():
         raise CheckpointError(f'--checkpoint is {folder}, but there is no such folder')
     where = tuned.best_folder(folder)

@@ -59,7 +59,7 @@ def open_model(config: Config) -> Model:
     if 'task' in start.about:
         task = trained.from_json(start.about['task'], str(start.where))
         return Model(start, task, start.params)
-    task = trained.settle(config, splits.read_train(config).known)
+    task = trained.settle(config, splits.read_train(config)[0].known)
     start = start._replace(model=program.resolve(config, start.model, task.row_length, 1).model)
     source = take(start, config.seed, config.init_positions).source
     size, seed = start.tokenizer.vocab_size, np.uint32(config.seed)

@@ -28,6 +28,15 @@ class NonFiniteError(UserError):
     """Training produced a NaN or an infinity and was stopped."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error that is not ours says, short enough for a line of ours.
+
+    >>> first_line(OSError()), first_line(ValueError('one\\ntwo'))
+    ('OSError', 'one')
+    """
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint such as ``; did you mean 'seed'?`` for a misspelt `name`, or an empty string.
 

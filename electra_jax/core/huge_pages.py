@@ -1,4 +1,4 @@
-"""Large arrays on large pages: a quarter more tokens a second on a CPU.
+"""Large arrays on large pages: up to 30 % more tokens a second on a CPU (benchmarks/RESULTS.md).
 
 A step's arrays come from the C library and go back to it, and the kernel hands each out anew, 4 KiB
 at a time. glibc can ask for pages of 2 MiB instead, but only if it is told before a process starts:

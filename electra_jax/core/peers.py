@@ -15,6 +15,7 @@ import jax
 from jax._src import distributed as coordination  # the store has no public name
 
 from electra_jax.core import distributed
+from electra_jax.core.errors import first_line
 
 BEAT_SECONDS = 5.0
 LOST_SECONDS = 30.0  # of silence
@@ -84,7 +85,7 @@ class Peers:
             except jax.errors.JaxRuntimeError as error:
                 wrong = None
                 if time.monotonic() - self._reached > LOST_SECONDS:
-                    wrong = f'process 0 cannot be reached ({str(error).splitlines()[0]})'
+                    wrong = f'process 0 cannot be reached ({first_line(error)})'
             else:
                 said = {int(key.rpartition('/')[2]): words for key, words in told}
                 wrong = self._watch.judge(said, self._reached)
@@ -113,13 +114,9 @@ def together() -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         # Most likely a collective whose other end has gone: the thread will know which one.
         time.sleep(LOST_SECONDS + 2 * BEAT_SECONDS)
-        peers.leave(_first_line(error))
+        peers.leave(first_line(error))
         raise
     except BaseException as error:
-        peers.leave(_first_line(error))
+        peers.leave(first_line(error))
         raise
     peers.leave()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -391,7 +391,7 @@ def _finish(
     )
     manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
     _remove_sidecars(folder)
-    return manifest.load_corpus(folder)
+    return manifest.load_corpus(folder, 'sizes')  # each shard was hashed as it was written
 
 
 def _remove_sidecars(folder: pathlib.Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.config.schema import Config
+from electra_jax.core import distributed
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.tasks import (
     bad_rows,
@@ -74,7 +75,7 @@ def make_split(
     rows = token_rows.load(path) if path else None
     if rows is None:
         rows = features.token_rows(tokenizer, loaded.examples, settings)
-        if path and jax.process_index() == 0:
+        if path and distributed.is_first():
             token_rows.save(path, rows)
     for number in rows.cut:
         loaded.bad.count('cut', loaded.examples[number].where)
@@ -109,42 +110,55 @@ def doubles_pairs(config: Config) -> bool:
     return table.get(config.task.name).double_unordered if asked is None else asked
 
 
-def read_train(config: Config) -> Loaded:
+def read_train(config: Config) -> tuple[Loaded, Loaded | None]:
     """The training examples, each pair also the other way round where the task has it so.
+
+    Returns:
+        Them, and those that `config.task.dev_share` holds out to be scored; None: it does not.
 
     Raises:
         UserError: the files are missing or cannot be used.
     """
-    loaded = _needed(config, 'train', None)
-    share = config.task.dev_share
-    if share is not None:
-        loaded = hold_out.part(loaded, share, held_out=False)
-        # The rows that are scored come from the same file, and tell what was wrong with it.
-        loaded = loaded._replace(bad=bad_rows.policy(config.data.on_bad_row))
+    loaded, held_out = _parted(config, None)
     if not doubles_pairs(config):
-        return loaded
+        return loaded, held_out
     both = readers.with_pairs_swapped(loaded.examples)
     if len(both) == len(loaded.examples):
         raise ConfigError(
             f'config.task.double_pairs is true, but {loaded.where} holds no pairs of texts: leave '
             'it out'
         )
-    return loaded._replace(examples=both)
+    return loaded._replace(examples=both), held_out
 
 
-def read_scored(config: Config, known: Known) -> dict[str, Loaded]:
+def _parted(config: Config, known: Known | None) -> tuple[Loaded, Loaded | None]:
+    """What the training file holds, and of that what is held out."""
+    loaded, share = _needed(config, 'train', known), config.task.dev_share
+    if share is None:
+        return loaded, None
+    rest, held_out = hold_out.parts(loaded, share)
+    # What was wrong with the file is told once, by the rows that are scored.
+    unblamed = bad_rows.policy(config.data.on_bad_row)
+    return loaded._replace(examples=rest, bad=unblamed), loaded._replace(examples=held_out)
+
+
+def read_scored(config: Config, known: Known, held_out: Loaded | None = None) -> dict[str, Loaded]:
     """The splits that are scored, the first of which must be there.
+
+    Args:
+        config: its task and data say where they are.
+        known: of the task, from training.
+        held_out: from `read_train`, if that was called; None: read where it is needed.
 
     Raises:
         UserError: it is missing, or files cannot be used.
     """
     first, *others = table.get(config.task.name).eval_splits
-    share = config.task.dev_share
-    if share is None:
-        dev = _needed(config, first, known)
-    else:
-        dev = hold_out.part(_needed(config, 'train', known), share, held_out=True)
-    return {first: dev, **_those_there(config, others, known)}
+    if config.task.dev_share is None:
+        held_out = _needed(config, first, known)
+    elif held_out is None:
+        held_out = _parted(config, known)[1]
+    return {first: held_out, **_those_there(config, others, known)}
 
 
 def read_tests(config: Config, known: Known) -> dict[str, Loaded]:

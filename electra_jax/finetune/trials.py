@@ -84,9 +84,9 @@ def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
     refuse_steps(config)
     distributed.initialize()
     start = open_start(config)
-    train = splits.read_train(config)
+    train, held_out = splits.read_train(config)
     task = trained.settle(config, train.known)
-    scored = splits.read_scored(config, train.known)
+    scored = splits.read_scored(config, train.known, held_out)
     tests = splits.read_tests(config, train.known)
     split = functools.partial(splits.make_split, config, start.tokenizer)
     train_split = split(task.features(labelled=True), train)
@@ -249,7 +249,7 @@ def save(
 
 def on_first_host(act: Callable[[], None]) -> None:
     """Acts on the first host while the others wait for it."""
-    if jax.process_index() == 0:
+    if distributed.is_first():
         act()
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices('files of a trial')

@@ -48,7 +48,7 @@ def attention(
         query_BLHK, key_BSHK, value_BSHK: compute dtype, with S = L.
         documents_BL: int32; tokens see their own number only. Padding has 0 and sees padding.
         sight: which part of its document a token sees.
-        drop: must be off for all kernels but 'xla' (`config.attention` sees to that).
+        drop: must be off for all kernels but 'xla' (`config.kernels` sees to that).
 
     Returns:
         [B, L, H, K] in the compute dtype. The softmax is float32.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from electra_jax.core.errors import DataError
-from electra_jax.tasks.examples import SpanExample, TaggedExample, TextExample
+from electra_jax.tasks.examples import Example, SpanExample, TaggedExample, TextExample
 from electra_jax.tasks.readers import Loaded
 
 # What rows that must not be parted have in common: questions, their context.
@@ -16,8 +16,8 @@ _CONTENT: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def part(loaded: Loaded, share: float, held_out: bool) -> Loaded:
-    """The rows that are held out, or those that are not.
+def parts(loaded: Loaded, share: float) -> tuple[list[Example], list[Example]]:
+    """The rows that are not held out, and those that are.
 
     Which ones follows from their content alone: the same text, or pair of texts in either order,
     is never on both sides, and another run, or a longer file, holds out the same.
@@ -25,22 +25,23 @@ def part(loaded: Loaded, share: float, held_out: bool) -> Loaded:
     Args:
         loaded: of the training file.
         share: about how much of it is held out, between 0 and 1.
-        held_out: which part is wanted.
 
     Raises:
-        DataError: no row would be left in it.
+        DataError: no row would be left in one of them.
     """
-    examples = [one for one in loaded.examples if (_place(one) < share) == held_out]
-    if not examples:
+    rest, held_out = [], []
+    for example in loaded.examples:
+        (held_out if _place(example) < share else rest).append(example)
+    if not rest or not held_out:
         raise DataError(
             f'{loaded.where}: config.task.dev_share is {share:g}, which leaves no row of '
-            f'{len(loaded.examples)} to {"score" if held_out else "train on"}: write another '
+            f'{len(loaded.examples)} to {"train on" if held_out else "score"}: write another '
             'share, or name a file of rows to score with --config.task.dev_file'
         )
-    return loaded._replace(examples=examples)
+    return rest, held_out
 
 
-def _place(example: Any) -> float:
+def _place(example: Example) -> float:
     """A number from 0 to 1 that depends on the content alone."""
     content = _CONTENT[type(example)](example)
     text = repr(content).encode('utf-8', 'surrogatepass')

@@ -1,8 +1,9 @@
 """New text for a trained model: examples without labels, from tables, JSON lines or plain lines."""
 
 import dataclasses
+import itertools
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from electra_jax.core.errors import ConfigError, DataError, nearest
@@ -135,9 +136,12 @@ def _known_columns(task: TrainedTask | None) -> Columns:
 
 
 def _texts(task: TrainedTask | None, asked: Asked, bad: BadRows) -> Iterator[Example]:
-    columns = merged(_text_columns(task, asked), Columns(**asked.columns))
     separator = _known_columns(task).separator
     rows = rows_of.read(asked.path, bad, separator=separator, ending=f'.{asked.format}')
+    begun = list(itertools.islice(rows.rows, 1))  # its first row names the columns
+    names = list(begun[0].values) if begun else []
+    columns = merged(_text_columns(task, names), Columns(**asked.columns))
+    rows = rows._replace(rows=itertools.chain(begun, rows.rows))
     return texts.classified(rows, columns, bad, labels=None, labelled=False)
 
 
@@ -179,10 +183,9 @@ _PLAIN = (
 )
 
 
-def _text_columns(task: TrainedTask | None, asked: Asked) -> Columns:
+def _text_columns(task: TrainedTask | None, names: Sequence[str]) -> Columns:
     """The texts' columns that the file has, and its ids' if it has any."""
     known = _known_columns(task)
-    names = _names(asked, known.separator)
     pair = known.text_b is not None
     others = task.spec.layout.split_columns.values() if task else ()
     for one in (known, *others, *_PLAIN):
@@ -193,11 +196,3 @@ def _text_columns(task: TrainedTask | None, asked: Asked) -> Columns:
         one = known if known.header is not False else Columns(text_a='text')
     has_id = one.id if one.id in names else 'id' if 'id' in names else None
     return Columns(text_a=one.text_a, text_b=one.text_b, id=has_id)
-
-
-def _names(asked: Asked, separator: str | None) -> list[str]:
-    """Of the file's columns, or of its first object's fields."""
-    ending = f'.{asked.format}'
-    rows = rows_of.read(asked.path, BadRows(skip=True), separator=separator, ending=ending)
-    first = next(rows.rows, None)
-    return list(first.values) if first else []

@@ -23,6 +23,10 @@ class Compiled(NamedTuple):
     temp_bytes: int | None  # of that, temporaries; None where it was refused
     text: str | None  # the optimized program; None where it was refused, or XLA cannot print it
 
+    def fits(self, limit: float) -> bool:
+        """Whether it was made, and needs no more than `limit` bytes of a device."""
+        return self.temp_bytes is not None and self.hbm_bytes <= limit
+
 
 def compile_step(
     step: Callable, state: TrainState, batch: Mapping[str, jax.ShapeDtypeStruct]
@@ -89,9 +93,8 @@ def account(
         largest_buffers, collectives, intensity (FLOPs a byte; chip_intensity is where a chip
         turns from memory-bound to compute-bound) and roofline.
     """
-    refused = compiled.temp_bytes is None
     record: dict[str, Any] = {
-        'fits': not refused and compiled.hbm_bytes <= chip.hbm_bytes,
+        'fits': compiled.fits(chip.hbm_bytes),
         'hbm_bytes_per_chip': compiled.hbm_bytes,
         'hbm_limit_bytes': int(chip.hbm_bytes),
         'temp_bytes_per_chip': compiled.temp_bytes,

@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from electra_jax.config.schema import CheckpointConfig
-from electra_jax.core import distributed
+from electra_jax.core import distributed, errors
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
 from electra_jax.train import checkpoint_files as files
@@ -67,13 +67,12 @@ class Checkpoints:
         """
         self._folder, self._settings, self._say = folder, settings, say
         newest = None
-        if jax.process_index() == 0:
+        if distributed.is_first():
             if not read_only:
                 files.remove_unfinished(folder, say)
             newest = files.newest_whole(folder, say, not read_only, before)
         self._newest = distributed.agree(newest)
         self._saving: int | None = None
-        self._lost: int | None = None  # a step whose checkpoint could not be saved
         self._checkpointer = ocp.AsyncCheckpointer(
             ocp.CompositeCheckpointHandler(*_ITEMS),
             async_options=ocp.options.AsyncOptions(
@@ -212,8 +211,7 @@ class Checkpoints:
 
     def _seal(self) -> None:
         """Called by Orbax on the first process, when all is written and before it has its name."""
-        for folder in files.unfinished(self._folder, self._saving):
-            files.seal(folder)
+        files.seal_unfinished(self._folder, self._saving)
 
     def _settle(self, fatal: bool) -> None:
         """Waits for the save that is under way; deletes what is now one too many."""
@@ -224,8 +222,8 @@ class Checkpoints:
         except Exception as error:  # whatever the storage raises
             self._failed(error, fatal)
             return
-        self._newest, self._saving, self._lost = self._saving, None, None
-        if jax.process_index() == 0:
+        self._newest, self._saving = self._saving, None
+        if distributed.is_first():
             for step in sorted(files.steps(self._folder))[: -self._settings.keep]:
                 files.delete(self._folder / str(step))
 
@@ -237,12 +235,12 @@ class Checkpoints:
                     folder.rmtree()
 
     def _failed(self, error: Exception, fatal: bool) -> None:
-        self._lost, self._saving = self._saving, None
+        lost, self._saving = self._saving, None
         several = jax.process_count() > 1
-        self._discard(self._lost)
+        self._discard(lost)
         kept = 'there is none yet' if self._newest is None else f'that of step {self._newest}'
         text = (
-            f'the checkpoint of step {self._lost} could not be saved: {_first_line(error)}. '
+            f'the checkpoint of step {lost} could not be saved: {errors.first_line(error)}. '
             f'The newest whole one in {self._folder}: {kept}.'
         )
         if fatal or several:
@@ -264,9 +262,7 @@ def write_params(folder: epath.Path, params: Tree, about: dict[str, Any]) -> Non
         params=ocp.args.StandardSave(params), about=ocp.args.JsonSave(files.marked(about))
     )
     options = ocp.options.AsyncOptions(
-        post_finalization_callback=lambda: [
-            files.seal(unfinished) for unfinished in files.unfinished(folder / FOLDER, 0)
-        ]
+        post_finalization_callback=lambda: files.seal_unfinished(folder / FOLDER, 0)
     )
     handler = ocp.CompositeCheckpointHandler(*_ITEMS)
     with ocp.AsyncCheckpointer(handler, async_options=options) as checkpointer:
@@ -282,7 +278,7 @@ def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    folder, step = _find_step(path)
+    folder, step = _find_step(path.resolve())  # Orbax takes whole paths alone
     wrong = files.problem(folder / str(step))
     if wrong is not None:
         raise CheckpointError(
@@ -301,9 +297,10 @@ def _find_step(path: epath.Path) -> tuple[epath.Path, int]:
             steps = files.steps(folder)
             if steps:
                 return folder, max(steps)
+    there = '' if path.exists() else ', and no such folder'
     raise CheckpointError(
-        f'no checkpoint in {path}: a workdir, its {FOLDER}/ folder or the folder of one step is '
-        'expected'
+        f'no checkpoint in {path}{there}: a workdir, its {FOLDER}/ folder or the folder of one '
+        'step is expected'
     )
 
 
@@ -330,12 +327,8 @@ def _guarded(restore: Any, folder: epath.Path, advice: str) -> Any:
         return restore()
     except (ValueError, KeyError, TypeError, OSError, AttributeError, RecursionError) as error:
         raise CheckpointError(
-            f'the checkpoint in {folder} cannot be read: {_first_line(error)}\n{advice}'
+            f'the checkpoint in {folder} cannot be read: {errors.first_line(error)}\n{advice}'
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def initial_state(make: Any, abstract: TrainState) -> TrainState:

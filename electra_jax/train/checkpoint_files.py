@@ -42,6 +42,12 @@ def seal(folder: epath.Path) -> None:
     (folder / SEAL).write_text(text)
 
 
+def seal_unfinished(folder: epath.Path, step: int | None) -> None:
+    """Seals what was written of a step's checkpoint in `folder`, before it has its name."""
+    for one in unfinished(folder, step):
+        seal(one)
+
+
 def marked(about: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint with checksums says of itself."""
     return {**about, _MARK: True}
@@ -185,8 +191,7 @@ def _sha256(path: epath.Path) -> str:
 
 def _secured(path: epath.Path) -> str:
     """The hash of a file that a power cut can no longer undo."""
-    with path.open('rb') as file:
-        # A file of a bucket has no descriptor, and is safe when it is written.
-        with contextlib.suppress(AttributeError, io.UnsupportedOperation):
-            os.fsync(file.fileno())
-        return hashlib.file_digest(file, 'sha256').hexdigest()
+    # A file of a bucket has no descriptor, and is safe when it is written.
+    with contextlib.suppress(AttributeError, io.UnsupportedOperation), path.open('rb') as file:
+        os.fsync(file.fileno())
+    return _sha256(path)

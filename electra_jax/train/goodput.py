@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from electra_jax.core import jsons
+from electra_jax.core import files, jsons
 from electra_jax.train.phases import TRAINING, Phases
 
 FILE = 'goodput.json'  # of a workdir
@@ -47,9 +47,7 @@ class Account:
         if self._first is None:
             return
         records = [start._asdict() for start in self.starts()]
-        fresh = self._path.parent / (FILE + '.tmp')
-        fresh.write_text(json.dumps({'starts': records}) + '\n')
-        fresh.replace(self._path)
+        files.write_whole(self._path, json.dumps({'starts': records}) + '\n')
 
     def metrics(self) -> dict[str, float]:
         """Goodput of this process, and of the run over all its starts."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import jax
 from etils import epath
 
-from electra_jax.core import distributed
+from electra_jax.core import distributed, files
 from electra_jax.train.phases import TRAINING, Phases
 
 BEAT_SECONDS = 10.0
@@ -26,8 +26,8 @@ def file_name(process: int) -> str:
 class Heartbeat:
     """Writes the file every few seconds, from a thread of its own.
 
-    The file holds `step`, `phase`, `seconds_in_step`, `time` (seconds since 1970, for people and
-    other machines; nothing here is decided by it), `host`, `pid` and `process`.
+    The file holds `step`, `phase`, `time` (seconds since 1970, for people and other machines;
+    nothing here is decided by it), `host`, `pid` and `process`.
     """
 
     def __init__(
@@ -68,9 +68,7 @@ class Heartbeat:
             'pid': os.getpid(),
             'process': jax.process_index(),
         }
-        fresh = self._path.parent / (self._path.name + '.tmp')
-        fresh.write_text(json.dumps(content) + '\n')
-        fresh.replace(self._path)
+        files.write_whole(self._path, json.dumps(content) + '\n')
 
     def close(self) -> None:
         """A last beat, then none."""

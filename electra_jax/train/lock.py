@@ -17,7 +17,7 @@ from typing import Any
 
 from etils import epath
 
-from electra_jax.core import distributed, jsons
+from electra_jax.core import distributed, files, jsons
 from electra_jax.core.errors import CheckpointError
 
 FILE = 'lock.json'  # of a workdir
@@ -64,9 +64,7 @@ class Lock:
 
     def _write(self) -> None:
         content = {'token': self._token, 'beat': self._beat, **_identity()}
-        fresh = self._path.parent / f'{FILE}.{self._token}.tmp'
-        fresh.write_text(json.dumps(content) + '\n')
-        fresh.replace(self._path)
+        files.write_whole(self._path, json.dumps(content) + '\n', f'.{self._token}')
 
 
 @contextlib.contextmanager

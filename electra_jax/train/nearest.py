@@ -78,7 +78,7 @@ def nearest(
                 return Suggestion(changes, estimate, compiled=False)
             continue
         compiled = try_out(changed(config, changes))
-        if compiled.text is not None and compiled.hbm_bytes <= used.limit:
+        if compiled.fits(used.limit):
             return Suggestion(changes, compiled.hbm_bytes, compiled=True)
         tries += 1
         if tries == _TRIES:

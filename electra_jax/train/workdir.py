@@ -9,11 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 from etils import epath
 
 from electra_jax.config.schema import Config
-from electra_jax.core import jsons
+from electra_jax.core import distributed, files, jsons
 from electra_jax.core.errors import CheckpointError
 
 CONFIG_FILE = 'config.json'
@@ -115,7 +114,7 @@ def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> N
         config: resolved.
         facts: what else is worth keeping, such as the FLOPs of a token.
     """
-    if jax.process_index():
+    if not distributed.is_first():
         return
     workdir.mkdir(parents=True, exist_ok=True)
     content = {
@@ -126,9 +125,7 @@ def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> N
         'revision': revision(),
         **facts,
     }
-    fresh = workdir / (CONFIG_FILE + '.tmp')
-    fresh.write_text(json.dumps(content, indent=2) + '\n')
-    fresh.replace(workdir / CONFIG_FILE)
+    files.write_whole(workdir / CONFIG_FILE, json.dumps(content, indent=2) + '\n')
 
 
 def revision() -> str | None:

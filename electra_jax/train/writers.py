@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import jax
 from etils import epath
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from electra_jax.core import distributed, files
 from electra_jax.train.events import Events
 from electra_jax.train.lines import Lines
 
@@ -39,7 +39,7 @@ class Metrics:
             tensorboard: whether to write event files, too.
             say: told where these cannot be written.
         """
-        self._on = jax.process_index() == 0
+        self._on = distributed.is_first()
         if not self._on:
             return
         lines = drop_after(workdir / METRICS_FILE, start)
@@ -82,9 +82,7 @@ def drop_after(path: epath.Path, step: int) -> list[str]:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
             continue
-    fresh = path.parent / (path.name + '.tmp')
-    fresh.write_text(''.join(line + '\n' for line in kept))
-    fresh.replace(path)
+    files.write_whole(path, ''.join(line + '\n' for line in kept))
     return kept
 
 
@@ -93,7 +91,7 @@ class Terminal:
 
     def __init__(self, start: int, end: int):
         self._console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
-        self._on = jax.process_index() == 0
+        self._on = distributed.is_first()
         self._start, self._end, self._began = start, end, time.monotonic()
         self._progress = None
         if self._on and self._console.is_terminal:

@@ -45,7 +45,7 @@ def rte(rows, labelled=True):
 def test_files_by_name_need_no_folder(tmp_path):
     named = write(tmp_path, one=TAGGED, two=TAGGED, three=TAGGED + '\nd O\n')
     files = {'train_file': named['one'], 'dev_file': named['two']}
-    known = splits.read_train(config_of('ner', **files)).known
+    known = splits.read_train(config_of('ner', **files))[0].known
     assert list(splits.read_scored(config_of('ner', **files), known)) == ['dev']
     found = splits.read_scored(config_of('ner', **files, test_file=named['three']), known)
     assert {name: len(one.examples) for name, one in found.items()} == {'dev': 2, 'test': 3}
@@ -54,7 +54,7 @@ def test_files_by_name_need_no_folder(tmp_path):
 def test_a_name_is_looked_for_in_the_folder_first(tmp_path):
     write(tmp_path, mine=TAGGED)
     config = config_of('tagging', tmp_path, train_file='mine.tsv', dev_file='other.tsv')
-    assert len(splits.read_train(config).examples) == 2
+    assert len(splits.read_train(config)[0].examples) == 2
     with pytest.raises(DataError, match=r'other\.tsv'):
         splits.read_scored(config, Known())
 
@@ -65,7 +65,7 @@ def test_a_share_of_the_training_rows_is_scored_where_there_is_no_dev_file(tmp_p
     with pytest.raises(DataError, match=r'dev\.csv.*--config\.task\.dev_share=0\.1'):
         splits.read_scored(config_of('text', tmp_path), Known(('bad', 'good')))
     config = config_of('text', tmp_path, dev_share=0.2)
-    train = splits.read_train(config)
+    train = splits.read_train(config)[0]
     (dev,) = splits.read_scored(config, train.known).values()
     texts = [{one.text_a for one in part.examples} for part in (train, dev)]
     assert not texts[0] & texts[1] and len(texts[0] | texts[1]) == 300
@@ -84,12 +84,13 @@ def test_pairs_stay_together_and_a_bad_row_is_told_once(tmp_path):
     config = config_of('rte', tmp_path, dev_share=0.3)
     data = dataclasses.replace(config.data, on_bad_row='skip')
     config = dataclasses.replace(config, data=data)
-    train = splits.read_train(config)
+    train = splits.read_train(config)[0]
     (dev,) = splits.read_scored(config, train.known).values()
     assert len(train.examples) + len(dev.examples) == 199
     assert not train.bad.lines() and len(dev.bad.lines()) == 1
     swapped = [one._replace(text_a=one.text_b, text_b=one.text_a) for one in dev.examples]
-    assert hold_out.part(dev._replace(examples=swapped), 0.3, True).examples == swapped
+    both = [*train.examples, *swapped]
+    assert hold_out.parts(dev._replace(examples=both), 0.3) == (train.examples, swapped)
 
 
 def test_a_share_that_leaves_nothing_is_refused(tmp_path):
@@ -123,20 +124,20 @@ def test_a_test_file_that_glue_would_refuse_is_refused_before_training(tmp_path)
 
 def test_pairs_are_doubled_where_they_are_pairs(tmp_path):
     write(tmp_path, train=rte(range(3)))
-    assert len(splits.read_train(config_of('rte', tmp_path, double_pairs=True)).examples) == 6
+    assert len(splits.read_train(config_of('rte', tmp_path, double_pairs=True))[0].examples) == 6
     (tmp_path / 'train.csv').write_text('text,label\na,x\nb,y\n')
     for name, file in (('text', 'train.csv'), ('tagging', 'tags.txt')):
         (tmp_path / 'tags.txt').write_text(TAGGED)
         config = config_of(name, tmp_path, train_file=file, double_pairs=True)
         with pytest.raises(ConfigError, match=r'double_pairs is true, but .* holds no pairs'):
-            splits.read_train(config)
+            splits.read_train(config)[0]
 
 
 def test_texts_that_are_cut_are_counted_also_from_the_cache(tmp_path):
     (tmp_path / 'train.csv').write_text('text,label\na b,x\na b c d e f,x\na b c d e f g,y\n')
     config = config_of('text', tmp_path, train_file='train.csv', cache=str(tmp_path / 'cache'))
     for _ in range(2):
-        loaded = splits.read_train(config)
+        loaded = splits.read_train(config)[0]
         settings = trained.settle(config, loaded.known).features(labelled=True)
         split = splits.make_split(config, TOKENIZER, settings, loaded)
         assert split.rows.tokens.lengths().tolist() == [4, 8, 8]

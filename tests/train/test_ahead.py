@@ -99,8 +99,19 @@ def test_where_compiling_is_cheap_a_setting_is_tried_before_it_is_suggested():
     def try_out(config):
         tried.append((config.model.remat, config.optimizer.microbatches))
         fits = config.optimizer.microbatches == 4
-        return ahead.Compiled(1.0, 600 if fits else 800, None, 'text')
+        return ahead.Compiled(1.0, 600 if fits else 800, 500, 'text')
 
     found = nearest.nearest(built.config, used, built.mesh, try_out)
     assert tried == [('full', 1), ('none', 2), ('none', 4)]
     assert found == nearest.Suggestion({'optimizer.microbatches': 4}, 600, compiled=True)
+
+
+def test_a_setting_that_fits_is_suggested_though_its_program_cannot_be_printed():
+    built = program(batch_size=32)
+    used = nearest.Memory(needed=1000, limit=700, params=50, state=150)
+    unprinted = ahead.Compiled(1.0, 600, 500, None)
+    found = nearest.nearest(built.config, used, built.mesh, lambda config: unprinted)
+    assert found.compiled and found.hbm_bytes == 600
+    refused = unprinted._replace(temp_bytes=None)
+    found = nearest.nearest(built.config, used, built.mesh, lambda config: refused)
+    assert found is None or not found.compiled

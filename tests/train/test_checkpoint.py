@@ -63,8 +63,14 @@ def test_parameters_alone_are_nothing_to_go_on_with(tmp_path, fresh, program):
     checkpoints.close()
 
 
+def test_parameters_are_read_from_a_folder_named_from_here(tmp_path, fresh, monkeypatch):
+    checkpoint.write_params(epath.Path(tmp_path) / 'run', fresh.params, ABOUT)
+    monkeypatch.chdir(tmp_path)
+    assert_same(checkpoint.read_params(epath.Path('run'))[0], fresh.params)
+
+
 def test_what_is_missing_or_damaged_is_named(tmp_path, fresh):
-    with pytest.raises(CheckpointError, match='no checkpoint in'):
+    with pytest.raises(CheckpointError, match=r'no checkpoint in .*nothing, and no such folder'):
         checkpoint.read_params(epath.Path(tmp_path) / 'nothing')
     folder = epath.Path(tmp_path) / 'run'
     checkpoint.write_params(folder, fresh.params, ABOUT)
