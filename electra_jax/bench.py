@@ -20,7 +20,7 @@ from electra_jax import flags
 from electra_jax.benchmark import records, sweeps, tables
 from electra_jax.benchmark.training import Plan, Rival
 from electra_jax.config.schema import Config
-from electra_jax.core import huge_pages
+from electra_jax.core import memory
 from electra_jax.core.errors import ConfigError, UserError
 from electra_jax.tasks import table
 
@@ -130,5 +130,5 @@ def say(text: str) -> None:
 
 
 if __name__ == '__main__':
-    huge_pages.ask()
+    memory.ask_for_large_pages()
     flags.run(main, CONFIG)

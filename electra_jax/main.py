@@ -15,7 +15,7 @@ from etils import epath
 from electra_jax import flags
 from electra_jax import run as runs
 from electra_jax.config.schema import Config
-from electra_jax.core import distributed, huge_pages, peers, rng, trees
+from electra_jax.core import distributed, memory, peers, rng, trees
 from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.finetune import splits, trials, tuned
 from electra_jax.model.flops import training_flops
@@ -272,5 +272,5 @@ def show_example(run: Run, params: trees.Tree) -> None:
 
 
 if __name__ == '__main__':
-    huge_pages.ask()
+    memory.ask_for_large_pages()
     flags.run(main, CONFIG)

@@ -22,5 +22,5 @@ use_venv() {
     echo "$wanted" > "$stamp"
   fi
   export PATH=$root/.venv/bin:$PATH
-  export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1} # electra_jax/core/huge_pages.py
+  export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1} # electra_jax/core/memory.py
 }

@@ -11,7 +11,7 @@ os.environ['XLA_FLAGS'] = (
     + ' --xla_cpu_use_fusion_emitters=false'
 )
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-# Doors in processes of their own start once, not twice; see core/huge_pages.py.
+# Doors in processes of their own start once, not twice; see core/memory.py.
 os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1')
 
 import numpy as np

@@ -8,7 +8,7 @@ import jax
 from etils import epath
 
 from electra_jax.config.schema import Config
-from electra_jax.core import distributed
+from electra_jax.core import distributed, memory
 from electra_jax.core.errors import CheckpointError, DataError
 from electra_jax.core.trees import Tree
 from electra_jax.data.pipeline import DeviceBatches
@@ -112,6 +112,7 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
             return
         with phases.during(p.SAVING):
             parts.checkpoints.save(number, state, parts.batches.place, parts.about, last)
+            memory.give_back()
 
     def read(number: int) -> Mapping:
         try:

@@ -1,10 +1,16 @@
-"""Large arrays on large pages: up to 30 % more tokens a second on a CPU (benchmarks/RESULTS.md).
+"""How the C library hands out memory, which a CPU's arrays come from.
 
-A step's arrays come from the C library and go back to it, and the kernel hands each out anew, 4 KiB
-at a time. glibc can ask for pages of 2 MiB instead, but only if it is told before a process starts:
-so a door that trains starts itself again with the setting. The process keeps its number.
+Large pages: up to 30 % more tokens a second (benchmarks/RESULTS.md). A step's arrays come from the
+C library and go back to it, and the kernel hands each out anew, 4 KiB at a time. glibc can ask for
+pages of 2 MiB instead, but only if it is told before a process starts: so a door that trains starts
+itself again with the setting. The process keeps its number.
+
+Giving back: a long run's memory grows where what is freed lies between what is kept, in many
+threads' heaps; glibc returns it to the kernel when asked.
 """
 
+import ctypes
+import functools
 import itertools
 import os
 import sys
@@ -15,7 +21,7 @@ _TUNABLE = 'glibc.malloc.hugetlb'
 _KERNEL = '/sys/kernel/mm/transparent_hugepage/enabled'
 
 
-def ask() -> None:
+def ask_for_large_pages() -> None:
     """Starts this process again with large pages, where it makes a difference."""
     words = sys.orig_argv
     tunables = wanted(os.environ, words, _read(_KERNEL))
@@ -44,6 +50,21 @@ def wanted(environment: Mapping[str, str], words: Sequence[str], kernel: str) ->
     if not door or _TUNABLE in given or '[madvise]' not in kernel:
         return None
     return ':'.join(filter(None, [given, f'{_TUNABLE}=1']))
+
+
+def give_back() -> None:
+    """Returns what the C library holds and nobody uses; takes milliseconds, does nothing elsewhere."""
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _trim():
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None  # another C library than glibc
 
 
 def _read(path: str) -> str:
