@@ -269,13 +269,15 @@ class Stack(nn.Module):
         if self.model.local_window is None:
             return self.scan(layer, 1)(*parts, Sight(self.side), show_inputs, name='layers')
         size = min(self.model.global_every or 1, self.shape.num_layers)
+        # A tied encoder is called twice; its second call finds parameters to take apart.
+        makes = self.is_initializing() and not self.has_variable('params', 'layers')
         stack = nn.map_variables(
             self.scan(Group, size),
             'params',
             trans_in_fn=functools.partial(_to_groups, size),
             trans_out_fn=functools.partial(_from_groups, size),
-            init=self.is_initializing(),
-            mutable=self.is_initializing(),
+            init=makes,
+            mutable=makes,
         )
         return stack(*parts, self.side, show_inputs, layer, size, name='layers')
 

@@ -86,6 +86,16 @@ def test_a_window_as_wide_as_the_row_is_no_window(modern):
     assert np.abs(np.asarray(narrow - none)).max() > 1e-4
 
 
+def test_an_encoder_that_is_its_own_generator_is_made_once():
+    def made(parts, **model):
+        model = modern_config(model=model).model
+        shapes = jax.eval_shape(lambda: api.init(model, VOCABULARY.size, KEY, parts))
+        return jax.tree.map(lambda leaf: leaf.shape, shapes['discriminator'])
+
+    tied = {'generator': 'tied', 'generator_width': None, 'generator_layers': None}
+    assert made(('generator', 'discriminator'), **tied) == made(('discriminator',))
+
+
 @pytest.mark.parametrize(
     ('silent', 'seen'), [(0, [3, 4, 5, 6, 7]), (1, list(range(12)))], ids=['local', 'global']
 )
