@@ -7,6 +7,7 @@ the network of the stage is updated (`optim.optimizer`).
 """
 
 import jax
+import jax.numpy as jnp
 
 from electra_jax.config.presets import first_stage
 from electra_jax.config.schema import Config
@@ -17,7 +18,6 @@ from electra_jax.objectives.inputs import Inputs
 
 # The discriminator's parts and the generator's that they start from; its head starts afresh.
 _COPIES = {'discriminator': 'generator', 'embeddings': 'generator_embeddings'}
-_LOSSES = {'generator': 'mlm_loss', 'discriminator': 'disc_loss'}
 
 
 def loss(
@@ -30,24 +30,25 @@ def loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The loss of the stage that `step` is in; see `electra.loss` for the arguments.
 
-    `loss` in the metrics is the stage's; both networks' losses are reported in both.
+    `loss` in the metrics is the stage's. In the first stage the discriminator does not run, and
+    `disc_loss` is 0.
     """
 
-    def stage(trained: str, fixed: str) -> tuple[jax.Array, dict[str, jax.Array]]:
-        held = generators.without_gradient(config.model, params, fixed)
+    def generator_stage() -> tuple[jax.Array, dict[str, jax.Array]]:
+        key = None if dropout_key is None else jax.random.split(dropout_key)[0]
+        at_temperature = generators.temperature(config, step)
+        proposal = generators.propose(config, vocabulary, params, inputs, at_temperature, key)
+        batch, _ = electra.corrupted_batch(inputs, proposal)
+        is_fake_BL = batch['tokens'] != inputs.batch['tokens']
+        return electra.joint(config, inputs, proposal, jnp.zeros(()), is_fake_BL)
+
+    def discriminator_stage() -> tuple[jax.Array, dict[str, jax.Array]]:
+        held = generators.without_gradient(config.model, params, 'generator')
         _, metrics = electra.loss(config, vocabulary, held, inputs, dropout_key, step)
-        total = weights[trained] * metrics[_LOSSES[trained]]
+        total = config.objective.discriminator_weight * metrics['disc_loss']
         return total, {**metrics, 'loss': total}
 
-    weights = {
-        'generator': config.objective.generator_weight,
-        'discriminator': config.objective.discriminator_weight,
-    }
-    return jax.lax.cond(
-        step < first_stage(config),
-        lambda: stage('generator', 'discriminator'),
-        lambda: stage('discriminator', 'generator'),
-    )
+    return jax.lax.cond(step < first_stage(config), generator_stage, discriminator_stage)
 
 
 def prepare(config: Config, params: api.Params, step: jax.Array) -> api.Params:
