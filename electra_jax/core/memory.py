@@ -53,7 +53,7 @@ def wanted(environment: Mapping[str, str], words: Sequence[str], kernel: str) ->
 
 
 def give_back() -> None:
-    """Returns what the C library holds and nobody uses; takes milliseconds, does nothing elsewhere."""
+    """Returns what the C library holds and nobody uses, in milliseconds; nothing without glibc."""
     trim = _trim()
     if trim is not None:
         trim(0)
