@@ -14,6 +14,7 @@ from etils import epath
 
 from electra_jax import flags
 from electra_jax import run as runs
+from electra_jax.config.presets import first_stage
 from electra_jax.config.schema import Config
 from electra_jax.core import distributed, memory, peers, rng, trees
 from electra_jax.data.pipeline import DeviceBatches
@@ -142,6 +143,7 @@ def make_health(run: Run, checkpoints: Checkpoints) -> Health:
         checkpoints.latest,
         run.program.objective.signs,
         config.optimizer.warmup_steps,
+        first_stage(config),
     )
 
 

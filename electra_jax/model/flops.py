@@ -32,6 +32,7 @@ class Work(NamedTuple):
     encoders: tuple[tuple[EncoderShape, int], ...]  # with the width of what they read, E
     softmaxes: tuple[tuple[int, int, float], ...] = ()  # D in, E, share of the positions
     binaries: tuple[int, ...] = ()  # D of each head with one logit a token
+    runs: float = 1.0  # share of the steps in which it computes at all
     trained: float = 1.0  # share of the steps in which there is a backward pass, too
 
 
@@ -47,10 +48,10 @@ def training_flops(config: Config, vocab_size: int, parts: tuple[str, ...]) -> d
     L = config.data.row_length
     return {
         'mfu': sum(
-            (1 + 2 * work.trained) * _products(work, config.model, L, vocab_size) for work in works
+            (work.runs + 2 * work.trained) * _products(work, config.model, L, vocab_size) for work in works
         ),
         'paper': sum(
-            (1 + work.trained) * _paper(work, config.model, L, vocab_size) for work in works
+            (work.runs + work.trained) * _paper(work, config.model, L, vocab_size) for work in works
         ),
     }
 
@@ -66,7 +67,7 @@ def _works(config: Config, part: str) -> list[Work]:
         return [_generator(config, first / total if first else 1.0)]
     one_layer = EncoderShape(1, D, main.ffn_size, main.num_heads)
     return {
-        'discriminator': [Work(encoder, binaries=(D,), trained=late)],
+        'discriminator': [Work(encoder, binaries=(D,), runs=late, trained=late)],
         'language': [Work(encoder, softmaxes=((D, E, masked),))],
         'gated_language': [Work(encoder, softmaxes=((D, E, 1.0),))],
         # The few candidates of each position are not counted.

@@ -78,6 +78,7 @@ class Health:
         newest: Callable[[], int | None] = lambda: None,
         signs: Signs = lambda evaluation: {},
         signs_from: int = 0,
+        other_loss_after: int = 0,
     ):
         """Begins with nothing seen.
 
@@ -88,11 +89,13 @@ class Health:
             newest: step of the newest whole checkpoint.
             signs: of the objective.
             signs_from: evaluations after this step are judged; a young run shows every sign.
+            other_loss_after: steps after this one have another loss than those before.
         """
         self._settings, self._workdir, self._about = settings, workdir, about
         self._newest, self._signs, self._signs_from = newest, signs, signs_from
         self._in_a_row, self._skipped, self._dumps = 0, 0, 0
-        self._spikes = Spikes(settings.spike_window, settings.spike_deviations)
+        self._spikes = self._no_spikes()
+        self._other_loss_after = other_loss_after
         self._seen: dict[str, int] = {}  # sign -> evaluations in a row
 
     def look(
@@ -112,6 +115,8 @@ class Health:
         if bad:
             return self._bad(step, bad, values, batch)
         self._in_a_row = 0
+        if step == self._other_loss_after + 1:
+            self._spikes = self._no_spikes()
         high = self._spikes.look(values['loss'])
         if high is None:
             return Report({}, [])
@@ -120,6 +125,9 @@ class Health:
             f'the median of the last {self._settings.spike_window} steps'
         )
         return Report({'health/loss_spike': high}, [line])
+
+    def _no_spikes(self) -> 'Spikes':
+        return Spikes(self._settings.spike_window, self._settings.spike_deviations)
 
     def _bad(
         self,

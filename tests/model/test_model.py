@@ -184,6 +184,18 @@ def test_flops_follow_what_is_trained():
     alone = count(model={'generator': 'uniform'})
     assert frozen - alone == pytest.approx((plain - alone) / 3)  # no backward pass
     assert count(objective={'name': 'teams'}) > plain
+    full = {
+        'model': {
+            'generator_width': 1.0,
+            'embedding_sharing': 'untied',
+            'generator_embedding_size': 16,
+        }
+    }
+    stages = {'name': 'two_stage', 'generator_steps': 99}  # of 100 steps
+    generator = count(**full) - count(model={'generator': 'uniform'})
+    assert count(**full, objective=stages) == pytest.approx(
+        generator * (1 + 2 * 0.99) / 3 + alone * 0.01
+    )
     assert count(objective={'name': 'all_tokens_mlm'}) > count(objective={'name': 'replaced_mlm'})
 
 

@@ -79,6 +79,14 @@ def test_a_spike_is_said_once_at_its_onset(tmp_path):
     assert 'is a spike' in found[300].lines[0] and found[300].metrics['health/loss_spike'] > 20
 
 
+def test_the_second_stage_of_training_has_a_loss_of_its_own_and_is_no_spike(tmp_path):
+    settings = HealthConfig(spike_window=20)
+    watch = Health(settings, epath.Path(tmp_path), {}, other_loss_after=40)
+    losses = np.r_[np.linspace(5, 4.9, 40), np.linspace(33, 32.9, 40), 60]
+    found = [watch.look(k, {**GOOD, 'loss': x}, BATCH).lines for k, x in enumerate(losses, 1)]
+    assert [k for k, lines in enumerate(found, 1) if lines] == [81]
+
+
 def test_noise_a_falling_loss_and_a_constant_one_are_no_spikes():
     random = np.random.default_rng(1)
     for series in (
