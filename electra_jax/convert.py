@@ -288,7 +288,7 @@ def next_step(target: Place, loaded: load.Loaded) -> str:
         return f'python -c "import tensorflow; {listed}"'
     if (folder / 'discriminator').is_dir():
         folder = folder / 'discriminator'
-    model = names.CLASS_OF.get(loaded.task, 'AutoModel')
+    model = names.CLASS_OF.get(loaded.task, 'AutoModelForPreTraining')
     return (
         f'python -c "from transformers import {model}, AutoTokenizer; '
         f"AutoTokenizer.from_pretrained('{folder}'); {model}.from_pretrained('{folder}')\""

@@ -162,10 +162,11 @@ def evaluate(run: Run) -> None:
 def fine_tune(config: Config, folder: epath.Path) -> None:
     """Trains every trial that is not done yet, and says what was reached."""
     run = trials.open_fine_tuning(config, folder)
-    with watched(folder, Phases()):
+    phases = Phases()
+    with watched(folder, phases):
         workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
         say_fine_tuning(run)
-        outcome = trials.run_trials(run)
+        outcome = trials.run_trials(run, phases)
     if outcome.stopped_by:
         print(f'stopped by {outcome.stopped_by}; finished trials: {len(outcome.trials)}')
         print(f'to go on: {flags.same_command()}')

@@ -23,6 +23,7 @@ from etils import epath
 
 from electra_jax import flags
 from electra_jax.config.schema import Config, TaskConfig
+from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError, UserError
 from electra_jax.finetune import tuned
 from electra_jax.finetune.detect import open_detector
@@ -145,10 +146,8 @@ def output_file(name: str) -> Iterator[IO[str]]:
         return
     path = pathlib.Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + '.tmp')
-    with fresh.open('w', encoding='utf-8') as file:
+    with files.placed(path) as fresh, fresh.open('w', encoding='utf-8') as file:
         yield file
-    fresh.replace(path)
 
 
 def progress(rows: Iterable, total: int) -> Iterable:

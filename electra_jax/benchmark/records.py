@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from electra_jax.config.schema import Config
+from electra_jax.core import files
 from electra_jax.train import workdir
 
 Record = dict[str, Any]
@@ -101,6 +102,4 @@ def read(path: pathlib.Path) -> Record | None:
 def write(path: pathlib.Path, record: Record) -> None:
     """Writes a record so that it is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix('.tmp')
-    fresh.write_text(json.dumps(record, indent=1) + '\n')
-    fresh.replace(path)
+    files.write_whole(path, json.dumps(record, indent=1) + '\n')

@@ -1,19 +1,32 @@
 """Files that are whole or not there."""
 
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import TypeVar
+
 from etils import epath
 
+Path = TypeVar('Path', epath.Path, pathlib.Path)
 
-def write_whole(path: epath.Path, text: str, mark: str = '') -> None:
-    """Puts `text` in the place of what `path` holds, in one move.
+
+@contextlib.contextmanager
+def placed(path: Path, mark: object = '') -> Iterator[Path]:
+    """A file to write, which takes the place of `path` in one move when all has gone well.
 
     Args:
         path: of the file, whose folder must exist.
-        text: all of it.
-        mark: of the file that is written first, where several processes may write at once.
+        mark: part of the written file's name, where several processes may write at once.
 
     Raises:
         OSError: the disk is full, for example; `path` is then as it was.
     """
-    fresh = path.parent / f'{path.name}{mark}.tmp'
-    fresh.write_text(text)
+    fresh = path.parent / f'{path.name}{mark and f".{mark}"}.tmp'
+    yield fresh
     fresh.replace(path)
+
+
+def write_whole(path: epath.Path | pathlib.Path, text: str, mark: object = '') -> None:
+    """Puts `text`, as UTF-8, in the place of what `path` holds; see `placed`."""
+    with placed(path, mark) as fresh:
+        fresh.write_text(text, encoding='utf-8')

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config import schema
-from electra_jax.core import errors, jsons
+from electra_jax.core import errors, files, jsons
 from electra_jax.data import (
     bad_text,
     build,
@@ -212,8 +212,9 @@ def _build(
 
 def _remove_leftovers(folder: pathlib.Path) -> None:
     """Deletes temporary files of a build that was killed: our own, by name and place."""
-    for pattern in ('*.array_record.*.tmp', f'{workers.PIECES_FOLDER}/*.tmp', 'corpus.json.*.tmp'):
-        for path in folder.glob(pattern):
+    names = ('*.array_record', f'{workers.PIECES_FOLDER}/*', 'corpus.json', manifest.UNIGRAM_NAME)
+    for name in names:
+        for path in folder.glob(f'{name}.*.tmp'):
             path.unlink()
 
 
@@ -371,9 +372,8 @@ def _finish(
     unigrams = sorted((folder / workers.PIECES_FOLDER).glob('*.npy'))
     total = sum(np.load(path, allow_pickle=False) for path in unigrams)
     unigram = folder / manifest.UNIGRAM_NAME
-    temporary = unigram.with_name(f'{unigram.name}.{os.getpid()}.tmp.npy')
-    np.save(temporary, total)
-    temporary.replace(unigram)
+    with files.placed(unigram, os.getpid()) as fresh, fresh.open('wb') as file:
+        np.save(file, total)
     corpus = manifest.Corpus(
         path=folder,
         row_length=data.row_length,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config import schema
-from electra_jax.core import errors, jsons
+from electra_jax.core import errors, files, jsons
 from electra_jax.data import records
 from electra_jax.tokenizers import api, load
 
@@ -315,10 +315,8 @@ def check_corpus(
 
 def write_json(path: pathlib.Path, data: Mapping[str, Any]) -> None:
     """Writes JSON so that `path` is never there half written, even after a power cut."""
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    with temporary.open('w') as file:
+    with files.placed(path, os.getpid()) as fresh, fresh.open('w') as file:
         json.dump(data, file, indent=2, sort_keys=True)
         file.write('\n')
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config import schema
-from electra_jax.core import errors, jsons
+from electra_jax.core import errors, files, jsons
 from electra_jax.data import build, manifest, records, sources
 from electra_jax.tokenizers import api, load
 
@@ -45,10 +45,8 @@ class Context:
             # An empty ArrayRecord file is of no use to a reader.
             shards[split] = vars(records.write_shard(path, rows)) if len(rows) else None
         unigram = unigram_path(self.folder, piece.index)
-        temporary = unigram.with_name(f'{unigram.name}.{os.getpid()}.tmp')
-        with temporary.open('wb') as file:
+        with files.placed(unigram, os.getpid()) as fresh, fresh.open('wb') as file:
             np.save(file, result.unigram)
-        temporary.replace(unigram)
         sidecar = {
             'identity': identity(piece),
             'tokenizer_hash': self.tokenizer.hash,

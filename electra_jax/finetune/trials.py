@@ -35,6 +35,7 @@ from electra_jax.tasks.results import Trial
 from electra_jax.tasks.trained import TrainedTask
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import checkpoint, health, signals, trial, workdir
+from electra_jax.train.phases import EVALUATING, SAVING, Phases
 from electra_jax.train.writers import Metrics, Terminal
 
 RESULT = 'result.json'  # of a trial, written when it is finished
@@ -134,8 +135,13 @@ class Outcome(NamedTuple):
     stopped_by: str | None  # the signal's name, if one ended them before their time
 
 
-def run_trials(run: FineTuning) -> Outcome:
-    """All trials that are not finished yet, then the results of all."""
+def run_trials(run: FineTuning, phases: Phases) -> Outcome:
+    """All trials that are not finished yet, then the results of all.
+
+    Args:
+        run: opened.
+        phases: told what is going on.
+    """
     config = run.config
     done = finished(run)
     first = next((k for k in range(config.trials) if k not in done), config.trials)
@@ -149,7 +155,7 @@ def run_trials(run: FineTuning) -> Outcome:
             if number in done:
                 terminal.say(f'trial {number + 1} of {config.trials} is done already')
                 continue
-            found = run_trial(run, number, writer, terminal, stop)
+            found = run_trial(run, number, writer, terminal, stop, phases)
             if found is None:
                 return Outcome(list(done.values()), stop.name)
             done[number] = found
@@ -160,7 +166,12 @@ def run_trials(run: FineTuning) -> Outcome:
 
 
 def run_trial(
-    run: FineTuning, number: int, writer: Metrics, terminal: Terminal, stop: signals.Stop
+    run: FineTuning,
+    number: int,
+    writer: Metrics,
+    terminal: Terminal,
+    stop: signals.Stop,
+    phases: Phases,
 ) -> Trial | None:
     """One trial to its end and its folder, or None where a signal stopped it."""
     config, program = run.config, run.program
@@ -192,17 +203,20 @@ def run_trial(
         terminal,
         stop,
         health.Health(config.health, run.folder, {'seed': seed}),
+        phases,
     )
     fresh = program.make_state(run.taken.source, np.uint32(seed))
     outcome = trial.train(plan, parts, fresh)
     if outcome.stopped_by:
         return None
-    if outcome.scores is not outcome.history[-1][1]:
-        evaluate(outcome.params)  # the best state's predictions, not the last one's
-    for name, split in run.tests.items():
-        predicted[name] = run.answerer.predict(outcome.params, run.task, split)
+    with phases.during(EVALUATING):
+        if outcome.scores is not outcome.history[-1][1]:
+            evaluate(outcome.params)  # the best state's predictions, not the last one's
+        for name, split in run.tests.items():
+            predicted[name] = run.answerer.predict(outcome.params, run.task, split)
     found = predictions.trial(seed, predicted)
-    save(run, number, outcome, found, predicted)
+    with phases.during(SAVING):
+        save(run, number, outcome, found, predicted)
     return found
 
 

@@ -48,7 +48,8 @@ def training_flops(config: Config, vocab_size: int, parts: tuple[str, ...]) -> d
     L = config.data.row_length
     return {
         'mfu': sum(
-            (work.runs + 2 * work.trained) * _products(work, config.model, L, vocab_size) for work in works
+            (work.runs + 2 * work.trained) * _products(work, config.model, L, vocab_size)
+            for work in works
         ),
         'paper': sum(
             (work.runs + work.trained) * _paper(work, config.model, L, vocab_size) for work in works

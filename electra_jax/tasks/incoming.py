@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -91,11 +92,16 @@ def read(task: TrainedTask | None, asked: Asked, bad: BadRows) -> list[Example]:
         try:
             found = list(READERS[kind](task, asked, bad))
         except DataError as error:
-            # The door has no config.
-            raise DataError(str(error).replace('--config.task.columns.', '--columns=')) from error
+            raise DataError(_for_predict(str(error))) from error
     if not found:
         raise DataError(f'{asked.path}: no usable rows')
     return found
+
+
+def _for_predict(text: str) -> str:
+    """Advice for a door that has columns to name, and no config."""
+    text = text.replace('--config.task.columns.', '--columns=')
+    return re.sub(r' \(if [^()]*--config\.[^()]*\)', '', text)
 
 
 def _from_line(

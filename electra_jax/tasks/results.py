@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from electra_jax.core import files
 from electra_jax.tasks.metrics import SHARES
 
 RESULTS_FILE = 'results.json'
@@ -136,9 +137,7 @@ def shown(name: str, value: float | None) -> str:
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a file in one step, so that nobody reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(path)
+    files.write_whole(path, text)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -149,8 +148,6 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 def write_json_lines(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes a JSON object a line, in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.tmp')
-    with temporary.open('w', encoding='utf-8') as file:
+    with files.placed(path) as fresh, fresh.open('w', encoding='utf-8') as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + '\n')
-    temporary.replace(path)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from etils import epath
 
+from electra_jax.core import files
 from electra_jax.tasks.examples import Example
 
 FORMAT = 2  # raise it when the meaning of cached rows changes
@@ -158,10 +159,8 @@ def save(path: epath.Path, rows: Rows) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     names = {'numbers': list(rows.numbers), 'marks': list(rows.marks), 'cut': list(rows.cut)}
     arrays = {'names': np.frombuffer(json.dumps(names).encode(), np.uint8), **_arrays(rows)}
-    fresh = path.parent / f'{path.name}.{os.getpid()}.tmp'
-    with fresh.open('wb') as file:
+    with files.placed(path, os.getpid()) as fresh, fresh.open('wb') as file:
         np.savez(file, **arrays)
-    fresh.replace(path)
 
 
 def _arrays(rows: Rows) -> dict[str, np.ndarray]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from electra_jax.core import files
+
 FILE_NAME = 'electra_tokenizer.json'
 
 
@@ -78,6 +80,4 @@ class Tokenizer(abc.ABC):
         folder.mkdir(parents=True, exist_ok=True)
         self.write_native(folder)
         # Last, and in one step: `load` never sees half a tokenizer.
-        temporary = folder / (FILE_NAME + '.tmp')
-        temporary.write_text(json.dumps(self.to_json(), sort_keys=True) + '\n')
-        temporary.replace(folder / FILE_NAME)
+        files.write_whole(folder / FILE_NAME, json.dumps(self.to_json(), sort_keys=True) + '\n')

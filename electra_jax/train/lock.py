@@ -64,7 +64,7 @@ class Lock:
 
     def _write(self) -> None:
         content = {'token': self._token, 'beat': self._beat, **_identity()}
-        files.write_whole(self._path, json.dumps(content) + '\n', f'.{self._token}')
+        files.write_whole(self._path, json.dumps(content) + '\n', self._token)
 
 
 @contextlib.contextmanager

@@ -14,8 +14,10 @@ import numpy as np
 from etils import epath
 
 from electra_jax.core.trees import Tree
+from electra_jax.train import phases as p
 from electra_jax.train import signals
 from electra_jax.train.health import Health
+from electra_jax.train.phases import Phases
 from electra_jax.train.state import TrainState
 from electra_jax.train.writers import Metrics, Terminal, summary_line
 
@@ -47,6 +49,7 @@ class Parts(NamedTuple):
     terminal: Terminal
     stop: signals.Stop
     health: Health
+    phases: Phases
 
 
 class Outcome(NamedTuple):
@@ -83,6 +86,8 @@ def train(plan: Plan, parts: Parts, state: TrainState) -> Outcome:
         number, metrics, batch = pending
         pending = None
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+        if parts.phases.name == p.COMPILING:  # that was the first step, and it is done
+            parts.phases.enter(p.TRAINING)
         seen = parts.health.look(plan.before + number, values, batch)
         for line in seen.lines:
             parts.terminal.say(line)
@@ -91,15 +96,18 @@ def train(plan: Plan, parts: Parts, state: TrainState) -> Outcome:
             parts.writer.write(plan.before + number, values)
             parts.terminal.log(plan.before + number, summary_line(values))
 
+    parts.phases.enter(p.COMPILING)
     for number in range(1, plan.steps + 1):
         batch, host_batch = next(parts.batches)
+        parts.phases.begin_step(plan.before + number)
         state, metrics = parts.step(state, batch, np.uint32(plan.seed))
         look()
         pending = number, metrics, host_batch
         parts.terminal.advance(plan.before + number)
         if number % plan.epoch_steps == 0 or number == plan.steps:
             look()
-            scores = parts.evaluate(state.params)
+            with parts.phases.during(p.EVALUATING):
+                scores = parts.evaluate(state.params)
             history.append((number, scores))
             parts.writer.write(plan.before + number, {plan.names(k): v for k, v in scores.items()})
             parts.terminal.say(f'step {plan.before + number}  {plan.show(scores)}')

@@ -14,7 +14,7 @@ from electra_jax.finetune import trials, tuned
 from electra_jax.tasks import incoming
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.incoming import Asked
-from electra_jax.train import checkpoint
+from electra_jax.train import checkpoint, phases
 from tests.finetune import files
 
 # Metric by which a model that has learnt its small task stands out, and what chance would give.
@@ -64,7 +64,12 @@ def prepared(tmp_path, name):
 def train(config, workdir):
     run = trials.open_fine_tuning(config, epath.Path(workdir))
     trials.workdir.describe(epath.Path(workdir), run.config, {})
-    return run, trials.run_trials(run)
+    seen = phases.Phases()
+    outcome = trials.run_trials(run, seen)
+    for name in (phases.COMPILING, phases.TRAINING, phases.EVALUATING, phases.SAVING):
+        assert seen.seconds(name) > 0, name
+    assert seen.step == config.trials * run.config.total_steps
+    return run, outcome
 
 
 def lines(path):
@@ -213,10 +218,11 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(three, tmp_path):
 
     broken = run._replace(program=run.program._replace(step=stopping))
     with pytest.raises(KeyboardInterrupt):
-        trials.run_trials(broken)
+        trials.run_trials(broken, phases.Phases())
     done = {child.name for child in (tmp_path / 'trials').iterdir()}
     assert done == {'0'}
-    again = trials.run_trials(trials.open_fine_tuning(config, epath.Path(tmp_path)))
+    reopened = trials.open_fine_tuning(config, epath.Path(tmp_path))
+    again = trials.run_trials(reopened, phases.Phases())
     assert [t.metrics for t in again.trials] == [dict(t.metrics) for t in outcome.trials]
     ours, theirs = (
         checkpoint.read_params(epath.Path(place / 'trials' / '1'))[0]

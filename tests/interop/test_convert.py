@@ -43,7 +43,7 @@ def test_ours_to_hugging_face_and_back(ours, tmp_path, capsys):
     said = capsys.readouterr().out
     assert 'generator separate, shared embeddings' in said
     assert 'ElectraForPreTraining' in said and 'ElectraForMaskedLM' in said
-    assert f"AutoModel.from_pretrained('{tmp_path / 'hf' / 'discriminator'}')" in said
+    assert f"AutoModelForPreTraining.from_pretrained('{tmp_path / 'hf' / 'discriminator'}')" in said
     run(f'huggingface:{tmp_path / "hf"}', f'ours:{tmp_path / "back"}')
     said = capsys.readouterr().out
     assert f'--config.init_from={tmp_path / "back"}' in said

@@ -64,7 +64,7 @@ def test_columns_are_those_of_training_or_what_people_call_them(tmp_path):
         assert [(one.text_a, one.label) for one in found] == [('fine', None)]
     _, found, _ = read(tmp_path / 'in.csv', 'key,review\n7,fine\n', task, text_a='review', id='key')
     assert (found[0].id, found[0].text_a) == ('7', 'fine')
-    with pytest.raises(DataError, match=r"no column 'body'.*--columns=text_a=NAME"):
+    with pytest.raises(DataError, match=r"no column 'body'.*--columns=text_a=NAME$"):
         read(tmp_path / 'in.csv', 'key,review\n7,fine\n', task)
 
 
