@@ -14,6 +14,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
+from logging import ERROR
 
 from absl import app, flags, logging
 from ml_collections import config_dict, config_flags
@@ -109,14 +110,28 @@ def run_without_recipe(main: Callable[[], None]) -> None:
             _fail(f'{error.strerror or error}: {error.filename or "(no file named)"}')
 
     logging.set_verbosity(logging.WARNING)  # JAX and Orbax tell every detail at INFO
-    logging.get_absl_logger().addFilter(_without_traceback)
+    logging.get_absl_logger().addFilter(_is_news)
+    sys.excepthook = _but_closed_loops(sys.excepthook)
+    sys.unraisablehook = _but_closed_loops(sys.unraisablehook)
     app.run(guarded, flags_parser=_parse)
 
 
-def _without_traceback(record: typing.Any) -> bool:
-    """Orbax's threads log where they failed in full; what that means is said by the run."""
+def _is_news(record: typing.Any) -> bool:
+    """Not what Orbax's threads log where a save fails: that is raised, too, and said by the run."""
     record.exc_info = record.exc_text = None
-    return True
+    return record.levelno < ERROR or '/orbax/' not in record.pathname
+
+
+def _but_closed_loops(hook: Callable) -> Callable:
+    """Passes on all but what TensorStore prints where one write of several has failed before."""
+
+    def passing(*arguments: typing.Any) -> None:
+        first = arguments[0]
+        error = arguments[1] if isinstance(first, type) else first.exc_value
+        if str(error) != 'Event loop is closed':
+            hook(*arguments)
+
+    return passing
 
 
 def given_config(config: flags.FlagHolder) -> Config | None:

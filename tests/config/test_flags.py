@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import logging
 import pathlib
 import runpy
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -98,6 +100,29 @@ def test_a_reader_who_has_had_enough_is_no_error():
     program = PROGRAM.replace('print(repr(config))', 'raise BrokenPipeError')
     done = type_command('--config=configs/small.py', program=program)
     assert (done.returncode, done.stdout, done.stderr) == (1, '', '')
+
+
+@pytest.mark.parametrize(
+    ('path', 'level', 'shown'),
+    [
+        ('/lib/orbax/checkpoint/future.py', logging.ERROR, False),
+        ('/lib/orbax/checkpoint/future.py', logging.WARNING, True),
+        ('/lib/jax/_src/xla.py', logging.ERROR, True),
+    ],
+)
+def test_a_failed_save_is_not_told_by_every_thread(path, level, shown):
+    record = logging.LogRecord('absl', level, path, 1, 'no space', (), (ValueError, None, None))
+    assert flags._is_news(record) is shown and record.exc_info is None
+
+
+def test_hooks_pass_on_all_but_a_closed_loop():
+    seen = []
+    hook = flags._but_closed_loops(lambda *arguments: seen.append(arguments))
+    closed, other = RuntimeError('Event loop is closed'), RuntimeError('something else')
+    for error in (closed, other):
+        hook(RuntimeError, error, None)  # as sys.excepthook
+        hook(types.SimpleNamespace(exc_value=error))  # as sys.unraisablehook
+    assert seen[0][1] is other and seen[1][0].exc_value is other and len(seen) == 2
 
 
 def test_pre_training_has_no_task():
