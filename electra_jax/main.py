@@ -198,6 +198,11 @@ def say_fine_tuning(run: trials.FineTuning) -> None:
     both = ', pairs both ways round' if splits.doubles_pairs(config) else ''
     print(f'  {len(run.train.loaded.examples):,} examples to train on{both}; to score: ', end='')
     print(splits.sizes_line(run.scored))
+    guess = splits.guess_line(
+        run.train.loaded, {name: split.loaded for name, split in run.scored.items()}
+    )
+    if guess is not None:
+        print(f'  {guess}')
     if run.tests:
         print(f'  to predict: {splits.sizes_line(run.tests)}')
     for line in splits.remarks((run.train, *run.scored.values(), *run.tests.values())):

@@ -1,5 +1,6 @@
 """The files of a task as rows ready for the device."""
 
+import collections
 import dataclasses
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -102,6 +103,24 @@ def sizes_line(splits: Mapping[str, Split]) -> str:
 def remarks(splits: Iterable[Split]) -> list[str]:
     """What a person must know of the rows of files: those left out, mended or cut."""
     return [line for one in splits for line in one.loaded.bad.lines()]
+
+
+def guess_line(train: Loaded, scored: Mapping[str, Loaded]) -> str | None:
+    """The accuracy of always naming the most frequent class; None: the labels are no classes."""
+
+    def labels(loaded: Loaded) -> list[str]:
+        found = (getattr(example, 'label', None) for example in loaded.examples)
+        return [label for label in found if isinstance(label, str)]
+
+    counts = collections.Counter(labels(train))
+    found = {name: labels(loaded) for name, loaded in scored.items()}
+    if not counts or not all(found.values()):
+        return None
+    ((best, _),) = counts.most_common(1)
+    shares = ', '.join(
+        f'{name} {100 * given.count(best) / len(given):.2f}' for name, given in found.items()
+    )
+    return f'accuracy of {best!r} for every row: {shares}' if shares else None
 
 
 def doubles_pairs(config: Config) -> bool:

@@ -77,6 +77,17 @@ def test_a_share_of_the_training_rows_is_scored_where_there_is_no_dev_file(tmp_p
     assert {one.text_a for one in again.examples} - {'first'} == texts[1]
 
 
+def test_what_naming_one_class_would_reach_is_said_of_classes_alone(tmp_path):
+    (tmp_path / 'train.tsv').write_text('text\tlabel\na\tgood\nb\tgood\nc\tbad\n')
+    (tmp_path / 'dev.tsv').write_text('text\tlabel\nd\tbad\ne\tbad\nf\tgood\n')
+    config = config_of('text', tmp_path, train_file='train.tsv', dev_file='dev.tsv')
+    train = splits.read_train(config)[0]
+    scored = splits.read_scored(config, train.known)
+    assert splits.guess_line(train, scored) == "accuracy of 'good' for every row: dev 33.33"
+    scores = train._replace(examples=[one._replace(label=0.5) for one in train.examples])
+    assert splits.guess_line(scores, {'dev': scores}) is None
+
+
 def test_pairs_stay_together_and_a_bad_row_is_told_once(tmp_path):
     rows = ''.join(f'{n}\t{"a" * n}\tb{n % 7}\tentailment\n' for n in range(1, 200))
     rows += '9\tonly one\n'
