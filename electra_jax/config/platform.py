@@ -3,7 +3,7 @@
 import dataclasses
 
 from electra_jax.config import kernels
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import LEFT_TO_DEVICES, Config
 
 
 def resolve_platform(config: Config, platform: str) -> Config:
@@ -31,7 +31,7 @@ def resolve_platform(config: Config, platform: str) -> Config:
         'flat_products': on_cpu,
         'vocab_chunks': 1 if on_cpu else 8,
     }
-    open_ones = {name: v for name, v in choices.items() if getattr(config.model, name) is None}
+    open_ones = {n: choices[n] for n in LEFT_TO_DEVICES if getattr(config.model, n) is None}
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, **open_ones))
     kernels.check(config, platform)
     return config

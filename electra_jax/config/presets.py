@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from electra_jax.config.schema import Config, ModelConfig
+from electra_jax.config.schema import LEFT_TO_DEVICES, Config, ModelConfig
 from electra_jax.core.errors import ConfigError, unknown
 
 _BERT = {
@@ -161,10 +161,7 @@ def other_block(model: ModelConfig, stored: Mapping[str, object]) -> list[str]:
 
 
 # How to compute, never what: these are not a checkpoint's business.
-_OF_THE_RUN = (
-    'remat', 'dropout_bits', 'attention', 'compute_dtype', 'scan_unroll', 'flat_products',
-    'vocab_chunks',
-)  # fmt: skip
+_OF_THE_RUN = ('remat', 'dropout_bits', *LEFT_TO_DEVICES)
 
 
 def inherit_model(asked: ModelConfig, stored: Mapping[str, object]) -> ModelConfig:

@@ -9,6 +9,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+# Fields of `ModelConfig` that say how to compute; None: what is best on the devices of the run.
+LEFT_TO_DEVICES = ('attention', 'compute_dtype', 'scan_unroll', 'flat_products', 'vocab_chunks')
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:

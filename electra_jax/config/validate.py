@@ -11,7 +11,7 @@ from electra_jax.config.presets import (
     generator_shape,
     inherits_model,
 )
-from electra_jax.config.schema import Config, ModelConfig
+from electra_jax.config.schema import LEFT_TO_DEVICES, Config, ModelConfig
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 
 # The values a setting may take where it names a choice; implementations are looked up elsewhere
@@ -267,10 +267,7 @@ def _check_two_stage(config: Config) -> None:
 
 
 # Fields of a resolved model that may still be None.
-_OPEN = (
-    'attention', 'compute_dtype', 'scan_unroll', 'flat_products', 'vocab_chunks',
-    'generator_embedding_size', 'local_window',
-)  # fmt: skip
+_OPEN = (*LEFT_TO_DEVICES, 'generator_embedding_size', 'local_window')
 
 
 def check_stored_model(stored: object, where: str) -> None:
