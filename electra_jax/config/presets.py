@@ -249,7 +249,7 @@ class HeadShape:
     """What a fine-tuned model ends in."""
 
     kind: str  # 'classification', 'regression', 'tagging' or 'spans'
-    style: str  # 'reference' or 'huggingface'
+    style: str  # of HEAD_STYLES
     num_classes: int  # C; 1 for 'regression', of no meaning for 'spans'
     dropout: float  # before each layer of the head that has any
     beams: int = 20  # starts, and ends for each, that the reference's span head looks at

@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+# Whose layers stand on the encoder in fine-tuning; `model.task_heads`.
+HEAD_STYLES = ('reference', 'huggingface', 'mean')
 # Fields of `ModelConfig` that say how to compute; None: what is best on the devices of the run.
 LEFT_TO_DEVICES = ('attention', 'compute_dtype', 'scan_unroll', 'flat_products', 'vocab_chunks')
 
@@ -256,7 +258,8 @@ class TaskConfig:
     scheme: str | None = None  # of tags: a key of tag_schemes.SCHEMES; None: as the task has it
     unanswerable: bool | None = None  # whether questions may have no answer; None: as the task
     double_pairs: bool | None = None  # train on (b, a) too; None: as the reference (MRPC, STS)
-    head: str = 'reference'  # or 'huggingface': the layers of transformers' heads
+    # or 'huggingface', the layers of transformers' heads; or 'mean', a row from all its tokens
+    head: str = 'reference'
     head_dropout: float = 0.1
     epochs: float | None = None  # None: as the task has it (the reference's: 3, 10 or 2)
     warmup_rate: float = 0.1  # share of all steps; takes the place of optimizer.warmup_steps

@@ -11,7 +11,7 @@ from electra_jax.config.presets import (
     generator_shape,
     inherits_model,
 )
-from electra_jax.config.schema import LEFT_TO_DEVICES, Config, ModelConfig
+from electra_jax.config.schema import HEAD_STYLES, LEFT_TO_DEVICES, Config, ModelConfig
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 
 # The values a setting may take where it names a choice; implementations are looked up elsewhere
@@ -52,7 +52,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     'data.tokenizer.kind': ('wordpiece', 'unigram', 'bpe'),
     'checkpoint.on_error': ('retry', 'stop'),
     'health.on_bad_step': ('stop', 'skip'),
-    'task.head': ('reference', 'huggingface'),
+    'task.head': HEAD_STYLES,
     'task.keep': ('last', 'best'),
     'task.save': ('all', 'best', 'none'),
 }

@@ -137,7 +137,9 @@ def init_encoder(model: ModelConfig, vocab_size: int, key: jax.Array) -> Params:
 def init_head(model: ModelConfig, head: HeadShape, key: jax.Array) -> Params:
     """Fresh float32 parameters of a task's head, to stand beside a model's under 'task_head'."""
     blank_BLD = jnp.zeros((1, 2, model.hidden_size))
-    batch = {'allowed': jnp.ones((1, 2)), 'start': jnp.zeros((1,), jnp.int32)}
+    blank_BL = jnp.zeros((1, 2), jnp.int32)
+    batch = {'allowed': jnp.ones((1, 2)), 'start': blank_BL[:, 0]}
+    batch |= {'documents': blank_BL, 'types': blank_BL}
     return _head(model, head).init({'params': key}, blank_BLD, batch)['params']
 
 

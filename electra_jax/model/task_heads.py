@@ -2,7 +2,7 @@
 
 'reference' heads are those of google-research/electra (finetune/), 'huggingface' ones those of
 transformers (modeling_electra.py). The two differ in layers and in dropout, so that scores of one
-are not those of the other.
+are not those of the other. 'mean' ones read a row from all of its tokens; tags and spans have none.
 """
 
 from collections.abc import Iterator, Mapping
@@ -70,6 +70,25 @@ class DeepSequenceHead(TaskHead):
         x_BF = self.drop('output_dropout')(x_BF)
         output = self.dense('output', 'BD,DC->BC', D, self.shape.num_classes)
         return {'logits': output(x_BF).astype(jnp.float32)}
+
+
+class MeanHead(TaskHead):
+    """Logits of a whole row from the means of its tokens' states, which learn from less text.
+
+    u and v are the means of the first and the second text; dropout and one dense layer read
+    [u; v; |u - v|; u v] (Conneau et al. 2017, section 3.1). Without a second text v is zero.
+    """
+
+    @nn.compact
+    def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
+        """'logits' [B, C], float32; needs batch['documents'] and batch['types']."""
+        real_BL = batch['documents'] > 0
+        u_BD, v_BD = (
+            _mean(hidden_BLD, real_BL & (batch['types'] == number)) for number in range(2)
+        )
+        x_BD = jnp.concatenate([u_BD, v_BD, jnp.abs(u_BD - v_BD), u_BD * v_BD], axis=-1)
+        output = self.dense('output', 'BD,DC->BC', x_BD.shape[-1], self.shape.num_classes)
+        return {'logits': output(self.drop('dropout')(x_BD)).astype(jnp.float32)}
 
 
 class TokenHead(TaskHead):
@@ -201,6 +220,13 @@ class JointSpanHead(TaskHead):
         return self.answerable_output(y_BF)[..., 0].astype(jnp.float32)
 
 
+def _mean(hidden_BLD: jax.Array, chosen_BL: jax.Array) -> jax.Array:
+    """[B, D]: of the chosen tokens, in float32; zero where there are none."""
+    weight_BL = chosen_BL / jnp.maximum(jnp.sum(chosen_BL, axis=1, keepdims=True), 1)
+    total_BD = jnp.einsum('BL,BLD->BD', weight_BL, hidden_BLD.astype(jnp.float32))
+    return total_BD.astype(hidden_BLD.dtype)
+
+
 def _forbidden(allowed_BL: jax.Array) -> jax.Array:
     return MASKED * (1.0 - allowed_BL.astype(jnp.float32))
 
@@ -209,10 +235,14 @@ def _forbidden(allowed_BL: jax.Array) -> jax.Array:
 HEADS: dict[tuple[str, str], type[TaskHead]] = {
     ('classification', 'reference'): SequenceHead,
     ('classification', 'huggingface'): DeepSequenceHead,
+    ('classification', 'mean'): MeanHead,
     ('regression', 'reference'): SequenceHead,
     ('regression', 'huggingface'): DeepSequenceHead,
+    ('regression', 'mean'): MeanHead,
     ('tagging', 'reference'): TokenHead,
     ('tagging', 'huggingface'): DroppedTokenHead,
+    ('tagging', 'mean'): TokenHead,
     ('spans', 'reference'): JointSpanHead,
     ('spans', 'huggingface'): SpanHead,
+    ('spans', 'mean'): JointSpanHead,
 }

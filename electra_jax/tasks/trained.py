@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from electra_jax.config.presets import HeadShape
-from electra_jax.config.schema import Config
+from electra_jax.config.schema import HEAD_STYLES, Config
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.tasks import table, tag_schemes
 from electra_jax.tasks.columns import Columns
@@ -21,7 +21,7 @@ class TrainedTask:
     Attributes:
       name: a key of `table.TASKS`.
       kind: of the task.
-      style: of the head: 'reference' or 'huggingface'.
+      style: of the head, one of HEAD_STYLES.
       labels: classes or tags in the order of their numbers.
       scheme: of the tags in the files.
       score_range: of a regression.
@@ -149,7 +149,7 @@ def _check(task: TrainedTask) -> None:
     right = {
         'name': isinstance(task.name, str) and task.name in table.TASKS,
         'kind': task.kind in ('classification', 'regression', 'tagging', 'spans'),
-        'style': task.style in ('reference', 'huggingface'),
+        'style': task.style in HEAD_STYLES,
         'labels': all(isinstance(label, str) for label in task.labels),
         'scheme': task.scheme in (None, *tag_schemes.SCHEMES),
         'score_range': task.score_range is None or len(task.score_range) == 2,

@@ -142,6 +142,24 @@ def test_the_search_scores_ends_as_training_does_for_the_same_start():
     assert allowed.all()
 
 
+@pytest.mark.parametrize('pair', [True, False])
+def test_means_are_of_each_text_and_of_no_padding(pair):
+    head = HeadShape('classification', 'mean', 3, dropout=0.1)
+    params, batch = params_of(head), task_batch()
+    batch['types'] *= pair
+    hidden = np.asarray(api.encode(MODEL, VOCABULARY.size, params, batch, None))
+    rows = []
+    for states, types, real in zip(hidden, batch['types'], batch['documents'] > 0, strict=True):
+        u, v = (states[real & (types == k)].sum(0) for k in range(2))
+        u = u / (real & (types == 0)).sum()
+        v = v / max(1, (real & (types == 1)).sum())
+        rows.append(np.concatenate([u, v, abs(u - v), u * v]))
+    assert (batch['documents'] == 0).any()
+    layer = params['task_head']['output']
+    expected = np.stack(rows) @ layer['kernel'] + layer['bias']
+    np.testing.assert_allclose(outputs(head, params, batch)['logits'], expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(('kind', 'style'), HEADS, ids='-'.join)
 def test_every_head_has_its_sharding_letters_and_starts_finite(kind, style):
     head = HeadShape(kind, style, 1 if kind == 'regression' else 3, dropout=0.1)
@@ -160,6 +178,7 @@ def _same_rank(letters, leaf):
     [
         ('classification', 'reference', True),
         ('classification', 'huggingface', True),
+        ('regression', 'mean', True),
         ('tagging', 'reference', False),
         ('tagging', 'huggingface', True),
         ('spans', 'huggingface', False),
