@@ -21,6 +21,7 @@ CALLS = {
 ARCHIVES = {'tarfile', 'zipfile', 'shutil.unpack_archive', 'urllib.request', 'requests', 'httpx'}
 # (file, call or module) -> why it is there all the same.
 ALLOWED = {
+    ('electra_jax/core/memory.py', 'ctypes'): 'malloc_trim of the C library, to give memory back',
     ('electra_jax/flags.py', 'runpy.run_path'): 'recipes are Python that the user wrote',
     (
         'electra_jax/interop/torch_peer.py',
