@@ -11,6 +11,7 @@ import pathlib
 import runpy
 import shlex
 import sys
+import threading
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -123,12 +124,13 @@ def _is_news(record: typing.Any) -> bool:
 
 
 def _but_closed_loops(hook: Callable) -> Callable:
-    """Passes on all but what TensorStore prints where one write of several has failed before."""
+    """Passes on all but what TensorStore's threads print where one write of several has failed."""
 
     def passing(*arguments: typing.Any) -> None:
         first = arguments[0]
         error = arguments[1] if isinstance(first, type) else first.exc_value
-        if str(error) != 'Event loop is closed':
+        is_ours = threading.current_thread() is threading.main_thread()
+        if is_ours or str(error) != 'Event loop is closed':
             hook(*arguments)
 
     return passing

@@ -53,7 +53,7 @@ def wanted(environment: Mapping[str, str], words: Sequence[str], kernel: str) ->
 
 
 def give_back() -> None:
-    """Returns what the C library holds and nobody uses, in milliseconds; nothing without glibc."""
+    """Returns what the C library holds and nobody uses; does nothing without glibc."""
     trim = _trim()
     if trim is not None:
         trim(0)

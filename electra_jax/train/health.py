@@ -111,12 +111,12 @@ class Health:
         Raises:
             NonFiniteError: it is bad, and the run does not skip bad steps, or no more of them.
         """
+        if step == self._other_loss_after + 1:
+            self._spikes = self._no_spikes()
         bad = bad_values(self._settings, values)
         if bad:
             return self._bad(step, bad, values, batch)
         self._in_a_row = 0
-        if step == self._other_loss_after + 1:
-            self._spikes = self._no_spikes()
         high = self._spikes.look(values['loss'])
         if high is None:
             return Report({}, [])

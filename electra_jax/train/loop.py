@@ -83,8 +83,7 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
         number, metrics, batch = pending
         pending = None
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        if phases.name == p.COMPILING:  # that was the first step, and it is done
-            phases.enter(p.TRAINING)
+        phases.step_seen()
         parts.meter.count()
         seen = parts.health.look(number, values, batch)
         written = dict(seen.metrics)

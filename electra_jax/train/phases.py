@@ -38,6 +38,11 @@ class Phases:
             self.slowest_step = max(self.slowest_step, now - self._step_since)
         self.step, self._step_since = step, now
 
+    def step_seen(self) -> None:
+        """A step's results are here: compiling, if that was going on, is over."""
+        if self.name == COMPILING:
+            self.enter(TRAINING)
+
     @contextlib.contextmanager
     def during(self, name: str) -> Iterator[None]:
         """Another phase for a while."""

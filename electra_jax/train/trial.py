@@ -86,8 +86,7 @@ def train(plan: Plan, parts: Parts, state: TrainState) -> Outcome:
         number, metrics, batch = pending
         pending = None
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        if parts.phases.name == p.COMPILING:  # that was the first step, and it is done
-            parts.phases.enter(p.TRAINING)
+        parts.phases.step_seen()
         seen = parts.health.look(plan.before + number, values, batch)
         for line in seen.lines:
             parts.terminal.say(line)

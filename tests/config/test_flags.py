@@ -7,6 +7,7 @@ import pathlib
 import runpy
 import subprocess
 import sys
+import threading
 import types
 
 import pytest
@@ -119,10 +120,18 @@ def test_hooks_pass_on_all_but_a_closed_loop():
     seen = []
     hook = flags._but_closed_loops(lambda *arguments: seen.append(arguments))
     closed, other = RuntimeError('Event loop is closed'), RuntimeError('something else')
-    for error in (closed, other):
-        hook(RuntimeError, error, None)  # as sys.excepthook
-        hook(types.SimpleNamespace(exc_value=error))  # as sys.unraisablehook
+
+    def tell():
+        for error in (closed, other):
+            hook(RuntimeError, error, None)  # as sys.excepthook
+            hook(types.SimpleNamespace(exc_value=error))  # as sys.unraisablehook
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    thread.join()
     assert seen[0][1] is other and seen[1][0].exc_value is other and len(seen) == 2
+    tell()  # in the main thread it is an end of the program, which nobody else would explain
+    assert len(seen) == 6
 
 
 def test_pre_training_has_no_task():
