@@ -76,8 +76,8 @@ class MeanHead(TaskHead):
     """Logits of a whole row from the means of its tokens' states, which learn from less text.
 
     u and v are the means of the first and the second text, [CLS] and [SEP] with them; dropout and
-    one dense layer read [u; v; |u - v|; u v] (Conneau et al. 2017, figure 1). Without a second text v
-    is zero.
+    one dense layer read [u; v; |u - v|; u v] (Conneau et al. 2017, figure 1). Without a second
+    text v is zero.
     """
 
     @nn.compact
