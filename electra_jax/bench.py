@@ -7,6 +7,11 @@ recipe of fine-tuning it is evaluation that is timed, on the task's files. Each 
 process of its own, and they take turns. A record of everything goes to benchmarks/.
 """
 
+from electra_jax.core import memory
+
+if __name__ == '__main__':
+    memory.ask_for_large_pages()  # starts the process again: before imports that take seconds
+
 import dataclasses
 import json
 import pathlib
@@ -20,7 +25,6 @@ from electra_jax import flags
 from electra_jax.benchmark import records, sweeps, tables
 from electra_jax.benchmark.training import Plan, Rival
 from electra_jax.config.schema import Config
-from electra_jax.core import memory
 from electra_jax.core.errors import ConfigError, UserError
 from electra_jax.tasks import table
 
@@ -130,5 +134,4 @@ def say(text: str) -> None:
 
 
 if __name__ == '__main__':
-    memory.ask_for_large_pages()
     flags.run(main, CONFIG)

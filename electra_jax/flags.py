@@ -62,13 +62,14 @@ def recipe_name(config: flags.FlagHolder) -> str:
     return os.path.splitext(os.path.basename(recipe_path(config)))[0]
 
 
-def same_command(**changes: str) -> str:
+def same_command(door: str | None = None, /, **changes: str) -> str:
     """The command line that was typed, for a person to type again with some flags changed.
 
     Args:
+        door: module to type it to; None: the one that was started.
         changes: flag name (dots as they are, in a mapping) to value.
     """
-    module = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    module = door or os.path.splitext(os.path.basename(sys.argv[0]))[0]
     kept, skip = [], False
     for word in sys.argv[1:]:
         name, is_whole, _ = word.lstrip('-').partition('=')

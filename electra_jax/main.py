@@ -4,6 +4,11 @@ Type the same words again after a stop of any kind, and the run goes on from its
 checkpoint.
 """
 
+from electra_jax.core import memory
+
+if __name__ == '__main__':
+    memory.ask_for_large_pages()  # starts the process again: before imports that take seconds
+
 import contextlib
 from collections.abc import Iterator
 
@@ -16,7 +21,7 @@ from electra_jax import flags
 from electra_jax import run as runs
 from electra_jax.config.presets import first_stage
 from electra_jax.config.schema import Config
-from electra_jax.core import distributed, memory, peers, rng, trees
+from electra_jax.core import distributed, peers, rng, trees
 from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.finetune import splits, trials, tuned
 from electra_jax.model.flops import training_flops
@@ -280,5 +285,4 @@ def show_example(run: Run, params: trees.Tree) -> None:
 
 
 if __name__ == '__main__':
-    memory.ask_for_large_pages()
     flags.run(main, CONFIG)

@@ -8,6 +8,8 @@ text and `data.path` on a file system that they share; `--config.data.runner_opt
 says where. The vocabulary is trained here, before.
 """
 
+import dataclasses
+
 from electra_jax import flags
 from electra_jax.config import schema
 from electra_jax.data import corpus
@@ -18,6 +20,10 @@ CONFIG = flags.config_flag()
 def main(config: schema.Config) -> None:
     """Builds the corpus of `config.data`, or says that it is already there."""
     built = corpus.build_corpus(config.data)
+    if config != dataclasses.replace(flags.to_config(flags.recipe({})), data=config.data):
+        # The recipe says what to train, too.
+        print(f'next: {flags.same_command("main")}')
+        return
     print(
         f'next: python -m electra_jax.main --config=configs/small.py '
         f'--config.data.path={built.path} --config.data.row_length={built.row_length} '

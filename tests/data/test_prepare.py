@@ -54,6 +54,14 @@ def test_it_builds_then_says_that_it_is_there(recipe, tmp_path):
     assert process.returncode == 0
 
 
+def test_next_is_the_recipes_own_training(recipe):
+    process = start(recipe, '--config.batch_size=8')
+    said = ''.join(process.communicate())
+    assert process.returncode == 0, said
+    words = f'next: python -m electra_jax.main --config={recipe} --config.batch_size=8\n'
+    assert words in said
+
+
 def test_overrides_reach_it(recipe, tmp_path):
     process = start(recipe, '--config.data.layout=packed', '--config.data.row_length=64')
     said = ''.join(process.communicate())
