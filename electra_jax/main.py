@@ -94,9 +94,7 @@ def restored(run: Run, checkpoints: Checkpoints, batches: DeviceBatches) -> Trai
 
 
 @contextlib.contextmanager
-def watched(
-    folder: epath.Path, phases: Phases, step_timeout: float | None = None
-) -> Iterator[Account]:
+def watched(folder: epath.Path, phases: Phases, step_timeout: float | None) -> Iterator[Account]:
     """The workdir is this run's alone, and files in it say how the process does."""
     with lock.held(folder) as held:
         account = Account(folder, phases)
@@ -168,7 +166,7 @@ def fine_tune(config: Config, folder: epath.Path) -> None:
     """Trains every trial that is not done yet, and says what was reached."""
     run = trials.open_fine_tuning(config, folder)
     phases = Phases()
-    with watched(folder, phases):
+    with watched(folder, phases, run.config.health.step_timeout):
         workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
         say_fine_tuning(run)
         outcome = trials.run_trials(run, phases)

@@ -69,6 +69,12 @@ def main() -> None:
     folder = epath.Path(CHECKPOINT.value)
     if not folder.exists():
         raise CheckpointError(f'--checkpoint is {folder}, but there is no such folder')
+    with input_path(INPUT.value) as path:
+        answer_file(folder, path, columns)
+
+
+def answer_file(folder: epath.Path, path: pathlib.Path, columns: dict[str, str]) -> None:
+    """Answers what is in a file by the best model of a folder."""
     where = tuned.best_folder(folder)
     params, about = checkpoint.read_params(where)
     # No cache: what is predicted once is not read again.
@@ -80,7 +86,7 @@ def main() -> None:
     )
     model = open_model(where, params, about, settings)
     bad = _NamedBadRows(skip=True)
-    with input_path(INPUT.value) as path, output_file(OUTPUT.value) as out:
+    with output_file(OUTPUT.value) as out:
         form = FORMAT.value
         if form == 'auto':
             form = incoming.format_of(path, model.task)

@@ -87,11 +87,16 @@ _IN_STEPS = {
 
 
 def refuse_steps(config: Config) -> None:
-    """Refuses lengths in steps; `config` is as the door has it.
+    """Refuses lengths in steps and a step to replay; `config` is as the door has it.
 
     Raises:
         ConfigError: with what to type instead.
     """
+    if config.replay is not None:
+        raise ConfigError(
+            f'config.replay is {config.replay!r}, but only steps of pre-training can be taken '
+            'again: leave it out'
+        )
     for name, advice in _IN_STEPS.items():
         asked = validate.setting(config, name)
         if asked != validate.setting(Config(), name):

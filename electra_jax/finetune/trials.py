@@ -29,7 +29,15 @@ from electra_jax.finetune.program import (
 )
 from electra_jax.finetune.splits import Split
 from electra_jax.start import Start, Taken, open_start, take
-from electra_jax.tasks import batches, prediction_files, predictions, results, table, trained
+from electra_jax.tasks import (
+    batches,
+    prediction_files,
+    predictions,
+    results,
+    table,
+    token_rows,
+    trained,
+)
 from electra_jax.tasks.predictions import Predictions
 from electra_jax.tasks.results import Trial
 from electra_jax.tasks.trained import TrainedTask
@@ -153,7 +161,9 @@ def run_trials(run: FineTuning, phases: Phases) -> Outcome:
     ):
         for number in range(config.trials):
             if number in done:
-                terminal.say(f'trial {number + 1} of {config.trials} is done already')
+                terminal.say(
+                    f'trial {number + 1} of {config.trials} is done already{untold(run, number)}'
+                )
                 continue
             found = run_trial(run, number, writer, terminal, stop, phases)
             if found is None:
@@ -163,6 +173,15 @@ def run_trials(run: FineTuning, phases: Phases) -> Outcome:
         trials = [done[number] for number in range(config.trials)]
         write_summary(run, trials, writer)
     return Outcome(trials, None)
+
+
+def untold(run: FineTuning, number: int) -> str:
+    """What to type for the predictions that a finished trial was not asked for, if any."""
+    folder = run.folder / workdir.TRIALS / str(number) / 'predictions'
+    lacking = [name for name in run.tests if not (folder / f'{name}.jsonl').exists()]
+    if not lacking:
+        return ''
+    return f', without predictions of {", ".join(lacking)}: --config.job=evaluate makes them'
 
 
 def run_trial(
@@ -202,7 +221,7 @@ def run_trial(
         writer,
         terminal,
         stop,
-        health.Health(config.health, run.folder, {'seed': seed}),
+        health.Health(config.health, run.folder, {'seed': seed}, advice=health.FINE_TUNING),
         phases,
     )
     fresh = program.make_state(run.taken.source, np.uint32(seed))
@@ -255,7 +274,13 @@ def save(
     def write() -> None:
         for name, one in predicted.items():
             prediction_files.write(folder / 'predictions', name, one)
-        content = {**found._asdict(), 'history': history, 'rows': run.train.rows.digest()}
+        content = {
+            **found._asdict(),
+            'headline': run.headline,
+            'history': history,
+            'rows': run.train.rows.digest(),
+            'scored': scored_digests(run),
+        }
         results.write_json(folder / RESULT, content)
 
     on_first_host(write)
@@ -285,7 +310,7 @@ def finished(run: FineTuning) -> dict[int, Trial]:
     """The trials that have a result, by number.
 
     Raises:
-        CheckpointError: they were trained on other rows, or a result cannot be read.
+        CheckpointError: they were trained or scored on other rows, or a result cannot be read.
     """
     done = {}
     for number in range(run.config.trials):
@@ -295,7 +320,7 @@ def finished(run: FineTuning) -> dict[int, Trial]:
         try:
             content = jsons.parse_object(path.read_text())
             found = Trial(content['seed'], content['metrics'], tuple(content['notes']))
-            rows = content['rows']
+            rows, scored = content['rows'], content['scored']
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f'{path} cannot be read ({error!r}): delete {path.parent}, and the same command '
@@ -306,8 +331,22 @@ def finished(run: FineTuning) -> dict[int, Trial]:
                 f'{path.parent} was trained on other rows than those of {run.config.data.path}: '
                 'name those files with --config.data.path, or another --workdir'
             )
+        for split, digest in scored_digests(run).items():
+            if scored.get(split) != digest:
+                raise CheckpointError(
+                    f'{path.parent} was scored on another {split} split than that of '
+                    f'{run.scored[split].loaded.where}: name that file, or another --workdir. '
+                    'Finished trials are scored on other files with --config.job=evaluate'
+                )
         done[number] = found
     return done
+
+
+def scored_digests(run: FineTuning) -> dict[str, str]:
+    """Stands for every example, labels included, of each split that is scored."""
+    return {
+        name: token_rows.cache_key(split.loaded.examples, {}) for name, split in run.scored.items()
+    }
 
 
 def keep_best(run: FineTuning, done: Mapping[int, Trial]) -> None:

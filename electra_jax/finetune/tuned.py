@@ -89,23 +89,20 @@ def trial_folders(folder: epath.Path) -> list[epath.Path]:
 def best_folder(folder: epath.Path) -> epath.Path:
     """Of several trials the one with the best headline score, the first of equal ones."""
     folders = trial_folders(folder)
-    path = folder / results.RESULTS_FILE
-    if len(folders) == 1 or not path.exists():
-        return folders[0]
 
     def score(one: epath.Path) -> float:
-        result = one / RESULT
-        found = jsons.parse_object(result.read_text())['metrics'] if result.exists() else {}
-        return float(found.get(headline, -math.inf))
+        path = one / RESULT
+        if not path.exists():
+            return -math.inf
+        try:
+            found = jsons.parse_object(path.read_text())
+            return float(found['metrics'][found['headline']])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f'{path} is damaged ({error!r:.100}): name one trial, such as {folders[0]}'
+            ) from error
 
-    try:
-        headline = jsons.parse_object(path.read_text())['headline']['metric']
-        return max(folders, key=score)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f'{path}, or the {RESULT} of a trial, is damaged ({error!r:.100}): name one trial, '
-            f'such as {folders[0]}'
-        ) from error
+    return folders[0] if len(folders) == 1 else max(folders, key=score)
 
 
 def open_tuned(

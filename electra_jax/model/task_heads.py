@@ -242,8 +242,6 @@ HEADS: dict[tuple[str, str], type[TaskHead]] = {
     ('regression', 'mean'): MeanHead,
     ('tagging', 'reference'): TokenHead,
     ('tagging', 'huggingface'): DroppedTokenHead,
-    ('tagging', 'mean'): TokenHead,
     ('spans', 'reference'): JointSpanHead,
     ('spans', 'huggingface'): SpanHead,
-    ('spans', 'mean'): JointSpanHead,
 }

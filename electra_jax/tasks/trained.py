@@ -109,12 +109,15 @@ def _split(labels: str) -> list[str]:
 def settle(config: Config, known: Known) -> TrainedTask:
     """The task of a config whose training file has been read."""
     task, spec = config.task, table.get(config.task.name)
+    # Tags and spans have no head on means.
+    by_row = spec.kind in ('classification', 'regression')
+    style = 'reference' if task.head == 'mean' and not by_row else task.head
     # A logit of its own has the reference's threshold; the plain head compares scores.
-    usual = spec.null_threshold if task.head == 'reference' else 0.0
+    usual = spec.null_threshold if style == 'reference' else 0.0
     return TrainedTask(
         name=task.name,
         kind=spec.kind,
-        style=task.head,
+        style=style,
         labels=tuple(known.labels),
         scheme=known.scheme,
         score_range=known.score_range,

@@ -29,6 +29,22 @@ _MAD_TO_DEVIATION = 1.4826  # of a normal law
 Signs = Callable[[Mapping[str, float]], dict[str, str]]  # evaluation -> what is wrong, by name
 
 
+class Advice(NamedTuple):
+    """What a job has to say where a step is bad."""
+
+    safe: str  # what is not lost
+    replay: str  # what to do with a dump, {}
+    warmup: str  # the setting of its length
+
+
+PRE_TRAINING = Advice(
+    'Checkpoints are from before that step.',
+    ': the same command with --config.replay={} takes that step again and says where it goes wrong',
+    '--config.optimizer.warmup_steps',
+)
+FINE_TUNING = Advice('Finished trials are kept.', '', '--config.task.warmup_rate')
+
+
 class Report(NamedTuple):
     """What was seen: metrics to write, and lines for the terminal."""
 
@@ -79,6 +95,7 @@ class Health:
         signs: Signs = lambda evaluation: {},
         signs_from: int = 0,
         other_loss_after: int = 0,
+        advice: Advice | None = None,
     ):
         """Begins with nothing seen.
 
@@ -90,9 +107,11 @@ class Health:
             signs: of the objective.
             signs_from: evaluations after this step are judged; a young run shows every sign.
             other_loss_after: steps after this one have another loss than those before.
+            advice: of the job; None: that of pre-training.
         """
         self._settings, self._workdir, self._about = settings, workdir, about
         self._newest, self._signs, self._signs_from = newest, signs, signs_from
+        self._advice = advice or PRE_TRAINING
         self._in_a_row, self._skipped, self._dumps = 0, 0, 0
         self._spikes = self._no_spikes()
         self._other_loss_after = other_loss_after
@@ -144,17 +163,14 @@ class Health:
         if fatal or self._dumps < _MAX_DUMPS:
             self._dumps += 1
             dump = self._dump(step, values, batch)
-            where = (
-                f' Its batch ({_rows(batch)}) is in {dump}: the same command with '
-                f'--config.replay={dump} takes that step again and says where it goes wrong.'
-            )
+            where = f' Its batch ({_rows(batch)}) is in {dump}{self._advice.replay.format(dump)}.'
         text = f'step {step} gave {", ".join(bad)}'
         if fatal:
             many = f' It is bad step {self._in_a_row} in a row.' if skip else ''
             raise NonFiniteError(
-                f'{text}; training stopped.{many} Checkpoints are from before that step.{where} '
+                f'{text}; training stopped.{many} {self._advice.safe}{where} '
                 'The usual cure is a run in another --workdir with a lower '
-                '--config.optimizer.learning_rate or a longer --config.optimizer.warmup_steps; '
+                f'--config.optimizer.learning_rate or a longer warm-up ({self._advice.warmup}); '
                 'to leave single bad steps out: --config.health.on_bad_step=skip.'
             )
         return Report({'health/skipped_steps': float(self._skipped)}, [f'{text}; skipped.{where}'])

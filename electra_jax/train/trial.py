@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from electra_jax.core import distributed
 from electra_jax.core.trees import Tree
 from electra_jax.train import phases as p
 from electra_jax.train import signals
@@ -113,6 +114,8 @@ def train(plan: Plan, parts: Parts, state: TrainState) -> Outcome:
             if plan.keep == 'best' and (kept is None or plan.score(scores) > plan.score(kept[1])):
                 # The next step reuses the memory of these parameters: a copy.
                 kept = jax.tree.map(jnp.copy, state.params), scores
+        if parts.stop.name is None and distributed.told_to_stop(plan.before + number):
+            parts.stop.name = 'SIGTERM'
         if parts.stop.name:
             look()
             return Outcome(state.params, {}, history, parts.stop.name)

@@ -9,6 +9,7 @@ from etils import epath
 
 from electra_jax import flags
 from electra_jax.config.schema import Config, TaskConfig
+from electra_jax.core import distributed
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError
 from electra_jax.finetune import trials, tuned
 from electra_jax.tasks import incoming
@@ -254,6 +255,56 @@ def test_other_rows_or_settings_are_another_run(three, tmp_path):
         train(config, workdir)
 
 
+def test_other_rows_to_score_are_another_run(three, tmp_path):
+    """Else the median would be over trials that were scored on different files."""
+    folder, workdir, _, _ = three
+    text = (folder / 'dev.csv').read_text().splitlines()
+    changed = text[1].replace(',good', ',?').replace(',bad', ',good').replace(',?', ',bad')
+    (tmp_path / 'other.csv').write_text('\n'.join([text[0], changed, *text[2:]]) + '\n')
+    config = config_of(folder, 'text', trials=4, task={'dev_file': str(tmp_path / 'other.csv')})
+    with pytest.raises(CheckpointError, match=r'scored on another dev split.*other.csv') as error:
+        train(config, workdir)
+    assert '--config.job=evaluate' in str(error.value)
+
+
+def test_tests_asked_for_later_are_not_passed_over_in_silence(three, capsys):
+    folder, workdir, _, _ = three
+    config = config_of(folder, 'text', trials=3, task={'predict_test': True})
+    run = trials.open_fine_tuning(config, epath.Path(workdir))
+    trials.run_trials(run, phases.Phases())
+    said = capsys.readouterr().out
+    assert (
+        'trial 3 of 3 is done already, without predictions of test: --config.job=evaluate' in said
+    )
+    tuned.evaluate(dataclasses.replace(config, job='evaluate'), epath.Path(workdir))
+    assert len(lines(workdir / 'evaluation' / '2' / 'test.jsonl')) == 8
+
+
+def test_another_process_stops_a_trial(three, tmp_path, monkeypatch):
+    folder, _, _, _ = three
+    run = trials.open_fine_tuning(config_of(folder, 'text', trials=3), epath.Path(tmp_path))
+    steps = run.config.total_steps
+    monkeypatch.setattr(distributed, 'told_to_stop', lambda step: step == steps + 3)
+    outcome = trials.run_trials(run, phases.Phases())
+    assert outcome.stopped_by == 'SIGTERM' and len(outcome.trials) == 1
+
+
+def test_the_best_of_several_trials_is_taken(tmp_path):
+    def finished(number, accuracy):
+        folder = tmp_path / 'trials' / str(number)
+        (folder / 'checkpoints' / '5').mkdir(parents=True)
+        result = {'metrics': {'dev/f1': 1.0 - accuracy, 'dev/accuracy': accuracy},
+                  'headline': 'dev/accuracy'}  # fmt: skip
+        (folder / 'result.json').write_text(json.dumps(result))
+        return folder
+
+    folders = [finished(number, accuracy) for number, accuracy in enumerate((0.5, 0.7, 0.6))]
+    assert str(tuned.best_folder(epath.Path(tmp_path))) == str(folders[1])
+    (folders[0] / 'result.json').write_text('{"metrics": {}}')
+    with pytest.raises(CheckpointError, match=r'0/result.json is damaged.*name one trial'):
+        tuned.best_folder(epath.Path(tmp_path))
+
+
 def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
     folder, workdir, first, _ = three
     start = str(workdir / 'trials' / '2')
@@ -333,6 +384,7 @@ def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
         ({'batch_size': 9}, ConfigError, r'config.batch_size is 9'),
         ({'total_steps': 50}, ConfigError, r'config.total_steps is 50.*--config.task.epochs='),
         ({'stop_at': 5}, ConfigError, r'config.stop_at is 5'),
+        ({'replay': 'step_3.npz'}, ConfigError, r"config.replay is 'step_3.npz'"),
         ({'optimizer': {'warmup_steps': 7}}, ConfigError, r'config.optimizer.warmup_steps is 7'),
         ({'task': {'columns': {'label': 'stars'}}}, DataError, "no column 'stars'"),
         ({'task': {'labels': 'good,,bad'}}, ConfigError, r'config.task.labels is'),
