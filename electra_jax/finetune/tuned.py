@@ -119,12 +119,7 @@ def open_tuned(
     Raises:
         CheckpointError: it was not fine-tuned, or is damaged.
     """
-    if 'task' not in about:
-        raise CheckpointError(
-            f'{where} holds a model that was not fine-tuned: fine-tune it first '
-            f'(--config=configs/finetune/... --config.init_from={where})'
-        )
-    task = trained.from_json(about['task'], str(where))
+    task = task_of(where, about)
     start = start_of(settings, str(where), params, about)
     config = dataclasses.replace(
         settings,
@@ -139,6 +134,20 @@ def open_tuned(
     answers = compile_answers(config.model, start.tokenizer.vocab_size, task.head(), mesh)
     answerer = Answerer(mesh, config.batch_size, answers)
     return Tuned(where, place(mesh, params), task, start.tokenizer, config, answerer)
+
+
+def task_of(where: epath.Path, about: Mapping[str, Any]) -> TrainedTask:
+    """What a checkpoint was fine-tuned on.
+
+    Raises:
+        CheckpointError: nothing, or it does not say so whole.
+    """
+    if 'task' not in about:
+        raise CheckpointError(
+            f'{where} holds a model that was not fine-tuned: fine-tune it first '
+            f'(--config=configs/finetune/... --config.init_from={where})'
+        )
+    return trained.from_json(about['task'], str(where))
 
 
 def place(mesh: Mesh, params: trees.Tree) -> trees.Tree:
@@ -172,11 +181,11 @@ def evaluate(config: Config, folder: epath.Path) -> Evaluated:
     distributed.initialize()
     first, *others = trial_folders(folder)
     params, about = checkpoint.read_params(first)
-    tuned = open_tuned(first, params, about, config)
-    if tuned.task.name != config.task.name:
+    task = task_of(first, about)
+    if task.name != config.task.name:
         raise ConfigError(
             f'config.task.name is {config.task.name!r}, but {first} was fine-tuned on '
-            f'{tuned.task.name!r}: use its recipe'
+            f'{task.name!r}: use its recipe'
         )
     share = (about['config'].get('task') or {}).get('dev_share')
     if config.task.dev_share not in (None, share):
@@ -185,13 +194,12 @@ def evaluate(config: Config, folder: epath.Path) -> Evaluated:
             f'{share}: rows that it was trained on would be scored; leave it out'
         )
     if share is not None and config.task.dev_file is None:
-        task = dataclasses.replace(config.task, dev_share=share)
-        config = dataclasses.replace(config, task=task)
+        with_share = dataclasses.replace(config.task, dev_share=share)
+        config = dataclasses.replace(config, task=with_share)
     if config.task.null_threshold is not None:
-        task = dataclasses.replace(tuned.task, null_threshold=config.task.null_threshold)
-        tuned = tuned._replace(task=task)
-    known = tuned.task.known
-    read = {**splits.read_scored(config, known), **splits.read_tests(config, known)}
+        task = dataclasses.replace(task, null_threshold=config.task.null_threshold)
+    read = {**splits.read_scored(config, task.known), **splits.read_tests(config, task.known)}
+    tuned = open_tuned(first, params, about, config)._replace(task=task)
     files = {
         name: splits.make_split(
             config, tuned.tokenizer, tuned.task.features(labelled=False), loaded

@@ -203,6 +203,28 @@ def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
     assert len(made) == 1 and made[0]._cache_size() == 1
 
 
+@pytest.mark.parametrize(
+    ('task', 'error', 'said'),
+    [
+        ({'name': 'tagging'}, ConfigError, r"config.task.name is 'tagging', but .*'text'"),
+        (
+            {'dev_share': 0.5},
+            ConfigError,
+            r'config.task.dev_share is 0.5.*rows that it was trained',
+        ),
+        ({'dev_file': 'nowhere.csv'}, DataError, r'nowhere.csv'),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_a_device_is_touched(
+    three, monkeypatch, task, error, said
+):
+    folder, workdir, _, _ = three
+    monkeypatch.setattr(tuned, 'open_tuned', lambda *arguments: pytest.fail('touched a device'))
+    config = dataclasses.replace(config_of(folder, 'text', task=task), job='evaluate')
+    with pytest.raises(error, match=said):
+        tuned.evaluate(config, epath.Path(workdir))
+
+
 @pytest.mark.slow
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(three, tmp_path):
     folder, workdir, _, outcome = three
