@@ -177,19 +177,16 @@ def _check_counts(gold: int, predicted: int) -> None:
 
 
 def tagging(
-    gold: Sequence[Sequence[str]],
-    predicted: Sequence[Sequence[str]],
-    scheme: str,
-    strict: bool = False,
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: str
 ) -> Scores:
     """Span F1, precision and recall by seqeval, and the share of words with the right tag.
+
+    Spans are read as leniently as conlleval does.
 
     Args:
       gold: tags of each sentence.
       predicted: likewise, as many.
       scheme: of both; 'plain' tags have an accuracy only.
-      strict: take only spans that are written as the scheme demands; by default they are read as
-        leniently as conlleval does.
 
     Raises:
       errors.DataError: a sentence has more tags on one side than on the other.
@@ -202,7 +199,7 @@ def tagging(
     if not any(tag != tag_schemes.OUTSIDE for pair in words for tag in pair):
         nothing = {'f1': 0.0, 'precision': 0.0, 'recall': 0.0}
         return Scores({**nothing, **accuracy}, ('no span in the file, and none predicted',))
-    report = _seqeval_report(gold, predicted, scheme, strict)
+    report = _seqeval_report(gold, predicted)
     by_type = {
         kind: {_NAMES[name]: float(value) for name, value in row.items()}
         for kind, row in report.items()
@@ -217,23 +214,15 @@ _NAMES = {'precision': 'precision', 'recall': 'recall', 'f1-score': 'f1', 'suppo
 
 
 def _seqeval_report(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: str, strict: bool
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, float]]:
     from seqeval import metrics
-    from seqeval import scheme as strict_schemes
 
-    kinds = {
-        'bio': strict_schemes.IOB2,
-        'iob1': strict_schemes.IOB1,
-        'iobes': strict_schemes.IOBES,
-    }
-    mode = {'mode': 'strict', 'scheme': kinds[scheme]} if strict else {}
     return metrics.classification_report(
         [list(tags) for tags in gold],
         [list(tags) for tags in predicted],
         output_dict=True,
         zero_division=0,
-        **mode,
     )
 
 
