@@ -109,10 +109,7 @@ class DroppedTokenHead(TokenHead):
     @nn.compact
     def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
         """'logits' [B, L, C], float32."""
-        dropped_BLD = self.drop('dropout')(hidden_BLD)
-        D, C = hidden_BLD.shape[-1], self.shape.num_classes
-        logits_BLC = self.dense('output', 'BLD,DC->BLC', D, C)(dropped_BLD)
-        return {'logits': logits_BLC.astype(jnp.float32)}
+        return super().__call__(self.drop('dropout')(hidden_BLD), batch)
 
 
 class SpanHead(TaskHead):
