@@ -56,10 +56,6 @@ class BadRows:
             )
         self.count(kind, f'{where}: {problem}')
 
-    def counts(self) -> dict[str, int]:
-        """Kind -> how many."""
-        return {kind: number for kind, (number, _) in sorted(self.found.items())}
-
     def lines(self) -> list[str]:
         """One sentence for each kind that was met."""
         return [

@@ -11,6 +11,7 @@ from electra_jax.finetune import splits
 from electra_jax.tasks import hold_out, trained
 from electra_jax.tasks.readers import Known
 from electra_jax.tokenizers.wordpiece import WordPiece
+from tests.tasks import loading
 
 TOKENIZER = WordPiece(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'abcdefgh'])
 TAGGED = 'a B-X\nb O\n\nc B-X\n'
@@ -152,7 +153,7 @@ def test_texts_that_are_cut_are_counted_also_from_the_cache(tmp_path):
         settings = trained.settle(config, loaded.known).features(labelled=True)
         split = splits.make_split(config, TOKENIZER, settings, loaded)
         assert split.rows.tokens.lengths().tolist() == [4, 8, 8]
-        assert loaded.bad.counts() == {'cut': 1} and ':4' in loaded.bad.lines()[0]
+        assert loading.counts(loaded.bad) == {'cut': 1} and ':4' in loaded.bad.lines()[0]
     assert len(list((tmp_path / 'cache').iterdir())) == 1
 
 

@@ -25,7 +25,7 @@ _MENDED = ('moved_answer', 'blank_line', 'known_gap', 'torn_file')
 
 
 def _left_out(bad: BadRows) -> int:
-    return sum(number for kind, number in bad.counts().items() if kind not in _MENDED)
+    return sum(number for kind, (number, _) in bad.found.items() if kind not in _MENDED)
 
 
 def text_rows(rng: random.Random, scored: bool) -> list[dict]:

@@ -3,6 +3,7 @@
 import pathlib
 
 from electra_jax.tasks import layouts, readers
+from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.layouts import Place
 from electra_jax.tasks.readers import Known, Loaded, Options
 from electra_jax.tasks.table import TaskSpec
@@ -20,3 +21,8 @@ def load(
     if place is None:
         raise layouts.missing(spec.layout, where, split)
     return readers.read(spec, place, split, options or Options(), known)
+
+
+def counts(bad: BadRows) -> dict[str, int]:
+    """Kind of bad row -> how many."""
+    return {kind: number for kind, (number, _) in bad.found.items()}

@@ -8,6 +8,7 @@ from electra_jax.tasks import incoming, trained
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.incoming import Asked
 from electra_jax.tasks.readers import Known
+from tests.tasks import loading
 
 TAGS = Known(('O', 'B-X', 'I-X'), 'bio')
 CLASSES = Known(('bad', 'good'))
@@ -72,7 +73,7 @@ def test_lines_are_numbered_and_bad_ones_left_out(tmp_path):
     task = task_of('text', CLASSES)
     _, found, bad = read(tmp_path / 'in.txt', 'fine\n\na\tb\nbad\n', task)
     assert [(one.id, one.text_a) for one in found] == [('1', 'fine'), ('4', 'bad')]
-    assert bad.counts() == {'bad_width': 1}
+    assert loading.counts(bad) == {'bad_width': 1}
     with pytest.raises(DataError, match='no usable rows'):
         read(tmp_path / 'in.txt', 'a\tb\n', task)
 

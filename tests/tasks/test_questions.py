@@ -72,7 +72,7 @@ def test_an_answer_elsewhere_in_the_text_is_found_and_counted(tmp_path, text, st
     loaded = load(tmp_path, squad(question))
     (answer,) = loaded.examples[0].answers
     assert answer == Answer(text.strip(), wanted)
-    assert loaded.bad.counts() == {'moved_answer': 1}
+    assert loading.counts(loaded.bad) == {'moved_answer': 1}
     assert 'question q1' in loaded.bad.lines()[0]
 
 
@@ -80,7 +80,7 @@ def test_an_answer_that_stands_at_its_start_is_left_alone(tmp_path):
     question = changed(answers=[{'text': 'sat ', 'answer_start': 22}])
     loaded = load(tmp_path, squad(question))
     assert loaded.examples[0].answers == (Answer('sat ', 22),)
-    assert loaded.bad.counts() == {}
+    assert loaded.bad.found == {}
 
 
 BAD = {
@@ -117,7 +117,7 @@ def test_a_bad_question_is_named_or_counted(tmp_path, case):
         load(tmp_path, squad(changed(**changes), good))
     loaded = load(tmp_path, squad(changed(**changes), good), on_bad_row='skip')
     assert [e.id for e in loaded.examples] == ['q2']
-    assert loaded.bad.counts() == {kind: 1}
+    assert loading.counts(loaded.bad) == {kind: 1}
 
 
 def test_an_empty_context_is_named(tmp_path):
@@ -227,7 +227,7 @@ def test_mrqa_files_with_spans_of_characters(tmp_path):
     (example,) = loaded.examples
     assert example.answers == (Answer('bear', 17), Answer('sat', 8))
     assert example.references == ('bear', 'the bear', 'Bruin')
-    assert loaded.bad.counts() == {}
+    assert loaded.bad.found == {}
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_the_real_files_are_read_whole(split, count):
     folder = pathlib.Path(os.environ['ELECTRA_DATA'])
     loaded = loading.load(table.get('squad1'), str(folder), split)
     assert len(loaded.examples) == count
-    assert loaded.bad.counts() == {}
+    assert loaded.bad.found == {}
     for example in loaded.examples:
         for answer in example.answers:
             assert example.context.startswith(answer.text, answer.start)

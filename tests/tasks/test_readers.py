@@ -61,7 +61,7 @@ def test_every_kind_of_table_gives_the_same_examples(tmp_path, name, form):
     loaded = load(tmp_path)
     assert texts(loaded) == GOOD
     assert loaded.known.labels == ('no', 'yes')
-    assert loaded.bad.counts() == {}
+    assert loaded.bad.found == {}
     assert [e.id for e in loaded.examples] == ['0', '1']
 
 
@@ -174,7 +174,7 @@ def test_a_bad_row_is_named_or_counted(tmp_path, case):
     assert '--config.data.on_bad_row=skip' in str(caught.value)
     loaded = load(tmp_path, on_bad_row='skip')
     assert texts(loaded) == [('fine', None, '1'), ('also fine', None, '0')]
-    assert loaded.bad.counts() == {KINDS[case]: 1}
+    assert loading.counts(loaded.bad) == {KINDS[case]: 1}
     (line,) = loaded.bad.lines()
     assert line.startswith('1 rows') and 'train.tsv:3' in line
 
@@ -202,7 +202,7 @@ def test_a_bad_json_line_is_named_or_counted(tmp_path, case):
     assert 'train.jsonl:2' in str(caught.value)
     loaded = load(tmp_path, on_bad_row='skip')
     assert [t[0] for t in texts(loaded)] == ['fine', 'also']
-    assert loaded.bad.counts() == {kind: 1}
+    assert loading.counts(loaded.bad) == {kind: 1}
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_torn_packed_file_is_refused_or_read_up_to_there(tmp_path):
         load(tmp_path)
     loaded = load(tmp_path, on_bad_row='skip')
     assert 100 < len(loaded.examples) < 5000
-    assert loaded.bad.counts()['torn_file'] == 1
+    assert loading.counts(loaded.bad)['torn_file'] == 1
 
 
 def test_a_quoted_cell_with_a_line_that_is_no_text_is_left_out_whole(tmp_path):
@@ -257,7 +257,7 @@ def test_a_quoted_cell_with_a_line_that_is_no_text_is_left_out_whole(tmp_path):
         load(tmp_path)
     loaded = load(tmp_path, on_bad_row='skip')
     assert [t[0] for t in texts(loaded)] == ['four\nfive', 'x']
-    assert loaded.bad.counts() == {'not_text': 1}
+    assert loading.counts(loaded.bad) == {'not_text': 1}
 
 
 def test_a_quote_in_the_middle_of_a_csv_row_is_named(tmp_path):
@@ -271,7 +271,7 @@ def test_blank_lines_are_counted_between_rows_only(tmp_path):
     write(tmp_path, 'train.tsv', 'text\tlabel\na\t1\n\nb\t0\n\n')
     loaded = load(tmp_path)
     assert len(loaded.examples) == 2
-    assert loaded.bad.counts() == {'blank_line': 1}
+    assert loading.counts(loaded.bad) == {'blank_line': 1}
 
 
 def test_an_unknown_label_lists_the_known_ones(tmp_path):
@@ -314,7 +314,7 @@ def test_a_score_that_is_none_is_named(tmp_path, value):
     with pytest.raises(errors.DataError, match=rf'train\.tsv:2: the score .*{value}.*score'):
         load(tmp_path, 'stsb')
     loaded = load(tmp_path, 'stsb', on_bad_row='skip')
-    assert loaded.bad.counts() == {'bad_score': 1}
+    assert loading.counts(loaded.bad) == {'bad_score': 1}
     assert loaded.known.score_range == (0.0, 5.0)
 
 
@@ -425,7 +425,7 @@ def test_rows_of_qqp_that_break_off_are_known(tmp_path):
     write(tmp_path, 'QQP/train.tsv', header + row + '8\t1\t2\tbroken off\n' + row)
     loaded = load(tmp_path, 'qqp')
     assert len(loaded.examples) == 2
-    assert loaded.bad.counts() == {'known_gap': 1}
+    assert loading.counts(loaded.bad) == {'known_gap': 1}
 
 
 COUNTS = {
@@ -449,7 +449,7 @@ def test_official_glue_files_are_read_whole(task):
         loaded = loading.load(spec, str(folder), split, known=known)
         known = known or loaded.known
         assert len(loaded.examples) == count
-        assert loaded.bad.counts() == {}
+        assert loaded.bad.found == {}
         assert all((example.label is None) == (split == 'test') for example in loaded.examples)
         if split == 'test':
             assert [e.id for e in loaded.examples] == [str(i) for i in range(count)]

@@ -103,7 +103,7 @@ def test_a_bad_sentence_is_named_or_counted(tmp_path, case):
         load(tmp_path, content, scheme='bio')
     loaded = load(tmp_path, content, scheme='bio', on_bad_row='skip')
     assert [e.words for e in loaded.examples] == [('He',), ('him',)]
-    assert loaded.bad.counts() == {kind: 1}
+    assert loading.counts(loaded.bad) == {kind: 1}
 
 
 @pytest.mark.parametrize('place', [0, 1, 2])
@@ -161,7 +161,7 @@ def test_a_bad_row_of_lists_is_named_or_counted(tmp_path, row, kind, words):
         load(tmp_path, content, name='train.jsonl')
     loaded = load(tmp_path, content, name='train.jsonl', on_bad_row='skip')
     assert len(loaded.examples) == 1
-    assert loaded.bad.counts() == {kind: 1}
+    assert loading.counts(loaded.bad) == {kind: 1}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def test_the_real_files_are_read_whole_and_learnt_as_iobes():
     dev = loading.load(table.get('chunk'), str(folder), 'dev', known=train.known)
     assert (len(train.examples), len(dev.examples)) == (8_936, 2_012)
     assert sum(len(e.words) for e in dev.examples) == 47_377
-    assert train.bad.counts() == dev.bad.counts() == {}
+    assert train.bad.found == dev.bad.found == {}
     assert sum(len(tag_schemes.spans(e.tags)) for e in dev.examples) == 23_852
     assert len(train.known.labels) == 1 + 4 * 11
     assert all(tag_schemes.problem(e.tags, 'iobes') is None for e in train.examples)
