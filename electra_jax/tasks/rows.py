@@ -141,12 +141,16 @@ def lines(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[int, str]]:
 
     Lines that are no text are refused or counted, and left out.
     """
+    return ((number, text) for number, text in lines_and_gaps(path, bad) if text is not None)
+
+
+def lines_and_gaps(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[int, str | None]]:
+    """As `lines`, with None in the place of each that is no text."""
     for number, raw in _raw_lines(path, bad):
         text = _text(raw)
         if text is None:
             bad.refuse('not_text', f'{path}:{number}', _byte_problem(raw, path))
-        else:
-            yield number, text
+        yield number, text
 
 
 def _raw_lines(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[int, bytes]]:

@@ -50,16 +50,16 @@ def read_conll(
 def _blocks(path: pathlib.Path, bad: BadRows) -> Iterator[list[tuple[int, str]]]:
     """Numbered lines between blank ones; blocks that lost a line (it was no text) are left out."""
     block: list[tuple[int, str]] = []
-    whole, last = True, 0
-    for number, text in rows_of.lines(path, bad):
-        whole = whole and number == last + 1
-        last = number
-        if text.strip(' \t') and not text.startswith(_NEW_DOCUMENT):
+    whole = True
+    for number, text in rows_of.lines_and_gaps(path, bad):
+        if text is None:
+            whole = False
+        elif text.strip(' \t') and not text.startswith(_NEW_DOCUMENT):
             block.append((number, text))
-            continue
-        if block and whole:
-            yield block
-        block, whole = [], True
+        else:
+            if block and whole:
+                yield block
+            block, whole = [], True
     if block and whole:
         yield block
 

@@ -107,14 +107,15 @@ def test_a_bad_sentence_is_named_or_counted(tmp_path, case):
 
 
 @pytest.mark.parametrize('place', [0, 1, 2])
-def test_a_sentence_that_lost_a_line_is_left_out_whole(tmp_path, place):
+@pytest.mark.parametrize('after', [b'\n\nx O\n', b'\n'])
+def test_a_sentence_that_lost_a_line_is_left_out_whole(tmp_path, place, after):
     lines = [b'a O', b'b O', b'c O']
     lines[place] = b'caf\xe9 O'
-    content = b'x O\n\n' + b'\n'.join(lines) + b'\n\ny B-NP\n'
+    content = b'y B-NP\n\n' + b'\n'.join(lines) + after
     with pytest.raises(errors.DataError, match=rf'train\.txt:{3 + place}: byte 3 .* LATIN1'):
         load(tmp_path, content)
     loaded = load(tmp_path, content, on_bad_row='skip')
-    assert [e.words for e in loaded.examples] == [('x',), ('y',)]
+    assert [e.words for e in loaded.examples] == [('y',)] + [('x',)] * (after != b'\n')
 
 
 def test_a_tag_of_an_unknown_type_is_named(tmp_path):
