@@ -199,7 +199,8 @@ def tagging(
     if not any(tag != tag_schemes.OUTSIDE for pair in words for tag in pair):
         nothing = {'f1': 0.0, 'precision': 0.0, 'recall': 0.0}
         return Scores({**nothing, **accuracy}, ('no span in the file, and none predicted',))
-    report = _seqeval_report(gold, predicted)
+    # seqeval does not know BILOU, and what spans tags write is the same in every scheme.
+    report = _seqeval_report(*map(_as_iobes, (gold, predicted)))
     by_type = {
         kind: {_NAMES[name]: float(value) for name, value in row.items()}
         for kind, row in report.items()
@@ -214,16 +215,15 @@ _NAMES = {'precision': 'precision', 'recall': 'recall', 'f1-score': 'f1', 'suppo
 
 
 def _seqeval_report(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+    gold: list[list[str]], predicted: list[list[str]]
 ) -> dict[str, dict[str, float]]:
     from seqeval import metrics
 
-    return metrics.classification_report(
-        [list(tags) for tags in gold],
-        [list(tags) for tags in predicted],
-        output_dict=True,
-        zero_division=0,
-    )
+    return metrics.classification_report(gold, predicted, output_dict=True, zero_division=0)
+
+
+def _as_iobes(sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [list(tag_schemes.convert(tags, 'iobes')) for tags in sentences]
 
 
 def _check_tags(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> None:

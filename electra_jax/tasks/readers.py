@@ -223,7 +223,13 @@ def _tagged(source: _Source) -> tuple[list[Example], Known]:
     if learnt != scheme:
         found = [_converted(example, learnt) for example in found]
     labels = source.spec.labels
-    labels = labels or tag_schemes.classes((e.tags for e in found if e.tags), learnt)
+    if not labels and found:
+        labels = tag_schemes.classes((e.tags for e in found if e.tags), learnt)
+        if len(labels) < 2:
+            raise errors.DataError(
+                f'{source.where}: a tagger needs two tags or more, and every word has {labels[0]!r}'
+                '; is --config.task.columns.tags the right column?'
+            )
     return list(tagged.known(found, labels, source.bad)), Known(labels, scheme)
 
 

@@ -1,6 +1,6 @@
 """Schemes that write spans as a tag for each word: what may follow what, and from one to another.
 
-IOB1, IOB2 (here 'bio') and IOBES as in Ratinov and Roth (2009), "Design challenges and
+IOB1, IOB2 (here 'bio'), IOBES and BILOU as in Ratinov and Roth (2009), "Design challenges and
 misconceptions in named entity recognition".
 """
 
@@ -11,12 +11,15 @@ from electra_jax.core import errors
 
 OUTSIDE = 'O'
 
-# Scheme -> the letters before '-TYPE'. 'plain': tags that write no spans, such as parts of speech.
+# Scheme -> the letters before '-TYPE': of a span's first word, of one inside and, where these have
+# their own, of its last and of its only word. 'plain': tags that write no spans, such as parts of
+# speech.
 SCHEMES = {
-    'plain': '',
-    'bio': 'BI',
-    'iob1': 'BI',
-    'iobes': 'BIES',
+    'plain': (),
+    'bio': ('B', 'I'),
+    'iob1': ('B', 'I'),
+    'iobes': ('B', 'I', 'E', 'S'),
+    'bilou': ('B', 'I', 'L', 'U'),
 }
 
 
@@ -58,14 +61,15 @@ def problem(tags: Sequence[str], scheme: str) -> str | None:
 def _may_follow(before: str, after: str, scheme: str) -> bool:
     b_letter, _, b_type = before.partition('-')
     a_letter, _, a_type = after.partition('-')
-    goes_on = b_letter in 'BI' and a_type == b_type
+    opened = b_letter in ('B', 'I')
+    goes_on = opened and a_type == b_type
     if scheme == 'bio':
         return a_letter != 'I' or goes_on
     if scheme == 'iob1':
         # B- only parts two spans of one type.
         return a_letter != 'B' or goes_on
-    opened = b_letter in 'BI'
-    return opened == (a_letter in 'IE') and (not opened or goes_on)
+    _, inside, last, _ = SCHEMES[scheme]
+    return opened == (a_letter in (inside, last)) and (not opened or goes_on)
 
 
 def find(sequences: Iterable[Sequence[str]]) -> str:
@@ -75,7 +79,7 @@ def find(sequences: Iterable[Sequence[str]]) -> str:
     ('iob1', 'bio', 'plain')
     """
     sequences = list(sequences)
-    for scheme in ('bio', 'iobes', 'iob1'):
+    for scheme in ('bio', 'iobes', 'bilou', 'iob1'):
         if all(problem(tags, scheme) is None for tags in sequences):
             return scheme
     found = of_classes({tag for tags in sequences for tag in tags})
@@ -90,11 +94,10 @@ def of_classes(tags: Iterable[str]) -> str:
     """
     parts = [tag.partition('-') for tag in tags if tag != OUTSIDE]
     letters = {letter for letter, _, _ in parts}
-    if not parts or not all(kind for _, _, kind in parts) or not letters <= set('BIES'):
+    if not parts or not all(kind for _, _, kind in parts):
         return 'plain'
-    if letters & {'E', 'S'}:
-        return 'iobes'
-    return 'bio' if 'B' in letters else 'iob1'
+    narrowest = {'iob1': ('I',), **{name: SCHEMES[name] for name in ('bio', 'iobes', 'bilou')}}
+    return next((name for name, known in narrowest.items() if letters <= set(known)), 'plain')
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
@@ -108,7 +111,7 @@ def spans(tags: Sequence[str]) -> list[Span]:
     for i, tag in enumerate([*tags, OUTSIDE]):
         letter, _, new = tag.partition('-')
         before = tags[i - 1][0] if i else OUTSIDE
-        if kind and (new != kind or letter in 'BSO' or before in 'ES'):
+        if kind and (new != kind or letter in 'BSUO' or before in 'ESLU'):
             found.append(Span(kind, start, i))
             kind = ''
         if not kind and tag != OUTSIDE:
@@ -124,14 +127,15 @@ def write(found: Iterable[Span], length: int, scheme: str) -> tuple[str, ...]:
     """
     tags = [OUTSIDE] * length
     before = Span('', -1, -1)
+    ends = SCHEMES[scheme][2:]  # letters of a last and of a single word, if there are any
     for span in found:
         inside = range(span.start, span.stop)
         tags[span.start : span.stop] = [f'I-{span.type}'] * len(inside)
         touching = before.stop == span.start and before.type == span.type
-        if scheme in ('bio', 'iobes') or touching:
+        if scheme != 'iob1' or touching:
             tags[span.start] = f'B-{span.type}'
-        if scheme == 'iobes':
-            tags[span.stop - 1] = f'{"S" if len(inside) == 1 else "E"}-{span.type}'
+        if ends:
+            tags[span.stop - 1] = f'{ends[len(inside) == 1]}-{span.type}'
         before = span
     return tuple(tags)
 

@@ -149,7 +149,7 @@ def span_scores(gold: list, predicted: list) -> tuple[float, float, float]:
     return 2 * right / (true + found), right / found, right / true
 
 
-@pytest.mark.parametrize('scheme', ['bio', 'iob1', 'iobes'])
+@pytest.mark.parametrize('scheme', ['bio', 'iob1', 'iobes', 'bilou'])
 @pytest.mark.parametrize('seed', range(3))
 def test_span_scores_against_the_formulas(scheme, seed):
     gold, predicted = random_tags(seed, scheme)

@@ -14,6 +14,7 @@ from electra_jax.tasks.columns import Columns
 from electra_jax.tasks.readers import Known, Options
 from tests.tasks import loading
 
+SPANNING = [scheme for scheme in tag_schemes.SCHEMES if scheme != 'plain']
 CHUNK = 'He PRP B-NP\nsaw VBD B-VP\nthe DT B-NP\ndog NN I-NP\n'
 
 
@@ -156,7 +157,7 @@ def test_rows_of_lists_and_of_text(tmp_path):
     ],
 )
 def test_a_bad_row_of_lists_is_named_or_counted(tmp_path, row, kind, words):
-    good = json.dumps({'words': ['x'], 'tags': ['O']})
+    good = json.dumps({'words': ['x'], 'tags': ['B-X']})
     content = f'{good}\n{json.dumps(row)}\n'
     with pytest.raises(errors.DataError, match=rf'train\.jsonl:2: .*{words}'):
         load(tmp_path, content, name='train.jsonl')
@@ -179,7 +180,7 @@ def random_spans(rng: random.Random, length: int) -> list[tag_schemes.Span]:
     return found
 
 
-@pytest.mark.parametrize('scheme', ['bio', 'iob1', 'iobes'])
+@pytest.mark.parametrize('scheme', SPANNING)
 def test_spans_survive_every_scheme(scheme):
     rng = random.Random(0)
     for _ in range(300):
@@ -219,6 +220,39 @@ def test_iobes_must_open_and_close(sequence, scheme):
     assert (tag_schemes.problem(sequence.split(), 'iobes') is None) == (scheme == 'iobes')
 
 
+@pytest.mark.parametrize('tag', ['-X', 'BI-X', 'B-', 'B', 'b-X'])
+@pytest.mark.parametrize('scheme', SPANNING)
+def test_letters_of_a_scheme_stand_alone(tag, scheme):
+    assert 'is not of the scheme' in tag_schemes.problem([tag], scheme)
+    assert tag_schemes.find([[tag]]) == 'plain'
+
+
+def test_bilou_is_iobes_by_other_letters(tmp_path):
+    text = 'Ann B-PER\nM I-PER\nLee L-PER\nwon O\n\nRio U-LOC\nU-20 U-LOC\n'
+    loaded = load(tmp_path, text)
+    types = [f'{letter}-{kind}' for kind in ('LOC', 'PER') for letter in 'BILU']
+    assert loaded.known == Known(('O', *types), 'bilou')
+    for bilou, iobes in (('B-X L-X U-X', 'B-X E-X S-X'), ('U-X I-X O', 'S-X I-X O')):
+        spans = tag_schemes.spans(bilou.split())
+        assert spans == tag_schemes.spans(iobes.split())
+        assert (tag_schemes.problem(bilou.split(), 'bilou') is None) == (
+            tag_schemes.problem(iobes.split(), 'iobes') is None
+        )
+    assert 'cannot follow' in tag_schemes.problem(['B-X', 'O'], 'bilou')
+    assert load(tmp_path, 'a U-X\nb NN\n').known.scheme == 'plain'
+    with pytest.raises(errors.DataError, match="'E-PER', is not of the scheme 'bilou'"):
+        load(tmp_path, text + 'x B-PER\ny E-PER\n', scheme='bilou')
+
+
+@pytest.mark.parametrize('task', ['tagging', 'chunk'])
+@pytest.mark.parametrize('tag', ['O', 'NN'])
+def test_one_tag_is_nothing_to_learn(tmp_path, task, tag):
+    if (task, tag) != ('chunk', 'NN'):
+        words = rf'train\.txt: a tagger needs two tags or more, .* {tag!r}; is .*columns\.tags'
+        with pytest.raises(errors.DataError, match=words):
+            load(tmp_path, f'a {tag}\nb {tag}\n', task)
+
+
 def test_the_scheme_is_found():
     assert tag_schemes.find([['B-X', 'I-X', 'O']]) == 'bio'
     assert tag_schemes.find([['I-X', 'I-X', 'B-X', 'O']]) == 'iob1'
@@ -235,6 +269,9 @@ def test_the_scheme_is_found():
         (['O', 'I-A', 'B-A'], 'bio'),
         (['O', 'I-A'], 'iob1'),
         (['O', 'B-A', 'I-A', 'E-A', 'S-A'], 'iobes'),
+        (['O', 'B-A', 'I-A', 'L-A', 'U-A'], 'bilou'),
+        (['E-A', 'L-A'], 'plain'),
+        (['-A', 'B-A'], 'plain'),
         (['NN', 'B-X'], 'plain'),
         (['O'], 'plain'),
     ],
