@@ -63,21 +63,27 @@ def read(
       bad: rows that cannot be used are refused or counted here.
       header: whether the first line of a CSV or TSV file names the columns; otherwise they are
         called '0', '1', ...
-      separator: of cells; None: as the ending says.
+      separator: of cells, where a backslash and a t are a tab, too; None: as the ending says.
       known_gaps: rows with missing cells are known to be there: count them, refuse none.
       ending: to go by instead of the name's, where the name has none (standard input).
 
     Raises:
       errors.DataError: the file is missing, empty, not UTF-8 text, or of an unknown kind.
+      errors.ConfigError: the separator cannot part the cells of a CSV file.
     """
     suffix = ending or kind_of(path)
     if suffix in JSON_LINES or suffix == '.json':
         return Rows(str(path), None, _json_rows(path, suffix, bad))
-    separator = separator or SEPARATORS.get(suffix)
+    separator = '\t' if separator == r'\t' else separator or SEPARATORS.get(suffix)
     if separator is None:
         raise errors.DataError(
             f'{path}: a table must end in {", ".join([*SEPARATORS, *JSON_LINES])} or .json '
             '(.gz, .xz or .zst may follow), or have its --config.task.separator'
+        )
+    if suffix == '.csv' and (len(separator) != 1 or separator in '"\r\n'):
+        raise errors.ConfigError(
+            f'config.task.separator is {separator!r}, and between the cells of {path} stands one '
+            'character, no quotation mark and no line end; a table that ends in .tsv may have more'
         )
     split = _quoted_cells if suffix == '.csv' else _plain_cells
     cells = split(path, separator, bad)

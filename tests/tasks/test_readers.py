@@ -106,6 +106,25 @@ def test_another_separator(tmp_path):
         load(tmp_path)
 
 
+def test_a_backslash_and_a_t_are_a_tab(tmp_path):
+    # What a shell makes of --config.task.separator='\\t'.
+    for name in ('train.csv', 'train.tsv'):
+        write(tmp_path, name, 'text\tlabel\na, b\t1\nc\t0\n')
+        found = load(tmp_path / name, columns={'separator': '\\t'})
+        assert texts(found)[0] == ('a, b', None, '1')
+
+
+@pytest.mark.parametrize('separator', ['||', '"', '\n'])
+def test_between_cells_of_a_csv_stands_one_character(tmp_path, separator):
+    rows = 'text||label\na||1\nc||0\n'
+    write(tmp_path, 'train.csv', rows)
+    with pytest.raises(errors.ConfigError, match=r'separator is .*one character.*\.tsv') as caught:
+        load(tmp_path, columns={'separator': separator})
+    assert repr(separator) in str(caught.value)
+    path = write(tmp_path, 'other.tsv', rows)
+    assert texts(load(path, columns={'separator': '||'})) == [('a', None, '1'), ('c', None, '0')]
+
+
 def test_labels_found_are_in_order_and_labels_given_are_kept(tmp_path):
     rows = ''.join(f'text {i}\t{i}\n' for i in (10, 9, -1))
     write(tmp_path, 'train.tsv', f'text\tlabel\n{rows}')
