@@ -26,13 +26,13 @@ class Dataset(NamedTuple):
       names: of the dataset with its config; each may be a folder below the data's.
       columns: which feature holds what.
       splits: our name of a split -> theirs; others are called alike.
-      labels: their names of the classes, in the order of ours; (): the same.
+      labels: their names of the classes -> ours; others are called alike.
     """
 
     names: tuple[str, ...]
     columns: Columns
     splits: Mapping[str, str] = _SPLITS
-    labels: tuple[str, ...] = ()
+    labels: Mapping[str, str] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _glue(
     tfds_name: str,
     tfds_columns: Columns,
     columns: Columns,
-    tfds_labels: tuple[str, ...] = (),
+    tfds_labels: Mapping[str, str] = {},
     **changes: object,
 ) -> Layout:
     fields: dict[str, object] = {
@@ -202,7 +202,7 @@ GLUE: dict[str, Layout] = {
         'cola',
         _SINGLE,
         Columns('3', None, '1', header=False),
-        ('unacceptable', 'acceptable'),
+        {'unacceptable': '0', 'acceptable': '1'},
         split_columns={'test': Columns('sentence', None, None, id='index')},
     ),
     'sst2': _glue(
@@ -210,7 +210,7 @@ GLUE: dict[str, Layout] = {
         'sst2',
         _SINGLE,
         Columns('sentence', None, 'label'),
-        ('negative', 'positive'),
+        {'negative': '0', 'positive': '1'},
         split_columns={'test': Columns('sentence', None, None, id='index')},
     ),
     'mrpc': _glue(
@@ -218,7 +218,7 @@ GLUE: dict[str, Layout] = {
         'mrpc',
         _PAIR,
         Columns('#1 String', '#2 String', 'Quality'),
-        ('not_equivalent', 'equivalent'),
+        {'not_equivalent': '0', 'equivalent': '1'},
         split_columns={'test': Columns('#1 String', '#2 String', None, id='index')},
     ),
     'stsb': _glue(
@@ -233,7 +233,7 @@ GLUE: dict[str, Layout] = {
         'qqp',
         Columns('question1', 'question2', 'label', id='idx'),
         Columns('question1', 'question2', 'is_duplicate', id='id'),
-        ('not_duplicate', 'duplicate'),
+        {'not_duplicate': '0', 'duplicate': '1'},
         known_gaps=True,
     ),
     'mnli': dataclasses.replace(
@@ -255,7 +255,7 @@ GLUE: dict[str, Layout] = {
     ),
     'rte': _glue(('RTE', 'rte'), 'rte', _PAIR, _OFFICIAL_PAIR),
     'wnli': _glue(
-        ('WNLI', 'wnli'), 'wnli', _PAIR, _OFFICIAL_PAIR, ('not_entailment', 'entailment')
+        ('WNLI', 'wnli'), 'wnli', _PAIR, _OFFICIAL_PAIR, {'not_entailment': '0', 'entailment': '1'}
     ),
 }
 

@@ -57,12 +57,12 @@ def _accuracy(gold_B: np.ndarray, predicted_B: np.ndarray) -> float:
 
 
 def _f1(gold_B: np.ndarray, predicted_B: np.ndarray) -> float:
-    """Of class 1, as GLUE has it for MRPC and QQP."""
+    """Of the class '1', as GLUE has it for MRPC and QQP."""
     # Here and below: scikit-learn takes a second to import, and only scoring needs it.
     from sklearn import metrics
 
     return float(
-        metrics.f1_score(gold_B, predicted_B, labels=[1], average='micro', zero_division=0)
+        metrics.f1_score(gold_B, predicted_B, labels=['1'], average='micro', zero_division=0)
     )
 
 
@@ -98,15 +98,15 @@ def classification(
       names: keys of CLASS_METRICS.
       gold: class of each example, as its id.
       predicted: likewise.
-      labels: names of the classes by id, for notes.
+      labels: names of the classes by id.
 
     Raises:
       errors.DataError: there are no examples, or not as many predictions.
     """
-    gold_B, predicted_B = _pair(gold, predicted, np.int64)
+    gold_B, predicted_B = (np.array(labels)[ids] for ids in _pair(gold, predicted, np.int64))
     notes = []
     if len(np.unique(predicted_B)) == 1 and len(np.unique(gold_B)) > 1:
-        notes.append(f'every prediction is {labels[predicted_B[0]]!r}')
+        notes.append(f'every prediction is {str(predicted_B[0])!r}')
     return Scores({name: CLASS_METRICS[name](gold_B, predicted_B) for name in names}, tuple(notes))
 
 

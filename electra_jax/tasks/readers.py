@@ -86,7 +86,13 @@ def read(
 
     Raises:
       errors.DataError: the file cannot be used; the message names it, the line and the value.
+      errors.ConfigError: the labels are not those of the task.
     """
+    if options.labels and spec.labels and set(options.labels) != set(spec.labels):
+        raise errors.ConfigError(
+            f'config.task.labels is {",".join(options.labels)!r}, and the task has the classes '
+            f'{", ".join(map(repr, spec.labels))}: name all of them in any order, or leave it out'
+        )
     unanswerable = options.unanswerable
     spec = dataclasses.replace(
         spec,
@@ -170,9 +176,9 @@ class _Source:
         dataset, key = self.spec.layout.dataset, self.columns.label
         if dataset is None or not dataset.labels:
             return rows
-        ours = dict(zip(dataset.labels, self.spec.labels, strict=True))
+        ours = dataset.labels.get
         return (
-            row._replace(values={**row.values, key: ours.get(row.values[key], row.values[key])})
+            row._replace(values={**row.values, key: ours(row.values[key], row.values[key])})
             if key in row.values
             else row
             for row in rows

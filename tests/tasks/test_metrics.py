@@ -9,7 +9,7 @@ import pytest
 from electra_jax.core import errors
 from electra_jax.tasks import metrics, tag_schemes
 
-LABELS = ('no', 'yes', 'perhaps', 'never')
+LABELS = ('0', '1', '2', '3')
 
 
 def counts(gold: np.ndarray, predicted: np.ndarray) -> tuple[int, int, int, int]:
@@ -28,6 +28,17 @@ def test_two_classes_against_the_formulas(seed):
     assert found['f1'] == pytest.approx(2 * tp / (2 * tp + fp + fn), abs=1e-12)
     below = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
     assert found['matthews'] == pytest.approx((tp * tn - fp * fn) / below, abs=1e-12)
+
+
+def test_f1_is_that_of_the_class_1_whatever_its_number():
+    gold, predicted = np.random.default_rng(0).integers(0, 2, (2, 50))
+    names = ['accuracy', 'f1', 'macro_f1', 'matthews']
+    one = metrics.classification(names, gold, predicted, ('0', '1')).values
+    other = metrics.classification(names, 1 - gold, 1 - predicted, ('1', '0')).values
+    assert other == pytest.approx(one, abs=1e-12)
+    assert one['f1'] != pytest.approx(
+        metrics.classification(['f1'], gold, predicted, ('1', '0')).values['f1']
+    )
 
 
 def test_macro_f1_is_the_mean_over_classes():

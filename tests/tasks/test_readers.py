@@ -481,7 +481,7 @@ def test_every_task_is_whole():
         assert {'train', *spec.eval_splits, *spec.test_splits} <= set(spec.layout.files), name
         assert set(spec.submissions) <= set(spec.test_splits)
         if spec.layout.dataset and spec.layout.dataset.labels:
-            assert len(spec.layout.dataset.labels) == len(spec.labels)
+            assert sorted(spec.layout.dataset.labels.values()) == sorted(spec.labels)
     assert {name for name, spec in table.TASKS.items() if spec.double_unordered} == {'mrpc', 'stsb'}
     assert {name for name, spec in table.TASKS.items() if spec.epochs == 10} == {'rte', 'stsb'}
 
@@ -561,6 +561,22 @@ def test_a_dataset_reads_like_the_official_files(datasets, where):
     assert loaded.examples[1][:2] == ('1', 'ünd 1')
     assert [e.label for e in load(datasets / where, 'sst2', 'dev').examples] == ['1']
     assert [e.label for e in load(datasets / where, 'sst2', 'test').examples] == [None]
+
+
+def test_labels_in_another_order_stay_with_their_rows(datasets):
+    loaded = load(datasets, 'sst2', labels=('1', '0'))
+    assert [e.label for e in loaded.examples] == ['0', '1'] * 3
+    assert loaded.known.labels == ('1', '0')
+    again = load(datasets, 'sst2', 'dev', known=loaded.known)
+    assert [e.label for e in again.examples] == ['1'] and again.known == loaded.known
+
+
+@pytest.mark.parametrize('labels', [('0',), ('0', '1', '2'), ('no', 'yes')])
+@pytest.mark.parametrize('prepared', [True, False])
+def test_labels_of_an_official_task_are_its_own(datasets, tmp_path, prepared, labels):
+    write(tmp_path, 'SST-2/train.tsv', 'sentence\tlabel\na\t1\nb\t0\n')
+    with pytest.raises(errors.ConfigError, match=r"config\.task\.labels is .*'0', '1'.*any order"):
+        load(datasets if prepared else tmp_path, 'sst2', labels=labels)
 
 
 def test_a_dataset_of_ones_own_names_its_columns(datasets):
