@@ -12,8 +12,9 @@ from electra_jax.core import errors
 from electra_jax.data import compressed
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.columns import Columns
-from electra_jax.tasks.rows import JSON_LINES, SEPARATORS, whole_json
+from electra_jax.tasks.rows import JSON_LINES, SEPARATORS, dataset_splits, whole_json
 
+_DATASET = 'tfds:'
 _TFDS_INFO = 'dataset_info.json'
 _SPLITS = {'dev': 'validation'}  # our name -> that of TensorFlow datasets
 _TABLES = (*SEPARATORS, *JSON_LINES, '.json')
@@ -85,9 +86,12 @@ def find(layout: Layout, where: str, split: str) -> Place | None:
     Raises:
       errors.DataError: nothing is there, or two files could be meant.
     """
-    theirs = (layout.dataset.splits if layout.dataset else _SPLITS).get(split, split)
-    if where.startswith('tfds:'):
-        return Place(None, where.removeprefix('tfds:'), theirs)
+    theirs = _their_name(layout, split)
+    if where.startswith(_DATASET):
+        name = where.removeprefix(_DATASET)
+        held = dataset_splits(name)
+        # With nothing prepared no split is known, and reading one says what to type.
+        return Place(None, name, theirs) if theirs in held or not held else None
     top = pathlib.Path(where)
     if top.is_file():
         raise errors.DataError(
@@ -115,17 +119,28 @@ def find(layout: Layout, where: str, split: str) -> Place | None:
 
 def missing(layout: Layout, where: str, split: str) -> errors.DataError:
     """The error for data that lacks a split which is needed."""
+    spare = ''
+    if split == 'dev':
+        spare = '; training rows can be scored instead: --config.task.dev_share=0.1'
+    if where.startswith(_DATASET):
+        held = ', '.join(map(repr, dataset_splits(where.removeprefix(_DATASET))))
+        return errors.DataError(
+            f'config.data.path is {where!r}, a data set with no split '
+            f'{_their_name(layout, split)!r}; it has {held}{spare}'
+        )
     names = ' or '.join(f'{name}{layout.endings[0]}' for name in layout.files.get(split, ()))
     folders = f', perhaps in a folder {" or ".join(layout.folders)}' if layout.folders else ''
     path = pathlib.Path(where)
     held = sorted(child.name for child in path.iterdir())[:12] if path.is_dir() else []
-    spare = 'training rows can be scored instead: --config.task.dev_share=0.1'
     return errors.DataError(
         f'config.data.path is {where!r}, which holds {", ".join(held) or "nothing"}; looked for '
         f'the {split} split in {names or "no file"}{folders} (endings: '
-        f'{", ".join(layout.endings)}; .gz, .xz or .zst may follow)'
-        + (f'; {spare}' if split == 'dev' else '')
+        f'{", ".join(layout.endings)}; .gz, .xz or .zst may follow)' + spare
     )
+
+
+def _their_name(layout: Layout, split: str) -> str:
+    return (layout.dataset.splits if layout.dataset else _SPLITS).get(split, split)
 
 
 def _files(folder: pathlib.Path, name: str, endings: tuple[str, ...]) -> list[pathlib.Path]:

@@ -1,5 +1,6 @@
 """Rows of the files a task may come in: CSV, TSV, JSON, and prepared TensorFlow datasets."""
 
+import contextlib
 import csv
 import itertools
 import json
@@ -349,6 +350,16 @@ def whole_json(path: pathlib.Path, bad: BadRows) -> Any:
 # Prepared TensorFlow datasets
 
 
+def dataset_splits(name: str) -> tuple[str, ...]:
+    """The splits that a dataset has; () where it is known and nothing of it is prepared.
+
+    Raises:
+      errors.DataError: it is not there.
+    """
+    with _dataset(name) as builder:
+        return tuple(builder.info.splits)
+
+
 def read_dataset(name: str, split: str) -> Rows:
     """Rows of a prepared dataset's split, read without TensorFlow.
 
@@ -361,22 +372,8 @@ def read_dataset(name: str, split: str) -> Rows:
     Raises:
       errors.DataError: it is not there, or not prepared as ArrayRecord files.
     """
-    try:
-        # Here, because only this source needs it and it takes half a second.
-        import tensorflow_datasets as tfds
-
-        folder = pathlib.Path(name)
-        builder = tfds.builder_from_directory(name) if folder.is_dir() else tfds.builder(name)
+    with _dataset(name) as builder:
         source = builder.as_data_source(split=split)
-    # Whatever tensorflow_datasets raises here differs by dataset; the way out is the same.
-    except Exception as error:
-        first = str(error).strip().split('\n')[0]
-        raise errors.DataError(
-            f'cannot read the dataset {name!r}, split {split!r} ({type(error).__name__}: {first}). '
-            'It must be prepared as ArrayRecord files; on a machine with a network, type: '
-            f'pip install tensorflow tensorflow-datasets && tfds build {name} '
-            '--file_format=array_record --data_dir=FOLDER'
-        ) from error
     plain = {key: _plainer(feature) for key, feature in builder.info.features.items()}
 
     def rows() -> Iterator[Row]:
@@ -393,6 +390,26 @@ def read_dataset(name: str, split: str) -> Rows:
             yield Row(where, number, values)
 
     return Rows(f'{name}:{split}', tuple(builder.info.features), rows())
+
+
+@contextlib.contextmanager
+def _dataset(name: str) -> Iterator[Any]:
+    """The dataset's builder; an error inside becomes one that says how to prepare the dataset."""
+    try:
+        # Here, because only this source needs it and it takes half a second.
+        import tensorflow_datasets as tfds
+
+        is_folder = pathlib.Path(name).is_dir()
+        yield tfds.builder_from_directory(name) if is_folder else tfds.builder(name)
+    # Whatever tensorflow_datasets raises here differs by dataset; the way out is the same.
+    except Exception as error:
+        first = str(error).strip().split('\n')[0]
+        raise errors.DataError(
+            f'cannot read the dataset {name!r} ({type(error).__name__}: {first}). '
+            'It must be prepared as ArrayRecord files; on a machine with a network, type: '
+            f'pip install tensorflow tensorflow-datasets && tfds build {name} '
+            '--file_format=array_record --data_dir=FOLDER'
+        ) from error
 
 
 def _plainer(feature: Any) -> Callable[[Any], Any]:

@@ -598,6 +598,15 @@ def test_questions_and_tags_of_datasets(datasets):
     assert sentence.tags == ('B-PER', 'I-PER', 'O')
 
 
+def test_a_split_that_a_dataset_lacks_is_none_or_named(datasets):
+    layout, where = table.get('sst2').layout, f'tfds:{datasets}/glue/sst2/2.0.0'
+    assert layouts.find(layout, where, 'dev').split == 'validation'
+    assert layouts.find(table.get('mnli').layout, where, 'diagnostic') is None
+    assert layouts.find(layouts.CONLL_2003, where, 'dev') is None
+    with pytest.raises(errors.DataError, match=r"no split 'dev'; it has .*'validation'.*dev_share"):
+        loading.load(table.get('ner'), where, 'dev')
+
+
 def test_a_dataset_that_is_not_there_says_what_to_type(tmp_path):
     with pytest.raises(errors.DataError, match='tfds build no_such --file_format=array_record'):
         load('tfds:no_such', 'sst2')
