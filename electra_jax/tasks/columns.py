@@ -1,6 +1,7 @@
 """Which column of a task's file plays which part."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,15 @@ def merged(usual: Columns, given: Columns) -> Columns:
     return dataclasses.replace(usual, **changes)
 
 
+def is_number(column: str) -> bool:
+    """Whether a column is given by its number, from 0 or, below it, from the end.
+
+    >>> is_number('3'), is_number('-1'), is_number('--1'), is_number('²')
+    (True, True, False, False)
+    """
+    return re.fullmatch('-?[0-9]+', column) is not None
+
+
 def resolve(rows: Rows, column: str, part: str, needed: bool = True) -> str | None:
     """The key of a column in every row's values.
 
@@ -46,7 +56,7 @@ def resolve(rows: Rows, column: str, part: str, needed: bool = True) -> str | No
     names = rows.names
     if names is None or column in names:
         return column
-    if column.lstrip('-').isdigit() and -len(names) <= int(column) < len(names):
+    if is_number(column) and -len(names) <= int(column) < len(names):
         return names[int(column)]
     if not needed:
         return None

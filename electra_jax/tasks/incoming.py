@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from electra_jax.core.errors import ConfigError, DataError, nearest
@@ -12,8 +12,9 @@ from electra_jax.data import compressed
 from electra_jax.tasks import questions, tagged, texts
 from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks.bad_rows import BadRows
-from electra_jax.tasks.columns import Columns, merged
+from electra_jax.tasks.columns import Columns, is_number, merged, resolve
 from electra_jax.tasks.examples import Example, SpanExample, TaggedExample, TextExample
+from electra_jax.tasks.rows import Rows
 from electra_jax.tasks.trained import TrainedTask
 
 # How input may be written; 'lines': a text each, 'a<TAB>b' for a pair, 'question<TAB>text'.
@@ -142,27 +143,52 @@ def _known_columns(task: TrainedTask | None) -> Columns:
 
 
 def _texts(task: TrainedTask | None, asked: Asked, bad: BadRows) -> Iterator[Example]:
-    separator = _known_columns(task).separator
-    rows = rows_of.read(asked.path, bad, separator=separator, ending=f'.{asked.format}')
+    usual = _usual_texts(task)
+    known = usual[0]
+    header = _has_header(asked, known, usual[1:])
+    if known.header is False:
+        usual = usual[1:] if header else usual[:1]
+    rows = rows_of.read(asked.path, bad, header, known.separator, ending=f'.{asked.format}')
     begun = list(itertools.islice(rows.rows, 1))  # its first row names the columns
-    names = list(begun[0].values) if begun else []
-    columns = merged(_text_columns(task, names), Columns(**asked.columns))
+    first = rows._replace(names=tuple(begun[0].values) if begun else ())
+    columns = merged(_text_columns(usual, first), Columns(**asked.columns))
     rows = rows._replace(rows=itertools.chain(begun, rows.rows))
     return texts.classified(rows, columns, bad, labels=None, labelled=False)
 
 
 def _sentences(task: TrainedTask, asked: Asked, bad: BadRows) -> Iterator[Example]:
     known, is_conll = _known_columns(task), asked.format == 'conll'
-    # In CoNLL files columns have numbers, elsewhere names; None: the usual ones.
+    header = not is_conll and _has_header(asked, known, [Columns(words='words')])
+    # Without a header columns have numbers, elsewhere names; None: the usual ones.
     parts = {part: getattr(known, part) for part in ('words', 'tags')}
-    parts = {p: c for p, c in parts.items() if c and c.lstrip('-').isdigit() == is_conll}
+    parts = {p: c for p, c in parts.items() if c and is_number(c) != header}
     columns = Columns(**{**parts, **asked.columns})
     if is_conll:
         found = tagged.read_conll(asked.path, columns, bad, labelled=False)
     else:
-        rows = rows_of.read(asked.path, bad, ending=f'.{asked.format}')
+        rows = rows_of.read(asked.path, bad, header, known.separator, ending=f'.{asked.format}')
         found = tagged.from_rows(rows, columns, bad, labelled=False)
     return (example._replace(tags=None) for example in found)
+
+
+def _has_header(asked: Asked, known: Columns, usual: Iterable[Columns]) -> bool:
+    """Whether columns have names, as in JSON and in tables that begin with them.
+
+    Where tables had no header in training, this one has one if its first line holds the names of
+    the columns asked for, or usual ones.
+    """
+    ending = f'.{asked.format}'
+    if known.header is not False or ending not in rows_of.SEPARATORS:
+        return True
+    first = set(rows_of.first_cells(asked.path, known.separator, ending))
+    named = {name for name in asked.columns.values() if not is_number(name)}
+    return any(names and names <= first for names in (named, *map(_names, usual)))
+
+
+def _names(columns: Columns) -> set[str]:
+    """Of the columns that a file must have."""
+    parts = ('text_a', 'text_b', 'words', 'context', 'question')
+    return {name for part in parts if (name := getattr(columns, part)) is not None}
 
 
 def _questions(task: TrainedTask, asked: Asked, bad: BadRows) -> Iterator[Example]:
@@ -189,16 +215,15 @@ _PLAIN = (
 )
 
 
-def _text_columns(task: TrainedTask | None, names: Sequence[str]) -> Columns:
-    """The texts' columns that the file has, and its ids' if it has any."""
+def _usual_texts(task: TrainedTask | None) -> list[Columns]:
+    """What the texts' columns may be called: first as in training."""
     known = _known_columns(task)
-    pair = known.text_b is not None
     others = task.spec.layout.split_columns.values() if task else ()
-    for one in (known, *others, *_PLAIN):
-        wanted = [name for name in (one.text_a, one.text_b) if name is not None]
-        if bool(one.text_b) == pair and all(name in names for name in wanted):
-            break
-    else:
-        one = known if known.header is not False else Columns(text_a='text')
-    has_id = one.id if one.id in names else 'id' if 'id' in names else None
-    return Columns(text_a=one.text_a, text_b=one.text_b, id=has_id)
+    return [one for one in (known, *others, *_PLAIN) if bool(one.text_b) == bool(known.text_b)]
+
+
+def _text_columns(usual: Sequence[Columns], rows: Rows) -> Columns:
+    """The first of the usual ones that a file has, and its ids' if it has any."""
+    one = next((one for one in usual if _names(one) <= set(rows.names)), usual[0])
+    ids = [name for name in (one.id, 'id') if name and resolve(rows, name, 'id', needed=False)]
+    return Columns(text_a=one.text_a, text_b=one.text_b, id=next(iter(ids), None))

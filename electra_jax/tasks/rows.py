@@ -100,6 +100,12 @@ def read(
     return Rows(str(path), names, _table_rows(path, names, cells, bad, known_gaps))
 
 
+def first_cells(path: pathlib.Path, separator: str | None, ending: str) -> tuple[str, ...]:
+    """The cells of a CSV or TSV file's first line; arguments as for `read`."""
+    rows = read(path, BadRows(skip=True), False, separator, ending=ending)
+    return tuple(next(rows.rows).values.values())
+
+
 def kind_of(path: pathlib.Path) -> str:
     """The ending that says how to read a file: '.jsonl' of 'train.jsonl.gz'."""
     return path.with_suffix('').suffix if compressed.is_compressed(path) else path.suffix

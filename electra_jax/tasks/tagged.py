@@ -7,7 +7,7 @@ from electra_jax.core import errors
 from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks import tag_schemes
 from electra_jax.tasks.bad_rows import BadRows
-from electra_jax.tasks.columns import Columns, column_value, resolve, row_id
+from electra_jax.tasks.columns import Columns, column_value, is_number, resolve, row_id
 from electra_jax.tasks.examples import TaggedExample
 from electra_jax.tasks.rows import Row, Rows, text_problem
 
@@ -91,7 +91,7 @@ def _places(
 
 
 def _place(path: pathlib.Path, part: str, column: str, width: int) -> int:
-    if not column.lstrip('-').isdigit() or not -width <= int(column) < width:
+    if not is_number(column) or not -width <= int(column) < width:
         raise errors.DataError(
             f'{path}: no column {column!r} for {part}; a line has {width} columns: type '
             f'--config.task.columns.{part}=NUMBER, from 0, or from the end -1, -2, ...'

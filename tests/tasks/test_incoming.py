@@ -12,12 +12,14 @@ from tests.tasks import loading
 
 TAGS = Known(('O', 'B-X', 'I-X'), 'bio')
 CLASSES = Known(('bad', 'good'))
+YES_NO = Known(('0', '1'))
 
 
-def task_of(name, known, **columns):
-    return trained.settle(
-        Config(task=TaskConfig(name=name, columns=ColumnsConfig(**columns))), known
+def task_of(name, known, header=None, separator=None, **columns):
+    task = TaskConfig(
+        name=name, header=header, separator=separator, columns=ColumnsConfig(**columns)
     )
+    return trained.settle(Config(task=task), known)
 
 
 def read(path, content, task, form=None, **columns):
@@ -29,6 +31,26 @@ def read(path, content, task, form=None, **columns):
 
 # Of a type that the model does not know: tags are not looked at.
 CONLL = 'He B-Y\nwon O\n\nYes O\n'
+
+
+@pytest.mark.parametrize('name', ['in.txt', 'standard input'])
+def test_pairs_stand_on_a_line_with_a_tab_between(tmp_path, name):
+    content = 'one\ttwo\nonly one\n \tb\na\t\n'
+    form, found, bad = read(tmp_path / name, content, task_of('mrpc', YES_NO))
+    assert form == 'lines'
+    assert [(e.id, e.text_a, e.text_b) for e in found] == [('1', 'one', 'two')]
+    assert loading.counts(bad) == {'bad_width': 3}
+
+
+@pytest.mark.parametrize('name', ['in.txt', 'standard input'])
+def test_a_question_and_its_text_stand_on_a_line(tmp_path, name):
+    content = 'Who won? \tAnn won.  Bob did not.\nWho?\n\n\ttext\nWho?\t \n'
+    form, found, bad = read(tmp_path / name, content, task_of('squad1', Known()))
+    assert form == 'lines'
+    (one,) = found
+    assert (one.id, one.question, one.context) == ('1', 'Who won?', 'Ann won.  Bob did not.')
+    assert one.answers == () and not one.impossible
+    assert loading.counts(bad) == {'bad_width': 3}
 
 
 @pytest.mark.parametrize('name', ['in.txt', 'in.conll', 'standard input'])
@@ -67,6 +89,60 @@ def test_columns_are_those_of_training_or_what_people_call_them(tmp_path):
     assert (found[0].id, found[0].text_a) == ('7', 'fine')
     with pytest.raises(DataError, match=r"no column 'body'.*--columns=text_a=NAME$"):
         read(tmp_path / 'in.csv', 'key,review\n7,fine\n', task)
+
+
+COLA = 'gj04\t1\t\tThe sailors rode.\ngj04\t0\t*\tThem rode sailors.\n'
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'columns', 'wanted'),
+    [
+        ('in.tsv', COLA, {}, ['The sailors rode.', 'Them rode sailors.']),
+        ('in.tsv', COLA, {'text_a': '0', 'id': '3'}, ['gj04', 'gj04']),
+        ('in.tsv', COLA, {'text_a': '-1'}, ['The sailors rode.', 'Them rode sailors.']),
+        ('in.tsv', 'index\tsentence\n0\tA.\n1\tB.\n', {}, ['A.', 'B.']),
+        ('in.csv', 'text,x\nA.,3\nB.,4\n', {}, ['A.', 'B.']),
+        ('in.csv', 'body,x\nA.,3\nB.,4\n', {'text_a': 'body'}, ['A.', 'B.']),
+        ('in.jsonl', '{"sentence": "A."}\n', {}, ['A.']),
+        ('in.jsonl', '{"text": "A."}\n', {}, ['A.']),
+        ('in.jsonl', '{"body": "A."}\n', {'text_a': 'body'}, ['A.']),
+    ],
+)
+def test_a_model_of_headerless_tables_reads_them_and_others(
+    tmp_path, name, content, columns, wanted
+):
+    _, found, bad = read(tmp_path / name, content, task_of('cola', YES_NO), **columns)
+    assert [one.text_a for one in found] == wanted and not bad.found
+    assert [one.label for one in found] == [None] * len(wanted)
+
+
+def test_tables_of_ones_own_without_a_header(tmp_path):
+    task = task_of('text', CLASSES, header=False, text_a='-1', id='0')
+    _, found, _ = read(tmp_path / 'in.tsv', 'k1\tgood film\nk2\tbad film\n', task)
+    assert [(one.id, one.text_a) for one in found] == [('k1', 'good film'), ('k2', 'bad film')]
+    task = task_of('text', CLASSES, header=False, text_a='1', id='3', separator=';')
+    _, found, _ = read(tmp_path / 'in.csv', 'yes;good film\n', task)
+    assert [(one.id, one.text_a) for one in found] == [('0', 'good film')]
+    with pytest.raises(DataError, match=r"no column '1' for text_a; it has '0'\. .*number from 0"):
+        read(tmp_path / 'in.csv', 'good film\n', task)
+    task = task_of('mrpc', YES_NO, header=False, text_a='0', text_b='1')
+    _, found, _ = read(tmp_path / 'in.tsv', 'one\ttwo\nthree\tfour\n', task)
+    assert [(one.text_a, one.text_b) for one in found] == [('one', 'two'), ('three', 'four')]
+    _, found, _ = read(tmp_path / 'in.jsonl', '{"text_a": "a", "text_b": "b"}\n', task)
+    assert [(one.text_a, one.text_b) for one in found] == [('a', 'b')]
+    with pytest.raises(DataError, match='no usable rows'):
+        read(tmp_path / 'in.jsonl', '{"text": "a"}\n', task)
+
+
+def test_taggers_of_tables_without_a_header(tmp_path):
+    task = task_of('tagging', TAGS, header=False, words='1', tags='0', separator=';')
+    content = 'O O;He won\nB-X O;Ann did\n'
+    _, found, _ = read(tmp_path / 'in.csv', content, task)
+    assert [one.words for one in found] == [('He', 'won'), ('Ann', 'did')]
+    _, found, _ = read(tmp_path / 'in.csv', f'tags;words\n{content}', task)
+    assert [one.words for one in found] == [('He', 'won'), ('Ann', 'did')]
+    _, found, _ = read(tmp_path / 'in.jsonl', '{"words": ["He", "won"]}\n', task)
+    assert found[0].words == ('He', 'won')
 
 
 def test_lines_are_numbered_and_bad_ones_left_out(tmp_path):
