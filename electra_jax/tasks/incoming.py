@@ -159,16 +159,14 @@ def _texts(task: TrainedTask | None, asked: Asked, bad: BadRows) -> Iterator[Exa
 def _sentences(task: TrainedTask, asked: Asked, bad: BadRows) -> Iterator[Example]:
     known, is_conll = _known_columns(task), asked.format == 'conll'
     header = not is_conll and _has_header(asked, known, [Columns(words='words')])
-    # Without a header columns have numbers, elsewhere names; None: the usual ones.
-    parts = {part: getattr(known, part) for part in ('words', 'tags')}
-    parts = {p: c for p, c in parts.items() if c and is_number(c) != header}
-    columns = Columns(**{**parts, **asked.columns})
+    columns = Columns(**asked.columns)
+    # Without a header columns have numbers, elsewhere names.
+    if known.words is not None and is_number(known.words) != header:
+        columns = merged(Columns(words=known.words), columns)
     if is_conll:
-        found = tagged.read_conll(asked.path, columns, bad, labelled=False)
-    else:
-        rows = rows_of.read(asked.path, bad, header, known.separator, ending=f'.{asked.format}')
-        found = tagged.from_rows(rows, columns, bad, labelled=False)
-    return (example._replace(tags=None) for example in found)
+        return tagged.read_conll(asked.path, columns, bad, labelled=None)
+    rows = rows_of.read(asked.path, bad, header, known.separator, ending=f'.{asked.format}')
+    return tagged.from_rows(rows, columns, bad, labelled=None)
 
 
 def _has_header(asked: Asked, known: Columns, usual: Iterable[Columns]) -> bool:
@@ -192,10 +190,10 @@ def _names(columns: Columns) -> set[str]:
 
 
 def _questions(task: TrainedTask, asked: Asked, bad: BadRows) -> Iterator[Example]:
-    known = dataclasses.replace(_known_columns(task), id=None, answers=None)
+    known = dataclasses.replace(_known_columns(task), id=None)
     columns = merged(known, Columns(**asked.columns))
     ending = f'.{asked.format}'
-    return questions.read(asked.path, columns, bad, task.unanswerable, False, ending)
+    return questions.read(asked.path, columns, bad, task.unanswerable, None, ending)
 
 
 # Kind of task -> its reader; a pre-trained model takes texts.

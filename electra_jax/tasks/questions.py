@@ -4,7 +4,7 @@ Formats: https://rajpurkar.github.io/SQuAD-explorer and https://github.com/mrqa/
 """
 
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.core import errors
@@ -26,10 +26,11 @@ class _Question(NamedTuple):
     id: Any
     context: Any
     question: Any
-    answers: Any
+    answers: Any = None
     title: Any = ''
     impossible: Any = None
-    references: Sequence[str] = ()
+    detected: Any = None  # answers as MRQA has them
+    references: Any = None
 
 
 def read(
@@ -37,7 +38,7 @@ def read(
     columns: Columns,
     bad: BadRows,
     unanswerable: bool,
-    labelled: bool,
+    labelled: bool | None,
     ending: str | None = None,
 ) -> Iterator[SpanExample]:
     """Questions of a SQuAD file (.json), or of JSON lines: MRQA's, or a question a line.
@@ -47,7 +48,7 @@ def read(
       columns: names of the fields where a line is a question.
       bad: questions that cannot be used are refused or counted here.
       unanswerable: whether the task knows questions without an answer (SQuAD 2.0).
-      labelled: whether answers must be given.
+      labelled: whether answers must be given; None: they are not looked at.
       ending: to go by instead of the name's.
 
     Yields:
@@ -64,7 +65,7 @@ def read(
 
 
 def from_rows(
-    rows: Rows, columns: Columns, bad: BadRows, unanswerable: bool, labelled: bool
+    rows: Rows, columns: Columns, bad: BadRows, unanswerable: bool, labelled: bool | None
 ) -> Iterator[SpanExample]:
     """As `read`, from rows that are a question each, such as those of a TensorFlow dataset."""
     return _usable(_row_questions(rows, columns, bad), bad, unanswerable, labelled)
@@ -74,11 +75,13 @@ def _usable(
     found: Iterator[_Question],
     bad: BadRows,
     unanswerable: bool,
-    labelled: bool,
+    labelled: bool | None,
 ) -> Iterator[SpanExample]:
     seen: dict[str, str] = {}
     for question in found:
         where = question.where
+        if labelled is None:
+            question = _Question(*question[:4], title=question.title)
         try:
             example = _example(question, bad, unanswerable, labelled)
         except _RefusedError as refused:
@@ -97,17 +100,21 @@ def _usable(
 # One question
 
 
-def _example(found: _Question, bad: BadRows, unanswerable: bool, labelled: bool) -> SpanExample:
+def _example(
+    found: _Question, bad: BadRows, unanswerable: bool, labelled: bool | None
+) -> SpanExample:
     name, context, question = str(found.id), found.context, found.question
     for part, text in (('context', context), ('question', question)):
         problem = text_problem(text)
         if problem:
             blank = isinstance(text, str) and not text.strip()
             raise _RefusedError('empty_text' if blank else 'not_text', f'in the {part}: {problem}')
-    answers = tuple(_answers(found.answers, context, found.where, bad))
+    pairs = [*_pairs(found.answers), *_detected(found.detected, context)]
+    answers = tuple(_answers(pairs, context, found.where, bad))
     impossible = found.impossible
     if impossible is None:  # rows of SQuAD 2.0 say so with an empty list alone
-        impossible = unanswerable and labelled and found.answers is not None and not answers
+        given = (found.answers, found.detected) != (None, None)
+        impossible = unanswerable and labelled and given and not answers
     if impossible and not unanswerable:
         raise _RefusedError(
             'bad_question',
@@ -122,7 +129,7 @@ def _example(found: _Question, bad: BadRows, unanswerable: bool, labelled: bool)
         raise _RefusedError(
             'bad_question', f'question {name!r} has no answer and is not marked as impossible'
         )
-    references = found.references or tuple(answer.text for answer in answers)
+    references = _references(found.references) or tuple(answer.text for answer in answers)
     title = found.title if isinstance(found.title, str) else ''
     return SpanExample(
         name,
@@ -132,12 +139,14 @@ def _example(found: _Question, bad: BadRows, unanswerable: bool, labelled: bool)
         answers,
         bool(impossible),
         found.where,
-        tuple(references),
+        references,
     )
 
 
-def _answers(found: Any, context: str, where: str, bad: BadRows) -> Iterator[Answer]:
-    for text, start in _pairs(found):
+def _answers(
+    pairs: Iterable[tuple[Any, Any]], context: str, where: str, bad: BadRows
+) -> Iterator[Answer]:
+    for text, start in pairs:
         problem = text_problem(text)
         if problem:
             raise _RefusedError('bad_answer', f'in an answer: {problem}')
@@ -170,6 +179,25 @@ def _pairs(found: Any) -> list[tuple[Any, Any]]:
         'bad_answer',
         f"answers must be a list of {{'text': ..., 'answer_start': ...}}, found {found!r:.60}",
     )
+
+
+def _detected(found: Any, context: str) -> list[tuple[str, int]]:
+    """Texts and starts of MRQA's answers: the text is what its characters say."""
+    try:
+        spans = [span for answer in found or () for span in answer['char_spans']]
+        # The last character is part of the answer.
+        return [(context[first : last + 1], first) for first, last in spans]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _RefusedError(
+            'bad_answer', f'detected_answers cannot be read ({error!r:.60})'
+        ) from error
+
+
+def _references(found: Any) -> tuple[str, ...]:
+    """Texts that count as right, of which MRQA lists some that its context does not hold."""
+    if not isinstance(found, list | None):
+        raise _RefusedError('bad_answer', f'answers must be a list of texts, found {found!r:.60}')
+    return tuple(text for text in found or () if isinstance(text, str))
 
 
 def _place(text: str, start: int, context: str) -> Answer | None:
@@ -256,20 +284,12 @@ def _mrqa_questions(row: Row, bad: BadRows) -> Iterator[_Question]:
         if not isinstance(entry, dict) or not entry.get('qid', entry.get('id')):
             bad.refuse('bad_question', row.where, f'no qid in {entry!r:.80}')
             continue
-        try:
-            answers = list(_detected(entry.get('detected_answers'), context))
-        except (KeyError, TypeError, ValueError) as error:
-            bad.refuse('bad_answer', row.where, f'detected_answers cannot be read ({error!r:.60})')
-            continue
         name = entry.get('qid', entry.get('id'))
-        given = [text for text in entry.get('answers') or [] if isinstance(text, str)]
-        asked = entry.get('question')
-        yield _Question(row.where, name, context, asked, answers, references=given)
-
-
-def _detected(found: Any, context: Any) -> Iterator[dict[str, Any]]:
-    """MRQA's answers in SQuAD's form: the text is what its characters say."""
-    for answer in found or []:
-        for first, last in answer['char_spans']:
-            # The last character is part of the answer.
-            yield {'text': context[first : last + 1], 'answer_start': first}
+        yield _Question(
+            row.where,
+            name,
+            context,
+            entry.get('question'),
+            detected=entry.get('detected_answers'),
+            references=entry.get('answers'),
+        )

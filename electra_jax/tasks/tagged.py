@@ -16,7 +16,7 @@ _SHOWN = 20
 
 
 def read_conll(
-    path: pathlib.Path, columns: Columns, bad: BadRows, labelled: bool
+    path: pathlib.Path, columns: Columns, bad: BadRows, labelled: bool | None
 ) -> Iterator[TaggedExample]:
     """Sentences of a file with a word a line and a blank line between sentences.
 
@@ -26,7 +26,7 @@ def read_conll(
       path: the file, perhaps compressed.
       columns: `words` and `tags` as numbers; 0 and -1 where None.
       bad: sentences that cannot be used are refused or counted here.
-      labelled: whether every word must have a tag.
+      labelled: whether every word must have a tag; None: tags are not looked at.
 
     Raises:
       errors.DataError: the file cannot be read, or has no such column.
@@ -75,11 +75,11 @@ def _cells(text: str, tabs: bool) -> list[str]:
 
 
 def _places(
-    path: pathlib.Path, columns: Columns, width: int, labelled: bool
+    path: pathlib.Path, columns: Columns, width: int, labelled: bool | None
 ) -> tuple[int, int | None]:
     """Numbers, from 0, of the columns of words and of tags."""
     words = _place(path, 'words', columns.words or '0', width)
-    if width == 1 and not labelled and columns.tags is None:
+    if labelled is None or (width == 1 and not labelled and columns.tags is None):
         return words, None
     tags = _place(path, 'tags', columns.tags or '-1', width)
     if words == tags:
@@ -120,18 +120,21 @@ def _sentence(
 
 
 def from_rows(
-    rows: Rows, columns: Columns, bad: BadRows, labelled: bool
+    rows: Rows, columns: Columns, bad: BadRows, labelled: bool | None
 ) -> Iterator[TaggedExample]:
-    """Sentences of rows with a list of words and one of tags, or both as text with spaces."""
+    """Sentences of rows with a list of words and one of tags, or both as text with spaces.
+
+    Arguments as for `read_conll`, with the names of columns.
+    """
     words_key = resolve(rows, columns.words or 'words', 'words')
-    tags_key = resolve(rows, columns.tags or 'tags', 'tags', labelled)
+    tags_key = resolve(rows, columns.tags or 'tags', 'tags', bool(labelled))
     id_key = columns.id and resolve(rows, columns.id, 'id')
     for row in rows.rows:
         words = _strings(row, words_key, bad)
         if words is None:
             continue
         tags = None
-        if labelled or row.values.get(tags_key) is not None:
+        if labelled or (labelled is False and row.values.get(tags_key) is not None):
             tags = _strings(row, str(tags_key), bad)
             if tags is None:
                 continue

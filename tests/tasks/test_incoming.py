@@ -1,5 +1,8 @@
 """New text for a trained model: how it is written, and which columns it is in."""
 
+import copy
+import json
+
 import pytest
 
 from electra_jax.config.schema import ColumnsConfig, Config, TaskConfig
@@ -142,6 +145,50 @@ def test_taggers_of_tables_without_a_header(tmp_path):
     _, found, _ = read(tmp_path / 'in.csv', f'tags;words\n{content}', task)
     assert [one.words for one in found] == [('He', 'won'), ('Ann', 'did')]
     _, found, _ = read(tmp_path / 'in.jsonl', '{"words": ["He", "won"]}\n', task)
+    assert found[0].words == ('He', 'won')
+
+
+ASKED = {'id': 'q', 'question': 'Who?', 'context': 'Ann won.'}
+SQUAD = {'data': [{'paragraphs': [{'context': 'Ann won.', 'qas': [ASKED]}]}]}
+MRQA = {'context': 'Ann won.', 'qas': [{'qid': 'q', 'question': 'Who?'}]}
+ANSWERS = {
+    'impossible': {'is_impossible': True, 'answers': []},
+    'elsewhere': {'answers': [{'text': 'Bob', 'answer_start': 3}]},
+    'no list': {'answers': 7, 'detected_answers': 7},
+    'no span': {'answers': ['Bob'], 'detected_answers': [{'text': 'Bob'}]},
+    'nowhere': {'detected_answers': [{'text': 'x', 'char_spans': [[90, 95]]}]},
+}
+
+
+@pytest.mark.parametrize('case', ANSWERS)
+@pytest.mark.parametrize('form', ['squad', 'mrqa', 'row'])
+@pytest.mark.parametrize('name', ['squad1', 'squad2'])
+def test_answers_beside_a_question_are_not_looked_at(tmp_path, name, form, case):
+    whole = copy.deepcopy({'squad': SQUAD, 'mrqa': MRQA, 'row': ASKED}[form])
+    asked = {
+        'squad': lambda: whole['data'][0]['paragraphs'][0]['qas'][0],
+        'mrqa': lambda: whole['qas'][0],
+        'row': lambda: whole,
+    }[form]()
+    asked.update(ANSWERS[case])
+    path = tmp_path / ('in.json' if form == 'squad' else 'in.jsonl')
+    _, found, bad = read(path, json.dumps(whole), task_of(name, Known()))
+    assert [one[:7] for one in found] == [('q', '', 'Ann won.', 'Who?', (), False, found[0].where)]
+    assert found[0].references == () and not bad.found
+
+
+def test_tags_beside_words_are_not_looked_at(tmp_path):
+    task = task_of('tagging', TAGS)
+    for tags in ('7', '["O"]', '[null, "O"]', '""'):
+        rows = f'{{"words": ["He", "won"], "tags": {tags}}}\n'
+        _, found, bad = read(tmp_path / 'in.jsonl', rows, task)
+        assert (found[0].words, found[0].tags) == (('He', 'won'), None) and not bad.found
+    _, found, bad = read(tmp_path / 'in.conll', 'He\tB-X\nwon\t\n', task)
+    assert (found[0].words, found[0].tags) == (('He', 'won'), None) and not bad.found
+    task = task_of('tagging', TAGS, words='-1', tags='0')
+    _, found, _ = read(tmp_path / 'in.conll', 'O He\nO won\n', task)
+    assert found[0].words == ('He', 'won')
+    _, found, _ = read(tmp_path / 'in.conll', 'He\nwon\n', task)
     assert found[0].words == ('He', 'won')
 
 
