@@ -1,5 +1,6 @@
 """Your own questions about texts: train.json and dev.json in --config.data.path as SQuAD has them,
-or .jsonl with context, question and answers; reaches what your data lets it.
+or .jsonl, .csv or .tsv with context, question and answers (in a table one text that the context
+holds); reaches what your data lets it.
 """
 
 from electra_jax.flags import recipe

@@ -191,7 +191,11 @@ def _names(columns: Columns) -> set[str]:
 
 def _questions(task: TrainedTask, asked: Asked, bad: BadRows) -> Iterator[Example]:
     known = dataclasses.replace(_known_columns(task), id=None)
-    columns = merged(known, Columns(**asked.columns))
+    usual = Columns(context='context', question='question')
+    header = _has_header(asked, known, [usual])
+    if header and known.header is False:
+        known = merged(usual, Columns(separator=known.separator))
+    columns = merged(dataclasses.replace(known, header=header), Columns(**asked.columns))
     ending = f'.{asked.format}'
     return questions.read(asked.path, columns, bad, task.unanswerable, None, ending)
 

@@ -332,4 +332,6 @@ CONLL_2003 = Layout(
 )
 OWN_TEXT = Layout(files=OWN_FILES, columns=Columns('text', None, 'label'))
 OWN_TAGS = Layout(files=OWN_FILES, endings=('.txt', '.conll', '.conllu', '.jsonl', '.json', '.csv'))
-OWN_QUESTIONS = Layout(files=OWN_FILES, columns=_QUESTIONS, endings=('.json', '.jsonl'))
+OWN_QUESTIONS = Layout(
+    files=OWN_FILES, columns=_QUESTIONS, endings=('.json', '.jsonl', '.csv', '.tsv')
+)

@@ -12,6 +12,7 @@ from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tasks.columns import Columns, column_value, resolve, row_id
 from electra_jax.tasks.examples import Answer, SpanExample
+from electra_jax.tasks.labels import plain_label
 from electra_jax.tasks.rows import Row, Rows, kind_of, text_problem, whole_json
 
 
@@ -41,11 +42,11 @@ def read(
     labelled: bool | None,
     ending: str | None = None,
 ) -> Iterator[SpanExample]:
-    """Questions of a SQuAD file (.json), or of JSON lines: MRQA's, or a question a line.
+    """Questions of a SQuAD file (.json), of MRQA's JSON lines, or of rows with a question each.
 
     Args:
       path: the file, perhaps compressed.
-      columns: names of the fields where a line is a question.
+      columns: those of rows with a question each.
       bad: questions that cannot be used are refused or counted here.
       unanswerable: whether the task knows questions without an answer (SQuAD 2.0).
       labelled: whether answers must be given; None: they are not looked at.
@@ -60,7 +61,9 @@ def read(
     if (ending or kind_of(path)) == '.json':
         found = _squad_questions(path, bad)
     else:
-        found = _row_questions(rows_of.read(path, bad, ending=ending), columns, bad)
+        header = columns.header is not False
+        rows = rows_of.read(path, bad, header, columns.separator, ending=ending)
+        found = _row_questions(rows, columns, bad, labelled)
     return _usable(found, bad, unanswerable, labelled)
 
 
@@ -68,7 +71,8 @@ def from_rows(
     rows: Rows, columns: Columns, bad: BadRows, unanswerable: bool, labelled: bool | None
 ) -> Iterator[SpanExample]:
     """As `read`, from rows that are a question each, such as those of a TensorFlow dataset."""
-    return _usable(_row_questions(rows, columns, bad), bad, unanswerable, labelled)
+    found = _row_questions(rows, columns, bad, labelled)
+    return _usable(found, bad, unanswerable, labelled)
 
 
 def _usable(
@@ -154,11 +158,10 @@ def _answers(
             raise _RefusedError('bad_answer', f'answer {text!r:.60} has no start ({start!r:.20})')
         place = _place(text, start, context)
         if place is None:
-            around = context[max(start, 0) : max(start, 0) + len(text)]
+            around = f'; at its start, {start}, stands {context[start : start + len(text)]!r:.60}'
             raise _RefusedError(
                 'bad_answer',
-                f'the answer {text!r:.60} is nowhere in the text; at its start, {start}, stands '
-                f'{around!r:.60}',
+                f'the answer {text!r:.60} is nowhere in the text{around if start >= 0 else ""}',
             )
         if place.start != start or place.text != text:
             bad.count('moved_answer', f'{where}, {text!r:.60} at {start}, found at {place.start}')
@@ -249,33 +252,54 @@ def _part(found: Any, key: str, where: str) -> Sequence[Any]:
     return part
 
 
-def _row_questions(rows: Rows, columns: Columns, bad: BadRows) -> Iterator[_Question]:
-    if rows.names is not None:
-        for part in ('context', 'question'):
-            resolve(rows, str(getattr(columns, part)), part)
+def _row_questions(
+    rows: Rows, columns: Columns, bad: BadRows, labelled: bool | None
+) -> Iterator[_Question]:
+    # Rows may be without an id, but not without one that somebody named.
+    needed = {
+        'id': columns.id not in (None, 'id'),
+        'context': True,
+        'question': True,
+        'answers': bool(labelled),
+    }
+    keys = {
+        part: resolve(rows, getattr(columns, part) or part, part, is_needed)
+        for part, is_needed in needed.items()
+    }
     for row in rows.rows:
         if 'qas' in row.values:
             yield from _mrqa_questions(row, bad)
-        elif 'header' not in row.values:  # MRQA's first line is about the file
-            yield from _row_question(row, columns, bad)
+        elif list(row.values) != ['header']:  # MRQA's first line is about the file
+            yield from _row_question(row, keys, bad)
 
 
-def _row_question(row: Row, columns: Columns, bad: BadRows) -> Iterator[_Question]:
+def _row_question(row: Row, keys: Mapping[str, str | None], bad: BadRows) -> Iterator[_Question]:
+    texts = []
     for part in ('context', 'question'):
-        _, problem = column_value(row, str(getattr(columns, part)))
+        found, problem = column_value(row, keys[part])
         if problem:
             bad.refuse('missing_field', row.where, f'{problem} (for {part})')
             return
-    values = row.values
+        texts.append(found)
+    context, question = texts
+    answers = row.values.get(keys['answers'])
+    if isinstance(answers, str) and isinstance(context, str):
+        answers = _answer_alone(answers.strip(), context)
+    mark = plain_label(row.values.get('is_impossible'))
     yield _Question(
         row.where,
-        row_id(row, columns.id or 'id'),
-        values[str(columns.context)],
-        values[str(columns.question)],
-        values.get(str(columns.answers)),
-        values.get('title', ''),
-        values.get('is_impossible'),
+        row_id(row, keys['id']),
+        context,
+        question,
+        answers,
+        row.values.get('title', ''),
+        None if mark is None else mark.lower() in ('true', '1'),
     )
+
+
+def _answer_alone(text: str, context: str) -> list[dict[str, Any]]:
+    """In SQuAD's form an answer of which the text is all that is given, as in a cell."""
+    return [{'text': text, 'answer_start': context.find(text)}] if text else []
 
 
 def _mrqa_questions(row: Row, bad: BadRows) -> Iterator[_Question]:

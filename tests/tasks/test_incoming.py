@@ -177,6 +177,20 @@ def test_answers_beside_a_question_are_not_looked_at(tmp_path, name, form, case)
     assert found[0].references == () and not bad.found
 
 
+def test_questions_in_tables(tmp_path):
+    task = task_of('spans', Known())
+    row = 'Ann won.,Who?,no one\n'
+    _, found, _ = read(tmp_path / 'in.csv', f'context,question,answers\n{row}', task)
+    assert [(e.context, e.question, e.references) for e in found] == [('Ann won.', 'Who?', ())]
+    task = task_of('spans', Known(), header=False, separator=';', context='0', question='-2')
+    _, found, _ = read(tmp_path / 'in.csv', row.replace(',', ';'), task)
+    assert [(e.id, e.context, e.question) for e in found] == [('0', 'Ann won.', 'Who?')]
+    _, found, _ = read(tmp_path / 'in.csv', 'question;context\nWho?;Ann won.\n', task)
+    assert [(e.context, e.question) for e in found] == [('Ann won.', 'Who?')]
+    _, found, _ = read(tmp_path / 'in.jsonl', json.dumps(ASKED), task)
+    assert [(e.context, e.question) for e in found] == [('Ann won.', 'Who?')]
+
+
 def test_tags_beside_words_are_not_looked_at(tmp_path):
     task = task_of('tagging', TAGS)
     for tags in ('7', '["O"]', '[null, "O"]', '""'):

@@ -212,6 +212,72 @@ def test_fields_of_ones_own(tmp_path):
         load(tmp_path, json.dumps(row), 'spans', name='train.jsonl')
 
 
+TABLE = f'id,question,context,answers\nq1,Who sat?,{CONTEXT},bear\nq2,What?,{CONTEXT}, The end \n'
+
+
+def own_table(folder, content, split='train', name=None, **options):
+    """A table found in its folder."""
+    (folder / (name or f'{split}.csv')).write_text(content)
+    options['columns'] = Columns(**options.get('columns', {}))
+    return loading.load(table.get('spans'), str(folder), split, Options(**options))
+
+
+@pytest.mark.parametrize('ending', ['csv', 'tsv'])
+def test_a_table_has_a_question_and_its_answer_a_row(tmp_path, ending):
+    content = TABLE if ending == 'csv' else TABLE.replace(',', '\t')
+    loaded = own_table(tmp_path, content, name=f'train.{ending}')
+    assert [e.id for e in loaded.examples] == ['q1', 'q2']
+    assert [e.question for e in loaded.examples] == ['Who sat?', 'What?']
+    # The first place where the text holds it.
+    found = [(Answer('bear', 17),), (Answer('The end', CONTEXT.index('The end')),)]
+    assert [e.answers for e in loaded.examples] == found
+    assert not loaded.bad.found
+    assert loaded.examples[1].where == f'{tmp_path}/train.{ending}:3'
+
+
+def test_columns_of_questions_go_by_number(tmp_path):
+    rows = ''.join(f'{line}\n' for line in TABLE.split('\n')[1:3]).replace(',', ';')
+    columns = {'id': '0', 'question': '1', 'context': '2', 'answers': '-1'}
+    columns |= {'header': False, 'separator': ';'}
+    loaded = own_table(tmp_path, rows, columns=columns)
+    assert [(e.id, e.question, e.references) for e in loaded.examples] == [
+        ('q1', 'Who sat?', ('bear',)),
+        ('q2', 'What?', ('The end',)),
+    ]
+    for part in ('id', 'question', 'context', 'answers'):
+        with pytest.raises(errors.DataError, match=rf"no column '9' for {part}; it has '0', '1'"):
+            own_table(tmp_path, rows, columns={**columns, part: '9'})
+
+
+def test_tables_of_questions_without_ids_or_answers(tmp_path):
+    content = f'question,context,answers\nWho?,{CONTEXT},\nWho?,{CONTEXT},bear\n'
+    loaded = own_table(tmp_path, content, unanswerable=True)
+    assert [(e.id, e.impossible) for e in loaded.examples] == [('0', True), ('1', False)]
+    with pytest.raises(errors.DataError, match=r"train\.csv:2: question '0' has no answer"):
+        own_table(tmp_path, content)
+    content = content.replace(',bear\n', ',wolf\n')
+    with pytest.raises(
+        errors.DataError, match=r"csv:3: the answer 'wolf' is nowhere in the text; mend"
+    ):
+        own_table(tmp_path, content, unanswerable=True)
+    content = f'question,context\nWho?,{CONTEXT}\n'
+    with pytest.raises(
+        errors.DataError, match="no column 'answers' for answers; it has 'question'"
+    ):
+        own_table(tmp_path, content)
+    assert own_table(tmp_path, content, 'test').examples[0].answers == ()
+
+
+@pytest.mark.parametrize(
+    ('mark', 'impossible'), [('True', True), ('False', False), ('1', True), ('0', False)]
+)
+def test_a_table_marks_questions_without_an_answer_in_words(tmp_path, mark, impossible):
+    answer = '' if impossible else 'bear'
+    content = f'question,context,answers,is_impossible\nWho?,{CONTEXT},{answer},{mark}\n'
+    (example,) = own_table(tmp_path, content, unanswerable=True).examples
+    assert example.impossible == impossible
+
+
 def mrqa(**changes) -> str:
     answer = {'text': 'Bear', 'char_spans': [[17, 20], [8, 10]], 'token_spans': [[4, 4]]}
     question = {'qid': 'm1', 'question': 'Who?', 'detected_answers': [answer]}
