@@ -1,5 +1,6 @@
 """New text for a trained model: examples without labels, from tables, JSON lines or plain lines."""
 
+import codecs
 import dataclasses
 import itertools
 import pathlib
@@ -58,8 +59,9 @@ def parse_columns(text: str | None) -> dict[str, str]:
 def format_of(path: pathlib.Path, task: TrainedTask | None) -> str:
     """By the name's ending; failing that, by how the file begins.
 
-    JSON lines begin with a brace; for a tagger, lines of as many cells each, two or more, with a
-    blank line somewhere, are CoNLL's, which training reads from .txt files, too.
+    JSON lines begin with a brace, a list of objects with a bracket before one; for a tagger, lines
+    of as many cells each, two or more, with a blank line somewhere, are CoNLL's, which training
+    reads from .txt files, too.
     """
     suffix = rows_of.kind_of(path)
     if suffix in _SUFFIXES:
@@ -68,8 +70,9 @@ def format_of(path: pathlib.Path, task: TrainedTask | None) -> str:
         return 'lines'
     with path.open('rb') as file:
         start = file.read(_BEGINNING)
-    if start.lstrip().startswith(b'{'):
-        return 'jsonl'
+    start = start.removeprefix(codecs.BOM_UTF8)
+    if json_begins := re.match(rb'\s*(\[\s*)?\{', start):
+        return 'json' if json_begins[1] else 'jsonl'
     whole = start.splitlines()[: -1 if len(start) == _BEGINNING else None]
     widths = {len(line.split()) for line in whole}
     is_conll = 0 in widths and len(widths) == 2 and max(widths) > 1

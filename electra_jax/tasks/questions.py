@@ -42,7 +42,7 @@ def read(
     labelled: bool | None,
     ending: str | None = None,
 ) -> Iterator[SpanExample]:
-    """Questions of a SQuAD file (.json), of MRQA's JSON lines, or of rows with a question each.
+    """Questions of SQuAD's object in a .json file, of MRQA's JSON lines, or of a row each.
 
     Args:
       path: the file, perhaps compressed.
@@ -58,7 +58,7 @@ def read(
     Raises:
       errors.DataError: the file is not such a file, or two questions have one id.
     """
-    if (ending or kind_of(path)) == '.json':
+    if (ending or kind_of(path)) == '.json' and not rows_of.is_json_list(path, bad):
         found = _squad_questions(path, bad)
     else:
         header = columns.header is not False

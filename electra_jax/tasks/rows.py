@@ -302,7 +302,7 @@ def _table_rows(
 
 
 def _json_rows(path: pathlib.Path, suffix: str, bad: BadRows) -> Iterator[Row]:
-    if suffix == '.json' and content(path, bad).lstrip().startswith(b'['):
+    if suffix == '.json' and is_json_list(path, bad):
         items = enumerate(whole_json(path, bad))
         places = ((f'{path}, item {number}', number, value) for number, value in items)
     else:
@@ -324,6 +324,11 @@ def _json_lines(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[str, int, An
             yield where, number, json.loads(text)
         except (ValueError, RecursionError) as error:
             bad.refuse('bad_json', where, f'not JSON ({error}): {text!r:.80}')
+
+
+def is_json_list(path: pathlib.Path, bad: BadRows) -> bool:
+    """Whether a .json file is a list, and not an object, or one a line."""
+    return content(path, bad).lstrip().startswith(b'[')
 
 
 def whole_json(path: pathlib.Path, bad: BadRows) -> Any:

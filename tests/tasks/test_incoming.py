@@ -177,6 +177,26 @@ def test_answers_beside_a_question_are_not_looked_at(tmp_path, name, form, case)
     assert found[0].references == () and not bad.found
 
 
+@pytest.mark.parametrize('mark', ['', '\ufeff'])
+@pytest.mark.parametrize('name', ['in.txt', 'standard input'])
+def test_json_is_told_by_its_beginning(tmp_path, name, mark):
+    task = task_of('text', CLASSES)
+    content = f'{mark}\n {{"text": "A."}}\n{{"text": "B."}}\n'
+    form, found, _ = read(tmp_path / name, content, task)
+    assert (form, [one.text_a for one in found]) == ('jsonl', ['A.', 'B.'])
+    content = f'{mark}\n[\n  {{"text": "A."}},\n  {{"text": "B."}}\n]\n'
+    form, found, _ = read(tmp_path / name, content, task)
+    assert (form, [one.text_a for one in found]) == ('json', ['A.', 'B.'])
+    form, found, _ = read(tmp_path / name, f'{mark}[1] {{A.\n[CLS] B.\n', task)
+    assert (form, [one.text_a for one in found]) == ('lines', ['[1] {A.', '[CLS] B.'])
+
+
+def test_questions_in_a_list_of_objects(tmp_path):
+    content = json.dumps([ASKED, {**ASKED, 'id': 'r'}])
+    form, found, _ = read(tmp_path / 'standard input', content, task_of('spans', Known()))
+    assert (form, [one.id for one in found]) == ('json', ['q', 'r'])
+
+
 def test_questions_in_tables(tmp_path):
     task = task_of('spans', Known())
     row = 'Ann won.,Who?,no one\n'

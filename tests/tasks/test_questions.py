@@ -136,7 +136,8 @@ def test_two_questions_of_one_id_are_refused(tmp_path):
         ('', 'the file is empty'),
         ('{"data": [{"title"', r'train\.json:1: not JSON .*torn'),
         ('{"data":\n [}', r'train\.json:2: not JSON'),
-        ('[]', "holds a list 'data' here, found list"),
+        ('7', "holds a list 'data' here, found int"),
+        ('[]', 'no usable rows'),
         ('{"dat": []}', "holds a list 'data' here, found dat; "),
         ('{"data": []}', 'no usable rows'),
         ('{"data": [{"paragraphs": [{"qas": 1}]}]}', r"data\[0\].paragraphs\[0\]: .*list 'qas'"),
@@ -200,6 +201,13 @@ def test_rows_of_questions_in_both_forms(tmp_path):
     assert loaded.examples[1].where == f'{tmp_path}/train.jsonl:2'
     with pytest.raises(errors.DataError, match=r"train\.jsonl:3: question 'q3' has no answer"):
         load(tmp_path, content, 'spans', name='train.jsonl')
+
+
+def test_a_list_of_questions(tmp_path):
+    rows = [{**QUESTION, 'context': CONTEXT}, changed(id='q2', context=CONTEXT)]
+    loaded = load(tmp_path, rows, 'spans')
+    assert [e.id for e in loaded.examples] == ['q1', 'q2']
+    assert loaded.examples[1].where == f'{tmp_path}/train.json, item 1'
 
 
 def test_fields_of_ones_own(tmp_path):
