@@ -7,7 +7,8 @@ from typing import Any
 
 from electra_jax.config.schema import ColumnsConfig
 from electra_jax.core import errors
-from electra_jax.tasks.rows import Row, Rows
+from electra_jax.tasks.bad_rows import BadRows
+from electra_jax.tasks.rows import Row, Rows, half_character
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,16 @@ def column_value(row: Row, key: str) -> tuple[Any, str | None]:
     return None, f'no field {key!r}; it has {has}'
 
 
-def row_id(row: Row, key: str | None) -> str:
-    """The id that a row carries, or its number in the file."""
+def row_id(row: Row, key: str | None, bad: BadRows) -> str | None:
+    """The id that a row carries, or its number in the file; None: it was refused."""
     given = row.values.get(key) if key is not None else None
-    return str(row.number) if given is None else str(given)
+    return usable_id(row.number if given is None else given, row.where, bad)
+
+
+def usable_id(value: Any, where: str, bad: BadRows) -> str | None:
+    """An id as text; None: it cannot be written, and was refused."""
+    problem = half_character(str(value))
+    if problem:
+        bad.refuse('not_text', where, f'in the id: {problem}')
+        return None
+    return str(value)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from electra_jax.core import errors
+from electra_jax.tasks.rows import text_problem
 
 _SHOWN = 20
 
@@ -60,7 +61,10 @@ def label_problem(label: str | None, known: Sequence[str] | None) -> str | None:
     """What is wrong with a class, or None; `known` is None while classes are being found."""
     if label is None:
         return 'the row has no label'
-    if known is not None and label not in known:
+    if known is None:
+        problem = text_problem(label)
+        return problem and f'in the label: {problem}'
+    if label not in known:
         more = ', ...' if len(known) > _SHOWN else ''
         listed = ', '.join(map(repr, known[:_SHOWN]))
         return (

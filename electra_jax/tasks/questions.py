@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from electra_jax.core import errors
 from electra_jax.tasks import rows as rows_of
 from electra_jax.tasks.bad_rows import BadRows
-from electra_jax.tasks.columns import Columns, column_value, resolve, row_id
+from electra_jax.tasks.columns import Columns, column_value, resolve, row_id, usable_id
 from electra_jax.tasks.examples import Answer, SpanExample
 from electra_jax.tasks.labels import plain_label
-from electra_jax.tasks.rows import Row, Rows, kind_of, text_problem, whole_json
+from electra_jax.tasks.rows import Row, Rows, half_character, kind_of, text_problem, whole_json
 
 
 class _RefusedError(Exception):
@@ -24,7 +24,7 @@ class _Question(NamedTuple):
     """A question as it stands in any of the formats, nothing checked yet."""
 
     where: str
-    id: Any
+    id: str
     context: Any
     question: Any
     answers: Any = None
@@ -107,7 +107,7 @@ def _usable(
 def _example(
     found: _Question, bad: BadRows, unanswerable: bool, labelled: bool | None
 ) -> SpanExample:
-    name, context, question = str(found.id), found.context, found.question
+    name, context, question = found.id, found.context, found.question
     for part, text in (('context', context), ('question', question)):
         problem = text_problem(text)
         if problem:
@@ -200,7 +200,11 @@ def _references(found: Any) -> tuple[str, ...]:
     """Texts that count as right, of which MRQA lists some that its context does not hold."""
     if not isinstance(found, list | None):
         raise _RefusedError('bad_answer', f'answers must be a list of texts, found {found!r:.60}')
-    return tuple(text for text in found or () if isinstance(text, str))
+    texts = tuple(text for text in found or () if isinstance(text, str))
+    problem = half_character(''.join(texts))
+    if problem:
+        raise _RefusedError('bad_answer', f'in an answer: {problem}')
+    return texts
 
 
 def _place(text: str, start: int, context: str) -> Answer | None:
@@ -227,18 +231,28 @@ def _squad_questions(path: pathlib.Path, bad: BadRows) -> Iterator[_Question]:
         for j, paragraph in enumerate(_part(article, 'paragraphs', f'{path}: data[{i}]')):
             where = f'{path}: data[{i}].paragraphs[{j}]'
             for k, entry in enumerate(_part(paragraph, 'qas', where)):
-                if not isinstance(entry, dict) or entry.get('id') in (None, ''):
-                    bad.refuse('bad_question', f'{where}.qas[{k}]', f'no id in {entry!r:.80}')
+                name = _id(entry, ('id',), f'{where}.qas[{k}]', bad)
+                if name is None:
                     continue
                 yield _Question(
-                    f'{path}: question {entry["id"]}',
-                    entry['id'],
+                    f'{path}: question {name}',
+                    name,
                     paragraph.get('context'),
                     entry.get('question'),
                     entry.get('answers'),
                     article.get('title', ''),
                     entry.get('is_impossible', False),
                 )
+
+
+def _id(entry: Any, keys: Sequence[str], where: str, bad: BadRows) -> str | None:
+    """The id of a question in a list; None: it has none that can be used."""
+    given = [entry.get(key) for key in keys] if isinstance(entry, dict) else []
+    given = [value for value in given if value not in (None, '')]
+    if not given:
+        bad.refuse('bad_question', where, f'no {keys[0]} in {entry!r:.80}')
+        return None
+    return usable_id(given[0], where, bad)
 
 
 def _part(found: Any, key: str, where: str) -> Sequence[Any]:
@@ -282,13 +296,16 @@ def _row_question(row: Row, keys: Mapping[str, str | None], bad: BadRows) -> Ite
             return
         texts.append(found)
     context, question = texts
+    name = row_id(row, keys['id'], bad)
+    if name is None:
+        return
     answers = row.values.get(keys['answers'])
     if isinstance(answers, str) and isinstance(context, str):
         answers = _answer_alone(answers.strip(), context)
     mark = plain_label(row.values.get('is_impossible'))
     yield _Question(
         row.where,
-        row_id(row, keys['id']),
+        name,
         context,
         question,
         answers,
@@ -305,10 +322,9 @@ def _answer_alone(text: str, context: str) -> list[dict[str, Any]]:
 def _mrqa_questions(row: Row, bad: BadRows) -> Iterator[_Question]:
     context = row.values.get('context')
     for entry in _part(row.values, 'qas', row.where):
-        if not isinstance(entry, dict) or not entry.get('qid', entry.get('id')):
-            bad.refuse('bad_question', row.where, f'no qid in {entry!r:.80}')
+        name = _id(entry, ('qid', 'id'), row.where, bad)
+        if name is None:
             continue
-        name = entry.get('qid', entry.get('id'))
         yield _Question(
             row.where,
             name,

@@ -205,10 +205,17 @@ def text_problem(value: Any) -> str | None:
         return f'the text is empty ({value!r:.60})'
     if '\0' in value:
         return f'a NUL character in {value!r:.60}'
-    if not value.isascii() and _SURROGATES.search(value):
-        # JSON can write half a character ("\ud800"); UTF-8, and so the tokenizers, cannot.
-        return f'half a character in {value!r:.60}'
-    return None
+    return half_character(value)
+
+
+def half_character(text: str) -> str | None:
+    """Where a text holds half a character; None: nowhere.
+
+    JSON can write one ("\\ud800"); UTF-8, and so the tokenizers and files of answers, cannot.
+    """
+    if text.isascii() or not _SURROGATES.search(text):
+        return None
+    return f'half a character in {text!r:.60}'
 
 
 # ---------------------------------------------------------------------------------------------

@@ -141,8 +141,10 @@ def from_rows(
         if not words:
             bad.refuse('empty_text', row.where, f'no words in {words_key!r}')
             continue
-        where = [row.where] * len(words)
-        example = _checked(row_id(row, id_key), words, tags, where, bad)
+        name = row_id(row, id_key, bad)
+        if name is None:
+            continue
+        example = _checked(name, words, tags, [row.where] * len(words), bad)
         if example is not None:
             yield example
 
@@ -186,7 +188,8 @@ def _tags_problem(words: list[str], tags: list[str]) -> str | None:
         return f'{len(tags)} tags for {len(words)} words ({" ".join(words)!r:.60})'
     if not all(tags):
         return f'word {tags.index("") + 1}, {words[tags.index("")]!r}, has no tag'
-    return None
+    problems = ((i, text_problem(tag)) for i, tag in enumerate(tags, 1))
+    return next((f'in tag {i}: {problem}' for i, problem in problems if problem), None)
 
 
 def fitting(

@@ -68,15 +68,16 @@ def _texts(
     id_key = columns.id and resolve(rows, columns.id, 'id')
     for row in rows.rows:
         texts = _usable_texts(row, keys, bad)
-        key = label_key if label_key in row.values else None
-        if texts is None:
+        name = None if texts is None else row_id(row, id_key, bad)
+        if name is None:
             continue
+        key = label_key if label_key in row.values else None
         if labelled and key is None:
             _, problem = column_value(row, str(label_key))
             bad.refuse('missing_field', row.where, f'{problem} (for label)')
             continue
         a, b = [*texts, None][:2]
-        yield row, key, TextExample(row_id(row, id_key), a, b, None, row.where)
+        yield row, key, TextExample(name, a, b, None, row.where)
 
 
 def _usable_texts(row: Row, keys: Sequence[str], bad: BadRows) -> list[str] | None:

@@ -191,6 +191,12 @@ def test_json_is_told_by_its_beginning(tmp_path, name, mark):
     assert (form, [one.text_a for one in found]) == ('lines', ['[1] {A.', '[CLS] B.'])
 
 
+def test_half_a_character_in_an_id_is_a_bad_row(tmp_path):
+    rows = '{"id": "\\ud800", "text": "fine"}\n{"id": "a", "text": "fine"}\n'
+    _, found, bad = read(tmp_path / 'in.jsonl', rows, task_of('text', CLASSES))
+    assert [one.id for one in found] == ['a'] and loading.counts(bad) == {'not_text': 1}
+
+
 def test_questions_in_a_list_of_objects(tmp_path):
     content = json.dumps([ASKED, {**ASKED, 'id': 'r'}])
     form, found, _ = read(tmp_path / 'standard input', content, task_of('spans', Known()))

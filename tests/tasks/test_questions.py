@@ -105,6 +105,12 @@ BAD = {
         'bad_question',
         'impossible, and this task has an answer to each; type --config.task.name=squad2',
     ),
+    'half id': ({'id': '\ud800'}, 'not_text', r'qas\[0\]: in the id: half a character in'),
+    'half answer': (
+        {'answers': [{'text': '\ud800', 'answer_start': 0}]},
+        'bad_answer',
+        'in an answer: half a character',
+    ),
     'no id': ({'id': ''}, 'bad_question', r'data\[0\].paragraphs\[0\].qas\[0\]: no id'),
 }
 
@@ -201,6 +207,12 @@ def test_rows_of_questions_in_both_forms(tmp_path):
     assert loaded.examples[1].where == f'{tmp_path}/train.jsonl:2'
     with pytest.raises(errors.DataError, match=r"train\.jsonl:3: question 'q3' has no answer"):
         load(tmp_path, content, 'spans', name='train.jsonl')
+
+
+def test_half_a_character_in_the_id_of_a_row_is_named(tmp_path):
+    row = json.dumps({'id': '\ud800', 'question': 'Who?', 'context': CONTEXT, 'answers': 'bear'})
+    with pytest.raises(errors.DataError, match=r'train\.jsonl:1: in the id: half a character'):
+        load(tmp_path, row, 'spans', name='train.jsonl')
 
 
 def test_a_list_of_questions(tmp_path):
@@ -310,6 +322,9 @@ def test_mrqa_files_with_spans_of_characters(tmp_path):
         ({'detected_answers': [{'text': 'bear'}]}, 'detected_answers cannot be read .*char_spans'),
         ({'detected_answers': [{'char_spans': [[17]]}]}, 'detected_answers cannot be read'),
         ({'qid': ''}, 'no qid in'),
+        ({'qid': '\ud800'}, 'in the id: half a character'),
+        ({'answers': ['bear', '\ud800']}, 'in an answer: half a character'),
+        ({'answers': 7}, 'answers must be a list of texts, found 7'),
         ({'detected_answers': []}, "question 'm1' has no answer"),
     ],
 )

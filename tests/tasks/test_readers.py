@@ -207,6 +207,9 @@ BAD_JSON = {
     'number': ('{"text": 3, "label": "1"}', 'not_text', r'3 \(int\) is not text'),
     'null': ('{"text": null, "label": "1"}', 'not_text', r'None \(NoneType\) is not text'),
     'half character': ('{"text": "\\ud800", "label": "1"}', 'not_text', 'half a character'),
+    'half id': ('{"text": "a", "label": "1", "id": "\\udfff"}', 'not_text', 'in the id: half a'),
+    'half label': ('{"text": "a", "label": "\\ud800"}', 'unknown_label', 'the label: half a char'),
+    'nul label': ('{"text": "a", "label": "0\\u0000"}', 'unknown_label', 'the label: a NUL char'),
     'escaped nul': ('{"text": "a\\u0000", "label": "1"}', 'not_text', 'a NUL character'),
     'deep': ('[' * 100_000, 'bad_json', 'train.jsonl:2: not JSON'),
 }
@@ -216,10 +219,12 @@ BAD_JSON = {
 def test_a_bad_json_line_is_named_or_counted(tmp_path, case):
     line, kind, words = BAD_JSON[case]
     write(tmp_path, 'train.jsonl', JSONL.format(line))
+    columns = {'id': 'id'}
     with pytest.raises(errors.DataError, match=words) as caught:
-        load(tmp_path)
+        load(tmp_path, columns=columns)
     assert 'train.jsonl:2' in str(caught.value)
-    loaded = load(tmp_path, on_bad_row='skip')
+    str(caught.value).encode()
+    loaded = load(tmp_path, columns=columns, on_bad_row='skip')
     assert [t[0] for t in texts(loaded)] == ['fine', 'also']
     assert loading.counts(loaded.bad) == {kind: 1}
 

@@ -153,15 +153,26 @@ def test_rows_of_lists_and_of_text(tmp_path):
         ({'words': [], 'tags': []}, 'empty_text', "no words in 'words'"),
         ({'words': ['a', ''], 'tags': ['O', 'O']}, 'empty_text', 'in a word: the text is empty'),
         ({'words': ['a', None], 'tags': ['O', 'O']}, 'bad_tags', 'must be a list of texts'),
+        (
+            {'words': ['a'], 'tags': ['\udc80']},
+            'bad_tags',
+            "in tag 1: half a character in '.udc80'",
+        ),
+        (
+            {'words': ['a'], 'tags': ['O'], 'id': '\udc80'},
+            'not_text',
+            'in the id: half a character',
+        ),
         ({'words': ['a']}, 'missing_field', "no field 'tags'; it has 'words'"),
     ],
 )
 def test_a_bad_row_of_lists_is_named_or_counted(tmp_path, row, kind, words):
     good = json.dumps({'words': ['x'], 'tags': ['B-X']})
     content = f'{good}\n{json.dumps(row)}\n'
+    options = {'name': 'train.jsonl', 'columns': {'id': 'id'}}
     with pytest.raises(errors.DataError, match=rf'train\.jsonl:2: .*{words}'):
-        load(tmp_path, content, name='train.jsonl')
-    loaded = load(tmp_path, content, name='train.jsonl', on_bad_row='skip')
+        load(tmp_path, content, **options)
+    loaded = load(tmp_path, content, **options, on_bad_row='skip')
     assert len(loaded.examples) == 1
     assert loading.counts(loaded.bad) == {kind: 1}
 
