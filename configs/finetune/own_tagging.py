@@ -1,5 +1,6 @@
 """Your own tags: train.txt and dev.txt in --config.data.path, a word and its tag a line, a blank
-line between sentences (or .jsonl with lists 'words' and 'tags'); reaches what your data lets it.
+line between sentences (also .tsv; .conllu with --config.task.columns.tags=3), or a sentence a row
+with columns 'words' and 'tags' (.jsonl, .csv, .tsv); reaches what your data lets it.
 """
 
 from electra_jax.flags import recipe

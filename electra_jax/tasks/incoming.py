@@ -19,8 +19,8 @@ from electra_jax.tasks.rows import Rows
 from electra_jax.tasks.trained import TrainedTask
 
 # How input may be written; 'lines': a text each, 'a<TAB>b' for a pair, 'question<TAB>text'.
-FORMATS = ('lines', 'csv', 'tsv', 'jsonl', 'json', 'conll')
-_SUFFIXES = {f'.{name}': name for name in FORMATS[1:]} | {'.ndjson': 'jsonl', '.conllu': 'conll'}
+FORMATS = ('lines', 'csv', 'tsv', 'jsonl', 'json', 'conll', 'conllu')
+_SUFFIXES = {f'.{name}': name for name in FORMATS[1:]} | {'.ndjson': 'jsonl'}
 
 
 _BEGINNING = 4096  # bytes that tell how a file is written
@@ -84,8 +84,11 @@ def read(task: TrainedTask | None, asked: Asked, bad: BadRows) -> list[Example]:
 
     Raises:
         DataError: the file cannot be used, or holds no usable row.
+        ConfigError: it is of a format that the model cannot take.
     """
     kind = 'classification' if task is None else task.kind
+    if asked.format.startswith('conll') and kind != 'tagging':
+        raise ConfigError('the input is in CoNLL format, but the model was not trained to tag')
     if asked.format == 'lines':
         found = [
             example
@@ -160,16 +163,14 @@ def _texts(task: TrainedTask | None, asked: Asked, bad: BadRows) -> Iterator[Exa
 
 
 def _sentences(task: TrainedTask, asked: Asked, bad: BadRows) -> Iterator[Example]:
-    known, is_conll = _known_columns(task), asked.format == 'conll'
-    header = not is_conll and _has_header(asked, known, [Columns(words='words')])
-    columns = Columns(**asked.columns)
+    known, given, ending = _known_columns(task), Columns(**asked.columns), f'.{asked.format}'
+    word_a_line = tagged.has_word_a_line(asked.path, merged(known, given), None, ending)
+    header = not word_a_line and _has_header(asked, known, [Columns(words='words')])
+    columns = Columns(header=header, separator=known.separator)
     # Without a header columns have numbers, elsewhere names.
     if known.words is not None and is_number(known.words) != header:
-        columns = merged(Columns(words=known.words), columns)
-    if is_conll:
-        return tagged.read_conll(asked.path, columns, bad, labelled=None)
-    rows = rows_of.read(asked.path, bad, header, known.separator, ending=f'.{asked.format}')
-    return tagged.from_rows(rows, columns, bad, labelled=None)
+        columns = dataclasses.replace(columns, words=known.words)
+    return tagged.read(asked.path, merged(columns, given), bad, None, ending)
 
 
 def _has_header(asked: Asked, known: Columns, usual: Iterable[Columns]) -> bool:

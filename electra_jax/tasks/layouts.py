@@ -331,7 +331,7 @@ CONLL_2003 = Layout(
     ),
 )
 OWN_TEXT = Layout(files=OWN_FILES, columns=Columns('text', None, 'label'))
-OWN_TAGS = Layout(files=OWN_FILES, endings=('.txt', '.conll', '.conllu', '.jsonl', '.json', '.csv'))
+OWN_TAGS = Layout(files=OWN_FILES, endings=('.txt', '.conll', '.conllu', *_TABLES))
 OWN_QUESTIONS = Layout(
     files=OWN_FILES, columns=_QUESTIONS, endings=('.json', '.jsonl', '.csv', '.tsv')
 )

@@ -13,10 +13,8 @@ from electra_jax.tasks.columns import Columns, merged
 from electra_jax.tasks.examples import Example, TaggedExample, TextExample
 from electra_jax.tasks.labels import find_labels, score_span
 from electra_jax.tasks.layouts import Place
-from electra_jax.tasks.rows import Row, Rows, kind_of
+from electra_jax.tasks.rows import Row, Rows
 from electra_jax.tasks.table import TaskSpec
-
-_CONLL = ('.txt', '.conll', '.conllu', '.tsv')
 
 
 class Known(NamedTuple):
@@ -216,10 +214,10 @@ READERS = {'classification': _classified, 'regression': _scored, 'spans': _asked
 def _tagged(source: _Source) -> tuple[list[Example], Known]:
     """Sentences with their tags in the scheme that is learnt."""
     rest = (source.columns, source.bad, source.labelled)
-    if source.path is not None and kind_of(source.path) in _CONLL:
-        found = list(tagged.read_conll(source.path, *rest))
-    else:
+    if source.path is None:
         found = list(tagged.from_rows(source.rows(), *rest))
+    else:
+        found = list(tagged.read(source.path, *rest))
     scheme = source.spec.scheme
     if scheme is None:
         scheme = tag_schemes.find(e.tags for e in found if e.tags)

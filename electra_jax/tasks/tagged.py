@@ -1,6 +1,8 @@
 """Sentences in words with a tag each: CoNLL files, and rows that hold lists."""
 
+import dataclasses
 import pathlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from electra_jax.core import errors
@@ -12,39 +14,85 @@ from electra_jax.tasks.examples import TaggedExample
 from electra_jax.tasks.rows import Row, Rows, text_problem
 
 _NEW_DOCUMENT = '-DOCSTART-'  # of CoNLL-2003: a line of its own, no word
+_CONLL = ('.txt', '.conll', '.conllu')
+_BESIDE = re.compile('[0-9]+[-.][0-9]+')  # .conllu: numbers of words written as one, of ellipses
 _SHOWN = 20
 
 
-def read_conll(
-    path: pathlib.Path, columns: Columns, bad: BadRows, labelled: bool | None
+def read(
+    path: pathlib.Path,
+    columns: Columns,
+    bad: BadRows,
+    labelled: bool | None,
+    ending: str | None = None,
 ) -> Iterator[TaggedExample]:
-    """Sentences of a file with a word a line and a blank line between sentences.
-
-    Cells are separated by tabs where the first line holds any, otherwise by spaces.
+    """Sentences of a file with a word a line, or of one with a sentence a row.
 
     Args:
       path: the file, perhaps compressed.
-      columns: `words` and `tags` as numbers; 0 and -1 where None.
+      columns: `words` and `tags`, by name or by number.
       bad: sentences that cannot be used are refused or counted here.
       labelled: whether every word must have a tag; None: tags are not looked at.
+      ending: to go by instead of the name's.
 
     Raises:
       errors.DataError: the file cannot be read, or has no such column.
     """
-    width, tabs, number = None, False, 0
-    for lines in _blocks(path, bad):
-        if width is None:
-            tabs = any('\t' in line for _, line in lines)
-        cells = [(line, _cells(text, tabs)) for line, text in lines if not _is_comment(text, tabs)]
-        if not cells:
-            continue
-        if width is None:
-            width = len(cells[0][1])
-            places = _places(path, columns, width, labelled)
+    ending = ending or rows_of.kind_of(path)
+    if has_word_a_line(path, columns, labelled, ending):
+        return _read_conll(path, columns, bad, labelled, ending)
+    header = columns.header is not False
+    rows = rows_of.read(path, bad, header, columns.separator, ending=ending)
+    return from_rows(rows, columns, bad, labelled)
+
+
+def has_word_a_line(
+    path: pathlib.Path, columns: Columns, labelled: bool | None, ending: str
+) -> bool:
+    """Whether a file is one of CoNLL's; a .tsv file is where its first line names no columns."""
+    if ending != '.tsv':
+        return ending in _CONLL
+    if columns.header is not None:
+        return not columns.header
+    given = [columns.words, columns.tags][: 2 if labelled else 1]
+    usual = zip(given, ('words', 'tags'), strict=False)
+    names = {name if name and not is_number(name) else other for name, other in usual}
+    return not names <= set(rows_of.first_cells(path, columns.separator, ending))
+
+
+def _read_conll(
+    path: pathlib.Path, columns: Columns, bad: BadRows, labelled: bool | None, ending: str
+) -> Iterator[TaggedExample]:
+    """Sentences of a file with a word a line and a blank line between sentences.
+
+    Cells are separated by tabs where the first line holds any, otherwise by spaces. `words` and
+    `tags` are numbers; 0 and -1 where None, in .conllu files 1 and never None.
+    """
+    universal = ending == '.conllu'
+    if universal:
+        columns = _universal(path, columns, labelled)
+    blocks = list(_blocks(path, bad))
+    lines = (text for block in blocks for _, text in block if not text.startswith('#'))
+    tabs = universal or '\t' in next(lines, '')
+    sentences = [cells for block in blocks if (cells := _words(block, tabs, universal))]
+    if not sentences:
+        return
+    width = len(sentences[0][0][1])
+    places = _places(path, columns, width, labelled)
+    for number, cells in enumerate(sentences):
         example = _sentence(path, str(number), cells, width, places, bad)
-        number += 1
         if example is not None:
             yield example
+
+
+def _universal(path: pathlib.Path, columns: Columns, labelled: bool | None) -> Columns:
+    """The columns of a file as Universal Dependencies have them."""
+    if labelled is not None and columns.tags is None:
+        raise errors.DataError(
+            f'{path}: a .conllu file has several columns of tags; type '
+            '--config.task.columns.tags=3 for parts of speech (UPOS), or another number from 0'
+        )
+    return dataclasses.replace(columns, words=columns.words or '1')
 
 
 def _blocks(path: pathlib.Path, bad: BadRows) -> Iterator[list[tuple[int, str]]]:
@@ -64,9 +112,17 @@ def _blocks(path: pathlib.Path, bad: BadRows) -> Iterator[list[tuple[int, str]]]
         yield block
 
 
-def _is_comment(text: str, tabs: bool) -> bool:
-    # '#' is also a word (the pound sign of CoNLL-2000), but then the line has its cells.
-    return tabs and text.startswith('#') and '\t' not in text
+def _words(
+    block: list[tuple[int, str]], tabs: bool, universal: bool
+) -> list[tuple[int, list[str]]]:
+    """The cells of a sentence's lines, each with its line's number, but for lines of no word."""
+    found = [(number, _cells(text, tabs)) for number, text in block]
+    if tabs:
+        # '#' is also a word (the pound sign of CoNLL-2000), but then the line has its cells.
+        found = [one for one in found if len(one[1]) > 1 or not one[1][0].startswith('#')]
+    if universal:
+        found = [one for one in found if not _BESIDE.fullmatch(one[1][0])]
+    return found
 
 
 def _cells(text: str, tabs: bool) -> list[str]:
@@ -116,6 +172,14 @@ def _sentence(
     words = [found[places[0]] for _, found in cells]
     tags = None if places[1] is None else [found[places[1]] for _, found in cells]
     where = [f'{path}:{line}' for line, _ in cells]
+    for tag, place in zip(tags or (), where, strict=False):
+        if ' ' in tag:
+            problem = (
+                f'the tag {tag!r:.60} holds a space; where a row is a sentence, the first line '
+                'names --config.task.columns.words=NAME and --config.task.columns.tags=NAME'
+            )
+            bad.refuse('bad_tags', place, problem)
+            return None
     return _checked(number, words, tags, where, bad)
 
 
@@ -124,7 +188,7 @@ def from_rows(
 ) -> Iterator[TaggedExample]:
     """Sentences of rows with a list of words and one of tags, or both as text with spaces.
 
-    Arguments as for `read_conll`, with the names of columns.
+    Arguments as for `read`.
     """
     words_key = resolve(rows, columns.words or 'words', 'words')
     tags_key = resolve(rows, columns.tags or 'tags', 'tags', bool(labelled))

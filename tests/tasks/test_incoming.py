@@ -63,6 +63,33 @@ def test_a_taggers_words_may_stand_one_a_line(tmp_path, name):
     assert [example.words for example in found] == [('He', 'won'), ('Yes',)]
 
 
+def test_a_tagger_reads_tab_separated_files_as_training_does(tmp_path):
+    task = task_of('tagging', TAGS)
+    _, found, _ = read(tmp_path / 'in.tsv', CONLL.replace(' ', '\t'), task)
+    assert [example.words for example in found] == [('He', 'won'), ('Yes',)]
+    _, found, _ = read(tmp_path / 'in.tsv', 'id\twords\na\tHe won\n', task)
+    assert [example.words for example in found] == [('He', 'won')]
+    _, found, _ = read(tmp_path / 'in.tsv', 'id\tx\na\tHe won\n', task, words='x')
+    assert [example.words for example in found] == [('He', 'won')]
+
+
+@pytest.mark.parametrize('form', ['conllu', None])
+def test_a_tagger_reads_universal_dependencies(tmp_path, form):
+    text = "# 1\n1-2\tdon't\t_\n1\tdo\t_\n2\tn't\t_\n"
+    name = 'standard input' if form else 'in.conllu'
+    task = task_of('tagging', Known(('AUX', 'PART'), 'plain'), tags='3')
+    form, found, _ = read(tmp_path / name, text, task, form)
+    assert form == 'conllu'
+    assert [example.words for example in found] == [('do', "n't")]
+
+
+@pytest.mark.parametrize('form', ['conll', 'conllu'])
+def test_only_a_tagger_takes_words_one_a_line(tmp_path, form):
+    for task in (None, task_of('text', CLASSES), task_of('spans', Known())):
+        with pytest.raises(ConfigError, match='the model was not trained to tag'):
+            read(tmp_path / f'in.{form}', CONLL, task)
+
+
 def test_a_taggers_sentences_may_stand_one_a_line(tmp_path):
     text = 'He won the game .\n\nYes .\n'
     form, found, _ = read(tmp_path / 'in.txt', text, task_of('chunk', TAGS))

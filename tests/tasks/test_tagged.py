@@ -67,6 +67,65 @@ def test_tabs_comments_documents_and_odd_spaces(tmp_path):
     assert [e.words for e in spaced.examples] == [('New\u00a0York',)]
 
 
+UNIVERSAL = (
+    '# newdoc\n\n'
+    '# sent_id = 1\n'
+    "1-2\tdon't\t_\t_\t_\t_\t_\t_\t_\t_\n"
+    '1\tdo\tdo\tAUX\tVBP\t_\t3\taux\t_\tSpaceAfter=No\n'
+    "2\tn't\tnot\tPART\tRB\t_\t3\tadvmod\t_\t_\n"
+    '3\tgo\tgo\tVERB\tVB\t_\t0\troot\t_\t_\n'
+    '3.1\tout\tout\tADV\tRB\t_\t_\t_\t_\t_\n'
+    '4\t#\t#\tSYM\t#\t_\t3\tdep\t_\t_\n\n'
+)
+
+
+def test_universal_dependencies(tmp_path):
+    loaded = load(tmp_path, UNIVERSAL, name='train.conllu', columns={'tags': '3'})
+    (example,) = loaded.examples
+    assert example.words == ('do', "n't", 'go', '#')
+    assert example.tags == ('AUX', 'PART', 'VERB', 'SYM')
+    assert example.where == f'{tmp_path}/train.conllu:5'
+    lemmas = load(tmp_path, UNIVERSAL, name='train.conllu', columns={'words': '2', 'tags': '3'})
+    assert lemmas.examples[0].words == ('do', 'not', 'go', '#')
+    with pytest.raises(
+        errors.DataError, match=r'train\.conllu: .*--config\.task\.columns\.tags=3 '
+    ):
+        load(tmp_path, UNIVERSAL, name='train.conllu')
+    torn = UNIVERSAL.replace('\troot', '')
+    with pytest.raises(
+        errors.DataError, match=r'train\.conllu:7: 9 cells where the first line has'
+    ):
+        load(tmp_path, torn, name='train.conllu', columns={'tags': '3'})
+
+
+def test_comments_before_the_first_word_are_none(tmp_path):
+    loaded = load(tmp_path, '# two words\n\n# of a file\nHe\tO\nwon\tB-X\n')
+    assert [e.words for e in loaded.examples] == [('He', 'won')]
+    loaded = load(tmp_path, '# B-X\n12 I-X\n')
+    assert [e.words for e in loaded.examples] == [('#', '12')]
+
+
+def test_tab_separated_files_hold_a_word_a_line_or_a_sentence_a_row(tmp_path):
+    loaded = load(tmp_path, 'He\tO\nwon\tB-X\n\nYes\tO\n', name='train.tsv')
+    assert [e.words for e in loaded.examples] == [('He', 'won'), ('Yes',)]
+    rows = 'id\ttags\twords\na\tO B-X\tHe won\nb\tO\tYes\n'
+    loaded = load(tmp_path, rows, name='train.tsv', columns={'id': 'id'})
+    assert [(e.id, e.words, e.tags) for e in loaded.examples] == [
+        ('a', ('He', 'won'), ('O', 'B-X')),
+        ('b', ('Yes',), ('O',)),
+    ]
+    columns = {'words': 'tokens', 'tags': 'ner'}
+    rows = rows.replace('words', 'tokens').replace('tags', 'ner')
+    loaded = load(tmp_path, rows, name='train.tsv', columns=columns)
+    assert [e.words for e in loaded.examples] == [('He', 'won'), ('Yes',)]
+    with pytest.raises(errors.DataError, match=r"the tag 'O B-X' holds a space.*words=NAME"):
+        load(tmp_path, rows, name='train.tsv', columns={'words': '-1', 'tags': '1'})
+    loaded = load(
+        tmp_path, rows, name='train.tsv', columns={'words': '-1', 'tags': '1', 'header': True}
+    )
+    assert [e.words for e in loaded.examples] == [('He', 'won'), ('Yes',)]
+
+
 def test_words_alone_can_be_tagged(tmp_path):
     known = Known(('O', 'B-X', 'I-X'), 'bio')
     loaded = load(tmp_path, 'only\nwords\n', split='test', known=known)
