@@ -1,5 +1,6 @@
 """Your own classes of text: train.csv and dev.csv (or .tsv, .jsonl) in --config.data.path, with a
-text and a label each; reaches what your data lets it. A pair of texts has a text_b column too.
+text and a label each; reaches what your data lets it. Pairs of texts have a text_b column too:
+--config.task.columns.text_b=text_b.
 """
 
 from electra_jax.flags import recipe

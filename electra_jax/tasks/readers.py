@@ -191,14 +191,31 @@ def _columns(spec: TaskSpec, place: Place, split: str, options: Options) -> Colu
     return merged(usual, options.columns)
 
 
+def _texts(source: _Source) -> Rows:
+    """Rows of texts; pairs of which the second text would be passed over unsaid are refused."""
+    rows, columns = source.rows(), source.columns
+    if columns.text_b or 'text_b' in (columns.text_a, columns.label, columns.id):
+        return rows
+    return rows._replace(rows=map(_without_second, rows.rows))
+
+
+def _without_second(row: Row) -> Row:
+    if row.values.get('text_b'):
+        raise errors.DataError(
+            f"{row.where}: the row has a 'text_b', and one text alone would be read; for pairs of "
+            'texts type --config.task.columns.text_b=text_b, or give that column another name'
+        )
+    return row
+
+
 def _classified(source: _Source) -> Iterator[Example]:
     known = source.spec.labels or None
-    return texts.classified(source.rows(), source.columns, source.bad, known, source.labelled)
+    return texts.classified(_texts(source), source.columns, source.bad, known, source.labelled)
 
 
 def _scored(source: _Source) -> Iterator[Example]:
     bounds = source.spec.score_range
-    return texts.scored(source.rows(), source.columns, source.bad, bounds, source.labelled)
+    return texts.scored(_texts(source), source.columns, source.bad, bounds, source.labelled)
 
 
 def _asked(source: _Source) -> Iterator[Example]:

@@ -33,7 +33,7 @@ def text_rows(rng: random.Random, scored: bool) -> list[dict]:
     return [
         {
             'text': mutate.words(rng, rng.randint(1, 6)),
-            'text_b': mutate.words(rng, rng.randint(1, 6)),
+            'second': mutate.words(rng, rng.randint(1, 6)),
             'label': round(rng.uniform(0, 5), 2) if scored else rng.choice(('yes', 'no')),
             'id': f'r{i}',
         }
@@ -128,7 +128,7 @@ def _make_tables(folder: pathlib.Path) -> Run:
         path, data = _write(rng, fresh(folder / 'case') / f'table.{ending}', data)
         columns = {'text_a': 'text', 'label': 'label'}
         if rng.random() < 0.3:
-            columns |= {'text_b': 'text_b', 'id': 'id'}
+            columns |= {'text_b': 'second', 'id': 'id'}
         name = 'text_regression' if scored else 'text'
         examples, bad = _examples(rng, name, path, **columns)
         if ending in ('tsv', 'jsonl') and data and not bad.found.get('torn_file'):
@@ -271,7 +271,7 @@ def _incoming(rng: random.Random) -> tuple[bytes, str]:
             lambda: conll(rng, ' '),
             lambda: json.dumps(squad(rng)).encode(),
             lambda: '\n'.join(row['text'] for row in rows).encode(),
-            lambda: '\n'.join(f'{row["text"]}\t{row["text_b"]}' for row in rows).encode(),
+            lambda: '\n'.join(f'{row["text"]}\t{row["second"]}' for row in rows).encode(),
         )
     )()
     return data, rng.choice(('auto', 'auto', 'auto', *incoming.FORMATS))

@@ -78,6 +78,25 @@ def test_columns_are_chosen_by_name_and_by_number(tmp_path):
     assert [e.where for e in again.examples] == [f'{tmp_path}/train.tsv:{i}' for i in (1, 2)]
 
 
+PAIRS = {
+    'train.csv': 'text,text_b,label\na,b,1\nc,d,0\n',
+    'train.jsonl': '{"text": "a", "text_b": "b", "label": 1}\n'
+    '{"text": "c", "text_b": "d", "label": 0}\n',
+}
+
+
+@pytest.mark.parametrize('name', PAIRS)
+@pytest.mark.parametrize('task', ['text', 'text_regression'])
+def test_a_second_text_is_not_passed_over_unsaid(tmp_path, task, name):
+    write(tmp_path, name, PAIRS[name])
+    with pytest.raises(errors.DataError, match=r"'text_b'.*--config\.task\.columns\.text_b=text_b"):
+        load(tmp_path, task)
+    loaded = load(tmp_path, task, columns={'text_b': 'text_b'})
+    assert [t[:2] for t in texts(loaded)] == [('a', 'b'), ('c', 'd')]
+    loaded = load(tmp_path, task, columns={'text_a': 'text_b'})
+    assert [t[:2] for t in texts(loaded)] == [('b', None), ('d', None)]
+
+
 def test_quotation_marks_are_text_in_tsv_and_quotes_in_csv(tmp_path):
     write(tmp_path, 'train.tsv', 'text\tlabel\n"half open\t1\nx "y"\t0\n')
     assert [t[0] for t in texts(load(tmp_path))] == ['"half open', 'x "y"']
