@@ -235,6 +235,12 @@ def picture(path) -> np.ndarray:
     return image.imread(path)
 
 
+def coloured(path) -> int:
+    """Pixels that are not grey: axes, their numbers and words are."""
+    rgb = picture(path)[..., :3]
+    return int((rgb.max(axis=-1) - rgb.min(axis=-1) > 0.05).sum())
+
+
 def test_a_confusion_matrix_is_drawn(tmp_path):
     plots.confusion(tmp_path / 'a.png', [0, 1, 1], [0, 1, 0], ('no', 'yes'), 'sst2')
     plots.confusion(tmp_path / 'b.png', [0, 1, 1], [0, 1, 1], ('no', 'yes'), 'sst2')
@@ -248,13 +254,18 @@ def test_a_confusion_matrix_is_drawn(tmp_path):
 
 def test_scores_are_drawn(tmp_path):
     plots.scatter(tmp_path / 'deep' / 'a.png', [0, 1, 5], [0.5, 1, 4], 'stsb')
-    assert picture(tmp_path / 'deep' / 'a.png').std() > 0
+    plots.scatter(tmp_path / 'deep' / 'f.png', [0, 5, 5], [0.5, 4, 4], 'stsb')
+    # A point in each place; two of those of the second picture are one.
+    one, other = (coloured(tmp_path / 'deep' / name) for name in ('a.png', 'f.png'))
+    assert one == pytest.approx(1.5 * other, rel=0.2) and other > 0
     groups = {'with': [1.0, 2.0], 'without': [5.0, float('inf')], 'empty': []}
     plots.distribution(tmp_path / 'b.png', groups, 'squad2', 'score', threshold=3.0)
     plots.distribution(tmp_path / 'c.png', groups, 'squad2', 'score')
     assert (picture(tmp_path / 'b.png') != picture(tmp_path / 'c.png')).any()
+    assert coloured(tmp_path / 'b.png') == pytest.approx(coloured(tmp_path / 'c.png'), rel=0.01)
     plots.distribution(tmp_path / 'd.png', {}, 'nothing', 'score')
     plots.distribution(tmp_path / 'e.png', {'one': [2.0, 2.0]}, 'constant', 'score')
+    assert coloured(tmp_path / 'd.png') == 0 < coloured(tmp_path / 'e.png')
 
 
 def of_task(name: str, known: Known, **task: object) -> trained.TrainedTask:
@@ -269,7 +280,9 @@ def test_tags_leave_a_picture_and_scores_by_type(tmp_path):
     prediction_files.write(tmp_path, 'dev', found)
     by_type = json.loads((tmp_path / 'dev_types.json').read_text())
     assert {kind: row['recall'] for kind, row in by_type.items()} == {'X': 1.0, 'Y': 0.0}
-    assert picture(tmp_path / 'dev_confusion.png').std() > 0
+    # The same as a picture of what they are: two words of an X, and a Y that is taken for none.
+    plots.confusion(tmp_path / 'want.png', [1, 1, 2], [1, 1, 0], 'OXY', 'tagging, dev, words')
+    assert (picture(tmp_path / 'dev_confusion.png') == picture(tmp_path / 'want.png')).all()
     plain = of_task('tagging', Known(('B-X', 'NN'), 'plain'))
     examples = [TaggedExample('0', ('a', 'b'), ('B-X', 'NN'), 'here')]
     prediction_files.write(tmp_path / 'p', 'dev', Predictions(plain, examples, [np.eye(2)]))
