@@ -2,7 +2,8 @@
 # What launch/tpu_vm.sh has done on each worker: on_worker.sh setup|start|state|log|tail|stop|kill|--help
 #   setup [BUCKET]   a Python that is new enough, the package, and the bucket as ~/bucket
 #   start ARGUMENTS  python -m electra_jax.main ARGUMENTS, in the background
-#   state            'training: running', 'done', 'stopped' (saved first), 'failed' or 'none'
+#   state            'training: running', 'done', 'stopped' (by the command stop), 'interrupted' (by
+#                    SIGTERM from elsewhere; both saved first), 'failed' or 'none'
 #   log, tail        follow the log; its last lines
 #   stop, kill       ask training to save and end; end it at once
 set -euo pipefail
@@ -60,24 +61,36 @@ start() {
     return
   fi
   mkdir -p "$folder"
-  rm -f "$folder"/{pid,child,status}
+  rm -f "$folder"/{pid,child,status,asked}
   boot > "$folder/boot"
   use_venv "${ELECTRA_EXTRA-tpu}"
   # JAX asks the TPU's metadata which other workers there are.
   export ELECTRA_JAX_HOSTS=${ELECTRA_JAX_HOSTS-auto} PYTHONUNBUFFERED=1
   echo "\$ python -m electra_jax.main ${*@Q}" >> "$folder/log.txt"
   setsid bash "$root/launch/on_worker.sh" train "$@" >> "$folder/log.txt" 2>&1 < /dev/null &
-  until [[ -s $folder/pid ]]; do sleep 0.1; done
+  until [[ -s $folder/pid ]]; do
+    kill -0 $! 2> /dev/null || [[ -s $folder/pid ]] || {
+      echo "error: training could not be started; see the end of $folder/log.txt" >&2
+      exit 1
+    }
+    sleep 0.1
+  done
   echo 'training: running'
 }
 
 train() {
   echo $$ > "$folder/pid"
   trap '' HUP
-  local status=0
+  local status=0 before
+  before=$(wc -c < "$folder/log.txt")
   ./launch/stoppable.sh python -m electra_jax.main "$@" &
   echo $! > "$folder/child"
   wait $! || status=$?
+  # Where another worker was asked to stop, JAX stops this one, whose status is then 0.
+  if ((status == 0)) && tail -c "+$((before + 1))" "$folder/log.txt" | grep '^stopped by ' > /dev/null
+  then
+    status=75
+  fi
   echo "$status" > "$folder/status"
 }
 
@@ -89,7 +102,7 @@ state() {
   else
     case $(< "$folder/status") in
       0) echo 'training: done' ;;
-      75) echo 'training: stopped' ;;
+      75) [[ -f $folder/asked ]] && echo 'training: stopped' || echo 'training: interrupted' ;;
       *) echo "training: failed, exit status $(< "$folder/status")" ;;
     esac
   fi
@@ -97,6 +110,7 @@ state() {
 
 stop() {
   is_running || { state; return; }
+  touch "$folder/asked"
   kill -TERM "$(< "$folder/child")"
   echo 'asked to save and end; see the log'
 }

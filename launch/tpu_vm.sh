@@ -45,6 +45,10 @@ fail() {
   exit 2
 }
 
+say() {
+  echo "$(date -u +%H:%M:%S) $1"
+}
+
 # ---- the command line
 
 name=${TPU_VM_NAME:-} zone=${TPU_VM_ZONE:-} project=${TPU_VM_PROJECT:-}
@@ -128,22 +132,34 @@ state_of() {
 describe_vm=(gcloud compute tpus tpu-vm describe "$name" "${place[@]}" '--format=value(state)')
 describe_queue=(gcloud compute tpus queued-resources describe "$name" "${place[@]}"
   '--format=value(state.state)')
+# A worker without a checkout answers, too.
+ask='cd electra_jax 2> /dev/null && [ -e launch/on_worker.sh ] ||'
+ask+=' { echo training: none; exit; }; bash launch/on_worker.sh state'
 
 # ---- the commands
 
-create() {
+may_create() {
   needs type runtime
   [[ -n $payment ]] || fail 'say how it is paid for: --spot, --preemptible, --reserved or --on-demand'
+  [[ -z $queued || $payment != --preemptible ]] ||
+    fail 'queued resources know --spot, not --preemptible'
+}
+
+create() {
+  may_create
+  request
+  [[ -z $queued ]] || wait_for_queue
+}
+
+request() {
   local pay=()
   [[ $payment == --on-demand ]] || pay=("$payment")
   if [[ -z $queued ]]; then
     go gcloud compute tpus tpu-vm create "$name" "${place[@]}" \
       --accelerator-type="$type" --version="$runtime" "${pay[@]}" "${extra[@]}"
   else
-    [[ $payment != --preemptible ]] || fail 'queued resources know --spot, not --preemptible'
     go gcloud compute tpus queued-resources create "$name" "${place[@]}" --node-id="$name" \
-      --accelerator-type="$type" --runtime-version="$runtime" "${pay[@]}" "${extra[@]}" &&
-      wait_for_queue
+      --accelerator-type="$type" --runtime-version="$runtime" "${pay[@]}" "${extra[@]}"
   fi
 }
 
@@ -152,7 +168,7 @@ wait_for_queue() {
   local state=''
   while [[ $state != ACTIVE ]]; do
     state=$(state_of "${describe_queue[@]}")
-    echo "$(date -u +%H:%M:%S) queued resource $name: $state"
+    say "queued resource $name: $state"
     case $state in
       ACTIVE) ;;
       FAILED | SUSPENDED | ABSENT) fail "the queued resource is $state; delete it and ask again" ;;
@@ -177,28 +193,33 @@ setup() {
  bash electra_jax/launch/on_worker.sh setup ${bucket@Q}"
 }
 
-run() {
+may_run() {
   [[ ${#arguments[@]} -gt 0 ]] || fail 'name the recipe: -- --config=configs/small.py --workdir=...'
+}
+
+run() {
+  may_run
   on_workers all "bash electra_jax/launch/on_worker.sh start ${arguments[*]@Q}"
 }
 
-training() { # one word for all workers: running, done, failed or none
-  local said
-  said=$(on_workers all 'bash electra_jax/launch/on_worker.sh state' 2> /dev/null) || true
-  for state in failed none stopped running 'done'; do
+# One word for all workers: failed, none, running, stopped, interrupted or done; unknown where one of
+# them does not answer, for then it may be running, or gone.
+training() {
+  local said state
+  said=$(on_workers all "$ask" 2> /dev/null) || { echo unknown; return; }
+  for state in failed none running stopped interrupted 'done'; do
     [[ $said != *"training: $state"* ]] || { echo "$state"; return; }
   done
-  echo none
-}
-
-# From nothing, or from a VM that was just made, to training under way.
-begin() {
-  create && setup && run
+  echo unknown
 }
 
 watch() {
-  local state train seen='' failures=0
-  [[ -z $dry ]] || { begin; go "${describe_vm[@]}"; return; }
+  # What the user must mend is said before anything costs money.
+  may_create
+  may_run
+  [[ -z $dry ]] || { create; setup; run; go "${describe_vm[@]}"; return; }
+  local state train failures=0
+  local vm='' # asked: by us; refused: not made; seen: it was there; lost: by preemption
   while true; do
     state=ACTIVE train=''
     [[ -z $queued ]] || state=$(state_of "${describe_queue[@]}")
@@ -206,22 +227,32 @@ watch() {
     [[ $state != ACTIVE ]] || state=$(state_of "${describe_vm[@]}")
     case $state in
       READY)
-        seen=yes
+        vm=seen
         train=$(training)
         ;;
       PREEMPTED | TERMINATED | SUSPENDED | FAILED)
-        echo "$(date -u +%H:%M:%S) $name is $state: making it anew"
+        say "$name is $state: making it anew"
         # Where there is no capacity at the moment, this is tried again after --poll seconds.
-        remove --quiet && seen=again && begin || true
+        remove --quiet && vm=lost && request || true
         ;;
       ABSENT)
-        [[ $seen != yes ]] || fail "$name is gone, and not by preemption: watch ends"
-        begin || [[ $seen == again ]] || fail "$name could not be made"
+        case $vm in
+          seen) fail "$name is gone, and not by preemption: watch ends" ;;
+          refused) fail "$name could not be made" ;;
+          '')
+            # A gcloud that failed while it waited may have asked for the VM all the same.
+            if request; then vm=asked; else vm=refused; continue; fi
+            ;;
+          *) request || true ;;
+        esac
         ;;
       STOPPED) fail "$name was stopped; start or delete it, then watch again" ;;
+      *) say "$name is $state" ;;
     esac
     case $train in
-      none) { setup && run; } || true ;; # tried again at the next look
+      # Tried again at the next look, as ssh is refused for a while after the VM was made.
+      none | interrupted) { setup && run; } || true ;;
+      unknown) say 'not every worker answers: looking again' ;;
       'done' | stopped)
         echo "training is $train; $name costs money until: $0 delete --name=$name --zone=$zone"
         return
@@ -232,7 +263,7 @@ watch() {
           on_workers "$worker" 'bash electra_jax/launch/on_worker.sh tail' || true
           fail "training failed $failures times; $name costs money until it is deleted"
         fi
-        echo "$(date -u +%H:%M:%S) training failed: start $failures of $retries"
+        say "training failed: start $failures of $retries"
         # Where one worker failed, the others wait for it and do not hear SIGTERM.
         { on_workers all 'bash electra_jax/launch/on_worker.sh kill' && run; } || true
         ;;
@@ -252,7 +283,7 @@ remove() { # [--quiet]
 status() {
   go gcloud compute tpus tpu-vm describe "$name" "${place[@]}" \
     '--format=value(name,acceleratorType,state,health)'
-  on_workers all 'bash electra_jax/launch/on_worker.sh state'
+  on_workers all "$ask"
 }
 
 case $command in

@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 
@@ -18,7 +19,7 @@ BARE = {k: v for k, v in os.environ.items() if not k.startswith('TPU_VM_')}
 def tpu_vm(*words, **environment):
     return subprocess.run(
         ['bash', LAUNCH / 'tpu_vm.sh', *words],
-        capture_output=True, text=True, env={**BARE, **environment}, timeout=60,
+        capture_output=True, text=True, env={**BARE, **environment}, timeout=30,
     )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def test_the_other_commands():
         [*VM, 'ssh', 'n', ZONE, '--worker=2', f'--command={worker} log']
     ]
     assert dry('stop') == [[*VM, 'ssh', 'n', ZONE, '--worker=all', f'--command={worker} stop']]
-    assert dry('status')[1][-1] == f'--command={worker} state'
+    assert dry('status')[1][-1].endswith('bash launch/on_worker.sh state')
     assert dry('ssh', arguments=['-L', '6006:localhost:6006']) == [
         [*VM, 'ssh', 'n', ZONE, '--worker=0', '--', '-L', '6006:localhost:6006']
     ]
@@ -124,7 +125,8 @@ def test_what_is_missing_is_said_before_anything_costs_money(words, message):
 
 # ---- watch, with a gcloud that plays a part
 
-# `state` of the VM and of training are the next lines of two files; what is asked is written down.
+# What it says of the VM, of training (workers between commas), of the next create, scp and so on
+# are the next lines of files; what is asked is written down.
 GCLOUD = """#!/bin/bash
 next() { head -n 1 "$PLAY/$1"; [[ $(wc -l < "$PLAY/$1") -le 1 ]] || sed -i 1d "$PLAY/$1"; }
 case "$*" in
@@ -135,22 +137,25 @@ case "$*" in
       offline) echo 'ERROR: no route to host' >&2; exit 1 ;;
     esac
     echo "$state" ;;
-  *'on_worker.sh state'*) next training ;;
+  *'on_worker.sh state'*)
+    said=$(next training)
+    tr , '\\n' <<< "${said//silence,/}"
+    [[ $said != *silence* ]] || exit 255 ;;
   *) echo "$*" | cut -d ' ' -f 3,4 >> "$PLAY/asked"
-     [[ $* != *create* ]] || [[ $(next create) == ok ]] ;;
+     [[ ! -f $PLAY/$4 ]] || [[ $(next "$4") == ok ]] ;;
 esac
 """
 
 
-def play(tmp_path, vm, training, *words, create=('ok',), queue=()):
-    parts = {'vm': vm, 'training': training, 'create': create, 'queue': queue}
+def play(tmp_path, vm, training, *words, create=('ok',), scp=('ok',), queue=(), command='watch'):
+    parts = {'vm': vm, 'training': training, 'create': create, 'scp': scp, 'queue': queue}
     for name, lines in parts.items():
         (tmp_path / name).write_text(''.join(f'{line}\n' for line in lines))
     (tmp_path / 'asked').write_text('')
     (tmp_path / 'gcloud').write_text(GCLOUD)
     (tmp_path / 'gcloud').chmod(0o755)
     done = tpu_vm(
-        'watch', *PLACE, *MAKE, '--spot', '--poll=0', *words, '--', '--config=c.py',
+        command, *PLACE, *MAKE, '--spot', '--poll=0', *words, '--', '--config=c.py',
         PLAY=str(tmp_path), PATH=f'{tmp_path}:{os.environ["PATH"]}', TMPDIR=str(tmp_path),
     )  # fmt: skip
     asked = (tmp_path / 'asked').read_text().splitlines()
@@ -158,13 +163,16 @@ def play(tmp_path, vm, training, *words, create=('ok',), queue=()):
 
 
 BEGIN = ['create', 'scp', 'ssh', 'ssh']
+NONE, RUNNING, STOPPED, INTERRUPTED, DONE = (
+    f'training: {word}' for word in ('none', 'running', 'stopped', 'interrupted', 'done')
+)
 
 
 def test_watch_goes_on_after_a_preemption_and_ends_with_the_run(tmp_path):
-    running, finished = 'training: running', 'training: done'
     done, asked = play(
-        tmp_path, ['absent', 'READY', 'PREEMPTED', 'READY'], [running, running, finished]
-    )
+        tmp_path, ['absent', 'READY', 'READY', 'PREEMPTED', 'READY'],
+        [NONE, RUNNING, NONE, RUNNING, DONE],
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert asked == [*BEGIN, 'delete', *BEGIN]
     assert 'costs money until' in done.stdout
@@ -172,27 +180,75 @@ def test_watch_goes_on_after_a_preemption_and_ends_with_the_run(tmp_path):
 
 def test_watch_tries_again_where_there_is_no_capacity_after_a_preemption(tmp_path):
     done, asked = play(
-        tmp_path, ['READY', 'PREEMPTED', 'absent', 'absent', 'READY'],
-        ['training: running', 'training: done'], create=['no', 'no', 'ok'],
+        tmp_path, ['READY', 'PREEMPTED', 'absent', 'absent', 'READY'], [RUNNING, NONE, DONE],
+        create=['no', 'no', 'ok'],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert asked == ['delete', 'create', 'create', *BEGIN]
 
 
 def test_watch_gives_up_where_the_vm_cannot_be_made_in_the_first_place(tmp_path):
-    done, asked = play(tmp_path, ['absent'], ['training: none'], create=['no'])
+    done, asked = play(tmp_path, ['absent'], [NONE], create=['no'])
     assert done.returncode == 2 and 'could not be made' in done.stderr and asked == ['create']
 
 
-def test_watch_takes_silence_for_silence_not_for_a_preemption(tmp_path):
+def test_watch_stays_with_a_vm_that_is_there_though_its_creation_failed(tmp_path):
+    done, asked = play(tmp_path, ['absent', 'READY'], [NONE, DONE], create=['no'])
+    assert done.returncode == 0 and asked == BEGIN, done.stderr
+
+
+def test_watch_tries_again_where_a_new_vm_does_not_take_the_copy_yet(tmp_path):
     done, asked = play(
-        tmp_path, ['READY', 'offline', 'READY'], ['training: running', 'training: done']
+        tmp_path, ['absent', 'READY'], ['silence,', NONE, NONE, DONE], scp=['no', 'ok']
     )
+    assert done.returncode == 0 and asked == ['create', 'scp', *BEGIN[1:]], done.stderr
+
+
+@pytest.mark.parametrize('word', [RUNNING, DONE, STOPPED, INTERRUPTED, NONE])
+def test_watch_does_nothing_where_a_worker_is_silent(tmp_path, word):
+    done, asked = play(tmp_path, ['READY'], [f'silence,{word}', f'{DONE},{DONE}'])
+    assert done.returncode == 0 and asked == [], done.stderr
+    assert 'not every worker answers' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ('workers', 'asked'),
+    [
+        (f'{INTERRUPTED},{RUNNING}', []),  # the others end after the same step
+        (f'{STOPPED},{RUNNING}', []),
+        (f'{INTERRUPTED},{INTERRUPTED}', BEGIN[1:]),
+        (f'{INTERRUPTED},{DONE}', BEGIN[1:]),
+    ],
+)
+def test_watch_goes_on_where_the_machine_asked_a_worker_to_stop(tmp_path, workers, asked):
+    done, found = play(tmp_path, ['READY'], [workers, f'{DONE},{DONE}'])
+    assert done.returncode == 0 and found == asked, done.stderr
+
+
+def test_watch_ends_where_a_person_stopped_the_run(tmp_path):
+    done, asked = play(tmp_path, ['READY'], [f'{STOPPED},{STOPPED}'])
+    assert done.returncode == 0 and 'training is stopped' in done.stdout and asked == []
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--', '--config=c.py'], 'say how it is paid for'),
+        (['--spot'], 'name the recipe'),
+    ],
+)
+def test_watch_asks_for_what_it_needs_before_it_makes_a_vm(words, message):
+    done = tpu_vm('watch', *PLACE, *MAKE, '--dry-run', *words)
+    assert done.returncode == 2 and message in done.stderr and done.stdout == ''
+
+
+def test_watch_takes_silence_for_silence_not_for_a_preemption(tmp_path):
+    done, asked = play(tmp_path, ['READY', 'offline', 'READY'], [RUNNING, DONE])
     assert done.returncode == 0 and asked == [], done.stderr
 
 
 def test_watch_does_not_make_anew_what_someone_deleted(tmp_path):
-    done, asked = play(tmp_path, ['READY', 'absent'], ['training: running'])
+    done, asked = play(tmp_path, ['READY', 'absent'], [RUNNING])
     assert done.returncode == 2 and 'gone, and not by preemption' in done.stderr and asked == []
 
 
@@ -205,9 +261,26 @@ def test_watch_starts_failed_training_again_but_not_forever(tmp_path):
 
 def test_watch_follows_a_queued_resource(tmp_path):
     queue = ['WAITING_FOR_RESOURCES', 'SUSPENDED', 'WAITING_FOR_RESOURCES', 'ACTIVE']
-    done, asked = play(tmp_path, ['READY'], ['training: done'], '--queued', queue=queue)
+    done, asked = play(tmp_path, ['READY'], [NONE, DONE], '--queued', queue=queue)
     assert done.returncode == 0, done.stderr
     assert asked == ['delete', *BEGIN]
+
+
+@pytest.mark.parametrize('state', ['SUSPENDED', 'FAILED', 'absent'])
+def test_watch_asks_again_where_a_queued_resource_is_lost_while_it_waits(tmp_path, state):
+    queue = ['ACTIVE', 'SUSPENDED', 'WAITING_FOR_RESOURCES', state, 'ACTIVE']
+    done, asked = play(tmp_path, ['READY'], [RUNNING, NONE, DONE], '--queued', queue=queue)
+    assert done.returncode == 0, done.stderr
+    again = ['create'] if state == 'absent' else ['delete', 'create']
+    assert asked == ['delete', 'create', *again, *BEGIN[1:]]
+
+
+@pytest.mark.parametrize('state', ['SUSPENDED', 'FAILED', 'absent'])
+def test_create_says_where_a_queued_resource_is_lost_while_it_waits(tmp_path, state):
+    queue = ['WAITING_FOR_RESOURCES', state]
+    done, asked = play(tmp_path, [], [], '--queued', queue=queue, command='create')
+    assert done.returncode == 2 and 'delete it and ask again' in done.stderr
+    assert asked == ['create']
 
 
 # ---- on the worker
@@ -222,7 +295,7 @@ def worker(tmp_path):
     tools = tmp_path / 'bin'
     tools.mkdir()
     (tools / 'python').write_text(
-        '#!/bin/bash\necho "$ELECTRA_JAX_HOSTS" "$@"\n'
+        '#!/bin/bash\necho $$ > "$HOME/program"\necho "$ELECTRA_JAX_HOSTS" "$@"\n'
         'trap "echo stopped by SIGTERM; exit 0" TERM\n'
         '[[ $4 != --fail ]] || exit 3\nuntil [[ -f $HOME/enough ]]; do sleep 0.05; done\n'
     )
@@ -269,6 +342,42 @@ def test_a_run_that_was_asked_to_stop_is_not_done(worker):
     call('stop')
     wait_for(call, 'stopped')
     assert 'stopped by SIGTERM' in call('tail')
+
+
+@pytest.mark.parametrize('told', ['by its machine', 'by a peer'])
+def test_a_run_that_nobody_stopped_by_hand_is_interrupted(worker, told):
+    call, home = worker
+    call('start', '--config=c.py')
+    wait_for(call, 'running')
+    time.sleep(0.2)
+    child = (home / 'electra_training' / 'child').read_text().strip()
+    if told == 'by a peer':  # JAX tells the program alone, which then ends with status 0
+        child = (home / 'program').read_text().strip()
+    os.kill(int(child), signal.SIGTERM)
+    wait_for(call, 'interrupted')
+    call('start', '--config=c.py')
+    wait_for(call, 'running')
+    (home / 'enough').write_text('')
+    wait_for(call, 'done')  # what an earlier start said in the log is past
+
+
+def test_a_start_that_cannot_be_written_down_ends(worker):
+    call, home = worker
+    (home / 'bin' / 'setsid').write_text('#!/bin/bash\necho no room\nexit 1\n')
+    (home / 'bin' / 'setsid').chmod(0o755)
+    with pytest.raises(AssertionError, match='training could not be started'):
+        call('start', '--config=c.py')
+
+
+def test_a_worker_without_a_checkout_has_no_training(worker):
+    _, home = worker
+    ask = dry('status')[1][-1].removeprefix('--command=')
+    for folder in (home, home / 'bin'):  # with a checkout, and without one
+        done = subprocess.run(
+            ['bash', '-c', ask], capture_output=True, text=True, cwd=folder,
+            env={**BARE, 'HOME': str(home)},
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (0, 'training: none\n')
 
 
 def test_what_does_not_hear_is_ended(worker):
