@@ -34,7 +34,8 @@ mount_bucket() {
   mountpoint -q "$HOME/bucket" && return
   command -v gcsfuse > /dev/null || install_gcsfuse
   # A checkpoint gets its final name when it is complete, which renames a folder of many files.
-  gcsfuse --implicit-dirs --rename-dir-limit=100000 "$1" "$HOME/bucket"
+  # The lock of a workdir is a file that other machines change: nothing of it may be cached.
+  gcsfuse --implicit-dirs --rename-dir-limit=100000 --metadata-cache-ttl-secs=0 "$1" "$HOME/bucket"
 }
 
 install_gcsfuse() {
