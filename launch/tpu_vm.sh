@@ -49,6 +49,8 @@ say() {
   echo "$(date -u +%H:%M:%S) $1"
 }
 
+root=$(cd "$(dirname "$0")/.." && pwd)
+
 # ---- the command line
 
 name=${TPU_VM_NAME:-} zone=${TPU_VM_ZONE:-} project=${TPU_VM_PROJECT:-}
@@ -177,16 +179,26 @@ wait_for_queue() {
   done
 }
 
-setup() {
-  local root bundle
-  root=$(cd "$(dirname "$0")/.." && pwd)
+may_setup() {
   git -C "$root" rev-parse --git-dir > /dev/null || fail "$root is not a git checkout"
+  [[ $(git -C "$root" rev-parse --is-shallow-repository) == false ]] ||
+    fail "$root is a shallow clone, whose commit cannot be copied: git -C $root fetch --unshallow"
+}
+
+setup() {
+  may_setup
   [[ -z $(git -C "$root" status --porcelain) ]] ||
     echo 'note: the newest commit is copied; changes that are not committed stay here' >&2
-  bundle=${TMPDIR:-/tmp}/electra_jax.bundle
-  go git -C "$root" bundle create --quiet "$bundle" HEAD &&
-    go gcloud compute tpus tpu-vm scp "$bundle" "$name:electra_jax.bundle" "${place[@]}" \
-      --worker=all &&
+  local bundle status=0
+  bundle=$(mktemp) # of its own: several watches may be at this
+  copy_and_install "$bundle" || status=$?
+  rm -f "$bundle"
+  return "$status"
+}
+
+copy_and_install() { # BUNDLE
+  go git -C "$root" bundle create --quiet "$1" HEAD &&
+    go gcloud compute tpus tpu-vm scp "$1" "$name:electra_jax.bundle" "${place[@]}" --worker=all &&
     on_workers all "git init --quiet electra_jax &&\
  git -C electra_jax fetch --quiet ../electra_jax.bundle HEAD &&\
  git -C electra_jax checkout --quiet --detach FETCH_HEAD &&\
@@ -216,6 +228,7 @@ training() {
 watch() {
   # What the user must mend is said before anything costs money.
   may_create
+  may_setup
   may_run
   [[ -z $dry ]] || { create; setup; run; go "${describe_vm[@]}"; return; }
   local state train failures=0

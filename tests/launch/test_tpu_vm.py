@@ -72,6 +72,28 @@ def test_setup_copies_the_commit_to_every_worker_and_installs_it():
     assert install[-1].endswith(" && bash electra_jax/launch/on_worker.sh setup 'b'")
 
 
+def test_two_setups_at_a_time_have_bundles_of_their_own(tmp_path):
+    bundles = {planned('setup', *PLACE, TMPDIR=str(tmp_path))[0][6] for _ in range(2)}
+    assert len(bundles) == 2 and all(str(tmp_path) in bundle for bundle in bundles)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('command', ['setup', 'watch'])
+def test_a_shallow_clone_is_refused_before_anything_costs_money(tmp_path, command):
+    once = {'capture_output': True, 'check': True}
+    subprocess.run(['git', 'clone', '-q', '--depth=1', f'file://{ROOT}', tmp_path / 'c'], **once)
+    for folder in ('plain', 'c'):
+        shutil.copytree(LAUNCH, tmp_path / folder / 'launch', dirs_exist_ok=True)
+    messages = {'plain': 'is not a git checkout', 'c': 'fetch --unshallow'}
+    for folder, message in messages.items():
+        done = subprocess.run(
+            ['bash', tmp_path / folder / 'launch' / 'tpu_vm.sh', command, *PLACE, *MAKE, '--spot',
+             '--dry-run', '--', '--config=c.py'],
+            capture_output=True, text=True, env=BARE, timeout=30,
+        )  # fmt: skip
+        assert done.returncode == 2 and message in done.stderr and done.stdout == ''
+
+
 def test_run_keeps_every_word_whole_on_its_way_through_two_shells():
     arguments = ['--config=configs/small.py', "--workdir=it's here", '--config.seed=1']
     [[*start, command]] = dry('run', arguments=arguments)
@@ -404,6 +426,10 @@ def test_a_machine_that_was_started_again_has_no_training(worker):
 def test_setup_installs_and_the_bundle_becomes_a_checkout(worker):
     call, home = worker
     assert 'installed [tpu]' in call('setup')
+    (home / 'bin' / 'gcsfuse').write_text('#!/bin/bash\necho "$@"\n')
+    (home / 'bin' / 'gcsfuse').chmod(0o755)
+    # Another machine's lock must be read anew, which a cache of metadata would not.
+    assert '--metadata-cache-ttl-secs=0' in call('setup', 'my-bucket')
     commands = dry('setup')
     bundle, install = commands[0], commands[2][-1]
     bundle[6] = str(home / 'electra_jax.bundle')
