@@ -21,7 +21,7 @@ setup() {
 # TPU VMs come with a Python of their Ubuntu's, which may be too old; uv brings one along.
 find_python() {
   local check='import sys, ensurepip; sys.exit(sys.version_info < (3, 11))'
-  [[ ! -x .venv/bin/python ]] || return 0
+  [[ ! -e .venv/bin/activate ]] || return 0
   "${PYTHON:-python3}" -c "$check" 2> /dev/null && return 0
   python3 -m pip install --quiet --user uv
   python3 -m uv python install --quiet 3.12
