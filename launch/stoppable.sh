@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command for a scheduler: launch/stoppable.sh COMMAND ARGUMENTS
-# Passes SIGTERM on to it, and ends with status 75 ("try again later") where the command, asked to
+# Passes SIGTERM and Ctrl-C on to it, and ends with status 75 ("try again later") where the command, asked to
 # stop, saved and ended with status 0: so that nobody takes a run that was stopped for finished.
 set -uo pipefail
 if [[ $# -eq 0 || $1 == --help ]]; then
@@ -8,7 +8,8 @@ if [[ $# -eq 0 || $1 == --help ]]; then
   exit 0
 fi
 told='' child='' interrupted=''
-trap 'told=yes interrupted=yes; [[ -z $child ]] || kill -TERM "$child" 2> /dev/null' TERM
+# A child of a script's shell does not hear Ctrl-C: it is told by SIGTERM, too.
+trap 'told=yes interrupted=yes; [[ -z $child ]] || kill -TERM "$child" 2> /dev/null' TERM INT
 "$@" &
 child=$!
 [[ -z $told ]] || kill -TERM "$child" 2> /dev/null # it came before the child had a number
