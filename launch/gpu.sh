@@ -16,8 +16,14 @@ if [[ $# -eq 0 || $1 == --help ]]; then
   sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'
   exit 0
 fi
-dry=''
-[[ $1 != --dry-run ]] || { dry=yes; shift; }
+dry='' arguments=()
+for word in "$@"; do
+  if [[ $word == --dry-run ]]; then dry=yes; else arguments+=("$word"); fi
+done
+
+go() {
+  if [[ -n $dry ]]; then echo "${*@Q}"; else "$@"; fi
+}
 
 if ! gpus=$(nvidia-smi --list-gpus 2> /dev/null); then
   echo 'error: nvidia-smi finds no NVIDIA GPU here; without one: ./launch/quickstart.sh' >&2
@@ -25,17 +31,12 @@ if ! gpus=$(nvidia-smi --list-gpus 2> /dev/null); then
 fi
 count=$(grep -c '^GPU ' <<< "$gpus")
 [[ -z ${CUDA_VISIBLE_DEVICES:-} ]] || count=$(tr ',' '\n' <<< "$CUDA_VISIBLE_DEVICES" | grep -c .)
-export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.92}
-if ((count > 1)); then
-  export XLA_FLAGS=${XLA_FLAGS:---xla_gpu_enable_latency_hiding_scheduler=true}
+[[ -z $dry ]] || echo "# GPUs: $count"
+go cd "$(cd "$(dirname "$0")/.." && pwd)"
+go source launch/venv.sh
+go use_venv gpu
+go export XLA_PYTHON_CLIENT_MEM_FRACTION="${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.92}"
+if ((count > 1)) || [[ -n ${XLA_FLAGS:-} ]]; then
+  go export XLA_FLAGS="${XLA_FLAGS:---xla_gpu_enable_latency_hiding_scheduler=true}"
 fi
-if [[ -n $dry ]]; then
-  echo "GPUs: $count"
-  echo "XLA_PYTHON_CLIENT_MEM_FRACTION=$XLA_PYTHON_CLIENT_MEM_FRACTION XLA_FLAGS=${XLA_FLAGS:-}"
-  echo "python -m electra_jax.main ${*@Q}"
-  exit 0
-fi
-cd "$(dirname "$0")/.."
-source launch/venv.sh
-use_venv gpu
-exec python -m electra_jax.main "$@"
+go exec python -m electra_jax.main "${arguments[@]}"

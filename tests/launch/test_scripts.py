@@ -70,32 +70,67 @@ def script(copy, name, *words, **changes):
     )  # fmt: skip
 
 
+# ---- venv.sh
+
+
+def test_a_half_made_venv_is_made_anew(tmp_path):
+    (tmp_path / 'launch').mkdir()
+    shutil.copy(LAUNCH / 'venv.sh', tmp_path / 'launch')
+    (tmp_path / 'setup.py').write_text('')
+    broken = tmp_path / '.venv' / 'bin'
+    broken.mkdir(parents=True)
+    # As python3 -m venv leaves it where there is no ensurepip: a Python without pip.
+    (broken / 'python').write_text('#!/bin/bash\nexit 1\n')
+    (broken / 'python').chmod(0o755)
+    made = '#!/bin/bash\\n[[ $* == *version ]] || echo "$@"\\n'
+    fake = tmp_path / 'fake'
+    fake.write_text(
+        '#!/bin/bash\n[[ $2 == venv ]] || exit 0\n'
+        f'echo "$@"; touch {broken}/activate\n'
+        f"printf '{made}' > {broken}/python; chmod +x {broken}/python\n"
+    )
+    fake.chmod(0o755)
+    for times in (1, 0):
+        done = subprocess.run(
+            ['bash', '-euc', 'source launch/venv.sh; use_venv ""'],
+            capture_output=True, text=True, cwd=tmp_path, env={**os.environ, 'PYTHON': str(fake)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count(f'-m venv --clear {tmp_path}/.venv') == times
+        assert done.stdout.count('-m pip install') == times
+
+
 # ---- gpu.sh
 
+MEMORY = 'XLA_PYTHON_CLIENT_MEM_FRACTION=0.92'
 LATENCY = '--xla_gpu_enable_latency_hiding_scheduler=true'
 
 
 @pytest.mark.parametrize(
     ('gpus', 'changes', 'expected'),
     [
-        (1, {}, ['GPUs: 1', 'XLA_PYTHON_CLIENT_MEM_FRACTION=0.92 XLA_FLAGS=']),
-        (4, {}, ['GPUs: 4', f'XLA_PYTHON_CLIENT_MEM_FRACTION=0.92 XLA_FLAGS={LATENCY}']),
-        (
-            4, {'CUDA_VISIBLE_DEVICES': '2'},
-            ['GPUs: 1', 'XLA_PYTHON_CLIENT_MEM_FRACTION=0.92 XLA_FLAGS='],
-        ),
+        (1, {}, (1, [MEMORY])),
+        (4, {}, (4, [MEMORY, f'XLA_FLAGS={LATENCY}'])),
+        (4, {'CUDA_VISIBLE_DEVICES': '2'}, (1, [MEMORY])),
         (
             2, {'XLA_FLAGS': '--mine', 'XLA_PYTHON_CLIENT_MEM_FRACTION': '.5'},
-            ['GPUs: 2', 'XLA_PYTHON_CLIENT_MEM_FRACTION=.5 XLA_FLAGS=--mine'],
+            (2, ['XLA_PYTHON_CLIENT_MEM_FRACTION=.5', 'XLA_FLAGS=--mine']),
         ),
     ],
 )  # fmt: skip
 def test_gpu_dry_run(copy, gpus, changes, expected):
     tool(copy, 'nvidia-smi', f'for i in $(seq {gpus}); do echo "GPU $i: NVIDIA"; done')
-    done = script(copy, 'gpu.sh', '--dry-run', '--config=c.py', 'a b', **changes)
-    *said, command = done.stdout.splitlines()
-    assert said == expected
-    assert shlex.split(command) == ['python', '-m', 'electra_jax.main', '--config=c.py', 'a b']
+    done = script(copy, 'gpu.sh', '--config=c.py', '--dry-run', 'a b', **changes)
+    head, *said, command = done.stdout.splitlines()
+    count, exports = expected
+    assert head == f'# GPUs: {count}'
+    assert [shlex.split(line) for line in said] == [
+        ['cd', str(copy)], ['source', 'launch/venv.sh'], ['use_venv', 'gpu'],
+        *(['export', word] for word in exports),
+    ]  # fmt: skip
+    assert shlex.split(command) == [
+        'exec', 'python', '-m', 'electra_jax.main', '--config=c.py', 'a b'
+    ]  # fmt: skip
 
 
 def test_gpu_trains_with_its_extra(copy):
@@ -123,6 +158,7 @@ def test_xla_knows_the_flag(flag):
 # ---- stoppable.sh and slurm.sbatch
 
 
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
     ('body', 'told', 'status'),
     [
@@ -133,12 +169,12 @@ def test_xla_knows_the_flag(flag):
         ('touch ready; exec sleep 9', True, 128 + signal.SIGTERM),
     ],
 )
-def test_stoppable(tmp_path, body, told, status):
+def test_stoppable(tmp_path, body, told, status, number):
     process = subprocess.Popen(['bash', LAUNCH / 'stoppable.sh', 'bash', '-c', body], cwd=tmp_path)
     if told:
         while not (tmp_path / 'ready').exists():
             time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
     assert process.wait(timeout=10) == status
 
 
@@ -166,14 +202,19 @@ def test_slurm_has_a_task_for_each_gpu_and_signals_before_the_end():
     assert values['signal'] == 'TERM@300' and values['open-mode'] == 'append'
 
 
-def test_slurm_dry_run():
-    done = subprocess.run(
-        ['bash', LAUNCH / 'slurm.sbatch', '--dry-run', '--config=c.py', 'a b'],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert shlex.split(done.stdout) == [
+@pytest.mark.parametrize('at', [0, 2])
+def test_slurm_dry_run_prints_all_it_would_do(at):
+    words = ['--config=c.py', 'a b']
+    words.insert(at, '--dry-run')
+    done = subprocess.run(['bash', LAUNCH / 'slurm.sbatch', *words], capture_output=True, text=True)
+    lines = [shlex.split(line) for line in done.stdout.splitlines()]
+    assert lines[0] == ['cd', str(pathlib.Path.cwd())]
+    assert lines[1:3] == [['source', 'launch/venv.sh'], ['use_venv', 'gpu']]
+    assert ['export', 'SRUN_CPUS_PER_TASK=4'] in lines
+    assert lines[-2] == [
         'srun', 'launch/stoppable.sh', 'python', '-m', 'electra_jax.main', '--config=c.py', 'a b'
     ]  # fmt: skip
+    assert 'scontrol requeue' in done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -186,15 +227,17 @@ def test_slurm_dry_run():
     ],
 )
 def test_slurm_requeues_what_was_stopped_but_not_what_was_cancelled(copy, status, state, again):
-    tool(copy, 'srun', f'echo "$@"; exit {status}')
+    tool(copy, 'srun', f'echo "$SRUN_CPUS_PER_TASK: $@"; exit {status}')
     tool(copy, 'squeue', f'echo {state}')
     tool(copy, 'scontrol', 'echo "$@"')
-    environment = {'SLURM_SUBMIT_DIR': str(copy), 'SLURM_JOB_ID': '77'}
+    environment = {
+        'SLURM_SUBMIT_DIR': str(copy), 'SLURM_JOB_ID': '77', 'SLURM_CPUS_PER_TASK': '6',
+    }  # fmt: skip
     done = script(copy, 'slurm.sbatch', '--config=c.py', **environment)
     assert done.returncode == status
     installed, ran, *rest = done.stdout.splitlines()
     assert installed == 'installed [gpu]'
-    assert ran == 'launch/stoppable.sh python -m electra_jax.main --config=c.py'
+    assert ran == '6: launch/stoppable.sh python -m electra_jax.main --config=c.py'
     assert rest == (['requeue 77'] if again else [])
 
 
