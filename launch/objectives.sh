@@ -3,9 +3,9 @@
 #   launch/objectives.sh [ARGUMENTS OF launch/sweep.py]
 #   RECIPES=my/recipes STEPS=1000 launch/objectives.sh --jobs=2
 # 200 steps each unless STEPS says otherwise, in runs/sweeps/objectives unless --folder does. Typed
-# again it goes on where it stopped.
+# again it goes on where it stopped. untied_frozen.py starts from runs/sweeps/objectives/untied: it
+# comes when all others are done, and is left out where there is no such run.
 set -euo pipefail
-export LC_ALL=C  # untied.py before untied_frozen.py, which starts from it
 if [[ ${1:-} == --help ]]; then
   sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
   exit 0
@@ -19,6 +19,21 @@ if ! compgen -G "$recipes/*.py" > /dev/null; then
 fi
 source launch/venv.sh
 use_venv ''
-exec python launch/sweep.py --folder=runs/sweeps/objectives --config "$recipes"/*.py \
-  --set "total_steps=$steps" log.every_steps=10 checkpoint.every_steps="$steps" \
-  --columns=eval/mlm_loss,eval/disc_auc "$@"
+arguments=("$@") others=() frozen=''
+for recipe in "$recipes"/*.py; do
+  if [[ $recipe == */untied_frozen.py ]]; then frozen=$recipe; else others+=("$recipe"); fi
+done
+
+sweep() { # RECIPES
+  python launch/sweep.py --folder=runs/sweeps/objectives --config "$@" \
+    --set "total_steps=$steps" log.every_steps=10 checkpoint.every_steps="$steps" \
+    --columns=eval/mlm_loss,eval/disc_auc "${arguments[@]}"
+}
+
+sweep "${others[@]}"
+[[ -n $frozen ]] || exit 0
+if [[ -d runs/sweeps/objectives/untied/checkpoints ]]; then
+  sweep "${others[@]}" "$frozen"
+else
+  echo "note: $frozen is left out: it starts from runs/sweeps/objectives/untied" >&2
+fi

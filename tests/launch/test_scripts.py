@@ -259,6 +259,25 @@ def test_objectives_sweeps_over_the_folder(copy):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize('there', [False, True])
+def test_objectives_trains_what_starts_from_another_after_it(copy, there):
+    recipes = copy / 'configs' / 'objectives'
+    recipes.mkdir(parents=True)
+    for name in ('untied', 'untied_frozen'):
+        (recipes / f'{name}.py').write_text('')
+    tool(copy, 'python', 'echo "$@"')
+    if there:
+        (copy / 'runs' / 'sweeps' / 'objectives' / 'untied' / 'checkpoints').mkdir(parents=True)
+    done = script(copy, 'objectives.sh', '--jobs=2', '--folder=elsewhere')
+    _, first, *second = done.stdout.splitlines()
+    assert done.returncode == 0 and 'untied.py' in first and 'frozen' not in first
+    if there:
+        assert len(second) == 1 and 'untied.py configs/objectives/untied_frozen.py' in second[0]
+        assert '--folder=elsewhere' in second[0]
+    else:
+        assert second == [] and 'left out' in done.stderr
+
+
 def test_objectives_without_recipes_says_how_to_name_them(copy):
     done = script(copy, 'objectives.sh', RECIPES='nowhere')
     assert done.returncode == 1 and 'no recipes in nowhere' in done.stderr
@@ -312,6 +331,11 @@ def test_kubernetes_jobs_save_when_told_and_start_again(jobs, name):
     assert (ROOT / config.removeprefix('--config=')).exists()
     mounted = container['volumeMounts'][0]['mountPath']
     assert path.startswith(f'--config.data.path={mounted}/') and f'--workdir={mounted}/' in workdir
+    [before] = pod['initContainers']  # the volume is root's, the image's user is not
+    assert workdir.startswith('--workdir=/files/runs/') and before['image'] == container['image']
+    assert before['command'][-1] == 'mkdir -p /files/runs && chown 1000:1000 /files/runs'
+    assert before['securityContext'] == {'runAsUser': 0}
+    assert before['volumeMounts'] == container['volumeMounts'][:1]
     assert {v['name'] for v in pod['volumes']} == {m['name'] for m in container['volumeMounts']}
 
 
@@ -344,6 +368,9 @@ def test_docker_copies_what_is_there_and_offers_extras_that_exist():
         assert (ROOT / source).exists() and f'!{source}' in kept, source
     entry = re.search(r'^ENTRYPOINT (\[.*\])$', text, re.MULTILINE)[1]
     assert entry == '["launch/stoppable.sh", "python", "-m", "electra_jax.main"]'
+    # Folders that docker makes are root's, and the image's user has a number of its own.
+    assert '#   mkdir -p corpora runs\n' in text and '--user "$(id -u):$(id -g)"' in text
+    assert '--uid 1000' in text
     setup = (ROOT / 'setup.py').read_text()
     for device in ('gpu', 'tpu'):
         assert f'{device}|' in text or f'|{device}' in text
