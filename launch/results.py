@@ -4,6 +4,7 @@ python launch/results.py runs/one runs/two [--metric=train/loss] [--folder=runs/
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import pathlib
@@ -23,10 +24,13 @@ class Shown(NamedTuple):
 
 
 def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, without one that is still being written."""
+    """The lines of metrics.jsonl, without what is still being written or was torn by a crash."""
     path = folder / 'metrics.jsonl'
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith('\n')]
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def last_step(folder: pathlib.Path) -> int:

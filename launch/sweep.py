@@ -18,11 +18,10 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import results
-from processes import Run, console, run_all
+from processes import Run, console, is_done, run_all
 
 from electra_jax import flags
-from electra_jax.config.schema import Config
-from electra_jax.core.errors import ConfigError, UserError, nearest
+from electra_jax.core.errors import ConfigError, UserError
 
 STOPPED = 3  # exit status: asked to stop, and saved
 
@@ -31,15 +30,12 @@ def setting(text: str) -> tuple[str, str]:
     """``('seed', '0')`` of ``seed=0``, ``config.seed=0`` or ``--config.seed=0``.
 
     Raises:
-        ConfigError: it is not of that form, or there is no such setting.
+        ConfigError: it is not of that form, or there is no one such setting.
     """
     name, is_whole, value = text.removeprefix('--').removeprefix('config.').partition('=')
-    known = [path.removeprefix('config.') for path, _ in flags.leaves(Config)]
     if not is_whole:
         raise ConfigError(f'{text!r} is not understood: settings look like KEY=VALUE')
-    if name not in known:
-        raise ConfigError(f'{name} is not a setting{nearest(name, known)}')
-    return name, value
+    return flags.setting_name(name), value
 
 
 def read_list(path: str) -> list[dict[str, str]]:
@@ -126,13 +122,16 @@ SLURM = """\
 #SBATCH --job-name={job}
 #SBATCH --array=0-{last}{at_once}
 #SBATCH --ntasks=1
-#SBATCH --output={folder}/slurm-%A_%a.out
+#SBATCH --cpus-per-task=4
+#SBATCH --output={output}
 #SBATCH --open-mode=append
 #SBATCH --requeue
 # Three minutes before the time limit the run is asked to save.
 #SBATCH --signal=TERM@180
 set -euo pipefail
 cd {here}
+# Since Slurm 22.05 srun does not take this from the job's options.
+export SRUN_CPUS_PER_TASK="${{SLURM_CPUS_PER_TASK:-4}}"
 status=0
 srun {command} --only="$SLURM_ARRAY_TASK_ID" || status=$?
 # Status {STOPPED}: saved, but not at its end. A job that was cancelled is not RUNNING any more.
@@ -156,7 +155,8 @@ def slurm_text(args: argparse.Namespace, count: int) -> str:
     command = shlex.join([sys.executable, os.path.abspath(__file__), *words])
     return SLURM.format(
         count=count, last=count - 1, at_once=f'%{args.jobs}' if args.jobs > 1 else '',
-        file=args.slurm, job=args.folder.name, folder=args.folder.absolute(),
+        file=shlex.quote(args.slurm), job=shlex.quote(args.folder.name),
+        output=shlex.quote(f'{args.folder.absolute()}/slurm-%A_%a.out'),
         here=shlex.quote(os.getcwd()), command=command, STOPPED=STOPPED,
     )  # fmt: skip
 
@@ -209,18 +209,30 @@ def planned(args: argparse.Namespace) -> list[Run]:
     return runs if args.only is None else runs[args.only : args.only + 1]
 
 
+def show_plan(args: argparse.Namespace, runs: Sequence[Run]) -> None:
+    """Prints what would be run, or the file that would be written."""
+    if args.slurm:
+        console.print(slurm_text(args, len(runs)))
+        return
+    if args.gpus:
+        gpus = args.gpus.replace(',', ' or ')
+        console.print(f'# each with CUDA_VISIBLE_DEVICES={gpus}, whichever is free')
+    for run in runs:
+        done = is_done(run)
+        console.print(f'# {run.name}: finished before' if done else shlex.join(run.command))
+
+
 def main(words: Sequence[str]) -> int:
     """Does what the command line says; returns the exit status."""
     args = parse(words)
     runs = planned(args)
     if args.dry_run:
-        for run in runs:
-            console.print(shlex.join(run.command))
+        show_plan(args, runs)
         return 0
     args.folder.mkdir(parents=True, exist_ok=True)
     if args.slurm:
         pathlib.Path(args.slurm).write_text(slurm_text(args, len(runs)))
-        console.print(f'{len(runs)} runs in {args.slurm}: type sbatch {args.slurm}')
+        console.print(f'{len(runs)} runs in {args.slurm}: type sbatch {shlex.quote(args.slurm)}')
         return 0
     slots = [{}] * args.jobs
     if args.gpus:

@@ -109,6 +109,11 @@ def test_recipes_of_one_name_keep_apart(tmp_path):
     assert len(set(names)) == 2 and all('/' not in name for name in names)
 
 
+def test_a_setting_may_be_named_by_its_last_word():
+    [run] = plan('--config=configs/small.py', '--grid', 'learning_rate=1e-3')
+    assert run.settings == {'optimizer.learning_rate': '1e-3'}
+
+
 def test_a_list_gives_a_run_a_line(tmp_path):
     lines = tmp_path / 'runs.txt'
     lines.write_text('# rate and seed\n--config.seed=3 model.size=tiny\n\nseed=4\n')
@@ -262,6 +267,12 @@ def test_a_line_that_is_still_being_written_is_left_out(finished):
     assert results.last_step(finished[0].folder) == 9
 
 
+def test_a_line_that_was_torn_in_the_middle_is_left_out(finished):
+    path = finished[0].folder / 'metrics.jsonl'
+    path.write_text('{"step": 1, "tr\n' + path.read_text())
+    assert [line['step'] for line in results.read_metrics(finished[0].folder)] == [1, 2, 3, 4, 4]
+
+
 def test_the_plot_is_a_picture(finished, tmp_path):
     pytest.importorskip('matplotlib', reason='draws with it')
     assert results.plot(finished, 'train/loss', tmp_path / 'p.png').endswith('p.png')
@@ -306,6 +317,21 @@ def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path):
     assert not (tmp_path / 'sweep').exists()
 
 
+def test_dry_run_shows_what_would_happen_and_no_more(tmp_path, monkeypatch, capsys):
+    runs = stand_ins(tmp_path, ['train', 'train2'])
+    processes.run_all(runs[:1], [{}])
+    monkeypatch.setattr(sweep, 'planned', lambda args: runs)
+    capsys.readouterr()
+    words = ['--config=x', f'--folder={tmp_path}/out', '--dry-run']
+    assert sweep.main([*words, '--gpus=0,3']) == 0
+    said = capsys.readouterr().out
+    assert '# run0: finished before' in said and 'CUDA_VISIBLE_DEVICES=0 or 3' in said
+    assert said.count(STAND_IN[:30]) == 1 and 'train2' in said
+    assert sweep.main([*words, f'--slurm={tmp_path}/a.sbatch']) == 0
+    assert '#SBATCH --array=0-1' in capsys.readouterr().out
+    assert not (tmp_path / 'a.sbatch').exists() and not (tmp_path / 'out').exists()
+
+
 def test_a_slurm_array_runs_each_run_once_and_is_requeued_only_if_stopped(tmp_path):
     file = tmp_path / 'array.sbatch'
     words = ['--config=configs/small.py', '--grid=seed=0,1,2', f'--folder={tmp_path}/my sweep']
@@ -314,10 +340,16 @@ def test_a_slurm_array_runs_each_run_once_and_is_requeued_only_if_stopped(tmp_pa
     text = file.read_text()
     assert '#SBATCH --array=0-2%2\n' in text and '#SBATCH --signal=TERM@180\n' in text
     assert '--jobs' not in text and '--slurm' not in text
+    # sbatch reads these lines, by the shell's rules of quotation.
+    options = shlex.split(
+        ' '.join(line.removeprefix('#SBATCH') for line in text.splitlines() if '#SBATCH' in line)
+    )
+    assert f'--output={tmp_path}/my sweep/slurm-%A_%a.out' in options
+    assert '--job-name=my sweep' in options and '--cpus-per-task=4' in options
     tools = tmp_path / 'bin'
     tools.mkdir()
     for name, body in {
-        'srun': 'printf "%s\\n" "$@" > "$WROTE.srun"; exit "$STATUS"',
+        'srun': 'printf "%s\\n" "$@" > "$WROTE.srun"; exit $((STATUS + SRUN_CPUS_PER_TASK - 6))',
         'squeue': 'echo "$STATE"',
         'scontrol': 'echo "$@" > "$WROTE.scontrol"',
     }.items():
@@ -329,7 +361,8 @@ def test_a_slurm_array_runs_each_run_once_and_is_requeued_only_if_stopped(tmp_pa
         wrote = tmp_path / f'case{number}'
         environment = {
             **ENVIRONMENT, 'PATH': f'{tools}:{os.environ["PATH"]}', 'SLURM_ARRAY_TASK_ID': '1',
-            'SLURM_JOB_ID': '77', 'STATUS': str(status), 'STATE': state, 'WROTE': str(wrote),
+            'SLURM_JOB_ID': '77', 'SLURM_CPUS_PER_TASK': '6', 'STATUS': str(status),
+            'STATE': state, 'WROTE': str(wrote),
         }  # fmt: skip
         assert subprocess.run(['bash', file], env=environment).returncode == status
         assert wrote.with_suffix('.scontrol').exists() == again
