@@ -71,18 +71,24 @@ def _read_conll(
     universal = ending == '.conllu'
     if universal:
         columns = _universal(path, columns, labelled)
-    blocks = list(_blocks(path, bad))
-    lines = (text for block in blocks for _, text in block if not text.startswith('#'))
-    tabs = universal or '\t' in next(lines, '')
-    sentences = [cells for block in blocks if (cells := _words(block, tabs, universal))]
-    if not sentences:
-        return
-    width = len(sentences[0][0][1])
-    places = _places(path, columns, width, labelled)
-    for number, cells in enumerate(sentences):
+    tabs = universal or _has_tabs(path)
+    sentences = (_words(block, tabs, universal) for block in _blocks(path, bad))
+    places = None
+    for number, cells in enumerate(filter(None, sentences)):
+        if places is None:
+            width = len(cells[0][1])
+            places = _places(path, columns, width, labelled)
         example = _sentence(path, str(number), cells, width, places, bad)
         if example is not None:
             yield example
+
+
+def _has_tabs(path: pathlib.Path) -> bool:
+    """Whether tabs separate the cells, by the first line that can be no comment."""
+    lines = (text for _, text in rows_of.lines(path, BadRows(skip=True)))
+    beside = (_NEW_DOCUMENT, '#')
+    first = (text for text in lines if text.strip(' \t') and not text.startswith(beside))
+    return '\t' in next(first, '')
 
 
 def _universal(path: pathlib.Path, columns: Columns, labelled: bool | None) -> Columns:
@@ -252,8 +258,11 @@ def _tags_problem(words: list[str], tags: list[str]) -> str | None:
         return f'{len(tags)} tags for {len(words)} words ({" ".join(words)!r:.60})'
     if not all(tags):
         return f'word {tags.index("") + 1}, {words[tags.index("")]!r}, has no tag'
-    problems = ((i, text_problem(tag)) for i, tag in enumerate(tags, 1))
-    return next((f'in tag {i}: {problem}' for i, problem in problems if problem), None)
+    for tag in set(tags):
+        problem = text_problem(tag)
+        if problem:
+            return f'in tag {tags.index(tag) + 1}: {problem}'
+    return None
 
 
 def fitting(
