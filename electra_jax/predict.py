@@ -90,8 +90,6 @@ def answer_file(folder: epath.Path, path: pathlib.Path, columns: dict[str, str])
         form = FORMAT.value
         if form == 'auto':
             form = incoming.format_of(path, model.task)
-        if form == 'conll' and (model.task is None or model.task.kind != 'tagging'):
-            raise ConfigError('the input is in CoNLL format, but the model was not trained to tag')
         asked = incoming.Asked(path, form, columns)
         examples = incoming.read(model.task, asked, bad)
         count = 0
