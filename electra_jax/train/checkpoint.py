@@ -224,8 +224,18 @@ class Checkpoints:
             return
         self._newest, self._saving = self._saving, None
         if distributed.is_first():
-            for step in sorted(files.steps(self._folder))[: -self._settings.keep]:
+            self._delete_old()
+
+    def _delete_old(self) -> None:
+        """What cannot be deleted now, because another process reads it, is tried again later."""
+        for step in sorted(files.steps(self._folder))[: -self._settings.keep]:
+            try:
                 files.delete(self._folder / str(step))
+            except Exception as error:  # whatever the storage raises
+                self._say(
+                    f'the old checkpoint of step {step} in {self._folder} could not be deleted: '
+                    f'{errors.first_line(error)}. It is tried again after the next save.'
+                )
 
     def _discard(self, step: int) -> None:
         """Makes room: what a failed save of this step has left behind goes."""

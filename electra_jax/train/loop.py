@@ -102,7 +102,8 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
     def save(number: int, last: bool) -> None:
         look()  # never save what has not been seen to be good
         if not writer.flush():  # a full disk; a checkpoint must not be ahead of its metrics
-            if last:
+            # Of several processes this one alone knows: the others would wait for it in their save.
+            if last or jax.process_count() > 1:
                 raise CheckpointError(
                     f'{workdir / METRICS_FILE} cannot be written, so step {number} is not saved '
                     'either. Make room there and type the same command again: training goes on '

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from electra_jax.core import distributed
 from electra_jax.core.errors import CheckpointError, DataError, NonFiniteError
 from electra_jax.train import checkpoint, checkpoint_files, writers
 from tests.train import small_run
@@ -216,6 +217,17 @@ def test_no_checkpoint_is_ahead_of_metrics_that_could_not_be_written(tmp_path, m
     assert steps_of(tmp_path / 'full') == []
 
 
+def test_several_processes_end_where_metrics_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(self):  # the first process alone writes: the others are saving already
+        monkeypatch.setattr(jax, 'process_count', lambda: 2)
+        return False
+
+    monkeypatch.setattr(distributed, 'told_to_stop', lambda step: False)
+    monkeypatch.setattr(writers.Lines, 'flush', refuse)
+    with pytest.raises(CheckpointError, match='so step 4 is not saved either'):
+        small_run.run(tmp_path)
+
+
 class Torn(small_run.Batches):
     """Text that cannot be read any more at some batch."""
 
@@ -236,6 +248,22 @@ def test_text_that_cannot_be_read_stops_the_run_with_everything_learnt_on_disk(t
     assert_same(small_run.run(tmp_path).state, small_run.after(12))
     with pytest.raises(DataError):
         small_run.run(tmp_path / 'first', batches=Torn(1))
+
+
+def test_an_old_checkpoint_that_cannot_be_deleted_is_told_and_costs_nothing(tmp_path, monkeypatch):
+    config = small_run.settings(16, checkpoint={'every_steps': 4, 'keep': 1})
+    delete, tries, said = checkpoint_files.delete, itertools.count(), []
+
+    def busy_once(folder):  # another process reads it, over a network
+        if next(tries) == 0:
+            raise OSError(16, 'Device or resource busy')
+        delete(folder)
+
+    monkeypatch.setattr(checkpoint_files, 'delete', busy_once)
+    outcome = small_run.run(tmp_path, config, said=said)
+    assert_same(outcome.state, small_run.after(16))
+    assert len(said) == 1 and 'old checkpoint of step 4' in said[0] and 'busy' in said[0]
+    assert steps_of(tmp_path) == [16]  # tried again after the next save
 
 
 @pytest.mark.parametrize('jump', [-1e6, 1e6])
