@@ -1,5 +1,6 @@
 """A file of lines that grows, on disks that fill up and on buckets."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -64,11 +65,13 @@ _REWRITE_SECONDS = 60.0
 
 def _append(path: epath.Path, text: str) -> None:
     """All of it, or nothing."""
-    with path.open('ab') as file:
-        size = file.tell()
-        try:
+    size = None
+    try:
+        with path.open('ab') as file:
+            size = file.tell()
             file.write(text.encode())
-            file.flush()
-        except OSError:
-            file.truncate(size)
-            raise
+    except OSError:
+        # Not before it is closed: an open file tries first to write what it still holds.
+        if size is not None:
+            os.truncate(path, size)
+        raise

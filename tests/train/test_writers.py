@@ -1,15 +1,17 @@
 """Metrics on a full disk: no line is lost in silence, and TensorBoard is not in the way."""
 
+import contextlib
 import errno
 import json
 import os
+import resource
 
 import pytest
 from etils import epath
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 
-from electra_jax.train import writers
+from electra_jax.train import lines, writers
 
 
 def full(*args, **kwargs):
@@ -28,7 +30,7 @@ def events(folder):
     return found
 
 
-def lines(folder):
+def lines_of(folder):
     return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
 
 
@@ -66,70 +68,53 @@ def test_lines_of_a_run_that_was_started_again(tmp_path):
         first.write(step, {'train/loss': float(step), 'eval/unigram_loss': 7.0})
     first.write(4, {'train/loss': float('nan')})
     first.close()
-    assert lines(tmp_path)[-1] == {'step': 4, 'train/loss': None}
+    assert lines_of(tmp_path)[-1] == {'step': 4, 'train/loss': None}
     again = open_metrics(tmp_path, [], start=2)
     again.write(3, {'train/loss': 30.0, 'eval/unigram_loss': 7.0})
     again.close()
-    assert lines(tmp_path) == [
+    assert lines_of(tmp_path) == [
         {'step': 1, 'train/loss': 1.0, 'eval/unigram_loss': 7.0},
         {'step': 2, 'train/loss': 2.0},
         {'step': 3, 'train/loss': 30.0},
     ]
 
 
-@pytest.fixture
-def filling(monkeypatch):
-    """A disk that takes a few bytes and then no more, as long as `filling.on`."""
-
-    class Full:
-        on = False
-
-    class File:
-        def __init__(self, file):
-            self._file = file
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            self._file.close()
-
-        def __getattr__(self, name):
-            return getattr(self._file, name)
-
-        def write(self, raw):
-            if not Full.on:
-                return self._file.write(raw)
-            self._file.write(raw[:5])
-            self._file.flush()
-            raise OSError(28, 'No space left on device')
-
-    path_class = type(epath.Path('/'))
-    original = path_class.open
-    monkeypatch.setattr(
-        path_class, 'open', lambda self, mode='r', **words: File(original(self, mode, **words))
-    )
-    return Full
+@contextlib.contextmanager
+def little_room(path, left=5):
+    """A disk on which `path` grows by some bytes, and whatever else is written to it fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = os.path.getsize(path) if path.exists() else 0
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + left, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_lines_that_a_full_disk_refuses_are_written_when_there_is_room(tmp_path, filling):
+@pytest.mark.parametrize('width', [10, 10_000])  # less and more than a file's buffer
+def test_lines_that_a_full_disk_refuses_are_written_when_there_is_room(tmp_path, width):
     said = []
-    writer = open_metrics(tmp_path, said)
-    for step in range(1, 7):
-        filling.on = step in (2, 3, 5)
-        writer.write(step, {'train/loss': float(step)})
-    writer.close()
-    assert [line['step'] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6]
-    assert len(said) == 2 and all('No space left' in line for line in said)
+    path = epath.Path(tmp_path) / 'lines'
+    file = lines.Lines(path, [], said.append)
+    expected = [str(number) * width for number in range(1, 7)]
+    for number, line in enumerate(expected, 1):
+        with little_room(path) if number in (2, 3, 5) else contextlib.nullcontext():
+            file.add(line)
+        if number in (2, 3, 5):
+            assert path.read_text().endswith(f'{expected[0] if number < 5 else expected[3]}\n')
+    file.close()
+    assert path.read_text().splitlines() == expected
+    assert len(said) == 2 and all('its lines wait' in line for line in said)
 
 
-def test_lines_that_find_no_room_to_the_end_are_counted(tmp_path, filling):
+def test_lines_that_find_no_room_to_the_end_are_counted(tmp_path):
     said = []
-    writer = open_metrics(tmp_path, said)
-    writer.write(1, {'train/loss': 1.0})
-    filling.on = True
-    writer.write(2, {'train/loss': 2.0})
-    writer.write(3, {'train/loss': 3.0})
-    writer.close()
+    path = epath.Path(tmp_path) / 'lines'
+    file = lines.Lines(path, [], said.append)
+    file.add('one')
+    with little_room(path):
+        file.add('second')
+        file.add('third')
+        file.close()
     assert said[-1].startswith('2 lines of')
-    assert [line['step'] for line in lines(tmp_path)] == [1]
+    assert path.read_text() == 'one\n'
