@@ -18,6 +18,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.config.schema import HealthConfig
+from electra_jax.core import errors
 from electra_jax.core.errors import NonFiniteError
 from electra_jax.data.pipeline import RECORDS
 
@@ -162,8 +163,7 @@ class Health:
         where = ''
         if fatal or self._dumps < _MAX_DUMPS:
             self._dumps += 1
-            dump = self._dump(step, values, batch)
-            where = f' Its batch ({_rows(batch)}) is in {dump}{self._advice.replay.format(dump)}.'
+            where = f' Its batch ({_rows(batch)}) {self._kept(step, values, batch)}.'
         text = f'step {step} gave {", ".join(bad)}'
         if fatal:
             many = f' It is bad step {self._in_a_row} in a row.' if skip else ''
@@ -174,6 +174,14 @@ class Health:
                 'to leave single bad steps out: --config.health.on_bad_step=skip.'
             )
         return Report({'health/skipped_steps': float(self._skipped)}, [f'{text}; skipped.{where}'])
+
+    def _kept(self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]) -> str:
+        """Writes a dump; where it is, in words, or why there is none."""
+        try:
+            dump = self._dump(step, values, batch)
+        except Exception as error:  # whatever the storage raises; the bad step is what matters
+            return f'could not be written to {self._workdir / FOLDER}: {errors.first_line(error)}'
+        return f'is in {dump}{self._advice.replay.format(dump)}'
 
     def _dump(
         self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]

@@ -73,6 +73,21 @@ def test_skipped_steps_are_counted_and_too_many_in_a_row_stop(tmp_path):
     assert (tmp_path / 'bad_steps' / 'step_42_host_0.npz').exists()
 
 
+def test_a_batch_that_cannot_be_written_hides_no_bad_step_and_ends_no_run_that_skips(
+    tmp_path, monkeypatch
+):
+    def full(self, raw):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(type(epath.Path('/')), 'write_bytes', full)
+    bad = {**GOOD, 'loss': math.nan}
+    (line,) = health(tmp_path, on_bad_step='skip').look(3, bad, BATCH).lines
+    assert 'step 3 gave loss = nan; skipped' in line and 'No space left' in line
+    assert 'could not be written' in line and 'corpus 1 row 7' in line and 'replay' not in line
+    with pytest.raises(NonFiniteError, match=r'(?s)step 3 gave loss = nan; .*could not be written'):
+        health(tmp_path).look(3, bad, BATCH)
+
+
 def test_a_spike_is_said_once_at_its_onset(tmp_path):
     random = np.random.default_rng(0)
     watch = health(tmp_path, spike_window=50)
