@@ -13,7 +13,10 @@ def link_problem(path: pathlib.Path, folder: pathlib.Path) -> str | None:
     A cache of the Hugging Face Hub is made of links from `snapshots/REVISION` to `blobs` beside
     it; those are as good as files.
     """
-    real, home = path.resolve(), folder.resolve()
+    try:
+        real, home = path.resolve(), folder.resolve()
+    except (OSError, RuntimeError):  # Python 3.11 and 3.12 have both for a circle
+        return f'{path} is a link that leads nowhere'
     allowed = [home]
     allowed += [
         parent.parent / _HUB_BLOBS
@@ -26,9 +29,23 @@ def link_problem(path: pathlib.Path, folder: pathlib.Path) -> str | None:
 
 
 def tree_problem(folder: pathlib.Path) -> str | None:
-    """The first thing below `folder` that is a link out of it, or None."""
-    links = (path for path in sorted(folder.rglob('*')) if path.is_symlink())
-    return next((problem for path in links if (problem := link_problem(path, folder))), None)
+    """The first thing below `folder` that is not to be read, or None.
+
+    That is a link out of it, a link to a folder (which may lead in a circle), a pipe or a device.
+    """
+    for path in sorted(folder.rglob('*')):
+        if path.is_symlink():
+            problem = link_problem(path, folder)
+            if problem is None and path.is_dir():
+                problem = f'{path} is a link to a folder: copy the folder there'
+            if problem is None and not path.exists():
+                problem = f'{path} is a link that leads nowhere'
+        else:
+            plain = path.is_file() or path.is_dir()
+            problem = None if plain else f'{path} is neither a file nor a folder'
+        if problem is not None:
+            return problem
+    return None
 
 
 def read_small(path: pathlib.Path) -> bytes:

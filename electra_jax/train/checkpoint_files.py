@@ -18,6 +18,7 @@ from etils import epath
 
 from electra_jax.core import jsons
 from electra_jax.core.errors import CheckpointError
+from electra_jax.train import checkpoint_limits
 
 Say = Callable[[str], None]
 
@@ -66,6 +67,8 @@ def problem(folder: epath.Path) -> str | None:
     Args:
         folder: of one step.
     """
+    if (wrong := checkpoint_limits.problem(folder)) is not None:
+        return wrong
     if not ocp.utils.is_checkpoint_finalized(folder):
         return 'it was never finished'
     try:

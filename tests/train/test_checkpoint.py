@@ -1,5 +1,7 @@
 """Parameters that can be started from: written, found by any of their names, read back."""
 
+import os
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from etils import epath
 
 from electra_jax import run as runs
 from electra_jax.config.schema import CheckpointConfig
+from electra_jax.core import foreign
 from electra_jax.core.errors import CheckpointError
 from electra_jax.train import checkpoint
 from tests.conftest import VOCABULARY, tiny_config
@@ -77,3 +80,64 @@ def test_what_is_missing_or_damaged_is_named(tmp_path, fresh):
     (folder / 'checkpoints' / '0' / 'params' / '_METADATA').write_text('{"torn')
     with pytest.raises(CheckpointError, match='_METADATA have changed'):
         checkpoint.read_params(folder)
+
+
+def link_to_a_device(folder):
+    (folder / 'about' / 'metadata').unlink()
+    (folder / 'about' / 'metadata').symlink_to('/dev/zero')
+
+
+def link_to_elsewhere(folder):
+    path = folder / 'params' / 'manifest.ocdbt'
+    path.rename(folder.parent / 'elsewhere')
+    path.symlink_to(folder.parent / 'elsewhere')
+
+
+def circle_of_folders(folder):
+    (folder / 'params' / 'more').symlink_to(folder)
+
+
+def circle_of_links(folder):
+    (folder / 'params' / 'more').symlink_to(folder / 'params' / 'more')
+
+
+def pipe(folder):
+    path = folder / 'params' / 'manifest.ocdbt'
+    path.unlink()
+    os.mkfifo(path)
+
+
+def huge_words(folder):
+    os.truncate(folder / 'about' / 'metadata', foreign.MOST_JSON_BYTES + 1)
+
+
+def huge_checksums(folder):
+    os.truncate(folder / 'checksums.json', foreign.MOST_JSON_BYTES + 1)
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'said'),
+    [
+        (link_to_a_device, 'metadata is a link to /dev/zero, outside of'),
+        (link_to_elsewhere, 'manifest.ocdbt is a link to .*elsewhere, outside of'),
+        (circle_of_folders, 'more is a link to a folder'),
+        (circle_of_links, 'more is a link that leads nowhere'),
+        (pipe, 'manifest.ocdbt is neither a file nor a folder'),
+        (huge_words, r'metadata has 268,435,457 bytes, and at most 268,435,456 are read'),
+        (huge_checksums, 'checksums.json has 268,435,457 bytes'),
+    ],
+)
+def test_nothing_of_a_checkpoint_from_elsewhere_is_read_before_links_and_sizes_are_seen(
+    tmp_path, monkeypatch, spoil, said
+):
+    folder = tmp_path / 'run' / 'checkpoints' / '0'
+    checkpoint.write_params(epath.Path(tmp_path / 'run'), {'x': np.ones(3, np.float32)}, ABOUT)
+    spoil(folder)
+
+    def never(path, *args, **words):
+        pytest.fail(f'{path} was read')
+
+    for name in ('read_text', 'read_bytes', 'open'):
+        monkeypatch.setattr(type(epath.Path('/')), name, never)
+    with pytest.raises(CheckpointError, match=said):
+        checkpoint.read_params(epath.Path(tmp_path / 'run'))
