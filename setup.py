@@ -40,6 +40,8 @@ setup(
     extras_require={
         # Corpora built by many machines (config.data.runner=beam).
         'beam': ['apache-beam>=2.77,<3'],
+        # Workdirs on Google Cloud Storage (--workdir=gs://...); tensorboardX asks for the second.
+        'gcs': ['etils[epath-gcs]>=1.12', 'google-cloud-storage>=2.14,<4'],
         'tpu': ['jax[tpu]>=0.9,<0.13'],
         'gpu': ['jax[cuda12]>=0.9,<0.13'],
         # The TPU compiler alone, for electra_jax.aot; it needs no TPU.

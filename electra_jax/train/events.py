@@ -12,6 +12,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
+from electra_jax.core import errors
+
 
 class Events:
     """Scalars of one start of a run; after the first failure to write, none any more."""
@@ -54,9 +56,9 @@ class Events:
     def _guarded(self, action: Callable[[], object]) -> None:
         try:
             action()
-        except OSError as error:
+        except Exception as error:  # of a bucket these are no OSError
             self._file = None
             self._say(
-                f'{self._folder} cannot be written ({error.strerror or error}): no more events for '
-                'TensorBoard until the next start; metrics.jsonl has everything'
+                f'{self._folder} cannot be written ({errors.first_line(error)}): no more events '
+                'for TensorBoard until the next start; metrics.jsonl has everything'
             )

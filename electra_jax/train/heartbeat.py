@@ -45,7 +45,7 @@ class Heartbeat:
             step_timeout: seconds without a new step, while training, after which the process ends
                 itself, saying where each thread was; None: never. It waits ten times as long as
                 the slowest step that there was, if that is more.
-            also: called at every beat; an OSError is said once and the beat goes on.
+            also: called at every beat; an error is said once and the beat goes on.
         """
         self._path = workdir / file_name(jax.process_index())
         self._phases, self._step_timeout = phases, step_timeout
@@ -84,8 +84,9 @@ class Heartbeat:
         for beat in self._beats:
             try:
                 beat()
-            except OSError as error:
-                # A full disk, a share that is away for a while: training need not care.
+            except Exception as error:
+                # A full disk, a share or a bucket (whose errors are no OSError) that is away for a
+                # while: training need not care, and this thread must not end.
                 if str(error) not in self._failing:
                     self._failing.add(str(error))
                     sys.stderr.write(f'the heartbeat cannot be written: {error}\n')

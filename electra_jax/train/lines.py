@@ -51,7 +51,7 @@ class Lines:
                 self._all += self._waiting
             else:
                 _append(self._path, ''.join(f'{line}\n' for line in self._waiting))
-        except OSError as error:
+        except Exception as error:  # of a bucket these are no OSError
             if not self._refused:
                 self._say(f'{self._path} cannot be written, its lines wait: {error}')
             self._refused = True

@@ -8,6 +8,7 @@ import pytest
 from etils import epath
 from etils.epath import backend
 from fsspec.implementations.memory import MemoryFileSystem
+from tensorboardX import record_writer
 
 from electra_jax.core.errors import CheckpointError
 from electra_jax.train import checkpoint_files, heartbeat, lines, lock, replay, workdir, writers
@@ -18,9 +19,14 @@ from tests.train import small_run
 from tests.train.test_health import BATCH, GOOD
 
 
+class HttpError(Exception):
+    """What gcsfs raises: no OSError."""
+
+
 class Bucket(MemoryFileSystem):
     """Files in memory that, as those of a bucket, can be neither appended to nor renamed over."""
 
+    away = False  # whether nothing can be written just now
     protocol = ('gs', 'gcs')
     store: dict = {}  # noqa: RUF012
     pseudo_dirs = ['']  # noqa: RUF012
@@ -31,6 +37,8 @@ class Bucket(MemoryFileSystem):
 
     def _open(self, path, mode='rb', **words):
         assert 'a' not in mode and '+' not in mode, mode
+        if self.away and 'w' in mode:
+            raise HttpError('503 Service Unavailable')
         return super()._open(path, mode, **words)
 
 
@@ -74,6 +82,78 @@ def test_metrics_are_rewritten_where_they_cannot_be_appended(bucket, monkeypatch
     writer = writers.Metrics(bucket, 5, False, print)
     writer.write(6, {'train/loss': 6.0})  # there before the run ends
     assert (bucket / 'metrics.jsonl').read_text().endswith('{"step": 6, "train/loss": 6.0}\n')
+
+
+class Records:
+    """The part of tensorboardX that writes to a bucket, over ours."""
+
+    def __init__(self, path):
+        self._path, self._raw = epath.Path(path), b''
+
+    def write(self, raw):
+        self._raw += raw
+
+    def flush(self):
+        self._path.write_bytes(self._raw)
+
+    close = flush
+
+
+class RecordsFactory:
+    open = Records
+
+    def directory_check(self, path):
+        pass
+
+
+def test_events_are_written_too(bucket, monkeypatch):
+    monkeypatch.setitem(record_writer.REGISTERED_FACTORIES, 'gs', RecordsFactory())
+    said = []
+    writer = writers.Metrics(bucket, 0, True, said.append)
+    writer.write(1, {'train/loss': 1.5})
+    writer.close()
+    (path,) = (bucket / 'tensorboard').iterdir()
+    assert b'train/loss' in path.read_bytes() and not said
+
+
+def test_without_the_package_for_events_a_run_goes_on_without_them(bucket, monkeypatch):
+    def lacking(path):
+        raise ImportError('`google-cloud-storage` must be installed')
+
+    monkeypatch.setattr(record_writer, 'GCSRecordWriter', lacking)
+    said = []
+    writer = writers.Metrics(bucket, 0, True, said.append)
+    writer.write(1, {'train/loss': 1.5})
+    writer.close()
+    assert len(said) == 1 and '`google-cloud-storage` must be installed' in said[0]
+    assert (bucket / 'metrics.jsonl').read_text() == '{"step": 1, "train/loss": 1.5}\n'
+
+
+def test_a_bucket_that_is_away_for_a_while_costs_nothing(bucket, monkeypatch, capfd):
+    monkeypatch.setitem(record_writer.REGISTERED_FACTORIES, 'gs', RecordsFactory())
+    monkeypatch.setattr(lines, '_REWRITE_SECONDS', 0.0)
+    said, spent = [], Phases()
+    beating = heartbeat.Heartbeat(bucket, spent)
+    writer = writers.Metrics(bucket, 0, True, said.append)
+    writer.write(1, {'train/loss': 1.0})
+    monkeypatch.setattr(Bucket, 'away', True)
+    writer.write(2, {'train/loss': 2.0})
+    assert not writer.flush()
+    beating._beat()  # what its thread does
+    monkeypatch.setattr(Bucket, 'away', False)
+    spent.begin_step(3)
+    writer.write(3, {'train/loss': 3.0})
+    writer.close()
+    beating.close()
+    found = [
+        json.loads(line)['step']
+        for line in (bucket / 'metrics.jsonl').read_text().split('\n')
+        if line
+    ]
+    assert found == [1, 2, 3]
+    assert len(said) == 2 and all('503 Service Unavailable' in line for line in said)
+    assert json.loads((bucket / 'heartbeat.json').read_text())['step'] == 3
+    assert capfd.readouterr().err.count('503 Service Unavailable') == 1
 
 
 def test_the_config_and_a_dump(bucket):
