@@ -82,14 +82,16 @@ def replay(run: Run) -> None:
     checkpoints.close()
 
 
-def restored(run: Run, checkpoints: Checkpoints, batches: DeviceBatches) -> TrainState:
-    """The state of the newest checkpoint, or of the start; `batches` go on from there."""
+def restored(
+    run: Run, checkpoints: Checkpoints, batches: DeviceBatches, health: Health | None = None
+) -> TrainState:
+    """The state of the newest checkpoint, or of the start; the others go on from there."""
     newest = checkpoints.latest()
     if newest is None:
         return runs.begin(run)
     runs.check_checkpoint(checkpoints.about(newest), run, same_text=True)
     current, place = checkpoints.restore(newest, run.program.abstract)
-    batches.restore(place)
+    loop.go_back(place, batches, health)
     return current
 
 
@@ -110,7 +112,8 @@ def go_on(run: Run, phases: Phases, account: Account) -> None:
     batches = runs.device_batches(run)
     flops = training_flops(config, run.tokenizer.vocab_size, run.program.objective.parts)
     newest = checkpoints.latest()
-    current = restored(run, checkpoints, batches)
+    health = make_health(run, checkpoints)
+    current = restored(run, checkpoints, batches, health)
     workdir.describe(run.folder, config, {'flops_per_token': flops})
     say_start(run, flops)
     if newest is not None:
@@ -121,7 +124,7 @@ def go_on(run: Run, phases: Phases, account: Account) -> None:
         batches=batches,
         checkpoints=checkpoints,
         about=runs.about(run),
-        health=make_health(run, checkpoints),
+        health=health,
         account=account,
         meter=Meter(
             phases,

@@ -40,9 +40,9 @@ class Checkpoints:
     """The `checkpoints/` folder of a workdir.
 
     Each checkpoint is a folder named by its step, which appears under that name only when it is
-    complete. It holds 'params', 'rest' (step and optimizer), 'data' (the iterator's place) and
-    'about' (the config, the tokenizer and the corpus, as JSON). One to start from, and not to go
-    on with, has 'params' and 'about' only.
+    complete. It holds 'params', 'rest' (step and optimizer), 'data' (the iterator's place, and
+    what was seen of the run's health) and 'about' (the config, the tokenizer and the corpus, as
+    JSON). One to start from, and not to go on with, has 'params' and 'about' only.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Checkpoints:
         Args:
             step: the checkpoint's name.
             state: after that step.
-            place: of the data iterator.
+            place: of the data iterator, and what else goes on from there, as JSON.
             about: see `Checkpoints`.
             last: wait until it is on disk, and try again where that fails.
 
@@ -153,7 +153,7 @@ class Checkpoints:
         return files.unmarked(self._restore(step, about=ocp.args.JsonRestore()).about)
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict]:
-        """The state laid out as `abstract` says, and the data iterator's place.
+        """The state laid out as `abstract` says, and the place that was saved with it.
 
         Raises:
             CheckpointError: the checkpoint is damaged or has other shapes.

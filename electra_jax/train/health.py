@@ -116,7 +116,22 @@ class Health:
         self._in_a_row, self._skipped, self._dumps = 0, 0, 0
         self._spikes = self._no_spikes()
         self._other_loss_after = other_loss_after
-        self._seen: dict[str, int] = {}  # sign -> evaluations in a row
+        self._signs_seen: dict[str, int] = {}  # sign -> evaluations in a row
+
+    def seen(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it, as JSON, so that a run that goes on says the same."""
+        return {
+            'in_a_row': self._in_a_row,
+            'skipped': self._skipped,
+            'signs': dict(self._signs_seen),
+            **self._spikes.seen(),
+        }
+
+    def restore(self, seen: Mapping[str, Any]) -> None:
+        """Goes on after what was `seen`."""
+        self._in_a_row, self._skipped = seen['in_a_row'], seen['skipped']
+        self._signs_seen = dict(seen['signs'])
+        self._spikes.restore(seen)
 
     def look(
         self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]
@@ -200,10 +215,11 @@ class Health:
         if step <= self._signs_from:
             return Report({}, [])
         found = self._signs(evaluation)
-        gone = [name for name, times in self._seen.items() if times > 1 and name not in found]
+        before = self._signs_seen
+        gone = [name for name, times in before.items() if times > 1 and name not in found]
         lines = [f'step {step}  no more: {name.replace("_", " ")}' for name in gone]
-        self._seen = {name: self._seen.get(name, 0) + 1 for name in found}
-        lines += [f'step {step}  {found[n]}' for n, times in self._seen.items() if times == 2]
+        self._signs_seen = {name: before.get(name, 0) + 1 for name in found}
+        lines += [f'step {step}  {found[n]}' for n, times in self._signs_seen.items() if times == 2]
         return Report({f'health/{name}': 1.0 for name in found}, lines)
 
 
@@ -214,6 +230,15 @@ class Spikes:
         self._last: collections.deque[float] = collections.deque(maxlen=window)
         self._deviations = deviations
         self._quiet = 0  # values still to come within bounds before the next onset counts
+
+    def seen(self) -> dict[str, Any]:
+        """All that `look` goes by, as JSON: at most `window` numbers and one more."""
+        return {'losses': list(self._last), 'quiet': self._quiet}
+
+    def restore(self, seen: Mapping[str, Any]) -> None:
+        """Goes on after what was `seen`, with a window of another length, perhaps."""
+        self._last.extend(seen['losses'])
+        self._quiet = seen['quiet']
 
     def look(self, value: float) -> float | None:
         """How many deviations `value` is above the window, at the onset of a spike.

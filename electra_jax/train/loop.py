@@ -28,6 +28,8 @@ from electra_jax.train.writers import (
     summary_line,
 )
 
+HEALTH = 'health'  # beside the data iterator's place in a checkpoint; earlier versions lack it
+
 
 class Parts(NamedTuple):
     """What the loop is handed; it knows no model, objective or task."""
@@ -49,6 +51,19 @@ class Outcome(NamedTuple):
     state: TrainState
     evaluation: dict[str, float]  # empty where a signal ended the run
     stopped_by: str | None  # the signal's name, if one did
+
+
+def go_back(place: Mapping[str, Any], batches: DeviceBatches, health: Health | None = None) -> None:
+    """Puts the data, and what was seen of the run's health, where a checkpoint says.
+
+    Args:
+        place: as the checkpoint has it.
+        batches: of the run.
+        health: of the run; None: it is not judged.
+    """
+    batches.restore({name: value for name, value in place.items() if name != HEALTH})
+    if health is not None and HEALTH in place:
+        health.restore(place[HEALTH])
 
 
 def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) -> Outcome:
@@ -111,7 +126,8 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
                 )
             return
         with phases.during(p.SAVING):
-            parts.checkpoints.save(number, state, parts.batches.place, parts.about, last)
+            place = {**parts.batches.place, HEALTH: parts.health.seen()}
+            parts.checkpoints.save(number, state, place, parts.about, last)
             memory.give_back()
 
     def read(number: int) -> Mapping:

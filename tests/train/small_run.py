@@ -90,18 +90,19 @@ def run(workdir, config=None, said=None, evaluate=lambda params: {'score': 1.0},
     phases, batches = Phases(), changes.pop('batches', None) or Batches()
     checkpoints = Checkpoints(workdir / 'checkpoints', config.checkpoint, said.append)
     newest = checkpoints.latest()
+    health = Health(config.health, workdir, ABOUT, checkpoints.latest)
     if newest is None:
         current = state()
     else:
         current, place = checkpoints.restore(newest, abstract())
-        batches.restore(place)
+        loop.go_back(place, batches, health)
     parts = loop.Parts(
         step=step,
         evaluate=evaluate,
         batches=batches,
         checkpoints=checkpoints,
         about=ABOUT,
-        health=Health(config.health, workdir, ABOUT, checkpoints.latest),
+        health=health,
         account=Account(workdir, phases),
         meter=Meter(phases, 4, 1.0, None),
         phases=phases,

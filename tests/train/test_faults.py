@@ -1,5 +1,6 @@
 """What a run survives: damaged checkpoints, full disks, text that vanishes, a clock that jumps."""
 
+import functools
 import itertools
 import json
 import time
@@ -226,6 +227,40 @@ def test_several_processes_end_where_metrics_cannot_be_written(tmp_path, monkeyp
     monkeypatch.setattr(writers.Lines, 'flush', refuse)
     with pytest.raises(CheckpointError, match='so step 4 is not saved either'):
         small_run.run(tmp_path)
+
+
+def test_a_run_that_goes_on_says_of_its_health_what_an_undisturbed_one_says(tmp_path):
+    def step(current, batch):
+        after, metrics = small_run.step(current, batch)
+        number = int(batch['tokens'][0, 0])
+        metrics['loss'] = {3: np.nan, 11: np.nan, 15: 1e3}.get(number, 1 + 0.01 * (5 * number % 7))
+        return after, metrics
+
+    health = {'on_bad_step': 'skip', 'spike_window': 10}
+    settings = functools.partial(small_run.settings, 18, health=health)
+    small_run.run(tmp_path / 'whole', settings(), step=step)
+    small_run.run(tmp_path / 'run', settings(stop_at=8), step=step)
+    small_run.run(tmp_path / 'run', settings(), step=step)
+    found, expected = ([
+        {name: value for name, value in line.items() if name.startswith(('health/', 'step'))}
+        for line in map(json.loads, (tmp_path / name / 'metrics.jsonl').read_text().splitlines())
+        if 'train/loss' in line
+    ] for name in ('run', 'whole'))  # fmt: skip
+    assert found == expected and len(found) == 18
+    seen = [line for line in found if len(line) > 1]
+    assert [line['step'] for line in seen] == [3, 11, 15]
+    assert seen[1]['health/skipped_steps'] == 2
+
+
+def test_checkpoints_that_say_nothing_of_health_are_gone_on_from(tmp_path):
+    small_run.run(tmp_path, small_run.settings(stop_at=4))
+    folder = tmp_path / 'checkpoints' / '4'
+    place = folder / 'data' / 'metadata'
+    content = json.loads(place.read_text())
+    assert content.pop('health')
+    place.write_text(json.dumps(content))
+    checkpoint_files.seal(small_run.epath.Path(folder))
+    assert_same(small_run.run(tmp_path).state, small_run.after(12))
 
 
 class Torn(small_run.Batches):

@@ -111,6 +111,34 @@ def test_the_second_stage_of_training_has_a_loss_of_its_own_and_is_no_spike(tmp_
     assert [k for k, lines in enumerate(found, 1) if lines] == [81]
 
 
+def test_what_was_seen_is_kept_over_a_restart(tmp_path):
+    def open_health():
+        settings = {'on_bad_step': 'skip', 'max_skips': 3, 'spike_window': 20}
+        return health(tmp_path, lambda e: {'collapse': 'it has'} if e['bad'] else {}, **settings)
+
+    random = np.random.default_rng(2)
+    losses = random.normal(30, 1, 100)
+    losses[[5, 38, 39, 40]] = math.nan
+    losses[[45, 47, 90]] += 40
+    whole, again = open_health(), open_health()
+    for step, loss in enumerate(losses, 1):
+        one, other = (h.look(step, {**GOOD, 'loss': float(loss)}, BATCH) for h in (whole, again))
+        assert one.metrics == other.metrics
+        if step % 10 == 0:
+            assert whole.evaluated(step, {'bad': step > 20}) == again.evaluated(
+                step, {'bad': step > 20}
+            )
+        kept = json.loads(json.dumps(again.seen()))
+        again = open_health()
+        again.restore(kept)
+    with pytest.raises(NonFiniteError, match='bad step 4 in a row'):
+        for step in range(101, 105):
+            kept, again = again.seen(), open_health()
+            again.restore(kept)
+            again.look(step, {**GOOD, 'loss': math.inf}, BATCH)
+    assert len(kept['losses']) == 20
+
+
 def test_noise_a_falling_loss_and_a_constant_one_are_no_spikes():
     random = np.random.default_rng(1)
     for series in (
