@@ -1,7 +1,9 @@
 """Files that are whole or not there."""
 
 import contextlib
+import os
 import pathlib
+import socket
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -10,13 +12,19 @@ from etils import epath
 Path = TypeVar('Path', epath.Path, pathlib.Path)
 
 
+def process_mark() -> str:
+    """Names this process among those of all hosts that may write to one folder."""
+    return f'{socket.gethostname()}.{os.getpid()}'
+
+
 @contextlib.contextmanager
 def placed(path: Path, mark: object = '') -> Iterator[Path]:
     """A file to write, which takes the place of `path` in one move when all has gone well.
 
     Args:
         path: of the file, whose folder must exist.
-        mark: part of the written file's name, where several processes may write at once.
+        mark: part of the written file's name, where several processes may write at once
+            (`process_mark`).
 
     Raises:
         OSError: the disk is full, for example; `path` is then as it was.

@@ -168,12 +168,19 @@ def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _lock(folder: pathlib.Path) -> Iterator[None]:
     """Keeps a second build out of the folder; gone with the process, however it ends."""
-    with (folder / _LOCK_NAME).open('w') as file:
+    path = folder / _LOCK_NAME
+    with contextlib.ExitStack() as opened:
         try:
+            file = opened.enter_context(path.open('w'))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise errors.DataError(
                 f'another process is building {folder}; wait for it, or name another folder with '
+                '--config.data.path=FOLDER'
+            ) from error
+        except OSError as error:
+            raise errors.DataError(
+                f'cannot lock {path}: {error.strerror}; name a folder of another file system with '
                 '--config.data.path=FOLDER'
             ) from error
         yield
@@ -372,7 +379,7 @@ def _finish(
     unigrams = sorted((folder / workers.PIECES_FOLDER).glob('*.npy'))
     total = sum(np.load(path, allow_pickle=False) for path in unigrams)
     unigram = folder / manifest.UNIGRAM_NAME
-    with files.placed(unigram, os.getpid()) as fresh, fresh.open('wb') as file:
+    with files.placed(unigram, files.process_mark()) as fresh, fresh.open('wb') as file:
         np.save(file, total)
     corpus = manifest.Corpus(
         path=folder,

@@ -315,7 +315,7 @@ def check_corpus(
 
 def write_json(path: pathlib.Path, data: Mapping[str, Any]) -> None:
     """Writes JSON so that `path` is never there half written, even after a power cut."""
-    with files.placed(path, os.getpid()) as fresh, fresh.open('w') as file:
+    with files.placed(path, files.process_mark()) as fresh, fresh.open('w') as file:
         json.dump(data, file, indent=2, sort_keys=True)
         file.write('\n')
         file.flush()

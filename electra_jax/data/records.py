@@ -123,7 +123,7 @@ def write_shard(path: pathlib.Path, rows: np.ndarray) -> Shard:
       errors.DataError: it cannot be written.
     """
     try:
-        with files.placed(path, os.getpid()) as fresh:
+        with files.placed(path, files.process_mark()) as fresh:
             writer = array_record_module.ArrayRecordWriter(str(fresh), _WRITER_OPTIONS)
             for record in encode_rows(rows):
                 writer.write(record)

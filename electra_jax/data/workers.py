@@ -45,7 +45,7 @@ class Context:
             # An empty ArrayRecord file is of no use to a reader.
             shards[split] = vars(records.write_shard(path, rows)) if len(rows) else None
         unigram = unigram_path(self.folder, piece.index)
-        with files.placed(unigram, os.getpid()) as fresh, fresh.open('wb') as file:
+        with files.placed(unigram, files.process_mark()) as fresh, fresh.open('wb') as file:
             np.save(file, result.unigram)
         sidecar = {
             'identity': identity(piece),

@@ -1,6 +1,8 @@
 """A corpus: nothing is lost, the result depends on nothing but the text and the settings."""
 
 import dataclasses
+import errno
+import fcntl
 import gzip
 import hashlib
 import itertools
@@ -393,6 +395,18 @@ def test_a_second_build_in_the_same_folder_is_refused(config):
     with corpus._lock(folder), pytest.raises(errors.DataError, match='another process'):
         make(config)
     make(config)
+
+
+def test_a_folder_that_cannot_be_locked_is_named_with_the_reason(config, monkeypatch):
+    def no_locks(file, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    folder = pathlib.Path(config.path)
+    corpus._claim(folder, corpus._settings(config, PIECE_BYTES))
+    monkeypatch.setattr(fcntl, 'flock', no_locks)
+    with pytest.raises(errors.DataError, match=r'cannot lock .*No locks available') as error:
+        make(config)
+    assert str(folder) in str(error.value) and 'another process' not in str(error.value)
 
 
 def test_a_source_without_text_is_refused(config, tmp_path):

@@ -1,0 +1,39 @@
+"""Files that are whole or not there, whoever writes them."""
+
+import os
+import socket
+
+import numpy as np
+import pytest
+
+from electra_jax.core import files
+from electra_jax.data import manifest, records
+
+
+def write_shard(path):
+    records.write_shard(path, np.zeros(1, records.RowFormat(8, 2).dtype))
+
+
+@pytest.mark.parametrize('write', [lambda path: manifest.write_json(path, {}), write_shard])
+def test_processes_of_two_hosts_never_write_one_temporary_file(tmp_path, monkeypatch, write):
+    seen, replace = [], type(tmp_path).replace
+
+    def placed(self, target):
+        seen.append(self.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(type(tmp_path), 'replace', placed)
+    monkeypatch.setattr(os, 'getpid', lambda: 7)
+    for host in ('a', 'b'):
+        monkeypatch.setattr(socket, 'gethostname', lambda host=host: host)
+        write(tmp_path / 'x.array_record')
+    assert seen == ['x.array_record.a.7.tmp', 'x.array_record.b.7.tmp']
+
+
+def test_what_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / 'x'
+    files.write_whole(path, 'old')
+    with pytest.raises(OSError, match='full'), files.placed(path) as fresh:
+        fresh.write_text('half')
+        raise OSError('full')
+    assert path.read_text() == 'old'
