@@ -144,11 +144,19 @@ def _plain_texts(block: Block, bad: bad_text.BadText) -> Iterator[tuple[str, str
         raw = block.data[start:stop]
         if raw.strip():
             where = f'{block.origin} at byte {block.offset + start}'
-            yield where, _decode(raw, block.origin, block.offset + start, bad)
+            yield where, decode(raw, block.origin, block.offset + start, bad)
         start = after
 
 
-def _decode(raw: bytes, origin: str, offset: int, bad: bad_text.BadText) -> str:
+def decode(raw: bytes, origin: str, offset: int, bad: bad_text.BadText) -> str:
+    """Text of bytes; those that are not UTF-8 become marks, and are counted.
+
+    Args:
+      raw: the bytes.
+      origin: what they are of, for the counts.
+      offset: of `raw` in it.
+      bad: what is found is counted here.
+    """
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -175,7 +183,7 @@ def _json_text(
 ) -> tuple[str | None, str]:
     """The text of one JSON line, or None and what is wrong with it."""
     try:
-        row = json.loads(_decode(raw, block.origin, offset, bad))
+        row = json.loads(decode(raw, block.origin, offset, bad))
     except (ValueError, RecursionError) as error:
         return None, f'not a JSON object ({error})'
     if not isinstance(row, dict):

@@ -75,10 +75,9 @@ def _read(rows: Sequence[Any], numbers: Sequence[int], where: str) -> list[Any]:
     try:
         return list(rows.__getitems__(list(numbers)))
     except Exception as error:  # from the library of each file format, whatever it raises
-        first = (str(error).strip() or type(error).__name__).split('\n')[0]
         raise errors.DataError(
-            f'tfds:{where}: rows {numbers[0]} to {numbers[-1]} cannot be read ({first:.300}): its '
-            'files are damaged; copy or prepare them again'
+            f'tfds:{where}: rows {numbers[0]} to {numbers[-1]} cannot be read '
+            f'({errors.first_line(error)}): its files are damaged; copy or prepare them again'
         ) from error
 
 
@@ -94,12 +93,7 @@ def _check_field(row: Any, field: str, where: str) -> None:
 def _text(value: Any, where: str, bad: bad_text.BadText) -> str:
     if isinstance(value, str):
         return value
-    raw = bytes(value)
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        bad.count('not_utf8', where)
-        return raw.decode(errors='replace')
+    return documents.decode(bytes(value), where, 0, bad)
 
 
 def cut_dataset(where: str, field: str, weight: float, piece_bytes: int) -> Iterator[TfdsRange]:
@@ -165,7 +159,7 @@ def _open(name: str, split: str) -> tuple[Sequence[Any], str]:
     # Whatever it is that tensorflow_datasets raises here (it differs by dataset), the dataset
     # cannot be used, and the way out is the same.
     except Exception as error:
-        first = str(error).strip().split('\n')[0]
+        first = errors.first_line(error)
         raise errors.DataError(
             f'cannot read the dataset {name!r}, split {split!r} ({type(error).__name__}: {first}). '
             'It must be prepared as ArrayRecord files. On a machine with a network, type: '

@@ -16,7 +16,7 @@ import numpy as np
 from electra_jax.config import presets
 from electra_jax.config.schema import ModelConfig
 from electra_jax.core import foreign
-from electra_jax.core.errors import CheckpointError, UserError
+from electra_jax.core.errors import CheckpointError, UserError, first_line
 from electra_jax.core.trees import Tree
 from electra_jax.interop import names, transfer
 from electra_jax.interop.names import GOOGLE, Place
@@ -230,10 +230,9 @@ def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
         reader = tensorflow.train.load_checkpoint(str(prefix))
         return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
     except (tensorflow.errors.OpError, ValueError, LookupError, RuntimeError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise CheckpointError(
-            f'the TensorFlow checkpoint {prefix} cannot be read: {first_line}; its .index and '
-            '.data files belong together and must be whole'
+            f'the TensorFlow checkpoint {prefix} cannot be read: {first_line(error)}; its '
+            '.index and .data files belong together and must be whole'
         ) from error
 
 

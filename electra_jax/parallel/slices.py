@@ -7,7 +7,7 @@ import re
 import jax
 from jax.experimental import topologies
 
-from electra_jax.core.errors import ConfigError
+from electra_jax.core.errors import ConfigError, first_line
 
 # Chips of a host's board; XLA assumes four, two by two, unless the slice is smaller.
 _FULL_BOARD = (2, 2, 1)
@@ -59,10 +59,9 @@ def devices(topology: str, slices: int = 1) -> list[jax.Device]:
     try:
         found = topologies.get_topology_desc(platform='tpu', topology_name=topology, **words)
     except (jax.errors.JaxRuntimeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
         raise ConfigError(
-            f'--topology={topology} is not a slice that libtpu knows ({reason}): for example '
-            f'{_EXAMPLES}'
+            f'--topology={topology} is not a slice that libtpu knows ({first_line(error)}): for '
+            f'example {_EXAMPLES}'
         ) from error
     return list(found.devices)
 

@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.core import jsons
-from electra_jax.core.errors import DataError
+from electra_jax.core.errors import DataError, first_line
 from electra_jax.data.pipeline import RECORDS, DeviceBatches
 from electra_jax.train.state import TrainState
 from electra_jax.train.step import Examination
@@ -124,5 +124,5 @@ def first_operation(examine: Callable, state: TrainState, batch: Mapping) -> str
             frames = traceback.extract_tb(error.__traceback__)
             ours = [frame for frame in frames if 'electra_jax' in frame.filename]
             where = f' at {ours[-1].filename}:{ours[-1].lineno}: {ours[-1].line}' if ours else ''
-            return f'first operation that is not finite: {str(error).splitlines()[0]}{where}'
+            return f'first operation that is not finite: {first_line(error)}{where}'
     return 'no operation gives a NaN or an infinity by itself'

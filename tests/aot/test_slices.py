@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from jax.experimental import topologies
 
 from electra_jax.config.schema import MeshConfig
 from electra_jax.core import distributed
@@ -45,6 +46,17 @@ def test_every_generation_has_devices_and_a_line_in_the_table(topology, count, p
     assert len(devices) == count and chip.flops == peak
     assert distributed.peak_flops(devices) == count * peak
     assert None not in (chip.hbm_bytes, chip.hbm_bandwidth, chip.ici_bandwidth)
+
+
+def test_an_error_without_a_word_is_named_by_its_kind(monkeypatch):
+    def fail(**words):
+        raise RuntimeError
+
+    monkeypatch.setattr(slices, 'has_libtpu', lambda: True)
+    monkeypatch.setattr(slices, '_ENVIRONMENT', {})
+    monkeypatch.setattr(topologies, 'get_topology_desc', fail)
+    with pytest.raises(ConfigError, match=r'not a slice that libtpu knows \(RuntimeError\)'):
+        slices.devices('v5e:4x4')
 
 
 @needs_libtpu

@@ -63,6 +63,14 @@ def test_what_differs_from_the_dump_is_said():
     )
 
 
+def test_an_error_without_a_word_is_named_by_its_kind():
+    def examine(state, batch):
+        raise FloatingPointError
+
+    said = replay.first_operation(examine, None, {})
+    assert said.startswith('first operation that is not finite: FloatingPointError')
+
+
 @pytest.mark.parametrize('value', [1.0, 1e3])
 def test_an_infinity_is_found_where_there_is_no_nan(value):
     grow = jax.jit(lambda state, batch: jnp.exp(value * state))
