@@ -169,15 +169,16 @@ def fine_tune(config: Config, folder: epath.Path) -> None:
     """Trains every trial that is not done yet, and says what was reached."""
     run = trials.open_fine_tuning(config, folder)
     phases = Phases()
-    with watched(folder, phases, run.config.health.step_timeout):
+    with watched(folder, phases, run.config.health.step_timeout) as account:
         workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
         say_fine_tuning(run)
-        outcome = trials.run_trials(run, phases)
+        outcome = trials.run_trials(run, phases, account.begin)
     if outcome.stopped_by:
         print(f'stopped by {outcome.stopped_by}; finished trials: {len(outcome.trials)}')
         print(f'to go on: {flags.same_command()}')
         return
     print(trials.result_lines(run.headline, outcome.trials))
+    print(account.line())
     print(f'files: {folder} (results.json, results.md, metrics.jsonl, trials/*/predictions)')
     if config.task.save != 'none':
         print(f'next: python -m electra_jax.predict --checkpoint={folder} --input=FILE')

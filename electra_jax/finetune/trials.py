@@ -143,17 +143,21 @@ class Outcome(NamedTuple):
     stopped_by: str | None  # the signal's name, if one ended them before their time
 
 
-def run_trials(run: FineTuning, phases: Phases) -> Outcome:
+def run_trials(
+    run: FineTuning, phases: Phases, begin: Callable[[int], None] = lambda step: None
+) -> Outcome:
     """All trials that are not finished yet, then the results of all.
 
     Args:
         run: opened.
         phases: told what is going on.
+        begin: told the step that the run goes on from, counted over all trials.
     """
     config = run.config
     done = finished(run)
     first = next((k for k in range(config.trials) if k not in done), config.trials)
     steps = config.total_steps
+    begin(first * steps)
     with trial.files(run.folder, first * steps, config.trials * steps, config.log.tensorboard) as (
         writer,
         terminal,

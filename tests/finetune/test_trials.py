@@ -307,8 +307,11 @@ def test_another_process_stops_a_trial(three, tmp_path, monkeypatch):
     run = trials.open_fine_tuning(config_of(folder, 'text', trials=3), epath.Path(tmp_path))
     steps = run.config.total_steps
     monkeypatch.setattr(distributed, 'told_to_stop', lambda step: step == steps + 3)
-    outcome = trials.run_trials(run, phases.Phases())
+    begun = []
+    outcome = trials.run_trials(run, phases.Phases(), begun.append)
     assert outcome.stopped_by == 'SIGTERM' and len(outcome.trials) == 1
+    outcome = trials.run_trials(run, phases.Phases(), begun.append)
+    assert outcome.stopped_by == 'SIGTERM' and begun == [0, steps]
 
 
 def test_the_best_of_several_trials_is_taken(tmp_path):
