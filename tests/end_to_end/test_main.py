@@ -88,8 +88,9 @@ def finished(recipe, tmp_path_factory):
     return workdir, done.stdout
 
 
-def same_end(workdir, finished):
-    for (path, a), (_, b) in zip(final_params(workdir), final_params(finished[0]), strict=True):
+def same_end(workdir, finished, step=12):
+    ends = (final_params(folder, step) for folder in (workdir, finished[0]))
+    for (path, a), (_, b) in zip(*ends, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=str(path))
 
 
@@ -141,21 +142,28 @@ def test_killed_and_started_again_it_ends_with_the_same_bits(recipe, finished, t
     assert steps == list(range(1, 13))
 
 
-def test_sigterm_saves_and_exits_cleanly(recipe, finished, tmp_path):
+def test_sigterm_saves_and_exits_cleanly(recipe, tmp_path):
+    endless = '--config.total_steps=100000'  # it must not end before it hears the signal
     process = subprocess.Popen(
-        command(recipe, tmp_path), stdout=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT
-    )
+        command(recipe, tmp_path / 'run', endless),
+        stdout=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT,
+    )  # fmt: skip
     said = []
     for line in process.stdout:
         said.append(line)
         if line.startswith('step 2/'):
             process.send_signal(signal.SIGTERM)
-    assert process.wait() == 0
-    if not any('done: 12' in line for line in said):  # it may have been faster than the signal
-        assert any(line.startswith('stopped by SIGTERM') for line in said)
-    done = run(recipe, tmp_path)
-    assert done.returncode == 0, done.stderr
-    same_end(tmp_path, finished)
+        if line.startswith('step 3000/'):
+            process.kill()  # it has not heard
+    assert process.wait() == 0, said[-5:]
+    saved = max(int(p.name) for p in (tmp_path / 'run' / 'checkpoints').iterdir())
+    assert f'stopped by SIGTERM at step {saved}, saved\n' in said
+    stop_at = f'--config.stop_at={saved + 2}'
+    done = run(recipe, tmp_path / 'run', endless, stop_at)
+    assert done.returncode == 0 and f'going on from step {saved}' in done.stdout, done.stderr
+    undisturbed = run(recipe, tmp_path / 'whole', endless, stop_at)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    same_end(tmp_path / 'run', (tmp_path / 'whole', ''), saved + 2)
 
 
 def test_a_workdir_of_another_run_is_refused_with_both_values(recipe, finished):
