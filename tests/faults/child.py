@@ -8,6 +8,7 @@ here: source lines in compiled programs, collecting garbage early, and the examp
 
 Faults that only come from inside, by the environment:
     FAULTS_READ_ERROR=K   reading batch K fails (EIO), as from a bad disk
+    FAULTS_STEP_SECONDS=S each step takes so much longer
     FAULTS_CLOCK=FILE     `time.time` is off by the seconds in FILE, whatever they are just now
     FAULTS_NO_CACHE=1     compiles anew
     FAULTS_STAND_IN=1     the objective 'mlm' is that of stand_in.py
@@ -137,7 +138,7 @@ def _stand_in_params(model: Any, vocab_size: int, key: jax.Array, parts: Any) ->
 
 
 def _marked_step(inner: Callable, mark: Callable[..., None]) -> Callable:
-    began = False
+    began, pause = False, float(os.environ.get('FAULTS_STEP_SECONDS', '0'))
 
     def outer(state, batch):
         nonlocal began
@@ -148,6 +149,7 @@ def _marked_step(inner: Callable, mark: Callable[..., None]) -> Callable:
             began = True
             return result
         mark('stepping', 0)
+        time.sleep(pause)
         return inner(state, batch)
 
     return outer

@@ -4,6 +4,7 @@ A function here leaves the workdir as the fault left it; the round goes on from 
 (`Round.finish`). What was seen that should not be goes into `Round.complaints`.
 """
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -15,10 +16,16 @@ from collections.abc import Callable, Sequence
 
 from tests.faults import setting, soak
 from tests.faults.rounds import Round, is_saving
-from tests.faults.victims import Missed, Process
+from tests.faults.victims import DEADLINE, Hang, Mark, Missed, Process
 
 KILL, TERM, INT = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
-_STOPPED = (0, 1, -TERM)  # how a run may end that was asked to: saved, or before there was a need
+# How a run may end that was asked to while there was nothing to save.
+_NOTHING_LOST = (0, 1, -TERM)
+# JAX looks for a signal once a second: what two processes have to be told while they train must
+# find them training some seconds later.
+_SLOW_STEP = 0.2
+_HEARD_STEPS = 15
+_LITTLE_ROOM = 100_000  # bytes: less than any checkpoint takes on a tmpfs
 _HOST_SECONDS = 60.0  # in which a host has to notice that another is gone
 
 
@@ -77,21 +84,46 @@ def two_signals(run: Round) -> None:
     if KILL in numbers:
         run.take_stock()
     else:
-        _stopped_well(run, process, status)
+        _stopped_well(run, process, status, at_once=numbers == (INT, INT))
 
 
-def _stopped_well(run: Round, process: Process, status: int) -> None:
+def _stopped_well(run: Round, process: Process, status: int, at_once: bool = False) -> None:
     whole = run.take_stock()
     run.expect_clear_end(process)
-    if status not in _STOPPED:
-        run.complaints.append(f'asked to stop, it ended with status {status}')
+    complaint = None if at_once else unheard(process.seen, process.said(), status)
+    if complaint is not None or status not in _NOTHING_LOST:
+        run.complaints.append(complaint or f'told twice to stop, it ended with status {status}')
     for line in process.said().splitlines():
         if line.startswith('stopped by') and int(line.split('step ')[1].split(',')[0]) not in whole:
             run.complaints.append(f'it said {line!r}, but {whole} is what is there')
 
 
-def full_disk(run: Round) -> None:
+def unheard(seen: Sequence[Mark], said: str, status: int) -> str | None:
+    """What is wrong with the end of a run that was asked to stop, or None.
+
+    Args:
+        seen: its marks: between the end of compiling and the save of the last step there is
+            something to lose.
+        said: all that it wrote.
+        status: its own.
+    """
+    trained = any(mark.name == 'compiled' for mark in seen)
+    last_saves = [number for number, mark in enumerate(seen) if is_saving(setting.STEPS)(mark)]
+    over = last_saves and any(mark.name == 'saved' for mark in seen[last_saves[0] :])
+    if trained and not over:
+        well = status == 0 and 'stopped by ' in said
+    else:
+        well = status in _NOTHING_LOST
+    if well:
+        return None
+    last = (said.strip().splitlines() or ['nothing'])[-1][:200]
+    when = 'while it trained' if trained else 'before it trained'
+    return f'asked to stop {when}, it ended with status {status}, saying: {last}'
+
+
+def full_disk(hosts: int, run: Round) -> None:
     """No space left while saving: on a file system of a few megabytes, of the workdir's own."""
+    run.hosts = hosts
     run.workdir = run.folder / 'disk' / 'run'
     disk = run.workdir.parent
     disk.mkdir()
@@ -104,21 +136,41 @@ def full_disk(run: Round) -> None:
     run.cleanup.append(lambda: subprocess.run(['umount', str(disk)], check=True))
     if run.draw.random() < 0.5:
         run.words = ['--config.checkpoint.on_error=stop']
-    process = run.start()
-    when = run.moment(process, 'saving')
-    ballast = disk / 'ballast'
-    left = run.draw.randint(0, 400_000)
-    space = os.statvfs(disk)
-    ballast.write_bytes(bytes(max(space.f_bavail * space.f_frsize - left, 0)))
+    processes = run.start_hosts()
+    first = processes[0]
+    when = run.moment(first, 'saving')
+    left = run.draw.randint(0, _LITTLE_ROOM)
     run.notes.append(f'{left} bytes left at {when}')
-    status = process.wait()
-    if status == 0:
-        run.notes.append('there was room enough')
-    if status not in (0, 1):
-        run.complaints.append(f'on a full disk it ended with status {status}')
-    run.expect_clear_end(process)
+    ballast = disk / 'ballast'
+    _fill(disk, ballast, left)
+    first.marks()
+    too_late = any(map(is_saving(setting.STEPS), first.seen))
+    began = time.monotonic()
+    while None in [process.status() for process in processes]:
+        _fill(disk, ballast, left)  # also what old checkpoints leave
+        if time.monotonic() - began > DEADLINE:
+            raise Hang(f'still there on a full disk: {first.log}')
+        time.sleep(0.01)
+    statuses = [process.wait() for process in processes]
     ballast.unlink()
     run.take_stock()
+    if too_late and not any(statuses):
+        raise Missed('all was saved before the disk was full')
+    if statuses != [1] * hosts:
+        run.complaints.append(f'on a full disk it ended with {statuses}')
+    for process in processes:
+        run.expect_clear_end(process)
+        if 'error: ' not in process.said():
+            run.complaints.append(f'on a full disk {process.log.name} has no clear end')
+
+
+def _fill(disk: pathlib.Path, ballast: pathlib.Path, left: int) -> None:
+    space = os.statvfs(disk)
+    free = space.f_bavail * space.f_frsize - left
+    if free > 0:
+        # The run may be quicker to take that room.
+        with contextlib.suppress(OSError), ballast.open('ab') as file:
+            file.write(bytes(free))
 
 
 def damage_checkpoints(kind: str, how_many: int, run: Round) -> None:
@@ -278,14 +330,24 @@ def host_vanishes(run: Round) -> None:
 def host_preempted(run: Round) -> None:
     """One process of two gets SIGTERM: both save after the same step and end."""
     run.hosts = 2
-    hosts = run.start_hosts()
+    hosts = run.start_hosts({'FAULTS_STEP_SECONDS': str(_SLOW_STEP)})
     told = run.draw.randrange(2)
     when = run.moment(hosts[told], 'stepping')
     hosts[told].send(TERM)
     run.notes.append(f'SIGTERM to process {told} at {when}')
+    hosts[told].marks()
+    steps = 1 + sum(mark.name == 'stepping' for mark in hosts[told].seen)
     statuses = [host.wait() for host in hosts]
     if statuses != [0, 0]:
         run.complaints.append(f'asked to stop, the processes ended with {statuses}')
+    stopped = [
+        [line for line in host.said().splitlines() if line.startswith('stopped by')]
+        for host in hosts
+    ]
+    if stopped[0] != stopped[1]:
+        run.complaints.append(f'the processes stopped differently: {stopped}')
+    if not stopped[0] and steps <= setting.STEPS - _HEARD_STEPS:
+        run.complaints.append(f'told to stop in step {steps}, they went on to the end')
     run.take_stock()
 
 
@@ -332,8 +394,7 @@ def _needs_mount() -> str | None:
 
 def unable(name: str) -> str | None:
     """Why a fault cannot be had on this machine; None: it can."""
-    needs = {'full disk while saving': _needs_mount}
-    return needs[name]() if name in needs else None
+    return _needs_mount() if name.startswith('full disk') else None
 
 
 def _kills() -> dict[str, Callable[[Round], None]]:
@@ -349,7 +410,8 @@ FAULTS: dict[str, Callable[[Round], None]] = {
     'SIGTERM': functools.partial(ask, TERM),
     'SIGINT': functools.partial(ask, INT),
     'two signals': two_signals,
-    'full disk while saving': full_disk,
+    'full disk while saving': functools.partial(full_disk, 1),
+    'full disk while two processes save': functools.partial(full_disk, 2),
     'checkpoint truncated': functools.partial(damage_checkpoints, 'truncated', 1),
     'checkpoint with a flipped bit': functools.partial(damage_checkpoints, 'flipped', 1),
     'checkpoint file missing': functools.partial(damage_checkpoints, 'missing', 1),

@@ -102,11 +102,13 @@ class Round:
         self.started.append(process)
         return process
 
-    def start_hosts(self) -> list[Process]:
-        """Types the command on every host."""
+    def start_hosts(self, environment: Mapping[str, str] | None = None) -> list[Process]:
+        """Types the command on every host, with `environment` on top of this process's."""
+        more = dict(environment or {})
         if self.hosts == 1:
-            return [self.start()]
-        return [self.start(env, new_program=True) for env in hosts_environment(self.hosts)]
+            return [self.start(more)]
+        found = hosts_environment(self.hosts)
+        return [self.start({**one, **more}, new_program=True) for one in found]
 
     def moment(self, process: Process, name: str, span: str | None = None) -> str:
         """Waits until a random one of these marks and then some random time; says when that was.

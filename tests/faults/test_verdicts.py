@@ -1,0 +1,45 @@
+"""What the harness says of runs that were asked to stop."""
+
+import pytest
+
+from tests.faults import faults, setting
+from tests.faults.victims import Mark
+
+
+def marks(*names):
+    return [Mark(0.0, name, [str(step)]) for name, step in names]
+
+
+START = (('started', 1), ('compiling', 0))
+TRAINING = (*START, ('compiled', 0), ('stepping', 0), ('saving', 5), ('copied', 5))
+OVER = (*TRAINING, ('saving', setting.STEPS), ('copied', setting.STEPS), ('saved', 0))
+SAVED = 'stopped by SIGTERM at step 7, saved'
+DONE = f'done: {setting.STEPS} steps'
+
+
+@pytest.mark.parametrize(
+    ('seen', 'said', 'status'),
+    [
+        (START, '', -15),
+        (START, 'error: stopped', 1),
+        ((*TRAINING, ('saving', 7), ('finishing', 0), ('saved', 0)), SAVED, 0),
+        (OVER, DONE, 0),
+        (OVER, '', -15),  # when nothing was left to save
+    ],
+)
+def test_a_good_end(seen, said, status):
+    assert faults.unheard(marks(*seen), said, status) is None
+
+
+@pytest.mark.parametrize(
+    ('seen', 'said', 'status'),
+    [
+        (TRAINING, 'step 6/30', -15),  # dies of it
+        (TRAINING, 'error: stopped', 1),
+        ((*TRAINING, ('finishing', 0), ('saved', 0)), 'error: stopped', 1),  # of an earlier step
+        (TRAINING, '', 0),
+        (START, 'Segmentation fault', -11),
+    ],
+)
+def test_a_bad_end(seen, said, status):
+    assert f'status {status}' in faults.unheard(marks(*seen), said, status)
