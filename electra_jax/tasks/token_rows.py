@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 
@@ -159,7 +158,7 @@ def save(path: epath.Path, rows: Rows) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     names = {'numbers': list(rows.numbers), 'marks': list(rows.marks), 'cut': list(rows.cut)}
     arrays = {'names': np.frombuffer(json.dumps(names).encode(), np.uint8), **_arrays(rows)}
-    with files.placed(path, os.getpid()) as fresh, fresh.open('wb') as file:
+    with files.placed(path, files.process_mark()) as fresh, fresh.open('wb') as file:
         np.savez(file, **arrays)
 
 
