@@ -93,7 +93,8 @@ def test_killed_and_typed_again_it_ends_the_same_and_answers(started, tmp_path):
     assert again.returncode == 0, again.stderr
     assert 'trial 1 of 2 is done already' in again.stdout and 'median of 2 trials' in again.stdout
     starts = json.loads((tmp_path / 'killed' / 'goodput.json').read_text())['starts']
-    assert starts[0]['first'] == 0 and starts[-1]['first'] * 2 == starts[-1]['last']
+    # The first start is there only if it was killed after a beat.
+    assert starts[-1]['first'] * 2 == starts[-1]['last']
     assert 'of the time spent training' in again.stdout
     whole = run('main', f'--config={recipe}', f'--workdir={tmp_path / "whole"}')
     assert 'fresh: task_head; not used: discriminator_head, generator' in whole.stdout
