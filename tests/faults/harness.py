@@ -72,7 +72,7 @@ def play(
             keep = bool(differences or run.lost or run.complaints)
         except victims.Missed as reason:
             missed.append(str(reason))
-            spans.learn(run.started[-1])  # the machine is faster than it was
+            run.learn(run.started[-1])  # the machine is faster than it was
             keep = False
             continue
         except victims.Hang as hang:
@@ -175,6 +175,8 @@ def main() -> int:
 
     with futures.ThreadPoolExecutor(args.jobs) as side_by_side:
         for future in futures.as_completed([side_by_side.submit(one_round, t) for t in to_do]):
+            if future.exception():  # of the harness itself: no use in waiting for the others
+                side_by_side.shutdown(wait=False, cancel_futures=True)
             one = future.result()
             done.append(one)
             with record.open('a') as file:
