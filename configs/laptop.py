@@ -1,6 +1,6 @@
 """A small ELECTRA for English text, to fine-tune from: on Wikipedia held-out AUC 0.77, and 4.09
-nats a masked token where word frequencies give 6.97, in 77 minutes of one core of an EPYC server, or
-87 with the other core at work.
+nats a masked token where word frequencies give 6.97, in 77 minutes of one core of an EPYC server,
+or 87 with the other core at work.
 
 It learns from a five-hundredth of the paper's text, so it is made to learn at once. Two stages
 (ELECTRA section 3.2): most of the time goes into a masked language model, which so little text

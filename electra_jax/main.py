@@ -186,7 +186,7 @@ def fine_tune(config: Config, folder: epath.Path) -> None:
 
 def evaluate_fine_tuned(config: Config, folder: epath.Path) -> None:
     """Scores the trials of a fine-tuning workdir on the task's files."""
-    found = tuned.evaluate(config, folder)
+    found = tuned.evaluate(config, folder, say)
     for line in found.remarks:
         print(f'  {line}')
     print(trials.result_lines(found.headline, found.trials))
@@ -203,7 +203,9 @@ def say_fine_tuning(run: trials.FineTuning) -> None:
     )
     print(f'  {trials.origin_line(run)}')
     both = ', pairs both ways round' if splits.doubles_pairs(config) else ''
-    print(f'  {len(run.train.loaded.examples):,} examples to train on{both}; to score: ', end='')
+    examples, rows = len(run.train.loaded.examples), len(run.train.rows)
+    parts = f' in {rows:,} rows' if rows != examples else ''  # questions have several, for windows
+    print(f'  {examples:,} examples{parts} to train on{both}; to score: ', end='')
     print(splits.sizes_line(run.scored))
     guess = splits.guess_line(
         run.train.loaded, {name: split.loaded for name, split in run.scored.items()}

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command for a scheduler: launch/stoppable.sh COMMAND ARGUMENTS
-# Passes SIGTERM and Ctrl-C on to it, and ends with status 75 ("try again later") where the command, asked to
-# stop, saved and ended with status 0: so that nobody takes a run that was stopped for finished.
+# Passes SIGTERM and Ctrl-C on to it, and ends with status 75 ("try again later") where the command,
+# asked to stop, saved and ended with status 0: so that nobody takes a run that was stopped for
+# finished.
 set -uo pipefail
 if [[ $# -eq 0 || $1 == --help ]]; then
   sed -n '2,/^set/s/^# \{0,1\}//p' "$0"

@@ -24,6 +24,9 @@ from electra_jax.tasks import batches, losses, predictions
 from electra_jax.tasks.predictions import Predictions
 from electra_jax.tasks.trained import TrainedTask
 from electra_jax.train import state, step
+from electra_jax.train.writers import told
+
+Say = Callable[[str], None]  # to people
 
 
 class Program(NamedTuple):
@@ -204,8 +207,17 @@ class Answerer(NamedTuple):
     batch_size: int
     answers: Callable
 
-    def outputs(self, params: trees.Tree, split: Split) -> list[Mapping[str, np.ndarray]]:
-        """The head's outputs for each row of a split, in the order of the rows."""
+    def outputs(
+        self, params: trees.Tree, split: Split, say: Say = lambda text: None, name: str = ''
+    ) -> list[Mapping[str, np.ndarray]]:
+        """The head's outputs for each row of a split, in the order of the rows.
+
+        Args:
+            params: on the mesh.
+            split: the rows.
+            say: told from time to time how far it is.
+            name: of the split, for that.
+        """
         found: list[Mapping[str, np.ndarray]] = [{}] * len(split.rows)
         pending: tuple[batches.Batch, Any] | None = None
 
@@ -216,7 +228,8 @@ class Answerer(NamedTuple):
             for slot, row in enumerate(batch.rows):
                 found[row] = {name: x[slot] for name, x in arrays.items()}
 
-        for batch in batches.in_order(split.rows.tokens.lengths(), split.sizes, self.batch_size):
+        todo = batches.in_order(split.rows.tokens.lengths(), split.sizes, self.batch_size)
+        for batch in told(todo, lambda one: one.row_length, f'{name}: batches answered', say):
             host_batch = split.host_batch(batch, self.batch_size)
             arrays = self.answers(params, put(self.mesh, host_batch))
             collect()  # of the batch before, while this one is computed
@@ -224,7 +237,14 @@ class Answerer(NamedTuple):
         collect()
         return found
 
-    def predict(self, params: trees.Tree, task: TrainedTask, split: Split) -> Predictions:
-        """What the model says of a split's examples."""
-        examples = split.loaded.examples
-        return predictions.predict(task, examples, split.rows, self.outputs(params, split))
+    def predict(
+        self,
+        params: trees.Tree,
+        task: TrainedTask,
+        split: Split,
+        say: Say = lambda text: None,
+        name: str = '',
+    ) -> Predictions:
+        """What the model says of a split's examples; arguments as for `outputs`."""
+        found = self.outputs(params, split, say, name)
+        return predictions.predict(task, split.loaded.examples, split.rows, found)

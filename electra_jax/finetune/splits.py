@@ -40,12 +40,14 @@ class Split(NamedTuple):
       rows: their token rows.
       sizes: row lengths of its batches.
       pad: id of [PAD].
+      key: stands for all of it, labels and tokenizer included (`token_rows.cache_key`).
     """
 
     loaded: Loaded
     rows: Rows
     sizes: list[int]
     pad: int
+    key: str
 
     def host_batch(self, batch: batches.Batch, batch_size: int) -> dict[str, np.ndarray]:
         """The arrays of a batch."""
@@ -84,7 +86,7 @@ def make_split(
     sizes = batches.shapes(
         lengths, settings.row_length, config.mesh.sequence, config.task.bucketing, grid
     )
-    return Split(loaded, rows, sizes, tokenizer.special.pad)
+    return Split(loaded, rows, sizes, tokenizer.special.pad, key)
 
 
 def answer_grid() -> str:

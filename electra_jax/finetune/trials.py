@@ -29,15 +29,7 @@ from electra_jax.finetune.program import (
 )
 from electra_jax.finetune.splits import Split
 from electra_jax.start import Start, Taken, open_start, take
-from electra_jax.tasks import (
-    batches,
-    prediction_files,
-    predictions,
-    results,
-    table,
-    token_rows,
-    trained,
-)
+from electra_jax.tasks import batches, prediction_files, predictions, results, table, trained
 from electra_jax.tasks.predictions import Predictions
 from electra_jax.tasks.results import Trial
 from electra_jax.tasks.trained import TrainedTask
@@ -202,9 +194,12 @@ def run_trial(
     terminal.say(f'trial {number + 1} of {config.trials}, seed {seed}')
     predicted: dict[str, Predictions] = {}
 
+    def answer(params: trees.Tree, splits: Mapping[str, Split]) -> None:
+        for name, split in splits.items():
+            predicted[name] = run.answerer.predict(params, run.task, split, terminal.say, name)
+
     def evaluate(params: trees.Tree) -> dict[str, float]:
-        for name, split in run.scored.items():
-            predicted[name] = run.answerer.predict(params, run.task, split)
+        answer(params, run.scored)
         return dict(predictions.trial(seed, predicted).metrics)
 
     plan = trial.Plan(
@@ -235,8 +230,7 @@ def run_trial(
     with phases.during(EVALUATING):
         if outcome.scores is not outcome.history[-1][1]:
             evaluate(outcome.params)  # the best state's predictions, not the last one's
-        for name, split in run.tests.items():
-            predicted[name] = run.answerer.predict(outcome.params, run.task, split)
+        answer(outcome.params, run.tests)
     found = predictions.trial(seed, predicted)
     with phases.during(SAVING):
         save(run, number, outcome, found, predicted)
@@ -283,7 +277,7 @@ def save(
             'headline': run.headline,
             'history': history,
             'rows': run.train.rows.digest(),
-            'scored': scored_digests(run),
+            'scored': {name: split.key for name, split in run.scored.items()},
         }
         results.write_json(folder / RESULT, content)
 
@@ -335,22 +329,15 @@ def finished(run: FineTuning) -> dict[int, Trial]:
                 f'{path.parent} was trained on other rows than those of {run.config.data.path}: '
                 'name those files with --config.data.path, or another --workdir'
             )
-        for split, digest in scored_digests(run).items():
-            if scored.get(split) != digest:
+        for name, split in run.scored.items():
+            if scored.get(name) != split.key:
                 raise CheckpointError(
-                    f'{path.parent} was scored on another {split} split than that of '
-                    f'{run.scored[split].loaded.where}: name that file, or another --workdir. '
+                    f'{path.parent} was scored on another {name} split than that of '
+                    f'{split.loaded.where}: name that file, or another --workdir. '
                     'Finished trials are scored on other files with --config.job=evaluate'
                 )
         done[number] = found
     return done
-
-
-def scored_digests(run: FineTuning) -> dict[str, str]:
-    """Stands for every example, labels included, of each split that is scored."""
-    return {
-        name: token_rows.cache_key(split.loaded.examples, {}) for name, split in run.scored.items()
-    }
 
 
 def keep_best(run: FineTuning, done: Mapping[int, Trial]) -> None:

@@ -15,7 +15,7 @@ from electra_jax.config.schema import Config
 from electra_jax.core import distributed, jsons, trees
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import splits
-from electra_jax.finetune.program import Answerer, compile_answers
+from electra_jax.finetune.program import Answerer, Say, compile_answers
 from electra_jax.finetune.splits import Split
 from electra_jax.finetune.trials import RESULT, on_first_host
 from electra_jax.model import api
@@ -169,11 +169,11 @@ class Evaluated(NamedTuple):
     remarks: list[str]
 
 
-def evaluate(config: Config, folder: epath.Path) -> Evaluated:
+def evaluate(config: Config, folder: epath.Path, say: Say = lambda text: None) -> Evaluated:
     """Scores every trial of a fine-tuning workdir on the task's files.
 
     What bears on the answers is as it was in training, but for `null_threshold` if it is given.
-    Scores and predictions are written below `folder`/evaluation.
+    Scores and predictions are written below `folder`/evaluation. `say` is told how far it is.
 
     Raises:
         UserError: there is no trial, or the files cannot be used.
@@ -206,11 +206,12 @@ def evaluate(config: Config, folder: epath.Path) -> Evaluated:
         )
         for name, loaded in read.items()
     }
-    found = [_score_again(tuned, files, about.get('seed', 0), folder)]
+    score = functools.partial(_score_again, files=files, folder=folder, say=say)
+    found = [score(tuned, about.get('seed', 0))]
     for where in others:  # the same program: nothing is compiled again
         params, about = checkpoint.read_params(where)
         tuned = tuned._replace(where=where, params=place(tuned.answerer.mesh, params))
-        found.append(_score_again(tuned, files, about.get('seed', 0), folder))
+        found.append(score(tuned, about.get('seed', 0)))
     headline = predictions.headline(tuned.task)
     on_first_host(
         lambda: results.write_results(folder / EVALUATION, tuned.task.name, headline, found)
@@ -218,10 +219,12 @@ def evaluate(config: Config, folder: epath.Path) -> Evaluated:
     return Evaluated(headline, found, splits.remarks(files.values()))
 
 
-def _score_again(tuned: Tuned, files: Mapping[str, Split], seed: int, folder: epath.Path) -> Trial:
+def _score_again(
+    tuned: Tuned, seed: int, files: Mapping[str, Split], folder: epath.Path, say: Say
+) -> Trial:
     predicted = {}
     for name, split in files.items():
-        predicted[name] = tuned.answerer.predict(tuned.params, tuned.task, split)
+        predicted[name] = tuned.answerer.predict(tuned.params, tuned.task, split, say, name)
         into = folder / EVALUATION / tuned.where.name
         on_first_host(functools.partial(prediction_files.write, into, name, predicted[name]))
     return predictions.trial(seed, predicted)

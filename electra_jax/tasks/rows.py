@@ -400,10 +400,9 @@ def read_dataset(name: str, split: str) -> Rows:
             try:
                 values = {key: plain[key](value) for key, value in source[number].items()}
             except Exception as error:  # from the library of each file format
-                first = (str(error).strip() or type(error).__name__).split('\n')[0]
                 raise errors.DataError(
-                    f'{where} cannot be read ({first:.300}): the files of the dataset are damaged; '
-                    'copy or prepare them again'
+                    f'{where} cannot be read ({errors.first_line(error)}): the files of the '
+                    'dataset are damaged; copy or prepare them again'
                 ) from error
             yield Row(where, number, values)
 
@@ -421,9 +420,9 @@ def _dataset(name: str) -> Iterator[Any]:
         yield tfds.builder_from_directory(name) if is_folder else tfds.builder(name)
     # Whatever tensorflow_datasets raises here differs by dataset; the way out is the same.
     except Exception as error:
-        first = str(error).strip().split('\n')[0]
         raise errors.DataError(
-            f'cannot read the dataset {name!r} ({type(error).__name__}: {first}). '
+            f'cannot read the dataset {name!r} ({type(error).__name__}: '
+            f'{errors.first_line(error)}). '
             'It must be prepared as ArrayRecord files; on a machine with a network, type: '
             f'pip install tensorflow tensorflow-datasets && tfds build {name} '
             '--file_format=array_record --data_dir=FOLDER'

@@ -4,7 +4,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from etils import epath
 from rich.console import Console
@@ -22,6 +23,8 @@ from electra_jax.train.events import Events
 from electra_jax.train.lines import Lines
 
 METRICS_FILE = 'metrics.jsonl'
+T = TypeVar('T')
+_TELL_SECONDS = 10.0  # between two words on work that takes longer
 ONCE = ('eval/unigram_loss',)  # does not change over a run: written the first time only
 
 
@@ -132,6 +135,29 @@ class Terminal:
         """Takes the bar away."""
         if self._progress is not None:
             self._progress.stop()
+
+
+def told(
+    items: Sequence[T], work: Callable[[T], float], what: str, say: Callable[[str], None]
+) -> Iterator[T]:
+    """The items; every few seconds how many are done, and how long the others take, is said.
+
+    Args:
+        items: to be worked through.
+        work: in an item, in any unit: the time that is left is reckoned by it.
+        what: has been done with an item, in words.
+        say: told so.
+    """
+    began = said = time.monotonic()
+    done, whole = 0.0, sum(map(work, items))
+    for number, item in enumerate(items):
+        now = time.monotonic()
+        if done and now - said > _TELL_SECONDS:
+            left = (now - began) * (whole / done - 1)
+            say(f'{what} {number:,}/{len(items):,}  ETA {duration(left)}')
+            said = now
+        yield item
+        done += work(item)
 
 
 def duration(seconds: float) -> str:

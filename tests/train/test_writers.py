@@ -118,3 +118,15 @@ def test_lines_that_find_no_room_to_the_end_are_counted(tmp_path):
         file.close()
     assert said[-1].startswith('2 lines of')
     assert path.read_text() == 'one\n'
+
+
+def test_long_work_says_how_far_it_is(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(writers.time, 'monotonic', lambda: clock[0])
+    said, done = [], []
+    for item in writers.told([1, 1, 2, 4], float, 'dev: done', said.append):
+        done.append(item)
+        clock[0] += 6.0 * item
+    # The last item is half of the work: the time that is left follows that, not their number.
+    assert done == [1, 1, 2, 4]
+    assert said == ['dev: done 2/4  ETA 36s', 'dev: done 3/4  ETA 24s']
