@@ -15,7 +15,14 @@ from etils import epath
 
 from electra_jax import flags
 from electra_jax.config import presets, validate
-from electra_jax.config.schema import Config, DataConfig, ModelConfig, ObjectiveConfig, TaskConfig
+from electra_jax.config.schema import (
+    LEFT_TO_DEVICES,
+    Config,
+    DataConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    TaskConfig,
+)
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
 from electra_jax.finetune import tuned
@@ -101,10 +108,10 @@ def check_ends(source: Place, target: Place) -> None:
     """Refuses a conversion that changes nothing or would destroy something.
 
     Raises:
-        ConfigError: both ends are of one kind or one folder.
+        ConfigError: both ends are of one foreign kind, or in one folder.
         CheckpointError: the target holds something.
     """
-    if source.kind == target.kind:
+    if source.kind == target.kind != OURS:
         raise ConfigError(f'--source and --target are both of kind {source.kind}: just copy it')
     one, other = source.path.resolve(), target.path.resolve()
     if one == other or one in other.parents or other in one.parents:
@@ -170,7 +177,7 @@ def read_ours(path: pathlib.Path) -> load.Loaded:
         task = trained.from_json(about['task'], str(folder))
         kind, labels = task.kind, list(task.labels) or None
         report.notes += task_notes(task)
-    return load.Loaded(params, model, objective, tokenizer, kind, labels, report)
+    return load.Loaded(params, model, objective, tokenizer, kind, labels, report, about)
 
 
 def task_notes(task: trained.TrainedTask) -> list[str]:
@@ -219,19 +226,24 @@ def write_ours(source: Place, folder: pathlib.Path, loaded: load.Loaded) -> Repo
 
     The tokenizer's own files are beside it, for building a corpus.
     """
+    about = {**(loaded.about or describe(loaded)), 'converted_from': str(source)}
+    checkpoint.write_params(epath.Path(folder).resolve(), loaded.params, about)
+    loaded.tokenizer.save(folder / 'tokenizer')
+    return Report(moved=[Moved(name, '', 0, count(part)) for name, part in loaded.params.items()])
+
+
+def describe(loaded: load.Loaded) -> dict[str, Any]:
+    """What a checkpoint of ours would say of a foreign one."""
     config = Config(model=loaded.model, objective=ObjectiveConfig(name=loaded.objective))
-    about: dict[str, Any] = {
+    about = {
         'config': dataclasses.asdict(config),
         'tokenizer': loaded.tokenizer.to_json(),
         'tokenizer_hash': loaded.tokenizer.hash,
         'corpora': [],
-        'converted_from': str(source),
     }
     if loaded.task:
         about['task'] = trained.to_json(describe_task(loaded))
-    checkpoint.write_params(epath.Path(folder).resolve(), loaded.params, about)
-    loaded.tokenizer.save(folder / 'tokenizer')
-    return Report(moved=[Moved(name, '', 0, count(part)) for name, part in loaded.params.items()])
+    return about
 
 
 def describe_task(loaded: load.Loaded) -> trained.TrainedTask:
@@ -302,8 +314,8 @@ def setting_words(loaded: load.Loaded) -> list[str]:
     words += [] if model.size == 'small' else [f'--config.model.size={model.size}']
     named = presets.resolve_model(ModelConfig(size=model.size, generator='separate'))
     for field in dataclasses.fields(ModelConfig):
-        value = getattr(model, field.name)
-        if value is not None and value != getattr(named, field.name):
+        value, left = getattr(model, field.name), field.name in LEFT_TO_DEVICES
+        if not left and value is not None and value != getattr(named, field.name):
             words.append(f'--config.model.{field.name}={value}')
     return words
 

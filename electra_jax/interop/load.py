@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from electra_jax.config.schema import ModelConfig
 from electra_jax.core.errors import CheckpointError, unknown
@@ -15,7 +15,7 @@ from electra_jax.tokenizers.wordpiece import WordPiece
 
 
 class Loaded(NamedTuple):
-    """A foreign checkpoint in our terms."""
+    """A checkpoint in our terms."""
 
     params: dict[str, Tree]  # NumPy arrays, float32; parts that the source lacks are not there
     model: ModelConfig  # resolved
@@ -24,6 +24,7 @@ class Loaded(NamedTuple):
     task: str | None  # what a `task_head` is for
     labels: list[str] | None  # of its outputs
     report: Report
+    about: dict[str, Any] | None = None  # what a checkpoint of ours says of itself
 
 
 def load_foreign(

@@ -8,7 +8,7 @@ from absl.testing import flagsaver
 from etils import epath
 
 from electra_jax import convert
-from electra_jax.config.schema import Config, TaskConfig
+from electra_jax.config.schema import LEFT_TO_DEVICES, Config, TaskConfig
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.interop import huggingface_files, load, names
 from electra_jax.tasks import readers, trained
@@ -199,6 +199,26 @@ def test_a_fine_tuned_model_keeps_its_task_and_labels(
     assert (described.kind, described.labels, described.style) == (task, labels, 'huggingface')
     assert described.scheme == ('bio' if task == 'tagging' else None)
     assert described.row_length == 40  # all the positions that there are
+
+
+def test_parameters_alone_are_handed_on_with_all_that_is_said_of_them(ours, tmp_path, capsys):
+    layers = (('start', 1), ('end_dense', 512))
+    params = tuned(ours, tmp_path / 'spans', 'spans', 'reference', (), layers)
+    run(f'ours:{tmp_path / "spans"}', f'ours:{tmp_path / "slim"}')
+    assert f'predict --checkpoint={tmp_path / "slim"}' in capsys.readouterr().out
+    after, about = checkpoint.read_params(epath.Path(tmp_path / 'slim'))
+    fakes.assert_same(after, params)
+    assert about.pop('converted_from') == f'ours:{tmp_path / "spans"}'
+    before = checkpoint.read_params(epath.Path(tmp_path / 'spans'))[1]
+    assert about == {k: v for k, v in before.items() if k != 'converted_from'}
+    assert about['task']['style'] == 'reference'
+
+
+def test_what_suited_the_devices_is_not_handed_on(ours, tmp_path, capsys):
+    run(f'ours:{ours}', f'ours:{tmp_path / "slim"}')
+    said = capsys.readouterr().out
+    assert 'continue_small' in said and '--config.model.max_positions=40' in said
+    assert not [name for name in LEFT_TO_DEVICES if name in said]
 
 
 def test_heads_of_the_reference_are_refused_or_explained(ours, tmp_path, capsys):
