@@ -18,7 +18,7 @@ from electra_jax.train.goodput import Account
 from electra_jax.train.health import Health
 from electra_jax.train.profile import Profiler
 from electra_jax.train.signals import stop_signals
-from electra_jax.train.speed import Meter
+from electra_jax.train.speed import DEVICE, INPUT, Meter
 from electra_jax.train.state import TrainState
 from electra_jax.train.writers import (
     METRICS_FILE,
@@ -97,7 +97,8 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
             return
         number, metrics, batch = pending
         pending = None
-        values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+        with parts.meter.waiting(DEVICE):
+            values = {k: float(v) for k, v in jax.device_get(metrics).items()}
         phases.step_seen()
         parts.meter.count()
         seen = parts.health.look(number, values, batch)
@@ -132,7 +133,8 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
 
     def read(number: int) -> Mapping:
         try:
-            return next(parts.batches)
+            with parts.meter.waiting(INPUT):
+                return next(parts.batches)
         except DataError:
             # Several processes cannot know here whether the others have failed, too.
             if number - 1 > start and jax.process_count() == 1:

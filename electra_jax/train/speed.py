@@ -1,6 +1,14 @@
-"""How fast a run trains, and which share of its time it trains."""
+"""How fast a run trains, and what it waits for."""
+
+import contextlib
+import time
+from collections.abc import Iterator
 
 from electra_jax.train.phases import TRAINING, Phases
+
+# What the training loop waits for. A GPU that is fast enough for most of a step to be spent on
+# INPUT, or hardly any of it on DEVICE, is kept waiting by the host.
+INPUT, DEVICE = 'input', 'device'
 
 
 class Meter:
@@ -20,22 +28,36 @@ class Meter:
         self._phases = phases
         self._tokens, self._flops, self._peak = tokens, flops_per_token, peak_flops
         self._steps, self._until = 0, 0.0
+        self._waited = dict.fromkeys((INPUT, DEVICE), 0.0)
 
     def count(self) -> None:
         """One more step is done."""
         self._steps += self._phases.name == TRAINING
 
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Times the wait for INPUT (the next batch, on its way to the devices) or for DEVICE (the
+        results of a step).
+        """
+        began, training = time.monotonic(), self._phases.name == TRAINING
+        yield
+        if training:
+            self._waited[what] += time.monotonic() - began
+
     def read(self) -> dict[str, float]:
         """Metrics since the last reading; none before a step was timed."""
         if not self._steps:
             return {}
-        seconds = self._phases.seconds(TRAINING)
-        rate = self._steps / max(seconds - self._until, 1e-9)
-        self._steps, self._until = 0, seconds
+        now = self._phases.seconds(TRAINING)
+        seconds = max(now - self._until, 1e-9)
+        rate = self._steps / seconds
         speed = {
             'speed/steps_per_second': rate,
             'speed/tokens_per_second': rate * self._tokens,
+            **{f'speed/{what}_share': waited / seconds for what, waited in self._waited.items()},
         }
+        self._steps, self._until = 0, now
+        self._waited = dict.fromkeys(self._waited, 0.0)
         if self._peak:
             speed['speed/mfu'] = rate * self._tokens * self._flops / self._peak
         return speed
