@@ -5,16 +5,21 @@ import dataclasses
 from electra_jax.config import kernels
 from electra_jax.config.schema import LEFT_TO_DEVICES, Config
 
+# Layers; ELECTRA-small's depth. On one H100, batches of 128 x 128: 1.3 M tokens a second instead of
+# 0.89 M, for half a minute more of compiling.
+_GPU_UNROLL = 12
+
 
 def resolve_platform(config: Config, platform: str) -> Config:
     """The config with nothing left to the devices.
 
-    On a CPU, unrolled layers are faster (a scan copies each layer's activations into stacked
-    arrays), and products of two-dimensional operands spare XLA a transposed copy of every
-    activation in the backward pass. Accelerators want neither: the scan keeps compile time flat,
-    and [B, L] must stay apart to be sharded. The vocabulary's logits would be their largest array,
-    so they are made in chunks there; a CPU has the memory, and searches one long row for its best
-    token faster than many short ones.
+    Unrolled layers are faster (a scan copies each layer's activations into stacked arrays), and
+    compile longer: a CPU unrolls all of them; a GPU, which small kernels keep waiting, a dozen, and
+    only to pre-train, for fine-tuning compiles a step for each length of rows; a TPU none. Products
+    of two-dimensional operands spare XLA on a CPU a transposed copy of every activation in the
+    backward pass; elsewhere [B, L] must stay apart to be sharded. The vocabulary's logits would be
+    an accelerator's largest array, so they are made in chunks there; a CPU has the memory, and
+    searches one long row for its best token faster than many short ones.
 
     Args:
         config: resolved.
@@ -24,10 +29,12 @@ def resolve_platform(config: Config, platform: str) -> Config:
         ConfigError: the attention kernel that is asked for does not run there.
     """
     on_cpu = platform == 'cpu'
+    long_on_gpu = platform == 'gpu' and config.job == 'pretrain'
+    N = config.model.num_layers
     choices = {
         'attention': kernels.choose(config, platform),
         'compute_dtype': 'float32' if on_cpu else 'bfloat16',
-        'scan_unroll': config.model.num_layers if on_cpu else 1,
+        'scan_unroll': N if on_cpu else min(N, _GPU_UNROLL) if long_on_gpu else 1,
         'flat_products': on_cpu,
         'vocab_chunks': 1 if on_cpu else 8,
     }

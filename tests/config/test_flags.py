@@ -200,6 +200,22 @@ def test_a_size_fills_what_the_recipe_leaves_open():
     assert resolve_platform(schema.Config(model=model), 'cpu').model.compute_dtype == 'float32'
 
 
+@pytest.mark.parametrize(
+    ('platform', 'job', 'num_layers', 'unrolled'),
+    [
+        ('gpu', 'pretrain', 6, 6),
+        ('gpu', 'pretrain', 24, 12),
+        ('gpu', 'finetune', 6, 1),
+        ('cpu', 'finetune', 24, 24),
+        ('tpu', 'pretrain', 6, 1),
+    ],
+)
+def test_layers_are_unrolled_where_it_pays(platform, job, num_layers, unrolled):
+    model = presets.resolve_model(schema.ModelConfig(size='base', num_layers=num_layers))
+    config = schema.Config(job=job, model=model)
+    assert resolve_platform(config, platform).model.scan_unroll == unrolled
+
+
 CHANGED = """
 import json
 from electra_jax import flags
