@@ -24,10 +24,20 @@ for recipe in "$recipes"/*.py; do
   if [[ $recipe == */untied_frozen.py ]]; then frozen=$recipe; else others+=("$recipe"); fi
 done
 
+child=''
+# A signal is for what is training, which saves before it ends.
+stop() {
+  [[ -z $child ]] || { kill -TERM "$child" 2> /dev/null && wait "$child"; } || true
+  exit 143
+}
+trap stop TERM INT
+
 sweep() { # RECIPES
   python launch/sweep.py --folder=runs/sweeps/objectives --config "$@" \
     --set "total_steps=$steps" log.every_steps=10 checkpoint.every_steps="$steps" \
-    --columns=eval/mlm_loss,eval/disc_auc "${arguments[@]}"
+    --columns=eval/mlm_loss,eval/disc_auc "${arguments[@]}" &
+  child=$!
+  wait "$child"
 }
 
 sweep "${others[@]}"

@@ -1,5 +1,6 @@
 """The other scripts of the launch folder: what they run, what they say, and that they are sound."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -281,6 +282,28 @@ def test_objectives_trains_what_starts_from_another_after_it(copy, there):
 def test_objectives_without_recipes_says_how_to_name_them(copy):
     done = script(copy, 'objectives.sh', RECIPES='nowhere')
     assert done.returncode == 1 and 'no recipes in nowhere' in done.stderr
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_objectives_hands_a_signal_on(copy, number):
+    recipes = copy / 'configs' / 'objectives'
+    recipes.mkdir(parents=True)
+    (recipes / 'mlm.py').write_text('')
+    tool(copy, 'python', 'trap "echo saved; exit 0" TERM; touch ready; while :; do sleep .05; done')
+    running = subprocess.Popen(
+        ['bash', copy / 'launch' / 'objectives.sh'],
+        stdout=subprocess.PIPE, text=True, cwd=copy, start_new_session=True,
+        env={**ENVIRONMENT, 'PATH': f'{copy}/bin:{os.environ["PATH"]}'},
+    )  # fmt: skip
+    try:
+        while not (copy / 'ready').exists():
+            time.sleep(0.01)
+        running.send_signal(number)
+        assert running.communicate(timeout=20)[0].splitlines()[-1] == 'saved'
+        assert running.returncode == 128 + signal.SIGTERM
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
 
 
 @pytest.mark.slow
