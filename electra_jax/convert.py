@@ -8,7 +8,7 @@ transformers' Electra classes) or `ours` (a workdir). Any kind becomes any other
 import dataclasses
 import pathlib
 import shutil
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from absl import flags as absl_flags
 from etils import epath
@@ -226,24 +226,19 @@ def write_ours(source: Place, folder: pathlib.Path, loaded: load.Loaded) -> Repo
 
     The tokenizer's own files are beside it, for building a corpus.
     """
-    about = {**(loaded.about or describe(loaded)), 'converted_from': str(source)}
-    checkpoint.write_params(epath.Path(folder).resolve(), loaded.params, about)
-    loaded.tokenizer.save(folder / 'tokenizer')
-    return Report(moved=[Moved(name, '', 0, count(part)) for name, part in loaded.params.items()])
-
-
-def describe(loaded: load.Loaded) -> dict[str, Any]:
-    """What a checkpoint of ours would say of a foreign one."""
     config = Config(model=loaded.model, objective=ObjectiveConfig(name=loaded.objective))
-    about = {
+    about = loaded.about or {
         'config': dataclasses.asdict(config),
         'tokenizer': loaded.tokenizer.to_json(),
         'tokenizer_hash': loaded.tokenizer.hash,
         'corpora': [],
+        'converted_from': str(source),
     }
-    if loaded.task:
-        about['task'] = trained.to_json(describe_task(loaded))
-    return about
+    if loaded.task and 'task' not in about:
+        about = {**about, 'task': trained.to_json(describe_task(loaded))}
+    checkpoint.write_params(epath.Path(folder).resolve(), loaded.params, about)
+    loaded.tokenizer.save(folder / 'tokenizer')
+    return Report(moved=[Moved(name, '', 0, count(part)) for name, part in loaded.params.items()])
 
 
 def describe_task(loaded: load.Loaded) -> trained.TrainedTask:

@@ -24,20 +24,31 @@ for recipe in "$recipes"/*.py; do
   if [[ $recipe == */untied_frozen.py ]]; then frozen=$recipe; else others+=("$recipe"); fi
 done
 
-child=''
-# A signal is for what is training, which saves before it ends.
+# What is training hears of SIGTERM and Ctrl-C, and saves before it ends; of a second one, too.
 stop() {
-  [[ -z $child ]] || { kill -TERM "$child" 2> /dev/null && wait "$child"; } || true
-  exit 143
+  local status=143
+  trap 'kill -TERM $! 2> /dev/null || true' TERM INT
+  if [[ -n ${sweeps:-} ]]; then
+    kill -TERM $! 2> /dev/null || true
+    while true; do
+      wait $! && status=0 || status=$?
+      kill -0 $! 2> /dev/null || break
+    done
+  fi
+  exit "$status"
 }
 trap stop TERM INT
 
 sweep() { # RECIPES
+  sweeps=yes
+  # In a process group of its own: a terminal's Ctrl-C is for the whole group, so that it would hear
+  # of each twice, and twice means at once.
+  set -m
   python launch/sweep.py --folder=runs/sweeps/objectives --config "$@" \
     --set "total_steps=$steps" log.every_steps=10 checkpoint.every_steps="$steps" \
     --columns=eval/mlm_loss,eval/disc_auc "${arguments[@]}" &
-  child=$!
-  wait "$child"
+  set +m
+  wait $!
 }
 
 sweep "${others[@]}"

@@ -69,7 +69,8 @@ class ModelConfig:
     # 'triton' (GPU): the last three keep no scores. See `config.kernels` for what each cannot do.
     attention: str | None = None
     compute_dtype: str | None = None  # 'bfloat16' on TPU and GPU, 'float32' on CPU
-    scan_unroll: int | None = None  # layers per iteration of the scan: 1; 12 on GPU; all on CPU
+    # Layers per iteration of the scan: 1; at most 12 to pre-train on GPU; all of them on CPU.
+    scan_unroll: int | None = None
     vocab_chunks: int | None = (
         None  # parts in which the vocabulary softmax is computed: 8; 1 on CPU
     )

@@ -21,7 +21,7 @@ KINDS = {
     'torn_file': '{n} compressed files were damaged (read up to there)',
     'moved_answer': '{n} answers were not at the place given (found elsewhere in their text)',
     'blank_line': '{n} lines between the rows were blank',
-    'cut': '{n} texts or questions are longer than data.row_length, or questions longer than '
+    'cut': '{n} rows have texts longer than data.row_length, or a question longer than '
     'task.question_length (cut)',
     'known_gap': '{n} rows are incomplete in the official file itself (left out)',
 }

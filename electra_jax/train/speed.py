@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from electra_jax.train.phases import TRAINING, Phases
 
-# What the training loop waits for. A GPU that is fast enough for most of a step to be spent on
-# INPUT, or hardly any of it on DEVICE, is kept waiting by the host.
+# What the training loop waits for. Where INPUT is large, or DEVICE near 0, the host keeps the
+# devices waiting.
 INPUT, DEVICE = 'input', 'device'
 
 
@@ -40,9 +40,11 @@ class Meter:
         results of a step).
         """
         began, training = time.monotonic(), self._phases.name == TRAINING
-        yield
-        if training:
-            self._waited[what] += time.monotonic() - began
+        try:
+            yield
+        finally:
+            if training:
+                self._waited[what] += time.monotonic() - began
 
     def read(self) -> dict[str, float]:
         """Metrics since the last reading; none before a step was timed."""

@@ -201,17 +201,19 @@ def test_a_size_fills_what_the_recipe_leaves_open():
 
 
 @pytest.mark.parametrize(
-    ('platform', 'job', 'num_layers', 'unrolled'),
+    ('platform', 'job', 'num_layers', 'remat', 'unrolled'),
     [
-        ('gpu', 'pretrain', 6, 6),
-        ('gpu', 'pretrain', 24, 12),
-        ('gpu', 'finetune', 6, 1),
-        ('cpu', 'finetune', 24, 24),
-        ('tpu', 'pretrain', 6, 1),
+        ('gpu', 'pretrain', 6, 'none', 6),
+        ('gpu', 'pretrain', 24, 'none', 12),
+        ('gpu', 'pretrain', 6, 'full', 1),
+        ('gpu', 'finetune', 6, 'none', 1),
+        ('cpu', 'finetune', 24, 'none', 24),
+        ('tpu', 'pretrain', 6, 'none', 1),
     ],
 )
-def test_layers_are_unrolled_where_it_pays(platform, job, num_layers, unrolled):
-    model = presets.resolve_model(schema.ModelConfig(size='base', num_layers=num_layers))
+def test_layers_are_unrolled_where_it_pays(platform, job, num_layers, remat, unrolled):
+    asked = schema.ModelConfig(size='base', num_layers=num_layers, remat=remat)
+    model = presets.resolve_model(asked)
     config = schema.Config(job=job, model=model)
     assert resolve_platform(config, platform).model.scan_unroll == unrolled
 

@@ -1,6 +1,5 @@
 """The other scripts of the launch folder: what they run, what they say, and that they are sound."""
 
-import contextlib
 import os
 import pathlib
 import re
@@ -284,12 +283,14 @@ def test_objectives_without_recipes_says_how_to_name_them(copy):
     assert done.returncode == 1 and 'no recipes in nowhere' in done.stderr
 
 
+@pytest.mark.parametrize('whole_group', [False, True])
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_objectives_hands_a_signal_on(copy, number):
+def test_objectives_hands_a_signal_on_once(copy, number, whole_group):
     recipes = copy / 'configs' / 'objectives'
     recipes.mkdir(parents=True)
     (recipes / 'mlm.py').write_text('')
-    tool(copy, 'python', 'trap "echo saved; exit 0" TERM; touch ready; while :; do sleep .05; done')
+    told = 'trap "echo told" TERM INT; touch ready; until [[ -e end ]]; do sleep .05; done; exit 3'
+    tool(copy, 'python', told)
     running = subprocess.Popen(
         ['bash', copy / 'launch' / 'objectives.sh'],
         stdout=subprocess.PIPE, text=True, cwd=copy, start_new_session=True,
@@ -298,12 +299,15 @@ def test_objectives_hands_a_signal_on(copy, number):
     try:
         while not (copy / 'ready').exists():
             time.sleep(0.01)
-        running.send_signal(number)
-        assert running.communicate(timeout=20)[0].splitlines()[-1] == 'saved'
-        assert running.returncode == 128 + signal.SIGTERM
+        # A terminal's Ctrl-C goes to all processes of the group.
+        (os.killpg if whole_group else os.kill)(running.pid, number)
+        time.sleep(0.5)
+        assert running.poll() is None
+        (copy / 'end').touch()
+        assert running.communicate(timeout=20)[0].splitlines() == ['installed []', 'told']
+        assert running.returncode == 3
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(running.pid, signal.SIGKILL)
+        (copy / 'end').touch()
 
 
 @pytest.mark.slow
