@@ -99,8 +99,8 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
         pending = None
         with parts.meter.waiting(DEVICE):
             values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+        parts.meter.count()  # not a step that ends compiling: its time was spent there
         phases.step_seen()
-        parts.meter.count()
         seen = parts.health.look(number, values, batch)
         written = dict(seen.metrics)
         if number % config.log.every_steps == 0 or number == end:

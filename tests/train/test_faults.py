@@ -301,6 +301,13 @@ def test_an_old_checkpoint_that_cannot_be_deleted_is_told_and_costs_nothing(tmp_
     assert steps_of(tmp_path) == [16]  # tried again after the next save
 
 
+def test_the_step_that_was_compiled_has_no_speed(tmp_path):
+    small_run.run(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    speeds = {line['step']: 'speed/steps_per_second' in line for line in lines if len(line) > 2}
+    assert [speeds[step] for step in (1, 2, 12)] == [False, True, True]
+
+
 @pytest.mark.parametrize('jump', [-1e6, 1e6])
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, jump):
     calls, real = itertools.count(), time.time
