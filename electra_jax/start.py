@@ -200,8 +200,10 @@ def begin(
     if theirs.hash != tokenizer.hash:
         raise ConfigError(
             f'{config.data.path} was built with another tokenizer ({tokenizer.vocab_size:,} '
-            f'tokens) than {config.init_from} was trained with ({theirs.vocab_size:,}): build it '
-            'anew with that one, python -m electra_jax.prepare --config.data.tokenizer.path=...'
+            f'tokens) than {config.init_from} was trained with ({theirs.vocab_size:,}): build the '
+            'text with that one in another --config.data.path, by the same command with '
+            '--config.data.source=... and --config.data.tokenizer.path=..., a file in the '
+            'tokenizer/ folder of the checkpoint or of its corpus'
         )
     others = presets.other_block(config.model, about['config']['model'])
     if others:

@@ -124,6 +124,12 @@ def test_typed_again_a_finished_run_says_so(recipe, finished):
     assert done.returncode == 0 and 'done: 12 steps' in done.stdout, done.stderr
 
 
+def test_text_that_is_not_read_is_said(recipe, finished):
+    done = run(recipe, finished[0], '--config.data.source=text:other.txt')
+    assert done.returncode == 0 and 'text.txt: config.data.source (text:other.txt)' in done.stdout
+    assert 'note: ' not in run(recipe, finished[0]).stdout
+
+
 def test_killed_and_started_again_it_ends_with_the_same_bits(recipe, finished, tmp_path):
     process = subprocess.Popen(
         command(recipe, tmp_path), stdout=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT
