@@ -2,7 +2,8 @@
 
 ``python -m electra_jax.convert --source=google:electra_small --target=ours:runs/from_google``:
 KIND is `google` (TensorFlow checkpoints of google-research/electra), `huggingface` (folders of
-transformers' Electra classes) or `ours` (a workdir). Any kind becomes any other.
+transformers' Electra classes) or `ours` (a workdir). Any kind becomes any other, and
+`ours` a workdir without the optimizer's state, a third of the size, to hand on.
 """
 
 import dataclasses

@@ -245,6 +245,14 @@ def say_start(run: Run, flops: dict[str, float]) -> None:
         f'{flops["paper"] * tokens:.3g} FLOP for {tokens:.3g} tokens'
     )
     print(f'  {rows:,} rows of {config.data.row_length} tokens, batches of {config.batch_size}')
+    made_of, source = {one.source for one in run.corpora}, config.data.source
+    # A recipe's own source is for those who have no corpus yet.
+    if 'data.source' in flags.typed_settings(CONFIG) and made_of != {source}:
+        print(
+            f'  note: {config.data.path} is there already, made of {", ".join(sorted(made_of))}: '
+            f'config.data.source ({source}) is not read; for that text name another '
+            '--config.data.path'
+        )
     print(f'  workdir {run.folder}', flush=True)
 
 

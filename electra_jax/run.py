@@ -171,13 +171,6 @@ def open_corpora(config: Config) -> tuple[list[manifest.Corpus], list[float]]:
             )
         corpora.build_corpus(config.data)
     opened = [manifest.load_corpus(path, config.data.verify, print) for path, _ in paths]
-    if len(opened) == 1 and config.data.source not in (None, opened[0].source):
-        print(
-            f'note: {paths[0][0]} is there already, made of {opened[0].source}: '
-            f'config.data.source ({config.data.source}) is not read; for that text name another '
-            '--config.data.path',
-            flush=True,
-        )
     asked = config.data.tokenizer
     tokenizer_hash = load.open_tokenizer(asked).hash if asked.path else None
     for one in opened:
