@@ -3,7 +3,7 @@
 TPU v3 chips.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

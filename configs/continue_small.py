@@ -6,7 +6,7 @@ read: --config.init_from=huggingface:FOLDER --config.data.path=FOLDER. Another s
 
 import pathlib
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 BASE = pathlib.Path(__file__).parent / 'small.py'
 

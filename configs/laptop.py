@@ -10,7 +10,7 @@ tokens; initial weights are larger. Positions are rotary, so that rows may be lo
 was trained on.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -2,7 +2,7 @@
 steps of 2,048 x 512 tokens, 419 B tokens. The paper reports a GLUE dev average of 89.0.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -6,7 +6,7 @@ three costs more.
 
 import pathlib
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 BASE = pathlib.Path(__file__).parent / 'modern_small.py'
 

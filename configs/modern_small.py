@@ -4,7 +4,7 @@ layers of three, no biases, no dropout, whole rows of text. As many tokens as th
 work, for a local layer compares a token with 129 others, whatever the row.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -9,7 +9,7 @@ generator half as wide as the discriminator, not a quarter.
 
 import pathlib
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 BASE = pathlib.Path(__file__).parent / 'modern_small.py'
 

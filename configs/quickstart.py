@@ -2,7 +2,7 @@
 cores, without a download: held-out AUC 0.73 in 6 minutes, the corpus included.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -5,7 +5,7 @@ quirk of that code switched on. On a TPU of n cores it also clipped each core's 
 
 import pathlib
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 BASE = pathlib.Path(__file__).parent / 'large.py'
 

@@ -3,7 +3,7 @@ tokens, the defaults of every recipe. On OpenWebText the paper reports a GLUE de
 after 4 days on one V100.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

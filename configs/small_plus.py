@@ -4,7 +4,7 @@ steps. Its weights score 77.4 on the GLUE leaderboard (electra, README).
 
 import pathlib
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 BASE = pathlib.Path(__file__).parent / 'small.py'
 

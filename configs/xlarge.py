@@ -3,7 +3,7 @@ Not trained yet: what it takes is by the TPU compiler, in benchmarks/RESULTS.md;
 warm-up are a starting point. Parameters and optimizer state are spread over all chips.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

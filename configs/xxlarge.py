@@ -4,7 +4,7 @@ compiler, in benchmarks/RESULTS.md; learning rate and warm-up are a starting poi
 feed-forward and vocabulary are spread over 4 chips, everything over all of them.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

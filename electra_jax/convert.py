@@ -14,9 +14,8 @@ from typing import NamedTuple
 from absl import flags as absl_flags
 from etils import epath
 
-from electra_jax import flags
-from electra_jax.config import presets, validate
-from electra_jax.config.schema import (
+from electra_jax.config import checks, resolve
+from electra_jax.config.settings import (
     LEFT_TO_DEVICES,
     Config,
     DataConfig,
@@ -26,10 +25,13 @@ from electra_jax.config.schema import (
 )
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
-from electra_jax.finetune import tuned
+from electra_jax.finetune import known as table
+from electra_jax.finetune import predict, readers
+from electra_jax.finetune import task as trained
+from electra_jax.finetune.files import tag_schemes
 from electra_jax.interop import load, names, save
 from electra_jax.interop.transfer import Moved, Report
-from electra_jax.tasks import readers, table, tag_schemes, trained
+from electra_jax.runtime import cli
 from electra_jax.tokenizers import load as tokenizers
 from electra_jax.train import checkpoint, workdir
 
@@ -45,7 +47,7 @@ OVERWRITE = absl_flags.DEFINE_bool('overwrite', False, 'replace a checkpoint tha
 TASK_HEAD = absl_flags.DEFINE_enum(
     'task_head', None, sorted(names.TASK_HEADS), 'what the head of a fine-tuned model is for'
 )
-CONFIG = flags.config_flag()  # google: the model, where shapes do not tell it
+CONFIG = cli.config_flag()  # google: the model, where shapes do not tell it
 
 OURS = 'ours'
 KINDS = (OURS, *sorted(load.LOADERS))
@@ -143,7 +145,7 @@ def read(source: Place) -> load.Loaded:
     """
     if source.kind == OURS:
         return read_ours(source.path)
-    config = flags.given_config(CONFIG)
+    config = cli.given_config(CONFIG)
     model = config.model if config else None
     loaded = load.load_foreign(source.kind, source.path, VOCAB.value, LOWER_CASE.value, model)
     if loaded.tokenizer is None:
@@ -158,10 +160,10 @@ def read_ours(path: pathlib.Path) -> load.Loaded:
     Raises:
         CheckpointError: there is none, or it was written by another version.
     """
-    folder = tuned.best_folder(epath.Path(path).resolve())
+    folder = predict.best_folder(epath.Path(path).resolve())
     params, about = checkpoint.read_params(folder)
     try:
-        validate.check_stored_model(about['config']['model'], str(path))
+        checks.check_stored_model(about['config']['model'], str(path))
         model = ModelConfig(**about['config']['model'])
         objective = about['config']['objective']['name']
         tokenizer = tokenizers.from_json(about['tokenizer'], f'the tokenizer of {path}')
@@ -308,7 +310,7 @@ def setting_words(loaded: load.Loaded) -> list[str]:
     model, objective = loaded.model, loaded.objective
     words = [] if objective == 'electra' else [f'--config.objective.name={objective}']
     words += [] if model.size == 'small' else [f'--config.model.size={model.size}']
-    named = presets.resolve_model(ModelConfig(size=model.size, generator='separate'))
+    named = resolve.resolve_model(ModelConfig(size=model.size, generator='separate'))
     for field in dataclasses.fields(ModelConfig):
         value, left = getattr(model, field.name), field.name in LEFT_TO_DEVICES
         if not left and value is not None and value != getattr(named, field.name):
@@ -317,4 +319,4 @@ def setting_words(loaded: load.Loaded) -> list[str]:
 
 
 if __name__ == '__main__':
-    flags.run_without_recipe(main)
+    cli.run_without_recipe(main)

@@ -4,10 +4,10 @@ Type the same words again after a stop of any kind, and the run goes on from its
 checkpoint.
 """
 
-from electra_jax.core import memory
+from electra_jax.runtime import malloc
 
 if __name__ == '__main__':
-    memory.ask_for_large_pages()  # starts the process again: before imports that take seconds
+    malloc.ask_for_large_pages()  # starts the process again: before imports that take seconds
 
 import contextlib
 from collections.abc import Iterator
@@ -17,17 +17,18 @@ import numpy as np
 from absl import flags as absl_flags
 from etils import epath
 
-from electra_jax import flags
-from electra_jax import run as runs
-from electra_jax.config.presets import first_stage
-from electra_jax.config.schema import Config
-from electra_jax.core import distributed, peers, rng, trees
+from electra_jax.config.resolve import first_stage
+from electra_jax.config.settings import Config
+from electra_jax.core import rng, trees
 from electra_jax.data.pipeline import DeviceBatches
-from electra_jax.finetune import splits, trials, tuned
+from electra_jax.finetune import job, predict
+from electra_jax.finetune import split as splits
 from electra_jax.model.flops import training_flops
 from electra_jax.optim.optimizer import decay_table
 from electra_jax.parallel import report
-from electra_jax.run import Run
+from electra_jax.pretrain import program as runs
+from electra_jax.pretrain.program import Run
+from electra_jax.runtime import cli, distributed, watchdog
 from electra_jax.train import checkpoint, lock, loop, workdir
 from electra_jax.train import replay as replays
 from electra_jax.train.checkpoint import Checkpoints
@@ -39,7 +40,7 @@ from electra_jax.train.speed import Meter
 from electra_jax.train.state import TrainState
 from electra_jax.train.writers import evaluation_line, example_lines
 
-CONFIG = flags.config_flag()
+CONFIG = cli.config_flag()
 WORKDIR = absl_flags.DEFINE_string(
     'workdir', None, 'folder of the run; runs/<name of the config> if not given'
 )
@@ -47,8 +48,8 @@ WORKDIR = absl_flags.DEFINE_string(
 
 def main(config: Config) -> None:
     """Does the config's job."""
-    folder = epath.Path(WORKDIR.value or f'runs/{flags.recipe_name(CONFIG)}').resolve()
-    with peers.together():
+    folder = epath.Path(WORKDIR.value or f'runs/{cli.recipe_name(CONFIG)}').resolve()
+    with watchdog.together():
         if config.job == 'finetune':
             fine_tune(config, folder)
         elif config.job == 'evaluate' and config.task.name is not None:
@@ -167,17 +168,17 @@ def evaluate(run: Run) -> None:
 
 def fine_tune(config: Config, folder: epath.Path) -> None:
     """Trains every trial that is not done yet, and says what was reached."""
-    run = trials.open_fine_tuning(config, folder)
+    run = job.open_fine_tuning(config, folder)
     phases = Phases()
     with watched(folder, phases, run.config.health.step_timeout) as account:
         workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
         say_fine_tuning(run)
-        outcome = trials.run_trials(run, phases, account.begin)
+        outcome = job.run_trials(run, phases, account.begin)
     if outcome.stopped_by:
         print(f'stopped by {outcome.stopped_by}; finished trials: {len(outcome.trials)}')
-        print(f'to go on: {flags.same_command()}')
+        print(f'to go on: {cli.same_command()}')
         return
-    print(trials.result_lines(run.headline, outcome.trials))
+    print(job.result_lines(run.headline, outcome.trials))
     print(account.line())
     print(f'files: {folder} (results.json, results.md, metrics.jsonl, trials/*/predictions)')
     if config.task.save != 'none':
@@ -186,14 +187,14 @@ def fine_tune(config: Config, folder: epath.Path) -> None:
 
 def evaluate_fine_tuned(config: Config, folder: epath.Path) -> None:
     """Scores the trials of a fine-tuning workdir on the task's files."""
-    found = tuned.evaluate(config, folder, say)
+    found = predict.evaluate(config, folder, say)
     for line in found.remarks:
         print(f'  {line}')
-    print(trials.result_lines(found.headline, found.trials))
-    print(f'files: {folder / tuned.EVALUATION} (results.json, results.md, predictions by trial)')
+    print(job.result_lines(found.headline, found.trials))
+    print(f'files: {folder / predict.EVALUATION} (results.json, results.md, predictions by trial)')
 
 
-def say_fine_tuning(run: trials.FineTuning) -> None:
+def say_fine_tuning(run: job.FineTuning) -> None:
     """What is about to happen, in a few lines; every parameter in workdir/parameters.txt."""
     config, params = run.config, run.program.abstract.params
     write_parameters(run)
@@ -201,7 +202,7 @@ def say_fine_tuning(run: trials.FineTuning) -> None:
         f'{run.task.name} ({run.task.kind}, head {run.task.style}): '
         f'{trees.count(params) / 1e6:.1f}M parameters on {report.mesh_line(run.program.mesh)}'
     )
-    print(f'  {trials.origin_line(run)}')
+    print(f'  {job.origin_line(run)}')
     both = ', pairs both ways round' if splits.doubles_pairs(config) else ''
     examples, rows = len(run.train.loaded.examples), len(run.train.rows)
     parts = f' in {rows:,} rows' if rows != examples else ''  # questions have several, for windows
@@ -221,7 +222,7 @@ def say_fine_tuning(run: trials.FineTuning) -> None:
     print(f'  workdir {run.folder}', flush=True)
 
 
-def write_parameters(run: Run | trials.FineTuning) -> None:
+def write_parameters(run: Run | job.FineTuning) -> None:
     """The start-up report's long part: parameters.txt in the workdir."""
     if distributed.is_first():
         params = run.program.abstract.params
@@ -247,7 +248,7 @@ def say_start(run: Run, flops: dict[str, float]) -> None:
     print(f'  {rows:,} rows of {config.data.row_length} tokens, batches of {config.batch_size}')
     made_of, source = {one.source for one in run.corpora}, config.data.source
     # A recipe's own source is for those who have no corpus yet.
-    if 'data.source' in flags.typed_settings(CONFIG) and made_of != {source}:
+    if 'data.source' in cli.typed_settings(CONFIG) and made_of != {source}:
         print(
             f'  note: {config.data.path} is there already, made of {", ".join(sorted(made_of))}: '
             f'config.data.source ({source}) is not read; for that text name another '
@@ -266,14 +267,14 @@ def say_end(run: Run, outcome: loop.Outcome, account: Account) -> None:
     reached = int(outcome.state.step)
     if outcome.stopped_by:
         print(f'stopped by {outcome.stopped_by} at step {reached}, saved')
-        print(f'to go on: {flags.same_command()}')
+        print(f'to go on: {cli.same_command()}')
         return
     show_example(run, outcome.state.params)
     shown = ', '.join(f'{k} {v:.4f}' for k, v in outcome.evaluation.items())
     print(f'done: {reached} steps, {shown or "no held-out text"}')
     print(account.line())
     print(f'files: {run.folder} (checkpoints/, metrics.jsonl, tensorboard/)')
-    again = flags.same_command(**{'workdir': str(run.folder), 'config.job': 'evaluate'})
+    again = cli.same_command(**{'workdir': str(run.folder), 'config.job': 'evaluate'})
     print(f'next: {again}')
 
 
@@ -297,4 +298,4 @@ def show_example(run: Run, params: trees.Tree) -> None:
 
 
 if __name__ == '__main__':
-    flags.run(main, CONFIG)
+    cli.run(main, CONFIG)

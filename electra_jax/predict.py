@@ -21,15 +21,15 @@ import rich.progress
 from absl import flags as absl_flags
 from etils import epath
 
-from electra_jax import flags
-from electra_jax.config.schema import Config, TaskConfig
+from electra_jax.config.settings import Config, TaskConfig
 from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError, UserError
-from electra_jax.finetune import tuned
+from electra_jax.finetune import predict
+from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.detect import open_detector
-from electra_jax.finetune.tuned import Tuned
-from electra_jax.tasks import incoming
-from electra_jax.tasks.bad_rows import BadRows
+from electra_jax.finetune.files import predict_input
+from electra_jax.finetune.predict import Tuned
+from electra_jax.runtime import cli
 from electra_jax.train import checkpoint
 
 CHECKPOINT = absl_flags.DEFINE_string(
@@ -38,7 +38,10 @@ CHECKPOINT = absl_flags.DEFINE_string(
 INPUT = absl_flags.DEFINE_string('input', '-', 'the file to read; -: standard input')
 OUTPUT = absl_flags.DEFINE_string('output', '-', 'the file to write; -: standard output')
 FORMAT = absl_flags.DEFINE_enum(
-    'format', 'auto', ['auto', *incoming.FORMATS], 'of the input; auto: by its name or beginning'
+    'format',
+    'auto',
+    ['auto', *predict_input.FORMATS],
+    'of the input; auto: by its name or beginning',
 )
 COLUMNS = absl_flags.DEFINE_string(
     'columns', None, 'columns that are not called as in training: text_a=body,id=key'
@@ -65,7 +68,7 @@ def main() -> None:
     """Reads everything, then answers row by row."""
     if CHECKPOINT.value is None:
         raise ConfigError('no model given: type --checkpoint=WORKDIR --input=FILE')
-    columns = incoming.parse_columns(COLUMNS.value)
+    columns = predict_input.parse_columns(COLUMNS.value)
     folder = epath.Path(CHECKPOINT.value)
     if not folder.exists():
         raise CheckpointError(f'--checkpoint is {folder}, but there is no such folder')
@@ -75,7 +78,7 @@ def main() -> None:
 
 def answer_file(folder: epath.Path, path: pathlib.Path, columns: dict[str, str]) -> None:
     """Answers what is in a file by the best model of a folder."""
-    where = tuned.best_folder(folder)
+    where = predict.best_folder(folder)
     params, about = checkpoint.read_params(where)
     # No cache: what is predicted once is not read again.
     settings = dataclasses.replace(
@@ -89,9 +92,9 @@ def answer_file(folder: epath.Path, path: pathlib.Path, columns: dict[str, str])
     with output_file(OUTPUT.value) as out:
         form = FORMAT.value
         if form == 'auto':
-            form = incoming.format_of(path, model.task)
-        asked = incoming.Asked(path, form, columns)
-        examples = incoming.read(model.task, asked, bad)
+            form = predict_input.format_of(path, model.task)
+        asked = predict_input.Asked(path, form, columns)
+        examples = predict_input.read(model.task, asked, bad)
         count = 0
         for row in progress(answers(model, examples, bad), len(examples)):
             out.write(json.dumps(row, ensure_ascii=False) + '\n')
@@ -114,7 +117,7 @@ def named(text: str) -> str:
 
 def open_model(where: epath.Path, params: Any, about: Any, settings: Config) -> Tuned:
     """A fine-tuned model, or a pre-trained one that finds replaced tokens."""
-    open_one = tuned.open_tuned if 'task' in about else open_detector
+    open_one = predict.open_tuned if 'task' in about else open_detector
     return open_one(where, params, about, settings)
 
 
@@ -163,4 +166,4 @@ def progress(rows: Iterable, total: int) -> Iterable:
 
 
 if __name__ == '__main__':
-    flags.run_without_recipe(main)
+    cli.run_without_recipe(main)

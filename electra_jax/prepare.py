@@ -10,19 +10,19 @@ says where. The vocabulary is trained here, before.
 
 import dataclasses
 
-from electra_jax import flags
-from electra_jax.config import schema
-from electra_jax.data import corpus
+from electra_jax.config import recipe, settings
+from electra_jax.corpus import job
+from electra_jax.runtime import cli
 
-CONFIG = flags.config_flag()
+CONFIG = cli.config_flag()
 
 
-def main(config: schema.Config) -> None:
+def main(config: settings.Config) -> None:
     """Builds the corpus of `config.data`, or says that it is already there."""
-    built = corpus.build_corpus(config.data)
-    if config != dataclasses.replace(flags.to_config(flags.recipe({})), data=config.data):
+    built = job.build_corpus(config.data)
+    if config != dataclasses.replace(recipe.to_config(recipe.recipe({})), data=config.data):
         # The recipe says what to train, too.
-        print(f'next: {flags.same_command("main")}')
+        print(f'next: {cli.same_command("main")}')
         return
     print(
         f'next: python -m electra_jax.main --config=configs/small.py '
@@ -32,4 +32,4 @@ def main(config: schema.Config) -> None:
 
 
 if __name__ == '__main__':
-    flags.run(main, CONFIG)
+    cli.run(main, CONFIG)

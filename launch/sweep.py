@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 import results
 from processes import Run, console, is_done, run_all
 
-from electra_jax import flags
+from electra_jax.config import recipe as recipe_files
 from electra_jax.core.errors import ConfigError, UserError
 
 STOPPED = 3  # exit status: asked to stop, and saved
@@ -35,7 +35,7 @@ def setting(text: str) -> tuple[str, str]:
     name, is_whole, value = text.removeprefix('--').removeprefix('config.').partition('=')
     if not is_whole:
         raise ConfigError(f'{text!r} is not understood: settings look like KEY=VALUE')
-    return flags.setting_name(name), value
+    return recipe_files.setting_name(name), value
 
 
 def read_list(path: str) -> list[dict[str, str]]:

@@ -26,5 +26,5 @@ use_venv() {
     echo "$wanted" > "$stamp"
   fi
   export PATH=$root/.venv/bin:$PATH
-  export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1} # electra_jax/core/memory.py
+  export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1} # electra_jax/runtime/malloc.py
 }

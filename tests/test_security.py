@@ -21,14 +21,17 @@ CALLS = {
 ARCHIVES = {'tarfile', 'zipfile', 'shutil.unpack_archive', 'urllib.request', 'requests', 'httpx'}
 # (file, call or module) -> why it is there all the same.
 ALLOWED = {
-    ('electra_jax/core/memory.py', 'ctypes'): 'malloc_trim of the C library, to give memory back',
-    ('electra_jax/flags.py', 'runpy.run_path'): 'recipes are Python that the user wrote',
     (
-        'electra_jax/interop/torch_peer.py',
+        'electra_jax/runtime/malloc.py',
+        'ctypes',
+    ): 'malloc_trim of the C library, to give memory back',
+    ('electra_jax/runtime/cli.py', 'runpy.run_path'): 'recipes are Python that the user wrote',
+    (
+        'electra_jax/bench/torch_step.py',
         'ctypes',
     ): "mallopt of the C library, for the peer's speed",
     (
-        'electra_jax/tasks/token_rows.py',
+        'electra_jax/finetune/token_rows.py',
         'zipfile',
     ): 'the error of a damaged .npz; nothing is unpacked',
     ('electra_jax/train/replay.py', 'zipfile'): 'likewise',

@@ -1,6 +1,6 @@
 """The English documentation inside Python and its installed packages; needs no download."""
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

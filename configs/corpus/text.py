@@ -4,7 +4,7 @@ Name them: --config.data.source=text:FOLDER --config.data.path=corpora/NAME. A v
 trained on them; to use one that exists: --config.data.tokenizer.path=vocab.txt.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

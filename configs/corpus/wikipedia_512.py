@@ -1,6 +1,6 @@
 """English Wikipedia, prepared by tensorflow_datasets as ArrayRecord, in rows of 512 tokens."""
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

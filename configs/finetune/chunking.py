@@ -2,7 +2,7 @@
 for ELECTRA-Small++, 97.1 for Base++ and 97.2 for Large, medians over seeds.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -3,7 +3,7 @@ of 57.0 for ELECTRA-Small++, 67.7 for Base++ and 69.1 for Large, medians over se
 its ELECTRA-Small-OWT.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -3,7 +3,7 @@ larger models take, the same in all layers, three epochs, and a row read from th
 texts, because so short a pre-training leaves little in its first token.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

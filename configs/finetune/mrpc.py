@@ -3,7 +3,7 @@ ELECTRA-Small++, 89.5 for Base++ and 90.8 for Large, medians over seeds, and 87.
 ELECTRA-Small-OWT.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

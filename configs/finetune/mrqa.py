@@ -3,7 +3,7 @@ hotpotqa (--config.task.name=...), scored by exact match and F1. No published fi
 here.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -2,7 +2,7 @@
 places and organizations on dev and test. No published figure is quoted here.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -3,7 +3,7 @@ or .jsonl, .csv or .tsv with context, question and answers (in a table one text 
 holds); reaches what your data lets it.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -3,7 +3,7 @@ line between sentences (also .tsv; .conllu with --config.task.columns.tags=3), o
 with columns 'words' and 'tags' (.jsonl, .csv, .tsv); reaches what your data lets it.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -3,7 +3,7 @@ text and a label each; reaches what your data lets it. Pairs of texts have a tex
 --config.task.columns.text_b=text_b.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

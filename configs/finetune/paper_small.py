@@ -2,7 +2,7 @@
 paper reports a GLUE dev average of 79.9 for ELECTRA-Small, the median of 10 runs of each task.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -3,7 +3,7 @@ ELECTRA-Small++, 91.5 for Base++ and 92.4 for Large, medians over seeds, and 88.
 ELECTRA-Small-OWT.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -3,7 +3,7 @@ a batch, and each rate has one power of the layer decay too many. Its README's f
 for ELECTRA-Small++, for example) come from this code.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -3,7 +3,7 @@ for ELECTRA-Small++, 82.7 for Base++ and 88.0 for Large, medians over seeds, and
 ELECTRA-Small-OWT.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -2,7 +2,7 @@
 75.8 for ELECTRA-Small++, 86.8 for Base++ and 89.7 for Large, medians over seeds.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

@@ -2,7 +2,7 @@
 exact match of 70.1 for ELECTRA-Small++ and 88.1 for Large, medians over seeds.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

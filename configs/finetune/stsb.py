@@ -3,7 +3,7 @@ correlation of 87.5 for ELECTRA-Small++, 91.2 for Base++ and 92.6 for Large, med
 and 86.8 for its ELECTRA-Small-OWT.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

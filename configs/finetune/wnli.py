@@ -2,7 +2,7 @@
 the larger class (56.3 on dev, counted in the file); the reference leaves it out of its averages.
 """
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 
 def get_config():

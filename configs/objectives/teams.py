@@ -4,7 +4,7 @@ Garden (5 and 2).
 
 import pathlib
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 BASE = pathlib.Path(__file__).parent / 'electra.py'
 

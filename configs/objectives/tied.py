@@ -2,7 +2,7 @@
 
 import pathlib
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 BASE = pathlib.Path(__file__).parent / 'electra.py'
 

@@ -4,7 +4,7 @@ and then left alone while its samples cool down.
 
 import pathlib
 
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 BASE = pathlib.Path(__file__).parent / 'electra.py'
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from electra_jax.config.presets import discriminator_shape, generator_shape
-from electra_jax.config.schema import Config
+from electra_jax.config.resolve import discriminator_shape, generator_shape
+from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
 
 # Where each kernel runs; None: everywhere.

@@ -3,7 +3,7 @@
 import dataclasses
 
 from electra_jax.config import kernels
-from electra_jax.config.schema import LEFT_TO_DEVICES, Config
+from electra_jax.config.settings import LEFT_TO_DEVICES, Config
 
 # Layers; ELECTRA-small's depth. Measured on a model of that size alone, on one H100 in batches of
 # 128 x 128: 1.3 M tokens a second instead of 0.88 M (benchmarks/RESULTS.md).

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config import schema
+from electra_jax.config import settings as schema
 from electra_jax.core import errors, files, jsons
 from electra_jax.data import records
 from electra_jax.tokenizers import api, load

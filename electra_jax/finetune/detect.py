@@ -9,19 +9,19 @@ import numpy as np
 from etils import epath
 
 from electra_jax.config.platform import resolve_platform
-from electra_jax.config.schema import Config
+from electra_jax.config.settings import Config
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError
-from electra_jax.finetune import splits
+from electra_jax.finetune import split as splits
+from electra_jax.finetune.bad_rows import BadRows
+from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.features import FeatureSettings
 from electra_jax.finetune.program import Answerer, to_answer
-from electra_jax.model import api
+from electra_jax.finetune.readers import Known, Loaded
+from electra_jax.init_from import check_whole, start_of
+from electra_jax.model import bind
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
-from electra_jax.start import check_whole, start_of
-from electra_jax.tasks.bad_rows import BadRows
-from electra_jax.tasks.examples import TextExample
-from electra_jax.tasks.features import FeatureSettings
-from electra_jax.tasks.readers import Known, Loaded
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import step
 
@@ -102,13 +102,13 @@ def open_detector(
     meshes.check_batch(settings, mesh, jax.process_count())
     model = to_answer(settings.model)
     size, parts = start.tokenizer.vocab_size, ('discriminator',)
-    check_whole(str(where), params, lambda key: api.init(model, size, key, parts))
+    check_whole(str(where), params, lambda key: bind.init(model, size, key, parts))
     needed = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
     params = {name: part for name, part in params.items() if name in needed}
     placed = jax.device_put(params, rules.state_shardings(params, mesh))
 
     def replaced(params: trees.Tree, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        logits = api.discriminate(model, start.tokenizer.vocab_size, params, batch, None)
+        logits = bind.discriminate(model, start.tokenizer.vocab_size, params, batch, None)
         return {'replaced': jax.nn.sigmoid(logits)}
 
     answers = jax.jit(step.on_mesh(replaced, mesh), out_shardings=rules.replicated(mesh))

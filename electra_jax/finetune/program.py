@@ -9,20 +9,20 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from electra_jax.config import validate
+from electra_jax.config import checks
 from electra_jax.config.platform import resolve_platform
-from electra_jax.config.presets import HeadShape
-from electra_jax.config.schema import Config, ModelConfig
+from electra_jax.config.resolve import HeadShape
+from electra_jax.config.settings import Config, ModelConfig
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
-from electra_jax.finetune.splits import Split
-from electra_jax.model import api
+from electra_jax.finetune import batches, losses, predictions
+from electra_jax.finetune.predictions import Predictions
+from electra_jax.finetune.split import Split
+from electra_jax.finetune.task import TrainedTask
+from electra_jax.model import bind
 from electra_jax.optim import optimizer, schedules
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
-from electra_jax.tasks import batches, losses, predictions
-from electra_jax.tasks.predictions import Predictions
-from electra_jax.tasks.trained import TrainedTask
 from electra_jax.train import state, step
 from electra_jax.train.writers import told
 
@@ -74,8 +74,8 @@ def resolve(config: Config, model: ModelConfig, row_length: int, steps: int) -> 
             config.optimizer, warmup_steps=round(config.task.warmup_rate * steps)
         ),
     )
-    validate.validate(config)
-    validate.check_positions(config)
+    checks.validate(config)
+    checks.check_positions(config)
     return resolve_platform(config, jax.devices()[0].platform)
 
 
@@ -101,8 +101,8 @@ def refuse_steps(config: Config) -> None:
             'again: leave it out'
         )
     for name, advice in _IN_STEPS.items():
-        asked = validate.setting(config, name)
-        if asked != validate.setting(Config(), name):
+        asked = checks.setting(config, name)
+        if asked != checks.setting(Config(), name):
             raise ConfigError(
                 f'config.{name} is {asked}, but fine-tuning counts in epochs of its files: {advice}'
             )
@@ -166,7 +166,7 @@ def to_answer(model: ModelConfig) -> ModelConfig:
 
 def compile_answers(model: ModelConfig, vocab_size: int, head: HeadShape, mesh: Mesh) -> Callable:
     """params, batch -> the head's outputs, which every host sees whole."""
-    answers = functools.partial(api.task_answers, to_answer(model), vocab_size, head)
+    answers = functools.partial(bind.task_answers, to_answer(model), vocab_size, head)
     return jax.jit(step.on_mesh(answers, mesh), out_shardings=rules.replicated(mesh))
 
 
@@ -179,8 +179,8 @@ def initial_params(
 ) -> trees.Tree:
     """Parameters at step 0: those of `source` by name, all others fresh by the seed."""
     key = rng.stream_key(rng.root_key(seed), 0, 'init')
-    fresh = api.init_encoder(model, vocab_size, key)
-    fresh['task_head'] = api.init_head(model, head, jax.random.fold_in(key, 1))
+    fresh = bind.init_encoder(model, vocab_size, key)
+    fresh['task_head'] = bind.init_head(model, head, jax.random.fold_in(key, 1))
     names = [name for name, _ in trees.named_leaves(fresh)]
     leaves, structure = jax.tree.flatten(fresh)
     return structure.unflatten(

@@ -13,9 +13,9 @@ from types import ModuleType
 
 import numpy as np
 
-from electra_jax.config import presets
-from electra_jax.config.schema import ModelConfig
-from electra_jax.core import foreign
+from electra_jax.config import resolve
+from electra_jax.config.settings import ModelConfig
+from electra_jax.core import untrusted
 from electra_jax.core.errors import CheckpointError, UserError, first_line
 from electra_jax.core.trees import Tree
 from electra_jax.interop import names, transfer
@@ -206,7 +206,7 @@ def model_from_variables(variables: Arrays) -> ModelConfig:
     elif any(name.startswith(scope) for name in variables):
         small = _encoder_sizes(variables, scope)
         settings |= generator_scale(main, small, scope)
-    return presets.resolve_model(ModelConfig(**settings))
+    return resolve.resolve_model(ModelConfig(**settings))
 
 
 def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
@@ -222,7 +222,7 @@ def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """
     prefix = find_checkpoint(pathlib.Path(path))
     for file in sorted(prefix.parent.glob(f'{glob.escape(prefix.name)}.*')):
-        problem = foreign.link_problem(file, prefix.parent)
+        problem = untrusted.link_problem(file, prefix.parent)
         if problem:
             raise CheckpointError(problem)
     tensorflow = _tensorflow()
@@ -295,7 +295,7 @@ def _places(parts: set[str], two_towers: bool) -> list[Place]:
 
 
 def _generator_of(variables: Arrays) -> str:
-    """Which of presets.GENERATORS proposed the tokens."""
+    """Which of resolve.GENERATORS proposed the tokens."""
     scopes = {name.split('/')[0] for name in variables}
     if 'generator_ltr' in scopes:
         return 'two_tower'
@@ -313,11 +313,11 @@ def _encoder_sizes(variables: Arrays, scope: str) -> dict[str, int]:
     query = _matrix(variables, f'{scope}encoder/layer_0/attention/self/query/kernel')
     up = _matrix(variables, f'{scope}encoder/layer_0/intermediate/dense/kernel')
     hidden_size = query.shape[1]
-    num_heads = max(1, hidden_size // presets.HEAD_SIZE)
+    num_heads = max(1, hidden_size // resolve.HEAD_SIZE)
     if hidden_size % num_heads:
         raise CheckpointError(
             f'{scope}encoder is {hidden_size} wide, which does not divide into heads of '
-            f'{presets.HEAD_SIZE}: say how many it has, with --config=RECIPE and '
+            f'{resolve.HEAD_SIZE}: say how many it has, with --config=RECIPE and '
             '--config.model.num_heads=N'
         )
     sizes = {'num_layers': max(layers) + 1, 'hidden_size': hidden_size, 'ffn_size': up.shape[1]}

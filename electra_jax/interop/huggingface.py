@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config import presets
-from electra_jax.config.schema import ModelConfig
+from electra_jax.config import resolve
+from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import Tree, named_leaves
 from electra_jax.interop import names, transfer
-from electra_jax.interop.huggingface_files import CONFIG_FILE, Network
+from electra_jax.interop.files import CONFIG_FILE, Network
 from electra_jax.interop.names import HUGGINGFACE
 from electra_jax.interop.sizes import generator_scale, nearest_size
 from electra_jax.interop.transfer import Report
@@ -330,7 +330,7 @@ def _model(config: Mapping[str, Any], is_language: bool) -> ModelConfig:
         settings |= {'generator': 'tied', 'generator_layers': 1.0, 'generator_width': 1.0}
     else:
         settings |= {'generator': 'separate'}
-    return presets.resolve_model(ModelConfig(size=nearest_size(sizes['hidden_size']), **settings))
+    return resolve.resolve_model(ModelConfig(size=nearest_size(sizes['hidden_size']), **settings))
 
 
 def _check_config(config: Mapping[str, Any]) -> None:

@@ -4,10 +4,11 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from electra_jax.config.schema import ModelConfig
+from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import CheckpointError, unknown
 from electra_jax.core.trees import Tree
-from electra_jax.interop import google_tf, huggingface, huggingface_files, huggingface_tokenizer
+from electra_jax.interop import files, google_tf, huggingface
+from electra_jax.interop import tokenizer as huggingface_tokenizer
 from electra_jax.interop.transfer import Report
 from electra_jax.tokenizers import wordpiece
 from electra_jax.tokenizers.api import Tokenizer
@@ -80,7 +81,7 @@ def _load_huggingface(
             'a Hugging Face folder says itself what its vocabulary and its model are: leave out '
             '--vocab, --lower_case and --config'
         )
-    networks = huggingface_files.read(path)
+    networks = files.read(path)
     tokenizer, notes = _huggingface_tokenizer(path, tuple(networks))
     size = tokenizer.vocab_size if tokenizer else None
     params, model, report = huggingface.params_from_networks(networks, size)

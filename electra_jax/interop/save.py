@@ -4,16 +4,11 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from electra_jax.config.schema import ModelConfig
+from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import unknown
 from electra_jax.core.trees import Tree
-from electra_jax.interop import (
-    google_tf,
-    huggingface,
-    huggingface_files,
-    huggingface_tokenizer,
-    transfer,
-)
+from electra_jax.interop import files, google_tf, huggingface, transfer
+from electra_jax.interop import tokenizer as huggingface_tokenizer
 from electra_jax.interop.transfer import Report
 from electra_jax.tokenizers.api import Tokenizer
 
@@ -74,7 +69,7 @@ def _save_huggingface(folder: pathlib.Path, model: Model) -> Report:
         # First, because it may be refused.
         longest = network.config['max_position_embeddings']
         huggingface_tokenizer.write_tokenizer(tokenizer, inside, longest)
-        huggingface_files.write_folder(inside, network)
+        files.write_folder(inside, network)
     return report
 
 

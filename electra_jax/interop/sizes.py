@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from electra_jax.config import presets
-from electra_jax.config.schema import ModelConfig
+from electra_jax.config import resolve
+from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import CheckpointError
 
 
@@ -21,9 +21,9 @@ def sizes_of(model: ModelConfig, part: str, vocab_size: int, num_labels: int = 1
     own_network = model.generator in ('separate', 'two_tower')
     of_generator = part in generators or part == 'generator_embeddings'
     of_generator |= part == 'generator_head' and own_network
-    make_shape = presets.generator_shape if of_generator else presets.discriminator_shape
+    make_shape = resolve.generator_shape if of_generator else resolve.discriminator_shape
     shape = make_shape(model)
-    E = presets.generator_embedding_size(model) if of_generator else model.embedding_size
+    E = resolve.generator_embedding_size(model) if of_generator else model.embedding_size
     towers = 2 if part == 'generator_head' and model.generator == 'two_tower' else 1
     in_head = part == 'discriminator_head' or part == 'task_head'
     return {
@@ -55,7 +55,7 @@ def generator_scale(main: Mapping, small: Mapping, where: str) -> dict[str, floa
         'generator_layers': small['num_layers'] / main['num_layers'],
         'generator_width': small['hidden_size'] / main['hidden_size'],
     }
-    shape = presets.generator_shape(ModelConfig(**main, **scale))
+    shape = resolve.generator_shape(ModelConfig(**main, **scale))
     for name, value in small.items():
         if getattr(shape, name) != value:
             raise CheckpointError(
@@ -69,5 +69,5 @@ def generator_scale(main: Mapping, small: Mapping, where: str) -> dict[str, floa
 
 def nearest_size(hidden_size: int) -> str:
     """The named size closest in width; whoever takes it overrides its numbers."""
-    widths = {name: size['hidden_size'] for name, size in presets.MODEL_SIZES.items()}
+    widths = {name: size['hidden_size'] for name, size in resolve.MODEL_SIZES.items()}
     return min(widths, key=lambda name: (abs(math.log(widths[name] / hidden_size)), name))

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_jax.config import presets
-from electra_jax.config.schema import ModelConfig
+from electra_jax.config import resolve
+from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree, count, named_leaves
 from electra_jax.interop import names
 from electra_jax.interop.names import Place, Row
 from electra_jax.interop.sizes import sizes_of
-from electra_jax.model.api import vocab_rows
+from electra_jax.model.bind import vocab_rows
 
 Arrays = Mapping[str, np.ndarray]  # by name in the other format
 _SHOWN = 20  # names listed in an error
@@ -300,7 +300,7 @@ def check_block(model: ModelConfig, target: str) -> None:
     bert = {field.name: field.default for field in dataclasses.fields(ModelConfig)} | {
         'norm': 'post'
     }
-    others = [name for name in presets.BLOCK if getattr(model, name) != bert[name]]
+    others = [name for name in resolve.BLOCK if getattr(model, name) != bert[name]]
     if others:
         has = ', '.join(f'config.model.{name}={getattr(model, name)}' for name in others)
         knows = ', '.join(f'{name}={bert[name]}' for name in others)

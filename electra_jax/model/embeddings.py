@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from electra_jax.config.schema import ModelConfig
+from electra_jax.config.settings import ModelConfig
 from electra_jax.core.dims import constrain
 from electra_jax.model.layers import make_norm, truncated_normal
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from electra_jax.config.schema import ModelConfig
+from electra_jax.config.settings import ModelConfig
 from electra_jax.model.layers import Dense, LayerNorm, truncated_normal
 from electra_jax.ops.activations import gelu
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from electra_jax.config.schema import ModelConfig
+from electra_jax.config.settings import ModelConfig
 from electra_jax.ops.dropout import dropout
 from electra_jax.ops.norms import normalize
 

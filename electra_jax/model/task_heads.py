@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from electra_jax.config.presets import HeadShape
-from electra_jax.config.schema import ModelConfig
+from electra_jax.config.resolve import HeadShape
+from electra_jax.config.settings import ModelConfig
 from electra_jax.core.dims import constrain
 from electra_jax.model.layers import Dense, Dropout, flat_einsum, truncated_normal
 from electra_jax.ops.activations import gelu, softmax

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from electra_jax.config.schema import Config, ModelConfig
-from electra_jax.model import api
+from electra_jax.config.settings import Config, ModelConfig
+from electra_jax.model import bind
 from electra_jax.objectives.inputs import Batch, Inputs
 from electra_jax.tokenizers.api import SpecialIds
 
@@ -20,7 +20,7 @@ class Vocabulary(NamedTuple):
     log_unigram_V: np.ndarray | None = None  # log p of single tokens in the training text, padded
 
 
-def keep_params(config: Config, params: api.Params, step: jax.Array) -> api.Params:
+def keep_params(config: Config, params: bind.Params, step: jax.Array) -> bind.Params:
     """What most objectives do to the parameters before a step: nothing."""
     del config, step
     return params
@@ -43,7 +43,7 @@ class Definition(NamedTuple):
     summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]]  # added totals -> metrics
     # config, vocabulary, params, inputs -> for people: tokens [B, L], doubt of each [B, L]
     example: Callable[..., tuple[jax.Array, jax.Array]]
-    prepare: Callable[[Config, api.Params, jax.Array], api.Params] = keep_params
+    prepare: Callable[[Config, bind.Params, jax.Array], bind.Params] = keep_params
     # evaluation metrics -> name of what is wrong with the networks, and a sentence about it
     signs: Callable[[Mapping[str, float]], dict[str, str]] = no_signs
 
@@ -58,5 +58,5 @@ class Objective(NamedTuple):
     totals: Callable[..., dict[str, jax.Array]]  # params, inputs
     summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]]
     example: Callable[..., tuple[jax.Array, jax.Array]]  # params, inputs
-    prepare: Callable[[api.Params, jax.Array], api.Params]  # params, step
+    prepare: Callable[[bind.Params, jax.Array], bind.Params]  # params, step
     signs: Callable[[Mapping[str, float]], dict[str, str]]

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config.schema import Config, ModelConfig
-from electra_jax.model import api
+from electra_jax.config.settings import Config, ModelConfig
+from electra_jax.model import bind
 from electra_jax.objectives import generators, masked
 from electra_jax.objectives.definition import Definition, Vocabulary
 from electra_jax.objectives.generators import Proposal
@@ -35,7 +35,7 @@ class Corruption(NamedTuple):
 def loss(
     config: Config,
     vocabulary: Vocabulary,
-    params: api.Params,
+    params: bind.Params,
     inputs: Inputs,
     dropout_key: jax.Array | None,
     step: jax.Array,
@@ -89,7 +89,7 @@ def joint(
 def forward(
     config: Config,
     vocabulary: Vocabulary,
-    params: api.Params,
+    params: bind.Params,
     inputs: Inputs,
     dropout_key: jax.Array | None,
     at_temperature: jax.Array | float,
@@ -98,7 +98,7 @@ def forward(
     keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
     proposal = generators.propose(config, vocabulary, params, inputs, at_temperature, keys[0])
     batch, written_BL = corrupted_batch(inputs, proposal)
-    logits_BL = api.discriminate(config.model, vocabulary.size, params, batch, keys[1])
+    logits_BL = bind.discriminate(config.model, vocabulary.size, params, batch, keys[1])
     is_fake_BL = batch['tokens'] != inputs.batch['tokens']
     return proposal, Corruption(batch['tokens'], is_fake_BL, written_BL, logits_BL)
 
@@ -115,7 +115,7 @@ def corrupted_batch(inputs: Inputs, proposal: Proposal) -> tuple[dict, jax.Array
 def totals(
     config: Config,
     vocabulary: Vocabulary,
-    params: api.Params,
+    params: bind.Params,
     inputs: Inputs,
     run: Callable[..., tuple[Proposal, Corruption]] = forward,
 ) -> dict[str, jax.Array]:
@@ -176,7 +176,7 @@ _NEVER = 1e-4
 def example(
     config: Config,
     vocabulary: Vocabulary,
-    params: api.Params,
+    params: bind.Params,
     inputs: Inputs,
     run: Callable[..., tuple[Proposal, Corruption]] = forward,
 ) -> tuple[jax.Array, jax.Array]:

@@ -12,8 +12,8 @@ also where the sample was the original token.
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.schema import Config
-from electra_jax.model import api
+from electra_jax.config.settings import Config
+from electra_jax.model import bind
 from electra_jax.objectives import electra, generators, inputs
 from electra_jax.objectives.definition import Definition, Vocabulary
 from electra_jax.objectives.electra import Corruption
@@ -25,7 +25,7 @@ from electra_jax.ops import losses, vocab_head
 def loss(
     config: Config,
     vocabulary: Vocabulary,
-    params: api.Params,
+    params: bind.Params,
     given: Inputs,
     dropout_key: jax.Array | None,
     step: jax.Array,
@@ -44,7 +44,7 @@ def loss(
 def forward(
     config: Config,
     vocabulary: Vocabulary,
-    params: api.Params,
+    params: bind.Params,
     given: Inputs,
     dropout_key: jax.Array | None,
     at_temperature: jax.Array | float,
@@ -62,32 +62,32 @@ def forward(
 
 
 def totals(
-    config: Config, vocabulary: Vocabulary, params: api.Params, given: Inputs
+    config: Config, vocabulary: Vocabulary, params: bind.Params, given: Inputs
 ) -> dict[str, jax.Array]:
     """As ELECTRA's, of telling written tokens from original ones."""
     return electra.totals(config, vocabulary, params, given, forward)
 
 
 def example(
-    config: Config, vocabulary: Vocabulary, params: api.Params, given: Inputs
+    config: Config, vocabulary: Vocabulary, params: bind.Params, given: Inputs
 ) -> tuple[jax.Array, jax.Array]:
     """As ELECTRA's."""
     return electra.example(config, vocabulary, params, given, forward)
 
 
 def token_scores(
-    config: Config, vocabulary: Vocabulary, params: api.Params, batch: inputs.Batch
+    config: Config, vocabulary: Vocabulary, params: bind.Params, batch: inputs.Batch
 ) -> jax.Array:
     """log p(x_t | the rest) up to the model's error in normalizing, float32 [B, L]; one pass.
 
     -E(x)_t, taken as normalized (Electric, section 2.3); 0 at special tokens and padding.
     """
-    energies_BL = api.discriminate(config.model, vocabulary.size, params, batch, None)
+    energies_BL = bind.discriminate(config.model, vocabulary.size, params, batch, None)
     return jnp.where(inputs.candidates(batch, vocabulary.special), -energies_BL, 0.0)
 
 
 def pseudo_log_likelihood(
-    config: Config, vocabulary: Vocabulary, params: api.Params, batch: inputs.Batch
+    config: Config, vocabulary: Vocabulary, params: bind.Params, batch: inputs.Batch
 ) -> jax.Array:
     """Sum of `token_scores` over each row, float32 [B]: how likely a text is, in nats."""
     return jnp.sum(token_scores(config, vocabulary, params, batch), axis=-1)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.schema import Config, ModelConfig
-from electra_jax.model import api
+from electra_jax.config.settings import Config, ModelConfig
+from electra_jax.model import bind
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.objectives.inputs import Inputs, masked_batch
 from electra_jax.ops import vocab_head
@@ -51,7 +51,7 @@ def temperature(config: Config, step: jax.Array) -> jax.Array | float:
 def propose(
     config: Config,
     vocabulary: Vocabulary,
-    params: api.Params,
+    params: bind.Params,
     inputs: Inputs,
     at_temperature: jax.Array | float,
     dropout_key: jax.Array | None,
@@ -77,7 +77,7 @@ def parts(model: ModelConfig) -> tuple[str, ...]:
     return () if model.generator in ('uniform', 'unigram') else ('generator',)
 
 
-def without_gradient(model: ModelConfig, params: api.Params, network: str) -> api.Params:
+def without_gradient(model: ModelConfig, params: bind.Params, network: str) -> bind.Params:
     """The parameters, those that are `network`'s alone cut off from the gradient."""
     return jax.tree.map(
         lambda x, owner: jax.lax.stop_gradient(x) if owner == network else x,
@@ -120,7 +120,7 @@ def _two_towers(config, vocabulary, params, inputs, at_temperature, dropout_key)
 def _uniform(config, vocabulary, params, inputs, at_temperature, dropout_key):
     """The same chance for every token of the vocabulary, special ones included."""
     del params, dropout_key
-    rows = api.vocab_rows(config.model, vocabulary.size)
+    rows = bind.vocab_rows(config.model, vocabulary.size)
     return _constant(config, vocabulary, inputs, at_temperature, jnp.zeros(rows))
 
 
@@ -142,7 +142,7 @@ GENERATORS: dict[str, Callable[..., Proposal]] = {
 
 def run_network(config, vocabulary, params, batch, masked_BP, dropout_key) -> Softmax:
     """The generator's network, up to its softmax; `masked_BP` None means everywhere."""
-    features_BPE, table_VE, bias_V = api.generate(
+    features_BPE, table_VE, bias_V = bind.generate(
         config.model, vocabulary.size, params, batch, masked_BP, dropout_key
     )
     return Softmax(features_BPE, table_VE.astype(features_BPE.dtype), bias_V)

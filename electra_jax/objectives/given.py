@@ -11,7 +11,7 @@
 `config` is resolved (`flags.to_config(flags.recipe({'objective': {'sampler': 'gumbel'}}))`, then
 `config.platform.resolve_platform(config, 'cpu')`); `vocabulary` is a `definition.Vocabulary(size,
 tokenizers.api.SpecialIds(...))`; `params` come from `interop`, or from
-`model.api.init(config.model, size, key, ('generator', 'discriminator'))`. Dropout is off unless a
+`model.bind.init(config.model, size, key, ('generator', 'discriminator'))`. Dropout is off unless a
 key is given. For whole optimizer steps hand `train.step.train_step` a `draw` that returns
 `given.inputs(...)`.
 """
@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config.schema import Config
+from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
-from electra_jax.model import api
+from electra_jax.model import bind
 from electra_jax.objectives import table
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.objectives.inputs import Batch, Draws, Inputs, from_draws
@@ -71,7 +71,7 @@ def make_draws(
             f'config.objective.sampler is {config.objective.sampler!r}: with given noise for every '
             "token it must be 'gumbel'"
         )
-    rows = api.vocab_rows(config.model, vocabulary.size)
+    rows = bind.vocab_rows(config.model, vocabulary.size)
 
     def padded(uniforms_BPV: np.ndarray) -> jax.Array:
         V = uniforms_BPV.shape[-1]
@@ -101,7 +101,7 @@ def inputs(vocabulary: Vocabulary, batch: Batch, draws: Draws) -> Inputs:
 def loss(
     config: Config,
     vocabulary: Vocabulary,
-    params: api.Params,
+    params: bind.Params,
     batch: Batch,
     draws: Draws,
     step: int = 0,

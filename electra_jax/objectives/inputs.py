@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.schema import Config, ObjectiveConfig
+from electra_jax.config.settings import Config, ObjectiveConfig
 from electra_jax.ops import corrupt, vocab_head
 from electra_jax.optim.schedules import linear
 from electra_jax.tokenizers.api import SpecialIds

@@ -7,8 +7,8 @@ on it (`model.generator` is 'tied'): what people fine-tune has one name whatever
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.schema import Config
-from electra_jax.model import api
+from electra_jax.config.settings import Config
+from electra_jax.model import bind
 from electra_jax.objectives import generators, masked
 from electra_jax.objectives.definition import Definition, Vocabulary
 from electra_jax.objectives.inputs import Inputs
@@ -18,7 +18,7 @@ from electra_jax.ops import corrupt
 def loss(
     config: Config,
     vocabulary: Vocabulary,
-    params: api.Params,
+    params: bind.Params,
     inputs: Inputs,
     dropout_key: jax.Array | None,
     step: jax.Array,
@@ -30,7 +30,7 @@ def loss(
 
 
 def totals(
-    config: Config, vocabulary: Vocabulary, params: api.Params, inputs: Inputs
+    config: Config, vocabulary: Vocabulary, params: bind.Params, inputs: Inputs
 ) -> dict[str, jax.Array]:
     """Additive counts behind the evaluation metrics, without dropout."""
     proposal = generators.propose(config, vocabulary, params, inputs, 1.0, None)
@@ -38,7 +38,7 @@ def totals(
 
 
 def example(
-    config: Config, vocabulary: Vocabulary, params: api.Params, inputs: Inputs
+    config: Config, vocabulary: Vocabulary, params: bind.Params, inputs: Inputs
 ) -> tuple[jax.Array, jax.Array]:
     """For people to look at: the text with the best guess at each masked position [B, L], and
     1 - p(original) there (0 elsewhere) [B, L].

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config.schema import Config, ModelConfig
-from electra_jax.model import api
+from electra_jax.config.settings import Config, ModelConfig
+from electra_jax.model import bind as api
 from electra_jax.objectives import electra, generators, masked
 from electra_jax.objectives.definition import Definition, Vocabulary
 from electra_jax.objectives.generators import Proposal

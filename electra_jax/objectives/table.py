@@ -2,9 +2,9 @@
 
 import functools
 
-from electra_jax.config.schema import Config
+from electra_jax.config.settings import Config
 from electra_jax.core.errors import unknown
-from electra_jax.model import api
+from electra_jax.model import bind
 from electra_jax.objectives import inputs
 from electra_jax.objectives.definition import Definition, Objective, Vocabulary
 from electra_jax.objectives.electra import ELECTRA, ELECTRA_MASKED
@@ -36,7 +36,7 @@ def build(config: Config, vocabulary: Vocabulary) -> Objective:
     if name not in OBJECTIVES:
         raise unknown('config.objective.name', name, OBJECTIVES)
     entry = OBJECTIVES[name]
-    rows = api.vocab_rows(config.model, vocabulary.size)
+    rows = bind.vocab_rows(config.model, vocabulary.size)
     return Objective(
         parts=entry.parts(config.model),
         draw=functools.partial(inputs.draw, config, vocabulary.special, rows),

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config.schema import Config, ModelConfig
-from electra_jax.model import api
+from electra_jax.config.settings import Config, ModelConfig
+from electra_jax.model import bind
 from electra_jax.objectives import electra, generators
 from electra_jax.objectives.definition import Definition, Vocabulary
 from electra_jax.objectives.electra import Corruption
@@ -25,7 +25,7 @@ from electra_jax.ops import losses, vocab_head
 def loss(
     config: Config,
     vocabulary: Vocabulary,
-    params: api.Params,
+    params: bind.Params,
     inputs: Inputs,
     dropout_key: jax.Array | None,
     step: jax.Array,
@@ -51,7 +51,7 @@ def selection(selected_BPC: jax.Array) -> jax.Array:
 def both_tasks(
     config: Config,
     vocabulary: Vocabulary,
-    params: api.Params,
+    params: bind.Params,
     inputs: Inputs,
     dropout_key: jax.Array | None,
     at_temperature: jax.Array | float,
@@ -67,7 +67,7 @@ def both_tasks(
         config.objective.num_candidates - 1,
         vocabulary.size,
     )
-    logits_BL, selected_BPC = api.detect_and_select(
+    logits_BL, selected_BPC = bind.detect_and_select(
         config.model,
         vocabulary.size,
         params,
@@ -85,7 +85,7 @@ def _detection(*arguments) -> tuple[Proposal, Corruption]:
 
 
 def totals(
-    config: Config, vocabulary: Vocabulary, params: api.Params, inputs: Inputs
+    config: Config, vocabulary: Vocabulary, params: bind.Params, inputs: Inputs
 ) -> dict[str, jax.Array]:
     """ELECTRA's counts and those of the selection, without dropout, at temperature 1."""
     *_, selected_BPC = both_tasks(config, vocabulary, params, inputs, None, 1.0)
@@ -108,7 +108,7 @@ def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def example(
-    config: Config, vocabulary: Vocabulary, params: api.Params, inputs: Inputs
+    config: Config, vocabulary: Vocabulary, params: bind.Params, inputs: Inputs
 ) -> tuple[jax.Array, jax.Array]:
     """As ELECTRA's."""
     return electra.example(config, vocabulary, params, inputs, _detection)

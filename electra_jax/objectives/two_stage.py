@@ -9,9 +9,9 @@ the network of the stage is updated (`optim.optimizer`).
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.presets import first_stage
-from electra_jax.config.schema import Config
-from electra_jax.model import api
+from electra_jax.config.resolve import first_stage
+from electra_jax.config.settings import Config
+from electra_jax.model import bind
 from electra_jax.objectives import electra, generators, masked
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.objectives.inputs import Inputs
@@ -23,7 +23,7 @@ _COPIES = {'discriminator': 'generator', 'embeddings': 'generator_embeddings'}
 def loss(
     config: Config,
     vocabulary: Vocabulary,
-    params: api.Params,
+    params: bind.Params,
     inputs: Inputs,
     dropout_key: jax.Array | None,
     step: jax.Array,
@@ -51,7 +51,7 @@ def loss(
     return jax.lax.cond(step < first_stage(config), generator_stage, discriminator_stage)
 
 
-def prepare(config: Config, params: api.Params, step: jax.Array) -> api.Params:
+def prepare(config: Config, params: bind.Params, step: jax.Array) -> bind.Params:
     """At the first step of the second stage, the discriminator becomes the generator."""
     copied = {**params, **{ours: params[theirs] for ours, theirs in _COPIES.items()}}
     return jax.lax.cond(step == first_stage(config), lambda: copied, lambda: params)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from electra_jax.config.presets import first_stage
-from electra_jax.config.schema import Config, OptimizerConfig
+from electra_jax.config.resolve import first_stage
+from electra_jax.config.settings import Config, OptimizerConfig
 from electra_jax.core.trees import Tree, match_rules, named_leaves
 from electra_jax.optim.networks import network_table
 from electra_jax.optim.schedules import from_config

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.presets import first_stage
-from electra_jax.config.schema import Config
+from electra_jax.config.resolve import first_stage
+from electra_jax.config.settings import Config
 
 Schedule = Callable[[jax.Array], jax.Array]  # int32 step -> float32 value
 

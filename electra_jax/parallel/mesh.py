@@ -5,7 +5,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh
 
-from electra_jax.config.schema import Config, MeshConfig
+from electra_jax.config.settings import Config, MeshConfig
 from electra_jax.core.errors import ConfigError
 
 AXES = ('data', 'fsdp', 'tensor', 'sequence')

@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any
 
-from electra_jax.config import schema
+from electra_jax.config import settings
 from electra_jax.core import errors, jsons
 from electra_jax.tokenizers import api, sentencepiece, wordpiece
 
@@ -57,7 +57,7 @@ def load(folder: str | pathlib.Path) -> api.Tokenizer:
     return from_json(data, path)
 
 
-def open_tokenizer(config: schema.TokenizerConfig) -> api.Tokenizer:
+def open_tokenizer(config: settings.TokenizerConfig) -> api.Tokenizer:
     """The tokenizer in the existing file `config.path`, a vocab.txt or a SentencePiece .model.
 
     Raises:
@@ -72,7 +72,7 @@ def open_tokenizer(config: schema.TokenizerConfig) -> api.Tokenizer:
     return sentencepiece.SentencePiece.from_file(config.path)
 
 
-def check_kind(config: schema.TokenizerConfig) -> None:
+def check_kind(config: settings.TokenizerConfig) -> None:
     """Refuses a kind that does not exist and switches that its kind does not have."""
     known = ('wordpiece', *sentencepiece.MODEL_TYPES)
     if config.kind not in known:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 
-from electra_jax.config import schema
+from electra_jax.config import settings
 from electra_jax.core import errors
 from electra_jax.tokenizers import api, load, sentencepiece, wordpiece
 
 MEGABYTE = 1_000_000
 
 
-def train_tokenizer(texts: Iterable[str], config: schema.TokenizerConfig) -> api.Tokenizer:
+def train_tokenizer(texts: Iterable[str], config: settings.TokenizerConfig) -> api.Tokenizer:
     """Learns the tokenizer that `config` describes; the same text always gives the same one.
 
     Args:

@@ -19,10 +19,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from electra_jax.config.schema import CheckpointConfig
-from electra_jax.core import distributed, errors
+from electra_jax.config.settings import CheckpointConfig
+from electra_jax.core import errors
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
+from electra_jax.runtime import distributed
 from electra_jax.train import checkpoint_files as files
 from electra_jax.train import checkpoint_limits
 from electra_jax.train.state import TrainState
@@ -31,7 +32,7 @@ FOLDER = 'checkpoints'  # of a workdir
 _ITEMS = ('params', 'rest', 'data', 'about')
 # Orbax times its waits by the clock on the wall, which may jump: so as few and as long ones as can
 # be; a save that a jump ends all the same is one that failed. What hangs is noticed elsewhere:
-# `core.peers`, `heartbeat`.
+# `runtime.watchdog`, `heartbeat`.
 _WAITING = {'timeout_secs': 10**8, 'create_directories_asynchronously': False}
 _LAST_ATTEMPTS, _PAUSE_SECONDS = 3, 10.0  # of the save that ends a run
 

@@ -7,7 +7,7 @@ import pathlib
 import jax
 from etils import epath
 
-from electra_jax.core import foreign
+from electra_jax.core import untrusted
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
 
@@ -29,13 +29,13 @@ def problem(folder: epath.Path) -> str | None:
         return None
     here = pathlib.Path(folder)
     try:
-        return foreign.tree_problem(here) or _too_large(here)
+        return untrusted.tree_problem(here) or _too_large(here)
     except OSError as error:  # the run that owns it deletes it just now, for example
         return f'it cannot be looked through ({error})'
 
 
 def _too_large(folder: pathlib.Path) -> str | None:
-    most = foreign.MOST_JSON_BYTES
+    most = untrusted.MOST_JSON_BYTES
     for path in sorted(folder.rglob('*')):
         # All but the arrays themselves is small, and read whole.
         if path.parent.name != _ARRAYS and path.is_file() and path.stat().st_size > most:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from electra_jax.config.schema import HealthConfig
+from electra_jax.config.settings import HealthConfig
 from electra_jax.core import errors
 from electra_jax.core.errors import NonFiniteError
 from electra_jax.data.pipeline import RECORDS

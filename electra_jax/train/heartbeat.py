@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import jax
 from etils import epath
 
-from electra_jax.core import distributed, files
+from electra_jax.core import files
+from electra_jax.runtime import distributed
 from electra_jax.train.phases import TRAINING, Phases
 
 BEAT_SECONDS = 10.0

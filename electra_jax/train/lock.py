@@ -17,8 +17,9 @@ from typing import Any
 
 from etils import epath
 
-from electra_jax.core import distributed, files, jsons
+from electra_jax.core import files, jsons
 from electra_jax.core.errors import CheckpointError
+from electra_jax.runtime import distributed
 
 FILE = 'lock.json'  # of a workdir
 STALE_SECONDS = 35.0  # without a change: more than three heartbeats

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 from etils import epath
 
-from electra_jax.config.schema import Config
-from electra_jax.core import distributed, memory
+from electra_jax.config.settings import Config
 from electra_jax.core.errors import CheckpointError, DataError
 from electra_jax.core.trees import Tree
 from electra_jax.data.pipeline import DeviceBatches
+from electra_jax.runtime import distributed, malloc
 from electra_jax.train import phases as p
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.goodput import Account
@@ -129,7 +129,7 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
         with phases.during(p.SAVING):
             place = {**parts.batches.place, HEALTH: parts.health.seen()}
             parts.checkpoints.save(number, state, place, parts.about, last)
-            memory.give_back()
+            malloc.give_back()
 
     def read(number: int) -> Mapping:
         try:

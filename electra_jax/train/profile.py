@@ -3,7 +3,7 @@
 import jax
 from etils import epath
 
-from electra_jax.config.schema import LogConfig
+from electra_jax.config.settings import LogConfig
 
 
 class Profiler:

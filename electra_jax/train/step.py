@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from electra_jax.config.schema import HealthConfig, OptimizerConfig
+from electra_jax.config.settings import HealthConfig, OptimizerConfig
 from electra_jax.core import rng
 from electra_jax.core.dims import sharding_activations
 from electra_jax.core.trees import Tree, named_leaves

@@ -11,9 +11,10 @@ from typing import Any
 
 from etils import epath
 
-from electra_jax.config.schema import LEFT_TO_DEVICES, Config
-from electra_jax.core import distributed, files, jsons
+from electra_jax.config.settings import LEFT_TO_DEVICES, Config
+from electra_jax.core import files, jsons
 from electra_jax.core.errors import CheckpointError
+from electra_jax.runtime import distributed
 
 CONFIG_FILE = 'config.json'
 TRIALS = 'trials'  # folder of a fine-tuning run: its trials by number, each to start from

@@ -18,7 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from electra_jax.core import distributed, files
+from electra_jax.core import files
+from electra_jax.runtime import distributed
 from electra_jax.train.events import Events
 from electra_jax.train.lines import Lines
 

@@ -12,12 +12,13 @@ import sys
 
 import pytest
 
-from electra_jax.parallel import slices
+from electra_jax.aot import topologies
 
 pytestmark = [
     pytest.mark.tpu_compile,
     pytest.mark.skipif(
-        not slices.has_libtpu(), reason="needs the TPU compiler: pip install -e '.[tpu_compile]'"
+        not topologies.has_libtpu(),
+        reason="needs the TPU compiler: pip install -e '.[tpu_compile]'",
     ),
 ]
 

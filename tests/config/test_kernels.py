@@ -2,8 +2,7 @@
 
 import pytest
 
-from electra_jax import flags
-from electra_jax.config import kernels
+from electra_jax.config import kernels, recipe
 from electra_jax.config.platform import resolve_platform
 from electra_jax.core.errors import ConfigError
 
@@ -11,7 +10,7 @@ FLASH = {'attention_dropout': 0.0}
 
 
 def config(**changes):
-    return flags.to_config(flags.recipe(changes))
+    return recipe.to_config(recipe.recipe(changes))
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from electra_jax import flags
+from electra_jax.config import recipe
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.data import corpus, pipeline
+from electra_jax.corpus import job as corpus
+from electra_jax.data import pipeline
 
 WORDS = 'the quick brown fox jumps over a lazy dog while seven wizards box with jugs of ink'.split()
 
@@ -33,7 +34,7 @@ def build(folder, name, documents=300, seed=0, **data):
         'tokenizer': {'path': str(vocab)},
         **data,
     }
-    return corpus.build_corpus(flags.to_config(flags.recipe({'data': settings})).data)
+    return corpus.build_corpus(recipe.to_config(recipe.recipe({'data': settings})).data)
 
 
 @pytest.fixture(scope='module')

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.finetune import files
+from tests.support import task_files
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 SMALL = (
@@ -105,11 +105,11 @@ def test_the_peer_stands_beside(bench):
 @needs_torch
 @pytest.mark.slow
 def test_evaluation_gives_transformers_answers(bench, tmp_path):
-    files.write_text(tmp_path)
+    task_files.write_text(tmp_path)
     done = bench(
         '--config=configs/finetune/own_text.py',
         f'--config.data.path={tmp_path}',
-        f'--config.data.tokenizer.path={files.write_vocab(tmp_path / "vocab.txt")}',
+        f'--config.data.tokenizer.path={task_files.write_vocab(tmp_path / "vocab.txt")}',
         f'--config.task.cache={tmp_path / "cache"}',
         '--config.task.head=huggingface',
         '--config.data.row_length=32',

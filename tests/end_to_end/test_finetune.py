@@ -11,13 +11,13 @@ import jax
 import pytest
 from etils import epath
 
-from electra_jax.config import presets
-from electra_jax.config.schema import ModelConfig
-from electra_jax.model import api
+from electra_jax.config import resolve
+from electra_jax.config.settings import ModelConfig
+from electra_jax.model import bind
 from electra_jax.tokenizers.wordpiece import WordPiece
 from electra_jax.train import checkpoint, workdir
-from tests.conftest import tiny_config
-from tests.finetune import files
+from tests.support import task_files
+from tests.support.configs import tiny_config
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 ENVIRONMENT = {
@@ -26,7 +26,7 @@ ENVIRONMENT = {
     'JAX_PLATFORMS': 'cpu',
 }
 RECIPE = """
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 def get_config():
     return recipe({{
@@ -50,11 +50,11 @@ def run(module, *words, given=None):
 def started(tmp_path_factory):
     """Files, a pre-trained model that is not trained at all, and a recipe."""
     folder = tmp_path_factory.mktemp('files')
-    files.write_text(folder)
-    tokenizer = WordPiece(files.write_vocab(folder / 'vocab.txt').read_text().split())
+    task_files.write_text(folder)
+    tokenizer = WordPiece(task_files.write_vocab(folder / 'vocab.txt').read_text().split())
     config = tiny_config(model={'hidden_size': 32, 'embedding_size': 32, 'init_stddev': 0.2})
-    model = presets.resolve_model(ModelConfig(**workdir.as_json(config)['model']))
-    params = api.init(
+    model = resolve.resolve_model(ModelConfig(**workdir.as_json(config)['model']))
+    params = bind.init(
         model, tokenizer.vocab_size, jax.random.key(0), ('generator', 'discriminator')
     )
     about = {'config': workdir.as_json(config), 'tokenizer': tokenizer.to_json()}

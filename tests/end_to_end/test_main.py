@@ -18,7 +18,7 @@ from tests.data.test_pipeline import WORDS, write_text
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 RECIPE = """
-from electra_jax.flags import recipe
+from electra_jax.config.recipe import recipe
 
 def get_config():
     return recipe({{

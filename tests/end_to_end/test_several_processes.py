@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.launch.recipes import ENVIRONMENT, ROOT, write_recipe
+from tests.support.recipes import ENVIRONMENT, ROOT, write_recipe
 
 pytestmark = pytest.mark.slow
 

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from tests.faults import harness, setting
+from tools.faults import harness, setting
 
 pytestmark = pytest.mark.slow
 
 
 def play(folder, rounds, *only):
-    command = [sys.executable, '-m', 'tests.faults.harness', f'--folder={folder}']
+    command = [sys.executable, '-m', 'tools.faults.harness', f'--folder={folder}']
     return subprocess.run(
         [*command, '--stand-in', f'--rounds={rounds}', '--only', *only],
         capture_output=True, text=True, cwd=setting.ROOT,

@@ -9,7 +9,7 @@ import signal
 import numpy as np
 import pytest
 
-from tests.faults import compare, rounds, setting
+from tools.faults import compare, rounds, setting
 
 pytestmark = pytest.mark.slow
 

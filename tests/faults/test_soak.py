@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.faults import soak
+from tools.faults import soak
 
 LIMITS = soak.Limits(growth=0.02, goodput=0.9)
 SECONDS = np.arange(0, 3600, 10)

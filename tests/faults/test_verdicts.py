@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.faults import faults, setting
-from tests.faults.victims import Mark
+from tools.faults import faults, setting
+from tools.faults.victims import Mark
 
 
 def marks(*names):

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from etils import epath
 
-from electra_jax.config.schema import Config
+from electra_jax.config.settings import Config
 from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune.detect import open_detector
-from electra_jax.model import api
+from electra_jax.model import bind
 from electra_jax.tokenizers.wordpiece import WordPiece
 from electra_jax.train import workdir
-from tests.conftest import tiny_config
+from tests.support.configs import tiny_config
 
 TOKENIZER = WordPiece(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a'])
 
@@ -25,7 +25,7 @@ TOKENIZER = WordPiece(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a'])
 def test_a_model_whose_head_says_something_else_is_refused(objective, parts):
     config = tiny_config(objective={'name': objective})
     about = {'config': workdir.as_json(config), 'tokenizer': TOKENIZER.to_json()}
-    init = functools.partial(api.init, config.model, TOKENIZER.vocab_size, jax.random.key(0))
+    init = functools.partial(bind.init, config.model, TOKENIZER.vocab_size, jax.random.key(0))
     shapes = jax.eval_shape(functools.partial(init, parts))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     with pytest.raises(CheckpointError, match=f"/here was pre-trained as '{objective}', without"):

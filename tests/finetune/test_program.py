@@ -6,15 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax import run as runs
-from electra_jax.config.presets import HeadShape
+from electra_jax.config.resolve import HeadShape
 from electra_jax.core import trees
+from electra_jax.finetune import batches, token_rows
 from electra_jax.finetune.program import build_program, put
-from electra_jax.model import api
-from electra_jax.tasks import batches, token_rows
-from electra_jax.tasks.token_rows import Rows, ragged
-from tests.conftest import MODERN, VOCABULARY, modern_config, random_batch, tiny_config
-from tests.model import hf_weights
+from electra_jax.finetune.token_rows import Rows, ragged
+from electra_jax.model import bind
+from electra_jax.pretrain import program as runs
+from tests.support import hf_weights
+from tests.support.configs import MODERN, VOCABULARY, modern_config, random_batch, tiny_config
 
 STEPS = 20
 
@@ -165,7 +165,7 @@ def test_twenty_steps_are_those_of_pytorch(kind):
     transformers = pytest.importorskip('transformers')
     name, classes, layers = PEERS[kind]
     program = program_of(kind, classes, model={'num_layers': 2})
-    rows = api.vocab_rows(program.config.model, VOCABULARY.size)
+    rows = bind.vocab_rows(program.config.model, VOCABULARY.size)
     params = larger(jax.device_get(program.make_state({}, np.uint32(0)).params))
     config = hf_weights.hf_config(program.config.model, rows, num_labels=classes)
     module = hf_weights.load_into(getattr(transformers, name)(config), params, layers).eval()
@@ -229,7 +229,9 @@ def test_the_references_span_loss_is_both_ends_and_half_of_answerability():
     batch = some_batches(1)[0]
     history, _ = steps(program, [batch])
     fresh = jax.device_get(program.make_state({}, np.uint32(0)).params)
-    said = api.task_outputs(program.config.model, VOCABULARY.size, program.head, fresh, batch, None)
+    said = bind.task_outputs(
+        program.config.model, VOCABULARY.size, program.head, fresh, batch, None
+    )
     logs = [np.asarray(jax.nn.log_softmax(said[name])) for name in ('start', 'end')]
     places = [batch['start'], batch['end']]
     spans = -sum(log[range(4), place] for log, place in zip(logs, places, strict=True)) / 2

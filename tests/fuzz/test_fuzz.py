@@ -6,8 +6,8 @@ import random
 import pytest
 
 from electra_jax.core.errors import DataError
-from tests.fuzz import campaign, mutate
-from tests.fuzz.target import FAILURE, REFUSAL, SUCCESS, LostError, Target, check, generator, judge
+from tools.fuzz import campaign, mutate
+from tools.fuzz.target import FAILURE, REFUSAL, SUCCESS, LostError, Target, check, generator, judge
 
 NAMES = [name for targets in campaign.SHARES.values() for name in targets]
 # These build, read whole checkpoints or compile: a few inputs take seconds.
@@ -37,7 +37,7 @@ def test_a_few_costly_ones_too(name, tmp_path):
 
 def test_every_target_has_a_share():
     for module, targets in campaign.SHARES.items():
-        found = importlib.import_module(f'tests.fuzz.{module}').TARGETS
+        found = importlib.import_module(f'tools.fuzz.{module}').TARGETS
         assert [one.name for one in found] == list(targets)
     assert sum(campaign.shares(100_000, []).values()) >= 100_000
 

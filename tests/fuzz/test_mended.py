@@ -11,18 +11,20 @@ import pytest
 import zstandard
 from etils import epath
 
-from electra_jax import start
-from electra_jax.config.schema import Config, TokenizerConfig
+from electra_jax import init_from
+from electra_jax.config.settings import Config, TokenizerConfig
+from electra_jax.core import compressed
 from electra_jax.core.errors import CheckpointError, DataError, UserError
-from electra_jax.data import bad_text, compressed, files, manifest, pipeline, sources
+from electra_jax.corpus import bad_text, files, sources
+from electra_jax.data import manifest, pipeline
+from electra_jax.finetune.bad_rows import BadRows
+from electra_jax.finetune.files import tables
 from electra_jax.interop import load
-from electra_jax.tasks import rows
-from electra_jax.tasks.bad_rows import BadRows
 from electra_jax.tokenizers import api
 from electra_jax.tokenizers import load as tokenizers
 from electra_jax.train import checkpoint
-from tests.fuzz import checkpoint_targets, config_targets, text_targets
-from tests.interop import fakes
+from tests.support import fakes
+from tools.fuzz import checkpoint_targets, config_targets, text_targets
 
 DEEP = '[' * 100_000 + ']' * 100_000
 
@@ -319,14 +321,14 @@ def test_a_stored_model_that_is_not_that_of_the_arrays_is_refused(model, changes
     about = checkpoint_targets._about(model)
     about['config']['model'] |= changes
     with pytest.raises(CheckpointError, match=said):
-        start.start_of(Config(), 'runs/x', fakes.params(model), about)
+        init_from.start_of(Config(), 'runs/x', fakes.params(model), about)
 
 
 def test_a_checkpoint_that_lacks_an_array_is_refused(model):
     params = fakes.params(model)
     del params['embeddings']['type']
     with pytest.raises(CheckpointError, match='runs/x lacks the parameter embeddings/type'):
-        start.start_of(Config(), 'runs/x', params, checkpoint_targets._about(model))
+        init_from.start_of(Config(), 'runs/x', params, checkpoint_targets._about(model))
 
 
 def test_arrays_far_larger_than_their_files_are_not_read(tmp_path, model, monkeypatch):
@@ -346,11 +348,11 @@ def test_arrays_far_larger_than_their_files_are_not_read(tmp_path, model, monkey
 
 
 def test_a_task_file_that_unpacks_to_more_than_memory_holds_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(rows, '_MOST_UNPACKED', 1 << 30 >> 10)
+    monkeypatch.setattr(tables, '_MOST_UNPACKED', 1 << 30 >> 10)
     path = tmp_path / 'train.csv.gz'
     path.write_bytes(bomb('.gz', 5_000_000))
     with pytest.raises(DataError, match=r'train\.csv\.gz unpacks to more than'):
-        rows.content(path, BadRows())
+        tables.content(path, BadRows())
 
 
 def test_a_damaged_dataset_is_named(tmp_path):
@@ -362,7 +364,7 @@ def test_a_damaged_dataset_is_named(tmp_path):
     with pytest.raises(DataError, match=r'rows .* cannot be read'):
         list(sources.plan(sources.parse_source(f'tfds:{folder}:train'), bad_text.BadText()))
     with pytest.raises(DataError, match='row 0 cannot be read'):
-        list(rows.read_dataset(str(folder), 'train').rows)
+        list(tables.read_dataset(str(folder), 'train').rows)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from electra_jax.config import validate
+from electra_jax.config import checks
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.core.trees import named_leaves
 from electra_jax.interop.adopt import POSITION_RULES, adopt
-from tests.interop import fakes
+from tests.support import fakes
 
 
 def test_matching_leaves_are_taken_and_the_rest_is_named():
@@ -47,7 +47,7 @@ def test_longer_position_tables_follow_the_rule(rule):
 
 
 def test_the_rules_are_those_of_the_config():
-    assert set(validate.CHOICES.get('init_positions', POSITION_RULES)) == set(POSITION_RULES)
+    assert set(checks.CHOICES.get('init_positions', POSITION_RULES)) == set(POSITION_RULES)
     fresh = fakes.params(fakes.model())
     with pytest.raises(ConfigError, match=r"'repeats'.*did you mean 'repeat'"):
         adopt(fresh, fresh, 'repeats')

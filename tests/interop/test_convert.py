@@ -8,12 +8,13 @@ from absl.testing import flagsaver
 from etils import epath
 
 from electra_jax import convert
-from electra_jax.config.schema import LEFT_TO_DEVICES, Config, TaskConfig
+from electra_jax.config.settings import LEFT_TO_DEVICES, Config, TaskConfig
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.interop import huggingface_files, load, names
-from electra_jax.tasks import readers, trained
+from electra_jax.finetune import readers
+from electra_jax.finetune import task as trained
+from electra_jax.interop import files, load, names
 from electra_jax.train import checkpoint
-from tests.interop import fakes
+from tests.support import fakes
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +116,7 @@ def test_a_full_disk_leaves_nothing_half_written(ours, tmp_path, monkeypatch):
     def fail(folder, network):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(huggingface_files, 'write_folder', fail)
+    monkeypatch.setattr(files, 'write_folder', fail)
     with pytest.raises(OSError, match='No space'):
         run(f'ours:{ours}', f'huggingface:{tmp_path / "hf"}')
     assert [p.name for p in tmp_path.iterdir()] == ['ours']

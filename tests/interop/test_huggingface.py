@@ -9,9 +9,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.interop import huggingface, huggingface_files, load, save
-from electra_jax.interop.huggingface_files import Network
-from tests.interop import fakes
+from electra_jax.interop import files, huggingface, load, save
+from electra_jax.interop.files import Network
+from tests.support import fakes
 
 
 def networks_of(model, params=None, **more):
@@ -231,7 +231,7 @@ def change_config(folder, **changes):
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(folder, changes, said):
-    for role in huggingface_files.ROLES:
+    for role in files.ROLES:
         (folder / role / 'tokenizer.json').unlink()
         (folder / role / 'vocab.txt').unlink()
     change_config(folder / 'discriminator', **changes)

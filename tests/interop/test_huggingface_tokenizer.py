@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from electra_jax.core.errors import CheckpointError
-from electra_jax.interop import huggingface_tokenizer as files
+from electra_jax.interop import tokenizer as files
 from electra_jax.tokenizers import sentencepiece
 from electra_jax.tokenizers.wordpiece import WordPiece
-from tests.interop import fakes
+from tests.support import fakes
 
 TEXT = [
     'The cat and the dog of new york, eating 123 cafes.',

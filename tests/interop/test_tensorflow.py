@@ -5,7 +5,7 @@ import pytest
 
 from electra_jax.core.errors import CheckpointError, UserError
 from electra_jax.interop import google_tf, load, save
-from tests.interop import fakes
+from tests.support import fakes
 
 
 @pytest.fixture(scope='module')

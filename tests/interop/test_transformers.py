@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.interop import huggingface_tokenizer, load, save, transfer
-from electra_jax.model import api
+from electra_jax.interop import load, save, transfer
+from electra_jax.interop import tokenizer as huggingface_tokenizer
+from electra_jax.model import bind
 from electra_jax.tokenizers import sentencepiece
 from electra_jax.tokenizers.wordpiece import WordPiece
-from tests.interop import fakes
+from tests.support import fakes
 
 torch = pytest.importorskip('torch', reason='needs the parity extra')
 transformers = pytest.importorskip('transformers', reason='needs the parity extra')
@@ -80,7 +81,7 @@ def test_the_discriminator_gives_the_same_logits(pair):
     network = load_exactly('ElectraForPreTraining', folder / 'discriminator')
     with torch.no_grad():
         expected_BL = network(**theirs).logits.numpy()
-    logits_BL = api.discriminate(model, fakes.VOCAB_SIZE, params, ours, None)
+    logits_BL = bind.discriminate(model, fakes.VOCAB_SIZE, params, ours, None)
     real_BL = ours['documents'] > 0
     assert np.ptp(expected_BL[real_BL]) > 0.1  # says something
     np.testing.assert_allclose(logits_BL[real_BL], expected_BL[real_BL], atol=TOLERANCE, rtol=0)
@@ -89,7 +90,7 @@ def test_the_discriminator_gives_the_same_logits(pair):
 def generator_logits(model, params, ours):
     L = ours['tokens'].shape[1]
     every_BP = np.broadcast_to(np.arange(L, dtype=np.int32), ours['tokens'].shape)
-    features_BPE, table_VE, bias_V = api.generate(
+    features_BPE, table_VE, bias_V = bind.generate(
         model, fakes.VOCAB_SIZE, params, ours, every_BP, None
     )
     logits_BPV = jnp.einsum('BPE,VE->BPV', features_BPE, table_VE) + bias_V
@@ -165,7 +166,7 @@ def test_a_bare_encoder_gives_the_same_states(pair, tmp_path):
     theirs, ours = batch_of(tmp_path)
     with torch.no_grad():
         expected_BLD = load_exactly('ElectraModel', tmp_path)(**theirs).last_hidden_state.numpy()
-    hidden_BLD = api.encode(model, fakes.VOCAB_SIZE, params, ours, None)
+    hidden_BLD = bind.encode(model, fakes.VOCAB_SIZE, params, ours, None)
     real_BL = ours['documents'] > 0
     np.testing.assert_allclose(hidden_BLD[real_BL], expected_BLD[real_BL], atol=TOLERANCE, rtol=0)
 
@@ -198,7 +199,7 @@ def test_fine_tuned_heads_reach_the_right_places(pair, tmp_path, task):
     theirs, ours = batch_of(tmp_path)
     with torch.no_grad():
         outputs = network(**theirs)
-    x_BLD = np.asarray(api.encode(model, fakes.VOCAB_SIZE, params, ours, None))
+    x_BLD = np.asarray(bind.encode(model, fakes.VOCAB_SIZE, params, ours, None))
     if task == 'classification':
         x_BD = x_BLD[:, 0] @ head['dense']['kernel'] + head['dense']['bias']
         x_BLD = np.asarray(jax.nn.gelu(x_BD, approximate=False))[:, None]

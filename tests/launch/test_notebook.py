@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.launch.recipes import ENVIRONMENT, LAUNCH, ROOT, write_recipe
+from tests.support.recipes import ENVIRONMENT, LAUNCH, ROOT, write_recipe
 
 NOTEBOOK = LAUNCH / 'colab.ipynb'
 

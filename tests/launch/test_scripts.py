@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from tests.launch.recipes import ENVIRONMENT, LAUNCH, ROOT, write_recipe
+from tests.support.recipes import ENVIRONMENT, LAUNCH, ROOT, write_recipe
 
 SCRIPTS = sorted(
     [

@@ -18,7 +18,7 @@ import time
 import pytest
 
 from electra_jax.core.errors import ConfigError
-from tests.launch.recipes import ENVIRONMENT, LAUNCH, ROOT, write_recipe
+from tests.support.recipes import ENVIRONMENT, LAUNCH, ROOT, write_recipe
 
 import processes  # isort: skip  (launch/ is on the path from here on)
 import results  # isort: skip

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.launch.recipes import LAUNCH, ROOT
+from tests.support.recipes import LAUNCH, ROOT
 
 PLACE = ['--name=n', '--zone=us-central1-a']
 MAKE = ['--type=v5litepod-8', '--runtime=v2-alpha-tpuv5-lite']

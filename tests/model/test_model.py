@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.config import presets
+from electra_jax.config import resolve
 from electra_jax.config.platform import resolve_platform
-from electra_jax.config.schema import Config, DataConfig, ModelConfig
+from electra_jax.config.settings import Config, DataConfig, ModelConfig
 from electra_jax.core import trees
-from electra_jax.model import api
+from electra_jax.model import bind
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives import table
-from tests.conftest import VOCABULARY, random_batch, tiny_config
+from tests.support.configs import VOCABULARY, random_batch, tiny_config
 
 KEY = jax.random.key(0)
 BOTH = ('generator', 'discriminator')
@@ -26,11 +26,11 @@ def tiny(**changes) -> ModelConfig:
 
 
 def params_of(model):
-    return api.init(model, VOCABULARY.size, KEY, BOTH)
+    return bind.init(model, VOCABULARY.size, KEY, BOTH)
 
 
 def logits(model, params, batch, key=None):
-    return api.discriminate(model, VOCABULARY.size, params, batch, key)
+    return bind.discriminate(model, VOCABULARY.size, params, batch, key)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def logits(model, params, batch, key=None):
     [('small', 13_483_008), ('base', 108_891_648), ('large', 334_092_288)],
 )
 def test_the_discriminators_of_table_6_have_their_sizes(size, expected):
-    model = presets.resolve_model(ModelConfig(size=size))
+    model = resolve.resolve_model(ModelConfig(size=size))
     model = resolve_platform(Config(model=model), 'tpu').model
-    shapes = jax.eval_shape(lambda: api.init(model, 30522, KEY, ('discriminator',)))
+    shapes = jax.eval_shape(lambda: bind.init(model, 30522, KEY, ('discriminator',)))
     without_head = {k: v for k, v in shapes.items() if k != 'discriminator_head'}
     padding = (30592 - 30522) * model.embedding_size
     assert trees.count(without_head) - padding == expected
@@ -55,9 +55,9 @@ def test_the_larger_discriminators_have_their_sizes(size, layers, width, expecte
     # Per layer 12 D^2 in matrices and 13 D in biases and norms; tables, their norm, the last norm.
     tables = (30522 + 512 + 2) * width
     assert layers * (12 * width**2 + 13 * width) + tables + 4 * width == expected
-    model = presets.resolve_model(ModelConfig(size=size))
+    model = resolve.resolve_model(ModelConfig(size=size))
     model = resolve_platform(Config(model=model), 'tpu').model
-    shapes = jax.eval_shape(lambda: api.init(model, 30522, KEY, ('discriminator',)))
+    shapes = jax.eval_shape(lambda: bind.init(model, 30522, KEY, ('discriminator',)))
     without_head = {k: v for k, v in shapes.items() if k != 'discriminator_head'}
     assert trees.count(without_head) - (30592 - 30522) * width == expected
 
@@ -67,8 +67,8 @@ def test_the_larger_discriminators_have_their_sizes(size, layers, width, expecte
     [('small', 64, 1, 256), ('base', 256, 4, 1024), ('large', 256, 4, 1024)],
 )
 def test_the_generators_of_table_6_have_their_sizes(size, hidden, heads, ffn):
-    model = presets.resolve_model(ModelConfig(size=size))
-    shape = presets.generator_shape(model)
+    model = resolve.resolve_model(ModelConfig(size=size))
+    shape = resolve.generator_shape(model)
     assert (shape.hidden_size, shape.num_heads, shape.ffn_size) == (hidden, heads, ffn)
     assert shape.num_layers == model.num_layers
 
@@ -79,7 +79,7 @@ def test_both_networks_train_the_same_embeddings_and_norm():
 
     def generator(params):
         masked_BP = jnp.ones((8, 2), jnp.int32)
-        features, *_ = api.generate(model, VOCABULARY.size, params, batch, masked_BP, None)
+        features, *_ = bind.generate(model, VOCABULARY.size, params, batch, masked_BP, None)
         return jnp.sum(features**2 * jnp.arange(features.shape[-1]))
 
     def discriminator(params):
@@ -150,7 +150,7 @@ def test_bfloat16_keeps_float32_parameters_and_logits():
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype('float32')}
     half, full = logits(model, params, batch), logits(tiny(), params, batch)
     assert half.dtype == jnp.float32
-    hidden = api.encode(model, VOCABULARY.size, params, batch, None)
+    hidden = bind.encode(model, VOCABULARY.size, params, batch, None)
     assert hidden.dtype == jnp.bfloat16
     np.testing.assert_allclose(half, full, atol=0.05)
 
@@ -166,7 +166,7 @@ def test_bfloat16_keeps_float32_parameters_and_logits():
     ],
 )
 def test_flops_of_the_paper_sizes(size, L, tokens, giga, paper):
-    config = presets.resolve(Config(model=ModelConfig(size=size), data=DataConfig(row_length=L)))
+    config = resolve.resolve(Config(model=ModelConfig(size=size), data=DataConfig(row_length=L)))
     flops = training_flops(config, 30522, BOTH)
     assert flops['mfu'] / 1e9 == pytest.approx(giga, rel=0.01)
     assert f'{flops["paper"] * tokens * L:.3g}' == paper
@@ -228,10 +228,10 @@ def test_every_kind_of_generator_answers_at_the_masked_positions_and_everywhere(
     model, batch = tiny(**changes), random_batch()
     params = params_of(model)
     masked_BP = jnp.array([[3, 7]] * 8)
-    run = functools.partial(api.generate, model, VOCABULARY.size, params, batch)
+    run = functools.partial(bind.generate, model, VOCABULARY.size, params, batch)
     features_BPE, table_VE, bias_V = run(masked_BP, None)
     everywhere_BLE, *_ = run(None, None)
-    E = presets.generator_embedding_size(model)
+    E = resolve.generator_embedding_size(model)
     assert table_VE.shape == (256, E) and bias_V.shape == (256,)
     np.testing.assert_allclose(features_BPE, everywhere_BLE[:, [3, 7]], rtol=1e-5, atol=1e-5)
 
@@ -241,7 +241,7 @@ def test_a_tower_sees_one_side_only_and_never_the_token_itself():
     params = params_of(model)
 
     def features(batch):
-        return np.asarray(api.generate(model, VOCABULARY.size, params, batch, None, None)[0])
+        return np.asarray(bind.generate(model, VOCABULARY.size, params, batch, None, None)[0])
 
     other = {**batch, 'tokens': batch['tokens'].copy()}
     other['tokens'][:, 8] = (other['tokens'][:, 8] + 7) % 190 + 5

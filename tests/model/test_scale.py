@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax import run as runs
-from electra_jax.config import validate
+from electra_jax.config import checks
 from electra_jax.core.errors import ConfigError
 from electra_jax.parallel import rules
-from tests.conftest import VOCABULARY, modern_config, random_batch, tiny_config
+from electra_jax.pretrain import program as runs
+from tests.support.configs import VOCABULARY, modern_config, random_batch, tiny_config
 
 
 def lowered(config):
@@ -65,7 +65,7 @@ def test_rows_beyond_the_position_table_are_refused():
     config = tiny_config(data={'row_length': 8192})
     with pytest.raises(ConfigError, match=r'--config.model.max_positions=8192'):
         runs.build_program(config, VOCABULARY, jax.devices()[:1])
-    validate.check_positions(modern_config(data={'row_length': 32}))
+    checks.check_positions(modern_config(data={'row_length': 32}))
 
 
 def test_what_is_computed_again_need_not_be_kept():

@@ -7,23 +7,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.config.presets import HeadShape
-from electra_jax.model import api
+from electra_jax.config.resolve import HeadShape
+from electra_jax.model import bind
 from electra_jax.model.task_heads import HEADS, SPAN_HIDDEN
 from electra_jax.parallel import rules
-from tests.conftest import VOCABULARY, random_batch, tiny_config
-from tests.model import hf_weights
+from tests.support import hf_weights
+from tests.support.configs import VOCABULARY, random_batch, tiny_config
 
 KEY = jax.random.key(0)
 MODEL = dataclasses.replace(
     tiny_config(model={'norm': 'post'}).model, dropout=0.0, attention_dropout=0.0
 )
-ROWS = api.vocab_rows(MODEL, VOCABULARY.size)
+ROWS = bind.vocab_rows(MODEL, VOCABULARY.size)
 
 
 def params_of(head, model=MODEL):
-    params = api.init(model, VOCABULARY.size, KEY, ('discriminator',))
-    params['task_head'] = api.init_head(model, head, jax.random.key(1))
+    params = bind.init(model, VOCABULARY.size, KEY, ('discriminator',))
+    params['task_head'] = bind.init_head(model, head, jax.random.key(1))
     # Larger than they start, biases included, so that nothing can hide.
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(2), len(leaves))
@@ -41,7 +41,7 @@ def task_batch(B=4, L=16):
 
 
 def outputs(head, params, batch, key=None, model=MODEL):
-    return api.task_outputs(model, VOCABULARY.size, head, params, batch, key)
+    return bind.task_outputs(model, VOCABULARY.size, head, params, batch, key)
 
 
 CLASSIFIER = {'dense': 'classifier.dense', 'output': 'classifier.out_proj'}
@@ -86,7 +86,7 @@ def test_the_references_heads_are_one_dense_layer():
         head = HeadShape(kind, 'reference', classes, dropout=0.1)
         params, batch = params_of(head), task_batch()
         assert list(params['task_head']) == ['output']
-        hidden = api.encode(MODEL, VOCABULARY.size, params, batch, None)
+        hidden = bind.encode(MODEL, VOCABULARY.size, params, batch, None)
         at = hidden if kind == 'tagging' else hidden[:, 0]
         layer = params['task_head']['output']
         expected = at @ layer['kernel'] + layer['bias']
@@ -100,7 +100,7 @@ def test_the_joint_head_follows_the_reference():
     """The formulas of finetune/qa/qa_tasks.py in NumPy, the end given the true start."""
     params, batch = params_of(JOINT), task_batch()
     head = jax.tree.map(np.asarray, params['task_head'])
-    hidden = np.asarray(api.encode(MODEL, VOCABULARY.size, params, batch, None))
+    hidden = np.asarray(bind.encode(MODEL, VOCABULARY.size, params, batch, None))
     masked = 1000.0 * (batch['allowed'] - 1.0)
     erf = np.vectorize(__import__('math').erf)
 
@@ -129,7 +129,7 @@ def test_the_joint_head_follows_the_reference():
 
 def test_the_search_scores_ends_as_training_does_for_the_same_start():
     params, batch = params_of(JOINT), task_batch()
-    found = api.task_answers(MODEL, VOCABULARY.size, JOINT, params, batch)
+    found = bind.task_answers(MODEL, VOCABULARY.size, JOINT, params, batch)
     assert found['start_index'].shape == (4, 3) and found['end_index'].shape == (4, 3, 3)
     for beam in range(3):
         given = {**batch, 'start': found['start_index'][:, beam]}
@@ -147,7 +147,7 @@ def test_means_are_of_each_text_and_of_no_padding(pair):
     head = HeadShape('classification', 'mean', 3, dropout=0.1)
     params, batch = params_of(head), task_batch()
     batch['types'] *= pair
-    hidden = np.asarray(api.encode(MODEL, VOCABULARY.size, params, batch, None))
+    hidden = np.asarray(bind.encode(MODEL, VOCABULARY.size, params, batch, None))
     rows = []
     for states, types, real in zip(hidden, batch['types'], batch['documents'] > 0, strict=True):
         u, v = (states[real & (types == k)].sum(0) for k in range(2))
@@ -163,7 +163,7 @@ def test_means_are_of_each_text_and_of_no_padding(pair):
 @pytest.mark.parametrize(('kind', 'style'), HEADS, ids='-'.join)
 def test_every_head_has_its_sharding_letters_and_starts_finite(kind, style):
     head = HeadShape(kind, style, 1 if kind == 'regression' else 3, dropout=0.1)
-    params = {'task_head': api.init_head(MODEL, head, KEY)}
+    params = {'task_head': bind.init_head(MODEL, head, KEY)}
     letters = rules.parameter_letters(params)
     jax.tree.map(lambda text, leaf: _same_rank(text, leaf), letters, params)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params))

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax import run as runs
 from electra_jax.parallel import rules
-from tests.conftest import VOCABULARY, random_batch, tiny_config
+from electra_jax.pretrain import program as runs
+from tests.support.configs import VOCABULARY, random_batch, tiny_config
 
 STEPS = 10
 MESHES = {

@@ -7,16 +7,16 @@ import pytest
 
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
-from electra_jax.model import api
+from electra_jax.model import bind
 from electra_jax.objectives import electra, generators, inputs, table
 from electra_jax.ops import vocab_head
-from tests.conftest import LOG_UNIGRAM_V, SPECIAL, VOCABULARY, random_batch, tiny_config
+from tests.support.configs import LOG_UNIGRAM_V, SPECIAL, VOCABULARY, random_batch, tiny_config
 
 
 def setting(**changes):
     config = tiny_config(**changes)
     objective = table.build(config, VOCABULARY)
-    params = api.init(config.model, VOCABULARY.size, jax.random.key(0), objective.parts)
+    params = bind.init(config.model, VOCABULARY.size, jax.random.key(0), objective.parts)
     return config, objective, params
 
 

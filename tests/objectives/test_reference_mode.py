@@ -9,20 +9,20 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax.model import api
+from electra_jax.model import bind
 from electra_jax.objectives import given, table
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.ops import corrupt
 from electra_jax.optim import optimizer, schedules
 from electra_jax.train import step as train
 from electra_jax.train.state import TrainState
-from tests.conftest import SPECIAL, tiny_config
 from tests.reference import optimizer as reference_optimizer
 from tests.reference import ours
 from tests.reference.electra_numpy import run
 from tests.reference.examples import VARIANTS, random_batch, random_draws, random_variables
 from tests.reference.masking import mask, max_predictions_per_seq, num_predictions
 from tests.reference.settings import Settings
+from tests.support.configs import SPECIAL, tiny_config
 
 B, L, STEPS = 4, 16, 8
 TOLERANCE = 1e-5
@@ -93,7 +93,7 @@ def shapes(config, settings: Settings):
     """Our parameters' shapes."""
     parts = table.build(config, Vocabulary(settings.vocab_size, SPECIAL)).parts
     return jax.eval_shape(
-        lambda: api.init(config.model, settings.vocab_size, jax.random.key(0), parts)
+        lambda: bind.init(config.model, settings.vocab_size, jax.random.key(0), parts)
     )
 
 

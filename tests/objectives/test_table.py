@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.config import presets, validate
+from electra_jax.config import checks, resolve
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
-from electra_jax.model import api
+from electra_jax.model import bind
 from electra_jax.objectives import electra, electric, generators, inputs, restored, table, teams
 from electra_jax.ops import vocab_head
 from electra_jax.optim import optimizer
 from electra_jax.optim.networks import network_table
 from electra_jax.parallel.rules import parameter_letters
-from tests.conftest import (
+from tests.support.configs import (
     LOG_UNIGRAM_V,
     MODERN,
     SPECIAL,
@@ -35,7 +35,7 @@ def setting(name='electra', model=None, **objective):
     model = {'num_layers': 1, **(TWO_STAGE if name == 'two_stage' else {}), **(model or {})}
     config = tiny_config(model=model, objective={'name': name, **objective})
     bound = table.build(config, VOCABULARY)
-    init = jax.jit(lambda key: api.init(config.model, VOCABULARY.size, key, bound.parts))
+    init = jax.jit(lambda key: bind.init(config.model, VOCABULARY.size, key, bound.parts))
     params = jax.tree.map(
         lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape) * (x != 0),
         init(jax.random.key(0)),
@@ -53,9 +53,9 @@ def gradient(bound):
 
 
 def test_the_table_names_what_the_config_allows():
-    assert set(table.OBJECTIVES) == set(validate.CHOICES['objective.name'])
-    assert set(table.OBJECTIVES) == set(presets.OBJECTIVE_GENERATORS)
-    assert set(generators.GENERATORS) == set(presets.GENERATORS)
+    assert set(table.OBJECTIVES) == set(checks.CHOICES['objective.name'])
+    assert set(table.OBJECTIVES) == set(resolve.OBJECTIVE_GENERATORS)
+    assert set(generators.GENERATORS) == set(resolve.GENERATORS)
 
 
 @pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
@@ -180,7 +180,7 @@ def test_replaced_mlm_predicts_at_the_masked_positions_and_all_tokens_mlm_everyw
         _, metrics = jax.jit(bound.loss)(params, given, None, 0)
         _, restoration = restored.forward(config, VOCABULARY, params, given, None, 1.0, everywhere)
         _, corruption = electra_like(config, params, given)
-        features, words, bias, gate = api.restore(
+        features, words, bias, gate = bind.restore(
             config.model, 200, params, {**given.batch, 'tokens': corruption}, None, everywhere, None
         )
         log_p = jax.nn.log_softmax((features @ words.T + bias)[..., :200])
@@ -209,7 +209,7 @@ def test_electric_says_written_even_where_the_sample_was_right():
     given = drawn(bound)
     proposal, corruption = electric.forward(config, VOCABULARY, params, given, None, 1.0)
     assert (corruption.is_fake_BL == corruption.written_BL).all()
-    energies_BL = api.discriminate(
+    energies_BL = bind.discriminate(
         config.model, 200, params, {**given.batch, 'tokens': corruption.tokens_BL}, None
     )
     features, words, bias = proposal.everywhere
@@ -229,7 +229,7 @@ def test_pseudo_log_likelihood_adds_up_what_ordinary_tokens_score():
     scores_BL = electric.token_scores(config, VOCABULARY, params, batch)
     special = ~np.asarray(inputs.candidates(batch, SPECIAL))
     assert special.any() and (np.asarray(scores_BL)[special] == 0).all()
-    energies_BL = api.discriminate(config.model, 200, params, batch, None)
+    energies_BL = bind.discriminate(config.model, 200, params, batch, None)
     total_B = electric.pseudo_log_likelihood(config, VOCABULARY, params, batch)
     np.testing.assert_allclose(total_B, -np.where(special, 0, energies_BL).sum(axis=1), rtol=1e-5)
 
@@ -314,7 +314,7 @@ def test_every_objective_trains_the_modern_block_and_the_tables_know_its_paramet
     config = tiny_config(model={**MODERN, **sizes}, objective={'name': name})
     bound = table.build(config, VOCABULARY)
     key = jax.random.key(0)
-    params = jax.eval_shape(lambda: api.init(config.model, VOCABULARY.size, key, bound.parts))
+    params = jax.eval_shape(lambda: bind.init(config.model, VOCABULARY.size, key, bound.parts))
     paths = [path for path, _ in trees.named_leaves(params)]
     assert any('attention/qkv/kernel' in path for path in paths)
     for rules in (parameter_letters, optimizer.decay_table, optimizer.layer_table):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from electra_jax.ops import corrupt
-from tests.conftest import SPECIAL, random_batch
+from tests.support.configs import SPECIAL, random_batch
 
 NEVER = (SPECIAL.pad, SPECIAL.cls, SPECIAL.sep, SPECIAL.mask)
 

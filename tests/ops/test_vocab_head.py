@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from electra_jax.aot import hlo
 from electra_jax.ops import vocab_head
-from electra_jax.parallel import hlo
 
 B, P, V, E, SIZE = 2, 5, 256, 8, 200
 

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax import run as runs
 from electra_jax.ops import attention, flash
 from electra_jax.parallel import rules
-from tests.conftest import VOCABULARY, random_batch, tiny_config
+from electra_jax.pretrain import program as runs
+from tests.support.configs import VOCABULARY, random_batch, tiny_config
 
 MESHES = {'alone': ({'data': 1}, 1), '2x2 data tensor': ({'data': 2, 'tensor': 2}, 4)}
 
@@ -45,7 +45,7 @@ import sys
 import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.settings import MeshConfig
 from electra_jax.ops.attention import Drop, attention
 from electra_jax.ops.sight import Sight
 from electra_jax.parallel import mesh as meshes

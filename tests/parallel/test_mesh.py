@@ -5,15 +5,15 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec
 
-from electra_jax.config.schema import MeshConfig
+from electra_jax.config.settings import MeshConfig
 from electra_jax.core.errors import ConfigError
-from electra_jax.model import api
+from electra_jax.model import bind
 from electra_jax.objectives import table
 from electra_jax.optim import optimizer
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import report, rules
 from electra_jax.train import state
-from tests.conftest import VOCABULARY, tiny_config
+from tests.support.configs import VOCABULARY, tiny_config
 
 
 def test_minus_one_takes_the_rest():
@@ -56,7 +56,7 @@ def test_every_array_of_the_state_has_a_rule_and_a_line_in_the_report():
         config = tiny_config(**changes)
         parts = table.build(config, VOCABULARY).parts
         shapes = jax.eval_shape(
-            lambda config=config, parts=parts: api.init(
+            lambda config=config, parts=parts: bind.init(
                 config.model, VOCABULARY.size, jax.random.key(0), parts
             )
         )

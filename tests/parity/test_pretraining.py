@@ -8,11 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from electra_jax.model import api
+from electra_jax.model import bind
 from electra_jax.objectives import electra, given, table
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.ops.vocab_head import vocab_logits
-from tests.conftest import SPECIAL, tiny_config
 from tests.reference import ours
 from tests.reference.electra_numpy import forward
 from tests.reference.examples import random_batch, random_variables
@@ -26,6 +25,7 @@ from tests.reference.masking import (
 )
 from tests.reference.optimizer import clip_by_global_norm
 from tests.reference.settings import Settings
+from tests.support.configs import SPECIAL, tiny_config
 
 torch = pytest.importorskip('torch')
 hf = pytest.importorskip('transformers.models.electra.modeling_electra')
@@ -107,7 +107,7 @@ def our_network(settings):
     vocabulary = Vocabulary(settings.vocab_size, SPECIAL)
     parts = table.build(config, vocabulary).parts
     like = jax.eval_shape(
-        lambda: api.init(config.model, settings.vocab_size, jax.random.key(0), parts)
+        lambda: bind.init(config.model, settings.vocab_size, jax.random.key(0), parts)
     )
 
     @jax.jit

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sentencepiece as library
 
-from electra_jax.config import schema
+from electra_jax.config import settings
 from electra_jax.core import errors
 from electra_jax.tokenizers import load, sentencepiece
 
@@ -63,7 +63,7 @@ def test_a_model_without_a_mask_is_refused(tmp_path):
     path = tmp_path / 'foreign.model'
     path.write_bytes(foreign_model(pad_id=3))
     with pytest.raises(errors.DataError) as raised:
-        load.open_tokenizer(schema.TokenizerConfig(kind='unigram', path=str(path)))
+        load.open_tokenizer(settings.TokenizerConfig(kind='unigram', path=str(path)))
     assert all(word in str(raised.value) for word in [str(path), '[MASK] or <mask>'])
     assert '[PAD]' not in str(raised.value)
 
@@ -73,7 +73,7 @@ def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / 'some.model'
     path.write_bytes(content)
     with pytest.raises(errors.DataError, match='not a SentencePiece'):
-        load.open_tokenizer(schema.TokenizerConfig(kind='bpe', path=str(path)))
+        load.open_tokenizer(settings.TokenizerConfig(kind='bpe', path=str(path)))
 
 
 def test_round_trips(tokenizer, tmp_path):
@@ -84,7 +84,7 @@ def test_round_trips(tokenizer, tmp_path):
     assert [a.tolist() for a in again.encode_batch(texts)] == [
         a.tolist() for a in tokenizer.encode_batch(texts)
     ]
-    config = schema.TokenizerConfig(kind='unigram', path=str(tmp_path / 'spiece.model'))
+    config = settings.TokenizerConfig(kind='unigram', path=str(tmp_path / 'spiece.model'))
     assert load.open_tokenizer(config).hash == tokenizer.hash
 
 
@@ -103,7 +103,7 @@ def test_spans_are_the_ids_and_where_they_stand(tokenizer):
 
 
 def test_accents_cannot_be_stripped():
-    config = schema.TokenizerConfig(kind='bpe', path='x.model', strip_accents=True)
+    config = settings.TokenizerConfig(kind='bpe', path='x.model', strip_accents=True)
     with pytest.raises(errors.ConfigError, match='strip_accents'):
         load.open_tokenizer(config)
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from electra_jax.config import schema
+from electra_jax.config import settings
 from electra_jax.core import errors
 from electra_jax.tokenizers import train
 
@@ -35,12 +35,12 @@ def test_other_processes_train_the_same_tokenizer(kind):
             check=True,
         )
         hashes.add(done.stdout.strip())
-    config = schema.TokenizerConfig(kind=kind, vocab_size=50)
+    config = settings.TokenizerConfig(kind=kind, vocab_size=50)
     assert hashes == {train.train_tokenizer(LINES, config).hash}
 
 
 def test_wordpiece_puts_special_tokens_first():
-    config = schema.TokenizerConfig(vocab_size=80, lower_case=False)
+    config = settings.TokenizerConfig(vocab_size=80, lower_case=False)
     tokenizer = train.train_tokenizer(LINES, config)
     assert tokenizer.tokens(range(5)) == ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
     assert tokenizer.vocab_size <= 80
@@ -56,7 +56,7 @@ def test_reading_stops_at_the_limit():
             read.append(i)
             yield 'abcd ' * 20_000
 
-    config = schema.TokenizerConfig(vocab_size=40, train_megabytes=1)
+    config = settings.TokenizerConfig(vocab_size=40, train_megabytes=1)
     train.train_tokenizer(texts(), config)
     assert len(read) == 10
 
@@ -64,14 +64,14 @@ def test_reading_stops_at_the_limit():
 @pytest.mark.parametrize('kind', ['wordpiece', 'bpe'])
 def test_no_text_is_refused(kind):
     with pytest.raises(errors.DataError):
-        train.train_tokenizer([], schema.TokenizerConfig(kind=kind))
+        train.train_tokenizer([], settings.TokenizerConfig(kind=kind))
 
 
 def test_too_little_text_is_refused():
     with pytest.raises(errors.DataError, match='vocab_size=N'):
-        train.train_tokenizer(LINES, schema.TokenizerConfig(kind='unigram', vocab_size=30_000))
+        train.train_tokenizer(LINES, settings.TokenizerConfig(kind='unigram', vocab_size=30_000))
 
 
 def test_an_unknown_kind_lists_the_known_ones():
     with pytest.raises(errors.ConfigError, match='bpe, unigram, wordpiece'):
-        train.train_tokenizer(LINES, schema.TokenizerConfig(kind='wordpeice'))
+        train.train_tokenizer(LINES, settings.TokenizerConfig(kind='wordpeice'))

@@ -9,7 +9,7 @@ from concurrent import futures
 import pytest
 import tokenizers
 
-from electra_jax.config import schema
+from electra_jax.config import settings
 from electra_jax.core import errors
 from electra_jax.tokenizers import load, wordpiece
 
@@ -159,7 +159,7 @@ def test_round_trips(tmp_path):
     assert again.hash == tokenizer.hash
     assert ids(again, ADVERSARIAL) == ids(tokenizer, ADVERSARIAL)
     assert (tmp_path / 'vocab.txt').read_text().split('\n')[:-1] == VOCAB
-    config = schema.TokenizerConfig(path=str(tmp_path / 'vocab.txt'), lower_case=False)
+    config = settings.TokenizerConfig(path=str(tmp_path / 'vocab.txt'), lower_case=False)
     assert load.open_tokenizer(config).hash == tokenizer.hash
 
 
@@ -197,27 +197,27 @@ def test_a_bad_vocabulary_is_refused(tmp_path, content, words):
     path = tmp_path / 'vocab.txt'
     path.write_bytes(content)
     with pytest.raises(errors.DataError) as raised:
-        load.open_tokenizer(schema.TokenizerConfig(path=str(path)))
+        load.open_tokenizer(settings.TokenizerConfig(path=str(path)))
     assert all(word in str(raised.value) for word in [*words, str(path)])
 
 
 def test_windows_line_ends_are_fine(tmp_path):
     path = tmp_path / 'vocab.txt'
     path.write_bytes('\r\n'.join(VOCAB).encode())
-    config = schema.TokenizerConfig(path=str(path))
+    config = settings.TokenizerConfig(path=str(path))
     assert load.open_tokenizer(config).hash == wordpiece.WordPiece(VOCAB).hash
 
 
 def test_a_missing_vocabulary_is_refused(tmp_path):
     with pytest.raises(errors.DataError, match='no-such'):
-        load.open_tokenizer(schema.TokenizerConfig(path=str(tmp_path / 'no-such.txt')))
+        load.open_tokenizer(settings.TokenizerConfig(path=str(tmp_path / 'no-such.txt')))
 
 
 @pytest.mark.skipif('ELECTRA_DATA' not in os.environ, reason='ELECTRA_DATA is not set')
 def test_wikipedia_ids_are_the_librarys():
     folder = pathlib.Path(os.environ['ELECTRA_DATA'])
     path = folder / 'vocab.txt'
-    tokenizer = load.open_tokenizer(schema.TokenizerConfig(path=str(path)))
+    tokenizer = load.open_tokenizer(settings.TokenizerConfig(path=str(path)))
     bare = library(wordpiece.read_vocab(path), True, None)
     lines = (folder / 'wikipedia' / 'validation.txt').read_text().split('\n')
     for i in range(0, len(lines), 1000):

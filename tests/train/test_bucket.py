@@ -15,7 +15,7 @@ from electra_jax.train import checkpoint_files, heartbeat, lines, lock, replay, 
 from electra_jax.train.goodput import Account
 from electra_jax.train.health import Health
 from electra_jax.train.phases import Phases
-from tests.train import small_run
+from tests.support import small_run
 from tests.train.test_health import BATCH, GOOD
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from etils import epath
 
-from electra_jax import run as runs
-from electra_jax.config.schema import CheckpointConfig
-from electra_jax.core import foreign
+from electra_jax.config.settings import CheckpointConfig
+from electra_jax.core import untrusted
 from electra_jax.core.errors import CheckpointError
+from electra_jax.pretrain import program as runs
 from electra_jax.train import checkpoint
-from tests.conftest import VOCABULARY, tiny_config
+from tests.support.configs import VOCABULARY, tiny_config
 
 ABOUT = {'config': {'job': 'pretrain'}, 'tokenizer': {'kind': 'none'}}
 
@@ -108,11 +108,11 @@ def pipe(folder):
 
 
 def huge_words(folder):
-    os.truncate(folder / 'about' / 'metadata', foreign.MOST_JSON_BYTES + 1)
+    os.truncate(folder / 'about' / 'metadata', untrusted.MOST_JSON_BYTES + 1)
 
 
 def huge_checksums(folder):
-    os.truncate(folder / 'checksums.json', foreign.MOST_JSON_BYTES + 1)
+    os.truncate(folder / 'checksums.json', untrusted.MOST_JSON_BYTES + 1)
 
 
 @pytest.mark.parametrize(

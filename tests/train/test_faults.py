@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax.core import distributed
 from electra_jax.core.errors import CheckpointError, DataError, NonFiniteError
+from electra_jax.runtime import distributed
 from electra_jax.train import checkpoint, checkpoint_files, writers
-from tests.train import small_run
+from tests.support import small_run
 
 
 def assert_same(a, b):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from electra_jax.config.schema import HealthConfig
+from electra_jax.config.settings import HealthConfig
 from electra_jax.core.errors import DataError, NonFiniteError
 from electra_jax.objectives import electra, masked
 from electra_jax.train import replay

@@ -9,7 +9,7 @@ import time
 import pytest
 from etils import epath
 
-from electra_jax.core import distributed
+from electra_jax.runtime import distributed
 from electra_jax.train import goodput, heartbeat, phases
 from electra_jax.train.goodput import Account, Start
 

@@ -9,8 +9,8 @@ import threading
 import pytest
 from etils import epath
 
-from electra_jax.core import distributed
 from electra_jax.core.errors import CheckpointError
+from electra_jax.runtime import distributed
 from electra_jax.train import lock
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from electra_jax.train import replay
 from electra_jax.train.step import Examination
-from tests.train import small_run
+from tests.support import small_run
 
 
 @jax.jit

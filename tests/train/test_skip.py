@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax import run as runs
-from tests.conftest import VOCABULARY, random_batch, tiny_config
+from electra_jax.pretrain import program as runs
+from tests.support.configs import VOCABULARY, random_batch, tiny_config
 
 
 def build(**health):

@@ -1,0 +1,85 @@
+"""A fine-tuned model over a split, in turns with others: the code of evaluation and `predict`.
+
+``python -m electra_jax.bench.answers``
+"""
+
+import functools
+import json
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from electra_jax.bench import worker
+from electra_jax.bench.throughput import peak_device_bytes
+from electra_jax.config.settings import Config, build
+from electra_jax.core.errors import UserError
+from electra_jax.finetune import batches, predict
+from electra_jax.finetune import split as splits
+from electra_jax.finetune.predict import Tuned
+from electra_jax.finetune.split import Split
+from electra_jax.parallel import report
+from electra_jax.runtime import distributed
+from electra_jax.train import checkpoint
+
+
+def one_pass(model: Tuned, split: Split) -> np.ndarray:
+    """The logits of every row, [rows, C], in their order."""
+    found = model.answerer.outputs(model.params, split)
+    return np.stack([output['logits'] for output in found])
+
+
+def begin(settings: dict[str, Any]) -> worker.Served:
+    """Opens the model and makes one pass, which compiles.
+
+    Args:
+        settings: 'config': all of it, resolved; 'checkpoint': of a fine-tuned model.
+    """
+    distributed.initialize()
+    config = build(Config, settings['config'])
+    where = epath.Path(settings['checkpoint'])
+    model = predict.open_tuned(where, *checkpoint.read_params(where), config)
+    loaded = next(iter(splits.read_scored(config, model.task.known).values()))
+    features = model.task.features(labelled=False)
+    split = splits.make_split(config, model.tokenizer, features, loaded)
+    began = time.perf_counter()
+    logits = one_pass(model, split)
+    first = time.perf_counter() - began
+
+    def turn(passes: int) -> dict[str, Any]:
+        seconds = []
+        for _ in range(passes):
+            began = time.perf_counter()
+            one_pass(model, split)
+            seconds.append(time.perf_counter() - began)
+        return {'pass_seconds': seconds}
+
+    lengths, size = split.rows.tokens.lengths(), model.answerer.batch_size
+    made = batches.in_order(lengths, split.sizes, size)
+    mesh = model.answerer.mesh
+    return worker.Served(
+        {
+            'platform': mesh.devices.flat[0].platform,
+            'device': mesh.devices.flat[0].device_kind,
+            'devices': report.mesh_line(mesh),
+            'process': jax.process_index(),
+            'dtype': model.config.model.compute_dtype,
+            'first_pass_seconds': first,
+            'rows': len(lengths),
+            'tokens': int(lengths.sum()),
+            'computed_tokens': size * sum(batch.row_length for batch in made),
+            'row_lengths': split.sizes,
+        },
+        turn,
+        lambda: {'logits': logits.tolist(), 'peak_device_bytes': peak_device_bytes()},
+    )
+
+
+if __name__ == '__main__':
+    try:
+        worker.serve(functools.partial(begin, json.loads(sys.argv[1])))
+    except UserError as error:
+        sys.exit(f'error: {error}')

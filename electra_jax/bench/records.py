@@ -1,0 +1,105 @@
+"""What a measurement leaves behind: a JSON file with the numbers and all that they depend on."""
+
+import datetime
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from electra_jax.config.settings import Config
+from electra_jax.core import files
+from electra_jax.train import workdir
+
+Record = dict[str, Any]
+VERSIONS = ('torch', 'transformers', 'libtpu')  # beside those of every run
+
+
+def identity(name: str, config: Config, rival: Mapping[str, Any] | None, plan: Any) -> Record:
+    """What a measurement is of; one that was made before need not be made again.
+
+    Args:
+        name: of the recipe.
+        config: resolved.
+        rival: 'name' and 'config' of what it is compared with.
+        plan: how long is measured.
+    """
+    return {
+        'config_name': name,
+        'config': workdir.as_json(config),
+        'rival': rival,
+        'plan': plan._asdict(),
+        'revision': workdir.revision(),
+    }
+
+
+def differences(config: Config) -> dict[str, Any]:
+    """The settings that are not the defaults, by dotted name."""
+    defaults = dict(workdir.flat(workdir.as_json(Config())))
+    settings = dict(workdir.flat(workdir.as_json(config)))
+    return {name: value for name, value in settings.items() if defaults.get(name) != value}
+
+
+def complete(what: Record, config: Config, varied: Mapping[str, Any], measured: Record) -> Record:
+    """A whole record.
+
+    Args:
+        what: its identity.
+        config: resolved.
+        varied: settings in which it differs from others of its sweep.
+        measured: the numbers.
+    """
+    return {
+        **what,
+        'differences': differences(config),
+        'varied': dict(varied),
+        'command': ['electra_jax.bench', *sys.argv[1:]],  # not where it is installed
+        'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+        'python': platform.python_version(),
+        'packages': workdir.versions(VERSIONS),
+        'machine': machine(),
+        **measured,
+    }
+
+
+def machine() -> Record:
+    """The host, and how busy it is: figures under load are worth little."""
+    return {
+        'processor': processor(),
+        'cores': len(os.sched_getaffinity(0)),
+        'load_average': list(os.getloadavg()),
+    }
+
+
+def processor() -> str:
+    """The CPU's name."""
+    try:
+        lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
+        return next(line.partition(':')[2].strip() for line in lines if 'model name' in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def path_of(folder: pathlib.Path, what: Record) -> pathlib.Path:
+    """Where the record of this identity stands; measured again, it is written over."""
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+    config = what['config']
+    size = f'{config["batch_size"]}x{config["data"]["row_length"]}'
+    return folder / f'{what["config_name"]}-{size}-{digest}.json'
+
+
+def read(path: pathlib.Path) -> Record | None:
+    """A record, or None where there is none that is whole."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def write(path: pathlib.Path, record: Record) -> None:
+    """Writes a record so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(path, json.dumps(record, indent=1) + '\n')

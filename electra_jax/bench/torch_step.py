@@ -1,0 +1,330 @@
+"""The peer to beat: one ELECTRA pre-training step in PyTorch, on transformers' Electra classes.
+
+A throughput claim needs something to stand beside. This is the strongest PyTorch version of the
+same step that we know how to write without leaving transformers' model code: embeddings shared by
+both networks, the masked positions gathered before the generator's vocabulary head, an exact
+sample from the generator, both losses, the global-norm clip, the fused AdamW, SDPA attention,
+bfloat16 autocast on CUDA, freed memory kept on a CPU. Rows are full, so the peer is handed no
+attention mask, which is its fastest case. Which of its variants is the fastest differs between
+machines, so all that may be are timed in the same run (`VARIANTS`).
+
+It runs in a process of its own, so that neither framework holds the other's threads or memory, and
+it never imports jax. Settings come as one JSON object, the only argument; every field has a
+default, which together are the paper's small model in rows of 128 tokens. Each line of standard
+input is a number of steps to do; see `bench.worker` for what is answered:
+
+    echo 10 | python -m electra_jax.bench.torch_step '{"batch_size": 16}'
+"""
+
+import ctypes
+import dataclasses
+import functools
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+try:
+    import torch
+    import transformers
+    from torch import Tensor, nn
+    from torch.nn import functional
+    from transformers.models.electra import modeling_electra as hf
+except ImportError as error:
+    print(f"the PyTorch peer needs {error.name}: pip install -e '.[parity]'", file=sys.stderr)
+    sys.exit(2)
+
+from electra_jax.bench import worker
+
+PAD, CLS, SEP, MASK = 0, 101, 102, 103
+ADAM = {'lr': 5e-4, 'betas': (0.9, 0.999), 'eps': 1e-6}
+WEIGHT_DECAY = 0.01
+DISCRIMINATOR_WEIGHT = 50.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """One benchmark; the defaults are the paper's small model, 16 rows of 128."""
+
+    num_layers: int = 12
+    hidden_size: int = 256
+    ffn_size: int = 1024
+    num_heads: int = 4
+    embedding_size: int = 128
+    generator_num_layers: int = 12
+    generator_hidden_size: int = 64
+    generator_ffn_size: int = 256
+    generator_num_heads: int = 1
+    vocab_size: int = 30522
+    max_positions: int = 512
+    batch_size: int = 16
+    row_length: int = 128
+    mask_rate: float = 0.15
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    warmup: int = 3  # steps that are not counted
+    variant: str = 'eager'  # a key of VARIANTS
+    device: str = ''  # empty: a GPU if there is one
+    dtype: str = ''  # empty: float32 on a CPU, bfloat16 (autocast) elsewhere
+    attention: str = 'sdpa'
+    sampler: str = 'inverse_cdf'
+    threads: int = 0  # 0: what PyTorch chooses
+    seed: int = 0
+
+
+def parse(text: str) -> Settings:
+    """JSON to Settings; an unknown field or a wrong choice is said in one line."""
+    fields = {field.name: field for field in dataclasses.fields(Settings)}
+    given = json.loads(text)
+    unknown = sorted(set(given) - set(fields))
+    if unknown:
+        raise SystemExit(f'torch_peer: unknown {unknown}; the settings are {sorted(fields)}')
+    settings = Settings(**given)
+    for name, allowed in (('sampler', SAMPLERS), ('variant', VARIANTS)):
+        if getattr(settings, name) not in allowed:
+            raise SystemExit(
+                f'torch_peer: {name} is one of {sorted(allowed)}, not {getattr(settings, name)!r}'
+            )
+    device = settings.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    settings = dataclasses.replace(settings, device=device)
+    dtype = settings.dtype or ('float32' if settings.device == 'cpu' else 'bfloat16')
+    if dtype not in ('float32', 'bfloat16'):
+        raise SystemExit(f'torch_peer: dtype is float32 or bfloat16, not {dtype!r}')
+    return dataclasses.replace(settings, dtype=dtype)
+
+
+def sample_gumbel(logits_NV: Tensor) -> Tensor:
+    """Gumbel-max: an argmax over logits minus the log of exponential noise."""
+    return (logits_NV - torch.empty_like(logits_NV).exponential_().log()).argmax(-1)
+
+
+def sample_inverse_cdf(logits_NV: Tensor) -> Tensor:
+    """One uniform draw a row, looked up in that row's cumulative sum: V adds, not V draws."""
+    cdf_NV = torch.softmax(logits_NV, -1).cumsum(-1)
+    draw_N1 = torch.rand_like(cdf_NV[:, :1]) * cdf_NV[:, -1:]
+    return (
+        torch.searchsorted(cdf_NV, draw_N1, right=True)
+        .squeeze(-1)
+        .clamp_(max=logits_NV.shape[-1] - 1)
+    )
+
+
+SAMPLERS: dict[str, Callable[[Tensor], Tensor]] = {
+    'gumbel': sample_gumbel,
+    'inverse_cdf': sample_inverse_cdf,
+}
+
+# How the model is run; `torch.compile` takes minutes and needs a C++ compiler on a CPU.
+VARIANTS: dict[str, Callable[[nn.Module], Callable]] = {
+    'eager': lambda model: model,
+    'compiled': functools.partial(torch.compile, dynamic=False),
+    'cuda_graphs': functools.partial(torch.compile, dynamic=False, mode='reduce-overhead'),
+}
+
+
+class Electra(nn.Module):
+    """transformers' two networks and both heads, with the embedding block shared."""
+
+    def __init__(self, settings: Settings):
+        super().__init__()
+        config = electra_config(settings, generator=False)
+        small = electra_config(settings, generator=True)
+        self.settings = settings
+        self.discriminator = hf.ElectraForPreTraining(config)
+        self.generator = hf.ElectraModel(small)
+        self.generator.embeddings = self.discriminator.electra.embeddings
+        self.generator_predictions = hf.ElectraGeneratorPredictions(small)
+        self.generator_bias = nn.Parameter(torch.zeros(settings.vocab_size))
+
+    def forward(self, ids_BL: Tensor) -> Tensor:
+        """The joint loss of a batch of full rows."""
+        positions_BP = self.choose_positions(ids_BL)
+        originals_BP = ids_BL.gather(1, positions_BP)
+        masked_BL = ids_BL.scatter(1, positions_BP, MASK)
+        logits_NV = self.generator_logits(masked_BL, positions_BP)
+        mlm_loss = functional.cross_entropy(logits_NV, originals_BP.flatten())
+        with torch.no_grad():
+            sampled_N = SAMPLERS[self.settings.sampler](logits_NV.detach())
+            corrupted_BL = ids_BL.scatter(1, positions_BP, sampled_N.view_as(positions_BP))
+            is_fake_BL = (corrupted_BL != ids_BL).float()
+        scores_BL = self.discriminator(corrupted_BL).logits
+        disc_loss = functional.binary_cross_entropy_with_logits(scores_BL.float(), is_fake_BL)
+        return mlm_loss + DISCRIMINATOR_WEIGHT * disc_loss
+
+    def choose_positions(self, ids_BL: Tensor) -> Tensor:
+        """ceil(rate * L) distinct positions a row, none of them a special token."""
+        special_BL = (ids_BL == CLS) | (ids_BL == SEP) | (ids_BL == MASK) | (ids_BL == PAD)
+        scores_BL = torch.rand(ids_BL.shape, device=ids_BL.device).masked_fill(special_BL, -1.0)
+        count = math.ceil(self.settings.mask_rate * self.settings.row_length)
+        return scores_BL.topk(count, dim=1).indices
+
+    def generator_logits(self, masked_BL: Tensor, positions_BP: Tensor) -> Tensor:
+        """Vocabulary logits at the masked positions, [B P, V] in float32."""
+        hidden_BLD = self.generator(masked_BL).last_hidden_state
+        index_BPD = positions_BP[..., None].expand(-1, -1, hidden_BLD.shape[-1])
+        hidden_ND = hidden_BLD.gather(1, index_BPD).flatten(0, 1)
+        hidden_NE = self.generator_predictions(hidden_ND)
+        table_VE = self.generator.embeddings.word_embeddings.weight
+        return functional.linear(hidden_NE, table_VE, self.generator_bias).float()
+
+
+def electra_config(settings: Settings, generator: bool) -> transformers.ElectraConfig:
+    """The settings of one of the two networks in transformers' words."""
+
+    def size(name: str) -> int:
+        return getattr(settings, f'generator_{name}' if generator else name)
+
+    return transformers.ElectraConfig(
+        vocab_size=settings.vocab_size,
+        embedding_size=settings.embedding_size,
+        hidden_size=size('hidden_size'),
+        num_hidden_layers=size('num_layers'),
+        num_attention_heads=size('num_heads'),
+        intermediate_size=size('ffn_size'),
+        hidden_dropout_prob=settings.dropout,
+        attention_probs_dropout_prob=settings.attention_dropout,
+        max_position_embeddings=settings.max_positions,
+        attn_implementation=settings.attention,
+    )
+
+
+def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """Fused AdamW; vectors (biases, LayerNorm scales) are not decayed."""
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for parameter in model.parameters():
+        groups[parameter.ndim > 1].append(parameter)
+    return torch.optim.AdamW(
+        [
+            {'params': groups[True], 'weight_decay': WEIGHT_DECAY},
+            {'params': groups[False], 'weight_decay': 0.0},
+        ],
+        fused=True,
+        **ADAM,
+    )
+
+
+def make_batch(settings: Settings) -> Tensor:
+    """Full rows of ordinary token ids between [CLS] and [SEP]."""
+    shape = (settings.batch_size, settings.row_length)
+    ids_BL = torch.randint(min(1000, settings.vocab_size // 2), settings.vocab_size, shape)
+    ids_BL[:, 0], ids_BL[:, -1] = CLS, SEP
+    return ids_BL.to(settings.device)
+
+
+def make_step(settings: Settings) -> Callable[[], Tensor]:
+    """Everything one update does, from token ids to new parameters."""
+    torch.manual_seed(settings.seed)
+    model = Electra(settings).to(settings.device).train()
+    parameters = list(model.parameters())
+    optimizer = make_optimizer(model)
+    loss_of = VARIANTS[settings.variant](model)
+    ids_BL = make_batch(settings)
+    autocast = (
+        torch.autocast(torch.device(settings.device).type, torch.bfloat16)
+        if settings.dtype == 'bfloat16'
+        else nullcontext()
+    )
+
+    def step() -> Tensor:
+        with autocast:
+            loss = loss_of(ids_BL)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    return step
+
+
+def time_steps(settings: Settings, step: Callable[[], Tensor], steps: int) -> dict[str, Any]:
+    """Seconds of each of `steps` steps, one step in flight, and the last loss."""
+    seconds, ends = [], []
+    began = time.perf_counter()
+    for number in range(steps + 1):
+        if number < steps:
+            loss = step()
+            ends.append(finished(settings))
+        if number:
+            ends[number - 1]()
+            now = time.perf_counter()
+            seconds.append(now - began)
+            began = now
+    value = loss.item()
+    if not math.isfinite(value):
+        raise SystemExit(f'torch_peer: the loss is {value}')
+    return {'step_seconds': seconds, 'loss': value}
+
+
+def finished(settings: Settings) -> Callable[[], None]:
+    """A function that waits for all that a GPU has been told so far; a CPU is done already."""
+    if settings.device == 'cpu':
+        return lambda: None
+    event = torch.cuda.Event()
+    event.record()
+    return event.synchronize
+
+
+def keep_freed_memory() -> None:
+    """Asks glibc to reuse large blocks rather than return each to the kernel: fewer page faults."""
+    trim_threshold, mmap_threshold = -1, -3  # the names' values in malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library; the step is slower, not wrong
+        return
+    mallopt(trim_threshold, -1)
+    mallopt(mmap_threshold, 1 << 30)
+
+
+def prepare(threads: int, device: str) -> None:
+    """PyTorch's own switches for speed."""
+    if threads:
+        torch.set_num_threads(threads)
+    if device == 'cpu':
+        keep_freed_memory()
+    else:
+        torch.set_float32_matmul_precision('high')
+
+
+def about(device: str) -> dict[str, Any]:
+    """What it runs on."""
+    return {
+        'torch': torch.__version__,
+        'transformers': transformers.__version__,
+        'threads': torch.get_num_threads(),
+        'device': 'cpu' if device == 'cpu' else torch.cuda.get_device_name(),
+    }
+
+
+def peak_device_bytes(device: str) -> int | None:
+    """The most that the allocator of a GPU has given out; None on a CPU."""
+    return None if device == 'cpu' else torch.cuda.max_memory_allocated()
+
+
+def main(arguments: list[str]) -> None:
+    """Serves the settings of the command line."""
+    if len(arguments) != 1 or arguments[0].startswith('-'):
+        raise SystemExit(__doc__)
+    settings = parse(arguments[0])
+    worker.serve(functools.partial(begin, settings))
+
+
+def begin(settings: Settings) -> worker.Served:
+    """Makes the step, compiles it where the variant does, and warms up."""
+    prepare(settings.threads, settings.device)
+    step = make_step(settings)
+    began = time.perf_counter()
+    time_steps(settings, step, settings.warmup)
+    seconds = time.perf_counter() - began
+    return worker.Served(
+        {**about(settings.device), 'dtype': settings.dtype, 'warm_up_seconds': seconds},
+        functools.partial(time_steps, settings, step),
+        lambda: {'peak_device_bytes': peak_device_bytes(settings.device)},
+    )
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])

@@ -1,0 +1,208 @@
+"""One piece of text to rows: the pure function that the workers run, and Beam could.
+
+Whatever is drawn depends on the build seed, the document and the number of the piece alone, so
+the rows are the same however many workers share the pieces and however often a build restarts.
+"""
+
+import dataclasses
+import itertools
+import random
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from electra_jax.config import settings
+from electra_jax.corpus import bad_text, documents, sources
+from electra_jax.corpus import layouts as rows
+from electra_jax.data import records
+from electra_jax.tokenizers import api
+
+_BATCH_CHARS = 1_000_000  # text that is tokenized at once, about
+
+# What is counted in every piece, and summed in corpus.json:
+COUNTS = (
+    'documents',  # that held text
+    'held_out_documents',  # of those, the ones whose rows are the validation split
+    'text_bytes',  # UTF-8 bytes of their text
+    'train_rows',
+    'train_tokens',  # without [CLS], [SEP] and padding; copies count
+    'train_padding',  # positions
+    'validation_rows',
+    'validation_tokens',
+    'validation_padding',
+    'dropped_tokens',  # always 0: tokens of documents that are in no row
+)
+
+
+@dataclasses.dataclass
+class PieceRows:
+    """What became of one piece.
+
+    Attributes:
+      rows: split -> rows, `RowFormat.dtype` `[R]`.
+      unigram: int64 `[vocab_size]`, how often each token is in the training rows; 0 for [PAD],
+        [CLS], [SEP] and [MASK].
+      counts: see COUNTS.
+      bad: see `bad_text.BadText.found`.
+    """
+
+    rows: dict[str, np.ndarray]
+    unigram: np.ndarray
+    counts: dict[str, int]
+    bad: dict[str, tuple[int, str]]
+
+
+@dataclasses.dataclass
+class _Split:
+    """Tokens of one split: a stream, and the line lengths of each document in it."""
+
+    stream: list[np.ndarray] = dataclasses.field(default_factory=list)
+    documents: list[list[int]] = dataclasses.field(default_factory=list)
+
+    def add(self, lines: Sequence[np.ndarray], copies: int) -> None:
+        lengths = [length for length in map(len, lines) if length]
+        for _ in range(copies):
+            self.stream.extend(lines)
+            self.documents.append(lengths)
+
+
+def build_piece(
+    piece: sources.Piece, tokenizer: api.Tokenizer, config: settings.DataConfig
+) -> PieceRows:
+    """Reads the documents of `piece`, tokenizes them and fills rows.
+
+    Args:
+      piece: which text.
+      tokenizer: of the corpus.
+      config: layout, row_length, holdout, rates, build_seed, on_bad_text.
+
+    Raises:
+      errors.DataError: text cannot be read and data.on_bad_text is 'error'.
+    """
+    bad = bad_text.BadText(skip=config.on_bad_text == 'skip')
+    counts = dict.fromkeys(COUNTS, 0)
+    splits = {'train': _Split(), 'validation': _Split()}
+    found = _documents(piece, config, bad, counts)
+    for name, copies, lines in _encode(found, tokenizer):
+        splits[name].add(lines, copies)
+    row_format = records.RowFormat.of(config.row_length, tokenizer.vocab_size)
+    rng = random.Random(f'{config.build_seed}:{piece.index}')
+    filled, unigram = {}, np.zeros(tokenizer.vocab_size, np.int64)
+    for name, split in splits.items():
+        stream = np.concatenate([np.zeros(0, np.int32), *split.stream])
+        table = rows.LAYOUTS[config.layout](split.documents, config, rng)
+        filled[name] = rows.lay_out(stream, table, row_format, tokenizer.special)
+        _count_rows(counts, name, filled[name], table, len(stream))
+        if name == 'train':
+            unigram = np.bincount(stream, minlength=tokenizer.vocab_size).astype(np.int64)
+    return PieceRows(filled, unigram, counts, bad.found)
+
+
+def _documents(
+    piece: sources.Piece,
+    config: settings.DataConfig,
+    bad: bad_text.BadText,
+    counts: dict[str, int],
+) -> Iterator[tuple[str, int, list[str]]]:
+    """Split, number of copies and lines of each document of a piece."""
+    for part in piece.parts:
+        for lines in part.documents(bad):
+            held_out, copies, size = choose(lines, part.weight, config)
+            counts['documents'] += 1
+            counts['held_out_documents'] += held_out
+            counts['text_bytes'] += size
+            if held_out:
+                # More copies of held-out text would only weigh it differently.
+                yield 'validation', min(copies, 1), lines
+            else:
+                yield 'train', copies, lines
+
+
+def choose(
+    lines: Sequence[str], weight: float, config: settings.DataConfig
+) -> tuple[bool, int, int]:
+    """Whether a document is held out, how many copies of it there are, and its bytes.
+
+    Both choices are drawn from a hash of its text, so equal documents fare alike wherever they
+    are: none is in the training rows and held out at once.
+    """
+    text = '\n'.join(lines).encode()
+    digest = bad_text.digest(text, config.build_seed)
+    held_out = int.from_bytes(digest[:8], 'little') < config.holdout * 2.0**64
+    whole = int(weight)
+    extra = int.from_bytes(digest[8:], 'little') < (weight - whole) * 2.0**64
+    return held_out, whole + extra, len(text)
+
+
+def _encode(
+    found: Iterable[tuple[str, int, list[str]]], tokenizer: api.Tokenizer
+) -> Iterator[tuple[str, int, list[np.ndarray]]]:
+    """Replaces lines of text by their ids, many documents at a time."""
+    waiting: list[tuple[str, int, list[str]]] = []
+    size = 0
+    for entry in found:
+        if not entry[1]:
+            continue  # no copies: nothing to do
+        waiting.append(entry)
+        size += sum(map(len, entry[2]))
+        if size >= _BATCH_CHARS:
+            yield from _encode_all(waiting, tokenizer)
+            waiting, size = [], 0
+    yield from _encode_all(waiting, tokenizer)
+
+
+def _encode_all(
+    entries: Sequence[tuple[str, int, list[str]]], tokenizer: api.Tokenizer
+) -> Iterator[tuple[str, int, list[np.ndarray]]]:
+    lines = itertools.chain.from_iterable(entry[2] for entry in entries)
+    ids = _encode_lines(lines, tokenizer)
+    for name, copies, texts in entries:
+        yield name, copies, list(itertools.islice(ids, len(texts)))
+
+
+def _encode_lines(lines: Iterable[str], tokenizer: api.Tokenizer) -> Iterator[np.ndarray]:
+    """Ids of each line. A document may be as large as the piece: its lines go in batches too."""
+    batch: list[str] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line)
+        if size >= _BATCH_CHARS:
+            yield from tokenizer.encode_batch(batch)
+            batch, size = [], 0
+    yield from tokenizer.encode_batch(batch)
+
+
+def _count_rows(
+    counts: dict[str, int], name: str, filled: np.ndarray, table: rows.Segments, tokens: int
+) -> None:
+    """Counts what is in the finished rows, and what should be there but is not."""
+    real = int(np.count_nonzero(filled['spans']))
+    specials = len(table.length) + sum(table.has_cls)
+    counts[f'{name}_rows'] = len(filled)
+    counts[f'{name}_tokens'] = real - specials
+    counts[f'{name}_padding'] = filled['spans'].size - real
+    counts['dropped_tokens'] += tokens - (real - specials)
+
+
+def sample_lines(
+    found: Iterable[documents.Part], config: settings.DataConfig, share: float
+) -> Iterator[str]:
+    """Lines of training documents from the beginning of each part, to train a tokenizer on.
+
+    Args:
+      found: where to read.
+      config: which documents are held out.
+      share: of the text of each part, about.
+    """
+    bad = bad_text.BadText(skip=True)
+    for part in found:
+        taken = 0
+        for lines in part.documents(bad):
+            held_out, copies, size = choose(lines, part.weight, config)
+            if held_out or not copies:
+                continue
+            yield from lines
+            taken += size
+            if taken >= share * part.text_bytes:
+                break

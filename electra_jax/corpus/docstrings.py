@@ -1,0 +1,148 @@
+"""The documentation inside Python and its installed packages, as text to train on.
+
+Every machine that can run this project has some megabytes of English: the docstrings, READMEs and
+descriptions of Python and of the packages it needs. It is enough to try everything on. Documents
+are kept once each, but documentation repeats itself (the same argument described in twenty
+functions), so a held-out part of it is easier than unrelated text would be.
+"""
+
+import ast
+import email
+import functools
+import hashlib
+import inspect
+import os
+import pathlib
+import re
+import sysconfig
+import warnings
+from collections.abc import Iterator
+
+from electra_jax.core import errors
+from electra_jax.corpus import documents
+
+_PROSE_SUFFIXES = {'.md', '.rst', '.txt'}
+_MAX_CODE_BYTES = 2_000_000  # larger ones are generated
+_MAX_PROSE_BYTES = 200_000  # larger ones are data
+_MIN_DOCUMENT_CHARS = 150  # shorter ones say little: "See base class."
+_SKIPPED_FOLDERS = {'tests', 'test', 'licenses', '__pycache__', 'site-packages', 'dist-packages'}
+_FOLDERS = ('stdlib', 'purelib', 'platlib')  # names that sysconfig knows
+_SKIPPED_FILES = re.compile(r'(?i)(licen[cs]e|copying|notice|third.?party|authors|requirements)')
+
+
+def blocks(where: str | None, weight: float, piece_bytes: int) -> Iterator[documents.Block]:
+    """The documentation in a folder of packages, as blocks of plain text.
+
+    Args:
+      where: a folder such as .../site-packages; None: those of this Python.
+      weight: expected copies of each document.
+      piece_bytes: size of a block, about.
+
+    Raises:
+      errors.DataError: there is no such folder, or nothing in it.
+    """
+    # A set, because the last two are often the same folder; sorted, because sets are not.
+    folders = [where] if where else sorted({sysconfig.get_path(name) for name in _FOLDERS})
+    texts = _all_documents(tuple(folders))
+    if not texts:
+        raise errors.DataError(f'python-docs: found no documentation in {", ".join(folders)}')
+    waiting: list[bytes] = []
+    size = offset = 0
+    for i, text in enumerate(texts):
+        waiting.append(text.encode(errors='replace'))
+        size += len(waiting[-1])
+        if size >= piece_bytes or i == len(texts) - 1:
+            data = b'\n\n'.join(waiting) + b'\n'
+            yield documents.Block(
+                documents.TEXT,
+                weight,
+                data=data,
+                origin='python-docs',
+                offset=offset,
+                read_bytes=len(data),
+            )
+            offset += len(data)
+            waiting, size = [], 0
+
+
+@functools.lru_cache(maxsize=1)
+def _all_documents(folders: tuple[str, ...]) -> list[str]:
+    """Every document, without blank lines. Kept: training a tokenizer reads them too."""
+    seen: set[bytes] = set()
+    found: list[str] = []
+    for folder in folders:
+        if not pathlib.Path(folder).is_dir():
+            raise errors.DataError(f'python-docs: there is no folder {folder}')
+        for path in _walk(pathlib.Path(folder)):
+            for text in _texts(path):
+                document = '\n'.join(line.strip() for line in text.split('\n') if line.strip())
+                if len(document) >= _MIN_DOCUMENT_CHARS and _is_new(document, seen):
+                    found.append(document)
+    return found
+
+
+def _is_new(document: str, seen: set[bytes]) -> bool:
+    """Whether a document is met for the first time; packages copy much from one another."""
+    digest = hashlib.blake2b(document.encode(errors='replace'), digest_size=16).digest()
+    if digest in seen:
+        return False
+    seen.add(digest)
+    return True
+
+
+def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Files that may hold documentation, in an order that depends on their names alone."""
+    for top, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS)
+        for name in sorted(names):
+            path = pathlib.Path(top, name)
+            prose = path.suffix in _PROSE_SUFFIXES and not _SKIPPED_FILES.search(name)
+            if not (prose or path.suffix == '.py' or name == 'METADATA') or path.is_symlink():
+                continue
+            if path.stat().st_size <= (_MAX_PROSE_BYTES if prose else _MAX_CODE_BYTES):
+                yield path
+
+
+def _texts(path: pathlib.Path) -> list[str]:
+    """The documents of one file."""
+    try:
+        text = path.read_text('utf-8')
+    except (OSError, UnicodeDecodeError):
+        return []
+    if path.name == 'METADATA':
+        description = email.message_from_string(text).get_payload()
+        return [description] if isinstance(description, str) else []
+    return _docstrings(text) if path.suffix == '.py' else [text]
+
+
+def _docstrings(source: str) -> list[str]:
+    """One document for a module's own docstring and for each of its functions and classes."""
+    if '"""' not in source and "'''" not in source:
+        return []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of invalid escapes in other people's code
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    found = [_own_docstring(tree)]
+    for node in tree.body:
+        if isinstance(node, _HAS_DOCSTRING):
+            found.append('\n\n'.join(filter(None, map(_own_docstring, _with_members(node)))))
+    return [text for text in found if text]
+
+
+_HAS_DOCSTRING = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _with_members(node: ast.stmt) -> Iterator[ast.AST]:
+    yield node
+    if isinstance(node, ast.ClassDef):
+        for child in node.body:
+            if isinstance(child, _HAS_DOCSTRING):
+                yield from _with_members(child)
+
+
+def _own_docstring(node: ast.AST) -> str:
+    text = ast.get_docstring(node, clean=False)
+    return inspect.cleandoc(text) if text else ''

@@ -1,0 +1,429 @@
+"""Builds a corpus: text in, a folder of shards and its corpus.json out.
+
+The folder of a corpus:
+
+    train-00000.array_record ...       rows, see data/records.py
+    validation-00000.array_record ...  rows of held-out documents
+    tokenizer/                         ours, and vocab.txt or spiece.model for other tools
+    unigram.npy                        int64 [vocab_size], tokens of the training rows
+    building.json                      settings, written first: marks the folder as ours
+    pieces/                            one small file a finished piece, while it is being built
+    corpus.json                        written last: without it the corpus is not finished
+
+A build that was stopped, in whatever way, goes on when it is started again, and the shards are
+the same bytes as if it had never stopped.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from electra_jax.config import settings as schema
+from electra_jax.core import errors, files, jsons
+from electra_jax.corpus import bad_text, beam, build, documents, layouts, progress, sources, workers
+from electra_jax.data import manifest, records
+from electra_jax.tokenizers import api, load, train
+
+MARKER_NAME = 'building.json'
+_LOCK_NAME = '.lock'
+_MIN_ROW_LENGTH = 8
+
+
+def build_corpus(
+    data: schema.DataConfig, piece_bytes: int = sources.PIECE_BYTES
+) -> manifest.Corpus:
+    """Builds the corpus that `data` describes in the folder `data.path`, or opens it.
+
+    Args:
+      data: path, source, tokenizer, layout and the rest.
+      piece_bytes: text in one piece of work, about; part of what decides the rows.
+
+    Raises:
+      errors.ConfigError: a setting cannot be, or the folder holds another corpus.
+      errors.DataError: text, tokenizer or folder cannot be used.
+    """
+    entries = _check(data)
+    folder = pathlib.Path(data.path or '')
+    settings = _settings(data, piece_bytes)
+    if (folder / manifest.FILE_NAME).exists():
+        corpus = manifest.load_corpus(folder, data.verify, _say)
+        _same_settings(corpus.settings, settings, folder)
+        _say(f'{folder} is already complete: {corpus.counts["train_rows"]:,} training rows')
+        return corpus
+    _claim(folder, settings)
+    with _lock(folder):
+        return _build(data, entries, folder, settings, piece_bytes)
+
+
+def _check(data: schema.DataConfig) -> list[sources.Entry]:
+    """Refuses settings that cannot be; returns the source taken apart."""
+    if not data.path:
+        raise errors.ConfigError('data.path is not set; type --config.data.path=FOLDER')
+    if re.search('=[0-9.]+(,|$)', data.path) and not os.path.isdir(data.path):
+        raise errors.ConfigError(
+            f'data.path {data.path!r} names corpora with weights; build each one by itself, with '
+            '--config.data.path=FOLDER (if that is the name of a folder, make the folder first)'
+        )
+    if data.layout not in layouts.LAYOUTS:
+        raise errors.unknown('data.layout', data.layout, layouts.LAYOUTS)
+    if data.row_length < _MIN_ROW_LENGTH:
+        raise errors.ConfigError(
+            f'data.row_length is {data.row_length}; it must be at least {_MIN_ROW_LENGTH}'
+        )
+    if not 0 <= data.holdout < 1:
+        raise errors.ConfigError(f'data.holdout is {data.holdout}; it must be in [0, 1)')
+    for name in ('one_segment_rate', 'short_row_rate'):
+        if not 0 <= getattr(data, name) <= 1:
+            raise errors.ConfigError(f'data.{name} is {getattr(data, name)}; it is a probability')
+    if data.workers is not None and data.workers < 1:
+        raise errors.ConfigError(f'data.workers is {data.workers}; it must be at least 1')
+    bad_text.check_policy(data.on_bad_text)
+    if data.runner not in RUNNERS:
+        raise errors.unknown('data.runner', data.runner, RUNNERS)
+    if data.runner_options is not None and data.runner != 'beam':
+        raise errors.ConfigError(
+            f'data.runner_options is {data.runner_options!r}, but data.runner is {data.runner!r}: '
+            'only --config.data.runner=beam has options'
+        )
+    load.check_kind(data.tokenizer)
+    return sources.parse_source(data.source)
+
+
+def _settings(data: schema.DataConfig, piece_bytes: int) -> dict[str, Any]:
+    """Everything that decides the rows, as JSON."""
+    names = ['source', 'row_length', 'layout', 'holdout', 'build_seed', 'on_bad_text']
+    if data.layout == 'segments':
+        names += ['one_segment_rate', 'short_row_rate']
+    settings = {name: getattr(data, name) for name in names}
+    config = data.tokenizer
+    if config.path is not None:
+        tokenizer: dict[str, Any] = {'hash': load.open_tokenizer(config).hash}
+    else:
+        fields = ('kind', 'vocab_size', 'lower_case', 'strip_accents', 'train_megabytes')
+        tokenizer = {name: getattr(config, name) for name in fields}
+    tokenizer = {f'tokenizer.{name}': value for name, value in tokenizer.items()}
+    return {**settings, **tokenizer, 'piece_bytes': piece_bytes, 'version': manifest.VERSION}
+
+
+def _same_settings(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], folder: pathlib.Path
+) -> None:
+    names = sorted({*found, *wanted})
+    differing = [
+        f'{name} is {wanted.get(name)!r}, there {found.get(name)!r}'
+        for name in names
+        if wanted.get(name) != found.get(name)
+    ]
+    if differing:
+        raise errors.ConfigError(
+            f'{folder} was built with other settings: {"; ".join(differing)}. Name another folder '
+            'with --config.data.path=FOLDER, or use the settings it was built with'
+        )
+
+
+def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
+    """Makes the folder ours, or checks that it is, and for the same settings."""
+    marker = folder / MARKER_NAME
+    if marker.exists():
+        try:
+            found = jsons.parse_object(marker.read_bytes())
+        except ValueError as error:
+            raise errors.DataError(
+                f'{marker} is damaged ({error}); move the folder away'
+            ) from error
+        _same_settings(found, settings, folder)
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise errors.DataError(f'cannot use the folder {folder}: {error.strerror}') from error
+    if any(not name.startswith(MARKER_NAME) for name in names):
+        raise errors.DataError(
+            f'{folder} is not empty and not a corpus (it holds {", ".join(names[:3])}...); name '
+            'another folder with --config.data.path=FOLDER: nothing is ever deleted here'
+        )
+    manifest.write_json(marker, settings)
+
+
+@contextlib.contextmanager
+def _lock(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps a second build out of the folder; gone with the process, however it ends."""
+    path = folder / _LOCK_NAME
+    with contextlib.ExitStack() as opened:
+        try:
+            file = opened.enter_context(path.open('w'))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise errors.DataError(
+                f'another process is building {folder}; wait for it, or name another folder with '
+                '--config.data.path=FOLDER'
+            ) from error
+        except OSError as error:
+            raise errors.DataError(
+                f'cannot lock {path}: {error.strerror}; name a folder of another file system with '
+                '--config.data.path=FOLDER'
+            ) from error
+        yield
+
+
+def _build(
+    data: schema.DataConfig,
+    entries: list[sources.Entry],
+    folder: pathlib.Path,
+    settings: dict[str, Any],
+    piece_bytes: int,
+) -> manifest.Corpus:
+    started = time.monotonic()
+    (folder / workers.PIECES_FOLDER).mkdir(exist_ok=True)
+    _remove_leftovers(folder)
+    total = sources.total_bytes(entries)
+    tokenizer = _tokenizer(data, entries, folder, piece_bytes, total)
+    trained = time.monotonic()
+    run = _Run(data, folder, tokenizer)
+    bad = bad_text.BadText(skip=data.on_bad_text == 'skip')
+    _say(f'building {folder} from {data.source}')
+    with progress.Progress(total) as bar:
+        sidecars = run.all_pieces(sources.plan(entries, bad, piece_bytes), bar)
+    seconds = time.monotonic() - started
+    figures = {
+        'seconds': round(seconds, 1),
+        'tokenizer_seconds': round(trained - started, 1),
+        'workers': run.workers,
+        'pieces_found_finished': run.skipped,
+        'versions': {name: metadata.version(name) for name in ('numpy', 'array_record')},
+    }
+    corpus = _finish(data, folder, tokenizer, settings, sidecars, bad, figures)
+    _summary(corpus, run)
+    return corpus
+
+
+def _remove_leftovers(folder: pathlib.Path) -> None:
+    """Deletes temporary files of a build that was killed: our own, by name and place."""
+    names = ('*.array_record', f'{workers.PIECES_FOLDER}/*', 'corpus.json', manifest.UNIGRAM_NAME)
+    for name in names:
+        for path in folder.glob(f'{name}.*.tmp'):
+            path.unlink()
+
+
+def _tokenizer(
+    data: schema.DataConfig,
+    entries: list[sources.Entry],
+    folder: pathlib.Path,
+    piece_bytes: int,
+    total: int,
+) -> api.Tokenizer:
+    """The tokenizer to use: the one in the folder, the one named, or a new one."""
+    place = folder / manifest.TOKENIZER_FOLDER
+    named = load.open_tokenizer(data.tokenizer) if data.tokenizer.path is not None else None
+    if (place / api.FILE_NAME).exists():
+        tokenizer = load.load(place)
+        if named and named.hash != tokenizer.hash:
+            raise errors.DataError(
+                f'{place} is not the tokenizer {data.tokenizer.path} that the build was begun '
+                'with: it is damaged; build into another folder with --config.data.path=FOLDER'
+            )
+        return tokenizer
+    if named:
+        tokenizer = named
+    else:
+        _say(f'training a {data.tokenizer.kind} tokenizer')
+        limit = data.tokenizer.train_megabytes * train.MEGABYTE
+        # Some of every part, rather than all of the first file.
+        share = min(1.0, limit / max(total, 1))
+        parts = _parts(entries, piece_bytes)
+        lines = build.sample_lines(parts, data, share)
+        tokenizer = train.train_tokenizer(lines, data.tokenizer)
+    tokenizer.save(place)
+    return tokenizer
+
+
+def _parts(entries: list[sources.Entry], piece_bytes: int) -> Iterator[documents.Part]:
+    for piece in sources.plan(entries, bad_text.BadText(skip=True), piece_bytes):
+        yield from piece.parts
+
+
+# Where pieces are built -> (pieces, context, settings) to each piece with its sidecar.
+RUNNERS: dict[str, Callable[..., Iterator[tuple[sources.Piece, dict[str, Any]]]]] = {
+    'local': lambda pieces, context, data: workers.run_pieces(pieces, context, _num_workers(data)),
+    'beam': lambda pieces, context, data: beam.run_pieces(pieces, context, data.runner_options),
+}
+
+
+def _num_workers(data: schema.DataConfig) -> int:
+    return data.workers or len(os.sched_getaffinity(0)) or 1
+
+
+class _Run:
+    """One pass over the pieces: finished ones are skipped, the others built."""
+
+    def __init__(
+        self, data: schema.DataConfig, folder: pathlib.Path, tokenizer: api.Tokenizer
+    ) -> None:
+        self._data = data
+        self._folder = folder
+        self._tokenizer = tokenizer
+        self._sidecars: dict[int, dict[str, Any]] = {}
+        self.workers = _num_workers(data) if data.runner == 'local' else None
+        self.skipped = 0
+        self.built_tokens = 0
+        self.built_bytes = 0
+        self.built_seconds = 0.0
+
+    def all_pieces(
+        self, pieces: Iterator[sources.Piece], bar: progress.Progress
+    ) -> list[dict[str, Any]]:
+        """The sidecar of every piece, in order."""
+        started = time.monotonic()
+        context = workers.Context(self._folder, self._tokenizer, self._data)
+        to_do = self._unfinished(pieces, bar)
+        for piece, sidecar in RUNNERS[self._data.runner](to_do, context, self._data):
+            self._sidecars[piece.index] = sidecar
+            counts = sidecar['counts']
+            self.built_tokens += counts['train_tokens'] + counts['validation_tokens']
+            self.built_bytes += counts['text_bytes']
+            bar.advance(sum(part.read_bytes for part in piece.parts))
+        self.built_seconds = time.monotonic() - started
+        self._check_complete()
+        return [self._sidecars[i] for i in sorted(self._sidecars)]
+
+    def _unfinished(
+        self, pieces: Iterator[sources.Piece], bar: progress.Progress
+    ) -> Iterator[sources.Piece]:
+        for piece in pieces:
+            sidecar = self._finished(piece)
+            if sidecar is None:
+                yield piece
+                continue
+            self._sidecars[piece.index] = sidecar
+            self.skipped += 1
+            bar.advance(sum(part.read_bytes for part in piece.parts))
+
+    def _finished(self, piece: sources.Piece) -> dict[str, Any] | None:
+        """The sidecar of a piece that an earlier run has built, if it did and all is there."""
+        sidecar = workers.read_sidecar(self._folder, piece.index, self._tokenizer.vocab_size)
+        if sidecar is None:
+            return None
+        if sidecar['tokenizer_hash'] != self._tokenizer.hash:
+            raise errors.DataError(
+                f'piece {piece.index} of {self._folder} was built with another tokenizer than is '
+                'in it now; build into another folder with --config.data.path=FOLDER'
+            )
+        if sidecar['identity'] != json.loads(json.dumps(workers.identity(piece))):
+            raise errors.DataError(
+                f'the text of data.source has changed since {self._folder} was begun (piece '
+                f'{piece.index}, {piece.parts[0].identity()[0]}); build into another folder with '
+                '--config.data.path=FOLDER'
+            )
+        for shard in sidecar['shards'].values():
+            if shard is not None:
+                file = self._folder / shard['name']
+                # A power cut can lose what a kill cannot.
+                if not file.is_file() or file.stat().st_size != shard['bytes']:
+                    return None
+        return sidecar
+
+    def _check_complete(self) -> None:
+        if not self._sidecars:
+            raise errors.DataError(f'data.source {self._data.source!r} holds no text')
+        known = len(list((self._folder / workers.PIECES_FOLDER).glob('*.json')))
+        if known != len(self._sidecars):
+            raise errors.DataError(
+                f'data.source has become smaller since {self._folder} was begun; build into '
+                'another folder with --config.data.path=FOLDER'
+            )
+
+
+def _finish(
+    data: schema.DataConfig,
+    folder: pathlib.Path,
+    tokenizer: api.Tokenizer,
+    settings: dict[str, Any],
+    sidecars: list[dict[str, Any]],
+    bad: bad_text.BadText,
+    figures: dict[str, Any],
+) -> manifest.Corpus:
+    """Sums up the pieces and writes unigram.npy and, last, corpus.json."""
+    counts = {name: sum(s['counts'][name] for s in sidecars) for name in build.COUNTS}
+    for sidecar in sidecars:
+        bad.add(sidecar['bad_text'])
+    if counts['dropped_tokens']:
+        raise AssertionError(f'{counts["dropped_tokens"]} tokens are in no row')
+    if not counts['train_rows']:
+        raise errors.DataError(
+            f'data.source {data.source!r} gave no training rows: it holds no text'
+        )
+    shards = {
+        split: tuple(records.Shard(**s['shards'][split]) for s in sidecars if s['shards'][split])
+        for split in manifest.SPLITS
+    }
+    unigrams = sorted((folder / workers.PIECES_FOLDER).glob('*.npy'))
+    total = sum(np.load(path, allow_pickle=False) for path in unigrams)
+    unigram = folder / manifest.UNIGRAM_NAME
+    with files.placed(unigram, files.process_mark()) as fresh, fresh.open('wb') as file:
+        np.save(file, total)
+    corpus = manifest.Corpus(
+        path=folder,
+        row_length=data.row_length,
+        layout=data.layout,
+        token_bytes=records.RowFormat.of(data.row_length, tokenizer.vocab_size).token_bytes,
+        vocab_size=tokenizer.vocab_size,
+        tokenizer_hash=tokenizer.hash,
+        special=tokenizer.special,
+        shards=shards,
+        counts=counts,
+        source=data.source or '',
+        settings=settings,
+        bad_text=bad.found,
+        build=figures,
+    )
+    manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
+    _remove_sidecars(folder)
+    return manifest.load_corpus(folder, 'sizes')  # each shard was hashed as it was written
+
+
+def _remove_sidecars(folder: pathlib.Path) -> None:
+    """Deletes what only an unfinished build needs: our own files, by name and place."""
+    pieces = folder / workers.PIECES_FOLDER
+    for pattern in ('[0-9]*.json', '[0-9]*.npy'):
+        for path in pieces.glob(pattern):
+            path.unlink()
+    with contextlib.suppress(OSError):
+        pieces.rmdir()
+
+
+def _summary(corpus: manifest.Corpus, run: _Run) -> None:
+    """Says what was built, how fast, what was odd about the text, and what to type next."""
+    counts, seconds = corpus.counts, corpus.build['seconds']
+    for line in bad_text.BadText(dict(corpus.bad_text)).lines():
+        _say(f'note: {line}')
+    fill = 1 - counts['train_padding'] / (counts['train_rows'] * corpus.row_length)
+    speed = run.built_tokens / max(run.built_seconds, 1e-9)
+    _say(
+        f'built {corpus.path} in {seconds:,.1f} s: {counts["documents"]:,} documents, '
+        f'{counts["text_bytes"] / 1e6:,.1f} MB of text'
+    )
+    _say(
+        f'  {counts["train_rows"]:,} training rows of {corpus.row_length} '
+        f'({counts["train_tokens"]:,} tokens, {100 * fill:.1f}% full), '
+        f'{counts["validation_rows"]:,} held-out rows, vocabulary of {corpus.vocab_size:,}'
+    )
+    _say(
+        f'  {run.built_bytes / max(run.built_seconds, 1e-9) / 1e6:,.1f} MB/s, {speed:,.0f} '
+        f'tokens/s '
+        + (f'with {run.workers} processes' if run.workers else 'on Beam')
+        + (f'; {run.skipped} pieces were there from before' if run.skipped else '')
+    )
+
+
+def _say(text: str) -> None:
+    progress.console.print(text, markup=False)

@@ -1,0 +1,170 @@
+"""Prepared TensorFlow datasets, read without TensorFlow.
+
+`tensorflow_datasets` reads datasets that were prepared as ArrayRecord files by numpy alone;
+preparing a large one needs TensorFlow, once, on any machine.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from electra_jax.core import errors
+from electra_jax.corpus import bad_text, documents
+
+_READ_AT_ONCE = 256
+_PROBED_ROWS = 64  # to guess how much text a row holds
+_DATASET_AND_SPLIT = re.compile(r'(.+):(\w+(?:\[[^\]]*\])?)')  # name:train, name:train[:10%]
+
+
+@dataclasses.dataclass(frozen=True)
+class TfdsRange:
+    """Rows `start` to `stop` of a split.
+
+    Attributes:
+      name: of the dataset with its config ('wikipedia/20230601.en'), or the folder of one.
+      split: such as 'train' or 'train[:10%]'.
+      field: which feature holds the text.
+      start: first row.
+      stop: the row after the last.
+      weight: expected copies of each document.
+      text_bytes: of text, about.
+      fingerprint: stands for the content of the dataset.
+    """
+
+    name: str
+    split: str
+    field: str
+    start: int
+    stop: int
+    weight: float
+    text_bytes: int
+    fingerprint: str
+
+    @property
+    def read_bytes(self) -> int:
+        """See `documents.Part`."""
+        return self.text_bytes
+
+    def identity(self) -> list[object]:
+        """See `documents.Part`."""
+        return list(dataclasses.astuple(self))
+
+    def documents(self, bad: bad_text.BadText) -> Iterator[list[str]]:
+        """See `documents.Part`."""
+        rows, _ = _open(self.name, self.split)
+        for first in range(self.start, self.stop, _READ_AT_ONCE):
+            numbers = list(range(first, min(first + _READ_AT_ONCE, self.stop)))
+            read = _read(rows, numbers, f'{self.name}:{self.split}')
+            for number, row in zip(numbers, read, strict=True):
+                where = f'{self.name}:{self.split}, row {number}'
+                _check_field(row, self.field, where)
+                lines = documents.clean_lines(_text(row[self.field], where, bad), where, bad)
+                if lines:
+                    yield lines
+
+
+def _read(rows: Sequence[Any], numbers: Sequence[int], where: str) -> list[Any]:
+    """The rows of these numbers.
+
+    Raises:
+      errors.DataError: the dataset's files are damaged or missing.
+    """
+    try:
+        return list(rows.__getitems__(list(numbers)))
+    except Exception as error:  # from the library of each file format, whatever it raises
+        raise errors.DataError(
+            f'tfds:{where}: rows {numbers[0]} to {numbers[-1]} cannot be read '
+            f'({errors.first_line(error)}): its files are damaged; copy or prepare them again'
+        ) from error
+
+
+def _check_field(row: Any, field: str, where: str) -> None:
+    if not isinstance(row, dict) or not isinstance(row.get(field), bytes | str):
+        has = ', '.join(sorted(map(str, row))) if isinstance(row, dict) else type(row).__name__
+        raise errors.DataError(
+            f"'tfds:{where}' has no text field {field!r}; it has {has}: name one as "
+            "'tfds:NAME:SPLIT#FIELD'"
+        )
+
+
+def _text(value: Any, where: str, bad: bad_text.BadText) -> str:
+    if isinstance(value, str):
+        return value
+    return documents.decode(bytes(value), where, 0, bad)
+
+
+def cut_dataset(where: str, field: str, weight: float, piece_bytes: int) -> Iterator[TfdsRange]:
+    """Ranges of rows of a dataset, each with about `piece_bytes` of text.
+
+    Args:
+      where: 'NAME:SPLIT' or 'FOLDER:SPLIT'.
+      field: the feature that holds the text.
+      weight: expected copies of each document.
+      piece_bytes: where to cut.
+
+    Raises:
+      errors.DataError: the dataset, its split or the field is not there.
+    """
+    match = _DATASET_AND_SPLIT.fullmatch(where)
+    if not match:
+        raise errors.DataError(
+            f"data.source names 'tfds:{where}', which needs a dataset and a split, such as "
+            "'tfds:wikipedia/20230601.en:train'"
+        )
+    name, split = match.groups()
+    rows, fingerprint = _open(name, split)
+    count = len(rows)
+    probed = _probe(rows, field, where)
+    row_bytes = max(sum(probed) / max(len(probed), 1), 1.0)
+    step = max(int(piece_bytes / row_bytes), 1)
+    for start in range(0, count, step):
+        stop = min(start + step, count)
+        size = int((stop - start) * row_bytes)
+        yield TfdsRange(name, split, field, start, stop, weight, size, fingerprint)
+
+
+def _probe(rows: Sequence[Any], field: str, where: str) -> list[int]:
+    """Bytes of text in some rows spread over the dataset."""
+    count = len(rows)
+    picked = sorted({i * count // _PROBED_ROWS for i in range(_PROBED_ROWS)}) if count else []
+    sizes = []
+    for row in _read(rows, picked, where) if picked else []:
+        _check_field(row, field, where)
+        sizes.append(len(row[field]))
+    return sizes
+
+
+@functools.lru_cache(maxsize=4)
+def _open(name: str, split: str) -> tuple[Sequence[Any], str]:
+    """The rows of a split, and a string that stands for their content."""
+    try:
+        # Here, because only this kind of source needs it and it takes half a second.
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise errors.DataError(
+            'data.source tfds:... needs the package tensorflow-datasets: '
+            'pip install tensorflow-datasets'
+        ) from error
+    try:
+        if pathlib.Path(name).is_dir():
+            builder = tfds.builder_from_directory(name)
+        else:
+            builder = tfds.builder(name)
+        rows = builder.as_data_source(split=split)
+        sizes = {key: info.num_bytes for key, info in builder.info.splits.items()}
+        return rows, f'{builder.info.full_name} {sorted(sizes.items())}'
+    # Whatever it is that tensorflow_datasets raises here (it differs by dataset), the dataset
+    # cannot be used, and the way out is the same.
+    except Exception as error:
+        first = errors.first_line(error)
+        raise errors.DataError(
+            f'cannot read the dataset {name!r}, split {split!r} ({type(error).__name__}: {first}). '
+            'It must be prepared as ArrayRecord files. On a machine with a network, type: '
+            'pip install tensorflow tensorflow-datasets apache-beam mwparserfromhell && '
+            f'tfds build {name} --file_format=array_record --data_dir=FOLDER; then here: '
+            f"export TFDS_DATA_DIR=FOLDER (or name its folder, 'tfds:FOLDER/.../VERSION:{split}'). "
+            "Plain text needs none of this: 'text:PATH'"
+        ) from error

@@ -1,0 +1,191 @@
+"""Processes that share the pieces of a corpus between them."""
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import pathlib
+import signal
+import sys
+import threading
+import types
+from collections.abc import Iterable, Iterator
+from concurrent import futures
+from concurrent.futures import process
+from typing import Any
+
+import numpy as np
+
+from electra_jax.config import settings
+from electra_jax.core import errors, files, jsons
+from electra_jax.corpus import build, sources
+from electra_jax.data import manifest, records
+from electra_jax.tokenizers import api, load
+
+PIECES_FOLDER = 'pieces'
+
+_context: 'Context | None' = None  # of this worker process
+
+
+class Context:
+    """What every piece needs: where to write, the tokenizer, the settings."""
+
+    def __init__(
+        self, folder: pathlib.Path, tokenizer: api.Tokenizer, config: settings.DataConfig
+    ) -> None:
+        self.folder = folder
+        self.tokenizer = tokenizer
+        self.config = config
+
+    def run(self, piece: sources.Piece) -> dict[str, Any]:
+        """Builds a piece and writes its shards, its unigram counts and, last, its sidecar."""
+        result = build.build_piece(piece, self.tokenizer, self.config)
+        shards = {}
+        for split, rows in result.rows.items():
+            path = self.folder / shard_name(split, piece.index)
+            # An empty ArrayRecord file is of no use to a reader.
+            shards[split] = vars(records.write_shard(path, rows)) if len(rows) else None
+        unigram = unigram_path(self.folder, piece.index)
+        with files.placed(unigram, files.process_mark()) as fresh, fresh.open('wb') as file:
+            np.save(file, result.unigram)
+        sidecar = {
+            'identity': identity(piece),
+            'tokenizer_hash': self.tokenizer.hash,
+            'shards': shards,
+            'counts': result.counts,
+            'bad_text': result.bad,
+        }
+        manifest.write_json(sidecar_path(self.folder, piece.index), sidecar)
+        return sidecar
+
+
+def sidecar_path(folder: pathlib.Path, index: int) -> pathlib.Path:
+    """Where the sidecar of a piece is: once it is there, the piece is finished."""
+    return folder / PIECES_FOLDER / f'{index:05d}.json'
+
+
+def read_sidecar(folder: pathlib.Path, index: int, vocab_size: int) -> dict[str, Any] | None:
+    """The sidecar of a piece, if the piece is finished; None also where anything is damaged."""
+    path = sidecar_path(folder, index)
+    try:
+        sidecar = jsons.parse_object(path.read_bytes())
+        for split in manifest.SPLITS:
+            one = sidecar['shards'][split]
+            shard = None if one is None else records.shard_from_json(one)
+            if shard is not None and shard.name != shard_name(split, index):
+                return None
+            if sidecar['counts'][f'{split}_rows'] != (shard.rows if shard else 0):
+                return None
+        counts = [sidecar['counts'][name] for name in build.COUNTS]
+        if sidecar['counts']['dropped_tokens'] or min(counts) < 0:
+            return None
+        bad = [(number, where) for number, where in sidecar['bad_text'].values()]
+        whole = all(type(n) is int for n in [*counts, *(number for number, _ in bad)])
+        whole &= all(type(sidecar[name]) is kind for name, kind in _SIDECAR_TYPES.items())
+        manifest.read_counts(unigram_path(folder, index), vocab_size)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, errors.DataError):
+        # A kill cannot do this, a disk can. The piece is then built again.
+        return None
+    return sidecar if whole else None
+
+
+_SIDECAR_TYPES = {'identity': list, 'tokenizer_hash': str, 'bad_text': dict}
+
+
+def shard_name(split: str, index: int) -> str:
+    """Name of the shard that a piece becomes in a split."""
+    return f'{split}-{index:05d}.array_record'
+
+
+def unigram_path(folder: pathlib.Path, index: int) -> pathlib.Path:
+    """Where the unigram counts of a piece are."""
+    return folder / PIECES_FOLDER / f'{index:05d}.npy'
+
+
+def identity(piece: sources.Piece) -> list[list[object]]:
+    """JSON-able; equal exactly where the piece is made of the same text."""
+    return [part.identity() for part in piece.parts]
+
+
+def run_pieces(
+    pieces: Iterable[sources.Piece], context: Context, workers: int
+) -> Iterator[tuple[sources.Piece, dict[str, Any]]]:
+    """Runs `context.run` on every piece, yielding each piece and its sidecar when it is done.
+
+    Pieces are taken from the iterable only as workers get free. With one worker they run here.
+
+    Raises:
+      errors.DataError: the first that a worker raised, or a worker was killed.
+    """
+    if workers == 1:
+        for piece in pieces:
+            yield piece, context.run(piece)
+        return
+    pool = futures.ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context('spawn'),
+        initializer=_start_worker,
+        initargs=(str(context.folder), context.tokenizer.to_json(), context.config),
+    )
+    try:
+        yield from _keep_busy(pool, iter(pieces), workers + 1)
+    except process.BrokenProcessPool as error:
+        raise errors.DataError(
+            'a builder process was killed, perhaps for want of memory; type the same command '
+            'again and it goes on (with fewer processes: --config.data.workers=N)'
+        ) from error
+    finally:
+        # Pieces underway are finished, which takes seconds; the others are not begun.
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _keep_busy(
+    pool: futures.ProcessPoolExecutor, pieces: Iterator[sources.Piece], at_once: int
+) -> Iterator[tuple[sources.Piece, dict[str, Any]]]:
+    running: dict[futures.Future, sources.Piece] = {}
+    while True:
+        while len(running) < at_once and (piece := next(pieces, None)) is not None:
+            with _without_main():
+                running[pool.submit(_run_piece, piece)] = piece
+        if not running:
+            return
+        done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
+        for future in done:
+            yield running.pop(future), future.result()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hides the main module while processes are started.
+
+    A spawned process imports its parent's main module again. Ours need nothing from it, and it
+    may be one that imports jax: seconds and hundreds of megabytes for each process.
+    """
+    main = sys.modules['__main__']
+    sys.modules['__main__'] = types.ModuleType('__main__')
+    try:
+        yield
+    finally:
+        sys.modules['__main__'] = main
+
+
+def _start_worker(folder: str, tokenizer: dict[str, Any], config: settings.DataConfig) -> None:
+    global _context  # set once, in a process of its own
+    # Ctrl-C reaches the whole process group; the parent decides what happens.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _context = Context(pathlib.Path(folder), load.from_json(tokenizer), config)
+
+
+def _die_with_parent() -> None:
+    """Ends this process when its parent is gone: otherwise it would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _run_piece(piece: sources.Piece) -> dict[str, Any]:
+    if _context is None:
+        raise RuntimeError('a worker got a piece before it was started')
+    return _context.run(piece)

@@ -1,0 +1,153 @@
+"""Results of a task over its trials, and its predictions, as files."""
+
+import json
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from electra_jax.core import files
+from electra_jax.finetune.metrics import SHARES
+
+RESULTS_FILE = 'results.json'
+TABLE_FILE = 'results.md'
+
+
+class Trial(NamedTuple):
+    """One fine-tuning run of a task.
+
+    Attributes:
+      seed: of the run.
+      metrics: 'SPLIT/METRIC', such as 'dev/accuracy', -> value.
+      notes: what a reader of the values must know.
+    """
+
+    seed: int
+    metrics: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+
+class Summary(NamedTuple):
+    """One metric over all trials that have it.
+
+    Attributes:
+      median: what the paper reports.
+      mean: as said.
+      standard_deviation: of a sample (n - 1); None: one trial has none.
+      lowest: of the trials.
+      highest: of the trials.
+      trials: how many.
+    """
+
+    median: float
+    mean: float
+    standard_deviation: float | None
+    lowest: float
+    highest: float
+    trials: int
+
+
+def summarize(trials: Sequence[Trial]) -> dict[str, Summary]:
+    """Each metric over the trials, in the order in which the trials name them."""
+    names = dict.fromkeys(name for trial in trials for name in trial.metrics)
+    found = {}
+    for name in names:
+        values = np.array([t.metrics[name] for t in trials if name in t.metrics], np.float64)
+        found[name] = Summary(
+            median=float(np.median(values)),
+            mean=float(np.mean(values)),
+            standard_deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+            lowest=float(values.min()),
+            highest=float(values.max()),
+            trials=len(values),
+        )
+    return found
+
+
+def write_results(
+    folder: pathlib.Path,
+    task: str,
+    headline: str,
+    trials: Sequence[Trial],
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes results.json and results.md, each in one step.
+
+    Args:
+      folder: made if it is not there.
+      task: its name.
+      headline: the metric that stands for it, 'dev/accuracy'.
+      trials: at least one.
+      about: whatever else results.json should say, such as the checkpoint it started from.
+    """
+    summary = summarize(trials)
+    content = {
+        'task': task,
+        'headline': {'metric': headline, **_of(summary, headline)},
+        'summary': {name: found._asdict() for name, found in summary.items()},
+        'trials': [
+            {'seed': t.seed, 'metrics': dict(t.metrics), 'notes': list(t.notes)} for t in trials
+        ],
+        **(about or {}),
+    }
+    write_json(folder / RESULTS_FILE, content)
+    write_text(folder / TABLE_FILE, markdown(task, headline, trials))
+
+
+def _of(summary: Mapping[str, Summary], name: str) -> dict[str, Any]:
+    return summary[name]._asdict() if name in summary else {}
+
+
+def markdown(task: str, headline: str, trials: Sequence[Trial]) -> str:
+    """A table of the metrics, a row each, with the headline first and every trial's value."""
+    summary = summarize(trials)
+    names = sorted(summary, key=lambda name: name != headline)
+    seeds = [f'seed {trial.seed}' for trial in trials]
+    head = ['metric', 'median', 'mean', 'standard deviation', *seeds]
+    rows = []
+    for name in names:
+        found = summary[name]
+        values = [found.median, found.mean, found.standard_deviation]
+        values += [trial.metrics.get(name) for trial in trials]
+        title = f'**{name}**' if name == headline else name
+        rows.append([title, *(shown(name, value) for value in values)])
+    lines = [head, ['---', *['---:'] * (len(head) - 1)], *rows]
+    table = '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
+    notes = [f'- seed {trial.seed}: {note}' for trial in trials for note in trial.notes]
+    parts = [f'# {task}', 'Shares and correlations are times 100.', table, '\n'.join(notes)]
+    return '\n\n'.join(part for part in parts if part) + '\n'
+
+
+def shown(name: str, value: float | None) -> str:
+    """A value as a person reads it: shares and correlations times 100.
+
+    >>> shown('dev/accuracy', 0.91284), shown('dev/mse', 0.5), shown('dev/f1', None)
+    ('91.28', '0.500', '')
+    """
+    if value is None:
+        return ''
+    return f'{100 * value:.2f}' if name.split('/')[-1] in SHARES else f'{value:.3f}'
+
+
+# ---------------------------------------------------------------------------------------------
+# Writing
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file in one step, so that nobody reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(path, text)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file in one step; a NaN in it is an error."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + '\n')
+
+
+def write_json_lines(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a JSON object a line, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.placed(path) as fresh, fresh.open('w', encoding='utf-8') as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + '\n')

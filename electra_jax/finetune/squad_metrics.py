@@ -1,0 +1,167 @@
+"""How good answers are, by the official rules of SQuAD 1.1, SQuAD 2.0 and MRQA.
+
+The rules of https://worksheets.codalab.org/worksheets/0x6b567e1cf2e041ec80d7098f031c5c9e
+(evaluate-v2.0.py), of evaluate-v1.1.py and of mrqa_official_eval.py, written anew; shares are
+fractions here and percentages there.
+"""
+
+import collections
+import re
+import string
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from electra_jax.core import errors
+from electra_jax.finetune.examples import SpanExample
+from electra_jax.finetune.metrics import Scores
+
+_ARTICLES = re.compile(r'\b(a|an|the)\b')
+_NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
+
+
+class Threshold(NamedTuple):
+    """The best score that some threshold on the no-answer score gives, and that threshold."""
+
+    score: float
+    threshold: float
+
+
+def normalized(text: str) -> str:
+    """What counts of an answer: lower case, without punctuation, articles and odd white space.
+
+    Only ASCII punctuation goes, and it goes before the articles: "A.B." becomes "ab".
+
+    >>> normalized('The  Cat, a dog')
+    'cat dog'
+    """
+    return ' '.join(_ARTICLES.sub(' ', text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+def exact(predicted: str, reference: str) -> float:
+    """1.0 where two answers are the same once normalized, otherwise 0.0."""
+    return float(normalized(predicted) == normalized(reference))
+
+
+def overlap(predicted: str, reference: str, empty_matches: bool = False) -> float:
+    """F1 of the words that two answers share, counted with their multiplicity.
+
+    Args:
+      predicted: the model's.
+      reference: the true one.
+      empty_matches: whether two answers that are empty once normalized agree, as in SQuAD 2.0;
+        in 1.1 and MRQA they share no word and get 0.
+
+    >>> overlap('the old cat', 'a cat')
+    0.6666666666666666
+    """
+    mine, theirs = normalized(predicted).split(), normalized(reference).split()
+    if empty_matches and not (mine and theirs):
+        return float(mine == theirs)
+    shared = sum((collections.Counter(mine) & collections.Counter(theirs)).values())
+    return 2 * shared / (len(mine) + len(theirs)) if shared else 0.0
+
+
+def score(examples: Sequence[SpanExample], texts: Mapping[str, str]) -> Scores:
+    """Scores of answers to questions that all have one (SQuAD 1.1, MRQA).
+
+    Args:
+      examples: with their references.
+      texts: id of a question -> answer.
+
+    Returns:
+      'exact_match' and 'f1': for each question the best over its references; the mean.
+
+    Raises:
+      errors.DataError: a question has no prediction or no reference.
+    """
+    _check(examples, texts)
+    bare = next((example for example in examples if not example.references), None)
+    if bare is not None:
+        raise errors.DataError(f'{bare.where}: the question {bare.id!r} has no reference answer')
+    exact_B = [max(exact(texts[e.id], r) for r in e.references) for e in examples]
+    f1_B = [max(overlap(texts[e.id], r) for r in e.references) for e in examples]
+    return Scores({'exact_match': float(np.mean(exact_B)), 'f1': float(np.mean(f1_B))})
+
+
+def score_with_none(
+    examples: Sequence[SpanExample],
+    texts: Mapping[str, str],
+    none_scores: Mapping[str, float],
+    threshold: float,
+) -> Scores:
+    """Scores of answers to questions of which some have none (SQuAD 2.0).
+
+    Args:
+      examples: with their references; none where there is no answer.
+      texts: id -> the best answer that is one, whatever its no-answer score ('' also means none).
+      none_scores: id -> how surely there is no answer; any scale.
+      threshold: above it the answer is none.
+
+    Returns:
+      'exact_match' and 'f1' at the threshold; the same over the questions with an answer
+      ('has_answer_exact', 'has_answer_f1') and without ('no_answer_exact', 'no_answer_f1'), where
+      there are any; 'best_exact', 'best_f1' and their '..._threshold', over all thresholds.
+
+    Raises:
+      errors.DataError: a question has no prediction.
+    """
+    _check(examples, texts)
+    _check(examples, none_scores)
+    # Official: references that are empty once normalized do not count.
+    references = [[r for r in e.references if normalized(r)] or [''] for e in examples]
+    answers = [texts[e.id] for e in examples]
+    answered_B = np.array([bool(e.references) for e in examples])
+    empty_B = np.array([not answer for answer in answers])
+    none_B = np.array([none_scores[e.id] for e in examples], np.float64)
+    values, best = {}, {}
+    for name, measure in (('exact', exact), ('f1', _overlap_with_none)):
+        raw_B = np.array(
+            [max(measure(a, r) for r in rs) for a, rs in zip(answers, references, strict=True)]
+        )
+        final_B = np.where(none_B > threshold, ~answered_B, raw_B).astype(np.float64)
+        values['exact_match' if name == 'exact' else name] = float(final_B.mean())
+        for part, chosen_B in (('has_answer', answered_B), ('no_answer', ~answered_B)):
+            if chosen_B.any():
+                values[f'{part}_{name}'] = float(final_B[chosen_B].mean())
+        found = best_threshold(raw_B, answered_B, empty_B, none_B)
+        best[f'best_{name}'], best[f'best_{name}_threshold'] = found
+    return Scores({**values, **best})
+
+
+def _overlap_with_none(predicted: str, reference: str) -> float:
+    return overlap(predicted, reference, empty_matches=True)
+
+
+def best_threshold(
+    raw_B: np.ndarray, answered_B: np.ndarray, empty_B: np.ndarray, none_B: np.ndarray
+) -> Threshold:
+    """The threshold on no-answer scores that does best, found by trying all.
+
+    Start from no answer to anything, and take on the predicted answers in the order of their
+    no-answer scores: each gains its score where there is an answer, and loses 1 where there is
+    none, unless it is empty anyway.
+
+    Args:
+      raw_B: score of each predicted answer.
+      answered_B: whether the question has an answer.
+      empty_B: whether the prediction is empty.
+      none_B: no-answer scores.
+    """
+    order_B = np.argsort(none_B, kind='stable')
+    gain_B = np.where(answered_B, raw_B, np.where(empty_B, 0.0, -1.0))[order_B]
+    totals_B = np.sum(~answered_B) + np.cumsum(gain_B)
+    best = int(np.argmax(totals_B))
+    if totals_B[best] <= np.sum(~answered_B):
+        return Threshold(float(np.mean(~answered_B)), 0.0)
+    return Threshold(float(totals_B[best] / len(raw_B)), float(none_B[order_B[best]]))
+
+
+def _check(examples: Sequence[SpanExample], found: Mapping[str, object]) -> None:
+    lacking = [example for example in examples if example.id not in found]
+    if lacking or not examples:
+        first = f'; the first: {lacking[0].id!r} ({lacking[0].where})' if lacking else ''
+        raise errors.DataError(
+            f'{len(lacking)} of {len(examples)} questions have no prediction{first}'
+        )

@@ -1,0 +1,144 @@
+"""Folders as transformers writes them: config.json and model.safetensors, one network each.
+
+Pickled weights (pytorch_model.bin) can run code when they are opened and are never read.
+"""
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+from safetensors.numpy import save_file
+
+from electra_jax.core import jsons, untrusted
+from electra_jax.core.errors import CheckpointError
+from electra_jax.interop import transfer
+
+CONFIG_FILE, WEIGHTS_FILE = 'config.json', 'model.safetensors'
+INDEX_FILE = WEIGHTS_FILE + '.index.json'
+ROLES = ('discriminator', 'generator')  # subfolders of a pair
+
+
+class Network(NamedTuple):
+    """What a folder holds, apart from its tokenizer."""
+
+    config: dict[str, Any]  # config.json
+    arrays: dict[str, np.ndarray]  # by the tensors' names
+
+
+def read(path: str | pathlib.Path) -> dict[str, Network]:
+    """The networks in a folder, or in its subfolders discriminator/ and generator/, by role.
+
+    Raises:
+        CheckpointError: there are none, files are damaged, or weights are pickled.
+    """
+    path = pathlib.Path(path)
+    if (path / CONFIG_FILE).is_file():
+        return {'discriminator': read_folder(path)}
+    found = {role: path / role for role in ROLES if (path / role / CONFIG_FILE).is_file()}
+    if not found:
+        raise CheckpointError(
+            f'no Hugging Face model in {path}: there is no {CONFIG_FILE}, and no discriminator/ or '
+            'generator/ with one'
+        )
+    return {role: read_folder(folder) for role, folder in found.items()}
+
+
+def read_folder(folder: pathlib.Path) -> Network:
+    """One network: config.json and its safetensors, whole or in shards.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or weights are pickled.
+    """
+    config = read_json(folder / CONFIG_FILE)
+    arrays: dict[str, np.ndarray] = {}
+    for file in weight_files(folder):
+        arrays |= _read_safetensors(file)
+    return Network(config, arrays)
+
+
+def weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The safetensors files of a folder; an index cannot lead out of it.
+
+    Raises:
+        CheckpointError: there are none, or the index names anything but a file of this folder.
+    """
+    if (folder / WEIGHTS_FILE).is_file():
+        return [folder / WEIGHTS_FILE]
+    if (folder / INDEX_FILE).is_file():
+        index = read_json(folder / INDEX_FILE).get('weight_map')
+        if not isinstance(index, dict) or not index:
+            raise CheckpointError(f'{folder / INDEX_FILE} has no "weight_map"')
+        shards = sorted({str(name) for name in index.values()})
+        bad = [name for name in shards if '/' in name or '\\' in name or name.startswith('.')]
+        bad += [name for name in shards if not name.endswith('.safetensors')]
+        if bad:
+            raise CheckpointError(
+                f'{folder / INDEX_FILE} names {bad[0]!r}: allowed are .safetensors files of the '
+                'same folder'
+            )
+        absent = [name for name in shards if not (folder / name).is_file()]
+        if absent:
+            raise CheckpointError(
+                f'{folder} lacks {transfer.listed(absent)}, which its index names'
+            )
+        return [folder / name for name in shards]
+    pickled = sorted(folder.glob('pytorch_model*.bin'))
+    if pickled:
+        raise CheckpointError(
+            f'{folder} has its weights in {pickled[0].name} only, a pickle, which can run code '
+            'when it is opened and is never read here. If you trust it, write it anew with '
+            'transformers: python -c "from transformers import AutoModelForPreTraining as A; '
+            f"A.from_pretrained('{folder}').save_pretrained('{folder}')\" (AutoModelForMaskedLM "
+            'for a generator)'
+        )
+    raise CheckpointError(f'{folder} holds no {WEIGHTS_FILE}')
+
+
+def write_folder(folder: pathlib.Path, network: Network) -> None:
+    """Writes config.json and model.safetensors; the folder is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # transformers wants to see the format it would have written itself.
+    save_file(network.arrays, folder / WEIGHTS_FILE, metadata={'format': 'pt'})
+    text = json.dumps(network.config, indent=2, sort_keys=True)
+    (folder / CONFIG_FILE).write_text(text + '\n')
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds something else.
+    """
+    check_inside(path)
+    try:
+        return jsons.parse_object(untrusted.read_small(path))
+    except OSError as error:
+        raise CheckpointError(f'cannot read {path} ({error.strerror})') from error
+    except ValueError as error:
+        raise CheckpointError(f'{path} is not JSON that can be used ({error})') from error
+
+
+def check_inside(path: pathlib.Path) -> None:
+    """Refuses a file that is a link out of its folder.
+
+    Raises:
+        CheckpointError: naming where it leads.
+    """
+    problem = untrusted.link_problem(path, path.parent)
+    if problem:
+        raise CheckpointError(problem)
+
+
+def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    check_inside(path)
+    try:
+        # bfloat16 is known to NumPy once JAX's dtypes are imported, which `transfer` does.
+        with safetensors.safe_open(path, framework='numpy') as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, TypeError) as error:
+        raise CheckpointError(
+            f'{path} cannot be read ({error}): it is damaged or was not copied whole; fetch it '
+            'again'
+        ) from error

@@ -1,0 +1,293 @@
+"""Tokenizers as transformers keeps them: tokenizer.json, its settings, and the native files."""
+
+import base64
+import json
+import pathlib
+from typing import Any
+
+import tokenizers
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import decoders, normalizers, pre_tokenizers, processors
+
+from electra_jax.core.errors import CheckpointError
+from electra_jax.interop.files import check_inside, read_json
+from electra_jax.tokenizers import wordpiece
+from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.tokenizers.sentencepiece import SentencePiece
+from electra_jax.tokenizers.wordpiece import WordPiece
+
+LIBRARY_FILE, SETTINGS_FILE = 'tokenizer.json', 'tokenizer_config.json'
+VOCAB_FILE, MODEL_FILE = 'vocab.txt', 'spiece.model'
+
+_SPACE = '\u2581'
+_UNIGRAM, _BPE = 1, 2  # sentencepiece's TrainerSpec.ModelType
+
+# Text in which pipelines that are not the same differ: spaces, case, accents, scripts, symbols.
+PROBES = (
+    'The quick brown fox, 3.14 times (twice!), jumped over "lazy" dogs.',
+    '  two  spaces \t and a tab ',
+    'Café naïve Ångström ÉCOLE straße İstanbul',
+    '東京は日本の首都です。 中文 한국어 русский ελληνικά العربية',
+    "don't e-mail me@example.org https://example.org/a?b=c#d ½ ² ™ … — “quoted”",
+    'ﬁne \uff46\uff55\uff4c\uff4c\u3000\uff57\uff49\uff44\uff45',
+    'a\u00a0no-break space, zero\u200bwidth, e\u0301',
+    '🙂 emoji \ue000 private',
+    '',
+)
+
+
+def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: int) -> None:
+    """Writes what transformers' AutoTokenizer needs to give the same ids.
+
+    Args:
+        tokenizer: ours.
+        folder: where the model is; must exist.
+        max_positions: of the model: longer texts are to be cut.
+
+    Raises:
+        CheckpointError: the library's pipeline would give other ids.
+    """
+    library = fast_tokenizer(tokenizer)
+    check_same_ids(tokenizer, library)
+    tokenizer.write_native(folder)
+    special = [tokenizer.tokens([i])[0] for i in _special_ids(tokenizer)]
+    _frame(library, tokenizer)
+    library.add_special_tokens(special)
+    library.save(str(folder / LIBRARY_FILE))
+    fields = ('pad_token', 'unk_token', 'cls_token', 'sep_token', 'mask_token')
+    settings: dict[str, Any] = {
+        # Reads tokenizer.json as it stands; BertTokenizer would build another pipeline, in which
+        # words of more than 100 letters, not 200, are unknown.
+        'tokenizer_class': 'PreTrainedTokenizerFast',
+        'model_input_names': ['input_ids', 'token_type_ids', 'attention_mask'],
+        'model_max_length': max_positions,
+        'clean_up_tokenization_spaces': False,
+        **dict(zip(fields, special, strict=True)),
+    }
+    if isinstance(tokenizer, WordPiece):
+        data = tokenizer.to_json()
+        settings |= {'do_lower_case': data['lower_case'], 'strip_accents': data['strip_accents']}
+    text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False)
+    (folder / SETTINGS_FILE).write_text(text + '\n', encoding='utf-8')
+
+
+def fast_tokenizer(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
+    """Our tokenizer as a pipeline of the `tokenizers` library, without special tokens.
+
+    Raises:
+        CheckpointError: it is of a kind that the library does not have.
+    """
+    if isinstance(tokenizer, WordPiece):
+        return _wordpiece_pipeline(tokenizer)
+    if isinstance(tokenizer, SentencePiece):
+        return _sentencepiece_pipeline(tokenizer)
+    raise CheckpointError(f'a {type(tokenizer).__name__} cannot be written for transformers')
+
+
+def check_same_ids(tokenizer: Tokenizer, library: tokenizers.Tokenizer) -> None:
+    """Compares both on `PROBES`.
+
+    Raises:
+        CheckpointError: with the text for which they differ.
+    """
+    for text, ids in zip(PROBES, tokenizer.encode_batch(list(PROBES)), strict=True):
+        theirs = library.encode(text, add_special_tokens=False).ids
+        if theirs != ids.tolist():
+            raise CheckpointError(
+                'this tokenizer cannot be written as a tokenizer.json: for the text '
+                f'{text!r} it gives {ids.tolist()[:12]}, the library {theirs[:12]}'
+            )
+
+
+def read_tokenizer(folder: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
+    """The tokenizer of a folder of transformers, None where there is none, and notes about it.
+
+    Raises:
+        CheckpointError: it works in a way that ours does not.
+        DataError: it lacks one of the five special tokens.
+    """
+    for name in (VOCAB_FILE, MODEL_FILE):
+        check_inside(folder / name)
+    settings = read_json(folder / SETTINGS_FILE) if (folder / SETTINGS_FILE).is_file() else {}
+    library = read_json(folder / LIBRARY_FILE) if (folder / LIBRARY_FILE).is_file() else None
+    if library is None:
+        return _read_native(folder, settings), []
+    kind = _dig(library, 'model', 'type')
+    if kind == 'WordPiece':
+        return _read_wordpiece(folder / LIBRARY_FILE, library, settings)
+    if kind in ('Unigram', 'BPE') and (folder / MODEL_FILE).is_file():
+        tokenizer = SentencePiece.from_file(folder / MODEL_FILE)
+        _check_pieces(folder, library, tokenizer)
+        return tokenizer, []
+    raise CheckpointError(
+        f'{folder / LIBRARY_FILE} is a {kind} tokenizer, allowed: WordPiece, or SentencePiece with '
+        f'its {MODEL_FILE} beside it'
+    )
+
+
+def _read_native(folder: pathlib.Path, settings: dict[str, Any]) -> Tokenizer | None:
+    if (folder / VOCAB_FILE).is_file():
+        lower_case = settings.get('do_lower_case', True)
+        return WordPiece.from_file(folder / VOCAB_FILE, lower_case, settings.get('strip_accents'))
+    if (folder / MODEL_FILE).is_file():
+        return SentencePiece.from_file(folder / MODEL_FILE)
+    return None
+
+
+def _read_wordpiece(
+    path: pathlib.Path, library: dict[str, Any], settings: dict[str, Any]
+) -> tuple[WordPiece, list[str]]:
+    """Our WordPiece of a tokenizer.json; `settings` win over it, as they do in transformers."""
+    switches = library.get('normalizer') or {}
+    prefix = _dig(library, 'model', 'continuing_subword_prefix')
+    expected = {
+        'normalizer': (switches.get('type'), 'BertNormalizer'),
+        'normalizer.clean_text': (switches.get('clean_text'), True),
+        'normalizer.handle_chinese_chars': (switches.get('handle_chinese_chars'), True),
+        'pre_tokenizer': (_dig(library, 'pre_tokenizer', 'type'), 'BertPreTokenizer'),
+        'model.continuing_subword_prefix': (prefix, '##'),
+    }
+    for name, (found, wanted) in expected.items():
+        if found != wanted:
+            raise CheckpointError(
+                f'{path}: {name} is {found!r}, allowed: {wanted!r}; our tokenizer would give '
+                'other ids'
+            )
+    vocab = _vocabulary(path, library)
+    lower_case = settings.get('do_lower_case', switches.get('lowercase', True))
+    strip_accents = settings.get('strip_accents', switches.get('strip_accents'))
+    if not isinstance(lower_case, bool) or not isinstance(strip_accents, bool | None):
+        raise CheckpointError(
+            f'{path}: lower-casing is {lower_case!r:.40} and stripping of accents '
+            f'{strip_accents!r:.40}, allowed: true or false'
+        )
+    notes = []
+    longest = _dig(library, 'model', 'max_input_chars_per_word')
+    if longest != wordpiece.MAX_WORD_CHARS:
+        notes.append(
+            f'words of more than {longest} letters are unknown to its tokenizer, to ours those of '
+            f'more than {wordpiece.MAX_WORD_CHARS}'
+        )
+    return WordPiece(vocab, lower_case, strip_accents), notes
+
+
+def _vocabulary(path: pathlib.Path, library: dict[str, Any]) -> list[str]:
+    """Pieces in id order, tokens that were added later included."""
+    try:
+        ids = dict(_dig(library, 'model', 'vocab') or {})
+        for token in library.get('added_tokens') or []:
+            ids.setdefault(token['content'], token['id'])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f'{path}: its vocabulary is damaged ({error!r:.80})') from error
+    if not all(isinstance(p, str) and type(i) is int for p, i in ids.items()):
+        raise CheckpointError(f'{path}: its vocabulary is not one of texts with whole numbers')
+    vocab = sorted(ids, key=ids.__getitem__)
+    if [ids[piece] for piece in vocab] != list(range(len(vocab))):
+        raise CheckpointError(f'{path}: the ids of its vocabulary are not 0 to {len(vocab) - 1}')
+    return vocab
+
+
+def _check_pieces(folder: pathlib.Path, library: dict[str, Any], tokenizer: SentencePiece) -> None:
+    """Refuses a tokenizer.json that numbers the pieces otherwise than the model beside it."""
+    vocab = _dig(library, 'model', 'vocab')
+    if isinstance(vocab, dict):
+        theirs = sorted(vocab, key=vocab.__getitem__)
+    else:
+        theirs = [piece for piece, _ in vocab]
+    if theirs != tokenizer.tokens(range(tokenizer.vocab_size)):
+        raise CheckpointError(
+            f'{folder / LIBRARY_FILE} numbers its pieces otherwise than {MODEL_FILE} beside it: '
+            'ours would give other ids'
+        )
+
+
+def _wordpiece_pipeline(tokenizer: WordPiece) -> tokenizers.Tokenizer:
+    data = tokenizer.to_json()
+    model = tokenizers.models.WordPiece(
+        vocab={piece: i for i, piece in enumerate(data['vocab'])},
+        unk_token=wordpiece.SPECIAL_NAMES['unk'],
+        max_input_chars_per_word=wordpiece.MAX_WORD_CHARS,
+    )
+    library = tokenizers.Tokenizer(model)
+    library.normalizer = wordpiece.normalizer(data['lower_case'], data['strip_accents'])
+    library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    library.decoder = decoders.WordPiece(prefix='##')
+    return library
+
+
+def _sentencepiece_pipeline(tokenizer: SentencePiece) -> tokenizers.Tokenizer:
+    """What a SentencePiece model does, in the library's parts.
+
+    Where a unigram model scores two ways of cutting a word exactly alike, the two libraries may
+    take different ones: 2 of 1,500 lines of Wikipedia, one word in each.
+    """
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(base64.b64decode(tokenizer.to_json()['model']))
+    scores = [(piece.piece, piece.score) for piece in proto.pieces]
+    kind, fallback = proto.trainer_spec.model_type, proto.trainer_spec.byte_fallback
+    if kind == _UNIGRAM:
+        model = tokenizers.models.Unigram(scores, tokenizer.special.unk, fallback)
+    elif kind == _BPE:
+        model = _bpe(proto, scores, fallback)
+    else:
+        raise CheckpointError('a SentencePiece model of words or characters has no tokenizer.json')
+    library = tokenizers.Tokenizer(model)
+    spec = proto.normalizer_spec
+    steps = []
+    if spec.precompiled_charsmap:
+        steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
+    if spec.remove_extra_whitespaces:
+        steps.append(normalizers.Strip())
+        steps.append(normalizers.Replace(tokenizers.Regex(' {2,}'), ' '))
+    library.normalizer = normalizers.Sequence(steps)
+    library.pre_tokenizer = pre_tokenizers.Metaspace(
+        replacement=_SPACE,
+        prepend_scheme='always' if spec.add_dummy_prefix else 'never',
+        split=proto.trainer_spec.split_by_whitespace,
+    )
+    library.decoder = decoders.Metaspace(replacement=_SPACE)
+    return library
+
+
+def _bpe(proto: Any, scores: list[tuple[str, float]], fallback: bool) -> tokenizers.models.BPE:
+    """SentencePiece merges the neighbours whose joint piece has the best score."""
+    ids = {piece: i for i, (piece, _) in enumerate(scores)}
+    normal = {p.piece for p in proto.pieces if p.type == p.NORMAL}
+    merges = [
+        (score, piece[:cut], piece[cut:])
+        for piece, score in scores
+        if piece in normal
+        for cut in range(1, len(piece))
+        if piece[:cut] in normal and piece[cut:] in normal
+    ]
+    merges.sort(key=lambda merge: (-merge[0], ids[merge[1]], ids[merge[2]]))
+    return tokenizers.models.BPE(
+        vocab=ids,
+        merges=[(left, right) for _, left, right in merges],
+        unk_token=proto.trainer_spec.unk_piece,
+        fuse_unk=True,
+        byte_fallback=fallback,
+    )
+
+
+def _frame(library: tokenizers.Tokenizer, tokenizer: Tokenizer) -> None:
+    """[CLS] a [SEP] b [SEP], with types 0 and 1, around what the pipeline gives."""
+    special = tokenizer.special
+    cls, sep = tokenizer.tokens([special.cls, special.sep])
+    library.post_processor = processors.TemplateProcessing(
+        single=f'{cls}:0 $A:0 {sep}:0',
+        pair=f'{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1',
+        special_tokens=[(cls, special.cls), (sep, special.sep)],
+    )
+
+
+def _special_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
+    special = tokenizer.special
+    return special.pad, special.unk, special.cls, special.sep, special.mask
+
+
+def _dig(tree: Any, *keys: str) -> Any:
+    """The value at nested keys; None where there is none."""
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree

@@ -1,0 +1,216 @@
+"""What the doors share: a recipe file and its overrides in, one frozen `Config` out.
+
+This module and the doors are the only places that know absl flags and ConfigDict.
+"""
+
+import difflib
+import functools
+import os
+import pathlib
+import shlex
+import sys
+import threading
+import typing
+from collections.abc import Callable, Mapping
+from logging import ERROR
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from electra_jax.config.recipe import leaves, parse_as, recipe, to_config, type_name
+from electra_jax.config.settings import Config
+from electra_jax.core.errors import ConfigError, UserError
+
+
+@functools.cache  # one flag, however many doors are imported
+def config_flag() -> flags.FlagHolder:
+    """Defines ``--config``; fields are overridden by ``--config.KEY=VALUE``."""
+    return config_flags.DEFINE_config_file('config', None, 'the recipe, such as configs/small.py')
+
+
+def recipe_path(config: flags.FlagHolder) -> str:
+    """The recipe's file, as it was typed."""
+    return config_flags.get_config_filename(flags.FLAGS[config.name])
+
+
+def recipe_name(config: flags.FlagHolder) -> str:
+    """The recipe's name: ``small`` for configs/small.py."""
+    return os.path.splitext(os.path.basename(recipe_path(config)))[0]
+
+
+def same_command(door: str | None = None, /, **changes: str) -> str:
+    """The command line that was typed, for a person to type again with some flags changed.
+
+    Args:
+        door: module to type it to; None: the one that was started.
+        changes: flag name (dots as they are, in a mapping) to value.
+    """
+    module = door or _started_module(sys.argv[0])
+    kept, skip = [], False
+    for word in sys.argv[1:]:
+        name, is_whole, _ = word.lstrip('-').partition('=')
+        if not skip and name not in changes:
+            kept.append(word)
+        # `--workdir DIR`: the value is the word after.
+        skip = not skip and name in changes and not is_whole
+    added = [f'--{name}={value}' for name, value in changes.items()]
+    return shlex.join(['python', '-m', f'electra_jax.{module}', *kept, *added])
+
+
+def _started_module(file: str) -> str:
+    """Name of the command that a file is: ``main`` for main.py, ``aot`` for aot/__main__.py."""
+    path = pathlib.PurePath(file)
+    return path.parent.name if path.stem == '__main__' else path.stem
+
+
+def run(main: Callable[[Config], None], config: flags.FlagHolder) -> None:
+    """Parses the command line, calls `main` with the config, prints user errors as plain text."""
+
+    def with_config() -> None:
+        if not config.present:
+            raise ConfigError('no recipe given: type --config=configs/small.py, for example')
+        main(given_config(config))
+
+    run_without_recipe(with_config)
+
+
+def run_without_recipe(main: Callable[[], None]) -> None:
+    """The same for a door that needs no recipe; it may ask for one with `given_config`."""
+
+    def guarded(argv: list[str]) -> None:
+        try:
+            if len(argv) > 1:
+                raise ConfigError(
+                    f'{argv[1]!r} is not understood: settings look like --config.KEY=VALUE'
+                )
+            main()
+        except UserError as error:
+            _fail(str(error))
+        except BrokenPipeError:
+            os._exit(1)  # who reads the output (`| head`) has had enough: nothing to say
+        except KeyboardInterrupt:
+            _fail('stopped; type the same command again and it goes on')
+        except OSError as error:
+            _fail(f'{error.strerror or error}: {error.filename or "(no file named)"}')
+
+    logging.set_verbosity(logging.WARNING)  # JAX and Orbax tell every detail at INFO
+    logging.get_absl_logger().addFilter(_is_news)
+    sys.excepthook = _but_closed_loops(sys.excepthook)
+    sys.unraisablehook = _but_closed_loops(sys.unraisablehook)
+    app.run(guarded, flags_parser=_parse)
+
+
+def _is_news(record: typing.Any) -> bool:
+    """Not what Orbax's threads log where a save fails: that is raised, too, and said by the run."""
+    record.exc_info = record.exc_text = None
+    return record.levelno < ERROR or '/orbax/' not in record.pathname
+
+
+def _but_closed_loops(hook: Callable) -> Callable:
+    """Passes on all but what TensorStore's threads print where one write of several has failed."""
+
+    def passing(*arguments: typing.Any) -> None:
+        first = arguments[0]
+        error = arguments[1] if isinstance(first, type) else first.exc_value
+        is_ours = threading.current_thread() is threading.main_thread()
+        if is_ours or str(error) != 'Event loop is closed':
+            hook(*arguments)
+
+    return passing
+
+
+def given_config(config: flags.FlagHolder) -> Config | None:
+    """The config of the command line; None where no recipe was named.
+
+    Raises:
+        ConfigError: the recipe does not exist, or a setting cannot be used.
+    """
+    if not config.present:
+        return None
+    if not os.path.isfile(recipe_path(config)):
+        raise ConfigError(
+            f'no such recipe: {recipe_path(config)}; those that come along are in configs/'
+        )
+    return to_config(config.value)
+
+
+def changed_config(
+    config: flags.FlagHolder, changes: Mapping[str, str], other: str | None = None
+) -> Config:
+    """The config of the command line with some settings changed.
+
+    Args:
+        config: the flag.
+        changes: name of a setting (`setting_name`) -> value, as it would be typed.
+        other: another recipe's file; it is given what was typed as ``--config.KEY=VALUE``, too.
+
+    Raises:
+        ConfigError: the recipe does not exist, or a setting cannot be used.
+    """
+    if other is None:
+        tree = recipe(config.value.to_dict()).unlock()
+    else:
+        if not os.path.isfile(other):
+            raise ConfigError(f'no such recipe: {other}; those that come along are in configs/')
+        tree = recipe({}, base=pathlib.Path(other)).unlock()
+        tree.update_from_flattened_dict(typed_settings(config))
+    kinds = dict(leaves(Config))
+    for name, value in changes.items():
+        kind = kinds[f'config.{name}']
+        try:
+            parsed = parse_as(kind, value)
+        except ValueError:
+            raise ConfigError(f'{name} is {value!r}, allowed: {type_name(kind)}') from None
+        if kind is bool:
+            parsed = parsed.lower() in ('true', '1')
+        tree.update_from_flattened_dict({name: parsed})
+    return to_config(tree.lock())
+
+
+def typed_settings(config: flags.FlagHolder) -> dict[str, object]:
+    """The settings that were typed as ``--config.KEY=VALUE``, by dotted name."""
+    return config_flags.get_override_values(flags.FLAGS[config.name])
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """absl's parser, with its failures turned into one readable message."""
+    try:
+        return flags.FLAGS(argv)
+    except UserError as error:
+        _fail(str(error))
+    except flags.Error as error:
+        _fail(_flag_message(argv, str(error)))
+    except OSError as error:  # of ml_collections, once an override asks for what is not there
+        why = str(error).strip().splitlines()[-1].strip()
+        _fail(f'no such recipe for --config ({why}); those that come along are in configs/')
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        _fail(_flag_message(argv, str(error)))
+
+
+def _flag_message(argv: list[str], original: str) -> str:
+    """Names the override at fault: ml_collections says only what went wrong inside."""
+    settings = dict(leaves(Config))
+    for arg in argv[1:]:
+        name, _, value = arg.lstrip('-').partition('=')
+        if not name.startswith('config.'):
+            continue
+        if name not in settings:
+            leaf = name.rpartition('.')[2]
+            close = difflib.get_close_matches(name, settings, n=1, cutoff=0.6)
+            close += [path for path in settings if path.rpartition('.')[2] == leaf]
+            hint = f'; did you mean --{close[0]}?' if close else ''
+            return f'--{name} is not a setting{hint}'
+        kind = settings[name]
+        try:
+            parse_as(kind, value)
+        except ValueError:
+            return f'--{name} is {value!r}, allowed: {type_name(kind)}'
+    return original
+
+
+def _fail(message: str) -> typing.NoReturn:
+    sys.stdout.flush()
+    sys.stderr.write(f'\nerror: {message}\n')
+    sys.stderr.flush()
+    # A non-daemon thread of a library must not keep a refused command alive.
+    os._exit(1)

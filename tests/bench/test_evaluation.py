@@ -1,0 +1,80 @@
+"""The model whose evaluation is measured, and what is made of two programs' answers."""
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+
+from electra_jax.bench import evaluation
+from electra_jax.bench.contest import Measured
+from electra_jax.bench.training import Rival
+from electra_jax.config import recipe
+from electra_jax.core import trees
+from electra_jax.core.errors import ConfigError
+from electra_jax.model import bind
+from electra_jax.tokenizers.wordpiece import WordPiece
+from electra_jax.train import checkpoint, workdir
+from tests.support import task_files
+from tests.support.configs import tiny_config
+
+
+@pytest.fixture
+def config(tmp_path):
+    task_files.write_text(tmp_path)
+    tokenizer = WordPiece(task_files.write_vocab(tmp_path / 'vocab.txt').read_text().split())
+    pretrained = tiny_config()
+    size, key = tokenizer.vocab_size, jax.random.key(3)
+    params = jax.jit(lambda: bind.init(pretrained.model, size, key, ('discriminator',)))()
+    about = {'config': workdir.as_json(pretrained), 'tokenizer': tokenizer.to_json()}
+    checkpoint.write_params(epath.Path(tmp_path) / 'start', params, about)
+    changes = {
+        'job': 'finetune',
+        'batch_size': 8,
+        'init_from': str(tmp_path / 'start'),
+        'data': {'path': str(tmp_path), 'row_length': 32},
+        'task': {
+            'name': 'text', 'head': 'huggingface', 'cache': None,
+            'columns': {'text_a': 'text', 'label': 'label'},
+        },
+    }  # fmt: skip
+    return recipe.to_config(recipe.recipe(changes))
+
+
+def test_a_pretrained_model_is_given_a_fresh_head(config):
+    model = evaluation.open_model(config)
+    pretrained, _ = checkpoint.read_params(epath.Path(config.init_from))
+    names = dict(trees.named_leaves(model.params))
+    for name, x in trees.named_leaves({'discriminator': pretrained['discriminator']}):
+        np.testing.assert_array_equal(names[name], x)
+    assert 'task_head' in model.params and 'discriminator_head' not in model.params
+    assert model.task.labels == ('bad', 'good') and model.start.model.num_layers == 2
+
+
+def test_only_transformers_is_a_rival():
+    config = tiny_config()
+    with pytest.raises(ConfigError, match='compared with transformers alone'):
+        evaluation.check_rival(config, Rival('base', config))
+    with pytest.raises(ConfigError, match="--peer_variants is 'cuda_graphs'"):
+        evaluation.check_rival(config, Rival('transformers', None, ('cuda_graphs',)))
+
+
+def test_the_fastest_peer_counts_and_every_answer_is_compared():
+    def measured(name, seconds, logits):
+        ready = {'first_pass_seconds': 4 * seconds, 'platform': 'cpu'}
+        turns = [{'pass_seconds': [seconds], 'cpu_seconds': [seconds]}] * 2
+        return Measured(name, ready, turns, {'logits': logits})
+
+    ours = measured('ours', 1.0, [[0.0, 1.0], [1.0, 0.0], [0.2, 0.1]])
+    slow = measured('slow', 4.0, [[0.0, 1.0], [1.0, 0.0], [0.2, 0.1]])
+    fast = measured('fast', 2.0, [[0.0, 1.0], [1.0, 0.0], [0.1, 0.2]])
+    assert evaluation.agreement(ours, slow) == {'same_answers': 3, 'logit_difference': 0.0}
+    peers = [
+        {'name': one.name, 'tokens_per_second': 1.0, 'peak_memory_bytes': 1,
+         **evaluation.agreement(ours, one)}
+        for one in (slow, fast)
+    ]  # fmt: skip
+    found = evaluation.compared(ours, [slow, fast], peers)
+    assert found['peer'] == 'fast' and found['ratio'] == 2.0 and found['same_answers'] == 2
+    assert found['ratios'] == {'slow': 4.0, 'fast': 2.0}
+    assert found['ratio_of_processor_time'] == 2.0
+    assert found['first_pass_ratios'] == {'slow': 4.0, 'fast': 2.0}

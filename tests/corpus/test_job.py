@@ -1,0 +1,538 @@
+"""A corpus: nothing is lost, the result depends on nothing but the text and the settings."""
+
+import dataclasses
+import errno
+import fcntl
+import gzip
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from electra_jax.config import settings
+from electra_jax.core import errors
+from electra_jax.corpus import build, job, workers
+from electra_jax.data import manifest, records
+from electra_jax.tokenizers import api, wordpiece
+
+WORDS = [f'{a}{b}' for a in 'bdfgklmnprst' for b in ('a', 'e', 'i', 'o', 'an', 'el', 'is')]
+VOCAB = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *WORDS, *('.', 'id'), *map(str, range(10))]
+VOCAB += [f'##{i}' for i in range(10)]
+PIECE_BYTES = 20_000
+
+
+def write_text(path: pathlib.Path, documents: int = 300, seed: int = 0) -> None:
+    rng = random.Random(seed)
+    texts = []
+    for i in range(documents):
+        lines = [
+            f'id {seed}{i:04d} . ' + ' '.join(rng.choices(WORDS, k=rng.randint(3, 60)))
+            for _ in range(rng.randint(1, 9))
+        ]
+        texts.append('\n'.join(lines))
+    path.write_text('\n\n'.join(texts) + '\n')
+
+
+@pytest.fixture
+def config(tmp_path):
+    write_text(tmp_path / 'text.txt')
+    (tmp_path / 'vocab.txt').write_text('\n'.join(VOCAB) + '\n')
+    return settings.DataConfig(
+        path=str(tmp_path / 'corpus'),
+        source=f'text:{tmp_path}/text.txt',
+        row_length=64,
+        holdout=0.1,
+        tokenizer=settings.TokenizerConfig(path=str(tmp_path / 'vocab.txt')),
+        workers=1,
+    )
+
+
+def make(config: settings.DataConfig, **changes) -> manifest.Corpus:
+    return job.build_corpus(dataclasses.replace(config, **changes), PIECE_BYTES)
+
+
+def rows_of(built: manifest.Corpus, split: str) -> tuple[np.ndarray, np.ndarray]:
+    reader = built.reader(split)
+    return records.decode_rows(reader.read(range(len(reader))), built.row_format)
+
+
+def file_hashes(folder: str | pathlib.Path) -> dict[str, str]:
+    """Content of everything in a corpus folder but corpus.json, which holds timings."""
+    paths = sorted(p for p in pathlib.Path(folder).rglob('*') if p.is_file())
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in paths
+        if p.name not in ('corpus.json', '.lock')
+    }
+
+
+def ids_of(text: str) -> list[int]:
+    tokenizer = wordpiece.WordPiece(VOCAB)
+    return [i for line in tokenizer.encode_batch(text.split('\n')) for i in line.tolist()]
+
+
+# ---------------------------------------------------------------------------------------------
+# What is in it
+
+
+@pytest.mark.parametrize('layout', ['segments', 'packed'])
+def test_every_token_of_the_text_is_in_one_row(config, tmp_path, layout):
+    built = make(config, layout=layout)
+    found = np.zeros(len(VOCAB), np.int64)
+    for split in ('train', 'validation'):
+        tokens, spans = rows_of(built, split)
+        found += np.bincount(tokens[spans > 0], minlength=len(VOCAB))
+    text = (tmp_path / 'text.txt').read_text()
+    wanted = np.bincount(ids_of(text), minlength=len(VOCAB))
+    np.testing.assert_array_equal(found[5:], wanted[5:])
+    assert found[built.special.unk] == 0
+    assert built.counts['dropped_tokens'] == 0
+    assert built.counts['train_tokens'] + built.counts['validation_tokens'] == wanted.sum()
+    assert len(built.shards['train']) > 3
+
+
+def test_the_counts_are_those_of_the_rows(config):
+    built = make(config)
+    for split in ('train', 'validation'):
+        tokens, spans = rows_of(built, split)
+        special = np.isin(tokens, [2, 3]) & (spans > 0)
+        assert built.counts[f'{split}_rows'] == len(tokens)
+        assert built.counts[f'{split}_padding'] == (spans == 0).sum()
+        assert built.counts[f'{split}_tokens'] == (spans > 0).sum() - special.sum()
+        assert (tokens[spans == 0] == built.special.pad).all()
+    assert built.counts['documents'] == 300
+    tokens, spans = rows_of(built, 'train')
+    unigram = np.bincount(tokens[spans > 0], minlength=len(VOCAB))
+    unigram[[0, 2, 3, 4]] = 0
+    assert built.unigram().dtype == np.int64
+    np.testing.assert_array_equal(built.unigram(), unigram)
+    assert built.vocab_size == len(VOCAB)
+    assert built.tokenizer().hash == wordpiece.WordPiece(VOCAB).hash
+    assert built.special == api.SpecialIds(0, 1, 2, 3, 4)
+
+
+def test_held_out_documents_are_in_no_training_row(config, tmp_path):
+    # Every document is there twice, in two files: both copies must fare alike.
+    (tmp_path / 'again.txt').write_text((tmp_path / 'text.txt').read_text())
+    built = make(config, source=f'text:{tmp_path}/*t.txt,text:{tmp_path}/again.txt')
+    assert built.counts['documents'] == 600
+    tokenizer = built.tokenizer()
+
+    def numbers(split):
+        text = ' '.join(tokenizer.decode(row) for row in rows_of(built, split)[0])
+        words = text.split()
+        # A row may end inside a number; what is left of it is shorter.
+        return {b for a, b in itertools.pairwise(words) if a == 'id' and len(b) == 5}
+
+    held_out, train = numbers('validation'), numbers('train')
+    assert 10 < len(held_out) < 50
+    assert len(train) > 200
+    assert not held_out & train
+    assert built.counts['held_out_documents'] % 2 == 0
+
+
+def test_no_holdout_gives_no_held_out_rows(config):
+    built = make(config, holdout=0.0)
+    assert built.shards['validation'] == ()
+    assert len(built.reader('validation')) == 0
+
+
+@pytest.mark.parametrize(('weight', 'low', 'high'), [(2, 2, 2), (2.5, 2.4, 2.6), (0.3, 0.2, 0.4)])
+def test_weights_are_copies(config, tmp_path, weight, low, high):
+    plain = make(config, holdout=0.0)
+    source = f'text:{tmp_path}/text.txt={weight}'
+    built = make(config, holdout=0.0, source=source, path=str(tmp_path / 'weighted'))
+    ratio = built.counts['train_tokens'] / plain.counts['train_tokens']
+    assert low <= ratio <= high
+    assert built.counts['dropped_tokens'] == 0
+
+
+def test_another_seed_gives_other_rows(config, tmp_path):
+    first = make(config)
+    other = make(config, build_seed=1, path=str(tmp_path / 'other'))
+    assert first.counts['documents'] == other.counts['documents']
+    assert first.counts['held_out_documents'] != other.counts['held_out_documents']
+
+
+# ---------------------------------------------------------------------------------------------
+# Whatever happens on the way
+
+
+@pytest.mark.parametrize('layout', ['segments', 'packed'])
+def test_the_number_of_workers_changes_nothing(config, tmp_path, layout):
+    make(config, layout=layout)
+    make(config, layout=layout, workers=3, path=str(tmp_path / 'three'))
+    assert file_hashes(config.path) == file_hashes(tmp_path / 'three')
+
+
+def test_a_compressed_file_keeps_all_workers_busy(config, tmp_path):
+    packed = gzip.compress((tmp_path / 'text.txt').read_bytes())
+    (tmp_path / 'text.txt.gz').write_bytes(packed)
+    source = f'text:{tmp_path}/text.txt.gz'
+    one = make(config, source=source)
+    make(config, source=source, workers=3, path=str(tmp_path / 'three'))
+    assert file_hashes(config.path)['unigram.npy'] == file_hashes(tmp_path / 'three')['unigram.npy']
+    assert len(one.shards['train']) > 3
+
+
+def test_a_build_goes_on_where_it_stopped(config, tmp_path, monkeypatch):
+    make(config, path=str(tmp_path / 'whole'))
+    ran = []
+    real = build.build_piece
+
+    def stopping(piece, tokenizer, data):
+        if piece.index == 3 and len(ran) < 10:
+            raise KeyboardInterrupt
+        ran.append(piece.index)
+        return real(piece, tokenizer, data)
+
+    monkeypatch.setattr(build, 'build_piece', stopping)
+    with pytest.raises(KeyboardInterrupt):
+        make(config)
+    with pytest.raises(errors.DataError, match='no finished corpus'):
+        manifest.load_corpus(config.path)
+    assert ran == [0, 1, 2]
+    # What a killed writer leaves behind is swept away; what is torn is built again.
+    folder = pathlib.Path(config.path)
+    (folder / 'train-00003.array_record.77.tmp').write_bytes(b'torn')
+    (folder / 'train-00001.array_record').write_bytes(b'torn')
+    ran.extend([-1] * 10)
+    built = make(config)
+    assert ran[13:] == [1, 3, *range(4, len(built.shards['train']))]
+    assert file_hashes(folder) == file_hashes(tmp_path / 'whole')
+
+
+def test_a_trained_tokenizer_is_not_trained_again(config, monkeypatch):
+    config = dataclasses.replace(config, tokenizer=settings.TokenizerConfig(vocab_size=300))
+    monkeypatch.setattr(job, '_finish', lambda *a: sys.exit('stopped'))
+    with pytest.raises(SystemExit):
+        make(config)
+    monkeypatch.undo()
+    monkeypatch.setattr(job.train, 'train_tokenizer', None)
+    assert make(config).vocab_size <= 300
+
+
+KILLED = """
+import sys
+from electra_jax.config import schema
+from electra_jax.data import corpus
+data = schema.DataConfig(
+    path=sys.argv[1], source=sys.argv[2], row_length=64, holdout=0.1, workers=2,
+    tokenizer=schema.TokenizerConfig(vocab_size=300),
+)
+corpus.build_corpus(data, 20_000)
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, number):
+    write_text(tmp_path / 'text.txt', 1500)
+
+    def start(folder):
+        command = [sys.executable, '-c', KILLED, str(tmp_path / folder), f'text:{tmp_path}/*.txt']
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    assert start('whole').wait() == 0
+    kills, after = 0, 0.0
+    while True:
+        process = start('killed')
+        pieces = tmp_path / 'killed' / workers.PIECES_FOLDER
+        # Kill it at a different moment each time: while training, starting, building.
+        deadline = time.monotonic() + 60
+        wanted = (0, 1, 4, 9, 20)[kills] if kills < 5 else 10**9
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(list(pieces.glob('*.json'))) >= wanted and (wanted or pieces.exists()):
+                time.sleep(after)
+                process.send_signal(number)
+                kills += 1
+                after = 0.01 * kills
+                break
+            time.sleep(0.002)
+        process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
+    assert kills >= 3
+    assert file_hashes(tmp_path / 'killed') == file_hashes(tmp_path / 'whole')
+
+
+def test_workers_do_not_import_the_main_module(tmp_path):
+    write_text(tmp_path / 'text.txt', 100)
+    program = f'open({str(tmp_path / "imports")!r}, "a").write(__name__ + chr(10))\n'
+    guarded = KILLED.replace(
+        'corpus.build_corpus', "if __name__ == '__main__': corpus.build_corpus"
+    )
+    (tmp_path / 'program.py').write_text(program + guarded)
+    command = [sys.executable, str(tmp_path / 'program.py'), str(tmp_path / 'corpus')]
+    subprocess.run([*command, f'text:{tmp_path}/text.txt'], check=True, stderr=subprocess.DEVNULL)
+    assert (tmp_path / 'imports').read_text() == '__main__\n'
+
+
+def test_workers_die_with_their_parent(tmp_path):
+    write_text(tmp_path / 'text.txt', 4000)
+    command = [sys.executable, '-c', KILLED, str(tmp_path / 'c'), f'text:{tmp_path}/text.txt']
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not list((tmp_path / 'c').glob('*.array_record')):
+        time.sleep(0.01)
+    children = pathlib.Path(f'/proc/{process.pid}/task/{process.pid}/children')
+    if not children.exists():
+        process.kill()
+        pytest.skip('this system does not list the children of a process')
+    pids = [int(pid) for pid in children.read_text().split()]
+    assert len(pids) >= 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    alive = pids
+    while alive and time.monotonic() < deadline:
+        time.sleep(0.05)
+        alive = [pid for pid in alive if pathlib.Path(f'/proc/{pid}').exists() and _runs(pid)]
+    assert not alive
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return ') Z ' not in pathlib.Path(f'/proc/{pid}/stat').read_text()
+    except OSError:
+        return False
+
+
+def test_an_error_in_a_worker_is_the_parents_error(config, tmp_path):
+    lines = [json.dumps({'text': f'ba be bi {i}'}) for i in range(3000)]
+    lines[2500] = '{"text": torn'
+    (tmp_path / 'a.jsonl').write_text('\n'.join(lines))
+    source = f'jsonl:{tmp_path}/a.jsonl'
+    with pytest.raises(errors.DataError, match=r'a\.jsonl, line 2501: not a JSON object'):
+        make(config, source=source, workers=2)
+    built = make(config, source=source, workers=2, on_bad_text='skip', path=config.path + '2')
+    assert built.bad_text['bad_json'] == [1, f'{tmp_path}/a.jsonl, line 2501']
+    assert built.counts['documents'] == 2999
+
+
+def test_a_finished_corpus_is_opened_not_built(config, monkeypatch, capsys):
+    first = make(config)
+    monkeypatch.setattr(build, 'build_piece', None)
+    again = make(config, workers=7)
+    assert again == first
+    assert 'already complete' in capsys.readouterr().err
+
+
+def test_the_summary_says_what_is_there(config, tmp_path, capsys):
+    with (tmp_path / 'text.txt').open('ab') as file:
+        file.write(b'\n\nba \xff be\n')
+    built = make(config)
+    said = capsys.readouterr().err
+    assert f'{built.counts["train_rows"]:,} training rows of 64' in said
+    assert '1 documents held bytes that are not UTF-8' in said
+
+
+# ---------------------------------------------------------------------------------------------
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'path': None}, 'data.path is not set'),
+        ({'path': 'a=0.7,b=0.3'}, 'each one by itself'),
+        ({'source': None}, 'data.source is empty'),
+        ({'layout': 'pakced'}, "did you mean 'packed'"),
+        ({'row_length': 4}, 'at least 8'),
+        ({'holdout': 1.0}, 'data.holdout'),
+        ({'short_row_rate': -0.1}, 'data.short_row_rate'),
+        ({'workers': 0}, 'data.workers'),
+        ({'on_bad_text': 'ignore'}, 'allowed: error, skip'),
+        ({'tokenizer': settings.TokenizerConfig(kind='word')}, 'data.tokenizer.kind'),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_written(config, changes, words):
+    with pytest.raises(errors.ConfigError, match=words):
+        make(config, **changes)
+    assert not pathlib.Path(config.path).exists()
+
+
+def test_other_settings_are_refused_naming_them(config, monkeypatch):
+    make(config)
+    with pytest.raises(errors.ConfigError, match='row_length is 32, there 64'):
+        make(config, row_length=32)
+    with pytest.raises(errors.ConfigError, match=r'tokenizer\.hash'):
+        tokenizer = dataclasses.replace(config.tokenizer, lower_case=False)
+        make(config, tokenizer=tokenizer)
+    (pathlib.Path(config.path) / 'corpus.json').unlink()  # as if it were not finished
+    with pytest.raises(errors.ConfigError, match='build_seed is 3, there 0'):
+        make(config, build_seed=3)
+
+
+def test_text_that_changed_under_a_build_is_refused(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(job, '_finish', lambda *a: sys.exit('stopped'))
+    with pytest.raises(SystemExit):
+        make(config)
+    monkeypatch.undo()
+    write_text(tmp_path / 'text.txt', seed=5)
+    with pytest.raises(errors.DataError, match='has changed since'):
+        make(config)
+
+
+def test_a_folder_of_others_is_left_alone(config):
+    folder = pathlib.Path(config.path)
+    folder.mkdir()
+    (folder / 'thesis.tex').write_text('years of work')
+    with pytest.raises(errors.DataError, match=r'not empty.*thesis\.tex'):
+        make(config)
+    assert [p.name for p in folder.iterdir()] == ['thesis.tex']
+
+
+def test_a_second_build_in_the_same_folder_is_refused(config):
+    folder = pathlib.Path(config.path)
+    job._claim(folder, job._settings(config, PIECE_BYTES))
+    with job._lock(folder), pytest.raises(errors.DataError, match='another process'):
+        make(config)
+    make(config)
+
+
+def test_a_folder_that_cannot_be_locked_is_named_with_the_reason(config, monkeypatch):
+    def no_locks(file, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    folder = pathlib.Path(config.path)
+    job._claim(folder, job._settings(config, PIECE_BYTES))
+    monkeypatch.setattr(fcntl, 'flock', no_locks)
+    with pytest.raises(errors.DataError, match=r'cannot lock .*No locks available') as error:
+        make(config)
+    assert str(folder) in str(error.value) and 'another process' not in str(error.value)
+
+
+def test_a_source_without_text_is_refused(config, tmp_path):
+    (tmp_path / 'text.txt').write_text('\n\n \n')
+    with pytest.raises(errors.DataError, match='holds no text'):
+        make(config)
+    (tmp_path / 'text.txt').write_text('')
+    with pytest.raises(errors.DataError, match='holds no text'):
+        make(config, path=config.path + '2')
+
+
+# ---------------------------------------------------------------------------------------------
+# Opening it
+
+
+def test_a_missing_or_unfinished_corpus_says_what_to_type(tmp_path):
+    with pytest.raises(errors.DataError, match=r'electra_jax\.prepare'):
+        manifest.load_corpus(tmp_path / 'none')
+    with pytest.raises(errors.DataError, match='same prepare command'):
+        manifest.load_corpus(tmp_path)
+
+
+def test_another_version_is_refused(config):
+    make(config)
+    path = pathlib.Path(config.path) / 'corpus.json'
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, 'version': 99}))
+    with pytest.raises(errors.DataError, match='version 99, this program reads 1'):
+        manifest.load_corpus(config.path)
+    del data['counts']
+    path.write_text(json.dumps(data))
+    with pytest.raises(errors.DataError, match='counts'):
+        manifest.load_corpus(config.path)
+    path.write_text('{"format"')
+    with pytest.raises(errors.DataError, match='cannot read'):
+        manifest.load_corpus(config.path)
+
+
+@pytest.mark.parametrize('place', [0.0, 0.1, 0.3, 0.6, 0.9, 1.0])
+def test_a_flipped_byte_is_found_and_named(config, place):
+    built = make(config)
+    name = built.shards['train'][2].name
+    path = pathlib.Path(config.path) / name
+    raw = bytearray(path.read_bytes())
+    raw[int(place * (len(raw) - 1))] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(errors.DataError, match=name):
+        manifest.load_corpus(config.path)
+    with pytest.raises(errors.DataError, match=f'sha256 differs.*{name};'):
+        manifest.verify(built)
+
+
+def test_a_torn_shard_is_found_without_reading_it(config):
+    built = make(config)
+    path = built.path / built.shards['train'][2].name
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(errors.DataError, match=f'{path.name} has'):
+        manifest.load_corpus(config.path, 'sizes')
+
+
+def test_of_large_corpora_as_much_is_hashed_as_time_allows_unless_all_is_asked_for(
+    config, monkeypatch
+):
+    built = make(config)
+    total = sum(len(shards) for shards in built.shards.values())
+    path = built.path / built.shards['train'][0].name
+    monkeypatch.setattr(manifest, '_ALWAYS_HASHED_BYTES', 1)
+    monkeypatch.setattr(manifest, '_HASHING_SECONDS', 0.0)
+    said = []
+    manifest.load_corpus(config.path, say=said.append)
+    assert said == [
+        f'{config.path}: 1 of {total} shards were compared with their hashes; '
+        '--config.data.verify=full compares all of them'
+    ]
+    # In the middle of a chunk, where neither size nor footer shows it.
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) * 3 // 10] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(errors.DataError, match=path.name):
+        manifest.load_corpus(config.path, 'full')
+    found = 0
+    for _ in range(20 * total):  # each opening looks at others
+        try:
+            manifest.load_corpus(config.path)
+        except errors.DataError:
+            found += 1
+    assert 0 < found < 20 * total
+
+
+def test_another_tokenizer_in_the_folder_is_refused(config):
+    built = make(config)
+    wordpiece.WordPiece(VOCAB, lower_case=False).save(built.path / 'tokenizer')
+    with pytest.raises(errors.DataError, match='not the one the corpus was built with'):
+        built.tokenizer()
+
+
+def test_a_corpus_of_another_shape_is_refused(config):
+    built = make(config)
+    manifest.check_corpus(built, config, built.tokenizer_hash)
+    for name, value in [('row_length', 128), ('layout', 'packed')]:
+        wanted = dataclasses.replace(config, **{name: value})
+        with pytest.raises(errors.ConfigError) as raised:
+            manifest.check_corpus(built, wanted)
+        assert f'data.{name} is {value!r}' in str(raised.value)
+        assert repr(getattr(config, name)) in str(raised.value)
+    with pytest.raises(errors.ConfigError, match='abcdef'):
+        manifest.check_corpus(built, config, 'abcdef')
+
+
+# ---------------------------------------------------------------------------------------------
+# Real text
+
+
+@pytest.mark.skipif('ELECTRA_DATA' not in os.environ, reason='ELECTRA_DATA is not set')
+@pytest.mark.parametrize('row_length', [128, 512])
+def test_packed_wikipedia_rows_are_full(tmp_path, row_length):
+    folder = os.environ['ELECTRA_DATA']
+    data = settings.DataConfig(
+        path=str(tmp_path / 'corpus'),
+        source=f'text:{folder}/wikipedia/validation.txt',
+        row_length=row_length,
+        layout='packed',
+        tokenizer=settings.TokenizerConfig(path=f'{folder}/vocab.txt'),
+        workers=1,
+    )
+    built = job.build_corpus(data)
+    rows = built.counts['train_rows']
+    assert built.counts['train_padding'] < 0.03 * rows * row_length

@@ -1,0 +1,107 @@
+"""The door `python -m electra_jax.prepare`, as a person uses it."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from electra_jax.data import manifest
+
+RECIPE = '''
+"""A corpus for a test."""
+
+from electra_jax.config.recipe import recipe
+
+
+def get_config():
+    return recipe({{'data': {{'path': {path!r}, 'source': {source!r}, 'row_length': 32,
+                              'workers': 2, 'tokenizer': {{'vocab_size': 200}}}}}})
+'''
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    text = '\n\n'.join(f'This is document {i}.\nIt has a second line.' for i in range(500))
+    (tmp_path / 'text.txt').write_text(text)
+    path = tmp_path / 'recipe.py'
+    source = f'text:{tmp_path}/text.txt'
+    path.write_text(RECIPE.format(path=str(tmp_path / 'corpus'), source=source))
+    return path
+
+
+def start(recipe: pathlib.Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, '-m', 'electra_jax.prepare', f'--config={recipe}', *arguments]
+    pipe = subprocess.PIPE
+    # A session of its own, so that a signal can reach the whole group as Ctrl-C does.
+    return subprocess.Popen(command, stderr=pipe, stdout=pipe, text=True, start_new_session=True)
+
+
+def test_it_builds_then_says_that_it_is_there(recipe, tmp_path):
+    process = start(recipe)
+    said = ''.join(process.communicate())
+    assert process.returncode == 0, said
+    built = manifest.load_corpus(tmp_path / 'corpus')
+    assert 'next: python -m electra_jax.main' in said
+    assert f'--config.data.path={built.path}' in said
+    assert built.counts['documents'] == 500
+    assert built.vocab_size <= 200
+    process = start(recipe)
+    assert 'already complete' in ''.join(process.communicate())
+    assert process.returncode == 0
+
+
+def test_next_is_the_recipes_own_training(recipe):
+    process = start(recipe, '--config.batch_size=8')
+    said = ''.join(process.communicate())
+    assert process.returncode == 0, said
+    words = f'next: python -m electra_jax.main --config={recipe} --config.batch_size=8\n'
+    assert words in said
+
+
+def test_overrides_reach_it(recipe, tmp_path):
+    process = start(recipe, '--config.data.layout=packed', '--config.data.row_length=64')
+    said = ''.join(process.communicate())
+    assert process.returncode == 0, said
+    built = manifest.load_corpus(tmp_path / 'corpus')
+    assert (built.layout, built.row_length) == ('packed', 64)
+
+
+def test_a_users_error_is_a_sentence(recipe):
+    process = start(recipe, '--config.data.source=text:no-such-file.txt')
+    said = ''.join(process.communicate())
+    assert process.returncode == 1
+    assert "'no-such-file.txt'" in said
+    assert 'Traceback' not in said
+
+
+def test_ctrl_c_is_clean(recipe, tmp_path):
+    # Workers are at work when it comes: a shard is being written.
+    text = 'This is a line of a long text, with words in it.\n' * 100
+    (tmp_path / 'text.txt').write_text((text + '\n') * 5000)  # 25 MB: two pieces
+    process = start(recipe, '--config.data.tokenizer.train_megabytes=1')
+    deadline = time.monotonic() + 60
+    while (
+        not list((tmp_path / 'corpus').glob('*.array_record.*.tmp')) and time.monotonic() < deadline
+    ):
+        time.sleep(0.005)
+    assert time.monotonic() < deadline
+    os.killpg(process.pid, signal.SIGINT)
+    said = ''.join(process.communicate(timeout=60))
+    assert process.returncode == 1
+    assert 'type the same command again' in said
+    # What was underway has been finished, not thrown away.
+    assert list((tmp_path / 'corpus' / 'pieces').glob('*.json'))
+    assert 'Traceback' not in said
+
+
+def test_it_needs_neither_jax_nor_tensorflow():
+    program = (
+        'import sys; import electra_jax.corpus.job, electra_jax.corpus.workers; '
+        'print([name for name in ("jax", "tensorflow", "absl") if name in sys.modules])'
+    )
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert done.stdout.strip() == '[]', done.stderr

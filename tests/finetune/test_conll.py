@@ -1,0 +1,373 @@
+"""Sentences with tags, and the schemes that tags are written in."""
+
+import json
+import os
+import pathlib
+import random
+
+import pytest
+from seqeval.metrics import sequence_labeling
+
+from electra_jax.core import errors
+from electra_jax.finetune import known as table
+from electra_jax.finetune.files import tag_schemes
+from electra_jax.finetune.files.columns import Columns
+from electra_jax.finetune.readers import Known, Options
+from tests.support import loading
+
+SPANNING = [scheme for scheme in tag_schemes.SCHEMES if scheme != 'plain']
+CHUNK = 'He PRP B-NP\nsaw VBD B-VP\nthe DT B-NP\ndog NN I-NP\n'
+
+
+def load(folder, content, task='tagging', split='train', name=None, known=None, **options):
+    name = name or f'{split}.txt'
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    options['columns'] = Columns(**options.get('columns', {}))
+    return loading.load(table.get(task), str(folder), split, Options(**options), known)
+
+
+def tags(loaded) -> list[tuple]:
+    return [example.tags for example in loaded.examples]
+
+
+# ---------------------------------------------------------------------------------------------
+# CoNLL files
+
+
+def test_sentences_words_and_tags(tmp_path):
+    loaded = load(tmp_path, f'\n{CHUNK}\n\n# # B-NP\n12 CD I-NP\n')
+    assert [e.words for e in loaded.examples] == [('He', 'saw', 'the', 'dog'), ('#', '12')]
+    assert tags(loaded) == [('B-NP', 'B-VP', 'B-NP', 'I-NP'), ('B-NP', 'I-NP')]
+    assert [e.where for e in loaded.examples] == [f'{tmp_path}/train.txt:{i}' for i in (2, 8)]
+    assert [e.id for e in loaded.examples] == ['0', '1']
+    assert loaded.known == Known(('O', 'B-NP', 'I-NP', 'B-VP', 'I-VP'), 'bio')
+
+
+def test_columns_are_chosen(tmp_path):
+    loaded = load(tmp_path, CHUNK, columns={'tags': '1'})
+    assert tags(loaded) == [('PRP', 'VBD', 'DT', 'NN')]
+    assert loaded.known == Known(('DT', 'NN', 'PRP', 'VBD'), 'plain')
+    with pytest.raises(errors.DataError, match="no column '3' for tags; a line has 3 columns"):
+        load(tmp_path, CHUNK, columns={'tags': '3'})
+    with pytest.raises(errors.DataError, match='column 0 would be both words and tags'):
+        load(tmp_path, 'one\ntwo\n')
+
+
+def test_tabs_comments_documents_and_odd_spaces(tmp_path):
+    text = (
+        '-DOCSTART- -X- O\n\n'
+        '# sent_id = 1\n'
+        'New\u00a0York\tB-LOC\n'
+        '#\tO\n\n'
+        '-DOCSTART-\tO\n'
+        'Rio\tB-LOC\r\n'
+    )
+    loaded = load(tmp_path, text.partition('\n\n')[2], 'ner')
+    assert [e.words for e in loaded.examples] == [('New\u00a0York', '#'), ('Rio',)]
+    spaced = load(tmp_path, '-DOCSTART- -X- O\n\nNew\u00a0York  NNP B-LOC \n', 'ner')
+    assert [e.words for e in spaced.examples] == [('New\u00a0York',)]
+
+
+UNIVERSAL = (
+    '# newdoc\n\n'
+    '# sent_id = 1\n'
+    "1-2\tdon't\t_\t_\t_\t_\t_\t_\t_\t_\n"
+    '1\tdo\tdo\tAUX\tVBP\t_\t3\taux\t_\tSpaceAfter=No\n'
+    "2\tn't\tnot\tPART\tRB\t_\t3\tadvmod\t_\t_\n"
+    '3\tgo\tgo\tVERB\tVB\t_\t0\troot\t_\t_\n'
+    '3.1\tout\tout\tADV\tRB\t_\t_\t_\t_\t_\n'
+    '4\t#\t#\tSYM\t#\t_\t3\tdep\t_\t_\n\n'
+)
+
+
+def test_universal_dependencies(tmp_path):
+    loaded = load(tmp_path, UNIVERSAL, name='train.conllu', columns={'tags': '3'})
+    (example,) = loaded.examples
+    assert example.words == ('do', "n't", 'go', '#')
+    assert example.tags == ('AUX', 'PART', 'VERB', 'SYM')
+    assert example.where == f'{tmp_path}/train.conllu:5'
+    lemmas = load(tmp_path, UNIVERSAL, name='train.conllu', columns={'words': '2', 'tags': '3'})
+    assert lemmas.examples[0].words == ('do', 'not', 'go', '#')
+    with pytest.raises(
+        errors.DataError, match=r'train\.conllu: .*--config\.task\.columns\.tags=3 '
+    ):
+        load(tmp_path, UNIVERSAL, name='train.conllu')
+    torn = UNIVERSAL.replace('\troot', '')
+    with pytest.raises(
+        errors.DataError, match=r'train\.conllu:7: 9 cells where the first line has'
+    ):
+        load(tmp_path, torn, name='train.conllu', columns={'tags': '3'})
+
+
+def test_comments_before_the_first_word_are_none(tmp_path):
+    loaded = load(tmp_path, '# two words\n\n# of a file\nHe\tO\nwon\tB-X\n')
+    assert [e.words for e in loaded.examples] == [('He', 'won')]
+    loaded = load(tmp_path, '# B-X\n12 I-X\n')
+    assert [e.words for e in loaded.examples] == [('#', '12')]
+
+
+def test_tab_separated_files_hold_a_word_a_line_or_a_sentence_a_row(tmp_path):
+    loaded = load(tmp_path, 'He\tO\nwon\tB-X\n\nYes\tO\n', name='train.tsv')
+    assert [e.words for e in loaded.examples] == [('He', 'won'), ('Yes',)]
+    rows = 'id\ttags\twords\na\tO B-X\tHe won\nb\tO\tYes\n'
+    loaded = load(tmp_path, rows, name='train.tsv', columns={'id': 'id'})
+    assert [(e.id, e.words, e.tags) for e in loaded.examples] == [
+        ('a', ('He', 'won'), ('O', 'B-X')),
+        ('b', ('Yes',), ('O',)),
+    ]
+    columns = {'words': 'tokens', 'tags': 'ner'}
+    rows = rows.replace('words', 'tokens').replace('tags', 'ner')
+    loaded = load(tmp_path, rows, name='train.tsv', columns=columns)
+    assert [e.words for e in loaded.examples] == [('He', 'won'), ('Yes',)]
+    with pytest.raises(errors.DataError, match=r"the tag 'O B-X' holds a space.*words=NAME"):
+        load(tmp_path, rows, name='train.tsv', columns={'words': '-1', 'tags': '1'})
+    loaded = load(
+        tmp_path, rows, name='train.tsv', columns={'words': '-1', 'tags': '1', 'header': True}
+    )
+    assert [e.words for e in loaded.examples] == [('He', 'won'), ('Yes',)]
+
+
+def test_words_alone_can_be_tagged(tmp_path):
+    known = Known(('O', 'B-X', 'I-X'), 'bio')
+    loaded = load(tmp_path, 'only\nwords\n', split='test', known=known)
+    assert loaded.examples[0].words == ('only', 'words')
+    assert loaded.examples[0].tags is None
+    assert loaded.known == known
+
+
+BAD = {
+    'too few cells': ('He B-NP\n\nsaw\n\nhim B-NP\n', 'bad_width', 'txt:3: 1 cells where the fir'),
+    'impossible': (
+        'He B-NP\n\nsaw O\nit I-NP\n\nhim B-NP\n',
+        'bad_tags',
+        "train.txt:3: tag 2, 'I-NP', cannot follow 'O' in the scheme 'bio' .'saw it'",
+    ),
+    'another type': (
+        'He B-NP\n\nsaw B-VP\nit I-NP\n\nhim B-NP\n',
+        'bad_tags',
+        "'I-NP', cannot follow 'B-VP'",
+    ),
+    'no scheme': (
+        'He B-NP\n\nsaw NP\n\nhim B-NP\n',
+        'bad_tags',
+        "'NP', is not of the scheme 'bio'",
+    ),
+    'no tag': ('He\tB-NP\n\nsaw\t\n\nhim\tB-NP\n', 'bad_tags', "word 1, 'saw', has no tag"),
+    'no word': ('He\tB-NP\n\n\tB-NP\n\nhim\tB-NP\n', 'empty_text', 'txt:3: in a word: the text is'),
+}
+
+
+@pytest.mark.parametrize('case', BAD)
+def test_a_bad_sentence_is_named_or_counted(tmp_path, case):
+    content, kind, words = BAD[case]
+    with pytest.raises(errors.DataError, match=words):
+        load(tmp_path, content, scheme='bio')
+    loaded = load(tmp_path, content, scheme='bio', on_bad_row='skip')
+    assert [e.words for e in loaded.examples] == [('He',), ('him',)]
+    assert loading.counts(loaded.bad) == {kind: 1}
+
+
+@pytest.mark.parametrize('place', [0, 1, 2])
+@pytest.mark.parametrize('after', [b'\n\nx O\n', b'\n'])
+def test_a_sentence_that_lost_a_line_is_left_out_whole(tmp_path, place, after):
+    lines = [b'a O', b'b O', b'c O']
+    lines[place] = b'caf\xe9 O'
+    content = b'y B-NP\n\n' + b'\n'.join(lines) + after
+    with pytest.raises(errors.DataError, match=rf'train\.txt:{3 + place}: byte 3 .* LATIN1'):
+        load(tmp_path, content)
+    loaded = load(tmp_path, content, on_bad_row='skip')
+    assert [e.words for e in loaded.examples] == [('y',)] + [('x',)] * (after != b'\n')
+
+
+def test_a_tag_of_an_unknown_type_is_named(tmp_path):
+    known = load(tmp_path, CHUNK).known
+    assert tags(load(tmp_path, 'go B-VP\non I-VP\n', split='dev', known=known))
+    with pytest.raises(errors.DataError, match=r"dev\.txt:1: the tag 'B-PP' is not one of .*'O', "):
+        load(tmp_path, 'on B-PP\n', split='dev', known=known)
+
+
+@pytest.mark.parametrize('content', ['', '\n\n', '-DOCSTART- -X- O\n'])
+def test_a_file_without_sentences_is_refused(tmp_path, content):
+    with pytest.raises(errors.DataError, match=r'the file is empty|no usable rows'):
+        load(tmp_path, content)
+
+
+# ---------------------------------------------------------------------------------------------
+# Rows with lists
+
+
+def test_rows_of_lists_and_of_text(tmp_path):
+    rows = [
+        {'words': ['He', 'saw'], 'tags': ['B-NP', 'O']},
+        {'words': 'the dog', 'tags': 'B-NP I-NP'},
+    ]
+    loaded = load(tmp_path, '\n'.join(map(json.dumps, rows)), name='train.jsonl')
+    assert [e.words for e in loaded.examples] == [('He', 'saw'), ('the', 'dog')]
+    assert tags(loaded) == [('B-NP', 'O'), ('B-NP', 'I-NP')]
+
+
+@pytest.mark.parametrize(
+    ('row', 'kind', 'words'),
+    [
+        ({'words': ['a', 'b'], 'tags': ['O']}, 'bad_tags', "1 tags for 2 words .'a b'"),
+        ({'words': [], 'tags': []}, 'empty_text', "no words in 'words'"),
+        ({'words': ['a', ''], 'tags': ['O', 'O']}, 'empty_text', 'in a word: the text is empty'),
+        ({'words': ['a', None], 'tags': ['O', 'O']}, 'bad_tags', 'must be a list of texts'),
+        (
+            {'words': ['a'], 'tags': ['\udc80']},
+            'bad_tags',
+            "in tag 1: half a character in '.udc80'",
+        ),
+        (
+            {'words': ['a'], 'tags': ['O'], 'id': '\udc80'},
+            'not_text',
+            'in the id: half a character',
+        ),
+        ({'words': ['a']}, 'missing_field', "no field 'tags'; it has 'words'"),
+    ],
+)
+def test_a_bad_row_of_lists_is_named_or_counted(tmp_path, row, kind, words):
+    good = json.dumps({'words': ['x'], 'tags': ['B-X']})
+    content = f'{good}\n{json.dumps(row)}\n'
+    options = {'name': 'train.jsonl', 'columns': {'id': 'id'}}
+    with pytest.raises(errors.DataError, match=rf'train\.jsonl:2: .*{words}'):
+        load(tmp_path, content, **options)
+    loaded = load(tmp_path, content, **options, on_bad_row='skip')
+    assert len(loaded.examples) == 1
+    assert loading.counts(loaded.bad) == {kind: 1}
+
+
+# ---------------------------------------------------------------------------------------------
+# Schemes
+
+
+def random_spans(rng: random.Random, length: int) -> list[tag_schemes.Span]:
+    found, at = [], 0
+    while at < length:
+        size = rng.randint(1, 3)
+        if rng.random() < 0.7 and at + size <= length:
+            found.append(tag_schemes.Span(rng.choice('XY'), at, at + size))
+        at += size
+    return found
+
+
+@pytest.mark.parametrize('scheme', SPANNING)
+def test_spans_survive_every_scheme(scheme):
+    rng = random.Random(0)
+    for _ in range(300):
+        length = rng.randint(1, 12)
+        wanted = random_spans(rng, length)
+        written = tag_schemes.write(wanted, length, scheme)
+        assert tag_schemes.problem(written, scheme) is None
+        assert tag_schemes.spans(written) == wanted
+
+
+def test_spans_of_any_tags_are_those_of_seqeval():
+    rng = random.Random(1)
+    pool = ['O', *(f'{letter}-{kind}' for letter in 'BIES' for kind in 'XY')]
+    for _ in range(2000):
+        sequence = [rng.choice(pool) for _ in range(rng.randint(1, 8))]
+        theirs = sequence_labeling.get_entities(sequence)
+        ours = [(kind, start, stop - 1) for kind, start, stop in tag_schemes.spans(sequence)]
+        assert ours == theirs, sequence
+
+
+@pytest.mark.parametrize(
+    ('sequence', 'scheme'),
+    [
+        ('B-X E-X', 'iobes'),
+        ('B-X O', None),
+        ('I-X', None),
+        ('E-X', None),
+        ('B-X', None),
+        ('S-X B-X I-X', None),
+        ('S-X S-X', 'iobes'),
+        ('S-X I-X', None),
+        ('B-X E-Y', None),
+        ('B-X I-X E-X O', 'iobes'),
+    ],
+)
+def test_iobes_must_open_and_close(sequence, scheme):
+    assert (tag_schemes.problem(sequence.split(), 'iobes') is None) == (scheme == 'iobes')
+
+
+@pytest.mark.parametrize('tag', ['-X', 'BI-X', 'B-', 'B', 'b-X'])
+@pytest.mark.parametrize('scheme', SPANNING)
+def test_letters_of_a_scheme_stand_alone(tag, scheme):
+    assert 'is not of the scheme' in tag_schemes.problem([tag], scheme)
+    assert tag_schemes.find([[tag]]) == 'plain'
+
+
+def test_bilou_is_iobes_by_other_letters(tmp_path):
+    text = 'Ann B-PER\nM I-PER\nLee L-PER\nwon O\n\nRio U-LOC\nU-20 U-LOC\n'
+    loaded = load(tmp_path, text)
+    types = [f'{letter}-{kind}' for kind in ('LOC', 'PER') for letter in 'BILU']
+    assert loaded.known == Known(('O', *types), 'bilou')
+    for bilou, iobes in (('B-X L-X U-X', 'B-X E-X S-X'), ('U-X I-X O', 'S-X I-X O')):
+        spans = tag_schemes.spans(bilou.split())
+        assert spans == tag_schemes.spans(iobes.split())
+        assert (tag_schemes.problem(bilou.split(), 'bilou') is None) == (
+            tag_schemes.problem(iobes.split(), 'iobes') is None
+        )
+    assert 'cannot follow' in tag_schemes.problem(['B-X', 'O'], 'bilou')
+    assert load(tmp_path, 'a U-X\nb NN\n').known.scheme == 'plain'
+    with pytest.raises(errors.DataError, match="'E-PER', is not of the scheme 'bilou'"):
+        load(tmp_path, text + 'x B-PER\ny E-PER\n', scheme='bilou')
+
+
+@pytest.mark.parametrize('task', ['tagging', 'chunk'])
+@pytest.mark.parametrize('tag', ['O', 'NN'])
+def test_one_tag_is_nothing_to_learn(tmp_path, task, tag):
+    if (task, tag) != ('chunk', 'NN'):
+        words = rf'train\.txt: a tagger needs two tags or more, .* {tag!r}; is .*columns\.tags'
+        with pytest.raises(errors.DataError, match=words):
+            load(tmp_path, f'a {tag}\nb {tag}\n', task)
+
+
+def test_the_scheme_is_found():
+    assert tag_schemes.find([['B-X', 'I-X', 'O']]) == 'bio'
+    assert tag_schemes.find([['I-X', 'I-X', 'B-X', 'O']]) == 'iob1'
+    assert tag_schemes.find([['B-X', 'E-X'], ['S-Y']]) == 'iobes'
+    assert tag_schemes.find([['NN', 'O']]) == 'plain'
+    # Broken, but clearly meant as one: its broken sentences can then be named.
+    assert tag_schemes.find([['B-X', 'E-X'], ['I-Y']]) == 'iobes'
+    assert tag_schemes.find([['B-X'], ['B-X', 'B-Y', 'I-X']]) == 'bio'
+
+
+@pytest.mark.parametrize(
+    ('tags', 'scheme'),
+    [
+        (['O', 'I-A', 'B-A'], 'bio'),
+        (['O', 'I-A'], 'iob1'),
+        (['O', 'B-A', 'I-A', 'E-A', 'S-A'], 'iobes'),
+        (['O', 'B-A', 'I-A', 'L-A', 'U-A'], 'bilou'),
+        (['E-A', 'L-A'], 'plain'),
+        (['-A', 'B-A'], 'plain'),
+        (['NN', 'B-X'], 'plain'),
+        (['O'], 'plain'),
+    ],
+)
+def test_the_scheme_of_tags_is_told_by_their_letters(tags, scheme):
+    assert tag_schemes.of_classes(tags) == scheme
+
+
+def test_an_unknown_scheme_is_refused(tmp_path):
+    with pytest.raises(errors.ConfigError, match="did you mean 'iobes'"):
+        load(tmp_path, CHUNK, scheme='bioes')
+
+
+# ---------------------------------------------------------------------------------------------
+# The real files
+
+
+@pytest.mark.skipif('ELECTRA_DATA' not in os.environ, reason='ELECTRA_DATA is not set')
+def test_the_real_files_are_read_whole_and_learnt_as_iobes():
+    folder = pathlib.Path(os.environ['ELECTRA_DATA'])
+    train = loading.load(table.get('chunk'), str(folder), 'train')
+    dev = loading.load(table.get('chunk'), str(folder), 'dev', known=train.known)
+    assert (len(train.examples), len(dev.examples)) == (8_936, 2_012)
+    assert sum(len(e.words) for e in dev.examples) == 47_377
+    assert train.bad.found == dev.bad.found == {}
+    assert sum(len(tag_schemes.spans(e.tags)) for e in dev.examples) == 23_852
+    assert len(train.known.labels) == 1 + 4 * 11
+    assert all(tag_schemes.problem(e.tags, 'iobes') is None for e in train.examples)

@@ -1,0 +1,430 @@
+"""Fine-tuning from files to answers, for every kind of task, on eight devices."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from etils import epath
+
+from electra_jax.config import recipe
+from electra_jax.config.settings import Config, TaskConfig
+from electra_jax.core.errors import CheckpointError, ConfigError, DataError
+from electra_jax.finetune import job, predict
+from electra_jax.finetune.bad_rows import BadRows
+from electra_jax.finetune.files import predict_input
+from electra_jax.finetune.files.predict_input import Asked
+from electra_jax.runtime import distributed
+from electra_jax.train import checkpoint, phases
+from tests.support import task_files
+
+# Metric by which a model that has learnt its small task stands out, and what chance would give.
+LEARNT = {
+    'text': ('dev/accuracy', 0.9),
+    'text_regression': ('dev/pearson', 0.9),
+    'tagging': ('dev/f1', 0.9),
+    'spans': ('dev/exact_match', 0.5),
+}
+
+
+def config_of(folder, name, **changes):
+    base = {
+        'job': 'finetune',
+        'batch_size': 8,
+        'model': {
+            'size': 'tiny', 'num_layers': 1, 'hidden_size': 32, 'num_heads': 2,
+            'embedding_size': 32, 'max_positions': 64, 'init_stddev': 0.2,
+        },
+        'data': {
+            'path': str(folder),
+            'row_length': 40,
+            'tokenizer': {'path': str(folder / 'vocab.txt')},
+        },
+        'optimizer': {'learning_rate': 1e-2, 'bias_correction': True},
+        'task': {
+            'name': name, 'epochs': 6.0, 'cache': str(folder / 'cache'), 'beams': 4,
+            'question_length': 8, 'stride': 16, 'head_dropout': 0.0,
+        },
+        'log': {'every_steps': 10, 'tensorboard': False},
+    }  # fmt: skip
+    if name == 'text_regression':
+        base['task']['columns'] = {'text_a': 'text_a', 'text_b': 'text_b'}
+    for key, value in changes.items():
+        base[key] = {**base.get(key, {}), **value} if isinstance(value, dict) else value
+    return recipe.to_config(recipe.recipe(base))
+
+
+def prepared(tmp_path, name):
+    folder = tmp_path / 'files'
+    folder.mkdir(exist_ok=True)
+    task_files.WRITERS[name](folder)
+    task_files.write_vocab(folder / 'vocab.txt')
+    return folder
+
+
+def train(config, workdir):
+    run = job.open_fine_tuning(config, epath.Path(workdir))
+    job.workdir.describe(epath.Path(workdir), run.config, {})
+    seen = phases.Phases()
+    outcome = job.run_trials(run, seen)
+    for name in (phases.COMPILING, phases.TRAINING, phases.EVALUATING, phases.SAVING):
+        assert seen.seconds(name) > 0, name
+    assert seen.step == config.trials * run.config.total_steps
+    return run, outcome
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+SLOW = ('text_regression', 'tagging', 'spans')
+
+
+@pytest.fixture(
+    scope='module',
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in LEARNT],
+)
+def finished(request, tmp_path_factory):
+    """One trial of each kind of task."""
+    tmp_path = tmp_path_factory.mktemp(request.param)
+    folder = prepared(tmp_path, request.param)
+    run, outcome = train(config_of(folder, request.param), tmp_path / 'run')
+    return request.param, folder, tmp_path / 'run', run, outcome
+
+
+def test_every_kind_of_task_is_learnt_and_leaves_its_files(finished):
+    name, _, workdir, run, outcome = finished
+    metric, least = LEARNT[name]
+    assert outcome.stopped_by is None and outcome.trials[0].metrics[metric] >= least
+    written = lines(workdir / 'metrics.jsonl')
+    short = f'finetune/{name}/{metric.split("/")[1]}'
+    assert [line[short] for line in written if short in line][-1] == pytest.approx(
+        outcome.trials[0].metrics[metric]
+    )
+    assert written[-1][f'{short}_median'] == pytest.approx(outcome.trials[0].metrics[metric])
+    found = json.loads((workdir / 'results.json').read_text())
+    assert found['headline']['metric'] == run.headline and (workdir / 'results.md').exists()
+    predicted = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
+    assert len(predicted) == 16
+    assert set(checkpoint.read_params(epath.Path(workdir / 'trials' / '0'))[0]) == {
+        'embeddings', 'discriminator', 'task_head',
+    }  # fmt: skip
+
+
+def open_again(workdir):
+    where = predict.best_folder(epath.Path(workdir))
+    params, about = checkpoint.read_params(where)
+    config = Config(job='evaluate', batch_size=8, task=TaskConfig(cache=None))
+    return predict.open_tuned(where, params, about, config)
+
+
+def test_the_folder_alone_answers_as_the_trial_did(finished):
+    name, folder, workdir, _, _ = finished
+    model = open_again(workdir)
+    split = {'text': 'dev.csv', 'text_regression': 'dev.tsv', 'tagging': 'dev.txt'}
+    path = folder / split.get(name, 'dev.json')
+    bad = BadRows(skip=True)
+    form = predict_input.format_of(path, model.task)
+    examples = predict_input.read(model.task, Asked(path, form, {}), bad)
+    again = list(model.answer(examples, bad))
+    before = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
+    key = 'predictions' if name == 'tagging' else 'prediction'
+    assert len(again) == 16 and not bad.found
+    for mine, theirs in zip(again, before, strict=True):
+        if name == 'text_regression':
+            assert mine[key] == pytest.approx(theirs[key], abs=1e-3)
+        else:
+            assert mine[key] == theirs[key]
+
+
+def test_evaluating_again_gives_the_same_scores(finished):
+    name, folder, workdir, _, outcome = finished
+    columns = {'text_a': 'text_a', 'text_b': 'text_b'} if name == 'text_regression' else {}
+    changes = {
+        'job': 'evaluate', 'batch_size': 8, 'data': {'path': str(folder)},
+        'task': {'name': name, 'cache': None, 'columns': columns},
+    }  # fmt: skip
+    config = recipe.to_config(recipe.recipe(changes))
+    found = predict.evaluate(config, epath.Path(workdir))
+    (again,) = found.trials
+    before, after = (
+        json.loads((workdir / place / 'results.json').read_text()) for place in ('', 'evaluation')
+    )
+    assert found.headline == before['headline']['metric'] == after['headline']['metric']
+    assert after['headline']['median'] == pytest.approx(before['headline']['median'], abs=1e-6)
+    assert dict(again.metrics) == pytest.approx(dict(outcome.trials[0].metrics), abs=1e-6)
+    assert (workdir / 'evaluation' / '0' / 'dev.jsonl').exists()
+
+
+# ---------------------------------------------------------------------------------------------
+# Trials: several, cut off, of a checkpoint
+
+
+@pytest.fixture(scope='module')
+def three(tmp_path_factory):
+    """Three trials that nothing disturbed; the program has compiled what it needs."""
+    tmp_path = tmp_path_factory.mktemp('three')
+    folder = prepared(tmp_path, 'text')
+    run, outcome = train(config_of(folder, 'text', trials=3), tmp_path / 'run')
+    return folder, tmp_path / 'run', run, outcome
+
+
+def test_all_trials_share_one_compilation_a_shape_and_differ(three):
+    _, workdir, run, outcome = three
+    assert run.program.step._cache_size() == len(run.train.sizes) == 1
+    assert run.program.answers._cache_size() == 1
+    assert [one.seed for one in outcome.trials] == [0, 1, 2]
+    heads = [
+        checkpoint.read_params(epath.Path(workdir / 'trials' / k))[0]['task_head'] for k in '012'
+    ]
+    assert (heads[0]['output']['kernel'] != heads[1]['output']['kernel']).any()
+    written = lines(workdir / 'metrics.jsonl')
+    steps = [line['step'] for line in written]
+    assert steps == sorted(steps) and steps[-1] == 3 * run.config.total_steps
+    assert {f'finetune/text/accuracy_{part}' for part in ('mean', 'standard_deviation')} <= set(
+        written[-1]
+    )
+
+
+def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
+    folder, workdir, _, outcome = three
+    made = []
+
+    def counted(*arguments):
+        made.append(compile_answers(*arguments))
+        return made[-1]
+
+    compile_answers = predict.compile_answers
+    monkeypatch.setattr(predict, 'compile_answers', counted)
+    config = dataclasses.replace(config_of(folder, 'text'), job='evaluate')
+    found = predict.evaluate(config, epath.Path(workdir))
+    assert found.headline == 'dev/accuracy' and [one.seed for one in found.trials] == [0, 1, 2]
+    assert [dict(o.metrics) for o in found.trials] == [dict(o.metrics) for o in outcome.trials]
+    assert len(made) == 1 and made[0]._cache_size() == 1
+
+
+@pytest.mark.parametrize(
+    ('task', 'error', 'said'),
+    [
+        ({'name': 'tagging'}, ConfigError, r"config.task.name is 'tagging', but .*'text'"),
+        (
+            {'dev_share': 0.5},
+            ConfigError,
+            r'config.task.dev_share is 0.5.*rows that it was trained',
+        ),
+        ({'dev_file': 'nowhere.csv'}, DataError, r'nowhere.csv'),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_a_device_is_touched(
+    three, monkeypatch, task, error, said
+):
+    folder, workdir, _, _ = three
+    monkeypatch.setattr(predict, 'open_tuned', lambda *arguments: pytest.fail('touched a device'))
+    config = dataclasses.replace(config_of(folder, 'text', task=task), job='evaluate')
+    with pytest.raises(error, match=said):
+        predict.evaluate(config, epath.Path(workdir))
+
+
+@pytest.mark.slow
+def test_a_run_that_was_cut_off_ends_as_one_that_was_not(three, tmp_path):
+    folder, workdir, _, outcome = three
+    config = config_of(folder, 'text', trials=3)
+    run = job.open_fine_tuning(config, epath.Path(tmp_path))
+    job.workdir.describe(epath.Path(tmp_path), run.config, {})
+    asked = []
+
+    def stopping(*arguments):
+        asked.append(1)
+        if len(asked) == run.config.total_steps + 5:
+            raise KeyboardInterrupt
+        return run.program.step(*arguments)
+
+    broken = run._replace(program=run.program._replace(step=stopping))
+    with pytest.raises(KeyboardInterrupt):
+        job.run_trials(broken, phases.Phases())
+    done = {child.name for child in (tmp_path / 'trials').iterdir()}
+    assert done == {'0'}
+    reopened = job.open_fine_tuning(config, epath.Path(tmp_path))
+    again = job.run_trials(reopened, phases.Phases())
+    assert [t.metrics for t in again.trials] == [dict(t.metrics) for t in outcome.trials]
+    ours, theirs = (
+        checkpoint.read_params(epath.Path(place / 'trials' / '1'))[0]
+        for place in (tmp_path, workdir)
+    )
+    for name in ('kernel', 'bias'):
+        np.testing.assert_array_equal(
+            ours['task_head']['output'][name], theirs['task_head']['output'][name]
+        )
+    kept = [line for line in lines(tmp_path / 'metrics.jsonl') if 'train/loss' in line]
+    expected = [line for line in lines(workdir / 'metrics.jsonl') if 'train/loss' in line]
+    assert kept == expected
+
+
+def test_other_rows_or_settings_are_another_run(three, tmp_path):
+    folder, workdir, _, _ = three
+    with pytest.raises(CheckpointError, match=r'config.optimizer.learning_rate: 0.01 there'):
+        train(config_of(folder, 'text', trials=3, optimizer={'learning_rate': 0.5}), workdir)
+    other = tmp_path / 'files'
+    other.mkdir()
+    task_files.write_text(other, (129, 16, 8))
+    text = (other / 'train.csv').read_text().splitlines()
+    (other / 'train.csv').write_text('\n'.join(text[:1] + text[2:]) + '\n')
+    config = config_of(folder, 'text', trials=4, data={'path': str(other)})
+    config = dataclasses.replace(
+        config, task=dataclasses.replace(config.task, cache=str(tmp_path / 'cache'))
+    )
+    with pytest.raises(CheckpointError, match='was trained on other rows'):
+        train(config, workdir)
+
+
+def test_other_rows_to_score_are_another_run(three, tmp_path):
+    """Else the median would be over trials that were scored on different files."""
+    folder, workdir, _, _ = three
+    text = (folder / 'dev.csv').read_text().splitlines()
+    changed = text[1].replace(',good', ',?').replace(',bad', ',good').replace(',?', ',bad')
+    (tmp_path / 'other.csv').write_text('\n'.join([text[0], changed, *text[2:]]) + '\n')
+    config = config_of(folder, 'text', trials=4, task={'dev_file': str(tmp_path / 'other.csv')})
+    with pytest.raises(CheckpointError, match=r'scored on another dev split.*other.csv') as error:
+        train(config, workdir)
+    assert '--config.job=evaluate' in str(error.value)
+
+
+def test_tests_asked_for_later_are_not_passed_over_in_silence(three, capsys):
+    folder, workdir, _, _ = three
+    config = config_of(folder, 'text', trials=3, task={'predict_test': True})
+    run = job.open_fine_tuning(config, epath.Path(workdir))
+    job.run_trials(run, phases.Phases())
+    said = capsys.readouterr().out
+    assert (
+        'trial 3 of 3 is done already, without predictions of test: --config.job=evaluate' in said
+    )
+    predict.evaluate(dataclasses.replace(config, job='evaluate'), epath.Path(workdir))
+    assert len(lines(workdir / 'evaluation' / '2' / 'test.jsonl')) == 8
+
+
+def test_another_process_stops_a_trial(three, tmp_path, monkeypatch):
+    folder, _, _, _ = three
+    run = job.open_fine_tuning(config_of(folder, 'text', trials=3), epath.Path(tmp_path))
+    steps = run.config.total_steps
+    monkeypatch.setattr(distributed, 'told_to_stop', lambda step: step == steps + 3)
+    begun = []
+    outcome = job.run_trials(run, phases.Phases(), begun.append)
+    assert outcome.stopped_by == 'SIGTERM' and len(outcome.trials) == 1
+    outcome = job.run_trials(run, phases.Phases(), begun.append)
+    assert outcome.stopped_by == 'SIGTERM' and begun == [0, steps]
+
+
+def test_the_best_of_several_trials_is_taken(tmp_path):
+    def finished(number, accuracy):
+        folder = tmp_path / 'trials' / str(number)
+        (folder / 'checkpoints' / '5').mkdir(parents=True)
+        result = {'metrics': {'dev/f1': 1.0 - accuracy, 'dev/accuracy': accuracy},
+                  'headline': 'dev/accuracy'}  # fmt: skip
+        (folder / 'result.json').write_text(json.dumps(result))
+        return folder
+
+    folders = [finished(number, accuracy) for number, accuracy in enumerate((0.5, 0.7, 0.6))]
+    assert str(predict.best_folder(epath.Path(tmp_path))) == str(folders[1])
+    (folders[0] / 'result.json').write_text('{"metrics": {}}')
+    with pytest.raises(CheckpointError, match=r'0/result.json is damaged.*name one trial'):
+        predict.best_folder(epath.Path(tmp_path))
+
+
+def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
+    folder, workdir, first, _ = three
+    start = str(workdir / 'trials' / '2')
+    changes = {
+        'job': 'finetune', 'batch_size': 8, 'init_from': start,
+        'model': {'dropout': 0.2},
+        'data': {'path': str(folder), 'row_length': 40},
+        'task': {'name': 'text', 'epochs': 0.1, 'cache': None},
+        'log': {'tensorboard': False},
+    }  # fmt: skip
+    config = recipe.to_config(recipe.recipe(changes))
+    run = job.open_fine_tuning(config, epath.Path(tmp_path))
+    model = run.config.model
+    assert (model.hidden_size, model.num_layers, model.dropout) == (32, 1, 0.2)
+    assert model.init_stddev == first.config.model.init_stddev
+    current = run.program.make_state(run.taken.source, np.uint32(5))
+    params, _ = checkpoint.read_params(epath.Path(start))
+    np.testing.assert_array_equal(
+        current.params['embeddings']['word'], params['embeddings']['word']
+    )
+    said = job.origin_line(run)
+    assert 'fresh: task_head' in said and 'not used: task_head' in said
+    assert (current.params['task_head']['output']['kernel'] != params['task_head']['output'][
+        'kernel']).any()  # fmt: skip
+
+
+def test_a_checkpoint_can_give_its_model_and_tokenizer_alone(three, tmp_path):
+    folder, workdir, _, _ = three
+    start = str(workdir / 'trials' / '2')
+    changes = {
+        'job': 'finetune', 'batch_size': 8, 'init_from': start, 'init_network': 'none',
+        'data': {'path': str(folder), 'row_length': 40},
+        'task': {'name': 'text', 'epochs': 0.1, 'cache': None},
+        'log': {'tensorboard': False},
+    }  # fmt: skip
+    config = recipe.to_config(recipe.recipe(changes))
+    run = job.open_fine_tuning(config, epath.Path(tmp_path))
+    assert run.config.model.hidden_size == 32
+    words = [
+        run.program.make_state(run.taken.source, np.uint32(seed)).params['embeddings']['word']
+        for seed in (5, 6)
+    ]
+    theirs, _ = checkpoint.read_params(epath.Path(start))
+    for word_VE in words:
+        assert (word_VE != theirs['embeddings']['word']).any()
+    assert (words[0] != words[1]).any()
+    assert 'from scratch' in job.origin_line(run) and start in job.origin_line(run)
+
+
+@pytest.mark.slow
+def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
+    folder, _, _, _ = three
+    config = config_of(
+        folder, 'text', task={'keep': 'best', 'epochs': 4.0, 'save': 'best'}, trials=2
+    )
+    _, outcome = train(config, tmp_path)
+    for number, one in enumerate(outcome.trials):
+        content = json.loads((tmp_path / 'trials' / str(number) / 'result.json').read_text())
+        best = max(line['dev/accuracy'] for line in content['history'])
+        assert one.metrics['dev/accuracy'] == best
+        rows = lines(tmp_path / 'trials' / str(number) / 'predictions' / 'dev.jsonl')
+        right = np.mean([row['label'] == row['prediction'] for row in rows])
+        assert right == pytest.approx(best)
+    kept = [k for k in '01' if (tmp_path / 'trials' / k / 'checkpoints').exists()]
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize(
+    ('changes', 'error', 'said'),
+    [
+        ({'task': {'name': 'sst3'}}, ConfigError, "config.task.name is 'sst3'"),
+        ({'data': {'tokenizer': {}}}, ConfigError, r'config.init_from is not set'),
+        ({'init_from': '/nowhere'}, CheckpointError, 'no checkpoint in /nowhere'),
+        ({'data': {'path': None}}, ConfigError, r'config.data.path is not set'),
+        ({'data': {'path': '/nowhere'}}, DataError, "config.data.path is '/nowhere'"),
+        ({'data': {'row_length': 512}}, ConfigError, r'--config.model.max_positions=512'),
+        ({'batch_size': 9}, ConfigError, r'config.batch_size is 9'),
+        ({'total_steps': 50}, ConfigError, r'config.total_steps is 50.*--config.task.epochs='),
+        ({'stop_at': 5}, ConfigError, r'config.stop_at is 5'),
+        ({'replay': 'step_3.npz'}, ConfigError, r"config.replay is 'step_3.npz'"),
+        ({'optimizer': {'warmup_steps': 7}}, ConfigError, r'config.optimizer.warmup_steps is 7'),
+        ({'task': {'columns': {'label': 'stars'}}}, DataError, "no column 'stars'"),
+        ({'task': {'labels': 'good,,bad'}}, ConfigError, r'config.task.labels is'),
+        ({'task': {'labels': 'good,poor'}}, DataError, r"train.csv:\d+: the label 'bad'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_before_training(three, tmp_path, changes, error, said):
+    folder = three[0]
+    base = config_of(folder, 'text')
+    tree = {'job': 'finetune', 'batch_size': 8,
+            'model': {'size': 'tiny', 'max_positions': 64},
+            'data': {'path': str(folder), 'row_length': 40,
+                     'tokenizer': {'path': base.data.tokenizer.path}},
+            'task': {'name': 'text', 'cache': None}}  # fmt: skip
+    for key, value in changes.items():
+        tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
+    with pytest.raises(error, match=said):
+        job.open_fine_tuning(recipe.to_config(recipe.recipe(tree)), epath.Path(tmp_path))

@@ -1,0 +1,276 @@
+"""New text for a trained model: how it is written, and which columns it is in."""
+
+import copy
+import json
+
+import pytest
+
+from electra_jax.config.settings import ColumnsConfig, Config, TaskConfig
+from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.finetune import task as trained
+from electra_jax.finetune.bad_rows import BadRows
+from electra_jax.finetune.files import predict_input
+from electra_jax.finetune.files.predict_input import Asked
+from electra_jax.finetune.readers import Known
+from tests.support import loading
+
+TAGS = Known(('O', 'B-X', 'I-X'), 'bio')
+CLASSES = Known(('bad', 'good'))
+YES_NO = Known(('0', '1'))
+
+
+def task_of(name, known, header=None, separator=None, **columns):
+    task = TaskConfig(
+        name=name, header=header, separator=separator, columns=ColumnsConfig(**columns)
+    )
+    return trained.settle(Config(task=task), known)
+
+
+def read(path, content, task, form=None, **columns):
+    path.write_text(content)
+    bad = BadRows(skip=True)
+    form = form or predict_input.format_of(path, task)
+    return form, predict_input.read(task, Asked(path, form, columns), bad), bad
+
+
+# Of a type that the model does not know: tags are not looked at.
+CONLL = 'He B-Y\nwon O\n\nYes O\n'
+
+
+@pytest.mark.parametrize('name', ['in.txt', 'standard input'])
+def test_pairs_stand_on_a_line_with_a_tab_between(tmp_path, name):
+    content = 'one\ttwo\nonly one\n \tb\na\t\n'
+    form, found, bad = read(tmp_path / name, content, task_of('mrpc', YES_NO))
+    assert form == 'lines'
+    assert [(e.id, e.text_a, e.text_b) for e in found] == [('1', 'one', 'two')]
+    assert loading.counts(bad) == {'bad_width': 3}
+
+
+@pytest.mark.parametrize('name', ['in.txt', 'standard input'])
+def test_a_question_and_its_text_stand_on_a_line(tmp_path, name):
+    content = 'Who won? \tAnn won.  Bob did not.\nWho?\n\n\ttext\nWho?\t \n'
+    form, found, bad = read(tmp_path / name, content, task_of('squad1', Known()))
+    assert form == 'lines'
+    (one,) = found
+    assert (one.id, one.question, one.context) == ('1', 'Who won?', 'Ann won.  Bob did not.')
+    assert one.answers == () and not one.impossible
+    assert loading.counts(bad) == {'bad_width': 3}
+
+
+@pytest.mark.parametrize('name', ['in.txt', 'in.conll', 'standard input'])
+def test_a_taggers_words_may_stand_one_a_line(tmp_path, name):
+    form, found, bad = read(tmp_path / name, CONLL, task_of('chunk', TAGS))
+    assert form == 'conll' and not bad.found
+    assert [example.words for example in found] == [('He', 'won'), ('Yes',)]
+
+
+def test_a_tagger_reads_tab_separated_files_as_training_does(tmp_path):
+    task = task_of('tagging', TAGS)
+    _, found, _ = read(tmp_path / 'in.tsv', CONLL.replace(' ', '\t'), task)
+    assert [example.words for example in found] == [('He', 'won'), ('Yes',)]
+    _, found, _ = read(tmp_path / 'in.tsv', 'id\twords\na\tHe won\n', task)
+    assert [example.words for example in found] == [('He', 'won')]
+    _, found, _ = read(tmp_path / 'in.tsv', 'id\tx\na\tHe won\n', task, words='x')
+    assert [example.words for example in found] == [('He', 'won')]
+
+
+@pytest.mark.parametrize('form', ['conllu', None])
+def test_a_tagger_reads_universal_dependencies(tmp_path, form):
+    text = "# 1\n1-2\tdon't\t_\n1\tdo\t_\n2\tn't\t_\n"
+    name = 'standard input' if form else 'in.conllu'
+    task = task_of('tagging', Known(('AUX', 'PART'), 'plain'), tags='3')
+    form, found, _ = read(tmp_path / name, text, task, form)
+    assert form == 'conllu'
+    assert [example.words for example in found] == [('do', "n't")]
+
+
+@pytest.mark.parametrize('form', ['conll', 'conllu'])
+def test_only_a_tagger_takes_words_one_a_line(tmp_path, form):
+    for task in (None, task_of('text', CLASSES), task_of('spans', Known())):
+        with pytest.raises(ConfigError, match='the model was not trained to tag'):
+            read(tmp_path / f'in.{form}', CONLL, task)
+
+
+def test_a_taggers_sentences_may_stand_one_a_line(tmp_path):
+    text = 'He won the game .\n\nYes .\n'
+    form, found, _ = read(tmp_path / 'in.txt', text, task_of('chunk', TAGS))
+    assert form == 'lines'
+    assert [len(example.words) for example in found] == [5, 2]
+    assert predict_input.format_of(tmp_path / 'in.txt', task_of('text', CLASSES)) == 'lines'
+
+
+@pytest.mark.parametrize(
+    ('task', 'words'), [('chunk', None), ('tagging', None), ('tagging', 'tokens')]
+)
+def test_a_tagger_reads_objects_and_columns_whatever_it_was_trained_on(tmp_path, task, words):
+    task = task_of(task, TAGS, words=words)
+    key = words or 'words'
+    _, found, _ = read(tmp_path / 'in.jsonl', f'{{"{key}": ["He", "won"]}}\n', task)
+    assert found[0].words == ('He', 'won')
+    _, found, _ = read(tmp_path / 'in.conll', CONLL, task)
+    assert found[0].words == ('He', 'won')
+
+
+def test_columns_are_those_of_training_or_what_people_call_them(tmp_path):
+    task = task_of('text', CLASSES, text_a='body', label='topic')
+    for header in ('body,topic', 'text,topic', 'sentence,x'):
+        _, found, _ = read(tmp_path / 'in.csv', f'{header}\nfine,unheard-of\n', task)
+        assert [(one.text_a, one.label) for one in found] == [('fine', None)]
+    _, found, _ = read(tmp_path / 'in.csv', 'key,review\n7,fine\n', task, text_a='review', id='key')
+    assert (found[0].id, found[0].text_a) == ('7', 'fine')
+    with pytest.raises(DataError, match=r"no column 'body'.*--columns=text_a=NAME$"):
+        read(tmp_path / 'in.csv', 'key,review\n7,fine\n', task)
+
+
+COLA = 'gj04\t1\t\tThe sailors rode.\ngj04\t0\t*\tThem rode sailors.\n'
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'columns', 'wanted'),
+    [
+        ('in.tsv', COLA, {}, ['The sailors rode.', 'Them rode sailors.']),
+        ('in.tsv', COLA, {'text_a': '0', 'id': '3'}, ['gj04', 'gj04']),
+        ('in.tsv', COLA, {'text_a': '-1'}, ['The sailors rode.', 'Them rode sailors.']),
+        ('in.tsv', 'index\tsentence\n0\tA.\n1\tB.\n', {}, ['A.', 'B.']),
+        ('in.csv', 'text,x\nA.,3\nB.,4\n', {}, ['A.', 'B.']),
+        ('in.csv', 'body,x\nA.,3\nB.,4\n', {'text_a': 'body'}, ['A.', 'B.']),
+        ('in.jsonl', '{"sentence": "A."}\n', {}, ['A.']),
+        ('in.jsonl', '{"text": "A."}\n', {}, ['A.']),
+        ('in.jsonl', '{"body": "A."}\n', {'text_a': 'body'}, ['A.']),
+    ],
+)
+def test_a_model_of_headerless_tables_reads_them_and_others(
+    tmp_path, name, content, columns, wanted
+):
+    _, found, bad = read(tmp_path / name, content, task_of('cola', YES_NO), **columns)
+    assert [one.text_a for one in found] == wanted and not bad.found
+    assert [one.label for one in found] == [None] * len(wanted)
+
+
+def test_tables_of_ones_own_without_a_header(tmp_path):
+    task = task_of('text', CLASSES, header=False, text_a='-1', id='0')
+    _, found, _ = read(tmp_path / 'in.tsv', 'k1\tgood film\nk2\tbad film\n', task)
+    assert [(one.id, one.text_a) for one in found] == [('k1', 'good film'), ('k2', 'bad film')]
+    task = task_of('text', CLASSES, header=False, text_a='1', id='3', separator=';')
+    _, found, _ = read(tmp_path / 'in.csv', 'yes;good film\n', task)
+    assert [(one.id, one.text_a) for one in found] == [('0', 'good film')]
+    with pytest.raises(DataError, match=r"no column '1' for text_a; it has '0'\. .*number from 0"):
+        read(tmp_path / 'in.csv', 'good film\n', task)
+    task = task_of('mrpc', YES_NO, header=False, text_a='0', text_b='1')
+    _, found, _ = read(tmp_path / 'in.tsv', 'one\ttwo\nthree\tfour\n', task)
+    assert [(one.text_a, one.text_b) for one in found] == [('one', 'two'), ('three', 'four')]
+    _, found, _ = read(tmp_path / 'in.jsonl', '{"text_a": "a", "text_b": "b"}\n', task)
+    assert [(one.text_a, one.text_b) for one in found] == [('a', 'b')]
+    with pytest.raises(DataError, match='no usable rows'):
+        read(tmp_path / 'in.jsonl', '{"text": "a"}\n', task)
+
+
+def test_taggers_of_tables_without_a_header(tmp_path):
+    task = task_of('tagging', TAGS, header=False, words='1', tags='0', separator=';')
+    content = 'O O;He won\nB-X O;Ann did\n'
+    _, found, _ = read(tmp_path / 'in.csv', content, task)
+    assert [one.words for one in found] == [('He', 'won'), ('Ann', 'did')]
+    _, found, _ = read(tmp_path / 'in.csv', f'tags;words\n{content}', task)
+    assert [one.words for one in found] == [('He', 'won'), ('Ann', 'did')]
+    _, found, _ = read(tmp_path / 'in.jsonl', '{"words": ["He", "won"]}\n', task)
+    assert found[0].words == ('He', 'won')
+
+
+ASKED = {'id': 'q', 'question': 'Who?', 'context': 'Ann won.'}
+SQUAD = {'data': [{'paragraphs': [{'context': 'Ann won.', 'qas': [ASKED]}]}]}
+MRQA = {'context': 'Ann won.', 'qas': [{'qid': 'q', 'question': 'Who?'}]}
+ANSWERS = {
+    'impossible': {'is_impossible': True, 'answers': []},
+    'elsewhere': {'answers': [{'text': 'Bob', 'answer_start': 3}]},
+    'no list': {'answers': 7, 'detected_answers': 7},
+    'no span': {'answers': ['Bob'], 'detected_answers': [{'text': 'Bob'}]},
+    'nowhere': {'detected_answers': [{'text': 'x', 'char_spans': [[90, 95]]}]},
+}
+
+
+@pytest.mark.parametrize('case', ANSWERS)
+@pytest.mark.parametrize('form', ['squad', 'mrqa', 'row'])
+@pytest.mark.parametrize('name', ['squad1', 'squad2'])
+def test_answers_beside_a_question_are_not_looked_at(tmp_path, name, form, case):
+    whole = copy.deepcopy({'squad': SQUAD, 'mrqa': MRQA, 'row': ASKED}[form])
+    asked = {
+        'squad': lambda: whole['data'][0]['paragraphs'][0]['qas'][0],
+        'mrqa': lambda: whole['qas'][0],
+        'row': lambda: whole,
+    }[form]()
+    asked.update(ANSWERS[case])
+    path = tmp_path / ('in.json' if form == 'squad' else 'in.jsonl')
+    _, found, bad = read(path, json.dumps(whole), task_of(name, Known()))
+    assert [one[:7] for one in found] == [('q', '', 'Ann won.', 'Who?', (), False, found[0].where)]
+    assert found[0].references == () and not bad.found
+
+
+@pytest.mark.parametrize('mark', ['', '\ufeff'])
+@pytest.mark.parametrize('name', ['in.txt', 'standard input'])
+def test_json_is_told_by_its_beginning(tmp_path, name, mark):
+    task = task_of('text', CLASSES)
+    content = f'{mark}\n {{"text": "A."}}\n{{"text": "B."}}\n'
+    form, found, _ = read(tmp_path / name, content, task)
+    assert (form, [one.text_a for one in found]) == ('jsonl', ['A.', 'B.'])
+    content = f'{mark}\n[\n  {{"text": "A."}},\n  {{"text": "B."}}\n]\n'
+    form, found, _ = read(tmp_path / name, content, task)
+    assert (form, [one.text_a for one in found]) == ('json', ['A.', 'B.'])
+    form, found, _ = read(tmp_path / name, f'{mark}[1] {{A.\n[CLS] B.\n', task)
+    assert (form, [one.text_a for one in found]) == ('lines', ['[1] {A.', '[CLS] B.'])
+
+
+def test_half_a_character_in_an_id_is_a_bad_row(tmp_path):
+    rows = '{"id": "\\ud800", "text": "fine"}\n{"id": "a", "text": "fine"}\n'
+    _, found, bad = read(tmp_path / 'in.jsonl', rows, task_of('text', CLASSES))
+    assert [one.id for one in found] == ['a'] and loading.counts(bad) == {'not_text': 1}
+
+
+def test_questions_in_a_list_of_objects(tmp_path):
+    content = json.dumps([ASKED, {**ASKED, 'id': 'r'}])
+    form, found, _ = read(tmp_path / 'standard input', content, task_of('spans', Known()))
+    assert (form, [one.id for one in found]) == ('json', ['q', 'r'])
+
+
+def test_questions_in_tables(tmp_path):
+    task = task_of('spans', Known())
+    row = 'Ann won.,Who?,no one\n'
+    _, found, _ = read(tmp_path / 'in.csv', f'context,question,answers\n{row}', task)
+    assert [(e.context, e.question, e.references) for e in found] == [('Ann won.', 'Who?', ())]
+    task = task_of('spans', Known(), header=False, separator=';', context='0', question='-2')
+    _, found, _ = read(tmp_path / 'in.csv', row.replace(',', ';'), task)
+    assert [(e.id, e.context, e.question) for e in found] == [('0', 'Ann won.', 'Who?')]
+    _, found, _ = read(tmp_path / 'in.csv', 'question;context\nWho?;Ann won.\n', task)
+    assert [(e.context, e.question) for e in found] == [('Ann won.', 'Who?')]
+    _, found, _ = read(tmp_path / 'in.jsonl', json.dumps(ASKED), task)
+    assert [(e.context, e.question) for e in found] == [('Ann won.', 'Who?')]
+
+
+def test_tags_beside_words_are_not_looked_at(tmp_path):
+    task = task_of('tagging', TAGS)
+    for tags in ('7', '["O"]', '[null, "O"]', '""'):
+        rows = f'{{"words": ["He", "won"], "tags": {tags}}}\n'
+        _, found, bad = read(tmp_path / 'in.jsonl', rows, task)
+        assert (found[0].words, found[0].tags) == (('He', 'won'), None) and not bad.found
+    _, found, bad = read(tmp_path / 'in.conll', 'He\tB-X\nwon\t\n', task)
+    assert (found[0].words, found[0].tags) == (('He', 'won'), None) and not bad.found
+    task = task_of('tagging', TAGS, words='-1', tags='0')
+    _, found, _ = read(tmp_path / 'in.conll', 'O He\nO won\n', task)
+    assert found[0].words == ('He', 'won')
+    _, found, _ = read(tmp_path / 'in.conll', 'He\nwon\n', task)
+    assert found[0].words == ('He', 'won')
+
+
+def test_lines_are_numbered_and_bad_ones_left_out(tmp_path):
+    task = task_of('text', CLASSES)
+    _, found, bad = read(tmp_path / 'in.txt', 'fine\n\na\tb\nbad\n', task)
+    assert [(one.id, one.text_a) for one in found] == [('1', 'fine'), ('4', 'bad')]
+    assert loading.counts(bad) == {'bad_width': 1}
+    with pytest.raises(DataError, match='no usable rows'):
+        read(tmp_path / 'in.txt', 'a\tb\n', task)
+
+
+def test_columns_are_given_as_pairs():
+    with pytest.raises(ConfigError, match=r"in 'text_a' one of .* are expected"):
+        predict_input.parse_columns('text_a')
+    with pytest.raises(ConfigError, match=r"did you mean 'text_a'"):
+        predict_input.parse_columns('txt_a=x')

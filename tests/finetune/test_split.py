@@ -1,0 +1,166 @@
+"""Which file each split of a task is, and what is refused before anything is trained."""
+
+import dataclasses
+
+import pytest
+
+from electra_jax.config import checks, recipe, resolve
+from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.finetune import hold_out
+from electra_jax.finetune import split as splits
+from electra_jax.finetune import task as trained
+from electra_jax.finetune.readers import Known
+from electra_jax.tokenizers.wordpiece import WordPiece
+from tests.support import loading
+
+TOKENIZER = WordPiece(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'abcdefgh'])
+TAGGED = 'a B-X\nb O\n\nc B-X\n'
+RTE = Known(('entailment', 'not_entailment'))
+
+
+def config_of(name, path=None, **task):
+    data = {'path': str(path)} if path else {}
+    return recipe.to_config(
+        recipe.recipe(
+            {
+                'job': 'finetune',
+                'data': {**data, 'row_length': 8},
+                'task': {'name': name, 'cache': None, **task},
+            }
+        )
+    )
+
+
+def write(folder, **texts):
+    for name, text in texts.items():
+        (folder / f'{name}.tsv').write_text(text)
+    return {name: str(folder / f'{name}.tsv') for name in texts}
+
+
+def rte(rows, labelled=True):
+    end = ('\tlabel', '\tentailment') if labelled else ('', '')
+    body = [f'{i}\ta b\tc{end[1]}' for i in rows]
+    return '\n'.join([f'index\tsentence1\tsentence2{end[0]}', *body]) + '\n'
+
+
+def test_files_by_name_need_no_folder(tmp_path):
+    named = write(tmp_path, one=TAGGED, two=TAGGED, three=TAGGED + '\nd O\n')
+    files = {'train_file': named['one'], 'dev_file': named['two']}
+    known = splits.read_train(config_of('ner', **files))[0].known
+    assert list(splits.read_scored(config_of('ner', **files), known)) == ['dev']
+    found = splits.read_scored(config_of('ner', **files, test_file=named['three']), known)
+    assert {name: len(one.examples) for name, one in found.items()} == {'dev': 2, 'test': 3}
+
+
+def test_a_name_is_looked_for_in_the_folder_first(tmp_path):
+    write(tmp_path, mine=TAGGED)
+    config = config_of('tagging', tmp_path, train_file='mine.tsv', dev_file='other.tsv')
+    assert len(splits.read_train(config)[0].examples) == 2
+    with pytest.raises(DataError, match=r'other\.tsv'):
+        splits.read_scored(config, Known())
+
+
+def test_a_share_of_the_training_rows_is_scored_where_there_is_no_dev_file(tmp_path):
+    rows = ''.join(f'row {n % 300}\t{"good" if n % 2 else "bad"}\n' for n in range(400))
+    (tmp_path / 'train.tsv').write_text('text\tlabel\n' + rows)
+    with pytest.raises(DataError, match=r'dev\.csv.*--config\.task\.dev_share=0\.1'):
+        splits.read_scored(config_of('text', tmp_path), Known(('bad', 'good')))
+    config = config_of('text', tmp_path, dev_share=0.2)
+    train = splits.read_train(config)[0]
+    (dev,) = splits.read_scored(config, train.known).values()
+    texts = [{one.text_a for one in part.examples} for part in (train, dev)]
+    assert not texts[0] & texts[1] and len(texts[0] | texts[1]) == 300
+    assert len(train.examples) + len(dev.examples) == 400
+    assert 0.1 < len(dev.examples) / 400 < 0.3
+    # More rows change nothing for those that were there.
+    (tmp_path / 'train.tsv').write_text('text\tlabel\nfirst\tbad\n' + rows)
+    (again,) = splits.read_scored(config, train.known).values()
+    assert {one.text_a for one in again.examples} - {'first'} == texts[1]
+
+
+def test_what_naming_one_class_would_reach_is_said_of_classes_alone(tmp_path):
+    (tmp_path / 'train.tsv').write_text('text\tlabel\na\tgood\nb\tgood\nc\tbad\n')
+    (tmp_path / 'dev.tsv').write_text('text\tlabel\nd\tbad\ne\tbad\nf\tgood\n')
+    config = config_of('text', tmp_path, train_file='train.tsv', dev_file='dev.tsv')
+    train = splits.read_train(config)[0]
+    scored = splits.read_scored(config, train.known)
+    assert splits.guess_line(train, scored) == "accuracy of 'good' for every row: dev 33.33"
+    scores = train._replace(examples=[one._replace(label=0.5) for one in train.examples])
+    assert splits.guess_line(scores, {'dev': scores}) is None
+
+
+def test_pairs_stay_together_and_a_bad_row_is_told_once(tmp_path):
+    rows = ''.join(f'{n}\t{"a" * n}\tb{n % 7}\tentailment\n' for n in range(1, 200))
+    rows += '9\tonly one\n'
+    (tmp_path / 'train.tsv').write_text('index\tsentence1\tsentence2\tlabel\n' + rows)
+    config = config_of('rte', tmp_path, dev_share=0.3)
+    data = dataclasses.replace(config.data, on_bad_row='skip')
+    config = dataclasses.replace(config, data=data)
+    train = splits.read_train(config)[0]
+    (dev,) = splits.read_scored(config, train.known).values()
+    assert len(train.examples) + len(dev.examples) == 199
+    assert not train.bad.lines() and len(dev.bad.lines()) == 1
+    swapped = [one._replace(text_a=one.text_b, text_b=one.text_a) for one in dev.examples]
+    both = [*train.examples, *swapped]
+    assert hold_out.parts(dev._replace(examples=both), 0.3) == (train.examples, swapped)
+
+
+def test_a_share_that_leaves_nothing_is_refused(tmp_path):
+    (tmp_path / 'train.txt').write_text(TAGGED)
+    config = config_of('tagging', tmp_path, dev_share=0.001)
+    with pytest.raises(DataError, match='leaves no row of 2 to score'):
+        splits.read_scored(config, Known(('B-X', 'O')))
+    with pytest.raises(ConfigError, match='come from one of them'):
+        checks.validate(
+            resolve.resolve(config_of('tagging', tmp_path, dev_share=0.5, dev_file='dev.tsv'))
+        )
+
+
+def test_tests_are_read_where_they_are_asked_for_and_must_be_there_then(tmp_path):
+    write(tmp_path, train=rte(range(3)), dev=rte(range(3)))
+    assert splits.read_tests(config_of('rte', tmp_path), RTE) == {}
+    with pytest.raises(DataError, match=r'looked for the test split in test.tsv'):
+        splits.read_tests(config_of('rte', tmp_path, predict_test=True), RTE)
+    mine = write(tmp_path, mine=rte(range(4), labelled=False))['mine']
+    found = splits.read_tests(config_of('rte', tmp_path, test_file=mine), RTE)
+    assert len(found['test'].examples) == 4
+    with pytest.raises(ConfigError, match=r"config.task.test_file is '.*', but chunk has no test"):
+        splits.read_tests(config_of('chunk', tmp_path, test_file=mine), RTE)
+
+
+def test_a_test_file_that_glue_would_refuse_is_refused_before_training(tmp_path):
+    write(tmp_path, test=rte([0, 2], labelled=False))
+    with pytest.raises(DataError, match=r'test.tsv:3: GLUE wants one prediction for every row'):
+        splits.read_tests(config_of('rte', tmp_path, predict_test=True), RTE)
+
+
+def test_pairs_are_doubled_where_they_are_pairs(tmp_path):
+    write(tmp_path, train=rte(range(3)))
+    assert len(splits.read_train(config_of('rte', tmp_path, double_pairs=True))[0].examples) == 6
+    (tmp_path / 'train.csv').write_text('text,label\na,x\nb,y\n')
+    for name, file in (('text', 'train.csv'), ('tagging', 'tags.txt')):
+        (tmp_path / 'tags.txt').write_text(TAGGED)
+        config = config_of(name, tmp_path, train_file=file, double_pairs=True)
+        with pytest.raises(ConfigError, match=r'double_pairs is true, but .* holds no pairs'):
+            splits.read_train(config)[0]
+
+
+def test_texts_that_are_cut_are_counted_also_from_the_cache(tmp_path):
+    (tmp_path / 'train.csv').write_text('text,label\na b,x\na b c d e f,x\na b c d e f g,y\n')
+    config = config_of('text', tmp_path, train_file='train.csv', cache=str(tmp_path / 'cache'))
+    for _ in range(2):
+        loaded = splits.read_train(config)[0]
+        settings = trained.settle(config, loaded.known).features(labelled=True)
+        split = splits.make_split(config, TOKENIZER, settings, loaded)
+        assert split.rows.tokens.lengths().tolist() == [4, 8, 8]
+        assert loading.counts(loaded.bad) == {'cut': 1} and ':4' in loaded.bad.lines()[0]
+    assert len(list((tmp_path / 'cache').iterdir())) == 1
+
+
+def test_rows_are_as_long_as_the_task_wants_unless_the_config_says():
+    tree = {'job': 'finetune', 'task': {'name': 'squad1'}}
+    config = recipe.to_config(recipe.recipe(tree))
+    assert trained.settle(config, Known()).row_length == 512
+    tree['data'] = {'row_length': 64}
+    assert trained.settle(recipe.to_config(recipe.recipe(tree)), Known()).row_length == 64
+    assert recipe.to_config(recipe.recipe({})).data.row_length == 128

@@ -1,0 +1,82 @@
+"""Which environments are those of several processes, and what is said of broken ones."""
+
+import jax
+import pytest
+
+from electra_jax.core.errors import ConfigError
+from electra_jax.runtime import distributed
+
+VARIABLES = (
+    'JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID', 'ELECTRA_JAX_HOSTS',
+    'SLURM_STEP_NODELIST', 'SLURM_NTASKS',
+)  # fmt: skip
+# Hosts that vanish must be noticed within a minute.
+HEARTBEAT = {'heartbeat_timeout_seconds': 50}
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """The arguments of each call that joins other processes."""
+    calls = []
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(jax.distributed, 'is_initialized', lambda: False)
+    monkeypatch.setattr(jax.distributed, 'initialize', lambda **words: calls.append(words))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ('environment', 'expected'),
+    [
+        ({}, []),
+        ({'SLURM_NTASKS': '8'}, []),  # a batch script, not a step
+        ({'SLURM_NTASKS': '1', 'SLURM_STEP_NODELIST': 'a'}, []),
+        ({'SLURM_NTASKS': '8', 'SLURM_STEP_NODELIST': 'a,b'}, [HEARTBEAT]),
+        ({'ELECTRA_JAX_HOSTS': 'auto'}, [HEARTBEAT]),
+        (
+            {'JAX_COORDINATOR_ADDRESS': 'a:1', 'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': '1'},
+            [{'num_processes': 2, 'process_id': 1, **HEARTBEAT}],
+        ),
+    ],
+)
+def test_it_joins_where_there_are_others(joined, monkeypatch, environment, expected):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    distributed.initialize()
+    assert joined == expected
+
+
+@pytest.mark.parametrize(
+    ('environment', 'message'),
+    [
+        ({'JAX_COORDINATOR_ADDRESS': 'a:1'}, 'JAX_NUM_PROCESSES is None'),
+        (
+            {'JAX_COORDINATOR_ADDRESS': 'a:1', 'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': 'x'},
+            "JAX_PROCESS_ID is 'x'",
+        ),
+        ({'ELECTRA_JAX_HOSTS': 'all'}, "ELECTRA_JAX_HOSTS is 'all', allowed: 'auto'"),
+    ],
+)
+def test_what_is_missing_is_named(joined, monkeypatch, environment, message):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
+        distributed.initialize()
+    assert joined == []
+
+
+def test_auto_where_jax_knows_no_others_says_what_to_set(joined, monkeypatch):
+    def nobody(**words):
+        raise ValueError('coordinator_address should be defined.')
+
+    monkeypatch.setenv('ELECTRA_JAX_HOSTS', 'auto')
+    monkeypatch.setattr(jax.distributed, 'initialize', nobody)
+    with pytest.raises(ConfigError, match='set JAX_COORDINATOR_ADDRESS'):
+        distributed.initialize()
+
+
+def test_one_process_alone_is_never_told_by_others(monkeypatch):
+    monkeypatch.setattr(
+        distributed.multihost_utils, 'reached_preemption_sync_point', lambda n: True
+    )
+    assert distributed.told_to_stop(3) is False

@@ -1,0 +1,437 @@
+"""The faults: each starts the run, hurts it at a random moment, and sees it end or be refused.
+
+A function here leaves the workdir as the fault left it; the round goes on from there
+(`Round.finish`). What was seen that should not be goes into `Round.complaints`.
+"""
+
+import contextlib
+import functools
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+
+from tools.faults import setting, soak
+from tools.faults.rounds import Round, is_saving
+from tools.faults.victims import DEADLINE, Hang, Mark, Missed, Process
+
+KILL, TERM, INT = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
+# How a run may end that was asked to while there was nothing to save.
+_NOTHING_LOST = (0, 1, -TERM)
+# JAX looks for a signal once a second: what two processes have to be told while they train must
+# find them training some seconds later.
+_SLOW_STEP = 0.2
+_HEARD_STEPS = 15
+_LITTLE_ROOM = 100_000  # bytes: less than any checkpoint takes on a tmpfs
+_HOST_SECONDS = 60.0  # in which a host has to notice that another is gone
+
+
+def kill_at(phase: str, run: Round) -> None:
+    """kill -9 in a phase."""
+    process = run.start({'FAULTS_NO_CACHE': '1'} if phase == 'compiling' else None)
+    run.strike(process, run.moment(process, phase), KILL)
+    run.take_stock()
+
+
+def kill_preparing(run: Round) -> None:
+    """kill -9 while the corpus is being built, of the main process or of all of them."""
+    run.words = [f'--config.data.path={run.folder / "corpus"}']
+    process = run.start()
+    when = run.moment(process, 'preparing')
+    if run.draw.random() < 0.5:
+        run.strike(process, when, KILL)
+    else:
+        run.notes.append(f'all processes killed at {when}')
+        os.killpg(process.pid, KILL)
+        process.wait()
+    run.take_stock()
+
+
+def kill_anywhere(run: Round) -> None:
+    """kill -9 at any moment from the first to the last of a run."""
+    process = run.start()
+    run.strike(process, run.any_moment(process), KILL)
+    run.take_stock()
+
+
+def kill_often(run: Round) -> None:
+    """The same several times in a row: each start is killed, too."""
+    for _ in range(run.draw.randint(2, 3)):
+        try:
+            kill_anywhere(run)
+        except Missed:
+            if not run.notes:
+                raise
+            return
+
+
+def ask(number: int, run: Round) -> None:
+    """One signal that asks for an end, at any moment."""
+    process = run.start()
+    status = run.strike(process, run.any_moment(process), number)
+    _stopped_well(run, process, status)
+
+
+def two_signals(run: Round) -> None:
+    """Two signals shortly one after the other, while training."""
+    process = run.start()
+    numbers = run.draw.choice([(TERM, TERM), (INT, INT), (TERM, INT), (INT, TERM), (TERM, KILL)])
+    when = run.moment(process, 'compiled', span='training')
+    status = run.strike(process, when, *numbers, gap=run.draw.uniform(0.001, run.spans['saving']))
+    if KILL in numbers:
+        run.take_stock()
+    else:
+        _stopped_well(run, process, status, at_once=numbers == (INT, INT))
+
+
+def _stopped_well(run: Round, process: Process, status: int, at_once: bool = False) -> None:
+    whole = run.take_stock()
+    run.expect_clear_end(process)
+    complaint = None if at_once else unheard(process.seen, process.said(), status)
+    if complaint is not None or status not in _NOTHING_LOST:
+        run.complaints.append(complaint or f'told twice to stop, it ended with status {status}')
+    for line in process.said().splitlines():
+        if line.startswith('stopped by') and int(line.split('step ')[1].split(',')[0]) not in whole:
+            run.complaints.append(f'it said {line!r}, but {whole} is what is there')
+
+
+def unheard(seen: Sequence[Mark], said: str, status: int) -> str | None:
+    """What is wrong with the end of a run that was asked to stop, or None.
+
+    Args:
+        seen: its marks: between the end of compiling and the save of the last step there is
+            something to lose.
+        said: all that it wrote.
+        status: its own.
+    """
+    trained = any(mark.name == 'compiled' for mark in seen)
+    last_saves = [number for number, mark in enumerate(seen) if is_saving(setting.STEPS)(mark)]
+    over = last_saves and any(mark.name == 'saved' for mark in seen[last_saves[0] :])
+    if trained and not over:
+        well = status == 0 and 'stopped by ' in said
+    else:
+        well = status in _NOTHING_LOST
+    if well:
+        return None
+    last = (said.strip().splitlines() or ['nothing'])[-1][:200]
+    when = 'while it trained' if trained else 'before it trained'
+    return f'asked to stop {when}, it ended with status {status}, saying: {last}'
+
+
+def full_disk(hosts: int, run: Round) -> None:
+    """No space left while saving: on a file system of a few megabytes, of the workdir's own."""
+    run.hosts = hosts
+    run.workdir = run.folder / 'disk' / 'run'
+    disk = run.workdir.parent
+    disk.mkdir()
+    # Python's os has no mount; only root may.
+    subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', str(disk)],
+        check=True,
+        capture_output=True,
+    )
+    run.cleanup.append(lambda: subprocess.run(['umount', str(disk)], check=True))
+    if run.draw.random() < 0.5:
+        run.words = ['--config.checkpoint.on_error=stop']
+    processes = run.start_hosts()
+    first = processes[0]
+    when = run.moment(first, 'saving')
+    left = run.draw.randint(0, _LITTLE_ROOM)
+    run.notes.append(f'{left} bytes left at {when}')
+    ballast = disk / 'ballast'
+    _fill(disk, ballast, left)
+    first.marks()
+    too_late = any(map(is_saving(setting.STEPS), first.seen))
+    began = time.monotonic()
+    while None in [process.status() for process in processes]:
+        _fill(disk, ballast, left)  # also what old checkpoints leave
+        if time.monotonic() - began > DEADLINE:
+            raise Hang(f'still there on a full disk: {first.log}')
+        time.sleep(0.01)
+    statuses = [process.wait() for process in processes]
+    ballast.unlink()
+    run.take_stock()
+    if too_late and not any(statuses):
+        raise Missed('all was saved before the disk was full')
+    if statuses != [1] * hosts:
+        run.complaints.append(f'on a full disk it ended with {statuses}')
+    for process in processes:
+        run.expect_clear_end(process)
+        if 'error: ' not in process.said():
+            run.complaints.append(f'on a full disk {process.log.name} has no clear end')
+
+
+def _fill(disk: pathlib.Path, ballast: pathlib.Path, left: int) -> None:
+    space = os.statvfs(disk)
+    free = space.f_bavail * space.f_frsize - left
+    if free > 0:
+        # The run may be quicker to take that room.
+        with contextlib.suppress(OSError), ballast.open('ab') as file:
+            file.write(bytes(free))
+
+
+def damage_checkpoints(kind: str, how_many: int, run: Round) -> None:
+    """The newest checkpoints are damaged while nobody looks: the one before has to be used."""
+    process = run.start()
+    process.wait_for(is_saving(setting.SAVE_EVERY * (how_many + 1)))
+    run.strike(process, run.moment(process, 'saving'), KILL)
+    whole = run.take_stock()
+    if len(whole) <= how_many:
+        raise Missed('too few checkpoints to damage')
+    for step in whole[-how_many:]:
+        run.notes.append(_damage(run, run.workdir / 'checkpoints' / str(step), kind))
+    run.kept = whole[-how_many - 1]
+    after = run.start()
+    when = run.any_moment(after)
+    # It is killed in turn: going on from the older one must itself be safe.
+    if run.draw.random() < 0.5:
+        run.strike(after, when, KILL)
+    else:
+        after.wait()
+        said = after.said()
+        if f'going on from step {whole[-1]}' not in said and 'damaged' not in said:
+            run.complaints.append('it went on from an older checkpoint without saying why')
+
+
+def _damage(run: Round, folder: pathlib.Path, kind: str) -> str:
+    """Damages one file below `folder`, and says how."""
+    paths = sorted(path for path in folder.rglob('*') if path.is_file() and path.stat().st_size)
+    path = run.draw.choice(paths)
+    name = path.relative_to(run.folder)
+    size = path.stat().st_size
+    if kind == 'missing':
+        path.unlink()
+        return f'{name} deleted'
+    if kind == 'truncated':
+        length = run.draw.randrange(size)
+        os.truncate(path, length)
+        return f'{name} cut from {size} to {length} bytes'
+    content = bytearray(path.read_bytes())
+    place, bit = run.draw.randrange(size), run.draw.randrange(8)
+    content[place] ^= 1 << bit
+    path.write_bytes(content)
+    return f'{name} bit {bit} of byte {place} of {size} flipped'
+
+
+def damage_shard(kind: str, run: Round) -> None:
+    """A shard is damaged between two starts: refused, by name, before anything is computed."""
+    corpus = run.folder / 'corpus'
+    shutil.copytree(run.setting.corpus, corpus)
+    run.words = [f'--config.data.path={corpus}']
+    process = run.start()
+    run.strike(process, run.any_moment(process), KILL)
+    run.take_stock()
+    shard = run.draw.choice(sorted(corpus.glob('*.array_record')))
+    whole = shard.read_bytes()
+    if kind == 'missing':
+        shard.unlink()
+    elif kind == 'truncated':
+        os.truncate(shard, run.draw.randrange(len(whole)))
+    else:
+        place = run.draw.randrange(len(whole))
+        shard.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    run.notes.append(f'{shard.name} {kind}')
+    refused = run.start()
+    status = refused.wait()
+    run.expect_clear_end(refused)
+    if status != 1 or shard.name not in refused.said():
+        run.complaints.append(f'a shard was {kind}: status {status}, or the shard was not named')
+    if any(mark.name == 'compiling' for mark in refused.seen):
+        run.complaints.append(f'training began although a shard was {kind}')
+    run.take_stock()
+    shard.write_bytes(whole)
+
+
+def reader_fails(run: Round) -> None:
+    """Reading a batch fails in a thread of the loader."""
+    process = run.start({'FAULTS_READ_ERROR': str(run.draw.randint(1, setting.STEPS + 4))})
+    status = process.wait()
+    run.notes.append(f'a read failed, status {status}')
+    run.expect_clear_end(process)
+    _done_or_said(run, process, status)
+
+
+def reader_dies(run: Round) -> None:
+    """A thread of the loader ends."""
+    process = run.start()
+    status = run.strike(process, run.moment(process, 'stepping'), signal.SIGUSR1)
+    run.notes.append(f'status {status}')
+    run.expect_clear_end(process)
+    _done_or_said(run, process, status)
+
+
+def _done_or_said(run: Round, process: Process, status: int) -> None:
+    """A loader that is hurt does not matter, or ends the run with a message: nothing between."""
+    wanted = {0: 'done: ', 1: 'error: '}.get(status)
+    if wanted is None or wanted not in process.said():
+        run.complaints.append(f'the loader was hurt: status {status}, and not a word of it')
+    run.take_stock()
+
+
+def builder_dies(run: Round) -> None:
+    """A worker process of the corpus builder is killed."""
+    run.words = [f'--config.data.path={run.folder / "corpus"}']
+    process = run.start()
+    process.wait_for(lambda mark: mark.name == 'preparing')
+    workers: list[int] = []
+    until = time.monotonic() + 4 * run.spans['preparing']
+    while not workers:
+        process.sleep(0.01)
+        if time.monotonic() > until:
+            raise Missed('no worker was seen')
+        workers = [
+            child for child in soak.process_tree(process.pid)[1:] if 'spawn_main' in _command(child)
+        ]
+    process.sleep(run.draw.uniform(0, run.spans['preparing'] / 2))
+    try:
+        os.kill(run.draw.choice(workers), KILL)
+    except ProcessLookupError:
+        raise Missed('the worker has ended') from None
+    status = process.wait()
+    run.notes.append(f'a builder was killed, status {status}')
+    run.expect_clear_end(process)
+    if status not in (0, 1) or (
+        status == 1 and 'a builder process was killed' not in process.said()
+    ):
+        run.complaints.append(f'a builder was killed: status {status}')
+
+
+def _command(process: int) -> str:
+    try:
+        return pathlib.Path(f'/proc/{process}/cmdline').read_text()
+    except OSError:
+        return ''
+
+
+def host_vanishes(run: Round) -> None:
+    """One process of two is killed: the other says so and ends, soon."""
+    run.hosts = 2
+    hosts = run.start_hosts()
+    lost = run.draw.randrange(2)
+    phase = run.draw.choice(['compiling', 'stepping', 'saving', 'evaluating'])
+    when = run.moment(hosts[lost], phase)
+    run.notes.append(f'process {lost} killed at {when}')
+    hosts[lost].send(KILL)
+    began = time.monotonic()
+    left = hosts[1 - lost]
+    status = left.wait()
+    took = time.monotonic() - began
+    run.notes.append(f'the other ended after {took:.0f} s with status {status}')
+    if took > _HOST_SECONDS:
+        run.complaints.append(f'the other process took {took:.0f} s to end')
+    if 'error: ' not in left.said():
+        run.complaints.append(f'the other process ended without a clear message, status {status}')
+    run.take_stock()
+
+
+def host_preempted(run: Round) -> None:
+    """One process of two gets SIGTERM: both save after the same step and end."""
+    run.hosts = 2
+    hosts = run.start_hosts({'FAULTS_STEP_SECONDS': str(_SLOW_STEP)})
+    told = run.draw.randrange(2)
+    when = run.moment(hosts[told], 'stepping')
+    hosts[told].send(TERM)
+    run.notes.append(f'SIGTERM to process {told} at {when}')
+    hosts[told].marks()
+    steps = 1 + sum(mark.name == 'stepping' for mark in hosts[told].seen)
+    statuses = [host.wait() for host in hosts]
+    if statuses != [0, 0]:
+        run.complaints.append(f'asked to stop, the processes ended with {statuses}')
+    stopped = [
+        [line for line in host.said().splitlines() if line.startswith('stopped by')]
+        for host in hosts
+    ]
+    if stopped[0] != stopped[1]:
+        run.complaints.append(f'the processes stopped differently: {stopped}')
+    if not stopped[0] and steps <= setting.STEPS - _HEARD_STEPS:
+        run.complaints.append(f'told to stop in step {steps}, they went on to the end')
+    run.take_stock()
+
+
+def clock_jumps(run: Round) -> None:
+    """The date jumps by seconds to years, forwards or back, while it trains."""
+    date = run.folder / 'date'
+    date.write_text('0')
+    process = run.start({'FAULTS_CLOCK': str(date)})
+    for _ in range(run.draw.randint(1, 3)):
+        try:
+            when = run.moment(process, 'compiled', span='training')
+        except Missed:
+            break
+        jump = run.draw.choice([3600, -3600, 90_000, -90_000, 315_000_000, -5])
+        date.write_text(str(jump))
+        run.notes.append(f'{jump:+} s at {when}')
+    status = process.wait()
+    if status != 0:
+        run.complaints.append(f'the clock jumped: status {status}')
+    run.expect_clear_end(process)
+    run.take_stock()
+
+
+def second_run(run: Round) -> None:
+    """The same command is typed twice at once: the second is refused, the first not disturbed."""
+    first = run.start()
+    when = run.any_moment(first)
+    second = run.start()
+    status = second.wait()
+    run.notes.append(f'typed again at {when}: status {status}')
+    if status == 0 and first.status() is None:
+        run.complaints.append('the second run ended well beside the first')
+    if status != 0 and 'is being written by' not in second.said():
+        run.complaints.append(f'the second run ended with status {status}, without saying why')
+    run.expect_clear_end(second)
+    if first.wait() != 0 and status != 0:
+        run.complaints.append(f'the first run ended with status {first.status()}')
+    run.take_stock()
+
+
+def _needs_mount() -> str | None:
+    return None if os.geteuid() == 0 else 'mounting a small file system needs root'
+
+
+def unable(name: str) -> str | None:
+    """Why a fault cannot be had on this machine; None: it can."""
+    return _needs_mount() if name.startswith('full disk') else None
+
+
+def _kills() -> dict[str, Callable[[Round], None]]:
+    phases = ('compiling', 'stepping', 'saving', 'evaluating')
+    return {f'kill -9 while {phase}': functools.partial(kill_at, phase) for phase in phases}
+
+
+FAULTS: dict[str, Callable[[Round], None]] = {
+    **_kills(),
+    'kill -9 while preparing': kill_preparing,
+    'kill -9 at any moment': kill_anywhere,
+    'kill -9 several times': kill_often,
+    'SIGTERM': functools.partial(ask, TERM),
+    'SIGINT': functools.partial(ask, INT),
+    'two signals': two_signals,
+    'full disk while saving': functools.partial(full_disk, 1),
+    'full disk while two processes save': functools.partial(full_disk, 2),
+    'checkpoint truncated': functools.partial(damage_checkpoints, 'truncated', 1),
+    'checkpoint with a flipped bit': functools.partial(damage_checkpoints, 'flipped', 1),
+    'checkpoint file missing': functools.partial(damage_checkpoints, 'missing', 1),
+    'two newest checkpoints damaged': functools.partial(damage_checkpoints, 'flipped', 2),
+    'shard torn': functools.partial(damage_shard, 'truncated'),
+    'shard missing': functools.partial(damage_shard, 'missing'),
+    'shard with a flipped bit': functools.partial(damage_shard, 'flipped'),
+    'read error in a loader thread': reader_fails,
+    'loader thread dies': reader_dies,
+    'corpus builder process dies': builder_dies,
+    'one of two processes vanishes': host_vanishes,
+    'one of two processes preempted': host_preempted,
+    'clock jumps': clock_jumps,
+    'second run in the same workdir': second_run,
+}
+
+
+def chosen(names: Sequence[str] | None) -> list[str]:
+    """Faults to play: those whose names hold one of `names`, or all; ends where there is none."""
+    found = [name for name in FAULTS if names is None or any(part in name for part in names)]
+    if not found:
+        raise SystemExit(f'no such fault; there are: {", ".join(FAULTS)}')
+    return found

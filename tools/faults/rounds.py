@@ -1,0 +1,243 @@
+"""One round: a run that is started, hurt, typed again until it ends, and compared."""
+
+import pathlib
+import random
+import re
+import shutil
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tools.faults import compare, setting
+from tools.faults.victims import Mark, Missed, Process
+
+TRIES = 3  # of the same command after a fault
+
+
+class Spans:
+    """How long things take here and now, in seconds: moments of faults are drawn within them."""
+
+    def __init__(self) -> None:
+        self._seconds = {
+            'total': 20.0, 'preparing': 5.0, 'compiling': 5.0, 'stepping': 0.02,
+            'evaluating': 0.05, 'saving': 0.3, 'training': 3.0,
+        }  # fmt: skip
+
+    def __getitem__(self, name: str) -> float:
+        return self._seconds[name]
+
+    def learn(self, process: Process) -> None:
+        """From a process that went to its end, so that the machine's load is followed."""
+        ends = {'preparing': 'prepared', 'compiling': 'compiled', 'evaluating': 'evaluated'}
+        opened: dict[str, float] = {}
+        steps: list[float] = []
+        for mark in process.seen:
+            opened[mark.name] = mark.at
+            for begin, end in ends.items():
+                if mark.name == end and begin in opened:
+                    self._update(begin, mark.at - opened[begin])
+            if mark.name == 'stepping':
+                steps.append(mark.at)
+            if mark.name == 'saved' and 'saving' in opened:
+                self._update('saving', mark.at - opened['saving'])
+        if len(steps) > 1:
+            self._update('stepping', (steps[-1] - steps[0]) / len(steps))
+            whole = setting.STEPS / len(steps)
+            self._update('training', whole * (process.seen[-1].at - steps[0]))
+            self._update('total', process.seen[-1].at - process.began)
+
+    def _update(self, name: str, seconds: float) -> None:
+        self._seconds[name] += (seconds - self._seconds[name]) / 2
+
+
+class Round:
+    """What a fault is handed."""
+
+    def __init__(
+        self,
+        where: setting.Setting,
+        folder: pathlib.Path,
+        draw: random.Random,
+        spans: Spans,
+        references: Callable[[int], dict[str, Any]],
+    ):
+        """Makes the folder.
+
+        Args:
+            where: shared files.
+            folder: of this round.
+            draw: every random choice of the round.
+            spans: for moments.
+            references: number of hosts -> undisturbed run (`compare.record`).
+        """
+        folder.mkdir(parents=True)
+        self.setting, self.folder, self.draw, self.spans = where, folder, draw, spans
+        self.workdir = folder / 'run'
+        self.words: list[str] = []
+        self.hosts = 1
+        self._references = references
+        self.kept = 0  # step of the newest checkpoint that must not be lost
+        self.notes: list[str] = []
+        self.complaints: list[str] = []
+        self.lost: list[str] = []
+        self.cleanup: list[Callable[[], object]] = []
+        self.started: list[Process] = []
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """The undisturbed run with as many hosts."""
+        return self._references(self.hosts)
+
+    def start(
+        self, environment: Mapping[str, str] | None = None, new_program: bool = False
+    ) -> Process:
+        """Types the command."""
+        process = Process(
+            self.folder,
+            self.setting.command(self.workdir, *self.words),
+            environment,
+            new_program,
+        )
+        self.started.append(process)
+        return process
+
+    def start_hosts(self, environment: Mapping[str, str] | None = None) -> list[Process]:
+        """Types the command on every host, with `environment` on top of this process's."""
+        more = dict(environment or {})
+        if self.hosts == 1:
+            return [self.start(more)]
+        found = hosts_environment(self.hosts)
+        return [self.start({**one, **more}, new_program=True) for one in found]
+
+    def moment(self, process: Process, name: str, span: str | None = None) -> str:
+        """Waits until a random one of these marks and then some random time; says when that was.
+
+        Raises:
+            Missed: the process ended before.
+        """
+        nth = self.draw.randrange(_HOW_MANY.get(name, 1))
+        for _ in range(nth + 1):
+            mark = process.wait_for(lambda mark: mark.name == name)
+        return self._rest(process, span or name, f'{name} {" ".join(mark.values)}'.strip())
+
+    def any_moment(self, process: Process) -> str:
+        """The same, anywhere between the start and the end of a run."""
+        return self._rest(process, 'total', 'started')
+
+    def _rest(self, process: Process, span: str, what: str) -> str:
+        seconds = self.draw.uniform(0, self.spans[span])
+        process.sleep(seconds)
+        return f'{what} +{seconds:.3f} s'
+
+    def strike(self, process: Process, when: str, *numbers: int, gap: float = 0.0) -> int:
+        """Sends signals, some time apart, and waits for the end; its status."""
+        for number in numbers:
+            process.send(number)
+            process_names = signal.Signals(number).name
+            self.notes.append(f'{process_names} at {when}')
+            if gap and number != numbers[-1]:
+                try:
+                    process.sleep(gap)
+                except Missed:
+                    break
+        return process.wait()
+
+    def take_stock(self) -> list[int]:
+        """Steps that are wholly on disk; the newest must never be lost from now on."""
+        whole = compare.whole_steps(self.workdir, self.reference)
+        newest = max(whole, default=0)
+        # An older one may have been caught while it was being deleted.
+        wrong = [step for step in compare.steps_there(self.workdir) if step > newest]
+        if wrong:
+            self.complaints.append(f'checkpoints that are there but not whole: {wrong}')
+        if newest < self.kept:
+            self.lost.append(f'{self.kept} was there, now {newest} is the newest')
+        self.kept = newest
+        return whole
+
+    def expect_clear_end(self, process: Process) -> None:
+        """What it said has to be for people."""
+        if 'Traceback (most recent' in process.said():
+            self.complaints.append(f'a traceback in {process.log.name}')
+
+    def finish(self) -> list[str]:
+        """Types the command again until it ends, and compares; what differs."""
+        for attempt in range(TRIES):
+            hosts = self.start_hosts()
+            statuses = [host.wait() for host in hosts]
+            said = hosts[0].said()
+            found = re.search(r'going on from step (\d+)', said)
+            reached = int(found[1]) if found else 0
+            if attempt == 0:
+                self.notes.append(f'went on from {reached}')
+            if reached < self.kept:
+                self.lost.append(f'{self.kept} was whole, went on from {reached}')
+            if all(status == 0 for status in statuses) and 'done: ' in said:
+                break
+            last = (said.strip().splitlines() or ['nothing said'])[-1][:200]
+            self.complaints.append(f'typed again, it ended with {statuses}: {last}')
+            self.kept = reached
+        self.learn(hosts[0])
+        step = str(setting.STEPS)
+        differences = compare.checkpoint_differs(self.workdir, int(step), self.reference)
+        return differences + compare.metrics_differ(self.workdir, self.reference)
+
+    def learn(self, process: Process) -> None:
+        """Follows the machine's speed, by runs of one process: those of two take far longer."""
+        if self.hosts == 1:
+            self.spans.learn(process)
+
+    def close(self, keep: bool) -> None:
+        """Ends what still runs, undoes what was done to the machine, deletes the folder."""
+        for process in self.started:
+            process.kill()
+        for undo in reversed(self.cleanup):
+            undo()
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+_HOW_MANY = {
+    'stepping': setting.STEPS - 1,
+    'saving': setting.STEPS // setting.SAVE_EVERY,
+    'evaluating': setting.STEPS // setting.EVALUATE_EVERY,
+}
+
+
+def hosts_environment(count: int) -> Sequence[dict[str, str]]:
+    """What each of `count` processes needs to find the others on this machine."""
+    with socket.socket() as probe:
+        probe.bind(('localhost', 0))
+        port = probe.getsockname()[1]
+    return [
+        {
+            'JAX_COORDINATOR_ADDRESS': f'localhost:{port}',
+            'JAX_NUM_PROCESSES': str(count),
+            'JAX_PROCESS_ID': str(number),
+        }
+        for number in range(count)
+    ]
+
+
+def undisturbed(
+    where: setting.Setting, folder: pathlib.Path, hosts: int, spans: Spans
+) -> dict[str, Any]:
+    """Trains without any fault, saving after every step."""
+    run = Round(where, folder, random.Random(0), spans, lambda hosts: {})
+    run.hosts = hosts
+    run.words = ['--config.checkpoint.every_steps=1', f'--config.checkpoint.keep={setting.STEPS}']
+    started = run.start_hosts()
+    try:
+        statuses = [process.wait() for process in started]
+        run.learn(started[0])
+        if any(statuses):
+            raise SystemExit(f'the undisturbed run failed: {started[0].said()}')
+        return compare.record(run.workdir)
+    finally:
+        run.close(keep=True)
+
+
+def is_saving(step: int) -> Callable[[Mark], bool]:
+    """Whether a mark is of a checkpoint of `step` or later."""
+    return lambda mark: mark.name == 'saving' and int(mark.values[0]) >= step

@@ -1,0 +1,162 @@
+"""Recipes, overrides on the command line, and the small languages inside settings."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import random
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
+
+import absl.flags
+from ml_collections import config_flags
+
+from electra_jax import convert
+from electra_jax.config import checks, recipe, settings
+from electra_jax.config.resolve import MODEL_SIZES
+from electra_jax.core.errors import ConfigError, UserError
+from electra_jax.data import pipeline
+from electra_jax.finetune import task
+from electra_jax.finetune.files import predict_input
+from electra_jax.runtime import cli
+from tools.fuzz import mutate
+from tools.fuzz.target import Run, Target, check, fresh
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+LEAVES = [(name.removeprefix('config.'), kind) for name, kind in recipe.leaves(settings.Config)]
+_NUMBERS = (-1, 0, 1, 2, 3, 8, 64, 100, 1000, 2**31, 2**63, 10**25)
+_FRACTIONS = (-1.0, 0.0, 1e-12, 0.1, 0.5, 0.999, 1.0, 2.5, 1e30, float('nan'), float('inf'))
+
+
+def _value(rng: random.Random, name: str, kind: type) -> object:
+    """A value for a setting: mostly of its type, often one of its choices."""
+    if rng.random() < 0.15:
+        return rng.choice(mutate.STRANGE)
+    if name in checks.CHOICES and rng.random() < 0.9:
+        return rng.choice(checks.CHOICES[name])
+    if name == 'model.size' and rng.random() < 0.9:
+        return rng.choice(sorted(MODEL_SIZES))
+    if kind is bool:
+        return rng.random() < 0.5
+    if kind is int:
+        return rng.choice(_NUMBERS)
+    if kind is float:
+        return rng.choice(_FRACTIONS)
+    return rng.choice(('x', 'a=0.5,b=0.5', 'text:a', '', 'sst2', 'a,b', '../x', 'ours:x'))
+
+
+def _nested(rng: random.Random) -> dict:
+    """Some settings as a recipe would have them."""
+    changes: dict = {}
+    for _ in range(rng.choice((1, 1, 2, 3, 6))):
+        name, kind = rng.choice(LEAVES)
+        *groups, leaf = name.split('.')
+        place = changes
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[leaf] = _value(rng, name, kind)
+    if rng.random() < 0.15:
+        changed = mutate.spoil_tree(rng, changes)
+        changes = changed if isinstance(changed, dict) else {'x': changed}
+    return changes
+
+
+def check_config(config: settings.Config) -> None:
+    """What came through is whole: JSON, of the types that the schema says, finite where bounded."""
+    json.dumps(dataclasses.asdict(config))
+    for name, kind in LEAVES:
+        value = checks.setting(config, name)
+        check(value is None or isinstance(value, kind), f'{name} is {value!r}')
+        if isinstance(value, float) and name in checks.BOUNDS:
+            check(value == value, f'{name} is {value!r}')
+
+
+def _make_recipe(folder: pathlib.Path) -> Run:
+    def run(rng: random.Random) -> None:
+        check_config(recipe.to_config(recipe.recipe(_nested(rng))))
+
+    return run
+
+
+@contextlib.contextmanager
+def _typed(words: list[str]) -> Iterator[absl.flags.FlagValues]:
+    """A process in which these words were typed, with flags of its own."""
+    kept = absl.flags.FLAGS, sys.argv, cli._fail
+    absl.flags.FLAGS, sys.argv = absl.flags.FlagValues(), ['main.py', *words]
+    cli._fail = _refuse
+    try:
+        yield absl.flags.FLAGS
+    finally:
+        absl.flags.FLAGS, sys.argv, cli._fail = kept
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UserError(message)
+
+
+def parse_words(words: list[str]) -> settings.Config | None:
+    """The config of a command line, by the door's own steps."""
+    with _typed(words) as values:
+        holder = config_flags.DEFINE_config_file('config', None, 'recipe', flag_values=values)
+        rest = cli._parse(list(sys.argv))
+        if len(rest) > 1:
+            raise ConfigError(f'{rest[1]!r} is not understood: settings look like --config.KEY')
+        return cli.given_config(holder)
+
+
+def _word(rng: random.Random) -> str:
+    name, kind = rng.choice(LEAVES)
+    value = _value(rng, name, kind)
+    text = value if isinstance(value, str) else json.dumps(value)
+    word = f'--config.{name}={text}'
+    if rng.random() < 0.25:
+        word = mutate.spoil(rng, word.encode('utf-8', 'replace'), 1).decode(errors='replace')
+    return word.replace('\0', '')  # no command line can hold one
+
+
+def _make_words(folder: pathlib.Path) -> Run:
+    fresh(folder / 'words')
+    recipe = folder / 'words' / 'recipe.py'
+    recipe.write_text(
+        'from electra_jax.config.recipe import recipe\n\n\n'
+        'def get_config():\n    return recipe({})\n'
+    )
+
+    def run(rng: random.Random) -> None:
+        words = [_word(rng) for _ in range(rng.choice((1, 1, 2, 4)))]
+        if rng.random() < 0.97:
+            words.insert(0, f'--config={recipe}')
+        config = parse_words(words)
+        if config is not None:
+            check_config(config)
+
+    return run
+
+
+def _make_phrases(folder: pathlib.Path) -> Run:
+    """The small languages: mixtures of corpora, columns, labels, ends of a conversion."""
+
+    def labels(text: str) -> None:
+        task.options(settings.Config(task=settings.TaskConfig(labels=text)))
+
+    parsers = (
+        (pipeline.parse_paths, ('a=0.7,b=0.3', 'shards/wiki', 'a=1,b=1e3,c=.5')),
+        (predict_input.parse_columns, ('text_a=body,id=key', 'label=0', 'words=-1')),
+        (labels, ('a,b,c', 'yes,no')),
+        (lambda text: convert.parse('source', text), ('google:a/b', 'ours:x', 'huggingface:y')),
+    )
+
+    def run(rng: random.Random) -> None:
+        parse, examples = rng.choice(parsers)
+        text = mutate.spoil(rng, rng.choice(examples).encode()).decode(errors='replace')
+        parse(text)
+
+    return run
+
+
+TARGETS = (
+    Target('recipe', _make_recipe, r'config\b'),
+    Target('words', _make_words, r'--|config\b|command line flag'),
+    Target('phrases', _make_phrases, r'config\.|--(columns|source)'),
+)

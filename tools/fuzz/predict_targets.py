@@ -1,0 +1,71 @@
+"""`predict` whole: damaged input through reader, tokenizer and a model, to the lines it writes."""
+
+import dataclasses
+import json
+import math
+import pathlib
+import random
+from typing import Any
+
+import jax
+from etils import epath
+
+from electra_jax import predict
+from electra_jax.config.settings import Config, TaskConfig
+from electra_jax.finetune import task as trained
+from electra_jax.finetune.bad_rows import BadRows
+from electra_jax.model import bind
+from tests.support import fakes
+from tools.fuzz.checkpoint_targets import small_model
+from tools.fuzz.target import Run, Target, check
+from tools.fuzz.task_targets import read_incoming, trained_tasks
+
+
+def _models() -> list[Any]:
+    model = small_model(max_positions=24)
+    tokenizer = fakes.tokenizer()
+    parts = ('generator', 'discriminator')
+    params = bind.init(model, tokenizer.vocab_size, jax.random.key(0), parts)
+    settings = dataclasses.replace(
+        Config(), job='evaluate', batch_size=8, task=TaskConfig(cache=None)
+    )
+    made = []
+    for task in trained_tasks():
+        about = {
+            'config': dataclasses.asdict(Config(model=model)),
+            'tokenizer': tokenizer.to_json(),
+        }
+        own = dict(params)
+        if task is not None:
+            about['task'] = trained.to_json(task)
+            own['task_head'] = bind.init_head(model, task.head(), jax.random.key(1))
+        made.append((task, predict.open_model(epath.Path('model'), own, about, settings)))
+    return made
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _make_predict(folder: pathlib.Path) -> Run:
+    models = _models()
+
+    def run(rng: random.Random) -> None:
+        task, model = rng.choice(models)
+        bad = BadRows(skip=True)
+        examples = read_incoming(rng, folder, task, bad)[:16]
+        rows = list(predict.answers(model, examples, bad))
+        check(len(rows) == len(examples), f'{len(examples)} examples, {len(rows)} answers')
+        for example, row in zip(examples, rows, strict=True):
+            json.dumps(row, ensure_ascii=False).encode()
+            check(row['id'] == example.id, f'{example.id!r} is answered as {row["id"]!r}')
+            check(_finite(row), f'{row} holds a number that is none')
+
+    return run
+
+
+TARGETS = (Target('predict', _make_predict, r'input|--(columns|format)'),)

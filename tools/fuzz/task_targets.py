@@ -1,0 +1,326 @@
+"""Files of tasks, and what people pipe into `predict`: tables, JSON lines, CoNLL, SQuAD, lines."""
+
+import csv
+import io
+import json
+import pathlib
+import random
+import sys
+import types
+
+import numpy as np
+
+from electra_jax.config.settings import Config, DataConfig, TaskConfig
+from electra_jax.finetune import features, layouts, readers
+from electra_jax.finetune import known as table
+from electra_jax.finetune import task as trained
+from electra_jax.finetune.bad_rows import BadRows
+from electra_jax.finetune.files import predict_input
+from electra_jax.finetune.files.columns import Columns
+from electra_jax.finetune.readers import Known, Options
+from electra_jax.predict import input_path
+from tests.support import fakes
+from tools.fuzz import mutate
+from tools.fuzz.target import Run, Target, check, fresh
+from tools.fuzz.text_targets import COMPRESS
+
+_MENDED = ('moved_answer', 'blank_line', 'known_gap', 'torn_file')
+
+
+def _left_out(bad: BadRows) -> int:
+    return sum(number for kind, (number, _) in bad.found.items() if kind not in _MENDED)
+
+
+def text_rows(rng: random.Random, scored: bool) -> list[dict]:
+    """Rows of texts with a class or a score."""
+    return [
+        {
+            'text': mutate.words(rng, rng.randint(1, 6)),
+            'second': mutate.words(rng, rng.randint(1, 6)),
+            'label': round(rng.uniform(0, 5), 2) if scored else rng.choice(('yes', 'no')),
+            'id': f'r{i}',
+        }
+        for i in range(rng.randint(2, 8))
+    ]
+
+
+def as_table(rows: list[dict], separator: str) -> bytes:
+    """A table of rows with a header; quoted where it is CSV."""
+    out = io.StringIO()
+    if separator == ',':
+        writer = csv.writer(out, lineterminator='\n')
+        writer.writerow(list(rows[0]))
+        writer.writerows(row.values() for row in rows)
+    else:
+        lines = [list(rows[0]), *(list(map(str, row.values())) for row in rows)]
+        out.write(''.join(separator.join(line) + '\n' for line in lines))
+    return out.getvalue().encode()
+
+
+def as_lines(rng: random.Random, rows: list[dict]) -> bytes:
+    """JSON lines, some of them damaged as JSON."""
+    return b''.join(
+        (
+            mutate.spoil_json(rng, row, 1).replace(b'\n', b' ')
+            if rng.random() < 0.15
+            else json.dumps(row).encode()
+        )
+        + b'\n'
+        for row in rows
+    )
+
+
+def _write(rng: random.Random, path: pathlib.Path, data: bytes) -> tuple[pathlib.Path, bytes]:
+    """Damages and writes data, now and then compressed; gives the file and what it unpacks to."""
+    if rng.random() < 0.75:
+        data = mutate.spoil(rng, data)
+    if rng.random() < 0.1:
+        suffix = rng.choice(sorted(COMPRESS))
+        path = path.with_name(path.name + suffix)
+        packed = COMPRESS[suffix](data)
+        if rng.random() < 0.3:
+            packed, data = mutate.spoil(rng, packed, 1), b''
+        path.write_bytes(packed)
+    else:
+        path.write_bytes(data)
+    return path, data
+
+
+def _filled(data: bytes) -> int:
+    return sum(1 for line in data.split(b'\n') if line.strip())
+
+
+def _examples(rng: random.Random, name: str, path: pathlib.Path, **columns) -> tuple[list, BadRows]:
+    """A file read as a task's; examples are also turned into rows, as training would."""
+    spec = table.get(name)
+    options = Options(
+        columns=Columns(**columns),
+        on_bad_row='skip' if rng.random() < 0.7 else 'error',
+        unanswerable=rng.choice((None, True, False)),
+    )
+    split = rng.choice(('train', 'train', 'dev'))
+    loaded = readers.read(spec, layouts.Place(path), split, options)
+    loaded.bad.lines()
+    settings = features.FeatureSettings(
+        kind=spec.kind,
+        row_length=rng.choice((16, 64)),
+        labels=loaded.known.labels,
+        score_range=loaded.known.score_range or (0.0, 1.0),
+        labelled=True,
+        question_length=8,
+        stride=4,
+    )
+    rows = features.token_rows(fakes.tokenizer(), loaded.examples, settings)
+    lengths = np.asarray(rows.tokens.lengths())
+    check(len(lengths) >= len(loaded.examples), 'examples without a row')
+    check(lengths.max() <= settings.row_length, 'a row that is too long')
+    return loaded.examples, loaded.bad
+
+
+def _make_tables(folder: pathlib.Path) -> Run:
+    def run(rng: random.Random) -> None:
+        scored = rng.random() < 0.4
+        rows = text_rows(rng, scored)
+        ending = rng.choice(('csv', 'tsv', 'jsonl', 'json'))
+        if ending in ('csv', 'tsv'):
+            data = as_table(rows, ',' if ending == 'csv' else '\t')
+        elif ending == 'jsonl':
+            data = as_lines(rng, rows)
+        else:
+            data = json.dumps(rows).encode()
+        path, data = _write(rng, fresh(folder / 'case') / f'table.{ending}', data)
+        columns = {'text_a': 'text', 'label': 'label'}
+        if rng.random() < 0.3:
+            columns |= {'text_b': 'second', 'id': 'id'}
+        name = 'text_regression' if scored else 'text'
+        examples, bad = _examples(rng, name, path, **columns)
+        if ending in ('tsv', 'jsonl') and data and not bad.found.get('torn_file'):
+            wanted = _filled(data) - (ending == 'tsv')
+            count = len(examples) + _left_out(bad)
+            check(count == wanted, f'{wanted} rows, {count} read or counted: {bad.found}')
+
+    return run
+
+
+def conll(rng: random.Random, separator: str) -> bytes:
+    """Sentences with a word and its tag a line."""
+    blocks = []
+    for _ in range(rng.randint(1, 5)):
+        tags, before = [], 'O'
+        for _ in range(rng.randint(1, 8)):
+            choices = ['O', 'B-PER', 'B-LOC'] + ([f'I-{before[2:]}'] if before != 'O' else [])
+            before = rng.choice(choices)
+            tags.append(before)
+        words = [rng.choice(mutate.WORDS[:9]) for _ in tags]
+        blocks.append(
+            ''.join(f'{word}{separator}{tag}\n' for word, tag in zip(words, tags, strict=True))
+        )
+    return '\n'.join(blocks).encode()
+
+
+def _sentences(data: bytes) -> int:
+    """Blocks of lines between blank ones, by a simple reading of the format."""
+    count, inside = 0, False
+    for raw in data.removeprefix(b'\xef\xbb\xbf').split(b'\n'):
+        line = raw.removesuffix(b'\r')
+        blank = not line.strip(b' \t') or line.startswith(b'-DOCSTART-')
+        count += not blank and not inside
+        inside = not blank
+    return count
+
+
+def _make_tagging(folder: pathlib.Path) -> Run:
+    def run(rng: random.Random) -> None:
+        ending = rng.choice(('conll', 'txt', 'jsonl'))
+        if ending == 'jsonl':
+            count = rng.randint(1, 6)
+            rows = [{'words': ['new', 'york'], 'tags': ['B-LOC', 'I-LOC']} for _ in range(count)]
+            data = as_lines(rng, rows)
+        else:
+            data = conll(rng, rng.choice(' \t'))
+        path, data = _write(rng, fresh(folder / 'case') / f'tags.{ending}', data)
+        examples, bad = _examples(rng, 'tagging', path)
+        simple = data and b'#' not in data and 'not_text' not in bad.found
+        if simple and not bad.found.get('torn_file'):
+            wanted = _filled(data) if ending == 'jsonl' else _sentences(data)
+            count = len(examples) + _left_out(bad)
+            check(count == wanted, f'{wanted} sentences, {count} read or counted: {bad.found}')
+
+    return run
+
+
+def squad(rng: random.Random) -> dict:
+    """A file as SQuAD's."""
+    paragraphs = []
+    for i in range(rng.randint(1, 4)):
+        context = mutate.words(rng, rng.randint(3, 40))
+        at = rng.randrange(len(context) - 1)
+        answer = {'text': context[at : at + 5], 'answer_start': at}
+        qas = [
+            {'id': f'q{i}-{k}', 'question': 'what is it?', 'answers': [answer]}
+            for k in range(rng.randint(1, 3))
+        ]
+        paragraphs.append({'context': context, 'qas': qas})
+    return {'version': '1.1', 'data': [{'title': 't', 'paragraphs': paragraphs}]}
+
+
+def _questions(data: bytes) -> int | None:
+    """Questions in a SQuAD file; None where it is not whole."""
+    try:
+        tree = json.loads(data.removeprefix(b'\xef\xbb\xbf'))
+        return sum(len(p['qas']) for article in tree['data'] for p in article['paragraphs'])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _make_questions(folder: pathlib.Path) -> Run:
+    def run(rng: random.Random) -> None:
+        ending = rng.choice(('json', 'json', 'jsonl', 'mrqa'))
+        tree = squad(rng)
+        if ending == 'json':
+            data = mutate.spoil_json(rng, tree) if rng.random() < 0.7 else json.dumps(tree).encode()
+        else:
+            rows = []
+            for paragraph in tree['data'][0]['paragraphs']:
+                if ending == 'mrqa':
+                    answers = [{'text': 'x', 'char_spans': [[0, 3]]}]
+                    qas = [
+                        {'qid': one['id'], 'question': 'what?', 'detected_answers': answers}
+                        for one in paragraph['qas']
+                    ]
+                    rows.append({'context': paragraph['context'], 'qas': qas})
+                else:
+                    for one in paragraph['qas']:
+                        rows.append({**one, 'context': paragraph['context']})
+            data = as_lines(rng, rows)
+        name = 'questions.json' if ending == 'json' else 'questions.jsonl'
+        path, data = _write(rng, fresh(folder / 'case') / name, data)
+        examples, bad = _examples(rng, 'spans', path)
+        wanted = _questions(data) if ending == 'json' and data else None
+        if wanted is not None:
+            count = len(examples) + _left_out(bad)
+            check(count == wanted, f'{wanted} questions, {count} read or counted: {bad.found}')
+
+    return run
+
+
+def trained_tasks() -> list[trained.TrainedTask | None]:
+    """A trained task of each kind, and None: a model that only tells replaced tokens."""
+    known = {
+        'text': Known(('no', 'yes')),
+        'text_regression': Known(score_range=(0.0, 5.0)),
+        'tagging': Known(('O', 'B-LOC', 'I-LOC', 'B-PER', 'I-PER'), 'bio'),
+        'spans': Known(),
+        'mrpc': Known(('0', '1')),
+    }
+    made = []
+    for name, one in known.items():
+        task = TaskConfig(name=name, question_length=8, stride=4, head='huggingface')
+        made.append(trained.settle(Config(data=DataConfig(row_length=24), task=task), one))
+    return [*made, None]
+
+
+def _incoming(rng: random.Random) -> tuple[bytes, str]:
+    """What someone might pipe in, and a format that it might be said to be of."""
+    rows = text_rows(rng, False)
+    for row in rows:
+        row |= {'context': row['text'], 'question': 'who?', 'words': row['text']}
+    data = rng.choice(
+        (
+            lambda: as_table(rows, ','),
+            lambda: as_table(rows, '\t'),
+            lambda: as_lines(rng, rows),
+            lambda: json.dumps(rows).encode(),
+            lambda: conll(rng, ' '),
+            lambda: json.dumps(squad(rng)).encode(),
+            lambda: '\n'.join(row['text'] for row in rows).encode(),
+            lambda: '\n'.join(f'{row["text"]}\t{row["second"]}' for row in rows).encode(),
+        )
+    )()
+    return data, rng.choice(('auto', 'auto', 'auto', *predict_input.FORMATS))
+
+
+def read_incoming(
+    rng: random.Random, folder: pathlib.Path, task: trained.TrainedTask | None, bad: BadRows
+) -> list:
+    """Examples of a damaged file or of standard input, by the steps of the door."""
+    data, form = _incoming(rng)
+    columns = {'text_a': 'text'} if rng.random() < 0.3 else {}
+    case = fresh(folder / 'case')
+    if rng.random() < 0.3:
+        typed = types.SimpleNamespace(buffer=io.BytesIO(mutate.spoil(rng, data)))
+        kept, sys.stdin = sys.stdin, typed
+        try:
+            with input_path('-') as path:
+                return predict_input.read(task, predict_input.Asked(path, form, columns), bad)
+        finally:
+            sys.stdin = kept
+    ending = rng.choice(('', '.txt', '.csv', '.tsv', '.jsonl', '.json', '.conll'))
+    path, _ = _write(rng, case / f'input{ending}', data)
+    with input_path(str(path)) as path:
+        return predict_input.read(task, predict_input.Asked(path, form, columns), bad)
+
+
+def _make_incoming(folder: pathlib.Path) -> Run:
+    tasks = trained_tasks()
+
+    def run(rng: random.Random) -> None:
+        task = rng.choice(tasks)
+        bad = BadRows(skip=rng.random() < 0.8)
+        examples = read_incoming(rng, folder, task, bad)
+        check(bool(examples), 'no example and no complaint')
+        if task is None:
+            settings = features.FeatureSettings('classification', 8, labelled=False)
+        else:
+            settings = task.features(labelled=False)
+        features.token_rows(fakes.tokenizer(), examples, settings)
+
+    return run
+
+
+TARGETS = (
+    Target('tables', _make_tables, r'table\.'),
+    Target('tagging', _make_tagging, r'tags\.'),
+    Target('questions', _make_questions, r'questions\.'),
+    Target('incoming', _make_incoming, r'input|--(columns|format)'),
+)
