@@ -1,5 +1,6 @@
 """Which attention kernel a config runs with, and what each of them cannot do."""
 
+import importlib.util
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,6 +17,19 @@ PLATFORM_OF: dict[str, str | None] = {
 }
 # What an open choice tries in turn; the first that can run the config is taken.
 FASTEST_FIRST: dict[str, tuple[str, ...]] = {'tpu': ('splash',), 'gpu': ('cudnn', 'triton')}
+
+
+# Modules that JAX may no longer have: 0.12 deprecates its Triton kernels and will remove them.
+MODULE_OF: dict[str, str] = {'triton': 'jax.experimental.pallas.ops.gpu.attention'}
+
+
+def is_available(kernel: str) -> bool:
+    """Whether the installed JAX has the kernel."""
+    module = MODULE_OF.get(kernel)
+    try:
+        return module is None or importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # a package above it is gone, too
+        return False
 
 
 class Limit(NamedTuple):
@@ -87,7 +101,11 @@ def limits(config: Config, kernel: str) -> list[Limit]:
 
 def choose(config: Config, platform: str) -> str:
     """The attention kernel of an open choice: the fastest that can run the config."""
-    able = [name for name in FASTEST_FIRST.get(platform, ()) if not limits(config, name)]
+    able = [
+        name
+        for name in FASTEST_FIRST.get(platform, ())
+        if is_available(name) and not limits(config, name)
+    ]
     return [*able, 'xla'][0]
 
 
@@ -110,6 +128,11 @@ def check(config: Config, platform: str | None = None) -> None:
         raise ConfigError(
             f'config.model.attention is {kernel!r}, which runs on a {where.upper()}, but the '
             f'devices are of the kind {platform!r}; allowed there: {known}'
+        )
+    if not is_available(kernel):
+        raise ConfigError(
+            f'config.model.attention is {kernel!r}, which the installed JAX no longer has '
+            f'({MODULE_OF[kernel]}): type --config.model.attention=xla, or install an older JAX'
         )
     for limit in limits(config, kernel):
         raise ConfigError(

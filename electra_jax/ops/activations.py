@@ -21,11 +21,11 @@ def _normal_cdf(x: jax.Array) -> jax.Array:
     return 0.5 * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
 
 
-def _gelu_forward(x):
+def _gelu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return gelu(x), x
 
 
-def _gelu_backward(x, grad):
+def _gelu_backward(x: jax.Array, grad: jax.Array) -> tuple[jax.Array]:
     # Phi and its density again from x, rather than stored: cheaper than the memory traffic.
     wide = x.astype(jnp.float32)
     density = jnp.exp(-0.5 * wide * wide) * (1.0 / math.sqrt(2.0 * math.pi))
@@ -41,11 +41,15 @@ def geglu(gate: jax.Array, value: jax.Array) -> jax.Array:
     return gelu(gate) * value
 
 
-def _geglu_forward(gate, value):
+def _geglu_forward(
+    gate: jax.Array, value: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return geglu(gate, value), (gate, value)
 
 
-def _geglu_backward(kept, grad):
+def _geglu_backward(
+    kept: tuple[jax.Array, jax.Array], grad: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     gate, value = kept
     (grad_gate,) = _gelu_backward(gate, grad * value)
     return grad_gate, grad * gelu(gate)
@@ -61,12 +65,12 @@ def softmax(scores: jax.Array) -> jax.Array:
     return powers / jnp.sum(powers, axis=-1, keepdims=True)
 
 
-def _softmax_forward(scores):
+def _softmax_forward(scores: jax.Array) -> tuple[jax.Array, jax.Array]:
     probs = softmax(scores)
     return probs, probs
 
 
-def _softmax_backward(probs, grad):
+def _softmax_backward(probs: jax.Array, grad: jax.Array) -> tuple[jax.Array]:
     return (probs * (grad - jnp.sum(probs * grad, axis=-1, keepdims=True)),)
 
 

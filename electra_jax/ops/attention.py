@@ -65,7 +65,14 @@ def attention(
     return KERNELS[kernel](*arrays, sight)
 
 
-def plain(query_BLHK, key_BSHK, value_BSHK, documents_BL, sight: Sight, drop: Drop) -> jax.Array:
+def plain(
+    query_BLHK: jax.Array,
+    key_BSHK: jax.Array,
+    value_BSHK: jax.Array,
+    documents_BL: jax.Array,
+    sight: Sight,
+    drop: Drop,
+) -> jax.Array:
     """The formula as it stands; the only form that holds [B, H, L, S] arrays."""
     scale = 1 / math.sqrt(query_BLHK.shape[-1])
     scores_BHLS = jnp.einsum(
@@ -87,13 +94,21 @@ def visible(documents_BL: jax.Array, sight: Sight) -> jax.Array:
     return same_BLS & sight.sees(places_L[:, None], places_L)
 
 
-def local(query_BLHK, key_BSHK, value_BSHK, documents_BL, sight: Sight, drop: Drop) -> jax.Array:
+def local(
+    query_BLHK: jax.Array,
+    key_BSHK: jax.Array,
+    value_BSHK: jax.Array,
+    documents_BL: jax.Array,
+    sight: Sight,
+    drop: Drop,
+) -> jax.Array:
     """Attention through a window, in blocks as wide as one side of it: linear in L.
 
     Each block of queries meets the keys of its own block and of both neighbours, which is all
     that it can see.
     """
     L, W = documents_BL.shape[1], sight.window
+    assert W is not None, 'local attention needs a window'
     J = -(-L // W)
     blocks = functools.partial(_in_blocks, J=J, W=W)
     query_BJWHK, documents_BJW = blocks(query_BLHK), blocks(documents_BL, fill=-1)
@@ -127,7 +142,7 @@ def _with_neighbours(x: jax.Array, fill: int = 0) -> jax.Array:
 
 
 # Kernels by `config.model.attention`; 'xla' is `plain`, which alone has dropout.
-KERNELS: dict[str, Callable] = {
+KERNELS: dict[str, Callable[..., jax.Array]] = {
     'xla': plain,
     'splash': flash.splash,
     'cudnn': flash.cudnn,

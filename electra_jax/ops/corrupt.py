@@ -1,7 +1,7 @@
 """Masking and corruption as pure functions of their random draws (ELECTRA section 3.1).
 
-Everything here is told which draws to use, so a test or another implementation can be given the
-same ones; `objectives/` makes them from keys.
+Every function takes its draws as arguments, so a test or another implementation can use the same
+ones; `objectives/inputs.py` makes them from keys.
 """
 
 import math
@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 
 
-def candidates(tokens_BL: jax.Array, documents_BL: jax.Array, special_ids: tuple[int, ...]):
+def candidates(
+    tokens_BL: jax.Array, documents_BL: jax.Array, special_ids: tuple[int, ...]
+) -> jax.Array:
     """Which positions may be masked: real tokens that are not special.
 
     Args:
@@ -65,7 +67,7 @@ def choose_distinct(
             uniform draw without replacement.
         candidates_BL: bool, positions that may be drawn.
         documents_BL: int32; 0 is padding.
-        mask_rate: share of a row's real tokens, special ones counted in as in the paper.
+        mask_rate: share of a row's real tokens, special tokens included as in the paper.
         P: slots of a row.
 
     Returns:
@@ -99,7 +101,8 @@ def choose_reference(
     """Draws round(rate * n) positions with replacement (electra, pretrain_helpers.py).
 
     Halves round to even; there is at least one draw, unless a row has no candidate. Arguments and
-    results as those of `choose_distinct`, but for one uniform a slot, and positions that repeat.
+    results are those of `choose_distinct`, except that there is one uniform for each slot, and
+    that positions may repeat.
     """
     count_B = jnp.sum(candidates_BL, axis=-1)
     real_B = jnp.sum(documents_BL > 0, axis=-1).astype(jnp.float32)
@@ -147,7 +150,9 @@ def count_writes(tokens_BL: jax.Array, positions_BP: jax.Array, writes_BP: jax.A
     return _add_at(zeros_BL, positions_BP, writes_BP, jnp.ones(positions_BP.shape, jnp.int32))
 
 
-def _add_at(x_BL, positions_BP, writes_BP, new_BP):
+def _add_at(
+    x_BL: jax.Array, positions_BP: jax.Array, writes_BP: jax.Array, new_BP: jax.Array
+) -> jax.Array:
     rows_B1 = jnp.arange(x_BL.shape[0])[:, None]
     nowhere = x_BL.shape[1]  # out of bounds, dropped
     targets_BP = jnp.where(writes_BP > 0, positions_BP, nowhere)
@@ -163,7 +168,7 @@ def mask_tokens(
 ) -> jax.Array:
     """The generator's input: [MASK] where a drawn slot does not keep its token.
 
-    A position drawn twice is masked if either draw says so, as in the reference.
+    A position drawn twice is masked if either draw does not keep it, as in the reference.
     """
     writes_BP = (weights_BP > 0) & ~keep_BP
     masked_BL = count_writes(tokens_BL, positions_BP, writes_BP) > 0

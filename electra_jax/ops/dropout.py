@@ -21,40 +21,40 @@ def _hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     Good enough to drop activations, not for sampling. The second seed enters between the rounds,
     so that two keys never give shifted copies of one stream.
     """
-    places = [jax.lax.broadcasted_iota(jnp.uint32, shape, axis) for axis in range(len(shape))]
-    return _mix(key, *_element_number(shape, places))
+    indices = [jax.lax.broadcasted_iota(jnp.uint32, shape, axis) for axis in range(len(shape))]
+    return _mix(key, *_element_number(shape, indices))
 
 
 def _element_number(
-    shape: tuple[int, ...], places: Sequence[jax.Array]
+    shape: tuple[int, ...], indices: Sequence[jax.Array]
 ) -> tuple[jax.Array, jax.Array | None]:
-    """A number of its own for each element, in two words of 32 bits.
+    """A unique number for each element, in two words of 32 bits.
 
     Args:
         shape: of the array.
-        places: uint32, the elements' places along each axis.
+        indices: uint32, the elements' indices along each axis.
 
     Returns:
         The lower word, and the upper one, None where it is 0 throughout.
     """
-    low, high = jnp.zeros(places[0].shape if places else (), jnp.uint32), None
+    low, high = jnp.zeros(indices[0].shape if indices else (), jnp.uint32), None
     stride, high_stride = 1, 1
-    for place, size in zip(reversed(places), reversed(shape), strict=True):
+    for index, size in zip(reversed(indices), reversed(shape), strict=True):
         if high is None and stride * size <= 2**32:
-            low += place * jnp.uint32(stride % 2**32)
+            low += index * jnp.uint32(stride % 2**32)
             stride *= size
         elif high is None:  # the axis on which the lower word is full
             fits = max(1, 2**32 // stride)
-            low += place % fits * jnp.uint32(stride % 2**32)
-            high, high_stride = place // fits, -(-size // fits)
+            low += index % fits * jnp.uint32(stride % 2**32)
+            high, high_stride = index // fits, -(-size // fits)
         else:
-            high += place * jnp.uint32(high_stride)
+            high += index * jnp.uint32(high_stride)
             high_stride *= size
     return low, high
 
 
 def _mix(key: jax.Array, low: jax.Array, high: jax.Array | None) -> jax.Array:
-    seeds = jax.random.bits(key, (2,), jnp.uint32)  # well mixed, whatever the key
+    seeds = jax.random.bits(key, (2,), jnp.uint32)  # well mixed for every key
     between = seeds[1] if high is None else seeds[1] + high * jnp.uint32(0x9E3779B9)
     bits = low ^ seeds[0]
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D) + between
@@ -86,11 +86,15 @@ def _dropout(x: jax.Array, key_data: jax.Array, rate: float, bits: str) -> jax.A
     return jnp.where(keep, x * jnp.asarray(1 / (1 - rate), x.dtype), jnp.zeros((), x.dtype))
 
 
-def _forward(x, key_data, rate, bits):
+def _forward(
+    x: jax.Array, key_data: jax.Array, rate: float, bits: str
+) -> tuple[jax.Array, jax.Array]:
     return _dropout(x, key_data, rate, bits), key_data
 
 
-def _backward(rate, bits, key_data, grad):
+def _backward(
+    rate: float, bits: str, key_data: jax.Array, grad: jax.Array
+) -> tuple[jax.Array, None]:
     # The same mask and scale, applied to the gradient.
     return _dropout(grad, key_data, rate, bits), None
 

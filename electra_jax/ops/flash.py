@@ -1,17 +1,15 @@
-"""Attention kernels that keep no scores: each a library's, made to stay inside one document.
+"""Attention kernels that keep no scores: each is a library's, kept inside one document.
 
-All take queries, keys and values [B, L, H, K] and documents [B, L], and are run on each device's
-own rows and heads. Rows are filled up to a multiple of 128, which the tiles need.
+All take queries, keys and values [B, L, H, K] and documents [B, L], and run on each device's own
+rows and heads. Rows are padded to a multiple of 128, which the tiles need. Each kernel is imported
+where it is used, so that a module that JAX removes does not keep the package from importing.
 """
 
-import functools
 import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.pallas.ops.gpu import attention as pallas_gpu
-from jax.experimental.pallas.ops.tpu import splash_attention as pallas_tpu
 
 from electra_jax.core.dims import per_shard
 from electra_jax.ops.sight import Sight
@@ -31,33 +29,49 @@ def splash(
 
     `interpret` runs it anywhere, slowly.
     """
+    from jax.experimental.pallas.ops.tpu import splash_attention
+
     scale = 1 / math.sqrt(query_BLHK.shape[-1])
 
-    def rows(query_BLHK, key_BSHK, value_BSHK, documents_BL):
+    def rows(
+        query_BLHK: jax.Array, key_BSHK: jax.Array, value_BSHK: jax.Array, documents_BL: jax.Array
+    ) -> jax.Array:
         _, L, H, _ = query_BLHK.shape
         kernel = _splash_kernel(L, H, sight, interpret)
         by_head = [jnp.swapaxes(x, 1, 2) for x in (query_BLHK * scale, key_BSHK, value_BSHK)]
-        segments = pallas_tpu.SegmentIds(documents_BL, documents_BL)
+        segments = splash_attention.SegmentIds(documents_BL, documents_BL)
         return jnp.swapaxes(jax.vmap(kernel)(*by_head, segments), 1, 2)
 
     return _on_tiles(rows, query_BLHK, key_BSHK, value_BSHK, documents_BL)
 
 
-def _splash_kernel(L: int, H: int, sight: Sight, interpret: bool) -> Callable:
+def _splash_kernel(L: int, H: int, sight: Sight, interpret: bool) -> Callable[..., jax.Array]:
+    from jax.experimental.pallas.ops.tpu import splash_attention
+
     block = next(size for size in (512, 384, 256, 128) if L % size == 0)
-    sizes = {'block_q': block, 'block_kv': block, 'block_q_dkv': block, 'block_kv_dkv': block}
     # The fused backward pass adds up one gradient of the queries for each block of keys: it pays
-    # where there is but one.
+    # where there is only one block.
     fused = block == L
-    sizes |= {} if fused else {'block_q_dq': block, 'block_kv_dq': block}
+    sizes = splash_attention.BlockSizes(
+        block_q=block,
+        block_kv=block,
+        block_q_dkv=block,
+        block_kv_dkv=block,
+        block_q_dq=None if fused else block,
+        block_kv_dq=None if fused else block,
+        use_fused_bwd_kernel=fused,
+    )
     before = 0 if sight.side == 'after' else sight.window
     after = 0 if sight.side == 'before' else sight.window
-    mask = pallas_tpu.FullMask((L, L))
-    if before is not None or after is not None:
-        mask = pallas_tpu.LocalMask((L, L), (before, after), 0)
-    return pallas_tpu.make_splash_mha(
-        pallas_tpu.MultiHeadMask([mask] * H),
-        block_sizes=pallas_tpu.BlockSizes(**sizes, use_fused_bwd_kernel=fused),
+    sees_all = before is None and after is None
+    mask = (
+        splash_attention.FullMask((L, L))
+        if sees_all
+        else splash_attention.LocalMask((L, L), (before, after), 0)
+    )
+    return splash_attention.make_splash_mha(
+        splash_attention.MultiHeadMask([mask] * H),
+        block_sizes=sizes,
         head_shards=1,
         q_seq_shards=1,
         interpret=interpret,
@@ -72,18 +86,25 @@ def triton(
     sight: Sight,
     interpret: bool = False,
 ) -> jax.Array:
-    """Pallas' flash attention through Triton, for GPUs: knows documents, but no windows."""
-    scale = 1 / math.sqrt(query_BLHK.shape[-1])
-    # It can look back only: to look ahead, rows are turned round.
-    turn = functools.partial(jnp.flip, axis=1) if sight.side == 'after' else lambda x: x
+    """Pallas' flash attention through Triton, for GPUs: knows documents, but no windows.
 
-    def rows(*arrays):
-        query_BLHK, key_BSHK, value_BSHK, documents_BL = map(turn, arrays)
-        context_BLHK = pallas_gpu.mha(
+    JAX deprecated it in 0.12 and will remove it; `config.kernels` chooses it only where it exists.
+    """
+    from jax.experimental.pallas.ops.gpu import attention
+
+    scale = 1 / math.sqrt(query_BLHK.shape[-1])
+
+    def in_order(x: jax.Array) -> jax.Array:
+        """The kernel looks back only: to look ahead, rows are reversed."""
+        return jnp.flip(x, axis=1) if sight.side == 'after' else x
+
+    def rows(*arrays: jax.Array) -> jax.Array:
+        query_BLHK, key_BSHK, value_BSHK, documents_BL = map(in_order, arrays)
+        context_BLHK = attention.mha(
             query_BLHK, key_BSHK, value_BSHK, documents_BL,
             scale, sight.side != 'document', interpret=interpret,
         )  # fmt: skip
-        return turn(context_BLHK)
+        return in_order(context_BLHK)
 
     return _on_tiles(rows, query_BLHK, key_BSHK, value_BSHK, documents_BL)
 
@@ -101,7 +122,9 @@ def cudnn(
     documents as a row may have: 255 here.)
     """
 
-    def rows(query_BLHK, key_BSHK, value_BSHK, documents_BL):
+    def rows(
+        query_BLHK: jax.Array, key_BSHK: jax.Array, value_BSHK: jax.Array, documents_BL: jax.Array
+    ) -> jax.Array:
         lengths_B = jnp.sum(documents_BL > 0, axis=1, dtype=jnp.int32)
         lengths_B = jnp.maximum(lengths_B, 1)  # a row of nothing but padding stays finite
         return jax.nn.dot_product_attention(
@@ -115,8 +138,8 @@ def cudnn(
     return _per_row_and_head(rows)(query_BLHK, key_BSHK, value_BSHK, documents_BL)
 
 
-def _on_tiles(rows: Callable, *arrays: jax.Array) -> jax.Array:
-    """`rows` on arrays filled up to whole tiles with a document of its own, -1."""
+def _on_tiles(rows: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """`rows` on arrays padded to whole tiles; the padding is a separate document, -1."""
     *vectors, documents_BL = arrays
     L = documents_BL.shape[1]
     missing = -L % _TILE
@@ -127,5 +150,5 @@ def _on_tiles(rows: Callable, *arrays: jax.Array) -> jax.Array:
     return _per_row_and_head(rows)(*vectors, documents_BL)[:, :L]
 
 
-def _per_row_and_head(rows: Callable) -> Callable:
+def _per_row_and_head(rows: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     return per_shard(rows, ('BLHK', 'BLHK', 'BLHK', 'BL'), 'BLHK')

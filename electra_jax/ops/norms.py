@@ -22,7 +22,7 @@ def normalize(
         scale_D: float32.
         bias_D: float32; None: nothing is added.
         epsilon: added to the mean square.
-        centred: take the mean away first (LayerNorm), or not (RMSNorm).
+        centred: whether the mean is subtracted first (LayerNorm) or not (RMSNorm).
         dtype: of the result; statistics are float32.
 
     >>> normalize(jnp.array([1.0, 3.0]), jnp.ones(2), None, 0.0, True, jnp.float32).tolist()
@@ -31,22 +31,33 @@ def normalize(
     return _forward(x, scale_D, bias_D, epsilon, centred, dtype)[0]
 
 
-def _normal(x, epsilon, centred):
-    """x at mean square 1 (and mean 0), float32, and what it was multiplied with."""
+def _normal(x: jax.Array, epsilon: float, centred: bool) -> tuple[jax.Array, jax.Array]:
+    """x at mean square 1 (and mean 0) in float32, and the factor that brought it there."""
     x = x.astype(jnp.float32)
     x = x - jnp.mean(x, axis=-1, keepdims=True) if centred else x
     inverse = jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + epsilon)
     return x * inverse, inverse
 
 
-def _forward(x, scale_D, bias_D, epsilon, centred, dtype):
+_Kept = tuple[jax.Array, jax.Array, jax.Array | None]  # x, scale_D, bias_D
+
+
+def _forward(
+    x: jax.Array,
+    scale_D: jax.Array,
+    bias_D: jax.Array | None,
+    epsilon: float,
+    centred: bool,
+    dtype: jnp.dtype,
+) -> tuple[jax.Array, _Kept]:
     y = _normal(x, epsilon, centred)[0] * scale_D
     y = y if bias_D is None else y + bias_D
     return y.astype(dtype), (x, scale_D, bias_D)
 
 
-def _backward(epsilon, centred, dtype, kept, grad):
-    del dtype
+def _backward(
+    epsilon: float, centred: bool, _dtype: jnp.dtype, kept: _Kept, grad: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     x, scale_D, bias_D = kept
     # The statistics are cheap to compute again, and the memory traffic of keeping them is not.
     normal, inverse = _normal(x, epsilon, centred)

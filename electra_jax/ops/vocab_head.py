@@ -1,13 +1,31 @@
 """The generator's softmax over the vocabulary: loss, accuracy and a sample at masked positions.
 
-The logits are float32 and exist only while they are used: the backward pass computes them again
-from the features instead of keeping them (P x V of them are by far the largest tensor of a step).
-With several chunks they never exist all at once either: block by block of the vocabulary, so many
-members of every block at a time, running maxima and sums take what the results need.
+The logits [B, P, V] would be by far the largest array of a training step, so they exist only while
+they are used: the backward pass computes them again from the features. `predict` chooses between
+two forms of the same computation, forward and backward:
+
+    chunks = 1    `_whole` and `_whole_gradients`: all logits at once. Fastest where memory is
+                  plenty, as on a CPU.
+    chunks = n    `_streamed` and `_streamed_gradients`: one n-th of the logits at a time, so that
+                  all of them never exist together.
+
+Both see the vocabulary as X blocks of Y = 128 members: token v is member v % 128 of block v // 128.
+
+    V = X Y tokens            member 0   1   2  ..  127
+                     block 0  [ token 0   1   2  ..  127 ]
+                     block 1  [ token 128 ..             ]
+                      ..      [  chunk 0  |  chunk 1 | ..]   a chunk is a slice of every block's
+                     block X-1[           |          |   ]   members, so a table sharded by blocks
+                                                             stays where it is
+
+For each block, the largest logit and the log-sum-exp of its logits [B, P, X] are all that is
+needed for the loss (log-sum-exp over blocks), the most probable token (the best member of the best
+block) and an exact sample: draw a block by its log-sum-exp, then a member inside it. The streamed
+form updates these per-block numbers chunk after chunk (`_Running`), as in an online softmax.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +34,14 @@ from electra_jax.core.dims import constrain
 
 _PADDING_LOGIT = -1e9  # of rows that only pad the vocabulary: never sampled, never predicted
 _DISALLOWED = 1000.0  # taken off the logit of a token that must not be sampled
+Outputs = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # the fields of `Prediction`
+Noise = tuple[jax.Array, ...]  # uniforms in (0, 1), with the shapes of `noise_shapes`
+
 BLOCK = 128  # vocabulary rows per block of the two-stage sampler
 
 
 class Prediction(NamedTuple):
-    """What the head says of each masked position."""
+    """The head's results at each masked position."""
 
     loss_BP: jax.Array  # float32, -log p(target), nats
     best_BP: jax.Array  # int32, the most probable token
@@ -44,7 +65,7 @@ def predict(
     table_VE: jax.Array,
     bias_V: jax.Array,
     targets_BP: jax.Array,
-    noise: tuple[jax.Array, ...],
+    noise: Noise,
     temperature: jax.Array | float,
     vocab_size: int,
     disallow_target: bool = False,
@@ -61,8 +82,8 @@ def predict(
         temperature: of the sample only, never of the loss.
         vocab_size: rows of the table that are real tokens.
         disallow_target: whether the sample is never the target.
-        chunks: in how many parts the vocabulary is gone through, a divisor of `BLOCK`. The
-            results do not depend on it, the same noise drawing the same tokens.
+        chunks: the number of slices in which the logits are computed, a divisor of `BLOCK`. The
+            results do not depend on it: the same noise draws the same tokens.
     """
     plain = isinstance(temperature, float | int) and temperature == 1
     divisor = None if plain else jnp.asarray(temperature, jnp.float32)
@@ -71,22 +92,41 @@ def predict(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7, 8))
-def _predict(*arguments):
-    return _forward(*arguments)[0]
+def _predict(
+    features_BPE: jax.Array,
+    table_VE: jax.Array,
+    bias_V: jax.Array,
+    targets_BP: jax.Array,
+    noise: Noise,
+    divisor: jax.Array | None,
+    vocab_size: int,
+    disallow_target: bool,
+    chunks: int,
+) -> Outputs:
+    arrays = (features_BPE, table_VE, bias_V, targets_BP, noise, divisor)
+    if chunks == 1:
+        return _whole(*arrays, vocab_size, disallow_target)
+    return _streamed(*arrays, vocab_size, disallow_target, chunks=chunks)
 
 
-def _forward(*arguments):
-    """What `_predict` returns, and what the backward pass starts from."""
-    features_BPE, table_VE, bias_V, targets_BP, *_, chunks = arguments
-    outputs = (_whole if chunks == 1 else _streamed)(*arguments)
+def _forward(*arguments: Any) -> tuple[Outputs, tuple[jax.Array, ...]]:
+    """The outputs of `_predict`, and the arrays from which the backward pass starts."""
+    features_BPE, table_VE, bias_V, targets_BP, *_ = arguments
+    outputs = _predict(*arguments)
     return outputs, (features_BPE, table_VE, bias_V, targets_BP, outputs[3])
 
 
 def _whole(
-    features_BPE, table_VE, bias_V, targets_BP, noise, divisor, vocab_size, disallow_target, chunks
-):
-    """With all logits at once."""
-    del chunks
+    features_BPE: jax.Array,
+    table_VE: jax.Array,
+    bias_V: jax.Array,
+    targets_BP: jax.Array,
+    noise: Noise,
+    divisor: jax.Array | None,
+    vocab_size: int,
+    disallow_target: bool,
+) -> Outputs:
+    """Computes all logits at once."""
     logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, vocab_size)
     blocks_BPXY, highest_BPX, mass_BPX = in_blocks(logits_BPV)
     normalizer_BP = jax.nn.logsumexp(mass_BPX, axis=-1)
@@ -101,17 +141,24 @@ def _whole(
     return normalizer_BP - target_logit_BP, best_BP, sampled_BP, normalizer_BP
 
 
-def _is_target(targets_BP, table_VE):
+def _is_target(targets_BP: jax.Array, table_VE: jax.Array) -> jax.Array:
     return jnp.arange(table_VE.shape[0]) == targets_BP[..., None]
 
 
-def _backward(vocab_size, disallow_target, chunks, residuals, grads):
-    del disallow_target  # samples carry no gradient
+def _backward(
+    vocab_size: int,
+    _disallow_target: bool,  # samples carry no gradient
+    chunks: int,
+    residuals: tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array],
+    grads: Outputs,
+) -> tuple[jax.Array | None, ...]:
     features_BPE, table_VE, bias_V, *_ = residuals
-    gradients = _whole_gradients if chunks == 1 else _streamed_gradients
-    grad_features_BPE, grad_table_VE, grad_bias_V = gradients(
-        *residuals, grads[0].astype(jnp.float32), vocab_size, chunks
-    )
+    arguments = (*residuals, grads[0].astype(jnp.float32), vocab_size)
+    if chunks == 1:
+        gradients = _whole_gradients(*arguments)
+    else:
+        gradients = _streamed_gradients(*arguments, chunks=chunks)
+    grad_features_BPE, grad_table_VE, grad_bias_V = gradients
     return (
         grad_features_BPE.astype(features_BPE.dtype),
         grad_table_VE.astype(table_VE.dtype),
@@ -123,9 +170,14 @@ def _backward(vocab_size, disallow_target, chunks, residuals, grads):
 
 
 def _whole_gradients(
-    features_BPE, table_VE, bias_V, targets_BP, normalizer_BP, grad_BP, vocab_size, chunks
-):
-    del chunks
+    features_BPE: jax.Array,
+    table_VE: jax.Array,
+    bias_V: jax.Array,
+    targets_BP: jax.Array,
+    normalizer_BP: jax.Array,
+    grad_BP: jax.Array,
+    vocab_size: int,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, vocab_size)
     # d loss / d logits = softmax - one hot; the incoming gradient is applied to the small sides.
     error_BPV = jnp.exp(logits_BPV - normalizer_BP[..., None]) - _is_target(targets_BP, table_VE)
@@ -141,7 +193,7 @@ def _whole_gradients(
     return grad_features_BPE, grad_table_VE, grad_bias_V
 
 
-def _weighted(features_BPE, grad_BP):
+def _weighted(features_BPE: jax.Array, grad_BP: jax.Array) -> jax.Array:
     return (grad_BP[..., None] * features_BPE).astype(features_BPE.dtype)
 
 
@@ -149,7 +201,7 @@ _predict.defvjp(_forward, _backward)
 
 
 class _Running(NamedTuple):
-    """What is known of each block of the vocabulary [B, P, X] after some of its members."""
+    """Statistics of each block of the vocabulary [B, P, X] over the members seen so far."""
 
     highest_BPX: jax.Array  # float32, the largest logit
     sum_BPX: jax.Array  # float32, of exp(logit - highest)
@@ -162,7 +214,7 @@ class _Running(NamedTuple):
         return cls(lowest, jnp.zeros(shape), jnp.zeros(shape, jnp.int32))
 
     def after(self, logits_BPYX: jax.Array, first: jax.Array) -> '_Running':
-        """With the members from `first` on taken in."""
+        """The statistics with the members from `first` on included."""
         here_BPX = jnp.max(logits_BPYX, axis=2)
         highest_BPX = jnp.maximum(self.highest_BPX, here_BPX)
         added_BPX = jnp.sum(jnp.exp(logits_BPYX - highest_BPX[:, :, None]), axis=2)
@@ -183,12 +235,12 @@ class _Running(NamedTuple):
         return (block_BP * BLOCK + member_BP).astype(jnp.int32)
 
 
-def _best(logits_BPYX, first):
+def _best(logits_BPYX: jax.Array, first: jax.Array) -> jax.Array:
     return jnp.argmax(logits_BPYX, axis=2).astype(jnp.int32) + first
 
 
 class _Chunks(NamedTuple):
-    """The vocabulary as blocks, to be gone through some members of every block at a time."""
+    """The vocabulary as blocks, read some members of every block at a time."""
 
     table_XYE: jax.Array
     bias_XY: jax.Array
@@ -197,7 +249,7 @@ class _Chunks(NamedTuple):
 
     @classmethod
     def of(cls, table_VE: jax.Array, bias_V: jax.Array, vocab_size: int, chunks: int) -> '_Chunks':
-        """Blocks may be spread over devices: every one of them then has some of each chunk."""
+        """Blocks may be spread over devices: each device then has a share of each chunk."""
         E = table_VE.shape[-1]
         table_XYE = constrain(table_VE.reshape(-1, BLOCK, E), 'XYE')
         bias_XY = bias_V.astype(jnp.float32).reshape(-1, BLOCK)
@@ -228,31 +280,40 @@ class _Chunks(NamedTuple):
 
 
 def _streamed(
-    features_BPE, table_VE, bias_V, targets_BP, noise, divisor, vocab_size, disallow_target, chunks
-):
-    """With a chunk of the logits at a time: what `_whole` returns."""
-    parts = _Chunks.of(table_VE, bias_V, vocab_size, chunks)
-    empty = _Running.empty((*targets_BP.shape, parts.table_XYE.shape[0]))
+    features_BPE: jax.Array,
+    table_VE: jax.Array,
+    bias_V: jax.Array,
+    targets_BP: jax.Array,
+    noise: Noise,
+    divisor: jax.Array | None,
+    vocab_size: int,
+    disallow_target: bool,
+    *,
+    chunks: int,
+) -> Outputs:
+    """Computes what `_whole` does from one chunk of the logits at a time."""
+    vocabulary = _Chunks.of(table_VE, bias_V, vocab_size, chunks)
+    empty = _Running.empty((*targets_BP.shape, vocabulary.table_XYE.shape[0]))
     changed = divisor is not None or disallow_target
 
-    def take_in(running, first):
+    def update(running: tuple[_Running, ...], first: jax.Array) -> tuple[Any, None]:
         plain, tempered, noisy = running
-        logits_BPYX = parts.logits(features_BPE, first)
+        logits_BPYX = vocabulary.logits(features_BPE, first)
         plain = plain.after(logits_BPYX, first)
         if noise:
             if divisor is not None:
                 logits_BPYX = logits_BPYX / divisor
             if disallow_target:
-                is_target_BPYX = parts.tokens(first) == targets_BP[..., None, None]
+                is_target_BPYX = vocabulary.tokens(first) == targets_BP[..., None, None]
                 logits_BPYX -= _DISALLOWED * is_target_BPYX
             tempered = tempered.after(logits_BPYX, first) if changed else tempered
             # The noise inside a block is one for all blocks, so each may draw its member now.
-            logits_BPYX += gumbel(_inner_noise(noise, first, parts.members))
+            logits_BPYX += gumbel(_inner_noise(noise, first, vocabulary.members))
             noisy = noisy.after(logits_BPYX, first)
         return (plain, tempered, noisy), None
 
     first = (empty, empty, empty)
-    (plain, tempered, noisy), _ = jax.lax.scan(take_in, first, parts.firsts())
+    (plain, tempered, noisy), _ = jax.lax.scan(update, first, vocabulary.firsts())
     normalizer_BP = jax.nn.logsumexp(plain.mass_BPX(), axis=-1)
     target_logit_BP = token_logits(features_BPE, table_VE, bias_V, targets_BP)
     best_BP = plain.token_BP(plain.highest_BPX)
@@ -265,7 +326,7 @@ def _streamed(
     return normalizer_BP - target_logit_BP, best_BP, sampled_BP, normalizer_BP
 
 
-def _inner_noise(noise, first, members):
+def _inner_noise(noise: Noise, first: jax.Array, members: int) -> jax.Array:
     """The uniforms of a chunk: one per token [B, P, Y, X], or one per member [B, P, Y, 1]."""
     noise_BPXY = noise[0].reshape(*noise[0].shape[:2], -1, BLOCK) if len(noise) == 1 else None
     noise_BPXY = noise[1][:, :, None] if noise_BPXY is None else noise_BPXY
@@ -273,21 +334,29 @@ def _inner_noise(noise, first, members):
 
 
 def _streamed_gradients(
-    features_BPE, table_VE, bias_V, targets_BP, normalizer_BP, grad_BP, vocab_size, chunks
-):
-    """With a chunk of the logits at a time: what `_whole_gradients` returns."""
-    parts = _Chunks.of(table_VE, bias_V, vocab_size, chunks)
+    features_BPE: jax.Array,
+    table_VE: jax.Array,
+    bias_V: jax.Array,
+    targets_BP: jax.Array,
+    normalizer_BP: jax.Array,
+    grad_BP: jax.Array,
+    vocab_size: int,
+    *,
+    chunks: int,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Computes what `_whole_gradients` does from one chunk of the logits at a time."""
+    vocabulary = _Chunks.of(table_VE, bias_V, vocab_size, chunks)
     weighted_BPE = _weighted(features_BPE, grad_BP)
 
-    def add(totals, first):
+    def add(totals: tuple[jax.Array, ...], first: jax.Array) -> tuple[Any, None]:
         grad_features_BPE, grad_table_XYE, grad_bias_XY = totals
-        logits_BPYX = parts.logits(features_BPE, first)
+        logits_BPYX = vocabulary.logits(features_BPE, first)
         error_BPYX = jnp.exp(logits_BPYX - normalizer_BP[..., None, None])
-        error_BPYX -= parts.tokens(first) == targets_BP[..., None, None]
+        error_BPYX -= vocabulary.tokens(first) == targets_BP[..., None, None]
         bias_XY = jnp.einsum('BP,BPYX->XY', grad_BP, error_BPYX)
         error_BPYX = error_BPYX.astype(features_BPE.dtype)
         grad_features_BPE += jnp.einsum(
-            'BPYX,XYE->BPE', error_BPYX, parts.rows(first), preferred_element_type=jnp.float32
+            'BPYX,XYE->BPE', error_BPYX, vocabulary.rows(first), preferred_element_type=jnp.float32
         )
         table_XYE = jnp.einsum(
             'BPYX,BPE->XYE', error_BPYX, weighted_BPE, preferred_element_type=jnp.float32
@@ -298,10 +367,10 @@ def _streamed_gradients(
 
     zeros = (
         jnp.zeros(features_BPE.shape),
-        jnp.zeros_like(parts.table_XYE),
-        jnp.zeros_like(parts.bias_XY),
+        jnp.zeros_like(vocabulary.table_XYE),
+        jnp.zeros_like(vocabulary.bias_XY),
     )
-    totals, _ = jax.lax.scan(add, zeros, parts.firsts())
+    totals, _ = jax.lax.scan(add, zeros, vocabulary.firsts())
     grad_features_BPE, grad_table_XYE, grad_bias_XY = totals
     return (
         grad_BP[..., None] * grad_features_BPE,
@@ -330,12 +399,12 @@ def sample_others(
     count: int,
     vocab_size: int,
 ) -> jax.Array:
-    """Different tokens than the target, drawn from the softmax without replacement.
+    """Draws tokens other than the target from the softmax, without replacement.
 
     Args:
         features_BPE, table_VE, bias_V, targets_BP, vocab_size: as for `predict`.
         noise_BPV: uniforms in (0, 1); the largest logits plus Gumbel noise win.
-        count: how many.
+        count: the number of tokens to draw.
 
     Returns:
         int32 [B, P, C] with C = count; carries no gradient.
@@ -361,13 +430,13 @@ def in_blocks(logits_BPV: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     return blocks_BPXY, highest_BPX, highest_BPX + jnp.log(sums_BPX)
 
 
-def sample(blocks_BPXY: jax.Array, mass_BPX: jax.Array, noise: tuple[jax.Array, ...]) -> jax.Array:
+def sample(blocks_BPXY: jax.Array, mass_BPX: jax.Array, noise: Noise) -> jax.Array:
     """An exact draw from softmax(logits) by the Gumbel-max trick.
 
     Args:
         blocks_BPXY: float32 logits, from `in_blocks`.
         mass_BPX: their log-sum-exps.
-        noise: uniforms in (0, 1), shaped as `noise_shapes` says. One array: Gumbel noise for
+        noise: uniforms in (0, 1), with the shapes of `noise_shapes`. One array: Gumbel noise for
             every token, the reference's formula. Two: a block of the vocabulary is drawn by its
             log-sum-exp, then a token inside it; the same distribution for V / 128 + 128 uniforms
             instead of V.

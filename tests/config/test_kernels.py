@@ -62,3 +62,14 @@ def test_a_kernel_of_other_devices_is_refused(kernel):
 
 def test_every_limit_names_kernels_that_there_are():
     assert {name for limit in kernels.LIMITS for name in limit.kernels} <= set(kernels.PLATFORM_OF)
+
+
+def test_a_kernel_that_jax_removed_is_not_chosen_and_is_refused_by_name(monkeypatch):
+    packed = config(model=FLASH, data={'layout': 'packed'})
+    typed = config(model={**FLASH, 'attention': 'triton'}, data={'layout': 'packed'})
+    assert kernels.choose(packed, 'gpu') == 'triton'
+    for removed in ('jax.experimental.pallas.ops.no_such', 'jax.no_such_package.attention'):
+        monkeypatch.setitem(kernels.MODULE_OF, 'triton', removed)
+        assert kernels.choose(packed, 'gpu') == 'xla'
+        with pytest.raises(ConfigError, match=f'triton.*{removed}.*attention=xla'):
+            kernels.check(typed, 'gpu')
