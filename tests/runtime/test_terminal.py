@@ -1,0 +1,88 @@
+"""Progress on a terminal and in a file, and Markdown tables."""
+
+import io
+
+from rich.console import Console
+
+from electra_jax.runtime import terminal
+
+
+class Clock:
+    """A clock that tests turn."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def console(is_terminal=False):
+    return Console(
+        file=io.StringIO(),
+        force_terminal=is_terminal,
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+        width=120,
+    )
+
+
+def test_lines_where_there_is_no_terminal_show_amounts_speed_and_time_left():
+    clock, lines = Clock(), console()
+    with terminal.Progress(
+        'building', 1200.0, 200.0, 'MB', console=lines, line_seconds=15.0, clock=clock
+    ) as progress:
+        clock.now = 10.0
+        progress.advance(100.0)  # too soon for a line
+        clock.now = 20.0
+        progress.advance(100.0)
+        progress.print('a message [not markup]')
+        progress.print('step 4/12', eta=True)
+    assert lines.file.getvalue().splitlines() == [
+        'building: 400/1,200 MB, 10.0 MB/s, ETA 1m20s',
+        'a message [not markup]',
+        'step 4/12  ETA 1m20s',
+    ]
+
+
+def test_where_the_total_is_unknown_no_time_left_is_printed():
+    clock, lines = Clock(), console()
+    with terminal.Progress('reading', 0.0, unit='MB', console=lines, clock=clock) as progress:
+        progress.print('begun', eta=True)
+        clock.now = 20.0
+        progress.advance(10.0)
+    assert lines.file.getvalue().splitlines() == ['begun', 'reading: 10 MB, 0.5 MB/s']
+
+
+def test_a_bar_on_a_terminal_and_messages_above_it():
+    screen = console(is_terminal=True)
+    with terminal.Progress('training', 10, unit='steps', console=screen) as progress:
+        progress.advance(10)
+        progress.print('step 10', eta=True)
+    shown = screen.file.getvalue()
+    assert 'training' in shown and '10/10 steps' in shown
+    assert 'step 10' in shown and 'ETA' not in shown  # the bar shows the time that is left
+
+
+def test_a_quiet_process_prints_nothing():
+    screen = console(is_terminal=True)
+    with terminal.Progress('training', 10, console=screen, quiet=True) as progress:
+        progress.advance(10)
+        progress.print('step 10')
+    assert not screen.file.getvalue()
+
+
+def test_the_time_left_follows_the_work_in_items_and_not_their_number():
+    clock, lines, done = Clock(), [], []
+    for item in terminal.track(
+        [1, 1, 2, 4], 'dev', float, report=lines.append, line_seconds=10.0, clock=clock
+    ):
+        done.append(item)
+        clock.now += 6.0 * item
+    assert done == [1, 1, 2, 4]
+    assert [line.partition('ETA ')[2] for line in lines] == ['36s', '24s']
+
+
+def test_a_cell_may_hold_a_vertical_bar():
+    table = terminal.markdown(['a', 'b'], [['x|y', '1'], ['z', '2']])
+    assert table == '| a | b |\n| --- | ---: |\n| x\\|y | 1 |\n| z | 2 |\n'
