@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains every recipe of configs/objectives/ on the quick start's corpus and leaves a table of them:
-#   launch/objectives.sh [ARGUMENTS OF launch/sweep.py]
+#   launch/objectives.sh [ARGUMENTS OF electra_jax.sweep]
 #   RECIPES=my/recipes STEPS=1000 launch/objectives.sh --jobs=2
 # 200 steps each unless STEPS says otherwise, in runs/sweeps/objectives unless --folder does. Typed
 # again it goes on where it stopped. untied_frozen.py starts from runs/sweeps/objectives/untied: it
@@ -44,7 +44,7 @@ sweep() { # RECIPES
   # In a process group of its own: a terminal's Ctrl-C is for the whole group, so that it would hear
   # of each twice, and twice means at once.
   set -m
-  python launch/sweep.py --folder=runs/sweeps/objectives --config "$@" \
+  python -m electra_jax.sweep --folder=runs/sweeps/objectives --config "$@" \
     --set "total_steps=$steps" log.every_steps=10 checkpoint.every_steps="$steps" \
     --columns=eval/mlm_loss,eval/disc_auc "${arguments[@]}" &
   set +m

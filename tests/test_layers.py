@@ -18,7 +18,8 @@ LAYERS = [
     {'train'},
     {'init_from'},  # where parameters start: a checkpoint of ours or of another project
     {'pretrain', 'finetune', 'corpus'},  # the jobs
-    {'aot', 'bench', 'sweep'},  # tools that look at the jobs from above
+    {'sweep'},  # many runs of a job, a table, a plot
+    {'aot', 'bench'},  # tools that look at the jobs from above
     {'main', 'prepare', 'convert', 'predict'},  # the commands
 ]
 # Until the command builds a missing corpus and hands it on.

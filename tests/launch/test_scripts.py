@@ -252,7 +252,7 @@ def test_objectives_sweeps_over_the_folder(copy):
     tool(copy, 'python', 'printf "%s\\n" "$@"')
     done = script(copy, 'objectives.sh', '--jobs=2', STEPS='50')
     assert done.stdout.splitlines() == [
-        'installed []', 'launch/sweep.py', '--folder=runs/sweeps/objectives', '--config',
+        'installed []', '-m', 'electra_jax.sweep', '--folder=runs/sweeps/objectives', '--config',
         'configs/objectives/electra.py', 'configs/objectives/mlm.py', '--set', 'total_steps=50',
         'log.every_steps=10', 'checkpoint.every_steps=50',
         '--columns=eval/mlm_loss,eval/disc_auc', '--jobs=2',

@@ -2,13 +2,11 @@
 
 import os
 import pathlib
-import sys
 
 from tests.data.test_pipeline import WORDS, write_text
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 LAUNCH = ROOT / 'launch'
-sys.path.insert(0, str(LAUNCH))  # its scripts import each other, as they do when they are run
 
 ENVIRONMENT = {
     **os.environ,

@@ -1,0 +1,50 @@
+"""Many runs of the main job by one command: a grid, a list, or several recipes; then a table.
+
+    python -m electra_jax.sweep --config=configs/quickstart.py --set total_steps=200 \\
+      --grid optimizer.learning_rate=1e-3,2e-3 seed=0,1
+    python -m electra_jax.sweep --compare runs/one runs/two
+
+Typed again, it skips the runs that are finished and continues the others. The exit status is 0
+when all are done, 1 when one failed, 3 when it was stopped.
+"""
+
+import argparse
+import functools
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from electra_jax.core.errors import UserError
+from electra_jax.sweep import job
+
+
+def parse(words: Sequence[str]) -> job.Request:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m electra_jax.sweep', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    several = functools.partial(add, nargs='+', action='extend', default=[])
+    several('--config', help='recipes, also globs: one axis of the sweep')
+    several('--grid', metavar='KEY=A,B', help='every value with every other')
+    several('--set', metavar='KEY=VALUE', help='the same in every run')
+    add('--list', metavar='FILE', help='one run per line: KEY=VALUE ...')
+    several('--compare', type=pathlib.Path, metavar='WORKDIR',
+        help='only make the table of runs that exist')  # fmt: skip
+    add('--folder', type=pathlib.Path, help='default: runs/sweeps/RECIPE, or runs/compared')
+    add('--jobs', type=int, default=1, help='runs at the same time')
+    add('--gpus', help='such as 0,1,2,3: one run on each of them at the same time')
+    add('--slurm', type=pathlib.Path, metavar='FILE', help='write an sbatch array, run nothing')
+    add('--only', type=int, metavar='N', help='only run N (from 0), without a table')
+    add('--metric', default='train/loss', help='of the plot and the first columns')
+    add('--columns', help='further metrics, with commas; default: held-out ones')
+    add('--dry-run', action='store_true', help='print the commands, run nothing')
+    return job.Request(**vars(parser.parse_args(words)))
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(job.run(parse(sys.argv[1:])))
+    except (UserError, OSError) as error:
+        sys.exit(f'error: {error}')

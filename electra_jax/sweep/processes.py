@@ -1,0 +1,180 @@
+"""Processes of the main job: started some at a time, watched, asked to stop, and recorded."""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from electra_jax.runtime import terminal
+from electra_jax.sweep import table
+from electra_jax.sweep.plan import Run
+
+LOG, MARKER, LOCK = 'log.txt', 'sweep.json', 'sweep.lock'  # in each run's workdir
+
+
+class Stop:
+    """How often SIGTERM or Ctrl-C has come."""
+
+    requests = 0
+
+
+@dataclasses.dataclass
+class Started:
+    """A run whose process is alive, or was until a moment ago.
+
+    Attributes:
+        run: what it trains.
+        process: of the main job.
+        log_start: where its own text begins in the log, bytes.
+        requests: to stop, that it was sent.
+    """
+
+    run: Run
+    process: subprocess.Popen[bytes]
+    log_start: int
+    requests: int = 0
+
+    def forward(self, requests: int) -> None:
+        """The first request to stop asks the run to save; the second one ends it."""
+        if requests > self.requests:
+            self.requests = requests
+            self.process.send_signal(signal.SIGTERM if requests == 1 else signal.SIGKILL)
+
+    @property
+    def has_corpus(self) -> bool:
+        """Whether the run has got past building its corpus."""
+        return (self.run.folder / 'config.json').exists()
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, 0 to 1."""
+        config = table.read_about(self.run.folder).get('config', {})
+        end = min(config.get('total_steps') or 0, config.get('stop_at') or sys.maxsize)
+        end *= config.get('trials', 1)  # each trial of fine-tuning has as many steps
+        return min(table.last_step(self.run.folder) / end, 1.0) if end else 0.0
+
+
+def run_all(
+    runs: Sequence[Run], slots: Sequence[Mapping[str, str]], poll_seconds: float = 0.3
+) -> dict[str, str]:
+    """Trains what is not finished, as many runs at once as there are slots.
+
+    Args:
+        runs: in order.
+        slots: environment variables of each run that may be under way at the same time.
+        poll_seconds: between two looks at the processes.
+
+    Returns:
+        Run name -> 'done', 'failed', 'stopped' (after saving) or 'waiting' (never begun).
+    """
+    outcomes = {run.name: 'done' for run in runs if is_done(run)}
+    waiting = [run for run in runs if run.name not in outcomes]
+    terminal.OUT.print(f'{len(runs)} runs, {len(outcomes)} of them finished before')
+    active: dict[int, Started] = {}
+    has_reported_wait, done = False, float(len(outcomes))
+    with stop_signals() as stop, terminal.Progress('sweep', len(runs), done, 'runs') as progress:
+        while active or (waiting and not stop.requests):
+            # The corpus may still have to be built, by one process: the next run waits for that.
+            free = [slot for slot in range(len(slots)) if slot not in active]
+            if free and not stop.requests and all(one.has_corpus for one in active.values()):
+                attempts = (start(run, slots[free[0]], progress.print) for run in waiting)
+                started = next(filter(None, attempts), None)
+                if started:
+                    active[free[0]] = started
+                    waiting.remove(started.run)
+                elif waiting and not active and not has_reported_wait:
+                    has_reported_wait = True
+                    progress.print(f'waiting: other processes are at {waiting[0].folder}')
+            for slot, started in list(active.items()):
+                started.forward(stop.requests)
+                if started.process.poll() is not None:
+                    outcomes[started.run.name] = finish(started, progress.print)
+                    del active[slot]
+            now_done = len(outcomes) + sum(one.share for one in active.values())
+            progress.advance(now_done - done)
+            done = now_done
+            time.sleep(poll_seconds)
+    return {**{run.name: 'waiting' for run in waiting}, **outcomes}
+
+
+def start(
+    run: Run, environment: Mapping[str, str], report: Callable[[str], None]
+) -> Started | None:
+    """Starts a run; None while another process, left over from a killed sweep, trains it."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with (run.folder / LOCK).open('w') as lock, (run.folder / LOG).open('a') as log:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        log.write(f'$ {shlex.join(run.command)}\n')
+        log.flush()
+        # The run itself holds the lock from here on, even if the sweep is killed. Its own session
+        # keeps the terminal's Ctrl-C from it: the sweep asks it to stop.
+        process = subprocess.Popen(
+            run.command,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            env={**os.environ, 'PYTHONUNBUFFERED': '1', **environment},
+            pass_fds=[lock.fileno()], start_new_session=True,
+        )  # fmt: skip
+        report(f'started {run.name}: {run.folder / LOG}')
+        return Started(run, process, log.tell())
+
+
+def finish(started: Started, report: Callable[[str], None]) -> str:
+    """Prints how a run ended, and records it in its workdir."""
+    run, status = started.run, started.process.returncode
+    with (run.folder / LOG).open('rb') as file:
+        file.seek(started.log_start)
+        lines = file.read().decode('utf-8', 'replace').splitlines()
+    if status:
+        # Before its first step a run has nothing to save: the signal just ends it.
+        outcome = 'stopped' if started.requests else 'failed'
+    else:
+        outcome = 'stopped' if any(x.startswith('stopped by ') for x in lines) else 'done'
+    if outcome == 'failed':
+        report(f'failed {run.name} (exit status {status}); the end of {run.folder / LOG}:')
+        report('\n'.join(f'    {line}' for line in lines[-15:]))
+    else:
+        report(f'{outcome} {run.name}')
+    content = {**run.identity, 'outcome': outcome, 'status': status}
+    (run.folder / MARKER).write_text(json.dumps(content, indent=2) + '\n')
+    return outcome
+
+
+def is_done(run: Run) -> bool:
+    """Whether this same command, with this same recipe, has reached its end."""
+    try:
+        marker = json.loads((run.folder / MARKER).read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(marker == {**run.identity, 'outcome': 'done', 'status': 0})
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Counts requests to stop instead of ending the process.
+
+    Where Ctrl-C is ignored already, as in a script's background job, it stays ignored.
+    """
+    stop = Stop()
+
+    def ask(number: int, frame: Any) -> None:
+        del number, frame
+        stop.requests += 1
+
+    numbers = [n for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

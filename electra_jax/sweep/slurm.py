@@ -1,0 +1,56 @@
+"""A sweep as a Slurm job array."""
+
+import os
+import pathlib
+import shlex
+from collections.abc import Sequence
+
+STOPPED = 3  # exit status of a sweep that was asked to stop and has saved
+
+TEMPLATE = """\
+#!/usr/bin/env bash
+# {count} runs, one for each array task. Name partition, time and devices when you submit it:
+#   sbatch --partition=NAME --time=HH:MM:SS --gpus=1 {file}
+# Build the corpus before (python -m electra_jax.prepare): tasks that start together cannot.
+# Afterwards this makes the table: {command}
+#SBATCH --job-name={job}
+#SBATCH --array=0-{last}{at_once}
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=4
+#SBATCH --output={output}
+#SBATCH --open-mode=append
+#SBATCH --requeue
+# Three minutes before the time limit the run is asked to save.
+#SBATCH --signal=TERM@180
+set -euo pipefail
+cd {here}
+# Since Slurm 22.05 srun does not take this from the job's options.
+export SRUN_CPUS_PER_TASK="${{SLURM_CPUS_PER_TASK:-4}}"
+status=0
+srun {command} --only="$SLURM_ARRAY_TASK_ID" || status=$?
+# Status {STOPPED}: saved before its end. A job that was cancelled is no longer RUNNING.
+if ((status == {STOPPED})) && [[ $(squeue -h -j "$SLURM_JOB_ID" -o %T) == RUNNING ]]; then
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"
+"""
+
+
+def array(
+    command: Sequence[str], file: pathlib.Path, folder: pathlib.Path, count: int, at_once: int
+) -> str:
+    """The text of an sbatch file that trains the runs of a sweep as an array.
+
+    Args:
+        command: the sweep's own, without flags that say where and how many at once.
+        file: where the text goes.
+        folder: of the sweep.
+        count: runs.
+        at_once: how many of them at the same time; 1: as many as Slurm has room for.
+    """
+    return TEMPLATE.format(
+        count=count, last=count - 1, at_once=f'%{at_once}' if at_once > 1 else '',
+        file=shlex.quote(str(file)), job=shlex.quote(folder.name),
+        output=shlex.quote(f'{folder.absolute()}/slurm-%A_%a.out'),
+        here=shlex.quote(os.getcwd()), command=shlex.join(command), STOPPED=STOPPED,
+    )  # fmt: skip

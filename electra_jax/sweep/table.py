@@ -1,0 +1,171 @@
+"""What runs reached, next to each other: a table (Markdown and CSV) and a plot."""
+
+import contextlib
+import csv
+import json
+import pathlib
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from electra_jax.runtime import terminal
+from electra_jax.sweep import plot
+from electra_jax.sweep.plot import Line, Panel
+
+
+class Shown(NamedTuple):
+    """A run as the table shows it.
+
+    Attributes:
+        name: in the first column.
+        folder: its workdir.
+        varied: the settings in which it differs from the others.
+        outcome: from `processes.run_all`; None: not known.
+    """
+
+    name: str
+    folder: pathlib.Path
+    varied: Mapping[str, str] = {}
+    outcome: str | None = None
+
+
+def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, without those that are unfinished or were torn by a crash."""
+    path = folder / 'metrics.jsonl'
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            lines.append(json.loads(text))
+    return lines
+
+
+def last_step(folder: pathlib.Path) -> int:
+    """The step in the newest line of metrics.jsonl, from its end alone; 0 before the first."""
+    path = folder / 'metrics.jsonl'
+    if not path.exists():
+        return 0
+    with path.open('rb') as file:
+        file.seek(max(path.stat().st_size - 8192, 0))
+        steps = re.findall(rb'^{"step": (\d+)', file.read(), re.MULTILINE)
+    return int(steps[-1]) if steps else 0
+
+
+def read_about(folder: pathlib.Path) -> dict[str, Any]:
+    """The content of a run's config.json; empty where the run has not begun."""
+    path = folder / 'config.json'
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def series(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
+    """(step, value) of a metric, where it is a number."""
+    return [(line['step'], line[name]) for line in lines if line.get(name) is not None]
+
+
+def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str, Any]:
+    """A run's row of the table; for fine-tuning, the spread of its headline over the trials.
+
+    Args:
+        run: whose workdir is read.
+        metric: whose first and last values are shown.
+        columns: further metrics, the last value of each; None: every held-out one.
+    """
+    row: dict[str, Any] = {'run': run.name}
+    if run.outcome:
+        row['outcome'] = run.outcome
+    trials = run.folder / 'results.json'
+    if trials.exists():
+        headline = json.loads(trials.read_text())['headline']
+        shown = ('metric', 'median', 'mean', 'standard_deviation', 'trials')
+        return row | {name.replace('_', ' '): headline.get(name) for name in shown}
+    lines = read_metrics(run.folder)
+    values = series(lines, metric)
+    row['step'] = lines[-1]['step'] if lines else None
+    row[f'{metric} first'] = values[0][1] if values else None
+    row[f'{metric} last'] = values[-1][1] if values else None
+    scores = ('eval/', 'finetune/')
+    held_out = dict.fromkeys(name for line in lines for name in line if name.startswith(scores))
+    for name in held_out if columns is None else columns:
+        row[name] = next((value for _, value in reversed(series(lines, name))), None)
+    return row
+
+
+def costs(run: Shown) -> dict[str, float | None]:
+    """The median time of a step, and its operations where config.json counts them.
+
+    'GFLOP/step' follows the convention of MFU, matrix products alone; '(paper)' that of the
+    ELECTRA paper's appendix.
+    """
+    rates = [rate for _, rate in series(read_metrics(run.folder), 'speed/steps_per_second')]
+    cost = {'ms/step': 1000 / statistics.median(rates) if rates else None}
+    about = read_about(run.folder)
+    flops = about.get('flops_per_token')
+    if flops:
+        tokens = about['config']['batch_size'] * about['config']['data']['row_length']
+        cost['GFLOP/step'] = flops['mfu'] * tokens / 1e9
+        cost['GFLOP/step (paper)'] = flops['paper'] * tokens / 1e9
+    return cost
+
+
+def table(
+    runs: Sequence[Shown], metric: str, columns: Sequence[str] | None = None
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """The columns and the rows; a row lacks the columns that its run knows nothing about."""
+    reached, cost = [summary(run, metric, columns) for run in runs], [costs(run) for run in runs]
+    names = dict.fromkeys(name for row in [*reached, *cost] for name in row)
+    return list(names), [{**a, **b} for a, b in zip(reached, cost, strict=True)]
+
+
+def cell(value: Any) -> str:
+    """A value as people read it.
+
+    >>> cell(0.73251), cell(1234567.0), cell(200), cell(None)
+    ('0.7325', '1,234,567', '200', '')
+    """
+    if isinstance(value, float):
+        return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'
+    return '' if value is None else str(value)
+
+
+def panels(runs: Sequence[Shown], metric: str) -> list[Panel]:
+    """The metric against the step, and its last value against each setting that varies."""
+    values = {run.name: series(read_metrics(run.folder), metric) for run in runs}
+    drawn = [run for run in runs if values[run.name]]
+    made = [Panel('step', metric, [line(run.name, values[run.name], '.-') for run in drawn])]
+    for key in dict.fromkeys(key for run in drawn for key in run.varied):
+        ends = [(run.varied[key], values[run.name][-1][1]) for run in drawn if key in run.varied]
+        ends.sort(key=lambda end: in_order(end[0]))
+        made.append(Panel(key, f'{metric}, last', [line('', ends, 'o')]))
+    return made
+
+
+def line(label: str, points: Sequence[tuple[Any, float]], style: str) -> Line:
+    """Points (x, y) as a line of a panel."""
+    return Line(label, [x for x, _ in points], [y for _, y in points], style)
+
+
+def in_order(value: str) -> tuple[float, str]:
+    """A key that sorts numbers by size, and other values after them."""
+    try:
+        return float(value), ''
+    except ValueError:
+        return float('inf'), value
+
+
+def write(
+    runs: Sequence[Shown], metric: str, columns: Sequence[str] | None, folder: pathlib.Path
+) -> str:
+    """Writes table.md, table.csv and plot.png into `folder`; returns the text to print."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names, rows = table(runs, metric, columns)
+    cells = [[cell(row.get(name)) for name in names] for row in rows]
+    text = terminal.markdown(names, cells)
+    (folder / 'table.md').write_text(text)
+    keys = list(dict.fromkeys(key for run in runs for key in run.varied))
+    with (folder / 'table.csv').open('w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow([names[0], *keys, *names[1:]])
+        for run, row in zip(runs, rows, strict=True):
+            writer.writerow([run.name, *map(run.varied.get, keys), *map(row.get, names[1:])])
+    picture = plot.draw(panels(runs, metric), folder / 'plot.png')
+    return f'{text}\ntable: {folder / "table.md"} (and table.csv)\n{picture}'

@@ -1,0 +1,73 @@
+"""How the runs of a sweep start, stop, are skipped and reported."""
+
+import fcntl
+import functools
+import os
+import pathlib
+import signal
+import threading
+import time
+
+from electra_jax.sweep import processes
+from tests.support.sweep_runs import StandIn, stand_ins
+
+run_all = functools.partial(processes.run_all, poll_seconds=0.02)
+
+
+def test_a_failed_run_is_shown_and_does_not_stop_the_others(tmp_path, capsys):
+    outcomes = run_all(stand_ins(tmp_path, ['train', 'fail', 'train2']), [{}])
+    assert outcomes == {'run0': 'done', 'run1': 'failed', 'run2': 'done'}
+    said = capsys.readouterr().out
+    assert 'failed run1 (exit status 1)' in said and '    error: config.seed is -1' in said
+
+
+def test_typed_again_it_skips_what_is_finished_only(tmp_path, capsys):
+    runs = stand_ins(tmp_path, ['train', 'fail'])
+    run_all(runs, [{}])
+    runs[1] = StandIn(*runs[1][:2], {'seed': 'mended'}, *runs[1][3:])
+    capsys.readouterr()
+    assert set(run_all(runs, [{}]).values()) == {'done'}
+    said = capsys.readouterr().out
+    assert '1 of them finished before' in said and 'started run0' not in said
+    pathlib.Path(runs[0].recipe).write_text('# another recipe\n')
+    run_all(runs, [{}])
+    assert 'started run0' in capsys.readouterr().out
+
+
+def test_runs_share_the_slots_and_each_has_its_gpu(tmp_path):
+    runs = stand_ins(tmp_path, ['hang', 'hang'])
+    threading.Thread(target=release, args=(runs,)).start()
+    slots = [{'CUDA_VISIBLE_DEVICES': '0'}, {'CUDA_VISIBLE_DEVICES': '5'}]
+    outcomes = run_all(runs, slots)
+    # Had they not run side by side, nothing would ever have stopped the first one.
+    assert outcomes == {'run0': 'stopped', 'run1': 'stopped'}
+    logs = [(run.folder / 'log.txt').read_text() for run in runs]
+    assert 'begun 0' in logs[0] and 'begun 5' in logs[1]
+
+
+def release(runs):
+    """Asks the sweep, which is this process, to stop once all runs are under way."""
+    while not all((run.folder / 'metrics.jsonl').exists() for run in runs):
+        time.sleep(0.02)
+    time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_asked_to_stop_it_lets_runs_save_and_leaves_the_rest_for_the_next_time(tmp_path):
+    runs = stand_ins(tmp_path, ['hang', 'train'])
+    threading.Thread(target=release, args=(runs[:1],)).start()
+    assert run_all(runs, [{}]) == {'run0': 'stopped', 'run1': 'waiting'}
+    (runs[0].folder / 'go').write_text('')
+    assert set(run_all(runs, [{}]).values()) == {'done'}
+
+
+def test_a_run_left_over_from_a_killed_sweep_is_waited_for(tmp_path, capsys):
+    runs = stand_ins(tmp_path, ['train'])
+    runs[0].folder.mkdir()
+    lock = (runs[0].folder / 'sweep.lock').open('w')
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    threading.Timer(0.3, lock.close).start()
+    began = time.monotonic()
+    assert run_all(runs, [{}]) == {'run0': 'done'}
+    assert time.monotonic() - began > 0.3
+    assert 'waiting: other processes are at' in capsys.readouterr().out
