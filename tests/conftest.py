@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import signal
 
 # Before jax is imported anywhere.
 os.environ['XLA_FLAGS'] = (
@@ -17,6 +18,11 @@ if [int(part) for part in importlib.metadata.version('jaxlib').split('.')[:2]] <
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Commands in processes of their own start once, not twice; see runtime/malloc.py.
 os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1')
+
+# A shell ignores Ctrl-C in what it starts in the background, and so would every process that a test
+# starts: a handler here, unlike an ignored signal, is not inherited.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 

@@ -223,13 +223,13 @@ def test_a_trained_tokenizer_is_not_trained_again(config, monkeypatch):
 
 KILLED = """
 import sys
-from electra_jax.config import schema
-from electra_jax.data import corpus
-data = schema.DataConfig(
+from electra_jax.config import settings
+from electra_jax.corpus import job
+data = settings.DataConfig(
     path=sys.argv[1], source=sys.argv[2], row_length=64, holdout=0.1, workers=2,
-    tokenizer=schema.TokenizerConfig(vocab_size=300),
+    tokenizer=settings.TokenizerConfig(vocab_size=300),
 )
-corpus.build_corpus(data, 20_000)
+job.build_corpus(data, 20_000)
 """
 
 
@@ -267,9 +267,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, number):
 def test_workers_do_not_import_the_main_module(tmp_path):
     write_text(tmp_path / 'text.txt', 100)
     program = f'open({str(tmp_path / "imports")!r}, "a").write(__name__ + chr(10))\n'
-    guarded = KILLED.replace(
-        'corpus.build_corpus', "if __name__ == '__main__': corpus.build_corpus"
-    )
+    guarded = KILLED.replace('job.build_corpus', "if __name__ == '__main__': job.build_corpus")
     (tmp_path / 'program.py').write_text(program + guarded)
     command = [sys.executable, str(tmp_path / 'program.py'), str(tmp_path / 'corpus')]
     subprocess.run([*command, f'text:{tmp_path}/text.txt'], check=True, stderr=subprocess.DEVNULL)
