@@ -25,7 +25,7 @@ from electra_jax.finetune import job, predict
 from electra_jax.finetune import split as splits
 from electra_jax.model.flops import training_flops
 from electra_jax.optim.optimizer import decay_table
-from electra_jax.parallel import report
+from electra_jax.parallel import chips, report
 from electra_jax.pretrain import program as runs
 from electra_jax.pretrain.program import Run
 from electra_jax.runtime import cli, distributed, watchdog
@@ -131,7 +131,7 @@ def go_on(run: Run, phases: Phases, account: Account) -> None:
             phases,
             config.batch_size * config.data.row_length,
             flops['mfu'],
-            distributed.peak_flops(jax.devices()),
+            chips.peak_flops(jax.devices()),
         ),
         phases=phases,
     )

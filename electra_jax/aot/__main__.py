@@ -13,9 +13,9 @@ from electra_jax.aot import compile, suggest, topologies
 from electra_jax.config.settings import Config
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives.definition import Vocabulary
-from electra_jax.parallel import report
+from electra_jax.parallel import chips, report
 from electra_jax.pretrain import program as runs
-from electra_jax.runtime import cli, distributed
+from electra_jax.runtime import cli
 from electra_jax.tokenizers.api import SpecialIds
 
 CONFIG = cli.config_flag()
@@ -62,7 +62,7 @@ def describe(program: runs.Program, made: compile.Compiled) -> dict:
     config, mesh = program.config, program.mesh
     tokens = config.batch_size * config.data.row_length
     flops = training_flops(config, program.vocabulary.size, program.objective.parts)
-    chip = distributed.chip(mesh.devices.flat[0])
+    chip = chips.chip(mesh.devices.flat[0])
     return {
         'config': cli.recipe_name(CONFIG),
         'topology': TOPOLOGY.value,

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from electra_jax.aot import hlo, traffic
 from electra_jax.parallel import mesh
-from electra_jax.runtime.distributed import Chip
+from electra_jax.parallel.chips import Chip
 from electra_jax.train.state import TrainState
 
 _SHOWN = 40  # of the largest buffers and movements

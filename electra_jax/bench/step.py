@@ -17,7 +17,7 @@ from electra_jax.core.errors import UserError
 from electra_jax.data import pipeline
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives.definition import Vocabulary
-from electra_jax.parallel import report
+from electra_jax.parallel import chips, report
 from electra_jax.pretrain import program as runs
 from electra_jax.runtime import distributed
 from electra_jax.tokenizers.api import SpecialIds
@@ -87,7 +87,7 @@ def describe(program: runs.Program, stepper: Stepper) -> dict[str, Any]:
         'vocab_size': program.vocabulary.size,
         'compile_seconds': stepper.compile_seconds,
         'flops_per_token': flops,
-        'peak_flops': distributed.peak_flops(list(mesh.devices.flat)),
+        'peak_flops': chips.peak_flops(list(mesh.devices.flat)),
     }
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from electra_jax.aot import compile, suggest
 from electra_jax.aot.traffic import Collective
+from electra_jax.parallel.chips import Chip
 from electra_jax.pretrain import program as runs
-from electra_jax.runtime.distributed import Chip
 from tests.support.configs import VOCABULARY, tiny_config
 
 CHIP = Chip(flops=100.0, hbm_bytes=1000.0, hbm_bandwidth=10.0, ici_bandwidth=2.0, dcn_bandwidth=1.0)

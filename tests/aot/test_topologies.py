@@ -9,8 +9,8 @@ from jax.experimental import topologies
 from electra_jax.aot import topologies as slices
 from electra_jax.config.settings import MeshConfig
 from electra_jax.core.errors import ConfigError
+from electra_jax.parallel import chips
 from electra_jax.parallel import mesh as meshes
-from electra_jax.runtime import distributed
 
 needs_libtpu = pytest.mark.skipif(
     not slices.has_libtpu(), reason="needs the TPU compiler: pip install -e '.[tpu_compile]'"
@@ -42,9 +42,9 @@ def test_without_the_compiler_it_says_what_to_type(monkeypatch):
 )
 def test_every_generation_has_devices_and_a_line_in_the_table(topology, count, peak):
     devices = slices.devices(topology)
-    chip = distributed.chip(devices[0])
+    chip = chips.chip(devices[0])
     assert len(devices) == count and chip.flops == peak
-    assert distributed.peak_flops(devices) == count * peak
+    assert chips.peak_flops(devices) == count * peak
     assert None not in (chip.hbm_bytes, chip.hbm_bandwidth, chip.ici_bandwidth)
 
 
