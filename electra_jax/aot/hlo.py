@@ -1,8 +1,8 @@
 """Optimized HLO as text, read into computations, instructions and arrays.
 
-What XLA prints of a compiled program (`compiled.as_text()`) is the only account of it that says
-all of: which arrays there are and in which memory, what each loop repeats, and what travels
-between devices. Only what these questions need is read; the rest stays text.
+What XLA prints of a compiled program (`compiled.as_text()`) is the only complete account of which
+arrays there are and in which memory, what each loop repeats, and what travels between devices.
+Only what these questions need is read; the rest stays text.
 """
 
 import math
@@ -19,21 +19,27 @@ ITEM_BYTES: dict[str, float] = {
 
 
 class Array(NamedTuple):
-    """One array of a type such as ``bf16[16,512]{1,0:T(8,128)(2,1)S(1)}``."""
+    """One array of a type such as ``bf16[16,512]{1,0:T(8,128)(2,1)S(1)}``.
+
+    Attributes:
+        layout: dimensions, the fastest first.
+        tile: the unit of memory, the fastest dimension last.
+        space: of memory; 0 is the device's main memory (HBM on a TPU).
+    """
 
     dtype: str
     dims: tuple[int, ...]
-    layout: tuple[int, ...] = ()  # dimensions, the fastest first
-    tile: tuple[int, ...] = ()  # the fastest dimension last; what memory is handed out in
-    space: int = 0  # memory space: 0 is the device's main memory (HBM on a TPU)
+    layout: tuple[int, ...] = ()
+    tile: tuple[int, ...] = ()
+    space: int = 0
 
     @property
     def bytes(self) -> int:
         """What it takes in memory, with its fastest dimensions padded to whole tiles."""
         slow_first = [self.dims[i] for i in reversed(self.layout)] or list(self.dims)
-        for place, size in enumerate(reversed(self.tile), start=1):
-            if place <= len(slow_first):
-                slow_first[-place] = -(-slow_first[-place] // size) * size
+        for i, size in enumerate(reversed(self.tile), start=1):
+            if i <= len(slow_first):
+                slow_first[-i] = -(-slow_first[-i] // size) * size
         return int(math.prod(slow_first) * ITEM_BYTES.get(self.dtype, 4))
 
     @property
@@ -46,49 +52,53 @@ class Array(NamedTuple):
 
 
 class Instruction(NamedTuple):
-    """One line of a computation."""
+    """One line of a computation.
+
+    Attributes:
+        arrays: of its result; a tuple's are flattened.
+        rest: its attributes, as text.
+        argument: what stands between its parentheses.
+    """
 
     name: str
-    arrays: tuple[Array, ...]  # of its result, a tuple's flattened
+    arrays: tuple[Array, ...]
     opcode: str
     operands: tuple[str, ...]
-    rest: str  # its attributes, unread
-    argument: str  # what stands between its parentheses
+    rest: str
+    argument: str
     is_root: bool
 
     @property
     def source(self) -> str:
         """Where in the program it comes from, as JAX named it; its own name where unknown."""
-        found = re.search(r'op_name="([^"]*)"', self.rest)
-        return found.group(1) if found else self.name
+        match = re.search(r'op_name="([^"]*)"', self.rest)
+        return match.group(1) if match else self.name
 
     def called(self, *attributes: str) -> list[str]:
-        """Names of the computations that these attributes hand it."""
+        """Names of the computations that it calls by these attributes."""
         names = []
         for attribute in attributes:
-            found = re.search(rf'\b{attribute}=(?:%([\w.\-]+)|\{{([^}}]*)\}})', self.rest)
-            if found:
-                names += re.findall(r'[\w.\-]+', found.group(1) or found.group(2))
+            match = re.search(rf'\b{attribute}=(?:%([\w.\-]+)|\{{([^}}]*)\}})', self.rest)
+            if match:
+                names += re.findall(r'[\w.\-]+', match.group(1) or match.group(2))
         return names
 
 
 class Computation(NamedTuple):
-    """A list of instructions, the last one that of its result."""
+    """Instructions by name; the root makes its result."""
 
     name: str
     instructions: dict[str, Instruction]
 
     @property
     def root(self) -> Instruction:
-        """What it results in."""
+        """Makes the result."""
         return next(one for one in self.instructions.values() if one.is_root)
 
     def parameter(self, number: int) -> Instruction | None:
         """The instruction that stands for an argument; None where it is not used."""
-        for one in self.instructions.values():
-            if one.opcode == 'parameter' and one.argument == str(number):
-                return one
-        return None
+        parameters = (one for one in self.instructions.values() if one.opcode == 'parameter')
+        return next((one for one in parameters if one.argument == str(number)), None)
 
 
 class Module(NamedTuple):
@@ -98,7 +108,7 @@ class Module(NamedTuple):
     entry: str
 
 
-class Place(NamedTuple):
+class Executed(NamedTuple):
     """An instruction that is run, and how often."""
 
     computation: Computation
@@ -127,8 +137,8 @@ def parse(text: str) -> Module:
             current = Computation(header.group(2), {})
             computations[current.name] = current
             entry = current.name if header.group(1) else entry
-        elif current is not None and (found := _LINE.match(line)):
-            one = _instruction(*found.groups())
+        elif current is not None and (match := _LINE.match(line)):
+            one = _instruction(*match.groups())
             current.instructions[one.name] = one
     return Module(computations, entry or (current.name if current else ''))
 
@@ -157,10 +167,10 @@ def _split_type(line: str) -> tuple[str, str]:
 def _closing(text: str) -> int:
     """Where the parenthesis that was open before `text` closes."""
     depth = 1
-    for place, letter in enumerate(text):
+    for i, letter in enumerate(text):
         depth += (letter == '(') - (letter == ')')
         if depth == 0:
-            return place
+            return i
     return len(text)
 
 
@@ -171,7 +181,7 @@ def parse_arrays(kind: str) -> tuple[Array, ...]:
     ...     '(f32[3,5]{1,0:T(8,128)}, bf16[16]{0:T(256)S(1)})')]
     [('f32[3,5]', 4096, 0), ('bf16[16]', 512, 1)]
     """
-    return tuple(_array(*found) for found in _ARRAY.findall(kind))
+    return tuple(_array(*parts) for parts in _ARRAY.findall(kind))
 
 
 def _array(dtype: str, dims: str, layout: str, extras: str) -> Array:
@@ -190,19 +200,19 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(',') if number)
 
 
-def executed(module: Module) -> Iterator[Place]:
+def executed(module: Module) -> Iterator[Executed]:
     """Every instruction that runs as one of the program's own, with how often.
 
-    Loops count as often as they turn (`trip_count`; once where that is not known); what is inside
-    a fusion is its fusion's affair. Of a conditional's branches each counts once.
+    A loop's instructions count as often as it turns (`trip_count`; once where that is not known).
+    Each branch of a conditional counts once, and the inside of a fusion is left out.
     """
     yield from _walk(module, module.entry, 1)
 
 
-def _walk(module: Module, name: str, times: int) -> Iterator[Place]:
+def _walk(module: Module, name: str, times: int) -> Iterator[Executed]:
     computation = module.computations[name]
     for one in computation.instructions.values():
-        yield Place(computation, one, times)
+        yield Executed(computation, one, times)
         if one.opcode == 'while':
             inner = times * (trip_count(module, one) or 1)
             for body in one.called('body'):
@@ -216,10 +226,7 @@ def _walk(module: Module, name: str, times: int) -> Iterator[Place]:
 
 
 def trip_count(module: Module, loop: Instruction) -> int | None:
-    """How often a while loop turns: as XLA noted it, or by the constant it counts up to from 0.
-
-    None where neither says so.
-    """
+    """How often a loop turns, by XLA's note or the constant it counts up to; None: unknown."""
     noted = re.search(r'known_trip_count":\{"n":"(\d+)"', loop.rest)
     if noted:
         return int(noted.group(1))

@@ -1,6 +1,7 @@
-"""The setting nearest to one that does not fit which does: tried out, or estimated."""
+"""Settings that fit, near ones that do not: compiled, or estimated."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,30 +16,30 @@ _TRIES = 3  # compilations, at most
 
 
 class Memory(NamedTuple):
-    """Bytes of one device."""
+    """Bytes of one device; state: parameters, moments and counters."""
 
     needed: int
     limit: int
     params: int
-    state: int  # parameters, moments and counters
+    state: int
 
     @property
     def fixed(self) -> int:
-        """What does not shrink with the rows: state and gradients."""
+        """The part that does not shrink with the rows: state and gradients."""
         return min(self.needed, self.state + self.params)
 
     @property
     def rows(self) -> int:
-        """What does: activations and all that is made from them."""
+        """The part that does: activations and all that is made from them."""
         return self.needed - self.fixed
 
 
 class Suggestion(NamedTuple):
-    """A setting that fits."""
+    """Changes that fit, by dotted name; compiled: whether that is certain, not estimated."""
 
-    changes: dict[str, Any]  # dotted names without 'config.'
+    changes: dict[str, Any]
     hbm_bytes: int
-    compiled: bool  # False: an estimate
+    compiled: bool
 
 
 def memory(needed: int, limit: int, state: TrainState) -> Memory:
@@ -48,8 +49,8 @@ def memory(needed: int, limit: int, state: TrainState) -> Memory:
 
 def shard_bytes(tree: Any) -> int:
     """Bytes of one device's part of abstract arrays with shardings."""
-    shards = ((x.sharding.shard_shape(x.shape), x.dtype) for x in jax.tree.leaves(tree))
-    return sum(jax.ShapeDtypeStruct(*shard).size * shard[1].itemsize for shard in shards)
+    leaves = jax.tree.leaves(tree)
+    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves)
 
 
 def nearest(
@@ -62,9 +63,9 @@ def nearest(
 
     Args:
         config: resolved, does not fit.
-        used: by it.
-        mesh: it was compiled for.
-        try_out: compiles a config; None: where that takes too long.
+        used: memory of the config.
+        mesh: that it was compiled for.
+        try_out: compiles a config; None where that takes too long.
 
     Returns:
         None where nothing tried or estimated fits.
@@ -91,15 +92,16 @@ def candidates(
 ) -> Iterator[tuple[dict[str, Any], int | None]]:
     """Changes and estimates of bytes, those that change the training least first.
 
-    What depends on rows is taken to shrink in proportion to the rows of a part; what remat saves
-    is not estimated. Accumulated gradients are one more array like the parameters.
+    The estimates assume that what depends on rows shrinks in proportion to the rows of a
+    microbatch; what remat saves is not estimated. Accumulated gradients are one more array like the
+    parameters.
     """
     if config.model.remat != 'full':
         yield {'model.remat': 'full'}, None
     ways = mesh.shape['data'] * mesh.shape['fsdp']
     settings = config.optimizer
-    part = config.batch_size // ways // settings.microbatches
-    cuts = [cut for cut in (2, 4, 8, 16, 32, 64) if part % cut == 0]
+    rows = config.batch_size // ways // settings.microbatches
+    cuts = [cut for cut in (2, 4, 8, 16, 32, 64) if rows % cut == 0]
     for cut in cuts:
         estimate = used.fixed + used.params + used.rows // cut
         yield {'optimizer.microbatches': settings.microbatches * cut}, estimate

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+from typing import Any
 
 import jax
 from jax.experimental import topologies
@@ -11,17 +12,17 @@ from electra_jax.core.errors import ConfigError, first_line
 
 # Chips of a host's board; XLA assumes four, two by two, unless the slice is smaller.
 _FULL_BOARD = (2, 2, 1)
-# What libtpu is asked for beyond the name: both cores of a v4 chip as one device, as JAX has it
-# on a real one.
-_WORDS: dict[str, dict] = {
+# Options for libtpu beyond the name: both cores of a v4 chip are one device, as JAX has it on a
+# real one.
+_OPTIONS: dict[str, dict[str, Any]] = {
     'v4': {'chip_config_name': 'megacore', 'chips_per_host_bounds': _FULL_BOARD},
     'v5e': {},
     'v5p': {},
     'v6e': {},
     'tpu7x': {},
 }
-# No machine to ask about its TPU (saying so spares minutes of questions and warnings), and no TPU
-# that two programs at once could fight over.
+# There is no machine to ask about its TPU (without these, minutes of requests and warnings), and no
+# TPU that two programs at once could want.
 _ENVIRONMENT = {
     'TPU_SKIP_MDS_QUERY': '1',
     'TPU_ACCELERATOR_TYPE': 'v5litepod-4',
@@ -32,18 +33,22 @@ _EXAMPLES = 'v4:2x2x2, v5e:4x4, v5e:16x16, v5p:8x8x8, v6e:8x8, tpu7x:4x4x4'
 
 
 def devices(topology: str, slices: int = 1) -> list[jax.Device]:
-    """The devices of so many slices of a topology such as ``'v5e:4x4'``; libtpu describes them.
+    """The devices of slices that libtpu describes.
 
     Call it before anything else has made JAX look for devices: it keeps JAX on the CPU, so that
-    nobody waits for a TPU that is not here.
+    JAX does not wait for a TPU that is not here.
+
+    Args:
+        topology: of a slice, such as ``'v5e:4x4'``.
+        slices: how many of them.
 
     Raises:
         ConfigError: libtpu is not installed, or knows no such topology.
     """
     generation = topology.partition(':')[0]
-    if generation not in _WORDS or not re.fullmatch(r'\w+:\d+x\d+(x\d+)?', topology):
+    if generation not in _OPTIONS or not re.fullmatch(r'\w+:\d+x\d+(x\d+)?', topology):
         raise ConfigError(
-            f'--topology is {topology!r}, allowed: a generation ({", ".join(_WORDS)}) and the '
+            f'--topology is {topology!r}, allowed: a generation ({", ".join(_OPTIONS)}) and the '
             f'chips along each side, for example {_EXAMPLES}'
         )
     if not has_libtpu():
@@ -51,19 +56,19 @@ def devices(topology: str, slices: int = 1) -> list[jax.Device]:
             "the TPU compiler (libtpu) is not installed: type pip install 'libtpu>=0.0.20', or "
             "pip install -e '.[tpu_compile]' in a clone; it needs no TPU"
         )
-    if jax.config.jax_platforms is None:
-        jax.config.update('jax_platforms', 'cpu')
+    if jax.config.jax_platforms is None:  # type: ignore[attr-defined]
+        jax.config.update('jax_platforms', 'cpu')  # type: ignore[no-untyped-call]
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    words = {**_WORDS[generation], **({'num_slices': slices} if slices > 1 else {})}
+    options = {**_OPTIONS[generation], **({'num_slices': slices} if slices > 1 else {})}
     try:
-        found = topologies.get_topology_desc(platform='tpu', topology_name=topology, **words)
+        described = topologies.get_topology_desc(platform='tpu', topology_name=topology, **options)
     except (jax.errors.JaxRuntimeError, RuntimeError) as error:
         raise ConfigError(
             f'--topology={topology} is not a slice that libtpu knows ({first_line(error)}): for '
             f'example {_EXAMPLES}'
         ) from error
-    return list(found.devices)
+    return list(described.devices)
 
 
 def has_libtpu() -> bool:

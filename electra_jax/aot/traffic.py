@@ -6,6 +6,8 @@ A fusion that reads or writes a slice of an array counts the slice. XLA's own `c
 counts the body of a loop once, however often it turns; here it counts every time.
 """
 
+import collections
+import dataclasses
 import math
 import re
 from collections.abc import Iterator
@@ -25,48 +27,56 @@ _ALIASES = {
 _SAME = ('bitcast', 'reshape', 'convert', 'copy')  # of the array that they are made from
 _UPDATES = {'dynamic-update-slice': 1, 'scatter': -1}  # written in place: the operand with what
 _ALIAS_CALLS = ('AllocateBuffer', 'ConcatBitcast', 'AssumeGatherIndicesInBound')
-COLLECTIVES = (
-    'all-reduce', 'all-gather', 'reduce-scatter', 'collective-permute', 'all-to-all',
-    'ragged-all-to-all', 'collective-broadcast',
-)  # fmt: skip
+# How often a ring carries what one device puts in (all-gather: gets out) past each device.
+RING_TRIPS = {
+    'all-reduce': 2.0, 'all-gather': 1.0, 'reduce-scatter': 1.0, 'all-to-all': 1.0,
+    'ragged-all-to-all': 1.0, 'collective-permute': 2.0, 'collective-broadcast': 1.0,
+}  # fmt: skip
 
 
 class Movement(NamedTuple):
-    """What one instruction moves through main memory in a whole step."""
+    """What one instruction moves through main memory in a step; source: where JAX made it."""
 
-    source: str  # where it comes from, as JAX named it
+    source: str
     opcode: str
     bytes: int
 
 
-class Collective(NamedTuple):
-    """One kind of collective over groups of one size, all of a step's together."""
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """All collectives of one kind in a step, over groups of one size.
+
+    Attributes:
+        kind: name of its instruction.
+        devices: of a group.
+        crosses_slices: whether a group spans slices, over the data-centre network.
+        count: how many there are in a step.
+        bytes: what one device puts in; for an all-gather, what it gets.
+    """
 
     kind: str
-    devices: int  # of a group
-    crosses_slices: bool  # whether a group spans slices, over the data-centre network
+    devices: int
+    crosses_slices: bool
     count: int
-    bytes: int  # what one device puts in; for an all-gather, what it gets
+    bytes: int
 
 
-class Buffer(NamedTuple):
-    """An array in main memory."""
+@dataclasses.dataclass(frozen=True)
+class Buffer:
+    """An array in main memory; count: different instructions that make one like it."""
 
     shape: str
     bytes: int
     source: str
-    count: int  # different instructions that make one like it
+    count: int
 
 
 def movements(module: Module) -> list[Movement]:
     """Everything that moves through main memory, the most first."""
-    found: dict[tuple[str, str], int] = {}
+    totals: collections.Counter[tuple[str, str]] = collections.Counter()
     for computation, one, times in hlo.executed(module):
-        moved = int(_moved(module, computation, one)) * times
-        if moved:
-            key = (one.source, one.opcode)
-            found[key] = found.get(key, 0) + moved
-    moves = [Movement(*key, moved) for key, moved in found.items()]
+        totals[one.source, one.opcode] += int(_moved(module, computation, one)) * times
+    moves = [Movement(*key, moved) for key, moved in totals.items() if moved]
     return sorted(moves, key=lambda move: -move.bytes)
 
 
@@ -166,12 +176,12 @@ def collectives(module: Module, slice_of: list[int]) -> list[Collective]:
         module: the optimized program.
         slice_of: the slice of each device, in the order of the program's device numbers.
     """
-    found: dict[tuple[str, int, bool], list[int]] = {}
+    totals_of: dict[tuple[str, int, bool], list[int]] = {}
     for computation, one, times in _with_fused(module):
         kind = one.opcode.removesuffix('-start')
         if between := _between_slices(one):
             kind, crosses, groups = between, True, [list(set(slice_of))]
-        elif kind in COLLECTIVES:
+        elif kind in RING_TRIPS:
             groups = replica_groups(one.rest, len(slice_of))
             crosses = any(len({slice_of[device] for device in group}) > 1 for group in groups)
         else:
@@ -182,10 +192,10 @@ def collectives(module: Module, slice_of: list[int]) -> list[Collective]:
         sent = sum(array.payload for array in travelling)
         if kind == 'all-gather':
             sent *= len(groups[0])
-        totals = found.setdefault((kind, len(groups[0]), crosses), [0, 0])
+        totals = totals_of.setdefault((kind, len(groups[0]), crosses), [0, 0])
         totals[0] += times
         totals[1] += sent * times
-    return [Collective(*key, *totals) for key, totals in sorted(found.items())]
+    return [Collective(*key, *totals) for key, totals in sorted(totals_of.items())]
 
 
 def _between_slices(one: Instruction) -> str | None:
@@ -197,17 +207,17 @@ def _between_slices(one: Instruction) -> str | None:
     if one.opcode != 'send' or kind is None:
         return None
     named = kind.group(1).lower().replace('_', '-')
-    return named if named in COLLECTIVES else 'collective-permute'
+    return named if named in RING_TRIPS else 'collective-permute'
 
 
-def _with_fused(module: Module) -> Iterator[hlo.Place]:
-    for place in hlo.executed(module):
-        yield place
-        if place.instruction.opcode == 'fusion':
-            for name in place.instruction.called('calls'):
+def _with_fused(module: Module) -> Iterator[hlo.Executed]:
+    for executed in hlo.executed(module):
+        yield executed
+        if executed.instruction.opcode == 'fusion':
+            for name in executed.instruction.called('calls'):
                 inner = module.computations[name]
                 for one in inner.instructions.values():
-                    yield hlo.Place(inner, one, place.times)
+                    yield hlo.Executed(inner, one, executed.times)
 
 
 def replica_groups(text: str, num_devices: int) -> list[list[int]]:
@@ -220,37 +230,37 @@ def replica_groups(text: str, num_devices: int) -> list[list[int]]:
     >>> replica_groups("replica_groups=mesh['a'=2,'b'=2] {'a'}, x", 4)
     [[0, 2], [1, 3]]
     """
-    if found := re.search(r'replica_groups=@?mesh\w*\[([^\]]*)\][^{]*\{([^}]*)\}', text):
-        sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", found.group(1))}
-        names, along = list(sizes), re.findall(r"'(\w+)'", found.group(2))
+    if match := re.search(r'replica_groups=@?mesh\w*\[([^\]]*)\][^{]*\{([^}]*)\}', text):
+        sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", match.group(1))}
+        names, along = list(sizes), re.findall(r"'(\w+)'", match.group(2))
         ids = np.arange(num_devices).reshape(*sizes.values())
         order = [names.index(n) for n in names if n not in along] + [names.index(n) for n in along]
         width = math.prod(sizes[name] for name in along)
-        return ids.transpose(order).reshape(-1, width).tolist()
-    if found := re.search(r'replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?', text):
-        shape, dims, order = (
-            [int(n) for n in part.split(',')] if part else None for part in found.groups()
+        return [list(map(int, group)) for group in ids.transpose(order).reshape(-1, width)]
+    if match := re.search(r'replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?', text):
+        shape, dims, axes = (
+            tuple(int(n) for n in part.split(',')) if part else None for part in match.groups()
         )
-        ids = np.arange(num_devices).reshape(dims)
-        return (ids if order is None else ids.transpose(order)).reshape(shape).tolist()
-    if found := re.search(r'(?:replica_groups|source_target_pairs)=\{(\{[\d,{} ]+\})\}', text):
+        ids = np.arange(num_devices).reshape(dims or -1).transpose(axes).reshape(shape or -1)
+        return [list(map(int, group)) for group in ids]
+    if match := re.search(r'(?:replica_groups|source_target_pairs)=\{(\{[\d,{} ]+\})\}', text):
         return [
-            [int(n) for n in group.split(',')] for group in re.findall(r'\{([\d, ]+)\}', found[1])
+            [int(n) for n in group.split(',')] for group in re.findall(r'\{([\d, ]+)\}', match[1])
         ]
     return [list(range(num_devices))]
 
 
 def buffers(module: Module) -> list[Buffer]:
-    """The different arrays that the program makes or is given in main memory, the largest first."""
-    found: dict[str, tuple[int, str, int]] = {}
-    for place in hlo.executed(module):
-        one = place.instruction
-        is_argument = one.opcode == 'parameter' and place.computation.name == module.entry
+    """The different arrays that the program makes or is given in main memory, largest first."""
+    seen: dict[str, Buffer] = {}
+    for computation, one, _ in hlo.executed(module):
+        is_argument = one.opcode == 'parameter' and computation.name == module.entry
         if (one.opcode in _ALIASES and not is_argument) or one.opcode.endswith('-done'):
             continue
         for array in one.arrays:
             if array.space == 0:
-                _, source, count = found.get(str(array), (0, one.source, 0))
-                found[str(array)] = (array.bytes, source, count + 1)
-    every = [Buffer(shape, *about) for shape, about in found.items()]
-    return sorted(every, key=lambda buffer: -buffer.bytes)
+                before = seen.get(str(array), Buffer(str(array), 0, one.source, 0))
+                seen[str(array)] = dataclasses.replace(
+                    before, bytes=array.bytes, count=before.count + 1
+                )
+    return sorted(seen.values(), key=lambda buffer: -buffer.bytes)

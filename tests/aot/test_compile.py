@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from electra_jax.aot import compile, suggest
+from electra_jax.aot import compile, roofline, suggest
 from electra_jax.aot.traffic import Collective
 from electra_jax.parallel.chips import Chip
 from electra_jax.pretrain import program as runs
@@ -17,7 +17,7 @@ def test_the_roofline_is_the_largest_of_its_times():
         Collective('all-reduce', 4, False, 1, 8),  # 2 x 8 x 3/4 bytes over a link
         Collective('all-gather', 2, True, 1, 3),  # 3 x 1/2 over the other network
     ]
-    roof = compile.roofline(CHIP, 50.0, 4.0, 10.0, collectives)
+    roof = roofline.roofline(CHIP, 50.0, 4.0, 10.0, collectives)
     assert roof['seconds_by'] == {'compute': 5.0, 'memory': 4.0, 'ici': 6.0, 'dcn': 1.5}
     assert (roof['bound_by'], roof['seconds'], roof['seconds_in_turn']) == ('ici', 6.0, 16.5)
     assert roof['mfu'] == pytest.approx(5 / 6)
@@ -41,7 +41,7 @@ def compiled():
 
 def account(compiled, chip):
     built, made = compiled
-    return compile.account(made, chip, built.mesh, 8 * 16, {'mfu': 1e6, 'paper': 2e6})
+    return roofline.account(made, chip, built.mesh, 8 * 16, {'mfu': 1e6, 'paper': 2e6})
 
 
 def all_reduced(record):
@@ -59,7 +59,7 @@ def test_a_step_of_this_machine_is_accounted_for(compiled):
 
 def test_a_program_that_cannot_be_printed_still_fits_or_not(compiled):
     built, made = compiled
-    record = compile.account(
+    record = roofline.account(
         made._replace(text=None), CHIP._replace(hbm_bytes=1e12), built.mesh, 128, {'mfu': 1e6}
     )
     assert record['fits'] and record['temp_bytes_per_chip'] == made.temp_bytes
