@@ -24,8 +24,6 @@ from electra_jax.interop.sizes import generator_scale, nearest_size
 from electra_jax.interop.transfer import Arrays, Report
 
 MAIN_SCOPE = 'electra/'
-STEP = 'global_step'
-SLOTS = {'mu': 'adam_m', 'nu': 'adam_v'}  # our moments -> suffix of the variable's name
 
 # Parts that a generator of each kind has.
 _GENERATOR_PARTS = {
@@ -49,7 +47,7 @@ def places_of(model: ModelConfig) -> list[Place]:
 def params_from_variables(
     variables: Arrays, model: ModelConfig, vocab_size: int | None = None
 ) -> tuple[dict[str, Tree], Report]:
-    """Our parameters from Google's variables; Adam's moments and the step are not looked at.
+    """Our parameters from Google's variables; Adam's moments and the step are ignored.
 
     Args:
         variables: by name, as `read_checkpoint` gives them.
@@ -108,72 +106,6 @@ def variables_from_params(
     variables, moved = transfer.give_all(kept, places, GOOGLE, vocab_size)
     report.moved = moved.moved
     return variables, report
-
-
-def moments_from_variables(
-    variables: Arrays, model: ModelConfig, vocab_size: int | None = None
-) -> tuple[Tree, Tree]:
-    """Adam's moments `mu` and `nu`, trees like the parameters', from a training checkpoint.
-
-    Google's Adam and ours (optim/optimizer.py) keep the same two averages.
-
-    Raises:
-        CheckpointError: there are none (released checkpoints), or not for every parameter.
-    """
-    params, _ = params_from_variables(variables, model, vocab_size)
-    trees = []
-    for suffix in SLOTS.values():
-        slots = {
-            name.removesuffix(f'/{suffix}'): x
-            for name, x in variables.items()
-            if name.endswith(f'/{suffix}')
-        }
-        if not slots:
-            raise CheckpointError(
-                f'the checkpoint holds no moments of Adam (.../{suffix}): it is a released one, '
-                'and training starts with fresh moments'
-            )
-        tree, _ = params_from_variables(slots, model, vocab_size)
-        lacking = sorted(set(params) - set(tree))
-        if lacking:
-            raise CheckpointError(f'no {suffix} for {transfer.listed(lacking)} in the checkpoint')
-        trees.append(tree)
-    return trees[0], trees[1]
-
-
-def variables_from_moments(mu: Tree, nu: Tree, vocab_size: int) -> dict[str, np.ndarray]:
-    """Google's Adam slots of our moments.
-
-    Raises:
-        CheckpointError: the embeddings are disentangled; a sum of tables has no moments.
-    """
-    slots = {}
-    for name, tree in (('mu', mu), ('nu', nu)):
-        if 'embedding_delta' in tree:
-            raise CheckpointError(
-                'the moments of embedding_delta cannot be written: the tables are added up in '
-                "Google's format, and the moments of a sum are not the sum of the moments"
-            )
-        variables, _ = variables_from_params(tree, vocab_size)
-        slots.update({f'{variable}/{SLOTS[name]}': x for variable, x in variables.items()})
-    return slots
-
-
-def step_from_variables(variables: Arrays) -> int | None:
-    """The number of steps taken, where the checkpoint says so.
-
-    Raises:
-        CheckpointError: what stands there is no count.
-    """
-    if STEP not in variables:
-        return None
-    step = np.asarray(variables[STEP])
-    if step.shape != () or not np.issubdtype(step.dtype, np.integer) or step < 0:
-        raise CheckpointError(
-            f'{STEP} is an array of {step.dtype} and shape {list(step.shape)}'
-            f'{f": {step}" if step.shape == () else ""}, allowed: one integer of 0 or more'
-        )
-    return int(step)
 
 
 def model_from_variables(variables: Arrays) -> ModelConfig:

@@ -208,7 +208,6 @@ IGNORED = {
 LEFT_OUT = {
     'language_head': 'a softmax on the discriminator (Replace MLM, All-Tokens MLM)',
     'copy_gate': "the gate of All-Tokens MLM's copy mechanism",
-    'selection': 'the word selection network of TEAMS',
     'selection_head': 'the word selection head of TEAMS',
     'detector': 'the last layer of the detector of TEAMS',
 }

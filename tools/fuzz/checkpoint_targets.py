@@ -157,7 +157,6 @@ def _make_google(folder: pathlib.Path) -> Run:
         size = rng.choice((None, fakes.VOCAB_SIZE, 1, 1000))
         settings = google_tf.model_from_variables(found)
         params, report = google_tf.params_from_variables(found, settings, size)
-        google_tf.step_from_variables(found)
         taken = sum(moved.arrays for moved in report.moved) + len(report.left_out)
         check(taken == len(found), f'{len(found)} variables, {taken} accounted for')
         check(all(x.dtype == np.float32 for _, x in named_leaves(params)), 'not float32')
