@@ -1,7 +1,7 @@
 """Errors meant for the person at the terminal.
 
-Everything derived from `UserError` is printed by the doors as a plain message, without a
-traceback: the text itself must say what was found, what is allowed and what to type.
+The commands print everything derived from `UserError` as a plain message without a traceback, so
+the text itself must say what was found, what is allowed and what to type.
 """
 
 import difflib
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can mend: its message is the whole explanation."""
+    """Something the user can fix; the message is the whole explanation."""
 
 
 class ConfigError(UserError):
@@ -29,7 +29,7 @@ class NonFiniteError(UserError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error that is not ours says, short enough for a line of ours.
+    """The first line of another library's error message, at most 300 characters.
 
     >>> first_line(OSError()), first_line(ValueError('one\\ntwo'))
     ('OSError', 'one')
@@ -50,6 +50,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ConfigError:
-    """The error for a choice that does not exist, listing those that do."""
+    """The error for a choice that does not exist; it lists those that do."""
     known = sorted(known)
     return ConfigError(f'{what} is {name!r}, allowed: {", ".join(known)}{nearest(name, known)}')

@@ -1,11 +1,12 @@
-"""Files that are whole or not there."""
+"""Files that are whole or absent, and JSON files that may be damaged."""
 
 import contextlib
+import json
 import os
 import pathlib
 import socket
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from etils import epath
 
@@ -13,21 +14,21 @@ Path = TypeVar('Path', epath.Path, pathlib.Path)
 
 
 def process_mark() -> str:
-    """Names this process among those of all hosts that may write to one folder."""
+    """The name of this process among those of all hosts that may write to one folder."""
     return f'{socket.gethostname()}.{os.getpid()}'
 
 
 @contextlib.contextmanager
 def placed(path: Path, mark: object = '') -> Iterator[Path]:
-    """A file to write, which takes the place of `path` in one move when all has gone well.
+    """Yields a temporary path to write to; it replaces `path` in one move if nothing fails.
 
     Args:
-        path: of the file, whose folder must exist.
-        mark: part of the written file's name, where several processes may write at once
-            (`process_mark`).
+        path: the file to replace; its folder must exist.
+        mark: becomes part of the temporary file's name; use `process_mark()` where several
+            processes may write at once.
 
     Raises:
-        OSError: the disk is full, for example; `path` is then as it was.
+        OSError: the disk is full, for example; `path` then keeps its old content.
     """
     fresh = path.parent / f'{path.name}{mark and f".{mark}"}.tmp'
     yield fresh
@@ -35,6 +36,22 @@ def placed(path: Path, mark: object = '') -> Iterator[Path]:
 
 
 def write_whole(path: epath.Path | pathlib.Path, text: str, mark: object = '') -> None:
-    """Puts `text`, as UTF-8, in the place of what `path` holds; see `placed`."""
+    """Replaces the content of `path` by `text` (UTF-8) in one move."""
     with placed(path, mark) as fresh:
         fresh.write_text(text, encoding='utf-8')
+
+
+def parse_object(data: bytes | str) -> dict[str, Any]:
+    """Parses a JSON object; anything else, however damaged, is a ValueError that says why.
+
+    >>> parse_object('[1]')
+    Traceback (most recent call last):
+    ValueError: a JSON object is needed, found a list
+    """
+    try:
+        content = json.loads(data)
+    except RecursionError as error:
+        raise ValueError('nested too deeply') from error
+    if not isinstance(content, dict):
+        raise ValueError(f'a JSON object is needed, found a {type(content).__name__}')
+    return content

@@ -1,7 +1,7 @@
-"""Randomness by place, not by history: every key is fold_in(fold_in(root, step), stream).
+"""Randomness by position, not by history: every key is fold_in(fold_in(root, step), stream).
 
-So a run that starts again at step k draws what an uninterrupted run drew there, with nothing
-about randomness in the checkpoint, and no stream can disturb another.
+A run that resumes at step k therefore draws what an uninterrupted run draws there, the checkpoint
+holds no random state, and no stream can disturb another.
 """
 
 import jax

@@ -1,5 +1,6 @@
 """Parameter trees by name: paths, and tables of rules matched against them."""
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,11 +11,13 @@ from electra_jax.core.errors import ConfigError
 
 Tree = Any  # nested dicts of arrays
 
+_joined = functools.partial(jax.tree_util.keystr, simple=True, separator='/')
+
 
 def named_leaves(tree: Tree) -> list[tuple[str, Any]]:
     """Each leaf with its path, such as ``'generator/encoder/query/kernel'``."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return [(_path_name(path), leaf) for path, leaf in leaves]
+    return [(_joined(path), leaf) for path, leaf in leaves]
 
 
 def match_rules(rules: Sequence[tuple[str, Any]], tree: Tree, table: str) -> Tree:
@@ -23,7 +26,7 @@ def match_rules(rules: Sequence[tuple[str, Any]], tree: Tree, table: str) -> Tre
     Args:
         rules: (regular expression, value) pairs; first match wins.
         tree: parameters, or anything of their structure.
-        table: what the rules are about, for the error.
+        table: the name of the table of rules, for the error.
 
     Raises:
         ConfigError: a leaf matches no rule.
@@ -38,21 +41,21 @@ def match_rules(rules: Sequence[tuple[str, Any]], tree: Tree, table: str) -> Tre
         raise ConfigError(f'no {table} rule matches {", ".join(uncovered)}: add one to its table')
 
     def value(path: tuple, _: Any) -> Any:
-        name = _path_name(path)
+        name = _joined(path)
         return next(v for pattern, v in rules if re.fullmatch(pattern, name))
 
     return jax.tree_util.tree_map_with_path(value, tree)
 
 
 def keep(tree: Tree, wanted: Callable[[str], bool]) -> Tree:
-    """A nested dict with those leaves alone whose path is wanted; empty dicts go, too.
+    """A nested dict of only the leaves whose path is wanted, without empty dicts.
 
     >>> keep({'a': {'x': 1}, 'b': {'x': 2, 'y': 3}}, lambda name: name.endswith('b/x'))
     {'b': {'x': 2}}
     """
 
     def walk(branch: Tree, prefix: str) -> Tree:
-        kept = {}
+        kept: Tree = {}
         for name, child in branch.items():
             if isinstance(child, dict):
                 inner = walk(child, f'{prefix}{name}/')
@@ -67,7 +70,3 @@ def keep(tree: Tree, wanted: Callable[[str], bool]) -> Tree:
 def count(tree: Tree) -> int:
     """Number of scalars in all leaves."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
-
-
-def _path_name(path: tuple) -> str:
-    return '/'.join(str(getattr(key, 'key', getattr(key, 'name', key))) for key in path)

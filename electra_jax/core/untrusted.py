@@ -1,21 +1,21 @@
-"""Files that came from elsewhere: where links lead, and how much of them is believed."""
+"""Checks of files that came from elsewhere: where their links lead, and how large they are."""
 
 import pathlib
 
-MOST_JSON_BYTES = 1 << 28  # of a file of settings or a tokenizer; real ones hold a few MB
+MOST_JSON_BYTES = 1 << 28  # limit for a file of settings or a tokenizer; real ones hold a few MB
 
 _HUB_SNAPSHOTS, _HUB_BLOBS = 'snapshots', 'blobs'  # folders of a Hugging Face cache
 
 
 def link_problem(path: pathlib.Path, folder: pathlib.Path) -> str | None:
-    """What is wrong with a file of `folder` that is really somewhere else, or None.
+    """Describes a link that leads out of `folder`; None where `path` is safe to read.
 
-    A cache of the Hugging Face Hub is made of links from `snapshots/REVISION` to `blobs` beside
-    it; those are as good as files.
+    A cache of the Hugging Face Hub holds links from `snapshots/REVISION` to the folder `blobs`
+    next to `snapshots`. These are allowed.
     """
     try:
         real, home = path.resolve(), folder.resolve()
-    except (OSError, RuntimeError):  # Python 3.11 and 3.12 have both for a circle
+    except (OSError, RuntimeError):  # Python 3.11 and 3.12 raise either for a circle of links
         return f'{path} is a link that leads nowhere'
     allowed = [home]
     allowed += [
@@ -29,9 +29,10 @@ def link_problem(path: pathlib.Path, folder: pathlib.Path) -> str | None:
 
 
 def tree_problem(folder: pathlib.Path) -> str | None:
-    """The first thing below `folder` that is not to be read, or None.
+    """Describes the first thing below `folder` that must not be read; None where there is none.
 
-    That is a link out of it, a link to a folder (which may lead in a circle), a pipe or a device.
+    Refused are links out of the folder, links to folders (they may form a circle), pipes and
+    devices.
     """
     for path in sorted(folder.rglob('*')):
         if path.is_symlink():
@@ -49,11 +50,11 @@ def tree_problem(folder: pathlib.Path) -> str | None:
 
 
 def read_small(path: pathlib.Path) -> bytes:
-    """The bytes of a file of settings.
+    """Reads a file of settings or a tokenizer.
 
     Raises:
-      OSError: it cannot be read.
-      ValueError: it is larger than any such file.
+        OSError: it cannot be read.
+        ValueError: it is larger than `MOST_JSON_BYTES`.
     """
     size = path.stat().st_size
     if size > MOST_JSON_BYTES:

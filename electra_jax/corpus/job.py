@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config import settings as schema
-from electra_jax.core import errors, files, jsons
+from electra_jax.core import errors, files
 from electra_jax.corpus import bad_text, beam, build, documents, layouts, progress, sources, workers
 from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api, load, train
@@ -135,7 +135,7 @@ def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
     marker = folder / MARKER_NAME
     if marker.exists():
         try:
-            found = jsons.parse_object(marker.read_bytes())
+            found = files.parse_object(marker.read_bytes())
         except ValueError as error:
             raise errors.DataError(
                 f'{marker} is damaged ({error}); move the folder away'

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config import settings
-from electra_jax.core import errors, files, jsons
+from electra_jax.core import errors, files
 from electra_jax.corpus import build, sources
 from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api, load
@@ -68,7 +68,7 @@ def read_sidecar(folder: pathlib.Path, index: int, vocab_size: int) -> dict[str,
     """The sidecar of a piece, if the piece is finished; None also where anything is damaged."""
     path = sidecar_path(folder, index)
     try:
-        sidecar = jsons.parse_object(path.read_bytes())
+        sidecar = files.parse_object(path.read_bytes())
         for split in manifest.SPLITS:
             one = sidecar['shards'][split]
             shard = None if one is None else records.shard_from_json(one)

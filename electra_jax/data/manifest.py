@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config import settings as schema
-from electra_jax.core import errors, files, jsons
+from electra_jax.core import errors, files
 from electra_jax.data import records
 from electra_jax.tokenizers import api, load
 
@@ -233,7 +233,7 @@ def _read_json(folder: pathlib.Path) -> dict[str, Any]:
             '--config=configs/corpus/... (or name data.source, and main builds it)'
         )
     try:
-        data = jsons.parse_object(path.read_bytes())
+        data = files.parse_object(path.read_bytes())
     except FileNotFoundError as error:
         raise errors.DataError(
             f'{folder} holds no finished corpus (no {FILE_NAME}): if a build was interrupted, '

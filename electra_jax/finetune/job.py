@@ -16,8 +16,9 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from electra_jax.config.settings import Config
-from electra_jax.core import jsons, trees
+from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError
+from electra_jax.core.files import parse_object
 from electra_jax.finetune import batches, known, prediction_files, predictions, results
 from electra_jax.finetune import loop as trial
 from electra_jax.finetune import split as splits
@@ -319,7 +320,7 @@ def finished(run: FineTuning) -> dict[int, Trial]:
         if not path.exists():
             continue
         try:
-            content = jsons.parse_object(path.read_text())
+            content = parse_object(path.read_text())
             found = Trial(content['seed'], content['metrics'], tuple(content['notes']))
             rows, scored = content['rows'], content['scored']
         except (ValueError, KeyError, TypeError) as error:

@@ -12,8 +12,9 @@ from jax.sharding import Mesh
 
 from electra_jax.config.platform import resolve_platform
 from electra_jax.config.settings import Config
-from electra_jax.core import jsons, trees
+from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError, ConfigError
+from electra_jax.core.files import parse_object
 from electra_jax.finetune import prediction_files, predictions, results
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as trained
@@ -97,7 +98,7 @@ def best_folder(folder: epath.Path) -> epath.Path:
         if not path.exists():
             return -math.inf
         try:
-            found = jsons.parse_object(path.read_text())
+            found = parse_object(path.read_text())
             return float(found['metrics'][found['headline']])
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(

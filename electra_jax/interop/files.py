@@ -11,8 +11,9 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
-from electra_jax.core import jsons, untrusted
+from electra_jax.core import untrusted
 from electra_jax.core.errors import CheckpointError
+from electra_jax.core.files import parse_object
 from electra_jax.interop import transfer
 
 CONFIG_FILE, WEIGHTS_FILE = 'config.json', 'model.safetensors'
@@ -113,7 +114,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     """
     check_inside(path)
     try:
-        return jsons.parse_object(untrusted.read_small(path))
+        return parse_object(untrusted.read_small(path))
     except OSError as error:
         raise CheckpointError(f'cannot read {path} ({error.strerror})') from error
     except ValueError as error:

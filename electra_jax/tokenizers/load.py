@@ -4,7 +4,8 @@ import pathlib
 from typing import Any
 
 from electra_jax.config import settings
-from electra_jax.core import errors, jsons
+from electra_jax.core import errors
+from electra_jax.core.files import parse_object
 from electra_jax.tokenizers import api, sentencepiece, wordpiece
 
 # `kind` in a tokenizer's JSON -> what reads it.
@@ -46,7 +47,7 @@ def load(folder: str | pathlib.Path) -> api.Tokenizer:
     """
     path = pathlib.Path(folder) / api.FILE_NAME
     try:
-        data = jsons.parse_object(path.read_bytes())
+        data = parse_object(path.read_bytes())
     except OSError as error:
         raise errors.DataError(
             f'cannot read the tokenizer {path} ({error.strerror}); `prepare` writes one into '

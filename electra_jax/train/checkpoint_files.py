@@ -16,8 +16,8 @@ from typing import Any
 import orbax.checkpoint as ocp
 from etils import epath
 
-from electra_jax.core import jsons
 from electra_jax.core.errors import CheckpointError
+from electra_jax.core.files import parse_object
 from electra_jax.train import checkpoint_limits
 
 Say = Callable[[str], None]
@@ -72,14 +72,14 @@ def problem(folder: epath.Path) -> str | None:
     if not ocp.utils.is_checkpoint_finalized(folder):
         return 'it was never finished'
     try:
-        sealed = bool(jsons.parse_object((folder / 'about' / 'metadata').read_text()).get(_MARK))
+        sealed = bool(parse_object((folder / 'about' / 'metadata').read_text()).get(_MARK))
     except (OSError, ValueError):
         return 'it does not say what it is of'
     path = folder / SEAL
     if not path.exists():
         return f'{SEAL} is missing' if sealed else None
     try:
-        expected = jsons.parse_object(path.read_text())['sha256']
+        expected = parse_object(path.read_text())['sha256']
         files = {str(file.relative_to(folder)): file for file in _files(folder)}
         missing = sorted(expected.keys() - files.keys())
         if missing:

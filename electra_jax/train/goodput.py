@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from electra_jax.core import files, jsons
+from electra_jax.core import files
 from electra_jax.train.phases import TRAINING, Phases
 
 FILE = 'goodput.json'  # of a workdir
@@ -81,6 +81,6 @@ def goodput(starts: list[Start]) -> float:
 
 def _read(path: epath.Path) -> list[Start]:
     try:
-        return [Start(**record) for record in jsons.parse_object(path.read_text())['starts']]
+        return [Start(**record) for record in files.parse_object(path.read_text())['starts']]
     except (OSError, ValueError, KeyError, TypeError):
         return []  # a run's figures may be lost, never the run

@@ -17,7 +17,7 @@ from typing import Any
 
 from etils import epath
 
-from electra_jax.core import files, jsons
+from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError
 from electra_jax.runtime import distributed
 
@@ -132,7 +132,7 @@ def _alive(owner: dict[str, Any], path: epath.Path) -> bool:
 
 def _read(path: epath.Path) -> dict[str, Any] | None:
     try:
-        return jsons.parse_object(path.read_text())
+        return files.parse_object(path.read_text())
     except (OSError, ValueError):
         return None  # there is none, or it is torn: its owner would write it again
 

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from etils import epath
 
-from electra_jax.core import jsons
 from electra_jax.core.errors import DataError, first_line
+from electra_jax.core.files import parse_object
 from electra_jax.data.pipeline import RECORDS, DeviceBatches
 from electra_jax.train.state import TrainState
 from electra_jax.train.step import Examination
@@ -37,7 +37,7 @@ def read_dump(path: epath.Path) -> Dump:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
-        return Dump(int(arrays.pop('step')), jsons.parse_object(str(arrays.pop('about'))), arrays)
+        return Dump(int(arrays.pop('step')), parse_object(str(arrays.pop('about'))), arrays)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f'config.replay is {str(path)!r}, which is no dump of a bad step ({error}); they are '

@@ -12,7 +12,7 @@ from typing import Any
 from etils import epath
 
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config
-from electra_jax.core import files, jsons
+from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError
 from electra_jax.runtime import distributed
 
@@ -75,7 +75,7 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
     if not path.exists() or not begun:
         return
     try:
-        before = jsons.parse_object(path.read_text())['config']
+        before = files.parse_object(path.read_text())['config']
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f'{path} cannot be read ({error}): restore it, or train in another --workdir'

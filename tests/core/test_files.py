@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whoever writes them."""
+"""Files are replaced whole or not at all, also where several processes write."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ def write_shard(path):
 
 
 @pytest.mark.parametrize('write', [lambda path: manifest.write_json(path, {}), write_shard])
-def test_processes_of_two_hosts_never_write_one_temporary_file(tmp_path, monkeypatch, write):
+def test_two_hosts_never_write_the_same_temporary_file(tmp_path, monkeypatch, write):
     seen, replace = [], type(tmp_path).replace
 
     def placed(self, target):
@@ -30,7 +30,7 @@ def test_processes_of_two_hosts_never_write_one_temporary_file(tmp_path, monkeyp
     assert seen == ['x.array_record.a.7.tmp', 'x.array_record.b.7.tmp']
 
 
-def test_what_fails_leaves_what_was_there(tmp_path):
+def test_a_failed_write_keeps_the_old_content(tmp_path):
     path = tmp_path / 'x'
     files.write_whole(path, 'old')
     with pytest.raises(OSError, match='full'), files.placed(path) as fresh:
