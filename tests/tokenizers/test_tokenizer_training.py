@@ -14,10 +14,10 @@ LINES = [f'sentence {i} speaks of {w} things and Ünïcode' for i in range(200) 
 
 PROGRAM = """
 import sys
-from electra_jax.config import schema
+from electra_jax.config import settings
 from electra_jax.tokenizers import train
 lines = sys.stdin.read().split(chr(10))
-config = schema.TokenizerConfig(kind=sys.argv[1], vocab_size=50)
+config = settings.TokenizerConfig(kind=sys.argv[1], vocab_size=50)
 print(train.train_tokenizer(lines, config).hash)
 """
 
