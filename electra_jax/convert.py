@@ -146,8 +146,16 @@ def read(source: Place) -> load.Loaded:
     if source.kind == OURS:
         return read_ours(source.path)
     config = cli.given_config(CONFIG)
-    model = config.model if config else None
-    loaded = load.load_foreign(source.kind, source.path, VOCAB.value, LOWER_CASE.value, model)
+    if source.kind == 'google':
+        model = config.model if config else None
+        loaded = load.load_google(source.path, VOCAB.value, LOWER_CASE.value, model)
+    elif config or VOCAB.value or LOWER_CASE.value is not None:
+        raise ConfigError(
+            'a Hugging Face folder says itself what its vocabulary and its model are: leave out '
+            '--vocab, --lower_case and --config'
+        )
+    else:
+        loaded = load.load_huggingface(source.path)
     if loaded.tokenizer is None:
         hint = 'type --vocab=vocab.txt' if source.kind == 'google' else 'put its vocab.txt there'
         raise CheckpointError(f'there is no vocabulary beside {source.path}: {hint}')

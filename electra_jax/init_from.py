@@ -1,8 +1,12 @@
-"""What a run starts from (`config.init_from`), and what of it a program takes over."""
+"""Where the parameters of a run start: fresh, or from the checkpoint `config.init_from`.
+
+The checkpoint is ours (a workdir) or another project's (``google:PATH``, ``huggingface:PATH``).
+Every array of both sides is accounted for: loaded, fresh, or not used.
+"""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +17,8 @@ from electra_jax.config import checks, resolve
 from electra_jax.config.platform import resolve_platform
 from electra_jax.config.settings import Config, ModelConfig
 from electra_jax.core import rng, trees
-from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.interop import adopt, load
-from electra_jax.interop.adopt import Adopted
+from electra_jax.core.errors import CheckpointError, ConfigError, unknown
+from electra_jax.interop import load
 from electra_jax.model import bind
 from electra_jax.optim.networks import network_table
 from electra_jax.tokenizers import load as tokenizers
@@ -24,14 +27,14 @@ from electra_jax.train import checkpoint, workdir
 
 
 class Start(NamedTuple):
-    """What a run starts from.
+    """What fine-tuning starts from.
 
     Attributes:
-      where: the checkpoint, as it was named; None: from scratch.
-      params: NumPy arrays of its parameters; empty from scratch, also with a checkpoint's model.
-      about: what it says of itself.
-      model: resolved.
-      tokenizer: of the checkpoint, or of config.data.tokenizer.
+        where: the checkpoint, as it was named; None: from scratch.
+        params: NumPy arrays; empty where no parameter is to be loaded.
+        about: what the checkpoint records about itself.
+        model: the checkpoint's, or the config's from scratch.
+        tokenizer: the checkpoint's, or the one of config.data.tokenizer.
     """
 
     where: str | None
@@ -41,12 +44,22 @@ class Start(NamedTuple):
     tokenizer: Tokenizer
 
 
-def open_start(config: Config) -> Start:
-    """Reads the checkpoint of `config.init_from`, or settles what scratch needs.
+@dataclasses.dataclass
+class Account:
+    """What became of each array of the checkpoint and of the model, by path."""
+
+    loaded: list[str] = dataclasses.field(default_factory=list)
+    fresh: list[str] = dataclasses.field(default_factory=list)  # not in the checkpoint
+    unused: list[str] = dataclasses.field(default_factory=list)  # only in the checkpoint
+    extended: list[str] = dataclasses.field(default_factory=list)  # position tables made longer
+
+
+def load_start(config: Config) -> Start:
+    """Reads the checkpoint of `config.init_from`, or the tokenizer that scratch needs.
 
     Raises:
         ConfigError: from scratch without a tokenizer, or settings at odds with the checkpoint.
-        CheckpointError: it cannot be read.
+        CheckpointError: the checkpoint cannot be read.
     """
     if config.init_from is None:
         if config.data.tokenizer.path is None:
@@ -56,191 +69,306 @@ def open_start(config: Config) -> Start:
             )
         tokenizer = tokenizers.open_tokenizer(config.data.tokenizer)
         return Start(None, {}, {}, config.model, tokenizer)
-    start = start_of(config, config.init_from, *read(config))
+    start = checked_start(config, config.init_from, *read_checkpoint(config, config.init_from))
     return start._replace(params={}) if config.init_network == 'none' else start
 
 
-def read(config: Config) -> tuple[trees.Tree, dict[str, Any]]:
-    """The parameters of `config.init_from` as NumPy arrays, and what it says of itself.
+def read_checkpoint(config: Config, where: str) -> tuple[trees.Tree, dict[str, Any]]:
+    """The parameters of a checkpoint as NumPy arrays, and what it records about itself.
+
+    Args:
+        config: names the tokenizer of a checkpoint of another project that has none.
+        where: ``'PATH'`` or ``'KIND:PATH'``, as in `config.init_from`.
 
     Raises:
-        ConfigError: a checkpoint of another project has no vocabulary beside it.
-        CheckpointError: it cannot be read.
+        ConfigError: a checkpoint of another project has no vocabulary.
+        CheckpointError: the checkpoint cannot be read.
     """
-    kind, _, path = config.init_from.partition(':')
+    kind, _, path = where.partition(':')
     if kind in load.LOADERS:
-        return _foreign(config, kind, path)
-    named = epath.Path(path if kind == 'ours' else config.init_from).expanduser().resolve()
-    if (named / workdir.TRIALS).is_dir():
+        return _read_foreign(config, kind, path)
+    folder = epath.Path(path if kind == 'ours' else where).expanduser().resolve()
+    if (folder / workdir.TRIALS).is_dir():
         raise CheckpointError(
-            f'{named} holds the trials of a fine-tuning run: name one of them, such as '
-            f'--config.init_from={named / workdir.TRIALS / "0"}'
+            f'{folder} holds the trials of a fine-tuning run: name one of them, such as '
+            f'--config.init_from={folder / workdir.TRIALS / "0"}'
         )
-    return checkpoint.read_params(named)
+    return checkpoint.read_params(folder)
 
 
-def _foreign(config: Config, kind: str, path: str) -> tuple[trees.Tree, dict[str, Any]]:
-    """A checkpoint of another project, with the tokenizer beside it or the one that is named."""
+def _read_foreign(config: Config, kind: str, path: str) -> tuple[trees.Tree, dict[str, Any]]:
+    """A checkpoint of another project, with its own tokenizer or the one that the config names."""
     named = config.data.tokenizer
-    vocab = {'vocab': named.path, 'lower_case': named.lower_case} if named.path else {}
-    loaded = load.load_foreign(kind, path, **(vocab if kind == 'google' else {}))
+    if kind == 'google' and named.path:
+        loaded = load.load_google(path, named.path, named.lower_case)
+    else:
+        loaded = load.LOADERS[kind](path)
     tokenizer = loaded.tokenizer
     if tokenizer is None:
         if named.path is None:
             raise ConfigError(
-                f'{config.init_from} has no vocabulary beside it: type '
+                f'{kind}:{path} comes without a vocabulary: type '
                 '--config.data.tokenizer.path=vocab.txt'
             )
         tokenizer = tokenizers.open_tokenizer(named)
-    about = {'config': {'model': dataclasses.asdict(loaded.model)}}
-    about['tokenizer'] = tokenizer.to_json()
+    about = {
+        'config': {'model': dataclasses.asdict(loaded.model)},
+        'tokenizer': tokenizer.to_json(),
+    }
     return loaded.params, about
 
 
-def start_of(config: Config, where: str, params: trees.Tree, about: Mapping[str, Any]) -> Start:
-    """A start from parameters and what their checkpoint says of itself."""
+def checked_start(
+    config: Config, where: str, params: trees.Tree, about: Mapping[str, Any]
+) -> Start:
+    """The start that a checkpoint gives, after checking that it is whole.
+
+    Args:
+        config: its model settings are filled in from the checkpoint; a tokenizer that it names
+            must be the checkpoint's.
+        where: name of the checkpoint, for messages.
+        params: NumPy arrays.
+        about: what the checkpoint records about itself.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+        ConfigError: the config names another tokenizer.
+    """
     try:
-        stored, tokenizer = about['config']['model'], about['tokenizer']
+        stored, tokenizer_json = about['config']['model'], about['tokenizer']
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f'{where} does not say what model or tokenizer it has ({error!r}): it is no '
             'checkpoint of this program, or is damaged'
         ) from error
-    tokenizer = tokenizers.from_json(tokenizer, f'the tokenizer of {where}')
+    tokenizer = tokenizers.from_json(tokenizer_json, f'the tokenizer of {where}')
     checks.check_stored_model(stored, where)
-    # Its shapes are the same on every platform.
+    # The shapes are the same on every platform.
     own = resolve_platform(Config(model=resolve.inherit_model(ModelConfig(), stored)), 'cpu')
-    init = functools.partial(bind.init_encoder, own.model, tokenizer.vocab_size)
-    check_whole(where, params, init)
-    model = resolve.inherit_model(config.model, stored)
+    check_complete(
+        where, params, functools.partial(bind.init_encoder, own.model, tokenizer.vocab_size)
+    )
     if config.data.tokenizer.path is not None:
-        asked = tokenizers.open_tokenizer(config.data.tokenizer)
-        if asked.hash != tokenizer.hash:
+        named = tokenizers.open_tokenizer(config.data.tokenizer)
+        if named.hash != tokenizer.hash:
             raise ConfigError(
                 f'config.data.tokenizer.path is {config.data.tokenizer.path!r}, but {where} was '
                 'trained with another tokenizer, which it holds itself: leave the setting out'
             )
-    return Start(where, params, about, model, tokenizer)
+    return Start(where, params, about, resolve.inherit_model(config.model, stored), tokenizer)
 
 
-def check_whole(where: str, params: trees.Tree, init: Callable[[jax.Array], trees.Tree]) -> None:
-    """Refuses parameters that are not those of the model that the checkpoint says it has.
+def check_complete(where: str, params: trees.Tree, init: Callable[[jax.Array], trees.Tree]) -> None:
+    """Refuses parameters that are not those of the model that the checkpoint claims to hold.
 
     Args:
-        where: the checkpoint.
-        params: its arrays; there may be more than `init` makes.
-        init: key -> fresh parameters; only their shapes are worked out.
+        where: name of the checkpoint, for messages.
+        params: its arrays; more than `init` makes are allowed.
+        init: key -> fresh parameters; only their shapes are computed.
 
     Raises:
         CheckpointError: naming the first parameter that is missing or has another shape.
     """
-    have = dict(trees.named_leaves(params))
+    stored = dict(trees.named_leaves(params))
     for path, leaf in trees.named_leaves(jax.eval_shape(init, rng.root_key(0))):
-        if path not in have:
+        if path not in stored:
             raise CheckpointError(f'{where} lacks the parameter {path}: it is damaged')
-        shape = np.shape(have[path])
+        shape = np.shape(stored[path])
         if shape != leaf.shape:
             raise CheckpointError(
-                f'{where}: {path} has shape {list(shape)}, and {list(leaf.shape)} in the model '
-                'that it says it has: it is damaged'
+                f'{where}: {path} has shape {list(shape)}, but {list(leaf.shape)} in the model '
+                'that the checkpoint claims to hold: it is damaged'
             )
 
 
-class Taken(NamedTuple):
-    """What of a start's parameters a program uses."""
-
-    source: dict[str, np.ndarray]  # by name
-    account: Adopted | None  # of every parameter; None: from scratch
-
-
-def take(start: Start, seed: int, positions: str) -> Taken:
-    """The encoder's parameters from a start; a head of it, for whatever task, is not used.
+def encoder_params(start: Start, config: Config) -> tuple[dict[str, np.ndarray], Account | None]:
+    """The encoder's parameters by path, for fine-tuning; heads are never loaded.
 
     Args:
-        start: where from.
-        seed: of what the start lacks.
-        positions: a key of `adopt.POSITION_RULES`, for a longer position table than the start's.
+        start: holds the parameters.
+        config: resolved; `model` is what is trained, `seed` draws what the start lacks.
+
+    Returns:
+        NumPy arrays and their account; nothing and None from scratch.
 
     Raises:
-        CheckpointError: a parameter has another shape there.
+        CheckpointError: a parameter has another shape in the checkpoint.
     """
     if not start.params:
-        return Taken({}, None)
-    init = functools.partial(bind.init_encoder, start.model, start.tokenizer.vocab_size)
-    # Before anything is made: what a checkpoint says of its sizes may be absurd.
-    adopt.check_shapes(start.params, jax.eval_shape(init, rng.root_key(seed)))
-    fresh = jax.device_get(jax.jit(init)(rng.root_key(seed)))
-    params, account = adopt.adopt(start.params, fresh, positions)
-    return Taken(dict(trees.named_leaves(params)), account)
+        return {}, None
+    init = functools.partial(
+        bind.init_encoder, config.model, start.tokenizer.vocab_size, rng.root_key(config.seed)
+    )
+    params, account = initialize(start.params, init, config.init_positions)
+    return dict(trees.named_leaves(params)), account
 
 
-def begin(
+def all_params(
     config: Config,
     tokenizer: Tokenizer,
     init: Callable[[], trees.Tree],
     abstract: trees.Tree,
-) -> tuple[trees.Tree, Adopted]:
-    """Parameters to pre-train from: those of `config.init_from`, fresh ones where it has none.
+) -> tuple[trees.Tree, Account]:
+    """Parameters for pre-training: those of `config.init_from`, and fresh ones that it lacks.
 
     Args:
-        config: resolved; its model is what is trained, whatever the checkpoint's was.
+        config: resolved; its model is what is trained, which may differ from the checkpoint's.
         tokenizer: of the text.
         init: makes fresh parameters.
         abstract: their shapes and shardings.
 
     Returns:
-        The parameters laid out as `abstract` says, and an account of every array.
+        The parameters on the devices as `abstract` describes, and their account.
 
     Raises:
-        ConfigError: the text was not tokenized as the checkpoint's was.
+        ConfigError: the text was built with another tokenizer, or the layers are of another kind.
         CheckpointError: the checkpoint cannot be read, or an array has another shape there.
     """
-    params, about = read(config)
-    theirs = tokenizers.from_json(about['tokenizer'], f'the tokenizer of {config.init_from}')
+    where = config.init_from
+    assert where is not None
+    params, about = read_checkpoint(config, where)
+    theirs = tokenizers.from_json(about['tokenizer'], f'the tokenizer of {where}')
     if theirs.hash != tokenizer.hash:
         raise ConfigError(
             f'{config.data.path} was built with another tokenizer ({tokenizer.vocab_size:,} '
-            f'tokens) than {config.init_from} was trained with ({theirs.vocab_size:,}): build the '
-            'text with that one in another --config.data.path, by the same command with '
-            '--config.data.source=... and --config.data.tokenizer.path=..., a file in the '
+            f'tokens) than {where} was trained with ({theirs.vocab_size:,}): build the text with '
+            'the tokenizer of the checkpoint in another --config.data.path, by the same command '
+            'with --config.data.source=... and --config.data.tokenizer.path=..., a file in the '
             'tokenizer/ folder of the checkpoint or of its corpus'
         )
+    stored = {**dataclasses.asdict(ModelConfig()), **about['config']['model']}
     others = resolve.other_block(config.model, about['config']['model'])
     if others:
-        stored = {**dataclasses.asdict(ModelConfig()), **about['config']['model']}
         words = ' '.join(f'--config.model.{name}={stored[name]}' for name in others)
         raise ConfigError(
-            f'the layers of {config.init_from} are made otherwise than those of this model, which '
-            f'could do nothing with their parameters: type {words}'
+            f'the layers of {where} are of another kind than those of this model, which cannot '
+            f'use their parameters: type {words}'
         )
     if config.init_network != 'both':
-        sharing = about['config']['model'].get('embedding_sharing', 'shared')
-        owners = dict(trees.named_leaves(network_table(params, sharing)))
+        networks = dict(trees.named_leaves(network_table(params, stored['embedding_sharing'])))
         wanted = (config.init_network, 'shared')
-        params = trees.keep(params, lambda name: owners[name] in wanted)
-    fresh = jax.device_get(jax.jit(init)())
-    adopted, account = adopt.adopt(params, fresh, config.init_positions)
+        params = trees.keep(params, lambda path: networks[path] in wanted)
+    host, account = initialize(params, init, config.init_positions)
 
-    def place(x: np.ndarray, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    def to_devices(x: np.ndarray, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: x[index])
 
-    return jax.tree.map(place, adopted, abstract), account
+    return jax.tree.map(to_devices, host, abstract), account
 
 
-def account_lines(config: Config, account: Adopted) -> list[str]:
-    """What was taken over and what was not, for people; parts that are whole are named once."""
-    lines = [f'started from {config.init_from}: {len(account.taken)} arrays']
+def account_lines(config: Config, account: Account) -> list[str]:
+    """What was loaded and what was not, for people; a part of the model is named once."""
+    lines = [f'started from {config.init_from}: {len(account.loaded)} arrays']
     if account.fresh:
-        lines.append(f'  fresh, for it has none: {_parts(account.fresh)}; and the optimizer')
+        lines.append(f'  fresh, not in the checkpoint: {parts(account.fresh)}; and the optimizer')
     else:
         lines.append('  fresh: the optimizer alone')
     if account.unused:
-        lines.append(f'  not used: {_parts(account.unused)}')
+        lines.append(f'  not used: {parts(account.unused)}')
     if account.extended:
-        how = config.init_positions
-        lines.append(f'  made longer ({how}): {", ".join(account.extended)}')
+        lines.append(f'  made longer ({config.init_positions}): {", ".join(account.extended)}')
     return lines
 
 
-def _parts(names: Sequence[str]) -> str:
-    return ', '.join(dict.fromkeys(name.split('/')[0] for name in names))
+def parts(paths: Iterable[str]) -> str:
+    """The top-level names of some parameters, each once: ``'embeddings, discriminator'``."""
+    return ', '.join(dict.fromkeys(path.split('/')[0] for path in paths))
+
+
+def _keep_fresh(source_LE: np.ndarray, fresh_LE: np.ndarray) -> np.ndarray:
+    """The known positions, then fresh ones."""
+    return np.concatenate([source_LE, fresh_LE[len(source_LE) :]])
+
+
+def _repeat(source_LE: np.ndarray, fresh_LE: np.ndarray) -> np.ndarray:
+    """The known positions again and again (Longformer, section 5).
+
+    >>> _repeat(np.array([[1.0], [2.0]]), np.zeros((5, 1))).ravel().tolist()
+    [1.0, 2.0, 1.0, 2.0, 1.0]
+    """
+    return source_LE[np.arange(len(fresh_LE)) % len(source_LE)]
+
+
+def _interpolate(source_LE: np.ndarray, fresh_LE: np.ndarray) -> np.ndarray:
+    """The known positions spread linearly over the whole table; both ends stay ends.
+
+    >>> _interpolate(np.array([[1.0], [3.0]]), np.zeros((3, 1))).ravel().tolist()
+    [1.0, 2.0, 3.0]
+    """
+    at_L = np.linspace(0.0, len(source_LE) - 1, len(fresh_LE))
+    below_L = np.minimum(at_L.astype(int), max(len(source_LE) - 2, 0))
+    above_L = np.minimum(below_L + 1, len(source_LE) - 1)
+    share_L1 = (at_L - below_L)[:, None]
+    table_LE = (1 - share_L1) * source_LE[below_L] + share_L1 * source_LE[above_L]
+    return np.asarray(table_LE, source_LE.dtype)
+
+
+# How positions start that the checkpoint lacks: (checkpoint's, fresh) -> table, arrays [L, E].
+POSITION_RULES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    'fresh': _keep_fresh,
+    'repeat': _repeat,
+    'interpolate': _interpolate,
+}
+_POSITION_TABLES = (
+    'embeddings/position',
+    'generator_embeddings/position',
+    'embedding_delta/position',
+)
+
+
+def initialize(
+    source: trees.Tree, init: Callable[[], trees.Tree], positions: str = 'fresh'
+) -> tuple[trees.Tree, Account]:
+    """Fresh parameters, replaced by those of `source` wherever it has them.
+
+    Args:
+        source: parameters of a checkpoint.
+        init: makes fresh parameters of the model that is trained. It runs after all shapes have
+            been compared, because the sizes in a damaged checkpoint may be absurd.
+        positions: a key of `POSITION_RULES`, for position tables longer than the checkpoint's.
+
+    Returns:
+        NumPy arrays with the structure, shapes and dtypes of the fresh ones, and their account.
+
+    Raises:
+        CheckpointError: an array has another shape, or no array is in both.
+        ConfigError: the rule is not known.
+    """
+    if positions not in POSITION_RULES:
+        raise unknown('config.init_positions', positions, POSITION_RULES)
+    stored = {path: np.asarray(leaf) for path, leaf in trees.named_leaves(source)}
+    wanted = dict(trees.named_leaves(jax.eval_shape(init)))
+    account = Account(unused=sorted(stored.keys() - wanted.keys()))
+    for path, leaf in wanted.items():
+        (account.loaded if path in stored else account.fresh).append(path)
+        if path in stored and stored[path].shape != leaf.shape:
+            _check_longer(path, stored[path].shape, leaf.shape)
+            account.extended.append(path)
+    if not account.loaded:
+        raise CheckpointError(
+            'the checkpoint to start from has no parameter of this model: it holds '
+            f'{parts(sorted(stored))}'
+        )
+    fresh = jax.device_get(jax.jit(init)())
+    chosen = []
+    for path, leaf in trees.named_leaves(fresh):
+        x = stored.get(path, leaf)
+        x = POSITION_RULES[positions](x, leaf) if path in account.extended else x
+        chosen.append(x.astype(leaf.dtype))
+    return jax.tree.unflatten(jax.tree.structure(fresh), chosen), account
+
+
+def _check_longer(path: str, stored: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    """Accepts a position table that is to be longer; refuses any other change of shape."""
+    is_table = path in _POSITION_TABLES and stored[1:] == wanted[1:] and bool(stored)
+    if is_table and stored[0] < wanted[0]:
+        return
+    advice = 'give the model the sizes of the checkpoint'
+    if path in _POSITION_TABLES and stored and stored[0] > wanted[0]:
+        advice = f'type --config.model.max_positions={stored[0]}'
+    elif path.endswith(('embeddings/word', 'output_bias')):
+        advice = 'use the tokenizer of the checkpoint'
+    raise CheckpointError(
+        f'{path} has shape {list(stored)} in the checkpoint to start from and {list(wanted)} in '
+        f'this model: {advice}'
+    )

@@ -1,4 +1,4 @@
-"""Pre-training from a checkpoint: what is taken, what is fresh, what is refused."""
+"""Starting from a checkpoint: which arrays are loaded, which are fresh, what is refused."""
 
 import dataclasses
 import functools
@@ -9,7 +9,7 @@ import pytest
 from etils import epath
 
 from electra_jax import init_from
-from electra_jax.config import resolve
+from electra_jax.config import checks, resolve
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError, ConfigError
@@ -18,6 +18,7 @@ from electra_jax.objectives import table
 from electra_jax.pretrain import program as runs
 from electra_jax.tokenizers import load
 from electra_jax.train import checkpoint, workdir
+from tests.support import fakes
 from tests.support.configs import VOCABULARY, modern_config, tiny_config
 
 WORDS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *(f'w{i}' for i in range(195))]
@@ -36,7 +37,7 @@ def tokenizer_of(folder, words):
 
 
 def written(folder, tokenizer, **changes):
-    """A checkpoint of parameters of another seed than a fresh run's."""
+    """Writes a checkpoint whose parameters have another seed than a fresh run's."""
     config = tiny_config(**changes)
     parts = table.build(config, VOCABULARY).parts
     init = functools.partial(bind.init, config.model, VOCABULARY.size, jax.random.key(9), parts)
@@ -46,39 +47,39 @@ def written(folder, tokenizer, **changes):
     return dict(trees.named_leaves(params))
 
 
-def begun(folder, tokenizer, **changes):
-    """What a run starts with, and the account, and what it would have had without."""
+def started(folder, tokenizer, **changes):
+    """Parameters that a run starts with, fresh ones, the account and its printed lines."""
     config = tiny_config(mesh={'data': 1}, init_from=str(folder), **changes)
     program = runs.build_program(config, VOCABULARY, jax.devices()[:1])
     arguments = (config, tokenizer, program.init_params, program.abstract.params)
-    params, account = init_from.begin(*arguments)
+    params, account = init_from.all_params(*arguments)
     fresh = jax.device_get(jax.jit(program.init_params)())
     named = (dict(trees.named_leaves(tree)) for tree in (params, fresh))
     return *named, account, init_from.account_lines(config, account)
 
 
-def test_everything_is_taken_where_the_model_is_the_same(tmp_path, tokenizer):
+def test_every_array_is_loaded_if_the_model_is_the_same(tmp_path, tokenizer):
     theirs = written(tmp_path / 'run', tokenizer)
-    ours, _, account, lines = begun(tmp_path / 'run', tokenizer)
+    ours, _, account, lines = started(tmp_path / 'run', tokenizer)
     assert ours.keys() == theirs.keys()
     for name, leaf in ours.items():
         np.testing.assert_array_equal(leaf, theirs[name], err_msg=name)
     assert not account.fresh and not account.unused and 'optimizer alone' in lines[1]
 
 
-def test_what_the_checkpoint_lacks_is_fresh_and_said(tmp_path, tokenizer):
+def test_what_the_checkpoint_lacks_is_fresh_and_reported(tmp_path, tokenizer):
     theirs = written(tmp_path / 'run', tokenizer, objective={'name': 'mlm'})
-    ours, fresh, _, lines = begun(tmp_path / 'run', tokenizer, init_network='discriminator')
+    ours, fresh, _, lines = started(tmp_path / 'run', tokenizer, init_network='discriminator')
     np.testing.assert_array_equal(ours['embeddings/word'], theirs['embeddings/word'])
     kernel = 'discriminator_head/dense/kernel'
     np.testing.assert_array_equal(ours[kernel], fresh[kernel])
     assert any('fresh' in line and 'discriminator_head' in line for line in lines)
 
 
-def test_one_network_alone_can_be_taken(tmp_path, tokenizer):
+def test_one_network_alone_can_be_loaded(tmp_path, tokenizer):
     untied = {'embedding_sharing': 'untied'}
     theirs = written(tmp_path / 'run', tokenizer, model=untied)
-    ours, fresh, _, _ = begun(tmp_path / 'run', tokenizer, model=untied, init_network='generator')
+    ours, fresh, _, _ = started(tmp_path / 'run', tokenizer, model=untied, init_network='generator')
     for name, leaf in ours.items():
         source = theirs if name.startswith('generator') else fresh
         np.testing.assert_array_equal(leaf, source[name], err_msg=name)
@@ -88,25 +89,95 @@ def test_text_of_another_tokenizer_is_refused(tmp_path, tokenizer):
     written(tmp_path / 'run', tokenizer)
     other = tokenizer_of(tmp_path, [*WORDS[:-1], 'other'])
     with pytest.raises(ConfigError, match='another tokenizer'):
-        begun(tmp_path / 'run', other)
+        started(tmp_path / 'run', other)
 
 
-def test_layers_of_another_make_are_refused_with_what_to_type(tmp_path, tokenizer):
+def test_layers_of_another_kind_are_refused_with_the_settings_to_type(tmp_path, tokenizer):
     written(tmp_path / 'run', tokenizer)
     with pytest.raises(ConfigError, match=r'--config.model.positions=learned') as refusal:
-        begun(tmp_path / 'run', tokenizer, model={'positions': 'rotary', 'qk_norm': True})
+        started(tmp_path / 'run', tokenizer, model={'positions': 'rotary', 'qk_norm': True})
     assert '--config.model.qk_norm=False' in str(refusal.value)
 
 
-def test_a_modern_model_is_inherited_whole():
+def test_every_setting_of_a_modern_model_is_inherited():
     model = modern_config().model
     inherited = resolve.inherit_model(ModelConfig(), dataclasses.asdict(model))
     assert resolve.other_block(inherited, dataclasses.asdict(model)) == []
     assert inherited.positions == 'rotary' and inherited.attention is None
 
 
-def test_of_several_trials_one_must_be_named(tmp_path):
+def test_a_folder_of_several_trials_is_refused(tmp_path):
     (tmp_path / 'run' / 'trials' / '0').mkdir(parents=True)
-    config = tiny_config(init_from=str(tmp_path / 'run'))
     with pytest.raises(CheckpointError, match=r'name one of them, such as .*run/trials/0'):
-        init_from.read(config)
+        init_from.read_checkpoint(tiny_config(), str(tmp_path / 'run'))
+
+
+def test_matching_arrays_are_loaded_and_the_others_are_named():
+    source = fakes.params(fakes.model(), discriminator_head=False, seed=1)
+    source['language_head'] = {'output_bias': np.ones(3, np.float32)}
+    fresh = fakes.params(fakes.model(), seed=2)
+    params, account = init_from.initialize(source, lambda: fresh)
+    for part in ('embeddings', 'generator', 'generator_head', 'discriminator'):
+        fakes.assert_same(params[part], source[part])
+    fakes.assert_same(params['discriminator_head'], fresh['discriminator_head'])
+    head = [f'discriminator_head/{n}' for n, _ in trees.named_leaves(fresh['discriminator_head'])]
+    assert account.fresh == head
+    assert account.unused == ['language_head/output_bias']
+    assert account.extended == []
+    assert sorted(account.loaded + account.fresh) == sorted(n for n, _ in trees.named_leaves(fresh))
+
+
+@pytest.mark.parametrize('rule', sorted(init_from.POSITION_RULES))
+def test_longer_position_tables_follow_the_rule(rule):
+    sizes = {'embedding_sharing': 'untied', 'generator_embedding_size': 32}
+    source = fakes.params(fakes.model(**sizes, max_positions=40), seed=1)
+    fresh = fakes.params(fakes.model(**sizes, max_positions=100), seed=2)
+    params, account = init_from.initialize(source, lambda: fresh, rule)
+    assert account.extended == ['embeddings/position', 'generator_embeddings/position']
+    for part in ('embeddings', 'generator_embeddings'):
+        known, started, table = (tree[part]['position'] for tree in (source, fresh, params))
+        assert table.dtype == np.float32 and table.shape == started.shape
+        if rule == 'fresh':
+            np.testing.assert_array_equal(table, np.concatenate([known, started[40:]]))
+        if rule == 'repeat':
+            np.testing.assert_array_equal(table, np.concatenate([known, known, known[:20]]))
+        if rule == 'interpolate':
+            positions = np.linspace(0, 39, 100)
+            expected = [np.interp(positions, np.arange(40), column) for column in known.T]
+            np.testing.assert_allclose(table, np.stack(expected, 1), rtol=0, atol=1e-6)
+            np.testing.assert_array_equal(table[[0, -1]], known[[0, -1]])
+
+
+def test_the_rules_are_the_choices_of_the_setting():
+    assert set(checks.CHOICES.get('init_positions', init_from.POSITION_RULES)) == set(
+        init_from.POSITION_RULES
+    )
+    fresh = fakes.params(fakes.model())
+    with pytest.raises(ConfigError, match=r"'repeats'.*did you mean 'repeat'"):
+        init_from.initialize(fresh, lambda: fresh, 'repeats')
+
+
+@pytest.mark.parametrize(
+    ('source', 'fresh', 'message'),
+    [
+        ({'max_positions': 50}, {}, r'\[50, 24\].*\[40, 24\].*max_positions=50'),
+        ({'embedding_size': 32}, {'max_positions': 60}, 'project/kernel has shape'),
+        ({'ffn_size': 256}, {}, 'feed_forward'),
+        ({'num_layers': 8, 'generator_layers': 0.25}, {}, r'has shape \[8, .*give the model'),
+    ],
+)
+def test_other_shapes_are_refused_with_both_shapes(source, fresh, message):
+    with pytest.raises(CheckpointError, match=message):
+        params = fakes.params(fakes.model(**source))
+        init_from.initialize(params, lambda: fakes.params(fakes.model(**fresh)))
+
+
+def test_another_vocabulary_is_refused():
+    source = fakes.params(fakes.model(), vocab_size=200)
+    with pytest.raises(CheckpointError, match='use the tokenizer of the checkpoint'):
+        init_from.initialize(source, lambda: fakes.params(fakes.model()))
+
+
+def test_a_checkpoint_without_any_common_array_is_refused():
+    with pytest.raises(CheckpointError, match='no parameter of this model: it holds other'):
+        init_from.initialize({'other': {'x': np.ones(2)}}, lambda: fakes.params(fakes.model()))

@@ -34,7 +34,7 @@ from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as trained
 from electra_jax.finetune.task import TrainedTask
 from electra_jax.finetune.token_rows import Rows
-from electra_jax.init_from import Start, open_start, take
+from electra_jax.init_from import Start, encoder_params, load_start
 from electra_jax.interop import save
 from electra_jax.train import checkpoint, workdir
 
@@ -56,13 +56,14 @@ def open_model(config: Config) -> Model:
     Raises:
         UserError: files or checkpoint cannot be used, or there is no such task.
     """
-    start = open_start(config)
+    start = load_start(config)
     if 'task' in start.about:
         task = trained.from_json(start.about['task'], str(start.where))
         return Model(start, task, start.params)
     task = trained.settle(config, splits.read_train(config)[0].known)
-    start = start._replace(model=program.resolve(config, start.model, task.row_length, 1).model)
-    source = take(start, config.seed, config.init_positions).source
+    config = program.resolve(config, start.model, task.row_length, 1)
+    start = start._replace(model=config.model)
+    source, _ = encoder_params(start, config)
     size, seed = start.tokenizer.vocab_size, np.uint32(config.seed)
     init = jax.jit(functools.partial(program.initial_params, start.model, size, task.head()))
     return Model(start, task, jax.device_get(init(source, seed)))

@@ -18,7 +18,7 @@ from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import FeatureSettings
 from electra_jax.finetune.program import Answerer, to_answer
 from electra_jax.finetune.readers import Known, Loaded
-from electra_jax.init_from import check_whole, start_of
+from electra_jax.init_from import check_complete, checked_start
 from electra_jax.model import bind
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
@@ -84,7 +84,7 @@ def open_detector(
         CheckpointError: its head, if it has one, does not say that.
         ConfigError: the batch does not fit the devices.
     """
-    start = start_of(settings, str(where), params, about)
+    start = checked_start(settings, str(where), params, about)
     objective = about['config']['objective']['name']
     if 'discriminator_head' not in params or objective in _OTHER_HEADS:
         raise CheckpointError(
@@ -102,7 +102,7 @@ def open_detector(
     meshes.check_batch(settings, mesh, jax.process_count())
     model = to_answer(settings.model)
     size, parts = start.tokenizer.vocab_size, ('discriminator',)
-    check_whole(str(where), params, lambda key: bind.init(model, size, key, parts))
+    check_complete(str(where), params, lambda key: bind.init(model, size, key, parts))
     needed = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
     params = {name: part for name, part in params.items() if name in needed}
     placed = jax.device_put(params, rules.state_shardings(params, mesh))

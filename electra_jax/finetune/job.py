@@ -35,7 +35,7 @@ from electra_jax.finetune.program import (
 from electra_jax.finetune.results import Trial
 from electra_jax.finetune.split import Split
 from electra_jax.finetune.task import TrainedTask
-from electra_jax.init_from import Start, Taken, open_start, take
+from electra_jax.init_from import Account, Start, encoder_params, load_start, parts
 from electra_jax.runtime import distributed
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import checkpoint, health, signals, workdir
@@ -51,7 +51,8 @@ class FineTuning(NamedTuple):
     program: Program
     folder: epath.Path
     start: Start
-    taken: Taken
+    source: dict[str, np.ndarray]  # loaded parameters by path
+    account: Account | None  # of the loaded parameters; None: from scratch
     task: TrainedTask
     tokenizer: Tokenizer
     train: Split
@@ -88,7 +89,7 @@ def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
     known.get(config.task.name)
     refuse_steps(config)
     distributed.initialize()
-    start = open_start(config)
+    start = load_start(config)
     train, held_out = splits.read_train(config)
     task = trained.settle(config, train.known)
     scored = splits.read_scored(config, train.known, held_out)
@@ -105,7 +106,7 @@ def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
         program,
         folder,
         start,
-        take(start._replace(model=config.model), config.seed, config.init_positions),
+        *encoder_params(start, config),
         task,
         start.tokenizer,
         train_split,
@@ -117,19 +118,15 @@ def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
 
 def origin_line(run: FineTuning) -> str:
     """What the parameters start from, in words."""
-    account = run.taken.account
+    account = run.account
     if account is None:
         like = f', with the model and tokenizer of {run.start.where}' if run.start.where else ''
         return f'from scratch: no parameter comes from a pre-trained model{like}'
-    line = f'from {run.start.where}: {len(account.taken)} arrays; fresh: '
-    line += ', '.join(_parts([*account.fresh, 'task_head/']))
+    line = f'from {run.start.where}: {len(account.loaded)} arrays; fresh: '
+    line += parts([*account.fresh, 'task_head/'])
     if account.extended:
         line += f'; made longer ({run.config.init_positions}): {", ".join(account.extended)}'
-    return line + (f'; not used: {", ".join(_parts(account.unused))}' if account.unused else '')
-
-
-def _parts(names: list[str]) -> list[str]:
-    return sorted({name.split('/')[0] for name in names})
+    return line + (f'; not used: {parts(account.unused)}' if account.unused else '')
 
 
 class Outcome(NamedTuple):
@@ -227,7 +224,7 @@ def run_trial(
         health.Health(config.health, run.folder, {'seed': seed}, advice=health.FINE_TUNING),
         phases,
     )
-    fresh = program.make_state(run.taken.source, np.uint32(seed))
+    fresh = program.make_state(run.source, np.uint32(seed))
     outcome = trial.train(plan, parts, fresh)
     if outcome.stopped_by:
         return None

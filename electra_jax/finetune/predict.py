@@ -26,7 +26,7 @@ from electra_jax.finetune.readers import Loaded
 from electra_jax.finetune.results import Trial
 from electra_jax.finetune.split import Split
 from electra_jax.finetune.task import TrainedTask
-from electra_jax.init_from import check_whole, start_of
+from electra_jax.init_from import check_complete, checked_start
 from electra_jax.model import bind
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
@@ -123,7 +123,7 @@ def open_tuned(
         CheckpointError: it was not fine-tuned, or is damaged.
     """
     task = task_of(where, about)
-    start = start_of(settings, str(where), params, about)
+    start = checked_start(settings, str(where), params, about)
     config = dataclasses.replace(
         settings,
         model=start.model,
@@ -133,7 +133,7 @@ def open_tuned(
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh, jax.process_count())
     init_head = functools.partial(bind.init_head, config.model, task.head())
-    check_whole(str(where), params, lambda key: {'task_head': init_head(key)})
+    check_complete(str(where), params, lambda key: {'task_head': init_head(key)})
     answers = compile_answers(config.model, start.tokenizer.vocab_size, task.head(), mesh)
     answerer = Answerer(mesh, config.batch_size, answers)
     return Tuned(where, place(mesh, params), task, start.tokenizer, config, answerer)

@@ -1,11 +1,11 @@
-"""Opens checkpoints of other projects as ours: parameters, model, tokenizer, and what was found."""
+"""Reads checkpoints of other projects in our terms: parameters, model, tokenizer and a report."""
 
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from electra_jax.config.settings import ModelConfig
-from electra_jax.core.errors import CheckpointError, unknown
+from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
 from electra_jax.interop import files, google_tf, huggingface
 from electra_jax.interop import tokenizer as huggingface_tokenizer
@@ -16,51 +16,50 @@ from electra_jax.tokenizers.wordpiece import WordPiece
 
 
 class Loaded(NamedTuple):
-    """A checkpoint in our terms."""
+    """A checkpoint in our terms.
 
-    params: dict[str, Tree]  # NumPy arrays, float32; parts that the source lacks are not there
-    model: ModelConfig  # resolved
-    objective: str  # what trains such parameters: 'electra' or 'mlm'
-    tokenizer: Tokenizer | None  # None: there is none beside the checkpoint
-    task: str | None  # what a `task_head` is for
-    labels: list[str] | None  # of its outputs
+    Attributes:
+        params: NumPy arrays, float32, without the parts that the source lacks.
+        model: resolved.
+        objective: the objective that trains such parameters: 'electra' or 'mlm'.
+        tokenizer: None where the checkpoint comes without one.
+        task: the kind of task that a `task_head` is for; None without one.
+        labels: names of the outputs of a `task_head`, where they are recorded.
+        report: what was read and what was left out.
+        about: what a checkpoint of ours records about itself; None for other projects.
+    """
+
+    params: dict[str, Tree]
+    model: ModelConfig
+    objective: str
+    tokenizer: Tokenizer | None
+    task: str | None
+    labels: list[str] | None
     report: Report
-    about: dict[str, Any] | None = None  # what a checkpoint of ours says of itself
+    about: dict[str, Any] | None = None
 
 
-def load_foreign(
-    kind: str,
+def load_google(
     path: str | pathlib.Path,
     vocab: str | pathlib.Path | None = None,
     lower_case: bool | None = None,
     model: ModelConfig | None = None,
 ) -> Loaded:
-    """Reads a checkpoint of another project.
+    """Reads a TensorFlow checkpoint of google-research/electra.
 
     Args:
-        kind: a key of `LOADERS`.
-        path: of the checkpoint: a folder, or a TensorFlow prefix.
-        vocab: Google: the vocab.txt, where it is not beside the checkpoint.
-        lower_case: Google: whether its text is lower-cased; None: whether its pieces are.
-        model: Google: resolved settings, where the shapes of the variables do not tell them.
+        path: its folder, or its prefix.
+        vocab: the vocab.txt; None: the one in the folder or in the folder above.
+        lower_case: whether text is lower-cased; None: if no piece has a capital letter.
+        model: resolved; None: the model that the shapes of the variables imply.
 
     Raises:
-        UserError: the checkpoint is damaged, or of a model that ours cannot be.
+        UserError: the checkpoint is damaged, or ours cannot be such a model.
     """
-    if kind not in LOADERS:
-        raise unknown('the kind of checkpoint', kind, LOADERS)
-    return LOADERS[kind](pathlib.Path(path), vocab, lower_case, model)
-
-
-def _load_google(
-    path: pathlib.Path,
-    vocab: str | pathlib.Path | None,
-    lower_case: bool | None,
-    model: ModelConfig | None,
-) -> Loaded:
+    path = pathlib.Path(path)
     variables = google_tf.read_checkpoint(path)
     model = model or google_tf.model_from_variables(variables)
-    file = pathlib.Path(vocab) if vocab else _vocab_beside(path)
+    file = pathlib.Path(vocab) if vocab else _vocab_near(path)
     tokenizer, notes = _google_tokenizer(file, lower_case) if file else (None, [])
     size = tokenizer.vocab_size if tokenizer else None
     params, report = google_tf.params_from_variables(variables, model, size)
@@ -70,17 +69,13 @@ def _load_google(
     return Loaded(params, model, objective, tokenizer, None, None, report)
 
 
-def _load_huggingface(
-    path: pathlib.Path,
-    vocab: str | pathlib.Path | None,
-    lower_case: bool | None,
-    model: ModelConfig | None,
-) -> Loaded:
-    if vocab or lower_case is not None or model:
-        raise CheckpointError(
-            'a Hugging Face folder says itself what its vocabulary and its model are: leave out '
-            '--vocab, --lower_case and --config'
-        )
+def load_huggingface(path: str | pathlib.Path) -> Loaded:
+    """Reads a folder of transformers' Electra classes, or a discriminator/ and a generator/.
+
+    Raises:
+        UserError: the checkpoint is damaged, or ours cannot be such a model.
+    """
+    path = pathlib.Path(path)
     networks = files.read(path)
     tokenizer, notes = _huggingface_tokenizer(path, tuple(networks))
     size = tokenizer.vocab_size if tokenizer else None
@@ -94,14 +89,14 @@ def _load_huggingface(
     return Loaded(params, model, objective, tokenizer, task, labels, report)
 
 
-# Projects whose checkpoints can be read. A choice between implementations: add a row.
-LOADERS: dict[str, Callable[..., Loaded]] = {
-    'google': _load_google,
-    'huggingface': _load_huggingface,
+# The projects whose checkpoints can be read. To add one: write a function and add a row.
+LOADERS: dict[str, Callable[[str | pathlib.Path], Loaded]] = {
+    'google': load_google,
+    'huggingface': load_huggingface,
 }
 
 
-def _vocab_beside(path: pathlib.Path) -> pathlib.Path | None:
+def _vocab_near(path: pathlib.Path) -> pathlib.Path | None:
     folder = path if path.is_dir() else path.parent
     return next(
         (f for f in (folder / 'vocab.txt', folder.parent / 'vocab.txt') if f.is_file()), None
@@ -115,28 +110,30 @@ def _google_tokenizer(file: pathlib.Path, lower_case: bool | None) -> tuple[Word
         shown = 'no' if lower_case else 'some'
         notes.append(
             f'{file.name} holds {shown} capital letters: text is '
-            f'{"" if lower_case else "not "}lower-cased (--lower_case says otherwise)'
+            f'{"" if lower_case else "not "}lower-cased (--lower_case overrides this)'
         )
     return WordPiece.from_file(file, lower_case, None), notes
 
 
 def _has_capitals(vocab: list[str]) -> bool:
-    """Whether ordinary pieces do; special ones, such as [CLS], stand in brackets."""
+    # Special pieces such as [CLS] do not count; they stand in brackets.
     return any(piece != piece.lower() and not piece.startswith('[') for piece in vocab)
 
 
 def _huggingface_tokenizer(
     path: pathlib.Path, roles: tuple[str, ...]
 ) -> tuple[Tokenizer | None, list[str]]:
-    """The tokenizer of a folder, or the one that both its subfolders hold."""
-    found: dict[str, Tokenizer] = {}
+    """The tokenizer of a folder, or the one that all its subfolders hold, and notes about it."""
+    tokenizers: dict[str, Tokenizer] = {}
     notes: list[str] = []
     for folder in (path, *(path / role for role in roles)):
         if folder.is_dir():
             tokenizer, more = huggingface_tokenizer.read_tokenizer(folder)
             if tokenizer:
-                found[str(folder)] = tokenizer
+                tokenizers[str(folder)] = tokenizer
                 notes += [note for note in more if note not in notes]
-    if len({tokenizer.hash for tokenizer in found.values()}) > 1:
-        raise CheckpointError(f'{" and ".join(found)} hold different tokenizers: one model has one')
-    return next(iter(found.values()), None), notes
+    if len({tokenizer.hash for tokenizer in tokenizers.values()}) > 1:
+        raise CheckpointError(
+            f'{" and ".join(tokenizers)} hold different tokenizers: a model has one tokenizer'
+        )
+    return next(iter(tokenizers.values()), None), notes

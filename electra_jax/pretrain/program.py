@@ -189,7 +189,7 @@ def begin(run: Run) -> state.TrainState:
     current = program.fresh_state()
     if run.config.init_from is None:
         return current
-    params, account = init_from.begin(
+    params, account = init_from.all_params(
         run.config, run.tokenizer, program.init_params, program.abstract.params
     )
     print('\n'.join(init_from.account_lines(run.config, account)), flush=True)

@@ -265,7 +265,7 @@ def test_json_nested_deeper_than_the_stack_is_refused(tmp_path, whole, damaged):
         manifest.load_corpus(whole.path)
     (tmp_path / 'config.json').write_text(DEEP)
     with pytest.raises(CheckpointError, match='nested too deeply'):
-        load.load_foreign('huggingface', tmp_path)
+        load.load_huggingface(tmp_path)
 
 
 def test_a_vocabulary_is_named_where_a_piece_is_missing(tmp_path):
@@ -285,7 +285,7 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path):
     outside.write_text('{}')
     (folder / 'config.json').symlink_to(outside)
     with pytest.raises(CheckpointError, match=r'is a link to .*secret'):
-        load.load_foreign('huggingface', folder)
+        load.load_huggingface(folder)
 
 
 def test_links_of_a_hub_cache_are_files(tmp_path):
@@ -297,7 +297,7 @@ def test_links_of_a_hub_cache_are_files(tmp_path):
     (blobs / '456').write_text('')
     (folder / 'model.safetensors').symlink_to(blobs / '456')
     with pytest.raises(CheckpointError, match=r'model\.safetensors cannot be read'):
-        load.load_foreign('huggingface', folder)
+        load.load_huggingface(folder)
 
 
 @pytest.fixture(scope='module')
@@ -309,7 +309,7 @@ def model():
     ('changes', 'said'),
     [
         ({'num_layers': 2**31}, 'num_layers is 2147483648'),
-        ({'num_layers': 999}, 'in the model that it says it has'),
+        ({'num_layers': 999}, 'in the model that the checkpoint claims'),
         ({'hidden_size': None}, 'hidden_size is None'),
         ({'hidden_size': 'x'}, "hidden_size is 'x'"),
         ({'norm': 'none'}, "config.model.norm is 'none'"),
@@ -321,14 +321,14 @@ def test_a_stored_model_that_is_not_that_of_the_arrays_is_refused(model, changes
     about = checkpoint_targets._about(model)
     about['config']['model'] |= changes
     with pytest.raises(CheckpointError, match=said):
-        init_from.start_of(Config(), 'runs/x', fakes.params(model), about)
+        init_from.checked_start(Config(), 'runs/x', fakes.params(model), about)
 
 
 def test_a_checkpoint_that_lacks_an_array_is_refused(model):
     params = fakes.params(model)
     del params['embeddings']['type']
     with pytest.raises(CheckpointError, match='runs/x lacks the parameter embeddings/type'):
-        init_from.start_of(Config(), 'runs/x', params, checkpoint_targets._about(model))
+        init_from.checked_start(Config(), 'runs/x', params, checkpoint_targets._about(model))
 
 
 def test_arrays_far_larger_than_their_files_are_not_read(tmp_path, model, monkeypatch):

@@ -69,7 +69,7 @@ def test_ours_to_google_and_back(ours, tmp_path, capsys):
     run(f'google:{tmp_path / "google"}', f'huggingface:{tmp_path / "hf"}')
     said = capsys.readouterr().out
     assert 'no capital letters: text is lower-cased' in said and 'missing' not in said
-    loaded = load.load_foreign('huggingface', tmp_path / 'hf')
+    loaded = load.load_huggingface(tmp_path / 'hf')
     fakes.assert_same(checkpoint.read_params(epath.Path(ours))[0], loaded.params)
 
 
@@ -238,5 +238,5 @@ def test_the_best_trial_of_a_fine_tuning_workdir_is_taken(ours, tmp_path, capsys
     said = capsys.readouterr().out
     assert f'this is its best trial, {folder}' in said
     assert f"ElectraForQuestionAnswering.from_pretrained('{tmp_path / 'hf'}')" in said
-    loaded = load.load_foreign('huggingface', tmp_path / 'hf')
+    loaded = load.load_huggingface(tmp_path / 'hf')
     fakes.assert_same(loaded.params, params)

@@ -24,7 +24,7 @@ def test_a_round_trip_changes_no_bit(changes, tmp_path):
     model = fakes.model(**changes, dropout=0.25, layer_norm_epsilon=1e-7, init_stddev=0.03)
     params = fakes.params(model)
     save.save_foreign('huggingface', tmp_path, save.Model(params, model, fakes.tokenizer()))
-    loaded = load.load_foreign('huggingface', tmp_path)
+    loaded = load.load_huggingface(tmp_path)
     fakes.assert_same(params, loaded.params)
     fields = (
         'num_layers', 'hidden_size', 'ffn_size', 'num_heads', 'embedding_size', 'max_positions',
@@ -72,7 +72,7 @@ def test_masked_language_modelling_is_one_folder(tmp_path):
     save.save_foreign('huggingface', tmp_path, save.Model(params, model, fakes.tokenizer()))
     config = json.loads((tmp_path / 'config.json').read_text())
     assert config['architectures'] == ['ElectraForMaskedLM']
-    loaded = load.load_foreign('huggingface', tmp_path)
+    loaded = load.load_huggingface(tmp_path)
     fakes.assert_same(params, loaded.params)
     assert loaded.objective == 'mlm' and loaded.model.generator == 'tied'
     assert loaded.report.missing == ['discriminator_head']
@@ -176,7 +176,7 @@ def test_fine_tuned_heads_go_there_and_back(tmp_path, task, layers, architecture
     assert config['architectures'] == [architecture]
     assert config['label2id'][labels[-1]] == len(labels) - 1
     assert (config.get('problem_type') == 'regression') == (found == 'regression')
-    loaded = load.load_foreign('huggingface', tmp_path)
+    loaded = load.load_huggingface(tmp_path)
     fakes.assert_same(params, loaded.params)
     assert (loaded.task, loaded.labels) == (found, labels)
 
@@ -236,11 +236,11 @@ def test_a_config_that_does_not_fit_is_refused(folder, changes, said):
         (folder / role / 'vocab.txt').unlink()
     change_config(folder / 'discriminator', **changes)
     if 'vocab_size' in changes and changes['vocab_size'] is not ...:
-        loaded = load.load_foreign('huggingface', folder / 'discriminator')
+        loaded = load.load_huggingface(folder / 'discriminator')
         assert 'have no token' in loaded.report.notes[0]
         return
     with pytest.raises(CheckpointError, match=said):
-        load.load_foreign('huggingface', folder)
+        load.load_huggingface(folder)
 
 
 def change_tensors(folder, change):
@@ -264,7 +264,7 @@ NAME = 'electra.encoder.layer.1.output.dense.bias'
 def test_tensors_that_do_not_fit_are_refused(folder, change, said):
     change_tensors(folder / 'discriminator', change)
     with pytest.raises(CheckpointError, match=said):
-        load.load_foreign('huggingface', folder)
+        load.load_huggingface(folder)
 
 
 def test_old_buffers_and_half_precision_are_taken_and_said(folder):
@@ -273,7 +273,7 @@ def test_old_buffers_and_half_precision_are_taken_and_said(folder):
         arrays[NAME] = arrays[NAME].astype(np.float16)
 
     change_tensors(folder / 'discriminator', change)
-    loaded = load.load_foreign('huggingface', folder / 'discriminator')
+    loaded = load.load_huggingface(folder / 'discriminator')
     assert list(loaded.report.left_out) == ['electra.embeddings.position_ids']
     assert loaded.report.notes == ['float16 became float32']
 
@@ -284,7 +284,7 @@ def test_bfloat16_is_read(folder):
     change_tensors(
         folder / 'generator', lambda a: a.update({NAME: a[NAME].astype(ml_dtypes.bfloat16)})
     )
-    loaded = load.load_foreign('huggingface', folder)
+    loaded = load.load_huggingface(folder)
     assert loaded.report.notes == ['generator: bfloat16 became float32']
     bias = loaded.params['generator']['layers']['feed_forward']['down']['bias']
     assert bias.dtype == np.float32 and bias.any()
@@ -293,7 +293,7 @@ def test_bfloat16_is_read(folder):
 def test_embeddings_that_differ_make_an_untied_model(folder):
     table = 'electra.embeddings.word_embeddings.weight'
     change_tensors(folder / 'generator', lambda a: a[table].__setitem__((7, 3), 1.0))
-    loaded = load.load_foreign('huggingface', folder)
+    loaded = load.load_huggingface(folder)
     assert loaded.model.embedding_sharing == 'untied'
     assert loaded.params['generator_embeddings']['word'][7, 3] == 1.0
     assert loaded.params['embeddings']['word'][7, 3] != 1.0
@@ -305,10 +305,10 @@ def test_a_softmax_table_of_its_own_is_refused(folder):
     ]
     name = 'generator_lm_head.weight'
     change_tensors(folder / 'generator', lambda a: a.update({name: table}))
-    assert 'generator_head' in load.load_foreign('huggingface', folder).params
+    assert 'generator_head' in load.load_huggingface(folder).params
     change_tensors(folder / 'generator', lambda a: a.update({name: table + 1}))
     with pytest.raises(CheckpointError, match='is another table'):
-        load.load_foreign('huggingface', folder)
+        load.load_huggingface(folder)
 
 
 def test_networks_that_are_no_pair_are_refused(folder):
@@ -320,11 +320,11 @@ def test_networks_that_are_no_pair_are_refused(folder):
         ),
     )
     with pytest.raises(CheckpointError, match='type_vocab_size 2, generator/ has 3'):
-        load.load_foreign('huggingface', folder)
+        load.load_huggingface(folder)
     for file in (folder / 'discriminator').iterdir():
         (folder / 'generator' / file.name).write_bytes(file.read_bytes())
     with pytest.raises(CheckpointError, match='must hold an ElectraForMaskedLM'):
-        load.load_foreign('huggingface', folder)
+        load.load_huggingface(folder)
 
 
 @pytest.mark.parametrize('size', [4, 100, 50_000])
@@ -332,16 +332,16 @@ def test_a_truncated_file_is_refused(folder, size):
     path = folder / 'discriminator' / 'model.safetensors'
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(CheckpointError, match='damaged or was not copied whole'):
-        load.load_foreign('huggingface', folder)
+        load.load_huggingface(folder)
 
 
 def test_damaged_json_is_refused(folder):
     (folder / 'generator' / 'config.json').write_text('{"hidden_size": ')
     with pytest.raises(CheckpointError, match=r'config.json is not JSON'):
-        load.load_foreign('huggingface', folder)
+        load.load_huggingface(folder)
     (folder / 'generator' / 'config.json').write_text('[]')
     with pytest.raises(CheckpointError, match='a JSON object is needed, found a list'):
-        load.load_foreign('huggingface', folder)
+        load.load_huggingface(folder)
 
 
 def shard(folder):
@@ -359,10 +359,10 @@ def write_index(folder, weight_map):
 
 
 def test_shards_are_read_and_stay_in_their_folder(folder):
-    before = load.load_foreign('huggingface', folder)
+    before = load.load_huggingface(folder)
     weight_map = shard(folder / 'discriminator')
     write_index(folder / 'discriminator', weight_map)
-    fakes.assert_same(before.params, load.load_foreign('huggingface', folder).params)
+    fakes.assert_same(before.params, load.load_huggingface(folder).params)
     outside = folder / 'generator' / 'model.safetensors'
     for bad in (
         '../generator/model.safetensors', str(outside), '..\\x.safetensors', 'pytorch_model.bin',
@@ -370,22 +370,22 @@ def test_shards_are_read_and_stay_in_their_folder(folder):
     ):  # fmt: skip
         write_index(folder / 'discriminator', {**weight_map, 'x': bad})
         with pytest.raises(CheckpointError, match='of the same folder'):
-            load.load_foreign('huggingface', folder)
+            load.load_huggingface(folder)
     write_index(folder / 'discriminator', {**weight_map, 'x': 'c.safetensors'})
     with pytest.raises(CheckpointError, match=r'lacks c.safetensors'):
-        load.load_foreign('huggingface', folder)
+        load.load_huggingface(folder)
     write_index(folder / 'discriminator', {})
     with pytest.raises(CheckpointError, match='no "weight_map"'):
-        load.load_foreign('huggingface', folder)
+        load.load_huggingface(folder)
 
 
 def test_pickles_are_never_opened(folder):
     path = folder / 'discriminator' / 'model.safetensors'
     path.rename(path.with_name('pytorch_model.bin'))
     with pytest.raises(CheckpointError, match='a pickle, which can run code'):
-        load.load_foreign('huggingface', folder / 'discriminator')
+        load.load_huggingface(folder / 'discriminator')
     (path.with_name('pytorch_model.bin')).unlink()
     with pytest.raises(CheckpointError, match=r'holds no model.safetensors'):
-        load.load_foreign('huggingface', folder / 'discriminator')
+        load.load_huggingface(folder / 'discriminator')
     with pytest.raises(CheckpointError, match='no Hugging Face model'):
-        load.load_foreign('huggingface', folder / 'nowhere')
+        load.load_huggingface(folder / 'nowhere')

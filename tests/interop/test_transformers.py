@@ -135,9 +135,7 @@ def test_transformers_own_folders_are_read(pair, tmp_path):
         network.save_pretrained(tmp_path / role)
         ours, theirs = (sorted(keys(place / role)) for place in (folder, tmp_path))
         assert ours == theirs
-    fakes.assert_same(
-        load.load_foreign('huggingface', tmp_path).params, transfer.fold_embeddings(params)
-    )
+    fakes.assert_same(load.load_huggingface(tmp_path).params, transfer.fold_embeddings(params))
 
 
 def test_shards_of_transformers_are_read(pair, tmp_path):
@@ -145,7 +143,7 @@ def test_shards_of_transformers_are_read(pair, tmp_path):
     network = load_exactly('ElectraForPreTraining', folder / 'discriminator')
     network.save_pretrained(tmp_path, max_shard_size='200KB')
     assert (tmp_path / 'model.safetensors.index.json').is_file()
-    loaded = load.load_foreign('huggingface', tmp_path)
+    loaded = load.load_huggingface(tmp_path)
     parts = ('embeddings', 'discriminator', 'discriminator_head')
     folded = transfer.fold_embeddings(params)
     fakes.assert_same(loaded.params, {part: folded[part] for part in parts})

@@ -98,10 +98,9 @@ def _make_ours(folder: pathlib.Path) -> Run:
                 same = np.array_equal(leaf, wanted[name][path])
                 check(same, f'{path} is not as it was written')
         predict.open_model(epath.Path(case), found, about, settings)
-        opened = init_from.start_of(Config(), str(case), found, about)
+        opened = init_from.checked_start(Config(), str(case), found, about)
         opened.tokenizer.encode_batch(['the new york cafe'])
-        model = resolve_platform(Config(model=opened.model), 'cpu').model
-        init_from.take(opened._replace(model=model), 0, 'fresh')
+        init_from.encoder_params(opened, resolve_platform(Config(model=opened.model), 'cpu'))
 
     return run
 
@@ -199,7 +198,7 @@ def _make_huggingface(folder: pathlib.Path) -> Run:
             arrays = load_file(path)
             _spoil_arrays(rng, arrays)
             save_file({name: np.ascontiguousarray(x) for name, x in arrays.items()}, path)
-        loaded = load.load_foreign('huggingface', case)
+        loaded = load.load_huggingface(case)
         _check_loaded(loaded)
         if loaded.tokenizer is not None:
             loaded.tokenizer.encode_batch(['the new york cafe'])
