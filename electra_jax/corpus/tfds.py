@@ -1,17 +1,12 @@
-"""Prepared TensorFlow datasets, read without TensorFlow.
-
-`tensorflow_datasets` reads datasets that were prepared as ArrayRecord files by numpy alone;
-preparing a large one needs TensorFlow, once, on any machine.
-"""
+"""Text of prepared TensorFlow datasets."""
 
 import dataclasses
 import functools
-import pathlib
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from electra_jax.core import errors
+from electra_jax.core import errors, tfds
 from electra_jax.corpus import bad_text, documents
 
 _READ_AT_ONCE = 256
@@ -66,7 +61,7 @@ class TfdsRange:
                     yield lines
 
 
-def _read(rows: Sequence[Any], numbers: Sequence[int], where: str) -> list[Any]:
+def _read(rows: Any, numbers: Sequence[int], where: str) -> list[Any]:
     """The rows of these numbers.
 
     Raises:
@@ -138,33 +133,8 @@ def _probe(rows: Sequence[Any], field: str, where: str) -> list[int]:
 
 
 @functools.lru_cache(maxsize=4)
-def _open(name: str, split: str) -> tuple[Sequence[Any], str]:
+def _open(name: str, split: str) -> tuple[Any, str]:
     """The rows of a split, and a string that stands for their content."""
-    try:
-        # Here, because only this kind of source needs it and it takes half a second.
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise errors.DataError(
-            'data.source tfds:... needs the package tensorflow-datasets: '
-            'pip install tensorflow-datasets'
-        ) from error
-    try:
-        if pathlib.Path(name).is_dir():
-            builder = tfds.builder_from_directory(name)
-        else:
-            builder = tfds.builder(name)
-        rows = builder.as_data_source(split=split)
-        sizes = {key: info.num_bytes for key, info in builder.info.splits.items()}
-        return rows, f'{builder.info.full_name} {sorted(sizes.items())}'
-    # Whatever it is that tensorflow_datasets raises here (it differs by dataset), the dataset
-    # cannot be used, and the way out is the same.
-    except Exception as error:
-        first = errors.first_line(error)
-        raise errors.DataError(
-            f'cannot read the dataset {name!r}, split {split!r} ({type(error).__name__}: {first}). '
-            'It must be prepared as ArrayRecord files. On a machine with a network, type: '
-            'pip install tensorflow tensorflow-datasets apache-beam mwparserfromhell && '
-            f'tfds build {name} --file_format=array_record --data_dir=FOLDER; then here: '
-            f"export TFDS_DATA_DIR=FOLDER (or name its folder, 'tfds:FOLDER/.../VERSION:{split}'). "
-            "Plain text needs none of this: 'text:PATH'"
-        ) from error
+    rows, info = tfds.open_split(name, split)
+    sizes = {key: one.num_bytes for key, one in info.splits.items()}
+    return rows, f'{info.full_name} {sorted(sizes.items())}'

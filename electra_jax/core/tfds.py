@@ -1,0 +1,69 @@
+"""Prepared TensorFlow datasets, opened without TensorFlow.
+
+`tensorflow_datasets` reads datasets that were prepared as ArrayRecord files with NumPy alone;
+preparing one needs TensorFlow, once, on any machine.
+"""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from electra_jax.core.errors import DataError, first_line
+
+
+def split_names(name: str) -> tuple[str, ...]:
+    """The splits of a dataset; () where it is known and nothing of it is prepared.
+
+    Raises:
+        DataError: there is no such dataset.
+    """
+    with _advice(name):
+        return tuple(_builder(name).info.splits)
+
+
+def open_split(name: str, split: str) -> tuple[Any, Any]:
+    """The rows of a split, a sequence that reads them one by one, and the dataset's `DatasetInfo`.
+
+    Args:
+        name: of the dataset with its config, such as 'glue/sst2', or the folder of one.
+        split: such as 'train' or 'validation[:10%]'.
+
+    Raises:
+        DataError: there is no such dataset or split, or its files are not ArrayRecord files.
+    """
+    with _advice(f'{name}:{split}'):
+        builder = _builder(name)
+        return builder.as_data_source(split=split), builder.info
+
+
+def _builder(name: str) -> Any:
+    # Imported here, because only this source needs it and it takes half a second.
+    import tensorflow_datasets
+
+    if pathlib.Path(name).is_dir():
+        return tensorflow_datasets.builder_from_directory(name)
+    return tensorflow_datasets.builder(name)
+
+
+@contextlib.contextmanager
+def _advice(where: str) -> Iterator[None]:
+    """Turns any error inside into one that explains how to prepare the dataset."""
+    try:
+        yield
+    except ImportError as error:
+        raise DataError(
+            f'tfds:{where} needs the package tensorflow-datasets; type: '
+            'pip install tensorflow-datasets'
+        ) from error
+    # tensorflow_datasets raises different errors for different datasets; the remedy is the same.
+    except Exception as error:
+        name, _, split = where.partition(':')
+        raise DataError(
+            f'cannot read the dataset tfds:{where} ({type(error).__name__}: {first_line(error)}). '
+            'It must be prepared as ArrayRecord files. On a machine with a network, type: '
+            'pip install tensorflow tensorflow-datasets apache-beam mwparserfromhell && '
+            f'tfds build {name} --file_format=array_record --data_dir=FOLDER; then here: '
+            f'export TFDS_DATA_DIR=FOLDER (or name the folder itself: tfds:FOLDER/.../VERSION'
+            f'{":" if split else ""}{split})'
+        ) from error
