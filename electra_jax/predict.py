@@ -28,6 +28,7 @@ from electra_jax.finetune import predict
 from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.detect import open_detector
 from electra_jax.finetune.files import predict_input
+from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.predict import Tuned
 from electra_jax.runtime import cli
 from electra_jax.train import checkpoint
@@ -76,7 +77,7 @@ def main() -> None:
         answer_file(folder, path, columns)
 
 
-def answer_file(folder: epath.Path, path: pathlib.Path, columns: dict[str, str]) -> None:
+def answer_file(folder: epath.Path, path: pathlib.Path, columns: Columns) -> None:
     """Answers what is in a file by the best model of a folder."""
     where = predict.best_folder(folder)
     params, about = checkpoint.read_params(where)

@@ -9,13 +9,10 @@ from electra_jax.core import errors
 from electra_jax.finetune import bad_rows
 from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.examples import Example, TaggedExample, TextExample
-from electra_jax.finetune.files import conll, squad, tag_schemes, texts
-from electra_jax.finetune.files import tables as rows_of
-from electra_jax.finetune.files.columns import Columns, merged
-from electra_jax.finetune.files.tables import Row, Rows
-from electra_jax.finetune.known import TaskSpec
-from electra_jax.finetune.labels import find_labels, score_span
-from electra_jax.finetune.layouts import Place
+from electra_jax.finetune.files import conll, squad, tables, tag_schemes, texts, tfds
+from electra_jax.finetune.files.tables import Columns, Row, Rows, merged
+from electra_jax.finetune.files.texts import find_labels, score_span
+from electra_jax.finetune.known import Place, TaskSpec
 
 
 class Known(NamedTuple):
@@ -78,7 +75,7 @@ def read(
 
     Args:
       spec: of the task.
-      place: of the split; see `layouts.find`.
+      place: of the split; see `known.find`.
       split: 'train', or one of the task's splits.
       options: what the user says about the files.
       known: what the training file gave; None: find it in this one.
@@ -161,15 +158,9 @@ class _Source:
     def rows(self) -> Rows:
         """Rows of a table, or of a dataset with the classes named as in the official files."""
         if self.path is None:
-            rows = rows_of.read_dataset(self.place.dataset, self.place.split)
+            rows = tfds.read(self.place.dataset, self.place.split)
             return rows._replace(rows=self._with_our_labels(rows.rows))
-        return rows_of.read(
-            self.path,
-            self.bad,
-            self.columns.header is not False,
-            self.columns.separator,
-            self.spec.layout.known_gaps,
-        )
+        return tables.read(self.path, self.bad, self.columns, self.spec.layout.known_gaps)
 
     def _with_our_labels(self, rows: Iterator[Row]) -> Iterator[Row]:
         dataset, key = self.spec.layout.dataset, self.columns.label

@@ -17,7 +17,6 @@ from electra_jax.finetune import (
     batches,
     features,
     hold_out,
-    layouts,
     prediction_files,
     readers,
     token_rows,
@@ -25,7 +24,7 @@ from electra_jax.finetune import (
 from electra_jax.finetune import known as table
 from electra_jax.finetune import task as trained
 from electra_jax.finetune.features import FeatureSettings
-from electra_jax.finetune.layouts import Place
+from electra_jax.finetune.known import Place
 from electra_jax.finetune.readers import Known, Loaded
 from electra_jax.finetune.token_rows import Rows
 from electra_jax.runtime import distributed
@@ -212,7 +211,7 @@ def _needed(config: Config, split: str, known: Known | None) -> Loaded:
             f'FOLDER with the files of {config.task.name}, or --config.task.{split}_file=NAME'
         )
     if place is None:
-        raise layouts.missing(spec.layout, config.data.path, split)
+        raise table.missing(spec.layout, config.data.path, split)
     return readers.read(spec, place, split, trained.options(config), known)
 
 
@@ -244,4 +243,4 @@ def _place(config: Config, split: str) -> Place | None:
         return Place(inside if inside.exists() else pathlib.Path(file))
     if where is None:
         return None
-    return layouts.find(table.get(task.name).layout, where, split)
+    return table.find(table.get(task.name).layout, where, split)

@@ -10,7 +10,7 @@ from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import known as table
 from electra_jax.finetune.features import FeatureSettings
 from electra_jax.finetune.files import tag_schemes
-from electra_jax.finetune.files.columns import Columns
+from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.known import TaskSpec
 from electra_jax.finetune.readers import Known, Options
 

@@ -11,7 +11,7 @@ from seqeval.metrics import sequence_labeling
 from electra_jax.core import errors
 from electra_jax.finetune import known as table
 from electra_jax.finetune.files import tag_schemes
-from electra_jax.finetune.files.columns import Columns
+from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.readers import Known, Options
 from tests.support import loading
 

@@ -14,6 +14,7 @@ from electra_jax.finetune import job, predict
 from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.predict_input import Asked
+from electra_jax.finetune.files.tables import Columns
 from electra_jax.runtime import distributed
 from electra_jax.train import checkpoint, phases
 from tests.support import task_files
@@ -125,7 +126,7 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
     path = folder / split.get(name, 'dev.json')
     bad = BadRows(skip=True)
     form = predict_input.format_of(path, model.task)
-    examples = predict_input.read(model.task, Asked(path, form, {}), bad)
+    examples = predict_input.read(model.task, Asked(path, form, Columns()), bad)
     again = list(model.answer(examples, bad))
     before = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
     key = 'predictions' if name == 'tagging' else 'prediction'

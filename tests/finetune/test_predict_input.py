@@ -11,6 +11,7 @@ from electra_jax.finetune import task as trained
 from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.predict_input import Asked
+from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.readers import Known
 from tests.support import loading
 
@@ -30,7 +31,7 @@ def read(path, content, task, form=None, **columns):
     path.write_text(content)
     bad = BadRows(skip=True)
     form = form or predict_input.format_of(path, task)
-    return form, predict_input.read(task, Asked(path, form, columns), bad), bad
+    return form, predict_input.read(task, Asked(path, form, Columns(**columns)), bad), bad
 
 
 # Of a type that the model does not know: tags are not looked at.
@@ -212,9 +213,8 @@ def test_json_is_told_by_its_beginning(tmp_path, name, mark):
     content = f'{mark}\n {{"text": "A."}}\n{{"text": "B."}}\n'
     form, found, _ = read(tmp_path / name, content, task)
     assert (form, [one.text_a for one in found]) == ('jsonl', ['A.', 'B.'])
-    content = f'{mark}\n[\n  {{"text": "A."}},\n  {{"text": "B."}}\n]\n'
-    form, found, _ = read(tmp_path / name, content, task)
-    assert (form, [one.text_a for one in found]) == ('json', ['A.', 'B.'])
+    with pytest.raises(DataError, match=r'--format=jsonl.*--format=lines'):
+        read(tmp_path / name, f'{mark}\n[\n  {{"text": "A."}},\n  {{"text": "B."}}\n]\n', task)
     form, found, _ = read(tmp_path / name, f'{mark}[1] {{A.\n[CLS] B.\n', task)
     assert (form, [one.text_a for one in found]) == ('lines', ['[1] {A.', '[CLS] B.'])
 
@@ -223,12 +223,6 @@ def test_half_a_character_in_an_id_is_a_bad_row(tmp_path):
     rows = '{"id": "\\ud800", "text": "fine"}\n{"id": "a", "text": "fine"}\n'
     _, found, bad = read(tmp_path / 'in.jsonl', rows, task_of('text', CLASSES))
     assert [one.id for one in found] == ['a'] and loading.counts(bad) == {'not_text': 1}
-
-
-def test_questions_in_a_list_of_objects(tmp_path):
-    content = json.dumps([ASKED, {**ASKED, 'id': 'r'}])
-    form, found, _ = read(tmp_path / 'standard input', content, task_of('spans', Known()))
-    assert (form, [one.id for one in found]) == ('json', ['q', 'r'])
 
 
 def test_questions_in_tables(tmp_path):

@@ -9,9 +9,9 @@ import pytest
 
 from electra_jax.core import errors
 from electra_jax.finetune import known as table
-from electra_jax.finetune import layouts, readers
+from electra_jax.finetune import readers
 from electra_jax.finetune.examples import TextExample
-from electra_jax.finetune.files.columns import Columns
+from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.readers import Known, Options
 from tests.support import loading
 
@@ -43,8 +43,6 @@ FILES = {
     'train.tsv': 'text\tlabel\ngood film\tyes\nbad, bad film\tno\n',
     'train.jsonl': '{"text": "good film", "label": "yes"}\n'
     '{"text": "bad, bad film", "label": "no"}\n',
-    'train.json': '[{"text": "good film", "label": "yes"},\n'
-    ' {"text": "bad, bad film", "label": "no"}]',
 }
 
 
@@ -64,6 +62,17 @@ def test_every_kind_of_table_gives_the_same_examples(tmp_path, name, form):
     assert loaded.known.labels == ('no', 'yes')
     assert loaded.bad.found == {}
     assert [e.id for e in loaded.examples] == ['0', '1']
+
+
+def test_a_json_list_is_refused_with_the_command_that_makes_lines_of_it(tmp_path):
+    write(tmp_path, 'train.json', '[{"text": "good film", "label": "yes"}]')
+    with pytest.raises(errors.DataError, match=r'\.csv, \.tsv, \.jsonl.*json\.load.*NEW\.jsonl'):
+        load(tmp_path / 'train.json')
+
+
+def test_lines_may_end_in_carriage_returns_alone(tmp_path):
+    write(tmp_path, 'train.csv', FILES['train.csv'].replace('\n', '\r'))
+    assert texts(load(tmp_path)) == GOOD
 
 
 def test_columns_are_chosen_by_name_and_by_number(tmp_path):
@@ -186,7 +195,7 @@ TSV = 'text\tlabel\nfine\t1\n{}\nalso fine\t0\n'
 BAD_ROWS = {
     'few cells': (TSV.format('torn'), "train.tsv:3: 1 cells where the first line has 2: 'torn'"),
     'many cells': (TSV.format('a\tb\tc'), 'train.tsv:3: 3 cells where the first line has 2'),
-    'empty text': (TSV.format(' \t1'), "train.tsv:3: the text is empty .' '. .column 'text'."),
+    'empty text': (TSV.format(' \t1'), "train.tsv:3: .*column 'text'.* empty .*' '"),
     'no label': (TSV.format('x\t'), 'train.tsv:3: the row has no label'),
     'latin-1': (
         TSV.format('caf\xe9 noir\t1').encode('latin-1'),
@@ -228,8 +237,8 @@ BAD_JSON = {
     'null': ('{"text": null, "label": "1"}', 'not_text', r'None \(NoneType\) is not text'),
     'half character': ('{"text": "\\ud800", "label": "1"}', 'not_text', 'half a character'),
     'half id': ('{"text": "a", "label": "1", "id": "\\udfff"}', 'not_text', 'in the id: half a'),
-    'half label': ('{"text": "a", "label": "\\ud800"}', 'unknown_label', 'the label: half a char'),
-    'nul label': ('{"text": "a", "label": "0\\u0000"}', 'unknown_label', 'the label: a NUL char'),
+    'half label': ('{"text": "a", "label": "\\ud800"}', 'unknown_label', "half a char.*'label'"),
+    'nul label': ('{"text": "a", "label": "0\\u0000"}', 'unknown_label', "a NUL char.*'label'"),
     'escaped nul': ('{"text": "a\\u0000", "label": "1"}', 'not_text', 'a NUL character'),
     'deep': ('[' * 100_000, 'bad_json', 'train.jsonl:2: not JSON'),
 }
@@ -257,8 +266,6 @@ def test_a_bad_json_line_is_named_or_counted(tmp_path, case):
         ('train.tsv', 'text\tlabel\n', 'no usable rows after the header'),
         ('train.csv', 'text,label\n', 'no usable rows after the header'),
         ('train.jsonl', '', 'the file is empty'),
-        ('train.json', '[]', 'no usable rows'),
-        ('train.json', '[{"text": "a"}, {"te', r'train\.json:1: not JSON .*may be torn'),
         (
             'train.tsv',
             'txt\tlabel\na\t1\n',
@@ -280,7 +287,9 @@ def test_a_useless_file_is_refused_whatever_the_policy(tmp_path, name, content, 
 
 def test_a_file_with_bad_rows_alone_says_what_is_wrong(tmp_path):
     write(tmp_path, 'train.tsv', 'text\tlabel\n \t1\n\t0\n')
-    with pytest.raises(errors.DataError, match=r'no usable rows; .*train\.tsv:2: the text is'):
+    with pytest.raises(
+        errors.DataError, match=r'no usable rows; .*train\.tsv:2: .*text.* is empty'
+    ):
         load(tmp_path, on_bad_row='skip')
 
 
@@ -400,8 +409,8 @@ def test_own_files_go_by_several_names(tmp_path):
 def test_optional_splits_that_are_not_there_are_none(tmp_path):
     write(tmp_path, 'MNLI/train.tsv', 'x')
     layout = table.get('mnli').layout
-    assert layouts.find(layout, str(tmp_path), 'train').path.name == 'train.tsv'
-    assert layouts.find(layout, str(tmp_path), 'diagnostic') is None
+    assert table.find(layout, str(tmp_path), 'train').path.name == 'train.tsv'
+    assert table.find(layout, str(tmp_path), 'diagnostic') is None
 
 
 def test_unknown_tasks_list_the_known():
@@ -579,20 +588,27 @@ def datasets(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize('where', ['', 'glue/sst2', 'glue/sst2/2.0.0'])
-def test_a_dataset_reads_like_the_official_files(datasets, where):
-    loaded = load(datasets / where, 'sst2')
+def test_a_dataset_reads_like_the_official_files(datasets):
+    where = f'tfds:{datasets}/glue/sst2/2.0.0'
+    loaded = load(where, 'sst2')
     assert [e.label for e in loaded.examples] == ['0', '1'] * 3
     assert loaded.examples[1][:2] == ('1', 'ünd 1')
-    assert [e.label for e in load(datasets / where, 'sst2', 'dev').examples] == ['1']
-    assert [e.label for e in load(datasets / where, 'sst2', 'test').examples] == [None]
+    assert [e.label for e in load(where, 'sst2', 'dev').examples] == ['1']
+    assert [e.label for e in load(where, 'sst2', 'test').examples] == [None]
+
+
+@pytest.mark.parametrize('where', ['', 'glue/sst2', 'glue/sst2/2.0.0'])
+def test_a_folder_with_a_prepared_dataset_is_refused_with_its_name(datasets, where):
+    with pytest.raises(errors.DataError, match=rf'--config\.data\.path=tfds:{datasets}/\w+/'):
+        load(datasets / where, 'sst2')
 
 
 def test_labels_in_another_order_stay_with_their_rows(datasets):
-    loaded = load(datasets, 'sst2', labels=('1', '0'))
+    where = f'tfds:{datasets}/glue/sst2/2.0.0'
+    loaded = load(where, 'sst2', labels=('1', '0'))
     assert [e.label for e in loaded.examples] == ['0', '1'] * 3
     assert loaded.known.labels == ('1', '0')
-    again = load(datasets, 'sst2', 'dev', known=loaded.known)
+    again = load(where, 'sst2', 'dev', known=loaded.known)
     assert [e.label for e in again.examples] == ['1'] and again.known == loaded.known
 
 
@@ -601,33 +617,33 @@ def test_labels_in_another_order_stay_with_their_rows(datasets):
 def test_labels_of_an_official_task_are_its_own(datasets, tmp_path, prepared, labels):
     write(tmp_path, 'SST-2/train.tsv', 'sentence\tlabel\na\t1\nb\t0\n')
     with pytest.raises(errors.ConfigError, match=r"config\.task\.labels is .*'0', '1'.*any order"):
-        load(datasets if prepared else tmp_path, 'sst2', labels=labels)
+        load(f'tfds:{datasets}/glue/sst2/2.0.0' if prepared else tmp_path, 'sst2', labels=labels)
 
 
 def test_a_dataset_of_ones_own_names_its_columns(datasets):
-    loaded = load(datasets / 'glue/sst2/2.0.0', columns={'text_a': 'sentence', 'id': 'idx'})
-    assert loaded.known.labels == ('negative', 'positive')
     name = f'tfds:{datasets}/glue/sst2/2.0.0'
+    loaded = load(name, columns={'text_a': 'sentence', 'id': 'idx'})
+    assert loaded.known.labels == ('negative', 'positive')
     by_name = load(name, split='dev', known=loaded.known, columns={'text_a': 'sentence'})
     assert by_name.examples[0].label == 'positive'
     with pytest.raises(errors.DataError, match=r"no column 'text' for text_a; it has .*'sentence'"):
-        load(datasets / 'glue/sst2/2.0.0')
+        load(name)
 
 
 def test_questions_and_tags_of_datasets(datasets):
-    (question,) = load(datasets, 'squad1').examples
+    (question,) = load(f'tfds:{datasets}/squad/v1.1/3.0.0', 'squad1').examples
     assert question.id == 'q'
     assert question.answers == (('Ünal', 4),)
-    (sentence,) = load(datasets, 'ner').examples
+    (sentence,) = load(f'tfds:{datasets}/conll2003/conll2003/1.0.0', 'ner').examples
     assert sentence.words == ('Ann', 'Lee', 'won')
     assert sentence.tags == ('B-PER', 'I-PER', 'O')
 
 
 def test_a_split_that_a_dataset_lacks_is_none_or_named(datasets):
     layout, where = table.get('sst2').layout, f'tfds:{datasets}/glue/sst2/2.0.0'
-    assert layouts.find(layout, where, 'dev').split == 'validation'
-    assert layouts.find(table.get('mnli').layout, where, 'diagnostic') is None
-    assert layouts.find(layouts.CONLL_2003, where, 'dev') is None
+    assert table.find(layout, where, 'dev').split == 'validation'
+    assert table.find(table.get('mnli').layout, where, 'diagnostic') is None
+    assert table.find(table.get('ner').layout, where, 'dev') is None
     with pytest.raises(errors.DataError, match=r"no split 'dev'; it has .*'validation'.*dev_share"):
         loading.load(table.get('ner'), where, 'dev')
 

@@ -18,7 +18,7 @@ from electra_jax.core.errors import CheckpointError, DataError, UserError
 from electra_jax.corpus import bad_text, files, sources
 from electra_jax.data import manifest, pipeline
 from electra_jax.finetune.bad_rows import BadRows
-from electra_jax.finetune.files import tables
+from electra_jax.finetune.files import tables, tfds
 from electra_jax.interop import load
 from electra_jax.tokenizers import api
 from electra_jax.tokenizers import load as tokenizers
@@ -364,7 +364,7 @@ def test_a_damaged_dataset_is_named(tmp_path):
     with pytest.raises(DataError, match=r'rows .* cannot be read'):
         list(sources.plan(sources.parse_source(f'tfds:{folder}:train'), bad_text.BadText()))
     with pytest.raises(DataError, match='row 0 cannot be read'):
-        list(tables.read_dataset(str(folder), 'train').rows)
+        list(tfds.read(str(folder), 'train').rows)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 import pathlib
 
-from electra_jax.finetune import layouts, readers
+from electra_jax.finetune import known as table
+from electra_jax.finetune import readers
 from electra_jax.finetune.bad_rows import BadRows
-from electra_jax.finetune.known import TaskSpec
-from electra_jax.finetune.layouts import Place
+from electra_jax.finetune.known import Place, TaskSpec
 from electra_jax.finetune.readers import Known, Loaded, Options
 
 
@@ -17,9 +17,9 @@ def load(
     known: Known | None = None,
 ) -> Loaded:
     path = pathlib.Path(where)
-    place = Place(path) if path.is_file() else layouts.find(spec.layout, where, split)
+    place = Place(path) if path.is_file() else table.find(spec.layout, where, split)
     if place is None:
-        raise layouts.missing(spec.layout, where, split)
+        raise table.missing(spec.layout, where, split)
     return readers.read(spec, place, split, options or Options(), known)
 
 

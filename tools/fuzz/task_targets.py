@@ -11,12 +11,12 @@ import types
 import numpy as np
 
 from electra_jax.config.settings import Config, DataConfig, TaskConfig
-from electra_jax.finetune import features, layouts, readers
+from electra_jax.finetune import features, readers
 from electra_jax.finetune import known as table
 from electra_jax.finetune import task as trained
 from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.files import predict_input
-from electra_jax.finetune.files.columns import Columns
+from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.readers import Known, Options
 from electra_jax.predict import input_path
 from tests.support import fakes
@@ -99,7 +99,7 @@ def _examples(rng: random.Random, name: str, path: pathlib.Path, **columns) -> t
         unanswerable=rng.choice((None, True, False)),
     )
     split = rng.choice(('train', 'train', 'dev'))
-    loaded = readers.read(spec, layouts.Place(path), split, options)
+    loaded = readers.read(spec, table.Place(path), split, options)
     loaded.bad.lines()
     settings = features.FeatureSettings(
         kind=spec.kind,
@@ -121,13 +121,11 @@ def _make_tables(folder: pathlib.Path) -> Run:
     def run(rng: random.Random) -> None:
         scored = rng.random() < 0.4
         rows = text_rows(rng, scored)
-        ending = rng.choice(('csv', 'tsv', 'jsonl', 'json'))
+        ending = rng.choice(('csv', 'tsv', 'jsonl'))
         if ending in ('csv', 'tsv'):
             data = as_table(rows, ',' if ending == 'csv' else '\t')
-        elif ending == 'jsonl':
-            data = as_lines(rng, rows)
         else:
-            data = json.dumps(rows).encode()
+            data = as_lines(rng, rows)
         path, data = _write(rng, fresh(folder / 'case') / f'table.{ending}', data)
         columns = {'text_a': 'text', 'label': 'label'}
         if rng.random() < 0.3:
@@ -285,7 +283,7 @@ def read_incoming(
 ) -> list:
     """Examples of a damaged file or of standard input, by the steps of the door."""
     data, form = _incoming(rng)
-    columns = {'text_a': 'text'} if rng.random() < 0.3 else {}
+    columns = Columns(text_a='text') if rng.random() < 0.3 else Columns()
     case = fresh(folder / 'case')
     if rng.random() < 0.3:
         typed = types.SimpleNamespace(buffer=io.BytesIO(mutate.spoil(rng, data)))

@@ -1,255 +1,267 @@
-"""Sentences in words with a tag each: CoNLL files, and rows that hold lists."""
+"""Sentences in words with a tag each: CoNLL files, and table rows with a sentence each."""
 
 import dataclasses
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from electra_jax.core import errors
+from electra_jax.core.errors import DataError
 from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.examples import TaggedExample
-from electra_jax.finetune.files import tables as rows_of
-from electra_jax.finetune.files import tag_schemes
-from electra_jax.finetune.files.columns import Columns, column_value, is_number, resolve, row_id
-from electra_jax.finetune.files.tables import Row, Rows, text_problem
+from electra_jax.finetune.files import tables, tag_schemes
+from electra_jax.finetune.files.tables import Columns, Row, Rows, UnusableError, is_number
 
-_NEW_DOCUMENT = '-DOCSTART-'  # of CoNLL-2003: a line of its own, no word
-_CONLL = ('.txt', '.conll', '.conllu')
-_BESIDE = re.compile('[0-9]+[-.][0-9]+')  # .conllu: numbers of words written as one, of ellipses
-_SHOWN = 20
+_NEW_DOCUMENT = '-DOCSTART-'  # of CoNLL-2003: on a line of its own, which is no word
+# .conllu: lines for several words written as one ('1-2'), and for words that are left out ('3.1').
+_NO_WORD = re.compile('[0-9]+[-.][0-9]+')
+_SHOWN = 20  # tags that a message lists
+
+
+class _Line(NamedTuple):
+    """A line with a word: its number in the file, and its cells."""
+
+    number: int
+    cells: list[str]
 
 
 def read(
     path: pathlib.Path,
     columns: Columns,
-    bad: BadRows,
+    complaints: BadRows,
     labelled: bool | None,
     ending: str | None = None,
 ) -> Iterator[TaggedExample]:
-    """Sentences of a file with a word a line, or of one with a sentence a row.
+    """Sentences of a file with a word a line, or of a table with a sentence a row.
+
+    A file is a table if its name ends as a table's; but a .tsv file has a word a line, unless its
+    first line names the columns of words and tags.
 
     Args:
-      path: the file, perhaps compressed.
-      columns: `words` and `tags`, by name or by number.
-      bad: sentences that cannot be used are refused or counted here.
-      labelled: whether every word must have a tag; None: tags are not looked at.
-      ending: to go by instead of the name's.
+        path: the file, perhaps compressed.
+        columns: `words` and `tags`, by name or by number.
+        complaints: sentences that cannot be used are refused or counted here.
+        labelled: whether every word must have a tag; None: tags are not looked at.
+        ending: stands in for the name's own.
 
     Raises:
-      errors.DataError: the file cannot be read, or has no such column.
+        DataError: the file cannot be read, or has no such column.
     """
-    ending = ending or rows_of.kind_of(path)
-    if has_word_a_line(path, columns, labelled, ending):
-        return _read_conll(path, columns, bad, labelled, ending)
-    header = columns.header is not False
-    rows = rows_of.read(path, bad, header, columns.separator, ending=ending)
-    return from_rows(rows, columns, bad, labelled)
+    ending = ending or tables.ending_of(path)
+    if ending == '.tsv' and not _names_columns(path, columns, labelled):
+        return _read_conll(path, columns, complaints, labelled, ending)
+    if ending in (*tables.TABLES, '.json'):
+        rows = tables.read(path, complaints, columns, ending=ending)
+        return from_rows(rows, columns, complaints, labelled)
+    return _read_conll(path, columns, complaints, labelled, ending)
 
 
-def has_word_a_line(
-    path: pathlib.Path, columns: Columns, labelled: bool | None, ending: str
-) -> bool:
-    """Whether a file is one of CoNLL's; a .tsv file is where its first line names no columns."""
-    if ending != '.tsv':
-        return ending in _CONLL
+def _names_columns(path: pathlib.Path, columns: Columns, labelled: bool | None) -> bool:
+    """Whether the first line of a .tsv file is a header."""
     if columns.header is not None:
-        return not columns.header
-    given = [columns.words, columns.tags][: 2 if labelled else 1]
-    usual = zip(given, ('words', 'tags'), strict=False)
-    names = {name if name and not is_number(name) else other for name, other in usual}
-    return not names <= set(rows_of.first_cells(path, columns.separator, ending))
+        return columns.header
+    given = {'words': columns.words, 'tags': columns.tags}
+    names = {usual if not name or is_number(name) else name for usual, name in given.items()}
+    if not labelled:
+        names -= {columns.tags or 'tags'}
+    return names <= set(tables.first_names(path, columns.separator, '.tsv'))
+
+
+# ---------------------------------------------------------------------------------------------
+# A word a line
 
 
 def _read_conll(
-    path: pathlib.Path, columns: Columns, bad: BadRows, labelled: bool | None, ending: str
+    path: pathlib.Path,
+    columns: Columns,
+    complaints: BadRows,
+    labelled: bool | None,
+    ending: str,
 ) -> Iterator[TaggedExample]:
     """Sentences of a file with a word a line and a blank line between sentences.
 
-    Cells are separated by tabs where the first line holds any, otherwise by spaces. `words` and
-    `tags` are numbers; 0 and -1 where None, in .conllu files 1 and never None.
+    Tabs separate the cells if the first line of a word holds one, otherwise spaces do. `words` and
+    `tags` are numbers: 0 and -1 where they are None; in a .conllu file 1 and, to be named, `tags`.
     """
-    universal = ending == '.conllu'
-    if universal:
-        columns = _universal(path, columns, labelled)
-    tabs = universal or _has_tabs(path)
-    sentences = (_words(block, tabs, universal) for block in _blocks(path, bad))
-    places = None
-    for number, cells in enumerate(filter(None, sentences)):
-        if places is None:
-            width = len(cells[0][1])
-            places = _places(path, columns, width, labelled)
-        example = _sentence(path, str(number), cells, width, places, bad)
-        if example is not None:
-            yield example
+    is_universal = ending == '.conllu'
+    if is_universal:
+        columns = dataclasses.replace(columns, words=columns.words or '1')
+        if labelled is not None and columns.tags is None:
+            raise DataError(
+                f'{path}: a .conllu file has several columns of tags; type '
+                '--config.task.columns.tags=3 for parts of speech (UPOS), or another number from 0'
+            )
+    blocks = list(_blocks(path, complaints))
+    texts = [text for block in blocks for _, text in block]
+    first = next((text for text in texts if not text.startswith('#')), ''.join(texts[:1]))
+    has_tabs = is_universal or '\t' in first
+    lines = [[_Line(number, _cells(text, has_tabs)) for number, text in block] for block in blocks]
+    if is_universal:
+        lines = [[one for one in block if not _NO_WORD.fullmatch(one.cells[0])] for block in lines]
+    width = len(_cells(first, has_tabs))
+    if not lines:
+        return iter(())
+    words, tags = _word_and_tag(path, columns, width, labelled)
+
+    def sentence(numbered: tuple[int, list[_Line]]) -> TaggedExample:
+        return _sentence(path, *numbered, width, words, tags)
+
+    sentences = enumerate(filter(None, _without_comments(lines, width)))
+    return tables.usable(sentences, sentence, lambda one: f'{path}:{one[1][0].number}', complaints)
 
 
-def _has_tabs(path: pathlib.Path) -> bool:
-    """Whether tabs separate the cells, by the first line that can be no comment."""
-    lines = (text for _, text in rows_of.lines(path, BadRows(skip=True)))
-    beside = (_NEW_DOCUMENT, '#')
-    first = (text for text in lines if text.strip(' \t') and not text.startswith(beside))
-    return '\t' in next(first, '')
+def _without_comments(blocks: list[list[_Line]], width: int) -> Iterator[list[_Line]]:
+    """Blocks without the lines that begin with '#' and are comments.
 
-
-def _universal(path: pathlib.Path, columns: Columns, labelled: bool | None) -> Columns:
-    """The columns of a file as Universal Dependencies have them."""
-    if labelled is not None and columns.tags is None:
-        raise errors.DataError(
-            f'{path}: a .conllu file has several columns of tags; type '
-            '--config.task.columns.tags=3 for parts of speech (UPOS), or another number from 0'
-        )
-    return dataclasses.replace(columns, words=columns.words or '1')
-
-
-def _blocks(path: pathlib.Path, bad: BadRows) -> Iterator[list[tuple[int, str]]]:
-    """Numbered lines between blank ones; blocks that lost a line (it was no text) are left out."""
-    block: list[tuple[int, str]] = []
-    whole = True
-    for number, text in rows_of.lines_and_gaps(path, bad):
-        if text is None:
-            whole = False
-        elif text.strip(' \t') and not text.startswith(_NEW_DOCUMENT):
-            block.append((number, text))
-        else:
-            if block and whole:
-                yield block
-            block, whole = [], True
-    if block and whole:
+    '#' is also a word, the pound sign of CoNLL-2000. Its line has as many cells as the others; and
+    where it is the first of a sentence, one of its cells occurs with other words, too.
+    """
+    words = [line.cells for block in blocks for line in block if not _has_mark(line)]
+    whole = [cells for cells in words if len(cells) == width]
+    known = [set(column) for column in zip(*whole, strict=True)][1:]
+    for block in blocks:
+        block = [line for line in block if len(line.cells) == width or not _has_mark(line)]
+        while block and width > 1 and _has_mark(block[0]):
+            others = zip(block[0].cells[1:], known, strict=True) if known else ()
+            if any(cell in column or _is_tag(cell) for cell, column in others):
+                break
+            del block[0]
         yield block
 
 
-def _words(
-    block: list[tuple[int, str]], tabs: bool, universal: bool
-) -> list[tuple[int, list[str]]]:
-    """The cells of a sentence's lines, each with its line's number, but for lines of no word."""
-    found = [(number, _cells(text, tabs)) for number, text in block]
-    if tabs:
-        # '#' is also a word (the pound sign of CoNLL-2000), but then the line has its cells.
-        found = [one for one in found if len(one[1]) > 1 or not one[1][0].startswith('#')]
-    if universal:
-        found = [one for one in found if not _BESIDE.fullmatch(one[1][0])]
-    return found
+def _is_tag(cell: str) -> bool:
+    return tag_schemes.of_classes([cell]) != 'plain'
 
 
-def _cells(text: str, tabs: bool) -> list[str]:
+def _has_mark(line: _Line) -> bool:
+    return line.cells[0].startswith('#')
+
+
+def _blocks(path: pathlib.Path, complaints: BadRows) -> Iterator[list[tuple[int, str]]]:
+    """Numbered lines between blank ones; blocks that lost a line (not text) are left out."""
+    block: list[tuple[int, str]] = []
+    is_whole = True
+    for number, text in tables.lines_and_gaps(path, complaints):
+        if text is None:
+            is_whole = False
+        elif text.strip(' \t') and not text.startswith(_NEW_DOCUMENT):
+            block.append((number, text))
+        else:
+            if block and is_whole:
+                yield block
+            block, is_whole = [], True
+    if block and is_whole:
+        yield block
+
+
+def _cells(text: str, has_tabs: bool) -> list[str]:
     # Not str.split(): a word may hold a no-break space.
-    return text.split('\t') if tabs else [cell for cell in text.split(' ') if cell]
+    return text.split('\t') if has_tabs else [cell for cell in text.split(' ') if cell]
 
 
-def _places(
+def _word_and_tag(
     path: pathlib.Path, columns: Columns, width: int, labelled: bool | None
 ) -> tuple[int, int | None]:
     """Numbers, from 0, of the columns of words and of tags."""
-    words = _place(path, 'words', columns.words or '0', width)
+
+    def number(field: str, column: str) -> int:
+        if not is_number(column) or not -width <= int(column) < width:
+            raise DataError(
+                f'{path}: no column {column!r} for {field}; a line has {width} columns: type '
+                f'--config.task.columns.{field}=NUMBER, from 0, or from the end -1, -2, ...'
+            )
+        return int(column) % width
+
+    words = number('words', columns.words or '0')
     if labelled is None or (width == 1 and not labelled and columns.tags is None):
         return words, None
-    tags = _place(path, 'tags', columns.tags or '-1', width)
+    tags = number('tags', columns.tags or '-1')
     if words == tags:
-        raise errors.DataError(
+        raise DataError(
             f'{path}: column {words} would be both words and tags, and the file has {width}; '
             'a word and its tag stand on one line, with a space or a tab between'
         )
     return words, tags
 
 
-def _place(path: pathlib.Path, part: str, column: str, width: int) -> int:
-    if not is_number(column) or not -width <= int(column) < width:
-        raise errors.DataError(
-            f'{path}: no column {column!r} for {part}; a line has {width} columns: type '
-            f'--config.task.columns.{part}=NUMBER, from 0, or from the end -1, -2, ...'
-        )
-    return int(column) % width
-
-
 def _sentence(
-    path: pathlib.Path,
-    number: str,
-    cells: list[tuple[int, list[str]]],
-    width: int,
-    places: tuple[int, int | None],
-    bad: BadRows,
-) -> TaggedExample | None:
-    for line, found in cells:
-        if len(found) != width:
-            shown = ' '.join(found)
-            problem = f'{len(found)} cells where the first line has {width}: {shown!r:.80}'
-            bad.refuse('bad_width', f'{path}:{line}', problem)
-            return None
-    words = [found[places[0]] for _, found in cells]
-    tags = None if places[1] is None else [found[places[1]] for _, found in cells]
-    where = [f'{path}:{line}' for line, _ in cells]
-    for tag, place in zip(tags or (), where, strict=False):
-        if ' ' in tag:
+    path: pathlib.Path, number: int, lines: list[_Line], width: int, words: int, tags: int | None
+) -> TaggedExample:
+    """The sentence of a block of lines; raises UnusableError."""
+    where = [f'{path}:{line.number}' for line in lines]
+    for line, location in zip(lines, where, strict=True):
+        shown = ' '.join(line.cells)
+        if len(line.cells) != width:
+            problem = f'{len(line.cells)} cells where the first line has {width}: {shown!r:.80}'
+            raise UnusableError('bad_width', problem, location)
+        if tags is not None and ' ' in line.cells[tags]:
             problem = (
-                f'the tag {tag!r:.60} holds a space; where a row is a sentence, the first line '
-                'names --config.task.columns.words=NAME and --config.task.columns.tags=NAME'
+                f'the tag {line.cells[tags]!r:.60} holds a space; where a row is a sentence, the '
+                'first line names --config.task.columns.words=NAME and '
+                '--config.task.columns.tags=NAME'
             )
-            bad.refuse('bad_tags', place, problem)
-            return None
-    return _checked(number, words, tags, where, bad)
+            raise UnusableError('bad_tags', problem, location)
+    given = None if tags is None else [line.cells[tags] for line in lines]
+    return _checked(str(number), [line.cells[words] for line in lines], given, where)
+
+
+# ---------------------------------------------------------------------------------------------
+# A sentence a row
 
 
 def from_rows(
-    rows: Rows, columns: Columns, bad: BadRows, labelled: bool | None
+    rows: Rows, columns: Columns, complaints: BadRows, labelled: bool | None
 ) -> Iterator[TaggedExample]:
     """Sentences of rows with a list of words and one of tags, or both as text with spaces.
 
-    Arguments as for `read`.
+    Args:
+        rows: of the file.
+        columns: `words` and `tags`, by name or by number.
+        complaints: sentences that cannot be used are refused or counted here.
+        labelled: whether every word must have a tag; None: tags are not looked at.
     """
-    words_key = resolve(rows, columns.words or 'words', 'words')
-    tags_key = resolve(rows, columns.tags or 'tags', 'tags', bool(labelled))
-    id_key = columns.id and resolve(rows, columns.id, 'id')
-    for row in rows.rows:
-        words = _strings(row, words_key, bad)
-        if words is None:
-            continue
+    words_key = tables.need_column(rows, columns.words or 'words', 'words')
+    tags_key = tables.find_column(rows, columns.tags or 'tags')
+    if labelled:
+        tags_key = tables.need_column(rows, columns.tags or 'tags', 'tags')
+    id_key = columns.id and tables.need_column(rows, columns.id, 'id')
+
+    def example(row: Row) -> TaggedExample:
+        words = _strings(tables.find_value(row, words_key), words_key)
         tags = None
-        if labelled or (labelled is False and row.values.get(tags_key) is not None):
-            tags = _strings(row, str(tags_key), bad)
-            if tags is None:
-                continue
+        if tags_key and (labelled or (labelled is False and row.values.get(tags_key) is not None)):
+            tags = _strings(tables.find_value(row, tags_key), tags_key)
         if not words:
-            bad.refuse('empty_text', row.where, f'no words in {words_key!r}')
-            continue
-        name = row_id(row, id_key, bad)
-        if name is None:
-            continue
-        example = _checked(name, words, tags, [row.where] * len(words), bad)
-        if example is not None:
-            yield example
+            raise UnusableError('empty_text', f'no words in {words_key!r}')
+        return _checked(tables.row_id(row, id_key), words, tags, [row.where] * len(words))
+
+    return tables.usable(rows.rows, example, lambda row: row.where, complaints)
 
 
-def _strings(row: Row, key: str, bad: BadRows) -> list[str] | None:
-    found, problem = column_value(row, key)
-    if problem:
-        bad.refuse('missing_field', row.where, problem)
-        return None
-    if isinstance(found, str):
-        return [part for part in found.split(' ') if part]
-    if not isinstance(found, list) or not all(isinstance(item, str | int) for item in found):
-        problem = f'{key!r} must be a list of texts, found {found!r:.60}'
-        bad.refuse('bad_tags', row.where, problem)
-        return None
-    return [str(item) for item in found]
+def _strings(value: Any, key: str) -> list[str]:
+    if isinstance(value, str):
+        return [part for part in value.split(' ') if part]
+    if not isinstance(value, list) or not all(isinstance(item, str | int) for item in value):
+        raise UnusableError('bad_tags', f'{key!r} must be a list of texts, found {value!r:.60}')
+    return [str(item) for item in value]
+
+
+# ---------------------------------------------------------------------------------------------
+# Checks
 
 
 def _checked(
-    name: str,
-    words: list[str],
-    tags: list[str] | None,
-    where: list[str],
-    bad: BadRows,
-) -> TaggedExample | None:
-    """The sentence, unless something is wrong with it; `where` has a place for each word."""
-    for word, place in zip(words, where, strict=True):
-        problem = text_problem(word)
-        if problem:
-            bad.refuse('not_text' if word.strip() else 'empty_text', place, f'in a word: {problem}')
-            return None
+    name: str, words: list[str], tags: list[str] | None, where: list[str]
+) -> TaggedExample:
+    """The sentence; raises UnusableError if it is not one. `where` has a location a word."""
+    for word, location in zip(words, where, strict=True):
+        try:
+            tables.usable_text(word, 'a word')
+        except UnusableError as error:
+            raise UnusableError(error.kind, error.problem, location) from error
     problem = None if tags is None else _tags_problem(words, tags)
     if problem:
-        bad.refuse('bad_tags', where[0], problem)
-        return None
+        raise UnusableError('bad_tags', problem)
     return TaggedExample(name, tuple(words), None if tags is None else tuple(tags), where[0])
 
 
@@ -259,34 +271,35 @@ def _tags_problem(words: list[str], tags: list[str]) -> str | None:
     if not all(tags):
         return f'word {tags.index("") + 1}, {words[tags.index("")]!r}, has no tag'
     for tag in set(tags):
-        problem = text_problem(tag)
+        problem = tables.text_problem(tag)
         if problem:
             return f'in tag {tags.index(tag) + 1}: {problem}'
     return None
 
 
 def fitting(
-    examples: Iterable[TaggedExample], scheme: str, bad: BadRows
+    examples: Iterable[TaggedExample], scheme: str, complaints: BadRows
 ) -> Iterator[TaggedExample]:
-    """Those whose tags are possible in their scheme; the others are refused or counted."""
+    """The sentences whose tags are possible in their scheme; others are refused or counted."""
     for example in examples:
         problem = example.tags and tag_schemes.problem(example.tags, scheme)
         if problem:
-            bad.refuse('bad_tags', example.where, f'{problem} ({" ".join(example.words)!r:.60})')
+            shown = f'{" ".join(example.words)!r:.60}'
+            complaints.refuse('bad_tags', example.where, f'{problem} ({shown})')
         else:
             yield example
 
 
 def known(
-    examples: Iterable[TaggedExample], classes: Sequence[str], bad: BadRows
+    examples: Iterable[TaggedExample], classes: Sequence[str], complaints: BadRows
 ) -> Iterator[TaggedExample]:
-    """Those whose tags are all among the task's."""
+    """The sentences whose tags are all among the task's; others are refused or counted."""
     more = ', ...' if len(classes) > _SHOWN else ''
     listed = ', '.join(map(repr, classes[:_SHOWN])) + more
     for example in examples:
         strange = sorted(set(example.tags or ()) - set(classes))
         if strange:
             problem = f'the tag {strange[0]!r} is not one of the task: {listed}'
-            bad.refuse('bad_tags', example.where, problem)
+            complaints.refuse('bad_tags', example.where, problem)
         else:
             yield example

@@ -1,110 +1,91 @@
-"""Questions about a text: SQuAD files, the MRQA shared task's, and rows of one's own.
+"""Questions about a text: SQuAD files, the MRQA shared task's, and table rows with one each.
 
 Formats: https://rajpurkar.github.io/SQuAD-explorer and https://github.com/mrqa/MRQA-Shared-Task-2019.
 """
 
+import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from electra_jax.core import errors
+from electra_jax.core.errors import DataError
 from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.examples import Answer, SpanExample
-from electra_jax.finetune.files import tables as rows_of
-from electra_jax.finetune.files.columns import Columns, column_value, resolve, row_id, usable_id
-from electra_jax.finetune.files.tables import (
-    Row,
-    Rows,
-    half_character,
-    kind_of,
-    text_problem,
-    whole_json,
-)
-from electra_jax.finetune.labels import plain_label
-
-
-class _RefusedError(Exception):
-    """A question that cannot be used; the arguments are the kind and what is wrong."""
+from electra_jax.finetune.files import tables
+from electra_jax.finetune.files.tables import Columns, Row, Rows, UnusableError
+from electra_jax.finetune.files.texts import plain_label
 
 
 class _Question(NamedTuple):
-    """A question as it stands in any of the formats, nothing checked yet."""
+    """A question as one of the formats gives it, not checked yet."""
 
     where: str
     id: str
     context: Any
     question: Any
-    answers: Any = None
     title: Any = ''
+    answers: Any = None
     impossible: Any = None
-    detected: Any = None  # answers as MRQA has them
+    detected: Any = None  # answers in MRQA's form
     references: Any = None
 
 
 def read(
     path: pathlib.Path,
     columns: Columns,
-    bad: BadRows,
+    complaints: BadRows,
     unanswerable: bool,
     labelled: bool | None,
     ending: str | None = None,
 ) -> Iterator[SpanExample]:
-    """Questions of SQuAD's object in a .json file, of MRQA's JSON lines, or of a row each.
+    """Questions of a SQuAD file (.json), of MRQA's JSON lines, or of a table with one a row.
 
     Args:
-      path: the file, perhaps compressed.
-      columns: those of rows with a question each.
-      bad: questions that cannot be used are refused or counted here.
-      unanswerable: whether the task knows questions without an answer (SQuAD 2.0).
-      labelled: whether answers must be given; None: they are not looked at.
-      ending: to go by instead of the name's.
+        path: the file, perhaps compressed.
+        columns: those of rows with a question each.
+        complaints: questions that cannot be used are refused or counted here.
+        unanswerable: whether the task has questions without an answer (SQuAD 2.0).
+        labelled: whether answers must be given; None: they are not looked at.
+        ending: stands in for the name's own.
 
     Yields:
-      One for each usable question.
+        One example for each usable question.
 
     Raises:
-      errors.DataError: the file is not such a file, or two questions have one id.
+        DataError: the file is not such a file, or two questions have one id.
     """
-    if (ending or kind_of(path)) == '.json' and not rows_of.is_json_list(path, bad):
-        found = _squad_questions(path, bad)
-    else:
-        header = columns.header is not False
-        rows = rows_of.read(path, bad, header, columns.separator, ending=ending)
-        found = _row_questions(rows, columns, bad, labelled)
-    return _usable(found, bad, unanswerable, labelled)
+    if (ending or tables.ending_of(path)) != '.json':
+        rows = tables.read(path, complaints, columns, ending=ending)
+        return from_rows(rows, columns, complaints, unanswerable, labelled)
+    questions = _squad_questions(path, complaints)
+    return _examples(questions, complaints, unanswerable, labelled)
 
 
 def from_rows(
-    rows: Rows, columns: Columns, bad: BadRows, unanswerable: bool, labelled: bool | None
+    rows: Rows, columns: Columns, complaints: BadRows, unanswerable: bool, labelled: bool | None
 ) -> Iterator[SpanExample]:
-    """As `read`, from rows that are a question each, such as those of a TensorFlow dataset."""
-    found = _row_questions(rows, columns, bad, labelled)
-    return _usable(found, bad, unanswerable, labelled)
+    """Questions of rows with one each, such as those of a TensorFlow dataset; as `read`."""
+    questions = _row_questions(rows, columns, complaints, labelled)
+    return _examples(questions, complaints, unanswerable, labelled)
 
 
-def _usable(
-    found: Iterator[_Question],
-    bad: BadRows,
-    unanswerable: bool,
-    labelled: bool | None,
+def _examples(
+    questions: Iterator[_Question], complaints: BadRows, unanswerable: bool, labelled: bool | None
 ) -> Iterator[SpanExample]:
-    seen: dict[str, str] = {}
-    for question in found:
-        where = question.where
+    def example(question: _Question) -> SpanExample:
         if labelled is None:
-            question = _Question(*question[:4], title=question.title)
-        try:
-            example = _example(question, bad, unanswerable, labelled)
-        except _RefusedError as refused:
-            bad.refuse(refused.args[0], where, refused.args[1])
-            continue
-        if example.id in seen:
-            raise errors.DataError(
-                f'{where}: the id {example.id!r} is also that of {seen[example.id]}; predictions '
-                'are filed by id, so give each question its own'
+            question = _Question(*question[:5])
+        return _example(question, complaints, unanswerable, bool(labelled))
+
+    seen: dict[str, str] = {}
+    for one in tables.usable(questions, example, lambda question: question.where, complaints):
+        if one.id in seen:
+            raise DataError(
+                f'{one.where}: the id {one.id!r} is also that of {seen[one.id]}; predictions are '
+                'filed by id, so give each question its own'
             )
-        seen[example.id] = where
-        yield example
+        seen[one.id] = one.where
+        yield one
 
 
 # ---------------------------------------------------------------------------------------------
@@ -112,231 +93,222 @@ def _usable(
 
 
 def _example(
-    found: _Question, bad: BadRows, unanswerable: bool, labelled: bool | None
+    question: _Question, complaints: BadRows, unanswerable: bool, labelled: bool
 ) -> SpanExample:
-    name, context, question = found.id, found.context, found.question
-    for part, text in (('context', context), ('question', question)):
-        problem = text_problem(text)
-        if problem:
-            blank = isinstance(text, str) and not text.strip()
-            raise _RefusedError('empty_text' if blank else 'not_text', f'in the {part}: {problem}')
-    pairs = [*_pairs(found.answers), *_detected(found.detected, context)]
-    answers = tuple(_answers(pairs, context, found.where, bad))
-    impossible = found.impossible
-    if impossible is None:  # rows of SQuAD 2.0 say so with an empty list alone
-        given = (found.answers, found.detected) != (None, None)
+    """The question, checked; raises UnusableError."""
+    name = question.id
+    context = tables.usable_text(question.context, 'the context')
+    text = tables.usable_text(question.question, 'the question').strip()
+    pairs = [*_pairs(question.answers), *_detected(question.detected, context)]
+    answers = tuple(_answer(*pair, context, question.where, complaints) for pair in pairs)
+    impossible = question.impossible
+    if impossible is None:  # rows of SQuAD 2.0 mark it by an empty list alone
+        given = (question.answers, question.detected) != (None, None)
         impossible = unanswerable and labelled and given and not answers
+    problem = None
     if impossible and not unanswerable:
-        raise _RefusedError(
-            'bad_question',
-            f'question {name!r} is marked as impossible, and this task has an answer to each; '
-            'type --config.task.name=squad2, or --config.task.unanswerable=True',
+        problem = (
+            'is marked as impossible, and this task has an answer to each; type '
+            '--config.task.name=squad2, or --config.task.unanswerable=True'
         )
-    if impossible and answers:
-        raise _RefusedError(
-            'bad_question', f'question {name!r} is marked as impossible and has an answer'
-        )
-    if labelled and not impossible and not answers:
-        raise _RefusedError(
-            'bad_question', f'question {name!r} has no answer and is not marked as impossible'
-        )
-    references = _references(found.references) or tuple(answer.text for answer in answers)
-    title = found.title if isinstance(found.title, str) else ''
+    elif impossible and answers:
+        problem = 'is marked as impossible and has an answer'
+    elif labelled and not impossible and not answers:
+        problem = 'has no answer and is not marked as impossible'
+    if problem:
+        raise UnusableError('bad_question', f'question {name!r} {problem}')
+    references = _references(question.references) or tuple(answer.text for answer in answers)
+    title = question.title if isinstance(question.title, str) else ''
     return SpanExample(
-        name,
-        title,
-        context,
-        question.strip(),
-        answers,
-        bool(impossible),
-        found.where,
-        references,
+        name, title, context, text, answers, bool(impossible), question.where, references
     )
 
 
-def _answers(
-    pairs: Iterable[tuple[Any, Any]], context: str, where: str, bad: BadRows
-) -> Iterator[Answer]:
-    for text, start in pairs:
-        problem = text_problem(text)
-        if problem:
-            raise _RefusedError('bad_answer', f'in an answer: {problem}')
-        if isinstance(start, bool) or not isinstance(start, int):
-            raise _RefusedError('bad_answer', f'answer {text!r:.60} has no start ({start!r:.20})')
-        place = _place(text, start, context)
-        if place is None:
-            around = f'; at its start, {start}, stands {context[start : start + len(text)]!r:.60}'
-            raise _RefusedError(
-                'bad_answer',
-                f'the answer {text!r:.60} is nowhere in the text{around if start >= 0 else ""}',
-            )
-        if place.start != start or place.text != text:
-            bad.count('moved_answer', f'{where}, {text!r:.60} at {start}, found at {place.start}')
-        yield place
+def _answer(text: Any, start: Any, context: str, where: str, complaints: BadRows) -> Answer:
+    """The answer at its start, or where the text holds it nearest to there."""
+    problem = tables.text_problem(text)
+    if problem:
+        raise UnusableError('bad_answer', f'in an answer: {problem}')
+    if isinstance(start, bool) or not isinstance(start, int):
+        raise UnusableError('bad_answer', f'answer {text!r:.60} has no start ({start!r:.20})')
+    if start >= 0 and context.startswith(text, start):
+        return Answer(text, start)
+    bare = text.strip()
+    starts, next_start = [], context.find(bare)
+    while next_start >= 0:
+        starts.append(next_start)
+        next_start = context.find(bare, next_start + 1)
+    if not starts:
+        around = f'; at its start, {start}, stands {context[start : start + len(text)]!r:.60}'
+        raise UnusableError(
+            'bad_answer',
+            f'the answer {text!r:.60} is nowhere in the text{around if start >= 0 else ""}',
+        )
+    nearest = min(starts, key=lambda one: abs(one - start))
+    complaints.count('moved_answer', f'{where}, {text!r:.60} at {start}, found at {nearest}')
+    return Answer(bare, nearest)
 
 
-def _pairs(found: Any) -> list[tuple[Any, Any]]:
+def _pairs(answers: Any) -> list[tuple[Any, Any]]:
     """Texts and starts of a list of objects, or of an object of two lists."""
-    if found is None:
+    if answers is None:
         return []
-    if isinstance(found, Mapping):
-        texts, starts = found.get('text', []), found.get('answer_start', [])
+    if isinstance(answers, Mapping):
+        texts, starts = answers.get('text', []), answers.get('answer_start', [])
         if isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts):
             return list(zip(texts, starts, strict=True))
-    elif isinstance(found, list) and all(isinstance(item, Mapping) for item in found):
-        return [(item.get('text'), item.get('answer_start')) for item in found]
-    raise _RefusedError(
+    elif isinstance(answers, list) and all(isinstance(item, Mapping) for item in answers):
+        return [(item.get('text'), item.get('answer_start')) for item in answers]
+    raise UnusableError(
         'bad_answer',
-        f"answers must be a list of {{'text': ..., 'answer_start': ...}}, found {found!r:.60}",
+        f"answers must be a list of {{'text': ..., 'answer_start': ...}}, found {answers!r:.60}",
     )
 
 
-def _detected(found: Any, context: str) -> list[tuple[str, int]]:
-    """Texts and starts of MRQA's answers: the text is what its characters say."""
+def _detected(answers: Any, context: str) -> list[tuple[str, int]]:
+    """Texts and starts of MRQA's answers, whose text is the characters of their spans."""
     try:
-        spans = [span for answer in found or () for span in answer['char_spans']]
+        spans = [span for answer in answers or () for span in answer['char_spans']]
         # The last character is part of the answer.
         return [(context[first : last + 1], first) for first, last in spans]
     except (KeyError, TypeError, ValueError) as error:
-        raise _RefusedError(
+        raise UnusableError(
             'bad_answer', f'detected_answers cannot be read ({error!r:.60})'
         ) from error
 
 
-def _references(found: Any) -> tuple[str, ...]:
+def _references(texts: Any) -> tuple[str, ...]:
     """Texts that count as right, of which MRQA lists some that its context does not hold."""
-    if not isinstance(found, list | None):
-        raise _RefusedError('bad_answer', f'answers must be a list of texts, found {found!r:.60}')
-    texts = tuple(text for text in found or () if isinstance(text, str))
-    problem = half_character(''.join(texts))
+    if not isinstance(texts, list | None):
+        raise UnusableError('bad_answer', f'answers must be a list of texts, found {texts!r:.60}')
+    references = tuple(text for text in texts or () if isinstance(text, str))
+    problem = tables.half_character(''.join(references))
     if problem:
-        raise _RefusedError('bad_answer', f'in an answer: {problem}')
-    return texts
-
-
-def _place(text: str, start: int, context: str) -> Answer | None:
-    """The answer where it is said to be, or where it stands nearest to there."""
-    if start >= 0 and context.startswith(text, start):
-        return Answer(text, start)
-    text = text.strip()
-    places, place = [], context.find(text)
-    while place >= 0:
-        places.append(place)
-        place = context.find(text, place + 1)
-    if not places:
-        return None
-    return Answer(text, min(places, key=lambda place: abs(place - start)))
+        raise UnusableError('bad_answer', f'in an answer: {problem}')
+    return references
 
 
 # ---------------------------------------------------------------------------------------------
 # Formats
 
 
-def _squad_questions(path: pathlib.Path, bad: BadRows) -> Iterator[_Question]:
-    articles = _part(whole_json(path, bad), 'data', str(path))
-    for i, article in enumerate(articles):
-        for j, paragraph in enumerate(_part(article, 'paragraphs', f'{path}: data[{i}]')):
+def _squad_questions(path: pathlib.Path, complaints: BadRows) -> Iterator[_Question]:
+    def question(located: tuple[str, str, Any, Any]) -> _Question:
+        _, title, context, entry = located
+        name = _id(entry, 'id')
+        impossible = entry.get('is_impossible', False)
+        text, answers = entry.get('question'), entry.get('answers')
+        where = f'{path}: question {name}'
+        return _Question(where, name, context, text, title, answers, impossible)
+
+    entries = _squad_entries(path, complaints)
+    return tables.usable(entries, question, lambda located: located[0], complaints)
+
+
+def _squad_entries(path: pathlib.Path, complaints: BadRows) -> Iterator[tuple[str, str, Any, Any]]:
+    """For each question: where it is, its article's title, its context, and its own object."""
+    for i, article in enumerate(_list_in(_parsed(path, complaints), 'data', str(path))):
+        for j, paragraph in enumerate(_list_in(article, 'paragraphs', f'{path}: data[{i}]')):
             where = f'{path}: data[{i}].paragraphs[{j}]'
-            for k, entry in enumerate(_part(paragraph, 'qas', where)):
-                name = _id(entry, ('id',), f'{where}.qas[{k}]', bad)
-                if name is None:
-                    continue
-                yield _Question(
-                    f'{path}: question {name}',
-                    name,
-                    paragraph.get('context'),
-                    entry.get('question'),
-                    entry.get('answers'),
-                    article.get('title', ''),
-                    entry.get('is_impossible', False),
-                )
+            for k, entry in enumerate(_list_in(paragraph, 'qas', where)):
+                title, context = article.get('title', ''), paragraph.get('context')
+                yield f'{where}.qas[{k}]', title, context, entry
 
 
-def _id(entry: Any, keys: Sequence[str], where: str, bad: BadRows) -> str | None:
-    """The id of a question in a list; None: it has none that can be used."""
+def _parsed(path: pathlib.Path, complaints: BadRows) -> Any:
+    """The value of a JSON file; raises DataError with the line that is not JSON."""
+    data = tables.content(path, complaints)
+    try:
+        return json.loads(data.decode())
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b'\n') + 1
+        raise DataError(
+            f'{path}:{line}: byte {error.start} of the file is not UTF-8; if it is Latin-1, type: '
+            f'iconv -f LATIN1 -t UTF-8 {path} > NEW'
+        ) from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f'{path}:{error.lineno}: not JSON ({error.msg} at character {error.colno} of the '
+            'line); the file may be torn, or be JSON lines, whose name must end in .jsonl'
+        ) from error
+    # A number of thousands of digits is a ValueError.
+    except (RecursionError, ValueError) as error:
+        raise DataError(f'{path}: not JSON that can be used ({error})') from error
+
+
+def _list_in(value: Any, key: str, where: str) -> Sequence[Any]:
+    items = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(items, list):
+        has = ', '.join(sorted(value)[:10]) if isinstance(value, dict) else type(value).__name__
+        raise DataError(
+            f'{where}: a SQuAD file holds a list {key!r} here, found {has}; a file with a '
+            'JSON object for each question must have one a line, and a name that ends in .jsonl'
+        )
+    return items
+
+
+def _id(entry: Any, *keys: str) -> str:
+    """The id of a question under the first of these keys; raises UnusableError."""
     given = [entry.get(key) for key in keys] if isinstance(entry, dict) else []
     given = [value for value in given if value not in (None, '')]
     if not given:
-        bad.refuse('bad_question', where, f'no {keys[0]} in {entry!r:.80}')
-        return None
-    return usable_id(given[0], where, bad)
-
-
-def _part(found: Any, key: str, where: str) -> Sequence[Any]:
-    part = found.get(key) if isinstance(found, dict) else None
-    if not isinstance(part, list):
-        has = ', '.join(sorted(found)[:10]) if isinstance(found, dict) else type(found).__name__
-        raise errors.DataError(
-            f'{where}: a SQuAD file holds a list {key!r} here, found {has}; files with a question '
-            'a line must end in .jsonl'
-        )
-    return part
+        raise UnusableError('bad_question', f'no {keys[0]} in {entry!r:.80}')
+    return tables.usable_id(given[0])
 
 
 def _row_questions(
-    rows: Rows, columns: Columns, bad: BadRows, labelled: bool | None
+    rows: Rows, columns: Columns, complaints: BadRows, labelled: bool | None
 ) -> Iterator[_Question]:
-    # Rows may be without an id, but not without one that somebody named.
+    # Rows may be without an id, but not without one that the user named.
     needed = {
         'id': columns.id not in (None, 'id'),
         'context': True,
         'question': True,
         'answers': bool(labelled),
     }
-    keys = {
-        part: resolve(rows, getattr(columns, part) or part, part, is_needed)
-        for part, is_needed in needed.items()
-    }
+    keys: dict[str, str | None] = {}
+    for field, is_needed in needed.items():
+        column = getattr(columns, field) or field
+        key = tables.find_column(rows, column)
+        keys[field] = tables.need_column(rows, column, field) if is_needed else key
+
+    def question(row: Row) -> _Question:
+        context, text = (
+            tables.find_value(row, keys[field] or field) for field in ('context', 'question')
+        )
+        answers = row.values.get(keys['answers'] or 'answers')
+        if isinstance(answers, str) and isinstance(context, str):
+            # A cell holds the answer's text alone.
+            bare = answers.strip()
+            answers = [{'text': bare, 'answer_start': context.find(bare)}] if bare else []
+        mark = plain_label(row.values.get('is_impossible'))
+        return _Question(
+            row.where,
+            tables.row_id(row, keys['id']),
+            context,
+            text,
+            row.values.get('title', ''),
+            answers,
+            None if mark is None else mark.lower() in ('true', '1'),
+        )
+
     for row in rows.rows:
         if 'qas' in row.values:
-            yield from _mrqa_questions(row, bad)
-        elif list(row.values) != ['header']:  # MRQA's first line is about the file
-            yield from _row_question(row, keys, bad)
+            yield from _mrqa_questions(row, complaints)
+        elif list(row.values) != ['header']:  # the first line of MRQA's files describes the file
+            yield from tables.usable([row], question, lambda row: row.where, complaints)
 
 
-def _row_question(row: Row, keys: Mapping[str, str | None], bad: BadRows) -> Iterator[_Question]:
-    texts = []
-    for part in ('context', 'question'):
-        found, problem = column_value(row, keys[part])
-        if problem:
-            bad.refuse('missing_field', row.where, f'{problem} (for {part})')
-            return
-        texts.append(found)
-    context, question = texts
-    name = row_id(row, keys['id'], bad)
-    if name is None:
-        return
-    answers = row.values.get(keys['answers'])
-    if isinstance(answers, str) and isinstance(context, str):
-        answers = _answer_alone(answers.strip(), context)
-    mark = plain_label(row.values.get('is_impossible'))
-    yield _Question(
-        row.where,
-        name,
-        context,
-        question,
-        answers,
-        row.values.get('title', ''),
-        None if mark is None else mark.lower() in ('true', '1'),
-    )
-
-
-def _answer_alone(text: str, context: str) -> list[dict[str, Any]]:
-    """In SQuAD's form an answer of which the text is all that is given, as in a cell."""
-    return [{'text': text, 'answer_start': context.find(text)}] if text else []
-
-
-def _mrqa_questions(row: Row, bad: BadRows) -> Iterator[_Question]:
-    context = row.values.get('context')
-    for entry in _part(row.values, 'qas', row.where):
-        name = _id(entry, ('qid', 'id'), row.where, bad)
-        if name is None:
-            continue
-        yield _Question(
+def _mrqa_questions(row: Row, complaints: BadRows) -> Iterator[_Question]:
+    def question(entry: Any) -> _Question:
+        return _Question(
             row.where,
-            name,
-            context,
+            _id(entry, 'qid', 'id'),
+            row.values.get('context'),
             entry.get('question'),
             detected=entry.get('detected_answers'),
             references=entry.get('answers'),
         )
+
+    entries = _list_in(row.values, 'qas', row.where)
+    return tables.usable(entries, question, lambda _: row.where, complaints)

@@ -1,30 +1,52 @@
-"""Rows of the files a task may come in: CSV, TSV, JSON, and prepared TensorFlow datasets."""
+"""Tables that a task may come in, CSV, TSV and JSON lines: their rows and their columns."""
 
-import contextlib
 import csv
+import dataclasses
 import itertools
 import json
 import pathlib
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from electra_jax.core import compressed, errors
+from electra_jax.config.settings import ColumnsConfig
+from electra_jax.core import compressed
+from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.finetune.bad_rows import BadRows
 
-# Suffix -> what separates cells; the others are JSON.
+# Ending of the file's name -> what separates its cells.
 SEPARATORS = {'.csv': ',', '.tsv': '\t'}
 JSON_LINES = ('.jsonl', '.ndjson')
+TABLES = (*SEPARATORS, *JSON_LINES)
+
+R = TypeVar('R')  # a row of any form
+E = TypeVar('E')  # an example
 
 _SURROGATES = re.compile('[\ud800-\udfff]')
-_BYTE_ORDER_MARK = b'\xef\xbb\xbf'
-_WIDE_MARKS = (b'\xff\xfe', b'\xfe\xff')  # how UTF-16 begins
+_UTF8_MARK = b'\xef\xbb\xbf'
+_UTF16_MARKS = (b'\xff\xfe', b'\xfe\xff')
 _LONGEST_CELL = 2**31 - 1
 _MOST_UNPACKED = 2**30  # bytes
 
 
+@dataclasses.dataclass(frozen=True)
+class Columns(ColumnsConfig):
+    """Which column of a table, or field of an object, holds what.
+
+    A column is given by its name, or by its number: from 0, or from the end -1, -2, ...
+    None: the file does not have it, or it has its usual name.
+
+    Attributes:
+        header: whether the first line of a table names its columns; None: it does.
+        separator: between cells; None: the one of the file's ending.
+    """
+
+    header: bool | None = None
+    separator: str | None = None
+
+
 class Row(NamedTuple):
-    """One row: its place, its number among the file's rows from 0, and its values by name."""
+    """A row: its 'file:line', its number among the file's rows from 0, and its values by name."""
 
     where: str
     number: int
@@ -32,12 +54,12 @@ class Row(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A file's rows.
+    """The rows of a file.
 
     Attributes:
-      where: the file, for messages.
-      names: of the columns, the same in every row; None: each row brings its own (JSON).
-      rows: one after another.
+        where: the file, for messages.
+        names: of the columns; None: each row brings its own names (JSON).
+        rows: one after another.
     """
 
     where: str
@@ -45,92 +67,119 @@ class Rows(NamedTuple):
     rows: Iterator[Row]
 
 
+class UnusableError(Exception):
+    """A row cannot be used.
+
+    Attributes:
+        kind: of the complaint.
+        problem: what is wrong, for a person.
+        where: 'file:line' of the problem; None: that of the row.
+    """
+
+    def __init__(self, kind: str, problem: str, where: str | None = None) -> None:
+        super().__init__(kind, problem, where)
+        self.kind, self.problem, self.where = kind, problem, where
+
+
+def usable(
+    rows: Iterable[R], make: Callable[[R], E], where: Callable[[R], str], complaints: BadRows
+) -> Iterator[E]:
+    """What `make` gives for each row; rows that it cannot use are refused or counted.
+
+    Args:
+        rows: in the order of the file.
+        make: row -> example; raises UnusableError.
+        where: row -> its 'file:line'.
+        complaints: see `make`.
+    """
+    for row in rows:
+        try:
+            example = make(row)
+        except UnusableError as error:
+            complaints.refuse(error.kind, error.where or where(row), error.problem)
+            continue
+        yield example
+
+
 def read(
     path: pathlib.Path,
-    bad: BadRows,
-    header: bool = True,
-    separator: str | None = None,
+    complaints: BadRows,
+    columns: Columns = Columns(),
     known_gaps: bool = False,
     ending: str | None = None,
 ) -> Rows:
-    """Rows of a CSV, TSV or JSON file, told apart by the name's ending.
+    """Rows of a CSV, TSV or JSON lines file; the ending of its name decides which it is.
 
-    In a TSV file a quotation mark is a character like any other, as in the files of GLUE; in a
-    CSV file it may enclose a cell.
+    In a CSV file quotation marks may enclose a cell; in a TSV file they are characters like any
+    other, as in the files of GLUE.
 
     Args:
-      path: a file, perhaps compressed (.gz, .xz, .zst).
-      bad: rows that cannot be used are refused or counted here.
-      header: whether the first line of a CSV or TSV file names the columns; otherwise they are
-        called '0', '1', ...
-      separator: of cells, where a backslash and a t are a tab, too; None: as the ending says.
-      known_gaps: rows with missing cells are known to be there: count them, refuse none.
-      ending: to go by instead of the name's, where the name has none (standard input).
+        path: a file, perhaps compressed (.gz, .xz, .zst).
+        complaints: rows that cannot be used are refused or counted here.
+        columns: its header and separator are used; without a header, columns are called '0',
+            '1', ...
+        known_gaps: whether rows with missing cells are expected: they are counted, not refused.
+        ending: stands in for the name's own.
 
     Raises:
-      errors.DataError: the file is missing, empty, not UTF-8 text, or of an unknown kind.
-      errors.ConfigError: the separator cannot part the cells of a CSV file.
+        DataError: the file is missing, empty, not UTF-8 text, or not a table.
+        ConfigError: the separator cannot separate the cells of a CSV file.
     """
-    suffix = ending or kind_of(path)
-    if suffix in JSON_LINES or suffix == '.json':
-        return Rows(str(path), None, _json_rows(path, suffix, bad))
-    separator = '\t' if separator == r'\t' else separator or SEPARATORS.get(suffix)
-    if separator is None:
-        raise errors.DataError(
-            f'{path}: a table must end in {", ".join([*SEPARATORS, *JSON_LINES])} or .json '
-            '(.gz, .xz or .zst may follow), or have its --config.task.separator'
-        )
-    if suffix == '.csv' and (len(separator) != 1 or separator in '"\r\n'):
-        raise errors.ConfigError(
-            f'config.task.separator is {separator!r}, and between the cells of {path} stands one '
-            'character, no quotation mark and no line end; a table that ends in .tsv may have more'
-        )
-    split = _quoted_cells if suffix == '.csv' else _plain_cells
-    cells = split(path, separator, bad)
+    ending = ending or ending_of(path)
+    if ending in JSON_LINES:
+        return Rows(str(path), None, _json_rows(path, complaints))
+    cells = _cells(path, columns.separator, complaints, ending)
     try:
         line, first = next(cells)
     except StopIteration as end:
-        raise errors.DataError(f'{path}: no usable line in the file') from end
-    names = tuple(first) if header else tuple(map(str, range(len(first))))
-    if header:
-        _check_header(path, names)
-    else:
+        raise DataError(f'{path}: no usable line in the file') from end
+    if columns.header is False:
+        names = tuple(map(str, range(len(first))))
         cells = itertools.chain([(line, first)], cells)
-    return Rows(str(path), names, _table_rows(path, names, cells, bad, known_gaps))
+    else:
+        names = tuple(first)
+        _check_header(path, names)
+    return Rows(str(path), names, _table_rows(path, names, cells, complaints, known_gaps))
 
 
-def first_cells(path: pathlib.Path, separator: str | None, ending: str) -> tuple[str, ...]:
-    """The cells of a CSV or TSV file's first line; arguments as for `read`."""
-    rows = read(path, BadRows(skip=True), False, separator, ending=ending)
-    return tuple(next(rows.rows).values.values())
+def first_names(path: pathlib.Path, separator: str | None, ending: str) -> tuple[str, ...]:
+    """The cells of a table's first line, or the fields of its first JSON object."""
+    complaints = BadRows(skip=True)
+    if ending in JSON_LINES:
+        return next((tuple(row.values) for row in _json_rows(path, complaints)), ())
+    return tuple(next(_cells(path, separator, complaints, ending), (0, []))[1])
 
 
-def kind_of(path: pathlib.Path) -> str:
-    """The ending that says how to read a file: '.jsonl' of 'train.jsonl.gz'."""
+def ending_of(path: pathlib.Path) -> str:
+    """The ending that decides how a file is read: '.jsonl' of 'train.jsonl.gz'."""
     return path.with_suffix('').suffix if compressed.is_compressed(path) else path.suffix
 
 
-def content(path: pathlib.Path, bad: BadRows) -> bytes:
+# ---------------------------------------------------------------------------------------------
+# Bytes, lines, texts
+
+
+def content(path: pathlib.Path, complaints: BadRows) -> bytes:
     """The bytes of a file, unpacked, without a byte order mark.
 
     Raises:
-      errors.DataError: it cannot be read, is empty, or is UTF-16.
+        DataError: the file cannot be read, is empty, or is UTF-16.
     """
     try:
-        data = b''.join(_chunks(path, bad))
+        data = b''.join(_chunks(path, complaints))
     except OSError as error:
-        raise errors.DataError(f'cannot read {path}: {error.strerror}') from error
+        raise DataError(f'cannot read {path}: {error.strerror}') from error
     if not data.strip():
-        raise errors.DataError(f'{path}: the file is empty')
-    if data.startswith(_WIDE_MARKS):
-        raise errors.DataError(
+        raise DataError(f'{path}: the file is empty')
+    if data.startswith(_UTF16_MARKS):
+        raise DataError(
             f'{path}: the file is UTF-16, and UTF-8 is needed; type: '
             f'iconv -f UTF-16 -t UTF-8 {path} > NEW'
         )
-    return data.removeprefix(_BYTE_ORDER_MARK)
+    return data.removeprefix(_UTF8_MARK)
 
 
-def _chunks(path: pathlib.Path, bad: BadRows) -> Iterator[bytes]:
+def _chunks(path: pathlib.Path, complaints: BadRows) -> Iterator[bytes]:
     if not compressed.is_compressed(path):
         yield path.read_bytes()
         return
@@ -139,39 +188,38 @@ def _chunks(path: pathlib.Path, bad: BadRows) -> Iterator[bytes]:
         for chunk, _ in compressed.stream(path):
             size += len(chunk)
             if size > _MOST_UNPACKED:
-                raise errors.DataError(
-                    f'{path} unpacks to more than {_MOST_UNPACKED >> 30} GiB, and is held in '
-                    'memory whole: unpack it yourself if it is what you think it is'
+                raise DataError(
+                    f'{path} unpacks to more than {_MOST_UNPACKED >> 30} GiB, which must fit into '
+                    'memory: unpack it yourself if its content is what you expect'
                 )
             yield chunk
     except compressed.TornError as error:
-        bad.refuse('torn_file', str(path), str(error))
+        complaints.refuse('torn_file', str(path), str(error))
 
 
-def lines(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[int, str]]:
-    r"""Number, from 1, and text of each line; only \n and \r\n end one.
-
-    Lines that are no text are refused or counted, and left out.
-    """
-    return ((number, text) for number, text in lines_and_gaps(path, bad) if text is not None)
+def lines(path: pathlib.Path, complaints: BadRows) -> Iterator[tuple[int, str]]:
+    """Number, from 1, and text of each line; lines that are not text are refused or counted."""
+    return ((number, text) for number, text in lines_and_gaps(path, complaints) if text is not None)
 
 
-def lines_and_gaps(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[int, str | None]]:
-    """As `lines`, with None in the place of each that is no text."""
-    for number, raw in _raw_lines(path, bad):
+def lines_and_gaps(path: pathlib.Path, complaints: BadRows) -> Iterator[tuple[int, str | None]]:
+    """Number and text of each line as in `lines`; None for a line that is not text."""
+    for number, raw in enumerate(_raw_lines(path, complaints), 1):
         text = _text(raw)
         if text is None:
-            bad.refuse('not_text', f'{path}:{number}', _byte_problem(raw, path))
+            complaints.refuse('not_text', f'{path}:{number}', _byte_problem(raw, path))
         yield number, text
 
 
-def _raw_lines(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[int, bytes]]:
-    data = content(path, bad)
+def _raw_lines(path: pathlib.Path, complaints: BadRows) -> list[bytes]:
+    r"""Lines that end in \n or \r\n; in a file without any \n, in \r."""
+    data = content(path, complaints)
+    if b'\n' not in data:
+        data = data.replace(b'\r', b'\n')
     raw_lines = data.split(b'\n')
     if data.endswith(b'\n'):
         raw_lines.pop()
-    for number, raw in enumerate(raw_lines, 1):
-        yield number, raw.removesuffix(b'\r')
+    return [raw.removesuffix(b'\r') for raw in raw_lines]
 
 
 def _text(raw: bytes) -> str | None:
@@ -184,7 +232,7 @@ def _text(raw: bytes) -> str | None:
 
 
 def _byte_problem(raw: bytes, path: pathlib.Path) -> str:
-    """Why a line is no text."""
+    """Why a line is not text."""
     try:
         before = raw.decode().partition('\0')[0]
     except UnicodeDecodeError as error:
@@ -196,8 +244,25 @@ def _byte_problem(raw: bytes, path: pathlib.Path) -> str:
     return f'a NUL character after {before[-20:]!r}'
 
 
+def usable_text(value: Any, part: str) -> str:
+    """A value that is a text with something in it.
+
+    Args:
+        value: of a row.
+        part: what of the row it is, for the message, such as 'column NAME'.
+
+    Raises:
+        UnusableError: it is not one.
+    """
+    problem = text_problem(value)
+    if isinstance(value, str) and problem is None:
+        return value
+    blank = isinstance(value, str) and not value.strip()
+    raise UnusableError('empty_text' if blank else 'not_text', f'in {part}: {problem}')
+
+
 def text_problem(value: Any) -> str | None:
-    """What keeps a value from being a text with something in it; None: nothing does."""
+    """Why a value is not a text with something in it; None: it is one."""
     if not isinstance(value, str):
         return f'{value!r:.60} ({type(value).__name__}) is not text'
     if not value.strip():
@@ -208,9 +273,9 @@ def text_problem(value: Any) -> str | None:
 
 
 def half_character(text: str) -> str | None:
-    """Where a text holds half a character; None: nowhere.
+    r"""Where a text holds half a character; None: nowhere.
 
-    JSON can write one ("\\ud800"); UTF-8, and so the tokenizers and files of answers, cannot.
+    JSON can write one ("\ud800"); UTF-8, and so tokenizers and files of answers, cannot.
     """
     if text.isascii() or not _SURROGATES.search(text):
         return None
@@ -218,16 +283,42 @@ def half_character(text: str) -> str | None:
 
 
 # ---------------------------------------------------------------------------------------------
-# CSV and TSV
+# CSV, TSV, JSON lines
+
+
+def _cells(
+    path: pathlib.Path, separator: str | None, complaints: BadRows, ending: str
+) -> Iterator[tuple[int, list[str]]]:
+    """The number of each row's first line, and its cells."""
+    separator = '\t' if separator == r'\t' else separator or SEPARATORS.get(ending)
+    if separator is None:
+        hint = (
+            '; a list of JSON objects becomes JSON lines by: '
+            f'python -c "import json; [print(json.dumps(x)) for x in json.load(open(\'{path}\'))]"'
+            ' > NEW.jsonl'
+        )
+        raise DataError(
+            f'{path}: the name of a table must end in {", ".join(TABLES)} (.gz, .xz or .zst may '
+            f'follow), or type --config.task.separator{hint if ending == ".json" else ""}'
+        )
+    if ending != '.csv':
+        return _plain_cells(path, separator, complaints)
+    if len(separator) != 1 or separator in '"\r\n':
+        raise ConfigError(
+            f'config.task.separator is {separator!r}, but the cells of {path} must be separated by '
+            'one character that is neither a quotation mark nor a line end; in a file whose name '
+            'ends in .tsv, several characters may separate cells'
+        )
+    return _quoted_cells(path, separator, complaints)
 
 
 def _plain_cells(
-    path: pathlib.Path, separator: str, bad: BadRows
+    path: pathlib.Path, separator: str, complaints: BadRows
 ) -> Iterator[tuple[int, list[str]]]:
     blank = None
-    for number, line in lines(path, bad):
+    for number, line in lines(path, complaints):
         if blank is not None:
-            bad.count('blank_line', f'{path}:{blank}')
+            complaints.count('blank_line', f'{path}:{blank}')
             blank = None
         if line.strip():
             yield number, line.split(separator)
@@ -236,49 +327,41 @@ def _plain_cells(
 
 
 def _quoted_cells(
-    path: pathlib.Path, separator: str, bad: BadRows
+    path: pathlib.Path, separator: str, complaints: BadRows
 ) -> Iterator[tuple[int, list[str]]]:
-    """As `_plain_cells`, with cells that may be quoted and then hold separators and line ends."""
+    """Cells that may be quoted, and then hold separators and line ends."""
     csv.field_size_limit(_LONGEST_CELL)
-    taken: list[int] = []  # lines that the row in hand is made of
-    not_text: list[bytes] = []  # those of them that are no text
-
-    def fed() -> Iterator[str]:
-        for number, raw in _raw_lines(path, bad):
-            text = _text(raw)
-            taken.append(number)
-            # A line left out here could open or close quotes, and change what all others mean.
-            not_text.extend([raw] if text is None else [])
-            yield (raw.decode(errors='replace') if text is None else text) + '\n'
-
-    reader = csv.reader(fed(), delimiter=separator, strict=True)
+    raw_lines = _raw_lines(path, complaints)
+    # A line left out here could open or close quotes, and change what all others mean.
+    decoded = (raw.decode(errors='replace') + '\n' for raw in raw_lines)
+    reader = csv.reader(decoded, delimiter=separator, strict=True)
     while True:
-        taken.clear()
-        not_text.clear()
+        start = reader.line_num
+        where = f'{path}:{start + 1}'
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            where = f'{path}:{taken[0]}' if taken else str(path)
             if 'unexpected end' in str(error):
                 # All that follows is inside the quotes: leaving this row out would lose the rest.
-                raise errors.DataError(
+                raise DataError(
                     f'{where}: a quotation mark opens here and is never closed; close it, or '
-                    'save the table as .tsv, where quotation marks mean nothing'
+                    'save the table as .tsv, where quotation marks have no meaning'
                 ) from error
-            bad.refuse('bad_width', where, f'the line cannot be cut into cells ({error})')
+            complaints.refuse('bad_width', where, f'the line cannot be cut into cells ({error})')
             continue
+        not_text = [raw for raw in raw_lines[start : reader.line_num] if _text(raw) is None]
         if not_text:
-            bad.refuse('not_text', f'{path}:{taken[0]}', _byte_problem(not_text[0], path))
+            complaints.refuse('not_text', where, _byte_problem(not_text[0], path))
         elif cells:
-            yield taken[0], cells
+            yield start + 1, cells
 
 
 def _check_header(path: pathlib.Path, names: tuple[str, ...]) -> None:
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
-        raise errors.DataError(
+        raise DataError(
             f'{path}:1: the header names {double[0]!r} twice; if the file has no header, type '
             '--config.task.header=False and give the columns as numbers from 0'
         )
@@ -288,7 +371,7 @@ def _table_rows(
     path: pathlib.Path,
     names: tuple[str, ...],
     cells: Iterator[tuple[int, list[str]]],
-    bad: BadRows,
+    complaints: BadRows,
     known_gaps: bool,
 ) -> Iterator[Row]:
     for number, (line, values) in enumerate(cells):
@@ -296,158 +379,119 @@ def _table_rows(
         if len(values) == len(names):
             yield Row(where, number, dict(zip(names, values, strict=True)))
         elif known_gaps and len(values) < len(names):
-            bad.count('known_gap', where)
+            complaints.count('known_gap', where)
         else:
             shown = '|'.join(values)
             problem = f'{len(values)} cells where the first line has {len(names)}: {shown!r:.80}'
-            bad.refuse('bad_width', where, problem)
+            complaints.refuse('bad_width', where, problem)
 
 
-# ---------------------------------------------------------------------------------------------
-# JSON
-
-
-def _json_rows(path: pathlib.Path, suffix: str, bad: BadRows) -> Iterator[Row]:
-    if suffix == '.json' and is_json_list(path, bad):
-        items = enumerate(whole_json(path, bad))
-        places = ((f'{path}, item {number}', number, value) for number, value in items)
-    else:
-        places = _json_lines(path, bad)
-    for where, number, value in places:
-        if isinstance(value, dict):
-            yield Row(where, number, value)
-        else:
-            bad.refuse(
-                'bad_json', where, f'a JSON object is needed, found a {type(value).__name__}'
-            )
-
-
-def _json_lines(path: pathlib.Path, bad: BadRows) -> Iterator[tuple[str, int, Any]]:
-    filled = ((line, text) for line, text in lines(path, bad) if text.strip())
+def _json_rows(path: pathlib.Path, complaints: BadRows) -> Iterator[Row]:
+    filled = ((line, text) for line, text in lines(path, complaints) if text.strip())
     for number, (line, text) in enumerate(filled):
         where = f'{path}:{line}'
         try:
-            yield where, number, json.loads(text)
+            value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            bad.refuse('bad_json', where, f'not JSON ({error}): {text!r:.80}')
-
-
-def is_json_list(path: pathlib.Path, bad: BadRows) -> bool:
-    """Whether a .json file is a list, and not an object, or one a line."""
-    return content(path, bad).lstrip().startswith(b'[')
-
-
-def whole_json(path: pathlib.Path, bad: BadRows) -> Any:
-    """The value that a .json file holds.
-
-    Raises:
-      errors.DataError: it is no JSON; the message names the line.
-    """
-    data = content(path, bad)
-    try:
-        return json.loads(data.decode())
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b'\n') + 1
-        raise errors.DataError(
-            f'{path}:{line}: byte {error.start} of the file is not UTF-8; if it is Latin-1, type: '
-            f'iconv -f LATIN1 -t UTF-8 {path} > NEW'
-        ) from error
-    except json.JSONDecodeError as error:
-        raise errors.DataError(
-            f'{path}:{error.lineno}: not JSON ({error.msg} at character {error.colno} of the '
-            'line); the file may be torn'
-        ) from error
-    except RecursionError as error:
-        raise errors.DataError(f'{path}: the JSON is nested too deeply') from error
-    except ValueError as error:  # a number of thousands of digits
-        raise errors.DataError(f'{path}: not JSON that can be used ({error})') from error
+            complaints.refuse('bad_json', where, f'not JSON ({error}): {text!r:.80}')
+            continue
+        if isinstance(value, dict):
+            yield Row(where, number, value)
+        else:
+            problem = f'a JSON object is needed, found a {type(value).__name__}'
+            complaints.refuse('bad_json', where, problem)
 
 
 # ---------------------------------------------------------------------------------------------
-# Prepared TensorFlow datasets
+# Columns
 
 
-def dataset_splits(name: str) -> tuple[str, ...]:
-    """The splits that a dataset has; () where it is known and nothing of it is prepared.
+def merged(usual: Columns, given: Columns) -> Columns:
+    """The usual columns of a task, changed by those that are given."""
+    changes = {k: v for k, v in dataclasses.asdict(given).items() if v is not None}
+    return dataclasses.replace(usual, **changes)
 
-    Raises:
-      errors.DataError: it is not there.
+
+def is_number(column: str) -> bool:
+    """Whether a column is given by its number.
+
+    >>> is_number('3'), is_number('-1'), is_number('--1'), is_number('²')
+    (True, True, False, False)
     """
-    with _dataset(name) as builder:
-        return tuple(builder.info.splits)
+    return re.fullmatch('-?[0-9]+', column) is not None
 
 
-def read_dataset(name: str, split: str) -> Rows:
-    """Rows of a prepared dataset's split, read without TensorFlow.
+def find_column(rows: Rows, column: str) -> str | None:
+    """The key of a column in the values of every row; None: there is no such column."""
+    names = rows.names
+    if names is None or column in names:
+        return column
+    if is_number(column) and -len(names) <= int(column) < len(names):
+        return names[int(column)]
+    return None
 
-    Bytes become text, classes their names (None for -1, which stands for "not given").
+
+def need_column(rows: Rows, column: str, field: str) -> str:
+    """The key of a column in the values of every row.
 
     Args:
-      name: of the dataset with its config, such as 'glue/sst2', or the folder of one.
-      split: such as 'train' or 'validation[:10%]'.
+        rows: of the file.
+        column: its name or number, as the user gives it.
+        field: of `Columns` that names it, for the message.
 
     Raises:
-      errors.DataError: it is not there, or not prepared as ArrayRecord files.
+        DataError: there is no such column; the message lists those that are there.
     """
-    with _dataset(name) as builder:
-        source = builder.as_data_source(split=split)
-    plain = {key: _plainer(feature) for key, feature in builder.info.features.items()}
-
-    def rows() -> Iterator[Row]:
-        for number in range(len(source)):
-            where = f'{name}:{split}, row {number}'
-            try:
-                values = {key: plain[key](value) for key, value in source[number].items()}
-            except Exception as error:  # from the library of each file format
-                raise errors.DataError(
-                    f'{where} cannot be read ({errors.first_line(error)}): the files of the '
-                    'dataset are damaged; copy or prepare them again'
-                ) from error
-            yield Row(where, number, values)
-
-    return Rows(f'{name}:{split}', tuple(builder.info.features), rows())
+    key = find_column(rows, column)
+    if key is not None:
+        return key
+    names = rows.names or ()
+    raise DataError(
+        f'{rows.where}: no column {column!r} for {field}; it has '
+        f'{", ".join(map(repr, names))}{nearest(column, names)}. Name one with '
+        f'--config.task.columns.{field}=NAME{_other_reasons(names)}'
+    )
 
 
-@contextlib.contextmanager
-def _dataset(name: str) -> Iterator[Any]:
-    """The dataset's builder; an error inside becomes one that says how to prepare the dataset."""
-    try:
-        # Here, because only this source needs it and it takes half a second.
-        import tensorflow_datasets as tfds
-
-        is_folder = pathlib.Path(name).is_dir()
-        yield tfds.builder_from_directory(name) if is_folder else tfds.builder(name)
-    # Whatever tensorflow_datasets raises here differs by dataset; the way out is the same.
-    except Exception as error:
-        raise errors.DataError(
-            f'cannot read the dataset {name!r} ({type(error).__name__}: '
-            f'{errors.first_line(error)}). '
-            'It must be prepared as ArrayRecord files; on a machine with a network, type: '
-            f'pip install tensorflow tensorflow-datasets && tfds build {name} '
-            '--file_format=array_record --data_dir=FOLDER'
-        ) from error
+def _other_reasons(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        for mark, typed in ((';', "';'"), ('\t', "$'\\t'"), (',', "','")):
+            if mark in names[0]:
+                return f' (if {typed} separates the cells: --config.task.separator={typed})'
+    if all(name.isdigit() for name in names):
+        return ', a number from 0'
+    return ' (if the first line is no header: --config.task.header=False, and numbers from 0)'
 
 
-def _plainer(feature: Any) -> Callable[[Any], Any]:
-    """What turns values of a dataset's feature into those that JSON would give."""
-    inner = getattr(feature, 'feature', feature)  # of a sequence: what it is made of
-    named = getattr(inner, 'int2str', None)
-    if named is not None and getattr(inner, 'names', None):
-        return lambda value: _named(value, named)
-    return _plain
+def find_value(row: Row, key: str) -> Any:
+    """The value of a row under the key of a column.
+
+    Raises:
+        UnusableError: the row has no such field.
+    """
+    if key not in row.values:
+        has = ', '.join(map(repr, sorted(row.values)[:10])) or 'none'
+        raise UnusableError('missing_field', f'no field {key!r}; it has {has}')
+    return row.values[key]
 
 
-def _named(value: Any, named: Callable[[int], str]) -> Any:
-    if getattr(value, 'ndim', 0) or isinstance(value, list):
-        return [_named(item, named) for item in value]
-    return None if int(value) < 0 else named(int(value))
+def row_id(row: Row, key: str | None) -> str:
+    """The id that a row carries, or its number in the file.
+
+    Raises:
+        UnusableError: the id cannot be written.
+    """
+    given = row.values.get(key) if key is not None else None
+    return usable_id(row.number if given is None else given)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode(errors='replace')
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if getattr(value, 'ndim', 0) or isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value.item() if hasattr(value, 'item') else value
+def usable_id(value: Any) -> str:
+    """An id as text.
+
+    Raises:
+        UnusableError: it cannot be written.
+    """
+    problem = half_character(str(value))
+    if problem:
+        raise UnusableError('not_text', f'in the id: {problem}')
+    return str(value)

@@ -1,4 +1,4 @@
-"""Schemes that write spans as a tag for each word: what may follow what, and from one to another.
+"""Schemes that write spans as a tag for each word: which tag may follow which, and conversion.
 
 IOB1, IOB2 (here 'bio'), IOBES and BILOU as in Ratinov and Roth (2009), "Design challenges and
 misconceptions in named entity recognition".
@@ -7,7 +7,7 @@ misconceptions in named entity recognition".
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from electra_jax.core import errors
+from electra_jax.core.errors import unknown
 
 OUTSIDE = 'O'
 
@@ -32,9 +32,9 @@ class Span(NamedTuple):
 
 
 def check(scheme: str) -> None:
-    """Refuses a scheme that does not exist."""
+    """Raises ConfigError for a scheme that does not exist."""
     if scheme not in SCHEMES:
-        raise errors.unknown('config.task.scheme', scheme, SCHEMES)
+        raise unknown('config.task.scheme', scheme, SCHEMES)
 
 
 def problem(tags: Sequence[str], scheme: str) -> str | None:
@@ -61,29 +61,28 @@ def problem(tags: Sequence[str], scheme: str) -> str | None:
 def _may_follow(before: str, after: str, scheme: str) -> bool:
     b_letter, _, b_type = before.partition('-')
     a_letter, _, a_type = after.partition('-')
-    opened = b_letter in ('B', 'I')
-    goes_on = opened and a_type == b_type
+    is_open = b_letter in ('B', 'I')
+    continues = is_open and a_type == b_type
     if scheme == 'bio':
-        return a_letter != 'I' or goes_on
+        return a_letter != 'I' or continues
     if scheme == 'iob1':
-        # B- only parts two spans of one type.
-        return a_letter != 'B' or goes_on
+        # B- only separates two spans of one type.
+        return a_letter != 'B' or continues
     _, inside, last, _ = SCHEMES[scheme]
-    return opened == (a_letter in (inside, last)) and (not opened or goes_on)
+    return is_open == (a_letter in (inside, last)) and (not is_open or continues)
 
 
 def find(sequences: Iterable[Sequence[str]]) -> str:
-    """The scheme that a file's tags are in.
+    """The scheme of a file's tags: by their letters; of two with the same letters, one that fits.
 
     >>> find([['O', 'I-PER', 'I-PER']]), find([['B-PER', 'O']]), find([['DT', 'NN']])
     ('iob1', 'bio', 'plain')
     """
     sequences = list(sequences)
-    for scheme in ('bio', 'iobes', 'bilou', 'iob1'):
-        if all(problem(tags, scheme) is None for tags in sequences):
-            return scheme
-    found = of_classes({tag for tags in sequences for tag in tags})
-    return 'bio' if found == 'iob1' else found  # of the two the one that people write
+    scheme = of_classes({tag for tags in sequences for tag in tags})
+    if scheme == 'bio' and any(problem(tags, 'bio') for tags in sequences):
+        return 'bio' if any(problem(tags, 'iob1') for tags in sequences) else 'iob1'
+    return scheme
 
 
 def of_classes(tags: Iterable[str]) -> str:
@@ -96,8 +95,9 @@ def of_classes(tags: Iterable[str]) -> str:
     letters = {letter for letter, _, _ in parts}
     if not parts or not all(kind for _, _, kind in parts):
         return 'plain'
-    narrowest = {'iob1': ('I',), **{name: SCHEMES[name] for name in ('bio', 'iobes', 'bilou')}}
-    return next((name for name, known in narrowest.items() if letters <= set(known)), 'plain')
+    if letters == {'I'}:
+        return 'iob1'
+    return next((name for name, known in SCHEMES.items() if letters <= set(known)), 'plain')
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
@@ -106,20 +106,20 @@ def spans(tags: Sequence[str]) -> list[Span]:
     >>> spans(['B-NP', 'I-NP', 'I-VP', 'O'])
     [Span(type='NP', start=0, stop=2), Span(type='VP', start=2, stop=3)]
     """
-    found: list[Span] = []
+    complete: list[Span] = []
     kind, start = '', 0
     for i, tag in enumerate([*tags, OUTSIDE]):
         letter, _, new = tag.partition('-')
         before = tags[i - 1][0] if i else OUTSIDE
         if kind and (new != kind or letter in 'BSUO' or before in 'ESLU'):
-            found.append(Span(kind, start, i))
+            complete.append(Span(kind, start, i))
             kind = ''
         if not kind and tag != OUTSIDE:
             kind, start = new, i
-    return found
+    return complete
 
 
-def write(found: Iterable[Span], length: int, scheme: str) -> tuple[str, ...]:
+def write(spans: Iterable[Span], length: int, scheme: str) -> tuple[str, ...]:
     """Tags of `length` words that write spans which do not overlap; the reverse of `spans`.
 
     >>> write([Span('NP', 0, 2), Span('VP', 2, 3)], 4, 'iobes')
@@ -128,7 +128,7 @@ def write(found: Iterable[Span], length: int, scheme: str) -> tuple[str, ...]:
     tags = [OUTSIDE] * length
     before = Span('', -1, -1)
     ends = SCHEMES[scheme][2:]  # letters of a last and of a single word, if there are any
-    for span in found:
+    for span in spans:
         inside = range(span.start, span.stop)
         tags[span.start : span.stop] = [f'I-{span.type}'] * len(inside)
         touching = before.stop == span.start and before.type == span.type
@@ -150,13 +150,13 @@ def convert(tags: Sequence[str], scheme: str) -> tuple[str, ...]:
 
 
 def classes(sequences: Iterable[Sequence[str]], scheme: str) -> tuple[str, ...]:
-    """All tags of the types that a training file holds, also those that it happens not to use.
+    """All tags of the types that a training file holds, also those that the file does not use.
 
     >>> classes([['B-NP', 'O']], 'bio')
     ('O', 'B-NP', 'I-NP')
     """
-    found = {tag for tags in sequences for tag in tags}
+    used = {tag for tags in sequences for tag in tags}
     if scheme == 'plain':
-        return tuple(sorted(found))
-    types = sorted({tag.partition('-')[2] for tag in found if tag != OUTSIDE})
+        return tuple(sorted(used))
+    types = sorted({tag.partition('-')[2] for tag in used if tag != OUTSIDE})
     return (OUTSIDE, *(f'{letter}-{kind}' for kind in types for letter in SCHEMES[scheme]))

@@ -1,96 +1,183 @@
-"""Rows with a text or a pair of texts, as examples."""
+"""Rows with a text or a pair of texts and a label: their examples, and the classes of a task."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
+from electra_jax.core.errors import DataError, nearest
 from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.examples import TextExample
-from electra_jax.finetune.files.columns import Columns, column_value, resolve, row_id
-from electra_jax.finetune.files.tables import Row, Rows, text_problem
-from electra_jax.finetune.labels import label_problem, plain_label, score_problem
+from electra_jax.finetune.files import tables
+from electra_jax.finetune.files.tables import Columns, Row, Rows, UnusableError
 
 # What stands for a label in files without labels, where it is no label of the task.
 _NOT_GIVEN = (None, '-1', '-1.0')
+_SHOWN = 20  # classes that a message lists
 
 
 def classified(
-    rows: Rows, columns: Columns, bad: BadRows, labels: Sequence[str] | None, labelled: bool
+    rows: Rows,
+    columns: Columns,
+    complaints: BadRows,
+    labels: Sequence[str] | None,
+    labelled: bool,
 ) -> Iterator[TextExample]:
     """Texts with a class each.
 
     Args:
-      rows: of the file.
-      columns: which of them hold what.
-      bad: rows that cannot be used are refused or counted here.
-      labels: the classes; None: whatever the file holds.
-      labelled: whether every row must have a label; otherwise the column may be absent too.
+        rows: of the file.
+        columns: which of them hold what.
+        complaints: rows that cannot be used are refused or counted here.
+        labels: the classes; None: those of the file, which are not known yet.
+        labelled: whether every row must have a label; otherwise the column may be absent too.
 
     Yields:
-      One for each usable row, texts stripped.
+        One example for each usable row, with its texts stripped.
     """
-    for row, key, example in _texts(rows, columns, bad, labelled):
-        label = plain_label(row.values[key]) if key else None
-        problem = label_problem(label, labels)
-        if not problem:
-            yield example._replace(label=label)
-        elif not labelled and label in _NOT_GIVEN:
-            yield example
-        else:
-            bad.refuse('unknown_label', row.where, f'{problem} (column {key!r})')
+
+    def label_of(value: Any) -> str | None:
+        label = plain_label(value)
+        problem = _label_problem(label, labels)
+        if problem and (labelled or label not in _NOT_GIVEN):
+            raise UnusableError('unknown_label', problem)
+        return None if problem else label
+
+    return _examples(rows, columns, complaints, labelled, label_of)
 
 
 def scored(
     rows: Rows,
     columns: Columns,
-    bad: BadRows,
+    complaints: BadRows,
     bounds: tuple[float, float] | None,
     labelled: bool,
 ) -> Iterator[TextExample]:
-    """Texts with a score each; as `classified`, and `bounds` is what a score may be."""
-    for row, key, example in _texts(rows, columns, bad, labelled):
-        value = row.values[key] if key else None
-        problem = score_problem(value, bounds)
-        if not problem:
-            yield example._replace(label=float(value))
-        elif not labelled and plain_label(value) in _NOT_GIVEN:
-            yield example
-        else:
-            bad.refuse('bad_score', row.where, f'{problem} (column {key!r})')
+    """Texts with a score each; as `classified`, with `bounds` (lowest, highest) for the scores."""
+
+    def score_of(value: Any) -> float | None:
+        problem = _score_problem(value, bounds)
+        if problem and (labelled or plain_label(value) not in _NOT_GIVEN):
+            raise UnusableError('bad_score', problem)
+        return None if problem else float(value)
+
+    return _examples(rows, columns, complaints, labelled, score_of)
 
 
-def _texts(
-    rows: Rows, columns: Columns, bad: BadRows, labelled: bool
-) -> Iterator[tuple[Row, str | None, TextExample]]:
-    """Each row with the key of its label, if any, and its example so far."""
-    keys = [resolve(rows, columns.text_a, 'text_a')]
+def _examples(
+    rows: Rows,
+    columns: Columns,
+    complaints: BadRows,
+    labelled: bool,
+    label_of: Callable[[Any], str | float | None],
+) -> Iterator[TextExample]:
+    keys = [tables.need_column(rows, columns.text_a or 'text_a', 'text_a')]
     if columns.text_b is not None:
-        keys.append(resolve(rows, columns.text_b, 'text_b'))
-    label_key = columns.label and resolve(rows, columns.label, 'label', labelled)
-    id_key = columns.id and resolve(rows, columns.id, 'id')
-    for row in rows.rows:
-        texts = _usable_texts(row, keys, bad)
-        name = None if texts is None else row_id(row, id_key, bad)
-        if name is None:
-            continue
-        key = label_key if label_key in row.values else None
-        if labelled and key is None:
-            _, problem = column_value(row, str(label_key))
-            bad.refuse('missing_field', row.where, f'{problem} (for label)')
-            continue
-        a, b = [*texts, None][:2]
-        yield row, key, TextExample(name, a, b, None, row.where)
+        keys.append(tables.need_column(rows, columns.text_b, 'text_b'))
+    label_key = columns.label and tables.find_column(rows, columns.label)
+    if labelled:
+        label_key = tables.need_column(rows, columns.label or 'label', 'label')
+    id_key = columns.id and tables.need_column(rows, columns.id, 'id')
+
+    def example(row: Row) -> TextExample:
+        values = [tables.find_value(row, key) for key in keys]
+        texts = [
+            tables.usable_text(value, f'column {key!r}').strip()
+            for key, value in zip(keys, values, strict=True)
+        ]
+        name = tables.row_id(row, id_key)
+        label = None
+        if label_key and (labelled or label_key in row.values):
+            value = tables.find_value(row, label_key)
+            try:
+                label = label_of(value)
+            except UnusableError as error:
+                problem = f'{error.problem} (column {label_key!r})'
+                raise UnusableError(error.kind, problem) from error
+        return TextExample(name, texts[0], [*texts, None][1], label, row.where)
+
+    return tables.usable(rows.rows, example, lambda row: row.where, complaints)
 
 
-def _usable_texts(row: Row, keys: Sequence[str], bad: BadRows) -> list[str] | None:
-    texts = []
-    for key in keys:
-        found, problem = column_value(row, key)
-        if problem:
-            bad.refuse('missing_field', row.where, problem)
-            return None
-        problem = text_problem(found)
-        if problem:
-            kind = 'empty_text' if isinstance(found, str) and not found.strip() else 'not_text'
-            bad.refuse(kind, row.where, f'{problem} (column {key!r})')
-            return None
-        texts.append(found.strip())
-    return texts
+# ---------------------------------------------------------------------------------------------
+# Classes and scores
+
+
+def find_labels(labels: Iterable[str | float | None], where: str) -> tuple[str, ...]:
+    """The classes among training labels, sorted as numbers if all of them are numbers.
+
+    >>> find_labels(['10', '9', '10'], 'train.csv')
+    ('9', '10')
+
+    Raises:
+        DataError: there are fewer than two.
+    """
+    classes = sorted({str(label) for label in labels if label is not None})
+    if len(classes) < 2:
+        raise DataError(
+            f'{where}: a classifier needs two classes or more, and its labels are '
+            f'{", ".join(map(repr, classes)) or "all missing"}; is --config.task.columns.label '
+            'the right column?'
+        )
+    numbers = {label: _number(label) for label in classes}
+    if None not in numbers.values():
+        classes.sort(key=lambda label: (numbers[label], label))
+    return tuple(classes)
+
+
+def score_span(scores: Iterable[float], where: str) -> tuple[float, float]:
+    """The lowest and the highest of training scores.
+
+    Raises:
+        DataError: they are all equal.
+    """
+    values = sorted(set(scores))
+    if len(values) < 2:
+        raise DataError(
+            f'{where}: every score is {values[0]}, so there is nothing to learn; is '
+            '--config.task.columns.label the right column?'
+        )
+    return values[0], values[-1]
+
+
+def plain_label(value: Any) -> str | None:
+    """A label as text; None where the file gives none.
+
+    >>> [plain_label(value) for value in (' 1 ', True, 3, '')]
+    ['1', 'true', '3', None]
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None else str(value).strip() or None
+
+
+def _label_problem(label: str | None, labels: Sequence[str] | None) -> str | None:
+    if label is None:
+        return 'the row has no label'
+    if labels is None:
+        return tables.text_problem(label)
+    if label not in labels:
+        more = ', ...' if len(labels) > _SHOWN else ''
+        listed = ', '.join(map(repr, labels[:_SHOWN]))
+        return (
+            f'the label {label!r:.60} is not one of the task: {listed}{more}'
+            f'{nearest(label, labels)}'
+        )
+    return None
+
+
+def _number(value: Any) -> float | None:
+    """A finite number; None: the value is not one."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _score_problem(value: Any, bounds: tuple[float, float] | None) -> str | None:
+    score = None if isinstance(value, bool) else _number(value)
+    if score is None:
+        return f'the score {value!r:.60} is not a finite number'
+    if bounds is not None and not bounds[0] <= score <= bounds[1]:
+        return f'the score {score} is not within {bounds[0]} to {bounds[1]}'
+    return None
