@@ -1,7 +1,4 @@
-"""A fine-tuned model over a split, in turns with others: the code of evaluation and `predict`.
-
-``python -m electra_jax.bench.answers``
-"""
+"""A fine-tuned model over a split, measured: ``python -m electra_jax.bench.answers``."""
 
 import functools
 import json
@@ -14,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.bench import worker
-from electra_jax.bench.throughput import peak_device_bytes
+from electra_jax.bench.step import peak_device_bytes
 from electra_jax.config.settings import Config, build
 from electra_jax.core.errors import UserError
 from electra_jax.finetune import batches, predict
@@ -28,15 +25,15 @@ from electra_jax.train import checkpoint
 
 def one_pass(model: Tuned, split: Split) -> np.ndarray:
     """The logits of every row, [rows, C], in their order."""
-    found = model.answerer.outputs(model.params, split)
-    return np.stack([output['logits'] for output in found])
+    outputs = model.answerer.outputs(model.params, split)
+    return np.stack([output['logits'] for output in outputs])
 
 
 def begin(settings: dict[str, Any]) -> worker.Served:
     """Opens the model and makes one pass, which compiles.
 
     Args:
-        settings: 'config': all of it, resolved; 'checkpoint': of a fine-tuned model.
+        settings: 'config': the whole resolved config; 'checkpoint': of a fine-tuned model.
     """
     distributed.initialize()
     config = build(Config, settings['config'])

@@ -1,13 +1,12 @@
-"""Evaluation side by side: one fine-tuned classifier over a split, ours and transformers'.
+"""Evaluation compared: one fine-tuned classifier over a split, ours and transformers'.
 
 Both get the same weights, ours as a checkpoint and the peer's converted from it, and the same token
-rows; both are timed from token rows to logits, batches and padding included.
+rows; both are timed from token rows to logits, including batches and padding.
 """
 
 import dataclasses
 import functools
 import pathlib
-import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,23 +16,14 @@ import numpy as np
 from etils import epath
 
 from electra_jax.bench import contest
-from electra_jax.bench.contest import Arena, Entry, Measured
-from electra_jax.bench.training import (
-    ALONE,
-    SHARING,
-    Plan,
-    Rival,
-    check_variants,
-    peer_device,
-    percentiles,
-)
+from electra_jax.bench.contest import Entry, Measured, Plan
+from electra_jax.bench.versus import ALONE, SHARING, Rival, check_variants, peer_device
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import program
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as trained
 from electra_jax.finetune.task import TrainedTask
-from electra_jax.finetune.token_rows import Rows
 from electra_jax.init_from import Start, encoder_params, load_start
 from electra_jax.interop import save
 from electra_jax.train import checkpoint, workdir
@@ -81,16 +71,16 @@ def check_rival(config: Config, rival: Rival) -> None:
 
 
 def measure(
-    config: Config, name: str, rival: Rival | None, plan: Plan, say: Callable[[str], None]
+    config: Config, name: str, rival: Rival | None, plan: Plan, report: Callable[[str], None]
 ) -> dict[str, Any]:
     """Measures evaluation of a config's first scored split.
 
     Args:
         config: of fine-tuning, resolved.
         name: of its recipe.
-        rival: transformers, if it is measured, too.
+        rival: transformers, if it is measured too.
         plan: how long; a pass over the split is the unit of work.
-        say: told what happens, in words.
+        report: called with a line about what happens.
 
     Returns:
         The measured part of a record (`records.py`).
@@ -99,21 +89,27 @@ def measure(
         UserError: the model or the split cannot be used.
     """
     model = open_model(config)
-    with tempfile.TemporaryDirectory() as where, Arena() as arena:
+    with tempfile.TemporaryDirectory() as where:
         folder = pathlib.Path(where)
+
+        def peers_of(ready: Mapping[str, Any]) -> list[Entry]:
+            if rival is None:
+                return []
+            shared = {**peer_device(ready), **write_peer(folder, config, model)}
+            return [
+                Entry(
+                    f'transformers, {order} order, {variant}',
+                    'electra_jax.bench.torch_answers',
+                    {**shared, 'order': order, 'variant': variant},
+                )
+                for order, variant in PEER_VARIANTS
+                if not rival.variants or variant in rival.variants
+            ]
+
         settings = write_ours(folder, config, model)
-        say(f'{name}: compiling and warming up')
-        module = 'electra_jax.bench.answers'
-        first = arena.enter(Entry(name, module, settings, SHARING if rival else {}))
-        others = _peers(arena, rival, folder, config, model, first.ready, say) if rival else []
-        say(f'{plan.turns} turns of {plan.amount} passes each')
-        ours, *theirs = contest.compete(
-            [first, *others], plan.turns, plan.amount,
-            lambda done: say(f'turn {done} of {plan.turns}'),
-        )  # fmt: skip
-    found = summary(ours, first.ready)
-    peers = [{**summary(one, first.ready), **agreement(ours, one)} for one in theirs]
-    return {**found, **ALONE, **(compared(ours, theirs, peers) if peers else {}), 'peers': peers}
+        entry = Entry(name, 'electra_jax.bench.answers', settings, SHARING if rival else {})
+        ours, theirs = contest.measure(entry, peers_of, plan, 'passes', report)
+    return results(ours, theirs)
 
 
 def write_ours(folder: pathlib.Path, config: Config, model: Model) -> dict[str, Any]:
@@ -129,7 +125,7 @@ def write_ours(folder: pathlib.Path, config: Config, model: Model) -> dict[str, 
 
 
 def write_peer(folder: pathlib.Path, config: Config, model: Model) -> dict[str, Any]:
-    """Writes the model and the split's rows for transformers; returns what settings share.
+    """Writes model and rows for transformers; returns the settings of `torch_answers.py`.
 
     Raises:
         UserError: transformers has no such task or head.
@@ -149,7 +145,8 @@ def write_peer(folder: pathlib.Path, config: Config, model: Model) -> dict[str, 
     )  # fmt: skip
     loaded = next(iter(splits.read_scored(config, task.known).values()))
     rows = splits.make_split(config, tokenizer, task.features(labelled=False), loaded).rows
-    np.savez(folder / 'rows.npz', **arrays(rows))
+    tokens = rows.tokens
+    np.savez(folder / 'rows.npz', tokens=tokens.values, ends=tokens.ends, second=rows.second)
     return {
         'model': str(folder / 'peer'),
         'rows': str(folder / 'rows.npz'),
@@ -157,81 +154,45 @@ def write_peer(folder: pathlib.Path, config: Config, model: Model) -> dict[str, 
     }
 
 
-def arrays(rows: Rows) -> dict[str, np.ndarray]:
-    """What the peer reads."""
-    return {'tokens': rows.tokens.values, 'ends': rows.tokens.ends, 'second': rows.second}
-
-
-def _peers(
-    arena: Arena, rival: Rival, folder: pathlib.Path, config: Config, model: Model, ready, say
-) -> list:
-    """transformers, warmed up in each of its variants that run here."""
-    shared = {**peer_device(ready), **write_peer(folder, config, model)}
-    module = 'electra_jax.bench.torch_answers'
-    entries = [
-        Entry(
-            f'transformers, {order} order, {variant}',
-            module,
-            {**shared, 'order': order, 'variant': variant},
-        )
-        for order, variant in PEER_VARIANTS
-        if not rival.variants or variant in rival.variants
-    ]
-    return arena.enter_any(entries, say)
+def results(ours: Measured, theirs: Sequence[Measured]) -> dict[str, Any]:
+    """The measured part of a record."""
+    split = ours.ready
+    one = summary(ours, split)
+    peers = [{**summary(other, split), **agreement(ours, other)} for other in theirs]
+    if not peers:
+        return {**one, **ALONE, 'peers': []}
+    tokens = [split['tokens']] * (1 + len(theirs))
+    compared, _ = contest.compare(ours, theirs, 'pass_seconds', tokens)
+    first = split['first_pass_seconds']
+    return {
+        **one,
+        **compared,
+        # One pass of a new process, with what it compiles.
+        'first_pass_ratios': {one.name: one.ready['first_pass_seconds'] / first for one in theirs},
+        'same_answers': min(peer['same_answers'] for peer in peers),
+        'peers': peers,
+    }
 
 
 def summary(measured: Measured, split: Mapping[str, Any]) -> dict[str, Any]:
     """One program's numbers; `split` counts rows and tokens."""
-    seconds, ready = measured.all('pass_seconds'), measured.ready
-    median = statistics.median(seconds)
+    common = contest.summary(measured, 'pass_seconds', split['tokens'])
     chosen = np.argmax(measured.report['logits'], -1)
     return {
-        'name': measured.name,
+        **common,
         'rows': split['rows'],
-        'rows_per_second': split['rows'] / median,
-        'tokens_per_second': split['tokens'] / median,
-        'padding_share': 1 - split['tokens'] / ready['computed_tokens'],
-        'pass_seconds': percentiles(seconds),
-        'passes': len(seconds),
-        'first_pass_seconds': ready['first_pass_seconds'],
-        'peak_memory_bytes': measured.peak_memory_bytes,
+        'rows_per_second': split['rows'] * common['tokens_per_second'] / split['tokens'],
+        'padding_share': 1 - split['tokens'] / measured.ready['computed_tokens'],
+        'passes': len(measured.all('pass_seconds')),
+        'first_pass_seconds': measured.ready['first_pass_seconds'],
         'chosen': np.bincount(chosen).tolist(),  # rows of each class
-        'ready': ready,
     }
 
 
 def agreement(ours: Measured, theirs: Measured) -> dict[str, Any]:
-    """How many rows both answer alike, and how far apart logits are at most."""
+    """How many rows both answer alike, and the largest difference of their logits."""
     a, b = (np.array(one.report['logits']) for one in (ours, theirs))
     return {
         'same_answers': int((a.argmax(-1) == b.argmax(-1)).sum()),
         'logit_difference': float(np.abs(a - b).max()),
-    }
-
-
-def processor_ratio(ours: Measured, theirs: Sequence[Measured]) -> float | None:
-    """The ratio in processor time, which other programs disturb less; of CPUs alone."""
-    if ours.ready['platform'] != 'cpu':
-        return None
-    return min(contest.ratio(ours, one, 'cpu_seconds') for one in theirs)
-
-
-def compared(
-    ours: Measured, theirs: Sequence[Measured], peers: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """The record's part about the peers: the ratio to each, and to the fastest."""
-    ratios = {one.name: contest.ratio(ours, one, 'pass_seconds') for one in theirs}
-    best = min(ratios, key=ratios.get)
-    peer = next(one for one in peers if one['name'] == best)
-    first = ours.ready['first_pass_seconds']
-    return {
-        'peer': best,
-        'peer_tokens_per_second': peer['tokens_per_second'],
-        'peer_memory_bytes': peer['peak_memory_bytes'],
-        'ratio': ratios[best],
-        'ratio_of_processor_time': processor_ratio(ours, theirs),
-        'ratios': ratios,
-        # One pass from a fresh process: what it compiles counts.
-        'first_pass_ratios': {one.name: one.ready['first_pass_seconds'] / first for one in theirs},
-        'same_answers': min(one['same_answers'] for one in peers),
     }

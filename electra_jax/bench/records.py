@@ -15,23 +15,26 @@ from electra_jax.core import files
 from electra_jax.train import workdir
 
 Record = dict[str, Any]
-VERSIONS = ('torch', 'transformers', 'libtpu')  # beside those of every run
+VERSIONS = ('torch', 'transformers', 'libtpu')  # in addition to those of every run
+as_json = workdir.as_json
 
 
-def identity(name: str, config: Config, rival: Mapping[str, Any] | None, plan: Any) -> Record:
-    """What a measurement is of; one that was made before need not be made again.
+def identity(
+    name: str, config: Config, rival: Mapping[str, Any] | None, plan: Mapping[str, int]
+) -> Record:
+    """What is measured; a measurement that was made before need not be made again.
 
     Args:
         name: of the recipe.
         config: resolved.
         rival: 'name' and 'config' of what it is compared with.
-        plan: how long is measured.
+        plan: how long.
     """
     return {
         'config_name': name,
         'config': workdir.as_json(config),
         'rival': rival,
-        'plan': plan._asdict(),
+        'plan': dict(plan),
         'revision': workdir.revision(),
     }
 
@@ -43,17 +46,19 @@ def differences(config: Config) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if defaults.get(name) != value}
 
 
-def complete(what: Record, config: Config, varied: Mapping[str, Any], measured: Record) -> Record:
+def complete(
+    identity: Record, config: Config, varied: Mapping[str, Any], measured: Record
+) -> Record:
     """A whole record.
 
     Args:
-        what: its identity.
+        identity: of the measurement.
         config: resolved.
         varied: settings in which it differs from others of its sweep.
         measured: the numbers.
     """
     return {
-        **what,
+        **identity,
         'differences': differences(config),
         'varied': dict(varied),
         'command': ['electra_jax.bench', *sys.argv[1:]],  # not where it is installed
@@ -66,7 +71,7 @@ def complete(what: Record, config: Config, varied: Mapping[str, Any], measured: 
 
 
 def machine() -> Record:
-    """The host, and how busy it is: figures under load are worth little."""
+    """The host, and how busy it is, since figures under load are worth little."""
     return {
         'processor': processor(),
         'cores': len(os.sched_getaffinity(0)),
@@ -83,23 +88,24 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def path_of(folder: pathlib.Path, what: Record) -> pathlib.Path:
-    """Where the record of this identity stands; measured again, it is written over."""
-    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
-    config = what['config']
+def path_of(folder: pathlib.Path, identity: Record) -> pathlib.Path:
+    """The file of the record of this identity; another measurement overwrites it."""
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    config = identity['config']
     size = f'{config["batch_size"]}x{config["data"]["row_length"]}'
-    return folder / f'{what["config_name"]}-{size}-{digest}.json'
+    return folder / f'{identity["config_name"]}-{size}-{digest}.json'
 
 
 def read(path: pathlib.Path) -> Record | None:
     """A record, or None where there is none that is whole."""
     try:
-        return json.loads(path.read_text())
+        record: Record = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+    return record
 
 
 def write(path: pathlib.Path, record: Record) -> None:
-    """Writes a record so that it is there whole or not at all."""
+    """Writes a record whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(path, json.dumps(record, indent=1) + '\n')

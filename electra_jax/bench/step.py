@@ -1,9 +1,10 @@
-"""The train step of a config, in turns with others: ``python -m electra_jax.bench.step``."""
+"""The train step of a config as a measured program: ``python -m electra_jax.bench.step``."""
 
 import functools
 import json
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -11,7 +12,6 @@ import numpy as np
 from etils import epath
 
 from electra_jax.bench import worker
-from electra_jax.bench.throughput import Stepper, peak_device_bytes
 from electra_jax.config.settings import Config, build
 from electra_jax.core.errors import UserError
 from electra_jax.data import pipeline
@@ -21,8 +21,9 @@ from electra_jax.parallel import chips, report
 from electra_jax.pretrain import program as runs
 from electra_jax.runtime import distributed
 from electra_jax.tokenizers.api import SpecialIds
+from electra_jax.train.state import TrainState
 
-# Rows of random tokens stand for text: the vocabulary that ELECTRA was published with.
+# The vocabulary that ELECTRA was published with, for rows of random tokens.
 PUBLISHED = Vocabulary(30522, SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103))
 
 
@@ -31,30 +32,90 @@ def random_rows(rows: int, row_length: int, vocabulary: Vocabulary) -> pipeline.
     shape, size = (rows, row_length), vocabulary.size
     tokens_BL = np.random.default_rng(0).integers(min(1000, size // 2), size, shape, np.int32)
     tokens_BL[:, 0], tokens_BL[:, -1] = vocabulary.special.cls, vocabulary.special.sep
-    places_BL = np.broadcast_to(np.arange(row_length, dtype=np.int32), shape)
+    positions_BL = np.broadcast_to(np.arange(row_length, dtype=np.int32), shape)
     return {
         'tokens': tokens_BL,
         'documents': np.ones(shape, np.int32),
-        'positions': np.ascontiguousarray(places_BL),
+        'positions': np.ascontiguousarray(positions_BL),
         'types': np.zeros(shape, np.int32),
     }
 
 
+class Stepper:
+    """A train step under the clock, with one step in flight, as in training.
+
+    Attributes:
+        compile_seconds: of XLA.
+    """
+
+    def __init__(
+        self,
+        step: Callable[..., Any],
+        state: TrainState,
+        batches: Iterator[Mapping[str, jax.Array]],
+    ):
+        """Compiles the step.
+
+        Args:
+            step: jitted and donating, as `train.step.compile_train_step` gives it.
+            state: its start; donated.
+            batches: endless, on the mesh.
+        """
+        self._batches, self._state = batches, state
+        began = time.perf_counter()
+        lowered = step.lower(state, next(batches))  # type: ignore[attr-defined]  # it is jitted
+        self._step = lowered.compile()
+        self.compile_seconds = time.perf_counter() - began
+
+    def run(self, steps: int) -> dict[str, Any]:
+        """Does `steps` steps, to the end of the last.
+
+        Returns:
+            'step_seconds' of each, from the end of the step before to its own end;
+            'input_seconds' of each, how long the host waited for its batch; and the last 'loss'.
+        """
+        seconds, waits = [], []
+        running: Any = None
+        began = time.perf_counter()
+
+        def wait() -> None:
+            nonlocal began
+            if running is not None:
+                jax.block_until_ready(running)  # type: ignore[no-untyped-call]
+                now = time.perf_counter()
+                seconds.append(now - began)
+                began = now
+
+        for _ in range(steps):
+            asked = time.perf_counter()
+            batch = next(self._batches)
+            waits.append(time.perf_counter() - asked)
+            self._state, metrics = self._step(self._state, batch)
+            wait()  # for the step before, while this one is computed
+            running = metrics
+        wait()
+        return {
+            'step_seconds': seconds,
+            'input_seconds': waits,
+            'loss': float(metrics['loss']),
+        }
+
+
 class Batches:
-    """Batches for a program, text where its config names any, and what of them is real."""
+    """Batches for a program, of text if its config names any, and the share that is not padding."""
 
     def __init__(self, config: Config):
-        """Opens the text and makes the program."""
+        """Makes the program, and opens the text if there is any."""
         if config.data.path is None:
             self.program = runs.build_program(config, PUBLISHED)
             share = runs.host_slice(config)
             same = random_rows(len(share.rows), config.data.row_length, PUBLISHED)
-            placed = runs.put_batch(self.program.mesh, config.batch_size, same)
-            self._next, self._host = lambda: placed, lambda: same
+            on_mesh = runs.put_batch(self.program.mesh, config.batch_size, same)
+            self._next, self._host = lambda: on_mesh, lambda: same
         else:
             run = runs.open_text(config, epath.Path())
             self.program, batches = run.program, runs.device_batches(run)
-            self._next, self._host = lambda: next(batches), lambda: batches.host_batch
+            self._next, self._host = lambda: next(batches), lambda: batches.host_batch or {}
         self._real, self._all = 0, 0
 
     def __iter__(self) -> Iterator[dict[str, jax.Array]]:
@@ -63,7 +124,7 @@ class Batches:
     def __next__(self) -> dict[str, jax.Array]:
         """The next batch on the mesh."""
         batch, documents_BL = self._next(), self._host()['documents']
-        self._real += np.count_nonzero(documents_BL)
+        self._real += int(np.count_nonzero(documents_BL))
         self._all += documents_BL.size
         return batch
 
@@ -73,8 +134,15 @@ class Batches:
         return self._real / self._all
 
 
+def peak_device_bytes() -> int | None:
+    """The peak of the fullest device's allocator; None on a CPU."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [one['peak_bytes_in_use'] for one in stats if 'peak_bytes_in_use' in one]
+    return max(peaks) if peaks else None
+
+
 def describe(program: runs.Program, stepper: Stepper) -> dict[str, Any]:
-    """What is run, on what."""
+    """What is measured, and where."""
     config, mesh = program.config, program.mesh
     flops = training_flops(config, program.vocabulary.size, program.objective.parts)
     device = mesh.devices.flat[0]
@@ -95,7 +163,7 @@ def begin(settings: dict[str, Any]) -> worker.Served:
     """Compiles the step of a config and warms it up.
 
     Args:
-        settings: 'config': all of it, resolved; 'warmup': steps that are not counted.
+        settings: 'config': the whole resolved config; 'warmup': steps that are not counted.
     """
     distributed.initialize()
     batches = Batches(build(Config, settings['config']))
@@ -104,7 +172,7 @@ def begin(settings: dict[str, Any]) -> worker.Served:
     stepper.run(settings['warmup'])
     return worker.Served(
         describe(program, stepper),
-        lambda steps: stepper.run(steps)._asdict(),
+        stepper.run,
         lambda: {'peak_device_bytes': peak_device_bytes(), 'real_share': batches.real_share},
     )
 

@@ -1,18 +1,24 @@
-"""Records for people: lines for the terminal, a Markdown table, and what a sweep proves."""
+"""Records for people: lines for the terminal, a Markdown table, and the panels of a plot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from electra_jax.bench.records import Record
+from electra_jax.runtime import terminal
+from electra_jax.sweep.plot import Line, Panel
+from electra_jax.sweep.table import in_order
 
 GIB = 2**30
-FLAT = 0.10  # by how much the dearest token may cost more than the cheapest one
-FLAT_COMPILATION = 0.25  # the same for compile time against depth
 
 
 def cost(record: Record) -> float:
-    """Microseconds a token."""
-    return 1e6 / record['tokens_per_second']
+    """Microseconds per token."""
+    return 1e6 / float(record['tokens_per_second'])
+
+
+def compile_seconds(record: Record) -> float:
+    """Of XLA."""
+    return float(record['compile_seconds'])
 
 
 def text(record: Record) -> str:
@@ -21,7 +27,7 @@ def text(record: Record) -> str:
     lines = [
         f'{record["config_name"]}, {config["batch_size"]} x {config["data"]["row_length"]}, '
         f'{ready["devices"]}, {ready["dtype"]}',
-        *(line(one) for one in (record, *record['peers'])),
+        *(program_line(one) for one in (record, *record['peers'])),
     ]
     if record['ratio']:
         lines.append(f'  ratio to {record["peer"]}: {record["ratio"]:.2f}')
@@ -42,7 +48,7 @@ def text(record: Record) -> str:
     return '\n'.join(lines)
 
 
-def line(one: Mapping[str, Any]) -> str:
+def program_line(one: Mapping[str, Any]) -> str:
     """One program's speed, the spread of its steps and its memory."""
     seconds = one.get('step_seconds') or one['pass_seconds']
     spread = '/'.join(f'{seconds[name]:.3f}' for name in ('p10', 'p50', 'p90', 'max'))
@@ -52,11 +58,11 @@ def line(one: Mapping[str, Any]) -> str:
     )
 
 
-# Column -> what of a record stands there, as text.
-COLUMNS: dict[str, Any] = {
+# Column -> its text from a record.
+COLUMNS: dict[str, Callable[[Record], str | None]] = {
     'recipe': lambda r: r['config_name'],
     'rows x length': lambda r: f'{r["config"]["batch_size"]} x {r["config"]["data"]["row_length"]}',
-    'layers': lambda r: r['config']['model']['num_layers'],
+    'layers': lambda r: str(r['config']['model']['num_layers']),
     'dtype': lambda r: r['ready']['dtype'],
     'tokens/s': lambda r: f'{r["tokens_per_second"]:,.0f}',
     'us/token': lambda r: f'{cost(r):.3g}',
@@ -74,27 +80,25 @@ COLUMNS: dict[str, Any] = {
 
 
 def markdown(records: Sequence[Record]) -> str:
-    """A row a record; columns that no record fills are left out.
+    """A row for each record, then a line about where and when it was measured.
 
-    The caption says where and when it was measured.
+    Columns that no record fills are left out.
     """
     rows = [{name: _cell(get, record) for name, get in COLUMNS.items()} for record in records]
     names = [name for name in COLUMNS if any(row[name] for row in rows)]
-    lines = [names, ['---'] * len(names), *([row[name] for name in names] for row in rows)]
-    table = ''.join(f'| {" | ".join(cells)} |\n' for cells in lines)
-    return f'{table}\n{caption(records[-1])}\n' if records else ''
+    table = terminal.markdown(names, [[row[name] for name in names] for row in rows])
+    return f'{table}\n{caption(records[-1])}\n'
 
 
-def _cell(get, record: Record) -> str:
+def _cell(get: Callable[[Record], str | None], record: Record) -> str:
     try:
-        value = get(record)
+        return get(record) or ''
     except (KeyError, TypeError):  # not measured, or not known here
         return ''
-    return '' if value is None else str(value)
 
 
 def caption(record: Record) -> str:
-    """Where, when and with what."""
+    """Where, when and with which packages it was measured."""
     packages, machine = record['packages'], record['machine']
     named = ' '.join(
         f'{name} {packages[name]}' for name in ('jax', 'torch', 'transformers') if packages[name]
@@ -105,59 +109,33 @@ def caption(record: Record) -> str:
     )
 
 
+def panels(records: Sequence[Record], axes: Sequence[str]) -> list[Panel]:
+    """Time per token against each setting that was varied, and compile time against depth."""
+    drawn = [(axis, 'time per token, us', cost) for axis in axes]
+    if 'model.num_layers' in axes:
+        drawn.append(('model.num_layers', 'compile time, s', compile_seconds))
+    made = []
+    for axis, label, value in drawn:
+        lines = []
+        for name, line in series(records, axis).items():
+            ticks = [record['varied'][axis] for record in line]
+            lines.append(Line(name or 'electra_jax', ticks, [value(record) for record in line]))
+            if value is cost and all(record['peer'] for record in line):
+                theirs = [1e6 / record['peer_tokens_per_second'] for record in line]
+                lines.append(Line(f'{name} {line[0]["peer"]}'.strip(), ticks, theirs, 's--'))
+        made.append(Panel(axis, label, lines, from_zero=True))
+    return made
+
+
 def series(records: Sequence[Record], axis: str) -> dict[str, list[Record]]:
-    """Records along an axis, by what else is varied among them, in the order of the axis."""
-    found: dict[str, list[Record]] = {}
+    """Records along an axis, by what else varies among them, in the order of the axis."""
+    lines: dict[str, list[Record]] = {}
     for record in records:
         if axis in record['varied']:
             others = {k: v for k, v in record['varied'].items() if k != axis}
             name = ', '.join(f'{key} {value}' for key, value in others.items())
-            found.setdefault(name, []).append(record)
-    return {name: sorted(line, key=lambda r: place(r, axis)) for name, line in found.items()}
-
-
-def place(record: Record, axis: str) -> float:
-    """Where a record stands on an axis of numbers; 0 for words, whose order is that given."""
-    try:
-        return float(record['varied'][axis])
-    except ValueError:
-        return 0.0
-
-
-def checks(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """What must not grow: time per token with the batch, compile time with depth.
-
-    Returns:
-        For each series of at least two records: 'check', 'values', 'spread' (the largest over
-        the smallest, less 1), 'limit' and 'passed'.
-    """
-    found = []
-    for axis, name, limit, value in (
-        ('batch_size', 'time per token, us', FLAT, cost),
-        ('model.num_layers', 'compile time, s', FLAT_COMPILATION, lambda r: r['compile_seconds']),
-    ):
-        for others, line in series(records, axis).items():
-            values = {record['varied'][axis]: value(record) for record in line}
-            if len(values) < 2:
-                continue
-            spread = max(values.values()) / min(values.values()) - 1
-            found.append(
-                {
-                    'check': f'{name}, over {axis}' + (f' with {others}' if others else ''),
-                    'values': values,
-                    'spread': spread,
-                    'limit': limit,
-                    'passed': spread <= limit,
-                }
-            )
-    return found
-
-
-def check_line(check: Mapping[str, Any]) -> str:
-    """A check in words."""
-    values = ', '.join(f'{key}: {value:.3g}' for key, value in check['values'].items())
-    verdict = 'flat' if check['passed'] else 'NOT flat'
-    return (
-        f'{check["check"]}: {values}; spread {check["spread"]:.1%}, '
-        f'{verdict} (limit {check["limit"]:.0%})'
-    )
+            lines.setdefault(name, []).append(record)
+    return {
+        name: sorted(line, key=lambda record: in_order(record['varied'][axis]))
+        for name, line in lines.items()
+    }

@@ -1,17 +1,14 @@
-"""The peer to beat: one ELECTRA pre-training step in PyTorch, on transformers' Electra classes.
+"""The PyTorch peer: one ELECTRA pre-training step on transformers' Electra classes.
 
-A throughput claim needs something to stand beside. This is the strongest PyTorch version of the
-same step that we know how to write without leaving transformers' model code: embeddings shared by
-both networks, the masked positions gathered before the generator's vocabulary head, an exact
-sample from the generator, both losses, the global-norm clip, the fused AdamW, SDPA attention,
-bfloat16 autocast on CUDA, freed memory kept on a CPU. Rows are full, so the peer is handed no
-attention mask, which is its fastest case. Which of its variants is the fastest differs between
-machines, so all that may be are timed in the same run (`VARIANTS`).
+It is the strongest PyTorch version of the same step that we know how to write with transformers'
+model code: embeddings shared by both networks, the masked positions gathered before the generator's
+vocabulary head, an exact sample from the generator, both losses, the global-norm clip, the fused
+AdamW, SDPA attention, bfloat16 autocast on CUDA, freed memory kept on a CPU. Rows are full, so that
+it needs no attention mask, which is its fastest case. Which of its variants is the fastest differs
+between machines, so all that may be are timed in the same run (`VARIANTS`).
 
-It runs in a process of its own, so that neither framework holds the other's threads or memory, and
-it never imports jax. Settings come as one JSON object, the only argument; every field has a
-default, which together are the paper's small model in rows of 128 tokens. Each line of standard
-input is a number of steps to do; see `bench.worker` for what is answered:
+It runs in its own process and never imports jax, so that neither framework holds the other's
+threads or memory. Its only argument is a JSON object of settings; `bench.worker` has its answers:
 
     echo 10 | python -m electra_jax.bench.torch_step '{"batch_size": 16}'
 """
@@ -47,7 +44,13 @@ DISCRIMINATOR_WEIGHT = 50.0
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """One benchmark; the defaults are the paper's small model, 16 rows of 128."""
+    """One benchmark; the defaults are the paper's small model, 16 rows of 128 tokens.
+
+    Attributes:
+        warmup: steps that are not counted.
+        variant: a key of `VARIANTS`.
+        dtype: 'bfloat16' means autocast.
+    """
 
     num_layers: int = 12
     hidden_size: int = 256
@@ -65,40 +68,10 @@ class Settings:
     mask_rate: float = 0.15
     dropout: float = 0.1
     attention_dropout: float = 0.1
-    warmup: int = 3  # steps that are not counted
-    variant: str = 'eager'  # a key of VARIANTS
-    device: str = ''  # empty: a GPU if there is one
-    dtype: str = ''  # empty: float32 on a CPU, bfloat16 (autocast) elsewhere
-    attention: str = 'sdpa'
-    sampler: str = 'inverse_cdf'
-    threads: int = 0  # 0: what PyTorch chooses
-    seed: int = 0
-
-
-def parse(text: str) -> Settings:
-    """JSON to Settings; an unknown field or a wrong choice is said in one line."""
-    fields = {field.name: field for field in dataclasses.fields(Settings)}
-    given = json.loads(text)
-    unknown = sorted(set(given) - set(fields))
-    if unknown:
-        raise SystemExit(f'torch_peer: unknown {unknown}; the settings are {sorted(fields)}')
-    settings = Settings(**given)
-    for name, allowed in (('sampler', SAMPLERS), ('variant', VARIANTS)):
-        if getattr(settings, name) not in allowed:
-            raise SystemExit(
-                f'torch_peer: {name} is one of {sorted(allowed)}, not {getattr(settings, name)!r}'
-            )
-    device = settings.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    settings = dataclasses.replace(settings, device=device)
-    dtype = settings.dtype or ('float32' if settings.device == 'cpu' else 'bfloat16')
-    if dtype not in ('float32', 'bfloat16'):
-        raise SystemExit(f'torch_peer: dtype is float32 or bfloat16, not {dtype!r}')
-    return dataclasses.replace(settings, dtype=dtype)
-
-
-def sample_gumbel(logits_NV: Tensor) -> Tensor:
-    """Gumbel-max: an argmax over logits minus the log of exponential noise."""
-    return (logits_NV - torch.empty_like(logits_NV).exponential_().log()).argmax(-1)
+    warmup: int = 3
+    variant: str = 'eager'
+    device: str = 'cpu'
+    dtype: str = 'float32'
 
 
 def sample_inverse_cdf(logits_NV: Tensor) -> Tensor:
@@ -112,20 +85,15 @@ def sample_inverse_cdf(logits_NV: Tensor) -> Tensor:
     )
 
 
-SAMPLERS: dict[str, Callable[[Tensor], Tensor]] = {
-    'gumbel': sample_gumbel,
-    'inverse_cdf': sample_inverse_cdf,
-}
-
 # How the model is run; `torch.compile` takes minutes and needs a C++ compiler on a CPU.
-VARIANTS: dict[str, Callable[[nn.Module], Callable]] = {
+VARIANTS: dict[str, Callable[[nn.Module], Callable[..., Tensor]]] = {
     'eager': lambda model: model,
     'compiled': functools.partial(torch.compile, dynamic=False),
     'cuda_graphs': functools.partial(torch.compile, dynamic=False, mode='reduce-overhead'),
 }
 
 
-class Electra(nn.Module):
+class Electra(nn.Module):  # type: ignore[misc]  # without types here
     """transformers' two networks and both heads, with the embedding block shared."""
 
     def __init__(self, settings: Settings):
@@ -133,6 +101,7 @@ class Electra(nn.Module):
         config = electra_config(settings, generator=False)
         small = electra_config(settings, generator=True)
         self.settings = settings
+        self.sample = sample_inverse_cdf
         self.discriminator = hf.ElectraForPreTraining(config)
         self.generator = hf.ElectraModel(small)
         self.generator.embeddings = self.discriminator.electra.embeddings
@@ -147,7 +116,7 @@ class Electra(nn.Module):
         logits_NV = self.generator_logits(masked_BL, positions_BP)
         mlm_loss = functional.cross_entropy(logits_NV, originals_BP.flatten())
         with torch.no_grad():
-            sampled_N = SAMPLERS[self.settings.sampler](logits_NV.detach())
+            sampled_N = self.sample(logits_NV.detach())
             corrupted_BL = ids_BL.scatter(1, positions_BP, sampled_N.view_as(positions_BP))
             is_fake_BL = (corrupted_BL != ids_BL).float()
         scores_BL = self.discriminator(corrupted_BL).logits
@@ -172,10 +141,10 @@ class Electra(nn.Module):
 
 
 def electra_config(settings: Settings, generator: bool) -> transformers.ElectraConfig:
-    """The settings of one of the two networks in transformers' words."""
+    """The settings of one of the two networks under transformers' names."""
 
     def size(name: str) -> int:
-        return getattr(settings, f'generator_{name}' if generator else name)
+        return int(getattr(settings, f'generator_{name}' if generator else name))
 
     return transformers.ElectraConfig(
         vocab_size=settings.vocab_size,
@@ -187,7 +156,7 @@ def electra_config(settings: Settings, generator: bool) -> transformers.ElectraC
         hidden_dropout_prob=settings.dropout,
         attention_probs_dropout_prob=settings.attention_dropout,
         max_position_embeddings=settings.max_positions,
-        attn_implementation=settings.attention,
+        attn_implementation='sdpa',
     )
 
 
@@ -216,7 +185,7 @@ def make_batch(settings: Settings) -> Tensor:
 
 def make_step(settings: Settings) -> Callable[[], Tensor]:
     """Everything one update does, from token ids to new parameters."""
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(0)
     model = Electra(settings).to(settings.device).train()
     parameters = list(model.parameters())
     optimizer = make_optimizer(model)
@@ -255,17 +224,18 @@ def time_steps(settings: Settings, step: Callable[[], Tensor], steps: int) -> di
             began = now
     value = loss.item()
     if not math.isfinite(value):
-        raise SystemExit(f'torch_peer: the loss is {value}')
+        raise SystemExit(f'torch_step: the loss is {value}')
     return {'step_seconds': seconds, 'loss': value}
 
 
 def finished(settings: Settings) -> Callable[[], None]:
-    """A function that waits for all that a GPU has been told so far; a CPU is done already."""
+    """A function that waits for all work that a GPU was given so far; a CPU has done it."""
     if settings.device == 'cpu':
         return lambda: None
     event = torch.cuda.Event()
     event.record()
-    return event.synchronize
+    wait: Callable[[], None] = event.synchronize
+    return wait
 
 
 def keep_freed_memory() -> None:
@@ -279,10 +249,8 @@ def keep_freed_memory() -> None:
     mallopt(mmap_threshold, 1 << 30)
 
 
-def prepare(threads: int, device: str) -> None:
-    """PyTorch's own switches for speed."""
-    if threads:
-        torch.set_num_threads(threads)
+def prepare(device: str) -> None:
+    """Sets PyTorch's own options for speed."""
     if device == 'cpu':
         keep_freed_memory()
     else:
@@ -290,7 +258,7 @@ def prepare(threads: int, device: str) -> None:
 
 
 def about(device: str) -> dict[str, Any]:
-    """What it runs on."""
+    """Versions and device."""
     return {
         'torch': torch.__version__,
         'transformers': transformers.__version__,
@@ -301,20 +269,12 @@ def about(device: str) -> dict[str, Any]:
 
 def peak_device_bytes(device: str) -> int | None:
     """The most that the allocator of a GPU has given out; None on a CPU."""
-    return None if device == 'cpu' else torch.cuda.max_memory_allocated()
-
-
-def main(arguments: list[str]) -> None:
-    """Serves the settings of the command line."""
-    if len(arguments) != 1 or arguments[0].startswith('-'):
-        raise SystemExit(__doc__)
-    settings = parse(arguments[0])
-    worker.serve(functools.partial(begin, settings))
+    return None if device == 'cpu' else int(torch.cuda.max_memory_allocated())
 
 
 def begin(settings: Settings) -> worker.Served:
     """Makes the step, compiles it where the variant does, and warms up."""
-    prepare(settings.threads, settings.device)
+    prepare(settings.device)
     step = make_step(settings)
     began = time.perf_counter()
     time_steps(settings, step, settings.warmup)
@@ -327,4 +287,4 @@ def begin(settings: Settings) -> worker.Served:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    worker.serve(functools.partial(begin, Settings(**json.loads(sys.argv[1]))))

@@ -1,4 +1,4 @@
-"""Programs in turns, tried on programs that only pretend to work."""
+"""Programs in turns, tried with stand-ins that only pretend to work."""
 
 import os
 import pathlib
@@ -12,13 +12,13 @@ from electra_jax.core.errors import UserError
 ROOT = pathlib.Path(__file__).parent.parent.parent
 PROGRAM = """
 import json, sys, pathlib
-from electra_jax.core import turns
+from electra_jax.bench import worker
 
 settings = json.loads(sys.argv[1])
 log = pathlib.Path(settings['log'])
 
 def begin():
-    print('libraries talk')
+    print('a library prints this')
     if settings.get('fails'):
         sys.exit('no such device')
     held = bytearray(settings.get('held', 0))
@@ -27,9 +27,9 @@ def begin():
         with log.open('a') as file:
             file.write(settings['name'])
         return {'seconds': [settings['seconds']] * amount}
-    return turns.Served({'platform': 'none'}, turn, lambda: {'said': 'bye'})
+    return worker.Served({'platform': 'none'}, turn, lambda: {'last': 'bye'})
 
-turns.serve(begin)
+worker.serve(begin)
 """
 
 
@@ -49,9 +49,9 @@ def test_programs_work_in_turns(entry, tmp_path):
     done = []
     with Arena() as arena:
         started = [arena.enter(entry('a', seconds=1.0)), arena.enter(entry('b', seconds=3.0))]
-        a, b = contest.compete(started, turns=3, amount=2, after=done.append)
+        a, b = contest.compete(started, turns=3, amount=2, after=lambda: done.append(len(done) + 1))
     assert (tmp_path / 'log').read_text() == 'ababab' and done == [1, 2, 3]
-    assert a.ready == {'platform': 'none'} and a.report['said'] == 'bye'
+    assert a.ready == {'platform': 'none'} and a.report['last'] == 'bye'
     assert a.all('seconds') == [1.0] * 6 and a.all('input_seconds') == []
     assert contest.ratio(a, b, 'seconds') == 3.0
 
@@ -60,13 +60,13 @@ def test_the_peak_of_memory_is_that_after_the_warm_up(entry):
     held = 300 * 2**20
     with Arena() as arena:
         started = [arena.enter(entry('a', seconds=1.0, held=held))]
-        (a,) = contest.compete(started, turns=1, amount=1, after=lambda done: None)
+        (a,) = contest.compete(started, turns=1, amount=1, after=lambda: None)
     if not os.access('/proc/self/clear_refs', os.W_OK):
         pytest.skip('this system does not forget peaks')
     assert 2**20 < a.peak_memory_bytes < held
 
 
-def test_a_program_that_fails_says_why(entry):
+def test_a_program_that_fails_gives_the_reason(entry):
     with Arena() as arena, pytest.raises(UserError, match=r'a could not be measured') as error:
         arena.enter(entry('a', fails=True, seconds=1.0))
     assert 'no such device' in str(error.value)
@@ -86,10 +86,29 @@ def test_a_ratio_is_of_the_same_turn():
 
 
 def test_a_program_that_does_not_run_here_is_left_out(entry):
-    said = []
+    lines = []
     with Arena() as arena:
         entries = [entry('a', fails=True, seconds=1.0), entry('b', seconds=1.0)]
-        (b,) = arena.enter_any(entries, said.append)
-        assert b.name == 'b' and 'no such device' in said[1]
+        (b,) = arena.enter_any(entries, lines.append)
+        assert b.name == 'b' and 'no such device' in lines[1]
         with pytest.raises(UserError, match='a could not'):
-            arena.enter_any(entries[:1], said.append)
+            arena.enter_any(entries[:1], lines.append)
+
+
+def measured(name, seconds):
+    turn = {'s': [seconds] * 3, 'cpu_seconds': [3 * seconds]}
+    return Measured(name, {'platform': 'cpu'}, [turn, turn], {'peak_host_bytes': 7})
+
+
+def test_ratios_are_per_token_and_the_fastest_peer_counts():
+    others = [measured('slow', 4.0), measured('fast', 3.0)]
+    # Six times as long, for twice as many tokens.
+    compared, best = contest.compare(measured('ours', 0.5), others, 's', [64, 64, 128])
+    assert best == 1 and compared['peer'] == 'fast' and compared['ratio'] == 3.0
+    assert compared['ratios'] == {'slow': 8.0, 'fast': 3.0}
+    assert compared['ratio_of_processor_time'] == 3.0
+    assert compared['peer_tokens_per_second'] == pytest.approx(128 / 3)
+
+
+def test_percentiles_of_one_step_are_that_step():
+    assert set(contest.percentiles([2.0]).values()) == {2.0}

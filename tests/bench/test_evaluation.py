@@ -1,4 +1,4 @@
-"""The model whose evaluation is measured, and what is made of two programs' answers."""
+"""The model whose evaluation is measured, and the comparison of programs' answers."""
 
 import jax
 import numpy as np
@@ -7,7 +7,7 @@ from etils import epath
 
 from electra_jax.bench import evaluation
 from electra_jax.bench.contest import Measured
-from electra_jax.bench.training import Rival
+from electra_jax.bench.versus import Rival
 from electra_jax.config import recipe
 from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
@@ -60,21 +60,20 @@ def test_only_transformers_is_a_rival():
 
 def test_the_fastest_peer_counts_and_every_answer_is_compared():
     def measured(name, seconds, logits):
-        ready = {'first_pass_seconds': 4 * seconds, 'platform': 'cpu'}
+        ready = {
+            'first_pass_seconds': 4 * seconds, 'platform': 'cpu', 'rows': 3, 'tokens': 30,
+            'computed_tokens': 40,
+        }  # fmt: skip
         turns = [{'pass_seconds': [seconds], 'cpu_seconds': [seconds]}] * 2
-        return Measured(name, ready, turns, {'logits': logits})
+        return Measured(name, ready, turns, {'logits': logits, 'peak_host_bytes': 1})
 
     ours = measured('ours', 1.0, [[0.0, 1.0], [1.0, 0.0], [0.2, 0.1]])
     slow = measured('slow', 4.0, [[0.0, 1.0], [1.0, 0.0], [0.2, 0.1]])
     fast = measured('fast', 2.0, [[0.0, 1.0], [1.0, 0.0], [0.1, 0.2]])
     assert evaluation.agreement(ours, slow) == {'same_answers': 3, 'logit_difference': 0.0}
-    peers = [
-        {'name': one.name, 'tokens_per_second': 1.0, 'peak_memory_bytes': 1,
-         **evaluation.agreement(ours, one)}
-        for one in (slow, fast)
-    ]  # fmt: skip
-    found = evaluation.compared(ours, [slow, fast], peers)
-    assert found['peer'] == 'fast' and found['ratio'] == 2.0 and found['same_answers'] == 2
-    assert found['ratios'] == {'slow': 4.0, 'fast': 2.0}
-    assert found['ratio_of_processor_time'] == 2.0
-    assert found['first_pass_ratios'] == {'slow': 4.0, 'fast': 2.0}
+    record = evaluation.results(ours, [slow, fast])
+    assert record['peer'] == 'fast' and record['ratio'] == 2.0 and record['same_answers'] == 2
+    assert record['ratios'] == {'slow': 4.0, 'fast': 2.0}
+    assert record['ratio_of_processor_time'] == 2.0
+    assert record['padding_share'] == 0.25 and record['chosen'] == [2, 1]
+    assert record['first_pass_ratios'] == {'slow': 4.0, 'fast': 2.0}

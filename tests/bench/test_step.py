@@ -16,7 +16,7 @@ def text(tmp_path_factory):
     return str(build(folder, 'a', layout='segments').path)
 
 
-def test_padding_is_told_from_text(text):
+def test_padding_is_not_counted_as_text(text):
     data = {'path': text, 'row_length': 16, 'layout': 'segments'}
     batches = step.Batches(tiny_config(data=data))
     assert batches.program.vocabulary.size < 100  # the text's own
@@ -37,7 +37,7 @@ def test_random_rows_are_full():
 
 
 @pytest.mark.slow  # compiles a train step
-def test_turns_do_steps_and_tell_of_them():
+def test_turns_do_steps_and_report_them():
     config = tiny_config(data={'path': None, 'row_length': 16})
     served = step.begin({'config': dataclasses.asdict(config), 'warmup': 1})
     first, second = served.turn(3), served.turn(2)

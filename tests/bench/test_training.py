@@ -1,10 +1,10 @@
-"""What is made of the steps of two programs."""
+"""The numbers of two programs' steps, and what can be compared."""
 
 import pytest
 
-from electra_jax.bench import training
+from electra_jax.bench import training, versus
 from electra_jax.bench.contest import Measured
-from electra_jax.bench.training import Rival
+from electra_jax.bench.versus import Rival
 from electra_jax.core.errors import ConfigError, UserError
 from tests.support.configs import tiny_config
 
@@ -21,35 +21,34 @@ def measured(name, seconds, share=1.0, waits=None, **ready):
 
 def test_a_summary_counts_tokens_padding_waits_and_utilization():
     flops = {'peak_flops': 1e6, 'flops_per_token': {'mfu': 1000.0}}
-    found = training.summary(measured('ours', 0.5, 0.75, 0.1, **flops), CONFIG)
-    assert found['tokens_per_second'] == 128.0 and found['real_tokens_per_second'] == 96.0
-    assert found['input_share'] == pytest.approx(0.2) and found['mfu'] == pytest.approx(0.128)
-    assert found['steps'] == 6 and found['peak_memory_bytes'] == 7
+    record = training.summary(measured('ours', 0.5, 0.75, 0.1, **flops), CONFIG)
+    assert record['tokens_per_second'] == 128.0 and record['real_tokens_per_second'] == 96.0
+    assert record['input_share'] == pytest.approx(0.2) and record['mfu'] == pytest.approx(0.128)
+    assert record['steps'] == 6 and record['peak_memory_bytes'] == 7
 
 
 def test_the_peer_measures_no_input_and_knows_no_peak():
-    found = training.summary(measured('theirs', 0.5), CONFIG)
-    assert found['input_share'] is None and found['mfu'] is None
+    record = training.summary(measured('theirs', 0.5), CONFIG)
+    assert record['input_share'] is None and record['mfu'] is None
 
 
 def test_ratios_are_per_token_and_per_real_token():
     ours, theirs = measured('ours', 0.5), measured('theirs', 3.0, 0.5)
     other = tiny_config(batch_size=8)
-    parts = training.summary(ours, CONFIG), training.summary(theirs, other)
-    found = training.compared(parts[0], ours, parts[1], theirs)
+    record = training.results(ours, CONFIG, [theirs], other)
     # Six times as long for twice as many tokens, half of which are padding.
-    assert found['ratio'] == 3.0 and found['ratio_of_real_tokens'] == 6.0
-    assert found['ratio_of_processor_time'] == 3.0
+    assert record['ratio'] == 3.0 and record['ratio_of_real_tokens'] == 6.0
+    assert record['ratio_of_processor_time'] == 3.0
 
 
 def test_the_peer_runs_where_ours_does():
     ready = {'platform': 'gpu', 'dtype': 'bfloat16'}
-    assert training.peer_device(ready) == {'device': 'cuda', 'dtype': 'bfloat16'}
+    assert versus.peer_device(ready) == {'device': 'cuda', 'dtype': 'bfloat16'}
     with pytest.raises(UserError, match='not on a tpu'):
-        training.peer_device({**ready, 'platform': 'tpu'})
+        versus.peer_device({**ready, 'platform': 'tpu'})
 
 
-def test_what_transformers_has_not_is_refused():
+def test_what_transformers_does_not_have_is_refused():
     transformers = Rival('transformers', None)
     with pytest.raises(ConfigError, match=r"model.norm=post.* not 'pre'"):
         training.check_rival(tiny_config(model={'norm': 'pre'}), transformers)
@@ -59,5 +58,6 @@ def test_what_transformers_has_not_is_refused():
         training.check_rival(CONFIG, transformers._replace(variants=('fast',)))
 
 
-def test_percentiles_of_one_step_are_that_step():
-    assert set(training.percentiles([2.0]).values()) == {2.0}
+def test_without_a_peer_the_record_has_none():
+    record = training.results(measured('ours', 0.5), CONFIG, [], CONFIG)
+    assert record['peers'] == [] and record['peer'] is None and record['ratio'] is None

@@ -54,7 +54,7 @@ def test_it_prints_one_json_object_for_machines_and_leaves_it_as_a_record(bench,
 
 
 @pytest.mark.parametrize(
-    'words, said',
+    'words, message',
     [
         (['--versus=transformers', '--config.model.norm=pre'], "not 'pre'"),
         (['--versus=configs/nothing.py'], 'no such recipe: configs/nothing.py'),
@@ -65,13 +65,13 @@ def test_it_prints_one_json_object_for_machines_and_leaves_it_as_a_record(bench,
         (['--versus=transformers', '--config.model.num_layers=0'], 'num_layers'),
     ],
 )
-def test_what_cannot_be_measured_is_refused_at_once(bench, words, said):
+def test_what_cannot_be_measured_is_refused_at_once(bench, words, message):
     done = bench(*SMALL, *words)
-    assert done.returncode == 1 and said in done.stderr and 'Traceback' not in done.stderr
+    assert done.returncode == 1 and message in done.stderr and 'Traceback' not in done.stderr
 
 
 @pytest.mark.slow  # two programs are compiled
-def test_two_recipes_stand_side_by_side(bench):
+def test_two_recipes_are_compared(bench):
     done = bench(
         *SMALL, *SHORT, '--turns=1', '--json',
         '--versus=configs/small_plus.py', '--versus_set=batch_size=4',
@@ -85,10 +85,10 @@ def test_two_recipes_stand_side_by_side(bench):
 
 
 @pytest.mark.slow
-def test_a_sweep_leaves_a_table_a_plot_and_a_check(bench, tmp_path):
+def test_a_sweep_leaves_a_table_and_a_plot(bench, tmp_path):
     done = bench(*SMALL, *SHORT, '--turns=1', '--sweep=batch_size=2,4')
     assert done.returncode == 0, done.stderr
-    assert '| 4 x 32 |' in done.stdout and 'time per token' in done.stdout
+    assert '| 4 x 32 |' in done.stdout
     assert (tmp_path / 'small-over-batch_size.png').exists()
     again = bench(*SMALL, *SHORT, '--turns=1', '--sweep=batch_size=2,4')
     assert again.stderr.count('measured before') == 2
@@ -96,7 +96,7 @@ def test_a_sweep_leaves_a_table_a_plot_and_a_check(bench, tmp_path):
 
 @needs_torch
 @pytest.mark.slow  # a minute with PyTorch
-def test_the_peer_stands_beside(bench):
+def test_transformers_is_compared(bench):
     done = bench(*SMALL, *SHORT, '--turns=1', '--versus=transformers', '--peer_variants=eager')
     assert done.returncode == 0, done.stderr
     assert 'transformers, eager' in done.stdout and 'ratio' in done.stdout
