@@ -10,7 +10,7 @@
 #   TINY=1      the same commands at a size that a CPU does in minutes, to try them
 set -euo pipefail
 if [[ ${1:-} == --help || ${1:-} == -h ]]; then
-  sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'
+  sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
   exit 0
 fi
 folder=$(realpath -m "${1:-$(dirname "$0")/h200}")

@@ -13,7 +13,7 @@
 #                                   (docs.jax.dev/en/latest/gpu_performance_tips.html)
 set -euo pipefail
 if [[ $# -eq 0 || $1 == --help ]]; then
-  sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d'
+  sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
   exit 0
 fi
 dry='' arguments=()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import pytest
 
@@ -23,7 +24,7 @@ SCRIPTS = sorted(
     ]
 )
 HELP = {
-    'tpu_vm.sh': '--queued', 'on_worker.sh': 'setup [BUCKET]', 'stoppable.sh': 'status 75',
+    'tpu_vm.sh': '--on-demand', 'on_worker.sh': 'setup [BUCKET]', 'stoppable.sh': 'status 75',
     'gpu.sh': 'XLA_PYTHON_CLIENT_MEM_FRACTION', 'slurm.sbatch': '--ntasks-per-node',
     'objectives.sh': 'STEPS=1000',
 }  # fmt: skip
@@ -73,10 +74,10 @@ def script(copy, name, *words, **changes):
 # ---- venv.sh
 
 
-def test_a_half_made_venv_is_made_anew(tmp_path):
+def test_a_half_made_venv_is_made_again(tmp_path):
     (tmp_path / 'launch').mkdir()
     shutil.copy(LAUNCH / 'venv.sh', tmp_path / 'launch')
-    (tmp_path / 'setup.py').write_text('')
+    (tmp_path / 'pyproject.toml').write_text('')
     broken = tmp_path / '.venv' / 'bin'
     broken.mkdir(parents=True)
     # As python3 -m venv leaves it where there is no ensurepip: a Python without pip.
@@ -347,7 +348,7 @@ def pods(job):
 
 
 @pytest.mark.parametrize('name', ['electra-tpu', 'electra-gpu'])
-def test_kubernetes_jobs_save_when_told_and_start_again(jobs, name):
+def test_kubernetes_jobs_save_when_asked_and_start_again(jobs, name):
     _, spec, pod, container = pods(jobs[name])
     assert jobs[name]['spec']['failurePolicy']['maxRestarts'] > 0
     # A pod that was stopped ends with status 75: all of them are to start again together.
@@ -398,10 +399,11 @@ def test_docker_copies_what_is_there_and_offers_extras_that_exist():
     # Folders that docker makes are root's, and the image's user has a number of its own.
     assert '#   mkdir -p corpora runs\n' in text and '--user "$(id -u):$(id -g)"' in text
     assert '--uid 1000' in text
-    setup = (ROOT / 'setup.py').read_text()
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+    extras = project['optional-dependencies']
     for device in ('gpu', 'tpu'):
         assert f'{device}|' in text or f'|{device}' in text
-        assert f"'{device}': ['jax[" in setup
+        assert any(package.startswith('jax[') for package in extras[device])
 
 
 # ---- the guide
