@@ -20,7 +20,6 @@ KINDS = {
     'bad_question': '{n} questions were incomplete (left out)',
     'torn_file': '{n} compressed files were damaged (read up to there)',
     'moved_answer': '{n} answers were not at the place given (found elsewhere in their text)',
-    'blank_line': '{n} lines between the rows were blank',
     'cut': '{n} rows have texts longer than data.row_length, or a question longer than '
     'task.question_length (cut)',
     'known_gap': '{n} rows are incomplete in the official file itself (left out)',

@@ -9,7 +9,7 @@ official files, https://gluebenchmark.com/tasks.
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from electra_jax.core import compressed, tfds
 from electra_jax.core.errors import DataError, unknown
@@ -67,8 +67,7 @@ class TaskSpec:
     Attributes:
         kind: of KINDS; what head and what examples it has.
         layout: of its files.
-        metrics: names that the kind's scores have.
-        headline: the one that stands for the task.
+        metrics: names that the kind's scores have; the first stands for the task.
         labels: its classes in the order of their ids; (): those of the training file.
         epochs: of fine-tuning.
         row_length: L, where the config does not set it.
@@ -88,7 +87,6 @@ class TaskSpec:
     kind: str
     layout: Layout
     metrics: tuple[str, ...]
-    headline: str
     labels: tuple[str, ...] = ()
     epochs: float = 3
     row_length: int = 128
@@ -102,6 +100,11 @@ class TaskSpec:
     unanswerable: bool = False
     null_threshold: float = -2.75
     rules: str = 'squad'
+
+    @property
+    def headline(self) -> str:
+        """The metric that stands for the task."""
+        return self.metrics[0]
 
 
 class Place(NamedTuple):
@@ -123,15 +126,17 @@ _OFFICIAL_PAIR = Columns('sentence1', 'sentence2', 'label', id='index')
 _SINGLE_TEST = Columns('sentence', None, None, id='index')
 
 
-def _tsv(
+def _glue(
     folders: tuple[str, ...],
+    metrics: tuple[str, ...],
     columns: Columns,
     dataset: Dataset,
     test: Columns | None = None,
     known_gaps: bool = False,
-) -> Layout:
-    """The file layout of most GLUE tasks; `test`: columns of the test file, where they differ."""
-    return Layout(
+    **changes: Any,
+) -> TaskSpec:
+    """A task of GLUE; its test columns may differ, and `changes` are other fields of `TaskSpec`."""
+    layout = Layout(
         files={'train': ('train',), 'dev': ('dev',), 'test': ('test',)},
         columns=columns,
         split_columns={'test': test} if test else {},
@@ -140,6 +145,8 @@ def _tsv(
         dataset=dataset,
         known_gaps=known_gaps,
     )
+    usual = TaskSpec('classification', layout, metrics, _YES_NO)
+    return dataclasses.replace(usual, submissions={'test': f'{folders[0]}.tsv'}, **changes)
 
 
 _MNLI = Layout(
@@ -165,84 +172,55 @@ _MNLI = Layout(
     ),
 )
 
-_GLUE: dict[str, TaskSpec] = {
-    'cola': TaskSpec(
-        'classification',
-        _tsv(
-            ('CoLA', 'cola'),
-            # No header in the train and dev files: source, label, the author's mark, sentence.
-            Columns('3', None, '1', header=False),
-            Dataset(_SINGLE, labels={'unacceptable': '0', 'acceptable': '1'}),
-            test=_SINGLE_TEST,
-        ),
+_GLUE = {
+    'cola': _glue(
+        ('CoLA', 'cola'),
         ('matthews', 'accuracy'),
-        'matthews',
-        _YES_NO,
-        submissions={'test': 'CoLA.tsv'},
+        # No header in the train and dev files: source, label, the author's mark, sentence.
+        Columns('3', None, '1', header=False),
+        Dataset(_SINGLE, labels={'unacceptable': '0', 'acceptable': '1'}),
+        test=_SINGLE_TEST,
     ),
-    'sst2': TaskSpec(
-        'classification',
-        _tsv(
-            ('SST-2', 'SST', 'sst', 'sst2'),
-            Columns('sentence', None, 'label'),
-            Dataset(_SINGLE, labels={'negative': '0', 'positive': '1'}),
-            test=_SINGLE_TEST,
-        ),
+    'sst2': _glue(
+        ('SST-2', 'SST', 'sst', 'sst2'),
         ('accuracy',),
-        'accuracy',
-        _YES_NO,
-        submissions={'test': 'SST-2.tsv'},
+        Columns('sentence', None, 'label'),
+        Dataset(_SINGLE, labels={'negative': '0', 'positive': '1'}),
+        test=_SINGLE_TEST,
     ),
-    'mrpc': TaskSpec(
-        'classification',
-        _tsv(
-            ('MRPC', 'mrpc'),
-            Columns('#1 String', '#2 String', 'Quality'),
-            Dataset(_PAIR, labels={'not_equivalent': '0', 'equivalent': '1'}),
-            test=Columns('#1 String', '#2 String', None, id='index'),
-        ),
+    'mrpc': _glue(
+        ('MRPC', 'mrpc'),
         ('accuracy', 'f1'),
-        'accuracy',
-        _YES_NO,
-        submissions={'test': 'MRPC.tsv'},
+        Columns('#1 String', '#2 String', 'Quality'),
+        Dataset(_PAIR, labels={'not_equivalent': '0', 'equivalent': '1'}),
+        test=Columns('#1 String', '#2 String', None, id='index'),
         double_unordered=True,
     ),
-    'stsb': TaskSpec(
-        'regression',
-        _tsv(
-            ('STS-B', 'STS', 'sts', 'stsb'),
-            Columns('sentence1', 'sentence2', 'score', id='index'),
-            Dataset(_PAIR),
-        ),
+    'stsb': _glue(
+        ('STS-B', 'STS', 'sts', 'stsb'),
         ('spearman', 'pearson', 'mse'),
-        'spearman',
+        Columns('sentence1', 'sentence2', 'score', id='index'),
+        Dataset(_PAIR),
+        kind='regression',
+        labels=(),
         epochs=10,
-        submissions={'test': 'STS-B.tsv'},
         double_unordered=True,
         score_range=(0.0, 5.0),
     ),
-    'qqp': TaskSpec(
-        'classification',
-        _tsv(
-            ('QQP', 'qqp'),
-            Columns('question1', 'question2', 'is_duplicate', id='id'),
-            Dataset(
-                Columns('question1', 'question2', 'label', id='idx'),
-                labels={'not_duplicate': '0', 'duplicate': '1'},
-            ),
-            # A few rows of the official training file end before the second question.
-            known_gaps=True,
-        ),
+    'qqp': _glue(
+        ('QQP', 'qqp'),
         ('accuracy', 'f1'),
-        'accuracy',
-        _YES_NO,
-        submissions={'test': 'QQP.tsv'},
+        Columns('question1', 'question2', 'is_duplicate', id='id'),
+        Dataset(
+            Columns('question1', 'question2', 'label', id='idx'),
+            labels={'not_duplicate': '0', 'duplicate': '1'},
+        ),
+        known_gaps=True,  # a few rows of the official training file end before the second question
     ),
     'mnli': TaskSpec(
         'classification',
         _MNLI,
         ('accuracy',),
-        'accuracy',
         ('contradiction', 'entailment', 'neutral'),
         eval_splits=('dev', 'dev_mismatched'),
         test_splits=('test', 'test_mismatched', 'diagnostic'),
@@ -252,38 +230,26 @@ _GLUE: dict[str, TaskSpec] = {
             'diagnostic': 'AX.tsv',
         },
     ),
-    'qnli': TaskSpec(
-        'classification',
-        _tsv(
-            ('QNLI', 'qnli'),
-            Columns('question', 'sentence', 'label', id='index'),
-            Dataset(Columns('question', 'sentence', 'label', id='idx')),
-        ),
+    'qnli': _glue(
+        ('QNLI', 'qnli'),
         ('accuracy',),
-        'accuracy',
-        _ENTAILMENT,
-        submissions={'test': 'QNLI.tsv'},
+        Columns('question', 'sentence', 'label', id='index'),
+        Dataset(Columns('question', 'sentence', 'label', id='idx')),
+        labels=_ENTAILMENT,
     ),
-    'rte': TaskSpec(
-        'classification',
-        _tsv(('RTE', 'rte'), _OFFICIAL_PAIR, Dataset(_PAIR)),
+    'rte': _glue(
+        ('RTE', 'rte'),
         ('accuracy',),
-        'accuracy',
-        _ENTAILMENT,
+        _OFFICIAL_PAIR,
+        Dataset(_PAIR),
+        labels=_ENTAILMENT,
         epochs=10,
-        submissions={'test': 'RTE.tsv'},
     ),
-    'wnli': TaskSpec(
-        'classification',
-        _tsv(
-            ('WNLI', 'wnli'),
-            _OFFICIAL_PAIR,
-            Dataset(_PAIR, labels={'not_entailment': '0', 'entailment': '1'}),
-        ),
+    'wnli': _glue(
+        ('WNLI', 'wnli'),
         ('accuracy',),
-        'accuracy',
-        _YES_NO,
-        submissions={'test': 'WNLI.tsv'},
+        _OFFICIAL_PAIR,
+        Dataset(_PAIR, labels={'not_entailment': '0', 'entailment': '1'}),
     ),
 }
 
@@ -292,20 +258,21 @@ _GLUE: dict[str, TaskSpec] = {
 
 _QUESTIONS = Columns(id='id', context='context', question='question', answers='answers')
 _TAG_METRICS = ('f1', 'precision', 'recall', 'accuracy')
-_EXACT_F1 = ('exact_match', 'f1')
 
 
-def _squad(version: str, folders: tuple[str, ...], unanswerable: bool) -> TaskSpec:
+def _spans(layout: Layout, **changes: Any) -> TaskSpec:
+    usual = TaskSpec('spans', layout, ('f1', 'exact_match'), epochs=2, row_length=512)
+    return dataclasses.replace(usual, **changes)
+
+
+def _squad(version: str, *folders: str) -> Layout:
     """SQuAD, by its own file names or by those that the ELECTRA release asks for."""
-    layout = Layout(
+    return Layout(
         files={split: (f'{split}-{version}', split) for split in ('train', 'dev', 'test')},
         columns=_QUESTIONS,
         folders=folders,
         endings=('.json', '.jsonl'),
         dataset=Dataset(_QUESTIONS),
-    )
-    return TaskSpec(
-        'spans', layout, _EXACT_F1, 'f1', epochs=2, row_length=512, unanswerable=unanswerable
     )
 
 
@@ -321,7 +288,7 @@ def _mrqa(name: str) -> TaskSpec:
         folders=(name, name.lower()),
         endings=('.jsonl', '.json'),
     )
-    return TaskSpec('spans', layout, _EXACT_F1, 'f1', epochs=2, row_length=512, rules='mrqa')
+    return _spans(layout, rules='mrqa')
 
 
 _CONLL_2000 = Layout(
@@ -348,16 +315,14 @@ _OWN_FILES = {
     'dev': ('dev', 'validation', 'valid', 'val'),
     'test': ('test',),
 }
-_OWN_TEXT = Layout(files=_OWN_FILES, columns=Columns('text', None, 'label'))
-_OWN_TAGS = Layout(files=_OWN_FILES, endings=('.txt', '.conll', '.conllu', *TABLES))
-_OWN_QUESTIONS = Layout(
-    files=_OWN_FILES, columns=_QUESTIONS, endings=('.json', '.jsonl', '.csv', '.tsv')
-)
+_OWN_TEXT = Layout(_OWN_FILES, Columns('text', None, 'label'))
+_OWN_TAGS = Layout(_OWN_FILES, endings=('.txt', '.conll', '.conllu', *TABLES))
+_OWN_QUESTIONS = Layout(_OWN_FILES, _QUESTIONS, endings=('.json', *TABLES))
 
 TASKS: dict[str, TaskSpec] = {
     **_GLUE,
-    'squad1': _squad('v1.1', ('squadv1', 'squad1', 'squad'), unanswerable=False),
-    'squad2': _squad('v2.0', ('squad2', 'squad'), unanswerable=True),
+    'squad1': _spans(_squad('v1.1', 'squadv1', 'squad1', 'squad')),
+    'squad2': _spans(_squad('v2.0', 'squad2', 'squad'), unanswerable=True),
     'newsqa': _mrqa('NewsQA'),
     'naturalqs': _mrqa('NaturalQuestionsShort'),
     'triviaqa': _mrqa('TriviaQA-web'),
@@ -367,19 +332,18 @@ TASKS: dict[str, TaskSpec] = {
         'tagging',
         _CONLL_2000,
         _TAG_METRICS,
-        'f1',
         row_length=256,
         test_splits=(),
         scheme='bio',
         trained_scheme='iobes',
     ),
     'ner': TaskSpec(
-        'tagging', _CONLL_2003, _TAG_METRICS, 'f1', eval_splits=('dev', 'test'), test_splits=()
+        'tagging', _CONLL_2003, _TAG_METRICS, eval_splits=('dev', 'test'), test_splits=()
     ),
-    'text': TaskSpec('classification', _OWN_TEXT, ('accuracy', 'macro_f1'), 'accuracy'),
-    'text_regression': TaskSpec('regression', _OWN_TEXT, ('pearson', 'spearman', 'mse'), 'pearson'),
-    'tagging': TaskSpec('tagging', _OWN_TAGS, _TAG_METRICS, 'f1', row_length=256),
-    'spans': TaskSpec('spans', _OWN_QUESTIONS, _EXACT_F1, 'f1', epochs=2, row_length=512),
+    'text': TaskSpec('classification', _OWN_TEXT, ('accuracy', 'macro_f1')),
+    'text_regression': TaskSpec('regression', _OWN_TEXT, ('pearson', 'spearman', 'mse')),
+    'tagging': TaskSpec('tagging', _OWN_TAGS, _TAG_METRICS, row_length=256),
+    'spans': _spans(_OWN_QUESTIONS),
 }
 
 

@@ -106,6 +106,33 @@ def test_comments_before_the_first_word_are_none(tmp_path):
     assert [e.words for e in loaded.examples] == [('#', '12')]
 
 
+@pytest.mark.parametrize(
+    ('comment', 'columns'),
+    [
+        ('# id 7\tdomain=en', {}),  # fewer cells than a word's line
+        ('# sent 7 news', {}),  # as many
+        ('# sent_id=7', {}),
+    ],
+)
+def test_lines_that_begin_with_a_number_sign_are_comments(tmp_path, comment, columns):
+    words = 'old _ _ B-Group\nboats _ _ I-Group\n# _ _ O\n'
+    loaded = load(tmp_path, f'{comment}\n{words}\n{comment}\n# _ _ O\n{words}', columns=columns)
+    assert [e.words for e in loaded.examples] == [('old', 'boats', '#'), ('#', 'old', 'boats', '#')]
+
+
+def test_a_comment_with_a_tab_precedes_a_sentence_with_numbered_words(tmp_path):
+    text = '#\thttp://example.org\n1\tAlte\tB-ORG\tO\n2\tBoote\tI-ORG\tB-LOC\n'
+    loaded = load(tmp_path, text, name='train.tsv', columns={'words': '1', 'tags': '2'})
+    assert [e[1:3] for e in loaded.examples] == [(('Alte', 'Boote'), ('B-ORG', 'I-ORG'))]
+
+
+@pytest.mark.parametrize('name', ['eng.train', 'train.bio', 'train.annotated', 'train'])
+def test_a_file_of_any_other_ending_holds_a_word_a_line(tmp_path, name):
+    (tmp_path / name).write_text(CHUNK)
+    loaded = loading.load(table.get('ner'), str(tmp_path / name), 'train')
+    assert [e.words for e in loaded.examples] == [('He', 'saw', 'the', 'dog')]
+
+
 def test_tab_separated_files_hold_a_word_a_line_or_a_sentence_a_row(tmp_path):
     loaded = load(tmp_path, 'He\tO\nwon\tB-X\n\nYes\tO\n', name='train.tsv')
     assert [e.words for e in loaded.examples] == [('He', 'won'), ('Yes',)]

@@ -92,6 +92,24 @@ def test_only_a_tagger_takes_words_one_a_line(tmp_path, form):
             read(tmp_path / f'in.{form}', CONLL, task)
 
 
+@pytest.mark.parametrize('text', ['Ann went to Genoa\n\n', 'Ann left Genoa\n\nBob saw Rome\n'])
+def test_a_blank_line_changes_nothing_for_a_tagger(tmp_path, text):
+    form, found, _ = read(tmp_path / 'in.txt', text, task_of('ner', TAGS))
+    assert form == 'lines'
+    assert [' '.join(example.words) for example in found] == [
+        line for line in text.split('\n') if line
+    ]
+
+
+def test_a_second_text_is_read_or_refused(tmp_path):
+    rows = '{"text": "a", "text_b": "b"}\n'
+    task = task_of('text', CLASSES)
+    with pytest.raises(DataError, match=r"in\.jsonl:1: .*'text_b'.*--columns=text_b=text_b"):
+        read(tmp_path / 'in.jsonl', rows, task)
+    _, found, _ = read(tmp_path / 'in.jsonl', rows, task, text_b='text_b')
+    assert [(one.text_a, one.text_b) for one in found] == [('a', 'b')]
+
+
 def test_a_taggers_sentences_may_stand_one_a_line(tmp_path):
     text = 'He won the game .\n\nYes .\n'
     form, found, _ = read(tmp_path / 'in.txt', text, task_of('chunk', TAGS))

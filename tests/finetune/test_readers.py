@@ -320,11 +320,11 @@ def test_a_quote_in_the_middle_of_a_csv_row_is_named(tmp_path):
     assert len(load(tmp_path, on_bad_row='skip').examples) == 2
 
 
-def test_blank_lines_are_counted_between_rows_only(tmp_path):
-    write(tmp_path, 'train.tsv', 'text\tlabel\na\t1\n\nb\t0\n\n')
-    loaded = load(tmp_path)
-    assert len(loaded.examples) == 2
-    assert loading.counts(loaded.bad) == {'blank_line': 1}
+def test_blank_lines_are_no_rows(tmp_path):
+    for name in ('train.tsv', 'train.csv', 'train.jsonl'):
+        write(tmp_path, name, FILES[name].replace('\n', '\n\n'))
+        loaded = load(tmp_path / name)
+        assert texts(loaded) == GOOD and loaded.bad.found == {}
 
 
 def test_an_unknown_label_lists_the_known_ones(tmp_path):

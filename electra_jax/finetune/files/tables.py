@@ -315,15 +315,9 @@ def _cells(
 def _plain_cells(
     path: pathlib.Path, separator: str, complaints: BadRows
 ) -> Iterator[tuple[int, list[str]]]:
-    blank = None
     for number, line in lines(path, complaints):
-        if blank is not None:
-            complaints.count('blank_line', f'{path}:{blank}')
-            blank = None
         if line.strip():
             yield number, line.split(separator)
-        else:
-            blank = number
 
 
 def _quoted_cells(

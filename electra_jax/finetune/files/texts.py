@@ -77,8 +77,15 @@ def _examples(
     if labelled:
         label_key = tables.need_column(rows, columns.label or 'label', 'label')
     id_key = columns.id and tables.need_column(rows, columns.id, 'id')
+    ignores_second = 'text_b' not in (*keys, label_key, id_key)
 
     def example(row: Row) -> TextExample:
+        if ignores_second and columns.text_b is None and row.values.get('text_b'):
+            raise DataError(
+                f"{row.where}: the row has a 'text_b', and one text alone would be read; for pairs "
+                'of texts type --config.task.columns.text_b=text_b, or give that column another '
+                'name'
+            )
         values = [tables.find_value(row, key) for key in keys]
         texts = [
             tables.usable_text(value, f'column {key!r}').strip()
