@@ -10,7 +10,7 @@ if __name__ == '__main__':
     malloc.ask_for_large_pages()  # starts the process again: before imports that take seconds
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -32,13 +32,11 @@ from electra_jax.runtime import cli, distributed, watchdog
 from electra_jax.train import checkpoint, lock, loop, workdir
 from electra_jax.train import replay as replays
 from electra_jax.train.checkpoint import Checkpoints
-from electra_jax.train.goodput import Account
+from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
 from electra_jax.train.heartbeat import Heartbeat
-from electra_jax.train.phases import Phases
-from electra_jax.train.speed import Meter
+from electra_jax.train.metrics import evaluation_line
 from electra_jax.train.state import TrainState
-from electra_jax.train.writers import evaluation_line, example_lines
 
 CONFIG = cli.config_flag()
 WORKDIR = absl_flags.DEFINE_string(
@@ -64,9 +62,8 @@ def pretrain(run: Run) -> None:
     if run.config.replay is not None:
         replay(run)
         return
-    phases = Phases()
-    with watched(run.folder, phases, run.config.health.step_timeout) as account:
-        go_on(run, phases, account)
+    with watched(run.folder, run.config.health.step_timeout) as clock:
+        go_on(run, clock)
 
 
 def replay(run: Run) -> None:
@@ -92,21 +89,21 @@ def restored(
         return runs.begin(run)
     runs.check_checkpoint(checkpoints.about(newest), run, same_text=True)
     current, place = checkpoints.restore(newest, run.program.abstract)
-    loop.go_back(place, batches, health)
+    loop.restore_position(place, batches, health)
     return current
 
 
 @contextlib.contextmanager
-def watched(folder: epath.Path, phases: Phases, step_timeout: float | None) -> Iterator[Account]:
+def watched(folder: epath.Path, step_timeout: float | None) -> Iterator[Clock]:
     """The workdir is this run's alone, and files in it say how the process does."""
     with lock.held(folder) as held:
-        account = Account(folder, phases)
-        once = (held.refresh, account.write) if held else ()
-        with contextlib.closing(Heartbeat(folder, phases, step_timeout, once)):
-            yield account
+        clock = Clock(folder)
+        once = (held.refresh, clock.write) if held else ()
+        with contextlib.closing(Heartbeat(folder, clock, step_timeout, once)):
+            yield clock
 
 
-def go_on(run: Run, phases: Phases, account: Account) -> None:
+def go_on(run: Run, clock: Clock) -> None:
     """Trains, from wherever the workdir is."""
     config = run.config
     checkpoints = Checkpoints(run.folder / checkpoint.FOLDER, config.checkpoint, say)
@@ -119,25 +116,23 @@ def go_on(run: Run, phases: Phases, account: Account) -> None:
     say_start(run, flops)
     if newest is not None:
         print(f'going on from step {newest}', flush=True)
-    parts = loop.Parts(
+    collaborators = loop.Collaborators(
         step=run.program.step,
         evaluate=runs.make_evaluate(run),
         batches=batches,
         checkpoints=checkpoints,
         about=runs.about(run),
         health=health,
-        account=account,
-        meter=Meter(
-            phases,
+        clock=clock,
+        work=StepWork(
             config.batch_size * config.data.row_length,
             flops['mfu'],
             chips.peak_flops(jax.devices()),
         ),
-        phases=phases,
     )
-    outcome = loop.train(config, parts, current, run.folder)
+    outcome = loop.train(config, collaborators, current, run.folder)
     checkpoints.close()
-    say_end(run, outcome, account)
+    say_end(run, outcome, clock)
 
 
 def make_health(run: Run, checkpoints: Checkpoints) -> Health:
@@ -169,17 +164,16 @@ def evaluate(run: Run) -> None:
 def fine_tune(config: Config, folder: epath.Path) -> None:
     """Trains every trial that is not done yet, and says what was reached."""
     run = job.open_fine_tuning(config, folder)
-    phases = Phases()
-    with watched(folder, phases, run.config.health.step_timeout) as account:
+    with watched(folder, run.config.health.step_timeout) as clock:
         workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
         say_fine_tuning(run)
-        outcome = job.run_trials(run, phases, account.begin)
+        outcome = job.run_trials(run, clock)
     if outcome.stopped_by:
         print(f'stopped by {outcome.stopped_by}; finished trials: {len(outcome.trials)}')
         print(f'to go on: {cli.same_command()}')
         return
     print(job.result_lines(run.headline, outcome.trials))
-    print(account.line())
+    print(clock.goodput_line())
     print(f'files: {folder} (results.json, results.md, metrics.jsonl, trials/*/predictions)')
     if config.task.save != 'none':
         print(f'next: python -m electra_jax.predict --checkpoint={folder} --input=FILE')
@@ -262,7 +256,7 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def say_end(run: Run, outcome: loop.Outcome, account: Account) -> None:
+def say_end(run: Run, outcome: loop.Outcome, clock: Clock) -> None:
     """What was reached, a row of text as the model sees it, and what to type next."""
     reached = int(outcome.state.step)
     if outcome.stopped_by:
@@ -272,7 +266,7 @@ def say_end(run: Run, outcome: loop.Outcome, account: Account) -> None:
     show_example(run, outcome.state.params)
     shown = ', '.join(f'{k} {v:.4f}' for k, v in outcome.evaluation.items())
     print(f'done: {reached} steps, {shown or "no held-out text"}')
-    print(account.line())
+    print(clock.goodput_line())
     print(f'files: {run.folder} (checkpoints/, metrics.jsonl, tensorboard/)')
     again = cli.same_command(**{'workdir': str(run.folder), 'config.job': 'evaluate'})
     print(f'next: {again}')
@@ -295,6 +289,23 @@ def show_example(run: Run, params: trees.Tree) -> None:
         run.tokenizer.tokens(np.asarray(ids)[0][first_document_L]) for ids in (row['tokens'], shown)
     ]
     print(example_lines(*words, np.asarray(doubt)[0][first_document_L]))
+
+
+_SHOWN = 32  # tokens of an example that fit a screen
+
+
+def example_lines(original: Sequence[str], shown: Sequence[str], doubt: Sequence[float]) -> str:
+    """A token a line: what the model read, its doubt as number and bar, what stood there before.
+
+    Args:
+        original, shown: pieces of text before and after corruption.
+        doubt: probability that a piece was replaced.
+    """
+    lines = ['held-out text with replaced tokens, and how sure the model is of each replacement:']
+    for before, now, p in list(zip(original, shown, doubt, strict=True))[:_SHOWN]:
+        was = f'<- was {before}' if before != now else ''
+        lines.append(f'  {now:<18} {p:4.2f} {"#" * round(20 * p):<20} {was}'.rstrip())
+    return '\n'.join(lines)
 
 
 if __name__ == '__main__':

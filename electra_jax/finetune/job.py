@@ -37,10 +37,11 @@ from electra_jax.finetune.split import Split
 from electra_jax.finetune.task import TrainedTask
 from electra_jax.init_from import Account, Start, encoder_params, load_start, parts
 from electra_jax.runtime import distributed
+from electra_jax.runtime.terminal import Progress
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import checkpoint, health, signals, workdir
-from electra_jax.train.phases import EVALUATING, SAVING, Phases
-from electra_jax.train.writers import Metrics, Terminal
+from electra_jax.train.clock import EVALUATING, SAVING, Clock
+from electra_jax.train.metrics import Metrics
 
 RESULT = 'result.json'  # of a trial, written when it is finished
 
@@ -136,33 +137,30 @@ class Outcome(NamedTuple):
     stopped_by: str | None  # the signal's name, if one ended them before their time
 
 
-def run_trials(
-    run: FineTuning, phases: Phases, begin: Callable[[int], None] = lambda step: None
-) -> Outcome:
+def run_trials(run: FineTuning, clock: Clock) -> Outcome:
     """All trials that are not finished yet, then the results of all.
 
     Args:
         run: opened.
-        phases: told what is going on.
-        begin: told the step that the run goes on from, counted over all trials.
+        clock: of the process; its steps are counted over all trials.
     """
     config = run.config
     done = finished(run)
     first = next((k for k in range(config.trials) if k not in done), config.trials)
     steps = config.total_steps
-    begin(first * steps)
+    clock.start_from(first * steps)
     with trial.files(run.folder, first * steps, config.trials * steps, config.log.tensorboard) as (
         writer,
-        terminal,
+        progress,
         stop,
     ):
         for number in range(config.trials):
             if number in done:
-                terminal.say(
+                progress.print(
                     f'trial {number + 1} of {config.trials} is done already{untold(run, number)}'
                 )
                 continue
-            found = run_trial(run, number, writer, terminal, stop, phases)
+            found = run_trial(run, number, writer, progress, stop, clock)
             if found is None:
                 return Outcome(list(done.values()), stop.name)
             done[number] = found
@@ -185,19 +183,19 @@ def run_trial(
     run: FineTuning,
     number: int,
     writer: Metrics,
-    terminal: Terminal,
+    progress: Progress,
     stop: signals.Stop,
-    phases: Phases,
+    clock: Clock,
 ) -> Trial | None:
     """One trial to its end and its folder, or None where a signal stopped it."""
     config, program = run.config, run.program
     seed = (config.seed + number) % 2**32
-    terminal.say(f'trial {number + 1} of {config.trials}, seed {seed}')
+    progress.print(f'trial {number + 1} of {config.trials}, seed {seed}')
     predicted: dict[str, Predictions] = {}
 
     def answer(params: trees.Tree, splits: Mapping[str, Split]) -> None:
         for name, split in splits.items():
-            predicted[name] = run.answerer.predict(params, run.task, split, terminal.say, name)
+            predicted[name] = run.answerer.predict(params, run.task, split, progress.print, name)
 
     def evaluate(params: trees.Tree) -> dict[str, float]:
         answer(params, run.scored)
@@ -219,21 +217,21 @@ def run_trial(
         train_batches(program, run.train, seed),
         evaluate,
         writer,
-        terminal,
+        progress,
         stop,
         health.Health(config.health, run.folder, {'seed': seed}, advice=health.FINE_TUNING),
-        phases,
+        clock,
     )
     fresh = program.make_state(run.source, np.uint32(seed))
     outcome = trial.train(plan, parts, fresh)
     if outcome.stopped_by:
         return None
-    with phases.during(EVALUATING):
+    with clock.during(EVALUATING):
         if outcome.scores is not outcome.history[-1][1]:
             evaluate(outcome.params)  # the best state's predictions, not the last one's
         answer(outcome.params, run.tests)
     found = predictions.trial(seed, predicted)
-    with phases.during(SAVING):
+    with clock.during(SAVING):
         save(run, number, outcome, found, predicted)
     return found
 

@@ -15,12 +15,12 @@ from etils import epath
 
 from electra_jax.core.trees import Tree
 from electra_jax.runtime import distributed
-from electra_jax.train import phases as p
-from electra_jax.train import signals
+from electra_jax.runtime.terminal import Progress
+from electra_jax.train import clock, signals
+from electra_jax.train.clock import Clock
 from electra_jax.train.health import Health
-from electra_jax.train.phases import Phases
+from electra_jax.train.metrics import Metrics, summary_line
 from electra_jax.train.state import TrainState
-from electra_jax.train.writers import Metrics, Terminal, summary_line
 
 DeviceBatch = Mapping[str, jax.Array]
 HostBatch = Mapping[str, np.ndarray]
@@ -47,10 +47,10 @@ class Parts(NamedTuple):
     batches: Iterator[tuple[DeviceBatch, HostBatch]]
     evaluate: Callable[[Tree], dict[str, float]]  # params -> scores by name
     writer: Metrics
-    terminal: Terminal
+    progress: Progress
     stop: signals.Stop
     health: Health
-    phases: Phases
+    clock: Clock
 
 
 class Outcome(NamedTuple):
@@ -87,36 +87,34 @@ def train(plan: Plan, parts: Parts, state: TrainState) -> Outcome:
         number, metrics, batch = pending
         pending = None
         values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        parts.phases.step_seen()
+        parts.clock.end_step()
         seen = parts.health.look(plan.before + number, values, batch)
         for line in seen.lines:
-            parts.terminal.say(line)
+            parts.progress.print(line)
         if number % plan.log_every == 0 or number == plan.steps:
             values = {f'train/{name}': value for name, value in values.items()}
             parts.writer.write(plan.before + number, values)
-            parts.terminal.log(plan.before + number, summary_line(values))
+            parts.progress.print(f'step {plan.before + number}  {summary_line(values)}', eta=True)
 
-    parts.phases.enter(p.COMPILING)
+    parts.clock.enter(clock.COMPILING)
     for number in range(1, plan.steps + 1):
         batch, host_batch = next(parts.batches)
-        parts.phases.begin_step(plan.before + number)
+        parts.clock.begin_step(plan.before + number)
         state, metrics = parts.step(state, batch, np.uint32(plan.seed))
         look()
         pending = number, metrics, host_batch
-        parts.terminal.advance(plan.before + number)
+        parts.progress.advance()
         if number % plan.epoch_steps == 0 or number == plan.steps:
             look()
-            with parts.phases.during(p.EVALUATING):
+            with parts.clock.during(clock.EVALUATING):
                 scores = parts.evaluate(state.params)
             history.append((number, scores))
             parts.writer.write(plan.before + number, {plan.names(k): v for k, v in scores.items()})
-            parts.terminal.say(f'step {plan.before + number}  {plan.show(scores)}')
+            parts.progress.print(f'step {plan.before + number}  {plan.show(scores)}')
             if plan.keep == 'best' and (kept is None or plan.score(scores) > plan.score(kept[1])):
                 # The next step reuses the memory of these parameters: a copy.
                 kept = jax.tree.map(jnp.copy, state.params), scores
-        if parts.stop.name is None and distributed.told_to_stop(plan.before + number):
-            parts.stop.name = 'SIGTERM'
-        if parts.stop.name:
+        if parts.stop.requested(plan.before + number):
             look()
             return Outcome(state.params, {}, history, parts.stop.name)
     look()
@@ -126,11 +124,13 @@ def train(plan: Plan, parts: Parts, state: TrainState) -> Outcome:
 
 @contextlib.contextmanager
 def files(workdir: epath.Path, start: int, end: int, tensorboard: bool) -> Iterator[tuple]:
-    """Writer, terminal and stop signal of a run of trials: (Metrics, Terminal, Stop)."""
+    """Writer, progress and stop signal of a run of trials: (Metrics, Progress, Stop)."""
     workdir.mkdir(parents=True, exist_ok=True)
-    terminal = Terminal(start, end)
-    writer = Metrics(workdir, start, tensorboard, terminal.say)
+    progress = Progress(
+        'training', end, start, 'steps', line_seconds=None, quiet=not distributed.is_first()
+    )
+    writer = Metrics(workdir, start, tensorboard, progress.print)
     with contextlib.ExitStack() as cleanup, signals.stop_signals() as stop:
-        for close in (writer.close, terminal.close):
+        for close in (writer.close, progress.close):
             cleanup.callback(close)
-        yield writer, terminal, stop
+        yield writer, progress, stop

@@ -23,8 +23,8 @@ from electra_jax.model import bind
 from electra_jax.optim import optimizer, schedules
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
+from electra_jax.runtime import terminal
 from electra_jax.train import state, step
-from electra_jax.train.writers import told
 
 Say = Callable[[str], None]  # to people
 
@@ -229,7 +229,9 @@ class Answerer(NamedTuple):
                 found[row] = {name: x[slot] for name, x in arrays.items()}
 
         todo = batches.in_order(split.rows.tokens.lengths(), split.sizes, self.batch_size)
-        for batch in told(todo, lambda one: one.row_length, f'{name}: batches answered', say):
+        for batch in terminal.track(
+            todo, f'{name}: tokens answered', lambda one: one.row_length, report=say
+        ):
             host_batch = split.host_batch(batch, self.batch_size)
             arrays = self.answers(params, put(self.mesh, host_batch))
             collect()  # of the batch before, while this one is computed

@@ -1,4 +1,4 @@
-"""A file that says where the process is, kept fresh whatever the process is doing."""
+"""A file in the workdir that shows that the process lives, and what it is doing."""
 
 import faulthandler
 import json
@@ -14,13 +14,13 @@ from etils import epath
 
 from electra_jax.core import files
 from electra_jax.runtime import distributed
-from electra_jax.train.phases import TRAINING, Phases
+from electra_jax.train.clock import TRAINING, Clock
 
 BEAT_SECONDS = 10.0
 
 
 def file_name(process: int) -> str:
-    """Of a process's heartbeat in the workdir."""
+    """The name of a process's heartbeat file in the workdir."""
     return 'heartbeat.json' if process == 0 else f'heartbeat_{process}.json'
 
 
@@ -28,42 +28,48 @@ class Heartbeat:
     """Writes the file every few seconds, from a thread of its own.
 
     The file holds `step`, `phase`, `time` (seconds since 1970, for people and other machines;
-    nothing here is decided by it), `host`, `pid` and `process`.
+    no code here reads it), `host`, `pid` and `process`.
     """
 
     def __init__(
         self,
         workdir: epath.Path,
-        phases: Phases,
+        clock: Clock,
         step_timeout: float | None = None,
         also: Sequence[Callable[[], None]] = (),
+        beat_seconds: float | None = BEAT_SECONDS,
     ):
-        """Begins to beat.
+        """Writes the first beat and starts the thread.
 
         Args:
             workdir: of the run.
-            phases: of the process.
+            clock: of the process.
             step_timeout: seconds without a new step, while training, after which the process ends
-                itself, saying where each thread was; None: never. It waits ten times as long as
-                the slowest step that there was, if that is more.
-            also: called at every beat; an error is said once and the beat goes on.
+                itself and prints where each thread was; None: never. The limit is ten times the
+                slowest step so far, if that is more.
+            also: called at every beat; an error is reported once, and the heart goes on beating.
+            beat_seconds: between two beats; None: no thread, the caller calls `beat`.
         """
         self._path = workdir / file_name(jax.process_index())
-        self._phases, self._step_timeout = phases, step_timeout
-        self._beats = (self.write, *also, self._check_step)
-        self._seen: tuple[int | None, float] = (None, time.monotonic())
-        self._failing: set[str] = set()
+        self._clock, self._step_timeout = clock, step_timeout
+        self._actions = (self.write, *also, self._check_step)
+        self._progress: tuple[object, float] = (None, clock.now())  # step and phase; since when
+        self._reported: set[str] = set()
         self._stop = threading.Event()
         workdir.mkdir(parents=True, exist_ok=True)
-        self._beat()
-        self._thread = threading.Thread(target=self._run, name='heartbeat', daemon=True)
-        self._thread.start()
+        self.beat()
+        self._thread: threading.Thread | None = None
+        if beat_seconds is not None:
+            self._thread = threading.Thread(
+                target=self._run, args=(beat_seconds,), name='heartbeat', daemon=True
+            )
+            self._thread.start()
 
     def write(self) -> None:
-        """Brings the file up to date."""
+        """Updates the file."""
         content = {
-            'step': self._phases.step,
-            'phase': self._phases.name,
+            'step': self._clock.step,
+            'phase': self._clock.phase,
             'time': time.time(),
             'host': socket.gethostname(),
             'pid': os.getpid(),
@@ -71,39 +77,41 @@ class Heartbeat:
         }
         files.write_whole(self._path, json.dumps(content) + '\n')
 
-    def close(self) -> None:
-        """A last beat, then none."""
-        self._stop.set()
-        self._thread.join()
-        self._beat()
-
-    def _run(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
-            self._beat()
-
-    def _beat(self) -> None:
-        for beat in self._beats:
+    def beat(self) -> None:
+        """Does everything that is done at every beat."""
+        for action in self._actions:
             try:
-                beat()
+                action()
             except Exception as error:
-                # A full disk, a share or a bucket (whose errors are no OSError) that is away for a
-                # while: training need not care, and this thread must not end.
-                if str(error) not in self._failing:
-                    self._failing.add(str(error))
+                # A full disk, or a file share or bucket (whose errors are no OSError) that is away
+                # for a while. Training does not depend on it, and this thread must not end.
+                if str(error) not in self._reported:
+                    self._reported.add(str(error))
                     sys.stderr.write(f'the heartbeat cannot be written: {error}\n')
 
+    def close(self) -> None:
+        """Stops the thread and writes a last beat."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.beat()
+
+    def _run(self, beat_seconds: float) -> None:
+        while not self._stop.wait(beat_seconds):
+            self.beat()
+
     def _check_step(self) -> None:
-        """Ends a process whose step does not finish: a device or a disk that hangs."""
-        now, phases = time.monotonic(), self._phases
-        place = (phases.step, phases.name)
-        if place != self._seen[0] or phases.name != TRAINING:
-            self._seen = place, now
+        """Ends a process whose step does not finish: a device or a disk hangs."""
+        now, clock = self._clock.now(), self._clock
+        current = (clock.step, clock.phase)
+        if current != self._progress[0] or clock.phase != TRAINING:
+            self._progress = current, now
             return
-        limit = max(self._step_timeout or float('inf'), 10 * phases.slowest_step)
-        if now - self._seen[1] > limit:
+        limit = max(self._step_timeout or float('inf'), 10 * clock.slowest_step)
+        if now - self._progress[1] > limit:
             faulthandler.dump_traceback(all_threads=True)
             distributed.end_now(
-                f'step {phases.step} has not finished for {limit:.0f} s (health.step_timeout); '
+                f'step {clock.step} has not finished for {limit:.0f} s (health.step_timeout); '
                 'above is where each thread was. The newest checkpoint is safe: type the same '
                 'command again to go on from it.'
             )

@@ -1,10 +1,11 @@
-"""The training loop: step, look, save, and stop cleanly whatever happens."""
+"""The training loop: step, evaluate, save, and stop in good order whatever happens."""
 
 import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from etils import epath
 
 from electra_jax.config.settings import Config
@@ -12,37 +13,31 @@ from electra_jax.core.errors import CheckpointError, DataError
 from electra_jax.core.trees import Tree
 from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.runtime import distributed, malloc
-from electra_jax.train import phases as p
+from electra_jax.runtime.terminal import Progress
+from electra_jax.train import clock as clocks
+from electra_jax.train import metrics as metric_files
 from electra_jax.train.checkpoint import Checkpoints
-from electra_jax.train.goodput import Account
-from electra_jax.train.health import Health
+from electra_jax.train.clock import Clock, StepWork
+from electra_jax.train.health import Health, Report
 from electra_jax.train.profile import Profiler
 from electra_jax.train.signals import stop_signals
-from electra_jax.train.speed import DEVICE, INPUT, Meter
 from electra_jax.train.state import TrainState
-from electra_jax.train.writers import (
-    METRICS_FILE,
-    Metrics,
-    Terminal,
-    evaluation_line,
-    summary_line,
-)
 
-HEALTH = 'health'  # beside the data iterator's place in a checkpoint; earlier versions lack it
+# A checkpoint's entry in addition to the position in the data; the oldest checkpoints lack it.
+HEALTH = 'health'
 
 
-class Parts(NamedTuple):
-    """What the loop is handed; it knows no model, objective or task."""
+class Collaborators(NamedTuple):
+    """What the loop works with; it knows no model, objective or task."""
 
     step: Callable[[TrainState, Mapping], tuple[TrainState, Mapping[str, jax.Array]]]
     evaluate: Callable[[Tree], dict[str, float]]  # params -> metrics, without a prefix
     batches: DeviceBatches
     checkpoints: Checkpoints
-    about: dict[str, Any]  # goes into every checkpoint
+    about: dict[str, Any]  # stored in every checkpoint
     health: Health
-    account: Account  # of the time
-    meter: Meter
-    phases: p.Phases
+    clock: Clock
+    work: StepWork  # of one step, for its speed
 
 
 class Outcome(NamedTuple):
@@ -53,27 +48,17 @@ class Outcome(NamedTuple):
     stopped_by: str | None  # the signal's name, if one did
 
 
-def go_back(place: Mapping[str, Any], batches: DeviceBatches, health: Health | None = None) -> None:
-    """Puts the data, and what was seen of the run's health, where a checkpoint says.
-
-    Args:
-        place: as the checkpoint has it.
-        batches: of the run.
-        health: of the run; None: it is not judged.
-    """
-    batches.restore({name: value for name, value in place.items() if name != HEALTH})
-    if health is not None and HEALTH in place:
-        health.restore(place[HEALTH])
-
-
-def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) -> Outcome:
+def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.Path) -> Outcome:
     """Trains from `state` to the end of the run, or until SIGTERM or Ctrl-C.
 
     Args:
-        config: resolved and validated.
-        parts: compiled functions and open files.
+        config: of the run.
+        run: compiled functions and open files.
         state: fresh or restored; its buffers are donated.
         workdir: of the run.
+
+    Returns:
+        The state after the last step, its evaluation, and the signal that ended the run, if any.
 
     Raises:
         NonFiniteError: a step went wrong (`health`); the newest checkpoint is from before it.
@@ -82,100 +67,167 @@ def train(config: Config, parts: Parts, state: TrainState, workdir: epath.Path) 
     """
     start = int(state.step)
     end = min(config.total_steps, config.stop_at or config.total_steps)
-    terminal = Terminal(start, end)
-    writer = Metrics(workdir, start, config.log.tensorboard, terminal.say)
-    profiler = Profiler(config.log, workdir)
-    parts.account.begin(start)
-    phases = parts.phases
-    evaluation: dict[str, float] = {}
-    pending: tuple[int, Any, Any] | None = None  # step, metrics, batch still to be looked at
-
-    def look() -> None:
-        """Fetches the pending step's metrics: a step late, so that the device never waits."""
-        nonlocal pending
-        if pending is None:
-            return
-        number, metrics, batch = pending
-        pending = None
-        with parts.meter.waiting(DEVICE):
-            values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        parts.meter.count()  # not a step that ends compiling: its time was spent there
-        phases.step_seen()
-        seen = parts.health.look(number, values, batch)
-        written = dict(seen.metrics)
-        if number % config.log.every_steps == 0 or number == end:
-            written |= {f'train/{k}': v for k, v in values.items()} | parts.meter.read()
-            written |= parts.account.metrics()
-            terminal.log(number, summary_line(written))
-        say(number, written, seen.lines)
-
-    def say(number: int, metrics: Mapping[str, float], lines: list[str]) -> None:
-        if metrics:
-            writer.write(number, metrics)
-        for line in lines:
-            terminal.say(line)
-
-    def save(number: int, last: bool) -> None:
-        look()  # never save what has not been seen to be good
-        if not writer.flush():  # a full disk; a checkpoint must not be ahead of its metrics
-            # Of several processes this one alone knows: the others would wait for it in their save.
-            if last or jax.process_count() > 1:
-                raise CheckpointError(
-                    f'{workdir / METRICS_FILE} cannot be written, so step {number} is not saved '
-                    'either. Make room there and type the same command again: training goes on '
-                    'from the newest checkpoint.'
-                )
-            return
-        with phases.during(p.SAVING):
-            place = {**parts.batches.place, HEALTH: parts.health.seen()}
-            parts.checkpoints.save(number, state, place, parts.about, last)
-            malloc.give_back()
-
-    def read(number: int) -> Mapping:
-        try:
-            with parts.meter.waiting(INPUT):
-                return next(parts.batches)
-        except DataError:
-            # Several processes cannot know here whether the others have failed, too.
-            if number - 1 > start and jax.process_count() == 1:
-                save(number - 1, last=True)
-            raise
-
-    with contextlib.ExitStack() as cleanup, stop_signals() as stop:
-        # Whatever ends the loop, what is being saved gets to the disk first.
-        for close in (writer.close, terminal.close, parts.checkpoints.finish, profiler.stop):
+    clock, evaluation = run.clock, {}
+    clock.start_from(start)
+    with contextlib.ExitStack() as cleanup:
+        # However the loop ends, these run in reverse: what is being saved reaches the disk first.
+        log = _Log(config, run, workdir, start, end)
+        profiler = Profiler(config.log, workdir)
+        for close in (log.close, run.checkpoints.finish, profiler.stop):
             cleanup.callback(close)
-        cleanup.callback(phases.enter, p.ENDING)
-        phases.enter(p.COMPILING)
+        cleanup.callback(clock.enter, clocks.ENDING)
+        stop = cleanup.enter_context(stop_signals())
+        # Between host and devices nothing moves that the code does not move by name.
+        cleanup.enter_context(jax.transfer_guard('disallow'))
+
+        clock.enter(clocks.COMPILING)
         for number in range(start + 1, end + 1):
-            # ---- one step; its metrics are fetched after the next one is under way
-            batch = read(number)
-            phases.begin_step(number)
+            # ---- The next batch, which is on the devices already.
+            try:
+                with clock.waiting(clocks.INPUT):
+                    batch = next(run.batches)
+            except DataError:
+                # A process cannot know here whether the other ones have failed, too.
+                if number - 1 > start and jax.process_count() == 1:
+                    _save(run, log, number - 1, state, last=True)
+                raise
+
+            # ---- One step. While the devices compute it, the metrics of the step before are
+            # ---- fetched: so the devices never wait for the host.
+            clock.begin_step(number)
             profiler.before(number - 1)
-            state, metrics = parts.step(state, batch)
-            look()
-            pending = number, metrics, parts.batches.host_batch
+            state, metrics = run.step(state, batch)
+            log.finish_step()
+            log.begin_step(number, metrics, run.batches.host_batch)
             profiler.after(number - 1, metrics)
-            terminal.advance(number)
-            # ---- held-out text
+
+            # ---- Evaluate on held-out text.
             if number % config.eval.every_steps == 0 or number == end:
-                look()
-                with phases.during(p.EVALUATING):
-                    evaluation = parts.evaluate(state.params)
-                terminal.say(evaluation_line(number, evaluation))
-                seen = parts.health.evaluated(number, evaluation)
-                named = {f'eval/{k}': v for k, v in evaluation.items()}
-                say(number, named | seen.metrics, seen.lines)
-            # ---- save
+                log.finish_step()
+                with clock.during(clocks.EVALUATING):
+                    evaluation = run.evaluate(state.params)
+                log.evaluation(number, evaluation)
+
+            # ---- Save.
             if number % config.checkpoint.every_steps == 0 or number == end:
-                save(number, last=number == end)
-            parts.checkpoints.check()
-            if stop.name is None and distributed.told_to_stop(number):
-                stop.name = 'SIGTERM'
-            if stop.name:
-                save(number, last=True)
+                _save(run, log, number, state, last=number == end)
+            run.checkpoints.check()
+
+            # ---- Stop. After SIGTERM or Ctrl-C the step that was under way is finished and saved;
+            # ---- several processes agree on the same step.
+            if stop.requested(number):
+                _save(run, log, number, state, last=True)
                 break
-        if start >= end:  # typed again after the end
-            evaluation = parts.evaluate(state.params)
-        look()
+        if start >= end:  # the command was typed again after the end
+            evaluation = run.evaluate(state.params)
+        log.finish_step()
     return Outcome(state, evaluation if not stop.name else {}, stop.name)
+
+
+def _save(run: Collaborators, log: '_Log', number: int, state: TrainState, last: bool) -> None:
+    """Saves the state after step `number`, and where data and health are to continue.
+
+    Raises:
+        CheckpointError: it cannot be saved.
+    """
+    log.finish_step()  # a bad step raises here, and is never saved
+    if not log.flush():  # the disk is full; a checkpoint must not be ahead of its metrics
+        # The first process alone knows this: other ones would wait for it in their save.
+        if last or jax.process_count() > 1:
+            raise CheckpointError(
+                f'{log.metrics_path} cannot be written, so step {number} is not saved either. '
+                'Make room there and type the same command again: training goes on from the '
+                'newest checkpoint.'
+            )
+        return
+    with run.clock.during(clocks.SAVING):
+        position = {**run.batches.place, HEALTH: run.health.seen()}
+        run.checkpoints.save(number, state, position, run.about, last)
+        malloc.give_back()
+
+
+def restore_position(
+    position: Mapping[str, Any], batches: DeviceBatches, health: Health | None = None
+) -> None:
+    """Moves the data, and what was seen of the run's health, to where a checkpoint was saved.
+
+    Args:
+        position: saved by `train` with the state.
+        batches: of the run.
+        health: of the run; None: it is not judged.
+    """
+    batches.restore({name: value for name, value in position.items() if name != HEALTH})
+    if health is not None and HEALTH in position:
+        health.restore(position[HEALTH])
+
+
+class _Log:
+    """Metrics of steps and evaluations: fetched, judged, written and printed.
+
+    A step's metrics are fetched only after the next step was handed to the devices.
+    """
+
+    def __init__(
+        self, config: Config, run: Collaborators, workdir: epath.Path, start: int, end: int
+    ):
+        self._run, self._end, self._every_steps = run, end, config.log.every_steps
+        self._progress = Progress(
+            'training', end, start, 'steps', line_seconds=None, quiet=not distributed.is_first()
+        )
+        self.metrics_path = workdir / metric_files.FILE
+        self._files = metric_files.Metrics(
+            workdir, start, config.log.tensorboard, self._progress.print
+        )
+        self._pending: tuple[int, Mapping[str, jax.Array], Mapping[str, np.ndarray]] | None = None
+
+    def close(self) -> None:
+        """Closes the progress bar and the files."""
+        self._progress.close()
+        self._files.close()
+
+    def begin_step(
+        self, number: int, metrics: Mapping[str, jax.Array], batch: Mapping[str, np.ndarray]
+    ) -> None:
+        """Keeps a step's metrics, still being computed, and its batch in host memory."""
+        self._pending = number, metrics, batch
+        self._progress.advance()
+
+    def finish_step(self) -> None:
+        """Waits for the metrics that are kept, if any; judges, writes and prints them.
+
+        Raises:
+            NonFiniteError: the step went wrong.
+        """
+        if self._pending is None:
+            return
+        number, metrics, batch = self._pending
+        self._pending = None
+        clock = self._run.clock
+        with clock.waiting(clocks.DEVICE):
+            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        clock.end_step()
+        report = self._run.health.look(number, values, batch)
+        written = dict(report.metrics)
+        if number % self._every_steps == 0 or number == self._end:
+            written |= {f'train/{name}': value for name, value in values.items()}
+            written |= clock.speed(self._run.work) | clock.goodput()
+            line = metric_files.summary_line(written)
+            self._progress.print(f'step {number}/{self._end}  {line}', eta=True)
+        self._write(number, written, report)
+
+    def evaluation(self, number: int, evaluation: Mapping[str, float]) -> None:
+        """Judges, writes and prints an evaluation."""
+        self._progress.print(metric_files.evaluation_line(number, evaluation))
+        report = self._run.health.evaluated(number, evaluation)
+        named = {f'eval/{name}': value for name, value in evaluation.items()}
+        self._write(number, named | report.metrics, report)
+
+    def flush(self) -> bool:
+        """Returns whether all metrics are on disk."""
+        return self._files.flush()
+
+    def _write(self, number: int, values: Mapping[str, float], report: Report) -> None:
+        if values:
+            self._files.write(number, values)
+        for line in report.lines:
+            self._progress.print(line)

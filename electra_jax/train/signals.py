@@ -7,19 +7,31 @@ from typing import Any
 
 import jax
 
+from electra_jax.runtime import distributed
+
 
 class Stop:
-    """Set by a signal."""
+    """Whether a signal has asked the run to end."""
 
-    name: str | None = None
+    name: str | None = None  # of the signal
+
+    def requested(self, step: int) -> bool:
+        """Whether the run ends after this step; every process asks after every step.
+
+        Args:
+            step: the one that was just handed to the devices.
+        """
+        if self.name is None and distributed.told_to_stop(step):
+            self.name = 'SIGTERM'
+        return self.name is not None
 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """SIGTERM and the first Ctrl-C ask for an orderly end; a second Ctrl-C means now.
+    """SIGTERM and the first Ctrl-C ask for an orderly end; a second Ctrl-C ends at once.
 
-    Several processes must end after the same step, so there SIGTERM is left to JAX, which tells
-    the others (`distributed.told_to_stop`), and Ctrl-C means now.
+    Several processes must end after the same step. So there SIGTERM is left to JAX, which tells
+    all of them (`distributed.told_to_stop`), and Ctrl-C ends at once.
     """
     stop = Stop()
     if jax.process_count() > 1:

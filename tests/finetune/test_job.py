@@ -16,7 +16,9 @@ from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.predict_input import Asked
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.runtime import distributed
-from electra_jax.train import checkpoint, phases
+from electra_jax.train import checkpoint
+from electra_jax.train import clock as clocks
+from electra_jax.train.clock import Clock
 from tests.support import task_files
 
 # Metric by which a model that has learnt its small task stands out, and what chance would give.
@@ -66,11 +68,11 @@ def prepared(tmp_path, name):
 def train(config, workdir):
     run = job.open_fine_tuning(config, epath.Path(workdir))
     job.workdir.describe(epath.Path(workdir), run.config, {})
-    seen = phases.Phases()
-    outcome = job.run_trials(run, seen)
-    for name in (phases.COMPILING, phases.TRAINING, phases.EVALUATING, phases.SAVING):
-        assert seen.seconds(name) > 0, name
-    assert seen.step == config.trials * run.config.total_steps
+    clock = Clock()
+    outcome = job.run_trials(run, clock)
+    for name in (clocks.COMPILING, clocks.TRAINING, clocks.EVALUATING, clocks.SAVING):
+        assert clock.seconds(name) > 0, name
+    assert clock.step == config.trials * run.config.total_steps
     return run, outcome
 
 
@@ -242,11 +244,11 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(three, tmp_path):
 
     broken = run._replace(program=run.program._replace(step=stopping))
     with pytest.raises(KeyboardInterrupt):
-        job.run_trials(broken, phases.Phases())
+        job.run_trials(broken, Clock())
     done = {child.name for child in (tmp_path / 'trials').iterdir()}
     assert done == {'0'}
     reopened = job.open_fine_tuning(config, epath.Path(tmp_path))
-    again = job.run_trials(reopened, phases.Phases())
+    again = job.run_trials(reopened, Clock())
     assert [t.metrics for t in again.trials] == [dict(t.metrics) for t in outcome.trials]
     ours, theirs = (
         checkpoint.read_params(epath.Path(place / 'trials' / '1'))[0]
@@ -294,7 +296,7 @@ def test_tests_asked_for_later_are_not_passed_over_in_silence(three, capsys):
     folder, workdir, _, _ = three
     config = config_of(folder, 'text', trials=3, task={'predict_test': True})
     run = job.open_fine_tuning(config, epath.Path(workdir))
-    job.run_trials(run, phases.Phases())
+    job.run_trials(run, Clock())
     said = capsys.readouterr().out
     assert (
         'trial 3 of 3 is done already, without predictions of test: --config.job=evaluate' in said
@@ -308,11 +310,12 @@ def test_another_process_stops_a_trial(three, tmp_path, monkeypatch):
     run = job.open_fine_tuning(config_of(folder, 'text', trials=3), epath.Path(tmp_path))
     steps = run.config.total_steps
     monkeypatch.setattr(distributed, 'told_to_stop', lambda step: step == steps + 3)
-    begun = []
-    outcome = job.run_trials(run, phases.Phases(), begun.append)
+    first, second = Clock(), Clock()
+    outcome = job.run_trials(run, first)
     assert outcome.stopped_by == 'SIGTERM' and len(outcome.trials) == 1
-    outcome = job.run_trials(run, phases.Phases(), begun.append)
-    assert outcome.stopped_by == 'SIGTERM' and begun == [0, steps]
+    outcome = job.run_trials(run, second)
+    assert outcome.stopped_by == 'SIGTERM'
+    assert [clock.starts()[-1].first for clock in (first, second)] == [0, steps]
 
 
 def test_the_best_of_several_trials_is_taken(tmp_path):

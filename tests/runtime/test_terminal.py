@@ -5,15 +5,7 @@ import io
 from rich.console import Console
 
 from electra_jax.runtime import terminal
-
-
-class Clock:
-    """A clock that tests turn."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
+from tests.support.clocks import FakeClock
 
 
 def console(is_terminal=False):
@@ -28,7 +20,7 @@ def console(is_terminal=False):
 
 
 def test_lines_where_there_is_no_terminal_show_amounts_speed_and_time_left():
-    clock, lines = Clock(), console()
+    clock, lines = FakeClock(0.0), console()
     with terminal.Progress(
         'building', 1200.0, 200.0, 'MB', console=lines, line_seconds=15.0, clock=clock
     ) as progress:
@@ -46,7 +38,7 @@ def test_lines_where_there_is_no_terminal_show_amounts_speed_and_time_left():
 
 
 def test_where_the_total_is_unknown_no_time_left_is_printed():
-    clock, lines = Clock(), console()
+    clock, lines = FakeClock(0.0), console()
     with terminal.Progress('reading', 0.0, unit='MB', console=lines, clock=clock) as progress:
         progress.print('begun', eta=True)
         clock.now = 20.0
@@ -73,7 +65,7 @@ def test_a_quiet_process_prints_nothing():
 
 
 def test_the_time_left_follows_the_work_in_items_and_not_their_number():
-    clock, lines, done = Clock(), [], []
+    clock, lines, done = FakeClock(0.0), [], []
     for item in terminal.track(
         [1, 1, 2, 4], 'dev', float, report=lines.append, line_seconds=10.0, clock=clock
     ):

@@ -8,10 +8,8 @@ from etils import epath
 from electra_jax.config.settings import CheckpointConfig
 from electra_jax.train import loop
 from electra_jax.train.checkpoint import Checkpoints
-from electra_jax.train.goodput import Account
+from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
-from electra_jax.train.phases import Phases
-from electra_jax.train.speed import Meter
 from electra_jax.train.state import TrainState
 from tests.support.configs import tiny_config
 
@@ -37,12 +35,16 @@ def after(steps: int) -> TrainState:
     return current
 
 
-def step(current: TrainState, batch) -> tuple[TrainState, dict]:
-    number = float(batch['tokens'][0, 0])
+@jax.jit
+def _update(current: TrainState, number: jax.Array) -> tuple[TrainState, dict]:
     params = jax.tree.map(lambda x: 0.5 * x + number, current.params)
     metrics = {'loss': number, 'grad_norm': 1.0, 'update_norm': 1.0, 'learning_rate': 0.1}
     metrics = {name: jnp.float32(value) for name, value in metrics.items()}
     return TrainState(current.step + 1, params, current.opt_state), metrics
+
+
+def step(current: TrainState, batch) -> tuple[TrainState, dict]:
+    return _update(current, jax.device_put(np.float32(batch['tokens'][0, 0])))
 
 
 class Batches:
@@ -87,7 +89,7 @@ def run(workdir, config=None, said=None, evaluate=lambda params: {'score': 1.0},
     workdir = epath.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     said = [] if said is None else said
-    phases, batches = Phases(), changes.pop('batches', None) or Batches()
+    batches = changes.pop('batches', None) or Batches()
     checkpoints = Checkpoints(workdir / 'checkpoints', config.checkpoint, said.append)
     newest = checkpoints.latest()
     health = Health(config.health, workdir, ABOUT, checkpoints.latest)
@@ -95,19 +97,18 @@ def run(workdir, config=None, said=None, evaluate=lambda params: {'score': 1.0},
         current = state()
     else:
         current, place = checkpoints.restore(newest, abstract())
-        loop.go_back(place, batches, health)
-    parts = loop.Parts(
+        loop.restore_position(place, batches, health)
+    collaborators = loop.Collaborators(
         step=step,
         evaluate=evaluate,
         batches=batches,
         checkpoints=checkpoints,
         about=ABOUT,
         health=health,
-        account=Account(workdir, phases),
-        meter=Meter(phases, 4, 1.0, None),
-        phases=phases,
+        clock=Clock(workdir),
+        work=StepWork(tokens=4),
     )._replace(**changes)
     try:
-        return loop.train(config, parts, current, workdir)
+        return loop.train(config, collaborators, current, workdir)
     finally:
-        parts.account.write()
+        collaborators.clock.write()

@@ -11,10 +11,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from tensorboardX import record_writer
 
 from electra_jax.core.errors import CheckpointError
-from electra_jax.train import checkpoint_files, heartbeat, lines, lock, replay, workdir, writers
-from electra_jax.train.goodput import Account
+from electra_jax.train import checkpoint_files, heartbeat, lock, metrics, replay, workdir
+from electra_jax.train.clock import Clock
 from electra_jax.train.health import Health
-from electra_jax.train.phases import Phases
 from tests.support import small_run
 from tests.train.test_health import BATCH, GOOD
 
@@ -57,29 +56,27 @@ def bucket(monkeypatch):
 
 def test_lock_heartbeat_and_goodput(bucket, monkeypatch):
     monkeypatch.setattr(lock, '_SETTLE_SECONDS', 0.01)
-    spent = Phases()
     with lock.held(bucket) as held:
-        account = Account(bucket, spent)
-        account.begin(3)
-        beating = heartbeat.Heartbeat(bucket, spent, also=[held.refresh, account.write])
+        clock = Clock(bucket)
+        clock.start_from(3)
+        beating = heartbeat.Heartbeat(bucket, clock, also=[held.refresh, clock.write])
         beating.close()
         with pytest.raises(CheckpointError, match='is being written by process'):
             lock.Lock(bucket)
     assert json.loads((bucket / 'heartbeat.json').read_text())['phase'] == 'starting'
-    assert len(Account(bucket, spent).starts()) == 2
+    assert len(Clock(bucket).starts()) == 2
     assert sorted(path.name for path in bucket.iterdir()) == ['goodput.json', 'heartbeat.json']
 
 
-def test_metrics_are_rewritten_where_they_cannot_be_appended(bucket, monkeypatch):
+def test_metrics_are_rewritten_where_they_cannot_be_appended(bucket):
     for start in (0, 2):
-        writer = writers.Metrics(bucket, start, False, print)
+        writer = metrics.Metrics(bucket, start, False, print)
         for step in range(start + 1, start + 4):
             writer.write(step, {'train/loss': float(10 * start + step)})
         writer.close()
     found = [json.loads(line) for line in (bucket / 'metrics.jsonl').read_text().splitlines()]
     assert [line['train/loss'] for line in found] == [1, 2, 23, 24, 25]
-    monkeypatch.setattr(lines, '_REWRITE_SECONDS', 0.0)
-    writer = writers.Metrics(bucket, 5, False, print)
+    writer = metrics.Metrics(bucket, 5, False, print, rewrite_seconds=0.0)
     writer.write(6, {'train/loss': 6.0})  # there before the run ends
     assert (bucket / 'metrics.jsonl').read_text().endswith('{"step": 6, "train/loss": 6.0}\n')
 
@@ -109,7 +106,7 @@ class RecordsFactory:
 def test_events_are_written_too(bucket, monkeypatch):
     monkeypatch.setitem(record_writer.REGISTERED_FACTORIES, 'gs', RecordsFactory())
     said = []
-    writer = writers.Metrics(bucket, 0, True, said.append)
+    writer = metrics.Metrics(bucket, 0, True, said.append)
     writer.write(1, {'train/loss': 1.5})
     writer.close()
     (path,) = (bucket / 'tensorboard').iterdir()
@@ -122,7 +119,7 @@ def test_without_the_package_for_events_a_run_goes_on_without_them(bucket, monke
 
     monkeypatch.setattr(record_writer, 'GCSRecordWriter', lacking)
     said = []
-    writer = writers.Metrics(bucket, 0, True, said.append)
+    writer = metrics.Metrics(bucket, 0, True, said.append)
     writer.write(1, {'train/loss': 1.5})
     writer.close()
     assert len(said) == 1 and '`google-cloud-storage` must be installed' in said[0]
@@ -131,17 +128,16 @@ def test_without_the_package_for_events_a_run_goes_on_without_them(bucket, monke
 
 def test_a_bucket_that_is_away_for_a_while_costs_nothing(bucket, monkeypatch, capfd):
     monkeypatch.setitem(record_writer.REGISTERED_FACTORIES, 'gs', RecordsFactory())
-    monkeypatch.setattr(lines, '_REWRITE_SECONDS', 0.0)
-    said, spent = [], Phases()
-    beating = heartbeat.Heartbeat(bucket, spent)
-    writer = writers.Metrics(bucket, 0, True, said.append)
+    said, clock = [], Clock()
+    beating = heartbeat.Heartbeat(bucket, clock, beat_seconds=None)
+    writer = metrics.Metrics(bucket, 0, True, said.append, rewrite_seconds=0.0)
     writer.write(1, {'train/loss': 1.0})
     monkeypatch.setattr(Bucket, 'away', True)
     writer.write(2, {'train/loss': 2.0})
     assert not writer.flush()
-    beating._beat()  # what its thread does
+    beating.beat()
     monkeypatch.setattr(Bucket, 'away', False)
-    spent.begin_step(3)
+    clock.begin_step(3)
     writer.write(3, {'train/loss': 3.0})
     writer.close()
     beating.close()

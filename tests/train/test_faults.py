@@ -11,7 +11,7 @@ import pytest
 
 from electra_jax.core.errors import CheckpointError, DataError, NonFiniteError
 from electra_jax.runtime import distributed
-from electra_jax.train import checkpoint, checkpoint_files, writers
+from electra_jax.train import checkpoint, checkpoint_files, metrics
 from tests.support import small_run
 
 
@@ -202,17 +202,17 @@ def test_the_last_save_of_a_run_is_tried_again_before_it_is_an_error(tmp_path, m
 
 
 def test_no_checkpoint_is_ahead_of_metrics_that_could_not_be_written(tmp_path, monkeypatch):
-    steps, flush = itertools.count(1), writers.Lines.flush
+    steps, flush = itertools.count(1), metrics.Lines.flush
 
     def refuse(self):  # once for each line, and once more before a save
         return False if 6 <= next(steps) <= 12 else flush(self)
 
-    monkeypatch.setattr(writers.Lines, 'flush', refuse)
+    monkeypatch.setattr(metrics.Lines, 'flush', refuse)
     small_run.run(tmp_path)
     assert steps_of(tmp_path) == [4, 12]
     found = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     assert [line['step'] for line in found if 'train/loss' in line] == list(range(1, 13))
-    monkeypatch.setattr(writers.Lines, 'flush', lambda self: False)
+    monkeypatch.setattr(metrics.Lines, 'flush', lambda self: False)
     with pytest.raises(CheckpointError, match='so step 4 is not saved either'):
         small_run.run(tmp_path / 'full', small_run.settings(4))
     assert steps_of(tmp_path / 'full') == []
@@ -224,17 +224,17 @@ def test_several_processes_end_where_metrics_cannot_be_written(tmp_path, monkeyp
         return False
 
     monkeypatch.setattr(distributed, 'told_to_stop', lambda step: False)
-    monkeypatch.setattr(writers.Lines, 'flush', refuse)
+    monkeypatch.setattr(metrics.Lines, 'flush', refuse)
     with pytest.raises(CheckpointError, match='so step 4 is not saved either'):
         small_run.run(tmp_path)
 
 
 def test_a_run_that_goes_on_says_of_its_health_what_an_undisturbed_one_says(tmp_path):
     def step(current, batch):
-        after, metrics = small_run.step(current, batch)
+        after, values = small_run.step(current, batch)
         number = int(batch['tokens'][0, 0])
-        metrics['loss'] = {3: np.nan, 11: np.nan, 15: 1e3}.get(number, 1 + 0.01 * (5 * number % 7))
-        return after, metrics
+        values['loss'] = {3: np.nan, 11: np.nan, 15: 1e3}.get(number, 1 + 0.01 * (5 * number % 7))
+        return after, values
 
     health = {'on_bad_step': 'skip', 'spike_window': 10}
     settings = functools.partial(small_run.settings, 18, health=health)
@@ -326,10 +326,10 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, jump):
 
 def test_a_bad_step_is_never_saved(tmp_path):
     def spoilt(current, batch):
-        after, metrics = small_run.step(current, batch)
-        if int(current.step) == 5:
-            metrics['grad_norm'] *= np.nan
-        return after, metrics
+        after, values = small_run.step(current, batch)
+        if int(batch['tokens'][0, 0]) == 6:
+            values['grad_norm'] = np.nan
+        return after, values
 
     config = small_run.settings(checkpoint={'every_steps': 1})
     with pytest.raises(NonFiniteError, match='step 6 gave grad_norm = nan'):

@@ -1,4 +1,4 @@
-"""Metrics on a full disk: no line is lost in silence, and TensorBoard is not in the way."""
+"""Metrics on a full disk: no line is lost without a report, and TensorBoard stops nothing."""
 
 import contextlib
 import errno
@@ -11,7 +11,7 @@ from etils import epath
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 
-from electra_jax.train import lines, writers
+from electra_jax.train import metrics
 
 
 def full(*args, **kwargs):
@@ -19,7 +19,7 @@ def full(*args, **kwargs):
 
 
 def events(folder):
-    """Of all files in `folder`, oldest first."""
+    """The events of all files in `folder`, oldest first."""
     found = []
     for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns):
         data = path.read_bytes()
@@ -34,8 +34,8 @@ def lines_of(folder):
     return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
 
 
-def open_metrics(folder, said, start=0):
-    return writers.Metrics(epath.Path(folder), start, tensorboard=True, say=said.append)
+def open_metrics(folder, reported, start=0):
+    return metrics.Metrics(epath.Path(folder), start, tensorboard=True, report=reported.append)
 
 
 def test_events_are_on_disk_at_once_and_a_later_start_hides_what_it_does_again(tmp_path):
@@ -52,13 +52,13 @@ def test_events_are_on_disk_at_once_and_a_later_start_hides_what_it_does_again(t
 
 
 def test_a_disk_too_full_for_events_costs_only_events(tmp_path, monkeypatch):
-    said = []
-    metrics = open_metrics(tmp_path, said)
+    reported = []
+    writer = open_metrics(tmp_path, reported)
     monkeypatch.setattr(EventsWriter, 'flush', full)
     for step in range(1, 100):  # many times more than any queue holds
-        metrics.write(step, {'train/loss': 1.0})
-    metrics.close()
-    assert len(said) == 1 and 'No space left on device' in said[0]
+        writer.write(step, {'train/loss': 1.0})
+    writer.close()
+    assert len(reported) == 1 and 'No space left on device' in reported[0]
     assert len((tmp_path / 'metrics.jsonl').read_text().splitlines()) == 99
 
 
@@ -81,7 +81,7 @@ def test_lines_of_a_run_that_was_started_again(tmp_path):
 
 @contextlib.contextmanager
 def little_room(path, left=5):
-    """A disk on which `path` grows by some bytes, and whatever else is written to it fails."""
+    """A disk on which `path` can grow by some bytes, and every further write fails."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = os.path.getsize(path) if path.exists() else 0
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + left, hard))
@@ -93,9 +93,9 @@ def little_room(path, left=5):
 
 @pytest.mark.parametrize('width', [10, 10_000])  # less and more than a file's buffer
 def test_lines_that_a_full_disk_refuses_are_written_when_there_is_room(tmp_path, width):
-    said = []
+    reported = []
     path = epath.Path(tmp_path) / 'lines'
-    file = lines.Lines(path, [], said.append)
+    file = metrics.Lines(path, [], reported.append)
     expected = [str(number) * width for number in range(1, 7)]
     for number, line in enumerate(expected, 1):
         with little_room(path) if number in (2, 3, 5) else contextlib.nullcontext():
@@ -104,29 +104,17 @@ def test_lines_that_a_full_disk_refuses_are_written_when_there_is_room(tmp_path,
             assert path.read_text().endswith(f'{expected[0] if number < 5 else expected[3]}\n')
     file.close()
     assert path.read_text().splitlines() == expected
-    assert len(said) == 2 and all('its lines wait' in line for line in said)
+    assert len(reported) == 2 and all('its lines wait' in line for line in reported)
 
 
 def test_lines_that_find_no_room_to_the_end_are_counted(tmp_path):
-    said = []
+    reported = []
     path = epath.Path(tmp_path) / 'lines'
-    file = lines.Lines(path, [], said.append)
+    file = metrics.Lines(path, [], reported.append)
     file.add('one')
     with little_room(path):
         file.add('second')
         file.add('third')
         file.close()
-    assert said[-1].startswith('2 lines of')
+    assert reported[-1].startswith('2 lines of')
     assert path.read_text() == 'one\n'
-
-
-def test_long_work_says_how_far_it_is(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(writers.time, 'monotonic', lambda: clock[0])
-    said, done = [], []
-    for item in writers.told([1, 1, 2, 4], float, 'dev: done', said.append):
-        done.append(item)
-        clock[0] += 6.0 * item
-    # The last item is half of the work: the time that is left follows that, not their number.
-    assert done == [1, 1, 2, 4]
-    assert said == ['dev: done 2/4  ETA 36s', 'dev: done 3/4  ETA 24s']

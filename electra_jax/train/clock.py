@@ -1,0 +1,215 @@
+"""Where a run's time goes: phases, speed, and goodput over all starts of the run."""
+
+import collections
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from etils import epath
+
+from electra_jax.core import files
+
+FILE = 'goodput.json'  # in the workdir
+
+# What a process is doing.
+STARTING, COMPILING, TRAINING = 'starting', 'compiling', 'training'
+EVALUATING, SAVING, ENDING = 'evaluating', 'saving', 'ending'
+
+# What the training loop waits for. Where INPUT is large, or DEVICE near 0, the host keeps the
+# devices waiting.
+INPUT, DEVICE = 'input', 'device'
+
+
+class StepWork(NamedTuple):
+    """The work in one training step."""
+
+    tokens: int
+    flops_per_token: float = 0.0
+    peak_flops: float | None = None  # FLOP/s of all devices together, where known
+
+
+class Start(NamedTuple):
+    """One process's share in a run, as `goodput.json` keeps it."""
+
+    first: int  # steps done when it began
+    last: int  # the newest step that it began
+    seconds: float  # the process lived
+    training: float  # seconds of them spent on steps
+
+
+class Clock:
+    """The time of this process: its phase and step, and the seconds spent in each phase.
+
+    The thread that trains writes it, the heartbeat's thread reads it. Only monotonic clocks are
+    used: a wall clock that is set changes nothing.
+    """
+
+    def __init__(
+        self,
+        workdir: epath.Path | None = None,
+        now: Callable[[], float] = time.monotonic,
+        age: float | None = None,
+    ):
+        """Begins in phase STARTING, when the process did.
+
+        Args:
+            workdir: of the run, for its record of earlier starts; None: there is no record.
+            now: seconds, monotonic.
+            age: seconds since the process began; None: the operating system is asked.
+        """
+        self._path = None if workdir is None else workdir / FILE
+        self._earlier = [] if self._path is None else _read(self._path)
+        self._first: int | None = None  # step that this process continues from
+        self.now = now
+        self.phase = STARTING
+        self.step: int | None = None  # the newest one that was begun
+        self.slowest_step = 0.0  # seconds, of the steps that nothing interrupted
+        self._spent: dict[str, float] = collections.defaultdict(float)
+        self._spent[STARTING] = process_age() if age is None else age
+        self._phase_began = now()
+        self._step_began: float | None = None
+        # Since the last reading of the speed:
+        self._steps, self._trained_before = 0, 0.0
+        self._waited = dict.fromkeys((INPUT, DEVICE), 0.0)
+
+    # ---- phases
+
+    def enter(self, phase: str) -> None:
+        """Ends the current phase."""
+        now = self.now()
+        self._spent[self.phase] += now - self._phase_began
+        self.phase, self._phase_began, self._step_began = phase, now, None
+
+    @contextlib.contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """Enters another phase for a while."""
+        before = self.phase
+        self.enter(phase)
+        try:
+            yield
+        finally:
+            self.enter(before)
+
+    def seconds(self, phase: str) -> float:
+        """Time spent in one phase so far."""
+        running = self.now() - self._phase_began if phase == self.phase else 0.0
+        return self._spent[phase] + running
+
+    @property
+    def total(self) -> float:
+        """Seconds since the process began."""
+        return sum(self._spent.values()) + self.now() - self._phase_began
+
+    # ---- steps
+
+    def start_from(self, step: int) -> None:
+        """Training begins after `step` steps that earlier processes have done."""
+        self._first = step
+
+    def begin_step(self, step: int) -> None:
+        """The step is handed to the devices; the one before it is over."""
+        now = self.now()
+        if self._step_began is not None and self.phase == TRAINING:
+            self.slowest_step = max(self.slowest_step, now - self._step_began)
+        self.step, self._step_began = step, now
+
+    def end_step(self) -> None:
+        """A step's results have arrived. The step that includes compilation has no speed."""
+        if self.phase == COMPILING:
+            self.enter(TRAINING)
+        elif self.phase == TRAINING:
+            self._steps += 1
+
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Times a wait for INPUT (the next batch) or DEVICE (the results of a step)."""
+        began, training = self.now(), self.phase == TRAINING
+        try:
+            yield
+        finally:
+            if training:
+                self._waited[what] += self.now() - began
+
+    def speed(self, work: StepWork) -> dict[str, float]:
+        """Metrics since the last reading, by the time spent training; none before a timed step."""
+        if not self._steps:
+            return {}
+        trained = self.seconds(TRAINING)
+        seconds = max(trained - self._trained_before, 1e-9)
+        tokens = self._steps * work.tokens / seconds
+        metrics = {
+            'speed/steps_per_second': self._steps / seconds,
+            'speed/tokens_per_second': tokens,
+            **{f'speed/{what}_share': waited / seconds for what, waited in self._waited.items()},
+        }
+        if work.peak_flops:
+            metrics['speed/mfu'] = tokens * work.flops_per_token / work.peak_flops
+        self._steps, self._trained_before = 0, trained
+        self._waited = dict.fromkeys(self._waited, 0.0)
+        return metrics
+
+    # ---- goodput
+
+    def starts(self) -> list[Start]:
+        """All starts of the run, this one last."""
+        first = self._first or 0
+        this = Start(first, self.step or first, self.total, self.seconds(TRAINING))
+        return [*self._earlier, this]
+
+    def goodput(self) -> dict[str, float]:
+        """Metrics: the share of time spent training, of this process and over all starts."""
+        own = self.seconds(TRAINING) / self.total
+        return {'speed/goodput': own, 'speed/run_goodput': goodput(self.starts())}
+
+    def goodput_line(self) -> str:
+        """The same in words, for the end of a run."""
+        own, whole = self.goodput().values()
+        text = f'goodput {own:.1%} of the time spent training'
+        return f'{text}, {whole:.1%} over {len(self.starts())} starts' if self._earlier else text
+
+    def write(self) -> None:
+        """Updates the workdir's record of starts, once training has begun.
+
+        Raises:
+            OSError: the disk is full, for example.
+        """
+        if self._path is not None and self._first is not None:
+            records = [start._asdict() for start in self.starts()]
+            files.write_whole(self._path, json.dumps({'starts': records}) + '\n')
+
+
+def goodput(starts: list[Start]) -> float:
+    """Seconds spent on steps that were kept, divided by the seconds in which a process lived.
+
+    A step is lost where a later start did it again.
+
+    >>> goodput([Start(0, 100, 50.0, 40.0), Start(50, 100, 50.0, 40.0)])
+    0.6
+    """
+    kept = 0.0
+    for number, start in enumerate(starts):
+        repeated_from = min((later.first for later in starts[number + 1 :]), default=start.last)
+        steps = start.last - start.first
+        if steps > 0:
+            kept += start.training * max(min(repeated_from, start.last) - start.first, 0) / steps
+    return kept / max(sum(start.seconds for start in starts), 1e-9)
+
+
+def process_age() -> float:
+    """Seconds since this process was started, imports included; 0 where that is not known."""
+    try:
+        with open('/proc/self/stat') as file:
+            ticks = int(file.read().rpartition(')')[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf('SC_CLK_TCK')
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
+
+
+def _read(path: epath.Path) -> list[Start]:
+    try:
+        return [Start(**record) for record in files.parse_object(path.read_text())['starts']]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # a damaged record must not stop a run

@@ -1,0 +1,227 @@
+"""Where numbers go: metrics.jsonl, TensorBoard's event files, and lines for people.
+
+Neither a full disk nor a bucket that is away for a while may stop or slow training. So lines that
+cannot be written wait, and event files are written here and not by tensorboardX's own writer: that
+one hands events to a thread over a short queue, and where the thread ends (a full disk) the queue
+fills up and training waits for it forever.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from etils import epath
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+
+from electra_jax.core import files
+from electra_jax.core.errors import first_line
+from electra_jax.runtime import distributed
+
+FILE = 'metrics.jsonl'  # in the workdir
+ONCE = ('eval/unigram_loss',)  # the same in a whole run: written the first time only
+_REWRITE_SECONDS = 60.0  # between two writes of a whole file
+
+
+class Metrics:
+    """Writes named floats by step; only the first process of a run does."""
+
+    def __init__(
+        self,
+        workdir: epath.Path,
+        start: int,
+        tensorboard: bool,
+        report: Callable[[str], None],
+        rewrite_seconds: float = _REWRITE_SECONDS,
+    ):
+        """Opens the files, and drops the lines of steps that will be done again.
+
+        Args:
+            workdir: of the run.
+            start: step that the run continues from.
+            tensorboard: whether to write event files, too.
+            report: called with a line where the files cannot be written.
+            rewrite_seconds: at least so long between two writes of a file on a bucket.
+        """
+        self._on = distributed.is_first()
+        if not self._on:
+            return
+        lines = drop_after(workdir / FILE, start)
+        self._written = {name for name in ONCE if any(name in line for line in lines)}
+        self._lines = Lines(workdir / FILE, lines, report, rewrite_seconds)
+        self._events = _Events(workdir / 'tensorboard', start, report) if tensorboard else None
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes one line of JSON (NaN becomes null) and as many TensorBoard scalars."""
+        if not self._on:
+            return
+        values = {k: v for k, v in values.items() if k not in self._written}
+        self._written.update(name for name in ONCE if name in values)
+        safe = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
+        self._lines.add(json.dumps({'step': step, **safe}))
+        if self._events is not None:
+            self._events.write(step, values)
+
+    def flush(self) -> bool:
+        """Writes the lines that wait; returns whether all are on disk."""
+        return not self._on or self._lines.flush()
+
+    def close(self) -> None:
+        """Flushes and closes the files."""
+        if not self._on:
+            return
+        self._lines.close()
+        if self._events is not None:
+            self._events.close()
+
+
+def drop_after(path: epath.Path, step: int) -> list[str]:
+    """Keeps the lines of `path` up to `step`, and returns them; a torn last line is dropped."""
+    if not path.exists():
+        return []
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)['step'] <= step:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    files.write_whole(path, ''.join(line + '\n' for line in kept))
+    return kept
+
+
+class Lines:
+    """A file that grows by lines. What a full disk refuses is written when there is room again.
+
+    A bucket cannot append: there the whole file is rewritten, at most once a minute.
+    """
+
+    def __init__(
+        self,
+        path: epath.Path,
+        lines: Sequence[str],
+        report: Callable[[str], None],
+        rewrite_seconds: float = _REWRITE_SECONDS,
+    ):
+        """Continues after the lines that the file holds.
+
+        Args:
+            path: of the file.
+            lines: its content.
+            report: called with a line when the file cannot be written.
+            rewrite_seconds: at least so long between two writes on a bucket.
+        """
+        self._path, self._report = path, report
+        self._rewrites, self._rewrite_seconds = '://' in str(path), rewrite_seconds
+        self._all = list(lines) if self._rewrites else []
+        self._waiting: list[str] = []
+        self._refused = False
+        self._written_at = time.monotonic()
+
+    def add(self, line: str) -> None:
+        """Adds one line."""
+        self._waiting.append(line)
+        if not self._rewrites or time.monotonic() - self._written_at > self._rewrite_seconds:
+            self.flush()
+
+    def close(self) -> None:
+        """Writes the lines that wait, and reports those that cannot be written."""
+        if not self.flush():
+            self._report(f'{len(self._waiting)} lines of {self._path} are lost')
+
+    def flush(self) -> bool:
+        """Writes the lines that wait; returns whether all are on disk."""
+        if not self._waiting:
+            return True
+        try:
+            if self._rewrites:
+                self._written_at = time.monotonic()
+                self._path.write_text(''.join(f'{line}\n' for line in self._all + self._waiting))
+                self._all += self._waiting
+            else:
+                _append(self._path, ''.join(f'{line}\n' for line in self._waiting))
+        except Exception as error:  # a bucket's errors are no OSError
+            if not self._refused:
+                self._report(f'{self._path} cannot be written, its lines wait: {error}')
+            self._refused = True
+            return False
+        self._waiting, self._refused = [], False
+        return True
+
+
+def _append(path: epath.Path, text: str) -> None:
+    """Appends all of `text`, or nothing."""
+    size = None
+    try:
+        with path.open('ab') as file:
+            size = file.tell()
+            file.write(text.encode())
+    except OSError:
+        # The file must be closed first: closing writes what its buffer still holds.
+        if size is not None:
+            os.truncate(path, size)
+        raise
+
+
+class _Events:
+    """TensorBoard scalars of one start of a run; after the first failure nothing is written."""
+
+    def __init__(self, folder: epath.Path, start: int, report: Callable[[str], None]):
+        self._folder, self._report = folder, report
+        self._file: EventsWriter | None = None
+        self._guarded(lambda: self._open(start))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        tagged = [Summary.Value(tag=name, simple_value=x) for name, x in values.items()]
+        event = Event(step=step, wall_time=time.time(), summary=Summary(value=tagged))
+        self._guarded(lambda: self._add(event))
+
+    def close(self) -> None:
+        self._guarded(lambda: self._file.close() if self._file else None)
+        self._file = None
+
+    def _open(self, start: int) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # The name holds the date, too, but a wall clock may jump back.
+        self._file = EventsWriter(str(self._folder / 'events'), filename_suffix=f'.{start}')
+        # TensorBoard then hides what earlier starts wrote about later steps.
+        again = SessionLog(status=SessionLog.START)
+        self._add(Event(step=start + 1, wall_time=time.time(), session_log=again))
+
+    def _add(self, event: Event) -> None:
+        if self._file is not None:
+            self._file.write_event(event)
+            self._file.flush()
+
+    def _guarded(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except Exception as error:  # a bucket's errors are no OSError
+            self._file = None
+            self._report(
+                f'{self._folder} cannot be written ({first_line(error)}): no more events for '
+                'TensorBoard until the next start; metrics.jsonl has everything'
+            )
+
+
+def summary_line(values: Mapping[str, float]) -> str:
+    """A line about a training step."""
+    shown = (
+        ('loss', 'train/loss', '.3f'),
+        ('mlm', 'train/mlm_loss', '.3f'),
+        ('disc', 'train/disc_loss', '.4f'),
+        ('fake', 'train/fake_rate', '.3f'),
+        ('lr', 'train/learning_rate', '.2e'),
+        ('tokens/s', 'speed/tokens_per_second', ',.0f'),
+        ('mfu', 'speed/mfu', '.1%'),
+    )
+    return '  '.join(f'{name} {values[key]:{form}}' for name, key, form in shown if key in values)
+
+
+def evaluation_line(step: int, evaluation: Mapping[str, float]) -> str:
+    """A line about an evaluation on held-out text."""
+    shown = '  '.join(f'{name} {value:.4f}' for name, value in evaluation.items())
+    return f'step {step}  held-out: {shown}'

@@ -1,0 +1,115 @@
+"""Where a run's time goes: phases, speed, and goodput over all starts."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from etils import epath
+
+from electra_jax.train import clock as clocks
+from electra_jax.train.clock import Clock, Start, StepWork
+from tests.support.clocks import FakeClock
+
+
+def test_each_second_belongs_to_one_phase():
+    now = FakeClock()
+    clock = Clock(now=now, age=3.0)
+    now.now += 2
+    clock.enter(clocks.TRAINING)
+    now.now += 10
+    with clock.during(clocks.EVALUATING):
+        now.now += 4
+    now.now += 1
+    assert clock.seconds(clocks.STARTING) == 5 and clock.seconds(clocks.TRAINING) == 11
+    assert clock.seconds(clocks.EVALUATING) == 4 and clock.total == 20
+    assert clock.goodput()['speed/goodput'] == 11 / 20
+
+
+def test_the_slowest_step_is_one_without_an_interruption():
+    now = FakeClock()
+    clock = Clock(now=now)
+    clock.enter(clocks.TRAINING)
+    for number, seconds in enumerate((1, 5, 2)):
+        clock.begin_step(number)
+        now.now += seconds
+    with clock.during(clocks.SAVING):
+        now.now += 100
+    clock.begin_step(4)
+    now.now += 1
+    clock.begin_step(5)
+    assert clock.slowest_step == 5
+
+
+def test_a_process_knows_its_age():
+    program = 'from electra_jax.train import clock; import time; time.sleep(0.5); '
+    program += 'print(clock.process_age())'
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert 0.5 < float(done.stdout) < time.monotonic() - began + 0.1
+
+
+def test_waits_are_shares_of_the_time_between_two_readings():
+    now = FakeClock()
+    clock = Clock(now=now)
+    work = StepWork(tokens=10, flops_per_token=2.0, peak_flops=200.0)
+    clock.enter(clocks.COMPILING)
+    with clock.waiting(clocks.DEVICE):
+        now.now += 50.0  # the first step, which is compiled
+    clock.end_step()
+    for _ in range(2):
+        with clock.waiting(clocks.INPUT):
+            now.now += 1.0
+        with clock.waiting(clocks.DEVICE):
+            now.now += 2.0
+        now.now += 1.0  # the host's own work
+        clock.end_step()
+    with clock.during(clocks.SAVING), clock.waiting(clocks.DEVICE):
+        now.now += 30.0
+    assert clock.speed(work) == {
+        'speed/steps_per_second': pytest.approx(0.25),
+        'speed/tokens_per_second': pytest.approx(2.5),
+        'speed/mfu': pytest.approx(0.025),
+        'speed/input_share': pytest.approx(0.25),
+        'speed/device_share': pytest.approx(0.5),
+    }
+    now.now += 1.0
+    clock.end_step()
+    assert clock.speed(work)['speed/input_share'] == 0.0
+    assert clock.speed(work) == {}
+
+
+def test_goodput_counts_a_step_once_however_often_it_was_done():
+    alone = [Start(0, 100, 100.0, 80.0)]
+    assert clocks.goodput(alone) == pytest.approx(0.8)
+    # The second start begins at 60: 40 of the first one's steps were lost.
+    assert clocks.goodput([*alone, Start(60, 100, 50.0, 30.0)]) == pytest.approx(78 / 150)
+    # A third one that begins before both.
+    twice = [*alone, Start(60, 100, 50.0, 40.0), Start(10, 20, 10.0, 5.0)]
+    assert clocks.goodput(twice) == pytest.approx((8 + 0 + 5) / 160)
+    assert clocks.goodput([Start(0, 0, 10.0, 0.0)]) == 0
+
+
+def test_goodput_is_kept_over_starts(tmp_path):
+    workdir, now = epath.Path(tmp_path), FakeClock()
+    for first in (0, 4):
+        clock = Clock(workdir, now, age=3.0)
+        clock.write()  # training has not begun: there is nothing to write
+        clock.start_from(first)
+        clock.enter(clocks.TRAINING)
+        clock.begin_step(first + 5)
+        now.now += 7
+        clock.write()
+    # 3 s of age and 7 s of training each; of the first 5 steps 4 were kept.
+    assert clock.starts() == [Start(0, 5, 10.0, 7.0), Start(4, 9, 10.0, 7.0)]
+    assert clock.goodput() == {
+        'speed/goodput': pytest.approx(0.7),
+        'speed/run_goodput': pytest.approx(7 * 1.8 / 20),
+    }
+    assert '63.0%' in clock.goodput_line() and '2 starts' in clock.goodput_line()
+    assert json.loads((workdir / clocks.FILE).read_text())['starts'][0] == {
+        'first': 0, 'last': 5, 'seconds': 10.0, 'training': 7.0,
+    }  # fmt: skip
+    (workdir / clocks.FILE).write_text('{"torn')
+    assert len(Clock(workdir).starts()) == 1
