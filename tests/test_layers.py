@@ -14,8 +14,9 @@ LAYERS = [
     {'config'},
     {'runtime', 'ops', 'tokenizers'},
     {'model', 'data', 'parallel', 'optim'},
-    {'objectives', 'interop'},
+    {'objectives'},
     {'train'},
+    {'interop'},
     {'init_from'},  # where parameters start: a checkpoint of ours or of another project
     {'pretrain', 'finetune', 'corpus'},  # the jobs
     {'sweep'},  # many runs of a job, a table, a plot

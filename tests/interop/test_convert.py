@@ -1,18 +1,20 @@
-"""The door, in one process: what is typed, what is said, what is on disk."""
+"""Conversion by the command: what is typed, what is shown, what is on disk."""
 
 import json
 
 import numpy as np
 import pytest
+from absl import flags
 from absl.testing import flagsaver
 from etils import epath
 
 from electra_jax import convert
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config, TaskConfig
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.finetune import readers
+from electra_jax.finetune import foreign, readers
 from electra_jax.finetune import task as trained
 from electra_jax.interop import files, load, names
+from electra_jax.interop.convert import write_ours
 from electra_jax.train import checkpoint
 from tests.support import fakes
 
@@ -20,8 +22,8 @@ from tests.support import fakes
 @pytest.fixture(autouse=True)
 def parsed():
     """absl's flags as if the command line had been read, and put back afterwards."""
-    if not convert.absl_flags.FLAGS.is_parsed():
-        convert.absl_flags.FLAGS(['convert'])
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS(['convert'])
     with flagsaver.flagsaver():
         yield
 
@@ -30,7 +32,7 @@ def parsed():
 def ours(tmp_path):
     params, model = fakes.params(fakes.model()), fakes.model()
     loaded = load.Loaded(params, model, 'electra', fakes.tokenizer(), None, None, None)
-    convert.write_ours(convert.Place('google', tmp_path), tmp_path / 'ours', loaded)
+    write_ours(tmp_path / 'ours', loaded, loaded.tokenizer, f'google:{tmp_path}', foreign.TASKS)
     return tmp_path / 'ours'
 
 
@@ -41,15 +43,17 @@ def run(source, target, **changes):
 
 def test_ours_to_hugging_face_and_back(ours, tmp_path, capsys):
     run(f'ours:{ours}', f'huggingface:{tmp_path / "hf"}')
-    said = capsys.readouterr().out
-    assert 'generator separate, shared embeddings' in said
-    assert 'ElectraForPreTraining' in said and 'ElectraForMaskedLM' in said
-    assert f"AutoModelForPreTraining.from_pretrained('{tmp_path / 'hf' / 'discriminator'}')" in said
+    shown = capsys.readouterr().out
+    assert 'generator separate, shared embeddings' in shown
+    assert 'ElectraForPreTraining' in shown and 'ElectraForMaskedLM' in shown
+    assert (
+        f"AutoModelForPreTraining.from_pretrained('{tmp_path / 'hf' / 'discriminator'}')" in shown
+    )
     run(f'huggingface:{tmp_path / "hf"}', f'ours:{tmp_path / "back"}')
-    said = capsys.readouterr().out
-    assert f'--config.init_from={tmp_path / "back"}' in said
-    assert '--config.model.size=tiny --config.model.num_layers=4' in said
-    assert '--config.model.norm=post' in said and 'generator_width' not in said  # that of tiny
+    shown = capsys.readouterr().out
+    assert f'--config.init_from={tmp_path / "back"}' in shown
+    assert '--config.model.size=tiny --config.model.num_layers=4' in shown
+    assert '--config.model.norm=post' in shown and 'generator_width' not in shown  # that of tiny
     before, about = checkpoint.read_params(epath.Path(ours))
     after, about_after = checkpoint.read_params(epath.Path(tmp_path / 'back'))
     fakes.assert_same(before, after)
@@ -67,35 +71,35 @@ def test_ours_to_google_and_back(ours, tmp_path, capsys):
     run(f'ours:{ours}', f'google:{tmp_path / "google"}')
     assert 'electra/embeddings/' in capsys.readouterr().out
     run(f'google:{tmp_path / "google"}', f'huggingface:{tmp_path / "hf"}')
-    said = capsys.readouterr().out
-    assert 'no capital letters: text is lower-cased' in said and 'missing' not in said
+    shown = capsys.readouterr().out
+    assert 'no capital letters: text is lower-cased' in shown and 'missing' not in shown
     loaded = load.load_huggingface(tmp_path / 'hf')
     fakes.assert_same(checkpoint.read_params(epath.Path(ours))[0], loaded.params)
 
 
-def test_what_is_missing_is_said(ours, tmp_path, capsys):
+def test_missing_parts_are_reported(ours, tmp_path, capsys):
     run(f'ours:{ours}', f'huggingface:{tmp_path / "hf"}')
     run(f'huggingface:{tmp_path / "hf" / "discriminator"}', f'ours:{tmp_path / "one"}')
     assert 'missing there: generator, generator_head' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ('source', 'target', 'said'),
+    ('source', 'target', 'shown'),
     [
         ('', 'ours:x', "--source is '', allowed: KIND:PATH"),
         ('google', 'ours:x', "--source is 'google', allowed: KIND:PATH"),
         ('gogle:x', 'ours:y', "did you mean 'google'"),
         ('google:x', 'google:y', 'both of kind google'),
-        ('google:x', 'ours:x', 'lie in one another'),
-        ('google:x', 'ours:x/y', 'lie in one another'),
+        ('google:x', 'ours:x', 'name another --target'),
+        ('google:x', 'ours:x/y', 'name another --target'),
     ],
 )
-def test_ends_that_make_no_sense_are_refused(source, target, said):
-    with pytest.raises(ConfigError, match=said):
+def test_source_and_target_that_make_no_sense_are_refused(source, target, shown):
+    with pytest.raises(ConfigError, match=shown):
         run(source, target)
 
 
-def test_nothing_is_written_over(ours, tmp_path):
+def test_no_other_file_is_overwritten(ours, tmp_path):
     target = tmp_path / 'hf'
     run(f'ours:{ours}', f'huggingface:{target}')
     before = {p: p.read_bytes() for p in target.rglob('*') if p.is_file()}
@@ -139,7 +143,7 @@ def test_a_source_without_a_vocabulary_is_refused(ours, tmp_path):
     run(f'ours:{ours}', f'huggingface:{target}')
     for name in ('vocab.txt', 'tokenizer.json'):
         (target / 'discriminator' / name).unlink()
-    with pytest.raises(CheckpointError, match=r'no vocabulary beside .*put its vocab.txt there'):
+    with pytest.raises(CheckpointError, match=r'without a vocabulary.*vocab.txt'):
         run(f'huggingface:{target / "discriminator"}', f'ours:{tmp_path / "x"}')
 
 
@@ -152,7 +156,7 @@ def test_a_checkpoint_of_another_version_is_refused(ours, tmp_path):
 
 
 def tuned(ours, folder, task, style, labels, layers):
-    """A fine-tuned checkpoint of ours: the encoder, a head, and what it says of its task."""
+    """Writes a fine-tuned checkpoint of ours: the encoder, a head and its task."""
     params, about = checkpoint.read_params(epath.Path(ours))
     random = np.random.default_rng(0)
     head = {
@@ -164,7 +168,7 @@ def tuned(ours, folder, task, style, labels, layers):
     }
     keep = ('embeddings', 'discriminator')
     params = {**{name: params[name] for name in keep}, 'task_head': head}
-    config = Config(task=TaskConfig(name=convert.OWN_TASKS[task], head=style))
+    config = Config(task=TaskConfig(name=foreign.OWN_TASKS[task], head=style))
     scores = (0.0, 5.0) if task == 'regression' else None
     scheme = 'bio' if task == 'tagging' else None
     described = trained.settle(config, readers.Known(labels, scheme, scores))
@@ -174,7 +178,7 @@ def tuned(ours, folder, task, style, labels, layers):
 
 
 @pytest.mark.parametrize(
-    ('task', 'labels', 'layers', 'said'),
+    ('task', 'labels', 'layers', 'shown'),
     [
         ('classification', ('bad', 'good', 'so so'), (('dense', 128), ('output', 3)), 'wrote'),
         ('regression', (), (('dense', 128), ('output', 1)), 'scaled from 0..5 to 0..1'),
@@ -183,11 +187,11 @@ def tuned(ours, folder, task, style, labels, layers):
     ],
 )
 def test_a_fine_tuned_model_keeps_its_task_and_labels(
-    ours, tmp_path, capsys, task, labels, layers, said
+    ours, tmp_path, capsys, task, labels, layers, shown
 ):
     params = tuned(ours, tmp_path / 'tuned', task, 'huggingface', labels, layers)
     run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}')
-    assert said in capsys.readouterr().out
+    assert shown in capsys.readouterr().out
     config = json.loads((tmp_path / 'hf' / 'config.json').read_text())
     assert config['architectures'] == [names.CLASS_OF[task]]
     if labels:
@@ -202,7 +206,7 @@ def test_a_fine_tuned_model_keeps_its_task_and_labels(
     assert described.row_length == 40  # all the positions that there are
 
 
-def test_parameters_alone_are_handed_on_with_all_that_is_said_of_them(ours, tmp_path, capsys):
+def test_ours_to_ours_keeps_parameters_and_all_that_is_recorded(ours, tmp_path, capsys):
     layers = (('start', 1), ('end_dense', 512))
     params = tuned(ours, tmp_path / 'spans', 'spans', 'reference', (), layers)
     run(f'ours:{tmp_path / "spans"}', f'ours:{tmp_path / "slim"}')
@@ -213,11 +217,11 @@ def test_parameters_alone_are_handed_on_with_all_that_is_said_of_them(ours, tmp_
     assert about['task']['style'] == 'reference'
 
 
-def test_what_suited_the_devices_is_not_handed_on(ours, tmp_path, capsys):
+def test_settings_that_suit_the_devices_are_not_passed_on(ours, tmp_path, capsys):
     run(f'ours:{ours}', f'ours:{tmp_path / "slim"}')
-    said = capsys.readouterr().out
-    assert 'continue_small' in said and '--config.model.max_positions=40' in said
-    assert not [name for name in LEFT_TO_DEVICES if name in said]
+    shown = capsys.readouterr().out
+    assert 'continue_small' in shown and '--config.model.max_positions=40' in shown
+    assert not [name for name in LEFT_TO_DEVICES if name in shown]
 
 
 def test_heads_of_the_reference_are_refused_or_explained(ours, tmp_path, capsys):
@@ -230,13 +234,13 @@ def test_heads_of_the_reference_are_refused_or_explained(ours, tmp_path, capsys)
     assert 'pass token_type_ids of ones' in capsys.readouterr().out
 
 
-def test_the_best_trial_of_a_fine_tuning_workdir_is_taken(ours, tmp_path, capsys):
+def test_the_best_trial_of_a_fine_tuning_workdir_is_converted(ours, tmp_path, capsys):
     layers = (('output', 2),)
     folder = tmp_path / 'tuned' / 'trials' / '1'
     params = tuned(ours, folder, 'spans', 'huggingface', (), layers)
     run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}')
-    said = capsys.readouterr().out
-    assert f'this is its best trial, {folder}' in said
-    assert f"ElectraForQuestionAnswering.from_pretrained('{tmp_path / 'hf'}')" in said
+    shown = capsys.readouterr().out
+    assert f'this is its best trial, {folder}' in shown
+    assert f"ElectraForQuestionAnswering.from_pretrained('{tmp_path / 'hf'}')" in shown
     loaded = load.load_huggingface(tmp_path / 'hf')
     fakes.assert_same(loaded.params, params)

@@ -1,0 +1,64 @@
+"""Tasks of fine-tuned models that are converted from or to another project's format."""
+
+from typing import Any
+
+from electra_jax.config.settings import Config, DataConfig, ModelConfig, TaskConfig
+from electra_jax.finetune import known, readers
+from electra_jax.finetune import task as trained
+from electra_jax.finetune.files import tag_schemes
+from electra_jax.finetune.predict import best_folder
+from electra_jax.interop.convert import Head, Tasks
+
+# Kind of task -> its entry in the table of tasks for data of one's own.
+OWN_TASKS = {
+    'classification': 'text',
+    'regression': 'text_regression',
+    'tagging': 'tagging',
+    'spans': 'spans',
+}
+
+
+def read_head(recorded: Any, where: str) -> Head:
+    """The head that a checkpoint of ours records.
+
+    Args:
+        recorded: the task, as the checkpoint records it.
+        where: name of the checkpoint, for messages.
+
+    Raises:
+        CheckpointError: the task is damaged.
+    """
+    task = trained.from_json(recorded, where)
+    notes = []
+    if task.features(labelled=False).one_type and task.kind == 'tagging':
+        notes.append('trained with token type 1 throughout: pass token_type_ids of ones')
+    if task.score_range not in (None, (0.0, 1.0)):
+        low, high = task.score_range
+        notes.append(f'its output is the score scaled from {low:g}..{high:g} to 0..1')
+    return Head(task.kind, list(task.labels) or None, notes)
+
+
+def describe_task(kind: str, labels: tuple[str, ...], C: int, model: ModelConfig) -> dict[str, Any]:
+    """The task of another project's head, as `predict` needs it.
+
+    Args:
+        kind: a key of `OWN_TASKS`.
+        labels: names of the outputs; (): they are numbered.
+        C: number of outputs.
+        model: resolved.
+    """
+    if kind not in ('classification', 'tagging'):
+        labels = ()
+    elif not labels:
+        labels = tuple(f'LABEL_{i}' for i in range(C))
+    scheme = tag_schemes.of_classes(labels) if kind == 'tagging' else None
+    score_range = (0.0, 1.0) if kind == 'regression' else None
+    name = OWN_TASKS[kind]
+    length = min(known.get(name).row_length, model.max_positions)
+    config = Config(
+        data=DataConfig(row_length=length), task=TaskConfig(name=name, head='huggingface')
+    )
+    return trained.to_json(trained.settle(config, readers.Known(labels, scheme, score_range)))
+
+
+TASKS = Tasks(best_folder, read_head, describe_task)
