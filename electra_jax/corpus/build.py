@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from electra_jax.config import settings
-from electra_jax.corpus import bad_text, documents, sources
+from electra_jax.core.complaints import Complaints
+from electra_jax.corpus import documents, sources
 from electra_jax.corpus import layouts as rows
 from electra_jax.data import records
 from electra_jax.tokenizers import api
@@ -43,7 +44,7 @@ class PieceRows:
       unigram: int64 `[vocab_size]`, how often each token is in the training rows; 0 for [PAD],
         [CLS], [SEP] and [MASK].
       counts: see COUNTS.
-      bad: see `bad_text.BadText.found`.
+      complaints: as in `Complaints.counts`.
     """
 
     rows: dict[str, np.ndarray]
@@ -79,10 +80,10 @@ def build_piece(
     Raises:
       errors.DataError: text cannot be read and data.on_bad_text is 'error'.
     """
-    bad = bad_text.BadText(skip=config.on_bad_text == 'skip')
+    complaints = Complaints('data.on_bad_text', config.on_bad_text)
     counts = dict.fromkeys(COUNTS, 0)
     splits = {'train': _Split(), 'validation': _Split()}
-    found = _documents(piece, config, bad, counts)
+    found = _documents(piece, config, complaints, counts)
     for name, copies, lines in _encode(found, tokenizer):
         splits[name].add(lines, copies)
     row_format = records.RowFormat.of(config.row_length, tokenizer.vocab_size)
@@ -95,18 +96,18 @@ def build_piece(
         _count_rows(counts, name, filled[name], table, len(stream))
         if name == 'train':
             unigram = np.bincount(stream, minlength=tokenizer.vocab_size).astype(np.int64)
-    return PieceRows(filled, unigram, counts, bad.found)
+    return PieceRows(filled, unigram, counts, complaints.counts)
 
 
 def _documents(
     piece: sources.Piece,
     config: settings.DataConfig,
-    bad: bad_text.BadText,
+    complaints: Complaints,
     counts: dict[str, int],
 ) -> Iterator[tuple[str, int, list[str]]]:
     """Split, number of copies and lines of each document of a piece."""
     for part in piece.parts:
-        for lines in part.documents(bad):
+        for lines in part.documents(complaints):
             held_out, copies, size = choose(lines, part.weight, config)
             counts['documents'] += 1
             counts['held_out_documents'] += held_out
@@ -127,7 +128,7 @@ def choose(
     are: none is in the training rows and held out at once.
     """
     text = '\n'.join(lines).encode()
-    digest = bad_text.digest(text, config.build_seed)
+    digest = documents.digest(text, config.build_seed)
     held_out = int.from_bytes(digest[:8], 'little') < config.holdout * 2.0**64
     whole = int(weight)
     extra = int.from_bytes(digest[8:], 'little') < (weight - whole) * 2.0**64
@@ -195,10 +196,10 @@ def sample_lines(
       config: which documents are held out.
       share: of the text of each part, about.
     """
-    bad = bad_text.BadText(skip=True)
+    complaints = Complaints('data.on_bad_text', 'skip')
     for part in found:
         taken = 0
-        for lines in part.documents(bad):
+        for lines in part.documents(complaints):
             held_out, copies, size = choose(lines, part.weight, config)
             if held_out or not copies:
                 continue

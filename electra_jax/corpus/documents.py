@@ -1,6 +1,7 @@
 """Bytes of a source to clean documents: what the workers do first with their piece."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import re
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from electra_jax.core import errors
-from electra_jax.corpus import bad_text
+from electra_jax.core.complaints import Complaints
 
 TEXT = 'text'  # a paragraph a line, a blank line between documents
 JSONL = 'jsonl'  # a JSON object a line
@@ -39,7 +40,7 @@ class Part(Protocol):
     def identity(self) -> list[object]:
         """JSON-able; equal exactly where the part holds the same text."""
 
-    def documents(self, bad: bad_text.BadText) -> Iterator[list[str]]:
+    def documents(self, complaints: Complaints) -> Iterator[list[str]]:
         """The lines of each document: stripped, none empty, at least one."""
 
 
@@ -74,14 +75,18 @@ class Block:
 
     def identity(self) -> list[object]:
         """See `Part`."""
-        digest = bad_text.digest(self.data).hex()
-        return [self.origin, self.offset, len(self.data), digest, self.weight, self.field]
+        text_hash = digest(self.data).hex()
+        return [self.origin, self.offset, len(self.data), text_hash, self.weight, self.field]
 
-    def documents(self, bad: bad_text.BadText) -> Iterator[list[str]]:
+    def documents(self, complaints: Complaints) -> Iterator[list[str]]:
         """See `Part`."""
-        texts = _json_texts(self, bad) if self.format == JSONL else _plain_texts(self, bad)
+        texts = (
+            _json_texts(self, complaints)
+            if self.format == JSONL
+            else _plain_texts(self, complaints)
+        )
         for where, text in texts:
-            lines = clean_lines(text, where, bad)
+            lines = clean_lines(text, where, complaints)
             if lines:
                 yield lines
 
@@ -117,7 +122,7 @@ class FileSpan:
         span = [self.path, self.start, self.stop, self.file_size, self.file_mtime]
         return [*span, self.block.weight, self.block.field]
 
-    def documents(self, bad: bad_text.BadText) -> Iterator[list[str]]:
+    def documents(self, complaints: Complaints) -> Iterator[list[str]]:
         """See `Part`."""
         try:
             with open(self.path, 'rb') as file:
@@ -130,10 +135,15 @@ class FileSpan:
                 f'{self.path} has become shorter than {self.stop} bytes while it was being read'
             )
         block = dataclasses.replace(self.block, data=data, origin=self.path, offset=self.start)
-        yield from block.documents(bad)
+        yield from block.documents(complaints)
 
 
-def _plain_texts(block: Block, bad: bad_text.BadText) -> Iterator[tuple[str, str]]:
+def digest(data: bytes, seed: int = 0) -> bytes:
+    """16 bytes that stand for `data`; another `seed` gives unrelated ones."""
+    return hashlib.blake2b(data, digest_size=16, key=str(seed).encode()).digest()
+
+
+def _plain_texts(block: Block, complaints: Complaints) -> Iterator[tuple[str, str]]:
     """Place and text of each document between blank lines."""
     start = 0
     if block.offset == 0 and block.data.startswith(b'\xef\xbb\xbf'):
@@ -144,46 +154,46 @@ def _plain_texts(block: Block, bad: bad_text.BadText) -> Iterator[tuple[str, str
         raw = block.data[start:stop]
         if raw.strip():
             where = f'{block.origin} at byte {block.offset + start}'
-            yield where, decode(raw, block.origin, block.offset + start, bad)
+            yield where, decode(raw, block.origin, block.offset + start, complaints)
         start = after
 
 
-def decode(raw: bytes, origin: str, offset: int, bad: bad_text.BadText) -> str:
+def decode(raw: bytes, origin: str, offset: int, complaints: Complaints) -> str:
     """Text of bytes; those that are not UTF-8 become marks, and are counted.
 
     Args:
       raw: the bytes.
       origin: what they are of, for the counts.
       offset: of `raw` in it.
-      bad: what is found is counted here.
+      complaints: what is found is counted here.
     """
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        bad.count('not_utf8', f'{origin} at byte {offset + error.start}')
+        complaints.count('not_utf8', f'{origin} at byte {offset + error.start}')
         return raw.decode(errors='replace')
 
 
-def _json_texts(block: Block, bad: bad_text.BadText) -> Iterator[tuple[str, str]]:
+def _json_texts(block: Block, complaints: Complaints) -> Iterator[tuple[str, str]]:
     """Place and text of each line's field."""
     offset = block.offset
     for number, raw in enumerate(block.data.split(b'\n')):
         if raw.strip():
-            text, problem = _json_text(raw, block, offset, bad)
+            text, problem = _json_text(raw, block, offset, complaints)
             if text is None:
                 line = (block.first_line or _line_number(block)) + number
-                bad.refuse('bad_json', f'{block.origin}, line {line}', problem)
+                complaints.refuse('bad_json', f'{block.origin}, line {line}', problem)
             else:
                 yield f'{block.origin} at byte {offset}', text
         offset += len(raw) + 1
 
 
 def _json_text(
-    raw: bytes, block: Block, offset: int, bad: bad_text.BadText
+    raw: bytes, block: Block, offset: int, complaints: Complaints
 ) -> tuple[str | None, str]:
     """The text of one JSON line, or None and what is wrong with it."""
     try:
-        row = json.loads(decode(raw, block.origin, offset, bad))
+        row = json.loads(decode(raw, block.origin, offset, complaints))
     except (ValueError, RecursionError) as error:
         return None, f'not a JSON object ({error})'
     if not isinstance(row, dict):
@@ -207,28 +217,28 @@ def _line_number(block: Block) -> int:
     return lines
 
 
-def clean_lines(text: str, where: str, bad: bad_text.BadText) -> list[str]:
+def clean_lines(text: str, where: str, complaints: Complaints) -> list[str]:
     """The lines of a document, with what no tokenizer can take removed and counted.
 
     Args:
       text: a document.
       where: its place, for the counts.
-      bad: what is found is counted here.
+      complaints: what is found is counted here.
 
     Returns:
       Its lines, stripped, none empty, none longer than MAX_LINE_CHARS; no lines where it holds
       no text.
     """
     if '\0' in text:
-        bad.count('nul', where)
+        complaints.count('nul', where)
         text = text.replace('\0', '')
     if not text.isascii() and _SURROGATES.search(text):
         # JSON can write half a character ("\ud800"); UTF-8, and so the tokenizers, cannot.
-        bad.count('not_utf8', where)
+        complaints.count('not_utf8', where)
         text = text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
     lines = [line for line in map(str.strip, text.split('\n')) if line]
     if not lines:
-        bad.count('empty_document', where)
+        complaints.count('empty_document', where)
     if len(text) > MAX_LINE_CHARS and any(len(line) > MAX_LINE_CHARS for line in lines):
         lines = [part for line in lines for part in _short_parts(line)]
     return lines

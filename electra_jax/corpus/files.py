@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from electra_jax.core import compressed, errors
-from electra_jax.corpus import bad_text, documents
+from electra_jax.core.complaints import Complaints
+from electra_jax.corpus import documents
 
 TEXT_SUFFIXES = frozenset({'.txt', *compressed.DECOMPRESSORS})
 JSON_SUFFIXES = frozenset({'.jsonl', '.json', *compressed.DECOMPRESSORS})
@@ -95,14 +96,14 @@ def size_of(path: pathlib.Path) -> int:
 
 
 def cut_file(
-    path: pathlib.Path, template: documents.Block, bad: bad_text.BadText, piece_bytes: int
+    path: pathlib.Path, template: documents.Block, complaints: Complaints, piece_bytes: int
 ) -> Iterator[documents.Part]:
     """Parts of a file in order, each with about `piece_bytes` of text at most.
 
     Args:
       path: a plain or compressed file.
       template: its format, field and weight.
-      bad: damage is counted or refused here.
+      complaints: damage is counted or refused here.
       piece_bytes: where to cut.
 
     Raises:
@@ -111,11 +112,11 @@ def cut_file(
     try:
         stat = path.stat()
         if not stat.st_size:
-            bad.count('empty_file', str(path))
+            complaints.count('empty_file', str(path))
         elif compressed.is_compressed(path):
             # Only the beginning of such a file can be sought, so it is unpacked here, once, and
             # the workers get text.
-            yield from _unpacked_blocks(path, template, bad, piece_bytes)
+            yield from _unpacked_blocks(path, template, complaints, piece_bytes)
         else:
             yield from _byte_ranges(path, stat, template, piece_bytes)
     except OSError as error:
@@ -194,9 +195,9 @@ def find_cut(window: bytes | bytearray, text_format: str, ended: bool) -> int | 
 class _Unpacked:
     """The text of a compressed file as a buffer that is filled on demand."""
 
-    def __init__(self, path: pathlib.Path, bad: bad_text.BadText) -> None:
+    def __init__(self, path: pathlib.Path, complaints: Complaints) -> None:
         self._path = path
-        self._bad = bad
+        self._complaints = complaints
         self._chunks = compressed.stream(path)
         self.buffer = bytearray()
         self.offset = 0  # of the buffer in the text
@@ -212,7 +213,7 @@ class _Unpacked:
             except StopIteration:
                 self.ended = True
             except compressed.TornError as error:
-                self._bad.refuse('torn_file', str(self._path), str(error))
+                self._complaints.refuse('torn_file', str(self._path), str(error))
                 self.ended = True
 
     def cut(self, piece_bytes: int, text_format: str) -> int:
@@ -230,9 +231,9 @@ class _Unpacked:
 
 
 def _unpacked_blocks(
-    path: pathlib.Path, template: documents.Block, bad: bad_text.BadText, piece_bytes: int
+    path: pathlib.Path, template: documents.Block, complaints: Complaints, piece_bytes: int
 ) -> Iterator[documents.Block]:
-    text = _Unpacked(path, bad)
+    text = _Unpacked(path, complaints)
     first_line, told = 1, 0
     while cut := text.cut(piece_bytes, template.format):
         data = bytes(text.buffer[:cut])

@@ -29,7 +29,8 @@ import numpy as np
 
 from electra_jax.config import settings as schema
 from electra_jax.core import errors, files
-from electra_jax.corpus import bad_text, beam, build, documents, layouts, progress, sources, workers
+from electra_jax.core.complaints import Complaints
+from electra_jax.corpus import beam, build, documents, layouts, progress, sources, workers
 from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api, load, train
 
@@ -86,7 +87,7 @@ def _check(data: schema.DataConfig) -> list[sources.Entry]:
             raise errors.ConfigError(f'data.{name} is {getattr(data, name)}; it is a probability')
     if data.workers is not None and data.workers < 1:
         raise errors.ConfigError(f'data.workers is {data.workers}; it must be at least 1')
-    bad_text.check_policy(data.on_bad_text)
+    Complaints('data.on_bad_text', data.on_bad_text)  # refuses an unknown policy
     if data.runner not in RUNNERS:
         raise errors.unknown('data.runner', data.runner, RUNNERS)
     if data.runner_options is not None and data.runner != 'beam':
@@ -190,10 +191,10 @@ def _build(
     tokenizer = _tokenizer(data, entries, folder, piece_bytes, total)
     trained = time.monotonic()
     run = _Run(data, folder, tokenizer)
-    bad = bad_text.BadText(skip=data.on_bad_text == 'skip')
+    complaints = Complaints('data.on_bad_text', data.on_bad_text)
     _say(f'building {folder} from {data.source}')
     with progress.Progress(total) as bar:
-        sidecars = run.all_pieces(sources.plan(entries, bad, piece_bytes), bar)
+        sidecars = run.all_pieces(sources.plan(entries, complaints, piece_bytes), bar)
     seconds = time.monotonic() - started
     figures = {
         'seconds': round(seconds, 1),
@@ -202,7 +203,7 @@ def _build(
         'pieces_found_finished': run.skipped,
         'versions': {name: metadata.version(name) for name in ('numpy', 'array_record')},
     }
-    corpus = _finish(data, folder, tokenizer, settings, sidecars, bad, figures)
+    corpus = _finish(data, folder, tokenizer, settings, sidecars, complaints, figures)
     _summary(corpus, run)
     return corpus
 
@@ -248,7 +249,7 @@ def _tokenizer(
 
 
 def _parts(entries: list[sources.Entry], piece_bytes: int) -> Iterator[documents.Part]:
-    for piece in sources.plan(entries, bad_text.BadText(skip=True), piece_bytes):
+    for piece in sources.plan(entries, Complaints('data.on_bad_text', 'skip'), piece_bytes):
         yield from piece.parts
 
 
@@ -349,13 +350,13 @@ def _finish(
     tokenizer: api.Tokenizer,
     settings: dict[str, Any],
     sidecars: list[dict[str, Any]],
-    bad: bad_text.BadText,
+    complaints: Complaints,
     figures: dict[str, Any],
 ) -> manifest.Corpus:
     """Sums up the pieces and writes unigram.npy and, last, corpus.json."""
     counts = {name: sum(s['counts'][name] for s in sidecars) for name in build.COUNTS}
     for sidecar in sidecars:
-        bad.add(sidecar['bad_text'])
+        complaints.add(sidecar['bad_text'])
     if counts['dropped_tokens']:
         raise AssertionError(f'{counts["dropped_tokens"]} tokens are in no row')
     if not counts['train_rows']:
@@ -383,7 +384,7 @@ def _finish(
         counts=counts,
         source=data.source or '',
         settings=settings,
-        bad_text=bad.found,
+        bad_text=complaints.counts,
         build=figures,
     )
     manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
@@ -404,7 +405,7 @@ def _remove_sidecars(folder: pathlib.Path) -> None:
 def _summary(corpus: manifest.Corpus, run: _Run) -> None:
     """Says what was built, how fast, what was odd about the text, and what to type next."""
     counts, seconds = corpus.counts, corpus.build['seconds']
-    for line in bad_text.BadText(dict(corpus.bad_text)).lines():
+    for line in Complaints('data.on_bad_text', counts=dict(corpus.bad_text)).lines():
         _say(f'note: {line}')
     fill = 1 - counts['train_padding'] / (counts['train_rows'] * corpus.row_length)
     speed = run.built_tokens / max(run.built_seconds, 1e-9)

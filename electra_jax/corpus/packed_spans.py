@@ -5,7 +5,8 @@ import pathlib
 from collections.abc import Iterator
 
 from electra_jax.core import compressed, errors
-from electra_jax.corpus import bad_text, documents, sources
+from electra_jax.core.complaints import Complaints
+from electra_jax.corpus import documents, sources
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +16,7 @@ class PackedSpan:
     Attributes:
       block: as it was cut, but without its text.
       size: bytes of its text.
-      digest: `bad_text.digest` of them, hex.
+      digest: `documents.digest` of them, hex.
     """
 
     block: documents.Block
@@ -42,13 +43,13 @@ class PackedSpan:
         block = self.block
         return [block.origin, block.offset, self.size, self.digest, block.weight, block.field]
 
-    def documents(self, bad: bad_text.BadText) -> Iterator[list[str]]:
+    def documents(self, complaints: Complaints) -> Iterator[list[str]]:
         """See `documents.Part`."""
         path = pathlib.Path(self.block.origin)
         data = _unpacked_range(path, self.block.offset, self.size)
-        if bad_text.digest(data).hex() != self.digest:
+        if documents.digest(data).hex() != self.digest:
             raise errors.DataError(f'{path} has changed while it was being read')
-        yield from dataclasses.replace(self.block, data=data).documents(bad)
+        yield from dataclasses.replace(self.block, data=data).documents(complaints)
 
 
 def without_text(piece: sources.Piece) -> sources.Piece:
@@ -57,7 +58,7 @@ def without_text(piece: sources.Piece) -> sources.Piece:
     def light(part: documents.Part) -> documents.Part:
         if not isinstance(part, documents.Block) or not pathlib.Path(part.origin).is_file():
             return part
-        digest = bad_text.digest(part.data).hex()
+        digest = documents.digest(part.data).hex()
         return PackedSpan(dataclasses.replace(part, data=b''), len(part.data), digest)
 
     return dataclasses.replace(piece, parts=tuple(map(light, piece.parts)))

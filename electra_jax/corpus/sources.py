@@ -21,7 +21,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from electra_jax.core import errors
-from electra_jax.corpus import bad_text, docstrings, documents, files, tfds
+from electra_jax.core.complaints import Complaints
+from electra_jax.corpus import docstrings, documents, files, tfds
 
 PIECE_BYTES = 16_000_000  # text in one piece of work, about
 _MIN_PIECE_BYTES = 1_000_000
@@ -86,41 +87,43 @@ def _split_field(where: str) -> tuple[str, str]:
     return (path, field) if mark else (where, 'text')
 
 
-def _text_parts(entry: Entry, bad: bad_text.BadText, piece_bytes: int) -> Iterator[documents.Part]:
+def _text_parts(entry: Entry, complaints: Complaints, piece_bytes: int) -> Iterator[documents.Part]:
     template = documents.Block(documents.TEXT, entry.weight)
-    _tell_other_kinds(entry.where, files.TEXT_SUFFIXES, bad)
+    _tell_other_kinds(entry.where, files.TEXT_SUFFIXES, complaints)
     for path in files.find_files(entry.where, files.TEXT_SUFFIXES):
-        yield from files.cut_file(path, template, bad, piece_bytes)
+        yield from files.cut_file(path, template, complaints, piece_bytes)
 
 
-def _jsonl_parts(entry: Entry, bad: bad_text.BadText, piece_bytes: int) -> Iterator[documents.Part]:
+def _jsonl_parts(
+    entry: Entry, complaints: Complaints, piece_bytes: int
+) -> Iterator[documents.Part]:
     where, field = _split_field(entry.where)
     template = documents.Block(documents.JSONL, entry.weight, field)
-    _tell_other_kinds(where, files.JSON_SUFFIXES, bad)
+    _tell_other_kinds(where, files.JSON_SUFFIXES, complaints)
     for path in files.find_files(where, files.JSON_SUFFIXES):
-        yield from files.cut_file(path, template, bad, piece_bytes)
+        yield from files.cut_file(path, template, complaints, piece_bytes)
 
 
-def _tell_other_kinds(where: str, suffixes: frozenset[str], bad: bad_text.BadText) -> None:
+def _tell_other_kinds(where: str, suffixes: frozenset[str], complaints: Complaints) -> None:
     for path in files.other_kinds(where, suffixes):
-        bad.count('other_kind', str(path))
+        complaints.count('other_kind', str(path))
 
 
-def _tfds_parts(entry: Entry, bad: bad_text.BadText, piece_bytes: int) -> Iterator[documents.Part]:
-    del bad
+def _tfds_parts(entry: Entry, complaints: Complaints, piece_bytes: int) -> Iterator[documents.Part]:
+    del complaints
     where, field = _split_field(entry.where)
     return tfds.cut_dataset(where, field, entry.weight, piece_bytes)
 
 
 def _python_docs_parts(
-    entry: Entry, bad: bad_text.BadText, piece_bytes: int
+    entry: Entry, complaints: Complaints, piece_bytes: int
 ) -> Iterator[documents.Part]:
-    del bad
+    del complaints
     return docstrings.blocks(entry.where or None, entry.weight, piece_bytes)
 
 
 # Kind -> what cuts an entry into parts, each with about so many bytes of text at most.
-PARTS: dict[str, Callable[[Entry, bad_text.BadText, int], Iterator[documents.Part]]] = {
+PARTS: dict[str, Callable[[Entry, Complaints, int], Iterator[documents.Part]]] = {
     'text': _text_parts,
     'jsonl': _jsonl_parts,
     'tfds': _tfds_parts,
@@ -129,7 +132,7 @@ PARTS: dict[str, Callable[[Entry, bad_text.BadText, int], Iterator[documents.Par
 
 
 def plan(
-    entries: list[Entry], bad: bad_text.BadText, piece_bytes: int = PIECE_BYTES
+    entries: list[Entry], complaints: Complaints, piece_bytes: int = PIECE_BYTES
 ) -> Iterator[Piece]:
     """Cuts all entries into pieces; the same source always gives the same pieces.
 
@@ -140,7 +143,7 @@ def plan(
     for entry in entries:
         # Copies make more rows of the same text: such text is cut finer.
         size_here = max(int(piece_bytes / max(entry.weight, 1.0)), _MIN_PIECE_BYTES)
-        for part in PARTS[entry.kind](entry, bad, min(size_here, piece_bytes)):
+        for part in PARTS[entry.kind](entry, complaints, min(size_here, piece_bytes)):
             cost = part.text_bytes * max(entry.weight, 1.0)
             if parts and size + cost > piece_bytes * 5 / 4:
                 yield Piece(index, tuple(parts))
@@ -160,6 +163,6 @@ def total_bytes(entries: list[Entry]) -> int:
             where = _split_field(entry.where)[0] if entry.kind == 'jsonl' else entry.where
             total += sum(map(files.size_of, files.find_files(where, suffixes[entry.kind])))
         else:
-            parts = PARTS[entry.kind](entry, bad_text.BadText(), PIECE_BYTES)
+            parts = PARTS[entry.kind](entry, Complaints('data.on_bad_text'), PIECE_BYTES)
             total += sum(part.read_bytes for part in parts)
     return total

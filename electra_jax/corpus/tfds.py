@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from electra_jax.core import errors, tfds
-from electra_jax.corpus import bad_text, documents
+from electra_jax.core.complaints import Complaints
+from electra_jax.corpus import documents
 
 _READ_AT_ONCE = 256
 _PROBED_ROWS = 64  # to guess how much text a row holds
@@ -47,7 +48,7 @@ class TfdsRange:
         """See `documents.Part`."""
         return list(dataclasses.astuple(self))
 
-    def documents(self, bad: bad_text.BadText) -> Iterator[list[str]]:
+    def documents(self, complaints: Complaints) -> Iterator[list[str]]:
         """See `documents.Part`."""
         rows, _ = _open(self.name, self.split)
         for first in range(self.start, self.stop, _READ_AT_ONCE):
@@ -56,7 +57,9 @@ class TfdsRange:
             for number, row in zip(numbers, read, strict=True):
                 where = f'{self.name}:{self.split}, row {number}'
                 _check_field(row, self.field, where)
-                lines = documents.clean_lines(_text(row[self.field], where, bad), where, bad)
+                lines = documents.clean_lines(
+                    _text(row[self.field], where, complaints), where, complaints
+                )
                 if lines:
                     yield lines
 
@@ -85,10 +88,10 @@ def _check_field(row: Any, field: str, where: str) -> None:
         )
 
 
-def _text(value: Any, where: str, bad: bad_text.BadText) -> str:
+def _text(value: Any, where: str, complaints: Complaints) -> str:
     if isinstance(value, str):
         return value
-    return documents.decode(bytes(value), where, 0, bad)
+    return documents.decode(bytes(value), where, 0, complaints)
 
 
 def cut_dataset(where: str, field: str, weight: float, piece_bytes: int) -> Iterator[TfdsRange]:

@@ -3,7 +3,8 @@
 import pytest
 
 from electra_jax.core import errors
-from electra_jax.corpus import bad_text, docstrings
+from electra_jax.core.complaints import Complaints
+from electra_jax.corpus import docstrings
 
 PROSE = (
     'This package does many of the things that you would like it to do, and it is '
@@ -56,9 +57,9 @@ def folder(tmp_path):
 
 def read(folder) -> list[list[str]]:
     docstrings._all_documents.cache_clear()
-    bad = bad_text.BadText()
-    found = [d for b in docstrings.blocks(str(folder), 1.0, 500) for d in b.documents(bad)]
-    assert not bad.found
+    complaints = Complaints('data.on_bad_text')
+    found = [d for b in docstrings.blocks(str(folder), 1.0, 500) for d in b.documents(complaints)]
+    assert not complaints.counts
     return found
 
 

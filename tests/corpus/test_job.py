@@ -311,7 +311,8 @@ def test_an_error_in_a_worker_is_the_parents_error(config, tmp_path):
     with pytest.raises(errors.DataError, match=r'a\.jsonl, line 2501: not a JSON object'):
         make(config, source=source, workers=2)
     built = make(config, source=source, workers=2, on_bad_text='skip', path=config.path + '2')
-    assert built.bad_text['bad_json'] == [1, f'{tmp_path}/a.jsonl, line 2501']
+    number, first = built.bad_text['bad_json']
+    assert number == 1 and first.startswith(f'{tmp_path}/a.jsonl, line 2501: ')
     assert built.counts['documents'] == 2999
 
 

@@ -10,7 +10,9 @@ import pytest
 import zstandard
 
 from electra_jax.core import errors
-from electra_jax.corpus import bad_text, build, documents, files, sources
+from electra_jax.config.settings import DataConfig
+from electra_jax.core.complaints import Complaints
+from electra_jax.corpus import build, documents, files, sources
 
 
 def write_documents(path, count=200, seed=0) -> list[list[str]]:
@@ -26,11 +28,11 @@ def write_documents(path, count=200, seed=0) -> list[list[str]]:
 
 def read(source: str, piece_bytes: int = sources.PIECE_BYTES, skip: bool = False):
     """Documents of every piece, and what was odd."""
-    bad = bad_text.BadText(skip=skip)
-    pieces = list(sources.plan(sources.parse_source(source), bad, piece_bytes))
-    found = [[d for part in piece.parts for d in part.documents(bad)] for piece in pieces]
+    complaints = Complaints('data.on_bad_text', 'skip' if skip else 'error')
+    pieces = list(sources.plan(sources.parse_source(source), complaints, piece_bytes))
+    found = [[d for part in piece.parts for d in part.documents(complaints)] for piece in pieces]
     assert [piece.index for piece in pieces] == list(range(len(pieces)))
-    return found, bad
+    return found, complaints
 
 
 def joined(pieces) -> list[list[str]]:
@@ -100,9 +102,9 @@ def test_a_missing_path_is_refused(kind, tmp_path):
 @pytest.mark.parametrize('piece_bytes', [300, 2000, 10_000, 10**7])
 def test_cutting_keeps_every_document_whole(tmp_path, piece_bytes):
     wanted = write_documents(tmp_path / 'a.txt')
-    found, bad = read(f'text:{tmp_path}/a.txt', piece_bytes)
+    found, complaints = read(f'text:{tmp_path}/a.txt', piece_bytes)
     assert joined(found) == wanted
-    assert not bad.found
+    assert not complaints.counts
     assert (len(found) > 5) == (piece_bytes <= 10_000)
 
 
@@ -156,15 +158,15 @@ def test_text_without_any_space_is_cut_at_characters(tmp_path, monkeypatch):
     monkeypatch.setattr(files, 'REACH_BYTES', 3000)
     text = 'x' + '字é😀' * 30_000  # no piece begins on a whole character by chance
     (tmp_path / 'a.txt').write_text(text)
-    found, bad = read(f'text:{tmp_path}/a.txt', 50_000)
+    found, complaints = read(f'text:{tmp_path}/a.txt', 50_000)
     assert len(found) > 4
     assert ''.join(line for document in joined(found) for line in document) == text
-    assert not bad.found
+    assert not complaints.counts
 
 
 def test_a_line_without_any_space_is_handed_on_in_parts():
     text = ''.join(chr(0x4E00 + i % 20_000) for i in range(200_000))
-    lines = documents.clean_lines(text, 'here', bad_text.BadText())
+    lines = documents.clean_lines(text, 'here', Complaints('data.on_bad_text'))
     assert ''.join(lines) == text
     assert max(map(len, lines)) == documents.MAX_LINE_CHARS
 
@@ -172,12 +174,12 @@ def test_a_line_without_any_space_is_handed_on_in_parts():
 def test_a_huge_line_takes_bounded_time(tmp_path):
     (tmp_path / 'a.txt').write_bytes(b'some words and more ' * 2_500_000)  # 50 MB
     started = time.monotonic()
-    bad = bad_text.BadText()
-    pieces = list(sources.plan(sources.parse_source(f'text:{tmp_path}/a.txt'), bad))
+    complaints = Complaints('data.on_bad_text')
+    pieces = list(sources.plan(sources.parse_source(f'text:{tmp_path}/a.txt'), complaints))
     sizes = [part.text_bytes for piece in pieces for part in piece.parts]
     assert sum(sizes) == 50_000_000
     assert max(sizes) <= sources.PIECE_BYTES * 1.3
-    lines = next(pieces[0].parts[0].documents(bad))
+    lines = next(pieces[0].parts[0].documents(complaints))
     assert max(map(len, lines)) <= documents.MAX_LINE_CHARS
     assert time.monotonic() - started < 10
 
@@ -237,9 +239,10 @@ def test_a_bad_json_line_is_named(tmp_path, line, words, piece_bytes):
             read(f'jsonl:{tmp_path}/{name}', piece_bytes)
         message = str(raised.value)
         assert all(w in message for w in [f'{name}, line 31:', words, 'on_bad_text=skip'])
-        found, bad = read(f'jsonl:{tmp_path}/{name}', piece_bytes, skip=True)
+        found, complaints = read(f'jsonl:{tmp_path}/{name}', piece_bytes, skip=True)
         assert joined(found) == [[f'good {i}'] for i in range(40)]
-        assert bad.found['bad_json'] == (1, f'{tmp_path}/{name}, line 31')
+        assert complaints.lines()[0].startswith('1 lines were not the JSON')
+        assert f'{tmp_path}/{name}, line 31: ' in complaints.lines()[0]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -254,8 +257,9 @@ def test_a_torn_compressed_file_is_named(tmp_path, suffix):
     path.write_bytes(packed[: len(packed) * 3 // 4])
     with pytest.raises(errors.DataError, match=f'{path.name}: torn'):
         read(f'text:{path}')
-    found, bad = read(f'text:{path}', skip=True)
-    assert bad.found['torn_file'] == (1, str(path))
+    found, complaints = read(f'text:{path}', skip=True)
+    number, first = complaints.counts['torn_file']
+    assert number == 1 and first.startswith(f'{path}: ')
     got = joined(found)
     assert len(got) > 10
     assert got[:-1] == wanted[: len(got) - 1]
@@ -273,23 +277,23 @@ def test_odd_bytes_are_mended_and_counted(tmp_path):
     path = tmp_path / 'a.txt'
     path.write_bytes(b'fine\n\nbad \xff byte\n\nNUL \x00 here\n\nbad \xfe again\n\n\x00\n')
     (tmp_path / 'empty.txt').write_bytes(b'')
-    found, bad = read(f'text:{tmp_path}')
+    found, complaints = read(f'text:{tmp_path}')
     assert joined(found) == [['fine'], ['bad \ufffd byte'], ['NUL  here'], ['bad \ufffd again']]
-    assert bad.found == {
+    assert complaints.counts == {
         'empty_file': (1, f'{tmp_path}/empty.txt'),
         'not_utf8': (2, f'{path} at byte 10'),
         'nul': (2, f'{path} at byte 18'),
         'empty_document': (1, f'{path} at byte 43'),
     }
-    assert any('2 documents held bytes that are not UTF-8' in line for line in bad.lines())
+    assert any('2 documents held bytes that are not UTF-8' in line for line in complaints.lines())
 
 
 def test_half_characters_in_json_are_mended(tmp_path):
     (tmp_path / 'a.jsonl').write_text('{"text": "half \\ud83d, whole \\ud83d\\ude00"}\n')
-    found, bad = read(f'jsonl:{tmp_path}/a.jsonl')
+    found, complaints = read(f'jsonl:{tmp_path}/a.jsonl')
     assert joined(found) == [['half \ufffd, whole 😀']]
-    assert bad.found['not_utf8'][0] == 1
-    build.choose(joined(found)[0], 1.0, build.schema.DataConfig())  # can be encoded
+    assert complaints.counts['not_utf8'][0] == 1
+    build.choose(joined(found)[0], 1.0, DataConfig())  # can be encoded
 
 
 # ---------------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from etils import epath
 from electra_jax import init_from
 from electra_jax.config.settings import Config, TokenizerConfig
 from electra_jax.core import compressed
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError, DataError, UserError
-from electra_jax.corpus import bad_text, files, sources
+from electra_jax.corpus import files, sources
 from electra_jax.data import manifest, pipeline
 from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.files import tables, tfds
@@ -105,7 +106,11 @@ def test_a_json_line_without_end_is_refused(name, tmp_path, monkeypatch):
     path = tmp_path / name
     path.write_bytes(gzip.compress(line) if path.suffix == '.gz' else line)
     with pytest.raises(DataError, match=r'a\.jsonl.*the JSON line at byte .* is longer than'):
-        list(sources.plan(sources.parse_source(f'jsonl:{path}'), bad_text.BadText(), 1_000_000))
+        list(
+            sources.plan(
+                sources.parse_source(f'jsonl:{path}'), Complaints('data.on_bad_text'), 1_000_000
+            )
+        )
 
 
 def test_a_folder_gives_compressed_files_to_the_kind_that_they_name(tmp_path):
@@ -114,10 +119,12 @@ def test_a_folder_gives_compressed_files_to_the_kind_that_they_name(tmp_path):
     (tmp_path / 'c.gz').write_bytes(gzip.compress(b'{"text": "either"}'))
 
     def texts(source):
-        bad = bad_text.BadText()
-        pieces = sources.plan(sources.parse_source(source), bad)
+        complaints = Complaints('data.on_bad_text')
+        pieces = sources.plan(sources.parse_source(source), complaints)
         parts = [part for piece in pieces for part in piece.parts]
-        return [lines[0] for part in parts for lines in part.documents(bad)], bad.lines()
+        return [
+            lines[0] for part in parts for lines in part.documents(complaints)
+        ], complaints.lines()
 
     found, said = texts(f'text:{tmp_path}')
     assert found == ['plain', '{"text": "either"}']
@@ -362,7 +369,11 @@ def test_a_damaged_dataset_is_named(tmp_path):
     shard = next(folder.glob('*.array_record*'))
     shard.write_bytes(shard.read_bytes()[:-100])
     with pytest.raises(DataError, match=r'rows .* cannot be read'):
-        list(sources.plan(sources.parse_source(f'tfds:{folder}:train'), bad_text.BadText()))
+        list(
+            sources.plan(
+                sources.parse_source(f'tfds:{folder}:train'), Complaints('data.on_bad_text')
+            )
+        )
     with pytest.raises(DataError, match='row 0 cannot be read'):
         list(tfds.read(str(folder), 'train').rows)
 

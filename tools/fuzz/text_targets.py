@@ -14,7 +14,8 @@ import shutil
 import zstandard
 
 from electra_jax.config import settings as schema
-from electra_jax.corpus import bad_text, documents, job, sources
+from electra_jax.core.complaints import Complaints
+from electra_jax.corpus import documents, job, sources
 from electra_jax.corpus import tfds as tfds_source
 from electra_jax.corpus.progress import console
 from electra_jax.data import manifest, records
@@ -32,16 +33,16 @@ COMPRESS = {
 
 
 def read_all(
-    source: str, rng: random.Random, bad: bad_text.BadText
+    source: str, rng: random.Random, complaints: Complaints
 ) -> list[tuple[list[str], documents.Part]]:
     """Every document of a source, by the same steps as a build takes."""
     entries = sources.parse_source(source)
     sources.total_bytes(entries)
     found = []
-    for piece in sources.plan(entries, bad, rng.choice(PIECE_SIZES)):
+    for piece in sources.plan(entries, complaints, rng.choice(PIECE_SIZES)):
         for part in piece.parts:
             json.dumps(part.identity())
-            found += [(lines, part) for lines in part.documents(bad)]
+            found += [(lines, part) for lines in part.documents(complaints)]
     return found
 
 
@@ -73,22 +74,24 @@ def letters(text: str) -> str:
     return ''.join(text.replace('\0', '').split())
 
 
-def _policy(rng: random.Random) -> bad_text.BadText:
-    return bad_text.BadText(skip=rng.random() < 0.6)
+def _policy(rng: random.Random) -> Complaints:
+    return Complaints('data.on_bad_text', 'skip' if rng.random() < 0.6 else 'error')
 
 
-def check_text(data: bytes, found: list, bad: bad_text.BadText) -> None:
+def check_text(data: bytes, found: list, complaints: Complaints) -> None:
     """All letters of a plain file are in the documents, in their order."""
     wanted = letters(data.removeprefix(b'\xef\xbb\xbf').decode(errors='replace'))
     got = letters(''.join(''.join(lines) for lines, _ in found))
     check(got == wanted, f'{len(wanted)} letters in the file, {len(got)} in the documents')
 
 
-def check_json_lines(data: bytes, found: list, bad: bad_text.BadText) -> None:
+def check_json_lines(data: bytes, found: list, complaints: Complaints) -> None:
     """Every line became a document or was counted."""
     wanted = sum(1 for line in data.split(b'\n') if line.strip())
     counted = sum(
-        number for kind, (number, _) in bad.found.items() if kind in ('bad_json', 'empty_document')
+        number
+        for kind, (number, _) in complaints.counts.items()
+        if kind in ('bad_json', 'empty_document')
     )
     check(
         len(found) + counted == wanted,
@@ -101,8 +104,8 @@ def _make_text(folder: pathlib.Path) -> Run:
         path = fresh(folder / 'case') / 'a.txt'
         data = mutate.spoil(rng, plain_text(rng))
         path.write_bytes(data)
-        bad = _policy(rng)
-        check_text(data, read_all(f'text:{path}', rng, bad), bad)
+        complaints = _policy(rng)
+        check_text(data, read_all(f'text:{path}', rng, complaints), complaints)
 
     return run
 
@@ -114,8 +117,8 @@ def _make_jsonl(folder: pathlib.Path) -> Run:
         if rng.random() < 0.6:
             data = mutate.spoil(rng, data)
         path.write_bytes(data)
-        bad = _policy(rng)
-        check_json_lines(data, read_all(f'jsonl:{path}', rng, bad), bad)
+        complaints = _policy(rng)
+        check_json_lines(data, read_all(f'jsonl:{path}', rng, complaints), complaints)
 
     return run
 
@@ -154,15 +157,15 @@ def _make_compressed(folder: pathlib.Path) -> Run:
         data = mutate.spoil(rng, packed)
         path = fresh(folder / 'case') / f'a{suffix}'
         path.write_bytes(data)
-        bad = _policy(rng)
-        found = read_all(f'{kind}:{path}', rng, bad)
-        if 'torn_file' in bad.found or not data:
+        complaints = _policy(rng)
+        found = read_all(f'{kind}:{path}', rng, complaints)
+        if 'torn_file' in complaints.counts or not data:
             return
         whole = _unpacked(suffix, data)
         if whole is None:
             check(suffix == '.zst', 'a damaged file was taken for a whole one')
         else:
-            (check_text if kind == 'text' else check_json_lines)(whole, found, bad)
+            (check_text if kind == 'text' else check_json_lines)(whole, found, complaints)
 
     return run
 
@@ -222,9 +225,9 @@ def _make_tfds(folder: pathlib.Path) -> Run:
         path = rng.choice(files_of(case))
         _spoil_file(rng, path)
         tfds_source._open.cache_clear()
-        bad = _policy(rng)
-        found = read_all(f'tfds:{case}:train', rng, bad)
-        if path.suffix != '.json' and 'not_utf8' not in bad.found:
+        complaints = _policy(rng)
+        found = read_all(f'tfds:{case}:train', rng, complaints)
+        if path.suffix != '.json' and 'not_utf8' not in complaints.counts:
             check(len(found) == 20, f'20 documents were written, {len(found)} were read')
 
     return run

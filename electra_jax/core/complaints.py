@@ -1,0 +1,95 @@
+"""Lines and rows that cannot be used: refused with their position, or left out and counted."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from electra_jax.core.errors import DataError, unknown
+
+POLICIES = ('error', 'skip')
+
+# Reason -> its sentence in the summary; {n} is the count.
+REASONS = {
+    # Text of a corpus.
+    'not_utf8': '{n} documents held bytes that are not UTF-8 (replaced by U+FFFD)',
+    'nul': '{n} documents held NUL characters (removed)',
+    'empty_document': '{n} documents held no text (left out)',
+    'empty_file': '{n} files were empty',
+    'other_kind': '{n} compressed files were of another kind by their names (left out)',
+    # Both.
+    'bad_json': '{n} lines were not the JSON that was asked for (left out)',
+    'torn_file': '{n} compressed files were damaged (read up to the damage)',
+    # Rows of a task.
+    'not_text': '{n} rows held bytes or characters that are not text (left out)',
+    'bad_width': '{n} rows had too few or too many cells (left out)',
+    'missing_field': '{n} rows had no field of the name asked for (left out)',
+    'empty_text': '{n} rows held an empty text (left out)',
+    'unknown_label': '{n} rows had no label, or an unknown one (left out)',
+    'bad_score': '{n} rows had a score that is no number, or out of range (left out)',
+    'bad_tags': '{n} sentences had tags that do not fit their words or their scheme (left out)',
+    'bad_answer': '{n} questions had an answer that their text does not hold (left out)',
+    'bad_question': '{n} questions were incomplete (left out)',
+    'moved_answer': '{n} answers were not at their given position (found elsewhere in their text)',
+    'blank_line': '{n} lines between the rows were blank',
+    'cut': '{n} rows have texts longer than data.row_length, or a question longer than '
+    'task.question_length (cut)',
+    'known_gap': '{n} rows are incomplete in the official file itself (left out)',
+}
+
+
+@dataclasses.dataclass
+class Complaints:
+    """Counts of lines and rows that cannot be used, by reason, each with its first example.
+
+    Attributes:
+        setting: holds the policy, for messages: 'data.on_bad_text' or 'data.on_bad_row'.
+        policy: 'error': what cannot be used is an error; 'skip': it is left out and counted.
+        counts: reason -> (how many, where the first one is).
+    """
+
+    setting: str
+    policy: str = 'error'
+    counts: dict[str, tuple[int, str]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise unknown(f'config.{self.setting}', self.policy, POLICIES)
+
+    def count(self, reason: str, where: str) -> None:
+        """Counts something that has been repaired or does no harm.
+
+        Args:
+            reason: a key of REASONS.
+            where: file and line, byte or row.
+        """
+        self.add({reason: (1, where)})
+
+    def refuse(self, reason: str, where: str, problem: str) -> None:
+        """Counts something that is left out, or raises an error where the policy is 'error'.
+
+        Args:
+            reason: a key of REASONS.
+            where: file and line, byte or row.
+            problem: what is wrong with it.
+
+        Raises:
+            DataError: the policy is 'error'.
+        """
+        if self.policy == 'error':
+            raise DataError(
+                f'{where}: {problem}; fix it, or have such input left out and counted: '
+                f'--config.{self.setting}=skip'
+            )
+        self.count(reason, f'{where}: {problem}')
+
+    def add(self, later: Mapping[str, tuple[int, str]]) -> None:
+        """Adds the `counts` of input that comes later."""
+        for reason, (number, where) in later.items():
+            before, first = self.counts.get(reason, (0, where))
+            self.counts[reason] = (before + number, first)
+
+    def lines(self) -> list[str]:
+        """One sentence for each reason that was met."""
+        return [
+            f'{REASONS[reason].format(n=f"{number:,}")}: first in {where}'
+            for reason, (number, where) in sorted(self.counts.items())
+        ]
