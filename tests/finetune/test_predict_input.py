@@ -130,11 +130,10 @@ def test_a_tagger_reads_objects_and_columns_whatever_it_was_trained_on(tmp_path,
     assert found[0].words == ('He', 'won')
 
 
-def test_columns_are_those_of_training_or_what_people_call_them(tmp_path):
+def test_columns_are_those_of_training_or_those_that_are_given(tmp_path):
     task = task_of('text', CLASSES, text_a='body', label='topic')
-    for header in ('body,topic', 'text,topic', 'sentence,x'):
-        _, found, _ = read(tmp_path / 'in.csv', f'{header}\nfine,unheard-of\n', task)
-        assert [(one.text_a, one.label) for one in found] == [('fine', None)]
+    _, found, _ = read(tmp_path / 'in.csv', 'body,topic\nfine,unheard-of\n', task)
+    assert [(one.text_a, one.label) for one in found] == [('fine', None)]
     _, found, _ = read(tmp_path / 'in.csv', 'key,review\n7,fine\n', task, text_a='review', id='key')
     assert (found[0].id, found[0].text_a) == ('7', 'fine')
     with pytest.raises(DataError, match=r"no column 'body'.*--columns=text_a=NAME$"):
@@ -150,11 +149,9 @@ COLA = 'gj04\t1\t\tThe sailors rode.\ngj04\t0\t*\tThem rode sailors.\n'
         ('in.tsv', COLA, {}, ['The sailors rode.', 'Them rode sailors.']),
         ('in.tsv', COLA, {'text_a': '0', 'id': '3'}, ['gj04', 'gj04']),
         ('in.tsv', COLA, {'text_a': '-1'}, ['The sailors rode.', 'Them rode sailors.']),
-        ('in.tsv', 'index\tsentence\n0\tA.\n1\tB.\n', {}, ['A.', 'B.']),
-        ('in.csv', 'text,x\nA.,3\nB.,4\n', {}, ['A.', 'B.']),
+        ('in.tsv', 'index\tsentence\n0\tA.\n', {'text_a': 'sentence'}, ['A.']),
         ('in.csv', 'body,x\nA.,3\nB.,4\n', {'text_a': 'body'}, ['A.', 'B.']),
-        ('in.jsonl', '{"sentence": "A."}\n', {}, ['A.']),
-        ('in.jsonl', '{"text": "A."}\n', {}, ['A.']),
+        ('in.jsonl', '{"text_a": "A."}\n', {}, ['A.']),
         ('in.jsonl', '{"body": "A."}\n', {'text_a': 'body'}, ['A.']),
     ],
 )
@@ -164,6 +161,12 @@ def test_a_model_of_headerless_tables_reads_them_and_others(
     _, found, bad = read(tmp_path / name, content, task_of('cola', YES_NO), **columns)
     assert [one.text_a for one in found] == wanted and not bad.found
     assert [one.label for one in found] == [None] * len(wanted)
+
+
+@pytest.mark.parametrize('header', ['index\tsentence\tx\ty', 'label\ta\tb\ttext'])
+def test_a_header_is_not_read_as_a_row(tmp_path, header):
+    with pytest.raises(DataError, match=r'in\.tsv:1: .*--columns=text_a=(sentence|text)'):
+        read(tmp_path / 'in.tsv', f'{header}\n{COLA}', task_of('cola', YES_NO))
 
 
 def test_tables_of_ones_own_without_a_header(tmp_path):
@@ -189,7 +192,9 @@ def test_taggers_of_tables_without_a_header(tmp_path):
     content = 'O O;He won\nB-X O;Ann did\n'
     _, found, _ = read(tmp_path / 'in.csv', content, task)
     assert [one.words for one in found] == [('He', 'won'), ('Ann', 'did')]
-    _, found, _ = read(tmp_path / 'in.csv', f'tags;words\n{content}', task)
+    with pytest.raises(DataError, match=r'in\.csv:1: .*--columns=words=words'):
+        read(tmp_path / 'in.csv', f'tags;words\n{content}', task)
+    _, found, _ = read(tmp_path / 'in.csv', f'tags;words\n{content}', task, words='words')
     assert [one.words for one in found] == [('He', 'won'), ('Ann', 'did')]
     _, found, _ = read(tmp_path / 'in.jsonl', '{"words": ["He", "won"]}\n', task)
     assert found[0].words == ('He', 'won')
@@ -251,7 +256,10 @@ def test_questions_in_tables(tmp_path):
     task = task_of('spans', Known(), header=False, separator=';', context='0', question='-2')
     _, found, _ = read(tmp_path / 'in.csv', row.replace(',', ';'), task)
     assert [(e.id, e.context, e.question) for e in found] == [('0', 'Ann won.', 'Who?')]
-    _, found, _ = read(tmp_path / 'in.csv', 'question;context\nWho?;Ann won.\n', task)
+    text = 'question;context\nWho?;Ann won.\n'
+    with pytest.raises(DataError, match=r'in\.csv:1: .*--columns='):
+        read(tmp_path / 'in.csv', text, task)
+    _, found, _ = read(tmp_path / 'in.csv', text, task, context='context')
     assert [(e.context, e.question) for e in found] == [('Ann won.', 'Who?')]
     _, found, _ = read(tmp_path / 'in.jsonl', json.dumps(ASKED), task)
     assert [(e.context, e.question) for e in found] == [('Ann won.', 'Who?')]

@@ -21,16 +21,9 @@ _FORMAT_OF = {f'.{name}': name for name in FORMATS[1:]} | {'.ndjson': 'jsonl'}
 _BEGINNING = 4096  # bytes that tell JSON lines and CoNLL files from lines
 _TAG = re.compile(r'O|[BIESLU]-\S+')
 
-_PARTS = ('text_a', 'text_b', 'words', 'context', 'question')
-# Names of columns, where a file has neither those of training nor those of the task's test files.
-_USUAL = (
-    Columns(text_a='text_a', text_b='text_b'),
-    Columns(text_a='text'),
-    Columns(text_a='sentence'),
-    Columns(text_a='sentence1', text_b='sentence2'),
-    Columns(words='words'),
-    Columns(context='context', question='question'),
-)
+_FIELDS = ('text_a', 'text_b', 'words', 'context', 'question', 'id')
+# Usual names of columns, by which the header of a table is noticed that is not expected.
+_HEADER = {*_FIELDS[:-1], 'text', 'sentence', 'sentence1', 'tokens'}
 
 
 class Asked(NamedTuple):
@@ -56,14 +49,13 @@ def parse_columns(text: str | None) -> Columns:
     >>> parse_columns('text_a=body,id=key').text_a
     'body'
     """
-    fields = (*_PARTS, 'id')
     columns: dict[str, Any] = {}
     for part in text.split(',') if text else []:
         field, equals, column = part.partition('=')
-        if field not in fields or not equals or not column:
+        if field not in _FIELDS or not equals or not column:
             raise ConfigError(
-                f'--columns is {text!r}: in {part!r} one of {", ".join(fields)} and a column are '
-                f'expected, as in --columns=text_a=body{nearest(field, fields)}'
+                f'--columns is {text!r}: in {part!r} one of {", ".join(_FIELDS)} and a column are '
+                f'expected, as in --columns=text_a=body{nearest(field, _FIELDS)}'
             )
         columns[field] = column
     return dataclasses.replace(Columns(), **columns)
@@ -116,7 +108,10 @@ def read(task: TrainedTask | None, asked: Asked, complaints: BadRows) -> list[Ex
         text = str(error).replace('--config.task.columns.', '--columns=')
         raise DataError(re.sub(r' \(if [^()]*--config\.[^()]*\)', '', text)) from error
     if not examples:
-        raise DataError(f'{asked.path}: no usable rows')
+        raise DataError(
+            f'{asked.path}: no usable rows as {asked.format}; another format is named by --format, '
+            'and columns by --columns'
+        )
     return examples
 
 
@@ -130,7 +125,7 @@ def _examples(task: TrainedTask | None, asked: Asked, complaints: BadRows) -> It
     if asked.format == 'lines':
         return _from_lines(kind, task is not None and takes_pairs(task), asked, complaints)
     ending = f'.{asked.format}'
-    columns = _columns(task, kind, asked, ending)
+    columns = _columns(task, asked, ending)
     if kind == 'tagging':
         return conll.read(asked.path, columns, complaints, None, ending)
     if kind == 'spans':
@@ -171,38 +166,36 @@ def _from_lines(kind: str, is_pair: bool, asked: Asked, complaints: BadRows) -> 
 # Columns
 
 
-def _columns(task: TrainedTask | None, kind: str, asked: Asked, ending: str) -> Columns:
-    """Which columns hold what: those of training, or usual ones, and then those that are given.
+def _columns(task: TrainedTask | None, asked: Asked, ending: str) -> Columns:
+    """Which columns hold what: those that are given, and otherwise those of training.
 
-    Where tables had no header in training, this one has a header if its first line holds the names
-    of the columns given, or usual ones.
+    A table has a header as in training, or if a column is given by its name. Where columns have
+    names and had numbers in training, they are called as the fields of `Columns`.
     """
     trained, given = _training_columns(task), asked.columns
+    fields = _named(trained)
     if ending not in tables.TABLES:
         # Columns of CoNLL files have numbers.
-        words = trained.words if trained.words and is_number(trained.words) else None
-        return merged(dataclasses.replace(trained, words=words), given)
-    parts = {'tagging': {'words'}, 'spans': {'context', 'question'}}.get(kind, _parts(trained))
-    names = tables.first_names(asked.path, trained.separator, ending)
-    tests = task.spec.layout.split_columns.values() if task is not None else ()
-    usual = [one for one in (*tests, *_USUAL) if _parts(one) == parts]
-    has_header = is_json = ending in tables.JSON_LINES
-    if not is_json:
-        first_given = {name for name in _names(given, {*_PARTS, 'id'}) if not is_number(name)}
-        wanted = (first_given, *(_names(one, parts) for one in usual))
-        has_header = trained.header is not False or any(one and one <= {*names} for one in wanted)
-    if not has_header:
-        names = tuple(map(str, range(len(names))))
-    elif trained.header is False or (is_json and any(map(is_number, _names(trained, parts)))):
-        trained = dataclasses.replace(usual[0], header=has_header, separator=trained.separator)
-    if has_header:
-        fitting = (one for one in (trained, *usual) if set() < _names(one, parts) <= {*names})
-        best = next(fitting, trained)
-        trained = dataclasses.replace(best, header=trained.header, separator=trained.separator)
-    rows = tables.Rows('', names, iter(()))
-    ids = [name for name in (trained.id, 'id') if name and tables.find_column(rows, name)]
-    columns = dataclasses.replace(trained, id=next(iter(ids), None), label=None)
-    return merged(columns, given)
+        names = {field: name if is_number(name) else None for field, name in fields.items()}
+        return merged(dataclasses.replace(trained, **names), given)
+    first = tables.first_names(asked.path, trained.separator, ending)
+    is_json = ending in tables.JSON_LINES
+    has_header = is_json or any(not is_number(name) for name in _named(given).values())
+    if is_json or (has_header and trained.header is False):
+        names = {field: field if is_number(name) else name for field, name in fields.items()}
+        trained = dataclasses.replace(trained, header=True, **names)
+    elif trained.header is False:
+        header = next((cell for cell in first if cell in _HEADER), None)
+        if header is not None:
+            raise DataError(
+                f'{asked.path}:1: {header!r} looks like the name of a column, and the table that '
+                f'the model was trained on had no header; name a column, as in '
+                f'--columns={next(iter(fields))}={header}, or delete the line'
+            )
+        first = tuple(map(str, range(len(first))))
+    rows = tables.Rows('', first, iter(()))
+    ids = (name for name in (trained.id, 'id') if name and tables.find_column(rows, name))
+    return merged(dataclasses.replace(trained, id=next(ids, None), label=None), given)
 
 
 def _training_columns(task: TrainedTask | None) -> Columns:
@@ -211,10 +204,7 @@ def _training_columns(task: TrainedTask | None) -> Columns:
     return merged(task.spec.layout.columns, task.columns)
 
 
-def _parts(columns: Columns) -> set[str]:
-    """The fields of texts that columns are named for."""
-    return {part for part in _PARTS if getattr(columns, part) is not None}
-
-
-def _names(columns: Columns, parts: set[str]) -> set[str]:
-    return {name for part in parts if (name := getattr(columns, part)) is not None}
+def _named(columns: Columns) -> dict[str, Any]:
+    """Field -> name or number, of the columns that have one."""
+    fields = {field: getattr(columns, field) for field in _FIELDS}
+    return {field: name for field, name in fields.items() if name is not None}

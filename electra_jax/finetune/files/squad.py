@@ -5,6 +5,7 @@ Formats: https://rajpurkar.github.io/SQuAD-explorer and https://github.com/mrqa/
 
 import json
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -134,10 +135,7 @@ def _answer(text: Any, start: Any, context: str, where: str, complaints: BadRows
     if start >= 0 and context.startswith(text, start):
         return Answer(text, start)
     bare = text.strip()
-    starts, next_start = [], context.find(bare)
-    while next_start >= 0:
-        starts.append(next_start)
-        next_start = context.find(bare, next_start + 1)
+    starts = [match.start() for match in re.finditer(f'(?={re.escape(bare)})', context)]
     if not starts:
         around = f'; at its start, {start}, stands {context[start : start + len(text)]!r:.60}'
         raise UnusableError(

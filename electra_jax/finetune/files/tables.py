@@ -123,7 +123,7 @@ def read(
 
     Raises:
         DataError: the file is missing, empty, not UTF-8 text, or not a table.
-        ConfigError: the separator cannot separate the cells of a CSV file.
+        ConfigError: the separator is not one character.
     """
     ending = ending or ending_of(path)
     if ending in JSON_LINES:
@@ -301,34 +301,17 @@ def _cells(
             f'{path}: the name of a table must end in {", ".join(TABLES)} (.gz, .xz or .zst may '
             f'follow), or type --config.task.separator{hint if ending == ".json" else ""}'
         )
-    if ending != '.csv':
-        return _plain_cells(path, separator, complaints)
     if len(separator) != 1 or separator in '"\r\n':
         raise ConfigError(
             f'config.task.separator is {separator!r}, but the cells of {path} must be separated by '
-            'one character that is neither a quotation mark nor a line end; in a file whose name '
-            'ends in .tsv, several characters may separate cells'
+            'one character that is neither a quotation mark nor a line end'
         )
-    return _quoted_cells(path, separator, complaints)
-
-
-def _plain_cells(
-    path: pathlib.Path, separator: str, complaints: BadRows
-) -> Iterator[tuple[int, list[str]]]:
-    for number, line in lines(path, complaints):
-        if line.strip():
-            yield number, line.split(separator)
-
-
-def _quoted_cells(
-    path: pathlib.Path, separator: str, complaints: BadRows
-) -> Iterator[tuple[int, list[str]]]:
-    """Cells that may be quoted, and then hold separators and line ends."""
     csv.field_size_limit(_LONGEST_CELL)
     raw_lines = _raw_lines(path, complaints)
     # A line left out here could open or close quotes, and change what all others mean.
     decoded = (raw.decode(errors='replace') + '\n' for raw in raw_lines)
-    reader = csv.reader(decoded, delimiter=separator, strict=True)
+    quoting = csv.QUOTE_MINIMAL if ending == '.csv' else csv.QUOTE_NONE
+    reader = csv.reader(decoded, delimiter=separator, quoting=quoting, strict=True)
     while True:
         start = reader.line_num
         where = f'{path}:{start + 1}'
@@ -348,7 +331,7 @@ def _quoted_cells(
         not_text = [raw for raw in raw_lines[start : reader.line_num] if _text(raw) is None]
         if not_text:
             complaints.refuse('not_text', where, _byte_problem(not_text[0], path))
-        elif cells:
+        elif any(cell.strip() for cell in cells) or len(cells) > 1:
             yield start + 1, cells
 
 
