@@ -1,24 +1,18 @@
 """A fine-tuned model over a split, measured: ``python -m electra_jax.bench.answers``."""
 
-import functools
-import json
-import sys
 import time
 from typing import Any
 
-import jax
 import numpy as np
 from etils import epath
 
 from electra_jax.bench import worker
-from electra_jax.bench.step import peak_device_bytes
+from electra_jax.bench.step import describe, peak_device_bytes
 from electra_jax.config.settings import Config, build
-from electra_jax.core.errors import UserError
 from electra_jax.finetune import batches, predict
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.predict import Tuned
 from electra_jax.finetune.split import Split
-from electra_jax.parallel import report
 from electra_jax.runtime import distributed
 from electra_jax.train import checkpoint
 
@@ -56,14 +50,9 @@ def begin(settings: dict[str, Any]) -> worker.Served:
 
     lengths, size = split.rows.tokens.lengths(), model.answerer.batch_size
     made = batches.in_order(lengths, split.sizes, size)
-    mesh = model.answerer.mesh
     return worker.Served(
         {
-            'platform': mesh.devices.flat[0].platform,
-            'device': mesh.devices.flat[0].device_kind,
-            'devices': report.mesh_line(mesh),
-            'process': jax.process_index(),
-            'dtype': model.config.model.compute_dtype,
+            **describe(model.answerer.mesh, model.config.model.compute_dtype),
             'first_pass_seconds': first,
             'rows': len(lengths),
             'tokens': int(lengths.sum()),
@@ -76,7 +65,4 @@ def begin(settings: dict[str, Any]) -> worker.Served:
 
 
 if __name__ == '__main__':
-    try:
-        worker.serve(functools.partial(begin, json.loads(sys.argv[1])))
-    except UserError as error:
-        sys.exit(f'error: {error}')
+    worker.serve(begin)

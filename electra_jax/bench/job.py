@@ -22,14 +22,7 @@ Settings = Mapping[str, str]  # name of a setting -> its value, as typed
 
 
 class Request(NamedTuple):
-    """A command line; `__main__` says what each flag means.
-
-    Attributes:
-        name: of the recipe.
-        typed: names of the settings that were typed.
-        changed: settings, and another recipe or None -> the config.
-        axes: setting -> its values, for each --sweep.
-    """
+    """A command line; `changed`: settings, and another recipe or None -> the config."""
 
     name: str
     typed: frozenset[str]
@@ -46,13 +39,7 @@ class Request(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One measurement.
-
-    Attributes:
-        varied: settings in which it differs from the others.
-        path: of its record.
-        measure: makes the record.
-    """
+    """One measurement: how it differs from the others, its record's file, and what makes that."""
 
     varied: Settings
     path: pathlib.Path
@@ -111,7 +98,7 @@ def plan_point(request: Request, varied: Settings) -> Point:
 
     def measure() -> Record:
         measured = job.measure(config, request.name, rival, plan, report)
-        return records.complete(identity, config, varied, measured)
+        return records.complete(identity, varied, measured)
 
     return Point(varied, records.path_of(request.folder, identity), measure)
 

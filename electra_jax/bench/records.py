@@ -39,27 +39,16 @@ def identity(
     }
 
 
-def differences(config: Config) -> dict[str, Any]:
-    """The settings that are not the defaults, by dotted name."""
-    defaults = dict(workdir.flat(workdir.as_json(Config())))
-    settings = dict(workdir.flat(workdir.as_json(config)))
-    return {name: value for name, value in settings.items() if defaults.get(name) != value}
-
-
-def complete(
-    identity: Record, config: Config, varied: Mapping[str, Any], measured: Record
-) -> Record:
+def complete(identity: Record, varied: Mapping[str, Any], measured: Record) -> Record:
     """A whole record.
 
     Args:
         identity: of the measurement.
-        config: resolved.
         varied: settings in which it differs from others of its sweep.
         measured: the numbers.
     """
     return {
         **identity,
-        'differences': differences(config),
         'varied': dict(varied),
         'command': ['electra_jax.bench', *sys.argv[1:]],  # not where it is installed
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),

@@ -1,8 +1,5 @@
 """The train step of a config as a measured program: ``python -m electra_jax.bench.step``."""
 
-import functools
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,10 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
+from jax.sharding import Mesh
 
 from electra_jax.bench import worker
 from electra_jax.config.settings import Config, build
-from electra_jax.core.errors import UserError
 from electra_jax.data import pipeline
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives.definition import Vocabulary
@@ -106,6 +103,7 @@ class Batches:
 
     def __init__(self, config: Config):
         """Makes the program, and opens the text if there is any."""
+        self._next: Callable[[], dict[str, jax.Array]]
         if config.data.path is None:
             self.program = runs.build_program(config, PUBLISHED)
             share = runs.host_slice(config)
@@ -141,21 +139,15 @@ def peak_device_bytes() -> int | None:
     return max(peaks) if peaks else None
 
 
-def describe(program: runs.Program, stepper: Stepper) -> dict[str, Any]:
-    """What is measured, and where."""
-    config, mesh = program.config, program.mesh
-    flops = training_flops(config, program.vocabulary.size, program.objective.parts)
+def describe(mesh: Mesh, dtype: str | None) -> dict[str, Any]:
+    """What a program runs on."""
     device = mesh.devices.flat[0]
     return {
         'platform': device.platform,
         'device': device.device_kind,
         'devices': report.mesh_line(mesh),
         'process': jax.process_index(),
-        'dtype': config.model.compute_dtype,
-        'vocab_size': program.vocabulary.size,
-        'compile_seconds': stepper.compile_seconds,
-        'flops_per_token': flops,
-        'peak_flops': chips.peak_flops(list(mesh.devices.flat)),
+        'dtype': dtype,
     }
 
 
@@ -170,15 +162,20 @@ def begin(settings: dict[str, Any]) -> worker.Served:
     program = batches.program
     stepper = Stepper(program.step, program.fresh_state(), iter(batches))
     stepper.run(settings['warmup'])
+    config, size = program.config, program.vocabulary.size
+    ready = {
+        **describe(program.mesh, config.model.compute_dtype),
+        'vocab_size': size,
+        'compile_seconds': stepper.compile_seconds,
+        'flops_per_token': training_flops(config, size, program.objective.parts),
+        'peak_flops': chips.peak_flops(list(program.mesh.devices.flat)),
+    }
     return worker.Served(
-        describe(program, stepper),
+        ready,
         stepper.run,
         lambda: {'peak_device_bytes': peak_device_bytes(), 'real_share': batches.real_share},
     )
 
 
 if __name__ == '__main__':
-    try:
-        worker.serve(functools.partial(begin, json.loads(sys.argv[1])))
-    except UserError as error:
-        sys.exit(f'error: {error}')
+    worker.serve(begin)

@@ -6,9 +6,6 @@ line of standard input is a number of passes over the split.
 """
 
 import dataclasses
-import functools
-import json
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -124,4 +121,4 @@ def begin(settings: Settings) -> worker.Served:
 
 
 if __name__ == '__main__':
-    worker.serve(functools.partial(begin, Settings(**json.loads(sys.argv[1]))))
+    worker.serve(lambda settings: begin(Settings(**settings)))

@@ -16,7 +16,6 @@ threads or memory. Its only argument is a JSON object of settings; `bench.worker
 import ctypes
 import dataclasses
 import functools
-import json
 import math
 import sys
 import time
@@ -287,4 +286,4 @@ def begin(settings: Settings) -> worker.Served:
 
 
 if __name__ == '__main__':
-    worker.serve(functools.partial(begin, Settings(**json.loads(sys.argv[1]))))
+    worker.serve(lambda settings: begin(Settings(**settings)))

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from electra_jax.core.errors import UserError
+
 Answer = dict[str, Any]
 
 
@@ -32,13 +34,14 @@ class Served(NamedTuple):
     end: Callable[[], Answer]
 
 
-def serve(begin: Callable[[], Served]) -> None:
+def serve(begin: Callable[[Answer], Served]) -> None:
     """Warms a program up and lets it work until the input ends.
 
     Other output goes to standard error: the pipe holds answers alone.
 
     Args:
-        begin: compiles and does everything else that must not be timed.
+        begin: given the settings, the only argument of the command line, it compiles and does
+            everything else that must not be timed.
     """
     with os.fdopen(os.dup(1), 'w') as answers:
         os.dup2(2, 1)
@@ -47,7 +50,10 @@ def serve(begin: Callable[[], Served]) -> None:
             answers.write(json.dumps(answer) + '\n')
             answers.flush()
 
-        served = begin()
+        try:
+            served = begin(json.loads(sys.argv[1]))
+        except UserError as error:
+            sys.exit(f'error: {error}')
         forget_peak()
         write(served.ready)
         for line in sys.stdin:

@@ -18,7 +18,7 @@ from electra_jax.core.errors import UserError
 from electra_jax.sweep import job
 
 
-def parse(words: Sequence[str]) -> job.Request:
+def parse(words: Sequence[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m electra_jax.sweep', description=__doc__,
@@ -40,7 +40,13 @@ def parse(words: Sequence[str]) -> job.Request:
     add('--metric', default='train/loss', help='of the plot and the first columns')
     add('--columns', help='further metrics, with commas; default: held-out ones')
     add('--dry-run', action='store_true', help='print the commands, run nothing')
-    return job.Request(**vars(parser.parse_args(words)))
+    args = parser.parse_args(words)
+    if args.folder is None and args.compare:
+        args.folder = pathlib.Path('runs/compared')
+    elif args.folder is None:
+        stem = pathlib.Path(args.config[0]).stem if len(args.config) == 1 else '*'
+        args.folder = pathlib.Path('runs/sweeps', 'recipes' if '*' in stem else stem)
+    return args
 
 
 if __name__ == '__main__':

@@ -1,10 +1,9 @@
 """A sweep from its command line to its table."""
 
-import pathlib
 import shlex
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from electra_jax.core.errors import ConfigError
 from electra_jax.runtime import terminal
@@ -13,43 +12,22 @@ from electra_jax.sweep.plan import Run
 from electra_jax.sweep.table import Shown
 
 
-class Request(NamedTuple):
-    """A command line; `__main__` says what each flag means."""
+def run(request: Namespace) -> int:
+    """Trains the runs of a sweep, or compares those that exist.
 
-    config: Sequence[str]
-    grid: Sequence[str]
-    set: Sequence[str]
-    list: str | None
-    compare: Sequence[pathlib.Path]
-    folder: pathlib.Path | None
-    jobs: int
-    gpus: str | None
-    slurm: pathlib.Path | None
-    only: int | None
-    metric: str
-    columns: str | None
-    dry_run: bool
+    Args:
+        request: the command line; `__main__` explains each flag.
 
-    @property
-    def output(self) -> pathlib.Path:
-        """The folder of the sweep, or of the comparison."""
-        if self.folder:
-            return self.folder
-        if self.compare:
-            return pathlib.Path('runs/compared')
-        stem = pathlib.Path(self.config[0]).stem if len(self.config) == 1 else '*'
-        return pathlib.Path('runs/sweeps', 'recipes' if '*' in stem else stem)
-
-
-def run(request: Request) -> int:
-    """Trains the runs of a sweep, or compares those that exist; returns the exit status."""
+    Returns:
+        The exit status.
+    """
     if request.compare:
         return compare(request)
     runs = plan_runs(request)
     if request.dry_run:
         show_plan(request, runs)
         return 0
-    request.output.mkdir(parents=True, exist_ok=True)
+    request.folder.mkdir(parents=True, exist_ok=True)
     if request.slurm:
         request.slurm.write_text(slurm_text(request, len(runs)))
         file = shlex.quote(str(request.slurm))
@@ -58,7 +36,7 @@ def run(request: Request) -> int:
     return train(request, runs)
 
 
-def plan_runs(request: Request) -> list[Run]:
+def plan_runs(request: Namespace) -> list[Run]:
     """The runs that a command line asks for.
 
     Raises:
@@ -73,7 +51,7 @@ def plan_runs(request: Request) -> list[Run]:
         plan.points(plan.axes(request.grid)),
         dict(map(plan.setting, request.set)),
         plan.read_list(request.list) if request.list else [{}],
-        request.output,
+        request.folder,
     )
     if request.only is None:
         return runs
@@ -82,7 +60,7 @@ def plan_runs(request: Request) -> list[Run]:
     return [runs[request.only]]
 
 
-def show_plan(request: Request, runs: Sequence[Run]) -> None:
+def show_plan(request: Namespace, runs: Sequence[Run]) -> None:
     """Prints what would be run, or the file that would be written."""
     if request.slurm:
         terminal.OUT.print(slurm_text(request, len(runs)))
@@ -95,22 +73,21 @@ def show_plan(request: Request, runs: Sequence[Run]) -> None:
         terminal.OUT.print(f'# {one.name}: finished before' if done else shlex.join(one.command))
 
 
-def slurm_text(request: Request, count: int) -> str:
+def slurm_text(request: Namespace, count: int) -> str:
     """An sbatch file that trains the `count` runs of a command line as an array."""
     words = [
         f'--{name}={value}'
         for name in ('config', 'grid', 'set')
         for value in getattr(request, name)
     ]
-    words += [f'--folder={request.output}', f'--metric={request.metric}']
+    words += [f'--folder={request.folder}', f'--metric={request.metric}']
     words += [f'--list={request.list}'] if request.list else []
     words += [f'--columns={request.columns}'] if request.columns is not None else []
     command = [sys.executable, '-m', 'electra_jax.sweep', *words]
-    file = request.slurm or pathlib.Path()
-    return slurm.array(command, file, request.output, count, request.jobs)
+    return slurm.array(command, request.slurm, request.folder, count, request.jobs)
 
 
-def train(request: Request, runs: Sequence[Run]) -> int:
+def train(request: Namespace, runs: Sequence[Run]) -> int:
     """Trains runs, then writes the table of all; returns the exit status."""
     slots: list[dict[str, str]] = [{}] * request.jobs
     if request.gpus:
@@ -126,7 +103,7 @@ def train(request: Request, runs: Sequence[Run]) -> int:
     return 0 if set(outcomes.values()) <= {'done'} else slurm.STOPPED
 
 
-def compare(request: Request) -> int:
+def compare(request: Namespace) -> int:
     """Writes the table of runs that exist; returns the exit status.
 
     Raises:
@@ -139,7 +116,7 @@ def compare(request: Request) -> int:
     return 0
 
 
-def write_table(request: Request, shown: Sequence[Shown]) -> None:
+def write_table(request: Namespace, shown: Sequence[Shown]) -> None:
     """Writes table and plot into the folder of the sweep, and prints the table."""
     columns = request.columns.split(',') if request.columns else None
-    terminal.OUT.print('\n' + table.write(shown, request.metric, columns, request.output))
+    terminal.OUT.print('\n' + table.write(shown, request.metric, columns, request.folder))

@@ -11,13 +11,11 @@ from electra_jax.core.errors import UserError
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 PROGRAM = """
-import json, sys, pathlib
+import sys, pathlib
 from electra_jax.bench import worker
 
-settings = json.loads(sys.argv[1])
-log = pathlib.Path(settings['log'])
-
-def begin():
+def begin(settings):
+    log = pathlib.Path(settings['log'])
     print('a library prints this')
     if settings.get('fails'):
         sys.exit('no such device')

@@ -32,7 +32,7 @@ def a_record(rows=8, layers=2, rate=1000.0, compiled=5.0, **varied):
         'ready': {'devices': '1 x cpu', 'dtype': 'float32'},
         'peers': [],
     }
-    return records.complete(what, config, varied, measured)
+    return records.complete(what, varied, measured)
 
 
 def planned(tmp_path, values, measured):
@@ -80,9 +80,7 @@ def test_a_torn_record_is_made_again(tmp_path):
 
 def test_a_record_has_all_that_it_depends_on():
     record = a_record(rows=4, batch_size='4')
-    assert record['differences']['batch_size'] == 4
-    assert record['differences']['model.num_layers'] == 2
-    assert 'seed' not in record['differences']
+    assert record['config']['batch_size'] == 4 and record['config']['model']['num_layers'] == 2
     assert record['packages']['jax'] and record['machine']['cores'] >= 1
     assert {'revision', 'date', 'command', 'python', 'plan'} <= set(record)
 
