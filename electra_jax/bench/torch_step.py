@@ -8,9 +8,7 @@ it needs no attention mask, which is its fastest case. Which of its variants is 
 between machines, so all that may be are timed in the same run (`VARIANTS`).
 
 It runs in its own process and never imports jax, so that neither framework holds the other's
-threads or memory. Its only argument is a JSON object of settings; `bench.worker` has its answers:
-
-    echo 10 | python -m electra_jax.bench.torch_step '{"batch_size": 16}'
+threads or memory; `bench.worker` says what it reads and answers.
 """
 
 import ctypes
@@ -43,31 +41,22 @@ DISCRIMINATOR_WEIGHT = 50.0
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """One benchmark; the defaults are the paper's small model, 16 rows of 128 tokens.
+    """One benchmark.
 
     Attributes:
+        discriminator: arguments of transformers.ElectraConfig.
+        generator: the same of the other network.
         warmup: steps that are not counted.
         variant: a key of `VARIANTS`.
         dtype: 'bfloat16' means autocast.
     """
 
-    num_layers: int = 12
-    hidden_size: int = 256
-    ffn_size: int = 1024
-    num_heads: int = 4
-    embedding_size: int = 128
-    generator_num_layers: int = 12
-    generator_hidden_size: int = 64
-    generator_ffn_size: int = 256
-    generator_num_heads: int = 1
-    vocab_size: int = 30522
-    max_positions: int = 512
-    batch_size: int = 16
-    row_length: int = 128
-    mask_rate: float = 0.15
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    warmup: int = 3
+    discriminator: dict[str, Any]
+    generator: dict[str, Any]
+    batch_size: int
+    row_length: int
+    mask_rate: float
+    warmup: int = 1
     variant: str = 'eager'
     device: str = 'cpu'
     dtype: str = 'float32'
@@ -97,15 +86,17 @@ class Electra(nn.Module):  # type: ignore[misc]  # without types here
 
     def __init__(self, settings: Settings):
         super().__init__()
-        config = electra_config(settings, generator=False)
-        small = electra_config(settings, generator=True)
+        config, small = (
+            transformers.ElectraConfig(**sizes, attn_implementation='sdpa')
+            for sizes in (settings.discriminator, settings.generator)
+        )
         self.settings = settings
         self.sample = sample_inverse_cdf
         self.discriminator = hf.ElectraForPreTraining(config)
         self.generator = hf.ElectraModel(small)
         self.generator.embeddings = self.discriminator.electra.embeddings
         self.generator_predictions = hf.ElectraGeneratorPredictions(small)
-        self.generator_bias = nn.Parameter(torch.zeros(settings.vocab_size))
+        self.generator_bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, ids_BL: Tensor) -> Tensor:
         """The joint loss of a batch of full rows."""
@@ -139,26 +130,6 @@ class Electra(nn.Module):  # type: ignore[misc]  # without types here
         return functional.linear(hidden_NE, table_VE, self.generator_bias).float()
 
 
-def electra_config(settings: Settings, generator: bool) -> transformers.ElectraConfig:
-    """The settings of one of the two networks under transformers' names."""
-
-    def size(name: str) -> int:
-        return int(getattr(settings, f'generator_{name}' if generator else name))
-
-    return transformers.ElectraConfig(
-        vocab_size=settings.vocab_size,
-        embedding_size=settings.embedding_size,
-        hidden_size=size('hidden_size'),
-        num_hidden_layers=size('num_layers'),
-        num_attention_heads=size('num_heads'),
-        intermediate_size=size('ffn_size'),
-        hidden_dropout_prob=settings.dropout,
-        attention_probs_dropout_prob=settings.attention_dropout,
-        max_position_embeddings=settings.max_positions,
-        attn_implementation='sdpa',
-    )
-
-
 def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
     """Fused AdamW; vectors (biases, LayerNorm scales) are not decayed."""
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
@@ -177,7 +148,8 @@ def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
 def make_batch(settings: Settings) -> Tensor:
     """Full rows of ordinary token ids between [CLS] and [SEP]."""
     shape = (settings.batch_size, settings.row_length)
-    ids_BL = torch.randint(min(1000, settings.vocab_size // 2), settings.vocab_size, shape)
+    vocab_size = settings.discriminator['vocab_size']
+    ids_BL = torch.randint(min(1000, vocab_size // 2), vocab_size, shape)
     ids_BL[:, 0], ids_BL[:, -1] = CLS, SEP
     return ids_BL.to(settings.device)
 

@@ -15,7 +15,7 @@ from electra_jax.bench.versus import (
     peer_device,
 )
 from electra_jax.config import checks
-from electra_jax.config.resolve import discriminator_shape, generator_shape
+from electra_jax.config.resolve import EncoderShape, discriminator_shape, generator_shape
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
 
@@ -121,18 +121,25 @@ def summary(measured: Measured, config: Config) -> dict[str, Any]:
 
 
 def peer_settings(config: Config, vocab_size: int) -> dict[str, Any]:
-    """The config under the names of the PyTorch peer's settings."""
-    generator, discriminator = generator_shape(config.model), discriminator_shape(config.model)
-    sizes = ('num_layers', 'hidden_size', 'ffn_size', 'num_heads')
+    """The config as settings of `torch_step.py`."""
+
+    def network(shape: EncoderShape) -> dict[str, Any]:
+        return {
+            'vocab_size': vocab_size,
+            'embedding_size': config.model.embedding_size,
+            'hidden_size': shape.hidden_size,
+            'num_hidden_layers': shape.num_layers,
+            'num_attention_heads': shape.num_heads,
+            'intermediate_size': shape.ffn_size,
+            'hidden_dropout_prob': config.model.dropout,
+            'attention_probs_dropout_prob': config.model.attention_dropout,
+            'max_position_embeddings': config.model.max_positions,
+        }
+
     return {
-        **{name: getattr(discriminator, name) for name in sizes},
-        **{f'generator_{name}': getattr(generator, name) for name in sizes},
-        'embedding_size': config.model.embedding_size,
-        'vocab_size': vocab_size,
-        'max_positions': config.model.max_positions,
+        'discriminator': network(discriminator_shape(config.model)),
+        'generator': network(generator_shape(config.model)),
         'batch_size': config.batch_size,
         'row_length': config.data.row_length,
         'mask_rate': config.objective.mask_rate,
-        'dropout': config.model.dropout,
-        'attention_dropout': config.model.attention_dropout,
     }
