@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from electra_jax.bench import step
-from tests.data.test_pipeline import build
 from tests.support.configs import tiny_config
+from tests.support.corpora import build
 
 
 @pytest.fixture(scope='module')

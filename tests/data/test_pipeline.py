@@ -3,38 +3,9 @@
 import numpy as np
 import pytest
 
-from electra_jax.config import recipe
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.corpus import job as corpus
 from electra_jax.data import pipeline
-
-WORDS = 'the quick brown fox jumps over a lazy dog while seven wizards box with jugs of ink'.split()
-
-
-def write_text(path, documents, seed):
-    random = np.random.default_rng(seed)
-    lines = [
-        ' '.join(random.choice(WORDS, random.integers(3, 30))) + '.\n\n' for _ in range(documents)
-    ]
-    path.write_text(''.join(lines))
-
-
-def build(folder, name, documents=300, seed=0, **data):
-    text = folder / f'{name}.txt'
-    write_text(text, documents, seed)
-    vocab = folder / 'vocab.txt'
-    vocab.write_text('\n'.join(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '.', *WORDS]) + '\n')
-    settings = {
-        'path': str(folder / name),
-        'source': f'text:{text}',
-        'row_length': 16,
-        'layout': 'packed',
-        'holdout': 0.1,
-        'workers': 1,
-        'tokenizer': {'path': str(vocab)},
-        **data,
-    }
-    return corpus.build_corpus(recipe.to_config(recipe.recipe({'data': settings})).data)
+from tests.support.corpora import build
 
 
 @pytest.fixture(scope='module')

@@ -14,7 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from tests.data.test_pipeline import WORDS, write_text
+from tests.support.corpora import WORDS, write_text
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 RECIPE = """

@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from tests.data.test_pipeline import WORDS, write_text
+from tests.support.corpora import WORDS, write_text
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 LAUNCH = ROOT / 'launch'
