@@ -28,7 +28,6 @@ from electra_jax.tokenizers import load
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import evaluate as evaluation
 from electra_jax.train import state, step, workdir
-from electra_jax.train.checkpoint import initial_state
 
 
 class Program(NamedTuple):
@@ -46,7 +45,8 @@ class Program(NamedTuple):
 
     def fresh_state(self) -> state.TrainState:
         """The state at step 0, on the mesh."""
-        return initial_state(self.make_state, self.abstract)
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
+        return jax.jit(self.make_state, out_shardings=shardings)()
 
 
 class Run(NamedTuple):

@@ -1,17 +1,33 @@
-"""Checkpoints by Orbax: everything needed to go on, saved while training continues.
+"""Checkpoints: everything that a run needs to continue, saved while training goes on.
 
-What may go wrong with them, and what is done then:
+`checkpoints/STEP/` in the workdir appears under that name only when it is complete. It holds
 
-- A save is cut off: Orbax gives a checkpoint its name (on a bucket: its mark) last of all.
-- Bytes change or vanish later: each checkpoint holds checksums of its files (`checkpoint_files`),
-  and the newest one whose bytes agree is used. Damaged ones are set aside, never deleted.
+    params/  the parameters
+    rest/    the number of steps done, and the optimizer state
+    data/    JSON: the position in the data, and what was seen of the run's health
+    about/   JSON: the config, the tokenizer and the corpora, to check that it is the same run
+    checksums.json  of all these files (`seals`)
+
+Nothing about randomness is saved: each key follows from the seed and the step (`core.rng`).
+A checkpoint to start other runs from has params/ and about/ only.
+
+What may go wrong, and what happens then:
+
+- A save is cut off: the folder lacks its name (on a bucket: its mark), and is deleted later.
+- Bytes change or vanish later: the newest checkpoint whose checksums match is used. Damaged ones
+  are renamed, never deleted.
 - The disk is full: the newest whole checkpoint stays, and `checkpoint.on_error` decides.
-- Old ones go only after a newer one is whole.
+- Old checkpoints are deleted only after a newer one is whole.
+
+Orbax writes and reads the files. Its CheckpointManager is not used, because of a full disk: it
+chooses old checkpoints to delete before the new one is written. When that save fails it forgets
+them: its latest step is then older or None, and they are never deleted. It also counts damaged
+checkpoints as the latest, and an old one that cannot be deleted fails the new save.
 """
 
 import contextlib
-import functools
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -20,108 +36,107 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from electra_jax.config.settings import CheckpointConfig
-from electra_jax.core import errors
-from electra_jax.core.errors import CheckpointError
+from electra_jax.core.errors import CheckpointError, first_line
 from electra_jax.core.trees import Tree
 from electra_jax.runtime import distributed
-from electra_jax.train import checkpoint_files as files
-from electra_jax.train import checkpoint_limits
+from electra_jax.train import seals
 from electra_jax.train.state import TrainState
 
-FOLDER = 'checkpoints'  # of a workdir
+FOLDER = 'checkpoints'  # in the workdir
 _ITEMS = ('params', 'rest', 'data', 'about')
-# Orbax times its waits by the clock on the wall, which may jump: so as few and as long ones as can
-# be; a save that a jump ends all the same is one that failed. What hangs is noticed elsewhere:
-# `runtime.watchdog`, `heartbeat`.
-_WAITING = {'timeout_secs': 10**8, 'create_directories_asynchronously': False}
-_LAST_ATTEMPTS, _PAUSE_SECONDS = 3, 10.0  # of the save that ends a run
+# Orbax measures timeouts with the wall clock, which can jump: so they are very long; a save that
+# times out nevertheless counts as failed. `runtime.watchdog` and `heartbeat` detect hangs.
+_ASYNC_OPTIONS = {'timeout_secs': 10**8, 'create_directories_asynchronously': False}
+_LAST_ATTEMPTS = 3  # to save the end of a run
 
 
 class Checkpoints:
-    """The `checkpoints/` folder of a workdir.
-
-    Each checkpoint is a folder named by its step, which appears under that name only when it is
-    complete. It holds 'params', 'rest' (step and optimizer), 'data' (the iterator's place, and
-    what was seen of the run's health) and 'about' (the config, the tokenizer and the corpus, as
-    JSON). One to start from, and not to go on with, has 'params' and 'about' only.
-    """
+    """The `checkpoints/` folder of a workdir."""
 
     def __init__(
         self,
         folder: epath.Path,
         settings: CheckpointConfig,
-        say: files.Say,
+        report: seals.Report,
         read_only: bool = False,
         before: int | None = None,
+        retry_seconds: float = 10.0,
     ):
-        """Looks for the newest whole checkpoint; reads all of its bytes once.
+        """Finds the newest whole checkpoint; all of its bytes are read once.
 
         Args:
             folder: need not exist.
             settings: of the run.
-            say: told what was set aside and what could not be saved.
-            read_only: leave the folder as it is, because another process may be writing there.
-            before: look at those of earlier steps alone.
+            report: called with a line about what was set aside and what could not be saved.
+            read_only: change nothing in the folder, because another process may be writing there.
+            before: consider earlier steps than this only; None: all.
+            retry_seconds: pause before the end of a run is saved again.
 
         Raises:
             CheckpointError: there are checkpoints, and none of them is whole.
         """
-        self._folder, self._settings, self._say = folder, settings, say
+        self._folder, self._settings, self._report = folder, settings, report
+        self._retry_seconds = retry_seconds
         newest = None
         if distributed.is_first():
             if not read_only:
-                files.remove_unfinished(folder, say)
-            newest = files.newest_whole(folder, say, not read_only, before)
+                seals.remove_unfinished(folder, report)
+            newest = seals.newest_whole(folder, report, not read_only, before)
         self._newest = distributed.agree(newest)
-        self._saving: int | None = None
+        self._saving: int | None = None  # the step whose save is under way
+        options = ocp.options.AsyncOptions(
+            # Called on the first process when all files are written, before the folder is named.
+            post_finalization_callback=lambda: seals.seal_unfinished(folder, self._saving),
+            **_ASYNC_OPTIONS,
+        )
         self._checkpointer = ocp.AsyncCheckpointer(
-            ocp.CompositeCheckpointHandler(*_ITEMS),
-            async_options=ocp.options.AsyncOptions(
-                post_finalization_callback=self._seal, **_WAITING
-            ),
+            ocp.CompositeCheckpointHandler(*_ITEMS), async_options=options
         )
 
     def latest(self) -> int | None:
-        """Step of the newest whole checkpoint."""
+        """The step of the newest whole checkpoint."""
         return self._newest
+
+    # ---- Save
 
     def save(
         self,
         step: int,
         state: TrainState,
-        place: dict,
+        position: dict[str, Any],
         about: dict[str, Any],
         last: bool = False,
     ) -> None:
-        """Starts saving; waits for an earlier save, and for the copy of the state off the devices.
+        """Starts to save; waits for an earlier save, and until the state is copied to the host.
 
         Args:
-            step: the checkpoint's name.
+            step: number of steps done; the checkpoint's name.
             state: after that step.
-            place: of the data iterator, and what else goes on from there, as JSON.
-            about: see `Checkpoints`.
+            position: where the data iterator and the run's health continue, as JSON.
+            about: what the checkpoint belongs to, as JSON.
             last: wait until it is on disk, and try again where that fails.
 
         Raises:
             CheckpointError: it cannot be saved (or the one before could not), and
                 `checkpoint.on_error` is 'stop', or this is the last one, or there are several
-                processes, which could not go on together.
+                processes, which could not continue together.
         """
-        self._settle(self._settings.on_error == 'stop' and not last)
+        stop = self._settings.on_error == 'stop'
+        self._wait(fatal=stop and not last)
         attempts = _LAST_ATTEMPTS if last else 1
         for attempt in range(1, attempts + 1):
             if step == self._newest:
                 return
-            fatal = attempt == attempts and (last or self._settings.on_error == 'stop')
-            self._start(step, state, place, about, fatal)
+            fatal = attempt == attempts and (last or stop)
+            self._start(step, state, position, about, fatal)
             if not last:
                 return
-            self._settle(fatal)
+            self._wait(fatal)
             if self._newest != step:
-                time.sleep(_PAUSE_SECONDS)
+                time.sleep(self._retry_seconds)
 
     def check(self) -> None:
-        """Notices a save that has failed meanwhile.
+        """Notices that the save under way has failed.
 
         Raises:
             CheckpointError: as `save`.
@@ -129,40 +144,112 @@ class Checkpoints:
         if self._saving is not None:
             try:
                 self._checkpointer.check_for_errors()
-            except Exception as error:  # whatever the storage raises
-                self._failed(error, self._settings.on_error == 'stop')
+            except Exception as error:  # each storage raises its own
+                self._failed(self._saving, error, self._settings.on_error == 'stop')
 
     def finish(self) -> None:
-        """Waits until everything started is on disk.
+        """Waits until the save under way is on disk.
 
         Raises:
-            CheckpointError: something is not.
+            CheckpointError: it is not.
         """
-        self._settle(fatal=True)
+        self._wait(fatal=True)
 
     def close(self) -> None:
-        """Finishes and lets go of threads and files."""
+        """Finishes, and releases threads and files."""
         self.finish()
         self._checkpointer.close()
 
+    def _start(
+        self,
+        step: int,
+        state: TrainState,
+        position: dict[str, Any],
+        about: dict[str, Any],
+        fatal: bool,
+    ) -> None:
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            rest=ocp.args.StandardSave(_rest(state)),
+            data=ocp.args.JsonSave(position),
+            about=ocp.args.JsonSave(seals.sealed_about(about)),
+        )
+        self._saving = step
+        self._remove_failed(step)
+        try:
+            self._checkpointer.save(self._folder / str(step), args=items)
+        except Exception as error:  # each storage raises its own
+            self._failed(step, error, fatal)
+
+    def _wait(self, fatal: bool) -> None:
+        """Waits for the save under way, if any; then deletes what is one too many."""
+        step = self._saving
+        if step is None:
+            return
+        try:
+            self._checkpointer.wait_until_finished()
+        except Exception as error:  # each storage raises its own
+            self._failed(step, error, fatal)
+            return
+        self._newest, self._saving = step, None
+        if distributed.is_first():
+            self._delete_old()
+
+    def _failed(self, step: int, error: Exception, fatal: bool) -> None:
+        self._saving = None
+        self._remove_failed(step)
+        newest = 'there is none yet' if self._newest is None else f'that of step {self._newest}'
+        text = (
+            f'the checkpoint of step {step} could not be saved: {first_line(error)}. '
+            f'The newest whole one in {self._folder}: {newest}.'
+        )
+        if fatal or jax.process_count() > 1:
+            raise CheckpointError(
+                f'{text} Make room there and type the same command again: training goes on from it.'
+            ) from error
+        self._report(f'{text} Training goes on; the next one is tried when it is due.')
+
+    def _remove_failed(self, step: int) -> None:
+        """Deletes what a failed save of this step has left, to make room."""
+        if jax.process_count() == 1:
+            for folder in seals.unfinished(self._folder, step):
+                with contextlib.suppress(OSError):  # a thread of that save may still write there
+                    folder.rmtree()
+
+    def _delete_old(self) -> None:
+        for step in seals.steps(self._folder)[: -self._settings.keep]:
+            try:
+                seals.delete(self._folder / str(step))
+            except Exception as error:  # another process reads it, for example
+                self._report(
+                    f'the old checkpoint of step {step} in {self._folder} could not be deleted: '
+                    f'{first_line(error)}. It is tried again after the next save.'
+                )
+
+    # ---- Restore
+
     def about(self, step: int) -> dict[str, Any]:
-        """What a checkpoint says of itself; reads no arrays.
+        """What a checkpoint belongs to, as given to `save`; no arrays are read.
 
         Raises:
             CheckpointError: it is damaged.
         """
-        return files.unmarked(self._restore(step, about=ocp.args.JsonRestore()).about)
+        return seals.without_mark(self._restore(step, about=ocp.args.JsonRestore()).about)
 
-    def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict]:
-        """The state laid out as `abstract` says, and the place that was saved with it.
+    def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """The state, and the position that was saved with it.
+
+        Args:
+            step: of the checkpoint.
+            abstract: shapes, dtypes and shardings that the state is to have.
 
         Raises:
             CheckpointError: the checkpoint is damaged or has other shapes.
         """
         if not (self._folder / str(step) / 'rest').exists():
             raise CheckpointError(
-                f'{self._folder / str(step)} holds parameters alone, nothing to go on with: start '
-                'from it in another --workdir, with --config.init_from='
+                f'{self._folder / str(step)} holds parameters only, and a run cannot continue from '
+                'them: start from it in another --workdir, with --config.init_from='
                 f'{self._folder.parent}'
             )
         restored = self._restore(
@@ -174,7 +261,7 @@ class Checkpoints:
         return TrainState(params=restored.params, **restored.rest), restored.data
 
     def restore_params(self, step: int, abstract: Tree) -> Tree:
-        """The parameters alone, laid out as `abstract` says.
+        """The parameters only, with the shapes, dtypes and shardings of `abstract`.
 
         Raises:
             CheckpointError: the checkpoint is damaged or has other shapes.
@@ -182,98 +269,30 @@ class Checkpoints:
         return self._restore(step, params=ocp.args.StandardRestore(abstract)).params
 
     def _restore(self, step: int, **items: Any) -> Any:
-        restore = functools.partial(
-            self._checkpointer.restore,
-            self._folder / str(step),
-            args=ocp.args.Composite(**items),
-        )
-        return _guarded(
-            restore,
-            self._folder,
+        advice = (
             'If it was damaged, delete the folder of that step and start again: training goes on '
-            'from the checkpoint before it.',
+            'from the checkpoint before it.'
         )
-
-    def _start(
-        self, step: int, state: TrainState, place: dict, about: dict[str, Any], fatal: bool
-    ) -> None:
-        items = ocp.args.Composite(
-            params=ocp.args.StandardSave(state.params),
-            rest=ocp.args.StandardSave(_rest(state)),
-            data=ocp.args.JsonSave(place),
-            about=ocp.args.JsonSave(files.marked(about)),
-        )
-        self._saving = step
-        self._discard(step)
-        try:
-            self._checkpointer.save(self._folder / str(step), args=items)
-        except Exception as error:  # whatever the storage raises
-            self._failed(error, fatal)
-
-    def _seal(self) -> None:
-        """Called by Orbax on the first process, when all is written and before it has its name."""
-        files.seal_unfinished(self._folder, self._saving)
-
-    def _settle(self, fatal: bool) -> None:
-        """Waits for the save that is under way; deletes what is now one too many."""
-        if self._saving is None:
-            return
-        try:
-            self._checkpointer.wait_until_finished()
-        except Exception as error:  # whatever the storage raises
-            self._failed(error, fatal)
-            return
-        self._newest, self._saving = self._saving, None
-        if distributed.is_first():
-            self._delete_old()
-
-    def _delete_old(self) -> None:
-        """What cannot be deleted now, because another process reads it, is tried again later."""
-        for step in sorted(files.steps(self._folder))[: -self._settings.keep]:
-            try:
-                files.delete(self._folder / str(step))
-            except Exception as error:  # whatever the storage raises
-                self._say(
-                    f'the old checkpoint of step {step} in {self._folder} could not be deleted: '
-                    f'{errors.first_line(error)}. It is tried again after the next save.'
-                )
-
-    def _discard(self, step: int) -> None:
-        """Makes room: what a failed save of this step has left behind goes."""
-        if jax.process_count() == 1:
-            for folder in files.unfinished(self._folder, step):
-                with contextlib.suppress(OSError):  # a thread of that save may still write there
-                    folder.rmtree()
-
-    def _failed(self, error: Exception, fatal: bool) -> None:
-        lost, self._saving = self._saving, None
-        several = jax.process_count() > 1
-        self._discard(lost)
-        kept = 'there is none yet' if self._newest is None else f'that of step {self._newest}'
-        text = (
-            f'the checkpoint of step {lost} could not be saved: {errors.first_line(error)}. '
-            f'The newest whole one in {self._folder}: {kept}.'
-        )
-        if fatal or several:
-            raise CheckpointError(
-                f'{text} Make room there and type the same command again: training goes on from it.'
-            ) from error
-        self._say(f'{text} Training goes on; the next one is tried when it is due.')
+        with _reading(self._folder, advice):
+            return self._checkpointer.restore(
+                self._folder / str(step), args=ocp.args.Composite(**items)
+            )
 
 
 def write_params(folder: epath.Path, params: Tree, about: dict[str, Any]) -> None:
-    """Makes `folder` something to start from: a workdir whose one checkpoint is of parameters.
+    """Makes `folder` a workdir to start from: its one checkpoint, of step 0, is of parameters.
 
     Args:
         folder: new or empty.
         params: arrays on the host or on devices.
-        about: as `Checkpoints` keeps it: at least 'config' and 'tokenizer'.
+        about: as in `Checkpoints.save`: at least 'config' and 'tokenizer'.
     """
     items = ocp.args.Composite(
-        params=ocp.args.StandardSave(params), about=ocp.args.JsonSave(files.marked(about))
+        params=ocp.args.StandardSave(params),
+        about=ocp.args.JsonSave(seals.sealed_about(about)),
     )
     options = ocp.options.AsyncOptions(
-        post_finalization_callback=lambda: files.seal_unfinished(folder / FOLDER, 0)
+        post_finalization_callback=lambda: seals.seal_unfinished(folder / FOLDER, 0)
     )
     handler = ocp.CompositeCheckpointHandler(*_ITEMS)
     with ocp.AsyncCheckpointer(handler, async_options=options) as checkpointer:
@@ -281,7 +300,7 @@ def write_params(folder: epath.Path, params: Tree, about: dict[str, Any]) -> Non
 
 
 def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
-    """The parameters of a checkpoint as NumPy arrays, and what it says of itself.
+    """The parameters of a checkpoint as NumPy arrays, and what it belongs to.
 
     Args:
         path: a workdir (its newest checkpoint), its checkpoints/ folder, or one step's folder.
@@ -289,60 +308,51 @@ def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    folder, step = _find_step(path.resolve())  # Orbax takes whole paths alone
-    wrong = files.problem(folder / str(step))
+    folder = _step_folder(path.resolve())  # Orbax accepts absolute paths only
+    wrong = seals.problem(folder)
     if wrong is not None:
         raise CheckpointError(
-            f'{folder / str(step)} is damaged ({wrong}): name another checkpoint, or the folder of '
-            'an earlier step'
+            f'{folder} is damaged ({wrong}): name another checkpoint, or the folder of an earlier '
+            'step'
         )
-    read = functools.partial(_read_params, folder / str(step))
-    return _guarded(read, folder, 'Name another checkpoint, or the folder of an earlier step.')
+    advice = 'Name another checkpoint, or the folder of an earlier step.'
+    with _reading(folder.parent, advice):
+        # The handler alone: a Checkpointer around it warns that params/ is no whole checkpoint.
+        with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
+            shapes = handler.metadata(folder / 'params').tree
+            seals.check_sizes(folder / 'params', shapes)
+            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
+            params = handler.restore(
+                folder / 'params', args=ocp.args.PyTreeRestore(restore_args=as_numpy)
+            )
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            about = reader.restore(folder / 'about', args=ocp.args.JsonRestore())
+    return params, seals.without_mark(about)
 
 
-def _find_step(path: epath.Path) -> tuple[epath.Path, int]:
+def _step_folder(path: epath.Path) -> epath.Path:
     if path.name.isdigit() and (path / 'params').exists():
-        return path.parent, int(path.name)
+        return path
     for folder in (path / FOLDER, path):
-        if folder.is_dir():
-            steps = files.steps(folder)
-            if steps:
-                return folder, max(steps)
-    there = '' if path.exists() else ', and no such folder'
+        if folder.is_dir() and (steps := seals.steps(folder)):
+            return folder / str(steps[-1])
+    absent = '' if path.exists() else ', and no such folder'
     raise CheckpointError(
-        f'no checkpoint in {path}{there}: a workdir, its {FOLDER}/ folder or the folder of one '
+        f'no checkpoint in {path}{absent}: a workdir, its {FOLDER}/ folder or the folder of one '
         'step is expected'
     )
-
-
-def _read_params(folder: epath.Path) -> tuple[Tree, dict[str, Any]]:
-    # The handler alone: a Checkpointer around it warns that an item is no whole checkpoint.
-    with contextlib.closing(ocp.PyTreeCheckpointHandler()) as reader:
-        shapes = reader.metadata(folder / 'params').tree
-        checkpoint_limits.check(folder / 'params', shapes)
-        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
-        params = reader.restore(
-            folder / 'params', args=ocp.args.PyTreeRestore(restore_args=as_numpy)
-        )
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        about = reader.restore(folder / 'about', args=ocp.args.JsonRestore())
-    return params, files.unmarked(about)
 
 
 def _rest(state: TrainState) -> dict[str, Any]:
     return {'step': state.step, 'opt_state': state.opt_state}
 
 
-def _guarded(restore: Any, folder: epath.Path, advice: str) -> Any:
+@contextlib.contextmanager
+def _reading(folder: epath.Path, advice: str) -> Iterator[None]:
+    """Turns what Orbax raises for damaged checkpoints into one error for people."""
     try:
-        return restore()
+        yield
     except (ValueError, KeyError, TypeError, OSError, AttributeError, RecursionError) as error:
         raise CheckpointError(
-            f'the checkpoint in {folder} cannot be read: {errors.first_line(error)}\n{advice}'
+            f'the checkpoint in {folder} cannot be read: {first_line(error)}\n{advice}'
         ) from error
-
-
-def initial_state(make: Any, abstract: TrainState) -> TrainState:
-    """A fresh state, made in place on the mesh."""
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    return jax.jit(make, out_shardings=shardings)()

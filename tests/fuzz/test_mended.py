@@ -339,14 +339,14 @@ def test_a_checkpoint_that_lacks_an_array_is_refused(model):
 
 
 def test_arrays_far_larger_than_their_files_are_not_read(tmp_path, model, monkeypatch):
-    from electra_jax.train import checkpoint_limits
+    from electra_jax.train import seals
 
     folder = epath.Path(tmp_path)
     checkpoint.write_params(folder, {'x': np.zeros(3_000_000, np.float32)}, {})
     assert checkpoint.read_params(folder)[0]['x'].size == 3_000_000
-    monkeypatch.setattr(checkpoint_limits, '_ALWAYS_ALLOWED', 1_000_000)
-    monkeypatch.setattr(checkpoint_limits, '_MOST_RATIO', 10)
-    with pytest.raises(CheckpointError, match='says that it holds 12,000,000 bytes of arrays'):
+    monkeypatch.setattr(seals, 'ALWAYS_ALLOWED_BYTES', 1_000_000)
+    monkeypatch.setattr(seals, 'MAX_RATIO', 10)
+    with pytest.raises(CheckpointError, match='12,000,000 bytes'):
         checkpoint.read_params(folder)
 
 

@@ -90,7 +90,9 @@ def run(workdir, config=None, said=None, evaluate=lambda params: {'score': 1.0},
     workdir.mkdir(parents=True, exist_ok=True)
     said = [] if said is None else said
     batches = changes.pop('batches', None) or Batches()
-    checkpoints = Checkpoints(workdir / 'checkpoints', config.checkpoint, said.append)
+    checkpoints = Checkpoints(
+        workdir / 'checkpoints', config.checkpoint, said.append, retry_seconds=0.01
+    )
     newest = checkpoints.latest()
     health = Health(config.health, workdir, ABOUT, checkpoints.latest)
     if newest is None:

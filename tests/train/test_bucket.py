@@ -11,7 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from tensorboardX import record_writer
 
 from electra_jax.core.errors import CheckpointError
-from electra_jax.train import checkpoint_files, heartbeat, lock, metrics, replay, workdir
+from electra_jax.train import heartbeat, lock, metrics, replay, seals, workdir
 from electra_jax.train.clock import Clock
 from electra_jax.train.health import Health
 from tests.support import small_run
@@ -163,10 +163,10 @@ def test_the_config_and_a_dump(bucket):
 
 def make_checkpoint(folder, finished=True):
     (folder / 'about').mkdir(parents=True)
-    (folder / 'about' / 'metadata').write_text(json.dumps(checkpoint_files.marked({})))
+    (folder / 'about' / 'metadata').write_text(json.dumps(seals.sealed_about({})))
     (folder / 'params').mkdir()
     (folder / 'params' / 'array').write_bytes(bytes(100))
-    checkpoint_files.seal(folder)
+    seals.seal(folder)
     if finished:
         (folder / 'commit_success.txt').write_text('')
 
@@ -176,10 +176,10 @@ def test_checkpoints_are_looked_through_and_damaged_ones_set_aside(bucket):
         make_checkpoint(bucket / step, finished=step != '12')
     (bucket / '8' / 'params' / 'array').write_bytes(bytes(99) + b'x')
     said = []
-    checkpoint_files.remove_unfinished(bucket, said.append)
-    assert checkpoint_files.newest_whole(bucket, said.append, aside=True) == 4
+    seals.remove_unfinished(bucket, said.append)
+    assert seals.newest_whole(bucket, said.append, set_aside=True) == 4
     assert 'save of step 12 was cut off' in said[0] and '8.damaged-1' in said[1]
     assert sorted(path.name for path in bucket.iterdir()) == ['4', '8.damaged-1']
     assert (bucket / '8.damaged-1' / 'params' / 'array').read_bytes()[-1:] == b'x'
-    checkpoint_files.delete(bucket / '4')
-    assert checkpoint_files.steps(bucket) == []
+    seals.delete(bucket / '4')
+    assert seals.steps(bucket) == []

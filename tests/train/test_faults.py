@@ -11,7 +11,7 @@ import pytest
 
 from electra_jax.core.errors import CheckpointError, DataError, NonFiniteError
 from electra_jax.runtime import distributed
-from electra_jax.train import checkpoint, checkpoint_files, metrics
+from electra_jax.train import checkpoint, metrics, seals
 from tests.support import small_run
 
 
@@ -20,7 +20,7 @@ def assert_same(a, b):
 
 
 def steps_of(workdir):
-    return sorted(checkpoint_files.steps(small_run.epath.Path(workdir) / 'checkpoints'))
+    return seals.steps(small_run.epath.Path(workdir) / 'checkpoints')
 
 
 def names_of(workdir):
@@ -52,7 +52,7 @@ def lose(folder):
 
 
 def lose_checksums(folder):
-    (folder / checkpoint_files.SEAL).unlink()
+    (folder / seals.SEAL).unlink()
 
 
 def empty_about(folder):
@@ -64,7 +64,7 @@ DAMAGES = {
     'truncated': (truncate, 'have changed'),
     'missing': (lose, 'is missing'),
     'no checksums': (lose_checksums, 'checksums.json is missing'),
-    'about': (empty_about, 'does not say'),
+    'about': (empty_about, "'about'"),
 }
 
 
@@ -149,8 +149,8 @@ def test_old_checkpoints_go_only_when_a_newer_one_is_whole(tmp_path, monkeypatch
         seen.append(steps_of(tmp_path))
         return seal(folder)
 
-    seal = checkpoint_files.seal
-    monkeypatch.setattr(checkpoint_files, 'seal', sealing)
+    seal = seals.seal
+    monkeypatch.setattr(seals, 'seal', sealing)
     config = small_run.settings(32, checkpoint={'every_steps': 4, 'keep': 2})
     small_run.run(tmp_path, config)
     assert seen == [[16, 20], [20, 24], [24, 28]] and steps_of(tmp_path) == [28, 32]
@@ -161,9 +161,8 @@ class FullDisk:
 
     def __init__(self, monkeypatch, failing):
         self._numbers, self._failing = itertools.count(1), failing
-        self._seal = checkpoint_files.seal
-        monkeypatch.setattr(checkpoint_files, 'seal', self)
-        monkeypatch.setattr(checkpoint, '_PAUSE_SECONDS', 0.01)
+        self._seal = seals.seal
+        monkeypatch.setattr(seals, 'seal', self)
 
     def __call__(self, folder):
         if next(self._numbers) in self._failing:
@@ -259,7 +258,7 @@ def test_checkpoints_that_say_nothing_of_health_are_gone_on_from(tmp_path):
     content = json.loads(place.read_text())
     assert content.pop('health')
     place.write_text(json.dumps(content))
-    checkpoint_files.seal(small_run.epath.Path(folder))
+    seals.seal(small_run.epath.Path(folder))
     assert_same(small_run.run(tmp_path).state, small_run.after(12))
 
 
@@ -287,14 +286,14 @@ def test_text_that_cannot_be_read_stops_the_run_with_everything_learnt_on_disk(t
 
 def test_an_old_checkpoint_that_cannot_be_deleted_is_told_and_costs_nothing(tmp_path, monkeypatch):
     config = small_run.settings(16, checkpoint={'every_steps': 4, 'keep': 1})
-    delete, tries, said = checkpoint_files.delete, itertools.count(), []
+    delete, tries, said = seals.delete, itertools.count(), []
 
     def busy_once(folder):  # another process reads it, over a network
         if next(tries) == 0:
             raise OSError(16, 'Device or resource busy')
         delete(folder)
 
-    monkeypatch.setattr(checkpoint_files, 'delete', busy_once)
+    monkeypatch.setattr(seals, 'delete', busy_once)
     outcome = small_run.run(tmp_path, config, said=said)
     assert_same(outcome.state, small_run.after(16))
     assert len(said) == 1 and 'old checkpoint of step 4' in said[0] and 'busy' in said[0]
@@ -311,7 +310,6 @@ def test_the_step_that_was_compiled_has_no_speed(tmp_path):
 @pytest.mark.parametrize('jump', [-1e6, 1e6])
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, jump):
     calls, real = itertools.count(), time.time
-    monkeypatch.setattr(checkpoint, '_PAUSE_SECONDS', 0.1)
     monkeypatch.setattr(time, 'time', lambda: real() + (jump if next(calls) > 40 else 0.0))
     outcome = small_run.run(tmp_path)
     assert next(calls) > 60  # it has jumped while something went on

@@ -1,0 +1,252 @@
+"""Which checkpoints are whole, and what happens to the other ones.
+
+A checkpoint holds checksums of its own files, written just before Orbax gives it its name. One
+whose bytes have changed since is renamed, never deleted. Nothing here trusts a checkpoint: links,
+pipes and absurd sizes are refused before anything is read.
+"""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import io
+import json
+import math
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+
+from electra_jax.core import untrusted
+from electra_jax.core.errors import CheckpointError
+from electra_jax.core.files import parse_object
+from electra_jax.core.trees import Tree
+
+Report = Callable[[str], None]  # called with a line for people
+
+SEAL = 'checksums.json'  # in a checkpoint's folder
+_SEALED = 'sealed'  # in a checkpoint's 'about': checksums were written, so they must be there
+# Orbax writes these at the top after the seal: its own record that the checkpoint is complete.
+_AFTER_THE_SEAL = ('_CHECKPOINT_METADATA', 'commit_success.txt')
+_TEMPORARY = '.orbax-checkpoint-tmp'  # in the name of a folder that is being written
+_ARRAYS = 'd'  # Orbax's name for folders that hold the bytes of arrays
+_THREADS = 8
+
+# Arrays of zeros compress well, weights do not: a checkpoint that declares more is damaged.
+MAX_RATIO = 64  # declared bytes to bytes of the files
+ALWAYS_ALLOWED_BYTES = 1 << 30
+
+
+def steps(folder: epath.Path) -> list[int]:
+    """The steps of the checkpoints in `folder`, oldest first, whole or not."""
+    if not folder.exists():
+        return []
+    return sorted(int(child.name) for child in folder.iterdir() if child.name.isdigit())
+
+
+def newest_whole(
+    folder: epath.Path, report: Report, set_aside: bool, before: int | None = None
+) -> int | None:
+    """The newest step whose checkpoint is whole; None where there is no checkpoint at all.
+
+    Args:
+        folder: of checkpoints.
+        report: called with a line about each newer one that is damaged.
+        set_aside: rename the damaged ones, so that their steps can be saved again.
+        before: consider earlier steps than this only; None: all.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none of them is whole.
+    """
+    damaged: dict[epath.Path, str] = {}
+    for step in reversed(steps(folder)):
+        if before is not None and step >= before:
+            continue
+        wrong = problem(folder / str(step))
+        if wrong is not None:
+            damaged[folder / str(step)] = wrong
+            continue
+        for path, why in damaged.items():
+            renamed = f': set aside as {_set_aside(path).name}' if set_aside else ''
+            report(f'{path} is damaged ({why}){renamed}; the checkpoint before it is used')
+        return step
+    if damaged:
+        listed = '\n'.join(f'  {path}: {wrong}' for path, wrong in damaged.items())
+        raise CheckpointError(
+            f'no checkpoint is whole:\n{listed}\nCopy one of them again from where it is whole, '
+            'or move the workdir away to start from the beginning.'
+        )
+    return None
+
+
+def problem(folder: epath.Path) -> str | None:
+    """What is wrong with a checkpoint, in words; None: it is whole.
+
+    Checkpoints of the earliest version have no checksums, and are accepted without.
+
+    Args:
+        folder: of one step.
+    """
+    if (unsafe := _unsafe(folder)) is not None:
+        return unsafe
+    if not ocp.utils.is_checkpoint_finalized(folder):
+        return 'it was never finished'
+    try:
+        sealed = bool(parse_object((folder / 'about' / 'metadata').read_text()).get(_SEALED))
+    except (OSError, ValueError):
+        return "its 'about' cannot be read"
+    path = folder / SEAL
+    if not path.exists():
+        return f'{SEAL} is missing' if sealed else None
+    try:
+        expected = parse_object(path.read_text())['sha256']
+        files = _files(folder)
+        missing = sorted(expected.keys() - files.keys())
+        if missing:
+            return f'{missing[0]} is missing{_more(missing)}'
+        with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
+            hashes = threads.map(_sha256, (files[name] for name in expected))
+            actual = dict(zip(expected, hashes, strict=True))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f'{SEAL} or a file named in it cannot be read ({error})'
+    changed = sorted(name for name in expected if actual[name] != expected[name])
+    return f'the bytes of {changed[0]} have changed{_more(changed)}' if changed else None
+
+
+def seal(folder: epath.Path) -> None:
+    """Gets every file of a checkpoint to the disk, then writes their checksums next to them.
+
+    Raises:
+        OSError: the disk is full, for example.
+    """
+    files = _files(folder)
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
+        hashes = dict(zip(files, threads.map(_synced_sha256, files.values()), strict=True))
+    text = json.dumps({'sha256': hashes}, indent=1, sort_keys=True) + '\n'
+    (folder / SEAL).write_text(text)
+
+
+def seal_unfinished(folder: epath.Path, step: int | None) -> None:
+    """Seals the checkpoint of `step` in `folder`, which does not have its name yet."""
+    for path in unfinished(folder, step):
+        seal(path)
+
+
+def sealed_about(about: dict[str, Any]) -> dict[str, Any]:
+    """`about` with the mark that the checkpoint has checksums."""
+    return {**about, _SEALED: True}
+
+
+def without_mark(about: dict[str, Any]) -> dict[str, Any]:
+    """`about` as it was given to `sealed_about`."""
+    return {name: value for name, value in about.items() if name != _SEALED}
+
+
+def unfinished(folder: epath.Path, step: int | None = None) -> list[epath.Path]:
+    """Folders of saves that are under way or were cut off: of this step, or of any."""
+    if not folder.exists():
+        return []
+    return [
+        child
+        for child in folder.iterdir()
+        if (number := child.name.split('.')[0]).isdigit()
+        and step in (None, int(number))
+        # A bucket cannot rename folders: there an unfinished one already has its final name.
+        and (
+            _TEMPORARY in child.name
+            or (child.name == number and not ocp.utils.is_checkpoint_finalized(child))
+        )
+    ]
+
+
+def remove_unfinished(folder: epath.Path, report: Report) -> None:
+    """Deletes what saves that were cut off have left behind."""
+    for path in unfinished(folder):
+        step = path.name.split('.')[0]
+        report(f'the save of step {step} was cut off; its unfinished files are deleted')
+        path.rmtree()
+
+
+def delete(folder: epath.Path) -> None:
+    """Deletes a checkpoint; without its seal, a half deleted one never counts as whole."""
+    (folder / SEAL).unlink(missing_ok=True)
+    folder.rmtree()
+
+
+def check_sizes(folder: epath.Path, shapes: Tree) -> None:
+    """Refuses arrays that are absurdly larger than their files; sizes on a bucket are not checked.
+
+    Args:
+        folder: of the arrays.
+        shapes: what the checkpoint declares: leaves with `shape` and `dtype`.
+
+    Raises:
+        CheckpointError: naming both sizes.
+    """
+    if not os.path.isdir(folder):
+        return
+    declared = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    held = sum(p.stat().st_size for p in pathlib.Path(folder).rglob('*') if p.is_file())
+    if declared > ALWAYS_ALLOWED_BYTES + MAX_RATIO * held:
+        raise CheckpointError(
+            f'{folder} declares {declared:,} bytes of arrays, but its files have {held:,}: it is '
+            'damaged, and is not read'
+        )
+
+
+def _unsafe(folder: epath.Path) -> str | None:
+    """Why nothing in a checkpoint may be opened; None: it may, or it is on a bucket."""
+    if not os.path.isdir(folder):
+        return None
+    local, most = pathlib.Path(folder), untrusted.MOST_JSON_BYTES
+    try:
+        if (wrong := untrusted.tree_problem(local)) is not None:
+            return wrong
+        for path in sorted(local.rglob('*')):
+            # All files but those of arrays are small, and are read whole.
+            if path.parent.name != _ARRAYS and path.is_file() and path.stat().st_size > most:
+                return f'{path} has {path.stat().st_size:,} bytes, and at most {most:,} are read'
+    except OSError as error:  # for example, the run that owns it is deleting it
+        return f'its files cannot be listed ({error})'
+    return None
+
+
+def _set_aside(folder: epath.Path) -> epath.Path:
+    number = 1
+    while (new := folder.parent / f'{folder.name}.damaged-{number}').exists():
+        number += 1
+    return folder.rename(new)
+
+
+def _files(folder: epath.Path) -> dict[str, epath.Path]:
+    """The files that checksums cover, by their paths inside `folder`."""
+    files = {str(path.relative_to(folder)): path for path in _walk(folder)}
+    return {name: path for name, path in files.items() if name not in (SEAL, *_AFTER_THE_SEAL)}
+
+
+def _walk(folder: epath.Path) -> Iterator[epath.Path]:
+    for child in folder.iterdir():
+        if child.is_dir():
+            yield from _walk(child)
+        else:
+            yield child
+
+
+def _sha256(path: epath.Path) -> str:
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _synced_sha256(path: epath.Path) -> str:
+    """The hash of a file that a power cut can no longer undo."""
+    # A file on a bucket has no descriptor, and is safe when it is written.
+    with contextlib.suppress(AttributeError, io.UnsupportedOperation), path.open('rb') as file:
+        os.fsync(file.fileno())
+    return _sha256(path)
+
+
+def _more(names: list[str]) -> str:
+    return f', and {len(names) - 1} more' if len(names) > 1 else ''
