@@ -154,7 +154,7 @@ def test_tab_separated_files_hold_a_word_a_line_or_a_sentence_a_row(tmp_path):
     assert [e.words for e in loaded.examples] == [('He', 'won'), ('Yes',)]
 
 
-def test_words_alone_can_be_tagged(tmp_path):
+def test_words_without_tags_can_be_predicted(tmp_path):
     known = Known(('O', 'B-X', 'I-X'), 'bio')
     loaded = load(tmp_path, 'only\nwords\n', split='test', known=known)
     assert loaded.examples[0].words == ('only', 'words')
@@ -344,7 +344,7 @@ def test_bilou_is_iobes_by_other_letters(tmp_path):
 
 @pytest.mark.parametrize('task', ['tagging', 'chunk'])
 @pytest.mark.parametrize('tag', ['O', 'NN'])
-def test_one_tag_is_nothing_to_learn(tmp_path, task, tag):
+def test_a_tagger_needs_two_tags(tmp_path, task, tag):
     if (task, tag) != ('chunk', 'NN'):
         words = rf'train\.txt: a tagger needs two tags or more, .* {tag!r}; is .*columns\.tags'
         with pytest.raises(errors.DataError, match=words):
@@ -374,7 +374,7 @@ def test_the_scheme_is_found():
         (['O'], 'plain'),
     ],
 )
-def test_the_scheme_of_tags_is_told_by_their_letters(tags, scheme):
+def test_the_letters_of_tags_decide_their_scheme(tags, scheme):
     assert tag_schemes.of_classes(tags) == scheme
 
 
@@ -388,7 +388,7 @@ def test_an_unknown_scheme_is_refused(tmp_path):
 
 
 @pytest.mark.skipif('ELECTRA_DATA' not in os.environ, reason='ELECTRA_DATA is not set')
-def test_the_real_files_are_read_whole_and_learnt_as_iobes():
+def test_the_real_files_are_read_completely_and_learned_as_iobes():
     folder = pathlib.Path(os.environ['ELECTRA_DATA'])
     train = loading.load(table.get('chunk'), str(folder), 'train')
     dev = loading.load(table.get('chunk'), str(folder), 'dev', known=train.known)

@@ -1,4 +1,4 @@
-"""New text for a trained model: how it is written, and which columns it is in."""
+"""New text for a trained model: its format and its columns."""
 
 import copy
 import json
@@ -39,7 +39,7 @@ CONLL = 'He B-Y\nwon O\n\nYes O\n'
 
 
 @pytest.mark.parametrize('name', ['in.txt', 'standard input'])
-def test_pairs_stand_on_a_line_with_a_tab_between(tmp_path, name):
+def test_a_line_holds_a_pair_of_texts_with_a_tab_between(tmp_path, name):
     content = 'one\ttwo\nonly one\n \tb\na\t\n'
     form, found, bad = read(tmp_path / name, content, task_of('mrpc', YES_NO))
     assert form == 'lines'
@@ -48,7 +48,7 @@ def test_pairs_stand_on_a_line_with_a_tab_between(tmp_path, name):
 
 
 @pytest.mark.parametrize('name', ['in.txt', 'standard input'])
-def test_a_question_and_its_text_stand_on_a_line(tmp_path, name):
+def test_a_line_holds_a_question_and_its_text(tmp_path, name):
     content = 'Who won? \tAnn won.  Bob did not.\nWho?\n\n\ttext\nWho?\t \n'
     form, found, bad = read(tmp_path / name, content, task_of('squad1', Known()))
     assert form == 'lines'
@@ -59,7 +59,7 @@ def test_a_question_and_its_text_stand_on_a_line(tmp_path, name):
 
 
 @pytest.mark.parametrize('name', ['in.txt', 'in.conll', 'standard input'])
-def test_a_taggers_words_may_stand_one_a_line(tmp_path, name):
+def test_a_tagger_reads_a_word_a_line(tmp_path, name):
     form, found, bad = read(tmp_path / name, CONLL, task_of('chunk', TAGS))
     assert form == 'conll' and not bad.found
     assert [example.words for example in found] == [('He', 'won'), ('Yes',)]
@@ -110,7 +110,7 @@ def test_a_second_text_is_read_or_refused(tmp_path):
     assert [(one.text_a, one.text_b) for one in found] == [('a', 'b')]
 
 
-def test_a_taggers_sentences_may_stand_one_a_line(tmp_path):
+def test_a_tagger_reads_a_sentence_a_line(tmp_path):
     text = 'He won the game .\n\nYes .\n'
     form, found, _ = read(tmp_path / 'in.txt', text, task_of('chunk', TAGS))
     assert form == 'lines'
@@ -121,7 +121,7 @@ def test_a_taggers_sentences_may_stand_one_a_line(tmp_path):
 @pytest.mark.parametrize(
     ('task', 'words'), [('chunk', None), ('tagging', None), ('tagging', 'tokens')]
 )
-def test_a_tagger_reads_objects_and_columns_whatever_it_was_trained_on(tmp_path, task, words):
+def test_a_tagger_reads_objects_and_columns_after_training_on_either(tmp_path, task, words):
     task = task_of(task, TAGS, words=words)
     key = words or 'words'
     _, found, _ = read(tmp_path / 'in.jsonl', f'{{"{key}": ["He", "won"]}}\n', task)
@@ -169,7 +169,7 @@ def test_a_header_is_not_read_as_a_row(tmp_path, header):
         read(tmp_path / 'in.tsv', f'{header}\n{COLA}', task_of('cola', YES_NO))
 
 
-def test_tables_of_ones_own_without_a_header(tmp_path):
+def test_tables_without_a_header(tmp_path):
     task = task_of('text', CLASSES, header=False, text_a='-1', id='0')
     _, found, _ = read(tmp_path / 'in.tsv', 'k1\tgood film\nk2\tbad film\n', task)
     assert [(one.id, one.text_a) for one in found] == [('k1', 'good film'), ('k2', 'bad film')]
@@ -215,7 +215,7 @@ ANSWERS = {
 @pytest.mark.parametrize('case', ANSWERS)
 @pytest.mark.parametrize('form', ['squad', 'mrqa', 'row'])
 @pytest.mark.parametrize('name', ['squad1', 'squad2'])
-def test_answers_beside_a_question_are_not_looked_at(tmp_path, name, form, case):
+def test_answers_next_to_a_question_are_ignored(tmp_path, name, form, case):
     whole = copy.deepcopy({'squad': SQUAD, 'mrqa': MRQA, 'row': ASKED}[form])
     asked = {
         'squad': lambda: whole['data'][0]['paragraphs'][0]['qas'][0],
@@ -231,7 +231,7 @@ def test_answers_beside_a_question_are_not_looked_at(tmp_path, name, form, case)
 
 @pytest.mark.parametrize('mark', ['', '\ufeff'])
 @pytest.mark.parametrize('name', ['in.txt', 'standard input'])
-def test_json_is_told_by_its_beginning(tmp_path, name, mark):
+def test_json_lines_are_recognized_by_their_first_character(tmp_path, name, mark):
     task = task_of('text', CLASSES)
     content = f'{mark}\n {{"text": "A."}}\n{{"text": "B."}}\n'
     form, found, _ = read(tmp_path / name, content, task)
@@ -265,7 +265,7 @@ def test_questions_in_tables(tmp_path):
     assert [(e.context, e.question) for e in found] == [('Ann won.', 'Who?')]
 
 
-def test_tags_beside_words_are_not_looked_at(tmp_path):
+def test_tags_next_to_words_are_ignored(tmp_path):
     task = task_of('tagging', TAGS)
     for tags in ('7', '["O"]', '[null, "O"]', '""'):
         rows = f'{{"words": ["He", "won"], "tags": {tags}}}\n'
@@ -280,7 +280,7 @@ def test_tags_beside_words_are_not_looked_at(tmp_path):
     assert found[0].words == ('He', 'won')
 
 
-def test_lines_are_numbered_and_bad_ones_left_out(tmp_path):
+def test_lines_are_numbered_and_unusable_ones_are_left_out(tmp_path):
     task = task_of('text', CLASSES)
     _, found, bad = read(tmp_path / 'in.txt', 'fine\n\na\tb\nbad\n', task)
     assert [(one.id, one.text_a) for one in found] == [('1', 'fine'), ('4', 'bad')]

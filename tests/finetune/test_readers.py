@@ -1,4 +1,4 @@
-"""Files of tasks into examples: the real ones, and what must be refused by file, line and value."""
+"""Task files become examples; what must be refused is reported with file, line and value."""
 
 import gzip
 import os
@@ -97,7 +97,7 @@ PAIRS = {
 
 @pytest.mark.parametrize('name', PAIRS)
 @pytest.mark.parametrize('task', ['text', 'text_regression'])
-def test_a_second_text_is_not_passed_over_unsaid(tmp_path, task, name):
+def test_a_second_text_that_would_not_be_read_is_refused(tmp_path, task, name):
     write(tmp_path, name, PAIRS[name])
     with pytest.raises(errors.DataError, match=r"'text_b'.*--config\.task\.columns\.text_b=text_b"):
         load(tmp_path, task)
@@ -277,13 +277,13 @@ def test_a_bad_json_line_is_named_or_counted(tmp_path, case):
     ],
 )
 @pytest.mark.parametrize('on_bad_row', ['error', 'skip'])
-def test_a_useless_file_is_refused_whatever_the_policy(tmp_path, name, content, words, on_bad_row):
+def test_a_useless_file_is_refused_under_both_policies(tmp_path, name, content, words, on_bad_row):
     write(tmp_path, name, content)
     with pytest.raises(errors.DataError, match=words):
         load(tmp_path, on_bad_row=on_bad_row)
 
 
-def test_a_file_with_bad_rows_alone_says_what_is_wrong(tmp_path):
+def test_the_error_for_a_file_without_usable_rows_names_the_first_problem(tmp_path):
     write(tmp_path, 'train.tsv', 'text\tlabel\n \t1\n\t0\n')
     with pytest.raises(
         errors.DataError, match=r'no usable rows; .*train\.tsv:2: .*text.* is empty'
@@ -291,7 +291,7 @@ def test_a_file_with_bad_rows_alone_says_what_is_wrong(tmp_path):
         load(tmp_path, on_bad_row='skip')
 
 
-def test_a_torn_packed_file_is_refused_or_read_up_to_there(tmp_path):
+def test_a_torn_compressed_file_is_refused_or_read_up_to_the_damage(tmp_path):
     rows = ''.join(f'{{"text": "text {i}", "label": "{i % 2}"}}\n' for i in range(5000))
     write(tmp_path, 'train.jsonl.gz', gzip.compress(rows.encode())[:-2000])
     with pytest.raises(errors.DataError, match='torn'):
@@ -377,7 +377,7 @@ def test_a_score_without_a_range_must_still_be_a_number(tmp_path, value):
         load(tmp_path, 'text_regression')
 
 
-def test_pairs_the_other_way_round():
+def test_pairs_are_swapped():
     pair = TextExample('3', 'a', 'b', 1.0, 'here')
     single = pair._replace(id='4', text_b=None)
     assert readers.with_pairs_swapped([pair, single]) == [
@@ -388,7 +388,7 @@ def test_pairs_the_other_way_round():
 
 
 # ---------------------------------------------------------------------------------------------
-# Places
+# Where the files are
 
 
 def test_own_files_go_by_several_names(tmp_path):
@@ -441,7 +441,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize('task', HEADERS)
-def test_official_files_that_are_not_at_hand(tmp_path, task):
+def test_official_headers_of_tasks_without_test_data(tmp_path, task):
     header, row, wanted = HEADERS[task]
     write(tmp_path, f'{task.upper()}/train.tsv', header + row)
     (example,) = load(tmp_path, task).examples
@@ -491,7 +491,7 @@ COUNTS = {
 
 @pytest.mark.skipif('ELECTRA_DATA' not in os.environ, reason='ELECTRA_DATA is not set')
 @pytest.mark.parametrize('task', COUNTS)
-def test_official_glue_files_are_read_whole(task):
+def test_official_glue_files_are_read_completely(task):
     folder = pathlib.Path(os.environ['ELECTRA_DATA']) / 'glue'
     spec, known = table.get(task), None
     own = loading.load(spec, str(folder / spec.layout.folders[0]), 'dev')
@@ -506,7 +506,7 @@ def test_official_glue_files_are_read_whole(task):
             assert [e.id for e in loaded.examples] == [str(i) for i in range(count)]
 
 
-def test_every_task_is_whole():
+def test_every_task_is_complete():
     for name, spec in table.TASKS.items():
         assert spec.kind in table.KINDS, name
         assert spec.headline in spec.metrics
@@ -618,7 +618,7 @@ def test_labels_of_an_official_task_are_its_own(datasets, tmp_path, prepared, la
         load(f'tfds:{datasets}/glue/sst2/2.0.0' if prepared else tmp_path, 'sst2', labels=labels)
 
 
-def test_a_dataset_of_ones_own_names_its_columns(datasets):
+def test_the_columns_of_another_dataset_are_given(datasets):
     name = f'tfds:{datasets}/glue/sst2/2.0.0'
     loaded = load(name, columns={'text_a': 'sentence', 'id': 'idx'})
     assert loaded.known.labels == ('negative', 'positive')
@@ -646,6 +646,6 @@ def test_a_split_that_a_dataset_lacks_is_none_or_named(datasets):
         loading.load(table.get('ner'), where, 'dev')
 
 
-def test_a_dataset_that_is_not_there_says_what_to_type(tmp_path):
+def test_the_error_for_a_missing_dataset_has_the_build_command(tmp_path):
     with pytest.raises(errors.DataError, match='tfds build no_such --file_format=array_record'):
         load('tfds:no_such', 'sst2')

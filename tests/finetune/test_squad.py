@@ -1,4 +1,4 @@
-"""SQuAD, MRQA and one's own questions: answers stand where they are said to stand, or are named."""
+"""Questions of SQuAD, MRQA and user tables: answers are at their given start, or are reported."""
 
 import copy
 import gzip
@@ -215,7 +215,7 @@ def test_half_a_character_in_the_id_of_a_row_is_named(tmp_path):
         load(tmp_path, row, 'spans', name='train.jsonl')
 
 
-def test_fields_of_ones_own(tmp_path):
+def test_fields_have_the_names_that_are_given(tmp_path):
     row = {'key': 7, 'text': CONTEXT, 'q': 'Who?', 'a': [{'text': 'bear', 'answer_start': 17}]}
     columns = {'id': 'key', 'context': 'text', 'question': 'q', 'answers': 'a'}
     loaded = load(tmp_path, json.dumps(row), 'spans', name='train.jsonl', columns=columns)
@@ -328,7 +328,7 @@ def test_bad_mrqa_questions_are_named(tmp_path, changes, words):
 
 @pytest.mark.skipif('ELECTRA_DATA' not in os.environ, reason='ELECTRA_DATA is not set')
 @pytest.mark.parametrize(('split', 'count'), [('train', 87_599), ('dev', 10_570)])
-def test_the_real_files_are_read_whole(split, count):
+def test_the_real_files_are_read_completely(split, count):
     folder = pathlib.Path(os.environ['ELECTRA_DATA'])
     loaded = loading.load(known.get('squad1'), str(folder), split)
     assert len(loaded.examples) == count

@@ -310,8 +310,12 @@ def _cells(
     raw_lines = _raw_lines(path, complaints)
     # A line left out here could open or close quotes, and change what all others mean.
     decoded = (raw.decode(errors='replace') + '\n' for raw in raw_lines)
-    quoting = csv.QUOTE_MINIMAL if ending == '.csv' else csv.QUOTE_NONE
-    reader = csv.reader(decoded, delimiter=separator, quoting=quoting, strict=True)
+    reader = csv.reader(
+        decoded,
+        delimiter=separator,
+        quoting=csv.QUOTE_MINIMAL if ending == '.csv' else csv.QUOTE_NONE,
+        strict=True,
+    )
     while True:
         start = reader.line_num
         where = f'{path}:{start + 1}'
