@@ -203,14 +203,8 @@ def _check_pieces(folder: pathlib.Path, library: dict[str, Any], tokenizer: Sent
 
 def _wordpiece_pipeline(tokenizer: WordPiece) -> tokenizers.Tokenizer:
     data = tokenizer.to_json()
-    model = tokenizers.models.WordPiece(
-        vocab={piece: i for i, piece in enumerate(data['vocab'])},
-        unk_token=wordpiece.SPECIAL_NAMES['unk'],
-        max_input_chars_per_word=wordpiece.MAX_WORD_CHARS,
-    )
-    library = tokenizers.Tokenizer(model)
-    library.normalizer = wordpiece.normalizer(data['lower_case'], data['strip_accents'])
-    library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    ids = {piece: i for i, piece in enumerate(data['vocab'])}
+    library = wordpiece.library_tokenizer(ids, data['lower_case'], data['strip_accents'])
     library.decoder = decoders.WordPiece(prefix='##')
     return library
 

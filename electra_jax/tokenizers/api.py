@@ -1,4 +1,4 @@
-"""What every tokenizer offers, so that nothing else needs to know which kind it holds."""
+"""The interface of all tokenizers."""
 
 import abc
 import dataclasses
@@ -17,7 +17,7 @@ FILE_NAME = 'electra_tokenizer.json'
 
 @dataclasses.dataclass(frozen=True)
 class SpecialIds:
-    """Ids of the five tokens that no text may produce (except `unk`, for what is not known)."""
+    """Ids of the five special tokens; text can produce none of them but `unk` (unknown words)."""
 
     pad: int
     unk: int
@@ -30,8 +30,8 @@ class Tokenizer(abc.ABC):
     """Text to ids and back. Instances are read-only and may be used from several threads.
 
     Attributes:
-      vocab_size: number of ids, special ones included.
-      special: ids of the special tokens.
+        vocab_size: number of ids, special ones included.
+        special: ids of the special tokens.
     """
 
     vocab_size: int
@@ -39,45 +39,45 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Ids of each text, int32 `[tokens]` (read-only), without special tokens around them.
+        """Ids of each text, int32 [tokens] (read-only), without [CLS] and [SEP].
 
-        A special token's name inside a text (a literal "[MASK]") is text like any other.
+        The name of a special token in a text, such as "[MASK]", is encoded as ordinary text.
         """
 
     @abc.abstractmethod
     def encode_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Ids of each text as `encode_batch` gives them, and where each piece stands in the text.
+        """Ids of each text as in `encode_batch`, and the characters that each piece covers.
 
-        Slower than `encode_batch`. The second array is int32 `[tokens, 2]`: first character and
-        the one after the last, so that `text[begin:end]` is what a piece was made of.
+        Slower than `encode_batch`. The second array is int32 [tokens, 2]: a piece was made of
+        `text[begin:end]`.
         """
 
     @abc.abstractmethod
     def tokens(self, ids: Sequence[int]) -> list[str]:
-        """The piece of each id, for display. An id outside the vocabulary shows as `<id>`."""
+        """The piece of each id, for display; an id outside the vocabulary is shown as `<id>`."""
 
     @abc.abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
-        """Readable text of `ids`; padding, [CLS] and [SEP] are left out."""
+        """Readable text of some ids, without padding, [CLS] and [SEP]."""
 
     @abc.abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """Everything that defines this tokenizer; `load.from_json` makes an equal one."""
+        """Everything that defines this tokenizer; the inverse is `load.from_json`."""
 
     @abc.abstractmethod
     def write_native(self, folder: pathlib.Path) -> None:
-        """Writes the files that other tools read (vocab.txt or spiece.model) into `folder`."""
+        """Writes the files that other programs read (vocab.txt or spiece.model)."""
 
     @property
     def hash(self) -> str:
-        """sha256 (hex) of `to_json`: equal exactly for tokenizers that give equal ids."""
+        """sha256 (hex) of `to_json`: tokenizers with the same hash give the same ids."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(',', ':'))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def save(self, folder: str | pathlib.Path) -> None:
-        """Writes our own complete file and the native ones into `folder`, making it if needed."""
+        """Writes our own file and the native ones into a folder, which is made if needed."""
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.write_native(folder)
-        # Last, and in one step: `load` never sees half a tokenizer.
+        # Last and in one step, so that `load` never sees half a tokenizer.
         files.write_whole(folder / FILE_NAME, json.dumps(self.to_json(), sort_keys=True) + '\n')

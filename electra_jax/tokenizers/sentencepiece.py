@@ -1,4 +1,4 @@
-"""SentencePiece models (unigram and BPE): ours, or one that came with another model."""
+"""SentencePiece models (unigram and BPE): trained here, or taken from another model."""
 
 import base64
 import io
@@ -10,10 +10,10 @@ import numpy as np
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2, sentencepiece_pb2
 
-from electra_jax.core import errors
+from electra_jax.core.errors import DataError, unknown
 from electra_jax.tokenizers import api
 
-# What the five special tokens may be called; the first name is the one we train with.
+# Accepted names of the five special tokens; training uses the first one.
 SPECIAL_NAMES = {
     'pad': ('[PAD]', '<pad>'),
     'unk': ('[UNK]', '<unk>'),
@@ -23,27 +23,27 @@ SPECIAL_NAMES = {
 }
 MODEL_TYPES = {'unigram': 'unigram', 'bpe': 'bpe'}
 
-_SPACE = '\u2581'  # how SentencePiece writes a space inside a piece
-_MAX_SENTENCE_BYTES = 4000  # longer ones the trainer would leave out, so they are cut
+_SPACE = '\u2581'  # a space inside a piece
+_MAX_SENTENCE_BYTES = 4000  # the trainer ignores longer sentences, so they are cut
 
 
 class SentencePiece(api.Tokenizer):
-    """A SentencePiece model; how text is normalised is written in the model itself."""
+    """A SentencePiece model, which contains the normalization of text as well."""
 
     def __init__(self, model: bytes, where: str = 'the SentencePiece model') -> None:
-        """Makes a tokenizer of the bytes of a .model file.
+        """Parses the bytes of a .model file.
 
         Raises:
-          errors.DataError: not such a file, or it lacks one of the special tokens.
+            DataError: the bytes are no model, or it lacks a special token.
         """
         self._model = model
         proto = sentencepiece_model_pb2.ModelProto()
         try:
             proto.ParseFromString(model)
         except Exception as error:
-            raise errors.DataError(f'{where} is not a SentencePiece .model file') from error
+            raise DataError(f'{where} is not a SentencePiece .model file') from error
         if not proto.pieces:
-            raise errors.DataError(f'{where} is not a SentencePiece .model file: it has no pieces')
+            raise DataError(f'{where} is not a SentencePiece .model file: it has no pieces')
         self.special = _special_ids([piece.piece for piece in proto.pieces], where)
         self.vocab_size = len(proto.pieces)
         _hide_from_text(proto, self.special)
@@ -52,43 +52,39 @@ class SentencePiece(api.Tokenizer):
                 model_proto=proto.SerializeToString()
             )
         except (RuntimeError, ValueError) as error:
-            raise errors.DataError(f'{where} is damaged: {error}') from error
+            raise DataError(f'{where} is damaged: {error}') from error
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """See `api.Tokenizer.encode_batch`."""
         # One thread, for the same reason as in WordPiece: the processes are the parallelism.
         encoded = self._processor.encode(list(texts), out_type=int, num_threads=1)
         return [np.array(ids, np.int32) for ids in encoded]
 
     def encode_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """See `api.Tokenizer.encode_spans`; the space before a word is no part of its piece."""
+        """Ids and characters of each piece; the space before a word is not part of its piece."""
         return [self._spans(text) for text in texts]
 
     def _spans(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        # The library counts in UTF-8 bytes; this form of its answer is there in every version.
-        answer = sentencepiece_pb2.SentencePieceText()
-        answer.ParseFromString(self._processor.encode(text, out_type='serialized_proto'))
+        # The library counts UTF-8 bytes. Every version of it can return this serialized form.
+        encoded = sentencepiece_pb2.SentencePieceText()
+        encoded.ParseFromString(self._processor.encode(text, out_type='serialized_proto'))
         sizes = np.array([len(letter.encode()) for letter in text], np.int64)
         starts = np.concatenate([[0], np.cumsum(sizes)])
-        bounds = np.array([(piece.begin, piece.end) for piece in answer.pieces], np.int64)
+        bounds = np.array([(piece.begin, piece.end) for piece in encoded.pieces], np.int64)
         spans = np.searchsorted(starts, bounds.reshape(-1, 2)).astype(np.int32)
         pieces = [text[begin:end] for begin, end in spans]
         spans[:, 0] += np.array([len(p) - len(p.lstrip()) for p in pieces], np.int32)
-        return np.array([piece.id for piece in answer.pieces], np.int32), spans
+        return np.array([piece.id for piece in encoded.pieces], np.int32), spans
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
-        """See `api.Tokenizer.tokens`."""
         size, piece = self.vocab_size, self._processor.id_to_piece
         return [piece(i) if 0 <= i < size else f'<{i}>' for i in map(int, ids)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """See `api.Tokenizer.decode`."""
         hidden = {self.special.pad, self.special.cls, self.special.sep}
         pieces = self.tokens([i for i in ids if int(i) not in hidden])
         return ''.join(pieces).replace(_SPACE, ' ').strip()
 
     def to_json(self) -> dict[str, Any]:
-        """See `api.Tokenizer.to_json`."""
         return {'kind': 'sentencepiece', 'model': base64.b64encode(self._model).decode()}
 
     @classmethod
@@ -101,41 +97,43 @@ class SentencePiece(api.Tokenizer):
         """Reads a .model file.
 
         Raises:
-          errors.DataError: the file is missing, is no model, or lacks a special token.
+            DataError: the file is missing, is no model, or lacks a special token.
         """
         try:
             model = pathlib.Path(path).read_bytes()
         except OSError as error:
-            raise errors.DataError(
+            raise DataError(
                 f'cannot read the SentencePiece model {path} ({error.strerror}); give a .model '
                 'file with --config.data.tokenizer.path=FILE, or leave it out and one is trained'
             ) from error
         return cls(model, str(path))
 
     def write_native(self, folder: pathlib.Path) -> None:
-        """Writes the model as it was given."""
+        """Writes spiece.model, unchanged."""
         (folder / 'spiece.model').write_bytes(self._model)
 
 
 def _special_ids(pieces: Sequence[str], where: str) -> api.SpecialIds:
-    ids = {piece: i for i, piece in enumerate(pieces)}
-    found = {
-        field: next((ids[name] for name in names if name in ids), None)
+    all_ids = {piece: i for i, piece in enumerate(pieces)}
+    ids = {
+        field: all_ids[name]
         for field, names in SPECIAL_NAMES.items()
+        for name in reversed(names)
+        if name in all_ids
     }
-    missing = [' or '.join(SPECIAL_NAMES[field]) for field, i in found.items() if i is None]
+    missing = [' or '.join(names) for field, names in SPECIAL_NAMES.items() if field not in ids]
     if missing:
-        raise errors.DataError(
+        raise DataError(
             f'{where} lacks a piece for: {"; ".join(missing)}. ELECTRA needs all five special '
             'tokens; add them as control symbols when the model is trained, or leave '
             '--config.data.tokenizer.path out and a model that has them is trained'
         )
-    return api.SpecialIds(**found)
+    return api.SpecialIds(**ids)
 
 
 def _hide_from_text(proto: sentencepiece_model_pb2.ModelProto, special: api.SpecialIds) -> None:
-    """Makes the special pieces control symbols, which no text can produce, in place."""
-    # Some models hold [MASK] as a user-defined symbol: the text "[MASK]" would become it.
+    """Turns the special pieces into control symbols, which no text can produce, in place."""
+    # In some models [MASK] is a user-defined symbol: the text "[MASK]" would be encoded as it.
     for i in (special.pad, special.cls, special.sep, special.mask):
         proto.pieces[i].type = sentencepiece_model_pb2.ModelProto.SentencePiece.CONTROL
 
@@ -143,19 +141,19 @@ def _hide_from_text(proto: sentencepiece_model_pb2.ModelProto, special: api.Spec
 def train(texts: Iterable[str], kind: str, vocab_size: int, lower_case: bool) -> SentencePiece:
     """Trains a model of `vocab_size` pieces; special tokens have ids 0 to 4.
 
-    Text is NFKC-normalised, and case-folded where `lower_case`; both become part of the model.
+    Text is NFKC-normalized, and case-folded if `lower_case`; both become part of the model.
 
     Args:
-      texts: lines of text.
-      kind: 'unigram' or 'bpe'.
-      vocab_size: exact number of pieces.
-      lower_case: whether the model folds case.
+        texts: lines of text.
+        kind: 'unigram' or 'bpe'.
+        vocab_size: exact number of pieces.
+        lower_case: whether the model folds case.
 
     Raises:
-      errors.DataError: there is too little text for so many pieces.
+        DataError: there is too little text for so many pieces.
     """
     if kind not in MODEL_TYPES:
-        raise errors.unknown('data.tokenizer.kind', kind, MODEL_TYPES)
+        raise unknown('data.tokenizer.kind', kind, MODEL_TYPES)
     names = {field: choices[0] for field, choices in SPECIAL_NAMES.items()}
     model = io.BytesIO()
     try:
@@ -172,11 +170,11 @@ def train(texts: Iterable[str], kind: str, vocab_size: int, lower_case: bool) ->
             pad_piece=names['pad'],
             unk_piece=names['unk'],
             control_symbols=[names['cls'], names['sep'], names['mask']],
-            num_threads=1,  # more would make the result depend on the machine
+            num_threads=1,  # with more the result depends on the machine
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise errors.DataError(
+        raise DataError(
             f'SentencePiece could not train {vocab_size} pieces on this text: '
             f'{str(error).rstrip(".")}. Give more '
             'text, or fewer pieces with --config.data.tokenizer.vocab_size=N'

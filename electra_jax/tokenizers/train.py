@@ -3,22 +3,22 @@
 from collections.abc import Iterable, Iterator
 
 from electra_jax.config import settings
-from electra_jax.core import errors
+from electra_jax.core.errors import DataError
 from electra_jax.tokenizers import api, load, sentencepiece, wordpiece
 
 MEGABYTE = 1_000_000
 
 
 def train_tokenizer(texts: Iterable[str], config: settings.TokenizerConfig) -> api.Tokenizer:
-    """Learns the tokenizer that `config` describes; the same text always gives the same one.
+    """Trains the tokenizer that `config` describes; equal texts give equal tokenizers.
 
     Args:
-      texts: lines of text; reading stops after `config.train_megabytes`.
-      config: kind, size and switches; `config.path` is not looked at.
+        texts: lines of text; reading stops after `config.train_megabytes`.
+        config: kind, size and normalization; `config.path` is ignored.
 
     Raises:
-      errors.ConfigError: the kind is not known.
-      errors.DataError: there is no text, or too little for the size asked for.
+        ConfigError: the kind is unknown.
+        DataError: there is no text, or too little for a vocabulary of this size.
     """
     load.check_kind(config)
     limited = _Limited(texts, config.train_megabytes * MEGABYTE)
@@ -29,12 +29,12 @@ def train_tokenizer(texts: Iterable[str], config: settings.TokenizerConfig) -> a
     else:
         tokenizer = sentencepiece.train(limited, config.kind, config.vocab_size, config.lower_case)
     if not limited.characters:
-        raise errors.DataError('there is no text to train a tokenizer on; see data.source')
+        raise DataError('there is no text to train a tokenizer on; see data.source')
     return tokenizer
 
 
 class _Limited:
-    """Passes texts on until about `limit` characters have gone by."""
+    """Texts up to about `limit` characters; counts them."""
 
     def __init__(self, texts: Iterable[str], limit: int) -> None:
         self._texts = texts

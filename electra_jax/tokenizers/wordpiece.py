@@ -1,8 +1,8 @@
-"""WordPiece as BERT and ELECTRA use it: the `tokenizers` library with a memo in front of it.
+"""WordPiece as in BERT and ELECTRA: the `tokenizers` library with a cache in front of it.
 
-Ids are those of the reference (electra, tokenization.py). The memo rests on one fact: neither
-BERT's normalisation nor WordPiece looks across a space, so the ids of a line are the ids of its
-space-separated chunks one after another, and a chunk met before need not be encoded again.
+Ids are those of the reference (electra, tokenization.py). The cache rests on one fact: neither
+BERT's normalization nor WordPiece looks across a space. The ids of a line are therefore the ids of
+its space-separated chunks one after another, and each distinct chunk is encoded only once.
 """
 
 import itertools
@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from electra_jax.core import errors
+from electra_jax.core.errors import DataError
 from electra_jax.tokenizers import api
 
 SPECIAL_NAMES = {'pad': '[PAD]', 'unk': '[UNK]', 'cls': '[CLS]', 'sep': '[SEP]', 'mask': '[MASK]'}
-_MAX_ALPHABET = 1000  # rarer characters become [UNK]; BERT's trainer does the same
+_MAX_ALPHABET = 1000  # rarer characters become [UNK], as in BERT's trainer
 MAX_WORD_CHARS = 200  # longer words become [UNK] (electra, tokenization.py:264)
 
-_MEMO_CHUNKS = 400_000  # about 80 MB; then it starts anew
-_MEMO_CHUNK_CHARS = 64  # longer chunks are rare and not worth keeping
+_CACHED_CHUNKS = 400_000  # about 80 MB; then the cache is cleared
+_CACHED_CHARS = 64  # longer chunks are rare and not worth keeping
 
-# Printable ASCII needs no Unicode tables: runs of letters and digits are words, all else is
-# punctuation, one token each (BERT's definition of punctuation covers every such character).
+# In printable ASCII a run of letters and digits is a word; every other character is punctuation,
+# a token of its own (BERT's definition of punctuation covers all of them).
 _ASCII_WORDS = re.compile('[A-Za-z0-9]+|[^A-Za-z0-9]')
 
 
@@ -39,44 +39,44 @@ class WordPiece(api.Tokenizer):
     def __init__(
         self, vocab: Sequence[str], lower_case: bool = True, strip_accents: bool | None = None
     ) -> None:
-        """Makes a tokenizer of a vocabulary in id order.
+        """A tokenizer with a given vocabulary.
 
         Args:
-          vocab: pieces; a piece that continues a word starts with '##'.
-          lower_case: whether text is lower-cased first.
-          strip_accents: whether accents are removed; None: as `lower_case`.
+            vocab: pieces in id order; a piece that continues a word starts with '##'.
+            lower_case: whether text is lower-cased first.
+            strip_accents: whether accents are removed; None: as `lower_case`.
 
         Raises:
-          errors.DataError: a special token is missing or a piece is there twice.
+            DataError: a special token is missing, or a piece occurs twice.
         """
         self._vocab = list(vocab)
         self._lower_case = lower_case
         self._strip_accents = lower_case if strip_accents is None else strip_accents
         ids = {piece: i for i, piece in enumerate(self._vocab)}
         if len(ids) != len(self._vocab):
-            raise errors.DataError('a WordPiece vocabulary holds the same piece twice')
+            raise DataError('a WordPiece vocabulary holds the same piece twice')
         self.special = _special_ids(ids, 'the WordPiece vocabulary')
         self.vocab_size = len(self._vocab)
-        self._library = _library_tokenizer(ids, self._lower_case, self._strip_accents)
+        self._library = library_tokenizer(ids, self._lower_case, self._strip_accents)
         self._chunks: dict[str, bytes] = {}
         self._words: dict[str, bytes] = {}
-        self._lock = threading.Lock()  # the memo is shared by the threads of a process
+        self._lock = threading.Lock()  # the threads of a process share the cache
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """See `api.Tokenizer.encode_batch`. Memory grows with the text: hand in a few MB."""
-        # A new line is white space to BERT; as a space it can be split at like any other.
+        """Ids of each text; memory grows with the text, so pass a few MB at a time."""
+        # BERT treats a new line as white space.
         split = [text.replace('\n', ' ').split(' ') for text in texts]
         with self._lock:
-            passing = self._remember(set(itertools.chain.from_iterable(split)))
+            too_long = self._cache(set(itertools.chain.from_iterable(split)))
             look_up = self._chunks.__getitem__
             joined = [b''.join(map(look_up, chunks)) for chunks in split]
-            for chunk in passing:
+            for chunk in too_long:
                 del self._chunks[chunk]
         return [np.frombuffer(ids, np.int32) for ids in joined]
 
-    def _remember(self, chunks: set[str]) -> list[str]:
-        """Puts `chunks` into the memo; returns those too long to be kept there."""
-        if len(self._chunks) > _MEMO_CHUNKS:
+    def _cache(self, chunks: set[str]) -> list[str]:
+        """Puts chunks into the cache; returns those that are too long to be kept there."""
+        if len(self._chunks) > _CACHED_CHUNKS:
             self._chunks.clear()
             self._words.clear()
         missing = chunks.difference(self._chunks)
@@ -84,10 +84,10 @@ class WordPiece(api.Tokenizer):
         self._chunks.update(zip(plain, self._encode_plain(plain), strict=True))
         other = list(missing.difference(plain))
         self._chunks.update(zip(other, self._encode_by_library(other), strict=True))
-        return [chunk for chunk in missing if len(chunk) > _MEMO_CHUNK_CHARS]
+        return [chunk for chunk in missing if len(chunk) > _CACHED_CHARS]
 
     def _encode_plain(self, chunks: Sequence[str]) -> list[bytes]:
-        """Ids of chunks of printable ASCII; only words never seen go to the library."""
+        """Ids of chunks of printable ASCII; the library encodes only words not in the cache."""
         if self._lower_case:
             split = [_ASCII_WORDS.findall(chunk.lower()) for chunk in chunks]
         else:
@@ -96,18 +96,17 @@ class WordPiece(api.Tokenizer):
         missing = list(set(itertools.chain.from_iterable(split)).difference(words))
         words.update(zip(missing, self._encode_by_library(missing), strict=True))
         look_up = words.__getitem__
-        found = [b''.join(map(look_up, pieces)) for pieces in split]
+        encoded = [b''.join(map(look_up, pieces)) for pieces in split]
         for word in missing:
-            if len(word) > _MEMO_CHUNK_CHARS:
+            if len(word) > _CACHED_CHARS:
                 del words[word]
-        return found
+        return encoded
 
     def _encode_by_library(self, texts: Sequence[str]) -> list[bytes]:
         encodings = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, np.int32).tobytes() for encoding in encodings]
 
     def encode_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """See `api.Tokenizer.encode_spans`."""
         encodings = self._library.encode_batch(list(texts), add_special_tokens=False)
         return [
             (np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2))
@@ -115,18 +114,15 @@ class WordPiece(api.Tokenizer):
         ]
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
-        """See `api.Tokenizer.tokens`."""
         vocab = self._vocab
         return [vocab[i] if 0 <= i < len(vocab) else f'<{i}>' for i in map(int, ids)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """See `api.Tokenizer.decode`."""
         hidden = {self.special.pad, self.special.cls, self.special.sep}
         pieces = self.tokens([i for i in ids if int(i) not in hidden])
         return ' '.join(pieces).replace(' ##', '')
 
     def to_json(self) -> dict[str, Any]:
-        """See `api.Tokenizer.to_json`."""
         return {
             'kind': 'wordpiece',
             'vocab': self._vocab,
@@ -139,13 +135,13 @@ class WordPiece(api.Tokenizer):
         """The inverse of `to_json`.
 
         Raises:
-          TypeError: a field has another type than there.
+            TypeError: a field has another type than in `to_json`.
         """
         vocab, lower_case, strip_accents = (
             data[name] for name in ('vocab', 'lower_case', 'strip_accents')
         )
         if not isinstance(vocab, list) or not all(isinstance(piece, str) for piece in vocab):
-            raise TypeError('vocab is no list of texts')
+            raise TypeError('vocab is not a list of strings')
         if not isinstance(lower_case, bool) or not isinstance(strip_accents, bool | None):
             raise TypeError('lower_case and strip_accents must be true or false')
         return cls(vocab, lower_case, strip_accents)
@@ -157,18 +153,21 @@ class WordPiece(api.Tokenizer):
         """Reads a vocab.txt, one piece a line.
 
         Raises:
-          errors.DataError: the file is missing, is not such a list, or lacks a special token.
+            DataError: the file is missing or damaged, or lacks a special token.
         """
         vocab = read_vocab(path)
         _special_ids({piece: i for i, piece in enumerate(vocab)}, str(path))
         return cls(vocab, lower_case, strip_accents)
 
     def write_native(self, folder: pathlib.Path) -> None:
-        """Writes vocab.txt and the small file from which Hugging Face learns the switches."""
+        """Writes vocab.txt, and tokenizer_config.json with the normalization for Hugging Face."""
         text = ''.join(piece + '\n' for piece in self._vocab)
         (folder / 'vocab.txt').write_bytes(text.encode())
-        switches = {'do_lower_case': self._lower_case, 'strip_accents': self._strip_accents}
-        config = {'tokenizer_class': 'ElectraTokenizer', **switches}
+        config = {
+            'tokenizer_class': 'ElectraTokenizer',
+            'do_lower_case': self._lower_case,
+            'strip_accents': self._strip_accents,
+        }
         (folder / 'tokenizer_config.json').write_text(json.dumps(config, indent=2) + '\n')
 
 
@@ -176,12 +175,12 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
     """The pieces of a vocab.txt in id order.
 
     Raises:
-      errors.DataError: the file is missing, not UTF-8, or has an empty or repeated line.
+        DataError: the file is missing, not UTF-8, or has an empty or repeated line.
     """
     try:
         raw = pathlib.Path(path).read_bytes()
     except OSError as error:
-        raise errors.DataError(
+        raise DataError(
             f'cannot read the vocabulary {path} ({error.strerror}); give a vocab.txt with '
             '--config.data.tokenizer.path=FILE, or leave it out and one is trained'
         ) from error
@@ -189,7 +188,7 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
         lines = raw.decode().split('\n')
     except UnicodeDecodeError as error:
         line = raw.count(b'\n', 0, error.start) + 1
-        raise errors.DataError(
+        raise DataError(
             f'{path}, line {line}: not UTF-8 (byte {raw[error.start]:#04x}); a vocab.txt is a '
             'UTF-8 text file with one piece a line'
         ) from error
@@ -199,11 +198,11 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
     first: dict[str, int] = {}
     for number, piece in enumerate(vocab, start=1):
         if not piece:
-            raise errors.DataError(f'{path}, line {number}: empty; each line must hold one piece')
+            raise DataError(f'{path}, line {number}: empty; each line must hold one piece')
         if piece in first:
-            raise errors.DataError(
+            raise DataError(
                 f'{path}, line {number}: {piece!r} is already on line {first[piece]}; '
-                'a piece may be there only once'
+                'a piece may occur only once'
             )
         first[piece] = number
     return vocab
@@ -212,58 +211,52 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
 def _special_ids(ids: dict[str, int], where: str) -> api.SpecialIds:
     missing = [name for name in SPECIAL_NAMES.values() if name not in ids]
     if missing:
-        raise errors.DataError(
+        raise DataError(
             f'{where} lacks {", ".join(missing)}; ELECTRA needs all of '
             f'{", ".join(SPECIAL_NAMES.values())} (an unused line may be renamed)'
         )
     return api.SpecialIds(**{field: ids[name] for field, name in SPECIAL_NAMES.items()})
 
 
-def _library_tokenizer(
+def library_tokenizer(
     ids: dict[str, int], lower_case: bool, strip_accents: bool
 ) -> tokenizers.Tokenizer:
-    """The library's BERT pipeline, without special tokens: none can then come out of text."""
-    # One thread: the corpus builder runs one process a core, and a pool of threads in each of
-    # them would only get in its own way. The library reads this on its first batch.
+    """The library's BERT pipeline, without special tokens, so that no text can produce them."""
+    # One thread: the corpus builder runs one process for each core, and threads in each of them
+    # would only compete. The library reads this variable at its first batch.
     os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
     model = tokenizers.models.WordPiece(
         vocab=ids, unk_token=SPECIAL_NAMES['unk'], max_input_chars_per_word=MAX_WORD_CHARS
     )
     library = tokenizers.Tokenizer(model)
-    library.normalizer = normalizer(lower_case, strip_accents)
-    library.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    return library
-
-
-def normalizer(lower_case: bool, strip_accents: bool) -> tokenizers.normalizers.Normalizer:
-    """BERT's: control characters out, spaces around CJK, then the two switches."""
-    return tokenizers.normalizers.BertNormalizer(
+    library.normalizer = tokenizers.normalizers.BertNormalizer(
         clean_text=True,
         handle_chinese_chars=True,
         lowercase=lower_case,
         strip_accents=strip_accents,
     )
+    library.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    return library
 
 
 def train(
     texts: Iterable[str], vocab_size: int, lower_case: bool, strip_accents: bool | None
 ) -> WordPiece:
-    """Learns a vocabulary of at most `vocab_size` pieces; special tokens have ids 0 to 4.
+    """Trains a vocabulary of at most `vocab_size` pieces; special tokens have ids 0 to 4.
 
     Args:
-      texts: lines of text; they are kept in memory.
-      vocab_size: pieces in all.
-      lower_case: see `WordPiece`.
-      strip_accents: see `WordPiece`.
+        texts: lines of text; they are kept in memory.
+        vocab_size: number of pieces, special tokens included.
+        lower_case, strip_accents: as in `WordPiece`.
     """
     texts = list(texts)
     strip = lower_case if strip_accents is None else strip_accents
-    library = _library_tokenizer({SPECIAL_NAMES['unk']: 0}, lower_case, strip)
+    library = library_tokenizer({SPECIAL_NAMES['unk']: 0}, lower_case, strip)
     alphabet = _alphabet(texts, library.normalizer, min(vocab_size // 4, _MAX_ALPHABET))
     trainer = tokenizers.trainers.WordPieceTrainer(
         vocab_size=vocab_size,
-        # Left to itself the library numbers the ##letters in the order of a hash map, and breaks
-        # ties between merges by these numbers: every run would learn another vocabulary.
+        # Otherwise the library numbers the ##letters in the order of a hash map and breaks ties
+        # between merges by these numbers, so that every run learns another vocabulary.
         special_tokens=[*SPECIAL_NAMES.values(), *(f'##{letter}' for letter in alphabet)],
         initial_alphabet=alphabet,
         limit_alphabet=len(alphabet),
@@ -277,7 +270,7 @@ def train(
 def _alphabet(
     texts: Sequence[str], normalizer: tokenizers.normalizers.Normalizer, limit: int
 ) -> list[str]:
-    """The `limit` most frequent characters after normalisation, in code point order."""
+    """The `limit` most frequent characters after normalization, in code point order."""
     counts = np.zeros(sys.maxunicode + 1, np.int64)
     for i in range(0, len(texts), 1000):
         joined = ' '.join(texts[i : i + 1000])

@@ -113,16 +113,16 @@ def test_spans_cut_out_of_the_text_what_a_piece_was_made_of():
     assert tokenizer.tokens(row)[0] == 'uber'
 
 
-def test_a_small_memo_changes_nothing(monkeypatch):
-    monkeypatch.setattr(wordpiece, '_MEMO_CHUNKS', 5)
+def test_a_small_cache_changes_nothing(monkeypatch):
+    monkeypatch.setattr(wordpiece, '_CACHED_CHUNKS', 5)
     tokenizer = wordpiece.WordPiece(VOCAB)
     texts = random_texts(300)
     found = [row for i in range(0, 300, 10) for row in ids(tokenizer, texts[i : i + 10])]
     assert found == library_ids(library(VOCAB, True, None), texts)
 
 
-def test_the_memo_is_bounded(monkeypatch):
-    monkeypatch.setattr(wordpiece, '_MEMO_CHUNKS', 50)
+def test_the_cache_is_bounded(monkeypatch):
+    monkeypatch.setattr(wordpiece, '_CACHED_CHUNKS', 50)
     tokenizer = wordpiece.WordPiece(VOCAB)
     for i in range(40):
         tokenizer.encode_batch([' '.join(f'w{i}x{j}' for j in range(10)) + ' ' + 'y' * 500])
