@@ -89,7 +89,7 @@ def weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
     if pickled:
         raise CheckpointError(
             f'{folder} has its weights in {pickled[0].name} only, a pickle, which can run code '
-            'when it is opened and is never read here. If you trust it, write it anew with '
+            'when it is opened and is never read here. If you trust it, write it again with '
             'transformers: python -c "from transformers import AutoModelForPreTraining as A; '
             f"A.from_pretrained('{folder}').save_pretrained('{folder}')\" (AutoModelForMaskedLM "
             'for a generator)'

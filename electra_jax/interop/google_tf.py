@@ -1,7 +1,8 @@
-"""Checkpoints of google-research/electra: variables by name, and TensorFlow's files of them.
+"""Checkpoints of google-research/electra: variables by name, and TensorFlow's files.
 
-Everything but `read_checkpoint` and `write_checkpoint` works on a mapping of variable name to
-NumPy array and needs no TensorFlow.
+Only `read_checkpoint` and `write_checkpoint` need TensorFlow. The other functions work on a mapping
+of variable name to NumPy array. With `params_from_variables` and `variables_from_params` others can
+check numbers against the reference: both directions keep every bit.
 """
 
 import glob
@@ -9,7 +10,7 @@ import os
 import pathlib
 import re
 from collections.abc import Mapping
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from electra_jax.core import untrusted
 from electra_jax.core.errors import CheckpointError, UserError, first_line
 from electra_jax.core.trees import Tree
 from electra_jax.interop import names, transfer
-from electra_jax.interop.names import GOOGLE, Place
+from electra_jax.interop.names import GOOGLE, Part
 from electra_jax.interop.sizes import generator_scale, nearest_size
 from electra_jax.interop.transfer import Arrays, Report
 
@@ -35,13 +36,13 @@ _GENERATOR_PARTS = {
 }
 
 
-def places_of(model: ModelConfig) -> list[Place]:
-    """The parts that the reference saves of a model, with their scopes."""
-    parts = {'embeddings', 'discriminator', 'discriminator_head'}
-    parts.update(_GENERATOR_PARTS[model.generator])
+def parts_of(model: ModelConfig) -> list[Part]:
+    """The parts of a model that the reference saves, with their scopes."""
+    present = {'embeddings', 'discriminator', 'discriminator_head'}
+    present.update(_GENERATOR_PARTS[model.generator])
     if model.embedding_sharing == 'untied':
-        parts.add('generator_embeddings')
-    return _places(parts, model.generator == 'two_tower')
+        present.add('generator_embeddings')
+    return _parts(present, model.generator == 'two_tower')
 
 
 def params_from_variables(
@@ -61,11 +62,11 @@ def params_from_variables(
     Raises:
         CheckpointError: a variable is unknown, of another shape, or missing from its part.
     """
-    places = places_of(model)
+    parts = parts_of(model)
     if vocab_size is None:
         vocab_size = len(_matrix(variables, 'electra/embeddings/word_embeddings'))
-    variables, cropped = transfer.crop_vocabulary(variables, places, GOOGLE, vocab_size)
-    params, report = transfer.take_all(variables, places, GOOGLE, model, vocab_size)
+    variables, cropped = transfer.crop_vocabulary(variables, parts, GOOGLE, vocab_size)
+    params, report = transfer.read_parts(variables, parts, GOOGLE, model, vocab_size)
     if {'embeddings', 'discriminator'} & set(report.missing):
         raise CheckpointError(
             f'no variables of {" or ".join(report.missing)} (electra/...) in the source: it is no '
@@ -96,23 +97,23 @@ def variables_from_params(
     two_towers = 'generator_ltr' in kept
     if two_towers and 'generator_embeddings' in kept:
         raise CheckpointError(
-            "generator_embeddings beside two towers: in Google's code each tower then has a "
+            "generator_embeddings and two towers: in Google's code each tower then has a "
             'table of its own, so this model cannot be converted'
         )
-    places = _places(set(kept), two_towers)
-    unknown = sorted(set(kept) - {place.ours for place in places})
+    parts = _parts(set(kept), two_towers)
+    unknown = sorted(set(kept) - {part.ours for part in parts})
     if unknown:
-        raise CheckpointError(f"Google's code has no place for {transfer.listed(unknown)}")
-    variables, moved = transfer.give_all(kept, places, GOOGLE, vocab_size)
+        raise CheckpointError(f"Google's code has no counterpart for {transfer.listed(unknown)}")
+    variables, moved = transfer.write_parts(kept, parts, GOOGLE, vocab_size)
     report.moved = moved.moved
     return variables, report
 
 
 def model_from_variables(variables: Arrays) -> ModelConfig:
-    """The model that a checkpoint is of, from the shapes of its variables.
+    """The model of a checkpoint, from the shapes of its variables.
 
-    The number of heads leaves no trace in a shape: it is the reference's rule, one for each 64
-    of the width. A model that broke this rule needs its settings from the user.
+    No shape shows the number of heads. The reference's rule is assumed: one head for each 64 of
+    the width. For any other model the user must give the settings.
 
     Raises:
         CheckpointError: no ELECTRA, or networks whose sizes the settings cannot express.
@@ -148,7 +149,7 @@ def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
         path: a checkpoint's prefix (`.../model.ckpt-1000`), its .index file, or its folder.
 
     Raises:
-        CheckpointError: there is none, several without a step to tell the newest, or the files
+        CheckpointError: there is none, several whose names have no step, or the files
             are damaged.
         UserError: TensorFlow is not installed.
     """
@@ -169,11 +170,11 @@ def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def write_checkpoint(prefix: str | pathlib.Path, variables: Arrays) -> None:
-    """Writes variables as a TensorFlow checkpoint that TF1's Saver and Estimator read.
+    """Writes a TensorFlow checkpoint that TF1's Saver and Estimator can read.
 
     Args:
         prefix: files are named after it: `prefix.index`, `prefix.data-00000-of-00001`, and
-            `checkpoint` beside them. The folder must exist.
+            `checkpoint` next to them. The folder must exist.
         variables: by name.
 
     Raises:
@@ -191,7 +192,7 @@ def write_checkpoint(prefix: str | pathlib.Path, variables: Arrays) -> None:
 
 
 def find_checkpoint(path: pathlib.Path) -> pathlib.Path:
-    """The prefix that a path means; see `read_checkpoint`.
+    """The prefix of the checkpoint at a path, which is as in `read_checkpoint`.
 
     In a folder this is the checkpoint of the most steps. The file `checkpoint` there is not
     followed: it may hold the path of the machine that wrote it.
@@ -208,26 +209,26 @@ def find_checkpoint(path: pathlib.Path) -> pathlib.Path:
     found = sorted(path.glob('*.index'))
     if not found:
         raise CheckpointError(f'no TensorFlow checkpoint in {path}: there is no file *.index')
-    steps = [re.search(r'-(\d+)\.index$', one.name) for one in found]
-    if len(found) > 1 and not all(steps):
+    steps = [int(m[1]) for m in (re.search(r'-(\d+)\.index$', one.name) for one in found) if m]
+    if len(found) > 1 and len(steps) < len(found):
         raise CheckpointError(
             f'{path} holds several checkpoints ({transfer.listed([one.name for one in found])}): '
             'give the path of one of them'
         )
-    newest = max(found, key=lambda one: int(steps[found.index(one)][1])) if all(steps) else found[0]
+    newest = found[steps.index(max(steps))] if steps else found[0]
     return newest.with_suffix('')
 
 
-def _places(parts: set[str], two_towers: bool) -> list[Place]:
-    places = [place for place in names.GOOGLE_PLACES if place.ours in parts]
+def _parts(present: set[str], two_towers: bool) -> list[Part]:
+    parts = [part for part in names.GOOGLE_PARTS if part.ours in present]
     if not two_towers:
-        return places
+        return parts
     head = names.TWO_TOWER_HEAD
-    return [head if place.ours == head.ours else place for place in places]
+    return [head if part.ours == head.ours else part for part in parts]
 
 
 def _generator_of(variables: Arrays) -> str:
-    """Which of resolve.GENERATORS proposed the tokens."""
+    """The kind of generator, a key of `_GENERATOR_PARTS`."""
     scopes = {name.split('/')[0] for name in variables}
     if 'generator_ltr' in scopes:
         return 'two_tower'
@@ -249,7 +250,7 @@ def _encoder_sizes(variables: Arrays, scope: str) -> dict[str, int]:
     if hidden_size % num_heads:
         raise CheckpointError(
             f'{scope}encoder is {hidden_size} wide, which does not divide into heads of '
-            f'{resolve.HEAD_SIZE}: say how many it has, with --config=RECIPE and '
+            f'{resolve.HEAD_SIZE}: give their number with --config=RECIPE and '
             '--config.model.num_heads=N'
         )
     sizes = {'num_layers': max(layers) + 1, 'hidden_size': hidden_size, 'ffn_size': up.shape[1]}
@@ -269,8 +270,8 @@ def _matrix(variables: Arrays, name: str) -> np.ndarray:
     return variables[name]
 
 
-def _tensorflow() -> ModuleType:
-    # It greets with lines about rounding, which has no part in reading numbers.
+def _tensorflow() -> Any:
+    # Without these TensorFlow prints warnings that do not matter for reading numbers.
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     try:

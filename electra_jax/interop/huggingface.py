@@ -1,6 +1,6 @@
 """Networks of transformers' Electra classes: their settings and tensors, and our parameters.
 
-Needs neither transformers nor PyTorch; the files are in huggingface_files.py.
+Needs neither transformers nor PyTorch; the files are in interop/files.py.
 """
 
 import dataclasses
@@ -30,14 +30,14 @@ SIZES = {
     'max_position_embeddings': 'max_positions',
     'type_vocab_size': 'type_vocab_size',
 }
-# Their name of a number that shapes do not show -> ours, and the value they take if it is not said.
+# Their name of a number that shapes do not show -> ours, and their default.
 NUMBERS = {
     'hidden_dropout_prob': ('dropout', 0.1),
     'attention_probs_dropout_prob': ('attention_dropout', 0.1),
     'layer_norm_eps': ('layer_norm_epsilon', 1e-12),
     'initializer_range': ('init_stddev', 0.02),
 }
-# What their config may ask for and our encoder does; another value is refused.
+# Settings that have only one value in our encoder; another value is refused.
 EXPECTED = {
     'model_type': 'electra',
     'hidden_act': 'gelu',
@@ -96,7 +96,8 @@ def _pair_params(discriminator: _Lone, generator: _Lone) -> _Lone:
     if _equal(small_params['discriminator'], params['discriminator']) and _equal(
         small_params['embeddings'], params['embeddings']
     ):
-        settings = {'generator': 'tied', 'generator_layers': 1.0, 'generator_width': 1.0}
+        settings: dict[str, Any] = {'generator': 'tied', 'generator_layers': 1.0}
+        settings['generator_width'] = 1.0
         params = {**params, 'generator_head': head}
         report.notes.append('both networks have the same weights: config.model.generator=tied')
     else:
@@ -146,7 +147,7 @@ def networks_from_params(
     known |= {'generator_embeddings', 'generator', 'generator_head'}
     if set(kept) - known:
         raise CheckpointError(
-            f'transformers has no place for {transfer.listed(sorted(set(kept) - known))}'
+            f'transformers has no counterpart for {transfer.listed(sorted(set(kept) - known))}'
         )
     networks = {}
     if not only_language:
@@ -169,7 +170,7 @@ def networks_from_params(
 
 
 def _leave_generators(kept: dict[str, Tree], report: Report) -> None:
-    """Takes out of `kept` the generators that no class of transformers is, and reports them."""
+    """Removes from `kept` the generators that transformers has no class for; reports them."""
     if 'generator_ltr' in kept:
         for part in ('generator_ltr', 'generator_rtl', 'generator_head'):
             if kept.pop(part, None):
@@ -180,7 +181,7 @@ def _leave_generators(kept: dict[str, Tree], report: Report) -> None:
 
 
 def architecture_of(arrays: Mapping[str, np.ndarray]) -> str:
-    """Which of `names.HUGGINGFACE_PLACES` has tensors of these names."""
+    """Which of `names.HUGGINGFACE_PARTS` has tensors of these names."""
     heads = {
         'generator_predictions.dense.weight': 'ElectraForMaskedLM',
         'discriminator_predictions.dense.weight': 'ElectraForPreTraining',
@@ -211,15 +212,15 @@ def _lone_params(network: Network, vocab_size: int | None) -> _Lone:
     architecture = architecture_of(arrays)
     is_language = architecture == 'ElectraForMaskedLM'
     model = _model(config, is_language)
-    places = names.HUGGINGFACE_PLACES[architecture]
+    parts = names.HUGGINGFACE_PARTS[architecture]
     arrays, cropped = transfer.crop_vocabulary(
-        arrays, places, HUGGINGFACE, config['vocab_size'] if vocab_size is None else vocab_size
+        arrays, parts, HUGGINGFACE, config['vocab_size'] if vocab_size is None else vocab_size
     )
     # A wrong number of layers would otherwise be a long list of missing names.
     _check_layers(arrays, model.num_layers)
-    params, report = transfer.take_all(
+    params, report = transfer.read_parts(
         arrays,
-        places,
+        parts,
         HUGGINGFACE,
         model,
         config['vocab_size'] if vocab_size is None else vocab_size,
@@ -237,7 +238,13 @@ def _lone_params(network: Network, vocab_size: int | None) -> _Lone:
     return params, model, report
 
 
-def _join(params, model, small_params, small, report) -> tuple[dict[str, Tree], dict[str, Any]]:
+def _join(
+    params: dict[str, Tree],
+    model: ModelConfig,
+    small_params: dict[str, Tree],
+    small: ModelConfig,
+    report: Report,
+) -> tuple[dict[str, Tree], dict[str, Any]]:
     """Discriminator and generator as one tree, and the settings of the generator."""
     own = small_params['embeddings']
     joined = {
@@ -283,13 +290,13 @@ def _discriminator_class(kept: Mapping[str, Tree], task: str | None) -> tuple[st
 
 
 def _network(
-    parts: Mapping[str, Tree], architecture: str, model: ModelConfig, vocab_size: int, pad_id: int
+    params: Mapping[str, Tree], architecture: str, model: ModelConfig, vocab_size: int, pad_id: int
 ) -> Network:
-    places = names.HUGGINGFACE_PLACES[architecture]
-    arrays, _ = transfer.give_all(parts, places, HUGGINGFACE, vocab_size)
-    query_NDHK = parts['discriminator']['layers']['attention']['query']['kernel']
-    up_NDF = parts['discriminator']['layers']['feed_forward']['up']['kernel']
-    embeddings = parts['embeddings']
+    parts = names.HUGGINGFACE_PARTS[architecture]
+    arrays, _ = transfer.write_parts(params, parts, HUGGINGFACE, vocab_size)
+    query_NDHK = params['discriminator']['layers']['attention']['query']['kernel']
+    up_NDF = params['discriminator']['layers']['feed_forward']['up']['kernel']
+    embeddings = params['embeddings']
     config = {
         'architectures': [architecture],
         'model_type': EXPECTED['model_type'],
@@ -343,7 +350,7 @@ def _check_config(config: Mapping[str, Any]) -> None:
             )
     for name in (*SIZES, 'vocab_size'):
         if name not in config:
-            raise CheckpointError(f'{CONFIG_FILE} lacks {name!r}, a size that must be said')
+            raise CheckpointError(f'{CONFIG_FILE} lacks {name!r}, a size that is needed')
         value = config[name]
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
             raise CheckpointError(
@@ -382,8 +389,8 @@ def _without_tied_table(
     kept = dict(arrays)
     table = kept.pop(_LM_TABLE, None)
     untied = table is None and not config.get('tie_word_embeddings', True)
-    if table is not None and not np.array_equal(table, kept.get(_WORD_TABLE)):
-        untied = True
+    if table is not None:
+        untied = _WORD_TABLE not in kept or not np.array_equal(table, kept[_WORD_TABLE])
     if untied and _LM_BIAS in arrays:
         raise CheckpointError(
             f"{_LM_TABLE} is another table than {_WORD_TABLE}: ELECTRA's generator has one for "

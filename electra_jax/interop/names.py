@@ -1,10 +1,10 @@
 """The one table of names: our parameters, Google's variables, Hugging Face's tensors.
 
-Every row names one array of ours with the letters of its dimensions, and the same numbers in the
-two other formats. Letters that stand together there are one dimension: our query kernel `DHK` is
-Google's matrix `D HK` and PyTorch's `HK D`. Our layers are stacked along N; theirs have a file
-entry each, whose number stands where the name says `{N}`. Names are facts of google-research/
-electra (model/modeling.py, run_pretraining.py) and of transformers 5 (modeling_electra.py).
+Every row names one array of ours with the letters of its dimensions, and the same array in the two
+other formats. Letters without a space between them are one dimension there: our query kernel `DHK`
+is Google's matrix `D HK` and PyTorch's `HK D`. Our layers are stacked along N; theirs are one array
+each, with the layer's number in place of `{N}`. The names come from google-research/electra
+(model/modeling.py, run_pretraining.py) and transformers 5 (modeling_electra.py).
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Theirs(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One array of ours and what it is elsewhere."""
+    """One array of ours and its counterparts."""
 
     ours: str  # path below its part
     letters: str
@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
     @property
     def stacked(self) -> bool:
-        """Whether ours holds all layers."""
+        """Whether our array holds all layers."""
         return self.letters.startswith('N')
 
 
@@ -43,27 +43,26 @@ def _table(ours: str, letters: str, name: str) -> Row:
 
 
 def _dense(ours: str, letters: str, google: str | None, huggingface: str) -> tuple[Row, Row]:
-    """Kernel and bias; `letters` are the kernel's, inputs and outputs apart."""
+    """Kernel and bias; `letters` are the kernel's: inputs, a space, outputs."""
     inputs, outputs = letters.split()
     layers = 'N' if '{N}' in huggingface else ''
-    kernel, bias = (google and f'{google}/{leaf}' for leaf in ('kernel', 'bias'))
     return (
         _row(
             f'{ours}/kernel',
             layers + inputs + outputs,
-            kernel and Theirs(kernel, f'{inputs} {outputs}'),
+            None if google is None else Theirs(f'{google}/kernel', f'{inputs} {outputs}'),
             Theirs(f'{huggingface}.weight', f'{outputs} {inputs}'),
         ),
         _row(
             f'{ours}/bias',
             layers + outputs,
-            bias and Theirs(bias, outputs),
+            None if google is None else Theirs(f'{google}/bias', outputs),
             Theirs(f'{huggingface}.bias', outputs),
         ),
     )
 
 
-def _norm(ours: str, letter: str, google: str, huggingface: str) -> tuple[Row, Row]:
+def _norm(ours: str, letter: str, google: str, huggingface: str) -> tuple[Row, ...]:
     letters = ('N' if '{N}' in huggingface else '') + letter
     return tuple(
         _row(
@@ -85,7 +84,7 @@ EMBEDDINGS = (
     *_norm('norm', 'E', 'LayerNorm', 'LayerNorm'),
 )
 
-# `project` is there only where E and D differ.
+# A model has `project` only where E and D differ.
 ENCODER = (
     *_dense('project', 'E D', 'embeddings_project', 'embeddings_project'),
     *_dense(
@@ -130,8 +129,8 @@ _CLASSIFICATION_HEAD = (
     *_dense('output', 'F C', None, 'classifier.out_proj'),
 )
 
-# Heads of fine-tuned models, by kind of task (config.task.head='huggingface'). The reference's own
-# have other layers and no place here.
+# Heads of fine-tuned models, by kind of task (config.task.head='huggingface'). The heads of the
+# reference have other layers and cannot be converted.
 TASK_HEADS = {
     'classification': _CLASSIFICATION_HEAD,
     'regression': _CLASSIFICATION_HEAD,
@@ -140,7 +139,7 @@ TASK_HEADS = {
 }
 
 
-class Place(NamedTuple):
+class Part(NamedTuple):
     """A part of our tree, its rows, and the prefix of its names in the other format."""
 
     ours: str
@@ -148,42 +147,41 @@ class Place(NamedTuple):
     prefix: str
 
 
-# Google's variable scopes, of one checkpoint that holds both networks. With shared embeddings
-# both networks read those below electra/.
-GOOGLE_PLACES = (
-    Place('embeddings', EMBEDDINGS, 'electra/embeddings/'),
-    Place('generator_embeddings', EMBEDDINGS, 'generator/embeddings/'),
-    Place('generator', ENCODER, 'generator/'),
-    Place('generator_ltr', ENCODER, 'generator_ltr/'),
-    Place('generator_rtl', ENCODER, 'generator_rtl/'),
-    Place('generator_head', GENERATOR_HEAD, 'generator_predictions/'),
-    Place('discriminator', ENCODER, 'electra/'),
-    Place('discriminator_head', DISCRIMINATOR_HEAD, 'discriminator_predictions/'),
+# Google's variable scopes in a checkpoint of both networks. Shared embeddings are below electra/.
+GOOGLE_PARTS = (
+    Part('embeddings', EMBEDDINGS, 'electra/embeddings/'),
+    Part('generator_embeddings', EMBEDDINGS, 'generator/embeddings/'),
+    Part('generator', ENCODER, 'generator/'),
+    Part('generator_ltr', ENCODER, 'generator_ltr/'),
+    Part('generator_rtl', ENCODER, 'generator_rtl/'),
+    Part('generator_head', GENERATOR_HEAD, 'generator_predictions/'),
+    Part('discriminator', ENCODER, 'electra/'),
+    Part('discriminator_head', DISCRIMINATOR_HEAD, 'discriminator_predictions/'),
 )
-# With two towers the head of the generator has a scope of its own (run_pretraining.py:288-335).
-TWO_TOWER_HEAD = Place('generator_head', GENERATOR_HEAD, 'cloze_predictions/')
+# With two towers the generator's head has another scope (run_pretraining.py:288-335).
+TWO_TOWER_HEAD = Part('generator_head', GENERATOR_HEAD, 'cloze_predictions/')
 
-# Hugging Face's classes: one network a folder. ElectraModel alone has no 'electra.' prefix.
+# Hugging Face's classes: one network per folder. Only ElectraModel has no 'electra.' prefix.
 _NETWORK = (
-    Place('embeddings', EMBEDDINGS, 'electra.embeddings.'),
-    Place('discriminator', ENCODER, 'electra.'),
+    Part('embeddings', EMBEDDINGS, 'electra.embeddings.'),
+    Part('discriminator', ENCODER, 'electra.'),
 )
 _BARE_NETWORK = (
-    Place('embeddings', EMBEDDINGS, 'embeddings.'),
-    Place('discriminator', ENCODER, ''),
+    Part('embeddings', EMBEDDINGS, 'embeddings.'),
+    Part('discriminator', ENCODER, ''),
 )
-HUGGINGFACE_PLACES = {
-    'ElectraForPreTraining': (*_NETWORK, Place('discriminator_head', DISCRIMINATOR_HEAD, '')),
-    'ElectraForMaskedLM': (*_NETWORK, Place('generator_head', GENERATOR_HEAD, '')),
+HUGGINGFACE_PARTS = {
+    'ElectraForPreTraining': (*_NETWORK, Part('discriminator_head', DISCRIMINATOR_HEAD, '')),
+    'ElectraForMaskedLM': (*_NETWORK, Part('generator_head', GENERATOR_HEAD, '')),
     'ElectraForSequenceClassification': (
         *_NETWORK,
-        Place('task_head', TASK_HEADS['classification'], ''),
+        Part('task_head', TASK_HEADS['classification'], ''),
     ),
-    'ElectraForTokenClassification': (*_NETWORK, Place('task_head', TASK_HEADS['tagging'], '')),
-    'ElectraForQuestionAnswering': (*_NETWORK, Place('task_head', TASK_HEADS['spans'], '')),
+    'ElectraForTokenClassification': (*_NETWORK, Part('task_head', TASK_HEADS['tagging'], '')),
+    'ElectraForQuestionAnswering': (*_NETWORK, Part('task_head', TASK_HEADS['spans'], '')),
     'ElectraModel': _BARE_NETWORK,
 }
-# The class for a kind of task; a classifier with one output is a regression to transformers.
+# The class for a kind of task; to transformers a classifier with one output is a regression.
 CLASS_OF = {
     'classification': 'ElectraForSequenceClassification',
     'regression': 'ElectraForSequenceClassification',
@@ -191,7 +189,7 @@ CLASS_OF = {
     'spans': 'ElectraForQuestionAnswering',
 }
 
-# Names in their files that are no parameters of the networks: pattern -> what it is.
+# Names in their files that are not parameters of the networks: pattern -> what it is.
 IGNORED = {
     GOOGLE: {
         r'.+/adam_[mv]': "moments of Google's Adam",
@@ -204,7 +202,7 @@ IGNORED = {
     },
 }
 
-# Parts of our tree that only we have: they stay behind, and the report says so.
+# Parts of our tree without a counterpart; they are not converted, and the report names them.
 LEFT_OUT = {
     'language_head': 'a softmax on the discriminator (Replace MLM, All-Tokens MLM)',
     'copy_gate': "the gate of All-Tokens MLM's copy mechanism",

@@ -1,7 +1,6 @@
-"""Sizes of the networks: what our settings make of each letter, and settings from foreign sizes."""
+"""Sizes of the networks: our settings as letters, and foreign sizes as our settings."""
 
 import math
-from collections.abc import Mapping
 
 from electra_jax.config import resolve
 from electra_jax.config.settings import ModelConfig
@@ -40,13 +39,13 @@ def sizes_of(model: ModelConfig, part: str, vocab_size: int, num_labels: int = 1
     }
 
 
-def generator_scale(main: Mapping, small: Mapping, where: str) -> dict[str, float]:
-    """A generator's sizes as fractions of the discriminator's, which is how our settings say them.
+def generator_scale(main: dict[str, int], small: dict[str, int], where: str) -> dict[str, float]:
+    """A generator's sizes as fractions of the discriminator's, as in our settings.
 
     Args:
         main: the discriminator's num_layers, hidden_size, ffn_size and num_heads.
         small: the generator's.
-        where: what the generator is called in the source, for the error.
+        where: name of the generator in the source, for the error.
 
     Raises:
         CheckpointError: our settings cannot express these sizes.
@@ -68,6 +67,6 @@ def generator_scale(main: Mapping, small: Mapping, where: str) -> dict[str, floa
 
 
 def nearest_size(hidden_size: int) -> str:
-    """The named size closest in width; whoever takes it overrides its numbers."""
+    """The named size closest in width; the caller overrides its numbers."""
     widths = {name: size['hidden_size'] for name, size in resolve.MODEL_SIZES.items()}
     return min(widths, key=lambda name: (abs(math.log(widths[name] / hidden_size)), name))

@@ -1,4 +1,4 @@
-"""Tokenizers as transformers keeps them: tokenizer.json, its settings, and the native files."""
+"""Tokenizers in folders of transformers: tokenizer.json, its settings, and the native files."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ VOCAB_FILE, MODEL_FILE = 'vocab.txt', 'spiece.model'
 _SPACE = '\u2581'
 _UNIGRAM, _BPE = 1, 2  # sentencepiece's TrainerSpec.ModelType
 
-# Text in which pipelines that are not the same differ: spaces, case, accents, scripts, symbols.
+# Texts that different pipelines encode differently: spaces, case, accents, scripts, symbols.
 PROBES = (
     'The quick brown fox, 3.14 times (twice!), jumped over "lazy" dogs.',
     '  two  spaces \t and a tab ',
@@ -42,7 +42,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: i
     Args:
         tokenizer: ours.
         folder: where the model is; must exist.
-        max_positions: of the model: longer texts are to be cut.
+        max_positions: the model's; transformers cuts longer texts.
 
     Raises:
         CheckpointError: the library's pipeline would give other ids.
@@ -121,7 +121,7 @@ def read_tokenizer(folder: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
         return tokenizer, []
     raise CheckpointError(
         f'{folder / LIBRARY_FILE} is a {kind} tokenizer, allowed: WordPiece, or SentencePiece with '
-        f'its {MODEL_FILE} beside it'
+        f'its {MODEL_FILE} next to it'
     )
 
 
@@ -188,7 +188,7 @@ def _vocabulary(path: pathlib.Path, library: dict[str, Any]) -> list[str]:
 
 
 def _check_pieces(folder: pathlib.Path, library: dict[str, Any], tokenizer: SentencePiece) -> None:
-    """Refuses a tokenizer.json that numbers the pieces otherwise than the model beside it."""
+    """Refuses a tokenizer.json whose piece ids differ from those of the model next to it."""
     vocab = _dig(library, 'model', 'vocab')
     if isinstance(vocab, dict):
         theirs = sorted(vocab, key=vocab.__getitem__)
@@ -196,7 +196,7 @@ def _check_pieces(folder: pathlib.Path, library: dict[str, Any], tokenizer: Sent
         theirs = [piece for piece, _ in vocab]
     if theirs != tokenizer.tokens(range(tokenizer.vocab_size)):
         raise CheckpointError(
-            f'{folder / LIBRARY_FILE} numbers its pieces otherwise than {MODEL_FILE} beside it: '
+            f'{folder / LIBRARY_FILE} numbers its pieces otherwise than {MODEL_FILE} next to it: '
             'ours would give other ids'
         )
 
@@ -219,6 +219,7 @@ def _sentencepiece_pipeline(tokenizer: SentencePiece) -> tokenizers.Tokenizer:
     proto.ParseFromString(base64.b64decode(tokenizer.to_json()['model']))
     scores = [(piece.piece, piece.score) for piece in proto.pieces]
     kind, fallback = proto.trainer_spec.model_type, proto.trainer_spec.byte_fallback
+    model: tokenizers.models.Model
     if kind == _UNIGRAM:
         model = tokenizers.models.Unigram(scores, tokenizer.special.unk, fallback)
     elif kind == _BPE:
@@ -227,7 +228,7 @@ def _sentencepiece_pipeline(tokenizer: SentencePiece) -> tokenizers.Tokenizer:
         raise CheckpointError('a SentencePiece model of words or characters has no tokenizer.json')
     library = tokenizers.Tokenizer(model)
     spec = proto.normalizer_spec
-    steps = []
+    steps: list[normalizers.Normalizer] = []
     if spec.precompiled_charsmap:
         steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
     if spec.remove_extra_whitespaces:

@@ -12,7 +12,7 @@ from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree, count, named_leaves
 from electra_jax.interop import names
-from electra_jax.interop.names import Place, Row
+from electra_jax.interop.names import Part, Row
 from electra_jax.interop.sizes import sizes_of
 from electra_jax.model.bind import vocab_rows
 
@@ -64,26 +64,26 @@ def shape_of(letters: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(int(np.prod([sizes[letter] for letter in word])) for word in letters.split())
 
 
-def needed_rows(place: Place, sizes: Mapping[str, int]) -> list[Row]:
-    """The rows of a place that a model of these sizes has."""
+def needed_rows(part: Part, sizes: Mapping[str, int]) -> list[Row]:
+    """The rows of a part that a model of these sizes has."""
     projects = sizes['E'] != sizes['D']
-    return [row for row in place.rows if projects or not row.ours.startswith('project/')]
+    return [row for row in part.rows if projects or not row.ours.startswith('project/')]
 
 
-def names_there(row: Row, place: Place, kind: str, num_layers: int) -> list[str]:
+def names_there(row: Row, part: Part, kind: str, num_layers: int) -> list[str]:
     """The names that a row has in the other format, one a layer."""
-    name = place.prefix + row.theirs[kind].name
+    name = part.prefix + row.theirs[kind].name
     return [name.format(N=layer) for layer in range(num_layers)] if row.stacked else [name]
 
 
-def take(
-    arrays: Arrays, place: Place, kind: str, model: ModelConfig, sizes: Mapping[str, int]
+def read_part(
+    arrays: Arrays, part: Part, kind: str, model: ModelConfig, sizes: Mapping[str, int]
 ) -> Tree | None:
     """A part of our tree from arrays of another format; None where the source has none of it.
 
     Args:
         arrays: by their names there.
-        place: where the part stands there.
+        part: the part, and its prefix there.
         kind: `names.GOOGLE` or `names.HUGGINGFACE`.
         model: resolved; says how far the vocabulary is padded (with zeros).
         sizes: of the letters inside this part; V is unpadded.
@@ -91,15 +91,15 @@ def take(
     Raises:
         CheckpointError: only some of the part is there, or an array has another shape or type.
     """
-    rows = needed_rows(place, sizes)
-    wanted = [(row, names_there(row, place, kind, sizes['N'])) for row in rows]
+    rows = needed_rows(part, sizes)
+    wanted = [(row, names_there(row, part, kind, sizes['N'])) for row in rows]
     every = [name for _, found in wanted for name in found]
     missing = [name for name in every if name not in arrays]
     if len(missing) == len(every):
         return None
     if missing:
         raise CheckpointError(
-            f'the source holds only some of {place.ours}: {listed(missing)} not there. It is '
+            f'the source holds only some of {part.ours}: {listed(missing)} not there. It is '
             'damaged, or its settings (layers, widths) are not those of this model'
         )
     tree: Tree = {}
@@ -107,33 +107,33 @@ def take(
         letters = row.theirs[kind].letters
         layers = [checked(arrays[name], name, shape_of(letters, sizes)) for name in found]
         target = ' '.join(row.letters.removeprefix('N'))
-        parts = [rearrange(layer, letters, target, sizes) for layer in layers]
-        leaf = np.stack(parts) if row.stacked else parts[0]
+        ours = [rearrange(layer, letters, target, sizes) for layer in layers]
+        leaf = np.stack(ours) if row.stacked else ours[0]
         if row.letters.startswith('V'):
             leaf = _pad_rows(leaf, vocab_rows(model, sizes['V']))
         put(tree, row.ours, leaf)
     return tree
 
 
-def give(tree: Tree, place: Place, kind: str, vocab_size: int) -> dict[str, np.ndarray]:
+def write_part(tree: Tree, part: Part, kind: str, vocab_size: int) -> dict[str, np.ndarray]:
     """A part of our tree as arrays of another format.
 
     Args:
         tree: the part.
-        place: where it stands there.
+        part: the part, and its prefix there.
         kind: `names.GOOGLE` or `names.HUGGINGFACE`.
         vocab_size: tokens; the rows that pad the vocabulary are left here.
 
     Raises:
         CheckpointError: the part holds an array that has no name there, or lacks one.
     """
-    rows = {row.ours: row for row in place.rows}
+    rows = {row.ours: row for row in part.rows}
     leaves = dict(named_leaves(tree))
     unknown = sorted(set(leaves) - set(rows))
     lacking = [name for name in rows if name not in leaves and not name.startswith('project/')]
     if unknown or lacking:
         what = f'has {listed(unknown)}' if unknown else f'lacks {listed(lacking)}'
-        raise CheckpointError(f'{place.ours} {what}, which {place.prefix or kind} cannot express')
+        raise CheckpointError(f'{part.ours} {what}, which {part.prefix or kind} cannot express')
     arrays = {}
     for path, leaf in leaves.items():
         row, leaf = rows[path], np.asarray(leaf)
@@ -141,26 +141,26 @@ def give(tree: Tree, place: Place, kind: str, vocab_size: int) -> dict[str, np.n
             leaf = leaf[:vocab_size]
         sizes = dict(zip(row.letters, leaf.shape, strict=True))
         letters = row.letters.removeprefix('N')
-        found = names_there(row, place, kind, sizes.get('N', 1))
+        found = names_there(row, part, kind, sizes.get('N', 1))
         layers = leaf if row.stacked else leaf[None]
         for name, layer in zip(found, layers, strict=True):
             arrays[name] = rearrange(layer, ' '.join(letters), row.theirs[kind].letters, sizes)
     return arrays
 
 
-def take_all(
+def read_parts(
     arrays: Arrays,
-    places: Sequence[Place],
+    parts: Sequence[Part],
     kind: str,
     model: ModelConfig,
     vocab_size: int,
     num_labels: int = 1,
 ) -> tuple[dict[str, Tree], Report]:
-    """Every part that the source holds; nothing of the source is passed over in silence.
+    """All parts of the source; every array of the source is accounted for.
 
     Args:
         arrays: by their names in the source.
-        places: the parts that the source may hold.
+        parts: the parts that the source may hold.
         kind: `names.GOOGLE` or `names.HUGGINGFACE`.
         model: resolved.
         vocab_size: tokens, unpadded.
@@ -170,40 +170,40 @@ def take_all(
         CheckpointError: an array that no row names, or a part that does not fit the model.
     """
     params, report, used = {}, Report(), set()
-    for place in places:
-        sizes = sizes_of(model, place.ours, vocab_size, num_labels)
-        part = take(arrays, place, kind, model, sizes)
-        if part is None:
-            report.missing.append(place.ours)
+    for part in parts:
+        sizes = sizes_of(model, part.ours, vocab_size, num_labels)
+        tree = read_part(arrays, part, kind, model, sizes)
+        if tree is None:
+            report.missing.append(part.ours)
             continue
-        rows = needed_rows(place, sizes)
-        found = [name for row in rows for name in names_there(row, place, kind, sizes['N'])]
+        rows = needed_rows(part, sizes)
+        found = [name for row in rows for name in names_there(row, part, kind, sizes['N'])]
         used.update(found)
-        params[place.ours] = part
-        report.moved.append(Moved(place.ours, place.prefix, len(found), count(part)))
+        params[part.ours] = tree
+        report.moved.append(Moved(part.ours, part.prefix, len(found), count(tree)))
     report.left_out = ignorable(set(arrays) - used, kind)
     return params, report
 
 
-def give_all(
-    params: Mapping[str, Tree], places: Sequence[Place], kind: str, vocab_size: int
+def write_parts(
+    params: Mapping[str, Tree], parts: Sequence[Part], kind: str, vocab_size: int
 ) -> tuple[dict[str, np.ndarray], Report]:
-    """The named places of our tree as arrays of another format, and what was moved."""
+    """The given parts of our tree as arrays of another format, and what was moved."""
     arrays, report = {}, Report()
-    for place in places:
-        if place.ours in params:
-            part = give(params[place.ours], place, kind, vocab_size)
-            numbers = sum(x.size for x in part.values())
-            report.moved.append(Moved(place.ours, place.prefix, len(part), numbers))
-            arrays.update(part)
+    for part in parts:
+        if part.ours in params:
+            given = write_part(params[part.ours], part, kind, vocab_size)
+            numbers = sum(x.size for x in given.values())
+            report.moved.append(Moved(part.ours, part.prefix, len(given), numbers))
+            arrays.update(given)
     return arrays, report
 
 
 def ignorable(left: Iterable[str], kind: str) -> dict[str, str]:
-    """What each name that no row took is.
+    """What each name is that no row of the table has.
 
     Raises:
-        CheckpointError: one that is not known either, all of them listed.
+        CheckpointError: some names are unknown; all of them are listed.
     """
     found, unknown = {}, []
     for name in sorted(left):
@@ -214,24 +214,24 @@ def ignorable(left: Iterable[str], kind: str) -> dict[str, str]:
             found[name] = what
     if unknown:
         raise CheckpointError(
-            f'the source holds arrays that have no place in ELECTRA as we know it: '
+            'the source holds arrays that are not those of ELECTRA: '
             f'{listed(unknown)}. Nothing was converted: remove them from it if they do not matter'
         )
     return found
 
 
 def crop_vocabulary(
-    arrays: Arrays, places: Sequence[Place], kind: str, vocab_size: int
+    arrays: Arrays, parts: Sequence[Part], kind: str, vocab_size: int
 ) -> tuple[dict[str, np.ndarray], str | None]:
-    """The arrays without rows for tokens that the vocabulary does not have, and a note of it.
+    """The arrays without rows for tokens that the vocabulary does not have, and a note about it.
 
     Raises:
         CheckpointError: the vocabulary has more tokens than the word table has rows.
     """
     cropped, note = dict(arrays), None
-    for place in places:
-        for row in place.rows:
-            name = place.prefix + row.theirs[kind].name
+    for part in parts:
+        for row in part.rows:
+            name = part.prefix + row.theirs[kind].name
             if not row.letters.startswith('V') or name not in arrays:
                 continue
             if not np.ndim(arrays[name]):
@@ -288,7 +288,7 @@ def fold_embeddings(params: Mapping[str, Tree]) -> dict[str, Tree]:
 
 
 def check_block(model: ModelConfig, target: str) -> None:
-    """Refuses a model whose layers other formats have no place for.
+    """Refuses a model whose layers other formats cannot express.
 
     Args:
         model: resolved.

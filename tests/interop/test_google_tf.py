@@ -163,11 +163,11 @@ def test_what_google_does_not_have_is_refused_or_named():
     variables, report = google_tf.variables_from_params(more, fakes.VOCAB_SIZE)
     assert set(report.left_out) == {'language_head', 'task_head'}
     assert sorted(variables) == sorted(exported(fakes.model())[1])
-    with pytest.raises(CheckpointError, match='no place for mystery'):
+    with pytest.raises(CheckpointError, match='mystery'):
         google_tf.variables_from_params({**params, 'mystery': {}}, fakes.VOCAB_SIZE)
     towers = fakes.params(fakes.model(generator='two_tower'))
     towers['generator_embeddings'] = params['embeddings']
-    with pytest.raises(CheckpointError, match='generator_embeddings beside two towers'):
+    with pytest.raises(CheckpointError, match='generator_embeddings'):
         google_tf.variables_from_params(towers, fakes.VOCAB_SIZE)
 
 
@@ -190,7 +190,7 @@ QUERY = 'electra/encoder/layer_2/attention/self/query/kernel'
 
 
 @pytest.mark.parametrize(
-    ('change', 'said'),
+    ('change', 'message'),
     [
         (lambda v: v.pop(QUERY), f'only some of discriminator: {QUERY}'),
         (lambda v: v.update({QUERY: np.ones((128, 64), np.float32)}), r'\[128, 64\].*\[128, 128\]'),
@@ -204,8 +204,8 @@ QUERY = 'electra/encoder/layer_2/attention/self/query/kernel'
         ),
     ],
 )
-def test_a_broken_source_is_refused(change, said):
-    with pytest.raises(CheckpointError, match=said):
+def test_a_broken_source_is_refused(change, message):
+    with pytest.raises(CheckpointError, match=message):
         broken(change)
 
 

@@ -92,7 +92,7 @@ def change(folder, edit):
 
 
 @pytest.mark.parametrize(
-    ('edit', 'said'),
+    ('edit', 'message'),
     [
         (lambda d: d['normalizer'].update(type='NFC'), "normalizer is 'NFC'"),
         (lambda d: d.update(normalizer=None), 'normalizer is None'),
@@ -103,13 +103,13 @@ def change(folder, edit):
         (lambda d: d['model']['vocab'].update(new=900), f'are not 0 to {fakes.VOCAB_SIZE - 1}'),
     ],
 )
-def test_a_pipeline_that_ours_is_not_is_refused(folder, edit, said):
+def test_a_pipeline_that_ours_is_not_is_refused(folder, edit, message):
     change(folder, edit)
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=message):
         files.read_tokenizer(folder)
 
 
-def test_added_tokens_and_shorter_words_are_taken_and_said(folder):
+def test_added_tokens_and_shorter_words_are_read_and_reported(folder):
     size = fakes.VOCAB_SIZE
     change(
         folder,

@@ -1,4 +1,4 @@
-"""WordPiece: ids are the library's own, whatever the memo does; bad vocabularies are refused."""
+"""WordPiece: ids are the library's own, whatever the cache does; bad vocabularies are refused."""
 
 import os
 import pathlib
@@ -96,7 +96,7 @@ def test_ids_are_the_librarys(lower_case, strip_accents):
     texts = ADVERSARIAL + random_texts(3000)
     wanted = library_ids(library(VOCAB, lower_case, strip_accents), texts)
     assert ids(tokenizer, texts) == wanted
-    assert ids(tokenizer, texts) == wanted  # now from the memo
+    assert ids(tokenizer, texts) == wanted  # now from the cache
 
 
 def test_spans_cut_out_of_the_text_what_a_piece_was_made_of():
