@@ -196,7 +196,7 @@ def _check_pieces(folder: pathlib.Path, library: dict[str, Any], tokenizer: Sent
         theirs = [piece for piece, _ in vocab]
     if theirs != tokenizer.tokens(range(tokenizer.vocab_size)):
         raise CheckpointError(
-            f'{folder / LIBRARY_FILE} numbers its pieces otherwise than {MODEL_FILE} next to it: '
+            f'{folder / LIBRARY_FILE} numbers its pieces differently from {MODEL_FILE} next to it: '
             'ours would give other ids'
         )
 

@@ -122,10 +122,10 @@ def test_added_tokens_and_shorter_words_are_read_and_reported(folder):
     assert tokenizer.tokens([size]) == ['[NEW]'] and 'more than 100 letters' in notes[0]
 
 
-def test_pieces_numbered_otherwise_are_refused(tmp_path):
+def test_pieces_with_other_numbers_are_refused(tmp_path):
     files.write_tokenizer(trained('unigram'), tmp_path, 128)
     change(tmp_path, lambda d: d['model']['vocab'].reverse())
-    with pytest.raises(CheckpointError, match=r'otherwise than spiece.model'):
+    with pytest.raises(CheckpointError, match=r'pieces.*spiece.model'):
         files.read_tokenizer(tmp_path)
 
 
