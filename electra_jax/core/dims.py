@@ -3,7 +3,7 @@
 A tensor's name ends in the letters of its dimensions (`hidden_BLD`), the same letters stand in
 einsum strings (`'BLD,DHK->BLHK'`) and in the sharding rules of `parallel/rules.py`. The model
 says only which letters an activation has, by `constrain(x, 'BLD')`, or what a function's arrays
-have, by `per_shard`; what a letter means for the mesh is decided by whoever runs the model, through
+have, by `per_shard`; the program that runs the model decides what a letter means for the mesh, with
 `sharding_activations`.
 """
 
@@ -38,12 +38,12 @@ ALPHABET = {
 
 
 class Layout(NamedTuple):
-    """How a running program lays arrays over its devices.
+    """How a running program distributes arrays over its devices.
 
     Attributes:
-      constrain: array and letters -> the array, laid so.
-      per_shard: function, letters of its arrays, letters of its result -> a function of whole
-        arrays that runs `function` on each device's own part.
+        constrain: array and letters -> the array, distributed by them.
+        per_shard: function, letters of its arrays, letters of its result -> a function of whole
+            arrays that runs `function` on each device's own part.
     """
 
     constrain: Callable[[jax.Array, str], jax.Array]
@@ -54,7 +54,7 @@ _layout: contextvars.ContextVar[Layout | None] = contextvars.ContextVar('layout'
 
 
 def constrain(x: jax.Array, letters: str) -> jax.Array:
-    """Lays `x` over the mesh as the running program's rules say for these letters.
+    """Distributes `x` over the mesh by the running program's rules for these letters.
 
     Args:
         x: array with one letter of `ALPHABET` per dimension.

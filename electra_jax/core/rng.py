@@ -6,7 +6,7 @@ holds no random state, and no stream can disturb another.
 
 import jax
 
-# The numbers are part of the meaning of a seed: new streams go at the end.
+# The numbers are part of the meaning of a seed: add new streams at the end.
 STREAMS = {
     'init': 0,
     'positions': 1,

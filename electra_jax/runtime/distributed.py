@@ -1,4 +1,4 @@
-"""Hosts: joining a multi-host run, and agreeing with the others."""
+"""The processes of a run, on one or more hosts: joining them, and agreeing with them."""
 
 import os
 import sys
@@ -10,21 +10,21 @@ from jax.experimental import multihost_utils
 
 from electra_jax.core.errors import ConfigError
 
-# JAX itself ends a process whose coordinator, or whose own heartbeat, is lost for so long:
-# later than `runtime.watchdog`, which says more.
+# JAX itself ends a process that loses its coordinator for so long: later than
+# `runtime.watchdog`, which reports more.
 _HEARTBEAT_SECONDS = 50
 
 
 def initialize() -> None:
     """Joins the other processes of the run, where there are any.
 
-    Either JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say where they meet, how
-    many they are and which one this is; or JAX finds that out by itself: in a Slurm step of
-    several tasks, and where ELECTRA_JAX_HOSTS is 'auto' (on the workers of a TPU slice).
+    Either JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID give the address where
+    they meet, their number and the number of this one; or JAX finds that out by itself: in a Slurm
+    step of several tasks, and where ELECTRA_JAX_HOSTS is 'auto' (on the workers of a TPU slice).
 
     Raises:
-        ConfigError: one of the three is missing or is not a number, ELECTRA_JAX_HOSTS is something
-            else, or JAX finds no other processes.
+        ConfigError: one of the three is missing or is not a number, ELECTRA_JAX_HOSTS has another
+            value, or JAX finds no other processes.
     """
     if jax.distributed.is_initialized():
         return
@@ -34,7 +34,7 @@ def initialize() -> None:
             process_id=_whole_number('JAX_PROCESS_ID'),
             heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
         )
-    elif _jax_knows_the_others():
+    elif _jax_finds_the_processes():
         try:
             jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
         except ValueError as error:
@@ -46,40 +46,39 @@ def initialize() -> None:
 
 
 def told_to_stop(step: int) -> bool:
-    """Whether every process stops after this step, because one of them has got SIGTERM.
+    """Whether every process stops after this step, because one of them has received SIGTERM.
 
-    All of them must ask after every step: JAX picks a step that none has passed yet. Always False
-    where there is one process, whose signals are its own affair.
+    All processes must ask after every step: JAX chooses a step that none of them has passed yet.
+    Always False for a single process, which handles its signals itself (`train.signals`).
     """
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes what is written once."""
+    """Whether this process writes the files that a run writes once."""
     return jax.process_index() == 0
 
 
 def end_now(message: str) -> NoReturn:
-    """Says why, and ends this process at once, from whatever thread."""
+    """Prints an error and ends this process at once; may be called from any thread."""
     sys.stderr.write(f'\nerror: {message}\n')
     sys.stderr.flush()
     os._exit(1)
 
 
 def agree(number: int | None) -> int | None:
-    """The first process's number (not negative, or None), in every process."""
+    """The number (not negative, or None) that the first process was given, in every process."""
     if jax.process_count() == 1:
         return number
-    told = multihost_utils.broadcast_one_to_all(np.int32(-1 if number is None else number))
-    return None if int(told) < 0 else int(told)
+    agreed = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if number is None else number)))
+    return None if agreed < 0 else agreed
 
 
-def _jax_knows_the_others() -> bool:
+def _jax_finds_the_processes() -> bool:
     hosts = os.environ.get('ELECTRA_JAX_HOSTS', '')
     if hosts not in ('', 'auto'):
         raise ConfigError(f"ELECTRA_JAX_HOSTS is {hosts!r}, allowed: 'auto', or not set")
-    # Both are set for what srun starts; SLURM_NTASKS alone also in a batch script, which is one
-    # process whatever it says.
+    # srun sets both; in a batch script, which is a single process, only SLURM_NTASKS is set.
     slurm = 'SLURM_STEP_NODELIST' in os.environ and os.environ.get('SLURM_NTASKS', '1') != '1'
     return slurm or hosts == 'auto'
 

@@ -1,12 +1,12 @@
-"""How the C library hands out memory, which a CPU's arrays come from.
+"""Two settings of glibc's memory allocator, which arrays on a CPU come from.
 
-Large pages: up to 30 % more tokens a second (benchmarks/RESULTS.md). A step's arrays come from the
-C library and go back to it, and the kernel hands each out anew, 4 KiB at a time. glibc can ask for
-pages of 2 MiB instead, but only if it is told before a process starts: so a door that trains starts
-itself again with the setting. The process keeps its number.
+Large pages give up to 30 % more tokens a second (benchmarks/RESULTS.md): the arrays of each step
+are allocated and freed again, and the kernel hands that memory out in pages of 4 KiB. glibc can ask
+for pages of 2 MiB instead, but only by an environment variable that is set before a process starts.
+So a command that trains replaces itself by the same process with that variable.
 
-Giving back: a long run's memory grows where what is freed lies between what is kept, in many
-threads' heaps; glibc returns it to the kernel when asked.
+Giving back: the memory of a long run grows where freed blocks lie between used ones, in the heaps
+of many threads. glibc returns it to the kernel when asked.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ import functools
 import itertools
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 _VARIABLE = 'GLIBC_TUNABLES'
 _TUNABLE = 'glibc.malloc.hugetlb'
@@ -22,7 +22,7 @@ _KERNEL = '/sys/kernel/mm/transparent_hugepage/enabled'
 
 
 def ask_for_large_pages() -> None:
-    """Starts this process again with large pages, where it makes a difference."""
+    """Replaces this process by itself with large pages, where that makes a difference."""
     words = sys.orig_argv
     tunables = wanted(os.environ, words, _read(_KERNEL))
     if tunables is not None and sys.executable:
@@ -31,36 +31,36 @@ def ask_for_large_pages() -> None:
 
 
 def wanted(environment: Mapping[str, str], words: Sequence[str], kernel: str) -> str | None:
-    """The value of GLIBC_TUNABLES to start again with; None: go on as it is.
+    """The value of GLIBC_TUNABLES to start again with; None: no new start is needed.
 
     Args:
-        environment: of the process. A value for the tunable in it, 0 or 1, is left as it is.
-        words: that the process was started with.
-        kernel: its setting for large pages: asked for ('madvise'), 'always' or 'never'.
+        environment: of the process. If it sets the tunable, to 0 or 1, that is kept.
+        words: the command line of the process.
+        kernel: its setting for large pages: on request ('madvise'), 'always' or 'never'.
 
     >>> wanted({}, ['python', '-m', 'electra_jax.main'], 'always [madvise] never')
     'glibc.malloc.hugetlb=1'
     >>> wanted({}, ['python', 'mine.py'], 'always [madvise] never')
     """
-    door = any(
+    is_command = any(
         option == '-m' and name.startswith('electra_jax.')
         for option, name in itertools.pairwise(words)
     )
     given = environment.get(_VARIABLE, '')
-    if not door or _TUNABLE in given or '[madvise]' not in kernel:
+    if not is_command or _TUNABLE in given or '[madvise]' not in kernel:
         return None
     return ':'.join(filter(None, [given, f'{_TUNABLE}=1']))
 
 
 def give_back() -> None:
-    """Returns what the C library holds and nobody uses; does nothing without glibc."""
+    """Returns unused memory to the kernel; does nothing without glibc."""
     trim = _trim()
     if trim is not None:
         trim(0)
 
 
 @functools.cache
-def _trim():
+def _trim() -> Callable[[int], int] | None:
     try:
         return ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):

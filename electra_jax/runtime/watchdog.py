@@ -1,8 +1,8 @@
-"""The processes of a run watch each other: where one fails or vanishes, all end and say why.
+"""The processes of a run watch each other: where one fails or vanishes, all end and report why.
 
-Without it a process waits in a collective for one that will never come. Each says every few
-seconds that it lives, through the store of JAX's coordination service (which the first process
-keeps), and looks when the others last said something new, by its own monotonic clock.
+Without it a process would wait in a collective operation forever. Each process writes every few
+seconds that it lives, to the key-value store of JAX's coordination service (which the first process
+runs), and checks with its own monotonic clock when the other ones last wrote something new.
 """
 
 import contextlib
@@ -12,7 +12,10 @@ import time
 from collections.abc import Iterator, Mapping
 
 import jax
-from jax._src import distributed as coordination  # the store has no public name
+
+# The store has no public name. JAX's range in pyproject.toml keeps to versions where this private
+# one was tried (tests/end_to_end/test_several_processes.py).
+from jax._src import distributed as coordination
 
 from electra_jax.core.errors import first_line
 from electra_jax.runtime import distributed
@@ -24,71 +27,77 @@ _DONE, _FAILED = 'done', 'failed'
 
 
 class Watch:
-    """What the others have said, and when."""
+    """What the other processes have written last, and when."""
 
     def __init__(self, me: int):
         self._me = me
-        self._heard: dict[int, tuple[str, float]] = {}  # process -> its words, and when they came
+        self._last: dict[int, tuple[str, float]] = {}  # process -> its message, when it arrived
 
-    def judge(self, said: Mapping[int, str], now: float) -> str | None:
-        """Why the run cannot go on; None: it can.
+    def judge(self, messages: Mapping[int, str], now: float) -> str | None:
+        """Why the run cannot continue; None: it can.
 
         Args:
-            said: each process's newest words; one that has not spoken yet is not judged, JAX waits
-                for it by itself.
+            messages: the newest one of each process. A process that has not written yet is not
+                judged: JAX itself waits for it.
             now: seconds, monotonic.
         """
-        for process, words in said.items():
+        for process, message in messages.items():
             if process == self._me:
                 continue
-            before = self._heard.get(process)
-            if before is None or before[0] != words:
-                self._heard[process] = words, now
-            state, _, rest = words.partition(' ')
+            before = self._last.get(process)
+            if before is None or before[0] != message:
+                self._last[process] = message, now
+            state, _, rest = message.partition(' ')
             if state == _FAILED:
                 return f'process {process} has stopped: {rest}'
             host = rest.partition(' ')[0]
-            silent = now - self._heard[process][1]
+            silent = now - self._last[process][1]
             if state != _DONE and silent > LOST_SECONDS:
-                return f'process {process} on {host} has not been heard of for {silent:.0f} s'
+                return f'process {process} on {host} has been silent for {silent:.0f} s'
         return None
 
 
-class Peers:
-    """This process's thread of watching and being watched."""
+class Watchdog:
+    """A thread that shows that this process lives, and watches the other ones."""
 
-    def __init__(self):
-        self._client = coordination.global_state.client
+    def __init__(self) -> None:
+        client = coordination.global_state.client
+        assert client is not None, 'distributed.initialize() comes first'
+        self._client = client
         self._me = jax.process_index()
         self._watch = Watch(self._me)
         self._beats, self._reached = 0, time.monotonic()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name='peers', daemon=True)
+        self._thread = threading.Thread(target=self._run, name='watchdog', daemon=True)
         self._thread.start()
 
     def leave(self, failure: str | None = None) -> None:
-        """Tells the others that this process ends, and whether they must, too."""
+        """Announces that this process ends.
+
+        Args:
+            failure: why the other processes must end, too; None: all is well.
+        """
         self._stop.set()
         self._thread.join()
         with contextlib.suppress(jax.errors.JaxRuntimeError):
-            self._tell(_DONE if failure is None else f'{_FAILED} {failure}')
+            self._write(_DONE if failure is None else f'{_FAILED} {failure}')
         if failure is not None and self._me == 0:
-            time.sleep(2 * BEAT_SECONDS)  # the store goes with this process: let them read it
+            time.sleep(2 * BEAT_SECONDS)  # the store ends with this process: let them read it
 
     def _run(self) -> None:
         while True:
             try:
                 self._beats += 1
-                self._tell(f'alive {socket.gethostname()} {self._beats}')
-                told = self._client.key_value_dir_get(_FOLDER)
+                self._write(f'alive {socket.gethostname()} {self._beats}')
+                entries = self._client.key_value_dir_get(_FOLDER)
                 self._reached = time.monotonic()
             except jax.errors.JaxRuntimeError as error:
                 wrong = None
                 if time.monotonic() - self._reached > LOST_SECONDS:
                     wrong = f'process 0 cannot be reached ({first_line(error)})'
             else:
-                said = {int(key.rpartition('/')[2]): words for key, words in told}
-                wrong = self._watch.judge(said, self._reached)
+                messages = {int(key.rpartition('/')[2]): message for key, message in entries}
+                wrong = self._watch.judge(messages, self._reached)
             if wrong is not None and not self._stop.is_set():
                 distributed.end_now(
                     f'{wrong}. This process ends, too. The newest checkpoint is safe: type the '
@@ -97,8 +106,8 @@ class Peers:
             if self._stop.wait(BEAT_SECONDS):
                 return
 
-    def _tell(self, words: str) -> None:
-        self._client.key_value_set(f'{_FOLDER}/{self._me}', words, allow_overwrite=True)
+    def _write(self, message: str) -> None:
+        self._client.key_value_set(f'{_FOLDER}/{self._me}', message, allow_overwrite=True)
 
 
 @contextlib.contextmanager
@@ -108,15 +117,16 @@ def together() -> Iterator[None]:
     if jax.process_count() == 1:
         yield
         return
-    peers = Peers()
+    watchdog = Watchdog()
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        # Most likely a collective whose other end has gone: the thread will know which one.
+        # Most likely a collective operation whose other end is gone. The thread will find out
+        # which process, and end this one with that message.
         time.sleep(LOST_SECONDS + 2 * BEAT_SECONDS)
-        peers.leave(first_line(error))
+        watchdog.leave(first_line(error))
         raise
     except BaseException as error:
-        peers.leave(first_line(error))
+        watchdog.leave(first_line(error))
         raise
-    peers.leave()
+    watchdog.leave()

@@ -1,7 +1,7 @@
-"""Whether a run goes well: bad steps, spikes of the loss, and networks that have given up.
+"""Whether a run goes well: bad steps, spikes of the loss, and networks that have collapsed.
 
-It knows no objective: bad steps are found by the metrics that every step has, and what else may be
-wrong with an evaluation is said by a function that the objective brings (`signs`).
+No objective is known here: bad steps are found by the metrics that every step has, and signs of
+collapse in an evaluation by a function that the objective provides (`signs`).
 """
 
 import collections
@@ -22,39 +22,39 @@ from electra_jax.core import errors
 from electra_jax.core.errors import NonFiniteError
 from electra_jax.data.pipeline import RECORDS
 
-FOLDER = 'bad_steps'  # of a workdir
+FOLDER = 'bad_steps'  # in the workdir
 SKIPPED = 'skipped'  # metric of a step: 1 where its update was not applied
-_MAX_DUMPS = 3  # of one start: skipped steps may be many
+_MAX_DUMPS = 3  # by one process: many steps may be skipped
 _MAD_TO_DEVIATION = 1.4826  # of a normal law
 
 Signs = Callable[[Mapping[str, float]], dict[str, str]]  # evaluation -> what is wrong, by name
 
 
 class Advice(NamedTuple):
-    """What a job has to say where a step is bad."""
+    """What a job adds to the message about a bad step."""
 
     safe: str  # what is not lost
-    replay: str  # what to do with a dump, {}
-    warmup: str  # the setting of its length
+    replay: str  # what to do with a dump, whose path replaces {}
+    warmup: str  # the setting for the length of the warm-up
 
 
 PRE_TRAINING = Advice(
     'Checkpoints are from before that step.',
-    ': the same command with --config.replay={} takes that step again and says where it goes wrong',
+    ': the same command with --config.replay={} repeats that step and shows where it goes wrong',
     '--config.optimizer.warmup_steps',
 )
 FINE_TUNING = Advice('Finished trials are kept.', '', '--config.task.warmup_rate')
 
 
 class Report(NamedTuple):
-    """What was seen: metrics to write, and lines for the terminal."""
+    """What was noticed: metrics to write, and lines for the terminal."""
 
     metrics: dict[str, float]
     lines: list[str]
 
 
 def limits(settings: HealthConfig) -> dict[str, float | None]:
-    """What a metric of a step may be at most."""
+    """The largest allowed value of some metrics of a step; None: any."""
     return {
         'loss': settings.max_loss,
         'grad_norm': settings.max_grad_norm,
@@ -63,7 +63,7 @@ def limits(settings: HealthConfig) -> dict[str, float | None]:
 
 
 def is_good(settings: HealthConfig, metrics: Mapping[str, jax.Array]) -> jax.Array:
-    """Whether a step's metrics are finite and within `limits`; bool, inside the step."""
+    """Whether a step's metrics are finite and within `limits`, as a bool array; traced."""
     good = jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
     for name, limit in limits(settings).items():
         if limit is not None:
@@ -72,7 +72,7 @@ def is_good(settings: HealthConfig, metrics: Mapping[str, jax.Array]) -> jax.Arr
 
 
 def bad_values(settings: HealthConfig, values: Mapping[str, float]) -> list[str]:
-    """The same on the host, in words: 'loss = nan'."""
+    """What `is_good` refuses, on the host and in words: 'loss = nan'."""
     most = limits(settings)
     bad = []
     for name, value in values.items():
@@ -85,7 +85,7 @@ def bad_values(settings: HealthConfig, values: Mapping[str, float]) -> list[str]
 
 
 class Health:
-    """Looks at every step and every evaluation of a run."""
+    """Judges every step and every evaluation of a run."""
 
     def __init__(
         self,
@@ -102,12 +102,12 @@ class Health:
 
         Args:
             settings: of the run.
-            workdir: dumps go there.
-            about: what a dump says of the run, as JSON.
-            newest: step of the newest whole checkpoint.
+            workdir: of the run; dumps of bad steps go there.
+            about: facts about the run that are stored in a dump, as JSON.
+            newest: returns the step of the newest whole checkpoint.
             signs: of the objective.
-            signs_from: evaluations after this step are judged; a young run shows every sign.
-            other_loss_after: steps after this one have another loss than those before.
+            signs_from: only evaluations after this step are judged; a young run shows every sign.
+            other_loss_after: steps after this one have another loss than the steps before.
             advice: of the job; None: that of pre-training.
         """
         self._settings, self._workdir, self._about = settings, workdir, about
@@ -119,7 +119,7 @@ class Health:
         self._signs_seen: dict[str, int] = {}  # sign -> evaluations in a row
 
     def seen(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it, as JSON, so that a run that goes on says the same."""
+        """The state that a checkpoint keeps, as JSON, so that a continued run reports the same."""
         return {
             'in_a_row': self._in_a_row,
             'skipped': self._skipped,
@@ -128,7 +128,7 @@ class Health:
         }
 
     def restore(self, seen: Mapping[str, Any]) -> None:
-        """Goes on after what was `seen`."""
+        """Continues from what `seen` returned."""
         self._in_a_row, self._skipped = seen['in_a_row'], seen['skipped']
         self._signs_seen = dict(seen['signs'])
         self._spikes.restore(seen)
@@ -144,7 +144,7 @@ class Health:
             batch: this host's rows, for a dump.
 
         Raises:
-            NonFiniteError: it is bad, and the run does not skip bad steps, or no more of them.
+            NonFiniteError: it is bad, and the run does not skip bad steps, or not so many.
         """
         if step == self._other_loss_after + 1:
             self._spikes = self._no_spikes()
@@ -191,10 +191,10 @@ class Health:
         return Report({'health/skipped_steps': float(self._skipped)}, [f'{text}; skipped.{where}'])
 
     def _kept(self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]) -> str:
-        """Writes a dump; where it is, in words, or why there is none."""
+        """Writes a dump; returns where it is, in words, or why there is none."""
         try:
             dump = self._dump(step, values, batch)
-        except Exception as error:  # whatever the storage raises; the bad step is what matters
+        except Exception as error:  # each storage raises its own; the bad step matters more
             return f'could not be written to {self._workdir / FOLDER}: {errors.first_line(error)}'
         return f'is in {dump}{self._advice.replay.format(dump)}'
 
@@ -204,39 +204,40 @@ class Health:
         facts = {'step': step, 'checkpoint': self._newest(), 'metrics': dict(values)}
         about = {**facts, **self._about}
         content = io.BytesIO()
-        np.savez(content, step=step, about=json.dumps(about), **batch)
+        arrays: dict[str, Any] = {'step': step, 'about': json.dumps(about), **batch}
+        np.savez(content, **arrays)
         path = self._workdir / FOLDER / f'step_{step}_host_{jax.process_index()}.npz'
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.getvalue())
         return path
 
     def evaluated(self, step: int, evaluation: Mapping[str, float]) -> Report:
-        """Judges an evaluation; a sign is said when it is seen twice running, and when it goes."""
+        """Judges an evaluation; reports a sign seen twice in a row, and when it disappears."""
         if step <= self._signs_from:
             return Report({}, [])
-        found = self._signs(evaluation)
-        before = self._signs_seen
-        gone = [name for name, times in before.items() if times > 1 and name not in found]
+        signs, before = self._signs(evaluation), self._signs_seen
+        gone = [name for name, times in before.items() if times > 1 and name not in signs]
         lines = [f'step {step}  no more: {name.replace("_", " ")}' for name in gone]
-        self._signs_seen = {name: before.get(name, 0) + 1 for name in found}
-        lines += [f'step {step}  {found[n]}' for n, times in self._signs_seen.items() if times == 2]
-        return Report({f'health/{name}': 1.0 for name in found}, lines)
+        self._signs_seen = {name: before.get(name, 0) + 1 for name in signs}
+        lines += [f'step {step}  {signs[n]}' for n, times in self._signs_seen.items() if times == 2]
+        return Report({f'health/{name}': 1.0 for name in signs}, lines)
 
 
 class Spikes:
     """Finds the onset of spikes in a series, by median and median absolute deviation."""
 
     def __init__(self, window: int, deviations: float | None):
+        self._window = window
         self._last: collections.deque[float] = collections.deque(maxlen=window)
         self._deviations = deviations
         self._quiet = 0  # values still to come within bounds before the next onset counts
 
     def seen(self) -> dict[str, Any]:
-        """All that `look` goes by, as JSON: at most `window` numbers and one more."""
+        """The state, as JSON: at most `window` numbers and one more."""
         return {'losses': list(self._last), 'quiet': self._quiet}
 
     def restore(self, seen: Mapping[str, Any]) -> None:
-        """Goes on after what was `seen`, with a window of another length, perhaps."""
+        """Continues from what `seen` returned, perhaps with a window of another length."""
         self._last.extend(seen['losses'])
         self._quiet = seen['quiet']
 
@@ -250,16 +251,16 @@ class Spikes:
         """
         window, self._last = self._last, self._last.copy()
         self._last.append(value)
-        if self._deviations is None or len(window) < window.maxlen:
+        if self._deviations is None or len(window) < self._window:
             return None
         middle = statistics.median(window)
         spread = _MAD_TO_DEVIATION * statistics.median(abs(x - middle) for x in window)
-        # A loss that hardly moves has no typical deviation: a thousandth of it is one.
+        # A loss that hardly moves has no typical deviation: one thousandth of it is used.
         high = (value - middle) / max(spread, 1e-3 * abs(middle), 1e-12)
         if high < self._deviations:
             self._quiet = max(0, self._quiet - 1)
             return None
-        onset, self._quiet = self._quiet == 0, window.maxlen // 4
+        onset, self._quiet = self._quiet == 0, self._window // 4
         return high if onset else None
 
 
@@ -267,5 +268,5 @@ def _rows(batch: Mapping[str, np.ndarray]) -> str:
     """The rows of a batch in a few words: '8 rows: corpus 0 row 17, ...'."""
     if RECORDS not in batch:
         return f'{len(next(iter(batch.values())))} rows'
-    places = [f'corpus {corpus} row {row}' for corpus, row in batch[RECORDS][:3].tolist()]
-    return f'{len(batch[RECORDS])} rows: {", ".join(places)}, ...'
+    rows = [f'corpus {corpus} row {row}' for corpus, row in batch[RECORDS][:3].tolist()]
+    return f'{len(batch[RECORDS])} rows: {", ".join(rows)}, ...'

@@ -1,9 +1,9 @@
-"""One process at a time writes a workdir: a file that says which, and goes on saying it.
+"""One process at a time writes a workdir: its owner is named in a file, which it keeps refreshing.
 
-A file that is refreshed, not an operating system's lock, because a workdir may be a bucket. Who
-finds one decides whether its owner lives: on the same machine by its process number and when that
-process began; of another machine by whether the file still changes, watched with the finder's own
-monotonic clock, so that clocks need not agree.
+A file and not an operating system's lock, because a workdir may be on a bucket. A process that
+finds the file decides whether the owner still lives: on the same machine by the owner's process
+number and the time when that process began; on another machine by whether the file still changes,
+watched with the own monotonic clock, so that the machines' clocks need not agree.
 """
 
 import contextlib
@@ -12,8 +12,8 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from etils import epath
 
@@ -21,36 +21,45 @@ from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError
 from electra_jax.runtime import distributed
 
-FILE = 'lock.json'  # of a workdir
-STALE_SECONDS = 35.0  # without a change: more than three heartbeats
-_POLL_SECONDS = 1.0
-_SETTLE_SECONDS = 0.2  # after taking it: another may have taken it in the same moment
+FILE = 'lock.json'  # in the workdir
+
+
+class Waits(NamedTuple):
+    """How long a process waits, in seconds."""
+
+    stale: float = 35.0  # an owner elsewhere whose file stands still is dead; over three heartbeats
+    poll: float = 1.0  # between two looks at that file
+    settle: float = 0.2  # after writing it: another process may have written it, too
+    sleep: Callable[[float], None] = time.sleep
+
+
+DEFAULT_WAITS = Waits()
 
 
 class Lock:
-    """A workdir that is ours."""
+    """A workdir that this process owns."""
 
-    def __init__(self, workdir: epath.Path):
-        """Takes it.
+    def __init__(self, workdir: epath.Path, waits: Waits = DEFAULT_WAITS):
+        """Makes this process the owner.
 
         Raises:
-            CheckpointError: another process has it.
+            CheckpointError: another process owns it.
         """
         self._path = workdir / FILE
         self._token = secrets.token_hex(8)
         self._beat = 0
         workdir.mkdir(parents=True, exist_ok=True)
         owner = _read(self._path)
-        if owner and _alive(owner, self._path):
+        if owner and _alive(owner, self._path, waits):
             raise _taken(workdir, owner)
         self._write()
-        time.sleep(_SETTLE_SECONDS)
+        waits.sleep(waits.settle)
         owner = _read(self._path)
         if owner is None or owner.get('token') != self._token:
             raise _taken(workdir, owner or {})
 
     def refresh(self) -> None:
-        """Says that the owner lives; ends the process where another has taken the workdir."""
+        """Shows that the owner lives; ends this process where another one owns the workdir now."""
         owner = _read(self._path)
         if owner is not None and owner.get('token') != self._token:
             distributed.end_now(str(_taken(self._path.parent, owner)))
@@ -58,7 +67,7 @@ class Lock:
         self._write()
 
     def release(self) -> None:
-        """Gives the workdir back."""
+        """Gives up the workdir."""
         owner = _read(self._path)
         if owner is not None and owner.get('token') == self._token:
             self._path.unlink(missing_ok=True)
@@ -69,16 +78,16 @@ class Lock:
 
 
 @contextlib.contextmanager
-def held(workdir: epath.Path) -> Iterator[Lock | None]:
-    """The workdir is ours inside; of several processes of a run the first one holds it.
+def held(workdir: epath.Path, waits: Waits = DEFAULT_WAITS) -> Iterator[Lock | None]:
+    """This run owns the workdir inside; of its processes the first one holds the lock.
 
     Raises:
-        CheckpointError: another run has it.
+        CheckpointError: another run owns it.
     """
     if not distributed.is_first():
         yield None
         return
-    lock = Lock(workdir)
+    lock = Lock(workdir, waits)
     try:
         yield lock
     finally:
@@ -91,7 +100,7 @@ def _identity() -> dict[str, Any]:
 
 
 def _machine() -> str | None:
-    """Names this boot of this machine, and the container whose process numbers we see."""
+    """Identifies this boot of this machine, and the container whose process numbers are seen."""
     try:
         with open('/proc/sys/kernel/random/boot_id') as file:
             return f'{file.read().strip()} {os.readlink("/proc/self/ns/pid")}'
@@ -100,7 +109,7 @@ def _machine() -> str | None:
 
 
 def _began(pid: int) -> str | None:
-    """When a process of this machine was started, in ticks since the boot; None: there is none."""
+    """When a process of this machine began, in ticks since the boot; None: there is none."""
     try:
         with open(f'/proc/{pid}/stat') as file:
             state, *rest = file.read().rpartition(')')[2].split()
@@ -109,23 +118,22 @@ def _began(pid: int) -> str | None:
     return None if state in 'ZX' else rest[18]
 
 
-def _alive(owner: dict[str, Any], path: epath.Path) -> bool:
+def _alive(owner: dict[str, Any], path: epath.Path, waits: Waits) -> bool:
     machine = _machine()
     if machine is not None and owner.get('machine') == machine:
         return owner.get('began') == _began(int(owner['pid'])) is not None
     if owner.get('host') == socket.gethostname() and machine is not None and owner.get('machine'):
         same_boot = owner['machine'].split()[0] == machine.split()[0]
         if not same_boot:
-            return False  # this machine has been started again since
+            return False  # this machine has been rebooted since
     # Another machine: a living owner changes the file.
-    first = owner
-    until = time.monotonic() + STALE_SECONDS
+    until = time.monotonic() + waits.stale
     while time.monotonic() < until:
-        time.sleep(_POLL_SECONDS)
-        now = _read(path)
-        if now is None:
+        waits.sleep(waits.poll)
+        current = _read(path)
+        if current is None:
             return False
-        if now != first:
+        if current != owner:
             return True
     return False
 
@@ -134,12 +142,12 @@ def _read(path: epath.Path) -> dict[str, Any] | None:
     try:
         return files.parse_object(path.read_text())
     except (OSError, ValueError):
-        return None  # there is none, or it is torn: its owner would write it again
+        return None  # there is none, or it is torn: a living owner writes it again
 
 
 def _taken(workdir: epath.Path, owner: dict[str, Any]) -> CheckpointError:
     who = f'process {owner.get("pid", "?")} on {owner.get("host", "another machine")}'
     return CheckpointError(
-        f'{workdir} is being written by {who}: two runs in one workdir would spoil each other. '
+        f'{workdir} is being written by {who}: two runs in one workdir would damage each other. '
         'Wait for it, stop it, or name another --workdir.'
     )

@@ -11,19 +11,19 @@ class Profiler:
 
     def __init__(self, settings: LogConfig, workdir: epath.Path):
         self._first = settings.profile_start
-        self._count = settings.profile_steps
+        self._end = (settings.profile_start or 0) + settings.profile_steps
         self._folder = workdir / 'profile'
         self._running = False
 
     def before(self, step: int) -> None:
-        """Call before each step; starts the trace at its first one."""
+        """Starts the trace before its first step; called before each step."""
         if step == self._first:
             jax.profiler.start_trace(str(self._folder))
             self._running = True
 
     def after(self, step: int, result: object) -> None:
-        """Call after each step with its result; ends the trace when that is there."""
-        if self._running and step + 1 >= self._first + self._count:
+        """Ends the trace once the result of its last step is there; called after each step."""
+        if self._running and step + 1 >= self._end:
             jax.block_until_ready(result)
             self.stop()
 

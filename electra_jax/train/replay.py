@@ -1,4 +1,4 @@
-"""A bad step taken again, from the checkpoint before it, and looked into."""
+"""Repeats a bad step from the checkpoint before it, and shows where it goes wrong."""
 
 import io
 import traceback
@@ -17,22 +17,22 @@ from electra_jax.train.state import TrainState
 from electra_jax.train.step import Examination
 
 _SHOWN = 12  # arrays
-_GROUPS = ('parameters', 'gradients', 'updates')  # in the order in which they come to be
+_GROUPS = ('parameters', 'gradients', 'updates')  # in the order of their computation
 
 
 class Dump(NamedTuple):
-    """What `health` has written of a bad step."""
+    """What `health` has written about a bad step."""
 
     step: int
     about: dict[str, Any]  # the run's config, the step's metrics
-    batch: dict[str, np.ndarray]  # this host's rows, with their places
+    batch: dict[str, np.ndarray]  # this host's rows, and where they are in the corpora
 
 
 def read_dump(path: epath.Path) -> Dump:
-    """A dump.
+    """Reads a dump.
 
     Raises:
-        DataError: it is none, or damaged.
+        DataError: the file is no dump, or damaged.
     """
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
@@ -55,11 +55,11 @@ def replay(
     """Trains up to the bad step and examines that one.
 
     Args:
-        dump: of the step.
-        step: of training; the same bits again.
+        dump: of the bad step.
+        step: the training step, which gives the same bits again.
         examine: compiled `step.examine_step`.
-        batches: in the place that belongs to `state`.
-        state: before the bad step, by however many; donated.
+        batches: at the position that belongs to `state`.
+        state: of any step before the bad one; donated.
 
     Yields:
         Lines for the terminal.
@@ -69,53 +69,53 @@ def replay(
     for _ in range(first, dump.step - 1):
         state, _ = step(state, next(batches))
     batch = next(batches)
-    same = all(np.array_equal(batches.host_batch[name], x) for name, x in dump.batch.items())
+    host_batch = batches.host_batch or {}
+    same = all(np.array_equal(host_batch[name], x) for name, x in dump.batch.items())
     yield (
         'its batch is the one in the dump'
         if same
         else ('its batch is NOT the one in the dump: another seed, text or number of processes?')
     )
-    for corpus in np.unique(batches.host_batch[RECORDS][:, 0]):
-        rows = batches.host_batch[RECORDS]
+    rows = host_batch[RECORDS]
+    for corpus in np.unique(rows[:, 0]):
         listed = ' '.join(map(str, rows[rows[:, 0] == corpus, 1]))
         yield f'  rows of corpus {corpus}: {listed}'
-    found = jax.device_get(examine(state, batch))
-    yield from lines(found)
+    yield from lines(jax.device_get(examine(state, batch)))
     yield first_operation(examine, state, batch)
     _, metrics = step(state, batch)
-    again = {name: float(value) for name, value in metrics.items()}
+    now = {name: float(value) for name, value in metrics.items()}
     before = dump.about['metrics']
-    equal = again.keys() == before.keys() and all(
-        np.array_equal(again[name], before[name], equal_nan=True) for name in again
+    equal = now.keys() == before.keys() and all(
+        np.array_equal(now[name], before[name], equal_nan=True) for name in now
     )
-    yield 'all metrics are as they were' if equal else f'the metrics were {before}, now {again}'
+    yield 'all metrics are as they were' if equal else f'the metrics were {before}, now {now}'
 
 
-def lines(found: Examination) -> Iterator[str]:
-    """An examination for people: the terms, the norms, and the first array that is not finite."""
+def lines(examination: Examination) -> Iterator[str]:
+    """An examination in words: the terms, the norms, and the first array that is not finite."""
     yield 'terms:'
-    for name, value in found.metrics.items():
+    for name, value in examination.metrics.items():
         yield f'  {name} {float(value):.6g}'
     yield 'gradient norms, largest first:'
-    norms = found.norms['gradients']
+    norms = examination.norms['gradients']
     # NaN is larger than anything.
     order = sorted(norms, key=lambda n: np.nan_to_num(norms[n], nan=np.inf), reverse=True)
     for name in order:
         yield f'  {float(norms[name]):12.5g}  {name}'
     for group in _GROUPS:
-        bad = {name: int(count) for name, count in found.bad[group].items() if count}
+        bad = {name: int(count) for name, count in examination.bad[group].items() if count}
         if bad:
             name, count = next(iter(bad.items()))
             yield (
                 f'first array that is not finite: {name} among the {group}, {count} elements of '
-                f'it; {len(bad)} of {len(found.bad[group])} {group} are not'
+                f'it; {len(bad)} of {len(examination.bad[group])} {group} are not'
             )
             return
     yield 'every parameter, gradient and update is finite: a norm or a term has overflowed'
 
 
 def first_operation(examine: Callable, state: TrainState, batch: Mapping) -> str:
-    """Runs it one operation at a time until one gives a NaN; or else an infinity."""
+    """Names the first operation that gives a NaN, or else an infinity, by running one at a time."""
     for checked in (jax.debug_nans, jax.debug_infs):
         try:
             with checked(True):

@@ -1,4 +1,4 @@
-"""The folder of a run: what it is a run of, and whether this is still the same one."""
+"""The folder of a run: which run it holds, and whether a command continues the same one."""
 
 import dataclasses
 import importlib.metadata
@@ -17,11 +17,11 @@ from electra_jax.core.errors import CheckpointError
 from electra_jax.runtime import distributed
 
 CONFIG_FILE = 'config.json'
-TRIALS = 'trials'  # folder of a fine-tuning run: its trials by number, each to start from
+TRIALS = 'trials'  # folder of a fine-tuning run: trials by number, each with a checkpoint
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'tokenizers')
 
 # Settings that may differ between two starts of one run: they change where and how long it runs
-# and what is written down, not what is computed.
+# and what is logged, not what is computed.
 FREE = (
     'job',
     'stop_at',
@@ -46,13 +46,13 @@ FREE = (
     'task.save',
     'task.predict_test',
     'model.remat',
-    # But not the dtype, which changes numbers.
+    # The dtype is not among them: it changes numbers.
     *(f'model.{name}' for name in LEFT_TO_DEVICES if name != 'compute_dtype'),
 )
 
 
 def has_checkpoint(workdir: epath.Path) -> bool:
-    """Whether the folder holds anything to go on from."""
+    """Whether the folder holds a checkpoint."""
     folder = workdir / 'checkpoints'
     return folder.exists() and any(child.name.isdigit() for child in folder.iterdir())
 
@@ -65,7 +65,7 @@ def _has_metrics(workdir: epath.Path) -> bool:
 def check_same_run(workdir: epath.Path, config: Config) -> None:
     """Refuses to continue a run with a config that would make it another one.
 
-    A run that has neither a checkpoint nor a line of metrics yet may be started anew.
+    A run that has neither a checkpoint nor a line of metrics yet may change its settings.
 
     Raises:
         CheckpointError: naming each setting that differs, with both values.
@@ -92,14 +92,14 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """Settings whose values differ, apart from those in `FREE`: (name, before, now)."""
-    # A setting that is newer than the run had its default in it.
+    # A setting that is newer than the run counts as having had its default.
     old, new = {**dict(flat(as_json(Config()))), **dict(flat(before))}, dict(flat(now))
     names = [name for name in {**old, **new} if not _is_free(name)]
     return [(n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)]
 
 
 def as_json(config: Config) -> dict[str, Any]:
-    """The config as a plain tree."""
+    """The config as nested dicts."""
     return dataclasses.asdict(config)
 
 
@@ -110,8 +110,8 @@ def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> N
 
     Args:
         workdir: of the run.
-        config: resolved.
-        facts: what else is worth keeping, such as the FLOPs of a token.
+        config: of the run.
+        facts: further entries, such as the FLOPs of a token.
     """
     if not distributed.is_first():
         return
@@ -144,7 +144,7 @@ def revision() -> str | None:
 
 
 def versions(more: Sequence[str] = ()) -> dict[str, str | None]:
-    """Of the packages that a run stands on; None where one is not installed."""
+    """Versions of the packages that a run uses; None where one is not installed."""
     return {name: _version(name) for name in (*_PACKAGES, *more)}
 
 
@@ -165,10 +165,10 @@ def flat(tree: Mapping[str, Any], prefix: str = '') -> list[tuple[str, Any]]:
     >>> flat({'seed': 0, 'model': {'size': 'small'}})
     [('seed', 0), ('model.size', 'small')]
     """
-    found = []
+    leaves: list[tuple[str, Any]] = []
     for key, value in tree.items():
         if isinstance(value, dict):
-            found += flat(value, f'{prefix}{key}.')
+            leaves += flat(value, f'{prefix}{key}.')
         else:
-            found.append((prefix + key, value))
-    return found
+            leaves.append((prefix + key, value))
+    return leaves

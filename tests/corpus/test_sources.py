@@ -9,8 +9,8 @@ import time
 import pytest
 import zstandard
 
-from electra_jax.core import errors
 from electra_jax.config.settings import DataConfig
+from electra_jax.core import errors
 from electra_jax.core.complaints import Complaints
 from electra_jax.corpus import build, documents, files, sources
 

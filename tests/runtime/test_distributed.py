@@ -1,4 +1,4 @@
-"""Which environments are those of several processes, and what is said of broken ones."""
+"""Which environments mean several processes, and the messages about broken ones."""
 
 import jax
 import pytest
@@ -39,7 +39,7 @@ def joined(monkeypatch):
         ),
     ],
 )
-def test_it_joins_where_there_are_others(joined, monkeypatch, environment, expected):
+def test_a_process_joins_where_there_are_several(joined, monkeypatch, environment, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     distributed.initialize()
@@ -65,7 +65,7 @@ def test_what_is_missing_is_named(joined, monkeypatch, environment, message):
     assert joined == []
 
 
-def test_auto_where_jax_knows_no_others_says_what_to_set(joined, monkeypatch):
+def test_auto_where_jax_finds_no_processes_names_what_to_set(joined, monkeypatch):
     def nobody(**words):
         raise ValueError('coordinator_address should be defined.')
 
@@ -75,7 +75,7 @@ def test_auto_where_jax_knows_no_others_says_what_to_set(joined, monkeypatch):
         distributed.initialize()
 
 
-def test_one_process_alone_is_never_told_by_others(monkeypatch):
+def test_a_single_process_never_asks_others_whether_to_stop(monkeypatch):
     monkeypatch.setattr(
         distributed.multihost_utils, 'reached_preemption_sync_point', lambda n: True
     )

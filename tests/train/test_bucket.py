@@ -54,8 +54,7 @@ def bucket(monkeypatch):
     return epath.Path('gs://bucket/runs/one')
 
 
-def test_lock_heartbeat_and_goodput(bucket, monkeypatch):
-    monkeypatch.setattr(lock, '_SETTLE_SECONDS', 0.01)
+def test_lock_heartbeat_and_goodput(bucket):
     with lock.held(bucket) as held:
         clock = Clock(bucket)
         clock.start_from(3)

@@ -1,4 +1,4 @@
-"""What a run survives: damaged checkpoints, full disks, text that vanishes, a clock that jumps."""
+"""Faults that a run survives: damaged checkpoints, full disks, lost text, a clock that jumps."""
 
 import functools
 import itertools
@@ -88,7 +88,7 @@ def test_a_damaged_checkpoint_is_set_aside_by_name_and_the_one_before_is_used(tm
 
 
 @pytest.mark.parametrize('name', ['_CHECKPOINT_METADATA', 'commit_success.txt'])
-def test_what_orbax_says_of_a_checkpoint_is_not_needed_to_read_it(tmp_path, name):
+def test_orbax_own_records_of_a_checkpoint_are_not_needed_to_read_it(tmp_path, name):
     small_run.run(tmp_path, small_run.settings(stop_at=4))
     path = tmp_path / 'checkpoints' / '4' / name
     path.write_bytes(b'\xff{' + path.read_bytes()[7:])
@@ -106,7 +106,7 @@ def test_where_no_checkpoint_is_whole_nothing_is_touched_and_each_is_named(tmp_p
     assert names_of(tmp_path) == ['4', '8']
 
 
-def test_one_who_only_reads_leaves_a_damaged_checkpoint_where_it_is(tmp_path):
+def test_a_reader_leaves_a_damaged_checkpoint_where_it_is(tmp_path):
     small_run.run(tmp_path, small_run.settings(stop_at=8))
     flip(tmp_path / 'checkpoints' / '8')
     (tmp_path / 'checkpoints' / '12.orbax-checkpoint-tmp').mkdir()
@@ -118,7 +118,7 @@ def test_one_who_only_reads_leaves_a_damaged_checkpoint_where_it_is(tmp_path):
     assert names_of(tmp_path) == ['12.orbax-checkpoint-tmp', '4', '8']
 
 
-def test_what_a_cut_off_save_left_behind_goes_and_is_told(tmp_path):
+def test_what_a_cut_off_save_left_is_deleted_and_reported(tmp_path):
     small_run.run(tmp_path, small_run.settings(stop_at=4))
     torn = tmp_path / 'checkpoints' / '8.orbax-checkpoint-tmp'
     torn.mkdir()
@@ -128,7 +128,7 @@ def test_what_a_cut_off_save_left_behind_goes_and_is_told(tmp_path):
     assert names_of(tmp_path) == ['4'] and 'save of step 8 was cut off' in said[0]
 
 
-def test_checkpoints_of_an_earlier_version_are_taken_as_they_are(tmp_path):
+def test_checkpoints_of_an_earlier_version_are_accepted(tmp_path):
     small_run.run(tmp_path, small_run.settings(stop_at=4))
     folder = tmp_path / 'checkpoints' / '4'
     lose_checksums(folder)
@@ -139,7 +139,7 @@ def test_checkpoints_of_an_earlier_version_are_taken_as_they_are(tmp_path):
     assert small_run.open_checkpoints(tmp_path, said=said).latest() == 4 and not said
 
 
-def test_old_checkpoints_go_only_when_a_newer_one_is_whole(tmp_path, monkeypatch):
+def test_old_checkpoints_are_deleted_only_when_a_newer_one_is_whole(tmp_path, monkeypatch):
     config = small_run.settings(20, checkpoint={'every_steps': 4, 'keep': 2})
     small_run.run(tmp_path, config)
     assert steps_of(tmp_path) == [16, 20]
@@ -157,7 +157,7 @@ def test_old_checkpoints_go_only_when_a_newer_one_is_whole(tmp_path, monkeypatch
 
 
 class FullDisk:
-    """Fails the saves whose numbers (from 1) it is given, when their bytes are there already."""
+    """Fails the saves with the given numbers (from 1), after their bytes are written."""
 
     def __init__(self, monkeypatch, failing):
         self._numbers, self._failing = itertools.count(1), failing
@@ -180,7 +180,9 @@ def test_on_a_full_disk_a_run_goes_on_and_saves_when_it_can_again(tmp_path, monk
     assert_same(outcome.state, small_run.after(12))
 
 
-def test_or_it_stops_at_once_and_keeps_the_last_good_one(tmp_path, monkeypatch):
+def test_on_a_full_disk_a_run_stops_at_once_if_asked_and_keeps_the_last_good_checkpoint(
+    tmp_path, monkeypatch
+):
     FullDisk(monkeypatch, {2})
     changes = {'every_steps': 4, 'on_error': 'stop', 'keep': 1}
     config = small_run.settings(20, checkpoint=changes)
@@ -228,7 +230,7 @@ def test_several_processes_end_where_metrics_cannot_be_written(tmp_path, monkeyp
         small_run.run(tmp_path)
 
 
-def test_a_run_that_goes_on_says_of_its_health_what_an_undisturbed_one_says(tmp_path):
+def test_a_continued_run_reports_the_same_health_as_an_undisturbed_one(tmp_path):
     def step(current, batch):
         after, values = small_run.step(current, batch)
         number = int(batch['tokens'][0, 0])
@@ -251,7 +253,7 @@ def test_a_run_that_goes_on_says_of_its_health_what_an_undisturbed_one_says(tmp_
     assert seen[1]['health/skipped_steps'] == 2
 
 
-def test_checkpoints_that_say_nothing_of_health_are_gone_on_from(tmp_path):
+def test_a_run_continues_from_checkpoints_without_health(tmp_path):
     small_run.run(tmp_path, small_run.settings(stop_at=4))
     folder = tmp_path / 'checkpoints' / '4'
     place = folder / 'data' / 'metadata'
@@ -263,7 +265,7 @@ def test_checkpoints_that_say_nothing_of_health_are_gone_on_from(tmp_path):
 
 
 class Torn(small_run.Batches):
-    """Text that cannot be read any more at some batch."""
+    """Text that cannot be read from some batch on."""
 
     def __init__(self, number):
         super().__init__()
@@ -275,7 +277,7 @@ class Torn(small_run.Batches):
         return super().__next__()
 
 
-def test_text_that_cannot_be_read_stops_the_run_with_everything_learnt_on_disk(tmp_path):
+def test_text_that_cannot_be_read_stops_the_run_after_a_save(tmp_path):
     with pytest.raises(DataError, match='train-00007'):
         small_run.run(tmp_path, batches=Torn(7))
     assert steps_of(tmp_path) == [4, 6]
@@ -284,7 +286,9 @@ def test_text_that_cannot_be_read_stops_the_run_with_everything_learnt_on_disk(t
         small_run.run(tmp_path / 'first', batches=Torn(1))
 
 
-def test_an_old_checkpoint_that_cannot_be_deleted_is_told_and_costs_nothing(tmp_path, monkeypatch):
+def test_an_old_checkpoint_that_cannot_be_deleted_is_reported_and_costs_nothing(
+    tmp_path, monkeypatch
+):
     config = small_run.settings(16, checkpoint={'every_steps': 4, 'keep': 1})
     delete, tries, said = seals.delete, itertools.count(), []
 
@@ -323,7 +327,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, jump):
 
 
 def test_a_bad_step_is_never_saved(tmp_path):
-    def spoilt(current, batch):
+    def bad_step(current, batch):
         after, values = small_run.step(current, batch)
         if int(batch['tokens'][0, 0]) == 6:
             values['grad_norm'] = np.nan
@@ -331,7 +335,7 @@ def test_a_bad_step_is_never_saved(tmp_path):
 
     config = small_run.settings(checkpoint={'every_steps': 1})
     with pytest.raises(NonFiniteError, match='step 6 gave grad_norm = nan'):
-        small_run.run(tmp_path, config, step=spoilt)
+        small_run.run(tmp_path, config, step=bad_step)
     assert max(steps_of(tmp_path)) == 5
     with np.load(tmp_path / 'bad_steps' / 'step_6_host_0.npz') as dump:
         assert dump['records'].tolist() == [[0, 6], [0, 7]] and dump['tokens'][0, 0] == 6

@@ -1,4 +1,4 @@
-"""Bad steps, spikes and networks that have given up, as they are noticed and said."""
+"""Bad steps, spikes of the loss and networks that have collapsed are noticed and reported."""
 
 import json
 import math
@@ -39,7 +39,7 @@ def test_any_metric_that_is_not_finite_stops_the_run_with_its_rows(tmp_path, nam
     np.testing.assert_equal(dump.batch, BATCH)
 
 
-def test_fine_tuning_is_told_nothing_that_it_cannot_do(tmp_path):
+def test_fine_tuning_gets_no_advice_that_it_cannot_follow(tmp_path):
     watch = Health(HealthConfig(), epath.Path(tmp_path), {}, advice=FINE_TUNING)
     with pytest.raises(NonFiniteError) as error:
         watch.look(12, {**GOOD, 'loss': math.nan}, BATCH)
@@ -88,19 +88,19 @@ def test_a_batch_that_cannot_be_written_hides_no_bad_step_and_ends_no_run_that_s
         health(tmp_path).look(3, bad, BATCH)
 
 
-def test_a_spike_is_said_once_at_its_onset(tmp_path):
+def test_a_spike_is_reported_once_at_its_onset(tmp_path):
     random = np.random.default_rng(0)
     watch = health(tmp_path, spike_window=50)
     losses = 30 - 0.01 * np.arange(600) + random.normal(0, 1, 600)
     losses[300:306] += 40
     losses[500] += 40
-    found = {}
+    reports = {}
     for number, loss in enumerate(losses):
         report = watch.look(number, {**GOOD, 'loss': float(loss)}, BATCH)
         if report.lines:
-            found[number] = report
-    assert list(found) == [300, 500]
-    assert 'is a spike' in found[300].lines[0] and found[300].metrics['health/loss_spike'] > 20
+            reports[number] = report
+    assert list(reports) == [300, 500]
+    assert 'is a spike' in reports[300].lines[0] and reports[300].metrics['health/loss_spike'] > 20
 
 
 def test_the_second_stage_of_training_has_a_loss_of_its_own_and_is_no_spike(tmp_path):
@@ -152,22 +152,22 @@ def test_noise_a_falling_loss_and_a_constant_one_are_no_spikes():
     assert Spikes(10, None).look(1e9) is None
 
 
-def test_a_loss_that_stays_high_is_said_once_and_then_counts_as_usual():
+def test_a_loss_that_stays_high_is_reported_once_and_then_counts_as_usual():
     spikes = Spikes(40, 10.0)
     series = [*([1.0, 1.2] * 40), *([9.0, 9.2] * 200)]
     assert [i for i, x in enumerate(series) if spikes.look(x) is not None] == [80]
 
 
-def test_signs_are_said_when_seen_twice_and_when_they_go(tmp_path):
+def test_signs_are_reported_when_seen_twice_and_when_they_disappear(tmp_path):
     watch = health(
         tmp_path, lambda e: {'collapse': 'it has collapsed'} if e['bad'] else {}, signs_from=100
     )
-    said, metrics = [], []
+    lines, metrics = [], []
     for step, bad in zip(range(50, 650, 50), [1, 1, 1, 0, 1, 1, 1, 1, 0, 0, 1, 0], strict=True):
         report = watch.evaluated(step, {'bad': bad})
-        said += report.lines
+        lines += report.lines
         metrics.append(report.metrics)
-    assert said == ['step 300  it has collapsed', 'step 450  no more: collapse']
+    assert lines == ['step 300  it has collapsed', 'step 450  no more: collapse']
     assert metrics[0] == metrics[1] == {} and metrics[2] == {'health/collapse': 1.0}
 
 
@@ -194,7 +194,7 @@ def test_the_share_of_the_most_frequent_sample():
 
 
 @pytest.mark.parametrize('content', [b'', b'torn', b'PK\x03\x04torn'])
-def test_what_is_no_dump_is_refused(tmp_path, content):
+def test_a_file_that_is_no_dump_is_refused(tmp_path, content):
     path = epath.Path(tmp_path) / 'dump.npz'
     with pytest.raises(DataError, match='no dump of a bad step'):
         replay.read_dump(path)

@@ -12,13 +12,9 @@ from etils import epath
 from electra_jax.core.errors import CheckpointError
 from electra_jax.runtime import distributed
 from electra_jax.train import lock
+from electra_jax.train.lock import Waits
 
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(lock, 'STALE_SECONDS', 0.5)
-    monkeypatch.setattr(lock, '_POLL_SECONDS', 0.05)
-    monkeypatch.setattr(lock, '_SETTLE_SECONDS', 0.01)
+SHORT = Waits(stale=0.5, poll=0.05, settle=0.01)
 
 
 @pytest.fixture
@@ -34,36 +30,36 @@ def owned_by(workdir, **changes):
 
 
 def test_a_living_process_of_this_machine_keeps_its_workdir(workdir):
-    with lock.held(workdir):
+    with lock.held(workdir, SHORT):
         text = (workdir / lock.FILE).read_text()
         with pytest.raises(CheckpointError, match=f'process {os.getpid()} on'):
-            lock.Lock(workdir)
+            lock.Lock(workdir, SHORT)
         assert (workdir / lock.FILE).read_text() == text
     assert not (workdir / lock.FILE).exists()
-    with lock.held(workdir):
+    with lock.held(workdir, SHORT):
         pass
 
 
-def test_a_lock_goes_with_an_error_too(workdir):
-    with pytest.raises(KeyError), lock.held(workdir):
+def test_an_error_releases_the_lock_too(workdir):
+    with pytest.raises(KeyError), lock.held(workdir, SHORT):
         raise KeyError
     assert not list(workdir.iterdir())
 
 
-def test_a_dead_process_of_this_machine_is_taken_for_dead_at_once(workdir, monkeypatch):
-    monkeypatch.setattr(lock, 'STALE_SECONDS', 1e6)
+def test_a_dead_process_of_this_machine_counts_as_dead_at_once(workdir):
+    waits = SHORT._replace(stale=1e6)
     child = subprocess.Popen([sys.executable, '-c', 'pass'])
     child.wait()
     owned_by(workdir, pid=child.pid)
-    with lock.held(workdir):
+    with lock.held(workdir, waits):
         pass
     # The same number, but a process that began at another time: numbers come back.
     owned_by(workdir, began='1')
-    with lock.held(workdir):
+    with lock.held(workdir, waits):
         pass
-    # The same machine before it was started again.
+    # The same machine before it was rebooted.
     owned_by(workdir, machine='another-boot pid:[1]')
-    with lock.held(workdir):
+    with lock.held(workdir, waits):
         pass
 
 
@@ -72,7 +68,7 @@ ELSEWHERE = {'host': 'elsewhere', 'machine': 'other pid:[1]'}
 
 def test_another_machine_is_dead_when_its_file_stands_still(workdir):
     owned_by(workdir, **ELSEWHERE)
-    with lock.held(workdir):
+    with lock.held(workdir, SHORT):
         assert json.loads((workdir / lock.FILE).read_text())['token'] != 'theirs'
 
 
@@ -90,23 +86,22 @@ def test_another_machine_that_still_writes_keeps_its_workdir(workdir):
     thread.start()
     try:
         with pytest.raises(CheckpointError, match=r'process .* on elsewhere'):
-            lock.Lock(workdir)
+            lock.Lock(workdir, SHORT)
     finally:
         stop.set()
         thread.join()
 
 
-def test_of_two_who_come_at_once_the_later_one_stays(workdir, monkeypatch):
+def test_of_two_processes_that_write_at_once_the_later_one_is_the_owner(workdir):
     def another_comes(seconds):
         owned_by(workdir, pid=4711)
 
-    monkeypatch.setattr(lock.time, 'sleep', another_comes)
     with pytest.raises(CheckpointError, match='process 4711'):
-        lock.Lock(workdir)
+        lock.Lock(workdir, SHORT._replace(sleep=another_comes))
 
 
 def test_an_owner_whose_workdir_was_taken_ends_and_leaves_the_file_alone(workdir, monkeypatch):
-    mine = lock.Lock(workdir)
+    mine = lock.Lock(workdir, SHORT)
     before = json.loads((workdir / lock.FILE).read_text())['beat']
     mine.refresh()
     assert json.loads((workdir / lock.FILE).read_text())['beat'] == before + 1
@@ -127,5 +122,5 @@ def test_an_owner_whose_workdir_was_taken_ends_and_leaves_the_file_alone(workdir
 def test_a_torn_lock_belongs_to_nobody(workdir, text):
     workdir.mkdir()
     (workdir / lock.FILE).write_text(text)
-    with lock.held(workdir):
+    with lock.held(workdir, SHORT):
         pass

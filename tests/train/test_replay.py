@@ -1,4 +1,4 @@
-"""A bad step taken again, without a model: the same batch, the same numbers, and where it fails."""
+"""A bad step repeated, without a model: the same batch, the same numbers, and where it fails."""
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +30,8 @@ def dump_of(number, **metrics):
     batches = small_run.Batches()
     batches.restore({'next': number})
     next(batches)
-    found = {'loss': float(number), 'grad_norm': 1.0, 'update_norm': 1.0}
-    about = {'metrics': {**found, 'learning_rate': float(np.float32(0.1)), **metrics}}
+    values = {'loss': float(number), 'grad_norm': 1.0, 'update_norm': 1.0}
+    about = {'metrics': {**values, 'learning_rate': float(np.float32(0.1)), **metrics}}
     return replay.Dump(number, about, batches.host_batch)
 
 
@@ -41,39 +41,39 @@ def replayed(dump, examine=examine):
 
 
 def test_it_is_the_same_step_and_its_first_bad_array_is_named():
-    said = replayed(dump_of(5))
-    assert 'from step 0, 4 steps to the one before step 5' in said
-    assert 'its batch is the one in the dump' in said and 'rows of corpus 0: 5 6' in said
-    assert 'all metrics are as they were' in said
-    first = said.index('nan  net/w')
-    assert first < said.index('net/b')  # the largest gradient is the one that is none
+    text = replayed(dump_of(5))
+    assert 'from step 0, 4 steps to the one before step 5' in text
+    assert 'its batch is the one in the dump' in text and 'rows of corpus 0: 5 6' in text
+    assert 'all metrics are as they were' in text
+    first = text.index('nan  net/w')
+    assert first < text.index('net/b')  # NaN counts as the largest gradient
     assert (
         'first array that is not finite: net/w among the gradients, 11 elements of it; 1 of 2'
-        in (said)
+        in text
     )
-    assert 'first operation that is not finite: invalid value (nan) encountered in log' in said
+    assert 'first operation that is not finite: invalid value (nan) encountered in log' in text
 
 
-def test_what_differs_from_the_dump_is_said():
+def test_what_differs_from_the_dump_is_text():
     other = dump_of(5, loss=7.0)
     other.batch['tokens'][0, 0] = 99
-    said = replayed(other)
-    assert (
-        'NOT the one in the dump' in said and "'loss': 7.0" in said and "now {'loss': 5.0" in said
-    )
+    text = replayed(other)
+    before, _, now = text.partition(', now ')
+    assert 'NOT the one in the dump' in text
+    assert "'loss': 7.0" in before and "'loss': 5.0" in now
 
 
 def test_an_error_without_a_word_is_named_by_its_kind():
     def examine(state, batch):
         raise FloatingPointError
 
-    said = replay.first_operation(examine, None, {})
-    assert said.startswith('first operation that is not finite: FloatingPointError')
+    text = replay.first_operation(examine, None, {})
+    assert text.startswith('first operation that is not finite: FloatingPointError')
 
 
 @pytest.mark.parametrize('value', [1.0, 1e3])
 def test_an_infinity_is_found_where_there_is_no_nan(value):
     grow = jax.jit(lambda state, batch: jnp.exp(value * state))
-    said = replay.first_operation(grow, jnp.ones(3), {})
+    text = replay.first_operation(grow, jnp.ones(3), {})
     expected = 'encountered in exp' if value > 1 else 'no operation gives'
-    assert expected in said
+    assert expected in text
