@@ -57,7 +57,7 @@ def devices(topology: str, slices: int = 1) -> list[jax.Device]:
             "pip install -e '.[tpu_compile]' in a clone; it needs no TPU"
         )
     if jax.config.jax_platforms is None:  # type: ignore[attr-defined]
-        jax.config.update('jax_platforms', 'cpu')  # type: ignore[no-untyped-call]
+        jax.config.update('jax_platforms', 'cpu')
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     options = {**_OPTIONS[generation], **({'num_slices': slices} if slices > 1 else {})}

@@ -53,7 +53,7 @@ def main(config: Config) -> None:
     """Measures the config, or each point of a sweep."""
     del config  # made again for each point
     # This process only starts others: the devices are for them.
-    jax.config.update('jax_platforms', 'cpu')  # type: ignore[no-untyped-call]
+    jax.config.update('jax_platforms', 'cpu')
     request = job.Request(
         cli.recipe_name(CONFIG), frozenset(cli.typed_settings(CONFIG)),
         functools.partial(cli.changed_config, CONFIG), VERSUS.value,

@@ -78,7 +78,7 @@ class Stepper:
         def wait() -> None:
             nonlocal began
             if running is not None:
-                jax.block_until_ready(running)  # type: ignore[no-untyped-call]
+                jax.block_until_ready(running)
                 now = time.perf_counter()
                 seconds.append(now - began)
                 began = now

@@ -65,7 +65,8 @@ class Progress:
                 rich.progress.TimeRemainingColumn(),
                 console=console,
             )
-            self._task = self._bar.add_task(what, total=total or None, completed=done)
+            self._task = self._bar.add_task(what, total=total or None)
+            self._bar.update(self._task, completed=done)
             self._bar.start()
 
     def __enter__(self) -> Self:

@@ -98,7 +98,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             profiler.before(number - 1)
             state, metrics = run.step(state, batch)
             log.finish_step()
-            log.begin_step(number, metrics, run.batches.host_batch)
+            log.begin_step(number, metrics, run.batches.host_batch or {})
             profiler.after(number - 1, metrics)
 
             # ---- Evaluate on held-out text.

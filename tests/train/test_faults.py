@@ -286,9 +286,7 @@ def test_text_that_cannot_be_read_stops_the_run_after_a_save(tmp_path):
         small_run.run(tmp_path / 'first', batches=Torn(1))
 
 
-def test_an_old_checkpoint_that_cannot_be_deleted_is_reported_and_costs_nothing(
-    tmp_path, monkeypatch
-):
+def test_an_old_checkpoint_that_cannot_be_deleted_costs_nothing(tmp_path, monkeypatch):
     config = small_run.settings(16, checkpoint={'every_steps': 4, 'keep': 1})
     delete, tries, said = seals.delete, itertools.count(), []
 
