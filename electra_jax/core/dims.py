@@ -37,6 +37,14 @@ ALPHABET = {
 }
 
 
+def lift(x: jax.Array, rank: int) -> jax.Array:
+    """`x` with axes of size 1 in front, to meet arrays of `rank` axes: [D] -> [1, 1, D].
+
+    Written out because the tests forbid JAX to do it silently, which hides mistaken shapes.
+    """
+    return jax.lax.expand_dims(x, range(rank - x.ndim))
+
+
 class Layout(NamedTuple):
     """How a running program distributes arrays over its devices.
 

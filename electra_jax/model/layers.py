@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from electra_jax.config.settings import ModelConfig
+from electra_jax.core.dims import lift
 from electra_jax.ops.dropout import dropout
 from electra_jax.ops.norms import normalize
 
@@ -55,7 +56,8 @@ class Dense(nn.Module):
         y = apply(x.astype(dtype), kernel.astype(dtype))
         if not self.biased:
             return y
-        return y + self.param('bias', nn.initializers.zeros_init(), bias_shape).astype(dtype)
+        bias = self.param('bias', nn.initializers.zeros_init(), bias_shape)
+        return y + lift(bias.astype(dtype), y.ndim)
 
 
 def flat_einsum(equation: str, x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from electra_jax.core.dims import lift
 from electra_jax.ops import flash
 from electra_jax.ops.activations import softmax
 from electra_jax.ops.dropout import dropout
@@ -89,9 +90,10 @@ def visible(documents_BL: jax.Array, sight: Sight) -> jax.Array:
     >>> visible(jnp.array([[1, 1, 0]]), Sight('before')).astype(int).tolist()
     [[[1, 0, 0], [1, 1, 0], [0, 0, 1]]]
     """
-    places_L = jnp.arange(documents_BL.shape[1])
+    positions_L = jnp.arange(documents_BL.shape[1])
+    seen_LS = sight.sees(positions_L[:, None], positions_L[None])
     same_BLS = documents_BL[:, :, None] == documents_BL[:, None, :]
-    return same_BLS & sight.sees(places_L[:, None], places_L)
+    return same_BLS & lift(jnp.asarray(seen_LS), 3)
 
 
 def local(
@@ -119,8 +121,9 @@ def local(
         'BJWHK,BJUHK->BHJWU', query_BJWHK * scale, key_BJUHK, preferred_element_type=jnp.float32
     )
     own_W, other_U = jnp.arange(W) + W, jnp.arange(3 * W)
+    seen_WU = sight.sees(own_W[:, None], other_U[None])
     visible_BJWU = documents_BJW[..., None] == others_BJU[:, :, None]
-    visible_BJWU &= sight.sees(own_W[:, None], other_U)
+    visible_BJWU &= lift(jnp.asarray(seen_WU), 4)
     probs_BHJWU = drop(softmax(jnp.where(visible_BJWU[:, None], scores_BHJWU, _MASKED)))
     context_BJWHK = jnp.einsum(
         'BHJWU,BJUHK->BJWHK', probs_BHJWU.astype(value_BSHK.dtype), value_BJUHK

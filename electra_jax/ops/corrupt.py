@@ -78,7 +78,7 @@ def choose_distinct(
     wanted_B = jnp.ceil(mask_rate * real_B - _ROUNDING).astype(jnp.int32)
     wanted_B = jnp.minimum(wanted_B, jnp.sum(candidates_BL, axis=-1))
     _, positions_BP = jax.lax.top_k(jnp.where(candidates_BL, noise_BL, -1.0), P)
-    used_BP = jnp.arange(P) < wanted_B[:, None]
+    used_BP = jnp.arange(P)[None] < wanted_B[:, None]
     return jnp.where(used_BP, positions_BP, 0), used_BP.astype(jnp.float32)
 
 
@@ -107,7 +107,7 @@ def choose_reference(
     count_B = jnp.sum(candidates_BL, axis=-1)
     real_B = jnp.sum(documents_BL > 0, axis=-1).astype(jnp.float32)
     wanted_B = jnp.clip(jnp.round(real_B * mask_rate), 1, P)
-    used_BP = (jnp.arange(P) < wanted_B[:, None]) & (count_B[:, None] > 0)
+    used_BP = (jnp.arange(P)[None] < wanted_B[:, None]) & (count_B[:, None] > 0)
     rank_BP = jnp.minimum((noise_BP * count_B[:, None]).astype(jnp.int32), count_B[:, None] - 1)
     # The candidate of rank r stands where the running count of candidates first exceeds r.
     running_BL = jnp.cumsum(candidates_BL, axis=-1)

@@ -5,6 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from electra_jax.core.dims import lift
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def normalize(
@@ -50,8 +52,8 @@ def _forward(
     centred: bool,
     dtype: jnp.dtype,
 ) -> tuple[jax.Array, _Kept]:
-    y = _normal(x, epsilon, centred)[0] * scale_D
-    y = y if bias_D is None else y + bias_D
+    y = _normal(x, epsilon, centred)[0] * lift(scale_D, x.ndim)
+    y = y if bias_D is None else y + lift(bias_D, x.ndim)
     return y.astype(dtype), (x, scale_D, bias_D)
 
 
@@ -65,7 +67,7 @@ def _backward(
     rows = tuple(range(x.ndim - 1))
     grad_scale_D = jnp.sum(grad * normal, axis=rows)
     grad_bias_D = None if bias_D is None else jnp.sum(grad, axis=rows)
-    scaled = grad * scale_D
+    scaled = grad * lift(scale_D, x.ndim)
     along = normal * jnp.mean(scaled * normal, axis=-1, keepdims=True)
     level = jnp.mean(scaled, axis=-1, keepdims=True) if centred else 0.0
     return ((scaled - level - along) * inverse).astype(x.dtype), grad_scale_D, grad_bias_D

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import jax
 
-# Which side, by the positions of two tokens: its own [L, 1], and the other [S].
+# Which side, by the positions of two tokens: its own [L, 1], the other [1, S].
 SIDES: dict[str, Callable[[jax.Array, jax.Array], jax.Array | bool]] = {
-    'document': lambda own_L1, other_S: True,
-    'before': lambda own_L1, other_S: other_S <= own_L1,
-    'after': lambda own_L1, other_S: other_S >= own_L1,
+    'document': lambda own_L1, other_1S: True,
+    'before': lambda own_L1, other_1S: other_1S <= own_L1,
+    'after': lambda own_L1, other_1S: other_1S >= own_L1,
 }
 
 
@@ -18,15 +18,15 @@ class Sight(NamedTuple):
 
     Attributes:
         side: a key of `SIDES`.
-        window: tokens that on each side of itself that it sees; None: all.
+        window: tokens on each side of itself that it sees; None: all.
     """
 
     side: str = 'document'
     window: int | None = None
 
-    def sees(self, own_L1: jax.Array, other_S: jax.Array) -> jax.Array | bool:
+    def sees(self, own_L1: jax.Array, other_1S: jax.Array) -> jax.Array | bool:
         """Whether a token at one position sees one at another of the same document."""
-        seen = SIDES[self.side](own_L1, other_S)
+        seen = SIDES[self.side](own_L1, other_1S)
         if self.window is not None:
-            seen &= abs(own_L1 - other_S) <= self.window
+            seen &= abs(own_L1 - other_1S) <= self.window
         return seen

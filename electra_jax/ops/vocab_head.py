@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from electra_jax.core.dims import constrain
+from electra_jax.core.dims import constrain, lift
 
 _PADDING_LOGIT = -1e9  # of rows that only pad the vocabulary: never sampled, never predicted
 _DISALLOWED = 1000.0  # taken off the logit of a token that must not be sampled
@@ -56,8 +56,9 @@ def vocab_logits(
     logits_BPV = jnp.einsum(
         'BPE,VE->BPV', features_BPE, table_VE, preferred_element_type=jnp.float32
     )
-    logits_BPV += bias_V.astype(jnp.float32)
-    return jnp.where(jnp.arange(table_VE.shape[0]) < vocab_size, logits_BPV, _PADDING_LOGIT)
+    logits_BPV += lift(bias_V.astype(jnp.float32), 3)
+    is_token_V = jnp.arange(table_VE.shape[0]) < vocab_size
+    return jnp.where(lift(is_token_V, 3), logits_BPV, _PADDING_LOGIT)
 
 
 def predict(
@@ -142,7 +143,7 @@ def _whole(
 
 
 def _is_target(targets_BP: jax.Array, table_VE: jax.Array) -> jax.Array:
-    return jnp.arange(table_VE.shape[0]) == targets_BP[..., None]
+    return lift(jnp.arange(table_VE.shape[0]), 3) == targets_BP[..., None]
 
 
 def _backward(
@@ -262,7 +263,7 @@ class _Chunks(NamedTuple):
     def tokens(self, first: jax.Array) -> jax.Array:
         """Ids of the chunk's tokens, int32 [Y, X]."""
         blocks_X = jnp.arange(self.table_XYE.shape[0]) * BLOCK
-        return (first + jnp.arange(self.members))[:, None] + blocks_X
+        return (first + jnp.arange(self.members))[:, None] + blocks_X[None]
 
     def logits(self, features_BPE: jax.Array, first: jax.Array) -> jax.Array:
         """Float32 [B, P, Y, X]: the blocks last, which a TPU then reduces lane by lane."""
@@ -272,7 +273,7 @@ class _Chunks(NamedTuple):
         logits_BPYX = constrain(logits_BPYX, 'BPYX')
         bias_XY = jax.lax.dynamic_slice_in_dim(self.bias_XY, first, self.members, 1)
         real_YX = self.tokens(first) < self.vocab_size
-        return jnp.where(real_YX, logits_BPYX + bias_XY.T, _PADDING_LOGIT)
+        return jnp.where(lift(real_YX, 4), logits_BPYX + lift(bias_XY.T, 4), _PADDING_LOGIT)
 
     def firsts(self) -> jax.Array:
         """The first member of each chunk."""
@@ -304,7 +305,7 @@ def _streamed(
             if divisor is not None:
                 logits_BPYX = logits_BPYX / divisor
             if disallow_target:
-                is_target_BPYX = vocabulary.tokens(first) == targets_BP[..., None, None]
+                is_target_BPYX = lift(vocabulary.tokens(first), 4) == targets_BP[..., None, None]
                 logits_BPYX -= _DISALLOWED * is_target_BPYX
             tempered = tempered.after(logits_BPYX, first) if changed else tempered
             # The noise inside a block is one for all blocks, so each may draw its member now.
@@ -352,7 +353,7 @@ def _streamed_gradients(
         grad_features_BPE, grad_table_XYE, grad_bias_XY = totals
         logits_BPYX = vocabulary.logits(features_BPE, first)
         error_BPYX = jnp.exp(logits_BPYX - normalizer_BP[..., None, None])
-        error_BPYX -= vocabulary.tokens(first) == targets_BP[..., None, None]
+        error_BPYX -= lift(vocabulary.tokens(first), 4) == targets_BP[..., None, None]
         bias_XY = jnp.einsum('BP,BPYX->XY', grad_BP, error_BPYX)
         error_BPYX = error_BPYX.astype(features_BPE.dtype)
         grad_features_BPE += jnp.einsum(

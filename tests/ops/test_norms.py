@@ -12,9 +12,8 @@ EPSILON = 1e-3
 
 def formula(x, scale, bias, centred):
     x = x - jnp.mean(x, -1, keepdims=True) if centred else x
-    return x / jnp.sqrt(jnp.mean(x**2, -1, keepdims=True) + EPSILON) * scale + (
-        0 if bias is None else bias
-    )
+    normal = x / jnp.sqrt(jnp.mean(x**2, -1, keepdims=True) + EPSILON)
+    return normal * scale[None, None] + (0 if bias is None else bias[None, None])
 
 
 @pytest.mark.parametrize('centred', [True, False])
