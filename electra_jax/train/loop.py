@@ -77,9 +77,6 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             cleanup.callback(close)
         cleanup.callback(clock.enter, clocks.ENDING)
         stop = cleanup.enter_context(stop_signals())
-        # Between host and devices nothing moves that the code does not move by name.
-        cleanup.enter_context(jax.transfer_guard('disallow'))
-
         clock.enter(clocks.COMPILING)
         for number in range(start + 1, end + 1):
             # ---- The next batch, which is on the devices already.
@@ -96,8 +93,9 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             # ---- fetched: so the devices never wait for the host.
             clock.begin_step(number)
             profiler.before(number - 1)
-            state, metrics = run.step(state, batch)
-            log.finish_step()
+            with jax.transfer_guard('disallow'):  # all that a step reads is on the devices
+                state, metrics = run.step(state, batch)
+                log.finish_step()
             log.begin_step(number, metrics, run.batches.host_batch or {})
             profiler.after(number - 1, metrics)
 
