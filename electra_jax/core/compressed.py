@@ -30,13 +30,13 @@ def is_compressed(path: pathlib.Path) -> bool:
     return path.suffix in DECOMPRESSORS
 
 
-def stream(path: pathlib.Path) -> Iterator[tuple[bytes, int]]:
-    """Decompressed chunks of a file, each with the compressed bytes read so far.
+def stream(path: pathlib.Path) -> Iterator[bytes]:
+    """Decompressed chunks of a file.
 
     Files of several members or frames one after another are read to their end.
 
     Raises:
-      TornError: after everything before the damage has been yielded.
+        TornError: after everything before the damage has been yielded.
     """
     make = DECOMPRESSORS[path.suffix]
     decompressor, started, consumed = make(), False, 0
@@ -50,7 +50,7 @@ def stream(path: pathlib.Path) -> Iterator[tuple[bytes, int]]:
                     raise TornError(f'damaged near compressed byte {consumed} ({error})') from error
                 started = True
                 if out:
-                    yield out, consumed
+                    yield out
                 data = b''
                 if decompressor.eof:
                     # Padding of zeros after the last member is allowed, as gzip and xz do.

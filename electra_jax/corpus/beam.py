@@ -13,7 +13,7 @@ from typing import Any
 
 from electra_jax.config import settings
 from electra_jax.core import errors
-from electra_jax.corpus import packed_spans, sources, workers
+from electra_jax.corpus import sources, workers
 from electra_jax.tokenizers import load
 
 
@@ -32,7 +32,7 @@ def run_pieces(
       errors.DataError: a piece could not be built, or Beam is not installed.
     """
     beam, pipeline_options = _apache_beam()
-    to_do = [packed_spans.without_text(piece) for piece in pieces]
+    to_do = list(pieces)
     if not to_do:
         return
     asked = _asked(pipeline_options, options)

@@ -1,20 +1,21 @@
-"""One piece of text to rows: the pure function that the workers run, and Beam could.
+"""One piece of text to rows: the pure function that local processes and Beam's workers run.
 
-Whatever is drawn depends on the build seed, the document and the number of the piece alone, so
-the rows are the same however many workers share the pieces and however often a build restarts.
+Every draw depends on the build seed, the document and the number of the piece alone, so the rows
+are the same however many workers share the pieces and however often a build restarts.
 """
 
 import dataclasses
 import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from electra_jax.config import settings
 from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import documents, sources
-from electra_jax.corpus import layouts as rows
+from electra_jax.corpus import layouts, sources
+from electra_jax.corpus.documents import digest
 from electra_jax.data import records
 from electra_jax.tokenizers import api
 
@@ -35,22 +36,19 @@ COUNTS = (
 )
 
 
-@dataclasses.dataclass
-class PieceRows:
-    """What became of one piece.
+class BlockRows(NamedTuple):
+    """What became of the text of a piece that was in memory at one time.
 
     Attributes:
-      rows: split -> rows, `RowFormat.dtype` `[R]`.
-      unigram: int64 `[vocab_size]`, how often each token is in the training rows; 0 for [PAD],
-        [CLS], [SEP] and [MASK].
-      counts: see COUNTS.
-      complaints: as in `Complaints.counts`.
+        rows: split -> rows, `RowFormat.dtype` `[R]`.
+        unigram: int64 `[vocab_size]`, how often each token is in the training rows; 0 for [PAD],
+            [CLS], [SEP] and [MASK].
+        counts: the numbers of COUNTS.
     """
 
     rows: dict[str, np.ndarray]
     unigram: np.ndarray
     counts: dict[str, int]
-    bad: dict[str, tuple[int, str]]
 
 
 @dataclasses.dataclass
@@ -68,47 +66,49 @@ class _Split:
 
 
 def build_piece(
-    piece: sources.Piece, tokenizer: api.Tokenizer, config: settings.DataConfig
-) -> PieceRows:
-    """Reads the documents of `piece`, tokenizes them and fills rows.
+    piece: sources.Piece,
+    tokenizer: api.Tokenizer,
+    config: settings.DataConfig,
+    complaints: Complaints,
+) -> Iterator[BlockRows]:
+    """Reads the documents of `piece`, tokenizes them and fills rows, a block at a time.
 
     Args:
-      piece: which text.
-      tokenizer: of the corpus.
-      config: layout, row_length, holdout, rates, build_seed, on_bad_text.
+        piece: which text.
+        tokenizer: of the corpus.
+        config: layout, row_length, holdout, rates and build_seed.
+        complaints: what is not as it should be is counted or refused here.
 
     Raises:
-      errors.DataError: text cannot be read and data.on_bad_text is 'error'.
+        DataError: text cannot be read and the policy of `complaints` is 'error'.
     """
-    complaints = Complaints('data.on_bad_text', config.on_bad_text)
-    counts = dict.fromkeys(COUNTS, 0)
-    splits = {'train': _Split(), 'validation': _Split()}
-    found = _documents(piece, config, complaints, counts)
-    for name, copies, lines in _encode(found, tokenizer):
-        splits[name].add(lines, copies)
-    row_format = records.RowFormat.of(config.row_length, tokenizer.vocab_size)
     rng = random.Random(f'{config.build_seed}:{piece.index}')
-    filled, unigram = {}, np.zeros(tokenizer.vocab_size, np.int64)
-    for name, split in splits.items():
-        stream = np.concatenate([np.zeros(0, np.int32), *split.stream])
-        table = rows.LAYOUTS[config.layout](split.documents, config, rng)
-        filled[name] = rows.lay_out(stream, table, row_format, tokenizer.special)
-        _count_rows(counts, name, filled[name], table, len(stream))
-        if name == 'train':
-            unigram = np.bincount(stream, minlength=tokenizer.vocab_size).astype(np.int64)
-    return PieceRows(filled, unigram, counts, complaints.counts)
+    row_format = records.RowFormat.of(config.row_length, tokenizer.vocab_size)
+    for weighted in piece.open(complaints):
+        counts = dict.fromkeys(COUNTS, 0)
+        splits = {'train': _Split(), 'validation': _Split()}
+        for name, copies, lines in _encode(_documents(weighted, config, counts), tokenizer):
+            splits[name].add(lines, copies)
+        rows, unigram = {}, np.zeros(tokenizer.vocab_size, np.int64)
+        for name, split in splits.items():
+            stream = np.concatenate([np.zeros(0, np.int32), *split.stream])
+            table = layouts.LAYOUTS[config.layout](split.documents, config, rng)
+            rows[name] = layouts.lay_out(stream, table, row_format, tokenizer.special)
+            _count_rows(counts, name, rows[name], table, len(stream))
+            if name == 'train':
+                unigram = np.bincount(stream, minlength=tokenizer.vocab_size).astype(np.int64)
+        yield BlockRows(rows, unigram, counts)
 
 
 def _documents(
-    piece: sources.Piece,
+    weighted: Iterable[tuple[Iterator[list[str]], float]],
     config: settings.DataConfig,
-    complaints: Complaints,
     counts: dict[str, int],
 ) -> Iterator[tuple[str, int, list[str]]]:
-    """Split, number of copies and lines of each document of a piece."""
-    for part in piece.parts:
-        for lines in part.documents(complaints):
-            held_out, copies, size = choose(lines, part.weight, config)
+    """Split, number of copies and lines of each document."""
+    for documents, weight in weighted:
+        for lines in documents:
+            held_out, copies, size = choose(lines, weight, config)
             counts['documents'] += 1
             counts['held_out_documents'] += held_out
             counts['text_bytes'] += size
@@ -124,24 +124,24 @@ def choose(
 ) -> tuple[bool, int, int]:
     """Whether a document is held out, how many copies of it there are, and its bytes.
 
-    Both choices are drawn from a hash of its text, so equal documents fare alike wherever they
-    are: none is in the training rows and held out at once.
+    Both choices are drawn from a hash of its text, so equal documents are treated alike wherever
+    they are: none is both in the training rows and held out.
     """
     text = '\n'.join(lines).encode()
-    digest = documents.digest(text, config.build_seed)
-    held_out = int.from_bytes(digest[:8], 'little') < config.holdout * 2.0**64
+    drawn = digest(text, config.build_seed)
+    held_out = int.from_bytes(drawn[:8], 'little') < config.holdout * 2.0**64
     whole = int(weight)
-    extra = int.from_bytes(digest[8:], 'little') < (weight - whole) * 2.0**64
+    extra = int.from_bytes(drawn[8:], 'little') < (weight - whole) * 2.0**64
     return held_out, whole + extra, len(text)
 
 
 def _encode(
-    found: Iterable[tuple[str, int, list[str]]], tokenizer: api.Tokenizer
+    documents: Iterable[tuple[str, int, list[str]]], tokenizer: api.Tokenizer
 ) -> Iterator[tuple[str, int, list[np.ndarray]]]:
     """Replaces lines of text by their ids, many documents at a time."""
     waiting: list[tuple[str, int, list[str]]] = []
     size = 0
-    for entry in found:
+    for entry in documents:
         if not entry[1]:
             continue  # no copies: nothing to do
         waiting.append(entry)
@@ -175,35 +175,36 @@ def _encode_lines(lines: Iterable[str], tokenizer: api.Tokenizer) -> Iterator[np
 
 
 def _count_rows(
-    counts: dict[str, int], name: str, filled: np.ndarray, table: rows.Segments, tokens: int
+    counts: dict[str, int], name: str, rows: np.ndarray, table: layouts.Segments, tokens: int
 ) -> None:
     """Counts what is in the finished rows, and what should be there but is not."""
-    real = int(np.count_nonzero(filled['spans']))
+    real = int(np.count_nonzero(rows['spans']))
     specials = len(table.length) + sum(table.has_cls)
-    counts[f'{name}_rows'] = len(filled)
+    counts[f'{name}_rows'] = len(rows)
     counts[f'{name}_tokens'] = real - specials
-    counts[f'{name}_padding'] = filled['spans'].size - real
+    counts[f'{name}_padding'] = rows['spans'].size - real
     counts['dropped_tokens'] += tokens - (real - specials)
 
 
 def sample_lines(
-    found: Iterable[documents.Part], config: settings.DataConfig, share: float
+    pieces: Iterable[sources.Piece], config: settings.DataConfig, share: float
 ) -> Iterator[str]:
     """Lines of training documents from the beginning of each part, to train a tokenizer on.
 
     Args:
-      found: where to read.
-      config: which documents are held out.
-      share: of the text of each part, about.
+        pieces: where to read.
+        config: which documents are held out.
+        share: of the text of each part, about.
     """
     complaints = Complaints('data.on_bad_text', 'skip')
-    for part in found:
-        taken = 0
-        for lines in part.documents(complaints):
+    for part in (part for piece in pieces for part in piece.parts):
+        blocks = part.open(complaints)
+        left = share * part.text_bytes
+        for lines in itertools.chain.from_iterable(block.documents for block in blocks):
             held_out, copies, size = choose(lines, part.weight, config)
             if held_out or not copies:
                 continue
             yield from lines
-            taken += size
-            if taken >= share * part.text_bytes:
+            left -= size
+            if left <= 0:
                 break

@@ -7,6 +7,7 @@ functions), so a held-out part of it is easier than unrelated text would be.
 """
 
 import ast
+import dataclasses
 import email
 import functools
 import hashlib
@@ -17,8 +18,10 @@ import re
 import sysconfig
 import warnings
 from collections.abc import Iterator
+from typing import TypeAlias
 
-from electra_jax.core import errors
+from electra_jax.core.complaints import Complaints
+from electra_jax.core.errors import DataError
 from electra_jax.corpus import documents
 
 _PROSE_SUFFIXES = {'.md', '.rst', '.txt'}
@@ -26,26 +29,45 @@ _MAX_CODE_BYTES = 2_000_000  # larger ones are generated
 _MAX_PROSE_BYTES = 200_000  # larger ones are data
 _MIN_DOCUMENT_CHARS = 150  # shorter ones say little: "See base class."
 _SKIPPED_FOLDERS = {'tests', 'test', 'licenses', '__pycache__', 'site-packages', 'dist-packages'}
+_ORIGIN = 'python-docs'
 _FOLDERS = ('stdlib', 'purelib', 'platlib')  # names that sysconfig knows
 _SKIPPED_FILES = re.compile(r'(?i)(licen[cs]e|copying|notice|third.?party|authors|requirements)')
 
 
-def blocks(where: str | None, weight: float, piece_bytes: int) -> Iterator[documents.Block]:
-    """The documentation in a folder of packages, as blocks of plain text.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DocstringPart(documents.Part):
+    """Documentation that has been collected; the only part that carries its text."""
+
+    text: bytes
+    offset: int  # of the text among all
+
+    def identity(self) -> list[object]:
+        """A JSON value; a hash stands for the text."""
+        text_hash = documents.digest(self.text).hex()
+        return [_ORIGIN, self.offset, len(self.text), text_hash, self.weight, 'text']
+
+    def open(self, complaints: Complaints) -> Iterator[documents.Block]:
+        """The text as one block."""
+        origin = documents.Origin(_ORIGIN, self.offset)
+        yield documents.read_block(self.text, origin, documents.Format(documents.TEXT), complaints)
+
+
+def parts(where: str | None, weight: float, piece_bytes: int) -> Iterator[DocstringPart]:
+    """The documentation in a folder of packages, as parts of plain text.
 
     Args:
-      where: a folder such as .../site-packages; None: those of this Python.
-      weight: expected copies of each document.
-      piece_bytes: size of a block, about.
+        where: a folder such as .../site-packages; None: those of this Python.
+        weight: expected copies of each document.
+        piece_bytes: size of a part, about.
 
     Raises:
-      errors.DataError: there is no such folder, or nothing in it.
+        DataError: there is no such folder, or nothing in it.
     """
     # A set, because the last two are often the same folder; sorted, because sets are not.
     folders = [where] if where else sorted({sysconfig.get_path(name) for name in _FOLDERS})
     texts = _all_documents(tuple(folders))
     if not texts:
-        raise errors.DataError(f'python-docs: found no documentation in {", ".join(folders)}')
+        raise DataError(f'python-docs: found no documentation in {", ".join(folders)}')
     waiting: list[bytes] = []
     size = offset = 0
     for i, text in enumerate(texts):
@@ -53,15 +75,11 @@ def blocks(where: str | None, weight: float, piece_bytes: int) -> Iterator[docum
         size += len(waiting[-1])
         if size >= piece_bytes or i == len(texts) - 1:
             data = b'\n\n'.join(waiting) + b'\n'
-            yield documents.Block(
-                documents.TEXT,
-                weight,
-                data=data,
-                origin='python-docs',
-                offset=offset,
-                read_bytes=len(data),
+            length = len(data)
+            yield DocstringPart(
+                weight=weight, text_bytes=length, read_bytes=length, text=data, offset=offset
             )
-            offset += len(data)
+            offset += length
             waiting, size = [], 0
 
 
@@ -72,7 +90,7 @@ def _all_documents(folders: tuple[str, ...]) -> list[str]:
     found: list[str] = []
     for folder in folders:
         if not pathlib.Path(folder).is_dir():
-            raise errors.DataError(f'python-docs: there is no folder {folder}')
+            raise DataError(f'python-docs: there is no folder {folder}')
         for path in _walk(pathlib.Path(folder)):
             for text in _texts(path):
                 document = '\n'.join(line.strip() for line in text.split('\n') if line.strip())
@@ -133,9 +151,10 @@ def _docstrings(source: str) -> list[str]:
 
 
 _HAS_DOCSTRING = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_Documented: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def _with_members(node: ast.stmt) -> Iterator[ast.AST]:
+def _with_members(node: _Documented) -> Iterator[_Documented]:
     yield node
     if isinstance(node, ast.ClassDef):
         for child in node.body:
@@ -143,6 +162,6 @@ def _with_members(node: ast.stmt) -> Iterator[ast.AST]:
                 yield from _with_members(child)
 
 
-def _own_docstring(node: ast.AST) -> str:
+def _own_docstring(node: ast.Module | _Documented) -> str:
     text = ast.get_docstring(node, clean=False)
     return inspect.cleandoc(text) if text else ''

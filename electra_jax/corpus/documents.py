@@ -1,20 +1,20 @@
 """Bytes of a source to clean documents: what the workers do first with their piece."""
 
+import abc
 import dataclasses
 import hashlib
 import json
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple
 
-from electra_jax.core import errors
 from electra_jax.core.complaints import Complaints
 
 TEXT = 'text'  # a paragraph a line, a blank line between documents
 JSONL = 'jsonl'  # a JSON object a line
 
-# A line longer than this is handed on in parts, so that nothing downstream meets a huge string.
+# A line longer than this is handed on in segments, so that nothing downstream meets a huge string.
 MAX_LINE_CHARS = 65_536
 
 _BLANK_LINES = re.compile(rb'\n(?:[ \t\r]*\n)+')
@@ -22,120 +22,79 @@ _SURROGATES = re.compile('[\ud800-\udfff]')
 _COUNT_BYTES = 1 << 20
 
 
-class Part(Protocol):
-    """Something that documents can be read from, small enough to go to a worker process."""
+class Block(NamedTuple):
+    """Text of one part that fits into memory: its size in bytes, about, and its documents.
 
-    @property
-    def weight(self) -> float:
-        """Expected copies of each document in the training rows."""
-
-    @property
-    def text_bytes(self) -> int:
-        """Bytes of text, about."""
-
-    @property
-    def read_bytes(self) -> int:
-        """Bytes read from disk for it, in the unit of `sources.total_bytes`."""
-
-    def identity(self) -> list[object]:
-        """JSON-able; equal exactly where the part holds the same text."""
-
-    def documents(self, complaints: Complaints) -> Iterator[list[str]]:
-        """The lines of each document: stripped, none empty, at least one."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """Text in memory.
-
-    Attributes:
-      format: TEXT or JSONL.
-      weight: expected copies of each document.
-      field: name of the JSON field that holds the text.
-      data: the text.
-      origin: the file it came from.
-      offset: of `data` in that file, unpacked.
-      first_line: number of its first line in that file; 0: not known.
-      read_bytes: bytes read from disk for it.
+    A document is a list of its lines: stripped, none empty, at least one.
     """
 
-    format: str
-    weight: float = 1.0
-    field: str = 'text'
-    data: bytes = b''
-    origin: str = ''
+    text_bytes: int
+    documents: Iterator[list[str]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part(abc.ABC):
+    """A stretch of a source, described by its position so that it can go to a worker process.
+
+    Attributes:
+        weight: expected copies of each document in the training rows.
+        text_bytes: size of its text, about.
+        read_bytes: bytes read from disk for it, in the unit of `sources.total_bytes`.
+    """
+
+    weight: float
+    text_bytes: int
+    read_bytes: int
+
+    @abc.abstractmethod
+    def identity(self) -> list[object]:
+        """A JSON value that is equal exactly where the part holds the same text."""
+
+    @abc.abstractmethod
+    def open(self, complaints: Complaints) -> Iterator[Block]:
+        """Reads the part, a block at a time; what cannot be used is a complaint.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+
+
+class Origin(NamedTuple):
+    """Where bytes of text come from.
+
+    Attributes:
+        name: path of the file, for messages.
+        offset: of the bytes in the text of the file.
+        first_line: number of their first line; 0: not known, and counted when it is needed.
+    """
+
+    name: str
     offset: int = 0
     first_line: int = 0
-    read_bytes: int = 0
-
-    @property
-    def text_bytes(self) -> int:
-        """See `Part`."""
-        return len(self.data)
-
-    def identity(self) -> list[object]:
-        """See `Part`."""
-        text_hash = digest(self.data).hex()
-        return [self.origin, self.offset, len(self.data), text_hash, self.weight, self.field]
-
-    def documents(self, complaints: Complaints) -> Iterator[list[str]]:
-        """See `Part`."""
-        texts = (
-            _json_texts(self, complaints)
-            if self.format == JSONL
-            else _plain_texts(self, complaints)
-        )
-        for where, text in texts:
-            lines = clean_lines(text, where, complaints)
-            if lines:
-                yield lines
 
 
-@dataclasses.dataclass(frozen=True)
-class FileSpan:
-    """A range of bytes of a plain file; `block` says how to read it (its `data` is empty)."""
+class Format(NamedTuple):
+    """How bytes hold documents: TEXT or JSONL, and the JSON field that holds the text."""
 
-    block: Block
-    path: str
-    start: int
-    stop: int
-    file_size: int
-    file_mtime: int  # ns
+    kind: str
+    field: str = 'text'
 
-    @property
-    def weight(self) -> float:
-        """See `Part`."""
-        return self.block.weight
 
-    @property
-    def text_bytes(self) -> int:
-        """See `Part`."""
-        return self.stop - self.start
+def read_block(data: bytes, origin: Origin, text_format: Format, complaints: Complaints) -> Block:
+    """The documents in bytes of text.
 
-    @property
-    def read_bytes(self) -> int:
-        """See `Part`."""
-        return self.stop - self.start
-
-    def identity(self) -> list[object]:
-        """See `Part`; the file's size and time stand for its content."""
-        span = [self.path, self.start, self.stop, self.file_size, self.file_mtime]
-        return [*span, self.block.weight, self.block.field]
-
-    def documents(self, complaints: Complaints) -> Iterator[list[str]]:
-        """See `Part`."""
-        try:
-            with open(self.path, 'rb') as file:
-                file.seek(self.start)
-                data = file.read(self.stop - self.start)
-        except OSError as error:
-            raise errors.DataError(f'cannot read {self.path}: {error.strerror}') from error
-        if len(data) != self.stop - self.start:
-            raise errors.DataError(
-                f'{self.path} has become shorter than {self.stop} bytes while it was being read'
-            )
-        block = dataclasses.replace(self.block, data=data, origin=self.path, offset=self.start)
-        yield from block.documents(complaints)
+    Args:
+        data: the bytes.
+        origin: where they come from.
+        text_format: how they hold documents.
+        complaints: what is not as it should be is counted or refused here.
+    """
+    if text_format.kind == JSONL:
+        texts = _json_texts(data, origin, text_format.field, complaints)
+    else:
+        texts = _plain_texts(data, origin, complaints)
+    cleaned = (clean_lines(text, where, complaints) for where, text in texts)
+    return Block(len(data), (lines for lines in cleaned if lines))
 
 
 def digest(data: bytes, seed: int = 0) -> bytes:
@@ -143,29 +102,30 @@ def digest(data: bytes, seed: int = 0) -> bytes:
     return hashlib.blake2b(data, digest_size=16, key=str(seed).encode()).digest()
 
 
-def _plain_texts(block: Block, complaints: Complaints) -> Iterator[tuple[str, str]]:
-    """Place and text of each document between blank lines."""
+def _plain_texts(data: bytes, origin: Origin, complaints: Complaints) -> Iterator[tuple[str, str]]:
+    """Position and text of each document between blank lines."""
     start = 0
-    if block.offset == 0 and block.data.startswith(b'\xef\xbb\xbf'):
+    if origin.offset == 0 and data.startswith(b'\xef\xbb\xbf'):
         start = 3  # a byte order mark is not text
-    while start < len(block.data):
-        blank = _BLANK_LINES.search(block.data, start)
-        stop, after = blank.span() if blank else (len(block.data), len(block.data))
-        raw = block.data[start:stop]
+    while start < len(data):
+        blank = _BLANK_LINES.search(data, start)
+        stop, after = blank.span() if blank else (len(data), len(data))
+        raw = data[start:stop]
         if raw.strip():
-            where = f'{block.origin} at byte {block.offset + start}'
-            yield where, decode(raw, block.origin, block.offset + start, complaints)
+            offset = origin.offset + start
+            text = decode(raw, origin.name, offset, complaints)
+            yield f'{origin.name} at byte {offset}', text
         start = after
 
 
 def decode(raw: bytes, origin: str, offset: int, complaints: Complaints) -> str:
-    """Text of bytes; those that are not UTF-8 become marks, and are counted.
+    """Text of bytes; those that are not UTF-8 become U+FFFD, and are counted.
 
     Args:
-      raw: the bytes.
-      origin: what they are of, for the counts.
-      offset: of `raw` in it.
-      complaints: what is found is counted here.
+        raw: the bytes.
+        origin: name of what they are from.
+        offset: of `raw` in it.
+        complaints: bytes that are not UTF-8 are counted here.
     """
     try:
         return raw.decode()
@@ -174,43 +134,44 @@ def decode(raw: bytes, origin: str, offset: int, complaints: Complaints) -> str:
         return raw.decode(errors='replace')
 
 
-def _json_texts(block: Block, complaints: Complaints) -> Iterator[tuple[str, str]]:
-    """Place and text of each line's field."""
-    offset = block.offset
-    for number, raw in enumerate(block.data.split(b'\n')):
+def _json_texts(
+    data: bytes, origin: Origin, field: str, complaints: Complaints
+) -> Iterator[tuple[str, str]]:
+    """Position of each JSON line, and the text in its field."""
+    offset = origin.offset
+    for number, raw in enumerate(data.split(b'\n')):
         if raw.strip():
-            text, problem = _json_text(raw, block, offset, complaints)
-            if text is None:
-                line = (block.first_line or _line_number(block)) + number
-                complaints.refuse('bad_json', f'{block.origin}, line {line}', problem)
+            try:
+                text = _json_text(decode(raw, origin.name, offset, complaints), field)
+            except ValueError as error:
+                line = (origin.first_line or _line_number(origin)) + number
+                complaints.refuse('bad_json', f'{origin.name}, line {line}', str(error))
             else:
-                yield f'{block.origin} at byte {offset}', text
+                yield f'{origin.name} at byte {offset}', text
         offset += len(raw) + 1
 
 
-def _json_text(
-    raw: bytes, block: Block, offset: int, complaints: Complaints
-) -> tuple[str | None, str]:
-    """The text of one JSON line, or None and what is wrong with it."""
+def _json_text(line: str, field: str) -> str:
+    """The text in a field of a JSON line; ValueError where there is none."""
     try:
-        row = json.loads(decode(raw, block.origin, offset, complaints))
+        row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return None, f'not a JSON object ({error})'
+        raise ValueError(f'not a JSON object ({error})') from error
     if not isinstance(row, dict):
-        return None, f'a JSON object is needed, found a {type(row).__name__}'
-    text = row.get(block.field)
+        raise ValueError(f'a JSON object is needed, found a {type(row).__name__}')
+    text = row.get(field)
     if isinstance(text, str):
-        return text, ''
-    if block.field in row:
-        return None, f'field {block.field!r} is a {type(text).__name__}, not text'
+        return text
+    if field in row:
+        raise ValueError(f'field {field!r} is a {type(text).__name__}, not text')
     has = ', '.join(sorted(row)[:10]) or 'none'
-    return None, f'no field {block.field!r}; it has {has} (name it with #FIELD in data.source)'
+    raise ValueError(f'no field {field!r}; it has {has} (name it with #FIELD in data.source)')
 
 
-def _line_number(block: Block) -> int:
-    """Number of the line at `block.offset`: counted only when an error must be told."""
-    lines, left = 1, block.offset
-    with pathlib.Path(block.origin).open('rb') as file:
+def _line_number(origin: Origin) -> int:
+    """Number of the line at the offset of an origin, counted only where a message needs it."""
+    lines, left = 1, origin.offset
+    with pathlib.Path(origin.name).open('rb') as file:
         while left and (data := file.read(min(left, _COUNT_BYTES))):
             lines += data.count(b'\n')
             left -= len(data)
@@ -221,13 +182,13 @@ def clean_lines(text: str, where: str, complaints: Complaints) -> list[str]:
     """The lines of a document, with what no tokenizer can take removed and counted.
 
     Args:
-      text: a document.
-      where: its place, for the counts.
-      complaints: what is found is counted here.
+        text: a document.
+        where: its position, for the counts.
+        complaints: what is removed is counted here.
 
     Returns:
-      Its lines, stripped, none empty, none longer than MAX_LINE_CHARS; no lines where it holds
-      no text.
+        Its lines, stripped, none empty, none longer than MAX_LINE_CHARS; no lines where it holds
+        no text.
     """
     if '\0' in text:
         complaints.count('nul', where)

@@ -23,15 +23,17 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from electra_jax.config import settings as schema
-from electra_jax.core import errors, files
+from electra_jax.core import files
 from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import beam, build, documents, layouts, progress, sources, workers
+from electra_jax.core.errors import ConfigError, DataError, unknown
+from electra_jax.corpus import beam, build, layouts, sources, workers
 from electra_jax.data import manifest, records
+from electra_jax.runtime import terminal
 from electra_jax.tokenizers import api, load, train
 
 MARKER_NAME = 'building.json'
@@ -45,20 +47,20 @@ def build_corpus(
     """Builds the corpus that `data` describes in the folder `data.path`, or opens it.
 
     Args:
-      data: path, source, tokenizer, layout and the rest.
-      piece_bytes: text in one piece of work, about; part of what decides the rows.
+        data: path, source, tokenizer, layout and the rest.
+        piece_bytes: text in one piece of work, about; part of what decides the rows.
 
     Raises:
-      errors.ConfigError: a setting cannot be, or the folder holds another corpus.
-      errors.DataError: text, tokenizer or folder cannot be used.
+        ConfigError: a setting is not possible, or the folder holds another corpus.
+        DataError: text, tokenizer or folder cannot be used.
     """
     entries = _check(data)
     folder = pathlib.Path(data.path or '')
     settings = _settings(data, piece_bytes)
     if (folder / manifest.FILE_NAME).exists():
-        corpus = manifest.load_corpus(folder, data.verify, _say)
+        corpus = manifest.load_corpus(folder, data.verify, _log)
         _same_settings(corpus.settings, settings, folder)
-        _say(f'{folder} is already complete: {corpus.counts["train_rows"]:,} training rows')
+        _log(f'{folder} is already complete: {corpus.counts["train_rows"]:,} training rows')
         return corpus
     _claim(folder, settings)
     with _lock(folder):
@@ -68,30 +70,30 @@ def build_corpus(
 def _check(data: schema.DataConfig) -> list[sources.Entry]:
     """Refuses settings that cannot be; returns the source taken apart."""
     if not data.path:
-        raise errors.ConfigError('data.path is not set; type --config.data.path=FOLDER')
+        raise ConfigError('data.path is not set; type --config.data.path=FOLDER')
     if re.search('=[0-9.]+(,|$)', data.path) and not os.path.isdir(data.path):
-        raise errors.ConfigError(
+        raise ConfigError(
             f'data.path {data.path!r} names corpora with weights; build each one by itself, with '
             '--config.data.path=FOLDER (if that is the name of a folder, make the folder first)'
         )
     if data.layout not in layouts.LAYOUTS:
-        raise errors.unknown('data.layout', data.layout, layouts.LAYOUTS)
+        raise unknown('data.layout', data.layout, layouts.LAYOUTS)
     if data.row_length < _MIN_ROW_LENGTH:
-        raise errors.ConfigError(
+        raise ConfigError(
             f'data.row_length is {data.row_length}; it must be at least {_MIN_ROW_LENGTH}'
         )
     if not 0 <= data.holdout < 1:
-        raise errors.ConfigError(f'data.holdout is {data.holdout}; it must be in [0, 1)')
+        raise ConfigError(f'data.holdout is {data.holdout}; it must be in [0, 1)')
     for name in ('one_segment_rate', 'short_row_rate'):
         if not 0 <= getattr(data, name) <= 1:
-            raise errors.ConfigError(f'data.{name} is {getattr(data, name)}; it is a probability')
+            raise ConfigError(f'data.{name} is {getattr(data, name)}; it is a probability')
     if data.workers is not None and data.workers < 1:
-        raise errors.ConfigError(f'data.workers is {data.workers}; it must be at least 1')
+        raise ConfigError(f'data.workers is {data.workers}; it must be at least 1')
     Complaints('data.on_bad_text', data.on_bad_text)  # refuses an unknown policy
     if data.runner not in RUNNERS:
-        raise errors.unknown('data.runner', data.runner, RUNNERS)
+        raise unknown('data.runner', data.runner, RUNNERS)
     if data.runner_options is not None and data.runner != 'beam':
-        raise errors.ConfigError(
+        raise ConfigError(
             f'data.runner_options is {data.runner_options!r}, but data.runner is {data.runner!r}: '
             'only --config.data.runner=beam has options'
         )
@@ -125,7 +127,7 @@ def _same_settings(
         if wanted.get(name) != found.get(name)
     ]
     if differing:
-        raise errors.ConfigError(
+        raise ConfigError(
             f'{folder} was built with other settings: {"; ".join(differing)}. Name another folder '
             'with --config.data.path=FOLDER, or use the settings it was built with'
         )
@@ -138,18 +140,16 @@ def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
         try:
             found = files.parse_object(marker.read_bytes())
         except ValueError as error:
-            raise errors.DataError(
-                f'{marker} is damaged ({error}); move the folder away'
-            ) from error
+            raise DataError(f'{marker} is damaged ({error}); move the folder away') from error
         _same_settings(found, settings, folder)
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         names = sorted(os.listdir(folder))
     except OSError as error:
-        raise errors.DataError(f'cannot use the folder {folder}: {error.strerror}') from error
+        raise DataError(f'cannot use the folder {folder}: {error.strerror}') from error
     if any(not name.startswith(MARKER_NAME) for name in names):
-        raise errors.DataError(
+        raise DataError(
             f'{folder} is not empty and not a corpus (it holds {", ".join(names[:3])}...); name '
             'another folder with --config.data.path=FOLDER: nothing is ever deleted here'
         )
@@ -165,12 +165,12 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
             file = opened.enter_context(path.open('w'))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise errors.DataError(
+            raise DataError(
                 f'another process is building {folder}; wait for it, or name another folder with '
                 '--config.data.path=FOLDER'
             ) from error
         except OSError as error:
-            raise errors.DataError(
+            raise DataError(
                 f'cannot lock {path}: {error.strerror}; name a folder of another file system with '
                 '--config.data.path=FOLDER'
             ) from error
@@ -188,23 +188,30 @@ def _build(
     (folder / workers.PIECES_FOLDER).mkdir(exist_ok=True)
     _remove_leftovers(folder)
     total = sources.total_bytes(entries)
-    tokenizer = _tokenizer(data, entries, folder, piece_bytes, total)
-    trained = time.monotonic()
-    run = _Run(data, folder, tokenizer)
     complaints = Complaints('data.on_bad_text', data.on_bad_text)
-    _say(f'building {folder} from {data.source}')
-    with progress.Progress(total) as bar:
-        sidecars = run.all_pieces(sources.plan(entries, complaints, piece_bytes), bar)
+    ignored = Complaints('data.on_bad_text', 'skip')  # they come again when rows are made
+    tokenizer = _tokenizer(data, sources.plan(entries, ignored, piece_bytes), folder, total)
+    trained = time.monotonic()
+    _log(f'building {folder} from {data.source}')
+    with terminal.Progress('building', total / 1e6, unit='MB', console=terminal.ERR) as bar:
+        context = workers.Context(folder, tokenizer, data)
+        pieces = _run_pieces(context, sources.plan(entries, complaints, piece_bytes), bar)
     seconds = time.monotonic() - started
     figures = {
         'seconds': round(seconds, 1),
         'tokenizer_seconds': round(trained - started, 1),
-        'workers': run.workers,
-        'pieces_found_finished': run.skipped,
+        'workers': _num_workers(data) if data.runner == 'local' else None,
+        'pieces_found_finished': len(pieces.found),
         'versions': {name: metadata.version(name) for name in ('numpy', 'array_record')},
     }
-    corpus = _finish(data, folder, tokenizer, settings, sidecars, complaints, figures)
-    _summary(corpus, run)
+    for sidecar in pieces.sidecars:
+        complaints.add(sidecar['bad_text'])
+    corpus = _joined(context, pieces.sidecars, settings, complaints, figures)
+    manifest.write_array(folder / manifest.UNIGRAM_NAME, _unigram(folder))
+    manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
+    _remove_sidecars(folder)
+    corpus = manifest.load_corpus(folder, 'sizes')  # each shard was hashed as it was written
+    _summary(corpus, pieces, complaints)
     return corpus
 
 
@@ -217,40 +224,36 @@ def _remove_leftovers(folder: pathlib.Path) -> None:
 
 
 def _tokenizer(
-    data: schema.DataConfig,
-    entries: list[sources.Entry],
-    folder: pathlib.Path,
-    piece_bytes: int,
-    total: int,
+    data: schema.DataConfig, pieces: Iterator[sources.Piece], folder: pathlib.Path, total: int
 ) -> api.Tokenizer:
-    """The tokenizer to use: the one in the folder, the one named, or a new one."""
-    place = folder / manifest.TOKENIZER_FOLDER
+    """The tokenizer to use: the one in the folder, the one named, or a new one.
+
+    Args:
+        data: names it, or describes a new one.
+        pieces: text to train it on.
+        folder: of the corpus.
+        total: bytes of the text, about.
+    """
+    path = folder / manifest.TOKENIZER_FOLDER
     named = load.open_tokenizer(data.tokenizer) if data.tokenizer.path is not None else None
-    if (place / api.FILE_NAME).exists():
-        tokenizer = load.load(place)
+    if (path / api.FILE_NAME).exists():
+        tokenizer = load.load(path)
         if named and named.hash != tokenizer.hash:
-            raise errors.DataError(
-                f'{place} is not the tokenizer {data.tokenizer.path} that the build was begun '
+            raise DataError(
+                f'{path} is not the tokenizer {data.tokenizer.path} that the build was begun '
                 'with: it is damaged; build into another folder with --config.data.path=FOLDER'
             )
         return tokenizer
     if named:
         tokenizer = named
     else:
-        _say(f'training a {data.tokenizer.kind} tokenizer')
+        _log(f'training a {data.tokenizer.kind} tokenizer')
         limit = data.tokenizer.train_megabytes * train.MEGABYTE
         # Some of every part, rather than all of the first file.
-        share = min(1.0, limit / max(total, 1))
-        parts = _parts(entries, piece_bytes)
-        lines = build.sample_lines(parts, data, share)
+        lines = build.sample_lines(pieces, data, min(1.0, limit / max(total, 1)))
         tokenizer = train.train_tokenizer(lines, data.tokenizer)
-    tokenizer.save(place)
+    tokenizer.save(path)
     return tokenizer
-
-
-def _parts(entries: list[sources.Entry], piece_bytes: int) -> Iterator[documents.Part]:
-    for piece in sources.plan(entries, Complaints('data.on_bad_text', 'skip'), piece_bytes):
-        yield from piece.parts
 
 
 # Where pieces are built -> (pieces, context, settings) to each piece with its sidecar.
@@ -264,116 +267,107 @@ def _num_workers(data: schema.DataConfig) -> int:
     return data.workers or len(os.sched_getaffinity(0)) or 1
 
 
-class _Run:
-    """One pass over the pieces: finished ones are skipped, the others built."""
+class _Pieces(NamedTuple):
+    """All pieces of a corpus, each built or found finished.
 
-    def __init__(
-        self, data: schema.DataConfig, folder: pathlib.Path, tokenizer: api.Tokenizer
-    ) -> None:
-        self._data = data
-        self._folder = folder
-        self._tokenizer = tokenizer
-        self._sidecars: dict[int, dict[str, Any]] = {}
-        self.workers = _num_workers(data) if data.runner == 'local' else None
-        self.skipped = 0
-        self.built_tokens = 0
-        self.built_bytes = 0
-        self.built_seconds = 0.0
+    Attributes:
+        sidecars: of every piece, in order.
+        found: indices of those that an earlier run had finished.
+        seconds: that the others took.
+    """
 
-    def all_pieces(
-        self, pieces: Iterator[sources.Piece], bar: progress.Progress
-    ) -> list[dict[str, Any]]:
-        """The sidecar of every piece, in order."""
-        started = time.monotonic()
-        context = workers.Context(self._folder, self._tokenizer, self._data)
-        to_do = self._unfinished(pieces, bar)
-        for piece, sidecar in RUNNERS[self._data.runner](to_do, context, self._data):
-            self._sidecars[piece.index] = sidecar
-            counts = sidecar['counts']
-            self.built_tokens += counts['train_tokens'] + counts['validation_tokens']
-            self.built_bytes += counts['text_bytes']
-            bar.advance(sum(part.read_bytes for part in piece.parts))
-        self.built_seconds = time.monotonic() - started
-        self._check_complete()
-        return [self._sidecars[i] for i in sorted(self._sidecars)]
+    sidecars: list[dict[str, Any]]
+    found: set[int]
+    seconds: float
 
-    def _unfinished(
-        self, pieces: Iterator[sources.Piece], bar: progress.Progress
-    ) -> Iterator[sources.Piece]:
+
+def _run_pieces(
+    context: workers.Context, pieces: Iterator[sources.Piece], bar: terminal.Progress
+) -> _Pieces:
+    """Builds the pieces that are not finished yet."""
+    started = time.monotonic()
+    sidecars: dict[int, dict[str, Any]] = {}
+    found: set[int] = set()
+
+    def count(piece: sources.Piece, sidecar: dict[str, Any]) -> None:
+        sidecars[piece.index] = sidecar
+        bar.advance(sum(part.read_bytes for part in piece.parts) / 1e6)
+
+    def unfinished() -> Iterator[sources.Piece]:
         for piece in pieces:
-            sidecar = self._finished(piece)
+            sidecar = _finished(context, piece)
             if sidecar is None:
                 yield piece
-                continue
-            self._sidecars[piece.index] = sidecar
-            self.skipped += 1
-            bar.advance(sum(part.read_bytes for part in piece.parts))
+            else:
+                found.add(piece.index)
+                count(piece, sidecar)
 
-    def _finished(self, piece: sources.Piece) -> dict[str, Any] | None:
-        """The sidecar of a piece that an earlier run has built, if it did and all is there."""
-        sidecar = workers.read_sidecar(self._folder, piece.index, self._tokenizer.vocab_size)
-        if sidecar is None:
+    data = context.config
+    for piece, sidecar in RUNNERS[data.runner](unfinished(), context, data):
+        count(piece, sidecar)
+    if not sidecars:
+        raise DataError(f'data.source {data.source!r} holds no text')
+    if len(list((context.folder / workers.PIECES_FOLDER).glob('*.json'))) != len(sidecars):
+        raise DataError(
+            f'data.source has become smaller since {context.folder} was begun; build into another '
+            'folder with --config.data.path=FOLDER'
+        )
+    return _Pieces([sidecars[i] for i in sorted(sidecars)], found, time.monotonic() - started)
+
+
+def _finished(context: workers.Context, piece: sources.Piece) -> dict[str, Any] | None:
+    """The sidecar of a piece that an earlier run has built, if it did and all is there."""
+    folder, tokenizer = context.folder, context.tokenizer
+    sidecar = workers.read_sidecar(folder, piece.index, tokenizer.vocab_size)
+    if sidecar is None:
+        return None
+    if sidecar['tokenizer_hash'] != tokenizer.hash:
+        raise DataError(
+            f'piece {piece.index} of {folder} was built with another tokenizer than is in it now; '
+            'build into another folder with --config.data.path=FOLDER'
+        )
+    if sidecar['identity'] != json.loads(json.dumps(workers.identity(piece))):
+        raise DataError(
+            f'the text of data.source has changed since {folder} was begun (piece {piece.index}, '
+            f'{piece.parts[0].identity()[0]}); build into another folder with '
+            '--config.data.path=FOLDER'
+        )
+    for shard in filter(None, sidecar['shards'].values()):
+        file = folder / shard['name']
+        # A power cut can lose what a kill cannot.
+        if not file.is_file() or file.stat().st_size != shard['bytes']:
             return None
-        if sidecar['tokenizer_hash'] != self._tokenizer.hash:
-            raise errors.DataError(
-                f'piece {piece.index} of {self._folder} was built with another tokenizer than is '
-                'in it now; build into another folder with --config.data.path=FOLDER'
-            )
-        if sidecar['identity'] != json.loads(json.dumps(workers.identity(piece))):
-            raise errors.DataError(
-                f'the text of data.source has changed since {self._folder} was begun (piece '
-                f'{piece.index}, {piece.parts[0].identity()[0]}); build into another folder with '
-                '--config.data.path=FOLDER'
-            )
-        for shard in sidecar['shards'].values():
-            if shard is not None:
-                file = self._folder / shard['name']
-                # A power cut can lose what a kill cannot.
-                if not file.is_file() or file.stat().st_size != shard['bytes']:
-                    return None
-        return sidecar
-
-    def _check_complete(self) -> None:
-        if not self._sidecars:
-            raise errors.DataError(f'data.source {self._data.source!r} holds no text')
-        known = len(list((self._folder / workers.PIECES_FOLDER).glob('*.json')))
-        if known != len(self._sidecars):
-            raise errors.DataError(
-                f'data.source has become smaller since {self._folder} was begun; build into '
-                'another folder with --config.data.path=FOLDER'
-            )
+    return sidecar
 
 
-def _finish(
-    data: schema.DataConfig,
-    folder: pathlib.Path,
-    tokenizer: api.Tokenizer,
-    settings: dict[str, Any],
+def _joined(
+    context: workers.Context,
     sidecars: list[dict[str, Any]],
+    settings: dict[str, Any],
     complaints: Complaints,
     figures: dict[str, Any],
 ) -> manifest.Corpus:
-    """Sums up the pieces and writes unigram.npy and, last, corpus.json."""
+    """The corpus that the pieces make together.
+
+    Args:
+        context: of the pieces.
+        sidecars: of all pieces, in order.
+        settings: what decides the rows.
+        complaints: about all of the text.
+        figures: of the build, for people.
+    """
+    data, tokenizer = context.config, context.tokenizer
     counts = {name: sum(s['counts'][name] for s in sidecars) for name in build.COUNTS}
-    for sidecar in sidecars:
-        complaints.add(sidecar['bad_text'])
     if counts['dropped_tokens']:
         raise AssertionError(f'{counts["dropped_tokens"]} tokens are in no row')
     if not counts['train_rows']:
-        raise errors.DataError(
-            f'data.source {data.source!r} gave no training rows: it holds no text'
-        )
+        raise DataError(f'data.source {data.source!r} gave no training rows: it holds no text')
     shards = {
         split: tuple(records.Shard(**s['shards'][split]) for s in sidecars if s['shards'][split])
         for split in manifest.SPLITS
     }
-    unigrams = sorted((folder / workers.PIECES_FOLDER).glob('*.npy'))
-    total = sum(np.load(path, allow_pickle=False) for path in unigrams)
-    unigram = folder / manifest.UNIGRAM_NAME
-    with files.placed(unigram, files.process_mark()) as fresh, fresh.open('wb') as file:
-        np.save(file, total)
-    corpus = manifest.Corpus(
-        path=folder,
+    return manifest.Corpus(
+        path=context.folder,
         row_length=data.row_length,
         layout=data.layout,
         token_bytes=records.RowFormat.of(data.row_length, tokenizer.vocab_size).token_bytes,
@@ -387,9 +381,11 @@ def _finish(
         bad_text=complaints.counts,
         build=figures,
     )
-    manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
-    _remove_sidecars(folder)
-    return manifest.load_corpus(folder, 'sizes')  # each shard was hashed as it was written
+
+
+def _unigram(folder: pathlib.Path) -> np.ndarray:
+    paths = (folder / workers.PIECES_FOLDER).glob('*.npy')
+    return np.sum([np.load(path, allow_pickle=False) for path in paths], axis=0)
 
 
 def _remove_sidecars(folder: pathlib.Path) -> None:
@@ -402,29 +398,32 @@ def _remove_sidecars(folder: pathlib.Path) -> None:
         pieces.rmdir()
 
 
-def _summary(corpus: manifest.Corpus, run: _Run) -> None:
-    """Says what was built, how fast, what was odd about the text, and what to type next."""
-    counts, seconds = corpus.counts, corpus.build['seconds']
-    for line in Complaints('data.on_bad_text', counts=dict(corpus.bad_text)).lines():
-        _say(f'note: {line}')
+def _summary(corpus: manifest.Corpus, pieces: _Pieces, complaints: Complaints) -> None:
+    """Prints what was built, how fast, and what was odd about the text."""
+    counts = corpus.counts
+    for line in complaints.lines():
+        _log(f'note: {line}')
     fill = 1 - counts['train_padding'] / (counts['train_rows'] * corpus.row_length)
-    speed = run.built_tokens / max(run.built_seconds, 1e-9)
-    _say(
-        f'built {corpus.path} in {seconds:,.1f} s: {counts["documents"]:,} documents, '
-        f'{counts["text_bytes"] / 1e6:,.1f} MB of text'
+    built = [s['counts'] for i, s in enumerate(pieces.sidecars) if i not in pieces.found]
+    tokens = sum(one['train_tokens'] + one['validation_tokens'] for one in built)
+    text_bytes = sum(one['text_bytes'] for one in built)
+    seconds = max(pieces.seconds, 1e-9)
+    processes = corpus.build['workers']
+    _log(
+        f'built {corpus.path} in {corpus.build["seconds"]:,.1f} s: {counts["documents"]:,} '
+        f'documents, {counts["text_bytes"] / 1e6:,.1f} MB of text'
     )
-    _say(
+    _log(
         f'  {counts["train_rows"]:,} training rows of {corpus.row_length} '
         f'({counts["train_tokens"]:,} tokens, {100 * fill:.1f}% full), '
         f'{counts["validation_rows"]:,} held-out rows, vocabulary of {corpus.vocab_size:,}'
     )
-    _say(
-        f'  {run.built_bytes / max(run.built_seconds, 1e-9) / 1e6:,.1f} MB/s, {speed:,.0f} '
-        f'tokens/s '
-        + (f'with {run.workers} processes' if run.workers else 'on Beam')
-        + (f'; {run.skipped} pieces were there from before' if run.skipped else '')
+    _log(
+        f'  {text_bytes / seconds / 1e6:,.1f} MB/s, {tokens / seconds:,.0f} tokens/s '
+        + (f'with {processes} processes' if processes else 'on Beam')
+        + (f'; {len(pieces.found)} pieces were there from before' if pieces.found else '')
     )
 
 
-def _say(text: str) -> None:
-    progress.console.print(text, markup=False)
+def _log(text: str) -> None:
+    terminal.ERR.print(text)

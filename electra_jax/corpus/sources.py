@@ -18,14 +18,16 @@ WEIGHT is the expected number of copies of each document in the training rows (d
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
-from electra_jax.core import errors
 from electra_jax.core.complaints import Complaints
+from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.corpus import docstrings, documents, files, tfds
 
 PIECE_BYTES = 16_000_000  # text in one piece of work, about
 _MIN_PIECE_BYTES = 1_000_000
+T = TypeVar('T')
 
 _EXAMPLES = (
     "'text:PATH', 'jsonl:PATH#FIELD', 'tfds:wikipedia/20230601.en:train' or 'python-docs:', "
@@ -44,10 +46,31 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """One piece of work: what becomes one training and one held-out shard."""
+    """One piece of work: what becomes one training and one held-out shard.
+
+    Attributes:
+        index: of the piece among all, from 0.
+        parts: its text.
+        block_bytes: how much of the text is in memory at a time, about.
+    """
 
     index: int
     parts: tuple[documents.Part, ...]
+    block_bytes: int
+
+    def open(self, complaints: Complaints) -> Iterator[list[tuple[Iterator[list[str]], float]]]:
+        """Reads the piece in stretches that fit into memory, all of it at once where it can.
+
+        Yields:
+            Documents, each a list of lines, with their weight, of every block in the stretch.
+        """
+        blocks = (
+            ((block.documents, part.weight), block.text_bytes * max(part.weight, 1.0))
+            for part in self.parts
+            for block in part.open(complaints)
+        )
+        for group in _grouped(blocks, self.block_bytes):
+            yield [block for block, _ in group]
 
 
 def parse_source(source: str | None) -> list[Entry]:
@@ -58,10 +81,10 @@ def parse_source(source: str | None) -> list[Entry]:
      Entry(kind='jsonl', where='c=d.jsonl#body', weight=1.0)]
 
     Raises:
-      errors.ConfigError: it is empty, a kind is unknown, or a weight is not above 0.
+        ConfigError: it is empty, a kind is unknown, or a weight is not above 0.
     """
     if not source or not source.strip():
-        raise errors.ConfigError(f'data.source is empty; it may be {_EXAMPLES}')
+        raise ConfigError(f'data.source is empty; it may be {_EXAMPLES}')
     # A comma separates only where another `kind:` follows, so paths may hold commas.
     return [_parse_entry(text.strip()) for text in re.split(r',(?=\s*[a-z][a-z0-9_-]+:)', source)]
 
@@ -69,16 +92,16 @@ def parse_source(source: str | None) -> list[Entry]:
 def _parse_entry(text: str) -> Entry:
     kind, colon, where = text.partition(':')
     if not colon:
-        raise errors.ConfigError(f'data.source holds {text!r} without a kind; write {_EXAMPLES}')
+        raise ConfigError(f'data.source holds {text!r} without a kind; write {_EXAMPLES}')
     if kind not in PARTS:
-        raise errors.unknown(f'the kind of {text!r} in data.source', kind, PARTS)
+        raise unknown(f'the kind of {text!r} in data.source', kind, PARTS)
     match = re.search(r'=([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)$', where)
     # A folder may really be called `year=2024`.
     if not match or os.path.exists(where):
         return Entry(kind, where)
     weight = float(match[1])
     if weight <= 0:
-        raise errors.ConfigError(f'data.source: the weight of {text!r} must be above 0')
+        raise ConfigError(f'data.source: the weight of {text!r} must be above 0')
     return Entry(kind, where[: match.start()], weight)
 
 
@@ -87,26 +110,17 @@ def _split_field(where: str) -> tuple[str, str]:
     return (path, field) if mark else (where, 'text')
 
 
-def _text_parts(entry: Entry, complaints: Complaints, piece_bytes: int) -> Iterator[documents.Part]:
-    template = documents.Block(documents.TEXT, entry.weight)
-    _tell_other_kinds(entry.where, files.TEXT_SUFFIXES, complaints)
-    for path in files.find_files(entry.where, files.TEXT_SUFFIXES):
-        yield from files.cut_file(path, template, complaints, piece_bytes)
+def _file_parts(entry: Entry, complaints: Complaints, piece_bytes: int) -> Iterator[documents.Part]:
+    where, text_format = _path_and_format(entry)
+    for path in files.find_files(where, entry.kind, complaints):
+        yield from files.cut_file(path, text_format, entry.weight, piece_bytes, complaints)
 
 
-def _jsonl_parts(
-    entry: Entry, complaints: Complaints, piece_bytes: int
-) -> Iterator[documents.Part]:
+def _path_and_format(entry: Entry) -> tuple[str, documents.Format]:
+    if entry.kind == documents.TEXT:
+        return entry.where, documents.Format(documents.TEXT)
     where, field = _split_field(entry.where)
-    template = documents.Block(documents.JSONL, entry.weight, field)
-    _tell_other_kinds(where, files.JSON_SUFFIXES, complaints)
-    for path in files.find_files(where, files.JSON_SUFFIXES):
-        yield from files.cut_file(path, template, complaints, piece_bytes)
-
-
-def _tell_other_kinds(where: str, suffixes: frozenset[str], complaints: Complaints) -> None:
-    for path in files.other_kinds(where, suffixes):
-        complaints.count('other_kind', str(path))
+    return where, documents.Format(documents.JSONL, field)
 
 
 def _tfds_parts(entry: Entry, complaints: Complaints, piece_bytes: int) -> Iterator[documents.Part]:
@@ -119,13 +133,13 @@ def _python_docs_parts(
     entry: Entry, complaints: Complaints, piece_bytes: int
 ) -> Iterator[documents.Part]:
     del complaints
-    return docstrings.blocks(entry.where or None, entry.weight, piece_bytes)
+    return docstrings.parts(entry.where or None, entry.weight, piece_bytes)
 
 
 # Kind -> what cuts an entry into parts, each with about so many bytes of text at most.
 PARTS: dict[str, Callable[[Entry, Complaints, int], Iterator[documents.Part]]] = {
-    'text': _text_parts,
-    'jsonl': _jsonl_parts,
+    documents.TEXT: _file_parts,
+    documents.JSONL: _file_parts,
     'tfds': _tfds_parts,
     'python-docs': _python_docs_parts,
 }
@@ -136,33 +150,52 @@ def plan(
 ) -> Iterator[Piece]:
     """Cuts all entries into pieces; the same source always gives the same pieces.
 
+    Args:
+        entries: the source.
+        complaints: files that hold nothing, or are of another kind, are counted here.
+        piece_bytes: text in a piece, about.
+
     Raises:
-      errors.DataError: an entry names nothing that is there, or it cannot be read.
+        DataError: an entry names nothing that is there, or it cannot be read.
     """
-    index, parts, size = 0, [], 0.0
+    groups = _grouped(_parts(entries, complaints, piece_bytes), piece_bytes)
+    for index, parts in enumerate(groups):
+        yield Piece(index, tuple(part for part, _ in parts), piece_bytes)
+
+
+def _parts(
+    entries: list[Entry], complaints: Complaints, piece_bytes: int
+) -> Iterator[tuple[documents.Part, float]]:
+    """Each part with the text that it makes, copies included."""
     for entry in entries:
+        copies = max(entry.weight, 1.0)
         # Copies make more rows of the same text: such text is cut finer.
-        size_here = max(int(piece_bytes / max(entry.weight, 1.0)), _MIN_PIECE_BYTES)
-        for part in PARTS[entry.kind](entry, complaints, min(size_here, piece_bytes)):
-            cost = part.text_bytes * max(entry.weight, 1.0)
-            if parts and size + cost > piece_bytes * 5 / 4:
-                yield Piece(index, tuple(parts))
-                index, parts, size = index + 1, [], 0.0
-            parts.append(part)
-            size += cost
-    if parts:
-        yield Piece(index, tuple(parts))
+        size = min(max(int(piece_bytes / copies), _MIN_PIECE_BYTES), piece_bytes)
+        for part in PARTS[entry.kind](entry, complaints, size):
+            yield part, part.text_bytes * copies
+
+
+def _grouped(items: Iterable[tuple[T, float]], most: int) -> Iterator[list[tuple[T, float]]]:
+    """Consecutive items with their sizes, in groups of 5/4 `most` in sum, or of one item."""
+    group: list[tuple[T, float]] = []
+    for item, size in items:
+        if group and size + sum(size for _, size in group) > most * 5 / 4:
+            yield group
+            group = []
+        group.append((item, size))
+    if group:
+        yield group
 
 
 def total_bytes(entries: list[Entry]) -> int:
-    """What `Part.read_bytes` will add up to over all of `plan`, without reading the text."""
-    suffixes = {'text': files.TEXT_SUFFIXES, 'jsonl': files.JSON_SUFFIXES}
+    """The sum of `Part.read_bytes` over all of `plan`, without reading the text of files."""
     total = 0
     for entry in entries:
-        if entry.kind in suffixes:
-            where = _split_field(entry.where)[0] if entry.kind == 'jsonl' else entry.where
-            total += sum(map(files.size_of, files.find_files(where, suffixes[entry.kind])))
+        ignored = Complaints('data.on_bad_text')
+        if entry.kind in (documents.TEXT, documents.JSONL):
+            paths = files.find_files(_path_and_format(entry)[0], entry.kind, ignored)
+            total += sum(map(files.size_of, paths))
         else:
-            parts = PARTS[entry.kind](entry, Complaints('data.on_bad_text'), PIECE_BYTES)
+            parts = PARTS[entry.kind](entry, ignored, PIECE_BYTES)
             total += sum(part.read_bytes for part in parts)
     return total

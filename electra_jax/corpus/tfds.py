@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from electra_jax.core import errors, tfds
+from electra_jax.core import tfds
 from electra_jax.core.complaints import Complaints
+from electra_jax.core.errors import DataError, first_line
 from electra_jax.corpus import documents
 
 _READ_AT_ONCE = 256
@@ -15,19 +16,17 @@ _PROBED_ROWS = 64  # to guess how much text a row holds
 _DATASET_AND_SPLIT = re.compile(r'(.+):(\w+(?:\[[^\]]*\])?)')  # name:train, name:train[:10%]
 
 
-@dataclasses.dataclass(frozen=True)
-class TfdsRange:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TfdsPart(documents.Part):
     """Rows `start` to `stop` of a split.
 
     Attributes:
-      name: of the dataset with its config ('wikipedia/20230601.en'), or the folder of one.
-      split: such as 'train' or 'train[:10%]'.
-      field: which feature holds the text.
-      start: first row.
-      stop: the row after the last.
-      weight: expected copies of each document.
-      text_bytes: of text, about.
-      fingerprint: stands for the content of the dataset.
+        name: of the dataset with its config ('wikipedia/20230601.en'), or the folder of one.
+        split: such as 'train' or 'train[:10%]'.
+        field: which feature holds the text.
+        start: first row.
+        stop: the row after the last.
+        fingerprint: stands for the content of the dataset.
     """
 
     name: str
@@ -35,21 +34,18 @@ class TfdsRange:
     field: str
     start: int
     stop: int
-    weight: float
-    text_bytes: int
     fingerprint: str
 
-    @property
-    def read_bytes(self) -> int:
-        """See `documents.Part`."""
-        return self.text_bytes
-
     def identity(self) -> list[object]:
-        """See `documents.Part`."""
-        return list(dataclasses.astuple(self))
+        """A JSON value; the fingerprint stands for the content."""
+        rows = [self.name, self.split, self.field, self.start, self.stop]
+        return [*rows, self.weight, self.text_bytes, self.fingerprint]
 
-    def documents(self, complaints: Complaints) -> Iterator[list[str]]:
-        """See `documents.Part`."""
+    def open(self, complaints: Complaints) -> Iterator[documents.Block]:
+        """The rows as one block, which are read as they are asked for."""
+        yield documents.Block(self.text_bytes, self._documents(complaints))
+
+    def _documents(self, complaints: Complaints) -> Iterator[list[str]]:
         rows, _ = _open(self.name, self.split)
         for first in range(self.start, self.stop, _READ_AT_ONCE):
             numbers = list(range(first, min(first + _READ_AT_ONCE, self.stop)))
@@ -57,9 +53,8 @@ class TfdsRange:
             for number, row in zip(numbers, read, strict=True):
                 where = f'{self.name}:{self.split}, row {number}'
                 _check_field(row, self.field, where)
-                lines = documents.clean_lines(
-                    _text(row[self.field], where, complaints), where, complaints
-                )
+                text = _text(row[self.field], where, complaints)
+                lines = documents.clean_lines(text, where, complaints)
                 if lines:
                     yield lines
 
@@ -68,21 +63,21 @@ def _read(rows: Any, numbers: Sequence[int], where: str) -> list[Any]:
     """The rows of these numbers.
 
     Raises:
-      errors.DataError: the dataset's files are damaged or missing.
+        DataError: the dataset's files are damaged or missing.
     """
     try:
         return list(rows.__getitems__(list(numbers)))
     except Exception as error:  # from the library of each file format, whatever it raises
-        raise errors.DataError(
+        raise DataError(
             f'tfds:{where}: rows {numbers[0]} to {numbers[-1]} cannot be read '
-            f'({errors.first_line(error)}): its files are damaged; copy or prepare them again'
+            f'({first_line(error)}): its files are damaged; copy or prepare them again'
         ) from error
 
 
 def _check_field(row: Any, field: str, where: str) -> None:
     if not isinstance(row, dict) or not isinstance(row.get(field), bytes | str):
         has = ', '.join(sorted(map(str, row))) if isinstance(row, dict) else type(row).__name__
-        raise errors.DataError(
+        raise DataError(
             f"'tfds:{where}' has no text field {field!r}; it has {has}: name one as "
             "'tfds:NAME:SPLIT#FIELD'"
         )
@@ -94,21 +89,21 @@ def _text(value: Any, where: str, complaints: Complaints) -> str:
     return documents.decode(bytes(value), where, 0, complaints)
 
 
-def cut_dataset(where: str, field: str, weight: float, piece_bytes: int) -> Iterator[TfdsRange]:
+def cut_dataset(where: str, field: str, weight: float, piece_bytes: int) -> Iterator[TfdsPart]:
     """Ranges of rows of a dataset, each with about `piece_bytes` of text.
 
     Args:
-      where: 'NAME:SPLIT' or 'FOLDER:SPLIT'.
-      field: the feature that holds the text.
-      weight: expected copies of each document.
-      piece_bytes: where to cut.
+        where: 'NAME:SPLIT' or 'FOLDER:SPLIT'.
+        field: the feature that holds the text.
+        weight: expected copies of each document.
+        piece_bytes: where to cut.
 
     Raises:
-      errors.DataError: the dataset, its split or the field is not there.
+        DataError: the dataset, its split or the field is not there.
     """
     match = _DATASET_AND_SPLIT.fullmatch(where)
     if not match:
-        raise errors.DataError(
+        raise DataError(
             f"data.source names 'tfds:{where}', which needs a dataset and a split, such as "
             "'tfds:wikipedia/20230601.en:train'"
         )
@@ -121,7 +116,17 @@ def cut_dataset(where: str, field: str, weight: float, piece_bytes: int) -> Iter
     for start in range(0, count, step):
         stop = min(start + step, count)
         size = int((stop - start) * row_bytes)
-        yield TfdsRange(name, split, field, start, stop, weight, size, fingerprint)
+        yield TfdsPart(
+            weight=weight,
+            text_bytes=size,
+            read_bytes=size,
+            name=name,
+            split=split,
+            field=field,
+            start=start,
+            stop=stop,
+            fingerprint=fingerprint,
+        )
 
 
 def _probe(rows: Sequence[Any], field: str, where: str) -> list[int]:

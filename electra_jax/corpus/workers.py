@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config import settings
-from electra_jax.core import errors, files
+from electra_jax.core import files
+from electra_jax.core.complaints import Complaints
+from electra_jax.core.errors import DataError
 from electra_jax.corpus import build, sources
 from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api, load
@@ -39,21 +41,26 @@ class Context:
 
     def run(self, piece: sources.Piece) -> dict[str, Any]:
         """Builds a piece and writes its shards, its unigram counts and, last, its sidecar."""
-        result = build.build_piece(piece, self.tokenizer, self.config)
-        shards = {}
-        for split, rows in result.rows.items():
-            path = self.folder / shard_name(split, piece.index)
-            # An empty ArrayRecord file is of no use to a reader.
-            shards[split] = vars(records.write_shard(path, rows)) if len(rows) else None
-        unigram = unigram_path(self.folder, piece.index)
-        with files.placed(unigram, files.process_mark()) as fresh, fresh.open('wb') as file:
-            np.save(file, result.unigram)
+        complaints = Complaints('data.on_bad_text', self.config.on_bad_text)
+        writers = {
+            split: records.ShardWriter(self.folder / shard_name(split, piece.index))
+            for split in manifest.SPLITS
+        }
+        unigram = np.zeros(self.tokenizer.vocab_size, np.int64)
+        counts = dict.fromkeys(build.COUNTS, 0)
+        for built in build.build_piece(piece, self.tokenizer, self.config, complaints):
+            for split, writer in writers.items():
+                writer.write(built.rows[split])
+            unigram += built.unigram
+            counts = {name: number + built.counts[name] for name, number in counts.items()}
+        shards = {split: writer.close() for split, writer in writers.items()}
+        manifest.write_array(unigram_path(self.folder, piece.index), unigram)
         sidecar = {
             'identity': identity(piece),
             'tokenizer_hash': self.tokenizer.hash,
-            'shards': shards,
-            'counts': result.counts,
-            'bad_text': result.bad,
+            'shards': {split: shard and vars(shard) for split, shard in shards.items()},
+            'counts': counts,
+            'bad_text': complaints.counts,
         }
         manifest.write_json(sidecar_path(self.folder, piece.index), sidecar)
         return sidecar
@@ -66,9 +73,8 @@ def sidecar_path(folder: pathlib.Path, index: int) -> pathlib.Path:
 
 def read_sidecar(folder: pathlib.Path, index: int, vocab_size: int) -> dict[str, Any] | None:
     """The sidecar of a piece, if the piece is finished; None also where anything is damaged."""
-    path = sidecar_path(folder, index)
     try:
-        sidecar = files.parse_object(path.read_bytes())
+        sidecar = files.parse_object(sidecar_path(folder, index).read_bytes())
         for split in manifest.SPLITS:
             one = sidecar['shards'][split]
             shard = None if one is None else records.shard_from_json(one)
@@ -76,14 +82,14 @@ def read_sidecar(folder: pathlib.Path, index: int, vocab_size: int) -> dict[str,
                 return None
             if sidecar['counts'][f'{split}_rows'] != (shard.rows if shard else 0):
                 return None
-        counts = [sidecar['counts'][name] for name in build.COUNTS]
-        if sidecar['counts']['dropped_tokens'] or min(counts) < 0:
+        numbers = [sidecar['counts'][name] for name in build.COUNTS]
+        numbers += [number for number, _ in sidecar['bad_text'].values()]
+        if sidecar['counts']['dropped_tokens'] or min(numbers) < 0:
             return None
-        bad = [(number, where) for number, where in sidecar['bad_text'].values()]
-        whole = all(type(n) is int for n in [*counts, *(number for number, _ in bad)])
+        whole = all(type(number) is int for number in numbers)
         whole &= all(type(sidecar[name]) is kind for name, kind in _SIDECAR_TYPES.items())
         manifest.read_counts(unigram_path(folder, index), vocab_size)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, errors.DataError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError):
         # A kill cannot do this, a disk can. The piece is then built again.
         return None
     return sidecar if whole else None
@@ -114,8 +120,13 @@ def run_pieces(
 
     Pieces are taken from the iterable only as workers get free. With one worker they run here.
 
+    Args:
+        pieces: to build.
+        context: what each needs.
+        workers: number of processes.
+
     Raises:
-      errors.DataError: the first that a worker raised, or a worker was killed.
+        DataError: the first that a worker raised, or a worker was killed.
     """
     if workers == 1:
         for piece in pieces:
@@ -130,19 +141,19 @@ def run_pieces(
     try:
         yield from _keep_busy(pool, iter(pieces), workers + 1)
     except process.BrokenProcessPool as error:
-        raise errors.DataError(
-            'a builder process was killed, perhaps for want of memory; type the same command '
+        raise DataError(
+            'a builder process was killed, perhaps because memory ran out; type the same command '
             'again and it goes on (with fewer processes: --config.data.workers=N)'
         ) from error
     finally:
-        # Pieces underway are finished, which takes seconds; the others are not begun.
+        # Pieces that have begun are finished; the others are not begun.
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _keep_busy(
     pool: futures.ProcessPoolExecutor, pieces: Iterator[sources.Piece], at_once: int
 ) -> Iterator[tuple[sources.Piece, dict[str, Any]]]:
-    running: dict[futures.Future, sources.Piece] = {}
+    running: dict[futures.Future[dict[str, Any]], sources.Piece] = {}
     while True:
         while len(running) < at_once and (piece := next(pieces, None)) is not None:
             with _without_main():

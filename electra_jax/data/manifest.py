@@ -320,3 +320,9 @@ def write_json(path: pathlib.Path, data: Mapping[str, Any]) -> None:
         file.write('\n')
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_array(path: pathlib.Path, array: np.ndarray) -> None:
+    """Writes a .npy file so that `path` is never there half written."""
+    with files.placed(path, files.process_mark()) as fresh, fresh.open('wb') as file:
+        np.save(file, array)

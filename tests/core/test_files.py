@@ -8,13 +8,14 @@ import pytest
 
 from electra_jax.core import files
 from electra_jax.data import manifest, records
+from tests.support.corpora import write_shard
 
 
-def write_shard(path):
-    records.write_shard(path, np.zeros(1, records.RowFormat(8, 2).dtype))
+def write_zeros(path):
+    write_shard(path, np.zeros(1, records.RowFormat(8, 2).dtype))
 
 
-@pytest.mark.parametrize('write', [lambda path: manifest.write_json(path, {}), write_shard])
+@pytest.mark.parametrize('write', [lambda path: manifest.write_json(path, {}), write_zeros])
 def test_two_hosts_never_write_the_same_temporary_file(tmp_path, monkeypatch, write):
     seen, replace = [], type(tmp_path).replace
 

@@ -58,7 +58,8 @@ def folder(tmp_path):
 def read(folder) -> list[list[str]]:
     docstrings._all_documents.cache_clear()
     complaints = Complaints('data.on_bad_text')
-    found = [d for b in docstrings.blocks(str(folder), 1.0, 500) for d in b.documents(complaints)]
+    parts = docstrings.parts(str(folder), 1.0, 500)
+    found = [d for part in parts for block in part.open(complaints) for d in block.documents]
     assert not complaints.counts
     return found
 
@@ -90,6 +91,6 @@ def test_reading_again_gives_the_same(folder):
 def test_an_empty_folder_is_refused(tmp_path):
     docstrings._all_documents.cache_clear()
     with pytest.raises(errors.DataError, match='no documentation'):
-        list(docstrings.blocks(str(tmp_path), 1.0, 500))
+        list(docstrings.parts(str(tmp_path), 1.0, 500))
     with pytest.raises(errors.DataError, match='no folder'):
-        list(docstrings.blocks(str(tmp_path / 'none'), 1.0, 500))
+        list(docstrings.parts(str(tmp_path / 'none'), 1.0, 500))

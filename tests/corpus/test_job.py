@@ -174,14 +174,26 @@ def test_the_number_of_workers_changes_nothing(config, tmp_path, layout):
     assert file_hashes(config.path) == file_hashes(tmp_path / 'three')
 
 
-def test_a_compressed_file_keeps_all_workers_busy(config, tmp_path):
-    packed = gzip.compress((tmp_path / 'text.txt').read_bytes())
-    (tmp_path / 'text.txt.gz').write_bytes(packed)
-    source = f'text:{tmp_path}/text.txt.gz'
+def test_compressed_files_are_shared_between_workers(config, tmp_path):
+    for i in range(4):
+        write_text(tmp_path / f'{i}.txt', seed=i)
+        packed = gzip.compress((tmp_path / f'{i}.txt').read_bytes())
+        (tmp_path / f'{i}.txt.gz').write_bytes(packed)
+    source = f'text:{tmp_path}/*.gz'
     one = make(config, source=source)
     make(config, source=source, workers=3, path=str(tmp_path / 'three'))
-    assert file_hashes(config.path)['unigram.npy'] == file_hashes(tmp_path / 'three')['unigram.npy']
-    assert len(one.shards['train']) > 3
+    assert file_hashes(config.path) == file_hashes(tmp_path / 'three')
+    assert len(one.shards['train']) == 4
+
+
+def test_a_large_compressed_file_holds_the_same_tokens(config, tmp_path):
+    plain = make(config)
+    (tmp_path / 'a.gz').write_bytes(gzip.compress((tmp_path / 'text.txt').read_bytes()))
+    packed = make(config, source=f'text:{tmp_path}/a.gz', path=str(tmp_path / 'packed'))
+    assert len(plain.shards['train']) > 3 and len(packed.shards['train']) == 1
+    for name in ('documents', 'held_out_documents', 'train_tokens', 'validation_tokens'):
+        assert packed.counts[name] == plain.counts[name]
+    np.testing.assert_array_equal(packed.unigram(), plain.unigram())
 
 
 def test_a_build_goes_on_where_it_stopped(config, tmp_path, monkeypatch):
@@ -189,11 +201,11 @@ def test_a_build_goes_on_where_it_stopped(config, tmp_path, monkeypatch):
     ran = []
     real = build.build_piece
 
-    def stopping(piece, tokenizer, data):
+    def stopping(piece, *arguments):
         if piece.index == 3 and len(ran) < 10:
             raise KeyboardInterrupt
         ran.append(piece.index)
-        return real(piece, tokenizer, data)
+        return real(piece, *arguments)
 
     monkeypatch.setattr(build, 'build_piece', stopping)
     with pytest.raises(KeyboardInterrupt):
@@ -213,7 +225,7 @@ def test_a_build_goes_on_where_it_stopped(config, tmp_path, monkeypatch):
 
 def test_a_trained_tokenizer_is_not_trained_again(config, monkeypatch):
     config = dataclasses.replace(config, tokenizer=settings.TokenizerConfig(vocab_size=300))
-    monkeypatch.setattr(job, '_finish', lambda *a: sys.exit('stopped'))
+    monkeypatch.setattr(job, '_joined', lambda *a: sys.exit('stopped'))
     with pytest.raises(SystemExit):
         make(config)
     monkeypatch.undo()
@@ -371,7 +383,7 @@ def test_other_settings_are_refused_naming_them(config, monkeypatch):
 
 
 def test_text_that_changed_under_a_build_is_refused(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(job, '_finish', lambda *a: sys.exit('stopped'))
+    monkeypatch.setattr(job, '_joined', lambda *a: sys.exit('stopped'))
     with pytest.raises(SystemExit):
         make(config)
     monkeypatch.undo()

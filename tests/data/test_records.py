@@ -7,6 +7,7 @@ import pytest
 
 from electra_jax.core import errors
 from electra_jax.data import records
+from tests.support.corpora import write_shard
 
 
 def make_rows(count: int, row_format: records.RowFormat, top: int, seed: int = 0) -> np.ndarray:
@@ -22,7 +23,7 @@ def folder(tmp_path):
     """Three shards of 7, 1 and 12 rows of length 16, with their rows."""
     row_format = records.RowFormat(16, 2)
     rows = [make_rows(n, row_format, 1 << 16, seed=n) for n in (7, 1, 12)]
-    shards = [records.write_shard(tmp_path / f'{i}.array_record', r) for i, r in enumerate(rows)]
+    shards = [write_shard(tmp_path / f'{i}.array_record', r) for i, r in enumerate(rows)]
     return tmp_path, row_format, shards, np.concatenate(rows)
 
 
@@ -33,7 +34,7 @@ def test_rows_round_trip_at_the_narrowest_width(tmp_path, vocab_size, token_byte
     assert row_format.width == 32 * (token_bytes + 1)
     rows = make_rows(50, row_format, vocab_size)
     rows['tokens'][0, 0] = vocab_size - 1
-    shard = records.write_shard(tmp_path / 'a.array_record', rows)
+    shard = write_shard(tmp_path / 'a.array_record', rows)
     found = records.ShardReader(tmp_path, [shard]).read(range(50))
     tokens, spans = records.decode_rows(found, row_format)
     assert tokens.dtype == np.int32
@@ -82,15 +83,15 @@ def test_a_shard_is_never_there_half_written(tmp_path, monkeypatch):
     seen = []
     real = records.file_sha256
     monkeypatch.setattr(records, 'file_sha256', lambda p: seen.append(path.exists()) or real(p))
-    records.write_shard(path, make_rows(3, records.RowFormat(8, 2), 100))
+    write_shard(path, make_rows(3, records.RowFormat(8, 2), 100))
     assert seen == [False]
     assert [p.name for p in tmp_path.iterdir()] == ['a.array_record']
 
 
 def test_equal_rows_give_equal_bytes(tmp_path):
     rows = make_rows(2000, records.RowFormat(64, 2), 1000)
-    first = records.write_shard(tmp_path / 'a', rows)
-    second = records.write_shard(tmp_path / 'b', rows)
+    first = write_shard(tmp_path / 'a', rows)
+    second = write_shard(tmp_path / 'b', rows)
     assert first.sha256 == second.sha256
     assert (tmp_path / 'a').read_bytes() == (tmp_path / 'b').read_bytes()
 
@@ -133,4 +134,4 @@ def test_records_of_another_length_are_refused():
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
     rows = make_rows(1, records.RowFormat(8, 2), 100)
     with pytest.raises(errors.DataError, match='cannot write'):
-        records.write_shard(tmp_path / 'no-such-folder' / 'a', rows)
+        write_shard(tmp_path / 'no-such-folder' / 'a', rows)

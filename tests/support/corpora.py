@@ -4,8 +4,15 @@ import numpy as np
 
 from electra_jax.config import recipe
 from electra_jax.corpus import job as corpus
+from electra_jax.data import records
 
 WORDS = 'the quick brown fox jumps over a lazy dog while seven wizards box with jugs of ink'.split()
+
+
+def write_shard(path, rows):
+    writer = records.ShardWriter(path)
+    writer.write(rows)
+    return writer.close()
 
 
 def write_text(path, documents, seed):

@@ -17,8 +17,8 @@ from electra_jax.config import settings as schema
 from electra_jax.core.complaints import Complaints
 from electra_jax.corpus import documents, job, sources
 from electra_jax.corpus import tfds as tfds_source
-from electra_jax.corpus.progress import console
 from electra_jax.data import manifest, records
+from electra_jax.runtime import terminal
 from tests.support import fakes
 from tools.fuzz import mutate
 from tools.fuzz.target import Run, Target, check, files_of, fresh
@@ -42,7 +42,7 @@ def read_all(
     for piece in sources.plan(entries, complaints, rng.choice(PIECE_SIZES)):
         for part in piece.parts:
             json.dumps(part.identity())
-            found += [(lines, part) for lines in part.documents(complaints)]
+            found += [(lines, part) for block in part.open(complaints) for lines in block.documents]
     return found
 
 
@@ -266,7 +266,7 @@ def corpus_config(folder: pathlib.Path, **changes) -> schema.DataConfig:
 
 def quietly_built(config: schema.DataConfig, piece_bytes: int = 5000) -> manifest.Corpus:
     """`corpus.build_corpus`, which otherwise tells what it does."""
-    with console.capture():
+    with terminal.ERR.capture():
         return job.build_corpus(config, piece_bytes)
 
 
@@ -277,10 +277,10 @@ def _make_build(folder: pathlib.Path) -> Run:
     whole = quietly_built(config)
     wanted = {shard.name: shard.sha256 for split in whole.shards.values() for shard in split}
     shutil.rmtree(config.path)
-    finish, job._finish = job._finish, _stop
+    finish, job._joined = job._joined, _stop
     with contextlib.suppress(InterruptedError):
         quietly_built(config)
-    job._finish = finish
+    job._joined = finish
     template = folder / 'build' / 'template'
     shutil.move(config.path, template)
 

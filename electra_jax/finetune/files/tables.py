@@ -185,7 +185,7 @@ def _chunks(path: pathlib.Path, complaints: BadRows) -> Iterator[bytes]:
         return
     size = 0
     try:
-        for chunk, _ in compressed.stream(path):
+        for chunk in compressed.stream(path):
             size += len(chunk)
             if size > _MOST_UNPACKED:
                 raise DataError(

@@ -1,4 +1,4 @@
-"""What fuzzing found, each as the smallest input that did harm."""
+"""Damaged inputs that fuzzing found, each as the smallest one that did harm."""
 
 import gzip
 import io
@@ -65,12 +65,13 @@ def changed(whole, **changes) -> bytes:
 @pytest.mark.parametrize('name', ['a\0b', 'x' * 5000])
 def test_a_name_that_no_file_can_have_is_refused(name):
     with pytest.raises(DataError, match=r'data\.source names'):
-        files.find_files(name, files.TEXT_SUFFIXES)
+        files.find_files(name, 'text', Complaints('data.on_bad_text'))
 
 
 def test_a_long_name_that_ends_like_a_weight_is_refused():
     with pytest.raises(DataError, match=r'data\.source names'):
-        files.find_files(sources.parse_source(f'text:{"x" * 5000}=2')[0].where, frozenset())
+        entry = sources.parse_source(f'text:{"x" * 5000}=2')[0]
+        files.find_files(entry.where, 'text', Complaints('data.on_bad_text'))
 
 
 def test_a_file_that_has_gone_meanwhile_is_named(tmp_path):
@@ -94,7 +95,7 @@ def bomb(suffix: str, size: int) -> bytes:
 def test_a_bomb_comes_in_chunks_that_fit_into_memory(suffix, size, most, tmp_path):
     path = tmp_path / f'a{suffix}'
     path.write_bytes(bomb(suffix, size * 1_000_000))
-    sizes = [len(chunk) for chunk, _ in compressed.stream(path)]
+    sizes = [len(chunk) for chunk in compressed.stream(path)]
     assert sum(sizes) == size * 1_000_000 and max(sizes) < most * 1_000_000
 
 
@@ -106,11 +107,9 @@ def test_a_json_line_without_end_is_refused(name, tmp_path, monkeypatch):
     path = tmp_path / name
     path.write_bytes(gzip.compress(line) if path.suffix == '.gz' else line)
     with pytest.raises(DataError, match=r'a\.jsonl.*the JSON line at byte .* is longer than'):
-        list(
-            sources.plan(
-                sources.parse_source(f'jsonl:{path}'), Complaints('data.on_bad_text'), 1_000_000
-            )
-        )
+        complaints = Complaints('data.on_bad_text')
+        for piece in sources.plan(sources.parse_source(f'jsonl:{path}'), complaints, 1_000_000):
+            list(piece.open(complaints))
 
 
 def test_a_folder_gives_compressed_files_to_the_kind_that_they_name(tmp_path):
@@ -122,9 +121,8 @@ def test_a_folder_gives_compressed_files_to_the_kind_that_they_name(tmp_path):
         complaints = Complaints('data.on_bad_text')
         pieces = sources.plan(sources.parse_source(source), complaints)
         parts = [part for piece in pieces for part in piece.parts]
-        return [
-            lines[0] for part in parts for lines in part.documents(complaints)
-        ], complaints.lines()
+        blocks = [block for part in parts for block in part.open(complaints)]
+        return [lines[0] for block in blocks for lines in block.documents], complaints.lines()
 
     found, said = texts(f'text:{tmp_path}')
     assert found == ['plain', '{"text": "either"}']
