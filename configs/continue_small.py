@@ -4,11 +4,7 @@ read: --config.init_from=huggingface:FOLDER --config.data.path=FOLDER. Another s
 --config.model.size=base --config.optimizer.learning_rate=4e-5.
 """
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'small.py'
 
 
 def get_config():
@@ -18,5 +14,5 @@ def get_config():
             'data': {'path': None, 'source': None},
             'optimizer': {'learning_rate': 1e-4, 'warmup_steps': 2_000},
         },
-        BASE,
+        base='small.py',
     )

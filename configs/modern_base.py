@@ -4,11 +4,7 @@
 three costs more.
 """
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'modern_small.py'
 
 
 def get_config():
@@ -19,5 +15,5 @@ def get_config():
             'model': {'size': 'base', 'ffn_size': 2048},
             'optimizer': {'learning_rate': 2e-4},
         },
-        BASE,
+        base='modern_small.py',
     )

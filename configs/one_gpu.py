@@ -7,11 +7,7 @@ pairs of segments as in the paper. There are few steps, so the rate is twice the
 generator half as wide as the discriminator, not a quarter.
 """
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'modern_small.py'
 
 
 def get_config():
@@ -37,5 +33,5 @@ def get_config():
             'eval': {'every_steps': 5000, 'rows': 1024},
             'log': {'every_steps': 200},
         },
-        BASE,
+        base='modern_small.py',
     )

@@ -3,11 +3,7 @@ quirk of that code switched on. On a TPU of n cores it also clipped each core's 
 --config.optimizer.clip_replicas=n.
 """
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'base.py'
 
 
 def get_config():
@@ -21,5 +17,5 @@ def get_config():
             },
             'optimizer': {'layer_decay_off_by_one': True},
         },
-        BASE,
+        base='base.py',
     )

@@ -2,11 +2,7 @@
 steps. Its weights score 77.4 on the GLUE leaderboard (electra, README).
 """
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'small.py'
 
 
 def get_config():
@@ -16,5 +12,5 @@ def get_config():
             'model': {'size': 'small_plus'},
             'data': {'path': 'corpora/wikipedia_512', 'row_length': 512},
         },
-        BASE,
+        base='small.py',
     )

@@ -6,8 +6,11 @@ transformers' Electra classes) or `ours` (a workdir). Every kind can be converte
 `ours` to `ours` writes a workdir without the optimizer's state, a third of the size, to pass on.
 """
 
+from dataclasses import asdict
+
 from absl import flags
 
+from electra_jax.config import resolve
 from electra_jax.finetune.foreign import TASKS
 from electra_jax.interop import names
 from electra_jax.interop.convert import Options, convert, parse_end
@@ -31,12 +34,12 @@ CONFIG = cli.config_flag()  # google: the model, where the shapes do not determi
 def main() -> None:
     """Converts, and prints what was read, written and left out."""
     source, target = parse_end('source', SOURCE.value), parse_end('target', TARGET.value)
-    config = cli.given_config(CONFIG)
+    settings = cli.given_settings(CONFIG)
     options = Options(
         overwrite=OVERWRITE.value,
         vocab=VOCAB.value,
         lower_case=LOWER_CASE.value,
-        model=config.model if config else None,
+        model=resolve.model_of(asdict(resolve.fill(settings).model)) if settings else None,
         task_head=TASK_HEAD.value,
     )
     for line in convert(source, target, options, TASKS):

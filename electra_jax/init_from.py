@@ -13,9 +13,9 @@ import jax
 import numpy as np
 from etils import epath
 
-from electra_jax.config import checks, resolve
-from electra_jax.config.platform import resolve_platform
-from electra_jax.config.settings import Config, ModelConfig
+from electra_jax.config import resolve
+from electra_jax.config.fields import Settings
+from electra_jax.config.settings import Config
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.interop import load
@@ -33,14 +33,14 @@ class Start(NamedTuple):
         where: the checkpoint, as it was named; None: from scratch.
         params: NumPy arrays; empty where no parameter is to be loaded.
         about: what the checkpoint records about itself.
-        model: the checkpoint's, or the config's from scratch.
+        stored: the checkpoint's model, field by field; None: from scratch.
         tokenizer: the checkpoint's, or the one of config.data.tokenizer.
     """
 
     where: str | None
     params: trees.Tree
     about: Mapping[str, Any]
-    model: ModelConfig
+    stored: Mapping[str, Any] | None
     tokenizer: Tokenizer
 
 
@@ -54,7 +54,7 @@ class Account:
     extended: list[str] = dataclasses.field(default_factory=list)  # position tables made longer
 
 
-def load_start(config: Config) -> Start:
+def load_start(config: Settings) -> Start:
     """Reads the checkpoint of `config.init_from`, or the tokenizer that scratch needs.
 
     Raises:
@@ -68,12 +68,12 @@ def load_start(config: Config) -> Start:
                 'model. To train from scratch, --config.data.tokenizer.path=vocab.txt is needed'
             )
         tokenizer = tokenizers.open_tokenizer(config.data.tokenizer)
-        return Start(None, {}, {}, config.model, tokenizer)
+        return Start(None, {}, {}, None, tokenizer)
     start = checked_start(config, config.init_from, *read_checkpoint(config, config.init_from))
     return start._replace(params={}) if config.init_network == 'none' else start
 
 
-def read_checkpoint(config: Config, where: str) -> tuple[trees.Tree, dict[str, Any]]:
+def read_checkpoint(config: Config | Settings, where: str) -> tuple[trees.Tree, dict[str, Any]]:
     """The parameters of a checkpoint as NumPy arrays, and what it records about itself.
 
     Args:
@@ -96,7 +96,9 @@ def read_checkpoint(config: Config, where: str) -> tuple[trees.Tree, dict[str, A
     return checkpoint.read_params(folder)
 
 
-def _read_foreign(config: Config, kind: str, path: str) -> tuple[trees.Tree, dict[str, Any]]:
+def _read_foreign(
+    config: Config | Settings, kind: str, path: str
+) -> tuple[trees.Tree, dict[str, Any]]:
     """A checkpoint of another project, with its own tokenizer or the one that the config names."""
     named = config.data.tokenizer
     if kind == 'google' and named.path:
@@ -119,13 +121,12 @@ def _read_foreign(config: Config, kind: str, path: str) -> tuple[trees.Tree, dic
 
 
 def checked_start(
-    config: Config, where: str, params: trees.Tree, about: Mapping[str, Any]
+    config: Settings, where: str, params: trees.Tree, about: Mapping[str, Any]
 ) -> Start:
     """The start that a checkpoint gives, after checking that it is whole.
 
     Args:
-        config: its model settings are filled in from the checkpoint; a tokenizer that it names
-            must be the checkpoint's.
+        config: a tokenizer that it names must be the checkpoint's.
         where: name of the checkpoint, for messages.
         params: NumPy arrays.
         about: what the checkpoint records about itself.
@@ -142,12 +143,9 @@ def checked_start(
             'checkpoint of this program, or is damaged'
         ) from error
     tokenizer = tokenizers.from_json(tokenizer_json, f'the tokenizer of {where}')
-    checks.check_stored_model(stored, where)
-    # The shapes are the same on every platform.
-    own = resolve_platform(Config(model=resolve.inherit_model(ModelConfig(), stored)), 'cpu')
-    check_complete(
-        where, params, functools.partial(bind.init_encoder, own.model, tokenizer.vocab_size)
-    )
+    resolve.check_stored_model(stored, where)
+    own = resolve.stored_model(stored)
+    check_complete(where, params, functools.partial(bind.init_encoder, own, tokenizer.vocab_size))
     if config.data.tokenizer.path is not None:
         named = tokenizers.open_tokenizer(config.data.tokenizer)
         if named.hash != tokenizer.hash:
@@ -155,7 +153,7 @@ def checked_start(
                 f'config.data.tokenizer.path is {config.data.tokenizer.path!r}, but {where} was '
                 'trained with another tokenizer, which it holds itself: leave the setting out'
             )
-    return Start(where, params, about, resolve.inherit_model(config.model, stored), tokenizer)
+    return Start(where, params, about, stored, tokenizer)
 
 
 def check_complete(where: str, params: trees.Tree, init: Callable[[jax.Array], trees.Tree]) -> None:
@@ -186,7 +184,7 @@ def encoder_params(start: Start, config: Config) -> tuple[dict[str, np.ndarray],
 
     Args:
         start: holds the parameters.
-        config: resolved; `model` is what is trained, `seed` draws what the start lacks.
+        config: its `model` is what is trained, `seed` draws what the start lacks.
 
     Returns:
         NumPy arrays and their account; nothing and None from scratch.
@@ -212,7 +210,7 @@ def all_params(
     """Parameters for pre-training: those of `config.init_from`, and fresh ones that it lacks.
 
     Args:
-        config: resolved; its model is what is trained, which may differ from the checkpoint's.
+        config: its model is what is trained, which may differ from the checkpoint's.
         tokenizer: of the text.
         init: makes fresh parameters.
         abstract: their shapes and shardings.
@@ -236,16 +234,17 @@ def all_params(
             'with --config.data.source=... and --config.data.tokenizer.path=..., a file in the '
             'tokenizer/ folder of the checkpoint or of its corpus'
         )
-    stored = {**dataclasses.asdict(ModelConfig()), **about['config']['model']}
-    others = resolve.other_block(config.model, about['config']['model'])
+    stored = about['config']['model']
+    others = resolve.other_block(config.model, stored)
     if others:
-        words = ' '.join(f'--config.model.{name}={stored[name]}' for name in others)
+        words = ' '.join(f'--config.model.{name}={value}' for name, value in others.items())
         raise ConfigError(
             f'the layers of {where} are of another kind than those of this model, which cannot '
             f'use their parameters: type {words}'
         )
     if config.init_network != 'both':
-        networks = dict(trees.named_leaves(network_table(params, stored['embedding_sharing'])))
+        sharing = stored.get('embedding_sharing', 'shared')
+        networks = dict(trees.named_leaves(network_table(params, sharing)))
         wanted = (config.init_network, 'shared')
         params = trees.keep(params, lambda path: networks[path] in wanted)
     host, account = initialize(params, init, config.init_positions)

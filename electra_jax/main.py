@@ -17,8 +17,9 @@ import numpy as np
 from absl import flags as absl_flags
 from etils import epath
 
-from electra_jax.config.resolve import first_stage
-from electra_jax.config.settings import Config
+from electra_jax.config import checks
+from electra_jax.config.fields import Settings
+from electra_jax.config.resolve import fill, first_stage, resolve
 from electra_jax.core import rng, trees
 from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.finetune import job, predict
@@ -44,15 +45,18 @@ WORKDIR = absl_flags.DEFINE_string(
 )
 
 
-def main(config: Config) -> None:
-    """Does the config's job."""
+def main(settings: Settings) -> None:
+    """Does the job of the settings."""
     folder = epath.Path(WORKDIR.value or f'runs/{cli.recipe_name(CONFIG)}').resolve()
     with watchdog.together():
-        if config.job == 'finetune':
-            fine_tune(config, folder)
-        elif config.job == 'evaluate' and config.task.name is not None:
-            evaluate_fine_tuned(config, folder)
+        if settings.job == 'finetune':
+            fine_tune(settings, folder)
+        elif settings.job == 'evaluate' and settings.task.name is not None:
+            evaluate_fine_tuned(settings, folder)
         else:
+            checks.check_positions(fill(settings))  # before the devices are looked for
+            distributed.initialize()
+            config = resolve(settings, jax.devices()[0].platform)
             run = runs.open_run(config, folder)
             {'pretrain': pretrain, 'evaluate': evaluate}[config.job](run)
 
@@ -161,9 +165,9 @@ def evaluate(run: Run) -> None:
     checkpoints.close()
 
 
-def fine_tune(config: Config, folder: epath.Path) -> None:
+def fine_tune(settings: Settings, folder: epath.Path) -> None:
     """Trains every trial that is not done yet, and says what was reached."""
-    run = job.open_fine_tuning(config, folder)
+    run = job.open_fine_tuning(settings, folder)
     with watched(folder, run.config.health.step_timeout) as clock:
         workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
         say_fine_tuning(run)
@@ -175,13 +179,13 @@ def fine_tune(config: Config, folder: epath.Path) -> None:
     print(job.result_lines(run.headline, outcome.trials))
     print(clock.goodput_line())
     print(f'files: {folder} (results.json, results.md, metrics.jsonl, trials/*/predictions)')
-    if config.task.save != 'none':
+    if run.config.task.save != 'none':
         print(f'next: python -m electra_jax.predict --checkpoint={folder} --input=FILE')
 
 
-def evaluate_fine_tuned(config: Config, folder: epath.Path) -> None:
+def evaluate_fine_tuned(settings: Settings, folder: epath.Path) -> None:
     """Scores the trials of a fine-tuning workdir on the task's files."""
-    found = predict.evaluate(config, folder, say)
+    found = predict.evaluate(settings, folder, say)
     for line in found.remarks:
         print(f'  {line}')
     print(job.result_lines(found.headline, found.trials))

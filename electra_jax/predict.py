@@ -7,7 +7,6 @@ lines. Nothing but the checkpoint's folder is read beside the input.
 """
 
 import contextlib
-import dataclasses
 import json
 import pathlib
 import re
@@ -21,7 +20,8 @@ import rich.progress
 from absl import flags as absl_flags
 from etils import epath
 
-from electra_jax.config.settings import Config, TaskConfig
+from electra_jax.config.fields import Settings
+from electra_jax.config.recipe import recipe
 from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError, UserError
 from electra_jax.finetune import predict
@@ -82,12 +82,7 @@ def answer_file(folder: epath.Path, path: pathlib.Path, columns: Columns) -> Non
     where = predict.best_folder(folder)
     params, about = checkpoint.read_params(where)
     # No cache: what is predicted once is not read again.
-    settings = dataclasses.replace(
-        Config(),
-        job='evaluate',
-        batch_size=BATCH_SIZE.value,
-        task=TaskConfig(cache=None),
-    )
+    settings = recipe({'job': 'evaluate', 'batch_size': BATCH_SIZE.value, 'task': {'cache': None}})
     model = open_model(where, params, about, settings)
     bad = _NamedBadRows(skip=True)
     with output_file(OUTPUT.value) as out:
@@ -116,7 +111,7 @@ def named(text: str) -> str:
     return re.sub(rf'\S*/{_STDIN}', _STDIN, text)
 
 
-def open_model(where: epath.Path, params: Any, about: Any, settings: Config) -> Tuned:
+def open_model(where: epath.Path, params: Any, about: Any, settings: Settings) -> Tuned:
     """A fine-tuned model, or a pre-trained one that finds replaced tokens."""
     open_one = predict.open_tuned if 'task' in about else open_detector
     return open_one(where, params, about, settings)

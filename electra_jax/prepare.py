@@ -10,18 +10,23 @@ says where. The vocabulary is trained here, before.
 
 import dataclasses
 
-from electra_jax.config import recipe, settings
+from electra_jax.config import fields, resolve
+from electra_jax.config.fields import Settings
+from electra_jax.config.recipe import recipe
+from electra_jax.config.settings import DataConfig
 from electra_jax.corpus import job
 from electra_jax.runtime import cli
 
 CONFIG = cli.config_flag()
 
 
-def main(config: settings.Config) -> None:
-    """Builds the corpus of `config.data`, or says that it is already there."""
-    built = job.build_corpus(config.data)
-    if config != dataclasses.replace(recipe.to_config(recipe.recipe({})), data=config.data):
-        # The recipe says what to train, too.
+def main(settings: Settings) -> None:
+    """Builds the corpus of `config.data`, or reports that it is already there."""
+    full = resolve.fill(settings)
+    built = job.build_corpus(fields.build(DataConfig, dataclasses.asdict(full.data)))
+    defaults = recipe({})
+    defaults.data = settings.data
+    if settings != defaults:  # the recipe also has something to train
         print(f'next: {cli.same_command("main")}')
         return
     print(

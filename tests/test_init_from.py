@@ -9,8 +9,7 @@ import pytest
 from etils import epath
 
 from electra_jax import init_from
-from electra_jax.config import checks, resolve
-from electra_jax.config.settings import ModelConfig
+from electra_jax.config import resolve
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.model import bind
@@ -101,9 +100,9 @@ def test_layers_of_another_kind_are_refused_with_the_settings_to_type(tmp_path, 
 
 def test_every_setting_of_a_modern_model_is_inherited():
     model = modern_config().model
-    inherited = resolve.inherit_model(ModelConfig(), dataclasses.asdict(model))
-    assert resolve.other_block(inherited, dataclasses.asdict(model)) == []
-    assert inherited.positions == 'rotary' and inherited.attention is None
+    inherited = resolve.stored_model(dataclasses.asdict(model))
+    assert resolve.other_block(inherited, dataclasses.asdict(model)) == {}
+    assert inherited.positions == 'rotary'
 
 
 def test_a_folder_of_several_trials_is_refused(tmp_path):
@@ -148,10 +147,7 @@ def test_longer_position_tables_follow_the_rule(rule):
             np.testing.assert_array_equal(table[[0, -1]], known[[0, -1]])
 
 
-def test_the_rules_are_the_choices_of_the_setting():
-    assert set(checks.CHOICES.get('init_positions', init_from.POSITION_RULES)) == set(
-        init_from.POSITION_RULES
-    )
+def test_an_unknown_rule_is_refused():
     fresh = fakes.params(fakes.model())
     with pytest.raises(ConfigError, match=r"'repeats'.*did you mean 'repeat'"):
         init_from.initialize(fresh, lambda: fresh, 'repeats')

@@ -1,10 +1,6 @@
 """ELECTRA whose samples are never the original token, so that every written one is fake."""
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'electra.py'
 
 
 def get_config():
@@ -12,5 +8,5 @@ def get_config():
         {
             'objective': {'disallow_correct': True},
         },
-        BASE,
+        base='electra.py',
     )

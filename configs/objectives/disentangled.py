@@ -1,10 +1,6 @@
 """Gradient-disentangled embedding sharing (DeBERTaV3, section 3.3)."""
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'electra.py'
 
 
 def get_config():
@@ -12,5 +8,5 @@ def get_config():
         {
             'model': {'embedding_sharing': 'disentangled'},
         },
-        BASE,
+        base='electra.py',
     )

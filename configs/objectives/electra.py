@@ -1,10 +1,6 @@
 """ELECTRA (section 2), on the quick start's corpus: what the other recipes here differ from."""
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / '../quickstart.py'
 
 
 def get_config():
@@ -12,5 +8,5 @@ def get_config():
         {
             'objective': {'temperature': 1.0, 'temperature_end': None},
         },
-        BASE,
+        base='../quickstart.py',
     )

@@ -1,10 +1,6 @@
 """Electric (Clark et al. 2020): energies of tokens by noise contrast against a two-tower model."""
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'electra.py'
 
 
 def get_config():
@@ -12,5 +8,5 @@ def get_config():
         {
             'objective': {'name': 'electric'},
         },
-        BASE,
+        base='electra.py',
     )

@@ -1,10 +1,6 @@
 """ELECTRA with a falling mask rate: 30 % of the tokens at the start, 15 % from half-way on."""
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'electra.py'
 
 
 def get_config():
@@ -12,5 +8,5 @@ def get_config():
         {
             'objective': {'mask_rate': 0.3, 'mask_rate_end': 0.15, 'mask_rate_decay': 0.5},
         },
-        BASE,
+        base='electra.py',
     )

@@ -1,10 +1,6 @@
 """Replace MLM (ELECTRA section 3.4): BERT that reads a generator's samples instead of [MASK]."""
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'electra.py'
 
 
 def get_config():
@@ -12,5 +8,5 @@ def get_config():
         {
             'objective': {'name': 'replaced_mlm', 'discriminator_weight': 1.0},
         },
-        BASE,
+        base='electra.py',
     )

@@ -2,11 +2,7 @@
 Garden (5 and 2).
 """
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'electra.py'
 
 
 def get_config():
@@ -19,5 +15,5 @@ def get_config():
                 'num_candidates': 5,
             },
         },
-        BASE,
+        base='electra.py',
     )

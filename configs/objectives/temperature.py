@@ -1,10 +1,6 @@
 """ELECTRA with samples that cool down exponentially from temperature 2 to 1."""
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'electra.py'
 
 
 def get_config():
@@ -17,5 +13,5 @@ def get_config():
                 'temperature_decay': 0.2,
             },
         },
-        BASE,
+        base='electra.py',
     )

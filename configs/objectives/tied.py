@@ -1,10 +1,6 @@
 """ELECTRA whose generator is the discriminator's own encoder (section 3.2, "all weights tied")."""
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'electra.py'
 
 
 def get_config():
@@ -12,5 +8,5 @@ def get_config():
         {
             'model': {'generator': 'tied', 'generator_width': None},
         },
-        BASE,
+        base='electra.py',
     )

@@ -1,10 +1,6 @@
 """Two-stage training (ELECTRA section 3.2): a generator, then a discriminator starts from it."""
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'electra.py'
 
 
 def get_config():
@@ -18,5 +14,5 @@ def get_config():
             'objective': {'name': 'two_stage'},
             'optimizer': {'warmup_steps': 20},
         },
-        BASE,
+        base='electra.py',
     )

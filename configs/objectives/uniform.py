@@ -1,10 +1,6 @@
 """ELECTRA whose replacements are any tokens at all: the simplest generator there is."""
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'electra.py'
 
 
 def get_config():
@@ -12,5 +8,5 @@ def get_config():
         {
             'model': {'generator': 'uniform', 'generator_width': None},
         },
-        BASE,
+        base='electra.py',
     )

@@ -1,10 +1,6 @@
 """ELECTRA whose generator has embeddings of its own (section 3.2, "no weights tied")."""
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'electra.py'
 
 
 def get_config():
@@ -12,5 +8,5 @@ def get_config():
         {
             'model': {'embedding_sharing': 'untied'},
         },
-        BASE,
+        base='electra.py',
     )

@@ -2,11 +2,7 @@
 and then left alone while its samples cool down.
 """
 
-import pathlib
-
 from electra_jax.config.recipe import recipe
-
-BASE = pathlib.Path(__file__).parent / 'electra.py'
 
 
 def get_config():
@@ -23,5 +19,5 @@ def get_config():
                 'temperature_decay': 0.2,
             },
         },
-        BASE,
+        base='electra.py',
     )

@@ -10,7 +10,8 @@ import json
 from absl import flags
 
 from electra_jax.aot import report
-from electra_jax.config.settings import Config
+from electra_jax.config.fields import Settings
+from electra_jax.config.resolve import resolve
 from electra_jax.runtime import cli
 
 CONFIG = cli.config_flag()
@@ -25,9 +26,9 @@ TRY_SECONDS = flags.DEFINE_float(
 )  # fmt: skip
 
 
-def main(config: Config) -> None:
+def main(settings: Settings) -> None:
     """Compiles, and prints the report."""
-    name = cli.recipe_name(CONFIG)
+    name, config = cli.recipe_name(CONFIG), resolve(settings, 'tpu')
     record = report.make(config, name, TOPOLOGY.value, SLICES.value, TRY_SECONDS.value)
     print(json.dumps(record) if JSON.value else report.as_table(record))
 

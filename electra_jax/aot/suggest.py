@@ -117,11 +117,7 @@ def candidates(
 
 
 def changed(config: Config, changes: Mapping[str, Any]) -> Config:
-    """The config with some settings of dotted names replaced.
-
-    >>> changed(Config(), {'optimizer.microbatches': 2, 'seed': 1}).optimizer.microbatches
-    2
-    """
+    """The config with some settings of dotted names replaced."""
     for name, value in changes.items():
         group, _, leaf = name.rpartition('.')
         if group:

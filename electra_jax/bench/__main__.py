@@ -19,7 +19,7 @@ import jax
 from absl import flags
 
 from electra_jax.bench import job
-from electra_jax.config.settings import Config
+from electra_jax.config.fields import Settings
 from electra_jax.core.errors import UserError
 from electra_jax.runtime import cli
 from electra_jax.sweep import plan
@@ -49,14 +49,14 @@ FOLDER = flags.DEFINE_string('folder', 'benchmarks', 'where the records go')
 JSON = flags.DEFINE_bool('json', False, 'print JSON instead of a table')
 
 
-def main(config: Config) -> None:
+def main(settings: Settings) -> None:
     """Measures the config, or each point of a sweep."""
-    del config  # made again for each point
+    del settings  # made again for each point
     # This process only starts others: the devices are for them.
     jax.config.update('jax_platforms', 'cpu')
     request = job.Request(
         cli.recipe_name(CONFIG), frozenset(cli.typed_settings(CONFIG)),
-        functools.partial(cli.changed_config, CONFIG), VERSUS.value,
+        functools.partial(cli.changed_settings, CONFIG), VERSUS.value,
         dict(map(plan.setting, VERSUS_SET.value)),
         tuple(VARIANTS.value) if VARIANTS.value else None, plan.axes(SWEEP.value, '--sweep'),
         GRID.value, TURNS.value, STEPS.value, WARMUP.value,

@@ -8,7 +8,8 @@ from etils import epath
 
 from electra_jax.bench import worker
 from electra_jax.bench.step import describe, peak_device_bytes
-from electra_jax.config.settings import Config, build
+from electra_jax.config import fields
+from electra_jax.config.settings import Config
 from electra_jax.finetune import batches, predict
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.predict import Tuned
@@ -30,9 +31,10 @@ def begin(settings: dict[str, Any]) -> worker.Served:
         settings: 'config': the whole resolved config; 'checkpoint': of a fine-tuned model.
     """
     distributed.initialize()
-    config = build(Config, settings['config'])
+    asked = fields.build(fields.typed(Config), settings['config'])
     where = epath.Path(settings['checkpoint'])
-    model = predict.open_tuned(where, *checkpoint.read_params(where), config)
+    model = predict.open_tuned(where, *checkpoint.read_params(where), asked)
+    config = model.config
     loaded = next(iter(splits.read_scored(config, model.task.known).values()))
     features = model.task.features(labelled=False)
     split = splits.make_split(config, model.tokenizer, features, loaded)

@@ -18,6 +18,8 @@ from etils import epath
 from electra_jax.bench import contest
 from electra_jax.bench.contest import Entry, Measured, Plan
 from electra_jax.bench.versus import ALONE, SHARING, Rival, check_variants, peer_device
+from electra_jax.config import checks, resolve
+from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import program
@@ -36,30 +38,31 @@ class Model(NamedTuple):
     """A fine-tuned model, or one that could be: its head is fresh where the start has none."""
 
     start: Start
+    config: Config
     task: TrainedTask
     params: Mapping[str, Any]
 
 
-def open_model(config: Config) -> Model:
+def open_model(config: Settings) -> Model:
     """The model of `config.init_from`, or a fresh one, with a head for the config's task.
 
     Raises:
         UserError: files or checkpoint cannot be used, or there is no such task.
     """
     start = load_start(config)
+    resolved = resolve.resolve(config, 'cpu', start.stored)
     if 'task' in start.about:
         task = trained.from_json(start.about['task'], str(start.where))
-        return Model(start, task, start.params)
-    task = trained.settle(config, splits.read_train(config)[0].known)
-    config = program.resolve(config, start.model, task.row_length, 1)
-    start = start._replace(model=config.model)
-    source, _ = encoder_params(start, config)
+        return Model(start, resolved, task, start.params)
+    checks.check_positions(resolved)
+    task = trained.settle(resolved, splits.read_train(resolved)[0].known)
+    source, _ = encoder_params(start, resolved)
     size, seed = start.tokenizer.vocab_size, np.uint32(config.seed)
-    init = jax.jit(functools.partial(program.initial_params, start.model, size, task.head()))
-    return Model(start, task, jax.device_get(init(source, seed)))
+    init = jax.jit(functools.partial(program.initial_params, resolved.model, size, task.head()))
+    return Model(start, resolved, task, jax.device_get(init(source, seed)))
 
 
-def check_rival(config: Config, rival: Rival) -> None:
+def check_rival(config: Settings, rival: Rival) -> None:
     """Refuses to compare evaluation with anything but transformers.
 
     Raises:
@@ -71,7 +74,7 @@ def check_rival(config: Config, rival: Rival) -> None:
 
 
 def measure(
-    config: Config, name: str, rival: Rival | None, plan: Plan, report: Callable[[str], None]
+    config: Settings, name: str, rival: Rival | None, plan: Plan, report: Callable[[str], None]
 ) -> dict[str, Any]:
     """Measures evaluation of a config's first scored split.
 
@@ -112,10 +115,10 @@ def measure(
     return results(ours, theirs)
 
 
-def write_ours(folder: pathlib.Path, config: Config, model: Model) -> dict[str, Any]:
+def write_ours(folder: pathlib.Path, config: Settings, model: Model) -> dict[str, Any]:
     """Writes the model as a checkpoint; returns the settings of `answers.py`."""
     about = {
-        'config': {**workdir.as_json(config), 'model': dataclasses.asdict(model.start.model)},
+        'config': {**workdir.as_json(config), 'model': dataclasses.asdict(model.config.model)},
         'tokenizer': model.start.tokenizer.to_json(),
         'tokenizer_hash': model.start.tokenizer.hash,
         'task': trained.to_json(model.task),
@@ -124,7 +127,7 @@ def write_ours(folder: pathlib.Path, config: Config, model: Model) -> dict[str, 
     return {'config': dataclasses.asdict(config), 'checkpoint': str(folder / 'ours')}
 
 
-def write_peer(folder: pathlib.Path, config: Config, model: Model) -> dict[str, Any]:
+def write_peer(folder: pathlib.Path, config: Settings, model: Model) -> dict[str, Any]:
     """Writes model and rows for transformers; returns the settings of `torch_answers.py`.
 
     Raises:
@@ -141,10 +144,10 @@ def write_peer(folder: pathlib.Path, config: Config, model: Model) -> dict[str, 
     labels = list(task.labels)
     save.save_foreign(
         'huggingface', folder / 'peer',
-        save.Model(model.params, model.start.model, tokenizer, task.kind, labels),
+        save.Model(model.params, model.config.model, tokenizer, task.kind, labels),
     )  # fmt: skip
-    loaded = next(iter(splits.read_scored(config, task.known).values()))
-    rows = splits.make_split(config, tokenizer, task.features(labelled=False), loaded).rows
+    loaded = next(iter(splits.read_scored(model.config, task.known).values()))
+    rows = splits.make_split(model.config, tokenizer, task.features(labelled=False), loaded).rows
     tokens = rows.tokens
     np.savez(folder / 'rows.npz', tokens=tokens.values, ends=tokens.ends, second=rows.second)
     return {

@@ -1,6 +1,5 @@
 """A benchmark from its command line to its records: one measurement, or one for each value."""
 
-import dataclasses
 import functools
 import json
 import pathlib
@@ -12,7 +11,7 @@ from electra_jax.bench import evaluation, records, tables, training
 from electra_jax.bench.contest import Plan
 from electra_jax.bench.records import Record
 from electra_jax.bench.versus import Rival
-from electra_jax.config.settings import Config
+from electra_jax.config import fields, resolve
 from electra_jax.core.errors import ConfigError, UserError
 from electra_jax.finetune import known
 from electra_jax.sweep import plan as sweep_plan
@@ -26,7 +25,7 @@ class Request(NamedTuple):
 
     name: str
     typed: frozenset[str]
-    changed: Callable[..., Config]
+    changed: Callable[..., fields.Settings]
     versus: str | None
     versus_set: Settings
     variants: tuple[str, ...] | None
@@ -103,19 +102,18 @@ def plan_point(request: Request, varied: Settings) -> Point:
     return Point(varied, records.path_of(request.folder, identity), measure)
 
 
-def as_measured(request: Request, config: Config, changes: Settings) -> Config:
+def as_measured(request: Request, config: fields.Settings, changes: Settings) -> fields.Settings:
     """The config as it is measured.
 
     A task's rows are as long as the task has them. Pre-training is measured on random tokens,
     unless the command names its text.
     """
-    data = config.data
     if config.task.name:
-        length = data.row_length or known.get(config.task.name).row_length
-        data = dataclasses.replace(data, row_length=length)
-    elif 'data.path' not in {*request.typed, *changes}:
-        data = dataclasses.replace(data, path=None)
-    return dataclasses.replace(config, data=data)
+        return resolve.fill(config, row_length=known.get(config.task.name).row_length)
+    full = resolve.fill(config)
+    if 'data.path' not in {*request.typed, *changes}:
+        full.data.path = None
+    return full
 
 
 def make_rival(request: Request, varied: Settings) -> Rival | None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from electra_jax.config.settings import Config
+from electra_jax.config.fields import Settings
 from electra_jax.core import files
 from electra_jax.train import workdir
 
@@ -20,7 +20,7 @@ as_json = workdir.as_json
 
 
 def identity(
-    name: str, config: Config, rival: Mapping[str, Any] | None, plan: Mapping[str, int]
+    name: str, config: Settings, rival: Mapping[str, Any] | None, plan: Mapping[str, int]
 ) -> Record:
     """What is measured; a measurement that was made before need not be made again.
 

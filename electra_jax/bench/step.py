@@ -10,7 +10,9 @@ from etils import epath
 from jax.sharding import Mesh
 
 from electra_jax.bench import worker
-from electra_jax.config.settings import Config, build
+from electra_jax.config import fields
+from electra_jax.config.resolve import resolve
+from electra_jax.config.settings import Config
 from electra_jax.data import pipeline
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives.definition import Vocabulary
@@ -158,7 +160,8 @@ def begin(settings: dict[str, Any]) -> worker.Served:
         settings: 'config': the whole resolved config; 'warmup': steps that are not counted.
     """
     distributed.initialize()
-    batches = Batches(build(Config, settings['config']))
+    asked = fields.build(fields.typed(Config), settings['config'])
+    batches = Batches(resolve(asked, jax.devices()[0].platform))
     program = batches.program
     stepper = Stepper(program.step, program.fresh_state(), iter(batches))
     stepper.run(settings['warmup'])

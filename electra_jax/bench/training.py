@@ -14,13 +14,13 @@ from electra_jax.bench.versus import (
     check_variants,
     peer_device,
 )
-from electra_jax.config import checks
-from electra_jax.config.resolve import EncoderShape, discriminator_shape, generator_shape
-from electra_jax.config.settings import Config
+from electra_jax.config import fields
+from electra_jax.config.fields import Settings
+from electra_jax.config.shapes import EncoderShape, discriminator_shape, generator_shape
 from electra_jax.core.errors import ConfigError
 
 
-def check_rival(config: Config, rival: Rival) -> None:
+def check_rival(config: Settings, rival: Rival) -> None:
     """Refuses what transformers has no model for.
 
     Raises:
@@ -30,15 +30,15 @@ def check_rival(config: Config, rival: Rival) -> None:
     if rival.config is not None:
         return
     for path, wanted in (('objective.name', 'electra'), ('model.norm', 'post')):
-        if checks.setting(config, path) != wanted:
+        if fields.get(config, path) != wanted:
             raise ConfigError(
                 f'--versus=transformers times config.{path}={wanted}, which is all that '
-                f'transformers has, not {checks.setting(config, path)!r}'
+                f'transformers has, not {fields.get(config, path)!r}'
             )
 
 
 def measure(
-    config: Config, name: str, rival: Rival | None, plan: Plan, report: Callable[[str], None]
+    config: Settings, name: str, rival: Rival | None, plan: Plan, report: Callable[[str], None]
 ) -> dict[str, Any]:
     """Measures the train step of a config and of what it is compared with.
 
@@ -64,7 +64,7 @@ def measure(
     return results(ours, config, theirs, (rival and rival.config) or config)
 
 
-def _peers(config: Config, rival: Rival, plan: Plan, ready: Mapping[str, Any]) -> list[Entry]:
+def _peers(config: Settings, rival: Rival, plan: Plan, ready: Mapping[str, Any]) -> list[Entry]:
     if rival.config is not None:
         return [_entry(rival.name, rival.config, plan, SHARING)]
     sizes = peer_settings(config, ready['vocab_size'])
@@ -75,13 +75,13 @@ def _peers(config: Config, rival: Rival, plan: Plan, ready: Mapping[str, Any]) -
     ]
 
 
-def _entry(name: str, config: Config, plan: Plan, environment: Mapping[str, str]) -> Entry:
+def _entry(name: str, config: Settings, plan: Plan, environment: Mapping[str, str]) -> Entry:
     settings = {'config': dataclasses.asdict(config), 'warmup': plan.warmup}
     return Entry(name, 'electra_jax.bench.step', settings, environment)
 
 
 def results(
-    ours: Measured, config: Config, theirs: Sequence[Measured], their_config: Config
+    ours: Measured, config: Settings, theirs: Sequence[Measured], their_config: Settings
 ) -> dict[str, Any]:
     """The measured part of a record; ratios are per token, and per token that is not padding."""
     one, peers = summary(ours, config), [summary(other, their_config) for other in theirs]
@@ -99,7 +99,7 @@ def results(
     }
 
 
-def summary(measured: Measured, config: Config) -> dict[str, Any]:
+def summary(measured: Measured, config: Settings) -> dict[str, Any]:
     """One program's numbers."""
     seconds, waits = measured.all('step_seconds'), measured.all('input_seconds')
     tokens = config.batch_size * config.data.row_length
@@ -120,7 +120,7 @@ def summary(measured: Measured, config: Config) -> dict[str, Any]:
     }
 
 
-def peer_settings(config: Config, vocab_size: int) -> dict[str, Any]:
+def peer_settings(config: Settings, vocab_size: int) -> dict[str, Any]:
     """The config as settings of `torch_step.py`."""
 
     def network(shape: EncoderShape) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from electra_jax.config.settings import Config
+from electra_jax.config.fields import Settings
 from electra_jax.core.errors import UserError, unknown
 
 # On a GPU, JAX would take most of the memory at once, and leave the peer none.
@@ -28,7 +28,7 @@ class Rival(NamedTuple):
     """
 
     name: str
-    config: Config | None
+    config: Settings | None
     variants: tuple[str, ...] | None = None
 
 

@@ -4,8 +4,9 @@ import importlib.util
 from collections.abc import Callable
 from typing import NamedTuple
 
-from electra_jax.config.resolve import discriminator_shape, generator_shape
+from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
+from electra_jax.config.shapes import discriminator_shape, generator_shape
 from electra_jax.core.errors import ConfigError
 
 # Where each kernel runs; None: everywhere.
@@ -15,7 +16,7 @@ PLATFORM_OF: dict[str, str | None] = {
     'cudnn': 'gpu',
     'triton': 'gpu',
 }
-# What an open choice tries in turn; the first that can run the config is taken.
+# What is tried in turn where no kernel is set; the first that can run the config is used.
 FASTEST_FIRST: dict[str, tuple[str, ...]] = {'tpu': ('splash',), 'gpu': ('cudnn', 'triton')}
 
 
@@ -36,17 +37,17 @@ class Limit(NamedTuple):
     """Something that some kernels cannot do."""
 
     kernels: tuple[str, ...]
-    asked_for: Callable[[Config], bool]
-    said: str  # filled in with `config`
+    asked_for: Callable[[Config | Settings], bool]
+    problem: str  # filled in with `config`
     advice: str
 
 
-def _packed(config: Config) -> bool:
+def _packed(config: Config | Settings) -> bool:
     # Fine-tuning and prediction have one text a row.
     return config.task.name is None and config.data.layout == 'packed'
 
 
-def _odd_heads(config: Config) -> bool:
+def _odd_heads(config: Config | Settings) -> bool:
     shapes = discriminator_shape(config.model), generator_shape(config.model)
     return any(shape.head_size % 8 or shape.head_size > 128 for shape in shapes)
 
@@ -68,8 +69,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit(
         ('cudnn',),
         _packed,
-        'sees no walls between the documents of a row (config.data.layout is '
-        '{config.data.layout!r})',
+        'does not keep the documents of a row apart (config.data.layout is {config.data.layout!r})',
         '--config.model.attention=triton',
     ),
     Limit(
@@ -94,13 +94,13 @@ LIMITS: tuple[Limit, ...] = (
 )
 
 
-def limits(config: Config, kernel: str) -> list[Limit]:
+def limits(config: Config | Settings, kernel: str) -> list[Limit]:
     """What the config asks for and the kernel cannot do."""
     return [limit for limit in LIMITS if kernel in limit.kernels and limit.asked_for(config)]
 
 
-def choose(config: Config, platform: str) -> str:
-    """The attention kernel of an open choice: the fastest that can run the config."""
+def choose(config: Config | Settings, platform: str) -> str:
+    """The attention kernel where none is set: the fastest that can run the config."""
     able = [
         name
         for name in FASTEST_FIRST.get(platform, ())
@@ -109,11 +109,11 @@ def choose(config: Config, platform: str) -> str:
     return [*able, 'xla'][0]
 
 
-def check(config: Config, platform: str | None = None) -> None:
+def check(config: Config | Settings, platform: str | None = None) -> None:
     """Refuses an attention kernel that cannot do what the config asks for.
 
     Args:
-        config: resolved.
+        config: of a run, or settings in which only what depends on the devices is left unset.
         platform: of the devices, where they are known.
 
     Raises:
@@ -123,7 +123,7 @@ def check(config: Config, platform: str | None = None) -> None:
     if kernel is None:
         return
     where = PLATFORM_OF[kernel]
-    if platform is not None and where not in (None, platform):
+    if platform is not None and where is not None and where != platform:
         known = ', '.join(name for name, at in PLATFORM_OF.items() if at in (None, platform))
         raise ConfigError(
             f'config.model.attention is {kernel!r}, which runs on a {where.upper()}, but the '
@@ -135,7 +135,8 @@ def check(config: Config, platform: str | None = None) -> None:
             f'({MODULE_OF[kernel]}): type --config.model.attention=xla, or install an older JAX'
         )
     for limit in limits(config, kernel):
+        problem = limit.problem.format(config=config)
         raise ConfigError(
-            f'config.model.attention is {kernel!r}, which {limit.said.format(config=config)}: type '
-            f'{limit.advice}, or --config.model.attention=xla'
+            f'config.model.attention is {kernel!r}, which {problem}: type {limit.advice}, or '
+            '--config.model.attention=xla'
         )

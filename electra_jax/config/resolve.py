@@ -1,100 +1,24 @@
-"""Model sizes by name, the paper's (ELECTRA Table 6) and others, and what a size leaves open."""
+"""From settings as typed to the configuration of a run.
 
+What is left unset comes from the named size or the checkpoint, from the task, and from the devices.
+"""
+
+import copy
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
+from electra_jax.config import checks, fields, kernels
+from electra_jax.config.fields import Settings
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config, ModelConfig
-from electra_jax.core.errors import ConfigError, unknown
+from electra_jax.config.sizes import GENERATORS, MODEL_SIZES
+from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 
-_BERT = {
-    'max_positions': 512,
-    'norm': 'post',
-    'dropout': 0.1,
-    'attention_dropout': 0.1,
-    'generator_layers': 1.0,
-}
-
-# Every value can be overridden under `model` in a recipe or on the command line.
-MODEL_SIZES: dict[str, dict[str, int | float | str]] = {
-    # Not the paper's: learns something in minutes on two cores. Pre-norm, because a post-norm
-    # discriminator of this size stays at chance for its first million tokens.
-    'tiny': {
-        **_BERT,
-        'num_layers': 3,
-        'hidden_size': 128,
-        'num_heads': 4,
-        'embedding_size': 128,
-        'generator_width': 0.5,
-        'norm': 'pre',
-        'dropout': 0.0,
-        'attention_dropout': 0.0,
-        'max_positions': 128,
-    },
-    'small': {
-        **_BERT,
-        'num_layers': 12,
-        'hidden_size': 256,
-        'embedding_size': 128,
-        'generator_width': 1 / 4,
-    },
-    'base': {
-        **_BERT,
-        'num_layers': 12,
-        'hidden_size': 768,
-        'embedding_size': 768,
-        'generator_width': 1 / 3,
-    },
-    # The released "small++": a generator of full size, longer rows (see configs/small_plus.py).
-    'small_plus': {
-        **_BERT,
-        'num_layers': 12,
-        'hidden_size': 256,
-        'embedding_size': 128,
-        'generator_width': 1.0,
-    },
-    'large': {
-        **_BERT,
-        'num_layers': 24,
-        'hidden_size': 1024,
-        'embedding_size': 1024,
-        'generator_width': 1 / 4,
-    },
-    # Not the paper's, for many chips: pre-norm, so that so many layers start stable, and without
-    # dropout on attention probabilities, so that a flash kernel can compute them. About 1.5 B.
-    'xlarge': {
-        **_BERT,
-        'num_layers': 48,
-        'hidden_size': 1536,
-        'embedding_size': 1536,
-        'generator_width': 1 / 3,
-        'norm': 'pre',
-        'attention_dropout': 0.0,
-    },
-    # About 5 B, as METRO-LM's largest (2204.06644); the shape is ours. The generator has 16 heads,
-    # which tensor parallelism can share out as it can the discriminator's 40.
-    'xxlarge': {
-        **_BERT,
-        'num_layers': 64,
-        'hidden_size': 2560,
-        'embedding_size': 2560,
-        'generator_width': 2 / 5,
-        'norm': 'pre',
-        'attention_dropout': 0.0,
-    },
-}
-
-ROW_LENGTH = 128  # L, where neither a recipe nor a task says
+ROW_LENGTH = 128  # L, where neither a recipe nor a task has one
 HEAD_SIZE = 64  # K, where a size does not name its number of heads
-
-# What proposes the replaced tokens.
-GENERATORS: dict[str, str] = {
-    'separate': 'a masked language model of its own, smaller than the discriminator (the paper)',
-    'tied': "the discriminator's own encoder, with a softmax head on it (section 3.2)",
-    'two_tower': 'a left-to-right and a right-to-left encoder; sees all the text but the token '
-    'itself, and learns from every token (Electric, section 2.3)',
-    'uniform': 'nothing: every token of the vocabulary is as likely',
-    'unigram': 'nothing: tokens are as likely as in the training text',
-}
+# Layers; ELECTRA-small's depth. Measured on a model of that size alone, on one H100 in batches of
+# 128 x 128: 1.3 M tokens a second instead of 0.88 M (benchmarks/RESULTS.md).
+_GPU_UNROLL = 12
 
 # Generators that an objective works with; the first is taken where the recipe names none.
 OBJECTIVE_GENERATORS: dict[str, tuple[str, ...]] = {
@@ -108,38 +32,6 @@ OBJECTIVE_GENERATORS: dict[str, tuple[str, ...]] = {
     'two_stage': ('separate',),
 }
 
-
-def resolve_model(model: ModelConfig) -> ModelConfig:
-    """Fills each field that the recipe left open from the named size.
-
-    Raises:
-        ConfigError: the size is unknown, or D does not divide by the number of heads.
-
-    >>> resolve_model(ModelConfig(size='small', num_layers=6)).num_heads
-    4
-    """
-    if model.size not in MODEL_SIZES:
-        raise unknown('config.model.size', model.size, MODEL_SIZES)
-    given = {k: v for k, v in dataclasses.asdict(model).items() if v is not None}
-    full = {**MODEL_SIZES[model.size], **given}
-    full.setdefault('ffn_size', 4 * full['hidden_size'])
-    full.setdefault('generator', 'separate')
-    full.setdefault('num_heads', max(1, full['hidden_size'] // HEAD_SIZE))
-    if full['num_heads'] < 1 or full['hidden_size'] % full['num_heads']:
-        raise ConfigError(
-            f'config.model.hidden_size is {full["hidden_size"]} and config.model.num_heads is '
-            f'{full["num_heads"]}: the first must be a multiple of the second'
-        )
-    return ModelConfig(**full)
-
-
-def inherits_model(config: Config) -> bool:
-    """Whether the model is that of a checkpoint: fine-tuning from one, or scoring one."""
-    if config.task.name is None or config.job == 'pretrain':
-        return False
-    return config.init_from is not None or config.job == 'evaluate'
-
-
 # What a layer is made of. Parameters of one block mean nothing in another, whatever their shapes.
 BLOCK = (
     'norm',
@@ -152,142 +44,105 @@ BLOCK = (
     'fused_qkv',
     'local_window',
 )
-
-
-def other_block(model: ModelConfig, stored: Mapping[str, object]) -> list[str]:
-    """Fields of `BLOCK` in which a checkpoint's model, field by field, differs from `model`."""
-    default = dataclasses.asdict(ModelConfig())
-    return [name for name in BLOCK if getattr(model, name) != {**default, **stored}[name]]
-
-
-# How to compute, never what: these are not a checkpoint's business.
+# How to compute, never what: a checkpoint has no say in these.
 _OF_THE_RUN = ('remat', 'dropout_bits', *LEFT_TO_DEVICES)
 
 
-def inherit_model(asked: ModelConfig, stored: Mapping[str, object]) -> ModelConfig:
-    """A checkpoint's model, with what the recipe or the command line sets to something of its own.
+def resolve(
+    settings: Settings,
+    platform: str,
+    stored: Mapping[str, Any] | None = None,
+    row_length: int = ROW_LENGTH,
+) -> Config:
+    """The configuration of a run, in which every setting has its value.
 
     Args:
-        asked: as the config has it, not resolved.
-        stored: the resolved model of the checkpoint, field by field.
+        settings: as typed.
+        platform: 'cpu', 'gpu' or 'tpu', of the devices that will run it.
+        stored: the model of the checkpoint whose model is used, field by field.
+        row_length: L, where the settings have none.
 
     Raises:
-        ConfigError: another size is asked for than the checkpoint has.
-
-    >>> inherit_model(ModelConfig(dropout=0.2), {'size': 'base', 'num_layers': 12}).num_layers
-    12
+        ConfigError: settings contradict each other, the checkpoint or the devices.
     """
-    default = ModelConfig()
-    if asked.size not in (default.size, stored.get('size')):
-        raise ConfigError(
-            f'config.model.size is {asked.size!r}, but the checkpoint is of size '
-            f'{stored.get("size")!r}: leave it out, or start from another checkpoint'
-        )
-    known = {field.name for field in dataclasses.fields(ModelConfig)}
-    merged = {name: value for name, value in stored.items() if name in known}
-    for name in known:
-        value = getattr(asked, name)
-        if name in _OF_THE_RUN or (name != 'size' and value != getattr(default, name)):
-            merged[name] = value
-    return ModelConfig(**merged)
+    if stored is None and inherits_model(settings):
+        raise ValueError('the model of these settings is that of a checkpoint: read it first')
+    full = fill(settings, stored, row_length)
+    _for_devices(full, platform)
+    config = fields.build(Config, dataclasses.asdict(full))
+    kernels.check(config, platform)
+    checks.validate(config)
+    return config
 
 
-def resolve(config: Config) -> Config:
-    """The run's config with nothing left to a size's table.
-
-    Where the model comes from a checkpoint (`inherits_model`), it stays as it is until that has
-    been read; a task's row length, until its files have.
+def check(settings: Settings) -> None:
+    """Everything about settings that can be checked before a checkpoint or a device is looked at.
 
     Raises:
-        ConfigError: the objective is unknown, or does not work with the generator.
+        ConfigError: naming the field, its value, what is allowed and what to type.
     """
-    if config.data.row_length is None and config.task.name is None:
-        config = dataclasses.replace(
-            config, data=dataclasses.replace(config.data, row_length=ROW_LENGTH)
-        )
-    if inherits_model(config) and config.model.hidden_size is None:
-        return config
-    model, objective = resolve_model(config.model), config.objective.name
-    if objective not in OBJECTIVE_GENERATORS:
-        raise unknown('config.objective.name', objective, OBJECTIVE_GENERATORS)
-    allowed = OBJECTIVE_GENERATORS[objective]
-    generator = config.model.generator or allowed[0]
-    if generator not in allowed:
-        raise ConfigError(
-            f'config.model.generator is {generator!r}, allowed with '
-            f'config.objective.name={objective}: {", ".join(allowed)}'
-        )
-    if generator not in ('separate', 'two_tower'):
-        for name in ('generator_width', 'generator_layers'):
-            if getattr(config.model, name) not in (None, 1.0):
-                raise ConfigError(
-                    f'config.model.{name} is {getattr(config.model, name)}, but there is no '
-                    f'generator of its own size (config.objective.name={objective}, '
-                    f'config.model.generator={generator}): leave it out'
-                )
-        model = dataclasses.replace(model, generator_layers=1.0, generator_width=1.0)
-    return dataclasses.replace(config, model=dataclasses.replace(model, generator=generator))
+    for name, leaf in fields.leaves(Config).items():
+        fields.put(settings, name, leaf.checked(fields.get(settings, name)))
+    if inherits_model(settings):
+        checks.check_run(settings)
+    else:
+        checks.validate(fill(settings))
 
 
-@dataclasses.dataclass(frozen=True)
-class EncoderShape:
-    """Sizes of one network's stack of layers."""
+def fill(
+    settings: Settings, stored: Mapping[str, Any] | None = None, row_length: int = ROW_LENGTH
+) -> Settings:
+    """Settings in which only what depends on the devices is left unset; `resolve` has the rest.
 
-    num_layers: int  # N
-    hidden_size: int  # D
-    ffn_size: int  # F
-    num_heads: int  # H
-
-    @property
-    def head_size(self) -> int:
-        """K."""
-        return self.hidden_size // self.num_heads
-
-
-@dataclasses.dataclass(frozen=True)
-class HeadShape:
-    """What a fine-tuned model ends in."""
-
-    kind: str  # 'classification', 'regression', 'tagging' or 'spans'
-    style: str  # of HEAD_STYLES
-    num_classes: int  # C; 1 for 'regression', of no meaning for 'spans'
-    dropout: float  # before each layer of the head that has any
-    beams: int = 20  # starts, and ends for each, that the reference's span head looks at
-
-
-def discriminator_shape(model: ModelConfig) -> EncoderShape:
-    """The discriminator's stack of a resolved model."""
-    return EncoderShape(model.num_layers, model.hidden_size, model.ffn_size, model.num_heads)
-
-
-def generator_shape(model: ModelConfig) -> EncoderShape:
-    """The generator's stack: the discriminator's, scaled, with heads of the same width.
+    A model that is inherited from a checkpoint which is not given (`stored`) stays unset, too.
 
     Raises:
-        ConfigError: the scaled width does not divide into heads.
+        ConfigError: the model contradicts the checkpoint or the objective.
     """
-    hidden_size = round(model.hidden_size * model.generator_width)
-    head_size = model.hidden_size // model.num_heads
-    num_heads = max(1, hidden_size // head_size)
-    if hidden_size % num_heads:
-        raise ConfigError(
-            f'config.model.generator_width is {model.generator_width}: a generator of width '
-            f'{hidden_size} does not divide into {num_heads} heads; allowed are fractions that '
-            f'make it a multiple of {head_size}'
-        )
-    return EncoderShape(
-        num_layers=max(1, round(model.num_layers * model.generator_layers)),
-        hidden_size=hidden_size,
-        ffn_size=max(1, round(model.ffn_size * model.generator_width)),
-        num_heads=num_heads,
-    )
+    full = copy.deepcopy(settings)
+    if full.data.row_length is None:
+        full.data.row_length = row_length
+    if stored is not None:
+        _set(full.model, _inherited(full.model, stored))
+    elif not inherits_model(full):
+        _choose_generator(full)
+        _set(full.model, _sized(dataclasses.asdict(full.model)))
+    return full
 
 
-def generator_embedding_size(model: ModelConfig) -> int:
-    """E of what the generator reads: its own where untied, as wide as it is if not said."""
-    if model.embedding_sharing != 'untied':
-        return model.embedding_size
-    return model.generator_embedding_size or generator_shape(model).hidden_size
+def inherits_model(settings: Settings | Config) -> bool:
+    """Whether the model is that of a checkpoint: fine-tuning from one, or scoring one."""
+    if settings.task.name is None or settings.job == 'pretrain':
+        return False
+    return settings.init_from is not None or settings.job == 'evaluate'
+
+
+def model_of(fields_set: Mapping[str, Any]) -> ModelConfig:
+    """A model by some of its fields; its size has the others, and it computes as a CPU would.
+
+    Raises:
+        ConfigError: the size is unknown, or D does not divide by the number of heads.
+
+    >>> model_of({'size': 'small', 'num_layers': 6}).num_heads
+    4
+    """
+    unset = dataclasses.asdict(fields.typed(ModelConfig)())
+    full = _sized({**unset, **fields_set})
+    how = _best_on('cpu', full['num_layers'], unrolls=True)
+    how |= {name: full[name] for name in how if full[name] is not None}
+    return ModelConfig(**{**full, 'generator': full['generator'] or 'separate', **how})
+
+
+def stored_model(stored: Mapping[str, Any]) -> ModelConfig:
+    """The model of a checkpoint, field by field, which computes as a CPU would."""
+    return model_of(_inherited(fields.typed(ModelConfig)(), stored))
+
+
+def other_block(model: ModelConfig, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of `BLOCK` in which a checkpoint's model differs from `model`, with its values."""
+    default = fields.typed(ModelConfig)()
+    theirs = {name: stored.get(name, getattr(default, name)) for name in BLOCK}
+    return {name: value for name, value in theirs.items() if value != getattr(model, name)}
 
 
 def first_stage(config: Config) -> int:
@@ -295,3 +150,137 @@ def first_stage(config: Config) -> int:
     if config.objective.name != 'two_stage':
         return 0
     return config.objective.generator_steps or config.total_steps // 2
+
+
+def _set(group: Settings, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(group, name, value)
+
+
+def _sized(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a model, those that are unset with the values of the named size."""
+    if model['size'] not in MODEL_SIZES:
+        raise unknown('config.model.size', model['size'], MODEL_SIZES)
+    given = {name: value for name, value in model.items() if value is not None}
+    full: dict[str, Any] = {**model, **MODEL_SIZES[model['size']], **given}
+    D = full['hidden_size']
+    full['ffn_size'] = full['ffn_size'] or 4 * D
+    full['num_heads'] = H = full['num_heads'] or max(1, D // HEAD_SIZE)
+    if H < 1 or D % H:
+        raise ConfigError(
+            f'config.model.hidden_size is {D} and config.model.num_heads is {H}: the first must be '
+            'a multiple of the second'
+        )
+    return full
+
+
+def _choose_generator(settings: Settings) -> None:
+    """Sets what proposes the replaced tokens, and its size where that has none of its own."""
+    model, objective = settings.model, settings.objective.name
+    if objective not in OBJECTIVE_GENERATORS:
+        raise unknown('config.objective.name', objective, OBJECTIVE_GENERATORS)
+    allowed = OBJECTIVE_GENERATORS[objective]
+    model.generator = model.generator or allowed[0]
+    if model.generator not in allowed:
+        raise ConfigError(
+            f'config.model.generator is {model.generator!r}, allowed with '
+            f'config.objective.name={objective}: {", ".join(allowed)}'
+        )
+    if model.generator in ('separate', 'two_tower'):
+        return
+    for name in ('generator_width', 'generator_layers'):
+        if getattr(model, name) not in (None, 1.0):
+            raise ConfigError(
+                f'config.model.{name} is {getattr(model, name)}, but there is no generator of its '
+                f'own size (config.objective.name={objective}, config.model.generator='
+                f'{model.generator}): leave it out'
+            )
+        setattr(model, name, 1.0)
+
+
+def _inherited(asked: Settings, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's model, except for what the recipe or the command line sets to something else.
+
+    Args:
+        asked: the model as typed.
+        stored: the checkpoint's, field by field.
+
+    Raises:
+        ConfigError: another size is asked for than the checkpoint has.
+    """
+    default = fields.typed(ModelConfig)()
+    if asked.size not in (default.size, stored.get('size')):
+        raise ConfigError(
+            f'config.model.size is {asked.size!r}, but the checkpoint is of size '
+            f'{stored.get("size")!r}: leave it out, or start from another checkpoint'
+        )
+    merged = {}
+    for field in dataclasses.fields(ModelConfig):
+        name = field.name
+        ours, usual = getattr(asked, name), getattr(default, name)
+        is_ours = name in _OF_THE_RUN or (name != 'size' and ours != usual)
+        merged[name] = ours if is_ours else stored.get(name, usual)
+    return merged
+
+
+def _for_devices(settings: Settings, platform: str) -> None:
+    """Sets how to compute where that is unset.
+
+    Unrolled layers are faster (a scan copies each layer's activations into stacked arrays), and
+    compile longer: a CPU unrolls all of them; a GPU, which small kernels keep waiting, a dozen, but
+    not to fine-tune, which compiles a step for each length of rows, nor where memory is to be saved
+    (`remat`: without a loop XLA merges what is computed again with what was); a TPU none. Products
+    of two-dimensional operands spare XLA on a CPU a transposed copy of every activation in the
+    backward pass; elsewhere [B, L] must stay apart to be sharded. The vocabulary's logits would be
+    an accelerator's largest array, so they are made in chunks there; a CPU has the memory, and
+    searches one long row for its best token faster than many short ones.
+    """
+    model = settings.model
+    unrolls = settings.job == 'pretrain' and model.remat == 'none'
+    best = _best_on(platform, model.num_layers, unrolls)
+    if model.compute_dtype is None:  # on which the kernel depends
+        model.compute_dtype = best['compute_dtype']
+    best['attention'] = kernels.choose(settings, platform)
+    _set(model, {name: value for name, value in best.items() if getattr(model, name) is None})
+
+
+def _best_on(platform: str, N: int, unrolls: bool) -> dict[str, Any]:
+    on_cpu = platform == 'cpu'
+    return {
+        'attention': 'xla',
+        'compute_dtype': 'float32' if on_cpu else 'bfloat16',
+        'scan_unroll': N if on_cpu else min(N, _GPU_UNROLL) if platform == 'gpu' and unrolls else 1,
+        'flat_products': on_cpu,
+        'vocab_chunks': 1 if on_cpu else 8,
+    }
+
+
+# Fields of a model that may be null in a checkpoint.
+_MAY_BE_NULL = (*LEFT_TO_DEVICES, 'generator_embedding_size', 'local_window')
+
+
+def check_stored_model(stored: object, where: str) -> None:
+    """Refuses what a checkpoint says of its model, unless it has every field with a possible value.
+
+    Args:
+        stored: field name -> value, as JSON gave it.
+        where: the checkpoint.
+
+    Raises:
+        CheckpointError: naming the field and its value.
+    """
+    try:
+        if not isinstance(stored, Mapping):
+            raise ConfigError(f'config.model is {stored!r:.60}')
+        default = fields.typed(ModelConfig)()
+        for field in dataclasses.fields(ModelConfig):
+            value = stored.get(field.name, getattr(default, field.name))
+            if value is None and field.name not in _MAY_BE_NULL:
+                raise ConfigError(f'config.model.{field.name} is None')
+            fields.leaves(ModelConfig, 'model.')[f'model.{field.name}'].checked(value)
+        checks.check_model(stored_model(stored))
+    except ConfigError as error:
+        raise CheckpointError(
+            f'{where} does not say what model it has ({error}): it is no checkpoint of this '
+            'program, or is damaged'
+        ) from error

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 from etils import epath
 
-from electra_jax.config.platform import resolve_platform
+from electra_jax.config.fields import Settings
+from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import Config
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError
@@ -70,7 +71,7 @@ class Detector(NamedTuple):
 
 
 def open_detector(
-    where: epath.Path, params: trees.Tree, about: Mapping[str, Any], settings: Config
+    where: epath.Path, params: trees.Tree, about: Mapping[str, Any], settings: Settings
 ) -> Detector:
     """A pre-trained checkpoint with the function to use it.
 
@@ -93,14 +94,11 @@ def open_detector(
             '(configs/finetune/)'
         )
     mesh = meshes.make_mesh(settings.mesh)
-    settings = dataclasses.replace(
-        settings,
-        model=start.model,
-        data=dataclasses.replace(settings.data, row_length=start.model.max_positions),
-    )
-    settings = resolve_platform(settings, mesh.devices.flat[0].platform)
-    meshes.check_batch(settings, mesh, jax.process_count())
-    model = to_answer(settings.model)
+    config = resolve(settings, mesh.devices.flat[0].platform, start.stored)
+    data = dataclasses.replace(config.data, row_length=config.model.max_positions)
+    config = dataclasses.replace(config, data=data)
+    meshes.check_batch(config, mesh, jax.process_count())
+    model = to_answer(config.model)
     size, parts = start.tokenizer.vocab_size, ('discriminator',)
     check_complete(str(where), params, lambda key: bind.init(model, size, key, parts))
     needed = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
@@ -112,5 +110,5 @@ def open_detector(
         return {'replaced': jax.nn.sigmoid(logits)}
 
     answers = jax.jit(step.on_mesh(replaced, mesh), out_shardings=rules.replicated(mesh))
-    answerer = Answerer(mesh, settings.batch_size, answers)
-    return Detector(placed, None, start.tokenizer, settings, answerer)
+    answerer = Answerer(mesh, config.batch_size, answers)
+    return Detector(placed, None, start.tokenizer, config, answerer)

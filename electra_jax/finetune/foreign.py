@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from electra_jax.config.settings import Config, DataConfig, ModelConfig, TaskConfig
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
+from electra_jax.config.settings import ModelConfig
 from electra_jax.finetune import known, readers
 from electra_jax.finetune import task as trained
 from electra_jax.finetune.files import tag_schemes
@@ -55,10 +57,10 @@ def describe_task(kind: str, labels: tuple[str, ...], C: int, model: ModelConfig
     score_range = (0.0, 1.0) if kind == 'regression' else None
     name = OWN_TASKS[kind]
     length = min(known.get(name).row_length, model.max_positions)
-    config = Config(
-        data=DataConfig(row_length=length), task=TaskConfig(name=name, head='huggingface')
-    )
-    return trained.to_json(trained.settle(config, readers.Known(labels, scheme, score_range)))
+    task = {'name': name, 'head': 'huggingface'}
+    settings = recipe({'job': 'finetune', 'data': {'row_length': length}, 'task': task})
+    facts = readers.Known(labels, scheme, score_range)
+    return trained.to_json(trained.settle(resolve(settings, 'cpu'), facts))
 
 
 TASKS = Tasks(best_folder, read_head, describe_task)

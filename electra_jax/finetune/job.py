@@ -15,6 +15,9 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
+from electra_jax.config import checks
+from electra_jax.config.fields import Settings
+from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import Config
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError
@@ -30,7 +33,7 @@ from electra_jax.finetune.program import (
     build_program,
     put,
     refuse_steps,
-    resolve,
+    with_steps,
 )
 from electra_jax.finetune.results import Trial
 from electra_jax.finetune.split import Split
@@ -77,20 +80,22 @@ class FineTuning(NamedTuple):
         return predictions.headline(self.task)
 
 
-def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
+def open_fine_tuning(settings: Settings, folder: epath.Path) -> FineTuning:
     """Reads files and checkpoint, then makes functions of them.
 
     Args:
-        config: as the door has it; its model may be open (`resolve.inherits_model`).
+        settings: as typed.
         folder: the workdir; need not exist.
 
     Raises:
         UserError: files, checkpoint, settings or workdir do not fit together.
     """
-    known.get(config.task.name)
-    refuse_steps(config)
+    spec = known.get(settings.task.name)
+    refuse_steps(settings)
     distributed.initialize()
-    start = load_start(config)
+    start = load_start(settings)
+    config = resolve(settings, jax.devices()[0].platform, start.stored, spec.row_length)
+    checks.check_positions(config)
     train, held_out = splits.read_train(config)
     task = trained.settle(config, train.known)
     scored = splits.read_scored(config, train.known, held_out)
@@ -100,7 +105,7 @@ def open_fine_tuning(config: Config, folder: epath.Path) -> FineTuning:
     unlabelled = task.features(labelled=False)
     epoch_steps = -(-len(train_split.rows) // config.batch_size)
     epochs = task.spec.epochs if config.task.epochs is None else config.task.epochs
-    config = resolve(config, start.model, task.row_length, max(1, int(epoch_steps * epochs)))
+    config = with_steps(config, max(1, int(epoch_steps * epochs)))
     workdir.check_same_run(folder, config)
     program = build_program(config, start.tokenizer.vocab_size, task.head())
     return FineTuning(

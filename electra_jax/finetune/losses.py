@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.resolve import HeadShape
 from electra_jax.config.settings import ModelConfig
 from electra_jax.model import bind
+from electra_jax.model.task_heads import HeadShape
 from electra_jax.ops.losses import sigmoid_cross_entropy
 
 Batch = Mapping[str, jax.Array]

@@ -1,5 +1,6 @@
 """Fine-tuned models read back: to be scored again, or to answer new text."""
 
+import copy
 import dataclasses
 import functools
 import math
@@ -10,7 +11,8 @@ import jax
 from etils import epath
 from jax.sharding import Mesh
 
-from electra_jax.config.platform import resolve_platform
+from electra_jax.config.fields import Settings
+from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import Config
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError, ConfigError
@@ -109,7 +111,7 @@ def best_folder(folder: epath.Path) -> epath.Path:
 
 
 def open_tuned(
-    where: epath.Path, params: trees.Tree, about: Mapping[str, Any], settings: Config
+    where: epath.Path, params: trees.Tree, about: Mapping[str, Any], settings: Settings
 ) -> Tuned:
     """A fine-tuned checkpoint with the functions to use it.
 
@@ -124,12 +126,9 @@ def open_tuned(
     """
     task = task_of(where, about)
     start = checked_start(settings, str(where), params, about)
-    config = dataclasses.replace(
-        settings,
-        model=start.model,
-        data=dataclasses.replace(settings.data, row_length=task.row_length),
-    )
-    config = resolve_platform(config, jax.devices()[0].platform)
+    config = resolve(settings, jax.devices()[0].platform, start.stored)
+    data = dataclasses.replace(config.data, row_length=task.row_length)
+    config = dataclasses.replace(config, data=data)
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh, jax.process_count())
     init_head = functools.partial(bind.init_head, config.model, task.head())
@@ -172,7 +171,7 @@ class Evaluated(NamedTuple):
     remarks: list[str]
 
 
-def evaluate(config: Config, folder: epath.Path, say: Say = lambda text: None) -> Evaluated:
+def evaluate(settings: Settings, folder: epath.Path, say: Say = lambda text: None) -> Evaluated:
     """Scores every trial of a fine-tuning workdir on the task's files.
 
     What bears on the answers is as it was in training, but for `null_threshold` if it is given.
@@ -185,24 +184,25 @@ def evaluate(config: Config, folder: epath.Path, say: Say = lambda text: None) -
     first, *others = trial_folders(folder)
     params, about = checkpoint.read_params(first)
     task = task_of(first, about)
-    if task.name != config.task.name:
+    if task.name != settings.task.name:
         raise ConfigError(
-            f'config.task.name is {config.task.name!r}, but {first} was fine-tuned on '
+            f'config.task.name is {settings.task.name!r}, but {first} was fine-tuned on '
             f'{task.name!r}: use its recipe'
         )
     share = (about['config'].get('task') or {}).get('dev_share')
-    if config.task.dev_share not in (None, share):
+    if settings.task.dev_share not in (None, share):
         raise ConfigError(
-            f'config.task.dev_share is {config.task.dev_share:g}, but {first} was trained with '
+            f'config.task.dev_share is {settings.task.dev_share:g}, but {first} was trained with '
             f'{share}: rows that it was trained on would be scored; leave it out'
         )
-    if share is not None and config.task.dev_file is None:
-        with_share = dataclasses.replace(config.task, dev_share=share)
-        config = dataclasses.replace(config, task=with_share)
-    if config.task.null_threshold is not None:
-        task = dataclasses.replace(task, null_threshold=config.task.null_threshold)
+    if share is not None and settings.task.dev_file is None:
+        settings = copy.deepcopy(settings)
+        settings.task.dev_share = share
+    if settings.task.null_threshold is not None:
+        task = dataclasses.replace(task, null_threshold=settings.task.null_threshold)
+    tuned = open_tuned(first, params, about, settings)._replace(task=task)
+    config = tuned.config
     read = {**splits.read_scored(config, task.known), **splits.read_tests(config, task.known)}
-    tuned = open_tuned(first, params, about, config)._replace(task=task)
     files = {
         name: splits.make_split(
             config, tuned.tokenizer, tuned.task.features(labelled=False), loaded

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from electra_jax.config import checks
-from electra_jax.config.platform import resolve_platform
-from electra_jax.config.resolve import HeadShape
+from electra_jax.config import fields
+from electra_jax.config.fields import Settings
+from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import Config, ModelConfig
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
@@ -20,6 +20,7 @@ from electra_jax.finetune.predictions import Predictions
 from electra_jax.finetune.split import Split
 from electra_jax.finetune.task import TrainedTask
 from electra_jax.model import bind
+from electra_jax.model.task_heads import HeadShape
 from electra_jax.optim import optimizer, schedules
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
@@ -53,30 +54,14 @@ class Program(NamedTuple):
     answers: Callable
 
 
-def resolve(config: Config, model: ModelConfig, row_length: int, steps: int) -> Config:
-    """The config with nothing open: model, rows, length and warm-up.
-
-    Args:
-        config: as the door has it.
-        model: of the checkpoint, or of the config.
-        row_length: L, of the task.
-        steps: of one trial, which follow from the task's rows and epochs.
-
-    Raises:
-        ConfigError: the model does not allow it, or rows are longer than its positions.
-    """
-    config = dataclasses.replace(
+def with_steps(config: Config, steps: int) -> Config:
+    """The config with the length of a trial, which follows from the task's rows and epochs."""
+    warmup_steps = round(config.task.warmup_rate * steps)
+    return dataclasses.replace(
         config,
-        model=model,
-        data=dataclasses.replace(config.data, row_length=row_length),
         total_steps=steps,
-        optimizer=dataclasses.replace(
-            config.optimizer, warmup_steps=round(config.task.warmup_rate * steps)
-        ),
+        optimizer=dataclasses.replace(config.optimizer, warmup_steps=warmup_steps),
     )
-    checks.validate(config)
-    checks.check_positions(config)
-    return resolve_platform(config, jax.devices()[0].platform)
 
 
 # Settings in steps, which fine-tuning would lose in silence -> what to do instead.
@@ -89,8 +74,8 @@ _IN_STEPS = {
 }
 
 
-def refuse_steps(config: Config) -> None:
-    """Refuses lengths in steps and a step to replay; `config` is as the door has it.
+def refuse_steps(config: Settings) -> None:
+    """Refuses lengths in steps and a step to replay.
 
     Raises:
         ConfigError: with what to type instead.
@@ -101,8 +86,8 @@ def refuse_steps(config: Config) -> None:
             'again: leave it out'
         )
     for name, advice in _IN_STEPS.items():
-        asked = checks.setting(config, name)
-        if asked != checks.setting(Config(), name):
+        asked = fields.get(config, name)
+        if asked != fields.get(recipe({}), name):
             raise ConfigError(
                 f'config.{name} is {asked}, but fine-tuning counts in epochs of its files: {advice}'
             )
@@ -114,7 +99,7 @@ def build_program(
     """A config as functions over a mesh; compiles nothing yet.
 
     Args:
-        config: from `resolve`.
+        config: for the platform of the devices.
         vocab_size: tokens of the tokenizer, unpadded.
         head: of the task.
         devices: all there are, if not given.

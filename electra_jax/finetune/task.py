@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from electra_jax.config.resolve import HeadShape
 from electra_jax.config.settings import HEAD_STYLES, Config
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import known as table
@@ -13,6 +12,7 @@ from electra_jax.finetune.files import tag_schemes
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.known import TaskSpec
 from electra_jax.finetune.readers import Known, Options
+from electra_jax.model.task_heads import HeadShape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +122,7 @@ def settle(config: Config, known: Known) -> TrainedTask:
         labels=tuple(known.labels),
         scheme=known.scheme,
         score_range=known.score_range,
-        row_length=config.data.row_length or spec.row_length,
+        row_length=config.data.row_length,
         question_length=task.question_length,
         stride=task.stride,
         answer_length=task.answer_length,

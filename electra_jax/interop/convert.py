@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from electra_jax.config import checks, resolve
-from electra_jax.config.settings import LEFT_TO_DEVICES, Config, ModelConfig, ObjectiveConfig
+from electra_jax.config import resolve
+from electra_jax.config.recipe import recipe
+from electra_jax.config.settings import LEFT_TO_DEVICES, ModelConfig
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import Tree, count
 from electra_jax.interop import load, names, save
@@ -191,8 +192,12 @@ def read_ours(path: pathlib.Path, task_head: str | None, tasks: Tasks) -> Loaded
     folder = tasks.best_trial(given)
     params, about = checkpoint.read_params(folder)
     try:
-        checks.check_stored_model(about['config']['model'], str(path))
-        model = ModelConfig(**about['config']['model'])
+        stored = about['config']['model']
+        resolve.check_stored_model(stored, str(path))
+        newer = stored.keys() - {field.name for field in dataclasses.fields(ModelConfig)}
+        if newer:
+            raise KeyError(*newer)
+        model = resolve.stored_model(stored)
         objective = about['config']['objective']['name']
         tokenizer = tokenizers.from_json(about['tokenizer'], f'the tokenizer of {path}')
     except (KeyError, TypeError) as error:
@@ -239,9 +244,10 @@ def write_ours(
         source: what was converted; recorded in the checkpoint.
         tasks: describes the task of a head.
     """
-    config = Config(model=loaded.model, objective=ObjectiveConfig(name=loaded.objective))
+    config = workdir.as_json(recipe({'objective': {'name': loaded.objective}}))
+    how = dict.fromkeys(LEFT_TO_DEVICES)
     about = loaded.about or {
-        'config': dataclasses.asdict(config),
+        'config': {**config, 'model': {**dataclasses.asdict(loaded.model), **how}},
         'tokenizer': tokenizer.to_json(),
         'tokenizer_hash': tokenizer.hash,
         'corpora': [],
@@ -308,7 +314,7 @@ def _changed_settings(model: ModelConfig, objective: str) -> list[str]:
     """The settings with which a recipe of the small size trains this model."""
     words = [] if objective == 'electra' else [f'--config.objective.name={objective}']
     words += [] if model.size == 'small' else [f'--config.model.size={model.size}']
-    named = resolve.resolve_model(ModelConfig(size=model.size, generator='separate'))
+    named = resolve.model_of({'size': model.size, 'generator': 'separate'})
     for field in dataclasses.fields(ModelConfig):
         value, left = getattr(model, field.name), field.name in LEFT_TO_DEVICES
         if not left and value is not None and value != getattr(named, field.name):

@@ -139,7 +139,7 @@ def model_from_variables(variables: Arrays) -> ModelConfig:
     elif any(name.startswith(scope) for name in variables):
         small = _encoder_sizes(variables, scope)
         settings |= generator_scale(main, small, scope)
-    return resolve.resolve_model(ModelConfig(**settings))
+    return resolve.model_of(settings)
 
 
 def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:

@@ -337,7 +337,7 @@ def _model(config: Mapping[str, Any], is_language: bool) -> ModelConfig:
         settings |= {'generator': 'tied', 'generator_layers': 1.0, 'generator_width': 1.0}
     else:
         settings |= {'generator': 'separate'}
-    return resolve.resolve_model(ModelConfig(size=nearest_size(sizes['hidden_size']), **settings))
+    return resolve.model_of({'size': nearest_size(sizes['hidden_size']), **settings})
 
 
 def _check_config(config: Mapping[str, Any]) -> None:

@@ -2,8 +2,9 @@
 
 import math
 
-from electra_jax.config import resolve
+from electra_jax.config import resolve, shapes
 from electra_jax.config.settings import ModelConfig
+from electra_jax.config.sizes import MODEL_SIZES
 from electra_jax.core.errors import CheckpointError
 
 
@@ -20,9 +21,9 @@ def sizes_of(model: ModelConfig, part: str, vocab_size: int, num_labels: int = 1
     own_network = model.generator in ('separate', 'two_tower')
     of_generator = part in generators or part == 'generator_embeddings'
     of_generator |= part == 'generator_head' and own_network
-    make_shape = resolve.generator_shape if of_generator else resolve.discriminator_shape
+    make_shape = shapes.generator_shape if of_generator else shapes.discriminator_shape
     shape = make_shape(model)
-    E = resolve.generator_embedding_size(model) if of_generator else model.embedding_size
+    E = shapes.generator_embedding_size(model) if of_generator else model.embedding_size
     towers = 2 if part == 'generator_head' and model.generator == 'two_tower' else 1
     in_head = part == 'discriminator_head' or part == 'task_head'
     return {
@@ -54,7 +55,7 @@ def generator_scale(main: dict[str, int], small: dict[str, int], where: str) -> 
         'generator_layers': small['num_layers'] / main['num_layers'],
         'generator_width': small['hidden_size'] / main['hidden_size'],
     }
-    shape = resolve.generator_shape(ModelConfig(**main, **scale))
+    shape = shapes.generator_shape(resolve.model_of({**main, **scale}))
     for name, value in small.items():
         if getattr(shape, name) != value:
             raise CheckpointError(
@@ -68,5 +69,5 @@ def generator_scale(main: dict[str, int], small: dict[str, int], where: str) -> 
 
 def nearest_size(hidden_size: int) -> str:
     """The named size closest in width; the caller overrides its numbers."""
-    widths = {name: size['hidden_size'] for name, size in resolve.MODEL_SIZES.items()}
+    widths = {name: size['hidden_size'] for name, size in MODEL_SIZES.items()}
     return min(widths, key=lambda name: (abs(math.log(widths[name] / hidden_size)), name))

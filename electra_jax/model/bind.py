@@ -8,10 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.resolve import HeadShape
 from electra_jax.config.settings import ModelConfig
 from electra_jax.model.electra import Electra
-from electra_jax.model.task_heads import HEADS, TaskHead
+from electra_jax.model.task_heads import HEADS, HeadShape, TaskHead
 
 Params = dict[str, Any]  # nested dict of float32 arrays
 Batch = Mapping[str, jax.Array]  # 'tokens', 'documents', 'positions', 'types': int32 [B, L]
@@ -20,7 +19,7 @@ Batch = Mapping[str, jax.Array]  # 'tokens', 'documents', 'positions', 'types': 
 def vocab_rows(model: ModelConfig, vocab_size: int) -> int:
     """V: the vocabulary padded to the model's multiple.
 
-    >>> vocab_rows(ModelConfig(), 30522)
+    >>> vocab_rows(resolve.model_of({}), 30522)
     30592
     """
     return -(-vocab_size // model.vocab_multiple) * model.vocab_multiple

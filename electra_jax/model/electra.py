@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from electra_jax.config import resolve
+from electra_jax.config import shapes
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.dims import constrain
 from electra_jax.model.embeddings import Embeddings
@@ -30,18 +30,18 @@ class Electra(nn.Module):
         """Names all networks and heads; parameters of one that is never run are not made."""
         model, dtype = self.model, self.dtype
         vocabulary = (self.vocab_size, self.vocab_rows)
-        E, generator_E = model.embedding_size, resolve.generator_embedding_size(model)
+        E, generator_E = model.embedding_size, shapes.generator_embedding_size(model)
         self.embeddings = Embeddings(model, *vocabulary, E, dtype)
         self.generator_embeddings = Embeddings(model, *vocabulary, generator_E, dtype)
         self.embedding_delta = Embeddings(model, *vocabulary, E, dtype, is_delta=True)
 
-        shape = resolve.generator_shape(model)
+        shape = shapes.generator_shape(model)
         self.generator = Encoder(model, shape, dtype)
         self.generator_ltr = Encoder(model, shape, dtype, 'before')
         self.generator_rtl = Encoder(model, shape, dtype, 'after')
         self.generator_head = SoftmaxHead(model, generator_E, dtype, self.vocab_rows)
 
-        shape = resolve.discriminator_shape(model)
+        shape = shapes.discriminator_shape(model)
         self.discriminator = Encoder(model, shape, dtype)
         self.discriminator_head = DiscriminatorHead(model, dtype)
         self.language_head = SoftmaxHead(model, E, dtype, self.vocab_rows)

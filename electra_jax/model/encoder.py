@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from electra_jax.config.resolve import EncoderShape
 from electra_jax.config.settings import ModelConfig
+from electra_jax.config.shapes import EncoderShape
 from electra_jax.core.dims import constrain
 from electra_jax.model.layers import Dense, Dropout, RMSNorm, make_norm, truncated_normal
 from electra_jax.ops import rotary

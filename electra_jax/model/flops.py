@@ -12,14 +12,14 @@ matrix, biases, activations, LayerNorms and dropout, the softmax at 15.625 % of 
 
 from typing import NamedTuple
 
-from electra_jax.config.resolve import (
+from electra_jax.config.resolve import first_stage
+from electra_jax.config.settings import Config, ModelConfig
+from electra_jax.config.shapes import (
     EncoderShape,
     discriminator_shape,
-    first_stage,
     generator_embedding_size,
     generator_shape,
 )
-from electra_jax.config.settings import Config, ModelConfig
 
 # FLOPs of one element, in the paper's convention.
 _DROPOUT, _LAYER_NORM, _ACTIVATION, _SOFTMAX = 4, 5, 8, 5

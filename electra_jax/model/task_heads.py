@@ -5,13 +5,13 @@ transformers (modeling_electra.py). The two differ in layers and in dropout, so 
 are not those of the other. 'mean' ones read a row from all of its tokens; tags and spans have none.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from electra_jax.config.resolve import HeadShape
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.dims import constrain
 from electra_jax.model.layers import Dense, Dropout, flat_einsum, truncated_normal
@@ -22,6 +22,17 @@ Batch = Mapping[str, jax.Array]
 
 MASKED = -1000.0  # added to the logit of a token that can be no answer (electra, qa_tasks.py)
 SPAN_HIDDEN = 512  # width of the joint span head's hidden layers (electra, qa_tasks.py)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadShape:
+    """What a fine-tuned model ends in."""
+
+    kind: str  # 'classification', 'regression', 'tagging' or 'spans'
+    style: str  # of HEAD_STYLES
+    num_classes: int  # C; 1 for 'regression', of no meaning for 'spans'
+    dropout: float  # before each layer of the head that has any
+    beams: int = 20  # of the reference's span head: starts, and ends of each start
 
 
 class TaskHead(nn.Module):

@@ -8,8 +8,8 @@
         lambda params: given.loss(config, vocabulary, params, batch, draws), has_aux=True
     )(params)
 
-`config` is resolved (`flags.to_config(flags.recipe({'objective': {'sampler': 'gumbel'}}))`, then
-`config.platform.resolve_platform(config, 'cpu')`); `vocabulary` is a `definition.Vocabulary(size,
+`config` is `config.resolve.resolve(config.recipe.recipe({'objective': {'sampler': 'gumbel'}}),
+'cpu')`; `vocabulary` is a `definition.Vocabulary(size,
 tokenizers.api.SpecialIds(...))`; `params` come from `interop`, or from
 `model.bind.init(config.model, size, key, ('generator', 'discriminator'))`. Dropout is off unless a
 key is given. For whole optimizer steps hand `train.step.train_step` a `draw` that returns

@@ -10,8 +10,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from electra_jax import init_from
-from electra_jax.config import checks
-from electra_jax.config.platform import resolve_platform
+from electra_jax.config import checks, kernels
 from electra_jax.config.settings import Config
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError
@@ -23,7 +22,6 @@ from electra_jax.objectives.definition import Vocabulary
 from electra_jax.optim import optimizer, schedules
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
-from electra_jax.runtime import distributed
 from electra_jax.tokenizers import load
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import evaluate as evaluation
@@ -33,7 +31,7 @@ from electra_jax.train import state, step, workdir
 class Program(NamedTuple):
     """The functions of a config on a mesh; needs no text, only a vocabulary."""
 
-    config: Config  # nothing in it is open any more
+    config: Config
     mesh: Mesh
     vocabulary: Vocabulary
     objective: table.Objective
@@ -70,7 +68,7 @@ def build_program(
     """A config as functions over a mesh; compiles nothing yet.
 
     Args:
-        config: resolved and validated.
+        config: for the platform of the devices.
         vocabulary: of the tokenizer.
         devices: all there are, if not given.
 
@@ -79,8 +77,7 @@ def build_program(
     """
     checks.check_positions(config)
     mesh = meshes.make_mesh(config.mesh, devices)
-    platform = mesh.devices.flat[0].platform
-    config = resolve_platform(config, platform)
+    kernels.check(config, mesh.devices.flat[0].platform)
     meshes.check_batch(config, mesh, meshes.num_hosts(mesh))
     objective = table.build(config, vocabulary)
     settings = config.optimizer
@@ -123,7 +120,7 @@ def open_run(config: Config, folder: epath.Path) -> Run:
     """Opens the text (building the corpus if need be), then devices and functions.
 
     Args:
-        config: resolved and validated.
+        config: of the run.
         folder: the workdir; need not exist.
 
     Raises:
@@ -131,9 +128,6 @@ def open_run(config: Config, folder: epath.Path) -> Run:
             does not fit the devices.
     """
     checks.check_positions(config)
-    distributed.initialize()
-    platform = jax.devices()[0].platform
-    config = resolve_platform(config, platform)
     workdir.check_same_run(folder, config)
     if config.job == 'evaluate' and not workdir.has_checkpoint(folder):
         raise CheckpointError(

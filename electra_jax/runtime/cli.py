@@ -1,8 +1,9 @@
-"""What the doors share: a recipe file and its overrides in, one frozen `Config` out.
+"""What the commands share: flags, the settings of a recipe and its overrides, and user errors.
 
-This module and the doors are the only places that know absl flags and ConfigDict.
+This module and the commands are the only places that know absl flags.
 """
 
+import copy
 import difflib
 import functools
 import os
@@ -17,12 +18,13 @@ from logging import ERROR
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from electra_jax.config.recipe import leaves, parse_as, recipe, to_config, type_name
+from electra_jax.config import fields, recipe, resolve
+from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError, UserError
 
 
-@functools.cache  # one flag, however many doors are imported
+@functools.cache  # one flag, however many commands are imported
 def config_flag() -> flags.FlagHolder:
     """Defines ``--config``; fields are overridden by ``--config.KEY=VALUE``."""
     return config_flags.DEFINE_config_file('config', None, 'the recipe, such as configs/small.py')
@@ -63,19 +65,20 @@ def _started_module(file: str) -> str:
     return path.parent.name if path.stem == '__main__' else path.stem
 
 
-def run(main: Callable[[Config], None], config: flags.FlagHolder) -> None:
-    """Parses the command line, calls `main` with the config, prints user errors as plain text."""
+def run(main: Callable[[Settings], None], config: flags.FlagHolder) -> None:
+    """Calls `main` with the settings of the command line; prints user errors as plain text."""
 
-    def with_config() -> None:
-        if not config.present:
+    def with_settings() -> None:
+        settings = given_settings(config)
+        if settings is None:
             raise ConfigError('no recipe given: type --config=configs/small.py, for example')
-        main(given_config(config))
+        main(settings)
 
-    run_without_recipe(with_config)
+    run_without_recipe(with_settings)
 
 
 def run_without_recipe(main: Callable[[], None]) -> None:
-    """The same for a door that needs no recipe; it may ask for one with `given_config`."""
+    """The same for a command that needs no recipe; it may ask for one with `given_settings`."""
 
     def guarded(argv: list[str]) -> None:
         try:
@@ -93,7 +96,7 @@ def run_without_recipe(main: Callable[[], None]) -> None:
         except OSError as error:
             _fail(f'{error.strerror or error}: {error.filename or "(no file named)"}')
 
-    logging.set_verbosity(logging.WARNING)  # JAX and Orbax tell every detail at INFO
+    logging.set_verbosity(logging.WARNING)  # JAX and Orbax log every detail at INFO
     logging.get_absl_logger().addFilter(_is_news)
     sys.excepthook = _but_closed_loops(sys.excepthook)
     sys.unraisablehook = _but_closed_loops(sys.unraisablehook)
@@ -119,52 +122,49 @@ def _but_closed_loops(hook: Callable) -> Callable:
     return passing
 
 
-def given_config(config: flags.FlagHolder) -> Config | None:
-    """The config of the command line; None where no recipe was named.
+def given_settings(config: flags.FlagHolder) -> Settings | None:
+    """The settings of the command line, checked; None where no recipe was named.
 
     Raises:
         ConfigError: the recipe does not exist, or a setting cannot be used.
     """
     if not config.present:
         return None
-    if not os.path.isfile(recipe_path(config)):
-        raise ConfigError(
-            f'no such recipe: {recipe_path(config)}; those that come along are in configs/'
-        )
-    return to_config(config.value)
+    path = recipe_path(config)
+    if not os.path.isfile(path):
+        raise recipe.no_such_recipe(path)
+    settings = copy.deepcopy(recipe.checked(config.value, path))
+    resolve.check(settings)
+    return settings
 
 
-def changed_config(
+def changed_settings(
     config: flags.FlagHolder, changes: Mapping[str, str], other: str | None = None
-) -> Config:
-    """The config of the command line with some settings changed.
+) -> Settings:
+    """The settings of the command line with some of them changed.
 
     Args:
         config: the flag.
-        changes: name of a setting (`setting_name`) -> value, as it would be typed.
+        changes: name of a setting (`recipe.setting_name`) -> value, as it would be typed.
         other: another recipe's file; it is given what was typed as ``--config.KEY=VALUE``, too.
 
     Raises:
         ConfigError: the recipe does not exist, or a setting cannot be used.
     """
     if other is None:
-        tree = recipe(config.value.to_dict()).unlock()
+        settings = copy.deepcopy(recipe.checked(config.value, recipe_path(config)))
     else:
-        if not os.path.isfile(other):
-            raise ConfigError(f'no such recipe: {other}; those that come along are in configs/')
-        tree = recipe({}, base=pathlib.Path(other)).unlock()
-        tree.update_from_flattened_dict(typed_settings(config))
-    kinds = dict(leaves(Config))
-    for name, value in changes.items():
-        kind = kinds[f'config.{name}']
+        settings = recipe.load(other)
+        for name, value in typed_settings(config).items():
+            fields.put(settings, name, value)
+    for name, text in changes.items():
+        leaf = fields.leaves(Config)[name]
         try:
-            parsed = parse_as(kind, value)
+            fields.put(settings, name, leaf.parse(text))
         except ValueError:
-            raise ConfigError(f'{name} is {value!r}, allowed: {type_name(kind)}') from None
-        if kind is bool:
-            parsed = parsed.lower() in ('true', '1')
-        tree.update_from_flattened_dict({name: parsed})
-    return to_config(tree.lock())
+            raise ConfigError(f'{name} is {text!r}, allowed: {leaf.allowed_type}') from None
+    resolve.check(settings)
+    return settings
 
 
 def typed_settings(config: flags.FlagHolder) -> dict[str, object]:
@@ -180,31 +180,40 @@ def _parse(argv: list[str]) -> list[str]:
         _fail(str(error))
     except flags.Error as error:
         _fail(_flag_message(argv, str(error)))
-    except OSError as error:  # of ml_collections, once an override asks for what is not there
-        why = str(error).strip().splitlines()[-1].strip()
-        _fail(f'no such recipe for --config ({why}); those that come along are in configs/')
+    except ImportError as error:
+        _fail(str(recipe.failed_import(_typed_recipe(argv), error)))
+    except OSError:  # of ml_collections, once an override asks for a recipe that does not exist
+        _fail(str(recipe.no_such_recipe(_typed_recipe(argv))))
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         _fail(_flag_message(argv, str(error)))
 
 
+def _typed_recipe(argv: list[str]) -> str:
+    """The value of --config."""
+    for word, following in zip(argv, [*argv[1:], ''], strict=True):
+        name, is_whole, value = word.lstrip('-').partition('=')
+        if name == 'config':
+            return value if is_whole else following
+    return '(no --config)'
+
+
 def _flag_message(argv: list[str], original: str) -> str:
     """Names the override at fault: ml_collections says only what went wrong inside."""
-    settings = dict(leaves(Config))
+    known = fields.leaves(Config)
     for arg in argv[1:]:
         name, _, value = arg.lstrip('-').partition('=')
         if not name.startswith('config.'):
             continue
-        if name not in settings:
-            leaf = name.rpartition('.')[2]
-            close = difflib.get_close_matches(name, settings, n=1, cutoff=0.6)
-            close += [path for path in settings if path.rpartition('.')[2] == leaf]
-            hint = f'; did you mean --{close[0]}?' if close else ''
-            return f'--{name} is not a setting{hint}'
-        kind = settings[name]
+        name = name.removeprefix('config.')
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+            close += [path for path in known if path.rpartition('.')[2] == name.rpartition('.')[2]]
+            hint = f'; did you mean --config.{close[0]}?' if close else ''
+            return f'--config.{name} is not a setting{hint}'
         try:
-            parse_as(kind, value)
+            known[name].parse(value)
         except ValueError:
-            return f'--{name} is {value!r}, allowed: {type_name(kind)}'
+            return f'--config.{name} is {value!r}, allowed: {known[name].allowed_type}'
     return original
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from etils import epath
 
+from electra_jax.config.fields import Settings
+from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config
 from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError
@@ -93,12 +95,13 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """Settings whose values differ, apart from those in `FREE`: (name, before, now)."""
     # A setting that is newer than the run counts as having had its default.
-    old, new = {**dict(flat(as_json(Config()))), **dict(flat(before))}, dict(flat(now))
+    old = {**dict(flat(as_json(recipe({})))), **dict(flat(before))}
+    new = dict(flat(now))
     names = [name for name in {**old, **new} if not _is_free(name)]
     return [(n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)]
 
 
-def as_json(config: Config) -> dict[str, Any]:
+def as_json(config: Config | Settings) -> dict[str, Any]:
     """The config as nested dicts."""
     return dataclasses.asdict(config)
 

@@ -8,14 +8,13 @@ from etils import epath
 from electra_jax.bench import evaluation
 from electra_jax.bench.contest import Measured
 from electra_jax.bench.versus import Rival
-from electra_jax.config import recipe
 from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.model import bind
 from electra_jax.tokenizers.wordpiece import WordPiece
 from electra_jax.train import checkpoint, workdir
 from tests.support import task_files
-from tests.support.configs import tiny_config
+from tests.support.configs import settings_of, tiny_config
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def config(tmp_path):
             'columns': {'text_a': 'text', 'label': 'label'},
         },
     }  # fmt: skip
-    return recipe.to_config(recipe.recipe(changes))
+    return settings_of(changes)
 
 
 def test_a_pretrained_model_is_given_a_fresh_head(config):
@@ -47,7 +46,7 @@ def test_a_pretrained_model_is_given_a_fresh_head(config):
     for name, x in trees.named_leaves({'discriminator': pretrained['discriminator']}):
         np.testing.assert_array_equal(names[name], x)
     assert 'task_head' in model.params and 'discriminator_head' not in model.params
-    assert model.task.labels == ('bad', 'good') and model.start.model.num_layers == 2
+    assert model.task.labels == ('bad', 'good') and model.config.model.num_layers == 2
 
 
 def test_only_transformers_is_a_rival():

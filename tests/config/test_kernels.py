@@ -1,20 +1,16 @@
-"""Which attention kernel is taken, and what is said where one cannot do what is asked."""
+"""Which attention kernel is chosen, and what is refused because a kernel cannot do it."""
 
 import pytest
 
-from electra_jax.config import kernels, recipe
-from electra_jax.config.platform import resolve_platform
+from electra_jax.config import kernels, resolve
+from electra_jax.config.recipe import recipe
 from electra_jax.core.errors import ConfigError
 
 FLASH = {'attention_dropout': 0.0}
 
 
-def config(**changes):
-    return recipe.to_config(recipe.recipe(changes))
-
-
 @pytest.mark.parametrize(
-    ('platform', 'changes', 'taken'),
+    ('platform', 'changes', 'chosen'),
     [
         ('cpu', {'model': FLASH}, 'xla'),
         ('tpu', {}, 'xla'),  # the paper's model drops attention probabilities
@@ -27,12 +23,12 @@ def config(**changes):
         ('gpu', {'model': FLASH, 'objective': {'name': 'electric'}}, 'triton'),
     ],
 )
-def test_an_open_choice_takes_the_fastest_that_can(platform, changes, taken):
-    assert resolve_platform(config(**changes), platform).model.attention == taken
+def test_an_unset_kernel_is_the_fastest_that_can_run_the_config(platform, changes, chosen):
+    assert resolve.resolve(recipe(changes), platform).model.attention == chosen
 
 
 @pytest.mark.parametrize(
-    ('kernel', 'changes', 'said'),
+    ('kernel', 'changes', 'problem'),
     [
         (
             'splash',
@@ -46,18 +42,20 @@ def test_an_open_choice_takes_the_fastest_that_can(platform, changes, taken):
         ('cudnn', {'objective': {'name': 'electric'}}, "config.model.generator is 'two_tower'"),
     ],
 )
-def test_what_a_kernel_cannot_do_is_refused_with_what_to_type(kernel, changes, said):
+def test_what_a_kernel_cannot_do_is_refused_with_what_to_type(kernel, changes, problem):
     model = {**changes.get('model', FLASH), 'attention': kernel}
+    settings = recipe({**changes, 'model': model})
     with pytest.raises(ConfigError) as refusal:
-        config(**{**changes, 'model': model})
-    assert said in str(refusal.value)
+        resolve.check(settings)
+    assert problem in str(refusal.value)
 
 
 @pytest.mark.parametrize('kernel', ['splash', 'cudnn', 'triton'])
 def test_a_kernel_of_other_devices_is_refused(kernel):
-    asked = config(model={**FLASH, 'attention': kernel})
+    settings = recipe({'model': {**FLASH, 'attention': kernel}})
+    resolve.check(settings)
     with pytest.raises(ConfigError, match="devices are of the kind 'cpu'; allowed there: xla"):
-        resolve_platform(asked, 'cpu')
+        resolve.resolve(settings, 'cpu')
 
 
 def test_every_limit_names_kernels_that_there_are():
@@ -65,11 +63,11 @@ def test_every_limit_names_kernels_that_there_are():
 
 
 def test_a_kernel_that_jax_removed_is_not_chosen_and_is_refused_by_name(monkeypatch):
-    packed = config(model=FLASH, data={'layout': 'packed'})
-    typed = config(model={**FLASH, 'attention': 'triton'}, data={'layout': 'packed'})
-    assert kernels.choose(packed, 'gpu') == 'triton'
+    packed = recipe({'model': FLASH, 'data': {'layout': 'packed'}})
+    typed = recipe({'model': {**FLASH, 'attention': 'triton'}, 'data': {'layout': 'packed'}})
+    assert resolve.resolve(packed, 'gpu').model.attention == 'triton'
     for removed in ('jax.experimental.pallas.ops.no_such', 'jax.no_such_package.attention'):
         monkeypatch.setitem(kernels.MODULE_OF, 'triton', removed)
-        assert kernels.choose(packed, 'gpu') == 'xla'
+        assert resolve.resolve(packed, 'gpu').model.attention == 'xla'
         with pytest.raises(ConfigError, match=f'triton.*{removed}.*attention=xla'):
-            kernels.check(typed, 'gpu')
+            resolve.resolve(typed, 'gpu')

@@ -300,7 +300,7 @@ def test_half_characters_in_json_are_mended(tmp_path):
     found, complaints = read(f'jsonl:{tmp_path}/a.jsonl')
     assert joined(found) == [['half \ufffd, whole 😀']]
     assert complaints.counts['not_utf8'][0] == 1
-    build.choose(joined(found)[0], 1.0, DataConfig())  # can be encoded
+    build.choose(joined(found)[0], 1.0, DataConfig(row_length=128))  # can be encoded
 
 
 # ---------------------------------------------------------------------------------------------

@@ -11,8 +11,6 @@ import jax
 import pytest
 from etils import epath
 
-from electra_jax.config import resolve
-from electra_jax.config.settings import ModelConfig
 from electra_jax.model import bind
 from electra_jax.tokenizers.wordpiece import WordPiece
 from electra_jax.train import checkpoint, workdir
@@ -53,7 +51,7 @@ def started(tmp_path_factory):
     task_files.write_text(folder)
     tokenizer = WordPiece(task_files.write_vocab(folder / 'vocab.txt').read_text().split())
     config = tiny_config(model={'hidden_size': 32, 'embedding_size': 32, 'init_stddev': 0.2})
-    model = resolve.resolve_model(ModelConfig(**workdir.as_json(config)['model']))
+    model = config.model
     params = bind.init(
         model, tokenizer.vocab_size, jax.random.key(0), ('generator', 'discriminator')
     )

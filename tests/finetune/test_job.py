@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from etils import epath
 
-from electra_jax.config import recipe
-from electra_jax.config.settings import Config, TaskConfig
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError
 from electra_jax.finetune import job, predict
 from electra_jax.finetune.bad_rows import BadRows
@@ -20,6 +18,7 @@ from electra_jax.train import checkpoint
 from electra_jax.train import clock as clocks
 from electra_jax.train.clock import Clock
 from tests.support import task_files
+from tests.support.configs import settings_of
 
 # Metric by which a model that has learnt its small task stands out, and what chance would give.
 LEARNT = {
@@ -54,7 +53,7 @@ def config_of(folder, name, **changes):
         base['task']['columns'] = {'text_a': 'text_a', 'text_b': 'text_b'}
     for key, value in changes.items():
         base[key] = {**base.get(key, {}), **value} if isinstance(value, dict) else value
-    return recipe.to_config(recipe.recipe(base))
+    return settings_of(base)
 
 
 def prepared(tmp_path, name):
@@ -117,8 +116,8 @@ def test_every_kind_of_task_is_learnt_and_leaves_its_files(finished):
 def open_again(workdir):
     where = predict.best_folder(epath.Path(workdir))
     params, about = checkpoint.read_params(where)
-    config = Config(job='evaluate', batch_size=8, task=TaskConfig(cache=None))
-    return predict.open_tuned(where, params, about, config)
+    settings = settings_of({'job': 'evaluate', 'batch_size': 8, 'task': {'cache': None}})
+    return predict.open_tuned(where, params, about, settings)
 
 
 def test_the_folder_alone_answers_as_the_trial_did(finished):
@@ -147,7 +146,7 @@ def test_evaluating_again_gives_the_same_scores(finished):
         'job': 'evaluate', 'batch_size': 8, 'data': {'path': str(folder)},
         'task': {'name': name, 'cache': None, 'columns': columns},
     }  # fmt: skip
-    config = recipe.to_config(recipe.recipe(changes))
+    config = settings_of(changes)
     found = predict.evaluate(config, epath.Path(workdir))
     (again,) = found.trials
     before, after = (
@@ -344,7 +343,7 @@ def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
         'task': {'name': 'text', 'epochs': 0.1, 'cache': None},
         'log': {'tensorboard': False},
     }  # fmt: skip
-    config = recipe.to_config(recipe.recipe(changes))
+    config = settings_of(changes)
     run = job.open_fine_tuning(config, epath.Path(tmp_path))
     model = run.config.model
     assert (model.hidden_size, model.num_layers, model.dropout) == (32, 1, 0.2)
@@ -369,7 +368,7 @@ def test_a_checkpoint_can_give_its_model_and_tokenizer_alone(three, tmp_path):
         'task': {'name': 'text', 'epochs': 0.1, 'cache': None},
         'log': {'tensorboard': False},
     }  # fmt: skip
-    config = recipe.to_config(recipe.recipe(changes))
+    config = settings_of(changes)
     run = job.open_fine_tuning(config, epath.Path(tmp_path))
     assert run.config.model.hidden_size == 32
     words = [
@@ -410,6 +409,12 @@ def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
         ({'data': {'path': None}}, ConfigError, r'config.data.path is not set'),
         ({'data': {'path': '/nowhere'}}, DataError, "config.data.path is '/nowhere'"),
         ({'data': {'row_length': 512}}, ConfigError, r'--config.model.max_positions=512'),
+        # A row of the task's own length.
+        (
+            {'data': {'row_length': None}, 'task': {'name': 'spans'}},
+            ConfigError,
+            r'--config.model.max_positions=512',
+        ),
         ({'batch_size': 9}, ConfigError, r'config.batch_size is 9'),
         ({'total_steps': 50}, ConfigError, r'config.total_steps is 50.*--config.task.epochs='),
         ({'stop_at': 5}, ConfigError, r'config.stop_at is 5'),
@@ -431,4 +436,4 @@ def test_what_cannot_be_is_refused_before_training(three, tmp_path, changes, err
     for key, value in changes.items():
         tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
     with pytest.raises(error, match=said):
-        job.open_fine_tuning(recipe.to_config(recipe.recipe(tree)), epath.Path(tmp_path))
+        job.open_fine_tuning(settings_of(tree), epath.Path(tmp_path))

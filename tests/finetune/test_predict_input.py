@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from electra_jax.config.settings import ColumnsConfig, Config, TaskConfig
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune import task as trained
 from electra_jax.finetune.bad_rows import BadRows
@@ -21,10 +22,8 @@ YES_NO = Known(('0', '1'))
 
 
 def task_of(name, known, header=None, separator=None, **columns):
-    task = TaskConfig(
-        name=name, header=header, separator=separator, columns=ColumnsConfig(**columns)
-    )
-    return trained.settle(Config(task=task), known)
+    task = {'name': name, 'header': header, 'separator': separator, 'columns': columns}
+    return trained.settle(resolve(recipe({'job': 'finetune', 'task': task}), 'cpu'), known)
 
 
 def read(path, content, task, form=None, **columns):

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax.config.resolve import HeadShape
 from electra_jax.core import trees
 from electra_jax.finetune import batches, token_rows
 from electra_jax.finetune.program import build_program, put
 from electra_jax.finetune.token_rows import Rows, ragged
 from electra_jax.model import bind
+from electra_jax.model.task_heads import HeadShape
 from electra_jax.pretrain import program as runs
 from tests.support import hf_weights
 from tests.support.configs import MODERN, VOCABULARY, modern_config, random_batch, tiny_config

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from electra_jax.config.settings import Config, TaskConfig
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
 from electra_jax.core import errors
 from electra_jax.finetune import known as table
 from electra_jax.finetune import plots, prediction_files, results
@@ -271,7 +272,8 @@ def test_scores_are_drawn(tmp_path):
 
 
 def of_task(name: str, known: Known, **task: object) -> trained.TrainedTask:
-    return trained.settle(Config(task=TaskConfig(name=name, **task)), known)
+    settings = recipe({'job': 'finetune', 'task': {'name': name, **task}})
+    return trained.settle(resolve(settings, 'cpu'), known)
 
 
 def test_tags_leave_a_picture_and_scores_by_type(tmp_path):

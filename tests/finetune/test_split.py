@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from electra_jax.config import checks, recipe, resolve
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune import hold_out
 from electra_jax.finetune import split as splits
@@ -20,15 +21,14 @@ RTE = Known(('entailment', 'not_entailment'))
 
 def config_of(name, path=None, **task):
     data = {'path': str(path)} if path else {}
-    return recipe.to_config(
-        recipe.recipe(
-            {
-                'job': 'finetune',
-                'data': {**data, 'row_length': 8},
-                'task': {'name': name, 'cache': None, **task},
-            }
-        )
+    settings = recipe(
+        {
+            'job': 'finetune',
+            'data': {**data, 'row_length': 8},
+            'task': {'name': name, 'cache': None, **task},
+        }
     )
+    return resolve(settings, 'cpu')
 
 
 def write(folder, **texts):
@@ -111,9 +111,7 @@ def test_a_share_that_leaves_nothing_is_refused(tmp_path):
     with pytest.raises(DataError, match='leaves no row of 2 to score'):
         splits.read_scored(config, Known(('B-X', 'O')))
     with pytest.raises(ConfigError, match='come from one of them'):
-        checks.validate(
-            resolve.resolve(config_of('tagging', tmp_path, dev_share=0.5, dev_file='dev.tsv'))
-        )
+        config_of('tagging', tmp_path, dev_share=0.5, dev_file='dev.tsv')
 
 
 def test_tests_are_read_where_they_are_asked_for_and_must_be_there_then(tmp_path):
@@ -155,12 +153,3 @@ def test_texts_that_are_cut_are_counted_also_from_the_cache(tmp_path):
         assert split.rows.tokens.lengths().tolist() == [4, 8, 8]
         assert loading.counts(loaded.bad) == {'cut': 1} and ':4' in loaded.bad.lines()[0]
     assert len(list((tmp_path / 'cache').iterdir())) == 1
-
-
-def test_rows_are_as_long_as_the_task_wants_unless_the_config_says():
-    tree = {'job': 'finetune', 'task': {'name': 'squad1'}}
-    config = recipe.to_config(recipe.recipe(tree))
-    assert trained.settle(config, Known()).row_length == 512
-    tree['data'] = {'row_length': 64}
-    assert trained.settle(recipe.to_config(recipe.recipe(tree)), Known()).row_length == 64
-    assert recipe.to_config(recipe.recipe({})).data.row_length == 128

@@ -2,7 +2,8 @@
 
 import pytest
 
-from electra_jax.config import recipe
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import HEAD_STYLES
 from electra_jax.finetune import known, predictions, span_answers
 from electra_jax.finetune import task as trained
@@ -14,8 +15,8 @@ KINDS = {'classification': 'text', 'regression': 'text_regression', 'tagging': '
 
 
 def settled(name, **task):
-    config = recipe.to_config(recipe.recipe({'job': 'finetune', 'task': {'name': name, **task}}))
-    return trained.settle(config, Known(('a', 'b'), None, (0.0, 1.0)))
+    settings = recipe({'job': 'finetune', 'task': {'name': name, **task}})
+    return trained.settle(resolve(settings, 'cpu'), Known(('a', 'b'), None, (0.0, 1.0)))
 
 
 @pytest.mark.parametrize('kind', KINDS)

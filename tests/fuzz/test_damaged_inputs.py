@@ -12,7 +12,8 @@ import zstandard
 from etils import epath
 
 from electra_jax import init_from
-from electra_jax.config.settings import Config, TokenizerConfig
+from electra_jax.config.recipe import recipe
+from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core import compressed
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError, DataError, UserError
@@ -326,14 +327,14 @@ def test_a_stored_model_that_is_not_that_of_the_arrays_is_refused(model, changes
     about = checkpoint_targets._about(model)
     about['config']['model'] |= changes
     with pytest.raises(CheckpointError, match=said):
-        init_from.checked_start(Config(), 'runs/x', fakes.params(model), about)
+        init_from.checked_start(recipe({}), 'runs/x', fakes.params(model), about)
 
 
 def test_a_checkpoint_that_lacks_an_array_is_refused(model):
     params = fakes.params(model)
     del params['embeddings']['type']
     with pytest.raises(CheckpointError, match='runs/x lacks the parameter embeddings/type'):
-        init_from.checked_start(Config(), 'runs/x', params, checkpoint_targets._about(model))
+        init_from.checked_start(recipe({}), 'runs/x', params, checkpoint_targets._about(model))
 
 
 def test_arrays_far_larger_than_their_files_are_not_read(tmp_path, model, monkeypatch):

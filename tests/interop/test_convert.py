@@ -9,9 +9,12 @@ from absl.testing import flagsaver
 from etils import epath
 
 from electra_jax import convert
-from electra_jax.config.settings import LEFT_TO_DEVICES, Config, TaskConfig
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
+from electra_jax.config.settings import LEFT_TO_DEVICES
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import foreign, readers
+from electra_jax.finetune import known as known_tasks
 from electra_jax.finetune import task as trained
 from electra_jax.interop import files, load, names
 from electra_jax.interop.convert import write_ours
@@ -168,7 +171,9 @@ def tuned(ours, folder, task, style, labels, layers):
     }
     keep = ('embeddings', 'discriminator')
     params = {**{name: params[name] for name in keep}, 'task_head': head}
-    config = Config(task=TaskConfig(name=foreign.OWN_TASKS[task], head=style))
+    name = foreign.OWN_TASKS[task]
+    settings = recipe({'job': 'finetune', 'task': {'name': name, 'head': style}})
+    config = resolve(settings, 'cpu', row_length=known_tasks.get(name).row_length)
     scores = (0.0, 5.0) if task == 'regression' else None
     scheme = 'bio' if task == 'tagging' else None
     described = trained.settle(config, readers.Known(labels, scheme, scores))

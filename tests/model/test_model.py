@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.config import resolve
-from electra_jax.config.platform import resolve_platform
-from electra_jax.config.settings import Config, DataConfig, ModelConfig
+from electra_jax.config import resolve, shapes
+from electra_jax.config.recipe import recipe
+from electra_jax.config.settings import ModelConfig
 from electra_jax.core import trees
 from electra_jax.model import bind
 from electra_jax.model.flops import training_flops
@@ -39,8 +39,7 @@ def logits(model, params, batch, key=None):
     [('small', 13_483_008), ('base', 108_891_648), ('large', 334_092_288)],
 )
 def test_the_discriminators_of_table_6_have_their_sizes(size, expected):
-    model = resolve.resolve_model(ModelConfig(size=size))
-    model = resolve_platform(Config(model=model), 'tpu').model
+    model = resolve.model_of({'size': size})
     shapes = jax.eval_shape(lambda: bind.init(model, 30522, KEY, ('discriminator',)))
     without_head = {k: v for k, v in shapes.items() if k != 'discriminator_head'}
     padding = (30592 - 30522) * model.embedding_size
@@ -55,8 +54,7 @@ def test_the_larger_discriminators_have_their_sizes(size, layers, width, expecte
     # Per layer 12 D^2 in matrices and 13 D in biases and norms; tables, their norm, the last norm.
     tables = (30522 + 512 + 2) * width
     assert layers * (12 * width**2 + 13 * width) + tables + 4 * width == expected
-    model = resolve.resolve_model(ModelConfig(size=size))
-    model = resolve_platform(Config(model=model), 'tpu').model
+    model = resolve.model_of({'size': size})
     shapes = jax.eval_shape(lambda: bind.init(model, 30522, KEY, ('discriminator',)))
     without_head = {k: v for k, v in shapes.items() if k != 'discriminator_head'}
     assert trees.count(without_head) - (30592 - 30522) * width == expected
@@ -67,8 +65,8 @@ def test_the_larger_discriminators_have_their_sizes(size, layers, width, expecte
     [('small', 64, 1, 256), ('base', 256, 4, 1024), ('large', 256, 4, 1024)],
 )
 def test_the_generators_of_table_6_have_their_sizes(size, hidden, heads, ffn):
-    model = resolve.resolve_model(ModelConfig(size=size))
-    shape = resolve.generator_shape(model)
+    model = resolve.model_of({'size': size})
+    shape = shapes.generator_shape(model)
     assert (shape.hidden_size, shape.num_heads, shape.ffn_size) == (hidden, heads, ffn)
     assert shape.num_layers == model.num_layers
 
@@ -166,7 +164,8 @@ def test_bfloat16_keeps_float32_parameters_and_logits():
     ],
 )
 def test_flops_of_the_paper_sizes(size, L, tokens, giga, paper):
-    config = resolve.resolve(Config(model=ModelConfig(size=size), data=DataConfig(row_length=L)))
+    settings = recipe({'model': {'size': size}, 'data': {'row_length': L}})
+    config = resolve.resolve(settings, 'cpu')
     flops = training_flops(config, 30522, BOTH)
     assert flops['mfu'] / 1e9 == pytest.approx(giga, rel=0.01)
     assert f'{flops["paper"] * tokens * L:.3g}' == paper
@@ -231,7 +230,7 @@ def test_every_kind_of_generator_answers_at_the_masked_positions_and_everywhere(
     run = functools.partial(bind.generate, model, VOCABULARY.size, params, batch)
     features_BPE, table_VE, bias_V = run(masked_BP, None)
     everywhere_BLE, *_ = run(None, None)
-    E = resolve.generator_embedding_size(model)
+    E = shapes.generator_embedding_size(model)
     assert table_VE.shape == (256, E) and bias_V.shape == (256,)
     np.testing.assert_allclose(features_BPE, everywhere_BLE[:, [3, 7]], rtol=1e-5, atol=1e-5)
 

@@ -7,12 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.config import checks
 from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.model import bind
 from electra_jax.model.flops import training_flops
-from electra_jax.model.layers import NORMS, RMSNorm
+from electra_jax.model.layers import RMSNorm
 from electra_jax.ops import rotary
 from electra_jax.ops.activations import geglu
 from tests.support.configs import VOCABULARY, modern_config, random_batch
@@ -174,7 +173,3 @@ def test_what_contradicts_itself_is_refused(changes, said):
     with pytest.raises(ConfigError) as refusal:
         modern_config(model=changes)
     assert said in str(refusal.value)
-
-
-def test_norms_are_those_of_the_choices():
-    assert set(NORMS) == set(checks.CHOICES['model.norm_type'])

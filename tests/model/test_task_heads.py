@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.config.resolve import HeadShape
 from electra_jax.model import bind
-from electra_jax.model.task_heads import HEADS, SPAN_HIDDEN
+from electra_jax.model.task_heads import HEADS, SPAN_HIDDEN, HeadShape
 from electra_jax.parallel import rules
 from tests.support import hf_weights
 from tests.support.configs import VOCABULARY, random_batch, tiny_config

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from electra_jax.config import recipe
+from electra_jax.config.fields import Settings
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import check, resolve
 from electra_jax.config.settings import Config
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.tokenizers.api import SpecialIds
@@ -33,8 +35,15 @@ def modern_config(**changes) -> Config:
     return tiny_config(**{**changes, 'model': {**MODERN, **changes.get('model', {})}})
 
 
+def settings_of(changes: dict) -> Settings:
+    """Settings that have been checked as those of the command line are."""
+    settings = recipe(changes)
+    check(settings)
+    return settings
+
+
 def tiny_config(**changes) -> Config:
-    """A validated config of a model small enough for a test; `changes` as in a recipe."""
+    """The config of a run on a CPU with a tiny model; `changes` as in a recipe."""
     base = {
         'total_steps': 100,
         'batch_size': 8,
@@ -57,7 +66,7 @@ def tiny_config(**changes) -> Config:
     }
     for key, value in changes.items():
         base[key] = {**base[key], **value} if isinstance(base.get(key), dict) else value
-    return recipe.to_config(recipe.recipe(base))
+    return resolve(recipe(base), 'cpu')
 
 
 def random_batch(B: int = 8, L: int = 16, seed: int = 0, documents: int = 1) -> dict:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from electra_jax.config import recipe
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
 from electra_jax.corpus import job as corpus
 from electra_jax.data import records
 
@@ -38,4 +39,4 @@ def build(folder, name, documents=300, seed=0, **data):
         'tokenizer': {'path': str(vocab)},
         **data,
     }
-    return corpus.build_corpus(recipe.to_config(recipe.recipe({'data': settings})).data)
+    return corpus.build_corpus(resolve(recipe({'data': settings}), 'cpu').data)

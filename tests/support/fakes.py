@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from electra_jax.config import resolve
+from electra_jax.config import resolve, shapes
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.trees import named_leaves
 from electra_jax.tokenizers.wordpiece import WordPiece
@@ -39,7 +39,7 @@ def model(**changes) -> ModelConfig:
         'flat_products': False,
         'attention': 'xla',
     }
-    return resolve.resolve_model(ModelConfig(**{**settings, **changes}))
+    return resolve.model_of({**settings, **changes})
 
 
 def params(model: ModelConfig, vocab_size: int = VOCAB_SIZE, discriminator_head=True, seed=0):
@@ -85,8 +85,8 @@ def params(model: ModelConfig, vocab_size: int = VOCAB_SIZE, discriminator_head=
         return {'layers': layers} | ({} if E == D else {'project': dense((E,), (D,))})
 
     E = model.embedding_size
-    main, small = resolve.discriminator_shape(model), resolve.generator_shape(model)
-    own_E = resolve.generator_embedding_size(model)
+    main, small = shapes.discriminator_shape(model), shapes.generator_shape(model)
+    own_E = shapes.generator_embedding_size(model)
     tree = {'embeddings': embeddings(E), 'discriminator': encoder(main, E)}
     D = main.hidden_size
     if discriminator_head:

@@ -13,8 +13,9 @@ from etils import epath
 from safetensors.numpy import load_file, save_file
 
 from electra_jax import init_from, predict
-from electra_jax.config.platform import resolve_platform
-from electra_jax.config.settings import Config, DataConfig, ModelConfig, TaskConfig
+from electra_jax.config import resolve
+from electra_jax.config.recipe import recipe
+from electra_jax.config.settings import ModelConfig
 from electra_jax.core.trees import named_leaves
 from electra_jax.finetune import task as trained
 from electra_jax.finetune.readers import Known
@@ -36,7 +37,7 @@ def small_model(**changes) -> ModelConfig:
 
 
 def _about(model: ModelConfig) -> dict:
-    config = dataclasses.asdict(Config(model=model))
+    config = {**dataclasses.asdict(recipe({})), 'model': dataclasses.asdict(model)}
     tokenizer = fakes.tokenizer()
     return {
         'config': config,
@@ -74,10 +75,10 @@ def _make_ours(folder: pathlib.Path) -> Run:
     """Checkpoints of pre-training and fine-tuning, opened as `predict` and a new run do it."""
     model = small_model(max_positions=24)
     made = {'pretrained': (fakes.params(model), _about(model))}
-    task = trained.settle(
-        Config(data=DataConfig(row_length=24), task=TaskConfig(name='text', head='huggingface')),
-        Known(('no', 'yes')),
-    )
+    asked = {'name': 'text', 'head': 'huggingface'}
+    settings = recipe({'job': 'finetune', 'data': {'row_length': 24}, 'task': asked})
+    config = resolve.resolve(settings, 'cpu')
+    task = trained.settle(config, Known(('no', 'yes')))
     head = bind.init_head(model, task.head(), jax.random.key(1))
     tuned = {**made['pretrained'][0], 'task_head': jax.device_get(head)}
     made['tuned'] = tuned, {**_about(model), 'task': trained.to_json(task)}
@@ -85,7 +86,7 @@ def _make_ours(folder: pathlib.Path) -> Run:
     for name, (params, about) in made.items():
         checkpoint.write_params(epath.Path(folder / name), params, about)
         wanted[name] = dict(named_leaves(params))
-    settings = dataclasses.replace(Config(), batch_size=8, task=TaskConfig(cache=None))
+    settings = recipe({'batch_size': 8, 'task': {'cache': None}})
 
     def run(rng: random.Random) -> None:
         name = rng.choice(sorted(made))
@@ -98,9 +99,10 @@ def _make_ours(folder: pathlib.Path) -> Run:
                 same = np.array_equal(leaf, wanted[name][path])
                 check(same, f'{path} is not as it was written')
         predict.open_model(epath.Path(case), found, about, settings)
-        opened = init_from.checked_start(Config(), str(case), found, about)
+        opened = init_from.checked_start(recipe({}), str(case), found, about)
         opened.tokenizer.encode_batch(['the new york cafe'])
-        init_from.encoder_params(opened, resolve_platform(Config(model=opened.model), 'cpu'))
+        stored_config = resolve.resolve(settings, 'cpu', opened.stored)
+        init_from.encoder_params(opened, stored_config)
 
     return run
 

@@ -12,8 +12,8 @@ from typing import NoReturn
 import absl.flags
 from ml_collections import config_flags
 
-from electra_jax.config import checks, recipe, settings
-from electra_jax.config.resolve import MODEL_SIZES
+from electra_jax.config import fields, recipe, resolve, settings
+from electra_jax.config.kernels import PLATFORM_OF
 from electra_jax.core.errors import ConfigError, UserError
 from electra_jax.data import pipeline
 from electra_jax.finetune import task
@@ -24,24 +24,22 @@ from tools.fuzz import mutate
 from tools.fuzz.target import Run, Target, check, fresh
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-LEAVES = [(name.removeprefix('config.'), kind) for name, kind in recipe.leaves(settings.Config)]
+LEAVES = fields.leaves(settings.Config)
 _NUMBERS = (-1, 0, 1, 2, 3, 8, 64, 100, 1000, 2**31, 2**63, 10**25)
 _FRACTIONS = (-1.0, 0.0, 1e-12, 0.1, 0.5, 0.999, 1.0, 2.5, 1e30, float('nan'), float('inf'))
 
 
-def _value(rng: random.Random, name: str, kind: type) -> object:
+def _value(rng: random.Random, leaf: fields.Leaf) -> object:
     """A value for a setting: mostly of its type, often one of its choices."""
     if rng.random() < 0.15:
         return rng.choice(mutate.STRANGE)
-    if name in checks.CHOICES and rng.random() < 0.9:
-        return rng.choice(checks.CHOICES[name])
-    if name == 'model.size' and rng.random() < 0.9:
-        return rng.choice(sorted(MODEL_SIZES))
-    if kind is bool:
+    if leaf.rule.choices and rng.random() < 0.9:
+        return rng.choice(leaf.rule.choices)
+    if leaf.kind is bool:
         return rng.random() < 0.5
-    if kind is int:
+    if leaf.kind is int:
         return rng.choice(_NUMBERS)
-    if kind is float:
+    if leaf.kind is float:
         return rng.choice(_FRACTIONS)
     return rng.choice(('x', 'a=0.5,b=0.5', 'text:a', '', 'sst2', 'a,b', '../x', 'ours:x'))
 
@@ -50,31 +48,38 @@ def _nested(rng: random.Random) -> dict:
     """Some settings as a recipe would have them."""
     changes: dict = {}
     for _ in range(rng.choice((1, 1, 2, 3, 6))):
-        name, kind = rng.choice(LEAVES)
-        *groups, leaf = name.split('.')
+        chosen = rng.choice(list(LEAVES.values()))
+        *groups, leaf = chosen.name.split('.')
         place = changes
         for group in groups:
             place = place.setdefault(group, {})
-        place[leaf] = _value(rng, name, kind)
+        place[leaf] = _value(rng, chosen)
     if rng.random() < 0.15:
         changed = mutate.spoil_tree(rng, changes)
         changes = changed if isinstance(changed, dict) else {'x': changed}
     return changes
 
 
-def check_config(config: settings.Config) -> None:
-    """What came through is whole: JSON, of the types that the schema says, finite where bounded."""
-    json.dumps(dataclasses.asdict(config))
-    for name, kind in LEAVES:
-        value = checks.setting(config, name)
-        check(value is None or isinstance(value, kind), f'{name} is {value!r}')
-        if isinstance(value, float) and name in checks.BOUNDS:
-            check(value == value, f'{name} is {value!r}')
+def check_settings(asked: fields.Settings) -> None:
+    """What was accepted is whole: JSON, of the types that the settings have, and numbers."""
+    json.dumps(dataclasses.asdict(asked))
+    if not resolve.inherits_model(asked):
+        json.dumps(dataclasses.asdict(resolve.resolve(asked, _platform_of(asked))))
+    for name, leaf in LEAVES.items():
+        value = fields.get(asked, name)
+        check(value is None or isinstance(value, leaf.kind), f'{name} is {value!r}')
+        check(value == value, f'{name} is {value!r}')
+
+
+def _platform_of(asked: fields.Settings) -> str:
+    return PLATFORM_OF.get(asked.model.attention) or 'cpu'
 
 
 def _make_recipe(folder: pathlib.Path) -> Run:
     def run(rng: random.Random) -> None:
-        check_config(recipe.to_config(recipe.recipe(_nested(rng))))
+        asked = recipe.recipe(_nested(rng))
+        resolve.check(asked)
+        check_settings(asked)
 
     return run
 
@@ -95,19 +100,19 @@ def _refuse(message: str) -> NoReturn:
     raise UserError(message)
 
 
-def parse_words(words: list[str]) -> settings.Config | None:
-    """The config of a command line, by the door's own steps."""
+def parse_words(words: list[str]) -> fields.Settings | None:
+    """The settings of a command line, by the steps of every command."""
     with _typed(words) as values:
         holder = config_flags.DEFINE_config_file('config', None, 'recipe', flag_values=values)
         rest = cli._parse(list(sys.argv))
         if len(rest) > 1:
             raise ConfigError(f'{rest[1]!r} is not understood: settings look like --config.KEY')
-        return cli.given_config(holder)
+        return cli.given_settings(holder)
 
 
 def _word(rng: random.Random) -> str:
-    name, kind = rng.choice(LEAVES)
-    value = _value(rng, name, kind)
+    name, leaf = rng.choice(list(LEAVES.items()))
+    value = _value(rng, leaf)
     text = value if isinstance(value, str) else json.dumps(value)
     word = f'--config.{name}={text}'
     if rng.random() < 0.25:
@@ -127,9 +132,9 @@ def _make_words(folder: pathlib.Path) -> Run:
         words = [_word(rng) for _ in range(rng.choice((1, 1, 2, 4)))]
         if rng.random() < 0.97:
             words.insert(0, f'--config={recipe}')
-        config = parse_words(words)
-        if config is not None:
-            check_config(config)
+        asked = parse_words(words)
+        if asked is not None:
+            check_settings(asked)
 
     return run
 
@@ -138,7 +143,8 @@ def _make_phrases(folder: pathlib.Path) -> Run:
     """The small languages: mixtures of corpora, columns, labels, ends of a conversion."""
 
     def labels(text: str) -> None:
-        task.options(settings.Config(task=settings.TaskConfig(labels=text)))
+        asked = recipe.recipe({'job': 'finetune', 'task': {'name': 'text', 'labels': text}})
+        task.options(resolve.resolve(asked, 'cpu'))
 
     parsers = (
         (pipeline.parse_paths, ('a=0.7,b=0.3', 'shards/wiki', 'a=1,b=1e3,c=.5')),

@@ -11,7 +11,7 @@ import jax
 from etils import epath
 
 from electra_jax import predict
-from electra_jax.config.settings import Config, TaskConfig
+from electra_jax.config.recipe import recipe
 from electra_jax.finetune import task as trained
 from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.model import bind
@@ -26,13 +26,11 @@ def _models() -> list[Any]:
     tokenizer = fakes.tokenizer()
     parts = ('generator', 'discriminator')
     params = bind.init(model, tokenizer.vocab_size, jax.random.key(0), parts)
-    settings = dataclasses.replace(
-        Config(), job='evaluate', batch_size=8, task=TaskConfig(cache=None)
-    )
+    settings = recipe({'job': 'evaluate', 'batch_size': 8, 'task': {'cache': None}})
     made = []
     for task in trained_tasks():
         about = {
-            'config': dataclasses.asdict(Config(model=model)),
+            'config': {**dataclasses.asdict(recipe({})), 'model': dataclasses.asdict(model)},
             'tokenizer': tokenizer.to_json(),
         }
         own = dict(params)

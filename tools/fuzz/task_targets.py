@@ -10,7 +10,8 @@ import types
 
 import numpy as np
 
-from electra_jax.config.settings import Config, DataConfig, TaskConfig
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
 from electra_jax.finetune import features, readers
 from electra_jax.finetune import known as table
 from electra_jax.finetune import task as trained
@@ -253,8 +254,9 @@ def trained_tasks() -> list[trained.TrainedTask | None]:
     }
     made = []
     for name, one in known.items():
-        task = TaskConfig(name=name, question_length=8, stride=4, head='huggingface')
-        made.append(trained.settle(Config(data=DataConfig(row_length=24), task=task), one))
+        task = {'name': name, 'question_length': 8, 'stride': 4, 'head': 'huggingface'}
+        asked = recipe({'job': 'finetune', 'data': {'row_length': 24}, 'task': task})
+        made.append(trained.settle(resolve(asked, 'cpu'), one))
     return [*made, None]
 
 

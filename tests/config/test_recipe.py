@@ -1,0 +1,81 @@
+"""Recipes: those that come with the project, and what is refused."""
+
+import pathlib
+import runpy
+
+import pytest
+
+from electra_jax.config import recipe as recipes
+from electra_jax.config import resolve
+from electra_jax.config.fields import Settings
+from electra_jax.config.recipe import recipe
+from electra_jax.core.errors import ConfigError
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+RECIPES = sorted((ROOT / 'configs').rglob('*.py'))
+
+
+@pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_valid_short_and_says_what_it_reaches(path):
+    settings = recipes.load(path)
+    assert isinstance(settings, Settings)
+    resolve.check(settings)
+    assert runpy.run_path(str(path))['__doc__'] and len(path.read_text().splitlines()) <= 60
+
+
+@pytest.mark.parametrize(
+    ('changes', 'problem'),
+    [
+        ({'optimizer': {'lr': 1.0}}, 'config.optimizer.lr is not a setting'),
+        ({'batch_sise': 8}, "did you mean 'batch_size'"),
+        ({'batch_size': '8'}, 'a whole number'),
+        ({'model': 'small'}, "config.model is 'small'"),
+        ({'data': {'tokenizer': {'kind': 3}}}, 'config.data.tokenizer.kind is 3'),
+    ],
+)
+def test_a_recipe_with_a_typo_or_a_wrong_type_is_refused(changes, problem):
+    with pytest.raises(ConfigError, match=problem):
+        recipe(changes)
+
+
+def test_a_recipe_may_differ_from_another_next_to_it(tmp_path, monkeypatch):
+    head = 'from electra_jax.config.recipe import recipe\ndef get_config():\n    return '
+    (tmp_path / 'base.py').write_text(head + "recipe({'batch_size': 3, 'seed': 4})")
+    (tmp_path / 'far').mkdir()
+    path = tmp_path / 'far' / 'other.py'
+    path.write_text(head + "recipe({'seed': 5}, base='../base.py')")
+    monkeypatch.chdir(tmp_path)
+    for named in (path, 'far/other.py'):
+        settings = recipes.load(named)
+        assert (settings.batch_size, settings.seed) == (3, 5)
+    path.write_text(head + "recipe({}, base='none.py')")
+    with pytest.raises(ConfigError, match=r'far/none\.py'):
+        recipes.load(path)
+
+
+def test_a_recipe_of_the_old_import_is_told_the_new_one(tmp_path):
+    path = tmp_path / 'old.py'
+    path.write_text('from electra_jax.flags import recipe\n')
+    with pytest.raises(ConfigError, match=r'from electra_jax\.config\.recipe import recipe'):
+        recipes.load(path)
+
+
+def test_a_recipe_that_returns_something_else_is_refused(tmp_path):
+    path = tmp_path / 'dict.py'
+    path.write_text('def get_config():\n    return {}\n')
+    with pytest.raises(ConfigError, match=r'dict\.py returns \{\}'):
+        recipes.load(path)
+
+
+@pytest.mark.parametrize('text', ['data.row_length', 'config.data.row_length', 'row_length'])
+def test_a_setting_is_known_by_its_whole_name_or_its_last_word(text):
+    assert recipes.setting_name(text) == 'data.row_length'
+
+
+@pytest.mark.parametrize(
+    ('text', 'problem'),
+    [('row_lenght', 'not a setting'), ('every_steps', 'checkpoint.every_steps, eval')],
+)
+def test_a_setting_that_is_unknown_or_ambiguous_is_refused(text, problem):
+    with pytest.raises(ConfigError, match=problem):
+        recipes.setting_name(text)

@@ -1,0 +1,112 @@
+"""What unset settings become, from the size, a checkpoint, the task and the devices."""
+
+import dataclasses
+import types
+
+import pytest
+
+from electra_jax.config import checks, fields, resolve
+from electra_jax.config.recipe import recipe
+from electra_jax.config.settings import LEFT_TO_DEVICES, Config
+from electra_jax.config.sizes import MODEL_SIZES
+from electra_jax.core.errors import CheckpointError, ConfigError
+
+FINE_TUNING = {'job': 'finetune', 'task': {'name': 'sst2'}, 'init_from': 'runs/x'}
+
+
+def must_have_values(group: type, prefix: str = '') -> list[str]:
+    names = []
+    for field in dataclasses.fields(group):
+        if fields.is_group(field.type):
+            names += must_have_values(field.type, f'{prefix}{field.name}.')
+        elif not isinstance(field.type, types.UnionType):
+            names.append(prefix + field.name)
+    return names
+
+
+@pytest.mark.parametrize('size', MODEL_SIZES)
+@pytest.mark.parametrize('platform', ['cpu', 'gpu', 'tpu'])
+def test_a_resolved_config_has_a_value_for_every_setting_that_must_have_one(size, platform):
+    config = resolve.resolve(recipe({'model': {'size': size}}), platform)
+    names = must_have_values(Config)
+    assert {'model.num_heads', 'data.row_length', 'data.tokenizer.kind'} <= set(names)
+    assert [name for name in names if fields.get(config, name) is None] == []
+
+
+def test_settings_are_not_changed_by_resolving_them():
+    settings = recipe({'model': {'size': 'base', 'num_layers': 6}})
+    before = dataclasses.asdict(settings)
+    model = resolve.resolve(settings, 'tpu').model
+    assert dataclasses.asdict(settings) == before
+    assert (model.num_layers, model.hidden_size, model.num_heads) == (6, 768, 12)
+    assert (model.compute_dtype, model.scan_unroll) == ('bfloat16', 1)
+
+
+def test_only_what_depends_on_devices_stays_unset_before_they_are_known():
+    full = resolve.fill(recipe({'model': {'size': 'base'}}))
+    left = {name for name, value in dataclasses.asdict(full.model).items() if value is None}
+    assert left == {*LEFT_TO_DEVICES, 'generator_embedding_size', 'local_window'}
+
+
+@pytest.mark.parametrize(
+    ('platform', 'job', 'num_layers', 'remat', 'unrolled'),
+    [
+        ('gpu', 'pretrain', 6, 'none', 6),
+        ('gpu', 'pretrain', 24, 'none', 12),
+        ('gpu', 'pretrain', 6, 'full', 1),
+        ('gpu', 'finetune', 6, 'none', 1),
+        ('cpu', 'finetune', 24, 'none', 24),
+        ('tpu', 'pretrain', 6, 'none', 1),
+    ],
+)
+def test_layers_are_unrolled_where_it_pays(platform, job, num_layers, remat, unrolled):
+    task = {'name': 'sst2' if job == 'finetune' else None}
+    model = {'size': 'base', 'num_layers': num_layers, 'remat': remat}
+    settings = recipe({'job': job, 'task': task, 'model': model})
+    assert resolve.resolve(settings, platform).model.scan_unroll == unrolled
+
+
+def test_rows_are_as_long_as_they_are_set_or_as_the_task_has_them():
+    assert resolve.resolve(recipe({}), 'cpu').data.row_length == 128
+    assert resolve.resolve(recipe({}), 'cpu', row_length=512).data.row_length == 512
+    short = recipe({'data': {'row_length': 64}})
+    assert resolve.resolve(short, 'cpu', row_length=512).data.row_length == 64
+
+
+def test_a_model_is_inherited_but_for_what_is_set_to_something_else():
+    stored = dataclasses.asdict(resolve.model_of({'size': 'base', 'norm': 'pre'}))
+    stored |= {'compute_dtype': 'bfloat16', 'unknown_to_this_version': 3}
+    del stored['qk_norm']  # a setting that is newer than the checkpoint
+    settings = recipe({**FINE_TUNING, 'model': {'dropout': 0.2, 'remat': 'full'}})
+    model = resolve.resolve(settings, 'cpu', stored).model
+    assert (model.size, model.hidden_size, model.norm) == ('base', 768, 'pre')
+    assert (model.dropout, model.remat, model.qk_norm) == (0.2, 'full', False)
+    assert model.compute_dtype == 'float32'  # of these devices, not of those it was trained on
+    with pytest.raises(ConfigError, match="size is 'large', but the checkpoint is of size 'base'"):
+        resolve.resolve(recipe({**FINE_TUNING, 'model': {'size': 'large'}}), 'cpu', stored)
+
+
+def test_a_model_that_is_inherited_is_checked_when_it_is_known():
+    resolve.check(recipe(FINE_TUNING))
+    with pytest.raises(ValueError, match='checkpoint'):
+        resolve.resolve(recipe(FINE_TUNING), 'cpu')
+    with pytest.raises(CheckpointError, match=r'runs/x .*config.model.num_heads is None'):
+        stored = dataclasses.asdict(resolve.model_of({'size': 'base'}))
+        resolve.check_stored_model({**stored, 'num_heads': None}, 'runs/x')
+
+
+def test_pre_training_has_no_task():
+    with pytest.raises(ConfigError, match=r"job is pretrain, but config.task.name is 'sst2'"):
+        resolve.check(recipe({'task': {'name': 'sst2'}}))
+
+
+def test_rows_longer_than_the_position_table_are_refused_where_there_is_a_model():
+    config = resolve.resolve(recipe({'data': {'row_length': 1024}}), 'cpu')
+    with pytest.raises(ConfigError, match=r'--config.model.max_positions=1024'):
+        checks.check_positions(config)
+
+
+def test_the_baseline_has_no_generator_to_scale():
+    changes = {'objective': {'name': 'mlm'}, 'model': {'generator_width': 0.5}}
+    with pytest.raises(ConfigError, match=r'config.model.generator_width is 0.5'):
+        resolve.check(recipe(changes))

@@ -1,0 +1,89 @@
+"""What each setting may be, and whether that is what the implementations have."""
+
+import pytest
+
+from electra_jax.config import fields, settings
+from electra_jax.config.kernels import PLATFORM_OF
+from electra_jax.config.recipe import recipe
+from electra_jax.core.errors import ConfigError
+from electra_jax.corpus.job import RUNNERS
+from electra_jax.corpus.layouts import LAYOUTS
+from electra_jax.init_from import POSITION_RULES
+from electra_jax.model.embeddings import POSITION_INITS
+from electra_jax.model.encoder import REMAT_POLICIES
+from electra_jax.model.layers import NORMS
+from electra_jax.objectives.generators import GENERATORS
+from electra_jax.objectives.table import OBJECTIVES
+from electra_jax.ops.attention import KERNELS
+from electra_jax.ops.dropout import BITS
+from electra_jax.ops.vocab_head import noise_shapes
+from electra_jax.tokenizers.sentencepiece import MODEL_TYPES
+
+LEAVES = fields.leaves(settings.Config)
+IMPLEMENTED = {
+    'data.layout': LAYOUTS,
+    'data.runner': RUNNERS,
+    'data.tokenizer.kind': {'wordpiece', *MODEL_TYPES},
+    'init_positions': POSITION_RULES,
+    'model.attention': KERNELS,
+    'model.dropout_bits': BITS,
+    'model.generator': GENERATORS,
+    'model.norm_type': NORMS,
+    'model.position_init': POSITION_INITS,
+    'model.remat': REMAT_POLICIES,
+    'objective.name': OBJECTIVES,
+}
+
+
+@pytest.mark.parametrize('name', IMPLEMENTED)
+def test_choices_are_what_is_implemented(name):
+    assert set(LEAVES[name].rule.choices) == set(IMPLEMENTED[name])
+
+
+def test_every_kernel_has_a_platform_and_every_sampler_its_noise():
+    assert set(PLATFORM_OF) == set(KERNELS)
+    for sampler in LEAVES['objective.sampler'].rule.choices:
+        assert noise_shapes(1, 1, 128, sampler)
+
+
+@pytest.mark.parametrize('leaf', LEAVES.values(), ids=lambda leaf: leaf.name)
+def test_every_number_has_a_bound_and_a_possible_default(leaf):
+    low, high = leaf.rule.at_least, leaf.rule.at_most
+    is_number = leaf.kind in (int, float)
+    assert is_number == (low is not None) or leaf.name == 'task.null_threshold'
+    assert high is None or low < high
+    assert not leaf.rule.choices or leaf.kind is str
+    leaf.checked(fields.get(recipe({}), leaf.name))
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'allowed'),
+    [
+        ('batch_size', 0, 'at least 1'),
+        ('batch_size', 1.5, 'a whole number'),
+        ('batch_size', None, 'a whole number'),
+        ('batch_size', True, 'a whole number'),
+        ('stop_at', 'x', 'a whole number or None'),
+        ('optimizer.b1', 1.0, '0 to 0.999999'),
+        ('task.null_threshold', float('nan'), 'any number'),
+        ('optimizer.learning_rate', float('nan'), 'at least 0'),
+        ('optimizer.learning_rate', '1', 'a number'),
+        ('log.tensorboard', 1, 'true or false'),
+        ('model.norm', 'mid', 'post, pre'),
+        ('model.num_layers', 1.0, 'a whole number or None'),
+    ],
+)
+def test_a_value_is_refused_with_what_is_allowed(name, value, allowed):
+    with pytest.raises(ConfigError) as refused:
+        LEAVES[name].checked(value)
+    assert f'config.{name} is {value!r}' in str(refused.value) and allowed in str(refused.value)
+
+
+def test_a_whole_number_is_also_a_number():
+    assert isinstance(LEAVES['optimizer.learning_rate'].checked(1), float)
+    assert LEAVES['model.dropout'].checked(None) is None
+
+
+def test_settings_as_typed_have_no_other_fields():
+    with pytest.raises(AttributeError):
+        recipe({}).model.num_layer = 3
