@@ -12,7 +12,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from electra_jax.config.fields import Settings
-from electra_jax.config.resolve import resolve
+from electra_jax.config.resolve import check_stored_model, resolve
 from electra_jax.config.settings import Config
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError, ConfigError
@@ -200,12 +200,14 @@ def evaluate(settings: Settings, folder: epath.Path, say: Say = lambda text: Non
         settings.task.dev_share = share
     if settings.task.null_threshold is not None:
         task = dataclasses.replace(task, null_threshold=settings.task.null_threshold)
-    tuned = open_tuned(first, params, about, settings)._replace(task=task)
-    config = tuned.config
+    stored = about['config'].get('model')
+    check_stored_model(stored, str(first))
+    config = resolve(settings, 'cpu', stored)  # to read files, before a device is looked for
     read = {**splits.read_scored(config, task.known), **splits.read_tests(config, task.known)}
+    tuned = open_tuned(first, params, about, settings)._replace(task=task)
     files = {
         name: splits.make_split(
-            config, tuned.tokenizer, tuned.task.features(labelled=False), loaded
+            tuned.config, tuned.tokenizer, tuned.task.features(labelled=False), loaded
         )
         for name, loaded in read.items()
     }
