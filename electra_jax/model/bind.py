@@ -19,7 +19,8 @@ Batch = Mapping[str, jax.Array]  # 'tokens', 'documents', 'positions', 'types': 
 def vocab_rows(model: ModelConfig, vocab_size: int) -> int:
     """V: the vocabulary padded to the model's multiple.
 
-    >>> vocab_rows(resolve.model_of({}), 30522)
+    >>> from electra_jax.config.resolve import model_of
+    >>> vocab_rows(model_of({}), 30522)
     30592
     """
     return -(-vocab_size // model.vocab_multiple) * model.vocab_multiple
