@@ -106,6 +106,7 @@ class Batches:
     def __init__(self, config: Config):
         """Makes the program, and opens the text if there is any."""
         self._next: Callable[[], dict[str, jax.Array]]
+        self._host: Callable[[], pipeline.HostBatch]
         if config.data.path is None:
             self.program = runs.build_program(config, PUBLISHED)
             share = runs.host_slice(config)
