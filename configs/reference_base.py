@@ -1,5 +1,5 @@
-"""ELECTRA-base as google-research/electra trains it, to the letter: configs/base.py with every
-quirk of that code switched on. On a TPU of n cores it also clipped each core's gradient apart:
+"""ELECTRA-base as google-research/electra trains it, exactly: configs/base.py with every
+quirk of that code switched on. On a TPU of n cores it also clipped the gradient of each core:
 --config.optimizer.clip_replicas=n.
 """
 

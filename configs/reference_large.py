@@ -1,5 +1,5 @@
-"""ELECTRA-large as google-research/electra trains it, to the letter: configs/large.py with every
-quirk of that code switched on. On a TPU of n cores it also clipped each core's gradient apart:
+"""ELECTRA-large as google-research/electra trains it, exactly: configs/large.py with every
+quirk of that code switched on. On a TPU of n cores it also clipped the gradient of each core:
 --config.optimizer.clip_replicas=n.
 """
 

@@ -47,7 +47,7 @@ WORKDIR = absl_flags.DEFINE_string(
 
 def main(settings: Settings) -> None:
     """Does the job of the settings."""
-    folder = epath.Path(WORKDIR.value or f'runs/{cli.recipe_name(CONFIG)}').resolve()
+    folder = epath.Path(WORKDIR.value or f'runs/{cli.run_name(CONFIG, settings)}').resolve()
     with watchdog.together():
         if settings.job == 'finetune':
             fine_tune(settings, folder)

@@ -9,14 +9,8 @@ from electra_jax.config.recipe import recipe
 def get_config():
     return recipe(
         {
-            'job': 'finetune',
-            'batch_size': 32,
             'task': {'name': 'cola', 'sum_loss': True},  # --config.task.name=mnli, ...
-            'optimizer': {
-                'learning_rate': 1e-4,
-                'weight_decay': 0.01,
-                'layer_decay': 0.8,
-                'layer_decay_off_by_one': True,
-            },
-        }
+            'optimizer': {'layer_decay_off_by_one': True},
+        },
+        base='task.py',
     )

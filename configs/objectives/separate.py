@@ -1,4 +1,4 @@
-"""Each network updated by itself, with its own clipping and learning rate (as DeBERTaV3 does)."""
+"""Networks are updated separately, with its own clipping and learning rate (as DeBERTaV3 does)."""
 
 from electra_jax.config.recipe import recipe
 

@@ -1,4 +1,4 @@
-"""TEAMS (Shen et al. 2021): detection and multi-word selection, weighed as in TensorFlow's Model
+"""TEAMS (Shen et al. 2021): detection and multi-word selection, weighted as in TensorFlow's Model
 Garden (5 and 2).
 """
 

@@ -1,4 +1,4 @@
-"""ELECTRA with samples that cool down exponentially from temperature 2 to 1."""
+"""ELECTRA with samples that cool exponentially from temperature 2 to 1."""
 
 from electra_jax.config.recipe import recipe
 

@@ -1,5 +1,5 @@
-"""A frozen generator (Fast-ELECTRA): trained before, here by launch/objectives.sh with untied.py,
-and then left alone while its samples cool down.
+"""A frozen generator (Fast-ELECTRA): trained before (launch/objectives.sh does it with
+untied.py), and then kept as it is while its samples cool.
 """
 
 from electra_jax.config.recipe import recipe

@@ -175,8 +175,8 @@ def _check_task(config: Config | Settings) -> None:
     task = config.task
     if config.job == 'finetune' and task.name is None:
         raise ConfigError(
-            'config.job is finetune, but config.task.name is not set: use a recipe such as '
-            '--config=configs/finetune/sst2.py'
+            'config.job is finetune, but config.task.name is not set: type --config.task.name=sst2, or '
+            'another task of those in configs/finetune/task.py'
         )
     if task.dev_share is not None and task.dev_file is not None:
         raise ConfigError(

@@ -60,9 +60,23 @@ def checked(settings: object, path: str) -> Settings:
     return settings
 
 
+# Recipes that configs/finetune/task.py replaced -> the name of their task.
+_SAME = 'cola mnli mrpc ner qnli qqp rte squad1 squad2 sst2 stsb wnli'.split()
+_TASK_OF = dict(zip(_SAME, _SAME, strict=True)) | {
+    'chunking': 'chunk',
+    'mrqa': 'newsqa',
+    'own_spans': 'spans',
+    'own_tagging': 'tagging',
+}
+
+
 def no_such_recipe(path: str) -> ConfigError:
-    """The error for a recipe that does not exist."""
-    return ConfigError(f'no such recipe: {path}; those that come with the project are in configs/')
+    """The error for a recipe that does not exist, with what to type instead."""
+    advice, named = 'the recipes of the project are in configs/', pathlib.PurePath(path)
+    if named.parent.name == 'finetune' and named.stem in _TASK_OF:
+        name = _TASK_OF[named.stem]
+        advice = f'type --config={named.with_name("task.py")} --config.task.name={name}'
+    return ConfigError(f'no such recipe: {path}; {advice}')
 
 
 def failed_import(path: str, error: ImportError) -> ConfigError:

@@ -40,6 +40,12 @@ def recipe_name(config: flags.FlagHolder) -> str:
     return os.path.splitext(os.path.basename(recipe_path(config)))[0]
 
 
+def run_name(config: flags.FlagHolder, settings: Settings) -> str:
+    """The default name of a run's folder: the recipe's, or the task's for finetune/task.py."""
+    name = recipe_name(config)
+    return settings.task.name if name == 'task' and settings.task.name else name
+
+
 def same_command(door: str | None = None, /, **changes: str) -> str:
     """The command line that was typed, for a person to type again with some flags changed.
 

@@ -10,6 +10,7 @@ from electra_jax.config import resolve
 from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
 from electra_jax.core.errors import ConfigError
+from electra_jax.finetune.known import TASKS
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 RECIPES = sorted((ROOT / 'configs').rglob('*.py'))
@@ -51,6 +52,21 @@ def test_a_recipe_may_differ_from_another_next_to_it(tmp_path, monkeypatch):
     path.write_text(head + "recipe({}, base='none.py')")
     with pytest.raises(ConfigError, match=r'far/none\.py'):
         recipes.load(path)
+
+
+@pytest.mark.parametrize(
+    ('old', 'task'),
+    [('mrpc', 'mrpc'), ('chunking', 'chunk'), ('own_spans', 'spans'), ('squad2', 'squad2')],
+)
+def test_a_replaced_recipe_is_answered_with_the_new_command(old, task):
+    words = rf'--config=configs/finetune/task\.py --config\.task\.name={task}$'
+    with pytest.raises(ConfigError, match=words):
+        recipes.load(f'configs/finetune/{old}.py')
+
+
+def test_the_replaced_recipes_name_tasks_that_exist():
+    assert set(recipes._TASK_OF.values()) <= set(TASKS)
+    assert not any((ROOT / 'configs/finetune' / f'{old}.py').exists() for old in recipes._TASK_OF)
 
 
 def test_a_recipe_of_the_old_import_is_told_the_new_one(tmp_path):

@@ -112,6 +112,25 @@ def test_hooks_pass_on_all_but_a_closed_loop():
     assert len(seen) == 6
 
 
+WORKDIR = """
+from electra_jax.runtime import cli
+CONFIG = cli.config_flag()
+cli.run(lambda settings: print(cli.run_name(CONFIG, settings)), CONFIG)
+"""
+
+
+@pytest.mark.parametrize(
+    ('words', 'name'),
+    [
+        (['--config=configs/finetune/task.py', '--config.task.name=rte'], 'rte'),
+        (['--config=configs/finetune/laptop.py', '--config.task.name=rte'], 'laptop'),
+        (['--config=configs/small.py'], 'small'),
+    ],
+)
+def test_the_folder_of_a_run_is_named_after_its_recipe_or_its_task(words, name):
+    assert type_command(*words, program=WORKDIR).stdout == f'{name}\n'
+
+
 @pytest.mark.parametrize('more', [[], ['--config.seed=1']])
 def test_a_missing_recipe_is_named(more):
     done = type_command('--config=configs/smal.py', *more)
