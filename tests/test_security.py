@@ -25,7 +25,7 @@ ALLOWED = {
         'electra_jax/runtime/malloc.py',
         'ctypes',
     ): 'malloc_trim of the C library, to give memory back',
-    ('electra_jax/runtime/cli.py', 'runpy.run_path'): 'recipes are Python that the user wrote',
+    ('electra_jax/config/recipe.py', 'runpy.run_path'): 'recipes are Python that the user wrote',
     (
         'electra_jax/bench/torch_step.py',
         'ctypes',

@@ -26,7 +26,7 @@ DECAY_RULES: tuple[tuple[str, bool], ...] = (
 class AdamState(NamedTuple):
     """First and second moments, shaped like the parameters, float32."""
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # optax's name; hides tuple.count
     mu: Tree
     nu: Tree
 
