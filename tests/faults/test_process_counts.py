@@ -34,7 +34,7 @@ def train(run):
     """Types the command on every host, and waits; what each has said."""
     started = run.start_hosts()
     statuses = [process.wait() for process in started]
-    assert statuses == [0] * run.hosts, [process.said() for process in started]
+    assert statuses == [0] * run.hosts, [process.output() for process in started]
     return started
 
 
@@ -93,15 +93,15 @@ def test_two_then_four_of_which_one_is_preempted_then_one(where, alone, from_two
     for _ in range(3):
         four[3].wait_for(lambda mark: mark.name == 'stepping')
     four[3].send(signal.SIGTERM)
-    assert [process.wait() for process in four] == [0] * 4, [p.said() for p in four]
-    stops = {re.search(r'stopped by SIGTERM at step (\d+), saved', p.said())[1] for p in four}
-    assert len(stops) == 1 and all(f'from step {FIRST_STOP}' in p.said() for p in four)
+    assert [process.wait() for process in four] == [0] * 4, [p.output() for p in four]
+    stops = {re.search(r'stopped by SIGTERM at step (\d+), saved', p.output())[1] for p in four}
+    assert len(stops) == 1 and all(f'from step {FIRST_STOP}' in p.output() for p in four)
     stopped = int(stops.pop())
     assert FIRST_STOP < stopped < setting.STEPS
     read = read | batches(four, FIRST_STOP + 1)
     run.hosts = 1
     last = train(run)
-    assert f'going on from step {stopped}' in last[0].said()
+    assert f'going on from step {stopped}' in last[0].output()
     read = read | batches(last, stopped + 1)
     assert read == alone[0]
     assert_same_curve(curve(run.workdir), alone[1])
@@ -113,7 +113,7 @@ def test_what_two_processes_have_saved_others_go_on_with(where, alone, from_two,
     shutil.copytree(from_two[0].workdir, run.workdir)
     before = compare.digest(run.workdir / 'checkpoints' / str(FIRST_STOP))
     started = train(run)
-    assert all(f'going on from step {FIRST_STOP}' in process.said() for process in started)
+    assert all(f'going on from step {FIRST_STOP}' in process.output() for process in started)
     found, wanted = curve(run.workdir), alone[1]
     for (step, name), value in found.items():
         if step == FIRST_STOP + 1 and name.startswith('train/'):
@@ -128,7 +128,7 @@ def test_evaluation_by_several_processes_scores_as_one_alone(where, from_two):
     for hosts in (1, 2):
         run = new_round(where, f'evaluate_{hosts}', hosts, '--config.job=evaluate')
         shutil.copytree(from_two[0].workdir, run.workdir)
-        said.append(train(run)[0].said())
+        said.append(train(run)[0].output())
     scores = [
         {name: float(value) for name, value in re.findall(r'(\w+) (\d+\.\d+)', text)}
         for text in said

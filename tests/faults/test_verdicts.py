@@ -28,7 +28,7 @@ DONE = f'done: {setting.STEPS} steps'
     ],
 )
 def test_a_good_end(seen, said, status):
-    assert faults.unheard(marks(*seen), said, status) is None
+    assert faults.wrong_end(marks(*seen), said, status) is None
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_a_good_end(seen, said, status):
     ],
 )
 def test_a_bad_end(seen, said, status):
-    assert f'status {status}' in faults.unheard(marks(*seen), said, status)
+    assert f'status {status}' in faults.wrong_end(marks(*seen), said, status)

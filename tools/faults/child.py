@@ -1,16 +1,16 @@
-"""The main job in a process that tells where it is, and can be hurt from inside.
+"""The main job in a process that reports its progress, and into which faults can be injected.
 
-It runs what `python -m electra_jax.main` runs, after putting a few functions in wrappers that
-write marks: lines of `time name number` in a file which the harness follows.
+It runs what `python -m electra_jax.main` runs, after wrapping a few functions so that they write
+marks: lines of `time name number` in a file which the harness follows.
 
-What it costs to start is most of a round, so three things that matter only to people are left out
-here: source lines in compiled programs, collecting garbage early, and the example shown at the end.
+A start takes most of the time of a round. So three things that matter only to people are left out:
+source lines in compiled programs, early garbage collection, and the example printed at the end.
 
-Faults that only come from inside, by the environment:
+Faults that only come from inside are chosen by the environment:
     FAULTS_READ_ERROR=K   reading batch K fails (EIO), as from a bad disk
-    FAULTS_STEP_SECONDS=S each step takes so much longer
-    FAULTS_CLOCK=FILE     `time.time` is off by the seconds in FILE, whatever they are just now
-    FAULTS_NO_CACHE=1     compiles anew
+    FAULTS_STEP_SECONDS=S each step takes S seconds longer
+    FAULTS_CLOCK=FILE     `time.time` is off by the current number of seconds in FILE
+    FAULTS_NO_CACHE=1     no compiled program is taken from the cache
     FAULTS_STAND_IN=1     the objective 'mlm' is that of stand_in.py
 and at SIGUSR1 a thread of the loader ends at its next instruction.
 """
@@ -41,10 +41,10 @@ from electra_jax.runtime import cli
 from electra_jax.train import checkpoint, evaluate, step
 from tools.faults import stand_in
 
-# Text in one piece of work: the corpus is small and shall have several pieces all the same.
+# Bytes of text in one piece of work: the corpus is small, and must have several pieces anyway.
 _PIECE_BYTES = 100_000
 
-gc.freeze()  # what is imported stays
+gc.freeze()  # imported modules are never collected
 
 
 def run(marks: str, log: str | None, environment: dict[str, str], words: list[str]) -> None:
@@ -52,13 +52,13 @@ def run(marks: str, log: str | None, environment: dict[str, str], words: list[st
 
     Args:
         marks: file to write marks to.
-        log: file for what it says; None: wherever it goes now.
-        environment: on top of this process's.
+        log: file for its output; None: the output of this process.
+        environment: variables to add to those of this process.
         words: arguments of electra_jax.main.
     """
     if log is not None:
         os.setsid()
-        _speak_into(log)
+        _redirect_output(log)
     os.environ.update(environment)
     # A harness in the background ignores Ctrl-C, and so would what it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -70,7 +70,7 @@ def run(marks: str, log: str | None, environment: dict[str, str], words: list[st
     if 'FAULTS_NO_CACHE' in os.environ:
         jax.config.update('jax_enable_compilation_cache', False)
     if 'FAULTS_CLOCK' in os.environ:
-        _let_the_date_jump(pathlib.Path(os.environ['FAULTS_CLOCK']))
+        _offset_wall_clock(pathlib.Path(os.environ['FAULTS_CLOCK']))
     mark = _marker(marks)
     mark('started', os.getpid())
     _wrap(mark)
@@ -78,18 +78,18 @@ def run(marks: str, log: str | None, environment: dict[str, str], words: list[st
     cli.run(main.main, main.CONFIG)
 
 
-def _speak_into(log: str) -> None:
+def _redirect_output(log: str) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
 
 
-def _let_the_date_jump(file: pathlib.Path) -> None:
-    right = time.time
+def _offset_wall_clock(file: pathlib.Path) -> None:
+    correct = time.time
 
     def seconds() -> float:
-        return right() + float(file.read_text() or 0)
+        return correct() + float(file.read_text() or 0)
 
     time.time = seconds
     time.time_ns = lambda: int(seconds() * 1e9)
@@ -97,7 +97,7 @@ def _let_the_date_jump(file: pathlib.Path) -> None:
 
 def _marker(path: str) -> Callable[..., None]:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    clock = time.monotonic  # bound now: the same for the harness, whatever the date jumps to
+    clock = time.monotonic  # bound now, before anything is patched
 
     def mark(name: str, *values: object) -> None:
         # One write: no line is ever torn.
@@ -127,7 +127,7 @@ def _wrap(mark: Callable[..., None]) -> None:
     compile_train_step = step.compile_train_step
     step.compile_train_step = lambda *args: _marked_step(compile_train_step(*args), mark)
     put_batch = runs.put_batch
-    runs.put_batch = lambda mesh, size, batch: put_batch(mesh, size, _told(batch, mark))
+    runs.put_batch = lambda mesh, size, batch: put_batch(mesh, size, _marked_batch(batch, mark))
     if 'FAULTS_STAND_IN' in os.environ:
         table.OBJECTIVES['mlm'] = stand_in.STAND_IN
         bind.init = _stand_in_params
@@ -157,8 +157,8 @@ def _marked_step(inner: Callable, mark: Callable[..., None]) -> Callable:
     return outer
 
 
-def _told(batch: pipeline.HostBatch, mark: Callable[..., None]) -> pipeline.HostBatch:
-    """Writes down which rows this host reads, each as a hash, in the order it reads them."""
+def _marked_batch(batch: pipeline.HostBatch, mark: Callable[..., None]) -> pipeline.HostBatch:
+    """Marks which rows this host reads, each as a hash, in order."""
     rows = [hashlib.sha256(row.tobytes()).hexdigest()[:12] for row in batch['tokens']]
     mark('rows', jax.process_index(), *rows)
     return batch

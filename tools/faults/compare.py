@@ -1,4 +1,4 @@
-"""What a run has left on disk, as digests that can be compared bit for bit."""
+"""What a run has left on disk, as digests for a comparison bit for bit."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ _UNLIKE = ('speed/',)  # metrics that no two runs have in common
 
 
 def digest(checkpoint: pathlib.Path) -> dict[str, str]:
-    """Every array of a checkpoint and its place in the data, each as a hash of its bits."""
+    """Every array of a checkpoint and its position in the data, each as a hash of its bits."""
     found = {}
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         for item in ('params', 'rest'):
@@ -51,7 +51,7 @@ def whole_steps(workdir: pathlib.Path, reference: dict[str, Any]) -> list[int]:
 
 
 def checkpoint_differs(workdir: pathlib.Path, step: int, reference: dict[str, Any]) -> list[str]:
-    """Names of arrays that are not as in the undisturbed run."""
+    """Names of the arrays that differ from the undisturbed run."""
     try:
         found = digest(workdir / 'checkpoints' / str(step))
     except Exception as error:
@@ -69,7 +69,7 @@ def metrics(workdir: pathlib.Path) -> list[dict[str, float]]:
 
 
 def metrics_differ(workdir: pathlib.Path, reference: dict[str, Any]) -> list[str]:
-    """Where metrics.jsonl is not as that of the undisturbed run."""
+    """Where metrics.jsonl differs from that of the undisturbed run."""
     found, wanted = metrics(workdir), reference['metrics']
     for number, (a, b) in enumerate(zip(found, wanted, strict=False), 1):
         if a != b:

@@ -1,4 +1,4 @@
-"""The faults: each starts the run, hurts it at a random moment, and sees it end or be refused.
+"""The faults: each starts the run, injects itself at a random moment, and watches how it ends.
 
 A function here leaves the workdir as the fault left it; the round goes on from there
 (`Round.finish`). What was seen that should not be goes into `Round.complaints`.
@@ -37,7 +37,7 @@ def kill_at(phase: str, run: Round) -> None:
 
 
 def kill_preparing(run: Round) -> None:
-    """kill -9 while the corpus is being built, of the main process or of all of them."""
+    """kill -9 while the corpus is being built: of the main process or of all processes."""
     run.words = [f'--config.data.path={run.folder / "corpus"}']
     process = run.start()
     when = run.moment(process, 'preparing')
@@ -69,7 +69,7 @@ def kill_often(run: Round) -> None:
 
 
 def ask(number: int, run: Round) -> None:
-    """One signal that asks for an end, at any moment."""
+    """One signal that asks the run to end, at any moment."""
     process = run.start()
     status = run.strike(process, run.any_moment(process), number)
     _stopped_well(run, process, status)
@@ -90,22 +90,22 @@ def two_signals(run: Round) -> None:
 def _stopped_well(run: Round, process: Process, status: int, at_once: bool = False) -> None:
     whole = run.take_stock()
     run.expect_clear_end(process)
-    complaint = None if at_once else unheard(process.seen, process.said(), status)
+    complaint = None if at_once else wrong_end(process.seen, process.output(), status)
     if complaint is not None or status not in _NOTHING_LOST:
         run.complaints.append(complaint or f'told twice to stop, it ended with status {status}')
-    for line in process.said().splitlines():
+    for line in process.output().splitlines():
         if line.startswith('stopped by') and int(line.split('step ')[1].split(',')[0]) not in whole:
-            run.complaints.append(f'it said {line!r}, but {whole} is what is there')
+            run.complaints.append(f'it printed {line!r}, but the whole checkpoints are {whole}')
 
 
-def unheard(seen: Sequence[Mark], said: str, status: int) -> str | None:
+def wrong_end(seen: Sequence[Mark], said: str, status: int) -> str | None:
     """What is wrong with the end of a run that was asked to stop, or None.
 
     Args:
-        seen: its marks: between the end of compiling and the save of the last step there is
-            something to lose.
-        said: all that it wrote.
-        status: its own.
+        seen: the marks of the run: between the end of compilation and the save of the last step
+            there is something to lose.
+        said: all its output.
+        status: its exit status.
     """
     trained = any(mark.name == 'compiled' for mark in seen)
     last_saves = [number for number, mark in enumerate(seen) if is_saving(setting.STEPS)(mark)]
@@ -118,11 +118,11 @@ def unheard(seen: Sequence[Mark], said: str, status: int) -> str | None:
         return None
     last = (said.strip().splitlines() or ['nothing'])[-1][:200]
     when = 'while it trained' if trained else 'before it trained'
-    return f'asked to stop {when}, it ended with status {status}, saying: {last}'
+    return f'asked to stop {when}, it ended with status {status} and printed: {last}'
 
 
 def full_disk(hosts: int, run: Round) -> None:
-    """No space left while saving: on a file system of a few megabytes, of the workdir's own."""
+    """No space is left while saving: the workdir has a file system of a few megabytes."""
     run.hosts = hosts
     run.workdir = run.folder / 'disk' / 'run'
     disk = run.workdir.parent
@@ -160,7 +160,7 @@ def full_disk(hosts: int, run: Round) -> None:
         run.complaints.append(f'on a full disk it ended with {statuses}')
     for process in processes:
         run.expect_clear_end(process)
-        if 'error: ' not in process.said():
+        if 'error: ' not in process.output():
             run.complaints.append(f'on a full disk {process.log.name} has no clear end')
 
 
@@ -174,7 +174,7 @@ def _fill(disk: pathlib.Path, ballast: pathlib.Path, left: int) -> None:
 
 
 def damage_checkpoints(kind: str, how_many: int, run: Round) -> None:
-    """The newest checkpoints are damaged while nobody looks: the one before has to be used."""
+    """The newest checkpoints are damaged between two starts: the one before must be used."""
     process = run.start()
     process.wait_for(is_saving(setting.SAVE_EVERY * (how_many + 1)))
     run.strike(process, run.moment(process, 'saving'), KILL)
@@ -191,13 +191,13 @@ def damage_checkpoints(kind: str, how_many: int, run: Round) -> None:
         run.strike(after, when, KILL)
     else:
         after.wait()
-        said = after.said()
+        said = after.output()
         if f'going on from step {whole[-1]}' not in said and 'damaged' not in said:
             run.complaints.append('it went on from an older checkpoint without saying why')
 
 
 def _damage(run: Round, folder: pathlib.Path, kind: str) -> str:
-    """Damages one file below `folder`, and says how."""
+    """Damages one file below `folder`; returns a description of the damage."""
     paths = sorted(path for path in folder.rglob('*') if path.is_file() and path.stat().st_size)
     path = run.draw.choice(paths)
     name = path.relative_to(run.folder)
@@ -217,7 +217,7 @@ def _damage(run: Round, folder: pathlib.Path, kind: str) -> str:
 
 
 def damage_shard(kind: str, run: Round) -> None:
-    """A shard is damaged between two starts: refused, by name, before anything is computed."""
+    """A shard is damaged between two starts: it must be refused, by name, before training."""
     corpus = run.folder / 'corpus'
     shutil.copytree(run.setting.corpus, corpus)
     run.words = [f'--config.data.path={corpus}']
@@ -237,7 +237,7 @@ def damage_shard(kind: str, run: Round) -> None:
     refused = run.start()
     status = refused.wait()
     run.expect_clear_end(refused)
-    if status != 1 or shard.name not in refused.said():
+    if status != 1 or shard.name not in refused.output():
         run.complaints.append(f'a shard was {kind}: status {status}, or the shard was not named')
     if any(mark.name == 'compiling' for mark in refused.seen):
         run.complaints.append(f'training began although a shard was {kind}')
@@ -264,9 +264,9 @@ def reader_dies(run: Round) -> None:
 
 
 def _done_or_said(run: Round, process: Process, status: int) -> None:
-    """A loader that is hurt does not matter, or ends the run with a message: nothing between."""
+    """A fault in the loader either changes nothing or ends the run with a message."""
     wanted = {0: 'done: ', 1: 'error: '}.get(status)
-    if wanted is None or wanted not in process.said():
+    if wanted is None or wanted not in process.output():
         run.complaints.append(f'the loader was hurt: status {status}, and not a word of it')
     run.take_stock()
 
@@ -294,7 +294,7 @@ def builder_dies(run: Round) -> None:
     run.notes.append(f'a builder was killed, status {status}')
     run.expect_clear_end(process)
     if status not in (0, 1) or (
-        status == 1 and 'a builder process was killed' not in process.said()
+        status == 1 and 'a builder process was killed' not in process.output()
     ):
         run.complaints.append(f'a builder was killed: status {status}')
 
@@ -307,7 +307,7 @@ def _command(process: int) -> str:
 
 
 def host_vanishes(run: Round) -> None:
-    """One process of two is killed: the other says so and ends, soon."""
+    """One process of two is killed: the other one must soon report it and end."""
     run.hosts = 2
     hosts = run.start_hosts()
     lost = run.draw.randrange(2)
@@ -322,7 +322,7 @@ def host_vanishes(run: Round) -> None:
     run.notes.append(f'the other ended after {took:.0f} s with status {status}')
     if took > _HOST_SECONDS:
         run.complaints.append(f'the other process took {took:.0f} s to end')
-    if 'error: ' not in left.said():
+    if 'error: ' not in left.output():
         run.complaints.append(f'the other process ended without a clear message, status {status}')
     run.take_stock()
 
@@ -341,7 +341,7 @@ def host_preempted(run: Round) -> None:
     if statuses != [0, 0]:
         run.complaints.append(f'asked to stop, the processes ended with {statuses}')
     stopped = [
-        [line for line in host.said().splitlines() if line.startswith('stopped by')]
+        [line for line in host.output().splitlines() if line.startswith('stopped by')]
         for host in hosts
     ]
     if stopped[0] != stopped[1]:
@@ -352,7 +352,7 @@ def host_preempted(run: Round) -> None:
 
 
 def clock_jumps(run: Round) -> None:
-    """The date jumps by seconds to years, forwards or back, while it trains."""
+    """The wall clock jumps by seconds to years, forwards or back, during training."""
     date = run.folder / 'date'
     date.write_text('0')
     process = run.start({'FAULTS_CLOCK': str(date)})
@@ -372,7 +372,7 @@ def clock_jumps(run: Round) -> None:
 
 
 def second_run(run: Round) -> None:
-    """The same command is typed twice at once: the second is refused, the first not disturbed."""
+    """The same command is started twice: the second is refused, the first is not disturbed."""
     first = run.start()
     when = run.any_moment(first)
     second = run.start()
@@ -380,7 +380,7 @@ def second_run(run: Round) -> None:
     run.notes.append(f'typed again at {when}: status {status}')
     if status == 0 and first.status() is None:
         run.complaints.append('the second run ended well beside the first')
-    if status != 0 and 'is being written by' not in second.said():
+    if status != 0 and 'is being written by' not in second.output():
         run.complaints.append(f'the second run ended with status {status}, without saying why')
     run.expect_clear_end(second)
     if first.wait() != 0 and status != 0:
@@ -393,7 +393,7 @@ def _needs_mount() -> str | None:
 
 
 def unable(name: str) -> str | None:
-    """Why a fault cannot be had on this machine; None: it can."""
+    """Why a fault cannot be injected on this machine; None: it can."""
     return _needs_mount() if name.startswith('full disk') else None
 
 
@@ -430,7 +430,7 @@ FAULTS: dict[str, Callable[[Round], None]] = {
 
 
 def chosen(names: Sequence[str] | None) -> list[str]:
-    """Faults to play: those whose names hold one of `names`, or all; ends where there is none."""
+    """The faults whose names contain one of `names`, or all; exits where there is none."""
     found = [name for name in FAULTS if names is None or any(part in name for part in names)]
     if not found:
         raise SystemExit(f'no such fault; there are: {", ".join(FAULTS)}')

@@ -1,4 +1,4 @@
-"""Fault harness: hurts training runs at random moments and compares how they end.
+"""Fault harness: injects faults into training runs at random moments and compares how they end.
 
     python -m tools.faults.harness --rounds=100 --folder=/tmp/faults
 
@@ -23,6 +23,7 @@ import time
 from concurrent import futures
 from typing import Any
 
+from electra_jax.runtime.terminal import markdown
 from tools.faults import faults, rounds, setting, victims
 
 _TRIES = 12  # to hit the moment of a fault
@@ -57,7 +58,7 @@ def play(
     spans: rounds.Spans,
     references: References,
 ) -> dict[str, Any]:
-    """One round, tried again with another moment where the fault came too late."""
+    """Runs one round, again with another moment where the fault came too late."""
     missed = []
     for attempt in range(_TRIES):
         draw = random.Random(f'{seed}:{number}:{attempt}')
@@ -105,7 +106,7 @@ def order(seed: int, count: int, names: list[str]) -> list[str]:
 
 
 def table(done: list[dict[str, Any]], unable: dict[str, str]) -> str:
-    """A Markdown table of all rounds, a line a fault."""
+    """A Markdown table of all rounds, one line for each fault."""
     sums: dict[str, collections.Counter] = {}
     for one in done:
         counts = sums.setdefault(one['fault'], collections.Counter())
@@ -115,15 +116,16 @@ def table(done: list[dict[str, Any]], unable: dict[str, str]) -> str:
             counts[column] += len(one[column])
     sums = {name: sums[name] for name in faults.FAULTS if name in sums}
     total = sum(sums.values(), collections.Counter())
-    lines = [f'| fault | {" | ".join(_COLUMNS)} |', '| --- |' + ' ---: |' * len(_COLUMNS)]
-    for name, counts in {**sums, '**all**': total}.items():
-        lines.append(f'| {name} | {" | ".join(str(counts[c]) for c in _COLUMNS)} |')
-    lines += [f'\nNot played: {name}: {reason}.' for name, reason in unable.items()]
-    return '\n'.join(lines)
+    rows = [
+        [name, *(str(counts[column]) for column in _COLUMNS)]
+        for name, counts in {**sums, '**all**': total}.items()
+    ]
+    notes = [f'\nNot played: {name}: {reason}.' for name, reason in unable.items()]
+    return '\n'.join([markdown(['fault', *_COLUMNS], rows).rstrip(), *notes])
 
 
 def line(one: dict[str, Any], count: int, total: int, seconds_each: float) -> str:
-    """A finished round for the terminal."""
+    """A line about a finished round."""
     wrong = [f'{column}: {one[column]}' for column in _COLUMNS[2:] if one[column]]
     verdict = 'WRONG ' + '; '.join(wrong) if wrong else 'ok'
     return (

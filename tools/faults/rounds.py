@@ -1,4 +1,4 @@
-"""One round: a run that is started, hurt, typed again until it ends, and compared."""
+"""One round: a run that gets a fault, is started again until it ends, and is compared."""
 
 import pathlib
 import random
@@ -16,7 +16,7 @@ TRIES = 3  # of the same command after a fault
 
 
 class Spans:
-    """How long things take here and now, in seconds: moments of faults are drawn within them."""
+    """Durations on this machine, in seconds; the moments of faults are drawn from them."""
 
     def __init__(self) -> None:
         self._seconds = {
@@ -28,7 +28,7 @@ class Spans:
         return self._seconds[name]
 
     def learn(self, process: Process) -> None:
-        """From a process that went to its end, so that the machine's load is followed."""
+        """Measured from a process that ran to its end, so that they follow the machine's load."""
         ends = {'preparing': 'prepared', 'compiling': 'compiled', 'evaluating': 'evaluated'}
         opened: dict[str, float] = {}
         steps: list[float] = []
@@ -52,7 +52,7 @@ class Spans:
 
 
 class Round:
-    """What a fault is handed."""
+    """The run that a fault works on, and what was noticed about it."""
 
     def __init__(
         self,
@@ -86,13 +86,13 @@ class Round:
 
     @property
     def reference(self) -> dict[str, Any]:
-        """The undisturbed run with as many hosts."""
+        """The undisturbed run with the same number of processes."""
         return self._references(self.hosts)
 
     def start(
         self, environment: Mapping[str, str] | None = None, new_program: bool = False
     ) -> Process:
-        """Types the command."""
+        """Starts the command."""
         process = Process(
             self.folder,
             self.setting.command(self.workdir, *self.words),
@@ -103,7 +103,7 @@ class Round:
         return process
 
     def start_hosts(self, environment: Mapping[str, str] | None = None) -> list[Process]:
-        """Types the command on every host, with `environment` on top of this process's."""
+        """Starts the command on every host, with `environment` added to that of this process."""
         more = dict(environment or {})
         if self.hosts == 1:
             return [self.start(more)]
@@ -111,7 +111,7 @@ class Round:
         return [self.start({**one, **more}, new_program=True) for one in found]
 
     def moment(self, process: Process, name: str, span: str | None = None) -> str:
-        """Waits until a random one of these marks and then some random time; says when that was.
+        """Waits for a random one of these marks and then for a random time; notes the moment.
 
         Raises:
             Missed: the process ended before.
@@ -122,7 +122,7 @@ class Round:
         return self._rest(process, span or name, f'{name} {" ".join(mark.values)}'.strip())
 
     def any_moment(self, process: Process) -> str:
-        """The same, anywhere between the start and the end of a run."""
+        """Waits for a random moment between the start and the end of a run."""
         return self._rest(process, 'total', 'started')
 
     def _rest(self, process: Process, span: str, what: str) -> str:
@@ -131,7 +131,7 @@ class Round:
         return f'{what} +{seconds:.3f} s'
 
     def strike(self, process: Process, when: str, *numbers: int, gap: float = 0.0) -> int:
-        """Sends signals, some time apart, and waits for the end; its status."""
+        """Sends signals, some time apart, and waits for the end; returns the exit status."""
         for number in numbers:
             process.send(number)
             process_names = signal.Signals(number).name
@@ -144,7 +144,7 @@ class Round:
         return process.wait()
 
     def take_stock(self) -> list[int]:
-        """Steps that are wholly on disk; the newest must never be lost from now on."""
+        """Steps whose checkpoints are whole; from now on the newest one must never be lost."""
         whole = compare.whole_steps(self.workdir, self.reference)
         newest = max(whole, default=0)
         # An older one may have been caught while it was being deleted.
@@ -157,16 +157,16 @@ class Round:
         return whole
 
     def expect_clear_end(self, process: Process) -> None:
-        """What it said has to be for people."""
-        if 'Traceback (most recent' in process.said():
+        """The output must be readable: a traceback is a complaint."""
+        if 'Traceback (most recent' in process.output():
             self.complaints.append(f'a traceback in {process.log.name}')
 
     def finish(self) -> list[str]:
-        """Types the command again until it ends, and compares; what differs."""
+        """Repeats the command until the run ends; returns what differs from the undisturbed run."""
         for attempt in range(TRIES):
             hosts = self.start_hosts()
             statuses = [host.wait() for host in hosts]
-            said = hosts[0].said()
+            said = hosts[0].output()
             found = re.search(r'going on from step (\d+)', said)
             reached = int(found[1]) if found else 0
             if attempt == 0:
@@ -184,12 +184,12 @@ class Round:
         return differences + compare.metrics_differ(self.workdir, self.reference)
 
     def learn(self, process: Process) -> None:
-        """Follows the machine's speed, by runs of one process: those of two take far longer."""
+        """Updates the durations from runs of one process: those of two take far longer."""
         if self.hosts == 1:
             self.spans.learn(process)
 
     def close(self, keep: bool) -> None:
-        """Ends what still runs, undoes what was done to the machine, deletes the folder."""
+        """Ends what still runs, unmounts file systems, deletes the folder."""
         for process in self.started:
             process.kill()
         for undo in reversed(self.cleanup):
@@ -206,7 +206,7 @@ _HOW_MANY = {
 
 
 def hosts_environment(count: int) -> Sequence[dict[str, str]]:
-    """What each of `count` processes needs to find the others on this machine."""
+    """The environment by which each of `count` processes finds the other ones on this machine."""
     with socket.socket() as probe:
         probe.bind(('localhost', 0))
         port = probe.getsockname()[1]
@@ -232,7 +232,7 @@ def undisturbed(
         statuses = [process.wait() for process in started]
         run.learn(started[0])
         if any(statuses):
-            raise SystemExit(f'the undisturbed run failed: {started[0].said()}')
+            raise SystemExit(f'the undisturbed run failed: {started[0].output()}')
         return compare.record(run.workdir)
     finally:
         run.close(keep=True)

@@ -1,4 +1,4 @@
-"""What every round starts from: a text, a recipe that trains in seconds, and undisturbed runs."""
+"""What all rounds share: a text, a recipe that trains in seconds, and undisturbed runs."""
 
 import dataclasses
 import json
@@ -61,7 +61,7 @@ class Setting:
 
 
 def prepare(folder: pathlib.Path, stand_in: bool = False) -> Setting:
-    """Writes text and recipe, and sets this process's environment for those it starts."""
+    """Writes text and recipe, and sets the environment for the processes that are started."""
     setting = Setting(folder.resolve(), stand_in)
     folder.mkdir(parents=True, exist_ok=True)
     texts = [folder.resolve() / f'text_{number}.txt' for number in range(_FILES)]
@@ -97,7 +97,7 @@ def prepare(folder: pathlib.Path, stand_in: bool = False) -> Setting:
 
 
 def _made_up_text(seed: int) -> str:
-    """Documents of a few lines, in words of a made-up language of some two hundred words."""
+    """Documents of a few lines in an invented language of about two hundred words."""
     draw = random.Random(seed)
     syllables = [a + b for a in 'bdfgklmnprst' for b in 'aeiou']
     spell = random.Random('words')

@@ -1,4 +1,4 @@
-"""Soak: trains for an hour or more and says whether memory and open files grow, and goodput.
+"""Soak: trains for an hour or more and reports goodput, and whether memory or open files grow.
 
     python tools/faults/soak.py --folder=/tmp/soak --workdir=/tmp/soak/run --minutes=60 -- \
         python -m electra_jax.main --config=configs/laptop.py --workdir=/tmp/soak/run
@@ -28,13 +28,15 @@ import numpy as np
 matplotlib.use('Agg')
 from matplotlib import pyplot
 
+from electra_jax.runtime.terminal import markdown
+
 SAMPLES_FILE = 'samples.csv'
 _END_SECONDS = 600  # that the command may take to save and end
 _WINDOW_SECONDS = 600  # of the first and of the last samples that are compared, at most
 
 
 class Limits(NamedTuple):
-    """What a run may do at most (growth) or at least (goodput), as shares."""
+    """The largest growth and the smallest goodput allowed, as shares."""
 
     growth: float
     goodput: float
@@ -73,7 +75,7 @@ def measure(root: int) -> tuple[int, int]:
 
 
 def run(command: list[str], samples: pathlib.Path, minutes: float, every: float) -> int:
-    """Runs `command` for that long, sampling; its exit status."""
+    """Runs `command` for some time and samples it; returns its exit status."""
     began = time.monotonic()
     with samples.open('w') as file:
         process = subprocess.Popen(command)
@@ -101,7 +103,7 @@ def windows(seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def steadiness(seconds: np.ndarray, values: np.ndarray) -> dict[str, float]:
-    """How much `values` [S] have grown over `seconds` [S], as shares of their mean.
+    """The growth of `values` [S] over `seconds` [S], as shares of their mean.
 
     Two ways: of a straight line through all, and from the mean of the first to the mean of the
     last window.
@@ -135,7 +137,7 @@ def stepping_share(metrics: pathlib.Path, wall_seconds: float) -> float | None:
 def analyse(
     samples: pathlib.Path, metrics: pathlib.Path, warmup: float, limits: Limits
 ) -> dict[str, object]:
-    """What the samples and metrics say; shares, kB, seconds.
+    """Summarizes samples and metrics; shares, kB, seconds.
 
     Args:
         samples: file.
@@ -175,7 +177,7 @@ def report(found: dict, limits: Limits) -> str:
     memory, files = found['memory'], found['open_files']
     goodput = 'unknown' if found['goodput'] is None else f'{found["goodput"]:.1%}'
     verdict = {True: 'yes', False: '**no**'}
-    rows = [
+    rows: list[tuple[str, str, str]] = [
         (
             'minutes (of which warm-up)',
             f'{found["minutes"]:.1f} ({found["warmup_minutes"]:.1f})',
@@ -196,8 +198,7 @@ def report(found: dict, limits: Limits) -> str:
         ),
         (f'goodput (at least {limits.goodput:.0%})', goodput, verdict[found['goodput_enough']]),
     ]
-    lines = [f'| {name} | {value} | {good} |' for name, value, good in rows]
-    return '\n'.join(['| | | holds |', '| --- | --- | --- |', *lines])
+    return markdown(['', '', 'holds'], rows)
 
 
 def plot(samples: pathlib.Path, warmup: float, path: pathlib.Path) -> None:

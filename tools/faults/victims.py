@@ -26,7 +26,7 @@ class Hang(Exception):  # noqa: N818
 
 
 class Mark(NamedTuple):
-    """One line of what a process told."""
+    """One line of a process's file of marks."""
 
     at: float  # monotonic seconds
     name: str
@@ -34,7 +34,7 @@ class Mark(NamedTuple):
 
 
 def preload() -> None:
-    """Makes forked processes start with everything imported: each is a process of its own."""
+    """Makes each forked process start with everything imported."""
     multiprocessing.get_context('forkserver').set_forkserver_preload(['tools.faults.child'])
 
 
@@ -53,8 +53,8 @@ class Process:
         Args:
             folder: for its log and marks.
             words: arguments of electra_jax.main.
-            environment: on top of this process's.
-            new_program: start Python anew, as a shell would, instead of forking one that has
+            environment: variables to add to those of this process.
+            new_program: start a new Python, as a shell would, instead of forking one that has
                 imported everything.
         """
         number = len(list(folder.glob('*.log')))
@@ -91,17 +91,17 @@ class Process:
             return self._forked.exitcode if self._forked else self._popen.poll()
 
     def send(self, number: int) -> None:
-        """A signal, if it still runs."""
+        """Sends a signal, if the process still runs."""
         if self.status() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Everything it has written so far."""
         return self.log.read_text(errors='replace')
 
     def marks(self) -> list[Mark]:
-        """Those that are new."""
+        """The marks that are new."""
         with self._marks.open() as file:
             file.seek(self._offset)
             text = file.read()
@@ -117,8 +117,8 @@ class Process:
         """The first mark from now on that is wanted.
 
         Raises:
-            Missed: it ended before.
-            Hang: it went on past its deadline.
+            Missed: the process ended before.
+            Hang: it ran past its deadline.
         """
         while True:
             ended = self.status() is not None
@@ -131,7 +131,7 @@ class Process:
             time.sleep(_POLL)
 
     def sleep(self, seconds: float) -> None:
-        """Lets it run that long.
+        """Lets the process run for some seconds.
 
         Raises:
             Missed: it ended before.
@@ -154,17 +154,17 @@ class Process:
         end = time.monotonic() + seconds if seconds else self.began + DEADLINE
         while self.status() is None:
             if time.monotonic() > end:
-                raise Hang(f'still there: {self.log}')
+                raise Hang(f'still running: {self.log}')
             time.sleep(0.01)
         self.marks()
         return self.status()
 
     def kill(self) -> None:
-        """Ends it, whatever it does, and waits for that."""
+        """Kills the process and waits for its end."""
         self.send(9)
         while self.status() is None:
             time.sleep(0.01)
 
     def _check_deadline(self) -> None:
         if time.monotonic() > self.began + DEADLINE:
-            raise Hang(f'still there: {self.log}')
+            raise Hang(f'still running: {self.log}')
