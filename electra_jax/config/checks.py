@@ -32,6 +32,7 @@ def check_run(config: Config | Settings) -> None:
     Raises:
         ConfigError: naming the field, its value, what is allowed and what to type.
     """
+    _check_data(config)
     _check_task(config)
     _check_mesh(config)
     _check_batch(config)
@@ -39,6 +40,20 @@ def check_run(config: Config | Settings) -> None:
         raise ConfigError(
             "config.init_network is 'none', which is for fine-tuning: to pre-train from nothing, "
             'leave out --config.init_from'
+        )
+
+
+def _check_data(config: Config | Settings) -> None:
+    data, tokenizer = config.data, config.data.tokenizer
+    if data.runner_options is not None and data.runner != 'beam':
+        raise ConfigError(
+            f'config.data.runner_options is {data.runner_options!r}, but config.data.runner is '
+            f'{data.runner!r}: only --config.data.runner=beam has options'
+        )
+    if tokenizer.kind != 'wordpiece' and tokenizer.strip_accents:
+        raise ConfigError(
+            'config.data.tokenizer.strip_accents is True, but config.data.tokenizer.kind is '
+            f'{tokenizer.kind!r}: only wordpiece strips accents, so leave it out'
         )
 
 
@@ -175,8 +190,8 @@ def _check_task(config: Config | Settings) -> None:
     task = config.task
     if config.job == 'finetune' and task.name is None:
         raise ConfigError(
-            'config.job is finetune, but config.task.name is not set: type --config.task.name=sst2, or '
-            'another task of those in configs/finetune/task.py'
+            'config.job is finetune, but config.task.name is not set: type --config.task.name=sst2 '
+            'or another of the tasks in configs/finetune/task.py'
         )
     if task.dev_share is not None and task.dev_file is not None:
         raise ConfigError(

@@ -3,9 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from electra_jax.core.errors import DataError, unknown
-
-POLICIES = ('error', 'skip')
+from electra_jax.core.errors import DataError
 
 # Reason -> its sentence in the summary; {n} is the count.
 REASONS = {
@@ -49,10 +47,6 @@ class Complaints:
     setting: str
     policy: str = 'error'
     counts: dict[str, tuple[int, str]] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.policy not in POLICIES:
-            raise unknown(f'config.{self.setting}', self.policy, POLICIES)
 
     def count(self, reason: str, where: str) -> None:
         """Counts something that has been repaired or does no harm.

@@ -30,15 +30,14 @@ import numpy as np
 from electra_jax.config import settings as schema
 from electra_jax.core import files
 from electra_jax.core.complaints import Complaints
-from electra_jax.core.errors import ConfigError, DataError, unknown
-from electra_jax.corpus import beam, build, layouts, sources, workers
+from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.corpus import beam, build, sources, workers
 from electra_jax.data import manifest, records
 from electra_jax.runtime import terminal
 from electra_jax.tokenizers import api, load, train
 
 MARKER_NAME = 'building.json'
 _LOCK_NAME = '.lock'
-_MIN_ROW_LENGTH = 8
 
 
 def build_corpus(
@@ -76,28 +75,6 @@ def _check(data: schema.DataConfig) -> list[sources.Entry]:
             f'data.path {data.path!r} names corpora with weights; build each one by itself, with '
             '--config.data.path=FOLDER (if that is the name of a folder, make the folder first)'
         )
-    if data.layout not in layouts.LAYOUTS:
-        raise unknown('data.layout', data.layout, layouts.LAYOUTS)
-    if data.row_length < _MIN_ROW_LENGTH:
-        raise ConfigError(
-            f'data.row_length is {data.row_length}; it must be at least {_MIN_ROW_LENGTH}'
-        )
-    if not 0 <= data.holdout < 1:
-        raise ConfigError(f'data.holdout is {data.holdout}; it must be in [0, 1)')
-    for name in ('one_segment_rate', 'short_row_rate'):
-        if not 0 <= getattr(data, name) <= 1:
-            raise ConfigError(f'data.{name} is {getattr(data, name)}; it is a probability')
-    if data.workers is not None and data.workers < 1:
-        raise ConfigError(f'data.workers is {data.workers}; it must be at least 1')
-    Complaints('data.on_bad_text', data.on_bad_text)  # refuses an unknown policy
-    if data.runner not in RUNNERS:
-        raise unknown('data.runner', data.runner, RUNNERS)
-    if data.runner_options is not None and data.runner != 'beam':
-        raise ConfigError(
-            f'data.runner_options is {data.runner_options!r}, but data.runner is {data.runner!r}: '
-            'only --config.data.runner=beam has options'
-        )
-    load.check_kind(data.tokenizer)
     return sources.parse_source(data.source)
 
 

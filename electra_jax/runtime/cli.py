@@ -1,4 +1,4 @@
-"""What the commands share: flags, the settings of a recipe and its overrides, and user errors.
+"""What the commands share: their flags, the settings that were typed, and how errors end them.
 
 This module and the commands are the only places that know absl flags.
 """
@@ -11,9 +11,9 @@ import pathlib
 import shlex
 import sys
 import threading
-import typing
 from collections.abc import Callable, Mapping
-from logging import ERROR
+from logging import ERROR, LogRecord
+from typing import Any, NoReturn, TypeAlias
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -23,43 +23,98 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError, UserError
 
+Flag: TypeAlias = flags.FlagHolder[Any]
+
 
 @functools.cache  # one flag, however many commands are imported
-def config_flag() -> flags.FlagHolder:
-    """Defines ``--config``; fields are overridden by ``--config.KEY=VALUE``."""
-    return config_flags.DEFINE_config_file('config', None, 'the recipe, such as configs/small.py')
+def config_flag() -> Flag:
+    """Defines ``--config``; settings are overridden by ``--config.KEY=VALUE``."""
+    flag: Flag = config_flags.DEFINE_config_file(
+        'config', None, 'the recipe, such as configs/small.py'
+    )
+    return flag
 
 
-def recipe_path(config: flags.FlagHolder) -> str:
+def recipe_path(config: Flag) -> str:
     """The recipe's file, as it was typed."""
-    return config_flags.get_config_filename(flags.FLAGS[config.name])
+    return str(config_flags.get_config_filename(flags.FLAGS[config.name]))
 
 
-def recipe_name(config: flags.FlagHolder) -> str:
+def recipe_name(config: Flag) -> str:
     """The recipe's name: ``small`` for configs/small.py."""
-    return os.path.splitext(os.path.basename(recipe_path(config)))[0]
+    return pathlib.Path(recipe_path(config)).stem
 
 
-def run_name(config: flags.FlagHolder, settings: Settings) -> str:
+def run_name(config: Flag, settings: Settings) -> str:
     """The default name of a run's folder: the recipe's, or the task's for finetune/task.py."""
     name = recipe_name(config)
     return settings.task.name if name == 'task' and settings.task.name else name
 
 
-def same_command(door: str | None = None, /, **changes: str) -> str:
+def typed_settings(config: Flag) -> dict[str, object]:
+    """The settings that were typed as ``--config.KEY=VALUE``, by dotted name."""
+    return dict(config_flags.get_override_values(flags.FLAGS[config.name]))
+
+
+def given_settings(config: Flag) -> Settings | None:
+    """The settings of the command line, checked; None where no recipe was named.
+
+    Raises:
+        ConfigError: the recipe does not exist, or a setting cannot be used.
+    """
+    if not config.present:
+        return None
+    path = recipe_path(config)
+    if not os.path.isfile(path):
+        raise recipe.no_such_recipe(path)
+    settings = copy.deepcopy(recipe.checked(config.value, path))
+    resolve.check(settings)
+    return settings
+
+
+def changed_settings(
+    config: Flag, changes: Mapping[str, str], other: str | None = None
+) -> Settings:
+    """The settings of the command line with some of them changed.
+
+    Args:
+        config: the flag.
+        changes: name of a setting (`recipe.setting_name`) -> value, as it would be typed.
+        other: another recipe's file, which also gets what was typed as ``--config.KEY=VALUE``.
+
+    Raises:
+        ConfigError: the recipe does not exist, or a setting cannot be used.
+    """
+    if other is None:
+        settings = copy.deepcopy(recipe.checked(config.value, recipe_path(config)))
+    else:
+        settings = recipe.load(other)
+        for name, value in typed_settings(config).items():
+            fields.put(settings, name, value)
+    for name, text in changes.items():
+        leaf = fields.leaves(Config)[name]
+        try:
+            fields.put(settings, name, leaf.parse(text))
+        except ValueError:
+            raise ConfigError(f'{name} is {text!r}, allowed: {leaf.allowed_type}') from None
+    resolve.check(settings)
+    return settings
+
+
+def same_command(command: str | None = None, /, **changes: str) -> str:
     """The command line that was typed, for a person to type again with some flags changed.
 
     Args:
-        door: module to type it to; None: the one that was started.
-        changes: flag name (dots as they are, in a mapping) to value.
+        command: module that it is for; None: the one that was started.
+        changes: flag name (with its dots, in a mapping) to value.
     """
-    module = door or _started_module(sys.argv[0])
+    module = command or _started_module(sys.argv[0])
     kept, skip = [], False
     for word in sys.argv[1:]:
         name, is_whole, _ = word.lstrip('-').partition('=')
         if not skip and name not in changes:
             kept.append(word)
-        # `--workdir DIR`: the value is the word after.
+        # `--workdir DIR`: the value is the next word.
         skip = not skip and name in changes and not is_whole
     added = [f'--{name}={value}' for name, value in changes.items()]
     return shlex.join(['python', '-m', f'electra_jax.{module}', *kept, *added])
@@ -71,7 +126,7 @@ def _started_module(file: str) -> str:
     return path.parent.name if path.stem == '__main__' else path.stem
 
 
-def run(main: Callable[[Settings], None], config: flags.FlagHolder) -> None:
+def run(main: Callable[[Settings], None], config: Flag) -> None:
     """Calls `main` with the settings of the command line; prints user errors as plain text."""
 
     def with_settings() -> None:
@@ -96,99 +151,49 @@ def run_without_recipe(main: Callable[[], None]) -> None:
         except UserError as error:
             _fail(str(error))
         except BrokenPipeError:
-            os._exit(1)  # who reads the output (`| head`) has had enough: nothing to say
+            os._exit(1)  # the reader of the output (`| head`) has closed it
         except KeyboardInterrupt:
-            _fail('stopped; type the same command again and it goes on')
+            _fail('stopped; type the same command again to continue')
         except OSError as error:
             _fail(f'{error.strerror or error}: {error.filename or "(no file named)"}')
 
     logging.set_verbosity(logging.WARNING)  # JAX and Orbax log every detail at INFO
     logging.get_absl_logger().addFilter(_is_news)
-    sys.excepthook = _but_closed_loops(sys.excepthook)
-    sys.unraisablehook = _but_closed_loops(sys.unraisablehook)
+    sys.excepthook = _without_closed_loops(sys.excepthook)
+    sys.unraisablehook = _without_closed_loops(sys.unraisablehook)
     app.run(guarded, flags_parser=_parse)
 
 
-def _is_news(record: typing.Any) -> bool:
-    """Not what Orbax's threads log where a save fails: that is raised, too, and said by the run."""
+def _is_news(record: LogRecord) -> bool:
+    """Drops what Orbax's threads log about a failed save, which is also raised and reported."""
     record.exc_info = record.exc_text = None
     return record.levelno < ERROR or '/orbax/' not in record.pathname
 
 
-def _but_closed_loops(hook: Callable) -> Callable:
-    """Passes on all but what TensorStore's threads print where one write of several has failed."""
+def _without_closed_loops(hook: Callable[..., Any]) -> Callable[..., None]:
+    """Drops what TensorStore's threads print after one of several writes has failed."""
 
-    def passing(*arguments: typing.Any) -> None:
+    def filtered(*arguments: Any) -> None:
         first = arguments[0]
         error = arguments[1] if isinstance(first, type) else first.exc_value
         is_ours = threading.current_thread() is threading.main_thread()
         if is_ours or str(error) != 'Event loop is closed':
             hook(*arguments)
 
-    return passing
-
-
-def given_settings(config: flags.FlagHolder) -> Settings | None:
-    """The settings of the command line, checked; None where no recipe was named.
-
-    Raises:
-        ConfigError: the recipe does not exist, or a setting cannot be used.
-    """
-    if not config.present:
-        return None
-    path = recipe_path(config)
-    if not os.path.isfile(path):
-        raise recipe.no_such_recipe(path)
-    settings = copy.deepcopy(recipe.checked(config.value, path))
-    resolve.check(settings)
-    return settings
-
-
-def changed_settings(
-    config: flags.FlagHolder, changes: Mapping[str, str], other: str | None = None
-) -> Settings:
-    """The settings of the command line with some of them changed.
-
-    Args:
-        config: the flag.
-        changes: name of a setting (`recipe.setting_name`) -> value, as it would be typed.
-        other: another recipe's file; it is given what was typed as ``--config.KEY=VALUE``, too.
-
-    Raises:
-        ConfigError: the recipe does not exist, or a setting cannot be used.
-    """
-    if other is None:
-        settings = copy.deepcopy(recipe.checked(config.value, recipe_path(config)))
-    else:
-        settings = recipe.load(other)
-        for name, value in typed_settings(config).items():
-            fields.put(settings, name, value)
-    for name, text in changes.items():
-        leaf = fields.leaves(Config)[name]
-        try:
-            fields.put(settings, name, leaf.parse(text))
-        except ValueError:
-            raise ConfigError(f'{name} is {text!r}, allowed: {leaf.allowed_type}') from None
-    resolve.check(settings)
-    return settings
-
-
-def typed_settings(config: flags.FlagHolder) -> dict[str, object]:
-    """The settings that were typed as ``--config.KEY=VALUE``, by dotted name."""
-    return config_flags.get_override_values(flags.FLAGS[config.name])
+    return filtered
 
 
 def _parse(argv: list[str]) -> list[str]:
     """absl's parser, with its failures turned into one readable message."""
     try:
-        return flags.FLAGS(argv)
+        return list(flags.FLAGS(argv))
     except UserError as error:
         _fail(str(error))
     except flags.Error as error:
         _fail(_flag_message(argv, str(error)))
     except ImportError as error:
         _fail(str(recipe.failed_import(_typed_recipe(argv), error)))
-    except OSError:  # of ml_collections, once an override asks for a recipe that does not exist
+    except OSError:  # of ml_collections, once an override needs a recipe that does not exist
         _fail(str(recipe.no_such_recipe(_typed_recipe(argv))))
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         _fail(_flag_message(argv, str(error)))
@@ -204,7 +209,7 @@ def _typed_recipe(argv: list[str]) -> str:
 
 
 def _flag_message(argv: list[str], original: str) -> str:
-    """Names the override at fault: ml_collections says only what went wrong inside."""
+    """Names the override that is wrong: ml_collections does not."""
     known = fields.leaves(Config)
     for arg in argv[1:]:
         name, _, value = arg.lstrip('-').partition('=')
@@ -223,9 +228,9 @@ def _flag_message(argv: list[str], original: str) -> str:
     return original
 
 
-def _fail(message: str) -> typing.NoReturn:
+def _fail(message: str) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.write(f'\nerror: {message}\n')
     sys.stderr.flush()
-    # A non-daemon thread of a library must not keep a refused command alive.
+    # A library's non-daemon thread must not keep a failed command alive.
     os._exit(1)

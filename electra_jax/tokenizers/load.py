@@ -4,7 +4,7 @@ import pathlib
 from typing import Any
 
 from electra_jax.config import settings
-from electra_jax.core.errors import ConfigError, DataError, unknown
+from electra_jax.core.errors import DataError
 from electra_jax.core.files import parse_object
 from electra_jax.tokenizers import api, sentencepiece, wordpiece
 
@@ -61,24 +61,10 @@ def open_tokenizer(config: settings.TokenizerConfig) -> api.Tokenizer:
     """The tokenizer in the file `config.path`: a vocab.txt or a SentencePiece .model.
 
     Raises:
-        ConfigError: `config.kind` is unknown, or a setting does not apply to it.
         DataError: the file cannot be used.
     """
     if config.path is None:
         raise ValueError('open_tokenizer needs config.path; train.train_tokenizer makes one')
-    check_kind(config)
     if config.kind == 'wordpiece':
         return wordpiece.WordPiece.from_file(config.path, config.lower_case, config.strip_accents)
     return sentencepiece.SentencePiece.from_file(config.path)
-
-
-def check_kind(config: settings.TokenizerConfig) -> None:
-    """Refuses an unknown kind, and settings that the kind does not have."""
-    known = ('wordpiece', *sentencepiece.MODEL_TYPES)
-    if config.kind not in known:
-        raise unknown('data.tokenizer.kind', config.kind, known)
-    if config.kind != 'wordpiece' and config.strip_accents:
-        raise ConfigError(
-            f'data.tokenizer.strip_accents is True but data.tokenizer.kind is {config.kind!r}; '
-            'only wordpiece strips accents: leave strip_accents at None'
-        )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from electra_jax.config import settings
 from electra_jax.core.errors import DataError
-from electra_jax.tokenizers import api, load, sentencepiece, wordpiece
+from electra_jax.tokenizers import api, sentencepiece, wordpiece
 
 MEGABYTE = 1_000_000
 
@@ -20,7 +20,6 @@ def train_tokenizer(texts: Iterable[str], config: settings.TokenizerConfig) -> a
         ConfigError: the kind is unknown.
         DataError: there is no text, or too little for a vocabulary of this size.
     """
-    load.check_kind(config)
     limited = _Limited(texts, config.train_megabytes * MEGABYTE)
     if config.kind == 'wordpiece':
         tokenizer: api.Tokenizer = wordpiece.train(

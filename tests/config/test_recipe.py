@@ -69,7 +69,7 @@ def test_the_replaced_recipes_name_tasks_that_exist():
     assert not any((ROOT / 'configs/finetune' / f'{old}.py').exists() for old in recipes._TASK_OF)
 
 
-def test_a_recipe_of_the_old_import_is_told_the_new_one(tmp_path):
+def test_a_recipe_of_the_old_import_is_answered_with_the_new_one(tmp_path):
     path = tmp_path / 'old.py'
     path.write_text('from electra_jax.flags import recipe\n')
     with pytest.raises(ConfigError, match=r'from electra_jax\.config\.recipe import recipe'):

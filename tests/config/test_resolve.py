@@ -95,6 +95,18 @@ def test_a_model_that_is_inherited_is_checked_when_it_is_known():
         resolve.check_stored_model({**stored, 'num_heads': None}, 'runs/x')
 
 
+@pytest.mark.parametrize(
+    ('data', 'problem'),
+    [
+        ({'runner_options': '--x'}, "config.data.runner is 'local'"),
+        ({'tokenizer': {'kind': 'bpe', 'strip_accents': True}}, 'strip_accents is True'),
+    ],
+)
+def test_settings_of_data_that_contradict_each_other_are_refused(data, problem):
+    with pytest.raises(ConfigError, match=problem):
+        resolve.check(recipe({'data': data}))
+
+
 def test_pre_training_has_no_task():
     with pytest.raises(ConfigError, match=r"job is pretrain, but config.task.name is 'sst2'"):
         resolve.check(recipe({'task': {'name': 'sst2'}}))

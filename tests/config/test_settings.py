@@ -70,6 +70,12 @@ def test_every_number_has_a_bound_and_a_possible_default(leaf):
         ('optimizer.learning_rate', '1', 'a number'),
         ('log.tensorboard', 1, 'true or false'),
         ('model.norm', 'mid', 'post, pre'),
+        ('data.layout', 'pakced', "did you mean 'packed'"),
+        ('data.on_bad_text', 'ignore', 'error, skip'),
+        ('data.tokenizer.kind', 'wordpeice', 'bpe, unigram, wordpiece'),
+        ('data.row_length', 4, 'at least 8'),
+        ('data.holdout', 1.0, '0 to 0.5'),
+        ('data.workers', 0, 'at least 1'),
         ('model.num_layers', 1.0, 'a whole number or None'),
     ],
 )

@@ -88,15 +88,3 @@ def test_without_beam_it_says_what_to_install(config, monkeypatch):
     config = dataclasses.replace(config, runner='beam')
     with pytest.raises(errors.DataError, match=r"pip install -e '\.\[beam\]'"):
         job.build_corpus(config, PIECE_BYTES)
-
-
-@pytest.mark.parametrize(
-    ('changes', 'words'),
-    [
-        ({'runner': 'baem'}, "did you mean 'beam'"),
-        ({'runner_options': '--x'}, 'only --config.data.runner=beam has options'),
-    ],
-)
-def test_settings_that_cannot_be_are_refused(config, changes, words):
-    with pytest.raises(errors.ConfigError, match=words):
-        job.build_corpus(dataclasses.replace(config, **changes), PIECE_BYTES)

@@ -355,13 +355,6 @@ def test_the_summary_says_what_is_there(config, tmp_path, capsys):
         ({'path': None}, 'data.path is not set'),
         ({'path': 'a=0.7,b=0.3'}, 'each one by itself'),
         ({'source': None}, 'data.source is empty'),
-        ({'layout': 'pakced'}, "did you mean 'packed'"),
-        ({'row_length': 4}, 'at least 8'),
-        ({'holdout': 1.0}, 'data.holdout'),
-        ({'short_row_rate': -0.1}, 'data.short_row_rate'),
-        ({'workers': 0}, 'data.workers'),
-        ({'on_bad_text': 'ignore'}, 'allowed: error, skip'),
-        ({'tokenizer': settings.TokenizerConfig(kind='word')}, 'data.tokenizer.kind'),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(config, changes, words):

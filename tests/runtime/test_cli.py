@@ -75,7 +75,7 @@ def test_a_refusal_is_one_clear_message(word, message):
     assert message in done.stderr and 'Traceback' not in done.stderr, done.stderr
 
 
-def test_a_reader_who_has_had_enough_is_no_error():
+def test_a_closed_pipe_is_no_error():
     program = PROGRAM.replace('print(repr(settings))', 'raise BrokenPipeError')
     done = type_command('--config=configs/small.py', program=program)
     assert (done.returncode, done.stdout, done.stderr) == (1, '', '')
@@ -89,26 +89,26 @@ def test_a_reader_who_has_had_enough_is_no_error():
         ('/lib/jax/_src/xla.py', logging.ERROR, True),
     ],
 )
-def test_a_failed_save_is_not_told_by_every_thread(path, level, shown):
+def test_a_failed_save_is_not_logged_by_every_thread(path, level, shown):
     record = logging.LogRecord('absl', level, path, 1, 'no space', (), (ValueError, None, None))
     assert cli._is_news(record) is shown and record.exc_info is None
 
 
 def test_hooks_pass_on_all_but_a_closed_loop():
     seen = []
-    hook = cli._but_closed_loops(lambda *arguments: seen.append(arguments))
+    hook = cli._without_closed_loops(lambda *arguments: seen.append(arguments))
     closed, other = RuntimeError('Event loop is closed'), RuntimeError('something else')
 
-    def tell():
+    def report():
         for error in (closed, other):
             hook(RuntimeError, error, None)  # as sys.excepthook
             hook(types.SimpleNamespace(exc_value=error))  # as sys.unraisablehook
 
-    thread = threading.Thread(target=tell)
+    thread = threading.Thread(target=report)
     thread.start()
     thread.join()
     assert seen[0][1] is other and seen[1][0].exc_value is other and len(seen) == 2
-    tell()  # in the main thread it is an end of the program, which nobody else would explain
+    report()  # in the main thread it is an end of the program, which nobody else would explain
     assert len(seen) == 6
 
 
@@ -137,7 +137,7 @@ def test_a_missing_recipe_is_named(more):
     assert 'no such recipe: configs/smal.py' in done.stderr and 'Traceback' not in done.stderr
 
 
-def test_a_recipe_of_the_old_import_is_told_the_new_one(tmp_path):
+def test_a_recipe_of_the_old_import_is_answered_with_the_new_one(tmp_path):
     path = tmp_path / 'old.py'
     path.write_text('from electra_jax.flags import recipe\n')
     done = type_command('--config', str(path))

@@ -102,12 +102,6 @@ def test_spans_are_the_ids_and_where_they_stand(tokenizer):
             assert ''.join(pieces) == text.replace(' ', '')
 
 
-def test_accents_cannot_be_stripped():
-    config = settings.TokenizerConfig(kind='bpe', path='x.model', strip_accents=True)
-    with pytest.raises(errors.ConfigError, match='strip_accents'):
-        load.open_tokenizer(config)
-
-
 def test_long_lines_are_cut_not_left_out():
     assert list(sentencepiece._short_lines(['short'])) == ['short']
     long = ' '.join(['word'] * 5000)

@@ -70,8 +70,3 @@ def test_no_text_is_refused(kind):
 def test_too_little_text_is_refused():
     with pytest.raises(errors.DataError, match='vocab_size=N'):
         train.train_tokenizer(LINES, settings.TokenizerConfig(kind='unigram', vocab_size=30_000))
-
-
-def test_an_unknown_kind_lists_the_known_ones():
-    with pytest.raises(errors.ConfigError, match='bpe, unigram, wordpiece'):
-        train.train_tokenizer(LINES, settings.TokenizerConfig(kind='wordpeice'))

@@ -2,6 +2,7 @@
 
 import bz2
 import contextlib
+import dataclasses
 import gzip
 import io
 import json
@@ -14,6 +15,8 @@ import shutil
 import zstandard
 
 from electra_jax.config import settings as schema
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
 from electra_jax.core.complaints import Complaints
 from electra_jax.corpus import documents, job, sources
 from electra_jax.corpus import tfds as tfds_source
@@ -336,7 +339,9 @@ def _make_settings(folder: pathlib.Path) -> Run:
                 strip_accents=rng.choice((None, True, False)),
                 train_megabytes=rng.choice((0, 1, -1)),
             )
-        built = quietly_built(corpus_config(folder / 'settings', **changes), 20_000)
+        tree = dataclasses.asdict(corpus_config(folder / 'settings', **changes))
+        data = resolve(recipe({'data': tree}), 'cpu').data
+        built = quietly_built(data, 20_000)
         check(built.counts['dropped_tokens'] == 0, 'tokens were dropped')
 
     return run
