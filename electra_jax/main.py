@@ -22,8 +22,9 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import fill, first_stage, resolve
 from electra_jax.core import rng, trees
 from electra_jax.data.pipeline import DeviceBatches
-from electra_jax.finetune import job, predict
-from electra_jax.finetune import split as splits
+from electra_jax.finetune import evaluate as evaluation
+from electra_jax.finetune import job, results
+from electra_jax.finetune import report as task_report
 from electra_jax.model.flops import training_flops
 from electra_jax.optim.optimizer import decay_table
 from electra_jax.parallel import chips, report
@@ -170,13 +171,14 @@ def fine_tune(settings: Settings, folder: epath.Path) -> None:
     run = job.open_fine_tuning(settings, folder)
     with watched(folder, run.config.health.step_timeout) as clock:
         workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
-        say_fine_tuning(run)
+        write_parameters(run)
+        print('\n'.join(task_report.start_lines(run)), flush=True)
         outcome = job.run_trials(run, clock)
     if outcome.stopped_by:
         print(f'stopped by {outcome.stopped_by}; finished trials: {len(outcome.trials)}')
         print(f'to go on: {cli.same_command()}')
         return
-    print(job.result_lines(run.headline, outcome.trials))
+    print(results.result_lines(run.task.headline, outcome.trials))
     print(clock.goodput_line())
     print(f'files: {folder} (results.json, results.md, metrics.jsonl, trials/*/predictions)')
     if run.config.task.save != 'none':
@@ -185,39 +187,12 @@ def fine_tune(settings: Settings, folder: epath.Path) -> None:
 
 def evaluate_fine_tuned(settings: Settings, folder: epath.Path) -> None:
     """Scores the trials of a fine-tuning workdir on the task's files."""
-    found = predict.evaluate(settings, folder, say)
-    for line in found.remarks:
+    found = evaluation.evaluate(settings, folder, say)
+    for line in found.complaints:
         print(f'  {line}')
-    print(job.result_lines(found.headline, found.trials))
-    print(f'files: {folder / predict.EVALUATION} (results.json, results.md, predictions by trial)')
-
-
-def say_fine_tuning(run: job.FineTuning) -> None:
-    """What is about to happen, in a few lines; every parameter in workdir/parameters.txt."""
-    config, params = run.config, run.program.abstract.params
-    write_parameters(run)
-    print(
-        f'{run.task.name} ({run.task.kind}, head {run.task.style}): '
-        f'{trees.count(params) / 1e6:.1f}M parameters on {report.mesh_line(run.program.mesh)}'
-    )
-    print(f'  {job.origin_line(run)}')
-    both = ', pairs both ways round' if splits.doubles_pairs(config) else ''
-    examples, rows = len(run.train.loaded.examples), len(run.train.rows)
-    parts = f' in {rows:,} rows' if rows != examples else ''  # questions have several, for windows
-    print(f'  {examples:,} examples{parts} to train on{both}; to score: ', end='')
-    print(splits.sizes_line(run.scored))
-    guess = splits.guess_line(
-        run.train.loaded, {name: split.loaded for name, split in run.scored.items()}
-    )
-    if guess is not None:
-        print(f'  {guess}')
-    if run.tests:
-        print(f'  to predict: {splits.sizes_line(run.tests)}')
-    for line in splits.remarks((run.train, *run.scored.values(), *run.tests.values())):
-        print(f'  {line}')
-    print(f'  row lengths {run.train.shares()}: one compilation each')
-    print(f'  {config.trials} x {config.total_steps:,} steps of {config.batch_size} rows')
-    print(f'  workdir {run.folder}', flush=True)
+    print(results.result_lines(found.headline, found.trials))
+    files = folder / evaluation.EVALUATION
+    print(f'files: {files} (results.json, results.md, predictions by trial)')
 
 
 def write_parameters(run: Run | job.FineTuning) -> None:

@@ -31,10 +31,9 @@ ALLOWED = {
         'ctypes',
     ): "mallopt of the C library, for the peer's speed",
     (
-        'electra_jax/finetune/token_rows.py',
+        'electra_jax/train/replay.py',
         'zipfile',
     ): 'the error of a damaged .npz; nothing is unpacked',
-    ('electra_jax/train/replay.py', 'zipfile'): 'likewise',
 }
 
 

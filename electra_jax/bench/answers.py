@@ -12,13 +12,13 @@ from electra_jax.config import fields
 from electra_jax.config.settings import Config
 from electra_jax.finetune import batches, predict
 from electra_jax.finetune import split as splits
-from electra_jax.finetune.predict import Tuned
+from electra_jax.finetune.predict import Predictor
 from electra_jax.finetune.split import Split
 from electra_jax.runtime import distributed
 from electra_jax.train import checkpoint
 
 
-def one_pass(model: Tuned, split: Split) -> np.ndarray:
+def one_pass(model: Predictor, split: Split) -> np.ndarray:
     """The logits of every row, [rows, C], in their order."""
     outputs = model.answerer.outputs(model.params, split)
     return np.stack([output['logits'] for output in outputs])
@@ -33,11 +33,10 @@ def begin(settings: dict[str, Any]) -> worker.Served:
     distributed.initialize()
     asked = fields.build(fields.typed(Config), settings['config'])
     where = epath.Path(settings['checkpoint'])
-    model = predict.open_tuned(where, *checkpoint.read_params(where), asked)
+    model = predict.open_predictor(where, *checkpoint.read_params(where), asked)
     config = model.config
-    loaded = next(iter(splits.read_scored(config, model.task.known).values()))
-    features = model.task.features(labelled=False)
-    split = splits.make_split(config, model.tokenizer, features, loaded)
+    loaded = next(iter(splits.read_scored(config, model.task).values()))
+    split = splits.make_split(config, model.tokenizer, model.task, loaded, labelled=False)
     began = time.perf_counter()
     logits = one_pass(model, split)
     first = time.perf_counter() - began

@@ -24,8 +24,9 @@ from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import program
 from electra_jax.finetune import split as splits
-from electra_jax.finetune import task as trained
-from electra_jax.finetune.task import TrainedTask
+from electra_jax.finetune import task as tasks
+from electra_jax.finetune.kinds.kind import Task
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.init_from import Start, encoder_params, load_start
 from electra_jax.interop import save
 from electra_jax.train import checkpoint, workdir
@@ -39,7 +40,7 @@ class Model(NamedTuple):
 
     start: Start
     config: Config
-    task: TrainedTask
+    task: Task
     params: Mapping[str, Any]
 
 
@@ -52,13 +53,14 @@ def open_model(config: Settings) -> Model:
     start = load_start(config)
     resolved = resolve.resolve(config, 'cpu', start.stored)
     if 'task' in start.about:
-        task = trained.from_json(start.about['task'], str(start.where))
+        task = tasks.from_json(start.about['task'], str(start.where))
         return Model(start, resolved, task, start.params)
     checks.check_positions(resolved)
-    task = trained.settle(resolved, splits.read_train(resolved)[0].known)
+    task = splits.read_train(resolved)[0].task
     source, _ = encoder_params(start, resolved)
     size, seed = start.tokenizer.vocab_size, np.uint32(config.seed)
-    init = jax.jit(functools.partial(program.initial_params, resolved.model, size, task.head()))
+    head = KINDS[task.kind].head(task)
+    init = jax.jit(functools.partial(program.initial_params, resolved.model, size, head))
     return Model(start, resolved, task, jax.device_get(init(source, seed)))
 
 
@@ -121,7 +123,7 @@ def write_ours(folder: pathlib.Path, config: Settings, model: Model) -> dict[str
         'config': {**workdir.as_json(config), 'model': dataclasses.asdict(model.config.model)},
         'tokenizer': model.start.tokenizer.to_json(),
         'tokenizer_hash': model.start.tokenizer.hash,
-        'task': trained.to_json(model.task),
+        'task': tasks.to_json(model.task),
     }
     checkpoint.write_params(epath.Path(folder) / 'ours', model.params, about)
     return {'config': dataclasses.asdict(config), 'checkpoint': str(folder / 'ours')}
@@ -146,8 +148,8 @@ def write_peer(folder: pathlib.Path, config: Settings, model: Model) -> dict[str
         'huggingface', folder / 'peer',
         save.Model(model.params, model.config.model, tokenizer, task.kind, labels),
     )  # fmt: skip
-    loaded = next(iter(splits.read_scored(model.config, task.known).values()))
-    rows = splits.make_split(model.config, tokenizer, task.features(labelled=False), loaded).rows
+    loaded = next(iter(splits.read_scored(model.config, task).values()))
+    rows = splits.make_split(model.config, tokenizer, task, loaded, labelled=False).rows
     tokens = rows.tokens
     np.savez(folder / 'rows.npz', tokens=tokens.values, ends=tokens.ends, second=rows.second)
     return {

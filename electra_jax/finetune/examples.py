@@ -49,7 +49,6 @@ class SpanExample(NamedTuple):
 
     Attributes:
       id: of the question; the key in prediction files.
-      title: of the article, or ''.
       context: the text, exactly as in the file: answers are cut out of it by character.
       question: stripped.
       answers: reference answers, each found at its `start`; empty where there is none or none
@@ -61,7 +60,6 @@ class SpanExample(NamedTuple):
     """
 
     id: str
-    title: str
     context: str
     question: str
     answers: tuple[Answer, ...]

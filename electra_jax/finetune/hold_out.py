@@ -1,22 +1,14 @@
 """Rows of a training file held out to be scored, where there is no file for that."""
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 from electra_jax.core.errors import DataError
-from electra_jax.finetune.examples import Example, SpanExample, TaggedExample, TextExample
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.readers import Loaded
 
-# What rows that must not be parted have in common: questions, their context.
-_CONTENT: dict[type, Callable[[Any], Any]] = {
-    TextExample: lambda example: sorted((example.text_a, example.text_b or '')),
-    TaggedExample: lambda example: example.words,
-    SpanExample: lambda example: example.context,
-}
 
-
-def parts(loaded: Loaded, share: float) -> tuple[list[Example], list[Example]]:
+def parts(loaded: Loaded, share: float) -> tuple[list[Any], list[Any]]:
     """The rows that are not held out, and those that are.
 
     Which ones follows from their content alone: the same text, or pair of texts in either order,
@@ -29,9 +21,10 @@ def parts(loaded: Loaded, share: float) -> tuple[list[Example], list[Example]]:
     Raises:
         DataError: no row would be left in one of them.
     """
+    content = KINDS[loaded.task.kind].content
     rest, held_out = [], []
     for example in loaded.examples:
-        (held_out if _place(example) < share else rest).append(example)
+        (held_out if _position(content(example)) < share else rest).append(example)
     if not rest or not held_out:
         raise DataError(
             f'{loaded.where}: config.task.dev_share is {share:g}, which leaves no row of '
@@ -41,8 +34,7 @@ def parts(loaded: Loaded, share: float) -> tuple[list[Example], list[Example]]:
     return rest, held_out
 
 
-def _place(example: Example) -> float:
+def _position(content: Any) -> float:
     """A number from 0 to 1 that depends on the content alone."""
-    content = _CONTENT[type(example)](example)
     text = repr(content).encode('utf-8', 'surrogatepass')
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) / 2**32

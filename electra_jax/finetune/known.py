@@ -15,8 +15,6 @@ from electra_jax.core import compressed, tfds
 from electra_jax.core.errors import DataError, unknown
 from electra_jax.finetune.files.tables import TABLES, Columns
 
-KINDS = ('classification', 'regression', 'tagging', 'spans')
-
 _TFDS = 'tfds:'
 _TFDS_INFO = 'dataset_info.json'  # in the folder of a prepared dataset
 _TFDS_SPLITS = {'dev': 'validation'}  # our name -> theirs
@@ -65,7 +63,7 @@ class TaskSpec:
     """A task.
 
     Attributes:
-        kind: of KINDS; what head and what examples it has.
+        kind: a key of `kinds.table.KINDS`; what head and what examples it has.
         layout: of its files.
         metrics: names that the kind's scores have; the first stands for the task.
         labels: its classes in the order of their ids; (): those of the training file.
@@ -81,7 +79,6 @@ class TaskSpec:
         unanswerable: whether questions may have no answer.
         null_threshold: with `unanswerable`, no answer is given where the reference head's logit of
             "impossible" is above it.
-        rules: 'squad' or 'mrqa': what a prediction is scored by ('spans').
     """
 
     kind: str
@@ -99,7 +96,6 @@ class TaskSpec:
     trained_scheme: str | None = None
     unanswerable: bool = False
     null_threshold: float = -2.75
-    rules: str = 'squad'
 
     @property
     def headline(self) -> str:
@@ -288,7 +284,7 @@ def _mrqa(name: str) -> TaskSpec:
         folders=(name, name.lower()),
         endings=('.jsonl', '.json'),
     )
-    return _spans(layout, rules='mrqa')
+    return _spans(layout)
 
 
 _CONLL_2000 = Layout(

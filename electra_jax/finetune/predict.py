@@ -1,75 +1,96 @@
-"""Fine-tuned models read back: to be scored again, or to answer new text."""
+"""A trained model that answers new text: a fine-tuned one, or a pre-trained discriminator."""
 
-import copy
+import contextlib
 import dataclasses
 import functools
+import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import pathlib
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, Any, NamedTuple
 
 import jax
+import numpy as np
 from etils import epath
-from jax.sharding import Mesh
 
 from electra_jax.config.fields import Settings
-from electra_jax.config.resolve import check_stored_model, resolve
-from electra_jax.config.settings import Config
-from electra_jax.core import trees
-from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.core.files import parse_object
-from electra_jax.finetune import prediction_files, predictions, results
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
+from electra_jax.config.settings import Config, ModelConfig
+from electra_jax.core import files, trees
+from electra_jax.core.complaints import Complaints
+from electra_jax.core.errors import CheckpointError, DataError, UserError
+from electra_jax.finetune import program
 from electra_jax.finetune import split as splits
-from electra_jax.finetune import task as trained
-from electra_jax.finetune.bad_rows import BadRows
-from electra_jax.finetune.examples import Example
-from electra_jax.finetune.job import RESULT, on_first_host
-from electra_jax.finetune.program import Answerer, Say, compile_answers
+from electra_jax.finetune import task as tasks
+from electra_jax.finetune.features import Rows
+from electra_jax.finetune.files import predict_input
+from electra_jax.finetune.files.predict_input import Asked
+from electra_jax.finetune.files.tables import Columns
+from electra_jax.finetune.job import RESULT
+from electra_jax.finetune.kinds.kind import Batch, Predictions, RowOutputs, Task, json_number
+from electra_jax.finetune.kinds.table import KINDS
+from electra_jax.finetune.program import Answerer
 from electra_jax.finetune.readers import Loaded
-from electra_jax.finetune.results import Trial
-from electra_jax.finetune.split import Split
-from electra_jax.finetune.task import TrainedTask
-from electra_jax.init_from import check_complete, checked_start
+from electra_jax.init_from import Start, check_complete, checked_start
 from electra_jax.model import bind
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
-from electra_jax.runtime import distributed
+from electra_jax.runtime import terminal
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import checkpoint, workdir
 
-EVALUATION = 'evaluation'  # folder of a workdir
+# Objectives whose 'discriminator_head' gives something else (Electric's energies), or belongs to
+# another network (TEAMS' detector).
+_OTHER_HEADS = ('electric', 'teams')
+_DISCRIMINATOR = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
+_AT_ONCE = 1024  # examples that are tokenized together
+_STDIN = 'standard input'  # name of the temporary file that holds it; shown in messages
 
 
-class Tuned(NamedTuple):
-    """A fine-tuned model on the devices, ready to answer.
+class Predictor(NamedTuple):
+    """A trained model on the devices.
 
     Attributes:
-      where: its folder.
-      params: on the mesh.
-      task: that it was trained on.
-      tokenizer: its own.
-      config: it was trained with, for the devices of now.
-      answerer: its functions.
+        where: its folder.
+        params: on the mesh.
+        task: that it was fine-tuned on; of a pre-trained model, a task of single texts.
+        tokenizer: its own.
+        config: that it was trained with, for the present devices.
+        answerer: its functions.
+        to_json: examples, their rows, outputs for each row -> a JSON object for each example.
     """
 
     where: epath.Path
     params: trees.Tree
-    task: TrainedTask
+    task: Task
     tokenizer: Tokenizer
     config: Config
     answerer: Answerer
+    to_json: Callable[[Sequence[Any], Rows, RowOutputs], Iterator[dict[str, Any]]]
 
-    def answer(self, examples: Sequence[Example], bad: BadRows) -> Iterator[dict[str, Any]]:
-        """What the model says of each example, as predictions/*.jsonl have it.
+    def answer(self, examples: Sequence[Any], complaints: Complaints) -> Iterator[dict[str, Any]]:
+        """A JSON object for each example, as predictions/*.jsonl have them.
 
         Args:
             examples: new text.
-            bad: those that are too long for a row are counted here.
+            complaints: examples that are too long for a row are counted here.
         """
-        loaded = Loaded(list(examples), self.task.known, bad, '')
-        settings = self.task.features(labelled=False)
-        split = splits.make_split(self.config, self.tokenizer, settings, loaded)
-        found = self.answerer.predict(self.params, self.task, split)
-        yield from prediction_files.json_rows(found)
+        for at in range(0, len(examples), _AT_ONCE):
+            some = list(examples[at : at + _AT_ONCE])
+            loaded = Loaded(some, self.task, complaints, '')
+            split = splits.make_split(
+                self.config, self.tokenizer, self.task, loaded, labelled=False
+            )
+            outputs = self.answerer.outputs(self.params, split)
+            yield from self.to_json(some, split.rows, outputs)
+
+
+# ---------------------------------------------------------------------------------------------
+# Opening
 
 
 def trial_folders(folder: epath.Path) -> list[epath.Path]:
@@ -82,17 +103,17 @@ def trial_folders(folder: epath.Path) -> list[epath.Path]:
     if not inside.exists():
         return [folder]
     numbers = sorted(int(child.name) for child in inside.iterdir() if child.name.isdigit())
-    found = [inside / str(k) for k in numbers if workdir.has_checkpoint(inside / str(k))]
-    if not found:
+    folders = [inside / str(k) for k in numbers if workdir.has_checkpoint(inside / str(k))]
+    if not folders:
         raise CheckpointError(
             f'no trial in {inside} has parameters: none is finished, or they were not kept '
             '(--config.task.save)'
         )
-    return found
+    return folders
 
 
 def best_folder(folder: epath.Path) -> epath.Path:
-    """Of several trials the one with the best headline score, the first of equal ones."""
+    """The trial with the best headline score, the first of equal ones."""
     folders = trial_folders(folder)
 
     def score(one: epath.Path) -> float:
@@ -100,8 +121,8 @@ def best_folder(folder: epath.Path) -> epath.Path:
         if not path.exists():
             return -math.inf
         try:
-            found = parse_object(path.read_text())
-            return float(found['metrics'][found['headline']])
+            content = files.parse_object(path.read_text())
+            return float(content['metrics'][content['headline']])
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f'{path} is damaged ({error!r:.100}): name one trial, such as {folders[0]}'
@@ -110,126 +131,205 @@ def best_folder(folder: epath.Path) -> epath.Path:
     return folders[0] if len(folders) == 1 else max(folders, key=score)
 
 
-def open_tuned(
+def open_predictor(
     where: epath.Path, params: trees.Tree, about: Mapping[str, Any], settings: Settings
-) -> Tuned:
-    """A fine-tuned checkpoint with the functions to use it.
+) -> Predictor:
+    """A checkpoint with the functions to use it.
 
     Args:
-        where: it was read from.
+        where: the checkpoint is.
         params: NumPy arrays.
-        about: what it says of itself.
+        about: what the checkpoint holds in addition to them.
         settings: its mesh, batch size and ways of computing are used.
 
     Raises:
-        CheckpointError: it was not fine-tuned, or is damaged.
+        CheckpointError: the checkpoint is damaged, or was pre-trained without a head that says
+            which tokens were replaced.
+        ConfigError: the batch does not fit the devices.
     """
-    task = task_of(where, about)
     start = checked_start(settings, str(where), params, about)
     config = resolve(settings, jax.devices()[0].platform, start.stored)
+    if 'task' in about:
+        task = tasks.from_json(about['task'], str(where))
+        open_answerer, to_json = _open_fine_tuned, functools.partial(_answers_to_json, task)
+    else:
+        task = _single_texts(config.model.max_positions)
+        open_answerer, to_json = _open_detector, functools.partial(_doubts, start.tokenizer)
     data = dataclasses.replace(config.data, row_length=task.row_length)
     config = dataclasses.replace(config, data=data)
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh, jax.process_count())
-    init_head = functools.partial(bind.init_head, config.model, task.head())
-    check_complete(str(where), params, lambda key: {'task_head': init_head(key)})
-    answers = compile_answers(config.model, start.tokenizer.vocab_size, task.head(), mesh)
-    answerer = Answerer(mesh, config.batch_size, answers)
-    return Tuned(where, place(mesh, params), task, start.tokenizer, config, answerer)
+    used, answerer = open_answerer(start, config, task, mesh)
+    placed = put(mesh, used)
+    return Predictor(where, placed, task, start.tokenizer, config, answerer, to_json)
 
 
-def task_of(where: epath.Path, about: Mapping[str, Any]) -> TrainedTask:
-    """What a checkpoint was fine-tuned on.
-
-    Raises:
-        CheckpointError: nothing, or it does not say so whole.
-    """
-    if 'task' not in about:
-        raise CheckpointError(
-            f'{where} holds a model that was not fine-tuned: fine-tune it first '
-            f'(--config=configs/finetune/... --config.init_from={where})'
-        )
-    return trained.from_json(about['task'], str(where))
-
-
-def place(mesh: Mesh, params: trees.Tree) -> trees.Tree:
-    """NumPy arrays of parameters, laid over the mesh."""
+def put(mesh: jax.sharding.Mesh, params: trees.Tree) -> trees.Tree:
+    """NumPy arrays of parameters, laid out over the mesh."""
     return jax.device_put(params, rules.state_shardings(params, mesh))
 
 
-class Evaluated(NamedTuple):
-    """A workdir's trials scored again.
-
-    Attributes:
-      headline: 'SPLIT/METRIC' that stands for the task.
-      trials: their new results.
-      remarks: on rows of the files, for people.
-    """
-
-    headline: str
-    trials: list[Trial]
-    remarks: list[str]
+def _open_fine_tuned(
+    start: Start, config: Config, task: Task, mesh: jax.sharding.Mesh
+) -> tuple[trees.Tree, Answerer]:
+    head = KINDS[task.kind].head(task)
+    init_head = functools.partial(bind.init_head, config.model, head)
+    check_complete(str(start.where), start.params, lambda key: {'task_head': init_head(key)})
+    answerer = program.task_answerer(config, start.tokenizer.vocab_size, task, mesh)
+    return start.params, answerer
 
 
-def evaluate(settings: Settings, folder: epath.Path, say: Say = lambda text: None) -> Evaluated:
-    """Scores every trial of a fine-tuning workdir on the task's files.
+def _answers_to_json(
+    task: Task, examples: Sequence[Any], rows: Rows, outputs: RowOutputs
+) -> Iterator[dict[str, Any]]:
+    kind = KINDS[task.kind]
+    return kind.to_json(Predictions(task, examples, kind.answers(task, examples, rows, outputs)))
 
-    What bears on the answers is as it was in training, but for `null_threshold` if it is given.
-    Scores and predictions are written below `folder`/evaluation. `say` is told how far it is.
+
+def _single_texts(row_length: int) -> Task:
+    """What a pre-trained model is given: texts, one by one, cut to its row length."""
+    task = {'name': KINDS['classification'].own_task}
+    settings = recipe({'job': 'finetune', 'data': {'row_length': row_length}, 'task': task})
+    return tasks.from_config(resolve(settings, 'cpu'))
+
+
+def _open_detector(
+    start: Start, config: Config, task: Task, mesh: jax.sharding.Mesh
+) -> tuple[trees.Tree, Answerer]:
+    objective = start.about['config']['objective']['name']
+    if 'discriminator_head' not in start.params or objective in _OTHER_HEADS:
+        raise CheckpointError(
+            f'{start.where} was pre-trained as {objective!r}, without a head that gives the '
+            'probability that a token was replaced, so there is nothing that it could answer: '
+            'fine-tune it first (configs/finetune/)'
+        )
+    size = start.tokenizer.vocab_size
+    init = functools.partial(bind.init, config.model, size, parts=('discriminator',))
+    check_complete(str(start.where), start.params, lambda key: init(key=key))
+
+    def replaced(model: ModelConfig, params: bind.Params, batch: Batch) -> dict[str, jax.Array]:
+        return {'replaced': jax.nn.sigmoid(bind.discriminate(model, size, params, batch, None))}
+
+    used = {name: some for name, some in start.params.items() if name in _DISCRIMINATOR}
+    return used, program.answerer(config, mesh, replaced)
+
+
+def _doubts(
+    tokenizer: Tokenizer, examples: Sequence[Any], rows: Rows, outputs: RowOutputs
+) -> Iterator[dict[str, Any]]:
+    """The tokens of each text, and the probability that each was replaced."""
+    for row, (example, output) in enumerate(zip(examples, outputs, strict=True)):
+        ids = rows.tokens[row]
+        yield {
+            'id': example.id,
+            'tokens': tokenizer.tokens(ids[1:-1]),
+            'replaced': list(map(json_number, np.asarray(output['replaced'])[1 : len(ids) - 1])),
+        }
+
+
+# ---------------------------------------------------------------------------------------------
+# Files
+
+
+class _ReportedRows(Complaints):
+    """Rows that cannot be used are left out, and each is reported at once."""
+
+    refused = 0
+
+    def refuse(self, reason: str, where: str, problem: str) -> None:
+        """Leaves a row out, and reports it."""
+        self.refused += 1
+        _report(f'{where}: {problem}')
+
+
+def answer_file(
+    checkpoint_folder: str,
+    input_name: str,
+    output_name: str,
+    batch_size: int,
+    form: str,
+    columns: Columns,
+) -> None:
+    """Writes a line of JSON for each example of a file.
+
+    Args:
+        checkpoint_folder: of a model, or of trials, of which the best one answers.
+        input_name: a file; '-': standard input.
+        output_name: a file; '-': standard output.
+        batch_size: rows of a batch.
+        form: of the input, a key of `predict_input.FORMATS`; 'auto': by its name or beginning.
+        columns: of the input that are not called as in training.
 
     Raises:
-        UserError: there is no trial, or the files cannot be used.
+        UserError: checkpoint or input cannot be used.
     """
-    distributed.initialize()
-    first, *others = trial_folders(folder)
-    params, about = checkpoint.read_params(first)
-    task = task_of(first, about)
-    if task.name != settings.task.name:
-        raise ConfigError(
-            f'config.task.name is {settings.task.name!r}, but {first} was fine-tuned on '
-            f'{task.name!r}: use its recipe'
-        )
-    share = (about['config'].get('task') or {}).get('dev_share')
-    if settings.task.dev_share not in (None, share):
-        raise ConfigError(
-            f'config.task.dev_share is {settings.task.dev_share:g}, but {first} was trained with '
-            f'{share}: rows that it was trained on would be scored; leave it out'
-        )
-    if share is not None and settings.task.dev_file is None:
-        settings = copy.deepcopy(settings)
-        settings.task.dev_share = share
-    if settings.task.null_threshold is not None:
-        task = dataclasses.replace(task, null_threshold=settings.task.null_threshold)
-    stored = about['config'].get('model')
-    check_stored_model(stored, str(first))
-    config = resolve(settings, 'cpu', stored)  # to read files, before a device is looked for
-    read = {**splits.read_scored(config, task.known), **splits.read_tests(config, task.known)}
-    tuned = open_tuned(first, params, about, settings)._replace(task=task)
-    files = {
-        name: splits.make_split(
-            tuned.config, tuned.tokenizer, tuned.task.features(labelled=False), loaded
-        )
-        for name, loaded in read.items()
-    }
-    score = functools.partial(_score_again, files=files, folder=folder, say=say)
-    found = [score(tuned, about.get('seed', 0))]
-    for where in others:  # the same program: nothing is compiled again
-        params, about = checkpoint.read_params(where)
-        tuned = tuned._replace(where=where, params=place(tuned.answerer.mesh, params))
-        found.append(score(tuned, about.get('seed', 0)))
-    headline = predictions.headline(tuned.task)
-    on_first_host(
-        lambda: results.write_results(folder / EVALUATION, tuned.task.name, headline, found)
-    )
-    return Evaluated(headline, found, splits.remarks(files.values()))
+    folder = epath.Path(checkpoint_folder)
+    if not folder.exists():
+        raise CheckpointError(f'--checkpoint is {folder}, but there is no such folder')
+    with input_path(input_name) as path:
+        where = best_folder(folder)
+        settings = recipe({'job': 'evaluate', 'batch_size': batch_size})
+        model = open_predictor(where, *checkpoint.read_params(where), settings)
+        if form == 'auto':
+            form = predict_input.format_of(path, model.task)
+        complaints = _ReportedRows('data.on_bad_row', 'skip')
+        asked = Asked(path, form, columns)
+        with _output_file(output_name) as out:
+            examples = predict_input.read(model.task, asked, complaints)
+            _write_answers(model, examples, complaints, out)
+    for line in complaints.lines():
+        _report(line)
+    left_out = f', {complaints.refused:,} bad rows named above' if complaints.refused else ''
+    _report(f'{len(examples):,} rows ({form}) answered by {where}{left_out}')
 
 
-def _score_again(
-    tuned: Tuned, seed: int, files: Mapping[str, Split], folder: epath.Path, say: Say
-) -> Trial:
-    predicted = {}
-    for name, split in files.items():
-        predicted[name] = tuned.answerer.predict(tuned.params, tuned.task, split, say, name)
-        into = folder / EVALUATION / tuned.where.name
-        on_first_host(functools.partial(prediction_files.write, into, name, predicted[name]))
-    return predictions.trial(seed, predicted)
+def _write_answers(
+    model: Predictor, examples: Sequence[Any], complaints: Complaints, out: IO[str]
+) -> None:
+    # No bar where the answers go to the same terminal.
+    quiet = not terminal.ERR.is_terminal or (out is sys.stdout and sys.stdout.isatty())
+    progress = terminal.Progress('predicting', len(examples), console=terminal.ERR, quiet=quiet)
+    with progress:
+        for row in model.answer(examples, complaints):
+            out.write(json.dumps(row, ensure_ascii=False) + '\n')
+            progress.advance()
+
+
+def _report(text: str) -> None:
+    """Prints a line that is no answer."""
+    terminal.ERR.print(_without_temporary_name(text))
+
+
+def _without_temporary_name(text: str) -> str:
+    """The text with 'standard input' in place of the file that holds it."""
+    return re.sub(rf'\S*/{_STDIN}', _STDIN, text)
+
+
+@contextlib.contextmanager
+def input_path(name: str) -> Iterator[pathlib.Path]:
+    """A file to read: the one that is named, or a temporary one that holds standard input."""
+    if name != '-':
+        path = pathlib.Path(name)
+        if not path.is_file():
+            raise DataError(f'--input is {name!r}, but there is no such file')
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / _STDIN
+        path.write_bytes(sys.stdin.buffer.read())
+        try:
+            yield path
+        except UserError as error:
+            raise type(error)(_without_temporary_name(str(error))) from error
+
+
+@contextlib.contextmanager
+def _output_file(name: str) -> Iterator[IO[str]]:
+    """Standard output, or a file that is there only when it is complete."""
+    if name == '-':
+        yield sys.stdout
+        return
+    path = pathlib.Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.placed(path) as fresh, fresh.open('w', encoding='utf-8') as file:
+        yield file

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -15,10 +16,10 @@ from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import Config, ModelConfig
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
-from electra_jax.finetune import batches, losses, predictions
-from electra_jax.finetune.predictions import Predictions
+from electra_jax.finetune import batches
+from electra_jax.finetune.kinds.kind import Batch, Predictions, Task
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.split import Split
-from electra_jax.finetune.task import TrainedTask
 from electra_jax.model import bind
 from electra_jax.model.task_heads import HeadShape
 from electra_jax.optim import optimizer, schedules
@@ -27,31 +28,31 @@ from electra_jax.parallel import rules
 from electra_jax.runtime import terminal
 from electra_jax.train import state, step
 
-Say = Callable[[str], None]  # to people
+Report = Callable[[str], None]  # prints a line for people
+
+
+def silent(line: str) -> None:
+    """Prints nothing."""
 
 
 class Program(NamedTuple):
     """The functions of a fine-tuning config on a mesh, each compiled once for each row length.
 
     Attributes:
-      config: resolved, with total_steps and warm-up those of the task's files.
-      mesh: of the run.
-      vocab_size: tokens, unpadded.
-      head: of the task.
-      abstract: shapes and shardings of the state.
-      make_state: source parameters by name, seed -> the state at step 0.
-      step: jitted: state, batch, seed -> state, metrics.
-      answers: jitted: params, batch -> the head's outputs.
+        config: resolved, with total_steps and warm-up those of the task's files.
+        mesh: of the run.
+        abstract: shapes and shardings of the state.
+        make_state: source parameters by name, seed -> the state at step 0.
+        step: jitted: state, batch, seed -> state, metrics.
+        answerer: answers with the parameters that it is handed.
     """
 
     config: Config
     mesh: Mesh
-    vocab_size: int
-    head: HeadShape
     abstract: state.TrainState
     make_state: Callable[[Mapping[str, np.ndarray], np.uint32], state.TrainState]
     step: Callable
-    answers: Callable
+    answerer: 'Answerer'
 
 
 def with_steps(config: Config, steps: int) -> Config:
@@ -64,7 +65,7 @@ def with_steps(config: Config, steps: int) -> Config:
     )
 
 
-# Settings in steps, which fine-tuning would lose in silence -> what to do instead.
+# Settings in steps, which fine-tuning would silently ignore -> what to do instead.
 _IN_STEPS = {
     'total_steps': 'type --config.task.epochs=... instead',
     'stop_at': 'type --config.task.epochs=... instead',
@@ -82,8 +83,8 @@ def refuse_steps(config: Settings) -> None:
     """
     if config.replay is not None:
         raise ConfigError(
-            f'config.replay is {config.replay!r}, but only steps of pre-training can be taken '
-            'again: leave it out'
+            f'config.replay is {config.replay!r}, but only steps of pre-training can be '
+            'replayed: leave it out'
         )
     for name, advice in _IN_STEPS.items():
         asked = fields.get(config, name)
@@ -94,14 +95,14 @@ def refuse_steps(config: Settings) -> None:
 
 
 def build_program(
-    config: Config, vocab_size: int, head: HeadShape, devices: list[jax.Device] | None = None
+    config: Config, vocab_size: int, task: Task, devices: list[jax.Device] | None = None
 ) -> Program:
     """A config as functions over a mesh; compiles nothing yet.
 
     Args:
         config: for the platform of the devices.
         vocab_size: tokens of the tokenizer, unpadded.
-        head: of the task.
+        task: resolved.
         devices: all there are, if not given.
 
     Raises:
@@ -109,22 +110,22 @@ def build_program(
     """
     mesh = meshes.make_mesh(config.mesh, devices)
     meshes.check_batch(config, mesh, jax.process_count())
+    head = KINDS[task.kind].head(task)
     init = functools.partial(initial_params, config.model, vocab_size, head)
     make_optimizer = functools.partial(optimizer.build, config)
     abstract = state.abstract_state(functools.partial(init, {}, np.uint32(0)), make_optimizer, mesh)
+    share = functools.partial(with_shares, KINDS[task.kind].terms, config.task.sum_loss)
     train_step = functools.partial(
         step.train_step,
-        functools.partial(losses.draw, head.kind, config.task.sum_loss),
-        functools.partial(
-            losses.loss, config.model, vocab_size, head, config.task.answerable_weight
-        ),
+        lambda batch, keys, number: share(batch),
+        make_loss(config.model, vocab_size, task),
         lambda params, number: params,
-        functools.partial(losses.shared, head.kind, config.task.sum_loss),
+        share,
         make_optimizer(abstract.params),
         schedules.from_config(config, config.optimizer.learning_rate),
     )
 
-    def seeded_step(current: state.TrainState, batch: Mapping, seed: jax.Array):
+    def seeded_step(current: state.TrainState, batch: Batch, seed: jax.Array) -> tuple:
         # The seed is data, not a constant of the program: all trials share one compilation.
         return train_step(seed, config.optimizer, config.health, current, batch)
 
@@ -133,26 +134,43 @@ def build_program(
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     return Program(
-        config,
-        mesh,
-        vocab_size,
-        head,
-        abstract,
-        jax.jit(make_state, out_shardings=shardings),
-        step.compile_train_step(seeded_step, abstract, mesh),
-        compile_answers(config.model, vocab_size, head, mesh),
+        config=config,
+        mesh=mesh,
+        abstract=abstract,
+        make_state=jax.jit(make_state, out_shardings=shardings),
+        step=step.compile_train_step(seeded_step, abstract, mesh),
+        answerer=task_answerer(config, vocab_size, task, mesh),
     )
 
 
-def to_answer(model: ModelConfig) -> ModelConfig:
-    """The model without unrolled layers: with no backward pass they would only compile longer."""
-    return dataclasses.replace(model, scan_unroll=1)
+def with_shares(
+    terms: Callable[[Batch], jax.Array], sum_loss: bool, batch: Batch
+) -> dict[str, jax.Array]:
+    """The batch with each row's 'share' of the loss [B].
+
+    Shares are 1 over the number of terms of the whole batch (rows, or tagged words), so that
+    microbatches add up. With `sum_loss` they are 1, as in the reference (run_finetuning.py), whose
+    gradients then grow with the batch. Rows of weight 0 have none.
+    """
+    weight_B = batch['weight']
+    if sum_loss:
+        return {**batch, 'share': weight_B}
+    return {**batch, 'share': weight_B / jnp.maximum(jnp.sum(weight_B * terms(batch)), 1.0)}
 
 
-def compile_answers(model: ModelConfig, vocab_size: int, head: HeadShape, mesh: Mesh) -> Callable:
-    """params, batch -> the head's outputs, which every host sees whole."""
-    answers = functools.partial(bind.task_answers, to_answer(model), vocab_size, head)
-    return jax.jit(step.on_mesh(answers, mesh), out_shardings=rules.replicated(mesh))
+def make_loss(model: ModelConfig, vocab_size: int, task: Task) -> step.Loss:
+    """The task's loss of (part of) a batch, and its metrics: sums over rows of shared terms."""
+    kind = KINDS[task.kind]
+    head = kind.head(task)
+
+    def loss(
+        params: bind.Params, inputs: Batch, dropout_key: jax.Array | None, number: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        outputs = bind.task_outputs(model, vocab_size, head, params, inputs, dropout_key)
+        total = jnp.sum(inputs['share'] * kind.loss(task, outputs, inputs))
+        return total, {'loss': total}
+
+    return loss
 
 
 def initial_params(
@@ -176,34 +194,44 @@ def initial_params(
 def put(mesh: Mesh, host_batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
     """A global batch, which every host holds whole, as arrays over the mesh."""
 
-    def place(x: np.ndarray) -> jax.Array:
+    def put_one(x: np.ndarray) -> jax.Array:
         per_host = len(x) // jax.process_count()
         mine = x[jax.process_index() * per_host :][:per_host]
         sharding = rules.batch_sharding(mesh, x.shape)
         return jax.make_array_from_process_local_data(sharding, mine, x.shape)
 
-    return {name: place(x) for name, x in host_batch.items()}
+    return {name: put_one(x) for name, x in host_batch.items()}
+
+
+# ---------------------------------------------------------------------------------------------
+# Answers
 
 
 class Answerer(NamedTuple):
-    """A model that answers: what evaluation and prediction need of a program."""
+    """What evaluation and prediction need of a program.
+
+    Attributes:
+        mesh: that parameters and batches are on.
+        batch_size: rows of a batch.
+        answers: jitted: params, batch -> outputs for each row, which every host sees whole.
+    """
 
     mesh: Mesh
     batch_size: int
     answers: Callable
 
     def outputs(
-        self, params: trees.Tree, split: Split, say: Say = lambda text: None, name: str = ''
+        self, params: trees.Tree, split: Split, report: Report = silent, name: str = ''
     ) -> list[Mapping[str, np.ndarray]]:
-        """The head's outputs for each row of a split, in the order of the rows.
+        """The outputs for each row of a split, in the order of the rows.
 
         Args:
             params: on the mesh.
             split: the rows.
-            say: told from time to time how far it is.
+            report: is handed a line from time to time, which shows the progress.
             name: of the split, for that.
         """
-        found: list[Mapping[str, np.ndarray]] = [{}] * len(split.rows)
+        outputs: list[Mapping[str, np.ndarray]] = [{}] * len(split.rows)
         pending: tuple[batches.Batch, Any] | None = None
 
         def collect() -> None:
@@ -211,27 +239,51 @@ class Answerer(NamedTuple):
                 return
             batch, arrays = pending[0], jax.device_get(pending[1])
             for slot, row in enumerate(batch.rows):
-                found[row] = {name: x[slot] for name, x in arrays.items()}
+                outputs[row] = {name: x[slot] for name, x in arrays.items()}
 
         todo = batches.in_order(split.rows.tokens.lengths(), split.sizes, self.batch_size)
         for batch in terminal.track(
-            todo, f'{name}: tokens answered', lambda one: one.row_length, report=say
+            todo, f'{name}: tokens answered', lambda one: one.row_length, report=report
         ):
             host_batch = split.host_batch(batch, self.batch_size)
             arrays = self.answers(params, put(self.mesh, host_batch))
-            collect()  # of the batch before, while this one is computed
+            collect()  # the batch before, while the device computes this one
             pending = batch, arrays
         collect()
-        return found
+        return outputs
 
     def predict(
         self,
         params: trees.Tree,
-        task: TrainedTask,
+        task: Task,
         split: Split,
-        say: Say = lambda text: None,
+        report: Report = silent,
         name: str = '',
     ) -> Predictions:
-        """What the model says of a split's examples; arguments as for `outputs`."""
-        found = self.outputs(params, split, say, name)
-        return predictions.predict(task, split.loaded.examples, split.rows, found)
+        """What the model says of a split's examples; the other arguments are those of `outputs`."""
+        outputs = self.outputs(params, split, report, name)
+        examples = split.loaded.examples
+        values = KINDS[task.kind].answers(task, examples, split.rows, outputs)
+        return Predictions(task, examples, values)
+
+
+def answerer(
+    config: Config, mesh: Mesh, outputs: Callable[[ModelConfig, bind.Params, Batch], dict]
+) -> Answerer:
+    """Compiles model, params, batch -> outputs for each row; layers are not unrolled.
+
+    With no backward pass, unrolled layers would only take longer to compile.
+    """
+    model = dataclasses.replace(config.model, scan_unroll=1)
+    bound = step.on_mesh(functools.partial(outputs, model), mesh)
+    return Answerer(mesh, config.batch_size, jax.jit(bound, out_shardings=rules.replicated(mesh)))
+
+
+def task_answerer(config: Config, vocab_size: int, task: Task, mesh: Mesh) -> Answerer:
+    """The answerer of a fine-tuned model."""
+    head = KINDS[task.kind].head(task)
+
+    def outputs(model: ModelConfig, params: bind.Params, batch: Batch) -> dict[str, jax.Array]:
+        return bind.task_answers(model, vocab_size, head, params, batch)
+
+    return answerer(config, mesh, outputs)

@@ -1,4 +1,4 @@
-"""Results of a task over its trials, and its predictions, as files."""
+"""What a run of trials reached, and its predictions, as files."""
 
 import json
 import pathlib
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from electra_jax.core import files
-from electra_jax.finetune.metrics import SHARES
+from electra_jax.finetune.kinds.kind import Kind, Predictions
 
 RESULTS_FILE = 'results.json'
 TABLE_FILE = 'results.md'
@@ -18,9 +18,9 @@ class Trial(NamedTuple):
     """One fine-tuning run of a task.
 
     Attributes:
-      seed: of the run.
-      metrics: 'SPLIT/METRIC', such as 'dev/accuracy', -> value.
-      notes: what a reader of the values must know.
+        seed: of the run.
+        metrics: 'SPLIT/METRIC', such as 'dev/accuracy', -> value.
+        notes: what a reader of the values must know.
     """
 
     seed: int
@@ -28,16 +28,52 @@ class Trial(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+def can_be_scored(kind: Kind, predictions: Predictions) -> bool:
+    """Whether every example has the label that scoring needs."""
+    return all(map(kind.has_label, predictions.examples))
+
+
+def scored(kind: Kind, seed: int, predictions: Mapping[str, Predictions]) -> Trial:
+    """What a trial reached on each split that has labels.
+
+    Args:
+        kind: of the task.
+        seed: of the trial.
+        predictions: by the name of the split.
+    """
+    values: dict[str, float] = {}
+    notes: list[str] = []
+    for split, some in predictions.items():
+        if can_be_scored(kind, some):
+            scores = kind.score(some)
+            values |= {f'{split}/{metric}': value for metric, value in scores.values.items()}
+            notes += [f'{split}: {note}' for note in scores.notes]
+    return Trial(seed, values, tuple(notes))
+
+
+def write_predictions(
+    folder: pathlib.Path, split: str, kind: Kind, predictions: Predictions
+) -> None:
+    """Writes the predictions of a split.
+
+    SPLIT.jsonl, the files that official judges read, and pictures of what can be scored.
+    """
+    write_json_lines(folder / f'{split}.jsonl', kind.to_json(predictions))
+    kind.write(folder, split, predictions)
+    if can_be_scored(kind, predictions):
+        kind.draw(folder, split, predictions)
+
+
 class Summary(NamedTuple):
     """One metric over all trials that have it.
 
     Attributes:
-      median: what the paper reports.
-      mean: as said.
-      standard_deviation: of a sample (n - 1); None: one trial has none.
-      lowest: of the trials.
-      highest: of the trials.
-      trials: how many.
+        median: what the paper reports.
+        mean: of the trials.
+        standard_deviation: of a sample (n - 1); None: there is one trial only.
+        lowest: of the trials.
+        highest: of the trials.
+        trials: how many.
     """
 
     median: float
@@ -51,10 +87,10 @@ class Summary(NamedTuple):
 def summarize(trials: Sequence[Trial]) -> dict[str, Summary]:
     """Each metric over the trials, in the order in which the trials name them."""
     names = dict.fromkeys(name for trial in trials for name in trial.metrics)
-    found = {}
+    summary = {}
     for name in names:
         values = np.array([t.metrics[name] for t in trials if name in t.metrics], np.float64)
-        found[name] = Summary(
+        summary[name] = Summary(
             median=float(np.median(values)),
             mean=float(np.mean(values)),
             standard_deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None,
@@ -62,7 +98,7 @@ def summarize(trials: Sequence[Trial]) -> dict[str, Summary]:
             highest=float(values.max()),
             trials=len(values),
         )
-    return found
+    return summary
 
 
 def write_results(
@@ -75,17 +111,17 @@ def write_results(
     """Writes results.json and results.md, each in one step.
 
     Args:
-      folder: made if it is not there.
-      task: its name.
-      headline: the metric that stands for it, 'dev/accuracy'.
-      trials: at least one.
-      about: whatever else results.json should say, such as the checkpoint it started from.
+        folder: made if it is not there.
+        task: its name.
+        headline: the metric that stands for it, 'dev/accuracy'.
+        trials: at least one.
+        about: what else results.json should hold, such as the checkpoint it started from.
     """
-    summary = summarize(trials)
+    summary = {name: found._asdict() for name, found in summarize(trials).items()}
     content = {
         'task': task,
-        'headline': {'metric': headline, **_of(summary, headline)},
-        'summary': {name: found._asdict() for name, found in summary.items()},
+        'headline': {'metric': headline, **summary.get(headline, {})},
+        'summary': summary,
         'trials': [
             {'seed': t.seed, 'metrics': dict(t.metrics), 'notes': list(t.notes)} for t in trials
         ],
@@ -93,10 +129,6 @@ def write_results(
     }
     write_json(folder / RESULTS_FILE, content)
     write_text(folder / TABLE_FILE, markdown(task, headline, trials))
-
-
-def _of(summary: Mapping[str, Summary], name: str) -> dict[str, Any]:
-    return summary[name]._asdict() if name in summary else {}
 
 
 def markdown(task: str, headline: str, trials: Sequence[Trial]) -> str:
@@ -127,7 +159,28 @@ def shown(name: str, value: float | None) -> str:
     """
     if value is None:
         return ''
-    return f'{100 * value:.2f}' if name.split('/')[-1] in SHARES else f'{value:.3f}'
+    is_plain = name.endswith(('/mse', '_threshold'))
+    return f'{value:.3f}' if is_plain else f'{100 * value:.2f}'
+
+
+def scores_line(scores: Mapping[str, float]) -> str:
+    """Scores on a line, shares and correlations times 100."""
+    return '  '.join(f'{name} {shown(name, value)}' for name, value in scores.items())
+
+
+def result_lines(headline: str, trials: Sequence[Trial]) -> str:
+    """The metrics over the trials, the headline first, shares and correlations times 100."""
+    summary = summarize(trials)
+    lines = []
+    for name in sorted(summary, key=lambda name: name != headline):
+        found = summary[name]
+        text = f'{name:<24} {shown(name, found.median)}'
+        if found.trials > 1:
+            text += f'  median of {found.trials} trials; mean {shown(name, found.mean)}'
+            text += f', standard deviation {shown(name, found.standard_deviation)}'
+        lines.append(text)
+    lines += [f'seed {trial.seed}: {note}' for trial in trials for note in trial.notes]
+    return '\n'.join(lines)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -1,33 +1,25 @@
 """The files of a task as rows ready for the device."""
 
-import collections
-import dataclasses
+import hashlib
+import json
 import pathlib
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from etils import epath
 
 from electra_jax.config.settings import Config
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.finetune import (
-    bad_rows,
-    batches,
-    features,
-    hold_out,
-    prediction_files,
-    readers,
-    token_rows,
-)
+from electra_jax.finetune import batches, features, glue, hold_out, readers
 from electra_jax.finetune import known as table
-from electra_jax.finetune import task as trained
-from electra_jax.finetune.features import FeatureSettings
+from electra_jax.finetune import task as tasks
+from electra_jax.finetune.features import Rows
+from electra_jax.finetune.kinds.kind import Task
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.known import Place
-from electra_jax.finetune.readers import Known, Loaded
-from electra_jax.finetune.token_rows import Rows
-from electra_jax.runtime import distributed
+from electra_jax.finetune.readers import Loaded
 from electra_jax.tokenizers.api import Tokenizer
 
 
@@ -39,7 +31,7 @@ class Split(NamedTuple):
       rows: their token rows.
       sizes: row lengths of its batches.
       pad: id of [PAD].
-      key: stands for all of it, labels and tokenizer included (`token_rows.cache_key`).
+      key: a hash of the examples, their labels included, and of their rows.
     """
 
     loaded: Loaded
@@ -50,7 +42,7 @@ class Split(NamedTuple):
 
     def host_batch(self, batch: batches.Batch, batch_size: int) -> dict[str, np.ndarray]:
         """The arrays of a batch."""
-        return token_rows.to_batch(self.rows, batch.rows, batch_size, batch.row_length, self.pad)
+        return features.to_batch(self.rows, batch.rows, batch_size, batch.row_length, self.pad)
 
     def shares(self) -> str:
         """Row lengths and how many rows have them, in words."""
@@ -60,32 +52,33 @@ class Split(NamedTuple):
 
 
 def make_split(
-    config: Config, tokenizer: Tokenizer, settings: FeatureSettings, loaded: Loaded
+    config: Config, tokenizer: Tokenizer, task: Task, loaded: Loaded, labelled: bool
 ) -> Split:
-    """Examples as token rows, from the cache where they have been made before.
+    """Examples as token rows.
 
     Args:
-        config: its cache, mesh and bucketing are used.
+        config: its mesh and bucketing are used.
         tokenizer: of the model.
-        settings: what the rows follow from.
+        task: of the model.
         loaded: the examples; those that are too long are counted among its bad rows.
+        labelled: whether they are trained on, and all need a label.
     """
-    key = token_rows.cache_key(
-        loaded.examples, {**dataclasses.asdict(settings), 'tokenizer': tokenizer.hash}
-    )
-    path = config.task.cache and epath.Path(config.task.cache) / f'{key}.npz'
-    rows = token_rows.load(path) if path else None
-    if rows is None:
-        rows = features.token_rows(tokenizer, loaded.examples, settings)
-        if path and distributed.is_first():
-            token_rows.save(path, rows)
+    rows = KINDS[task.kind].features(tokenizer, loaded.examples, task, labelled)
     for number in rows.cut:
-        loaded.bad.count('cut', loaded.examples[number].where)
-    lengths, grid = rows.tokens.lengths(), 'coarse' if settings.labelled else answer_grid()
+        loaded.complaints.count('cut', loaded.examples[number].where)
+    lengths, grid = rows.tokens.lengths(), 'coarse' if labelled else answer_grid()
     sizes = batches.shapes(
-        lengths, settings.row_length, config.mesh.sequence, config.task.bucketing, grid
+        lengths, task.row_length, config.mesh.sequence, config.task.bucketing, grid
     )
-    return Split(loaded, rows, sizes, tokenizer.special.pad, key)
+    return Split(loaded, rows, sizes, tokenizer.special.pad, _key(loaded.examples, rows))
+
+
+def _key(examples: Iterable[Any], rows: Rows) -> str:
+    digest = hashlib.sha256(rows.digest().encode())
+    for example in examples:
+        # `where` names the file, which may have moved.
+        digest.update(json.dumps(example._replace(where='')).encode() + b'\n')
+    return digest.hexdigest()[:32]
 
 
 def answer_grid() -> str:
@@ -94,34 +87,6 @@ def answer_grid() -> str:
     A CPU computes for as long as a program takes to compile; an accelerator is through before.
     """
     return 'fine' if jax.devices()[0].platform == 'cpu' else 'coarse'
-
-
-def sizes_line(splits: Mapping[str, Split]) -> str:
-    """Names of splits and how many examples they have, in words."""
-    return ', '.join(f'{name} {len(one.loaded.examples):,}' for name, one in splits.items())
-
-
-def remarks(splits: Iterable[Split]) -> list[str]:
-    """What a person must know of the rows of files: those left out, mended or cut."""
-    return [line for one in splits for line in one.loaded.bad.lines()]
-
-
-def guess_line(train: Loaded, scored: Mapping[str, Loaded]) -> str | None:
-    """The accuracy of always naming the most frequent class; None: the labels are no classes."""
-
-    def labels(loaded: Loaded) -> list[str]:
-        found = (getattr(example, 'label', None) for example in loaded.examples)
-        return [label for label in found if isinstance(label, str)]
-
-    counts = collections.Counter(labels(train))
-    found = {name: labels(loaded) for name, loaded in scored.items()}
-    if not counts or not all(found.values()):
-        return None
-    ((best, _),) = counts.most_common(1)
-    shares = ', '.join(
-        f'{name} {100 * given.count(best) / len(given):.2f}' for name, given in found.items()
-    )
-    return f'accuracy of {best!r} for every row: {shares}' if shares else None
 
 
 def doubles_pairs(config: Config) -> bool:
@@ -139,7 +104,7 @@ def read_train(config: Config) -> tuple[Loaded, Loaded | None]:
     Raises:
         UserError: the files are missing or cannot be used.
     """
-    loaded, held_out = _parted(config, None)
+    loaded, held_out = _parted(config, tasks.from_config(config))
     if not doubles_pairs(config):
         return loaded, held_out
     both = readers.with_pairs_swapped(loaded.examples)
@@ -151,23 +116,23 @@ def read_train(config: Config) -> tuple[Loaded, Loaded | None]:
     return loaded._replace(examples=both), held_out
 
 
-def _parted(config: Config, known: Known | None) -> tuple[Loaded, Loaded | None]:
+def _parted(config: Config, task: Task) -> tuple[Loaded, Loaded | None]:
     """What the training file holds, and of that what is held out."""
-    loaded, share = _needed(config, 'train', known), config.task.dev_share
+    loaded, share = _needed(config, 'train', task), config.task.dev_share
     if share is None:
         return loaded, None
     rest, held_out = hold_out.parts(loaded, share)
     # What was wrong with the file is told once, by the rows that are scored.
-    unblamed = bad_rows.policy(config.data.on_bad_row)
-    return loaded._replace(examples=rest, bad=unblamed), loaded._replace(examples=held_out)
+    unblamed = Complaints('data.on_bad_row', config.data.on_bad_row)
+    return loaded._replace(examples=rest, complaints=unblamed), loaded._replace(examples=held_out)
 
 
-def read_scored(config: Config, known: Known, held_out: Loaded | None = None) -> dict[str, Loaded]:
+def read_scored(config: Config, task: Task, held_out: Loaded | None = None) -> dict[str, Loaded]:
     """The splits that are scored, the first of which must be there.
 
     Args:
         config: its task and data say where they are.
-        known: of the task, from training.
+        task: from training.
         held_out: from `read_train`, if that was called; None: read where it is needed.
 
     Raises:
@@ -175,13 +140,13 @@ def read_scored(config: Config, known: Known, held_out: Loaded | None = None) ->
     """
     first, *others = table.get(config.task.name).eval_splits
     if config.task.dev_share is None:
-        held_out = _needed(config, first, known)
+        held_out = _needed(config, first, task)
     elif held_out is None:
-        held_out = _parted(config, known)[1]
-    return {first: held_out, **_those_there(config, others, known)}
+        held_out = _parted(config, task)[1]
+    return {first: held_out, **_those_there(config, others, task)}
 
 
-def read_tests(config: Config, known: Known) -> dict[str, Loaded]:
+def read_tests(config: Config, task: Task) -> dict[str, Loaded]:
     """The splits to predict if that is asked for, the first of which must be there then.
 
     Raises:
@@ -197,13 +162,13 @@ def read_tests(config: Config, known: Known) -> dict[str, Loaded]:
     if not asked or not spec.test_splits:
         return {}
     first, *others = spec.test_splits
-    found = {first: _needed(config, first, known), **_those_there(config, others, known)}
+    found = {first: _needed(config, first, task), **_those_there(config, others, task)}
     for split in spec.submissions.keys() & found.keys():
-        prediction_files.check_whole(found[split].examples)
+        glue.check_whole(found[split].examples)
     return found
 
 
-def _needed(config: Config, split: str, known: Known | None) -> Loaded:
+def _needed(config: Config, split: str, task: Task) -> Loaded:
     spec, place = table.get(config.task.name), _place(config, split)
     if place is None and config.data.path is None:
         raise ConfigError(
@@ -212,14 +177,13 @@ def _needed(config: Config, split: str, known: Known | None) -> Loaded:
         )
     if place is None:
         raise table.missing(spec.layout, config.data.path, split)
-    return readers.read(spec, place, split, trained.options(config), known)
+    return readers.read(task, place, split, config.data.on_bad_row)
 
 
-def _those_there(config: Config, names: list[str], known: Known) -> dict[str, Loaded]:
-    spec, options = table.get(config.task.name), trained.options(config)
+def _those_there(config: Config, names: list[str], task: Task) -> dict[str, Loaded]:
     places = {split: _place(config, split) for split in names}
     return {
-        split: readers.read(spec, place, split, options, known)
+        split: readers.read(task, place, split, config.data.on_bad_row)
         for split, place in places.items()
         if place is not None
     }

@@ -181,7 +181,7 @@ def task_answers(
 
 
 def _head(model: ModelConfig, head: HeadShape) -> TaskHead:
-    return HEADS[head.kind, head.style](model, head)
+    return HEADS[head.form, head.style](model, head)
 
 
 def _without_kernels(model: ModelConfig) -> ModelConfig:

@@ -28,9 +28,9 @@ SPAN_HIDDEN = 512  # width of the joint span head's hidden layers (electra, qa_t
 class HeadShape:
     """What a fine-tuned model ends in."""
 
-    kind: str  # 'classification', 'regression', 'tagging' or 'spans'
+    form: str  # what it judges: 'row', 'token' or 'span'
     style: str  # of HEAD_STYLES
-    num_classes: int  # C; 1 for 'regression', of no meaning for 'spans'
+    num_classes: int  # C; of no meaning for 'span'
     dropout: float  # before each layer of the head that has any
     beams: int = 20  # of the reference's span head: starts, and ends of each start
 
@@ -240,16 +240,13 @@ def _forbidden(allowed_BL: jax.Array) -> jax.Array:
     return MASKED * (1.0 - allowed_BL.astype(jnp.float32))
 
 
-# (kind of task, style) -> head.
+# (what the head judges: a row, each token, or spans of a row; style) -> head.
 HEADS: dict[tuple[str, str], type[TaskHead]] = {
-    ('classification', 'reference'): SequenceHead,
-    ('classification', 'huggingface'): DeepSequenceHead,
-    ('classification', 'mean'): MeanHead,
-    ('regression', 'reference'): SequenceHead,
-    ('regression', 'huggingface'): DeepSequenceHead,
-    ('regression', 'mean'): MeanHead,
-    ('tagging', 'reference'): TokenHead,
-    ('tagging', 'huggingface'): DroppedTokenHead,
-    ('spans', 'reference'): JointSpanHead,
-    ('spans', 'huggingface'): SpanHead,
+    ('row', 'reference'): SequenceHead,
+    ('row', 'huggingface'): DeepSequenceHead,
+    ('row', 'mean'): MeanHead,
+    ('token', 'reference'): TokenHead,
+    ('token', 'huggingface'): DroppedTokenHead,
+    ('span', 'reference'): JointSpanHead,
+    ('span', 'huggingface'): SpanHead,
 }

@@ -31,7 +31,7 @@ def get_config():
         'job': 'finetune', 'batch_size': 8, 'trials': 2, 'init_from': {start!r},
         'data': {{'path': {path!r}, 'row_length': 32}},
         'optimizer': {{'learning_rate': 1e-2, 'bias_correction': True}},
-        'task': {{'name': 'text', 'epochs': 3.0, 'cache': {cache!r}}},
+        'task': {{'name': 'text', 'epochs': 3.0}},
         'log': {{'every_steps': 1, 'tensorboard': False}},
     }})
 """
@@ -58,11 +58,7 @@ def started(tmp_path_factory):
     about = {'config': workdir.as_json(config), 'tokenizer': tokenizer.to_json()}
     checkpoint.write_params(epath.Path(folder / 'pretrained'), params, about)
     recipe = folder / 'recipe.py'
-    recipe.write_text(
-        RECIPE.format(
-            start=str(folder / 'pretrained'), path=str(folder), cache=str(folder / 'cache')
-        )
-    )
+    recipe.write_text(RECIPE.format(start=str(folder / 'pretrained'), path=str(folder)))
     return folder, recipe
 
 

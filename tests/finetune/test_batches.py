@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from electra_jax.finetune import batches, token_rows
-from electra_jax.finetune.examples import TextExample
-from electra_jax.finetune.token_rows import Rows, ragged
+from electra_jax.finetune import batches, features
+from electra_jax.finetune.features import Rows, ragged
 
 LENGTHS = np.random.default_rng(0).integers(3, 129, 203)
 SIZES = batches.shapes(LENGTHS, 128, 1, True)
@@ -82,7 +81,7 @@ ROWS = Rows(
 
 
 def test_a_batch_is_filled_up_with_rows_that_weigh_nothing():
-    batch = token_rows.to_batch(ROWS, [1, 0], 3, 6, pad_id=0)
+    batch = features.to_batch(ROWS, [1, 0], 3, 6, pad_id=0)
     assert batch['tokens'].tolist() == [[2, 9, 3, 0, 0, 0], [2, 7, 3, 8, 3, 0], [0] * 6]
     assert batch['documents'].sum(1).tolist() == [3, 5, 0]
     assert batch['types'].tolist()[1] == [0, 0, 0, 1, 1, 0]
@@ -91,27 +90,3 @@ def test_a_batch_is_filled_up_with_rows_that_weigh_nothing():
     assert batch['labels'].tolist()[0] == [-1, 6, -1, -1, -1, -1]
     assert batch['labels'].tolist()[2] == [-1] * 6
     assert batch['positions'].tolist()[0] == list(range(6))
-
-
-def test_rows_come_back_from_disk(tmp_path):
-    from etils import epath
-
-    path = epath.Path(tmp_path) / 'cache' / 'rows.npz'
-    assert token_rows.load(path) is None
-    token_rows.save(path, ROWS)
-    again = token_rows.load(path)
-    assert len(again) == 2 and again.tokens[0].tolist() == ROWS.tokens[0].tolist()
-    assert again.marks['labels'][1].tolist() == [-1, 6, -1]
-    assert again.numbers['label'].tolist() == [1, 0] and again.second.tolist() == [3, 3]
-    path.write_bytes(path.read_bytes()[:100])
-    assert token_rows.load(path) is None
-
-
-def test_a_cache_key_follows_the_content_and_not_the_place():
-    def key(text, where, **settings):
-        example = TextExample('0', text, None, 'a', where)
-        return token_rows.cache_key([example], settings)
-
-    assert key('x', 'f:1', L=8) == key('x', 'g:7', L=8)
-    assert key('x', 'f:1', L=8) != key('y', 'f:1', L=8)
-    assert key('x', 'f:1', L=8) != key('x', 'f:1', L=9)

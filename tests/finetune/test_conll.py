@@ -9,11 +9,10 @@ import pytest
 from seqeval.metrics import sequence_labeling
 
 from electra_jax.core import errors
-from electra_jax.finetune import known as table
 from electra_jax.finetune.files import tag_schemes
 from electra_jax.finetune.files.tables import Columns
-from electra_jax.finetune.readers import Known, Options
 from tests.support import loading
+from tests.support.loading import Known
 
 SPANNING = [scheme for scheme in tag_schemes.SCHEMES if scheme != 'plain']
 CHUNK = 'He PRP B-NP\nsaw VBD B-VP\nthe DT B-NP\ndog NN I-NP\n'
@@ -23,7 +22,7 @@ def load(folder, content, task='tagging', split='train', name=None, known=None, 
     name = name or f'{split}.txt'
     (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     options['columns'] = Columns(**options.get('columns', {}))
-    return loading.load(table.get(task), str(folder), split, Options(**options), known)
+    return loading.load(task, str(folder), split, known, **options)
 
 
 def tags(loaded) -> list[tuple]:
@@ -40,13 +39,13 @@ def test_sentences_words_and_tags(tmp_path):
     assert tags(loaded) == [('B-NP', 'B-VP', 'B-NP', 'I-NP'), ('B-NP', 'I-NP')]
     assert [e.where for e in loaded.examples] == [f'{tmp_path}/train.txt:{i}' for i in (2, 8)]
     assert [e.id for e in loaded.examples] == ['0', '1']
-    assert loaded.known == Known(('O', 'B-NP', 'I-NP', 'B-VP', 'I-VP'), 'bio')
+    assert loading.known_of(loaded.task) == Known(('O', 'B-NP', 'I-NP', 'B-VP', 'I-VP'), 'bio')
 
 
 def test_columns_are_chosen(tmp_path):
     loaded = load(tmp_path, CHUNK, columns={'tags': '1'})
     assert tags(loaded) == [('PRP', 'VBD', 'DT', 'NN')]
-    assert loaded.known == Known(('DT', 'NN', 'PRP', 'VBD'), 'plain')
+    assert loading.known_of(loaded.task) == Known(('DT', 'NN', 'PRP', 'VBD'), 'plain')
     with pytest.raises(errors.DataError, match="no column '3' for tags; a line has 3 columns"):
         load(tmp_path, CHUNK, columns={'tags': '3'})
     with pytest.raises(errors.DataError, match='column 0 would be both words and tags'):
@@ -129,7 +128,7 @@ def test_a_comment_with_a_tab_precedes_a_sentence_with_numbered_words(tmp_path):
 @pytest.mark.parametrize('name', ['eng.train', 'train.bio', 'train.annotated', 'train'])
 def test_a_file_of_any_other_ending_holds_a_word_a_line(tmp_path, name):
     (tmp_path / name).write_text(CHUNK)
-    loaded = loading.load(table.get('ner'), str(tmp_path / name), 'train')
+    loaded = loading.load('ner', str(tmp_path / name), 'train')
     assert [e.words for e in loaded.examples] == [('He', 'saw', 'the', 'dog')]
 
 
@@ -159,7 +158,7 @@ def test_words_without_tags_can_be_predicted(tmp_path):
     loaded = load(tmp_path, 'only\nwords\n', split='test', known=known)
     assert loaded.examples[0].words == ('only', 'words')
     assert loaded.examples[0].tags is None
-    assert loaded.known == known
+    assert loading.known_of(loaded.task) == known
 
 
 BAD = {
@@ -191,7 +190,7 @@ def test_a_bad_sentence_is_named_or_counted(tmp_path, case):
         load(tmp_path, content, scheme='bio')
     loaded = load(tmp_path, content, scheme='bio', on_bad_row='skip')
     assert [e.words for e in loaded.examples] == [('He',), ('him',)]
-    assert loading.counts(loaded.bad) == {kind: 1}
+    assert loading.counts(loaded.complaints) == {kind: 1}
 
 
 @pytest.mark.parametrize('place', [0, 1, 2])
@@ -207,7 +206,7 @@ def test_a_sentence_that_lost_a_line_is_left_out_whole(tmp_path, place, after):
 
 
 def test_a_tag_of_an_unknown_type_is_named(tmp_path):
-    known = load(tmp_path, CHUNK).known
+    known = load(tmp_path, CHUNK).task
     assert tags(load(tmp_path, 'go B-VP\non I-VP\n', split='dev', known=known))
     with pytest.raises(errors.DataError, match=r"dev\.txt:1: the tag 'B-PP' is not one of .*'O', "):
         load(tmp_path, 'on B-PP\n', split='dev', known=known)
@@ -261,7 +260,7 @@ def test_a_bad_row_of_lists_is_named_or_counted(tmp_path, row, kind, words):
         load(tmp_path, content, **options)
     loaded = load(tmp_path, content, **options, on_bad_row='skip')
     assert len(loaded.examples) == 1
-    assert loading.counts(loaded.bad) == {kind: 1}
+    assert loading.counts(loaded.complaints) == {kind: 1}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -329,7 +328,7 @@ def test_bilou_is_iobes_by_other_letters(tmp_path):
     text = 'Ann B-PER\nM I-PER\nLee L-PER\nwon O\n\nRio U-LOC\nU-20 U-LOC\n'
     loaded = load(tmp_path, text)
     types = [f'{letter}-{kind}' for kind in ('LOC', 'PER') for letter in 'BILU']
-    assert loaded.known == Known(('O', *types), 'bilou')
+    assert loading.known_of(loaded.task) == Known(('O', *types), 'bilou')
     for bilou, iobes in (('B-X L-X U-X', 'B-X E-X S-X'), ('U-X I-X O', 'S-X I-X O')):
         spans = tag_schemes.spans(bilou.split())
         assert spans == tag_schemes.spans(iobes.split())
@@ -337,7 +336,7 @@ def test_bilou_is_iobes_by_other_letters(tmp_path):
             tag_schemes.problem(iobes.split(), 'iobes') is None
         )
     assert 'cannot follow' in tag_schemes.problem(['B-X', 'O'], 'bilou')
-    assert load(tmp_path, 'a U-X\nb NN\n').known.scheme == 'plain'
+    assert load(tmp_path, 'a U-X\nb NN\n').task.scheme == 'plain'
     with pytest.raises(errors.DataError, match="'E-PER', is not of the scheme 'bilou'"):
         load(tmp_path, text + 'x B-PER\ny E-PER\n', scheme='bilou')
 
@@ -390,11 +389,11 @@ def test_an_unknown_scheme_is_refused(tmp_path):
 @pytest.mark.skipif('ELECTRA_DATA' not in os.environ, reason='ELECTRA_DATA is not set')
 def test_the_real_files_are_read_completely_and_learned_as_iobes():
     folder = pathlib.Path(os.environ['ELECTRA_DATA'])
-    train = loading.load(table.get('chunk'), str(folder), 'train')
-    dev = loading.load(table.get('chunk'), str(folder), 'dev', known=train.known)
+    train = loading.load('chunk', str(folder), 'train')
+    dev = loading.load('chunk', str(folder), 'dev', known=train.task)
     assert (len(train.examples), len(dev.examples)) == (8_936, 2_012)
     assert sum(len(e.words) for e in dev.examples) == 47_377
-    assert train.bad.found == dev.bad.found == {}
+    assert train.complaints.counts == dev.complaints.counts == {}
     assert sum(len(tag_schemes.spans(e.tags)) for e in dev.examples) == 23_852
-    assert len(train.known.labels) == 1 + 4 * 11
+    assert len(train.task.labels) == 1 + 4 * 11
     assert all(tag_schemes.problem(e.tags, 'iobes') is None for e in train.examples)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from etils import epath
 
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError
-from electra_jax.finetune import job, predict
-from electra_jax.finetune.bad_rows import BadRows
+from electra_jax.finetune import evaluate as evaluation
+from electra_jax.finetune import job, predict, program, report
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.predict_input import Asked
 from electra_jax.finetune.files.tables import Columns
@@ -44,7 +45,7 @@ def config_of(folder, name, **changes):
         },
         'optimizer': {'learning_rate': 1e-2, 'bias_correction': True},
         'task': {
-            'name': name, 'epochs': 6.0, 'cache': str(folder / 'cache'), 'beams': 4,
+            'name': name, 'epochs': 6.0, 'beams': 4,
             'question_length': 8, 'stride': 16, 'head_dropout': 0.0,
         },
         'log': {'every_steps': 10, 'tensorboard': False},
@@ -105,7 +106,7 @@ def test_every_kind_of_task_is_learnt_and_leaves_its_files(finished):
     )
     assert written[-1][f'{short}_median'] == pytest.approx(outcome.trials[0].metrics[metric])
     found = json.loads((workdir / 'results.json').read_text())
-    assert found['headline']['metric'] == run.headline and (workdir / 'results.md').exists()
+    assert found['headline']['metric'] == run.task.headline and (workdir / 'results.md').exists()
     predicted = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
     assert len(predicted) == 16
     assert set(checkpoint.read_params(epath.Path(workdir / 'trials' / '0'))[0]) == {
@@ -116,8 +117,8 @@ def test_every_kind_of_task_is_learnt_and_leaves_its_files(finished):
 def open_again(workdir):
     where = predict.best_folder(epath.Path(workdir))
     params, about = checkpoint.read_params(where)
-    settings = settings_of({'job': 'evaluate', 'batch_size': 8, 'task': {'cache': None}})
-    return predict.open_tuned(where, params, about, settings)
+    config = settings_of({'job': 'evaluate', 'batch_size': 8})
+    return predict.open_predictor(where, params, about, config)
 
 
 def test_the_folder_alone_answers_as_the_trial_did(finished):
@@ -125,13 +126,13 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
     model = open_again(workdir)
     split = {'text': 'dev.csv', 'text_regression': 'dev.tsv', 'tagging': 'dev.txt'}
     path = folder / split.get(name, 'dev.json')
-    bad = BadRows(skip=True)
+    bad = Complaints('data.on_bad_row', 'skip')
     form = predict_input.format_of(path, model.task)
     examples = predict_input.read(model.task, Asked(path, form, Columns()), bad)
     again = list(model.answer(examples, bad))
     before = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
     key = 'predictions' if name == 'tagging' else 'prediction'
-    assert len(again) == 16 and not bad.found
+    assert len(again) == 16 and not bad.counts
     for mine, theirs in zip(again, before, strict=True):
         if name == 'text_regression':
             assert mine[key] == pytest.approx(theirs[key], abs=1e-3)
@@ -144,10 +145,10 @@ def test_evaluating_again_gives_the_same_scores(finished):
     columns = {'text_a': 'text_a', 'text_b': 'text_b'} if name == 'text_regression' else {}
     changes = {
         'job': 'evaluate', 'batch_size': 8, 'data': {'path': str(folder)},
-        'task': {'name': name, 'cache': None, 'columns': columns},
+        'task': {'name': name, 'columns': columns},
     }  # fmt: skip
     config = settings_of(changes)
-    found = predict.evaluate(config, epath.Path(workdir))
+    found = evaluation.evaluate(config, epath.Path(workdir))
     (again,) = found.trials
     before, after = (
         json.loads((workdir / place / 'results.json').read_text()) for place in ('', 'evaluation')
@@ -174,7 +175,7 @@ def three(tmp_path_factory):
 def test_all_trials_share_one_compilation_a_shape_and_differ(three):
     _, workdir, run, outcome = three
     assert run.program.step._cache_size() == len(run.train.sizes) == 1
-    assert run.program.answers._cache_size() == 1
+    assert run.program.answerer.answers._cache_size() == 1
     assert [one.seed for one in outcome.trials] == [0, 1, 2]
     heads = [
         checkpoint.read_params(epath.Path(workdir / 'trials' / k))[0]['task_head'] for k in '012'
@@ -193,16 +194,16 @@ def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
     made = []
 
     def counted(*arguments):
-        made.append(compile_answers(*arguments))
+        made.append(task_answerer(*arguments))
         return made[-1]
 
-    compile_answers = predict.compile_answers
-    monkeypatch.setattr(predict, 'compile_answers', counted)
+    task_answerer = program.task_answerer
+    monkeypatch.setattr(program, 'task_answerer', counted)
     config = dataclasses.replace(config_of(folder, 'text'), job='evaluate')
-    found = predict.evaluate(config, epath.Path(workdir))
+    found = evaluation.evaluate(config, epath.Path(workdir))
     assert found.headline == 'dev/accuracy' and [one.seed for one in found.trials] == [0, 1, 2]
     assert [dict(o.metrics) for o in found.trials] == [dict(o.metrics) for o in outcome.trials]
-    assert len(made) == 1 and made[0]._cache_size() == 1
+    assert len(made) == 1 and made[0].answers._cache_size() == 1
 
 
 @pytest.mark.parametrize(
@@ -221,10 +222,12 @@ def test_what_cannot_be_scored_is_refused_before_a_device_is_touched(
     three, monkeypatch, task, error, said
 ):
     folder, workdir, _, _ = three
-    monkeypatch.setattr(predict, 'open_tuned', lambda *arguments: pytest.fail('touched a device'))
+    monkeypatch.setattr(
+        predict, 'open_predictor', lambda *arguments: pytest.fail('touched a device')
+    )
     config = dataclasses.replace(config_of(folder, 'text', task=task), job='evaluate')
     with pytest.raises(error, match=said):
-        predict.evaluate(config, epath.Path(workdir))
+        evaluation.evaluate(config, epath.Path(workdir))
 
 
 @pytest.mark.slow
@@ -272,9 +275,6 @@ def test_other_rows_or_settings_are_another_run(three, tmp_path):
     text = (other / 'train.csv').read_text().splitlines()
     (other / 'train.csv').write_text('\n'.join(text[:1] + text[2:]) + '\n')
     config = config_of(folder, 'text', trials=4, data={'path': str(other)})
-    config = dataclasses.replace(
-        config, task=dataclasses.replace(config.task, cache=str(tmp_path / 'cache'))
-    )
     with pytest.raises(CheckpointError, match='was trained on other rows'):
         train(config, workdir)
 
@@ -300,7 +300,7 @@ def test_tests_asked_for_later_are_not_passed_over_in_silence(three, capsys):
     assert (
         'trial 3 of 3 is done already, without predictions of test: --config.job=evaluate' in said
     )
-    predict.evaluate(dataclasses.replace(config, job='evaluate'), epath.Path(workdir))
+    evaluation.evaluate(dataclasses.replace(config, job='evaluate'), epath.Path(workdir))
     assert len(lines(workdir / 'evaluation' / '2' / 'test.jsonl')) == 8
 
 
@@ -340,7 +340,7 @@ def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
         'job': 'finetune', 'batch_size': 8, 'init_from': start,
         'model': {'dropout': 0.2},
         'data': {'path': str(folder), 'row_length': 40},
-        'task': {'name': 'text', 'epochs': 0.1, 'cache': None},
+        'task': {'name': 'text', 'epochs': 0.1},
         'log': {'tensorboard': False},
     }  # fmt: skip
     config = settings_of(changes)
@@ -353,7 +353,7 @@ def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
     np.testing.assert_array_equal(
         current.params['embeddings']['word'], params['embeddings']['word']
     )
-    said = job.origin_line(run)
+    said = report.origin_line(run)
     assert 'fresh: task_head' in said and 'not used: task_head' in said
     assert (current.params['task_head']['output']['kernel'] != params['task_head']['output'][
         'kernel']).any()  # fmt: skip
@@ -365,7 +365,7 @@ def test_a_checkpoint_can_give_its_model_and_tokenizer_alone(three, tmp_path):
     changes = {
         'job': 'finetune', 'batch_size': 8, 'init_from': start, 'init_network': 'none',
         'data': {'path': str(folder), 'row_length': 40},
-        'task': {'name': 'text', 'epochs': 0.1, 'cache': None},
+        'task': {'name': 'text', 'epochs': 0.1},
         'log': {'tensorboard': False},
     }  # fmt: skip
     config = settings_of(changes)
@@ -379,7 +379,7 @@ def test_a_checkpoint_can_give_its_model_and_tokenizer_alone(three, tmp_path):
     for word_VE in words:
         assert (word_VE != theirs['embeddings']['word']).any()
     assert (words[0] != words[1]).any()
-    assert 'from scratch' in job.origin_line(run) and start in job.origin_line(run)
+    assert 'from scratch' in report.origin_line(run) and start in report.origin_line(run)
 
 
 @pytest.mark.slow
@@ -432,7 +432,7 @@ def test_what_cannot_be_is_refused_before_training(three, tmp_path, changes, err
             'model': {'size': 'tiny', 'max_positions': 64},
             'data': {'path': str(folder), 'row_length': 40,
                      'tokenizer': {'path': base.data.tokenizer.path}},
-            'task': {'name': 'text', 'cache': None}}  # fmt: skip
+            'task': {'name': 'text'}}  # fmt: skip
     for key, value in changes.items():
         tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
     with pytest.raises(error, match=said):

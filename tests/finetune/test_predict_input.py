@@ -5,16 +5,13 @@ import json
 
 import pytest
 
-from electra_jax.config.recipe import recipe
-from electra_jax.config.resolve import resolve
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.finetune import task as trained
-from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.predict_input import Asked
 from electra_jax.finetune.files.tables import Columns
-from electra_jax.finetune.readers import Known
 from tests.support import loading
+from tests.support.loading import Known
 
 TAGS = Known(('O', 'B-X', 'I-X'), 'bio')
 CLASSES = Known(('bad', 'good'))
@@ -22,13 +19,12 @@ YES_NO = Known(('0', '1'))
 
 
 def task_of(name, known, header=None, separator=None, **columns):
-    task = {'name': name, 'header': header, 'separator': separator, 'columns': columns}
-    return trained.settle(resolve(recipe({'job': 'finetune', 'task': task}), 'cpu'), known)
+    return loading.task_of(name, known, header=header, separator=separator, columns=columns)
 
 
 def read(path, content, task, form=None, **columns):
     path.write_text(content)
-    bad = BadRows(skip=True)
+    bad = Complaints('data.on_bad_row', 'skip')
     form = form or predict_input.format_of(path, task)
     return form, predict_input.read(task, Asked(path, form, Columns(**columns)), bad), bad
 
@@ -60,7 +56,7 @@ def test_a_line_holds_a_question_and_its_text(tmp_path, name):
 @pytest.mark.parametrize('name', ['in.txt', 'in.conll', 'standard input'])
 def test_a_tagger_reads_a_word_a_line(tmp_path, name):
     form, found, bad = read(tmp_path / name, CONLL, task_of('chunk', TAGS))
-    assert form == 'conll' and not bad.found
+    assert form == 'conll' and not bad.counts
     assert [example.words for example in found] == [('He', 'won'), ('Yes',)]
 
 
@@ -86,7 +82,7 @@ def test_a_tagger_reads_universal_dependencies(tmp_path, form):
 
 @pytest.mark.parametrize('form', ['conll', 'conllu'])
 def test_only_a_tagger_takes_words_one_a_line(tmp_path, form):
-    for task in (None, task_of('text', CLASSES), task_of('spans', Known())):
+    for task in (task_of('text', CLASSES), task_of('spans', Known())):
         with pytest.raises(ConfigError, match='the model was not trained to tag'):
             read(tmp_path / f'in.{form}', CONLL, task)
 
@@ -158,7 +154,7 @@ def test_a_model_of_headerless_tables_reads_them_and_others(
     tmp_path, name, content, columns, wanted
 ):
     _, found, bad = read(tmp_path / name, content, task_of('cola', YES_NO), **columns)
-    assert [one.text_a for one in found] == wanted and not bad.found
+    assert [one.text_a for one in found] == wanted and not bad.counts
     assert [one.label for one in found] == [None] * len(wanted)
 
 
@@ -224,8 +220,8 @@ def test_answers_next_to_a_question_are_ignored(tmp_path, name, form, case):
     asked.update(ANSWERS[case])
     path = tmp_path / ('in.json' if form == 'squad' else 'in.jsonl')
     _, found, bad = read(path, json.dumps(whole), task_of(name, Known()))
-    assert [one[:7] for one in found] == [('q', '', 'Ann won.', 'Who?', (), False, found[0].where)]
-    assert found[0].references == () and not bad.found
+    assert [one[:6] for one in found] == [('q', 'Ann won.', 'Who?', (), False, found[0].where)]
+    assert found[0].references == () and not bad.counts
 
 
 @pytest.mark.parametrize('mark', ['', '\ufeff'])
@@ -269,9 +265,9 @@ def test_tags_next_to_words_are_ignored(tmp_path):
     for tags in ('7', '["O"]', '[null, "O"]', '""'):
         rows = f'{{"words": ["He", "won"], "tags": {tags}}}\n'
         _, found, bad = read(tmp_path / 'in.jsonl', rows, task)
-        assert (found[0].words, found[0].tags) == (('He', 'won'), None) and not bad.found
+        assert (found[0].words, found[0].tags) == (('He', 'won'), None) and not bad.counts
     _, found, bad = read(tmp_path / 'in.conll', 'He\tB-X\nwon\t\n', task)
-    assert (found[0].words, found[0].tags) == (('He', 'won'), None) and not bad.found
+    assert (found[0].words, found[0].tags) == (('He', 'won'), None) and not bad.counts
     task = task_of('tagging', TAGS, words='-1', tags='0')
     _, found, _ = read(tmp_path / 'in.conll', 'O He\nO won\n', task)
     assert found[0].words == ('He', 'won')

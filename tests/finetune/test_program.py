@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from electra_jax.core import trees
-from electra_jax.finetune import batches, token_rows
+from electra_jax.finetune import batches, features
+from electra_jax.finetune import task as tasks
+from electra_jax.finetune.features import Rows, ragged
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import build_program, put
-from electra_jax.finetune.token_rows import Rows, ragged
 from electra_jax.model import bind
-from electra_jax.model.task_heads import HeadShape
 from electra_jax.pretrain import program as runs
 from tests.support import hf_weights
 from tests.support.configs import MODERN, VOCABULARY, modern_config, random_batch, tiny_config
@@ -35,10 +36,17 @@ def config_of(**changes):
     return tiny_config(**base)
 
 
+def task_like(kind, classes, config):
+    """A task of that kind, with so many classes, and the settings of the config."""
+    named = dataclasses.replace(config.task, name=KINDS[kind].own_task)
+    task = tasks.from_config(dataclasses.replace(config, task=named))
+    return dataclasses.replace(task, labels=tuple(map(str, range(classes))), scheme='bio')
+
+
 def program_of(kind='classification', classes=3, **changes):
     config = config_of(**changes)
-    head = HeadShape(kind, config.task.head, classes, config.task.head_dropout, config.task.beams)
-    return build_program(config, VOCABULARY.size, head, jax.devices()[:1])
+    task = task_like(kind, classes, config)
+    return build_program(config, VOCABULARY.size, task, jax.devices()[:1])
 
 
 def random_rows(count=12, longest=16, seed=0):
@@ -70,7 +78,7 @@ def some_batches(count, rows=None, size=4, row_length=16):
     rows = random_rows() if rows is None else rows
     order = [batches.permutation(len(rows), 0, i)[:size] for i in range(count)]
     # The last row of each batch is filled up: it must count for nothing.
-    return [token_rows.to_batch(rows, chosen[:-1], size, row_length, 0) for chosen in order]
+    return [features.to_batch(rows, chosen[:-1], size, row_length, 0) for chosen in order]
 
 
 def steps(program, host_batches, source=None, seed=0):
@@ -188,9 +196,9 @@ def test_each_shape_is_compiled_once_whatever_the_seed():
     for seed in (0, 1, 2):
         steps(program, some_batches(3) + short, seed=seed)
         for batch in (*some_batches(1), short[0]):
-            program.answers(program.make_state({}, np.uint32(seed)).params, batch)
+            program.answerer.answers(program.make_state({}, np.uint32(seed)).params, batch)
     assert program.step._cache_size() == 2
-    assert program.answers._cache_size() == 2
+    assert program.answerer.answers._cache_size() == 2
     assert program.make_state._cache_size() == 1
 
 
@@ -229,9 +237,8 @@ def test_the_references_span_loss_is_both_ends_and_half_of_answerability():
     batch = some_batches(1)[0]
     history, _ = steps(program, [batch])
     fresh = jax.device_get(program.make_state({}, np.uint32(0)).params)
-    said = bind.task_outputs(
-        program.config.model, VOCABULARY.size, program.head, fresh, batch, None
-    )
+    head = KINDS['spans'].head(task_like('spans', 2, program.config))
+    said = bind.task_outputs(program.config.model, VOCABULARY.size, head, fresh, batch, None)
     logs = [np.asarray(jax.nn.log_softmax(said[name])) for name in ('start', 'end')]
     places = [batch['start'], batch['end']]
     spans = -sum(log[range(4), place] for log, place in zip(logs, places, strict=True)) / 2
@@ -242,13 +249,13 @@ def test_the_references_span_loss_is_both_ends_and_half_of_answerability():
 
 @pytest.mark.slow
 def test_the_mesh_changes_no_number():
-    config = config_of(batch_size=8)
-    head = HeadShape('spans', 'reference', 2, 0.0, 2)
-    alone = build_program(config, VOCABULARY.size, head, jax.devices()[:1])
+    config = config_of(batch_size=8, task={'head': 'reference', 'beams': 2})
+    task = task_like('spans', 2, config)
+    alone = build_program(config, VOCABULARY.size, task, jax.devices()[:1])
     spread = dataclasses.replace(
         config, mesh=dataclasses.replace(config.mesh, data=2, fsdp=2, tensor=2)
     )
-    many = build_program(spread, VOCABULARY.size, head)
+    many = build_program(spread, VOCABULARY.size, task)
     made = some_batches(3, size=8)
     ours, _ = steps(alone, made)
     theirs, current = steps(many, [put(many.mesh, batch) for batch in made])

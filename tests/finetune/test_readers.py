@@ -12,8 +12,9 @@ from electra_jax.finetune import known as table
 from electra_jax.finetune import readers
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.files.tables import Columns
-from electra_jax.finetune.readers import Known, Options
+from electra_jax.finetune.kinds.table import KINDS as TASK_KINDS
 from tests.support import loading
+from tests.support.loading import Known
 
 
 def write(folder: pathlib.Path, name: str, content: str | bytes) -> pathlib.Path:
@@ -26,7 +27,7 @@ def write(folder: pathlib.Path, name: str, content: str | bytes) -> pathlib.Path
 def load(folder, task='text', split='train', known=None, **options):
     if 'columns' in options:
         options['columns'] = Columns(**options['columns'])
-    return loading.load(table.get(task), str(folder), split, Options(**options), known)
+    return loading.load(task, str(folder), split, known, **options)
 
 
 def texts(loaded) -> list[tuple]:
@@ -59,8 +60,8 @@ def test_every_kind_of_table_gives_the_same_examples(tmp_path, name, form):
     write(tmp_path, name, data)
     loaded = load(tmp_path)
     assert texts(loaded) == GOOD
-    assert loaded.known.labels == ('no', 'yes')
-    assert loaded.bad.found == {}
+    assert loaded.task.labels == ('no', 'yes')
+    assert loaded.complaints.counts == {}
     assert [e.id for e in loaded.examples] == ['0', '1']
 
 
@@ -155,17 +156,17 @@ def test_one_character_separates_cells(tmp_path, name, separator):
 def test_labels_found_are_in_order_and_labels_given_are_kept(tmp_path):
     rows = ''.join(f'text {i}\t{i}\n' for i in (10, 9, -1))
     write(tmp_path, 'train.tsv', f'text\tlabel\n{rows}')
-    assert load(tmp_path).known.labels == ('-1', '9', '10')
-    assert load(tmp_path, labels=('9', '10', '-1')).known.labels == ('9', '10', '-1')
+    assert load(tmp_path).task.labels == ('-1', '9', '10')
+    assert load(tmp_path, labels=('9', '10', '-1')).task.labels == ('9', '10', '-1')
     write(tmp_path, 'train.tsv', 'text\tlabel\nx\ttrue\ny\tfalse\n')
-    assert load(tmp_path).known.labels == ('false', 'true')
+    assert load(tmp_path).task.labels == ('false', 'true')
 
 
 def test_json_labels_may_be_numbers_and_truth_values(tmp_path):
     write(tmp_path, 'train.jsonl', '{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n')
     assert [e.label for e in load(tmp_path).examples] == ['1', '0']
     write(tmp_path, 'train.jsonl', '{"text": "a", "label": true}\n{"text": "b", "label": false}\n')
-    assert load(tmp_path).known.labels == ('false', 'true')
+    assert load(tmp_path).task.labels == ('false', 'true')
 
 
 def test_one_class_is_no_classification(tmp_path):
@@ -220,8 +221,8 @@ def test_a_bad_row_is_named_or_counted(tmp_path, case):
     assert '--config.data.on_bad_row=skip' in str(caught.value)
     loaded = load(tmp_path, on_bad_row='skip')
     assert texts(loaded) == [('fine', None, '1'), ('also fine', None, '0')]
-    assert loading.counts(loaded.bad) == {KINDS[case]: 1}
-    (line,) = loaded.bad.lines()
+    assert loading.counts(loaded.complaints) == {KINDS[case]: 1}
+    (line,) = loaded.complaints.lines()
     assert line.startswith('1 rows') and 'train.tsv:3' in line
 
 
@@ -253,7 +254,7 @@ def test_a_bad_json_line_is_named_or_counted(tmp_path, case):
     str(caught.value).encode()
     loaded = load(tmp_path, columns=columns, on_bad_row='skip')
     assert [t[0] for t in texts(loaded)] == ['fine', 'also']
-    assert loading.counts(loaded.bad) == {kind: 1}
+    assert loading.counts(loaded.complaints) == {kind: 1}
 
 
 @pytest.mark.parametrize(
@@ -298,7 +299,7 @@ def test_a_torn_compressed_file_is_refused_or_read_up_to_the_damage(tmp_path):
         load(tmp_path)
     loaded = load(tmp_path, on_bad_row='skip')
     assert 100 < len(loaded.examples) < 5000
-    assert loading.counts(loaded.bad)['torn_file'] == 1
+    assert loading.counts(loaded.complaints)['torn_file'] == 1
 
 
 def test_a_quoted_cell_with_a_line_that_is_no_text_is_left_out_whole(tmp_path):
@@ -308,7 +309,7 @@ def test_a_quoted_cell_with_a_line_that_is_no_text_is_left_out_whole(tmp_path):
         load(tmp_path)
     loaded = load(tmp_path, on_bad_row='skip')
     assert [t[0] for t in texts(loaded)] == ['four\nfive', 'x']
-    assert loading.counts(loaded.bad) == {'not_text': 1}
+    assert loading.counts(loaded.complaints) == {'not_text': 1}
 
 
 def test_a_quote_in_the_middle_of_a_csv_row_is_named(tmp_path):
@@ -322,7 +323,7 @@ def test_blank_lines_are_no_rows(tmp_path):
     for name in ('train.tsv', 'train.csv', 'train.jsonl'):
         write(tmp_path, name, FILES[name].replace('\n', '\n\n'))
         loaded = load(tmp_path / name)
-        assert texts(loaded) == GOOD and loaded.bad.found == {}
+        assert texts(loaded) == GOOD and loaded.complaints.counts == {}
 
 
 def test_an_unknown_label_lists_the_known_ones(tmp_path):
@@ -348,11 +349,11 @@ def test_scores_and_their_range(tmp_path):
     write(tmp_path, 'train.csv', 'text,label\na,1.5\nb,-2\nc,7e0\n')
     loaded = load(tmp_path, 'text_regression')
     assert [e.label for e in loaded.examples] == [1.5, -2.0, 7.0]
-    assert loaded.known.score_range == (-2.0, 7.0)
+    assert loaded.task.score_range == (-2.0, 7.0)
     write(tmp_path, 'dev.csv', 'text,label\na,9\n')
-    dev = load(tmp_path, 'text_regression', 'dev', loaded.known)
+    dev = load(tmp_path, 'text_regression', 'dev', loaded.task)
     assert [e.label for e in dev.examples] == [9.0]
-    assert dev.known.score_range == (-2.0, 7.0)
+    assert dev.task.score_range == (-2.0, 7.0)
     write(tmp_path, 'train.csv', 'text,label\na,1\nb,1\n')
     with pytest.raises(errors.DataError, match=r'every score is 1\.0'):
         load(tmp_path, 'text_regression')
@@ -365,8 +366,8 @@ def test_a_score_that_is_none_is_named(tmp_path, value):
     with pytest.raises(errors.DataError, match=rf'train\.tsv:2: the score .*{value}.*score'):
         load(tmp_path, 'stsb')
     loaded = load(tmp_path, 'stsb', on_bad_row='skip')
-    assert loading.counts(loaded.bad) == {'bad_score': 1}
-    assert loaded.known.score_range == (0.0, 5.0)
+    assert loading.counts(loaded.complaints) == {'bad_score': 1}
+    assert loaded.task.score_range == (0.0, 5.0)
 
 
 @pytest.mark.parametrize('value', ['nan', 'inf', '-inf', 'true', 'null', '[1]', '"high"'])
@@ -476,7 +477,7 @@ def test_rows_of_qqp_that_break_off_are_known(tmp_path):
     write(tmp_path, 'QQP/train.tsv', header + row + '8\t1\t2\tbroken off\n' + row)
     loaded = load(tmp_path, 'qqp')
     assert len(loaded.examples) == 2
-    assert loading.counts(loaded.bad) == {'known_gap': 1}
+    assert loading.counts(loaded.complaints) == {'known_gap': 1}
 
 
 COUNTS = {
@@ -494,13 +495,13 @@ COUNTS = {
 def test_official_glue_files_are_read_completely(task):
     folder = pathlib.Path(os.environ['ELECTRA_DATA']) / 'glue'
     spec, known = table.get(task), None
-    own = loading.load(spec, str(folder / spec.layout.folders[0]), 'dev')
-    assert own.examples == loading.load(spec, str(folder), 'dev').examples
+    own = loading.load(task, str(folder / spec.layout.folders[0]), 'dev')
+    assert own.examples == loading.load(task, str(folder), 'dev').examples
     for split, count in zip(('train', 'dev', 'test'), COUNTS[task], strict=True):
-        loaded = loading.load(spec, str(folder), split, known=known)
-        known = known or loaded.known
+        loaded = loading.load(task, str(folder), split, known=known)
+        known = known or loaded.task
         assert len(loaded.examples) == count
-        assert loaded.bad.found == {}
+        assert loaded.complaints.counts == {}
         assert all((example.label is None) == (split == 'test') for example in loaded.examples)
         if split == 'test':
             assert [e.id for e in loaded.examples] == [str(i) for i in range(count)]
@@ -508,7 +509,7 @@ def test_official_glue_files_are_read_completely(task):
 
 def test_every_task_is_complete():
     for name, spec in table.TASKS.items():
-        assert spec.kind in table.KINDS, name
+        assert spec.kind in TASK_KINDS, name
         assert spec.headline in spec.metrics
         assert {'train', *spec.eval_splits, *spec.test_splits} <= set(spec.layout.files), name
         assert set(spec.submissions) <= set(spec.test_splits)
@@ -605,9 +606,9 @@ def test_labels_in_another_order_stay_with_their_rows(datasets):
     where = f'tfds:{datasets}/glue/sst2/2.0.0'
     loaded = load(where, 'sst2', labels=('1', '0'))
     assert [e.label for e in loaded.examples] == ['0', '1'] * 3
-    assert loaded.known.labels == ('1', '0')
-    again = load(where, 'sst2', 'dev', known=loaded.known)
-    assert [e.label for e in again.examples] == ['1'] and again.known == loaded.known
+    assert loaded.task.labels == ('1', '0')
+    again = load(where, 'sst2', 'dev', known=loaded.task)
+    assert [e.label for e in again.examples] == ['1'] and again.task == loaded.task
 
 
 @pytest.mark.parametrize('labels', [('0',), ('0', '1', '2'), ('no', 'yes')])
@@ -621,8 +622,8 @@ def test_labels_of_an_official_task_are_its_own(datasets, tmp_path, prepared, la
 def test_the_columns_of_another_dataset_are_given(datasets):
     name = f'tfds:{datasets}/glue/sst2/2.0.0'
     loaded = load(name, columns={'text_a': 'sentence', 'id': 'idx'})
-    assert loaded.known.labels == ('negative', 'positive')
-    by_name = load(name, split='dev', known=loaded.known, columns={'text_a': 'sentence'})
+    assert loaded.task.labels == ('negative', 'positive')
+    by_name = load(name, split='dev', known=loaded.task, columns={'text_a': 'sentence'})
     assert by_name.examples[0].label == 'positive'
     with pytest.raises(errors.DataError, match=r"no column 'text' for text_a; it has .*'sentence'"):
         load(name)
@@ -643,7 +644,7 @@ def test_a_split_that_a_dataset_lacks_is_none_or_named(datasets):
     assert table.find(table.get('mnli').layout, where, 'diagnostic') is None
     assert table.find(table.get('ner').layout, where, 'dev') is None
     with pytest.raises(errors.DataError, match=r"no split 'dev'; it has .*'validation'.*dev_share"):
-        loading.load(table.get('ner'), where, 'dev')
+        loading.load('ner', where, 'dev')
 
 
 def test_the_error_for_a_missing_dataset_has_the_build_command(tmp_path):

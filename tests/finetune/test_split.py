@@ -7,16 +7,15 @@ import pytest
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.finetune import hold_out
+from electra_jax.finetune import hold_out, report
 from electra_jax.finetune import split as splits
-from electra_jax.finetune import task as trained
-from electra_jax.finetune.readers import Known
 from electra_jax.tokenizers.wordpiece import WordPiece
 from tests.support import loading
+from tests.support.loading import Known
 
 TOKENIZER = WordPiece(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'abcdefgh'])
 TAGGED = 'a B-X\nb O\n\nc B-X\n'
-RTE = Known(('entailment', 'not_entailment'))
+RTE = loading.task_of('rte')
 
 
 def config_of(name, path=None, **task):
@@ -25,7 +24,7 @@ def config_of(name, path=None, **task):
         {
             'job': 'finetune',
             'data': {**data, 'row_length': 8},
-            'task': {'name': name, 'cache': None, **task},
+            'task': {'name': name, **task},
         }
     )
     return resolve(settings, 'cpu')
@@ -46,7 +45,7 @@ def rte(rows, labelled=True):
 def test_files_by_name_need_no_folder(tmp_path):
     named = write(tmp_path, one=TAGGED, two=TAGGED, three=TAGGED + '\nd O\n')
     files = {'train_file': named['one'], 'dev_file': named['two']}
-    known = splits.read_train(config_of('ner', **files))[0].known
+    known = splits.read_train(config_of('ner', **files))[0].task
     assert list(splits.read_scored(config_of('ner', **files), known)) == ['dev']
     found = splits.read_scored(config_of('ner', **files, test_file=named['three']), known)
     assert {name: len(one.examples) for name, one in found.items()} == {'dev': 2, 'test': 3}
@@ -57,24 +56,26 @@ def test_a_name_is_looked_for_in_the_folder_first(tmp_path):
     config = config_of('tagging', tmp_path, train_file='mine.tsv', dev_file='other.tsv')
     assert len(splits.read_train(config)[0].examples) == 2
     with pytest.raises(DataError, match=r'other\.tsv'):
-        splits.read_scored(config, Known())
+        splits.read_scored(config, loading.task_of(config.task.name))
 
 
 def test_a_share_of_the_training_rows_is_scored_where_there_is_no_dev_file(tmp_path):
     rows = ''.join(f'row {n % 300}\t{"good" if n % 2 else "bad"}\n' for n in range(400))
     (tmp_path / 'train.tsv').write_text('text\tlabel\n' + rows)
     with pytest.raises(DataError, match=r'dev\.csv.*--config\.task\.dev_share=0\.1'):
-        splits.read_scored(config_of('text', tmp_path), Known(('bad', 'good')))
+        splits.read_scored(
+            config_of('text', tmp_path), loading.task_of('text', Known(('bad', 'good')))
+        )
     config = config_of('text', tmp_path, dev_share=0.2)
     train = splits.read_train(config)[0]
-    (dev,) = splits.read_scored(config, train.known).values()
+    (dev,) = splits.read_scored(config, train.task).values()
     texts = [{one.text_a for one in part.examples} for part in (train, dev)]
     assert not texts[0] & texts[1] and len(texts[0] | texts[1]) == 300
     assert len(train.examples) + len(dev.examples) == 400
     assert 0.1 < len(dev.examples) / 400 < 0.3
     # More rows change nothing for those that were there.
     (tmp_path / 'train.tsv').write_text('text\tlabel\nfirst\tbad\n' + rows)
-    (again,) = splits.read_scored(config, train.known).values()
+    (again,) = splits.read_scored(config, train.task).values()
     assert {one.text_a for one in again.examples} - {'first'} == texts[1]
 
 
@@ -83,10 +84,10 @@ def test_what_naming_one_class_would_reach_is_said_of_classes_alone(tmp_path):
     (tmp_path / 'dev.tsv').write_text('text\tlabel\nd\tbad\ne\tbad\nf\tgood\n')
     config = config_of('text', tmp_path, train_file='train.tsv', dev_file='dev.tsv')
     train = splits.read_train(config)[0]
-    scored = splits.read_scored(config, train.known)
-    assert splits.guess_line(train, scored) == "accuracy of 'good' for every row: dev 33.33"
+    scored = splits.read_scored(config, train.task)
+    assert report.guess_line(train, scored) == "accuracy of 'good' for every row: dev 33.33"
     scores = train._replace(examples=[one._replace(label=0.5) for one in train.examples])
-    assert splits.guess_line(scores, {'dev': scores}) is None
+    assert report.guess_line(scores, {'dev': scores}) is None
 
 
 def test_pairs_stay_together_and_a_bad_row_is_told_once(tmp_path):
@@ -97,9 +98,9 @@ def test_pairs_stay_together_and_a_bad_row_is_told_once(tmp_path):
     data = dataclasses.replace(config.data, on_bad_row='skip')
     config = dataclasses.replace(config, data=data)
     train = splits.read_train(config)[0]
-    (dev,) = splits.read_scored(config, train.known).values()
+    (dev,) = splits.read_scored(config, train.task).values()
     assert len(train.examples) + len(dev.examples) == 199
-    assert not train.bad.lines() and len(dev.bad.lines()) == 1
+    assert not train.complaints.lines() and len(dev.complaints.lines()) == 1
     swapped = [one._replace(text_a=one.text_b, text_b=one.text_a) for one in dev.examples]
     both = [*train.examples, *swapped]
     assert hold_out.parts(dev._replace(examples=both), 0.3) == (train.examples, swapped)
@@ -109,7 +110,7 @@ def test_a_share_that_leaves_nothing_is_refused(tmp_path):
     (tmp_path / 'train.txt').write_text(TAGGED)
     config = config_of('tagging', tmp_path, dev_share=0.001)
     with pytest.raises(DataError, match='leaves no row of 2 to score'):
-        splits.read_scored(config, Known(('B-X', 'O')))
+        splits.read_scored(config, loading.task_of('tagging', Known(('B-X', 'O'))))
     with pytest.raises(ConfigError, match='come from one of them'):
         config_of('tagging', tmp_path, dev_share=0.5, dev_file='dev.tsv')
 
@@ -143,13 +144,10 @@ def test_pairs_are_doubled_where_they_are_pairs(tmp_path):
             splits.read_train(config)[0]
 
 
-def test_texts_that_are_cut_are_counted_also_from_the_cache(tmp_path):
+def test_texts_that_are_cut_are_counted(tmp_path):
     (tmp_path / 'train.csv').write_text('text,label\na b,x\na b c d e f,x\na b c d e f g,y\n')
-    config = config_of('text', tmp_path, train_file='train.csv', cache=str(tmp_path / 'cache'))
-    for _ in range(2):
-        loaded = splits.read_train(config)[0]
-        settings = trained.settle(config, loaded.known).features(labelled=True)
-        split = splits.make_split(config, TOKENIZER, settings, loaded)
-        assert split.rows.tokens.lengths().tolist() == [4, 8, 8]
-        assert loading.counts(loaded.bad) == {'cut': 1} and ':4' in loaded.bad.lines()[0]
-    assert len(list((tmp_path / 'cache').iterdir())) == 1
+    config = config_of('text', tmp_path, train_file='train.csv')
+    loaded = splits.read_train(config)[0]
+    split = splits.make_split(config, TOKENIZER, loaded.task, loaded, labelled=True)
+    assert split.rows.tokens.lengths().tolist() == [4, 8, 8]
+    assert loading.counts(loaded.complaints) == {'cut': 1} and ':4' in loaded.complaints.lines()[0]

@@ -1,42 +1,60 @@
-"""A task that is settled: what its head means for its answers."""
+"""A resolved task: its head, its labels, and its form in a checkpoint."""
+
+import dataclasses
 
 import pytest
 
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import HEAD_STYLES
-from electra_jax.finetune import known, predictions, span_answers
-from electra_jax.finetune import task as trained
-from electra_jax.finetune.readers import Known
+from electra_jax.core.errors import CheckpointError, ConfigError
+from electra_jax.finetune import task as tasks
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.model.task_heads import HEADS
-
-KINDS = {'classification': 'text', 'regression': 'text_regression', 'tagging': 'tagging',
-         'spans': 'squad2'}  # fmt: skip
-
-
-def settled(name, **task):
-    settings = recipe({'job': 'finetune', 'task': {'name': name, **task}})
-    return trained.settle(resolve(settings, 'cpu'), Known(('a', 'b'), None, (0.0, 1.0)))
+from tests.support.loading import Known, task_of
 
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('style', HEAD_STYLES)
 def test_every_style_has_a_head_for_every_kind_of_task(kind, style):
-    head = settled(KINDS[kind], head=style).head()
-    assert (head.kind, head.style) in HEADS
+    task = task_of(KINDS[kind].own_task, head=style)
+    head = KINDS[kind].head(task)
+    assert (head.form, head.style) in HEADS and task.kind == kind
     assert head.style == style or (style == 'mean' and head.style == 'reference')
 
 
+@pytest.mark.parametrize('labels', ['good,,bad', 'good,good', 'yes,no'])
+def test_labels_must_be_different_names_and_those_of_the_task(labels):
+    with pytest.raises(ConfigError, match=r'config\.task\.labels'):
+        task_of('cola', labels=labels)
+
+
+def test_a_task_comes_back_from_its_checkpoint():
+    task = task_of('stsb', Known(score_range=(0.0, 5.0)), head='mean', separator=';')
+    stored = tasks.to_json(task)
+    assert tasks.from_json(stored, 'here') == task
+    earlier = {name: value for name, value in stored.items() if name != 'answerable_weight'}
+    assert tasks.from_json(earlier, 'here') == task
+
+
 @pytest.mark.parametrize(
-    ('style', 'relative'), [('reference', False), ('mean', False), ('huggingface', True)]
-)
-def test_no_answer_is_weighed_as_the_head_gives_it(style, relative, monkeypatch):
-    """A logit of its own has the reference's threshold; scores of the plain head are compared."""
-    asked = []
-    monkeypatch.setattr(span_answers, 'answers', lambda *arguments: asked.append(arguments[-1]))
-    task = settled('squad2', head=style)
-    predictions.READ['spans'](task, [], [], [])
-    assert asked == [relative]
-    assert task.null_threshold == (0.0 if relative else known.get('squad2').null_threshold)
-    assert known.get('squad2').null_threshold != 0.0
-    assert settled('squad2', head=style, null_threshold=1.5).null_threshold == 1.5
+    'change',
+    [{'kind': 'other'}, {'style': 1}, {'stride': 0}, {'n_best': 2.5}, {'score_range': (1.0,)},
+     {'null_threshold': float('nan')}, {'columns': {'text_a': 3}}, {'name': 'other'}],
+)  # fmt: skip
+def test_a_damaged_task_is_refused(change):
+    stored = {**tasks.to_json(task_of('text')), **change}
+    with pytest.raises(CheckpointError, match='here does not describe its task whole'):
+        tasks.from_json(stored, 'here')
+    lacking = {name: value for name, value in stored.items() if name not in change}
+    with pytest.raises(CheckpointError, match=next(iter(change))):
+        tasks.from_json(lacking, 'here')
+
+
+def test_a_trained_task_reads_other_files_and_keeps_its_answers():
+    trained = task_of('text', Known(('a', 'b')), head='mean')
+    asked = {'name': 'text', 'separator': ';', 'labels': 'c,d'}
+    config = resolve(recipe({'job': 'finetune', 'task': asked}), 'cpu')
+    again = tasks.for_files_of(trained, config)
+    assert again == dataclasses.replace(trained, columns=again.columns)
+    assert again.columns.separator == ';'

@@ -19,7 +19,6 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError, DataError, UserError
 from electra_jax.corpus import files, sources
 from electra_jax.data import manifest, pipeline
-from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.files import tables, tfds
 from electra_jax.interop import load
 from electra_jax.tokenizers import api
@@ -358,7 +357,7 @@ def test_a_task_file_that_unpacks_to_more_than_memory_holds_is_refused(tmp_path,
     path = tmp_path / 'train.csv.gz'
     path.write_bytes(bomb('.gz', 5_000_000))
     with pytest.raises(DataError, match=r'train\.csv\.gz unpacks to more than'):
-        tables.content(path, BadRows())
+        tables.content(path, Complaints('data.on_bad_row'))
 
 
 def test_a_damaged_dataset_is_named(tmp_path):

@@ -9,17 +9,16 @@ from absl.testing import flagsaver
 from etils import epath
 
 from electra_jax import convert
-from electra_jax.config.recipe import recipe
-from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import LEFT_TO_DEVICES
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.finetune import foreign, readers
-from electra_jax.finetune import known as known_tasks
-from electra_jax.finetune import task as trained
+from electra_jax.finetune import foreign
+from electra_jax.finetune import task as tasks
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.interop import files, load, names
 from electra_jax.interop.convert import write_ours
 from electra_jax.train import checkpoint
 from tests.support import fakes
+from tests.support.loading import Known, task_of
 
 
 @pytest.fixture(autouse=True)
@@ -171,13 +170,10 @@ def tuned(ours, folder, task, style, labels, layers):
     }
     keep = ('embeddings', 'discriminator')
     params = {**{name: params[name] for name in keep}, 'task_head': head}
-    name = foreign.OWN_TASKS[task]
-    settings = recipe({'job': 'finetune', 'task': {'name': name, 'head': style}})
-    config = resolve(settings, 'cpu', row_length=known_tasks.get(name).row_length)
     scores = (0.0, 5.0) if task == 'regression' else None
     scheme = 'bio' if task == 'tagging' else None
-    described = trained.settle(config, readers.Known(labels, scheme, scores))
-    about['task'] = trained.to_json(described)
+    name, known = KINDS[task].own_task, Known(labels, scheme, scores)
+    about['task'] = tasks.to_json(task_of(name, known, head=style))
     checkpoint.write_params(epath.Path(folder), params, about)
     return params
 
@@ -205,7 +201,7 @@ def test_a_fine_tuned_model_keeps_its_task_and_labels(
     assert f'predict --checkpoint={tmp_path / "back"}' in capsys.readouterr().out
     back, about = checkpoint.read_params(epath.Path(tmp_path / 'back'))
     fakes.assert_same(back, params)
-    described = trained.from_json(about['task'], 'here')
+    described = tasks.from_json(about['task'], 'here')
     assert (described.kind, described.labels, described.style) == (task, labels, 'huggingface')
     assert described.scheme == ('bio' if task == 'tagging' else None)
     assert described.row_length == 40  # all the positions that there are

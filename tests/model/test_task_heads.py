@@ -47,18 +47,18 @@ CLASSIFIER = {'dense': 'classifier.dense', 'output': 'classifier.out_proj'}
 
 
 @pytest.mark.parametrize(
-    ('kind', 'classes', 'name', 'layers'),
+    ('form', 'classes', 'name', 'layers'),
     [
-        ('classification', 3, 'ElectraForSequenceClassification', CLASSIFIER),
-        ('regression', 1, 'ElectraForSequenceClassification', CLASSIFIER),
-        ('tagging', 5, 'ElectraForTokenClassification', {'output': 'classifier'}),
-        ('spans', 2, 'ElectraForQuestionAnswering', {'output': 'qa_outputs'}),
+        ('row', 3, 'ElectraForSequenceClassification', CLASSIFIER),
+        ('row', 1, 'ElectraForSequenceClassification', CLASSIFIER),
+        ('token', 5, 'ElectraForTokenClassification', {'output': 'classifier'}),
+        ('span', 2, 'ElectraForQuestionAnswering', {'output': 'qa_outputs'}),
     ],
 )
-def test_the_logits_are_those_of_transformers(kind, classes, name, layers):
+def test_the_logits_are_those_of_transformers(form, classes, name, layers):
     torch = pytest.importorskip('torch')
     transformers = pytest.importorskip('transformers')
-    head = HeadShape(kind, 'huggingface', classes, dropout=0.1)
+    head = HeadShape(form, 'huggingface', classes, dropout=0.1)
     params, batch = params_of(head), task_batch()
     config = hf_weights.hf_config(MODEL, ROWS, num_labels=classes)
     peer = hf_weights.load_into(getattr(transformers, name)(config), params, layers).eval()
@@ -70,29 +70,29 @@ def test_the_logits_are_those_of_transformers(kind, classes, name, layers):
         )
     ours = outputs(head, params, batch)
     real = batch['documents'] > 0
-    if kind == 'spans':
+    if form == 'span':
         where = batch['allowed'] > 0
         for mine, theirs in (('start', said.start_logits), ('end', said.end_logits)):
             np.testing.assert_allclose(ours[mine][where], theirs.numpy()[where], atol=1e-5)
-    elif kind == 'tagging':
+    elif form == 'token':
         np.testing.assert_allclose(ours['logits'][real], said.logits.numpy()[real], atol=1e-5)
     else:
         np.testing.assert_allclose(ours['logits'], said.logits.numpy(), atol=1e-5)
 
 
 def test_the_references_heads_are_one_dense_layer():
-    for kind, classes in (('classification', 3), ('tagging', 5)):
-        head = HeadShape(kind, 'reference', classes, dropout=0.1)
+    for form, classes in (('row', 3), ('token', 5)):
+        head = HeadShape(form, 'reference', classes, dropout=0.1)
         params, batch = params_of(head), task_batch()
         assert list(params['task_head']) == ['output']
         hidden = bind.encode(MODEL, VOCABULARY.size, params, batch, None)
-        at = hidden if kind == 'tagging' else hidden[:, 0]
+        at = hidden if form == 'token' else hidden[:, 0]
         layer = params['task_head']['output']
         expected = at @ layer['kernel'] + layer['bias']
         np.testing.assert_allclose(outputs(head, params, batch)['logits'], expected, atol=1e-5)
 
 
-JOINT = HeadShape('spans', 'reference', 2, dropout=0.0, beams=3)
+JOINT = HeadShape('span', 'reference', 2, dropout=0.0, beams=3)
 
 
 def test_the_joint_head_follows_the_reference():
@@ -143,7 +143,7 @@ def test_the_search_scores_ends_as_training_does_for_the_same_start():
 
 @pytest.mark.parametrize('pair', [True, False])
 def test_means_are_of_each_text_and_of_no_padding(pair):
-    head = HeadShape('classification', 'mean', 3, dropout=0.1)
+    head = HeadShape('row', 'mean', 3, dropout=0.1)
     params, batch = params_of(head), task_batch()
     batch['types'] *= pair
     hidden = np.asarray(bind.encode(MODEL, VOCABULARY.size, params, batch, None))
@@ -159,9 +159,9 @@ def test_means_are_of_each_text_and_of_no_padding(pair):
     np.testing.assert_allclose(outputs(head, params, batch)['logits'], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(('kind', 'style'), HEADS, ids='-'.join)
-def test_every_head_has_its_sharding_letters_and_starts_finite(kind, style):
-    head = HeadShape(kind, style, 1 if kind == 'regression' else 3, dropout=0.1)
+@pytest.mark.parametrize(('form', 'style'), HEADS, ids='-'.join)
+def test_every_head_has_its_sharding_letters_and_starts_finite(form, style):
+    head = HeadShape(form, style, 3, dropout=0.1)
     params = {'task_head': bind.init_head(MODEL, head, KEY)}
     letters = rules.parameter_letters(params)
     jax.tree.map(lambda text, leaf: _same_rank(text, leaf), letters, params)
@@ -173,20 +173,20 @@ def _same_rank(letters, leaf):
 
 
 @pytest.mark.parametrize(
-    ('kind', 'style', 'drops'),
+    ('form', 'style', 'drops'),
     [
-        ('classification', 'reference', True),
-        ('classification', 'huggingface', True),
-        ('regression', 'mean', True),
-        ('tagging', 'reference', False),
-        ('tagging', 'huggingface', True),
-        ('spans', 'huggingface', False),
-        ('spans', 'reference', False),
+        ('row', 'reference', True),
+        ('row', 'huggingface', True),
+        ('row', 'mean', True),
+        ('token', 'reference', False),
+        ('token', 'huggingface', True),
+        ('span', 'huggingface', False),
+        ('span', 'reference', False),
     ],
 )
-def test_a_head_drops_where_its_original_does(kind, style, drops):
-    head = HeadShape(kind, style, 3, dropout=0.5)
+def test_a_head_drops_where_its_original_does(form, style, drops):
+    head = HeadShape(form, style, 3, dropout=0.5)
     params, batch = params_of(head), task_batch()
     quiet, loud = outputs(head, params, batch), outputs(head, params, batch, jax.random.key(3))
-    name = 'start' if kind == 'spans' else 'logits'
+    name = 'start' if form == 'span' else 'logits'
     assert bool((quiet[name] != loud[name]).any()) == drops

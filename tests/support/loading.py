@@ -1,28 +1,61 @@
-"""Reads a split of a task from a file, or from a folder as a run would find it."""
+"""Tasks for tests, and splits read from a file, or from a folder as a run would find it."""
 
+import dataclasses
 import pathlib
+from typing import Any, NamedTuple
 
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
+from electra_jax.core.complaints import Complaints
 from electra_jax.finetune import known as table
 from electra_jax.finetune import readers
-from electra_jax.finetune.bad_rows import BadRows
-from electra_jax.finetune.known import Place, TaskSpec
-from electra_jax.finetune.readers import Known, Loaded, Options
+from electra_jax.finetune import task as tasks
+from electra_jax.finetune.kinds.kind import Task
+from electra_jax.finetune.known import Place
+from electra_jax.finetune.readers import Loaded
+
+
+class Known(NamedTuple):
+    """What a training file tells of its task."""
+
+    labels: tuple[str, ...] = ()
+    scheme: str | None = None
+    score_range: tuple[float, float] | None = None
+
+
+def known_of(task: Task) -> Known:
+    return Known(task.labels, task.scheme, task.score_range)
+
+
+def task_of(name: str, known: Known | Task | None = None, **settings: Any) -> Task:
+    """The task of that name with what its training file would tell, and settings of TaskConfig."""
+    asked = recipe({'job': 'finetune', 'task': {'name': name, **settings}})
+    config = resolve(asked, 'cpu', row_length=table.get(name).row_length)
+    task = tasks.from_config(config)
+    told = {key: getattr(known, key) for key in Known._fields} if known else {}
+    given = {key: value for key, value in told.items() if value}
+    return dataclasses.replace(task, **given)
 
 
 def load(
-    spec: TaskSpec,
+    name: str,
     where: str,
     split: str,
-    options: Options | None = None,
-    known: Known | None = None,
+    known: Known | Task | None = None,
+    on_bad_row: str = 'error',
+    labels: tuple[str, ...] = (),
+    **changes: Any,
 ) -> Loaded:
+    """A split of the task of that name; `labels` are config.task's, `changes` fields of `Task`."""
+    task = task_of(name, known, labels=','.join(labels) or None)
+    task = dataclasses.replace(task, **changes)
     path = pathlib.Path(where)
-    place = Place(path) if path.is_file() else table.find(spec.layout, where, split)
-    if place is None:
-        raise table.missing(spec.layout, where, split)
-    return readers.read(spec, place, split, options or Options(), known)
+    location = Place(path) if path.is_file() else table.find(task.spec.layout, where, split)
+    if location is None:
+        raise table.missing(task.spec.layout, where, split)
+    return readers.read(task, location, split, on_bad_row)
 
 
-def counts(bad: BadRows) -> dict[str, int]:
+def counts(bad: Complaints) -> dict[str, int]:
     """Kind of bad row -> how many."""
-    return {kind: number for kind, (number, _) in bad.found.items()}
+    return {kind: number for kind, (number, _) in bad.counts.items()}

@@ -12,17 +12,19 @@ import numpy as np
 from etils import epath
 from safetensors.numpy import load_file, save_file
 
-from electra_jax import init_from, predict
+from electra_jax import init_from
 from electra_jax.config import resolve
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.trees import named_leaves
-from electra_jax.finetune import task as trained
-from electra_jax.finetune.readers import Known
+from electra_jax.finetune import predict
+from electra_jax.finetune import task as tasks
+from electra_jax.finetune.kinds.text import CLASSIFICATION
 from electra_jax.interop import google_tf, load, save
 from electra_jax.model import bind
 from electra_jax.train import checkpoint
 from tests.support import fakes
+from tests.support.loading import Known, task_of
 from tools.fuzz import mutate
 from tools.fuzz.target import Run, Target, check, files_of, fresh
 
@@ -75,18 +77,16 @@ def _make_ours(folder: pathlib.Path) -> Run:
     """Checkpoints of pre-training and fine-tuning, opened as `predict` and a new run do it."""
     model = small_model(max_positions=24)
     made = {'pretrained': (fakes.params(model), _about(model))}
-    asked = {'name': 'text', 'head': 'huggingface'}
-    settings = recipe({'job': 'finetune', 'data': {'row_length': 24}, 'task': asked})
-    config = resolve.resolve(settings, 'cpu')
-    task = trained.settle(config, Known(('no', 'yes')))
-    head = bind.init_head(model, task.head(), jax.random.key(1))
+    task = task_of('text', Known(('no', 'yes')), head='huggingface')
+    task = dataclasses.replace(task, row_length=24)
+    head = bind.init_head(model, CLASSIFICATION.head(task), jax.random.key(1))
     tuned = {**made['pretrained'][0], 'task_head': jax.device_get(head)}
-    made['tuned'] = tuned, {**_about(model), 'task': trained.to_json(task)}
+    made['tuned'] = tuned, {**_about(model), 'task': tasks.to_json(task)}
     wanted = {}
     for name, (params, about) in made.items():
         checkpoint.write_params(epath.Path(folder / name), params, about)
         wanted[name] = dict(named_leaves(params))
-    settings = recipe({'batch_size': 8, 'task': {'cache': None}})
+    settings = recipe({'batch_size': 8})
 
     def run(rng: random.Random) -> None:
         name = rng.choice(sorted(made))
@@ -98,11 +98,10 @@ def _make_ours(folder: pathlib.Path) -> Run:
             for path, leaf in leaves.items():
                 same = np.array_equal(leaf, wanted[name][path])
                 check(same, f'{path} is not as it was written')
-        predict.open_model(epath.Path(case), found, about, settings)
+        predict.open_predictor(epath.Path(case), found, about, settings)
         opened = init_from.checked_start(recipe({}), str(case), found, about)
         opened.tokenizer.encode_batch(['the new york cafe'])
-        stored_config = resolve.resolve(settings, 'cpu', opened.stored)
-        init_from.encoder_params(opened, stored_config)
+        init_from.encoder_params(opened, resolve.resolve(settings, 'cpu', opened.stored))
 
     return run
 

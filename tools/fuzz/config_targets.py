@@ -144,7 +144,7 @@ def _make_phrases(folder: pathlib.Path) -> Run:
 
     def labels(text: str) -> None:
         asked = recipe.recipe({'job': 'finetune', 'task': {'name': 'text', 'labels': text}})
-        task.options(resolve.resolve(asked, 'cpu'))
+        task.from_config(resolve.resolve(asked, 'cpu'))
 
     parsers = (
         (pipeline.parse_paths, ('a=0.7,b=0.3', 'shards/wiki', 'a=1,b=1e3,c=.5')),

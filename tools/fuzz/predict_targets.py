@@ -10,10 +10,11 @@ from typing import Any
 import jax
 from etils import epath
 
-from electra_jax import predict
 from electra_jax.config.recipe import recipe
-from electra_jax.finetune import task as trained
-from electra_jax.finetune.bad_rows import BadRows
+from electra_jax.core.complaints import Complaints
+from electra_jax.finetune import predict
+from electra_jax.finetune import task as tasks
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.model import bind
 from tests.support import fakes
 from tools.fuzz.checkpoint_targets import small_model
@@ -26,18 +27,18 @@ def _models() -> list[Any]:
     tokenizer = fakes.tokenizer()
     parts = ('generator', 'discriminator')
     params = bind.init(model, tokenizer.vocab_size, jax.random.key(0), parts)
-    settings = recipe({'job': 'evaluate', 'batch_size': 8, 'task': {'cache': None}})
+    settings = recipe({'job': 'evaluate', 'batch_size': 8})
     made = []
-    for task in trained_tasks():
+    for task in (*trained_tasks(), None):
         about = {
             'config': {**dataclasses.asdict(recipe({})), 'model': dataclasses.asdict(model)},
             'tokenizer': tokenizer.to_json(),
         }
         own = dict(params)
         if task is not None:
-            about['task'] = trained.to_json(task)
-            own['task_head'] = bind.init_head(model, task.head(), jax.random.key(1))
-        made.append((task, predict.open_model(epath.Path('model'), own, about, settings)))
+            about['task'] = tasks.to_json(task)
+            own['task_head'] = bind.init_head(model, KINDS[task.kind].head(task), jax.random.key(1))
+        made.append(predict.open_predictor(epath.Path('model'), own, about, settings))
     return made
 
 
@@ -53,10 +54,10 @@ def _make_predict(folder: pathlib.Path) -> Run:
     models = _models()
 
     def run(rng: random.Random) -> None:
-        task, model = rng.choice(models)
-        bad = BadRows(skip=True)
-        examples = read_incoming(rng, folder, task, bad)[:16]
-        rows = list(predict.answers(model, examples, bad))
+        model = rng.choice(models)
+        bad = Complaints('data.on_bad_row', 'skip')
+        examples = read_incoming(rng, folder, model.task, bad)[:16]
+        rows = list(model.answer(examples, bad))
         check(len(rows) == len(examples), f'{len(examples)} examples, {len(rows)} answers')
         for example, row in zip(examples, rows, strict=True):
             json.dumps(row, ensure_ascii=False).encode()

@@ -1,6 +1,7 @@
 """Files of tasks, and what people pipe into `predict`: tables, JSON lines, CoNLL, SQuAD, lines."""
 
 import csv
+import dataclasses
 import io
 import json
 import pathlib
@@ -10,17 +11,16 @@ import types
 
 import numpy as np
 
-from electra_jax.config.recipe import recipe
-from electra_jax.config.resolve import resolve
-from electra_jax.finetune import features, readers
-from electra_jax.finetune import known as table
-from electra_jax.finetune import task as trained
-from electra_jax.finetune.bad_rows import BadRows
+from electra_jax.core.complaints import Complaints
+from electra_jax.finetune import readers
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.tables import Columns
-from electra_jax.finetune.readers import Known, Options
-from electra_jax.predict import input_path
+from electra_jax.finetune.kinds.kind import Task
+from electra_jax.finetune.kinds.table import KINDS
+from electra_jax.finetune.known import Place
+from electra_jax.finetune.predict import input_path
 from tests.support import fakes
+from tests.support.loading import Known, task_of
 from tools.fuzz import mutate
 from tools.fuzz.target import Run, Target, check, fresh
 from tools.fuzz.text_targets import COMPRESS
@@ -28,8 +28,8 @@ from tools.fuzz.text_targets import COMPRESS
 _MENDED = ('moved_answer', 'known_gap', 'torn_file')
 
 
-def _left_out(bad: BadRows) -> int:
-    return sum(number for kind, (number, _) in bad.found.items() if kind not in _MENDED)
+def _left_out(bad: Complaints) -> int:
+    return sum(number for kind, (number, _) in bad.counts.items() if kind not in _MENDED)
 
 
 def text_rows(rng: random.Random, scored: bool) -> list[dict]:
@@ -91,31 +91,23 @@ def _filled(data: bytes) -> int:
     return sum(1 for line in data.split(b'\n') if line.strip())
 
 
-def _examples(rng: random.Random, name: str, path: pathlib.Path, **columns) -> tuple[list, BadRows]:
+def _examples(
+    rng: random.Random, name: str, path: pathlib.Path, **columns
+) -> tuple[list, Complaints]:
     """A file read as a task's; examples are also turned into rows, as training would."""
-    spec = table.get(name)
-    options = Options(
-        columns=Columns(**columns),
-        on_bad_row='skip' if rng.random() < 0.7 else 'error',
-        unanswerable=rng.choice((None, True, False)),
+    settings = {'question_length': 8, 'stride': 4, 'unanswerable': rng.choice((None, True, False))}
+    task = dataclasses.replace(
+        task_of(name, **settings), columns=Columns(**columns), row_length=rng.choice((16, 64))
     )
     split = rng.choice(('train', 'train', 'dev'))
-    loaded = readers.read(spec, table.Place(path), split, options)
-    loaded.bad.lines()
-    settings = features.FeatureSettings(
-        kind=spec.kind,
-        row_length=rng.choice((16, 64)),
-        labels=loaded.known.labels,
-        score_range=loaded.known.score_range or (0.0, 1.0),
-        labelled=True,
-        question_length=8,
-        stride=4,
-    )
-    rows = features.token_rows(fakes.tokenizer(), loaded.examples, settings)
+    policy = 'skip' if rng.random() < 0.7 else 'error'
+    loaded = readers.read(task, Place(path), split, policy)
+    loaded.complaints.lines()
+    rows = KINDS[task.kind].features(fakes.tokenizer(), loaded.examples, loaded.task, True)
     lengths = np.asarray(rows.tokens.lengths())
     check(len(lengths) >= len(loaded.examples), 'examples without a row')
-    check(lengths.max() <= settings.row_length, 'a row that is too long')
-    return loaded.examples, loaded.bad
+    check(lengths.max() <= task.row_length, 'a row that is too long')
+    return loaded.examples, loaded.complaints
 
 
 def _make_tables(folder: pathlib.Path) -> Run:
@@ -133,10 +125,10 @@ def _make_tables(folder: pathlib.Path) -> Run:
             columns |= {'text_b': 'second', 'id': 'id'}
         name = 'text_regression' if scored else 'text'
         examples, bad = _examples(rng, name, path, **columns)
-        if ending in ('tsv', 'jsonl') and data and not bad.found.get('torn_file'):
+        if ending in ('tsv', 'jsonl') and data and not bad.counts.get('torn_file'):
             wanted = _filled(data) - (ending == 'tsv')
             count = len(examples) + _left_out(bad)
-            check(count == wanted, f'{wanted} rows, {count} read or counted: {bad.found}')
+            check(count == wanted, f'{wanted} rows, {count} read or counted: {bad.counts}')
 
     return run
 
@@ -179,11 +171,11 @@ def _make_tagging(folder: pathlib.Path) -> Run:
             data = conll(rng, rng.choice(' \t'))
         path, data = _write(rng, fresh(folder / 'case') / f'tags.{ending}', data)
         examples, bad = _examples(rng, 'tagging', path)
-        simple = data and b'#' not in data and 'not_text' not in bad.found
-        if simple and not bad.found.get('torn_file'):
+        simple = data and b'#' not in data and 'not_text' not in bad.counts
+        if simple and not bad.counts.get('torn_file'):
             wanted = _filled(data) if ending == 'jsonl' else _sentences(data)
             count = len(examples) + _left_out(bad)
-            check(count == wanted, f'{wanted} sentences, {count} read or counted: {bad.found}')
+            check(count == wanted, f'{wanted} sentences, {count} read or counted: {bad.counts}')
 
     return run
 
@@ -238,13 +230,13 @@ def _make_questions(folder: pathlib.Path) -> Run:
         wanted = _questions(data) if ending == 'json' and data else None
         if wanted is not None:
             count = len(examples) + _left_out(bad)
-            check(count == wanted, f'{wanted} questions, {count} read or counted: {bad.found}')
+            check(count == wanted, f'{wanted} questions, {count} read or counted: {bad.counts}')
 
     return run
 
 
-def trained_tasks() -> list[trained.TrainedTask | None]:
-    """A trained task of each kind, and None: a model that only tells replaced tokens."""
+def trained_tasks() -> list[Task]:
+    """A trained task of each kind."""
     known = {
         'text': Known(('no', 'yes')),
         'text_regression': Known(score_range=(0.0, 5.0)),
@@ -252,12 +244,11 @@ def trained_tasks() -> list[trained.TrainedTask | None]:
         'spans': Known(),
         'mrpc': Known(('0', '1')),
     }
-    made = []
-    for name, one in known.items():
-        task = {'name': name, 'question_length': 8, 'stride': 4, 'head': 'huggingface'}
-        asked = recipe({'job': 'finetune', 'data': {'row_length': 24}, 'task': task})
-        made.append(trained.settle(resolve(asked, 'cpu'), one))
-    return [*made, None]
+    settings = {'question_length': 8, 'stride': 4, 'head': 'huggingface'}
+    return [
+        dataclasses.replace(task_of(name, one, **settings), row_length=24)
+        for name, one in known.items()
+    ]
 
 
 def _incoming(rng: random.Random) -> tuple[bytes, str]:
@@ -280,10 +271,8 @@ def _incoming(rng: random.Random) -> tuple[bytes, str]:
     return data, rng.choice(('auto', 'auto', 'auto', *predict_input.FORMATS))
 
 
-def read_incoming(
-    rng: random.Random, folder: pathlib.Path, task: trained.TrainedTask | None, bad: BadRows
-) -> list:
-    """Examples of a damaged file or of standard input, by the steps of the door."""
+def read_incoming(rng: random.Random, folder: pathlib.Path, task: Task, bad: Complaints) -> list:
+    """Examples of a damaged file or of standard input, by the steps of the command."""
     data, form = _incoming(rng)
     columns = Columns(text_a='text') if rng.random() < 0.3 else Columns()
     case = fresh(folder / 'case')
@@ -306,14 +295,10 @@ def _make_incoming(folder: pathlib.Path) -> Run:
 
     def run(rng: random.Random) -> None:
         task = rng.choice(tasks)
-        bad = BadRows(skip=rng.random() < 0.8)
+        bad = Complaints('data.on_bad_row', 'skip' if rng.random() < 0.8 else 'error')
         examples = read_incoming(rng, folder, task, bad)
         check(bool(examples), 'no example and no complaint')
-        if task is None:
-            settings = features.FeatureSettings('classification', 8, labelled=False)
-        else:
-            settings = task.features(labelled=False)
-        features.token_rows(fakes.tokenizer(), examples, settings)
+        KINDS[task.kind].features(fakes.tokenizer(), examples, task, False)
 
     return run
 

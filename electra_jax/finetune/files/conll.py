@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
-from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.examples import TaggedExample
 from electra_jax.finetune.files import tables, tag_schemes
 from electra_jax.finetune.files.tables import Columns, Row, Rows, UnusableError, is_number
@@ -28,7 +28,7 @@ class _Line(NamedTuple):
 def read(
     path: pathlib.Path,
     columns: Columns,
-    complaints: BadRows,
+    complaints: Complaints,
     labelled: bool | None,
     ending: str | None = None,
 ) -> Iterator[TaggedExample]:
@@ -74,7 +74,7 @@ def _names_columns(path: pathlib.Path, columns: Columns, labelled: bool | None) 
 def _read_conll(
     path: pathlib.Path,
     columns: Columns,
-    complaints: BadRows,
+    complaints: Complaints,
     labelled: bool | None,
     ending: str,
 ) -> Iterator[TaggedExample]:
@@ -137,7 +137,7 @@ def _has_mark(line: _Line) -> bool:
     return line.cells[0].startswith('#')
 
 
-def _blocks(path: pathlib.Path, complaints: BadRows) -> Iterator[list[tuple[int, str]]]:
+def _blocks(path: pathlib.Path, complaints: Complaints) -> Iterator[list[tuple[int, str]]]:
     """Numbered lines between blank ones; blocks that lost a line (not text) are left out."""
     block: list[tuple[int, str]] = []
     is_whole = True
@@ -210,7 +210,7 @@ def _sentence(
 
 
 def from_rows(
-    rows: Rows, columns: Columns, complaints: BadRows, labelled: bool | None
+    rows: Rows, columns: Columns, complaints: Complaints, labelled: bool | None
 ) -> Iterator[TaggedExample]:
     """Sentences of rows with a list of words and one of tags, or both as text with spaces.
 
@@ -278,7 +278,7 @@ def _tags_problem(words: list[str], tags: list[str]) -> str | None:
 
 
 def fitting(
-    examples: Iterable[TaggedExample], scheme: str, complaints: BadRows
+    examples: Iterable[TaggedExample], scheme: str, complaints: Complaints
 ) -> Iterator[TaggedExample]:
     """The sentences whose tags are possible in their scheme; others are refused or counted."""
     for example in examples:
@@ -291,7 +291,7 @@ def fitting(
 
 
 def known(
-    examples: Iterable[TaggedExample], classes: Sequence[str], complaints: BadRows
+    examples: Iterable[TaggedExample], classes: Sequence[str], complaints: Complaints
 ) -> Iterator[TaggedExample]:
     """The sentences whose tags are all among the task's; others are refused or counted."""
     more = ', ...' if len(classes) > _SHOWN else ''

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from electra_jax.core import compressed
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError, nearest
-from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.examples import Example, SpanExample, TaggedExample, TextExample
 from electra_jax.finetune.files import conll, squad, tables, texts
 from electra_jax.finetune.files.tables import Columns, UnusableError, is_number, merged
-from electra_jax.finetune.task import TrainedTask
+from electra_jax.finetune.kinds.kind import Task
 
 # How input may be written; 'lines': a text each, 'a<TAB>b' for a pair, 'question<TAB>text'.
 FORMATS = ('lines', 'csv', 'tsv', 'jsonl', 'json', 'conll', 'conllu')
@@ -61,7 +61,7 @@ def parse_columns(text: str | None) -> Columns:
     return dataclasses.replace(Columns(), **columns)
 
 
-def format_of(path: pathlib.Path, task: TrainedTask | None) -> str:
+def format_of(path: pathlib.Path, task: Task) -> str:
     """The format of a file by the ending of its name; --format=NAME overrules it.
 
     Standard input and files of other endings hold lines, unless they begin with a brace (JSON
@@ -81,17 +81,17 @@ def format_of(path: pathlib.Path, task: TrainedTask | None) -> str:
         )
     lines = start.decode(errors='replace').splitlines()[: -1 if len(start) == _BEGINNING else None]
     cells = [line.split() for line in lines if line.strip()]
-    tags = {*(task.labels if task is not None else ()), 'O'}
+    tags = {*task.labels, 'O'}
     is_tagged = all(len(one) > 1 and (one[-1] in tags or _TAG.fullmatch(one[-1])) for one in cells)
-    is_tagger = task is not None and task.kind == 'tagging'
+    is_tagger = task.kind == 'tagging'
     return 'conll' if is_tagger and cells and is_tagged else 'lines'
 
 
-def read(task: TrainedTask | None, asked: Asked, complaints: BadRows) -> list[Example]:
+def read(task: Task, asked: Asked, complaints: Complaints) -> list[Example]:
     """Examples of new text; labels, tags and answers in it are not looked at.
 
     Args:
-        task: that the model was trained on; None: the model is not fine-tuned, and takes texts.
+        task: of the model.
         asked: the file, its format and columns.
         complaints: rows that cannot be used are refused or counted here.
 
@@ -99,7 +99,7 @@ def read(task: TrainedTask | None, asked: Asked, complaints: BadRows) -> list[Ex
         DataError: the file cannot be used, or holds no usable row.
         ConfigError: the model cannot take its format.
     """
-    if asked.format.startswith('conll') and (task is None or task.kind != 'tagging'):
+    if asked.format.startswith('conll') and task.kind != 'tagging':
         raise ConfigError('the input is in CoNLL format, but the model was not trained to tag')
     try:
         examples = list(_examples(task, asked, complaints))
@@ -115,22 +115,21 @@ def read(task: TrainedTask | None, asked: Asked, complaints: BadRows) -> list[Ex
     return examples
 
 
-def takes_pairs(task: TrainedTask) -> bool:
+def takes_pairs(task: Task) -> bool:
     """Whether a task is about two texts."""
     return _training_columns(task).text_b is not None
 
 
-def _examples(task: TrainedTask | None, asked: Asked, complaints: BadRows) -> Iterator[Example]:
-    kind = 'classification' if task is None else task.kind
+def _examples(task: Task, asked: Asked, complaints: Complaints) -> Iterator[Example]:
+    kind = task.kind
     if asked.format == 'lines':
-        return _from_lines(kind, task is not None and takes_pairs(task), asked, complaints)
+        return _from_lines(kind, takes_pairs(task), asked, complaints)
     ending = f'.{asked.format}'
     columns = _columns(task, asked, ending)
     if kind == 'tagging':
         return conll.read(asked.path, columns, complaints, None, ending)
     if kind == 'spans':
-        unanswerable = task is not None and task.unanswerable
-        return squad.read(asked.path, columns, complaints, unanswerable, None, ending)
+        return squad.read(asked.path, columns, complaints, task.unanswerable, None, ending)
     rows = tables.read(asked.path, complaints, columns, ending=ending)
     return texts.classified(rows, columns, complaints, labels=None, labelled=False)
 
@@ -139,7 +138,9 @@ def _examples(task: TrainedTask | None, asked: Asked, complaints: BadRows) -> It
 # Lines
 
 
-def _from_lines(kind: str, is_pair: bool, asked: Asked, complaints: BadRows) -> Iterator[Example]:
+def _from_lines(
+    kind: str, is_pair: bool, asked: Asked, complaints: Complaints
+) -> Iterator[Example]:
     def example(numbered: tuple[int, str]) -> Example:
         number, line = numbered
         name, where = str(number), f'{asked.path}:{number}'
@@ -151,7 +152,7 @@ def _from_lines(kind: str, is_pair: bool, asked: Asked, complaints: BadRows) -> 
             if not first or not second.strip():
                 problem = 'a question, a tab and a text are expected on a line'
                 raise UnusableError('bad_width', problem)
-            return SpanExample(name, '', second, first, (), False, where)
+            return SpanExample(name, second, first, (), False, where)
         if is_pair != bool(tab) or not first or (is_pair and not second.strip()):
             wanted = 'two texts with a tab between' if is_pair else 'one text without a tab'
             problem = f'{wanted} expected on a line, found {line!r:.60}'
@@ -166,7 +167,7 @@ def _from_lines(kind: str, is_pair: bool, asked: Asked, complaints: BadRows) -> 
 # Columns
 
 
-def _columns(task: TrainedTask | None, asked: Asked, ending: str) -> Columns:
+def _columns(task: Task, asked: Asked, ending: str) -> Columns:
     """Which columns hold what: those that are given, and otherwise those of training.
 
     A table has a header as in training, or if a column is given by its name. Where columns have
@@ -198,9 +199,7 @@ def _columns(task: TrainedTask | None, asked: Asked, ending: str) -> Columns:
     return merged(dataclasses.replace(trained, id=next(ids, None), label=None), given)
 
 
-def _training_columns(task: TrainedTask | None) -> Columns:
-    if task is None:
-        return Columns(text_a='text')
+def _training_columns(task: Task) -> Columns:
     return merged(task.spec.layout.columns, task.columns)
 
 

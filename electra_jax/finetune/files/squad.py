@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
-from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.examples import Answer, SpanExample
 from electra_jax.finetune.files import tables
 from electra_jax.finetune.files.tables import Columns, Row, Rows, UnusableError
@@ -24,7 +24,6 @@ class _Question(NamedTuple):
     id: str
     context: Any
     question: Any
-    title: Any = ''
     answers: Any = None
     impossible: Any = None
     detected: Any = None  # answers in MRQA's form
@@ -34,7 +33,7 @@ class _Question(NamedTuple):
 def read(
     path: pathlib.Path,
     columns: Columns,
-    complaints: BadRows,
+    complaints: Complaints,
     unanswerable: bool,
     labelled: bool | None,
     ending: str | None = None,
@@ -63,7 +62,7 @@ def read(
 
 
 def from_rows(
-    rows: Rows, columns: Columns, complaints: BadRows, unanswerable: bool, labelled: bool | None
+    rows: Rows, columns: Columns, complaints: Complaints, unanswerable: bool, labelled: bool | None
 ) -> Iterator[SpanExample]:
     """Questions of rows with one each, such as those of a TensorFlow dataset; as `read`."""
     questions = _row_questions(rows, columns, complaints, labelled)
@@ -71,11 +70,14 @@ def from_rows(
 
 
 def _examples(
-    questions: Iterator[_Question], complaints: BadRows, unanswerable: bool, labelled: bool | None
+    questions: Iterator[_Question],
+    complaints: Complaints,
+    unanswerable: bool,
+    labelled: bool | None,
 ) -> Iterator[SpanExample]:
     def example(question: _Question) -> SpanExample:
         if labelled is None:
-            question = _Question(*question[:5])
+            question = _Question(*question[:4])
         return _example(question, complaints, unanswerable, bool(labelled))
 
     seen: dict[str, str] = {}
@@ -94,7 +96,7 @@ def _examples(
 
 
 def _example(
-    question: _Question, complaints: BadRows, unanswerable: bool, labelled: bool
+    question: _Question, complaints: Complaints, unanswerable: bool, labelled: bool
 ) -> SpanExample:
     """The question, checked; raises UnusableError."""
     name = question.id
@@ -119,13 +121,10 @@ def _example(
     if problem:
         raise UnusableError('bad_question', f'question {name!r} {problem}')
     references = _references(question.references) or tuple(answer.text for answer in answers)
-    title = question.title if isinstance(question.title, str) else ''
-    return SpanExample(
-        name, title, context, text, answers, bool(impossible), question.where, references
-    )
+    return SpanExample(name, context, text, answers, bool(impossible), question.where, references)
 
 
-def _answer(text: Any, start: Any, context: str, where: str, complaints: BadRows) -> Answer:
+def _answer(text: Any, start: Any, context: str, where: str, complaints: Complaints) -> Answer:
     """The answer at its start, or where the text holds it nearest to there."""
     problem = tables.text_problem(text)
     if problem:
@@ -190,30 +189,29 @@ def _references(texts: Any) -> tuple[str, ...]:
 # Formats
 
 
-def _squad_questions(path: pathlib.Path, complaints: BadRows) -> Iterator[_Question]:
-    def question(located: tuple[str, str, Any, Any]) -> _Question:
-        _, title, context, entry = located
+def _squad_questions(path: pathlib.Path, complaints: Complaints) -> Iterator[_Question]:
+    def question(located: tuple[str, Any, Any]) -> _Question:
+        _, context, entry = located
         name = _id(entry, 'id')
         impossible = entry.get('is_impossible', False)
         text, answers = entry.get('question'), entry.get('answers')
         where = f'{path}: question {name}'
-        return _Question(where, name, context, text, title, answers, impossible)
+        return _Question(where, name, context, text, answers, impossible)
 
     entries = _squad_entries(path, complaints)
     return tables.usable(entries, question, lambda located: located[0], complaints)
 
 
-def _squad_entries(path: pathlib.Path, complaints: BadRows) -> Iterator[tuple[str, str, Any, Any]]:
-    """For each question: where it is, its article's title, its context, and its own object."""
+def _squad_entries(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[str, Any, Any]]:
+    """For each question: where it is, its context, and its own object."""
     for i, article in enumerate(_list_in(_parsed(path, complaints), 'data', str(path))):
         for j, paragraph in enumerate(_list_in(article, 'paragraphs', f'{path}: data[{i}]')):
             where = f'{path}: data[{i}].paragraphs[{j}]'
             for k, entry in enumerate(_list_in(paragraph, 'qas', where)):
-                title, context = article.get('title', ''), paragraph.get('context')
-                yield f'{where}.qas[{k}]', title, context, entry
+                yield f'{where}.qas[{k}]', paragraph.get('context'), entry
 
 
-def _parsed(path: pathlib.Path, complaints: BadRows) -> Any:
+def _parsed(path: pathlib.Path, complaints: Complaints) -> Any:
     """The value of a JSON file; raises DataError with the line that is not JSON."""
     data = tables.content(path, complaints)
     try:
@@ -255,7 +253,7 @@ def _id(entry: Any, *keys: str) -> str:
 
 
 def _row_questions(
-    rows: Rows, columns: Columns, complaints: BadRows, labelled: bool | None
+    rows: Rows, columns: Columns, complaints: Complaints, labelled: bool | None
 ) -> Iterator[_Question]:
     # Rows may be without an id, but not without one that the user named.
     needed = {
@@ -285,7 +283,6 @@ def _row_questions(
             tables.row_id(row, keys['id']),
             context,
             text,
-            row.values.get('title', ''),
             answers,
             None if mark is None else mark.lower() in ('true', '1'),
         )
@@ -297,7 +294,7 @@ def _row_questions(
             yield from tables.usable([row], question, lambda row: row.where, complaints)
 
 
-def _mrqa_questions(row: Row, complaints: BadRows) -> Iterator[_Question]:
+def _mrqa_questions(row: Row, complaints: Complaints) -> Iterator[_Question]:
     def question(entry: Any) -> _Question:
         return _Question(
             row.where,

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from electra_jax.config.settings import ColumnsConfig
 from electra_jax.core import compressed
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError, nearest
-from electra_jax.finetune.bad_rows import BadRows
 
 # Ending of the file's name -> what separates its cells.
 SEPARATORS = {'.csv': ',', '.tsv': '\t'}
@@ -82,7 +82,7 @@ class UnusableError(Exception):
 
 
 def usable(
-    rows: Iterable[R], make: Callable[[R], E], where: Callable[[R], str], complaints: BadRows
+    rows: Iterable[R], make: Callable[[R], E], where: Callable[[R], str], complaints: Complaints
 ) -> Iterator[E]:
     """What `make` gives for each row; rows that it cannot use are refused or counted.
 
@@ -103,7 +103,7 @@ def usable(
 
 def read(
     path: pathlib.Path,
-    complaints: BadRows,
+    complaints: Complaints,
     columns: Columns = Columns(),
     known_gaps: bool = False,
     ending: str | None = None,
@@ -144,7 +144,7 @@ def read(
 
 def first_names(path: pathlib.Path, separator: str | None, ending: str) -> tuple[str, ...]:
     """The cells of a table's first line, or the fields of its first JSON object."""
-    complaints = BadRows(skip=True)
+    complaints = Complaints('data.on_bad_row', 'skip')
     if ending in JSON_LINES:
         return next((tuple(row.values) for row in _json_rows(path, complaints)), ())
     return tuple(next(_cells(path, separator, complaints, ending), (0, []))[1])
@@ -159,7 +159,7 @@ def ending_of(path: pathlib.Path) -> str:
 # Bytes, lines, texts
 
 
-def content(path: pathlib.Path, complaints: BadRows) -> bytes:
+def content(path: pathlib.Path, complaints: Complaints) -> bytes:
     """The bytes of a file, unpacked, without a byte order mark.
 
     Raises:
@@ -179,7 +179,7 @@ def content(path: pathlib.Path, complaints: BadRows) -> bytes:
     return data.removeprefix(_UTF8_MARK)
 
 
-def _chunks(path: pathlib.Path, complaints: BadRows) -> Iterator[bytes]:
+def _chunks(path: pathlib.Path, complaints: Complaints) -> Iterator[bytes]:
     if not compressed.is_compressed(path):
         yield path.read_bytes()
         return
@@ -197,12 +197,12 @@ def _chunks(path: pathlib.Path, complaints: BadRows) -> Iterator[bytes]:
         complaints.refuse('torn_file', str(path), str(error))
 
 
-def lines(path: pathlib.Path, complaints: BadRows) -> Iterator[tuple[int, str]]:
+def lines(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[int, str]]:
     """Number, from 1, and text of each line; lines that are not text are refused or counted."""
     return ((number, text) for number, text in lines_and_gaps(path, complaints) if text is not None)
 
 
-def lines_and_gaps(path: pathlib.Path, complaints: BadRows) -> Iterator[tuple[int, str | None]]:
+def lines_and_gaps(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[int, str | None]]:
     """Number and text of each line as in `lines`; None for a line that is not text."""
     for number, raw in enumerate(_raw_lines(path, complaints), 1):
         text = _text(raw)
@@ -211,7 +211,7 @@ def lines_and_gaps(path: pathlib.Path, complaints: BadRows) -> Iterator[tuple[in
         yield number, text
 
 
-def _raw_lines(path: pathlib.Path, complaints: BadRows) -> list[bytes]:
+def _raw_lines(path: pathlib.Path, complaints: Complaints) -> list[bytes]:
     r"""Lines that end in \n or \r\n; in a file without any \n, in \r."""
     data = content(path, complaints)
     if b'\n' not in data:
@@ -287,7 +287,7 @@ def half_character(text: str) -> str | None:
 
 
 def _cells(
-    path: pathlib.Path, separator: str | None, complaints: BadRows, ending: str
+    path: pathlib.Path, separator: str | None, complaints: Complaints, ending: str
 ) -> Iterator[tuple[int, list[str]]]:
     """The number of each row's first line, and its cells."""
     separator = '\t' if separator == r'\t' else separator or SEPARATORS.get(ending)
@@ -352,7 +352,7 @@ def _table_rows(
     path: pathlib.Path,
     names: tuple[str, ...],
     cells: Iterator[tuple[int, list[str]]],
-    complaints: BadRows,
+    complaints: Complaints,
     known_gaps: bool,
 ) -> Iterator[Row]:
     for number, (line, values) in enumerate(cells):
@@ -367,7 +367,7 @@ def _table_rows(
             complaints.refuse('bad_width', where, problem)
 
 
-def _json_rows(path: pathlib.Path, complaints: BadRows) -> Iterator[Row]:
+def _json_rows(path: pathlib.Path, complaints: Complaints) -> Iterator[Row]:
     filled = ((line, text) for line, text in lines(path, complaints) if text.strip())
     for number, (line, text) in enumerate(filled):
         where = f'{path}:{line}'

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError, nearest
-from electra_jax.finetune.bad_rows import BadRows
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.files import tables
 from electra_jax.finetune.files.tables import Columns, Row, Rows, UnusableError
@@ -18,7 +18,7 @@ _SHOWN = 20  # classes that a message lists
 def classified(
     rows: Rows,
     columns: Columns,
-    complaints: BadRows,
+    complaints: Complaints,
     labels: Sequence[str] | None,
     labelled: bool,
 ) -> Iterator[TextExample]:
@@ -48,7 +48,7 @@ def classified(
 def scored(
     rows: Rows,
     columns: Columns,
-    complaints: BadRows,
+    complaints: Complaints,
     bounds: tuple[float, float] | None,
     labelled: bool,
 ) -> Iterator[TextExample]:
@@ -66,7 +66,7 @@ def scored(
 def _examples(
     rows: Rows,
     columns: Columns,
-    complaints: BadRows,
+    complaints: Complaints,
     labelled: bool,
     label_of: Callable[[Any], str | float | None],
 ) -> Iterator[TextExample]:

@@ -1,4 +1,4 @@
-"""Which pre-trained models say what was replaced."""
+"""Which checkpoints can answer."""
 
 import functools
 
@@ -9,7 +9,7 @@ from etils import epath
 
 from electra_jax.config.recipe import recipe
 from electra_jax.core.errors import CheckpointError
-from electra_jax.finetune.detect import open_detector
+from electra_jax.finetune.predict import open_predictor
 from electra_jax.model import bind
 from electra_jax.tokenizers.wordpiece import WordPiece
 from electra_jax.train import workdir
@@ -29,4 +29,4 @@ def test_a_model_whose_head_says_something_else_is_refused(objective, parts):
     shapes = jax.eval_shape(functools.partial(init, parts))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     with pytest.raises(CheckpointError, match=f"/here was pre-trained as '{objective}', without"):
-        open_detector(epath.Path('/here'), params, about, recipe({}))
+        open_predictor(epath.Path('/here'), params, about, recipe({}))

@@ -7,12 +7,12 @@ import string
 import pytest
 
 from electra_jax.core import errors
-from electra_jax.finetune import squad_metrics
 from electra_jax.finetune.examples import SpanExample
+from electra_jax.finetune.kinds import squad_metrics
 
 
 def example(name: str, references: list[str]) -> SpanExample:
-    return SpanExample(name, '', 'context', 'q', (), not references, 'here', tuple(references))
+    return SpanExample(name, 'context', 'q', (), not references, 'here', tuple(references))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_jax.core import errors
+from electra_jax.core.errors import NonFiniteError
 from electra_jax.finetune.examples import SpanExample
 
 
@@ -156,7 +156,7 @@ def _best(scores: np.ndarray, number: int) -> np.ndarray:
 
 def _check_numbers(scores: np.ndarray) -> None:
     if np.isnan(scores).any():
-        raise errors.NonFiniteError(
+        raise NonFiniteError(
             'the model scores answers with NaN: its training has failed; lower '
             'config.optimizer.learning_rate'
         )
@@ -184,7 +184,7 @@ def answers(
       In the order of the examples.
 
     Raises:
-      errors.NonFiniteError: a score of no answer is a NaN; `from_logits` and `from_beams` look
+      NonFiniteError: a score of no answer is a NaN; `from_logits` and `from_beams` look
         at the others.
     """
     held: dict[int, list[tuple[Candidate, Window]]] = {}

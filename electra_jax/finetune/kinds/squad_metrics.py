@@ -1,7 +1,7 @@
 """How good answers are, by the official rules of SQuAD 1.1, SQuAD 2.0 and MRQA.
 
 The rules of https://worksheets.codalab.org/worksheets/0x6b567e1cf2e041ec80d7098f031c5c9e
-(evaluate-v2.0.py), of evaluate-v1.1.py and of mrqa_official_eval.py, written anew; shares are
+(evaluate-v2.0.py), of evaluate-v1.1.py and of mrqa_official_eval.py, written again; shares are
 fractions here and percentages there.
 """
 
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_jax.core import errors
+from electra_jax.core.errors import DataError
 from electra_jax.finetune.examples import SpanExample
-from electra_jax.finetune.metrics import Scores
+from electra_jax.finetune.kinds.kind import Scores
 
 _ARTICLES = re.compile(r'\b(a|an|the)\b')
 _NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
@@ -74,12 +74,12 @@ def score(examples: Sequence[SpanExample], texts: Mapping[str, str]) -> Scores:
       'exact_match' and 'f1': for each question the best over its references; the mean.
 
     Raises:
-      errors.DataError: a question has no prediction or no reference.
+      DataError: a question has no prediction or no reference.
     """
     _check(examples, texts)
     bare = next((example for example in examples if not example.references), None)
     if bare is not None:
-        raise errors.DataError(f'{bare.where}: the question {bare.id!r} has no reference answer')
+        raise DataError(f'{bare.where}: the question {bare.id!r} has no reference answer')
     exact_B = [max(exact(texts[e.id], r) for r in e.references) for e in examples]
     f1_B = [max(overlap(texts[e.id], r) for r in e.references) for e in examples]
     return Scores({'exact_match': float(np.mean(exact_B)), 'f1': float(np.mean(f1_B))})
@@ -105,7 +105,7 @@ def score_with_none(
       there are any; 'best_exact', 'best_f1' and their '..._threshold', over all thresholds.
 
     Raises:
-      errors.DataError: a question has no prediction.
+      DataError: a question has no prediction.
     """
     _check(examples, texts)
     _check(examples, none_scores)
@@ -162,6 +162,4 @@ def _check(examples: Sequence[SpanExample], found: Mapping[str, object]) -> None
     lacking = [example for example in examples if example.id not in found]
     if lacking or not examples:
         first = f'; the first: {lacking[0].id!r} ({lacking[0].where})' if lacking else ''
-        raise errors.DataError(
-            f'{len(lacking)} of {len(examples)} questions have no prediction{first}'
-        )
+        raise DataError(f'{len(lacking)} of {len(examples)} questions have no prediction{first}')

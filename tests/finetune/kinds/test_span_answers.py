@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from electra_jax.core import errors
-from electra_jax.finetune import span_answers
 from electra_jax.finetune.examples import SpanExample
-from electra_jax.finetune.span_answers import Candidate, Window
+from electra_jax.finetune.kinds import span_answers
+from electra_jax.finetune.kinds.span_answers import Candidate, Window
 
 CONTEXT = 'Zoë  ran. The “old” dog slept'
 WORDS = [(0, 3), (5, 8), (8, 9), (10, 13), (14, 15), (15, 18), (18, 19), (20, 23), (24, 29)]
 
 
 def question(name: str = 'q') -> SpanExample:
-    return SpanExample(name, '', CONTEXT, 'Who?', (), False, 'here')
+    return SpanExample(name, CONTEXT, 'Who?', (), False, 'here')
 
 
 def window(words: list[tuple[int, int]], best: list[bool] | None = None, example: int = 0):

@@ -1,0 +1,41 @@
+"""Predictions for the judge of GLUE, https://gluebenchmark.com."""
+
+import pathlib
+from collections.abc import Sequence
+
+from electra_jax.core import files
+from electra_jax.core.errors import DataError
+from electra_jax.finetune.examples import TextExample
+
+
+def write(path: pathlib.Path, examples: Sequence[TextExample], predictions: Sequence[str]) -> None:
+    r"""Writes the file of a test split: "index\tprediction" lines.
+
+    Args:
+        path: of the file, under the name that GLUE wants.
+        examples: of the whole test file (`check_whole`), in any order.
+        predictions: for each, as it is written.
+    """
+    pairs = sorted(zip(examples, predictions, strict=True), key=lambda pair: _index(pair[0]))
+    lines = [f'{example.id}\t{prediction}\n' for example, prediction in pairs]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(path, ''.join(['index\tprediction\n', *lines]))
+
+
+def check_whole(examples: Sequence[TextExample]) -> None:
+    """Refuses, before training, a test file that GLUE would refuse the predictions of.
+
+    Raises:
+        DataError: rows are missing, or not numbered from 0.
+    """
+    for number, example in enumerate(sorted(examples, key=_index)):
+        if _index(example) != number:
+            raise DataError(
+                f'{example.where}: GLUE wants one prediction for every row of the test file, '
+                f'numbered from 0, and where number {number} should be the file has '
+                f'{example.id!r}; use the official file whole (--config.data.on_bad_row=error)'
+            )
+
+
+def _index(example: TextExample) -> int:
+    return int(example.id) if example.id.isdecimal() else -1

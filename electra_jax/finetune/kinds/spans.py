@@ -1,0 +1,334 @@
+"""Tasks that answer a question with a part of a text, or find that the text holds no answer.
+
+As in the reference (electra, finetune/qa/qa_tasks.py) and BERT's run_squad.py, which it follows.
+"""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from electra_jax.core.errors import ConfigError
+from electra_jax.finetune import plots
+from electra_jax.finetune.examples import SpanExample
+from electra_jax.finetune.features import Rows, ragged
+from electra_jax.finetune.files import squad
+from electra_jax.finetune.kinds import kind, span_answers, squad_metrics
+from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task
+from electra_jax.finetune.kinds.span_answers import Candidate, SpanAnswer, Window
+from electra_jax.finetune.results import write_json
+from electra_jax.tokenizers.api import Tokenizer
+
+_CONTEXTS_AT_ONCE = 2000
+
+# ---------------------------------------------------------------------------------------------
+# Files
+
+
+def read(source: Source) -> tuple[list[SpanExample], Task]:
+    """Questions with their texts and answers."""
+    task = source.task
+    rest = (source.columns, source.complaints, task.unanswerable, source.labelled)
+    if source.path is None:
+        return list(squad.from_rows(source.rows(), *rest)), task
+    return list(squad.read(source.path, *rest)), task
+
+
+# ---------------------------------------------------------------------------------------------
+# Token rows and loss
+
+
+def features(
+    tokenizer: Tokenizer, examples: Sequence[SpanExample], task: Task, labelled: bool
+) -> Rows:
+    """[CLS] question [SEP] part of the text [SEP], types 0 and 1 (BERT's run_squad.py).
+
+    A text too long for a row becomes several, `task.stride` tokens apart. 'start' and 'end' are
+    the positions of the first reference answer in the row, inclusive, or 0 where the row does not
+    hold all of it; 'impossible' is 1 where the question has no answer. Marks of the text's tokens:
+    'begin' and 'stop', the characters each was made of, and 'best', 1 in the row where the token
+    has the most text around it.
+
+    Raises:
+        ConfigError: a row has no room for a text after the question.
+    """
+    if task.row_length - task.question_length - 3 < 1:
+        raise ConfigError(
+            f'config.data.row_length is {task.row_length} and config.task.question_length is '
+            f'{task.question_length}: a row must hold the question, three special tokens and some '
+            'text'
+        )
+    contexts = _encode_contexts(tokenizer, [example.context for example in examples])
+    questions = tokenizer.encode_batch([example.question for example in examples])
+    builder = _RowBuilder(tokenizer, task.row_length, task.stride)
+    for i, example in enumerate(examples):
+        ids, characters = contexts[example.context]
+        builder.add(i, example, questions[i][: task.question_length], ids, characters)
+    cut = [i for i, question in enumerate(questions) if len(question) > task.question_length]
+    return dataclasses.replace(builder.rows(), cut=cut)
+
+
+def _encode_contexts(
+    tokenizer: Tokenizer, contexts: Sequence[str]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Each different text once: several questions share one."""
+    different = list(dict.fromkeys(contexts))
+    encoded = {}
+    for at in range(0, len(different), _CONTEXTS_AT_ONCE):
+        some = different[at : at + _CONTEXTS_AT_ONCE]
+        encoded.update(zip(some, tokenizer.encode_spans(some), strict=True))
+    return encoded
+
+
+def windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
+    """Parts of a text, (begin, end), each of at most `room` tokens.
+
+    >>> windows(10, 6, 3)
+    [(0, 6), (3, 9), (6, 10)]
+    """
+    found, begin = [], 0
+    while True:
+        end = min(begin + room, length)
+        found.append((begin, end))
+        if end == length:
+            return found
+        begin += min(room, stride)
+
+
+def best_window(ranges: Sequence[tuple[int, int]], length: int) -> np.ndarray:
+    """For each token of a text, the window in which it has the most context.
+
+    The lesser of the tokens to its left and to its right, plus a hundredth of the window's length
+    (run_squad.py); the first such window wins.
+
+    >>> best_window([(0, 6), (3, 9)], 9).tolist()
+    [0, 0, 0, 0, 0, 1, 1, 1, 1]
+    """
+    begin, end = np.array(ranges).T[:, :, None]
+    token = np.arange(length)
+    score = np.minimum(token - begin, end - 1 - token) + 0.01 * (end - begin)
+    inside = (token >= begin) & (token < end)
+    return np.argmax(np.where(inside, score, -np.inf), axis=0)
+
+
+def answer_tokens(characters: np.ndarray, start: int, stop: int) -> tuple[int, int] | None:
+    """First and last token that share a character with text[start:stop]; None: none does."""
+    touching = np.flatnonzero((characters[:, 1] > start) & (characters[:, 0] < stop))
+    return (int(touching[0]), int(touching[-1])) if len(touching) else None
+
+
+class _RowBuilder:
+    """Collects rows."""
+
+    def __init__(self, tokenizer: Tokenizer, row_length: int, stride: int):
+        self._special, self._row_length, self._stride = tokenizer.special, row_length, stride
+        self._tokens: list[np.ndarray] = []
+        self._second: list[int] = []
+        self._example: list[int] = []
+        self._marks: dict[str, list[np.ndarray]] = {'begin': [], 'stop': [], 'best': []}
+        self._numbers: dict[str, list[int]] = {'start': [], 'end': [], 'impossible': []}
+
+    def add(
+        self,
+        i: int,
+        example: SpanExample,
+        question: np.ndarray,
+        ids: np.ndarray,
+        characters: np.ndarray,
+    ) -> None:
+        """Adds all rows of example `i`."""
+        ranges = windows(len(ids), self._row_length - len(question) - 3, self._stride)
+        best = best_window(ranges, len(ids))
+        answer = None
+        if example.answers:
+            first = example.answers[0]
+            answer = answer_tokens(characters, first.start, first.start + len(first.text))
+        head = np.concatenate([[self._special.cls], question, [self._special.sep]])
+        for number, (begin, end) in enumerate(ranges):
+            row = np.concatenate([head, ids[begin:end], [self._special.sep]]).astype(np.int32)
+            self._tokens.append(row)
+            self._second.append(len(head))
+            self._example.append(i)
+            inside = slice(len(head), len(head) + end - begin)
+            for name, values in (
+                ('begin', characters[begin:end, 0]),
+                ('stop', characters[begin:end, 1]),
+                ('best', best[begin:end] == number),
+            ):
+                mark = np.zeros(len(row), np.int32)
+                mark[inside] = values
+                self._marks[name].append(mark)
+            start_end = (0, 0)
+            if answer is not None and begin <= answer[0] and answer[1] < end:
+                shift = len(head) - begin
+                start_end = (answer[0] + shift, answer[1] + shift)
+            self._numbers['start'].append(start_end[0])
+            self._numbers['end'].append(start_end[1])
+            self._numbers['impossible'].append(example.impossible)
+
+    def rows(self) -> Rows:
+        """The rows collected so far."""
+        return Rows(
+            ragged(self._tokens),
+            np.array(self._second, np.int32),
+            np.array(self._example, np.int32),
+            {name: np.array(values, np.int32) for name, values in self._numbers.items()},
+            {name: ragged(lists) for name, lists in self._marks.items()},
+        )
+
+
+def loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
+    """The mean of the cross-entropies of start and end [B]; position 0 means no answer in the row.
+
+    Where the head has a logit for "there is no answer", `task.answerable_weight` times its loss is
+    added (electra, qa_tasks.py).
+    """
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+    loss_B = sum(cross_entropy(outputs[name], batch[name]) for name in ('start', 'end')) / 2
+    if 'impossible' in outputs:
+        missing_B = optax.sigmoid_binary_cross_entropy(outputs['impossible'], batch['impossible'])
+        loss_B += task.answerable_weight * missing_B
+    return loss_B
+
+
+# ---------------------------------------------------------------------------------------------
+# Answers and their scores
+
+
+def answers(
+    task: Task, examples: Sequence[SpanExample], rows: Rows, outputs: kind.RowOutputs
+) -> list[SpanAnswer]:
+    """The answers to each question, best first, over all of its rows."""
+    found = (_window(task, rows, row, output) for row, output in enumerate(outputs))
+    relative = task.style != 'reference'
+    return span_answers.answers(examples, found, task.n_best, relative)
+
+
+def _window(
+    task: Task, rows: Rows, row: int, output: Mapping[str, np.ndarray]
+) -> tuple[Window, list[Candidate], float]:
+    begin_L, stop_L = rows.marks['begin'][row], rows.marks['stop'][row]
+    best_L = rows.marks['best'][row] > 0
+    window = Window(int(rows.example[row]), begin_L, stop_L, stop_L > 0, best_L)
+    limits = (window, task.n_best, task.answer_length)
+    if 'start' in output:
+        start_L, end_L = output['start'][: len(stop_L)], output['end'][: len(stop_L)]
+        none = float(start_L[0]) + float(end_L[0])
+        return window, span_answers.from_logits(start_L, end_L, *limits), none
+    # A short row has fewer positions than beams: the beams that are too many are padding.
+    start_S = np.minimum(output['start_index'], len(stop_L) - 1)
+    end_SE = np.minimum(output['end_index'], len(stop_L) - 1)
+    scores = (output['start_log_prob'], output['end_log_prob'])
+    candidates = span_answers.from_beams(start_S, scores[0], end_SE, scores[1], *limits)
+    return window, candidates, float(output['impossible'])
+
+
+def score(found: Predictions) -> Scores:
+    """Metrics of answers by the official rules."""
+    texts = span_answers.best_texts(found.values)
+    if not found.task.unanswerable:
+        return squad_metrics.score(found.examples, texts)
+    none = span_answers.none_scores(found.values)
+    return squad_metrics.score_with_none(found.examples, texts, none, found.task.null_threshold)
+
+
+def final_texts(found: Predictions) -> dict[str, str]:
+    """Id of a question -> the answer, '' for none."""
+    texts = span_answers.best_texts(found.values)
+    if not found.task.unanswerable:
+        return texts
+    none = span_answers.none_scores(found.values)
+    return span_answers.final_texts(texts, none, found.task.null_threshold)
+
+
+# ---------------------------------------------------------------------------------------------
+# What is written
+
+
+def to_json(found: Predictions) -> Iterator[dict[str, Any]]:
+    """The answer to each question."""
+    texts = final_texts(found)
+    for example, answer in zip(found.examples, found.values, strict=True):
+        row: dict[str, Any] = {'id': example.id, 'question': example.question}
+        if has_label(example):
+            row['references'] = list(dict.fromkeys(example.references))
+        row['prediction'] = texts[example.id]
+        if answer.n_best and texts[example.id]:
+            row['start'] = answer.n_best[0].start
+            row['probability'] = kind.json_number(answer.n_best[0].probability)
+        if answer.none_score is not None:
+            row['none_score'] = kind.json_number(answer.none_score)
+        yield row
+
+
+def write(folder: pathlib.Path, split: str, found: Predictions) -> None:
+    """Writes the files that the official scripts of SQuAD and MRQA read, in SPLIT_squad/.
+
+    'predictions.json' ({id: answer}) and 'n_best.json'. Where questions may have no answer also,
+    for SQuAD 2.0, 'null_odds.json' (the no-answer scores), 'na_prob.json' (the same between 0 and
+    1) and 'best_texts.json' (answers whatever the threshold): evaluate-v2.0.py finds the best
+    threshold of `best_texts.json` with `--na-prob-file na_prob.json`.
+    """
+    folder = folder / f'{split}_squad'
+    listed = {a.id: [one._asdict() for one in a.n_best] for a in found.values}
+    write_json(folder / 'n_best.json', listed)
+    write_json(folder / 'predictions.json', final_texts(found))
+    if found.task.unanswerable:
+        none = span_answers.none_scores(found.values)
+        write_json(folder / 'best_texts.json', span_answers.best_texts(found.values))
+        write_json(folder / 'null_odds.json', none)
+        write_json(folder / 'na_prob.json', {k: _sigmoid(v) for k, v in none.items()})
+
+
+def _sigmoid(value: float) -> float:
+    """Between 0 and 1, also where exp would overflow."""
+    power = math.exp(-abs(value))
+    return 1 / (1 + power) if value >= 0 else power / (1 + power)
+
+
+def draw(folder: pathlib.Path, split: str, found: Predictions) -> None:
+    """How probable right and wrong answers are, and how no-answer scores are distributed."""
+    groups: dict[str, list[float]] = {'right': [], 'wrong': []}
+    for example, answer in zip(found.examples, found.values, strict=True):
+        if answer.n_best:
+            is_right = any(squad_metrics.exact(answer.best, r) for r in example.references)
+            groups['right' if is_right else 'wrong'].append(answer.n_best[0].probability)
+    title = f'{found.task.name}, {split}'
+    path = folder / f'{split}_answers.png'
+    plots.distribution(path, groups, title, 'probability of the best answer')
+    if found.task.unanswerable:
+        none = span_answers.none_scores(found.values)
+        groups = {
+            name: [none[e.id] for e in found.examples if bool(e.references) == has]
+            for name, has in (('with an answer', True), ('without', False))
+        }
+        path, threshold = folder / f'{split}_no_answer.png', found.task.null_threshold
+        plots.distribution(path, groups, title, 'no-answer score', threshold)
+
+
+def has_label(example: SpanExample) -> bool:
+    """Whether a question has an answer, or is known to have none."""
+    return bool(example.references) or example.impossible
+
+
+SPANS = Kind(
+    own_task='spans',
+    styles=('reference', 'huggingface'),
+    read=read,
+    content=lambda example: example.context,
+    head=lambda task: task.head_shape('span', 2),
+    features=features,
+    terms=kind.one_term,
+    loss=loss,
+    answers=answers,
+    has_label=has_label,
+    score=score,
+    to_json=to_json,
+    write=write,
+    draw=draw,
+)

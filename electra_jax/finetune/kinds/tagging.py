@@ -1,0 +1,286 @@
+"""Tasks that give each word of a sentence a tag: chunks, names, parts of speech.
+
+A word is judged at its first piece (electra, finetune/tagging/tagging_tasks.py). The files' tags
+are read in their own scheme; the model may learn another one (chunking: IOBES).
+"""
+
+# W: words of a sentence.
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from electra_jax.core.errors import DataError
+from electra_jax.finetune import plots
+from electra_jax.finetune.examples import TaggedExample
+from electra_jax.finetune.features import Rows, encode_all, ragged
+from electra_jax.finetune.files import conll, tag_schemes
+from electra_jax.finetune.kinds import kind
+from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task
+from electra_jax.finetune.results import write_json
+from electra_jax.tokenizers.api import Tokenizer
+
+# ---------------------------------------------------------------------------------------------
+# Files
+
+
+def read(source: Source) -> tuple[list[TaggedExample], Task]:
+    """Sentences with tags in the scheme that is learned.
+
+    A training file also tells scheme and tags, where they are not known.
+    """
+    task, complaints = source.task, source.complaints
+    if source.path is None:
+        rows = source.rows()
+        sentences = conll.from_rows(rows, source.columns, complaints, source.labelled)
+    else:
+        sentences = conll.read(source.path, source.columns, complaints, source.labelled)
+    examples = list(sentences)
+    if task.scheme is None:
+        found = tag_schemes.find(example.tags for example in examples if example.tags)
+        task = dataclasses.replace(task, scheme=found)
+    tag_schemes.check(task.scheme)
+    examples = list(conll.fitting(examples, task.scheme, complaints))
+    learned = task.learned_scheme
+    if learned != task.scheme:
+        examples = [_converted(example, learned) for example in examples]
+    if not task.labels and examples:
+        labels = tag_schemes.classes((e.tags for e in examples if e.tags), learned)
+        if len(labels) < 2:
+            raise DataError(
+                f'{source.where}: a tagger needs two tags or more, and every word has {labels[0]!r}'
+                '; is --config.task.columns.tags the right column?'
+            )
+        task = dataclasses.replace(task, labels=labels)
+    return list(conll.known(examples, task.labels, complaints)), task
+
+
+def _converted(example: TaggedExample, scheme: str) -> TaggedExample:
+    if example.tags is None:
+        return example
+    return example._replace(tags=tag_schemes.convert(example.tags, scheme))
+
+
+# ---------------------------------------------------------------------------------------------
+# Token rows and loss
+
+
+def features(
+    tokenizer: Tokenizer, examples: Sequence[TaggedExample], task: Task, labelled: bool
+) -> Rows:
+    """[CLS] pieces of the words [SEP]; the 'reference' head gives all tokens type 1, others 0.
+
+    A sentence too long for a row becomes several rows, cut between words, so that each word is
+    judged. 'words' marks a word's first piece with the word's number, 'labels' with its tag's
+    number (-1: not given, as at all other pieces).
+    """
+    words = sorted({word for example in examples for word in example.words})
+    unknown = np.array([tokenizer.special.unk], np.int32)
+    pieces = dict(zip(words, encode_all(tokenizer, words), strict=True))
+    room, numbers = task.row_length - 2, kind.numbered(task.labels)
+    tokens, example_of, marked, tagged = [], [], [], []
+    for i, example in enumerate(examples):
+        tags = example.tags or (None,) * len(example.words)
+        tag_numbers = [kind.class_number(tag, example.where, numbers, labelled) for tag in tags]
+        encoded = [pieces[w][:room] if len(pieces[w]) else unknown for w in example.words]
+        for begin, end in divided([len(x) for x in encoded], room):
+            row, marks, labels = _row(tokenizer, encoded, tag_numbers, begin, end)
+            tokens.append(row)
+            marked.append(marks)
+            tagged.append(labels)
+            example_of.append(i)
+    rows = ragged(tokens)
+    second = np.zeros(len(tokens)) if task.style == 'reference' else rows.lengths()
+    marks = {'words': ragged(marked), 'labels': ragged(tagged)}
+    return Rows(rows, second.astype(np.int32), np.array(example_of, np.int32), {}, marks)
+
+
+def divided(lengths: Sequence[int], room: int) -> list[tuple[int, int]]:
+    """Runs of words, (begin, end), each of at most `room` pieces.
+
+    >>> divided([2, 2, 3], 4)
+    [(0, 2), (2, 3)]
+    """
+    runs, begin, used = [], 0, 0
+    for i, length in enumerate(lengths):
+        if used + length > room and i > begin:
+            runs.append((begin, i))
+            begin, used = i, 0
+        used += length
+    return [*runs, (begin, len(lengths))]
+
+
+def _row(
+    tokenizer: Tokenizer, encoded: Sequence[np.ndarray], tags: Sequence[int], begin: int, end: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    special = tokenizer.special
+    chosen = encoded[begin:end]
+    row = np.concatenate([[special.cls], *chosen, [special.sep]]).astype(np.int32)
+    first = 1 + np.concatenate([[0], np.cumsum([len(x) for x in chosen])[:-1]]).astype(np.int64)
+    marks, labels = np.full(len(row), -1, np.int32), np.full(len(row), -1, np.int32)
+    marks[first] = np.arange(begin, end)
+    labels[first] = tags[begin:end]
+    return row, marks, labels
+
+
+def loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
+    """Cross-entropy added over the tagged words of each row [B]."""
+    tagged_BL = batch['labels'] >= 0
+    loss_BL = optax.softmax_cross_entropy_with_integer_labels(
+        outputs['logits'], jnp.maximum(batch['labels'], 0)
+    )
+    return jnp.sum(jnp.where(tagged_BL, loss_BL, 0.0), axis=1)
+
+
+# ---------------------------------------------------------------------------------------------
+# Answers and their scores
+
+
+def answers(
+    task: Task, examples: Sequence[TaggedExample], rows: Rows, outputs: kind.RowOutputs
+) -> list[np.ndarray]:
+    """Probabilities [W, C] of each sentence, whose words may be in several rows, in their order."""
+    found: list[list[np.ndarray]] = [[] for _ in examples]
+    for row, output in enumerate(outputs):
+        words = rows.marks['words'][row]
+        found[int(rows.example[row])].append(
+            kind.softmax(output['logits'][: len(words)][words >= 0])
+        )
+    return [np.concatenate(runs) for runs in found]
+
+
+def best_tags(found: Predictions) -> list[list[str]]:
+    """The likeliest tag of each word of each sentence."""
+    labels = found.task.labels
+    return [[labels[int(best)] for best in np.argmax(p, axis=-1)] for p in found.values]
+
+
+def score(found: Predictions) -> Scores:
+    """Metrics of predicted tags."""
+    gold = [example.tags for example in found.examples]
+    return tag_scores(gold, best_tags(found), found.task.learned_scheme)
+
+
+def tag_scores(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: str | None
+) -> Scores:
+    """Span F1, precision and recall by seqeval, and the share of words with the right tag.
+
+    Spans are read as leniently as conlleval does.
+
+    Args:
+        gold: the true tags of each sentence.
+        predicted: the predicted tags of each sentence.
+        scheme: of both; 'plain' tags have an accuracy only.
+
+    Raises:
+        DataError: a sentence has more tags on one side than on the other.
+    """
+    kind.check_counts(len(gold), len(predicted))
+    for number, (true, given) in enumerate(zip(gold, predicted, strict=True)):
+        if len(true) != len(given):
+            raise DataError(
+                f'sentence {number} has {len(true)} tags in the file and {len(given)} predicted'
+            )
+    words = [pair for both in zip(gold, predicted, strict=True) for pair in zip(*both, strict=True)]
+    accuracy = {'accuracy': float(np.mean([one == other for one, other in words]))}
+    if scheme == 'plain':
+        return Scores(accuracy)
+    by_type = scores_by_type(gold, predicted)
+    if not by_type:
+        nothing = {'f1': 0.0, 'precision': 0.0, 'recall': 0.0}
+        return Scores({**nothing, **accuracy}, ('no span in the file, and none predicted',))
+    overall = by_type[_OVERALL]
+    return Scores({**{name: overall[name] for name in ('f1', 'precision', 'recall')}, **accuracy})
+
+
+_OVERALL = 'micro avg'
+_NAMES = {'precision': 'precision', 'recall': 'recall', 'f1-score': 'f1', 'support': 'support'}
+
+
+def scores_by_type(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+) -> dict[str, dict[str, float]]:
+    """Precision, recall, f1 and support of each type of span, and of averages named '... avg'.
+
+    Empty where there is no span at all.
+    """
+    from seqeval import metrics
+
+    if all(tag == tag_schemes.OUTSIDE for tags in (*gold, *predicted) for tag in tags):
+        return {}
+    # seqeval does not know BILOU, and what spans tags write is the same in every scheme.
+    sides = ([list(tag_schemes.convert(t, 'iobes')) for t in side] for side in (gold, predicted))
+    report = metrics.classification_report(*sides, output_dict=True, zero_division=0)
+    return {
+        name: {_NAMES[metric]: float(value) for metric, value in row.items()}
+        for name, row in report.items()
+    }
+
+
+# ---------------------------------------------------------------------------------------------
+# What is written
+
+
+def to_json(found: Predictions) -> Iterator[dict[str, Any]]:
+    """The words of each sentence, their likeliest tags and how likely these are."""
+    labels = found.task.labels
+    for example, probs_WC in zip(found.examples, found.values, strict=True):
+        given = {} if example.tags is None else {'tags': list(example.tags)}
+        best_W = np.argmax(probs_WC, axis=-1)
+        yield {
+            'id': example.id,
+            'words': list(example.words),
+            **given,
+            'predictions': [labels[int(best)] for best in best_W],
+            'probabilities': [
+                kind.json_number(probs_C[best])
+                for probs_C, best in zip(probs_WC, best_W, strict=True)
+            ],
+        }
+
+
+def draw(folder: pathlib.Path, split: str, found: Predictions) -> None:
+    """Words of each type of span against the type they are given; plain tags as they are.
+
+    Also writes the scores of each type.
+    """
+    plain = found.task.learned_scheme == 'plain'
+
+    def type_of(tag: str) -> str:
+        return tag if plain else tag.partition('-')[2] or tag
+
+    types = list(dict.fromkeys(map(type_of, found.task.labels)))
+    numbers = {tag: types.index(type_of(tag)) for tag in found.task.labels}
+    tags, predicted = [example.tags for example in found.examples], best_tags(found)
+    gold, best = ([numbers[tag] for one in side for tag in one] for side in (tags, predicted))
+    title = f'{found.task.name}, {split}, words'
+    plots.confusion(folder / f'{split}_confusion.png', gold, best, types, title)
+    if not plain:
+        by_type = scores_by_type(tags, predicted)
+        shown = {name: row for name, row in by_type.items() if not name.endswith(' avg')}
+        write_json(folder / f'{split}_types.json', shown)
+
+
+TAGGING = Kind(
+    own_task='tagging',
+    styles=('reference', 'huggingface'),
+    read=read,
+    content=lambda example: example.words,
+    head=lambda task: task.head_shape('token', len(task.labels)),
+    features=features,
+    terms=lambda batch: jnp.sum(batch['labels'] >= 0, axis=1),
+    loss=loss,
+    answers=answers,
+    has_label=lambda example: example.tags is not None,
+    score=score,
+    to_json=to_json,
+    write=lambda folder, split, found: None,
+    draw=draw,
+)

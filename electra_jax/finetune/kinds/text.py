@@ -1,0 +1,394 @@
+"""Tasks about a text, or a pair of texts: classification and regression.
+
+Metrics are the official ones of GLUE; scores become 0 to 1 for the loss, as in the reference
+(electra, finetune/classification/classification_tasks.py).
+"""
+
+import dataclasses
+import pathlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from electra_jax.core.errors import DataError, NonFiniteError
+from electra_jax.finetune import glue, plots
+from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.features import Rows, encode_all, ragged
+from electra_jax.finetune.files import texts
+from electra_jax.finetune.kinds import kind
+from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task
+from electra_jax.tokenizers.api import Tokenizer
+
+# ---------------------------------------------------------------------------------------------
+# Files
+
+
+def read_classes(source: Source) -> tuple[list[TextExample], Task]:
+    """Texts with a class each; a training file also tells the classes, if they are not known."""
+    task = source.task
+    labels = task.labels or None
+    rows, columns, complaints = source.rows(), source.columns, source.complaints
+    examples = list(texts.classified(rows, columns, complaints, labels, source.labelled))
+    if examples and not labels:
+        found = texts.find_labels((example.label for example in examples), source.where)
+        task = dataclasses.replace(task, labels=found)
+    return examples, task
+
+
+def read_scores(source: Source) -> tuple[list[TextExample], Task]:
+    """Texts with a score each; a training file also tells their range, if it is not known."""
+    task = source.task
+    bounds, columns, complaints = task.spec.score_range, source.columns, source.complaints
+    examples = list(texts.scored(source.rows(), columns, complaints, bounds, source.labelled))
+    if examples and task.score_range is None:
+        span = texts.score_span((example.label for example in examples), source.where)
+        task = dataclasses.replace(task, score_range=bounds or span)
+    return examples, task
+
+
+# ---------------------------------------------------------------------------------------------
+# Token rows and loss
+
+
+def class_features(
+    tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task, labelled: bool
+) -> Rows:
+    """Rows as `text_rows` makes them; 'label' is the number of the class, -1: not given."""
+    numbers = kind.numbered(task.labels)
+    labels = [kind.class_number(e.label, e.where, numbers, labelled) for e in examples]
+    return text_rows(tokenizer, examples, task.row_length, {'label': np.array(labels, np.int32)})
+
+
+def score_features(
+    tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task, labelled: bool
+) -> Rows:
+    """Rows as `text_rows` makes them; 'target' is the score in its range, NaN: not given."""
+    low, high = task.score_range or (0.0, 1.0)
+    bare = next((example for example in examples if example.label is None), None)
+    if bare is not None and labelled:
+        raise DataError(f'{bare.where}: no score, and there must be one to train on')
+    scores = [float('nan') if e.label is None else float(e.label) for e in examples]
+    target = ((np.array(scores) - low) / (high - low)).astype(np.float32)
+    return text_rows(tokenizer, examples, task.row_length, {'target': target})
+
+
+def text_rows(
+    tokenizer: Tokenizer,
+    examples: Sequence[TextExample],
+    row_length: int,
+    numbers: dict[str, np.ndarray],
+) -> Rows:
+    """[CLS] a [SEP] or [CLS] a [SEP] b [SEP], types 0 and 1; the longer text of a pair is cut.
+
+    Args:
+        tokenizer: of the model.
+        examples: one row each.
+        row_length: tokens of the longest row.
+        numbers: of each row.
+    """
+    first = encode_all(tokenizer, [example.text_a for example in examples])
+    second = encode_all(tokenizer, [example.text_b or '' for example in examples])
+    tokens, second_at, cut = [], [], []
+    for i, (example, a, b) in enumerate(zip(examples, first, second, strict=True)):
+        pair = example.text_b is not None
+        row, at = join(tokenizer, a, b if pair else None, row_length)
+        tokens.append(row)
+        second_at.append(at)
+        cut += [i] if len(row) < len(a) + len(b) + 2 + pair else []
+    example_of = np.arange(len(examples), dtype=np.int32)
+    return Rows(ragged(tokens), np.array(second_at, np.int32), example_of, numbers, {}, cut)
+
+
+def join(
+    tokenizer: Tokenizer, a: np.ndarray, b: np.ndarray | None, row_length: int
+) -> tuple[np.ndarray, int]:
+    """One row of one or two texts, cut to fit, and where the second begins (the end: nowhere)."""
+    special = tokenizer.special
+    cls, sep = np.array([special.cls], np.int32), np.array([special.sep], np.int32)
+    if b is None:
+        row = np.concatenate([cls, a[: max(row_length - 2, 0)], sep])
+        return row, len(row)
+    keep_a, keep_b = truncated(len(a), len(b), max(row_length - 3, 0))
+    row = np.concatenate([cls, a[:keep_a], sep, b[:keep_b], sep])
+    return row, keep_a + 2
+
+
+def truncated(a: int, b: int, room: int) -> tuple[int, int]:
+    """Lengths of a pair after dropping tokens of the longer one, of `b` where they are equal.
+
+    >>> truncated(10, 3, 9), truncated(10, 10, 9), truncated(2, 3, 9)
+    ((6, 3), (5, 4), (2, 3))
+    """
+    while a + b > room:
+        if a > b:
+            a -= 1
+        else:
+            b -= 1
+    return a, b
+
+
+def class_loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
+    """Cross-entropy [B]."""
+    return optax.softmax_cross_entropy_with_integer_labels(outputs['logits'], batch['label'])
+
+
+def score_loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
+    """Squared distance [B] from the score as a share of its range (STS: score / 5)."""
+    return jnp.square(outputs['logits'][:, 0] - batch['target'])
+
+
+# ---------------------------------------------------------------------------------------------
+# Answers and their scores
+
+
+def class_answers(
+    task: Task, examples: Sequence[TextExample], rows: Rows, outputs: kind.RowOutputs
+) -> np.ndarray:
+    """Probabilities [examples, C]."""
+    return kind.softmax(np.stack([output['logits'] for output in outputs]))
+
+
+def score_answers(
+    task: Task, examples: Sequence[TextExample], rows: Rows, outputs: kind.RowOutputs
+) -> np.ndarray:
+    """Scores [examples]."""
+    low, high = task.score_range or (0.0, 1.0)
+    return low + (high - low) * np.array([float(output['logits'][0]) for output in outputs])
+
+
+def score_classes(found: Predictions) -> Scores:
+    """The task's metrics of predicted classes."""
+    best_B = np.argmax(found.values, axis=-1)
+    return class_scores(found.task.spec.metrics, _gold(found), best_B, found.task.labels)
+
+
+def _gold(found: Predictions) -> list[int]:
+    """The true class of each text."""
+    numbers = kind.numbered(found.task.labels)
+    return [numbers[example.label] for example in found.examples]
+
+
+def class_scores(
+    names: Sequence[str], gold: Sequence[int], predicted: Sequence[int], labels: Sequence[str]
+) -> Scores:
+    """Metrics of predicted classes.
+
+    Args:
+        names: keys of CLASS_METRICS.
+        gold: the true class of each example, as its number.
+        predicted: the predicted class, likewise.
+        labels: names of the classes by number.
+
+    Raises:
+        DataError: there are no examples, or not as many predictions.
+    """
+    kind.check_counts(len(gold), len(predicted))
+    gold_B, predicted_B = (np.array(labels)[np.asarray(ids, np.int64)] for ids in (gold, predicted))
+    notes = []
+    if len(np.unique(predicted_B)) == 1 and len(np.unique(gold_B)) > 1:
+        notes.append(f'every prediction is {str(predicted_B[0])!r}')
+    return Scores({name: CLASS_METRICS[name](gold_B, predicted_B) for name in names}, tuple(notes))
+
+
+def _accuracy(gold_B: np.ndarray, predicted_B: np.ndarray) -> float:
+    return float(np.mean(gold_B == predicted_B))
+
+
+def _f1(gold_B: np.ndarray, predicted_B: np.ndarray) -> float:
+    """F1 of the class '1', as GLUE has it for MRPC and QQP."""
+    # Here and below: scikit-learn takes a second to import, and only scoring needs it.
+    from sklearn import metrics
+
+    return float(
+        metrics.f1_score(gold_B, predicted_B, labels=['1'], average='micro', zero_division=0)
+    )
+
+
+def _macro_f1(gold_B: np.ndarray, predicted_B: np.ndarray) -> float:
+    """The mean over the classes that occur."""
+    from sklearn import metrics
+
+    return float(metrics.f1_score(gold_B, predicted_B, average='macro', zero_division=0))
+
+
+def _matthews(gold_B: np.ndarray, predicted_B: np.ndarray) -> float:
+    from sklearn import metrics
+
+    if len(np.union1d(gold_B, predicted_B)) == 1:
+        return 0.0  # one class everywhere: by convention, and scikit-learn would warn
+    return float(metrics.matthews_corrcoef(gold_B, predicted_B))
+
+
+CLASS_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    'accuracy': _accuracy,
+    'f1': _f1,
+    'macro_f1': _macro_f1,
+    'matthews': _matthews,
+}
+
+
+def score_scores(found: Predictions) -> Scores:
+    """The task's metrics of predicted scores."""
+    gold = [example.label for example in found.examples]
+    return regression_scores(found.task.spec.metrics, gold, found.values)
+
+
+def regression_scores(
+    names: Sequence[str], gold: Sequence[float], predicted: Sequence[float]
+) -> Scores:
+    """Metrics of predicted scores.
+
+    A correlation that is not defined (one side is constant) counts as 0, and a note says so.
+
+    Args:
+        names: some of 'pearson', 'spearman' and 'mse'.
+        gold: the true score of each example.
+        predicted: the predicted score, likewise.
+
+    Raises:
+        DataError: there are no examples, or not as many predictions.
+        NonFiniteError: a prediction is a NaN or an infinity.
+    """
+    kind.check_counts(len(gold), len(predicted))
+    gold_B, predicted_B = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)
+    bad = np.flatnonzero(~np.isfinite(predicted_B))
+    if len(bad):
+        raise NonFiniteError(
+            f'{len(bad)} of {len(predicted_B)} predicted scores are no finite numbers; the first '
+            f'is number {bad[0]}, {predicted_B[bad[0]]}: lower optimizer.learning_rate'
+        )
+    values, notes = {}, []
+    for name in names:
+        values[name], note = _score_metric(name, gold_B, predicted_B)
+        notes += [note] if note else []
+    return Scores(values, tuple(notes))
+
+
+def _score_metric(
+    name: str, gold_B: np.ndarray, predicted_B: np.ndarray
+) -> tuple[float, str | None]:
+    if name == 'mse':
+        return float(np.mean((gold_B - predicted_B) ** 2)), None
+    from scipy import stats
+
+    function = {'pearson': stats.pearsonr, 'spearman': stats.spearmanr}[name]
+    for side, values_B in (('prediction', predicted_B), ('true score', gold_B)):
+        if np.all(values_B == values_B[0]):
+            return 0.0, f'{name} is not defined: every {side} is {values_B[0]:g}; counted as 0'
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # nearly constant input is handled below
+        value = float(function(gold_B, predicted_B).statistic)
+    if not np.isfinite(value):
+        return 0.0, f'{name} is not defined for scores this close together; counted as 0'
+    return value, None
+
+
+# ---------------------------------------------------------------------------------------------
+# What is written
+
+
+def classes_to_json(found: Predictions) -> Iterator[dict[str, Any]]:
+    """The likeliest class of each text, and the probability of every class."""
+    labels = found.task.labels
+    for example, probs_C in zip(found.examples, found.values, strict=True):
+        yield {
+            **_texts(example),
+            'prediction': labels[int(np.argmax(probs_C))],
+            'probabilities': dict(zip(labels, map(kind.json_number, probs_C), strict=True)),
+        }
+
+
+def scores_to_json(found: Predictions) -> Iterator[dict[str, Any]]:
+    """The score of each text."""
+    for example, score in zip(found.examples, found.values, strict=True):
+        yield {**_texts(example), 'prediction': kind.json_number(score)}
+
+
+def _texts(example: TextExample) -> dict[str, Any]:
+    fields = {'text_b': example.text_b, 'label': example.label}
+    given = {name: value for name, value in fields.items() if value is not None}
+    return {'id': example.id, 'text_a': example.text_a, **given}
+
+
+def write_classes(folder: pathlib.Path, split: str, found: Predictions) -> None:
+    """The file for GLUE's judge, where the split has one."""
+    if split in found.task.spec.submissions:
+        best = [found.task.labels[int(number)] for number in np.argmax(found.values, axis=-1)]
+        glue.write(folder / found.task.spec.submissions[split], found.examples, best)
+
+
+def write_scores(folder: pathlib.Path, split: str, found: Predictions) -> None:
+    """The file for GLUE's judge, where the split has one: scores within their range."""
+    if split in found.task.spec.submissions:
+        low, high = found.task.spec.score_range or (-np.inf, np.inf)
+        scores = [f'{min(max(float(score), low), high):.3f}' for score in found.values]
+        glue.write(folder / found.task.spec.submissions[split], found.examples, scores)
+
+
+def draw_classes(folder: pathlib.Path, split: str, found: Predictions) -> None:
+    """How many texts of each true class are given each class."""
+    best, labels = np.argmax(found.values, axis=-1), found.task.labels
+    title = f'{found.task.name}, {split}'
+    plots.confusion(folder / f'{split}_confusion.png', _gold(found), best, labels, title)
+
+
+def draw_scores(folder: pathlib.Path, split: str, found: Predictions) -> None:
+    """Predicted against true scores."""
+    gold = [example.label for example in found.examples]
+    title = f'{found.task.name}, {split}'
+    plots.scatter(folder / f'{split}_scores.png', gold, found.values, title)
+
+
+# ---------------------------------------------------------------------------------------------
+# The kinds
+
+
+def _content(example: TextExample) -> list[str]:
+    """A pair is the same the other way round."""
+    return sorted((example.text_a, example.text_b or ''))
+
+
+def _has_label(example: TextExample) -> bool:
+    return example.label is not None
+
+
+STYLES = ('reference', 'huggingface', 'mean')
+
+CLASSIFICATION = Kind(
+    own_task='text',
+    styles=STYLES,
+    read=read_classes,
+    content=_content,
+    head=lambda task: task.head_shape('row', len(task.labels)),
+    features=class_features,
+    terms=kind.one_term,
+    loss=class_loss,
+    answers=class_answers,
+    has_label=_has_label,
+    score=score_classes,
+    to_json=classes_to_json,
+    write=write_classes,
+    draw=draw_classes,
+)
+
+REGRESSION = Kind(
+    own_task='text_regression',
+    styles=STYLES,
+    read=read_scores,
+    content=_content,
+    head=lambda task: task.head_shape('row', 1),
+    features=score_features,
+    terms=kind.one_term,
+    loss=score_loss,
+    answers=score_answers,
+    has_label=_has_label,
+    score=score_scores,
+    to_json=scores_to_json,
+    write=write_scores,
+    draw=draw_scores,
+)

@@ -1,0 +1,76 @@
+"""What fine-tuning prints about a run before it starts."""
+
+import collections
+from collections.abc import Iterable, Mapping
+
+from electra_jax.core import trees
+from electra_jax.finetune import split as splits
+from electra_jax.finetune.job import FineTuning
+from electra_jax.finetune.readers import Loaded
+from electra_jax.finetune.split import Split
+from electra_jax.init_from import parts
+from electra_jax.parallel import report
+
+
+def start_lines(run: FineTuning) -> list[str]:
+    """What is about to happen."""
+    config, params = run.config, run.program.abstract.params
+    both = ', pairs both ways round' if splits.doubles_pairs(config) else ''
+    examples, rows = len(run.train.loaded.examples), len(run.train.rows)
+    in_rows = f' in {rows:,} rows' if rows != examples else ''  # windows of questions
+    scored = {name: split.loaded for name, split in run.scored.items()}
+    guess = guess_line(run.train.loaded, scored)
+    every = (run.train, *run.scored.values(), *run.tests.values())
+    return [
+        f'{run.task.name} ({run.task.kind}, head {run.task.style}): '
+        f'{trees.count(params) / 1e6:.1f}M parameters on {report.mesh_line(run.program.mesh)}',
+        f'  {origin_line(run)}',
+        f'  {examples:,} examples{in_rows} to train on{both}; to score: {sizes_line(run.scored)}',
+        *([] if guess is None else [f'  {guess}']),
+        *([f'  to predict: {sizes_line(run.tests)}'] if run.tests else []),
+        *(f'  {line}' for line in complaints(every)),
+        f'  row lengths {run.train.shares()}: one compilation each',
+        f'  {config.trials} x {config.total_steps:,} steps of {config.batch_size} rows',
+        f'  workdir {run.folder}',
+    ]
+
+
+def origin_line(run: FineTuning) -> str:
+    """What the parameters start from."""
+    account = run.account
+    if account is None:
+        like = f', with the model and tokenizer of {run.start.where}' if run.start.where else ''
+        return f'from scratch: no parameter comes from a pre-trained model{like}'
+    line = f'from {run.start.where}: {len(account.loaded)} arrays; fresh: '
+    line += parts([*account.fresh, 'task_head/'])
+    if account.extended:
+        line += f'; made longer ({run.config.init_positions}): {", ".join(account.extended)}'
+    return line + (f'; not used: {parts(account.unused)}' if account.unused else '')
+
+
+def sizes_line(some: Mapping[str, Split]) -> str:
+    """Names of splits and how many examples they have."""
+    return ', '.join(f'{name} {len(one.loaded.examples):,}' for name, one in some.items())
+
+
+def complaints(some: Iterable[Split]) -> list[str]:
+    """Rows of files that were left out, repaired or cut."""
+    return [line for one in some for line in one.loaded.complaints.lines()]
+
+
+def guess_line(train: Loaded, scored: Mapping[str, Loaded]) -> str | None:
+    """The accuracy of always naming the most frequent class; None: the labels are no classes."""
+
+    def labels(loaded: Loaded) -> list[str]:
+        given = (getattr(example, 'label', None) for example in loaded.examples)
+        return [label for label in given if isinstance(label, str)]
+
+    counts = collections.Counter(labels(train))
+    gold = {name: labels(loaded) for name, loaded in scored.items()}
+    if not counts or not all(gold.values()):
+        return None
+    ((best, _),) = counts.most_common(1)
+    shares = ', '.join(
+        f'{name} {100 * given.count(best) / len(given):.2f}' for name, given in gold.items()
+    )
+    return f'accuracy of {best!r} for every row: {shares}' if shares else None
