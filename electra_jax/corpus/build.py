@@ -4,6 +4,7 @@ Every draw depends on the build seed, the document and the number of the piece a
 are the same however many workers share the pieces and however often a build restarts.
 """
 
+import collections
 import dataclasses
 import itertools
 import random
@@ -138,31 +139,23 @@ def choose(
 def _encode(
     documents: Iterable[tuple[str, int, list[str]]], tokenizer: api.Tokenizer
 ) -> Iterator[tuple[str, int, list[np.ndarray]]]:
-    """Replaces lines of text by their ids, many documents at a time."""
-    waiting: list[tuple[str, int, list[str]]] = []
-    size = 0
-    for entry in documents:
-        if not entry[1]:
-            continue  # no copies: nothing to do
-        waiting.append(entry)
-        size += sum(map(len, entry[2]))
-        if size >= _BATCH_CHARS:
-            yield from _encode_all(waiting, tokenizer)
-            waiting, size = [], 0
-    yield from _encode_all(waiting, tokenizer)
+    """Replaces the lines of documents by their ids; drops documents without copies."""
+    reading: collections.deque[tuple[str, int, int]] = collections.deque()
 
+    def lines() -> Iterator[str]:
+        for name, copies, texts in documents:
+            if copies:
+                reading.append((name, copies, len(texts)))
+                yield from texts
 
-def _encode_all(
-    entries: Sequence[tuple[str, int, list[str]]], tokenizer: api.Tokenizer
-) -> Iterator[tuple[str, int, list[np.ndarray]]]:
-    lines = itertools.chain.from_iterable(entry[2] for entry in entries)
-    ids = _encode_lines(lines, tokenizer)
-    for name, copies, texts in entries:
-        yield name, copies, list(itertools.islice(ids, len(texts)))
+    ids = _encode_lines(lines(), tokenizer)
+    for first in ids:
+        name, copies, count = reading.popleft()
+        yield name, copies, [first, *itertools.islice(ids, count - 1)]
 
 
 def _encode_lines(lines: Iterable[str], tokenizer: api.Tokenizer) -> Iterator[np.ndarray]:
-    """Ids of each line. A document may be as large as the piece: its lines go in batches too."""
+    """Ids of each line; they are tokenized many lines at a time, which is faster."""
     batch: list[str] = []
     size = 0
     for line in lines:
@@ -175,11 +168,11 @@ def _encode_lines(lines: Iterable[str], tokenizer: api.Tokenizer) -> Iterator[np
 
 
 def _count_rows(
-    counts: dict[str, int], name: str, rows: np.ndarray, table: layouts.Segments, tokens: int
+    counts: dict[str, int], name: str, rows: np.ndarray, table: list[layouts.Segment], tokens: int
 ) -> None:
     """Counts what is in the finished rows, and what should be there but is not."""
     real = int(np.count_nonzero(rows['spans']))
-    specials = len(table.length) + sum(table.has_cls)
+    specials = sum(1 + segment.has_cls for segment in table)
     counts[f'{name}_rows'] = len(rows)
     counts[f'{name}_tokens'] = real - specials
     counts[f'{name}_padding'] = rows['spans'].size - real

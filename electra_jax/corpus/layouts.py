@@ -1,12 +1,12 @@
-"""Tokens to rows: the two layouts, as tables of segments that are then written out at once.
+"""Tokens to rows: the two layouts, as lists of segments that are then written out at once.
 
-Both layouts only decide where slices of the token stream go (a `Segments` table); `lay_out`
-moves all tokens with a few numpy calls. No token is ever left out.
+Both layouts only decide where slices of the token stream go; `lay_out` moves all tokens with a few
+NumPy calls. No token is ever left out.
 """
 
-import dataclasses
 import random
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,41 +15,29 @@ from electra_jax.data import records
 from electra_jax.tokenizers import api
 
 
-@dataclasses.dataclass
-class Segments:
-    """Slices of a token stream and their places; entry i of every list is one segment.
+class Segment(NamedTuple):
+    """A slice of a token stream and its position in the rows.
 
     Attributes:
-      row: row it goes to.
-      column: column of its first token.
-      start: index of its first token in the stream.
-      length: its number of tokens.
-      span: its span number, from 1; [SEP] follows it, and belongs to the span.
-      has_cls: 1 where [CLS] precedes it, and belongs to the span.
-      rows: rows in all.
+        row: row it goes to.
+        column: column of its first token.
+        start: index of its first token in the stream.
+        length: its number of tokens.
+        span: its span number, from 1; the [SEP] after it belongs to the span.
+        has_cls: 1 where a [CLS] before it belongs to the span, else 0.
     """
 
-    row: list[int] = dataclasses.field(default_factory=list)
-    column: list[int] = dataclasses.field(default_factory=list)
-    start: list[int] = dataclasses.field(default_factory=list)
-    length: list[int] = dataclasses.field(default_factory=list)
-    span: list[int] = dataclasses.field(default_factory=list)
-    has_cls: list[int] = dataclasses.field(default_factory=list)
-    rows: int = 0
-
-    def add(self, row: int, column: int, start: int, length: int, span: int, has_cls: int) -> None:
-        """Appends one segment."""
-        self.row.append(row)
-        self.column.append(column)
-        self.start.append(start)
-        self.length.append(length)
-        self.span.append(span)
-        self.has_cls.append(has_cls)
+    row: int
+    column: int
+    start: int
+    length: int
+    span: int
+    has_cls: int
 
 
 def segment_rows(
     documents: Sequence[Sequence[int]], config: settings.DataConfig, rng: random.Random
-) -> Segments:
+) -> list[Segment]:
     """The layout 'segments': `[CLS] a [SEP] b [SEP]`, after build_pretraining_dataset.py:52-95.
 
     Lines of one document are collected until they reach a target length, then shared between a
@@ -58,31 +46,27 @@ def segment_rows(
     always consecutive text.
 
     Args:
-      documents: token count of each line, per document; the stream is all lines in order.
-      config: row_length, one_segment_rate, short_row_rate.
-      rng: source of all draws.
+        documents: token count of each line, per document; the stream is all lines in order.
+        config: row_length, one_segment_rate, short_row_rate.
+        rng: source of all draws.
     """
-    table = Segments()
+    table: list[Segment] = []
     target = config.row_length
-    start = 0
+    row = start = 0
     for lines in documents:
         waiting: list[int] = []  # line lengths collected for the next row
         total = 0
-        for length in lines:
+        for number, length in enumerate(lines, 1):
             waiting.append(length)
             total += length
-            while total >= target:
-                used = _emit_row(table, start, waiting, config, target, rng)
-                start += used
-                total -= used
-                waiting = _after(waiting, used)
+            while total >= target or (total and number == len(lines)):
+                first, second = _shares(waiting, config, target, rng)
+                table.append(Segment(row, 1, start, first, 1, 1))
+                if second:
+                    table.append(Segment(row, first + 2, start + first, second, 2, 0))
+                row, start, total = row + 1, start + first + second, total - first - second
+                waiting = _after(waiting, first + second)
                 target = _next_target(config, rng)
-        while total:
-            used = _emit_row(table, start, waiting, config, target, rng)
-            start += used
-            total -= used
-            waiting = _after(waiting, used)
-            target = _next_target(config, rng)
     return table
 
 
@@ -93,15 +77,10 @@ def _next_target(config: settings.DataConfig, rng: random.Random) -> int:
     return rng.randint(min(5, full), full) if short else full
 
 
-def _emit_row(
-    table: Segments,
-    start: int,
-    lines: Sequence[int],
-    config: settings.DataConfig,
-    target: int,
-    rng: random.Random,
-) -> int:
-    """Adds one row made of the tokens from `start` on; returns how many it took."""
+def _shares(
+    lines: Sequence[int], config: settings.DataConfig, target: int, rng: random.Random
+) -> tuple[int, int]:
+    """How many tokens of `lines` go into segments a and b of the next row."""
     row_length = config.row_length
     # The reference's 100000: segment a may take everything.
     whole = rng.random() < config.one_segment_rate
@@ -113,12 +92,7 @@ def _emit_row(
             break
         first += length
     first = min(first, row_length - 2)
-    second = min(sum(lines) - first, max(row_length - 3 - first, 0))
-    table.add(table.rows, 1, start, first, 1, 1)
-    if second:
-        table.add(table.rows, first + 2, start + first, second, 2, 0)
-    table.rows += 1
-    return first + second
+    return first, min(sum(lines) - first, max(row_length - 3 - first, 0))
 
 
 def _after(lines: Sequence[int], used: int) -> list[int]:
@@ -132,16 +106,16 @@ def _after(lines: Sequence[int], used: int) -> list[int]:
 
 def packed_rows(
     documents: Sequence[Sequence[int]], config: settings.DataConfig, rng: random.Random
-) -> Segments:
+) -> list[Segment]:
     """The layout 'packed': whole pieces `[CLS] piece [SEP]` of several documents in a row.
 
     A document is cut into pieces of at most L - 2 tokens; pieces go, longest first, into the
     fullest row that still has room (best fit decreasing).
 
     Args:
-      documents: token count of each line, per document; the stream is all lines in order.
-      config: row_length.
-      rng: not used: nothing is drawn.
+        documents: token count of each line, per document; the stream is all lines in order.
+        config: row_length.
+        rng: not used: nothing is drawn.
     """
     del rng
     room = config.row_length - 2
@@ -155,7 +129,7 @@ def packed_rows(
             start += length
             left -= length
     pieces.sort(key=lambda piece: -piece[1])  # stable: equal lengths stay in text order
-    table = Segments()
+    table: list[Segment] = []
     open_rows: dict[int, list[int]] = {}  # columns free -> rows with that many
     sizes = 0  # bit n is set where open_rows[n] is not empty
     used: list[int] = []  # spans in each row
@@ -171,53 +145,51 @@ def packed_rows(
             free, row = config.row_length, len(used)
             used.append(0)
         used[row] += 1
-        table.add(row, config.row_length - free + 1, start, length, used[row], 1)
+        table.append(Segment(row, config.row_length - free + 1, start, length, used[row], 1))
         free -= needed
         if free > 2 and used[row] < records.MAX_SPAN:
             open_rows.setdefault(free, []).append(row)
             sizes |= 1 << free
-    table.rows = len(used)
     return table
 
 
 # data.layout -> what decides where tokens go.
 LAYOUTS: dict[
-    str, Callable[[Sequence[Sequence[int]], settings.DataConfig, random.Random], Segments]
+    str, Callable[[Sequence[Sequence[int]], settings.DataConfig, random.Random], list[Segment]]
 ] = {'segments': segment_rows, 'packed': packed_rows}
 
 
 def lay_out(
     stream: np.ndarray,
-    table: Segments,
+    table: Sequence[Segment],
     row_format: records.RowFormat,
     special: api.SpecialIds,
 ) -> np.ndarray:
     """Writes the segments of `table` into rows.
 
     Args:
-      stream: token ids, int32 `[T]`.
-      table: slices of the stream and their places.
-      row_format: of the rows.
-      special: ids of the tokens put around segments.
+        stream: token ids, int32 `[T]`.
+        table: slices of the stream and their positions; they fill the rows from 0 on.
+        row_format: of the rows.
+        special: ids of the tokens put around segments.
 
     Returns:
-      rows, `row_format.dtype` `[R]`.
+        rows, `row_format.dtype` `[R]`.
     """
-    rows = np.zeros(table.rows, row_format.dtype)
-    if not table.rows:
-        return rows
-    tokens = np.full(table.rows * row_format.row_length, special.pad, rows['tokens'].dtype)
+    if not table:
+        return np.zeros(0, row_format.dtype)
+    row, column, start, length, span, has_cls = np.array(table).T
+    rows = np.zeros(row.max() + 1, row_format.dtype)
+    tokens = np.full(len(rows) * row_format.row_length, special.pad, rows['tokens'].dtype)
     spans = np.zeros(tokens.shape, np.uint8)
-    length = np.array(table.length)
-    place = np.array(table.row) * row_format.row_length + np.array(table.column)
-    tokens[_ranges(place, length)] = stream[_ranges(np.array(table.start), length)]
-    has_cls = np.array(table.has_cls)
-    tokens[place[has_cls == 1] - 1] = special.cls
-    tokens[place + length] = special.sep
+    first = row * row_format.row_length + column
+    tokens[_ranges(first, length)] = stream[_ranges(start, length)]
+    tokens[first[has_cls == 1] - 1] = special.cls
+    tokens[first + length] = special.sep
     covered = length + has_cls + 1
-    spans[_ranges(place - has_cls, covered)] = np.repeat(np.array(table.span, np.uint8), covered)
-    rows['tokens'] = tokens.reshape(table.rows, row_format.row_length)
-    rows['spans'] = spans.reshape(table.rows, row_format.row_length)
+    spans[_ranges(first - has_cls, covered)] = np.repeat(span.astype(np.uint8), covered)
+    rows['tokens'] = tokens.reshape(rows['tokens'].shape)
+    rows['spans'] = spans.reshape(rows['spans'].shape)
     return rows
 
 
@@ -228,4 +200,5 @@ def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     [5, 6, 0, 1, 2]
     """
     before = np.cumsum(lengths) - lengths
-    return np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
+    ranges: np.ndarray = np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
+    return ranges

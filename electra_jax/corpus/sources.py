@@ -43,6 +43,13 @@ class Entry:
     where: str
     weight: float = 1.0
 
+    def split_field(self) -> tuple[str, str]:
+        """`where` without its '#FIELD', and the field."""
+        if self.kind == documents.TEXT:  # has no fields: a '#' is part of the path
+            return self.where, 'text'
+        where, mark, field = self.where.rpartition('#')
+        return (where, field) if mark else (self.where, 'text')
+
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
@@ -59,10 +66,10 @@ class Piece:
     block_bytes: int
 
     def open(self, complaints: Complaints) -> Iterator[list[tuple[Iterator[list[str]], float]]]:
-        """Reads the piece in stretches that fit into memory, all of it at once where it can.
+        """Reads the blocks of the piece in groups that fit into memory; mostly there is one.
 
         Yields:
-            Documents, each a list of lines, with their weight, of every block in the stretch.
+            Of each block its documents, which are lists of lines, and their weight.
         """
         blocks = (
             ((block.documents, part.weight), block.text_bytes * max(part.weight, 1.0))
@@ -105,39 +112,27 @@ def _parse_entry(text: str) -> Entry:
     return Entry(kind, where[: match.start()], weight)
 
 
-def _split_field(where: str) -> tuple[str, str]:
-    path, mark, field = where.rpartition('#')
-    return (path, field) if mark else (where, 'text')
-
-
-def _file_parts(entry: Entry, complaints: Complaints, piece_bytes: int) -> Iterator[documents.Part]:
-    where, text_format = _path_and_format(entry)
+def _file_parts(entry: Entry, piece_bytes: int, complaints: Complaints) -> Iterator[documents.Part]:
+    where, field = entry.split_field()
+    text_format = documents.Format(entry.kind, field)
     for path in files.find_files(where, entry.kind, complaints):
         yield from files.cut_file(path, text_format, entry.weight, piece_bytes, complaints)
 
 
-def _path_and_format(entry: Entry) -> tuple[str, documents.Format]:
-    if entry.kind == documents.TEXT:
-        return entry.where, documents.Format(documents.TEXT)
-    where, field = _split_field(entry.where)
-    return where, documents.Format(documents.JSONL, field)
-
-
-def _tfds_parts(entry: Entry, complaints: Complaints, piece_bytes: int) -> Iterator[documents.Part]:
+def _tfds_parts(entry: Entry, piece_bytes: int, complaints: Complaints) -> Iterator[documents.Part]:
     del complaints
-    where, field = _split_field(entry.where)
-    return tfds.cut_dataset(where, field, entry.weight, piece_bytes)
+    return tfds.cut_dataset(*entry.split_field(), entry.weight, piece_bytes)
 
 
 def _python_docs_parts(
-    entry: Entry, complaints: Complaints, piece_bytes: int
+    entry: Entry, piece_bytes: int, complaints: Complaints
 ) -> Iterator[documents.Part]:
     del complaints
     return docstrings.parts(entry.where or None, entry.weight, piece_bytes)
 
 
 # Kind -> what cuts an entry into parts, each with about so many bytes of text at most.
-PARTS: dict[str, Callable[[Entry, Complaints, int], Iterator[documents.Part]]] = {
+PARTS: dict[str, Callable[[Entry, int, Complaints], Iterator[documents.Part]]] = {
     documents.TEXT: _file_parts,
     documents.JSONL: _file_parts,
     'tfds': _tfds_parts,
@@ -171,18 +166,20 @@ def _parts(
         copies = max(entry.weight, 1.0)
         # Copies make more rows of the same text: such text is cut finer.
         size = min(max(int(piece_bytes / copies), _MIN_PIECE_BYTES), piece_bytes)
-        for part in PARTS[entry.kind](entry, complaints, size):
+        for part in PARTS[entry.kind](entry, size, complaints):
             yield part, part.text_bytes * copies
 
 
 def _grouped(items: Iterable[tuple[T, float]], most: int) -> Iterator[list[tuple[T, float]]]:
-    """Consecutive items with their sizes, in groups of 5/4 `most` in sum, or of one item."""
+    """Consecutive items with their sizes: groups of at most 5/4 `most` in sum, or of one item."""
     group: list[tuple[T, float]] = []
+    total = 0.0
     for item, size in items:
-        if group and size + sum(size for _, size in group) > most * 5 / 4:
+        if group and total + size > most * 5 / 4:
             yield group
-            group = []
+            group, total = [], 0.0
         group.append((item, size))
+        total += size
     if group:
         yield group
 
@@ -193,9 +190,9 @@ def total_bytes(entries: list[Entry]) -> int:
     for entry in entries:
         ignored = Complaints('data.on_bad_text')
         if entry.kind in (documents.TEXT, documents.JSONL):
-            paths = files.find_files(_path_and_format(entry)[0], entry.kind, ignored)
+            paths = files.find_files(entry.split_field()[0], entry.kind, ignored)
             total += sum(map(files.size_of, paths))
         else:
-            parts = PARTS[entry.kind](entry, ignored, PIECE_BYTES)
+            parts = PARTS[entry.kind](entry, PIECE_BYTES, ignored)
             total += sum(part.read_bytes for part in parts)
     return total

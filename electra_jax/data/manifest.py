@@ -34,19 +34,19 @@ class Corpus:
     """A finished corpus: its folder and everything in its corpus.json.
 
     Attributes:
-      path: the folder.
-      row_length: L.
-      layout: 'segments' or 'packed'.
-      token_bytes: width of a stored token id.
-      vocab_size: ids of the tokenizer (not padded).
-      tokenizer_hash: `Tokenizer.hash` of the tokenizer in `tokenizer/`.
-      special: ids of the special tokens.
-      shards: split -> its shards, in row order.
-      counts: documents, rows, tokens, ...: see `corpus.COUNTS`.
-      source: the text it was made of.
-      settings: what it was built with; decides whether it is the corpus a config asks for.
-      bad_text: kind of bad input -> [how many, where the first one is].
-      build: figures of the build (seconds, workers, versions): for people only.
+        path: the folder.
+        row_length: L.
+        layout: 'segments' or 'packed'.
+        token_bytes: width of a stored token id.
+        vocab_size: ids of the tokenizer (not padded).
+        tokenizer_hash: `Tokenizer.hash` of the tokenizer in `tokenizer/`.
+        special: ids of the special tokens.
+        shards: split -> its shards, in row order.
+        counts: documents, rows, tokens, ...: see `corpus.COUNTS`.
+        source: the text it was made of.
+        settings: what it was built with; decides whether it is the corpus a config asks for.
+        bad_text: kind of bad input -> [how many, where the first one is].
+        build: figures of the build (seconds, workers, versions): for people only.
     """
 
     path: pathlib.Path
@@ -84,7 +84,7 @@ class Corpus:
         """The tokenizer it was built with.
 
         Raises:
-          errors.DataError: the one in the folder is another.
+            errors.DataError: the one in the folder is another.
         """
         tokenizer = load.load(self.path / TOKENIZER_FOLDER)
         if tokenizer.hash != self.tokenizer_hash:
@@ -104,7 +104,7 @@ class Corpus:
         """int64 `[vocab_size]`: how often each non-special token is in the training rows.
 
         Raises:
-          errors.DataError: the file is missing or damaged.
+            errors.DataError: the file is missing or damaged.
         """
         return read_counts(self.path / UNIGRAM_NAME, self.vocab_size)
 
@@ -129,7 +129,7 @@ def read_counts(path: pathlib.Path, vocab_size: int) -> np.ndarray:
     """How often each token is there, int64 `[vocab_size]`, from a .npy file.
 
     Raises:
-      errors.DataError: the file is missing, damaged, or of something else.
+        errors.DataError: the file is missing, damaged, or of something else.
     """
     try:
         # Mapped, because a damaged header may ask for any amount of memory.
@@ -155,13 +155,13 @@ def load_corpus(
     """Opens the finished corpus in folder `path`.
 
     Args:
-      path: the folder.
-      check: which shards are read and compared with their hashes: 'full' (all), 'quick' (see
-        `DataConfig.verify`) or 'sizes' (none). Presence and sizes are always checked.
-      say: told when some were not compared.
+        path: the folder.
+        check: which shards are read and compared with their hashes: 'full' (all), 'quick' (see
+            `DataConfig.verify`) or 'sizes' (none). Presence and sizes are always checked.
+        say: told when some were not compared.
 
     Raises:
-      errors.DataError: no finished corpus is there, or it is damaged.
+        errors.DataError: no finished corpus is there, or it is damaged.
     """
     folder = pathlib.Path(path)
     data = _read_json(folder)
@@ -255,15 +255,15 @@ def verify(corpus: Corpus, seconds: float | None = None) -> int:
     """Reads shards and compares them with their recorded hashes.
 
     Args:
-      corpus: opened.
-      seconds: when to stop, the first GiB aside; shards are taken in another order each time, so
-        that many short checks find what a long one would. None: all shards are read.
+        corpus: opened.
+        seconds: when to stop, the first GiB aside; shards are taken in another order each time, so
+            that many short checks find what a long one would. None: all shards are read.
 
     Returns:
-      How many shards were compared.
+        How many shards were compared.
 
     Raises:
-      errors.DataError: naming each shard that differs.
+        errors.DataError: naming each shard that differs.
     """
     shards = [shard for split in SPLITS for shard in corpus.shards[split]]
     random.SystemRandom().shuffle(shards)
@@ -290,12 +290,12 @@ def check_corpus(
     """Refuses a corpus that is not of the shape, or of the tokenizer, that is asked for.
 
     Args:
-      corpus: what is there.
-      data: `row_length` and `layout` are compared.
-      tokenizer_hash: of a checkpoint or of another corpus; None: any.
+        corpus: what is there.
+        data: `row_length` and `layout` are compared.
+        tokenizer_hash: of a checkpoint or of another corpus; None: any.
 
     Raises:
-      errors.ConfigError: naming both values.
+        errors.ConfigError: naming both values.
     """
     for name in ('row_length', 'layout'):
         wanted, found = getattr(data, name), getattr(corpus, name)

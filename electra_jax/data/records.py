@@ -34,8 +34,8 @@ class RowFormat:
     """How a row is laid out in a record.
 
     Attributes:
-      row_length: L.
-      token_bytes: 2 (uint16 ids) or 4 (uint32 ids).
+        row_length: L.
+        token_bytes: 2 (uint16 ids) or 4 (uint32 ids).
     """
 
     row_length: int
@@ -74,7 +74,7 @@ def shard_from_json(data: Any) -> Shard:
     """A shard as corpus.json has it; its name is that of a file beside it, never a path.
 
     Raises:
-      KeyError, TypeError, ValueError: it is not what `Shard` holds.
+        KeyError, TypeError, ValueError: it is not what `Shard` holds.
     """
     shard = Shard(data['name'], data['rows'], data['bytes'], data['sha256'])
     if not isinstance(shard.name, str) or not isinstance(shard.sha256, str):
@@ -91,15 +91,15 @@ def decode_rows(records: Sequence[bytes], row_format: RowFormat) -> tuple[np.nda
     """A batch of records as arrays.
 
     Args:
-      records: B records, each `row_format.width` bytes.
-      row_format: their layout.
+        records: B records, each `row_format.width` bytes.
+        row_format: their layout.
 
     Returns:
-      tokens, int32 `[B, L]`, and spans, uint8 `[B, L]`: 0 is padding; in 'segments' 1 is
-      `[CLS] a [SEP]` and 2 is `b [SEP]`; in 'packed' k is the k-th piece of the row.
+        tokens, int32 `[B, L]`, and spans, uint8 `[B, L]`: 0 is padding; in 'segments' 1 is
+        `[CLS] a [SEP]` and 2 is `b [SEP]`; in 'packed' k is the k-th piece of the row.
 
     Raises:
-      DataError: the records do not have that width.
+        DataError: the records do not have that width.
     """
     joined = b''.join(records)
     if len(joined) != len(records) * row_format.width:
@@ -179,8 +179,8 @@ class ShardReader:
         """Opens the shards.
 
         Raises:
-          DataError: a shard is missing, or its size, footer or row count is not as
-            recorded.
+            DataError: a shard is missing, or its size, footer or row count is not as
+                recorded.
         """
         self._folder = pathlib.Path(folder)
         self._shards = list(shards)
@@ -196,8 +196,8 @@ class ShardReader:
         """The records at `indices` (each in `[0, len)`), in that order.
 
         Raises:
-          IndexError: an index is out of range.
-          DataError: a record cannot be read back.
+            IndexError: an index is out of range.
+            DataError: a record cannot be read back.
         """
         by_shard: dict[int, list[int]] = {}
         for place, index in enumerate(indices):
