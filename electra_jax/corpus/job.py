@@ -10,12 +10,13 @@ The folder of a corpus:
     pieces/                            one small file a finished piece, while it is being built
     corpus.json                        written last: without it the corpus is not finished
 
-A build that was stopped, in whatever way, goes on when it is started again, and the shards are
-the same bytes as if it had never stopped.
+A build that was stopped goes on when it is started again, however it was stopped, and the shards
+are the same bytes as if it had never stopped.
 """
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -57,17 +58,19 @@ def build_corpus(
     folder = pathlib.Path(data.path or '')
     settings = _settings(data, piece_bytes)
     if (folder / manifest.FILE_NAME).exists():
-        corpus = manifest.load_corpus(folder, data.verify, _log)
+        corpus = manifest.load_corpus(folder, data.verify, terminal.ERR.print)
         _same_settings(corpus.settings, settings, folder)
-        _log(f'{folder} is already complete: {corpus.counts["train_rows"]:,} training rows')
+        terminal.ERR.print(
+            f'{folder} is already complete: {corpus.counts["train_rows"]:,} training rows'
+        )
         return corpus
     _claim(folder, settings)
     with _lock(folder):
-        return _build(data, entries, folder, settings, piece_bytes)
+        return _build(data, entries, folder, settings)
 
 
 def _check(data: schema.DataConfig) -> list[sources.Entry]:
-    """Refuses settings that cannot be; returns the source taken apart."""
+    """Refuses settings that do not fit together; returns the entries of the source."""
     if not data.path:
         raise ConfigError('data.path is not set; type --config.data.path=FOLDER')
     if re.search('=[0-9.]+(,|$)', data.path) and not os.path.isdir(data.path):
@@ -95,13 +98,12 @@ def _settings(data: schema.DataConfig, piece_bytes: int) -> dict[str, Any]:
 
 
 def _same_settings(
-    found: Mapping[str, Any], wanted: Mapping[str, Any], folder: pathlib.Path
+    built: Mapping[str, Any], wanted: Mapping[str, Any], folder: pathlib.Path
 ) -> None:
-    names = sorted({*found, *wanted})
     differing = [
-        f'{name} is {wanted.get(name)!r}, there {found.get(name)!r}'
-        for name in names
-        if wanted.get(name) != found.get(name)
+        f'{name} is {wanted.get(name)!r}, there {built.get(name)!r}'
+        for name in sorted({*built, *wanted})
+        if wanted.get(name) != built.get(name)
     ]
     if differing:
         raise ConfigError(
@@ -115,10 +117,10 @@ def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
     marker = folder / MARKER_NAME
     if marker.exists():
         try:
-            found = files.parse_object(marker.read_bytes())
+            built = files.parse_object(marker.read_bytes())
         except ValueError as error:
             raise DataError(f'{marker} is damaged ({error}); move the folder away') from error
-        _same_settings(found, settings, folder)
+        _same_settings(built, settings, folder)
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,41 +161,49 @@ def _build(
     entries: list[sources.Entry],
     folder: pathlib.Path,
     settings: dict[str, Any],
-    piece_bytes: int,
 ) -> manifest.Corpus:
+    """Builds what is missing in a folder that is ours and locked.
+
+    Args:
+        data: as in `build_corpus`.
+        entries: of the source.
+        folder: of the corpus.
+        settings: all that decides the rows.
+    """
     started = time.monotonic()
     (folder / workers.PIECES_FOLDER).mkdir(exist_ok=True)
     _remove_leftovers(folder)
-    total = sources.total_bytes(entries)
+    plan = functools.partial(sources.plan, entries, piece_bytes=settings['piece_bytes'])
     complaints = Complaints('data.on_bad_text', data.on_bad_text)
-    ignored = Complaints('data.on_bad_text', 'skip')  # they come again when rows are made
-    tokenizer = _tokenizer(data, sources.plan(entries, ignored, piece_bytes), folder, total)
+    # What is wrong with the text is reported when rows are made of it.
+    ignored = Complaints('data.on_bad_text', 'skip')
+    total = sources.total_bytes(entries)
+    tokenizer = _tokenizer(data, plan(ignored), folder, total)
     trained = time.monotonic()
-    _log(f'building {folder} from {data.source}')
+    terminal.ERR.print(f'building {folder} from {data.source}')
     with terminal.Progress('building', total / 1e6, unit='MB', console=terminal.ERR) as bar:
         context = workers.Context(folder, tokenizer, data)
-        pieces = _run_pieces(context, sources.plan(entries, complaints, piece_bytes), bar)
-    seconds = time.monotonic() - started
+        pieces = _run_pieces(context, plan(complaints), bar)
+    for sidecar in pieces.sidecars:
+        complaints.add(sidecar['bad_text'])
     figures = {
-        'seconds': round(seconds, 1),
+        'seconds': round(time.monotonic() - started, 1),
         'tokenizer_seconds': round(trained - started, 1),
         'workers': _num_workers(data) if data.runner == 'local' else None,
         'pieces_found_finished': len(pieces.found),
         'versions': {name: metadata.version(name) for name in ('numpy', 'array_record')},
     }
-    for sidecar in pieces.sidecars:
-        complaints.add(sidecar['bad_text'])
     corpus = _joined(context, pieces.sidecars, settings, complaints, figures)
-    manifest.write_array(folder / manifest.UNIGRAM_NAME, _unigram(folder))
+    unigrams = [np.load(path) for path in (folder / workers.PIECES_FOLDER).glob('*.npy')]
+    manifest.write_array(folder / manifest.UNIGRAM_NAME, np.sum(unigrams, axis=0))
     manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
     _remove_sidecars(folder)
-    corpus = manifest.load_corpus(folder, 'sizes')  # each shard was hashed as it was written
     _summary(corpus, pieces, complaints)
-    return corpus
+    return manifest.load_corpus(folder, 'sizes')  # each shard was hashed as it was written
 
 
 def _remove_leftovers(folder: pathlib.Path) -> None:
-    """Deletes temporary files of a build that was killed: our own, by name and place."""
+    """Deletes temporary files of a build that was killed: only our own, by their names."""
     names = ('*.array_record', f'{workers.PIECES_FOLDER}/*', 'corpus.json', manifest.UNIGRAM_NAME)
     for name in names:
         for path in folder.glob(f'{name}.*.tmp'):
@@ -224,7 +234,7 @@ def _tokenizer(
     if named:
         tokenizer = named
     else:
-        _log(f'training a {data.tokenizer.kind} tokenizer')
+        terminal.ERR.print(f'training a {data.tokenizer.kind} tokenizer')
         limit = data.tokenizer.train_megabytes * train.MEGABYTE
         # Some of every part, rather than all of the first file.
         lines = build.sample_lines(pieces, data, min(1.0, limit / max(total, 1)))
@@ -360,13 +370,8 @@ def _joined(
     )
 
 
-def _unigram(folder: pathlib.Path) -> np.ndarray:
-    paths = (folder / workers.PIECES_FOLDER).glob('*.npy')
-    return np.sum([np.load(path, allow_pickle=False) for path in paths], axis=0)
-
-
 def _remove_sidecars(folder: pathlib.Path) -> None:
-    """Deletes what only an unfinished build needs: our own files, by name and place."""
+    """Deletes what only an unfinished build needs: only our own files, by their names."""
     pieces = folder / workers.PIECES_FOLDER
     for pattern in ('[0-9]*.json', '[0-9]*.npy'):
         for path in pieces.glob(pattern):
@@ -379,28 +384,24 @@ def _summary(corpus: manifest.Corpus, pieces: _Pieces, complaints: Complaints) -
     """Prints what was built, how fast, and what was odd about the text."""
     counts = corpus.counts
     for line in complaints.lines():
-        _log(f'note: {line}')
+        terminal.ERR.print(f'note: {line}')
     fill = 1 - counts['train_padding'] / (counts['train_rows'] * corpus.row_length)
     built = [s['counts'] for i, s in enumerate(pieces.sidecars) if i not in pieces.found]
     tokens = sum(one['train_tokens'] + one['validation_tokens'] for one in built)
     text_bytes = sum(one['text_bytes'] for one in built)
     seconds = max(pieces.seconds, 1e-9)
     processes = corpus.build['workers']
-    _log(
+    terminal.ERR.print(
         f'built {corpus.path} in {corpus.build["seconds"]:,.1f} s: {counts["documents"]:,} '
         f'documents, {counts["text_bytes"] / 1e6:,.1f} MB of text'
     )
-    _log(
+    terminal.ERR.print(
         f'  {counts["train_rows"]:,} training rows of {corpus.row_length} '
         f'({counts["train_tokens"]:,} tokens, {100 * fill:.1f}% full), '
         f'{counts["validation_rows"]:,} held-out rows, vocabulary of {corpus.vocab_size:,}'
     )
-    _log(
+    terminal.ERR.print(
         f'  {text_bytes / seconds / 1e6:,.1f} MB/s, {tokens / seconds:,.0f} tokens/s '
         + (f'with {processes} processes' if processes else 'on Beam')
         + (f'; {len(pieces.found)} pieces were there from before' if pieces.found else '')
     )
-
-
-def _log(text: str) -> None:
-    terminal.ERR.print(text)

@@ -18,7 +18,7 @@ import time
 import numpy as np
 import pytest
 
-from electra_jax.config import settings
+from electra_jax.config import recipe, settings
 from electra_jax.core import errors
 from electra_jax.corpus import build, job, workers
 from electra_jax.data import manifest, records
@@ -235,7 +235,7 @@ def test_a_trained_tokenizer_is_not_trained_again(config, monkeypatch):
 
 KILLED = """
 import sys
-from electra_jax.config import settings
+from electra_jax.config import recipe, settings
 from electra_jax.corpus import job
 data = settings.DataConfig(
     path=sys.argv[1], source=sys.argv[2], row_length=64, holdout=0.1, workers=2,
@@ -361,6 +361,24 @@ def test_bad_settings_are_refused_before_anything_is_written(config, changes, wo
     with pytest.raises(errors.ConfigError, match=words):
         make(config, **changes)
     assert not pathlib.Path(config.path).exists()
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'layout': 'pakced'}, "did you mean 'packed'"),
+        ({'row_length': 4}, 'data.row_length'),
+        ({'holdout': 1.0}, 'data.holdout'),
+        ({'short_row_rate': -0.1}, 'data.short_row_rate'),
+        ({'workers': 0}, 'data.workers'),
+        ({'on_bad_text': 'ignore'}, 'allowed: error, skip'),
+        ({'runner': 'baem'}, "did you mean 'beam'"),
+        ({'tokenizer': {'kind': 'word'}}, 'data.tokenizer.kind'),
+    ],
+)
+def test_settings_out_of_bounds_are_refused_in_the_recipe(changes, words):
+    with pytest.raises(errors.ConfigError, match=words):
+        recipe.to_config(recipe.recipe({'data': changes}))
 
 
 def test_other_settings_are_refused_naming_them(config, monkeypatch):
