@@ -1,6 +1,7 @@
 """Processes that share the pieces of a corpus between them."""
 
 import contextlib
+import functools
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -9,9 +10,10 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import process
+from multiprocessing import synchronize
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,8 @@ from electra_jax.tokenizers import api, load
 
 PIECES_FOLDER = 'pieces'
 
-_context: 'Context | None' = None  # of this worker process
+# What this process does with a piece, where it is a worker process.
+_worker: Callable[[sources.Piece], dict[str, Any]] | None = None
 
 
 class Context:
@@ -39,8 +42,21 @@ class Context:
         self.tokenizer = tokenizer
         self.config = config
 
-    def run(self, piece: sources.Piece) -> dict[str, Any]:
-        """Builds a piece and writes its shards, its unigram counts and, last, its sidecar."""
+    def run(
+        self, piece: sources.Piece, stopped: Callable[[], bool] = lambda: False
+    ) -> dict[str, Any]:
+        """Builds a piece and writes its shards, its unigram counts and, last, its sidecar.
+
+        Args:
+            piece: to build.
+            stopped: whether to give up, asked now and then; a compressed file may take hours.
+
+        Returns:
+            The sidecar.
+
+        Raises:
+            DataError: the text cannot be used, or the build was stopped.
+        """
         complaints = Complaints('data.on_bad_text', self.config.on_bad_text)
         writers = {
             split: records.ShardWriter(self.folder / shard_name(split, piece.index))
@@ -49,6 +65,8 @@ class Context:
         unigram = np.zeros(self.tokenizer.vocab_size, np.int64)
         counts = dict.fromkeys(build.COUNTS, 0)
         for built in build.build_piece(piece, self.tokenizer, self.config, complaints):
+            if stopped():
+                raise DataError('the build was stopped')
             for split, writer in writers.items():
                 writer.write(built.rows[split])
             unigram += built.unigram
@@ -109,7 +127,7 @@ def unigram_path(folder: pathlib.Path, index: int) -> pathlib.Path:
 
 
 def identity(piece: sources.Piece) -> list[list[object]]:
-    """JSON-able; equal exactly where the piece is made of the same text."""
+    """A JSON value that is equal exactly where the piece is made of the same text."""
     return [part.identity() for part in piece.parts]
 
 
@@ -132,11 +150,13 @@ def run_pieces(
         for piece in pieces:
             yield piece, context.run(piece)
         return
+    spawning = multiprocessing.get_context('spawn')
+    stopping = spawning.Event()
     pool = futures.ProcessPoolExecutor(
         workers,
-        mp_context=multiprocessing.get_context('spawn'),
+        mp_context=spawning,
         initializer=_start_worker,
-        initargs=(str(context.folder), context.tokenizer.to_json(), context.config),
+        initargs=(str(context.folder), context.tokenizer.to_json(), context.config, stopping),
     )
     try:
         yield from _keep_busy(pool, iter(pieces), workers + 1)
@@ -146,7 +166,8 @@ def run_pieces(
             'again and it goes on (with fewer processes: --config.data.workers=N)'
         ) from error
     finally:
-        # Pieces that have begun are finished; the others are not begun.
+        # Workers finish the block that they have in memory, which takes seconds.
+        stopping.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -180,12 +201,18 @@ def _without_main() -> Iterator[None]:
         sys.modules['__main__'] = main
 
 
-def _start_worker(folder: str, tokenizer: dict[str, Any], config: settings.DataConfig) -> None:
-    global _context  # set once, in a process of its own
+def _start_worker(
+    folder: str,
+    tokenizer: dict[str, Any],
+    config: settings.DataConfig,
+    stopping: synchronize.Event,
+) -> None:
+    global _worker  # set once, in a process of its own
     # Ctrl-C reaches the whole process group; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    _context = Context(pathlib.Path(folder), load.from_json(tokenizer), config)
+    context = Context(pathlib.Path(folder), load.from_json(tokenizer), config)
+    _worker = functools.partial(context.run, stopped=stopping.is_set)
 
 
 def _die_with_parent() -> None:
@@ -197,6 +224,6 @@ def _die_with_parent() -> None:
 
 
 def _run_piece(piece: sources.Piece) -> dict[str, Any]:
-    if _context is None:
+    if _worker is None:
         raise RuntimeError('a worker got a piece before it was started')
-    return _context.run(piece)
+    return _worker(piece)

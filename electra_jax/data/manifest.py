@@ -1,8 +1,9 @@
-"""What a finished corpus says of itself (corpus.json), and whether its files still agree."""
+"""The description of a finished corpus (corpus.json), and whether its files still agree."""
 
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import random
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config import settings as schema
-from electra_jax.core import errors, files
+from electra_jax.core import files
+from electra_jax.core.errors import ConfigError, DataError, unknown
 from electra_jax.data import records
 from electra_jax.tokenizers import api, load
 
@@ -24,9 +26,9 @@ UNIGRAM_NAME = 'unigram.npy'
 TOKENIZER_FOLDER = 'tokenizer'
 SPLITS = ('train', 'validation')
 
-# An opening reads at least so much of the shards and compares hashes, and goes on for so long.
-_ALWAYS_HASHED_BYTES = 1 << 30
-_HASHING_SECONDS = 30.0
+# What data.verify='quick' compares with hashes: at least so much, and what this time allows.
+_QUICK_BYTES = 1 << 30
+_QUICK_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +44,10 @@ class Corpus:
         tokenizer_hash: `Tokenizer.hash` of the tokenizer in `tokenizer/`.
         special: ids of the special tokens.
         shards: split -> its shards, in row order.
-        counts: documents, rows, tokens, ...: see `corpus.COUNTS`.
+        counts: documents, rows, tokens and the other names of `corpus.build.COUNTS`.
         source: the text it was made of.
         settings: what it was built with; decides whether it is the corpus a config asks for.
-        bad_text: kind of bad input -> [how many, where the first one is].
+        bad_text: `Complaints.counts` about the text.
         build: figures of the build (seconds, workers, versions): for people only.
     """
 
@@ -77,26 +79,26 @@ class Corpus:
     def reader(self, split: str) -> records.ShardReader:
         """Random access to the rows of a split, 'train' or 'validation'."""
         if split not in self.shards:
-            raise errors.unknown('split', split, self.shards)
+            raise unknown('split', split, self.shards)
         return records.ShardReader(self.path, self.shards[split])
 
     def tokenizer(self) -> api.Tokenizer:
         """The tokenizer it was built with.
 
         Raises:
-            errors.DataError: the one in the folder is another.
+            DataError: the one in the folder is another.
         """
         tokenizer = load.load(self.path / TOKENIZER_FOLDER)
         if tokenizer.hash != self.tokenizer_hash:
-            raise errors.DataError(
+            raise DataError(
                 f'the tokenizer in {self.path / TOKENIZER_FOLDER} (hash {tokenizer.hash[:12]}) '
                 f'is not the one the corpus was built with ({self.tokenizer_hash[:12]}); copy '
                 'the whole folder again'
             )
         if (tokenizer.vocab_size, tokenizer.special) != (self.vocab_size, self.special):
-            raise errors.DataError(
+            raise DataError(
                 f'{self.path / FILE_NAME} is damaged: its vocab_size or special are not those of '
-                'the tokenizer beside it; copy the whole folder again'
+                'the tokenizer next to it; copy the whole folder again'
             )
         return tokenizer
 
@@ -104,7 +106,7 @@ class Corpus:
         """int64 `[vocab_size]`: how often each non-special token is in the training rows.
 
         Raises:
-            errors.DataError: the file is missing or damaged.
+            DataError: the file is missing or damaged.
         """
         return read_counts(self.path / UNIGRAM_NAME, self.vocab_size)
 
@@ -129,18 +131,18 @@ def read_counts(path: pathlib.Path, vocab_size: int) -> np.ndarray:
     """How often each token is there, int64 `[vocab_size]`, from a .npy file.
 
     Raises:
-        errors.DataError: the file is missing, damaged, or of something else.
+        DataError: the file is missing, damaged, or of something else.
     """
     try:
         # Mapped, because a damaged header may ask for any amount of memory.
         counts = np.array(np.load(path, mmap_mode='r', allow_pickle=False))
-    except Exception as error:  # a damaged header makes NumPy raise all sorts of things
-        raise errors.DataError(
+    except Exception as error:  # NumPy raises many types of errors for a damaged header
+        raise DataError(
             f'cannot read {path} ({error}); copy the folder again, or move it away and type '
             'the prepare command again'
         ) from error
     if counts.shape != (vocab_size,) or counts.dtype != np.int64 or counts.min() < 0:
-        raise errors.DataError(
+        raise DataError(
             f'{path} is not {vocab_size} counts of tokens, as corpus.json says, but '
             f'{counts.dtype} {list(counts.shape)}; copy the folder again'
         )
@@ -150,42 +152,76 @@ def read_counts(path: pathlib.Path, vocab_size: int) -> np.ndarray:
 def load_corpus(
     path: str | pathlib.Path,
     check: str = 'quick',
-    say: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Corpus:
-    """Opens the finished corpus in folder `path`.
+    """Opens the finished corpus in folder `path`; presence, sizes and row counts are checked.
 
     Args:
         path: the folder.
-        check: which shards are read and compared with their hashes: 'full' (all), 'quick' (see
-            `DataConfig.verify`) or 'sizes' (none). Presence and sizes are always checked.
-        say: told when some were not compared.
+        check: which shards are read and compared with their hashes: 'full' (all), 'quick' (a
+            random choice, as `DataConfig.verify` has it) or 'sizes' (none).
+        report: gets a line where some were not compared.
 
     Raises:
-        errors.DataError: no finished corpus is there, or it is damaged.
+        DataError: no finished corpus is there, or it is damaged.
     """
     folder = pathlib.Path(path)
     data = _read_json(folder)
     try:
         corpus = _from_json(folder, data)
     except (KeyError, TypeError, ValueError) as error:
-        raise errors.DataError(
+        raise DataError(
             f'{folder / FILE_NAME} is damaged ({error!r:.200}); copy it again, or move the folder '
             'away and type the prepare command again'
         ) from error
     for split in SPLITS:
         corpus.reader(split)  # opens, and so checks, every shard
-    if check != 'sizes':
-        compared = verify(corpus, None if check == 'full' else _HASHING_SECONDS)
-        total = sum(len(corpus.shards[split]) for split in SPLITS)
-        if compared < total:
-            say(
-                f'{folder}: {compared} of {total} shards were compared with their hashes; '
-                '--config.data.verify=full compares all of them'
-            )
+    if check == 'full':
+        verify(corpus, report)
+    elif check == 'quick':
+        verify(corpus, report, _QUICK_SECONDS, _QUICK_BYTES)
     return corpus
 
 
-# Fields of corpus.json as they come -> their type.
+def verify(
+    corpus: Corpus, report: Callable[[str], None], seconds: float = math.inf, at_least: int = 0
+) -> None:
+    """Reads shards and compares them with their recorded hashes.
+
+    The order is another one each time, so that many short checks find what a long one would.
+
+    Args:
+        corpus: opened.
+        report: gets a line where some were not compared.
+        seconds: when to stop.
+        at_least: bytes that are compared however long it takes.
+
+    Raises:
+        DataError: naming each shard that differs.
+    """
+    shards = [shard for split in SPLITS for shard in corpus.shards[split]]
+    random.SystemRandom().shuffle(shards)
+    began, read, compared = time.monotonic(), 0, 0
+    damaged = []
+    while compared < len(shards) and (read < at_least or time.monotonic() - began <= seconds):
+        shard = shards[compared]
+        if records.file_sha256(corpus.path / shard.name) != shard.sha256:
+            damaged.append(str(corpus.path / shard.name))
+        read += shard.bytes
+        compared += 1
+    if damaged:
+        raise DataError(
+            f'damaged since the corpus was built (sha256 differs): {", ".join(sorted(damaged))}; '
+            'copy the folder again, or move it away and type the prepare command again'
+        )
+    if compared < len(shards):
+        report(
+            f'{corpus.path}: {compared} of {len(shards)} shards were compared with their hashes; '
+            '--config.data.verify=full compares all of them'
+        )
+
+
+# Fields that corpus.json holds as they are -> their type.
 _PLAIN_FIELDS: dict[str, type] = {
     'row_length': int,
     'layout': str,
@@ -201,7 +237,7 @@ _PLAIN_FIELDS: dict[str, type] = {
 
 
 def _from_json(folder: pathlib.Path, data: Mapping[str, Any]) -> Corpus:
-    """Raises KeyError, TypeError or ValueError at whatever `Corpus.to_json` does not give."""
+    """The inverse of `Corpus.to_json`; KeyError, TypeError or ValueError for anything else."""
     fields = {name: _typed(name, data[name], kind) for name, kind in _PLAIN_FIELDS.items()}
     shards = {
         split: tuple(records.shard_from_json(one) for one in data['shards'][split])
@@ -228,60 +264,27 @@ def _typed(name: str, value: Any, kind: type) -> Any:
 def _read_json(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / FILE_NAME
     if not folder.is_dir():
-        raise errors.DataError(
+        raise DataError(
             f'there is no corpus folder {folder}; build one: python -m electra_jax.prepare '
             '--config=configs/corpus/... (or name data.source, and main builds it)'
         )
     try:
         data = files.parse_object(path.read_bytes())
     except FileNotFoundError as error:
-        raise errors.DataError(
+        raise DataError(
             f'{folder} holds no finished corpus (no {FILE_NAME}): if a build was interrupted, '
             'type the same prepare command again and it goes on'
         ) from error
     except (OSError, ValueError) as error:
-        raise errors.DataError(f'cannot read {path}: {error}') from error
+        raise DataError(f'cannot read {path}: {error}') from error
     if data.get('format') != FORMAT:
-        raise errors.DataError(f'{path} is not a corpus of electra_jax')
+        raise DataError(f'{path} is not a corpus of electra_jax')
     if data.get('version') != VERSION:
-        raise errors.DataError(
+        raise DataError(
             f'{path} has version {data.get("version")}, this program reads {VERSION}; build the '
             'corpus again, at another data.path'
         )
     return data
-
-
-def verify(corpus: Corpus, seconds: float | None = None) -> int:
-    """Reads shards and compares them with their recorded hashes.
-
-    Args:
-        corpus: opened.
-        seconds: when to stop, the first GiB aside; shards are taken in another order each time, so
-            that many short checks find what a long one would. None: all shards are read.
-
-    Returns:
-        How many shards were compared.
-
-    Raises:
-        errors.DataError: naming each shard that differs.
-    """
-    shards = [shard for split in SPLITS for shard in corpus.shards[split]]
-    random.SystemRandom().shuffle(shards)
-    began, read, damaged, compared = time.monotonic(), 0, [], 0
-    for shard in shards:
-        late = seconds is not None and time.monotonic() - began > seconds
-        if late and read >= _ALWAYS_HASHED_BYTES:
-            break
-        if records.file_sha256(corpus.path / shard.name) != shard.sha256:
-            damaged.append(str(corpus.path / shard.name))
-        read += shard.bytes
-        compared += 1
-    if damaged:
-        raise errors.DataError(
-            f'damaged since the corpus was built (sha256 differs): {", ".join(sorted(damaged))}; '
-            'copy the folder again, or move it away and type the prepare command again'
-        )
-    return compared
 
 
 def check_corpus(
@@ -295,18 +298,18 @@ def check_corpus(
         tokenizer_hash: of a checkpoint or of another corpus; None: any.
 
     Raises:
-        errors.ConfigError: naming both values.
+        ConfigError: naming both values.
     """
     for name in ('row_length', 'layout'):
-        wanted, found = getattr(data, name), getattr(corpus, name)
-        if wanted != found:
-            raise errors.ConfigError(
+        wanted, built = getattr(data, name), getattr(corpus, name)
+        if wanted != built:
+            raise ConfigError(
                 f'data.{name} is {wanted!r} but the corpus {corpus.path} was built with '
-                f'{found!r}; set --config.data.{name}={found}, or build another corpus at '
+                f'{built!r}; set --config.data.{name}={built}, or build another corpus at '
                 'another data.path'
             )
     if tokenizer_hash is not None and tokenizer_hash != corpus.tokenizer_hash:
-        raise errors.ConfigError(
+        raise ConfigError(
             f'the corpus {corpus.path} was built with tokenizer {corpus.tokenizer_hash[:12]}, '
             f'but {tokenizer_hash[:12]} is asked for: their ids mean different tokens; build a '
             'corpus with that tokenizer (data.tokenizer.path) at another data.path'

@@ -71,7 +71,7 @@ class Shard:
 
 
 def shard_from_json(data: Any) -> Shard:
-    """A shard as corpus.json has it; its name is that of a file beside it, never a path.
+    """A shard as corpus.json has it; its name is that of a file next to it, never a path.
 
     Raises:
         KeyError, TypeError, ValueError: it is not what `Shard` holds.
@@ -106,7 +106,7 @@ def decode_rows(records: Sequence[bytes], row_format: RowFormat) -> tuple[np.nda
         raise DataError(
             f'{len(records)} rows hold {len(joined)} bytes, but rows of length '
             f'{row_format.row_length} hold {row_format.width} each; the shards are not of '
-            'the corpus.json beside them'
+            'the corpus.json next to them'
         )
     rows = np.frombuffer(joined, row_format.dtype)
     return rows['tokens'].astype(np.int32), np.ascontiguousarray(rows['spans'])
@@ -200,16 +200,16 @@ class ShardReader:
             DataError: a record cannot be read back.
         """
         by_shard: dict[int, list[int]] = {}
-        for place, index in enumerate(indices):
+        for slot, index in enumerate(indices):
             if not 0 <= index < len(self):
                 raise IndexError(f'row {index} of a corpus of {len(self)} rows')
-            by_shard.setdefault(bisect.bisect_right(self._ends, index), []).append(place)
+            by_shard.setdefault(bisect.bisect_right(self._ends, index), []).append(slot)
         records = [b''] * len(indices)
-        for shard, places in by_shard.items():
+        for shard, slots in by_shard.items():
             first = self._ends[shard] - self._shards[shard].rows
-            rows = [int(indices[place]) - first for place in places]
-            for place, record in zip(places, self._read_shard(shard, rows), strict=True):
-                records[place] = record
+            rows = [int(indices[slot]) - first for slot in slots]
+            for slot, record in zip(slots, self._read_shard(shard, rows), strict=True):
+                records[slot] = record
         return records
 
     def _read_shard(self, shard: int, rows: list[int]) -> list[bytes]:

@@ -20,7 +20,8 @@ import pytest
 
 from electra_jax.config import recipe, settings
 from electra_jax.core import errors
-from electra_jax.corpus import build, job, workers
+from electra_jax.core.complaints import Complaints
+from electra_jax.corpus import build, job, sources, workers
 from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api, wordpiece
 
@@ -479,7 +480,7 @@ def test_a_flipped_byte_is_found_and_named(config, place):
     with pytest.raises(errors.DataError, match=name):
         manifest.load_corpus(config.path)
     with pytest.raises(errors.DataError, match=f'sha256 differs.*{name};'):
-        manifest.verify(built)
+        manifest.verify(built, print)
 
 
 def test_a_torn_shard_is_found_without_reading_it(config):
@@ -490,20 +491,18 @@ def test_a_torn_shard_is_found_without_reading_it(config):
         manifest.load_corpus(config.path, 'sizes')
 
 
-def test_of_large_corpora_as_much_is_hashed_as_time_allows_unless_all_is_asked_for(
-    config, monkeypatch
-):
+def test_a_quick_check_compares_as_many_shards_as_time_allows(config):
     built = make(config)
     total = sum(len(shards) for shards in built.shards.values())
     path = built.path / built.shards['train'][0].name
-    monkeypatch.setattr(manifest, '_ALWAYS_HASHED_BYTES', 1)
-    monkeypatch.setattr(manifest, '_HASHING_SECONDS', 0.0)
-    said = []
-    manifest.load_corpus(config.path, say=said.append)
-    assert said == [
+    reported = []
+    manifest.verify(built, reported.append, seconds=0.0, at_least=1)
+    assert reported == [
         f'{config.path}: 1 of {total} shards were compared with their hashes; '
         '--config.data.verify=full compares all of them'
     ]
+    manifest.verify(built, reported.append, seconds=0.0, at_least=1 << 30)
+    assert len(reported) == 1
     # In the middle of a chunk, where neither size nor footer shows it.
     raw = bytearray(path.read_bytes())
     raw[len(raw) * 3 // 10] ^= 1
@@ -511,12 +510,24 @@ def test_of_large_corpora_as_much_is_hashed_as_time_allows_unless_all_is_asked_f
     with pytest.raises(errors.DataError, match=path.name):
         manifest.load_corpus(config.path, 'full')
     found = 0
-    for _ in range(20 * total):  # each opening looks at others
+    for _ in range(20 * total):  # each check takes others
         try:
-            manifest.load_corpus(config.path)
+            manifest.verify(built, reported.append, seconds=0.0, at_least=1)
         except errors.DataError:
             found += 1
     assert 0 < found < 20 * total
+
+
+def test_a_stopped_build_does_not_finish_a_long_piece(config, tmp_path):
+    packed = gzip.compress((tmp_path / 'text.txt').read_bytes())
+    (tmp_path / 'a.gz').write_bytes(packed)
+    complaints = Complaints('data.on_bad_text')
+    (piece,) = sources.plan(sources.parse_source(f'text:{tmp_path}/a.gz'), complaints, PIECE_BYTES)
+    context = workers.Context(tmp_path, wordpiece.WordPiece(VOCAB), config)
+    answers = iter([False, True])
+    with pytest.raises(errors.DataError, match='stopped'):
+        context.run(piece, lambda: next(answers))
+    assert not list(tmp_path.glob('*.array_record'))
 
 
 def test_another_tokenizer_in_the_folder_is_refused(config):
