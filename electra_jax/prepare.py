@@ -1,11 +1,7 @@
-"""The door to corpora: `python -m electra_jax.prepare --config=configs/corpus/NAME.py`.
+"""Text to a vocabulary and shards: `python -m electra_jax.prepare --config=configs/corpus/NAME.py`.
 
-Text becomes a vocabulary and packed shards in the folder `data.path`; the same words after a
-crash go on where it stopped.
-
-With `--config.data.runner=beam` Apache Beam builds the same shards on many machines, which see the
-text and `data.path` on a file system that they share; `--config.data.runner_options='--runner=...'`
-says where. The vocabulary is trained here, before.
+The same command after a crash goes on where it stopped. `--config.data.runner=beam` builds the same
+shards on many machines (see corpus/beam.py).
 """
 
 import dataclasses
@@ -26,14 +22,13 @@ def main(settings: Settings) -> None:
     built = job.build_corpus(fields.build(DataConfig, dataclasses.asdict(full.data)))
     defaults = recipe({})
     defaults.data = settings.data
-    if settings != defaults:  # the recipe also has something to train
-        print(f'next: {cli.same_command("main")}')
-        return
-    print(
-        f'next: python -m electra_jax.main --config=configs/small.py '
-        f'--config.data.path={built.path} --config.data.row_length={built.row_length} '
-        f'--config.data.layout={built.layout}'
-    )
+    command = cli.same_command('main')
+    if settings == defaults:  # the recipe has nothing to train
+        command = (
+            f'python -m electra_jax.main --config=configs/small.py --config.data.path={built.path} '
+            f'--config.data.row_length={built.row_length} --config.data.layout={built.layout}'
+        )
+    print(f'next: {command}')
 
 
 if __name__ == '__main__':

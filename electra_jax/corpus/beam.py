@@ -2,7 +2,8 @@
 
 The pieces, and what becomes of each, are those of a build on this machine (`workers.Context.run`),
 so the shards are the same bytes. Every worker must see the source and `data.path` under the same
-names as this process, on a shared or mounted file system.
+names as this process, on a shared or mounted file system. `data.runner_options` names the runner;
+a tokenizer is trained here, before.
 """
 
 import functools

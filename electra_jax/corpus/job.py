@@ -199,7 +199,7 @@ def _build(
     manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
     _remove_sidecars(folder)
     _summary(corpus, pieces, complaints)
-    return manifest.load_corpus(folder, 'sizes')  # each shard was hashed as it was written
+    return manifest.load_corpus(folder, 'sizes')  # each shard has been hashed here
 
 
 def _remove_leftovers(folder: pathlib.Path) -> None:
@@ -321,8 +321,8 @@ def _finished(context: workers.Context, piece: sources.Piece) -> dict[str, Any] 
         )
     for shard in filter(None, sidecar['shards'].values()):
         file = folder / shard['name']
-        # A power cut can lose what a kill cannot.
-        if not file.is_file() or file.stat().st_size != shard['bytes']:
+        # A power cut or a disk can damage what a kill cannot.
+        if not file.is_file() or records.file_sha256(file) != shard['sha256']:
             return None
     return sidecar
 

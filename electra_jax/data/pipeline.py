@@ -6,15 +6,15 @@ Design goals, in order:
 2. Starting at batch k costs the same for every k: nothing is skipped through.
 3. Each host reads only its own rows of each batch.
 
-So the order of rows is an index that Grain computes (a shuffle per epoch that needs no table),
-a batch is B consecutive places of that order, a host takes a contiguous share of them, and the
-iterator's whole state is one number.
+So the order of rows is an endless sequence whose items Grain computes one by one (a shuffle per
+epoch that needs no table). Batch k is items k B to (k + 1) B - 1 of it, each host reads a
+contiguous share of those, and the whole state of the iterator is one number.
 """
 
 import collections
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grain
 import jax
@@ -26,19 +26,20 @@ from electra_jax.data.records import decode_rows
 
 # int32 [rows of this host, L] each, and where the rows come from: RECORDS, int64 [rows, 2].
 HostBatch = dict[str, np.ndarray]
-RECORDS = 'records'  # (corpus, row) of each row; corpus -1: padding
+RECORDS = 'records'  # (corpus, row) of each row
+PADDING = (-1, -1)  # in place of (corpus, row): a row that is in no corpus
 
 
 class Slice(NamedTuple):
-    """This host's share of each global batch."""
+    """One host's share of each global batch."""
 
-    batch_size: int  # B, global
+    batch_size: int  # B, of all hosts together
     host: int
     num_hosts: int
 
     @property
     def rows(self) -> range:
-        """Places within a global batch that this host reads."""
+        """Indices within a global batch of the rows that the host reads."""
         per_host = self.batch_size // self.num_hosts
         return range(self.host * per_host, (self.host + 1) * per_host)
 
@@ -75,7 +76,7 @@ def parse_paths(path: str) -> list[tuple[str, float]]:
 
 
 def row_order(lengths: Sequence[int], weights: Sequence[float], seed: int) -> grain.MapDataset:
-    """The endless order of rows: place -> (corpus, row), each corpus reshuffled every epoch."""
+    """The endless order of rows as (corpus, row); each corpus is shuffled again every epoch."""
     orders = [
         grain.MapDataset.range(length)
         .shuffle(seed=_mixed_seed(seed, number))
@@ -109,23 +110,22 @@ class Rows:
         self._pad_id = first.special.pad
         self.lengths = [len(reader) for reader in self._readers]
 
-    def batch(self, places: Sequence[tuple[int, int] | None]) -> HostBatch:
-        """The rows at (corpus, row) places; None gives a row of padding."""
-        by_reader = collections.defaultdict(list)
-        for slot, place in enumerate(places):
-            if place is not None:
-                by_reader[place[0]].append((slot, place[1]))
-        shape = (len(places), self._format.row_length)
+    def batch(self, sources: Sequence[tuple[int, int]]) -> HostBatch:
+        """Reads rows, each given as (corpus, row); PADDING gives a row of padding."""
+        by_corpus: dict[int, list[tuple[int, int]]] = collections.defaultdict(list)
+        for index, (corpus, row) in enumerate(sources):
+            if corpus >= 0:
+                by_corpus[corpus].append((index, row))
+        shape = (len(sources), self._format.row_length)
         tokens_BL = np.full(shape, self._pad_id, np.int32)
         spans_BL = np.zeros(shape, np.uint8)
-        for number, wanted in by_reader.items():
-            slots = [slot for slot, _ in wanted]
-            records = self._readers[number].read([row for _, row in wanted])
-            tokens_BL[slots], spans_BL[slots] = decode_rows(records, self._format)
-        records = [place or (-1, -1) for place in places]
+        for corpus, wanted in by_corpus.items():
+            indices = [index for index, _ in wanted]
+            records = self._readers[corpus].read([row for _, row in wanted])
+            tokens_BL[indices], spans_BL[indices] = decode_rows(records, self._format)
         return {
             **to_batch(tokens_BL, spans_BL, self._layout),
-            RECORDS: np.asarray(records, np.int64).reshape(-1, 2),
+            RECORDS: np.asarray(sources, np.int64).reshape(-1, 2),
         }
 
 
@@ -161,21 +161,26 @@ def train_batches(
 
     def load(number: int) -> HostBatch:
         first = number * share.batch_size
-        return rows.batch([order[first + place] for place in share.rows])
+        return rows.batch([order[first + index] for index in share.rows])
 
     batches = grain.MapDataset.range(_FOREVER).map(load)
     options = grain.ReadOptions(num_threads=min(prefetch, 4), prefetch_buffer_size=prefetch)
     return iter(batches.to_iter_dataset(options))
 
 
-_FOREVER = 2**40  # batches; Grain wants a length
+_FOREVER = 2**40  # batches; Grain needs a length
 
 
 def held_out_batches(rows: Rows, share: Slice, row_limit: int) -> list[HostBatch]:
     """At most `row_limit` held-out rows, the same ones in the same batches for every run.
 
     They are taken from all over the split, from each corpus in proportion to its rows; the last
-    batch is filled up with empty rows.
+    batch is completed with rows of padding.
+
+    Args:
+        rows: the validation split.
+        share: this host's part of each batch.
+        row_limit: of all hosts together.
     """
     order = [
         (number, row)
@@ -183,14 +188,14 @@ def held_out_batches(rows: Rows, share: Slice, row_limit: int) -> list[HostBatch
         for row in (grain.MapDataset.range(length).shuffle(seed=0) if length else ())
     ]
     total = min(row_limit, len(order))
-    places = [order[i * len(order) // total] for i in range(total)]
-    places += [None] * (-total % share.batch_size)
-    starts = range(0, len(places), share.batch_size)
-    return [rows.batch([places[start + place] for place in share.rows]) for start in starts]
+    chosen = [order[i * len(order) // total] for i in range(total)]
+    chosen += [PADDING] * (-total % share.batch_size)
+    starts = range(0, len(chosen), share.batch_size)
+    return [rows.batch([chosen[start + index] for index in share.rows]) for start in starts]
 
 
 def to_batch(tokens_BL: np.ndarray, spans_BL: np.ndarray, layout: str) -> HostBatch:
-    """Tokens with the document, position and type of each, all int32 [B, L].
+    """Adds the document, position and type of each token; all int32 [B, L].
 
     In 'segments' a row is one document whose two spans are types 0 and 1; in 'packed' each span
     is a document of its own, and positions start again at 0 in it.
@@ -201,36 +206,39 @@ def to_batch(tokens_BL: np.ndarray, spans_BL: np.ndarray, layout: str) -> HostBa
         types_BL = (spans_BL == 2).astype(np.int32)
     else:
         documents_BL, types_BL = spans_BL, np.zeros_like(spans_BL)
-    place_BL = np.broadcast_to(np.arange(tokens_BL.shape[1], dtype=np.int32), tokens_BL.shape)
+    column_BL = np.broadcast_to(np.arange(tokens_BL.shape[1], dtype=np.int32), tokens_BL.shape)
     starts_BL = np.zeros_like(documents_BL, bool)
     starts_BL[:, 1:] = documents_BL[:, 1:] != documents_BL[:, :-1]
-    first_BL = np.maximum.accumulate(np.where(starts_BL, place_BL, 0), axis=1)
+    first_BL = np.maximum.accumulate(np.where(starts_BL, column_BL, 0), axis=1)
     return {
         'tokens': tokens_BL,
         'documents': documents_BL,
-        'positions': place_BL - first_BL,
+        'positions': column_BL - first_BL,
         'types': types_BL,
     }
 
 
 class DeviceBatches:
-    """Batches on the mesh, one ahead of the step, with the place to go on from.
+    """Batches on the mesh, read one ahead of the step, and the state from which to go on.
 
-    `place` is the iterator's state after the last batch handed out, not after the last one read;
-    and a batch that cannot be read is an error when it is asked for, not one batch before.
+    `state` is the iterator's state after the last batch that was handed out, not after the last one
+    that was read; and a batch that cannot be read is an error when it is asked for, not one batch
+    before.
     """
 
-    def __init__(self, batches: grain.DatasetIterator, put: Callable[[HostBatch], dict]):
+    def __init__(
+        self, batches: grain.DatasetIterator, put: Callable[[HostBatch], dict[str, jax.Array]]
+    ):
         self._batches = batches
         self._put = put
-        self._ahead: tuple[dict, HostBatch, dict] | DataError | None = None
-        self.place: dict = batches.get_state()
+        self._ahead: _Read | DataError | None = None
+        self.state: dict[str, Any] = batches.get_state()
         self.host_batch: HostBatch | None = None
 
-    def restore(self, place: dict) -> None:
-        """Goes on after the batch that `place` was saved after."""
-        self._batches.set_state(place)
-        self._ahead, self.place = None, place
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on after the batch that `state` was saved after."""
+        self._batches.set_state(state)
+        self._ahead, self.state = None, state
 
     def __iter__(self) -> Iterator[dict[str, jax.Array]]:
         return self
@@ -244,19 +252,23 @@ class DeviceBatches:
         read = self._ahead or self._read()
         if isinstance(read, DataError):
             raise read
-        batch, self.host_batch, self.place = read
+        batch, self.host_batch, self.state = read
         self._ahead = self._read()
         return batch
 
-    def _read(self) -> tuple[dict, HostBatch, dict] | DataError:
+    def _read(self) -> '_Read | DataError':
         try:
             host_batch = next(self._batches)
         except DataError as error:
             return error
-        # Of a reading thread: whatever it is, no more batches come. One that was ended must not end
+        # The error of a thread that reads. No type is let through: SystemExit, for one, would end
         # the run as if it were done.
         except (Exception, SystemExit) as error:
             failed = DataError(f'reading training rows has failed: {type(error).__name__}: {error}')
             failed.__cause__ = error
             return failed
         return self._put(host_batch), host_batch, self._batches.get_state()
+
+
+# A batch on the mesh, the same in host memory, and the iterator's state after it.
+_Read = tuple[dict[str, jax.Array], HostBatch, dict[str, Any]]

@@ -139,7 +139,7 @@ def _save(run: Collaborators, log: '_Log', number: int, state: TrainState, last:
             )
         return
     with run.clock.during(clocks.SAVING):
-        position = {**run.batches.place, HEALTH: run.health.seen()}
+        position = {**run.batches.state, HEALTH: run.health.seen()}
         run.checkpoints.save(number, state, position, run.about, last)
         malloc.give_back()
 

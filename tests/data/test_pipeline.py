@@ -1,4 +1,4 @@
-"""Batches: the same for any number of hosts, from any place, in any mixture."""
+"""Batches: the same for any number of hosts, from any point, in any mixture."""
 
 import numpy as np
 import pytest
@@ -31,24 +31,24 @@ def test_hosts_together_read_the_global_batches(one):
                 np.testing.assert_array_equal(joined, whole[name])
 
 
-def test_going_on_from_a_place_gives_the_same_batches(one):
+def test_going_on_from_a_saved_state_gives_the_same_batches(one):
     iterator = batches([one], pipeline.Slice(4, 0, 1))
     take(iterator, 3)
-    place = iterator.get_state()
+    state = iterator.get_state()
     expected = take(iterator, 4)
     again = batches([one], pipeline.Slice(4, 0, 1))
-    again.set_state(place)
+    again.set_state(state)
     for a, b in zip(take(again, 4), expected, strict=True):
         np.testing.assert_array_equal(a['tokens'], b['tokens'])
 
 
-def test_the_place_is_of_the_batch_handed_out_not_of_the_one_read_ahead(one):
+def test_the_state_is_of_the_batch_handed_out_not_of_the_one_read_ahead(one):
     ahead = pipeline.DeviceBatches(batches([one], pipeline.Slice(4, 0, 1)), lambda batch: batch)
     first = take(ahead, 3)
-    place = ahead.place
+    state = ahead.state
     following = next(ahead)
     again = pipeline.DeviceBatches(batches([one], pipeline.Slice(4, 0, 1)), lambda batch: batch)
-    again.restore(place)
+    again.restore(state)
     np.testing.assert_array_equal(next(again)['tokens'], following['tokens'])
     assert (first[2]['tokens'] != following['tokens']).any()
 
@@ -121,7 +121,7 @@ def test_the_rows_of_a_batch_are_named(one):
     again = rows.batch([(int(corpus), int(row)) for corpus, row in batch['records']])
     assert batch['records'].shape == (4, 2) and batch['records'].dtype == np.int64
     np.testing.assert_array_equal(again['tokens'], batch['tokens'])
-    padded = rows.batch([None, (0, 3)])
+    padded = rows.batch([pipeline.PADDING, (0, 3)])
     assert padded['records'].tolist() == [[-1, -1], [0, 3]]
 
 
@@ -145,7 +145,7 @@ class Broken:
 def test_an_unreadable_batch_is_an_error_when_it_is_due_and_not_before(error):
     ahead = pipeline.DeviceBatches(Broken(3, error), lambda batch: batch)
     assert [int(next(ahead)['tokens'][0, 0]) for _ in range(2)] == [1, 2]
-    assert ahead.place == {'next': 2}
+    assert ahead.state == {'next': 2}
     with pytest.raises(DataError, match=r'shard a is torn|reading training rows has failed'):
         next(ahead)
-    assert ahead.place == {'next': 2}
+    assert ahead.state == {'next': 2}

@@ -51,14 +51,14 @@ class Batches:
     """Batch k is full of k."""
 
     def __init__(self):
-        self.place, self.host_batch = {'next': 1}, None
+        self.state, self.host_batch = {'next': 1}, None
 
-    def restore(self, place):
-        self.place = place
+    def restore(self, state):
+        self.state = state
 
     def __next__(self):
-        number = self.place['next']
-        self.place = {'next': number + 1}
+        number = self.state['next']
+        self.state = {'next': number + 1}
         self.host_batch = {
             'tokens': np.full((2, 2), number),
             'records': np.asarray([[0, number], [0, number + 1]]),

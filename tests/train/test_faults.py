@@ -272,7 +272,7 @@ class Torn(small_run.Batches):
         self._number = number
 
     def __next__(self):
-        if self.place['next'] == self._number:
+        if self.state['next'] == self._number:
             raise DataError('shard train-00007 is damaged')
         return super().__next__()
 
