@@ -81,7 +81,7 @@ VARIANTS: dict[str, Callable[[nn.Module], Callable[..., Tensor]]] = {
 }
 
 
-class Electra(nn.Module):  # type: ignore[misc]  # without types here
+class Electra(nn.Module):
     """transformers' two networks and both heads, with the embedding block shared."""
 
     def __init__(self, settings: Settings):
