@@ -18,6 +18,8 @@ from electra_jax.core.errors import ConfigError, nearest, unknown
 T = TypeVar('T')
 # Default of a field that is resolved from something else where it is not set.
 UNSET: Any = object()
+# Settings of earlier versions -> why they are gone, and what to do.
+REMOVED = {'task.cache': 'every run tokenizes its files, which takes seconds; leave it out'}
 _RULE = 'rule'
 _TYPE_NAMES = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'a text'}
 
@@ -200,6 +202,8 @@ def change(
     known = {field.name: field.type for field in dataclasses.fields(group)}
     for name, value in changes.items():
         path = prefix + name if isinstance(name, str) else f'{prefix}{name!r}'
+        if path in REMOVED:
+            raise ConfigError(f'config.{path} is no longer a setting: {REMOVED[path]}')
         if name not in known:
             raise ConfigError(f'config.{path} is not a setting{nearest(str(name), known)}')
         kind = typing.cast(type, known[name])

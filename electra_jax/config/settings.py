@@ -337,7 +337,6 @@ class TaskConfig:
     predict_test: bool = setting(False)  # also predict the task's test files; write submissions
     # Trials whose parameters go to disk.
     save: str = setting('all', choices=('all', 'best', 'none'))
-    cache: str | None = setting('runs/features')  # folder of tokenized files; None: none are kept
     # Questions about texts. A text too long for a row becomes several rows, `stride` apart.
     question_length: int = setting(64, at_least=1)  # pieces, at most
     stride: int = setting(128, at_least=1)

@@ -1,4 +1,4 @@
-"""What the readers of task files hand on: one named tuple for each shape of task."""
+"""The examples of task files: one named tuple for each kind of content."""
 
 from typing import NamedTuple
 

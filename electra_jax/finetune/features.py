@@ -84,7 +84,7 @@ MARK_FILL = {'labels': -1, 'words': -1}
 
 
 def to_batch(
-    rows: Rows, chosen: Sequence[int], batch_size: int, row_length: int, pad_id: int
+    rows: Rows, chosen: Sequence[int] | np.ndarray, batch_size: int, row_length: int, pad_id: int
 ) -> dict[str, np.ndarray]:
     """The chosen rows as arrays; empty rows, with weight 0, fill up the batch.
 

@@ -343,14 +343,14 @@ TASKS: dict[str, TaskSpec] = {
 }
 
 
-def get(name: str) -> TaskSpec:
+def get(name: str | None) -> TaskSpec:
     """The task of that name.
 
     Raises:
         ConfigError: there is none.
     """
-    if name not in TASKS:
-        raise unknown('config.task.name', name, TASKS)
+    if name is None or name not in TASKS:
+        raise unknown('config.task.name', str(name), TASKS)
     return TASKS[name]
 
 

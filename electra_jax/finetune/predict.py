@@ -34,7 +34,7 @@ from electra_jax.finetune.job import RESULT
 from electra_jax.finetune.kinds.kind import Batch, Predictions, RowOutputs, Task, json_number
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import Answerer
-from electra_jax.finetune.readers import Loaded
+from electra_jax.finetune.split import Loaded
 from electra_jax.init_from import Start, check_complete, checked_start
 from electra_jax.model import bind
 from electra_jax.parallel import mesh as meshes
@@ -222,7 +222,7 @@ def _doubts(
         ids = rows.tokens[row]
         yield {
             'id': example.id,
-            'tokens': tokenizer.tokens(ids[1:-1]),
+            'tokens': tokenizer.tokens(ids[1:-1].tolist()),
             'replaced': list(map(json_number, np.asarray(output['replaced'])[1 : len(ids) - 1])),
         }
 

@@ -186,9 +186,8 @@ def initial_params(
     fresh['task_head'] = bind.init_head(model, head, jax.random.fold_in(key, 1))
     names = [name for name, _ in trees.named_leaves(fresh)]
     leaves, structure = jax.tree.flatten(fresh)
-    return structure.unflatten(
-        [source.get(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
-    )
+    chosen = [source.get(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
+    return jax.tree.unflatten(structure, chosen)
 
 
 def put(mesh: Mesh, host_batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:

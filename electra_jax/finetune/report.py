@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from electra_jax.core import trees
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.job import FineTuning
-from electra_jax.finetune.readers import Loaded
-from electra_jax.finetune.split import Split
+from electra_jax.finetune.split import Loaded, Split
 from electra_jax.init_from import parts
 from electra_jax.parallel import report
 
@@ -15,7 +14,7 @@ from electra_jax.parallel import report
 def start_lines(run: FineTuning) -> list[str]:
     """What is about to happen."""
     config, params = run.config, run.program.abstract.params
-    both = ', pairs both ways round' if splits.doubles_pairs(config) else ''
+    both = ', pairs both ways round' if splits.doubles_pairs(config, run.task) else ''
     examples, rows = len(run.train.loaded.examples), len(run.train.rows)
     in_rows = f' in {rows:,} rows' if rows != examples else ''  # windows of questions
     scored = {name: split.loaded for name, split in run.scored.items()}

@@ -1,9 +1,9 @@
-"""The files of a task as rows ready for the device."""
+"""The splits of a task: where their files are, their examples, and their token rows."""
 
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,26 +12,41 @@ import numpy as np
 from electra_jax.config.settings import Config
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.finetune import batches, features, glue, hold_out, readers
-from electra_jax.finetune import known as table
+from electra_jax.finetune import batches, features, glue, known
 from electra_jax.finetune import task as tasks
+from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import Rows
-from electra_jax.finetune.kinds.kind import Task
+from electra_jax.finetune.kinds.kind import Task, open_source
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.known import Place
-from electra_jax.finetune.readers import Loaded
 from electra_jax.tokenizers.api import Tokenizer
+
+
+class Loaded(NamedTuple):
+    """The examples of a split.
+
+    Attributes:
+        examples: in the order of the file.
+        task: with what the file has told of it.
+        complaints: about rows that were left out or repaired.
+        where: the file or dataset.
+    """
+
+    examples: list[Any]
+    task: Task
+    complaints: Complaints
+    where: str
 
 
 class Split(NamedTuple):
     """A split ready for the device.
 
     Attributes:
-      loaded: its examples.
-      rows: their token rows.
-      sizes: row lengths of its batches.
-      pad: id of [PAD].
-      key: a hash of the examples, their labels included, and of their rows.
+        loaded: its examples.
+        rows: their token rows.
+        sizes: row lengths of its batches.
+        pad: id of [PAD].
+        key: a hash of the examples, their labels included, and of their rows.
     """
 
     loaded: Loaded
@@ -45,7 +60,7 @@ class Split(NamedTuple):
         return features.to_batch(self.rows, batch.rows, batch_size, batch.row_length, self.pad)
 
     def shares(self) -> str:
-        """Row lengths and how many rows have them, in words."""
+        """Row lengths of batches and the share of rows that each has."""
         bucket = np.searchsorted(self.sizes, self.rows.tokens.lengths())
         count = np.bincount(bucket, minlength=len(self.sizes)) / max(len(self.rows), 1)
         return ', '.join(f'{L} ({c:.0%})' for L, c in zip(self.sizes, count, strict=True))
@@ -60,20 +75,23 @@ def make_split(
         config: its mesh and bucketing are used.
         tokenizer: of the model.
         task: of the model.
-        loaded: the examples; those that are too long are counted among its bad rows.
+        loaded: the examples; those that are too long are counted among its complaints.
         labelled: whether they are trained on, and all need a label.
     """
     rows = KINDS[task.kind].features(tokenizer, loaded.examples, task, labelled)
     for number in rows.cut:
         loaded.complaints.count('cut', loaded.examples[number].where)
-    lengths, grid = rows.tokens.lengths(), 'coarse' if labelled else answer_grid()
+    # Answering on a CPU takes as long as compiling does; an accelerator is faster than that.
+    on_cpu = jax.devices()[0].platform == 'cpu'
+    grid = 'fine' if on_cpu and not labelled else 'coarse'
+    lengths = rows.tokens.lengths()
     sizes = batches.shapes(
         lengths, task.row_length, config.mesh.sequence, config.task.bucketing, grid
     )
     return Split(loaded, rows, sizes, tokenizer.special.pad, _key(loaded.examples, rows))
 
 
-def _key(examples: Iterable[Any], rows: Rows) -> str:
+def _key(examples: Sequence[Any], rows: Rows) -> str:
     digest = hashlib.sha256(rows.digest().encode())
     for example in examples:
         # `where` names the file, which may have moved.
@@ -81,33 +99,30 @@ def _key(examples: Iterable[Any], rows: Rows) -> str:
     return digest.hexdigest()[:32]
 
 
-def answer_grid() -> str:
-    """How finely rows are sorted by length to be answered: a key of `batches.GRIDS`.
-
-    A CPU computes for as long as a program takes to compile; an accelerator is through before.
-    """
-    return 'fine' if jax.devices()[0].platform == 'cpu' else 'coarse'
+# ---------------------------------------------------------------------------------------------
+# The splits of a run
 
 
-def doubles_pairs(config: Config) -> bool:
+def doubles_pairs(config: Config, task: Task) -> bool:
     """Whether training sees each pair both ways round."""
     asked = config.task.double_pairs
-    return table.get(config.task.name).double_unordered if asked is None else asked
+    return task.spec.double_unordered if asked is None else asked
 
 
 def read_train(config: Config) -> tuple[Loaded, Loaded | None]:
     """The training examples, each pair also the other way round where the task has it so.
 
     Returns:
-        Them, and those that `config.task.dev_share` holds out to be scored; None: it does not.
+        The examples, and those that `config.task.dev_share` holds out to be scored; None: it is
+        not set.
 
     Raises:
         UserError: the files are missing or cannot be used.
     """
-    loaded, held_out = _parted(config, tasks.from_config(config))
-    if not doubles_pairs(config):
+    loaded, held_out = _read_divided(config, tasks.from_config(config))
+    if not doubles_pairs(config, loaded.task):
         return loaded, held_out
-    both = readers.with_pairs_swapped(loaded.examples)
+    both = with_pairs_swapped(loaded.examples)
     if len(both) == len(loaded.examples):
         raise ConfigError(
             f'config.task.double_pairs is true, but {loaded.where} holds no pairs of texts: leave '
@@ -116,15 +131,14 @@ def read_train(config: Config) -> tuple[Loaded, Loaded | None]:
     return loaded._replace(examples=both), held_out
 
 
-def _parted(config: Config, task: Task) -> tuple[Loaded, Loaded | None]:
-    """What the training file holds, and of that what is held out."""
-    loaded, share = _needed(config, 'train', task), config.task.dev_share
-    if share is None:
-        return loaded, None
-    rest, held_out = hold_out.parts(loaded, share)
-    # What was wrong with the file is told once, by the rows that are scored.
-    unblamed = Complaints('data.on_bad_row', config.data.on_bad_row)
-    return loaded._replace(examples=rest, complaints=unblamed), loaded._replace(examples=held_out)
+def with_pairs_swapped(examples: Sequence[Any]) -> list[Any]:
+    """The examples, and after them each pair the other way round (reference: MRPC, STS-B)."""
+    swapped = [
+        example._replace(id=f'{example.id}-swapped', text_a=example.text_b, text_b=example.text_a)
+        for example in examples
+        if isinstance(example, TextExample) and example.text_b is not None
+    ]
+    return [*examples, *swapped]
 
 
 def read_scored(config: Config, task: Task, held_out: Loaded | None = None) -> dict[str, Loaded]:
@@ -133,78 +147,143 @@ def read_scored(config: Config, task: Task, held_out: Loaded | None = None) -> d
     Args:
         config: its task and data say where they are.
         task: from training.
-        held_out: from `read_train`, if that was called; None: read where it is needed.
+        held_out: from `read_train`, if that was called; None: it is read where it is needed.
 
     Raises:
-        UserError: it is missing, or files cannot be used.
+        UserError: the first is missing, or files cannot be used.
     """
-    first, *others = table.get(config.task.name).eval_splits
-    if config.task.dev_share is None:
-        held_out = _needed(config, first, task)
-    elif held_out is None:
-        held_out = _parted(config, task)[1]
-    return {first: held_out, **_those_there(config, others, task)}
+    first, *others = task.spec.eval_splits
+    if held_out is None and config.task.dev_share is not None:
+        held_out = _read_divided(config, task)[1]
+    return {first: held_out or _needed(config, first, task), **_existing(config, others, task)}
 
 
 def read_tests(config: Config, task: Task) -> dict[str, Loaded]:
     """The splits to predict if that is asked for, the first of which must be there then.
 
     Raises:
-        UserError: it is missing, or files cannot be used, for GLUE's judge for example.
+        UserError: the first is missing, or files cannot be used, for GLUE's judge for example.
     """
-    spec = table.get(config.task.name)
-    asked = config.task.predict_test or config.task.test_file is not None
-    if config.task.test_file is not None and 'test' not in (*spec.eval_splits, *spec.test_splits):
+    spec, test_file = task.spec, config.task.test_file
+    if test_file is not None and 'test' not in (*spec.eval_splits, *spec.test_splits):
         raise ConfigError(
-            f'config.task.test_file is {config.task.test_file!r}, but {config.task.name} has no '
-            'test split: name the file with --config.task.dev_file'
+            f'config.task.test_file is {test_file!r}, but {task.name} has no test split: name the '
+            'file with --config.task.dev_file'
         )
+    asked = config.task.predict_test or test_file is not None
     if not asked or not spec.test_splits:
         return {}
     first, *others = spec.test_splits
-    found = {first: _needed(config, first, task), **_those_there(config, others, task)}
-    for split in spec.submissions.keys() & found.keys():
-        glue.check_whole(found[split].examples)
-    return found
+    loaded = {first: _needed(config, first, task), **_existing(config, others, task)}
+    for split in spec.submissions.keys() & loaded.keys():
+        glue.check_whole(loaded[split].examples)
+    return loaded
 
 
 def _needed(config: Config, split: str, task: Task) -> Loaded:
-    spec, place = table.get(config.task.name), _place(config, split)
-    if place is None and config.data.path is None:
+    location, path = _location(config, split, task), config.data.path
+    if location is not None:
+        return read(task, location, split, config.data.on_bad_row)
+    if path is None:
         raise ConfigError(
             f'config.data.path is not set, and there is no {split} split: type --config.data.path='
-            f'FOLDER with the files of {config.task.name}, or --config.task.{split}_file=NAME'
+            f'FOLDER with the files of {task.name}, or --config.task.{split}_file=NAME'
         )
-    if place is None:
-        raise table.missing(spec.layout, config.data.path, split)
-    return readers.read(task, place, split, config.data.on_bad_row)
+    raise known.missing(task.spec.layout, path, split)
 
 
-def _those_there(config: Config, names: list[str], task: Task) -> dict[str, Loaded]:
-    places = {split: _place(config, split) for split in names}
+def _existing(config: Config, names: Sequence[str], task: Task) -> dict[str, Loaded]:
+    locations = {split: _location(config, split, task) for split in names}
     return {
-        split: readers.read(task, place, split, config.data.on_bad_row)
-        for split, place in places.items()
-        if place is not None
+        split: read(task, location, split, config.data.on_bad_row)
+        for split, location in locations.items()
+        if location is not None
     }
 
 
-def _place(config: Config, split: str) -> Place | None:
+def _location(config: Config, split: str, task: Task) -> Place | None:
     """Where a split is: the file that the config names, or what the task's folder holds."""
-    task, where = config.task, config.data.path
-    file = {'train': task.train_file, 'dev': task.dev_file, 'test': task.test_file}.get(split)
-    if file is not None:
-        if (
-            where is not None
-            and not pathlib.Path(where).is_dir()
-            and not pathlib.Path(file).exists()
-        ):
-            raise DataError(
-                f'config.data.path is {where!r}, but no folder of that name is there to look for '
-                f'{file} in (looked from {pathlib.Path.cwd()})'
-            )
-        inside = pathlib.Path(where or '.') / file
-        return Place(inside if inside.exists() else pathlib.Path(file))
-    if where is None:
-        return None
-    return table.find(table.get(task.name).layout, where, split)
+    settings, path = config.task, config.data.path
+    named = {'train': settings.train_file, 'dev': settings.dev_file, 'test': settings.test_file}
+    file = named.get(split)
+    if file is None:
+        return None if path is None else known.find(task.spec.layout, path, split)
+    if path is not None and not pathlib.Path(path).is_dir() and not pathlib.Path(file).exists():
+        raise DataError(
+            f'config.data.path is {path!r}, but no folder of that name is there to look for '
+            f'{file} in (looked from {pathlib.Path.cwd()})'
+        )
+    inside = pathlib.Path(path or '.') / file
+    return Place(inside if inside.exists() else pathlib.Path(file))
+
+
+def read(task: Task, location: Place, split: str, on_bad_row: str) -> Loaded:
+    """Reads the examples of a split of a task.
+
+    Args:
+        task: what is known of it; a training file tells labels, scheme and range of scores.
+        location: of the split; see `known.find`.
+        split: 'train', or one of the task's splits.
+        on_bad_row: 'error', or 'skip': unusable rows are left out and counted.
+
+    Raises:
+        DataError: the file cannot be used; the message names it, the line and the value.
+    """
+    complaints = Complaints('data.on_bad_row', on_bad_row)
+    labelled = split not in task.spec.test_splits
+    source = open_source(task, location, split, complaints, labelled)
+    examples, task = KINDS[task.kind].read(source)
+    if not examples:
+        first = next((first for _, first in complaints.counts.values()), None)
+        raise DataError(
+            f'{source.where}: no usable rows' + (f'; {first}' if first else ' after the header')
+        )
+    return Loaded(examples, task, complaints, source.where)
+
+
+# ---------------------------------------------------------------------------------------------
+# Rows of a training file held out to be scored, where there is no file for that
+
+
+def _read_divided(config: Config, task: Task) -> tuple[Loaded, Loaded | None]:
+    """The training examples without those that are held out, and these."""
+    loaded, share = _needed(config, 'train', task), config.task.dev_share
+    if share is None:
+        return loaded, None
+    rest, held_out = divided(loaded, share)
+    # What is wrong with the file is reported once, by the rows that are scored.
+    nothing = Complaints('data.on_bad_row', config.data.on_bad_row)
+    return loaded._replace(examples=rest, complaints=nothing), loaded._replace(examples=held_out)
+
+
+def divided(loaded: Loaded, share: float) -> tuple[list[Any], list[Any]]:
+    """The examples that are not held out, and those that are.
+
+    Which ones follows from their content alone: the same text, or pair of texts in either order,
+    is never on both sides, and another run, or a longer file, holds out the same.
+
+    Args:
+        loaded: of the training file.
+        share: about how much of it is held out, between 0 and 1.
+
+    Raises:
+        DataError: no example would be left on one side.
+    """
+    content = KINDS[loaded.task.kind].content
+    rest: list[Any] = []
+    held_out: list[Any] = []
+    for example in loaded.examples:
+        (held_out if _position(content(example)) < share else rest).append(example)
+    if not rest or not held_out:
+        raise DataError(
+            f'{loaded.where}: config.task.dev_share is {share:g}, which leaves no row of '
+            f'{len(loaded.examples)} to {"train on" if held_out else "score"}: write another '
+            'share, or name a file of rows to score with --config.task.dev_file'
+        )
+    return rest, held_out
+
+
+def _position(content: Any) -> float:
+    """A number from 0 to 1 that depends on the content alone."""
+    text = repr(content).encode('utf-8', 'surrogatepass')
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) / 2**32

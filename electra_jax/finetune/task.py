@@ -30,7 +30,7 @@ def from_config(config: Config) -> Task:
         separator=settings.separator,
     )
     return Task(
-        name=settings.name,
+        name=str(settings.name),
         kind=spec.kind,
         style=style,
         labels=_labels(settings.labels, spec.labels) or spec.labels,
@@ -57,9 +57,13 @@ def for_files_of(task: Task, config: Config) -> Task:
     gives it.
     """
     settings = config.task
-    changes = {'scheme': settings.scheme, 'null_threshold': settings.null_threshold}
-    given = {name: value for name, value in changes.items() if value is not None}
-    return dataclasses.replace(task, columns=from_config(config).columns, **given)
+    threshold = settings.null_threshold
+    return dataclasses.replace(
+        task,
+        columns=from_config(config).columns,
+        scheme=settings.scheme or task.scheme,
+        null_threshold=task.null_threshold if threshold is None else threshold,
+    )
 
 
 def _labels(text: str | None, usual: tuple[str, ...]) -> tuple[str, ...]:

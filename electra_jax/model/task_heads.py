@@ -41,9 +41,11 @@ class TaskHead(nn.Module):
     model: ModelConfig
     shape: HeadShape
 
-    def dense(self, name: str, equation: str, inner: int, outer: int, glorot: bool = True):
+    def dense(
+        self, name: str | None, equation: str, inner: int, outer: int, glorot: bool = True
+    ) -> Dense:
         """A dense layer whose kernel's letters are the second term of `equation`."""
-        first, second = equation.split('->')[0].split(',')[1]
+        first, second = tuple(equation.split('->')[0].split(',')[1])
         init = nn.initializers.glorot_uniform()
         if not glorot:
             init = truncated_normal(self.model.init_stddev)
@@ -166,7 +168,7 @@ class JointSpanHead(TaskHead):
     `beams` likeliest ones.
     """
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the layers, which both ways of calling share."""
         D, F = self.model.hidden_size, SPAN_HIDDEN
         self.start = self.dense(None, 'BLD,DC->BLC', D, 1)

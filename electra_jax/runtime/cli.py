@@ -216,6 +216,8 @@ def _flag_message(argv: list[str], original: str) -> str:
         if not name.startswith('config.'):
             continue
         name = name.removeprefix('config.')
+        if name in fields.REMOVED:
+            return f'--config.{name} is no longer a setting: {fields.REMOVED[name]}'
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
             close += [path for path in known if path.rpartition('.')[2] == name.rpartition('.')[2]]

@@ -44,7 +44,7 @@ FREE = (
     'task.train_file',  # rows are compared here, too
     'task.dev_file',
     'task.test_file',
-    'task.cache',
+    'task.cache',  # of earlier versions
     'task.save',
     'task.predict_test',
     'model.remat',

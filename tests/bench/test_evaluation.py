@@ -32,7 +32,7 @@ def config(tmp_path):
         'init_from': str(tmp_path / 'start'),
         'data': {'path': str(tmp_path), 'row_length': 32},
         'task': {
-            'name': 'text', 'head': 'huggingface', 'cache': None,
+            'name': 'text', 'head': 'huggingface',
             'columns': {'text_a': 'text', 'label': 'label'},
         },
     }  # fmt: skip

@@ -27,6 +27,7 @@ def test_every_recipe_is_valid_short_and_says_what_it_reaches(path):
 @pytest.mark.parametrize(
     ('changes', 'problem'),
     [
+        ({'task': {'cache': 'x'}}, 'config.task.cache is no longer a setting: .*leave it out'),
         ({'optimizer': {'lr': 1.0}}, 'config.optimizer.lr is not a setting'),
         ({'batch_sise': 8}, "did you mean 'batch_size'"),
         ({'batch_size': '8'}, 'a whole number'),

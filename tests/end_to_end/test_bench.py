@@ -110,7 +110,6 @@ def test_evaluation_gives_transformers_answers(bench, tmp_path):
         '--config=configs/finetune/own_text.py',
         f'--config.data.path={tmp_path}',
         f'--config.data.tokenizer.path={task_files.write_vocab(tmp_path / "vocab.txt")}',
-        f'--config.task.cache={tmp_path / "cache"}',
         '--config.task.head=huggingface',
         '--config.data.row_length=32',
         '--config.model.size=tiny', '--config.model.norm=post',

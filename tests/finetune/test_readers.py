@@ -9,11 +9,12 @@ import pytest
 
 from electra_jax.core import errors
 from electra_jax.finetune import known as table
-from electra_jax.finetune import readers
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.table import KINDS as TASK_KINDS
+from electra_jax.finetune.split import with_pairs_swapped
 from tests.support import loading
+from tests.support.configs import settings_of
 from tests.support.loading import Known
 
 
@@ -335,10 +336,9 @@ def test_an_unknown_label_lists_the_known_ones(tmp_path):
         load(tmp_path, split='dev', known=Known(('negative', 'positive')))
 
 
-def test_an_unknown_policy_is_refused(tmp_path):
+def test_an_unknown_policy_is_refused():
     with pytest.raises(errors.ConfigError, match=r'config\.data\.on_bad_row'):
-        write(tmp_path, 'train.tsv', FILES['train.tsv'])
-        load(tmp_path, on_bad_row='ignore')
+        settings_of({'data': {'on_bad_row': 'ignore'}})
 
 
 # ---------------------------------------------------------------------------------------------
@@ -381,7 +381,7 @@ def test_a_score_without_a_range_must_still_be_a_number(tmp_path, value):
 def test_pairs_are_swapped():
     pair = TextExample('3', 'a', 'b', 1.0, 'here')
     single = pair._replace(id='4', text_b=None)
-    assert readers.with_pairs_swapped([pair, single]) == [
+    assert with_pairs_swapped([pair, single]) == [
         pair,
         single,
         TextExample('3-swapped', 'b', 'a', 1.0, 'here'),

@@ -7,7 +7,7 @@ import pytest
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.finetune import hold_out, report
+from electra_jax.finetune import report
 from electra_jax.finetune import split as splits
 from electra_jax.tokenizers.wordpiece import WordPiece
 from tests.support import loading
@@ -103,7 +103,7 @@ def test_pairs_stay_together_and_a_bad_row_is_told_once(tmp_path):
     assert not train.complaints.lines() and len(dev.complaints.lines()) == 1
     swapped = [one._replace(text_a=one.text_b, text_b=one.text_a) for one in dev.examples]
     both = [*train.examples, *swapped]
-    assert hold_out.parts(dev._replace(examples=both), 0.3) == (train.examples, swapped)
+    assert splits.divided(dev._replace(examples=both), 0.3) == (train.examples, swapped)
 
 
 def test_a_share_that_leaves_nothing_is_refused(tmp_path):
@@ -124,7 +124,7 @@ def test_tests_are_read_where_they_are_asked_for_and_must_be_there_then(tmp_path
     found = splits.read_tests(config_of('rte', tmp_path, test_file=mine), RTE)
     assert len(found['test'].examples) == 4
     with pytest.raises(ConfigError, match=r"config.task.test_file is '.*', but chunk has no test"):
-        splits.read_tests(config_of('chunk', tmp_path, test_file=mine), RTE)
+        splits.read_tests(config_of('chunk', tmp_path, test_file=mine), loading.task_of('chunk'))
 
 
 def test_a_test_file_that_glue_would_refuse_is_refused_before_training(tmp_path):

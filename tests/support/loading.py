@@ -8,11 +8,11 @@ from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.core.complaints import Complaints
 from electra_jax.finetune import known as table
-from electra_jax.finetune import readers
+from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.known import Place
-from electra_jax.finetune.readers import Loaded
+from electra_jax.finetune.split import Loaded
 
 
 class Known(NamedTuple):
@@ -53,7 +53,7 @@ def load(
     location = Place(path) if path.is_file() else table.find(task.spec.layout, where, split)
     if location is None:
         raise table.missing(task.spec.layout, where, split)
-    return readers.read(task, location, split, on_bad_row)
+    return splits.read(task, location, split, on_bad_row)
 
 
 def counts(bad: Complaints) -> dict[str, int]:

@@ -12,7 +12,7 @@ import types
 import numpy as np
 
 from electra_jax.core.complaints import Complaints
-from electra_jax.finetune import readers
+from electra_jax.finetune import split as splits
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Task
@@ -101,7 +101,7 @@ def _examples(
     )
     split = rng.choice(('train', 'train', 'dev'))
     policy = 'skip' if rng.random() < 0.7 else 'error'
-    loaded = readers.read(task, Place(path), split, policy)
+    loaded = splits.read(task, Place(path), split, policy)
     loaded.complaints.lines()
     rows = KINDS[task.kind].features(fakes.tokenizer(), loaded.examples, loaded.task, True)
     lengths = np.asarray(rows.tokens.lengths())

@@ -220,7 +220,9 @@ def one_term(batch: Batch) -> jax.Array:
     return jnp.ones_like(batch['weight'])
 
 
-def class_number(label: str | None, where: str, numbers: Mapping[str, int], needed: bool) -> int:
+def class_number(
+    label: str | float | None, where: str, numbers: Mapping[str, int], needed: bool
+) -> int:
     """The number of a class; -1: the example has none, and needs none.
 
     Raises:
@@ -228,13 +230,13 @@ def class_number(label: str | None, where: str, numbers: Mapping[str, int], need
     """
     if label is None and not needed:
         return -1
-    if label is None or label not in numbers:
+    if label is None or str(label) not in numbers:
         given = 'no label' if label is None else f'the label {label!r}'
         raise DataError(
             f'{where}: {given}, allowed: {", ".join(numbers)}'
             f'{nearest(str(label), numbers)}; name all labels with --config.task.labels=a,b,c'
         )
-    return numbers[label]
+    return numbers[str(label)]
 
 
 def numbered(labels: Sequence[str]) -> dict[str, int]:

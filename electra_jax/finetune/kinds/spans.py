@@ -78,7 +78,7 @@ def _encode_contexts(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Each different text once: several questions share one."""
     different = list(dict.fromkeys(contexts))
-    encoded = {}
+    encoded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for at in range(0, len(different), _CONTEXTS_AT_ONCE):
         some = different[at : at + _CONTEXTS_AT_ONCE]
         encoded.update(zip(some, tokenizer.encode_spans(some), strict=True))

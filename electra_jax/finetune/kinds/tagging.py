@@ -42,13 +42,12 @@ def read(source: Source) -> tuple[list[TaggedExample], Task]:
     else:
         sentences = conll.read(source.path, source.columns, complaints, source.labelled)
     examples = list(sentences)
-    if task.scheme is None:
-        found = tag_schemes.find(example.tags for example in examples if example.tags)
-        task = dataclasses.replace(task, scheme=found)
-    tag_schemes.check(task.scheme)
-    examples = list(conll.fitting(examples, task.scheme, complaints))
-    learned = task.learned_scheme
-    if learned != task.scheme:
+    scheme = task.scheme or tag_schemes.find(e.tags for e in examples if e.tags)
+    tag_schemes.check(scheme)
+    task = dataclasses.replace(task, scheme=scheme)
+    examples = list(conll.fitting(examples, scheme, complaints))
+    learned = task.learned_scheme or scheme
+    if learned != scheme:
         examples = [_converted(example, learned) for example in examples]
     if not task.labels and examples:
         labels = tag_schemes.classes((e.tags for e in examples if e.tags), learned)
@@ -90,9 +89,9 @@ def features(
         tag_numbers = [kind.class_number(tag, example.where, numbers, labelled) for tag in tags]
         encoded = [pieces[w][:room] if len(pieces[w]) else unknown for w in example.words]
         for begin, end in divided([len(x) for x in encoded], room):
-            row, marks, labels = _row(tokenizer, encoded, tag_numbers, begin, end)
+            row, numbers_of_words, labels = _row(tokenizer, encoded, tag_numbers, begin, end)
             tokens.append(row)
-            marked.append(marks)
+            marked.append(numbers_of_words)
             tagged.append(labels)
             example_of.append(i)
     rows = ragged(tokens)

@@ -46,7 +46,9 @@ def read_scores(source: Source) -> tuple[list[TextExample], Task]:
     bounds, columns, complaints = task.spec.score_range, source.columns, source.complaints
     examples = list(texts.scored(source.rows(), columns, complaints, bounds, source.labelled))
     if examples and task.score_range is None:
-        span = texts.score_span((example.label for example in examples), source.where)
+        span = texts.score_span(
+            (float(e.label) for e in examples if e.label is not None), source.where
+        )
         task = dataclasses.replace(task, score_range=bounds or span)
     return examples, task
 
