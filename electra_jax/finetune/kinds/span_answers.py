@@ -1,10 +1,11 @@
-"""From what a model says of each row's tokens to one answer for each question, in NumPy alone.
+"""From what a model gives for the tokens of each row to the answers of each question, in NumPy.
 
-A text that is too long for a row becomes several windows. Whatever the head, it is brought into
-one form, a list of scored pairs of tokens (`Candidate`) for each window, from logits of starts and
-ends or from a beam search; the rest is common. Rules as in the reference (electra,
-finetune/qa/qa_tasks.py, which follows BERT's run_squad.py).
+A text that is too long for a row becomes several windows. Whatever the head, its outputs become a
+list of scored pairs of tokens (`Candidate`) for each window; the rest is common. The rules are
+those of the reference (electra, finetune/qa/qa_tasks.py, which follows BERT's run_squad.py).
 """
+
+# R: tokens that an answer may go on from its start; S: starts of a beam search; T: ends of each.
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -16,15 +17,15 @@ from electra_jax.finetune.examples import SpanExample
 
 
 class Window(NamedTuple):
-    """What of a text a row shows; every array is of length L.
+    """What a row shows of a text; every array is of length L.
 
     Attributes:
-      example: number of the question that the row belongs to.
-      begin_L: int, where in the context the characters of each token begin.
-      stop_L: int, the character after them.
-      text_L: bool, whether the token is of the context: an answer may end there.
-      best_L: bool, whether of all windows this one shows the most around the token: an answer may
-        start there. Without it, poor views of a token would vote as well.
+        example: number of the question that the row belongs to.
+        begin_L: int, where in the context the characters of each token begin.
+        stop_L: int, the character after them.
+        text_L: bool, whether the token is of the context: an answer may end there.
+        best_L: bool, whether of all windows this one shows the most around the token: an answer
+            may start there. Otherwise, windows that show little of a token would vote as well.
     """
 
     example: int
@@ -46,10 +47,10 @@ class Found(NamedTuple):
     """An answer in a context.
 
     Attributes:
-      text: the characters themselves.
-      start: the first character.
-      score: start's and end's together, higher is better.
-      probability: among the answers listed for the question.
+        text: its characters.
+        start: its first character in the context.
+        score: the higher, the better.
+        probability: among the answers listed for the question.
     """
 
     text: str
@@ -59,13 +60,13 @@ class Found(NamedTuple):
 
 
 class SpanAnswer(NamedTuple):
-    """What a model says to a question.
+    """The answers to a question.
 
     Attributes:
-      id: of the question.
-      best: its best answer, '' where no window holds one.
-      none_score: how surely the context holds no answer; None: the head does not say.
-      n_best: the best answers, all different.
+        id: of the question.
+        best: the best answer, '' where no window holds one.
+        none_score: the higher, the less likely the context holds an answer; None: not known.
+        n_best: the best answers, all different.
     """
 
     id: str
@@ -77,81 +78,75 @@ class SpanAnswer(NamedTuple):
 def from_logits(
     start_L: np.ndarray, end_L: np.ndarray, window: Window, n_best: int, max_tokens: int
 ) -> list[Candidate]:
-    """The best pairs of a head that scores starts and ends on their own.
+    """The best pairs of a head that scores starts and ends independently.
 
     Args:
-      start_L: logit of each token as a start, float.
-      end_L: as an end.
-      window: of the row.
-      n_best: how many pairs.
-      max_tokens: of an answer.
+        start_L: logit of each token as a start, float.
+        end_L: logit of each token as an end, float.
+        window: of the row.
+        n_best: how many pairs.
+        max_tokens: of an answer.
 
     >>> window = Window(0, *np.arange(8).reshape(2, 4), *np.ones((2, 4), bool))
     >>> from_logits(np.array([0., 3, 0, 0]), np.array([5., 0, 2, 4]), window, 2, 2)
     [Candidate(start=0, end=0, score=5.0), Candidate(start=1, end=2, score=5.0)]
     """
     L = len(start_L)
-    reach = min(max_tokens, L)
-    # [start, further tokens]: only ends that are near enough, whatever L.
-    ends_LR = np.arange(L)[:, None] + np.arange(reach)[None]
+    starts_LR = np.broadcast_to(np.arange(L)[:, None], (L, min(max_tokens, L)))
+    ends_LR = starts_LR + np.arange(starts_LR.shape[1])
     inside_LR = ends_LR < L
-    ends_LR = np.minimum(ends_LR, L - 1)
-    allowed_LR = inside_LR & (window.text_L & window.best_L)[:, None] & window.text_L[ends_LR]
-    scores_LR = start_L.astype(np.float64)[:, None] + end_L.astype(np.float64)[ends_LR]
-    places = np.flatnonzero(allowed_LR)
-    scores = scores_LR.ravel()[places]
-    chosen = _best(scores, n_best)
-    starts, further = np.divmod(places[chosen], reach)
-    return [
-        Candidate(int(start), int(start + more), float(score))
-        for start, more, score in zip(starts, further, scores[chosen], strict=True)
-    ]
+    starts, ends = starts_LR[inside_LR], ends_LR[inside_LR]
+    scores = start_L.astype(np.float64)[starts] + end_L.astype(np.float64)[ends]
+    return _best_pairs(starts, ends, scores, window, n_best, max_tokens)
 
 
 def from_beams(
-    start_index_K: np.ndarray,
-    start_score_K: np.ndarray,
-    end_index_KM: np.ndarray,
-    end_score_KM: np.ndarray,
+    start_index_S: np.ndarray,
+    start_score_S: np.ndarray,
+    end_index_ST: np.ndarray,
+    end_score_ST: np.ndarray,
     window: Window,
     n_best: int,
     max_tokens: int,
 ) -> list[Candidate]:
-    """The best pairs of a head that scores ends given a start, for the starts that it has tried.
+    """The best pairs of a head that scores ends given a start, for each start that it tried.
 
     Args:
-      start_index_K: tokens tried as starts.
-      start_score_K: their log-probabilities.
-      end_index_KM: for each, the tokens tried as ends.
-      end_score_KM: their log-probabilities given that start.
-      window: of the row.
-      n_best: how many pairs.
-      max_tokens: of an answer.
+        start_index_S: tokens tried as starts.
+        start_score_S: their log-probabilities.
+        end_index_ST: for each start, the tokens tried as ends.
+        end_score_ST: their log-probabilities given that start.
+        window: of the row.
+        n_best: how many pairs.
+        max_tokens: of an answer.
     """
-    starts_KM = np.broadcast_to(start_index_K[:, None], end_index_KM.shape)
-    length_KM = end_index_KM - starts_KM + 1
-    startable_L = window.text_L & window.best_L
-    allowed_KM = startable_L[starts_KM] & window.text_L[end_index_KM]
-    allowed_KM &= (length_KM >= 1) & (length_KM <= max_tokens)
-    starts, ends = starts_KM[allowed_KM], end_index_KM[allowed_KM]
-    scores = (start_score_K.astype(np.float64)[:, None] + end_score_KM)[allowed_KM]
-    chosen = _best(scores, n_best)
-    return [
-        Candidate(int(start), int(end), float(score))
-        for start, end, score in zip(starts[chosen], ends[chosen], scores[chosen], strict=True)
-    ]
+    starts_ST = np.broadcast_to(start_index_S[:, None], end_index_ST.shape)
+    scores_ST = start_score_S.astype(np.float64)[:, None] + end_score_ST
+    pairs = (starts_ST.ravel(), end_index_ST.ravel(), scores_ST.ravel())
+    return _best_pairs(*pairs, window, n_best, max_tokens)
 
 
-def _best(scores: np.ndarray, number: int) -> np.ndarray:
-    """Places of the highest scores, best first, equal ones in their order."""
+def _best_pairs(
+    starts: np.ndarray,
+    ends: np.ndarray,
+    scores: np.ndarray,
+    window: Window,
+    n_best: int,
+    max_tokens: int,
+) -> list[Candidate]:
+    """The pairs that are answers and have the highest scores, equal ones in their order."""
+    allowed = (window.text_L & window.best_L)[starts] & window.text_L[ends]
+    allowed &= (starts <= ends) & (ends < starts + max_tokens)
+    starts, ends, scores = starts[allowed], ends[allowed], scores[allowed]
     _check_numbers(scores)
-    if len(scores) > number:
+    kept = np.arange(len(scores))
+    if len(scores) > n_best:
         # Everything that ties with the last one kept must stay in, so that the order decides.
-        least = np.partition(scores, len(scores) - number)[len(scores) - number]
+        least = np.partition(scores, len(scores) - n_best)[len(scores) - n_best]
         kept = np.flatnonzero(scores >= least)
-    else:
-        kept = np.arange(len(scores))
-    return kept[np.argsort(-scores[kept], kind='stable')][:number]
+    best = kept[np.argsort(-scores[kept], kind='stable')][:n_best]
+    columns = (starts[best].tolist(), ends[best].tolist(), scores[best].tolist())
+    return [Candidate(*pair) for pair in zip(*columns, strict=True)]
 
 
 def _check_numbers(scores: np.ndarray) -> None:
@@ -168,33 +163,33 @@ def answers(
     n_best: int,
     none_is_relative: bool,
 ) -> list[SpanAnswer]:
-    """One answer for each question, the best over its windows.
+    """The best answers to each question over its windows.
 
     Args:
-      examples: the questions.
-      windows: of all of them, in any order: each with its candidates, and with its score of there
-        being no answer, or None. The lowest over the windows counts: the answer is absent only if
-        no window holds it.
-      n_best: answers listed for a question.
-      none_is_relative: whether the score of no answer competes with those of answers, as the sum
-        of the first token's start and end logits does (Hugging Face): the best answer's score is
-        then taken off. A logit of its own (reference) stands alone.
+        examples: the questions.
+        windows: of all of them, in any order: each with its candidates, and with its score of
+            there being no answer, or None. The lowest over the windows counts: there is no answer
+            only if no window holds it.
+        n_best: answers listed for a question.
+        none_is_relative: whether the score of no answer competes with those of answers, as the sum
+            of the first token's start and end logits does (Hugging Face): the best answer's score
+            is then subtracted. A logit of its own (reference) is used as it is.
 
     Returns:
-      In the order of the examples.
+        One for each example, in their order.
 
     Raises:
-      NonFiniteError: a score of no answer is a NaN; `from_logits` and `from_beams` look
-        at the others.
+        NonFiniteError: a score of no answer is a NaN; `from_logits` and `from_beams` check the
+            others.
     """
     held: dict[int, list[tuple[Candidate, Window]]] = {}
     none: dict[int, float] = {}
-    for window, candidates, none_score in windows:
-        _check_numbers(np.array([none_score or 0.0]))
-        held.setdefault(window.example, []).extend((c, window) for c in candidates)
-        if none_score is not None:
-            none[window.example] = min(none.get(window.example, np.inf), float(none_score))
-    found = []
+    for window, candidates, score in windows:
+        held.setdefault(window.example, []).extend((one, window) for one in candidates)
+        if score is not None:
+            _check_numbers(np.array(score))
+            none[window.example] = min(none.get(window.example, np.inf), float(score))
+    result = []
     for number, example in enumerate(examples):
         pairs = sorted(held.get(number, ()), key=lambda pair: -pair[0].score)
         listed = _n_best(example, pairs, n_best)
@@ -202,8 +197,8 @@ def answers(
         if none_score is not None and none_is_relative and listed:
             none_score -= listed[0].score
         best = listed[0].text if listed else ''
-        found.append(SpanAnswer(example.id, best, none_score, listed))
-    return found
+        result.append(SpanAnswer(example.id, best, none_score, listed))
+    return result
 
 
 def _n_best(
@@ -219,12 +214,9 @@ def _n_best(
             texts[text] = Found(text, begin, candidate.score, 0.0)
         if len(texts) == n_best:
             break
-    if not texts:
-        return ()
     scores = np.array([found.score for found in texts.values()])
-    shares = np.exp(scores - scores.max())
-    shares /= shares.sum()
-    listed = zip(texts.values(), shares, strict=True)
+    shares = np.exp(scores - scores.max(initial=-np.inf))
+    listed = zip(texts.values(), shares / shares.sum(), strict=True)
     return tuple(found._replace(probability=float(share)) for found, share in listed)
 
 
@@ -234,7 +226,7 @@ def best_texts(found: Iterable[SpanAnswer]) -> dict[str, str]:
 
 
 def none_scores(found: Iterable[SpanAnswer]) -> dict[str, float]:
-    """Id -> how surely there is no answer, where the head says so."""
+    """Id -> the no-answer score, where it is known."""
     return {a.id: a.none_score for a in found if a.none_score is not None}
 
 

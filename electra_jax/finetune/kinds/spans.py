@@ -3,11 +3,12 @@
 As in the reference (electra, finetune/qa/qa_tasks.py) and BERT's run_squad.py, which it follows.
 """
 
-import dataclasses
+# S: starts of a beam search; T: ends of each.
+
 import math
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ import optax
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import plots
 from electra_jax.finetune.examples import SpanExample
-from electra_jax.finetune.features import Rows, ragged
+from electra_jax.finetune.features import Ragged, Rows, ragged
 from electra_jax.finetune.files import squad
 from electra_jax.finetune.kinds import kind, span_answers, squad_metrics
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task
@@ -63,26 +64,46 @@ def features(
             f'{task.question_length}: a row must hold the question, three special tokens and some '
             'text'
         )
-    contexts = _encode_contexts(tokenizer, [example.context for example in examples])
+    texts = _encoded(tokenizer, [example.context for example in examples])
     questions = tokenizer.encode_batch([example.question for example in examples])
-    builder = _RowBuilder(tokenizer, task.row_length, task.stride)
-    for i, example in enumerate(examples):
-        ids, characters = contexts[example.context]
-        builder.add(i, example, questions[i][: task.question_length], ids, characters)
-    cut = [i for i, question in enumerate(questions) if len(question) > task.question_length]
-    return dataclasses.replace(builder.rows(), cut=cut)
+    rows: list[dict[str, Any]] = []
+    for i, (example, question) in enumerate(zip(examples, questions, strict=True)):
+        question, text = question[: task.question_length], texts[example.context]
+        rows += (
+            {'example': i, **row} for row in _rows_of(tokenizer, task, example, question, text)
+        )
+
+    def numbers(name: str) -> np.ndarray:
+        return np.array([row[name] for row in rows], np.int32)
+
+    def lists(name: str) -> Ragged:
+        return ragged([row[name] for row in rows])
+
+    return Rows(
+        lists('tokens'),
+        numbers('second'),
+        numbers('example'),
+        {name: numbers(name) for name in ('start', 'end', 'impossible')},
+        {name: lists(name) for name in ('begin', 'stop', 'best')},
+        cut=[i for i, one in enumerate(questions) if len(one) > task.question_length],
+    )
 
 
-def _encode_contexts(
-    tokenizer: Tokenizer, contexts: Sequence[str]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+class _Text(NamedTuple):
+    """A tokenized context: the ids, and the characters [tokens, 2] that each token is made of."""
+
+    ids: np.ndarray
+    characters: np.ndarray
+
+
+def _encoded(tokenizer: Tokenizer, contexts: Sequence[str]) -> dict[str, _Text]:
     """Each different text once: several questions share one."""
     different = list(dict.fromkeys(contexts))
-    encoded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    texts: dict[str, _Text] = {}
     for at in range(0, len(different), _CONTEXTS_AT_ONCE):
         some = different[at : at + _CONTEXTS_AT_ONCE]
-        encoded.update(zip(some, tokenizer.encode_spans(some), strict=True))
-    return encoded
+        texts |= zip(some, (_Text(*one) for one in tokenizer.encode_spans(some)), strict=True)
+    return texts
 
 
 def windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
@@ -122,64 +143,37 @@ def answer_tokens(characters: np.ndarray, start: int, stop: int) -> tuple[int, i
     return (int(touching[0]), int(touching[-1])) if len(touching) else None
 
 
-class _RowBuilder:
-    """Collects rows."""
+def _rows_of(
+    tokenizer: Tokenizer, task: Task, example: SpanExample, question: np.ndarray, text: _Text
+) -> Iterator[dict[str, Any]]:
+    """Each row of an example: its tokens, where the text begins, numbers and marks."""
+    ranges = windows(len(text.ids), task.row_length - len(question) - 3, task.stride)
+    best = best_window(ranges, len(text.ids))
+    answer = None
+    if example.answers:
+        first = example.answers[0]
+        answer = answer_tokens(text.characters, first.start, first.start + len(first.text))
+    special = tokenizer.special
+    head = np.concatenate([[special.cls], question, [special.sep]])
 
-    def __init__(self, tokenizer: Tokenizer, row_length: int, stride: int):
-        self._special, self._row_length, self._stride = tokenizer.special, row_length, stride
-        self._tokens: list[np.ndarray] = []
-        self._second: list[int] = []
-        self._example: list[int] = []
-        self._marks: dict[str, list[np.ndarray]] = {'begin': [], 'stop': [], 'best': []}
-        self._numbers: dict[str, list[int]] = {'start': [], 'end': [], 'impossible': []}
+    def mark(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.zeros(len(head), np.int32), values, [0]])
 
-    def add(
-        self,
-        i: int,
-        example: SpanExample,
-        question: np.ndarray,
-        ids: np.ndarray,
-        characters: np.ndarray,
-    ) -> None:
-        """Adds all rows of example `i`."""
-        ranges = windows(len(ids), self._row_length - len(question) - 3, self._stride)
-        best = best_window(ranges, len(ids))
-        answer = None
-        if example.answers:
-            first = example.answers[0]
-            answer = answer_tokens(characters, first.start, first.start + len(first.text))
-        head = np.concatenate([[self._special.cls], question, [self._special.sep]])
-        for number, (begin, end) in enumerate(ranges):
-            row = np.concatenate([head, ids[begin:end], [self._special.sep]]).astype(np.int32)
-            self._tokens.append(row)
-            self._second.append(len(head))
-            self._example.append(i)
-            inside = slice(len(head), len(head) + end - begin)
-            for name, values in (
-                ('begin', characters[begin:end, 0]),
-                ('stop', characters[begin:end, 1]),
-                ('best', best[begin:end] == number),
-            ):
-                mark = np.zeros(len(row), np.int32)
-                mark[inside] = values
-                self._marks[name].append(mark)
-            start_end = (0, 0)
-            if answer is not None and begin <= answer[0] and answer[1] < end:
-                shift = len(head) - begin
-                start_end = (answer[0] + shift, answer[1] + shift)
-            self._numbers['start'].append(start_end[0])
-            self._numbers['end'].append(start_end[1])
-            self._numbers['impossible'].append(example.impossible)
-
-    def rows(self) -> Rows:
-        """The rows collected so far."""
-        return Rows(
-            ragged(self._tokens),
-            np.array(self._second, np.int32),
-            np.array(self._example, np.int32),
-            {name: np.array(values, np.int32) for name, values in self._numbers.items()},
-            {name: ragged(lists) for name, lists in self._marks.items()},
-        )
+    for number, (begin, end) in enumerate(ranges):
+        start_end = (0, 0)
+        if answer is not None and begin <= answer[0] and answer[1] < end:
+            shift = len(head) - begin
+            start_end = (answer[0] + shift, answer[1] + shift)
+        yield {
+            'tokens': np.concatenate([head, text.ids[begin:end], [special.sep]]),
+            'second': len(head),
+            'start': start_end[0],
+            'end': start_end[1],
+            'impossible': example.impossible,
+            'begin': mark(text.characters[begin:end, 0]),
+            'stop': mark(text.characters[begin:end, 1]),
+            'best': mark(best[begin:end] == number),
+        }
 
 
 def loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
@@ -222,9 +216,9 @@ def _window(
         return window, span_answers.from_logits(start_L, end_L, *limits), none
     # A short row has fewer positions than beams: the beams that are too many are padding.
     start_S = np.minimum(output['start_index'], len(stop_L) - 1)
-    end_SE = np.minimum(output['end_index'], len(stop_L) - 1)
+    end_ST = np.minimum(output['end_index'], len(stop_L) - 1)
     scores = (output['start_log_prob'], output['end_log_prob'])
-    candidates = span_answers.from_beams(start_S, scores[0], end_SE, scores[1], *limits)
+    candidates = span_answers.from_beams(start_S, scores[0], end_ST, scores[1], *limits)
     return window, candidates, float(output['impossible'])
 
 
