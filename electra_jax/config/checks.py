@@ -60,17 +60,17 @@ def _check_data(config: Config | Settings) -> None:
 def _check_batch(config: Config | Settings) -> None:
     settings = config.optimizer
     for name in ('microbatches', 'clip_replicas'):
-        parts = getattr(settings, name)
-        if config.batch_size % parts:
+        count = getattr(settings, name)
+        if config.batch_size % count:
             raise ConfigError(
                 f'config.batch_size is {config.batch_size} and config.optimizer.{name} is '
-                f'{parts}: the first must be a multiple of the second'
+                f'{count}: the first must be a multiple of the second'
             )
     if settings.microbatches > 1 and settings.clip_replicas > 1:
         raise ConfigError(
             f'config.optimizer.microbatches is {settings.microbatches} and '
             f'config.optimizer.clip_replicas is {settings.clip_replicas}: the replicas are '
-            'computed one after another already, so leave microbatches at 1'
+            'already computed one after another, so leave microbatches at 1'
         )
 
 
@@ -81,7 +81,7 @@ def _check_objective(config: Config | Settings) -> None:
         raise ConfigError(
             f'config.model.embedding_sharing is {model.embedding_sharing!r}, but '
             f'config.model.generator is {model.generator!r}: only a separate generator has '
-            'embeddings to share or not'
+            'embeddings that can be shared or not'
         )
     if model.generator_embedding_size is not None and model.embedding_sharing != 'untied':
         raise ConfigError(
@@ -93,11 +93,11 @@ def _check_objective(config: Config | Settings) -> None:
             f'config.optimizer.generator_learning_rate is {settings.generator_learning_rate}: it '
             'needs --config.optimizer.separate=true'
         )
-    alone = {
+    for_networks_apart = {
         'config.optimizer.separate': settings.separate,
         'config.objective.freeze_generator': objective.freeze_generator,
     }
-    for name, wanted in alone.items():
+    for name, wanted in for_networks_apart.items():
         if wanted and not (own_network and model.embedding_sharing != 'shared'):
             raise ConfigError(
                 f'{name} is true, but generator and discriminator share parameters (generator '
@@ -162,7 +162,7 @@ def check_model(model: ModelConfig | Settings) -> None:
             )
         if model.positions == 'rotary' and shape.head_size % 2:
             raise ConfigError(
-                f'config.model.positions is rotary, which turns pairs of numbers, but heads are '
+                f'config.model.positions is rotary, which rotates pairs of numbers, but heads are '
                 f'{shape.head_size} wide: choose an even config.model.hidden_size / num_heads'
             )
     if model.positions == 'rotary' and model.position_init != 'normal':
@@ -173,7 +173,9 @@ def check_model(model: ModelConfig | Settings) -> None:
 
 
 def check_positions(config: Config | Settings) -> None:
-    """Refuses rows longer than the model has positions; building a corpus needs no model.
+    """Refuses rows that are longer than the model has positions.
+
+    This is not part of `validate`, because building a corpus needs no model.
 
     Raises:
         ConfigError: with the setting that makes them fit.

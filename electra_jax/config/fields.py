@@ -20,7 +20,6 @@ T = TypeVar('T')
 UNSET: Any = object()
 # Settings of earlier versions -> why they are gone, and what to do.
 REMOVED = {'task.cache': 'every run tokenizes its files, which takes seconds; leave it out'}
-_RULE = 'rule'
 _TYPE_NAMES = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'a text'}
 
 
@@ -35,15 +34,6 @@ class Settings:
         def __getattr__(self, name: str) -> Any: ...
 
         def __setattr__(self, name: str, value: Any) -> None: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """The values that a setting may take; bounds are inclusive."""
-
-    choices: tuple[str, ...] = ()
-    at_least: float | None = None
-    at_most: float | None = None
 
 
 def setting(
@@ -61,7 +51,7 @@ def setting(
         at_least: smallest number that is allowed.
         at_most: largest number that is allowed.
     """
-    metadata = {_RULE: Rule(tuple(choices), at_least, at_most)}
+    metadata = {'choices': tuple(choices), 'at_least': at_least, 'at_most': at_most}
     if default is UNSET:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -75,13 +65,16 @@ class Leaf:
         name: dotted, such as 'optimizer.b1'.
         kind: int, float, bool or str.
         optional: whether it may be None as typed.
-        rule: the values that it may take.
+        choices: names that are allowed; (): any.
+        at_least, at_most: inclusive bounds of a number; None: there is none.
     """
 
     name: str
     kind: type
     optional: bool
-    rule: Rule
+    choices: tuple[str, ...]
+    at_least: float | None
+    at_most: float | None
 
     @property
     def allowed_type(self) -> str:
@@ -114,16 +107,16 @@ class Leaf:
         if not isinstance(value, self.kind) or (is_bool and self.kind is not bool):
             allowed = self.allowed_type + (' or None' if self.optional else '')
             raise ConfigError(f'config.{self.name} is {value!r}, allowed: {allowed}')
-        if isinstance(value, str) and self.rule.choices and value not in self.rule.choices:
-            raise unknown(f'config.{self.name}', value, self.rule.choices)
+        if isinstance(value, str) and self.choices and value not in self.choices:
+            raise unknown(f'config.{self.name}', value, self.choices)
         if isinstance(value, int | float):
             self._check_bounds(value)
         return value
 
     def _check_bounds(self, value: float) -> None:
-        low, high = self.rule.at_least, self.rule.at_most
+        low, high = self.at_least, self.at_most
         is_low, is_high = low is not None and value < low, high is not None and value > high
-        if is_low or is_high or math.isnan(value):
+        if is_low or is_high or value != value:  # NaN
             allowed = f'at least {low}' if high is None else f'{low} to {high}'
             if low is None and high is None:
                 allowed = 'any number'
@@ -148,7 +141,7 @@ def leaves(group: type, prefix: str = '') -> dict[str, Leaf]:
         if isinstance(kind, types.UnionType):  # `int | None`
             optional = True
             kind = next(one for one in typing.get_args(kind) if one is not types.NoneType)
-        found[name] = Leaf(name, kind, optional, field.metadata.get(_RULE, Rule()))
+        found[name] = Leaf(name, kind, optional, **field.metadata)
     return found
 
 

@@ -37,22 +37,22 @@ IMPLEMENTED = {
 
 @pytest.mark.parametrize('name', IMPLEMENTED)
 def test_choices_are_what_is_implemented(name):
-    assert set(LEAVES[name].rule.choices) == set(IMPLEMENTED[name])
+    assert set(LEAVES[name].choices) == set(IMPLEMENTED[name])
 
 
 def test_every_kernel_has_a_platform_and_every_sampler_its_noise():
     assert set(PLATFORM_OF) == set(KERNELS)
-    for sampler in LEAVES['objective.sampler'].rule.choices:
+    for sampler in LEAVES['objective.sampler'].choices:
         assert noise_shapes(1, 1, 128, sampler)
 
 
 @pytest.mark.parametrize('leaf', LEAVES.values(), ids=lambda leaf: leaf.name)
 def test_every_number_has_a_bound_and_a_possible_default(leaf):
-    low, high = leaf.rule.at_least, leaf.rule.at_most
+    low, high = leaf.at_least, leaf.at_most
     is_number = leaf.kind in (int, float)
     assert is_number == (low is not None) or leaf.name == 'task.null_threshold'
     assert high is None or low < high
-    assert not leaf.rule.choices or leaf.kind is str
+    assert not leaf.choices or leaf.kind is str
     leaf.checked(fields.get(recipe({}), leaf.name))
 
 

@@ -33,8 +33,8 @@ def _value(rng: random.Random, leaf: fields.Leaf) -> object:
     """A value for a setting: mostly of its type, often one of its choices."""
     if rng.random() < 0.15:
         return rng.choice(mutate.STRANGE)
-    if leaf.rule.choices and rng.random() < 0.9:
-        return rng.choice(leaf.rule.choices)
+    if leaf.choices and rng.random() < 0.9:
+        return rng.choice(leaf.choices)
     if leaf.kind is bool:
         return rng.random() < 0.5
     if leaf.kind is int:
