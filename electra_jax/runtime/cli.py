@@ -200,12 +200,13 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _typed_recipe(argv: list[str]) -> str:
-    """The value of --config."""
+    """The value of --config, the last one if there are several."""
+    typed = '(no --config)'
     for word, following in zip(argv, [*argv[1:], ''], strict=True):
         name, is_whole, value = word.lstrip('-').partition('=')
         if name == 'config':
-            return value if is_whole else following
-    return '(no --config)'
+            typed = value if is_whole else following
+    return typed
 
 
 def _flag_message(argv: list[str], original: str) -> str:
