@@ -191,6 +191,8 @@ def _parse(argv: list[str]) -> list[str]:
         _fail(str(error))
     except flags.Error as error:
         _fail(_flag_message(argv, str(error)))
+    except RecursionError:  # of absl, which compares an unknown name with those that it knows
+        _fail('an unknown flag with a very long name: settings look like --config.KEY=VALUE')
     except ImportError as error:
         _fail(str(recipe.failed_import(_typed_recipe(argv), error)))
     except OSError:  # of ml_collections, once an override needs a recipe that does not exist

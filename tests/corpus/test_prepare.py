@@ -10,17 +10,7 @@ import time
 import pytest
 
 from electra_jax.data import manifest
-
-RECIPE = '''
-"""A corpus for a test."""
-
-from electra_jax.config.recipe import recipe
-
-
-def get_config():
-    return recipe({{'data': {{'path': {path!r}, 'source': {source!r}, 'row_length': 32,
-                              'workers': 2, 'tokenizer': {{'vocab_size': 200}}}}}})
-'''
+from tests.support.recipes import recipe_text
 
 
 @pytest.fixture
@@ -28,8 +18,14 @@ def recipe(tmp_path):
     text = '\n\n'.join(f'This is document {i}.\nIt has a second line.' for i in range(500))
     (tmp_path / 'text.txt').write_text(text)
     path = tmp_path / 'recipe.py'
-    source = f'text:{tmp_path}/text.txt'
-    path.write_text(RECIPE.format(path=str(tmp_path / 'corpus'), source=source))
+    data = {
+        'path': str(tmp_path / 'corpus'),
+        'source': f'text:{tmp_path}/text.txt',
+        'row_length': 32,
+        'workers': 2,
+        'tokenizer': {'vocab_size': 200},
+    }
+    path.write_text(recipe_text({'data': data}))
     return path
 
 

@@ -1,8 +1,6 @@
 """Fine-tuning and prediction as a user types them: start, kill, go on, answer."""
 
 import json
-import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -16,25 +14,7 @@ from electra_jax.tokenizers.wordpiece import WordPiece
 from electra_jax.train import checkpoint, workdir
 from tests.support import task_files
 from tests.support.configs import tiny_config
-
-ROOT = pathlib.Path(__file__).parent.parent.parent
-ENVIRONMENT = {
-    **os.environ,
-    'XLA_FLAGS': '--xla_backend_optimization_level=0',
-    'JAX_PLATFORMS': 'cpu',
-}
-RECIPE = """
-from electra_jax.config.recipe import recipe
-
-def get_config():
-    return recipe({{
-        'job': 'finetune', 'batch_size': 8, 'trials': 2, 'init_from': {start!r},
-        'data': {{'path': {path!r}, 'row_length': 32}},
-        'optimizer': {{'learning_rate': 1e-2, 'bias_correction': True}},
-        'task': {{'name': 'text', 'epochs': 3.0}},
-        'log': {{'every_steps': 1, 'tensorboard': False}},
-    }})
-"""
+from tests.support.recipes import ENVIRONMENT, ROOT, recipe_text
 
 
 def run(module, *words, given=None):
@@ -58,7 +38,14 @@ def started(tmp_path_factory):
     about = {'config': workdir.as_json(config), 'tokenizer': tokenizer.to_json()}
     checkpoint.write_params(epath.Path(folder / 'pretrained'), params, about)
     recipe = folder / 'recipe.py'
-    recipe.write_text(RECIPE.format(start=str(folder / 'pretrained'), path=str(folder)))
+    changes = {
+        'job': 'finetune', 'batch_size': 8, 'trials': 2, 'init_from': str(folder / 'pretrained'),
+        'data': {'path': str(folder), 'row_length': 32},
+        'optimizer': {'learning_rate': 1e-2, 'bias_correction': True},
+        'task': {'name': 'text', 'epochs': 3.0},
+        'log': {'every_steps': 1, 'tensorboard': False},
+    }  # fmt: skip
+    recipe.write_text(recipe_text(changes))
     return folder, recipe
 
 

@@ -1,8 +1,6 @@
 """The main job as a user types it: train, be killed, go on, be refused."""
 
 import json
-import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -14,39 +12,21 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from tests.support.corpora import WORDS, write_text
-
-ROOT = pathlib.Path(__file__).parent.parent.parent
-RECIPE = """
-from electra_jax.config.recipe import recipe
-
-def get_config():
-    return recipe({{
-        'total_steps': 12,
-        'batch_size': 4,
-        'model': {{'size': 'tiny', 'num_layers': 1, 'hidden_size': 16, 'num_heads': 2,
-                   'embedding_size': 16, 'dropout': 0.1, 'attention_dropout': 0.1}},
-        'data': {{'path': {path!r}, 'source': {source!r}, 'row_length': 16, 'layout': 'packed',
-                  'holdout': 0.1, 'workers': 1, 'tokenizer': {{'path': {vocab!r}}}}},
-        'optimizer': {{'learning_rate': 1e-2, 'warmup_steps': 2}},
-        'checkpoint': {{'every_steps': 4}},
-        'eval': {{'every_steps': 6, 'rows': 16}},
-        'log': {{'every_steps': 1}},
-    }})
-"""
+from tests.support.corpora import write_text
+from tests.support.recipes import ENVIRONMENT, ROOT, write_recipe
 
 
 @pytest.fixture(scope='module')
 def recipe(tmp_path_factory):
     """A recipe file for a model and a text small enough to train in seconds."""
-    folder = tmp_path_factory.mktemp('run')
-    write_text(folder / 'text.txt', 400, seed=0)
-    vocab = folder / 'vocab.txt'
-    vocab.write_text('\n'.join(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '.', *WORDS]) + '\n')
-    path = folder / 'small_run.py'
-    source = f'text:{folder}/text.txt'
-    path.write_text(RECIPE.format(path=f'{folder}/corpus', source=source, vocab=str(vocab)))
-    return path
+    changes = {
+        'total_steps': 12,
+        'model': {'dropout': 0.1, 'attention_dropout': 0.1},
+        'checkpoint': {'every_steps': 4},
+        'eval': {'every_steps': 6, 'rows': 16},
+        'log': {'tensorboard': True},
+    }
+    return write_recipe(tmp_path_factory.mktemp('run'), 'small_run', documents=400, **changes)
 
 
 def command(recipe, workdir, *words):
@@ -54,13 +34,6 @@ def command(recipe, workdir, *words):
         sys.executable, '-m', 'electra_jax.main',
         f'--config={recipe}', f'--workdir={workdir}', *words,
     ]  # fmt: skip
-
-
-ENVIRONMENT = {
-    **os.environ,
-    'XLA_FLAGS': '--xla_backend_optimization_level=0',
-    'JAX_PLATFORMS': 'cpu',
-}
 
 
 def run(recipe, workdir, *words):

@@ -26,7 +26,7 @@ def start(recipe, workdir, number, job, *words):
 
 
 def test_sigterm_to_one_stops_both_after_the_same_step_and_they_go_on(tmp_path):
-    recipe = write_recipe(tmp_path, steps=100_000)
+    recipe = write_recipe(tmp_path, total_steps=100_000)
     subprocess.run(
         [sys.executable, '-m', 'electra_jax.prepare', f'--config={recipe}'],
         check=True, capture_output=True, cwd=ROOT, env=ENVIRONMENT,
@@ -56,7 +56,7 @@ def test_sigterm_to_one_stops_both_after_the_same_step_and_they_go_on(tmp_path):
 
 @pytest.mark.parametrize('victim', [0, 1])
 def test_where_one_vanishes_the_other_ends_within_a_minute_and_says_why(tmp_path, victim):
-    recipe = write_recipe(tmp_path, steps=100_000)
+    recipe = write_recipe(tmp_path, total_steps=100_000)
     subprocess.run(
         [sys.executable, '-m', 'electra_jax.prepare', f'--config={recipe}'],
         check=True, capture_output=True, cwd=ROOT, env=ENVIRONMENT,

@@ -19,7 +19,7 @@ from electra_jax.train import checkpoint
 from electra_jax.train import clock as clocks
 from electra_jax.train.clock import Clock
 from tests.support import task_files
-from tests.support.configs import settings_of
+from tests.support.configs import merged, settings_of
 
 # Metric by which a model that has learnt its small task stands out, and what chance would give.
 LEARNT = {
@@ -52,9 +52,7 @@ def config_of(folder, name, **changes):
     }  # fmt: skip
     if name == 'text_regression':
         base['task']['columns'] = {'text_a': 'text_a', 'text_b': 'text_b'}
-    for key, value in changes.items():
-        base[key] = {**base.get(key, {}), **value} if isinstance(value, dict) else value
-    return settings_of(base)
+    return settings_of(merged(base, changes))
 
 
 def prepared(tmp_path, name):
@@ -404,7 +402,7 @@ def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
     ('changes', 'error', 'said'),
     [
         ({'task': {'name': 'sst3'}}, ConfigError, "config.task.name is 'sst3'"),
-        ({'data': {'tokenizer': {}}}, ConfigError, r'config.init_from is not set'),
+        ({'data': {'tokenizer': {'path': None}}}, ConfigError, r'config.init_from is not set'),
         ({'init_from': '/nowhere'}, CheckpointError, 'no checkpoint in /nowhere'),
         ({'data': {'path': None}}, ConfigError, r'config.data.path is not set'),
         ({'data': {'path': '/nowhere'}}, DataError, "config.data.path is '/nowhere'"),
@@ -433,7 +431,5 @@ def test_what_cannot_be_is_refused_before_training(three, tmp_path, changes, err
             'data': {'path': str(folder), 'row_length': 40,
                      'tokenizer': {'path': base.data.tokenizer.path}},
             'task': {'name': 'text'}}  # fmt: skip
-    for key, value in changes.items():
-        tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
     with pytest.raises(error, match=said):
-        job.open_fine_tuning(settings_of(tree), epath.Path(tmp_path))
+        job.open_fine_tuning(settings_of(merged(tree, changes)), epath.Path(tmp_path))

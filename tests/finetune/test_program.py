@@ -15,7 +15,14 @@ from electra_jax.finetune.program import build_program, put
 from electra_jax.model import bind
 from electra_jax.pretrain import program as runs
 from tests.support import hf_weights
-from tests.support.configs import MODERN, VOCABULARY, modern_config, random_batch, tiny_config
+from tests.support.configs import (
+    MODERN,
+    VOCABULARY,
+    merged,
+    modern_config,
+    random_batch,
+    tiny_config,
+)
 
 STEPS = 20
 
@@ -31,9 +38,7 @@ def config_of(**changes):
         'optimizer': {'learning_rate': 1e-3, 'warmup_steps': 2},
         'task': {'name': 'text', 'head': 'huggingface', 'head_dropout': 0.0},
     }
-    for key, value in changes.items():
-        base[key] = {**base.get(key, {}), **value} if isinstance(value, dict) else value
-    return tiny_config(**base)
+    return tiny_config(**merged(base, changes))
 
 
 def task_like(kind, classes, config):

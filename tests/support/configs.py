@@ -35,6 +35,16 @@ def modern_config(**changes) -> Config:
     return tiny_config(**{**changes, 'model': {**MODERN, **changes.get('model', {})}})
 
 
+def merged(base: dict, changes: dict) -> dict:
+    """Nested settings with some of them changed."""
+    tree = dict(base)
+    for key, value in changes.items():
+        old = tree.get(key)
+        is_group = isinstance(old, dict) and isinstance(value, dict)
+        tree[key] = merged(old, value) if is_group else value
+    return tree
+
+
 def settings_of(changes: dict) -> Settings:
     """Settings that have been checked as those of the command line are."""
     settings = recipe(changes)
@@ -64,9 +74,7 @@ def tiny_config(**changes) -> Config:
         'data': {'row_length': 16},
         'optimizer': {'warmup_steps': 10, 'learning_rate': 1e-3},
     }
-    for key, value in changes.items():
-        base[key] = {**base[key], **value} if isinstance(base.get(key), dict) else value
-    return resolve(recipe(base), 'cpu')
+    return resolve(recipe(merged(base, changes)), 'cpu')
 
 
 def random_batch(B: int = 8, L: int = 16, seed: int = 0, documents: int = 1) -> dict:

@@ -124,7 +124,7 @@ def test_only_one_run_and_no_table(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_two_recipes_become_a_table_and_a_killed_sweep_goes_on(tmp_path):
     for name in ('one', 'two'):
-        write_recipe(tmp_path, name, steps=6)
+        write_recipe(tmp_path, name, total_steps=6)
     words = [
         '--config', f'{tmp_path}/one.py', f'{tmp_path}/two.py', '--set', 'seed=1',
         '--folder', f'{tmp_path}/sweep',

@@ -7,30 +7,15 @@ import pathlib
 import random
 import sys
 
+from tests.support.configs import merged
+from tests.support.recipes import TINY, recipe_text
+
 ROOT = pathlib.Path(__file__).parent.parent.parent
 STEPS = 30
 SAVE_EVERY = 5
 EVALUATE_EVERY = 10
 _FILES = 3  # of text, a piece of work each
 _DOCUMENTS = 1500  # in each file
-
-_RECIPE = """
-from electra_jax.config.recipe import recipe
-
-def get_config():
-    return recipe({{
-        'total_steps': {steps},
-        'batch_size': 4,
-        'model': {{'size': 'tiny', 'num_layers': 1, 'hidden_size': 16, 'num_heads': 2,
-                   'embedding_size': 16, 'dropout': 0.1, 'attention_dropout': 0.1}},
-        'data': {{'path': {path!r}, 'source': {source!r}, 'row_length': 16, 'layout': 'packed',
-                  'holdout': 0.05, 'workers': 2, 'tokenizer': {{'vocab_size': 400}}}},
-        'optimizer': {{'learning_rate': 1e-2, 'warmup_steps': 2}},
-        'checkpoint': {{'every_steps': {save_every}, 'keep': 3}},
-        'eval': {{'every_steps': {evaluate_every}, 'rows': 16}},
-        'log': {{'every_steps': 1}},
-    }})
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +54,24 @@ def prepare(folder: pathlib.Path, stand_in: bool = False) -> Setting:
         if not text.exists():
             text.write_text(_made_up_text(number))
     setting.recipe.write_text(
-        _RECIPE.format(
-            steps=STEPS,
-            save_every=SAVE_EVERY,
-            evaluate_every=EVALUATE_EVERY,
-            path=str(setting.corpus),
-            source=','.join(f'text:{text}' for text in texts),
+        recipe_text(
+            merged(
+                TINY,
+                {
+                    'total_steps': STEPS,
+                    'model': {'dropout': 0.1, 'attention_dropout': 0.1},
+                    'data': {
+                        'path': str(setting.corpus),
+                        'source': ','.join(f'text:{text}' for text in texts),
+                        'holdout': 0.05,
+                        'workers': 2,
+                        'tokenizer': {'vocab_size': 400},
+                    },
+                    'checkpoint': {'every_steps': SAVE_EVERY, 'keep': 3},
+                    'eval': {'every_steps': EVALUATE_EVERY, 'rows': 16},
+                    'log': {'tensorboard': True},
+                },
+            )
         )
     )
     os.environ.update(
