@@ -22,6 +22,22 @@ _SURROGATES = re.compile('[\ud800-\udfff]')
 _COUNT_BYTES = 1 << 20
 
 
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One `KIND:WHERE[=WEIGHT]` of `data.source`."""
+
+    kind: str
+    where: str
+    weight: float = 1.0
+
+    def split_field(self) -> tuple[str, str]:
+        """`where` without its '#FIELD', and the field."""
+        if self.kind == TEXT:  # has no fields: a '#' is part of the path
+            return self.where, 'text'
+        where, mark, field = self.where.rpartition('#')
+        return (where, field) if mark else (self.where, 'text')
+
+
 class Block(NamedTuple):
     """Text of one part that fits into memory: its size in bytes, about, and its documents.
 

@@ -33,6 +33,7 @@ from electra_jax.core import files
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.corpus import beam, build, sources, workers
+from electra_jax.corpus.documents import Entry
 from electra_jax.data import manifest, records
 from electra_jax.runtime import terminal
 from electra_jax.tokenizers import api, load, train
@@ -69,7 +70,7 @@ def build_corpus(
         return _build(data, entries, folder, settings)
 
 
-def _check(data: schema.DataConfig) -> list[sources.Entry]:
+def _check(data: schema.DataConfig) -> list[Entry]:
     """Refuses settings that do not fit together; returns the entries of the source."""
     if not data.path:
         raise ConfigError('data.path is not set; type --config.data.path=FOLDER')
@@ -158,7 +159,7 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
 
 def _build(
     data: schema.DataConfig,
-    entries: list[sources.Entry],
+    entries: list[Entry],
     folder: pathlib.Path,
     settings: dict[str, Any],
 ) -> manifest.Corpus:

@@ -24,6 +24,7 @@ from typing import TypeVar
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.corpus import docstrings, documents, files, tfds
+from electra_jax.corpus.documents import Entry
 
 PIECE_BYTES = 16_000_000  # text in one piece of work, about
 _MIN_PIECE_BYTES = 1_000_000
@@ -33,22 +34,6 @@ _EXAMPLES = (
     "'text:PATH', 'jsonl:PATH#FIELD', 'tfds:wikipedia/20230601.en:train' or 'python-docs:', "
     "several separated by commas, each with '=COPIES' after it if not 1"
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One `KIND:WHERE[=WEIGHT]` of a source."""
-
-    kind: str
-    where: str
-    weight: float = 1.0
-
-    def split_field(self) -> tuple[str, str]:
-        """`where` without its '#FIELD', and the field."""
-        if self.kind == documents.TEXT:  # has no fields: a '#' is part of the path
-            return self.where, 'text'
-        where, mark, field = self.where.rpartition('#')
-        return (where, field) if mark else (self.where, 'text')
 
 
 @dataclasses.dataclass(frozen=True)

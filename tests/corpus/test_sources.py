@@ -57,7 +57,7 @@ COMPRESSORS = {
 
 
 def test_entries_weights_and_fields():
-    entry = sources.Entry
+    entry = documents.Entry
     assert sources.parse_source('text:a.txt') == [entry('text', 'a.txt', 1.0)]
     assert sources.parse_source('text:a=b,c.txt=2.5,python-docs:=0.3') == [
         entry('text', 'a=b,c.txt', 2.5),
@@ -71,8 +71,8 @@ def test_entries_weights_and_fields():
 def test_a_folder_called_like_a_weight_is_a_folder(tmp_path):
     folder = tmp_path / 'year=2024'
     folder.mkdir()
-    assert sources.parse_source(f'text:{folder}')[0] == sources.Entry('text', str(folder))
-    assert sources.parse_source(f'text:{folder}=3')[0] == sources.Entry('text', str(folder), 3.0)
+    assert sources.parse_source(f'text:{folder}')[0] == documents.Entry('text', str(folder))
+    assert sources.parse_source(f'text:{folder}=3')[0] == documents.Entry('text', str(folder), 3.0)
 
 
 @pytest.mark.parametrize(
