@@ -21,7 +21,7 @@ def make(
     """Compiles a config's step; where it does not fit, looks for settings that do.
 
     Args:
-        config: resolved for TPUs.
+        config: for TPUs.
         name: of its recipe.
         topology: of a slice, such as ``'v5e:4x4'``.
         slices: how many of them.

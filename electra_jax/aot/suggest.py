@@ -62,7 +62,7 @@ def nearest(
     """The first of `candidates` that fits.
 
     Args:
-        config: resolved, does not fit.
+        config: of a step that does not fit.
         used: memory of the config.
         mesh: that it was compiled for.
         try_out: compiles a config; None where that takes too long.

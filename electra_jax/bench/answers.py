@@ -28,7 +28,7 @@ def begin(settings: dict[str, Any]) -> worker.Served:
     """Opens the model and makes one pass, which compiles.
 
     Args:
-        settings: 'config': the whole resolved config; 'checkpoint': of a fine-tuned model.
+        settings: 'config': all settings, as typed; 'checkpoint': of a fine-tuned model.
     """
     distributed.initialize()
     asked = fields.build(fields.typed(Config), settings['config'])

@@ -81,7 +81,7 @@ def measure(
     """Measures evaluation of a config's first scored split.
 
     Args:
-        config: of fine-tuning, resolved.
+        config: settings of fine-tuning.
         name: of its recipe.
         rival: transformers, if it is measured too.
         plan: how long; a pass over the split is the unit of work.

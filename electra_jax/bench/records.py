@@ -26,7 +26,7 @@ def identity(
 
     Args:
         name: of the recipe.
-        config: resolved.
+        config: settings in which only what depends on the devices is left unset.
         rival: 'name' and 'config' of what it is compared with.
         plan: how long.
     """

@@ -158,7 +158,7 @@ def begin(settings: dict[str, Any]) -> worker.Served:
     """Compiles the step of a config and warms it up.
 
     Args:
-        settings: 'config': the whole resolved config; 'warmup': steps that are not counted.
+        settings: 'config': all settings, as typed; 'warmup': steps that are not counted.
     """
     distributed.initialize()
     asked = fields.build(fields.typed(Config), settings['config'])

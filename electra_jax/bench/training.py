@@ -43,7 +43,7 @@ def measure(
     """Measures the train step of a config and of what it is compared with.
 
     Args:
-        config: resolved.
+        config: settings in which only what depends on the devices is left unset.
         name: of its recipe.
         rival: the other, if there is one.
         plan: how long.

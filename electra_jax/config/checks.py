@@ -135,12 +135,26 @@ def _check_two_stage(config: Config | Settings) -> None:
         )
 
 
+def check_heads(D: int, H: int) -> None:
+    """Refuses a width that the heads do not divide.
+
+    Raises:
+        ConfigError: naming both settings.
+    """
+    if H < 1 or D % H:
+        raise ConfigError(
+            f'config.model.hidden_size is {D} and config.model.num_heads is {H}: the first must be '
+            'a multiple of the second'
+        )
+
+
 def check_model(model: ModelConfig | Settings) -> None:
     """Checks a model by itself.
 
     Raises:
         ConfigError: naming the field, its value and what is allowed.
     """
+    check_heads(model.hidden_size, model.num_heads)
     if model.vocab_multiple % 128:
         raise ConfigError(
             f'config.model.vocab_multiple is {model.vocab_multiple}, allowed: multiples of 128, '

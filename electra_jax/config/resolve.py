@@ -164,13 +164,11 @@ def _sized(model: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in model.items() if value is not None}
     full: dict[str, Any] = {**model, **MODEL_SIZES[model['size']], **given}
     D = full['hidden_size']
-    full['ffn_size'] = full['ffn_size'] or 4 * D
-    full['num_heads'] = H = full['num_heads'] or max(1, D // HEAD_SIZE)
-    if H < 1 or D % H:
-        raise ConfigError(
-            f'config.model.hidden_size is {D} and config.model.num_heads is {H}: the first must be '
-            'a multiple of the second'
-        )
+    if full['ffn_size'] is None:
+        full['ffn_size'] = 4 * D
+    if full['num_heads'] is None:
+        full['num_heads'] = max(1, D // HEAD_SIZE)
+    checks.check_heads(D, full['num_heads'])
     return full
 
 

@@ -41,7 +41,7 @@ def describe_task(kind: str, labels: tuple[str, ...], C: int, model: ModelConfig
         kind: a key of `KINDS`.
         labels: names of the outputs; (): they are numbered.
         C: number of outputs.
-        model: resolved.
+        model: of the parameters.
     """
     if kind not in ('classification', 'tagging'):
         labels = ()

@@ -47,7 +47,7 @@ class FineTuning(NamedTuple):
         start: the checkpoint that the run starts from.
         source: its parameters that are used, by path.
         account: of what was loaded; None: from scratch.
-        task: resolved.
+        task: of the run.
         tokenizer: of the model.
         train: the split that is trained on.
         scored: splits that are scored, by name.

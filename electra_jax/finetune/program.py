@@ -39,7 +39,7 @@ class Program(NamedTuple):
     """The functions of a fine-tuning config on a mesh, each compiled once for each row length.
 
     Attributes:
-        config: resolved, with total_steps and warm-up those of the task's files.
+        config: of the run, with total_steps and warm-up those of the task's files.
         mesh: of the run.
         abstract: shapes and shardings of the state.
         make_state: source parameters by name, seed -> the state at step 0.
@@ -102,7 +102,7 @@ def build_program(
     Args:
         config: for the platform of the devices.
         vocab_size: tokens of the tokenizer, unpadded.
-        task: resolved.
+        task: of the run.
         devices: all there are, if not given.
 
     Raises:

@@ -52,7 +52,7 @@ def params_from_variables(
 
     Args:
         variables: by name, as `read_checkpoint` gives them.
-        model: resolved, such as `model_from_variables` finds it.
+        model: of the parameters, such as `model_from_variables` finds it.
         vocab_size: tokens of the vocabulary; the rows of the word table if not given.
 
     Returns:

@@ -125,7 +125,7 @@ def networks_from_params(
 
     Args:
         params: ours.
-        model: resolved.
+        model: of the parameters.
         vocab_size: tokens; rows that pad the vocabulary are not written.
         pad_id: id of the padding token.
         task: what a `task_head` without a hidden layer is for: a key of `names.TASK_HEADS`.

@@ -20,7 +20,7 @@ class Loaded(NamedTuple):
 
     Attributes:
         params: NumPy arrays, float32, without the parts that the source lacks.
-        model: resolved.
+        model: of the parameters.
         objective: the objective that trains such parameters: 'electra' or 'mlm'.
         tokenizer: None where the checkpoint comes without one.
         task: the kind of task that a `task_head` is for; None without one.
@@ -51,7 +51,7 @@ def load_google(
         path: its folder, or its prefix.
         vocab: the vocab.txt; None: the one in the folder or in the folder above.
         lower_case: whether text is lower-cased; None: if no piece has a capital letter.
-        model: resolved; None: the model that the shapes of the variables imply.
+        model: of the parameters; None: the model that the shapes of the variables imply.
 
     Raises:
         UserError: the checkpoint is damaged, or ours cannot be such a model.

@@ -19,7 +19,7 @@ class Model(NamedTuple):
     """What is written."""
 
     params: Mapping[str, Tree]
-    model: ModelConfig  # resolved
+    model: ModelConfig
     tokenizer: Tokenizer
     task: str | None = None  # what a `task_head` is for
     labels: Sequence[str] | None = None  # of its outputs

@@ -12,7 +12,7 @@ def sizes_of(model: ModelConfig, part: str, vocab_size: int, num_labels: int = 1
     """The letters' sizes inside a part of our tree.
 
     Args:
-        model: resolved.
+        model: of the parameters.
         part: top-level name in our tree.
         vocab_size: tokens, unpadded.
         num_labels: outputs of a `task_head`.

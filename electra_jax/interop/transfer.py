@@ -85,7 +85,7 @@ def read_part(
         arrays: by their names there.
         part: the part, and its prefix there.
         kind: `names.GOOGLE` or `names.HUGGINGFACE`.
-        model: resolved; says how far the vocabulary is padded (with zeros).
+        model: of the parameters; says how far the vocabulary is padded (with zeros).
         sizes: of the letters inside this part; V is unpadded.
 
     Raises:
@@ -162,7 +162,7 @@ def read_parts(
         arrays: by their names in the source.
         parts: the parts that the source may hold.
         kind: `names.GOOGLE` or `names.HUGGINGFACE`.
-        model: resolved.
+        model: of the parameters.
         vocab_size: tokens, unpadded.
         num_labels: outputs of a `task_head`.
 
@@ -291,7 +291,7 @@ def check_block(model: ModelConfig, target: str) -> None:
     """Refuses a model whose layers other formats cannot express.
 
     Args:
-        model: resolved.
+        model: of the parameters.
         target: the format's name, for errors.
 
     Raises:

@@ -70,7 +70,7 @@ def build(config: Config, params: Tree) -> optax.GradientTransformation:
     """The run's optimizer: clip, Adam, decoupled decay, learning rate, and what a recipe adds.
 
     Args:
-        config: resolved and validated.
+        config: of the run.
         params: the parameters or their shapes, for the tables.
 
     Raises:

@@ -86,6 +86,12 @@ def test_a_model_is_inherited_but_for_what_is_set_to_something_else():
         resolve.resolve(recipe({**FINE_TUNING, 'model': {'size': 'large'}}), 'cpu', stored)
 
 
+def test_a_width_that_the_heads_of_the_checkpoint_do_not_divide_is_refused():
+    stored = dataclasses.asdict(resolve.model_of({'size': 'base'}))
+    with pytest.raises(ConfigError, match=r'hidden_size is 100 and .*num_heads is 12'):
+        resolve.resolve(recipe({**FINE_TUNING, 'model': {'hidden_size': 100}}), 'cpu', stored)
+
+
 def test_a_model_that_is_inherited_is_checked_when_it_is_known():
     resolve.check(recipe(FINE_TUNING))
     with pytest.raises(ValueError, match='checkpoint'):
