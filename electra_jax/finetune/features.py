@@ -50,6 +50,7 @@ class Rows:
         example: for each row, the number of its example.
         numbers: name -> one number for each row, for example 'label'.
         marks: name -> one number for each token, for example 'labels'.
+        fill: what marks hold at the unused positions of a row.
         cut: the examples of which tokens were left out because the row was full.
     """
 
@@ -58,6 +59,7 @@ class Rows:
     example: np.ndarray
     numbers: dict[str, np.ndarray]
     marks: dict[str, Ragged]
+    fill: int = 0
     cut: Sequence[int] = ()
 
     def __len__(self) -> int:
@@ -77,10 +79,6 @@ class Rows:
         for name, x in sorted(arrays.items()):
             digest.update(name.encode() + x.tobytes())
         return digest.hexdigest()[:32]
-
-
-# What marks hold at the unused positions of a row; 0 where nothing else is given.
-MARK_FILL = {'labels': -1, 'words': -1}
 
 
 def to_batch(
@@ -104,7 +102,7 @@ def to_batch(
     tokens_BL = np.full(shape, pad_id, np.int32)
     lengths_B = np.zeros(batch_size, np.int64)
     second_B = np.full(batch_size, row_length, np.int64)
-    marks = {name: np.full(shape, MARK_FILL.get(name, 0), np.int32) for name in rows.marks}
+    marks = {name: np.full(shape, rows.fill, np.int32) for name in rows.marks}
     for slot, row in enumerate(chosen):
         ids = rows.tokens[row]
         tokens_BL[slot, : len(ids)] = ids

@@ -9,6 +9,7 @@ import numpy as np
 
 from electra_jax.core import files
 from electra_jax.finetune.kinds.kind import Kind, Predictions
+from electra_jax.runtime import terminal
 
 RESULTS_FILE = 'results.json'
 TABLE_FILE = 'results.md'
@@ -144,8 +145,7 @@ def markdown(task: str, headline: str, trials: Sequence[Trial]) -> str:
         values += [trial.metrics.get(name) for trial in trials]
         title = f'**{name}**' if name == headline else name
         rows.append([title, *(shown(name, value) for value in values)])
-    lines = [head, ['---', *['---:'] * (len(head) - 1)], *rows]
-    table = '\n'.join(f'| {" | ".join(cells)} |' for cells in lines)
+    table = terminal.markdown(head, rows).rstrip('\n')
     notes = [f'- seed {trial.seed}: {note}' for trial in trials for note in trial.notes]
     parts = [f'# {task}', 'Shares and correlations are times 100.', table, '\n'.join(notes)]
     return '\n\n'.join(part for part in parts if part) + '\n'

@@ -77,6 +77,7 @@ ROWS = Rows(
     np.array([0, 1]),
     {'label': np.array([1, 0], np.int32)},
     {'labels': ragged([np.array([-1, 4, -1, 5, -1]), np.array([-1, 6, -1])])},
+    fill=-1,
 )
 
 

@@ -76,6 +76,7 @@ def random_rows(count=12, longest=16, seed=0):
             'impossible': (~answerable).astype(np.int32),
         },
         {'labels': ragged(tags)},
+        fill=-1,
     )
 
 

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from electra_jax.core import compressed
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError, nearest
-from electra_jax.finetune.examples import Example, SpanExample, TaggedExample, TextExample
-from electra_jax.finetune.files import conll, squad, tables, texts
-from electra_jax.finetune.files.tables import Columns, UnusableError, is_number, merged
+from electra_jax.finetune.examples import Example
+from electra_jax.finetune.files import tables
+from electra_jax.finetune.files.tables import Columns, is_number, merged
 from electra_jax.finetune.kinds.kind import Task
+from electra_jax.finetune.kinds.table import KINDS
 
 # How input may be written; 'lines': a text each, 'a<TAB>b' for a pair, 'question<TAB>text'.
 FORMATS = ('lines', 'csv', 'tsv', 'jsonl', 'json', 'conll', 'conllu')
@@ -83,8 +84,8 @@ def format_of(path: pathlib.Path, task: Task) -> str:
     cells = [line.split() for line in lines if line.strip()]
     tags = {*task.labels, 'O'}
     is_tagged = all(len(one) > 1 and (one[-1] in tags or _TAG.fullmatch(one[-1])) for one in cells)
-    is_tagger = task.kind == 'tagging'
-    return 'conll' if is_tagger and cells and is_tagged else 'lines'
+    takes_tags = 'conll' in KINDS[task.kind].formats
+    return 'conll' if takes_tags and cells and is_tagged else 'lines'
 
 
 def read(task: Task, asked: Asked, complaints: Complaints) -> list[Example]:
@@ -99,7 +100,7 @@ def read(task: Task, asked: Asked, complaints: Complaints) -> list[Example]:
         DataError: the file cannot be used, or holds no usable row.
         ConfigError: the model cannot take its format.
     """
-    if asked.format.startswith('conll') and task.kind != 'tagging':
+    if asked.format.startswith('conll') and asked.format not in KINDS[task.kind].formats:
         raise ConfigError('the input is in CoNLL format, but the model was not trained to tag')
     try:
         examples = list(_examples(task, asked, complaints))
@@ -115,52 +116,21 @@ def read(task: Task, asked: Asked, complaints: Complaints) -> list[Example]:
     return examples
 
 
-def takes_pairs(task: Task) -> bool:
-    """Whether a task is about two texts."""
-    return _training_columns(task).text_b is not None
-
-
 def _examples(task: Task, asked: Asked, complaints: Complaints) -> Iterator[Example]:
-    kind = task.kind
-    if asked.format == 'lines':
-        return _from_lines(kind, takes_pairs(task), asked, complaints)
-    ending = f'.{asked.format}'
-    columns = _columns(task, asked, ending)
-    if kind == 'tagging':
-        return conll.read(asked.path, columns, complaints, None, ending)
-    if kind == 'spans':
-        return squad.read(asked.path, columns, complaints, task.unanswerable, None, ending)
-    rows = tables.read(asked.path, complaints, columns, ending=ending)
-    return texts.classified(rows, columns, complaints, labels=None, labelled=False)
+    kind = KINDS[task.kind]
+    if asked.format != 'lines':
+        ending = f'.{asked.format}'
+        columns = _columns(task, asked, ending)
+        return kind.read_new(task, asked.path, ending, columns, complaints)
 
+    def where(numbered: tuple[int, str]) -> str:
+        return f'{asked.path}:{numbered[0]}'
 
-# ---------------------------------------------------------------------------------------------
-# Lines
-
-
-def _from_lines(
-    kind: str, is_pair: bool, asked: Asked, complaints: Complaints
-) -> Iterator[Example]:
     def example(numbered: tuple[int, str]) -> Example:
-        number, line = numbered
-        name, where = str(number), f'{asked.path}:{number}'
-        if kind == 'tagging':
-            return TaggedExample(name, tuple(line.split()), None, where)
-        first, tab, second = line.partition('\t')
-        first = first.strip()
-        if kind == 'spans':
-            if not first or not second.strip():
-                problem = 'a question, a tab and a text are expected on a line'
-                raise UnusableError('bad_width', problem)
-            return SpanExample(name, second, first, (), False, where)
-        if is_pair != bool(tab) or not first or (is_pair and not second.strip()):
-            wanted = 'two texts with a tab between' if is_pair else 'one text without a tab'
-            problem = f'{wanted} expected on a line, found {line!r:.60}'
-            raise UnusableError('bad_width', problem)
-        return TextExample(name, first, second.strip() if tab else None, None, where)
+        return kind.from_line(task, str(numbered[0]), numbered[1], where(numbered))
 
     lines = (one for one in tables.lines(asked.path, complaints) if one[1].strip())
-    return tables.usable(lines, example, lambda one: f'{asked.path}:{one[0]}', complaints)
+    return tables.usable(lines, example, where, complaints)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -173,7 +143,7 @@ def _columns(task: Task, asked: Asked, ending: str) -> Columns:
     A table has a header as in training, or if a column is given by its name. Where columns have
     names and had numbers in training, they are called as the fields of `Columns`.
     """
-    trained, given = _training_columns(task), asked.columns
+    trained, given = task.usual_columns, asked.columns
     fields = _named(trained)
     if ending not in tables.TABLES:
         # Columns of CoNLL files have numbers.
@@ -197,10 +167,6 @@ def _columns(task: Task, asked: Asked, ending: str) -> Columns:
     rows = tables.Rows('', first, iter(()))
     ids = (name for name in (trained.id, 'id') if name and tables.find_column(rows, name))
     return merged(dataclasses.replace(trained, id=next(ids, None), label=None), given)
-
-
-def _training_columns(task: Task) -> Columns:
-    return merged(task.spec.layout.columns, task.columns)
 
 
 def _named(columns: Columns) -> dict[str, Any]:

@@ -69,6 +69,11 @@ class Task:
         return known.get(self.name)
 
     @property
+    def usual_columns(self) -> Columns:
+        """The columns of the training file."""
+        return merged(self.spec.layout.columns, self.columns)
+
+    @property
     def learned_scheme(self) -> str | None:
         """The scheme of the tags that the model gives."""
         plain = self.scheme == 'plain'
@@ -178,8 +183,13 @@ class Kind(NamedTuple):
     Attributes:
         own_task: the table's entry of this kind for files of any data set.
         styles: of heads that it has; the first one stands in for those it lacks.
+        formats: of new text that it takes in addition to lines and tables.
         read: files -> examples, and the task with what the files have told of it. Unusable rows
             are refused or counted among the source's complaints.
+        read_new: task, file, the ending that names its format, columns, complaints -> examples of
+            new text; labels in it are not looked at.
+        from_line: task, id, line, 'file:line' -> the example that a line of new text is; raises
+            UnusableError.
         content: example -> what it is about; examples with equal contents are never on both sides
             when a training file is divided.
         head: the shape of the head.
@@ -197,7 +207,10 @@ class Kind(NamedTuple):
 
     own_task: str
     styles: tuple[str, ...]
+    formats: tuple[str, ...]
     read: Callable[[Source], tuple[list[Any], Task]]
+    read_new: Callable[[Task, pathlib.Path, str, Columns, Complaints], Iterator[Any]]
+    from_line: Callable[[Task, str, str, str], Any]
     content: Callable[[Any], Any]
     head: Callable[[Task], HeadShape]
     features: Callable[[Tokenizer, Sequence[Any], Task, bool], Rows]

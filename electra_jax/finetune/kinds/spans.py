@@ -19,6 +19,7 @@ from electra_jax.finetune import plots
 from electra_jax.finetune.examples import SpanExample
 from electra_jax.finetune.features import Ragged, Rows, ragged
 from electra_jax.finetune.files import squad
+from electra_jax.finetune.files.tables import UnusableError
 from electra_jax.finetune.kinds import kind, span_answers, squad_metrics
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task
 from electra_jax.finetune.kinds.span_answers import Candidate, SpanAnswer, Window
@@ -38,6 +39,14 @@ def read(source: Source) -> tuple[list[SpanExample], Task]:
     if source.path is None:
         return list(squad.from_rows(source.rows(), *rest)), task
     return list(squad.read(source.path, *rest)), task
+
+
+def from_line(task: Task, name: str, line: str, where: str) -> SpanExample:
+    """A question, a tab and a text."""
+    question, _, context = line.partition('\t')
+    if not question.strip() or not context.strip():
+        raise UnusableError('bad_width', 'a question, a tab and a text are expected on a line')
+    return SpanExample(name, context, question.strip(), (), False, where)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -313,7 +322,12 @@ def has_label(example: SpanExample) -> bool:
 SPANS = Kind(
     own_task='spans',
     styles=('reference', 'huggingface'),
+    formats=(),
     read=read,
+    read_new=lambda task, path, ending, columns, complaints: squad.read(
+        path, columns, complaints, task.unanswerable, None, ending
+    ),
+    from_line=from_line,
     content=lambda example: example.context,
     head=lambda task: task.head_shape('span', 2),
     features=features,

@@ -97,7 +97,7 @@ def features(
     rows = ragged(tokens)
     second = np.zeros(len(tokens)) if task.style == 'reference' else rows.lengths()
     marks = {'words': ragged(marked), 'labels': ragged(tagged)}
-    return Rows(rows, second.astype(np.int32), np.array(example_of, np.int32), {}, marks)
+    return Rows(rows, second.astype(np.int32), np.array(example_of, np.int32), {}, marks, fill=-1)
 
 
 def divided(lengths: Sequence[int], room: int) -> list[tuple[int, int]]:
@@ -270,7 +270,12 @@ def draw(folder: pathlib.Path, split: str, found: Predictions) -> None:
 TAGGING = Kind(
     own_task='tagging',
     styles=('reference', 'huggingface'),
+    formats=('conll', 'conllu'),
     read=read,
+    read_new=lambda task, path, ending, columns, complaints: conll.read(
+        path, columns, complaints, None, ending
+    ),
+    from_line=lambda task, name, line, where: TaggedExample(name, tuple(line.split()), None, where),
     content=lambda example: example.words,
     head=lambda task: task.head_shape('token', len(task.labels)),
     features=features,

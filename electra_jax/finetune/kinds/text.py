@@ -15,11 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError, NonFiniteError
 from electra_jax.finetune import glue, plots
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import Rows, encode_all, ragged
-from electra_jax.finetune.files import texts
+from electra_jax.finetune.files import tables, texts
+from electra_jax.finetune.files.tables import Columns, UnusableError
 from electra_jax.finetune.kinds import kind
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task
 from electra_jax.tokenizers.api import Tokenizer
@@ -51,6 +53,25 @@ def read_scores(source: Source) -> tuple[list[TextExample], Task]:
         )
         task = dataclasses.replace(task, score_range=bounds or span)
     return examples, task
+
+
+def read_new(
+    task: Task, path: pathlib.Path, ending: str, columns: Columns, complaints: Complaints
+) -> Iterator[TextExample]:
+    """Texts of a table."""
+    rows = tables.read(path, complaints, columns, ending=ending)
+    return texts.classified(rows, columns, complaints, labels=None, labelled=False)
+
+
+def from_line(task: Task, name: str, line: str, where: str) -> TextExample:
+    """A text, or two texts with a tab between."""
+    is_pair = task.usual_columns.text_b is not None
+    first, tab, second = line.partition('\t')
+    first, second = first.strip(), second.strip()
+    if is_pair != bool(tab) or not first or (is_pair and not second):
+        wanted = 'two texts with a tab between' if is_pair else 'one text without a tab'
+        raise UnusableError('bad_width', f'{wanted} expected on a line, found {line!r:.60}')
+    return TextExample(name, first, second if tab else None, None, where)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -103,7 +124,7 @@ def text_rows(
         second_at.append(at)
         cut += [i] if len(row) < len(a) + len(b) + 2 + pair else []
     example_of = np.arange(len(examples), dtype=np.int32)
-    return Rows(ragged(tokens), np.array(second_at, np.int32), example_of, numbers, {}, cut)
+    return Rows(ragged(tokens), np.array(second_at, np.int32), example_of, numbers, {}, cut=cut)
 
 
 def join(
@@ -364,7 +385,10 @@ STYLES = ('reference', 'huggingface', 'mean')
 CLASSIFICATION = Kind(
     own_task='text',
     styles=STYLES,
+    formats=(),
     read=read_classes,
+    read_new=read_new,
+    from_line=from_line,
     content=_content,
     head=lambda task: task.head_shape('row', len(task.labels)),
     features=class_features,
@@ -381,7 +405,10 @@ CLASSIFICATION = Kind(
 REGRESSION = Kind(
     own_task='text_regression',
     styles=STYLES,
+    formats=(),
     read=read_scores,
+    read_new=read_new,
+    from_line=from_line,
     content=_content,
     head=lambda task: task.head_shape('row', 1),
     features=score_features,
