@@ -52,6 +52,8 @@ def parse_object(data: bytes | str) -> dict[str, Any]:
         content = json.loads(data)
     except RecursionError as error:
         raise ValueError('nested too deeply') from error
+    except ValueError as error:
+        raise ValueError(f'not a JSON object ({error})') from error
     if not isinstance(content, dict):
         raise ValueError(f'a JSON object is needed, found a {type(content).__name__}')
     return content

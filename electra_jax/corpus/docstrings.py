@@ -10,7 +10,6 @@ import ast
 import dataclasses
 import email
 import functools
-import hashlib
 import inspect
 import os
 import pathlib
@@ -52,19 +51,23 @@ class DocstringPart(documents.Part):
         yield documents.read_block(self.text, origin, documents.Format(documents.TEXT), complaints)
 
 
-def parts(where: str | None, weight: float, piece_bytes: int) -> Iterator[DocstringPart]:
+def parts(
+    entry: documents.Entry, piece_bytes: int, complaints: Complaints
+) -> Iterator[DocstringPart]:
     """The documentation in a folder of packages, as parts of plain text.
 
     Args:
-        where: a folder such as .../site-packages; None: those of this Python.
-        weight: expected copies of each document.
+        entry: its `where` is a folder such as .../site-packages; '': those of this Python.
         piece_bytes: size of a part, about.
+        complaints: not used: every text has been decoded.
 
     Raises:
         DataError: there is no such folder, or nothing in it.
     """
+    del complaints
     # A set, because the last two are often the same folder; sorted, because sets are not.
-    folders = [where] if where else sorted({sysconfig.get_path(name) for name in _FOLDERS})
+    installed = sorted({sysconfig.get_path(name) for name in _FOLDERS})
+    folders = [entry.where] if entry.where else installed
     texts = _all_documents(tuple(folders))
     if not texts:
         raise DataError(f'python-docs: found no documentation in {", ".join(folders)}')
@@ -77,7 +80,11 @@ def parts(where: str | None, weight: float, piece_bytes: int) -> Iterator[Docstr
             data = b'\n\n'.join(waiting) + b'\n'
             length = len(data)
             yield DocstringPart(
-                weight=weight, text_bytes=length, read_bytes=length, text=data, offset=offset
+                weight=entry.weight,
+                text_bytes=length,
+                read_bytes=length,
+                text=data,
+                offset=offset,
             )
             offset += length
             waiting, size = [], 0
@@ -87,25 +94,19 @@ def parts(where: str | None, weight: float, piece_bytes: int) -> Iterator[Docstr
 def _all_documents(folders: tuple[str, ...]) -> list[str]:
     """Every document, without blank lines. Kept: training a tokenizer reads them too."""
     seen: set[bytes] = set()
-    found: list[str] = []
+    texts: list[str] = []
     for folder in folders:
         if not pathlib.Path(folder).is_dir():
             raise DataError(f'python-docs: there is no folder {folder}')
         for path in _walk(pathlib.Path(folder)):
             for text in _texts(path):
                 document = '\n'.join(line.strip() for line in text.split('\n') if line.strip())
-                if len(document) >= _MIN_DOCUMENT_CHARS and _is_new(document, seen):
-                    found.append(document)
-    return found
-
-
-def _is_new(document: str, seen: set[bytes]) -> bool:
-    """Whether a document is met for the first time; packages copy much from one another."""
-    digest = hashlib.blake2b(document.encode(errors='replace'), digest_size=16).digest()
-    if digest in seen:
-        return False
-    seen.add(digest)
-    return True
+                text_hash = documents.digest(document.encode(errors='replace'))
+                # Packages copy much from one another.
+                if len(document) >= _MIN_DOCUMENT_CHARS and text_hash not in seen:
+                    seen.add(text_hash)
+                    texts.append(document)
+    return texts
 
 
 def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:

@@ -3,12 +3,12 @@
 import abc
 import dataclasses
 import hashlib
-import json
 import pathlib
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from electra_jax.core import files
 from electra_jax.core.complaints import Complaints
 
 TEXT = 'text'  # a paragraph a line, a blank line between documents
@@ -169,12 +169,7 @@ def _json_texts(
 
 def _json_text(line: str, field: str) -> str:
     """The text in a field of a JSON line; ValueError where there is none."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f'not a JSON object ({error})') from error
-    if not isinstance(row, dict):
-        raise ValueError(f'a JSON object is needed, found a {type(row).__name__}')
+    row = files.parse_object(line)
     text = row.get(field)
     if isinstance(text, str):
         return text

@@ -166,64 +166,55 @@ def _chunks(path: pathlib.Path, complaints: Complaints) -> Iterator[bytes]:
         complaints.refuse('torn_file', str(path), str(error))
 
 
-def cut_file(
-    path: pathlib.Path,
-    text_format: documents.Format,
-    weight: float,
-    piece_bytes: int,
-    complaints: Complaints,
-) -> Iterator[FilePart]:
-    """Parts of a file in order, each with about `piece_bytes` of text at most.
+def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> Iterator[FilePart]:
+    """Parts of the files that an entry names, each with about `piece_bytes` of text at most.
 
     A compressed file is one part: nothing in it can be found without unpacking what comes before.
 
     Args:
-        path: a plain or compressed file.
-        text_format: how it holds documents.
-        weight: expected copies of each document.
+        entry: of kind TEXT or JSONL.
         piece_bytes: where to cut.
-        complaints: an empty file is counted here.
+        complaints: files that are empty or of another kind are counted here.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: there are no files, or one cannot be read.
     """
-    try:
-        stat = path.stat()
-        if not stat.st_size:
-            complaints.count('empty_file', str(path))
-            return
+    where, field = entry.split_field()
+    for path in find_files(where, entry.kind, complaints):
         packed = compressed.is_compressed(path)
-        ends = [stat.st_size] if packed else _ends(path, stat.st_size, text_format, piece_bytes)
         start = 0
-        for stop in ends:
-            if stop > start:
-                yield FilePart(
-                    weight=weight,
-                    text_bytes=(stop - start) * (_EXPANSION if packed else 1),
-                    read_bytes=stop - start,
-                    path=str(path),
-                    format=text_format,
-                    start=start,
-                    stop=stop,
-                    file_size=stat.st_size,
-                    file_mtime=stat.st_mtime_ns,
-                    block_bytes=piece_bytes,
-                )
-            start = stop
-    except OSError as error:
-        raise DataError(f'cannot read {path}: {error.strerror}') from error
+        try:
+            stat = path.stat()
+            if not stat.st_size:
+                complaints.count('empty_file', str(path))
+            ends = _ends(path, stat.st_size, entry.kind, stat.st_size if packed else piece_bytes)
+            for stop in ends:
+                if stop > start:
+                    yield FilePart(
+                        weight=entry.weight,
+                        text_bytes=(stop - start) * (_EXPANSION if packed else 1),
+                        read_bytes=stop - start,
+                        path=str(path),
+                        format=documents.Format(entry.kind, field),
+                        start=start,
+                        stop=stop,
+                        file_size=stat.st_size,
+                        file_mtime=stat.st_mtime_ns,
+                        block_bytes=piece_bytes,
+                    )
+                start = stop
+        except OSError as error:
+            raise DataError(f'cannot read {path}: {error.strerror}') from error
 
 
-def _ends(
-    path: pathlib.Path, size: int, text_format: documents.Format, piece_bytes: int
-) -> Iterator[int]:
-    """Offsets at which a plain file is cut, the last one its size."""
-    number = -(-size // piece_bytes)
+def _ends(path: pathlib.Path, size: int, kind: str, piece_bytes: int) -> Iterator[int]:
+    """Offsets at which a file is cut into stretches of `piece_bytes`, the last one its size."""
+    number = -(-size // max(piece_bytes, 1))
     stop = 0
     with path.open('rb') as file:
         for i in range(1, number):
             stop = max(size * i // number, stop)
-            stop += _cut_in_file(file, stop, text_format.kind, path)
+            stop += _cut_in_file(file, stop, kind, path)
             yield stop
     yield size
 

@@ -97,31 +97,12 @@ def _parse_entry(text: str) -> Entry:
     return Entry(kind, where[: match.start()], weight)
 
 
-def _file_parts(entry: Entry, piece_bytes: int, complaints: Complaints) -> Iterator[documents.Part]:
-    where, field = entry.split_field()
-    text_format = documents.Format(entry.kind, field)
-    for path in files.find_files(where, entry.kind, complaints):
-        yield from files.cut_file(path, text_format, entry.weight, piece_bytes, complaints)
-
-
-def _tfds_parts(entry: Entry, piece_bytes: int, complaints: Complaints) -> Iterator[documents.Part]:
-    del complaints
-    return tfds.cut_dataset(*entry.split_field(), entry.weight, piece_bytes)
-
-
-def _python_docs_parts(
-    entry: Entry, piece_bytes: int, complaints: Complaints
-) -> Iterator[documents.Part]:
-    del complaints
-    return docstrings.parts(entry.where or None, entry.weight, piece_bytes)
-
-
 # Kind -> what cuts an entry into parts, each with about so many bytes of text at most.
 PARTS: dict[str, Callable[[Entry, int, Complaints], Iterator[documents.Part]]] = {
-    documents.TEXT: _file_parts,
-    documents.JSONL: _file_parts,
-    'tfds': _tfds_parts,
-    'python-docs': _python_docs_parts,
+    documents.TEXT: files.parts,
+    documents.JSONL: files.parts,
+    'tfds': tfds.parts,
+    'python-docs': docstrings.parts,
 }
 
 

@@ -12,7 +12,7 @@ from electra_jax.core.errors import DataError, first_line
 from electra_jax.corpus import documents
 
 _READ_AT_ONCE = 256
-_PROBED_ROWS = 64  # to guess how much text a row holds
+_PROBED_ROWS = 64
 _DATASET_AND_SPLIT = re.compile(r'(.+):(\w+(?:\[[^\]]*\])?)')  # name:train, name:train[:10%]
 
 
@@ -52,8 +52,9 @@ class TfdsPart(documents.Part):
             read = _read(rows, numbers, f'{self.name}:{self.split}')
             for number, row in zip(numbers, read, strict=True):
                 where = f'{self.name}:{self.split}, row {number}'
-                _check_field(row, self.field, where)
-                text = _text(row[self.field], where, complaints)
+                text = _text(row, self.field, where)
+                if isinstance(text, bytes):
+                    text = documents.decode(text, where, 0, complaints)
                 lines = documents.clean_lines(text, where, complaints)
                 if lines:
                     yield lines
@@ -66,7 +67,7 @@ def _read(rows: Any, numbers: Sequence[int], where: str) -> list[Any]:
         DataError: the dataset's files are damaged or missing.
     """
     try:
-        return list(rows.__getitems__(list(numbers)))
+        return list(rows.__getitems__(list(numbers))) if numbers else []
     except Exception as error:  # from the library of each file format, whatever it raises
         raise DataError(
             f'tfds:{where}: rows {numbers[0]} to {numbers[-1]} cannot be read '
@@ -74,33 +75,30 @@ def _read(rows: Any, numbers: Sequence[int], where: str) -> list[Any]:
         ) from error
 
 
-def _check_field(row: Any, field: str, where: str) -> None:
-    if not isinstance(row, dict) or not isinstance(row.get(field), bytes | str):
-        has = ', '.join(sorted(map(str, row))) if isinstance(row, dict) else type(row).__name__
-        raise DataError(
-            f"'tfds:{where}' has no text field {field!r}; it has {has}: name one as "
-            "'tfds:NAME:SPLIT#FIELD'"
-        )
-
-
-def _text(value: Any, where: str, complaints: Complaints) -> str:
-    if isinstance(value, str):
+def _text(row: Any, field: str, where: str) -> str | bytes:
+    value = row.get(field) if isinstance(row, dict) else None
+    if isinstance(value, str | bytes):
         return value
-    return documents.decode(bytes(value), where, 0, complaints)
+    has = ', '.join(sorted(map(str, row))) if isinstance(row, dict) else type(row).__name__
+    raise DataError(
+        f"'tfds:{where}' has no text field {field!r}; it has {has}: name one as "
+        "'tfds:NAME:SPLIT#FIELD'"
+    )
 
 
-def cut_dataset(where: str, field: str, weight: float, piece_bytes: int) -> Iterator[TfdsPart]:
+def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> Iterator[TfdsPart]:
     """Ranges of rows of a dataset, each with about `piece_bytes` of text.
 
     Args:
-        where: 'NAME:SPLIT' or 'FOLDER:SPLIT'.
-        field: the feature that holds the text.
-        weight: expected copies of each document.
+        entry: its `where` is 'NAME:SPLIT#FIELD', with a folder for NAME where it is not installed.
         piece_bytes: where to cut.
+        complaints: not used: rows are read later.
 
     Raises:
         DataError: the dataset, its split or the field is not there.
     """
+    del complaints
+    where, field = entry.split_field()
     match = _DATASET_AND_SPLIT.fullmatch(where)
     if not match:
         raise DataError(
@@ -110,14 +108,16 @@ def cut_dataset(where: str, field: str, weight: float, piece_bytes: int) -> Iter
     name, split = match.groups()
     rows, fingerprint = _open(name, split)
     count = len(rows)
-    probed = _probe(rows, field, where)
-    row_bytes = max(sum(probed) / max(len(probed), 1), 1.0)
+    # Some rows spread over the dataset show how much text there is.
+    probed = sorted({i * count // _PROBED_ROWS for i in range(_PROBED_ROWS)}) if count else []
+    sizes = [len(_text(row, field, where)) for row in _read(rows, probed, where)]
+    row_bytes = max(sum(sizes) / max(len(sizes), 1), 1.0)
     step = max(int(piece_bytes / row_bytes), 1)
     for start in range(0, count, step):
         stop = min(start + step, count)
         size = int((stop - start) * row_bytes)
         yield TfdsPart(
-            weight=weight,
+            weight=entry.weight,
             text_bytes=size,
             read_bytes=size,
             name=name,
@@ -127,17 +127,6 @@ def cut_dataset(where: str, field: str, weight: float, piece_bytes: int) -> Iter
             stop=stop,
             fingerprint=fingerprint,
         )
-
-
-def _probe(rows: Sequence[Any], field: str, where: str) -> list[int]:
-    """Bytes of text in some rows spread over the dataset."""
-    count = len(rows)
-    picked = sorted({i * count // _PROBED_ROWS for i in range(_PROBED_ROWS)}) if count else []
-    sizes = []
-    for row in _read(rows, picked, where) if picked else []:
-        _check_field(row, field, where)
-        sizes.append(len(row[field]))
-    return sizes
 
 
 @functools.lru_cache(maxsize=4)

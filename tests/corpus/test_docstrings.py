@@ -4,7 +4,7 @@ import pytest
 
 from electra_jax.core import errors
 from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import docstrings
+from electra_jax.corpus import docstrings, documents
 
 PROSE = (
     'This package does many of the things that you would like it to do, and it is '
@@ -58,7 +58,7 @@ def folder(tmp_path):
 def read(folder) -> list[list[str]]:
     docstrings._all_documents.cache_clear()
     complaints = Complaints('data.on_bad_text')
-    parts = docstrings.parts(str(folder), 1.0, 500)
+    parts = docstrings.parts(documents.Entry('python-docs', str(folder)), 500, complaints)
     found = [d for part in parts for block in part.open(complaints) for d in block.documents]
     assert not complaints.counts
     return found
@@ -91,6 +91,6 @@ def test_reading_again_gives_the_same(folder):
 def test_an_empty_folder_is_refused(tmp_path):
     docstrings._all_documents.cache_clear()
     with pytest.raises(errors.DataError, match='no documentation'):
-        list(docstrings.parts(str(tmp_path), 1.0, 500))
+        read(tmp_path)
     with pytest.raises(errors.DataError, match='no folder'):
-        list(docstrings.parts(str(tmp_path / 'none'), 1.0, 500))
+        read(tmp_path / 'none')
