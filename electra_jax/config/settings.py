@@ -150,8 +150,8 @@ class ObjectiveConfig:
 class TokenizerConfig:
     """Which tokenizer a corpus is built with; read by `prepare` only."""
 
-    # 'unigram' and 'bpe' are SentencePiece's.
-    kind: str = setting('wordpiece', choices=('wordpiece', 'unigram', 'bpe'))
+    # A key of tokenizers.load.KINDS: 'wordpiece', or SentencePiece's 'unigram' and 'bpe'.
+    kind: str = setting('wordpiece')
     path: str | None = setting(None)  # vocab.txt or .model to use; None: train one on the corpus
     vocab_size: int = setting(30522, at_least=16)  # of a tokenizer that is trained
     lower_case: bool = setting(True)

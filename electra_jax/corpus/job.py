@@ -79,6 +79,7 @@ def _check(data: schema.DataConfig) -> list[Entry]:
             f'data.path {data.path!r} names corpora with weights; build each one by itself, with '
             '--config.data.path=FOLDER (if that is the name of a folder, make the folder first)'
         )
+    load.find(data.tokenizer.kind)
     return sources.parse_source(data.source)
 
 

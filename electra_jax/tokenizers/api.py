@@ -5,11 +5,12 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core import files
 
 FILE_NAME = 'electra_tokenizer.json'
@@ -81,3 +82,19 @@ class Tokenizer(abc.ABC):
         self.write_native(folder)
         # Last and in one step, so that `load` never sees half a tokenizer.
         files.write_whole(folder / FILE_NAME, json.dumps(self.to_json(), sort_keys=True) + '\n')
+
+
+class Kind(NamedTuple):
+    """A kind of tokenizer: how one is made.
+
+    Attributes:
+        stored: 'kind' in the JSON of such tokenizers.
+        from_json: what `Tokenizer.to_json` gave -> the tokenizer.
+        from_file: settings, whose path is a file of other programs -> the tokenizer in it.
+        train: lines of text, settings -> a new tokenizer; equal texts give equal tokenizers.
+    """
+
+    stored: str
+    from_json: Callable[[dict[str, Any]], Tokenizer]
+    from_file: Callable[[TokenizerConfig], Tokenizer]
+    train: Callable[[Iterable[str], TokenizerConfig], Tokenizer]

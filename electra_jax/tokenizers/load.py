@@ -4,15 +4,28 @@ import pathlib
 from typing import Any
 
 from electra_jax.config import settings
-from electra_jax.core.errors import DataError
+from electra_jax.core.errors import DataError, unknown
 from electra_jax.core.files import parse_object
 from electra_jax.tokenizers import api, sentencepiece, wordpiece
 
-# `kind` in a tokenizer's JSON -> its reader. To add a kind of tokenizer: its file and a row here.
-KINDS = {
-    'wordpiece': wordpiece.WordPiece.from_json,
-    'sentencepiece': sentencepiece.SentencePiece.from_json,
+# `config.data.tokenizer.kind` -> how such a tokenizer is made. To add one: its file and a row here.
+KINDS: dict[str, api.Kind] = {
+    'wordpiece': wordpiece.WORDPIECE,
+    'unigram': sentencepiece.UNIGRAM,
+    'bpe': sentencepiece.BPE,
 }
+_READERS = {kind.stored: kind.from_json for kind in KINDS.values()}
+
+
+def find(name: str) -> api.Kind:
+    """The kind of tokenizer of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in KINDS:
+        raise unknown('config.data.tokenizer.kind', name, KINDS)
+    return KINDS[name]
 
 
 def from_json(data: Any, where: object = 'the tokenizer') -> api.Tokenizer:
@@ -26,12 +39,12 @@ def from_json(data: Any, where: object = 'the tokenizer') -> api.Tokenizer:
         DataError: the JSON is damaged, or of an unknown kind.
     """
     kind = data.get('kind') if isinstance(data, dict) else None
-    if not isinstance(kind, str) or kind not in KINDS:
+    if not isinstance(kind, str) or kind not in _READERS:
         raise DataError(
-            f'{where} is damaged: its kind is {kind!r:.60}, allowed: {", ".join(sorted(KINDS))}'
+            f'{where} is damaged: its kind is {kind!r:.60}, allowed: {", ".join(sorted(_READERS))}'
         )
     try:
-        return KINDS[kind](data)
+        return _READERS[kind](data)
     except DataError as error:
         raise DataError(f'{where}: {error}') from error
     except (KeyError, TypeError, ValueError) as error:
@@ -58,13 +71,12 @@ def load(folder: str | pathlib.Path) -> api.Tokenizer:
 
 
 def open_tokenizer(config: settings.TokenizerConfig) -> api.Tokenizer:
-    """The tokenizer in the file `config.path`: a vocab.txt or a SentencePiece .model.
+    """The tokenizer in the file `config.path`, such as a vocab.txt or a SentencePiece .model.
 
     Raises:
+        ConfigError: the kind is unknown.
         DataError: the file cannot be used.
     """
     if config.path is None:
         raise ValueError('open_tokenizer needs config.path; train.train_tokenizer makes one')
-    if config.kind == 'wordpiece':
-        return wordpiece.WordPiece.from_file(config.path, config.lower_case, config.strip_accents)
-    return sentencepiece.SentencePiece.from_file(config.path)
+    return find(config.kind).from_file(config)

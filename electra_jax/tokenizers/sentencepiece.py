@@ -10,7 +10,7 @@ import numpy as np
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2, sentencepiece_pb2
 
-from electra_jax.core.errors import DataError, unknown
+from electra_jax.core.errors import DataError
 from electra_jax.tokenizers import api
 
 # Accepted names of the five special tokens; training uses the first one.
@@ -21,7 +21,6 @@ SPECIAL_NAMES = {
     'sep': ('[SEP]', '</s>', '<sep>'),
     'mask': ('[MASK]', '<mask>'),
 }
-MODEL_TYPES = {'unigram': 'unigram', 'bpe': 'bpe'}
 
 _SPACE = '\u2581'  # a space inside a piece
 _MAX_SENTENCE_BYTES = 4000  # the trainer ignores longer sentences, so they are cut
@@ -152,15 +151,13 @@ def train(texts: Iterable[str], kind: str, vocab_size: int, lower_case: bool) ->
     Raises:
         DataError: there is too little text for so many pieces.
     """
-    if kind not in MODEL_TYPES:
-        raise unknown('data.tokenizer.kind', kind, MODEL_TYPES)
     names = {field: choices[0] for field, choices in SPECIAL_NAMES.items()}
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=_short_lines(texts),
             model_writer=model,
-            model_type=MODEL_TYPES[kind],
+            model_type=kind,
             vocab_size=vocab_size,
             normalization_rule_name='nmt_nfkc_cf' if lower_case else 'nmt_nfkc',
             pad_id=0,
@@ -198,3 +195,15 @@ def _short_lines(texts: Iterable[str]) -> Iterator[str]:
             part.append(word)
             size += cost
         yield ' '.join(part)
+
+
+def _kind(name: str) -> api.Kind:
+    return api.Kind(
+        stored='sentencepiece',
+        from_json=SentencePiece.from_json,
+        from_file=lambda config: SentencePiece.from_file(str(config.path)),
+        train=lambda texts, config: train(texts, name, config.vocab_size, config.lower_case),
+    )
+
+
+UNIGRAM, BPE = _kind('unigram'), _kind('bpe')

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from electra_jax.config import settings
 from electra_jax.core.errors import DataError
-from electra_jax.tokenizers import api, sentencepiece, wordpiece
+from electra_jax.tokenizers import api, load
 
 MEGABYTE = 1_000_000
 
@@ -21,13 +21,8 @@ def train_tokenizer(texts: Iterable[str], config: settings.TokenizerConfig) -> a
         DataError: there is no text, or too little for a vocabulary of this size.
     """
     limited = _Limited(texts, config.train_megabytes * MEGABYTE)
-    if config.kind == 'wordpiece':
-        tokenizer: api.Tokenizer = wordpiece.train(
-            limited, config.vocab_size, config.lower_case, config.strip_accents
-        )
-    else:
-        tokenizer = sentencepiece.train(limited, config.kind, config.vocab_size, config.lower_case)
-    if not limited.characters:
+    tokenizer = load.find(config.kind).train(limited, config)
+    if not limited.characters and not any(limited):  # training may have read nothing
         raise DataError('there is no text to train a tokenizer on; see data.source')
     return tokenizer
 

@@ -283,3 +283,15 @@ def _alphabet(
                 after[letter] = after.get(letter, 0) + int(counts[code])
     kept = sorted(after, key=lambda letter: (-after[letter], letter))[:limit]
     return sorted(kept)
+
+
+WORDPIECE = api.Kind(
+    stored='wordpiece',
+    from_json=WordPiece.from_json,
+    from_file=lambda config: WordPiece.from_file(
+        str(config.path), config.lower_case, config.strip_accents
+    ),
+    train=lambda texts, config: train(
+        texts, config.vocab_size, config.lower_case, config.strip_accents
+    ),
+)

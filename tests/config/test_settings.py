@@ -17,13 +17,11 @@ from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.ops.attention import KERNELS
 from electra_jax.ops.dropout import BITS
 from electra_jax.ops.vocab_head import noise_shapes
-from electra_jax.tokenizers.sentencepiece import MODEL_TYPES
 
 LEAVES = fields.leaves(settings.Config)
 IMPLEMENTED = {
     'data.layout': LAYOUTS,
     'data.runner': RUNNERS,
-    'data.tokenizer.kind': {'wordpiece', *MODEL_TYPES},
     'init_positions': POSITION_RULES,
     'model.attention': KERNELS,
     'model.dropout_bits': BITS,
@@ -72,7 +70,6 @@ def test_every_number_has_a_bound_and_a_possible_default(leaf):
         ('model.norm', 'mid', 'post, pre'),
         ('data.layout', 'pakced', "did you mean 'packed'"),
         ('data.on_bad_text', 'ignore', 'error, skip'),
-        ('data.tokenizer.kind', 'wordpeice', 'bpe, unigram, wordpiece'),
         ('data.row_length', 4, 'at least 8'),
         ('data.holdout', 1.0, '0 to 0.5'),
         ('data.workers', 0, 'at least 1'),

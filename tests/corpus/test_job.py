@@ -378,12 +378,18 @@ def test_bad_settings_are_refused_before_anything_is_written(config, changes, wo
         ({'workers': 0}, 'data.workers'),
         ({'on_bad_text': 'ignore'}, 'allowed: error, skip'),
         ({'runner': 'baem'}, "did you mean 'beam'"),
-        ({'tokenizer': {'kind': 'word'}}, 'data.tokenizer.kind'),
     ],
 )
 def test_settings_out_of_bounds_are_refused_in_the_recipe(changes, words):
     with pytest.raises(errors.ConfigError, match=words):
         configs.settings_of({'data': changes})
+
+
+def test_an_unknown_kind_of_tokenizer_is_refused_before_anything_is_read(config):
+    tokenizer = dataclasses.replace(config.tokenizer, kind='wordpeice')
+    with pytest.raises(errors.ConfigError, match=r'data\.tokenizer\.kind.*wordpiece'):
+        make(config, tokenizer=tokenizer)
+    assert not pathlib.Path(config.path).exists()
 
 
 def test_other_settings_are_refused_naming_them(config, monkeypatch):
