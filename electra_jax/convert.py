@@ -11,9 +11,12 @@ from dataclasses import asdict
 from absl import flags
 
 from electra_jax.config import resolve
+from electra_jax.config.fields import Settings
+from electra_jax.config.settings import ModelConfig
 from electra_jax.finetune.foreign import TASKS
 from electra_jax.interop import names
 from electra_jax.interop.convert import Options, convert, parse_end
+from electra_jax.objectives import table
 from electra_jax.runtime import cli
 
 SOURCE = flags.DEFINE_string('source', None, 'KIND:PATH of the checkpoint to read')
@@ -31,6 +34,10 @@ TASK_HEAD = flags.DEFINE_enum(
 CONFIG = cli.config_flag()  # google: the model, where the shapes do not determine it
 
 
+def _model_of(settings: Settings) -> ModelConfig:
+    return resolve.model_of(asdict(resolve.fill(table.complete(settings)).model))
+
+
 def main() -> None:
     """Converts, and prints what was read, written and left out."""
     source, target = parse_end('source', SOURCE.value), parse_end('target', TARGET.value)
@@ -39,7 +46,7 @@ def main() -> None:
         overwrite=OVERWRITE.value,
         vocab=VOCAB.value,
         lower_case=LOWER_CASE.value,
-        model=resolve.model_of(asdict(resolve.fill(settings).model)) if settings else None,
+        model=_model_of(settings) if settings else None,
         task_head=TASK_HEAD.value,
     )
     for line in convert(source, target, options, TASKS):

@@ -19,7 +19,7 @@ from electra_jax.config.settings import Config
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.interop import load
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.optim.networks import network_table
 from electra_jax.tokenizers import load as tokenizers
 from electra_jax.tokenizers.api import Tokenizer
@@ -145,7 +145,7 @@ def checked_start(
     tokenizer = tokenizers.from_json(tokenizer_json, f'the tokenizer of {where}')
     resolve.check_stored_model(stored, where)
     own = resolve.stored_model(stored)
-    check_complete(where, params, functools.partial(bind.init_encoder, own, tokenizer.vocab_size))
+    check_complete(where, params, bind(own, tokenizer.vocab_size).init_encoder)
     if config.data.tokenizer.path is not None:
         named = tokenizers.open_tokenizer(config.data.tokenizer)
         if named.hash != tokenizer.hash:
@@ -194,9 +194,8 @@ def encoder_params(start: Start, config: Config) -> tuple[dict[str, np.ndarray],
     """
     if not start.params:
         return {}, None
-    init = functools.partial(
-        bind.init_encoder, config.model, start.tokenizer.vocab_size, rng.root_key(config.seed)
-    )
+    model = bind(config.model, start.tokenizer.vocab_size)
+    init = functools.partial(model.init_encoder, rng.root_key(config.seed))
     params, account = initialize(start.params, init, config.init_positions)
     return dict(trees.named_leaves(params)), account
 

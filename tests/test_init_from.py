@@ -12,7 +12,7 @@ from electra_jax import init_from
 from electra_jax.config import resolve
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.objectives import table
 from electra_jax.pretrain import program as runs
 from electra_jax.tokenizers import load
@@ -38,8 +38,8 @@ def tokenizer_of(folder, words):
 def written(folder, tokenizer, **changes):
     """Writes a checkpoint whose parameters have another seed than a fresh run's."""
     config = tiny_config(**changes)
-    parts = table.build(config, VOCABULARY).parts
-    init = functools.partial(bind.init, config.model, VOCABULARY.size, jax.random.key(9), parts)
+    parts = table.build(config, VOCABULARY).networks
+    init = functools.partial(bind(config.model, VOCABULARY.size).init, jax.random.key(9), parts)
     params = jax.device_get(jax.jit(init)())
     about = {'config': workdir.as_json(config), 'tokenizer': tokenizer.to_json()}
     checkpoint.write_params(epath.Path(folder), params, about)
@@ -50,7 +50,7 @@ def started(folder, tokenizer, **changes):
     """Parameters that a run starts with, fresh ones, the account and its printed lines."""
     config = tiny_config(mesh={'data': 1}, init_from=str(folder), **changes)
     program = runs.build_program(config, VOCABULARY, jax.devices()[:1])
-    arguments = (config, tokenizer, program.init_params, program.abstract.params)
+    arguments = (config, tokenizer, program.init_params, program.abstract_state.params)
     params, account = init_from.all_params(*arguments)
     fresh = jax.device_get(jax.jit(program.init_params)())
     named = (dict(trees.named_leaves(tree)) for tree in (params, fresh))

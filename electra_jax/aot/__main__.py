@@ -12,6 +12,7 @@ from absl import flags
 from electra_jax.aot import report
 from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import resolve
+from electra_jax.objectives import table
 from electra_jax.runtime import cli
 
 CONFIG = cli.config_flag()
@@ -28,7 +29,7 @@ TRY_SECONDS = flags.DEFINE_float(
 
 def main(settings: Settings) -> None:
     """Compiles, and prints the report."""
-    name, config = cli.recipe_name(CONFIG), resolve(settings, 'tpu')
+    name, config = cli.recipe_name(CONFIG), resolve(table.complete(settings), 'tpu')
     record = report.make(config, name, TOPOLOGY.value, SLICES.value, TRY_SECONDS.value)
     print(json.dumps(record) if JSON.value else report.as_table(record))
 

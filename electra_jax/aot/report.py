@@ -39,12 +39,12 @@ def make(
     def compiled(config: Config) -> tuple[runs.Program, compile.Compiled]:
         program = runs.build_program(config, vocabulary, devices)
         batch = runs.abstract_batch(program)
-        return program, compile.compile_step(program.step, program.abstract, batch)
+        return program, compile.compile_step(program.step, program.abstract_state, batch)
 
     program, made = compiled(config)
     record = {'config': name, 'topology': topology, 'slices': slices, **describe(program, made)}
     if not record['fits']:
-        used = suggest.memory(made.hbm_bytes, record['hbm_limit_bytes'], program.abstract)
+        used = suggest.memory(made.hbm_bytes, record['hbm_limit_bytes'], program.abstract_state)
         try_out = (lambda other: compiled(other)[1]) if made.seconds <= try_seconds else None
         suggestion = suggest.nearest(config, used, program.mesh, try_out)
         record['suggestion'] = suggestion._asdict() if suggestion else None
@@ -55,7 +55,7 @@ def describe(program: runs.Program, made: compile.Compiled) -> dict[str, Any]:
     """The part of the record that the program and its compilation decide."""
     config, mesh = program.config, program.mesh
     tokens = config.batch_size * config.data.row_length
-    flops = training_flops(config, program.vocabulary.size, program.objective.parts)
+    flops = training_flops(config, program.vocabulary.size, program.objective.networks)
     chip = chips.chip(mesh.devices.flat[0])
     if chip is None:
         raise ConfigError(f'parallel/chips.py does not know {mesh.devices.flat[0].device_kind}')

@@ -29,6 +29,7 @@ from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.init_from import Start, encoder_params, load_start
 from electra_jax.interop import save
+from electra_jax.model.bind import bind
 from electra_jax.train import checkpoint, workdir
 
 # How the peer's batches are made and run; the fastest counts.
@@ -58,9 +59,9 @@ def open_model(config: Settings) -> Model:
     checks.check_positions(resolved)
     task = splits.read_train(resolved)[0].task
     source, _ = encoder_params(start, resolved)
-    size, seed = start.tokenizer.vocab_size, np.uint32(config.seed)
-    head = KINDS[task.kind].head(task)
-    init = jax.jit(functools.partial(program.initial_params, resolved.model, size, head))
+    model, seed = bind(resolved.model, start.tokenizer.vocab_size), np.uint32(config.seed)
+    head = model.head(KINDS[task.kind].head(task))
+    init = jax.jit(functools.partial(program.initial_params, model, head))
     return Model(start, resolved, task, jax.device_get(init(source, seed)))
 
 

@@ -14,6 +14,7 @@ from electra_jax.bench.versus import Rival
 from electra_jax.config import fields, resolve
 from electra_jax.core.errors import ConfigError, UserError
 from electra_jax.finetune import known
+from electra_jax.objectives import table
 from electra_jax.sweep import plan as sweep_plan
 from electra_jax.sweep import plot
 
@@ -109,8 +110,9 @@ def as_measured(request: Request, config: fields.Settings, changes: Settings) ->
     unless the command names its text.
     """
     if config.task.name:
-        return resolve.fill(config, row_length=known.get(config.task.name).row_length)
-    full = resolve.fill(config)
+        row_length = known.get(config.task.name).row_length
+        return resolve.fill(table.complete(config), row_length=row_length)
+    full = resolve.fill(table.complete(config))
     if 'data.path' not in {*request.typed, *changes}:
         full.data.path = None
     return full

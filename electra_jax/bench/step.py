@@ -6,18 +6,19 @@ from typing import Any
 
 import jax
 import numpy as np
-from etils import epath
 from jax.sharding import Mesh
 
 from electra_jax.bench import worker
 from electra_jax.config import fields
 from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import Config
+from electra_jax.corpus.job import build_corpus
 from electra_jax.data import pipeline
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.parallel import chips, report
 from electra_jax.pretrain import program as runs
+from electra_jax.pretrain import text as texts
 from electra_jax.runtime import distributed
 from electra_jax.tokenizers.api import SpecialIds
 from electra_jax.train.state import TrainState
@@ -109,13 +110,14 @@ class Batches:
         self._host: Callable[[], pipeline.HostBatch]
         if config.data.path is None:
             self.program = runs.build_program(config, PUBLISHED)
-            share = runs.host_slice(config)
+            share = texts.host_slice(config)
             same = random_rows(len(share.rows), config.data.row_length, PUBLISHED)
             on_mesh = runs.put_batch(self.program.mesh, config.batch_size, same)
             self._next, self._host = lambda: on_mesh, lambda: same
         else:
-            run = runs.open_text(config, epath.Path())
-            self.program, batches = run.program, runs.device_batches(run)
+            text = texts.open_text(config, build_corpus)
+            self.program = runs.build_program(config, texts.vocabulary(config, text))
+            batches = texts.training_batches(text, self.program)
             self._next, self._host = lambda: next(batches), lambda: batches.host_batch or {}
         self._real, self._all = 0, 0
 
@@ -171,7 +173,7 @@ def begin(settings: dict[str, Any]) -> worker.Served:
         **describe(program.mesh, config.model.compute_dtype),
         'vocab_size': size,
         'compile_seconds': stepper.compile_seconds,
-        'flops_per_token': training_flops(config, size, program.objective.parts),
+        'flops_per_token': training_flops(config, size, program.objective.networks),
         'peak_flops': chips.peak_flops(list(program.mesh.devices.flat)),
     }
     return worker.Served(

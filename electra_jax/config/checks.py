@@ -3,11 +3,7 @@
 from electra_jax.config import kernels
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config, ModelConfig
-from electra_jax.config.shapes import (
-    discriminator_shape,
-    generator_embedding_size,
-    generator_shape,
-)
+from electra_jax.config.shapes import discriminator_shape, generator_shape
 from electra_jax.core.errors import ConfigError
 
 
@@ -104,34 +100,10 @@ def _check_objective(config: Config | Settings) -> None:
                 f'{model.generator!r}, embeddings {model.embedding_sharing!r}): type '
                 '--config.model.embedding_sharing=disentangled or untied'
             )
-    if objective.name == 'two_stage':
-        _check_two_stage(config)
     if objective.generator_steps is not None and objective.name != 'two_stage':
         raise ConfigError(
             f'config.objective.generator_steps is {objective.generator_steps}: it needs '
             '--config.objective.name=two_stage'
-        )
-
-
-def _check_two_stage(config: Config | Settings) -> None:
-    model, steps = config.model, config.objective.generator_steps
-    one_size = (
-        generator_shape(model) == discriminator_shape(model)
-        and model.embedding_sharing == 'untied'
-        and generator_embedding_size(model) == model.embedding_size
-    )
-    if not one_size:
-        raise ConfigError(
-            'config.objective.name is two_stage, whose discriminator starts from the generator: '
-            'they must be of one size, each with its own embeddings. Type '
-            '--config.model.generator_width=1 --config.model.generator_layers=1 '
-            '--config.model.embedding_sharing=untied '
-            f'--config.model.generator_embedding_size={model.embedding_size}'
-        )
-    if steps is not None and steps >= config.total_steps:
-        raise ConfigError(
-            f'config.objective.generator_steps is {steps}, allowed: less than '
-            f'config.total_steps, {config.total_steps}'
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from electra_jax.config import checks, fields, kernels
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config, ModelConfig
-from electra_jax.config.sizes import GENERATORS, MODEL_SIZES
+from electra_jax.config.sizes import MODEL_SIZES
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 
 ROW_LENGTH = 128  # L, where neither a recipe nor a task has one
@@ -19,18 +19,6 @@ HEAD_SIZE = 64  # K, where a size does not name its number of heads
 # Layers; ELECTRA-small's depth. Measured on a model of that size alone, on one H100 in batches of
 # 128 x 128: 1.3 M tokens a second instead of 0.88 M (benchmarks/RESULTS.md).
 _GPU_UNROLL = 12
-
-# Generators that an objective works with; the first is taken where the recipe names none.
-OBJECTIVE_GENERATORS: dict[str, tuple[str, ...]] = {
-    'electra': tuple(GENERATORS),
-    'electra_masked': tuple(GENERATORS),
-    'mlm': ('tied',),
-    'replaced_mlm': tuple(GENERATORS),
-    'all_tokens_mlm': tuple(GENERATORS),
-    'electric': ('two_tower',),
-    'teams': tuple(GENERATORS),
-    'two_stage': ('separate',),
-}
 
 # What a layer is made of. Parameters of one block mean nothing in another, whatever their shapes.
 BLOCK = (
@@ -97,7 +85,7 @@ def fill(
     A model that is inherited from a checkpoint which is not given (`stored`) stays unset, too.
 
     Raises:
-        ConfigError: the model contradicts the checkpoint or the objective.
+        ConfigError: the model contradicts the checkpoint, or its sizes each other.
     """
     full = copy.deepcopy(settings)
     if full.data.row_length is None:
@@ -105,7 +93,6 @@ def fill(
     if stored is not None:
         _set(full.model, _inherited(full.model, stored))
     elif not inherits_model(full):
-        _choose_generator(full)
         _set(full.model, _sized(dataclasses.asdict(full.model)))
     return full
 
@@ -130,7 +117,7 @@ def model_of(fields_set: Mapping[str, Any]) -> ModelConfig:
     full = _sized({**unset, **fields_set})
     how = _best_on('cpu', full['num_layers'], unrolls=True)
     how |= {name: full[name] for name in how if full[name] is not None}
-    return ModelConfig(**{**full, 'generator': full['generator'] or 'separate', **how})
+    return ModelConfig(**{**full, **how})
 
 
 def stored_model(stored: Mapping[str, Any]) -> ModelConfig:
@@ -166,34 +153,12 @@ def _sized(model: Mapping[str, Any]) -> dict[str, Any]:
     D = full['hidden_size']
     if full['ffn_size'] is None:
         full['ffn_size'] = 4 * D
+    if full['generator'] is None:
+        full['generator'] = 'separate'
     if full['num_heads'] is None:
         full['num_heads'] = max(1, D // HEAD_SIZE)
     checks.check_heads(D, full['num_heads'])
     return full
-
-
-def _choose_generator(settings: Settings) -> None:
-    """Sets what proposes the replaced tokens, and its size where that has none of its own."""
-    model, objective = settings.model, settings.objective.name
-    if objective not in OBJECTIVE_GENERATORS:
-        raise unknown('config.objective.name', objective, OBJECTIVE_GENERATORS)
-    allowed = OBJECTIVE_GENERATORS[objective]
-    model.generator = model.generator or allowed[0]
-    if model.generator not in allowed:
-        raise ConfigError(
-            f'config.model.generator is {model.generator!r}, allowed with '
-            f'config.objective.name={objective}: {", ".join(allowed)}'
-        )
-    if model.generator in ('separate', 'two_tower'):
-        return
-    for name in ('generator_width', 'generator_layers'):
-        if getattr(model, name) not in (None, 1.0):
-            raise ConfigError(
-                f'config.model.{name} is {getattr(model, name)}, but there is no generator of its '
-                f'own size (config.objective.name={objective}, config.model.generator='
-                f'{model.generator}): leave it out'
-            )
-        setattr(model, name, 1.0)
 
 
 def _inherited(asked: Settings, stored: Mapping[str, Any]) -> dict[str, Any]:

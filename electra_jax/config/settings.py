@@ -101,19 +101,7 @@ class ObjectiveConfig:
     """What is optimized (ELECTRA section 2, equations 1 to 4)."""
 
     # A key of objectives.table.OBJECTIVES.
-    name: str = setting(
-        'electra',
-        choices=(
-            'electra',
-            'electra_masked',
-            'mlm',
-            'replaced_mlm',
-            'all_tokens_mlm',
-            'electric',
-            'teams',
-            'two_stage',
-        ),
-    )
+    name: str = setting('electra')
     # Share of a row's real tokens that is masked: at the start; at the end, reached linearly (None:
     # `mask_rate` throughout); and the share of total_steps after which mask_rate_end holds.
     mask_rate: float = setting(0.15, at_least=0.01, at_most=0.99)

@@ -18,7 +18,7 @@ STREAMS = {
 }
 
 
-def root_key(seed: int) -> jax.Array:
+def root_key(seed: int | jax.Array) -> jax.Array:
     """The run's root key; threefry, whose draws do not depend on the mesh."""
     return jax.random.key(seed, impl='threefry2x32')
 

@@ -202,7 +202,7 @@ def run_trial(run: FineTuning, number: int, tools: loop.Tools) -> Trial | None:
         evaluate,
         health.Health(config.health, run.folder, {'seed': seed}, advice=health.FINE_TUNING),
         tools,
-        program.make_state(run.source, np.uint32(seed)),
+        program.fresh_state(run.source, np.uint32(seed)),
     )
     if outcome.stopped_by:
         return None

@@ -19,7 +19,7 @@ from etils import epath
 from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
-from electra_jax.config.settings import Config, ModelConfig
+from electra_jax.config.settings import Config
 from electra_jax.core import files, trees
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError, DataError, UserError
@@ -36,16 +36,14 @@ from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import Answerer
 from electra_jax.finetune.split import Loaded
 from electra_jax.init_from import Start, check_complete, checked_start
-from electra_jax.model import bind
+from electra_jax.model.bind import Model, Params, bind
+from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
 from electra_jax.runtime import terminal
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import checkpoint, workdir
 
-# Objectives whose 'discriminator_head' gives something else (Electric's energies), or belongs to
-# another network (TEAMS' detector).
-_OTHER_HEADS = ('electric', 'teams')
 _DISCRIMINATOR = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
 _AT_ONCE = 1024  # examples that are tokenized together
 _STDIN = 'standard input'  # name of the temporary file that holds it; shown in messages
@@ -172,10 +170,10 @@ def put(mesh: jax.sharding.Mesh, params: trees.Tree) -> trees.Tree:
 def _open_fine_tuned(
     start: Start, config: Config, task: Task, mesh: jax.sharding.Mesh
 ) -> tuple[trees.Tree, Answerer]:
-    head = KINDS[task.kind].head(task)
-    init_head = functools.partial(bind.init_head, config.model, head)
-    check_complete(str(start.where), start.params, lambda key: {'task_head': init_head(key)})
-    answerer = program.task_answerer(config, start.tokenizer.vocab_size, task, mesh)
+    size = start.tokenizer.vocab_size
+    head = bind(config.model, size).head(KINDS[task.kind].head(task))
+    check_complete(str(start.where), start.params, lambda key: {'task_head': head.init(key)})
+    answerer = program.task_answerer(config, size, task, mesh)
     return start.params, answerer
 
 
@@ -197,21 +195,25 @@ def _open_detector(
     start: Start, config: Config, task: Task, mesh: jax.sharding.Mesh
 ) -> tuple[trees.Tree, Answerer]:
     objective = start.about['config']['objective']['name']
-    if 'discriminator_head' not in start.params or objective in _OTHER_HEADS:
+    other_head = objective in OBJECTIVES and not OBJECTIVES[objective].detects
+    if 'discriminator_head' not in start.params or other_head:
         raise CheckpointError(
             f'{start.where} was pre-trained as {objective!r}, without a head that gives the '
             'probability that a token was replaced, so there is nothing that it could answer: '
             'fine-tune it first (configs/finetune/)'
         )
     size = start.tokenizer.vocab_size
-    init = functools.partial(bind.init, config.model, size, parts=('discriminator',))
-    check_complete(str(start.where), start.params, lambda key: init(key=key))
+    init = bind(config.model, size).init
+    check_complete(str(start.where), start.params, lambda key: init(key, ('discriminator',)))
 
-    def replaced(model: ModelConfig, params: bind.Params, batch: Batch) -> dict[str, jax.Array]:
-        return {'replaced': jax.nn.sigmoid(bind.discriminate(model, size, params, batch, None))}
+    def detect(model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+        def replaced(params: Params, batch: Batch) -> dict[str, jax.Array]:
+            return {'replaced': jax.nn.sigmoid(model.discriminate(params, batch, None))}
+
+        return replaced
 
     used = {name: some for name, some in start.params.items() if name in _DISCRIMINATOR}
-    return used, program.answerer(config, mesh, replaced)
+    return used, program.answerer(config, size, mesh, detect)
 
 
 def _doubts(

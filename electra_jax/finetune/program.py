@@ -13,16 +13,15 @@ from jax.sharding import Mesh
 from electra_jax.config import fields
 from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
-from electra_jax.config.settings import Config, ModelConfig
+from electra_jax.config.settings import Config
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import batches
 from electra_jax.finetune.kinds.kind import Batch, Predictions, Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.split import Split
-from electra_jax.model import bind
-from electra_jax.model.task_heads import HeadShape
-from electra_jax.optim import optimizer, schedules
+from electra_jax.model.bind import Head, Model, Params, bind
+from electra_jax.optim import optimizer
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
 from electra_jax.runtime import terminal
@@ -41,16 +40,16 @@ class Program(NamedTuple):
     Attributes:
         config: of the run, with total_steps and warm-up those of the task's files.
         mesh: of the run.
-        abstract: shapes and shardings of the state.
-        make_state: source parameters by name, seed -> the state at step 0.
+        abstract_state: shapes and shardings of the state.
+        fresh_state: source parameters by name, seed -> the state at step 0.
         step: jitted: state, batch, seed -> state, metrics.
         answerer: answers with the parameters that it is handed.
     """
 
     config: Config
     mesh: Mesh
-    abstract: state.TrainState
-    make_state: Callable[[Mapping[str, np.ndarray], np.uint32], state.TrainState]
+    abstract_state: state.TrainState
+    fresh_state: Callable[[Mapping[str, np.ndarray], np.uint32], state.TrainState]
     step: Callable
     answerer: 'Answerer'
 
@@ -110,35 +109,40 @@ def build_program(
     """
     mesh = meshes.make_mesh(config.mesh, devices)
     meshes.check_batch(config, mesh, jax.process_count())
-    head = KINDS[task.kind].head(task)
-    init = functools.partial(initial_params, config.model, vocab_size, head)
+    kind, model = KINDS[task.kind], bind(config.model, vocab_size)
+    head = model.head(kind.head(task))
+
+    # ---- The state at step 0, by parameters to start from and a seed.
+    init = functools.partial(initial_params, model, head)
     make_optimizer = functools.partial(optimizer.build, config)
-    abstract = state.abstract_state(functools.partial(init, {}, np.uint32(0)), make_optimizer, mesh)
-    share = functools.partial(with_shares, KINDS[task.kind].terms, config.task.sum_loss)
-    train_step = functools.partial(
-        step.train_step,
-        lambda batch, keys, number: share(batch),
-        make_loss(config.model, vocab_size, task),
-        lambda params, number: params,
-        share,
-        make_optimizer(abstract.params),
-        schedules.from_config(config, config.optimizer.learning_rate),
+    abstract_state = state.abstract_state(
+        functools.partial(init, {}, np.uint32(0)), make_optimizer, mesh
     )
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
+
+    def fresh_state(source: Mapping[str, jax.Array], seed: jax.Array) -> state.TrainState:
+        return state.fresh_state(functools.partial(init, source, seed), make_optimizer)
+
+    # ---- The step.
+    share = functools.partial(with_shares, kind.terms, config.task.sum_loss)
+    problem = step.Problem(
+        draw=lambda batch, keys, number: share(batch),
+        loss=make_loss(head, task),
+        prepare=lambda params, number: params,
+        alone=share,
+    )
+    adamw = make_optimizer(abstract_state.params)
 
     def seeded_step(current: state.TrainState, batch: Batch, seed: jax.Array) -> tuple:
         # The seed is data, not a constant of the program: all trials share one compilation.
-        return train_step(seed, config.optimizer, config.health, current, batch)
+        return step.train_step(problem, adamw, config, seed, current, batch)
 
-    def make_state(source: Mapping[str, jax.Array], seed: jax.Array) -> state.TrainState:
-        return state.fresh_state(functools.partial(init, source, seed), make_optimizer)
-
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     return Program(
         config=config,
         mesh=mesh,
-        abstract=abstract,
-        make_state=jax.jit(make_state, out_shardings=shardings),
-        step=step.compile_train_step(seeded_step, abstract, mesh),
+        abstract_state=abstract_state,
+        fresh_state=jax.jit(fresh_state, out_shardings=shardings),
+        step=step.compile_train_step(seeded_step, abstract_state, mesh),
         answerer=task_answerer(config, vocab_size, task, mesh),
     )
 
@@ -158,15 +162,14 @@ def with_shares(
     return {**batch, 'share': weight_B / jnp.maximum(jnp.sum(weight_B * terms(batch)), 1.0)}
 
 
-def make_loss(model: ModelConfig, vocab_size: int, task: Task) -> step.Loss:
+def make_loss(head: Head, task: Task) -> step.Loss:
     """The task's loss of (part of) a batch, and its metrics: sums over rows of shared terms."""
     kind = KINDS[task.kind]
-    head = kind.head(task)
 
     def loss(
-        params: bind.Params, inputs: Batch, dropout_key: jax.Array | None, number: jax.Array
+        params: Params, inputs: Batch, dropout_key: jax.Array | None, number: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        outputs = bind.task_outputs(model, vocab_size, head, params, inputs, dropout_key)
+        outputs = head.outputs(params, inputs, dropout_key)
         total = jnp.sum(inputs['share'] * kind.loss(task, outputs, inputs))
         return total, {'loss': total}
 
@@ -174,16 +177,15 @@ def make_loss(model: ModelConfig, vocab_size: int, task: Task) -> step.Loss:
 
 
 def initial_params(
-    model: ModelConfig,
-    vocab_size: int,
-    head: HeadShape,
+    model: Model,
+    head: Head,
     source: Mapping[str, jax.Array],
     seed: jax.Array,
 ) -> trees.Tree:
     """Parameters at step 0: those of `source` by name, all others fresh by the seed."""
     key = rng.stream_key(rng.root_key(seed), 0, 'init')
-    fresh = bind.init_encoder(model, vocab_size, key)
-    fresh['task_head'] = bind.init_head(model, head, jax.random.fold_in(key, 1))
+    fresh = model.init_encoder(key)
+    fresh['task_head'] = head.init(jax.random.fold_in(key, 1))
     names = [name for name, _ in trees.named_leaves(fresh)]
     leaves, structure = jax.tree.flatten(fresh)
     chosen = [source.get(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
@@ -267,22 +269,27 @@ class Answerer(NamedTuple):
 
 
 def answerer(
-    config: Config, mesh: Mesh, outputs: Callable[[ModelConfig, bind.Params, Batch], dict]
+    config: Config,
+    vocab_size: int,
+    mesh: Mesh,
+    outputs: Callable[[Model], Callable[[Params, Batch], dict[str, jax.Array]]],
 ) -> Answerer:
-    """Compiles model, params, batch -> outputs for each row; layers are not unrolled.
+    """Compiles params, batch -> outputs for each row; layers are not unrolled.
 
     With no backward pass, unrolled layers would only take longer to compile.
+
+    Args:
+        config: of the run.
+        vocab_size: tokens of the tokenizer, unpadded.
+        mesh: of the run.
+        outputs: makes the function to compile from a model.
     """
-    model = dataclasses.replace(config.model, scan_unroll=1)
-    bound = step.on_mesh(functools.partial(outputs, model), mesh)
+    model = bind(dataclasses.replace(config.model, scan_unroll=1), vocab_size)
+    bound = step.on_mesh(outputs(model), mesh)
     return Answerer(mesh, config.batch_size, jax.jit(bound, out_shardings=rules.replicated(mesh)))
 
 
 def task_answerer(config: Config, vocab_size: int, task: Task, mesh: Mesh) -> Answerer:
     """The answerer of a fine-tuned model."""
-    head = KINDS[task.kind].head(task)
-
-    def outputs(model: ModelConfig, params: bind.Params, batch: Batch) -> dict[str, jax.Array]:
-        return bind.task_answers(model, vocab_size, head, params, batch)
-
-    return answerer(config, mesh, outputs)
+    shape = KINDS[task.kind].head(task)
+    return answerer(config, vocab_size, mesh, lambda model: model.head(shape).answers)

@@ -13,7 +13,7 @@ from electra_jax.parallel import report
 
 def start_lines(run: FineTuning) -> list[str]:
     """What is about to happen."""
-    config, params = run.config, run.program.abstract.params
+    config, params = run.config, run.program.abstract_state.params
     both = ', pairs both ways round' if splits.doubles_pairs(config, run.task) else ''
     examples, rows = len(run.train.loaded.examples), len(run.train.rows)
     in_rows = f' in {rows:,} rows' if rows != examples else ''  # windows of questions

@@ -1,19 +1,83 @@
-"""The networks as pure functions of their parameters: the only door into the flax modules."""
+"""The networks as pure functions of their parameters; nothing else runs the flax modules."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from electra_jax.config.settings import ModelConfig
 from electra_jax.model.electra import Electra
-from electra_jax.model.task_heads import HEADS, HeadShape, TaskHead
+from electra_jax.model.task_heads import HEADS, HeadShape
 
 Params = dict[str, Any]  # nested dict of float32 arrays
 Batch = Mapping[str, jax.Array]  # 'tokens', 'documents', 'positions', 'types': int32 [B, L]
+Key = jax.Array | None  # of dropout; None switches dropout off
+
+
+class Head(NamedTuple):
+    """A task's head on the discriminator's hidden states; its parameters are 'task_head'.
+
+    Attributes:
+        init: key -> fresh float32 parameters of the head alone.
+        outputs: params, batch, dropout_key -> what the head's loss needs, float32 arrays by name
+            (`model/task_heads.py`). A batch for spans also has 'allowed' [B, L], and 'start' [B]
+            for the reference's head.
+        answers: params, batch -> the outputs for prediction, without dropout.
+    """
+
+    init: Callable[[jax.Array], Params]
+    outputs: Callable[[Params, Batch, Key], dict[str, jax.Array]]
+    answers: Callable[[Params, Batch], dict[str, jax.Array]]
+
+
+class Model(NamedTuple):
+    """The networks of a configuration; the methods of `Electra` describe the results.
+
+    Attributes:
+        vocab_rows: V, the vocabulary padded to the model's multiple.
+        init: key, networks (keys of `NETWORKS`) -> fresh float32 parameters of them.
+        init_encoder: key -> fresh parameters of what `encode` runs: the discriminator without head.
+        generate: params, batch, masked_BP, dropout_key -> features [B, P, E], word table [V, E],
+            output bias [V] of the generator. `masked_BP` None means every position.
+        encode: params, batch, dropout_key -> the discriminator's hidden states [B, L, D].
+        discriminate: params, batch, dropout_key -> the discriminator's logits [B, L], float32.
+        restore: params, batch, masked_BP, gated, dropout_key -> as `generate`, and the copy gate's
+            logits [B, L], of the discriminator's encoder.
+        detect_and_select: params, batch, masked_BP, candidates_BPC, dropout_key -> logits [B, L]
+            and [B, P, C], float32.
+        head: shape -> a task's head.
+    """
+
+    vocab_rows: int
+    init: Callable[[jax.Array, Sequence[str]], Params]
+    init_encoder: Callable[[jax.Array], Params]
+    generate: Callable[
+        [Params, Batch, jax.Array | None, Key], tuple[jax.Array, jax.Array, jax.Array]
+    ]
+    encode: Callable[[Params, Batch, Key], jax.Array]
+    discriminate: Callable[[Params, Batch, Key], jax.Array]
+    restore: Callable[
+        [Params, Batch, jax.Array | None, bool, Key],
+        tuple[jax.Array, jax.Array, jax.Array, jax.Array | None],
+    ]
+    detect_and_select: Callable[
+        [Params, Batch, jax.Array, jax.Array, Key], tuple[jax.Array, jax.Array]
+    ]
+    head: Callable[[HeadShape], Head]
+
+
+# Networks with their heads -> what runs each once, so that flax makes its parameters.
+NETWORKS: dict[str, Callable[[Electra, Batch, jax.Array], Any]] = {
+    'generator': lambda electra, batch, masked_BP: electra.generate(batch, masked_BP),
+    'discriminator': lambda electra, batch, masked_BP: electra.discriminate(batch),
+    'language': lambda electra, batch, masked_BP: electra.restore(batch, masked_BP, gated=False),
+    'gated_language': lambda electra, batch, masked_BP: electra.restore(batch, None, gated=True),
+    'selection': lambda electra, batch, masked_BP: electra.detect_and_select(
+        batch, masked_BP, masked_BP[..., None]
+    ),
+}
 
 
 def vocab_rows(model: ModelConfig, vocab_size: int) -> int:
@@ -26,177 +90,104 @@ def vocab_rows(model: ModelConfig, vocab_size: int) -> int:
     return -(-vocab_size // model.vocab_multiple) * model.vocab_multiple
 
 
-def init(model: ModelConfig, vocab_size: int, key: jax.Array, parts: tuple[str, ...]) -> Params:
-    """Fresh float32 parameters of what an objective trains.
+def bind(model: ModelConfig, vocab_size: int) -> Model:
+    """The networks of a configuration.
 
     Args:
-        model: resolved.
+        model: sizes, block and how to compute.
         vocab_size: tokens of the tokenizer, unpadded.
-        key: the 'init' stream's key.
-        parts: keys of `PARTS`.
     """
-    module = _module(_without_kernels(model), vocab_size)
-    blank_BL = jnp.zeros((1, 2), jnp.int32)
+    rows, dtype = vocab_rows(model, vocab_size), jnp.dtype(model.compute_dtype)
+    electra = Electra(model, vocab_size, rows, dtype)
+    # Parameters do not depend on how attention is computed: no kernel is compiled to make them.
+    plain = Electra(dataclasses.replace(model, attention='xla'), vocab_size, rows, dtype)
 
-    def touch(electra: Electra) -> None:
-        for part in parts:
-            PARTS[part](electra, (blank_BL,) * 4, blank_BL[:, :1])
+    def init(key: jax.Array, networks: Sequence[str]) -> Params:
+        def run_all(electra: Electra) -> None:
+            for network in networks:
+                NETWORKS[network](electra, _blank(), jnp.zeros((1, 1), jnp.int32))
 
-    return module.init({'params': key}, method=touch)['params']
+        return plain.init({'params': key}, method=run_all)['params']
 
+    def init_encoder(key: jax.Array) -> Params:
+        return plain.init({'params': key}, _blank(), method=Electra.encode)['params']
 
-# What runs each network with its head once, so that flax makes its parameters.
-PARTS: dict[str, Callable[[Electra, tuple[jax.Array, ...], jax.Array], Any]] = {
-    'generator': lambda electra, text, masked_BP: electra.generate(*text, masked_BP=masked_BP),
-    'discriminator': lambda electra, text, masked_BP: electra.discriminate(*text),
-    'language': lambda electra, text, masked_BP: electra.restore(
-        *text, masked_BP=masked_BP, gated=False
-    ),
-    'gated_language': lambda electra, text, masked_BP: electra.restore(
-        *text, masked_BP=None, gated=True
-    ),
-    'selection': lambda electra, text, masked_BP: electra.detect_and_select(
-        *text, masked_BP=masked_BP, candidates_BPC=masked_BP[..., None]
-    ),
-}
+    def generate(
+        params: Params, batch: Batch, masked_BP: jax.Array | None, dropout_key: Key
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        method, rngs = Electra.generate, _rngs(dropout_key)
+        return electra.apply({'params': params}, _text(batch), masked_BP, rngs=rngs, method=method)
 
+    def encode(params: Params, batch: Batch, dropout_key: Key) -> jax.Array:
+        method, rngs = Electra.encode, _rngs(dropout_key)
+        return electra.apply({'params': params}, _text(batch), rngs=rngs, method=method)
 
-def generate(
-    model: ModelConfig,
-    vocab_size: int,
-    params: Params,
-    batch: Batch,
-    masked_BP: jax.Array | None,
-    dropout_key: jax.Array | None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The generator's features [B, P, E], the word table [V, E] and output bias [V].
+    def discriminate(params: Params, batch: Batch, dropout_key: Key) -> jax.Array:
+        method, rngs = Electra.discriminate, _rngs(dropout_key)
+        return electra.apply({'params': params}, _text(batch), rngs=rngs, method=method)
 
-    `dropout_key` None means evaluation, in all of these. See `Electra.generate`.
-    """
-    apply = _bind(model, vocab_size, params, batch, dropout_key)
-    return apply(Electra.generate, masked_BP=masked_BP)
+    def restore(
+        params: Params, batch: Batch, masked_BP: jax.Array | None, gated: bool, dropout_key: Key
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+        method, rngs = Electra.restore, _rngs(dropout_key)
+        special = (_text(batch), masked_BP, gated)
+        return electra.apply({'params': params}, *special, rngs=rngs, method=method)
 
+    def detect_and_select(
+        params: Params,
+        batch: Batch,
+        masked_BP: jax.Array,
+        candidates_BPC: jax.Array,
+        dropout_key: Key,
+    ) -> tuple[jax.Array, jax.Array]:
+        method, rngs = Electra.detect_and_select, _rngs(dropout_key)
+        special = (_text(batch), masked_BP, candidates_BPC)
+        return electra.apply({'params': params}, *special, rngs=rngs, method=method)
 
-def encode(
-    model: ModelConfig,
-    vocab_size: int,
-    params: Params,
-    batch: Batch,
-    dropout_key: jax.Array | None,
-) -> jax.Array:
-    """The discriminator's hidden states [B, L, D]; see `Electra.encode`."""
-    return _bind(model, vocab_size, params, batch, dropout_key)(Electra.encode)
+    def head(shape: HeadShape) -> Head:
+        module = HEADS[shape.form, shape.style](model, shape)
 
+        def init_head(key: jax.Array) -> Params:
+            blank_BLD = jnp.zeros((1, 2, model.hidden_size))
+            batch = {**_blank(), 'allowed': jnp.ones((1, 2)), 'start': jnp.zeros(1, jnp.int32)}
+            return module.init({'params': key}, blank_BLD, batch)['params']
 
-def discriminate(
-    model: ModelConfig,
-    vocab_size: int,
-    params: Params,
-    batch: Batch,
-    dropout_key: jax.Array | None,
-) -> jax.Array:
-    """The discriminator's logits [B, L], float32; see `Electra.discriminate`."""
-    return _bind(model, vocab_size, params, batch, dropout_key)(Electra.discriminate)
+        def outputs(params: Params, batch: Batch, dropout_key: Key) -> dict[str, jax.Array]:
+            keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+            hidden_BLD = encode(params, batch, keys[0])
+            own = {'params': params['task_head']}
+            return module.apply(own, hidden_BLD, batch, rngs=_rngs(keys[1]))
 
+        def answers(params: Params, batch: Batch) -> dict[str, jax.Array]:
+            hidden_BLD, own = encode(params, batch, None), {'params': params['task_head']}
+            return module.apply(own, hidden_BLD, batch, method=module.search)
 
-def restore(
-    model: ModelConfig,
-    vocab_size: int,
-    params: Params,
-    batch: Batch,
-    masked_BP: jax.Array | None,
-    gated: bool,
-    dropout_key: jax.Array | None,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
-    """The discriminator naming the original tokens; see `Electra.restore`."""
-    apply = _bind(model, vocab_size, params, batch, dropout_key)
-    return apply(Electra.restore, masked_BP=masked_BP, gated=gated)
+        return Head(init_head, outputs, answers)
 
-
-def detect_and_select(
-    model: ModelConfig,
-    vocab_size: int,
-    params: Params,
-    batch: Batch,
-    masked_BP: jax.Array,
-    candidates_BPC: jax.Array,
-    dropout_key: jax.Array | None,
-) -> tuple[jax.Array, jax.Array]:
-    """Logits [B, L] and [B, P, C], float32; see `Electra.detect_and_select`."""
-    apply = _bind(model, vocab_size, params, batch, dropout_key)
-    return apply(Electra.detect_and_select, masked_BP=masked_BP, candidates_BPC=candidates_BPC)
+    return Model(
+        vocab_rows=rows,
+        init=init,
+        init_encoder=init_encoder,
+        generate=generate,
+        encode=encode,
+        discriminate=discriminate,
+        restore=restore,
+        detect_and_select=detect_and_select,
+        head=head,
+    )
 
 
-def init_encoder(model: ModelConfig, vocab_size: int, key: jax.Array) -> Params:
-    """Fresh float32 parameters of what `encode` runs: the discriminator without its head."""
-    blank_BL = jnp.zeros((1, 2), jnp.int32)
-    module = _module(_without_kernels(model), vocab_size)
-    return module.init({'params': key}, *(blank_BL,) * 4, method=Electra.encode)['params']
+_TEXT = ('tokens', 'documents', 'positions', 'types')
 
 
-def init_head(model: ModelConfig, head: HeadShape, key: jax.Array) -> Params:
-    """Fresh float32 parameters of a task's head, to stand beside a model's under 'task_head'."""
-    blank_BLD = jnp.zeros((1, 2, model.hidden_size))
-    blank_BL = jnp.zeros((1, 2), jnp.int32)
-    batch = {'allowed': jnp.ones((1, 2)), 'start': blank_BL[:, 0]}
-    batch |= {'documents': blank_BL, 'types': blank_BL}
-    return _head(model, head).init({'params': key}, blank_BLD, batch)['params']
+def _text(batch: Batch) -> Batch:
+    """What the networks read of a batch."""
+    return {name: batch[name] for name in _TEXT}
 
 
-def task_outputs(
-    model: ModelConfig,
-    vocab_size: int,
-    head: HeadShape,
-    params: Params,
-    batch: Batch,
-    dropout_key: jax.Array | None,
-) -> dict[str, jax.Array]:
-    """The head's outputs on the discriminator's hidden states, as its loss needs them.
-
-    Args:
-        model: resolved.
-        vocab_size: tokens of the tokenizer, unpadded.
-        head: kind, style and sizes of the head.
-        params: of the model, with the head's under 'task_head'.
-        batch: the arrays of `Batch`; for spans also 'allowed' [B, L], and 'start' [B] for the
-            reference's head.
-        dropout_key: None switches dropout off.
-
-    Returns:
-        Float32 arrays by name; see the heads in `model/task_heads.py`.
-    """
-    keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
-    hidden_BLD = encode(model, vocab_size, params, batch, keys[0])
-    rngs = {} if keys[1] is None else {'dropout': keys[1]}
-    return _head(model, head).apply({'params': params['task_head']}, hidden_BLD, batch, rngs=rngs)
+def _blank() -> Batch:
+    return {name: jnp.zeros((1, 2), jnp.int32) for name in _TEXT}
 
 
-def task_answers(
-    model: ModelConfig, vocab_size: int, head: HeadShape, params: Params, batch: Batch
-) -> dict[str, jax.Array]:
-    """The head's outputs for prediction, without dropout: `task_outputs`, or its search."""
-    module = _head(model, head)
-    hidden_BLD = encode(model, vocab_size, params, batch, None)
-    return module.apply({'params': params['task_head']}, hidden_BLD, batch, method=module.search)
-
-
-def _head(model: ModelConfig, head: HeadShape) -> TaskHead:
-    return HEADS[head.form, head.style](model, head)
-
-
-def _without_kernels(model: ModelConfig) -> ModelConfig:
-    # Parameters do not depend on how attention is computed: none need be compiled to make them.
-    return dataclasses.replace(model, attention='xla')
-
-
-def _module(model: ModelConfig, vocab_size: int) -> Electra:
-    rows = vocab_rows(model, vocab_size)
-    return Electra(model, vocab_size, rows, jnp.dtype(model.compute_dtype))
-
-
-def _bind(model, vocab_size, params, batch, dropout_key) -> Callable:
-    """The module with everything given but the method and what is special to it."""
-    text = (batch['tokens'], batch['documents'], batch['positions'], batch['types'])
-    rngs = {} if dropout_key is None else {'dropout': dropout_key}
-    apply = functools.partial(_module(model, vocab_size).apply, {'params': params}, *text)
-    return lambda method, **special: apply(rngs=rngs, method=method, **special)
+def _rngs(dropout_key: Key) -> dict[str, jax.Array]:
+    return {} if dropout_key is None else {'dropout': dropout_key}

@@ -1,6 +1,7 @@
 """Generator and discriminator around one embedding block."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,14 @@ from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.encoder import Encoder, Stack
 from electra_jax.model.heads import CopyGate, DiscriminatorHead, SoftmaxHead, WordHead
 
+Batch = Mapping[str, jax.Array]
+
 
 class Electra(nn.Module):
-    """Both networks (ELECTRA figure 2); each method runs one of them.
+    """Both networks (ELECTRA figure 2); each method runs one of them on a batch.
 
-    Tokens, documents, positions and types are int32 [B, L], together the `text`; documents are 0
-    on padding and otherwise number the documents of a row, which never see each other.
+    A batch has tokens, documents, positions and types, int32 [B, L] each. Documents are 0 on
+    padding and otherwise number the documents of a row, which do not see each other.
     """
 
     model: ModelConfig
@@ -26,8 +29,8 @@ class Electra(nn.Module):
     vocab_rows: int  # V, padded
     dtype: jnp.dtype
 
-    def setup(self):
-        """Names all networks and heads; parameters of one that is never run are not made."""
+    def setup(self) -> None:
+        """Names all networks and heads; flax makes parameters only of those that run."""
         model, dtype = self.model, self.dtype
         vocabulary = (self.vocab_size, self.vocab_rows)
         E, generator_E = model.embedding_size, shapes.generator_embedding_size(model)
@@ -50,38 +53,45 @@ class Electra(nn.Module):
         self.selection_head = WordHead(model, E, dtype)
 
     def generate(
-        self, *text: jax.Array, masked_BP: jax.Array | None
+        self, batch: Batch, masked_BP: jax.Array | None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The generator up to its softmax, at the masked positions only (None: everywhere).
 
         Returns:
             features_BPE in the compute dtype, the word table [V, E] and the output bias [V].
         """
-        runs = {'separate': self._separate, 'tied': self._encode, 'two_tower': self._two_towers}
-        hidden_BPD = runs[self.model.generator](*text)
+        documents_BL, positions_BL = batch['documents'], batch['positions']
+        if self.model.generator == 'tied':
+            hidden_BPD = self.encode(batch)
+        elif self.model.generator == 'two_tower':
+            hidden_BPD = self._two_towers(batch)
+        else:
+            x_BLE = self._read_generator(batch)
+            hidden_BPD = self.generator(x_BLE, documents_BL, positions_BL)
         if masked_BP is not None:
             hidden_BPD = jnp.take_along_axis(hidden_BPD, masked_BP[..., None], axis=1)
         features_BPE, bias_V = self.generator_head(constrain(hidden_BPD, 'BPD'))
         return features_BPE, self._generator_embeddings().tables().word_VE, bias_V
 
-    def encode(self, *text: jax.Array) -> jax.Array:
+    def encode(self, batch: Batch) -> jax.Array:
         """The discriminator's last hidden states [B, L, D], in the compute dtype."""
-        return self._encode(*text)
+        x_BLE = self._read_discriminator(batch)
+        return self.discriminator(x_BLE, batch['documents'], batch['positions'])
 
-    def discriminate(self, *text: jax.Array) -> jax.Array:
+    def discriminate(self, batch: Batch) -> jax.Array:
         """Logits [B, L], float32: has this token been replaced?"""
-        return self.discriminator_head(self._encode(*text))
+        return self.discriminator_head(self.encode(batch))
 
     def restore(
-        self, *text: jax.Array, masked_BP: jax.Array | None, gated: bool
+        self, batch: Batch, masked_BP: jax.Array | None, gated: bool
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
         """The discriminator's encoder naming the original tokens (Replace and All-Tokens MLM).
 
         Returns:
-            What `generate` returns, with the discriminator's word table, and the copy gate's
+            The results of `generate` with the discriminator's word table, and the copy gate's
             logits [B, L] in float32 (None if not `gated`).
         """
-        hidden_BLD = self._encode(*text)
+        hidden_BLD = self.encode(batch)
         gate_BL = self.copy_gate(hidden_BLD) if gated else None
         if masked_BP is not None:
             hidden_BLD = jnp.take_along_axis(hidden_BLD, masked_BP[..., None], axis=1)
@@ -89,19 +99,24 @@ class Electra(nn.Module):
         return features_BPE, self._discriminator_words(), bias_V, gate_BL
 
     def detect_and_select(
-        self, tokens_BL, documents_BL, positions_BL, types_BL, *, masked_BP, candidates_BPC
+        self, batch: Batch, masked_BP: jax.Array, candidates_BPC: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """Which tokens were replaced, and which of a few words each one was (TEAMS).
 
-        The two tasks share all but the last layer (TEAMS section 3.3). The encoder that people
-        keep is the one that selects words; the detector's last layer goes with its head.
+        The two tasks share all but the last layer (TEAMS section 3.3). The encoder that is kept
+        after training is the one that selects words; the detector's last layer goes with its head.
+
+        Args:
+            batch: the corrupted text.
+            masked_BP: int32, positions.
+            candidates_BPC: int32, C words to select from at each position.
 
         Returns:
             Logits, float32: replaced? [B, L], and of each candidate [B, P, C].
         """
-        x_BLE = self._discriminator_embeddings(tokens_BL, positions_BL, types_BL)
+        documents_BL, positions_BL = batch['documents'], batch['positions']
         hidden_BLD, shared_BLD = self.discriminator(
-            x_BLE, documents_BL, positions_BL, show_last_input=True
+            self._read_discriminator(batch), documents_BL, positions_BL, show_last_input=True
         )
         replaced_BL = self.discriminator_head(self.detector(shared_BLD, documents_BL, positions_BL))
         hidden_BPD = jnp.take_along_axis(hidden_BLD, masked_BP[..., None], axis=1)
@@ -112,27 +127,26 @@ class Electra(nn.Module):
         )
         return replaced_BL, selected_BPC
 
-    def _separate(self, tokens_BL, documents_BL, positions_BL, types_BL):
-        x_BLE = self._generator_embeddings()(tokens_BL, positions_BL, types_BL)
-        return self.generator(x_BLE, documents_BL, positions_BL)
-
-    def _two_towers(self, tokens_BL, documents_BL, positions_BL, types_BL):
+    def _two_towers(self, batch: Batch) -> jax.Array:
         """What is left of each token and what is right of it, [B, L, 2 D]."""
-        x_BLE = self._generator_embeddings()(tokens_BL, positions_BL, types_BL)
+        documents_BL, positions_BL = batch['documents'], batch['positions']
+        x_BLE = self._read_generator(batch)
         left_BLD = jnp.roll(self.generator_ltr(x_BLE, documents_BL, positions_BL), 1, axis=1)
         right_BLD = jnp.roll(self.generator_rtl(x_BLE, documents_BL, positions_BL), -1, axis=1)
         return jnp.concatenate([left_BLD, right_BLD], axis=-1)
-
-    def _encode(self, tokens_BL, documents_BL, positions_BL, types_BL):
-        x_BLE = self._discriminator_embeddings(tokens_BL, positions_BL, types_BL)
-        return self.discriminator(x_BLE, documents_BL, positions_BL)
 
     def _generator_embeddings(self) -> Embeddings:
         untied = self.model.embedding_sharing == 'untied'
         return self.generator_embeddings if untied else self.embeddings
 
-    def _discriminator_embeddings(self, tokens_BL, positions_BL, types_BL):
-        text = (tokens_BL, positions_BL, types_BL)
+    def _read_generator(self, batch: Batch) -> jax.Array:
+        """What the generator reads, [B, L, E]."""
+        text = (batch['tokens'], batch['positions'], batch['types'])
+        return self._generator_embeddings()(*text)
+
+    def _read_discriminator(self, batch: Batch) -> jax.Array:
+        """What the discriminator reads, [B, L, E]."""
+        text = (batch['tokens'], batch['positions'], batch['types'])
         if self.model.embedding_sharing == 'disentangled':
             return self.embedding_delta(*text, base=self.embeddings.tables())
         return self.embeddings(*text)

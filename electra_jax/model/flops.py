@@ -36,15 +36,15 @@ class Work(NamedTuple):
     trained: float = 1.0  # share of the steps in which there is a backward pass, too
 
 
-def training_flops(config: Config, vocab_size: int, parts: tuple[str, ...]) -> dict[str, float]:
+def training_flops(config: Config, vocab_size: int, networks: tuple[str, ...]) -> dict[str, float]:
     """FLOPs of one training step per token of the batch, by convention ('mfu', 'paper').
 
     Args:
         config: resolved.
         vocab_size: tokens, unpadded.
-        parts: of the objective (`Objective.parts`).
+        networks: of the objective (`Objective.networks`).
     """
-    works = [work for part in parts for work in _works(config, part)]
+    works = [work for network in networks for work in _works(config, network)]
     L = config.data.row_length
     return {
         'mfu': sum(
@@ -57,14 +57,14 @@ def training_flops(config: Config, vocab_size: int, parts: tuple[str, ...]) -> d
     }
 
 
-def _works(config: Config, part: str) -> list[Work]:
+def _works(config: Config, network: str) -> list[Work]:
     model, masked = config.model, config.objective.mask_rate
     main, E = discriminator_shape(model), model.embedding_size
     D = main.hidden_size
     first, total = first_stage(config), config.total_steps
     late = (total - first) / total if first else 1.0
     encoder = ((main, E),)
-    if part == 'generator':
+    if network == 'generator':
         return [_generator(config, first / total if first else 1.0)]
     one_layer = EncoderShape(1, D, main.ffn_size, main.num_heads)
     return {
@@ -73,7 +73,7 @@ def _works(config: Config, part: str) -> list[Work]:
         'gated_language': [Work(encoder, softmaxes=((D, E, 1.0),))],
         # The few candidates of each position are not counted.
         'selection': [Work((*encoder, (one_layer, D)), binaries=(D,))],
-    }[part]
+    }[network]
 
 
 def _generator(config: Config, trained: float) -> Work:

@@ -1,4 +1,4 @@
-"""What an objective is: functions of a config, bound to a run by `table.build`."""
+"""What an objective is: a record of pure functions, made by the factories of the other files."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -6,10 +6,14 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from electra_jax.config.settings import Config, ModelConfig
-from electra_jax.model import bind
-from electra_jax.objectives.inputs import Batch, Inputs
+from electra_jax.model.bind import Params
+from electra_jax.objectives import inputs
+from electra_jax.objectives.inputs import Draw, Inputs
 from electra_jax.tokenizers.api import SpecialIds
+
+Metrics = dict[str, jax.Array]
+# params, inputs, dropout_key (None: no dropout), step -> the loss, and metrics, float32 scalars
+Loss = Callable[[Params, Inputs, jax.Array | None, jax.Array], tuple[jax.Array, Metrics]]
 
 
 class Vocabulary(NamedTuple):
@@ -20,43 +24,38 @@ class Vocabulary(NamedTuple):
     log_unigram_V: np.ndarray | None = None  # log p of single tokens in the training text, padded
 
 
-def keep_params(config: Config, params: bind.Params, step: jax.Array) -> bind.Params:
-    """What most objectives do to the parameters before a step: nothing."""
-    del config, step
+def keep_params(params: Params, step: jax.Array) -> Params:
+    """The parameters as they are."""
     return params
 
 
 def no_signs(evaluation: Mapping[str, float]) -> dict[str, str]:
-    """What an objective says whose networks cannot give up in a way that it knows."""
-    del evaluation
+    """Reports nothing: no way in which the networks can give up is known."""
     return {}
 
 
-class Definition(NamedTuple):
-    """An entry of the table of objectives; pure functions."""
-
-    parts: Callable[[ModelConfig], tuple[str, ...]]  # keys of model.api.PARTS that are trained
-    # config, vocabulary, params, inputs, dropout_key, step -> the loss, and metrics
-    loss: Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
-    # config, vocabulary, params, inputs -> additive counts behind the evaluation metrics
-    totals: Callable[..., dict[str, jax.Array]]
-    summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]]  # added totals -> metrics
-    # config, vocabulary, params, inputs -> for people: tokens [B, L], doubt of each [B, L]
-    example: Callable[..., tuple[jax.Array, jax.Array]]
-    prepare: Callable[[Config, bind.Params, jax.Array], bind.Params] = keep_params
-    # evaluation metrics -> name of what is wrong with the networks, and a sentence about it
-    signs: Callable[[Mapping[str, float]], dict[str, str]] = no_signs
-
-
 class Objective(NamedTuple):
-    """A definition bound to a config and a vocabulary; what the steps need to know."""
+    """What is optimized, as pure functions of parameters and inputs.
 
-    parts: tuple[str, ...]
-    draw: Callable[[Batch, Mapping[str, jax.Array], jax.Array], Inputs]  # batch, keys, step
-    alone: Callable[[Inputs], Inputs]  # part of a batch as a batch of its own
-    loss: Callable[..., tuple[jax.Array, dict]]  # params, inputs, dropout_key, step
-    totals: Callable[..., dict[str, jax.Array]]  # params, inputs
+    Attributes:
+        networks: that are trained; keys of `model.bind.NETWORKS`.
+        draw: batch, keys, step -> inputs, with all randomness but dropout.
+        loss: the loss of (part of) a batch. Loss and metrics are sums over rows of terms whose
+            weights sum to one over the global batch, so that parts of a batch add up.
+        totals: params, inputs -> additive counts behind the evaluation metrics, without dropout.
+        summary: totals added over batches -> evaluation metrics.
+        example: params, inputs -> for people to look at: tokens [B, L], doubt of each [B, L].
+        signs: evaluation metrics -> name of what is wrong with the networks, a sentence about it.
+        prepare: params, step -> the parameters that the step starts from.
+        alone: part of a batch -> the same as a batch of its own.
+    """
+
+    networks: tuple[str, ...]
+    draw: Draw
+    loss: Loss
+    totals: Callable[[Params, Inputs], Metrics]
     summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]]
-    example: Callable[..., tuple[jax.Array, jax.Array]]  # params, inputs
-    prepare: Callable[[bind.Params, jax.Array], bind.Params]  # params, step
-    signs: Callable[[Mapping[str, float]], dict[str, str]]
+    example: Callable[[Params, Inputs], tuple[jax.Array, jax.Array]]
+    signs: Callable[[Mapping[str, float]], dict[str, str]] = no_signs
+    prepare: Callable[[Params, jax.Array], Params] = keep_params
+    alone: Callable[[Inputs], Inputs] = inputs.alone

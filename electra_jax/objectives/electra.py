@@ -1,12 +1,11 @@
 """Replaced-token detection: the paper's objective (ELECTRA section 2).
 
-A row's path: `inputs.draw` picks positions -> the generator reads the text with [MASK] there and
-proposes tokens -> `ops.corrupt` writes them into the text -> the discriminator says of every real
-token whether it is the original. Loss: generator_weight * mlm + discriminator_weight * disc. No
-gradient flows from the discriminator through the sampled ids into the generator.
+A row's path: `draw` picks positions -> the generator reads the text with [MASK] there and proposes
+tokens -> `ops.corrupt` writes them into the text -> the discriminator decides for every real token
+whether it is the original. Loss: generator_weight * mlm + discriminator_weight * disc. No gradient
+flows from the discriminator through the sampled ids into the generator.
 """
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -14,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config.settings import Config, ModelConfig
-from electra_jax.model import bind
+from electra_jax.config.settings import Config
+from electra_jax.model.bind import Model, Params
 from electra_jax.objectives import generators, masked
-from electra_jax.objectives.definition import Definition, Vocabulary
-from electra_jax.objectives.generators import Proposal
-from electra_jax.objectives.inputs import Inputs
+from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
+from electra_jax.objectives.generators import Proposal, Temperature
+from electra_jax.objectives.inputs import Inputs, make_draw
 from electra_jax.ops import corrupt, losses
 
 
@@ -32,78 +31,56 @@ class Corruption(NamedTuple):
     logits_BL: jax.Array  # float32, the discriminator's answer
 
 
-def loss(
-    config: Config,
-    vocabulary: Vocabulary,
-    params: bind.Params,
-    inputs: Inputs,
-    dropout_key: jax.Array | None,
-    step: jax.Array,
-    masked_only: bool = False,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The joint loss of (part of) a batch, and its parts.
+# params, inputs, dropout_key (None: no dropout), temperature -> both networks' results
+Forward = Callable[[Params, Inputs, jax.Array | None, Temperature], tuple[Proposal, Corruption]]
+
+
+def electra(config: Config, model: Model, text: Vocabulary, masked_only: bool = False) -> Objective:
+    """Replaced-token detection.
 
     Args:
-        config: resolved.
-        vocabulary: of the tokenizer.
-        params: of both networks.
-        inputs: from `inputs.draw` or `inputs.from_draws`.
-        dropout_key: None switches dropout off.
-        step: int32, for the temperature.
+        config: of the run.
+        model: the networks.
+        text: what is known of the tokenizer and the text.
         masked_only: whether the discriminator learns from the masked positions alone
             (section 3.4, ELECTRA 15%).
-
-    Returns:
-        The loss in float32, and metrics; all are sums over rows of terms whose weights sum to one
-        over the global batch, so that parts of a batch add up.
     """
-    at_temperature = generators.temperature(config, step)
-    proposal, corruption = forward(config, vocabulary, params, inputs, dropout_key, at_temperature)
-    disc_BL = losses.sigmoid_cross_entropy(corruption.logits_BL, corruption.is_fake_BL)
-    if masked_only:
-        disc_BP = jnp.take_along_axis(disc_BL, inputs.draws.masked_BP, axis=1)
-        disc_loss = jnp.sum(inputs.masked_share_BP * disc_BP)
-    else:
-        disc_loss = jnp.sum(inputs.token_share_BL * disc_BL)
-    return joint(config, inputs, proposal, disc_loss, corruption.is_fake_BL)
+    forward = make_forward(config, model, text)
+
+    def loss(
+        params: Params, inputs: Inputs, dropout_key: jax.Array | None, step: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        temperature = generators.temperature(config, step)
+        proposal, corruption = forward(params, inputs, dropout_key, temperature)
+        disc_BL = losses.sigmoid_cross_entropy(corruption.logits_BL, corruption.is_fake_BL)
+        if masked_only:
+            disc_BP = jnp.take_along_axis(disc_BL, inputs.draws.masked_BP, axis=1)
+            disc_loss = jnp.sum(inputs.masked_share_BP * disc_BP)
+        else:
+            disc_loss = jnp.sum(inputs.token_share_BL * disc_BL)
+        return joint(config, inputs, proposal, disc_loss, corruption.is_fake_BL)
+
+    return detection(config, model, text, loss, forward)
 
 
-def joint(
-    config: Config,
-    inputs: Inputs,
-    proposal: Proposal,
-    disc_loss: jax.Array,
-    is_fake_BL: jax.Array,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """generator_weight * mlm_loss + discriminator_weight * disc_loss, and the metrics."""
-    weights = config.objective
-    total = generators.weight(config) * proposal.loss + weights.discriminator_weight * disc_loss
-    return total, {
-        'loss': total,
-        'mlm_loss': proposal.loss,
-        'disc_loss': disc_loss,
-        'fake_rate': jnp.sum(inputs.token_share_BL * is_fake_BL),
-    }
+def make_forward(config: Config, model: Model, text: Vocabulary) -> Forward:
+    """The function that runs both networks: the generator, then the discriminator."""
+    propose = generators.make_propose(config, model, text)
+
+    def forward(
+        params: Params, inputs: Inputs, dropout_key: jax.Array | None, temperature: Temperature
+    ) -> tuple[Proposal, Corruption]:
+        keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+        proposal = propose(params, inputs, temperature, keys[0])
+        batch, written_BL = corrupted_batch(inputs, proposal)
+        logits_BL = model.discriminate(params, batch, keys[1])
+        is_fake_BL = batch['tokens'] != inputs.batch['tokens']
+        return proposal, Corruption(batch['tokens'], is_fake_BL, written_BL, logits_BL)
+
+    return forward
 
 
-def forward(
-    config: Config,
-    vocabulary: Vocabulary,
-    params: bind.Params,
-    inputs: Inputs,
-    dropout_key: jax.Array | None,
-    at_temperature: jax.Array | float,
-) -> tuple[Proposal, Corruption]:
-    """Both networks: what the generator says, and the discriminator of its samples."""
-    keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
-    proposal = generators.propose(config, vocabulary, params, inputs, at_temperature, keys[0])
-    batch, written_BL = corrupted_batch(inputs, proposal)
-    logits_BL = bind.discriminate(config.model, vocabulary.size, params, batch, keys[1])
-    is_fake_BL = batch['tokens'] != inputs.batch['tokens']
-    return proposal, Corruption(batch['tokens'], is_fake_BL, written_BL, logits_BL)
-
-
-def corrupted_batch(inputs: Inputs, proposal: Proposal) -> tuple[dict, jax.Array]:
+def corrupted_batch(inputs: Inputs, proposal: Proposal) -> tuple[dict[str, jax.Array], jax.Array]:
     """The discriminator's input, and where a sample was written, bool [B, L]."""
     draws = inputs.draws
     corrupted_BL, written_BL = corrupt.corrupt(
@@ -112,23 +89,54 @@ def corrupted_batch(inputs: Inputs, proposal: Proposal) -> tuple[dict, jax.Array
     return {**inputs.batch, 'tokens': corrupted_BL}, written_BL
 
 
-def totals(
+def joint(
     config: Config,
-    vocabulary: Vocabulary,
-    params: bind.Params,
     inputs: Inputs,
-    run: Callable[..., tuple[Proposal, Corruption]] = forward,
-) -> dict[str, jax.Array]:
-    """Additive counts behind the evaluation metrics, without dropout, at temperature 1.
+    proposal: Proposal,
+    disc_loss: jax.Array,
+    is_fake_BL: jax.Array,
+) -> tuple[jax.Array, Metrics]:
+    """generator_weight * mlm_loss + discriminator_weight * disc_loss, and the metrics."""
+    disc_weight = config.objective.discriminator_weight
+    total = generators.weight(config) * proposal.loss + disc_weight * disc_loss
+    return total, {
+        'loss': total,
+        'mlm_loss': proposal.loss,
+        'disc_loss': disc_loss,
+        'fake_rate': jnp.sum(inputs.token_share_BL * is_fake_BL),
+    }
 
-    `run` takes what `forward` takes: an objective with another discriminator brings its own.
-    """
-    proposal, corruption = run(config, vocabulary, params, inputs, None, 1.0)
+
+def detection(
+    config: Config, model: Model, text: Vocabulary, loss: Callable, forward: Forward
+) -> Objective:
+    """An objective whose discriminator detects tokens, evaluated at temperature 1."""
+
+    def totals(params: Params, inputs: Inputs) -> Metrics:
+        return count(text, inputs, *forward(params, inputs, None, 1.0))
+
+    def example(params: Params, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
+        _, corruption = forward(params, inputs, None, 1.0)
+        return corruption.tokens_BL, jax.nn.sigmoid(corruption.logits_BL)
+
+    return Objective(
+        networks=(*generators.networks(config.model), 'discriminator'),
+        draw=make_draw(config, text.special, model.vocab_rows),
+        loss=loss,
+        totals=totals,
+        summary=summary,
+        example=example,
+        signs=signs,
+    )
+
+
+def count(text: Vocabulary, inputs: Inputs, proposal: Proposal, corruption: Corruption) -> Metrics:
+    """Additive counts behind the evaluation metrics."""
     _, is_fake_BL, _, logits_BL = corruption
     real_BL = (inputs.batch['documents'] > 0).astype(jnp.float32)
     guess_BL = logits_BL > 0
     return {
-        **masked.totals(vocabulary, inputs, proposal.prediction),
+        **masked.totals(text, inputs, proposal.prediction),
         'tokens': jnp.sum(real_BL),
         'disc_loss': jnp.sum(real_BL * losses.sigmoid_cross_entropy(logits_BL, is_fake_BL)),
         'fake': jnp.sum(real_BL * is_fake_BL),
@@ -140,7 +148,7 @@ def totals(
 
 
 def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Evaluation metrics from `totals` added over batches. Padding counts nowhere.
+    """Evaluation metrics from `count` added over batches. Padding counts nowhere.
 
     Precision and recall are of calling a token replaced at probability 1/2; precision is 0 where
     no token was called so.
@@ -158,37 +166,16 @@ def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def signs(evaluation: Mapping[str, float]) -> dict[str, str]:
-    """Whether the generator has collapsed, or the discriminator says the same of every token."""
-    found = masked.signs(evaluation)
-    said, fake = evaluation.get('disc_fake_share'), evaluation.get('fake_rate', 0.0)
-    if said is not None and _RARE < fake < 1 - _RARE and not _NEVER < said < 1 - _NEVER:
-        found['one_class_discriminator'] = (
-            f'the discriminator calls {said:.2%} of all tokens replaced, and {fake:.1%} are: it '
-            'says the same of every token'
+    """Whether the generator has collapsed, or the discriminator answers the same everywhere."""
+    problems = masked.signs(evaluation)
+    guessed, fake = evaluation.get('disc_fake_share'), evaluation.get('fake_rate', 0.0)
+    if guessed is not None and _RARE < fake < 1 - _RARE and not _NEVER < guessed < 1 - _NEVER:
+        problems['one_class_discriminator'] = (
+            f'the discriminator calls {guessed:.2%} of all tokens replaced, and {fake:.1%} are: '
+            'it gives the same answer for every token'
         )
-    return found
+    return problems
 
 
 _RARE = 0.01  # share of replaced tokens below which "none" is a good answer
 _NEVER = 1e-4
-
-
-def example(
-    config: Config,
-    vocabulary: Vocabulary,
-    params: bind.Params,
-    inputs: Inputs,
-    run: Callable[..., tuple[Proposal, Corruption]] = forward,
-) -> tuple[jax.Array, jax.Array]:
-    """For people to look at: the corrupted text [B, L], and p(replaced) of each token [B, L]."""
-    _, corruption = run(config, vocabulary, params, inputs, None, 1.0)
-    return corruption.tokens_BL, jax.nn.sigmoid(corruption.logits_BL)
-
-
-def parts(model: ModelConfig) -> tuple[str, ...]:
-    """The generator and the discriminator."""
-    return (*generators.parts(model), 'discriminator')
-
-
-ELECTRA = Definition(parts, loss, totals, summary, example, signs=signs)
-ELECTRA_MASKED = ELECTRA._replace(loss=functools.partial(loss, masked_only=True))

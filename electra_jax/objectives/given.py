@@ -1,20 +1,57 @@
-"""Any objective's loss from draws that are given, to check numbers against another program.
+"""Any objective's numbers from draws that are handed in, to check them against another program.
 
-    from electra_jax.objectives import given
+Everything that a step draws by its keys is an argument here: masked positions, and the noise of the
+sampler. So losses, gradients, metrics and whole optimizer steps can be compared with another
+implementation, or repeated from its records.
 
-    batch = given.batch_from_bert(input_ids, input_mask, segment_ids)      # NumPy, [B, L] each
-    draws = given.make_draws(config, vocabulary, positions, keep, uniforms)
-    (loss, metrics), grads = jax.value_and_grad(
-        lambda params: given.loss(config, vocabulary, params, batch, draws), has_aux=True
-    )(params)
+A tiny ELECTRA, and the records of two steps of another program: rows, masked positions, positions
+that keep their token, and uniform numbers for the sampler.
 
-`config` is `config.resolve.resolve(config.recipe.recipe({'objective': {'sampler': 'gumbel'}}),
-'cpu')`; `vocabulary` is a `definition.Vocabulary(size,
-tokenizers.api.SpecialIds(...))`; `params` come from `interop`, or from
-`model.bind.init(config.model, size, key, ('generator', 'discriminator'))`. Dropout is off unless a
-key is given. For whole optimizer steps hand `train.step.train_step` a `draw` that returns
-`given.inputs(...)`.
+>>> import functools
+>>> from electra_jax.config.recipe import recipe
+>>> from electra_jax.config.resolve import resolve
+>>> from electra_jax.model.bind import bind
+>>> from electra_jax.objectives import given
+>>> from electra_jax.optim import optimizer
+>>> from electra_jax.tokenizers.api import SpecialIds
+>>> sizes = {'num_layers': 1, 'hidden_size': 8, 'num_heads': 2, 'embedding_size': 8}
+>>> settings = {'model': sizes, 'objective': {'sampler': 'gumbel'}, 'data': {'row_length': 8}}
+>>> config = resolve(recipe({'total_steps': 10, 'batch_size': 2, **settings}), 'cpu')
+>>> vocabulary = Vocabulary(30, SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4))
+>>> networks = ('generator', 'discriminator')
+>>> params = bind(config.model, vocabulary.size).init(jax.random.key(0), networks)
+>>> random, records = np.random.default_rng(0), []
+>>> for _ in range(2):
+...     tokens_BL, masked_BP = random.integers(5, 30, (2, 8)), np.array([[1, 3], [2, 6]])
+...     ones_BL, noise_BPV = np.ones_like(tokens_BL), random.random((2, 2, 30))
+...     batch = given.batch_from_bert(tokens_BL, input_mask_BL=ones_BL, segment_ids_BL=0 * ones_BL)
+...     draws = given.make_draws(config, vocabulary, masked_BP, masked_BP < 0, noise_BPV)
+...     records.append((batch, draws))
+
+Loss, metrics and gradient of the first step:
+
+>>> loss = functools.partial(given.loss, config, vocabulary)
+>>> (total, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params, records[0])
+>>> sorted(metrics)
+['disc_loss', 'fake_rate', 'loss', 'mlm_loss']
+
+A replay of both as optimizer steps, with clipped gradients, the learning rate and Adam's moments.
+Dropout, if the config has any, is drawn by the seed.
+
+>>> from electra_jax.train import step
+>>> from electra_jax.train.state import TrainState
+>>> objective = given.objective(config, vocabulary)
+>>> problem = step.Problem(objective.draw, objective.loss, objective.prepare, objective.alone)
+>>> adamw = optimizer.build(config, params)
+>>> train_step = jax.jit(functools.partial(step.train_step, problem, adamw, config, config.seed))
+>>> state = TrainState(jnp.int32(0), params, adamw.init(params))
+>>> for record in records:
+...     state, metrics = train_step(state, record)
+>>> int(state.step), sorted(metrics)
+(2, ['disc_loss', 'fake_rate', 'grad_norm', 'learning_rate', 'loss', 'mlm_loss', 'update_norm'])
 """
+
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +59,9 @@ import numpy as np
 
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
-from electra_jax.model import bind
+from electra_jax.model.bind import Params, vocab_rows
 from electra_jax.objectives import table
-from electra_jax.objectives.definition import Vocabulary
+from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
 from electra_jax.objectives.inputs import Batch, Draws, Inputs, from_draws
 
 
@@ -32,11 +69,11 @@ def batch_from_bert(
     input_ids_BL: np.ndarray, input_mask_BL: np.ndarray, segment_ids_BL: np.ndarray
 ) -> dict[str, jax.Array]:
     """Our batch from BERT's three arrays: one document a row, positions 0 to L - 1."""
-    places_L = np.arange(input_ids_BL.shape[1])
+    positions_L = np.arange(input_ids_BL.shape[1])
     return {
         'tokens': jnp.asarray(input_ids_BL, jnp.int32),
         'documents': jnp.asarray(input_mask_BL, jnp.int32),
-        'positions': jnp.asarray(np.broadcast_to(places_L, input_ids_BL.shape), jnp.int32),
+        'positions': jnp.asarray(np.broadcast_to(positions_L, input_ids_BL.shape), jnp.int32),
         'types': jnp.asarray(segment_ids_BL, jnp.int32),
     }
 
@@ -48,12 +85,12 @@ def make_draws(
     keep_BP: np.ndarray,
     noise_BPV: np.ndarray,
     weights_BP: np.ndarray | None = None,
-    candidate_noise_BPV: np.ndarray | None = None,
+    own_noise_BPV: np.ndarray | None = None,
 ) -> Draws:
     """Draws in our form.
 
     Args:
-        config: resolved; its sampler must be 'gumbel', one uniform per token.
+        config: its sampler must be 'gumbel', one uniform per token.
         vocabulary: of the tokenizer.
         masked_BP: positions; any P.
         keep_BP: bool, slots that keep their token in the generator's input.
@@ -61,7 +98,7 @@ def make_draws(
             `ops.vocab_head.gumbel`.
         weights_BP: 1 for a slot that is used; if not given, all but those at position 0, which is
             the reference's filler.
-        candidate_noise_BPV: for the objective 'teams'.
+        own_noise_BPV: of an objective that draws more, such as TEAMS for its candidates.
 
     Raises:
         ConfigError: the noise does not fit the vocabulary or the sampler.
@@ -71,7 +108,7 @@ def make_draws(
             f'config.objective.sampler is {config.objective.sampler!r}: with given noise for every '
             "token it must be 'gumbel'"
         )
-    rows = bind.vocab_rows(config.model, vocabulary.size)
+    rows = vocab_rows(config.model, vocabulary.size)
 
     def padded(uniforms_BPV: np.ndarray) -> jax.Array:
         V = uniforms_BPV.shape[-1]
@@ -83,13 +120,13 @@ def make_draws(
         )
 
     used_BP = masked_BP > 0 if weights_BP is None else weights_BP
-    others = () if candidate_noise_BPV is None else (padded(candidate_noise_BPV),)
+    own_noise = () if own_noise_BPV is None else (padded(own_noise_BPV),)
     return Draws(
         jnp.asarray(masked_BP, jnp.int32),
         jnp.asarray(used_BP, jnp.float32),
         jnp.asarray(keep_BP, bool),
         (padded(noise_BPV),),
-        others,
+        own_noise,
     )
 
 
@@ -98,26 +135,36 @@ def inputs(vocabulary: Vocabulary, batch: Batch, draws: Draws) -> Inputs:
     return from_draws(vocabulary.special, batch, draws)
 
 
+def objective(config: Config, vocabulary: Vocabulary) -> Objective:
+    """The config's objective, whose `draw` takes (batch, draws) in place of a batch."""
+
+    def draw(
+        batch_and_draws: tuple[Batch, Draws], keys: Mapping[str, jax.Array], step: jax.Array
+    ) -> Inputs:
+        return inputs(vocabulary, *batch_and_draws)
+
+    return table.build(config, vocabulary)._replace(draw=draw)
+
+
 def loss(
     config: Config,
     vocabulary: Vocabulary,
-    params: bind.Params,
-    batch: Batch,
-    draws: Draws,
+    params: Params,
+    batch_and_draws: tuple[Batch, Draws],
     step: int = 0,
     dropout_key: jax.Array | None = None,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The config's loss and its parts, float32 scalars.
+) -> tuple[jax.Array, Metrics]:
+    """The config's loss and its metrics, float32 scalars.
 
     Args:
-        config: resolved.
+        config: of the run.
         vocabulary: of the tokenizer.
         params: float32.
-        batch: int32 [B, L] each: tokens, documents (0 on padding), positions, types.
-        draws: from `make_draws`.
+        batch_and_draws: int32 [B, L] each: tokens, documents (0 on padding), positions, types;
+            and the result of `make_draws`.
         step: for scheduled temperature and mask rate.
         dropout_key: None: no dropout.
     """
-    objective = table.build(config, vocabulary)
-    given = inputs(vocabulary, batch, draws)
-    return objective.loss(params, given, dropout_key, jnp.asarray(step, jnp.int32))
+    made = inputs(vocabulary, *batch_and_draws)
+    run = table.build(config, vocabulary).loss
+    return run(params, made, dropout_key, jnp.asarray(step, jnp.int32))

@@ -1,6 +1,6 @@
 """What every objective starts from: a batch, its random draws, and its loss weights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -21,7 +21,7 @@ class Draws(NamedTuple):
     weights_BP: jax.Array  # float32, 1 where a slot is used
     keep_BP: jax.Array  # bool, drawn positions that keep their token in the generator's input
     noise: tuple[jax.Array, ...]  # uniforms in (0, 1) for vocab_head.sample
-    candidate_noise: tuple[jax.Array, ...] = ()  # TEAMS: uniforms [B, P, V] for sample_others
+    own_noise: tuple[jax.Array, ...] = ()  # what an objective draws for itself
 
 
 class Inputs(NamedTuple):
@@ -41,6 +41,9 @@ class Inputs(NamedTuple):
     def targets_BP(self) -> jax.Array:
         """int32, the original tokens at the drawn positions."""
         return jnp.take_along_axis(self.batch['tokens'], self.draws.masked_BP, axis=1)
+
+
+Draw = Callable[[Batch, Mapping[str, jax.Array], jax.Array], Inputs]  # batch, keys, step
 
 
 def candidates(batch: Batch, special: SpecialIds) -> jax.Array:
@@ -91,38 +94,42 @@ def max_masked(settings: ObjectiveConfig, row_length: int) -> int:
     )
 
 
-def draw(
-    config: Config,
-    special: SpecialIds,
-    vocab_rows: int,
-    batch: Batch,
-    keys: Mapping[str, jax.Array],
-    step: jax.Array,
-) -> Inputs:
-    """Makes a batch's draws from keys (streams 'positions', 'keep', 'sample', 'candidates').
+def make_draw(config: Config, special: SpecialIds, vocab_rows: int) -> Draw:
+    """The function that makes a batch's draws from keys ('positions', 'keep', 'sample').
 
-    The draws depend on the keys and on the place of a row in the global batch, not on the mesh.
+    The draws depend on the keys and on the position of a row in the global batch, not on the mesh.
+
+    Args:
+        config: of the run.
+        special: ids of special tokens, which are not masked.
+        vocab_rows: V, padded.
+
+    Returns:
+        batch, keys by name of their stream, step -> inputs.
     """
     settings = config.objective
-    B, L = batch['tokens'].shape
-    P = max_masked(settings, L)
     rule = corrupt.POSITION_RULES[settings.positions]
-    masked_BP, weights_BP = rule.choose(
-        jax.random.uniform(keys['positions'], rule.noise_shape(B, L, P)),
-        candidates(batch, special),
-        batch['documents'],
-        mask_rate(config, step),
-        P,
-    )
-    keep_BP = jax.random.uniform(keys['keep'], (B, P)) < settings.keep_rate
-    shapes = vocab_head.noise_shapes(B, P, vocab_rows, settings.sampler)
-    noise = _uniforms(keys['sample'], shapes)
-    others = ((B, P, vocab_rows),) if settings.name == 'teams' else ()
-    candidate_noise = _uniforms(keys['candidates'], others)
-    return from_draws(special, batch, Draws(masked_BP, weights_BP, keep_BP, noise, candidate_noise))
+
+    def draw(batch: Batch, keys: Mapping[str, jax.Array], step: jax.Array) -> Inputs:
+        B, L = batch['tokens'].shape
+        P = max_masked(settings, L)
+        masked_BP, weights_BP = rule.choose(
+            jax.random.uniform(keys['positions'], rule.noise_shape(B, L, P)),
+            candidates(batch, special),
+            batch['documents'],
+            mask_rate(config, step),
+            P,
+        )
+        keep_BP = jax.random.uniform(keys['keep'], (B, P)) < settings.keep_rate
+        shapes = vocab_head.noise_shapes(B, P, vocab_rows, settings.sampler)
+        noise = uniforms(keys['sample'], shapes)
+        return from_draws(special, batch, Draws(masked_BP, weights_BP, keep_BP, noise))
+
+    return draw
 
 
-def _uniforms(key: jax.Array, shapes: tuple[tuple[int, ...], ...]) -> tuple[jax.Array, ...]:
+def uniforms(key: jax.Array, shapes: Sequence[tuple[int, ...]]) -> tuple[jax.Array, ...]:
+    """Uniform numbers in [0, 1) of each shape."""
     return tuple(
         jax.random.uniform(jax.random.fold_in(key, i), shape) for i, shape in enumerate(shapes)
     )

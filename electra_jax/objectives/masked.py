@@ -12,7 +12,7 @@ from electra_jax.ops import vocab_head
 
 
 def totals(
-    vocabulary: Vocabulary, inputs: Inputs, prediction: vocab_head.Prediction
+    text: Vocabulary, inputs: Inputs, prediction: vocab_head.Prediction
 ) -> dict[str, jax.Array]:
     """Additive counts behind the masked metrics."""
     w_BP, targets_BP = inputs.draws.weights_BP, inputs.targets_BP
@@ -21,10 +21,10 @@ def totals(
         'mlm_loss': jnp.sum(w_BP * prediction.loss_BP),
         'mlm_hits': jnp.sum(w_BP * (prediction.best_BP == targets_BP)),
         'sampled_hits': jnp.sum(w_BP * (prediction.sampled_BP == targets_BP)),
-        'sampled': jnp.zeros(vocabulary.size).at[prediction.sampled_BP].add(w_BP),
+        'sampled': jnp.zeros(text.size).at[prediction.sampled_BP].add(w_BP),
     }
-    if vocabulary.log_unigram_V is not None:
-        log_unigram_V = jnp.asarray(vocabulary.log_unigram_V)
+    if text.log_unigram_V is not None:
+        log_unigram_V = jnp.asarray(text.log_unigram_V)
         sums['unigram_loss'] = -jnp.sum(w_BP * log_unigram_V[targets_BP])
     return sums
 

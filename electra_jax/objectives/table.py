@@ -1,50 +1,117 @@
-"""Every objective by name, bound to a run's config."""
+"""Every objective by name. To add one: a file with its factory, and a row here."""
 
+import copy
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
+from electra_jax.config.fields import Settings
+from electra_jax.config.resolve import check, fill, inherits_model
 from electra_jax.config.settings import Config
-from electra_jax.core.errors import unknown
-from electra_jax.model import bind
-from electra_jax.objectives import inputs
-from electra_jax.objectives.definition import Definition, Objective, Vocabulary
-from electra_jax.objectives.electra import ELECTRA, ELECTRA_MASKED
-from electra_jax.objectives.electric import ELECTRIC
-from electra_jax.objectives.mlm import MLM
-from electra_jax.objectives.restored import ALL_TOKENS_MLM, REPLACED_MLM
-from electra_jax.objectives.teams import TEAMS
-from electra_jax.objectives.two_stage import TWO_STAGE
+from electra_jax.config.sizes import GENERATORS
+from electra_jax.core.errors import ConfigError, unknown
+from electra_jax.model.bind import Model, bind
+from electra_jax.objectives import two_stage
+from electra_jax.objectives.definition import Objective, Vocabulary
+from electra_jax.objectives.electra import electra
+from electra_jax.objectives.electric import electric
+from electra_jax.objectives.mlm import mlm
+from electra_jax.objectives.restored import all_tokens_mlm, replaced_mlm
+from electra_jax.objectives.teams import teams
 
-OBJECTIVES: dict[str, Definition] = {
-    'electra': ELECTRA,  # section 2
-    'electra_masked': ELECTRA_MASKED,  # section 3.4, "ELECTRA 15%"
-    'mlm': MLM,  # BERT
-    'replaced_mlm': REPLACED_MLM,  # section 3.4, "Replace MLM"
-    'all_tokens_mlm': ALL_TOKENS_MLM,  # section 3.4, "All-Tokens MLM"
-    'electric': ELECTRIC,  # Clark et al. 2020
-    'teams': TEAMS,  # Shen et al. 2021
-    'two_stage': TWO_STAGE,  # section 3.2
+
+def no_conflicts(settings: Settings) -> None:
+    """Accepts all settings."""
+
+
+class Row(NamedTuple):
+    """What is known of an objective before a run.
+
+    Attributes:
+        build: its factory.
+        generators: keys of `GENERATORS` that it works with; the first one is the default.
+        detects: whether the discriminator head, kept after training, gives the probability that
+            a token was replaced.
+        check: raises ConfigError for settings, whose model is complete, that do not fit it.
+    """
+
+    build: Callable[[Config, Model, Vocabulary], Objective]
+    generators: tuple[str, ...] = tuple(GENERATORS)
+    detects: bool = False
+    check: Callable[[Settings], None] = no_conflicts
+
+
+OBJECTIVES: dict[str, Row] = {
+    # Section 2, and 3.4: "ELECTRA 15%".
+    'electra': Row(electra, detects=True),
+    'electra_masked': Row(functools.partial(electra, masked_only=True), detects=True),
+    # BERT.
+    'mlm': Row(mlm, generators=('tied',)),
+    # Section 3.4: "Replace MLM", "All-Tokens MLM".
+    'replaced_mlm': Row(replaced_mlm),
+    'all_tokens_mlm': Row(all_tokens_mlm),
+    # Clark et al. 2020; its head gives energies.
+    'electric': Row(electric, generators=('two_tower',)),
+    # Shen et al. 2021; its head belongs to another last layer than is kept.
+    'teams': Row(teams),
+    # Section 3.2.
+    'two_stage': Row(
+        two_stage.two_stage, generators=('separate',), detects=True, check=two_stage.check
+    ),
 }
 
 
 def build(config: Config, vocabulary: Vocabulary) -> Objective:
-    """The config's objective.
+    """The objective of a run.
 
     Raises:
-        ConfigError: its name is unknown.
+        ConfigError: its name is unknown, or it does not work with the generator.
     """
-    name = config.objective.name
+    row = find(config.objective.name)
+    _check_generator(row, config)
+    return row.build(config, bind(config.model, vocabulary.size), vocabulary)
+
+
+def find(name: str) -> Row:
+    """The row of an objective.
+
+    Raises:
+        ConfigError: there is none.
+    """
     if name not in OBJECTIVES:
         raise unknown('config.objective.name', name, OBJECTIVES)
-    entry = OBJECTIVES[name]
-    rows = bind.vocab_rows(config.model, vocabulary.size)
-    return Objective(
-        parts=entry.parts(config.model),
-        draw=functools.partial(inputs.draw, config, vocabulary.special, rows),
-        alone=inputs.alone,
-        loss=functools.partial(entry.loss, config, vocabulary),
-        totals=functools.partial(entry.totals, config, vocabulary),
-        summary=entry.summary,
-        example=functools.partial(entry.example, config, vocabulary),
-        prepare=functools.partial(entry.prepare, config),
-        signs=entry.signs,
-    )
+    return OBJECTIVES[name]
+
+
+def complete(settings: Settings) -> Settings:
+    """The settings, checked, with the generator that the objective needs where none is set.
+
+    Raises:
+        ConfigError: the objective is unknown, or other settings do not fit it.
+    """
+    row, full = find(settings.objective.name), copy.deepcopy(settings)
+    if inherits_model(settings):
+        return full
+    model = full.model
+    model.generator = model.generator or row.generators[0]
+    _check_generator(row, full)
+    if model.generator not in ('separate', 'two_tower'):
+        for name in ('generator_width', 'generator_layers'):
+            if getattr(model, name) not in (None, 1.0):
+                raise ConfigError(
+                    f'config.model.{name} is {getattr(model, name)}, but there is no generator of '
+                    f'its own size (config.objective.name={full.objective.name}, '
+                    f'config.model.generator={model.generator}): leave it out'
+                )
+            setattr(model, name, 1.0)
+    row.check(fill(full))
+    check(full)
+    return full
+
+
+def _check_generator(row: Row, config: Config | Settings) -> None:
+    if config.model.generator not in row.generators:
+        raise ConfigError(
+            f'config.model.generator is {config.model.generator!r}, allowed with '
+            f'config.objective.name={config.objective.name}: {", ".join(row.generators)}'
+        )

@@ -6,95 +6,106 @@ num_candidates - 1 others that the generator proposed. The two tasks share all l
 TEAMS also shares the generator's lowest layers with the discriminator; here they are separate.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config.settings import Config, ModelConfig
-from electra_jax.model import bind
+from electra_jax.config.settings import Config
+from electra_jax.model.bind import Model, Params
 from electra_jax.objectives import electra, generators
-from electra_jax.objectives.definition import Definition, Vocabulary
+from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
 from electra_jax.objectives.electra import Corruption
-from electra_jax.objectives.generators import Proposal
-from electra_jax.objectives.inputs import Inputs
+from electra_jax.objectives.generators import Proposal, Temperature
+from electra_jax.objectives.inputs import Batch, Inputs, make_draw, uniforms
 from electra_jax.ops import losses, vocab_head
 
+# params, inputs, dropout_key, temperature -> ..., and the candidates' logits [B, P, C]; the
+# original is the first candidate
+Tasks = Callable[
+    [Params, Inputs, jax.Array | None, Temperature], tuple[Proposal, Corruption, jax.Array]
+]
 
-def loss(
-    config: Config,
-    vocabulary: Vocabulary,
-    params: bind.Params,
-    inputs: Inputs,
-    dropout_key: jax.Array | None,
-    step: jax.Array,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """ELECTRA's loss + selection_weight * selection; see `electra.loss` for the arguments."""
-    at_temperature = generators.temperature(config, step)
-    proposal, corruption, selected_BPC = both_tasks(
-        config, vocabulary, params, inputs, dropout_key, at_temperature
+
+def teams(config: Config, model: Model, text: Vocabulary) -> Objective:
+    """ELECTRA's loss + selection_weight * selection."""
+    both_tasks = make_both_tasks(config, model, text)
+    draw_plain = make_draw(config, text.special, model.vocab_rows)
+
+    def draw(batch: Batch, keys: Mapping[str, jax.Array], step: jax.Array) -> Inputs:
+        inputs = draw_plain(batch, keys, step)
+        shape = (*inputs.draws.masked_BP.shape, model.vocab_rows)
+        own_noise = uniforms(keys['candidates'], (shape,))
+        return inputs._replace(draws=inputs.draws._replace(own_noise=own_noise))
+
+    def loss(
+        params: Params, inputs: Inputs, dropout_key: jax.Array | None, step: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        temperature = generators.temperature(config, step)
+        tasks = both_tasks(params, inputs, dropout_key, temperature)
+        proposal, corruption, selected_BPC = tasks
+        disc_BL = losses.sigmoid_cross_entropy(corruption.logits_BL, corruption.is_fake_BL)
+        disc_loss = jnp.sum(inputs.token_share_BL * disc_BL)
+        selection_loss = jnp.sum(inputs.masked_share_BP * selection(selected_BPC))
+        total, metrics = electra.joint(config, inputs, proposal, disc_loss, corruption.is_fake_BL)
+        total += config.objective.selection_weight * selection_loss
+        return total, {**metrics, 'loss': total, 'selection_loss': selection_loss}
+
+    def totals(params: Params, inputs: Inputs) -> Metrics:
+        proposal, corruption, selected_BPC = both_tasks(params, inputs, None, 1.0)
+        w_BP = inputs.draws.weights_BP
+        return {
+            **electra.count(text, inputs, proposal, corruption),
+            'selection_loss': jnp.sum(w_BP * selection(selected_BPC)),
+            'selection_hits': jnp.sum(w_BP * (jnp.argmax(selected_BPC, axis=-1) == 0)),
+        }
+
+    def detect(
+        params: Params, inputs: Inputs, dropout_key: jax.Array | None, temperature: Temperature
+    ) -> tuple[Proposal, Corruption]:
+        proposal, corruption, _ = both_tasks(params, inputs, dropout_key, temperature)
+        return proposal, corruption
+
+    return electra.detection(config, model, text, loss, detect)._replace(
+        networks=(*generators.networks(config.model), 'selection'),
+        draw=draw,
+        totals=totals,
+        summary=summary,
     )
-    disc_BL = losses.sigmoid_cross_entropy(corruption.logits_BL, corruption.is_fake_BL)
-    disc_loss = jnp.sum(inputs.token_share_BL * disc_BL)
-    selection_loss = jnp.sum(inputs.masked_share_BP * selection(selected_BPC))
-    total, metrics = electra.joint(config, inputs, proposal, disc_loss, corruption.is_fake_BL)
-    total += config.objective.selection_weight * selection_loss
-    return total, {**metrics, 'loss': total, 'selection_loss': selection_loss}
+
+
+def make_both_tasks(config: Config, model: Model, text: Vocabulary) -> Tasks:
+    """The function that runs both networks, the discriminator with both heads."""
+    propose = generators.make_propose(config, model, text)
+
+    def both_tasks(
+        params: Params, inputs: Inputs, dropout_key: jax.Array | None, temperature: Temperature
+    ) -> tuple[Proposal, Corruption, jax.Array]:
+        keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+        proposal = propose(params, inputs, temperature, keys[0])
+        batch, written_BL = electra.corrupted_batch(inputs, proposal)
+        others_BPC = vocab_head.sample_others(
+            *proposal.softmax,
+            inputs.targets_BP,
+            inputs.draws.own_noise[0],
+            config.objective.num_candidates - 1,
+            text.size,
+        )
+        candidates_BPC = jnp.concatenate([inputs.targets_BP[..., None], others_BPC], axis=-1)
+        logits_BL, selected_BPC = model.detect_and_select(
+            params, batch, inputs.draws.masked_BP, candidates_BPC, keys[1]
+        )
+        is_fake_BL = batch['tokens'] != inputs.batch['tokens']
+        corruption = Corruption(batch['tokens'], is_fake_BL, written_BL, logits_BL)
+        return proposal, corruption, selected_BPC
+
+    return both_tasks
 
 
 def selection(selected_BPC: jax.Array) -> jax.Array:
     """-log p(the first candidate), which is the original, float32 [B, P]."""
     return -jax.nn.log_softmax(selected_BPC)[..., 0]
-
-
-def both_tasks(
-    config: Config,
-    vocabulary: Vocabulary,
-    params: bind.Params,
-    inputs: Inputs,
-    dropout_key: jax.Array | None,
-    at_temperature: jax.Array | float,
-) -> tuple[Proposal, Corruption, jax.Array]:
-    """Both networks; the last result are the candidates' logits [B, P, C], the original first."""
-    keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
-    proposal = generators.propose(config, vocabulary, params, inputs, at_temperature, keys[0])
-    batch, written_BL = electra.corrupted_batch(inputs, proposal)
-    others_BPC = vocab_head.sample_others(
-        *proposal.softmax,
-        inputs.targets_BP,
-        inputs.draws.candidate_noise[0],
-        config.objective.num_candidates - 1,
-        vocabulary.size,
-    )
-    logits_BL, selected_BPC = bind.detect_and_select(
-        config.model,
-        vocabulary.size,
-        params,
-        batch,
-        inputs.draws.masked_BP,
-        jnp.concatenate([inputs.targets_BP[..., None], others_BPC], axis=-1),
-        keys[1],
-    )
-    is_fake_BL = batch['tokens'] != inputs.batch['tokens']
-    return proposal, Corruption(batch['tokens'], is_fake_BL, written_BL, logits_BL), selected_BPC
-
-
-def _detection(*arguments) -> tuple[Proposal, Corruption]:
-    return both_tasks(*arguments)[:2]
-
-
-def totals(
-    config: Config, vocabulary: Vocabulary, params: bind.Params, inputs: Inputs
-) -> dict[str, jax.Array]:
-    """ELECTRA's counts and those of the selection, without dropout, at temperature 1."""
-    *_, selected_BPC = both_tasks(config, vocabulary, params, inputs, None, 1.0)
-    w_BP = inputs.draws.weights_BP
-    return {
-        **electra.totals(config, vocabulary, params, inputs, _detection),
-        'selection_loss': jnp.sum(w_BP * selection(selected_BPC)),
-        'selection_hits': jnp.sum(w_BP * (jnp.argmax(selected_BPC, axis=-1) == 0)),
-    }
 
 
 def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -105,18 +116,3 @@ def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         'selection_loss': float(sums['selection_loss']) / positions,
         'selection_accuracy': float(sums['selection_hits']) / positions,
     }
-
-
-def example(
-    config: Config, vocabulary: Vocabulary, params: bind.Params, inputs: Inputs
-) -> tuple[jax.Array, jax.Array]:
-    """As ELECTRA's."""
-    return electra.example(config, vocabulary, params, inputs, _detection)
-
-
-def parts(model: ModelConfig) -> tuple[str, ...]:
-    """The generator, and the discriminator with both heads."""
-    return (*generators.parts(model), 'selection')
-
-
-TEAMS = Definition(parts, loss, totals, summary, example, signs=electra.signs)

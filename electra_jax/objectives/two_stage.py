@@ -9,53 +9,83 @@ the network of the stage is updated (`optim.optimizer`).
 import jax
 import jax.numpy as jnp
 
+from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import first_stage
 from electra_jax.config.settings import Config
-from electra_jax.model import bind
+from electra_jax.config.shapes import (
+    discriminator_shape,
+    generator_embedding_size,
+    generator_shape,
+)
+from electra_jax.core.errors import ConfigError
+from electra_jax.model.bind import Model, Params
 from electra_jax.objectives import electra, generators, masked
-from electra_jax.objectives.definition import Vocabulary
+from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
 from electra_jax.objectives.inputs import Inputs
 
-# The discriminator's parts and the generator's that they start from; its head starts afresh.
+# The discriminator's parameters and the generator's that they start from; its head starts fresh.
 _COPIES = {'discriminator': 'generator', 'embeddings': 'generator_embeddings'}
 
 
-def loss(
-    config: Config,
-    vocabulary: Vocabulary,
-    params: bind.Params,
-    inputs: Inputs,
-    dropout_key: jax.Array | None,
-    step: jax.Array,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The loss of the stage that `step` is in; see `electra.loss` for the arguments.
+def two_stage(config: Config, model: Model, text: Vocabulary) -> Objective:
+    """The loss of the stage that a step is in.
 
     `loss` in the metrics is the stage's. In the first stage the discriminator does not run, and
     `disc_loss` is 0.
     """
+    propose = generators.make_propose(config, model, text)
+    plain = electra.electra(config, model, text)
+    boundary = first_stage(config)
 
-    def generator_stage() -> tuple[jax.Array, dict[str, jax.Array]]:
-        key = None if dropout_key is None else jax.random.split(dropout_key)[0]
-        at_temperature = generators.temperature(config, step)
-        proposal = generators.propose(config, vocabulary, params, inputs, at_temperature, key)
-        batch, _ = electra.corrupted_batch(inputs, proposal)
-        is_fake_BL = batch['tokens'] != inputs.batch['tokens']
-        return electra.joint(config, inputs, proposal, jnp.zeros(()), is_fake_BL)
+    def loss(
+        params: Params, inputs: Inputs, dropout_key: jax.Array | None, step: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        def generator_stage() -> tuple[jax.Array, Metrics]:
+            key = None if dropout_key is None else jax.random.split(dropout_key)[0]
+            proposal = propose(params, inputs, generators.temperature(config, step), key)
+            batch, _ = electra.corrupted_batch(inputs, proposal)
+            is_fake_BL = batch['tokens'] != inputs.batch['tokens']
+            return electra.joint(config, inputs, proposal, jnp.zeros(()), is_fake_BL)
 
-    def discriminator_stage() -> tuple[jax.Array, dict[str, jax.Array]]:
-        held = generators.without_gradient(config.model, params, 'generator')
-        _, metrics = electra.loss(config, vocabulary, held, inputs, dropout_key, step)
-        total = config.objective.discriminator_weight * metrics['disc_loss']
-        return total, {**metrics, 'loss': total}
+        def discriminator_stage() -> tuple[jax.Array, Metrics]:
+            held = generators.without_gradient(config.model, params, 'generator')
+            _, metrics = plain.loss(held, inputs, dropout_key, step)
+            total = config.objective.discriminator_weight * metrics['disc_loss']
+            return total, {**metrics, 'loss': total}
 
-    return jax.lax.cond(step < first_stage(config), generator_stage, discriminator_stage)
+        return jax.lax.cond(step < boundary, generator_stage, discriminator_stage)
+
+    def prepare(params: Params, step: jax.Array) -> Params:
+        # At the first step of the second stage, the discriminator becomes the generator.
+        copied = {**params, **{ours: params[theirs] for ours, theirs in _COPIES.items()}}
+        return jax.lax.cond(step == boundary, lambda: copied, lambda: params)
+
+    # In the first stage the discriminator is meant to give the same answer for every token.
+    return plain._replace(loss=loss, prepare=prepare, signs=masked.signs)
 
 
-def prepare(config: Config, params: bind.Params, step: jax.Array) -> bind.Params:
-    """At the first step of the second stage, the discriminator becomes the generator."""
-    copied = {**params, **{ours: params[theirs] for ours, theirs in _COPIES.items()}}
-    return jax.lax.cond(step == first_stage(config), lambda: copied, lambda: params)
+def check(settings: Settings) -> None:
+    """Checks that the discriminator can start from the generator, and that both stages have steps.
 
-
-# In the first stage the discriminator is meant to say the same of every token.
-TWO_STAGE = electra.ELECTRA._replace(loss=loss, prepare=prepare, signs=masked.signs)
+    Raises:
+        ConfigError: naming the field, its value and what to type.
+    """
+    model, steps = settings.model, settings.objective.generator_steps
+    one_size = (
+        generator_shape(model) == discriminator_shape(model)
+        and model.embedding_sharing == 'untied'
+        and generator_embedding_size(model) == model.embedding_size
+    )
+    if not one_size:
+        raise ConfigError(
+            'config.objective.name is two_stage, whose discriminator starts from the generator: '
+            'they must be of one size, each with its own embeddings. Type '
+            '--config.model.generator_width=1 --config.model.generator_layers=1 '
+            '--config.model.embedding_sharing=untied '
+            f'--config.model.generator_embedding_size={model.embedding_size}'
+        )
+    if steps is not None and steps >= settings.total_steps:
+        raise ConfigError(
+            f'config.objective.generator_steps is {steps}, allowed: less than '
+            f'config.total_steps, {settings.total_steps}'
+        )

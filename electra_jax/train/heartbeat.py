@@ -1,5 +1,6 @@
 """A file in the workdir that shows that the process lives, and what it is doing."""
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -7,13 +8,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 from etils import epath
 
 from electra_jax.core import files
 from electra_jax.runtime import distributed
+from electra_jax.train import lock
 from electra_jax.train.clock import TRAINING, Clock
 
 BEAT_SECONDS = 10.0
@@ -115,3 +117,18 @@ class Heartbeat:
                 'above is where each thread was. The newest checkpoint is safe: type the same '
                 'command again to go on from it.'
             )
+
+
+@contextlib.contextmanager
+def watched(workdir: epath.Path, step_timeout: float | None) -> Iterator[Clock]:
+    """Holds the workdir's lock, and keeps the files in it that show how the process does.
+
+    Args:
+        workdir: of the run.
+        step_timeout: as for `Heartbeat`.
+    """
+    with lock.held(workdir) as held:
+        clock = Clock(workdir)
+        also = (held.refresh, clock.write) if held else ()
+        with contextlib.closing(Heartbeat(workdir, clock, step_timeout, also)):
+            yield clock

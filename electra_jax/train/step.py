@@ -1,8 +1,7 @@
 """One optimizer step over the mesh, and one evaluation step: pure functions, compiled once.
 
-The step knows no objective: it is handed `draw` (batch and keys to inputs) and `loss` (params and
-inputs to a sum over rows), and does what is common to all: keys, parts of a batch, gradient,
-optimizer, metrics.
+The step knows no objective. It is handed a `Problem`, and does what is common to all: random keys,
+microbatches, gradient, optimizer, metrics.
 """
 
 import functools
@@ -14,55 +13,66 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from electra_jax.config.settings import HealthConfig, OptimizerConfig
+from electra_jax.config.settings import Config, OptimizerConfig
 from electra_jax.core import rng
 from electra_jax.core.dims import sharding_activations
 from electra_jax.core.trees import Tree, named_leaves
-from electra_jax.optim.schedules import Schedule
+from electra_jax.optim import schedules
 from electra_jax.parallel import rules
 from electra_jax.train.health import SKIPPED, is_good
 from electra_jax.train.state import TrainState
 
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
-Draw = Callable[[Batch, Mapping[str, jax.Array], jax.Array], Any]
-Loss = Callable[..., tuple[jax.Array, Metrics]]
+Draw = Callable[[Any, Mapping[str, jax.Array], jax.Array], Any]
+Loss = Callable[[Tree, Any, jax.Array | None, jax.Array], tuple[jax.Array, Metrics]]
+
+
+class Problem(NamedTuple):
+    """What a step minimizes, as pure functions.
+
+    Attributes:
+        draw: batch, random keys by stream, step -> inputs, whose arrays all lead with B.
+        loss: params, inputs, dropout_key, step -> loss and metrics: sums over rows of terms whose
+            weights sum to one over the batch, so that microbatches add up.
+        prepare: params, step -> the parameters that the step starts from.
+        alone: a part of the inputs -> the same with weights that sum to one over that part.
+    """
+
+    draw: Draw
+    loss: Loss
+    prepare: Callable[[Tree, jax.Array], Tree]
+    alone: Callable[[Any], Any]
 
 
 def train_step(
-    draw: Draw,
-    loss: Loss,
-    prepare: Callable[[Tree, jax.Array], Tree],
-    alone: Callable[[Any], Any],
+    problem: Problem,
     optimizer: optax.GradientTransformation,
-    learning_rate: Schedule,
-    seed: int,
-    settings: OptimizerConfig,
-    health: HealthConfig,
+    config: Config,
+    seed: int | jax.Array,
     state: TrainState,
-    batch: Batch,
+    batch: Any,
 ) -> tuple[TrainState, Metrics]:
     """One step: draws, loss, gradient, clipped AdamW update.
 
     Args:
-        draw, loss, prepare, alone: of the objective; the loss is a sum over rows of globally
-            normalized terms.
+        problem: what is minimized.
         optimizer: its updates include the learning rate.
-        learning_rate: for the metric only.
-        seed: of the run; keys follow from it and from `state.step`.
-        settings: for `microbatches` (the gradient is summed over this many parts of the batch)
-            and `clip_replicas` (so many parts with a loss and a clipped gradient each).
-        health: for `on_bad_step`: with 'skip', a bad step changes no parameter and no moment.
+        config: of the run. `optimizer.microbatches`: the gradient is summed over so many parts of
+            the batch. `optimizer.clip_replicas`: so many parts have a loss and a clipped gradient
+            each. `health.on_bad_step` 'skip': a bad step changes no parameter and no moment.
+        seed: the random keys follow from it and from `state.step`.
         state: before the step.
-        batch: int32 [B, L] arrays, global.
+        batch: what `problem.draw` takes; int32 [B, L] arrays, global.
 
     Returns:
-        The next state, and float32 scalars: the objective's metrics, 'grad_norm',
-        'update_norm' and 'learning_rate'; where bad steps are skipped 'skipped', 1 or 0.
+        The next state, and float32 scalars: the problem's metrics, 'grad_norm', 'update_norm'
+        and 'learning_rate'; where bad steps are skipped 'skipped', 1 or 0.
     """
-    state, metrics, grads = gradients(draw, loss, prepare, alone, seed, settings, state, batch)
+    state, metrics, grads = gradients(problem, config, seed, state, batch)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    learning_rate = schedules.from_config(config, config.optimizer.learning_rate)
     metrics = {
         **metrics,
         'grad_norm': optax.tree.norm(grads),
@@ -70,20 +80,20 @@ def train_step(
         'learning_rate': learning_rate(state.step),
     }
     after = TrainState(state.step + 1, params, opt_state)
-    if health.on_bad_step == 'skip':
-        good = is_good(health, metrics)
+    if config.health.on_bad_step == 'skip':
+        good = is_good(config.health, metrics)
         after = jax.tree.map(functools.partial(_unless_bad, good), after, state)
         metrics[SKIPPED] = 1.0 - good
     return after, metrics
 
 
 class Examination(NamedTuple):
-    """What a step computes on its way; nothing of it is kept in training.
+    """Values that a step computes on its way, and that training does not keep.
 
     Attributes:
-      metrics: the objective's terms, float32 scalars.
-      norms: 'parameters', 'gradients', 'updates' -> path of each array -> its norm.
-      bad: the same -> how many of its elements are not finite, int32.
+        metrics: the problem's, float32 scalars.
+        norms: 'parameters', 'gradients', 'updates' -> path of each array -> its norm.
+        bad: the same -> how many of its elements are not finite, int32.
     """
 
     metrics: Metrics
@@ -92,18 +102,15 @@ class Examination(NamedTuple):
 
 
 def examine_step(
-    draw: Draw,
-    loss: Loss,
-    prepare: Callable[[Tree, jax.Array], Tree],
-    alone: Callable[[Any], Any],
+    problem: Problem,
     optimizer: optax.GradientTransformation,
-    seed: int,
-    settings: OptimizerConfig,
+    config: Config,
+    seed: int | jax.Array,
     state: TrainState,
-    batch: Batch,
+    batch: Any,
 ) -> Examination:
-    """The same computation as `train_step`, for looking into it."""
-    state, metrics, grads = gradients(draw, loss, prepare, alone, seed, settings, state, batch)
+    """Looks into the computation of `train_step`; the arguments are the same."""
+    state, metrics, grads = gradients(problem, config, seed, state, batch)
     updates, _ = optimizer.update(grads, state.opt_state, state.params)
     groups = {
         name: dict(named_leaves(tree))
@@ -117,28 +124,22 @@ def examine_step(
 
 
 def _unless_bad(good: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-    """Counts go on whatever happens, so that schedules stay with the step."""
+    """Counts advance even in a bad step, so that schedules stay with the step."""
     return new if jnp.issubdtype(new.dtype, jnp.integer) else jnp.where(good, new, old)
 
 
 def gradients(
-    draw: Draw,
-    loss: Loss,
-    prepare: Callable[[Tree, jax.Array], Tree],
-    alone: Callable[[Any], Any],
-    seed: int,
-    settings: OptimizerConfig,
-    state: TrainState,
-    batch: Batch,
+    problem: Problem, config: Config, seed: int | jax.Array, state: TrainState, batch: Any
 ) -> tuple[TrainState, Metrics, Tree]:
-    """The first half of `train_step`: the prepared state, the objective's metrics, the gradient."""
+    """The first half of `train_step`: the prepared state, the problem's metrics, the gradient."""
     keys = rng.step_keys(rng.root_key(seed), state.step)
-    state = state._replace(params=prepare(state.params, state.step))
-    inputs = draw(batch, keys, state.step)
-    gradient = jax.value_and_grad(loss, has_aux=True)
-    parts = settings.microbatches
-    if settings.clip_replicas > 1:
-        gradient, parts = _clipped(gradient, alone, settings), settings.clip_replicas
+    state = state._replace(params=problem.prepare(state.params, state.step))
+    inputs = problem.draw(batch, keys, state.step)
+    gradient = jax.value_and_grad(problem.loss, has_aux=True)
+    parts = config.optimizer.microbatches
+    if config.optimizer.clip_replicas > 1:
+        gradient = _clipped(gradient, problem.alone, config.optimizer)
+        parts = config.optimizer.clip_replicas
     if parts > 1:
         metrics, grads = _accumulate(gradient, state, inputs, keys['dropout'], parts)
     else:
@@ -146,26 +147,20 @@ def gradients(
     return state, metrics, grads
 
 
-def _clipped(
-    gradient: Callable, alone: Callable[[Any], Any], settings: OptimizerConfig
-) -> Callable:
+def _clipped(gradient: Callable, alone: Callable[[Any], Any], config: OptimizerConfig) -> Callable:
     """The gradient as one replica of the reference computes it; metrics are means over replicas."""
-    clip = optax.clip_by_global_norm(settings.clip_norm)
+    clip = optax.clip_by_global_norm(config.clip_norm)
 
     def replica(params: Tree, part: Any, key: jax.Array, step: jax.Array) -> tuple:
         (value, metrics), grads = gradient(params, alone(part), key, step)
         grads, _ = clip.update(grads, clip.init(params))
-        return (value, jax.tree.map(lambda x: x / settings.clip_replicas, metrics)), grads
+        return (value, jax.tree.map(lambda x: x / config.clip_replicas, metrics)), grads
 
     return replica
 
 
 def _accumulate(
-    gradient: Callable,
-    state: TrainState,
-    inputs: Any,
-    dropout_key: jax.Array,
-    parts: int,
+    gradient: Callable, state: TrainState, inputs: Any, dropout_key: jax.Array, parts: int
 ) -> tuple[Metrics, Tree]:
     """Sums metrics and gradients over equal parts of the batch, one after another."""
 
@@ -173,26 +168,20 @@ def _accumulate(
     def split(x: jax.Array) -> jax.Array:
         return x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
 
-    def add(total: tuple[Metrics, Tree], part: tuple) -> tuple[tuple[Metrics, Tree], None]:
+    def part_gradient(part: tuple) -> tuple[Metrics, Tree]:
         number, part_inputs = part
         key = jax.random.fold_in(dropout_key, number)
         (_, metrics), grads = gradient(state.params, part_inputs, key, state.step)
-        return jax.tree.map(jnp.add, total, (metrics, grads)), None
+        return metrics, grads
+
+    def add(total: tuple[Metrics, Tree], part: tuple) -> tuple[tuple[Metrics, Tree], None]:
+        return jax.tree.map(jnp.add, total, part_gradient(part)), None
 
     numbered = (jnp.arange(parts), jax.tree.map(split, inputs))
     first = jax.tree.map(lambda x: x[0], numbered)
-    zero = jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype),
-        jax.eval_shape(lambda part: _part_shapes(gradient, state, part, dropout_key), first),
-    )
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part_gradient, first))
     total, _ = jax.lax.scan(add, zero, numbered)
     return total
-
-
-def _part_shapes(gradient: Callable, state: TrainState, part: tuple, key: jax.Array):
-    """Metrics and gradients of one part; only ever traced, for their shapes."""
-    (_, metrics), grads = gradient(state.params, part[1], key, state.step)
-    return metrics, grads
 
 
 def compile_train_step(
@@ -205,7 +194,7 @@ def compile_train_step(
     Args:
         step: `train_step` with all but state and batch bound.
         state: abstract (`train.state.abstract_state`), for the shardings.
-        mesh: of the run; the batch is expected as `parallel.rules.batch_sharding` lays it.
+        mesh: of the run; batches are distributed as `parallel.rules.batch_sharding` says.
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     return jax.jit(
@@ -223,9 +212,9 @@ def compile_examination(
 
 
 def on_mesh(function: Callable, mesh: Mesh) -> Callable:
-    """`function` with the model's arrays laid over `mesh` while it is traced."""
+    """`function`, whose trace distributes the model's arrays over `mesh`."""
 
-    def bound(*args):
+    def bound(*args: Any) -> Any:
         with sharding_activations(rules.activation_layout(mesh)):
             return function(*args)
 

@@ -10,12 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
+from jax.sharding import Mesh
 
 from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config
 from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError
+from electra_jax.core.trees import Tree
+from electra_jax.optim.optimizer import decay_table
+from electra_jax.parallel import report
 from electra_jax.runtime import distributed
 
 CONFIG_FILE = 'config.json'
@@ -128,6 +132,21 @@ def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> N
         **facts,
     }
     files.write_whole(workdir / CONFIG_FILE, json.dumps(content, indent=2) + '\n')
+
+
+def write_parameters(workdir: epath.Path, params: Tree, mesh: Mesh) -> None:
+    """Writes `parameters.txt`: every parameter, its shape and decay, and its place on the mesh.
+
+    On the first host only.
+
+    Args:
+        workdir: of the run.
+        params: abstract, with shardings.
+        mesh: of the run.
+    """
+    if distributed.is_first():
+        table = report.parameter_table(params, mesh, decay_table(params))
+        (workdir / 'parameters.txt').write_text(table + '\n')
 
 
 def revision() -> str | None:

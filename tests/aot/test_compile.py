@@ -36,7 +36,7 @@ def program(**changes):
 @pytest.fixture(scope='module')
 def compiled():
     built = program()
-    return built, compile.compile_step(built.step, built.abstract, runs.abstract_batch(built))
+    return built, compile.compile_step(built.step, built.abstract_state, runs.abstract_batch(built))
 
 
 def account(compiled, chip):
@@ -52,7 +52,7 @@ def test_a_step_of_this_machine_is_accounted_for(compiled):
     record = account(compiled, CHIP._replace(hbm_bytes=1e12))
     assert record['fits'] and record['bytes_per_token'] > 0
     assert record['intensity'] == pytest.approx(1e6 / record['bytes_per_token'])
-    assert all_reduced(record) >= suggest.shard_bytes(compiled[0].abstract.params)
+    assert all_reduced(record) >= suggest.shard_bytes(compiled[0].abstract_state.params)
     small = account(compiled, CHIP)
     assert not small['fits'] and small['hbm_limit_bytes'] == 1000
 
@@ -72,7 +72,7 @@ def test_a_program_that_cannot_be_printed_still_fits_or_not(compiled):
     'softmax one more for the word table, instead of their sum',
 )
 def test_the_gradient_of_every_parameter_crosses_once(compiled):
-    params = suggest.shard_bytes(compiled[0].abstract.params)
+    params = suggest.shard_bytes(compiled[0].abstract_state.params)
     # Losses and norms are a few scalars more.
     assert all_reduced(account(compiled, CHIP)) < 1.02 * params
 

@@ -10,7 +10,7 @@ from electra_jax.bench.contest import Measured
 from electra_jax.bench.versus import Rival
 from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.tokenizers.wordpiece import WordPiece
 from electra_jax.train import checkpoint, workdir
 from tests.support import task_files
@@ -23,7 +23,7 @@ def config(tmp_path):
     tokenizer = WordPiece(task_files.write_vocab(tmp_path / 'vocab.txt').read_text().split())
     pretrained = tiny_config()
     size, key = tokenizer.vocab_size, jax.random.key(3)
-    params = jax.jit(lambda: bind.init(pretrained.model, size, key, ('discriminator',)))()
+    params = jax.jit(lambda: bind(pretrained.model, size).init(key, ('discriminator',)))()
     about = {'config': workdir.as_json(pretrained), 'tokenizer': tokenizer.to_json()}
     checkpoint.write_params(epath.Path(tmp_path) / 'start', params, about)
     changes = {

@@ -70,5 +70,5 @@ def test_the_loss_is_ours():
     draws = given.make_draws(
         CONFIG, VOCABULARY, positions_BP, np.zeros_like(positions_BP, bool), uniforms_BPV
     )
-    ours, _ = given.loss(CONFIG, VOCABULARY, our_params(model), batch, draws)
+    ours, _ = given.loss(CONFIG, VOCABULARY, our_params(model), (batch, draws))
     assert float(ours) == pytest.approx(theirs, rel=1e-5)

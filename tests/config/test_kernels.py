@@ -20,7 +20,7 @@ FLASH = {'attention_dropout': 0.0}
         ('gpu', {'model': FLASH}, 'cudnn'),
         ('gpu', {'model': {**FLASH, 'compute_dtype': 'float32'}}, 'triton'),
         ('gpu', {'model': FLASH, 'data': {'layout': 'packed'}}, 'triton'),
-        ('gpu', {'model': FLASH, 'objective': {'name': 'electric'}}, 'triton'),
+        ('gpu', {'model': {**FLASH, 'generator': 'two_tower'}}, 'triton'),
     ],
 )
 def test_an_unset_kernel_is_the_fastest_that_can_run_the_config(platform, changes, chosen):
@@ -39,7 +39,11 @@ def test_an_unset_kernel_is_the_fastest_that_can_run_the_config(platform, change
         ('cudnn', {'data': {'layout': 'packed'}}, "config.data.layout is 'packed'"),
         ('cudnn', {'model': {**FLASH, 'compute_dtype': 'float32'}}, 'compute_dtype=bfloat16'),
         ('cudnn', {'model': {**FLASH, 'num_heads': 64}}, 'multiple of 8'),
-        ('cudnn', {'objective': {'name': 'electric'}}, "config.model.generator is 'two_tower'"),
+        (
+            'cudnn',
+            {'model': {**FLASH, 'generator': 'two_tower'}},
+            "config.model.generator is 'two_tower'",
+        ),
     ],
 )
 def test_what_a_kernel_cannot_do_is_refused_with_what_to_type(kernel, changes, problem):

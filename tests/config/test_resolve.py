@@ -122,9 +122,3 @@ def test_rows_longer_than_the_position_table_are_refused_where_there_is_a_model(
     config = resolve.resolve(recipe({'data': {'row_length': 1024}}), 'cpu')
     with pytest.raises(ConfigError, match=r'--config.model.max_positions=1024'):
         checks.check_positions(config)
-
-
-def test_the_baseline_has_no_generator_to_scale():
-    changes = {'objective': {'name': 'mlm'}, 'model': {'generator_width': 0.5}}
-    with pytest.raises(ConfigError, match=r'config.model.generator_width is 0.5'):
-        resolve.check(recipe(changes))

@@ -13,7 +13,6 @@ from electra_jax.model.embeddings import POSITION_INITS
 from electra_jax.model.encoder import REMAT_POLICIES
 from electra_jax.model.layers import NORMS
 from electra_jax.objectives.generators import GENERATORS
-from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.ops.attention import KERNELS
 from electra_jax.ops.dropout import BITS
 from electra_jax.ops.vocab_head import noise_shapes
@@ -29,7 +28,6 @@ IMPLEMENTED = {
     'model.norm_type': NORMS,
     'model.position_init': POSITION_INITS,
     'model.remat': REMAT_POLICIES,
-    'objective.name': OBJECTIVES,
 }
 
 

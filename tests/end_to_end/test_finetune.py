@@ -9,7 +9,7 @@ import jax
 import pytest
 from etils import epath
 
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.tokenizers.wordpiece import WordPiece
 from electra_jax.train import checkpoint, workdir
 from tests.support import task_files
@@ -32,8 +32,8 @@ def started(tmp_path_factory):
     tokenizer = WordPiece(task_files.write_vocab(folder / 'vocab.txt').read_text().split())
     config = tiny_config(model={'hidden_size': 32, 'embedding_size': 32, 'init_stddev': 0.2})
     model = config.model
-    params = bind.init(
-        model, tokenizer.vocab_size, jax.random.key(0), ('generator', 'discriminator')
+    params = bind(model, tokenizer.vocab_size).init(
+        jax.random.key(0), ('generator', 'discriminator')
     )
     about = {'config': workdir.as_json(config), 'tokenizer': tokenizer.to_json()}
     checkpoint.write_params(epath.Path(folder / 'pretrained'), params, about)

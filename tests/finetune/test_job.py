@@ -346,7 +346,7 @@ def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
     model = run.config.model
     assert (model.hidden_size, model.num_layers, model.dropout) == (32, 1, 0.2)
     assert model.init_stddev == first.config.model.init_stddev
-    current = run.program.make_state(run.source, np.uint32(5))
+    current = run.program.fresh_state(run.source, np.uint32(5))
     params, _ = checkpoint.read_params(epath.Path(start))
     np.testing.assert_array_equal(
         current.params['embeddings']['word'], params['embeddings']['word']
@@ -370,7 +370,7 @@ def test_a_checkpoint_can_give_its_model_and_tokenizer_alone(three, tmp_path):
     run = job.open_fine_tuning(config, epath.Path(tmp_path))
     assert run.config.model.hidden_size == 32
     words = [
-        run.program.make_state(run.source, np.uint32(seed)).params['embeddings']['word']
+        run.program.fresh_state(run.source, np.uint32(seed)).params['embeddings']['word']
         for seed in (5, 6)
     ]
     theirs, _ = checkpoint.read_params(epath.Path(start))

@@ -10,7 +10,7 @@ from etils import epath
 from electra_jax.config.recipe import recipe
 from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune.predict import open_predictor
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.tokenizers.wordpiece import WordPiece
 from electra_jax.train import workdir
 from tests.support.configs import tiny_config
@@ -25,7 +25,7 @@ TOKENIZER = WordPiece(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a'])
 def test_a_model_whose_head_says_something_else_is_refused(objective, parts):
     config = tiny_config(objective={'name': objective})
     about = {'config': workdir.as_json(config), 'tokenizer': TOKENIZER.to_json()}
-    init = functools.partial(bind.init, config.model, TOKENIZER.vocab_size, jax.random.key(0))
+    init = functools.partial(bind(config.model, TOKENIZER.vocab_size).init, jax.random.key(0))
     shapes = jax.eval_shape(functools.partial(init, parts))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     with pytest.raises(CheckpointError, match=f"/here was pre-trained as '{objective}', without"):

@@ -12,7 +12,7 @@ from electra_jax.finetune import task as tasks
 from electra_jax.finetune.features import Rows, ragged
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import build_program, put
-from electra_jax.model import bind
+from electra_jax.model.bind import bind, vocab_rows
 from electra_jax.pretrain import program as runs
 from tests.support import hf_weights
 from tests.support.configs import (
@@ -88,7 +88,7 @@ def some_batches(count, rows=None, size=4, row_length=16):
 
 
 def steps(program, host_batches, source=None, seed=0):
-    current = program.make_state(source or {}, np.uint32(seed))
+    current = program.fresh_state(source or {}, np.uint32(seed))
     history = []
     for batch in host_batches:
         current, metrics = program.step(current, batch, np.uint32(seed))
@@ -179,8 +179,8 @@ def test_twenty_steps_are_those_of_pytorch(kind):
     transformers = pytest.importorskip('transformers')
     name, classes, layers = PEERS[kind]
     program = program_of(kind, classes, model={'num_layers': 2})
-    rows = bind.vocab_rows(program.config.model, VOCABULARY.size)
-    params = larger(jax.device_get(program.make_state({}, np.uint32(0)).params))
+    rows = vocab_rows(program.config.model, VOCABULARY.size)
+    params = larger(jax.device_get(program.fresh_state({}, np.uint32(0)).params))
     config = hf_weights.hf_config(program.config.model, rows, num_labels=classes)
     module = hf_weights.load_into(getattr(transformers, name)(config), params, layers).eval()
     host_batches = some_batches(STEPS)
@@ -202,15 +202,15 @@ def test_each_shape_is_compiled_once_whatever_the_seed():
     for seed in (0, 1, 2):
         steps(program, some_batches(3) + short, seed=seed)
         for batch in (*some_batches(1), short[0]):
-            program.answerer.answers(program.make_state({}, np.uint32(seed)).params, batch)
+            program.answerer.answers(program.fresh_state({}, np.uint32(seed)).params, batch)
     assert program.step._cache_size() == 2
     assert program.answerer.answers._cache_size() == 2
-    assert program.make_state._cache_size() == 1
+    assert program.fresh_state._cache_size() == 1
 
 
 def test_seeds_differ_in_head_and_dropout_and_agree_with_themselves():
     program = program_of(task={'head_dropout': 0.3})
-    params = jax.device_get(program.make_state({}, np.uint32(9)).params)
+    params = jax.device_get(program.fresh_state({}, np.uint32(9)).params)
     source = dict(trees.named_leaves(params))
     encoder = {name: leaf for name, leaf in source.items() if 'task_head' not in name}
     runs = [steps(program, some_batches(2), encoder, seed)[0] for seed in (0, 0, 1)]
@@ -242,9 +242,9 @@ def test_the_references_span_loss_is_both_ends_and_half_of_answerability():
     program = program_of('spans', 2, task={'head': 'reference', 'beams': 2})
     batch = some_batches(1)[0]
     history, _ = steps(program, [batch])
-    fresh = jax.device_get(program.make_state({}, np.uint32(0)).params)
+    fresh = jax.device_get(program.fresh_state({}, np.uint32(0)).params)
     head = KINDS['spans'].head(task_like('spans', 2, program.config))
-    said = bind.task_outputs(program.config.model, VOCABULARY.size, head, fresh, batch, None)
+    said = bind(program.config.model, VOCABULARY.size).head(head).outputs(fresh, batch, None)
     logs = [np.asarray(jax.nn.log_softmax(said[name])) for name in ('start', 'end')]
     places = [batch['start'], batch['end']]
     spans = -sum(log[range(4), place] for log, place in zip(logs, places, strict=True)) / 2
@@ -281,7 +281,7 @@ def test_the_modern_block_learns_and_is_fine_tuned_from_what_it_learnt():
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5]), losses
     source = dict(trees.named_leaves(current.params))
     program = program_of(model=MODERN)
-    tuned = program.make_state(source, np.uint32(0))
+    tuned = program.fresh_state(source, np.uint32(0))
     for name, leaf in trees.named_leaves(tuned.params):
         if name.startswith('discriminator/'):
             np.testing.assert_array_equal(leaf, source[name], err_msg=name)

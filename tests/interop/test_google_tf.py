@@ -7,7 +7,7 @@ import pytest
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import named_leaves
 from electra_jax.interop import google_tf
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from tests.support import fakes
 
 TWO_TOWERS = {'two_tower': {'generator': 'two_tower'}}
@@ -38,7 +38,7 @@ VARIANTS = {**fakes.MODELS, **TWO_TOWERS, **DISENTANGLED}
 def test_the_fake_tree_is_that_of_the_model(changes):
     model = fakes.model(**changes)
     parts = ('generator', 'discriminator')
-    real = jax.eval_shape(lambda: bind.init(model, fakes.VOCAB_SIZE, jax.random.key(0), parts))
+    real = jax.eval_shape(lambda: bind(model, fakes.VOCAB_SIZE).init(jax.random.key(0), parts))
     shapes = {path: leaf.shape for path, leaf in named_leaves(real)}
     assert {path: leaf.shape for path, leaf in named_leaves(fakes.params(model))} == shapes
 
@@ -46,7 +46,7 @@ def test_the_fake_tree_is_that_of_the_model(changes):
 def test_fresh_parameters_go_there_and_back():
     model = fakes.model()
     parts = ('generator', 'discriminator')
-    make = jax.jit(lambda: bind.init(model, fakes.VOCAB_SIZE, jax.random.key(0), parts))
+    make = jax.jit(lambda: bind(model, fakes.VOCAB_SIZE).init(jax.random.key(0), parts))
     params = jax.tree.map(np.asarray, make())
     variables, _ = google_tf.variables_from_params(params, fakes.VOCAB_SIZE)
     fakes.assert_same(params, google_tf.params_from_variables(variables, model)[0])
@@ -173,7 +173,7 @@ def test_what_google_does_not_have_is_refused_or_named():
 
 def test_the_detector_of_teams_takes_its_head_along():
     model, parts = fakes.model(), ('generator', 'selection')
-    real = jax.eval_shape(lambda: bind.init(model, fakes.VOCAB_SIZE, jax.random.key(0), parts))
+    real = jax.eval_shape(lambda: bind(model, fakes.VOCAB_SIZE).init(jax.random.key(0), parts))
     params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), real)
     variables, report = google_tf.variables_from_params(params, fakes.VOCAB_SIZE)
     assert set(report.left_out) == {'detector', 'selection_head', 'discriminator_head'}

@@ -14,7 +14,7 @@ import pytest
 
 from electra_jax.interop import load, save, transfer
 from electra_jax.interop import tokenizer as huggingface_tokenizer
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.tokenizers import sentencepiece
 from electra_jax.tokenizers.wordpiece import WordPiece
 from tests.support import fakes
@@ -81,7 +81,7 @@ def test_the_discriminator_gives_the_same_logits(pair):
     network = load_exactly('ElectraForPreTraining', folder / 'discriminator')
     with torch.no_grad():
         expected_BL = network(**theirs).logits.numpy()
-    logits_BL = bind.discriminate(model, fakes.VOCAB_SIZE, params, ours, None)
+    logits_BL = bind(model, fakes.VOCAB_SIZE).discriminate(params, ours, None)
     real_BL = ours['documents'] > 0
     assert np.ptp(expected_BL[real_BL]) > 0.1  # says something
     np.testing.assert_allclose(logits_BL[real_BL], expected_BL[real_BL], atol=TOLERANCE, rtol=0)
@@ -90,8 +90,8 @@ def test_the_discriminator_gives_the_same_logits(pair):
 def generator_logits(model, params, ours):
     L = ours['tokens'].shape[1]
     every_BP = np.broadcast_to(np.arange(L, dtype=np.int32), ours['tokens'].shape)
-    features_BPE, table_VE, bias_V = bind.generate(
-        model, fakes.VOCAB_SIZE, params, ours, every_BP, None
+    features_BPE, table_VE, bias_V = bind(model, fakes.VOCAB_SIZE).generate(
+        params, ours, every_BP, None
     )
     logits_BPV = jnp.einsum('BPE,VE->BPV', features_BPE, table_VE) + bias_V
     return np.asarray(logits_BPV)[..., : fakes.VOCAB_SIZE]
@@ -164,7 +164,7 @@ def test_a_bare_encoder_gives_the_same_states(pair, tmp_path):
     theirs, ours = batch_of(tmp_path)
     with torch.no_grad():
         expected_BLD = load_exactly('ElectraModel', tmp_path)(**theirs).last_hidden_state.numpy()
-    hidden_BLD = bind.encode(model, fakes.VOCAB_SIZE, params, ours, None)
+    hidden_BLD = bind(model, fakes.VOCAB_SIZE).encode(params, ours, None)
     real_BL = ours['documents'] > 0
     np.testing.assert_allclose(hidden_BLD[real_BL], expected_BLD[real_BL], atol=TOLERANCE, rtol=0)
 
@@ -197,7 +197,7 @@ def test_fine_tuned_heads_reach_the_right_places(pair, tmp_path, task):
     theirs, ours = batch_of(tmp_path)
     with torch.no_grad():
         outputs = network(**theirs)
-    x_BLD = np.asarray(bind.encode(model, fakes.VOCAB_SIZE, params, ours, None))
+    x_BLD = np.asarray(bind(model, fakes.VOCAB_SIZE).encode(params, ours, None))
     if task == 'classification':
         x_BD = x_BLD[:, 0] @ head['dense']['kernel'] + head['dense']['bias']
         x_BLD = np.asarray(jax.nn.gelu(x_BD, approximate=False))[:, None]

@@ -12,7 +12,7 @@ from electra_jax.config import resolve, shapes
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core import trees
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives import table
 from tests.support.configs import VOCABULARY, random_batch, tiny_config
@@ -26,11 +26,11 @@ def tiny(**changes) -> ModelConfig:
 
 
 def params_of(model):
-    return bind.init(model, VOCABULARY.size, KEY, BOTH)
+    return bind(model, VOCABULARY.size).init(KEY, BOTH)
 
 
 def logits(model, params, batch, key=None):
-    return bind.discriminate(model, VOCABULARY.size, params, batch, key)
+    return bind(model, VOCABULARY.size).discriminate(params, batch, key)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def logits(model, params, batch, key=None):
 )
 def test_the_discriminators_of_table_6_have_their_sizes(size, expected):
     model = resolve.model_of({'size': size})
-    shapes = jax.eval_shape(lambda: bind.init(model, 30522, KEY, ('discriminator',)))
+    shapes = jax.eval_shape(lambda: bind(model, 30522).init(KEY, ('discriminator',)))
     without_head = {k: v for k, v in shapes.items() if k != 'discriminator_head'}
     padding = (30592 - 30522) * model.embedding_size
     assert trees.count(without_head) - padding == expected
@@ -55,7 +55,7 @@ def test_the_larger_discriminators_have_their_sizes(size, layers, width, expecte
     tables = (30522 + 512 + 2) * width
     assert layers * (12 * width**2 + 13 * width) + tables + 4 * width == expected
     model = resolve.model_of({'size': size})
-    shapes = jax.eval_shape(lambda: bind.init(model, 30522, KEY, ('discriminator',)))
+    shapes = jax.eval_shape(lambda: bind(model, 30522).init(KEY, ('discriminator',)))
     without_head = {k: v for k, v in shapes.items() if k != 'discriminator_head'}
     assert trees.count(without_head) - (30592 - 30522) * width == expected
 
@@ -77,7 +77,7 @@ def test_both_networks_train_the_same_embeddings_and_norm():
 
     def generator(params):
         masked_BP = jnp.ones((8, 2), jnp.int32)
-        features, *_ = bind.generate(model, VOCABULARY.size, params, batch, masked_BP, None)
+        features, *_ = bind(model, VOCABULARY.size).generate(params, batch, masked_BP, None)
         return jnp.sum(features**2 * jnp.arange(features.shape[-1]))
 
     def discriminator(params):
@@ -148,7 +148,7 @@ def test_bfloat16_keeps_float32_parameters_and_logits():
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype('float32')}
     half, full = logits(model, params, batch), logits(tiny(), params, batch)
     assert half.dtype == jnp.float32
-    hidden = bind.encode(model, VOCABULARY.size, params, batch, None)
+    hidden = bind(model, VOCABULARY.size).encode(params, batch, None)
     assert hidden.dtype == jnp.bfloat16
     np.testing.assert_allclose(half, full, atol=0.05)
 
@@ -174,7 +174,7 @@ def test_flops_of_the_paper_sizes(size, L, tokens, giga, paper):
 def test_flops_follow_what_is_trained():
     def count(**changes):
         config = tiny_config(**changes)
-        return training_flops(config, 200, table.build(config, VOCABULARY).parts)['mfu']
+        return training_flops(config, 200, table.build(config, VOCABULARY).networks)['mfu']
 
     plain = count()
     assert count(model={'generator': 'uniform'}) < plain < count(model={'generator': 'two_tower'})
@@ -227,7 +227,7 @@ def test_every_kind_of_generator_answers_at_the_masked_positions_and_everywhere(
     model, batch = tiny(**changes), random_batch()
     params = params_of(model)
     masked_BP = jnp.array([[3, 7]] * 8)
-    run = functools.partial(bind.generate, model, VOCABULARY.size, params, batch)
+    run = functools.partial(bind(model, VOCABULARY.size).generate, params, batch)
     features_BPE, table_VE, bias_V = run(masked_BP, None)
     everywhere_BLE, *_ = run(None, None)
     E = shapes.generator_embedding_size(model)
@@ -240,7 +240,7 @@ def test_a_tower_sees_one_side_only_and_never_the_token_itself():
     params = params_of(model)
 
     def features(batch):
-        return np.asarray(bind.generate(model, VOCABULARY.size, params, batch, None, None)[0])
+        return np.asarray(bind(model, VOCABULARY.size).generate(params, batch, None, None)[0])
 
     other = {**batch, 'tokens': batch['tokens'].copy()}
     other['tokens'][:, 8] = (other['tokens'][:, 8] + 7) % 190 + 5

@@ -9,7 +9,7 @@ import pytest
 
 from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.model.flops import training_flops
 from electra_jax.model.layers import RMSNorm
 from electra_jax.ops import rotary
@@ -20,7 +20,7 @@ KEY = jax.random.key(0)
 
 
 def hidden(model, params, batch):
-    return bind.encode(model, VOCABULARY.size, params, batch, None)
+    return bind(model, VOCABULARY.size).encode(params, batch, None)
 
 
 def test_a_rotated_product_depends_on_the_distance_alone():
@@ -66,7 +66,7 @@ def test_rms_norm_is_its_formula():
 @pytest.fixture(scope='module')
 def modern():
     model = modern_config().model
-    return model, bind.init(model, VOCABULARY.size, KEY, ('generator', 'discriminator'))
+    return model, bind(model, VOCABULARY.size).init(KEY, ('generator', 'discriminator'))
 
 
 def test_without_biases_only_heads_have_any(modern):
@@ -88,7 +88,7 @@ def test_a_window_as_wide_as_the_row_is_no_window(modern):
 def test_an_encoder_that_is_its_own_generator_is_made_once():
     def made(parts, **model):
         model = modern_config(model=model).model
-        shapes = jax.eval_shape(lambda: bind.init(model, VOCABULARY.size, KEY, parts))
+        shapes = jax.eval_shape(lambda: bind(model, VOCABULARY.size).init(KEY, parts))
         return jax.tree.map(lambda leaf: leaf.shape, shapes['discriminator'])
 
     tied = {'generator': 'tied', 'generator_width': None, 'generator_layers': None}
@@ -101,7 +101,7 @@ def test_an_encoder_that_is_its_own_generator_is_made_once():
 def test_a_local_layer_sees_its_window_and_a_global_one_its_document(silent, seen):
     """Layer 0 is global, layer 1 local; the one that is silent adds nothing."""
     model = modern_config(model={'num_layers': 2}).model
-    params = bind.init(model, VOCABULARY.size, KEY, ('discriminator',))
+    params = bind(model, VOCABULARY.size).init(KEY, ('discriminator',))
     output = params['discriminator']['layers']['attention']['output']
     output['kernel'] = output['kernel'].at[silent].set(0)
     batch = {**random_batch(B=1), 'tokens': jnp.arange(100, 116, dtype=jnp.int32)[None]}

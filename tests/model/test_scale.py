@@ -19,7 +19,7 @@ def lowered(config):
     shape = (config.batch_size, config.data.row_length)
     one = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=rules.batch_sharding(program.mesh, shape))
     batch = dict.fromkeys(('tokens', 'documents', 'positions', 'types'), one)
-    return program.step.lower(program.abstract, batch)
+    return program.step.lower(program.abstract_state, batch)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.model import bind
+from electra_jax.model.bind import bind, vocab_rows
 from electra_jax.model.task_heads import HEADS, SPAN_HIDDEN, HeadShape
 from electra_jax.parallel import rules
 from tests.support import hf_weights
@@ -17,12 +17,12 @@ KEY = jax.random.key(0)
 MODEL = dataclasses.replace(
     tiny_config(model={'norm': 'post'}).model, dropout=0.0, attention_dropout=0.0
 )
-ROWS = bind.vocab_rows(MODEL, VOCABULARY.size)
+ROWS = vocab_rows(MODEL, VOCABULARY.size)
 
 
 def params_of(head, model=MODEL):
-    params = bind.init(model, VOCABULARY.size, KEY, ('discriminator',))
-    params['task_head'] = bind.init_head(model, head, jax.random.key(1))
+    params = bind(model, VOCABULARY.size).init(KEY, ('discriminator',))
+    params['task_head'] = bind(model, VOCABULARY.size).head(head).init(jax.random.key(1))
     # Larger than they start, biases included, so that nothing can hide.
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(2), len(leaves))
@@ -40,7 +40,7 @@ def task_batch(B=4, L=16):
 
 
 def outputs(head, params, batch, key=None, model=MODEL):
-    return bind.task_outputs(model, VOCABULARY.size, head, params, batch, key)
+    return bind(model, VOCABULARY.size).head(head).outputs(params, batch, key)
 
 
 CLASSIFIER = {'dense': 'classifier.dense', 'output': 'classifier.out_proj'}
@@ -85,7 +85,7 @@ def test_the_references_heads_are_one_dense_layer():
         head = HeadShape(form, 'reference', classes, dropout=0.1)
         params, batch = params_of(head), task_batch()
         assert list(params['task_head']) == ['output']
-        hidden = bind.encode(MODEL, VOCABULARY.size, params, batch, None)
+        hidden = bind(MODEL, VOCABULARY.size).encode(params, batch, None)
         at = hidden if form == 'token' else hidden[:, 0]
         layer = params['task_head']['output']
         expected = at @ layer['kernel'] + layer['bias']
@@ -99,7 +99,7 @@ def test_the_joint_head_follows_the_reference():
     """The formulas of finetune/qa/qa_tasks.py in NumPy, the end given the true start."""
     params, batch = params_of(JOINT), task_batch()
     head = jax.tree.map(np.asarray, params['task_head'])
-    hidden = np.asarray(bind.encode(MODEL, VOCABULARY.size, params, batch, None))
+    hidden = np.asarray(bind(MODEL, VOCABULARY.size).encode(params, batch, None))
     masked = 1000.0 * (batch['allowed'] - 1.0)
     erf = np.vectorize(__import__('math').erf)
 
@@ -128,7 +128,7 @@ def test_the_joint_head_follows_the_reference():
 
 def test_the_search_scores_ends_as_training_does_for_the_same_start():
     params, batch = params_of(JOINT), task_batch()
-    found = bind.task_answers(MODEL, VOCABULARY.size, JOINT, params, batch)
+    found = bind(MODEL, VOCABULARY.size).head(JOINT).answers(params, batch)
     assert found['start_index'].shape == (4, 3) and found['end_index'].shape == (4, 3, 3)
     for beam in range(3):
         given = {**batch, 'start': found['start_index'][:, beam]}
@@ -146,7 +146,7 @@ def test_means_are_of_each_text_and_of_no_padding(pair):
     head = HeadShape('row', 'mean', 3, dropout=0.1)
     params, batch = params_of(head), task_batch()
     batch['types'] *= pair
-    hidden = np.asarray(bind.encode(MODEL, VOCABULARY.size, params, batch, None))
+    hidden = np.asarray(bind(MODEL, VOCABULARY.size).encode(params, batch, None))
     rows = []
     for states, types, real in zip(hidden, batch['types'], batch['documents'] > 0, strict=True):
         u, v = (states[real & (types == k)].sum(0) for k in range(2))
@@ -162,7 +162,7 @@ def test_means_are_of_each_text_and_of_no_padding(pair):
 @pytest.mark.parametrize(('form', 'style'), HEADS, ids='-'.join)
 def test_every_head_has_its_sharding_letters_and_starts_finite(form, style):
     head = HeadShape(form, style, 3, dropout=0.1)
-    params = {'task_head': bind.init_head(MODEL, head, KEY)}
+    params = {'task_head': bind(MODEL, VOCABULARY.size).head(head).init(KEY)}
     letters = rules.parameter_letters(params)
     jax.tree.map(lambda text, leaf: _same_rank(text, leaf), letters, params)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params))

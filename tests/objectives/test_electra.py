@@ -7,7 +7,7 @@ import pytest
 
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.objectives import electra, generators, inputs, table
 from electra_jax.ops import vocab_head
 from tests.support.configs import LOG_UNIGRAM_V, SPECIAL, VOCABULARY, random_batch, tiny_config
@@ -16,8 +16,13 @@ from tests.support.configs import LOG_UNIGRAM_V, SPECIAL, VOCABULARY, random_bat
 def setting(**changes):
     config = tiny_config(**changes)
     objective = table.build(config, VOCABULARY)
-    params = bind.init(config.model, VOCABULARY.size, jax.random.key(0), objective.parts)
+    params = bind(config.model, VOCABULARY.size).init(jax.random.key(0), objective.networks)
     return config, objective, params
+
+
+def run_both(config, params, given):
+    forward = electra.make_forward(config, bind(config.model, VOCABULARY.size), VOCABULARY)
+    return forward(params, given, None, 1.0)
 
 
 def drawn(objective, batch=None, step=3):
@@ -31,7 +36,7 @@ def test_the_joint_loss_is_the_papers_sum():
     config, objective, params = setting()
     given = drawn(objective)
     total, metrics = objective.loss(params, given, None, 0)
-    proposal, corruption = electra.forward(config, VOCABULARY, params, given, None, 1.0)
+    proposal, corruption = run_both(config, params, given)
     w_BP = np.asarray(given.draws.weights_BP)
     mlm = (w_BP * np.asarray(proposal.prediction.loss_BP)).sum() / w_BP.sum()
     logits, fake = (
@@ -49,7 +54,7 @@ def test_the_joint_loss_is_the_papers_sum():
 def test_labels_are_where_the_text_changed_and_padding_counts_nowhere():
     config, objective, params = setting()
     given = drawn(objective)
-    _, corruption = electra.forward(config, VOCABULARY, params, given, None, 1.0)
+    _, corruption = run_both(config, params, given)
     tokens = np.asarray(given.batch['tokens'])
     np.testing.assert_array_equal(corruption.is_fake_BL, np.asarray(corruption.tokens_BL) != tokens)
     padding = np.asarray(given.batch['documents']) == 0
@@ -78,7 +83,7 @@ def test_the_generator_sees_masks_and_the_discriminator_sees_none():
     assert kept.any() and (used & ~kept).any()
     assert (masked_BL == SPECIAL.mask).sum() == (used & ~kept).sum()
     config, *_ = setting()
-    _, corruption = electra.forward(config, VOCABULARY, params, given, None, 1.0)
+    _, corruption = run_both(config, params, given)
     assert not (np.asarray(corruption.tokens_BL) == SPECIAL.mask).any()
 
 
@@ -112,7 +117,7 @@ def test_evaluation_metrics_equal_a_plain_count():
     config, objective, params = setting()
     given = drawn(objective)
     metrics = objective.summary(jax.device_get(objective.totals(params, given)))
-    proposal, corruption = electra.forward(config, VOCABULARY, params, given, None, 1.0)
+    proposal, corruption = run_both(config, params, given)
     used = np.asarray(given.draws.weights_BP) > 0
     hits = np.asarray(proposal.prediction.best_BP == given.targets_BP)[used]
     assert metrics['mlm_accuracy'] == pytest.approx(hits.mean())

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.objectives import given, table
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.ops import corrupt
-from electra_jax.optim import optimizer, schedules
+from electra_jax.optim import optimizer
 from electra_jax.train import step as train
 from electra_jax.train.state import TrainState
 from tests.reference import optimizer as reference_optimizer
@@ -91,32 +91,20 @@ def our_config(settings: Settings):
 
 def shapes(config, settings: Settings):
     """Our parameters' shapes."""
-    parts = table.build(config, Vocabulary(settings.vocab_size, SPECIAL)).parts
+    parts = table.build(config, Vocabulary(settings.vocab_size, SPECIAL)).networks
     return jax.eval_shape(
-        lambda: bind.init(config.model, settings.vocab_size, jax.random.key(0), parts)
+        lambda: bind(config.model, settings.vocab_size).init(jax.random.key(0), parts)
     )
 
 
 def our_run(settings: Settings, variables, batches, draws):
     """Parameters, Adam's moments and metrics after each step, by the reference's names."""
     config, vocabulary = our_config(settings), Vocabulary(settings.vocab_size, SPECIAL)
-    objective = table.build(config, vocabulary)
+    objective = given.objective(config, vocabulary)
+    problem = train.Problem(objective.draw, objective.loss, objective.prepare, objective.alone)
     params = ours.to_ours(variables, shapes(config, settings))
     adamw = optimizer.build(config, params)
-    step = jax.jit(
-        functools.partial(
-            train.train_step,
-            lambda batch, keys, number: given.inputs(vocabulary, *batch),
-            objective.loss,
-            objective.prepare,
-            objective.alone,
-            adamw,
-            schedules.from_config(config, settings.learning_rate),
-            0,
-            config.optimizer,
-            config.health,
-        )
-    )
+    step = jax.jit(functools.partial(train.train_step, problem, adamw, config, 0))
     state = TrainState(np.int32(0), params, adamw.init(params))
     for batch, draw in zip(batches, draws, strict=True):
         masked = mask(settings, batch, draw)

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.config import resolve
+from electra_jax.config.recipe import recipe
+from electra_jax.config.sizes import GENERATORS
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.objectives import electra, electric, generators, inputs, restored, table, teams
 from electra_jax.ops import vocab_head
 from electra_jax.optim import optimizer
@@ -35,12 +36,18 @@ def setting(name='electra', model=None, **objective):
     model = {'num_layers': 1, **(TWO_STAGE if name == 'two_stage' else {}), **(model or {})}
     config = tiny_config(model=model, objective={'name': name, **objective})
     bound = table.build(config, VOCABULARY)
-    init = jax.jit(lambda key: bind.init(config.model, VOCABULARY.size, key, bound.parts))
+    networks = bind(config.model, VOCABULARY.size)
+    init = jax.jit(lambda key: networks.init(key, bound.networks))
     params = jax.tree.map(
         lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape) * (x != 0),
         init(jax.random.key(0)),
     )
     return config, bound, params
+
+
+def given_to(make, config, *settings):
+    """What a factory of a part of an objective makes for a config."""
+    return make(config, bind(config.model, VOCABULARY.size), VOCABULARY, *settings)
 
 
 def drawn(bound, step=3, **batch):
@@ -52,8 +59,12 @@ def gradient(bound):
     return jax.jit(jax.value_and_grad(bound.loss, has_aux=True))
 
 
-def test_every_objective_has_its_generators():
-    assert set(table.OBJECTIVES) == set(resolve.OBJECTIVE_GENERATORS)
+@pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
+def test_the_first_generator_of_an_objective_is_its_default(name):
+    generators = table.OBJECTIVES[name].generators
+    assert set(generators) <= set(GENERATORS)
+    config = tiny_config(model=TWO_STAGE if name == 'two_stage' else {}, objective={'name': name})
+    assert config.model.generator == generators[0]
 
 
 @pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
@@ -102,7 +113,7 @@ def test_electra_on_masked_positions_learns_from_nothing_else():
     config, bound, params = setting('electra_masked')
     given = drawn(bound)
     _, metrics = jax.jit(bound.loss)(params, given, None, 0)
-    _, corruption = electra.forward(config, VOCABULARY, params, given, None, 1.0)
+    _, corruption = given_to(electra.make_forward, config)(params, given, None, 1.0)
     logits, fake = np.asarray(corruption.logits_BL), np.asarray(corruption.is_fake_BL)
     cross_entropy = np.logaddexp(0, logits) - logits * fake
     assert float(metrics['disc_loss']) == pytest.approx(
@@ -121,7 +132,7 @@ def test_generators_without_a_network_sample_what_they_say(generator, log_p):
     config = tiny_config(model={'generator': generator}, objective={'mask_rate': 0.9})
     bound = table.build(config, VOCABULARY)
     given = drawn(bound, B=256, L=16)
-    proposal = generators.propose(config, VOCABULARY, {}, given, 1.0, None)
+    proposal = given_to(generators.make_propose, config)({}, given, 1.0, None)
     used = np.asarray(given.draws.weights_BP) > 0
     expected = -log_p[np.asarray(given.targets_BP)][used].mean()
     assert float(proposal.loss) == pytest.approx(expected, rel=1e-5)
@@ -139,7 +150,7 @@ def test_a_disallowed_original_is_never_sampled():
             model={'generator': generator}, disallow_correct=True, temperature=1e-3 + 0.01
         )
         given = drawn(bound)
-        _, corruption = electra.forward(config, VOCABULARY, params, given, None, 1.0)
+        _, corruption = given_to(electra.make_forward, config)(params, given, None, 1.0)
         assert (corruption.is_fake_BL == corruption.written_BL).all()
         assert bool(corruption.written_BL.any())
 
@@ -176,10 +187,12 @@ def test_replaced_mlm_predicts_at_the_masked_positions_and_all_tokens_mlm_everyw
         config, bound, params = setting(name)
         given = drawn(bound)
         _, metrics = jax.jit(bound.loss)(params, given, None, 0)
-        _, restoration = restored.forward(config, VOCABULARY, params, given, None, 1.0, everywhere)
+        _, restoration = given_to(restored.make_forward, config, everywhere)(
+            params, given, None, 1.0
+        )
         _, corruption = electra_like(config, params, given)
-        features, words, bias, gate = bind.restore(
-            config.model, 200, params, {**given.batch, 'tokens': corruption}, None, everywhere, None
+        features, words, bias, gate = bind(config.model, 200).restore(
+            params, {**given.batch, 'tokens': corruption}, None, everywhere, None
         )
         log_p = jax.nn.log_softmax((features @ words.T + bias)[..., :200])
         ce_BL = -np.take_along_axis(
@@ -197,7 +210,7 @@ def test_replaced_mlm_predicts_at_the_masked_positions_and_all_tokens_mlm_everyw
 
 
 def electra_like(config, params, given):
-    proposal = generators.propose(config, VOCABULARY, params, given, 1.0, None)
+    proposal = given_to(generators.make_propose, config)(params, given, 1.0, None)
     batch, _ = electra.corrupted_batch(given, proposal)
     return proposal, batch['tokens']
 
@@ -205,10 +218,10 @@ def electra_like(config, params, given):
 def test_electric_says_written_even_where_the_sample_was_right():
     config, bound, params = setting('electric', temperature=0.01)
     given = drawn(bound)
-    proposal, corruption = electric.forward(config, VOCABULARY, params, given, None, 1.0)
+    proposal, corruption = given_to(electric.make_contrast, config)(params, given, None, 1.0, 0.15)
     assert (corruption.is_fake_BL == corruption.written_BL).all()
-    energies_BL = bind.discriminate(
-        config.model, 200, params, {**given.batch, 'tokens': corruption.tokens_BL}, None
+    energies_BL = bind(config.model, 200).discriminate(
+        params, {**given.batch, 'tokens': corruption.tokens_BL}, None
     )
     features, words, bias = proposal.everywhere
     log_q = jax.nn.log_softmax((features @ words.T + bias)[..., :200])
@@ -223,22 +236,23 @@ def test_electric_says_written_even_where_the_sample_was_right():
 
 def test_pseudo_log_likelihood_adds_up_what_ordinary_tokens_score():
     config, _, params = setting('electric')
+    model = bind(config.model, VOCABULARY.size)
     batch = jax.tree.map(jnp.asarray, random_batch())
-    scores_BL = electric.token_scores(config, VOCABULARY, params, batch)
+    scores_BL = electric.token_scores(model, VOCABULARY, params, batch)
     special = ~np.asarray(inputs.candidates(batch, SPECIAL))
     assert special.any() and (np.asarray(scores_BL)[special] == 0).all()
-    energies_BL = bind.discriminate(config.model, 200, params, batch, None)
-    total_B = electric.pseudo_log_likelihood(config, VOCABULARY, params, batch)
+    energies_BL = model.discriminate(params, batch, None)
+    total_B = electric.pseudo_log_likelihood(model, VOCABULARY, params, batch)
     np.testing.assert_allclose(total_B, -np.where(special, 0, energies_BL).sum(axis=1), rtol=1e-5)
 
 
 def test_teams_selects_among_the_original_and_others_of_the_generator():
     config, bound, params = setting('teams', num_candidates=4)
     given = drawn(bound)
-    proposal = generators.propose(config, VOCABULARY, params, given, 1.0, None)
+    proposal = given_to(generators.make_propose, config)(params, given, 1.0, None)
     others_BPC = np.asarray(
         vocab_head.sample_others(
-            *proposal.softmax, given.targets_BP, given.draws.candidate_noise[0], 3, 200
+            *proposal.softmax, given.targets_BP, given.draws.own_noise[0], 3, 200
         )
     )
     assert (others_BPC != np.asarray(given.targets_BP)[..., None]).all() and others_BPC.max() < 200
@@ -246,7 +260,7 @@ def test_teams_selects_among_the_original_and_others_of_the_generator():
     total, metrics = jax.jit(bound.loss)(params, given, None, 0)
     plain = float(metrics['mlm_loss'] + 50 * metrics['disc_loss'])
     assert float(total) == pytest.approx(plain + 20 * float(metrics['selection_loss']), rel=1e-5)
-    *_, selected_BPC = teams.both_tasks(config, VOCABULARY, params, given, None, 1.0)
+    *_, selected_BPC = given_to(teams.make_both_tasks, config)(params, given, None, 1.0)
     assert selected_BPC.shape == (8, 3, 4)
 
 
@@ -257,7 +271,7 @@ def test_the_detector_reads_what_the_last_shared_layer_says():
     layers = params['discriminator']['layers']
     last_off = jax.tree.map(lambda x: x.at[1].set(0.0), layers)
     changed = {**params, 'discriminator': {**params['discriminator'], 'layers': last_off}}
-    run = jax.jit(lambda p: teams.both_tasks(config, VOCABULARY, p, given, None, 1.0))
+    run = jax.jit(lambda p: given_to(teams.make_both_tasks, config)(p, given, None, 1.0))
     (_, before, selected), (_, after, reselected) = run(params), run(changed)
     np.testing.assert_array_equal(before.logits_BL, after.logits_BL)
     assert np.abs(selected - reselected).max() > 1e-3
@@ -279,6 +293,24 @@ def test_two_stages_train_one_network_each_and_hand_over_in_between():
     jax.tree.map(np.testing.assert_array_equal, after['discriminator'], params['generator'])
     jax.tree.map(np.testing.assert_array_equal, after['embeddings'], params['generator_embeddings'])
     jax.tree.map(np.testing.assert_array_equal, after['generator'], params['generator'])
+
+
+def test_an_unknown_objective_is_refused_with_the_nearest_name():
+    with pytest.raises(ConfigError, match=r"elektra'.*did you mean 'electra'"):
+        table.complete(recipe({'objective': {'name': 'elektra'}}))
+
+
+def test_the_baseline_has_no_generator_to_scale():
+    changes = {'objective': {'name': 'mlm'}, 'model': {'generator_width': 0.5}}
+    with pytest.raises(ConfigError, match=r'config.model.generator_width is 0.5'):
+        table.complete(recipe(changes))
+
+
+def test_settings_are_completed_in_a_copy_and_a_checkpoints_model_is_left_unset():
+    settings = recipe({'objective': {'name': 'mlm'}})
+    assert table.complete(settings).model.generator == 'tied' and settings.model.generator is None
+    tuning = recipe({'job': 'finetune', 'init_from': 'x', 'task': {'name': 'sst2'}})
+    assert table.complete(tuning).model.generator is None
 
 
 @pytest.mark.parametrize(
@@ -312,7 +344,7 @@ def test_every_objective_trains_the_modern_block_and_the_tables_know_its_paramet
     config = tiny_config(model={**MODERN, **sizes}, objective={'name': name})
     bound = table.build(config, VOCABULARY)
     key = jax.random.key(0)
-    params = jax.eval_shape(lambda: bind.init(config.model, VOCABULARY.size, key, bound.parts))
+    params = jax.eval_shape(lambda: bind(config.model, VOCABULARY.size).init(key, bound.networks))
     paths = [path for path, _ in trees.named_leaves(params)]
     assert any('attention/qkv/kernel' in path for path in paths)
     for rules in (parameter_letters, optimizer.decay_table, optimizer.layer_table):

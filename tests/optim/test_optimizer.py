@@ -7,15 +7,15 @@ import pytest
 
 from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.objectives import table
 from electra_jax.optim import networks, optimizer, schedules
 from tests.support.configs import VOCABULARY, tiny_config
 
 
 def shapes_of(config):
-    parts = table.build(config, VOCABULARY).parts
-    return jax.eval_shape(lambda: bind.init(config.model, 200, jax.random.key(0), parts))
+    parts = table.build(config, VOCABULARY).networks
+    return jax.eval_shape(lambda: bind(config.model, 200).init(jax.random.key(0), parts))
 
 
 def ones_like(shapes):

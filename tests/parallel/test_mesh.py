@@ -7,7 +7,7 @@ from jax.sharding import PartitionSpec
 
 from electra_jax.config.settings import MeshConfig
 from electra_jax.core.errors import ConfigError
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.objectives import table
 from electra_jax.optim import optimizer
 from electra_jax.parallel import mesh as meshes
@@ -54,10 +54,10 @@ def test_every_array_of_the_state_has_a_rule_and_a_line_in_the_report():
     settings += [{'model': {'embedding_sharing': name}} for name in ('untied', 'disentangled')]
     for changes in settings:
         config = tiny_config(**changes)
-        parts = table.build(config, VOCABULARY).parts
+        parts = table.build(config, VOCABULARY).networks
         shapes = jax.eval_shape(
-            lambda config=config, parts=parts: bind.init(
-                config.model, VOCABULARY.size, jax.random.key(0), parts
+            lambda config=config, parts=parts: bind(config.model, VOCABULARY.size).init(
+                jax.random.key(0), parts
             )
         )
         placed = jax.tree.map(

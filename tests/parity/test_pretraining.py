@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from electra_jax.model import bind
-from electra_jax.objectives import electra, given, table
+from electra_jax.model.bind import bind
+from electra_jax.objectives import electra, given
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.ops.vocab_head import vocab_logits
 from tests.reference import ours
@@ -105,18 +105,17 @@ def our_network(settings):
         data={'row_length': L},
     )
     vocabulary = Vocabulary(settings.vocab_size, SPECIAL)
-    parts = table.build(config, vocabulary).parts
-    like = jax.eval_shape(
-        lambda: bind.init(config.model, settings.vocab_size, jax.random.key(0), parts)
-    )
+    model, networks = bind(config.model, settings.vocab_size), ('generator', 'discriminator')
+    like = jax.eval_shape(lambda: model.init(jax.random.key(0), networks))
+    forward = electra.make_forward(config, model, vocabulary)
 
     @jax.jit
     def compute(params, batch, draws):
         inputs = given.inputs(vocabulary, batch, draws)
         (_, metrics), grads = jax.value_and_grad(
-            lambda p: given.loss(config, vocabulary, p, batch, draws), has_aux=True
+            lambda p: given.loss(config, vocabulary, p, (batch, draws)), has_aux=True
         )(params)
-        proposal, corruption = electra.forward(config, vocabulary, params, inputs, None, 1.0)
+        proposal, corruption = forward(params, inputs, None, 1.0)
         return Answer(
             vocab_logits(*proposal.softmax, settings.vocab_size)[..., : settings.vocab_size],
             corruption.logits_BL,

@@ -58,7 +58,6 @@ def test_overrides_reach_every_kind_of_leaf():
         ('--config.batch_size=1.5', 'allowed: a whole number'),
         ('--config.log.tensorboard=maybe', 'allowed: true or false'),
         ('--config.optimizer.learning_rate=nan', 'allowed: at least 0'),
-        ('--config.objective.name=elektra', "did you mean 'electra'?"),
         ('--config.model.size=smal', "did you mean 'small'?"),
         ('--config.optimizer.microbatches=3', 'must be a multiple'),
         ('--config.model.generator_width=0.51', 'generator_width is 0.51'),

@@ -7,6 +7,7 @@ from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import check, resolve
 from electra_jax.config.settings import Config
 from electra_jax.objectives.definition import Vocabulary
+from electra_jax.objectives.table import complete
 from electra_jax.tokenizers.api import SpecialIds
 
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
@@ -74,7 +75,7 @@ def tiny_config(**changes) -> Config:
         'data': {'row_length': 16},
         'optimizer': {'warmup_steps': 10, 'learning_rate': 1e-3},
     }
-    return resolve(recipe(merged(base, changes)), 'cpu')
+    return resolve(complete(recipe(merged(base, changes))), 'cpu')
 
 
 def random_batch(B: int = 8, L: int = 16, seed: int = 0, documents: int = 1) -> dict:

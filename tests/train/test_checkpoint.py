@@ -48,10 +48,10 @@ def test_a_whole_training_state_gives_its_parameters_and_comes_back_whole(tmp_pa
     checkpoints.save(7, fresh, {'place': 3}, ABOUT)
     checkpoints.save(12, fresh, {'place': 5}, ABOUT)
     checkpoints.finish()
-    state, place = checkpoints.restore(12, program.abstract)
+    state, place = checkpoints.restore(12, program.abstract_state)
     assert_same(state, fresh)
     assert place == {'place': 5}
-    assert_same(checkpoints.restore_params(7, program.abstract.params), fresh.params)
+    assert_same(checkpoints.restore_params(7, program.abstract_state.params), fresh.params)
     checkpoints.close()
     assert_same(checkpoint.read_params(epath.Path(tmp_path))[0], fresh.params)
 
@@ -62,7 +62,7 @@ def test_parameters_alone_are_nothing_to_go_on_with(tmp_path, fresh, program):
         epath.Path(tmp_path) / 'checkpoints', CheckpointConfig(), print
     )
     with pytest.raises(CheckpointError, match='init_from'):
-        checkpoints.restore(0, program.abstract)
+        checkpoints.restore(0, program.abstract_state)
     checkpoints.close()
 
 

@@ -42,7 +42,7 @@ def test_accumulation_changes_nothing_but_memory():
         config = {'model': {'dropout': 0.0}, 'optimizer': {'microbatches': parts, 'b1': 0.0}}
         program = build(batch_size=32, **config)
         batch = random_batch(B=32)
-        compiled = program.step.lower(program.abstract, batch).compile()
+        compiled = program.step.lower(program.abstract_state, batch).compile()
         temporaries.append(compiled.memory_analysis().temp_size_in_bytes)
         fresh = program.fresh_state()
         after, metrics = compiled(fresh, batch)
@@ -62,7 +62,7 @@ def test_the_program_does_not_grow_with_depth():
     sizes = []
     for num_layers in (3, 6):
         program = build(model={'num_layers': num_layers})
-        text = program.step.lower(program.abstract, random_batch()).as_text()
+        text = program.step.lower(program.abstract_state, random_batch()).as_text()
         sizes.append(text.count('\n'))
     assert sizes[0] == sizes[1]
 

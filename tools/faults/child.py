@@ -26,17 +26,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
 from electra_jax import main
+from electra_jax.config.settings import ModelConfig
 from electra_jax.corpus import job
 from electra_jax.data import pipeline
-from electra_jax.model import bind
+from electra_jax.model.bind import Model, bind
 from electra_jax.objectives import table
 from electra_jax.pretrain import program as runs
+from electra_jax.pretrain import report, text
 from electra_jax.runtime import cli
 from electra_jax.train import checkpoint, evaluate, step
 from tools.faults import stand_in
@@ -66,7 +68,7 @@ def run(marks: str, log: str | None, environment: dict[str, str], words: list[st
     signal.signal(signal.SIGUSR1, _end_a_reading_thread)
     gc.set_threshold(200_000)
     jax.config.update('jax_traceback_in_locations_limit', 0)
-    main.show_example = lambda run, params: None
+    report.example = lambda *arguments: ''
     if 'FAULTS_NO_CACHE' in os.environ:
         jax.config.update('jax_enable_compilation_cache', False)
     if 'FAULTS_CLOCK' in os.environ:
@@ -126,17 +128,21 @@ def _wrap(mark: Callable[..., None]) -> None:
     around(evaluate, 'evaluate', 'evaluating', 'evaluated', lambda *args: 0)
     compile_train_step = step.compile_train_step
     step.compile_train_step = lambda *args: _marked_step(compile_train_step(*args), mark)
-    put_batch = runs.put_batch
-    runs.put_batch = lambda mesh, size, batch: put_batch(mesh, size, _marked_batch(batch, mark))
+    put_batch = text.put_batch
+    text.put_batch = lambda mesh, size, batch: put_batch(mesh, size, _marked_batch(batch, mark))
     if 'FAULTS_STAND_IN' in os.environ:
-        table.OBJECTIVES['mlm'] = stand_in.STAND_IN
-        bind.init = _stand_in_params
+        table.OBJECTIVES['mlm'] = table.Row(stand_in.stand_in, generators=('tied',))
+        runs.bind = _stand_in_model
     pipeline.Rows.batch = _failing(pipeline.Rows.batch)
 
 
-def _stand_in_params(model: Any, vocab_size: int, key: jax.Array, parts: Any) -> dict[str, Any]:
-    del parts
-    return stand_in.init(bind.vocab_rows(model, vocab_size), model.embedding_size, key)
+def _stand_in_model(config: ModelConfig, vocab_size: int) -> Model:
+    model = bind(config, vocab_size)
+
+    def init(key: jax.Array, networks: Sequence[str]) -> dict[str, Any]:
+        return stand_in.init(model.vocab_rows, config.embedding_size, key)
+
+    return model._replace(init=init)
 
 
 def _marked_step(inner: Callable, mark: Callable[..., None]) -> Callable:

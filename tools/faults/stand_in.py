@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.objectives.definition import Definition
-
-PARTS = ()  # of networks: none
+from electra_jax.config.settings import Config
+from electra_jax.model.bind import Model, Params
+from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
+from electra_jax.objectives.inputs import Inputs, make_draw
 
 
 def init(vocab_size: int, width: int, key: jax.Array) -> dict[str, Any]:
@@ -22,14 +23,24 @@ def init(vocab_size: int, width: int, key: jax.Array) -> dict[str, Any]:
     return {'embeddings': {'word': 0.1 * jax.random.normal(key, (vocab_size, width))}}
 
 
-def loss(config, vocabulary, params, inputs, dropout_key, step) -> tuple[jax.Array, dict]:
+def stand_in(config: Config, model: Model, text: Vocabulary) -> Objective:
     """Cross-entropy of the next token given this one, through noise."""
-    del config, vocabulary, step
-    mean = _losses_BL(params, inputs, dropout_key).mean()
-    return mean, {'loss': mean}
+
+    def loss(
+        params: Params, inputs: Inputs, dropout_key: jax.Array | None, step: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        mean = _losses_BL(params, inputs, dropout_key).mean()
+        return mean, {'loss': mean}
+
+    def totals(params: Params, inputs: Inputs) -> Metrics:
+        losses_BL = _losses_BL(params, inputs, None)
+        return {'sum': losses_BL.sum(), 'count': jnp.float32(losses_BL.size)}
+
+    draw = make_draw(config, text.special, model.vocab_rows)
+    return Objective((), draw, loss, totals, _summary, _example)
 
 
-def _losses_BL(params, inputs, key: jax.Array | None) -> jax.Array:
+def _losses_BL(params: Params, inputs: Inputs, key: jax.Array | None) -> jax.Array:
     word_VE, tokens_BL = params['embeddings']['word'], inputs.batch['tokens']
     hidden_BLE = word_VE[tokens_BL[:, :-1]]
     if key is not None:
@@ -39,20 +50,9 @@ def _losses_BL(params, inputs, key: jax.Array | None) -> jax.Array:
     return -jnp.take_along_axis(logs_BLV, tokens_BL[:, 1:, None], axis=-1)[..., 0]
 
 
-def totals(config, vocabulary, params, inputs) -> dict[str, jax.Array]:
-    """Sum and count of the same."""
-    del config, vocabulary
-    losses_BL = _losses_BL(params, inputs, None)
-    return {'sum': losses_BL.sum(), 'count': jnp.float32(losses_BL.size)}
-
-
-def summary(added: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Their quotient."""
+def _summary(added: Mapping[str, np.ndarray]) -> dict[str, float]:
     return {'next_loss': float(added['sum'] / added['count'])}
 
 
-def _example(*args: Any) -> None:
+def _example(params: Params, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
     raise NotImplementedError('not shown in rounds')
-
-
-STAND_IN = Definition(lambda model: PARTS, loss, totals, summary, _example)

@@ -21,7 +21,7 @@ from electra_jax.finetune import predict
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.text import CLASSIFICATION
 from electra_jax.interop import google_tf, load, save
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from electra_jax.train import checkpoint
 from tests.support import fakes
 from tests.support.loading import Known, task_of
@@ -79,7 +79,7 @@ def _make_ours(folder: pathlib.Path) -> Run:
     made = {'pretrained': (fakes.params(model), _about(model))}
     task = task_of('text', Known(('no', 'yes')), head='huggingface')
     task = dataclasses.replace(task, row_length=24)
-    head = bind.init_head(model, CLASSIFICATION.head(task), jax.random.key(1))
+    head = bind(model, fakes.VOCAB_SIZE).head(CLASSIFICATION.head(task)).init(jax.random.key(1))
     tuned = {**made['pretrained'][0], 'task_head': jax.device_get(head)}
     made['tuned'] = tuned, {**_about(model), 'task': tasks.to_json(task)}
     wanted = {}

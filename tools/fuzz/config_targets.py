@@ -19,6 +19,7 @@ from electra_jax.data import pipeline
 from electra_jax.finetune import task
 from electra_jax.finetune.files import predict_input
 from electra_jax.interop import convert
+from electra_jax.objectives.table import OBJECTIVES, complete
 from electra_jax.runtime import cli
 from tools.fuzz import mutate
 from tools.fuzz.target import Run, Target, check, fresh
@@ -33,6 +34,8 @@ def _value(rng: random.Random, leaf: fields.Leaf) -> object:
     """A value for a setting: mostly of its type, often one of its choices."""
     if rng.random() < 0.15:
         return rng.choice(mutate.STRANGE)
+    if leaf.name == 'objective.name':
+        return rng.choice((*OBJECTIVES, 'x'))
     if leaf.choices and rng.random() < 0.9:
         return rng.choice(leaf.choices)
     if leaf.kind is bool:
@@ -78,8 +81,7 @@ def _platform_of(asked: fields.Settings) -> str:
 def _make_recipe(folder: pathlib.Path) -> Run:
     def run(rng: random.Random) -> None:
         asked = recipe.recipe(_nested(rng))
-        resolve.check(asked)
-        check_settings(asked)
+        check_settings(complete(asked))
 
     return run
 
@@ -144,7 +146,7 @@ def _make_phrases(folder: pathlib.Path) -> Run:
 
     def labels(text: str) -> None:
         asked = recipe.recipe({'job': 'finetune', 'task': {'name': 'text', 'labels': text}})
-        task.from_config(resolve.resolve(asked, 'cpu'))
+        task.from_config(resolve.resolve(complete(asked), 'cpu'))
 
     parsers = (
         (pipeline.parse_paths, ('a=0.7,b=0.3', 'shards/wiki', 'a=1,b=1e3,c=.5')),

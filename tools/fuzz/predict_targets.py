@@ -15,7 +15,7 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.finetune import predict
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.model import bind
+from electra_jax.model.bind import bind
 from tests.support import fakes
 from tools.fuzz.checkpoint_targets import small_model
 from tools.fuzz.target import Run, Target, check
@@ -26,7 +26,7 @@ def _models() -> list[Any]:
     model = small_model(max_positions=24)
     tokenizer = fakes.tokenizer()
     parts = ('generator', 'discriminator')
-    params = bind.init(model, tokenizer.vocab_size, jax.random.key(0), parts)
+    params = bind(model, tokenizer.vocab_size).init(jax.random.key(0), parts)
     settings = recipe({'job': 'evaluate', 'batch_size': 8})
     made = []
     for task in (*trained_tasks(), None):
@@ -37,7 +37,8 @@ def _models() -> list[Any]:
         own = dict(params)
         if task is not None:
             about['task'] = tasks.to_json(task)
-            own['task_head'] = bind.init_head(model, KINDS[task.kind].head(task), jax.random.key(1))
+            head = bind(model, tokenizer.vocab_size).head(KINDS[task.kind].head(task))
+            own['task_head'] = head.init(jax.random.key(1))
         made.append(predict.open_predictor(epath.Path('model'), own, about, settings))
     return made
 

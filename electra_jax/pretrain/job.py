@@ -1,0 +1,205 @@
+"""Pre-training, scoring a pre-trained model, and repeating a bad step."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import jax
+from etils import epath
+
+from electra_jax import init_from
+from electra_jax.config import checks
+from electra_jax.config.fields import Settings
+from electra_jax.config.resolve import fill, first_stage, resolve
+from electra_jax.config.settings import Config
+from electra_jax.core import trees
+from electra_jax.core.errors import CheckpointError
+from electra_jax.data.pipeline import DeviceBatches
+from electra_jax.model.flops import training_flops
+from electra_jax.parallel import chips
+from electra_jax.pretrain import program as programs
+from electra_jax.pretrain import report
+from electra_jax.pretrain import text as texts
+from electra_jax.pretrain.program import Program
+from electra_jax.pretrain.text import BuildCorpus, Text
+from electra_jax.runtime import distributed, terminal
+from electra_jax.train import checkpoint, evaluate, loop, replay, step, workdir
+from electra_jax.train.checkpoint import Checkpoints
+from electra_jax.train.clock import Clock, StepWork
+from electra_jax.train.health import Health
+from electra_jax.train.heartbeat import watched
+from electra_jax.train.metrics import evaluation_line
+from electra_jax.train.state import TrainState
+
+
+class Run(NamedTuple):
+    """A program with its text and its workdir."""
+
+    program: Program
+    text: Text
+    folder: epath.Path
+
+    @property
+    def config(self) -> Config:
+        """The program's."""
+        return self.program.config
+
+
+def run(
+    settings: Settings, folder: epath.Path, build_corpus: BuildCorpus, typed: Collection[str]
+) -> None:
+    """Does the job of the settings: pre-training or evaluation.
+
+    Args:
+        settings: of the command line, complete for their objective.
+        folder: the workdir; need not exist.
+        build_corpus: is called where the corpus is missing.
+        typed: names of the settings that were typed on the command line.
+
+    Raises:
+        UserError: the workdir holds another run, the text cannot be used, or the mesh or batch
+            does not fit the devices.
+    """
+    opened = open_run(settings, folder, build_corpus)
+    if opened.config.job == 'evaluate':
+        evaluate_newest(opened)
+    elif opened.config.replay is not None:
+        replay_dump(opened, epath.Path(opened.config.replay))
+    else:
+        with watched(folder, opened.config.health.step_timeout) as clock:
+            pretrain(opened, clock, typed)
+
+
+def open_run(settings: Settings, folder: epath.Path, build_corpus: BuildCorpus) -> Run:
+    """Opens workdir, devices and text, and builds the program; the arguments are those of `run`."""
+    checks.check_positions(fill(settings))  # before the devices are looked for
+    distributed.initialize()
+    config = resolve(settings, jax.devices()[0].platform)
+    workdir.check_same_run(folder, config)
+    if config.job == 'evaluate' and not workdir.has_checkpoint(folder):
+        raise CheckpointError(
+            f'no checkpoint in {folder / "checkpoints"}: train first (--config.job=pretrain), or '
+            'name the run with --workdir'
+        )
+    text = texts.open_text(config, build_corpus)
+    program = programs.build_program(config, texts.vocabulary(config, text))
+    return Run(program, text, folder)
+
+
+def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
+    """Trains from the newest checkpoint, or from step 0, to the end."""
+    config, program = run.config, run.program
+    checkpoints = open_checkpoints(run)
+    batches = texts.training_batches(run.text, program)
+    flops = training_flops(config, run.text.tokenizer.vocab_size, program.objective.networks)
+    newest = checkpoints.latest()
+    health = Health(
+        config.health,
+        run.folder,
+        {'config': workdir.as_json(config), 'workdir': str(run.folder)},
+        checkpoints.latest,
+        program.objective.signs,
+        config.optimizer.warmup_steps,
+        first_stage(config),
+    )
+    state = load_state(run, checkpoints, batches, health)
+    workdir.describe(run.folder, config, {'flops_per_token': flops})
+    workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
+    print_lines(report.start_lines(program, run.text, run.folder, flops, typed))
+    if newest is not None:
+        terminal.OUT.print(f'going on from step {newest}')
+    collaborators = loop.Collaborators(
+        step=program.step,
+        evaluate=make_evaluate(run),
+        batches=batches,
+        checkpoints=checkpoints,
+        about=texts.about(config, run.text),
+        health=health,
+        clock=clock,
+        work=StepWork(
+            config.batch_size * config.data.row_length,
+            flops['mfu'],
+            chips.peak_flops(jax.devices()),
+        ),
+    )
+    outcome = loop.train(config, collaborators, state, run.folder)
+    checkpoints.close()
+    held_out = texts.held_out_batches(run.text, program) if not outcome.stopped_by else []
+    if held_out and jax.process_count() == 1:
+        tokenizer, params = run.text.tokenizer, outcome.state.params
+        terminal.OUT.print(report.example(program, tokenizer, params, held_out[0]))
+    print_lines(report.end_lines(outcome, clock, run.folder))
+
+
+def evaluate_newest(run: Run) -> None:
+    """Scores the newest checkpoint of the workdir on held-out text."""
+    checkpoints = open_checkpoints(run, read_only=True)
+    newest = checkpoints.latest()
+    assert newest is not None  # `open_run` has looked
+    about = checkpoints.about(newest)
+    texts.check_checkpoint(about, run.config, run.text, run.folder, same_text=False)
+    params = checkpoints.restore_params(newest, run.program.abstract_state.params)
+    terminal.OUT.print(evaluation_line(newest, make_evaluate(run)(params)))
+    checkpoints.close()
+
+
+def replay_dump(run: Run, path: epath.Path) -> None:
+    """Computes the bad step of a dump again, and prints what is wrong in it; writes nothing."""
+    dump = replay.read_dump(path)
+    checkpoints = open_checkpoints(run, read_only=True, before=dump.step)
+    batches = texts.training_batches(run.text, run.program)
+    state = load_state(run, checkpoints, batches)
+    for line in replay.replay(dump, run.program.step, run.program.examine, batches, state):
+        terminal.OUT.print(line)
+    checkpoints.close()
+
+
+def open_checkpoints(run: Run, read_only: bool = False, before: int | None = None) -> Checkpoints:
+    """The checkpoints of the workdir, up to a step where `before` is given."""
+    folder, settings = run.folder / checkpoint.FOLDER, run.config.checkpoint
+    return Checkpoints(folder, settings, terminal.OUT.print, read_only=read_only, before=before)
+
+
+def load_state(
+    run: Run, checkpoints: Checkpoints, batches: DeviceBatches, health: Health | None = None
+) -> TrainState:
+    """The state of the newest checkpoint, or the state at step 0.
+
+    Args:
+        run: of the workdir.
+        checkpoints: of the workdir.
+        batches: are moved to where the checkpoint was saved.
+        health: its memory is restored, too.
+
+    Raises:
+        UserError: the checkpoint, or that of `config.init_from`, cannot be read or does not fit.
+    """
+    newest, program = checkpoints.latest(), run.program
+    if newest is not None:
+        about = checkpoints.about(newest)
+        texts.check_checkpoint(about, run.config, run.text, run.folder, same_text=True)
+        state, position = checkpoints.restore(newest, program.abstract_state)
+        loop.restore_position(position, batches, health)
+        return state
+    state = program.fresh_state()
+    if run.config.init_from is None:
+        return state
+    params, account = init_from.all_params(
+        run.config, run.text.tokenizer, program.init_params, program.abstract_state.params
+    )
+    print_lines(init_from.account_lines(run.config, account))
+    return state._replace(params=params)
+
+
+def make_evaluate(run: Run) -> Callable[[trees.Tree], dict[str, float]]:
+    """The function from parameters to metrics on the held-out text; no metrics if there is none."""
+    batches = texts.held_out_batches(run.text, run.program)
+    if not batches:
+        return lambda params: {}
+    objective = run.program.objective
+    totals = step.compile_totals(objective.totals, objective.draw, run.program.mesh)
+    return lambda params: evaluate.evaluate(totals, objective.summary, params, batches)
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Prints lines for people."""
+    terminal.OUT.print('\n'.join(lines))

@@ -1,0 +1,110 @@
+"""What pre-training prints at its start and at its end."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import jax
+import numpy as np
+from etils import epath
+
+from electra_jax.core import rng, trees
+from electra_jax.parallel.report import mesh_line
+from electra_jax.pretrain.program import Program
+from electra_jax.pretrain.text import Text
+from electra_jax.runtime import cli
+from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.train.clock import Clock
+from electra_jax.train.loop import Outcome
+
+_SHOWN = 32  # tokens of an example that fit a screen
+
+
+def start_lines(
+    program: Program,
+    text: Text,
+    folder: epath.Path,
+    flops: Mapping[str, float],
+    typed: Collection[str],
+) -> list[str]:
+    """What is about to be trained.
+
+    Args:
+        program: of the run.
+        text: of the run.
+        folder: the workdir.
+        flops: per token, by convention.
+        typed: names of the settings that were typed on the command line.
+    """
+    config, data = program.config, program.config.data
+    rows = sum(shard.rows for corpus in text.corpora for shard in corpus.shards['train'])
+    tokens = config.total_steps * config.batch_size * data.row_length
+    millions = trees.count(program.abstract_state.params) / 1e6
+    lines = [
+        f'{config.objective.name} {config.model.size}: {millions:.1f}M parameters,',
+        f'  on {mesh_line(program.mesh)}',
+        f'  {flops["mfu"] / 1e9:.4g} GFLOP a token (6 N + attention), '
+        f"{flops['paper'] / 1e9:.4g} by the paper's count: "
+        f'{flops["paper"] * tokens:.3g} FLOP for {tokens:.3g} tokens',
+        f'  {rows:,} rows of {data.row_length} tokens, batches of {config.batch_size}',
+    ]
+    made_of = {corpus.source for corpus in text.corpora}
+    # A recipe's own source is for those who have no corpus yet.
+    if 'data.source' in typed and made_of != {data.source}:
+        lines.append(
+            f'  note: {data.path} is there already, made of {", ".join(sorted(made_of))}: '
+            f'config.data.source ({data.source}) is not read; for that text name another '
+            '--config.data.path'
+        )
+    return [*lines, f'  workdir {folder}']
+
+
+def end_lines(outcome: Outcome, clock: Clock, folder: epath.Path) -> list[str]:
+    """The result, where its files are, and what to type next."""
+    step = int(outcome.state.step)
+    if outcome.stopped_by:
+        return [
+            f'stopped by {outcome.stopped_by} at step {step}, saved',
+            f'to go on: {cli.same_command()}',
+        ]
+    metrics = ', '.join(f'{name} {value:.4f}' for name, value in outcome.evaluation.items())
+    evaluate = cli.same_command(**{'workdir': str(folder), 'config.job': 'evaluate'})
+    return [
+        f'done: {step} steps, {metrics or "no held-out text"}',
+        clock.goodput_line(),
+        f'files: {folder} (checkpoints/, metrics.jsonl, tensorboard/)',
+        f'next: {evaluate}',
+    ]
+
+
+def example(
+    program: Program,
+    tokenizer: Tokenizer,
+    params: trees.Tree,
+    held_out: Mapping[str, jax.Array],
+) -> str:
+    """The first document of a batch, its replaced tokens, and the model's doubt of each token."""
+    objective = program.objective
+    keys = rng.step_keys(rng.root_key(program.config.seed), 0)
+    row = {name: x[:1] for name, x in held_out.items()}
+    shown, doubt = jax.jit(
+        lambda params, row: objective.example(params, objective.draw(row, keys, 0))
+    )(params, row)
+    first_L = np.asarray(row['documents'])[0] == 1
+    before, after = (
+        tokenizer.tokens(np.asarray(ids)[0][first_L]) for ids in (row['tokens'], shown)
+    )
+    return example_lines(before, after, np.asarray(doubt)[0][first_L].tolist())
+
+
+def example_lines(original: Sequence[str], shown: Sequence[str], doubt: Sequence[float]) -> str:
+    """A token a line: what the model read, its doubt as number and bar, what it was before.
+
+    Args:
+        original: tokens before corruption.
+        shown: tokens after corruption.
+        doubt: probability that each was replaced.
+    """
+    lines = ['held-out text with replaced tokens, and how sure the model is of each replacement:']
+    for before, now, p in list(zip(original, shown, doubt, strict=True))[:_SHOWN]:
+        was = f'<- was {before}' if before != now else ''
+        lines.append(f'  {now:<18} {p:4.2f} {"#" * round(20 * p):<20} {was}'.rstrip())
+    return '\n'.join(lines)

@@ -1,0 +1,159 @@
+"""The text of a run: its corpora, its batches, and what every checkpoint stores about it."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from electra_jax.config.settings import Config, DataConfig
+from electra_jax.core.errors import CheckpointError, ConfigError, DataError
+from electra_jax.data import manifest, pipeline
+from electra_jax.model.bind import vocab_rows
+from electra_jax.objectives.definition import Vocabulary
+from electra_jax.pretrain.program import Program, put_batch
+from electra_jax.runtime import terminal
+from electra_jax.tokenizers import load
+from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.train import workdir
+
+BuildCorpus = Callable[[DataConfig], object]  # writes the corpus that the settings describe
+
+
+class Text(NamedTuple):
+    """Corpora that are open.
+
+    Attributes:
+        corpora: one or more, of one tokenizer.
+        weights: share of rows from each corpus.
+        tokenizer: of the corpora.
+    """
+
+    corpora: list[manifest.Corpus]
+    weights: list[float]
+    tokenizer: Tokenizer
+
+
+def open_text(config: Config, build_corpus: BuildCorpus) -> Text:
+    """The corpora of `config.data.path`; one that is missing is built first.
+
+    Raises:
+        ConfigError: no path is set, or a corpus does not fit the settings.
+        DataError: there is neither a corpus nor a source to build it from.
+    """
+    if config.data.path is None:
+        raise ConfigError(
+            'config.data.path is not set: type --config.data.path=FOLDER with shards made by '
+            'python -m electra_jax.prepare'
+        )
+    paths = pipeline.parse_paths(config.data.path)
+    if len(paths) == 1 and not (epath.Path(paths[0][0]) / manifest.FILE_NAME).exists():
+        if config.data.source is None:
+            raise DataError(
+                f'no corpus in {paths[0][0]}, and config.data.source does not name what to build '
+                "it from: type --config.data.source='text:FILES/*.txt', for example"
+            )
+        build_corpus(config.data)
+    report = terminal.OUT.print
+    corpora = [manifest.load_corpus(path, config.data.verify, report) for path, _ in paths]
+    asked = config.data.tokenizer
+    tokenizer_hash = load.open_tokenizer(asked).hash if asked.path else None
+    for corpus in corpora:
+        manifest.check_corpus(corpus, config.data, tokenizer_hash)
+    return Text(corpora, [weight for _, weight in paths], corpora[0].tokenizer())
+
+
+def vocabulary(config: Config, text: Text) -> Vocabulary:
+    """What an objective has to know of the text."""
+    tokenizer = text.tokenizer
+    rows = vocab_rows(config.model, tokenizer.vocab_size)
+    log_unigram_V = log_unigram(text.corpora, text.weights, tokenizer.vocab_size, rows)
+    return Vocabulary(tokenizer.vocab_size, tokenizer.special, log_unigram_V)
+
+
+def log_unigram(
+    corpora: Sequence[manifest.Corpus], weights: Sequence[float], vocab_size: int, rows: int
+) -> np.ndarray:
+    """log p of single tokens in the training text, each count raised by one.
+
+    Args:
+        corpora: whose training rows are counted.
+        weights: share of each corpus.
+        vocab_size: tokens, unpadded.
+        rows: V, padded.
+
+    Returns:
+        float32 [V], 0 in padding.
+    """
+    probs = np.zeros(vocab_size)
+    for corpus, weight in zip(corpora, weights, strict=True):
+        counts = corpus.unigram() + 1.0
+        probs += weight / sum(weights) * counts / counts.sum()
+    return np.pad(np.log(probs), (0, rows - vocab_size)).astype(np.float32)
+
+
+def training_batches(text: Text, program: Program) -> pipeline.DeviceBatches:
+    """Training batches on the mesh."""
+    config = program.config
+    rows = pipeline.Rows(text.corpora, 'train')
+    batches = pipeline.train_batches(
+        rows, text.weights, host_slice(config), config.seed, config.data.prefetch
+    )
+    put = functools.partial(put_batch, program.mesh, config.batch_size)
+    return pipeline.DeviceBatches(batches, put)
+
+
+def held_out_batches(text: Text, program: Program) -> list[dict[str, jax.Array]]:
+    """The held-out batches, on the mesh."""
+    config = program.config
+    rows = pipeline.Rows(text.corpora, 'validation')
+    batches = pipeline.held_out_batches(rows, host_slice(config), config.eval.rows)
+    return [put_batch(program.mesh, config.batch_size, batch) for batch in batches]
+
+
+def host_slice(config: Config) -> pipeline.Slice:
+    """This host's share of each batch."""
+    return pipeline.Slice(config.batch_size, jax.process_index(), jax.process_count())
+
+
+def about(config: Config, text: Text) -> dict:
+    """What every checkpoint stores in addition to arrays, the whole tokenizer among it."""
+    return {
+        'config': workdir.as_json(config),
+        'tokenizer': text.tokenizer.to_json(),
+        'tokenizer_hash': text.tokenizer.hash,
+        'corpora': [
+            {'path': str(corpus.path), 'fingerprint': corpus.fingerprint, 'weight': weight}
+            for corpus, weight in zip(text.corpora, text.weights, strict=True)
+        ],
+    }
+
+
+def check_checkpoint(
+    checkpoint: dict, config: Config, text: Text, folder: epath.Path, same_text: bool
+) -> None:
+    """Refuses to continue with text that the model was not trained on.
+
+    Args:
+        checkpoint: what it stores about itself (`about`).
+        config: of the run.
+        text: of the run.
+        folder: of the checkpoint.
+        same_text: whether the very rows must be the same, not only the tokenizer.
+
+    Raises:
+        ConfigError: another tokenizer.
+        CheckpointError: other rows.
+    """
+    for corpus in text.corpora:
+        manifest.check_corpus(corpus, config.data, checkpoint['tokenizer_hash'])
+    before = [(corpus['fingerprint'], corpus['weight']) for corpus in checkpoint['corpora']]
+    now = [(one.fingerprint, w) for one, w in zip(text.corpora, text.weights, strict=True)]
+    if same_text and before != now:
+        named = ','.join(f'{one["path"]}={one["weight"]}' for one in checkpoint['corpora'])
+        raise CheckpointError(
+            f'{folder} was trained on {named}, whose rows or weights are not those of '
+            f'{config.data.path}: name that text with --config.data.path, or another --workdir'
+        )
