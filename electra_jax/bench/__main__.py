@@ -7,11 +7,6 @@ recipe of fine-tuning, evaluation is timed instead, on the task's files. Each pr
 process, and they take turns. A record of everything goes to benchmarks/.
 """
 
-from electra_jax.runtime import malloc
-
-if __name__ == '__main__':
-    malloc.ask_for_large_pages()  # starts the process again: before imports that take seconds
-
 import functools
 import pathlib
 

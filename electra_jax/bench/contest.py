@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, NamedTuple, Self
 
 from electra_jax.core.errors import UserError
+from electra_jax.runtime import malloc
 
 Answer = dict[str, Any]
 
@@ -124,7 +125,7 @@ class Arena(contextlib.ExitStack):
         process = subprocess.Popen(
             [sys.executable, '-m', entry.module, json.dumps(entry.settings)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
-            env={**os.environ, **entry.environment},
+            env={**malloc.with_large_pages(os.environ), **entry.environment},
         )  # fmt: skip
         self.callback(_kill, process)
         return Contestant(entry, process, errors)

@@ -1,9 +1,10 @@
 """One alphabet of dimensions, for names, einsum strings and sharding alike.
 
 A tensor's name ends in the letters of its dimensions (`hidden_BLD`), the same letters stand in
-einsum strings (`'BLD,DHK->BLHK'`) and in the sharding rules of `parallel/rules.py`. The model
-says only which letters an activation has, by `constrain(x, 'BLD')`, or what a function's arrays
-have, by `per_shard`; the program that runs the model decides what a letter means for the mesh, with
+einsum strings (`'BLD,DHK->BLHK'`) and in the sharding rules of `parallel/rules.py`. A file that
+needs another letter declares it at its head: ``# R: tokens of an answer``. The model says only
+which letters an activation has, by `constrain(x, 'BLD')`, or what a function's arrays have, by
+`per_shard`; the program that runs the model decides what a letter means for the mesh, with
 `sharding_activations`.
 """
 
@@ -27,6 +28,7 @@ ALPHABET = {
     'V': 'vocabulary, padded',
     'P': 'masked positions of a row, padded',
     'C': 'classes',
+    'A': 'alternatives for a masked position, of which one is the original',
     'N': 'layers, stacked',
     'T': 'token types',
     'X': 'blocks of the vocabulary',

@@ -133,7 +133,9 @@ def build_program(
     )
     adamw = make_optimizer(abstract_state.params)
 
-    def seeded_step(current: state.TrainState, batch: Batch, seed: jax.Array) -> tuple:
+    def seeded_step(
+        current: state.TrainState, batch: Batch, seed: jax.Array
+    ) -> tuple[state.TrainState, step.Metrics]:
         # The seed is data, not a constant of the program: all trials share one compilation.
         return step.train_step(problem, adamw, config, seed, current, batch)
 

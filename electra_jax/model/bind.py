@@ -45,8 +45,8 @@ class Model(NamedTuple):
         discriminate: params, batch, dropout_key -> the discriminator's logits [B, L], float32.
         restore: params, batch, masked_BP, gated, dropout_key -> as `generate`, and the copy gate's
             logits [B, L], of the discriminator's encoder.
-        detect_and_select: params, batch, masked_BP, candidates_BPC, dropout_key -> logits [B, L]
-            and [B, P, C], float32.
+        detect_and_select: params, batch, masked_BP, candidates_BPA, dropout_key -> logits [B, L]
+            and [B, P, A], float32.
         head: shape -> a task's head.
     """
 
@@ -98,7 +98,7 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
         vocab_size: tokens of the tokenizer, unpadded.
     """
     rows, dtype = vocab_rows(model, vocab_size), jnp.dtype(model.compute_dtype)
-    electra = Electra(model, vocab_size, rows, dtype)
+    apply: Callable[..., Any] = Electra(model, vocab_size, rows, dtype).apply
     # Parameters do not depend on how attention is computed: no kernel is compiled to make them.
     plain = Electra(dataclasses.replace(model, attention='xla'), vocab_size, rows, dtype)
 
@@ -116,36 +116,37 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
         params: Params, batch: Batch, masked_BP: jax.Array | None, dropout_key: Key
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         method, rngs = Electra.generate, _rngs(dropout_key)
-        return electra.apply({'params': params}, _text(batch), masked_BP, rngs=rngs, method=method)
+        return apply({'params': params}, _text(batch), masked_BP, rngs=rngs, method=method)
 
     def encode(params: Params, batch: Batch, dropout_key: Key) -> jax.Array:
         method, rngs = Electra.encode, _rngs(dropout_key)
-        return electra.apply({'params': params}, _text(batch), rngs=rngs, method=method)
+        return apply({'params': params}, _text(batch), rngs=rngs, method=method)
 
     def discriminate(params: Params, batch: Batch, dropout_key: Key) -> jax.Array:
         method, rngs = Electra.discriminate, _rngs(dropout_key)
-        return electra.apply({'params': params}, _text(batch), rngs=rngs, method=method)
+        return apply({'params': params}, _text(batch), rngs=rngs, method=method)
 
     def restore(
         params: Params, batch: Batch, masked_BP: jax.Array | None, gated: bool, dropout_key: Key
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
         method, rngs = Electra.restore, _rngs(dropout_key)
         special = (_text(batch), masked_BP, gated)
-        return electra.apply({'params': params}, *special, rngs=rngs, method=method)
+        return apply({'params': params}, *special, rngs=rngs, method=method)
 
     def detect_and_select(
         params: Params,
         batch: Batch,
         masked_BP: jax.Array,
-        candidates_BPC: jax.Array,
+        candidates_BPA: jax.Array,
         dropout_key: Key,
     ) -> tuple[jax.Array, jax.Array]:
         method, rngs = Electra.detect_and_select, _rngs(dropout_key)
-        special = (_text(batch), masked_BP, candidates_BPC)
-        return electra.apply({'params': params}, *special, rngs=rngs, method=method)
+        special = (_text(batch), masked_BP, candidates_BPA)
+        return apply({'params': params}, *special, rngs=rngs, method=method)
 
     def head(shape: HeadShape) -> Head:
         module = HEADS[shape.form, shape.style](model, shape)
+        apply_head: Callable[..., Any] = module.apply
 
         def init_head(key: jax.Array) -> Params:
             blank_BLD = jnp.zeros((1, 2, model.hidden_size))
@@ -156,11 +157,11 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
             keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
             hidden_BLD = encode(params, batch, keys[0])
             own = {'params': params['task_head']}
-            return module.apply(own, hidden_BLD, batch, rngs=_rngs(keys[1]))
+            return apply_head(own, hidden_BLD, batch, rngs=_rngs(keys[1]))
 
         def answers(params: Params, batch: Batch) -> dict[str, jax.Array]:
             hidden_BLD, own = encode(params, batch, None), {'params': params['task_head']}
-            return module.apply(own, hidden_BLD, batch, method=module.search)
+            return apply_head(own, hidden_BLD, batch, method=module.search)
 
         return Head(init_head, outputs, answers)
 

@@ -67,7 +67,7 @@ class Electra(nn.Module):
             hidden_BPD = self._two_towers(batch)
         else:
             x_BLE = self._read_generator(batch)
-            hidden_BPD = self.generator(x_BLE, documents_BL, positions_BL)
+            hidden_BPD, _ = self.generator(x_BLE, documents_BL, positions_BL)
         if masked_BP is not None:
             hidden_BPD = jnp.take_along_axis(hidden_BPD, masked_BP[..., None], axis=1)
         features_BPE, bias_V = self.generator_head(constrain(hidden_BPD, 'BPD'))
@@ -76,7 +76,8 @@ class Electra(nn.Module):
     def encode(self, batch: Batch) -> jax.Array:
         """The discriminator's last hidden states [B, L, D], in the compute dtype."""
         x_BLE = self._read_discriminator(batch)
-        return self.discriminator(x_BLE, batch['documents'], batch['positions'])
+        hidden_BLD, _ = self.discriminator(x_BLE, batch['documents'], batch['positions'])
+        return hidden_BLD
 
     def discriminate(self, batch: Batch) -> jax.Array:
         """Logits [B, L], float32: has this token been replaced?"""
@@ -99,7 +100,7 @@ class Electra(nn.Module):
         return features_BPE, self._discriminator_words(), bias_V, gate_BL
 
     def detect_and_select(
-        self, batch: Batch, masked_BP: jax.Array, candidates_BPC: jax.Array
+        self, batch: Batch, masked_BP: jax.Array, candidates_BPA: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """Which tokens were replaced, and which of a few words each one was (TEAMS).
 
@@ -109,31 +110,34 @@ class Electra(nn.Module):
         Args:
             batch: the corrupted text.
             masked_BP: int32, positions.
-            candidates_BPC: int32, C words to select from at each position.
+            candidates_BPA: int32, words to select from at each position.
 
         Returns:
-            Logits, float32: replaced? [B, L], and of each candidate [B, P, C].
+            Logits, float32: replaced? [B, L], and of each candidate [B, P, A].
         """
         documents_BL, positions_BL = batch['documents'], batch['positions']
         hidden_BLD, shared_BLD = self.discriminator(
             self._read_discriminator(batch), documents_BL, positions_BL, show_last_input=True
         )
-        replaced_BL = self.discriminator_head(self.detector(shared_BLD, documents_BL, positions_BL))
+        assert shared_BLD is not None  # it was asked for
+        detected_BLD, _ = self.detector(shared_BLD, documents_BL, positions_BL)
+        replaced_BL = self.discriminator_head(detected_BLD)
         hidden_BPD = jnp.take_along_axis(hidden_BLD, masked_BP[..., None], axis=1)
         features_BPE = self.selection_head(constrain(hidden_BPD, 'BPD'))
-        words_BPCE = self._discriminator_words()[candidates_BPC].astype(features_BPE.dtype)
-        selected_BPC = jnp.einsum(
-            'BPE,BPCE->BPC', features_BPE, words_BPCE, preferred_element_type=jnp.float32
+        words_BPAE = self._discriminator_words()[candidates_BPA].astype(features_BPE.dtype)
+        selected_BPA = jnp.einsum(
+            'BPE,BPAE->BPA', features_BPE, words_BPAE, preferred_element_type=jnp.float32
         )
-        return replaced_BL, selected_BPC
+        return replaced_BL, selected_BPA
 
     def _two_towers(self, batch: Batch) -> jax.Array:
         """What is left of each token and what is right of it, [B, L, 2 D]."""
         documents_BL, positions_BL = batch['documents'], batch['positions']
         x_BLE = self._read_generator(batch)
-        left_BLD = jnp.roll(self.generator_ltr(x_BLE, documents_BL, positions_BL), 1, axis=1)
-        right_BLD = jnp.roll(self.generator_rtl(x_BLE, documents_BL, positions_BL), -1, axis=1)
-        return jnp.concatenate([left_BLD, right_BLD], axis=-1)
+        left_BLD, _ = self.generator_ltr(x_BLE, documents_BL, positions_BL)
+        right_BLD, _ = self.generator_rtl(x_BLE, documents_BL, positions_BL)
+        towers = (jnp.roll(left_BLD, 1, axis=1), jnp.roll(right_BLD, -1, axis=1))
+        return jnp.concatenate(towers, axis=-1)
 
     def _generator_embeddings(self) -> Embeddings:
         untied = self.model.embedding_sharing == 'untied'

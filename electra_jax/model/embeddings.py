@@ -52,7 +52,7 @@ class Embeddings(nn.Module):
     dtype: jnp.dtype
     is_delta: bool = False  # starts at zero, to be added to another block's tables
 
-    def setup(self):
+    def setup(self) -> None:
         """Makes the tables and the norm."""
         init = nn.initializers.zeros_init()
         position_init = init

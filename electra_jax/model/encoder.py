@@ -22,9 +22,9 @@ class Remat(NamedTuple):
     """What the backward pass computes again.
 
     Attributes:
-      keeps: of a layer, what it does not; None: there all is kept, but for the two below.
-      attention: scores and probabilities.
-      feed_forward: what lies between its two dense maps, and the first of them.
+        keeps: which values of a layer are kept; None: all but those below.
+        attention: whether scores and probabilities are computed again.
+        feed_forward: whether the first dense map and the activation are.
     """
 
     keeps: Callable | None = None
@@ -42,8 +42,8 @@ REMAT_POLICIES: dict[str, Remat] = {
 }
 
 
-class Place(NamedTuple):
-    """Where each token stands, the same for all layers."""
+class Where(NamedTuple):
+    """Where each token is, the same for all layers."""
 
     documents_BL: jax.Array
     turns: rotary.Turns | None  # None: positions are learned, and in the embeddings
@@ -58,21 +58,25 @@ class Attention(nn.Module):
     sight: Sight
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array, place: Place) -> jax.Array:
+    def __call__(self, x_BLD: jax.Array, where: Where) -> jax.Array:
         """[B, L, D] -> [B, L, D], each token seeing its own document, or a part of it."""
         query_BLHK, key_BSHK, value_BSHK = self.project(x_BLD)
         if self.model.qk_norm:
             norms = [self.head_norm(name) for name in ('query_norm', 'key_norm')]
             query_BLHK, key_BSHK = norms[0](query_BLHK), norms[1](key_BSHK)
-        if place.turns is not None:
-            query_BLHK = rotary.rotate(query_BLHK, place.turns)
-            key_BSHK = rotary.rotate(key_BSHK, place.turns)
+        if where.turns is not None:
+            query_BLHK = rotary.rotate(query_BLHK, where.turns)
+            key_BSHK = rotary.rotate(key_BSHK, where.turns)
         drop = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
         key = drop.key()
 
-        def attend(*arrays: jax.Array) -> jax.Array:
-            dropping = Drop(drop.rate, key, drop.bits)
-            return attention(self.model.attention, *arrays, self.sight, dropping)
+        def attend(
+            query_BLHK: jax.Array, key_BSHK: jax.Array, value_BSHK: jax.Array, documents: jax.Array
+        ) -> jax.Array:
+            dropping, kernel = Drop(drop.rate, key, drop.bits), self.model.attention
+            return attention(
+                kernel, query_BLHK, key_BSHK, value_BSHK, documents, self.sight, dropping
+            )
 
         if REMAT_POLICIES[self.model.remat].attention:
             attend = jax.checkpoint(attend, prevent_cse=False)
@@ -80,7 +84,7 @@ class Attention(nn.Module):
             constrain(query_BLHK, 'BLHK'),
             constrain(key_BSHK, 'BSHK'),
             constrain(value_BSHK, 'BSHK'),
-            place.documents_BL,
+            where.documents_BL,
         )
         context_BLHK = constrain(context_BLHK, 'BLHK')
         return self.dense('output', 'BLHK,HKD->BLD')(context_BLHK)
@@ -89,9 +93,13 @@ class Attention(nn.Module):
         """Queries, keys and values, [B, L, H, K] each."""
         if self.model.fused_qkv:
             qkv_BLGHK = constrain(self.dense('qkv', 'BLD,DGHK->BLGHK')(x_BLD), 'BLGHK')
-            return _parts(qkv_BLGHK)
-        names = ('query', 'key', 'value')
-        return tuple(self.dense(name, 'BLD,DHK->BLHK')(x_BLD) for name in names)
+            query_BLHK, key_BSHK, value_BSHK = _parts(qkv_BLGHK)
+        else:
+            names = ('query', 'key', 'value')
+            query_BLHK, key_BSHK, value_BSHK = (
+                self.dense(name, 'BLD,DHK->BLHK')(x_BLD) for name in names
+            )
+        return query_BLHK, key_BSHK, value_BSHK
 
     def dense(self, name: str, equation: str) -> Dense:
         """One of the linear maps."""
@@ -166,7 +174,7 @@ class Layer(nn.Module):
     show_input: bool  # hand out what went in, too
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array, place: Place) -> tuple[jax.Array, jax.Array | None]:
+    def __call__(self, x_BLD: jax.Array, where: Where) -> tuple[jax.Array, jax.Array | None]:
         """One step of the scan: the carried activations, and what the layer was given."""
         parts = (self.model, self.shape, self.dtype)
         attend = Attention(*parts, self.sight, name='attention')
@@ -175,7 +183,7 @@ class Layer(nn.Module):
             wide = nn.remat(wide, prevent_cse=False)
         feed_forward = wide(*parts, name='feed_forward')
         shown_BLD = x_BLD if self.show_input else None
-        x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, place))
+        x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, where))
         x_BLD = self.sublayer('feed_forward', x_BLD, feed_forward)
         return constrain(x_BLD, 'BLD'), shown_BLD
 
@@ -204,14 +212,14 @@ class Group(nn.Module):
     size: int
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array, place: Place) -> tuple[jax.Array, jax.Array | None]:
+    def __call__(self, x_BLD: jax.Array, where: Where) -> tuple[jax.Array, jax.Array | None]:
         """One step of the scan; what is shown is the last layer's input."""
         shown_BLD = None
         for number in range(self.size):
             is_global = number == 0 and self.model.global_every > 0
             sight = Sight(self.side, None if is_global else self.model.local_window)
             parts = (self.model, self.shape, self.dtype, sight, self.show_input)
-            x_BLD, shown_BLD = self.layer(*parts, name=str(number))(x_BLD, place)
+            x_BLD, shown_BLD = self.layer(*parts, name=str(number))(x_BLD, where)
         return x_BLD, shown_BLD
 
 
@@ -248,16 +256,16 @@ class Stack(nn.Module):
         documents_BL: jax.Array,
         positions_BL: jax.Array,
         show_last_input: bool = False,
-    ) -> jax.Array | tuple[jax.Array, jax.Array]:
-        """[B, L, D] -> [B, L, D] in the compute dtype, and what the last layer was given."""
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """[B, L, D] -> [B, L, D] in the compute dtype, and the last layer's input if asked for."""
         turns = None
         if self.model.positions == 'rotary':
             turns = rotary.turns(positions_BL, self.shape.head_size, self.model.rotary_base)
         x_BLD = constrain(x_BLD, 'BLD')
-        x_BLD, inputs_NBLD = self.layers(show_last_input)(x_BLD, Place(documents_BL, turns))
+        x_BLD, inputs_NBLD = self.layers(show_last_input)(x_BLD, Where(documents_BL, turns))
         if self.model.norm == 'pre':
             x_BLD = make_norm(self.model, self.dtype, 'norm')(x_BLD)
-        return (x_BLD, inputs_NBLD[-1]) if show_last_input else x_BLD
+        return x_BLD, inputs_NBLD[-1] if show_last_input else None
 
     def layers(self, show_inputs: bool) -> nn.Module:
         """The scan: compile time does not grow with N unless it is unrolled."""
@@ -304,8 +312,8 @@ class Encoder(Stack):
         documents_BL: jax.Array,
         positions_BL: jax.Array,
         show_last_input: bool = False,
-    ) -> jax.Array | tuple[jax.Array, jax.Array]:
-        """[B, L, E] embeddings -> what `Stack` returns."""
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """[B, L, E] embeddings -> the results of `Stack`."""
         x_BLE = Dropout(self.model.dropout, self.model.dropout_bits, name='dropout')(x_BLE)
         D, E = self.shape.hidden_size, x_BLE.shape[-1]
         if D != E:

@@ -19,23 +19,29 @@ class WordHead(nn.Module):
     @nn.compact
     def __call__(self, hidden_BPD: jax.Array) -> jax.Array:
         """Features [B, P, E] in the compute dtype."""
-        sizes = {'D': hidden_BPD.shape[-1], 'E': self.width}
-        init = truncated_normal(self.model.init_stddev)
-        y_BPE = Dense('BPD,DE->BPE', sizes, self.model, init, name='dense')(hidden_BPD)
-        y_BPE = gelu(y_BPE)
-        return LayerNorm(self.model.layer_norm_epsilon, self.dtype, name='norm')(y_BPE)
+        return _features(self.model, self.width, self.dtype, hidden_BPD)
 
 
-class SoftmaxHead(WordHead):
+class SoftmaxHead(nn.Module):
     """A word head with one bias per token; the softmax itself is in ops/vocab_head."""
 
-    vocab_rows: int = 0  # V, padded
+    model: ModelConfig
+    width: int  # E of the word vectors
+    dtype: jnp.dtype
+    vocab_rows: int  # V, padded
 
     @nn.compact
     def __call__(self, hidden_BPD: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Features [B, P, E] in the compute dtype, and the output bias [V] in float32."""
         bias_V = self.param('output_bias', nn.initializers.zeros_init(), (self.vocab_rows,))
-        return super().__call__(hidden_BPD), bias_V
+        return _features(self.model, self.width, self.dtype, hidden_BPD), bias_V
+
+
+def _features(model: ModelConfig, E: int, dtype: jnp.dtype, hidden_BPD: jax.Array) -> jax.Array:
+    sizes = {'D': hidden_BPD.shape[-1], 'E': E}
+    init = truncated_normal(model.init_stddev)
+    y_BPE = Dense('BPD,DE->BPE', sizes, model, init, name='dense')(hidden_BPD)
+    return LayerNorm(model.layer_norm_epsilon, dtype, name='norm')(gelu(y_BPE))
 
 
 class CopyGate(nn.Module):

@@ -45,12 +45,12 @@ class Dense(nn.Module):
         kernel = self.param('kernel', self.kernel_init, kernel_shape)
         dtype = jnp.dtype(self.model.compute_dtype)
         product = flat_einsum if self.model.flat_products else jnp.einsum
-        if self.activation is None:
-            apply = functools.partial(product, self.equation)
-        else:
+        apply: Callable[[jax.Array, jax.Array], jax.Array]
+        apply, activation = functools.partial(product, self.equation), self.activation
+        if activation is not None:
             # Nothing of this is worth keeping: the product's result is not asked for again.
             apply = jax.checkpoint(
-                lambda x, kernel: product(self.equation, self.activation(x), kernel),
+                lambda x, kernel: product(self.equation, activation(x), kernel),
                 prevent_cse=False,
             )
         y = apply(x.astype(dtype), kernel.astype(dtype))

@@ -17,6 +17,8 @@ from electra_jax.core.dims import constrain
 from electra_jax.model.layers import Dense, Dropout, flat_einsum, truncated_normal
 from electra_jax.ops.activations import gelu, softmax
 
+# M: starts of answers that a search looks at
+
 Outputs = dict[str, jax.Array]
 Batch = Mapping[str, jax.Array]
 
@@ -214,11 +216,11 @@ class JointSpanHead(TaskHead):
         logits_BL = self.start(hidden_BLD)[..., 0].astype(jnp.float32)
         return logits_BL + _forbidden(batch['allowed'])
 
-    def ends(self, hidden_BLD: jax.Array, start_BK: jax.Array, batch: Batch) -> Iterator[jax.Array]:
-        """For each of K starts the logits of ends [B, L], float32."""
-        at_BKD = jnp.take_along_axis(hidden_BLD, start_BK[..., None], axis=1)
-        at_BKF, y_BLF = self.end_dense(at_BKD, hidden_BLD)
-        for at_BF in jnp.moveaxis(at_BKF, 1, 0):
+    def ends(self, hidden_BLD: jax.Array, start_BM: jax.Array, batch: Batch) -> Iterator[jax.Array]:
+        """For each of M starts the logits of ends [B, L], float32."""
+        at_BMD = jnp.take_along_axis(hidden_BLD, start_BM[..., None], axis=1)
+        at_BMF, y_BLF = self.end_dense(at_BMD, hidden_BLD)
+        for at_BF in jnp.moveaxis(at_BMF, 1, 0):
             logits_BLC = self.end_output(gelu(constrain(at_BF[:, None] + y_BLF, 'BLF')))
             yield logits_BLC[..., 0].astype(jnp.float32) + _forbidden(batch['allowed'])
 

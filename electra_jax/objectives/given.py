@@ -139,7 +139,7 @@ def objective(config: Config, vocabulary: Vocabulary) -> Objective:
     """The config's objective, whose `draw` takes (batch, draws) in place of a batch."""
 
     def draw(
-        batch_and_draws: tuple[Batch, Draws], keys: Mapping[str, jax.Array], step: jax.Array
+        batch_and_draws: tuple[Batch, Draws], keys: Mapping[str, jax.Array], step: jax.Array | int
     ) -> Inputs:
         return inputs(vocabulary, *batch_and_draws)
 

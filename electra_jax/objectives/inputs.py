@@ -1,7 +1,7 @@
 """What every objective starts from: a batch, its random draws, and its loss weights."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,8 @@ class Inputs(NamedTuple):
         return jnp.take_along_axis(self.batch['tokens'], self.draws.masked_BP, axis=1)
 
 
-Draw = Callable[[Batch, Mapping[str, jax.Array], jax.Array], Inputs]  # batch, keys, step
+# batch (with `given`, a batch and its draws), random keys by stream, step -> inputs
+Draw = Callable[[Any, Mapping[str, jax.Array], jax.Array | int], Inputs]
 
 
 def candidates(batch: Batch, special: SpecialIds) -> jax.Array:
@@ -77,7 +78,7 @@ def _shares(weights: jax.Array) -> jax.Array:
     return weights / (jnp.sum(weights) + 1e-6)
 
 
-def mask_rate(config: Config, step: jax.Array) -> jax.Array | float:
+def mask_rate(config: Config, step: jax.Array | int) -> jax.Array | float:
     """Share of real tokens that is masked at `step`."""
     settings = config.objective
     if settings.mask_rate_end is None:
@@ -110,7 +111,7 @@ def make_draw(config: Config, special: SpecialIds, vocab_rows: int) -> Draw:
     settings = config.objective
     rule = corrupt.POSITION_RULES[settings.positions]
 
-    def draw(batch: Batch, keys: Mapping[str, jax.Array], step: jax.Array) -> Inputs:
+    def draw(batch: Batch, keys: Mapping[str, jax.Array], step: jax.Array | int) -> Inputs:
         B, L = batch['tokens'].shape
         P = max_masked(settings, L)
         masked_BP, weights_BP = rule.choose(

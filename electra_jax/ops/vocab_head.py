@@ -408,7 +408,7 @@ def sample_others(
         count: the number of tokens to draw.
 
     Returns:
-        int32 [B, P, C] with C = count; carries no gradient.
+        int32 [B, P, A] with A = count; carries no gradient.
     """
     logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, vocab_size) + gumbel(noise_BPV)
     logits_BPV = jnp.where(_is_target(targets_BP, table_VE), 2 * _PADDING_LOGIT, logits_BPV)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from electra_jax.config.resolve import first_stage
 from electra_jax.config.settings import Config
 
-Schedule = Callable[[jax.Array], jax.Array]  # int32 step -> float32 value
+Schedule = Callable[[jax.Array | int], jax.Array]  # int32 step -> float32 value
 
 
 def warmup_decay(peak: float, warmup_steps: int, total_steps: int, power: float) -> Schedule:
@@ -22,7 +22,7 @@ def warmup_decay(peak: float, warmup_steps: int, total_steps: int, power: float)
     [0.0, 0.475, 0.9, 0.0]
     """
 
-    def rate(step: jax.Array) -> jax.Array:
+    def rate(step: jax.Array | int) -> jax.Array:
         step = jnp.asarray(step, jnp.float32)
         decay = jnp.maximum(1.0 - step / total_steps, 0.0) ** power
         warm = jnp.minimum(1.0, step / warmup_steps) if warmup_steps else 1.0
@@ -51,7 +51,7 @@ def linear(start: float, end: float, steps: float) -> Schedule:
     [3.0, 2.0, 1.0, 1.0]
     """
 
-    def value(step: jax.Array) -> jax.Array:
+    def value(step: jax.Array | int) -> jax.Array:
         share = jnp.minimum(jnp.asarray(step, jnp.float32) / steps, 1.0)
         return start + (end - start) * share
 
@@ -65,7 +65,7 @@ def exponential(start: float, end: float, steps: float) -> Schedule:
     [3.0, 1.736, 1.0]
     """
 
-    def value(step: jax.Array) -> jax.Array:
+    def value(step: jax.Array | int) -> jax.Array:
         left = jnp.exp(-jnp.asarray(step, jnp.float32) / steps)
         return end + (start - end) * left
 

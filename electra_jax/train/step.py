@@ -24,7 +24,7 @@ from electra_jax.train.state import TrainState
 
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
-Draw = Callable[[Any, Mapping[str, jax.Array], jax.Array], Any]
+Draw = Callable[[Any, Mapping[str, jax.Array], jax.Array | int], Any]
 Loss = Callable[[Tree, Any, jax.Array | None, jax.Array], tuple[jax.Array, Metrics]]
 
 
@@ -185,14 +185,12 @@ def _accumulate(
 
 
 def compile_train_step(
-    step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
-    state: TrainState,
-    mesh: Mesh,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    step: Callable[..., tuple[TrainState, Metrics]], state: TrainState, mesh: Mesh
+) -> Callable[..., tuple[TrainState, Metrics]]:
     """`step` as one jitted program over `mesh` that donates its state.
 
     Args:
-        step: `train_step` with all but state and batch bound.
+        step: `train_step` with all bound but state, batch, and what a job adds to them.
         state: abstract (`train.state.abstract_state`), for the shardings.
         mesh: of the run; batches are distributed as `parallel.rules.batch_sharding` says.
     """

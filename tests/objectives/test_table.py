@@ -250,18 +250,18 @@ def test_teams_selects_among_the_original_and_others_of_the_generator():
     config, bound, params = setting('teams', num_candidates=4)
     given = drawn(bound)
     proposal = given_to(generators.make_propose, config)(params, given, 1.0, None)
-    others_BPC = np.asarray(
+    others_BPA = np.asarray(
         vocab_head.sample_others(
             *proposal.softmax, given.targets_BP, given.draws.own_noise[0], 3, 200
         )
     )
-    assert (others_BPC != np.asarray(given.targets_BP)[..., None]).all() and others_BPC.max() < 200
-    assert all(len(set(row)) == 3 for row in others_BPC.reshape(-1, 3))
+    assert (others_BPA != np.asarray(given.targets_BP)[..., None]).all() and others_BPA.max() < 200
+    assert all(len(set(row)) == 3 for row in others_BPA.reshape(-1, 3))
     total, metrics = jax.jit(bound.loss)(params, given, None, 0)
     plain = float(metrics['mlm_loss'] + 50 * metrics['disc_loss'])
     assert float(total) == pytest.approx(plain + 20 * float(metrics['selection_loss']), rel=1e-5)
-    *_, selected_BPC = given_to(teams.make_both_tasks, config)(params, given, None, 1.0)
-    assert selected_BPC.shape == (8, 3, 4)
+    *_, selected_BPA = given_to(teams.make_both_tasks, config)(params, given, None, 1.0)
+    assert selected_BPA.shape == (8, 3, 4)
 
 
 def test_the_detector_reads_what_the_last_shared_layer_says():

@@ -1,46 +1,30 @@
-"""Which processes start again with large pages; freed memory is given back."""
+"""Which processes ask for large pages; freed memory is given back."""
 
 import ctypes
 import os
 import pathlib
-import sys
 
 import pytest
 
 from electra_jax.runtime import malloc
 
 MADVISE = 'always [madvise] never'
-COMMAND = ['python', '-X', 'dev', '-m', 'electra_jax.main', '--config=c.py']
 
 
-def test_commands_ask_once_and_keep_what_was_set():
-    first = malloc.wanted({}, COMMAND, MADVISE)
-    assert first == 'glibc.malloc.hugetlb=1'
-    assert malloc.wanted({'GLIBC_TUNABLES': first}, COMMAND, MADVISE) is None
+def test_large_pages_are_added_once_to_what_is_set():
+    value = malloc.large_pages({}, MADVISE)
+    assert value == 'glibc.malloc.hugetlb=1'
+    assert malloc.large_pages({'GLIBC_TUNABLES': value}, MADVISE) is None
     other = {'GLIBC_TUNABLES': 'glibc.malloc.arena_max=2'}
-    assert malloc.wanted(other, COMMAND, MADVISE) == (
-        'glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1'
-    )
+    assert malloc.large_pages(other, MADVISE) == f'glibc.malloc.arena_max=2:{value}'
 
 
-def test_other_processes_do_not_ask():
+def test_nothing_is_added_where_it_makes_no_difference_or_was_refused():
     off = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=0'}
-    assert malloc.wanted(off, COMMAND, MADVISE) is None
-    assert malloc.wanted({}, COMMAND, '[always] madvise never') is None
-    assert malloc.wanted({}, COMMAND, '') is None
-    assert malloc.wanted({}, ['python', '-m', 'pytest'], MADVISE) is None
-
-
-def test_a_command_is_the_same_process_with_the_setting(monkeypatch):
-    monkeypatch.setattr(malloc, '_read', lambda path: MADVISE)
-    monkeypatch.setattr(sys, 'orig_argv', COMMAND)
-    monkeypatch.delenv('GLIBC_TUNABLES', raising=False)
-    started = []
-    monkeypatch.setattr(os, 'execve', lambda *words: started.append(words))
-    malloc.ask_for_large_pages()
-    ((path, words, environment),) = started
-    assert path == words[0] == sys.executable and words[1:] == COMMAND[1:]
-    assert environment['GLIBC_TUNABLES'] == 'glibc.malloc.hugetlb=1'
+    assert malloc.large_pages(off, MADVISE) is None
+    assert malloc.large_pages({}, '[always] madvise never') is None
+    assert malloc.large_pages({}, '') is None
+    assert malloc.with_large_pages({**off, 'A': 'b'}) == {**off, 'A': 'b'}
 
 
 def resident() -> int:
