@@ -50,9 +50,7 @@ def hint() -> str | None:
     value = large_pages(os.environ)
     if value is None:
         return None
-    return (
-        f'for up to 30 % more speed on this CPU, type before the command: export {VARIABLE}={value}'
-    )
+    return f'up to 30 % faster on a CPU, typed before the command: export {VARIABLE}={value}'
 
 
 def give_back() -> None:
