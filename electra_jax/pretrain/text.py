@@ -40,9 +40,11 @@ def open_text(config: Config, build_corpus: BuildCorpus) -> Text:
     """The corpora of `config.data.path`; one that is missing is built first.
 
     Raises:
-        ConfigError: no path is set, or a corpus does not fit the settings.
+        ConfigError: no path is set, a corpus does not fit the settings, or the kind of tokenizer is
+            unknown.
         DataError: there is neither a corpus nor a source to build it from.
     """
+    load.find(config.data.tokenizer.kind)  # also where a corpus is there, so that it is not read
     if config.data.path is None:
         raise ConfigError(
             'config.data.path is not set: type --config.data.path=FOLDER with shards made by '
