@@ -1,4 +1,4 @@
-"""An ELECTRA of about 1.5 B parameters in the discriminator, 500 k steps of 2,048 x 512 tokens.
+"""An ELECTRA of about 1.4 B parameters in the discriminator, 500 k steps of 2,048 x 512 tokens.
 Not trained yet: what it takes is by the TPU compiler, in benchmarks/RESULTS.md; learning rate and
 warm-up are a starting point. Parameters and optimizer state are spread over all chips.
 """
