@@ -196,7 +196,8 @@ def _build(
         'versions': {name: metadata.version(name) for name in ('numpy', 'array_record')},
     }
     corpus = _joined(context, pieces.sidecars, settings, complaints, figures)
-    unigrams = [np.load(path, allow_pickle=False) for path in (folder / workers.PIECES_FOLDER).glob('*.npy')]
+    counted = (folder / workers.PIECES_FOLDER).glob('*.npy')
+    unigrams = [np.load(path, allow_pickle=False) for path in counted]
     manifest.write_array(folder / manifest.UNIGRAM_NAME, np.sum(unigrams, axis=0))
     manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
     _remove_sidecars(folder)
