@@ -44,6 +44,7 @@ CURVES = (
 LEVELS = {'eval/unigram_loss': 'word frequencies', 0.5: 'chance'}
 BLUE, ORANGE, GREY = '#3b6ea8', '#d1495b', '0.55'
 DOUBT = colors.LinearSegmentedColormap.from_list('doubt', ['#ffffff', '#fbd5c5', '#e2604a'])
+ROWS = 80  # held-out rows to choose from, spread over all of them
 DARKEST = 0.6  # p(replaced) from which a token has the darkest colour
 POINTS = 25  # of a training curve, at most
 COLUMNS = 92  # characters in a line of text
@@ -84,7 +85,7 @@ def read_text(workdir: pathlib.Path, row: int, data_path: str | None = None) -> 
 
     Args:
         workdir: of a run of pre-training.
-        row: which of the held-out rows.
+        row: which of ROWS held-out rows.
         data_path: the corpus, where it has moved.
 
     Raises:
@@ -94,9 +95,11 @@ def read_text(workdir: pathlib.Path, row: int, data_path: str | None = None) -> 
     config = resolve(settings_of(about['config'], data_path), jax.devices()[0].platform)
     text = texts.open_text(config, _no_corpus)
     rows = pipeline.Rows(text.corpora, 'validation')
-    batches = pipeline.held_out_batches(rows, pipeline.Slice(1, 0, 1), row + 1)
+    batches = pipeline.held_out_batches(rows, pipeline.Slice(1, 0, 1), ROWS)
     if row >= len(batches):
-        raise DataError(f'--row={row}: {config.data.path} has {len(batches)} held-out rows')
+        raise DataError(
+            f'--row={row}: held-out rows are 0 to {len(batches) - 1}'
+        )
     batch = {name: x for name, x in batches[row].items() if name != pipeline.RECORDS}
     objective = table.build(config, texts.vocabulary(config, text))
     keys = rng.step_keys(rng.root_key(config.seed), 0)
@@ -263,7 +266,9 @@ def main(words: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument('--workdir', type=pathlib.Path, default='runs/quickstart')
     parser.add_argument('--output', type=pathlib.Path, default='run.png')
-    parser.add_argument('--row', type=int, default=0, help='which held-out row is shown')
+    parser.add_argument(
+        '--row', type=int, default=0, help=f'which of {ROWS} held-out rows is shown'
+    )
     parser.add_argument('--data_path', help='the corpus, where it has moved')
     asked = parser.parse_args(words)
     try:
