@@ -97,9 +97,7 @@ def read_text(workdir: pathlib.Path, row: int, data_path: str | None = None) -> 
     rows = pipeline.Rows(text.corpora, 'validation')
     batches = pipeline.held_out_batches(rows, pipeline.Slice(1, 0, 1), ROWS)
     if row >= len(batches):
-        raise DataError(
-            f'--row={row}: held-out rows are 0 to {len(batches) - 1}'
-        )
+        raise DataError(f'--row={row}: held-out rows are 0 to {len(batches) - 1}')
     batch = {name: x for name, x in batches[row].items() if name != pipeline.RECORDS}
     objective = table.build(config, texts.vocabulary(config, text))
     keys = rng.step_keys(rng.root_key(config.seed), 0)
