@@ -97,6 +97,7 @@ def test_typed_again_a_finished_run_says_so(recipe, finished):
     assert done.returncode == 0 and 'done: 12 steps' in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_text_that_is_typed_and_not_read_is_said(recipe, finished, tmp_path):
     done = run(recipe, finished[0], '--config.data.source=text:other.txt')
     assert done.returncode == 0 and 'text.txt: config.data.source (text:other.txt)' in done.stdout
@@ -235,6 +236,7 @@ def test_a_corpus_of_another_tokenizer_is_refused_with_both(recipe, finished, tm
     assert 'was built with tokenizer' in done.stderr and 'is asked for' in done.stderr
 
 
+@pytest.mark.slow
 def test_the_baseline_trains_from_the_same_command(recipe, finished, tmp_path):
     done = run(recipe, tmp_path, '--config.objective.name=mlm', '--config.stop_at=3')
     assert done.returncode == 0 and 'mlm_loss' in done.stdout, done.stderr

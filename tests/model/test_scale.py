@@ -68,6 +68,7 @@ def test_rows_beyond_the_position_table_are_refused():
     checks.check_positions(modern_config(data={'row_length': 32}))
 
 
+@pytest.mark.slow
 def test_what_is_computed_again_need_not_be_kept():
     def kept(remat):
         config = tiny_config(
