@@ -4,6 +4,11 @@ Type the same command again after a stop of any kind, and the run continues from
 checkpoint.
 """
 
+from electra_jax.runtime import malloc
+
+if __name__ == '__main__':
+    malloc.restart_with_large_pages()  # before imports that take seconds
+
 from absl import flags
 from etils import epath
 

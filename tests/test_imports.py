@@ -40,10 +40,10 @@ def test_every_module_is_imported_without_a_deprecation_warning():
 def test_a_deprecated_import_is_seen(tmp_path):
     package = tmp_path / 'package'
     package.mkdir()
-    (package / 'library.py').write_text(
+    (package / 'old.py').write_text(
         'import warnings\nwarnings.warn("gone soon", DeprecationWarning, stacklevel=2)\n'
     )
-    (package / 'user.py').write_text('import package.library\n')
+    (package / 'user.py').write_text('import package.old\n')
     done = imports(package, ['package.user'])
     assert done.returncode != 0
     assert 'gone soon' in done.stderr

@@ -204,7 +204,7 @@ def _check_pieces(folder: pathlib.Path, library: dict[str, Any], tokenizer: Sent
 def _wordpiece_pipeline(tokenizer: WordPiece) -> tokenizers.Tokenizer:
     data = tokenizer.to_json()
     ids = {piece: i for i, piece in enumerate(data['vocab'])}
-    library = wordpiece.library_tokenizer(ids, data['lower_case'], data['strip_accents'])
+    library = wordpiece.make_pipeline(ids, data['lower_case'], data['strip_accents'])
     library.decoder = decoders.WordPiece(prefix='##')
     return library
 

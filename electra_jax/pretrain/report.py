@@ -10,7 +10,7 @@ from electra_jax.core import rng, trees
 from electra_jax.parallel.report import mesh_line
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
-from electra_jax.runtime import cli, malloc
+from electra_jax.runtime import cli
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train.clock import Clock
 from electra_jax.train.loop import Outcome
@@ -54,8 +54,7 @@ def start_lines(
             f'config.data.source ({data.source}) is not read; for that text name another '
             '--config.data.path'
         )
-    hint = malloc.hint() if program.mesh.devices.flat[0].platform == 'cpu' else None
-    return [*lines, *([f'  {hint}'] if hint else []), f'  workdir {folder}']
+    return [*lines, f'  workdir {folder}']
 
 
 def end_lines(outcome: Outcome, clock: Clock, folder: epath.Path) -> list[str]:

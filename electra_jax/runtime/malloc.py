@@ -3,7 +3,8 @@
 Large pages give up to 30 % more tokens a second (benchmarks/RESULTS.md): the arrays of each step
 are allocated and freed again, and the kernel hands that memory out in pages of 4 KiB. glibc can ask
 for pages of 2 MiB instead, but only by an environment variable that is set before a process starts.
-`launch/venv.sh` sets it; a run on a CPU without it prints what to type.
+`launch/venv.sh` sets it; without it, `electra_jax.main` starts itself once more under the same
+process number.
 
 Giving back: the memory of a long run grows where freed blocks lie between used ones, in the heaps
 of many threads. glibc returns it to the kernel when asked.
@@ -11,8 +12,10 @@ of many threads. glibc returns it to the kernel when asked.
 
 import ctypes
 import functools
+import itertools
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Mapping
 
 VARIABLE = 'GLIBC_TUNABLES'
@@ -45,12 +48,19 @@ def with_large_pages(environment: Mapping[str, str]) -> dict[str, str]:
     return dict(environment) if value is None else {**environment, VARIABLE: value}
 
 
-def hint() -> str | None:
-    """A line for people whose process would be faster with large pages."""
-    value = large_pages(os.environ)
-    if value is None:
-        return None
-    return f'up to 30 % faster on a CPU, typed before the command: export {VARIABLE}={value}'
+def restart_with_large_pages() -> None:
+    """Starts this process again, under the same number, where large pages make a difference.
+
+    Only a command that was typed as ``python -m electra_jax.NAME`` is started again.
+    """
+    words = sys.orig_argv
+    is_command = any(
+        option == '-m' and name.startswith('electra_jax.')
+        for option, name in itertools.pairwise(words)
+    )
+    environment = with_large_pages(os.environ)
+    if is_command and sys.executable and environment != dict(os.environ):
+        os.execve(sys.executable, [sys.executable, *words[1:]], environment)
 
 
 def give_back() -> None:

@@ -57,7 +57,7 @@ class WordPiece(api.Tokenizer):
             raise DataError('a WordPiece vocabulary holds the same piece twice')
         self.special = _special_ids(ids, 'the WordPiece vocabulary')
         self.vocab_size = len(self._vocab)
-        self._library = library_tokenizer(ids, self._lower_case, self._strip_accents)
+        self._library = make_pipeline(ids, self._lower_case, self._strip_accents)
         self._chunks: dict[str, bytes] = {}
         self._words: dict[str, bytes] = {}
         self._lock = threading.Lock()  # the threads of a process share the cache
@@ -218,7 +218,7 @@ def _special_ids(ids: dict[str, int], where: str) -> api.SpecialIds:
     return api.SpecialIds(**{field: ids[name] for field, name in SPECIAL_NAMES.items()})
 
 
-def library_tokenizer(
+def make_pipeline(
     ids: dict[str, int], lower_case: bool, strip_accents: bool
 ) -> tokenizers.Tokenizer:
     """The library's BERT pipeline, without special tokens, so that no text can produce them."""
@@ -251,7 +251,7 @@ def train(
     """
     texts = list(texts)
     strip = lower_case if strip_accents is None else strip_accents
-    library = library_tokenizer({SPECIAL_NAMES['unk']: 0}, lower_case, strip)
+    library = make_pipeline({SPECIAL_NAMES['unk']: 0}, lower_case, strip)
     alphabet = _alphabet(texts, library.normalizer, min(vocab_size // 4, _MAX_ALPHABET))
     trainer = tokenizers.trainers.WordPieceTrainer(
         vocab_size=vocab_size,

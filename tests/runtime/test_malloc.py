@@ -27,6 +27,24 @@ def test_nothing_is_added_where_it_makes_no_difference_or_was_refused():
     assert malloc.with_large_pages({**off, 'A': 'b'}) == {**off, 'A': 'b'}
 
 
+def test_a_command_starts_again_once_and_another_program_never(monkeypatch):
+    started = []
+    monkeypatch.setattr(malloc, '_read', lambda path: MADVISE)
+    monkeypatch.setattr(malloc.os, 'execve', lambda *arguments: started.append(arguments))
+    monkeypatch.delenv('GLIBC_TUNABLES', raising=False)
+    monkeypatch.setattr(malloc.sys, 'orig_argv', ['python', '-m', 'pytest'])
+    malloc.restart_with_large_pages()
+    assert started == []
+    monkeypatch.setattr(malloc.sys, 'orig_argv', ['python', '-m', 'electra_jax.main', '--x=1'])
+    malloc.restart_with_large_pages()
+    ((program, words, environment),) = started
+    assert words == [program, '-m', 'electra_jax.main', '--x=1']
+    assert environment['GLIBC_TUNABLES'] == 'glibc.malloc.hugetlb=1'
+    monkeypatch.setenv('GLIBC_TUNABLES', environment['GLIBC_TUNABLES'])
+    malloc.restart_with_large_pages()
+    assert len(started) == 1
+
+
 def resident() -> int:
     """Bytes that this process holds in memory."""
     pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
