@@ -4,7 +4,7 @@ import codecs
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from electra_jax.core import compressed
@@ -13,8 +13,9 @@ from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.finetune.examples import Example
 from electra_jax.finetune.files import tables
 from electra_jax.finetune.files.tables import Columns, is_number, merged
-from electra_jax.finetune.kinds.kind import Task
+from electra_jax.finetune.kinds.kind import Source, Task
 from electra_jax.finetune.kinds.table import KINDS
+from electra_jax.finetune.known import Place
 
 # How input may be written; 'lines': a text each, 'a<TAB>b' for a pair, 'question<TAB>text'.
 FORMATS = ('lines', 'csv', 'tsv', 'jsonl', 'json', 'conll', 'conllu')
@@ -116,12 +117,12 @@ def read(task: Task, asked: Asked, complaints: Complaints) -> list[Example]:
     return examples
 
 
-def _examples(task: Task, asked: Asked, complaints: Complaints) -> Iterator[Example]:
+def _examples(task: Task, asked: Asked, complaints: Complaints) -> Iterable[Example]:
     kind = KINDS[task.kind]
     if asked.format != 'lines':
         ending = f'.{asked.format}'
-        columns = _columns(task, asked, ending)
-        return kind.read_new(task, asked.path, ending, columns, complaints)
+        columns, location = _columns(task, asked, ending), Place(asked.path)
+        return kind.read(Source(task, location, columns, complaints, None, ending))[0]
 
     def where(numbered: tuple[int, str]) -> str:
         return f'{asked.path}:{numbered[0]}'

@@ -99,14 +99,17 @@ class Source:
         location: the file, or the split of a dataset.
         columns: which column holds what.
         complaints: rows that cannot be used are refused or counted here.
-        labelled: whether every example must have its label.
+        labelled: whether every example must have its label; None: new text, in which labels are
+            not looked at.
+        ending: stands in for that of the file's name.
     """
 
     task: Task
     location: Place
     columns: Columns
     complaints: Complaints
-    labelled: bool
+    labelled: bool | None
+    ending: str | None = None
 
     @property
     def where(self) -> str:
@@ -120,11 +123,11 @@ class Source:
 
     def rows(self) -> TableRows:
         """Rows of a table, or of a dataset with the classes named as in the official files."""
-        layout = self.task.spec.layout
         if self.path is None:
             rows = tfds.read(self.location.dataset, self.location.split)
             return rows._replace(rows=self._with_our_labels(rows.rows))
-        return tables.read(self.path, self.complaints, self.columns, layout.known_gaps)
+        known_gaps = self.labelled is not None and self.task.spec.layout.known_gaps
+        return tables.read(self.path, self.complaints, self.columns, known_gaps, self.ending)
 
     def _with_our_labels(self, rows: Iterator[Row]) -> Iterator[Row]:
         dataset, key = self.task.spec.layout.dataset, self.columns.label
@@ -186,8 +189,6 @@ class Kind(NamedTuple):
         formats: of new text that it takes in addition to lines and tables.
         read: files -> examples, and the task with what the files have told of it. Unusable rows
             are refused or counted among the source's complaints.
-        read_new: task, file, the ending that names its format, columns, complaints -> examples of
-            new text; labels in it are not looked at.
         from_line: task, id, line, 'file:line' -> the example that a line of new text is; raises
             UnusableError.
         content: example -> what it is about; examples with equal contents are never on both sides
@@ -209,7 +210,6 @@ class Kind(NamedTuple):
     styles: tuple[str, ...]
     formats: tuple[str, ...]
     read: Callable[[Source], tuple[list[Any], Task]]
-    read_new: Callable[[Task, pathlib.Path, str, Columns, Complaints], Iterator[Any]]
     from_line: Callable[[Task, str, str, str], Any]
     content: Callable[[Any], Any]
     head: Callable[[Task], HeadShape]

@@ -38,7 +38,7 @@ def read(source: Source) -> tuple[list[SpanExample], Task]:
     rest = (source.columns, source.complaints, task.unanswerable, source.labelled)
     if source.path is None:
         return list(squad.from_rows(source.rows(), *rest)), task
-    return list(squad.read(source.path, *rest)), task
+    return list(squad.read(source.path, *rest, source.ending)), task
 
 
 def from_line(task: Task, name: str, line: str, where: str) -> SpanExample:
@@ -324,9 +324,6 @@ SPANS = Kind(
     styles=('reference', 'huggingface'),
     formats=(),
     read=read,
-    read_new=lambda task, path, ending, columns, complaints: squad.read(
-        path, columns, complaints, task.unanswerable, None, ending
-    ),
     from_line=from_line,
     content=lambda example: example.context,
     head=lambda task: task.head_shape('span', 2),

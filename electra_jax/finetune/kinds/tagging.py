@@ -40,7 +40,8 @@ def read(source: Source) -> tuple[list[TaggedExample], Task]:
         rows = source.rows()
         sentences = conll.from_rows(rows, source.columns, complaints, source.labelled)
     else:
-        sentences = conll.read(source.path, source.columns, complaints, source.labelled)
+        rest = (source.columns, complaints, source.labelled, source.ending)
+        sentences = conll.read(source.path, *rest)
     examples = list(sentences)
     scheme = task.scheme or tag_schemes.find(e.tags for e in examples if e.tags)
     tag_schemes.check(scheme)
@@ -272,9 +273,6 @@ TAGGING = Kind(
     styles=('reference', 'huggingface'),
     formats=('conll', 'conllu'),
     read=read,
-    read_new=lambda task, path, ending, columns, complaints: conll.read(
-        path, columns, complaints, None, ending
-    ),
     from_line=lambda task, name, line, where: TaggedExample(name, tuple(line.split()), None, where),
     content=lambda example: example.words,
     head=lambda task: task.head_shape('token', len(task.labels)),

@@ -15,13 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError, NonFiniteError
 from electra_jax.finetune import glue, plots
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import Rows, encode_all, ragged
-from electra_jax.finetune.files import tables, texts
-from electra_jax.finetune.files.tables import Columns, UnusableError
+from electra_jax.finetune.files import texts
+from electra_jax.finetune.files.tables import UnusableError
 from electra_jax.finetune.kinds import kind
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task
 from electra_jax.tokenizers.api import Tokenizer
@@ -35,8 +34,8 @@ def read_classes(source: Source) -> tuple[list[TextExample], Task]:
     task = source.task
     labels = task.labels or None
     rows, columns, complaints = source.rows(), source.columns, source.complaints
-    examples = list(texts.classified(rows, columns, complaints, labels, source.labelled))
-    if examples and not labels:
+    examples = list(texts.classified(rows, columns, complaints, labels, bool(source.labelled)))
+    if examples and not labels and source.labelled is not None:
         found = texts.find_labels((example.label for example in examples), source.where)
         task = dataclasses.replace(task, labels=found)
     return examples, task
@@ -46,21 +45,14 @@ def read_scores(source: Source) -> tuple[list[TextExample], Task]:
     """Texts with a score each; a training file also tells their range, if it is not known."""
     task = source.task
     bounds, columns, complaints = task.spec.score_range, source.columns, source.complaints
-    examples = list(texts.scored(source.rows(), columns, complaints, bounds, source.labelled))
-    if examples and task.score_range is None:
+    labelled = bool(source.labelled)
+    examples = list(texts.scored(source.rows(), columns, complaints, bounds, labelled))
+    if examples and task.score_range is None and source.labelled is not None:
         span = texts.score_span(
             (float(e.label) for e in examples if e.label is not None), source.where
         )
         task = dataclasses.replace(task, score_range=bounds or span)
     return examples, task
-
-
-def read_new(
-    task: Task, path: pathlib.Path, ending: str, columns: Columns, complaints: Complaints
-) -> Iterator[TextExample]:
-    """Texts of a table."""
-    rows = tables.read(path, complaints, columns, ending=ending)
-    return texts.classified(rows, columns, complaints, labels=None, labelled=False)
 
 
 def from_line(task: Task, name: str, line: str, where: str) -> TextExample:
@@ -387,7 +379,6 @@ CLASSIFICATION = Kind(
     styles=STYLES,
     formats=(),
     read=read_classes,
-    read_new=read_new,
     from_line=from_line,
     content=_content,
     head=lambda task: task.head_shape('row', len(task.labels)),
@@ -407,7 +398,6 @@ REGRESSION = Kind(
     styles=STYLES,
     formats=(),
     read=read_scores,
-    read_new=read_new,
     from_line=from_line,
     content=_content,
     head=lambda task: task.head_shape('row', 1),
