@@ -27,40 +27,48 @@ from electra_jax.train import checkpoint, workdir
 
 
 class Start(NamedTuple):
-    """What fine-tuning starts from.
+    """What fine-tuning starts from."""
 
-    Attributes:
-        where: the checkpoint, as it was named; None: from scratch.
-        params: NumPy arrays; empty where no parameter is to be loaded.
-        about: what the checkpoint records about itself.
-        stored: the checkpoint's model, field by field; None: from scratch.
-        tokenizer: the checkpoint's, or the one of config.data.tokenizer.
-    """
-
-    where: str | None
-    params: trees.Tree
-    about: Mapping[str, Any]
-    stored: Mapping[str, Any] | None
-    tokenizer: Tokenizer
+    where: str | None  # the checkpoint, as it was named; None: from scratch
+    params: trees.Tree  # NumPy arrays; empty where no parameter is to be loaded
+    about: Mapping[str, Any]  # what the checkpoint records about itself
+    stored: Mapping[str, Any] | None  # its model, field by field; None: from scratch
+    tokenizer: Tokenizer  # the checkpoint's, or the one of config.data.tokenizer
 
 
-@dataclasses.dataclass
-class Account:
-    """What became of each array of the checkpoint and of the model, by path."""
+class Account(NamedTuple):
+    """What becomes of each array of the checkpoint and of the model, by path."""
 
-    loaded: list[str] = dataclasses.field(default_factory=list)
-    fresh: list[str] = dataclasses.field(default_factory=list)  # not in the checkpoint
-    unused: list[str] = dataclasses.field(default_factory=list)  # only in the checkpoint
-    extended: list[str] = dataclasses.field(default_factory=list)  # position tables made longer
+    loaded: list[str]
+    fresh: list[str]  # not in the checkpoint
+    unused: list[str]  # only in the checkpoint
+    # Loaded arrays of another shape: the checkpoint's shape and the model's.
+    reshaped: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+
+    def line(self, config: Config, also_fresh: str) -> str:
+        """What was loaded and what was not, for people; a part of the model is named once."""
+        line = f'from {config.init_from}: {len(self.loaded)} arrays; fresh: '
+        line += _parts([*self.fresh, also_fresh])
+        if self.reshaped:
+            line += f'; made longer ({config.init_positions}): {", ".join(self.reshaped)}'
+        return line + (f'; not used: {_parts(self.unused)}' if self.unused else '')
+
+
+def compare(stored: trees.Tree, wanted: trees.Tree) -> Account:
+    """The account of a model's parameters that start from stored ones; only shapes are read."""
+    there = {path: np.shape(leaf) for path, leaf in trees.named_leaves(stored)}
+    here = {path: leaf.shape for path, leaf in trees.named_leaves(wanted)}
+    loaded = [path for path in here if path in there]
+    return Account(
+        loaded=loaded,
+        fresh=[path for path in here if path not in there],
+        unused=sorted(there.keys() - here.keys()),
+        reshaped={path: (there[path], here[path]) for path in loaded if there[path] != here[path]},
+    )
 
 
 def load_start(config: Settings) -> Start:
-    """Reads the checkpoint of `config.init_from`, or the tokenizer that scratch needs.
-
-    Raises:
-        ConfigError: from scratch without a tokenizer, or settings at odds with the checkpoint.
-        CheckpointError: the checkpoint cannot be read.
-    """
+    """Reads the checkpoint of `config.init_from`, or the tokenizer that scratch needs."""
     if config.init_from is None:
         if config.data.tokenizer.path is None:
             raise ConfigError(
@@ -79,10 +87,6 @@ def read_checkpoint(config: Config | Settings, where: str) -> tuple[trees.Tree, 
     Args:
         config: names the tokenizer of a checkpoint of another project that has none.
         where: ``'PATH'`` or ``'KIND:PATH'``, as in `config.init_from`.
-
-    Raises:
-        ConfigError: a checkpoint of another project has no vocabulary.
-        CheckpointError: the checkpoint cannot be read.
     """
     kind, _, path = where.partition(':')
     if kind in load.LOADERS:
@@ -105,19 +109,29 @@ def _read_foreign(
         loaded = load.load_google(path, named.path, named.lower_case)
     else:
         loaded = load.LOADERS[kind](path)
-    tokenizer = loaded.tokenizer
-    if tokenizer is None:
-        if named.path is None:
-            raise ConfigError(
-                f'{kind}:{path} comes without a vocabulary: type '
-                '--config.data.tokenizer.path=vocab.txt'
-            )
-        tokenizer = tokenizers.open_tokenizer(named)
+    if loaded.tokenizer is None and named.path is None:
+        raise ConfigError(
+            f'{kind}:{path} comes without a vocabulary: type --config.data.tokenizer.path=vocab.txt'
+        )
+    tokenizer = loaded.tokenizer or tokenizers.open_tokenizer(named)
     about = {
         'config': {'model': dataclasses.asdict(loaded.model)},
         'tokenizer': tokenizer.to_json(),
     }
     return loaded.params, about
+
+
+def _recorded(where: str, about: Mapping[str, Any]) -> tuple[Mapping[str, Any], Tokenizer]:
+    """The model, field by field, and the tokenizer that a checkpoint records."""
+    try:
+        stored, tokenizer = about['config']['model'], about['tokenizer']
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f'{where} does not say what model or tokenizer it has ({error!r}): it is no '
+            'checkpoint of this program, or is damaged'
+        ) from error
+    resolve.check_stored_model(stored, where)
+    return stored, tokenizers.from_json(tokenizer, f'the tokenizer of {where}')
 
 
 def checked_start(
@@ -130,20 +144,8 @@ def checked_start(
         where: name of the checkpoint, for messages.
         params: NumPy arrays.
         about: what the checkpoint records about itself.
-
-    Raises:
-        CheckpointError: the checkpoint is damaged.
-        ConfigError: the config names another tokenizer.
     """
-    try:
-        stored, tokenizer_json = about['config']['model'], about['tokenizer']
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f'{where} does not say what model or tokenizer it has ({error!r}): it is no '
-            'checkpoint of this program, or is damaged'
-        ) from error
-    tokenizer = tokenizers.from_json(tokenizer_json, f'the tokenizer of {where}')
-    resolve.check_stored_model(stored, where)
+    stored, tokenizer = _recorded(where, about)
     own = resolve.stored_model(stored)
     check_complete(where, params, bind(own, tokenizer.vocab_size).init_encoder)
     if config.data.tokenizer.path is not None:
@@ -157,40 +159,27 @@ def checked_start(
 
 
 def check_complete(where: str, params: trees.Tree, init: Callable[[jax.Array], trees.Tree]) -> None:
-    """Refuses parameters that are not those of the model that the checkpoint claims to hold.
+    """Refuses parameters that lack some of what `init` makes, or have it in other shapes.
 
     Args:
         where: name of the checkpoint, for messages.
-        params: its arrays; more than `init` makes are allowed.
+        params: its arrays.
         init: key -> fresh parameters; only their shapes are computed.
-
-    Raises:
-        CheckpointError: naming the first parameter that is missing or has another shape.
     """
-    stored = dict(trees.named_leaves(params))
-    for path, leaf in trees.named_leaves(jax.eval_shape(init, rng.root_key(0))):
-        if path not in stored:
-            raise CheckpointError(f'{where} lacks the parameter {path}: it is damaged')
-        shape = np.shape(stored[path])
-        if shape != leaf.shape:
-            raise CheckpointError(
-                f'{where}: {path} has shape {list(shape)}, but {list(leaf.shape)} in the model '
-                'that the checkpoint claims to hold: it is damaged'
-            )
+    account = compare(params, jax.eval_shape(init, rng.root_key(0)))
+    if account.fresh:
+        raise CheckpointError(f'{where} lacks the parameter {account.fresh[0]}: it is damaged')
+    for path, (found, claimed) in account.reshaped.items():
+        raise CheckpointError(
+            f'{where}: {path} has shape {list(found)}, but {list(claimed)} in the model that the '
+            'checkpoint claims to hold: it is damaged'
+        )
 
 
 def encoder_params(start: Start, config: Config) -> tuple[dict[str, np.ndarray], Account | None]:
-    """The encoder's parameters by path, for fine-tuning; heads are never loaded.
+    """The encoder's parameters by path, for fine-tuning, and their account; heads are never loaded.
 
-    Args:
-        start: holds the parameters.
-        config: its `model` is what is trained, `seed` draws what the start lacks.
-
-    Returns:
-        NumPy arrays and their account; nothing and None from scratch.
-
-    Raises:
-        CheckpointError: a parameter has another shape in the checkpoint.
+    From scratch there are none, and no account. `config.seed` draws what the start lacks.
     """
     if not start.params:
         return {}, None
@@ -201,10 +190,7 @@ def encoder_params(start: Start, config: Config) -> tuple[dict[str, np.ndarray],
 
 
 def all_params(
-    config: Config,
-    tokenizer: Tokenizer,
-    init: Callable[[], trees.Tree],
-    abstract: trees.Tree,
+    config: Config, tokenizer: Tokenizer, init: Callable[[], trees.Tree], abstract: trees.Tree
 ) -> tuple[trees.Tree, Account]:
     """Parameters for pre-training: those of `config.init_from`, and fresh ones that it lacks.
 
@@ -216,15 +202,11 @@ def all_params(
 
     Returns:
         The parameters on the devices as `abstract` describes, and their account.
-
-    Raises:
-        ConfigError: the text was built with another tokenizer, or the layers are of another kind.
-        CheckpointError: the checkpoint cannot be read, or an array has another shape there.
     """
     where = config.init_from
     assert where is not None
     params, about = read_checkpoint(config, where)
-    theirs = tokenizers.from_json(about['tokenizer'], f'the tokenizer of {where}')
+    stored, theirs = _recorded(where, about)
     if theirs.hash != tokenizer.hash:
         raise ConfigError(
             f'{config.data.path} was built with another tokenizer ({tokenizer.vocab_size:,} '
@@ -233,7 +215,6 @@ def all_params(
             'with --config.data.source=... and --config.data.tokenizer.path=..., a file in the '
             'tokenizer/ folder of the checkpoint or of its corpus'
         )
-    stored = about['config']['model']
     others = resolve.other_block(config.model, stored)
     if others:
         words = ' '.join(f'--config.model.{name}={value}' for name, value in others.items())
@@ -254,64 +235,33 @@ def all_params(
     return jax.tree.map(to_devices, host, abstract), account
 
 
-def account_lines(config: Config, account: Account) -> list[str]:
-    """What was loaded and what was not, for people; a part of the model is named once."""
-    lines = [f'started from {config.init_from}: {len(account.loaded)} arrays']
-    if account.fresh:
-        lines.append(f'  fresh, not in the checkpoint: {parts(account.fresh)}; and the optimizer')
-    else:
-        lines.append('  fresh: the optimizer alone')
-    if account.unused:
-        lines.append(f'  not used: {parts(account.unused)}')
-    if account.extended:
-        lines.append(f'  made longer ({config.init_positions}): {", ".join(account.extended)}')
-    return lines
-
-
-def parts(paths: Iterable[str]) -> str:
+def _parts(paths: Iterable[str]) -> str:
     """The top-level names of some parameters, each once: ``'embeddings, discriminator'``."""
     return ', '.join(dict.fromkeys(path.split('/')[0] for path in paths))
 
 
-def _keep_fresh(source_LE: np.ndarray, fresh_LE: np.ndarray) -> np.ndarray:
-    """The known positions, then fresh ones."""
-    return np.concatenate([source_LE, fresh_LE[len(source_LE) :]])
-
-
-def _repeat(source_LE: np.ndarray, fresh_LE: np.ndarray) -> np.ndarray:
-    """The known positions again and again (Longformer, section 5).
-
-    >>> _repeat(np.array([[1.0], [2.0]]), np.zeros((5, 1))).ravel().tolist()
-    [1.0, 2.0, 1.0, 2.0, 1.0]
-    """
-    return source_LE[np.arange(len(fresh_LE)) % len(source_LE)]
-
-
-def _interpolate(source_LE: np.ndarray, fresh_LE: np.ndarray) -> np.ndarray:
+def _interpolate(known_LE: np.ndarray, fresh_LE: np.ndarray) -> np.ndarray:
     """The known positions spread linearly over the whole table; both ends stay ends.
 
     >>> _interpolate(np.array([[1.0], [3.0]]), np.zeros((3, 1))).ravel().tolist()
     [1.0, 2.0, 3.0]
     """
-    at_L = np.linspace(0.0, len(source_LE) - 1, len(fresh_LE))
-    below_L = np.minimum(at_L.astype(int), max(len(source_LE) - 2, 0))
-    above_L = np.minimum(below_L + 1, len(source_LE) - 1)
+    at_L = np.linspace(0.0, len(known_LE) - 1, len(fresh_LE))
+    below_L = np.minimum(at_L.astype(int), max(len(known_LE) - 2, 0))
+    above_L = np.minimum(below_L + 1, len(known_LE) - 1)
     share_L1 = (at_L - below_L)[:, None]
-    table_LE = (1 - share_L1) * source_LE[below_L] + share_L1 * source_LE[above_L]
-    return np.asarray(table_LE, source_LE.dtype)
+    table_LE = (1 - share_L1) * known_LE[below_L] + share_L1 * known_LE[above_L]
+    return np.asarray(table_LE, known_LE.dtype)
 
 
 # How positions start that the checkpoint lacks: (checkpoint's, fresh) -> table, arrays [L, E].
 POSITION_RULES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    'fresh': _keep_fresh,
-    'repeat': _repeat,
+    # The known positions, then fresh ones.
+    'fresh': lambda known_LE, fresh_LE: np.concatenate([known_LE, fresh_LE[len(known_LE) :]]),
+    # The known positions again and again (Longformer, section 5).
+    'repeat': lambda known_LE, fresh_LE: np.resize(known_LE, fresh_LE.shape),
     'interpolate': _interpolate,
 }
-_POSITION_TABLES = (
-    'embeddings/position',
-    'generator_embeddings/position',
-    'embedding_delta/position',
-)
 
 
 def initialize(
@@ -327,46 +277,43 @@ def initialize(
 
     Returns:
         NumPy arrays with the structure, shapes and dtypes of the fresh ones, and their account.
-
-    Raises:
-        CheckpointError: an array has another shape, or no array is in both.
-        ConfigError: the rule is not known.
     """
     if positions not in POSITION_RULES:
         raise unknown('config.init_positions', positions, POSITION_RULES)
     stored = {path: np.asarray(leaf) for path, leaf in trees.named_leaves(source)}
-    wanted = dict(trees.named_leaves(jax.eval_shape(init)))
-    account = Account(unused=sorted(stored.keys() - wanted.keys()))
-    for path, leaf in wanted.items():
-        (account.loaded if path in stored else account.fresh).append(path)
-        if path in stored and stored[path].shape != leaf.shape:
-            _check_longer(path, stored[path].shape, leaf.shape)
-            account.extended.append(path)
+    account = compare(source, jax.eval_shape(init))
+    for path, (found, wanted) in account.reshaped.items():
+        _check_longer(path, found, wanted)
     if not account.loaded:
         raise CheckpointError(
             'the checkpoint to start from has no parameter of this model: it holds '
-            f'{parts(sorted(stored))}'
+            f'{_parts(sorted(stored))}'
         )
     fresh = jax.device_get(jax.jit(init)())
     chosen = []
     for path, leaf in trees.named_leaves(fresh):
         x = stored.get(path, leaf)
-        x = POSITION_RULES[positions](x, leaf) if path in account.extended else x
+        x = POSITION_RULES[positions](x, leaf) if path in account.reshaped else x
         chosen.append(x.astype(leaf.dtype))
     return jax.tree.unflatten(jax.tree.structure(fresh), chosen), account
 
 
-def _check_longer(path: str, stored: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+def _check_longer(path: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
     """Accepts a position table that is to be longer; refuses any other change of shape."""
-    is_table = path in _POSITION_TABLES and stored[1:] == wanted[1:] and bool(stored)
-    if is_table and stored[0] < wanted[0]:
-        return
+    table = path in (
+        'embeddings/position',
+        'generator_embeddings/position',
+        'embedding_delta/position',
+    )
     advice = 'give the model the sizes of the checkpoint'
-    if path in _POSITION_TABLES and stored and stored[0] > wanted[0]:
-        advice = f'type --config.model.max_positions={stored[0]}'
+    if table and len(found) == 2:
+        if found[1] == wanted[1] and found[0] < wanted[0]:
+            return
+        if found[0] > wanted[0]:
+            advice = f'type --config.model.max_positions={found[0]}'
     elif path.endswith(('embeddings/word', 'output_bias')):
         advice = 'use the tokenizer of the checkpoint'
     raise CheckpointError(
-        f'{path} has shape {list(stored)} in the checkpoint to start from and {list(wanted)} in '
+        f'{path} has shape {list(found)} in the checkpoint to start from and {list(wanted)} in '
         f'this model: {advice}'
     )

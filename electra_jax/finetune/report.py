@@ -7,7 +7,6 @@ from electra_jax.core import trees
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.job import FineTuning
 from electra_jax.finetune.split import Loaded, Split
-from electra_jax.init_from import parts
 from electra_jax.parallel import report
 
 
@@ -40,11 +39,7 @@ def origin_line(run: FineTuning) -> str:
     if account is None:
         like = f', with the model and tokenizer of {run.start.where}' if run.start.where else ''
         return f'from scratch: no parameter comes from a pre-trained model{like}'
-    line = f'from {run.start.where}: {len(account.loaded)} arrays; fresh: '
-    line += parts([*account.fresh, 'task_head/'])
-    if account.extended:
-        line += f'; made longer ({run.config.init_positions}): {", ".join(account.extended)}'
-    return line + (f'; not used: {parts(account.unused)}' if account.unused else '')
+    return account.line(run.config, 'task_head')
 
 
 def sizes_line(some: Mapping[str, Split]) -> str:

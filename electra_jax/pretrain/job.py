@@ -186,7 +186,7 @@ def load_state(
     params, account = init_from.all_params(
         run.config, run.text.tokenizer, program.init_params, program.abstract_state.params
     )
-    print_lines(init_from.account_lines(run.config, account))
+    terminal.OUT.print(account.line(run.config, 'optimizer'))
     return state._replace(params=params)
 
 
