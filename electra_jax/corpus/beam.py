@@ -6,33 +6,25 @@ names as this process, on a shared or mounted file system. `data.runner_options`
 a tokenizer is trained here, before.
 """
 
-import functools
-import json
-import pathlib
 import shlex
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from electra_jax.config import settings
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.corpus import sources, workers
-from electra_jax.tokenizers import load
 
 
 def run_pieces(
-    pieces: Iterable[sources.Piece], context: workers.Context, options: str | None
-) -> Iterator[tuple[sources.Piece, dict[str, Any]]]:
-    """Builds every piece, as `workers.run_pieces` does, on the runner that the options name.
+    pieces: Iterable[sources.Piece], context: workers.Context
+) -> Iterator[tuple[sources.Piece, workers.Sidecar]]:
+    """Builds every piece, as `workers.run_pieces` does, on the runner of `data.runner_options`.
 
-    Args:
-        pieces: all are taken before the first is built.
-        context: where to write, the tokenizer, the settings.
-        options: Beam's own, such as '--runner=FlinkRunner --flink_master=HOST:8081'.
+    All pieces are taken before the first is built.
 
     Raises:
         ConfigError: the options cannot be read.
         DataError: a piece could not be built, or Beam is not installed.
     """
+    options = context.config.runner_options
     try:
         # Imported here, because a build on one machine does not need it and it takes seconds.
         import apache_beam as beam
@@ -53,7 +45,6 @@ def run_pieces(
     to_do = list(pieces)
     if not to_do:
         return
-    tokenizer = json.dumps(context.tokenizer.to_json())
     try:
         with beam.Pipeline(options=pipeline_options) as pipeline:
             (
@@ -61,7 +52,7 @@ def run_pieces(
                 | 'Pieces' >> beam.Create(to_do)
                 # Else a runner may fuse both steps and build everything where it was listed.
                 | 'SpreadOut' >> beam.Reshuffle()
-                | 'Build' >> beam.Map(_build, str(context.folder), tokenizer, context.config)
+                | 'Build' >> beam.Map(_build, context)
             )
     except Exception as error:  # each runner wraps what a worker raised in its own way
         raise DataError(
@@ -70,7 +61,7 @@ def run_pieces(
             f'{options or "none, so Beam runs on this machine"})'
         ) from error
     for piece in to_do:
-        sidecar = workers.read_sidecar(context.folder, piece.index, context.tokenizer.vocab_size)
+        sidecar = context.read(piece)
         if sidecar is None:
             raise DataError(
                 f'piece {piece.index} was built, but is not in {context.folder} as seen from here: '
@@ -79,14 +70,8 @@ def run_pieces(
         yield piece, sidecar
 
 
-def _build(piece: sources.Piece, folder: str, tokenizer: str, config: settings.DataConfig) -> None:
-    _context(folder, tokenizer, config).run(piece)
-
-
-@functools.lru_cache(maxsize=1)
-def _context(folder: str, tokenizer: str, config: settings.DataConfig) -> workers.Context:
-    """The context of this worker process; opening a tokenizer takes a while."""
-    return workers.Context(pathlib.Path(folder), load.from_json(json.loads(tokenizer)), config)
+def _build(piece: sources.Piece, context: workers.Context) -> None:
+    context.run(piece)
 
 
 def _reason(error: BaseException) -> str:

@@ -5,7 +5,6 @@ are the same however many workers share the pieces and however often a build res
 """
 
 import collections
-import dataclasses
 import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +16,7 @@ from electra_jax.config import settings
 from electra_jax.core.complaints import Complaints
 from electra_jax.corpus import layouts, sources
 from electra_jax.corpus.documents import digest
-from electra_jax.data import records
+from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api
 
 _BATCH_CHARS = 1_000_000  # text that is tokenized at once, about
@@ -38,32 +37,13 @@ COUNTS = (
 
 
 class BlockRows(NamedTuple):
-    """What became of the text of a piece that was in memory at one time.
+    """What became of the text of a piece that was in memory at one time."""
 
-    Attributes:
-        rows: split -> rows, `RowFormat.dtype` `[R]`.
-        unigram: int64 `[vocab_size]`, how often each token is in the training rows; 0 for [PAD],
-            [CLS], [SEP] and [MASK].
-        counts: the numbers of COUNTS.
-    """
-
-    rows: dict[str, np.ndarray]
+    rows: dict[str, np.ndarray]  # split -> rows, `RowFormat.dtype` [R]
+    # int64 [vocab_size], how often each token is in the training rows; 0 for [PAD], [CLS], [SEP]
+    # and [MASK].
     unigram: np.ndarray
-    counts: dict[str, int]
-
-
-@dataclasses.dataclass
-class _Split:
-    """Tokens of one split: a stream, and the line lengths of each document in it."""
-
-    stream: list[np.ndarray] = dataclasses.field(default_factory=list)
-    documents: list[list[int]] = dataclasses.field(default_factory=list)
-
-    def add(self, lines: Sequence[np.ndarray], copies: int) -> None:
-        lengths = [length for length in map(len, lines) if length]
-        for _ in range(copies):
-            self.stream.extend(lines)
-            self.documents.append(lengths)
+    counts: dict[str, int]  # the numbers of COUNTS
 
 
 def build_piece(
@@ -74,12 +54,6 @@ def build_piece(
 ) -> Iterator[BlockRows]:
     """Reads the documents of `piece`, tokenizes them and fills rows, a block at a time.
 
-    Args:
-        piece: which text.
-        tokenizer: of the corpus.
-        config: layout, row_length, holdout, rates and build_seed.
-        complaints: what is not as it should be is counted or refused here.
-
     Raises:
         DataError: text cannot be read and the policy of `complaints` is 'error'.
     """
@@ -87,16 +61,18 @@ def build_piece(
     row_format = records.RowFormat.of(config.row_length, tokenizer.vocab_size)
     for weighted in piece.open(complaints):
         counts = dict.fromkeys(COUNTS, 0)
-        splits = {'train': _Split(), 'validation': _Split()}
-        for name, copies, lines in _encode(_documents(weighted, config, counts), tokenizer):
-            splits[name].add(lines, copies)
-        rows, unigram = {}, np.zeros(tokenizer.vocab_size, np.int64)
-        for name, split in splits.items():
-            stream = np.concatenate([np.zeros(0, np.int32), *split.stream])
-            table = layouts.LAYOUTS[config.layout](split.documents, config, rng)
-            rows[name] = layouts.lay_out(stream, table, row_format, tokenizer.special)
-            _count_rows(counts, name, rows[name], table, len(stream))
-            if name == 'train':
+        streams: dict[str, list[np.ndarray]] = {split: [] for split in manifest.SPLITS}
+        lengths: dict[str, list[list[int]]] = {split: [] for split in manifest.SPLITS}
+        for split, copies, lines in _encode(_documents(weighted, config, counts), tokenizer):
+            streams[split] += lines * copies
+            lengths[split] += [[len(line) for line in lines if len(line)]] * copies
+        rows = {}
+        for split in manifest.SPLITS:
+            stream = np.concatenate([np.zeros(0, np.int32), *streams[split]])
+            table = layouts.LAYOUTS[config.layout](lengths[split], config, rng)
+            rows[split] = layouts.lay_out(stream, table, row_format, tokenizer.special)
+            _count_rows(counts, split, rows[split], table, len(stream))
+            if split == 'train':
                 unigram = np.bincount(stream, minlength=tokenizer.vocab_size).astype(np.int64)
         yield BlockRows(rows, unigram, counts)
 
@@ -185,7 +161,7 @@ def sample_lines(
     """Lines of training documents from the beginning of each part, to train a tokenizer on.
 
     Args:
-        pieces: where to read.
+        pieces: of the corpus.
         config: which documents are held out.
         share: of the text of each part, about.
     """

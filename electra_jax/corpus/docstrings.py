@@ -28,7 +28,6 @@ _MAX_CODE_BYTES = 2_000_000  # larger ones are generated
 _MAX_PROSE_BYTES = 200_000  # larger ones are data
 _MIN_DOCUMENT_CHARS = 150  # shorter ones say little: "See base class."
 _SKIPPED_FOLDERS = {'tests', 'test', 'licenses', '__pycache__', 'site-packages', 'dist-packages'}
-_ORIGIN = 'python-docs'
 _FOLDERS = ('stdlib', 'purelib', 'platlib')  # names that sysconfig knows
 _SKIPPED_FILES = re.compile(r'(?i)(licen[cs]e|copying|notice|third.?party|authors|requirements)')
 
@@ -40,26 +39,23 @@ class DocstringPart(documents.Part):
     text: bytes
     offset: int  # of the text among all
 
-    def identity(self) -> list[object]:
-        """A JSON value; a hash stands for the text."""
-        text_hash = documents.digest(self.text).hex()
-        return [_ORIGIN, self.offset, len(self.text), text_hash, self.weight, 'text']
-
     def open(self, complaints: Complaints) -> Iterator[documents.Block]:
         """The text as one block."""
-        origin = documents.Origin(_ORIGIN, self.offset)
-        yield documents.read_block(self.text, origin, documents.Format(documents.TEXT), complaints)
+        texts = documents.plain_texts(
+            self.text, documents.Origin(self.name, self.offset), complaints
+        )
+        yield documents.block_of(len(self.text), texts, complaints)
 
 
 def parts(
     entry: documents.Entry, piece_bytes: int, complaints: Complaints
 ) -> Iterator[DocstringPart]:
-    """The documentation in a folder of packages, as parts of plain text.
+    """The documentation in a folder of packages, as parts of about `piece_bytes`.
 
     Args:
         entry: its `where` is a folder such as .../site-packages; '': those of this Python.
         piece_bytes: size of a part, about.
-        complaints: not used: every text has been decoded.
+        complaints: not used, every text has been decoded.
 
     Raises:
         DataError: there is no such folder, or nothing in it.
@@ -78,21 +74,20 @@ def parts(
         size += len(waiting[-1])
         if size >= piece_bytes or i == len(texts) - 1:
             data = b'\n\n'.join(waiting) + b'\n'
-            length = len(data)
             yield DocstringPart(
+                name='python-docs',
                 weight=entry.weight,
-                text_bytes=length,
-                read_bytes=length,
+                text_bytes=len(data),
                 text=data,
                 offset=offset,
             )
-            offset += length
+            offset += len(data)
             waiting, size = [], 0
 
 
 @functools.lru_cache(maxsize=1)
 def _all_documents(folders: tuple[str, ...]) -> list[str]:
-    """Every document, without blank lines. Kept: training a tokenizer reads them too."""
+    """Every document, without blank lines. Cached, because training a tokenizer reads them too."""
     seen: set[bytes] = set()
     texts: list[str] = []
     for folder in folders:
@@ -123,7 +118,6 @@ def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _texts(path: pathlib.Path) -> list[str]:
-    """The documents of one file."""
     try:
         text = path.read_text('utf-8')
     except (OSError, UnicodeDecodeError):

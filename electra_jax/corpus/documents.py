@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from electra_jax.core import files
@@ -52,19 +52,17 @@ class Block(NamedTuple):
 class Part(abc.ABC):
     """A stretch of a source, described by its position so that it can go to a worker process.
 
-    Attributes:
-        weight: expected copies of each document in the training rows.
-        text_bytes: size of its text, about.
-        read_bytes: bytes read from disk for it, in the unit of `sources.total_bytes`.
+    Parts with equal fields hold the same text.
     """
 
-    weight: float
-    text_bytes: int
-    read_bytes: int
+    name: str  # of the file or dataset, for messages
+    weight: float  # expected copies of each document in the training rows
+    text_bytes: int  # size of its text, about
 
-    @abc.abstractmethod
-    def identity(self) -> list[object]:
-        """A JSON value that is equal exactly where the part holds the same text."""
+    @property
+    def read_bytes(self) -> int:
+        """Bytes read from disk for it."""
+        return self.text_bytes
 
     @abc.abstractmethod
     def open(self, complaints: Complaints) -> Iterator[Block]:
@@ -76,41 +74,20 @@ class Part(abc.ABC):
 
 
 class Origin(NamedTuple):
-    """Where bytes of text come from.
+    """Where bytes of text come from."""
 
-    Attributes:
-        name: path of the file, for messages.
-        offset: of the bytes in the text of the file.
-        first_line: number of their first line; 0: not known, and counted when it is needed.
+    name: str  # path of the file, for messages
+    offset: int = 0  # of the bytes in the text of the file
+    first_line: int = 0  # number of their first line; 0: counted when it is needed
+
+
+def block_of(size: int, texts: Iterable[tuple[str, str]], complaints: Complaints) -> Block:
+    """A block of about `size` bytes from the position and text of each document.
+
+    They are cleaned, and those without text are left out.
     """
-
-    name: str
-    offset: int = 0
-    first_line: int = 0
-
-
-class Format(NamedTuple):
-    """How bytes hold documents: TEXT or JSONL, and the JSON field that holds the text."""
-
-    kind: str
-    field: str = 'text'
-
-
-def read_block(data: bytes, origin: Origin, text_format: Format, complaints: Complaints) -> Block:
-    """The documents in bytes of text.
-
-    Args:
-        data: the bytes.
-        origin: where they come from.
-        text_format: how they hold documents.
-        complaints: what is not as it should be is counted or refused here.
-    """
-    if text_format.kind == JSONL:
-        texts = _json_texts(data, origin, text_format.field, complaints)
-    else:
-        texts = _plain_texts(data, origin, complaints)
     cleaned = (clean_lines(text, where, complaints) for where, text in texts)
-    return Block(len(data), (lines for lines in cleaned if lines))
+    return Block(size, (lines for lines in cleaned if lines))
 
 
 def digest(data: bytes, seed: int = 0) -> bytes:
@@ -118,7 +95,7 @@ def digest(data: bytes, seed: int = 0) -> bytes:
     return hashlib.blake2b(data, digest_size=16, key=str(seed).encode()).digest()
 
 
-def _plain_texts(data: bytes, origin: Origin, complaints: Complaints) -> Iterator[tuple[str, str]]:
+def plain_texts(data: bytes, origin: Origin, complaints: Complaints) -> Iterator[tuple[str, str]]:
     """Position and text of each document between blank lines."""
     start = 0
     if origin.offset == 0 and data.startswith(b'\xef\xbb\xbf'):
@@ -134,23 +111,16 @@ def _plain_texts(data: bytes, origin: Origin, complaints: Complaints) -> Iterato
         start = after
 
 
-def decode(raw: bytes, origin: str, offset: int, complaints: Complaints) -> str:
-    """Text of bytes; those that are not UTF-8 become U+FFFD, and are counted.
-
-    Args:
-        raw: the bytes.
-        origin: name of what they are from.
-        offset: of `raw` in it.
-        complaints: bytes that are not UTF-8 are counted here.
-    """
+def decode(raw: bytes, name: str, offset: int, complaints: Complaints) -> str:
+    """Text of the bytes at `offset` of `name`; those that are not UTF-8 become U+FFFD."""
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        complaints.count('not_utf8', f'{origin} at byte {offset + error.start}')
+        complaints.count('not_utf8', f'{name} at byte {offset + error.start}')
         return raw.decode(errors='replace')
 
 
-def _json_texts(
+def json_texts(
     data: bytes, origin: Origin, field: str, complaints: Complaints
 ) -> Iterator[tuple[str, str]]:
     """Position of each JSON line, and the text in its field."""
@@ -168,7 +138,6 @@ def _json_texts(
 
 
 def _json_text(line: str, field: str) -> str:
-    """The text in a field of a JSON line; ValueError where there is none."""
     row = files.parse_object(line)
     text = row.get(field)
     if isinstance(text, str):
@@ -190,16 +159,9 @@ def _line_number(origin: Origin) -> int:
 
 
 def clean_lines(text: str, where: str, complaints: Complaints) -> list[str]:
-    """The lines of a document, with what no tokenizer can take removed and counted.
+    """The lines of a document at `where`, with what no tokenizer can take removed and counted.
 
-    Args:
-        text: a document.
-        where: its position, for the counts.
-        complaints: what is removed is counted here.
-
-    Returns:
-        Its lines, stripped, none empty, none longer than MAX_LINE_CHARS; no lines where it holds
-        no text.
+    They are stripped, none is empty, and none is longer than MAX_LINE_CHARS.
     """
     if '\0' in text:
         complaints.count('nul', where)

@@ -1,12 +1,12 @@
 """Files of text cut into parts that are alike whatever the number of workers."""
 
+import contextlib
 import dataclasses
 import glob
 import os
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from electra_jax.core import compressed
 from electra_jax.core.complaints import Complaints
@@ -36,7 +36,7 @@ def find_files(where: str, kind: str, complaints: Complaints) -> list[pathlib.Pa
     """The files that a path, folder or glob stands for, sorted.
 
     Args:
-        where: the path; a folder is walked. A file that is named itself may have any suffix.
+        where: a file of any suffix, a glob, or a folder, which is walked.
         kind: TEXT or JSONL.
         complaints: compressed files of another kind that are left out of a folder are counted.
 
@@ -49,7 +49,7 @@ def find_files(where: str, kind: str, complaints: Complaints) -> list[pathlib.Pa
             return _files_of_folder(where, kind, complaints)
         if path.is_file():
             return [path]
-        matches = map(pathlib.Path, sorted(glob.glob(where, recursive=True)))
+        matches = map(pathlib.Path, glob.glob(where, recursive=True))
         matching = sorted(match for match in matches if match.is_file())
     except (OSError, ValueError) as error:  # too long for a name, or with a NUL in it
         raise DataError(f'data.source names {where!r:.200}: {error}') from error
@@ -77,84 +77,72 @@ def _files_of_folder(where: str, kind: str, complaints: Complaints) -> list[path
     return files
 
 
-def size_of(path: pathlib.Path) -> int:
-    """Bytes of a file.
-
-    Raises:
-        DataError: it is not there any more, or may not be looked at.
-    """
+@contextlib.contextmanager
+def readable(path: pathlib.Path | str) -> Iterator[None]:
+    """Turns an error of reading into a DataError that names the file."""
     try:
-        return path.stat().st_size
+        yield
     except OSError as error:
         raise DataError(f'cannot read {path}: {error.strerror}') from error
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FilePart(documents.Part):
-    """A range of bytes of a plain file, or the whole of a compressed one.
+    """A range of bytes of a plain file, or the whole of a compressed one."""
 
-    Attributes:
-        path: of the file.
-        format: how it holds documents.
-        start: first byte.
-        stop: the byte after the last.
-        file_size: of the whole file; with `file_mtime` (ns) it stands for its content.
-        file_mtime: when the file was last written.
-        block_bytes: so much text of a compressed file, about, is in memory at a time.
-    """
-
-    path: str
-    format: documents.Format
+    kind: str  # TEXT or JSONL
+    field: str  # of JSON lines
     start: int
     stop: int
-    file_size: int
+    file_size: int  # with `file_mtime` (ns) it stands for the content of the whole file
     file_mtime: int
-    block_bytes: int
+    block_bytes: int  # so much text of a compressed file, about, is in memory at a time
 
-    def identity(self) -> list[object]:
-        """A JSON value; size and time of the file stand for its content."""
-        position = [self.path, self.start, self.stop]
-        return [*position, self.file_size, self.file_mtime, self.weight, self.format.field]
+    @property
+    def read_bytes(self) -> int:
+        """Bytes of the file."""
+        return self.stop - self.start
 
     def open(self, complaints: Complaints) -> Iterator[documents.Block]:
         """Reads a range at once, and a compressed file a block at a time."""
-        packed = compressed.is_compressed(pathlib.Path(self.path))
-        texts = self._unpacked(complaints) if packed else self._plain()
-        try:
-            for data, origin in texts:
-                yield documents.read_block(data, origin, self.format, complaints)
-        except OSError as error:
-            raise DataError(f'cannot read {self.path}: {error.strerror}') from error
+        packed = compressed.is_compressed(pathlib.Path(self.name))
+        with readable(self.name):
+            for data, origin in self._unpacked(complaints) if packed else self._plain():
+                if self.kind == documents.JSONL:
+                    texts = documents.json_texts(data, origin, self.field, complaints)
+                else:
+                    texts = documents.plain_texts(data, origin, complaints)
+                yield documents.block_of(len(data), texts, complaints)
 
     def _plain(self) -> Iterator[tuple[bytes, documents.Origin]]:
-        with open(self.path, 'rb') as file:
+        with open(self.name, 'rb') as file:
             file.seek(self.start)
             data = file.read(self.stop - self.start)
         if len(data) != self.stop - self.start:
             raise DataError(
-                f'{self.path} has become shorter than {self.stop} bytes while it was being read'
+                f'{self.name} has become shorter than {self.stop} bytes while it was being read'
             )
-        yield data, documents.Origin(self.path, self.start)
+        yield data, documents.Origin(self.name, self.start)
 
     def _unpacked(self, complaints: Complaints) -> Iterator[tuple[bytes, documents.Origin]]:
         """The text in blocks that end where documents end."""
-        chunks = _chunks(pathlib.Path(self.path), complaints)
+        chunks = _chunks(pathlib.Path(self.name), complaints)
         buffer, ended = bytearray(), False
         offset, line = 0, 1
         while not ended or buffer:
             cut, reach = None, 0
             while cut is None:
-                _check_line(reach, self.path, offset)
+                _check_line(reach, self.name, offset)
                 reach += REACH_BYTES
                 while not ended and len(buffer) < self.block_bytes + reach:
                     chunk = next(chunks, None)
                     ended = chunk is None
                     buffer += chunk or b''
-                cut = find_cut(buffer[self.block_bytes :], self.format.kind, ended)
+                cut = find_cut(buffer[self.block_bytes :], self.kind, ended)
             data = bytes(buffer[: self.block_bytes + cut])
             del buffer[: len(data)]
             if data:
-                yield data, documents.Origin(self.path, offset, line)
+                yield data, documents.Origin(self.name, offset, line)
             offset, line = offset + len(data), line + data.count(b'\n')
 
 
@@ -183,28 +171,26 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
     for path in find_files(where, entry.kind, complaints):
         packed = compressed.is_compressed(path)
         start = 0
-        try:
+        with readable(path):
             stat = path.stat()
-            if not stat.st_size:
+            size = stat.st_size
+            if not size:
                 complaints.count('empty_file', str(path))
-            ends = _ends(path, stat.st_size, entry.kind, stat.st_size if packed else piece_bytes)
-            for stop in ends:
+            for stop in _ends(path, size, entry.kind, size if packed else piece_bytes):
                 if stop > start:
                     yield FilePart(
                         weight=entry.weight,
                         text_bytes=(stop - start) * (_EXPANSION if packed else 1),
-                        read_bytes=stop - start,
-                        path=str(path),
-                        format=documents.Format(entry.kind, field),
+                        name=str(path),
+                        kind=entry.kind,
+                        field=field,
                         start=start,
                         stop=stop,
-                        file_size=stat.st_size,
+                        file_size=size,
                         file_mtime=stat.st_mtime_ns,
                         block_bytes=piece_bytes,
                     )
                 start = stop
-        except OSError as error:
-            raise DataError(f'cannot read {path}: {error.strerror}') from error
 
 
 def _ends(path: pathlib.Path, size: int, kind: str, piece_bytes: int) -> Iterator[int]:
@@ -214,22 +200,16 @@ def _ends(path: pathlib.Path, size: int, kind: str, piece_bytes: int) -> Iterato
     with path.open('rb') as file:
         for i in range(1, number):
             stop = max(size * i // number, stop)
-            stop += _cut_in_file(file, stop, kind, path)
+            file.seek(stop)
+            window, cut = bytearray(), None
+            while cut is None:
+                _check_line(len(window), path, stop)
+                more = file.read(REACH_BYTES)
+                window += more
+                cut = find_cut(window, kind, ended=len(more) < REACH_BYTES)
+            stop += cut
             yield stop
     yield size
-
-
-def _cut_in_file(file: BinaryIO, offset: int, kind: str, path: pathlib.Path) -> int:
-    """How many bytes after `offset` to cut."""
-    file.seek(offset)
-    window = bytearray()
-    while True:
-        _check_line(len(window), path, offset)
-        more = file.read(REACH_BYTES)
-        window += more
-        cut = find_cut(window, kind, ended=len(more) < REACH_BYTES)
-        if cut is not None:
-            return cut
 
 
 def _check_line(size: int, path: pathlib.Path | str, offset: int) -> None:
@@ -245,11 +225,6 @@ def find_cut(window: bytes | bytearray, kind: str, ended: bool) -> int | None:
 
     Failing that at a line's end, failing that at white space, failing that at a character. A
     JSON line is never cut: None asks for a longer window.
-
-    Args:
-        window: what follows the position near which to cut.
-        kind: TEXT or JSONL.
-        ended: whether nothing follows the window.
 
     >>> find_cut(b'end of one.\n\nAnother', documents.TEXT, ended=False)
     13

@@ -17,14 +17,13 @@ are the same bytes as if it had never stopped.
 import contextlib
 import fcntl
 import functools
-import json
 import os
 import pathlib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -91,12 +90,11 @@ def _settings(data: schema.DataConfig, piece_bytes: int) -> dict[str, Any]:
     settings = {name: getattr(data, name) for name in names}
     config = data.tokenizer
     if config.path is not None:
-        tokenizer: dict[str, Any] = {'hash': load.open_tokenizer(config).hash}
+        settings['tokenizer.hash'] = load.open_tokenizer(config).hash
     else:
-        fields = ('kind', 'vocab_size', 'lower_case', 'strip_accents', 'train_megabytes')
-        tokenizer = {name: getattr(config, name) for name in fields}
-    tokenizer = {f'tokenizer.{name}': value for name, value in tokenizer.items()}
-    return {**settings, **tokenizer, 'piece_bytes': piece_bytes, 'version': manifest.VERSION}
+        names = ['kind', 'vocab_size', 'lower_case', 'strip_accents', 'train_megabytes']
+        settings |= {f'tokenizer.{name}': getattr(config, name) for name in names}
+    return {**settings, 'piece_bytes': piece_bytes, 'version': manifest.VERSION}
 
 
 def _same_settings(
@@ -159,83 +157,66 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _build(
-    data: schema.DataConfig,
-    entries: list[Entry],
-    folder: pathlib.Path,
-    settings: dict[str, Any],
+    data: schema.DataConfig, entries: list[Entry], folder: pathlib.Path, settings: dict[str, Any]
 ) -> manifest.Corpus:
-    """Builds what is missing in a folder that is ours and locked.
-
-    Args:
-        data: as in `build_corpus`.
-        entries: of the source.
-        folder: of the corpus.
-        settings: all that decides the rows.
-    """
+    """Builds what is missing in a folder that is ours and locked."""
     started = time.monotonic()
     (folder / workers.PIECES_FOLDER).mkdir(exist_ok=True)
-    _remove_leftovers(folder)
+    for name in ('*.array_record', 'pieces/*', manifest.FILE_NAME, manifest.UNIGRAM_NAME):
+        _delete(folder, f'{name}.*.tmp')  # of a build that was killed
     plan = functools.partial(sources.plan, entries, piece_bytes=settings['piece_bytes'])
-    complaints = Complaints('data.on_bad_text', data.on_bad_text)
+    total = sources.total_bytes(entries)
     # What is wrong with the text is reported when rows are made of it.
     ignored = Complaints('data.on_bad_text', 'skip')
-    total = sources.total_bytes(entries)
     tokenizer = _tokenizer(data, plan(ignored), folder, total)
     trained = time.monotonic()
     terminal.ERR.print(f'building {folder} from {data.source}')
+    context = workers.Context(folder, tokenizer, data)
+    complaints = Complaints('data.on_bad_text', data.on_bad_text)
     with terminal.Progress('building', total / 1e6, unit='MB', console=terminal.ERR) as bar:
-        context = workers.Context(folder, tokenizer, data)
-        pieces = _run_pieces(context, plan(complaints), bar)
-    for sidecar in pieces.sidecars:
+        sidecars, found = _run_pieces(context, plan(complaints), bar)
+    built = time.monotonic()
+    for sidecar in sidecars:
         complaints.add(sidecar['bad_text'])
     figures = {
-        'seconds': round(time.monotonic() - started, 1),
+        'seconds': round(built - started, 1),
         'tokenizer_seconds': round(trained - started, 1),
-        'workers': _num_workers(data) if data.runner == 'local' else None,
-        'pieces_found_finished': len(pieces.found),
+        'workers': workers.count(data) if data.runner == 'local' else None,
+        'pieces_found_finished': len(found),
         'versions': {name: metadata.version(name) for name in ('numpy', 'array_record')},
     }
-    corpus = _joined(context, pieces.sidecars, settings, complaints, figures)
-    counted = (folder / workers.PIECES_FOLDER).glob('*.npy')
-    unigrams = [np.load(path, allow_pickle=False) for path in counted]
+    corpus = _joined(context, sidecars, settings, complaints, figures)
+    pieces = folder / workers.PIECES_FOLDER
+    unigrams = [np.load(path, allow_pickle=False) for path in pieces.glob('*.npy')]
     manifest.write_array(folder / manifest.UNIGRAM_NAME, np.sum(unigrams, axis=0))
     manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
-    _remove_sidecars(folder)
-    _summary(corpus, pieces, complaints)
+    _delete(pieces, '[0-9]*.json')
+    _delete(pieces, '[0-9]*.npy')
+    with contextlib.suppress(OSError):
+        pieces.rmdir()
+    counted = [sidecar['counts'] for i, sidecar in enumerate(sidecars) if i not in found]
+    _summary(corpus, counted, built - trained, complaints)
     return manifest.load_corpus(folder, 'sizes')  # each shard has been hashed here
 
 
-def _remove_leftovers(folder: pathlib.Path) -> None:
-    """Deletes temporary files of a build that was killed: only our own, by their names."""
-    names = ('*.array_record', f'{workers.PIECES_FOLDER}/*', 'corpus.json', manifest.UNIGRAM_NAME)
-    for name in names:
-        for path in folder.glob(f'{name}.*.tmp'):
-            path.unlink()
+def _delete(folder: pathlib.Path, pattern: str) -> None:
+    """Deletes files: only our own, by their names."""
+    for path in folder.glob(pattern):
+        path.unlink()
 
 
 def _tokenizer(
     data: schema.DataConfig, pieces: Iterator[sources.Piece], folder: pathlib.Path, total: int
 ) -> api.Tokenizer:
-    """The tokenizer to use: the one in the folder, the one named, or a new one.
+    """The tokenizer to use: the one that is named, the one in the folder, or a new one.
 
-    Args:
-        data: names it, or describes a new one.
-        pieces: text to train it on.
-        folder: of the corpus.
-        total: bytes of the text, about.
+    A new one is trained on `pieces`, about `total` bytes.
     """
     path = folder / manifest.TOKENIZER_FOLDER
-    named = load.open_tokenizer(data.tokenizer) if data.tokenizer.path is not None else None
-    if (path / api.FILE_NAME).exists():
-        tokenizer = load.load(path)
-        if named and named.hash != tokenizer.hash:
-            raise DataError(
-                f'{path} is not the tokenizer {data.tokenizer.path} that the build was begun '
-                'with: it is damaged; build into another folder with --config.data.path=FOLDER'
-            )
-        return tokenizer
-    if named:
-        tokenizer = named
+    if data.tokenizer.path is not None:
+        tokenizer = load.open_tokenizer(data.tokenizer)
+    elif (path / api.FILE_NAME).exists():
+        return load.load(path)
     else:
         terminal.ERR.print(f'training a {data.tokenizer.kind} tokenizer')
         limit = data.tokenizer.train_megabytes * train.MEGABYTE
@@ -246,106 +227,54 @@ def _tokenizer(
     return tokenizer
 
 
-# Where pieces are built -> (pieces, context, settings) to each piece with its sidecar.
-RUNNERS: dict[str, Callable[..., Iterator[tuple[sources.Piece, dict[str, Any]]]]] = {
-    'local': lambda pieces, context, data: workers.run_pieces(pieces, context, _num_workers(data)),
-    'beam': lambda pieces, context, data: beam.run_pieces(pieces, context, data.runner_options),
+# data.runner -> (pieces, context) to each piece with its sidecar.
+RUNNERS: dict[str, Callable[..., Iterator[tuple[sources.Piece, workers.Sidecar]]]] = {
+    'local': workers.run_pieces,
+    'beam': beam.run_pieces,
 }
-
-
-def _num_workers(data: schema.DataConfig) -> int:
-    return data.workers or len(os.sched_getaffinity(0)) or 1
-
-
-class _Pieces(NamedTuple):
-    """All pieces of a corpus, each built or found finished.
-
-    Attributes:
-        sidecars: of every piece, in order.
-        found: indices of those that an earlier run had finished.
-        seconds: that the others took.
-    """
-
-    sidecars: list[dict[str, Any]]
-    found: set[int]
-    seconds: float
 
 
 def _run_pieces(
     context: workers.Context, pieces: Iterator[sources.Piece], bar: terminal.Progress
-) -> _Pieces:
-    """Builds the pieces that are not finished yet."""
-    started = time.monotonic()
-    sidecars: dict[int, dict[str, Any]] = {}
+) -> tuple[list[workers.Sidecar], set[int]]:
+    """The sidecars of all pieces, and the indices of those that an earlier run had finished."""
+    sidecars: dict[int, workers.Sidecar] = {}
     found: set[int] = set()
 
-    def count(piece: sources.Piece, sidecar: dict[str, Any]) -> None:
+    def add(piece: sources.Piece, sidecar: workers.Sidecar) -> None:
         sidecars[piece.index] = sidecar
         bar.advance(sum(part.read_bytes for part in piece.parts) / 1e6)
 
     def unfinished() -> Iterator[sources.Piece]:
         for piece in pieces:
-            sidecar = _finished(context, piece)
+            sidecar = context.finished(piece)
             if sidecar is None:
                 yield piece
             else:
                 found.add(piece.index)
-                count(piece, sidecar)
+                add(piece, sidecar)
 
-    data = context.config
-    for piece, sidecar in RUNNERS[data.runner](unfinished(), context, data):
-        count(piece, sidecar)
+    source = context.config.source
+    for piece, sidecar in RUNNERS[context.config.runner](unfinished(), context):
+        add(piece, sidecar)
     if not sidecars:
-        raise DataError(f'data.source {data.source!r} holds no text')
+        raise DataError(f'data.source {source!r} holds no text')
     if len(list((context.folder / workers.PIECES_FOLDER).glob('*.json'))) != len(sidecars):
         raise DataError(
             f'data.source has become smaller since {context.folder} was begun; build into another '
             'folder with --config.data.path=FOLDER'
         )
-    return _Pieces([sidecars[i] for i in sorted(sidecars)], found, time.monotonic() - started)
-
-
-def _finished(context: workers.Context, piece: sources.Piece) -> dict[str, Any] | None:
-    """The sidecar of a piece that an earlier run has built, if it did and all is there."""
-    folder, tokenizer = context.folder, context.tokenizer
-    sidecar = workers.read_sidecar(folder, piece.index, tokenizer.vocab_size)
-    if sidecar is None:
-        return None
-    if sidecar['tokenizer_hash'] != tokenizer.hash:
-        raise DataError(
-            f'piece {piece.index} of {folder} was built with another tokenizer than is in it now; '
-            'build into another folder with --config.data.path=FOLDER'
-        )
-    if sidecar['identity'] != json.loads(json.dumps(workers.identity(piece))):
-        raise DataError(
-            f'the text of data.source has changed since {folder} was begun (piece {piece.index}, '
-            f'{piece.parts[0].identity()[0]}); build into another folder with '
-            '--config.data.path=FOLDER'
-        )
-    for shard in filter(None, sidecar['shards'].values()):
-        file = folder / shard['name']
-        # A power cut or a disk can damage what a kill cannot.
-        if not file.is_file() or records.file_sha256(file) != shard['sha256']:
-            return None
-    return sidecar
+    return [sidecars[i] for i in sorted(sidecars)], found
 
 
 def _joined(
     context: workers.Context,
-    sidecars: list[dict[str, Any]],
+    sidecars: list[workers.Sidecar],
     settings: dict[str, Any],
     complaints: Complaints,
     figures: dict[str, Any],
 ) -> manifest.Corpus:
-    """The corpus that the pieces make together.
-
-    Args:
-        context: of the pieces.
-        sidecars: of all pieces, in order.
-        settings: what decides the rows.
-        complaints: about all of the text.
-        figures: of the build, for people.
-    """
+    """The corpus that the pieces make together."""
     data, tokenizer = context.config, context.tokenizer
     counts = {name: sum(s['counts'][name] for s in sidecars) for name in build.COUNTS}
     if counts['dropped_tokens']:
@@ -373,38 +302,25 @@ def _joined(
     )
 
 
-def _remove_sidecars(folder: pathlib.Path) -> None:
-    """Deletes what only an unfinished build needs: only our own files, by their names."""
-    pieces = folder / workers.PIECES_FOLDER
-    for pattern in ('[0-9]*.json', '[0-9]*.npy'):
-        for path in pieces.glob(pattern):
-            path.unlink()
-    with contextlib.suppress(OSError):
-        pieces.rmdir()
-
-
-def _summary(corpus: manifest.Corpus, pieces: _Pieces, complaints: Complaints) -> None:
-    """Prints what was built, how fast, and what was odd about the text."""
-    counts = corpus.counts
-    for line in complaints.lines():
-        terminal.ERR.print(f'note: {line}')
+def _summary(
+    corpus: manifest.Corpus, counted: list[dict[str, int]], seconds: float, complaints: Complaints
+) -> None:
+    """Prints what was built, how fast (`counted`: what this run built), and what was odd."""
+    counts, processes = corpus.counts, corpus.build['workers']
+    found = corpus.build['pieces_found_finished']
     fill = 1 - counts['train_padding'] / (counts['train_rows'] * corpus.row_length)
-    built = [s['counts'] for i, s in enumerate(pieces.sidecars) if i not in pieces.found]
-    tokens = sum(one['train_tokens'] + one['validation_tokens'] for one in built)
-    text_bytes = sum(one['text_bytes'] for one in built)
-    seconds = max(pieces.seconds, 1e-9)
-    processes = corpus.build['workers']
-    terminal.ERR.print(
+    tokens = sum(one['train_tokens'] + one['validation_tokens'] for one in counted) / seconds
+    megabytes = sum(one['text_bytes'] for one in counted) / seconds / 1e6
+    lines = [f'note: {line}' for line in complaints.lines()]
+    lines += [
         f'built {corpus.path} in {corpus.build["seconds"]:,.1f} s: {counts["documents"]:,} '
-        f'documents, {counts["text_bytes"] / 1e6:,.1f} MB of text'
-    )
-    terminal.ERR.print(
+        f'documents, {counts["text_bytes"] / 1e6:,.1f} MB of text',
         f'  {counts["train_rows"]:,} training rows of {corpus.row_length} '
         f'({counts["train_tokens"]:,} tokens, {100 * fill:.1f}% full), '
-        f'{counts["validation_rows"]:,} held-out rows, vocabulary of {corpus.vocab_size:,}'
-    )
-    terminal.ERR.print(
-        f'  {text_bytes / seconds / 1e6:,.1f} MB/s, {tokens / seconds:,.0f} tokens/s '
+        f'{counts["validation_rows"]:,} held-out rows, vocabulary of {corpus.vocab_size:,}',
+        f'  {megabytes:,.1f} MB/s, {tokens:,.0f} tokens/s '
         + (f'with {processes} processes' if processes else 'on Beam')
-        + (f'; {len(pieces.found)} pieces were there from before' if pieces.found else '')
-    )
+        + (f'; {found} pieces were there from before' if found else ''),
+    ]
+    for line in lines:
+        terminal.ERR.print(line)

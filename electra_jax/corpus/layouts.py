@@ -16,23 +16,14 @@ from electra_jax.tokenizers import api
 
 
 class Segment(NamedTuple):
-    """A slice of a token stream and its position in the rows.
-
-    Attributes:
-        row: row it goes to.
-        column: column of its first token.
-        start: index of its first token in the stream.
-        length: its number of tokens.
-        span: its span number, from 1; the [SEP] after it belongs to the span.
-        has_cls: 1 where a [CLS] before it belongs to the span, else 0.
-    """
+    """A slice of a token stream and its position in the rows."""
 
     row: int
-    column: int
-    start: int
-    length: int
-    span: int
-    has_cls: int
+    column: int  # of its first token
+    start: int  # index of its first token in the stream
+    length: int  # its number of tokens
+    span: int  # its span number, from 1; the [SEP] after it belongs to the span
+    has_cls: int  # 1 where a [CLS] before it belongs to the span, else 0
 
 
 def segment_rows(
@@ -115,19 +106,16 @@ def packed_rows(
     Args:
         documents: token count of each line, per document; the stream is all lines in order.
         config: row_length.
-        rng: not used: nothing is drawn.
+        rng: not used, nothing is drawn.
     """
     del rng
     room = config.row_length - 2
     pieces: list[tuple[int, int]] = []  # start, length
     start = 0
     for lines in documents:
-        left = sum(lines)
-        while left:
-            length = min(left, room)
-            pieces.append((start, length))
-            start += length
-            left -= length
+        end = start + sum(lines)
+        pieces += [(first, min(room, end - first)) for first in range(start, end, room)]
+        start = end
     pieces.sort(key=lambda piece: -piece[1])  # stable: equal lengths stay in text order
     table: list[Segment] = []
     open_rows: dict[int, list[int]] = {}  # columns free -> rows with that many
@@ -165,16 +153,9 @@ def lay_out(
     row_format: records.RowFormat,
     special: api.SpecialIds,
 ) -> np.ndarray:
-    """Writes the segments of `table` into rows.
+    """Writes slices of a stream of token ids, int32 [T], into rows, `row_format.dtype` [R].
 
-    Args:
-        stream: token ids, int32 `[T]`.
-        table: slices of the stream and their positions; they fill the rows from 0 on.
-        row_format: of the rows.
-        special: ids of the tokens put around segments.
-
-    Returns:
-        rows, `row_format.dtype` `[R]`.
+    The segments of `table` fill the rows from 0 on; special tokens are put around them.
     """
     if not table:
         return np.zeros(0, row_format.dtype)
@@ -194,11 +175,7 @@ def lay_out(
 
 
 def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """`starts[0], ..., starts[0] + lengths[0] - 1, starts[1], ...` as one array.
-
-    >>> _ranges(np.array([5, 0]), np.array([2, 3])).tolist()
-    [5, 6, 0, 1, 2]
-    """
+    """`starts[0], ..., starts[0] + lengths[0] - 1, starts[1], ...` as one array."""
     before = np.cumsum(lengths) - lengths
     ranges: np.ndarray = np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
     return ranges

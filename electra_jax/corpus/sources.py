@@ -38,24 +38,19 @@ _EXAMPLES = (
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """One piece of work: what becomes one training and one held-out shard.
+    """One piece of work: what becomes one training and one held-out shard."""
 
-    Attributes:
-        index: of the piece among all, from 0.
-        parts: its text.
-        block_bytes: how much of the text is in memory at a time, about.
-    """
-
-    index: int
+    index: int  # among all pieces, from 0
     parts: tuple[documents.Part, ...]
-    block_bytes: int
+    block_bytes: int  # how much of the text is in memory at a time, about
+
+    @property
+    def identity(self) -> str:
+        """A hash that is equal exactly where the piece is made of the same text."""
+        return documents.digest(repr(self.parts).encode()).hex()
 
     def open(self, complaints: Complaints) -> Iterator[list[tuple[Iterator[list[str]], float]]]:
-        """Reads the blocks of the piece in groups that fit into memory; mostly there is one.
-
-        Yields:
-            Of each block its documents, which are lists of lines, and their weight.
-        """
+        """Documents and weight of each block, in groups that fit into memory; mostly one group."""
         blocks = (
             ((block.documents, part.weight), block.text_bytes * max(part.weight, 1.0))
             for part in self.parts
@@ -119,21 +114,17 @@ def plan(
     Raises:
         DataError: an entry names nothing that is there, or it cannot be read.
     """
-    groups = _grouped(_parts(entries, complaints, piece_bytes), piece_bytes)
-    for index, parts in enumerate(groups):
-        yield Piece(index, tuple(part for part, _ in parts), piece_bytes)
 
+    def parts() -> Iterator[tuple[documents.Part, float]]:
+        for entry in entries:
+            # Copies make more rows of the same text: such text is cut finer.
+            copies = max(entry.weight, 1.0)
+            size = min(max(int(piece_bytes / copies), _MIN_PIECE_BYTES), piece_bytes)
+            for part in PARTS[entry.kind](entry, size, complaints):
+                yield part, part.text_bytes * copies
 
-def _parts(
-    entries: list[Entry], complaints: Complaints, piece_bytes: int
-) -> Iterator[tuple[documents.Part, float]]:
-    """Each part with the text that it makes, copies included."""
-    for entry in entries:
-        copies = max(entry.weight, 1.0)
-        # Copies make more rows of the same text: such text is cut finer.
-        size = min(max(int(piece_bytes / copies), _MIN_PIECE_BYTES), piece_bytes)
-        for part in PARTS[entry.kind](entry, size, complaints):
-            yield part, part.text_bytes * copies
+    for index, group in enumerate(_grouped(parts(), piece_bytes)):
+        yield Piece(index, tuple(part for part, _ in group), piece_bytes)
 
 
 def _grouped(items: Iterable[tuple[T, float]], most: int) -> Iterator[list[tuple[T, float]]]:
@@ -152,13 +143,12 @@ def _grouped(items: Iterable[tuple[T, float]], most: int) -> Iterator[list[tuple
 
 def total_bytes(entries: list[Entry]) -> int:
     """The sum of `Part.read_bytes` over all of `plan`, without reading the text of files."""
-    total = 0
+    total, ignored = 0, Complaints('data.on_bad_text')
     for entry in entries:
-        ignored = Complaints('data.on_bad_text')
-        if entry.kind in (documents.TEXT, documents.JSONL):
-            paths = files.find_files(entry.split_field()[0], entry.kind, ignored)
-            total += sum(map(files.size_of, paths))
-        else:
-            parts = PARTS[entry.kind](entry, PIECE_BYTES, ignored)
-            total += sum(part.read_bytes for part in parts)
+        if entry.kind not in (documents.TEXT, documents.JSONL):
+            total += sum(part.read_bytes for part in PARTS[entry.kind](entry, PIECE_BYTES, ignored))
+            continue
+        for path in files.find_files(entry.split_field()[0], entry.kind, ignored):
+            with files.readable(path):
+                total += path.stat().st_size
     return total

@@ -18,54 +18,32 @@ _DATASET_AND_SPLIT = re.compile(r'(.+):(\w+(?:\[[^\]]*\])?)')  # name:train, nam
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TfdsPart(documents.Part):
-    """Rows `start` to `stop` of a split.
+    """Rows `start` to `stop` of a split of the dataset or folder `name`."""
 
-    Attributes:
-        name: of the dataset with its config ('wikipedia/20230601.en'), or the folder of one.
-        split: such as 'train' or 'train[:10%]'.
-        field: which feature holds the text.
-        start: first row.
-        stop: the row after the last.
-        fingerprint: stands for the content of the dataset.
-    """
-
-    name: str
-    split: str
-    field: str
+    split: str  # such as 'train' or 'train[:10%]'
+    field: str  # which feature holds the text
     start: int
     stop: int
-    fingerprint: str
-
-    def identity(self) -> list[object]:
-        """A JSON value; the fingerprint stands for the content."""
-        rows = [self.name, self.split, self.field, self.start, self.stop]
-        return [*rows, self.weight, self.text_bytes, self.fingerprint]
+    fingerprint: str  # stands for the content of the dataset
 
     def open(self, complaints: Complaints) -> Iterator[documents.Block]:
         """The rows as one block, which are read as they are asked for."""
-        yield documents.Block(self.text_bytes, self._documents(complaints))
+        yield documents.block_of(self.text_bytes, self._texts(complaints), complaints)
 
-    def _documents(self, complaints: Complaints) -> Iterator[list[str]]:
+    def _texts(self, complaints: Complaints) -> Iterator[tuple[str, str]]:
         rows, _ = _open(self.name, self.split)
         for first in range(self.start, self.stop, _READ_AT_ONCE):
-            numbers = list(range(first, min(first + _READ_AT_ONCE, self.stop)))
+            numbers = range(first, min(first + _READ_AT_ONCE, self.stop))
             read = _read(rows, numbers, f'{self.name}:{self.split}')
             for number, row in zip(numbers, read, strict=True):
                 where = f'{self.name}:{self.split}, row {number}'
                 text = _text(row, self.field, where)
                 if isinstance(text, bytes):
                     text = documents.decode(text, where, 0, complaints)
-                lines = documents.clean_lines(text, where, complaints)
-                if lines:
-                    yield lines
+                yield where, text
 
 
 def _read(rows: Any, numbers: Sequence[int], where: str) -> list[Any]:
-    """The rows of these numbers.
-
-    Raises:
-        DataError: the dataset's files are damaged or missing.
-    """
     try:
         return list(rows.__getitems__(list(numbers))) if numbers else []
     except Exception as error:  # from the library of each file format, whatever it raises
@@ -92,7 +70,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
     Args:
         entry: its `where` is 'NAME:SPLIT#FIELD', with a folder for NAME where it is not installed.
         piece_bytes: where to cut.
-        complaints: not used: rows are read later.
+        complaints: not used, rows are read later.
 
     Raises:
         DataError: the dataset, its split or the field is not there.
@@ -115,11 +93,9 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
     step = max(int(piece_bytes / row_bytes), 1)
     for start in range(0, count, step):
         stop = min(start + step, count)
-        size = int((stop - start) * row_bytes)
         yield TfdsPart(
             weight=entry.weight,
-            text_bytes=size,
-            read_bytes=size,
+            text_bytes=int((stop - start) * row_bytes),
             name=name,
             split=split,
             field=field,

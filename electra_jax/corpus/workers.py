@@ -1,9 +1,11 @@
-"""Processes that share the pieces of a corpus between them."""
+"""Pieces of a corpus: what each becomes in the folder, and processes that share them."""
 
 import contextlib
+import dataclasses
 import functools
+import hashlib
+import json
 import multiprocessing
-import multiprocessing.connection
 import os
 import pathlib
 import signal
@@ -13,7 +15,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import process
-from multiprocessing import synchronize
+from multiprocessing import connection
 from typing import Any
 
 import numpy as np
@@ -27,136 +29,123 @@ from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api, load
 
 PIECES_FOLDER = 'pieces'
+Sidecar = dict[str, Any]  # of a finished piece: its text, shards and counts, as JSON
 
-# What this process does with a piece, where it is a worker process.
-_worker: Callable[[sources.Piece], dict[str, Any]] | None = None
+_worker: Callable[[sources.Piece], Sidecar]  # what a worker process does with a piece
 
 
+@dataclasses.dataclass(frozen=True)
 class Context:
     """What every piece needs: where to write, the tokenizer, the settings."""
 
-    def __init__(
-        self, folder: pathlib.Path, tokenizer: api.Tokenizer, config: settings.DataConfig
-    ) -> None:
-        self.folder = folder
-        self.tokenizer = tokenizer
-        self.config = config
+    folder: pathlib.Path
+    tokenizer: api.Tokenizer
+    config: settings.DataConfig
 
-    def run(
-        self, piece: sources.Piece, stopped: Callable[[], bool] = lambda: False
-    ) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Callable[..., 'Context'], tuple[object, ...]]:
+        return _context, (self.folder, json.dumps(self.tokenizer.to_json()), self.config)
+
+    def run(self, piece: sources.Piece) -> Sidecar:
         """Builds a piece and writes its shards, its unigram counts and, last, its sidecar.
 
-        Args:
-            piece: to build.
-            stopped: whether to give up, asked now and then; a compressed file may take hours.
-
-        Returns:
-            The sidecar.
-
         Raises:
-            DataError: the text cannot be used, or the build was stopped.
+            DataError: the text cannot be used.
         """
         complaints = Complaints('data.on_bad_text', self.config.on_bad_text)
         writers = {
-            split: records.ShardWriter(self.folder / shard_name(split, piece.index))
+            split: records.ShardWriter(self.folder / f'{split}-{piece.index:05d}.array_record')
             for split in manifest.SPLITS
         }
         unigram = np.zeros(self.tokenizer.vocab_size, np.int64)
         counts = dict.fromkeys(build.COUNTS, 0)
         for built in build.build_piece(piece, self.tokenizer, self.config, complaints):
-            if stopped():
-                raise DataError('the build was stopped')
             for split, writer in writers.items():
                 writer.write(built.rows[split])
             unigram += built.unigram
             counts = {name: number + built.counts[name] for name, number in counts.items()}
         shards = {split: writer.close() for split, writer in writers.items()}
-        manifest.write_array(unigram_path(self.folder, piece.index), unigram)
+        manifest.write_array(self._path(piece, '.npy'), unigram)
         sidecar = {
-            'identity': identity(piece),
-            'tokenizer_hash': self.tokenizer.hash,
+            'identity': piece.identity,
             'shards': {split: shard and vars(shard) for split, shard in shards.items()},
             'counts': counts,
             'bad_text': complaints.counts,
         }
-        manifest.write_json(sidecar_path(self.folder, piece.index), sidecar)
+        manifest.write_json(self._path(piece, '.json'), {**sidecar, 'seal': self._seal(sidecar)})
         return sidecar
 
+    def read(self, piece: sources.Piece) -> Sidecar | None:
+        """The sidecar of a piece that is finished, built with this tokenizer, and not damaged."""
+        try:
+            sidecar = files.parse_object(self._path(piece, '.json').read_bytes())
+            seal = sidecar.pop('seal')
+            manifest.read_counts(self._path(piece, '.npy'), self.tokenizer.vocab_size)
+        except (OSError, ValueError, KeyError, DataError):
+            return None  # A kill cannot do this, a disk can. The piece is then built again.
+        return sidecar if seal == self._seal(sidecar) else None
 
-def sidecar_path(folder: pathlib.Path, index: int) -> pathlib.Path:
-    """Where the sidecar of a piece is: once it is there, the piece is finished."""
-    return folder / PIECES_FOLDER / f'{index:05d}.json'
+    def finished(self, piece: sources.Piece) -> Sidecar | None:
+        """The sidecar of a piece that an earlier run has built, if its shards are whole, too.
 
-
-def read_sidecar(folder: pathlib.Path, index: int, vocab_size: int) -> dict[str, Any] | None:
-    """The sidecar of a piece, if the piece is finished; None also where anything is damaged."""
-    try:
-        sidecar = files.parse_object(sidecar_path(folder, index).read_bytes())
-        for split in manifest.SPLITS:
-            one = sidecar['shards'][split]
-            shard = None if one is None else records.shard_from_json(one)
-            if shard is not None and shard.name != shard_name(split, index):
-                return None
-            if sidecar['counts'][f'{split}_rows'] != (shard.rows if shard else 0):
-                return None
-        numbers = [sidecar['counts'][name] for name in build.COUNTS]
-        numbers += [number for number, _ in sidecar['bad_text'].values()]
-        if sidecar['counts']['dropped_tokens'] or min(numbers) < 0:
+        Raises:
+            DataError: it was built of other text.
+        """
+        sidecar = self.read(piece)
+        if sidecar is None:
             return None
-        whole = all(type(number) is int for number in numbers)
-        whole &= all(type(sidecar[name]) is kind for name, kind in _SIDECAR_TYPES.items())
-        manifest.read_counts(unigram_path(folder, index), vocab_size)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError):
-        # A kill cannot do this, a disk can. The piece is then built again.
-        return None
-    return sidecar if whole else None
+        if sidecar['identity'] != piece.identity:
+            raise DataError(
+                f'the text of data.source has changed since {self.folder} was begun (piece '
+                f'{piece.index}, {piece.parts[0].name}); build into another folder with '
+                '--config.data.path=FOLDER'
+            )
+        for shard in filter(None, sidecar['shards'].values()):
+            file = self.folder / shard['name']
+            # A power cut or a disk can damage what a kill cannot.
+            if not file.is_file() or records.file_sha256(file) != shard['sha256']:
+                return None
+        return sidecar
+
+    def _seal(self, sidecar: Sidecar) -> str:
+        text = self.tokenizer.hash + json.dumps(sidecar, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _path(self, piece: sources.Piece, suffix: str) -> pathlib.Path:
+        return self.folder / PIECES_FOLDER / f'{piece.index:05d}{suffix}'
 
 
-_SIDECAR_TYPES = {'identity': list, 'tokenizer_hash': str, 'bad_text': dict}
+@functools.lru_cache(maxsize=1)
+def _context(folder: pathlib.Path, tokenizer: str, config: settings.DataConfig) -> Context:
+    """The context in another process, which opens the tokenizer once for all its pieces."""
+    return Context(folder, load.from_json(json.loads(tokenizer)), config)
 
 
-def shard_name(split: str, index: int) -> str:
-    """Name of the shard that a piece becomes in a split."""
-    return f'{split}-{index:05d}.array_record'
-
-
-def unigram_path(folder: pathlib.Path, index: int) -> pathlib.Path:
-    """Where the unigram counts of a piece are."""
-    return folder / PIECES_FOLDER / f'{index:05d}.npy'
-
-
-def identity(piece: sources.Piece) -> list[list[object]]:
-    """A JSON value that is equal exactly where the piece is made of the same text."""
-    return [part.identity() for part in piece.parts]
+def count(config: settings.DataConfig) -> int:
+    """How many processes build."""
+    return config.workers or len(os.sched_getaffinity(0)) or 1
 
 
 def run_pieces(
-    pieces: Iterable[sources.Piece], context: Context, workers: int
-) -> Iterator[tuple[sources.Piece, dict[str, Any]]]:
+    pieces: Iterable[sources.Piece], context: Context
+) -> Iterator[tuple[sources.Piece, Sidecar]]:
     """Runs `context.run` on every piece, yielding each piece and its sidecar when it is done.
 
     Pieces are taken from the iterable only as workers get free. With one worker they run here.
 
-    Args:
-        pieces: to build.
-        context: what each needs.
-        workers: number of processes.
-
     Raises:
         DataError: the first that a worker raised, or a worker was killed.
     """
+    workers = count(context.config)
     if workers == 1:
         for piece in pieces:
             yield piece, context.run(piece)
         return
     spawning = multiprocessing.get_context('spawn')
-    stopping = spawning.Event()
+    # When this process closes its end or is gone, the workers end: what they were building is built
+    # again by the next run.
+    theirs, ours = spawning.Pipe(duplex=False)
     pool = futures.ProcessPoolExecutor(
-        workers,
-        mp_context=spawning,
-        initializer=_start_worker,
-        initargs=(str(context.folder), context.tokenizer.to_json(), context.config, stopping),
+        workers, mp_context=spawning, initializer=_start_worker, initargs=(context, theirs)
     )
     try:
         yield from _keep_busy(pool, iter(pieces), workers + 1)
@@ -166,15 +155,14 @@ def run_pieces(
             'again and it goes on (with fewer processes: --config.data.workers=N)'
         ) from error
     finally:
-        # Workers finish the block that they have in memory, which takes seconds.
-        stopping.set()
+        ours.close()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _keep_busy(
     pool: futures.ProcessPoolExecutor, pieces: Iterator[sources.Piece], at_once: int
-) -> Iterator[tuple[sources.Piece, dict[str, Any]]]:
-    running: dict[futures.Future[dict[str, Any]], sources.Piece] = {}
+) -> Iterator[tuple[sources.Piece, Sidecar]]:
+    running: dict[futures.Future[Sidecar], sources.Piece] = {}
     while True:
         while len(running) < at_once and (piece := next(pieces, None)) is not None:
             with _without_main():
@@ -201,29 +189,18 @@ def _without_main() -> Iterator[None]:
         sys.modules['__main__'] = main
 
 
-def _start_worker(
-    folder: str,
-    tokenizer: dict[str, Any],
-    config: settings.DataConfig,
-    stopping: synchronize.Event,
-) -> None:
+def _start_worker(context: Context, parent: connection.Connection) -> None:
     global _worker  # set once, in a process of its own
     # Ctrl-C reaches the whole process group; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    context = Context(pathlib.Path(folder), load.from_json(tokenizer), config)
-    _worker = functools.partial(context.run, stopped=stopping.is_set)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _worker = context.run
 
 
-def _die_with_parent() -> None:
-    """Ends this process when its parent is gone: otherwise it would wait for work forever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
+def _end_with(parent: connection.Connection) -> None:
+    connection.wait([parent])
+    os._exit(1)
 
 
-def _run_piece(piece: sources.Piece) -> dict[str, Any]:
-    if _worker is None:
-        raise RuntimeError('a worker got a piece before it was started')
+def _run_piece(piece: sources.Piece) -> Sidecar:
     return _worker(piece)

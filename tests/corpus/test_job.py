@@ -20,8 +20,7 @@ import pytest
 
 from electra_jax.config import settings
 from electra_jax.core import errors
-from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import build, job, sources, workers
+from electra_jax.corpus import build, job, workers
 from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api, wordpiece
 from tests.support import configs
@@ -528,16 +527,13 @@ def test_a_quick_check_compares_as_many_shards_as_time_allows(config):
     assert 0 < found < 20 * total
 
 
-def test_a_stopped_build_does_not_finish_a_long_piece(config, tmp_path):
-    packed = gzip.compress((tmp_path / 'text.txt').read_bytes())
-    (tmp_path / 'a.gz').write_bytes(packed)
-    complaints = Complaints('data.on_bad_text')
-    (piece,) = sources.plan(sources.parse_source(f'text:{tmp_path}/a.gz'), complaints, PIECE_BYTES)
-    context = workers.Context(tmp_path, wordpiece.WordPiece(VOCAB), config)
-    answers = iter([False, True])
-    with pytest.raises(errors.DataError, match='stopped'):
-        context.run(piece, lambda: next(answers))
-    assert not list(tmp_path.glob('*.array_record'))
+def test_an_error_ends_the_other_workers_at_once(config, tmp_path):
+    text = (tmp_path / 'text.txt').read_bytes() * 200
+    (tmp_path / 'a.gz').write_bytes(gzip.compress(text, 1))
+    (tmp_path / 'b.jsonl').write_text('torn')
+    with pytest.raises(errors.DataError, match=r'b\.jsonl, line 1'):
+        make(config, source=f'text:{tmp_path}/a.gz,jsonl:{tmp_path}/b.jsonl', workers=2)
+    assert not list(pathlib.Path(config.path).glob('*.array_record'))
 
 
 def test_another_tokenizer_in_the_folder_is_refused(config):
