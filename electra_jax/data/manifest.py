@@ -2,11 +2,13 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import os
 import pathlib
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +17,7 @@ import numpy as np
 
 from electra_jax.config import settings as schema
 from electra_jax.core import files
-from electra_jax.core.errors import ConfigError, DataError, unknown
+from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.data import records
 from electra_jax.tokenizers import api, load
 
@@ -33,37 +35,21 @@ _QUICK_SECONDS = 30.0
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """A finished corpus: its folder and everything in its corpus.json.
-
-    Attributes:
-        path: the folder.
-        row_length: L.
-        layout: 'segments' or 'packed'.
-        token_bytes: width of a stored token id.
-        vocab_size: ids of the tokenizer (not padded).
-        tokenizer_hash: `Tokenizer.hash` of the tokenizer in `tokenizer/`.
-        special: ids of the special tokens.
-        shards: split -> its shards, in row order.
-        counts: documents, rows, tokens and the other names of `corpus.build.COUNTS`.
-        source: the text it was made of.
-        settings: what it was built with; decides whether it is the corpus a config asks for.
-        bad_text: `Complaints.counts` about the text.
-        build: figures of the build (seconds, workers, versions): for people only.
-    """
+    """A finished corpus: its folder and everything in its corpus.json."""
 
     path: pathlib.Path
-    row_length: int
-    layout: str
-    token_bytes: int
-    vocab_size: int
-    tokenizer_hash: str
+    row_length: int  # L
+    layout: str  # 'segments' or 'packed'
+    token_bytes: int  # width of a stored token id
+    vocab_size: int  # ids of the tokenizer (not padded)
+    tokenizer_hash: str  # `Tokenizer.hash` of the tokenizer in `tokenizer/`
     special: api.SpecialIds
-    shards: Mapping[str, tuple[records.Shard, ...]]
-    counts: Mapping[str, int]
-    source: str
-    settings: Mapping[str, Any]
-    bad_text: Mapping[str, Any]
-    build: Mapping[str, Any]
+    shards: dict[str, tuple[records.Shard, ...]]  # of each split, in row order
+    counts: dict[str, int]  # documents, rows, tokens and the other names of `corpus.build.COUNTS`
+    source: str  # the text it was made of
+    settings: dict[str, Any]  # decide whether it is the corpus that a config asks for
+    bad_text: dict[str, Any]  # `Complaints.counts` about the text
+    build: dict[str, Any]  # figures (seconds, workers, versions): for people only
 
     @property
     def row_format(self) -> records.RowFormat:
@@ -78,22 +64,16 @@ class Corpus:
 
     def reader(self, split: str) -> records.ShardReader:
         """Random access to the rows of a split, 'train' or 'validation'."""
-        if split not in self.shards:
-            raise unknown('split', split, self.shards)
         return records.ShardReader(self.path, self.shards[split])
 
     def tokenizer(self) -> api.Tokenizer:
-        """The tokenizer it was built with.
-
-        Raises:
-            DataError: the one in the folder is another.
-        """
-        tokenizer = load.load(self.path / TOKENIZER_FOLDER)
+        """The tokenizer it was built with; a DataError where the one in the folder is another."""
+        folder = self.path / TOKENIZER_FOLDER
+        tokenizer = load.load(folder)
         if tokenizer.hash != self.tokenizer_hash:
             raise DataError(
-                f'the tokenizer in {self.path / TOKENIZER_FOLDER} (hash {tokenizer.hash[:12]}) '
-                f'is not the one the corpus was built with ({self.tokenizer_hash[:12]}); copy '
-                'the whole folder again'
+                f'the tokenizer in {folder} (hash {tokenizer.hash[:12]}) is not the one the corpus '
+                f'was built with ({self.tokenizer_hash[:12]}); copy the whole folder again'
             )
         if (tokenizer.vocab_size, tokenizer.special) != (self.vocab_size, self.special):
             raise DataError(
@@ -103,28 +83,14 @@ class Corpus:
         return tokenizer
 
     def unigram(self) -> np.ndarray:
-        """int64 `[vocab_size]`: how often each non-special token is in the training rows.
-
-        Raises:
-            DataError: the file is missing or damaged.
-        """
+        """int64 `[vocab_size]`: how often each non-special token is in the training rows."""
         return read_counts(self.path / UNIGRAM_NAME, self.vocab_size)
 
     def to_json(self) -> dict[str, Any]:
         """The content of corpus.json."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields = dataclasses.asdict(self)
         del fields['path']
-        shards = {
-            split: [dataclasses.asdict(shard) for shard in self.shards[split]] for split in SPLITS
-        }
-        special = dataclasses.asdict(self.special)
-        return {
-            'format': FORMAT,
-            'version': VERSION,
-            **fields,
-            'special': special,
-            'shards': shards,
-        }
+        return {'format': FORMAT, 'version': VERSION, **fields}
 
 
 def read_counts(path: pathlib.Path, vocab_size: int) -> np.ndarray:
@@ -166,9 +132,8 @@ def load_corpus(
         DataError: no finished corpus is there, or it is damaged.
     """
     folder = pathlib.Path(path)
-    data = _read_json(folder)
     try:
-        corpus = _from_json(folder, data)
+        corpus = _from_json(folder, _read_json(folder))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f'{folder / FILE_NAME} is damaged ({error!r:.200}); copy it again, or move the folder '
@@ -201,64 +166,44 @@ def verify(
     """
     shards = [shard for split in SPLITS for shard in corpus.shards[split]]
     random.SystemRandom().shuffle(shards)
-    began, read, compared = time.monotonic(), 0, 0
-    damaged = []
-    while compared < len(shards) and (read < at_least or time.monotonic() - began <= seconds):
-        shard = shards[compared]
+    began, read, damaged = time.monotonic(), 0, []
+    for compared, shard in enumerate(shards):
+        if read >= at_least and time.monotonic() - began > seconds:
+            report(
+                f'{corpus.path}: {compared} of {len(shards)} shards were compared with their '
+                'hashes; --config.data.verify=full compares all of them'
+            )
+            break
         if records.file_sha256(corpus.path / shard.name) != shard.sha256:
             damaged.append(str(corpus.path / shard.name))
         read += shard.bytes
-        compared += 1
     if damaged:
         raise DataError(
             f'damaged since the corpus was built (sha256 differs): {", ".join(sorted(damaged))}; '
             'copy the folder again, or move it away and type the prepare command again'
         )
-    if compared < len(shards):
-        report(
-            f'{corpus.path}: {compared} of {len(shards)} shards were compared with their hashes; '
-            '--config.data.verify=full compares all of them'
-        )
 
 
-# Fields that corpus.json holds as they are -> their type.
-_PLAIN_FIELDS: dict[str, type] = {
-    'row_length': int,
-    'layout': str,
-    'token_bytes': int,
-    'vocab_size': int,
-    'tokenizer_hash': str,
-    'counts': dict,
-    'source': str,
-    'settings': dict,
-    'bad_text': dict,
-    'build': dict,
-}
-
-
-def _from_json(folder: pathlib.Path, data: Mapping[str, Any]) -> Corpus:
+def _from_json(folder: pathlib.Path, data: dict[str, Any]) -> Corpus:
     """The inverse of `Corpus.to_json`; KeyError, TypeError or ValueError for anything else."""
-    fields = {name: _typed(name, data[name], kind) for name, kind in _PLAIN_FIELDS.items()}
     shards = {
-        split: tuple(records.shard_from_json(one) for one in data['shards'][split])
+        split: tuple(records.from_json(records.Shard, one) for one in data['shards'][split])
         for split in SPLITS
     }
-    special = api.SpecialIds(**data['special'])
-    for name, one in vars(special).items():
-        if not 0 <= _typed(f'special.{name}', one, int) < fields['vocab_size']:
-            raise ValueError(f'special.{name} is {one}')
-    if fields['token_bytes'] not in (2, 4) or not 1 <= fields['row_length'] < 1 << 31:
+    for shard in itertools.chain(*shards.values()):
+        if not re.fullmatch(r'[\w-]+\.array_record', shard.name):  # a path may lead anywhere
+            raise ValueError(f'{shard.name!r:.80} is no name of a shard')
+    special = records.from_json(api.SpecialIds, data['special'])
+    corpus = records.from_json(Corpus, data, path=folder, special=special, shards=shards)
+    if any(not 0 <= one < corpus.vocab_size for one in vars(special).values()):
+        raise ValueError(f'special is {special}')
+    if corpus.token_bytes not in (2, 4) or not 1 <= corpus.row_length < 1 << 31:
         raise ValueError('row_length or token_bytes')
     if not any(shard.rows for shard in shards['train']):
         raise ValueError('no training rows')
-    _typed('counts.train_rows', fields['counts']['train_rows'], int)
-    return Corpus(path=folder, special=special, shards=shards, **fields)
-
-
-def _typed(name: str, value: Any, kind: type) -> Any:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f'{name} is {value!r:.60}')
-    return value
+    if type(corpus.counts['train_rows']) is not int:
+        raise ValueError('counts.train_rows')
+    return corpus
 
 
 def _read_json(folder: pathlib.Path) -> dict[str, Any]:
@@ -295,7 +240,7 @@ def check_corpus(
     Args:
         corpus: what is there.
         data: `row_length` and `layout` are compared.
-        tokenizer_hash: of a checkpoint or of another corpus; None: any.
+        tokenizer_hash: of a checkpoint, a named tokenizer or another corpus; None: any.
 
     Raises:
         ConfigError: naming both values.

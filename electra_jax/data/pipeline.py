@@ -97,14 +97,11 @@ def _mixed_seed(seed: int, number: int) -> int:
 class Rows:
     """One split of the corpora of a run, as rows that can be read in any order.
 
-    Raises:
-        ConfigError: the corpora differ in tokenizer, row length or layout.
+    `manifest.check_corpus` has seen that all are of one tokenizer, row length and layout.
     """
 
     def __init__(self, corpora: Sequence[Corpus], split: str):
         first = corpora[0]
-        for corpus in corpora[1:]:
-            check_same(first, corpus)
         self._readers = [corpus.reader(split) for corpus in corpora]
         self._format, self._layout = first.row_format, first.layout
         self._pad_id = first.special.pad
@@ -127,22 +124,6 @@ class Rows:
             **to_batch(tokens_BL, spans_BL, self._layout),
             RECORDS: np.asarray(sources, np.int64).reshape(-1, 2),
         }
-
-
-def check_same(first: Corpus, other: Corpus) -> None:
-    """Refuses to mix corpora whose rows do not mean the same.
-
-    Raises:
-        ConfigError: naming both folders and both values.
-    """
-    for name in ('tokenizer_hash', 'row_length', 'layout'):
-        ours, theirs = getattr(first, name), getattr(other, name)
-        if ours != theirs:
-            raise ConfigError(
-                f'config.data.path mixes {first.path} with {name} {ours!r} and {other.path} with '
-                f'{theirs!r}: build them alike (python -m electra_jax.prepare, the same '
-                '--config.data.tokenizer.path, row_length and layout)'
-            )
 
 
 def train_batches(
@@ -244,11 +225,7 @@ class DeviceBatches:
         return self
 
     def __next__(self) -> dict[str, jax.Array]:
-        """The next batch; its copy in host memory, with `RECORDS`, stays in `host_batch`.
-
-        Raises:
-            DataError: it cannot be read.
-        """
+        """The next batch; its copy in host memory, with `RECORDS`, stays in `host_batch`."""
         read = self._ahead or self._read()
         if isinstance(read, DataError):
             raise read

@@ -8,11 +8,12 @@ import bisect
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import os
 import pathlib
-import re
+import typing
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from array_record.python import array_record_module
@@ -26,20 +27,16 @@ _WRITER_OPTIONS = 'group_size:1,snappy'
 _READER_OPTIONS = 'readahead_buffer_size:0,max_parallelism:0'  # for random access
 _READER_BUFFER_BYTES = 32 * 1024
 
+T = TypeVar('T')
 MAX_SPAN = 255  # a span number is one byte
 
 
 @dataclasses.dataclass(frozen=True)
 class RowFormat:
-    """How a row is laid out in a record.
+    """How a row is laid out in a record."""
 
-    Attributes:
-        row_length: L.
-        token_bytes: 2 (uint16 ids) or 4 (uint32 ids).
-    """
-
-    row_length: int
-    token_bytes: int
+    row_length: int  # L
+    token_bytes: int  # 2 (uint16 ids) or 4 (uint32 ids)
 
     @classmethod
     def of(cls, row_length: int, vocab_size: int) -> 'RowFormat':
@@ -62,7 +59,7 @@ class RowFormat:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A finished shard file, as its corpus.json knows it."""
+    """A finished shard file, as its corpus.json describes it."""
 
     name: str
     rows: int
@@ -70,36 +67,30 @@ class Shard:
     sha256: str
 
 
-def shard_from_json(data: Any) -> Shard:
-    """A shard as corpus.json has it; its name is that of a file next to it, never a path.
+def from_json(kind: type[T], data: Any, **known: object) -> T:
+    """A dataclass of plain fields from JSON, but for those that are `known`.
 
     Raises:
-        KeyError, TypeError, ValueError: it is not what `Shard` holds.
+        KeyError, TypeError: one is missing, or is not of its field's type.
     """
-    shard = Shard(data['name'], data['rows'], data['bytes'], data['sha256'])
-    if not isinstance(shard.name, str) or not isinstance(shard.sha256, str):
-        raise TypeError(f'name or sha256 of the shard {data!r:.80}')
-    if not re.fullmatch(r'[\w-]+\.array_record', shard.name):
-        raise ValueError(f'{shard.name!r:.80} is no name of a shard')
-    for number in (shard.rows, shard.bytes):
-        if type(number) is not int or number < 0:
-            raise ValueError(f'{shard.name} has {number!r:.40} rows or bytes')
-    return shard
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # of a type that is one
+        if field.name not in known:
+            value = data[field.name]
+            if type(value) is not (typing.get_origin(field.type) or field.type):
+                raise TypeError(f'{field.name} is {value!r:.60}')
+            known[field.name] = value
+    return kind(**known)
 
 
 def decode_rows(records: Sequence[bytes], row_format: RowFormat) -> tuple[np.ndarray, np.ndarray]:
-    """A batch of records as arrays.
-
-    Args:
-        records: B records, each `row_format.width` bytes.
-        row_format: their layout.
+    """A batch of B records as arrays.
 
     Returns:
         tokens, int32 `[B, L]`, and spans, uint8 `[B, L]`: 0 is padding; in 'segments' 1 is
         `[CLS] a [SEP]` and 2 is `b [SEP]`; in 'packed' k is the k-th piece of the row.
 
     Raises:
-        DataError: the records do not have that width.
+        DataError: the records do not have the width of the format.
     """
     joined = b''.join(records)
     if len(joined) != len(records) * row_format.width:
@@ -119,7 +110,10 @@ def encode_rows(rows: np.ndarray) -> list[bytes]:
 
 
 class ShardWriter:
-    """Writes a shard some rows at a time; its file is there only once it is whole."""
+    """Writes a shard some rows at a time; its file is there only once it is whole.
+
+    What cannot be written is a DataError.
+    """
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path
@@ -128,11 +122,7 @@ class ShardWriter:
         self._writer: Any = None
 
     def write(self, rows: np.ndarray) -> None:
-        """Appends `rows` (`RowFormat.dtype` `[R]`).
-
-        Raises:
-            DataError: the file cannot be written.
-        """
+        """Appends `rows`, of `RowFormat.dtype` `[R]`."""
         with self._explained():
             if len(rows) and self._writer is None:
                 self._writer = array_record_module.ArrayRecordWriter(
@@ -143,11 +133,7 @@ class ShardWriter:
             self._rows += len(rows)
 
     def close(self) -> Shard | None:
-        """Puts the file in its place; None, and no file, where no rows were written.
-
-        Raises:
-            DataError: the file cannot be written.
-        """
+        """Puts the file in its place; None, and no file, where no rows were written."""
         if self._writer is None:
             return None
         with self._explained():
@@ -167,7 +153,7 @@ class ShardWriter:
 
 
 def file_sha256(path: pathlib.Path) -> str:
-    """sha256 of a file, hex."""
+    """Of the whole file, hex."""
     with path.open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
 
@@ -176,18 +162,11 @@ class ShardReader:
     """Random access to the rows of several shards, numbered through; safe to use from threads."""
 
     def __init__(self, folder: str | pathlib.Path, shards: Iterable[Shard]) -> None:
-        """Opens the shards.
-
-        Raises:
-            DataError: a shard is missing, or its size, footer or row count is not as
-                recorded.
-        """
+        """Opens the shards; a DataError where a size, footer or row count is not as recorded."""
         self._folder = pathlib.Path(folder)
         self._shards = list(shards)
         self._readers = [_open_shard(self._folder, shard) for shard in self._shards]
-        self._ends: list[int] = []
-        for shard in self._shards:
-            self._ends.append(shard.rows + (self._ends[-1] if self._ends else 0))
+        self._ends = list(itertools.accumulate(shard.rows for shard in self._shards))
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -208,18 +187,16 @@ class ShardReader:
         for shard, slots in by_shard.items():
             first = self._ends[shard] - self._shards[shard].rows
             rows = [int(indices[slot]) - first for slot in slots]
-            for slot, record in zip(slots, self._read_shard(shard, rows), strict=True):
+            try:
+                found = self._readers[shard].read(rows)
+            except (RuntimeError, ValueError, IndexError) as error:
+                raise DataError(
+                    f'{self._folder / self._shards[shard].name} is damaged: {error}; move the '
+                    'folder away and build the corpus again'
+                ) from error
+            for slot, record in zip(slots, found, strict=True):
                 records[slot] = record
         return records
-
-    def _read_shard(self, shard: int, rows: list[int]) -> list[bytes]:
-        try:
-            return self._readers[shard].read(rows)
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise DataError(
-                f'{self._folder / self._shards[shard].name} is damaged: {error}; move the folder '
-                'away and build the corpus again'
-            ) from error
 
 
 def _open_shard(folder: pathlib.Path, shard: Shard) -> array_record_module.ArrayRecordReader:

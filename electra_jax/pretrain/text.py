@@ -61,9 +61,9 @@ def open_text(config: Config, build_corpus: BuildCorpus) -> Text:
     report = terminal.OUT.print
     corpora = [manifest.load_corpus(path, config.data.verify, report) for path, _ in paths]
     asked = config.data.tokenizer
-    tokenizer_hash = load.open_tokenizer(asked).hash if asked.path else None
+    named = load.open_tokenizer(asked).hash if asked.path else None
     for corpus in corpora:
-        manifest.check_corpus(corpus, config.data, tokenizer_hash)
+        manifest.check_corpus(corpus, config.data, named or corpora[0].tokenizer_hash)
     return Text(corpora, [weight for _, weight in paths], corpora[0].tokenizer())
 
 

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.data import pipeline
+from electra_jax.pretrain.text import open_text
 from tests.support.corpora import build
 
 
@@ -71,8 +74,15 @@ def test_a_mixture_draws_by_weight(one, tmp_path):
 
 
 def test_corpora_that_do_not_match_are_not_mixed(one, tmp_path):
-    with pytest.raises(ConfigError, match=r'row_length 16 .* with 32'):
-        pipeline.Rows([one, build(tmp_path, 'b', row_length=32)], 'train')
+    tokenizer = {'path': str(one.path.parent / 'vocab.txt'), 'lower_case': False}
+    others = {
+        r'row_length is 16 but .* 32': build(tmp_path, 'b', row_length=32),
+        'their ids mean different tokens': build(tmp_path, 'c', tokenizer=tokenizer),
+    }
+    for problem, other in others.items():
+        data = {'path': f'{one.path}=1,{other.path}=1', 'row_length': 16, 'layout': 'packed'}
+        with pytest.raises(ConfigError, match=problem):
+            open_text(resolve(recipe({'data': data}), 'cpu'), print)
 
 
 @pytest.mark.parametrize('path', ['a,b', 'a=1,b=x', 'a=1,=2', 'a=0,b=1'])
