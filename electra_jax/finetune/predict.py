@@ -28,7 +28,6 @@ from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files import predict_input
-from electra_jax.finetune.files.predict_input import Asked
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.job import RESULT
 from electra_jax.finetune.kinds.kind import Batch, Predictions, RowOutputs, Task, json_number
@@ -275,9 +274,8 @@ def answer_file(
         if form == 'auto':
             form = predict_input.format_of(path, model.task)
         complaints = _ReportedRows('data.on_bad_row', 'skip')
-        asked = Asked(path, form, columns)
         with _output_file(output_name) as out:
-            examples = predict_input.read(model.task, asked, complaints)
+            examples = predict_input.read(model.task, path, form, columns, complaints)
             _write_answers(model, examples, complaints, out)
     for line in complaints.lines():
         _report(line)

@@ -12,7 +12,6 @@ from electra_jax.core.errors import CheckpointError, ConfigError, DataError
 from electra_jax.finetune import evaluate as evaluation
 from electra_jax.finetune import job, predict, program, report
 from electra_jax.finetune.files import predict_input
-from electra_jax.finetune.files.predict_input import Asked
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.runtime import distributed
 from electra_jax.train import checkpoint
@@ -126,7 +125,7 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
     path = folder / split.get(name, 'dev.json')
     bad = Complaints('data.on_bad_row', 'skip')
     form = predict_input.format_of(path, model.task)
-    examples = predict_input.read(model.task, Asked(path, form, Columns()), bad)
+    examples = predict_input.read(model.task, path, form, Columns(), bad)
     again = list(model.answer(examples, bad))
     before = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
     key = 'predictions' if name == 'tagging' else 'prediction'

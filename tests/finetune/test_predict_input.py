@@ -8,7 +8,6 @@ import pytest
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune.files import predict_input
-from electra_jax.finetune.files.predict_input import Asked
 from electra_jax.finetune.files.tables import Columns
 from tests.support import loading
 from tests.support.loading import Known
@@ -26,7 +25,7 @@ def read(path, content, task, form=None, **columns):
     path.write_text(content)
     bad = Complaints('data.on_bad_row', 'skip')
     form = form or predict_input.format_of(path, task)
-    return form, predict_input.read(task, Asked(path, form, Columns(**columns)), bad), bad
+    return form, predict_input.read(task, path, form, Columns(**columns), bad), bad
 
 
 # Of a type that the model does not know: tags are not looked at.

@@ -281,13 +281,13 @@ def read_incoming(rng: random.Random, folder: pathlib.Path, task: Task, bad: Com
         kept, sys.stdin = sys.stdin, typed
         try:
             with input_path('-') as path:
-                return predict_input.read(task, predict_input.Asked(path, form, columns), bad)
+                return predict_input.read(task, path, form, columns, bad)
         finally:
             sys.stdin = kept
     ending = rng.choice(('', '.txt', '.csv', '.tsv', '.jsonl', '.json', '.conll'))
     path, _ = _write(rng, case / f'input{ending}', data)
     with input_path(str(path)) as path:
-        return predict_input.read(task, predict_input.Asked(path, form, columns), bad)
+        return predict_input.read(task, path, form, columns, bad)
 
 
 def _make_incoming(folder: pathlib.Path) -> Run:

@@ -1,6 +1,10 @@
-"""Sentences in words with a tag each: CoNLL files, and table rows with a sentence each."""
+"""Sentences in words with a tag each: CoNLL files, and table rows with a sentence each.
+
+Everywhere here `labelled` is whether every word must have a tag; None: tags are not looked at.
+"""
 
 import dataclasses
+import itertools
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,8 +13,9 @@ from typing import Any, NamedTuple
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
 from electra_jax.finetune.examples import TaggedExample
-from electra_jax.finetune.files import tables, tag_schemes
-from electra_jax.finetune.files.tables import Columns, Row, Rows, UnusableError, is_number
+from electra_jax.finetune.files import lines, tables, tag_schemes
+from electra_jax.finetune.files.lines import Refusing, UnusableError
+from electra_jax.finetune.files.tables import Columns, Rows, is_number
 
 _NEW_DOCUMENT = '-DOCSTART-'  # of CoNLL-2003: on a line of its own, which is no word
 # .conllu: lines for several words written as one ('1-2'), and for words that are left out ('3.1').
@@ -41,19 +46,20 @@ def read(
         path: the file, perhaps compressed.
         columns: `words` and `tags`, by name or by number.
         complaints: sentences that cannot be used are refused or counted here.
-        labelled: whether every word must have a tag; None: tags are not looked at.
+        labelled: see above.
         ending: stands in for the name's own.
 
     Raises:
         DataError: the file cannot be read, or has no such column.
     """
-    ending = ending or tables.ending_of(path)
-    if ending == '.tsv' and not _names_columns(path, columns, labelled):
-        return _read_conll(path, columns, complaints, labelled, ending)
-    if ending in (*tables.TABLES, '.json'):
-        rows = tables.read(path, complaints, columns, ending=ending)
-        return from_rows(rows, columns, complaints, labelled)
-    return _read_conll(path, columns, complaints, labelled, ending)
+    ending = ending or lines.ending_of(path)
+    is_table = ending in (*tables.TABLES, '.json')
+    if ending == '.tsv':
+        is_table = _names_columns(path, columns, labelled)
+    if not is_table:
+        return _read_conll(path, columns, complaints, labelled, ending == '.conllu')
+    rows = tables.read(path, complaints, columns, ending=ending)
+    return from_rows(rows, columns, complaints, labelled)
 
 
 def _names_columns(path: pathlib.Path, columns: Columns, labelled: bool | None) -> bool:
@@ -76,14 +82,13 @@ def _read_conll(
     columns: Columns,
     complaints: Complaints,
     labelled: bool | None,
-    ending: str,
+    is_universal: bool,
 ) -> Iterator[TaggedExample]:
     """Sentences of a file with a word a line and a blank line between sentences.
 
     Tabs separate the cells if the first line of a word holds one, otherwise spaces do. `words` and
     `tags` are numbers: 0 and -1 where they are None; in a .conllu file 1 and, to be named, `tags`.
     """
-    is_universal = ending == '.conllu'
     if is_universal:
         columns = dataclasses.replace(columns, words=columns.words or '1')
         if labelled is not None and columns.tags is None:
@@ -91,23 +96,45 @@ def _read_conll(
                 f'{path}: a .conllu file has several columns of tags; type '
                 '--config.task.columns.tags=3 for parts of speech (UPOS), or another number from 0'
             )
-    blocks = list(_blocks(path, complaints))
-    texts = [text for block in blocks for _, text in block]
-    first = next((text for text in texts if not text.startswith('#')), ''.join(texts[:1]))
+    texts = list(_blocks(path, complaints))
+    if not texts:
+        return
+    every = [text for block in texts for _, text in block]
+    first = next((text for text in every if not text.startswith('#')), every[0])
     has_tabs = is_universal or '\t' in first
-    lines = [[_Line(number, _cells(text, has_tabs)) for number, text in block] for block in blocks]
+    blocks = [[_Line(number, _cells(text, has_tabs)) for number, text in block] for block in texts]
     if is_universal:
-        lines = [[one for one in block if not _NO_WORD.fullmatch(one.cells[0])] for block in lines]
+        blocks = [
+            [one for one in block if not _NO_WORD.fullmatch(one.cells[0])] for block in blocks
+        ]
     width = len(_cells(first, has_tabs))
-    if not lines:
-        return iter(())
     words, tags = _word_and_tag(path, columns, width, labelled)
+    for number, block in enumerate(filter(None, _without_comments(blocks, width))):
+        with Refusing(complaints, f'{path}:{block[0].number}'):
+            where = [f'{path}:{line.number}' for line in block]
+            _check_cells(block, where, width, tags)
+            given = None if tags is None else [line.cells[tags] for line in block]
+            yield _checked(str(number), [line.cells[words] for line in block], given, where)
 
-    def sentence(numbered: tuple[int, list[_Line]]) -> TaggedExample:
-        return _sentence(path, *numbered, width, words, tags)
 
-    sentences = enumerate(filter(None, _without_comments(lines, width)))
-    return tables.usable(sentences, sentence, lambda one: f'{path}:{one[1][0].number}', complaints)
+def _blocks(path: pathlib.Path, complaints: Complaints) -> Iterator[list[tuple[int, str]]]:
+    """Numbered lines between blank ones; blocks that lost a line (not text) are left out."""
+    block: list[tuple[int, str]] = []
+    is_whole = True
+    for number, text in itertools.chain(lines.numbered(path, complaints), [(0, '')]):
+        if text is None:
+            is_whole = False
+        elif text.strip(' \t') and not text.startswith(_NEW_DOCUMENT):
+            block.append((number, text))
+        else:
+            if block and is_whole:
+                yield block
+            block, is_whole = [], True
+
+
+def _cells(text: str, has_tabs: bool) -> list[str]:
+    # Not str.split(): a word may hold a no-break space.
+    return text.split('\t') if has_tabs else [cell for cell in text.split(' ') if cell]
 
 
 def _without_comments(blocks: list[list[_Line]], width: int) -> Iterator[list[_Line]]:
@@ -137,28 +164,6 @@ def _has_mark(line: _Line) -> bool:
     return line.cells[0].startswith('#')
 
 
-def _blocks(path: pathlib.Path, complaints: Complaints) -> Iterator[list[tuple[int, str]]]:
-    """Numbered lines between blank ones; blocks that lost a line (not text) are left out."""
-    block: list[tuple[int, str]] = []
-    is_whole = True
-    for number, text in tables.lines_and_gaps(path, complaints):
-        if text is None:
-            is_whole = False
-        elif text.strip(' \t') and not text.startswith(_NEW_DOCUMENT):
-            block.append((number, text))
-        else:
-            if block and is_whole:
-                yield block
-            block, is_whole = [], True
-    if block and is_whole:
-        yield block
-
-
-def _cells(text: str, has_tabs: bool) -> list[str]:
-    # Not str.split(): a word may hold a no-break space.
-    return text.split('\t') if has_tabs else [cell for cell in text.split(' ') if cell]
-
-
 def _word_and_tag(
     path: pathlib.Path, columns: Columns, width: int, labelled: bool | None
 ) -> tuple[int, int | None]:
@@ -184,14 +189,11 @@ def _word_and_tag(
     return words, tags
 
 
-def _sentence(
-    path: pathlib.Path, number: int, lines: list[_Line], width: int, words: int, tags: int | None
-) -> TaggedExample:
-    """The sentence of a block of lines; raises UnusableError."""
-    where = [f'{path}:{line.number}' for line in lines]
-    for line, location in zip(lines, where, strict=True):
-        shown = ' '.join(line.cells)
+def _check_cells(block: list[_Line], where: list[str], width: int, tags: int | None) -> None:
+    """Raises UnusableError for a line without a word and a tag; `where` has a location a line."""
+    for line, location in zip(block, where, strict=True):
         if len(line.cells) != width:
+            shown = ' '.join(line.cells)
             problem = f'{len(line.cells)} cells where the first line has {width}: {shown!r:.80}'
             raise UnusableError('bad_width', problem, location)
         if tags is not None and ' ' in line.cells[tags]:
@@ -201,8 +203,6 @@ def _sentence(
                 '--config.task.columns.tags=NAME'
             )
             raise UnusableError('bad_tags', problem, location)
-    given = None if tags is None else [line.cells[tags] for line in lines]
-    return _checked(str(number), [line.cells[words] for line in lines], given, where)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -212,30 +212,19 @@ def _sentence(
 def from_rows(
     rows: Rows, columns: Columns, complaints: Complaints, labelled: bool | None
 ) -> Iterator[TaggedExample]:
-    """Sentences of rows with a list of words and one of tags, or both as text with spaces.
-
-    Args:
-        rows: of the file.
-        columns: `words` and `tags`, by name or by number.
-        complaints: sentences that cannot be used are refused or counted here.
-        labelled: whether every word must have a tag; None: tags are not looked at.
-    """
-    words_key = tables.need_column(rows, columns.words or 'words', 'words')
-    tags_key = tables.find_column(rows, columns.tags or 'tags')
-    if labelled:
-        tags_key = tables.need_column(rows, columns.tags or 'tags', 'tags')
-    id_key = columns.id and tables.need_column(rows, columns.id, 'id')
-
-    def example(row: Row) -> TaggedExample:
-        words = _strings(tables.find_value(row, words_key), words_key)
-        tags = None
-        if tags_key and (labelled or (labelled is False and row.values.get(tags_key) is not None)):
-            tags = _strings(tables.find_value(row, tags_key), tags_key)
-        if not words:
-            raise UnusableError('empty_text', f'no words in {words_key!r}')
-        return _checked(tables.row_id(row, id_key), words, tags, [row.where] * len(words))
-
-    return tables.usable(rows.rows, example, lambda row: row.where, complaints)
+    """Sentences of rows with a list of words and one of tags, or both as text with spaces."""
+    words_key = tables.need_column(rows, columns, 'words')
+    find_tags = tables.need_column if labelled else tables.find_column
+    tags_key = None if labelled is None else find_tags(rows, columns, 'tags')
+    id_key = columns.id and tables.need_column(rows, columns, 'id')
+    for row in rows.rows:
+        with Refusing(complaints, row.where):
+            words, tags = _strings(tables.find_value(row, words_key), words_key), None
+            if tags_key and (labelled or row.values.get(tags_key) is not None):
+                tags = _strings(tables.find_value(row, tags_key), tags_key)
+            if not words:
+                raise UnusableError('empty_text', f'no words in {words_key!r}')
+            yield _checked(tables.row_id(row, id_key), words, tags, [row.where] * len(words))
 
 
 def _strings(value: Any, key: str) -> list[str]:
@@ -256,7 +245,7 @@ def _checked(
     """The sentence; raises UnusableError if it is not one. `where` has a location a word."""
     for word, location in zip(words, where, strict=True):
         try:
-            tables.usable_text(word, 'a word')
+            lines.usable_text(word, 'a word')
         except UnusableError as error:
             raise UnusableError(error.kind, error.problem, location) from error
     problem = None if tags is None else _tags_problem(words, tags)
@@ -271,7 +260,7 @@ def _tags_problem(words: list[str], tags: list[str]) -> str | None:
     if not all(tags):
         return f'word {tags.index("") + 1}, {words[tags.index("")]!r}, has no tag'
     for tag in set(tags):
-        problem = tables.text_problem(tag)
+        problem = lines.text_problem(tag)
         if problem:
             return f'in tag {tags.index(tag) + 1}: {problem}'
     return None

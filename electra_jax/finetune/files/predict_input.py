@@ -4,14 +4,14 @@ import codecs
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from electra_jax.core import compressed
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.finetune.examples import Example
-from electra_jax.finetune.files import tables
+from electra_jax.finetune.files import lines, tables
 from electra_jax.finetune.files.tables import Columns, is_number, merged
 from electra_jax.finetune.kinds.kind import Source, Task
 from electra_jax.finetune.kinds.table import KINDS
@@ -26,20 +26,6 @@ _TAG = re.compile(r'O|[BIESLU]-\S+')
 _FIELDS = ('text_a', 'text_b', 'words', 'context', 'question', 'id')
 # Usual names of columns, by which the header of a table is noticed that is not expected.
 _HEADER = {*_FIELDS[:-1], 'text', 'sentence', 'sentence1', 'tokens'}
-
-
-class Asked(NamedTuple):
-    """What to read.
-
-    Attributes:
-        path: the file.
-        format: of FORMATS.
-        columns: names or numbers of columns, where they are not those of training.
-    """
-
-    path: pathlib.Path
-    format: str
-    columns: Columns
 
 
 def parse_columns(text: str | None) -> Columns:
@@ -60,7 +46,7 @@ def parse_columns(text: str | None) -> Columns:
                 f'expected, as in --columns=text_a=body{nearest(field, _FIELDS)}'
             )
         columns[field] = column
-    return dataclasses.replace(Columns(), **columns)
+    return Columns(**columns)
 
 
 def format_of(path: pathlib.Path, task: Task) -> str:
@@ -69,7 +55,7 @@ def format_of(path: pathlib.Path, task: Task) -> str:
     Standard input and files of other endings hold lines, unless they begin with a brace (JSON
     lines) or, for a tagger, every line ends in a cell that is a tag (CoNLL).
     """
-    ending = tables.ending_of(path)
+    ending = lines.ending_of(path)
     if ending in _FORMAT_OF or compressed.is_compressed(path):
         return _FORMAT_OF.get(ending, 'lines')
     with path.open('rb') as file:
@@ -81,76 +67,73 @@ def format_of(path: pathlib.Path, task: Task) -> str:
             f'{path}: a list of JSON objects; write one object a line (--format=jsonl), or type '
             '--format=lines if it is text'
         )
-    lines = start.decode(errors='replace').splitlines()[: -1 if len(start) == _BEGINNING else None]
-    cells = [line.split() for line in lines if line.strip()]
+    whole = start.decode(errors='replace').splitlines()[: -1 if len(start) == _BEGINNING else None]
+    cells = [line.split() for line in whole if line.strip()]
     tags = {*task.labels, 'O'}
     is_tagged = all(len(one) > 1 and (one[-1] in tags or _TAG.fullmatch(one[-1])) for one in cells)
     takes_tags = 'conll' in KINDS[task.kind].formats
     return 'conll' if takes_tags and cells and is_tagged else 'lines'
 
 
-def read(task: Task, asked: Asked, complaints: Complaints) -> list[Example]:
+def read(
+    task: Task, path: pathlib.Path, form: str, columns: Columns, complaints: Complaints
+) -> list[Example]:
     """Examples of new text; labels, tags and answers in it are not looked at.
 
     Args:
         task: of the model.
-        asked: the file, its format and columns.
+        path: the file.
+        form: of FORMATS.
+        columns: names or numbers of columns, where they are not those of training.
         complaints: rows that cannot be used are refused or counted here.
 
     Raises:
         DataError: the file cannot be used, or holds no usable row.
         ConfigError: the model cannot take its format.
     """
-    if asked.format.startswith('conll') and asked.format not in KINDS[task.kind].formats:
+    kind = KINDS[task.kind]
+    if form.startswith('conll') and form not in kind.formats:
         raise ConfigError('the input is in CoNLL format, but the model was not trained to tag')
+    examples: Iterable[Example] = _from_lines(task, path, complaints)
     try:
-        examples = list(_examples(task, asked, complaints))
+        if form != 'lines':
+            ending = f'.{form}'
+            columns = _columns(task, path, ending, columns)
+            source = Source(task, Place(path), columns, complaints, None, ending)
+            examples = kind.read(source)[0]
+        examples = list(examples)
     except DataError as error:
         # `predict` has --columns to name columns with, and no config.
         text = str(error).replace('--config.task.columns.', '--columns=')
         raise DataError(re.sub(r' \(if [^()]*--config\.[^()]*\)', '', text)) from error
     if not examples:
         raise DataError(
-            f'{asked.path}: no usable rows as {asked.format}; another format is named by --format, '
-            'and columns by --columns'
+            f'{path}: no usable rows as {form}; another format is named by --format, and columns '
+            'by --columns'
         )
     return examples
 
 
-def _examples(task: Task, asked: Asked, complaints: Complaints) -> Iterable[Example]:
-    kind = KINDS[task.kind]
-    if asked.format != 'lines':
-        ending = f'.{asked.format}'
-        columns, location = _columns(task, asked, ending), Place(asked.path)
-        return kind.read(Source(task, location, columns, complaints, None, ending))[0]
-
-    def where(numbered: tuple[int, str]) -> str:
-        return f'{asked.path}:{numbered[0]}'
-
-    def example(numbered: tuple[int, str]) -> Example:
-        return kind.from_line(task, str(numbered[0]), numbered[1], where(numbered))
-
-    lines = (one for one in tables.lines(asked.path, complaints) if one[1].strip())
-    return tables.usable(lines, example, where, complaints)
+def _from_lines(task: Task, path: pathlib.Path, complaints: Complaints) -> Iterator[Example]:
+    for number, text in lines.filled(path, complaints):
+        where = f'{path}:{number}'
+        with lines.Refusing(complaints, where):
+            yield KINDS[task.kind].from_line(task, str(number), text, where)
 
 
-# ---------------------------------------------------------------------------------------------
-# Columns
-
-
-def _columns(task: Task, asked: Asked, ending: str) -> Columns:
+def _columns(task: Task, path: pathlib.Path, ending: str, given: Columns) -> Columns:
     """Which columns hold what: those that are given, and otherwise those of training.
 
     A table has a header as in training, or if a column is given by its name. Where columns have
     names and had numbers in training, they are called as the fields of `Columns`.
     """
-    trained, given = task.usual_columns, asked.columns
+    trained = task.usual_columns
     fields = _named(trained)
     if ending not in tables.TABLES:
         # Columns of CoNLL files have numbers.
         names = {field: name if is_number(name) else None for field, name in fields.items()}
         return merged(dataclasses.replace(trained, **names), given)
-    first = tables.first_names(asked.path, trained.separator, ending)
+    first = tables.first_names(path, trained.separator, ending)
     is_json = ending in tables.JSON_LINES
     has_header = is_json or any(not is_number(name) for name in _named(given).values())
     if is_json or (has_header and trained.header is False):
@@ -160,14 +143,13 @@ def _columns(task: Task, asked: Asked, ending: str) -> Columns:
         header = next((cell for cell in first if cell in _HEADER), None)
         if header is not None:
             raise DataError(
-                f'{asked.path}:1: {header!r} looks like the name of a column, and the table that '
-                f'the model was trained on had no header; name a column, as in '
+                f'{path}:1: {header!r} looks like the name of a column, and the table that the '
+                f'model was trained on had no header; name a column, as in '
                 f'--columns={next(iter(fields))}={header}, or delete the line'
             )
         first = tuple(map(str, range(len(first))))
-    rows = tables.Rows('', first, iter(()))
-    ids = (name for name in (trained.id, 'id') if name and tables.find_column(rows, name))
-    return merged(dataclasses.replace(trained, id=next(ids, None), label=None), given)
+    ids = (name for name in (trained.id, 'id') if name and tables.key_of(first, name))
+    return merged(dataclasses.replace(trained, id=next(ids, None)), given)
 
 
 def _named(columns: Columns) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
 from electra_jax.finetune.examples import Answer, SpanExample
-from electra_jax.finetune.files import tables
-from electra_jax.finetune.files.tables import Columns, Row, Rows, UnusableError
+from electra_jax.finetune.files import lines, tables
+from electra_jax.finetune.files.lines import Refusing, UnusableError
+from electra_jax.finetune.files.tables import Columns, Rows
 from electra_jax.finetune.files.texts import plain_label
 
 
@@ -48,17 +49,13 @@ def read(
         labelled: whether answers must be given; None: they are not looked at.
         ending: stands in for the name's own.
 
-    Yields:
-        One example for each usable question.
-
     Raises:
         DataError: the file is not such a file, or two questions have one id.
     """
-    if (ending or tables.ending_of(path)) != '.json':
+    if (ending or lines.ending_of(path)) != '.json':
         rows = tables.read(path, complaints, columns, ending=ending)
         return from_rows(rows, columns, complaints, unanswerable, labelled)
-    questions = _squad_questions(path, complaints)
-    return _examples(questions, complaints, unanswerable, labelled)
+    return _examples(_squad_questions(path, complaints), complaints, unanswerable, labelled)
 
 
 def from_rows(
@@ -75,20 +72,19 @@ def _examples(
     unanswerable: bool,
     labelled: bool | None,
 ) -> Iterator[SpanExample]:
-    def example(question: _Question) -> SpanExample:
+    seen: dict[str, str] = {}
+    for question in questions:
         if labelled is None:
             question = _Question(*question[:4])
-        return _example(question, complaints, unanswerable, bool(labelled))
-
-    seen: dict[str, str] = {}
-    for one in tables.usable(questions, example, lambda question: question.where, complaints):
-        if one.id in seen:
-            raise DataError(
-                f'{one.where}: the id {one.id!r} is also that of {seen[one.id]}; predictions are '
-                'filed by id, so give each question its own'
-            )
-        seen[one.id] = one.where
-        yield one
+        with Refusing(complaints, question.where):
+            one = _example(question, complaints, unanswerable, bool(labelled))
+            if one.id in seen:
+                raise DataError(
+                    f'{one.where}: the id {one.id!r} is also that of {seen[one.id]}; predictions '
+                    'are filed by id, so give each question its own'
+                )
+            seen[one.id] = one.where
+            yield one
 
 
 # ---------------------------------------------------------------------------------------------
@@ -100,8 +96,8 @@ def _example(
 ) -> SpanExample:
     """The question, checked; raises UnusableError."""
     name = question.id
-    context = tables.usable_text(question.context, 'the context')
-    text = tables.usable_text(question.question, 'the question').strip()
+    context = lines.usable_text(question.context, 'the context')
+    text = lines.usable_text(question.question, 'the question').strip()
     pairs = [*_pairs(question.answers), *_detected(question.detected, context)]
     answers = tuple(_answer(*pair, context, question.where, complaints) for pair in pairs)
     impossible = question.impossible
@@ -126,7 +122,7 @@ def _example(
 
 def _answer(text: Any, start: Any, context: str, where: str, complaints: Complaints) -> Answer:
     """The answer at its start, or where the text holds it nearest to there."""
-    problem = tables.text_problem(text)
+    problem = lines.text_problem(text)
     if problem:
         raise UnusableError('bad_answer', f'in an answer: {problem}')
     if isinstance(start, bool) or not isinstance(start, int):
@@ -169,9 +165,8 @@ def _detected(answers: Any, context: str) -> list[tuple[str, int]]:
         # The last character is part of the answer.
         return [(context[first : last + 1], first) for first, last in spans]
     except (KeyError, TypeError, ValueError) as error:
-        raise UnusableError(
-            'bad_answer', f'detected_answers cannot be read ({error!r:.60})'
-        ) from error
+        problem = f'detected_answers cannot be read ({error!r:.60})'
+        raise UnusableError('bad_answer', problem) from error
 
 
 def _references(texts: Any) -> tuple[str, ...]:
@@ -179,7 +174,7 @@ def _references(texts: Any) -> tuple[str, ...]:
     if not isinstance(texts, list | None):
         raise UnusableError('bad_answer', f'answers must be a list of texts, found {texts!r:.60}')
     references = tuple(text for text in texts or () if isinstance(text, str))
-    problem = tables.half_character(''.join(references))
+    problem = lines.half_character(''.join(references))
     if problem:
         raise UnusableError('bad_answer', f'in an answer: {problem}')
     return references
@@ -190,30 +185,25 @@ def _references(texts: Any) -> tuple[str, ...]:
 
 
 def _squad_questions(path: pathlib.Path, complaints: Complaints) -> Iterator[_Question]:
-    def question(located: tuple[str, Any, Any]) -> _Question:
-        _, context, entry = located
-        name = _id(entry, 'id')
-        impossible = entry.get('is_impossible', False)
-        text, answers = entry.get('question'), entry.get('answers')
-        where = f'{path}: question {name}'
-        return _Question(where, name, context, text, answers, impossible)
-
-    entries = _squad_entries(path, complaints)
-    return tables.usable(entries, question, lambda located: located[0], complaints)
-
-
-def _squad_entries(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[str, Any, Any]]:
-    """For each question: where it is, its context, and its own object."""
     for i, article in enumerate(_list_in(_parsed(path, complaints), 'data', str(path))):
         for j, paragraph in enumerate(_list_in(article, 'paragraphs', f'{path}: data[{i}]')):
             where = f'{path}: data[{i}].paragraphs[{j}]'
             for k, entry in enumerate(_list_in(paragraph, 'qas', where)):
-                yield f'{where}.qas[{k}]', paragraph.get('context'), entry
+                with Refusing(complaints, f'{where}.qas[{k}]'):
+                    name = _id(entry, 'id')
+                    yield _Question(
+                        f'{path}: question {name}',
+                        name,
+                        paragraph.get('context'),
+                        entry.get('question'),
+                        entry.get('answers'),
+                        entry.get('is_impossible', False),
+                    )
 
 
 def _parsed(path: pathlib.Path, complaints: Complaints) -> Any:
     """The value of a JSON file; raises DataError with the line that is not JSON."""
-    data = tables.content(path, complaints)
+    data = lines.content(path, complaints)
     try:
         return json.loads(data.decode())
     except UnicodeDecodeError as error:
@@ -249,61 +239,52 @@ def _id(entry: Any, *keys: str) -> str:
     given = [value for value in given if value not in (None, '')]
     if not given:
         raise UnusableError('bad_question', f'no {keys[0]} in {entry!r:.80}')
-    return tables.usable_id(given[0])
+    return lines.usable_id(given[0])
 
 
 def _row_questions(
     rows: Rows, columns: Columns, complaints: Complaints, labelled: bool | None
 ) -> Iterator[_Question]:
+    context_key = tables.need_column(rows, columns, 'context')
+    question_key = tables.need_column(rows, columns, 'question')
     # Rows may be without an id, but not without one that the user named.
-    needed = {
-        'id': columns.id not in (None, 'id'),
-        'context': True,
-        'question': True,
-        'answers': bool(labelled),
-    }
-    keys: dict[str, str | None] = {}
-    for field, is_needed in needed.items():
-        column = getattr(columns, field) or field
-        key = tables.find_column(rows, column)
-        keys[field] = tables.need_column(rows, column, field) if is_needed else key
-
-    def question(row: Row) -> _Question:
-        context, text = (
-            tables.find_value(row, keys[field] or field) for field in ('context', 'question')
-        )
-        answers = row.values.get(keys['answers'] or 'answers')
-        if isinstance(answers, str) and isinstance(context, str):
-            # A cell holds the answer's text alone.
-            bare = answers.strip()
-            answers = [{'text': bare, 'answer_start': context.find(bare)}] if bare else []
-        mark = plain_label(row.values.get('is_impossible'))
-        return _Question(
-            row.where,
-            tables.row_id(row, keys['id']),
-            context,
-            text,
-            answers,
-            None if mark is None else mark.lower() in ('true', '1'),
-        )
-
+    has_id = columns.id not in (None, 'id')
+    id_key = (tables.need_column if has_id else tables.find_column)(rows, columns, 'id')
+    find_answers = tables.need_column if labelled else tables.find_column
+    answers_key = find_answers(rows, columns, 'answers') or 'answers'
     for row in rows.rows:
         if 'qas' in row.values:
-            yield from _mrqa_questions(row, complaints)
+            for entry in _list_in(row.values, 'qas', row.where):
+                with Refusing(complaints, row.where):
+                    yield _Question(
+                        row.where,
+                        _id(entry, 'qid', 'id'),
+                        row.values.get('context'),
+                        entry.get('question'),
+                        detected=entry.get('detected_answers'),
+                        references=entry.get('answers'),
+                    )
         elif list(row.values) != ['header']:  # the first line of MRQA's files describes the file
-            yield from tables.usable([row], question, lambda row: row.where, complaints)
+            with Refusing(complaints, row.where):
+                context = tables.find_value(row, context_key)
+                yield _Question(
+                    row.where,
+                    question=tables.find_value(row, question_key),
+                    id=tables.row_id(row, id_key),
+                    context=context,
+                    answers=_bare_answers(row.values.get(answers_key), context),
+                    impossible=_mark(row.values.get('is_impossible')),
+                )
 
 
-def _mrqa_questions(row: Row, complaints: Complaints) -> Iterator[_Question]:
-    def question(entry: Any) -> _Question:
-        return _Question(
-            row.where,
-            _id(entry, 'qid', 'id'),
-            row.values.get('context'),
-            entry.get('question'),
-            detected=entry.get('detected_answers'),
-            references=entry.get('answers'),
-        )
+def _bare_answers(answers: Any, context: Any) -> Any:
+    """Answers in SQuAD's form, where a cell holds the text of an answer alone."""
+    if not isinstance(answers, str) or not isinstance(context, str):
+        return answers
+    bare = answers.strip()
+    return [{'text': bare, 'answer_start': context.find(bare)}] if bare else []
 
-    entries = _list_in(row.values, 'qas', row.where)
-    return tables.usable(entries, question, lambda _: row.where, complaints)
+
+def _mark(value: Any) -> bool | None:
+    mark = plain_label(value)
+    return None if mark is None else mark.lower() in ('true', '1')

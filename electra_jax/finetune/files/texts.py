@@ -7,106 +7,107 @@ from typing import Any
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError, nearest
 from electra_jax.finetune.examples import TextExample
-from electra_jax.finetune.files import tables
-from electra_jax.finetune.files.tables import Columns, Row, Rows, UnusableError
+from electra_jax.finetune.files import lines, tables
+from electra_jax.finetune.files.lines import Refusing, UnusableError
+from electra_jax.finetune.files.tables import Columns, Row, Rows
 
-# What stands for a label in files without labels, where it is no label of the task.
-_NOT_GIVEN = (None, '-1', '-1.0')
 _SHOWN = 20  # classes that a message lists
 
+# The label of a value of a row. Raises UnusableError for one that cannot be a label.
+Reader = Callable[[Any], str | float]
 
-def classified(
-    rows: Rows,
-    columns: Columns,
-    complaints: Complaints,
-    labels: Sequence[str] | None,
-    labelled: bool,
+
+def read(
+    rows: Rows, columns: Columns, complaints: Complaints, label: Reader, labelled: bool | None
 ) -> Iterator[TextExample]:
-    """Texts with a class each.
+    """Texts with a label each: one example for each usable row, with its texts stripped.
 
     Args:
         rows: of the file.
         columns: which of them hold what.
         complaints: rows that cannot be used are refused or counted here.
-        labels: the classes; None: those of the file, which are not known yet.
-        labelled: whether every row must have a label; otherwise the column may be absent too.
-
-    Yields:
-        One example for each usable row, with its texts stripped.
+        label: of a row, from the value in its column.
+        labelled: whether every row must have a label; None: labels are not looked at.
     """
-
-    def label_of(value: Any) -> str | None:
-        label = plain_label(value)
-        problem = _label_problem(label, labels)
-        if problem and (labelled or label not in _NOT_GIVEN):
-            raise UnusableError('unknown_label', problem)
-        return None if problem else label
-
-    return _examples(rows, columns, complaints, labelled, label_of)
-
-
-def scored(
-    rows: Rows,
-    columns: Columns,
-    complaints: Complaints,
-    bounds: tuple[float, float] | None,
-    labelled: bool,
-) -> Iterator[TextExample]:
-    """Texts with a score each; as `classified`, with `bounds` (lowest, highest) for the scores."""
-
-    def score_of(value: Any) -> float | None:
-        problem = _score_problem(value, bounds)
-        if problem and (labelled or plain_label(value) not in _NOT_GIVEN):
-            raise UnusableError('bad_score', problem)
-        return None if problem else float(value)
-
-    return _examples(rows, columns, complaints, labelled, score_of)
-
-
-def _examples(
-    rows: Rows,
-    columns: Columns,
-    complaints: Complaints,
-    labelled: bool,
-    label_of: Callable[[Any], str | float | None],
-) -> Iterator[TextExample]:
-    keys = [tables.need_column(rows, columns.text_a or 'text_a', 'text_a')]
+    keys = [tables.need_column(rows, columns, 'text_a')]
     if columns.text_b is not None:
-        keys.append(tables.need_column(rows, columns.text_b, 'text_b'))
-    label_key = columns.label and tables.find_column(rows, columns.label)
+        keys.append(tables.need_column(rows, columns, 'text_b'))
+    label_key = None
     if labelled:
-        label_key = tables.need_column(rows, columns.label or 'label', 'label')
-    id_key = columns.id and tables.need_column(rows, columns.id, 'id')
-    ignores_second = 'text_b' not in (*keys, label_key, id_key)
-
-    def example(row: Row) -> TextExample:
-        if ignores_second and columns.text_b is None and row.values.get('text_b'):
+        label_key = tables.need_column(rows, columns, 'label')
+    elif labelled is not None and columns.label:
+        label_key = tables.find_column(rows, columns, 'label')
+    id_key = columns.id and tables.need_column(rows, columns, 'id')
+    unread = 'text_b' not in (*keys, label_key, id_key) and columns.text_b is None
+    for row in rows.rows:
+        if unread and row.values.get('text_b'):
             raise DataError(
                 f"{row.where}: the row has a 'text_b', and one text alone would be read; for pairs "
                 'of texts type --config.task.columns.text_b=text_b, or give that column another '
                 'name'
             )
-        values = [tables.find_value(row, key) for key in keys]
-        texts = [
-            tables.usable_text(value, f'column {key!r}').strip()
-            for key, value in zip(keys, values, strict=True)
-        ]
-        name = tables.row_id(row, id_key)
-        label = None
-        if label_key and (labelled or label_key in row.values):
-            value = tables.find_value(row, label_key)
-            try:
-                label = label_of(value)
-            except UnusableError as error:
-                problem = f'{error.problem} (column {label_key!r})'
-                raise UnusableError(error.kind, problem) from error
-        return TextExample(name, texts[0], [*texts, None][1], label, row.where)
+        with Refusing(complaints, row.where):
+            first, *second = [
+                lines.usable_text(tables.find_value(row, key), f'column {key!r}').strip()
+                for key in keys
+            ]
+            name = tables.row_id(row, id_key)
+            found = _label(row, label_key, label, bool(labelled)) if label_key else None
+            yield TextExample(name, first, second[0] if second else None, found, row.where)
 
-    return tables.usable(rows.rows, example, lambda row: row.where, complaints)
+
+def _label(row: Row, key: str, label: Reader, needed: bool) -> str | float | None:
+    if not needed and key not in row.values:
+        return None
+    value = tables.find_value(row, key)
+    try:
+        return label(value)
+    except UnusableError as error:
+        # What stands for a label in files without labels, where it is no label of the task.
+        if not needed and plain_label(value) in (None, '-1', '-1.0'):
+            return None
+        raise UnusableError(error.kind, f'{error.problem} (column {key!r})') from error
 
 
 # ---------------------------------------------------------------------------------------------
 # Classes and scores
+
+
+def class_reader(labels: Sequence[str]) -> Reader:
+    """Reads classes, which are among `labels`; (): those of the file, which are not known yet."""
+
+    def read(value: Any) -> str:
+        label = plain_label(value)
+        if label is None:
+            raise UnusableError('unknown_label', 'the row has no label')
+        problem = lines.text_problem(label)
+        if labels and label not in labels:
+            more = ', ...' if len(labels) > _SHOWN else ''
+            listed = ', '.join(map(repr, labels[:_SHOWN]))
+            problem = (
+                f'the label {label!r:.60} is not one of the task: {listed}{more}'
+                f'{nearest(label, labels)}'
+            )
+        if problem:
+            raise UnusableError('unknown_label', problem)
+        return label
+
+    return read
+
+
+def score_reader(bounds: tuple[float, float] | None) -> Reader:
+    """Reads finite scores, within `bounds` (lowest, highest) if there are any."""
+
+    def read(value: Any) -> float:
+        score = None if isinstance(value, bool) else _number(value)
+        if score is None:
+            raise UnusableError('bad_score', f'the score {value!r:.60} is not a finite number')
+        if bounds is not None and not bounds[0] <= score <= bounds[1]:
+            problem = f'the score {score} is not within {bounds[0]} to {bounds[1]}'
+            raise UnusableError('bad_score', problem)
+        return score
+
+    return read
 
 
 def find_labels(labels: Iterable[str | float | None], where: str) -> tuple[str, ...]:
@@ -157,21 +158,6 @@ def plain_label(value: Any) -> str | None:
     return None if value is None else str(value).strip() or None
 
 
-def _label_problem(label: str | None, labels: Sequence[str] | None) -> str | None:
-    if label is None:
-        return 'the row has no label'
-    if labels is None:
-        return tables.text_problem(label)
-    if label not in labels:
-        more = ', ...' if len(labels) > _SHOWN else ''
-        listed = ', '.join(map(repr, labels[:_SHOWN]))
-        return (
-            f'the label {label!r:.60} is not one of the task: {listed}{more}'
-            f'{nearest(label, labels)}'
-        )
-    return None
-
-
 def _number(value: Any) -> float | None:
     """A finite number; None: the value is not one."""
     try:
@@ -179,12 +165,3 @@ def _number(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
-
-
-def _score_problem(value: Any, bounds: tuple[float, float] | None) -> str | None:
-    score = None if isinstance(value, bool) else _number(value)
-    if score is None:
-        return f'the score {value!r:.60} is not a finite number'
-    if bounds is not None and not bounds[0] <= score <= bounds[1]:
-        return f'the score {score} is not within {bounds[0]} to {bounds[1]}'
-    return None

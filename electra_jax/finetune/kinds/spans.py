@@ -19,7 +19,7 @@ from electra_jax.finetune import plots
 from electra_jax.finetune.examples import SpanExample
 from electra_jax.finetune.features import Ragged, Rows, ragged
 from electra_jax.finetune.files import squad
-from electra_jax.finetune.files.tables import UnusableError
+from electra_jax.finetune.files.lines import UnusableError
 from electra_jax.finetune.kinds import kind, span_answers, squad_metrics
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task
 from electra_jax.finetune.kinds.span_answers import Candidate, SpanAnswer, Window

@@ -20,7 +20,7 @@ from electra_jax.finetune import glue, plots
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import Rows, encode_all, ragged
 from electra_jax.finetune.files import texts
-from electra_jax.finetune.files.tables import UnusableError
+from electra_jax.finetune.files.lines import UnusableError
 from electra_jax.finetune.kinds import kind
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task
 from electra_jax.tokenizers.api import Tokenizer
@@ -32,27 +32,28 @@ from electra_jax.tokenizers.api import Tokenizer
 def read_classes(source: Source) -> tuple[list[TextExample], Task]:
     """Texts with a class each; a training file also tells the classes, if they are not known."""
     task = source.task
-    labels = task.labels or None
-    rows, columns, complaints = source.rows(), source.columns, source.complaints
-    examples = list(texts.classified(rows, columns, complaints, labels, bool(source.labelled)))
-    if examples and not labels and source.labelled is not None:
-        found = texts.find_labels((example.label for example in examples), source.where)
-        task = dataclasses.replace(task, labels=found)
+    examples = _read(source, texts.class_reader(task.labels))
+    if examples and not task.labels and source.labelled is not None:
+        labels = texts.find_labels((example.label for example in examples), source.where)
+        task = dataclasses.replace(task, labels=labels)
     return examples, task
 
 
 def read_scores(source: Source) -> tuple[list[TextExample], Task]:
     """Texts with a score each; a training file also tells their range, if it is not known."""
-    task = source.task
-    bounds, columns, complaints = task.spec.score_range, source.columns, source.complaints
-    labelled = bool(source.labelled)
-    examples = list(texts.scored(source.rows(), columns, complaints, bounds, labelled))
+    task, bounds = source.task, source.task.spec.score_range
+    examples = _read(source, texts.score_reader(bounds))
     if examples and task.score_range is None and source.labelled is not None:
         span = texts.score_span(
             (float(e.label) for e in examples if e.label is not None), source.where
         )
         task = dataclasses.replace(task, score_range=bounds or span)
     return examples, task
+
+
+def _read(source: Source, label: texts.Reader) -> list[TextExample]:
+    rows = source.rows()
+    return list(texts.read(rows, source.columns, source.complaints, label, source.labelled))
 
 
 def from_line(task: Task, name: str, line: str, where: str) -> TextExample:
