@@ -7,15 +7,13 @@ transformers' Electra classes) or `ours` (a workdir). Every kind can be converte
 """
 
 from dataclasses import asdict
+from typing import Any
 
 from absl import flags
 
 from electra_jax.config import resolve
-from electra_jax.config.fields import Settings
-from electra_jax.config.settings import ModelConfig
 from electra_jax.finetune.foreign import TASKS
-from electra_jax.interop import names
-from electra_jax.interop.convert import Options, convert, parse_end
+from electra_jax.interop.convert import convert, parse_end
 from electra_jax.objectives import table
 from electra_jax.runtime import cli
 
@@ -27,29 +25,18 @@ VOCAB = flags.DEFINE_string(
 LOWER_CASE = flags.DEFINE_bool(
     'lower_case', None, 'google: whether text is lower-cased; if not given: as the vocabulary is'
 )
-OVERWRITE = flags.DEFINE_bool('overwrite', False, 'replace a checkpoint that the target holds')
-TASK_HEAD = flags.DEFINE_enum(
-    'task_head', None, sorted(names.TASK_HEADS), 'what the head of a fine-tuned model is for'
-)
 CONFIG = cli.config_flag()  # google: the model, where the shapes do not determine it
-
-
-def _model_of(settings: Settings) -> ModelConfig:
-    return resolve.model_of(asdict(resolve.fill(table.complete(settings)).model))
 
 
 def main() -> None:
     """Converts, and prints what was read, written and left out."""
     source, target = parse_end('source', SOURCE.value), parse_end('target', TARGET.value)
+    google: dict[str, Any] = {'vocab': VOCAB.value, 'lower_case': LOWER_CASE.value}
     settings = cli.given_settings(CONFIG)
-    options = Options(
-        overwrite=OVERWRITE.value,
-        vocab=VOCAB.value,
-        lower_case=LOWER_CASE.value,
-        model=_model_of(settings) if settings else None,
-        task_head=TASK_HEAD.value,
-    )
-    for line in convert(source, target, options, TASKS):
+    if settings:
+        google['model'] = resolve.model_of(asdict(resolve.fill(table.complete(settings)).model))
+    google = {name: value for name, value in google.items() if value is not None}
+    for line in convert(source, target, TASKS, google):
         print(line, flush=True)
 
 

@@ -18,7 +18,7 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
-from electra_jax.interop import load
+from electra_jax.interop.projects import READERS, read_google
 from electra_jax.model.bind import bind
 from electra_jax.optim.networks import network_table
 from electra_jax.tokenizers import load as tokenizers
@@ -89,7 +89,7 @@ def read_checkpoint(config: Config | Settings, where: str) -> tuple[trees.Tree, 
         where: ``'PATH'`` or ``'KIND:PATH'``, as in `config.init_from`.
     """
     kind, _, path = where.partition(':')
-    if kind in load.LOADERS:
+    if kind in READERS:
         return _read_foreign(config, kind, path)
     folder = epath.Path(path if kind == 'ours' else where).expanduser().resolve()
     if (folder / workdir.TRIALS).is_dir():
@@ -106,9 +106,9 @@ def _read_foreign(
     """A checkpoint of another project, with its own tokenizer or the one that the config names."""
     named = config.data.tokenizer
     if kind == 'google' and named.path:
-        loaded = load.load_google(path, named.path, named.lower_case)
+        loaded = read_google(path, named.path, named.lower_case)
     else:
-        loaded = load.LOADERS[kind](path)
+        loaded = READERS[kind](path)
     if loaded.tokenizer is None and named.path is None:
         raise ConfigError(
             f'{kind}:{path} comes without a vocabulary: type --config.data.tokenizer.path=vocab.txt'

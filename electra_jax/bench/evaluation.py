@@ -28,7 +28,7 @@ from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.init_from import Start, encoder_params, load_start
-from electra_jax.interop import save
+from electra_jax.interop.projects import Checkpoint, write_huggingface
 from electra_jax.model.bind import bind
 from electra_jax.train import checkpoint, workdir
 
@@ -144,11 +144,10 @@ def write_peer(folder: pathlib.Path, config: Settings, model: Model) -> dict[str
             f'--versus=transformers: transformers has no head like {task.style!r}; type '
             '--config.task.head=huggingface'
         )
-    labels = list(task.labels)
-    save.save_foreign(
-        'huggingface', folder / 'peer',
-        save.Model(model.params, model.config.model, tokenizer, task.kind, labels),
-    )  # fmt: skip
+    checkpoint = Checkpoint(
+        model.params, model.config.model, tokenizer, task.kind, list(task.labels)
+    )
+    write_huggingface(folder / 'peer', checkpoint)
     loaded = next(iter(splits.read_scored(model.config, task).values()))
     rows = splits.make_split(model.config, tokenizer, task, loaded, labelled=False).rows
     tokens = rows.tokens

@@ -28,63 +28,38 @@ class Network(NamedTuple):
     arrays: dict[str, np.ndarray]  # by the tensors' names
 
 
-def read(path: str | pathlib.Path) -> dict[str, Network]:
+def read(path: pathlib.Path) -> dict[str, Network]:
     """The networks in a folder, or in its subfolders discriminator/ and generator/, by role.
 
     Raises:
         CheckpointError: there are none, files are damaged, or weights are pickled.
     """
-    path = pathlib.Path(path)
+    folders = {role: path / role for role in ROLES}
     if (path / CONFIG_FILE).is_file():
-        return {'discriminator': read_folder(path)}
-    found = {role: path / role for role in ROLES if (path / role / CONFIG_FILE).is_file()}
+        folders = {'discriminator': path}
+    found = {role: one for role, one in folders.items() if (one / CONFIG_FILE).is_file()}
     if not found:
         raise CheckpointError(
             f'no Hugging Face model in {path}: there is no {CONFIG_FILE}, and no discriminator/ or '
             'generator/ with one'
         )
-    return {role: read_folder(folder) for role, folder in found.items()}
+    return {role: _read_network(folder) for role, folder in found.items()}
 
 
-def read_folder(folder: pathlib.Path) -> Network:
-    """One network: config.json and its safetensors, whole or in shards.
-
-    Raises:
-        CheckpointError: a file is missing or damaged, or weights are pickled.
-    """
+def _read_network(folder: pathlib.Path) -> Network:
     config = read_json(folder / CONFIG_FILE)
     arrays: dict[str, np.ndarray] = {}
-    for file in weight_files(folder):
+    for file in _weight_files(folder):
         arrays |= _read_safetensors(file)
     return Network(config, arrays)
 
 
-def weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The safetensors files of a folder; an index cannot lead out of it.
-
-    Raises:
-        CheckpointError: there are none, or the index names anything but a file of this folder.
-    """
+def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The safetensors files of a folder, whole or in shards."""
     if (folder / WEIGHTS_FILE).is_file():
         return [folder / WEIGHTS_FILE]
     if (folder / INDEX_FILE).is_file():
-        index = read_json(folder / INDEX_FILE).get('weight_map')
-        if not isinstance(index, dict) or not index:
-            raise CheckpointError(f'{folder / INDEX_FILE} has no "weight_map"')
-        shards = sorted({str(name) for name in index.values()})
-        bad = [name for name in shards if '/' in name or '\\' in name or name.startswith('.')]
-        bad += [name for name in shards if not name.endswith('.safetensors')]
-        if bad:
-            raise CheckpointError(
-                f'{folder / INDEX_FILE} names {bad[0]!r}: allowed are .safetensors files of the '
-                'same folder'
-            )
-        absent = [name for name in shards if not (folder / name).is_file()]
-        if absent:
-            raise CheckpointError(
-                f'{folder} lacks {transfer.listed(absent)}, which its index names'
-            )
-        return [folder / name for name in shards]
+        return _shards(folder)
     pickled = sorted(folder.glob('pytorch_model*.bin'))
     if pickled:
         raise CheckpointError(
@@ -97,39 +72,23 @@ def weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
     raise CheckpointError(f'{folder} holds no {WEIGHTS_FILE}')
 
 
-def write_folder(folder: pathlib.Path, network: Network) -> None:
-    """Writes config.json and model.safetensors; the folder is made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    # transformers wants to see the format it would have written itself.
-    save_file(network.arrays, folder / WEIGHTS_FILE, metadata={'format': 'pt'})
-    text = json.dumps(network.config, indent=2, sort_keys=True)
-    (folder / CONFIG_FILE).write_text(text + '\n')
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or holds something else.
-    """
-    check_inside(path)
-    try:
-        return parse_object(untrusted.read_small(path))
-    except OSError as error:
-        raise CheckpointError(f'cannot read {path} ({error.strerror})') from error
-    except ValueError as error:
-        raise CheckpointError(f'{path} is not JSON that can be used ({error})') from error
-
-
-def check_inside(path: pathlib.Path) -> None:
-    """Refuses a file that is a link out of its folder.
-
-    Raises:
-        CheckpointError: naming where it leads.
-    """
-    problem = untrusted.link_problem(path, path.parent)
-    if problem:
-        raise CheckpointError(problem)
+def _shards(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files that an index names; it cannot lead out of its folder."""
+    index = read_json(folder / INDEX_FILE).get('weight_map')
+    if not isinstance(index, dict) or not index:
+        raise CheckpointError(f'{folder / INDEX_FILE} has no "weight_map"')
+    shards = sorted({str(name) for name in index.values()})
+    for name in shards:
+        outside = '/' in name or '\\' in name or name.startswith('.')
+        if outside or not name.endswith('.safetensors'):
+            raise CheckpointError(
+                f'{folder / INDEX_FILE} names {name!r}: allowed are .safetensors files of the '
+                'same folder'
+            )
+    absent = [name for name in shards if not (folder / name).is_file()]
+    if absent:
+        raise CheckpointError(f'{folder} lacks {transfer.listed(absent)}, which its index names')
+    return [folder / name for name in shards]
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -143,3 +102,29 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
             f'{path} cannot be read ({error}): it is damaged or was not copied whole; fetch it '
             'again'
         ) from error
+
+
+def write_network(folder: pathlib.Path, network: Network) -> None:
+    """Writes config.json and model.safetensors into a folder that exists."""
+    # transformers wants to see the format it would have written itself.
+    save_file(network.arrays, folder / WEIGHTS_FILE, metadata={'format': 'pt'})
+    text = json.dumps(network.config, indent=2, sort_keys=True)
+    (folder / CONFIG_FILE).write_text(text + '\n')
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """The object in a JSON file of a folder; CheckpointError where it cannot be used."""
+    check_inside(path)
+    try:
+        return parse_object(untrusted.read_small(path))
+    except OSError as error:
+        raise CheckpointError(f'cannot read {path} ({error.strerror})') from error
+    except ValueError as error:
+        raise CheckpointError(f'{path} is not JSON that can be used ({error})') from error
+
+
+def check_inside(path: pathlib.Path) -> None:
+    """Refuses a file that is a link out of its folder, naming where it leads."""
+    problem = untrusted.link_problem(path, path.parent)
+    if problem:
+        raise CheckpointError(problem)

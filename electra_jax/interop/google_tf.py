@@ -5,6 +5,7 @@ of variable name to NumPy array. With `params_from_variables` and `variables_fro
 check numbers against the reference: both directions keep every bit.
 """
 
+import dataclasses
 import glob
 import os
 import pathlib
@@ -16,6 +17,7 @@ import numpy as np
 
 from electra_jax.config import resolve
 from electra_jax.config.settings import ModelConfig
+from electra_jax.config.shapes import EncoderShape
 from electra_jax.core import untrusted
 from electra_jax.core.errors import CheckpointError, UserError, first_line
 from electra_jax.core.trees import Tree
@@ -24,25 +26,16 @@ from electra_jax.interop.names import GOOGLE, Part
 from electra_jax.interop.sizes import generator_scale, nearest_size
 from electra_jax.interop.transfer import Arrays, Report
 
-MAIN_SCOPE = 'electra/'
+_WORDS = 'embeddings/word_embeddings'
 
 # Parts that a generator of each kind has.
 _GENERATOR_PARTS = {
-    'separate': ('generator', 'generator_head'),
-    'two_tower': ('generator_ltr', 'generator_rtl', 'generator_head'),
-    'tied': ('generator_head',),
-    'uniform': (),
-    'unigram': (),
+    'separate': {'generator', 'generator_head'},
+    'two_tower': {'generator_ltr', 'generator_rtl', 'generator_head'},
+    'tied': {'generator_head'},
+    'uniform': set[str](),
+    'unigram': set[str](),
 }
-
-
-def parts_of(model: ModelConfig) -> list[Part]:
-    """The parts of a model that the reference saves, with their scopes."""
-    present = {'embeddings', 'discriminator', 'discriminator_head'}
-    present.update(_GENERATOR_PARTS[model.generator])
-    if model.embedding_sharing == 'untied':
-        present.add('generator_embeddings')
-    return _parts(present, model.generator == 'two_tower')
 
 
 def params_from_variables(
@@ -62,18 +55,13 @@ def params_from_variables(
     Raises:
         CheckpointError: a variable is unknown, of another shape, or missing from its part.
     """
-    parts = parts_of(model)
+    present = {'embeddings', 'discriminator', 'discriminator_head'}
+    present |= _GENERATOR_PARTS[model.generator]
+    if model.embedding_sharing == 'untied':
+        present.add('generator_embeddings')
     if vocab_size is None:
-        vocab_size = len(_matrix(variables, 'electra/embeddings/word_embeddings'))
-    variables, cropped = transfer.crop_vocabulary(variables, parts, GOOGLE, vocab_size)
-    params, report = transfer.read_parts(variables, parts, GOOGLE, model, vocab_size)
-    if {'embeddings', 'discriminator'} & set(report.missing):
-        raise CheckpointError(
-            f'no variables of {" or ".join(report.missing)} (electra/...) in the source: it is no '
-            'checkpoint of ELECTRA, or its settings differ from these'
-        )
-    report.notes += [cropped] if cropped else []
-    return params, report
+        vocab_size = len(_matrix(variables, f'electra/{_WORDS}'))
+    return transfer.read_parts(variables, _parts(present), GOOGLE, model, vocab_size)
 
 
 def variables_from_params(
@@ -91,22 +79,28 @@ def variables_from_params(
     Raises:
         CheckpointError: the networks are of a kind that the reference does not have.
     """
-    kept, report = transfer.keep_expressible(params, "Google's code")
+    known = {'task_head', *(part.ours for part in names.GOOGLE_PARTS)}
+    kept, report = transfer.keep_expressible(params, known, "Google's code")
     if kept.pop('task_head', None):
         report.left_out['task_head'] = "Google's heads of fine-tuned tasks have other shapes"
-    two_towers = 'generator_ltr' in kept
-    if two_towers and 'generator_embeddings' in kept:
+    if 'generator_ltr' in kept and 'generator_embeddings' in kept:
         raise CheckpointError(
             "generator_embeddings and two towers: in Google's code each tower then has a "
             'table of its own, so this model cannot be converted'
         )
-    parts = _parts(set(kept), two_towers)
-    unknown = sorted(set(kept) - {part.ours for part in parts})
-    if unknown:
-        raise CheckpointError(f"Google's code has no counterpart for {transfer.listed(unknown)}")
-    variables, moved = transfer.write_parts(kept, parts, GOOGLE, vocab_size)
-    report.moved = moved.moved
-    return variables, report
+    variables, moved = transfer.write_parts(kept, _parts(set(kept)), GOOGLE, vocab_size)
+    return variables, dataclasses.replace(report, moved=moved.moved)
+
+
+def _parts(present: set[str]) -> list[Part]:
+    """Parts with their scopes."""
+    parts = [part for part in names.GOOGLE_PARTS if part.ours in present]
+    if 'generator_ltr' not in present:
+        return parts
+    return [
+        part._replace(prefix=names.TWO_TOWER_SCOPE) if part.ours == 'generator_head' else part
+        for part in parts
+    ]
 
 
 def model_from_variables(variables: Arrays) -> ModelConfig:
@@ -118,28 +112,60 @@ def model_from_variables(variables: Arrays) -> ModelConfig:
     Raises:
         CheckpointError: no ELECTRA, or networks whose sizes the settings cannot express.
     """
-    word_VE = _matrix(variables, 'electra/embeddings/word_embeddings')
-    main = _encoder_sizes(variables, MAIN_SCOPE)
-    generator = _generator_of(variables)
+    word_VE = _matrix(variables, f'electra/{_WORDS}')
+    main = _encoder_shape(variables, 'electra/')
+    scopes = {name.split('/')[0] for name in variables}
+    generator = 'separate'
+    if 'generator_ltr' in scopes:
+        generator = 'two_tower'
+    elif 'generator_predictions' in scopes and 'generator' not in scopes:
+        generator = 'tied'
     settings = {
-        'size': nearest_size(main['hidden_size']),
-        **main,
+        'size': nearest_size(main.hidden_size),
+        **dataclasses.asdict(main),
         'embedding_size': word_VE.shape[-1],
         'max_positions': len(_matrix(variables, 'electra/embeddings/position_embeddings')),
         'type_vocab_size': len(_matrix(variables, 'electra/embeddings/token_type_embeddings')),
         'norm': 'post',
         'generator': generator,
     }
-    if 'generator/embeddings/word_embeddings' in variables:
-        own_VE = _matrix(variables, 'generator/embeddings/word_embeddings')
+    if f'generator/{_WORDS}' in variables:
+        own_VE = _matrix(variables, f'generator/{_WORDS}')
         settings |= {'embedding_sharing': 'untied', 'generator_embedding_size': own_VE.shape[-1]}
     scope = {'separate': 'generator/', 'two_tower': 'generator_ltr/'}.get(generator)
     if scope is None:
         settings |= {'generator_layers': 1.0, 'generator_width': 1.0}
     elif any(name.startswith(scope) for name in variables):
-        small = _encoder_sizes(variables, scope)
-        settings |= generator_scale(main, small, scope)
+        settings |= generator_scale(main, _encoder_shape(variables, scope), scope)
     return resolve.model_of(settings)
+
+
+def _encoder_shape(variables: Arrays, scope: str) -> EncoderShape:
+    num_layers = transfer.count_layers(variables, scope)
+    query = _matrix(variables, f'{scope}encoder/layer_0/attention/self/query/kernel')
+    up = _matrix(variables, f'{scope}encoder/layer_0/intermediate/dense/kernel')
+    hidden_size = query.shape[1]
+    num_heads = max(1, hidden_size // resolve.HEAD_SIZE)
+    if hidden_size % num_heads:
+        raise CheckpointError(
+            f'{scope}encoder is {hidden_size} wide, which does not divide into heads of '
+            f'{resolve.HEAD_SIZE}: give their number with --config=RECIPE and '
+            '--config.model.num_heads=N'
+        )
+    return EncoderShape(num_layers, hidden_size, up.shape[1], num_heads)
+
+
+def _matrix(variables: Arrays, name: str) -> np.ndarray:
+    """A variable from whose shape sizes are read."""
+    if name not in variables:
+        raise CheckpointError(
+            f"there is no variable {name} in the source: it is no ELECTRA of Google's code"
+        )
+    if variables[name].ndim != 2 or not variables[name].size:
+        raise CheckpointError(
+            f'{name} has shape {list(variables[name].shape)}, but it must be a matrix'
+        )
+    return variables[name]
 
 
 def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
@@ -201,14 +227,12 @@ def find_checkpoint(path: pathlib.Path) -> pathlib.Path:
         path = path.with_suffix('')
     if path.with_name(path.name + '.index').is_file():
         return path
-    if not path.is_dir():
-        raise CheckpointError(
-            f'no TensorFlow checkpoint at {path}: there is no file {path.name}.index; give the '
-            'folder, or the path up to .index'
-        )
-    found = sorted(path.glob('*.index'))
+    found = sorted(path.glob('*.index')) if path.is_dir() else []
     if not found:
-        raise CheckpointError(f'no TensorFlow checkpoint in {path}: there is no file *.index')
+        raise CheckpointError(
+            f'no TensorFlow checkpoint at {path}: there is no file {path.name}.index, and no file '
+            '*.index in a folder of that name; give the folder, or the path up to .index'
+        )
     steps = [int(m[1]) for m in (re.search(r'-(\d+)\.index$', one.name) for one in found) if m]
     if len(found) > 1 and len(steps) < len(found):
         raise CheckpointError(
@@ -217,57 +241,6 @@ def find_checkpoint(path: pathlib.Path) -> pathlib.Path:
         )
     newest = found[steps.index(max(steps))] if steps else found[0]
     return newest.with_suffix('')
-
-
-def _parts(present: set[str], two_towers: bool) -> list[Part]:
-    parts = [part for part in names.GOOGLE_PARTS if part.ours in present]
-    if not two_towers:
-        return parts
-    head = names.TWO_TOWER_HEAD
-    return [head if part.ours == head.ours else part for part in parts]
-
-
-def _generator_of(variables: Arrays) -> str:
-    """The kind of generator, a key of `_GENERATOR_PARTS`."""
-    scopes = {name.split('/')[0] for name in variables}
-    if 'generator_ltr' in scopes:
-        return 'two_tower'
-    if 'generator' in scopes or 'generator_predictions' not in scopes:
-        return 'separate'
-    return 'tied'
-
-
-def _encoder_sizes(variables: Arrays, scope: str) -> dict[str, int]:
-    pattern = re.compile(re.escape(scope) + r'encoder/layer_(\d+)/')
-    layers = {int(found[1]) for found in map(pattern.match, variables) if found}
-    if layers != set(range(len(layers))):
-        shown = transfer.listed([str(number) for number in sorted(layers)])
-        raise CheckpointError(f'{scope}encoder has the layers {shown}: some are missing before')
-    query = _matrix(variables, f'{scope}encoder/layer_0/attention/self/query/kernel')
-    up = _matrix(variables, f'{scope}encoder/layer_0/intermediate/dense/kernel')
-    hidden_size = query.shape[1]
-    num_heads = max(1, hidden_size // resolve.HEAD_SIZE)
-    if hidden_size % num_heads:
-        raise CheckpointError(
-            f'{scope}encoder is {hidden_size} wide, which does not divide into heads of '
-            f'{resolve.HEAD_SIZE}: give their number with --config=RECIPE and '
-            '--config.model.num_heads=N'
-        )
-    sizes = {'num_layers': max(layers) + 1, 'hidden_size': hidden_size, 'ffn_size': up.shape[1]}
-    return {**sizes, 'num_heads': num_heads}
-
-
-def _matrix(variables: Arrays, name: str) -> np.ndarray:
-    """A variable from whose shape sizes are read."""
-    if name not in variables:
-        raise CheckpointError(
-            f"there is no variable {name} in the source: it is no ELECTRA of Google's code"
-        )
-    if variables[name].ndim != 2 or not variables[name].size:
-        raise CheckpointError(
-            f'{name} has shape {list(variables[name].shape)}, but it must be a matrix'
-        )
-    return variables[name]
 
 
 def _tensorflow() -> Any:

@@ -2,9 +2,11 @@
 
 Every row names one array of ours with the letters of its dimensions, and the same array in the two
 other formats. Letters without a space between them are one dimension there: our query kernel `DHK`
-is Google's matrix `D HK` and PyTorch's `HK D`. Our layers are stacked along N; theirs are one array
-each, with the layer's number in place of `{N}`. The names come from google-research/electra
-(model/modeling.py, run_pretraining.py) and transformers 5 (modeling_electra.py).
+is Google's matrix `D HK`; PyTorch keeps kernels transposed, as `HK D`. Our layers are stacked along
+N; theirs are one array each, with the layer's number in place of `{N}`. The names come from
+google-research/electra (model/modeling.py, run_pretraining.py) and transformers 5
+(modeling_electra.py). Those of transformers are Google's with dots, but for the heads of
+pre-training.
 """
 
 from typing import NamedTuple
@@ -12,130 +14,105 @@ from typing import NamedTuple
 GOOGLE, HUGGINGFACE = 'google', 'huggingface'
 
 
-class Theirs(NamedTuple):
-    """An array in another format."""
-
-    name: str  # below the scope of its part; '{N}' is the layer's number
-    letters: str  # of one layer; a space between dimensions
-
-
 class Row(NamedTuple):
     """One array of ours and its counterparts."""
 
     ours: str  # path below its part
-    letters: str
-    theirs: dict[str, Theirs]  # by format
+    letters: str  # of one layer in Google's files
+    google: str  # name below the scope of its part; '{N}' is the layer's number
+    huggingface: str
 
     @property
     def stacked(self) -> bool:
         """Whether our array holds all layers."""
-        return self.letters.startswith('N')
+        return '{N}' in self.google
+
+    @property
+    def our_letters(self) -> str:
+        """The letters of our array, none of them merged: ``'N D H K'``."""
+        return ' '.join(('N' if self.stacked else '') + self.letters.replace(' ', ''))
+
+    def name(self, kind: str) -> str:
+        """The name in the format `kind`, below the scope of its part."""
+        return self.google if kind == GOOGLE else self.huggingface
+
+    def letters_there(self, kind: str) -> str:
+        """The letters of one layer in the format `kind`."""
+        if kind == HUGGINGFACE and self.ours.endswith('kernel'):
+            return ' '.join(reversed(self.letters.split()))
+        return self.letters
 
 
-def _row(ours: str, letters: str, google: Theirs | None, huggingface: Theirs) -> Row:
-    both = {GOOGLE: google, HUGGINGFACE: huggingface}
-    return Row(ours, letters, {name: theirs for name, theirs in both.items() if theirs})
+def _with_slashes(name: str) -> str:
+    """Google's name of what transformers calls `name`."""
+    return name.replace('layer.', 'layer_').replace('.', '/')
 
 
 def _table(ours: str, letters: str, name: str) -> Row:
-    spaced = ' '.join(letters)
-    return _row(ours, letters, Theirs(name, spaced), Theirs(f'{name}.weight', spaced))
+    return Row(ours, letters, name, f'{name}.weight')
 
 
-def _dense(ours: str, letters: str, google: str | None, huggingface: str) -> tuple[Row, Row]:
+def _dense(ours: str, letters: str, name: str, google: str = '') -> tuple[Row, Row]:
     """Kernel and bias; `letters` are the kernel's: inputs, a space, outputs."""
-    inputs, outputs = letters.split()
-    layers = 'N' if '{N}' in huggingface else ''
+    google = google or _with_slashes(name)
+    outputs = letters.split()[1]
     return (
-        _row(
-            f'{ours}/kernel',
-            layers + inputs + outputs,
-            None if google is None else Theirs(f'{google}/kernel', f'{inputs} {outputs}'),
-            Theirs(f'{huggingface}.weight', f'{outputs} {inputs}'),
-        ),
-        _row(
-            f'{ours}/bias',
-            layers + outputs,
-            None if google is None else Theirs(f'{google}/bias', outputs),
-            Theirs(f'{huggingface}.bias', outputs),
-        ),
+        Row(f'{ours}/kernel', letters, f'{google}/kernel', f'{name}.weight'),
+        Row(f'{ours}/bias', outputs, f'{google}/bias', f'{name}.bias'),
     )
 
 
-def _norm(ours: str, letter: str, google: str, huggingface: str) -> tuple[Row, ...]:
-    letters = ('N' if '{N}' in huggingface else '') + letter
-    return tuple(
-        _row(
-            f'{ours}/{leaf}',
-            letters,
-            Theirs(f'{google}/{there}', letter),
-            Theirs(f'{huggingface}.{torch}', letter),
-        )
-        for leaf, there, torch in (('scale', 'gamma', 'weight'), ('bias', 'beta', 'bias'))
+def _norm(ours: str, letter: str, name: str, google: str = '') -> tuple[Row, Row]:
+    google = google or _with_slashes(name)
+    return (
+        Row(f'{ours}/scale', letter, f'{google}/gamma', f'{name}.weight'),
+        Row(f'{ours}/bias', letter, f'{google}/beta', f'{name}.bias'),
     )
 
-
-_TF, _PT = 'encoder/layer_{N}/', 'encoder.layer.{N}.'
 
 EMBEDDINGS = (
-    _table('word', 'VE', 'word_embeddings'),
-    _table('position', 'LE', 'position_embeddings'),
-    _table('type', 'TE', 'token_type_embeddings'),
-    *_norm('norm', 'E', 'LayerNorm', 'LayerNorm'),
+    _table('word', 'V E', 'word_embeddings'),
+    _table('position', 'L E', 'position_embeddings'),
+    _table('type', 'T E', 'token_type_embeddings'),
+    *_norm('norm', 'E', 'LayerNorm'),
 )
 
-# A model has `project` only where E and D differ.
+_LAYER = 'encoder.layer.{N}.'
 ENCODER = (
-    *_dense('project', 'E D', 'embeddings_project', 'embeddings_project'),
-    *_dense(
-        'layers/attention/query', 'D HK', _TF + 'attention/self/query', _PT + 'attention.self.query'
-    ),
-    *_dense('layers/attention/key', 'D HK', _TF + 'attention/self/key', _PT + 'attention.self.key'),
-    *_dense(
-        'layers/attention/value', 'D HK', _TF + 'attention/self/value', _PT + 'attention.self.value'
-    ),
-    *_dense(
-        'layers/attention/output',
-        'HK D',
-        _TF + 'attention/output/dense',
-        _PT + 'attention.output.dense',
-    ),
-    *_norm(
-        'layers/attention_norm',
-        'D',
-        _TF + 'attention/output/LayerNorm',
-        _PT + 'attention.output.LayerNorm',
-    ),
-    *_dense(
-        'layers/feed_forward/up', 'D F', _TF + 'intermediate/dense', _PT + 'intermediate.dense'
-    ),
-    *_dense('layers/feed_forward/down', 'F D', _TF + 'output/dense', _PT + 'output.dense'),
-    *_norm('layers/feed_forward_norm', 'D', _TF + 'output/LayerNorm', _PT + 'output.LayerNorm'),
+    *_dense('project', 'E D', 'embeddings_project'),  # only where E and D differ
+    *_dense('layers/attention/query', 'D HK', _LAYER + 'attention.self.query'),
+    *_dense('layers/attention/key', 'D HK', _LAYER + 'attention.self.key'),
+    *_dense('layers/attention/value', 'D HK', _LAYER + 'attention.self.value'),
+    *_dense('layers/attention/output', 'HK D', _LAYER + 'attention.output.dense'),
+    *_norm('layers/attention_norm', 'D', _LAYER + 'attention.output.LayerNorm'),
+    *_dense('layers/feed_forward/up', 'D F', _LAYER + 'intermediate.dense'),
+    *_dense('layers/feed_forward/down', 'F D', _LAYER + 'output.dense'),
+    *_norm('layers/feed_forward_norm', 'D', _LAYER + 'output.LayerNorm'),
 )
 
 GENERATOR_HEAD = (
-    *_dense('dense', 'D E', 'dense', 'generator_predictions.dense'),
-    *_norm('norm', 'E', 'LayerNorm', 'generator_predictions.LayerNorm'),
-    _row('output_bias', 'V', Theirs('output_bias', 'V'), Theirs('generator_lm_head.bias', 'V')),
+    *_dense('dense', 'D E', 'generator_predictions.dense', 'dense'),
+    *_norm('norm', 'E', 'generator_predictions.LayerNorm', 'LayerNorm'),
+    Row('output_bias', 'V', 'output_bias', 'generator_lm_head.bias'),
 )
 
 DISCRIMINATOR_HEAD = (
-    *_dense('dense', 'D F', 'dense', 'discriminator_predictions.dense'),
-    *_dense('output', 'F C', 'dense_1', 'discriminator_predictions.dense_prediction'),
+    *_dense('dense', 'D F', 'discriminator_predictions.dense', 'dense'),
+    *_dense('output', 'F C', 'discriminator_predictions.dense_prediction', 'dense_1'),
 )
 
 _CLASSIFICATION_HEAD = (
-    *_dense('dense', 'D F', None, 'classifier.dense'),
-    *_dense('output', 'F C', None, 'classifier.out_proj'),
+    *_dense('dense', 'D F', 'classifier.dense'),
+    *_dense('output', 'F C', 'classifier.out_proj'),
 )
-
-# Heads of fine-tuned models, by kind of task (config.task.head='huggingface'). The heads of the
-# reference have other layers and cannot be converted.
+# Heads of fine-tuned models (config.task.head='huggingface'), by kind of task: transformers' class,
+# and the rows. To transformers a classifier with one output is a regression. Google's heads have
+# other layers and cannot be converted.
 TASK_HEADS = {
-    'classification': _CLASSIFICATION_HEAD,
-    'regression': _CLASSIFICATION_HEAD,
-    'tagging': _dense('output', 'D C', None, 'classifier'),
-    'spans': _dense('output', 'D C', None, 'qa_outputs'),
+    'classification': ('ElectraForSequenceClassification', _CLASSIFICATION_HEAD),
+    'regression': ('ElectraForSequenceClassification', _CLASSIFICATION_HEAD),
+    'tagging': ('ElectraForTokenClassification', _dense('output', 'D C', 'classifier')),
+    'spans': ('ElectraForQuestionAnswering', _dense('output', 'D C', 'qa_outputs')),
 }
 
 
@@ -159,35 +136,28 @@ GOOGLE_PARTS = (
     Part('discriminator_head', DISCRIMINATOR_HEAD, 'discriminator_predictions/'),
 )
 # With two towers the generator's head has another scope (run_pretraining.py:288-335).
-TWO_TOWER_HEAD = Part('generator_head', GENERATOR_HEAD, 'cloze_predictions/')
+TWO_TOWER_SCOPE = 'cloze_predictions/'
 
-# Hugging Face's classes: one network per folder. Only ElectraModel has no 'electra.' prefix.
-_NETWORK = (
-    Part('embeddings', EMBEDDINGS, 'electra.embeddings.'),
-    Part('discriminator', ENCODER, 'electra.'),
-)
-_BARE_NETWORK = (
-    Part('embeddings', EMBEDDINGS, 'embeddings.'),
-    Part('discriminator', ENCODER, ''),
-)
-HUGGINGFACE_PARTS = {
-    'ElectraForPreTraining': (*_NETWORK, Part('discriminator_head', DISCRIMINATOR_HEAD, '')),
-    'ElectraForMaskedLM': (*_NETWORK, Part('generator_head', GENERATOR_HEAD, '')),
-    'ElectraForSequenceClassification': (
-        *_NETWORK,
-        Part('task_head', TASK_HEADS['classification'], ''),
-    ),
-    'ElectraForTokenClassification': (*_NETWORK, Part('task_head', TASK_HEADS['tagging'], '')),
-    'ElectraForQuestionAnswering': (*_NETWORK, Part('task_head', TASK_HEADS['spans'], '')),
-    'ElectraModel': _BARE_NETWORK,
+# transformers' classes that have a head, which is a part of ours.
+HUGGINGFACE_HEADS = {
+    'ElectraForPreTraining': Part('discriminator_head', DISCRIMINATOR_HEAD, ''),
+    'ElectraForMaskedLM': Part('generator_head', GENERATOR_HEAD, ''),
+    **{name: Part('task_head', rows, '') for name, rows in TASK_HEADS.values()},
 }
-# The class for a kind of task; to transformers a classifier with one output is a regression.
-CLASS_OF = {
-    'classification': 'ElectraForSequenceClassification',
-    'regression': 'ElectraForSequenceClassification',
-    'tagging': 'ElectraForTokenClassification',
-    'spans': 'ElectraForQuestionAnswering',
-}
+BARE_ENCODER = 'ElectraModel'  # the class without a head
+
+
+def huggingface_parts(architecture: str) -> tuple[Part, ...]:
+    """The parts in a folder of one of transformers' classes, the head last."""
+    prefix = '' if architecture == BARE_ENCODER else 'electra.'
+    network = (
+        Part('embeddings', EMBEDDINGS, f'{prefix}embeddings.'),
+        Part('discriminator', ENCODER, prefix),
+    )
+    if architecture == BARE_ENCODER:
+        return network
+    return (*network, HUGGINGFACE_HEADS[architecture])
+
 
 # Names in their files that are not parameters of the networks: pattern -> what it is.
 IGNORED = {

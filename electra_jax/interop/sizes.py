@@ -1,9 +1,11 @@
 """Sizes of the networks: our settings as letters, and foreign sizes as our settings."""
 
 import math
+from dataclasses import asdict
 
 from electra_jax.config import resolve, shapes
 from electra_jax.config.settings import ModelConfig
+from electra_jax.config.shapes import EncoderShape
 from electra_jax.config.sizes import MODEL_SIZES
 from electra_jax.core.errors import CheckpointError
 
@@ -17,15 +19,13 @@ def sizes_of(model: ModelConfig, part: str, vocab_size: int, num_labels: int = 1
         vocab_size: tokens, unpadded.
         num_labels: outputs of a `task_head`.
     """
-    generators = ('generator', 'generator_ltr', 'generator_rtl')
-    own_network = model.generator in ('separate', 'two_tower')
-    of_generator = part in generators or part == 'generator_embeddings'
-    of_generator |= part == 'generator_head' and own_network
-    make_shape = shapes.generator_shape if of_generator else shapes.discriminator_shape
-    shape = make_shape(model)
+    of_generator = part.startswith('generator')
+    if part == 'generator_head' and model.generator not in ('separate', 'two_tower'):
+        of_generator = False  # it stands on the discriminator
+    shape = shapes.generator_shape(model) if of_generator else shapes.discriminator_shape(model)
     E = shapes.generator_embedding_size(model) if of_generator else model.embedding_size
     towers = 2 if part == 'generator_head' and model.generator == 'two_tower' else 1
-    in_head = part == 'discriminator_head' or part == 'task_head'
+    in_head = part in ('discriminator_head', 'task_head')
     return {
         'V': vocab_size,
         'L': model.max_positions,
@@ -40,23 +40,23 @@ def sizes_of(model: ModelConfig, part: str, vocab_size: int, num_labels: int = 1
     }
 
 
-def generator_scale(main: dict[str, int], small: dict[str, int], where: str) -> dict[str, float]:
+def generator_scale(main: EncoderShape, small: EncoderShape, where: str) -> dict[str, float]:
     """A generator's sizes as fractions of the discriminator's, as in our settings.
 
     Args:
-        main: the discriminator's num_layers, hidden_size, ffn_size and num_heads.
-        small: the generator's.
+        main: of the discriminator.
+        small: of the generator.
         where: name of the generator in the source, for the error.
 
     Raises:
         CheckpointError: our settings cannot express these sizes.
     """
     scale = {
-        'generator_layers': small['num_layers'] / main['num_layers'],
-        'generator_width': small['hidden_size'] / main['hidden_size'],
+        'generator_layers': small.num_layers / main.num_layers,
+        'generator_width': small.hidden_size / main.hidden_size,
     }
-    shape = shapes.generator_shape(resolve.model_of({**main, **scale}))
-    for name, value in small.items():
+    shape = shapes.generator_shape(resolve.model_of({**asdict(main), **scale}))
+    for name, value in asdict(small).items():
         if getattr(shape, name) != value:
             raise CheckpointError(
                 f'the generator in {where} has {name} {value}, but a generator that is '

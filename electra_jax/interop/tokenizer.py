@@ -1,6 +1,6 @@
 """Tokenizers in folders of transformers: tokenizer.json, its settings, and the native files."""
 
-import base64
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -12,7 +12,7 @@ from tokenizers import decoders, normalizers, pre_tokenizers, processors
 from electra_jax.core.errors import CheckpointError
 from electra_jax.interop.files import check_inside, read_json
 from electra_jax.tokenizers import wordpiece
-from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.tokenizers.api import SpecialIds, Tokenizer
 from electra_jax.tokenizers.sentencepiece import SentencePiece
 from electra_jax.tokenizers.wordpiece import WordPiece
 
@@ -20,7 +20,6 @@ LIBRARY_FILE, SETTINGS_FILE = 'tokenizer.json', 'tokenizer_config.json'
 VOCAB_FILE, MODEL_FILE = 'vocab.txt', 'spiece.model'
 
 _SPACE = '\u2581'
-_UNIGRAM, _BPE = 1, 2  # sentencepiece's TrainerSpec.ModelType
 
 # Texts that different pipelines encode differently: spaces, case, accents, scripts, symbols.
 PROBES = (
@@ -45,16 +44,24 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: i
         max_positions: the model's; transformers cuts longer texts.
 
     Raises:
-        CheckpointError: the library's pipeline would give other ids.
+        CheckpointError: the library's pipeline would give other ids for one of `PROBES`.
     """
     library = fast_tokenizer(tokenizer)
-    check_same_ids(tokenizer, library)
+    for text, ids in zip(PROBES, tokenizer.encode_batch(PROBES), strict=True):
+        theirs = library.encode(text, add_special_tokens=False).ids
+        if theirs != ids.tolist():
+            raise CheckpointError(
+                'this tokenizer cannot be written as a tokenizer.json: for the text '
+                f'{text!r} it gives {ids.tolist()[:12]}, the library {theirs[:12]}'
+            )
     tokenizer.write_native(folder)
-    special = [tokenizer.tokens([i])[0] for i in _special_ids(tokenizer)]
-    _frame(library, tokenizer)
-    library.add_special_tokens(special)
+    special = {
+        f'{field}_token': tokenizer.pieces[i]
+        for field, i in dataclasses.asdict(tokenizer.special).items()
+    }
+    _frame(library, special['cls_token'], special['sep_token'], tokenizer.special)
+    library.add_special_tokens(list(special.values()))
     library.save(str(folder / LIBRARY_FILE))
-    fields = ('pad_token', 'unk_token', 'cls_token', 'sep_token', 'mask_token')
     settings: dict[str, Any] = {
         # Reads tokenizer.json as it stands; BertTokenizer would build another pipeline, in which
         # words of more than 100 letters, not 200, are unknown.
@@ -62,41 +69,25 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: i
         'model_input_names': ['input_ids', 'token_type_ids', 'attention_mask'],
         'model_max_length': max_positions,
         'clean_up_tokenization_spaces': False,
-        **dict(zip(fields, special, strict=True)),
+        **special,
     }
     if isinstance(tokenizer, WordPiece):
-        data = tokenizer.to_json()
-        settings |= {'do_lower_case': data['lower_case'], 'strip_accents': data['strip_accents']}
+        settings['do_lower_case'] = tokenizer.lower_case
+        settings['strip_accents'] = tokenizer.strip_accents
     text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / SETTINGS_FILE).write_text(text + '\n', encoding='utf-8')
 
 
 def fast_tokenizer(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
-    """Our tokenizer as a pipeline of the `tokenizers` library, without special tokens.
-
-    Raises:
-        CheckpointError: it is of a kind that the library does not have.
-    """
+    """Our tokenizer as a pipeline of the `tokenizers` library, without special tokens."""
     if isinstance(tokenizer, WordPiece):
-        return _wordpiece_pipeline(tokenizer)
+        ids = {piece: i for i, piece in enumerate(tokenizer.pieces)}
+        library = wordpiece.make_pipeline(ids, tokenizer.lower_case, tokenizer.strip_accents)
+        library.decoder = decoders.WordPiece(prefix='##')
+        return library
     if isinstance(tokenizer, SentencePiece):
         return _sentencepiece_pipeline(tokenizer)
     raise CheckpointError(f'a {type(tokenizer).__name__} cannot be written for transformers')
-
-
-def check_same_ids(tokenizer: Tokenizer, library: tokenizers.Tokenizer) -> None:
-    """Compares both on `PROBES`.
-
-    Raises:
-        CheckpointError: with the text for which they differ.
-    """
-    for text, ids in zip(PROBES, tokenizer.encode_batch(list(PROBES)), strict=True):
-        theirs = library.encode(text, add_special_tokens=False).ids
-        if theirs != ids.tolist():
-            raise CheckpointError(
-                'this tokenizer cannot be written as a tokenizer.json: for the text '
-                f'{text!r} it gives {ids.tolist()[:12]}, the library {theirs[:12]}'
-            )
 
 
 def read_tokenizer(folder: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
@@ -109,9 +100,9 @@ def read_tokenizer(folder: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
     for name in (VOCAB_FILE, MODEL_FILE):
         check_inside(folder / name)
     settings = read_json(folder / SETTINGS_FILE) if (folder / SETTINGS_FILE).is_file() else {}
-    library = read_json(folder / LIBRARY_FILE) if (folder / LIBRARY_FILE).is_file() else None
-    if library is None:
+    if not (folder / LIBRARY_FILE).is_file():
         return _read_native(folder, settings), []
+    library = read_json(folder / LIBRARY_FILE)
     kind = _dig(library, 'model', 'type')
     if kind == 'WordPiece':
         return _read_wordpiece(folder / LIBRARY_FILE, library, settings)
@@ -153,7 +144,6 @@ def _read_wordpiece(
                 f'{path}: {name} is {found!r}, allowed: {wanted!r}; our tokenizer would give '
                 'other ids'
             )
-    vocab = _vocabulary(path, library)
     lower_case = settings.get('do_lower_case', switches.get('lowercase', True))
     strip_accents = settings.get('strip_accents', switches.get('strip_accents'))
     if not isinstance(lower_case, bool) or not isinstance(strip_accents, bool | None):
@@ -168,7 +158,7 @@ def _read_wordpiece(
             f'words of more than {longest} letters are unknown to its tokenizer, to ours those of '
             f'more than {wordpiece.MAX_WORD_CHARS}'
         )
-    return WordPiece(vocab, lower_case, strip_accents), notes
+    return WordPiece(_vocabulary(path, library), lower_case, strip_accents, str(path)), notes
 
 
 def _vocabulary(path: pathlib.Path, library: dict[str, Any]) -> list[str]:
@@ -194,19 +184,11 @@ def _check_pieces(folder: pathlib.Path, library: dict[str, Any], tokenizer: Sent
         theirs = sorted(vocab, key=vocab.__getitem__)
     else:
         theirs = [piece for piece, _ in vocab]
-    if theirs != tokenizer.tokens(range(tokenizer.vocab_size)):
+    if theirs != tokenizer.pieces:
         raise CheckpointError(
             f'{folder / LIBRARY_FILE} numbers its pieces differently from {MODEL_FILE} next to it: '
             'ours would give other ids'
         )
-
-
-def _wordpiece_pipeline(tokenizer: WordPiece) -> tokenizers.Tokenizer:
-    data = tokenizer.to_json()
-    ids = {piece: i for i, piece in enumerate(data['vocab'])}
-    library = wordpiece.make_pipeline(ids, data['lower_case'], data['strip_accents'])
-    library.decoder = decoders.WordPiece(prefix='##')
-    return library
 
 
 def _sentencepiece_pipeline(tokenizer: SentencePiece) -> tokenizers.Tokenizer:
@@ -216,13 +198,13 @@ def _sentencepiece_pipeline(tokenizer: SentencePiece) -> tokenizers.Tokenizer:
     take different ones: 2 of 1,500 lines of Wikipedia, one word in each.
     """
     proto = sentencepiece_model_pb2.ModelProto()
-    proto.ParseFromString(base64.b64decode(tokenizer.to_json()['model']))
+    proto.ParseFromString(tokenizer.model)
     scores = [(piece.piece, piece.score) for piece in proto.pieces]
-    kind, fallback = proto.trainer_spec.model_type, proto.trainer_spec.byte_fallback
+    trainer, fallback = proto.trainer_spec, proto.trainer_spec.byte_fallback
     model: tokenizers.models.Model
-    if kind == _UNIGRAM:
+    if trainer.model_type == trainer.UNIGRAM:
         model = tokenizers.models.Unigram(scores, tokenizer.special.unk, fallback)
-    elif kind == _BPE:
+    elif trainer.model_type == trainer.BPE:
         model = _bpe(proto, scores, fallback)
     else:
         raise CheckpointError('a SentencePiece model of words or characters has no tokenizer.json')
@@ -238,7 +220,7 @@ def _sentencepiece_pipeline(tokenizer: SentencePiece) -> tokenizers.Tokenizer:
     library.pre_tokenizer = pre_tokenizers.Metaspace(
         replacement=_SPACE,
         prepend_scheme='always' if spec.add_dummy_prefix else 'never',
-        split=proto.trainer_spec.split_by_whitespace,
+        split=trainer.split_by_whitespace,
     )
     library.decoder = decoders.Metaspace(replacement=_SPACE)
     return library
@@ -265,20 +247,13 @@ def _bpe(proto: Any, scores: list[tuple[str, float]], fallback: bool) -> tokeniz
     )
 
 
-def _frame(library: tokenizers.Tokenizer, tokenizer: Tokenizer) -> None:
+def _frame(library: tokenizers.Tokenizer, cls: str, sep: str, special: SpecialIds) -> None:
     """[CLS] a [SEP] b [SEP], with types 0 and 1, around what the pipeline gives."""
-    special = tokenizer.special
-    cls, sep = tokenizer.tokens([special.cls, special.sep])
     library.post_processor = processors.TemplateProcessing(
         single=f'{cls}:0 $A:0 {sep}:0',
         pair=f'{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1',
         special_tokens=[(cls, special.cls), (sep, special.sep)],
     )
-
-
-def _special_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
-    special = tokenizer.special
-    return special.pad, special.unk, special.cls, special.sep, special.mask
 
 
 def _dig(tree: Any, *keys: str) -> Any:

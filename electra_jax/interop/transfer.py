@@ -2,8 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -20,13 +19,14 @@ Arrays = Mapping[str, np.ndarray]  # by name in the other format
 _SHOWN = 20  # names listed in an error
 
 
-class Moved(NamedTuple):
+@dataclasses.dataclass
+class Moved:
     """A part that went from one format to the other."""
 
     ours: str
-    theirs: str
-    arrays: int  # of theirs
     numbers: int
+    theirs: str = ''  # '' and 0: our own checkpoints
+    arrays: int = 0
 
 
 @dataclasses.dataclass
@@ -35,10 +35,23 @@ class Report:
 
     moved: list[Moved] = dataclasses.field(default_factory=list)
     missing: list[str] = dataclasses.field(default_factory=list)  # parts of ours, not in the source
-    left_out: dict[str, str] = dataclasses.field(
-        default_factory=dict
-    )  # source's name -> what it is
+    # Name in the source -> what it is.
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
+
+    def lines(self) -> Iterator[str]:
+        """A line for each part, then what was not converted."""
+        for moved in self.moved:
+            theirs = f'{moved.theirs or "-":<34} {moved.arrays:>4} arrays' if moved.arrays else ''
+            yield f'  {moved.ours:<22} {moved.numbers:>13,} numbers   {theirs}'.rstrip()
+        if self.missing:
+            yield f'  missing there: {", ".join(self.missing)} (starts fresh in training)'
+        for what in dict.fromkeys(self.left_out.values()):
+            left = [name for name, why in self.left_out.items() if why == what]
+            shown = left[0] if len(left) == 1 else f'{len(left)} arrays such as {left[0]}'
+            yield f'  left out: {shown}: {what}'
+        for note in dict.fromkeys(self.notes):
+            yield f'  note: {note}'
 
 
 def rearrange(x: np.ndarray, source: str, target: str, sizes: Mapping[str, int]) -> np.ndarray:
@@ -56,77 +69,101 @@ def rearrange(x: np.ndarray, source: str, target: str, sizes: Mapping[str, int])
     letters = source.replace(' ', '')
     x = x.reshape([sizes[letter] for letter in letters])
     x = x.transpose([letters.index(letter) for letter in target.replace(' ', '')])
-    return np.ascontiguousarray(x.reshape(shape_of(target, sizes)))
+    return np.ascontiguousarray(x.reshape(_shape_of(target, sizes)))
 
 
-def shape_of(letters: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
+def _shape_of(letters: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The shape that spaced letters stand for: ``'D HK'`` -> (D, H * K)."""
     return tuple(int(np.prod([sizes[letter] for letter in word])) for word in letters.split())
 
 
-def needed_rows(part: Part, sizes: Mapping[str, int]) -> list[Row]:
-    """The rows of a part that a model of these sizes has."""
-    projects = sizes['E'] != sizes['D']
-    return [row for row in part.rows if projects or not row.ours.startswith('project/')]
-
-
-def names_there(row: Row, part: Part, kind: str, num_layers: int) -> list[str]:
-    """The names that a row has in the other format, one a layer."""
-    name = part.prefix + row.theirs[kind].name
-    return [name.format(N=layer) for layer in range(num_layers)] if row.stacked else [name]
-
-
-def read_part(
-    arrays: Arrays, part: Part, kind: str, model: ModelConfig, sizes: Mapping[str, int]
-) -> Tree | None:
-    """A part of our tree from arrays of another format; None where the source has none of it.
+def read_parts(
+    arrays: Arrays,
+    parts: Iterable[Part],
+    kind: str,
+    model: ModelConfig,
+    vocab_size: int,
+    num_labels: int = 1,
+) -> tuple[dict[str, Tree], Report]:
+    """Our parameters from the arrays of another format; every array there is accounted for.
 
     Args:
         arrays: by their names there.
-        part: the part, and its prefix there.
+        parts: those that may be there.
         kind: `names.GOOGLE` or `names.HUGGINGFACE`.
-        model: of the parameters; says how far the vocabulary is padded (with zeros).
-        sizes: of the letters inside this part; V is unpadded.
+        model: of the parameters.
+        vocab_size: tokens, unpadded; the rows that pad our tables are zeros.
+        num_labels: outputs of a `task_head`.
+
+    Returns:
+        The parts that are there, float32, and a report that names the others.
 
     Raises:
-        CheckpointError: only some of the part is there, or an array has another shape or type.
+        CheckpointError: an array has no row in the table, another shape or type; some of a part is
+            missing; or the networks are.
     """
-    rows = needed_rows(part, sizes)
-    wanted = [(row, names_there(row, part, kind, sizes['N'])) for row in rows]
-    every = [name for _, found in wanted for name in found]
-    missing = [name for name in every if name not in arrays]
-    if len(missing) == len(every):
-        return None
-    if missing:
+    params, report, used = {}, Report(), set()
+    for part in parts:
+        sizes = sizes_of(model, part.ours, vocab_size, num_labels)
+        projects = sizes['E'] != sizes['D']
+        rows = [row for row in part.rows if projects or not row.ours.startswith('project/')]
+        wanted = {row: _names_there(row, part, kind, sizes['N']) for row in rows}
+        every = [name for found in wanted.values() for name in found]
+        missing = [name for name in every if name not in arrays]
+        if len(missing) == len(every):
+            report.missing.append(part.ours)
+            continue
+        if missing:
+            raise CheckpointError(
+                f'the source holds only some of {part.ours}: {listed(missing)} not there. It is '
+                'damaged, or its settings (layers, widths) are not those of this model'
+            )
+        tree: Tree = {}
+        for row, found in wanted.items():
+            layers = [_layer(arrays[name], name, row, kind, sizes, report) for name in found]
+            leaf = np.stack(layers) if row.stacked else layers[0]
+            if row.letters.startswith('V'):
+                padding = vocab_rows(model, vocab_size) - vocab_size
+                leaf = np.pad(leaf, [(0, padding)] + [(0, 0)] * (leaf.ndim - 1))
+            _put(tree, row.ours, leaf)
+        used.update(every)
+        params[part.ours] = tree
+        report.moved.append(Moved(part.ours, count(tree), part.prefix, len(every)))
+    if {'embeddings', 'discriminator'} & set(report.missing):
         raise CheckpointError(
-            f'the source holds only some of {part.ours}: {listed(missing)} not there. It is '
-            'damaged, or its settings (layers, widths) are not those of this model'
+            'the source has no embeddings or no encoder of ELECTRA: it is another model, or its '
+            'settings differ from these'
         )
-    tree: Tree = {}
-    for row, found in wanted:
-        letters = row.theirs[kind].letters
-        layers = [checked(arrays[name], name, shape_of(letters, sizes)) for name in found]
-        target = ' '.join(row.letters.removeprefix('N'))
-        ours = [rearrange(layer, letters, target, sizes) for layer in layers]
-        leaf = np.stack(ours) if row.stacked else ours[0]
-        if row.letters.startswith('V'):
-            leaf = _pad_rows(leaf, vocab_rows(model, sizes['V']))
-        put(tree, row.ours, leaf)
-    return tree
+    report.left_out = _ignorable(set(arrays) - used, kind)
+    return params, report
 
 
-def write_part(tree: Tree, part: Part, kind: str, vocab_size: int) -> dict[str, np.ndarray]:
-    """A part of our tree as arrays of another format.
+def write_parts(
+    params: Mapping[str, Tree], parts: Iterable[Part], kind: str, vocab_size: int
+) -> tuple[dict[str, np.ndarray], Report]:
+    """The given parts of our tree as arrays of another format, and what was moved.
 
     Args:
-        tree: the part.
-        part: the part, and its prefix there.
+        params: ours; parts that are not in `parts` are not written.
+        parts: those that may be written.
         kind: `names.GOOGLE` or `names.HUGGINGFACE`.
-        vocab_size: tokens; the rows that pad the vocabulary are left here.
+        vocab_size: tokens; the rows that pad the vocabulary are not written.
 
     Raises:
-        CheckpointError: the part holds an array that has no name there, or lacks one.
+        CheckpointError: a part holds an array that has no name there, or lacks one.
     """
+    arrays: dict[str, np.ndarray] = {}
+    report = Report()
+    for part in parts:
+        if part.ours in params:
+            written = _write_part(params[part.ours], part, kind, vocab_size)
+            numbers = sum(x.size for x in written.values())
+            report.moved.append(Moved(part.ours, numbers, part.prefix, len(written)))
+            arrays |= written
+    return arrays, report
+
+
+def _write_part(tree: Tree, part: Part, kind: str, vocab_size: int) -> dict[str, np.ndarray]:
     rows = {row.ours: row for row in part.rows}
     leaves = dict(named_leaves(tree))
     unknown = sorted(set(leaves) - set(rows))
@@ -139,72 +176,56 @@ def write_part(tree: Tree, part: Part, kind: str, vocab_size: int) -> dict[str, 
         row, leaf = rows[path], np.asarray(leaf)
         if row.letters.startswith('V'):
             leaf = leaf[:vocab_size]
-        sizes = dict(zip(row.letters, leaf.shape, strict=True))
-        letters = row.letters.removeprefix('N')
-        found = names_there(row, part, kind, sizes.get('N', 1))
+        letters = row.our_letters.removeprefix('N ')
         layers = leaf if row.stacked else leaf[None]
+        sizes = dict(zip(letters.split(), layers.shape[1:], strict=True))
+        found = _names_there(row, part, kind, len(layers))
         for name, layer in zip(found, layers, strict=True):
-            arrays[name] = rearrange(layer, ' '.join(letters), row.theirs[kind].letters, sizes)
+            arrays[name] = rearrange(layer, letters, row.letters_there(kind), sizes)
     return arrays
 
 
-def read_parts(
-    arrays: Arrays,
-    parts: Sequence[Part],
-    kind: str,
-    model: ModelConfig,
-    vocab_size: int,
-    num_labels: int = 1,
-) -> tuple[dict[str, Tree], Report]:
-    """All parts of the source; every array of the source is accounted for.
-
-    Args:
-        arrays: by their names in the source.
-        parts: the parts that the source may hold.
-        kind: `names.GOOGLE` or `names.HUGGINGFACE`.
-        model: of the parameters.
-        vocab_size: tokens, unpadded.
-        num_labels: outputs of a `task_head`.
-
-    Raises:
-        CheckpointError: an array that no row names, or a part that does not fit the model.
-    """
-    params, report, used = {}, Report(), set()
-    for part in parts:
-        sizes = sizes_of(model, part.ours, vocab_size, num_labels)
-        tree = read_part(arrays, part, kind, model, sizes)
-        if tree is None:
-            report.missing.append(part.ours)
-            continue
-        rows = needed_rows(part, sizes)
-        found = [name for row in rows for name in names_there(row, part, kind, sizes['N'])]
-        used.update(found)
-        params[part.ours] = tree
-        report.moved.append(Moved(part.ours, part.prefix, len(found), count(tree)))
-    report.left_out = ignorable(set(arrays) - used, kind)
-    return params, report
+def _names_there(row: Row, part: Part, kind: str, num_layers: int) -> list[str]:
+    """The names that a row has in the other format, one a layer."""
+    name = part.prefix + row.name(kind)
+    return [name.format(N=layer) for layer in range(num_layers)] if row.stacked else [name]
 
 
-def write_parts(
-    params: Mapping[str, Tree], parts: Sequence[Part], kind: str, vocab_size: int
-) -> tuple[dict[str, np.ndarray], Report]:
-    """The given parts of our tree as arrays of another format, and what was moved."""
-    arrays, report = {}, Report()
-    for part in parts:
-        if part.ours in params:
-            given = write_part(params[part.ours], part, kind, vocab_size)
-            numbers = sum(x.size for x in given.values())
-            report.moved.append(Moved(part.ours, part.prefix, len(given), numbers))
-            arrays.update(given)
-    return arrays, report
+def _layer(
+    x: np.ndarray, name: str, row: Row, kind: str, sizes: Mapping[str, int], report: Report
+) -> np.ndarray:
+    """An array of another format as one layer of ours; rows without a token are left out."""
+    x, V = np.asarray(x), sizes['V']
+    if row.letters.startswith('V') and x.ndim and len(x) < V:
+        raise CheckpointError(
+            f'{name} has {len(x)} rows, but the vocabulary has {V} tokens: this is not the '
+            'vocabulary of this model'
+        )
+    if row.letters.startswith('V') and x.ndim and len(x) > V:
+        report.notes.append(f'rows {V} to {len(x) - 1} of {name} have no token: left out')
+        x = x[:V]
+    letters = row.letters_there(kind)
+    if x.shape != _shape_of(letters, sizes):
+        raise CheckpointError(
+            f"{name} has shape {list(x.shape)}, but the model's settings make it "
+            f'{list(_shape_of(letters, sizes))}'
+        )
+    # bfloat16 is a foreign type to NumPy.
+    if not np.issubdtype(x.dtype, np.floating) and x.dtype.name != 'bfloat16':
+        raise CheckpointError(f'{name} is {x.dtype}, allowed: floating-point numbers')
+    target = row.our_letters.removeprefix('N ')
+    return rearrange(x.astype(np.float32), letters, target, sizes)
 
 
-def ignorable(left: Iterable[str], kind: str) -> dict[str, str]:
-    """What each name is that no row of the table has.
+def _put(tree: Tree, path: str, leaf: np.ndarray) -> None:
+    *parents, last = path.split('/')
+    for name in parents:
+        tree = tree.setdefault(name, {})
+    tree[last] = leaf
 
-    Raises:
-        CheckpointError: some names are unknown; all of them are listed.
-    """
+
+def _ignorable(left: Iterable[str], kind: str) -> dict[str, str]:
+    """What each name is that no row of the table has; unknown names are refused."""
     found, unknown = {}, []
     for name in sorted(left):
         what = next((w for p, w in names.IGNORED[kind].items() if re.fullmatch(p, name)), None)
@@ -220,53 +241,22 @@ def ignorable(left: Iterable[str], kind: str) -> dict[str, str]:
     return found
 
 
-def crop_vocabulary(
-    arrays: Arrays, parts: Sequence[Part], kind: str, vocab_size: int
-) -> tuple[dict[str, np.ndarray], str | None]:
-    """The arrays without rows for tokens that the vocabulary does not have, and a note about it.
+def count_layers(found: Iterable[str], scope: str) -> int:
+    """The number of layers that the names of arrays show.
+
+    Args:
+        found: names.
+        scope: what precedes ``'encoder'`` in them.
 
     Raises:
-        CheckpointError: the vocabulary has more tokens than the word table has rows.
+        CheckpointError: a layer between others is missing.
     """
-    cropped, note = dict(arrays), None
-    for part in parts:
-        for row in part.rows:
-            name = part.prefix + row.theirs[kind].name
-            if not row.letters.startswith('V') or name not in arrays:
-                continue
-            if not np.ndim(arrays[name]):
-                raise CheckpointError(f'{name} is a single number, allowed: a row for each token')
-            rows = len(arrays[name])
-            if rows < vocab_size:
-                raise CheckpointError(
-                    f'{name} has {rows} rows, but the vocabulary has {vocab_size} tokens: this '
-                    'is not the vocabulary of this model'
-                )
-            if rows > vocab_size:
-                note = f'rows {vocab_size} to {rows - 1} of {name} have no token: left out'
-                cropped[name] = arrays[name][:vocab_size]
-    return cropped, note
-
-
-def checked(x: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """`x` as float32, if it is a float array of this shape.
-
-    Raises:
-        CheckpointError: naming both shapes, or the type.
-    """
-    x = np.asarray(x)
-    if x.shape != shape:
-        raise CheckpointError(
-            f"{name} has shape {list(x.shape)}, but the model's settings make it {list(shape)}"
-        )
-    if not is_float(x.dtype):
-        raise CheckpointError(f'{name} is {x.dtype}, allowed: floating-point numbers')
-    return x.astype(np.float32)
-
-
-def is_float(dtype: np.dtype) -> bool:
-    """Whether a dtype is a float, bfloat16 (a foreign type to NumPy) included."""
-    return np.issubdtype(dtype, np.floating) or dtype.name == 'bfloat16'
+    pattern = re.compile(re.escape(scope) + r'encoder[/.]layer[_.](\d+)[/.]')
+    layers = {int(match[1]) for match in map(pattern.match, found) if match}
+    if layers != set(range(len(layers))):
+        shown = listed([str(number) for number in sorted(layers)])
+        raise CheckpointError(f'{scope}encoder has the layers {shown}: some are missing before')
+    return len(layers)
 
 
 def fold_embeddings(params: Mapping[str, Tree]) -> dict[str, Tree]:
@@ -288,18 +278,9 @@ def fold_embeddings(params: Mapping[str, Tree]) -> dict[str, Tree]:
 
 
 def check_block(model: ModelConfig, target: str) -> None:
-    """Refuses a model whose layers other formats cannot express.
-
-    Args:
-        model: of the parameters.
-        target: the format's name, for errors.
-
-    Raises:
-        CheckpointError: naming each setting.
-    """
-    bert = {field.name: field.default for field in dataclasses.fields(ModelConfig)} | {
-        'norm': 'post'
-    }
+    """Refuses a model whose layers other formats cannot express, naming each setting."""
+    bert = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
+    bert['norm'] = 'post'
     others = [name for name in resolve.BLOCK if getattr(model, name) != bert[name]]
     if others:
         has = ', '.join(f'config.model.{name}={getattr(model, name)}' for name in others)
@@ -310,22 +291,19 @@ def check_block(model: ModelConfig, target: str) -> None:
         )
 
 
-def keep_expressible(params: Mapping[str, Tree], target: str) -> tuple[dict[str, Tree], Report]:
+def keep_expressible(
+    params: Mapping[str, Tree], known: Collection[str], target: str
+) -> tuple[dict[str, Tree], Report]:
     """The tree without the parts that only we have, and a report that names them.
 
     Args:
         params: our tree.
+        known: names of the parts that have a counterpart.
         target: the format's name, for errors.
 
     Raises:
-        CheckpointError: the networks themselves cannot be expressed there.
+        CheckpointError: a part is neither known nor one that may be left out.
     """
-    for network in ('discriminator', 'generator', 'generator_ltr', 'generator_rtl'):
-        if 'norm' in params.get(network, {}):
-            raise CheckpointError(
-                f"{network} has config.model.norm='pre' ({network}/norm), but {target} knows "
-                "post-norm layers only ('post'): such a model cannot be converted"
-            )
     kept, report = fold_embeddings(params), Report()
     if 'embedding_delta' in params:
         report.notes.append(
@@ -337,22 +315,13 @@ def keep_expressible(params: Mapping[str, Tree], target: str) -> tuple[dict[str,
         del kept[part]
     if 'detector' in params and kept.pop('discriminator_head', None):
         report.left_out['discriminator_head'] = 'it stands on the detector of TEAMS, not on this'
+    unknown = sorted(set(kept) - set(known))
+    if unknown:
+        raise CheckpointError(f'{target} has no counterpart for {listed(unknown)}')
     return kept, report
-
-
-def put(tree: Tree, path: str, leaf: np.ndarray) -> None:
-    """Writes a leaf at a path such as ``'layers/attention/query/kernel'``, in place."""
-    *parents, last = path.split('/')
-    for name in parents:
-        tree = tree.setdefault(name, {})
-    tree[last] = leaf
 
 
 def listed(found: Sequence[str]) -> str:
     """Names for an error: the first few, and how many more."""
     more = f' and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''
     return ', '.join(found[:_SHOWN]) + more
-
-
-def _pad_rows(x: np.ndarray, rows: int) -> np.ndarray:
-    return np.pad(x, [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1))

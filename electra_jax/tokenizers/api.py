@@ -5,13 +5,14 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core import files
+from electra_jax.core.errors import DataError
 
 FILE_NAME = 'electra_tokenizer.json'
 
@@ -28,15 +29,25 @@ class SpecialIds:
 
 
 class Tokenizer(abc.ABC):
-    """Text to ids and back. Instances are read-only and may be used from several threads.
+    """Text to ids and back. Instances are read-only and may be used from several threads."""
 
-    Attributes:
-        vocab_size: number of ids, special ones included.
-        special: ids of the special tokens.
-    """
-
-    vocab_size: int
+    pieces: Sequence[str]  # in id order, special ones included; for display
     special: SpecialIds
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, special ones included."""
+        return len(self.pieces)
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """The piece of each id, for display; an id outside the vocabulary is shown as `<id>`."""
+        pieces = self.pieces
+        return [pieces[i] if 0 <= i < len(pieces) else f'<{i}>' for i in map(int, ids)]
+
+    def _visible_tokens(self, ids: Sequence[int]) -> list[str]:
+        """The pieces of some ids, without padding, [CLS] and [SEP]."""
+        hidden = {self.special.pad, self.special.cls, self.special.sep}
+        return self.tokens([i for i in ids if int(i) not in hidden])
 
     @abc.abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -52,10 +63,6 @@ class Tokenizer(abc.ABC):
         Slower than `encode_batch`. The second array is int32 [tokens, 2]: a piece was made of
         `text[begin:end]`.
         """
-
-    @abc.abstractmethod
-    def tokens(self, ids: Sequence[int]) -> list[str]:
-        """The piece of each id, for display; an id outside the vocabulary is shown as `<id>`."""
 
     @abc.abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
@@ -85,16 +92,34 @@ class Tokenizer(abc.ABC):
 
 
 class Kind(NamedTuple):
-    """A kind of tokenizer: how one is made.
+    """A kind of tokenizer: how one is made."""
 
-    Attributes:
-        stored: 'kind' in the JSON of such tokenizers.
-        from_json: what `Tokenizer.to_json` gave -> the tokenizer.
-        from_file: settings, whose path is a file of other programs -> the tokenizer in it.
-        train: lines of text, settings -> a new tokenizer; equal texts give equal tokenizers.
-    """
-
-    stored: str
-    from_json: Callable[[dict[str, Any]], Tokenizer]
-    from_file: Callable[[TokenizerConfig], Tokenizer]
+    stored: str  # 'kind' in the JSON of such tokenizers
+    from_json: Callable[[dict[str, Any]], Tokenizer]  # the inverse of `Tokenizer.to_json`
+    from_file: Callable[[TokenizerConfig], Tokenizer]  # the path is a file of other programs
+    # Lines of text, settings -> a new tokenizer; equal texts give equal tokenizers.
     train: Callable[[Iterable[str], TokenizerConfig], Tokenizer]
+
+
+def special_ids(
+    pieces: Sequence[str], accepted: Mapping[str, Sequence[str]], where: str, advice: str
+) -> SpecialIds:
+    """The ids of the special tokens.
+
+    Args:
+        pieces: in id order.
+        accepted: names that a special token may have, the preferred one first, by field.
+        where: name of the vocabulary, for messages.
+        advice: how a vocabulary gets what it lacks.
+
+    Raises:
+        DataError: a special token is missing.
+    """
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    found = {field: [ids[n] for n in names if n in ids] for field, names in accepted.items()}
+    missing = [' or '.join(accepted[field]) for field, known in found.items() if not known]
+    if missing:
+        raise DataError(
+            f'{where} lacks {", ".join(missing)}; ELECTRA needs all five special tokens: {advice}'
+        )
+    return SpecialIds(**{field: known[0] for field, known in found.items()})

@@ -22,6 +22,10 @@ SPECIAL_NAMES = {
     'mask': ('[MASK]', '<mask>'),
 }
 
+_ADVICE = (
+    'add them as control symbols when the model is trained, or leave --config.data.tokenizer.path '
+    'out and a model that has them is trained'
+)
 _SPACE = '\u2581'  # a space inside a piece
 _MAX_SENTENCE_BYTES = 4000  # the trainer ignores longer sentences, so they are cut
 
@@ -30,12 +34,8 @@ class SentencePiece(api.Tokenizer):
     """A SentencePiece model, which contains the normalization of text as well."""
 
     def __init__(self, model: bytes, where: str = 'the SentencePiece model') -> None:
-        """Parses the bytes of a .model file.
-
-        Raises:
-            DataError: the bytes are no model, or it lacks a special token.
-        """
-        self._model = model
+        """Parses the bytes of a .model file; DataError if they are none."""
+        self.model = model
         proto = sentencepiece_model_pb2.ModelProto()
         try:
             proto.ParseFromString(model)
@@ -43,8 +43,8 @@ class SentencePiece(api.Tokenizer):
             raise DataError(f'{where} is not a SentencePiece .model file') from error
         if not proto.pieces:
             raise DataError(f'{where} is not a SentencePiece .model file: it has no pieces')
-        self.special = _special_ids([piece.piece for piece in proto.pieces], where)
-        self.vocab_size = len(proto.pieces)
+        self.pieces = [piece.piece for piece in proto.pieces]
+        self.special = api.special_ids(self.pieces, SPECIAL_NAMES, where, _ADVICE)
         _hide_from_text(proto, self.special)
         try:
             self._processor = sentencepiece.SentencePieceProcessor(
@@ -74,17 +74,11 @@ class SentencePiece(api.Tokenizer):
         spans[:, 0] += np.array([len(p) - len(p.lstrip()) for p in pieces], np.int32)
         return np.array([piece.id for piece in encoded.pieces], np.int32), spans
 
-    def tokens(self, ids: Sequence[int]) -> list[str]:
-        size, piece = self.vocab_size, self._processor.id_to_piece
-        return [piece(i) if 0 <= i < size else f'<{i}>' for i in map(int, ids)]
-
     def decode(self, ids: Sequence[int]) -> str:
-        hidden = {self.special.pad, self.special.cls, self.special.sep}
-        pieces = self.tokens([i for i in ids if int(i) not in hidden])
-        return ''.join(pieces).replace(_SPACE, ' ').strip()
+        return ''.join(self._visible_tokens(ids)).replace(_SPACE, ' ').strip()
 
     def to_json(self) -> dict[str, Any]:
-        return {'kind': 'sentencepiece', 'model': base64.b64encode(self._model).decode()}
+        return {'kind': 'sentencepiece', 'model': base64.b64encode(self.model).decode()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> 'SentencePiece':
@@ -93,11 +87,7 @@ class SentencePiece(api.Tokenizer):
 
     @classmethod
     def from_file(cls, path: str | pathlib.Path) -> 'SentencePiece':
-        """Reads a .model file.
-
-        Raises:
-            DataError: the file is missing, is no model, or lacks a special token.
-        """
+        """Reads a .model file; DataError where it cannot be used."""
         try:
             model = pathlib.Path(path).read_bytes()
         except OSError as error:
@@ -109,25 +99,7 @@ class SentencePiece(api.Tokenizer):
 
     def write_native(self, folder: pathlib.Path) -> None:
         """Writes spiece.model, unchanged."""
-        (folder / 'spiece.model').write_bytes(self._model)
-
-
-def _special_ids(pieces: Sequence[str], where: str) -> api.SpecialIds:
-    all_ids = {piece: i for i, piece in enumerate(pieces)}
-    ids = {
-        field: all_ids[name]
-        for field, names in SPECIAL_NAMES.items()
-        for name in reversed(names)
-        if name in all_ids
-    }
-    missing = [' or '.join(names) for field, names in SPECIAL_NAMES.items() if field not in ids]
-    if missing:
-        raise DataError(
-            f'{where} lacks a piece for: {"; ".join(missing)}. ELECTRA needs all five special '
-            'tokens; add them as control symbols when the model is trained, or leave '
-            '--config.data.tokenizer.path out and a model that has them is trained'
-        )
-    return api.SpecialIds(**ids)
+        (folder / 'spiece.model').write_bytes(self.model)
 
 
 def _hide_from_text(proto: sentencepiece_model_pb2.ModelProto, special: api.SpecialIds) -> None:
@@ -147,9 +119,6 @@ def train(texts: Iterable[str], kind: str, vocab_size: int, lower_case: bool) ->
         kind: 'unigram' or 'bpe'.
         vocab_size: exact number of pieces.
         lower_case: whether the model folds case.
-
-    Raises:
-        DataError: there is too little text for so many pieces.
     """
     names = {field: choices[0] for field, choices in SPECIAL_NAMES.items()}
     model = io.BytesIO()

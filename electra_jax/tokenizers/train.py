@@ -1,5 +1,6 @@
 """Trains a new tokenizer on a stream of text."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from electra_jax.config import settings
@@ -20,24 +21,18 @@ def train_tokenizer(texts: Iterable[str], config: settings.TokenizerConfig) -> a
         ConfigError: the kind is unknown.
         DataError: there is no text, or too little for a vocabulary of this size.
     """
-    limited = _Limited(texts, config.train_megabytes * MEGABYTE)
-    tokenizer = load.find(config.kind).train(limited, config)
-    if not limited.characters and not any(limited):  # training may have read nothing
+    kind, texts = load.find(config.kind), iter(texts)
+    first = next((text for text in texts if text), None)
+    if first is None:
         raise DataError('there is no text to train a tokenizer on; see data.source')
-    return tokenizer
+    limit = config.train_megabytes * MEGABYTE
+    return kind.train(_limited(itertools.chain([first], texts), limit), config)
 
 
-class _Limited:
-    """Texts up to about `limit` characters; counts them."""
-
-    def __init__(self, texts: Iterable[str], limit: int) -> None:
-        self._texts = texts
-        self._limit = limit
-        self.characters = 0
-
-    def __iter__(self) -> Iterator[str]:
-        for text in self._texts:
-            yield text
-            self.characters += len(text)
-            if self.characters >= self._limit:
-                return
+def _limited(texts: Iterable[str], limit: int) -> Iterator[str]:
+    """Texts up to about `limit` characters."""
+    for text in texts:
+        yield text
+        limit -= len(text)
+        if limit <= 0:
+            return

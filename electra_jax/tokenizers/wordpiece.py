@@ -37,7 +37,11 @@ class WordPiece(api.Tokenizer):
     """Lower-casing, accent stripping, splitting at punctuation, then greedy longest match."""
 
     def __init__(
-        self, vocab: Sequence[str], lower_case: bool = True, strip_accents: bool | None = None
+        self,
+        vocab: Sequence[str],
+        lower_case: bool = True,
+        strip_accents: bool | None = None,
+        where: str = 'the WordPiece vocabulary',
     ) -> None:
         """A tokenizer with a given vocabulary.
 
@@ -45,19 +49,17 @@ class WordPiece(api.Tokenizer):
             vocab: pieces in id order; a piece that continues a word starts with '##'.
             lower_case: whether text is lower-cased first.
             strip_accents: whether accents are removed; None: as `lower_case`.
-
-        Raises:
-            DataError: a special token is missing, or a piece occurs twice.
+            where: name of the vocabulary, for messages.
         """
-        self._vocab = list(vocab)
-        self._lower_case = lower_case
-        self._strip_accents = lower_case if strip_accents is None else strip_accents
-        ids = {piece: i for i, piece in enumerate(self._vocab)}
-        if len(ids) != len(self._vocab):
-            raise DataError('a WordPiece vocabulary holds the same piece twice')
-        self.special = _special_ids(ids, 'the WordPiece vocabulary')
-        self.vocab_size = len(self._vocab)
-        self._library = make_pipeline(ids, self._lower_case, self._strip_accents)
+        self.pieces = list(vocab)
+        self.lower_case = lower_case
+        self.strip_accents = lower_case if strip_accents is None else strip_accents
+        ids = {piece: i for i, piece in enumerate(self.pieces)}
+        if len(ids) != len(self.pieces):
+            raise DataError(f'{where} holds the same piece twice')
+        accepted = {field: (name,) for field, name in SPECIAL_NAMES.items()}
+        self.special = api.special_ids(self.pieces, accepted, where, 'rename unused lines')
+        self._library = make_pipeline(ids, self.lower_case, self.strip_accents)
         self._chunks: dict[str, bytes] = {}
         self._words: dict[str, bytes] = {}
         self._lock = threading.Lock()  # the threads of a process share the cache
@@ -88,10 +90,8 @@ class WordPiece(api.Tokenizer):
 
     def _encode_plain(self, chunks: Sequence[str]) -> list[bytes]:
         """Ids of chunks of printable ASCII; the library encodes only words not in the cache."""
-        if self._lower_case:
-            split = [_ASCII_WORDS.findall(chunk.lower()) for chunk in chunks]
-        else:
-            split = [_ASCII_WORDS.findall(chunk) for chunk in chunks]
+        cased = [chunk.lower() for chunk in chunks] if self.lower_case else chunks
+        split = [_ASCII_WORDS.findall(chunk) for chunk in cased]
         words = self._words
         missing = list(set(itertools.chain.from_iterable(split)).difference(words))
         words.update(zip(missing, self._encode_by_library(missing), strict=True))
@@ -102,8 +102,8 @@ class WordPiece(api.Tokenizer):
                 del words[word]
         return encoded
 
-    def _encode_by_library(self, texts: Sequence[str]) -> list[bytes]:
-        encodings = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
+    def _encode_by_library(self, texts: list[str]) -> list[bytes]:
+        encodings = self._library.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array(encoding.ids, np.int32).tobytes() for encoding in encodings]
 
     def encode_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -113,33 +113,22 @@ class WordPiece(api.Tokenizer):
             for e in encodings
         ]
 
-    def tokens(self, ids: Sequence[int]) -> list[str]:
-        vocab = self._vocab
-        return [vocab[i] if 0 <= i < len(vocab) else f'<{i}>' for i in map(int, ids)]
-
     def decode(self, ids: Sequence[int]) -> str:
-        hidden = {self.special.pad, self.special.cls, self.special.sep}
-        pieces = self.tokens([i for i in ids if int(i) not in hidden])
-        return ' '.join(pieces).replace(' ##', '')
+        return ' '.join(self._visible_tokens(ids)).replace(' ##', '')
 
     def to_json(self) -> dict[str, Any]:
         return {
             'kind': 'wordpiece',
-            'vocab': self._vocab,
-            'lower_case': self._lower_case,
-            'strip_accents': self._strip_accents,
+            'vocab': self.pieces,
+            'lower_case': self.lower_case,
+            'strip_accents': self.strip_accents,
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> 'WordPiece':
-        """The inverse of `to_json`.
-
-        Raises:
-            TypeError: a field has another type than in `to_json`.
-        """
-        vocab, lower_case, strip_accents = (
-            data[name] for name in ('vocab', 'lower_case', 'strip_accents')
-        )
+        """The inverse of `to_json`; a TypeError if a field has another type than there."""
+        vocab, lower_case = data['vocab'], data['lower_case']
+        strip_accents = data['strip_accents']
         if not isinstance(vocab, list) or not all(isinstance(piece, str) for piece in vocab):
             raise TypeError('vocab is not a list of strings')
         if not isinstance(lower_case, bool) or not isinstance(strip_accents, bool | None):
@@ -150,23 +139,17 @@ class WordPiece(api.Tokenizer):
     def from_file(
         cls, path: str | pathlib.Path, lower_case: bool, strip_accents: bool | None
     ) -> 'WordPiece':
-        """Reads a vocab.txt, one piece a line.
-
-        Raises:
-            DataError: the file is missing or damaged, or lacks a special token.
-        """
-        vocab = read_vocab(path)
-        _special_ids({piece: i for i, piece in enumerate(vocab)}, str(path))
-        return cls(vocab, lower_case, strip_accents)
+        """Reads a vocab.txt, one piece a line; DataError where it cannot be used."""
+        return cls(read_vocab(path), lower_case, strip_accents, str(path))
 
     def write_native(self, folder: pathlib.Path) -> None:
         """Writes vocab.txt, and tokenizer_config.json with the normalization for Hugging Face."""
-        text = ''.join(piece + '\n' for piece in self._vocab)
+        text = ''.join(piece + '\n' for piece in self.pieces)
         (folder / 'vocab.txt').write_bytes(text.encode())
         config = {
             'tokenizer_class': 'ElectraTokenizer',
-            'do_lower_case': self._lower_case,
-            'strip_accents': self._strip_accents,
+            'do_lower_case': self.lower_case,
+            'strip_accents': self.strip_accents,
         }
         (folder / 'tokenizer_config.json').write_text(json.dumps(config, indent=2) + '\n')
 
@@ -208,16 +191,6 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
     return vocab
 
 
-def _special_ids(ids: dict[str, int], where: str) -> api.SpecialIds:
-    missing = [name for name in SPECIAL_NAMES.values() if name not in ids]
-    if missing:
-        raise DataError(
-            f'{where} lacks {", ".join(missing)}; ELECTRA needs all of '
-            f'{", ".join(SPECIAL_NAMES.values())} (an unused line may be renamed)'
-        )
-    return api.SpecialIds(**{field: ids[name] for field, name in SPECIAL_NAMES.items()})
-
-
 def make_pipeline(
     ids: dict[str, int], lower_case: bool, strip_accents: bool
 ) -> tokenizers.Tokenizer:
@@ -244,10 +217,7 @@ def train(
 ) -> WordPiece:
     """Trains a vocabulary of at most `vocab_size` pieces; special tokens have ids 0 to 4.
 
-    Args:
-        texts: lines of text; they are kept in memory.
-        vocab_size: number of pieces, special tokens included.
-        lower_case, strip_accents: as in `WordPiece`.
+    The lines of text are kept in memory.
     """
     texts = list(texts)
     strip = lower_case if strip_accents is None else strip_accents

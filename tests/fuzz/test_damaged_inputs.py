@@ -20,7 +20,7 @@ from electra_jax.core.errors import CheckpointError, DataError, UserError
 from electra_jax.corpus import files, sources
 from electra_jax.data import manifest, pipeline
 from electra_jax.finetune.files import tables, tfds
-from electra_jax.interop import load
+from electra_jax.interop import projects
 from electra_jax.tokenizers import api
 from electra_jax.tokenizers import load as tokenizers
 from electra_jax.train import checkpoint
@@ -271,7 +271,7 @@ def test_json_nested_deeper_than_the_stack_is_refused(tmp_path, whole, damaged):
         manifest.load_corpus(whole.path)
     (tmp_path / 'config.json').write_text(DEEP)
     with pytest.raises(CheckpointError, match='nested too deeply'):
-        load.load_huggingface(tmp_path)
+        projects.read_huggingface(tmp_path)
 
 
 def test_a_vocabulary_is_named_where_a_piece_is_missing(tmp_path):
@@ -291,7 +291,7 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path):
     outside.write_text('{}')
     (folder / 'config.json').symlink_to(outside)
     with pytest.raises(CheckpointError, match=r'is a link to .*secret'):
-        load.load_huggingface(folder)
+        projects.read_huggingface(folder)
 
 
 def test_links_of_a_hub_cache_are_files(tmp_path):
@@ -303,7 +303,7 @@ def test_links_of_a_hub_cache_are_files(tmp_path):
     (blobs / '456').write_text('')
     (folder / 'model.safetensors').symlink_to(blobs / '456')
     with pytest.raises(CheckpointError, match=r'model\.safetensors cannot be read'):
-        load.load_huggingface(folder)
+        projects.read_huggingface(folder)
 
 
 @pytest.fixture(scope='module')

@@ -14,7 +14,7 @@ from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import foreign
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.interop import files, load, names
+from electra_jax.interop import files, names, projects
 from electra_jax.interop.convert import write_ours
 from electra_jax.train import checkpoint
 from tests.support import fakes
@@ -33,8 +33,8 @@ def parsed():
 @pytest.fixture
 def ours(tmp_path):
     params, model = fakes.params(fakes.model()), fakes.model()
-    loaded = load.Loaded(params, model, 'electra', fakes.tokenizer(), None, None, None)
-    write_ours(tmp_path / 'ours', loaded, loaded.tokenizer, f'google:{tmp_path}', foreign.TASKS)
+    found = projects.Checkpoint(params, model, fakes.tokenizer())
+    write_ours(tmp_path / 'ours', found, f'google:{tmp_path}', foreign.TASKS)
     return tmp_path / 'ours'
 
 
@@ -75,7 +75,7 @@ def test_ours_to_google_and_back(ours, tmp_path, capsys):
     run(f'google:{tmp_path / "google"}', f'huggingface:{tmp_path / "hf"}')
     shown = capsys.readouterr().out
     assert 'no capital letters: text is lower-cased' in shown and 'missing' not in shown
-    loaded = load.load_huggingface(tmp_path / 'hf')
+    loaded = projects.read_huggingface(tmp_path / 'hf')
     fakes.assert_same(checkpoint.read_params(epath.Path(ours))[0], loaded.params)
 
 
@@ -107,13 +107,6 @@ def test_no_other_file_is_overwritten(ours, tmp_path):
     before = {p: p.read_bytes() for p in target.rglob('*') if p.is_file()}
     with pytest.raises(CheckpointError, match='is not empty'):
         run(f'ours:{ours}', f'huggingface:{target}')
-    (target / 'thesis.txt').write_text('years of work')
-    with pytest.raises(CheckpointError, match=r'thesis.txt'):
-        run(f'ours:{ours}', f'huggingface:{target}', overwrite=True)
-    assert (target / 'thesis.txt').read_text() == 'years of work'
-    (target / 'thesis.txt').unlink()
-    (target / 'config.json').write_text('{}')
-    run(f'ours:{ours}', f'huggingface:{target}', overwrite=True)
     assert {p: p.read_bytes() for p in target.rglob('*') if p.is_file()} == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ['hf', 'ours']
 
@@ -122,7 +115,7 @@ def test_a_full_disk_leaves_nothing_half_written(ours, tmp_path, monkeypatch):
     def fail(folder, network):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(files, 'write_folder', fail)
+    monkeypatch.setattr(files, 'write_network', fail)
     with pytest.raises(OSError, match='No space'):
         run(f'ours:{ours}', f'huggingface:{tmp_path / "hf"}')
     assert [p.name for p in tmp_path.iterdir()] == ['ours']
@@ -133,10 +126,10 @@ def test_a_refused_conversion_leaves_the_target_alone(ours, tmp_path):
     params['discriminator']['norm'] = {'scale': np.ones(128, np.float32)}
     checkpoint.write_params(epath.Path(tmp_path / 'pre'), params, about)
     target = tmp_path / 'hf'
-    run(f'ours:{ours}', f'huggingface:{target}')
+    target.mkdir()
     before = sorted(p.name for p in tmp_path.rglob('*'))
-    with pytest.raises(CheckpointError, match=r"config.model.norm='pre'"):
-        run(f'ours:{tmp_path / "pre"}', f'huggingface:{target}', overwrite=True)
+    with pytest.raises(CheckpointError, match='discriminator has norm/scale'):
+        run(f'ours:{tmp_path / "pre"}', f'huggingface:{target}')
     assert sorted(p.name for p in tmp_path.rglob('*')) == before
 
 
@@ -147,6 +140,11 @@ def test_a_source_without_a_vocabulary_is_refused(ours, tmp_path):
         (target / 'discriminator' / name).unlink()
     with pytest.raises(CheckpointError, match=r'without a vocabulary.*vocab.txt'):
         run(f'huggingface:{target / "discriminator"}', f'ours:{tmp_path / "x"}')
+
+
+def test_what_a_folder_records_itself_cannot_be_typed(ours, tmp_path):
+    with pytest.raises(ConfigError, match='--vocab: checkpoints of kind ours'):
+        run(f'ours:{ours}', f'huggingface:{tmp_path / "hf"}', vocab='vocab.txt')
 
 
 def test_a_checkpoint_of_another_version_is_refused(ours, tmp_path):
@@ -194,7 +192,7 @@ def test_a_fine_tuned_model_keeps_its_task_and_labels(
     run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}')
     assert shown in capsys.readouterr().out
     config = json.loads((tmp_path / 'hf' / 'config.json').read_text())
-    assert config['architectures'] == [names.CLASS_OF[task]]
+    assert config['architectures'] == [names.TASK_HEADS[task][0]]
     if labels:
         assert config['label2id'] == {label: i for i, label in enumerate(labels)}
     run(f'huggingface:{tmp_path / "hf"}', f'ours:{tmp_path / "back"}')
@@ -243,5 +241,5 @@ def test_the_best_trial_of_a_fine_tuning_workdir_is_converted(ours, tmp_path, ca
     shown = capsys.readouterr().out
     assert f'this is its best trial, {folder}' in shown
     assert f"ElectraForQuestionAnswering.from_pretrained('{tmp_path / 'hf'}')" in shown
-    loaded = load.load_huggingface(tmp_path / 'hf')
+    loaded = projects.read_huggingface(tmp_path / 'hf')
     fakes.assert_same(loaded.params, params)

@@ -156,8 +156,9 @@ def test_disentangled_tables_are_written_as_their_sum():
 
 def test_what_google_does_not_have_is_refused_or_named():
     params = fakes.params(fakes.model())
-    pre = {**params, 'discriminator': {**params['discriminator'], 'norm': {}}}
-    with pytest.raises(CheckpointError, match=r"config.model.norm='pre'"):
+    norm = {'scale': np.ones(128, np.float32)}
+    pre = {**params, 'discriminator': {**params['discriminator'], 'norm': norm}}
+    with pytest.raises(CheckpointError, match='discriminator has norm/scale'):
         google_tf.variables_from_params(pre, fakes.VOCAB_SIZE)
     more = {**params, 'language_head': {'x': np.ones(2)}, 'task_head': {'x': np.ones(2)}}
     variables, report = google_tf.variables_from_params(more, fakes.VOCAB_SIZE)

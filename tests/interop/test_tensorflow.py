@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from electra_jax.core.errors import CheckpointError, UserError
-from electra_jax.interop import google_tf, load, save
+from electra_jax.interop import google_tf, projects
 from tests.support import fakes
 
 
@@ -41,7 +41,7 @@ def test_a_training_checkpoint_of_tf1_is_read(tensorflow, tmp_path):
     (tmp_path / 'vocab.txt').write_text('\n'.join(fakes.VOCAB) + '\n')
     read = google_tf.read_checkpoint(tmp_path)
     assert sorted(read) == sorted(variables)
-    loaded = load.load_google(tmp_path)
+    loaded = projects.read_google(tmp_path)
     fakes.assert_same(params, loaded.params)
     assert loaded.tokenizer.hash == fakes.tokenizer().hash and loaded.objective == 'electra'
     assert loaded.report.missing == []
@@ -52,7 +52,7 @@ def test_a_released_checkpoint_of_tf1_is_read(tensorflow, tmp_path):
     params = fakes.params(model, discriminator_head=False)
     variables, _ = google_tf.variables_from_params(params, fakes.VOCAB_SIZE)
     write_as_tf1(tensorflow, tmp_path / 'electra_small', variables)
-    loaded = load.load_google(tmp_path / 'electra_small')
+    loaded = projects.read_google(tmp_path / 'electra_small')
     fakes.assert_same(params, loaded.params)
     assert loaded.report.missing == ['discriminator_head'] and loaded.tokenizer is None
 
@@ -77,9 +77,9 @@ def test_what_is_written_tf1_restores(tensorflow, tmp_path):
 def test_saved_folders_are_loaded_again(tensorflow, tmp_path):
     model = fakes.model(generator='two_tower')
     params = fakes.params(model)
-    report = save.save_foreign('google', tmp_path, save.Model(params, model, fakes.tokenizer()))
+    report = projects.write_google(tmp_path, projects.Checkpoint(params, model, fakes.tokenizer()))
     assert {moved.ours for moved in report.moved} == set(params)
-    loaded = load.load_google(tmp_path)
+    loaded = projects.read_google(tmp_path)
     fakes.assert_same(params, loaded.params)
     assert loaded.tokenizer.hash == fakes.tokenizer().hash
     assert (tmp_path / 'vocab.txt').read_text().split('\n')[:-1] == fakes.VOCAB
@@ -87,7 +87,9 @@ def test_saved_folders_are_loaded_again(tensorflow, tmp_path):
 
 def test_a_damaged_checkpoint_is_refused(tensorflow, tmp_path):
     model = fakes.model()
-    save.save_foreign('google', tmp_path, save.Model(fakes.params(model), model, fakes.tokenizer()))
+    projects.write_google(
+        tmp_path, projects.Checkpoint(fakes.params(model), model, fakes.tokenizer())
+    )
     data = tmp_path / 'model.ckpt.data-00000-of-00001'
     whole = data.read_bytes()
     data.write_bytes(whole[: len(whole) // 2])

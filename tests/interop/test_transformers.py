@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.interop import load, save, transfer
+from electra_jax.interop import projects, transfer
 from electra_jax.interop import tokenizer as huggingface_tokenizer
 from electra_jax.model.bind import bind
 from electra_jax.tokenizers import sentencepiece
@@ -43,7 +43,7 @@ def pair(request, tmp_path_factory):
         lambda path, x: 0.1 * x + np.float32(path[-1].key == 'scale'), fakes.params(model)
     )
     folder = tmp_path_factory.mktemp(request.param)
-    save.save_foreign('huggingface', folder, save.Model(params, model, fakes.tokenizer()))
+    projects.write_huggingface(folder, projects.Checkpoint(params, model, fakes.tokenizer()))
     return folder, params, model
 
 
@@ -135,7 +135,7 @@ def test_transformers_own_folders_are_read(pair, tmp_path):
         network.save_pretrained(tmp_path / role)
         ours, theirs = (sorted(keys(place / role)) for place in (folder, tmp_path))
         assert ours == theirs
-    fakes.assert_same(load.load_huggingface(tmp_path).params, transfer.fold_embeddings(params))
+    fakes.assert_same(projects.read_huggingface(tmp_path).params, transfer.fold_embeddings(params))
 
 
 def test_shards_of_transformers_are_read(pair, tmp_path):
@@ -143,7 +143,7 @@ def test_shards_of_transformers_are_read(pair, tmp_path):
     network = load_exactly('ElectraForPreTraining', folder / 'discriminator')
     network.save_pretrained(tmp_path, max_shard_size='200KB')
     assert (tmp_path / 'model.safetensors.index.json').is_file()
-    loaded = load.load_huggingface(tmp_path)
+    loaded = projects.read_huggingface(tmp_path)
     parts = ('embeddings', 'discriminator', 'discriminator_head')
     folded = transfer.fold_embeddings(params)
     fakes.assert_same(loaded.params, {part: folded[part] for part in parts})
@@ -160,7 +160,7 @@ def test_a_bare_encoder_gives_the_same_states(pair, tmp_path):
     _, params, model = pair
     only = {part: params[part] for part in ENCODER if part in params}
     uniform = dataclasses.replace(model, generator='uniform')
-    save.save_foreign('huggingface', tmp_path, save.Model(only, uniform, fakes.tokenizer()))
+    projects.write_huggingface(tmp_path, projects.Checkpoint(only, uniform, fakes.tokenizer()))
     theirs, ours = batch_of(tmp_path)
     with torch.no_grad():
         expected_BLD = load_exactly('ElectraModel', tmp_path)(**theirs).last_hidden_state.numpy()
@@ -189,10 +189,10 @@ def test_fine_tuned_heads_reach_the_right_places(pair, tmp_path, task):
     head = {'dense': dense(128, 128)} if task == 'classification' else {}
     head['output'] = dense(128, C)
     tuned = {part: params[part] for part in ENCODER if part in params} | {'task_head': head}
-    what = save.Model(
+    what = projects.Checkpoint(
         tuned, dataclasses.replace(model, generator='uniform'), fakes.tokenizer(), task
     )
-    save.save_foreign('huggingface', tmp_path, what)
+    projects.write_huggingface(tmp_path, what)
     network = load_exactly(architecture, tmp_path)
     theirs, ours = batch_of(tmp_path)
     with torch.no_grad():

@@ -20,7 +20,7 @@ from electra_jax.core.trees import named_leaves
 from electra_jax.finetune import predict
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.text import CLASSIFICATION
-from electra_jax.interop import google_tf, load, save
+from electra_jax.interop import google_tf, projects
 from electra_jax.model.bind import bind
 from electra_jax.train import checkpoint
 from tests.support import fakes
@@ -187,8 +187,8 @@ def _make_huggingface(folder: pathlib.Path) -> Run:
     models = {'pair': small_model(), 'alone': small_model(generator='tied')}
     for name, model in models.items():
         params = fakes.params(model, discriminator_head=name == 'pair')
-        made = save.Model(params, model, fakes.tokenizer())
-        save.save_foreign('huggingface', fresh(folder / name), made)
+        made = projects.Checkpoint(params, model, fakes.tokenizer())
+        projects.write_huggingface(fresh(folder / name), made)
 
     def run(rng: random.Random) -> None:
         case = fresh(folder / 'huggingface', folder / rng.choice(sorted(models)))
@@ -199,7 +199,7 @@ def _make_huggingface(folder: pathlib.Path) -> Run:
             arrays = load_file(path)
             _spoil_arrays(rng, arrays)
             save_file({name: np.ascontiguousarray(x) for name, x in arrays.items()}, path)
-        loaded = load.load_huggingface(case)
+        loaded = projects.read_huggingface(case)
         _check_loaded(loaded)
         if loaded.tokenizer is not None:
             loaded.tokenizer.encode_batch(['the new york cafe'])
@@ -207,7 +207,7 @@ def _make_huggingface(folder: pathlib.Path) -> Run:
     return run
 
 
-def _check_loaded(loaded: load.Loaded) -> None:
+def _check_loaded(loaded: projects.Checkpoint) -> None:
     """Parameters that the model, as it was understood, can run."""
     for name, x in named_leaves(loaded.params):
         check(x.dtype == np.float32, f'{name} is {x.dtype}')
