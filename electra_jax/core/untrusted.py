@@ -28,27 +28,6 @@ def link_problem(path: pathlib.Path, folder: pathlib.Path) -> str | None:
     return f'{path} is a link to {real}, outside of {folder}: copy the file there if you trust it'
 
 
-def tree_problem(folder: pathlib.Path) -> str | None:
-    """Describes the first thing below `folder` that must not be read; None where there is none.
-
-    Refused are links out of the folder, links to folders (they may form a circle), pipes and
-    devices.
-    """
-    for path in sorted(folder.rglob('*')):
-        if path.is_symlink():
-            problem = link_problem(path, folder)
-            if problem is None and path.is_dir():
-                problem = f'{path} is a link to a folder: copy the folder there'
-            if problem is None and not path.exists():
-                problem = f'{path} is a link that leads nowhere'
-        else:
-            plain = path.is_file() or path.is_dir()
-            problem = None if plain else f'{path} is neither a file nor a folder'
-        if problem is not None:
-            return problem
-    return None
-
-
 def read_small(path: pathlib.Path) -> bytes:
     """Reads a file of settings or a tokenizer.
 

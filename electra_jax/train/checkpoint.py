@@ -27,7 +27,7 @@ checkpoints as the latest, and an old one that cannot be deleted fails the new s
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -37,6 +37,7 @@ from etils import epath
 
 from electra_jax.config.settings import CheckpointConfig
 from electra_jax.core.errors import CheckpointError, first_line
+from electra_jax.core.files import parse_object
 from electra_jax.core.trees import Tree
 from electra_jax.runtime import distributed
 from electra_jax.train import seals
@@ -44,9 +45,6 @@ from electra_jax.train.state import TrainState
 
 FOLDER = 'checkpoints'  # in the workdir
 _ITEMS = ('params', 'rest', 'data', 'about')
-# Orbax measures timeouts with the wall clock, which can jump: so they are very long; a save that
-# times out nevertheless counts as failed. `runtime.watchdog` and `heartbeat` detect hangs.
-_ASYNC_OPTIONS = {'timeout_secs': 10**8, 'create_directories_asynchronously': False}
 _LAST_ATTEMPTS = 3  # to save the end of a run
 
 
@@ -79,19 +77,14 @@ class Checkpoints:
         self._retry_seconds = retry_seconds
         newest = None
         if distributed.is_first():
-            if not read_only:
-                seals.remove_unfinished(folder, report)
+            for path in [] if read_only else seals.unfinished(folder):
+                step = path.name.partition('.')[0]
+                report(f'the save of step {step} was cut off; its unfinished files are deleted')
+                path.rmtree()
             newest = seals.newest_whole(folder, report, not read_only, before)
         self._newest = distributed.agree(newest)
         self._saving: int | None = None  # the step whose save is under way
-        options = ocp.options.AsyncOptions(
-            # Called on the first process when all files are written, before the folder is named.
-            post_finalization_callback=lambda: seals.seal_unfinished(folder, self._saving),
-            **_ASYNC_OPTIONS,
-        )
-        self._checkpointer = ocp.AsyncCheckpointer(
-            ocp.CompositeCheckpointHandler(*_ITEMS), async_options=options
-        )
+        self._checkpointer = _checkpointer(lambda: seals.unfinished(folder, self._saving))
 
     def latest(self) -> int | None:
         """The step of the newest whole checkpoint."""
@@ -123,12 +116,18 @@ class Checkpoints:
         """
         stop = self._settings.on_error == 'stop'
         self._wait(fatal=stop and not last)
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            rest=ocp.args.StandardSave(_rest(state)),
+            data=ocp.args.JsonSave(position),
+            about=ocp.args.JsonSave({**about, seals.SEALED: True}),
+        )
         attempts = _LAST_ATTEMPTS if last else 1
         for attempt in range(1, attempts + 1):
             if step == self._newest:
                 return
             fatal = attempt == attempts and (last or stop)
-            self._start(step, state, position, about, fatal)
+            self._start(step, items, fatal)
             if not last:
                 return
             self._wait(fatal)
@@ -136,11 +135,7 @@ class Checkpoints:
                 time.sleep(self._retry_seconds)
 
     def check(self) -> None:
-        """Notices that the save under way has failed.
-
-        Raises:
-            CheckpointError: as `save`.
-        """
+        """Notices that the save under way has failed; raises as `save` does."""
         if self._saving is not None:
             try:
                 self._checkpointer.check_for_errors()
@@ -148,11 +143,7 @@ class Checkpoints:
                 self._failed(self._saving, error, self._settings.on_error == 'stop')
 
     def finish(self) -> None:
-        """Waits until the save under way is on disk.
-
-        Raises:
-            CheckpointError: it is not.
-        """
+        """Waits until the save under way is on disk; raises CheckpointError where it is not."""
         self._wait(fatal=True)
 
     def close(self) -> None:
@@ -160,20 +151,7 @@ class Checkpoints:
         self.finish()
         self._checkpointer.close()
 
-    def _start(
-        self,
-        step: int,
-        state: TrainState,
-        position: dict[str, Any],
-        about: dict[str, Any],
-        fatal: bool,
-    ) -> None:
-        items = ocp.args.Composite(
-            params=ocp.args.StandardSave(state.params),
-            rest=ocp.args.StandardSave(_rest(state)),
-            data=ocp.args.JsonSave(position),
-            about=ocp.args.JsonSave(seals.sealed_about(about)),
-        )
+    def _start(self, step: int, items: ocp.args.Composite, fatal: bool) -> None:
         self._saving = step
         self._remove_failed(step)
         try:
@@ -226,26 +204,16 @@ class Checkpoints:
                     f'{first_line(error)}. It is tried again after the next save.'
                 )
 
-    # ---- Restore
+    # ---- Restore: each of these raises CheckpointError where the checkpoint is damaged, or has
+    # ---- other shapes.
 
     def about(self, step: int) -> dict[str, Any]:
-        """What a checkpoint belongs to, as given to `save`; no arrays are read.
-
-        Raises:
-            CheckpointError: it is damaged.
-        """
-        return seals.without_mark(self._restore(step, about=ocp.args.JsonRestore()).about)
+        """What a checkpoint belongs to, as given to `save`; no arrays are read."""
+        about = self._restore(step, about=ocp.args.JsonRestore()).about
+        return {name: value for name, value in about.items() if name != seals.SEALED}
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The state, and the position that was saved with it.
-
-        Args:
-            step: of the checkpoint.
-            abstract: shapes, dtypes and shardings that the state is to have.
-
-        Raises:
-            CheckpointError: the checkpoint is damaged or has other shapes.
-        """
+        """The state, with `abstract`'s shapes, dtypes and shardings, and the position saved."""
         if not (self._folder / str(step) / 'rest').exists():
             raise CheckpointError(
                 f'{self._folder / str(step)} holds parameters only, and a run cannot continue from '
@@ -261,11 +229,7 @@ class Checkpoints:
         return TrainState(params=restored.params, **restored.rest), restored.data
 
     def restore_params(self, step: int, abstract: Tree) -> Tree:
-        """The parameters only, with the shapes, dtypes and shardings of `abstract`.
-
-        Raises:
-            CheckpointError: the checkpoint is damaged or has other shapes.
-        """
+        """The parameters only, with `abstract`'s shapes, dtypes and shardings."""
         return self._restore(step, params=ocp.args.StandardRestore(abstract)).params
 
     def _restore(self, step: int, **items: Any) -> Any:
@@ -289,13 +253,9 @@ def write_params(folder: epath.Path, params: Tree, about: dict[str, Any]) -> Non
     """
     items = ocp.args.Composite(
         params=ocp.args.StandardSave(params),
-        about=ocp.args.JsonSave(seals.sealed_about(about)),
+        about=ocp.args.JsonSave({**about, seals.SEALED: True}),
     )
-    options = ocp.options.AsyncOptions(
-        post_finalization_callback=lambda: seals.seal_unfinished(folder / FOLDER, 0)
-    )
-    handler = ocp.CompositeCheckpointHandler(*_ITEMS)
-    with ocp.AsyncCheckpointer(handler, async_options=options) as checkpointer:
+    with _checkpointer(lambda: seals.unfinished(folder / FOLDER, 0)) as checkpointer:
         checkpointer.save(folder / FOLDER / '0', args=items)
 
 
@@ -325,9 +285,25 @@ def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
             params = handler.restore(
                 folder / 'params', args=ocp.args.PyTreeRestore(restore_args=as_numpy)
             )
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            about = reader.restore(folder / 'about', args=ocp.args.JsonRestore())
-    return params, seals.without_mark(about)
+        about = parse_object((folder / 'about' / 'metadata').read_text())
+    about.pop(seals.SEALED, None)
+    return params, about
+
+
+def _checkpointer(unfinished: Callable[[], list[epath.Path]]) -> ocp.AsyncCheckpointer:
+    def seal() -> None:
+        for folder in unfinished():
+            seals.seal(folder)
+
+    options = ocp.options.AsyncOptions(
+        # On the first process, when all files are written and the folder is not named yet.
+        post_finalization_callback=seal,
+        # Orbax measures timeouts with the wall clock, which can jump: so it is very long; a save
+        # that times out nevertheless counts as failed. The watchdog and the heartbeat detect hangs.
+        timeout_secs=10**8,
+        create_directories_asynchronously=False,
+    )
+    return ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler(*_ITEMS), async_options=options)
 
 
 def _step_folder(path: epath.Path) -> epath.Path:

@@ -13,8 +13,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import jax
 import orbax.checkpoint as ocp
@@ -28,10 +27,9 @@ from electra_jax.core.trees import Tree
 Report = Callable[[str], None]  # called with a line for people
 
 SEAL = 'checksums.json'  # in a checkpoint's folder
-_SEALED = 'sealed'  # in a checkpoint's 'about': checksums were written, so they must be there
+SEALED = 'sealed'  # in a checkpoint's 'about': checksums were written, so they must be there
 # Orbax writes these at the top after the seal: its own record that the checkpoint is complete.
 _AFTER_THE_SEAL = ('_CHECKPOINT_METADATA', 'commit_success.txt')
-_TEMPORARY = '.orbax-checkpoint-tmp'  # in the name of a folder that is being written
 _ARRAYS = 'd'  # Orbax's name for folders that hold the bytes of arrays
 _THREADS = 8
 
@@ -83,19 +81,16 @@ def newest_whole(
 
 
 def problem(folder: epath.Path) -> str | None:
-    """What is wrong with a checkpoint, in words; None: it is whole.
+    """What is wrong with the checkpoint of one step, in words; None: it is whole.
 
     Checkpoints of the earliest version have no checksums, and are accepted without.
-
-    Args:
-        folder: of one step.
     """
     if (unsafe := _unsafe(folder)) is not None:
         return unsafe
     if not ocp.utils.is_checkpoint_finalized(folder):
         return 'it was never finished'
     try:
-        sealed = bool(parse_object((folder / 'about' / 'metadata').read_text()).get(_SEALED))
+        sealed = bool(parse_object((folder / 'about' / 'metadata').read_text()).get(SEALED))
     except (OSError, ValueError):
         return "its 'about' cannot be read"
     path = folder / SEAL
@@ -107,9 +102,7 @@ def problem(folder: epath.Path) -> str | None:
         missing = sorted(expected.keys() - files.keys())
         if missing:
             return f'{missing[0]} is missing{_more(missing)}'
-        with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-            hashes = threads.map(_sha256, (files[name] for name in expected))
-            actual = dict(zip(expected, hashes, strict=True))
+        actual = _hashes({name: files[name] for name in expected})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f'{SEAL} or a file named in it cannot be read ({error})'
     changed = sorted(name for name in expected if actual[name] != expected[name])
@@ -122,52 +115,27 @@ def seal(folder: epath.Path) -> None:
     Raises:
         OSError: the disk is full, for example.
     """
-    files = _files(folder)
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-        hashes = dict(zip(files, threads.map(_synced_sha256, files.values()), strict=True))
+    hashes = _hashes(_files(folder), sync=True)
     text = json.dumps({'sha256': hashes}, indent=1, sort_keys=True) + '\n'
     (folder / SEAL).write_text(text)
-
-
-def seal_unfinished(folder: epath.Path, step: int | None) -> None:
-    """Seals the checkpoint of `step` in `folder`, which does not have its name yet."""
-    for path in unfinished(folder, step):
-        seal(path)
-
-
-def sealed_about(about: dict[str, Any]) -> dict[str, Any]:
-    """`about` with the mark that the checkpoint has checksums."""
-    return {**about, _SEALED: True}
-
-
-def without_mark(about: dict[str, Any]) -> dict[str, Any]:
-    """`about` as it was given to `sealed_about`."""
-    return {name: value for name, value in about.items() if name != _SEALED}
 
 
 def unfinished(folder: epath.Path, step: int | None = None) -> list[epath.Path]:
     """Folders of saves that are under way or were cut off: of this step, or of any."""
     if not folder.exists():
         return []
+    numbered = [(child, child.name.partition('.')[0]) for child in folder.iterdir()]
     return [
         child
-        for child in folder.iterdir()
-        if (number := child.name.split('.')[0]).isdigit()
+        for child, number in numbered
+        if number.isdigit()
         and step in (None, int(number))
         # A bucket cannot rename folders: there an unfinished one already has its final name.
         and (
-            _TEMPORARY in child.name
+            ocp.utils.TMP_DIR_SUFFIX in child.name
             or (child.name == number and not ocp.utils.is_checkpoint_finalized(child))
         )
     ]
-
-
-def remove_unfinished(folder: epath.Path, report: Report) -> None:
-    """Deletes what saves that were cut off have left behind."""
-    for path in unfinished(folder):
-        step = path.name.split('.')[0]
-        report(f'the save of step {step} was cut off; its unfinished files are deleted')
-        path.rmtree()
 
 
 def delete(folder: epath.Path) -> None:
@@ -201,16 +169,32 @@ def _unsafe(folder: epath.Path) -> str | None:
     """Why nothing in a checkpoint may be opened; None: it may, or it is on a bucket."""
     if not os.path.isdir(folder):
         return None
-    local, most = pathlib.Path(folder), untrusted.MOST_JSON_BYTES
+    local = pathlib.Path(folder)
     try:
-        if (wrong := untrusted.tree_problem(local)) is not None:
-            return wrong
         for path in sorted(local.rglob('*')):
-            # All files but those of arrays are small, and are read whole.
-            if path.parent.name != _ARRAYS and path.is_file() and path.stat().st_size > most:
-                return f'{path} has {path.stat().st_size:,} bytes, and at most {most:,} are read'
+            if (wrong := _unsafe_file(path, local)) is not None:
+                return wrong
     except OSError as error:  # for example, the run that owns it is deleting it
         return f'its files cannot be listed ({error})'
+    return None
+
+
+def _unsafe_file(path: pathlib.Path, folder: pathlib.Path) -> str | None:
+    if path.is_symlink():
+        if (wrong := untrusted.link_problem(path, folder)) is not None:
+            return wrong
+        if path.is_dir():  # links to folders may form a circle
+            return f'{path} is a link to a folder: copy the folder there'
+        if not path.exists():
+            return f'{path} is a link that leads nowhere'
+    if path.is_dir():
+        return None
+    if not path.is_file():  # a pipe or a device
+        return f'{path} is neither a file nor a folder'
+    size, most = path.stat().st_size, untrusted.MOST_JSON_BYTES
+    # All files but those of arrays are small, and are read whole.
+    if path.parent.name != _ARRAYS and size > most:
+        return f'{path} has {size:,} bytes, and at most {most:,} are read'
     return None
 
 
@@ -221,31 +205,28 @@ def _set_aside(folder: epath.Path) -> epath.Path:
     return folder.rename(new)
 
 
-def _files(folder: epath.Path) -> dict[str, epath.Path]:
-    """The files that checksums cover, by their paths inside `folder`."""
-    files = {str(path.relative_to(folder)): path for path in _walk(folder)}
-    return {name: path for name, path in files.items() if name not in (SEAL, *_AFTER_THE_SEAL)}
-
-
-def _walk(folder: epath.Path) -> Iterator[epath.Path]:
+def _files(folder: epath.Path, inside: str = '') -> dict[str, epath.Path]:
+    """The files that checksums cover, by their paths inside the checkpoint."""
+    found = {}
     for child in folder.iterdir():
+        name = inside + child.name
         if child.is_dir():
-            yield from _walk(child)
-        else:
-            yield child
+            found |= _files(child, f'{name}/')
+        elif name not in (SEAL, *_AFTER_THE_SEAL):
+            found[name] = child
+    return found
 
 
-def _sha256(path: epath.Path) -> str:
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
+def _hashes(files: Mapping[str, epath.Path], sync: bool = False) -> dict[str, str]:
+    def sha256(path: epath.Path) -> str:
+        with path.open('rb') as file:
+            if sync:  # a file on a bucket has no descriptor, and is safe when it is written
+                with contextlib.suppress(AttributeError, io.UnsupportedOperation):
+                    os.fsync(file.fileno())
+            return hashlib.file_digest(file, 'sha256').hexdigest()
 
-
-def _synced_sha256(path: epath.Path) -> str:
-    """The hash of a file that a power cut can no longer undo."""
-    # A file on a bucket has no descriptor, and is safe when it is written.
-    with contextlib.suppress(AttributeError, io.UnsupportedOperation), path.open('rb') as file:
-        os.fsync(file.fileno())
-    return _sha256(path)
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
+        return dict(zip(files, threads.map(sha256, files.values()), strict=True))
 
 
 def _more(names: list[str]) -> str:

@@ -10,8 +10,10 @@ from etils.epath import backend
 from fsspec.implementations.memory import MemoryFileSystem
 from tensorboardX import record_writer
 
-from electra_jax.core.errors import CheckpointError
+from electra_jax.config.settings import CheckpointConfig
+from electra_jax.core.errors import CheckpointError, NonFiniteError
 from electra_jax.train import heartbeat, lock, metrics, replay, seals, workdir
+from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock
 from electra_jax.train.health import Health
 from tests.support import small_run
@@ -128,7 +130,7 @@ def test_without_the_package_for_events_a_run_goes_on_without_them(bucket, monke
 def test_a_bucket_that_is_away_for_a_while_costs_nothing(bucket, monkeypatch, capfd):
     monkeypatch.setitem(record_writer.REGISTERED_FACTORIES, 'gs', RecordsFactory())
     said, clock = [], Clock()
-    beating = heartbeat.Heartbeat(bucket, clock, beat_seconds=None)
+    beating = heartbeat.Heartbeat(bucket, clock, beat_seconds=1e6)
     writer = metrics.Metrics(bucket, 0, True, said.append, rewrite_seconds=0.0)
     writer.write(1, {'train/loss': 1.0})
     monkeypatch.setattr(Bucket, 'away', True)
@@ -155,14 +157,15 @@ def test_the_config_and_a_dump(bucket):
     config = small_run.settings()
     workdir.describe(bucket, config, {})
     workdir.check_same_run(bucket, config)
-    dump = Health(config.health, bucket, {})._dump(7, GOOD, BATCH)
-    assert str(dump).startswith('gs://bucket/runs/one/bad_steps/')
+    with pytest.raises(NonFiniteError, match='gs://bucket/runs/one/bad_steps/'):
+        Health(config.health, bucket, {}).look(7, {**GOOD, 'loss': np.nan}, BATCH)
+    (dump,) = (bucket / 'bad_steps').iterdir()
     np.testing.assert_equal(replay.read_dump(dump).batch, BATCH)
 
 
 def make_checkpoint(folder, finished=True):
     (folder / 'about').mkdir(parents=True)
-    (folder / 'about' / 'metadata').write_text(json.dumps(seals.sealed_about({})))
+    (folder / 'about' / 'metadata').write_text(json.dumps({seals.SEALED: True}))
     (folder / 'params').mkdir()
     (folder / 'params' / 'array').write_bytes(bytes(100))
     seals.seal(folder)
@@ -175,8 +178,7 @@ def test_checkpoints_are_looked_through_and_damaged_ones_set_aside(bucket):
         make_checkpoint(bucket / step, finished=step != '12')
     (bucket / '8' / 'params' / 'array').write_bytes(bytes(99) + b'x')
     said = []
-    seals.remove_unfinished(bucket, said.append)
-    assert seals.newest_whole(bucket, said.append, set_aside=True) == 4
+    assert Checkpoints(bucket, CheckpointConfig(), said.append).latest() == 4
     assert 'save of step 12 was cut off' in said[0] and '8.damaged-1' in said[1]
     assert sorted(path.name for path in bucket.iterdir()) == ['4', '8.damaged-1']
     assert (bucket / '8.damaged-1' / 'params' / 'array').read_bytes()[-1:] == b'x'
