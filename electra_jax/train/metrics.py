@@ -6,11 +6,13 @@ one hands events to a thread over a short queue, and where the thread ends (a fu
 fills up and training waits for it forever.
 """
 
+import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from etils import epath
 from tensorboardX.event_file_writer import EventsWriter
@@ -22,7 +24,6 @@ from electra_jax.core.errors import first_line
 from electra_jax.runtime import distributed
 
 FILE = 'metrics.jsonl'  # in the workdir
-ONCE = ('eval/unigram_loss',)  # the same in a whole run: written the first time only
 _REWRITE_SECONDS = 60.0  # between two writes of a whole file
 
 
@@ -40,17 +41,16 @@ class Metrics:
         """Opens the files, and drops the lines of steps that will be done again.
 
         Args:
-            workdir: of the run.
+            workdir: holds the files.
             start: step that the run continues from.
             tensorboard: whether to write event files, too.
             report: called with a line where the files cannot be written.
-            rewrite_seconds: at least so long between two writes of a file on a bucket.
+            rewrite_seconds: at least so long between two writes of a whole file, on a bucket.
         """
         self._on = distributed.is_first()
         if not self._on:
             return
-        lines = drop_after(workdir / FILE, start)
-        self._written = {name for name in ONCE if any(name in line for line in lines)}
+        lines = _drop_after(workdir / FILE, start)
         self._lines = Lines(workdir / FILE, lines, report, rewrite_seconds)
         self._events = _Events(workdir / 'tensorboard', start, report) if tensorboard else None
 
@@ -58,8 +58,6 @@ class Metrics:
         """Writes one line of JSON (NaN becomes null) and as many TensorBoard scalars."""
         if not self._on:
             return
-        values = {k: v for k, v in values.items() if k not in self._written}
-        self._written.update(name for name in ONCE if name in values)
         safe = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
         self._lines.add(json.dumps({'step': step, **safe}))
         if self._events is not None:
@@ -71,14 +69,13 @@ class Metrics:
 
     def close(self) -> None:
         """Flushes and closes the files."""
-        if not self._on:
-            return
-        self._lines.close()
-        if self._events is not None:
+        if self._on:
+            self._lines.close()
+        if self._on and self._events is not None:
             self._events.close()
 
 
-def drop_after(path: epath.Path, step: int) -> list[str]:
+def _drop_after(path: epath.Path, step: int) -> list[str]:
     """Keeps the lines of `path` up to `step`, and returns them; a torn last line is dropped."""
     if not path.exists():
         return []
@@ -106,14 +103,7 @@ class Lines:
         report: Callable[[str], None],
         rewrite_seconds: float = _REWRITE_SECONDS,
     ):
-        """Continues after the lines that the file holds.
-
-        Args:
-            path: of the file.
-            lines: its content.
-            report: called with a line when the file cannot be written.
-            rewrite_seconds: at least so long between two writes on a bucket.
-        """
+        """Continues after the `lines` that the file holds."""
         self._path, self._report = path, report
         self._rewrites, self._rewrite_seconds = '://' in str(path), rewrite_seconds
         self._all = list(lines) if self._rewrites else []
@@ -122,7 +112,6 @@ class Lines:
         self._written_at = time.monotonic()
 
     def add(self, line: str) -> None:
-        """Adds one line."""
         self._waiting.append(line)
         if not self._rewrites or time.monotonic() - self._written_at > self._rewrite_seconds:
             self.flush()
@@ -136,13 +125,14 @@ class Lines:
         """Writes the lines that wait; returns whether all are on disk."""
         if not self._waiting:
             return True
+        text = ''.join(f'{line}\n' for line in self._all + self._waiting)
         try:
             if self._rewrites:
                 self._written_at = time.monotonic()
-                self._path.write_text(''.join(f'{line}\n' for line in self._all + self._waiting))
+                self._path.write_text(text)
                 self._all += self._waiting
             else:
-                _append(self._path, ''.join(f'{line}\n' for line in self._waiting))
+                _append(self._path, text)
         except Exception as error:  # a bucket's errors are no OSError
             if not self._refused:
                 self._report(f'{self._path} cannot be written, its lines wait: {error}')
@@ -172,33 +162,32 @@ class _Events:
     def __init__(self, folder: epath.Path, start: int, report: Callable[[str], None]):
         self._folder, self._report = folder, report
         self._file: EventsWriter | None = None
-        self._guarded(lambda: self._open(start))
+        with self._reporting():
+            folder.mkdir(parents=True, exist_ok=True)
+            # The name holds the date, too, but a wall clock may jump back.
+            self._file = EventsWriter(str(folder / 'events'), filename_suffix=f'.{start}')
+        # TensorBoard then hides what earlier starts wrote about later steps.
+        self._add(step=start + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         tagged = [Summary.Value(tag=name, simple_value=x) for name, x in values.items()]
-        event = Event(step=step, wall_time=time.time(), summary=Summary(value=tagged))
-        self._guarded(lambda: self._add(event))
+        self._add(step=step, summary=Summary(value=tagged))
 
     def close(self) -> None:
-        self._guarded(lambda: self._file.close() if self._file else None)
-        self._file = None
+        with self._reporting():
+            if self._file is not None:
+                self._file.close()
 
-    def _open(self, start: int) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # The name holds the date, too, but a wall clock may jump back.
-        self._file = EventsWriter(str(self._folder / 'events'), filename_suffix=f'.{start}')
-        # TensorBoard then hides what earlier starts wrote about later steps.
-        again = SessionLog(status=SessionLog.START)
-        self._add(Event(step=start + 1, wall_time=time.time(), session_log=again))
+    def _add(self, **content: Any) -> None:
+        with self._reporting():
+            if self._file is not None:
+                self._file.write_event(Event(wall_time=time.time(), **content))
+                self._file.flush()
 
-    def _add(self, event: Event) -> None:
-        if self._file is not None:
-            self._file.write_event(event)
-            self._file.flush()
-
-    def _guarded(self, action: Callable[[], object]) -> None:
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
         try:
-            action()
+            yield
         except Exception as error:  # a bucket's errors are no OSError
             self._file = None
             self._report(

@@ -75,7 +75,7 @@ def test_a_run_leaves_everything_it_should(finished):
     assert {'train/grad_norm', 'train/learning_rate', 'speed/tokens_per_second'} <= names
     assert {'eval/mlm_loss', 'eval/mlm_accuracy', 'eval/sampled_accuracy'} <= names
     assert {'eval/disc_loss', 'eval/disc_auc', 'eval/disc_precision', 'eval/disc_recall'} <= names
-    assert sum('eval/unigram_loss' in line for line in lines) == 1
+    assert 'eval/unigram_loss' in names
     about = json.loads((workdir / 'config.json').read_text())
     assert about['config']['model']['hidden_size'] == 16 and about['packages']['jax']
     assert list((workdir / 'tensorboard').iterdir())

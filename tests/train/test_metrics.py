@@ -65,15 +65,15 @@ def test_a_disk_too_full_for_events_costs_only_events(tmp_path, monkeypatch):
 def test_lines_of_a_run_that_was_started_again(tmp_path):
     first = open_metrics(tmp_path, [])
     for step in (1, 2, 3):
-        first.write(step, {'train/loss': float(step), 'eval/unigram_loss': 7.0})
+        first.write(step, {'train/loss': float(step)})
     first.write(4, {'train/loss': float('nan')})
     first.close()
     assert lines_of(tmp_path)[-1] == {'step': 4, 'train/loss': None}
     again = open_metrics(tmp_path, [], start=2)
-    again.write(3, {'train/loss': 30.0, 'eval/unigram_loss': 7.0})
+    again.write(3, {'train/loss': 30.0})
     again.close()
     assert lines_of(tmp_path) == [
-        {'step': 1, 'train/loss': 1.0, 'eval/unigram_loss': 7.0},
+        {'step': 1, 'train/loss': 1.0},
         {'step': 2, 'train/loss': 2.0},
         {'step': 3, 'train/loss': 30.0},
     ]
