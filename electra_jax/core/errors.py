@@ -5,7 +5,10 @@ the text itself must say what was found, what is allowed and what to type.
 """
 
 import difflib
+import os
+import sys
 from collections.abc import Iterable
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -26,6 +29,14 @@ class CheckpointError(UserError):
 
 class NonFiniteError(UserError):
     """Training produced a NaN or an infinity and was stopped."""
+
+
+def end_now(message: str) -> NoReturn:
+    """Prints an error and ends this process at once; may be called from any thread."""
+    sys.stderr.write(f'\nerror: {message}\n')
+    sys.stderr.flush()
+    # A library's non-daemon thread must not keep a failed command alive.
+    os._exit(1)
 
 
 def first_line(error: BaseException) -> str:

@@ -21,6 +21,7 @@ from ml_collections import config_flags
 from electra_jax.config import fields, recipe, resolve
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
+from electra_jax.core import errors
 from electra_jax.core.errors import ConfigError, UserError
 
 Flag: TypeAlias = flags.FlagHolder[Any]
@@ -235,7 +236,4 @@ def _flag_message(argv: list[str], original: str) -> str:
 
 def _fail(message: str) -> NoReturn:
     sys.stdout.flush()
-    sys.stderr.write(f'\nerror: {message}\n')
-    sys.stderr.flush()
-    # A library's non-daemon thread must not keep a failed command alive.
-    os._exit(1)
+    errors.end_now(message)

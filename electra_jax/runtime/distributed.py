@@ -1,8 +1,6 @@
 """The processes of a run, on one or more hosts: joining them, and agreeing with them."""
 
 import os
-import sys
-from typing import NoReturn
 
 import jax
 import numpy as np
@@ -57,13 +55,6 @@ def told_to_stop(step: int) -> bool:
 def is_first() -> bool:
     """Whether this process writes the files that a run writes once."""
     return jax.process_index() == 0
-
-
-def end_now(message: str) -> NoReturn:
-    """Prints an error and ends this process at once; may be called from any thread."""
-    sys.stderr.write(f'\nerror: {message}\n')
-    sys.stderr.flush()
-    os._exit(1)
 
 
 def agree(number: int | None) -> int | None:

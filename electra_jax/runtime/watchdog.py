@@ -17,6 +17,7 @@ import jax
 # one was tried (tests/end_to_end/test_several_processes.py).
 from jax._src import distributed as coordination
 
+from electra_jax.core import errors
 from electra_jax.core.errors import first_line
 from electra_jax.runtime import distributed
 
@@ -99,7 +100,7 @@ class Watchdog:
                 messages = {int(key.rpartition('/')[2]): message for key, message in entries}
                 wrong = self._watch.judge(messages, self._reached)
             if wrong is not None and not self._stop.is_set():
-                distributed.end_now(
+                errors.end_now(
                     f'{wrong}. This process ends, too. The newest checkpoint is safe: type the '
                     'same command again, on every host, to go on from it.'
                 )

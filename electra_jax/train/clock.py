@@ -56,7 +56,7 @@ class Clock:
         """Begins in phase STARTING, when the process did.
 
         Args:
-            workdir: of the run, for its record of earlier starts; None: there is no record.
+            workdir: holds the record of earlier starts; None: there is no record.
             now: seconds, monotonic.
             age: seconds since the process began; None: the operating system is asked.
         """
@@ -78,7 +78,7 @@ class Clock:
     # ---- phases
 
     def enter(self, phase: str) -> None:
-        """Ends the current phase."""
+        """Ends the current phase, and begins this one."""
         now = self.now()
         self._spent[self.phase] += now - self._phase_began
         self.phase, self._phase_began, self._step_began = phase, now, None
@@ -99,8 +99,7 @@ class Clock:
         return self._spent[phase] + running
 
     @property
-    def total(self) -> float:
-        """Seconds since the process began."""
+    def total(self) -> float:  # seconds since the process began
         return sum(self._spent.values()) + self.now() - self._phase_began
 
     # ---- steps
@@ -165,7 +164,7 @@ class Clock:
         return {'speed/goodput': own, 'speed/run_goodput': goodput(self.starts())}
 
     def goodput_line(self) -> str:
-        """The same in words, for the end of a run."""
+        """The goodput in words, for the end of a run."""
         own, whole = self.goodput().values()
         text = f'goodput {own:.1%} of the time spent training'
         return f'{text}, {whole:.1%} over {len(self.starts())} starts' if self._earlier else text
@@ -198,14 +197,22 @@ def goodput(starts: list[Start]) -> float:
     return kept / max(sum(start.seconds for start in starts), 1e-9)
 
 
+def began(pid: int) -> str | None:
+    """When a process of this machine began, in ticks since the boot; None: there is none."""
+    try:
+        with open(f'/proc/{pid}/stat') as file:
+            state, *rest = file.read().rpartition(')')[2].split()
+        return None if state in 'ZX' else rest[18]
+    except (OSError, ValueError):
+        return None
+
+
 def process_age() -> float:
     """Seconds since this process was started, imports included; 0 where that is not known."""
-    try:
-        with open('/proc/self/stat') as file:
-            ticks = int(file.read().rpartition(')')[2].split()[19])
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf('SC_CLK_TCK')
-    except (OSError, ValueError, IndexError, AttributeError):
+    ticks = began(os.getpid())
+    if ticks is None:
         return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf('SC_CLK_TCK')
 
 
 def _read(path: epath.Path) -> list[Start]:

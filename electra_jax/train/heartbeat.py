@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 from etils import epath
 
-from electra_jax.core import files
-from electra_jax.runtime import distributed
+from electra_jax.core import errors, files
 from electra_jax.train import lock
 from electra_jax.train.clock import TRAINING, Clock
 
@@ -39,18 +38,18 @@ class Heartbeat:
         clock: Clock,
         step_timeout: float | None = None,
         also: Sequence[Callable[[], None]] = (),
-        beat_seconds: float | None = BEAT_SECONDS,
+        beat_seconds: float = BEAT_SECONDS,
     ):
         """Writes the first beat and starts the thread.
 
         Args:
-            workdir: of the run.
+            workdir: holds the file.
             clock: of the process.
             step_timeout: seconds without a new step, while training, after which the process ends
                 itself and prints where each thread was; None: never. The limit is ten times the
                 slowest step so far, if that is more.
             also: called at every beat; an error is reported once, and the heart goes on beating.
-            beat_seconds: between two beats; None: no thread, the caller calls `beat`.
+            beat_seconds: between two beats; the caller may call `beat` in addition.
         """
         self._path = workdir / file_name(jax.process_index())
         self._clock, self._step_timeout = clock, step_timeout
@@ -60,15 +59,12 @@ class Heartbeat:
         self._stop = threading.Event()
         workdir.mkdir(parents=True, exist_ok=True)
         self.beat()
-        self._thread: threading.Thread | None = None
-        if beat_seconds is not None:
-            self._thread = threading.Thread(
-                target=self._run, args=(beat_seconds,), name='heartbeat', daemon=True
-            )
-            self._thread.start()
+        self._thread = threading.Thread(
+            target=self._run, args=(beat_seconds,), name='heartbeat', daemon=True
+        )
+        self._thread.start()
 
     def write(self) -> None:
-        """Updates the file."""
         content = {
             'step': self._clock.step,
             'phase': self._clock.phase,
@@ -94,8 +90,7 @@ class Heartbeat:
     def close(self) -> None:
         """Stops the thread and writes a last beat."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
         self.beat()
 
     def _run(self, beat_seconds: float) -> None:
@@ -112,7 +107,7 @@ class Heartbeat:
         limit = max(self._step_timeout or float('inf'), 10 * clock.slowest_step)
         if now - self._progress[1] > limit:
             faulthandler.dump_traceback(all_threads=True)
-            distributed.end_now(
+            errors.end_now(
                 f'step {clock.step} has not finished for {limit:.0f} s (health.step_timeout); '
                 'above is where each thread was. The newest checkpoint is safe: type the same '
                 'command again to go on from it.'
@@ -121,12 +116,7 @@ class Heartbeat:
 
 @contextlib.contextmanager
 def watched(workdir: epath.Path, step_timeout: float | None) -> Iterator[Clock]:
-    """Holds the workdir's lock, and keeps the files in it that show how the process does.
-
-    Args:
-        workdir: of the run.
-        step_timeout: as for `Heartbeat`.
-    """
+    """Holds the workdir's lock, and keeps the files in it that show how the process does."""
     with lock.held(workdir) as held:
         clock = Clock(workdir)
         also = (held.refresh, clock.write) if held else ()

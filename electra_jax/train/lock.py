@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from electra_jax.core import files
+from electra_jax.core import errors, files
 from electra_jax.core.errors import CheckpointError
 from electra_jax.runtime import distributed
+from electra_jax.train.clock import began
 
 FILE = 'lock.json'  # in the workdir
 
@@ -33,13 +34,13 @@ class Waits(NamedTuple):
     sleep: Callable[[float], None] = time.sleep
 
 
-DEFAULT_WAITS = Waits()
+_WAITS = Waits()
 
 
 class Lock:
     """A workdir that this process owns."""
 
-    def __init__(self, workdir: epath.Path, waits: Waits = DEFAULT_WAITS):
+    def __init__(self, workdir: epath.Path, waits: Waits = _WAITS):
         """Makes this process the owner.
 
         Raises:
@@ -50,26 +51,25 @@ class Lock:
         self._beat = 0
         workdir.mkdir(parents=True, exist_ok=True)
         owner = _read(self._path)
-        if owner and _alive(owner, self._path, waits):
+        if owner and _is_alive(owner, self._path, waits):
             raise _taken(workdir, owner)
         self._write()
         waits.sleep(waits.settle)
         owner = _read(self._path)
-        if owner is None or owner.get('token') != self._token:
-            raise _taken(workdir, owner or {})
+        if owner.get('token') != self._token:
+            raise _taken(workdir, owner)
 
     def refresh(self) -> None:
         """Shows that the owner lives; ends this process where another one owns the workdir now."""
         owner = _read(self._path)
-        if owner is not None and owner.get('token') != self._token:
-            distributed.end_now(str(_taken(self._path.parent, owner)))
+        if owner and owner.get('token') != self._token:
+            errors.end_now(str(_taken(self._path.parent, owner)))
         self._beat += 1
         self._write()
 
     def release(self) -> None:
         """Gives up the workdir."""
-        owner = _read(self._path)
-        if owner is not None and owner.get('token') == self._token:
+        if _read(self._path).get('token') == self._token:
             self._path.unlink(missing_ok=True)
 
     def _write(self) -> None:
@@ -78,7 +78,7 @@ class Lock:
 
 
 @contextlib.contextmanager
-def held(workdir: epath.Path, waits: Waits = DEFAULT_WAITS) -> Iterator[Lock | None]:
+def held(workdir: epath.Path, waits: Waits = _WAITS) -> Iterator[Lock | None]:
     """This run owns the workdir inside; of its processes the first one holds the lock.
 
     Raises:
@@ -95,54 +95,38 @@ def held(workdir: epath.Path, waits: Waits = DEFAULT_WAITS) -> Iterator[Lock | N
 
 
 def _identity() -> dict[str, Any]:
-    return {'host': socket.gethostname(), 'machine': _machine(), 'pid': os.getpid(),
-            'began': _began(os.getpid())}  # fmt: skip
+    """This process, and the boot of the machine with the container that its number belongs to."""
+    machine = None
+    with contextlib.suppress(OSError), open('/proc/sys/kernel/random/boot_id') as file:
+        machine = f'{file.read().strip()} {os.readlink("/proc/self/ns/pid")}'
+    pid = os.getpid()
+    return {'host': socket.gethostname(), 'machine': machine, 'pid': pid, 'began': began(pid)}
 
 
-def _machine() -> str | None:
-    """Identifies this boot of this machine, and the container whose process numbers are seen."""
-    try:
-        with open('/proc/sys/kernel/random/boot_id') as file:
-            return f'{file.read().strip()} {os.readlink("/proc/self/ns/pid")}'
-    except OSError:
-        return None
-
-
-def _began(pid: int) -> str | None:
-    """When a process of this machine began, in ticks since the boot; None: there is none."""
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            state, *rest = file.read().rpartition(')')[2].split()
-    except (OSError, ValueError):
-        return None
-    return None if state in 'ZX' else rest[18]
-
-
-def _alive(owner: dict[str, Any], path: epath.Path, waits: Waits) -> bool:
-    machine = _machine()
-    if machine is not None and owner.get('machine') == machine:
-        return owner.get('began') == _began(int(owner['pid'])) is not None
-    if owner.get('host') == socket.gethostname() and machine is not None and owner.get('machine'):
-        same_boot = owner['machine'].split()[0] == machine.split()[0]
-        if not same_boot:
-            return False  # this machine has been rebooted since
+def _is_alive(owner: dict[str, Any], path: epath.Path, waits: Waits) -> bool:
+    us, theirs = _identity(), owner.get('machine')
+    if us['machine'] and theirs:
+        if theirs == us['machine']:
+            now = began(int(owner['pid']))  # its number may be that of a later process
+            return now is not None and now == owner.get('began')
+        rebooted = theirs.split()[0] != us['machine'].split()[0]
+        if rebooted and owner.get('host') == us['host']:
+            return False
     # Another machine: a living owner changes the file.
     until = time.monotonic() + waits.stale
     while time.monotonic() < until:
         waits.sleep(waits.poll)
         current = _read(path)
-        if current is None:
-            return False
         if current != owner:
-            return True
+            return bool(current)
     return False
 
 
-def _read(path: epath.Path) -> dict[str, Any] | None:
+def _read(path: epath.Path) -> dict[str, Any]:
     try:
         return files.parse_object(path.read_text())
     except (OSError, ValueError):
-        return None  # there is none, or it is torn: a living owner writes it again
+        return {}  # there is none, or it is torn: a living owner writes it again
 
 
 def _taken(workdir: epath.Path, owner: dict[str, Any]) -> CheckpointError:

@@ -7,7 +7,7 @@ import time
 import pytest
 from etils import epath
 
-from electra_jax.runtime import distributed
+from electra_jax.core import errors
 from electra_jax.train import clock as clocks
 from electra_jax.train import heartbeat
 from electra_jax.train.clock import Clock
@@ -67,10 +67,10 @@ def stalled(tmp_path, monkeypatch):
     def end(message):
         raise SystemExit(message)
 
-    monkeypatch.setattr(distributed, 'end_now', end)
+    monkeypatch.setattr(errors, 'end_now', end)
     now = FakeClock()
     clock = Clock(now=now)
-    beating = heartbeat.Heartbeat(epath.Path(tmp_path), clock, step_timeout=60.0, beat_seconds=None)
+    beating = heartbeat.Heartbeat(epath.Path(tmp_path), clock, step_timeout=60.0, beat_seconds=1e6)
 
     def silent(phase, seconds):
         clock.enter(phase)

@@ -9,8 +9,8 @@ import threading
 import pytest
 from etils import epath
 
+from electra_jax.core import errors
 from electra_jax.core.errors import CheckpointError
-from electra_jax.runtime import distributed
 from electra_jax.train import lock
 from electra_jax.train.lock import Waits
 
@@ -111,7 +111,7 @@ def test_an_owner_whose_workdir_was_taken_ends_and_leaves_the_file_alone(workdir
     def end(message):
         raise SystemExit(message)
 
-    monkeypatch.setattr(distributed, 'end_now', end)
+    monkeypatch.setattr(errors, 'end_now', end)
     with pytest.raises(SystemExit, match='process 4711'):
         mine.refresh()
     mine.release()
