@@ -1,9 +1,10 @@
 """Pre-training, scoring a pre-trained model, and repeating a bad step."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from etils import epath
 
 from electra_jax import init_from
@@ -22,7 +23,7 @@ from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import BuildCorpus, Text
 from electra_jax.runtime import distributed, terminal
-from electra_jax.train import checkpoint, evaluate, loop, replay, step, workdir
+from electra_jax.train import checkpoint, loop, replay, step, workdir
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
@@ -40,20 +41,19 @@ class Run(NamedTuple):
 
     @property
     def config(self) -> Config:
-        """The program's."""
         return self.program.config
 
 
 def run(
     settings: Settings, folder: epath.Path, build_corpus: BuildCorpus, typed: Collection[str]
 ) -> None:
-    """Does the job of the settings: pre-training or evaluation.
+    """Does the job of the settings: pre-training, evaluation, or repeating a bad step.
 
     Args:
         settings: of the command line, complete for their objective.
         folder: the workdir; need not exist.
         build_corpus: is called where the corpus is missing.
-        typed: names of the settings that were typed on the command line.
+        typed: names of the settings that were typed as ``--config.KEY=VALUE``.
 
     Raises:
         UserError: the workdir holds another run, the text cannot be used, or the mesh or batch
@@ -104,7 +104,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     state = load_state(run, checkpoints, batches, health)
     workdir.describe(run.folder, config, {'flops_per_token': flops})
     workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
-    print_lines(report.start_lines(program, run.text, run.folder, flops, typed))
+    terminal.OUT.print(report.start(program, run.text, run.folder, flops, typed))
     if newest is not None:
         terminal.OUT.print(f'going on from step {newest}')
     collaborators = loop.Collaborators(
@@ -127,7 +127,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     if held_out and jax.process_count() == 1:
         tokenizer, params = run.text.tokenizer, outcome.state.params
         terminal.OUT.print(report.example(program, tokenizer, params, held_out[0]))
-    print_lines(report.end_lines(outcome, clock, run.folder))
+    terminal.OUT.print(report.end(outcome, clock, run.folder))
 
 
 def evaluate_newest(run: Run) -> None:
@@ -164,14 +164,7 @@ def load_state(
 ) -> TrainState:
     """The state of the newest checkpoint, or the state at step 0.
 
-    Args:
-        run: of the workdir.
-        checkpoints: of the workdir.
-        batches: are moved to where the checkpoint was saved.
-        health: its memory is restored, too.
-
-    Raises:
-        UserError: the checkpoint, or that of `config.init_from`, cannot be read or does not fit.
+    With a checkpoint `batches` and `health` continue where it was saved, too.
     """
     newest, program = checkpoints.latest(), run.program
     if newest is not None:
@@ -193,13 +186,21 @@ def load_state(
 def make_evaluate(run: Run) -> Callable[[trees.Tree], dict[str, float]]:
     """The function from parameters to metrics on the held-out text; no metrics if there is none."""
     batches = texts.held_out_batches(run.text, run.program)
-    if not batches:
-        return lambda params: {}
     objective = run.program.objective
     totals = step.compile_totals(objective.totals, objective.draw, run.program.mesh)
-    return lambda params: evaluate.evaluate(totals, objective.summary, params, batches)
+    return lambda params: evaluate(totals, objective.summary, params, batches) if batches else {}
 
 
-def print_lines(lines: Sequence[str]) -> None:
-    """Prints lines for people."""
-    terminal.OUT.print('\n'.join(lines))
+def evaluate(
+    totals: Callable[..., step.Metrics],
+    summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]],
+    params: trees.Tree,
+    batches: Sequence[Mapping[str, jax.Array]],
+) -> dict[str, float]:
+    """Metrics over all batches: totals added up on the host, then made into metrics."""
+    sums: dict[str, np.ndarray] = {}
+    for number, batch in enumerate(batches):
+        for name, value in jax.device_get(totals(params, batch, np.int32(number))).items():
+            # float64: counts of a large evaluation outgrow float32's integers.
+            sums[name] = sums.get(name, 0.0) + np.asarray(value, np.float64)
+    return summary(sums)

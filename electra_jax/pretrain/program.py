@@ -24,40 +24,23 @@ BATCH = ('tokens', 'documents', 'positions', 'types')  # int32 [B, L] each
 
 
 class Program(NamedTuple):
-    """The functions of a configuration on a mesh; they need no text, only a vocabulary.
-
-    Attributes:
-        config: of the run.
-        mesh: of the run.
-        vocabulary: of the tokenizer.
-        objective: what is optimized.
-        abstract_state: shapes, dtypes and shardings of the state.
-        init_params: () -> fresh parameters.
-        fresh_state: () -> the state at step 0, on the mesh.
-        step: jitted: state, batch -> state, metrics.
-        examine: jitted: state, batch -> `train.step.Examination`; compiles when it is used.
-    """
+    """The functions of a configuration on a mesh; they need no text, only a vocabulary."""
 
     config: Config
     mesh: Mesh
     vocabulary: Vocabulary
     objective: Objective
-    abstract_state: state.TrainState
+    abstract_state: state.TrainState  # shapes, dtypes and shardings
     init_params: Callable[[], trees.Tree]
-    fresh_state: Callable[[], state.TrainState]
-    step: Callable
-    examine: Callable
+    fresh_state: Callable[[], state.TrainState]  # at step 0, on the mesh
+    step: Callable  # jitted: state, batch -> state, metrics
+    examine: Callable  # jitted: state, batch -> `train.step.Examination`
 
 
 def build_program(
     config: Config, vocabulary: Vocabulary, devices: list[jax.Device] | None = None
 ) -> Program:
-    """The functions of a configuration; compiles nothing yet.
-
-    Args:
-        config: for the platform of the devices.
-        vocabulary: of the tokenizer.
-        devices: of the mesh; None: all devices of the run.
+    """The functions of a configuration on `devices` (None: all of them); compiles nothing yet.
 
     Raises:
         ConfigError: mesh or batch do not fit the devices.
@@ -94,7 +77,7 @@ def build_program(
         init_params=init_params,
         fresh_state=jax.jit(make_state, out_shardings=shardings),
         step=step.compile_train_step(train_step, abstract_state, mesh),
-        examine=step.compile_examination(examine_step, mesh),
+        examine=jax.jit(step.on_mesh(examine_step, mesh), out_shardings=rules.replicated(mesh)),
     )
 
 

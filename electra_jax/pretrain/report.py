@@ -1,6 +1,6 @@
 """What pre-training prints at its start and at its end."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import jax
 import numpy as np
@@ -18,22 +18,14 @@ from electra_jax.train.loop import Outcome
 _SHOWN = 32  # tokens of an example that fit a screen
 
 
-def start_lines(
+def start(
     program: Program,
     text: Text,
     folder: epath.Path,
     flops: Mapping[str, float],
     typed: Collection[str],
-) -> list[str]:
-    """What is about to be trained.
-
-    Args:
-        program: of the run.
-        text: of the run.
-        folder: the workdir.
-        flops: per token, by convention.
-        typed: names of the settings that were typed on the command line.
-    """
+) -> str:
+    """What is about to be trained; `flops` are those of a token, `typed` names of settings."""
     config, data = program.config, program.config.data
     rows = sum(shard.rows for corpus in text.corpora for shard in corpus.shards['train'])
     tokens = config.total_steps * config.batch_size * data.row_length
@@ -54,25 +46,24 @@ def start_lines(
             f'config.data.source ({data.source}) is not read; for that text name another '
             '--config.data.path'
         )
-    return [*lines, f'  workdir {folder}']
+    return '\n'.join([*lines, f'  workdir {folder}'])
 
 
-def end_lines(outcome: Outcome, clock: Clock, folder: epath.Path) -> list[str]:
+def end(outcome: Outcome, clock: Clock, folder: epath.Path) -> str:
     """The result, where its files are, and what to type next."""
     step = int(outcome.state.step)
     if outcome.stopped_by:
-        return [
-            f'stopped by {outcome.stopped_by} at step {step}, saved',
-            f'to go on: {cli.same_command()}',
-        ]
+        return (
+            f'stopped by {outcome.stopped_by} at step {step}, saved\nto go on: {cli.same_command()}'
+        )
     metrics = ', '.join(f'{name} {value:.4f}' for name, value in outcome.evaluation.items())
     evaluate = cli.same_command(**{'workdir': str(folder), 'config.job': 'evaluate'})
-    return [
-        f'done: {step} steps, {metrics or "no held-out text"}',
-        clock.goodput_line(),
-        f'files: {folder} (checkpoints/, metrics.jsonl, tensorboard/)',
-        f'next: {evaluate}',
-    ]
+    return (
+        f'done: {step} steps, {metrics or "no held-out text"}\n'
+        f'{clock.goodput_line()}\n'
+        f'files: {folder} (checkpoints/, metrics.jsonl, tensorboard/)\n'
+        f'next: {evaluate}'
+    )
 
 
 def example(
@@ -81,7 +72,7 @@ def example(
     params: trees.Tree,
     held_out: Mapping[str, jax.Array],
 ) -> str:
-    """The first document of a batch, its replaced tokens, and the model's doubt of each token."""
+    """The first document of a batch: a token a line, replaced ones with what they were before."""
     objective = program.objective
     keys = rng.step_keys(rng.root_key(program.config.seed), 0)
     row = {name: x[:1] for name, x in held_out.items()}
@@ -92,19 +83,9 @@ def example(
     before, after = (
         tokenizer.tokens(np.asarray(ids)[0][first_L]) for ids in (row['tokens'], shown)
     )
-    return example_lines(before, after, np.asarray(doubt)[0][first_L].tolist())
-
-
-def example_lines(original: Sequence[str], shown: Sequence[str], doubt: Sequence[float]) -> str:
-    """A token a line: what the model read, its doubt as number and bar, what it was before.
-
-    Args:
-        original: tokens before corruption.
-        shown: tokens after corruption.
-        doubt: probability that each was replaced.
-    """
+    probs = np.asarray(doubt)[0][first_L].tolist()
     lines = ['held-out text with replaced tokens, and how sure the model is of each replacement:']
-    for before, now, p in list(zip(original, shown, doubt, strict=True))[:_SHOWN]:
-        was = f'<- was {before}' if before != now else ''
-        lines.append(f'  {now:<18} {p:4.2f} {"#" * round(20 * p):<20} {was}'.rstrip())
+    for was, now, p in list(zip(before, after, probs, strict=True))[:_SHOWN]:
+        original = f'<- was {was}' if was != now else ''
+        lines.append(f'  {now:<18} {p:4.2f} {"#" * round(20 * p):<20} {original}'.rstrip())
     return '\n'.join(lines)

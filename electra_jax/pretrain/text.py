@@ -1,7 +1,7 @@
 """The text of a run: its corpora, its batches, and what every checkpoint stores about it."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -23,16 +23,10 @@ BuildCorpus = Callable[[DataConfig], object]  # writes the corpus that the setti
 
 
 class Text(NamedTuple):
-    """Corpora that are open.
+    """Corpora that are open."""
 
-    Attributes:
-        corpora: one or more, of one tokenizer.
-        weights: share of rows from each corpus.
-        tokenizer: of the corpora.
-    """
-
-    corpora: list[manifest.Corpus]
-    weights: list[float]
+    corpora: list[manifest.Corpus]  # one or more, of one tokenizer
+    weights: list[float]  # the share of rows from each corpus
     tokenizer: Tokenizer
 
 
@@ -68,32 +62,15 @@ def open_text(config: Config, build_corpus: BuildCorpus) -> Text:
 
 
 def vocabulary(config: Config, text: Text) -> Vocabulary:
-    """What an objective has to know of the text."""
-    tokenizer = text.tokenizer
-    rows = vocab_rows(config.model, tokenizer.vocab_size)
-    log_unigram_V = log_unigram(text.corpora, text.weights, tokenizer.vocab_size, rows)
-    return Vocabulary(tokenizer.vocab_size, tokenizer.special, log_unigram_V)
-
-
-def log_unigram(
-    corpora: Sequence[manifest.Corpus], weights: Sequence[float], vocab_size: int, rows: int
-) -> np.ndarray:
-    """log p of single tokens in the training text, each count raised by one.
-
-    Args:
-        corpora: whose training rows are counted.
-        weights: share of each corpus.
-        vocab_size: tokens, unpadded.
-        rows: V, padded.
-
-    Returns:
-        float32 [V], 0 in padding.
-    """
-    probs = np.zeros(vocab_size)
-    for corpus, weight in zip(corpora, weights, strict=True):
+    """What an objective has to know of the text, the frequencies of its tokens among it."""
+    size = text.tokenizer.vocab_size
+    probs = np.zeros(size)
+    for corpus, weight in zip(text.corpora, text.weights, strict=True):
         counts = corpus.unigram() + 1.0
-        probs += weight / sum(weights) * counts / counts.sum()
-    return np.pad(np.log(probs), (0, rows - vocab_size)).astype(np.float32)
+        probs += weight / sum(text.weights) * counts / counts.sum()
+    padding = vocab_rows(config.model, size) - size
+    log_unigram_V = np.pad(np.log(probs), (0, padding)).astype(np.float32)
+    return Vocabulary(size, text.tokenizer.special, log_unigram_V)
 
 
 def training_batches(text: Text, program: Program) -> pipeline.DeviceBatches:
@@ -142,7 +119,7 @@ def check_checkpoint(
         checkpoint: what it stores about itself (`about`).
         config: of the run.
         text: of the run.
-        folder: of the checkpoint.
+        folder: of the checkpoint, for the message.
         same_text: whether the very rows must be the same, not only the tokenizer.
 
     Raises:

@@ -5,11 +5,11 @@ collapse in an evaluation by a function that the objective provides (`signs`).
 """
 
 import collections
+import functools
 import io
 import json
 import math
-import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -53,34 +53,30 @@ class Report(NamedTuple):
     lines: list[str]
 
 
-def limits(settings: HealthConfig) -> dict[str, float | None]:
-    """The largest allowed value of some metrics of a step; None: any."""
-    return {
+def limits(settings: HealthConfig) -> dict[str, float]:
+    """The largest allowed value of some metrics of a step."""
+    most = {
         'loss': settings.max_loss,
         'grad_norm': settings.max_grad_norm,
         'update_norm': settings.max_update_norm,
     }
+    return {name: limit for name, limit in most.items() if limit is not None}
 
 
 def is_good(settings: HealthConfig, metrics: Mapping[str, jax.Array]) -> jax.Array:
     """Whether a step's metrics are finite and within `limits`, as a bool array; traced."""
     good = jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
     for name, limit in limits(settings).items():
-        if limit is not None:
-            good &= metrics[name] <= limit
+        good &= metrics[name] <= limit
     return good
 
 
 def bad_values(settings: HealthConfig, values: Mapping[str, float]) -> list[str]:
     """What `is_good` refuses, on the host and in words: 'loss = nan'."""
-    most = limits(settings)
-    bad = []
-    for name, value in values.items():
-        limit = most.get(name)
-        if not math.isfinite(value):
-            bad.append(f'{name} = {value}')
-        elif limit is not None and value > limit:
-            bad.append(f'{name} = {value:.4g}, more than health.max_{name} {limit:.4g}')
+    bad = [f'{name} = {value}' for name, value in values.items() if not math.isfinite(value)]
+    for name, limit in limits(settings).items():
+        if math.isfinite(values[name]) and values[name] > limit:
+            bad.append(f'{name} = {values[name]:.4g}, more than health.max_{name} {limit:.4g}')
     return bad
 
 
@@ -96,25 +92,28 @@ class Health:
         signs: Signs = lambda evaluation: {},
         signs_from: int = 0,
         other_loss_after: int = 0,
-        advice: Advice | None = None,
+        advice: Advice = PRE_TRAINING,
     ):
         """Begins with nothing seen.
 
         Args:
             settings: of the run.
-            workdir: of the run; dumps of bad steps go there.
+            workdir: dumps of bad steps go there.
             about: facts about the run that are stored in a dump, as JSON.
             newest: returns the step of the newest whole checkpoint.
             signs: of the objective.
             signs_from: only evaluations after this step are judged; a young run shows every sign.
             other_loss_after: steps after this one have another loss than the steps before.
-            advice: of the job; None: that of pre-training.
+            advice: of the job.
         """
         self._settings, self._workdir, self._about = settings, workdir, about
         self._newest, self._signs, self._signs_from = newest, signs, signs_from
-        self._advice = advice or PRE_TRAINING
+        self._advice = advice
         self._in_a_row, self._skipped, self._dumps = 0, 0, 0
-        self._spikes = self._no_spikes()
+        self._find_spikes = functools.partial(
+            Spikes, settings.spike_window, settings.spike_deviations
+        )
+        self._spikes = self._find_spikes()
         self._other_loss_after = other_loss_after
         self._signs_seen: dict[str, int] = {}  # sign -> evaluations in a row
 
@@ -124,30 +123,26 @@ class Health:
             'in_a_row': self._in_a_row,
             'skipped': self._skipped,
             'signs': dict(self._signs_seen),
-            **self._spikes.seen(),
+            'losses': list(self._spikes.last),
+            'quiet': self._spikes.quiet,
         }
 
     def restore(self, seen: Mapping[str, Any]) -> None:
         """Continues from what `seen` returned."""
         self._in_a_row, self._skipped = seen['in_a_row'], seen['skipped']
         self._signs_seen = dict(seen['signs'])
-        self._spikes.restore(seen)
+        self._spikes = self._find_spikes(seen['losses'], seen['quiet'])
 
     def look(
         self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]
     ) -> Report:
-        """Judges a step.
-
-        Args:
-            step: its number, from 1.
-            values: its metrics.
-            batch: this host's rows, for a dump.
+        """Judges a step by its number, from 1, and its metrics; `batch` is kept in a dump.
 
         Raises:
             NonFiniteError: it is bad, and the run does not skip bad steps, or not so many.
         """
         if step == self._other_loss_after + 1:
-            self._spikes = self._no_spikes()
+            self._spikes = self._find_spikes()
         bad = bad_values(self._settings, values)
         if bad:
             return self._bad(step, bad, values, batch)
@@ -160,9 +155,6 @@ class Health:
             f'the median of the last {self._settings.spike_window} steps'
         )
         return Report({'health/loss_spike': high}, [line])
-
-    def _no_spikes(self) -> 'Spikes':
-        return Spikes(self._settings.spike_window, self._settings.spike_deviations)
 
     def _bad(
         self,
@@ -192,24 +184,16 @@ class Health:
 
     def _kept(self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]) -> str:
         """Writes a dump; returns where it is, in words, or why there is none."""
-        try:
-            dump = self._dump(step, values, batch)
-        except Exception as error:  # each storage raises its own; the bad step matters more
-            return f'could not be written to {self._workdir / FOLDER}: {errors.first_line(error)}'
-        return f'is in {dump}{self._advice.replay.format(dump)}'
-
-    def _dump(
-        self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]
-    ) -> epath.Path:
         facts = {'step': step, 'checkpoint': self._newest(), 'metrics': dict(values)}
-        about = {**facts, **self._about}
-        content = io.BytesIO()
-        arrays: dict[str, Any] = {'step': step, 'about': json.dumps(about), **batch}
-        np.savez(content, **arrays)
+        content, about = io.BytesIO(), json.dumps({**facts, **self._about})
+        np.savez(content, step=step, about=about, **batch)  # type: ignore[arg-type]
         path = self._workdir / FOLDER / f'step_{step}_host_{jax.process_index()}.npz'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.getvalue())
-        return path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.getvalue())
+        except Exception as error:  # each storage raises its own; the bad step matters more
+            return f'could not be written to {path.parent}: {errors.first_line(error)}'
+        return f'is in {path}{self._advice.replay.format(path)}'
 
     def evaluated(self, step: int, evaluation: Mapping[str, float]) -> Report:
         """Judges an evaluation; reports a sign seen twice in a row, and when it disappears."""
@@ -226,20 +210,12 @@ class Health:
 class Spikes:
     """Finds the onset of spikes in a series, by median and median absolute deviation."""
 
-    def __init__(self, window: int, deviations: float | None):
-        self._window = window
-        self._last: collections.deque[float] = collections.deque(maxlen=window)
-        self._deviations = deviations
-        self._quiet = 0  # values still to come within bounds before the next onset counts
-
-    def seen(self) -> dict[str, Any]:
-        """The state, as JSON: at most `window` numbers and one more."""
-        return {'losses': list(self._last), 'quiet': self._quiet}
-
-    def restore(self, seen: Mapping[str, Any]) -> None:
-        """Continues from what `seen` returned, perhaps with a window of another length."""
-        self._last.extend(seen['losses'])
-        self._quiet = seen['quiet']
+    def __init__(
+        self, window: int, deviations: float | None, last: Iterable[float] = (), quiet: int = 0
+    ):
+        self._window, self._deviations = window, deviations
+        self.last: collections.deque[float] = collections.deque(last, maxlen=window)
+        self.quiet = quiet  # values still to come within bounds before the next onset counts
 
     def look(self, value: float) -> float | None:
         """How many deviations `value` is above the window, at the onset of a spike.
@@ -249,18 +225,18 @@ class Spikes:
         >>> round(spikes.look(20), 1), spikes.look(30)
         (25.0, None)
         """
-        window, self._last = self._last, self._last.copy()
-        self._last.append(value)
+        window = np.array(self.last)
+        self.last.append(value)
         if self._deviations is None or len(window) < self._window:
             return None
-        middle = statistics.median(window)
-        spread = _MAD_TO_DEVIATION * statistics.median(abs(x - middle) for x in window)
+        middle = float(np.median(window))
+        spread = _MAD_TO_DEVIATION * float(np.median(abs(window - middle)))
         # A loss that hardly moves has no typical deviation: one thousandth of it is used.
         high = (value - middle) / max(spread, 1e-3 * abs(middle), 1e-12)
         if high < self._deviations:
-            self._quiet = max(0, self._quiet - 1)
+            self.quiet = max(0, self.quiet - 1)
             return None
-        onset, self._quiet = self._quiet == 0, self._window // 4
+        onset, self.quiet = self.quiet == 0, self._window // 4
         return high if onset else None
 
 

@@ -1,30 +1,28 @@
 """The training loop: step, evaluate, save, and stop in good order whatever happens."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from etils import epath
 
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import CheckpointError, DataError
 from electra_jax.core.trees import Tree
-from electra_jax.data.pipeline import DeviceBatches
+from electra_jax.data.pipeline import DeviceBatches, HostBatch
 from electra_jax.runtime import distributed, malloc
 from electra_jax.runtime.terminal import Progress
 from electra_jax.train import clock as clocks
 from electra_jax.train import metrics as metric_files
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
-from electra_jax.train.health import Health, Report
+from electra_jax.train.health import Health
 from electra_jax.train.profile import Profiler
 from electra_jax.train.signals import stop_signals
 from electra_jax.train.state import TrainState
 
-# A checkpoint's entry in addition to the position in the data; the oldest checkpoints lack it.
-HEALTH = 'health'
+_HEALTH = 'health'  # next to the position in the data; the oldest checkpoints lack it
 
 
 class Collaborators(NamedTuple):
@@ -49,16 +47,7 @@ class Outcome(NamedTuple):
 
 
 def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.Path) -> Outcome:
-    """Trains from `state` to the end of the run, or until SIGTERM or Ctrl-C.
-
-    Args:
-        config: of the run.
-        run: compiled functions and open files.
-        state: fresh or restored; its buffers are donated.
-        workdir: of the run.
-
-    Returns:
-        The state after the last step, its evaluation, and the signal that ended the run, if any.
+    """Trains from `state`, whose buffers are donated, to the end, or until SIGTERM or Ctrl-C.
 
     Raises:
         NonFiniteError: a step went wrong (`health`); the newest checkpoint is from before it.
@@ -123,11 +112,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
 
 
 def _save(run: Collaborators, log: '_Log', number: int, state: TrainState, last: bool) -> None:
-    """Saves the state after step `number`, and where data and health are to continue.
-
-    Raises:
-        CheckpointError: it cannot be saved.
-    """
+    """Saves the state after step `number`, and where data and health are to continue."""
     log.finish_step()  # a bad step raises here, and is never saved
     if not log.flush():  # the disk is full; a checkpoint must not be ahead of its metrics
         # The first process alone knows this: other ones would wait for it in their save.
@@ -139,7 +124,7 @@ def _save(run: Collaborators, log: '_Log', number: int, state: TrainState, last:
             )
         return
     with run.clock.during(clocks.SAVING):
-        position = {**run.batches.state, HEALTH: run.health.seen()}
+        position = {**run.batches.state, _HEALTH: run.health.seen()}
         run.checkpoints.save(number, state, position, run.about, last)
         malloc.give_back()
 
@@ -147,16 +132,10 @@ def _save(run: Collaborators, log: '_Log', number: int, state: TrainState, last:
 def restore_position(
     position: Mapping[str, Any], batches: DeviceBatches, health: Health | None = None
 ) -> None:
-    """Moves the data, and what was seen of the run's health, to where a checkpoint was saved.
-
-    Args:
-        position: saved by `train` with the state.
-        batches: of the run.
-        health: of the run; None: it is not judged.
-    """
-    batches.restore({name: value for name, value in position.items() if name != HEALTH})
-    if health is not None and HEALTH in position:
-        health.restore(position[HEALTH])
+    """Moves the data, and the health's memory if given, to where `_save` saved `position`."""
+    batches.restore({name: value for name, value in position.items() if name != _HEALTH})
+    if health is not None and _HEALTH in position:
+        health.restore(position[_HEALTH])
 
 
 class _Log:
@@ -176,22 +155,23 @@ class _Log:
         self._files = metric_files.Metrics(
             workdir, start, config.log.tensorboard, self._progress.print
         )
-        self._pending: tuple[int, Mapping[str, jax.Array], Mapping[str, np.ndarray]] | None = None
+        # The newest step: its number, its metrics, which are still computed, and its rows.
+        self._pending: tuple[int, Mapping[str, jax.Array], HostBatch] | None = None
 
     def close(self) -> None:
-        """Closes the progress bar and the files."""
         self._progress.close()
         self._files.close()
 
-    def begin_step(
-        self, number: int, metrics: Mapping[str, jax.Array], batch: Mapping[str, np.ndarray]
-    ) -> None:
-        """Keeps a step's metrics, still being computed, and its batch in host memory."""
+    def flush(self) -> bool:
+        """Returns whether all metrics are on disk."""
+        return self._files.flush()
+
+    def begin_step(self, number: int, metrics: Mapping[str, jax.Array], batch: HostBatch) -> None:
         self._pending = number, metrics, batch
         self._progress.advance()
 
     def finish_step(self) -> None:
-        """Waits for the metrics that are kept, if any; judges, writes and prints them.
+        """Waits for the newest step's metrics; judges, writes and prints them.
 
         Raises:
             NonFiniteError: the step went wrong.
@@ -211,21 +191,16 @@ class _Log:
             written |= clock.speed(self._run.work) | clock.goodput()
             line = metric_files.summary_line(written)
             self._progress.print(f'step {number}/{self._end}  {line}', eta=True)
-        self._write(number, written, report)
+        self._write(number, written, report.lines)
 
     def evaluation(self, number: int, evaluation: Mapping[str, float]) -> None:
-        """Judges, writes and prints an evaluation."""
         self._progress.print(metric_files.evaluation_line(number, evaluation))
         report = self._run.health.evaluated(number, evaluation)
         named = {f'eval/{name}': value for name, value in evaluation.items()}
-        self._write(number, named | report.metrics, report)
+        self._write(number, named | report.metrics, report.lines)
 
-    def flush(self) -> bool:
-        """Returns whether all metrics are on disk."""
-        return self._files.flush()
-
-    def _write(self, number: int, values: Mapping[str, float], report: Report) -> None:
+    def _write(self, number: int, values: Mapping[str, float], lines: Sequence[str]) -> None:
         if values:
             self._files.write(number, values)
-        for line in report.lines:
+        for line in lines:
             self._progress.print(line)

@@ -28,7 +28,6 @@ class Profiler:
             self.stop()
 
     def stop(self) -> None:
-        """Ends a running trace."""
         if self._running:
             jax.profiler.stop_trace()
             self._running = False

@@ -52,7 +52,7 @@ def replay(
     batches: DeviceBatches,
     state: TrainState,
 ) -> Iterator[str]:
-    """Trains up to the bad step and examines that one.
+    """Trains up to the bad step and examines that one; yields lines for the terminal.
 
     Args:
         dump: of the bad step.
@@ -60,9 +60,6 @@ def replay(
         examine: compiled `step.examine_step`.
         batches: at the position that belongs to `state`.
         state: of any step before the bad one; donated.
-
-    Yields:
-        Lines for the terminal.
     """
     first = int(state.step)
     yield f'from step {first}, {dump.step - 1 - first} steps to the one before step {dump.step}'
@@ -70,12 +67,10 @@ def replay(
         state, _ = step(state, next(batches))
     batch = next(batches)
     host_batch = batches.host_batch or {}
-    same = all(np.array_equal(host_batch[name], x) for name, x in dump.batch.items())
-    yield (
-        'its batch is the one in the dump'
-        if same
-        else ('its batch is NOT the one in the dump: another seed, text or number of processes?')
-    )
+    if all(np.array_equal(host_batch[name], x) for name, x in dump.batch.items()):
+        yield 'its batch is the one in the dump'
+    else:
+        yield 'its batch is NOT the one in the dump: another seed, text or number of processes?'
     rows = host_batch[RECORDS]
     for corpus in np.unique(rows[:, 0]):
         listed = ' '.join(map(str, rows[rows[:, 0] == corpus, 1]))

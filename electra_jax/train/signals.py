@@ -16,11 +16,7 @@ class Stop:
     name: str | None = None  # of the signal
 
     def requested(self, step: int) -> bool:
-        """Whether the run ends after this step; every process asks after every step.
-
-        Args:
-            step: the one that was just handed to the devices.
-        """
+        """Whether the run ends after this step; every process asks after every step."""
         if self.name is None and distributed.told_to_stop(step):
             self.name = 'SIGTERM'
         return self.name is not None

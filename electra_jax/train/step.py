@@ -29,19 +29,16 @@ Loss = Callable[[Tree, Any, jax.Array | None, jax.Array], tuple[jax.Array, Metri
 
 
 class Problem(NamedTuple):
-    """What a step minimizes, as pure functions.
+    """What a step minimizes, as pure functions."""
 
-    Attributes:
-        draw: batch, random keys by stream, step -> inputs, whose arrays all lead with B.
-        loss: params, inputs, dropout_key, step -> loss and metrics: sums over rows of terms whose
-            weights sum to one over the batch, so that microbatches add up.
-        prepare: params, step -> the parameters that the step starts from.
-        alone: a part of the inputs -> the same with weights that sum to one over that part.
-    """
-
+    # Batch, random keys by stream, step -> inputs, whose arrays all lead with B.
     draw: Draw
+    # Params, inputs, dropout_key, step -> loss and metrics: sums over rows of terms whose weights
+    # sum to one over the batch, so that microbatches add up.
     loss: Loss
+    # Params, step -> the parameters that the step starts from.
     prepare: Callable[[Tree, jax.Array], Tree]
+    # A part of the inputs -> the same with weights that sum to one over that part.
     alone: Callable[[Any], Any]
 
 
@@ -88,16 +85,12 @@ def train_step(
 
 
 class Examination(NamedTuple):
-    """Values that a step computes on its way, and that training does not keep.
+    """Values that a step computes on its way, and that training does not keep."""
 
-    Attributes:
-        metrics: the problem's, float32 scalars.
-        norms: 'parameters', 'gradients', 'updates' -> path of each array -> its norm.
-        bad: the same -> how many of its elements are not finite, int32.
-    """
-
-    metrics: Metrics
+    metrics: Metrics  # the problem's, float32 scalars
+    # 'parameters', 'gradients', 'updates' -> path of each array -> its norm.
     norms: dict[str, dict[str, jax.Array]]
+    # The same -> how many of its elements are not finite, int32.
     bad: dict[str, dict[str, jax.Array]]
 
 
@@ -192,21 +185,11 @@ def compile_train_step(
     Args:
         step: `train_step` with all bound but state, batch, and what a job adds to them.
         state: abstract (`train.state.abstract_state`), for the shardings.
-        mesh: of the run; batches are distributed as `parallel.rules.batch_sharding` says.
+        mesh: batches are distributed over it as `parallel.rules.batch_sharding` says.
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return jax.jit(
-        on_mesh(step, mesh),
-        out_shardings=(shardings, rules.replicated(mesh)),
-        donate_argnums=0,
-    )
-
-
-def compile_examination(
-    step: Callable[[TrainState, Batch], Examination], mesh: Mesh
-) -> Callable[[TrainState, Batch], Examination]:
-    """`examine_step`, with all but state and batch bound, as a program that keeps its inputs."""
-    return jax.jit(on_mesh(step, mesh), out_shardings=rules.replicated(mesh))
+    out_shardings = (shardings, rules.replicated(mesh))
+    return jax.jit(on_mesh(step, mesh), out_shardings=out_shardings, donate_argnums=0)
 
 
 def on_mesh(function: Callable, mesh: Mesh) -> Callable:

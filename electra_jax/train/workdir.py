@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from electra_jax.core.trees import Tree
 from electra_jax.optim.optimizer import decay_table
 from electra_jax.parallel import report
 from electra_jax.runtime import distributed
+from electra_jax.train import checkpoint, metrics, seals
 
 CONFIG_FILE = 'config.json'
 TRIALS = 'trials'  # folder of a fine-tuning run: trials by number, each with a checkpoint
@@ -59,13 +61,7 @@ FREE = (
 
 def has_checkpoint(workdir: epath.Path) -> bool:
     """Whether the folder holds a checkpoint."""
-    folder = workdir / 'checkpoints'
-    return folder.exists() and any(child.name.isdigit() for child in folder.iterdir())
-
-
-def _has_metrics(workdir: epath.Path) -> bool:
-    path = workdir / 'metrics.jsonl'
-    return path.exists() and bool(path.read_text().strip())
+    return bool(seals.steps(workdir / checkpoint.FOLDER))
 
 
 def check_same_run(workdir: epath.Path, config: Config) -> None:
@@ -76,8 +72,8 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
     Raises:
         CheckpointError: naming each setting that differs, with both values.
     """
-    path = workdir / CONFIG_FILE
-    begun = has_checkpoint(workdir) or _has_metrics(workdir)
+    path, measured = workdir / CONFIG_FILE, workdir / metrics.FILE
+    begun = has_checkpoint(workdir) or (measured.exists() and measured.read_text().strip())
     if not path.exists() or not begun:
         return
     try:
@@ -111,15 +107,7 @@ def as_json(config: Config | Settings) -> dict[str, Any]:
 
 
 def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> None:
-    """Writes `config.json`: the resolved config, versions, revision and command line.
-
-    On the first host only.
-
-    Args:
-        workdir: of the run.
-        config: of the run.
-        facts: further entries, such as the FLOPs of a token.
-    """
+    """Writes `config.json`, on the first host: config, versions, git commit, command, `facts`."""
     if not distributed.is_first():
         return
     workdir.mkdir(parents=True, exist_ok=True)
@@ -135,15 +123,7 @@ def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> N
 
 
 def write_parameters(workdir: epath.Path, params: Tree, mesh: Mesh) -> None:
-    """Writes `parameters.txt`: every parameter, its shape and decay, and its place on the mesh.
-
-    On the first host only.
-
-    Args:
-        workdir: of the run.
-        params: abstract, with shardings.
-        mesh: of the run.
-    """
+    """Writes `parameters.txt`, on the first host: each parameter's shape, decay and sharding."""
     if distributed.is_first():
         table = report.parameter_table(params, mesh, decay_table(params))
         (workdir / 'parameters.txt').write_text(table + '\n')
@@ -151,13 +131,10 @@ def write_parameters(workdir: epath.Path, params: Tree, mesh: Mesh) -> None:
 
 def revision() -> str | None:
     """The git commit of the package's checkout, with '+changes' if it has any."""
-    folder = epath.Path(__file__).parent
 
     def git(*words: str) -> str:
-        done = subprocess.run(
-            ['git', '-C', str(folder), *words], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
+        command = ['git', '-C', os.path.dirname(__file__), *words]
+        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
 
     try:
         return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain') else '')
@@ -167,14 +144,14 @@ def revision() -> str | None:
 
 def versions(more: Sequence[str] = ()) -> dict[str, str | None]:
     """Versions of the packages that a run uses; None where one is not installed."""
-    return {name: _version(name) for name in (*_PACKAGES, *more)}
 
+    def version(package: str) -> str | None:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return None
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return {name: version(name) for name in (*_PACKAGES, *more)}
 
 
 def _is_free(name: str) -> bool:

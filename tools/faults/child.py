@@ -37,10 +37,11 @@ from electra_jax.corpus import job
 from electra_jax.data import pipeline
 from electra_jax.model.bind import Model, bind
 from electra_jax.objectives import table
+from electra_jax.pretrain import job as pretraining
 from electra_jax.pretrain import program as runs
 from electra_jax.pretrain import report, text
 from electra_jax.runtime import cli
-from electra_jax.train import checkpoint, evaluate, step
+from electra_jax.train import checkpoint, step
 from tools.faults import stand_in
 
 # Bytes of text in one piece of work: the corpus is small, and must have several pieces anyway.
@@ -125,7 +126,7 @@ def _wrap(mark: Callable[..., None]) -> None:
     around(job, 'build_corpus', 'preparing', 'prepared', lambda data: 0)
     around(checkpoint.Checkpoints, 'save', 'saving', 'copied', lambda self, step, *rest: step)
     around(checkpoint.Checkpoints, 'finish', 'finishing', 'saved', lambda self: 0)
-    around(evaluate, 'evaluate', 'evaluating', 'evaluated', lambda *args: 0)
+    around(pretraining, 'evaluate', 'evaluating', 'evaluated', lambda *args: 0)
     compile_train_step = step.compile_train_step
     step.compile_train_step = lambda *args: _marked_step(compile_train_step(*args), mark)
     put_batch = text.put_batch
