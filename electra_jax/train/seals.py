@@ -207,7 +207,7 @@ def _set_aside(folder: epath.Path) -> epath.Path:
 
 def _files(folder: epath.Path, inside: str = '') -> dict[str, epath.Path]:
     """The files that checksums cover, by their paths inside the checkpoint."""
-    found = {}
+    found: dict[str, epath.Path] = {}
     for child in folder.iterdir():
         name = inside + child.name
         if child.is_dir():
