@@ -48,8 +48,7 @@ def setting(
     Args:
         default: UNSET where it is resolved from something else.
         choices: names that are allowed; none: any text.
-        at_least: smallest number that is allowed.
-        at_most: largest number that is allowed.
+        at_least, at_most: inclusive bounds of a number.
     """
     metadata = {'choices': tuple(choices), 'at_least': at_least, 'at_most': at_most}
     if default is UNSET:
@@ -59,19 +58,11 @@ def setting(
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
-    """One setting.
+    """One setting."""
 
-    Attributes:
-        name: dotted, such as 'optimizer.b1'.
-        kind: int, float, bool or str.
-        optional: whether it may be None as typed.
-        choices: names that are allowed; (): any.
-        at_least, at_most: inclusive bounds of a number; None: there is none.
-    """
-
-    name: str
-    kind: type
-    optional: bool
+    name: str  # dotted, such as 'optimizer.b1'
+    kind: type  # int, float, bool or str
+    optional: bool  # whether it may be None as typed
     choices: tuple[str, ...]
     at_least: float | None
     at_most: float | None
@@ -82,11 +73,7 @@ class Leaf:
         return _TYPE_NAMES[self.kind]
 
     def parse(self, text: str) -> int | float | bool | str:
-        """A value from the command line.
-
-        Raises:
-            ValueError: it is not of the setting's type.
-        """
+        """A value from the command line; a ValueError where it is not of the setting's type."""
         if self.kind is bool:
             if text.lower() not in ('true', 'false', '0', '1', ''):
                 raise ValueError(text)
@@ -109,18 +96,14 @@ class Leaf:
             raise ConfigError(f'config.{self.name} is {value!r}, allowed: {allowed}')
         if isinstance(value, str) and self.choices and value not in self.choices:
             raise unknown(f'config.{self.name}', value, self.choices)
-        if isinstance(value, int | float):
-            self._check_bounds(value)
-        return value
-
-    def _check_bounds(self, value: float) -> None:
-        low, high = self.at_least, self.at_most
-        is_low, is_high = low is not None and value < low, high is not None and value > high
-        if is_low or is_high or value != value:  # NaN
-            allowed = f'at least {low}' if high is None else f'{low} to {high}'
-            if low is None and high is None:
-                allowed = 'any number'
+        low = -math.inf if self.at_least is None else self.at_least
+        high = math.inf if self.at_most is None else self.at_most
+        if isinstance(value, int | float) and not low <= value <= high:  # NaN is in no range
+            allowed = 'any number' if self.at_least is None else f'at least {low}'
+            if self.at_most is not None:
+                allowed = f'{low} to {high}'
             raise ConfigError(f'config.{self.name} is {value}, allowed: {allowed}')
+        return value
 
 
 def is_group(kind: object) -> bool:
@@ -162,10 +145,7 @@ def typed(group: type) -> type[Settings]:
 
 
 def build(group: type[T], tree: Mapping[str, Any]) -> T:
-    """A group of settings, in either form, from a mapping of all its fields.
-
-    The reverse of `dataclasses.asdict`.
-    """
+    """A group of settings, in either form, from all its fields: reverses `dataclasses.asdict`."""
     values = {}
     for field in dataclasses.fields(group):  # type: ignore[arg-type]  # of a type that is one
         value, kind = tree[field.name], typing.cast(type, field.type)

@@ -1,8 +1,7 @@
 """Which attention kernel a config runs with, and what each of them cannot do."""
 
 import importlib.util
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
@@ -10,16 +9,9 @@ from electra_jax.config.shapes import discriminator_shape, generator_shape
 from electra_jax.core.errors import ConfigError
 
 # Where each kernel runs; None: everywhere.
-PLATFORM_OF: dict[str, str | None] = {
-    'xla': None,
-    'splash': 'tpu',
-    'cudnn': 'gpu',
-    'triton': 'gpu',
-}
+PLATFORM_OF: dict[str, str | None] = {'xla': None, 'splash': 'tpu', 'cudnn': 'gpu', 'triton': 'gpu'}
 # What is tried in turn where no kernel is set; the first that can run the config is used.
 FASTEST_FIRST: dict[str, tuple[str, ...]] = {'tpu': ('splash',), 'gpu': ('cudnn', 'triton')}
-
-
 # Modules that JAX may no longer have: 0.12 deprecates its Triton kernels and will remove them.
 MODULE_OF: dict[str, str] = {'triton': 'jax.experimental.pallas.ops.gpu.attention'}
 
@@ -33,70 +25,46 @@ def is_available(kernel: str) -> bool:
         return False
 
 
-class Limit(NamedTuple):
-    """Something that some kernels cannot do."""
-
-    kernels: tuple[str, ...]
-    asked_for: Callable[[Config | Settings], bool]
-    problem: str  # filled in with `config`
-    advice: str
-
-
-def _packed(config: Config | Settings) -> bool:
+def limits(config: Config | Settings, kernel: str) -> Iterator[tuple[str, str]]:
+    """What the config asks for and the kernel cannot do, each with what to type instead."""
+    model = config.model
+    if kernel != 'xla' and model.attention_dropout > 0:
+        yield (
+            'drops no attention probabilities (config.model.attention_dropout is '
+            f'{model.attention_dropout})',
+            '--config.model.attention_dropout=0',
+        )
+    if kernel != 'xla' and config.mesh.sequence != 1:
+        yield (
+            f'needs whole rows on each device (config.mesh.sequence is {config.mesh.sequence})',
+            '--config.mesh.sequence=1',
+        )
+    if kernel != 'cudnn':
+        return
     # Fine-tuning and prediction have one text a row.
-    return config.task.name is None and config.data.layout == 'packed'
-
-
-def _odd_heads(config: Config | Settings) -> bool:
-    shapes = discriminator_shape(config.model), generator_shape(config.model)
-    return any(shape.head_size % 8 or shape.head_size > 128 for shape in shapes)
-
-
-LIMITS: tuple[Limit, ...] = (
-    Limit(
-        ('splash', 'cudnn', 'triton'),
-        lambda config: config.model.attention_dropout > 0,
-        'drops no attention probabilities (config.model.attention_dropout is '
-        '{config.model.attention_dropout})',
-        '--config.model.attention_dropout=0',
-    ),
-    Limit(
-        ('splash', 'cudnn', 'triton'),
-        lambda config: config.mesh.sequence != 1,
-        'needs whole rows on each device (config.mesh.sequence is {config.mesh.sequence})',
-        '--config.mesh.sequence=1',
-    ),
-    Limit(
-        ('cudnn',),
-        _packed,
-        'does not keep the documents of a row apart (config.data.layout is {config.data.layout!r})',
-        '--config.model.attention=triton',
-    ),
-    Limit(
-        ('cudnn',),
-        lambda config: config.model.generator == 'two_tower',
-        "looks to both sides or back, not ahead (config.model.generator is 'two_tower')",
-        '--config.model.attention=triton',
-    ),
-    Limit(
-        ('cudnn',),
-        lambda config: config.model.compute_dtype == 'float32',
-        "does not compute in float32 (config.model.compute_dtype is 'float32')",
-        '--config.model.compute_dtype=bfloat16',
-    ),
-    Limit(
-        ('cudnn',),
-        _odd_heads,
-        'wants heads of a multiple of 8 up to 128 (config.model.hidden_size / '
-        'config.model.num_heads, of the generator, too)',
-        '--config.model.attention=triton',
-    ),
-)
-
-
-def limits(config: Config | Settings, kernel: str) -> list[Limit]:
-    """What the config asks for and the kernel cannot do."""
-    return [limit for limit in LIMITS if kernel in limit.kernels and limit.asked_for(config)]
+    if config.task.name is None and config.data.layout == 'packed':
+        yield (
+            f'does not keep the documents of a row apart (config.data.layout is '
+            f'{config.data.layout!r})',
+            '--config.model.attention=triton',
+        )
+    if model.generator == 'two_tower':
+        yield (
+            "looks to both sides or back, not ahead (config.model.generator is 'two_tower')",
+            '--config.model.attention=triton',
+        )
+    if model.compute_dtype == 'float32':
+        yield (
+            "does not compute in float32 (config.model.compute_dtype is 'float32')",
+            '--config.model.compute_dtype=bfloat16',
+        )
+    shapes = discriminator_shape(model), generator_shape(model)
+    if any(shape.head_size % 8 or shape.head_size > 128 for shape in shapes):
+        yield (
+            'wants heads of a multiple of 8 up to 128 (config.model.hidden_size / '
+            'config.model.num_heads, of the generator, too)',
+            '--config.model.attention=triton',
+        )
 
 
 def choose(config: Config | Settings, platform: str) -> str:
@@ -104,7 +72,7 @@ def choose(config: Config | Settings, platform: str) -> str:
     able = [
         name
         for name in FASTEST_FIRST.get(platform, ())
-        if is_available(name) and not limits(config, name)
+        if is_available(name) and not any(limits(config, name))
     ]
     return [*able, 'xla'][0]
 
@@ -112,12 +80,7 @@ def choose(config: Config | Settings, platform: str) -> str:
 def check(config: Config | Settings, platform: str | None = None) -> None:
     """Refuses an attention kernel that cannot do what the config asks for.
 
-    Args:
-        config: of a run, or settings in which only what depends on the devices is left unset.
-        platform: of the devices, where they are known.
-
-    Raises:
-        ConfigError: saying what it cannot do and what to type.
+    The platform is that of the devices, where they are known.
     """
     kernel = config.model.attention
     if kernel is None:
@@ -134,9 +97,8 @@ def check(config: Config | Settings, platform: str | None = None) -> None:
             f'config.model.attention is {kernel!r}, which the installed JAX no longer has '
             f'({MODULE_OF[kernel]}): type --config.model.attention=xla, or install an older JAX'
         )
-    for limit in limits(config, kernel):
-        problem = limit.problem.format(config=config)
+    for problem, advice in limits(config, kernel):
         raise ConfigError(
-            f'config.model.attention is {kernel!r}, which {problem}: type {limit.advice}, or '
+            f'config.model.attention is {kernel!r}, which {problem}: type {advice}, or '
             '--config.model.attention=xla'
         )

@@ -32,11 +32,7 @@ def recipe(changes: Mapping[str, object], base: str | None = None) -> Settings:
 
 
 def load(path: pathlib.Path | str) -> Settings:
-    """The settings of a recipe's file.
-
-    Raises:
-        ConfigError: there is no such file, or it is no recipe.
-    """
+    """The settings of a recipe's file; a ConfigError where there is none, or it is no recipe."""
     if not pathlib.Path(path).is_file():
         raise no_such_recipe(str(path))
     try:
@@ -47,11 +43,7 @@ def load(path: pathlib.Path | str) -> Settings:
 
 
 def checked(settings: object, path: str) -> Settings:
-    """What `get_config` of a recipe's file returned.
-
-    Raises:
-        ConfigError: it is something else than settings.
-    """
+    """What `get_config` of a recipe's file returned; a ConfigError where it is no settings."""
     if not isinstance(settings, Settings):
         raise ConfigError(
             f'get_config of {path} returns {settings!r:.60}, allowed: what '
@@ -62,12 +54,8 @@ def checked(settings: object, path: str) -> Settings:
 
 # Recipes that configs/finetune/task.py replaced -> the name of their task.
 _SAME = 'cola mnli mrpc ner qnli qqp rte squad1 squad2 sst2 stsb wnli'.split()
-_TASK_OF = dict(zip(_SAME, _SAME, strict=True)) | {
-    'chunking': 'chunk',
-    'mrqa': 'newsqa',
-    'own_spans': 'spans',
-    'own_tagging': 'tagging',
-}
+_OTHERS = {'chunking': 'chunk', 'mrqa': 'newsqa', 'own_spans': 'spans', 'own_tagging': 'tagging'}
+_TASK_OF = dict(zip(_SAME, _SAME, strict=True)) | _OTHERS
 
 
 def no_such_recipe(path: str) -> ConfigError:
@@ -88,11 +76,7 @@ def failed_import(path: str, error: ImportError) -> ConfigError:
 
 
 def setting_name(text: str) -> str:
-    """The dotted name of a setting: ``data.row_length`` of itself, or of ``row_length`` alone.
-
-    Raises:
-        ConfigError: there is none, or several groups have one of that name.
-    """
+    """The dotted name of a setting: ``data.row_length`` of itself, or of ``row_length`` alone."""
     known = list(fields.leaves(Config))
     name = text.removeprefix('config.')
     matches = [name] if name in known else [n for n in known if n.rpartition('.')[2] == name]

@@ -22,16 +22,9 @@ _GPU_UNROLL = 12
 
 # What a layer is made of. Parameters of one block mean nothing in another, whatever their shapes.
 BLOCK = (
-    'norm',
-    'norm_type',
-    'biases',
-    'positions',
-    'rotary_base',
-    'feed_forward',
-    'qk_norm',
-    'fused_qkv',
-    'local_window',
-)
+    'norm', 'norm_type', 'biases', 'positions', 'rotary_base', 'feed_forward', 'qk_norm',
+    'fused_qkv', 'local_window',
+)  # fmt: skip
 # How to compute, never what: a checkpoint has no say in these.
 _OF_THE_RUN = ('remat', 'dropout_bits', *LEFT_TO_DEVICES)
 
@@ -58,17 +51,12 @@ def resolve(
     full = fill(settings, stored, row_length)
     _for_devices(full, platform)
     config = fields.build(Config, dataclasses.asdict(full))
-    kernels.check(config, platform)
-    checks.validate(config)
+    checks.validate(config, platform)
     return config
 
 
 def check(settings: Settings) -> None:
-    """Everything about settings that can be checked before a checkpoint or a device is looked at.
-
-    Raises:
-        ConfigError: naming the field, its value, what is allowed and what to type.
-    """
+    """Checks all that can be checked before a checkpoint or a device is looked at."""
     for name, leaf in fields.leaves(Config).items():
         fields.put(settings, name, leaf.checked(fields.get(settings, name)))
     if inherits_model(settings):
@@ -83,15 +71,12 @@ def fill(
     """Settings in which only what depends on the devices is left unset; `resolve` has the rest.
 
     A model that is inherited from a checkpoint which is not given (`stored`) stays unset, too.
-
-    Raises:
-        ConfigError: the model contradicts the checkpoint, or its sizes each other.
     """
     full = copy.deepcopy(settings)
     if full.data.row_length is None:
         full.data.row_length = row_length
     if stored is not None:
-        _set(full.model, _inherited(full.model, stored))
+        _set(full.model, _sized(_inherited(full.model, stored)))
     elif not inherits_model(full):
         _set(full.model, _sized(dataclasses.asdict(full.model)))
     return full
@@ -106,9 +91,6 @@ def inherits_model(settings: Settings | Config) -> bool:
 
 def model_of(fields_set: Mapping[str, Any]) -> ModelConfig:
     """A model by some of its fields; its size has the others, and it computes as a CPU would.
-
-    Raises:
-        ConfigError: the size is unknown, or D does not divide by the number of heads.
 
     >>> model_of({'size': 'small', 'num_layers': 6}).num_heads
     4
@@ -151,26 +133,19 @@ def _sized(model: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in model.items() if value is not None}
     full: dict[str, Any] = {**model, **MODEL_SIZES[model['size']], **given}
     D = full['hidden_size']
-    if full['ffn_size'] is None:
-        full['ffn_size'] = 4 * D
-    if full['generator'] is None:
-        full['generator'] = 'separate'
-    if full['num_heads'] is None:
-        full['num_heads'] = max(1, D // HEAD_SIZE)
-    checks.check_heads(D, full['num_heads'])
+    usual = {'ffn_size': 4 * D, 'generator': 'separate', 'num_heads': max(1, D // HEAD_SIZE)}
+    full |= {name: value for name, value in usual.items() if full[name] is None}
+    H = full['num_heads']
+    if H < 1 or D % H:
+        raise ConfigError(
+            f'config.model.hidden_size is {D} and config.model.num_heads is {H}: the first must be '
+            'a multiple of the second'
+        )
     return full
 
 
 def _inherited(asked: Settings, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint's model, except for what the recipe or the command line sets to something else.
-
-    Args:
-        asked: the model as typed.
-        stored: the checkpoint's, field by field.
-
-    Raises:
-        ConfigError: another size is asked for than the checkpoint has.
-    """
+    """A checkpoint's model, but for what the recipe or the command line sets to something else."""
     default = fields.typed(ModelConfig)()
     if asked.size not in (default.size, stored.get('size')):
         raise ConfigError(
@@ -178,9 +153,8 @@ def _inherited(asked: Settings, stored: Mapping[str, Any]) -> dict[str, Any]:
             f'{stored.get("size")!r}: leave it out, or start from another checkpoint'
         )
     merged = {}
-    for field in dataclasses.fields(ModelConfig):
-        name = field.name
-        ours, usual = getattr(asked, name), getattr(default, name)
+    for name, usual in dataclasses.asdict(default).items():
+        ours = getattr(asked, name)
         is_ours = name in _OF_THE_RUN or (name != 'size' and ours != usual)
         merged[name] = ours if is_ours else stored.get(name, usual)
     return merged
@@ -236,11 +210,12 @@ def check_stored_model(stored: object, where: str) -> None:
         if not isinstance(stored, Mapping):
             raise ConfigError(f'config.model is {stored!r:.60}')
         default = fields.typed(ModelConfig)()
-        for field in dataclasses.fields(ModelConfig):
-            value = stored.get(field.name, getattr(default, field.name))
-            if value is None and field.name not in _MAY_BE_NULL:
-                raise ConfigError(f'config.model.{field.name} is None')
-            fields.leaves(ModelConfig, 'model.')[f'model.{field.name}'].checked(value)
+        for name, leaf in fields.leaves(ModelConfig, 'model.').items():
+            field = name.removeprefix('model.')
+            value = stored.get(field, getattr(default, field))
+            if value is None and field not in _MAY_BE_NULL:
+                raise ConfigError(f'config.{name} is None')
+            leaf.checked(value)
         checks.check_model(stored_model(stored))
     except ConfigError as error:
         raise CheckpointError(

@@ -11,7 +11,7 @@ import dataclasses
 from electra_jax.config.fields import UNSET, setting
 from electra_jax.config.sizes import GENERATORS, MODEL_SIZES
 
-# Whose layers stand on the encoder in fine-tuning; `model.task_heads`.
+# Whose layers stand on the encoder in fine-tuning: `model.task_heads`.
 HEAD_STYLES = ('reference', 'huggingface', 'mean')
 # Fields of `ModelConfig` that say how to compute; what is best depends on the devices of the run.
 LEFT_TO_DEVICES = ('attention', 'compute_dtype', 'scan_unroll', 'flat_products', 'vocab_chunks')
@@ -34,8 +34,7 @@ class ModelConfig:
     hidden_size: int = setting(UNSET, at_least=1, at_most=_MOST)
     ffn_size: int = setting(UNSET, at_least=1, at_most=_MOST)
     num_heads: int = setting(UNSET, at_least=1, at_most=_MOST)
-    # E, shared by both networks.
-    embedding_size: int = setting(UNSET, at_least=1, at_most=_MOST)
+    embedding_size: int = setting(UNSET, at_least=1, at_most=_MOST)  # E, shared by both networks
     # What proposes the replaced tokens; unset: what the objective needs.
     generator: str = setting(UNSET, choices=GENERATORS)
     # The generator's N as a fraction of the discriminator's; and its D, F and H.
@@ -71,8 +70,7 @@ class ModelConfig:
     type_vocab_size: int = setting(2, at_least=2)  # token types: segment a, segment b
     layer_norm_epsilon: float = setting(1e-12, at_least=1e-15, at_most=1)
     init_stddev: float = setting(0.02, at_least=0, at_most=10)  # truncated normal, 2 deviations
-    # Of the learned position table.
-    position_init: str = setting('normal', choices=('normal', 'sinusoidal'))
+    position_init: str = setting('normal', choices=('normal', 'sinusoidal'))  # of that table
     # 'hash': a cheap counter hash. 'threefry': JAX's generator.
     dropout_bits: str = setting('hash', choices=('hash', 'threefry'))
     # What the backward pass computes again instead of keeping it, the more the less memory: 'none',
@@ -81,8 +79,7 @@ class ModelConfig:
     remat: str = setting(
         'none', choices=('none', 'attention', 'feed_forward', 'both', 'dots', 'full')
     )
-    # The vocabulary is padded to a multiple of this.
-    vocab_multiple: int = setting(128, at_least=1, at_most=_MOST)
+    vocab_multiple: int = setting(128, at_least=1, at_most=_MOST)  # the vocabulary is padded to it
     # Where unset, these five suit the devices of the run (`resolve.for_devices`).
     # 'xla' (the formula as it stands; alone has attention dropout), 'splash' (TPU), 'cudnn' or
     # 'triton' (GPU): the last three keep no scores. `config.kernels` has what each cannot do.
@@ -100,16 +97,15 @@ class ModelConfig:
 class ObjectiveConfig:
     """What is optimized (ELECTRA section 2, equations 1 to 4)."""
 
-    # A key of objectives.table.OBJECTIVES.
-    name: str = setting('electra')
+    name: str = setting('electra')  # a key of objectives.table.OBJECTIVES
     # Share of a row's real tokens that is masked: at the start; at the end, reached linearly (None:
     # `mask_rate` throughout); and the share of total_steps after which mask_rate_end holds.
     mask_rate: float = setting(0.15, at_least=0.01, at_most=0.99)
     mask_rate_end: float | None = setting(None, at_least=0.01, at_most=0.99)
     mask_rate_decay: float = setting(1.0, at_least=0.001, at_most=1)
     # 'distinct' (the paper): ceil(rate n) different positions. 'reference': round(rate n) draws
-    # with replacement. A position drawn twice then counts twice in the loss and is given the
-    # integer mean of its two samples, an arbitrary token (electra, pretrain_helpers.py): a slip.
+    # with replacement; one drawn twice counts twice in the loss and gets the integer mean of its
+    # two samples, an arbitrary token (electra, pretrain_helpers.py): a slip.
     positions: str = setting('distinct', choices=('distinct', 'reference'))
     generator_weight: float = setting(1.0, at_least=0)
     discriminator_weight: float = setting(50.0, at_least=0)
@@ -119,9 +115,8 @@ class ObjectiveConfig:
     # 0.15, of which the paper says nothing.
     keep_rate: float = setting(0.0, at_least=0, at_most=1)
     disallow_correct: bool = setting(False)  # a sample is never the original token
-    # Of the generator's samples: at the start of the run, and at the end (None: the same).
-    # 'exponential': the rest shrinks e-fold per decay. The decay is a share of total_steps: when
-    # 'linear' ends, or the e-fold.
+    # Of the generator's samples: at the start of the run, and at the end (None: the same). Decay is
+    # a share of total_steps: when 'linear' ends; in it, 'exponential' shrinks the rest e-fold.
     temperature: float = setting(1.0, at_least=0.01)
     temperature_end: float | None = setting(None, at_least=0.01)
     temperature_shape: str = setting('linear', choices=('linear', 'exponential'))
@@ -144,8 +139,7 @@ class TokenizerConfig:
     vocab_size: int = setting(30522, at_least=16)  # of a tokenizer that is trained
     lower_case: bool = setting(True)
     strip_accents: bool | None = setting(None)  # None: as lower_case, which is what BERT does
-    # Text that a new tokenizer is trained on, at most.
-    train_megabytes: int = setting(64, at_least=1)
+    train_megabytes: int = setting(64, at_least=1)  # of text to train a new one on, at most
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,33 +147,28 @@ class DataConfig:
     """Where rows come from, and how text becomes rows."""
 
     path: str | None = setting(None)  # folder of shards; several as 'a=0.7,b=0.3', with weights
-    # Text to build `path` from where it is missing; see corpus/sources.py.
-    source: str | None = setting(None)
+    source: str | None = setting(None)  # text to build a missing `path` from: corpus/sources.py
     row_length: int = setting(UNSET, at_least=8)  # L; where unset 128, or as the task has it
     # 'segments': [CLS] a [SEP] b [SEP]. 'packed': many documents.
     layout: str = setting('segments', choices=('segments', 'packed'))
-    # Share of documents kept for evaluation.
-    holdout: float = setting(0.005, at_least=0, at_most=0.5)
+    holdout: float = setting(0.005, at_least=0, at_most=0.5)  # share of documents for evaluation
     tokenizer: TokenizerConfig = dataclasses.field(default_factory=TokenizerConfig)
     # 'segments': the chance that segment a may take the whole row, and the chance that a row aims
     # for a random shorter length.
     one_segment_rate: float = setting(0.1, at_least=0, at_most=1)
     short_row_rate: float = setting(0.05, at_least=0, at_most=1)
-    # Of the corpus builder's own draws.
-    build_seed: int = setting(0, at_least=0, at_most=_MAX_SEED)
+    build_seed: int = setting(0, at_least=0, at_most=_MAX_SEED)  # of the corpus builder's draws
     # Torn files and JSON lines; and rows of a task that cannot be used: 'skip' counts them.
     on_bad_text: str = setting('error', choices=('error', 'skip'))
     on_bad_row: str = setting('error', choices=('error', 'skip'))
-    # What builds shards: 'local' (processes here) or 'beam' (extra 'beam').
+    # What builds shards: 'local' (processes here) or 'beam' (extra 'beam'); and Beam's options:
+    # '--runner=FlinkRunner --flink_master=HOST:8081'.
     runner: str = setting('local', choices=('local', 'beam'))
-    # Of Beam: '--runner=FlinkRunner --flink_master=HOST:8081'.
     runner_options: str | None = setting(None)
-    # Builder processes of 'local'; None: one per core.
-    workers: int | None = setting(None, at_least=1)
+    workers: int | None = setting(None, at_least=1)  # processes of 'local'; None: one per core
     prefetch: int = setting(4, at_least=1)  # batches read ahead of the step
-    # Shards are compared with their hashes before anything is computed: 'full': all of them;
-    # 'quick': 1 GiB and then as many as half a minute allows, others each time. Presence, sizes
-    # and row counts are always checked.
+    # Shards that are compared with their hashes before anything is computed: 'full': all; 'quick':
+    # 1 GiB and what half a minute allows, others each time. Sizes and row counts always are.
     verify: str = setting('quick', choices=('quick', 'full'))
 
 
@@ -205,8 +194,8 @@ class OptimizerConfig:
     layer_decay: float = setting(1.0, at_least=0.01, at_most=1)
     # The reference has one power more everywhere but in heads: it counts a pooler that is gone.
     layer_decay_off_by_one: bool = setting(False)
-    separate: bool = setting(False)  # each network has its own clipping and learning rate
-    # With `separate`; None: learning_rate.
+    # Each network has its own clipping and learning rate (None: learning_rate).
+    separate: bool = setting(False)
     generator_learning_rate: float | None = setting(None, at_least=0)
 
 
@@ -217,7 +206,7 @@ class CheckpointConfig:
     every_steps: int = setting(1000, at_least=1)
     keep: int = setting(5, at_least=1)
     # Where one cannot be saved (a full disk): 'retry' reports it and trains on to the next; 'stop'
-    # ends the run. The last one of a run, and those of several processes, always end it.
+    # ends the run, as the last one of a run and those of several processes always do.
     on_error: str = setting('retry', choices=('retry', 'stop'))
 
 
@@ -245,8 +234,7 @@ class LogConfig:
 
     every_steps: int = setting(50, at_least=1)
     tensorboard: bool = setting(True)
-    # First step of a profiler trace (None: no trace), and how many it has.
-    profile_start: int | None = setting(None, at_least=0)
+    profile_start: int | None = setting(None, at_least=0)  # of a profiler's trace; None: no trace
     profile_steps: int = setting(5, at_least=1)
 
 
@@ -261,19 +249,16 @@ class HealthConfig:
     max_loss: float | None = setting(None, at_least=_POSITIVE)
     max_grad_norm: float | None = setting(None, at_least=_POSITIVE)  # before clipping
     max_update_norm: float | None = setting(None, at_least=_POSITIVE)
-    # A loss so many typical deviations above the median of the last steps is reported (1.48 times
-    # the median absolute deviation is one deviation of a normal law); None: not looked for.
+    # A loss so many typical deviations (1.48 times the median absolute one) above the median of the
+    # last steps is reported; None: not looked for.
     spike_deviations: float | None = setting(10.0, at_least=1)
     spike_window: int = setting(200, at_least=10)  # steps
-    # Seconds without a step that end the run; None: never.
-    step_timeout: float | None = setting(1800.0, at_least=1)
+    step_timeout: float | None = setting(1800.0, at_least=1)  # seconds; None: no timeout
 
 
 @dataclasses.dataclass(frozen=True)
 class ColumnsConfig:
-    """Names of columns or JSON fields of a task's files, or their numbers from 0 in a table
-    without a header; None: as the task has them.
-    """
+    """Names of a task's columns or JSON fields, or numbers from 0; None: as the task has them."""
 
     text_a: str | None = setting(None)  # the text, or the first of a pair
     text_b: str | None = setting(None)  # the second
@@ -288,43 +273,38 @@ class ColumnsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TaskConfig:
-    """Fine-tuning: which task, how its files are read, its head, and how long."""
+    """Fine-tuning: which task, how its files are read, its head, and how long.
+
+    None: as the task has it, which is as the reference does.
+    """
 
     name: str | None = setting(None)  # a key of finetune.known.TASKS; None: no fine-tuning
-    # Below data.path; None: where the task's folder has them.
-    train_file: str | None = setting(None)
+    train_file: str | None = setting(None)  # below data.path, as the next two
     dev_file: str | None = setting(None)
+    test_file: str | None = setting(None)
     # Share of the train file's rows that is scored, in place of a dev file.
     dev_share: float | None = setting(None, at_least=0.001, at_most=0.9)
-    test_file: str | None = setting(None)
     columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
-    # Whether a table's first line names its columns; None: as the task has it.
-    header: bool | None = setting(None)
+    header: bool | None = setting(None)  # whether a table's first line names its columns
     separator: str | None = setting(None)  # between cells of a table; None: by the file's ending
-    # 'a,b,c'; None: the task's own, or those of the train file, sorted.
-    labels: str | None = setting(None)
-    # Of tags: a key of tag_schemes.SCHEMES; None: as the task has it.
-    scheme: str | None = setting(None)
-    # Whether questions may have no answer; None: as the task has it.
-    unanswerable: bool | None = setting(None)
-    # Train on (b, a) too; None: as the reference (MRPC, STS).
-    double_pairs: bool | None = setting(None)
+    labels: str | None = setting(None)  # 'a,b,c'; or the train file's, sorted
+    scheme: str | None = setting(None)  # of tags: a key of tag_schemes.SCHEMES
+    unanswerable: bool | None = setting(None)  # whether questions may have no answer
+    double_pairs: bool | None = setting(None)  # train on (b, a) too
     # 'huggingface': the layers of transformers' heads. 'mean': a row from all its tokens.
     head: str = setting('reference', choices=HEAD_STYLES)
     head_dropout: float = setting(0.1, at_least=0, at_most=0.99)
-    # None: as the task has it (the reference's: 3, 10 or 2).
     epochs: float | None = setting(None, at_least=0.001)
     # Share of all steps; takes the place of optimizer.warmup_steps.
     warmup_rate: float = setting(0.1, at_least=0, at_most=1)
-    # Losses added up over a batch, as in the reference, not their mean: gradients then grow with
-    # the batch, and clipping alone decides how long they are.
+    # Losses added up over a batch, as in the reference: gradients then grow with the batch, and
+    # clipping alone decides how long they are.
     sum_loss: bool = setting(False)
     bucketing: bool = setting(True)  # rows of similar length together; False: all of row_length
     # The state of each trial that counts: 'last' (as in published figures) or 'best'.
     keep: str = setting('last', choices=('last', 'best'))
     predict_test: bool = setting(False)  # also predict the task's test files; write submissions
-    # Trials whose parameters go to disk.
-    save: str = setting('all', choices=('all', 'best', 'none'))
+    save: str = setting('all', choices=('all', 'best', 'none'))  # trials whose parameters stay
     # Questions about texts. A text too long for a row becomes several rows, `stride` apart.
     question_length: int = setting(64, at_least=1)  # pieces, at most
     stride: int = setting(128, at_least=1)
@@ -334,8 +314,7 @@ class TaskConfig:
     # loss of "is there an answer".
     beams: int = setting(20, at_least=1)
     answerable_weight: float = setting(0.5, at_least=0)
-    # No answer is given above this score; None: as the task has it.
-    null_threshold: float | None = setting(None)
+    null_threshold: float | None = setting(None)  # no answer is given above this score
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -344,15 +323,14 @@ class Config:
 
     job: str = setting('pretrain', choices=('pretrain', 'finetune', 'evaluate'))
     seed: int = setting(0, at_least=0, at_most=_MAX_SEED)
-    # Of pre-training; fine-tuning counts in task.epochs.
-    total_steps: int = setting(1_000_000, at_least=1)
+    total_steps: int = setting(1_000_000, at_least=1)  # fine-tuning counts in task.epochs
     # End here with a checkpoint; schedules still follow total_steps.
     stop_at: int | None = setting(None, at_least=1)
     # What parameters start from: a workdir or checkpoint of ours, 'google:PATH' or
     # 'huggingface:PATH'; None: from nothing.
     init_from: str | None = setting(None)
-    # What is loaded of it: 'both' networks, 'generator', 'discriminator', or 'none': its model and
-    # tokenizer with fresh parameters, to compare with. Fine-tuning needs the discriminator.
+    # What is loaded of it; 'none': its model and tokenizer with fresh parameters, to compare with.
+    # Fine-tuning needs the discriminator.
     init_network: str = setting('both', choices=('both', 'generator', 'discriminator', 'none'))
     # Positions that the checkpoint lacks.
     init_positions: str = setting('fresh', choices=('fresh', 'repeat', 'interpolate'))

@@ -62,10 +62,6 @@ def test_a_kernel_of_other_devices_is_refused(kernel):
         resolve.resolve(settings, 'cpu')
 
 
-def test_every_limit_names_kernels_that_there_are():
-    assert {name for limit in kernels.LIMITS for name in limit.kernels} <= set(kernels.PLATFORM_OF)
-
-
 def test_a_kernel_that_jax_removed_is_not_chosen_and_is_refused_by_name(monkeypatch):
     packed = recipe({'model': FLASH, 'data': {'layout': 'packed'}})
     typed = recipe({'model': {**FLASH, 'attention': 'triton'}, 'data': {'layout': 'packed'}})

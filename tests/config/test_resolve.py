@@ -113,8 +113,16 @@ def test_settings_of_data_that_contradict_each_other_are_refused(data, problem):
         resolve.check(recipe({'data': data}))
 
 
+def test_every_need_names_settings_that_there_are_and_values_that_they_may_have():
+    leaves = fields.leaves(Config)
+    for need in (*checks.OF_THE_RUN, *checks.OF_THE_MODEL):
+        assert need.name in leaves
+        for value in need.allowed:
+            leaves[need.other].checked(value)
+
+
 def test_pre_training_has_no_task():
-    with pytest.raises(ConfigError, match=r"job is pretrain, but config.task.name is 'sst2'"):
+    with pytest.raises(ConfigError, match=r"task.name is 'sst2', but config.job is 'pretrain'"):
         resolve.check(recipe({'task': {'name': 'sst2'}}))
 
 
