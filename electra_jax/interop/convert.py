@@ -81,11 +81,11 @@ def convert(source: End, target: End, tasks: Tasks, google: Mapping[str, Any]) -
 
     Yields:
         Lines for people: what was read, written and left out, and what to type next.
-
-    Raises:
-        UserError: the source cannot be read or the target cannot be written.
     """
-    _check_ends(source, target)
+    if target.path.exists() and not target.path.is_dir():
+        raise CheckpointError(f'{target.path} is a file, allowed: a folder, new or empty')
+    if target.path.is_dir() and any(target.path.iterdir()):
+        raise CheckpointError(f'{target.path} is not empty: name another --target, or delete it')
     if google and source.kind != 'google':
         raise ConfigError(
             f'--{", --".join(google)}: checkpoints of kind {source.kind} themselves record their '
@@ -114,23 +114,8 @@ def convert(source: End, target: End, tasks: Tasks, google: Mapping[str, Any]) -
             report = WRITERS[target.kind](fresh, found)
     yield f'wrote {target}'
     yield from report.lines()
-    yield f'next: {_next_command(target, found)}'
-
-
-def _check_ends(source: End, target: End) -> None:
-    """Refuses a conversion that changes nothing or would destroy something."""
-    if source.kind == target.kind != OURS:
-        raise ConfigError(f'--source and --target are both of kind {source.kind}: just copy it')
-    one, other = source.path.resolve(), target.path.resolve()
-    if one == other or one in other.parents or other in one.parents:
-        raise ConfigError(
-            f'--source {source.path} and --target {target.path} are the same folder, or one is '
-            'inside the other: name another --target'
-        )
-    if target.path.exists() and not target.path.is_dir():
-        raise CheckpointError(f'{target.path} is a file, allowed: a folder, new or empty')
-    if target.path.is_dir() and any(target.path.iterdir()):
-        raise CheckpointError(f'{target.path} is not empty: name another --target, or delete it')
+    if target.kind != 'google':
+        yield f'next: {_next_command(target, found)}'
 
 
 @contextlib.contextmanager
@@ -147,15 +132,7 @@ def _whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def read_ours(path: pathlib.Path, tasks: Tasks) -> Checkpoint:
-    """A checkpoint of ours: a workdir, its checkpoints/ or one step's folder.
-
-    Args:
-        path: of a fine-tuning workdir the best trial is read.
-        tasks: how fine-tuned models record their tasks.
-
-    Raises:
-        CheckpointError: there is none, or another version wrote it.
-    """
+    """A checkpoint of ours: a workdir (of fine-tuning: its best trial), or a folder in it."""
     given = epath.Path(path).resolve()
     folder = tasks.best_trial(given)
     params, about = checkpoint.read_params(folder)
@@ -186,11 +163,7 @@ def read_ours(path: pathlib.Path, tasks: Tasks) -> Checkpoint:
 def write_ours(folder: pathlib.Path, found: Checkpoint, source: str, tasks: Tasks) -> Report:
     """Writes a workdir to start from: parameters, config and tokenizer, no optimizer state.
 
-    Args:
-        folder: to write; the tokenizer's own files go there as well, for building a corpus.
-        found: what was read; has a tokenizer.
-        source: what was converted; recorded in the checkpoint.
-        tasks: describes the task of a head.
+    The tokenizer's own files go there as well, for building a corpus. `source` is recorded.
     """
     tokenizer = found.tokenizer
     assert tokenizer is not None  # `convert` has looked
@@ -227,9 +200,6 @@ def _next_command(target: End, found: Checkpoint) -> str:
         words = [f'--config.init_from={folder}', '--config.data.path=FOLDER']
         words += _changed_settings(found.model, found.objective)
         return f'python -m electra_jax.main --config=configs/continue_small.py {" ".join(words)}'
-    if target.kind == 'google':
-        listed = f"print(*tensorflow.train.list_variables('{folder}'), sep=chr(10))"
-        return f'python -c "import tensorflow; {listed}"'
     if (folder / 'discriminator').is_dir():
         folder = folder / 'discriminator'
     name = TASK_HEADS[found.task][0] if found.task else 'AutoModelForPreTraining'

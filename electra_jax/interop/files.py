@@ -14,10 +14,8 @@ from safetensors.numpy import save_file
 from electra_jax.core import untrusted
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.files import parse_object
-from electra_jax.interop import transfer
 
 CONFIG_FILE, WEIGHTS_FILE = 'config.json', 'model.safetensors'
-INDEX_FILE = WEIGHTS_FILE + '.index.json'
 ROLES = ('discriminator', 'generator')  # subfolders of a pair
 
 
@@ -29,11 +27,7 @@ class Network(NamedTuple):
 
 
 def read(path: pathlib.Path) -> dict[str, Network]:
-    """The networks in a folder, or in its subfolders discriminator/ and generator/, by role.
-
-    Raises:
-        CheckpointError: there are none, files are damaged, or weights are pickled.
-    """
+    """The networks in a folder, or in its subfolders discriminator/ and generator/, by role."""
     folders = {role: path / role for role in ROLES}
     if (path / CONFIG_FILE).is_file():
         folders = {'discriminator': path}
@@ -58,8 +52,13 @@ def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
     """The safetensors files of a folder, whole or in shards."""
     if (folder / WEIGHTS_FILE).is_file():
         return [folder / WEIGHTS_FILE]
-    if (folder / INDEX_FILE).is_file():
-        return _shards(folder)
+    shards = sorted(folder.glob('model-*-of-*.safetensors'))
+    if shards:
+        if not all(one.name.endswith(f'-of-{len(shards):05}.safetensors') for one in shards):
+            raise CheckpointError(
+                f'{folder} lacks files: there are {len(shards)} such as {shards[0].name}'
+            )
+        return shards
     pickled = sorted(folder.glob('pytorch_model*.bin'))
     if pickled:
         raise CheckpointError(
@@ -72,29 +71,10 @@ def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
     raise CheckpointError(f'{folder} holds no {WEIGHTS_FILE}')
 
 
-def _shards(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The files that an index names; it cannot lead out of its folder."""
-    index = read_json(folder / INDEX_FILE).get('weight_map')
-    if not isinstance(index, dict) or not index:
-        raise CheckpointError(f'{folder / INDEX_FILE} has no "weight_map"')
-    shards = sorted({str(name) for name in index.values()})
-    for name in shards:
-        outside = '/' in name or '\\' in name or name.startswith('.')
-        if outside or not name.endswith('.safetensors'):
-            raise CheckpointError(
-                f'{folder / INDEX_FILE} names {name!r}: allowed are .safetensors files of the '
-                'same folder'
-            )
-    absent = [name for name in shards if not (folder / name).is_file()]
-    if absent:
-        raise CheckpointError(f'{folder} lacks {transfer.listed(absent)}, which its index names')
-    return [folder / name for name in shards]
-
-
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     check_inside(path)
     try:
-        # bfloat16 is known to NumPy once JAX's dtypes are imported, which `transfer` does.
+        # bfloat16 is known to NumPy once JAX's dtypes are imported, which callers do.
         with safetensors.safe_open(path, framework='numpy') as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, TypeError) as error:

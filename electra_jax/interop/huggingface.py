@@ -15,7 +15,13 @@ from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import Tree, named_leaves
 from electra_jax.interop import names, transfer
 from electra_jax.interop.files import CONFIG_FILE, Network
-from electra_jax.interop.names import BARE_ENCODER, HUGGINGFACE, HUGGINGFACE_HEADS, TASK_HEADS
+from electra_jax.interop.names import (
+    BARE_ENCODER,
+    HUGGINGFACE,
+    HUGGINGFACE_HEADS,
+    TASK_HEADS,
+    Part,
+)
 from electra_jax.interop.sizes import generator_scale, nearest_size
 from electra_jax.interop.transfer import Moved, Report
 
@@ -47,10 +53,12 @@ EXPECTED = {
 _LM_TABLE, _LM_BIAS = 'generator_lm_head.weight', 'generator_lm_head.bias'
 _WORD_TABLE = 'electra.embeddings.word_embeddings.weight'
 _LARGEST = 2**31 - 1
-# Settings of a generator that is the discriminator's own encoder.
+_LANGUAGE = 'ElectraForMaskedLM'
+# Settings of a generator that is the discriminator's own encoder, and of any other.
 _TIED = {'generator': 'tied', 'generator_layers': 1.0, 'generator_width': 1.0}
-
-_Lone = tuple[dict[str, Tree], ModelConfig, Report]  # one network as a model of its own
+_SEPARATE = {'generator': 'separate'}
+# Part of a network -> the same part of a generator that is read with its discriminator.
+_OF_GENERATOR = {'embeddings': 'generator_embeddings', 'discriminator': 'generator'}
 
 
 def params_from_networks(
@@ -67,91 +75,81 @@ def params_from_networks(
 
     Returns:
         The parameters, float32; the model, resolved; and a report, which names what is missing.
-
-    Raises:
-        CheckpointError: a tensor is unknown, missing or of another shape, or the settings are of
-            a model that ours cannot be.
     """
-    alone = {role: _lone_params(network, vocab_size) for role, network in networks.items()}
-    if len(alone) == 1:
-        return next(iter(alone.values()))
-    return _pair_params(alone['discriminator'], alone['generator'])
-
-
-def _lone_params(network: Network, vocab_size: int | None) -> _Lone:
-    config, arrays = network.config, _without_tied_table(network)
-    _check_config(config)
-    architecture = architecture_of(arrays)
-    is_language = architecture == 'ElectraForMaskedLM'
-    model = _model(config, is_language)
-    found = transfer.count_layers(arrays, '' if architecture == BARE_ENCODER else 'electra.')
-    # A wrong number would otherwise be a long list of missing names.
-    if found != model.num_layers:
-        raise CheckpointError(
-            f'{CONFIG_FILE} has num_hidden_layers {model.num_layers}, but the tensors are of '
-            f'{found} layers'
-        )
-    params, report = transfer.read_parts(
-        arrays,
-        names.huggingface_parts(architecture),
-        HUGGINGFACE,
-        model,
-        config['vocab_size'] if vocab_size is None else vocab_size,
-        _num_labels(arrays, architecture),
-    )
-    expected = ('generator_head',) if is_language else ('generator', 'generator_head')
-    report.missing = [part for part in (*expected, 'discriminator_head') if part not in params]
+    arrays: dict[str, np.ndarray] = {}
+    parts: list[Part] = []
+    for role, network in networks.items():
+        scope = f'{role}/' if len(networks) > 1 else ''
+        _check_config(scope, network)
+        arrays |= {scope + name: x for name, x in _without_tied_table(scope, network).items()}
+        for part in names.huggingface_parts(architecture_of(network.arrays)):
+            ours = _OF_GENERATOR.get(part.ours, part.ours) if scope == 'generator/' else part.ours
+            parts.append(Part(ours, part.rows, scope + part.prefix))
+    main = next(iter(networks.values()))
+    model = _model(networks)
+    size = main.config['vocab_size'] if vocab_size is None else vocab_size
+    labels = _num_labels(main.arrays, architecture_of(main.arrays))
+    params, report = transfer.read_parts(arrays, parts, HUGGINGFACE, model, size, labels)
+    whole = {'generator_head', 'discriminator_head'}
+    whole |= {'generator'} if model.generator == 'separate' else set()
+    report.missing = sorted(whole - params.keys())
     kinds = sorted({x.dtype.name for x in arrays.values()} - {'float32', 'int64'})
     report.notes += [f'{", ".join(kinds)} became float32'] if kinds else []
+    if len(networks) > 1:
+        model = _without_copies(params, model, report)
     return params, model, report
 
 
-def _pair_params(discriminator: _Lone, generator: _Lone) -> _Lone:
-    """Discriminator and generator as one model; where they are the same network, a tied one."""
-    params, model, report = discriminator
-    small_params, small, small_report = generator
-    for field in ('max_positions', 'type_vocab_size'):
-        sizes = getattr(model, field), getattr(small, field)
-        if sizes[0] != sizes[1]:
-            raise CheckpointError(
-                f'discriminator/ has {field} {sizes[0]}, generator/ has {sizes[1]}: one model '
-                'has one of both'
-            )
-    if 'generator_head' not in small_params or 'generator_head' in params:
+def _model(networks: Mapping[str, Network]) -> ModelConfig:
+    """The model of one network, or of a discriminator and a generator with embeddings of its own.
+
+    A lone network is a discriminator that lacks its generator, or both.
+    """
+    if len(networks) == 1:
+        (network,) = networks.values()
+        is_language = architecture_of(network.arrays) == _LANGUAGE
+        return resolve.model_of(_settings(network, _TIED if is_language else _SEPARATE))
+    network, small = networks['discriminator'], networks['generator']
+    if [architecture_of(one.arrays) == _LANGUAGE for one in (network, small)] != [False, True]:
         raise CheckpointError(
-            'the folder generator/ must hold an ElectraForMaskedLM, and discriminator/ must not'
+            f'the folder generator/ must hold an {_LANGUAGE}, and discriminator/ must not'
         )
-    params['generator_head'] = small_params['generator_head']
-    settings: dict[str, Any] = dict(_TIED)
-    same_words = _equal(small_params['embeddings'], params['embeddings'])
-    if same_words and _equal(small_params['discriminator'], params['discriminator']):
+    main, own = (
+        shapes.discriminator_shape(resolve.model_of(_settings(one, _SEPARATE)))
+        for one in (network, small)
+    )
+    scale = generator_scale(main, own, 'generator/')
+    untied = {
+        'embedding_sharing': 'untied',
+        'generator_embedding_size': small.config['embedding_size'],
+    }
+    return resolve.model_of(_settings(network, {**_SEPARATE, **scale, **untied}))
+
+
+def _settings(network: Network, generator: Mapping[str, Any]) -> dict[str, Any]:
+    config = network.config
+    sizes = {ours: config[theirs] for theirs, ours in SIZES.items()}
+    numbers = {ours: float(config.get(theirs, value)) for theirs, (ours, value) in NUMBERS.items()}
+    size = nearest_size(sizes['hidden_size'])
+    return {'size': size, **sizes, **numbers, 'norm': 'post', **generator}
+
+
+def _without_copies(params: dict[str, Tree], model: ModelConfig, report: Report) -> ModelConfig:
+    """Removes from a pair what the generator has in common with the discriminator."""
+    if not _equal(params['generator_embeddings'], params['embeddings']):
+        report.notes.append(
+            'the two networks have different embeddings: each keeps its own '
+            '(config.model.embedding_sharing=untied)'
+        )
+        return model
+    settings: dict[str, Any] = {'embedding_sharing': 'shared', 'generator_embedding_size': None}
+    del params['generator_embeddings']
+    if _equal(params['generator'], params['discriminator']):
+        del params['generator']
+        settings |= _TIED
         report.notes.append('both networks have the same weights: config.model.generator=tied')
-    else:
-        params['generator'] = small_params['discriminator']
-        shape, small_shape = (shapes.discriminator_shape(one) for one in (model, small))
-        scale = generator_scale(shape, small_shape, 'generator/')
-        settings = {'generator': 'separate', **scale}
-        if not same_words:
-            params['generator_embeddings'] = small_params['embeddings']
-            settings['embedding_sharing'] = 'untied'
-            settings['generator_embedding_size'] = small.embedding_size
-            report.notes.append(
-                'the two networks have different embeddings: each keeps its own '
-                '(config.model.embedding_sharing=untied)'
-            )
-    report.missing = [part for part in report.missing if not part.startswith('generator')]
-    report.left_out |= {f'generator: {n}': w for n, w in small_report.left_out.items()}
-    report.notes += [f'generator: {note}' for note in small_report.notes]
-    report.moved = [
-        *(dataclasses.replace(m, theirs='discriminator/') for m in report.moved),
-        *(
-            dataclasses.replace(
-                m, ours=m.ours.replace('discriminator', 'generator'), theirs='generator/'
-            )
-            for m in small_report.moved
-        ),
-    ]
-    return params, dataclasses.replace(model, **settings), report
+    report.moved = [moved for moved in report.moved if moved.ours in params]
+    return dataclasses.replace(model, **settings)
 
 
 def networks_from_params(
@@ -162,7 +160,7 @@ def networks_from_params(
     task: str | None = None,
     labels: Sequence[str] | None = None,
 ) -> tuple[dict[str, Network], Report]:
-    """The networks of our parameters: 'discriminator', 'generator', or both.
+    """The networks of our parameters by role, one or both of `ROLES`, and a report.
 
     Args:
         params: ours.
@@ -171,27 +169,16 @@ def networks_from_params(
         pad_id: id of the padding token.
         task: what a `task_head` is for: a key of `names.TASK_HEADS`.
         labels: names of the outputs of a `task_head`.
-
-    Returns:
-        Networks by role, and a report that names the parts left out.
-
-    Raises:
-        CheckpointError: the networks are of a kind that transformers' classes are not.
-        ConfigError: `task` is needed, or does not fit the head.
     """
     known = {'embeddings', 'generator_embeddings', 'discriminator', 'generator_head'}
     known |= {'generator', 'generator_ltr', 'generator_rtl'}
     known.add('task_head' if 'task_head' in params else 'discriminator_head')
     kept, report = transfer.keep_expressible(params, known, 'transformers')
     architecture = _architecture(kept, task)
-    only_language = (
-        'generator_head' in kept
-        and architecture == BARE_ENCODER
-        and not {'generator', 'generator_ltr'} & set(kept)
-    )
+    has_own = 'generator' in kept or 'generator_ltr' in kept
     _leave_generators(kept, report)
     networks = {}
-    if not only_language:
+    if has_own or architecture != BARE_ENCODER or 'generator_head' not in kept:
         network = _network(kept, architecture, model, vocab_size, pad_id)
         if 'task_head' in kept:
             network.config.update(_label_settings(kept['task_head'], labels))
@@ -202,7 +189,7 @@ def networks_from_params(
             'discriminator': kept.get('generator', kept['discriminator']),
             'generator_head': kept['generator_head'],
         }
-        networks['generator'] = _network(small, 'ElectraForMaskedLM', model, vocab_size, pad_id)
+        networks['generator'] = _network(small, _LANGUAGE, model, vocab_size, pad_id)
     for role, network in networks.items():
         numbers = sum(x.size for x in network.arrays.values())
         name = network.config['architectures'][0]
@@ -307,38 +294,39 @@ def _num_labels(arrays: Mapping[str, np.ndarray], architecture: str) -> int:
     return arrays[bias].size if bias in arrays else 1
 
 
-def _model(config: Mapping[str, Any], is_language: bool) -> ModelConfig:
-    sizes = {ours: config[theirs] for theirs, ours in SIZES.items()}
-    numbers = {ours: float(config.get(theirs, value)) for theirs, (ours, value) in NUMBERS.items()}
-    generator = _TIED if is_language else {'generator': 'separate'}
-    size = nearest_size(sizes['hidden_size'])
-    return resolve.model_of({'size': size, **sizes, **numbers, 'norm': 'post', **generator})
-
-
-def _check_config(config: Mapping[str, Any]) -> None:
+def _check_config(scope: str, network: Network) -> None:
     """Refuses what is not there, is no sensible size, or asks for another kind of network."""
+    config, file = network.config, scope + CONFIG_FILE
     for name, expected in EXPECTED.items():
         if config.get(name, expected) != expected:
             raise CheckpointError(
-                f'{CONFIG_FILE}: {name} is {config[name]!r}, allowed: {expected!r}; this network '
+                f'{file}: {name} is {config[name]!r}, allowed: {expected!r}; this network '
                 'computes something that ours does not'
             )
     for name in (*SIZES, 'vocab_size'):
         value = config.get(name)
         if type(value) is not int or not 1 <= value <= _LARGEST:
             found = f'{name} is {value!r}' if name in config else f'lacks {name!r}'
-            raise CheckpointError(f'{CONFIG_FILE}: {found}, allowed: whole numbers from 1')
+            raise CheckpointError(f'{file}: {found}, allowed: whole numbers from 1')
     for name in NUMBERS:
         if not isinstance(config.get(name, 0.0), int | float):
-            raise CheckpointError(f'{CONFIG_FILE}: {name} is {config[name]!r}, allowed: a number')
+            raise CheckpointError(f'{file}: {name} is {config[name]!r}, allowed: a number')
     if config['hidden_size'] % config['num_attention_heads']:
         raise CheckpointError(
-            f'{CONFIG_FILE}: hidden_size is {config["hidden_size"]} and num_attention_heads is '
+            f'{file}: hidden_size is {config["hidden_size"]} and num_attention_heads is '
             f'{config["num_attention_heads"]}: the first must be a multiple of the second'
+        )
+    bare = architecture_of(network.arrays) == BARE_ENCODER
+    layers = transfer.count_layers(network.arrays, '' if bare else 'electra.')
+    # Otherwise every name of the layers would be listed as missing.
+    if layers != config['num_hidden_layers']:
+        raise CheckpointError(
+            f'{file} has num_hidden_layers {config["num_hidden_layers"]}, but the tensors are of '
+            f'{layers} layers'
         )
 
 
-def _without_tied_table(network: Network) -> dict[str, np.ndarray]:
+def _without_tied_table(scope: str, network: Network) -> dict[str, np.ndarray]:
     """The tensors without the softmax's copy of the word table, which transformers ties."""
     kept = dict(network.arrays)
     table = kept.pop(_LM_TABLE, None)
@@ -347,8 +335,8 @@ def _without_tied_table(network: Network) -> dict[str, np.ndarray]:
         untied = _WORD_TABLE not in kept or not np.array_equal(table, kept[_WORD_TABLE])
     if untied and _LM_BIAS in kept:
         raise CheckpointError(
-            f"{_LM_TABLE} is another table than {_WORD_TABLE}: ELECTRA's generator has one for "
-            'both, so this model cannot be converted'
+            f"{scope}{_LM_TABLE} is another table than {_WORD_TABLE}: ELECTRA's generator has one "
+            'for both, so this model cannot be converted'
         )
     return kept
 

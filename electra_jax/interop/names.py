@@ -168,7 +168,7 @@ IGNORED = {
         r'_CHECKPOINTABLE_OBJECT_GRAPH|save_counter(/.*)?': "TensorFlow's own bookkeeping",
     },
     HUGGINGFACE: {
-        r'(electra\.)?embeddings\.(position_ids|token_type_ids)': 'buffer that holds no weights',
+        r'(.+[./])?embeddings\.(position_ids|token_type_ids)': 'buffer that holds no weights',
     },
 }
 

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from electra_jax.config.settings import ModelConfig
+from electra_jax.config.settings import ModelConfig, TokenizerConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
 from electra_jax.interop import files, google_tf, huggingface, transfer
@@ -45,9 +45,6 @@ def read_google(
         vocab: the vocab.txt; None: the one in the folder or in the folder above.
         lower_case: whether text is lower-cased; None: if no piece has a capital letter.
         model: of the parameters; None: the model that the shapes of the variables imply.
-
-    Raises:
-        UserError: the checkpoint is damaged, or ours cannot be such a model.
     """
     path = pathlib.Path(path)
     variables = google_tf.read_checkpoint(path)
@@ -75,7 +72,7 @@ def _google_tokenizer(
         notes.append(
             f'vocab.txt holds {found} capital letters: text is {done} (--lower_case overrides this)'
         )
-    return WordPiece.from_file(file, lower_case, None), notes
+    return WordPiece.from_file(TokenizerConfig(path=str(file), lower_case=lower_case)), notes
 
 
 def _objective(model: ModelConfig, params: Mapping[str, Tree]) -> str:
@@ -84,11 +81,7 @@ def _objective(model: ModelConfig, params: Mapping[str, Tree]) -> str:
 
 
 def read_huggingface(path: str | pathlib.Path) -> Checkpoint:
-    """Reads a folder of transformers' Electra classes, or a discriminator/ and a generator/.
-
-    Raises:
-        UserError: the checkpoint is damaged, or ours cannot be such a model.
-    """
+    """Reads a folder of transformers' Electra classes, or a discriminator/ and a generator/."""
     path = pathlib.Path(path)
     networks = files.read(path)
     tokenizer, notes = _huggingface_tokenizer([path, *(path / role for role in networks)])

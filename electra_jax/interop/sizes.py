@@ -11,14 +11,7 @@ from electra_jax.core.errors import CheckpointError
 
 
 def sizes_of(model: ModelConfig, part: str, vocab_size: int, num_labels: int = 1) -> dict[str, int]:
-    """The letters' sizes inside a part of our tree.
-
-    Args:
-        model: of the parameters.
-        part: top-level name in our tree.
-        vocab_size: tokens, unpadded.
-        num_labels: outputs of a `task_head`.
-    """
+    """The letters' sizes inside a part of our tree; the vocabulary is not padded."""
     of_generator = part.startswith('generator')
     if part == 'generator_head' and model.generator not in ('separate', 'two_tower'):
         of_generator = False  # it stands on the discriminator
@@ -41,15 +34,10 @@ def sizes_of(model: ModelConfig, part: str, vocab_size: int, num_labels: int = 1
 
 
 def generator_scale(main: EncoderShape, small: EncoderShape, where: str) -> dict[str, float]:
-    """A generator's sizes as fractions of the discriminator's, as in our settings.
-
-    Args:
-        main: of the discriminator.
-        small: of the generator.
-        where: name of the generator in the source, for the error.
+    """The sizes of a generator, `small`, as fractions of the discriminator's, as in our settings.
 
     Raises:
-        CheckpointError: our settings cannot express these sizes.
+        CheckpointError: our settings cannot express the generator that `where` holds.
     """
     scale = {
         'generator_layers': small.num_layers / main.num_layers,

@@ -9,9 +9,10 @@ import tokenizers
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import decoders, normalizers, pre_tokenizers, processors
 
+from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.interop.files import check_inside, read_json
-from electra_jax.tokenizers import wordpiece
+from electra_jax.tokenizers import load, wordpiece
 from electra_jax.tokenizers.api import SpecialIds, Tokenizer
 from electra_jax.tokenizers.sentencepiece import SentencePiece
 from electra_jax.tokenizers.wordpiece import WordPiece
@@ -91,12 +92,7 @@ def fast_tokenizer(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
 
 
 def read_tokenizer(folder: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
-    """The tokenizer of a folder of transformers, None where there is none, and notes about it.
-
-    Raises:
-        CheckpointError: it works in a way that ours does not.
-        DataError: it lacks one of the five special tokens.
-    """
+    """The tokenizer of a folder of transformers, None where there is none, and notes about it."""
     for name in (VOCAB_FILE, MODEL_FILE):
         check_inside(folder / name)
     settings = read_json(folder / SETTINGS_FILE) if (folder / SETTINGS_FILE).is_file() else {}
@@ -107,7 +103,7 @@ def read_tokenizer(folder: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
     if kind == 'WordPiece':
         return _read_wordpiece(folder / LIBRARY_FILE, library, settings)
     if kind in ('Unigram', 'BPE') and (folder / MODEL_FILE).is_file():
-        tokenizer = SentencePiece.from_file(folder / MODEL_FILE)
+        tokenizer = SentencePiece.from_file(TokenizerConfig(path=str(folder / MODEL_FILE)))
         _check_pieces(folder, library, tokenizer)
         return tokenizer, []
     raise CheckpointError(
@@ -118,39 +114,47 @@ def read_tokenizer(folder: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
 
 def _read_native(folder: pathlib.Path, settings: dict[str, Any]) -> Tokenizer | None:
     if (folder / VOCAB_FILE).is_file():
-        lower_case = settings.get('do_lower_case', True)
-        return WordPiece.from_file(folder / VOCAB_FILE, lower_case, settings.get('strip_accents'))
+        vocab = wordpiece.read_vocab(folder / VOCAB_FILE)
+        return _wordpiece(folder / VOCAB_FILE, vocab, {}, settings)
     if (folder / MODEL_FILE).is_file():
-        return SentencePiece.from_file(folder / MODEL_FILE)
+        return SentencePiece.from_file(TokenizerConfig(path=str(folder / MODEL_FILE)))
     return None
+
+
+def _wordpiece(
+    path: pathlib.Path, vocab: list[str], normalizer: dict[str, Any], settings: dict[str, Any]
+) -> Tokenizer:
+    """Our WordPiece; `settings` win over the normalizer, as they do in transformers."""
+    data = {
+        'kind': 'wordpiece',
+        'vocab': vocab,
+        'lower_case': settings.get('do_lower_case', normalizer.get('lowercase', True)),
+        'strip_accents': settings.get('strip_accents', normalizer.get('strip_accents')),
+    }
+    return load.from_json(data, path)
+
+
+# What our WordPiece does, as tokenizer.json has it.
+_EXPECTED = {
+    ('normalizer', 'type'): 'BertNormalizer',
+    ('normalizer', 'clean_text'): True,
+    ('normalizer', 'handle_chinese_chars'): True,
+    ('pre_tokenizer', 'type'): 'BertPreTokenizer',
+    ('model', 'continuing_subword_prefix'): '##',
+}
 
 
 def _read_wordpiece(
     path: pathlib.Path, library: dict[str, Any], settings: dict[str, Any]
-) -> tuple[WordPiece, list[str]]:
-    """Our WordPiece of a tokenizer.json; `settings` win over it, as they do in transformers."""
-    switches = library.get('normalizer') or {}
-    prefix = _dig(library, 'model', 'continuing_subword_prefix')
-    expected = {
-        'normalizer': (switches.get('type'), 'BertNormalizer'),
-        'normalizer.clean_text': (switches.get('clean_text'), True),
-        'normalizer.handle_chinese_chars': (switches.get('handle_chinese_chars'), True),
-        'pre_tokenizer': (_dig(library, 'pre_tokenizer', 'type'), 'BertPreTokenizer'),
-        'model.continuing_subword_prefix': (prefix, '##'),
-    }
-    for name, (found, wanted) in expected.items():
+) -> tuple[Tokenizer, list[str]]:
+    for keys, wanted in _EXPECTED.items():
+        found = _dig(library, *keys)
         if found != wanted:
             raise CheckpointError(
-                f'{path}: {name} is {found!r}, allowed: {wanted!r}; our tokenizer would give '
-                'other ids'
+                f'{path}: {".".join(keys)} is {found!r:.60}, allowed: {wanted!r}; our tokenizer '
+                'would give other ids'
             )
-    lower_case = settings.get('do_lower_case', switches.get('lowercase', True))
-    strip_accents = settings.get('strip_accents', switches.get('strip_accents'))
-    if not isinstance(lower_case, bool) or not isinstance(strip_accents, bool | None):
-        raise CheckpointError(
-            f'{path}: lower-casing is {lower_case!r:.40} and stripping of accents '
-            f'{strip_accents!r:.40}, allowed: true or false'
-        )
+    tokenizer = _wordpiece(path, _vocabulary(path, library), library['normalizer'], settings)
     notes = []
     longest = _dig(library, 'model', 'max_input_chars_per_word')
     if longest != wordpiece.MAX_WORD_CHARS:
@@ -158,7 +162,7 @@ def _read_wordpiece(
             f'words of more than {longest} letters are unknown to its tokenizer, to ours those of '
             f'more than {wordpiece.MAX_WORD_CHARS}'
         )
-    return WordPiece(_vocabulary(path, library), lower_case, strip_accents, str(path)), notes
+    return tokenizer, notes
 
 
 def _vocabulary(path: pathlib.Path, library: dict[str, Any]) -> list[str]:
@@ -167,11 +171,9 @@ def _vocabulary(path: pathlib.Path, library: dict[str, Any]) -> list[str]:
         ids = dict(_dig(library, 'model', 'vocab') or {})
         for token in library.get('added_tokens') or []:
             ids.setdefault(token['content'], token['id'])
+        vocab = sorted(ids, key=ids.__getitem__)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f'{path}: its vocabulary is damaged ({error!r:.80})') from error
-    if not all(isinstance(p, str) and type(i) is int for p, i in ids.items()):
-        raise CheckpointError(f'{path}: its vocabulary is not one of texts with whole numbers')
-    vocab = sorted(ids, key=ids.__getitem__)
     if [ids[piece] for piece in vocab] != list(range(len(vocab))):
         raise CheckpointError(f'{path}: the ids of its vocabulary are not 0 to {len(vocab) - 1}')
     return vocab

@@ -97,10 +97,6 @@ def read_parts(
 
     Returns:
         The parts that are there, float32, and a report that names the others.
-
-    Raises:
-        CheckpointError: an array has no row in the table, another shape or type; some of a part is
-            missing; or the networks are.
     """
     params, report, used = {}, Report(), set()
     for part in parts:
@@ -129,11 +125,12 @@ def read_parts(
         used.update(every)
         params[part.ours] = tree
         report.moved.append(Moved(part.ours, count(tree), part.prefix, len(every)))
-    if {'embeddings', 'discriminator'} & set(report.missing):
-        raise CheckpointError(
-            'the source has no embeddings or no encoder of ELECTRA: it is another model, or its '
-            'settings differ from these'
-        )
+    for needed in ('embeddings', 'discriminator'):
+        if needed not in params:
+            raise CheckpointError(
+                f'the source has nothing of {needed}: it is no ELECTRA, or its settings differ '
+                'from these'
+            )
     report.left_out = _ignorable(set(arrays) - used, kind)
     return params, report
 
@@ -143,14 +140,7 @@ def write_parts(
 ) -> tuple[dict[str, np.ndarray], Report]:
     """The given parts of our tree as arrays of another format, and what was moved.
 
-    Args:
-        params: ours; parts that are not in `parts` are not written.
-        parts: those that may be written.
-        kind: `names.GOOGLE` or `names.HUGGINGFACE`.
-        vocab_size: tokens; the rows that pad the vocabulary are not written.
-
-    Raises:
-        CheckpointError: a part holds an array that has no name there, or lacks one.
+    Rows that pad the vocabulary beyond `vocab_size` tokens are not written.
     """
     arrays: dict[str, np.ndarray] = {}
     report = Report()
@@ -224,15 +214,11 @@ def _put(tree: Tree, path: str, leaf: np.ndarray) -> None:
     tree[last] = leaf
 
 
-def _ignorable(left: Iterable[str], kind: str) -> dict[str, str]:
+def _ignorable(left: Collection[str], kind: str) -> dict[str, str]:
     """What each name is that no row of the table has; unknown names are refused."""
-    found, unknown = {}, []
-    for name in sorted(left):
-        what = next((w for p, w in names.IGNORED[kind].items() if re.fullmatch(p, name)), None)
-        if what is None:
-            unknown.append(name)
-        else:
-            found[name] = what
+    patterns = names.IGNORED[kind].items()
+    found = {name: what for name in sorted(left) for p, what in patterns if re.fullmatch(p, name)}
+    unknown = sorted(set(left) - found.keys())
     if unknown:
         raise CheckpointError(
             'the source holds arrays that are not those of ELECTRA: '
@@ -242,15 +228,7 @@ def _ignorable(left: Iterable[str], kind: str) -> dict[str, str]:
 
 
 def count_layers(found: Iterable[str], scope: str) -> int:
-    """The number of layers that the names of arrays show.
-
-    Args:
-        found: names.
-        scope: what precedes ``'encoder'`` in them.
-
-    Raises:
-        CheckpointError: a layer between others is missing.
-    """
+    """The number of layers in the names of arrays, in which `scope` precedes ``'encoder'``."""
     pattern = re.compile(re.escape(scope) + r'encoder[/.]layer[_.](\d+)[/.]')
     layers = {int(match[1]) for match in map(pattern.match, found) if match}
     if layers != set(range(len(layers))):
@@ -284,10 +262,9 @@ def check_block(model: ModelConfig, target: str) -> None:
     others = [name for name in resolve.BLOCK if getattr(model, name) != bert[name]]
     if others:
         has = ', '.join(f'config.model.{name}={getattr(model, name)}' for name in others)
-        knows = ', '.join(f'{name}={bert[name]}' for name in others)
         raise CheckpointError(
-            f"the model has {has}, but {target} knows BERT's block only ({knows}): such a model "
-            'cannot be converted'
+            f"the model has {has}, but {target} knows BERT's block only: such a model cannot be "
+            'converted'
         )
 
 
@@ -300,9 +277,6 @@ def keep_expressible(
         params: our tree.
         known: names of the parts that have a counterpart.
         target: the format's name, for errors.
-
-    Raises:
-        CheckpointError: a part is neither known nor one that may be left out.
     """
     kept, report = fold_embeddings(params), Report()
     if 'embedding_delta' in params:

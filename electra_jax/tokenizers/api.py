@@ -5,8 +5,8 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class SpecialIds:
 class Tokenizer(abc.ABC):
     """Text to ids and back. Instances are read-only and may be used from several threads."""
 
+    kind: ClassVar[str]  # in the JSON of such tokenizers
     pieces: Sequence[str]  # in id order, special ones included; for display
     special: SpecialIds
 
@@ -70,7 +71,22 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """Everything that defines this tokenizer; the inverse is `load.from_json`."""
+        """Everything that defines this tokenizer, its `kind` included."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_json(cls, data: dict[str, Any]) -> 'Tokenizer':
+        """The inverse of `to_json`; a KeyError, TypeError or ValueError if the data is damaged."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_file(cls, config: TokenizerConfig) -> 'Tokenizer':
+        """The tokenizer in `config.path`, a file of other programs."""
+
+    @classmethod
+    @abc.abstractmethod
+    def train(cls, texts: Iterable[str], config: TokenizerConfig) -> 'Tokenizer':
+        """A new tokenizer from lines of text; equal texts give equal tokenizers."""
 
     @abc.abstractmethod
     def write_native(self, folder: pathlib.Path) -> None:
@@ -89,16 +105,6 @@ class Tokenizer(abc.ABC):
         self.write_native(folder)
         # Last and in one step, so that `load` never sees half a tokenizer.
         files.write_whole(folder / FILE_NAME, json.dumps(self.to_json(), sort_keys=True) + '\n')
-
-
-class Kind(NamedTuple):
-    """A kind of tokenizer: how one is made."""
-
-    stored: str  # 'kind' in the JSON of such tokenizers
-    from_json: Callable[[dict[str, Any]], Tokenizer]  # the inverse of `Tokenizer.to_json`
-    from_file: Callable[[TokenizerConfig], Tokenizer]  # the path is a file of other programs
-    # Lines of text, settings -> a new tokenizer; equal texts give equal tokenizers.
-    train: Callable[[Iterable[str], TokenizerConfig], Tokenizer]
 
 
 def special_ids(

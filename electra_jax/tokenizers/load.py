@@ -6,45 +6,35 @@ from typing import Any
 from electra_jax.config import settings
 from electra_jax.core.errors import DataError, unknown
 from electra_jax.core.files import parse_object
-from electra_jax.tokenizers import api, sentencepiece, wordpiece
+from electra_jax.tokenizers import api
+from electra_jax.tokenizers.sentencepiece import SentencePiece
+from electra_jax.tokenizers.wordpiece import WordPiece
 
-# `config.data.tokenizer.kind` -> how such a tokenizer is made. To add one: its file and a row here.
-KINDS: dict[str, api.Kind] = {
-    'wordpiece': wordpiece.WORDPIECE,
-    'unigram': sentencepiece.UNIGRAM,
-    'bpe': sentencepiece.BPE,
+# Values of `config.data.tokenizer.kind`. To add one: its file and a row here.
+KINDS: dict[str, type[api.Tokenizer]] = {
+    'wordpiece': WordPiece,
+    'unigram': SentencePiece,
+    'bpe': SentencePiece,
 }
-_READERS = {kind.stored: kind.from_json for kind in KINDS.values()}
+_STORED = {made.kind: made for made in KINDS.values()}
 
 
-def find(name: str) -> api.Kind:
-    """The kind of tokenizer of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
+def find(name: str) -> type[api.Tokenizer]:
+    """The tokenizers of the kind of that name; ConfigError where there are none."""
     if name not in KINDS:
         raise unknown('config.data.tokenizer.kind', name, KINDS)
     return KINDS[name]
 
 
 def from_json(data: Any, where: object = 'the tokenizer') -> api.Tokenizer:
-    """The tokenizer that `Tokenizer.to_json` describes.
-
-    Args:
-        data: parsed JSON, possibly damaged.
-        where: name of the tokenizer, for messages.
-
-    Raises:
-        DataError: the JSON is damaged, or of an unknown kind.
-    """
+    """The tokenizer that `Tokenizer.to_json` describes; DataError if the JSON is damaged."""
     kind = data.get('kind') if isinstance(data, dict) else None
-    if not isinstance(kind, str) or kind not in _READERS:
+    if not isinstance(kind, str) or kind not in _STORED:
         raise DataError(
-            f'{where} is damaged: its kind is {kind!r:.60}, allowed: {", ".join(sorted(_READERS))}'
+            f'{where} is damaged: its kind is {kind!r:.60}, allowed: {", ".join(sorted(_STORED))}'
         )
     try:
-        return _READERS[kind](data)
+        return _STORED[kind].from_json(data)
     except DataError as error:
         raise DataError(f'{where}: {error}') from error
     except (KeyError, TypeError, ValueError) as error:
@@ -52,11 +42,7 @@ def from_json(data: Any, where: object = 'the tokenizer') -> api.Tokenizer:
 
 
 def load(folder: str | pathlib.Path) -> api.Tokenizer:
-    """The tokenizer that `Tokenizer.save` wrote into a folder.
-
-    Raises:
-        DataError: there is no tokenizer, or its file is damaged.
-    """
+    """The tokenizer that `Tokenizer.save` wrote into a folder; DataError if there is none."""
     path = pathlib.Path(folder) / api.FILE_NAME
     try:
         data = parse_object(path.read_bytes())
@@ -71,12 +57,7 @@ def load(folder: str | pathlib.Path) -> api.Tokenizer:
 
 
 def open_tokenizer(config: settings.TokenizerConfig) -> api.Tokenizer:
-    """The tokenizer in the file `config.path`, such as a vocab.txt or a SentencePiece .model.
-
-    Raises:
-        ConfigError: the kind is unknown.
-        DataError: the file cannot be used.
-    """
+    """The tokenizer in the file `config.path`, such as a vocab.txt or a SentencePiece .model."""
     if config.path is None:
         raise ValueError('open_tokenizer needs config.path; train.train_tokenizer makes one')
     return find(config.kind).from_file(config)

@@ -10,6 +10,7 @@ import numpy as np
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2, sentencepiece_pb2
 
+from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core.errors import DataError
 from electra_jax.tokenizers import api
 
@@ -32,6 +33,8 @@ _MAX_SENTENCE_BYTES = 4000  # the trainer ignores longer sentences, so they are 
 
 class SentencePiece(api.Tokenizer):
     """A SentencePiece model, which contains the normalization of text as well."""
+
+    kind = 'sentencepiece'
 
     def __init__(self, model: bytes, where: str = 'the SentencePiece model') -> None:
         """Parses the bytes of a .model file; DataError if they are none."""
@@ -78,7 +81,7 @@ class SentencePiece(api.Tokenizer):
         return ''.join(self._visible_tokens(ids)).replace(_SPACE, ' ').strip()
 
     def to_json(self) -> dict[str, Any]:
-        return {'kind': 'sentencepiece', 'model': base64.b64encode(self.model).decode()}
+        return {'kind': self.kind, 'model': base64.b64encode(self.model).decode()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> 'SentencePiece':
@@ -86,16 +89,50 @@ class SentencePiece(api.Tokenizer):
         return cls(base64.b64decode(data['model'], validate=True))
 
     @classmethod
-    def from_file(cls, path: str | pathlib.Path) -> 'SentencePiece':
-        """Reads a .model file; DataError where it cannot be used."""
+    def from_file(cls, config: TokenizerConfig) -> 'SentencePiece':
+        """The tokenizer of a .model file; DataError where it cannot be used."""
+        path = pathlib.Path(str(config.path))
         try:
-            model = pathlib.Path(path).read_bytes()
+            model = path.read_bytes()
         except OSError as error:
             raise DataError(
                 f'cannot read the SentencePiece model {path} ({error.strerror}); give a .model '
                 'file with --config.data.tokenizer.path=FILE, or leave it out and one is trained'
             ) from error
         return cls(model, str(path))
+
+    @classmethod
+    def train(cls, texts: Iterable[str], config: TokenizerConfig) -> 'SentencePiece':
+        """Learns exactly `config.vocab_size` pieces; special tokens have ids 0 to 4.
+
+        Text is NFKC-normalized, and case-folded if `lower_case`; both become part of the model.
+        """
+        names = {field: choices[0] for field, choices in SPECIAL_NAMES.items()}
+        model = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=_short_lines(texts),
+                model_writer=model,
+                model_type=config.kind,
+                vocab_size=config.vocab_size,
+                normalization_rule_name='nmt_nfkc_cf' if config.lower_case else 'nmt_nfkc',
+                pad_id=0,
+                unk_id=1,
+                bos_id=-1,
+                eos_id=-1,
+                pad_piece=names['pad'],
+                unk_piece=names['unk'],
+                control_symbols=[names['cls'], names['sep'], names['mask']],
+                num_threads=1,  # with more the result depends on the machine
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise DataError(
+                f'SentencePiece could not train {config.vocab_size} pieces on this text: '
+                f'{str(error).rstrip(".")}. Give more text, or fewer pieces with '
+                '--config.data.tokenizer.vocab_size=N'
+            ) from error
+        return cls(model.getvalue())
 
     def write_native(self, folder: pathlib.Path) -> None:
         """Writes spiece.model, unchanged."""
@@ -107,45 +144,6 @@ def _hide_from_text(proto: sentencepiece_model_pb2.ModelProto, special: api.Spec
     # In some models [MASK] is a user-defined symbol: the text "[MASK]" would be encoded as it.
     for i in (special.pad, special.cls, special.sep, special.mask):
         proto.pieces[i].type = sentencepiece_model_pb2.ModelProto.SentencePiece.CONTROL
-
-
-def train(texts: Iterable[str], kind: str, vocab_size: int, lower_case: bool) -> SentencePiece:
-    """Trains a model of `vocab_size` pieces; special tokens have ids 0 to 4.
-
-    Text is NFKC-normalized, and case-folded if `lower_case`; both become part of the model.
-
-    Args:
-        texts: lines of text.
-        kind: 'unigram' or 'bpe'.
-        vocab_size: exact number of pieces.
-        lower_case: whether the model folds case.
-    """
-    names = {field: choices[0] for field, choices in SPECIAL_NAMES.items()}
-    model = io.BytesIO()
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_short_lines(texts),
-            model_writer=model,
-            model_type=kind,
-            vocab_size=vocab_size,
-            normalization_rule_name='nmt_nfkc_cf' if lower_case else 'nmt_nfkc',
-            pad_id=0,
-            unk_id=1,
-            bos_id=-1,
-            eos_id=-1,
-            pad_piece=names['pad'],
-            unk_piece=names['unk'],
-            control_symbols=[names['cls'], names['sep'], names['mask']],
-            num_threads=1,  # with more the result depends on the machine
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        raise DataError(
-            f'SentencePiece could not train {vocab_size} pieces on this text: '
-            f'{str(error).rstrip(".")}. Give more '
-            'text, or fewer pieces with --config.data.tokenizer.vocab_size=N'
-        ) from error
-    return SentencePiece(model.getvalue())
 
 
 def _short_lines(texts: Iterable[str]) -> Iterator[str]:
@@ -164,15 +162,3 @@ def _short_lines(texts: Iterable[str]) -> Iterator[str]:
             part.append(word)
             size += cost
         yield ' '.join(part)
-
-
-def _kind(name: str) -> api.Kind:
-    return api.Kind(
-        stored='sentencepiece',
-        from_json=SentencePiece.from_json,
-        from_file=lambda config: SentencePiece.from_file(str(config.path)),
-        train=lambda texts, config: train(texts, name, config.vocab_size, config.lower_case),
-    )
-
-
-UNIGRAM, BPE = _kind('unigram'), _kind('bpe')

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
+from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core.errors import DataError
 from electra_jax.tokenizers import api
 
@@ -35,6 +36,8 @@ _ASCII_WORDS = re.compile('[A-Za-z0-9]+|[^A-Za-z0-9]')
 
 class WordPiece(api.Tokenizer):
     """Lower-casing, accent stripping, splitting at punctuation, then greedy longest match."""
+
+    kind = 'wordpiece'
 
     def __init__(
         self,
@@ -118,7 +121,7 @@ class WordPiece(api.Tokenizer):
 
     def to_json(self) -> dict[str, Any]:
         return {
-            'kind': 'wordpiece',
+            'kind': self.kind,
             'vocab': self.pieces,
             'lower_case': self.lower_case,
             'strip_accents': self.strip_accents,
@@ -136,11 +139,20 @@ class WordPiece(api.Tokenizer):
         return cls(vocab, lower_case, strip_accents)
 
     @classmethod
-    def from_file(
-        cls, path: str | pathlib.Path, lower_case: bool, strip_accents: bool | None
-    ) -> 'WordPiece':
-        """Reads a vocab.txt, one piece a line; DataError where it cannot be used."""
-        return cls(read_vocab(path), lower_case, strip_accents, str(path))
+    def from_file(cls, config: TokenizerConfig) -> 'WordPiece':
+        """The tokenizer of a vocab.txt, one piece a line; DataError where it cannot be used."""
+        path = str(config.path)
+        return cls(read_vocab(path), config.lower_case, config.strip_accents, path)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], config: TokenizerConfig) -> 'WordPiece':
+        """Learns at most `config.vocab_size` pieces; special tokens have ids 0 to 4.
+
+        The lines of text are kept in memory.
+        """
+        lower, strip = config.lower_case, config.strip_accents
+        vocab = _learned_vocab(list(texts), config.vocab_size, lower, strip)
+        return cls(vocab, lower, strip)
 
     def write_native(self, folder: pathlib.Path) -> None:
         """Writes vocab.txt, and tokenizer_config.json with the normalization for Hugging Face."""
@@ -192,7 +204,7 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
 
 
 def make_pipeline(
-    ids: dict[str, int], lower_case: bool, strip_accents: bool
+    ids: dict[str, int], lower_case: bool, strip_accents: bool | None
 ) -> tokenizers.Tokenizer:
     """The library's BERT pipeline, without special tokens, so that no text can produce them."""
     # One thread: the corpus builder runs one process for each core, and threads in each of them
@@ -212,16 +224,10 @@ def make_pipeline(
     return library
 
 
-def train(
-    texts: Iterable[str], vocab_size: int, lower_case: bool, strip_accents: bool | None
-) -> WordPiece:
-    """Trains a vocabulary of at most `vocab_size` pieces; special tokens have ids 0 to 4.
-
-    The lines of text are kept in memory.
-    """
-    texts = list(texts)
-    strip = lower_case if strip_accents is None else strip_accents
-    library = make_pipeline({SPECIAL_NAMES['unk']: 0}, lower_case, strip)
+def _learned_vocab(
+    texts: list[str], vocab_size: int, lower_case: bool, strip_accents: bool | None
+) -> list[str]:
+    library = make_pipeline({SPECIAL_NAMES['unk']: 0}, lower_case, strip_accents)
     alphabet = _alphabet(texts, library.normalizer, min(vocab_size // 4, _MAX_ALPHABET))
     trainer = tokenizers.trainers.WordPieceTrainer(
         vocab_size=vocab_size,
@@ -234,7 +240,7 @@ def train(
     )
     library.train_from_iterator(texts, trainer)
     pieces = library.get_vocab(with_added_tokens=True)
-    return WordPiece(sorted(pieces, key=pieces.__getitem__), lower_case, strip)
+    return sorted(pieces, key=pieces.__getitem__)
 
 
 def _alphabet(
@@ -253,15 +259,3 @@ def _alphabet(
                 after[letter] = after.get(letter, 0) + int(counts[code])
     kept = sorted(after, key=lambda letter: (-after[letter], letter))[:limit]
     return sorted(kept)
-
-
-WORDPIECE = api.Kind(
-    stored='wordpiece',
-    from_json=WordPiece.from_json,
-    from_file=lambda config: WordPiece.from_file(
-        str(config.path), config.lower_case, config.strip_accents
-    ),
-    train=lambda texts, config: train(
-        texts, config.vocab_size, config.lower_case, config.strip_accents
-    ),
-)

@@ -91,9 +91,6 @@ def test_missing_parts_are_reported(ours, tmp_path, capsys):
         ('', 'ours:x', "--source is '', allowed: KIND:PATH"),
         ('google', 'ours:x', "--source is 'google', allowed: KIND:PATH"),
         ('gogle:x', 'ours:y', "did you mean 'google'"),
-        ('google:x', 'google:y', 'both of kind google'),
-        ('google:x', 'ours:x', 'name another --target'),
-        ('google:x', 'ours:x/y', 'name another --target'),
     ],
 )
 def test_source_and_target_that_make_no_sense_are_refused(source, target, shown):
@@ -105,8 +102,9 @@ def test_no_other_file_is_overwritten(ours, tmp_path):
     target = tmp_path / 'hf'
     run(f'ours:{ours}', f'huggingface:{target}')
     before = {p: p.read_bytes() for p in target.rglob('*') if p.is_file()}
-    with pytest.raises(CheckpointError, match='is not empty'):
-        run(f'ours:{ours}', f'huggingface:{target}')
+    for taken in (target, ours):
+        with pytest.raises(CheckpointError, match='is not empty'):
+            run(f'ours:{ours}', f'huggingface:{taken}')
     assert {p: p.read_bytes() for p in target.rglob('*') if p.is_file()} == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ['hf', 'ours']
 

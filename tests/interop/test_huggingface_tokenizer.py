@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.interop import tokenizer as files
-from electra_jax.tokenizers import sentencepiece
+from electra_jax.tokenizers.sentencepiece import SentencePiece
 from electra_jax.tokenizers.wordpiece import WordPiece
 from tests.support import fakes
 
@@ -22,11 +23,13 @@ TEXT = [
 ]
 
 
-def trained(kind: str, lower_case: bool = True) -> sentencepiece.SentencePiece:
+def trained(kind: str, lower_case: bool = True) -> SentencePiece:
     random = np.random.default_rng(0)
     words = ['the', 'cat', 'and', 'dog', 'new', 'york', 'eating', 'cafes', 'city', 'spaced', 'out']
     lines = [' '.join(random.choice(words, 8)) + '.' for _ in range(400)]
-    return sentencepiece.train(lines, kind, {'unigram': 36, 'bpe': 60}[kind], lower_case)
+    size = {'unigram': 36, 'bpe': 60}[kind]
+    config = TokenizerConfig(kind=kind, vocab_size=size, lower_case=lower_case)
+    return SentencePiece.train(lines, config)
 
 
 ALL = {
@@ -94,8 +97,8 @@ def change(folder, edit):
 @pytest.mark.parametrize(
     ('edit', 'message'),
     [
-        (lambda d: d['normalizer'].update(type='NFC'), "normalizer is 'NFC'"),
-        (lambda d: d.update(normalizer=None), 'normalizer is None'),
+        (lambda d: d['normalizer'].update(type='NFC'), "normalizer.type is 'NFC'"),
+        (lambda d: d.update(normalizer=None), 'normalizer.type is None'),
         (lambda d: d['normalizer'].update(handle_chinese_chars=False), 'handle_chinese_chars is F'),
         (lambda d: d['pre_tokenizer'].update(type='Whitespace'), "'Whitespace', allowed"),
         (lambda d: d['model'].update(type='WordLevel'), 'is a WordLevel tokenizer'),

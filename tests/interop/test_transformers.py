@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from electra_jax.config.settings import TokenizerConfig
 from electra_jax.interop import projects, transfer
 from electra_jax.interop import tokenizer as huggingface_tokenizer
 from electra_jax.model.bind import bind
-from electra_jax.tokenizers import sentencepiece
+from electra_jax.tokenizers.sentencepiece import SentencePiece
 from electra_jax.tokenizers.wordpiece import WordPiece
 from tests.support import fakes
 
@@ -215,14 +216,17 @@ def test_fine_tuned_heads_reach_the_right_places(pair, tmp_path, task):
 @pytest.mark.parametrize('lower_case', [True, False])
 def test_ids_of_real_sentences_are_the_same(tmp_path, lower_case):
     data = pathlib.Path(os.environ['ELECTRA_DATA'])
-    tokenizer = WordPiece.from_file(data / 'vocab.txt', lower_case, None)
+    tokenizer = WordPiece.from_file(
+        TokenizerConfig(path=str(data / 'vocab.txt'), lower_case=lower_case)
+    )
     assert_same_ids(tokenizer, real_lines(data, 500), tmp_path)
 
 
 @pytest.mark.skipif('ELECTRA_DATA' not in os.environ, reason='needs ELECTRA_DATA')
 def test_ids_of_a_bpe_model_are_the_same_on_real_sentences(tmp_path):
     lines = real_lines(pathlib.Path(os.environ['ELECTRA_DATA']), 600)
-    assert_same_ids(sentencepiece.train(lines[:300], 'bpe', 1500, False), lines[300:], tmp_path)
+    config = TokenizerConfig(kind='bpe', vocab_size=1500, lower_case=False)
+    assert_same_ids(SentencePiece.train(lines[:300], config), lines[300:], tmp_path)
 
 
 def real_lines(data, count):

@@ -30,7 +30,8 @@ def foreign_model(**options) -> bytes:
 
 @pytest.fixture(scope='module', params=['unigram', 'bpe'])
 def tokenizer(request):
-    return sentencepiece.train(LINES, request.param, 45, lower_case=True)
+    config = settings.TokenizerConfig(kind=request.param, vocab_size=45)
+    return sentencepiece.SentencePiece.train(LINES, config)
 
 
 def test_special_tokens_come_first(tokenizer):
