@@ -1,9 +1,9 @@
 """Pieces of a corpus shared between machines by Apache Beam.
 
-The pieces, and what becomes of each, are those of a build on this machine (`workers.Context.run`),
-so the shards are the same bytes. Every worker must see the source and `data.path` under the same
-names as this process, on a shared or mounted file system. `data.runner_options` names the runner;
-a tokenizer is trained here, before.
+Each worker runs `workers.Context.build`, as a build on this machine does, so the shards are the
+same bytes. Every worker must see the source and `data.path` under the same names as this process,
+on a shared or mounted file system. `data.runner_options` names the runner; a tokenizer is trained
+here, before.
 """
 
 import shlex
@@ -43,8 +43,6 @@ def run_pieces(
             "as '--runner=FlinkRunner --flink_master=HOST:8081'"
         ) from error
     to_do = list(pieces)
-    if not to_do:
-        return
     try:
         with beam.Pipeline(options=pipeline_options) as pipeline:
             (
@@ -71,7 +69,7 @@ def run_pieces(
 
 
 def _build(piece: sources.Piece, context: workers.Context) -> None:
-    context.run(piece)
+    context.build(piece)
 
 
 def _reason(error: BaseException) -> str:

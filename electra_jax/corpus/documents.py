@@ -124,14 +124,15 @@ def json_texts(
     data: bytes, origin: Origin, field: str, complaints: Complaints
 ) -> Iterator[tuple[str, str]]:
     """Position of each JSON line, and the text in its field."""
-    offset = origin.offset
+    offset, first_line = origin.offset, origin.first_line
     for number, raw in enumerate(data.split(b'\n')):
         if raw.strip():
             try:
                 text = _json_text(decode(raw, origin.name, offset, complaints), field)
             except ValueError as error:
-                line = (origin.first_line or _line_number(origin)) + number
-                complaints.refuse('bad_json', f'{origin.name}, line {line}', str(error))
+                first_line = first_line or _line_number(origin)
+                where = f'{origin.name}, line {first_line + number}'
+                complaints.refuse('bad_json', where, str(error))
             else:
                 yield f'{origin.name} at byte {offset}', text
         offset += len(raw) + 1

@@ -171,18 +171,19 @@ def _build(
     tokenizer = _tokenizer(data, plan(ignored), folder, total)
     trained = time.monotonic()
     terminal.ERR.print(f'building {folder} from {data.source}')
-    context = workers.Context(folder, tokenizer, data)
+    context = workers.Context(folder, tokenizer, data, started)
     complaints = Complaints('data.on_bad_text', data.on_bad_text)
     with terminal.Progress('building', total / 1e6, unit='MB', console=terminal.ERR) as bar:
-        sidecars, found = _run_pieces(context, plan(complaints), bar)
+        sidecars = _run_pieces(context, plan(complaints), bar)
     built = time.monotonic()
     for sidecar in sidecars:
         complaints.add(sidecar['bad_text'])
+    ours = [sidecar['counts'] for sidecar in sidecars if sidecar['started'] == started]
     figures = {
         'seconds': round(built - started, 1),
         'tokenizer_seconds': round(trained - started, 1),
         'workers': workers.count(data) if data.runner == 'local' else None,
-        'pieces_found_finished': len(found),
+        'pieces_found_finished': len(sidecars) - len(ours),
         'versions': {name: metadata.version(name) for name in ('numpy', 'array_record')},
     }
     corpus = _joined(context, sidecars, settings, complaints, figures)
@@ -190,12 +191,10 @@ def _build(
     unigrams = [np.load(path, allow_pickle=False) for path in pieces.glob('*.npy')]
     manifest.write_array(folder / manifest.UNIGRAM_NAME, np.sum(unigrams, axis=0))
     manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
-    _delete(pieces, '[0-9]*.json')
-    _delete(pieces, '[0-9]*.npy')
+    _delete(pieces, '[0-9]*.*')
     with contextlib.suppress(OSError):
         pieces.rmdir()
-    counted = [sidecar['counts'] for i, sidecar in enumerate(sidecars) if i not in found]
-    _summary(corpus, counted, built - trained, complaints)
+    _summary(corpus, ours, built - trained, complaints)
     return manifest.load_corpus(folder, 'sizes')  # each shard has been hashed here
 
 
@@ -236,35 +235,20 @@ RUNNERS: dict[str, Callable[..., Iterator[tuple[sources.Piece, workers.Sidecar]]
 
 def _run_pieces(
     context: workers.Context, pieces: Iterator[sources.Piece], bar: terminal.Progress
-) -> tuple[list[workers.Sidecar], set[int]]:
-    """The sidecars of all pieces, and the indices of those that an earlier run had finished."""
+) -> list[workers.Sidecar]:
+    """The sidecars of all pieces, in order."""
     sidecars: dict[int, workers.Sidecar] = {}
-    found: set[int] = set()
-
-    def add(piece: sources.Piece, sidecar: workers.Sidecar) -> None:
+    for piece, sidecar in RUNNERS[context.config.runner](pieces, context):
         sidecars[piece.index] = sidecar
         bar.advance(sum(part.read_bytes for part in piece.parts) / 1e6)
-
-    def unfinished() -> Iterator[sources.Piece]:
-        for piece in pieces:
-            sidecar = context.finished(piece)
-            if sidecar is None:
-                yield piece
-            else:
-                found.add(piece.index)
-                add(piece, sidecar)
-
-    source = context.config.source
-    for piece, sidecar in RUNNERS[context.config.runner](unfinished(), context):
-        add(piece, sidecar)
     if not sidecars:
-        raise DataError(f'data.source {source!r} holds no text')
+        raise DataError(f'data.source {context.config.source!r} holds no text')
     if len(list((context.folder / workers.PIECES_FOLDER).glob('*.json'))) != len(sidecars):
         raise DataError(
             f'data.source has become smaller since {context.folder} was begun; build into another '
             'folder with --config.data.path=FOLDER'
         )
-    return [sidecars[i] for i in sorted(sidecars)], found
+    return [sidecars[i] for i in sorted(sidecars)]
 
 
 def _joined(
@@ -303,14 +287,14 @@ def _joined(
 
 
 def _summary(
-    corpus: manifest.Corpus, counted: list[dict[str, int]], seconds: float, complaints: Complaints
+    corpus: manifest.Corpus, ours: list[dict[str, int]], seconds: float, complaints: Complaints
 ) -> None:
-    """Prints what was built, how fast (`counted`: what this run built), and what was odd."""
+    """Prints what was built, how fast (`ours`: what this run built), and what was odd."""
     counts, processes = corpus.counts, corpus.build['workers']
     found = corpus.build['pieces_found_finished']
     fill = 1 - counts['train_padding'] / (counts['train_rows'] * corpus.row_length)
-    tokens = sum(one['train_tokens'] + one['validation_tokens'] for one in counted) / seconds
-    megabytes = sum(one['text_bytes'] for one in counted) / seconds / 1e6
+    tokens = sum(one['train_tokens'] + one['validation_tokens'] for one in ours) / seconds
+    megabytes = sum(one['text_bytes'] for one in ours) / seconds / 1e6
     lines = [f'note: {line}' for line in complaints.lines()]
     lines += [
         f'built {corpus.path} in {corpus.build["seconds"]:,.1f} s: {counts["documents"]:,} '

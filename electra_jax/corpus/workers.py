@@ -36,21 +36,41 @@ _worker: Callable[[sources.Piece], Sidecar]  # what a worker process does with a
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What every piece needs: where to write, the tokenizer, the settings."""
+    """What every piece needs."""
 
-    folder: pathlib.Path
+    folder: pathlib.Path  # of the corpus
     tokenizer: api.Tokenizer
     config: settings.DataConfig
+    started: float  # a time that no other run of the build has: marks what this one has built
 
     def __reduce__(self) -> tuple[Callable[..., 'Context'], tuple[object, ...]]:
-        return _context, (self.folder, json.dumps(self.tokenizer.to_json()), self.config)
+        tokenizer = json.dumps(self.tokenizer.to_json())
+        return _context, (self.folder, tokenizer, self.config, self.started)
 
-    def run(self, piece: sources.Piece) -> Sidecar:
-        """Builds a piece and writes its shards, its unigram counts and, last, its sidecar.
+    def build(self, piece: sources.Piece) -> Sidecar:
+        """The sidecar of a piece; it is built if no earlier run has.
 
         Raises:
-            DataError: the text cannot be used.
+            DataError: the text cannot be used, or has changed since it was built.
         """
+        sidecar = self.read(piece)
+        if sidecar is None:
+            return self._run(piece)
+        if sidecar['identity'] != piece.identity:
+            raise DataError(
+                f'the text of data.source has changed since {self.folder} was begun (piece '
+                f'{piece.index}, {piece.parts[0].name}); build into another folder with '
+                '--config.data.path=FOLDER'
+            )
+        for shard in filter(None, sidecar['shards'].values()):
+            file = self.folder / shard['name']
+            # A power cut or a disk can damage what a kill cannot.
+            if not file.is_file() or records.file_sha256(file) != shard['sha256']:
+                return self._run(piece)
+        return sidecar
+
+    def _run(self, piece: sources.Piece) -> Sidecar:
+        """Writes a piece's shards, its unigram counts and, last, its sidecar."""
         complaints = Complaints('data.on_bad_text', self.config.on_bad_text)
         writers = {
             split: records.ShardWriter(self.folder / f'{split}-{piece.index:05d}.array_record')
@@ -70,6 +90,7 @@ class Context:
             'shards': {split: shard and vars(shard) for split, shard in shards.items()},
             'counts': counts,
             'bad_text': complaints.counts,
+            'started': self.started,
         }
         manifest.write_json(self._path(piece, '.json'), {**sidecar, 'seal': self._seal(sidecar)})
         return sidecar
@@ -84,28 +105,6 @@ class Context:
             return None  # A kill cannot do this, a disk can. The piece is then built again.
         return sidecar if seal == self._seal(sidecar) else None
 
-    def finished(self, piece: sources.Piece) -> Sidecar | None:
-        """The sidecar of a piece that an earlier run has built, if its shards are whole, too.
-
-        Raises:
-            DataError: it was built of other text.
-        """
-        sidecar = self.read(piece)
-        if sidecar is None:
-            return None
-        if sidecar['identity'] != piece.identity:
-            raise DataError(
-                f'the text of data.source has changed since {self.folder} was begun (piece '
-                f'{piece.index}, {piece.parts[0].name}); build into another folder with '
-                '--config.data.path=FOLDER'
-            )
-        for shard in filter(None, sidecar['shards'].values()):
-            file = self.folder / shard['name']
-            # A power cut or a disk can damage what a kill cannot.
-            if not file.is_file() or records.file_sha256(file) != shard['sha256']:
-                return None
-        return sidecar
-
     def _seal(self, sidecar: Sidecar) -> str:
         text = self.tokenizer.hash + json.dumps(sidecar, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -115,9 +114,9 @@ class Context:
 
 
 @functools.lru_cache(maxsize=1)
-def _context(folder: pathlib.Path, tokenizer: str, config: settings.DataConfig) -> Context:
+def _context(folder: pathlib.Path, tokenizer: str, *others: Any) -> Context:
     """The context in another process, which opens the tokenizer once for all its pieces."""
-    return Context(folder, load.from_json(json.loads(tokenizer)), config)
+    return Context(folder, load.from_json(json.loads(tokenizer)), *others)
 
 
 def count(config: settings.DataConfig) -> int:
@@ -128,7 +127,7 @@ def count(config: settings.DataConfig) -> int:
 def run_pieces(
     pieces: Iterable[sources.Piece], context: Context
 ) -> Iterator[tuple[sources.Piece, Sidecar]]:
-    """Runs `context.run` on every piece, yielding each piece and its sidecar when it is done.
+    """Runs `context.build` on every piece, yielding each and its sidecar when it is done.
 
     Pieces are taken from the iterable only as workers get free. With one worker they run here.
 
@@ -138,7 +137,7 @@ def run_pieces(
     workers = count(context.config)
     if workers == 1:
         for piece in pieces:
-            yield piece, context.run(piece)
+            yield piece, context.build(piece)
         return
     spawning = multiprocessing.get_context('spawn')
     # When this process closes its end or is gone, the workers end: what they were building is built
@@ -194,7 +193,7 @@ def _start_worker(context: Context, parent: connection.Connection) -> None:
     # Ctrl-C reaches the whole process group; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _worker = context.run
+    _worker = context.build
 
 
 def _end_with(parent: connection.Connection) -> None:

@@ -52,7 +52,7 @@ def test_the_shards_are_the_same_bytes(config, tmp_path):
 
 def test_it_goes_on_where_a_build_here_was_stopped(config, tmp_path, monkeypatch):
     whole = job.build_corpus(config, PIECE_BYTES)
-    build, done = workers.Context.run, []
+    build, done = workers.Context.build, []
 
     def stop_after_three(self, piece):
         if len(done) == 3:
@@ -61,7 +61,7 @@ def test_it_goes_on_where_a_build_here_was_stopped(config, tmp_path, monkeypatch
         return build(self, piece)
 
     changes = {'path': str(tmp_path / 'beam')}
-    monkeypatch.setattr(workers.Context, 'run', stop_after_three)
+    monkeypatch.setattr(workers.Context, 'build', stop_after_three)
     with pytest.raises(KeyboardInterrupt):
         job.build_corpus(dataclasses.replace(config, **changes), PIECE_BYTES)
     monkeypatch.undo()
