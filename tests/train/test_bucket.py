@@ -12,7 +12,7 @@ from tensorboardX import record_writer
 
 from electra_jax.config.settings import CheckpointConfig
 from electra_jax.core.errors import CheckpointError, NonFiniteError
-from electra_jax.train import heartbeat, lock, metrics, replay, seals, workdir
+from electra_jax.train import heartbeat, metrics, replay, seals, workdir
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock
 from electra_jax.train.health import Health
@@ -56,14 +56,11 @@ def bucket(monkeypatch):
     return epath.Path('gs://bucket/runs/one')
 
 
-def test_lock_heartbeat_and_goodput(bucket):
-    with lock.held(bucket) as held:
-        clock = Clock(bucket)
+def test_owner_heartbeat_and_goodput(bucket):
+    with heartbeat.watched(bucket, None) as clock:
         clock.start_from(3)
-        beating = heartbeat.Heartbeat(bucket, clock, also=[held.refresh, clock.write])
-        beating.close()
         with pytest.raises(CheckpointError, match='is being written by process'):
-            lock.Lock(bucket)
+            heartbeat.Heartbeat(bucket, Clock())
     assert json.loads((bucket / 'heartbeat.json').read_text())['phase'] == 'starting'
     assert len(Clock(bucket).starts()) == 2
     assert sorted(path.name for path in bucket.iterdir()) == ['goodput.json', 'heartbeat.json']
@@ -130,7 +127,7 @@ def test_without_the_package_for_events_a_run_goes_on_without_them(bucket, monke
 def test_a_bucket_that_is_away_for_a_while_costs_nothing(bucket, monkeypatch, capfd):
     monkeypatch.setitem(record_writer.REGISTERED_FACTORIES, 'gs', RecordsFactory())
     said, clock = [], Clock()
-    beating = heartbeat.Heartbeat(bucket, clock, beat_seconds=1e6)
+    beating = heartbeat.Heartbeat(bucket, clock)
     writer = metrics.Metrics(bucket, 0, True, said.append, rewrite_seconds=0.0)
     writer.write(1, {'train/loss': 1.0})
     monkeypatch.setattr(Bucket, 'away', True)
