@@ -36,38 +36,22 @@ REASONS = {
 
 @dataclasses.dataclass
 class Complaints:
-    """Counts of lines and rows that cannot be used, by reason, each with its first example.
+    """Counts of lines and rows that cannot be used, by a key of REASONS.
 
-    Attributes:
-        setting: holds the policy, for messages: 'data.on_bad_text' or 'data.on_bad_row'.
-        policy: 'error': what cannot be used is an error; 'skip': it is left out and counted.
-        counts: reason -> (how many, where the first one is).
+    `where` is a file and its line, byte or row.
     """
 
-    setting: str
-    policy: str = 'error'
+    setting: str  # holds the policy, for messages: 'data.on_bad_text' or 'data.on_bad_row'
+    policy: str = 'error'  # what cannot be used is an error; 'skip': it is left out and counted
+    # Reason -> (how many, where the first one is).
     counts: dict[str, tuple[int, str]] = dataclasses.field(default_factory=dict)
 
     def count(self, reason: str, where: str) -> None:
-        """Counts something that has been repaired or does no harm.
-
-        Args:
-            reason: a key of REASONS.
-            where: file and line, byte or row.
-        """
+        """Counts something that has been repaired or does no harm."""
         self.add({reason: (1, where)})
 
     def refuse(self, reason: str, where: str, problem: str) -> None:
-        """Counts something that is left out, or raises an error where the policy is 'error'.
-
-        Args:
-            reason: a key of REASONS.
-            where: file and line, byte or row.
-            problem: what is wrong with it.
-
-        Raises:
-            DataError: the policy is 'error'.
-        """
+        """Counts something that is left out, or raises DataError where the policy is 'error'."""
         if self.policy == 'error':
             raise DataError(
                 f'{where}: {problem}; fix it, or have such input left out and counted: '

@@ -48,15 +48,12 @@ def lift(x: jax.Array, rank: int) -> jax.Array:
 
 
 class Layout(NamedTuple):
-    """How a running program distributes arrays over its devices.
+    """How a running program distributes arrays over its devices."""
 
-    Attributes:
-        constrain: array and letters -> the array, distributed by them.
-        per_shard: function, letters of its arrays, letters of its result -> a function of whole
-            arrays that runs `function` on each device's own part.
-    """
-
+    # Array and letters -> the array, distributed by them.
     constrain: Callable[[jax.Array, str], jax.Array]
+    # Function, letters of its arrays, letters of its result -> a function of whole arrays that
+    # runs `function` on each device's own part.
     per_shard: Callable[[Callable, Sequence[str], str], Callable]
 
 
@@ -64,15 +61,7 @@ _layout: contextvars.ContextVar[Layout | None] = contextvars.ContextVar('layout'
 
 
 def constrain(x: jax.Array, letters: str) -> jax.Array:
-    """Distributes `x` over the mesh by the running program's rules for these letters.
-
-    Args:
-        x: array with one letter of `ALPHABET` per dimension.
-        letters: for example ``'BLD'``.
-
-    Returns:
-        `x` itself where no mesh is in use.
-    """
+    """Distributes `x` by the running program's rules for its letters; without a mesh `x` itself."""
     assert x.ndim == len(letters), (x.shape, letters)
     layout = _layout.get()
     return x if layout is None else layout.constrain(x, letters)
@@ -82,12 +71,10 @@ def per_shard(function: Callable, inputs: Sequence[str], output: str) -> Callabl
     """`function` run on each device's part of the arrays, for kernels that XLA cannot divide.
 
     Args:
-        function: of arrays; must give a part of its result from the same parts of its arrays.
+        function: must give a part of its result from the same parts of its arrays. It is returned
+            as it is where no mesh is in use.
         inputs: letters of each array, for example ``('BLHK', 'BL')``.
         output: letters of the result, all of them among the inputs'.
-
-    Returns:
-        `function` itself where no mesh is in use.
     """
     layout = _layout.get()
     return function if layout is None else layout.per_shard(function, inputs, output)

@@ -22,13 +22,7 @@ def process_mark() -> str:
 def placed(path: Path, mark: object = '') -> Iterator[Path]:
     """Yields a temporary path to write to; it replaces `path` in one move if nothing fails.
 
-    Args:
-        path: the file to replace; its folder must exist.
-        mark: becomes part of the temporary file's name; use `process_mark()` where several
-            processes may write at once.
-
-    Raises:
-        OSError: the disk is full, for example; `path` then keeps its old content.
+    `mark` becomes part of its name: `process_mark()` where several processes may write at once.
     """
     fresh = path.parent / f'{path.name}{mark and f".{mark}"}.tmp'
     yield fresh

@@ -13,11 +13,7 @@ from electra_jax.core.errors import DataError, first_line
 
 
 def split_names(name: str) -> tuple[str, ...]:
-    """The splits of a dataset; () where it is known and nothing of it is prepared.
-
-    Raises:
-        DataError: there is no such dataset.
-    """
+    """The splits of a dataset; () where it is known and nothing of it is prepared."""
     with _advice(name):
         return tuple(_builder(name).info.splits)
 

@@ -21,28 +21,21 @@ def named_leaves(tree: Tree) -> list[tuple[str, Any]]:
 
 
 def match_rules(rules: Sequence[tuple[str, Any]], tree: Tree, table: str) -> Tree:
-    """For each leaf the value of the first rule whose pattern matches its whole path.
-
-    Args:
-        rules: (regular expression, value) pairs; first match wins.
-        tree: parameters, or anything of their structure.
-        table: the name of the table of rules, for the error.
+    """For each leaf the value of the first (pattern, value) that matches its whole path.
 
     Raises:
-        ConfigError: a leaf matches no rule.
+        ConfigError: a leaf matches no rule of the `table`.
 
     >>> match_rules([('.*bias', 0.0), ('.*', 1.0)], {'a': {'bias': 1, 'kernel': 2}}, 'decay')
     {'a': {'bias': 0.0, 'kernel': 1.0}}
     """
-    uncovered = [
-        name for name, _ in named_leaves(tree) if not any(re.fullmatch(p, name) for p, _ in rules)
-    ]
-    if uncovered:
-        raise ConfigError(f'no {table} rule matches {", ".join(uncovered)}: add one to its table')
 
     def value(path: tuple, _: Any) -> Any:
         name = _joined(path)
-        return next(v for pattern, v in rules if re.fullmatch(pattern, name))
+        for pattern, value in rules:
+            if re.fullmatch(pattern, name):
+                return value
+        raise ConfigError(f'no {table} rule matches {name}: add one to its table')
 
     return jax.tree_util.tree_map_with_path(value, tree)
 

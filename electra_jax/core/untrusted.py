@@ -29,12 +29,7 @@ def link_problem(path: pathlib.Path, folder: pathlib.Path) -> str | None:
 
 
 def read_small(path: pathlib.Path) -> bytes:
-    """Reads a file of settings or a tokenizer.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is larger than `MOST_JSON_BYTES`.
-    """
+    """Reads a file of settings or a tokenizer; ValueError: larger than `MOST_JSON_BYTES`."""
     size = path.stat().st_size
     if size > MOST_JSON_BYTES:
         raise ValueError(f'it has {size:,} bytes, and at most {MOST_JSON_BYTES:,} are read')

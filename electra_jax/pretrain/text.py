@@ -31,13 +31,7 @@ class Text(NamedTuple):
 
 
 def open_text(config: Config, build_corpus: BuildCorpus) -> Text:
-    """The corpora of `config.data.path`; one that is missing is built first.
-
-    Raises:
-        ConfigError: no path is set, a corpus does not fit the settings, or the kind of tokenizer is
-            unknown.
-        DataError: there is neither a corpus nor a source to build it from.
-    """
+    """The corpora of `config.data.path`; one that is missing is built first."""
     load.find(config.data.tokenizer.kind)  # also where a corpus is there, so that it is not read
     if config.data.path is None:
         raise ConfigError(
@@ -119,12 +113,8 @@ def check_checkpoint(
         checkpoint: what it stores about itself (`about`).
         config: of the run.
         text: of the run.
-        folder: of the checkpoint, for the message.
+        folder: of the run, for the message.
         same_text: whether the very rows must be the same, not only the tokenizer.
-
-    Raises:
-        ConfigError: another tokenizer.
-        CheckpointError: other rows.
     """
     for corpus in text.corpora:
         manifest.check_corpus(corpus, config.data, checkpoint['tokenizer_hash'])

@@ -36,14 +36,9 @@ def config_flag() -> Flag:
     return flag
 
 
-def recipe_path(config: Flag) -> str:
-    """The recipe's file, as it was typed."""
-    return str(config_flags.get_config_filename(flags.FLAGS[config.name]))
-
-
 def recipe_name(config: Flag) -> str:
     """The recipe's name: ``small`` for configs/small.py."""
-    return pathlib.Path(recipe_path(config)).stem
+    return pathlib.Path(_recipe_path(config)).stem
 
 
 def run_name(config: Flag, settings: Settings) -> str:
@@ -58,19 +53,10 @@ def typed_settings(config: Flag) -> dict[str, object]:
 
 
 def given_settings(config: Flag) -> Settings | None:
-    """The settings of the command line, checked; None where no recipe was named.
-
-    Raises:
-        ConfigError: the recipe does not exist, or a setting cannot be used.
-    """
+    """The settings of the command line, checked; None where no recipe was named."""
     if not config.present:
         return None
-    path = recipe_path(config)
-    if not os.path.isfile(path):
-        raise recipe.no_such_recipe(path)
-    settings = copy.deepcopy(recipe.checked(config.value, path))
-    resolve.check(settings)
-    return settings
+    return changed_settings(config, {})
 
 
 def changed_settings(
@@ -86,12 +72,15 @@ def changed_settings(
     Raises:
         ConfigError: the recipe does not exist, or a setting cannot be used.
     """
-    if other is None:
-        settings = copy.deepcopy(recipe.checked(config.value, recipe_path(config)))
-    else:
+    path = _recipe_path(config)
+    if other is not None:
         settings = recipe.load(other)
         for name, value in typed_settings(config).items():
             fields.put(settings, name, value)
+    elif os.path.isfile(path):
+        settings = copy.deepcopy(recipe.checked(config.value, path))
+    else:
+        raise recipe.no_such_recipe(path)
     for name, text in changes.items():
         leaf = fields.leaves(Config)[name]
         try:
@@ -109,7 +98,9 @@ def same_command(command: str | None = None, /, **changes: str) -> str:
         command: module that it is for; None: the one that was started.
         changes: flag name (with its dots, in a mapping) to value.
     """
-    module = command or _started_module(sys.argv[0])
+    path = pathlib.PurePath(sys.argv[0])
+    # `aot` is started as aot/__main__.py.
+    module = command or (path.parent.name if path.stem == '__main__' else path.stem)
     kept, skip = [], False
     for word in sys.argv[1:]:
         name, is_whole, _ = word.lstrip('-').partition('=')
@@ -121,10 +112,8 @@ def same_command(command: str | None = None, /, **changes: str) -> str:
     return shlex.join(['python', '-m', f'electra_jax.{module}', *kept, *added])
 
 
-def _started_module(file: str) -> str:
-    """Name of the command that a file is: ``main`` for main.py, ``aot`` for aot/__main__.py."""
-    path = pathlib.PurePath(file)
-    return path.parent.name if path.stem == '__main__' else path.stem
+def _recipe_path(config: Flag) -> str:
+    return str(config_flags.get_config_filename(flags.FLAGS[config.name]))
 
 
 def run(main: Callable[[Settings], None], config: Flag) -> None:

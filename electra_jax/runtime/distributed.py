@@ -47,7 +47,7 @@ def told_to_stop(step: int) -> bool:
     """Whether every process stops after this step, because one of them has received SIGTERM.
 
     All processes must ask after every step: JAX chooses a step that none of them has passed yet.
-    Always False for a single process, which handles its signals itself (`train.signals`).
+    A single process handles its signals itself (`train.signals`).
     """
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
 

@@ -10,49 +10,41 @@ Giving back: the memory of a long run grows where freed blocks lie between used 
 of many threads. glibc returns it to the kernel when asked.
 """
 
+import contextlib
 import ctypes
-import functools
 import itertools
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 VARIABLE = 'GLIBC_TUNABLES'
 _TUNABLE = 'glibc.malloc.hugetlb'
 _KERNEL = '/sys/kernel/mm/transparent_hugepage/enabled'
 
 
-def large_pages(environment: Mapping[str, str], kernel: str | None = None) -> str | None:
-    """The value of GLIBC_TUNABLES with large pages; None where it makes no difference.
+def with_large_pages(environment: Mapping[str, str], kernel: str | None = None) -> dict[str, str]:
+    """The environment of a new process, in which glibc asks for large pages.
 
     Args:
-        environment: of a process. If it sets the tunable, to 0 or 1, that is kept.
+        environment: where it sets the tunable, to 0 or 1, that is kept.
         kernel: its setting: 'madvise' (large pages on request), 'always' or 'never' in brackets;
             None: read from the system.
 
-    >>> large_pages({}, 'always [madvise] never')
-    'glibc.malloc.hugetlb=1'
-    >>> large_pages({'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=0'}, 'always [madvise] never')
+    >>> with_large_pages({}, 'always [madvise] never')
+    {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
+    >>> with_large_pages({}, '[always] madvise never')
+    {}
     """
     kernel = _read(_KERNEL) if kernel is None else kernel
     value = environment.get(VARIABLE, '')
     if _TUNABLE in value or '[madvise]' not in kernel:
-        return None
-    return ':'.join(filter(None, [value, f'{_TUNABLE}=1']))
-
-
-def with_large_pages(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a new process, in which glibc asks for large pages."""
-    value = large_pages(environment)
-    return dict(environment) if value is None else {**environment, VARIABLE: value}
+        return dict(environment)
+    return {**environment, VARIABLE: ':'.join(filter(None, [value, f'{_TUNABLE}=1']))}
 
 
 def restart_with_large_pages() -> None:
-    """Starts this process again, under the same number, where large pages make a difference.
-
-    Only a command that was typed as ``python -m electra_jax.NAME`` is started again.
-    """
+    """Starts a ``python -m electra_jax.NAME`` again, under the same number, if it lacks them."""
     words = sys.orig_argv
     is_command = any(
         option == '-m' and name.startswith('electra_jax.')
@@ -65,17 +57,8 @@ def restart_with_large_pages() -> None:
 
 def give_back() -> None:
     """Returns unused memory to the kernel; does nothing without glibc."""
-    trim = _trim()
-    if trim is not None:
-        trim(0)
-
-
-@functools.cache
-def _trim() -> Callable[[int], int] | None:
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
-        return None  # another C library than glibc
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _read(path: str) -> str:

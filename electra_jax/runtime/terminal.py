@@ -2,12 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Self, TypeVar
 
 import rich.progress
 from rich.console import Console
-from rich.text import Text
 
 # Whole lines as they are: nothing is wrapped, coloured or read as markup.
 OUT = Console(soft_wrap=True, highlight=False, markup=False)
@@ -46,7 +44,7 @@ class Progress:
             report: called with each line instead, and no bar is shown; for work within other work
                 that has a bar.
             line_seconds: between two lines where there is no bar; None: no lines of its own.
-            quiet: show nothing, for the processes of a run that are not the first.
+            quiet: show nothing.
             clock: seconds, monotonic.
         """
         self._what, self._total, self._unit = what, total, unit
@@ -60,28 +58,23 @@ class Progress:
             self._bar = rich.progress.Progress(
                 rich.progress.TextColumn('{task.description}', markup=False),
                 rich.progress.BarColumn(),
-                _Amounts(unit),
+                rich.progress.TextColumn('{task.fields[amounts]}', markup=False),
                 rich.progress.TimeElapsedColumn(),
                 rich.progress.TimeRemainingColumn(),
                 console=console,
             )
-            self._task = self._bar.add_task(what, total=total or None)
-            self._bar.update(self._task, completed=done)
+            self._task = self._bar.add_task(
+                what, total=total or None, completed=done, amounts=self._amounts()
+            )
             self._bar.start()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Stops the bar."""
         if self._bar is not None:
             self._bar.stop()
 
@@ -89,20 +82,17 @@ class Progress:
         """Counts work that is finished; prints a line where the last one is long ago."""
         self._done += amount
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done)
+            self._bar.update(self._task, completed=self._done, amounts=self._amounts())
         elif self._line_seconds is not None and self._done != self._total:
             now = self._clock()
             if now - self._reported >= self._line_seconds:
                 self._reported = now
-                self._report(self._line())
+                left = self.seconds_left()
+                eta = '' if left is None else f', ETA {duration(left)}'
+                self._report(f'{self._what}: {self._amounts()}{eta}')
 
     def print(self, text: str, eta: bool = False) -> None:
-        """Prints a line, above the bar if there is one.
-
-        Args:
-            text: the line, as it is.
-            eta: add the time that is left, unless the bar shows it.
-        """
+        """Prints a line, above the bar if there is one; `eta` adds the time left where no bar is."""
         if self._quiet:
             return
         if eta and self._bar is None and (left := self.seconds_left()) is not None:
@@ -116,11 +106,13 @@ class Progress:
             return None
         return (self._clock() - self._began) / done * max(self._total - self._done, 0.0)
 
-    def _line(self) -> str:
-        speed = (self._done - self._start) / max(self._clock() - self._began, 1e-9)
-        text = f'{self._what}: {_amounts(self._done, self._total, speed, self._unit)}'
-        left = self.seconds_left()
-        return text if left is None else f'{text}, ETA {duration(left)}'
+    def _amounts(self) -> str:
+        """Work done, all of it, and the mean speed."""
+        of_all = f'/{self._total:,.0f}' if self._total else ''
+        text = f'{self._done:,.0f}{of_all} {self._unit}'
+        done = self._done - self._start
+        speed = done / max(self._clock() - self._began, 1e-9)
+        return f'{text}, {speed:,.1f} {self._unit}/s' if done else text
 
 
 def track(
@@ -128,12 +120,8 @@ def track(
 ) -> Iterator[T]:
     """The items, with a `Progress` over them.
 
-    Args:
-        items: to be worked through.
-        what: names the work.
-        work: amount of work in an item, in any unit; speed and time left follow it. None: each
-            item is one.
-        options: further arguments of `Progress`.
+    `work` is the amount of work in an item, in any unit, which speed and time left follow; None:
+    each item is one.
     """
     amounts = [1.0] * len(items) if work is None else [work(item) for item in items]
     with Progress(what, sum(amounts), **options) as progress:  # type: ignore[arg-type]
@@ -165,20 +153,3 @@ def duration(seconds: float) -> str:
     if seconds >= 3600:
         return f'{seconds // 3600}h{seconds % 3600 // 60:02d}m'
     return f'{seconds // 60}m{seconds % 60:02d}s' if seconds >= 60 else f'{seconds}s'
-
-
-def _amounts(done: float, total: float | None, speed: float | None, unit: str) -> str:
-    text = f'{done:,.0f}/{total:,.0f} {unit}' if total else f'{done:,.0f} {unit}'
-    return f'{text}, {speed:,.1f} {unit}/s' if speed else text
-
-
-class _Amounts(rich.progress.ProgressColumn):
-    """The bar's text: work done, all of it, and the speed."""
-
-    def __init__(self, unit: str):
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: rich.progress.Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(_amounts(task.completed, task.total, speed, self._unit))

@@ -35,18 +35,14 @@ class Watch:
         self._last: dict[int, tuple[str, float]] = {}  # process -> its message, when it arrived
 
     def judge(self, messages: Mapping[int, str], now: float) -> str | None:
-        """Why the run cannot continue; None: it can.
+        """Why the run cannot continue, by the newest message of each process; None: it can.
 
-        Args:
-            messages: the newest one of each process. A process that has not written yet is not
-                judged: JAX itself waits for it.
-            now: seconds, monotonic.
+        A process that has not written yet is not judged: JAX itself waits for it.
         """
         for process, message in messages.items():
             if process == self._me:
                 continue
-            before = self._last.get(process)
-            if before is None or before[0] != message:
+            if self._last.get(process, ('', now))[0] != message:
                 self._last[process] = message, now
             state, _, rest = message.partition(' ')
             if state == _FAILED:
@@ -73,11 +69,7 @@ class Watchdog:
         self._thread.start()
 
     def leave(self, failure: str | None = None) -> None:
-        """Announces that this process ends.
-
-        Args:
-            failure: why the other processes must end, too; None: all is well.
-        """
+        """Announces that this process ends, and with `failure` that the other ones must, too."""
         self._stop.set()
         self._thread.join()
         with contextlib.suppress(jax.errors.JaxRuntimeError):

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import pathlib
+import platform
 
 import pytest
 
@@ -12,19 +13,18 @@ MADVISE = 'always [madvise] never'
 
 
 def test_large_pages_are_added_once_to_what_is_set():
-    value = malloc.large_pages({}, MADVISE)
-    assert value == 'glibc.malloc.hugetlb=1'
-    assert malloc.large_pages({'GLIBC_TUNABLES': value}, MADVISE) is None
-    other = {'GLIBC_TUNABLES': 'glibc.malloc.arena_max=2'}
-    assert malloc.large_pages(other, MADVISE) == f'glibc.malloc.arena_max=2:{value}'
+    large = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
+    assert malloc.with_large_pages({}, MADVISE) == large
+    assert malloc.with_large_pages(large, MADVISE) == large
+    other = malloc.with_large_pages({'GLIBC_TUNABLES': 'glibc.malloc.arena_max=2'}, MADVISE)
+    assert other['GLIBC_TUNABLES'] == 'glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1'
 
 
 def test_nothing_is_added_where_it_makes_no_difference_or_was_refused():
-    off = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=0'}
-    assert malloc.large_pages(off, MADVISE) is None
-    assert malloc.large_pages({}, '[always] madvise never') is None
-    assert malloc.large_pages({}, '') is None
-    assert malloc.with_large_pages({**off, 'A': 'b'}) == {**off, 'A': 'b'}
+    off = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=0', 'A': 'b'}
+    assert malloc.with_large_pages(off, MADVISE) == off
+    for kernel in ('[always] madvise never', ''):
+        assert malloc.with_large_pages({'A': 'b'}, kernel) == {'A': 'b'}
 
 
 def test_a_command_starts_again_once_and_another_program_never(monkeypatch):
@@ -51,7 +51,7 @@ def resident() -> int:
     return pages * os.sysconf('SC_PAGE_SIZE')
 
 
-@pytest.mark.skipif(malloc._trim() is None, reason='another C library than glibc')
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='another C library than glibc')
 def test_memory_freed_between_used_blocks_is_given_back():
     libc = ctypes.CDLL(None)
     libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
