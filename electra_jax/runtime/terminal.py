@@ -63,9 +63,8 @@ class Progress:
                 rich.progress.TimeRemainingColumn(),
                 console=console,
             )
-            self._task = self._bar.add_task(
-                what, total=total or None, completed=done, amounts=self._amounts()
-            )
+            self._task = self._bar.add_task(what, total=total or None, amounts='')
+            self.advance(0.0)
             self._bar.start()
 
     def __enter__(self) -> Self:
@@ -92,7 +91,7 @@ class Progress:
                 self._report(f'{self._what}: {self._amounts()}{eta}')
 
     def print(self, text: str, eta: bool = False) -> None:
-        """Prints a line, above the bar if there is one; `eta` adds the time left where no bar is."""
+        """Prints a line, above the bar if there is one; `eta` adds the time left where none is."""
         if self._quiet:
             return
         if eta and self._bar is None and (left := self.seconds_left()) is not None:

@@ -19,10 +19,8 @@ What may go wrong, and what happens then:
 - The disk is full: the newest whole checkpoint stays, and `checkpoint.on_error` decides.
 - Old checkpoints are deleted only after a newer one is whole.
 
-Orbax writes and reads the files. Its CheckpointManager is not used, because of a full disk: it
-chooses old checkpoints to delete before the new one is written. When that save fails it forgets
-them: its latest step is then older or None, and they are never deleted. It also counts damaged
-checkpoints as the latest, and an old one that cannot be deleted fails the new save.
+Orbax writes and reads the files. Its CheckpointManager is not used: on a full disk it forgets old
+checkpoints, counts damaged ones as the latest, and fails where an old one cannot be deleted.
 """
 
 import contextlib

@@ -60,8 +60,8 @@ class Clock:
             now: seconds, monotonic.
             age: seconds since the process began; None: the operating system is asked.
         """
-        self._path = None if workdir is None else workdir / FILE
-        self._earlier = [] if self._path is None else _read(self._path)
+        self._path = workdir / FILE if workdir else None
+        self._earlier = _read(self._path) if self._path else []
         self._first: int | None = None  # step that this process continues from
         self.now = now
         self.phase = STARTING
@@ -85,7 +85,6 @@ class Clock:
 
     @contextlib.contextmanager
     def during(self, phase: str) -> Iterator[None]:
-        """Enters another phase for a while."""
         before = self.phase
         self.enter(phase)
         try:
@@ -94,7 +93,6 @@ class Clock:
             self.enter(before)
 
     def seconds(self, phase: str) -> float:
-        """Time spent in one phase so far."""
         running = self.now() - self._phase_began if phase == self.phase else 0.0
         return self._spent[phase] + running
 
@@ -152,8 +150,7 @@ class Clock:
 
     # ---- goodput
 
-    def starts(self) -> list[Start]:
-        """All starts of the run, this one last."""
+    def starts(self) -> list[Start]:  # of the run, this one last
         first = self._first or 0
         this = Start(first, self.step or first, self.total, self.seconds(TRAINING))
         return [*self._earlier, this]
@@ -170,11 +167,7 @@ class Clock:
         return f'{text}, {whole:.1%} over {len(self.starts())} starts' if self._earlier else text
 
     def write(self) -> None:
-        """Updates the workdir's record of starts, once training has begun.
-
-        Raises:
-            OSError: the disk is full, for example.
-        """
+        """Updates the workdir's record of starts, once training has begun."""
         if self._path is not None and self._first is not None:
             records = [start._asdict() for start in self.starts()]
             files.write_whole(self._path, json.dumps({'starts': records}) + '\n')

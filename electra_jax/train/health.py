@@ -97,7 +97,7 @@ class Health:
         """Begins with nothing seen.
 
         Args:
-            settings: of the run.
+            settings: what is bad, and what then happens.
             workdir: dumps of bad steps go there.
             about: facts about the run that are stored in a dump, as JSON.
             newest: returns the step of the newest whole checkpoint.
