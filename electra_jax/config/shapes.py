@@ -28,11 +28,7 @@ def discriminator_shape(model: ModelConfig | Settings) -> EncoderShape:
 
 
 def generator_shape(model: ModelConfig | Settings) -> EncoderShape:
-    """The generator's stack: the discriminator's, scaled, with heads of the same width.
-
-    Raises:
-        ConfigError: the scaled width does not divide into heads.
-    """
+    """The generator's stack: the discriminator's, scaled, with heads of the same width."""
     hidden_size = round(model.hidden_size * model.generator_width)
     head_size = model.hidden_size // model.num_heads
     num_heads = max(1, hidden_size // head_size)

@@ -10,13 +10,12 @@ import ast
 import dataclasses
 import email
 import functools
-import inspect
 import os
 import pathlib
 import re
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from electra_jax.core.complaints import Complaints
@@ -50,17 +49,12 @@ class DocstringPart(documents.Part):
 def parts(
     entry: documents.Entry, piece_bytes: int, complaints: Complaints
 ) -> Iterator[DocstringPart]:
-    """The documentation in a folder of packages, as parts of about `piece_bytes`.
-
-    Args:
-        entry: its `where` is a folder such as .../site-packages; '': those of this Python.
-        piece_bytes: size of a part, about.
-        complaints: not used, every text has been decoded.
+    """The documentation in a folder such as .../site-packages, or in those of this Python.
 
     Raises:
         DataError: there is no such folder, or nothing in it.
     """
-    del complaints
+    del complaints  # every text has been decoded
     # A set, because the last two are often the same folder; sorted, because sets are not.
     installed = sorted({sysconfig.get_path(name) for name in _FOLDERS})
     folders = [entry.where] if entry.where else installed
@@ -138,11 +132,10 @@ def _docstrings(source: str) -> list[str]:
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return []
-    found = [_own_docstring(tree)]
-    for node in tree.body:
-        if isinstance(node, _HAS_DOCSTRING):
-            found.append('\n\n'.join(filter(None, map(_own_docstring, _with_members(node)))))
-    return [text for text in found if text]
+    outer = [node for node in tree.body if isinstance(node, _HAS_DOCSTRING)]
+    groups: list[Iterable[ast.Module | _Documented]] = [[tree], *map(_with_members, outer)]
+    texts = ('\n\n'.join(filter(None, map(ast.get_docstring, group))) for group in groups)
+    return [text for text in texts if text]
 
 
 _HAS_DOCSTRING = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -155,8 +148,3 @@ def _with_members(node: _Documented) -> Iterator[_Documented]:
         for child in node.body:
             if isinstance(child, _HAS_DOCSTRING):
                 yield from _with_members(child)
-
-
-def _own_docstring(node: ast.Module | _Documented) -> str:
-    text = ast.get_docstring(node, clean=False)
-    return inspect.cleandoc(text) if text else ''

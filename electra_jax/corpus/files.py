@@ -35,10 +35,8 @@ _BLANK_LINE = re.compile(rb'\n[ \t\r]*\n')
 def find_files(where: str, kind: str, complaints: Complaints) -> list[pathlib.Path]:
     """The files that a path, folder or glob stands for, sorted.
 
-    Args:
-        where: a file of any suffix, a glob, or a folder, which is walked.
-        kind: TEXT or JSONL.
-        complaints: compressed files of another kind that are left out of a folder are counted.
+    A file that is named may have any suffix. Compressed files of another kind are left out of a
+    folder and counted.
 
     Raises:
         DataError: there are none.
@@ -158,11 +156,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
     """Parts of the files that an entry names, each with about `piece_bytes` of text at most.
 
     A compressed file is one part: nothing in it can be found without unpacking what comes before.
-
-    Args:
-        entry: of kind TEXT or JSONL.
-        piece_bytes: where to cut.
-        complaints: files that are empty or of another kind are counted here.
+    Files that are empty or of another kind are counted.
 
     Raises:
         DataError: there are no files, or one cannot be read.

@@ -106,9 +106,9 @@ def packed_rows(
     Args:
         documents: token count of each line, per document; the stream is all lines in order.
         config: row_length.
-        rng: not used, nothing is drawn.
+        rng: not used.
     """
-    del rng
+    del rng  # nothing is drawn
     room = config.row_length - 2
     pieces: list[tuple[int, int]] = []  # start, length
     start = 0

@@ -106,10 +106,7 @@ def plan(
 ) -> Iterator[Piece]:
     """Cuts all entries into pieces; the same source always gives the same pieces.
 
-    Args:
-        entries: the source.
-        complaints: files that hold nothing, or are of another kind, are counted here.
-        piece_bytes: text in a piece, about.
+    Files that hold nothing, or are of another kind, are complaints.
 
     Raises:
         DataError: an entry names nothing that is there, or it cannot be read.

@@ -65,17 +65,12 @@ def _text(row: Any, field: str, where: str) -> str | bytes:
 
 
 def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> Iterator[TfdsPart]:
-    """Ranges of rows of a dataset, each with about `piece_bytes` of text.
-
-    Args:
-        entry: its `where` is 'NAME:SPLIT#FIELD', with a folder for NAME where it is not installed.
-        piece_bytes: where to cut.
-        complaints: not used, rows are read later.
+    """Ranges of rows of the dataset 'NAME:SPLIT#FIELD', each with about `piece_bytes` of text.
 
     Raises:
         DataError: the dataset, its split or the field is not there.
     """
-    del complaints
+    del complaints  # rows are read later
     where, field = entry.split_field()
     match = _DATASET_AND_SPLIT.fullmatch(where)
     if not match:

@@ -94,11 +94,7 @@ class Corpus:
 
 
 def read_counts(path: pathlib.Path, vocab_size: int) -> np.ndarray:
-    """How often each token is there, int64 `[vocab_size]`, from a .npy file.
-
-    Raises:
-        DataError: the file is missing, damaged, or of something else.
-    """
+    """How often each token is there, int64 `[vocab_size]`, from a .npy file."""
     try:
         # Mapped, because a damaged header may ask for any amount of memory.
         counts = np.array(np.load(path, mmap_mode='r', allow_pickle=False))
@@ -160,9 +156,6 @@ def verify(
         report: gets a line where some were not compared.
         seconds: when to stop.
         at_least: bytes that are compared however long it takes.
-
-    Raises:
-        DataError: naming each shard that differs.
     """
     shards = [shard for split in SPLITS for shard in corpus.shards[split]]
     random.SystemRandom().shuffle(shards)
@@ -235,15 +228,9 @@ def _read_json(folder: pathlib.Path) -> dict[str, Any]:
 def check_corpus(
     corpus: Corpus, data: schema.DataConfig, tokenizer_hash: str | None = None
 ) -> None:
-    """Refuses a corpus that is not of the shape, or of the tokenizer, that is asked for.
+    """Refuses a corpus of another row length, layout or tokenizer than is asked for.
 
-    Args:
-        corpus: what is there.
-        data: `row_length` and `layout` are compared.
-        tokenizer_hash: of a checkpoint, a named tokenizer or another corpus; None: any.
-
-    Raises:
-        ConfigError: naming both values.
+    The tokenizer's hash is of a checkpoint, a named tokenizer or another corpus; None: any.
     """
     for name in ('row_length', 'layout'):
         wanted, built = getattr(data, name), getattr(corpus, name)

@@ -131,12 +131,8 @@ def train_batches(
 ) -> grain.DatasetIterator:
     """Endless batches of this host's rows; its state is the number of the next batch.
 
-    Args:
-        rows: the train split.
-        weights: share of the rows drawn from each corpus; need not sum to one.
-        share: this host's part of each batch.
-        seed: of the shuffle.
-        prefetch: batches read ahead, by threads.
+    Rows are drawn from each corpus in proportion to its weight. Threads read `prefetch` batches
+    ahead.
     """
     order = row_order(rows.lengths, weights, seed)
 
@@ -153,15 +149,10 @@ _FOREVER = 2**40  # batches; Grain needs a length
 
 
 def held_out_batches(rows: Rows, share: Slice, row_limit: int) -> list[HostBatch]:
-    """At most `row_limit` held-out rows, the same ones in the same batches for every run.
+    """At most `row_limit` held-out rows of all hosts, the same ones in the same batches always.
 
     They are taken from all over the split, from each corpus in proportion to its rows; the last
     batch is completed with rows of padding.
-
-    Args:
-        rows: the validation split.
-        share: this host's part of each batch.
-        row_limit: of all hosts together.
     """
     order = [
         (number, row)
