@@ -13,7 +13,7 @@ from absl import flags
 
 from electra_jax.config import resolve
 from electra_jax.finetune.foreign import TASKS
-from electra_jax.interop.convert import convert, parse_end
+from electra_jax.interop.convert import convert
 from electra_jax.objectives import table
 from electra_jax.runtime import cli
 
@@ -30,13 +30,12 @@ CONFIG = cli.config_flag()  # google: the model, where the shapes do not determi
 
 def main() -> None:
     """Converts, and prints what was read, written and left out."""
-    source, target = parse_end('source', SOURCE.value), parse_end('target', TARGET.value)
     google: dict[str, Any] = {'vocab': VOCAB.value, 'lower_case': LOWER_CASE.value}
     settings = cli.given_settings(CONFIG)
     if settings:
         google['model'] = resolve.model_of(asdict(resolve.fill(table.complete(settings)).model))
     google = {name: value for name, value in google.items() if value is not None}
-    for line in convert(source, target, TASKS, google):
+    for line in convert(SOURCE.value, TARGET.value, TASKS, google):
         print(line, flush=True)
 
 

@@ -35,7 +35,7 @@ from electra_jax.corpus import beam, build, sources, workers
 from electra_jax.corpus.documents import Entry
 from electra_jax.data import manifest, records
 from electra_jax.runtime import terminal
-from electra_jax.tokenizers import api, load, train
+from electra_jax.tokenizers import api, load
 
 MARKER_NAME = 'building.json'
 _LOCK_NAME = '.lock'
@@ -218,10 +218,10 @@ def _tokenizer(
         return load.load(path)
     else:
         terminal.ERR.print(f'training a {data.tokenizer.kind} tokenizer')
-        limit = data.tokenizer.train_megabytes * train.MEGABYTE
+        limit = data.tokenizer.train_megabytes * load.MEGABYTE
         # Some of every part, rather than all of the first file.
         lines = build.sample_lines(pieces, data, min(1.0, limit / max(total, 1)))
-        tokenizer = train.train_tokenizer(lines, data.tokenizer)
+        tokenizer = load.train_tokenizer(lines, data.tokenizer)
     tokenizer.save(path)
     return tokenizer
 

@@ -44,22 +44,8 @@ class Tasks(NamedTuple):
     describe: Callable[[str, tuple[str, ...], int, ModelConfig], dict[str, Any]]
 
 
-class End(NamedTuple):
-    """One end of a conversion."""
-
-    kind: str
-    path: pathlib.Path
-
-    def __str__(self) -> str:
-        return f'{self.kind}:{self.path}'
-
-
-def parse_end(flag: str, value: str | None) -> End:
-    """The kind and the path in ``'KIND:PATH'``.
-
-    Raises:
-        ConfigError: the flag has another form, or there is no such kind.
-    """
+def parse_end(flag: str, value: str | None) -> tuple[str, pathlib.Path]:
+    """The kind and the path in ``'KIND:PATH'``; ConfigError if there is no such kind."""
     kind, _, path = (value or '').partition(':')
     if not path:
         raise ConfigError(
@@ -67,39 +53,41 @@ def parse_end(flag: str, value: str | None) -> End:
         )
     if kind not in KINDS:
         raise unknown(f'the kind of --{flag}', kind, KINDS)
-    return End(kind, pathlib.Path(path).expanduser())
+    return kind, pathlib.Path(path).expanduser()
 
 
-def convert(source: End, target: End, tasks: Tasks, google: Mapping[str, Any]) -> Iterator[str]:
+def convert(
+    source: str | None, target: str | None, tasks: Tasks, google: Mapping[str, Any]
+) -> Iterator[str]:
     """Reads the source and writes the target, whole or not at all.
 
     Args:
-        source: what to read.
-        target: a folder that is new or empty.
+        source: ``'KIND:PATH'`` of what is read.
+        target: ``'KIND:PATH'`` of a folder that is new or empty.
         tasks: how fine-tuned models record their tasks.
         google: arguments of `read_google`, of a source that is Google's.
 
     Yields:
         Lines for people: what was read, written and left out, and what to type next.
     """
-    if target.path.exists() and not target.path.is_dir():
-        raise CheckpointError(f'{target.path} is a file, allowed: a folder, new or empty')
-    if target.path.is_dir() and any(target.path.iterdir()):
-        raise CheckpointError(f'{target.path} is not empty: name another --target, or delete it')
-    if google and source.kind != 'google':
+    kind, path = parse_end('source', source)
+    target_kind, folder = parse_end('target', target)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f'{folder} is a file, allowed: a folder, new or empty')
+    if folder.is_dir() and any(folder.iterdir()):
+        raise CheckpointError(f'{folder} is not empty: name another --target, or delete it')
+    if google and kind != 'google':
         raise ConfigError(
-            f'--{", --".join(google)}: checkpoints of kind {source.kind} themselves record their '
+            f'--{", --".join(google)}: checkpoints of kind {kind} themselves record their '
             'vocabulary and their model: leave it out'
         )
-    if source.kind == OURS:
-        found = read_ours(source.path, tasks)
-    elif source.kind == 'google':
-        found = read_google(source.path, **google)
+    if kind == OURS:
+        found = read_ours(path, tasks)
     else:
-        found = READERS[source.kind](source.path)
+        found = read_google(path, **google) if google else READERS[kind](path)
     if found.tokenizer is None:
-        hint = 'type --vocab=vocab.txt' if source.kind == 'google' else 'put its vocab.txt there'
-        raise CheckpointError(f'{source.path} comes without a vocabulary: {hint}')
+        hint = 'type --vocab=vocab.txt' if kind == 'google' else 'put its vocab.txt there'
+        raise CheckpointError(f'{path} comes without a vocabulary: {hint}')
     model = found.model
     yield (
         f'read {source}: {count(found.params):,} parameters, {model.num_layers} layers of '
@@ -107,15 +95,15 @@ def convert(source: End, target: End, tasks: Tasks, google: Mapping[str, Any]) -
         f'{model.generator or "as the objective has it"}, {model.embedding_sharing} embeddings'
     )
     yield from found.report.lines()
-    with _whole(target.path) as fresh:
-        if target.kind == OURS:
+    with _whole(folder) as fresh:
+        if target_kind == OURS:
             report = write_ours(fresh, found, str(source), tasks)
         else:
-            report = WRITERS[target.kind](fresh, found)
+            report = WRITERS[target_kind](fresh, found)
     yield f'wrote {target}'
     yield from report.lines()
-    if target.kind != 'google':
-        yield f'next: {_next_command(target, found)}'
+    if target_kind != 'google':
+        yield f'next: {_next_command(target_kind, folder, found)}'
 
 
 @contextlib.contextmanager
@@ -191,12 +179,11 @@ def _report(params: Mapping[str, Any]) -> Report:
     return Report([Moved(name, count(part)) for name, part in params.items()])
 
 
-def _next_command(target: End, found: Checkpoint) -> str:
+def _next_command(kind: str, folder: pathlib.Path, found: Checkpoint) -> str:
     """A command that uses the result."""
-    folder = target.path
-    if target.kind == OURS and found.task:
+    if kind == OURS and found.task:
         return f'python -m electra_jax.predict --checkpoint={folder} --input=FILE'
-    if target.kind == OURS:
+    if kind == OURS:
         words = [f'--config.init_from={folder}', '--config.data.path=FOLDER']
         words += _changed_settings(found.model, found.objective)
         return f'python -m electra_jax.main --config=configs/continue_small.py {" ".join(words)}'

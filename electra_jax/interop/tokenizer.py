@@ -82,8 +82,12 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: i
 def fast_tokenizer(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
     """Our tokenizer as a pipeline of the `tokenizers` library, without special tokens."""
     if isinstance(tokenizer, WordPiece):
-        ids = {piece: i for i, piece in enumerate(tokenizer.pieces)}
-        library = wordpiece.make_pipeline(ids, tokenizer.lower_case, tokenizer.strip_accents)
+        library = wordpiece.make_pipeline(
+            {piece: i for i, piece in enumerate(tokenizer.pieces)},
+            tokenizer.lower_case,
+            tokenizer.strip_accents,
+            tokenizer.pieces[tokenizer.special.unk],
+        )
         library.decoder = decoders.WordPiece(prefix='##')
         return library
     if isinstance(tokenizer, SentencePiece):

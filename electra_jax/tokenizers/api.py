@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,16 @@ from electra_jax.core import files
 from electra_jax.core.errors import DataError
 
 FILE_NAME = 'electra_tokenizer.json'
+
+# Names of the five special tokens that a vocabulary may have; training uses the first one.
+_ACCEPTED = {
+    'pad': ('[PAD]', '<pad>'),
+    'unk': ('[UNK]', '<unk>'),
+    'cls': ('[CLS]', '<s>', '<cls>'),
+    'sep': ('[SEP]', '</s>', '<sep>'),
+    'mask': ('[MASK]', '<mask>'),
+}
+PAD, UNK, CLS, SEP, MASK = SPECIAL_NAMES = tuple(names[0] for names in _ACCEPTED.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,23 +117,15 @@ class Tokenizer(abc.ABC):
         files.write_whole(folder / FILE_NAME, json.dumps(self.to_json(), sort_keys=True) + '\n')
 
 
-def special_ids(
-    pieces: Sequence[str], accepted: Mapping[str, Sequence[str]], where: str, advice: str
-) -> SpecialIds:
-    """The ids of the special tokens.
-
-    Args:
-        pieces: in id order.
-        accepted: names that a special token may have, the preferred one first, by field.
-        where: name of the vocabulary, for messages.
-        advice: how a vocabulary gets what it lacks.
+def special_ids(pieces: Sequence[str], where: str, advice: str) -> SpecialIds:
+    """The ids of the special tokens among pieces in id order.
 
     Raises:
-        DataError: a special token is missing.
+        DataError: one is missing in the vocabulary `where`, which gets it by `advice`.
     """
     ids = {piece: i for i, piece in enumerate(pieces)}
-    found = {field: [ids[n] for n in names if n in ids] for field, names in accepted.items()}
-    missing = [' or '.join(accepted[field]) for field, known in found.items() if not known]
+    found = {field: [ids[n] for n in names if n in ids] for field, names in _ACCEPTED.items()}
+    missing = [' or '.join(_ACCEPTED[field]) for field, known in found.items() if not known]
     if missing:
         raise DataError(
             f'{where} lacks {", ".join(missing)}; ELECTRA needs all five special tokens: {advice}'

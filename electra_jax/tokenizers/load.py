@@ -1,6 +1,8 @@
-"""Loads a tokenizer from a corpus folder, from its JSON, or from a vocabulary file."""
+"""Makes a tokenizer: from a corpus folder, its JSON or a vocabulary file, or by training."""
 
+import itertools
 import pathlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from electra_jax.config import settings
@@ -16,6 +18,7 @@ KINDS: dict[str, type[api.Tokenizer]] = {
     'unigram': SentencePiece,
     'bpe': SentencePiece,
 }
+MEGABYTE = 1_000_000
 _STORED = {made.kind: made for made in KINDS.values()}
 
 
@@ -59,5 +62,32 @@ def load(folder: str | pathlib.Path) -> api.Tokenizer:
 def open_tokenizer(config: settings.TokenizerConfig) -> api.Tokenizer:
     """The tokenizer in the file `config.path`, such as a vocab.txt or a SentencePiece .model."""
     if config.path is None:
-        raise ValueError('open_tokenizer needs config.path; train.train_tokenizer makes one')
+        raise ValueError('open_tokenizer needs config.path; train_tokenizer makes one')
     return find(config.kind).from_file(config)
+
+
+def train_tokenizer(texts: Iterable[str], config: settings.TokenizerConfig) -> api.Tokenizer:
+    """Trains the tokenizer that `config` describes; equal texts give equal tokenizers.
+
+    Args:
+        texts: lines of text; reading stops after `config.train_megabytes`.
+        config: kind, size and normalization; `config.path` is ignored.
+
+    Raises:
+        DataError: there is no text, or too little for a vocabulary of this size.
+    """
+    kind, texts = find(config.kind), iter(texts)
+    first = next((text for text in texts if text), None)
+    if first is None:
+        raise DataError('there is no text to train a tokenizer on; see data.source')
+    limit = config.train_megabytes * MEGABYTE
+    return kind.train(_limited(itertools.chain([first], texts), limit), config)
+
+
+def _limited(texts: Iterable[str], limit: int) -> Iterator[str]:
+    """Texts up to about `limit` characters."""
+    for text in texts:
+        yield text
+        limit -= len(text)
+        if limit <= 0:
+            return

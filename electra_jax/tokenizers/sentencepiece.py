@@ -14,15 +14,6 @@ from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core.errors import DataError
 from electra_jax.tokenizers import api
 
-# Accepted names of the five special tokens; training uses the first one.
-SPECIAL_NAMES = {
-    'pad': ('[PAD]', '<pad>'),
-    'unk': ('[UNK]', '<unk>'),
-    'cls': ('[CLS]', '<s>', '<cls>'),
-    'sep': ('[SEP]', '</s>', '<sep>'),
-    'mask': ('[MASK]', '<mask>'),
-}
-
 _ADVICE = (
     'add them as control symbols when the model is trained, or leave --config.data.tokenizer.path '
     'out and a model that has them is trained'
@@ -47,7 +38,7 @@ class SentencePiece(api.Tokenizer):
         if not proto.pieces:
             raise DataError(f'{where} is not a SentencePiece .model file: it has no pieces')
         self.pieces = [piece.piece for piece in proto.pieces]
-        self.special = api.special_ids(self.pieces, SPECIAL_NAMES, where, _ADVICE)
+        self.special = api.special_ids(self.pieces, where, _ADVICE)
         _hide_from_text(proto, self.special)
         try:
             self._processor = sentencepiece.SentencePieceProcessor(
@@ -85,12 +76,10 @@ class SentencePiece(api.Tokenizer):
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> 'SentencePiece':
-        """The inverse of `to_json`."""
         return cls(base64.b64decode(data['model'], validate=True))
 
     @classmethod
     def from_file(cls, config: TokenizerConfig) -> 'SentencePiece':
-        """The tokenizer of a .model file; DataError where it cannot be used."""
         path = pathlib.Path(str(config.path))
         try:
             model = path.read_bytes()
@@ -107,7 +96,6 @@ class SentencePiece(api.Tokenizer):
 
         Text is NFKC-normalized, and case-folded if `lower_case`; both become part of the model.
         """
-        names = {field: choices[0] for field, choices in SPECIAL_NAMES.items()}
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
@@ -120,9 +108,9 @@ class SentencePiece(api.Tokenizer):
                 unk_id=1,
                 bos_id=-1,
                 eos_id=-1,
-                pad_piece=names['pad'],
-                unk_piece=names['unk'],
-                control_symbols=[names['cls'], names['sep'], names['mask']],
+                pad_piece=api.PAD,
+                unk_piece=api.UNK,
+                control_symbols=[api.CLS, api.SEP, api.MASK],
                 num_threads=1,  # with more the result depends on the machine
                 minloglevel=2,
             )

@@ -22,7 +22,6 @@ from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core.errors import DataError
 from electra_jax.tokenizers import api
 
-SPECIAL_NAMES = {'pad': '[PAD]', 'unk': '[UNK]', 'cls': '[CLS]', 'sep': '[SEP]', 'mask': '[MASK]'}
 _MAX_ALPHABET = 1000  # rarer characters become [UNK], as in BERT's trainer
 MAX_WORD_CHARS = 200  # longer words become [UNK] (electra, tokenization.py:264)
 
@@ -60,9 +59,9 @@ class WordPiece(api.Tokenizer):
         ids = {piece: i for i, piece in enumerate(self.pieces)}
         if len(ids) != len(self.pieces):
             raise DataError(f'{where} holds the same piece twice')
-        accepted = {field: (name,) for field, name in SPECIAL_NAMES.items()}
-        self.special = api.special_ids(self.pieces, accepted, where, 'rename unused lines')
-        self._library = make_pipeline(ids, self.lower_case, self.strip_accents)
+        self.special = api.special_ids(self.pieces, where, 'rename unused lines')
+        unk = self.pieces[self.special.unk]
+        self._library = make_pipeline(ids, self.lower_case, self.strip_accents, unk)
         self._chunks: dict[str, bytes] = {}
         self._words: dict[str, bytes] = {}
         self._lock = threading.Lock()  # the threads of a process share the cache
@@ -129,7 +128,6 @@ class WordPiece(api.Tokenizer):
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> 'WordPiece':
-        """The inverse of `to_json`; a TypeError if a field has another type than there."""
         vocab, lower_case = data['vocab'], data['lower_case']
         strip_accents = data['strip_accents']
         if not isinstance(vocab, list) or not all(isinstance(piece, str) for piece in vocab):
@@ -140,7 +138,7 @@ class WordPiece(api.Tokenizer):
 
     @classmethod
     def from_file(cls, config: TokenizerConfig) -> 'WordPiece':
-        """The tokenizer of a vocab.txt, one piece a line; DataError where it cannot be used."""
+        """The tokenizer of a vocab.txt, one piece a line."""
         path = str(config.path)
         return cls(read_vocab(path), config.lower_case, config.strip_accents, path)
 
@@ -150,9 +148,21 @@ class WordPiece(api.Tokenizer):
 
         The lines of text are kept in memory.
         """
-        lower, strip = config.lower_case, config.strip_accents
-        vocab = _learned_vocab(list(texts), config.vocab_size, lower, strip)
-        return cls(vocab, lower, strip)
+        texts, vocab_size = list(texts), config.vocab_size
+        library = make_pipeline({api.UNK: 0}, config.lower_case, config.strip_accents, api.UNK)
+        alphabet = _alphabet(texts, library.normalizer, min(vocab_size // 4, _MAX_ALPHABET))
+        trainer = tokenizers.trainers.WordPieceTrainer(
+            vocab_size=vocab_size,
+            # Otherwise the library numbers the ##letters in the order of a hash map and breaks ties
+            # between merges by these numbers, so that every run learns another vocabulary.
+            special_tokens=[*api.SPECIAL_NAMES, *(f'##{letter}' for letter in alphabet)],
+            initial_alphabet=alphabet,
+            limit_alphabet=len(alphabet),
+            show_progress=False,
+        )
+        library.train_from_iterator(texts, trainer)
+        ids = library.get_vocab(with_added_tokens=True)
+        return cls(sorted(ids, key=ids.__getitem__), config.lower_case, config.strip_accents)
 
     def write_native(self, folder: pathlib.Path) -> None:
         """Writes vocab.txt, and tokenizer_config.json with the normalization for Hugging Face."""
@@ -167,11 +177,7 @@ class WordPiece(api.Tokenizer):
 
 
 def read_vocab(path: str | pathlib.Path) -> list[str]:
-    """The pieces of a vocab.txt in id order.
-
-    Raises:
-        DataError: the file is missing, not UTF-8, or has an empty or repeated line.
-    """
+    """The pieces of a vocab.txt in id order; DataError where it cannot be used."""
     try:
         raw = pathlib.Path(path).read_bytes()
     except OSError as error:
@@ -190,28 +196,24 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
     if lines[-1] == '':
         lines.pop()
     vocab = [line.rstrip('\r') for line in lines]
-    first: dict[str, int] = {}
+    known: set[str] = set()
     for number, piece in enumerate(vocab, start=1):
-        if not piece:
-            raise DataError(f'{path}, line {number}: empty; each line must hold one piece')
-        if piece in first:
-            raise DataError(
-                f'{path}, line {number}: {piece!r} is already on line {first[piece]}; '
-                'a piece may occur only once'
-            )
-        first[piece] = number
+        if not piece or piece in known:
+            found = f'{piece!r} is already on line {vocab.index(piece) + 1}' if piece else 'empty'
+            raise DataError(f'{path}, line {number}: {found}; each line must hold another piece')
+        known.add(piece)
     return vocab
 
 
 def make_pipeline(
-    ids: dict[str, int], lower_case: bool, strip_accents: bool | None
+    ids: dict[str, int], lower_case: bool, strip_accents: bool | None, unk: str
 ) -> tokenizers.Tokenizer:
     """The library's BERT pipeline, without special tokens, so that no text can produce them."""
     # One thread: the corpus builder runs one process for each core, and threads in each of them
     # would only compete. The library reads this variable at its first batch.
     os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
     model = tokenizers.models.WordPiece(
-        vocab=ids, unk_token=SPECIAL_NAMES['unk'], max_input_chars_per_word=MAX_WORD_CHARS
+        vocab=ids, unk_token=unk, max_input_chars_per_word=MAX_WORD_CHARS
     )
     library = tokenizers.Tokenizer(model)
     library.normalizer = tokenizers.normalizers.BertNormalizer(
@@ -222,25 +224,6 @@ def make_pipeline(
     )
     library.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     return library
-
-
-def _learned_vocab(
-    texts: list[str], vocab_size: int, lower_case: bool, strip_accents: bool | None
-) -> list[str]:
-    library = make_pipeline({SPECIAL_NAMES['unk']: 0}, lower_case, strip_accents)
-    alphabet = _alphabet(texts, library.normalizer, min(vocab_size // 4, _MAX_ALPHABET))
-    trainer = tokenizers.trainers.WordPieceTrainer(
-        vocab_size=vocab_size,
-        # Otherwise the library numbers the ##letters in the order of a hash map and breaks ties
-        # between merges by these numbers, so that every run learns another vocabulary.
-        special_tokens=[*SPECIAL_NAMES.values(), *(f'##{letter}' for letter in alphabet)],
-        initial_alphabet=alphabet,
-        limit_alphabet=len(alphabet),
-        show_progress=False,
-    )
-    library.train_from_iterator(texts, trainer)
-    pieces = library.get_vocab(with_added_tokens=True)
-    return sorted(pieces, key=pieces.__getitem__)
 
 
 def _alphabet(

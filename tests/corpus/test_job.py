@@ -233,7 +233,7 @@ def test_a_trained_tokenizer_is_not_trained_again(config, monkeypatch):
     with pytest.raises(SystemExit):
         make(config)
     monkeypatch.undo()
-    monkeypatch.setattr(job.train, 'train_tokenizer', None)
+    monkeypatch.setattr(job.load, 'train_tokenizer', None)
     assert make(config).vocab_size <= 300
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from electra_jax.config import settings
 from electra_jax.data import manifest, pipeline, records
 from electra_jax.tokenizers import api, load
-from electra_jax.tokenizers import sentencepiece as sentencepieces
 from tests.support import fakes
 from tools.fuzz import mutate
 from tools.fuzz.target import Run, Target, check, files_of, fresh
@@ -92,10 +91,15 @@ def use(tokenizer: api.Tokenizer, folder: pathlib.Path) -> None:
 def _make_tokenizer(folder: pathlib.Path) -> Run:
     rng = random.Random(0)
     lines = [mutate.words(rng, 30) + ''.join(rng.choices('abcdefghij ', k=60)) for _ in range(200)]
+
+    def train(kind: str, lower_case: bool) -> api.Tokenizer:
+        config = settings.TokenizerConfig(kind=kind, vocab_size=60, lower_case=lower_case)
+        return load.train_tokenizer(lines, config)
+
     made = {
         'wordpiece': fakes.tokenizer(),
-        'unigram': sentencepieces.train(lines, 'unigram', 60, True),
-        'bpe': sentencepieces.train(lines, 'bpe', 60, False),
+        'unigram': train('unigram', True),
+        'bpe': train('bpe', False),
     }
     for name, tokenizer in made.items():
         tokenizer.save(folder / name)
