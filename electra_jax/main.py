@@ -14,7 +14,7 @@ from etils import epath
 
 from electra_jax.config.fields import Settings
 from electra_jax.corpus import job as corpora
-from electra_jax.finetune import command as finetuning
+from electra_jax.finetune import job as finetuning
 from electra_jax.objectives import table
 from electra_jax.pretrain import job as pretraining
 from electra_jax.runtime import cli, watchdog
@@ -30,10 +30,9 @@ def main(settings: Settings) -> None:
     folder = epath.Path(WORKDIR.value or f'runs/{cli.run_name(CONFIG, settings)}').resolve()
     settings = table.complete(settings)
     with watchdog.together():
-        if settings.job == 'finetune':
-            finetuning.fine_tune(settings, folder)
-        elif settings.job == 'evaluate' and settings.task.name is not None:
-            finetuning.evaluate_again(settings, folder)
+        is_task = settings.job == 'evaluate' and settings.task.name is not None
+        if settings.job == 'finetune' or is_task:
+            finetuning.run(settings, folder)
         else:
             typed = cli.typed_settings(CONFIG)
             pretraining.run(settings, folder, corpora.build_corpus, typed)

@@ -1,9 +1,8 @@
 """The trials of a fine-tuning workdir, scored again."""
 
 import copy
-import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from etils import epath
 
@@ -13,35 +12,16 @@ from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import predict, report, results
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
-from electra_jax.finetune.job import on_first_host
-from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.predict import Predictor
-from electra_jax.finetune.program import Report, silent
 from electra_jax.finetune.results import Trial
-from electra_jax.finetune.split import Split
-from electra_jax.runtime import distributed
+from electra_jax.runtime import distributed, terminal
 from electra_jax.train import checkpoint
 
 EVALUATION = 'evaluation'  # folder of a workdir
 
 
-class Evaluated(NamedTuple):
-    """A workdir's trials scored again.
-
-    Attributes:
-        headline: 'SPLIT/METRIC' that stands for the task.
-        trials: their new results.
-        complaints: about rows of the files, for people.
-    """
-
-    headline: str
-    trials: list[Trial]
-    complaints: list[str]
-
-
-def evaluate(settings: Settings, folder: epath.Path, report_line: Report = silent) -> Evaluated:
-    """Scores every trial of a fine-tuning workdir on the task's files.
+def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
+    """Scores every trial of a fine-tuning workdir on the task's files, and prints the results.
 
     What bears on the answers is as it was in training, but for `null_threshold` if it is given.
     Scores and predictions are written below `folder`/evaluation.
@@ -49,7 +29,6 @@ def evaluate(settings: Settings, folder: epath.Path, report_line: Report = silen
     Args:
         settings: as typed.
         folder: the workdir.
-        report_line: is handed lines that show the progress.
 
     Raises:
         UserError: there is no trial, or the files cannot be used.
@@ -57,7 +36,12 @@ def evaluate(settings: Settings, folder: epath.Path, report_line: Report = silen
     distributed.initialize()
     first, *others = predict.trial_folders(folder)
     params, about = checkpoint.read_params(first)
-    task = trained_task(first, about)
+    if 'task' not in about:
+        raise CheckpointError(
+            f'{first} holds a model that was not fine-tuned: fine-tune it first '
+            f'(--config=configs/finetune/... --config.init_from={first})'
+        )
+    task = tasks.from_json(about['task'], str(first))
     if task.name != settings.task.name:
         raise ConfigError(
             f'config.task.name is {settings.task.name!r}, but {first} was fine-tuned on '
@@ -69,37 +53,25 @@ def evaluate(settings: Settings, folder: epath.Path, report_line: Report = silen
     config = resolve(settings, 'cpu', stored)  # to read files, before a device is looked for
     task = tasks.for_files_of(task, config)
     loaded = {**splits.read_scored(config, task), **splits.read_tests(config, task)}
-    model = predict.open_predictor(first, params, about, settings)._replace(task=task)
+    model = predict.open_predictor(first, params, about, settings)
     files = {
         name: splits.make_split(model.config, model.tokenizer, task, one, labelled=False)
         for name, one in loaded.items()
     }
-    score = functools.partial(
-        _score_again, files=files, folder=folder / EVALUATION, report_line=report_line
-    )
-    trials = [score(model, about.get('seed', 0))]
-    for where in others:  # the same program: nothing is compiled again
-        params, about = checkpoint.read_params(where)
-        placed = predict.put(model.answerer.mesh, params)
-        trials.append(score(model._replace(where=where, params=placed), about.get('seed', 0)))
-    on_first_host(
-        lambda: results.write_results(folder / EVALUATION, task.name, task.headline, trials)
-    )
-    return Evaluated(task.headline, trials, report.complaints(files.values()))
-
-
-def trained_task(where: epath.Path, about: Mapping[str, Any]) -> Task:
-    """What a checkpoint was fine-tuned on.
-
-    Raises:
-        CheckpointError: it was not fine-tuned, or does not describe its task whole.
-    """
-    if 'task' not in about:
-        raise CheckpointError(
-            f'{where} holds a model that was not fine-tuned: fine-tune it first '
-            f'(--config=configs/finetune/... --config.init_from={where})'
-        )
-    return tasks.from_json(about['task'], str(where))
+    trials, kind, into = [], KINDS[task.kind], folder / EVALUATION
+    for where in (first, *others):
+        if where != first:  # the same program: nothing is compiled again
+            params, about = checkpoint.read_params(where)
+            model = model._replace(params=predict.put(model.answerer.mesh, params))
+        predicted = model.answerer.predict(model.params, files, terminal.OUT.print)
+        results.write_predictions(into / where.name, kind, predicted)
+        trials.append(results.scored(kind, about.get('seed', 0), predicted))
+    results.write_results(into, task.name, task.headline, trials)
+    for line in report.complaints(files.values()):
+        terminal.OUT.print(f'  {line}')
+    terminal.OUT.print(results.result_lines(task.headline, trials))
+    terminal.OUT.print(f'files: {into} (results.json, results.md, predictions by trial)')
+    return trials
 
 
 def _with_trained_share(
@@ -117,20 +89,3 @@ def _with_trained_share(
     settings = copy.deepcopy(settings)
     settings.task.dev_share = share
     return settings
-
-
-def _score_again(
-    model: Predictor,
-    seed: int,
-    files: Mapping[str, Split],
-    folder: epath.Path,
-    report_line: Report,
-) -> Trial:
-    kind, predicted = KINDS[model.task.kind], {}
-    for name, split in files.items():
-        predicted[name] = model.answerer.predict(model.params, model.task, split, report_line, name)
-        into = folder / model.where.name
-        on_first_host(
-            functools.partial(results.write_predictions, into, name, kind, predicted[name])
-        )
-    return results.scored(kind, seed, predicted)

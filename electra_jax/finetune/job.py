@@ -1,144 +1,76 @@
-"""The trials of a fine-tuning run: the same task from several seeds, each with its own folder.
+"""Fine-tuning: the same task from several seeds, each a trial with its own folder.
 
 The workdir holds trials/0, trials/1, ...: each a checkpoint that is read alone by `predict` and
 `--config.job=evaluate`, with its result in result.json, written last. So a trial without one is not
 finished, and the same command does it again.
 """
 
-import functools
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
-import jax
-import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 
-from electra_jax.config import checks
 from electra_jax.config.fields import Settings
-from electra_jax.config.resolve import resolve
-from electra_jax.config.settings import Config
-from electra_jax.core import files, trees
+from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError
-from electra_jax.finetune import batches, known, loop, results
-from electra_jax.finetune import split as splits
+from electra_jax.finetune import loop, report, results
 from electra_jax.finetune import task as tasks
-from electra_jax.finetune.kinds.kind import Kind, Predictions, Task
-from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.program import Program, build_program, put, refuse_steps, with_steps
-from electra_jax.finetune.results import Trial
-from electra_jax.finetune.split import Split
-from electra_jax.init_from import Account, Start, encoder_params, load_start
-from electra_jax.runtime import distributed
-from electra_jax.tokenizers.api import Tokenizer
-from electra_jax.train import checkpoint, health, workdir
+from electra_jax.finetune.evaluate import evaluate
+from electra_jax.finetune.kinds.kind import Predictions
+from electra_jax.finetune.results import TRIAL_FILE, Trial, on_first_host
+from electra_jax.finetune.run import Run, open_run
+from electra_jax.runtime import cli, terminal
+from electra_jax.train import checkpoint, workdir
 from electra_jax.train.clock import EVALUATING, SAVING, Clock
-
-RESULT = 'result.json'  # of a trial, written when it is finished
-
-
-class FineTuning(NamedTuple):
-    """What the trials of a run share.
-
-    Attributes:
-        program: the compiled functions, and the resolved config.
-        folder: the workdir.
-        start: the checkpoint that the run starts from.
-        source: its parameters that are used, by path.
-        account: of what was loaded; None: from scratch.
-        task: of the run.
-        tokenizer: of the model.
-        train: the split that is trained on.
-        scored: splits that are scored, by name.
-        tests: splits that are predicted at the end, by name.
-        epoch_steps: optimizer steps of an epoch.
-    """
-
-    program: Program
-    folder: epath.Path
-    start: Start
-    source: dict[str, np.ndarray]
-    account: Account | None
-    task: Task
-    tokenizer: Tokenizer
-    train: Split
-    scored: dict[str, Split]
-    tests: dict[str, Split]
-    epoch_steps: int
-
-    @property
-    def config(self) -> Config:
-        """The resolved config."""
-        return self.program.config
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of the task."""
-        return KINDS[self.task.kind]
-
-    def trial_folder(self, number: int) -> epath.Path:
-        """Where a trial's files are."""
-        return self.folder / workdir.TRIALS / str(number)
+from electra_jax.train.heartbeat import watched
 
 
-def open_fine_tuning(settings: Settings, folder: epath.Path) -> FineTuning:
-    """Reads files and checkpoint, then makes functions of them.
+def run(settings: Settings, folder: epath.Path) -> None:
+    """Does the job of the settings: fine-tuning, or scoring fine-tuned models again.
 
     Args:
         settings: as typed.
-        folder: the workdir; need not exist.
+        folder: the workdir; to fine-tune it need not exist.
 
     Raises:
         UserError: files, checkpoint, settings or workdir do not fit together.
     """
-    row_length = known.get(settings.task.name).row_length
-    refuse_steps(settings)
-    distributed.initialize()
-    start = load_start(settings)
-    config = resolve(settings, jax.devices()[0].platform, start.stored, row_length)
-    checks.check_positions(config)
-    train, held_out = splits.read_train(config)
-    task = train.task
-    scored = splits.read_scored(config, task, held_out)
-    tests = splits.read_tests(config, task)
-    split = functools.partial(splits.make_split, config, start.tokenizer, task)
-    train_split = split(train, labelled=True)
-    epoch_steps = -(-len(train_split.rows) // config.batch_size)
-    epochs = task.spec.epochs if config.task.epochs is None else config.task.epochs
-    config = with_steps(config, max(1, int(epoch_steps * epochs)))
-    workdir.check_same_run(folder, config)
-    source, account = encoder_params(start, config)
-    return FineTuning(
-        program=build_program(config, start.tokenizer.vocab_size, task),
-        folder=folder,
-        start=start,
-        source=source,
-        account=account,
-        task=task,
-        tokenizer=start.tokenizer,
-        train=train_split,
-        scored={name: split(loaded, labelled=False) for name, loaded in scored.items()},
-        tests={name: split(loaded, labelled=False) for name, loaded in tests.items()},
-        epoch_steps=epoch_steps,
-    )
+    if settings.job == 'evaluate':
+        evaluate(settings, folder)
+    else:
+        fine_tune(open_run(settings, folder))
 
 
-class Outcome(NamedTuple):
-    """How the trials ended."""
+def fine_tune(run: Run) -> None:
+    """Trains every trial that is not finished yet, and prints the results."""
+    print_line, folder = terminal.OUT.print, run.folder
+    with watched(folder, run.config.health.step_timeout) as clock:
+        workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
+        workdir.write_parameters(folder, run.program.abstract_state.params, run.program.mesh)
+        print_line('\n'.join(report.start_lines(run)))
+        trials, stopped_by = run_trials(run, clock)
+    if stopped_by:
+        print_line(f'stopped by {stopped_by}; finished trials: {len(trials)}')
+        print_line(f'to go on: {cli.same_command()}')
+        return
+    print_line(results.result_lines(run.task.headline, trials))
+    print_line(clock.goodput_line())
+    print_line(f'files: {folder} (results.json, results.md, metrics.jsonl, trials/*/predictions)')
+    if run.config.task.save != 'none':
+        print_line(f'next: python -m electra_jax.predict --checkpoint={folder} --input=FILE')
 
-    trials: list[Trial]
-    stopped_by: str | None  # the signal's name, if one ended them early
 
-
-def run_trials(run: FineTuning, clock: Clock) -> Outcome:
+def run_trials(run: Run, clock: Clock) -> tuple[list[Trial], str | None]:
     """Runs all trials that are not finished yet, then writes the results of all.
 
     Args:
         run: opened.
         clock: of the process; its steps are counted over all trials.
+
+    Returns:
+        The finished trials, and the name of the signal that ended them early, if one did.
     """
-    config, done = run.config, finished(run)
+    config, done = run.config, _finished(run)
     first = next((k for k in range(config.trials) if k not in done), config.trials)
     clock.start_from(first * config.total_steps)
     with loop.opened(run.folder, config, first, clock) as tools:
@@ -146,20 +78,20 @@ def run_trials(run: FineTuning, clock: Clock) -> Outcome:
             if number in done:
                 tools.progress.print(
                     f'trial {number + 1} of {config.trials} is done already'
-                    f'{without_predictions(run, number)}'
+                    f'{_without_predictions(run, number)}'
                 )
                 continue
-            trial = run_trial(run, number, tools)
+            trial = _run_trial(run, number, tools)
             if trial is None:
-                return Outcome(list(done.values()), tools.stop.name)
+                return list(done.values()), tools.stop.name
             done[number] = trial
-            keep_best(run, done)
+            _keep_best(run, done)
         trials = [done[number] for number in range(config.trials)]
-        write_summary(run, trials, tools)
-    return Outcome(trials, None)
+        _write_summary(run, trials, tools)
+    return trials, None
 
 
-def without_predictions(run: FineTuning, number: int) -> str:
+def _without_predictions(run: Run, number: int) -> str:
     """What to type for the predictions that a finished trial was not asked for, if any."""
     folder = run.trial_folder(number) / 'predictions'
     lacking = [name for name in run.tests if not (folder / f'{name}.jsonl').exists()]
@@ -168,122 +100,54 @@ def without_predictions(run: FineTuning, number: int) -> str:
     return f', without predictions of {", ".join(lacking)}: --config.job=evaluate makes them'
 
 
-def run_trial(run: FineTuning, number: int, tools: loop.Tools) -> Trial | None:
+def _run_trial(run: Run, number: int, tools: loop.Tools) -> Trial | None:
     """Runs one trial to its end and writes its folder; None: a signal stopped it."""
-    config, program, progress = run.config, run.program, tools.progress
-    seed = (config.seed + number) % 2**32
-    progress.print(f'trial {number + 1} of {config.trials}, seed {seed}')
-    predicted: dict[str, Predictions] = {}
-
-    def predict(params: trees.Tree, some: Mapping[str, Split]) -> None:
-        for name, split in some.items():
-            predicted[name] = program.answerer.predict(
-                params, run.task, split, progress.print, name
-            )
-
-    def evaluate(params: trees.Tree) -> dict[str, float]:
-        predict(params, run.scored)
-        return dict(results.scored(run.kind, seed, predicted).metrics)
-
-    plan = loop.Plan(
-        seed=seed,
-        steps=config.total_steps,
-        epoch_steps=run.epoch_steps,
-        before=number * config.total_steps,
-        log_every=config.log.every_steps,
-        metric_name=functools.partial(metric_name, run),
-        keep=config.task.keep,
-        headline=run.task.headline,
-    )
-    outcome = loop.train(
-        plan,
-        program.step,
-        train_batches(program, run.train, seed),
-        evaluate,
-        health.Health(config.health, run.folder, {'seed': seed}, advice=health.FINE_TUNING),
-        tools,
-        program.fresh_state(run.source, np.uint32(seed)),
-    )
-    if outcome.stopped_by:
+    report, seed = tools.progress.print, loop.seed_of(run.config, number)
+    report(f'trial {number + 1} of {run.config.trials}, seed {seed}')
+    outcome = loop.train(run, number, tools)
+    if outcome is None:
         return None
     with tools.clock.during(EVALUATING):
-        if outcome.scores is not outcome.history[-1][1]:
-            evaluate(outcome.params)  # the best state's predictions, not the last one's
-        predict(outcome.params, run.tests)
-    trial = results.scored(run.kind, seed, predicted)
+        tested = run.program.answerer.predict(outcome.params, run.tests, report)
+        predicted = {**outcome.predicted, **tested}
+        trial = results.scored(run.kind, seed, predicted)
     with tools.clock.during(SAVING):
-        save(run, number, outcome, trial, predicted)
+        _save(run, number, outcome, trial, predicted)
     return trial
 
 
-def train_batches(
-    program: Program, split: Split, seed: int
-) -> Iterator[tuple[dict[str, jax.Array], dict[str, np.ndarray]]]:
-    """Endless batches on the mesh, each with its copy in host memory."""
-    size = program.config.batch_size
-    lengths = split.rows.tokens.lengths()
-    for batch in batches.endless(lengths, split.sizes, size, seed):
-        host_batch = split.host_batch(batch, size)
-        yield put(program.mesh, host_batch), host_batch
-
-
-def metric_name(run: FineTuning, name: str) -> str:
-    """The name of a score in metrics.jsonl, where the first split's name is left out."""
-    split, _, metric = name.partition('/')
-    short = metric if split == run.task.headline.partition('/')[0] else name
-    return f'finetune/{run.task.name}/{short}'
-
-
-def save(
-    run: FineTuning,
+def _save(
+    run: Run,
     number: int,
     outcome: loop.Outcome,
     trial: Trial,
     predicted: Mapping[str, Predictions],
 ) -> None:
     """Writes a trial's folder; its result last, which makes it a finished one."""
-    folder = run.trial_folder(number)
+    folder, tokenizer = run.trial_folder(number), run.start.tokenizer
     on_first_host(lambda: shutil.rmtree(folder, ignore_errors=True))
     if run.config.task.save != 'none':
-        checkpoint.write_params(folder, outcome.params, about(run, trial))
-    history = [{'step': at, **scores} for at, scores in outcome.history]
-
-    def write() -> None:
-        for name, one in predicted.items():
-            results.write_predictions(folder / 'predictions', name, run.kind, one)
-        content = {
-            **trial._asdict(),
-            'headline': run.task.headline,
-            'history': history,
-            'rows': run.train.rows.digest(),
-            'scored': {name: split.key for name, split in run.scored.items()},
+        about = {
+            'config': workdir.as_json(run.config),
+            'tokenizer': tokenizer.to_json(),
+            'tokenizer_hash': tokenizer.hash,
+            'task': tasks.to_json(run.task),
+            'seed': trial.seed,
+            'scores': dict(trial.metrics),
         }
-        results.write_json(folder / RESULT, content)
-
-    on_first_host(write)
-
-
-def on_first_host(act: Callable[[], None]) -> None:
-    """Calls `act` on the first host while the other hosts wait."""
-    if distributed.is_first():
-        act()
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices('files of a trial')
-
-
-def about(run: FineTuning, trial: Trial) -> dict[str, Any]:
-    """What a trial's checkpoint holds in addition to parameters."""
-    return {
-        'config': workdir.as_json(run.config),
-        'tokenizer': run.tokenizer.to_json(),
-        'tokenizer_hash': run.tokenizer.hash,
-        'task': tasks.to_json(run.task),
-        'seed': trial.seed,
-        'scores': dict(trial.metrics),
+        checkpoint.write_params(folder, outcome.params, about)
+    results.write_predictions(folder / 'predictions', run.kind, predicted)
+    content = {
+        **trial._asdict(),
+        'headline': run.task.headline,
+        'history': outcome.history,
+        'rows': run.train.rows.digest(),
+        'scored': {name: split.key for name, split in run.scored.items()},
     }
+    on_first_host(lambda: results.write_json(folder / TRIAL_FILE, content))
 
 
-def finished(run: FineTuning) -> dict[int, Trial]:
+def _finished(run: Run) -> dict[int, Trial]:
     """The trials that have a result, by number.
 
     Raises:
@@ -291,7 +155,7 @@ def finished(run: FineTuning) -> dict[int, Trial]:
     """
     done = {}
     for number in range(run.config.trials):
-        path = run.trial_folder(number) / RESULT
+        path = run.trial_folder(number) / TRIAL_FILE
         if not path.exists():
             continue
         try:
@@ -319,28 +183,27 @@ def finished(run: FineTuning) -> dict[int, Trial]:
     return done
 
 
-def keep_best(run: FineTuning, done: Mapping[int, Trial]) -> None:
+def _keep_best(run: Run, done: Mapping[int, Trial]) -> None:
     """With task.save at 'best', deletes the parameters of all trials but the best so far."""
     if run.config.task.save != 'best':
         return
     best = max(done, key=lambda number: done[number].metrics[run.task.headline])
-    for number in done:
-        if number != best:
-            folder = run.trial_folder(number) / checkpoint.FOLDER
-            on_first_host(functools.partial(shutil.rmtree, folder, ignore_errors=True))
+
+    def delete() -> None:
+        for number in done.keys() - {best}:
+            shutil.rmtree(run.trial_folder(number) / checkpoint.FOLDER, ignore_errors=True)
+
+    on_first_host(delete)
 
 
-def write_summary(run: FineTuning, trials: list[Trial], tools: loop.Tools) -> None:
+def _write_summary(run: Run, trials: list[Trial], tools: loop.Tools) -> None:
     """Writes results.json, results.md, and the spread over the trials among the metrics."""
     spread = {
-        f'{metric_name(run, name)}_{statistic}': value
+        f'{run.metric_name(name)}_{statistic}': value
         for name, summary in results.summarize(trials).items()
         for statistic, value in summary._asdict().items()
         if statistic in ('median', 'mean', 'standard_deviation') and value is not None
     }
     tools.writer.write(run.config.total_steps * run.config.trials, spread)
     origin = {'init_from': run.start.where, 'config': workdir.as_json(run.config)}
-    task = run.task
-    on_first_host(
-        lambda: results.write_results(run.folder, task.name, task.headline, trials, origin)
-    )
+    results.write_results(run.folder, run.task.name, run.task.headline, trials, origin)

@@ -5,7 +5,8 @@ saved on the way.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,42 +16,18 @@ from etils import epath
 
 from electra_jax.config.settings import Config
 from electra_jax.core.trees import Tree
-from electra_jax.finetune.results import scores_line
+from electra_jax.finetune import batches, results
+from electra_jax.finetune.kinds.kind import Predictions
+from electra_jax.finetune.program import put, put_seed
+from electra_jax.finetune.run import Run
 from electra_jax.runtime import distributed
 from electra_jax.runtime.terminal import Progress
 from electra_jax.train import signals
 from electra_jax.train.clock import COMPILING, EVALUATING, Clock
-from electra_jax.train.health import Health
+from electra_jax.train.health import FINE_TUNING, Health
 from electra_jax.train.metrics import Metrics, summary_line
-from electra_jax.train.state import TrainState
 
-DeviceBatch = Mapping[str, jax.Array]
 HostBatch = Mapping[str, np.ndarray]
-Step = Callable[[TrainState, DeviceBatch, np.uint32], tuple[TrainState, DeviceBatch]]
-
-
-class Plan(NamedTuple):
-    """How long a trial is, and how its scores are named and compared.
-
-    Attributes:
-        seed: of the trial.
-        steps: its length.
-        epoch_steps: it is scored after each so many steps, and at the end.
-        before: steps of earlier trials, which the writer counts, too.
-        log_every: steps between two lines about the loss.
-        metric_name: name of a score -> its name among the metrics.
-        keep: the state that counts: 'last', or 'best' by `headline`.
-        headline: name of the score that stands for the task; the higher, the better.
-    """
-
-    seed: int
-    steps: int
-    epoch_steps: int
-    before: int
-    log_every: int
-    metric_name: Callable[[str], str]
-    keep: str
-    headline: str
 
 
 class Tools(NamedTuple):
@@ -60,94 +37,6 @@ class Tools(NamedTuple):
     progress: Progress
     stop: signals.Stop
     clock: Clock
-
-
-class Outcome(NamedTuple):
-    """What a trial reached.
-
-    Attributes:
-        params: of the state that counts (`Plan.keep`), on the mesh.
-        scores: of these parameters.
-        history: (step, scores) after each epoch.
-        stopped_by: the signal's name, if one ended the trial early.
-    """
-
-    params: Tree
-    scores: dict[str, float]
-    history: list[tuple[int, dict[str, float]]]
-    stopped_by: str | None
-
-
-def train(
-    plan: Plan,
-    step: Step,
-    batches: Iterator[tuple[DeviceBatch, HostBatch]],
-    evaluate: Callable[[Tree], dict[str, float]],
-    health: Health,
-    tools: Tools,
-    state: TrainState,
-) -> Outcome:
-    """Trains for one trial.
-
-    Args:
-        plan: of the trial.
-        step: jitted: state, batch, seed -> state, metrics.
-        batches: endless.
-        evaluate: parameters -> scores by name.
-        health: checks the metrics of each step.
-        tools: of the process.
-        state: at step 0; its buffers are donated.
-
-    Raises:
-        NonFiniteError: the loss, gradient or update of a step is not finite.
-    """
-    writer, progress, stop, clock = tools
-    history: list[tuple[int, dict[str, float]]] = []
-    kept: tuple[Tree, dict[str, float]] | None = None
-    pending: tuple[int, Any, HostBatch] | None = None
-
-    def fetch() -> None:
-        """Fetches the pending step's metrics: a step late, so that the device never waits."""
-        nonlocal pending
-        if pending is None:
-            return
-        number, metrics, batch = pending
-        pending = None
-        values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-        clock.end_step()
-        for line in health.look(plan.before + number, values, batch).lines:
-            progress.print(line)
-        if number % plan.log_every == 0 or number == plan.steps:
-            values = {f'train/{name}': value for name, value in values.items()}
-            writer.write(plan.before + number, values)
-            progress.print(f'step {plan.before + number}  {summary_line(values)}', eta=True)
-
-    clock.enter(COMPILING)
-    for number in range(1, plan.steps + 1):
-        batch, host_batch = next(batches)
-        clock.begin_step(plan.before + number)
-        state, metrics = step(state, batch, np.uint32(plan.seed))
-        fetch()
-        pending = number, metrics, host_batch
-        progress.advance()
-        if number % plan.epoch_steps == 0 or number == plan.steps:
-            fetch()
-            with clock.during(EVALUATING):
-                scores = evaluate(state.params)
-            history.append((number, scores))
-            named = {plan.metric_name(name): value for name, value in scores.items()}
-            writer.write(plan.before + number, named)
-            progress.print(f'step {plan.before + number}  {scores_line(scores)}')
-            best = kept is None or scores[plan.headline] > kept[1][plan.headline]
-            if plan.keep == 'best' and best:
-                # The next step reuses the memory of these parameters: copy them.
-                kept = jax.tree.map(jnp.copy, state.params), scores
-        if stop.requested(plan.before + number):
-            fetch()
-            return Outcome(state.params, {}, history, stop.name)
-    fetch()
-    params, scores = kept or (state.params, history[-1][1])
-    return Outcome(params, scores, history, None)
 
 
 @contextlib.contextmanager
@@ -163,3 +52,105 @@ def opened(workdir: epath.Path, config: Config, first: int, clock: Clock) -> Ite
         for close in (writer.close, progress.close):
             cleanup.callback(close)
         yield Tools(writer, progress, stop, clock)
+
+
+class Outcome(NamedTuple):
+    """What a trial reached."""
+
+    params: Tree  # of the state that counts (`config.task.keep`), on the mesh
+    predicted: dict[str, Predictions]  # with these parameters, of the splits that are scored
+    history: list[dict[str, float]]  # 'step' and scores after each epoch
+
+
+def train(run: Run, number: int, tools: Tools) -> Outcome | None:
+    """Trains for one trial; None: a signal stopped it.
+
+    Raises:
+        NonFiniteError: the loss, gradient or update of a step is not finite.
+    """
+    config, program, clock = run.config, run.program, tools.clock
+    before = number * config.total_steps  # steps of earlier trials, which are counted, too
+    seed = seed_of(config, number)
+    log = _Log(run, seed, before, tools)
+    todo = _batches(run, seed)
+    device_seed = put_seed(program.mesh, seed)
+    state = program.fresh_state(run.source, np.uint32(seed))
+    predicted: dict[str, Predictions] = {}
+    best, best_score = None, -math.inf
+    clock.enter(COMPILING)
+    for step in range(1, config.total_steps + 1):
+        batch, host_batch = next(todo)
+        clock.begin_step(before + step)
+        with jax.transfer_guard('disallow'):  # all that a step reads is on the devices
+            state, metrics = program.step(state, batch, device_seed)
+            log.finish_step()
+        log.begin_step(step, metrics, host_batch)
+        if step % run.epoch_steps == 0 or step == config.total_steps:
+            log.finish_step()
+            with clock.during(EVALUATING):
+                answerer, report = program.answerer, tools.progress.print
+                predicted = answerer.predict(state.params, run.scored, report)
+                scores = results.scored(run.kind, seed, predicted).metrics
+            log.scores(step, scores)
+            if config.task.keep == 'best' and scores[run.task.headline] > best_score:
+                best_score = scores[run.task.headline]
+                # The next step reuses the memory of these parameters: copy them.
+                best = jax.tree.map(jnp.copy, state.params), predicted
+        if tools.stop.requested(before + step):
+            log.finish_step()
+            return None
+    log.finish_step()
+    return Outcome(*(best or (state.params, predicted)), log.history)
+
+
+def seed_of(config: Config, number: int) -> int:
+    """The seed of a trial."""
+    return (config.seed + number) % 2**32
+
+
+def _batches(run: Run, seed: int) -> Iterator[tuple[dict[str, jax.Array], HostBatch]]:
+    """Endless batches on the mesh, each with its copy in host memory."""
+    size, lengths = run.config.batch_size, run.train.rows.tokens.lengths()
+    for batch in batches.endless(lengths, run.train.sizes, size, seed):
+        host_batch = run.train.host_batch(batch, size)
+        yield put(run.program.mesh, host_batch), host_batch
+
+
+class _Log:
+    """Metrics of steps, fetched a step late so that the devices never wait, and of evaluations."""
+
+    def __init__(self, run: Run, seed: int, before: int, tools: Tools):
+        self._run, self._before, self._tools = run, before, tools
+        about = {'seed': seed}
+        self._health = Health(run.config.health, run.folder, about, advice=FINE_TUNING)
+        self._pending: tuple[int, Any, HostBatch] | None = None
+        self.history: list[dict[str, float]] = []
+
+    def begin_step(self, step: int, metrics: Any, batch: HostBatch) -> None:
+        """Keeps a step's metrics, still being computed, and its batch in host memory."""
+        self._pending = step, metrics, batch
+        self._tools.progress.advance()
+
+    def finish_step(self) -> None:
+        """Waits for the metrics that are kept, if any; judges, writes and prints them."""
+        if self._pending is None:
+            return
+        (step, metrics, batch), self._pending = self._pending, None
+        writer, progress, _, clock = self._tools
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        clock.end_step()
+        for line in self._health.look(self._before + step, values, batch).lines:
+            progress.print(line)
+        config = self._run.config
+        if step % config.log.every_steps == 0 or step == config.total_steps:
+            values = {f'train/{name}': value for name, value in values.items()}
+            writer.write(self._before + step, values)
+            progress.print(f'step {self._before + step}  {summary_line(values)}', eta=True)
+
+    def scores(self, step: int, scores: Mapping[str, float]) -> None:
+        """Writes and prints an evaluation."""
+        self.history.append({'step': step, **scores})
+        named = {self._run.metric_name(name): value for name, value in scores.items()}
+        self._tools.writer.write(self._before + step, named)
+        line = results.scores_line(scores)
+        self._tools.progress.print(f'step {self._before + step}  {line}')

@@ -15,6 +15,7 @@ from typing import IO, Any, NamedTuple
 import jax
 import numpy as np
 from etils import epath
+from jax.sharding import Mesh
 
 from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
@@ -29,10 +30,10 @@ from electra_jax.finetune import task as tasks
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.tables import Columns
-from electra_jax.finetune.job import RESULT
 from electra_jax.finetune.kinds.kind import Batch, Predictions, RowOutputs, Task, json_number
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import Answerer
+from electra_jax.finetune.results import TRIAL_FILE
 from electra_jax.finetune.split import Loaded
 from electra_jax.init_from import Start, check_complete, checked_start
 from electra_jax.model.bind import Model, Params, bind
@@ -49,24 +50,14 @@ _STDIN = 'standard input'  # name of the temporary file that holds it; shown in 
 
 
 class Predictor(NamedTuple):
-    """A trained model on the devices.
+    """A trained model on the devices."""
 
-    Attributes:
-        where: its folder.
-        params: on the mesh.
-        task: that it was fine-tuned on; of a pre-trained model, a task of single texts.
-        tokenizer: its own.
-        config: that it was trained with, for the present devices.
-        answerer: its functions.
-        to_json: examples, their rows, outputs for each row -> a JSON object for each example.
-    """
-
-    where: epath.Path
-    params: trees.Tree
-    task: Task
+    params: trees.Tree  # on the mesh
+    task: Task  # that it was fine-tuned on; of a pre-trained model, a task of single texts
     tokenizer: Tokenizer
-    config: Config
+    config: Config  # that it was trained with, for the present devices
     answerer: Answerer
+    # Examples, their rows, outputs for each row -> a JSON object for each example.
     to_json: Callable[[Sequence[Any], Rows, RowOutputs], Iterator[dict[str, Any]]]
 
     def answer(self, examples: Sequence[Any], complaints: Complaints) -> Iterator[dict[str, Any]]:
@@ -114,7 +105,7 @@ def best_folder(folder: epath.Path) -> epath.Path:
     folders = trial_folders(folder)
 
     def score(one: epath.Path) -> float:
-        path = one / RESULT
+        path = one / TRIAL_FILE
         if not path.exists():
             return -math.inf
         try:
@@ -157,17 +148,16 @@ def open_predictor(
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh, jax.process_count())
     used, answerer = open_answerer(start, config, task, mesh)
-    placed = put(mesh, used)
-    return Predictor(where, placed, task, start.tokenizer, config, answerer, to_json)
+    return Predictor(put(mesh, used), task, start.tokenizer, config, answerer, to_json)
 
 
-def put(mesh: jax.sharding.Mesh, params: trees.Tree) -> trees.Tree:
+def put(mesh: Mesh, params: trees.Tree) -> trees.Tree:
     """NumPy arrays of parameters, laid out over the mesh."""
     return jax.device_put(params, rules.state_shardings(params, mesh))
 
 
 def _open_fine_tuned(
-    start: Start, config: Config, task: Task, mesh: jax.sharding.Mesh
+    start: Start, config: Config, task: Task, mesh: Mesh
 ) -> tuple[trees.Tree, Answerer]:
     size = start.tokenizer.vocab_size
     head = bind(config.model, size).head(KINDS[task.kind].head(task))
@@ -191,7 +181,7 @@ def _single_texts(row_length: int) -> Task:
 
 
 def _open_detector(
-    start: Start, config: Config, task: Task, mesh: jax.sharding.Mesh
+    start: Start, config: Config, task: Task, mesh: Mesh
 ) -> tuple[trees.Tree, Answerer]:
     objective = start.about['config']['objective']['name']
     other_head = objective in OBJECTIVES and not OBJECTIVES[objective].detects
@@ -258,7 +248,7 @@ def answer_file(
         input_name: a file; '-': standard input.
         output_name: a file; '-': standard output.
         batch_size: rows of a batch.
-        form: of the input, a key of `predict_input.FORMATS`; 'auto': by its name or beginning.
+        form: of the input, one of `predict_input.FORMATS`; 'auto': by its name or beginning.
         columns: of the input that are not called as in training.
 
     Raises:
@@ -276,23 +266,20 @@ def answer_file(
         complaints = _ReportedRows('data.on_bad_row', 'skip')
         with _output_file(output_name) as out:
             examples = predict_input.read(model.task, path, form, columns, complaints)
-            _write_answers(model, examples, complaints, out)
+            # No bar where the answers go to the same terminal.
+            same = out is sys.stdout and sys.stdout.isatty()
+            quiet = same or not terminal.ERR.is_terminal
+            answers, number = model.answer(examples, complaints), len(examples)
+            with terminal.Progress(
+                'predicting', number, console=terminal.ERR, quiet=quiet
+            ) as progress:
+                for row in answers:
+                    out.write(json.dumps(row, ensure_ascii=False) + '\n')
+                    progress.advance()
     for line in complaints.lines():
         _report(line)
     left_out = f', {complaints.refused:,} bad rows named above' if complaints.refused else ''
-    _report(f'{len(examples):,} rows ({form}) answered by {where}{left_out}')
-
-
-def _write_answers(
-    model: Predictor, examples: Sequence[Any], complaints: Complaints, out: IO[str]
-) -> None:
-    # No bar where the answers go to the same terminal.
-    quiet = not terminal.ERR.is_terminal or (out is sys.stdout and sys.stdout.isatty())
-    progress = terminal.Progress('predicting', len(examples), console=terminal.ERR, quiet=quiet)
-    with progress:
-        for row in model.answer(examples, complaints):
-            out.write(json.dumps(row, ensure_ascii=False) + '\n')
-            progress.advance()
+    _report(f'{number:,} rows ({form}) answered by {where}{left_out}')
 
 
 def _report(text: str) -> None:

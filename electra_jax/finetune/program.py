@@ -10,12 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from electra_jax.config import fields
-from electra_jax.config.fields import Settings
-from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import Config
 from electra_jax.core import rng, trees
-from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import batches
 from electra_jax.finetune.kinds.kind import Batch, Predictions, Task
 from electra_jax.finetune.kinds.table import KINDS
@@ -30,67 +26,16 @@ from electra_jax.train import state, step
 Report = Callable[[str], None]  # prints a line for people
 
 
-def silent(line: str) -> None:
-    """Prints nothing."""
-
-
 class Program(NamedTuple):
-    """The functions of a fine-tuning config on a mesh, each compiled once for each row length.
+    """The functions of a fine-tuning config on a mesh, each compiled once for each row length."""
 
-    Attributes:
-        config: of the run, with total_steps and warm-up those of the task's files.
-        mesh: of the run.
-        abstract_state: shapes and shardings of the state.
-        fresh_state: source parameters by name, seed -> the state at step 0.
-        step: jitted: state, batch, seed -> state, metrics.
-        answerer: answers with the parameters that it is handed.
-    """
-
-    config: Config
+    config: Config  # with total_steps and warm-up those of the task's files
     mesh: Mesh
-    abstract_state: state.TrainState
+    abstract_state: state.TrainState  # shapes and shardings
+    # Source parameters by name, seed -> the state at step 0.
     fresh_state: Callable[[Mapping[str, np.ndarray], np.uint32], state.TrainState]
-    step: Callable
+    step: Callable  # jitted: state, batch, seed -> state, metrics
     answerer: 'Answerer'
-
-
-def with_steps(config: Config, steps: int) -> Config:
-    """The config with the length of a trial, which follows from the task's rows and epochs."""
-    warmup_steps = round(config.task.warmup_rate * steps)
-    return dataclasses.replace(
-        config,
-        total_steps=steps,
-        optimizer=dataclasses.replace(config.optimizer, warmup_steps=warmup_steps),
-    )
-
-
-# Settings in steps, which fine-tuning would silently ignore -> what to do instead.
-_IN_STEPS = {
-    'total_steps': 'type --config.task.epochs=... instead',
-    'stop_at': 'type --config.task.epochs=... instead',
-    'optimizer.warmup_steps': 'type --config.task.warmup_rate=... (a share of all steps) instead',
-    'eval.every_steps': 'it is scored after each, so leave this out',
-    'checkpoint.every_steps': 'each trial is saved at its end, so leave this out',
-}
-
-
-def refuse_steps(config: Settings) -> None:
-    """Refuses lengths in steps and a step to replay.
-
-    Raises:
-        ConfigError: with what to type instead.
-    """
-    if config.replay is not None:
-        raise ConfigError(
-            f'config.replay is {config.replay!r}, but only steps of pre-training can be '
-            'replayed: leave it out'
-        )
-    for name, advice in _IN_STEPS.items():
-        asked = fields.get(config, name)
-        if asked != fields.get(recipe({}), name):
-            raise ConfigError(
-                f'config.{name} is {asked}, but fine-tuning counts in epochs of its files: {advice}'
-            )
 
 
 def build_program(
@@ -113,21 +58,22 @@ def build_program(
     head = model.head(kind.head(task))
 
     # ---- The state at step 0, by parameters to start from and a seed.
-    init = functools.partial(initial_params, model, head)
     make_optimizer = functools.partial(optimizer.build, config)
-    abstract_state = state.abstract_state(
-        functools.partial(init, {}, np.uint32(0)), make_optimizer, mesh
-    )
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
+
+    def init(source: Mapping[str, jax.Array], seed: jax.Array | int) -> Callable[[], trees.Tree]:
+        return functools.partial(initial_params, model, head, source, seed)
 
     def fresh_state(source: Mapping[str, jax.Array], seed: jax.Array) -> state.TrainState:
-        return state.fresh_state(functools.partial(init, source, seed), make_optimizer)
+        return state.fresh_state(init(source, seed), make_optimizer)
+
+    abstract_state = state.abstract_state(init({}, 0), make_optimizer, mesh)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
 
     # ---- The step.
-    share = functools.partial(with_shares, kind.terms, config.task.sum_loss)
+    share = functools.partial(_with_shares, kind.terms, config.task.sum_loss)
     problem = step.Problem(
         draw=lambda batch, keys, number: share(batch),
-        loss=make_loss(head, task),
+        loss=_make_loss(head, task),
         prepare=lambda params, number: params,
         alone=share,
     )
@@ -149,7 +95,7 @@ def build_program(
     )
 
 
-def with_shares(
+def _with_shares(
     terms: Callable[[Batch], jax.Array], sum_loss: bool, batch: Batch
 ) -> dict[str, jax.Array]:
     """The batch with each row's 'share' of the loss [B].
@@ -164,7 +110,7 @@ def with_shares(
     return {**batch, 'share': weight_B / jnp.maximum(jnp.sum(weight_B * terms(batch)), 1.0)}
 
 
-def make_loss(head: Head, task: Task) -> step.Loss:
+def _make_loss(head: Head, task: Task) -> step.Loss:
     """The task's loss of (part of) a batch, and its metrics: sums over rows of shared terms."""
     kind = KINDS[task.kind]
 
@@ -179,19 +125,14 @@ def make_loss(head: Head, task: Task) -> step.Loss:
 
 
 def initial_params(
-    model: Model,
-    head: Head,
-    source: Mapping[str, jax.Array],
-    seed: jax.Array,
+    model: Model, head: Head, source: Mapping[str, jax.Array], seed: jax.Array | int
 ) -> trees.Tree:
     """Parameters at step 0: those of `source` by name, all others fresh by the seed."""
     key = rng.stream_key(rng.root_key(seed), 0, 'init')
     fresh = model.init_encoder(key)
     fresh['task_head'] = head.init(jax.random.fold_in(key, 1))
-    names = [name for name, _ in trees.named_leaves(fresh)]
-    leaves, structure = jax.tree.flatten(fresh)
-    chosen = [source.get(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
-    return jax.tree.unflatten(structure, chosen)
+    chosen = [source.get(name, leaf) for name, leaf in trees.named_leaves(fresh)]
+    return jax.tree.unflatten(jax.tree.structure(fresh), chosen)
 
 
 def put(mesh: Mesh, host_batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -206,25 +147,25 @@ def put(mesh: Mesh, host_batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array
     return {name: put_one(x) for name, x in host_batch.items()}
 
 
+def put_seed(mesh: Mesh, seed: int) -> jax.Array:
+    """A seed as a step takes it, on every device."""
+    local = np.asarray(seed, np.uint32)
+    return jax.make_array_from_process_local_data(rules.replicated(mesh), local, ())
+
+
 # ---------------------------------------------------------------------------------------------
 # Answers
 
 
 class Answerer(NamedTuple):
-    """What evaluation and prediction need of a program.
+    """What evaluation and prediction need of a program."""
 
-    Attributes:
-        mesh: that parameters and batches are on.
-        batch_size: rows of a batch.
-        answers: jitted: params, batch -> outputs for each row, which every host sees whole.
-    """
-
-    mesh: Mesh
+    mesh: Mesh  # that parameters and batches are on
     batch_size: int
-    answers: Callable
+    answers: Callable  # jitted: params, batch -> outputs for each row, which every host sees whole
 
     def outputs(
-        self, params: trees.Tree, split: Split, report: Report = silent, name: str = ''
+        self, params: trees.Tree, split: Split, report: Report | None = None, name: str = ''
     ) -> list[Mapping[str, np.ndarray]]:
         """The outputs for each row of a split, in the order of the rows.
 
@@ -244,10 +185,14 @@ class Answerer(NamedTuple):
             for slot, row in enumerate(batch.rows):
                 outputs[row] = {name: x[slot] for name, x in arrays.items()}
 
-        todo = batches.in_order(split.rows.tokens.lengths(), split.sizes, self.batch_size)
-        for batch in terminal.track(
-            todo, f'{name}: tokens answered', lambda one: one.row_length, report=report
-        ):
+        todo = terminal.track(
+            batches.in_order(split.rows.tokens.lengths(), split.sizes, self.batch_size),
+            f'{name}: tokens answered',
+            lambda one: one.row_length,
+            report=report,
+            quiet=report is None,
+        )
+        for batch in todo:
             host_batch = split.host_batch(batch, self.batch_size)
             arrays = self.answers(params, put(self.mesh, host_batch))
             collect()  # the batch before, while the device computes this one
@@ -256,18 +201,16 @@ class Answerer(NamedTuple):
         return outputs
 
     def predict(
-        self,
-        params: trees.Tree,
-        task: Task,
-        split: Split,
-        report: Report = silent,
-        name: str = '',
-    ) -> Predictions:
-        """What the model says of a split's examples; the other arguments are those of `outputs`."""
-        outputs = self.outputs(params, split, report, name)
-        examples = split.loaded.examples
-        values = KINDS[task.kind].answers(task, examples, split.rows, outputs)
-        return Predictions(task, examples, values)
+        self, params: trees.Tree, splits: Mapping[str, Split], report: Report | None = None
+    ) -> dict[str, Predictions]:
+        """What the model says of the examples of some splits; the rest is as in `outputs`."""
+        predicted = {}
+        for name, split in splits.items():
+            outputs = self.outputs(params, split, report, name)
+            task, examples = split.loaded.task, split.loaded.examples
+            values = KINDS[task.kind].answers(task, examples, split.rows, outputs)
+            predicted[name] = Predictions(task, examples, values)
+        return predicted
 
 
 def answerer(
@@ -276,15 +219,9 @@ def answerer(
     mesh: Mesh,
     outputs: Callable[[Model], Callable[[Params, Batch], dict[str, jax.Array]]],
 ) -> Answerer:
-    """Compiles params, batch -> outputs for each row; layers are not unrolled.
+    """Compiles params, batch -> outputs for each row; `outputs` makes that function of a model.
 
-    With no backward pass, unrolled layers would only take longer to compile.
-
-    Args:
-        config: of the run.
-        vocab_size: tokens of the tokenizer, unpadded.
-        mesh: of the run.
-        outputs: makes the function to compile from a model.
+    Layers are not unrolled: with no backward pass, they would only take longer to compile.
     """
     model = bind(dataclasses.replace(config.model, scan_unroll=1), vocab_size)
     bound = step.on_mesh(outputs(model), mesh)

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 
 from electra_jax.core import trees
 from electra_jax.finetune import split as splits
-from electra_jax.finetune.job import FineTuning
+from electra_jax.finetune.run import Run
 from electra_jax.finetune.split import Loaded, Split
 from electra_jax.parallel import report
 
 
-def start_lines(run: FineTuning) -> list[str]:
+def start_lines(run: Run) -> list[str]:
     """What is about to happen."""
     config, params = run.config, run.program.abstract_state.params
     both = ', pairs both ways round' if splits.doubles_pairs(config, run.task) else ''
@@ -33,7 +33,7 @@ def start_lines(run: FineTuning) -> list[str]:
     ]
 
 
-def origin_line(run: FineTuning) -> str:
+def origin_line(run: Run) -> str:
     """What the parameters start from."""
     account = run.account
     if account is None:

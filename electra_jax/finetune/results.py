@@ -2,31 +2,28 @@
 
 import json
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from electra_jax.core import files
 from electra_jax.finetune.kinds.kind import Kind, Predictions
-from electra_jax.runtime import terminal
+from electra_jax.runtime import distributed, terminal
 
 RESULTS_FILE = 'results.json'
 TABLE_FILE = 'results.md'
+TRIAL_FILE = 'result.json'  # of a trial, written when it is finished
 
 
 class Trial(NamedTuple):
-    """One fine-tuning run of a task.
-
-    Attributes:
-        seed: of the run.
-        metrics: 'SPLIT/METRIC', such as 'dev/accuracy', -> value.
-        notes: what a reader of the values must know.
-    """
+    """One fine-tuning run of a task."""
 
     seed: int
-    metrics: Mapping[str, float]
-    notes: tuple[str, ...] = ()
+    metrics: Mapping[str, float]  # 'SPLIT/METRIC', such as 'dev/accuracy', -> value
+    notes: tuple[str, ...] = ()  # what a reader of the values must know
 
 
 def can_be_scored(kind: Kind, predictions: Predictions) -> bool:
@@ -35,13 +32,7 @@ def can_be_scored(kind: Kind, predictions: Predictions) -> bool:
 
 
 def scored(kind: Kind, seed: int, predictions: Mapping[str, Predictions]) -> Trial:
-    """What a trial reached on each split that has labels.
-
-    Args:
-        kind: of the task.
-        seed: of the trial.
-        predictions: by the name of the split.
-    """
+    """What a trial reached on each split, by its name, that has labels."""
     values: dict[str, float] = {}
     notes: list[str] = []
     for split, some in predictions.items():
@@ -52,34 +43,12 @@ def scored(kind: Kind, seed: int, predictions: Mapping[str, Predictions]) -> Tri
     return Trial(seed, values, tuple(notes))
 
 
-def write_predictions(
-    folder: pathlib.Path, split: str, kind: Kind, predictions: Predictions
-) -> None:
-    """Writes the predictions of a split.
-
-    SPLIT.jsonl, the files that official judges read, and pictures of what can be scored.
-    """
-    write_json_lines(folder / f'{split}.jsonl', kind.to_json(predictions))
-    kind.write(folder, split, predictions)
-    if can_be_scored(kind, predictions):
-        kind.draw(folder, split, predictions)
-
-
 class Summary(NamedTuple):
-    """One metric over all trials that have it.
+    """One metric over all trials that have it."""
 
-    Attributes:
-        median: what the paper reports.
-        mean: of the trials.
-        standard_deviation: of a sample (n - 1); None: there is one trial only.
-        lowest: of the trials.
-        highest: of the trials.
-        trials: how many.
-    """
-
-    median: float
+    median: float  # what the paper reports
     mean: float
-    standard_deviation: float | None
+    standard_deviation: float | None  # of a sample (n - 1); None: there is one trial only
     lowest: float
     highest: float
     trials: int
@@ -87,9 +56,8 @@ class Summary(NamedTuple):
 
 def summarize(trials: Sequence[Trial]) -> dict[str, Summary]:
     """Each metric over the trials, in the order in which the trials name them."""
-    names = dict.fromkeys(name for trial in trials for name in trial.metrics)
     summary = {}
-    for name in names:
+    for name in dict.fromkeys(name for trial in trials for name in trial.metrics):
         values = np.array([t.metrics[name] for t in trials if name in t.metrics], np.float64)
         summary[name] = Summary(
             median=float(np.median(values)),
@@ -102,6 +70,92 @@ def summarize(trials: Sequence[Trial]) -> dict[str, Summary]:
     return summary
 
 
+# ---------------------------------------------------------------------------------------------
+# For people: shares and correlations are times 100, and the headline is first
+
+
+def shown(name: str, value: float | None) -> str:
+    """A value as a person reads it.
+
+    >>> shown('dev/accuracy', 0.91284), shown('dev/mse', 0.5), shown('dev/f1', None)
+    ('91.28', '0.500', '')
+    """
+    if value is None:
+        return ''
+    is_plain = name.endswith(('/mse', '_threshold'))
+    return f'{value:.3f}' if is_plain else f'{100 * value:.2f}'
+
+
+def scores_line(scores: Mapping[str, float]) -> str:
+    """Scores on a line."""
+    return '  '.join(f'{name} {shown(name, value)}' for name, value in scores.items())
+
+
+def result_lines(headline: str, trials: Sequence[Trial]) -> str:
+    """The metrics over the trials, a line each, and the notes."""
+    lines = []
+    for name, found in _headline_first(headline, trials):
+        text = f'{name:<24} {shown(name, found.median)}'
+        if found.trials > 1:
+            text += f'  median of {found.trials} trials; mean {shown(name, found.mean)}'
+            text += f', standard deviation {shown(name, found.standard_deviation)}'
+        lines.append(text)
+    return '\n'.join([*lines, *_notes(trials)])
+
+
+def markdown(task: str, headline: str, trials: Sequence[Trial]) -> str:
+    """A table of the metrics, a row each, with every trial's value, and the notes."""
+    seeds = [f'seed {trial.seed}' for trial in trials]
+    rows = []
+    for name, found in _headline_first(headline, trials):
+        values = [found.median, found.mean, found.standard_deviation]
+        values += [trial.metrics.get(name) for trial in trials]
+        title = f'**{name}**' if name == headline else name
+        rows.append([title, *(shown(name, value) for value in values)])
+    table = terminal.markdown(['metric', 'median', 'mean', 'standard deviation', *seeds], rows)
+    notes = '\n'.join(f'- {note}' for note in _notes(trials))
+    parts = [f'# {task}', 'Shares and correlations are times 100.', table.rstrip('\n'), notes]
+    return '\n\n'.join(part for part in parts if part) + '\n'
+
+
+def _headline_first(headline: str, trials: Sequence[Trial]) -> list[tuple[str, Summary]]:
+    return sorted(summarize(trials).items(), key=lambda item: item[0] != headline)
+
+
+def _notes(trials: Sequence[Trial]) -> list[str]:
+    return [f'seed {trial.seed}: {note}' for trial in trials for note in trial.notes]
+
+
+# ---------------------------------------------------------------------------------------------
+# Files
+
+
+def on_first_host(act: Callable[[], object]) -> None:
+    """Calls `act` on the first host while the other hosts wait."""
+    if distributed.is_first():
+        act()
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices('files of a trial')
+
+
+def write_predictions(
+    folder: pathlib.Path, kind: Kind, predicted: Mapping[str, Predictions]
+) -> None:
+    """Writes predictions by split, on the first host.
+
+    SPLIT.jsonl, the files that official judges read, and pictures of what can be scored.
+    """
+
+    def write() -> None:
+        for split, some in predicted.items():
+            write_json_lines(folder / f'{split}.jsonl', kind.to_json(some))
+            kind.write(folder, split, some)
+            if can_be_scored(kind, some):
+                kind.draw(folder, split, some)
+
+    on_first_host(write)
+
+
 def write_results(
     folder: pathlib.Path,
     task: str,
@@ -109,7 +163,7 @@ def write_results(
     trials: Sequence[Trial],
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes results.json and results.md, each in one step.
+    """Writes results.json and results.md, on the first host.
 
     Args:
         folder: made if it is not there.
@@ -128,74 +182,19 @@ def write_results(
         ],
         **(about or {}),
     }
-    write_json(folder / RESULTS_FILE, content)
-    write_text(folder / TABLE_FILE, markdown(task, headline, trials))
 
+    def write() -> None:
+        write_json(folder / RESULTS_FILE, content)
+        files.write_whole(folder / TABLE_FILE, markdown(task, headline, trials))
 
-def markdown(task: str, headline: str, trials: Sequence[Trial]) -> str:
-    """A table of the metrics, a row each, with the headline first and every trial's value."""
-    summary = summarize(trials)
-    names = sorted(summary, key=lambda name: name != headline)
-    seeds = [f'seed {trial.seed}' for trial in trials]
-    head = ['metric', 'median', 'mean', 'standard deviation', *seeds]
-    rows = []
-    for name in names:
-        found = summary[name]
-        values = [found.median, found.mean, found.standard_deviation]
-        values += [trial.metrics.get(name) for trial in trials]
-        title = f'**{name}**' if name == headline else name
-        rows.append([title, *(shown(name, value) for value in values)])
-    table = terminal.markdown(head, rows).rstrip('\n')
-    notes = [f'- seed {trial.seed}: {note}' for trial in trials for note in trial.notes]
-    parts = [f'# {task}', 'Shares and correlations are times 100.', table, '\n'.join(notes)]
-    return '\n\n'.join(part for part in parts if part) + '\n'
-
-
-def shown(name: str, value: float | None) -> str:
-    """A value as a person reads it: shares and correlations times 100.
-
-    >>> shown('dev/accuracy', 0.91284), shown('dev/mse', 0.5), shown('dev/f1', None)
-    ('91.28', '0.500', '')
-    """
-    if value is None:
-        return ''
-    is_plain = name.endswith(('/mse', '_threshold'))
-    return f'{value:.3f}' if is_plain else f'{100 * value:.2f}'
-
-
-def scores_line(scores: Mapping[str, float]) -> str:
-    """Scores on a line, shares and correlations times 100."""
-    return '  '.join(f'{name} {shown(name, value)}' for name, value in scores.items())
-
-
-def result_lines(headline: str, trials: Sequence[Trial]) -> str:
-    """The metrics over the trials, the headline first, shares and correlations times 100."""
-    summary = summarize(trials)
-    lines = []
-    for name in sorted(summary, key=lambda name: name != headline):
-        found = summary[name]
-        text = f'{name:<24} {shown(name, found.median)}'
-        if found.trials > 1:
-            text += f'  median of {found.trials} trials; mean {shown(name, found.mean)}'
-            text += f', standard deviation {shown(name, found.standard_deviation)}'
-        lines.append(text)
-    lines += [f'seed {trial.seed}: {note}' for trial in trials for note in trial.notes]
-    return '\n'.join(lines)
-
-
-# ---------------------------------------------------------------------------------------------
-# Writing
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file in one step, so that nobody reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_whole(path, text)
+    on_first_host(write)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a JSON file in one step; a NaN in it is an error."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + '\n')
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + '\n'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(path, text)
 
 
 def write_json_lines(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 from etils import epath
@@ -13,6 +14,7 @@ from electra_jax.finetune import evaluate as evaluation
 from electra_jax.finetune import job, predict, program, report
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.tables import Columns
+from electra_jax.finetune.run import open_run
 from electra_jax.runtime import distributed
 from electra_jax.train import checkpoint
 from electra_jax.train import clock as clocks
@@ -63,14 +65,15 @@ def prepared(tmp_path, name):
 
 
 def train(config, workdir):
-    run = job.open_fine_tuning(config, epath.Path(workdir))
+    run = open_run(config, epath.Path(workdir))
     job.workdir.describe(epath.Path(workdir), run.config, {})
     clock = Clock()
-    outcome = job.run_trials(run, clock)
+    trials, stopped_by = job.run_trials(run, clock)
     for name in (clocks.COMPILING, clocks.TRAINING, clocks.EVALUATING, clocks.SAVING):
         assert clock.seconds(name) > 0, name
     assert clock.step == config.trials * run.config.total_steps
-    return run, outcome
+    assert stopped_by is None
+    return run, trials
 
 
 def lines(path):
@@ -88,20 +91,20 @@ def finished(request, tmp_path_factory):
     """One trial of each kind of task."""
     tmp_path = tmp_path_factory.mktemp(request.param)
     folder = prepared(tmp_path, request.param)
-    run, outcome = train(config_of(folder, request.param), tmp_path / 'run')
-    return request.param, folder, tmp_path / 'run', run, outcome
+    run, trials = train(config_of(folder, request.param), tmp_path / 'run')
+    return request.param, folder, tmp_path / 'run', run, trials
 
 
 def test_every_kind_of_task_is_learnt_and_leaves_its_files(finished):
-    name, _, workdir, run, outcome = finished
+    name, _, workdir, run, trials = finished
     metric, least = LEARNT[name]
-    assert outcome.stopped_by is None and outcome.trials[0].metrics[metric] >= least
+    assert trials[0].metrics[metric] >= least
     written = lines(workdir / 'metrics.jsonl')
     short = f'finetune/{name}/{metric.split("/")[1]}'
     assert [line[short] for line in written if short in line][-1] == pytest.approx(
-        outcome.trials[0].metrics[metric]
+        trials[0].metrics[metric]
     )
-    assert written[-1][f'{short}_median'] == pytest.approx(outcome.trials[0].metrics[metric])
+    assert written[-1][f'{short}_median'] == pytest.approx(trials[0].metrics[metric])
     found = json.loads((workdir / 'results.json').read_text())
     assert found['headline']['metric'] == run.task.headline and (workdir / 'results.md').exists()
     predicted = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
@@ -138,21 +141,20 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
 
 
 def test_evaluating_again_gives_the_same_scores(finished):
-    name, folder, workdir, _, outcome = finished
+    name, folder, workdir, _, trials = finished
     columns = {'text_a': 'text_a', 'text_b': 'text_b'} if name == 'text_regression' else {}
     changes = {
         'job': 'evaluate', 'batch_size': 8, 'data': {'path': str(folder)},
         'task': {'name': name, 'columns': columns},
     }  # fmt: skip
     config = settings_of(changes)
-    found = evaluation.evaluate(config, epath.Path(workdir))
-    (again,) = found.trials
+    (again,) = evaluation.evaluate(config, epath.Path(workdir))
     before, after = (
         json.loads((workdir / place / 'results.json').read_text()) for place in ('', 'evaluation')
     )
-    assert found.headline == before['headline']['metric'] == after['headline']['metric']
+    assert before['headline']['metric'] == after['headline']['metric']
     assert after['headline']['median'] == pytest.approx(before['headline']['median'], abs=1e-6)
-    assert dict(again.metrics) == pytest.approx(dict(outcome.trials[0].metrics), abs=1e-6)
+    assert dict(again.metrics) == pytest.approx(dict(trials[0].metrics), abs=1e-6)
     assert (workdir / 'evaluation' / '0' / 'dev.jsonl').exists()
 
 
@@ -165,15 +167,15 @@ def three(tmp_path_factory):
     """Three trials that nothing disturbed; the program has compiled what it needs."""
     tmp_path = tmp_path_factory.mktemp('three')
     folder = prepared(tmp_path, 'text')
-    run, outcome = train(config_of(folder, 'text', trials=3), tmp_path / 'run')
-    return folder, tmp_path / 'run', run, outcome
+    run, trials = train(config_of(folder, 'text', trials=3), tmp_path / 'run')
+    return folder, tmp_path / 'run', run, trials
 
 
 def test_all_trials_share_one_compilation_a_shape_and_differ(three):
-    _, workdir, run, outcome = three
+    _, workdir, run, trials = three
     assert run.program.step._cache_size() == len(run.train.sizes) == 1
     assert run.program.answerer.answers._cache_size() == 1
-    assert [one.seed for one in outcome.trials] == [0, 1, 2]
+    assert [one.seed for one in trials] == [0, 1, 2]
     heads = [
         checkpoint.read_params(epath.Path(workdir / 'trials' / k))[0]['task_head'] for k in '012'
     ]
@@ -187,7 +189,7 @@ def test_all_trials_share_one_compilation_a_shape_and_differ(three):
 
 
 def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
-    folder, workdir, _, outcome = three
+    folder, workdir, _, trials = three
     made = []
 
     def counted(*arguments):
@@ -198,8 +200,8 @@ def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
     monkeypatch.setattr(program, 'task_answerer', counted)
     config = dataclasses.replace(config_of(folder, 'text'), job='evaluate')
     found = evaluation.evaluate(config, epath.Path(workdir))
-    assert found.headline == 'dev/accuracy' and [one.seed for one in found.trials] == [0, 1, 2]
-    assert [dict(o.metrics) for o in found.trials] == [dict(o.metrics) for o in outcome.trials]
+    assert [one.seed for one in found] == [0, 1, 2]
+    assert [dict(o.metrics) for o in found] == [dict(o.metrics) for o in trials]
     assert len(made) == 1 and made[0].answers._cache_size() == 1
 
 
@@ -227,11 +229,26 @@ def test_what_cannot_be_scored_is_refused_before_a_device_is_touched(
         evaluation.evaluate(config, epath.Path(workdir))
 
 
+def test_a_step_that_waits_for_host_memory_is_an_error(three, tmp_path):
+    # Without dropout a step does not use its seed, and JAX does not move it.
+    task = {'head_dropout': 0.3, 'epochs': 0.2, 'save': 'none'}
+    run = open_run(config_of(three[0], 'text', task=task), epath.Path(tmp_path))
+    step = run.program.step
+
+    def from_host(state, batch, seed):
+        return step(state, batch, np.uint32(0))
+
+    slow = run._replace(program=run.program._replace(step=from_host))
+    with pytest.raises(jax.errors.JaxRuntimeError, match='Disallowed host-to-device transfer'):
+        job.run_trials(slow, Clock())
+    assert job.run_trials(run, Clock())[1] is None
+
+
 @pytest.mark.slow
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(three, tmp_path):
-    folder, workdir, _, outcome = three
+    folder, workdir, _, trials = three
     config = config_of(folder, 'text', trials=3)
-    run = job.open_fine_tuning(config, epath.Path(tmp_path))
+    run = open_run(config, epath.Path(tmp_path))
     job.workdir.describe(epath.Path(tmp_path), run.config, {})
     asked = []
 
@@ -246,9 +263,9 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(three, tmp_path):
         job.run_trials(broken, Clock())
     done = {child.name for child in (tmp_path / 'trials').iterdir()}
     assert done == {'0'}
-    reopened = job.open_fine_tuning(config, epath.Path(tmp_path))
-    again = job.run_trials(reopened, Clock())
-    assert [t.metrics for t in again.trials] == [dict(t.metrics) for t in outcome.trials]
+    reopened = open_run(config, epath.Path(tmp_path))
+    again, _ = job.run_trials(reopened, Clock())
+    assert [t.metrics for t in again] == [dict(t.metrics) for t in trials]
     ours, theirs = (
         checkpoint.read_params(epath.Path(place / 'trials' / '1'))[0]
         for place in (tmp_path, workdir)
@@ -291,7 +308,7 @@ def test_other_rows_to_score_are_another_run(three, tmp_path):
 def test_tests_asked_for_later_are_not_passed_over_in_silence(three, capsys):
     folder, workdir, _, _ = three
     config = config_of(folder, 'text', trials=3, task={'predict_test': True})
-    run = job.open_fine_tuning(config, epath.Path(workdir))
+    run = open_run(config, epath.Path(workdir))
     job.run_trials(run, Clock())
     said = capsys.readouterr().out
     assert (
@@ -303,14 +320,13 @@ def test_tests_asked_for_later_are_not_passed_over_in_silence(three, capsys):
 
 def test_another_process_stops_a_trial(three, tmp_path, monkeypatch):
     folder, _, _, _ = three
-    run = job.open_fine_tuning(config_of(folder, 'text', trials=3), epath.Path(tmp_path))
+    run = open_run(config_of(folder, 'text', trials=3), epath.Path(tmp_path))
     steps = run.config.total_steps
     monkeypatch.setattr(distributed, 'told_to_stop', lambda step: step == steps + 3)
     first, second = Clock(), Clock()
-    outcome = job.run_trials(run, first)
-    assert outcome.stopped_by == 'SIGTERM' and len(outcome.trials) == 1
-    outcome = job.run_trials(run, second)
-    assert outcome.stopped_by == 'SIGTERM'
+    done, stopped_by = job.run_trials(run, first)
+    assert stopped_by == 'SIGTERM' and len(done) == 1
+    assert job.run_trials(run, second)[1] == 'SIGTERM'
     assert [clock.starts()[-1].first for clock in (first, second)] == [0, steps]
 
 
@@ -341,7 +357,7 @@ def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
         'log': {'tensorboard': False},
     }  # fmt: skip
     config = settings_of(changes)
-    run = job.open_fine_tuning(config, epath.Path(tmp_path))
+    run = open_run(config, epath.Path(tmp_path))
     model = run.config.model
     assert (model.hidden_size, model.num_layers, model.dropout) == (32, 1, 0.2)
     assert model.init_stddev == first.config.model.init_stddev
@@ -366,7 +382,7 @@ def test_a_checkpoint_can_give_its_model_and_tokenizer_alone(three, tmp_path):
         'log': {'tensorboard': False},
     }  # fmt: skip
     config = settings_of(changes)
-    run = job.open_fine_tuning(config, epath.Path(tmp_path))
+    run = open_run(config, epath.Path(tmp_path))
     assert run.config.model.hidden_size == 32
     words = [
         run.program.fresh_state(run.source, np.uint32(seed)).params['embeddings']['word']
@@ -385,8 +401,8 @@ def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
     config = config_of(
         folder, 'text', task={'keep': 'best', 'epochs': 4.0, 'save': 'best'}, trials=2
     )
-    _, outcome = train(config, tmp_path)
-    for number, one in enumerate(outcome.trials):
+    _, trials = train(config, tmp_path)
+    for number, one in enumerate(trials):
         content = json.loads((tmp_path / 'trials' / str(number) / 'result.json').read_text())
         best = max(line['dev/accuracy'] for line in content['history'])
         assert one.metrics['dev/accuracy'] == best
@@ -431,4 +447,4 @@ def test_what_cannot_be_is_refused_before_training(three, tmp_path, changes, err
                      'tokenizer': {'path': base.data.tokenizer.path}},
             'task': {'name': 'text'}}  # fmt: skip
     with pytest.raises(error, match=said):
-        job.open_fine_tuning(settings_of(merged(tree, changes)), epath.Path(tmp_path))
+        open_run(settings_of(merged(tree, changes)), epath.Path(tmp_path))

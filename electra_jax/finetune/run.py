@@ -1,0 +1,135 @@
+"""What the trials of a fine-tuning run share: files, checkpoint and program, opened together."""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from electra_jax.config import checks, fields
+from electra_jax.config.fields import Settings
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
+from electra_jax.config.settings import Config
+from electra_jax.core.errors import ConfigError
+from electra_jax.finetune import known
+from electra_jax.finetune import split as splits
+from electra_jax.finetune.kinds.kind import Kind, Task
+from electra_jax.finetune.kinds.table import KINDS
+from electra_jax.finetune.program import Program, build_program
+from electra_jax.finetune.split import Split
+from electra_jax.init_from import Account, Start, encoder_params, load_start
+from electra_jax.runtime import distributed
+from electra_jax.train import workdir
+
+# Settings in steps, which fine-tuning would silently ignore -> what to do instead.
+_IN_STEPS = {
+    'total_steps': 'type --config.task.epochs=... instead',
+    'stop_at': 'type --config.task.epochs=... instead',
+    'optimizer.warmup_steps': 'type --config.task.warmup_rate=... (a share of all steps) instead',
+    'eval.every_steps': 'it is scored after each, so leave this out',
+    'checkpoint.every_steps': 'each trial is saved at its end, so leave this out',
+}
+
+
+class Run(NamedTuple):
+    """What the trials of a run share."""
+
+    program: Program
+    folder: epath.Path  # the workdir
+    start: Start
+    source: dict[str, np.ndarray]  # parameters of the start that are used, by path
+    account: Account | None  # of what was loaded; None: from scratch
+    task: Task
+    train: Split
+    scored: dict[str, Split]
+    tests: dict[str, Split]  # predicted at the end
+
+    @property
+    def config(self) -> Config:
+        """The program's."""
+        return self.program.config
+
+    @property
+    def kind(self) -> Kind:
+        """The task's."""
+        return KINDS[self.task.kind]
+
+    @property
+    def epoch_steps(self) -> int:
+        """Optimizer steps of an epoch."""
+        return _epoch_steps(self.train, self.config)
+
+    def trial_folder(self, number: int) -> epath.Path:
+        """Where a trial's files are."""
+        return self.folder / workdir.TRIALS / str(number)
+
+    def metric_name(self, name: str) -> str:
+        """The name of a score in metrics.jsonl, where the first split's name is left out."""
+        split, _, metric = name.partition('/')
+        short = metric if split == self.task.headline.partition('/')[0] else name
+        return f'finetune/{self.task.name}/{short}'
+
+
+def open_run(settings: Settings, folder: epath.Path) -> Run:
+    """Reads files and checkpoint, then makes functions of them.
+
+    Raises:
+        UserError: files, checkpoint, settings or workdir do not fit together.
+    """
+    row_length = known.get(settings.task.name).row_length
+    _refuse_steps(settings)
+    distributed.initialize()
+    start = load_start(settings)
+    config = resolve(settings, jax.devices()[0].platform, start.stored, row_length)
+    checks.check_positions(config)
+    loaded, held_out = splits.read_train(config)
+    task = loaded.task
+    scored = splits.read_scored(config, task, held_out)
+    tests = splits.read_tests(config, task)
+    split = functools.partial(splits.make_split, config, start.tokenizer, task)
+    train = split(loaded, labelled=True)
+    config = _with_steps(config, train, task)
+    workdir.check_same_run(folder, config)
+    source, account = encoder_params(start, config)
+    return Run(
+        program=build_program(config, start.tokenizer.vocab_size, task),
+        folder=folder,
+        start=start,
+        source=source,
+        account=account,
+        task=task,
+        train=train,
+        scored={name: split(one, labelled=False) for name, one in scored.items()},
+        tests={name: split(one, labelled=False) for name, one in tests.items()},
+    )
+
+
+def _refuse_steps(config: Settings) -> None:
+    """Refuses lengths in steps and a step to replay."""
+    if config.replay is not None:
+        raise ConfigError(
+            f'config.replay is {config.replay!r}, but only steps of pre-training can be '
+            'replayed: leave it out'
+        )
+    for name, advice in _IN_STEPS.items():
+        asked = fields.get(config, name)
+        if asked != fields.get(recipe({}), name):
+            raise ConfigError(
+                f'config.{name} is {asked}, but fine-tuning counts in epochs of its files: {advice}'
+            )
+
+
+def _epoch_steps(train: Split, config: Config) -> int:
+    return -(-len(train.rows) // config.batch_size)
+
+
+def _with_steps(config: Config, train: Split, task: Task) -> Config:
+    """The config with the length of a trial, which follows from the task's rows and epochs."""
+    epochs = task.spec.epochs if config.task.epochs is None else config.task.epochs
+    steps = max(1, int(_epoch_steps(train, config) * epochs))
+    warmup_steps = round(config.task.warmup_rate * steps)
+    schedule = dataclasses.replace(config.optimizer, warmup_steps=warmup_steps)
+    return dataclasses.replace(config, total_steps=steps, optimizer=schedule)
