@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from etils import epath
@@ -24,11 +24,14 @@ from electra_jax.core.errors import first_line
 from electra_jax.runtime import distributed
 
 FILE = 'metrics.jsonl'  # in the workdir
-_REWRITE_SECONDS = 60.0  # between two writes of a whole file
 
 
 class Metrics:
-    """Writes named floats by step; only the first process of a run does."""
+    """Writes named floats by step; only the first process of a run does.
+
+    Lines that a full disk refuses are written when there is room again. A bucket cannot append:
+    there the whole file is rewritten, at most once a minute.
+    """
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class Metrics:
         start: int,
         tensorboard: bool,
         report: Callable[[str], None],
-        rewrite_seconds: float = _REWRITE_SECONDS,
+        rewrite_seconds: float = 60.0,
     ):
         """Opens the files, and drops the lines of steps that will be done again.
 
@@ -47,79 +50,28 @@ class Metrics:
             report: called with a line where the files cannot be written.
             rewrite_seconds: at least so long between two writes of a whole file, on a bucket.
         """
+        self._path, self._report = workdir / FILE, report
         self._on = distributed.is_first()
-        if not self._on:
-            return
-        lines = _drop_after(workdir / FILE, start)
-        self._lines = Lines(workdir / FILE, lines, report, rewrite_seconds)
-        self._events = _Events(workdir / 'tensorboard', start, report) if tensorboard else None
+        self._rewrites, self._rewrite_seconds = '://' in str(workdir), rewrite_seconds
+        self._written_at = time.monotonic()
+        self._waiting: list[str] = []
+        self._refused = False
+        kept = _drop_after(self._path, start) if self._on else []
+        self._all = kept if self._rewrites else []
+        self._events: _Events | None = None
+        if tensorboard and self._on:
+            self._events = _Events(workdir / 'tensorboard', start, report)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Writes one line of JSON (NaN becomes null) and as many TensorBoard scalars."""
         if not self._on:
             return
         safe = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
-        self._lines.add(json.dumps({'step': step, **safe}))
-        if self._events is not None:
-            self._events.write(step, values)
-
-    def flush(self) -> bool:
-        """Writes the lines that wait; returns whether all are on disk."""
-        return not self._on or self._lines.flush()
-
-    def close(self) -> None:
-        """Flushes and closes the files."""
-        if self._on:
-            self._lines.close()
-        if self._on and self._events is not None:
-            self._events.close()
-
-
-def _drop_after(path: epath.Path, step: int) -> list[str]:
-    """Keeps the lines of `path` up to `step`, and returns them; a torn last line is dropped."""
-    if not path.exists():
-        return []
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)['step'] <= step:
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):
-            continue
-    files.write_whole(path, ''.join(line + '\n' for line in kept))
-    return kept
-
-
-class Lines:
-    """A file that grows by lines. What a full disk refuses is written when there is room again.
-
-    A bucket cannot append: there the whole file is rewritten, at most once a minute.
-    """
-
-    def __init__(
-        self,
-        path: epath.Path,
-        lines: Sequence[str],
-        report: Callable[[str], None],
-        rewrite_seconds: float = _REWRITE_SECONDS,
-    ):
-        """Continues after the `lines` that the file holds."""
-        self._path, self._report = path, report
-        self._rewrites, self._rewrite_seconds = '://' in str(path), rewrite_seconds
-        self._all = list(lines) if self._rewrites else []
-        self._waiting: list[str] = []
-        self._refused = False
-        self._written_at = time.monotonic()
-
-    def add(self, line: str) -> None:
-        self._waiting.append(line)
+        self._waiting.append(json.dumps({'step': step, **safe}))
         if not self._rewrites or time.monotonic() - self._written_at > self._rewrite_seconds:
             self.flush()
-
-    def close(self) -> None:
-        """Writes the lines that wait, and reports those that cannot be written."""
-        if not self.flush():
-            self._report(f'{len(self._waiting)} lines of {self._path} are lost')
+        if self._events is not None:
+            self._events.write(step, values)
 
     def flush(self) -> bool:
         """Writes the lines that wait; returns whether all are on disk."""
@@ -140,6 +92,28 @@ class Lines:
             return False
         self._waiting, self._refused = [], False
         return True
+
+    def close(self) -> None:
+        """Writes the lines that wait, and reports those that cannot be written."""
+        if not self.flush():
+            self._report(f'{len(self._waiting)} lines of {self._path} are lost')
+        if self._events is not None:
+            self._events.close()
+
+
+def _drop_after(path: epath.Path, step: int) -> list[str]:
+    """Keeps the lines of `path` up to `step`, and returns them; a torn last line is dropped."""
+    if not path.exists():
+        return []
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)['step'] <= step:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    files.write_whole(path, ''.join(line + '\n' for line in kept))
+    return kept
 
 
 def _append(path: epath.Path, text: str) -> None:

@@ -203,17 +203,17 @@ def test_the_last_save_of_a_run_is_tried_again_before_it_is_an_error(tmp_path, m
 
 
 def test_no_checkpoint_is_ahead_of_metrics_that_could_not_be_written(tmp_path, monkeypatch):
-    steps, flush = itertools.count(1), metrics.Lines.flush
+    steps, flush = itertools.count(1), metrics.Metrics.flush
 
     def refuse(self):  # once for each line, and once more before a save
         return False if 6 <= next(steps) <= 12 else flush(self)
 
-    monkeypatch.setattr(metrics.Lines, 'flush', refuse)
+    monkeypatch.setattr(metrics.Metrics, 'flush', refuse)
     small_run.run(tmp_path)
     assert steps_of(tmp_path) == [4, 12]
     found = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     assert [line['step'] for line in found if 'train/loss' in line] == list(range(1, 13))
-    monkeypatch.setattr(metrics.Lines, 'flush', lambda self: False)
+    monkeypatch.setattr(metrics.Metrics, 'flush', lambda self: False)
     with pytest.raises(CheckpointError, match='so step 4 is not saved either'):
         small_run.run(tmp_path / 'full', small_run.settings(4))
     assert steps_of(tmp_path / 'full') == []
@@ -225,7 +225,7 @@ def test_several_processes_end_where_metrics_cannot_be_written(tmp_path, monkeyp
         return False
 
     monkeypatch.setattr(distributed, 'told_to_stop', lambda step: False)
-    monkeypatch.setattr(metrics.Lines, 'flush', refuse)
+    monkeypatch.setattr(metrics.Metrics, 'flush', refuse)
     with pytest.raises(CheckpointError, match='so step 4 is not saved either'):
         small_run.run(tmp_path)
 

@@ -94,27 +94,25 @@ def little_room(path, left=5):
 @pytest.mark.parametrize('width', [10, 10_000])  # less and more than a file's buffer
 def test_lines_that_a_full_disk_refuses_are_written_when_there_is_room(tmp_path, width):
     reported = []
-    path = epath.Path(tmp_path) / 'lines'
-    file = metrics.Lines(path, [], reported.append)
-    expected = [str(number) * width for number in range(1, 7)]
-    for number, line in enumerate(expected, 1):
+    path, name = tmp_path / 'metrics.jsonl', 'x' * width
+    writer = metrics.Metrics(epath.Path(tmp_path), 0, False, reported.append)
+    for number in range(1, 7):
         with little_room(path) if number in (2, 3, 5) else contextlib.nullcontext():
-            file.add(line)
+            writer.write(number, {name: 1.0})
         if number in (2, 3, 5):
-            assert path.read_text().endswith(f'{expected[0] if number < 5 else expected[3]}\n')
-    file.close()
-    assert path.read_text().splitlines() == expected
+            assert lines_of(tmp_path)[-1]['step'] == (1 if number < 5 else 4)
+    writer.close()
+    assert lines_of(tmp_path) == [{'step': number, name: 1.0} for number in range(1, 7)]
     assert len(reported) == 2 and all('its lines wait' in line for line in reported)
 
 
 def test_lines_that_find_no_room_to_the_end_are_counted(tmp_path):
     reported = []
-    path = epath.Path(tmp_path) / 'lines'
-    file = metrics.Lines(path, [], reported.append)
-    file.add('one')
-    with little_room(path):
-        file.add('second')
-        file.add('third')
-        file.close()
+    writer = metrics.Metrics(epath.Path(tmp_path), 0, False, reported.append)
+    writer.write(1, {'train/loss': 1.0})
+    with little_room(tmp_path / 'metrics.jsonl'):
+        writer.write(2, {'train/loss': 1.0})
+        writer.write(3, {'train/loss': 1.0})
+        writer.close()
     assert reported[-1].startswith('2 lines of')
-    assert path.read_text() == 'one\n'
+    assert lines_of(tmp_path) == [{'step': 1, 'train/loss': 1.0}]
