@@ -118,7 +118,7 @@ class Checkpoints:
             params=ocp.args.StandardSave(state.params),
             rest=ocp.args.StandardSave(_rest(state)),
             data=ocp.args.JsonSave(position),
-            about=ocp.args.JsonSave({**about, seals.SEALED: True}),
+            about=ocp.args.JsonSave(about),
         )
         attempts = _LAST_ATTEMPTS if last else 1
         for attempt in range(1, attempts + 1):
@@ -207,8 +207,7 @@ class Checkpoints:
 
     def about(self, step: int) -> dict[str, Any]:
         """What a checkpoint belongs to, as given to `save`; no arrays are read."""
-        about = self._restore(step, about=ocp.args.JsonRestore()).about
-        return {name: value for name, value in about.items() if name != seals.SEALED}
+        return self._restore(step, about=ocp.args.JsonRestore()).about
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
         """The state, with `abstract`'s shapes, dtypes and shardings, and the position saved."""
@@ -251,7 +250,7 @@ def write_params(folder: epath.Path, params: Tree, about: dict[str, Any]) -> Non
     """
     items = ocp.args.Composite(
         params=ocp.args.StandardSave(params),
-        about=ocp.args.JsonSave({**about, seals.SEALED: True}),
+        about=ocp.args.JsonSave(about),
     )
     with _checkpointer(lambda: seals.unfinished(folder / FOLDER, 0)) as checkpointer:
         checkpointer.save(folder / FOLDER / '0', args=items)
@@ -284,7 +283,6 @@ def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
                 folder / 'params', args=ocp.args.PyTreeRestore(restore_args=as_numpy)
             )
         about = parse_object((folder / 'about' / 'metadata').read_text())
-    about.pop(seals.SEALED, None)
     return params, about
 
 

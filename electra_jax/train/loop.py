@@ -22,7 +22,7 @@ from electra_jax.train.profile import Profiler
 from electra_jax.train.signals import stop_signals
 from electra_jax.train.state import TrainState
 
-_HEALTH = 'health'  # next to the position in the data; the oldest checkpoints lack it
+_HEALTH = 'health'  # next to the position in the data
 
 
 class Collaborators(NamedTuple):
@@ -134,7 +134,7 @@ def restore_position(
 ) -> None:
     """Moves the data, and the health's memory if given, to where `_save` saved `position`."""
     batches.restore({name: value for name, value in position.items() if name != _HEALTH})
-    if health is not None and _HEALTH in position:
+    if health is not None:
         health.restore(position[_HEALTH])
 
 

@@ -27,7 +27,6 @@ from electra_jax.core.trees import Tree
 Report = Callable[[str], None]  # called with a line for people
 
 SEAL = 'checksums.json'  # in a checkpoint's folder
-SEALED = 'sealed'  # in a checkpoint's 'about': checksums were written, so they must be there
 # Orbax writes these at the top after the seal: its own record that the checkpoint is complete.
 _AFTER_THE_SEAL = ('_CHECKPOINT_METADATA', 'commit_success.txt')
 _ARRAYS = 'd'  # Orbax's name for folders that hold the bytes of arrays
@@ -81,23 +80,15 @@ def newest_whole(
 
 
 def problem(folder: epath.Path) -> str | None:
-    """What is wrong with the checkpoint of one step, in words; None: it is whole.
-
-    Checkpoints of the earliest version have no checksums, and are accepted without.
-    """
+    """What is wrong with the checkpoint of one step, in words; None: it is whole."""
     if (unsafe := _unsafe(folder)) is not None:
         return unsafe
     if not ocp.utils.is_checkpoint_finalized(folder):
         return 'it was never finished'
+    if not (folder / SEAL).exists():
+        return f'{SEAL} is missing'
     try:
-        sealed = bool(parse_object((folder / 'about' / 'metadata').read_text()).get(SEALED))
-    except (OSError, ValueError):
-        return "its 'about' cannot be read"
-    path = folder / SEAL
-    if not path.exists():
-        return f'{SEAL} is missing' if sealed else None
-    try:
-        expected = parse_object(path.read_text())['sha256']
+        expected = parse_object((folder / SEAL).read_text())['sha256']
         files = _files(folder)
         missing = sorted(expected.keys() - files.keys())
         if missing:
