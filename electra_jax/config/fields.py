@@ -69,7 +69,6 @@ class Leaf:
 
     @property
     def allowed_type(self) -> str:
-        """The type in words."""
         return _TYPE_NAMES[self.kind]
 
     def parse(self, text: str) -> int | float | bool | str:

@@ -39,7 +39,6 @@ class DocstringPart(documents.Part):
     offset: int  # of the text among all
 
     def open(self, complaints: Complaints) -> Iterator[documents.Block]:
-        """The text as one block."""
         texts = documents.plain_texts(
             self.text, documents.Origin(self.name, self.offset), complaints
         )

@@ -98,7 +98,6 @@ class FilePart(documents.Part):
 
     @property
     def read_bytes(self) -> int:
-        """Bytes of the file."""
         return self.stop - self.start
 
     def open(self, complaints: Complaints) -> Iterator[documents.Block]:

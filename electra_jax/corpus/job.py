@@ -23,7 +23,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -135,25 +135,23 @@ def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
     manifest.write_json(marker, settings)
 
 
-@contextlib.contextmanager
-def _lock(folder: pathlib.Path) -> Iterator[None]:
-    """Keeps a second build out of the folder; gone with the process, however it ends."""
+def _lock(folder: pathlib.Path) -> TextIO:
+    """A file that keeps a second build out of the folder until it is closed or its process ends."""
     path = folder / _LOCK_NAME
-    with contextlib.ExitStack() as opened:
-        try:
-            file = opened.enter_context(path.open('w'))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(
-                f'another process is building {folder}; wait for it, or name another folder with '
-                '--config.data.path=FOLDER'
-            ) from error
-        except OSError as error:
-            raise DataError(
-                f'cannot lock {path}: {error.strerror}; name a folder of another file system with '
-                '--config.data.path=FOLDER'
-            ) from error
-        yield
+    try:
+        file = path.open('w')
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(
+            f'another process is building {folder}; wait for it, or name another folder with '
+            '--config.data.path=FOLDER'
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f'cannot lock {path}: {error.strerror}; name a folder of another file system with '
+            '--config.data.path=FOLDER'
+        ) from error
+    return file
 
 
 def _build(

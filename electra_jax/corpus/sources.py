@@ -56,8 +56,7 @@ class Piece:
             for part in self.parts
             for block in part.open(complaints)
         )
-        for group in _grouped(blocks, self.block_bytes):
-            yield [block for block, _ in group]
+        return _grouped(blocks, self.block_bytes)
 
 
 def parse_source(source: str | None) -> list[Entry]:
@@ -121,18 +120,18 @@ def plan(
                 yield part, part.text_bytes * copies
 
     for index, group in enumerate(_grouped(parts(), piece_bytes)):
-        yield Piece(index, tuple(part for part, _ in group), piece_bytes)
+        yield Piece(index, tuple(group), piece_bytes)
 
 
-def _grouped(items: Iterable[tuple[T, float]], most: int) -> Iterator[list[tuple[T, float]]]:
-    """Consecutive items with their sizes: groups of at most 5/4 `most` in sum, or of one item."""
-    group: list[tuple[T, float]] = []
+def _grouped(items: Iterable[tuple[T, float]], most: int) -> Iterator[list[T]]:
+    """Groups of consecutive items, whose sizes are at most 5/4 `most` in sum, or of one item."""
+    group: list[T] = []
     total = 0.0
     for item, size in items:
         if group and total + size > most * 5 / 4:
             yield group
             group, total = [], 0.0
-        group.append((item, size))
+        group.append(item)
         total += size
     if group:
         yield group

@@ -53,7 +53,6 @@ class Corpus:
 
     @property
     def row_format(self) -> records.RowFormat:
-        """How its records are laid out."""
         return records.RowFormat(self.row_length, self.token_bytes)
 
     @property
@@ -87,7 +86,6 @@ class Corpus:
         return read_counts(self.path / UNIGRAM_NAME, self.vocab_size)
 
     def to_json(self) -> dict[str, Any]:
-        """The content of corpus.json."""
         fields = dataclasses.asdict(self)
         del fields['path']
         return {'format': FORMAT, 'version': VERSION, **fields}

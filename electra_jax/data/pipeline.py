@@ -78,15 +78,18 @@ def parse_paths(path: str) -> list[tuple[str, float]]:
 def row_order(lengths: Sequence[int], weights: Sequence[float], seed: int) -> grain.MapDataset:
     """The endless order of rows as (corpus, row); each corpus is shuffled again every epoch."""
     orders = [
-        grain.MapDataset.range(length)
-        .shuffle(seed=_mixed_seed(seed, number))
-        .repeat()
-        .map(lambda row, number=number: (number, row))
+        _numbered(
+            number, grain.MapDataset.range(length).shuffle(seed=_mixed_seed(seed, number))
+        ).repeat()
         for number, length in enumerate(lengths)
     ]
     if len(orders) == 1:
         return orders[0]
     return grain.MapDataset.mix(orders, list(weights))
+
+
+def _numbered(number: int, rows: grain.MapDataset) -> grain.MapDataset:
+    return rows.map(lambda row: (number, row))
 
 
 def _mixed_seed(seed: int, number: int) -> int:
@@ -154,11 +157,14 @@ def held_out_batches(rows: Rows, share: Slice, row_limit: int) -> list[HostBatch
     They are taken from all over the split, from each corpus in proportion to its rows; the last
     batch is completed with rows of padding.
     """
-    order = [
-        (number, row)
+    orders = [
+        _numbered(number, grain.MapDataset.range(length).shuffle(seed=0))
         for number, length in enumerate(rows.lengths)
-        for row in (grain.MapDataset.range(length).shuffle(seed=0) if length else ())
+        if length
     ]
+    if not orders:
+        return []
+    order = grain.MapDataset.concatenate(orders)
     total = min(row_limit, len(order))
     chosen = [order[i * len(order) // total] for i in range(total)]
     chosen += [PADDING] * (-total % share.batch_size)

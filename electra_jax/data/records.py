@@ -53,7 +53,6 @@ class RowFormat:
 
     @property
     def width(self) -> int:
-        """Bytes of a record."""
         return self.dtype.itemsize
 
 
