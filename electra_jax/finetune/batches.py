@@ -4,7 +4,8 @@ Goals: a program is compiled once for each shape and never again; a short row pa
 positions; each row is seen once an epoch; nothing but (seed, epoch) decides the order.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,49 +20,34 @@ class Batch(NamedTuple):
     row_length: int
 
 
-def _coarse(row_length: int) -> list[int]:
-    """Powers of two: few programs, where compiling is dear."""
-    sizes = [SMALLEST]
-    while sizes[-1] < row_length:
-        sizes.append(2 * sizes[-1])
-    return sizes
-
-
-def _fine(row_length: int) -> list[int]:
-    """Steps of 8, and of a quarter from 64 on: little padding, where computing is dear."""
-    sizes = [16]
-    while sizes[-1] < row_length:
-        power = 1 << (sizes[-1].bit_length() - 1)
-        sizes.append(sizes[-1] + max(8, power // 4))
-    return sizes
-
-
-# Name -> lengths that rows may be padded to; the last one is too long or just right.
-GRIDS: dict[str, Callable[[int], list[int]]] = {'coarse': _coarse, 'fine': _fine}
+def _grid(row_length: int, fine: bool) -> Iterator[int]:
+    """Powers of two below `row_length`; or steps of 8, and of a quarter from 64 on."""
+    size = SMALLEST
+    while size < row_length:
+        yield size
+        power = 1 << (size.bit_length() - 1)
+        size += max(8, power // 4) if fine else size
 
 
 def shapes(
-    lengths: np.ndarray, row_length: int, multiple: int, bucketing: bool, grid: str = 'coarse'
+    lengths: np.ndarray, row_length: int, multiple: int, bucketing: bool, fine: bool = False
 ) -> list[int]:
-    """Row lengths that batches are padded to: those of a grid, and `row_length`.
-
-    Only those that some row needs.
+    """Row lengths that batches are padded to, of those only that some row needs.
 
     Args:
         lengths: of the rows.
-        row_length: of the longest row there may be.
+        row_length: of the longest row there may be; one of the shapes.
         multiple: each must divide by it (mesh axis 'sequence').
         bucketing: False: `row_length` alone.
-        grid: a key of `GRIDS`.
+        fine: little padding, where computing costs more than compiling; otherwise few programs.
 
     >>> shapes(np.array([5, 40, 12]), 128, 1, True)
     [16, 64]
-    >>> shapes(np.array([5, 40, 30, 66]), 128, 1, True, 'fine')
+    >>> shapes(np.array([5, 40, 30, 66]), 128, 1, True, fine=True)
     [16, 32, 40, 80]
     """
-    sizes = [size for size in GRIDS[grid](row_length) if size < row_length and bucketing]
-    sizes = [size for size in sizes if size % multiple == 0]
-    sizes.append(row_length)
+    grid = _grid(row_length, fine) if bucketing else ()
+    sizes = [size for size in grid if size % multiple == 0] + [row_length]
     bucket = np.searchsorted(sizes, lengths)
     return [size for i, size in enumerate(sizes) if (bucket == i).any()]
 
@@ -82,13 +68,7 @@ def epoch(
 
     Rows of one shape stand together in random order. What is left over of a shape goes into the
     next longer one, so at most one batch is not full. The batches come in random order, too.
-
-    Args:
-        lengths: of the rows.
-        sizes: from `shapes`, of these rows or of more.
-        batch_size: rows of a batch.
-        seed: of the run.
-        number: of the epoch, from 0.
+    `sizes` come from `shapes`, of these rows or of more; epochs are numbered from 0.
     """
     order = permutation(len(lengths), seed, number)
     bucket = np.searchsorted(sizes, lengths[order])
@@ -108,10 +88,8 @@ def endless(
     lengths: np.ndarray, sizes: Sequence[int], batch_size: int, seed: int
 ) -> Iterator[Batch]:
     """One epoch after another."""
-    number = 0
-    while True:
+    for number in itertools.count():
         yield from epoch(lengths, sizes, batch_size, seed, number)
-        number += 1
 
 
 def in_order(lengths: np.ndarray, sizes: Sequence[int], batch_size: int) -> list[Batch]:

@@ -41,26 +41,16 @@ def ragged(lists: Sequence[np.ndarray]) -> Ragged:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """The token rows of a split; one example may have several.
+    """The token rows of a split; one example may have several."""
 
-    Attributes:
-        tokens: ids, [CLS] and [SEP] included.
-        second: for each row, the position from which tokens have type 1; the row's length where
-            none has.
-        example: for each row, the number of its example.
-        numbers: name -> one number for each row, for example 'label'.
-        marks: name -> one number for each token, for example 'labels'.
-        fill: what marks hold at the unused positions of a row.
-        cut: the examples of which tokens were left out because the row was full.
-    """
-
-    tokens: Ragged
+    tokens: Ragged  # ids, [CLS] and [SEP] included
+    # For each row, the position from which tokens have type 1; the row's length where none has.
     second: np.ndarray
-    example: np.ndarray
-    numbers: dict[str, np.ndarray]
-    marks: dict[str, Ragged]
-    fill: int = 0
-    cut: Sequence[int] = ()
+    example: np.ndarray  # for each row, the number of its example
+    numbers: dict[str, np.ndarray]  # name -> one number for each row, for example 'label'
+    marks: dict[str, Ragged]  # name -> one number for each token, for example 'labels'
+    fill: int = 0  # what marks hold at the unused positions of a row
+    cut: Sequence[int] = ()  # examples of which tokens were left out because the row was full
 
     def __len__(self) -> int:
         return len(self.example)
@@ -84,14 +74,7 @@ class Rows:
 def to_batch(
     rows: Rows, chosen: Sequence[int] | np.ndarray, batch_size: int, row_length: int, pad_id: int
 ) -> dict[str, np.ndarray]:
-    """The chosen rows as arrays; empty rows, with weight 0, fill up the batch.
-
-    Args:
-        rows: of the split.
-        chosen: numbers of at most `batch_size` rows.
-        batch_size: B.
-        row_length: L, at least as long as the longest chosen row.
-        pad_id: id of [PAD].
+    """At most `batch_size` rows as arrays; empty rows, with weight 0, fill up the batch.
 
     Returns:
         int32 [B, L]: 'tokens', 'documents', 'positions', 'types', 'allowed' (type 1 and the first

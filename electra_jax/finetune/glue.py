@@ -9,13 +9,7 @@ from electra_jax.finetune.examples import TextExample
 
 
 def write(path: pathlib.Path, examples: Sequence[TextExample], predictions: Sequence[str]) -> None:
-    r"""Writes the file of a test split: "index\tprediction" lines.
-
-    Args:
-        path: of the file, under the name that GLUE wants.
-        examples: of the whole test file (`check_whole`), in any order.
-        predictions: for each, as it is written.
-    """
+    r"""Writes "index\tprediction" lines for a whole test file (`check_whole`)."""
     pairs = sorted(zip(examples, predictions, strict=True), key=lambda pair: _index(pair[0]))
     lines = [f'{example.id}\t{prediction}\n' for example, prediction in pairs]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,49 +11,35 @@ import numpy as np
 
 from electra_jax.config.settings import Config
 from electra_jax.core.complaints import Complaints
-from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.finetune import batches, features, glue, known
+from electra_jax.core.errors import ConfigError, DataError, UserError
+from electra_jax.finetune import batches, features, glue
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import Rows
+from electra_jax.finetune.files import locate
+from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.kinds.kind import Task, open_source
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.known import Place
 from electra_jax.tokenizers.api import Tokenizer
 
 
 class Loaded(NamedTuple):
-    """The examples of a split.
+    """The examples of a split."""
 
-    Attributes:
-        examples: in the order of the file.
-        task: with what the file has told of it.
-        complaints: about rows that were left out or repaired.
-        where: the file or dataset.
-    """
-
-    examples: list[Any]
-    task: Task
-    complaints: Complaints
-    where: str
+    examples: list[Any]  # in the order of the file
+    task: Task  # with what the file has told of it
+    complaints: Complaints  # about rows that were left out or repaired
+    where: str  # the file or dataset
 
 
 class Split(NamedTuple):
-    """A split ready for the device.
-
-    Attributes:
-        loaded: its examples.
-        rows: their token rows.
-        sizes: row lengths of its batches.
-        pad: id of [PAD].
-        key: a hash of the examples, their labels included, and of their rows.
-    """
+    """A split ready for the device."""
 
     loaded: Loaded
     rows: Rows
-    sizes: list[int]
-    pad: int
-    key: str
+    sizes: list[int]  # row lengths of its batches
+    pad: int  # id of [PAD]
+    key: str  # a hash of the examples, their labels included, and of their rows
 
     def host_batch(self, batch: batches.Batch, batch_size: int) -> dict[str, np.ndarray]:
         """The arrays of a batch."""
@@ -82,12 +68,9 @@ def make_split(
     for number in rows.cut:
         loaded.complaints.count('cut', loaded.examples[number].where)
     # Answering on a CPU takes as long as compiling does; an accelerator is faster than that.
-    on_cpu = jax.devices()[0].platform == 'cpu'
-    grid = 'fine' if on_cpu and not labelled else 'coarse'
-    lengths = rows.tokens.lengths()
-    sizes = batches.shapes(
-        lengths, task.row_length, config.mesh.sequence, config.task.bucketing, grid
-    )
+    fine = jax.devices()[0].platform == 'cpu' and not labelled
+    lengths, multiple = rows.tokens.lengths(), config.mesh.sequence
+    sizes = batches.shapes(lengths, task.row_length, multiple, config.task.bucketing, fine)
     return Split(loaded, rows, sizes, tokenizer.special.pad, _key(loaded.examples, rows))
 
 
@@ -112,14 +95,16 @@ def doubles_pairs(config: Config, task: Task) -> bool:
 def read_train(config: Config) -> tuple[Loaded, Loaded | None]:
     """The training examples, each pair also the other way round where the task has it so.
 
-    Returns:
-        The examples, and those that `config.task.dev_share` holds out to be scored; None: it is
-        not set.
+    The second value holds those that `config.task.dev_share` holds out to be scored.
 
     Raises:
         UserError: the files are missing or cannot be used.
     """
-    loaded, held_out = _read_divided(config, tasks.from_config(config))
+    task, share, held_out = tasks.from_config(config), config.task.dev_share, None
+    if share is None:
+        loaded = _read_splits(config, task, ['train'])['train']
+    else:
+        loaded, held_out = _read_divided(config, task, share)
     if not doubles_pairs(config, loaded.task):
         return loaded, held_out
     both = with_pairs_swapped(loaded.examples)
@@ -152,10 +137,12 @@ def read_scored(config: Config, task: Task, held_out: Loaded | None = None) -> d
     Raises:
         UserError: the first is missing, or files cannot be used.
     """
-    first, *others = task.spec.eval_splits
-    if held_out is None and config.task.dev_share is not None:
-        held_out = _read_divided(config, task)[1]
-    return {first: held_out or _needed(config, first, task), **_existing(config, others, task)}
+    first, *others = names = task.spec.eval_splits
+    share = config.task.dev_share
+    if share is None:
+        return _read_splits(config, task, names)
+    held_out = held_out or _read_divided(config, task, share)[1]
+    return {first: held_out, **_read_splits(config, task, others, needed=False)}
 
 
 def read_tests(config: Config, task: Task) -> dict[str, Loaded]:
@@ -170,30 +157,21 @@ def read_tests(config: Config, task: Task) -> dict[str, Loaded]:
             f'config.task.test_file is {test_file!r}, but {task.name} has no test split: name the '
             'file with --config.task.dev_file'
         )
-    asked = config.task.predict_test or test_file is not None
-    if not asked or not spec.test_splits:
+    if not config.task.predict_test and test_file is None:
         return {}
-    first, *others = spec.test_splits
-    loaded = {first: _needed(config, first, task), **_existing(config, others, task)}
+    loaded = _read_splits(config, task, spec.test_splits)
     for split in spec.submissions.keys() & loaded.keys():
         glue.check_whole(loaded[split].examples)
     return loaded
 
 
-def _needed(config: Config, split: str, task: Task) -> Loaded:
-    location, path = _location(config, split, task), config.data.path
-    if location is not None:
-        return read(task, location, split, config.data.on_bad_row)
-    if path is None:
-        raise ConfigError(
-            f'config.data.path is not set, and there is no {split} split: type --config.data.path='
-            f'FOLDER with the files of {task.name}, or --config.task.{split}_file=NAME'
-        )
-    raise known.missing(task.spec.layout, path, split)
-
-
-def _existing(config: Config, names: Sequence[str], task: Task) -> dict[str, Loaded]:
+def _read_splits(
+    config: Config, task: Task, names: Sequence[str], needed: bool = True
+) -> dict[str, Loaded]:
+    """The splits that are there; the first must be if that is `needed`."""
     locations = {split: _location(config, split, task) for split in names}
+    if needed and names and locations[names[0]] is None:
+        raise _missing(config, names[0], task)
     return {
         split: read(task, location, split, config.data.on_bad_row)
         for split, location in locations.items()
@@ -201,28 +179,37 @@ def _existing(config: Config, names: Sequence[str], task: Task) -> dict[str, Loa
     }
 
 
-def _location(config: Config, split: str, task: Task) -> Place | None:
+def _missing(config: Config, split: str, task: Task) -> UserError:
+    if config.data.path is not None:
+        return locate.missing(task.spec.files, config.data.path, split)
+    return ConfigError(
+        f'config.data.path is not set, and there is no {split} split: type --config.data.path='
+        f'FOLDER with the files of {task.name}, or --config.task.{split}_file=NAME'
+    )
+
+
+def _location(config: Config, split: str, task: Task) -> Location | None:
     """Where a split is: the file that the config names, or what the task's folder holds."""
     settings, path = config.task, config.data.path
     named = {'train': settings.train_file, 'dev': settings.dev_file, 'test': settings.test_file}
     file = named.get(split)
     if file is None:
-        return None if path is None else known.find(task.spec.layout, path, split)
+        return None if path is None else locate.find(task.spec.files, path, split)
     if path is not None and not pathlib.Path(path).is_dir() and not pathlib.Path(file).exists():
         raise DataError(
             f'config.data.path is {path!r}, but no folder of that name is there to look for '
             f'{file} in (looked from {pathlib.Path.cwd()})'
         )
     inside = pathlib.Path(path or '.') / file
-    return Place(inside if inside.exists() else pathlib.Path(file))
+    return Location(inside if inside.exists() else pathlib.Path(file))
 
 
-def read(task: Task, location: Place, split: str, on_bad_row: str) -> Loaded:
+def read(task: Task, location: Location, split: str, on_bad_row: str) -> Loaded:
     """Reads the examples of a split of a task.
 
     Args:
         task: what is known of it; a training file tells labels, scheme and range of scores.
-        location: of the split; see `known.find`.
+        location: of the split; see `locate.find`.
         split: 'train', or one of the task's splits.
         on_bad_row: 'error', or 'skip': unusable rows are left out and counted.
 
@@ -245,11 +232,9 @@ def read(task: Task, location: Place, split: str, on_bad_row: str) -> Loaded:
 # Rows of a training file held out to be scored, where there is no file for that
 
 
-def _read_divided(config: Config, task: Task) -> tuple[Loaded, Loaded | None]:
+def _read_divided(config: Config, task: Task, share: float) -> tuple[Loaded, Loaded]:
     """The training examples without those that are held out, and these."""
-    loaded, share = _needed(config, 'train', task), config.task.dev_share
-    if share is None:
-        return loaded, None
+    loaded = _read_splits(config, task, ['train'])['train']
     rest, held_out = divided(loaded, share)
     # What is wrong with the file is reported once, by the rows that are scored.
     nothing = Complaints('data.on_bad_row', config.data.on_bad_row)
@@ -257,14 +242,10 @@ def _read_divided(config: Config, task: Task) -> tuple[Loaded, Loaded | None]:
 
 
 def divided(loaded: Loaded, share: float) -> tuple[list[Any], list[Any]]:
-    """The examples that are not held out, and those that are.
+    """The examples that are not held out, and those that are, about a `share` (0 to 1) of all.
 
     Which ones follows from their content alone: the same text, or pair of texts in either order,
     is never on both sides, and another run, or a longer file, holds out the same.
-
-    Args:
-        loaded: of the training file.
-        share: about how much of it is held out, between 0 and 1.
 
     Raises:
         DataError: no example would be left on one side.

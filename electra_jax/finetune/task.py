@@ -12,6 +12,10 @@ from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
 
+# Fields of `Task` by what their values may be.
+_SIZES = ('row_length', 'question_length', 'stride', 'answer_length', 'n_best', 'beams')
+_NUMBERS = ('head_dropout', 'null_threshold', 'answerable_weight')
+
 
 def from_config(config: Config) -> Task:
     """The task that a config names; what its training file must tell is still empty.
@@ -31,6 +35,7 @@ def from_config(config: Config) -> Task:
     )
     return Task(
         name=str(settings.name),
+        spec=spec,
         kind=spec.kind,
         style=style,
         labels=_labels(settings.labels, spec.labels) or spec.labels,
@@ -56,12 +61,11 @@ def for_files_of(task: Task, config: Config) -> Task:
     What bears on the answers stays as it was in training, but for `null_threshold` if the config
     gives it.
     """
-    settings = config.task
-    threshold = settings.null_threshold
+    threshold = config.task.null_threshold
     return dataclasses.replace(
         task,
         columns=from_config(config).columns,
-        scheme=settings.scheme or task.scheme,
+        scheme=config.task.scheme or task.scheme,
         null_threshold=task.null_threshold if threshold is None else threshold,
     )
 
@@ -85,15 +89,13 @@ def _labels(text: str | None, usual: tuple[str, ...]) -> tuple[str, ...]:
 
 def to_json(task: Task) -> dict[str, Any]:
     """The task as a checkpoint holds it."""
-    return dataclasses.asdict(task)
+    values = dataclasses.asdict(task)
+    del values['spec']  # follows from the name
+    return values
 
 
 def from_json(data: Mapping[str, Any], where: str) -> Task:
-    """The reverse of `to_json`.
-
-    Args:
-        data: from a checkpoint.
-        where: the checkpoint is.
+    """The reverse of `to_json`; `where` the checkpoint is, for messages.
 
     Raises:
         CheckpointError: a field is missing or has a value that `from_config` does not give.
@@ -103,8 +105,9 @@ def from_json(data: Mapping[str, Any], where: str) -> Task:
         values = {
             field.name: data[field.name]
             for field in dataclasses.fields(Task)
-            if field.name in data or field.default is dataclasses.MISSING
+            if field.name != 'spec' and (field.name in data or field.default is dataclasses.MISSING)
         }
+        values['spec'] = known.TASKS[values['name']]
         values['labels'] = tuple(values['labels'])
         if values['score_range'] is not None:
             values['score_range'] = tuple(values['score_range'])
@@ -118,7 +121,6 @@ def from_json(data: Mapping[str, Any], where: str) -> Task:
 
 
 def _wrong_fields(task: Task) -> list[str]:
-    sizes = ('row_length', 'question_length', 'stride', 'answer_length', 'n_best', 'beams')
     numbers = {
         **{name: getattr(task, name) for name in _NUMBERS},
         **{f'score_range[{i}]': value for i, value in enumerate(task.score_range or ())},
@@ -126,7 +128,6 @@ def _wrong_fields(task: Task) -> list[str]:
     texts = dataclasses.asdict(task.columns)
     is_header_right = isinstance(texts.pop('header'), bool | None)
     right = {
-        'name': isinstance(task.name, str) and task.name in known.TASKS,
         'kind': task.kind in KINDS,
         'style': task.style in HEAD_STYLES,
         'labels': all(isinstance(label, str) for label in task.labels),
@@ -134,13 +135,10 @@ def _wrong_fields(task: Task) -> list[str]:
         'score_range': task.score_range is None or len(task.score_range) == 2,
         'unanswerable': isinstance(task.unanswerable, bool),
         'columns': is_header_right and all(isinstance(text, str | None) for text in texts.values()),
-        **{name: _is_size(getattr(task, name)) for name in sizes},
+        **{name: _is_size(getattr(task, name)) for name in _SIZES},
         **{name: type(value) in (int, float) and value == value for name, value in numbers.items()},
     }
     return [name for name, is_right in right.items() if not is_right]
-
-
-_NUMBERS = ('head_dropout', 'null_threshold', 'answerable_weight')
 
 
 def _is_size(value: Any) -> bool:

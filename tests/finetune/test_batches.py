@@ -60,11 +60,11 @@ def test_evaluation_sees_each_row_once_in_as_few_batches_as_there_can_be(size):
 
 
 def test_a_fine_grid_pads_little():
-    sizes = batches.shapes(LENGTHS, 128, 1, True, 'fine')
+    sizes = batches.shapes(LENGTHS, 128, 1, True, fine=True)
     made = batches.in_order(LENGTHS, sizes, 8)
     computed = sum(8 * b.row_length for b in made)
     assert len(sizes) <= 11 and LENGTHS.sum() < computed < 1.15 * LENGTHS.sum()
-    assert batches.shapes(LENGTHS, 128, 48, True, 'fine') == [48, 96, 128]
+    assert batches.shapes(LENGTHS, 128, 48, True, fine=True) == [48, 96, 128]
 
 
 def test_nothing_to_evaluate_is_no_batch():

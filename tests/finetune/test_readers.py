@@ -10,6 +10,7 @@ import pytest
 from electra_jax.core import errors
 from electra_jax.finetune import known as table
 from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.files import locate
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.table import KINDS as TASK_KINDS
 from electra_jax.finetune.split import with_pairs_swapped
@@ -407,9 +408,9 @@ def test_own_files_go_by_several_names(tmp_path):
 
 def test_optional_splits_that_are_not_there_are_none(tmp_path):
     write(tmp_path, 'MNLI/train.tsv', 'x')
-    layout = table.get('mnli').layout
-    assert table.find(layout, str(tmp_path), 'train').path.name == 'train.tsv'
-    assert table.find(layout, str(tmp_path), 'diagnostic') is None
+    layout = table.get('mnli').files
+    assert locate.find(layout, str(tmp_path), 'train').path.name == 'train.tsv'
+    assert locate.find(layout, str(tmp_path), 'diagnostic') is None
 
 
 def test_unknown_tasks_list_the_known():
@@ -495,7 +496,7 @@ COUNTS = {
 def test_official_glue_files_are_read_completely(task):
     folder = pathlib.Path(os.environ['ELECTRA_DATA']) / 'glue'
     spec, known = table.get(task), None
-    own = loading.load(task, str(folder / spec.layout.folders[0]), 'dev')
+    own = loading.load(task, str(folder / spec.files.folders[0]), 'dev')
     assert own.examples == loading.load(task, str(folder), 'dev').examples
     for split, count in zip(('train', 'dev', 'test'), COUNTS[task], strict=True):
         loaded = loading.load(task, str(folder), split, known=known)
@@ -510,11 +511,10 @@ def test_official_glue_files_are_read_completely(task):
 def test_every_task_is_complete():
     for name, spec in table.TASKS.items():
         assert spec.kind in TASK_KINDS, name
-        assert spec.headline in spec.metrics
-        assert {'train', *spec.eval_splits, *spec.test_splits} <= set(spec.layout.files), name
+        assert {'train', *spec.eval_splits, *spec.test_splits} <= set(spec.files.names), name
         assert set(spec.submissions) <= set(spec.test_splits)
-        if spec.layout.dataset and spec.layout.dataset.labels:
-            assert sorted(spec.layout.dataset.labels.values()) == sorted(spec.labels)
+        if spec.files.dataset and spec.files.dataset.labels:
+            assert sorted(spec.files.dataset.labels.values()) == sorted(spec.labels)
     assert {name for name, spec in table.TASKS.items() if spec.double_unordered} == {'mrpc', 'stsb'}
     assert {name for name, spec in table.TASKS.items() if spec.epochs == 10} == {'rte', 'stsb'}
 
@@ -639,10 +639,10 @@ def test_questions_and_tags_of_datasets(datasets):
 
 
 def test_a_split_that_a_dataset_lacks_is_none_or_named(datasets):
-    layout, where = table.get('sst2').layout, f'tfds:{datasets}/glue/sst2/2.0.0'
-    assert table.find(layout, where, 'dev').split == 'validation'
-    assert table.find(table.get('mnli').layout, where, 'diagnostic') is None
-    assert table.find(table.get('ner').layout, where, 'dev') is None
+    layout, where = table.get('sst2').files, f'tfds:{datasets}/glue/sst2/2.0.0'
+    assert locate.find(layout, where, 'dev').split == 'validation'
+    assert locate.find(table.get('mnli').files, where, 'diagnostic') is None
+    assert locate.find(table.get('ner').files, where, 'dev') is None
     with pytest.raises(errors.DataError, match=r"no split 'dev'; it has .*'validation'.*dev_share"):
         loading.load('ner', where, 'dev')
 

@@ -10,8 +10,9 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.finetune import known as table
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
+from electra_jax.finetune.files import locate
+from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.kinds.kind import Task
-from electra_jax.finetune.known import Place
 from electra_jax.finetune.split import Loaded
 
 
@@ -50,9 +51,9 @@ def load(
     task = task_of(name, known, labels=','.join(labels) or None)
     task = dataclasses.replace(task, **changes)
     path = pathlib.Path(where)
-    location = Place(path) if path.is_file() else table.find(task.spec.layout, where, split)
+    location = Location(path) if path.is_file() else locate.find(task.spec.files, where, split)
     if location is None:
-        raise table.missing(task.spec.layout, where, split)
+        raise locate.missing(task.spec.files, where, split)
     return splits.read(task, location, split, on_bad_row)
 
 

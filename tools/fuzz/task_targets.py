@@ -14,10 +14,10 @@ import numpy as np
 from electra_jax.core.complaints import Complaints
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.files import predict_input
+from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.known import Place
 from electra_jax.finetune.predict import input_path
 from tests.support import fakes
 from tests.support.loading import Known, task_of
@@ -101,7 +101,7 @@ def _examples(
     )
     split = rng.choice(('train', 'train', 'dev'))
     policy = 'skip' if rng.random() < 0.7 else 'error'
-    loaded = splits.read(task, Place(path), split, policy)
+    loaded = splits.read(task, Location(path), split, policy)
     loaded.complaints.lines()
     rows = KINDS[task.kind].features(fakes.tokenizer(), loaded.examples, loaded.task, True)
     lengths = np.asarray(rows.tokens.lengths())

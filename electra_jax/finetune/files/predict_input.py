@@ -12,10 +12,10 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.finetune.examples import Example
 from electra_jax.finetune.files import lines, tables
+from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.files.tables import Columns, is_number, merged
 from electra_jax.finetune.kinds.kind import Source, Task
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.known import Place
 
 # How input may be written; 'lines': a text each, 'a<TAB>b' for a pair, 'question<TAB>text'.
 FORMATS = ('lines', 'csv', 'tsv', 'jsonl', 'json', 'conll', 'conllu')
@@ -99,7 +99,7 @@ def read(
         if form != 'lines':
             ending = f'.{form}'
             columns = _columns(task, path, ending, columns)
-            source = Source(task, Place(path), columns, complaints, None, ending)
+            source = Source(task, Location(path), columns, complaints, None, ending)
             examples = kind.read(source)[0]
         examples = list(examples)
     except DataError as error:

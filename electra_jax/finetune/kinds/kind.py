@@ -12,12 +12,11 @@ import numpy as np
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError, nearest
-from electra_jax.finetune import known
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files import tables, tfds
+from electra_jax.finetune.files.locate import Location, TaskFiles
 from electra_jax.finetune.files.tables import Columns, Row, merged
 from electra_jax.finetune.files.tables import Rows as TableRows
-from electra_jax.finetune.known import Place, TaskSpec
 from electra_jax.model.task_heads import HeadShape
 from electra_jax.tokenizers.api import Tokenizer
 
@@ -27,30 +26,40 @@ RowOutputs = Sequence[Mapping[str, np.ndarray]]  # of each row; those of tokens 
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
-    """A task with every setting resolved; its fields are plain JSON values.
+class TaskSpec:
+    """A task as the table of tasks has it, before any setting."""
 
-    Attributes:
-        name: a key of `known.TASKS`.
-        kind: a key of `kinds.table.KINDS`.
-        style: of the head, one of HEAD_STYLES.
-        labels: classes or tags in the order of their numbers; (): the training file will tell.
-        scheme: of the tags in the files; None: the training file will tell.
-        score_range: (lowest, highest) score of a regression; None: the training file will tell.
-        row_length, question_length, stride, answer_length, n_best, beams: as in `TaskConfig`.
-        head_dropout: as in `TaskConfig`.
-        unanswerable: whether questions may have no answer.
-        null_threshold: a question has no answer where its no-answer score is above this.
-        columns: of the files, where they are not as usual for the task.
-        answerable_weight: as in `TaskConfig`.
-    """
+    files: TaskFiles
+    metrics: tuple[str, ...]  # names that the kind's scores have; the first stands for the task
+    kind: str = ''  # a key of `kinds.table.KINDS`; `known` fills it in for a kind's own task
+    labels: tuple[str, ...] = ()  # in the order of their ids; (): those of the training file
+    epochs: float = 3
+    row_length: int = 128  # L, where the config does not set it
+    eval_splits: tuple[str, ...] = ('dev',)  # that are scored; the first is needed
+    test_splits: tuple[str, ...] = ('test',)  # that are predicted, and scored if they have answers
+    submissions: Mapping[str, str] = dataclasses.field(default_factory=dict)  # split -> GLUE's file
+    double_unordered: bool = False  # whether training also sees each pair the other way round
+    score_range: tuple[float, float] | None = None  # of a regression; None: the training file's
+    scheme: str | None = None  # of the file's tags, one of `tag_schemes.SCHEMES`; None: it tells
+    trained_scheme: str | None = None  # of the tags that the model learns; None: that of the file
+    unanswerable: bool = False  # whether questions may have no answer
+    # No answer is given where the reference head's logit of "impossible" is above it.
+    null_threshold: float = -2.75
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A task with every setting resolved; but for `spec`, its fields are plain JSON values."""
 
     name: str
-    kind: str
-    style: str
-    labels: tuple[str, ...]
-    scheme: str | None
-    score_range: tuple[float, float] | None
+    spec: TaskSpec
+    kind: str  # a key of `kinds.table.KINDS`
+    style: str  # of the head, one of HEAD_STYLES
+    # What follows is told by the training file where it is () or None.
+    labels: tuple[str, ...]  # classes or tags in the order of their numbers
+    scheme: str | None  # of the tags in the files
+    score_range: tuple[float, float] | None  # the lowest and the highest score of a regression
+    # As in `TaskConfig`.
     row_length: int
     question_length: int
     stride: int
@@ -60,18 +69,13 @@ class Task:
     head_dropout: float
     unanswerable: bool
     null_threshold: float
-    columns: Columns
+    columns: Columns  # of the files, where they are not as usual for the task
     answerable_weight: float = 0.5
-
-    @property
-    def spec(self) -> TaskSpec:
-        """The task's entry in the table."""
-        return known.get(self.name)
 
     @property
     def usual_columns(self) -> Columns:
         """The columns of the training file."""
-        return merged(self.spec.layout.columns, self.columns)
+        return merged(self.spec.files.columns, self.columns)
 
     @property
     def learned_scheme(self) -> str | None:
@@ -82,7 +86,7 @@ class Task:
     @property
     def headline(self) -> str:
         """'SPLIT/METRIC' that stands for the task; plain tags have an accuracy only."""
-        metric = 'accuracy' if self.learned_scheme == 'plain' else self.spec.headline
+        metric = 'accuracy' if self.learned_scheme == 'plain' else self.spec.metrics[0]
         return f'{self.spec.eval_splits[0]}/{metric}'
 
     def head_shape(self, form: str, num_classes: int) -> HeadShape:
@@ -92,24 +96,14 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A split of a task, ready to be read.
+    """A split of a task, ready to be read."""
 
-    Attributes:
-        task: what is known of it so far.
-        location: the file, or the split of a dataset.
-        columns: which column holds what.
-        complaints: rows that cannot be used are refused or counted here.
-        labelled: whether every example must have its label; None: new text, in which labels are
-            not looked at.
-        ending: stands in for that of the file's name.
-    """
-
-    task: Task
-    location: Place
+    task: Task  # what is known of it so far
+    location: Location
     columns: Columns
-    complaints: Complaints
-    labelled: bool | None
-    ending: str | None = None
+    complaints: Complaints  # rows that cannot be used are refused or counted here
+    labelled: bool | None  # whether examples must have labels; None: labels are not looked at
+    ending: str | None = None  # stands in for that of the file's name
 
     @property
     def where(self) -> str:
@@ -125,36 +119,31 @@ class Source:
         """Rows of a table, or of a dataset with the classes named as in the official files."""
         if self.path is None:
             rows = tfds.read(self.location.dataset, self.location.split)
-            return rows._replace(rows=self._with_our_labels(rows.rows))
-        known_gaps = self.labelled is not None and self.task.spec.layout.known_gaps
+            return rows._replace(rows=map(self._with_our_label, rows.rows))
+        known_gaps = self.labelled is not None and self.task.spec.files.known_gaps
         return tables.read(self.path, self.complaints, self.columns, known_gaps, self.ending)
 
-    def _with_our_labels(self, rows: Iterator[Row]) -> Iterator[Row]:
-        dataset, key = self.task.spec.layout.dataset, self.columns.label
-        if dataset is None or not dataset.labels or key is None:
-            return rows
-        ours = dataset.labels.get
-        return (
-            row._replace(values={**row.values, key: ours(row.values[key], row.values[key])})
-            if key in row.values
-            else row
-            for row in rows
-        )
+    def _with_our_label(self, row: Row) -> Row:
+        dataset, key = self.task.spec.files.dataset, self.columns.label
+        if dataset is None or not dataset.labels or key not in row.values:
+            return row
+        label = row.values[key]
+        return row._replace(values={**row.values, key: dataset.labels.get(label, label)})
 
 
 def open_source(
-    task: Task, location: Place, split: str, complaints: Complaints, labelled: bool
+    task: Task, location: Location, split: str, complaints: Complaints, labelled: bool
 ) -> Source:
     """A split of a task with its columns: the usual ones, but for those that the task gives."""
-    layout = task.spec.layout
-    usual = layout.split_columns.get(split, layout.columns)
-    if location.path is None and layout.dataset is not None:
-        usual = layout.dataset.columns
+    files = task.spec.files
+    usual = files.split_columns.get(split, files.columns)
+    if location.path is None and files.dataset is not None:
+        usual = files.dataset.columns
     return Source(task, location, merged(usual, task.columns), complaints, labelled)
 
 
 class Predictions(NamedTuple):
-    """What a model says of the examples of a split.
+    """What a model answers to the examples of a split.
 
     Attributes:
         task: that it was trained on.
@@ -180,57 +169,56 @@ class Scores(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+def one_term(batch: Batch) -> jax.Array:
+    """[B]: the loss of each row is one term."""
+    return jnp.ones_like(batch['weight'])
+
+
 class Kind(NamedTuple):
-    """A kind of task: from the files to the scores.
+    """A kind of task: from the files to the scores."""
 
-    Attributes:
-        own_task: the table's entry of this kind for files of any data set.
-        styles: of heads that it has; the first one stands in for those it lacks.
-        formats: of new text that it takes in addition to lines and tables.
-        read: files -> examples, and the task with what the files have told of it. Unusable rows
-            are refused or counted among the source's complaints.
-        from_line: task, id, line, 'file:line' -> the example that a line of new text is; raises
-            UnusableError.
-        content: example -> what it is about; examples with equal contents are never on both sides
-            when a training file is divided.
-        head: the shape of the head.
-        features: tokenizer, examples, task, whether they are trained on -> token rows.
-        terms: batch -> float [B], how many terms of the loss each row has, before its weight.
-        loss: task, head's outputs, batch -> float [B], the terms of each row added up.
-        answers: task, examples, their token rows, the head's outputs for each row -> `values` of
-            `Predictions`.
-        has_label: whether an example has what scoring needs.
-        score: predictions of examples that have -> metrics.
-        to_json: predictions -> one JSON object for each example.
-        write: folder, split, predictions: writes the files that official judges read.
-        draw: folder, split, predictions: pictures of those that can be scored.
-    """
-
+    # The task of this kind for files of any data set, by which a user names it.
     own_task: str
+    own_spec: TaskSpec
+    # Styles of heads; the first one stands in for those that the kind lacks.
     styles: tuple[str, ...]
-    formats: tuple[str, ...]
+    # Files -> examples, and the task with what the files have told of it. Unusable rows are refused
+    # or counted among the source's complaints.
     read: Callable[[Source], tuple[list[Any], Task]]
+    # Task, id, line, 'file:line' -> the example that a line of new text is; raises UnusableError.
     from_line: Callable[[Task, str, str, str], Any]
+    # Example -> what it is about; examples with equal contents are never on both sides when a
+    # training file is divided.
     content: Callable[[Any], Any]
     head: Callable[[Task], HeadShape]
+    # Tokenizer, examples, task, whether they are trained on -> token rows.
     features: Callable[[Tokenizer, Sequence[Any], Task, bool], Rows]
-    terms: Callable[[Batch], jax.Array]
+    # Task, head's outputs, batch -> float [B], the terms of each row added up.
     loss: Callable[[Task, HeadOutputs, Batch], jax.Array]
+    # Task, examples, their token rows, the head's outputs for each row -> `Predictions.values`.
     answers: Callable[[Task, Sequence[Any], Rows, RowOutputs], Any]
+    # Whether an example has what scoring needs.
     has_label: Callable[[Any], bool]
+    # Predictions of examples that have -> metrics.
     score: Callable[[Predictions], Scores]
+    # Predictions -> one JSON object for each example.
     to_json: Callable[[Predictions], Iterator[dict[str, Any]]]
-    write: Callable[[pathlib.Path, str, Predictions], None]
+    # Folder, split, predictions: writes pictures of those that can be scored.
     draw: Callable[[pathlib.Path, str, Predictions], None]
+    # Folder, split, predictions: writes the files that official judges read.
+    write: Callable[[pathlib.Path, str, Predictions], None] = lambda folder, split, found: None
+    # Batch -> float [B], how many terms of the loss each row has, before its weight.
+    terms: Callable[[Batch], jax.Array] = one_term
+    # Formats of new text that it takes in addition to lines and tables.
+    formats: tuple[str, ...] = ()
+    # Names of the outputs of another project's head -> fields of `Task` that they tell.
+    foreign_fields: Callable[[tuple[str, ...]], dict[str, Any]] = lambda labels: {}
+    # Task -> what a user of its head in another project must know.
+    foreign_notes: Callable[[Task], list[str]] = lambda task: []
 
 
 # ---------------------------------------------------------------------------------------------
 # What several kinds need
-
-
-def one_term(batch: Batch) -> jax.Array:
-    """[B]: the loss of each row is one term."""
-    return jnp.ones_like(batch['weight'])
 
 
 def class_number(
@@ -265,12 +253,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def check_counts(gold: int, predicted: int) -> None:
-    """Raises DataError unless there are examples, and one prediction for each."""
-    if gold != predicted or not gold:
-        raise DataError(f'{predicted} predictions for {gold} examples: nothing to score')
 
 
 def json_number(value: Any) -> float | None:

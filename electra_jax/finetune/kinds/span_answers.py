@@ -7,7 +7,7 @@ those of the reference (electra, finetune/qa/qa_tasks.py, which follows BERT's r
 
 # R: tokens that an answer may go on from its start; S: starts of a beam search; T: ends of each.
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,21 +17,14 @@ from electra_jax.finetune.examples import SpanExample
 
 
 class Window(NamedTuple):
-    """What a row shows of a text; every array is of length L.
+    """What a row shows of a text; every array is of length L."""
 
-    Attributes:
-        example: number of the question that the row belongs to.
-        begin_L: int, where in the context the characters of each token begin.
-        stop_L: int, the character after them.
-        text_L: bool, whether the token is of the context: an answer may end there.
-        best_L: bool, whether of all windows this one shows the most around the token: an answer
-            may start there. Otherwise, windows that show little of a token would vote as well.
-    """
-
-    example: int
-    begin_L: np.ndarray
-    stop_L: np.ndarray
-    text_L: np.ndarray
+    example: int  # number of the question that the row belongs to
+    begin_L: np.ndarray  # int, where in the context the characters of each token begin
+    stop_L: np.ndarray  # int, the character after them
+    text_L: np.ndarray  # bool, whether the token is of the context: an answer may end there
+    # bool, whether of all windows this one shows the most around the token: an answer may start
+    # there. Otherwise, windows that show little of a token would vote as well.
     best_L: np.ndarray
 
 
@@ -44,48 +37,31 @@ class Candidate(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An answer in a context.
-
-    Attributes:
-        text: its characters.
-        start: its first character in the context.
-        score: the higher, the better.
-        probability: among the answers listed for the question.
-    """
+    """An answer in a context."""
 
     text: str
-    start: int
-    score: float
-    probability: float
+    start: int  # its first character in the context
+    score: float  # the higher, the better
+    probability: float  # among the answers listed for the question
 
 
 class SpanAnswer(NamedTuple):
-    """The answers to a question.
-
-    Attributes:
-        id: of the question.
-        best: the best answer, '' where no window holds one.
-        none_score: the higher, the less likely the context holds an answer; None: not known.
-        n_best: the best answers, all different.
-    """
+    """The answers to a question."""
 
     id: str
-    best: str
-    none_score: float | None
-    n_best: tuple[Found, ...]
+    none_score: float | None  # the higher, the less likely there is an answer; None: not known
+    n_best: tuple[Found, ...]  # the best answers, all different
+
+    @property
+    def best(self) -> str:
+        """The best answer, '' where no window holds one."""
+        return self.n_best[0].text if self.n_best else ''
 
 
 def from_logits(
     start_L: np.ndarray, end_L: np.ndarray, window: Window, n_best: int, max_tokens: int
 ) -> list[Candidate]:
-    """The best pairs of a head that scores starts and ends independently.
-
-    Args:
-        start_L: logit of each token as a start, float.
-        end_L: logit of each token as an end, float.
-        window: of the row.
-        n_best: how many pairs.
-        max_tokens: of an answer.
+    """The best `n_best` pairs by a head that gives each token a logit as a start and one as an end.
 
     >>> window = Window(0, *np.arange(8).reshape(2, 4), *np.ones((2, 4), bool))
     >>> from_logits(np.array([0., 3, 0, 0]), np.array([5., 0, 2, 4]), window, 2, 2)
@@ -109,16 +85,9 @@ def from_beams(
     n_best: int,
     max_tokens: int,
 ) -> list[Candidate]:
-    """The best pairs of a head that scores ends given a start, for each start that it tried.
+    """The best pairs by a head that scores ends given a start, for each start that it tried.
 
-    Args:
-        start_index_S: tokens tried as starts.
-        start_score_S: their log-probabilities.
-        end_index_ST: for each start, the tokens tried as ends.
-        end_score_ST: their log-probabilities given that start.
-        window: of the row.
-        n_best: how many pairs.
-        max_tokens: of an answer.
+    The indices are of tokens, the scores log-probabilities: of ends, given their start.
     """
     starts_ST = np.broadcast_to(start_index_S[:, None], end_index_ST.shape)
     scores_ST = start_score_S.astype(np.float64)[:, None] + end_score_ST
@@ -196,8 +165,7 @@ def answers(
         none_score = none.get(number)
         if none_score is not None and none_is_relative and listed:
             none_score -= listed[0].score
-        best = listed[0].text if listed else ''
-        result.append(SpanAnswer(example.id, best, none_score, listed))
+        result.append(SpanAnswer(example.id, none_score, listed))
     return result
 
 
@@ -230,10 +198,7 @@ def none_scores(found: Iterable[SpanAnswer]) -> dict[str, float]:
     return {a.id: a.none_score for a in found if a.none_score is not None}
 
 
-def final_texts(
-    texts: Mapping[str, str], none: Mapping[str, float], threshold: float
-) -> dict[str, str]:
+def final_texts(found: Sequence[SpanAnswer], threshold: float) -> dict[str, str]:
     """Id -> the answer, '' where the no-answer score is above the threshold."""
-    return {
-        name: '' if none.get(name, -np.inf) > threshold else text for name, text in texts.items()
-    }
+    none = {name for name, score in none_scores(found).items() if score > threshold}
+    return {name: '' if name in none else text for name, text in best_texts(found).items()}

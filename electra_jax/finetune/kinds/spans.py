@@ -20,8 +20,10 @@ from electra_jax.finetune.examples import SpanExample
 from electra_jax.finetune.features import Ragged, Rows, ragged
 from electra_jax.finetune.files import squad
 from electra_jax.finetune.files.lines import UnusableError
+from electra_jax.finetune.files.locate import TaskFiles
+from electra_jax.finetune.files.tables import TABLES, Columns
 from electra_jax.finetune.kinds import kind, span_answers, squad_metrics
-from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task
+from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task, TaskSpec
 from electra_jax.finetune.kinds.span_answers import Candidate, SpanAnswer, Window
 from electra_jax.finetune.results import write_json
 from electra_jax.tokenizers.api import Tokenizer
@@ -242,11 +244,8 @@ def score(found: Predictions) -> Scores:
 
 def final_texts(found: Predictions) -> dict[str, str]:
     """Id of a question -> the answer, '' for none."""
-    texts = span_answers.best_texts(found.values)
-    if not found.task.unanswerable:
-        return texts
-    none = span_answers.none_scores(found.values)
-    return span_answers.final_texts(texts, none, found.task.null_threshold)
+    threshold = found.task.null_threshold if found.task.unanswerable else math.inf
+    return span_answers.final_texts(found.values, threshold)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -319,16 +318,22 @@ def has_label(example: SpanExample) -> bool:
     return bool(example.references) or example.impossible
 
 
+_QUESTIONS = Columns(id='id', context='context', question='question', answers='answers')
+
 SPANS = Kind(
     own_task='spans',
+    own_spec=TaskSpec(
+        TaskFiles(columns=_QUESTIONS, endings=('.json', *TABLES)),
+        ('f1', 'exact_match'),
+        epochs=2,
+        row_length=512,
+    ),
     styles=('reference', 'huggingface'),
-    formats=(),
     read=read,
     from_line=from_line,
     content=lambda example: example.context,
     head=lambda task: task.head_shape('span', 2),
     features=features,
-    terms=kind.one_term,
     loss=loss,
     answers=answers,
     has_label=has_label,

@@ -6,6 +6,7 @@ fractions here and percentages there.
 """
 
 import collections
+import functools
 import re
 import string
 from collections.abc import Mapping, Sequence
@@ -47,11 +48,8 @@ def exact(predicted: str, reference: str) -> float:
 def overlap(predicted: str, reference: str, empty_matches: bool = False) -> float:
     """F1 of the words that two answers share, counted with their multiplicity.
 
-    Args:
-      predicted: the model's.
-      reference: the true one.
-      empty_matches: whether two answers that are empty once normalized agree, as in SQuAD 2.0;
-        in 1.1 and MRQA they share no word and get 0.
+    `empty_matches`: whether two answers that are empty once normalized agree, as in SQuAD 2.0; in
+    1.1 and MRQA they share no word and get 0.
 
     >>> overlap('the old cat', 'a cat')
     0.6666666666666666
@@ -67,16 +65,15 @@ def score(examples: Sequence[SpanExample], texts: Mapping[str, str]) -> Scores:
     """Scores of answers to questions that all have one (SQuAD 1.1, MRQA).
 
     Args:
-      examples: with their references.
-      texts: id of a question -> answer.
+        examples: with their references.
+        texts: id of a question -> answer.
 
     Returns:
-      'exact_match' and 'f1': for each question the best over its references; the mean.
+        'exact_match' and 'f1': for each question the best over its references; the mean.
 
     Raises:
-      DataError: a question has no prediction or no reference.
+        DataError: a question has no reference.
     """
-    _check(examples, texts)
     bare = next((example for example in examples if not example.references), None)
     if bare is not None:
         raise DataError(f'{bare.where}: the question {bare.id!r} has no reference answer')
@@ -94,21 +91,16 @@ def score_with_none(
     """Scores of answers to questions of which some have none (SQuAD 2.0).
 
     Args:
-      examples: with their references; none where there is no answer.
-      texts: id -> the best answer that is one, whatever its no-answer score ('' also means none).
-      none_scores: id -> how surely there is no answer; any scale.
-      threshold: above it the answer is none.
+        examples: with their references; none where there is no answer.
+        texts: id -> the best answer that is one, whatever its no-answer score ('' also means none).
+        none_scores: id -> how surely there is no answer; any scale.
+        threshold: above it the answer is none.
 
     Returns:
-      'exact_match' and 'f1' at the threshold; the same over the questions with an answer
-      ('has_answer_exact', 'has_answer_f1') and without ('no_answer_exact', 'no_answer_f1'), where
-      there are any; 'best_exact', 'best_f1' and their '..._threshold', over all thresholds.
-
-    Raises:
-      DataError: a question has no prediction.
+        'exact_match' and 'f1' at the threshold; the same over the questions with an answer
+        ('has_answer_exact', 'has_answer_f1') and without ('no_answer_exact', 'no_answer_f1'), where
+        there are any; 'best_exact', 'best_f1' and their '..._threshold', over all thresholds.
     """
-    _check(examples, texts)
-    _check(examples, none_scores)
     # Official: references that are empty once normalized do not count.
     references = [[r for r in e.references if normalized(r)] or [''] for e in examples]
     answers = [texts[e.id] for e in examples]
@@ -116,7 +108,8 @@ def score_with_none(
     empty_B = np.array([not answer for answer in answers])
     none_B = np.array([none_scores[e.id] for e in examples], np.float64)
     values, best = {}, {}
-    for name, measure in (('exact', exact), ('f1', _overlap_with_none)):
+    overlap_or_none = functools.partial(overlap, empty_matches=True)
+    for name, measure in (('exact', exact), ('f1', overlap_or_none)):
         raw_B = np.array(
             [max(measure(a, r) for r in rs) for a, rs in zip(answers, references, strict=True)]
         )
@@ -130,10 +123,6 @@ def score_with_none(
     return Scores({**values, **best})
 
 
-def _overlap_with_none(predicted: str, reference: str) -> float:
-    return overlap(predicted, reference, empty_matches=True)
-
-
 def best_threshold(
     raw_B: np.ndarray, answered_B: np.ndarray, empty_B: np.ndarray, none_B: np.ndarray
 ) -> Threshold:
@@ -144,10 +133,10 @@ def best_threshold(
     none, unless it is empty anyway.
 
     Args:
-      raw_B: score of each predicted answer.
-      answered_B: whether the question has an answer.
-      empty_B: whether the prediction is empty.
-      none_B: no-answer scores.
+        raw_B: score of each predicted answer.
+        answered_B: whether the question has an answer.
+        empty_B: whether the prediction is empty.
+        none_B: no-answer scores.
     """
     order_B = np.argsort(none_B, kind='stable')
     gain_B = np.where(answered_B, raw_B, np.where(empty_B, 0.0, -1.0))[order_B]
@@ -156,10 +145,3 @@ def best_threshold(
     if totals_B[best] <= np.sum(~answered_B):
         return Threshold(float(np.mean(~answered_B)), 0.0)
     return Threshold(float(totals_B[best] / len(raw_B)), float(none_B[order_B[best]]))
-
-
-def _check(examples: Sequence[SpanExample], found: Mapping[str, object]) -> None:
-    lacking = [example for example in examples if example.id not in found]
-    if lacking or not examples:
-        first = f'; the first: {lacking[0].id!r} ({lacking[0].where})' if lacking else ''
-        raise DataError(f'{len(lacking)} of {len(examples)} questions have no prediction{first}')

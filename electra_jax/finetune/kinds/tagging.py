@@ -21,8 +21,10 @@ from electra_jax.finetune import plots
 from electra_jax.finetune.examples import TaggedExample
 from electra_jax.finetune.features import Rows, encode_all, ragged
 from electra_jax.finetune.files import conll, tag_schemes
+from electra_jax.finetune.files.locate import TaskFiles
+from electra_jax.finetune.files.tables import TABLES
 from electra_jax.finetune.kinds import kind
-from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task
+from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task, TaskSpec
 from electra_jax.finetune.results import write_json
 from electra_jax.tokenizers.api import Tokenizer
 
@@ -36,20 +38,21 @@ def read(source: Source) -> tuple[list[TaggedExample], Task]:
     A training file also tells scheme and tags, where they are not known.
     """
     task, complaints = source.task, source.complaints
+    rest = (source.columns, complaints, source.labelled)
     if source.path is None:
-        rows = source.rows()
-        sentences = conll.from_rows(rows, source.columns, complaints, source.labelled)
+        examples = list(conll.from_rows(source.rows(), *rest))
     else:
-        rest = (source.columns, complaints, source.labelled, source.ending)
-        sentences = conll.read(source.path, *rest)
-    examples = list(sentences)
+        examples = list(conll.read(source.path, *rest, source.ending))
     scheme = task.scheme or tag_schemes.find(e.tags for e in examples if e.tags)
     tag_schemes.check(scheme)
     task = dataclasses.replace(task, scheme=scheme)
     examples = list(conll.fitting(examples, scheme, complaints))
     learned = task.learned_scheme or scheme
     if learned != scheme:
-        examples = [_converted(example, learned) for example in examples]
+        examples = [
+            one._replace(tags=tag_schemes.convert(one.tags, learned)) if one.tags else one
+            for one in examples
+        ]
     if not task.labels and examples:
         labels = tag_schemes.classes((e.tags for e in examples if e.tags), learned)
         if len(labels) < 2:
@@ -59,12 +62,6 @@ def read(source: Source) -> tuple[list[TaggedExample], Task]:
             )
         task = dataclasses.replace(task, labels=labels)
     return list(conll.known(examples, task.labels, complaints)), task
-
-
-def _converted(example: TaggedExample, scheme: str) -> TaggedExample:
-    if example.tags is None:
-        return example
-    return example._replace(tags=tag_schemes.convert(example.tags, scheme))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -155,16 +152,14 @@ def answers(
     return [np.concatenate(runs) for runs in found]
 
 
+def _gold(found: Predictions) -> list[Sequence[str]]:
+    return [example.tags for example in found.examples]
+
+
 def best_tags(found: Predictions) -> list[list[str]]:
     """The likeliest tag of each word of each sentence."""
     labels = found.task.labels
     return [[labels[int(best)] for best in np.argmax(p, axis=-1)] for p in found.values]
-
-
-def score(found: Predictions) -> Scores:
-    """Metrics of predicted tags."""
-    gold = [example.tags for example in found.examples]
-    return tag_scores(gold, best_tags(found), found.task.learned_scheme)
 
 
 def tag_scores(
@@ -178,16 +173,7 @@ def tag_scores(
         gold: the true tags of each sentence.
         predicted: the predicted tags of each sentence.
         scheme: of both; 'plain' tags have an accuracy only.
-
-    Raises:
-        DataError: a sentence has more tags on one side than on the other.
     """
-    kind.check_counts(len(gold), len(predicted))
-    for number, (true, given) in enumerate(zip(gold, predicted, strict=True)):
-        if len(true) != len(given):
-            raise DataError(
-                f'sentence {number} has {len(true)} tags in the file and {len(given)} predicted'
-            )
     words = [pair for both in zip(gold, predicted, strict=True) for pair in zip(*both, strict=True)]
     accuracy = {'accuracy': float(np.mean([one == other for one, other in words]))}
     if scheme == 'plain':
@@ -196,12 +182,8 @@ def tag_scores(
     if not by_type:
         nothing = {'f1': 0.0, 'precision': 0.0, 'recall': 0.0}
         return Scores({**nothing, **accuracy}, ('no span in the file, and none predicted',))
-    overall = by_type[_OVERALL]
+    overall = by_type['micro avg']
     return Scores({**{name: overall[name] for name in ('f1', 'precision', 'recall')}, **accuracy})
-
-
-_OVERALL = 'micro avg'
-_NAMES = {'precision': 'precision', 'recall': 'recall', 'f1-score': 'f1', 'support': 'support'}
 
 
 def scores_by_type(
@@ -219,7 +201,7 @@ def scores_by_type(
     sides = ([list(tag_schemes.convert(t, 'iobes')) for t in side] for side in (gold, predicted))
     report = metrics.classification_report(*sides, output_dict=True, zero_division=0)
     return {
-        name: {_NAMES[metric]: float(value) for metric, value in row.items()}
+        name: {metric.removesuffix('-score'): float(value) for metric, value in row.items()}
         for name, row in report.items()
     }
 
@@ -258,7 +240,7 @@ def draw(folder: pathlib.Path, split: str, found: Predictions) -> None:
 
     types = list(dict.fromkeys(map(type_of, found.task.labels)))
     numbers = {tag: types.index(type_of(tag)) for tag in found.task.labels}
-    tags, predicted = [example.tags for example in found.examples], best_tags(found)
+    tags, predicted = _gold(found), best_tags(found)
     gold, best = ([numbers[tag] for one in side for tag in one] for side in (tags, predicted))
     title = f'{found.task.name}, {split}, words'
     plots.confusion(folder / f'{split}_confusion.png', gold, best, types, title)
@@ -268,8 +250,19 @@ def draw(folder: pathlib.Path, split: str, found: Predictions) -> None:
         write_json(folder / f'{split}_types.json', shown)
 
 
+def _foreign_notes(task: Task) -> list[str]:
+    if task.style != 'reference':
+        return []
+    return ['trained with token type 1 throughout: pass token_type_ids of ones']
+
+
 TAGGING = Kind(
     own_task='tagging',
+    own_spec=TaskSpec(
+        TaskFiles(endings=('.txt', '.conll', '.conllu', *TABLES)),
+        ('f1', 'precision', 'recall', 'accuracy'),
+        row_length=256,
+    ),
     styles=('reference', 'huggingface'),
     formats=('conll', 'conllu'),
     read=read,
@@ -281,8 +274,9 @@ TAGGING = Kind(
     loss=loss,
     answers=answers,
     has_label=lambda example: example.tags is not None,
-    score=score,
+    score=lambda found: tag_scores(_gold(found), best_tags(found), found.task.learned_scheme),
     to_json=to_json,
-    write=lambda folder, split, found: None,
     draw=draw,
+    foreign_fields=lambda labels: {'labels': labels, 'scheme': tag_schemes.of_classes(labels)},
+    foreign_notes=_foreign_notes,
 )

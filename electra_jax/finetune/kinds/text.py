@@ -21,8 +21,10 @@ from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import Rows, encode_all, ragged
 from electra_jax.finetune.files import texts
 from electra_jax.finetune.files.lines import UnusableError
+from electra_jax.finetune.files.locate import TaskFiles
+from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds import kind
-from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task
+from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task, TaskSpec
 from electra_jax.tokenizers.api import Tokenizer
 
 # ---------------------------------------------------------------------------------------------
@@ -44,10 +46,9 @@ def read_scores(source: Source) -> tuple[list[TextExample], Task]:
     task, bounds = source.task, source.task.spec.score_range
     examples = _read(source, texts.score_reader(bounds))
     if examples and task.score_range is None and source.labelled is not None:
-        span = texts.score_span(
-            (float(e.label) for e in examples if e.label is not None), source.where
-        )
-        task = dataclasses.replace(task, score_range=bounds or span)
+        scores = (float(e.label) for e in examples if e.label is not None)
+        span = bounds or texts.score_span(scores, source.where)
+        task = dataclasses.replace(task, score_range=span)
     return examples, task
 
 
@@ -74,64 +75,44 @@ def from_line(task: Task, name: str, line: str, where: str) -> TextExample:
 def class_features(
     tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task, labelled: bool
 ) -> Rows:
-    """Rows as `text_rows` makes them; 'label' is the number of the class, -1: not given."""
+    """Rows as `_rows` makes them; 'label' is the number of the class, -1: not given."""
     numbers = kind.numbered(task.labels)
     labels = [kind.class_number(e.label, e.where, numbers, labelled) for e in examples]
-    return text_rows(tokenizer, examples, task.row_length, {'label': np.array(labels, np.int32)})
+    return _rows(tokenizer, examples, task.row_length, {'label': np.array(labels, np.int32)})
 
 
 def score_features(
     tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task, labelled: bool
 ) -> Rows:
-    """Rows as `text_rows` makes them; 'target' is the score in its range, NaN: not given."""
+    """Rows as `_rows` makes them; 'target' is the score in its range, NaN: not given."""
     low, high = task.score_range or (0.0, 1.0)
     bare = next((example for example in examples if example.label is None), None)
     if bare is not None and labelled:
         raise DataError(f'{bare.where}: no score, and there must be one to train on')
     scores = [float('nan') if e.label is None else float(e.label) for e in examples]
     target = ((np.array(scores) - low) / (high - low)).astype(np.float32)
-    return text_rows(tokenizer, examples, task.row_length, {'target': target})
+    return _rows(tokenizer, examples, task.row_length, {'target': target})
 
 
-def text_rows(
+def _rows(
     tokenizer: Tokenizer,
     examples: Sequence[TextExample],
     row_length: int,
     numbers: dict[str, np.ndarray],
 ) -> Rows:
-    """[CLS] a [SEP] or [CLS] a [SEP] b [SEP], types 0 and 1; the longer text of a pair is cut.
-
-    Args:
-        tokenizer: of the model.
-        examples: one row each.
-        row_length: tokens of the longest row.
-        numbers: of each row.
-    """
+    """[CLS] a [SEP] or [CLS] a [SEP] b [SEP], types 0 and 1; the longer text of a pair is cut."""
     first = encode_all(tokenizer, [example.text_a for example in examples])
     second = encode_all(tokenizer, [example.text_b or '' for example in examples])
+    cls, sep = (np.array([x], np.int32) for x in (tokenizer.special.cls, tokenizer.special.sep))
     tokens, second_at, cut = [], [], []
     for i, (example, a, b) in enumerate(zip(examples, first, second, strict=True)):
-        pair = example.text_b is not None
-        row, at = join(tokenizer, a, b if pair else None, row_length)
-        tokens.append(row)
-        second_at.append(at)
-        cut += [i] if len(row) < len(a) + len(b) + 2 + pair else []
+        b, end = (b[:0], []) if example.text_b is None else (b, [sep])
+        keep_a, keep_b = truncated(len(a), len(b), max(row_length - 2 - len(end), 0))
+        tokens.append(np.concatenate([cls, a[:keep_a], sep, b[:keep_b], *end]))
+        second_at.append(keep_a + 2)
+        cut += [i] if keep_a + keep_b < len(a) + len(b) else []
     example_of = np.arange(len(examples), dtype=np.int32)
     return Rows(ragged(tokens), np.array(second_at, np.int32), example_of, numbers, {}, cut=cut)
-
-
-def join(
-    tokenizer: Tokenizer, a: np.ndarray, b: np.ndarray | None, row_length: int
-) -> tuple[np.ndarray, int]:
-    """One row of one or two texts, cut to fit, and where the second begins (the end: nowhere)."""
-    special = tokenizer.special
-    cls, sep = np.array([special.cls], np.int32), np.array([special.sep], np.int32)
-    if b is None:
-        row = np.concatenate([cls, a[: max(row_length - 2, 0)], sep])
-        return row, len(row)
-    keep_a, keep_b = truncated(len(a), len(b), max(row_length - 3, 0))
-    row = np.concatenate([cls, a[:keep_a], sep, b[:keep_b], sep])
-    return row, keep_a + 2
 
 
 def truncated(a: int, b: int, room: int) -> tuple[int, int]:
@@ -177,37 +158,28 @@ def score_answers(
     return low + (high - low) * np.array([float(output['logits'][0]) for output in outputs])
 
 
-def score_classes(found: Predictions) -> Scores:
-    """The task's metrics of predicted classes."""
-    best_B = np.argmax(found.values, axis=-1)
-    return class_scores(found.task.spec.metrics, _gold(found), best_B, found.task.labels)
+def _gold(found: Predictions) -> list[Any]:
+    """The true class or score of each text."""
+    return [example.label for example in found.examples]
 
 
-def _gold(found: Predictions) -> list[int]:
-    """The true class of each text."""
-    numbers = kind.numbered(found.task.labels)
-    return [numbers[example.label] for example in found.examples]
+def best_classes(found: Predictions) -> list[str]:
+    """The likeliest class of each text."""
+    return [found.task.labels[number] for number in np.argmax(found.values, axis=-1)]
 
 
-def class_scores(
-    names: Sequence[str], gold: Sequence[int], predicted: Sequence[int], labels: Sequence[str]
-) -> Scores:
+def class_scores(names: Sequence[str], gold: Sequence[str], predicted: Sequence[str]) -> Scores:
     """Metrics of predicted classes.
 
     Args:
         names: keys of CLASS_METRICS.
-        gold: the true class of each example, as its number.
-        predicted: the predicted class, likewise.
-        labels: names of the classes by number.
-
-    Raises:
-        DataError: there are no examples, or not as many predictions.
+        gold: the true class of each example.
+        predicted: the predicted class of each.
     """
-    kind.check_counts(len(gold), len(predicted))
-    gold_B, predicted_B = (np.array(labels)[np.asarray(ids, np.int64)] for ids in (gold, predicted))
+    gold_B, predicted_B = np.array(gold), np.array(predicted)
     notes = []
-    if len(np.unique(predicted_B)) == 1 and len(np.unique(gold_B)) > 1:
-        notes.append(f'every prediction is {str(predicted_B[0])!r}')
+    if len(set(predicted)) == 1 and len(set(gold)) > 1:
+        notes.append(f'every prediction is {predicted[0]!r}')
     return Scores({name: CLASS_METRICS[name](gold_B, predicted_B) for name in names}, tuple(notes))
 
 
@@ -248,29 +220,21 @@ CLASS_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 
 
-def score_scores(found: Predictions) -> Scores:
-    """The task's metrics of predicted scores."""
-    gold = [example.label for example in found.examples]
-    return regression_scores(found.task.spec.metrics, gold, found.values)
-
-
 def regression_scores(
     names: Sequence[str], gold: Sequence[float], predicted: Sequence[float]
 ) -> Scores:
     """Metrics of predicted scores.
 
-    A correlation that is not defined (one side is constant) counts as 0, and a note says so.
+    A correlation that is not defined (one side is constant) counts as 0, and a note reports it.
 
     Args:
         names: some of 'pearson', 'spearman' and 'mse'.
         gold: the true score of each example.
-        predicted: the predicted score, likewise.
+        predicted: the predicted score of each.
 
     Raises:
-        DataError: there are no examples, or not as many predictions.
         NonFiniteError: a prediction is a NaN or an infinity.
     """
-    kind.check_counts(len(gold), len(predicted))
     gold_B, predicted_B = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)
     bad = np.flatnonzero(~np.isfinite(predicted_B))
     if len(bad):
@@ -310,13 +274,10 @@ def _score_metric(
 
 def classes_to_json(found: Predictions) -> Iterator[dict[str, Any]]:
     """The likeliest class of each text, and the probability of every class."""
-    labels = found.task.labels
-    for example, probs_C in zip(found.examples, found.values, strict=True):
-        yield {
-            **_texts(example),
-            'prediction': labels[int(np.argmax(probs_C))],
-            'probabilities': dict(zip(labels, map(kind.json_number, probs_C), strict=True)),
-        }
+    rows = zip(found.examples, best_classes(found), found.values, strict=True)
+    for example, best, probs_C in rows:
+        probabilities = zip(found.task.labels, map(kind.json_number, probs_C), strict=True)
+        yield {**_texts(example), 'prediction': best, 'probabilities': dict(probabilities)}
 
 
 def scores_to_json(found: Predictions) -> Iterator[dict[str, Any]]:
@@ -334,8 +295,8 @@ def _texts(example: TextExample) -> dict[str, Any]:
 def write_classes(folder: pathlib.Path, split: str, found: Predictions) -> None:
     """The file for GLUE's judge, where the split has one."""
     if split in found.task.spec.submissions:
-        best = [found.task.labels[int(number)] for number in np.argmax(found.values, axis=-1)]
-        glue.write(folder / found.task.spec.submissions[split], found.examples, best)
+        path = folder / found.task.spec.submissions[split]
+        glue.write(path, found.examples, best_classes(found))
 
 
 def write_scores(folder: pathlib.Path, split: str, found: Predictions) -> None:
@@ -348,67 +309,63 @@ def write_scores(folder: pathlib.Path, split: str, found: Predictions) -> None:
 
 def draw_classes(folder: pathlib.Path, split: str, found: Predictions) -> None:
     """How many texts of each true class are given each class."""
-    best, labels = np.argmax(found.values, axis=-1), found.task.labels
+    labels = found.task.labels
+    gold, best = map(labels.index, _gold(found)), np.argmax(found.values, axis=-1)
     title = f'{found.task.name}, {split}'
-    plots.confusion(folder / f'{split}_confusion.png', _gold(found), best, labels, title)
+    plots.confusion(folder / f'{split}_confusion.png', list(gold), best, labels, title)
 
 
 def draw_scores(folder: pathlib.Path, split: str, found: Predictions) -> None:
     """Predicted against true scores."""
-    gold = [example.label for example in found.examples]
     title = f'{found.task.name}, {split}'
-    plots.scatter(folder / f'{split}_scores.png', gold, found.values, title)
+    plots.scatter(folder / f'{split}_scores.png', _gold(found), found.values, title)
 
 
 # ---------------------------------------------------------------------------------------------
 # The kinds
 
-
-def _content(example: TextExample) -> list[str]:
-    """A pair is the same the other way round."""
-    return sorted((example.text_a, example.text_b or ''))
+_OWN_FILES = TaskFiles(columns=Columns('text', None, 'label'))
 
 
-def _has_label(example: TextExample) -> bool:
-    return example.label is not None
+def _score_notes(task: Task) -> list[str]:
+    low, high = task.score_range or (0.0, 1.0)
+    is_scaled = (low, high) != (0.0, 1.0)
+    scaled = f'its output is the score scaled from {low:g}..{high:g} to 0..1'
+    return [scaled] if is_scaled else []
 
-
-STYLES = ('reference', 'huggingface', 'mean')
 
 CLASSIFICATION = Kind(
     own_task='text',
-    styles=STYLES,
-    formats=(),
+    own_spec=TaskSpec(_OWN_FILES, ('accuracy', 'macro_f1')),
+    styles=('reference', 'huggingface', 'mean'),
     read=read_classes,
     from_line=from_line,
-    content=_content,
+    # A pair is the same the other way round.
+    content=lambda example: sorted((example.text_a, example.text_b or '')),
     head=lambda task: task.head_shape('row', len(task.labels)),
     features=class_features,
-    terms=kind.one_term,
     loss=class_loss,
     answers=class_answers,
-    has_label=_has_label,
-    score=score_classes,
+    has_label=lambda example: example.label is not None,
+    score=lambda found: class_scores(found.task.spec.metrics, _gold(found), best_classes(found)),
     to_json=classes_to_json,
     write=write_classes,
     draw=draw_classes,
+    foreign_fields=lambda labels: {'labels': labels},
 )
 
-REGRESSION = Kind(
+REGRESSION = CLASSIFICATION._replace(
     own_task='text_regression',
-    styles=STYLES,
-    formats=(),
+    own_spec=TaskSpec(_OWN_FILES, ('pearson', 'spearman', 'mse')),
     read=read_scores,
-    from_line=from_line,
-    content=_content,
     head=lambda task: task.head_shape('row', 1),
     features=score_features,
-    terms=kind.one_term,
     loss=score_loss,
     answers=score_answers,
-    has_label=_has_label,
-    score=score_scores,
+    score=lambda found: regression_scores(found.task.spec.metrics, _gold(found), found.values),
     to_json=scores_to_json,
     write=write_scores,
     draw=draw_scores,
+    foreign_fields=lambda labels: {'score_range': (0.0, 1.0)},
+    foreign_notes=_score_notes,
 )

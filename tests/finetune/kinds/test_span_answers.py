@@ -123,16 +123,15 @@ def test_no_answer_counts_by_its_lowest_window():
     assert span_answers.none_scores(relative) == {'a': -4.0, 'b': 5.0}
     texts = span_answers.best_texts(alone)
     assert texts == {'a': 'ran', 'b': 'Zoë'}
-    final = span_answers.final_texts
-    assert final(texts, {'a': -1.0, 'b': 7.0}, 0.0) == {'a': 'ran', 'b': ''}
-    assert final(texts, {'a': -1.0, 'b': 7.0}, 7.0) == texts  # only above it
+    assert span_answers.final_texts(alone, 0.0) == {'a': 'ran', 'b': ''}
+    assert span_answers.final_texts(alone, 7.0) == texts  # only above it
 
 
 def test_questions_without_any_candidate_get_an_empty_answer():
     (answer,) = span_answers.answers([question()], [(window(WORDS), [], 1.0)], 20, True)
     assert (answer.best, answer.n_best, answer.none_score) == ('', (), 1.0)
     (answer,) = span_answers.answers([question()], [], 20, False)
-    assert answer == ('q', '', None, ())
+    assert answer == ('q', None, ())
 
 
 def test_scores_that_are_no_numbers_stop():

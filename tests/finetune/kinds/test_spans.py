@@ -102,11 +102,9 @@ def test_no_answer_is_weighed_as_the_head_gives_it(style, relative, monkeypatch)
 
 
 ANSWERS = [
-    SpanAnswer(
-        'q1', 'the bear', -3.0, (Found('the bear', 4, 2.0, 0.75), Found('bear', 8, 1, 0.25))
-    ),
-    SpanAnswer('q2', 'mat', 900.0, (Found('mat', 9, 2.0, 1.0),)),
-    SpanAnswer('q3', '', -900.0, ()),
+    SpanAnswer('q1', -3.0, (Found('the bear', 4, 2.0, 0.75), Found('bear', 8, 1, 0.25))),
+    SpanAnswer('q2', 900.0, (Found('mat', 9, 2.0, 1.0),)),
+    SpanAnswer('q3', -900.0, ()),
 ]
 
 

@@ -7,7 +7,6 @@ import random
 import numpy as np
 import pytest
 
-from electra_jax.core.errors import DataError
 from electra_jax.finetune import plots, results
 from electra_jax.finetune.examples import TaggedExample
 from electra_jax.finetune.files import tag_schemes
@@ -113,14 +112,6 @@ def test_no_spans_on_a_side(gold, predicted, wanted):
 def test_plain_tags_have_an_accuracy_only():
     found = tagging.tag_scores([['DT', 'NN'], ['VB']], [['DT', 'VB'], ['VB']], 'plain')
     assert found.values == {'accuracy': pytest.approx(2 / 3)}
-
-
-def test_tags_must_be_as_many_as_words():
-    for gold, predicted in [(0, 0), (1, 2)]:
-        with pytest.raises(DataError, match='nothing to score'):
-            tagging.tag_scores([['O']] * gold, [['O']] * predicted, 'bio')
-    with pytest.raises(DataError, match='sentence 1 has 2 tags in the file and 1 predicted'):
-        tagging.tag_scores([['O'], ['O', 'O']], [['O'], ['O']], 'bio')
 
 
 def test_predicted_tags():
