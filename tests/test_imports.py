@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parent.parent
-# Programs of their own, for packages that not everybody has.
-OPTIONAL = {'electra_jax.bench.torch_step', 'electra_jax.bench.torch_answers'}
+# A program of its own, for packages that not everybody has.
+OPTIONAL = {'electra_jax.bench.torch_step'}
 PROGRAM = """
 import importlib, sys, warnings
 from absl import flags

@@ -1,194 +1,176 @@
-"""A benchmark from its command line to its records: one measurement, or one for each value."""
+"""A benchmark from its command line to its record."""
 
+import dataclasses
 import functools
-import json
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from electra_jax.bench import evaluation, records, tables, training
-from electra_jax.bench.contest import Plan
+from electra_jax.bench import contest, records
+from electra_jax.bench.contest import Entry, Plan
 from electra_jax.bench.records import Record
-from electra_jax.bench.versus import Rival
+from electra_jax.bench.results import results
 from electra_jax.config import fields, resolve
-from electra_jax.core.errors import ConfigError, UserError
-from electra_jax.finetune import known
+from electra_jax.config.fields import Settings
+from electra_jax.config.shapes import EncoderShape, discriminator_shape, generator_shape
+from electra_jax.core.errors import ConfigError, UserError, unknown
 from electra_jax.objectives import table
-from electra_jax.sweep import plan as sweep_plan
-from electra_jax.sweep import plot
 
-Settings = Mapping[str, str]  # name of a setting -> its value, as typed
+# On a GPU, JAX would take most of the memory at once, and leave the peer none.
+SHARING = {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'}
+# Platform -> variants of the peer that may be the fastest; of those timed the fastest counts.
+PEER_VARIANTS = {'cpu': ('eager', 'compiled'), 'gpu': ('compiled', 'cuda_graphs')}
+
+report = functools.partial(print, file=sys.stderr, flush=True)  # standard output has the result
 
 
 class Request(NamedTuple):
-    """A command line; `changed`: settings, and another recipe or None -> the config."""
+    """A command line."""
 
-    name: str
-    typed: frozenset[str]
-    changed: Callable[..., fields.Settings]
+    name: str  # of the recipe
+    typed: frozenset[str]  # names of settings
+    changed: Callable[..., Settings]  # settings, and another recipe or None -> the config
     versus: str | None
-    versus_set: Settings
-    variants: tuple[str, ...] | None
-    axes: Mapping[str, Sequence[str]]
-    grid: bool
-    turns: int
-    steps: int | None
-    warmup: int
+    versus_set: Mapping[str, str]
+    variants: tuple[str, ...]
+    plan: Plan
     folder: pathlib.Path
 
 
-class Point(NamedTuple):
-    """One measurement: how it differs from the others, its record's file, and what makes that."""
+class Rival(NamedTuple):
+    """What a config is measured against."""
 
-    varied: Settings
-    path: pathlib.Path
-    measure: Callable[[], Record]
+    name: str
+    config: Settings | None  # of another recipe; None: transformers
+    variants: tuple[str, ...] = ()  # of transformers; none: all that may be the fastest
 
 
-def measure_one(request: Request) -> Record:
-    """Measures the config of a command line, and writes its record."""
-    point = plan_point(request, {})
-    record = point.measure()
-    records.write(point.path, record)
-    report(f'record: {point.path}')
+def run(request: Request) -> Record:
+    """Measures the train step of a command line's config, and writes the record.
+
+    Raises:
+        UserError: a setting cannot be used, or one of the programs cannot be run.
+    """
+    config = as_measured(request, {})
+    rival = make_rival(request, config)
+    other = rival and {**rival._asdict(), 'config': rival.config and records.as_json(rival.config)}
+    identity = records.identity(request.name, config, other, request.plan._asdict())
+    ours, theirs = contest.measure(
+        entry(request.name, config, request.plan, SHARING if rival else {}),
+        lambda ready: peers(config, rival, request.plan, ready) if rival else [],
+        request.plan,
+        report,
+    )
+    record = records.complete(
+        identity, results(ours, config, theirs, (rival and rival.config) or config)
+    )
+    report(f'record: {records.write(request.folder, identity, record)}')
     return record
 
 
-def sweep(request: Request) -> tuple[Record, list[str]]:
-    """Measures every point that has no record yet; then writes table and plot of all.
-
-    Returns:
-        'files' and 'text' for the terminal, and a line about each point that failed.
-    """
-    planned = [plan_point(request, varied) for varied in points(request.axes, request.grid)]
-    measured, failed = measure_all(planned, report)
-    summary = conclude(request.folder, request.name, list(request.axes), measured)
-    report(f'files: {", ".join(summary["files"])}')
-    return summary, failed
-
-
-def points(axes: Mapping[str, Sequence[str]], grid: bool) -> list[dict[str, str]]:
-    """The settings of each measurement: one axis after another, or every value with every other.
-
-    >>> points({'a': ['1', '2'], 'b': ['3']}, grid=False)
-    [{'a': '1'}, {'a': '2'}, {'b': '3'}]
-    """
-    if grid:
-        return sweep_plan.points(axes)
-    return [{name: value} for name, values in axes.items() for value in values]
-
-
-def plan_point(request: Request, varied: Settings) -> Point:
-    """A measurement of the command line with some settings changed: of its train step, or of
-    evaluation where it names a task.
+def as_measured(
+    request: Request, changes: Mapping[str, str], recipe: str | None = None
+) -> Settings:
+    """The config as it is measured: on random tokens, unless the command names its text.
 
     Raises:
-        ConfigError: a setting cannot be used, or the rival cannot do it.
+        ConfigError: the recipe does not exist, a setting cannot be used, or it fine-tunes.
     """
-    config = as_measured(request, request.changed(varied), varied)
-    job = evaluation if config.task.name else training
-    rival = make_rival(request, varied)
-    other = None
-    if rival:
-        job.check_rival(config, rival)
-        other = {**rival._asdict(), 'config': rival.config and records.as_json(rival.config)}
-    plan = Plan(request.turns, request.steps or (1 if config.task.name else 10), request.warmup)
-    identity = records.identity(request.name, config, other, plan._asdict())
-
-    def measure() -> Record:
-        measured = job.measure(config, request.name, rival, plan, report)
-        return records.complete(identity, varied, measured)
-
-    return Point(varied, records.path_of(request.folder, identity), measure)
-
-
-def as_measured(request: Request, config: fields.Settings, changes: Settings) -> fields.Settings:
-    """The config as it is measured.
-
-    A task's rows are as long as the task has them. Pre-training is measured on random tokens,
-    unless the command names its text.
-    """
-    if config.task.name:
-        row_length = known.get(config.task.name).row_length
-        return resolve.fill(table.complete(config), row_length=row_length)
-    full = resolve.fill(table.complete(config))
+    settings = request.changed(changes, recipe)
+    if settings.task.name:
+        raise ConfigError(
+            f'config.task.name is {settings.task.name!r}, allowed: none, since bench measures the '
+            'steps of pre-training alone; type --config=configs/small.py, for example'
+        )
+    config = resolve.fill(table.complete(settings))
     if 'data.path' not in {*request.typed, *changes}:
-        full.data.path = None
-    return full
+        config.data.path = None
+    return config
 
 
-def make_rival(request: Request, varied: Settings) -> Rival | None:
+def make_rival(request: Request, config: Settings) -> Rival | None:
     """What the config is compared with; another recipe is given the same settings.
 
     Raises:
-        ConfigError: the other recipe does not exist, or cannot use a setting.
+        ConfigError: the other recipe does not exist or cannot use a setting, or transformers has
+            no such model or variant.
     """
-    if request.versus is None or request.versus == 'transformers':
-        if request.versus_set:
-            raise ConfigError('--versus_set is for another recipe: type --versus=FILE.py, too')
-        return Rival(request.versus, None, request.variants) if request.versus else None
-    changes = {**varied, **request.versus_set}
-    config = request.changed(changes, request.versus)
-    return Rival(pathlib.Path(request.versus).stem, as_measured(request, config, changes))
+    if request.versus not in (None, 'transformers'):
+        other = as_measured(request, request.versus_set, request.versus)
+        return Rival(pathlib.Path(request.versus).stem, other)
+    if request.versus_set:
+        raise ConfigError('--versus_set is for another recipe: type --versus=FILE.py, too')
+    if request.versus is None:
+        return None
+    variants = {name for names in PEER_VARIANTS.values() for name in names}
+    for variant in request.variants:
+        if variant not in variants:
+            raise unknown('--peer_variants', variant, variants)
+    for path, wanted in (('objective.name', 'electra'), ('model.norm', 'post')):
+        if fields.get(config, path) != wanted:
+            raise ConfigError(
+                f'--versus=transformers times config.{path}={wanted}, which is all that '
+                f'transformers has, not {fields.get(config, path)!r}'
+            )
+    return Rival('transformers', None, request.variants)
 
 
-def measure_all(
-    planned: Sequence[Point], report: Callable[[str], None]
-) -> tuple[list[Record], list[str]]:
-    """Measures what has no record yet; a measurement that fails does not end the others.
-
-    Returns:
-        The records, in order, and a line about each that failed.
-    """
-    measured, failed = [], []
-    for number, point in enumerate(planned, 1):
-        name = ', '.join(f'{key} {value}' for key, value in point.varied.items())
-        report(f'[{number} of {len(planned)}] {name}')
-        record = records.read(point.path)
-        if record is not None:
-            report(f'measured before: {point.path}')
-        else:
-            try:
-                record = point.measure()
-            except UserError as error:
-                failed.append(f'{name}: {error}')
-                report(failed[-1])
-                continue
-            records.write(point.path, record)
-        measured.append(record)
-    return measured, failed
+def entry(name: str, config: Settings, plan: Plan, environment: Mapping[str, str]) -> Entry:
+    """The train step of a config as a program."""
+    settings = {'config': dataclasses.asdict(config), 'warmup': plan.warmup}
+    return Entry(name, 'electra_jax.bench.step', settings, environment)
 
 
-def conclude(
-    folder: pathlib.Path, name: str, axes: Sequence[str], measured: Sequence[Record]
-) -> Record:
-    """Writes a sweep's table (.md) and picture (.png) next to its records.
+def peers(config: Settings, rival: Rival, plan: Plan, ready: Mapping[str, Any]) -> list[Entry]:
+    """The rival's programs: the other recipe's step, or the variants of PyTorch's.
 
     Args:
-        folder: of the records.
-        name: of the recipe.
-        axes: settings that were varied.
-        measured: the records.
+        config: ours.
+        rival: what it is compared with.
+        plan: how long.
+        ready: what ours answered after its warm-up; device and dtype are the same.
 
-    Returns:
-        'files', and 'text' for the terminal.
+    Raises:
+        UserError: PyTorch does not run there.
     """
-    if not measured:
-        return {'files': [], 'text': ''}
-    stem = '-'.join([name, 'over', *(axis.rpartition('.')[2] for axis in axes)])
-    paths = [folder / f'{stem}{ending}' for ending in ('.md', '.png')]
-    text = tables.markdown(measured)
-    paths[0].write_text(text)
-    plot.draw(tables.panels(measured, axes), paths[1])
-    return {'files': [str(path) for path in paths if path.exists()], 'text': text}
+    if rival.config is not None:
+        return [entry(rival.name, rival.config, plan, SHARING)]
+    platform = ready['platform']
+    if platform not in PEER_VARIANTS:
+        raise UserError(f'--versus=transformers is timed on a CPU or a GPU, not on a {platform}')
+    shared = {
+        **peer_settings(config, ready['vocab_size']),
+        'device': 'cpu' if platform == 'cpu' else 'cuda',
+        'dtype': ready['dtype'],
+        'warmup': plan.warmup,
+    }
+    return [
+        Entry(f'transformers, {x}', 'electra_jax.bench.torch_step', {**shared, 'variant': x})
+        for x in rival.variants or PEER_VARIANTS[platform]
+    ]
 
 
-def as_text(result: Record, failed: Sequence[str] | None, as_json: bool) -> str:
-    """A record, or the summary of a sweep, for people or for machines."""
-    if as_json:
-        return json.dumps(result if failed is None else {**result, 'failed': failed})
-    return tables.text(result) if failed is None else str(result['text'])
+def peer_settings(config: Settings, vocab_size: int) -> dict[str, Any]:
+    """The config as settings of `torch_step.py`."""
 
+    def network(shape: EncoderShape) -> dict[str, Any]:
+        return {
+            'vocab_size': vocab_size,
+            'embedding_size': config.model.embedding_size,
+            'hidden_size': shape.hidden_size,
+            'num_hidden_layers': shape.num_layers,
+            'num_attention_heads': shape.num_heads,
+            'intermediate_size': shape.ffn_size,
+            'hidden_dropout_prob': config.model.dropout,
+            'attention_probs_dropout_prob': config.model.attention_dropout,
+            'max_position_embeddings': config.model.max_positions,
+        }
 
-report = functools.partial(print, file=sys.stderr, flush=True)  # standard output has the result
+    return {
+        'discriminator': network(discriminator_shape(config.model)),
+        'generator': network(generator_shape(config.model)),
+        'batch_size': config.batch_size,
+        'row_length': config.data.row_length,
+        'mask_rate': config.objective.mask_rate,
+    }

@@ -22,7 +22,7 @@ as_json = workdir.as_json
 def identity(
     name: str, config: Settings, rival: Mapping[str, Any] | None, plan: Mapping[str, int]
 ) -> Record:
-    """What is measured; a measurement that was made before need not be made again.
+    """What is measured.
 
     Args:
         name: of the recipe.
@@ -32,44 +32,31 @@ def identity(
     """
     return {
         'config_name': name,
-        'config': workdir.as_json(config),
+        'config': as_json(config),
         'rival': rival,
         'plan': dict(plan),
         'revision': workdir.revision(),
     }
 
 
-def complete(identity: Record, varied: Mapping[str, Any], measured: Record) -> Record:
-    """A whole record.
-
-    Args:
-        identity: of the measurement.
-        varied: settings in which it differs from others of its sweep.
-        measured: the numbers.
-    """
+def complete(identity: Record, measured: Record) -> Record:
+    """A whole record: what was measured, where and when, and the numbers."""
     return {
         **identity,
-        'varied': dict(varied),
         'command': ['electra_jax.bench', *sys.argv[1:]],  # not where it is installed
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'python': platform.python_version(),
         'packages': workdir.versions(VERSIONS),
-        'machine': machine(),
+        'machine': {
+            'processor': _processor(),
+            'cores': len(os.sched_getaffinity(0)),
+            'load_average': list(os.getloadavg()),  # figures under load are worth little
+        },
         **measured,
     }
 
 
-def machine() -> Record:
-    """The host, and how busy it is, since figures under load are worth little."""
-    return {
-        'processor': processor(),
-        'cores': len(os.sched_getaffinity(0)),
-        'load_average': list(os.getloadavg()),
-    }
-
-
-def processor() -> str:
-    """The CPU's name."""
+def _processor() -> str:
     try:
         lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
         return next(line.partition(':')[2].strip() for line in lines if 'model name' in line)
@@ -77,24 +64,43 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def path_of(folder: pathlib.Path, identity: Record) -> pathlib.Path:
-    """The file of the record of this identity; another measurement overwrites it."""
+def write(folder: pathlib.Path, identity: Record, record: Record) -> pathlib.Path:
+    """Writes a record into the file of its identity; the same measurement overwrites it."""
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     config = identity['config']
     size = f'{config["batch_size"]}x{config["data"]["row_length"]}'
-    return folder / f'{identity["config_name"]}-{size}-{digest}.json'
-
-
-def read(path: pathlib.Path) -> Record | None:
-    """A record, or None where there is none that is whole."""
-    try:
-        record: Record = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return record
-
-
-def write(path: pathlib.Path, record: Record) -> None:
-    """Writes a record whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = folder / f'{identity["config_name"]}-{size}-{digest}.json'
+    folder.mkdir(parents=True, exist_ok=True)
     files.write_whole(path, json.dumps(record, indent=1) + '\n')
+    return path
+
+
+def text(record: Record) -> str:
+    """A record for the terminal."""
+    config, ready = record['config'], record['ready']
+    lines = [
+        f'{record["config_name"]}, {config["batch_size"]} x {config["data"]["row_length"]}, '
+        f'{ready["devices"]}, {ready["dtype"]}',
+        *(_program_line(one) for one in (record, *record['peers'])),
+    ]
+    if record['ratio']:
+        lines.append(f'  ratio to {record["peer"]}: {record["ratio"]:.2f}')
+    for key, form, words in (
+        ('ratio_of_processor_time', '.2f', 'ratio in processor time'),
+        ('ratio_of_real_tokens', '.2f', 'ratio in tokens that are not padding'),
+        ('mfu', '.1%', 'MFU'),
+        ('input_share', '.1%', 'share of time spent waiting for input'),
+        ('real_token_share', '.1%', 'tokens that are not padding'),
+    ):
+        if record.get(key) is not None:
+            lines.append(f'  {words}: {record[key]:{form}}')
+    return '\n'.join(lines)
+
+
+def _program_line(one: Mapping[str, Any]) -> str:
+    """One program's speed, the spread of its steps and its memory."""
+    spread = '/'.join(f'{one["step_seconds"][name]:.3f}' for name in ('p10', 'p50', 'p90', 'max'))
+    return (
+        f'  {one["name"]:<38}{one["tokens_per_second"]:>12,.0f} tokens/s   '
+        f'{spread} s   {one["peak_memory_bytes"] / 2**30:.2f} GiB'
+    )

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from electra_jax.bench import worker
 from electra_jax.config import fields
@@ -42,11 +41,7 @@ def random_rows(rows: int, row_length: int, vocabulary: Vocabulary) -> pipeline.
 
 
 class Stepper:
-    """A train step under the clock, with one step in flight, as in training.
-
-    Attributes:
-        compile_seconds: of XLA.
-    """
+    """A train step under the clock, with one step in flight, as in training."""
 
     def __init__(
         self,
@@ -140,20 +135,7 @@ class Batches:
 def peak_device_bytes() -> int | None:
     """The peak of the fullest device's allocator; None on a CPU."""
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
-    peaks = [one['peak_bytes_in_use'] for one in stats if 'peak_bytes_in_use' in one]
-    return max(peaks) if peaks else None
-
-
-def describe(mesh: Mesh, dtype: str | None) -> dict[str, Any]:
-    """What a program runs on."""
-    device = mesh.devices.flat[0]
-    return {
-        'platform': device.platform,
-        'device': device.device_kind,
-        'devices': report.mesh_line(mesh),
-        'process': jax.process_index(),
-        'dtype': dtype,
-    }
+    return max((x['peak_bytes_in_use'] for x in stats if 'peak_bytes_in_use' in x), default=None)
 
 
 def begin(settings: dict[str, Any]) -> worker.Served:
@@ -169,8 +151,13 @@ def begin(settings: dict[str, Any]) -> worker.Served:
     stepper = Stepper(program.step, program.fresh_state(), iter(batches))
     stepper.run(settings['warmup'])
     config, size = program.config, program.vocabulary.size
+    device = program.mesh.devices.flat[0]
     ready = {
-        **describe(program.mesh, config.model.compute_dtype),
+        'platform': device.platform,
+        'device': device.device_kind,
+        'devices': report.mesh_line(program.mesh),
+        'process': jax.process_index(),
+        'dtype': config.model.compute_dtype,
         'vocab_size': size,
         'compile_seconds': stepper.compile_seconds,
         'flops_per_token': training_flops(config, size, program.objective.networks),

@@ -8,7 +8,7 @@ it needs no attention mask, which is its fastest case. Which of its variants is 
 between machines, so all that may be are timed in the same run (`VARIANTS`).
 
 It runs in its own process and never imports jax, so that neither framework holds the other's
-threads or memory; `bench.worker` says what it reads and answers.
+threads or memory; `bench/worker.py` describes what it reads and answers.
 """
 
 import ctypes
@@ -41,25 +41,17 @@ DISCRIMINATOR_WEIGHT = 50.0
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """One benchmark.
+    """One benchmark."""
 
-    Attributes:
-        discriminator: arguments of transformers.ElectraConfig.
-        generator: the same of the other network.
-        warmup: steps that are not counted.
-        variant: a key of `VARIANTS`.
-        dtype: 'bfloat16' means autocast.
-    """
-
-    discriminator: dict[str, Any]
-    generator: dict[str, Any]
+    discriminator: dict[str, Any]  # arguments of transformers.ElectraConfig
+    generator: dict[str, Any]  # the same of the other network
     batch_size: int
     row_length: int
     mask_rate: float
     warmup: int = 1
     variant: str = 'eager'
     device: str = 'cpu'
-    dtype: str = 'float32'
+    dtype: str = 'float32'  # 'bfloat16' means autocast
 
 
 def sample_inverse_cdf(logits_NV: Tensor) -> Tensor:
@@ -220,41 +212,29 @@ def keep_freed_memory() -> None:
     mallopt(mmap_threshold, 1 << 30)
 
 
-def prepare(device: str) -> None:
-    """Sets PyTorch's own options for speed."""
-    if device == 'cpu':
+def begin(settings: Settings) -> worker.Served:
+    """Makes the step, compiles it where the variant does, and warms up."""
+    on_cpu = settings.device == 'cpu'
+    if on_cpu:
         keep_freed_memory()
     else:
         torch.set_float32_matmul_precision('high')
-
-
-def about(device: str) -> dict[str, Any]:
-    """Versions and device."""
-    return {
-        'torch': torch.__version__,
-        'transformers': transformers.__version__,
-        'threads': torch.get_num_threads(),
-        'device': 'cpu' if device == 'cpu' else torch.cuda.get_device_name(),
-    }
-
-
-def peak_device_bytes(device: str) -> int | None:
-    """The most that the allocator of a GPU has given out; None on a CPU."""
-    return None if device == 'cpu' else int(torch.cuda.max_memory_allocated())
-
-
-def begin(settings: Settings) -> worker.Served:
-    """Makes the step, compiles it where the variant does, and warms up."""
-    prepare(settings.device)
     step = make_step(settings)
     began = time.perf_counter()
     time_steps(settings, step, settings.warmup)
-    seconds = time.perf_counter() - began
-    return worker.Served(
-        {**about(settings.device), 'dtype': settings.dtype, 'warm_up_seconds': seconds},
-        functools.partial(time_steps, settings, step),
-        lambda: {'peak_device_bytes': peak_device_bytes(settings.device)},
-    )
+    ready = {
+        'torch': torch.__version__,
+        'transformers': transformers.__version__,
+        'threads': torch.get_num_threads(),
+        'device': 'cpu' if on_cpu else torch.cuda.get_device_name(),
+        'dtype': settings.dtype,
+        'warm_up_seconds': time.perf_counter() - began,
+    }
+
+    def end() -> dict[str, Any]:
+        return {'peak_device_bytes': None if on_cpu else int(torch.cuda.max_memory_allocated())}
+
+    return worker.Served(ready, functools.partial(time_steps, settings, step), end)
 
 
 if __name__ == '__main__':

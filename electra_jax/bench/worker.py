@@ -21,17 +21,11 @@ Answer = dict[str, Any]
 
 
 class Served(NamedTuple):
-    """A program that has warmed up.
+    """A program that has warmed up."""
 
-    Attributes:
-        ready: facts about it.
-        turn: amount of work -> what was measured.
-        end: facts at its end; 'peak_host_bytes' since the warm-up is added.
-    """
-
-    ready: Answer
-    turn: Callable[[int], Answer]
-    end: Callable[[], Answer]
+    ready: Answer  # facts about it
+    turn: Callable[[int], Answer]  # amount of work -> what was measured
+    end: Callable[[], Answer]  # facts at its end; 'peak_host_bytes' since the warm-up is added
 
 
 def serve(begin: Callable[[Answer], Served]) -> None:

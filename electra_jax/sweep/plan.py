@@ -57,7 +57,7 @@ def setting(text: str) -> tuple[str, str]:
     return recipe_files.setting_name(name), value
 
 
-def axes(texts: Iterable[str], flag: str = '--grid') -> dict[str, list[str]]:
+def axes(texts: Iterable[str]) -> dict[str, list[str]]:
     """The values of each setting from texts such as ``batch_size=8,16``.
 
     Raises:
@@ -67,10 +67,10 @@ def axes(texts: Iterable[str], flag: str = '--grid') -> dict[str, list[str]]:
     for text in texts:
         key, values = setting(text)
         if key in values_of:
-            raise ConfigError(f'{flag} names {key} twice: type all its values at once, with commas')
+            raise ConfigError(f'--grid names {key} twice: type all its values at once, with commas')
         values_of[key] = values.split(',')
         if len(set(values_of[key])) < len(values_of[key]) or '' in values_of[key]:
-            raise ConfigError(f'{flag} is {text!r}: type different values, such as seed=0,1,2')
+            raise ConfigError(f'--grid is {text!r}: type different values, such as seed=0,1,2')
     return values_of
 
 

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from electra_jax.bench.job import peer_settings
 from electra_jax.bench.step import PUBLISHED, random_rows
-from electra_jax.bench.training import peer_settings
 from electra_jax.interop import huggingface
 from electra_jax.interop.files import Network
 from electra_jax.objectives import given
