@@ -1,7 +1,6 @@
-"""A sweep from its command line to its table."""
+"""A sweep from its command line, which `__main__` explains, to its table."""
 
 import shlex
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -13,14 +12,7 @@ from electra_jax.sweep.table import Shown
 
 
 def run(request: Namespace) -> int:
-    """Trains the runs of a sweep, or compares those that exist.
-
-    Args:
-        request: the command line; `__main__` explains each flag.
-
-    Returns:
-        The exit status.
-    """
+    """Trains the runs of a sweep, or compares those that exist; returns the exit status."""
     if request.compare:
         return compare(request)
     runs = plan_runs(request)
@@ -29,7 +21,7 @@ def run(request: Namespace) -> int:
         return 0
     request.folder.mkdir(parents=True, exist_ok=True)
     if request.slurm:
-        request.slurm.write_text(slurm_text(request, len(runs)))
+        request.slurm.write_text(slurm.array(request, len(runs)))
         file = shlex.quote(str(request.slurm))
         terminal.OUT.print(f'{len(runs)} runs in {request.slurm}: type sbatch {file}')
         return 0
@@ -63,7 +55,7 @@ def plan_runs(request: Namespace) -> list[Run]:
 def show_plan(request: Namespace, runs: Sequence[Run]) -> None:
     """Prints what would be run, or the file that would be written."""
     if request.slurm:
-        terminal.OUT.print(slurm_text(request, len(runs)))
+        terminal.OUT.print(slurm.array(request, len(runs)))
         return
     if request.gpus:
         gpus = request.gpus.replace(',', ' or ')
@@ -71,20 +63,6 @@ def show_plan(request: Namespace, runs: Sequence[Run]) -> None:
     for one in runs:
         done = processes.is_done(one)
         terminal.OUT.print(f'# {one.name}: finished before' if done else shlex.join(one.command))
-
-
-def slurm_text(request: Namespace, count: int) -> str:
-    """An sbatch file that trains the `count` runs of a command line as an array."""
-    words = [
-        f'--{name}={value}'
-        for name in ('config', 'grid', 'set')
-        for value in getattr(request, name)
-    ]
-    words += [f'--folder={request.folder}', f'--metric={request.metric}']
-    words += [f'--list={request.list}'] if request.list else []
-    words += [f'--columns={request.columns}'] if request.columns is not None else []
-    command = [sys.executable, '-m', 'electra_jax.sweep', *words]
-    return slurm.array(command, request.slurm, request.folder, count, request.jobs)
 
 
 def train(request: Namespace, runs: Sequence[Run]) -> int:

@@ -15,21 +15,13 @@ from electra_jax.core.errors import ConfigError
 
 
 class Run(NamedTuple):
-    """One run: a recipe with its own settings, in its own folder.
+    """One run: a recipe with its own settings, in its own folder."""
 
-    Attributes:
-        name: of the folder and in tables.
-        recipe: its file.
-        settings: all that are changed, as typed.
-        varied: those of them that differ between the runs of the sweep.
-        folder: the workdir.
-    """
-
-    name: str
-    recipe: str
-    settings: dict[str, str]
-    varied: dict[str, str]
-    folder: pathlib.Path
+    name: str  # of the folder and in tables
+    recipe: str  # its file
+    settings: dict[str, str]  # all that are changed, as typed
+    varied: dict[str, str]  # those of them that differ between the runs of the sweep
+    folder: pathlib.Path  # the workdir
 
     @property
     def command(self) -> list[str]:
@@ -125,14 +117,9 @@ def plan(
     lines: Sequence[Mapping[str, str]],
     folder: pathlib.Path,
 ) -> list[Run]:
-    """Every recipe with every line of a list and every point of a grid.
+    """Every recipe with every line of a list (`read_list`) and every point of a grid (`points`).
 
-    Args:
-        recipes: files.
-        grid: settings of each point, from `points`.
-        fixed: settings that are the same in every run.
-        lines: settings of each line, from `read_list`; one empty line where there is no list.
-        folder: of the sweep.
+    Where there is no list, `lines` is one empty line; `fixed` is the same in every run.
 
     Raises:
         ConfigError: two runs would be the same.

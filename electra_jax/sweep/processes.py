@@ -28,19 +28,12 @@ class Stop:
 
 @dataclasses.dataclass
 class Started:
-    """A run whose process is alive, or was until a moment ago.
-
-    Attributes:
-        run: what it trains.
-        process: of the main job.
-        log_start: where its own text begins in the log, bytes.
-        requests: to stop, that it was sent.
-    """
+    """A run whose process is alive, or was until a moment ago."""
 
     run: Run
     process: subprocess.Popen[bytes]
-    log_start: int
-    requests: int = 0
+    log_start: int  # where its own text begins in the log, bytes
+    requests: int = 0  # to stop, that it was sent
 
     def forward(self, requests: int) -> None:
         """The first request to stop asks the run to save; the second one ends it."""

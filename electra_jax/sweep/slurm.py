@@ -1,9 +1,9 @@
 """A sweep as a Slurm job array."""
 
 import os
-import pathlib
 import shlex
-from collections.abc import Sequence
+import sys
+from argparse import Namespace
 
 STOPPED = 3  # exit status of a sweep that was asked to stop and has saved
 
@@ -36,21 +36,20 @@ exit "$status"
 """
 
 
-def array(
-    command: Sequence[str], file: pathlib.Path, folder: pathlib.Path, count: int, at_once: int
-) -> str:
-    """The text of an sbatch file that trains the runs of a sweep as an array.
-
-    Args:
-        command: the sweep's own, without flags that say where and how many at once.
-        file: where the text goes.
-        folder: of the sweep.
-        count: runs.
-        at_once: how many of them at the same time; 1: as many as Slurm has room for.
-    """
+def array(request: Namespace, count: int) -> str:
+    """The text of an sbatch file that trains the `count` runs of a command line as an array."""
+    words = [
+        f'--{name}={value}'
+        for name in ('config', 'grid', 'set')
+        for value in getattr(request, name)
+    ]
+    words += [f'--folder={request.folder}', f'--metric={request.metric}']
+    words += [f'--list={request.list}'] if request.list else []
+    words += [f'--columns={request.columns}'] if request.columns is not None else []
+    command = [sys.executable, '-m', 'electra_jax.sweep', *words]
     return TEMPLATE.format(
-        count=count, last=count - 1, at_once=f'%{at_once}' if at_once > 1 else '',
-        file=shlex.quote(str(file)), job=shlex.quote(folder.name),
-        output=shlex.quote(f'{folder.absolute()}/slurm-%A_%a.out'),
+        count=count, last=count - 1, at_once=f'%{request.jobs}' if request.jobs > 1 else '',
+        file=shlex.quote(str(request.slurm)), job=shlex.quote(request.folder.name),
+        output=shlex.quote(f'{request.folder.absolute()}/slurm-%A_%a.out'),
         here=shlex.quote(os.getcwd()), command=shlex.join(command), STOPPED=STOPPED,
     )  # fmt: skip

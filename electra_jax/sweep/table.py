@@ -10,24 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.runtime import terminal
-from electra_jax.sweep import plot
-from electra_jax.sweep.plot import Line, Panel
 
 
 class Shown(NamedTuple):
-    """A run as the table shows it.
-
-    Attributes:
-        name: in the first column.
-        folder: its workdir.
-        varied: the settings in which it differs from the others.
-        outcome: from `processes.run_all`; None: not known.
-    """
+    """A run as the table shows it."""
 
     name: str
     folder: pathlib.Path
-    varied: Mapping[str, str] = {}
-    outcome: str | None = None
+    varied: Mapping[str, str] = {}  # the settings in which it differs from the others
+    outcome: str | None = None  # from `processes.run_all`; None: not known
 
 
 def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
@@ -127,21 +118,35 @@ def cell(value: Any) -> str:
     return '' if value is None else str(value)
 
 
-def panels(runs: Sequence[Shown], metric: str) -> list[Panel]:
-    """The metric against the step, and its last value against each setting that varies."""
-    values = {run.name: series(read_metrics(run.folder), metric) for run in runs}
-    drawn = [run for run in runs if values[run.name]]
-    made = [Panel('step', metric, [line(run.name, values[run.name], '.-') for run in drawn])]
-    for key in dict.fromkeys(key for run in drawn for key in run.varied):
-        ends = [(run.varied[key], values[run.name][-1][1]) for run in drawn if key in run.varied]
+def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
+    """Draws the metric against the step, and its last value against each setting that varies.
+
+    Returns:
+        A line for the terminal: where the picture is, or what to install to have one.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return 'no plot: type pip install matplotlib'
+    points = {run.name: series(read_metrics(run.folder), metric) for run in runs}
+    drawn = [run for run in runs if points[run.name]]
+    varied = list(dict.fromkeys(key for run in drawn for key in run.varied))
+    figure = Figure(figsize=(5 * (1 + len(varied)), 4), layout='tight')
+    FigureCanvasAgg(figure)
+    over_steps, *over_settings = figure.subplots(1, 1 + len(varied), squeeze=False)[0]
+    for run in drawn:
+        over_steps.plot(*zip(*points[run.name], strict=True), '.-', label=run.name)
+    over_steps.set(xlabel='step', ylabel=metric)
+    if drawn:
+        over_steps.legend(fontsize=7)
+    for axes, key in zip(over_settings, varied, strict=True):
+        ends = [(run.varied[key], points[run.name][-1][1]) for run in drawn if key in run.varied]
         ends.sort(key=lambda end: in_order(end[0]))
-        made.append(Panel(key, f'{metric}, last', [line('', ends, 'o')]))
-    return made
-
-
-def line(label: str, points: Sequence[tuple[Any, float]], style: str) -> Line:
-    """Points (x, y) as a line of a panel."""
-    return Line(label, [x for x, _ in points], [y for _, y in points], style)
+        axes.plot(*zip(*ends, strict=True), 'o')
+        axes.set(xlabel=key, ylabel=f'{metric}, last')
+    figure.savefig(path, dpi=120)
+    return f'plot: {path}'
 
 
 def in_order(value: str) -> tuple[float, str]:
@@ -167,5 +172,5 @@ def write(
         writer.writerow([names[0], *keys, *names[1:]])
         for run, row in zip(runs, rows, strict=True):
             writer.writerow([run.name, *map(run.varied.get, keys), *map(row.get, names[1:])])
-    picture = plot.draw(panels(runs, metric), folder / 'plot.png')
+    picture = draw(runs, metric, folder / 'plot.png')
     return f'{text}\ntable: {folder / "table.md"} (and table.csv)\n{picture}'

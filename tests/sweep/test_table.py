@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from electra_jax.sweep import plot, processes, table
+from electra_jax.sweep import processes, table
 from electra_jax.sweep.table import Shown
 from tests.support.sweep_runs import stand_ins
 
@@ -68,7 +68,7 @@ def test_a_line_that_was_torn_in_the_middle_is_left_out(finished):
 
 def test_the_plot_is_a_picture(finished, tmp_path):
     pytest.importorskip('matplotlib', reason='draws with it')
-    assert plot.draw(table.panels(finished, 'train/loss'), tmp_path / 'p.png').endswith('p.png')
+    assert table.draw(finished, 'train/loss', tmp_path / 'p.png').endswith('p.png')
     assert (tmp_path / 'p.png').read_bytes()[:4] == b'\x89PNG'
 
 
