@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Iterator
 
+from electra_jax.config import fields
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.config.shapes import discriminator_shape, generator_shape
@@ -25,46 +26,29 @@ def is_available(kernel: str) -> bool:
         return False
 
 
-def limits(config: Config | Settings, kernel: str) -> Iterator[tuple[str, str]]:
-    """What the config asks for and the kernel cannot do, each with what to type instead."""
-    model = config.model
-    if kernel != 'xla' and model.attention_dropout > 0:
-        yield (
-            'drops no attention probabilities (config.model.attention_dropout is '
-            f'{model.attention_dropout})',
-            '--config.model.attention_dropout=0',
-        )
-    if kernel != 'xla' and config.mesh.sequence != 1:
-        yield (
-            f'needs whole rows on each device (config.mesh.sequence is {config.mesh.sequence})',
-            '--config.mesh.sequence=1',
-        )
+def limits(config: Config | Settings, kernel: str) -> Iterator[tuple[str, str, str]]:
+    """What the kernel cannot do, the setting that asks for it, and what to type instead."""
+    model, triton = config.model, 'model.attention=triton'
+    if kernel == 'xla':
+        return
+    if model.attention_dropout > 0:
+        dropout = 'model.attention_dropout'
+        yield 'drops no attention probabilities', dropout, f'{dropout}=0'
+    if config.mesh.sequence != 1:
+        yield 'needs whole rows on each device', 'mesh.sequence', 'mesh.sequence=1'
     if kernel != 'cudnn':
         return
     # Fine-tuning and prediction have one text a row.
     if config.task.name is None and config.data.layout == 'packed':
-        yield (
-            f'does not keep the documents of a row apart (config.data.layout is '
-            f'{config.data.layout!r})',
-            '--config.model.attention=triton',
-        )
+        yield 'does not keep the documents of a row apart', 'data.layout', triton
     if model.generator == 'two_tower':
-        yield (
-            "looks to both sides or back, not ahead (config.model.generator is 'two_tower')",
-            '--config.model.attention=triton',
-        )
+        yield 'looks to both sides or back, not ahead', 'model.generator', triton
     if model.compute_dtype == 'float32':
-        yield (
-            "does not compute in float32 (config.model.compute_dtype is 'float32')",
-            '--config.model.compute_dtype=bfloat16',
-        )
+        yield 'does not compute in float32', 'model.compute_dtype', 'model.compute_dtype=bfloat16'
     shapes = discriminator_shape(model), generator_shape(model)
     if any(shape.head_size % 8 or shape.head_size > 128 for shape in shapes):
-        yield (
-            'wants heads of a multiple of 8 up to 128 (config.model.hidden_size / '
-            'config.model.num_heads, of the generator, too)',
-            '--config.model.attention=triton',
-        )
+        heads = 'wants hidden_size / num_heads of both networks to be a multiple of 8 up to 128'
+        yield heads, 'model.num_heads', triton
 
 
 def choose(config: Config | Settings, platform: str) -> str:
@@ -97,8 +81,9 @@ def check(config: Config | Settings, platform: str | None = None) -> None:
             f'config.model.attention is {kernel!r}, which the installed JAX no longer has '
             f'({MODULE_OF[kernel]}): type --config.model.attention=xla, or install an older JAX'
         )
-    for problem, advice in limits(config, kernel):
+    for problem, name, advice in limits(config, kernel):
         raise ConfigError(
-            f'config.model.attention is {kernel!r}, which {problem}: type {advice}, or '
+            f'config.model.attention is {kernel!r}, which {problem} (config.{name} is '
+            f'{fields.get(config, name)!r}): type --config.{advice}, or '
             '--config.model.attention=xla'
         )
