@@ -40,7 +40,7 @@ class SpanExample(NamedTuple):
     context: str  # exactly as in the file: answers are cut out of it by character
     question: str  # stripped
     answers: tuple[Answer, ...]  # each found at its `start`; empty: there is none, or none given
-    impossible: bool  # whether the file says that the text holds no answer
+    impossible: bool  # whether the text holds no answer, by the file
     where: str  # 'file: question ID' where a line means nothing
     # Texts that count as right when scoring: those of the answers, and what else the file allows
     # (MRQA lists answers that its context does not hold).

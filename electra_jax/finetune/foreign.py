@@ -36,8 +36,8 @@ def describe_task(kind: str, labels: tuple[str, ...], C: int, model: ModelConfig
     asked = {'name': chosen.own_task, 'head': 'huggingface'}
     settings = recipe({'job': 'finetune', 'data': {'row_length': length}, 'task': asked})
     task = tasks.from_config(resolve(settings, 'cpu'))
-    told = chosen.foreign_fields(labels or tuple(f'LABEL_{i}' for i in range(C)))
-    return tasks.to_json(dataclasses.replace(task, **told))
+    fields = chosen.foreign_fields(labels or tuple(f'LABEL_{i}' for i in range(C)))
+    return tasks.to_json(dataclasses.replace(task, **fields))
 
 
 TASKS = Tasks(best_folder, read_head, describe_task)

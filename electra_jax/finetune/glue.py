@@ -6,14 +6,25 @@ from collections.abc import Sequence
 from electra_jax.core import files
 from electra_jax.core.errors import DataError
 from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.kinds.kind import Predictions
 
 
-def write(path: pathlib.Path, examples: Sequence[TextExample], predictions: Sequence[str]) -> None:
-    r"""Writes "index\tprediction" lines for a whole test file (`check_whole`)."""
-    pairs = sorted(zip(examples, predictions, strict=True), key=lambda pair: _index(pair[0]))
-    lines = [f'{example.id}\t{prediction}\n' for example, prediction in pairs]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_whole(path, ''.join(['index\tprediction\n', *lines]))
+def write(folder: pathlib.Path, split: str, predictions: Predictions, texts: Sequence[str]) -> None:
+    r"""Writes "index\tprediction" lines for a whole test file (`check_whole`).
+
+    Args:
+        folder: of the file.
+        split: for which GLUE may want a file.
+        predictions: for the split.
+        texts: the same, as they are written.
+    """
+    name = predictions.task.spec.submissions.get(split)
+    if name is None:
+        return
+    pairs = sorted(zip(predictions.examples, texts, strict=True), key=lambda pair: _index(pair[0]))
+    lines = [f'{example.id}\t{text}\n' for example, text in pairs]
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_whole(folder / name, ''.join(['index\tprediction\n', *lines]))
 
 
 def check_whole(examples: Sequence[TextExample]) -> None:

@@ -27,7 +27,7 @@ class Loaded(NamedTuple):
     """The examples of a split."""
 
     examples: list[Any]  # in the order of the file
-    task: Task  # with what the file has told of it
+    task: Task  # with what follows from the file
     complaints: Complaints  # about rows that were left out or repaired
     where: str  # the file or dataset
 
@@ -208,7 +208,7 @@ def read(task: Task, location: Location, split: str, on_bad_row: str) -> Loaded:
     """Reads the examples of a split of a task.
 
     Args:
-        task: what is known of it; a training file tells labels, scheme and range of scores.
+        task: what is known of it; a training file gives labels, scheme and range of scores.
         location: of the split; see `locate.find`.
         split: 'train', or one of the task's splits.
         on_bad_row: 'error', or 'skip': unusable rows are left out and counted.

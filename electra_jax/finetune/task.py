@@ -18,7 +18,7 @@ _NUMBERS = ('head_dropout', 'null_threshold', 'answerable_weight')
 
 
 def from_config(config: Config) -> Task:
-    """The task that a config names; what its training file must tell is still empty.
+    """The task that a config names; what its training file must give is still empty.
 
     Raises:
         ConfigError: there is no such task, or it does not have the labels that the config gives.

@@ -7,8 +7,6 @@ misconceptions in named entity recognition".
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from electra_jax.core.errors import unknown
-
 OUTSIDE = 'O'
 
 # Scheme -> the letters before '-TYPE': of a span's first word, of one inside and, where these have
@@ -29,12 +27,6 @@ class Span(NamedTuple):
     type: str
     start: int
     stop: int
-
-
-def check(scheme: str) -> None:
-    """Raises ConfigError for a scheme that does not exist."""
-    if scheme not in SCHEMES:
-        raise unknown('config.task.scheme', scheme, SCHEMES)
 
 
 def problem(tags: Sequence[str], scheme: str) -> str | None:

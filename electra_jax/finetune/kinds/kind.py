@@ -40,7 +40,7 @@ class TaskSpec:
     submissions: Mapping[str, str] = dataclasses.field(default_factory=dict)  # split -> GLUE's file
     double_unordered: bool = False  # whether training also sees each pair the other way round
     score_range: tuple[float, float] | None = None  # of a regression; None: the training file's
-    scheme: str | None = None  # of the file's tags, one of `tag_schemes.SCHEMES`; None: it tells
+    scheme: str | None = None  # of the file's tags, one of `tag_schemes.SCHEMES`; None: find out
     trained_scheme: str | None = None  # of the tags that the model learns; None: that of the file
     unanswerable: bool = False  # whether questions may have no answer
     # No answer is given where the reference head's logit of "impossible" is above it.
@@ -55,7 +55,7 @@ class Task:
     spec: TaskSpec
     kind: str  # a key of `kinds.table.KINDS`
     style: str  # of the head, one of HEAD_STYLES
-    # What follows is told by the training file where it is () or None.
+    # What follows comes from the training file where it is () or None.
     labels: tuple[str, ...]  # classes or tags in the order of their numbers
     scheme: str | None  # of the tags in the files
     score_range: tuple[float, float] | None  # the lowest and the highest score of a regression
@@ -182,7 +182,7 @@ class Kind(NamedTuple):
     own_spec: TaskSpec
     # Styles of heads; the first one stands in for those that the kind lacks.
     styles: tuple[str, ...]
-    # Files -> examples, and the task with what the files have told of it. Unusable rows are refused
+    # Files -> examples, and the task with what follows from the files. Unusable rows are refused
     # or counted among the source's complaints.
     read: Callable[[Source], tuple[list[Any], Task]]
     # Task, id, line, 'file:line' -> the example that a line of new text is; raises UnusableError.
@@ -206,12 +206,14 @@ class Kind(NamedTuple):
     # Folder, split, predictions: writes pictures of those that can be scored.
     draw: Callable[[pathlib.Path, str, Predictions], None]
     # Folder, split, predictions: writes the files that official judges read.
-    write: Callable[[pathlib.Path, str, Predictions], None] = lambda folder, split, found: None
+    write: Callable[[pathlib.Path, str, Predictions], None] = lambda folder, split, predictions: (
+        None
+    )
     # Batch -> float [B], how many terms of the loss each row has, before its weight.
     terms: Callable[[Batch], jax.Array] = one_term
     # Formats of new text that it takes in addition to lines and tables.
     formats: tuple[str, ...] = ()
-    # Names of the outputs of another project's head -> fields of `Task` that they tell.
+    # Names of the outputs of another project's head -> fields of `Task` that follow from them.
     foreign_fields: Callable[[tuple[str, ...]], dict[str, Any]] = lambda labels: {}
     # Task -> what a user of its head in another project must know.
     foreign_notes: Callable[[Task], list[str]] = lambda task: []

@@ -37,7 +37,7 @@ class Candidate(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An answer in a context."""
+    """An answer that was found in a context."""
 
     text: str
     start: int  # its first character in the context

@@ -117,18 +117,18 @@ def _encoded(tokenizer: Tokenizer, contexts: Sequence[str]) -> dict[str, _Text]:
     return texts
 
 
-def windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
+def parts_of_text(length: int, room: int, stride: int) -> list[tuple[int, int]]:
     """Parts of a text, (begin, end), each of at most `room` tokens.
 
-    >>> windows(10, 6, 3)
+    >>> parts_of_text(10, 6, 3)
     [(0, 6), (3, 9), (6, 10)]
     """
-    found, begin = [], 0
+    parts, begin = [], 0
     while True:
         end = min(begin + room, length)
-        found.append((begin, end))
+        parts.append((begin, end))
         if end == length:
-            return found
+            return parts
         begin += min(room, stride)
 
 
@@ -158,7 +158,7 @@ def _rows_of(
     tokenizer: Tokenizer, task: Task, example: SpanExample, question: np.ndarray, text: _Text
 ) -> Iterator[dict[str, Any]]:
     """Each row of an example: its tokens, where the text begins, numbers and marks."""
-    ranges = windows(len(text.ids), task.row_length - len(question) - 3, task.stride)
+    ranges = parts_of_text(len(text.ids), task.row_length - len(question) - 3, task.stride)
     best = best_window(ranges, len(text.ids))
     answer = None
     if example.answers:
@@ -209,9 +209,9 @@ def answers(
     task: Task, examples: Sequence[SpanExample], rows: Rows, outputs: kind.RowOutputs
 ) -> list[SpanAnswer]:
     """The answers to each question, best first, over all of its rows."""
-    found = (_window(task, rows, row, output) for row, output in enumerate(outputs))
+    windows = (_window(task, rows, row, output) for row, output in enumerate(outputs))
     relative = task.style != 'reference'
-    return span_answers.answers(examples, found, task.n_best, relative)
+    return span_answers.answers(examples, windows, task.n_best, relative)
 
 
 def _window(
@@ -233,29 +233,31 @@ def _window(
     return window, candidates, float(output['impossible'])
 
 
-def score(found: Predictions) -> Scores:
+def score(predictions: Predictions) -> Scores:
     """Metrics of answers by the official rules."""
-    texts = span_answers.best_texts(found.values)
-    if not found.task.unanswerable:
-        return squad_metrics.score(found.examples, texts)
-    none = span_answers.none_scores(found.values)
-    return squad_metrics.score_with_none(found.examples, texts, none, found.task.null_threshold)
+    texts = span_answers.best_texts(predictions.values)
+    if not predictions.task.unanswerable:
+        return squad_metrics.score(predictions.examples, texts)
+    none = span_answers.none_scores(predictions.values)
+    return squad_metrics.score_with_none(
+        predictions.examples, texts, none, predictions.task.null_threshold
+    )
 
 
-def final_texts(found: Predictions) -> dict[str, str]:
+def final_texts(predictions: Predictions) -> dict[str, str]:
     """Id of a question -> the answer, '' for none."""
-    threshold = found.task.null_threshold if found.task.unanswerable else math.inf
-    return span_answers.final_texts(found.values, threshold)
+    threshold = predictions.task.null_threshold if predictions.task.unanswerable else math.inf
+    return span_answers.final_texts(predictions.values, threshold)
 
 
 # ---------------------------------------------------------------------------------------------
 # What is written
 
 
-def to_json(found: Predictions) -> Iterator[dict[str, Any]]:
+def to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
     """The answer to each question."""
-    texts = final_texts(found)
-    for example, answer in zip(found.examples, found.values, strict=True):
+    texts = final_texts(predictions)
+    for example, answer in zip(predictions.examples, predictions.values, strict=True):
         row: dict[str, Any] = {'id': example.id, 'question': example.question}
         if has_label(example):
             row['references'] = list(dict.fromkeys(example.references))
@@ -268,7 +270,7 @@ def to_json(found: Predictions) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def write(folder: pathlib.Path, split: str, found: Predictions) -> None:
+def write(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
     """Writes the files that the official scripts of SQuAD and MRQA read, in SPLIT_squad/.
 
     'predictions.json' ({id: answer}) and 'n_best.json'. Where questions may have no answer also,
@@ -277,12 +279,12 @@ def write(folder: pathlib.Path, split: str, found: Predictions) -> None:
     threshold of `best_texts.json` with `--na-prob-file na_prob.json`.
     """
     folder = folder / f'{split}_squad'
-    listed = {a.id: [one._asdict() for one in a.n_best] for a in found.values}
+    listed = {a.id: [one._asdict() for one in a.n_best] for a in predictions.values}
     write_json(folder / 'n_best.json', listed)
-    write_json(folder / 'predictions.json', final_texts(found))
-    if found.task.unanswerable:
-        none = span_answers.none_scores(found.values)
-        write_json(folder / 'best_texts.json', span_answers.best_texts(found.values))
+    write_json(folder / 'predictions.json', final_texts(predictions))
+    if predictions.task.unanswerable:
+        none = span_answers.none_scores(predictions.values)
+        write_json(folder / 'best_texts.json', span_answers.best_texts(predictions.values))
         write_json(folder / 'null_odds.json', none)
         write_json(folder / 'na_prob.json', {k: _sigmoid(v) for k, v in none.items()})
 
@@ -293,23 +295,23 @@ def _sigmoid(value: float) -> float:
     return 1 / (1 + power) if value >= 0 else power / (1 + power)
 
 
-def draw(folder: pathlib.Path, split: str, found: Predictions) -> None:
+def draw(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
     """How probable right and wrong answers are, and how no-answer scores are distributed."""
     groups: dict[str, list[float]] = {'right': [], 'wrong': []}
-    for example, answer in zip(found.examples, found.values, strict=True):
+    for example, answer in zip(predictions.examples, predictions.values, strict=True):
         if answer.n_best:
             is_right = any(squad_metrics.exact(answer.best, r) for r in example.references)
             groups['right' if is_right else 'wrong'].append(answer.n_best[0].probability)
-    title = f'{found.task.name}, {split}'
+    title = f'{predictions.task.name}, {split}'
     path = folder / f'{split}_answers.png'
     plots.distribution(path, groups, title, 'probability of the best answer')
-    if found.task.unanswerable:
-        none = span_answers.none_scores(found.values)
+    if predictions.task.unanswerable:
+        none = span_answers.none_scores(predictions.values)
         groups = {
-            name: [none[e.id] for e in found.examples if bool(e.references) == has]
+            name: [none[e.id] for e in predictions.examples if bool(e.references) == has]
             for name, has in (('with an answer', True), ('without', False))
         }
-        path, threshold = folder / f'{split}_no_answer.png', found.task.null_threshold
+        path, threshold = folder / f'{split}_no_answer.png', predictions.task.null_threshold
         plots.distribution(path, groups, title, 'no-answer score', threshold)
 
 

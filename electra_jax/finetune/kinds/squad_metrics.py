@@ -10,7 +10,6 @@ import functools
 import re
 import string
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,13 +19,6 @@ from electra_jax.finetune.kinds.kind import Scores
 
 _ARTICLES = re.compile(r'\b(a|an|the)\b')
 _NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
-
-
-class Threshold(NamedTuple):
-    """The best score that some threshold on the no-answer score gives, and that threshold."""
-
-    score: float
-    threshold: float
 
 
 def normalized(text: str) -> str:
@@ -125,8 +117,8 @@ def score_with_none(
 
 def best_threshold(
     raw_B: np.ndarray, answered_B: np.ndarray, empty_B: np.ndarray, none_B: np.ndarray
-) -> Threshold:
-    """The threshold on no-answer scores that does best, found by trying all.
+) -> tuple[float, float]:
+    """The best score by any threshold on no-answer scores, and that threshold.
 
     Start from no answer to anything, and take on the predicted answers in the order of their
     no-answer scores: each gains its score where there is an answer, and loses 1 where there is
@@ -143,5 +135,5 @@ def best_threshold(
     totals_B = np.sum(~answered_B) + np.cumsum(gain_B)
     best = int(np.argmax(totals_B))
     if totals_B[best] <= np.sum(~answered_B):
-        return Threshold(float(np.mean(~answered_B)), 0.0)
-    return Threshold(float(totals_B[best] / len(raw_B)), float(none_B[order_B[best]]))
+        return float(np.mean(~answered_B)), 0.0
+    return float(totals_B[best] / len(raw_B)), float(none_B[order_B[best]])

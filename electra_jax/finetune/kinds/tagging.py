@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from electra_jax.core.errors import DataError
+from electra_jax.core.errors import DataError, unknown
 from electra_jax.finetune import plots
 from electra_jax.finetune.examples import TaggedExample
 from electra_jax.finetune.features import Rows, encode_all, ragged
@@ -35,7 +35,7 @@ from electra_jax.tokenizers.api import Tokenizer
 def read(source: Source) -> tuple[list[TaggedExample], Task]:
     """Sentences with tags in the scheme that is learned.
 
-    A training file also tells scheme and tags, where they are not known.
+    A training file also gives scheme and tags, where they are not known.
     """
     task, complaints = source.task, source.complaints
     rest = (source.columns, complaints, source.labelled)
@@ -44,7 +44,8 @@ def read(source: Source) -> tuple[list[TaggedExample], Task]:
     else:
         examples = list(conll.read(source.path, *rest, source.ending))
     scheme = task.scheme or tag_schemes.find(e.tags for e in examples if e.tags)
-    tag_schemes.check(scheme)
+    if scheme not in tag_schemes.SCHEMES:
+        raise unknown('config.task.scheme', scheme, tag_schemes.SCHEMES)
     task = dataclasses.replace(task, scheme=scheme)
     examples = list(conll.fitting(examples, scheme, complaints))
     learned = task.learned_scheme or scheme
@@ -83,7 +84,7 @@ def features(
     room, numbers = task.row_length - 2, kind.numbered(task.labels)
     tokens, example_of, marked, tagged = [], [], [], []
     for i, example in enumerate(examples):
-        tags = example.tags or (None,) * len(example.words)
+        tags = example.tags or [None] * len(example.words)
         tag_numbers = [kind.class_number(tag, example.where, numbers, labelled) for tag in tags]
         encoded = [pieces[w][:room] if len(pieces[w]) else unknown for w in example.words]
         for begin, end in divided([len(x) for x in encoded], room):
@@ -116,6 +117,7 @@ def divided(lengths: Sequence[int], room: int) -> list[tuple[int, int]]:
 def _row(
     tokenizer: Tokenizer, encoded: Sequence[np.ndarray], tags: Sequence[int], begin: int, end: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The words from `begin` to `end` as tokens, and the numbers of words and tags, as marks."""
     special = tokenizer.special
     chosen = encoded[begin:end]
     row = np.concatenate([[special.cls], *chosen, [special.sep]]).astype(np.int32)
@@ -143,23 +145,23 @@ def answers(
     task: Task, examples: Sequence[TaggedExample], rows: Rows, outputs: kind.RowOutputs
 ) -> list[np.ndarray]:
     """Probabilities [W, C] of each sentence, whose words may be in several rows, in their order."""
-    found: list[list[np.ndarray]] = [[] for _ in examples]
+    probs: list[list[np.ndarray]] = [[] for _ in examples]
     for row, output in enumerate(outputs):
         words = rows.marks['words'][row]
-        found[int(rows.example[row])].append(
+        probs[int(rows.example[row])].append(
             kind.softmax(output['logits'][: len(words)][words >= 0])
         )
-    return [np.concatenate(runs) for runs in found]
+    return [np.concatenate(runs) for runs in probs]
 
 
-def _gold(found: Predictions) -> list[Sequence[str]]:
-    return [example.tags for example in found.examples]
+def _gold(predictions: Predictions) -> list[Sequence[str]]:
+    return [example.tags for example in predictions.examples]
 
 
-def best_tags(found: Predictions) -> list[list[str]]:
+def best_tags(predictions: Predictions) -> list[list[str]]:
     """The likeliest tag of each word of each sentence."""
-    labels = found.task.labels
-    return [[labels[int(best)] for best in np.argmax(p, axis=-1)] for p in found.values]
+    labels = predictions.task.labels
+    return [[labels[int(best)] for best in np.argmax(p, axis=-1)] for p in predictions.values]
 
 
 def tag_scores(
@@ -167,12 +169,7 @@ def tag_scores(
 ) -> Scores:
     """Span F1, precision and recall by seqeval, and the share of words with the right tag.
 
-    Spans are read as leniently as conlleval does.
-
-    Args:
-        gold: the true tags of each sentence.
-        predicted: the predicted tags of each sentence.
-        scheme: of both; 'plain' tags have an accuracy only.
+    Spans are read as leniently as conlleval does; tags of the scheme 'plain' have an accuracy only.
     """
     words = [pair for both in zip(gold, predicted, strict=True) for pair in zip(*both, strict=True)]
     accuracy = {'accuracy': float(np.mean([one == other for one, other in words]))}
@@ -210,10 +207,10 @@ def scores_by_type(
 # What is written
 
 
-def to_json(found: Predictions) -> Iterator[dict[str, Any]]:
+def to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
     """The words of each sentence, their likeliest tags and how likely these are."""
-    labels = found.task.labels
-    for example, probs_WC in zip(found.examples, found.values, strict=True):
+    labels = predictions.task.labels
+    for example, probs_WC in zip(predictions.examples, predictions.values, strict=True):
         given = {} if example.tags is None else {'tags': list(example.tags)}
         best_W = np.argmax(probs_WC, axis=-1)
         yield {
@@ -228,21 +225,21 @@ def to_json(found: Predictions) -> Iterator[dict[str, Any]]:
         }
 
 
-def draw(folder: pathlib.Path, split: str, found: Predictions) -> None:
+def draw(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
     """Words of each type of span against the type they are given; plain tags as they are.
 
     Also writes the scores of each type.
     """
-    plain = found.task.learned_scheme == 'plain'
+    plain = predictions.task.learned_scheme == 'plain'
 
     def type_of(tag: str) -> str:
         return tag if plain else tag.partition('-')[2] or tag
 
-    types = list(dict.fromkeys(map(type_of, found.task.labels)))
-    numbers = {tag: types.index(type_of(tag)) for tag in found.task.labels}
-    tags, predicted = _gold(found), best_tags(found)
+    types = list(dict.fromkeys(map(type_of, predictions.task.labels)))
+    numbers = {tag: types.index(type_of(tag)) for tag in predictions.task.labels}
+    tags, predicted = _gold(predictions), best_tags(predictions)
     gold, best = ([numbers[tag] for one in side for tag in one] for side in (tags, predicted))
-    title = f'{found.task.name}, {split}, words'
+    title = f'{predictions.task.name}, {split}, words'
     plots.confusion(folder / f'{split}_confusion.png', gold, best, types, title)
     if not plain:
         by_type = scores_by_type(tags, predicted)
@@ -274,7 +271,9 @@ TAGGING = Kind(
     loss=loss,
     answers=answers,
     has_label=lambda example: example.tags is not None,
-    score=lambda found: tag_scores(_gold(found), best_tags(found), found.task.learned_scheme),
+    score=lambda predictions: tag_scores(
+        _gold(predictions), best_tags(predictions), predictions.task.learned_scheme
+    ),
     to_json=to_json,
     draw=draw,
     foreign_fields=lambda labels: {'labels': labels, 'scheme': tag_schemes.of_classes(labels)},

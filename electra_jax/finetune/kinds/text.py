@@ -32,7 +32,7 @@ from electra_jax.tokenizers.api import Tokenizer
 
 
 def read_classes(source: Source) -> tuple[list[TextExample], Task]:
-    """Texts with a class each; a training file also tells the classes, if they are not known."""
+    """Texts with a class each; a training file also gives the classes, if they are not known."""
     task = source.task
     examples = _read(source, texts.class_reader(task.labels))
     if examples and not task.labels and source.labelled is not None:
@@ -42,7 +42,7 @@ def read_classes(source: Source) -> tuple[list[TextExample], Task]:
 
 
 def read_scores(source: Source) -> tuple[list[TextExample], Task]:
-    """Texts with a score each; a training file also tells their range, if it is not known."""
+    """Texts with a score each; a training file also gives their range, if it is not known."""
     task, bounds = source.task, source.task.spec.score_range
     examples = _read(source, texts.score_reader(bounds))
     if examples and task.score_range is None and source.labelled is not None:
@@ -158,14 +158,14 @@ def score_answers(
     return low + (high - low) * np.array([float(output['logits'][0]) for output in outputs])
 
 
-def _gold(found: Predictions) -> list[Any]:
+def _gold(predictions: Predictions) -> list[Any]:
     """The true class or score of each text."""
-    return [example.label for example in found.examples]
+    return [example.label for example in predictions.examples]
 
 
-def best_classes(found: Predictions) -> list[str]:
+def best_classes(predictions: Predictions) -> list[str]:
     """The likeliest class of each text."""
-    return [found.task.labels[number] for number in np.argmax(found.values, axis=-1)]
+    return [predictions.task.labels[number] for number in np.argmax(predictions.values, axis=-1)]
 
 
 def class_scores(names: Sequence[str], gold: Sequence[str], predicted: Sequence[str]) -> Scores:
@@ -256,13 +256,13 @@ def _score_metric(
         return float(np.mean((gold_B - predicted_B) ** 2)), None
     from scipy import stats
 
-    function = {'pearson': stats.pearsonr, 'spearman': stats.spearmanr}[name]
+    correlation = {'pearson': stats.pearsonr, 'spearman': stats.spearmanr}[name]
     for side, values_B in (('prediction', predicted_B), ('true score', gold_B)):
         if np.all(values_B == values_B[0]):
             return 0.0, f'{name} is not defined: every {side} is {values_B[0]:g}; counted as 0'
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # nearly constant input is handled below
-        value = float(function(gold_B, predicted_B).statistic)
+        value = float(correlation(gold_B, predicted_B).statistic)
     if not np.isfinite(value):
         return 0.0, f'{name} is not defined for scores this close together; counted as 0'
     return value, None
@@ -272,17 +272,17 @@ def _score_metric(
 # What is written
 
 
-def classes_to_json(found: Predictions) -> Iterator[dict[str, Any]]:
+def classes_to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
     """The likeliest class of each text, and the probability of every class."""
-    rows = zip(found.examples, best_classes(found), found.values, strict=True)
+    rows = zip(predictions.examples, best_classes(predictions), predictions.values, strict=True)
     for example, best, probs_C in rows:
-        probabilities = zip(found.task.labels, map(kind.json_number, probs_C), strict=True)
+        probabilities = zip(predictions.task.labels, map(kind.json_number, probs_C), strict=True)
         yield {**_texts(example), 'prediction': best, 'probabilities': dict(probabilities)}
 
 
-def scores_to_json(found: Predictions) -> Iterator[dict[str, Any]]:
+def scores_to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
     """The score of each text."""
-    for example, score in zip(found.examples, found.values, strict=True):
+    for example, score in zip(predictions.examples, predictions.values, strict=True):
         yield {**_texts(example), 'prediction': kind.json_number(score)}
 
 
@@ -292,33 +292,30 @@ def _texts(example: TextExample) -> dict[str, Any]:
     return {'id': example.id, 'text_a': example.text_a, **given}
 
 
-def write_classes(folder: pathlib.Path, split: str, found: Predictions) -> None:
-    """The file for GLUE's judge, where the split has one."""
-    if split in found.task.spec.submissions:
-        path = folder / found.task.spec.submissions[split]
-        glue.write(path, found.examples, best_classes(found))
+def write_classes(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
+    """The file for GLUE's judge."""
+    glue.write(folder, split, predictions, best_classes(predictions))
 
 
-def write_scores(folder: pathlib.Path, split: str, found: Predictions) -> None:
-    """The file for GLUE's judge, where the split has one: scores within their range."""
-    if split in found.task.spec.submissions:
-        low, high = found.task.spec.score_range or (-np.inf, np.inf)
-        scores = [f'{min(max(float(score), low), high):.3f}' for score in found.values]
-        glue.write(folder / found.task.spec.submissions[split], found.examples, scores)
+def write_scores(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
+    """The file for GLUE's judge: scores within their range."""
+    low, high = predictions.task.spec.score_range or (-np.inf, np.inf)
+    scores = [f'{min(max(float(score), low), high):.3f}' for score in predictions.values]
+    glue.write(folder, split, predictions, scores)
 
 
-def draw_classes(folder: pathlib.Path, split: str, found: Predictions) -> None:
+def draw_classes(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
     """How many texts of each true class are given each class."""
-    labels = found.task.labels
-    gold, best = map(labels.index, _gold(found)), np.argmax(found.values, axis=-1)
-    title = f'{found.task.name}, {split}'
+    labels = predictions.task.labels
+    gold, best = map(labels.index, _gold(predictions)), np.argmax(predictions.values, axis=-1)
+    title = f'{predictions.task.name}, {split}'
     plots.confusion(folder / f'{split}_confusion.png', list(gold), best, labels, title)
 
 
-def draw_scores(folder: pathlib.Path, split: str, found: Predictions) -> None:
+def draw_scores(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
     """Predicted against true scores."""
-    title = f'{found.task.name}, {split}'
-    plots.scatter(folder / f'{split}_scores.png', _gold(found), found.values, title)
+    title = f'{predictions.task.name}, {split}'
+    plots.scatter(folder / f'{split}_scores.png', _gold(predictions), predictions.values, title)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -347,7 +344,9 @@ CLASSIFICATION = Kind(
     loss=class_loss,
     answers=class_answers,
     has_label=lambda example: example.label is not None,
-    score=lambda found: class_scores(found.task.spec.metrics, _gold(found), best_classes(found)),
+    score=lambda predictions: class_scores(
+        predictions.task.spec.metrics, _gold(predictions), best_classes(predictions)
+    ),
     to_json=classes_to_json,
     write=write_classes,
     draw=draw_classes,
@@ -362,7 +361,9 @@ REGRESSION = CLASSIFICATION._replace(
     features=score_features,
     loss=score_loss,
     answers=score_answers,
-    score=lambda found: regression_scores(found.task.spec.metrics, _gold(found), found.values),
+    score=lambda predictions: regression_scores(
+        predictions.task.spec.metrics, _gold(predictions), predictions.values
+    ),
     to_json=scores_to_json,
     write=write_scores,
     draw=draw_scores,
