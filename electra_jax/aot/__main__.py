@@ -21,16 +21,12 @@ TOPOLOGY = flags.DEFINE_string(
 )
 SLICES = flags.DEFINE_integer('slices', 1, 'number of slices of that topology', lower_bound=1)
 JSON = flags.DEFINE_bool('json', False, 'print one JSON object instead of a table')
-TRY_SECONDS = flags.DEFINE_float(
-    'try_seconds', 60.0, 'where the step does not fit: settings that might are compiled if one '
-    'compilation took no longer than this, else estimated'
-)  # fmt: skip
 
 
 def main(settings: Settings) -> None:
     """Compiles, and prints the report."""
     name, config = cli.recipe_name(CONFIG), resolve(table.complete(settings), 'tpu')
-    record = report.make(config, name, TOPOLOGY.value, SLICES.value, TRY_SECONDS.value)
+    record = report.make(config, name, TOPOLOGY.value, SLICES.value)
     print(json.dumps(record) if JSON.value else report.as_table(record))
 
 

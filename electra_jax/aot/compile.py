@@ -11,23 +11,12 @@ from electra_jax.train.state import TrainState
 
 
 class Compiled(NamedTuple):
-    """A step as XLA compiled it for one device of the mesh, or refused to.
+    """A step as XLA compiled it for one device of the mesh, or refused to."""
 
-    Attributes:
-        seconds: tracing and compiling.
-        hbm_bytes: what a device needs at the fullest moment: state, batch, temporaries.
-        temp_bytes: of that, temporaries; None where the program was refused.
-        text: the optimized program; None where it was refused, or XLA cannot print it.
-    """
-
-    seconds: float
-    hbm_bytes: int
-    temp_bytes: int | None
-    text: str | None
-
-    def fits(self, limit: float) -> bool:
-        """Whether it was compiled, and needs no more than `limit` bytes of a device."""
-        return self.temp_bytes is not None and self.hbm_bytes <= limit
+    seconds: float  # of tracing and compiling
+    hbm_bytes: int  # needed by a device at the fullest moment: state, batch, temporaries
+    temp_bytes: int | None  # of that, temporaries; None where the program was refused
+    text: str | None  # the optimized program; None: it was refused, or XLA cannot print it
 
 
 def compile_step(

@@ -19,19 +19,13 @@ ITEM_BYTES: dict[str, float] = {
 
 
 class Array(NamedTuple):
-    """One array of a type such as ``bf16[16,512]{1,0:T(8,128)(2,1)S(1)}``.
-
-    Attributes:
-        layout: dimensions, the fastest first.
-        tile: the unit of memory, the fastest dimension last.
-        space: of memory; 0 is the device's main memory (HBM on a TPU).
-    """
+    """One array of a type such as ``bf16[16,512]{1,0:T(8,128)(2,1)S(1)}``."""
 
     dtype: str
     dims: tuple[int, ...]
-    layout: tuple[int, ...] = ()
-    tile: tuple[int, ...] = ()
-    space: int = 0
+    layout: tuple[int, ...] = ()  # dimensions, the fastest first
+    tile: tuple[int, ...] = ()  # the unit of memory, the fastest dimension last
+    space: int = 0  # of memory; 0 is the device's main memory (HBM on a TPU)
 
     @property
     def bytes(self) -> int:
@@ -52,20 +46,14 @@ class Array(NamedTuple):
 
 
 class Instruction(NamedTuple):
-    """One line of a computation.
-
-    Attributes:
-        arrays: of its result; a tuple's are flattened.
-        rest: its attributes, as text.
-        argument: what stands between its parentheses.
-    """
+    """One line of a computation."""
 
     name: str
-    arrays: tuple[Array, ...]
+    arrays: tuple[Array, ...]  # of its result; a tuple's are flattened
     opcode: str
     operands: tuple[str, ...]
-    rest: str
-    argument: str
+    rest: str  # its attributes, as text
+    argument: str  # the text between its parentheses
     is_root: bool
 
     @property
@@ -92,7 +80,6 @@ class Computation(NamedTuple):
 
     @property
     def root(self) -> Instruction:
-        """Makes the result."""
         return next(one for one in self.instructions.values() if one.is_root)
 
     def parameter(self, number: int) -> Instruction | None:
@@ -181,19 +168,14 @@ def parse_arrays(kind: str) -> tuple[Array, ...]:
     ...     '(f32[3,5]{1,0:T(8,128)}, bf16[16]{0:T(256)S(1)})')]
     [('f32[3,5]', 4096, 0), ('bf16[16]', 512, 1)]
     """
-    return tuple(_array(*parts) for parts in _ARRAY.findall(kind))
-
-
-def _array(dtype: str, dims: str, layout: str, extras: str) -> Array:
-    tile = re.match(r'T\(([\d,]+)\)', extras)
-    space = re.search(r'S\((\d+)\)', extras)
-    return Array(
-        dtype,
-        _numbers(dims),
-        _numbers(layout),
-        _numbers(tile.group(1)) if tile else (),
-        int(space.group(1)) if space else 0,
-    )
+    arrays = []
+    for dtype, dims, layout, extras in _ARRAY.findall(kind):
+        tile = re.match(r'T\(([\d,]+)\)', extras)
+        space = re.search(r'S\((\d+)\)', extras)
+        tiles = _numbers(tile.group(1)) if tile else ()
+        in_space = int(space.group(1)) if space else 0
+        arrays.append(Array(dtype, _numbers(dims), _numbers(layout), tiles, in_space))
+    return tuple(arrays)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -1,74 +1,122 @@
 """A config compiled for a TPU slice: the record of what is known, and the table for people."""
 
+import dataclasses
 from typing import Any
 
-from electra_jax.aot import compile, roofline, suggest, topologies
+from electra_jax.aot import compile, hlo, roofline, topologies, traffic
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives.definition import Vocabulary
-from electra_jax.parallel import chips
+from electra_jax.parallel import chips, mesh
 from electra_jax.parallel import report as parallel_report
 from electra_jax.pretrain import program as runs
 from electra_jax.tokenizers.api import SpecialIds
 
-SHOWN = 10  # entries of each list in the table; the record has more
+RECORDED = 40  # of the largest buffers and movements
+SHOWN = 10  # of those in the table
 
 
-def make(
-    config: Config, name: str, topology: str, slices: int, try_seconds: float
-) -> dict[str, Any]:
-    """Compiles a config's step; where it does not fit, looks for settings that do.
+def make(config: Config, name: str, topology: str, slices: int) -> dict[str, Any]:
+    """Compiles a config's step, and returns the record that --json prints.
 
     Args:
         config: for TPUs.
         name: of its recipe.
         topology: of a slice, such as ``'v5e:4x4'``.
         slices: how many of them.
-        try_seconds: settings that might fit are compiled if one compilation takes no longer.
-
-    Returns:
-        The record that --json prints.
 
     Raises:
         ConfigError: there is no such topology, or no TPU compiler.
     """
     devices = topologies.devices(topology, slices)
     vocabulary = Vocabulary(config.data.tokenizer.vocab_size, SpecialIds(0, 100, 101, 102, 103))
-
-    def compiled(config: Config) -> tuple[runs.Program, compile.Compiled]:
-        program = runs.build_program(config, vocabulary, devices)
-        batch = runs.abstract_batch(program)
-        return program, compile.compile_step(program.step, program.abstract_state, batch)
-
-    program, made = compiled(config)
-    record = {'config': name, 'topology': topology, 'slices': slices, **describe(program, made)}
-    if not record['fits']:
-        used = suggest.memory(made.hbm_bytes, record['hbm_limit_bytes'], program.abstract_state)
-        try_out = (lambda other: compiled(other)[1]) if made.seconds <= try_seconds else None
-        suggestion = suggest.nearest(config, used, program.mesh, try_out)
-        record['suggestion'] = suggestion._asdict() if suggestion else None
-    return record
-
-
-def describe(program: runs.Program, made: compile.Compiled) -> dict[str, Any]:
-    """The part of the record that the program and its compilation decide."""
-    config, mesh = program.config, program.mesh
-    tokens = config.batch_size * config.data.row_length
-    flops = training_flops(config, program.vocabulary.size, program.objective.networks)
-    chip = chips.chip(mesh.devices.flat[0])
+    program = runs.build_program(config, vocabulary, devices)
+    batch = runs.abstract_batch(program)
+    made = compile.compile_step(program.step, program.abstract_state, batch)
+    chip = chips.chip(devices[0])
     if chip is None:
-        raise ConfigError(f'parallel/chips.py does not know {mesh.devices.flat[0].device_kind}')
+        raise ConfigError(f'parallel/chips.py does not know {devices[0].device_kind}')
+    about = {'config': name, 'topology': topology, 'slices': slices}
+    return {**about, **describe(program, made, chip)}
+
+
+def describe(program: runs.Program, made: compile.Compiled, chip: chips.Chip) -> dict[str, Any]:
+    """The part of the record that the program, its compilation and the chip decide."""
+    if chip.hbm_bytes is None or chip.hbm_bandwidth is None:
+        raise ConfigError('parallel/chips.py does not know the memory of this chip')
+    config = program.config
+    tokens = config.batch_size * config.data.row_length / program.mesh.size
+    flops = training_flops(config, program.vocabulary.size, program.objective.networks)
+    fits = made.temp_bytes is not None and made.hbm_bytes <= chip.hbm_bytes
     return {
-        'device': parallel_report.mesh_line(mesh),
+        'device': parallel_report.mesh_line(program.mesh),
         'rows': config.batch_size,
         'row_length': config.data.row_length,
-        'tokens_per_chip': tokens / mesh.size,
+        'tokens_per_chip': tokens,
         'attention': config.model.attention,
         'remat': config.model.remat,
-        **roofline.account(made, chip, mesh, tokens, flops),
-        'suggestion': None,
+        'fits': fits,
+        'hbm_bytes_per_chip': made.hbm_bytes,
+        'hbm_limit_bytes': int(chip.hbm_bytes),
+        'temp_bytes_per_chip': made.temp_bytes,
+        'flops_per_token': dict(flops),
+        'chip_intensity': chip.flops / chip.hbm_bandwidth,
+        'compile_seconds': made.seconds,
+        **costs(program, made.text, chip, tokens, flops['mfu']),
+        'suggestion': None if fits else to_try(program),
     }
+
+
+def costs(
+    program: runs.Program, text: str | None, chip: chips.Chip, tokens: float, flops: float
+) -> dict[str, Any]:
+    """What the optimized program moves, and the time that it must take at least.
+
+    Args:
+        program: for its mesh.
+        text: the optimized program; each cost is None where there is none.
+        chip: what each device can do.
+        tokens: of one chip.
+        flops: per token.
+
+    Returns:
+        bytes_per_token (main memory, read and written), bytes_by_source, largest_buffers,
+        collectives, intensity (FLOPs a byte; from chip_intensity on, a chip is compute-bound) and
+        roofline.
+    """
+    if text is None:
+        names = ('bytes_per_token', 'bytes_by_source', 'largest_buffers', 'collectives')
+        return dict.fromkeys((*names, 'intensity', 'roofline'))
+    module = hlo.parse(text)
+    moves = traffic.movements(module)
+    per_token = sum(move.bytes for move in moves) / tokens
+    slices = [mesh.slice_of(device) for device in program.mesh.devices.flat]
+    collectives = traffic.collectives(module, slices)
+    return {
+        'bytes_per_token': per_token,
+        'bytes_by_source': [
+            {**move._asdict(), 'bytes': move.bytes / tokens} for move in moves[:RECORDED]
+        ],
+        'largest_buffers': [dataclasses.asdict(one) for one in traffic.buffers(module)[:RECORDED]],
+        'collectives': [dataclasses.asdict(one) for one in collectives],
+        'intensity': flops / per_token,
+        'roofline': roofline.roofline(chip, flops, per_token, tokens, collectives),
+    }
+
+
+def to_try(program: runs.Program) -> list[str]:
+    """Settings that need less memory, those that change the training least first."""
+    config, sizes = program.config, program.mesh.shape
+    ways, microbatches = sizes['data'] * sizes['fsdp'], config.optimizer.microbatches
+    words = [] if config.model.remat == 'full' else ['--config.model.remat=full']
+    if config.batch_size // ways // microbatches % 2 == 0:
+        words.append(f'--config.optimizer.microbatches={2 * microbatches}')
+    if sizes['data'] > 1:
+        words.append(f'--config.mesh.data=1 --config.mesh.fsdp={ways}')
+    if config.batch_size // ways % 2 == 0:
+        words.append(f'--config.batch_size={config.batch_size // 2}')
+    return words
 
 
 def as_table(record: dict[str, Any]) -> str:
@@ -88,7 +136,8 @@ def as_table(record: dict[str, Any]) -> str:
     elif record['fits']:
         lines.append('  what it moves is not known: XLA cannot print this program')
     if not record['fits']:
-        lines.append(f'  {suggestion_line(record["suggestion"])}')
+        words = ' or '.join([*record['suggestion'], 'more chips'])
+        lines.append(f'  what needs less memory a chip: {words}')
     return '\n'.join([*lines, f'  compiled in {record["compile_seconds"]:.0f} s'])
 
 
@@ -118,12 +167,3 @@ def cost_lines(record: dict[str, Any]) -> list[str]:
     for one in record['bytes_by_source'][:SHOWN]:
         lines.append(f'    {one["bytes"] / 1e6:>10.3f} MB  {one["opcode"]}  {one["source"]}')
     return lines
-
-
-def suggestion_line(suggestion: dict[str, Any] | None) -> str:
-    """What to type instead."""
-    if suggestion is None:
-        return 'no smaller setting fits: use more chips, or a smaller model'
-    words = ' '.join(f'--config.{name}={value}' for name, value in suggestion['changes'].items())
-    how = 'compiled' if suggestion['compiled'] else 'by estimate'
-    return f'what fits ({how}, {suggestion["hbm_bytes"] / 2**30:.2f} GiB a chip): {words}'

@@ -1,18 +1,11 @@
-"""What is known of a compiled step, the least time that it can take on a chip included."""
+"""The least time that a step can take on a chip."""
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
-from jax.sharding import Mesh
-
-from electra_jax.aot import hlo, traffic
-from electra_jax.aot.compile import Compiled
+from electra_jax.aot import traffic
 from electra_jax.core.errors import ConfigError
-from electra_jax.parallel import mesh
 from electra_jax.parallel.chips import Chip
-
-_SHOWN = 40  # of the largest buffers and movements
 
 ASSUMPTIONS = (
     "matrix products run at the chip's dense bfloat16 peak; what remat computes again is not "
@@ -27,69 +20,12 @@ ASSUMPTIONS = (
 )
 
 
-def account(
-    compiled: Compiled,
-    chip: Chip,
-    devices: Mesh,
-    tokens: int,
-    flops_per_token: Mapping[str, float],
-) -> dict[str, Any]:
-    """What is known of a compiled step, as one JSON object.
-
-    Args:
-        compiled: from `compile_step`.
-        chip: what each device can do.
-        devices: the mesh it was compiled for.
-        tokens: of the global batch.
-        flops_per_token: from `model.flops`, by convention.
-
-    Returns:
-        fits, hbm_bytes_per_chip, hbm_limit_bytes, flops_per_token and compile_seconds;
-        temp_bytes_per_chip, None where the program was refused; and, None also where XLA cannot
-        print the program: bytes_per_token (main memory, read and written), bytes_by_source,
-        largest_buffers, collectives, intensity (FLOPs a byte; from chip_intensity on, a chip is
-        compute-bound) and roofline.
-    """
-    if chip.hbm_bytes is None or chip.hbm_bandwidth is None:
-        raise ConfigError('parallel/chips.py does not know the memory of this chip')
-    record: dict[str, Any] = {
-        'fits': compiled.fits(chip.hbm_bytes),
-        'hbm_bytes_per_chip': compiled.hbm_bytes,
-        'hbm_limit_bytes': int(chip.hbm_bytes),
-        'temp_bytes_per_chip': compiled.temp_bytes,
-        'flops_per_token': dict(flops_per_token),
-        'chip_intensity': chip.flops / chip.hbm_bandwidth,
-        'compile_seconds': compiled.seconds,
-    }
-    unknown = ('bytes_per_token', 'bytes_by_source', 'largest_buffers', 'collectives', 'intensity')
-    if compiled.text is None:
-        return {**record, **dict.fromkeys((*unknown, 'roofline'))}
-    module = hlo.parse(compiled.text)
-    buffers = traffic.buffers(module)[:_SHOWN]
-    moves = traffic.movements(module)
-    own_tokens = tokens / devices.size
-    per_token = sum(move.bytes for move in moves) / own_tokens
-    slices = [mesh.slice_of(device) for device in devices.devices.flat]
-    collectives = traffic.collectives(module, slices)
-    return {
-        **record,
-        'bytes_per_token': per_token,
-        'bytes_by_source': [
-            {**move._asdict(), 'bytes': move.bytes / own_tokens} for move in moves[:_SHOWN]
-        ],
-        'largest_buffers': [dataclasses.asdict(buffer) for buffer in buffers],
-        'collectives': [dataclasses.asdict(one) for one in collectives],
-        'intensity': flops_per_token['mfu'] / per_token,
-        'roofline': roofline(chip, flops_per_token['mfu'], per_token, own_tokens, collectives),
-    }
-
-
 def roofline(
     chip: Chip,
     flops_per_token: float,
     bytes_per_token: float,
     tokens: float,
-    collectives: list[traffic.Collective],
+    collectives: Sequence[traffic.Collective],
 ) -> dict[str, Any]:
     """The least time that a step can take on one chip, and what bounds it.
 

@@ -44,31 +44,23 @@ class Movement(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """All collectives of one kind in a step, over groups of one size.
+    """All collectives of one kind in a step, over groups of one size."""
 
-    Attributes:
-        kind: name of its instruction.
-        devices: of a group.
-        crosses_slices: whether a group spans slices, over the data-centre network.
-        count: how many there are in a step.
-        bytes: what one device puts in; for an all-gather, what it gets.
-    """
-
-    kind: str
-    devices: int
-    crosses_slices: bool
-    count: int
-    bytes: int
+    kind: str  # name of its instruction
+    devices: int  # of a group
+    crosses_slices: bool  # whether a group spans slices, over the data-centre network
+    count: int  # in a step
+    bytes: int  # what one device puts in; for an all-gather, what it gets
 
 
 @dataclasses.dataclass(frozen=True)
 class Buffer:
-    """An array in main memory; count: different instructions that make one like it."""
+    """An array in main memory."""
 
     shape: str
     bytes: int
     source: str
-    count: int
+    count: int  # different instructions that make one like it
 
 
 def movements(module: Module) -> list[Movement]:
@@ -85,16 +77,14 @@ def _moved(module: Module, computation: Computation, one: Instruction) -> float:
         return 0
     if one.opcode == 'custom-call' and any(name in one.rest for name in _ALIAS_CALLS):
         return 0
-    made = one.arrays
     if one.opcode in ('copy-start', 'slice-start'):
         # A tuple of the new array, the old one and a flag, or of the old one first.
-        new = made[0] if one.opcode == 'copy-start' else made[1]
+        new = one.arrays[0 if one.opcode == 'copy-start' else 1]
         old_space = _result(computation, one.operands[0])[0].space
-        return sum(_main(new._replace(space=space)) for space in (new.space, old_space))
+        return new.bytes * [new.space, old_space].count(0)
     read = (_read(module, computation, one, number) for number in range(len(one.operands)))
-    return sum(read) + sum(
-        _written(module, computation, one, number) for number in range(len(made))
-    )
+    written = (_written(module, computation, one, number) for number in range(len(one.arrays)))
+    return sum(read) + sum(written)
 
 
 def _main(array: Array) -> int:
@@ -110,19 +100,17 @@ def _read(module: Module, computation: Computation, one: Instruction, number: in
     """What `one` reads of its operand `number`."""
     arrays = _result(computation, one.operands[number])
     whole = sum(_main(array) for array in arrays)
-    if not whole:
-        return 0
+    return min(whole, _touched(module, one, number)) if whole else 0
+
+
+def _touched(module: Module, one: Instruction, number: int) -> float:
+    """How much of an operand an instruction looks at; without a bound where it is all of it."""
     if one.opcode == 'fusion':
         inner = module.computations[one.called('calls')[0]]
         parameter = inner.parameter(number)
-        return min(whole, _used(module, inner, parameter.name)) if parameter else 0
-    return min(whole, _touched(one, number, [array._replace(space=0) for array in one.arrays]))
-
-
-def _touched(one: Instruction, number: int, made: list[Array]) -> float:
-    """How much of an operand an instruction looks at; without a bound where it is all of it."""
+        return _used(module, inner, parameter.name) if parameter else 0
     if number == 0 and one.opcode in ('dynamic-slice', 'slice', 'gather'):
-        return sum(array.bytes for array in made)
+        return sum(array.bytes for array in one.arrays)
     if number == 0 and one.opcode in _UPDATES:
         return 0  # the part that changes is counted as written
     return math.inf
@@ -139,13 +127,8 @@ def _used(module: Module, computation: Computation, name: str) -> float:
                 user.opcode == 'custom-call' and any(call in user.rest for call in _ALIAS_CALLS)
             ):
                 total += _used(module, computation, user.name)
-            elif user.opcode == 'fusion':
-                inner = module.computations[user.called('calls')[0]]
-                parameter = inner.parameter(number)
-                total += _used(module, inner, parameter.name) if parameter else 0
             else:
-                made = [array._replace(space=0) for array in user.arrays]
-                total += _touched(user, number, made)
+                total += _touched(module, user, number)
     return total
 
 

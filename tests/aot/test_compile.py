@@ -1,9 +1,11 @@
-"""What is said of a compiled step: the roofline by hand, and settings that fit."""
+"""What is reported of a compiled step: the roofline by hand, its costs, and settings to try."""
+
+import math
 
 import jax
 import pytest
 
-from electra_jax.aot import compile, roofline, suggest
+from electra_jax.aot import compile, report, roofline
 from electra_jax.aot.traffic import Collective
 from electra_jax.parallel.chips import Chip
 from electra_jax.pretrain import program as runs
@@ -39,9 +41,10 @@ def compiled():
     return built, compile.compile_step(built.step, built.abstract_state, runs.abstract_batch(built))
 
 
-def account(compiled, chip):
-    built, made = compiled
-    return roofline.account(made, chip, built.mesh, 8 * 16, {'mfu': 1e6, 'paper': 2e6})
+def parameter_bytes(compiled):
+    """Of one device."""
+    leaves = jax.tree.leaves(compiled[0].abstract_state.params)
+    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves)
 
 
 def all_reduced(record):
@@ -49,19 +52,19 @@ def all_reduced(record):
 
 
 def test_a_step_of_this_machine_is_accounted_for(compiled):
-    record = account(compiled, CHIP._replace(hbm_bytes=1e12))
+    record = report.describe(*compiled, CHIP._replace(hbm_bytes=1e12))
     assert record['fits'] and record['bytes_per_token'] > 0
-    assert record['intensity'] == pytest.approx(1e6 / record['bytes_per_token'])
-    assert all_reduced(record) >= suggest.shard_bytes(compiled[0].abstract_state.params)
-    small = account(compiled, CHIP)
+    flops = record['flops_per_token']['mfu']
+    assert record['intensity'] == pytest.approx(flops / record['bytes_per_token'])
+    assert record['tokens_per_chip'] == 8 * 16 / 2 and record['suggestion'] is None
+    assert all_reduced(record) >= parameter_bytes(compiled)
+    small = report.describe(*compiled, CHIP)
     assert not small['fits'] and small['hbm_limit_bytes'] == 1000
 
 
 def test_a_program_that_cannot_be_printed_still_fits_or_not(compiled):
     built, made = compiled
-    record = roofline.account(
-        made._replace(text=None), CHIP._replace(hbm_bytes=1e12), built.mesh, 128, {'mfu': 1e6}
-    )
+    record = report.describe(built, made._replace(text=None), CHIP._replace(hbm_bytes=1e12))
     assert record['fits'] and record['temp_bytes_per_chip'] == made.temp_bytes
     assert record['roofline'] is None and record['largest_buffers'] is None
 
@@ -72,46 +75,22 @@ def test_a_program_that_cannot_be_printed_still_fits_or_not(compiled):
     'softmax one more for the word table, instead of their sum',
 )
 def test_the_gradient_of_every_parameter_crosses_once(compiled):
-    params = suggest.shard_bytes(compiled[0].abstract_state.params)
     # Losses and norms are a few scalars more.
-    assert all_reduced(account(compiled, CHIP)) < 1.02 * params
+    assert all_reduced(report.describe(*compiled, CHIP)) < 1.02 * parameter_bytes(compiled)
 
 
-def test_the_nearest_setting_that_fits_changes_training_least():
-    built = program(batch_size=32)
-    used = suggest.Memory(needed=1000, limit=700, params=50, state=150)
-    assert (used.fixed, used.rows) == (200, 800)
-    found = suggest.nearest(built.config, used, built.mesh, None)
-    assert found == suggest.Suggestion({'optimizer.microbatches': 2}, 650, compiled=False)
-    # Rows that cannot be cut: the state is spread instead.
-    built = program(batch_size=2)
-    used = suggest.Memory(needed=1000, limit=900, params=100, state=300)
-    found = suggest.nearest(built.config, used, built.mesh, None)
-    assert found.changes == {'mesh.data': 1, 'mesh.fsdp': 2} and found.hbm_bytes == 800
-    assert suggest.nearest(built.config, used._replace(limit=10), built.mesh, None) is None
-
-
-def test_where_compiling_is_cheap_a_setting_is_tried_before_it_is_suggested():
-    built = program(batch_size=32)
-    used = suggest.Memory(needed=1000, limit=700, params=50, state=150)
-    tried = []
-
-    def try_out(config):
-        tried.append((config.model.remat, config.optimizer.microbatches))
-        fits = config.optimizer.microbatches == 4
-        return compile.Compiled(1.0, 600 if fits else 800, 500, 'text')
-
-    found = suggest.nearest(built.config, used, built.mesh, try_out)
-    assert tried == [('full', 1), ('none', 2), ('none', 4)]
-    assert found == suggest.Suggestion({'optimizer.microbatches': 4}, 600, compiled=True)
-
-
-def test_a_setting_that_fits_is_suggested_though_its_program_cannot_be_printed():
-    built = program(batch_size=32)
-    used = suggest.Memory(needed=1000, limit=700, params=50, state=150)
-    unprinted = compile.Compiled(1.0, 600, 500, None)
-    found = suggest.nearest(built.config, used, built.mesh, lambda config: unprinted)
-    assert found.compiled and found.hbm_bytes == 600
-    refused = unprinted._replace(temp_bytes=None)
-    found = suggest.nearest(built.config, used, built.mesh, lambda config: refused)
-    assert found is None or not found.compiled
+def test_what_does_not_fit_gets_settings_to_try_that_change_training_least(compiled):
+    built, made = compiled
+    refused = report.describe(built, made._replace(text=None, temp_bytes=None), CHIP)
+    assert not refused['fits'] and refused['suggestion'] == [
+        '--config.model.remat=full',
+        '--config.optimizer.microbatches=2',
+        '--config.mesh.data=1 --config.mesh.fsdp=2',
+        '--config.batch_size=4',
+    ]
+    named = {'config': 'tiny', 'topology': 'v5e:2x1', 'slices': 1}
+    text = report.as_table({**named, **refused})
+    assert 'DOES NOT FIT' in text and '--config.batch_size=4 or more chips' in text
+    # Rows that cannot be cut in half.
+    odd = program(batch_size=2, model={'remat': 'full'})
+    assert report.to_try(odd) == ['--config.mesh.data=1 --config.mesh.fsdp=2']

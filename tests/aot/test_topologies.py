@@ -1,4 +1,4 @@
-"""Slices that are not here: their devices, meshes over them, and what is said where they fail."""
+"""Slices that are not here: their devices, meshes over them, and the messages where they fail."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def test_a_name_that_is_no_topology_is_refused_with_examples(topology):
         slices.devices(topology)
 
 
-def test_without_the_compiler_it_says_what_to_type(monkeypatch):
+def test_without_the_compiler_the_error_has_what_to_type(monkeypatch):
     monkeypatch.setattr(slices, 'has_libtpu', lambda: False)
     with pytest.raises(ConfigError, match=r"pip install -e '.\[tpu_compile\]'"):
         slices.devices('v5e:2x2')
@@ -85,7 +85,7 @@ def test_axes_of_the_torus_are_split_where_the_mesh_asks_for_it():
     assert mesh.devices.size == 64
 
 
-def test_the_door_prints_a_wrong_topology_as_a_sentence():
+def test_the_command_prints_a_wrong_topology_as_a_sentence():
     words = ['-m', 'electra_jax.aot', '--config=configs/small.py', '--topology=v9:2x2']
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
     assert done.returncode == 1
