@@ -70,7 +70,7 @@ class ModelConfig:
     type_vocab_size: int = setting(2, at_least=2)  # token types: segment a, segment b
     layer_norm_epsilon: float = setting(1e-12, at_least=1e-15, at_most=1)
     init_stddev: float = setting(0.02, at_least=0, at_most=10)  # truncated normal, 2 deviations
-    position_init: str = setting('normal', choices=('normal', 'sinusoidal'))  # of that table
+    position_init: str = setting('normal', choices=('normal', 'sinusoidal'))  # of positions
     # 'hash': a cheap counter hash. 'threefry': JAX's generator.
     dropout_bits: str = setting('hash', choices=('hash', 'threefry'))
     # What the backward pass computes again instead of keeping it, the more the less memory: 'none',
@@ -79,7 +79,7 @@ class ModelConfig:
     remat: str = setting(
         'none', choices=('none', 'attention', 'feed_forward', 'both', 'dots', 'full')
     )
-    vocab_multiple: int = setting(128, at_least=1, at_most=_MOST)  # the vocabulary is padded to it
+    vocab_multiple: int = setting(128, at_least=1, at_most=_MOST)  # V is padded to a multiple of it
     # Where unset, these five suit the devices of the run (`resolve.for_devices`).
     # 'xla' (the formula as it stands; alone has attention dropout), 'splash' (TPU), 'cudnn' or
     # 'triton' (GPU): the last three keep no scores. `config.kernels` has what each cannot do.
@@ -115,8 +115,8 @@ class ObjectiveConfig:
     # 0.15, of which the paper says nothing.
     keep_rate: float = setting(0.0, at_least=0, at_most=1)
     disallow_correct: bool = setting(False)  # a sample is never the original token
-    # Of the generator's samples: at the start of the run, and at the end (None: the same). Decay is
-    # a share of total_steps: when 'linear' ends; in it, 'exponential' shrinks the rest e-fold.
+    # Of the generator's samples: at the start of the run, and at the end (None: the same). The
+    # decay is a share of total_steps: after it 'linear' has ended, 'exponential' has 1 / e to go.
     temperature: float = setting(1.0, at_least=0.01)
     temperature_end: float | None = setting(None, at_least=0.01)
     temperature_shape: str = setting('linear', choices=('linear', 'exponential'))
@@ -304,7 +304,7 @@ class TaskConfig:
     # The state of each trial that counts: 'last' (as in published figures) or 'best'.
     keep: str = setting('last', choices=('last', 'best'))
     predict_test: bool = setting(False)  # also predict the task's test files; write submissions
-    save: str = setting('all', choices=('all', 'best', 'none'))  # trials whose parameters stay
+    save: str = setting('all', choices=('all', 'best', 'none'))  # trials whose parameters are kept
     # Questions about texts. A text too long for a row becomes several rows, `stride` apart.
     question_length: int = setting(64, at_least=1)  # pieces, at most
     stride: int = setting(128, at_least=1)

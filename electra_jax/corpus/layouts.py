@@ -63,9 +63,8 @@ def segment_rows(
 
 def _next_target(config: settings.DataConfig, rng: random.Random) -> int:
     """Tokens that the next row aims for: a full row, or now and then a random shorter one."""
-    full = config.row_length
     short = rng.random() < config.short_row_rate
-    return rng.randint(min(5, full), full) if short else full
+    return rng.randint(5, config.row_length) if short else config.row_length
 
 
 def _shares(
