@@ -4,12 +4,12 @@
 #   launch/gpu.sh --config=configs/small.py --workdir=runs/small
 #   CUDA_VISIBLE_DEVICES=0,1 launch/gpu.sh --config=configs/small.py
 #
-# Makes .venv with JAX for CUDA 12, then trains. Variables that are set already stay as they are:
-#   XLA_PYTHON_CLIENT_MEM_FRACTION  share of GPU memory that is taken at the start; here 0.92, JAX's
-#                                   own 0.75 leaves room for other programs
+# Makes .venv with JAX for CUDA 12, then trains. It sets these variables unless they are set already:
+#   XLA_PYTHON_CLIENT_MEM_FRACTION  share of GPU memory that JAX reserves at the start: 0.92, since
+#                                   JAX's default 0.75 leaves room for other programs
 #                                   (docs.jax.dev/en/latest/gpu_memory_allocation.html)
-#   XLA_FLAGS                       the latency-hiding scheduler, which lets gradients travel while
-#                                   others are still computed, where there are several GPUs
+#   XLA_FLAGS                       the latency-hiding scheduler: with several GPUs, gradients are
+#                                   sent while others are still computed
 #                                   (docs.jax.dev/en/latest/gpu_performance_tips.html)
 set -euo pipefail
 if [[ $# -eq 0 || $1 == --help ]]; then

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Trains every recipe of configs/objectives/ on the quick start's corpus and leaves a table of them:
+# Trains every recipe of configs/objectives/ on the quick start's corpus, and makes a table of them:
 #   launch/objectives.sh [ARGUMENTS OF electra_jax.sweep]
 #   RECIPES=my/recipes STEPS=1000 launch/objectives.sh --jobs=2
-# 200 steps each unless STEPS says otherwise, in runs/sweeps/objectives unless --folder does. Typed
-# again it goes on where it stopped. untied_frozen.py starts from runs/sweeps/objectives/untied: it
-# comes when all others are done, and is left out where there is no such run.
+# Each has STEPS steps (default 200), in --folder (default runs/sweeps/objectives). The same command
+# again continues where it stopped. untied_frozen.py starts from runs/sweeps/objectives/untied: it is
+# trained after all others, and left out where there is no such run.
 set -euo pipefail
 if [[ ${1:-} == --help ]]; then
   sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
@@ -24,7 +24,7 @@ for recipe in "$recipes"/*.py; do
   if [[ $recipe == */untied_frozen.py ]]; then frozen=$recipe; else others+=("$recipe"); fi
 done
 
-# What is training hears of SIGTERM and Ctrl-C, and saves before it ends; of a second one, too.
+# Passes SIGTERM and Ctrl-C, the first and the second, to the sweep, whose runs save before they end.
 stop() {
   local status=143
   trap 'kill -TERM $! 2> /dev/null || true' TERM INT
@@ -41,8 +41,8 @@ trap stop TERM INT
 
 sweep() { # RECIPES
   sweeps=yes
-  # In a process group of its own: a terminal's Ctrl-C is for the whole group, so that it would hear
-  # of each twice, and twice means at once.
+  # In a process group of its own: a terminal sends Ctrl-C to the whole group, so that the sweep would
+  # get each one twice, and the second one ends runs at once.
   set -m
   python -m electra_jax.sweep --folder=runs/sweeps/objectives --config "$@" \
     --set "total_steps=$steps" log.every_steps=10 checkpoint.every_steps="$steps" \

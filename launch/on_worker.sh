@@ -6,7 +6,7 @@ folder=$HOME/electra_training # log.txt, pid, and a lock that training holds
 source launch/venv.sh
 
 setup() { # a Python that is new enough, the package, and the bucket as ~/bucket
-  # TPU VMs come with the Python of their Ubuntu, which may be too old.
+  # TPU VMs have the Python of their Ubuntu, which may be too old.
   if [[ ! -e .venv/bin/activate ]] &&
     ! "${PYTHON:-python3}" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))'; then
     python3 -m pip install --quiet --user uv
@@ -20,7 +20,7 @@ setup() { # a Python that is new enough, the package, and the bucket as ~/bucket
   mountpoint -q "$HOME/bucket" && return
   command -v gcsfuse > /dev/null || install_gcsfuse
   # A checkpoint gets its final name when it is complete, which renames a folder of many files.
-  # The lock of a workdir is a file that other machines change: nothing of it may be cached.
+  # The lock of a workdir is a file that other machines change: it must not be cached.
   gcsfuse --implicit-dirs --rename-dir-limit=100000 --metadata-cache-ttl-secs=0 "$1" "$HOME/bucket"
 }
 

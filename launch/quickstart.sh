@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/venv.sh
 use_venv ''
-# The tokenizer and the corpus are made by the way, since the recipe names their source.
+# This also makes the tokenizer and the corpus, since the recipe names their source.
 exec python -m electra_jax.main --config=configs/quickstart.py "$@"

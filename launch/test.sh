@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/venv.sh
 use_venv test
-# One file's tests stay in one process, so what they share is made once.
+# The tests of one file stay in one process, so that what they share is made once.
 exec python -m pytest -n auto --dist loadfile "$@"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: `use_venv EXTRAS [FOLDER]` makes a virtual environment (.venv) next
 # to pyproject.toml, installs the package there with those extras (none: ''), and puts it on PATH.
-# It does nothing where that is done already.
+# It does nothing where such an environment exists already.
 
 use_venv() {
   local extras=$1 folder=${2:-.venv} root stamp wanted python
@@ -9,8 +9,8 @@ use_venv() {
   stamp=$root/$folder/.installed${extras:+-$extras}
   wanted=$(cksum "$root/pyproject.toml")
   python=$root/$folder/bin/python
-  # `activate` is made last: without it, what is there may be half made, by a Python without
-  # ensurepip (Debian's, before python3-venv is installed) for example.
+  # `activate` is written last: without it, the folder may be incomplete, for example made by a Python
+  # without ensurepip (Debian's, before python3-venv is installed).
   if [[ ! -x $python || ! -e $root/$folder/bin/activate ]] &&
     ! "$python" -m pip --version > /dev/null 2>&1; then
     "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {

@@ -24,7 +24,7 @@ TEMPLATE = """\
 #SBATCH --signal=TERM@180
 set -euo pipefail
 cd {here}
-# Since Slurm 22.05 srun does not take this from the job's options.
+# Since Slurm 22.05 srun does not read this from the job's options.
 export SRUN_CPUS_PER_TASK="${{SLURM_CPUS_PER_TASK:-4}}"
 status=0
 srun {command} --only="$SLURM_ARRAY_TASK_ID" || status=$?
