@@ -182,29 +182,30 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(',') if number)
 
 
-def executed(module: Module) -> Iterator[Executed]:
+def executed(module: Module, name: str = '', times: int = 1) -> Iterator[Executed]:
     """Every instruction that runs as one of the program's own, with how often.
 
     A loop's instructions count as often as it turns (`trip_count`; once where that is not known).
     Each branch of a conditional counts once, and the inside of a fusion is left out.
+
+    Args:
+        module: the program.
+        name: of the computation that is run; default: the entry.
+        times: how often it is run.
     """
-    yield from _walk(module, module.entry, 1)
-
-
-def _walk(module: Module, name: str, times: int) -> Iterator[Executed]:
-    computation = module.computations[name]
+    computation = module.computations[name or module.entry]
     for one in computation.instructions.values():
         yield Executed(computation, one, times)
         if one.opcode == 'while':
             inner = times * (trip_count(module, one) or 1)
             for body in one.called('body'):
-                yield from _walk(module, body, inner)
+                yield from executed(module, body, inner)
         elif one.opcode in ('call', 'conditional', 'async-start'):
             attributes = (
                 'to_apply', 'calls', 'branch_computations', 'true_computation', 'false_computation'
             )  # fmt: skip
             for callee in one.called(*attributes):
-                yield from _walk(module, callee, times)
+                yield from executed(module, callee, times)
 
 
 def trip_count(module: Module, loop: Instruction) -> int | None:

@@ -55,17 +55,15 @@ def run(request: Request) -> Record:
     config = as_measured(request, {})
     rival = make_rival(request, config)
     other = rival and {**rival._asdict(), 'config': rival.config and records.as_json(rival.config)}
-    identity = records.identity(request.name, config, other, request.plan._asdict())
     ours, theirs = contest.measure(
         entry(request.name, config, request.plan, SHARING if rival else {}),
         lambda ready: peers(config, rival, request.plan, ready) if rival else [],
         request.plan,
         report,
     )
-    record = records.complete(
-        identity, results(ours, config, theirs, (rival and rival.config) or config)
-    )
-    report(f'record: {records.write(request.folder, identity, record)}')
+    measured = results(ours, config, theirs, (rival and rival.config) or config)
+    record = records.make(request.name, config, other, request.plan._asdict(), measured)
+    report(f'record: {records.write(request.folder, record)}')
     return record
 
 

@@ -15,20 +15,26 @@ from electra_jax.core import files
 from electra_jax.train import workdir
 
 Record = dict[str, Any]
+IDENTITY = ('config_name', 'config', 'rival', 'plan', 'revision')  # of a measurement
 VERSIONS = ('torch', 'transformers', 'libtpu')  # in addition to those of every run
 as_json = workdir.as_json
 
 
-def identity(
-    name: str, config: Settings, rival: Mapping[str, Any] | None, plan: Mapping[str, int]
+def make(
+    name: str,
+    config: Settings,
+    rival: Mapping[str, Any] | None,
+    plan: Mapping[str, int],
+    measured: Record,
 ) -> Record:
-    """What is measured.
+    """What was measured, where and when, and the numbers.
 
     Args:
         name: of the recipe.
         config: settings in which only what depends on the devices is left unset.
         rival: 'name' and 'config' of what it is compared with.
         plan: how long.
+        measured: the numbers.
     """
     return {
         'config_name': name,
@@ -36,13 +42,6 @@ def identity(
         'rival': rival,
         'plan': dict(plan),
         'revision': workdir.revision(),
-    }
-
-
-def complete(identity: Record, measured: Record) -> Record:
-    """A whole record: what was measured, where and when, and the numbers."""
-    return {
-        **identity,
         'command': ['electra_jax.bench', *sys.argv[1:]],  # not where it is installed
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'python': platform.python_version(),
@@ -64,12 +63,13 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def write(folder: pathlib.Path, identity: Record, record: Record) -> pathlib.Path:
-    """Writes a record into the file of its identity; the same measurement overwrites it."""
+def write(folder: pathlib.Path, record: Record) -> pathlib.Path:
+    """Writes a record into a file of its own; the same measurement again overwrites it."""
+    identity = {name: record[name] for name in IDENTITY}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    config = identity['config']
+    config = record['config']
     size = f'{config["batch_size"]}x{config["data"]["row_length"]}'
-    path = folder / f'{identity["config_name"]}-{size}-{digest}.json'
+    path = folder / f'{record["config_name"]}-{size}-{digest}.json'
     folder.mkdir(parents=True, exist_ok=True)
     files.write_whole(path, json.dumps(record, indent=1) + '\n')
     return path

@@ -41,7 +41,6 @@ def test_what_transformers_does_not_have_is_refused():
 
 
 def a_record(**changes):
-    what = records.identity('small', tiny_config(**changes), None, PLAN._asdict())
     measured = {
         'name': 'small',
         'tokens_per_second': 1000.0,
@@ -55,23 +54,23 @@ def a_record(**changes):
         'ready': {'devices': '1 x cpu', 'dtype': 'float32'},
         'peers': [],
     }
-    return what, records.complete(what, measured)
+    return records.make('small', tiny_config(**changes), None, PLAN._asdict(), measured)
 
 
 def test_a_record_has_all_that_it_depends_on():
-    _, record = a_record(batch_size=4)
+    record = a_record(batch_size=4)
     assert record['config']['batch_size'] == 4 and record['config']['model']['num_layers'] == 2
     assert record['packages']['jax'] and record['machine']['cores'] >= 1
     assert {'revision', 'date', 'command', 'python', 'plan'} <= set(record)
 
 
 def test_records_of_different_settings_have_different_names(tmp_path):
-    paths = {records.write(tmp_path / 'new', *a_record(seed=seed)) for seed in (0, 1)}
+    paths = {records.write(tmp_path / 'new', a_record(seed=seed)) for seed in (0, 1)}
     assert len(paths) == 2
     assert [json.loads(path.read_text())['ratio'] for path in paths] == [2.0, 2.0]
 
 
 def test_a_record_becomes_lines_of_text():
-    text = records.text(a_record()[1])
+    text = records.text(a_record())
     assert 'ratio to theirs: 2.00' in text and 'waiting for input: 25.0%' in text
     assert '0.100/0.200/0.300/0.400 s' in text and '1.00 GiB' in text and 'MFU' not in text
