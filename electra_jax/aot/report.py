@@ -109,12 +109,13 @@ def to_try(program: runs.Program) -> list[str]:
     """Settings that need less memory, those that change the training least first."""
     config, sizes = program.config, program.mesh.shape
     ways, microbatches = sizes['data'] * sizes['fsdp'], config.optimizer.microbatches
+    can_be_halved = config.batch_size // ways // microbatches % 2 == 0  # rows of a microbatch
     words = [] if config.model.remat == 'full' else ['--config.model.remat=full']
-    if config.batch_size // ways // microbatches % 2 == 0:
+    if can_be_halved:
         words.append(f'--config.optimizer.microbatches={2 * microbatches}')
     if sizes['data'] > 1:
         words.append(f'--config.mesh.data=1 --config.mesh.fsdp={ways}')
-    if config.batch_size // ways % 2 == 0:
+    if can_be_halved:
         words.append(f'--config.batch_size={config.batch_size // 2}')
     return words
 
