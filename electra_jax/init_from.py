@@ -210,10 +210,10 @@ def all_params(
     if theirs.hash != tokenizer.hash:
         raise ConfigError(
             f'{config.data.path} was built with another tokenizer ({tokenizer.vocab_size:,} '
-            f'tokens) than {where} was trained with ({theirs.vocab_size:,}): build the text with '
-            'the tokenizer of the checkpoint in another --config.data.path, by the same command '
-            'with --config.data.source=... and --config.data.tokenizer.path=..., a file in the '
-            'tokenizer/ folder of the checkpoint or of its corpus'
+            f'tokens) than {where} was trained with ({theirs.vocab_size:,}): type another '
+            '--config.data.path, with --config.data.source=... and '
+            '--config.data.tokenizer.path=..., a file in the tokenizer/ folder of the checkpoint '
+            'or of its corpus'
         )
     others = resolve.other_block(config.model, stored)
     if others:

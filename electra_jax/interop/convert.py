@@ -16,7 +16,7 @@ from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
 from electra_jax.interop.names import TASK_HEADS
 from electra_jax.interop.projects import READERS, WRITERS, Checkpoint, read_google
-from electra_jax.interop.transfer import Moved, Report
+from electra_jax.interop.transfer import Report
 from electra_jax.tokenizers import load as tokenizers
 from electra_jax.train import checkpoint, workdir
 
@@ -95,13 +95,14 @@ def convert(
         f'{model.generator or "as the objective has it"}, {model.embedding_sharing} embeddings'
     )
     yield from found.report.lines()
+    written = Report()
     with _whole(folder) as fresh:
         if target_kind == OURS:
-            report = write_ours(fresh, found, str(source), tasks)
+            write_ours(fresh, found, str(source), tasks)
         else:
-            report = WRITERS[target_kind](fresh, found)
+            written = WRITERS[target_kind](fresh, found)
     yield f'wrote {target}'
-    yield from report.lines()
+    yield from written.lines()
     if target_kind != 'google':
         yield f'next: {_next_command(target_kind, folder, found)}'
 
@@ -138,7 +139,7 @@ def read_ours(path: pathlib.Path, tasks: Tasks) -> Checkpoint:
             f'the checkpoint in {path} was written by another version of this program: '
             f'its settings lack or have {error}'
         ) from error
-    report = _report(params)
+    report = Report()
     if folder != given and folder.parent.name == workdir.TRIALS:
         report.notes.append(f'this is its best trial, {folder}')
     task, labels = None, None
@@ -148,7 +149,7 @@ def read_ours(path: pathlib.Path, tasks: Tasks) -> Checkpoint:
     return Checkpoint(params, model, tokenizer, task, labels, objective, report, about)
 
 
-def write_ours(folder: pathlib.Path, found: Checkpoint, source: str, tasks: Tasks) -> Report:
+def write_ours(folder: pathlib.Path, found: Checkpoint, source: str, tasks: Tasks) -> None:
     """Writes a workdir to start from: parameters, config and tokenizer, no optimizer state.
 
     The tokenizer's own files go there as well, for building a corpus. `source` is recorded.
@@ -172,11 +173,6 @@ def write_ours(folder: pathlib.Path, found: Checkpoint, source: str, tasks: Task
             about['task'] = tasks.describe(found.task, labels, C, found.model)
     checkpoint.write_params(epath.Path(folder).resolve(), found.params, about)
     tokenizer.save(folder / 'tokenizer')
-    return _report(found.params)
-
-
-def _report(params: Mapping[str, Any]) -> Report:
-    return Report([Moved(name, count(part)) for name, part in params.items()])
 
 
 def _next_command(kind: str, folder: pathlib.Path, found: Checkpoint) -> str:

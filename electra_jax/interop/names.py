@@ -29,18 +29,15 @@ class Row(NamedTuple):
 
     @property
     def our_letters(self) -> str:
-        """The letters of our array, none of them merged: ``'N D H K'``."""
-        return ' '.join(('N' if self.stacked else '') + self.letters.replace(' ', ''))
+        """The letters of one layer of our array, none of them merged: ``'D H K'``."""
+        return ' '.join(self.letters.replace(' ', ''))
 
-    def name(self, kind: str) -> str:
-        """The name in the format `kind`, below the scope of its part."""
-        return self.google if kind == GOOGLE else self.huggingface
-
-    def letters_there(self, kind: str) -> str:
-        """The letters of one layer in the format `kind`."""
-        if kind == HUGGINGFACE and self.ours.endswith('kernel'):
-            return ' '.join(reversed(self.letters.split()))
-        return self.letters
+    def there(self, kind: str) -> tuple[str, str]:
+        """The name in the format `kind`, below the scope, and the letters of one layer."""
+        if kind == GOOGLE:
+            return self.google, self.letters
+        words = self.letters.split()
+        return self.huggingface, ' '.join(words[::-1] if self.ours.endswith('kernel') else words)
 
 
 def _with_slashes(name: str) -> str:
@@ -122,6 +119,11 @@ class Part(NamedTuple):
     ours: str
     rows: tuple[Row, ...]
     prefix: str
+
+    def names(self, row: Row, kind: str, num_layers: int) -> list[str]:
+        """The names that a row has in the format `kind`, one a layer."""
+        name = self.prefix + row.there(kind)[0]
+        return [name.format(N=layer) for layer in range(num_layers)] if row.stacked else [name]
 
 
 # Google's variable scopes in a checkpoint of both networks. Shared embeddings are below electra/.

@@ -48,9 +48,9 @@ def generator_scale(main: EncoderShape, small: EncoderShape, where: str) -> dict
         if getattr(shape, name) != value:
             raise CheckpointError(
                 f'the generator in {where} has {name} {value}, but a generator that is '
-                f'{scale["generator_width"]:g} as wide as the discriminator has '
-                f'{getattr(shape, name)} (config.model.generator_width scales width, heads and '
-                'feed-forward together): such a pair cannot be expressed'
+                f'{scale["generator_width"]:g} as wide as the discriminator (its '
+                f'config.model.generator_width) has {getattr(shape, name)}: such a pair cannot be '
+                'expressed'
             )
     return scale
 

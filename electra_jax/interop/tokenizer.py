@@ -108,7 +108,12 @@ def read_tokenizer(folder: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
         return _read_wordpiece(folder / LIBRARY_FILE, library, settings)
     if kind in ('Unigram', 'BPE') and (folder / MODEL_FILE).is_file():
         tokenizer = SentencePiece.from_file(TokenizerConfig(path=str(folder / MODEL_FILE)))
-        _check_pieces(folder, library, tokenizer)
+        vocab = _vocabulary(folder / LIBRARY_FILE, library)
+        if vocab[: tokenizer.vocab_size] != tokenizer.pieces:
+            raise CheckpointError(
+                f'{folder / LIBRARY_FILE} numbers its pieces differently from {MODEL_FILE} next to '
+                'it: ours would give other ids'
+            )
         return tokenizer, []
     raise CheckpointError(
         f'{folder / LIBRARY_FILE} is a {kind} tokenizer, allowed: WordPiece, or SentencePiece with '
@@ -172,7 +177,10 @@ def _read_wordpiece(
 def _vocabulary(path: pathlib.Path, library: dict[str, Any]) -> list[str]:
     """Pieces in id order, tokens that were added later included."""
     try:
-        ids = dict(_dig(library, 'model', 'vocab') or {})
+        vocab = _dig(library, 'model', 'vocab') or {}
+        if isinstance(vocab, list):  # of a Unigram model: pieces with scores
+            vocab = {piece: i for i, (piece, _) in enumerate(vocab)}
+        ids = dict(vocab)
         for token in library.get('added_tokens') or []:
             ids.setdefault(token['content'], token['id'])
         vocab = sorted(ids, key=ids.__getitem__)
@@ -181,20 +189,6 @@ def _vocabulary(path: pathlib.Path, library: dict[str, Any]) -> list[str]:
     if [ids[piece] for piece in vocab] != list(range(len(vocab))):
         raise CheckpointError(f'{path}: the ids of its vocabulary are not 0 to {len(vocab) - 1}')
     return vocab
-
-
-def _check_pieces(folder: pathlib.Path, library: dict[str, Any], tokenizer: SentencePiece) -> None:
-    """Refuses a tokenizer.json whose piece ids differ from those of the model next to it."""
-    vocab = _dig(library, 'model', 'vocab')
-    if isinstance(vocab, dict):
-        theirs = sorted(vocab, key=vocab.__getitem__)
-    else:
-        theirs = [piece for piece, _ in vocab]
-    if theirs != tokenizer.pieces:
-        raise CheckpointError(
-            f'{folder / LIBRARY_FILE} numbers its pieces differently from {MODEL_FILE} next to it: '
-            'ours would give other ids'
-        )
 
 
 def _sentencepiece_pipeline(tokenizer: SentencePiece) -> tokenizers.Tokenizer:

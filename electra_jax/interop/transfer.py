@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,14 +20,13 @@ Arrays = Mapping[str, np.ndarray]  # by name in the other format
 _SHOWN = 20  # names listed in an error
 
 
-@dataclasses.dataclass
-class Moved:
+class Moved(NamedTuple):
     """A part that went from one format to the other."""
 
     ours: str
     numbers: int
-    theirs: str = ''  # '' and 0: our own checkpoints
-    arrays: int = 0
+    theirs: str
+    arrays: int  # there
 
 
 @dataclasses.dataclass
@@ -41,9 +41,8 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """A line for each part, then what was not converted."""
-        for moved in self.moved:
-            theirs = f'{moved.theirs or "-":<34} {moved.arrays:>4} arrays' if moved.arrays else ''
-            yield f'  {moved.ours:<22} {moved.numbers:>13,} numbers   {theirs}'.rstrip()
+        for ours, numbers, theirs, arrays in self.moved:
+            yield f'  {ours:<22} {numbers:>13,} numbers   {theirs or "-":<34} {arrays:>4} arrays'
         if self.missing:
             yield f'  missing there: {", ".join(self.missing)} (starts fresh in training)'
         for what in dict.fromkeys(self.left_out.values()):
@@ -103,8 +102,7 @@ def read_parts(
         sizes = sizes_of(model, part.ours, vocab_size, num_labels)
         projects = sizes['E'] != sizes['D']
         rows = [row for row in part.rows if projects or not row.ours.startswith('project/')]
-        wanted = {row: _names_there(row, part, kind, sizes['N']) for row in rows}
-        every = [name for found in wanted.values() for name in found]
+        every = [name for row in rows for name in part.names(row, kind, sizes['N'])]
         missing = [name for name in every if name not in arrays]
         if len(missing) == len(every):
             report.missing.append(part.ours)
@@ -115,9 +113,12 @@ def read_parts(
                 'damaged, or its settings (layers, widths) are not those of this model'
             )
         tree: Tree = {}
-        for row, found in wanted.items():
-            layers = [_layer(arrays[name], name, row, kind, sizes, report) for name in found]
-            leaf = np.stack(layers) if row.stacked else layers[0]
+        for row in rows:
+            found = [
+                _layer(arrays[name], name, row, kind, sizes, report)
+                for name in part.names(row, kind, sizes['N'])
+            ]
+            leaf = np.stack(found) if row.stacked else found[0]
             if row.letters.startswith('V'):
                 padding = vocab_rows(model, vocab_size) - vocab_size
                 leaf = np.pad(leaf, [(0, padding)] + [(0, 0)] * (leaf.ndim - 1))
@@ -166,19 +167,11 @@ def _write_part(tree: Tree, part: Part, kind: str, vocab_size: int) -> dict[str,
         row, leaf = rows[path], np.asarray(leaf)
         if row.letters.startswith('V'):
             leaf = leaf[:vocab_size]
-        letters = row.our_letters.removeprefix('N ')
         layers = leaf if row.stacked else leaf[None]
-        sizes = dict(zip(letters.split(), layers.shape[1:], strict=True))
-        found = _names_there(row, part, kind, len(layers))
-        for name, layer in zip(found, layers, strict=True):
-            arrays[name] = rearrange(layer, letters, row.letters_there(kind), sizes)
+        sizes = dict(zip(row.our_letters.split(), layers.shape[1:], strict=True))
+        for name, layer in zip(part.names(row, kind, len(layers)), layers, strict=True):
+            arrays[name] = rearrange(layer, row.our_letters, row.there(kind)[1], sizes)
     return arrays
-
-
-def _names_there(row: Row, part: Part, kind: str, num_layers: int) -> list[str]:
-    """The names that a row has in the other format, one a layer."""
-    name = part.prefix + row.name(kind)
-    return [name.format(N=layer) for layer in range(num_layers)] if row.stacked else [name]
 
 
 def _layer(
@@ -194,7 +187,7 @@ def _layer(
     if row.letters.startswith('V') and x.ndim and len(x) > V:
         report.notes.append(f'rows {V} to {len(x) - 1} of {name} have no token: left out')
         x = x[:V]
-    letters = row.letters_there(kind)
+    letters = row.there(kind)[1]
     if x.shape != _shape_of(letters, sizes):
         raise CheckpointError(
             f"{name} has shape {list(x.shape)}, but the model's settings make it "
@@ -203,8 +196,7 @@ def _layer(
     # bfloat16 is a foreign type to NumPy.
     if not np.issubdtype(x.dtype, np.floating) and x.dtype.name != 'bfloat16':
         raise CheckpointError(f'{name} is {x.dtype}, allowed: floating-point numbers')
-    target = row.our_letters.removeprefix('N ')
-    return rearrange(x.astype(np.float32), letters, target, sizes)
+    return rearrange(x.astype(np.float32), letters, row.our_letters, sizes)
 
 
 def _put(tree: Tree, path: str, leaf: np.ndarray) -> None:

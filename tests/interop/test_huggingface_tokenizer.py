@@ -132,6 +132,14 @@ def test_pieces_with_other_numbers_are_refused(tmp_path):
         files.read_tokenizer(tmp_path)
 
 
+@pytest.mark.parametrize('vocab', [None, 7, [1], [['a']], {'a': 'b'}])
+def test_damaged_pieces_are_refused(tmp_path, vocab):
+    files.write_tokenizer(trained('unigram'), tmp_path, 128)
+    change(tmp_path, lambda d: d['model'].update(vocab=vocab))
+    with pytest.raises(CheckpointError, match=r'tokenizer.json'):
+        files.read_tokenizer(tmp_path)
+
+
 def test_a_pipeline_with_other_ids_is_not_written(tmp_path, monkeypatch):
     other = files.fast_tokenizer(fakes.tokenizer(lower_case=False))
     monkeypatch.setattr(files, 'fast_tokenizer', lambda tokenizer: other)
