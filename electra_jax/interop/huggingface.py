@@ -88,8 +88,7 @@ def params_from_networks(
     main = next(iter(networks.values()))
     model = _model(networks)
     size = main.config['vocab_size'] if vocab_size is None else vocab_size
-    labels = _num_labels(main.arrays, architecture_of(main.arrays))
-    params, report = transfer.read_parts(arrays, parts, HUGGINGFACE, model, size, labels)
+    params, report = transfer.read_parts(arrays, parts, HUGGINGFACE, model, size)
     whole = {'generator_head', 'discriminator_head'}
     whole |= {'generator'} if model.generator == 'separate' else set()
     report.missing = sorted(whole - params.keys())
@@ -175,21 +174,24 @@ def networks_from_params(
     known.add('task_head' if 'task_head' in params else 'discriminator_head')
     kept, report = transfer.keep_expressible(params, known, 'transformers')
     architecture = _architecture(kept, task)
-    has_own = 'generator' in kept or 'generator_ltr' in kept
-    _leave_generators(kept, report)
+    has_generator = 'generator_head' in kept and 'generator_ltr' not in kept
     networks = {}
-    if has_own or architecture != BARE_ENCODER or 'generator_head' not in kept:
+    if 'generator' in kept or architecture != BARE_ENCODER or not has_generator:
         network = _network(kept, architecture, model, vocab_size, pad_id)
         if 'task_head' in kept:
             network.config.update(_label_settings(kept['task_head'], labels))
         networks['discriminator'] = network
-    if 'generator_head' in kept:
+    if has_generator:
         small = {
             'embeddings': kept.get('generator_embeddings', kept['embeddings']),
             'discriminator': kept.get('generator', kept['discriminator']),
             'generator_head': kept['generator_head'],
         }
         networks['generator'] = _network(small, _LANGUAGE, model, vocab_size, pad_id)
+    else:
+        left = [name for name in kept if name.startswith('generator')]
+        why = 'a generator in transformers has one tower and a head'
+        report.left_out |= dict.fromkeys(left, why)
     for role, network in networks.items():
         numbers = sum(x.size for x in network.arrays.values())
         name = network.config['architectures'][0]
@@ -212,17 +214,6 @@ def _architecture(kept: Mapping[str, Tree], task: str | None) -> str:
             'a head that it has'
         )
     return architecture
-
-
-def _leave_generators(kept: dict[str, Tree], report: Report) -> None:
-    """Removes from `kept` the generators that transformers has no class for; reports them."""
-    if 'generator_ltr' in kept:
-        for part in ('generator_ltr', 'generator_rtl', 'generator_head'):
-            if kept.pop(part, None):
-                report.left_out[part] = 'transformers has no generator of two towers'
-    elif 'generator' in kept and 'generator_head' not in kept:
-        del kept['generator']
-        report.left_out['generator'] = 'it has no head to predict words with'
 
 
 def _network(
@@ -274,24 +265,15 @@ def architecture_of(arrays: Mapping[str, np.ndarray]) -> str:
     return 'ElectraForPreTraining' if _WORD_TABLE in arrays else BARE_ENCODER
 
 
-def task_of(network: Network) -> tuple[str | None, list[str] | None]:
-    """The kind of task that a fine-tuned network is for, and the names of its outputs."""
+def task_of(network: Network, C: int) -> tuple[str, list[str] | None]:
+    """The kind of task that a fine-tuned network of C outputs is for, and their names."""
     architecture = architecture_of(network.arrays)
-    C = _num_labels(network.arrays, architecture)
     kinds = [kind for kind, (name, _) in TASK_HEADS.items() if name == architecture]
-    task = kinds[-1] if C == 1 else next(iter(kinds), None)
+    task = kinds[-1] if C == 1 else kinds[0]
     labels = network.config.get('id2label')
     if not isinstance(labels, dict) or set(labels) != {str(i) for i in range(C)}:
         return task, None
     return task, [str(labels[str(i)]) for i in range(C)]
-
-
-def _num_labels(arrays: Mapping[str, np.ndarray], architecture: str) -> int:
-    head = HUGGINGFACE_HEADS.get(architecture)
-    if head is None or head.ours != 'task_head':
-        return 1
-    bias = head.rows[-1].huggingface
-    return arrays[bias].size if bias in arrays else 1
 
 
 def _check_config(scope: str, network: Network) -> None:

@@ -90,7 +90,8 @@ def read_huggingface(path: str | pathlib.Path) -> Checkpoint:
     report.notes += notes
     task, labels = None, None
     if 'task_head' in params:
-        task, labels = huggingface.task_of(networks['discriminator'])
+        C = len(params['task_head']['output']['bias'])
+        task, labels = huggingface.task_of(networks['discriminator'], C)
     return Checkpoint(params, model, tokenizer, task, labels, _objective(model, params), report)
 
 

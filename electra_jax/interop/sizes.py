@@ -10,7 +10,7 @@ from electra_jax.config.sizes import MODEL_SIZES
 from electra_jax.core.errors import CheckpointError
 
 
-def sizes_of(model: ModelConfig, part: str, vocab_size: int, num_labels: int = 1) -> dict[str, int]:
+def sizes_of(model: ModelConfig, part: str, vocab_size: int) -> dict[str, int]:
     """The letters' sizes inside a part of our tree; the vocabulary is not padded."""
     of_generator = part.startswith('generator')
     if part == 'generator_head' and model.generator not in ('separate', 'two_tower'):
@@ -29,7 +29,7 @@ def sizes_of(model: ModelConfig, part: str, vocab_size: int, num_labels: int = 1
         'H': shape.num_heads,
         'K': shape.head_size,
         'F': shape.hidden_size if in_head else shape.ffn_size,
-        'C': num_labels if part == 'task_head' else 1,
+        'C': 1,
     }
 
 

@@ -82,7 +82,6 @@ def read_parts(
     kind: str,
     model: ModelConfig,
     vocab_size: int,
-    num_labels: int = 1,
 ) -> tuple[dict[str, Tree], Report]:
     """Our parameters from the arrays of another format; every array there is accounted for.
 
@@ -92,14 +91,13 @@ def read_parts(
         kind: `names.GOOGLE` or `names.HUGGINGFACE`.
         model: of the parameters.
         vocab_size: tokens, unpadded; the rows that pad our tables are zeros.
-        num_labels: outputs of a `task_head`.
 
     Returns:
         The parts that are there, float32, and a report that names the others.
     """
     params, report, used = {}, Report(), set()
     for part in parts:
-        sizes = sizes_of(model, part.ours, vocab_size, num_labels)
+        sizes = sizes_of(model, part.ours, vocab_size)
         projects = sizes['E'] != sizes['D']
         rows = [row for row in part.rows if projects or not row.ours.startswith('project/')]
         every = [name for row in rows for name in part.names(row, kind, sizes['N'])]
@@ -112,6 +110,8 @@ def read_parts(
                 f'the source holds only some of {part.ours}: {listed(missing)} not there. It is '
                 'damaged, or its settings (layers, widths) are not those of this model'
             )
+        if part.ours == 'task_head':  # its outputs are as many as there are
+            sizes['C'] = np.size(arrays[every[-1]])
         tree: Tree = {}
         for row in rows:
             found = [
