@@ -17,7 +17,7 @@ from electra_jax.config import resolve
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core import rng, trees
-from electra_jax.core.errors import CheckpointError, ConfigError, unknown
+from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.interop.projects import READERS, read_google
 from electra_jax.model.bind import bind
 from electra_jax.optim.networks import network_table
@@ -139,15 +139,11 @@ def checked_start(
 ) -> Start:
     """The start that a checkpoint gives, after checking that it is whole.
 
-    Args:
-        config: a tokenizer that it names must be the checkpoint's.
-        where: name of the checkpoint, for messages.
-        params: NumPy arrays.
-        about: what the checkpoint records about itself.
+    A tokenizer that the config names must be the checkpoint's. The rest is as in `Start`.
     """
     stored, tokenizer = _recorded(where, about)
-    own = resolve.stored_model(stored)
-    check_complete(where, params, bind(own, tokenizer.vocab_size).init_encoder)
+    model = bind(resolve.stored_model(stored), tokenizer.vocab_size)
+    check_complete(where, params, model.init_encoder)
     if config.data.tokenizer.path is not None:
         named = tokenizers.open_tokenizer(config.data.tokenizer)
         if named.hash != tokenizer.hash:
@@ -159,12 +155,9 @@ def checked_start(
 
 
 def check_complete(where: str, params: trees.Tree, init: Callable[[jax.Array], trees.Tree]) -> None:
-    """Refuses parameters that lack some of what `init` makes, or have it in other shapes.
+    """Refuses parameters of the checkpoint `where` that lack some of what `init` makes of a key.
 
-    Args:
-        where: name of the checkpoint, for messages.
-        params: its arrays.
-        init: key -> fresh parameters; only their shapes are computed.
+    Only shapes are computed; those must be equal, too.
     """
     account = compare(params, jax.eval_shape(init, rng.root_key(0)))
     if account.fresh:
@@ -198,10 +191,7 @@ def all_params(
         config: its model is what is trained, which may differ from the checkpoint's.
         tokenizer: of the text.
         init: makes fresh parameters.
-        abstract: their shapes and shardings.
-
-    Returns:
-        The parameters on the devices as `abstract` describes, and their account.
+        abstract: their shapes and shardings, which the parameters get.
     """
     where = config.init_from
     assert where is not None
@@ -267,19 +257,14 @@ POSITION_RULES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 def initialize(
     source: trees.Tree, init: Callable[[], trees.Tree], positions: str = 'fresh'
 ) -> tuple[trees.Tree, Account]:
-    """Fresh parameters, replaced by those of `source` wherever it has them.
+    """Fresh parameters, replaced by those of `source` wherever it has them, and their account.
 
     Args:
         source: parameters of a checkpoint.
         init: makes fresh parameters of the model that is trained. It runs after all shapes have
             been compared, because the sizes in a damaged checkpoint may be absurd.
         positions: a key of `POSITION_RULES`, for position tables longer than the checkpoint's.
-
-    Returns:
-        NumPy arrays with the structure, shapes and dtypes of the fresh ones, and their account.
     """
-    if positions not in POSITION_RULES:
-        raise unknown('config.init_positions', positions, POSITION_RULES)
     stored = {path: np.asarray(leaf) for path, leaf in trees.named_leaves(source)}
     account = compare(source, jax.eval_shape(init))
     for path, (found, wanted) in account.reshaped.items():

@@ -147,12 +147,6 @@ def test_longer_position_tables_follow_the_rule(rule):
             np.testing.assert_array_equal(table[[0, -1]], known[[0, -1]])
 
 
-def test_an_unknown_rule_is_refused():
-    fresh = fakes.params(fakes.model())
-    with pytest.raises(ConfigError, match=r"'repeats'.*did you mean 'repeat'"):
-        init_from.initialize(fresh, lambda: fresh, 'repeats')
-
-
 @pytest.mark.parametrize(
     ('source', 'fresh', 'message'),
     [

@@ -91,7 +91,7 @@ def read_huggingface(path: str | pathlib.Path) -> Checkpoint:
     task, labels = None, None
     if 'task_head' in params:
         C = len(params['task_head']['output']['bias'])
-        task, labels = huggingface.task_of(networks['discriminator'], C)
+        task, labels = huggingface.task_of(next(iter(networks.values())), C)
     return Checkpoint(params, model, tokenizer, task, labels, _objective(model, params), report)
 
 

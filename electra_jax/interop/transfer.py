@@ -100,7 +100,8 @@ def read_parts(
         sizes = sizes_of(model, part.ours, vocab_size)
         projects = sizes['E'] != sizes['D']
         rows = [row for row in part.rows if projects or not row.ours.startswith('project/')]
-        every = [name for row in rows for name in part.names(row, kind, sizes['N'])]
+        wanted = {row: part.names(row, kind, sizes['N']) for row in rows}
+        every = [name for found in wanted.values() for name in found]
         missing = [name for name in every if name not in arrays]
         if len(missing) == len(every):
             report.missing.append(part.ours)
@@ -113,16 +114,10 @@ def read_parts(
         if part.ours == 'task_head':  # its outputs are as many as there are
             sizes['C'] = np.size(arrays[every[-1]])
         tree: Tree = {}
-        for row in rows:
-            found = [
-                _layer(arrays[name], name, row, kind, sizes, report)
-                for name in part.names(row, kind, sizes['N'])
-            ]
-            leaf = np.stack(found) if row.stacked else found[0]
-            if row.letters.startswith('V'):
-                padding = vocab_rows(model, vocab_size) - vocab_size
-                leaf = np.pad(leaf, [(0, padding)] + [(0, 0)] * (leaf.ndim - 1))
-            _put(tree, row.ours, leaf)
+        for row, found in wanted.items():
+            layers = [_layer(arrays[name], name, row, kind, sizes, report) for name in found]
+            leaf = np.stack(layers) if row.stacked else layers[0]
+            _put(tree, row.ours, _padded(leaf, row, vocab_rows(model, vocab_size)))
         used.update(every)
         params[part.ours] = tree
         report.moved.append(Moved(part.ours, count(tree), part.prefix, len(every)))
@@ -197,6 +192,12 @@ def _layer(
     if not np.issubdtype(x.dtype, np.floating) and x.dtype.name != 'bfloat16':
         raise CheckpointError(f'{name} is {x.dtype}, allowed: floating-point numbers')
     return rearrange(x.astype(np.float32), letters, row.our_letters, sizes)
+
+
+def _padded(leaf: np.ndarray, row: Row, vocab_rows: int) -> np.ndarray:
+    if not row.letters.startswith('V'):
+        return leaf
+    return np.pad(leaf, [(0, vocab_rows - len(leaf))] + [(0, 0)] * (leaf.ndim - 1))
 
 
 def _put(tree: Tree, path: str, leaf: np.ndarray) -> None:
