@@ -107,8 +107,8 @@ def _same_settings(
     ]
     if differing:
         raise ConfigError(
-            f'{folder} was built with other settings: {"; ".join(differing)}. Name another folder '
-            'with --config.data.path=FOLDER, or use the settings it was built with'
+            f'{folder} was built with other settings: {"; ".join(differing)}; use those, or '
+            f'{workers.ELSEWHERE}'
         )
 
 
@@ -129,8 +129,8 @@ def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
         raise DataError(f'cannot use the folder {folder}: {error.strerror}') from error
     if any(not name.startswith(MARKER_NAME) for name in names):
         raise DataError(
-            f'{folder} is not empty and not a corpus (it holds {", ".join(names[:3])}...); name '
-            'another folder with --config.data.path=FOLDER: nothing is ever deleted here'
+            f'{folder} is not empty and not a corpus (it holds {", ".join(names[:3])}...); '
+            f'{workers.ELSEWHERE}: nothing is ever deleted here'
         )
     manifest.write_json(marker, settings)
 
@@ -143,13 +143,11 @@ def _lock(folder: pathlib.Path) -> TextIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise DataError(
-            f'another process is building {folder}; wait for it, or name another folder with '
-            '--config.data.path=FOLDER'
+            f'another process is building {folder}; wait for it, or {workers.ELSEWHERE}'
         ) from error
     except OSError as error:
         raise DataError(
-            f'cannot lock {path}: {error.strerror}; name a folder of another file system with '
-            '--config.data.path=FOLDER'
+            f'cannot lock {path}: {error.strerror}; {workers.ELSEWHERE}, on another file system'
         ) from error
     return file
 
@@ -243,8 +241,7 @@ def _run_pieces(
         raise DataError(f'data.source {context.config.source!r} holds no text')
     if len(list((context.folder / workers.PIECES_FOLDER).glob('*.json'))) != len(sidecars):
         raise DataError(
-            f'data.source has become smaller since {context.folder} was begun; build into another '
-            'folder with --config.data.path=FOLDER'
+            f'data.source has become smaller since {context.folder} was begun; {workers.ELSEWHERE}'
         )
     return [sidecars[i] for i in sorted(sidecars)]
 

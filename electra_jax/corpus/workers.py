@@ -28,6 +28,7 @@ from electra_jax.corpus import build, sources
 from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api, load
 
+ELSEWHERE = 'name another folder with --config.data.path=FOLDER'
 PIECES_FOLDER = 'pieces'
 Sidecar = dict[str, Any]  # of a finished piece: its text, shards and counts, as JSON
 
@@ -59,8 +60,7 @@ class Context:
         if sidecar['identity'] != piece.identity:
             raise DataError(
                 f'the text of data.source has changed since {self.folder} was begun (piece '
-                f'{piece.index}, {piece.parts[0].name}); build into another folder with '
-                '--config.data.path=FOLDER'
+                f'{piece.index}, {piece.parts[0].name}); {ELSEWHERE}'
             )
         for shard in filter(None, sidecar['shards'].values()):
             file = self.folder / shard['name']

@@ -97,10 +97,7 @@ def read_counts(path: pathlib.Path, vocab_size: int) -> np.ndarray:
         # Mapped, because a damaged header may ask for any amount of memory.
         counts = np.array(np.load(path, mmap_mode='r', allow_pickle=False))
     except Exception as error:  # NumPy raises many types of errors for a damaged header
-        raise DataError(
-            f'cannot read {path} ({error}); copy the folder again, or move it away and type '
-            'the prepare command again'
-        ) from error
+        raise DataError(f'cannot read {path} ({error}); {records.REMEDY}') from error
     if counts.shape != (vocab_size,) or counts.dtype != np.int64 or counts.min() < 0:
         raise DataError(
             f'{path} is not {vocab_size} counts of tokens, as corpus.json says, but '
@@ -130,8 +127,7 @@ def load_corpus(
         corpus = _from_json(folder, _read_json(folder))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f'{folder / FILE_NAME} is damaged ({error!r:.200}); copy it again, or move the folder '
-            'away and type the prepare command again'
+            f'{folder / FILE_NAME} is damaged ({error!r:.200}); {records.REMEDY}'
         ) from error
     for split in SPLITS:
         corpus.reader(split)  # opens, and so checks, every shard
@@ -171,7 +167,7 @@ def verify(
     if damaged:
         raise DataError(
             f'damaged since the corpus was built (sha256 differs): {", ".join(sorted(damaged))}; '
-            'copy the folder again, or move it away and type the prepare command again'
+            f'{records.REMEDY}'
         )
 
 

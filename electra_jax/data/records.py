@@ -29,6 +29,7 @@ _READER_BUFFER_BYTES = 32 * 1024
 
 T = TypeVar('T')
 MAX_SPAN = 255  # a span number is one byte
+REMEDY = 'copy it again, or move the folder away and type the prepare command again'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,12 +202,12 @@ class ShardReader:
 def _open_shard(folder: pathlib.Path, shard: Shard) -> array_record_module.ArrayRecordReader:
     path = folder / shard.name
     if not path.is_file():
-        raise DataError(f'shard {path} is missing; {_REMEDY}')
+        raise DataError(f'shard {path} is missing; {REMEDY}')
     size = path.stat().st_size
     if size != shard.bytes:
         raise DataError(
             f'shard {path} has {size} bytes, corpus.json says {shard.bytes}: it is torn or was '
-            f'replaced; {_REMEDY}'
+            f'replaced; {REMEDY}'
         )
     try:
         reader = array_record_module.ArrayRecordReader(
@@ -214,10 +215,7 @@ def _open_shard(folder: pathlib.Path, shard: Shard) -> array_record_module.Array
         )
         rows = reader.num_records()
     except (RuntimeError, ValueError) as error:
-        raise DataError(f'shard {path} cannot be opened ({error}); {_REMEDY}') from error
+        raise DataError(f'shard {path} cannot be opened ({error}); {REMEDY}') from error
     if rows != shard.rows:
-        raise DataError(f'shard {path} has {rows} rows, corpus.json says {shard.rows}; {_REMEDY}')
+        raise DataError(f'shard {path} has {rows} rows, corpus.json says {shard.rows}; {REMEDY}')
     return reader
-
-
-_REMEDY = 'copy it again, or move the folder away and type the prepare command again'
