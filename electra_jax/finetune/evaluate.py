@@ -25,13 +25,6 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
 
     What bears on the answers is as it was in training, but for `null_threshold` if it is given.
     Scores and predictions are written below `folder`/evaluation.
-
-    Args:
-        settings: as typed.
-        folder: the workdir.
-
-    Raises:
-        UserError: there is no trial, or the files cannot be used.
     """
     distributed.initialize()
     first, *others = predict.trial_folders(folder)
@@ -68,7 +61,7 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
         trials.append(results.scored(kind, about.get('seed', 0), predicted))
     results.write_results(into, task.name, task.headline, trials)
     for line in report.complaints(files.values()):
-        terminal.OUT.print(f'  {line}')
+        terminal.OUT.print(line)
     terminal.OUT.print(results.result_lines(task.headline, trials))
     terminal.OUT.print(f'files: {into} (results.json, results.md, predictions by trial)')
     return trials

@@ -28,12 +28,7 @@ from electra_jax.train.heartbeat import watched
 def run(settings: Settings, folder: epath.Path) -> None:
     """Does the job of the settings: fine-tuning, or scoring fine-tuned models again.
 
-    Args:
-        settings: as typed.
-        folder: the workdir; to fine-tune it need not exist.
-
-    Raises:
-        UserError: files, checkpoint, settings or workdir do not fit together.
+    `folder` is the workdir; to fine-tune it need not exist.
     """
     if settings.job == 'evaluate':
         evaluate(settings, folder)
@@ -63,12 +58,8 @@ def fine_tune(run: Run) -> None:
 def run_trials(run: Run, clock: Clock) -> tuple[list[Trial], str | None]:
     """Runs all trials that are not finished yet, then writes the results of all.
 
-    Args:
-        run: opened.
-        clock: of the process; its steps are counted over all trials.
-
-    Returns:
-        The finished trials, and the name of the signal that ended them early, if one did.
+    Returns the finished trials, and the name of the signal that ended them early, if one did. The
+    clock counts steps over all trials.
     """
     config, done = run.config, _finished(run)
     first = next((k for k in range(config.trials) if k not in done), config.trials)
@@ -148,11 +139,7 @@ def _save(
 
 
 def _finished(run: Run) -> dict[int, Trial]:
-    """The trials that have a result, by number.
-
-    Raises:
-        CheckpointError: they were trained or scored on other rows, or a result cannot be read.
-    """
+    """The trials that have a result, by number; other rows than the run's are an error."""
     done = {}
     for number in range(run.config.trials):
         path = run.trial_folder(number) / TRIAL_FILE

@@ -63,11 +63,7 @@ class Outcome(NamedTuple):
 
 
 def train(run: Run, number: int, tools: Tools) -> Outcome | None:
-    """Trains for one trial; None: a signal stopped it.
-
-    Raises:
-        NonFiniteError: the loss, gradient or update of a step is not finite.
-    """
+    """Trains for one trial; None: a signal stopped it."""
     config, program, clock = run.config, run.program, tools.clock
     before = number * config.total_steps  # steps of earlier trials, which are counted, too
     seed = seed_of(config, number)

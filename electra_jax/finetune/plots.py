@@ -19,15 +19,7 @@ def confusion(
     labels: Sequence[str],
     title: str,
 ) -> None:
-    """Draws how many examples of each true class are predicted as each class.
-
-    Args:
-        path: of the PNG.
-        gold: number of the true class of each example.
-        predicted: number of the predicted class of each example.
-        labels: name of each class.
-        title: of the picture.
-    """
+    """Draws how many examples of each true class (its number in `labels`) are predicted as each."""
     C = len(labels)
     counts_CC = np.zeros((C, C), np.int64)
     np.add.at(counts_CC, (np.asarray(gold), np.asarray(predicted)), 1)
@@ -68,12 +60,7 @@ def distribution(
 ) -> None:
     """Draws how scores are distributed in groups, such as questions with and without an answer.
 
-    Args:
-        path: of the PNG.
-        groups: name -> scores; empty groups are left out.
-        title: of the picture.
-        quantity: what the scores are.
-        threshold: drawn as a line.
+    Empty groups are left out, and a threshold is drawn as a line.
     """
     arrays = {name: np.asarray(scores, np.float64) for name, scores in groups.items() if scores}
     figure, axes = _figure(6, 4)

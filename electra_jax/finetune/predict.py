@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import json
 import math
 import pathlib
@@ -41,10 +40,13 @@ from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
 from electra_jax.runtime import terminal
+from electra_jax.runtime.terminal import Progress
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import checkpoint, workdir
 
 _DISCRIMINATOR = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
+# Examples, their rows, outputs for each row -> a JSON object for each example.
+ToJson = Callable[[Sequence[Any], Rows, RowOutputs], Iterator[dict[str, Any]]]
 _AT_ONCE = 1024  # examples that are tokenized together
 _STDIN = 'standard input'  # name of the temporary file that holds it; shown in messages
 
@@ -57,15 +59,12 @@ class Predictor(NamedTuple):
     tokenizer: Tokenizer
     config: Config  # that it was trained with, for the present devices
     answerer: Answerer
-    # Examples, their rows, outputs for each row -> a JSON object for each example.
-    to_json: Callable[[Sequence[Any], Rows, RowOutputs], Iterator[dict[str, Any]]]
+    to_json: ToJson
 
     def answer(self, examples: Sequence[Any], complaints: Complaints) -> Iterator[dict[str, Any]]:
         """A JSON object for each example, as predictions/*.jsonl have them.
 
-        Args:
-            examples: new text.
-            complaints: examples that are too long for a row are counted here.
+        Examples that are too long for a row are counted among the complaints.
         """
         for at in range(0, len(examples), _AT_ONCE):
             some = list(examples[at : at + _AT_ONCE])
@@ -82,11 +81,7 @@ class Predictor(NamedTuple):
 
 
 def trial_folders(folder: epath.Path) -> list[epath.Path]:
-    """The folders with a fine-tuned model: `folder` itself, or its trials in their order.
-
-    Raises:
-        CheckpointError: there are none.
-    """
+    """The folders with a fine-tuned model: `folder` itself, or its trials in their order."""
     inside = folder / workdir.TRIALS
     if not inside.exists():
         return [folder]
@@ -129,25 +124,19 @@ def open_predictor(
         params: NumPy arrays.
         about: what the checkpoint holds in addition to them.
         settings: its mesh, batch size and ways of computing are used.
-
-    Raises:
-        CheckpointError: the checkpoint is damaged, or was pre-trained without a head that says
-            which tokens were replaced.
-        ConfigError: the batch does not fit the devices.
     """
     start = checked_start(settings, str(where), params, about)
     config = resolve(settings, jax.devices()[0].platform, start.stored)
-    if 'task' in about:
+    is_tuned = 'task' in about
+    if is_tuned:
         task = tasks.from_json(about['task'], str(where))
-        open_answerer, to_json = _open_fine_tuned, functools.partial(_answers_to_json, task)
     else:
         task = _single_texts(config.model.max_positions)
-        open_answerer, to_json = _open_detector, functools.partial(_doubts, start.tokenizer)
     data = dataclasses.replace(config.data, row_length=task.row_length)
     config = dataclasses.replace(config, data=data)
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh, jax.process_count())
-    used, answerer = open_answerer(start, config, task, mesh)
+    used, answerer, to_json = (_fine_tuned if is_tuned else _detector)(start, config, task, mesh)
     return Predictor(put(mesh, used), task, start.tokenizer, config, answerer, to_json)
 
 
@@ -156,21 +145,20 @@ def put(mesh: Mesh, params: trees.Tree) -> trees.Tree:
     return jax.device_put(params, rules.state_shardings(params, mesh))
 
 
-def _open_fine_tuned(
+def _fine_tuned(
     start: Start, config: Config, task: Task, mesh: Mesh
-) -> tuple[trees.Tree, Answerer]:
-    size = start.tokenizer.vocab_size
-    head = bind(config.model, size).head(KINDS[task.kind].head(task))
+) -> tuple[trees.Tree, Answerer, ToJson]:
+    kind, size = KINDS[task.kind], start.tokenizer.vocab_size
+    head = bind(config.model, size).head(kind.head(task))
     check_complete(str(start.where), start.params, lambda key: {'task_head': head.init(key)})
-    answerer = program.task_answerer(config, size, task, mesh)
-    return start.params, answerer
 
+    def to_json(
+        examples: Sequence[Any], rows: Rows, outputs: RowOutputs
+    ) -> Iterator[dict[str, Any]]:
+        values = kind.answers(task, examples, rows, outputs)
+        return kind.to_json(Predictions(task, examples, values))
 
-def _answers_to_json(
-    task: Task, examples: Sequence[Any], rows: Rows, outputs: RowOutputs
-) -> Iterator[dict[str, Any]]:
-    kind = KINDS[task.kind]
-    return kind.to_json(Predictions(task, examples, kind.answers(task, examples, rows, outputs)))
+    return start.params, program.task_answerer(config, size, task, mesh), to_json
 
 
 def _single_texts(row_length: int) -> Task:
@@ -180,9 +168,10 @@ def _single_texts(row_length: int) -> Task:
     return tasks.from_config(resolve(settings, 'cpu'))
 
 
-def _open_detector(
+def _detector(
     start: Start, config: Config, task: Task, mesh: Mesh
-) -> tuple[trees.Tree, Answerer]:
+) -> tuple[trees.Tree, Answerer, ToJson]:
+    """A pre-trained model, which gives the probability that each token was replaced."""
     objective = start.about['config']['objective']['name']
     other_head = objective in OBJECTIVES and not OBJECTIVES[objective].detects
     if 'discriminator_head' not in start.params or other_head:
@@ -191,31 +180,29 @@ def _open_detector(
             'probability that a token was replaced, so there is nothing that it could answer: '
             'fine-tune it first (configs/finetune/)'
         )
-    size = start.tokenizer.vocab_size
+    tokenizer, size = start.tokenizer, start.tokenizer.vocab_size
     init = bind(config.model, size).init
     check_complete(str(start.where), start.params, lambda key: init(key, ('discriminator',)))
 
     def detect(model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:
-        def replaced(params: Params, batch: Batch) -> dict[str, jax.Array]:
-            return {'replaced': jax.nn.sigmoid(model.discriminate(params, batch, None))}
+        return lambda params, batch: {
+            'replaced': jax.nn.sigmoid(model.discriminate(params, batch, None))
+        }
 
-        return replaced
+    def to_json(
+        examples: Sequence[Any], rows: Rows, outputs: RowOutputs
+    ) -> Iterator[dict[str, Any]]:
+        for row, (example, output) in enumerate(zip(examples, outputs, strict=True)):
+            ids = rows.tokens[row][1:-1]
+            replaced = np.asarray(output['replaced'])[1 : 1 + len(ids)]
+            yield {
+                'id': example.id,
+                'tokens': tokenizer.tokens(ids.tolist()),
+                'replaced': list(map(json_number, replaced)),
+            }
 
     used = {name: some for name, some in start.params.items() if name in _DISCRIMINATOR}
-    return used, program.answerer(config, size, mesh, detect)
-
-
-def _doubts(
-    tokenizer: Tokenizer, examples: Sequence[Any], rows: Rows, outputs: RowOutputs
-) -> Iterator[dict[str, Any]]:
-    """The tokens of each text, and the probability that each was replaced."""
-    for row, (example, output) in enumerate(zip(examples, outputs, strict=True)):
-        ids = rows.tokens[row]
-        yield {
-            'id': example.id,
-            'tokens': tokenizer.tokens(ids[1:-1].tolist()),
-            'replaced': list(map(json_number, np.asarray(output['replaced'])[1 : len(ids) - 1])),
-        }
+    return used, program.answerer(config, size, mesh, detect), to_json
 
 
 # ---------------------------------------------------------------------------------------------
@@ -250,9 +237,6 @@ def answer_file(
         batch_size: rows of a batch.
         form: of the input, one of `predict_input.FORMATS`; 'auto': by its name or beginning.
         columns: of the input that are not called as in training.
-
-    Raises:
-        UserError: checkpoint or input cannot be used.
     """
     folder = epath.Path(checkpoint_folder)
     if not folder.exists():
@@ -269,11 +253,9 @@ def answer_file(
             # No bar where the answers go to the same terminal.
             same = out is sys.stdout and sys.stdout.isatty()
             quiet = same or not terminal.ERR.is_terminal
-            answers, number = model.answer(examples, complaints), len(examples)
-            with terminal.Progress(
-                'predicting', number, console=terminal.ERR, quiet=quiet
-            ) as progress:
-                for row in answers:
+            number = len(examples)
+            with Progress('predicting', number, console=terminal.ERR, quiet=quiet) as progress:
+                for row in model.answer(examples, complaints):
                     out.write(json.dumps(row, ensure_ascii=False) + '\n')
                     progress.advance()
     for line in complaints.lines():

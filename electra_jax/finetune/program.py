@@ -41,16 +41,9 @@ class Program(NamedTuple):
 def build_program(
     config: Config, vocab_size: int, task: Task, devices: list[jax.Device] | None = None
 ) -> Program:
-    """A config as functions over a mesh; compiles nothing yet.
+    """A config as functions over a mesh of `devices` (all there are); compiles nothing yet.
 
-    Args:
-        config: for the platform of the devices.
-        vocab_size: tokens of the tokenizer, unpadded.
-        task: of the run.
-        devices: all there are, if not given.
-
-    Raises:
-        ConfigError: mesh or batch do not fit the devices.
+    `vocab_size` counts the tokens of the tokenizer, unpadded.
     """
     mesh = meshes.make_mesh(config.mesh, devices)
     meshes.check_batch(config, mesh, jax.process_count())
@@ -169,11 +162,7 @@ class Answerer(NamedTuple):
     ) -> list[Mapping[str, np.ndarray]]:
         """The outputs for each row of a split, in the order of the rows.
 
-        Args:
-            params: on the mesh.
-            split: the rows.
-            report: is handed a line from time to time, which shows the progress.
-            name: of the split, for that.
+        `report` is handed a line from time to time, which shows how far the split `name` is.
         """
         outputs: list[Mapping[str, np.ndarray]] = [{}] * len(split.rows)
         pending: tuple[batches.Batch, Any] | None = None
@@ -203,7 +192,7 @@ class Answerer(NamedTuple):
     def predict(
         self, params: trees.Tree, splits: Mapping[str, Split], report: Report | None = None
     ) -> dict[str, Predictions]:
-        """What the model says of the examples of some splits; the rest is as in `outputs`."""
+        """What the model says of the examples of each split, by the split's name."""
         predicted = {}
         for name, split in splits.items():
             outputs = self.outputs(params, split, report, name)

@@ -12,22 +12,25 @@ from electra_jax.parallel import report
 
 def start_lines(run: Run) -> list[str]:
     """What is about to happen."""
-    config, params = run.config, run.program.abstract_state.params
+    config, params, train = run.config, run.program.abstract_state.params, run.train
     both = ', pairs both ways round' if splits.doubles_pairs(config, run.task) else ''
-    examples, rows = len(run.train.loaded.examples), len(run.train.rows)
+    examples, rows = len(train.loaded.examples), len(train.rows)
     in_rows = f' in {rows:,} rows' if rows != examples else ''  # windows of questions
-    scored = {name: split.loaded for name, split in run.scored.items()}
-    guess = guess_line(run.train.loaded, scored)
-    every = (run.train, *run.scored.values(), *run.tests.values())
-    return [
+    lines = [
         f'{run.task.name} ({run.task.kind}, head {run.task.style}): '
         f'{trees.count(params) / 1e6:.1f}M parameters on {report.mesh_line(run.program.mesh)}',
         f'  {origin_line(run)}',
-        f'  {examples:,} examples{in_rows} to train on{both}; to score: {sizes_line(run.scored)}',
-        *([] if guess is None else [f'  {guess}']),
-        *([f'  to predict: {sizes_line(run.tests)}'] if run.tests else []),
-        *(f'  {line}' for line in complaints(every)),
-        f'  row lengths {run.train.shares()}: one compilation each',
+        f'  {examples:,} examples{in_rows} to train on{both}; to score: {_sizes(run.scored)}',
+    ]
+    guess = guess_line(train.loaded, {name: split.loaded for name, split in run.scored.items()})
+    if guess is not None:
+        lines.append(f'  {guess}')
+    if run.tests:
+        lines.append(f'  to predict: {_sizes(run.tests)}')
+    return [
+        *lines,
+        *complaints((train, *run.scored.values(), *run.tests.values())),
+        f'  row lengths {train.shares()}: one compilation each',
         f'  {config.trials} x {config.total_steps:,} steps of {config.batch_size} rows',
         f'  workdir {run.folder}',
     ]
@@ -35,21 +38,19 @@ def start_lines(run: Run) -> list[str]:
 
 def origin_line(run: Run) -> str:
     """What the parameters start from."""
-    account = run.account
-    if account is None:
-        like = f', with the model and tokenizer of {run.start.where}' if run.start.where else ''
-        return f'from scratch: no parameter comes from a pre-trained model{like}'
-    return account.line(run.config, 'task_head')
-
-
-def sizes_line(some: Mapping[str, Split]) -> str:
-    """Names of splits and how many examples they have."""
-    return ', '.join(f'{name} {len(one.loaded.examples):,}' for name, one in some.items())
+    if run.account is not None:
+        return run.account.line(run.config, 'task_head')
+    like = f', with the model and tokenizer of {run.start.where}' if run.start.where else ''
+    return f'from scratch: no parameter comes from a pre-trained model{like}'
 
 
 def complaints(some: Iterable[Split]) -> list[str]:
     """Rows of files that were left out, repaired or cut."""
-    return [line for one in some for line in one.loaded.complaints.lines()]
+    return [f'  {line}' for one in some for line in one.loaded.complaints.lines()]
+
+
+def _sizes(some: Mapping[str, Split]) -> str:
+    return ', '.join(f'{name} {len(one.loaded.examples):,}' for name, one in some.items())
 
 
 def guess_line(train: Loaded, scored: Mapping[str, Loaded]) -> str | None:
@@ -61,10 +62,10 @@ def guess_line(train: Loaded, scored: Mapping[str, Loaded]) -> str | None:
 
     counts = collections.Counter(labels(train))
     gold = {name: labels(loaded) for name, loaded in scored.items()}
-    if not counts or not all(gold.values()):
+    if not counts or not gold or not all(gold.values()):
         return None
     ((best, _),) = counts.most_common(1)
     shares = ', '.join(
         f'{name} {100 * given.count(best) / len(given):.2f}' for name, given in gold.items()
     )
-    return f'accuracy of {best!r} for every row: {shares}' if shares else None
+    return f'accuracy of {best!r} for every row: {shares}'

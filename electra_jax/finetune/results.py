@@ -163,15 +163,7 @@ def write_results(
     trials: Sequence[Trial],
     about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes results.json and results.md, on the first host.
-
-    Args:
-        folder: made if it is not there.
-        task: its name.
-        headline: the metric that stands for it, 'dev/accuracy'.
-        trials: at least one.
-        about: what else results.json should hold, such as the checkpoint it started from.
-    """
+    """Writes results.json and results.md, on the first host; `about` goes into the former, too."""
     summary = {name: found._asdict() for name, found in summarize(trials).items()}
     content = {
         'task': task,

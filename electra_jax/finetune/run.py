@@ -74,11 +74,7 @@ class Run(NamedTuple):
 
 
 def open_run(settings: Settings, folder: epath.Path) -> Run:
-    """Reads files and checkpoint, then makes functions of them.
-
-    Raises:
-        UserError: files, checkpoint, settings or workdir do not fit together.
-    """
+    """Reads files and checkpoint, checks that they fit together, then makes functions of them."""
     row_length = known.get(settings.task.name).row_length
     _refuse_steps(settings)
     distributed.initialize()

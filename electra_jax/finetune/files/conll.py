@@ -39,18 +39,8 @@ def read(
 ) -> Iterator[TaggedExample]:
     """Sentences of a file with a word a line, or of a table with a sentence a row.
 
-    A file is a table if its name ends as a table's; but a .tsv file has a word a line, unless its
-    first line names the columns of words and tags.
-
-    Args:
-        path: the file, perhaps compressed.
-        columns: `words` and `tags`, by name or by number.
-        complaints: sentences that cannot be used are refused or counted here.
-        labelled: see above.
-        ending: stands in for the name's own.
-
-    Raises:
-        DataError: the file cannot be read, or has no such column.
+    A file is a table if its name, or `ending` in its place, ends as a table's; but a .tsv file has
+    a word a line, unless its first line names the columns of words and tags.
     """
     ending = ending or lines.ending_of(path)
     is_table = ending in (*tables.TABLES, '.json')

@@ -16,12 +16,9 @@ _MOST_UNPACKED = 2**30  # bytes
 
 
 class UnusableError(Exception):
-    """A row cannot be used.
+    """A row cannot be used: a key of `complaints.REASONS`, and what is wrong, for a person.
 
-    Attributes:
-        kind: of the complaint, a key of `complaints.REASONS`.
-        problem: what is wrong, for a person.
-        where: 'file:line' of the problem; None: that of the row.
+    `where` is the 'file:line' of the problem; None: that of the row.
     """
 
     def __init__(self, kind: str, problem: str, where: str | None = None) -> None:
@@ -56,11 +53,7 @@ def ending_of(path: pathlib.Path) -> str:
 
 
 def content(path: pathlib.Path, complaints: Complaints) -> bytes:
-    """The bytes of a file, unpacked, without a byte order mark.
-
-    Raises:
-        DataError: the file cannot be read, is empty, or is UTF-16.
-    """
+    """The bytes of a file, unpacked, without a byte order mark."""
     try:
         data = b''.join(_chunks(path, complaints))
     except OSError as error:
@@ -135,12 +128,7 @@ def decoded(raw: bytes, path: pathlib.Path) -> str:
 
 
 def usable_text(value: Any, part: str) -> str:
-    """A value that is a text with something in it; raises UnusableError if it is none.
-
-    Args:
-        value: of a row.
-        part: what of the row it is, for the message, such as 'column NAME'.
-    """
+    """A value, if it is a text with something in it; otherwise UnusableError names the `part`."""
     problem = text_problem(value)
     if problem is None:
         return value

@@ -31,9 +31,6 @@ _HEADER = {*_FIELDS[:-1], 'text', 'sentence', 'sentence1', 'tokens'}
 def parse_columns(text: str | None) -> Columns:
     """The columns that ``'text_a=body,id=key'`` names.
 
-    Raises:
-        ConfigError: a part is not of this form, or names no field.
-
     >>> parse_columns('text_a=body,id=key').text_a
     'body'
     """
@@ -86,10 +83,6 @@ def read(
         form: of FORMATS.
         columns: names or numbers of columns, where they are not those of training.
         complaints: rows that cannot be used are refused or counted here.
-
-    Raises:
-        DataError: the file cannot be used, or holds no usable row.
-        ConfigError: the model cannot take its format.
     """
     kind = KINDS[task.kind]
     if form.startswith('conll') and form not in kind.formats:

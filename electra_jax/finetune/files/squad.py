@@ -48,9 +48,6 @@ def read(
         unanswerable: whether the task has questions without an answer (SQuAD 2.0).
         labelled: whether answers must be given; None: they are not looked at.
         ending: stands in for the name's own.
-
-    Raises:
-        DataError: the file is not such a file, or two questions have one id.
     """
     if (ending or lines.ending_of(path)) != '.json':
         rows = tables.read(path, complaints, columns, ending=ending)

@@ -24,10 +24,10 @@ _LONGEST_CELL = 2**31 - 1
 
 @dataclasses.dataclass(frozen=True)
 class Columns(ColumnsConfig):
-    """Which column of a table, or field of an object, holds what.
+    """Which column of a table, or field of an object, holds what: by name, or by number.
 
-    A column is given by its name, or by its number: from 0, or from the end -1, -2, ...
-    None: the file does not have it, or it has its usual name.
+    Numbers count from 0, or from the end -1, -2, ... None: the file does not have the column, or it
+    has its usual name.
     """
 
     header: bool | None = None  # whether a table's first line names its columns; None: it does
@@ -60,19 +60,14 @@ def read(
     """Rows of a CSV, TSV or JSON lines file; the ending of its name decides which it is.
 
     In a CSV file quotation marks may enclose a cell; in a TSV file they are characters like any
-    other, as in the files of GLUE.
+    other, as in the files of GLUE. Without a header, columns are called '0', '1', ...
 
     Args:
         path: a file, perhaps compressed (.gz, .xz, .zst).
         complaints: rows that cannot be used are refused or counted here.
-        columns: its header and separator are used; without a header, columns are called '0',
-            '1', ...
+        columns: its header and separator are used.
         known_gaps: whether rows with missing cells are expected: they are counted, not refused.
         ending: stands in for the name's own.
-
-    Raises:
-        DataError: the file is missing, empty, not UTF-8 text, or not a table.
-        ConfigError: the separator is not one character.
     """
     ending = ending or lines.ending_of(path)
     if ending in JSON_LINES:
@@ -214,12 +209,7 @@ def is_number(column: str) -> bool:
 
 
 def key_of(names: Sequence[str] | None, column: str) -> str | None:
-    """What the values of every row call a column; None: there is no such column.
-
-    Args:
-        names: of the columns, as in `Rows`.
-        column: its name or number, as the user gives it.
-    """
+    """What the rows call a column that is given by its name or number; None: they have none."""
     if names is None or column in names:
         return column
     if is_number(column) and -len(names) <= int(column) < len(names):
@@ -228,16 +218,12 @@ def key_of(names: Sequence[str] | None, column: str) -> str | None:
 
 
 def find_column(rows: Rows, columns: Columns, field: str) -> str | None:
-    """The key (`key_of`) of the column that a field of `Columns` gives, or of the field's name."""
+    """The key of the column that a field of `columns` gives, or that has the field's name."""
     return key_of(rows.names, getattr(columns, field) or field)
 
 
 def need_column(rows: Rows, columns: Columns, field: str) -> str:
-    """As `find_column`.
-
-    Raises:
-        DataError: there is no such column; the message lists those that are there.
-    """
+    """As `find_column`; where there is no such column, the error lists those that are there."""
     key = find_column(rows, columns, field)
     if key is not None:
         return key

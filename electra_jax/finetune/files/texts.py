@@ -115,9 +115,6 @@ def find_labels(labels: Iterable[str | float | None], where: str) -> tuple[str, 
 
     >>> find_labels(['10', '9', '10'], 'train.csv')
     ('9', '10')
-
-    Raises:
-        DataError: there are fewer than two.
     """
     classes = sorted({str(label) for label in labels if label is not None})
     if len(classes) < 2:
@@ -133,11 +130,7 @@ def find_labels(labels: Iterable[str | float | None], where: str) -> tuple[str, 
 
 
 def score_span(scores: Iterable[float], where: str) -> tuple[float, float]:
-    """The lowest and the highest of training scores.
-
-    Raises:
-        DataError: they are all equal.
-    """
+    """The lowest and the highest of training scores, which must differ."""
     values = sorted(set(scores))
     if len(values) < 2:
         raise DataError(

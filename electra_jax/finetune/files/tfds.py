@@ -14,9 +14,6 @@ def read(name: str, split: str) -> Rows:
     Args:
         name: of the dataset with its config, such as 'glue/sst2', or the folder of one.
         split: such as 'train' or 'validation[:10%]'.
-
-    Raises:
-        DataError: it is not there, or not prepared as ArrayRecord files.
     """
     source, info = tfds.open_split(name, split)
     plain = {key: _plain_values(feature) for key, feature in info.features.items()}
