@@ -230,28 +230,17 @@ class Checkpoints:
         return self._restore(step, params=ocp.args.StandardRestore(abstract)).params
 
     def _restore(self, step: int, **items: Any) -> Any:
-        advice = (
-            'If it was damaged, delete the folder of that step and start again: training goes on '
-            'from the checkpoint before it.'
-        )
-        with _reading(self._folder, advice):
-            return self._checkpointer.restore(
-                self._folder / str(step), args=ocp.args.Composite(**items)
-            )
+        folder = self._folder / str(step)
+        with _reading(folder):
+            return self._checkpointer.restore(folder, args=ocp.args.Composite(**items))
 
 
 def write_params(folder: epath.Path, params: Tree, about: dict[str, Any]) -> None:
     """Makes `folder` a workdir to start from: its one checkpoint, of step 0, is of parameters.
 
-    Args:
-        folder: new or empty.
-        params: arrays on the host or on devices.
-        about: as in `Checkpoints.save`: at least 'config' and 'tokenizer'.
+    `about` has at least 'config' and 'tokenizer'.
     """
-    items = ocp.args.Composite(
-        params=ocp.args.StandardSave(params),
-        about=ocp.args.JsonSave(about),
-    )
+    items = ocp.args.Composite(params=ocp.args.StandardSave(params), about=ocp.args.JsonSave(about))
     with _checkpointer(lambda: seals.unfinished(folder / FOLDER, 0)) as checkpointer:
         checkpointer.save(folder / FOLDER / '0', args=items)
 
@@ -266,14 +255,9 @@ def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
         CheckpointError: there is none, or it is damaged.
     """
     folder = _step_folder(path.resolve())  # Orbax accepts absolute paths only
-    wrong = seals.problem(folder)
-    if wrong is not None:
-        raise CheckpointError(
-            f'{folder} is damaged ({wrong}): name another checkpoint, or the folder of an earlier '
-            'step'
-        )
-    advice = 'Name another checkpoint, or the folder of an earlier step.'
-    with _reading(folder.parent, advice):
+    with _reading(folder):
+        if (wrong := seals.problem(folder)) is not None:
+            raise ValueError(f'it is damaged, {wrong}')
         # The handler alone: a Checkpointer around it warns that params/ is no whole checkpoint.
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
             shapes = handler.metadata(folder / 'params').tree
@@ -320,11 +304,12 @@ def _rest(state: TrainState) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _reading(folder: epath.Path, advice: str) -> Iterator[None]:
+def _reading(folder: epath.Path) -> Iterator[None]:
     """Turns what Orbax raises for damaged checkpoints into one error for people."""
     try:
         yield
     except (ValueError, KeyError, TypeError, OSError, AttributeError, RecursionError) as error:
         raise CheckpointError(
-            f'the checkpoint in {folder} cannot be read: {first_line(error)}\n{advice}'
+            f'the checkpoint {folder} cannot be read: {first_line(error)}\nIf it is damaged, name '
+            'another one, or delete the folder of that step: then the one before it is used.'
         ) from error
