@@ -41,11 +41,6 @@ class Waits(NamedTuple):
 _WAITS = Waits()
 
 
-def file_name(process: int) -> str:
-    """The name of a process's heartbeat file in the workdir."""
-    return 'heartbeat.json' if process == 0 else f'heartbeat_{process}.json'
-
-
 class Heartbeat:
     """Writes the file every few seconds, from a thread of its own; the first process owns it.
 
@@ -76,7 +71,8 @@ class Heartbeat:
         Raises:
             CheckpointError: another process owns the workdir.
         """
-        self._path = workdir / file_name(jax.process_index())
+        process = jax.process_index()
+        self._path = workdir / (f'heartbeat_{process}.json' if process else 'heartbeat.json')
         self._clock, self._step_timeout = clock, step_timeout
         self._actions = (self._refresh, *also, self._check_step)
         self._progress: tuple[object, float] = (None, clock.now())  # step and phase; since when

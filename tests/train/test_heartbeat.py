@@ -20,7 +20,7 @@ from electra_jax.train.heartbeat import Heartbeat, Waits
 from tests.support.clocks import FakeClock
 
 SHORT = Waits(beat=0.02, stale=0.5, poll=0.05, settle=0.01)
-FILE = heartbeat.file_name(0)
+FILE = 'heartbeat.json'
 BY_HAND = SHORT._replace(beat=1e6)  # the test beats
 
 
