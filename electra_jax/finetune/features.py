@@ -2,13 +2,12 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from electra_jax.tokenizers.api import Tokenizer
-
-_TEXTS_AT_ONCE = 20_000  # handed to the tokenizer together
+Encoded = TypeVar('Encoded')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +112,9 @@ def _padded(values: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([values, np.zeros(size - len(values), values.dtype)])
 
 
-def encode_all(tokenizer: Tokenizer, texts: Sequence[str]) -> list[np.ndarray]:
-    """Ids of each text; the tokenizer is given a limited number of texts at a time."""
-    starts = range(0, len(texts), _TEXTS_AT_ONCE)
-    encoded = [tokenizer.encode_batch(texts[at : at + _TEXTS_AT_ONCE]) for at in starts]
-    return [ids for some in encoded for ids in some]
+def encode_all(
+    encode: Callable[[Sequence[str]], list[Encoded]], texts: Sequence[str], at_once: int = 20_000
+) -> list[Encoded]:
+    """What a function of a tokenizer makes of each text, given a limited number at a time."""
+    encoded = [encode(texts[at : at + at_once]) for at in range(0, len(texts), at_once)]
+    return [one for some in encoded for one in some]

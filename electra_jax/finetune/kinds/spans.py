@@ -8,7 +8,7 @@ As in the reference (electra, finetune/qa/qa_tasks.py) and BERT's run_squad.py, 
 import math
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ import optax
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import plots
 from electra_jax.finetune.examples import SpanExample
-from electra_jax.finetune.features import Ragged, Rows, ragged
+from electra_jax.finetune.features import Ragged, Rows, encode_all, ragged
 from electra_jax.finetune.files import squad
 from electra_jax.finetune.files.lines import UnusableError
 from electra_jax.finetune.files.locate import TaskFiles
@@ -75,7 +75,10 @@ def features(
             f'{task.question_length}: a row must hold the question, three special tokens and some '
             'text'
         )
-    texts = _encoded(tokenizer, [example.context for example in examples])
+    # Each different text once: several questions share one.
+    contexts = list(dict.fromkeys(example.context for example in examples))
+    encoded = encode_all(tokenizer.encode_spans, contexts, _CONTEXTS_AT_ONCE)
+    texts = dict(zip(contexts, encoded, strict=True))
     questions = tokenizer.encode_batch([example.question for example in examples])
     rows: list[dict[str, Any]] = []
     for i, (example, question) in enumerate(zip(examples, questions, strict=True)):
@@ -98,23 +101,6 @@ def features(
         {name: lists(name) for name in ('begin', 'stop', 'best')},
         cut=[i for i, one in enumerate(questions) if len(one) > task.question_length],
     )
-
-
-class _Text(NamedTuple):
-    """A tokenized context: the ids, and the characters [tokens, 2] that each token is made of."""
-
-    ids: np.ndarray
-    characters: np.ndarray
-
-
-def _encoded(tokenizer: Tokenizer, contexts: Sequence[str]) -> dict[str, _Text]:
-    """Each different text once: several questions share one."""
-    different = list(dict.fromkeys(contexts))
-    texts: dict[str, _Text] = {}
-    for at in range(0, len(different), _CONTEXTS_AT_ONCE):
-        some = different[at : at + _CONTEXTS_AT_ONCE]
-        texts |= zip(some, (_Text(*one) for one in tokenizer.encode_spans(some)), strict=True)
-    return texts
 
 
 def parts_of_text(length: int, room: int, stride: int) -> list[tuple[int, int]]:
@@ -155,15 +141,23 @@ def answer_tokens(characters: np.ndarray, start: int, stop: int) -> tuple[int, i
 
 
 def _rows_of(
-    tokenizer: Tokenizer, task: Task, example: SpanExample, question: np.ndarray, text: _Text
+    tokenizer: Tokenizer,
+    task: Task,
+    example: SpanExample,
+    question: np.ndarray,
+    text: tuple[np.ndarray, np.ndarray],
 ) -> Iterator[dict[str, Any]]:
-    """Each row of an example: its tokens, where the text begins, numbers and marks."""
-    ranges = parts_of_text(len(text.ids), task.row_length - len(question) - 3, task.stride)
-    best = best_window(ranges, len(text.ids))
+    """Each row of an example: its tokens, where the text begins, numbers and marks.
+
+    `text`: its ids, and the characters [tokens, 2] that each token is made of.
+    """
+    ids, characters = text
+    ranges = parts_of_text(len(ids), task.row_length - len(question) - 3, task.stride)
+    best = best_window(ranges, len(ids))
     answer = None
     if example.answers:
         first = example.answers[0]
-        answer = answer_tokens(text.characters, first.start, first.start + len(first.text))
+        answer = answer_tokens(characters, first.start, first.start + len(first.text))
     special = tokenizer.special
     head = np.concatenate([[special.cls], question, [special.sep]])
 
@@ -176,13 +170,13 @@ def _rows_of(
             shift = len(head) - begin
             start_end = (answer[0] + shift, answer[1] + shift)
         yield {
-            'tokens': np.concatenate([head, text.ids[begin:end], [special.sep]]),
+            'tokens': np.concatenate([head, ids[begin:end], [special.sep]]),
             'second': len(head),
             'start': start_end[0],
             'end': start_end[1],
             'impossible': example.impossible,
-            'begin': mark(text.characters[begin:end, 0]),
-            'stop': mark(text.characters[begin:end, 1]),
+            'begin': mark(characters[begin:end, 0]),
+            'stop': mark(characters[begin:end, 1]),
             'best': mark(best[begin:end] == number),
         }
 

@@ -80,7 +80,7 @@ def features(
     """
     words = sorted({word for example in examples for word in example.words})
     unknown = np.array([tokenizer.special.unk], np.int32)
-    pieces = dict(zip(words, encode_all(tokenizer, words), strict=True))
+    pieces = dict(zip(words, encode_all(tokenizer.encode_batch, words), strict=True))
     room, numbers = task.row_length - 2, kind.numbered(task.labels)
     tokens, example_of, marked, tagged = [], [], [], []
     for i, example in enumerate(examples):

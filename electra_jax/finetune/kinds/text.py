@@ -101,8 +101,8 @@ def _rows(
     numbers: dict[str, np.ndarray],
 ) -> Rows:
     """[CLS] a [SEP] or [CLS] a [SEP] b [SEP], types 0 and 1; the longer text of a pair is cut."""
-    first = encode_all(tokenizer, [example.text_a for example in examples])
-    second = encode_all(tokenizer, [example.text_b or '' for example in examples])
+    first = encode_all(tokenizer.encode_batch, [example.text_a for example in examples])
+    second = encode_all(tokenizer.encode_batch, [example.text_b or '' for example in examples])
     cls, sep = (np.array([x], np.int32) for x in (tokenizer.special.cls, tokenizer.special.sep))
     tokens, second_at, cut = [], [], []
     for i, (example, a, b) in enumerate(zip(examples, first, second, strict=True)):
