@@ -54,7 +54,7 @@ def build_program(
     make_optimizer = functools.partial(optimizer.build, config)
 
     def init(source: Mapping[str, jax.Array], seed: jax.Array | int) -> Callable[[], trees.Tree]:
-        return functools.partial(initial_params, model, head, source, seed)
+        return functools.partial(_initial_params, model, head, source, seed)
 
     def fresh_state(source: Mapping[str, jax.Array], seed: jax.Array) -> state.TrainState:
         return state.fresh_state(init(source, seed), make_optimizer)
@@ -117,7 +117,7 @@ def _make_loss(head: Head, task: Task) -> step.Loss:
     return loss
 
 
-def initial_params(
+def _initial_params(
     model: Model, head: Head, source: Mapping[str, jax.Array], seed: jax.Array | int
 ) -> trees.Tree:
     """Parameters at step 0: those of `source` by name, all others fresh by the seed."""

@@ -19,7 +19,7 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError, DataError, UserError
 from electra_jax.corpus import files, sources
 from electra_jax.data import manifest, pipeline
-from electra_jax.finetune.files import tables, tfds
+from electra_jax.finetune.files import lines, tfds
 from electra_jax.interop import projects
 from electra_jax.tokenizers import api
 from electra_jax.tokenizers import load as tokenizers
@@ -354,11 +354,11 @@ def test_arrays_far_larger_than_their_files_are_not_read(tmp_path, model, monkey
 
 
 def test_a_task_file_that_unpacks_to_more_than_memory_holds_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, '_MOST_UNPACKED', 1 << 30 >> 10)
+    monkeypatch.setattr(lines, '_MOST_UNPACKED', 1 << 30 >> 10)
     path = tmp_path / 'train.csv.gz'
     path.write_bytes(bomb('.gz', 5_000_000))
     with pytest.raises(DataError, match=r'train\.csv\.gz unpacks to more than'):
-        tables.content(path, Complaints('data.on_bad_row'))
+        lines.content(path, Complaints('data.on_bad_row'))
 
 
 def test_a_damaged_dataset_is_named(tmp_path):
