@@ -13,7 +13,7 @@ from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.interop.files import check_inside, read_json
 from electra_jax.tokenizers import load, wordpiece
-from electra_jax.tokenizers.api import SpecialIds, Tokenizer
+from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.sentencepiece import SentencePiece
 from electra_jax.tokenizers.wordpiece import WordPiece
 
@@ -60,7 +60,13 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: i
         f'{field}_token': tokenizer.pieces[i]
         for field, i in dataclasses.asdict(tokenizer.special).items()
     }
-    _frame(library, special['cls_token'], special['sep_token'], tokenizer.special)
+    cls, sep = special['cls_token'], special['sep_token']
+    # With token types 0 and 1.
+    library.post_processor = processors.TemplateProcessing(
+        single=f'{cls}:0 $A:0 {sep}:0',
+        pair=f'{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1',
+        special_tokens=[(cls, tokenizer.special.cls), (sep, tokenizer.special.sep)],
+    )
     library.add_special_tokens(list(special.values()))
     library.save(str(folder / LIBRARY_FILE))
     settings: dict[str, Any] = {
@@ -244,15 +250,6 @@ def _bpe(proto: Any, scores: list[tuple[str, float]], fallback: bool) -> tokeniz
         unk_token=proto.trainer_spec.unk_piece,
         fuse_unk=True,
         byte_fallback=fallback,
-    )
-
-
-def _frame(library: tokenizers.Tokenizer, cls: str, sep: str, special: SpecialIds) -> None:
-    """[CLS] a [SEP] b [SEP], with types 0 and 1, around what the pipeline gives."""
-    library.post_processor = processors.TemplateProcessing(
-        single=f'{cls}:0 $A:0 {sep}:0',
-        pair=f'{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1',
-        special_tokens=[(cls, special.cls), (sep, special.sep)],
     )
 
 

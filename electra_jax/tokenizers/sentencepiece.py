@@ -39,7 +39,10 @@ class SentencePiece(api.Tokenizer):
             raise DataError(f'{where} is not a SentencePiece .model file: it has no pieces')
         self.pieces = [piece.piece for piece in proto.pieces]
         self.special = api.special_ids(self.pieces, where, _ADVICE)
-        _hide_from_text(proto, self.special)
+        # In some models [MASK] is a user-defined symbol: the text "[MASK]" would be encoded as it.
+        # No text can produce control symbols.
+        for i in (self.special.pad, self.special.cls, self.special.sep, self.special.mask):
+            proto.pieces[i].type = proto.SentencePiece.CONTROL
         try:
             self._processor = sentencepiece.SentencePieceProcessor(
                 model_proto=proto.SerializeToString()
@@ -125,13 +128,6 @@ class SentencePiece(api.Tokenizer):
     def write_native(self, folder: pathlib.Path) -> None:
         """Writes spiece.model, unchanged."""
         (folder / 'spiece.model').write_bytes(self.model)
-
-
-def _hide_from_text(proto: sentencepiece_model_pb2.ModelProto, special: api.SpecialIds) -> None:
-    """Turns the special pieces into control symbols, which no text can produce, in place."""
-    # In some models [MASK] is a user-defined symbol: the text "[MASK]" would be encoded as it.
-    for i in (special.pad, special.cls, special.sep, special.mask):
-        proto.pieces[i].type = sentencepiece_model_pb2.ModelProto.SentencePiece.CONTROL
 
 
 def _short_lines(texts: Iterable[str]) -> Iterator[str]:
