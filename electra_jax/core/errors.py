@@ -49,12 +49,10 @@ def first_line(error: BaseException) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint such as ``; did you mean 'seed'?`` for a misspelt `name`, or an empty string.
+    """A hint for a misspelt `name`, or an empty string.
 
-    >>> nearest('sede', ['seed', 'steps'])
-    "; did you mean 'seed'?"
-    >>> nearest('zzz', ['seed'])
-    ''
+    >>> nearest('sede', ['seed', 'steps']), nearest('zzz', ['seed'])
+    ("; did you mean 'seed'?", '')
     """
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ''

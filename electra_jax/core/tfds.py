@@ -24,9 +24,6 @@ def open_split(name: str, split: str) -> tuple[Any, Any]:
     Args:
         name: of the dataset with its config, such as 'glue/sst2', or the folder of one.
         split: such as 'train' or 'validation[:10%]'.
-
-    Raises:
-        DataError: there is no such dataset or split, or its files are not ArrayRecord files.
     """
     with _advice(f'{name}:{split}'):
         builder = _builder(name)

@@ -54,10 +54,6 @@ def run(
         folder: the workdir; need not exist.
         build_corpus: is called where the corpus is missing.
         typed: names of the settings that were typed as ``--config.KEY=VALUE``.
-
-    Raises:
-        UserError: the workdir holds another run, the text cannot be used, or the mesh or batch
-            does not fit the devices.
     """
     opened = open_run(settings, folder, build_corpus)
     if opened.config.job == 'evaluate':

@@ -68,9 +68,6 @@ def changed_settings(
         config: the flag.
         changes: name of a setting (`recipe.setting_name`) -> value, as it would be typed.
         other: another recipe's file, which also gets what was typed as ``--config.KEY=VALUE``.
-
-    Raises:
-        ConfigError: the recipe does not exist, or a setting cannot be used.
     """
     path = _recipe_path(config)
     if other is not None:

@@ -19,10 +19,6 @@ def initialize() -> None:
     Either JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID give the address where
     they meet, their number and the number of this one; or JAX finds that out by itself: in a Slurm
     step of several tasks, and where ELECTRA_JAX_HOSTS is 'auto' (on the workers of a TPU slice).
-
-    Raises:
-        ConfigError: one of the three is missing or is not a number, ELECTRA_JAX_HOSTS has another
-            value, or JAX finds no other processes.
     """
     if jax.distributed.is_initialized():
         return

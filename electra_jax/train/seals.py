@@ -101,11 +101,7 @@ def problem(folder: epath.Path) -> str | None:
 
 
 def seal(folder: epath.Path) -> None:
-    """Gets every file of a checkpoint to the disk, then writes their checksums next to them.
-
-    Raises:
-        OSError: the disk is full, for example.
-    """
+    """Gets every file of a checkpoint to the disk, then writes their checksums next to them."""
     hashes = _hashes(_files(folder), sync=True)
     text = json.dumps({'sha256': hashes}, indent=1, sort_keys=True) + '\n'
     (folder / SEAL).write_text(text)
