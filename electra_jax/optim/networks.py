@@ -7,11 +7,7 @@ _EMBEDDINGS = {'shared': 'shared', 'untied': 'discriminator', 'disentangled': 'g
 
 
 def network_table(params: Tree, embedding_sharing: str) -> Tree:
-    """'generator', 'discriminator' or 'shared' for every parameter; first match wins.
-
-    Args:
-        params: or their shapes.
-        embedding_sharing: of the model's config.
+    """'generator', 'discriminator' or 'shared' for every parameter (or its shape).
 
     Raises:
         ConfigError: a parameter that no rule covers.

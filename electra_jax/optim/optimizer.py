@@ -1,7 +1,7 @@
 """The reference's AdamW as optax transformations (electra, optimization.py)."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,14 +23,6 @@ DECAY_RULES: tuple[tuple[str, bool], ...] = (
 )
 
 
-class AdamState(NamedTuple):
-    """First and second moments, shaped like the parameters, float32."""
-
-    count: jax.Array  # type: ignore[assignment]  # optax's name; hides tuple.count
-    mu: Tree
-    nu: Tree
-
-
 def scale_by_adam(
     b1: float, b2: float, epsilon: float, bias_correction: bool
 ) -> optax.GradientTransformation:
@@ -40,41 +32,34 @@ def scale_by_adam(
     defaults, and stay larger for some 1 / (1 - b2) steps: it takes a warm-up.
     """
 
-    def init(params: Tree) -> AdamState:
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        return AdamState(jnp.zeros((), jnp.int32), zeros, jax.tree.map(jnp.copy, zeros))
+    def init(params: Tree) -> optax.ScaleByAdamState:
+        mu, nu = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
+        return optax.ScaleByAdamState(jnp.zeros((), jnp.int32), mu, nu)
 
-    def update(grads: Tree, state: AdamState, params: Tree = None) -> tuple[Tree, AdamState]:
-        del params
+    def update(
+        grads: Tree, state: optax.ScaleByAdamState, _params: Tree = None
+    ) -> tuple[Tree, optax.ScaleByAdamState]:
         count = state.count + 1
         mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, grads)
         nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.nu, grads)
         m_scale = 1 / (1 - b1**count) if bias_correction else 1.0
         v_scale = 1 / (1 - b2**count) if bias_correction else 1.0
         updates = jax.tree.map(lambda m, v: m_scale * m / (jnp.sqrt(v_scale * v) + epsilon), mu, nu)
-        return updates, AdamState(count, mu, nu)
+        return updates, optax.ScaleByAdamState(count, mu, nu)
 
     return optax.GradientTransformation(init, update)
 
 
 def decay_table(params: Tree) -> Tree:
-    """Whether each parameter decays.
-
-    Raises:
-        ConfigError: a parameter that `DECAY_RULES` does not cover.
-    """
+    """Whether each parameter decays; ConfigError for one that no rule covers."""
     return match_rules(DECAY_RULES, params, 'weight decay')
 
 
 def build(config: Config, params: Tree) -> optax.GradientTransformation:
     """The run's optimizer: clip, Adam, decoupled decay, learning rate, and what a recipe adds.
 
-    Args:
-        config: of the run.
-        params: the parameters or their shapes, for the tables.
-
     Raises:
-        ConfigError: a parameter that one of the tables does not cover.
+        ConfigError: one of `params` (or their shapes) that a table does not cover.
     """
     settings = config.optimizer
     networks = network_table(params, config.model.embedding_sharing)
@@ -102,19 +87,15 @@ def clip(settings: OptimizerConfig, networks: Tree) -> optax.GradientTransformat
     if not settings.separate:
         return optax.clip_by_global_norm(settings.clip_norm)
 
-    def update(updates: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
-        del params
-        names = jax.tree.leaves(networks)
-        grads, structure = jax.tree.flatten(updates)
-        norms = {
-            name: optax.tree.norm(
-                [g for g, owner in zip(grads, names, strict=True) if owner == name]
-            )
-            for name in set(names)
+    def update(updates: Tree, state: Any, _params: Tree = None) -> tuple[Tree, Any]:
+        grads: dict[str, list[jax.Array]] = {}
+        for name, grad in zip(jax.tree.leaves(networks), jax.tree.leaves(updates), strict=True):
+            grads.setdefault(name, []).append(grad)
+        scales = {
+            name: jnp.minimum(1.0, settings.clip_norm / optax.tree.norm(own))
+            for name, own in grads.items()
         }
-        scales = {name: jnp.minimum(1.0, settings.clip_norm / norm) for name, norm in norms.items()}
-        clipped = [g * scales[name] for g, name in zip(grads, names, strict=True)]
-        return jax.tree.unflatten(structure, clipped), state
+        return jax.tree.map(lambda name, grad: grad * scales[name], networks, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
@@ -147,11 +128,7 @@ LAYER_RULES: tuple[tuple[str, str], ...] = (
 
 
 def layer_table(params: Tree) -> Tree:
-    """'embeddings', 'layers' or 'head' for every parameter.
-
-    Raises:
-        ConfigError: a parameter that `LAYER_RULES` does not cover.
-    """
+    """'embeddings', 'layers' or 'head' for every parameter; ConfigError for one without a rule."""
     return match_rules(LAYER_RULES, params, 'layer-wise rate')
 
 
@@ -161,12 +138,7 @@ def layer_scales(settings: OptimizerConfig, layers: Tree, params: Tree) -> Tree:
     Heads 1, layer i of N (from 0) layer_decay ** (N - i), embeddings and their projection
     layer_decay ** (N + 1). The reference counts a pooler that it no longer has, so everything
     but the heads has one power more there (electra, optimization.py; its author confirms it):
-    `layer_decay_off_by_one`.
-
-    Args:
-        settings: of the optimizer.
-        layers: from `layer_table`.
-        params: or their shapes; stacked layers lead with N.
+    `layer_decay_off_by_one`. `params`, or their shapes, have stacked layers that lead with N.
     """
     N = max(
         leaf.shape[0]
@@ -189,12 +161,10 @@ def layer_scales(settings: OptimizerConfig, layers: Tree, params: Tree) -> Tree:
 def scale_leaves(scales: Callable[[jax.Array], Tree]) -> optax.GradientTransformation:
     """Multiplies each update with its entry of scales(step)."""
 
-    def init(params: Tree) -> optax.ScaleByScheduleState:
-        del params
+    def init(_params: Tree) -> optax.ScaleByScheduleState:
         return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
 
-    def update(updates: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
-        del params
+    def update(updates: Tree, state: Any, _params: Tree = None) -> tuple[Tree, Any]:
         scaled = jax.tree.map(lambda u, scale: u * scale, updates, scales(state.count))
         return scaled, optax.ScaleByScheduleState(state.count + 1)
 

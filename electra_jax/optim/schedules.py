@@ -32,7 +32,7 @@ def warmup_decay(peak: float, warmup_steps: int, total_steps: int, power: float)
 
 
 def from_config(config: Config, peak: float) -> Schedule:
-    """The run's learning rate, which starts anew in a second stage."""
+    """The run's learning rate, which starts again in a second stage."""
     settings, first = config.optimizer, first_stage(config)
 
     def one(steps: int) -> Schedule:

@@ -7,21 +7,13 @@ import jax
 
 
 class Chip(NamedTuple):
-    """What one JAX device can do at most, from the vendor's data sheets; None: not looked up.
+    """What one JAX device can do at most, from the vendor's data sheets; None: not looked up."""
 
-    Attributes:
-        flops: FLOP/s, dense bfloat16.
-        hbm_bytes: what XLA leaves to a program, a little less than there is.
-        hbm_bandwidth: bytes/s.
-        ici_bandwidth: bytes/s that leave it over all its links together.
-        dcn_bandwidth: bytes/s that leave it to other slices.
-    """
-
-    flops: float
-    hbm_bytes: float | None = None
-    hbm_bandwidth: float | None = None
-    ici_bandwidth: float | None = None
-    dcn_bandwidth: float | None = None
+    flops: float  # FLOP/s, dense bfloat16
+    hbm_bytes: float | None = None  # what XLA leaves to a program, a little less than there is
+    hbm_bandwidth: float | None = None  # bytes/s
+    ici_bandwidth: float | None = None  # bytes/s that leave it over all its links together
+    dcn_bandwidth: float | None = None  # bytes/s that leave it to other slices
 
 
 _GIB = 2**30

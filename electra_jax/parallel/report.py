@@ -1,5 +1,7 @@
 """What the start-up report says about parameters and the mesh."""
 
+from itertools import zip_longest
+
 import jax
 from jax.sharding import Mesh
 
@@ -8,14 +10,10 @@ from electra_jax.parallel.rules import PARAMETER_AXES, parameter_letters
 
 
 def parameter_table(params: Tree, mesh: Mesh, decays: Tree) -> str:
-    """One line per parameter: path, shape, letters, weight decay, and its place on the mesh.
+    """One line per parameter: path, shape, letters, weight decay, and axes of the mesh.
 
-    A letter whose axis does not divide it, or is taken by an earlier one, is marked.
-
-    Args:
-        params: abstract, with shardings.
-        mesh: of the run.
-        decays: bool per parameter, from `optim.optimizer.decay_table`.
+    A letter whose axis does not divide it, or is taken by an earlier one, is marked. `params` are
+    abstract, with shardings; `decays` is `optim.optimizer.decay_table`.
     """
     lines = []
     letters = dict(named_leaves(parameter_letters(params)))
@@ -23,16 +21,15 @@ def parameter_table(params: Tree, mesh: Mesh, decays: Tree) -> str:
     for name, leaf in named_leaves(params):
         shape = 'x'.join(map(str, leaf.shape))
         decay = 'decays' if decay_of[name] else '-'
-        place = _places(leaf, letters[name], mesh)
-        lines.append(f'{name:<58} {shape:<18} {letters[name]:<6} {decay:<7} {place}')
+        axes = _axes_of(leaf, letters[name], mesh)
+        lines.append(f'{name:<58} {shape:<18} {letters[name]:<6} {decay:<7} {axes}')
     lines.append(f'{count(params):,} parameters')
     return '\n'.join(lines)
 
 
-def _places(leaf: jax.ShapeDtypeStruct, letters: str, mesh: Mesh) -> str:
-    spec = [*leaf.sharding.spec, *[None] * len(letters)]
+def _axes_of(leaf: jax.ShapeDtypeStruct, letters: str, mesh: Mesh) -> str:
     words = []
-    for letter, size, placed in zip(letters, leaf.shape, spec, strict=False):
+    for letter, size, placed in zip_longest(letters, leaf.shape, leaf.sharding.spec):
         wanted = PARAMETER_AXES[letter]
         if placed:
             words.append(f'{letter} over {placed}')

@@ -5,6 +5,7 @@ has, by its path; the maps say what the letters mean. A mesh axis of size 1 make
 no-op, so one set of rules serves a laptop and a pod.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -83,10 +84,7 @@ def partition(
         wanted = axes[letter]
         names = (wanted,) if isinstance(wanted, str) else wanted or ()
         names = tuple(name for name in names if mesh.shape[name] > 1 and name not in used)
-        ways = 1
-        for name in names:
-            ways *= mesh.shape[name]
-        if size % ways:
+        if size % math.prod(mesh.shape[name] for name in names):
             names = ()
         used.update(names)
         spec.append(names if len(names) > 1 else names[0] if names else None)
@@ -97,20 +95,18 @@ def parameter_letters(tree: Tree) -> Tree:
     """The letters of every array of a training state (or of parameters alone).
 
     Raises:
-        ConfigError: an array that no rule matches.
+        ConfigError: no rule matches an array.
     """
     return match_rules(PARAMETER_RULES, tree, 'sharding')
 
 
 def state_shardings(tree: Tree, mesh: Mesh) -> Tree:
     """A NamedSharding for every array of `tree` (arrays or their shapes)."""
-    return jax.tree.map(
-        lambda letters, leaf: NamedSharding(
-            mesh, partition(letters, leaf.shape, PARAMETER_AXES, mesh)
-        ),
-        parameter_letters(tree),
-        tree,
-    )
+
+    def sharding(letters: str, leaf: jax.Array) -> NamedSharding:
+        return NamedSharding(mesh, partition(letters, leaf.shape, PARAMETER_AXES, mesh))
+
+    return jax.tree.map(sharding, parameter_letters(tree), tree)
 
 
 def activation_sharding(mesh: Mesh, letters: str, shape: tuple[int, ...]) -> NamedSharding:
