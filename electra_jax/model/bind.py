@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from electra_jax.config.settings import ModelConfig
 from electra_jax.model.electra import Electra
 from electra_jax.model.task_heads import HEADS, HeadShape
+from electra_jax.ops.vocab_head import Softmax
 
 Params = dict[str, Any]  # nested dict of float32 arrays
 Batch = Mapping[str, jax.Array]  # 'tokens', 'documents', 'positions', 'types': int32 [B, L]
@@ -39,12 +40,12 @@ class Model(NamedTuple):
         vocab_rows: V, the vocabulary padded to the model's multiple.
         init: key, networks (keys of `NETWORKS`) -> fresh float32 parameters of them.
         init_encoder: key -> fresh parameters of what `encode` runs: the discriminator without head.
-        generate: params, batch, masked_BP, dropout_key -> features [B, P, E], word table [V, E],
-            output bias [V] of the generator. `masked_BP` None means every position.
+        generate: params, batch, masked_BP (None: every position), dropout_key -> the generator's
+            softmax.
         encode: params, batch, dropout_key -> the discriminator's hidden states [B, L, D].
         discriminate: params, batch, dropout_key -> the discriminator's logits [B, L], float32.
-        restore: params, batch, masked_BP, gated, dropout_key -> as `generate`, and the copy gate's
-            logits [B, L], of the discriminator's encoder.
+        restore: params, batch, masked_BP, gated, dropout_key -> as `generate`, of the
+            discriminator's encoder, and the copy gate's logits [B, L].
         detect_and_select: params, batch, masked_BP, candidates_BPA, dropout_key -> logits [B, L]
             and [B, P, A], float32.
         head: shape -> a task's head.
@@ -53,15 +54,10 @@ class Model(NamedTuple):
     vocab_rows: int
     init: Callable[[jax.Array, Sequence[str]], Params]
     init_encoder: Callable[[jax.Array], Params]
-    generate: Callable[
-        [Params, Batch, jax.Array | None, Key], tuple[jax.Array, jax.Array, jax.Array]
-    ]
+    generate: Callable[[Params, Batch, jax.Array | None, Key], Softmax]
     encode: Callable[[Params, Batch, Key], jax.Array]
     discriminate: Callable[[Params, Batch, Key], jax.Array]
-    restore: Callable[
-        [Params, Batch, jax.Array | None, bool, Key],
-        tuple[jax.Array, jax.Array, jax.Array, jax.Array | None],
-    ]
+    restore: Callable[[Params, Batch, jax.Array | None, bool, Key], tuple[Softmax, jax.Array]]
     detect_and_select: Callable[
         [Params, Batch, jax.Array, jax.Array, Key], tuple[jax.Array, jax.Array]
     ]
@@ -90,6 +86,14 @@ def vocab_rows(model: ModelConfig, vocab_size: int) -> int:
     return -(-vocab_size // model.vocab_multiple) * model.vocab_multiple
 
 
+def two_keys(dropout_key: Key) -> tuple[Key, Key]:
+    """Dropout keys of two networks, both None without dropout."""
+    if dropout_key is None:
+        return None, None
+    keys = jax.random.split(dropout_key)
+    return keys[0], keys[1]
+
+
 def bind(model: ModelConfig, vocab_size: int) -> Model:
     """The networks of a configuration.
 
@@ -97,10 +101,10 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
         model: sizes, block and how to compute.
         vocab_size: tokens of the tokenizer, unpadded.
     """
-    rows, dtype = vocab_rows(model, vocab_size), jnp.dtype(model.compute_dtype)
-    apply: Callable[..., Any] = Electra(model, vocab_size, rows, dtype).apply
+    rows = vocab_rows(model, vocab_size)
+    electra = Electra(model, vocab_size, rows)
     # Parameters do not depend on how attention is computed: no kernel is compiled to make them.
-    plain = Electra(dataclasses.replace(model, attention='xla'), vocab_size, rows, dtype)
+    plain = Electra(dataclasses.replace(model, attention='xla'), vocab_size, rows)
 
     def init(key: jax.Array, networks: Sequence[str]) -> Params:
         def run_all(electra: Electra) -> None:
@@ -112,83 +116,54 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
     def init_encoder(key: jax.Array) -> Params:
         return plain.init({'params': key}, _blank(), method=Electra.encode)['params']
 
-    def generate(
-        params: Params, batch: Batch, masked_BP: jax.Array | None, dropout_key: Key
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        method, rngs = Electra.generate, _rngs(dropout_key)
-        return apply({'params': params}, _text(batch), masked_BP, rngs=rngs, method=method)
+    def pure(method: Callable) -> Callable[..., Any]:
+        def run(params: Params, batch: Batch, *arguments: Any) -> Any:
+            *others, dropout_key = arguments
+            text = {name: batch[name] for name in _TEXT}
+            return _apply(electra, params, dropout_key, text, *others, method=method)
 
-    def encode(params: Params, batch: Batch, dropout_key: Key) -> jax.Array:
-        method, rngs = Electra.encode, _rngs(dropout_key)
-        return apply({'params': params}, _text(batch), rngs=rngs, method=method)
-
-    def discriminate(params: Params, batch: Batch, dropout_key: Key) -> jax.Array:
-        method, rngs = Electra.discriminate, _rngs(dropout_key)
-        return apply({'params': params}, _text(batch), rngs=rngs, method=method)
-
-    def restore(
-        params: Params, batch: Batch, masked_BP: jax.Array | None, gated: bool, dropout_key: Key
-    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
-        method, rngs = Electra.restore, _rngs(dropout_key)
-        special = (_text(batch), masked_BP, gated)
-        return apply({'params': params}, *special, rngs=rngs, method=method)
-
-    def detect_and_select(
-        params: Params,
-        batch: Batch,
-        masked_BP: jax.Array,
-        candidates_BPA: jax.Array,
-        dropout_key: Key,
-    ) -> tuple[jax.Array, jax.Array]:
-        method, rngs = Electra.detect_and_select, _rngs(dropout_key)
-        special = (_text(batch), masked_BP, candidates_BPA)
-        return apply({'params': params}, *special, rngs=rngs, method=method)
-
-    def head(shape: HeadShape) -> Head:
-        module = HEADS[shape.form, shape.style](model, shape)
-        apply_head: Callable[..., Any] = module.apply
-
-        def init_head(key: jax.Array) -> Params:
-            blank_BLD = jnp.zeros((1, 2, model.hidden_size))
-            batch = {**_blank(), 'allowed': jnp.ones((1, 2)), 'start': jnp.zeros(1, jnp.int32)}
-            return module.init({'params': key}, blank_BLD, batch)['params']
-
-        def outputs(params: Params, batch: Batch, dropout_key: Key) -> dict[str, jax.Array]:
-            keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
-            hidden_BLD = encode(params, batch, keys[0])
-            own = {'params': params['task_head']}
-            return apply_head(own, hidden_BLD, batch, rngs=_rngs(keys[1]))
-
-        def answers(params: Params, batch: Batch) -> dict[str, jax.Array]:
-            hidden_BLD, own = encode(params, batch, None), {'params': params['task_head']}
-            return apply_head(own, hidden_BLD, batch, method=module.search)
-
-        return Head(init_head, outputs, answers)
+        return run
 
     return Model(
         vocab_rows=rows,
         init=init,
         init_encoder=init_encoder,
-        generate=generate,
-        encode=encode,
-        discriminate=discriminate,
-        restore=restore,
-        detect_and_select=detect_and_select,
-        head=head,
+        generate=pure(Electra.generate),
+        encode=pure(Electra.encode),
+        discriminate=pure(Electra.discriminate),
+        restore=pure(Electra.restore),
+        detect_and_select=pure(Electra.detect_and_select),
+        head=lambda shape: _head(model, pure(Electra.encode), shape),
     )
 
 
-_TEXT = ('tokens', 'documents', 'positions', 'types')
+def _head(model: ModelConfig, encode: Callable[..., jax.Array], shape: HeadShape) -> Head:
+    module = HEADS[shape.form, shape.style](model, shape)
+
+    def init(key: jax.Array) -> Params:
+        blank_BLD = jnp.zeros((1, 2, model.hidden_size))
+        batch = {**_blank(), 'allowed': jnp.ones((1, 2)), 'start': jnp.zeros(1, jnp.int32)}
+        return module.init({'params': key}, blank_BLD, batch)['params']
+
+    def outputs(params: Params, batch: Batch, dropout_key: Key) -> dict[str, jax.Array]:
+        encoder_key, head_key = two_keys(dropout_key)
+        hidden_BLD = encode(params, batch, encoder_key)
+        return _apply(module, params['task_head'], head_key, hidden_BLD, batch)
+
+    def answers(params: Params, batch: Batch) -> dict[str, jax.Array]:
+        hidden_BLD = encode(params, batch, None)
+        return _apply(module, params['task_head'], None, hidden_BLD, batch, method=module.search)
+
+    return Head(init, outputs, answers)
 
 
-def _text(batch: Batch) -> Batch:
-    """What the networks read of a batch."""
-    return {name: batch[name] for name in _TEXT}
+def _apply(module: Any, params: Params, dropout_key: Key, *arguments: Any, **how: Any) -> Any:
+    rngs = {} if dropout_key is None else {'dropout': dropout_key}
+    return module.apply({'params': params}, *arguments, rngs=rngs, **how)
+
+
+_TEXT = ('tokens', 'documents', 'positions', 'types')  # what the networks read of a batch
 
 
 def _blank() -> Batch:
     return {name: jnp.zeros((1, 2), jnp.int32) for name in _TEXT}
-
-
-def _rngs(dropout_key: Key) -> dict[str, jax.Array]:
-    return {} if dropout_key is None else {'dropout': dropout_key}

@@ -13,6 +13,7 @@ from electra_jax.core.dims import constrain
 from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.encoder import Encoder, Stack
 from electra_jax.model.heads import CopyGate, DiscriminatorHead, SoftmaxHead, WordHead
+from electra_jax.ops.vocab_head import Softmax
 
 Batch = Mapping[str, jax.Array]
 
@@ -27,56 +28,44 @@ class Electra(nn.Module):
     model: ModelConfig
     vocab_size: int  # tokens
     vocab_rows: int  # V, padded
-    dtype: jnp.dtype
 
     def setup(self) -> None:
         """Names all networks and heads; flax makes parameters only of those that run."""
-        model, dtype = self.model, self.dtype
-        vocabulary = (self.vocab_size, self.vocab_rows)
+        model, V = self.model, self.vocab_rows
         E, generator_E = model.embedding_size, shapes.generator_embedding_size(model)
-        self.embeddings = Embeddings(model, *vocabulary, E, dtype)
-        self.generator_embeddings = Embeddings(model, *vocabulary, generator_E, dtype)
-        self.embedding_delta = Embeddings(model, *vocabulary, E, dtype, is_delta=True)
+        self.embeddings = Embeddings(model, self.vocab_size, V, E)
+        self.generator_embeddings = Embeddings(model, self.vocab_size, V, generator_E)
+        self.embedding_delta = Embeddings(model, self.vocab_size, V, E, is_delta=True)
 
         shape = shapes.generator_shape(model)
-        self.generator = Encoder(model, shape, dtype)
-        self.generator_ltr = Encoder(model, shape, dtype, 'before')
-        self.generator_rtl = Encoder(model, shape, dtype, 'after')
-        self.generator_head = SoftmaxHead(model, generator_E, dtype, self.vocab_rows)
+        self.generator = Encoder(model, shape)
+        self.generator_ltr = Encoder(model, shape, 'before')
+        self.generator_rtl = Encoder(model, shape, 'after')
+        self.generator_head = SoftmaxHead(model, generator_E, V)
 
         shape = shapes.discriminator_shape(model)
-        self.discriminator = Encoder(model, shape, dtype)
-        self.discriminator_head = DiscriminatorHead(model, dtype)
-        self.language_head = SoftmaxHead(model, E, dtype, self.vocab_rows)
+        self.discriminator = Encoder(model, shape)
+        self.discriminator_head = DiscriminatorHead(model)
+        self.language_head = SoftmaxHead(model, E, V)
         self.copy_gate = CopyGate(model)
-        self.detector = Stack(model, dataclasses.replace(shape, num_layers=1), dtype)
-        self.selection_head = WordHead(model, E, dtype)
+        self.detector = Stack(model, dataclasses.replace(shape, num_layers=1))
+        self.selection_head = WordHead(model, E)
 
-    def generate(
-        self, batch: Batch, masked_BP: jax.Array | None
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The generator up to its softmax, at the masked positions only (None: everywhere).
-
-        Returns:
-            features_BPE in the compute dtype, the word table [V, E] and the output bias [V].
-        """
-        documents_BL, positions_BL = batch['documents'], batch['positions']
+    def generate(self, batch: Batch, masked_BP: jax.Array | None) -> Softmax:
+        """The generator's softmax at the masked positions only (None: everywhere)."""
         if self.model.generator == 'tied':
-            hidden_BPD = self.encode(batch)
+            hidden_BLD = self.encode(batch)
         elif self.model.generator == 'two_tower':
-            hidden_BPD = self._two_towers(batch)
+            hidden_BLD = self._two_towers(batch)
         else:
-            x_BLE = self._read_generator(batch)
-            hidden_BPD, _ = self.generator(x_BLE, documents_BL, positions_BL)
-        if masked_BP is not None:
-            hidden_BPD = jnp.take_along_axis(hidden_BPD, masked_BP[..., None], axis=1)
-        features_BPE, bias_V = self.generator_head(constrain(hidden_BPD, 'BPD'))
-        return features_BPE, self._generator_embeddings().tables().word_VE, bias_V
+            hidden_BLD, _ = self.generator(self._read_generator(batch), batch)
+        features_BPE, bias_V = self.generator_head(_at(hidden_BLD, masked_BP))
+        word_VE = self._generator_embeddings().tables().word_VE
+        return Softmax(features_BPE, word_VE.astype(features_BPE.dtype), bias_V)
 
     def encode(self, batch: Batch) -> jax.Array:
         """The discriminator's last hidden states [B, L, D], in the compute dtype."""
-        x_BLE = self._read_discriminator(batch)
-        hidden_BLD, _ = self.discriminator(x_BLE, batch['documents'], batch['positions'])
+        hidden_BLD, _ = self.discriminator(self._read_discriminator(batch), batch)
         return hidden_BLD
 
     def discriminate(self, batch: Batch) -> jax.Array:
@@ -85,19 +74,17 @@ class Electra(nn.Module):
 
     def restore(
         self, batch: Batch, masked_BP: jax.Array | None, gated: bool
-    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+    ) -> tuple[Softmax, jax.Array | None]:
         """The discriminator's encoder naming the original tokens (Replace and All-Tokens MLM).
 
         Returns:
-            The results of `generate` with the discriminator's word table, and the copy gate's
-            logits [B, L] in float32 (None if not `gated`).
+            As `generate`, and the copy gate's logits [B, L] in float32 (None if not `gated`).
         """
         hidden_BLD = self.encode(batch)
         gate_BL = self.copy_gate(hidden_BLD) if gated else None
-        if masked_BP is not None:
-            hidden_BLD = jnp.take_along_axis(hidden_BLD, masked_BP[..., None], axis=1)
-        features_BPE, bias_V = self.language_head(constrain(hidden_BLD, 'BPD'))
-        return features_BPE, self._discriminator_words(), bias_V, gate_BL
+        features_BPE, bias_V = self.language_head(_at(hidden_BLD, masked_BP))
+        word_VE = self._discriminator_words().astype(features_BPE.dtype)
+        return Softmax(features_BPE, word_VE, bias_V), gate_BL
 
     def detect_and_select(
         self, batch: Batch, masked_BP: jax.Array, candidates_BPA: jax.Array
@@ -107,23 +94,16 @@ class Electra(nn.Module):
         The two tasks share all but the last layer (TEAMS section 3.3). The encoder that is kept
         after training is the one that selects words; the detector's last layer goes with its head.
 
-        Args:
-            batch: the corrupted text.
-            masked_BP: int32, positions.
-            candidates_BPA: int32, words to select from at each position.
-
         Returns:
             Logits, float32: replaced? [B, L], and of each candidate [B, P, A].
         """
-        documents_BL, positions_BL = batch['documents'], batch['positions']
         hidden_BLD, shared_BLD = self.discriminator(
-            self._read_discriminator(batch), documents_BL, positions_BL, show_last_input=True
+            self._read_discriminator(batch), batch, show_last_input=True
         )
         assert shared_BLD is not None  # it was asked for
-        detected_BLD, _ = self.detector(shared_BLD, documents_BL, positions_BL)
+        detected_BLD, _ = self.detector(shared_BLD, batch)
         replaced_BL = self.discriminator_head(detected_BLD)
-        hidden_BPD = jnp.take_along_axis(hidden_BLD, masked_BP[..., None], axis=1)
-        features_BPE = self.selection_head(constrain(hidden_BPD, 'BPD'))
+        features_BPE = self.selection_head(_at(hidden_BLD, masked_BP))
         words_BPAE = self._discriminator_words()[candidates_BPA].astype(features_BPE.dtype)
         selected_BPA = jnp.einsum(
             'BPE,BPAE->BPA', features_BPE, words_BPAE, preferred_element_type=jnp.float32
@@ -132,10 +112,9 @@ class Electra(nn.Module):
 
     def _two_towers(self, batch: Batch) -> jax.Array:
         """What is left of each token and what is right of it, [B, L, 2 D]."""
-        documents_BL, positions_BL = batch['documents'], batch['positions']
         x_BLE = self._read_generator(batch)
-        left_BLD, _ = self.generator_ltr(x_BLE, documents_BL, positions_BL)
-        right_BLD, _ = self.generator_rtl(x_BLE, documents_BL, positions_BL)
+        left_BLD, _ = self.generator_ltr(x_BLE, batch)
+        right_BLD, _ = self.generator_rtl(x_BLE, batch)
         towers = (jnp.roll(left_BLD, 1, axis=1), jnp.roll(right_BLD, -1, axis=1))
         return jnp.concatenate(towers, axis=-1)
 
@@ -144,19 +123,22 @@ class Electra(nn.Module):
         return self.generator_embeddings if untied else self.embeddings
 
     def _read_generator(self, batch: Batch) -> jax.Array:
-        """What the generator reads, [B, L, E]."""
-        text = (batch['tokens'], batch['positions'], batch['types'])
-        return self._generator_embeddings()(*text)
+        return self._generator_embeddings()(batch)
 
     def _read_discriminator(self, batch: Batch) -> jax.Array:
-        """What the discriminator reads, [B, L, E]."""
-        text = (batch['tokens'], batch['positions'], batch['types'])
         if self.model.embedding_sharing == 'disentangled':
-            return self.embedding_delta(*text, base=self.embeddings.tables())
-        return self.embeddings(*text)
+            return self.embedding_delta(batch, base=self.embeddings.tables())
+        return self.embeddings(batch)
 
     def _discriminator_words(self) -> jax.Array:
         word_VE = self.embeddings.tables().word_VE
         if self.model.embedding_sharing == 'disentangled':
             return jax.lax.stop_gradient(word_VE) + self.embedding_delta.tables().word_VE
         return word_VE
+
+
+def _at(hidden_BLD: jax.Array, masked_BP: jax.Array | None) -> jax.Array:
+    """The states at some positions only, [B, P, D]; None: at all."""
+    if masked_BP is not None:
+        hidden_BLD = jnp.take_along_axis(hidden_BLD, masked_BP[..., None], axis=1)
+    return constrain(hidden_BLD, 'BPD')

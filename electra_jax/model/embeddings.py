@@ -1,5 +1,6 @@
 """The embedding block, which generator and discriminator share, its LayerNorm included."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ def sinusoids(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     del key
     L, E = shape
     wavelengths = 10_000.0 ** (jnp.arange((E + 1) // 2) / ((E + 1) // 2))
-    angles = jnp.arange(L)[:, None] / wavelengths
+    angles = jnp.arange(L)[:, None] / wavelengths[None]
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)[:, :E]
 
 
@@ -49,7 +50,6 @@ class Embeddings(nn.Module):
     vocab_size: int  # rows of the word table that are tokens; the rest is zero and stays so
     vocab_rows: int  # V, padded
     width: int  # E
-    dtype: jnp.dtype
     is_delta: bool = False  # starts at zero, to be added to another block's tables
 
     def setup(self) -> None:
@@ -68,39 +68,30 @@ class Embeddings(nn.Module):
             shape = (self.model.max_positions, E)
             self.position_LE = self.param('position', position_init, shape)
         self.type_TE = self.param('type', init, (self.model.type_vocab_size, E))
-        self.norm = make_norm(self.model, self.dtype)
+        self.norm = make_norm(self.model)
 
-    def __call__(
-        self,
-        tokens_BL: jax.Array,
-        positions_BL: jax.Array,
-        types_BL: jax.Array,
-        base: Tables | None = None,
-    ) -> jax.Array:
+    def __call__(self, batch: Mapping[str, jax.Array], base: Tables | None = None) -> jax.Array:
         """[B, L, E] in the compute dtype; each network adds its own dropout.
 
         `base` are another block's tables, to which this one's are added; no gradient flows there
         (DeBERTaV3, equation 9).
         """
-        x_BLE = self.sum(self.tables(), tokens_BL, positions_BL, types_BL)
+        x_BLE = _sum(self.tables(), batch)
         if base is not None:
-            fixed = jax.lax.stop_gradient(base)
-            x_BLE += self.sum(fixed, tokens_BL, positions_BL, types_BL)
+            x_BLE += _sum(jax.lax.stop_gradient(base), batch)
         return self.norm(constrain(x_BLE, 'BLE'))
-
-    def sum(
-        self, tables: Tables, tokens_BL: jax.Array, positions_BL: jax.Array, types_BL: jax.Array
-    ) -> jax.Array:
-        """The vectors of each token, added up, [B, L, E] in float32."""
-        x_BLE = tables.word_VE[tokens_BL]
-        if tables.position_LE is not None:
-            x_BLE += tables.position_LE[positions_BL]
-        x_BLE += tables.type_TE[types_BL]
-        return x_BLE
 
     def tables(self) -> Tables:
         """What this block itself holds; the generator's softmax uses the word table again."""
         return Tables(self.word_VE, self.position_LE, self.type_TE)
+
+
+def _sum(tables: Tables, batch: Mapping[str, jax.Array]) -> jax.Array:
+    """The vectors of each token, added up, [B, L, E] in float32."""
+    x_BLE = tables.word_VE[batch['tokens']]
+    if tables.position_LE is not None:
+        x_BLE += tables.position_LE[batch['positions']]
+    return x_BLE + tables.type_TE[batch['types']]
 
 
 def _zero_from(init: nn.initializers.Initializer, row: int) -> nn.initializers.Initializer:

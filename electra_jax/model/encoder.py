@@ -1,7 +1,7 @@
 """The transformer encoder: a stack of equal layers, scanned."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -11,7 +11,7 @@ from flax import linen as nn
 from electra_jax.config.settings import ModelConfig
 from electra_jax.config.shapes import EncoderShape
 from electra_jax.core.dims import constrain
-from electra_jax.model.layers import Dense, Dropout, RMSNorm, make_norm, truncated_normal
+from electra_jax.model.layers import Dense, Dropout, Norm, make_norm, truncated_normal
 from electra_jax.ops import rotary
 from electra_jax.ops.activations import geglu, gelu
 from electra_jax.ops.attention import Drop, attention
@@ -19,17 +19,11 @@ from electra_jax.ops.sight import Sight
 
 
 class Remat(NamedTuple):
-    """What the backward pass computes again.
+    """What the backward pass computes again."""
 
-    Attributes:
-        keeps: which values of a layer are kept; None: all but those below.
-        attention: whether scores and probabilities are computed again.
-        feed_forward: whether the first dense map and the activation are.
-    """
-
-    keeps: Callable | None = None
-    attention: bool = False
-    feed_forward: bool = False
+    keeps: Callable | None = None  # which values of a layer are kept; None: all but those below
+    attention: bool = False  # scores and probabilities are computed again
+    feed_forward: bool = False  # the first dense map and the activation are
 
 
 REMAT_POLICIES: dict[str, Remat] = {
@@ -49,12 +43,30 @@ class Where(NamedTuple):
     turns: rotary.Turns | None  # None: positions are learned, and in the embeddings
 
 
-class Attention(nn.Module):
-    """Self-attention with its output projection."""
+class Block(nn.Module):
+    """What attention and feed-forward have: a model, an encoder's shape, and linear maps of it."""
 
     model: ModelConfig
     shape: EncoderShape
-    dtype: jnp.dtype
+
+    def dense(
+        self,
+        name: str,
+        equation: str,
+        G: int = 1,
+        activation: Callable[[jax.Array], jax.Array] | None = None,
+    ) -> Dense:
+        """A linear map, of `G` maps in one, that starts as BERT's."""
+        shape = self.shape
+        D, H, K, F = shape.hidden_size, shape.num_heads, shape.head_size, shape.ffn_size
+        sizes = {'D': D, 'H': H, 'K': K, 'F': F, 'G': G}
+        init = truncated_normal(self.model.init_stddev)
+        return Dense(equation, sizes, self.model, init, self.model.biases, activation, name=name)
+
+
+class Attention(Block):
+    """Self-attention with its output projection."""
+
     sight: Sight
 
     @nn.compact
@@ -62,22 +74,16 @@ class Attention(nn.Module):
         """[B, L, D] -> [B, L, D], each token seeing its own document, or a part of it."""
         query_BLHK, key_BSHK, value_BSHK = self.project(x_BLD)
         if self.model.qk_norm:
-            norms = [self.head_norm(name) for name in ('query_norm', 'key_norm')]
-            query_BLHK, key_BSHK = norms[0](query_BLHK), norms[1](key_BSHK)
+            norm = functools.partial(Norm, self.model, centred=False, biased=False)
+            query_BLHK = norm(name='query_norm')(query_BLHK)
+            key_BSHK = norm(name='key_norm')(key_BSHK)
         if where.turns is not None:
             query_BLHK = rotary.rotate(query_BLHK, where.turns)
             key_BSHK = rotary.rotate(key_BSHK, where.turns)
-        drop = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
-        key = drop.key()
-
-        def attend(
-            query_BLHK: jax.Array, key_BSHK: jax.Array, value_BSHK: jax.Array, documents: jax.Array
-        ) -> jax.Array:
-            dropping, kernel = Drop(drop.rate, key, drop.bits), self.model.attention
-            return attention(
-                kernel, query_BLHK, key_BSHK, value_BSHK, documents, self.sight, dropping
-            )
-
+        dropout = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
+        drop = Drop(dropout.rate, dropout.key(), dropout.bits)
+        attend: Callable[..., jax.Array]
+        attend = functools.partial(attention, self.model.attention, sight=self.sight, drop=drop)
         if REMAT_POLICIES[self.model.remat].attention:
             attend = jax.checkpoint(attend, prevent_cse=False)
         context_BLHK = attend(
@@ -86,30 +92,15 @@ class Attention(nn.Module):
             constrain(value_BSHK, 'BSHK'),
             where.documents_BL,
         )
-        context_BLHK = constrain(context_BLHK, 'BLHK')
-        return self.dense('output', 'BLHK,HKD->BLD')(context_BLHK)
+        return self.dense('output', 'BLHK,HKD->BLD')(constrain(context_BLHK, 'BLHK'))
 
-    def project(self, x_BLD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def project(self, x_BLD: jax.Array) -> tuple[jax.Array, ...]:
         """Queries, keys and values, [B, L, H, K] each."""
         if self.model.fused_qkv:
-            qkv_BLGHK = constrain(self.dense('qkv', 'BLD,DGHK->BLGHK')(x_BLD), 'BLGHK')
-            query_BLHK, key_BSHK, value_BSHK = _parts(qkv_BLGHK)
-        else:
-            names = ('query', 'key', 'value')
-            query_BLHK, key_BSHK, value_BSHK = (
-                self.dense(name, 'BLD,DHK->BLHK')(x_BLD) for name in names
-            )
-        return query_BLHK, key_BSHK, value_BSHK
-
-    def dense(self, name: str, equation: str) -> Dense:
-        """One of the linear maps."""
-        D, H, K = self.shape.hidden_size, self.shape.num_heads, self.shape.head_size
-        sizes = {'D': D, 'H': H, 'K': K, 'G': 3}
-        return encoder_dense(self.model, name, equation, sizes)
-
-    def head_norm(self, name: str) -> RMSNorm:
-        """Of each head's queries or keys."""
-        return RMSNorm(self.model.layer_norm_epsilon, self.dtype, name=name)
+            qkv_BLGHK = self.dense('qkv', 'BLD,DGHK->BLGHK', G=3)(x_BLD)
+            return _parts(constrain(qkv_BLGHK, 'BLGHK'))
+        names = ('query', 'key', 'value')
+        return tuple(self.dense(name, 'BLD,DHK->BLHK')(x_BLD) for name in names)
 
 
 def _parts(x_BLG: jax.Array) -> tuple[jax.Array, ...]:
@@ -118,39 +109,17 @@ def _parts(x_BLG: jax.Array) -> tuple[jax.Array, ...]:
     return tuple(jnp.squeeze(part, axis=2) for part in parts)
 
 
-def encoder_dense(
-    model: ModelConfig,
-    name: str,
-    equation: str,
-    sizes: dict[str, int],
-    activation: Callable[[jax.Array], jax.Array] | None = None,
-) -> Dense:
-    """A linear map of an encoder's layers, BERT's start."""
-    init = truncated_normal(model.init_stddev)
-    return Dense(equation, sizes, model, init, model.biases, activation, name=name)
-
-
-class FeedForward(nn.Module):
+class FeedForward(Block):
     """Two dense maps around an exact GELU, or a gate by one (`config.model.feed_forward`)."""
-
-    model: ModelConfig
-    shape: EncoderShape
-    dtype: jnp.dtype
 
     @nn.compact
     def __call__(self, x_BLD: jax.Array) -> jax.Array:
         """[B, L, D] -> [B, L, D]."""
-        sizes = {'D': self.shape.hidden_size, 'F': self.shape.ffn_size, 'G': 2}
-        dense = functools.partial(encoder_dense, self.model)
         if self.model.feed_forward == 'geglu':
-            y_BLGF = dense('gate_up', 'BLD,DGF->BLGF', sizes)(x_BLD)
-            return self.down(_geglu)(constrain(y_BLGF, 'BLGF'))
-        return self.down(_gelu)(dense('up', 'BLD,DF->BLF', sizes)(x_BLD))
-
-    def down(self, activation: Callable[[jax.Array], jax.Array]) -> Dense:
-        """The second map, of what `activation` makes of the first one's result."""
-        sizes = {'D': self.shape.hidden_size, 'F': self.shape.ffn_size}
-        return encoder_dense(self.model, 'down', 'BLF,FD->BLD', sizes, activation)
+            y_BLGF = constrain(self.dense('gate_up', 'BLD,DGF->BLGF', G=2)(x_BLD), 'BLGF')
+            return self.dense('down', 'BLF,FD->BLD', activation=_geglu)(y_BLGF)
+        y_BLF = self.dense('up', 'BLD,DF->BLF')(x_BLD)
+        return self.dense('down', 'BLF,FD->BLD', activation=_gelu)(y_BLF)
 
 
 def _gelu(x_BLF: jax.Array) -> jax.Array:
@@ -169,19 +138,17 @@ class Layer(nn.Module):
 
     model: ModelConfig
     shape: EncoderShape
-    dtype: jnp.dtype
     sight: Sight
     show_input: bool  # hand out what went in, too
 
     @nn.compact
     def __call__(self, x_BLD: jax.Array, where: Where) -> tuple[jax.Array, jax.Array | None]:
         """One step of the scan: the carried activations, and what the layer was given."""
-        parts = (self.model, self.shape, self.dtype)
-        attend = Attention(*parts, self.sight, name='attention')
+        attend = Attention(self.model, self.shape, self.sight, name='attention')
         wide = FeedForward
         if REMAT_POLICIES[self.model.remat].feed_forward:
             wide = nn.remat(wide, prevent_cse=False)
-        feed_forward = wide(*parts, name='feed_forward')
+        feed_forward = wide(self.model, self.shape, name='feed_forward')
         shown_BLD = x_BLD if self.show_input else None
         x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, where))
         x_BLD = self.sublayer('feed_forward', x_BLD, feed_forward)
@@ -189,7 +156,7 @@ class Layer(nn.Module):
 
     def sublayer(self, name: str, x_BLD: jax.Array, function: Callable) -> jax.Array:
         """Residual, dropout and norm around `function`."""
-        norm = make_norm(self.model, self.dtype, f'{name}_norm')
+        norm = make_norm(self.model, f'{name}_norm')
         drop = Dropout(self.model.dropout, self.model.dropout_bits, name=f'{name}_dropout')
         if self.model.norm == 'pre':
             return x_BLD + drop(function(norm(x_BLD)))
@@ -205,7 +172,6 @@ class Group(nn.Module):
 
     model: ModelConfig
     shape: EncoderShape
-    dtype: jnp.dtype
     side: str
     show_input: bool
     layer: type[nn.Module]
@@ -218,8 +184,8 @@ class Group(nn.Module):
         for number in range(self.size):
             is_global = number == 0 and self.model.global_every > 0
             sight = Sight(self.side, None if is_global else self.model.local_window)
-            parts = (self.model, self.shape, self.dtype, sight, self.show_input)
-            x_BLD, shown_BLD = self.layer(*parts, name=str(number))(x_BLD, where)
+            layer = self.layer(self.model, self.shape, sight, self.show_input, name=str(number))
+            x_BLD, shown_BLD = layer(x_BLD, where)
         return x_BLD, shown_BLD
 
 
@@ -246,25 +212,20 @@ class Stack(nn.Module):
 
     model: ModelConfig
     shape: EncoderShape
-    dtype: jnp.dtype
     side: str = 'document'  # of its document that a token sees: a key of ops.sight.SIDES
 
     @nn.compact
     def __call__(
-        self,
-        x_BLD: jax.Array,
-        documents_BL: jax.Array,
-        positions_BL: jax.Array,
-        show_last_input: bool = False,
+        self, x_BLD: jax.Array, batch: Mapping[str, jax.Array], show_last_input: bool = False
     ) -> tuple[jax.Array, jax.Array | None]:
         """[B, L, D] -> [B, L, D] in the compute dtype, and the last layer's input if asked for."""
-        turns = None
+        turns, K = None, self.shape.head_size
         if self.model.positions == 'rotary':
-            turns = rotary.turns(positions_BL, self.shape.head_size, self.model.rotary_base)
-        x_BLD = constrain(x_BLD, 'BLD')
-        x_BLD, inputs_NBLD = self.layers(show_last_input)(x_BLD, Where(documents_BL, turns))
+            turns = rotary.turns(batch['positions'], K, self.model.rotary_base)
+        where = Where(batch['documents'], turns)
+        x_BLD, inputs_NBLD = self.layers(show_last_input)(constrain(x_BLD, 'BLD'), where)
         if self.model.norm == 'pre':
-            x_BLD = make_norm(self.model, self.dtype, 'norm')(x_BLD)
+            x_BLD = make_norm(self.model, 'norm')(x_BLD)
         return x_BLD, inputs_NBLD[-1] if show_last_input else None
 
     def layers(self, show_inputs: bool) -> nn.Module:
@@ -273,10 +234,10 @@ class Stack(nn.Module):
         keeps = REMAT_POLICIES[self.model.remat].keeps
         if keeps is not None:
             layer = nn.remat(layer, policy=keeps, prevent_cse=False)
-        parts = (self.model, self.shape, self.dtype)
-        if self.model.local_window is None:
-            return self.scan(layer, 1)(*parts, Sight(self.side), show_inputs, name='layers')
-        size = min(self.model.global_every or 1, self.shape.num_layers)
+        model, shape = self.model, self.shape
+        if model.local_window is None:
+            return self.scan(layer, 1)(model, shape, Sight(self.side), show_inputs, name='layers')
+        size = min(model.global_every or 1, shape.num_layers)
         # A tied encoder is called twice; its second call finds parameters to take apart.
         makes = self.is_initializing() and not self.has_variable('params', 'layers')
         stack = nn.map_variables(
@@ -287,7 +248,7 @@ class Stack(nn.Module):
             init=makes,
             mutable=makes,
         )
-        return stack(*parts, self.side, show_inputs, layer, size, name='layers')
+        return stack(model, shape, self.side, show_inputs, layer, size, name='layers')
 
     def scan(self, module: type[nn.Module], layers_each: int) -> type[nn.Module]:
         """`module`, of so many layers, repeated until there are N."""
@@ -307,20 +268,12 @@ class Encoder(Stack):
 
     @nn.compact
     def __call__(
-        self,
-        x_BLE: jax.Array,
-        documents_BL: jax.Array,
-        positions_BL: jax.Array,
-        show_last_input: bool = False,
+        self, x_BLE: jax.Array, batch: Mapping[str, jax.Array], show_last_input: bool = False
     ) -> tuple[jax.Array, jax.Array | None]:
         """[B, L, E] embeddings -> the results of `Stack`."""
-        x_BLE = Dropout(self.model.dropout, self.model.dropout_bits, name='dropout')(x_BLE)
-        D, E = self.shape.hidden_size, x_BLE.shape[-1]
+        model, D, E = self.model, self.shape.hidden_size, x_BLE.shape[-1]
+        x = Dropout(model.dropout, model.dropout_bits, name='dropout')(x_BLE)
         if D != E:
-            init = nn.initializers.glorot_uniform()
-            sizes = {'E': E, 'D': D}
-            project = Dense(
-                'BLE,ED->BLD', sizes, self.model, init, self.model.biases, name='project'
-            )
-            x_BLE = project(x_BLE)
-        return super().__call__(x_BLE, documents_BL, positions_BL, show_last_input)
+            sizes, init = {'E': E, 'D': D}, nn.initializers.glorot_uniform()
+            x = Dense('BLE,ED->BLD', sizes, model, init, model.biases, name='project')(x)
+        return super().__call__(x, batch, show_last_input)

@@ -12,14 +12,10 @@ matrix, biases, activations, LayerNorms and dropout, the softmax at 15.625 % of 
 
 from typing import NamedTuple
 
+from electra_jax.config import shapes
 from electra_jax.config.resolve import first_stage
 from electra_jax.config.settings import Config, ModelConfig
-from electra_jax.config.shapes import (
-    EncoderShape,
-    discriminator_shape,
-    generator_embedding_size,
-    generator_shape,
-)
+from electra_jax.config.shapes import EncoderShape
 
 # FLOPs of one element, in the paper's convention.
 _DROPOUT, _LAYER_NORM, _ACTIVATION, _SOFTMAX = 4, 5, 8, 5
@@ -44,46 +40,42 @@ def training_flops(config: Config, vocab_size: int, networks: tuple[str, ...]) -
         vocab_size: tokens, unpadded.
         networks: of the objective (`Objective.networks`).
     """
-    works = [work for network in networks for work in _works(config, network)]
-    L = config.data.row_length
-    return {
-        'mfu': sum(
-            (work.runs + 2 * work.trained) * _products(work, config.model, L, vocab_size)
-            for work in works
-        ),
-        'paper': sum(
-            (work.runs + work.trained) * _paper(work, config.model, L, vocab_size) for work in works
-        ),
-    }
+    flops = {'mfu': 0.0, 'paper': 0.0}
+    for network in networks:
+        work = _work(config, network)
+        arguments = (work, config.model, config.data.row_length, vocab_size)
+        flops['mfu'] += (work.runs + 2 * work.trained) * _products(*arguments)
+        flops['paper'] += (work.runs + work.trained) * _paper(*arguments)
+    return flops
 
 
-def _works(config: Config, network: str) -> list[Work]:
+def _work(config: Config, network: str) -> Work:
     model, masked = config.model, config.objective.mask_rate
-    main, E = discriminator_shape(model), model.embedding_size
+    main, E = shapes.discriminator_shape(model), model.embedding_size
     D = main.hidden_size
     first, total = first_stage(config), config.total_steps
     late = (total - first) / total if first else 1.0
     encoder = ((main, E),)
     if network == 'generator':
-        return [_generator(config, first / total if first else 1.0)]
+        return _generator(config, first / total if first else 1.0)
     one_layer = EncoderShape(1, D, main.ffn_size, main.num_heads)
     return {
-        'discriminator': [Work(encoder, binaries=(D,), runs=late, trained=late)],
-        'language': [Work(encoder, softmaxes=((D, E, masked),))],
-        'gated_language': [Work(encoder, softmaxes=((D, E, 1.0),))],
+        'discriminator': Work(encoder, binaries=(D,), runs=late, trained=late),
+        'language': Work(encoder, softmaxes=((D, E, masked),)),
+        'gated_language': Work(encoder, softmaxes=((D, E, 1.0),)),
         # The few candidates of each position are not counted.
-        'selection': [Work((*encoder, (one_layer, D)), binaries=(D,))],
+        'selection': Work((*encoder, (one_layer, D)), binaries=(D,)),
     }[network]
 
 
 def _generator(config: Config, trained: float) -> Work:
     model, masked = config.model, config.objective.mask_rate
     trained = 0.0 if config.objective.freeze_generator else trained
-    E = generator_embedding_size(model)
+    E = shapes.generator_embedding_size(model)
     if model.generator == 'tied':
-        shape = discriminator_shape(model)
+        shape = shapes.discriminator_shape(model)
         return Work(((shape, E),), ((shape.hidden_size, E, masked),))
-    shape = generator_shape(model)
+    shape = shapes.generator_shape(model)
     if model.generator == 'two_tower':
         return Work(((shape, E),) * 2, ((2 * shape.hidden_size, E, 1.0),))
     return Work(((shape, E),), ((shape.hidden_size, E, masked),), trained=trained)

@@ -1,6 +1,5 @@
 """Dense, norms and dropout, written so that shapes stand in one place: the einsum."""
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -20,19 +19,17 @@ def truncated_normal(stddev: float) -> nn.initializers.Initializer:
 
 
 class Dense(nn.Module):
-    """A linear map given by an einsum equation, with or without a bias on the dimensions it makes.
+    """A linear map given by an einsum equation, with a bias on the dimensions that it makes.
 
-    `equation` is such as ``'BLD,DHK->BLHK'``; `sizes` gives the kernel's letters their sizes.
-    Kernel and bias are float32 parameters, cast to the compute dtype for the product. `activation`
-    is applied to the input first; the backward pass keeps what it was given and computes it again,
-    where the layers are a loop.
+    Kernel and bias are float32 parameters, cast to the compute dtype for the product.
     """
 
-    equation: str
-    sizes: Mapping[str, int]
+    equation: str  # such as 'BLD,DHK->BLHK'
+    sizes: Mapping[str, int]  # of the kernel's letters
     model: ModelConfig
     kernel_init: nn.initializers.Initializer
     biased: bool = True
+    # Applied to the input first; the backward pass keeps what it was given and computes it again.
     activation: Callable[[jax.Array], jax.Array] | None = None
 
     @nn.compact
@@ -45,14 +42,14 @@ class Dense(nn.Module):
         kernel = self.param('kernel', self.kernel_init, kernel_shape)
         dtype = jnp.dtype(self.model.compute_dtype)
         product = flat_einsum if self.model.flat_products else jnp.einsum
-        apply: Callable[[jax.Array, jax.Array], jax.Array]
-        apply, activation = functools.partial(product, self.equation), self.activation
+        activation = self.activation
+
+        def apply(x: jax.Array, kernel: jax.Array) -> jax.Array:
+            return product(self.equation, x if activation is None else activation(x), kernel)
+
         if activation is not None:
             # Nothing of this is worth keeping: the product's result is not asked for again.
-            apply = jax.checkpoint(
-                lambda x, kernel: product(self.equation, activation(x), kernel),
-                prevent_cse=False,
-            )
+            apply = jax.checkpoint(apply, prevent_cse=False)
         y = apply(x.astype(dtype), kernel.astype(dtype))
         if not self.biased:
             return y
@@ -76,53 +73,38 @@ def flat_einsum(equation: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
     return y.reshape(*rows, *columns)
 
 
-class LayerNorm(nn.Module):
-    """Normalization over the last dimension; statistics in float32, output in `dtype`."""
+class Norm(nn.Module):
+    """LayerNorm or RMSNorm: statistics in float32, the result in the compute dtype.
 
-    epsilon: float
-    dtype: jnp.dtype
+    RMSNorm only divides by the root of the mean square: it neither subtracts the mean nor adds
+    anything, which is one sum less at no loss of quality (Zhang and Sennrich 2019).
+    """
+
+    model: ModelConfig
+    centred: bool = True  # LayerNorm
     biased: bool = True
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array) -> jax.Array:
-        """Normalizes `x_BLD` over D."""
-        D = x_BLD.shape[-1]
-        scale_D = self.param('scale', nn.initializers.ones_init(), (D,))
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalizes `x` over its last dimension."""
+        scale_D = self.param('scale', nn.initializers.ones_init(), x.shape[-1:])
         bias_D = None
         if self.biased:
-            bias_D = self.param('bias', nn.initializers.zeros_init(), (D,))
-        return normalize(x_BLD, scale_D, bias_D, self.epsilon, True, self.dtype)
-
-
-class RMSNorm(nn.Module):
-    """Division by the root of the mean square over the last dimension, and a scale.
-
-    No mean is taken away and nothing added: one sum less than LayerNorm, at no loss of quality
-    (Zhang and Sennrich 2019). Statistics in float32, output in `dtype`.
-    """
-
-    epsilon: float
-    dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, x_BLD: jax.Array) -> jax.Array:
-        """Normalizes `x_BLD` over its last dimension."""
-        scale_D = self.param('scale', nn.initializers.ones_init(), x_BLD.shape[-1:])
-        return normalize(x_BLD, scale_D, None, self.epsilon, False, self.dtype)
+            bias_D = self.param('bias', nn.initializers.zeros_init(), x.shape[-1:])
+        dtype = jnp.dtype(self.model.compute_dtype)
+        return normalize(x, scale_D, bias_D, self.model.layer_norm_epsilon, self.centred, dtype)
 
 
 # What normalizes in encoders and embeddings, by `config.model.norm_type`.
-NORMS: dict[str, Callable[[ModelConfig, jnp.dtype, str | None], nn.Module]] = {
-    'layer': lambda model, dtype, name: LayerNorm(
-        model.layer_norm_epsilon, dtype, model.biases, name=name
-    ),
-    'rms': lambda model, dtype, name: RMSNorm(model.layer_norm_epsilon, dtype, name=name),
+NORMS: dict[str, Callable[[ModelConfig, str | None], Norm]] = {
+    'layer': lambda model, name: Norm(model, biased=model.biases, name=name),
+    'rms': lambda model, name: Norm(model, centred=False, biased=False, name=name),
 }
 
 
-def make_norm(model: ModelConfig, dtype: jnp.dtype, name: str | None = None) -> nn.Module:
+def make_norm(model: ModelConfig, name: str | None = None) -> Norm:
     """The model's normalization of encoders and embeddings."""
-    return NORMS[model.norm_type](model, dtype, name)
+    return NORMS[model.norm_type](model, name)
 
 
 class Dropout(nn.Module):

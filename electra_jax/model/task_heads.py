@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from electra_jax.config.settings import ModelConfig
-from electra_jax.core.dims import constrain
+from electra_jax.core.dims import constrain, lift
 from electra_jax.model.layers import Dense, Dropout, flat_einsum, truncated_normal
 from electra_jax.ops.activations import gelu, softmax
 
@@ -63,28 +63,21 @@ class TaskHead(nn.Module):
 
 
 class SequenceHead(TaskHead):
-    """Logits of a whole row from its first token: dropout and one dense layer."""
+    """Logits of a whole row from its first token: dropout and one dense layer.
+
+    transformers has another dense layer and a GELU before (ElectraClassificationHead).
+    """
 
     @nn.compact
     def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
         """'logits' [B, C], float32."""
+        D, C = hidden_BLD.shape[-1], self.shape.num_classes
         x_BD = self.drop('dropout')(hidden_BLD[:, 0])
-        output = self.dense('output', 'BD,DC->BC', x_BD.shape[-1], self.shape.num_classes)
-        return {'logits': output(x_BD).astype(jnp.float32)}
-
-
-class DeepSequenceHead(TaskHead):
-    """The same with a dense layer and a GELU before (ElectraClassificationHead)."""
-
-    @nn.compact
-    def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
-        """'logits' [B, C], float32."""
-        D = hidden_BLD.shape[-1]
-        x_BD = self.drop('dropout')(hidden_BLD[:, 0])
-        x_BF = gelu(self.dense('dense', 'BD,DF->BF', D, D, glorot=False)(x_BD))
-        x_BF = self.drop('output_dropout')(x_BF)
-        output = self.dense('output', 'BD,DC->BC', D, self.shape.num_classes)
-        return {'logits': output(x_BF).astype(jnp.float32)}
+        if self.shape.style == 'huggingface':
+            x_BD = gelu(self.dense('dense', 'BD,DF->BF', D, D, glorot=False)(x_BD))
+            x_BD = self.drop('output_dropout')(x_BD)
+        logits_BC = self.dense('output', 'BD,DC->BC', D, C)(x_BD)
+        return {'logits': logits_BC.astype(jnp.float32)}
 
 
 class MeanHead(TaskHead):
@@ -108,23 +101,19 @@ class MeanHead(TaskHead):
 
 
 class TokenHead(TaskHead):
-    """Logits of each token by one dense layer, without dropout."""
+    """Logits of each token by one dense layer.
+
+    transformers has dropout before it (ElectraForTokenClassification).
+    """
 
     @nn.compact
     def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
         """'logits' [B, L, C], float32."""
         D, C = hidden_BLD.shape[-1], self.shape.num_classes
+        if self.shape.style == 'huggingface':
+            hidden_BLD = self.drop('dropout')(hidden_BLD)
         logits_BLC = self.dense('output', 'BLD,DC->BLC', D, C)(hidden_BLD)
         return {'logits': logits_BLC.astype(jnp.float32)}
-
-
-class DroppedTokenHead(TokenHead):
-    """The same after dropout (ElectraForTokenClassification)."""
-
-    @nn.compact
-    def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
-        """'logits' [B, L, C], float32."""
-        return super().__call__(self.drop('dropout')(hidden_BLD), batch)
 
 
 class SpanHead(TaskHead):
@@ -159,7 +148,7 @@ class PairDense(nn.Module):
         bias_F = self.param('bias', nn.initializers.zeros_init(), (self.width,)).astype(dtype)
         a_DF, b_DF = jnp.split(kernel.astype(dtype), 2)
         product = flat_einsum if self.model.flat_products else jnp.einsum
-        b_BLF = product('BLD,DF->BLF', b_BLD.astype(dtype), b_DF) + bias_F
+        b_BLF = product('BLD,DF->BLF', b_BLD.astype(dtype), b_DF) + lift(bias_F, 3)
         return product('BKD,DF->BKF', a_BKD.astype(dtype), a_DF), b_BLF
 
 
@@ -192,9 +181,7 @@ class JointSpanHead(TaskHead):
     def search(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
         """The likeliest starts, for each the likeliest ends, and the logit of no answer.
 
-        Returns:
-            'start_index', 'start_log_prob' [B, beams]; 'end_index', 'end_log_prob'
-            [B, beams, beams]; 'impossible' [B].
+        Starts have shape [B, beams], ends [B, beams, beams], 'impossible' [B].
         """
         start_BL = self.starts(hidden_BLD, batch)
         beams = min(self.shape.beams, start_BL.shape[1])
@@ -247,10 +234,10 @@ def _forbidden(allowed_BL: jax.Array) -> jax.Array:
 # (what the head judges: a row, each token, or spans of a row; style) -> head.
 HEADS: dict[tuple[str, str], type[TaskHead]] = {
     ('row', 'reference'): SequenceHead,
-    ('row', 'huggingface'): DeepSequenceHead,
+    ('row', 'huggingface'): SequenceHead,
     ('row', 'mean'): MeanHead,
     ('token', 'reference'): TokenHead,
-    ('token', 'huggingface'): DroppedTokenHead,
+    ('token', 'huggingface'): TokenHead,
     ('span', 'reference'): JointSpanHead,
     ('span', 'huggingface'): SpanHead,
 }

@@ -6,14 +6,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from electra_jax.model.bind import Params
+from electra_jax.model.bind import Key, Params
 from electra_jax.objectives import inputs
 from electra_jax.objectives.inputs import Draw, Inputs
 from electra_jax.tokenizers.api import SpecialIds
 
 Metrics = dict[str, jax.Array]
-# params, inputs, dropout_key (None: no dropout), step -> the loss, and metrics, float32 scalars
-Loss = Callable[[Params, Inputs, jax.Array | None, jax.Array], tuple[jax.Array, Metrics]]
+LossAndMetrics = tuple[jax.Array, Metrics]  # float32 scalars
 
 
 class Vocabulary(NamedTuple):
@@ -24,24 +23,15 @@ class Vocabulary(NamedTuple):
     log_unigram_V: np.ndarray | None = None  # log p of single tokens in the training text, padded
 
 
-def keep_params(params: Params, step: jax.Array) -> Params:
-    """The parameters as they are."""
-    return params
-
-
-def no_signs(evaluation: Mapping[str, float]) -> dict[str, str]:
-    """Reports nothing: no way in which the networks can give up is known."""
-    return {}
-
-
 class Objective(NamedTuple):
     """What is optimized, as pure functions of parameters and inputs.
 
     Attributes:
         networks: that are trained; keys of `model.bind.NETWORKS`.
         draw: batch, keys, step -> inputs, with all randomness but dropout.
-        loss: the loss of (part of) a batch. Loss and metrics are sums over rows of terms whose
-            weights sum to one over the global batch, so that parts of a batch add up.
+        loss: params, inputs, dropout_key (None: no dropout), step -> the loss and metrics of (part
+            of) a batch: sums over rows of terms whose weights sum to one over the global batch, so
+            that parts of a batch add up.
         totals: params, inputs -> additive counts behind the evaluation metrics, without dropout.
         summary: totals added over batches -> evaluation metrics.
         example: params, inputs -> for people to look at: tokens [B, L], doubt of each [B, L].
@@ -52,10 +42,10 @@ class Objective(NamedTuple):
 
     networks: tuple[str, ...]
     draw: Draw
-    loss: Loss
+    loss: Callable[[Params, Inputs, Key, jax.Array], LossAndMetrics]
     totals: Callable[[Params, Inputs], Metrics]
     summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]]
     example: Callable[[Params, Inputs], tuple[jax.Array, jax.Array]]
-    signs: Callable[[Mapping[str, float]], dict[str, str]] = no_signs
-    prepare: Callable[[Params, jax.Array], Params] = keep_params
+    signs: Callable[[Mapping[str, float]], dict[str, str]] = lambda evaluation: {}
+    prepare: Callable[[Params, jax.Array], Params] = lambda params, step: params
     alone: Callable[[Inputs], Inputs] = inputs.alone

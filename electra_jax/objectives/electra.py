@@ -14,53 +14,31 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config.settings import Config
-from electra_jax.model.bind import Model, Params
+from electra_jax.model.bind import Key, Model, Params, two_keys
 from electra_jax.objectives import generators, masked
-from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
-from electra_jax.objectives.generators import Proposal, Temperature
-from electra_jax.objectives.inputs import Inputs, make_draw
+from electra_jax.objectives.definition import LossAndMetrics, Metrics, Objective, Vocabulary
+from electra_jax.objectives.generators import Proposal
+from electra_jax.objectives.inputs import Inputs, Step, make_draw
 from electra_jax.ops import corrupt, losses
 
 
 class Corruption(NamedTuple):
-    """The discriminator's side of a batch, [B, L] each."""
+    """The discriminator's side of a batch."""
 
     tokens_BL: jax.Array  # int32, the text with the generator's samples in it
     is_fake_BL: jax.Array  # bool, the labels: a sample that hits the original is not fake
     written_BL: jax.Array  # bool, where there was a sample, right or wrong
     logits_BL: jax.Array  # float32, the discriminator's answer
+    selected_BPA: jax.Array | None = None  # float32, its logits of a few words (TEAMS)
 
 
-# params, inputs, dropout_key (None: no dropout), temperature -> both networks' results
-Forward = Callable[[Params, Inputs, jax.Array | None, Temperature], tuple[Proposal, Corruption]]
+# params, inputs, dropout_key, step (None: evaluation) -> both networks' results
+Forward = Callable[[Params, Inputs, Key, Step | None], tuple[Proposal, Corruption]]
 
 
 def electra(config: Config, model: Model, text: Vocabulary, masked_only: bool = False) -> Objective:
-    """Replaced-token detection.
-
-    Args:
-        config: of the run.
-        model: the networks.
-        text: what is known of the tokenizer and the text.
-        masked_only: whether the discriminator learns from the masked positions alone
-            (section 3.4, ELECTRA 15%).
-    """
-    forward = make_forward(config, model, text)
-
-    def loss(
-        params: Params, inputs: Inputs, dropout_key: jax.Array | None, step: jax.Array
-    ) -> tuple[jax.Array, Metrics]:
-        temperature = generators.temperature(config, step)
-        proposal, corruption = forward(params, inputs, dropout_key, temperature)
-        disc_BL = losses.sigmoid_cross_entropy(corruption.logits_BL, corruption.is_fake_BL)
-        if masked_only:
-            disc_BP = jnp.take_along_axis(disc_BL, inputs.draws.masked_BP, axis=1)
-            disc_loss = jnp.sum(inputs.masked_share_BP * disc_BP)
-        else:
-            disc_loss = jnp.sum(inputs.token_share_BL * disc_BL)
-        return joint(config, inputs, proposal, disc_loss, corruption.is_fake_BL)
-
-    return detection(config, model, text, loss, forward)
+    """Replaced-token detection; `masked_only`: learned from the masked positions (section 3.4)."""
+    return detection(config, model, text, make_forward(config, model, text), masked_only)
 
 
 def make_forward(config: Config, model: Model, text: Vocabulary) -> Forward:
@@ -68,55 +46,40 @@ def make_forward(config: Config, model: Model, text: Vocabulary) -> Forward:
     propose = generators.make_propose(config, model, text)
 
     def forward(
-        params: Params, inputs: Inputs, dropout_key: jax.Array | None, temperature: Temperature
+        params: Params, inputs: Inputs, dropout_key: Key, step: Step | None
     ) -> tuple[Proposal, Corruption]:
-        keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
-        proposal = propose(params, inputs, temperature, keys[0])
-        batch, written_BL = corrupted_batch(inputs, proposal)
-        logits_BL = model.discriminate(params, batch, keys[1])
-        is_fake_BL = batch['tokens'] != inputs.batch['tokens']
-        return proposal, Corruption(batch['tokens'], is_fake_BL, written_BL, logits_BL)
+        keys = two_keys(dropout_key)
+        proposal = propose(params, inputs, keys[0], step)
+        tokens_BL, is_fake_BL, written_BL = corrupted(inputs, proposal)
+        logits_BL = model.discriminate(params, {**inputs.batch, 'tokens': tokens_BL}, keys[1])
+        return proposal, Corruption(tokens_BL, is_fake_BL, written_BL, logits_BL)
 
     return forward
 
 
-def corrupted_batch(inputs: Inputs, proposal: Proposal) -> tuple[dict[str, jax.Array], jax.Array]:
-    """The discriminator's input, and where a sample was written, bool [B, L]."""
-    draws = inputs.draws
-    corrupted_BL, written_BL = corrupt.corrupt(
-        inputs.batch['tokens'], draws.masked_BP, draws.weights_BP, proposal.prediction.sampled_BP
+def corrupted(inputs: Inputs, proposal: Proposal) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The first three fields of `Corruption`."""
+    original_BL, draws = inputs.batch['tokens'], inputs.draws
+    tokens_BL, written_BL = corrupt.corrupt(
+        original_BL, draws.masked_BP, draws.weights_BP, proposal.prediction.sampled_BP
     )
-    return {**inputs.batch, 'tokens': corrupted_BL}, written_BL
-
-
-def joint(
-    config: Config,
-    inputs: Inputs,
-    proposal: Proposal,
-    disc_loss: jax.Array,
-    is_fake_BL: jax.Array,
-) -> tuple[jax.Array, Metrics]:
-    """generator_weight * mlm_loss + discriminator_weight * disc_loss, and the metrics."""
-    disc_weight = config.objective.discriminator_weight
-    total = generators.weight(config) * proposal.loss + disc_weight * disc_loss
-    return total, {
-        'loss': total,
-        'mlm_loss': proposal.loss,
-        'disc_loss': disc_loss,
-        'fake_rate': jnp.sum(inputs.token_share_BL * is_fake_BL),
-    }
+    return tokens_BL, tokens_BL != original_BL, written_BL
 
 
 def detection(
-    config: Config, model: Model, text: Vocabulary, loss: Callable, forward: Forward
+    config: Config, model: Model, text: Vocabulary, forward: Forward, masked_only: bool = False
 ) -> Objective:
-    """An objective whose discriminator detects tokens, evaluated at temperature 1."""
+    """An objective whose discriminator detects tokens."""
+
+    def loss(params: Params, inputs: Inputs, dropout_key: Key, step: jax.Array) -> LossAndMetrics:
+        proposal, corruption = forward(params, inputs, dropout_key, step)
+        return detection_loss(config, inputs, proposal, corruption, masked_only)
 
     def totals(params: Params, inputs: Inputs) -> Metrics:
-        return count(text, inputs, *forward(params, inputs, None, 1.0))
+        return count(text, inputs, *forward(params, inputs, None, None))
 
     def example(params: Params, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
-        _, corruption = forward(params, inputs, None, 1.0)
+        _, corruption = forward(params, inputs, None, None)
         return corruption.tokens_BL, jax.nn.sigmoid(corruption.logits_BL)
 
     return Objective(
@@ -130,9 +93,41 @@ def detection(
     )
 
 
+def detection_loss(
+    config: Config,
+    inputs: Inputs,
+    proposal: Proposal,
+    corruption: Corruption,
+    masked_only: bool = False,
+) -> LossAndMetrics:
+    """Both networks' loss."""
+    disc_BL = losses.sigmoid_cross_entropy(corruption.logits_BL, corruption.is_fake_BL)
+    if masked_only:
+        disc_BP = jnp.take_along_axis(disc_BL, inputs.draws.masked_BP, axis=1)
+        disc_loss = jnp.sum(inputs.masked_share_BP * disc_BP)
+    else:
+        disc_loss = jnp.sum(inputs.token_share_BL * disc_BL)
+    return joint(config, inputs, proposal, disc_loss, corruption.is_fake_BL)
+
+
+def joint(
+    config: Config, inputs: Inputs, proposal: Proposal, disc_loss: jax.Array, is_fake_BL: jax.Array
+) -> LossAndMetrics:
+    """generator_weight * mlm_loss + discriminator_weight * disc_loss, and the metrics."""
+    settings = config.objective
+    generator_weight = 0.0 if settings.freeze_generator else settings.generator_weight
+    total = generator_weight * proposal.loss + settings.discriminator_weight * disc_loss
+    return total, {
+        'loss': total,
+        'mlm_loss': proposal.loss,
+        'disc_loss': disc_loss,
+        'fake_rate': jnp.sum(inputs.token_share_BL * is_fake_BL),
+    }
+
+
 def count(text: Vocabulary, inputs: Inputs, proposal: Proposal, corruption: Corruption) -> Metrics:
     """Additive counts behind the evaluation metrics."""
-    _, is_fake_BL, _, logits_BL = corruption
+    is_fake_BL, logits_BL = corruption.is_fake_BL, corruption.logits_BL
     real_BL = (inputs.batch['documents'] > 0).astype(jnp.float32)
     guess_BL = logits_BL > 0
     return {

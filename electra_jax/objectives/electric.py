@@ -9,64 +9,34 @@ E(x)_t + log q(x_t | the rest) + log(p / (1 - p)), and the label is whether a to
 also where the sample was the original token.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
 from electra_jax.config.settings import Config
-from electra_jax.model.bind import Batch, Model, Params
-from electra_jax.objectives import generators
-from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
-from electra_jax.objectives.electra import Corruption, detection, joint, make_forward
-from electra_jax.objectives.generators import Proposal, Temperature
-from electra_jax.objectives.inputs import Inputs, candidates, mask_rate
-from electra_jax.ops import losses, vocab_head
-
-Rate = jax.Array | float
+from electra_jax.model.bind import Batch, Key, Model, Params
+from electra_jax.objectives.definition import Objective, Vocabulary
+from electra_jax.objectives.electra import Corruption, Forward, detection, make_forward
+from electra_jax.objectives.generators import Proposal
+from electra_jax.objectives.inputs import Inputs, Step, candidates, mask_rate
+from electra_jax.ops import vocab_head
 
 
 def electric(config: Config, model: Model, text: Vocabulary) -> Objective:
     """Cloze cross-entropy of the noise model, and noise contrast."""
-    contrast = make_contrast(config, model, text)
-
-    def loss(
-        params: Params, inputs: Inputs, dropout_key: jax.Array | None, step: jax.Array
-    ) -> tuple[jax.Array, Metrics]:
-        temperature = generators.temperature(config, step)
-        rate = mask_rate(config, step)
-        proposal, corruption = contrast(params, inputs, dropout_key, temperature, rate)
-        disc_BL = losses.sigmoid_cross_entropy(corruption.logits_BL, corruption.is_fake_BL)
-        disc_loss = jnp.sum(inputs.token_share_BL * disc_BL)
-        return joint(config, inputs, proposal, disc_loss, corruption.is_fake_BL)
-
-    def forward(
-        params: Params, inputs: Inputs, dropout_key: jax.Array | None, temperature: Temperature
-    ) -> tuple[Proposal, Corruption]:
-        return contrast(params, inputs, dropout_key, temperature, config.objective.mask_rate)
-
-    return detection(config, model, text, loss, forward)
+    return detection(config, model, text, make_contrast(config, model, text))
 
 
-def make_contrast(
-    config: Config, model: Model, text: Vocabulary
-) -> Callable[[Params, Inputs, jax.Array | None, Temperature, Rate], tuple[Proposal, Corruption]]:
-    """The function that runs both networks, at a share p of tokens that are written over.
-
-    `is_fake_BL` is where a sample was written.
-    """
+def make_contrast(config: Config, model: Model, text: Vocabulary) -> Forward:
+    """The function that runs both networks; `is_fake_BL` is where a sample was written."""
     run_both = make_forward(config, model, text)
 
     def contrast(
-        params: Params,
-        inputs: Inputs,
-        dropout_key: jax.Array | None,
-        temperature: Temperature,
-        rate: Rate,
+        params: Params, inputs: Inputs, dropout_key: Key, step: Step | None
     ) -> tuple[Proposal, Corruption]:
-        proposal, plain = run_both(params, inputs, dropout_key, temperature)
+        rate = mask_rate(config, step)
+        proposal, plain = run_both(params, inputs, dropout_key, step)
         assert proposal.everywhere is not None and proposal.normalizer_BL is not None
-        log_q_BL = vocab_head.token_logits(*proposal.everywhere, plain.tokens_BL)
+        log_q_BL = vocab_head.token_logits(proposal.everywhere, plain.tokens_BL)
         log_q_BL = jax.lax.stop_gradient(log_q_BL - proposal.normalizer_BL)
         logits_BL = plain.logits_BL + log_q_BL + jnp.log(rate / (1 - rate))
         return proposal, plain._replace(is_fake_BL=plain.written_BL, logits_BL=logits_BL)

@@ -5,29 +5,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from electra_jax.config.settings import Config, ModelConfig
-from electra_jax.model.bind import Model, Params
+from electra_jax.model.bind import Key, Model, Params
 from electra_jax.objectives.definition import Vocabulary
-from electra_jax.objectives.inputs import Inputs, masked_batch
+from electra_jax.objectives.inputs import Inputs, Step, masked_batch
 from electra_jax.ops import vocab_head
+from electra_jax.ops.vocab_head import Softmax
 from electra_jax.optim.networks import network_table
 from electra_jax.optim.schedules import RAMPS
-
-Temperature = jax.Array | float
-
-
-class Softmax(NamedTuple):
-    """A distribution over the vocabulary at some positions, not multiplied out."""
-
-    features_BPE: jax.Array  # compute dtype
-    table_VE: jax.Array  # compute dtype
-    bias_V: jax.Array  # float32
-
-    def at(self, positions_BP: jax.Array) -> 'Softmax':
-        """The same at some of the positions."""
-        features_BPE = jnp.take_along_axis(self.features_BPE, positions_BP[..., None], axis=1)
-        return self._replace(features_BPE=features_BPE)
 
 
 class Proposal(NamedTuple):
@@ -40,28 +27,48 @@ class Proposal(NamedTuple):
     normalizer_BL: jax.Array | None = None  # of `everywhere`, float32
 
 
-# params, inputs, temperature of the samples, dropout_key (None: no dropout) -> proposal
-Propose = Callable[[Params, Inputs, Temperature, jax.Array | None], Proposal]
+# params, inputs, dropout_key (None: no dropout), step (None: evaluation) -> proposal
+Propose = Callable[[Params, Inputs, Key, Step | None], Proposal]
+# params, inputs, dropout_key -> the distribution at the masked positions; two towers: everywhere
+Read = Callable[[Params, Inputs, Key], Softmax]
 
 
 def make_propose(config: Config, model: Model, text: Vocabulary) -> Propose:
     """The function that runs the config's generator."""
-    propose = GENERATORS[config.model.generator](config, model, text)
-    if not config.objective.freeze_generator:
-        return propose
+    settings, chunks = config.objective, config.model.vocab_chunks
+    read = GENERATORS[config.model.generator](model, text)
 
-    def frozen(
-        params: Params, inputs: Inputs, temperature: Temperature, dropout_key: jax.Array | None
-    ) -> Proposal:
-        held = without_gradient(config.model, params, 'generator')
-        return propose(held, inputs, temperature, dropout_key)
+    def propose(params: Params, inputs: Inputs, dropout_key: Key, step: Step | None) -> Proposal:
+        if settings.freeze_generator:
+            params = without_gradient(config.model, params, 'generator')
+        softmax, everywhere, cloze = read(params, inputs, dropout_key), None, None
+        if config.model.generator == 'two_tower':
+            tokens_BL, everywhere = inputs.batch['tokens'], softmax
+            cloze = vocab_head.predict(everywhere, tokens_BL, (), 1.0, text.size, chunks=chunks)
+            softmax = everywhere.at(inputs.draws.masked_BP)
+        prediction = vocab_head.predict(
+            softmax,
+            inputs.targets_BP,
+            inputs.draws.noise,
+            temperature(config, step),
+            text.size,
+            settings.disallow_correct,
+            chunks,
+        )
+        if cloze is None:  # ELECTRA equation 1
+            loss = jnp.sum(inputs.masked_share_BP * prediction.loss_BP)
+            return Proposal(prediction, softmax, loss)
+        loss = jnp.sum(inputs.candidate_share_BL * cloze.loss_BP)
+        return Proposal(prediction, softmax, loss, everywhere, cloze.normalizer_BP)
 
-    return frozen
+    return propose
 
 
-def temperature(config: Config, step: jax.Array) -> Temperature:
-    """Of the generator's samples at `step`; its loss is always at temperature 1."""
+def temperature(config: Config, step: Step | None) -> jax.Array | float:
+    """Of the samples at `step`, and 1 in evaluation; the loss is always at temperature 1."""
     settings = config.objective
+    if step is None:
+        return 1.0
     if settings.temperature_end is None:
         return settings.temperature
     ramp = RAMPS[settings.temperature_shape]
@@ -83,105 +90,43 @@ def without_gradient(model: ModelConfig, params: Params, network: str) -> Params
     )
 
 
-def weight(config: Config) -> float:
-    """Of the generator's loss in the total."""
-    return 0.0 if config.objective.freeze_generator else config.objective.generator_weight
+def _masked(model: Model, text: Vocabulary) -> Read:
+    """A masked language model."""
+    return lambda params, inputs, dropout_key: model.generate(
+        params, masked_batch(inputs, text.special), inputs.draws.masked_BP, dropout_key
+    )
 
 
-def _masked(config: Config, model: Model, text: Vocabulary) -> Propose:
-    """A masked language model: cross-entropy at the masked positions (ELECTRA equation 1)."""
-    predict = _make_predict(config, text)
-
-    def propose(
-        params: Params, inputs: Inputs, temperature: Temperature, dropout_key: jax.Array | None
-    ) -> Proposal:
-        batch = masked_batch(inputs, text.special)
-        softmax = _softmax(*model.generate(params, batch, inputs.draws.masked_BP, dropout_key))
-        prediction = predict(softmax, inputs, temperature)
-        return Proposal(prediction, softmax, jnp.sum(inputs.masked_share_BP * prediction.loss_BP))
-
-    return propose
+def _two_towers(model: Model, text: Vocabulary) -> Read:
+    """Two causal encoders, which learn from every token that might be masked."""
+    return lambda params, inputs, key: model.generate(params, inputs.batch, None, key)
 
 
-def _two_towers(config: Config, model: Model, text: Vocabulary) -> Propose:
-    """Two causal encoders: cross-entropy at every token that might be masked."""
-    predict = _make_predict(config, text)
-
-    def propose(
-        params: Params, inputs: Inputs, temperature: Temperature, dropout_key: jax.Array | None
-    ) -> Proposal:
-        everywhere = _softmax(*model.generate(params, inputs.batch, None, dropout_key))
-        cloze = vocab_head.predict(
-            *everywhere,
-            inputs.batch['tokens'],
-            (),
-            1.0,
-            text.size,
-            chunks=config.model.vocab_chunks,
-        )
-        softmax = everywhere.at(inputs.draws.masked_BP)
-        prediction = predict(softmax, inputs, temperature)
-        loss = jnp.sum(inputs.candidate_share_BL * cloze.loss_BP)
-        return Proposal(prediction, softmax, loss, everywhere, cloze.normalizer_BP)
-
-    return propose
-
-
-def _uniform(config: Config, model: Model, text: Vocabulary) -> Propose:
+def _uniform(model: Model, text: Vocabulary) -> Read:
     """The same chance for every token of the vocabulary, special ones included."""
-    return _constant(config, text, lambda: jnp.zeros(model.vocab_rows))
+    return _constant(np.zeros(model.vocab_rows, np.float32))
 
 
-def _unigram(config: Config, model: Model, text: Vocabulary) -> Propose:
+def _unigram(model: Model, text: Vocabulary) -> Read:
     """Tokens by their frequency in the training text."""
-    return _constant(config, text, lambda: jnp.asarray(text.log_unigram_V))
+    assert text.log_unigram_V is not None
+    return _constant(text.log_unigram_V)
 
 
-GENERATORS: dict[str, Callable[[Config, Model, Vocabulary], Propose]] = {
+def _constant(logits_V: np.ndarray) -> Read:
+    """The same distribution at every position: features of zero leave only the bias."""
+
+    def read(params: Params, inputs: Inputs, dropout_key: Key) -> Softmax:
+        features_BPE = jnp.zeros((*inputs.draws.masked_BP.shape, 1))
+        return Softmax(features_BPE, jnp.zeros((logits_V.size, 1)), jnp.asarray(logits_V))
+
+    return read
+
+
+GENERATORS: dict[str, Callable[[Model, Vocabulary], Read]] = {
     'separate': _masked,
     'tied': _masked,
     'two_tower': _two_towers,
     'uniform': _uniform,
     'unigram': _unigram,
 }
-
-
-def _softmax(features_BPE: jax.Array, table_VE: jax.Array, bias_V: jax.Array) -> Softmax:
-    return Softmax(features_BPE, table_VE.astype(features_BPE.dtype), bias_V)
-
-
-def _constant(config: Config, text: Vocabulary, logits: Callable[[], jax.Array]) -> Propose:
-    """The same distribution at every position: features of zero leave only the bias."""
-    predict = _make_predict(config, text)
-
-    def propose(
-        params: Params, inputs: Inputs, temperature: Temperature, dropout_key: jax.Array | None
-    ) -> Proposal:
-        logits_V = logits()
-        features_BPE = jnp.zeros((*inputs.draws.masked_BP.shape, 1))
-        softmax = Softmax(features_BPE, jnp.zeros((logits_V.size, 1)), logits_V)
-        prediction = predict(softmax, inputs, temperature)
-        return Proposal(prediction, softmax, jnp.sum(inputs.masked_share_BP * prediction.loss_BP))
-
-    return propose
-
-
-def _make_predict(
-    config: Config, text: Vocabulary
-) -> Callable[[Softmax, Inputs, Temperature], vocab_head.Prediction]:
-    """The function for losses and samples at the masked positions."""
-
-    def predict(
-        softmax: Softmax, inputs: Inputs, temperature: Temperature
-    ) -> vocab_head.Prediction:
-        return vocab_head.predict(
-            *softmax,
-            inputs.targets_BP,
-            inputs.draws.noise,
-            temperature,
-            text.size,
-            config.objective.disallow_correct,
-            config.model.vocab_chunks,
-        )
-
-    return predict

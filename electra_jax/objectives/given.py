@@ -59,10 +59,10 @@ import numpy as np
 
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
-from electra_jax.model.bind import Params, vocab_rows
+from electra_jax.model.bind import Key, Params, vocab_rows
 from electra_jax.objectives import table
-from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
-from electra_jax.objectives.inputs import Batch, Draws, Inputs, from_draws
+from electra_jax.objectives.definition import LossAndMetrics, Objective, Vocabulary
+from electra_jax.objectives.inputs import Batch, Draws, Inputs, Step, from_draws
 
 
 def batch_from_bert(
@@ -108,16 +108,15 @@ def make_draws(
             f'config.objective.sampler is {config.objective.sampler!r}: with given noise for every '
             "token it must be 'gumbel'"
         )
-    rows = vocab_rows(config.model, vocabulary.size)
 
     def padded(uniforms_BPV: np.ndarray) -> jax.Array:
         V = uniforms_BPV.shape[-1]
         if vocabulary.size != V:
             raise ConfigError(f'the noise is for {V} tokens, the vocabulary has {vocabulary.size}')
         # Padding rows have a logit that no noise lifts.
-        return jnp.pad(
-            jnp.asarray(uniforms_BPV), ((0, 0), (0, 0), (0, rows - V)), constant_values=0.5
-        )
+        missing = vocab_rows(config.model, V) - V
+        widths = ((0, 0), (0, 0), (0, missing))
+        return jnp.pad(jnp.asarray(uniforms_BPV), widths, constant_values=0.5)
 
     used_BP = masked_BP > 0 if weights_BP is None else weights_BP
     own_noise = () if own_noise_BPV is None else (padded(own_noise_BPV),)
@@ -130,18 +129,13 @@ def make_draws(
     )
 
 
-def inputs(vocabulary: Vocabulary, batch: Batch, draws: Draws) -> Inputs:
-    """What an objective's `loss` takes."""
-    return from_draws(vocabulary.special, batch, draws)
-
-
 def objective(config: Config, vocabulary: Vocabulary) -> Objective:
     """The config's objective, whose `draw` takes (batch, draws) in place of a batch."""
 
     def draw(
-        batch_and_draws: tuple[Batch, Draws], keys: Mapping[str, jax.Array], step: jax.Array | int
+        batch_and_draws: tuple[Batch, Draws], keys: Mapping[str, jax.Array], step: Step
     ) -> Inputs:
-        return inputs(vocabulary, *batch_and_draws)
+        return from_draws(vocabulary.special, *batch_and_draws)
 
     return table.build(config, vocabulary)._replace(draw=draw)
 
@@ -152,19 +146,18 @@ def loss(
     params: Params,
     batch_and_draws: tuple[Batch, Draws],
     step: int = 0,
-    dropout_key: jax.Array | None = None,
-) -> tuple[jax.Array, Metrics]:
+    dropout_key: Key = None,
+) -> LossAndMetrics:
     """The config's loss and its metrics, float32 scalars.
 
     Args:
         config: of the run.
         vocabulary: of the tokenizer.
         params: float32.
-        batch_and_draws: int32 [B, L] each: tokens, documents (0 on padding), positions, types;
-            and the result of `make_draws`.
+        batch_and_draws: as from `batch_from_bert` and `make_draws`.
         step: for scheduled temperature and mask rate.
         dropout_key: None: no dropout.
     """
-    made = inputs(vocabulary, *batch_and_draws)
+    inputs = from_draws(vocabulary.special, *batch_and_draws)
     run = table.build(config, vocabulary).loss
-    return run(params, made, dropout_key, jnp.asarray(step, jnp.int32))
+    return run(params, inputs, dropout_key, jnp.asarray(step, jnp.int32))

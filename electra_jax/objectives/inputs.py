@@ -12,6 +12,7 @@ from electra_jax.optim.schedules import linear
 from electra_jax.tokenizers.api import SpecialIds
 
 Batch = Mapping[str, jax.Array]
+Step = jax.Array | int
 
 
 class Draws(NamedTuple):
@@ -44,7 +45,7 @@ class Inputs(NamedTuple):
 
 
 # batch (with `given`, a batch and its draws), random keys by stream, step -> inputs
-Draw = Callable[[Any, Mapping[str, jax.Array], jax.Array | int], Inputs]
+Draw = Callable[[Any, Mapping[str, jax.Array], Step], Inputs]
 
 
 def candidates(batch: Batch, special: SpecialIds) -> jax.Array:
@@ -78,10 +79,10 @@ def _shares(weights: jax.Array) -> jax.Array:
     return weights / (jnp.sum(weights) + 1e-6)
 
 
-def mask_rate(config: Config, step: jax.Array | int) -> jax.Array | float:
-    """Share of real tokens that is masked at `step`."""
+def mask_rate(config: Config, step: Step | None) -> jax.Array | float:
+    """Share of real tokens that is masked at `step`; None: at the first one."""
     settings = config.objective
-    if settings.mask_rate_end is None:
+    if settings.mask_rate_end is None or step is None:
         return settings.mask_rate
     steps = settings.mask_rate_decay * config.total_steps
     return linear(settings.mask_rate, settings.mask_rate_end, steps)(step)
@@ -89,29 +90,19 @@ def mask_rate(config: Config, step: jax.Array | int) -> jax.Array | float:
 
 def max_masked(settings: ObjectiveConfig, row_length: int) -> int:
     """P, for the highest rate of the run."""
-    slots = corrupt.POSITION_RULES[settings.positions].slots
-    return max(
-        slots(rate, row_length) for rate in (settings.mask_rate, settings.mask_rate_end or 0)
-    )
+    highest = max(settings.mask_rate, settings.mask_rate_end or 0)
+    return corrupt.POSITION_RULES[settings.positions].slots(highest, row_length)
 
 
 def make_draw(config: Config, special: SpecialIds, vocab_rows: int) -> Draw:
-    """The function that makes a batch's draws from keys ('positions', 'keep', 'sample').
+    """The function that makes a batch's draws from the keys 'positions', 'keep' and 'sample'.
 
     The draws depend on the keys and on the position of a row in the global batch, not on the mesh.
-
-    Args:
-        config: of the run.
-        special: ids of special tokens, which are not masked.
-        vocab_rows: V, padded.
-
-    Returns:
-        batch, keys by name of their stream, step -> inputs.
     """
     settings = config.objective
     rule = corrupt.POSITION_RULES[settings.positions]
 
-    def draw(batch: Batch, keys: Mapping[str, jax.Array], step: jax.Array | int) -> Inputs:
+    def draw(batch: Batch, keys: Mapping[str, jax.Array], step: Step) -> Inputs:
         B, L = batch['tokens'].shape
         P = max_masked(settings, L)
         masked_BP, weights_BP = rule.choose(

@@ -8,7 +8,7 @@ import numpy as np
 
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.objectives.inputs import Inputs
-from electra_jax.ops import vocab_head
+from electra_jax.ops import corrupt, vocab_head
 
 
 def totals(
@@ -29,6 +29,13 @@ def totals(
     return sums
 
 
+def doubt(inputs: Inputs, loss_BP: jax.Array) -> jax.Array:
+    """1 - p(original) at the masked positions, 0 elsewhere, float32 [B, L]."""
+    draws, zeros_BL = inputs.draws, jnp.zeros(inputs.batch['tokens'].shape)
+    doubt_BP = 1.0 - jnp.exp(-loss_BP)
+    return corrupt.write_tokens(zeros_BL, draws.masked_BP, draws.weights_BP, doubt_BP)
+
+
 def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Means from `totals`; losses in nats per masked token."""
     masked = max(float(sums['masked']), 1.0)
@@ -42,10 +49,7 @@ def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def signs(evaluation: Mapping[str, float]) -> dict[str, str]:
-    """Whether the generator has collapsed onto one token.
-
-    The most frequent token of a language is far from half of its tokens.
-    """
+    """Whether the generator has collapsed onto one token."""
     share = evaluation.get('sampled_top_share', 0.0)
     if share < _COLLAPSED_SHARE:
         return {}
@@ -55,4 +59,4 @@ def signs(evaluation: Mapping[str, float]) -> dict[str, str]:
     }
 
 
-_COLLAPSED_SHARE = 0.5
+_COLLAPSED_SHARE = 0.5  # the most frequent token of a language is far from half of its tokens

@@ -3,7 +3,8 @@
 The paper's ablations between BERT and ELECTRA (section 3.4). The generator is trained and writes
 its samples as in ELECTRA; the discriminator's encoder, with a softmax of its own, predicts the
 original tokens: at the masked positions only (Replace MLM), or everywhere, with a gate that decides
-how much of a token is copied (All-Tokens MLM).
+how much of a token is copied (All-Tokens MLM). The paper does not give the weights of the two
+losses: objective.discriminator_weight is that of the main network.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,70 +15,50 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config.settings import Config
-from electra_jax.model.bind import Model, Params
+from electra_jax.model.bind import Key, Model, Params, two_keys
 from electra_jax.objectives import electra, generators, masked
-from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
-from electra_jax.objectives.generators import Proposal, Temperature
-from electra_jax.objectives.inputs import Inputs, make_draw
-from electra_jax.ops import corrupt, vocab_head
+from electra_jax.objectives.definition import LossAndMetrics, Metrics, Objective, Vocabulary
+from electra_jax.objectives.generators import Proposal
+from electra_jax.objectives.inputs import Inputs, Step, make_draw
+from electra_jax.ops import vocab_head
 
 
 class Restoration(NamedTuple):
     """The main network's side of a batch."""
 
     tokens_BL: jax.Array  # int32, the corrupted text
+    is_fake_BL: jax.Array  # bool, where it is not the original
     loss: jax.Array  # float32 scalar, -log p(original), over the tokens that count
     loss_BP: jax.Array  # float32, the softmax's at the masked positions, without the gate
     best_BP: jax.Array  # int32, the softmax's best there
 
 
-def replaced_mlm(config: Config, model: Model, text: Vocabulary) -> Objective:
-    """Replace MLM: the main network predicts at the masked positions."""
-    return _restoring(config, model, text, everywhere=False)
-
-
-def all_tokens_mlm(config: Config, model: Model, text: Vocabulary) -> Objective:
-    """All-Tokens MLM: the main network predicts everywhere, through a copy gate."""
-    return _restoring(config, model, text, everywhere=True)
-
-
-def _restoring(config: Config, model: Model, text: Vocabulary, everywhere: bool) -> Objective:
-    """Generator's and main network's loss.
-
-    The paper does not give the weights of the two losses: objective.discriminator_weight is that
-    of the main network.
-    """
+def restoring(config: Config, model: Model, text: Vocabulary, everywhere: bool) -> Objective:
+    """All-Tokens MLM, which predicts `everywhere` through a copy gate; or Replace MLM."""
     forward = make_forward(config, model, text, everywhere)
 
-    def loss(
-        params: Params, inputs: Inputs, dropout_key: jax.Array | None, step: jax.Array
-    ) -> tuple[jax.Array, Metrics]:
-        temperature = generators.temperature(config, step)
-        proposal, restored = forward(params, inputs, dropout_key, temperature)
-        is_fake_BL = restored.tokens_BL != inputs.batch['tokens']
-        total, metrics = electra.joint(config, inputs, proposal, restored.loss, is_fake_BL)
+    def loss(params: Params, inputs: Inputs, dropout_key: Key, step: jax.Array) -> LossAndMetrics:
+        proposal, restored = forward(params, inputs, dropout_key, step)
+        total, metrics = electra.joint(config, inputs, proposal, restored.loss, restored.is_fake_BL)
         metrics['restored_loss'] = metrics.pop('disc_loss')
         return total, metrics
 
     def totals(params: Params, inputs: Inputs) -> Metrics:
-        proposal, restored = forward(params, inputs, None, 1.0)
+        proposal, restored = forward(params, inputs, None, None)
         w_BP = inputs.draws.weights_BP
         real_BL = inputs.batch['documents'] > 0
         return {
             **masked.totals(text, inputs, proposal.prediction),
             'tokens': jnp.sum(real_BL),
-            'fake': jnp.sum(real_BL & (restored.tokens_BL != inputs.batch['tokens'])),
+            'fake': jnp.sum(real_BL & restored.is_fake_BL),
             'restored_loss': jnp.sum(w_BP * restored.loss_BP),
             'restored_hits': jnp.sum(w_BP * (restored.best_BP == inputs.targets_BP)),
         }
 
     def example(params: Params, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
         # The corrupted text, and 1 - p(original) by the softmax at the masked positions.
-        _, restored = forward(params, inputs, None, 1.0)
-        doubt_BP = 1.0 - jnp.exp(-restored.loss_BP)
-        where = (inputs.draws.masked_BP, inputs.draws.weights_BP)
-        zeros_BL = jnp.zeros(restored.tokens_BL.shape)
-        return restored.tokens_BL, corrupt.write_tokens(zeros_BL, *where, doubt_BP)
+        _, restored = forward(params, inputs, None, None)
+        return restored.tokens_BL, masked.doubt(inputs, restored.loss_BP)
 
     head = 'gated_language' if everywhere else 'language'
     return Objective(
@@ -93,38 +74,32 @@ def _restoring(config: Config, model: Model, text: Vocabulary, everywhere: bool)
 
 def make_forward(
     config: Config, model: Model, text: Vocabulary, everywhere: bool
-) -> Callable[[Params, Inputs, jax.Array | None, Temperature], tuple[Proposal, Restoration]]:
+) -> Callable[[Params, Inputs, Key, Step | None], tuple[Proposal, Restoration]]:
     """The function that runs both networks."""
     propose = generators.make_propose(config, model, text)
+    chunks = config.model.vocab_chunks
 
     def forward(
-        params: Params, inputs: Inputs, dropout_key: jax.Array | None, temperature: Temperature
+        params: Params, inputs: Inputs, dropout_key: Key, step: Step | None
     ) -> tuple[Proposal, Restoration]:
-        keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
-        proposal = propose(params, inputs, temperature, keys[0])
-        batch, _ = electra.corrupted_batch(inputs, proposal)
-        masked_BP, targets_BL = inputs.draws.masked_BP, inputs.batch['tokens']
-        features_BPE, table_VE, bias_V, gate_BL = model.restore(
-            params, batch, None if everywhere else masked_BP, everywhere, keys[1]
-        )
-        prediction = vocab_head.predict(
-            features_BPE,
-            table_VE.astype(features_BPE.dtype),
-            bias_V,
-            targets_BL if everywhere else inputs.targets_BP,
-            (),
-            1.0,
-            text.size,
-            chunks=config.model.vocab_chunks,
-        )
+        keys = two_keys(dropout_key)
+        proposal = propose(params, inputs, keys[0], step)
+        tokens_BL, is_fake_BL, _ = electra.corrupted(inputs, proposal)
+        batch, masked_BP = {**inputs.batch, 'tokens': tokens_BL}, inputs.draws.masked_BP
+        where_BP = None if everywhere else masked_BP
+        softmax, gate_BL = model.restore(params, batch, where_BP, everywhere, keys[1])
+        targets = inputs.batch['tokens'] if everywhere else inputs.targets_BP
+        prediction = vocab_head.predict(softmax, targets, (), 1.0, text.size, chunks=chunks)
         loss_BP, best_BP = prediction.loss_BP, prediction.best_BP
-        if gate_BL is None:
+        if everywhere:
+            copied_BL = copy_mixture(gate_BL, ~is_fake_BL, loss_BP)
+            total = -jnp.sum(inputs.token_share_BL * copied_BL)
+            loss_BP, best_BP = (
+                jnp.take_along_axis(x_BL, masked_BP, axis=1) for x_BL in (loss_BP, best_BP)
+            )
+        else:
             total = jnp.sum(inputs.masked_share_BP * loss_BP)
-            return proposal, Restoration(batch['tokens'], total, loss_BP, best_BP)
-        copied_BL = copy_mixture(gate_BL, batch['tokens'] == targets_BL, loss_BP)
-        total = -jnp.sum(inputs.token_share_BL * copied_BL)
-        at_masked = (jnp.take_along_axis(x, masked_BP, axis=1) for x in (loss_BP, best_BP))
-        return proposal, Restoration(batch['tokens'], total, *at_masked)
+        return proposal, Restoration(tokens_BL, is_fake_BL, total, loss_BP, best_BP)
 
     return forward
 

@@ -16,12 +16,8 @@ from electra_jax.objectives.definition import Objective, Vocabulary
 from electra_jax.objectives.electra import electra
 from electra_jax.objectives.electric import electric
 from electra_jax.objectives.mlm import mlm
-from electra_jax.objectives.restored import all_tokens_mlm, replaced_mlm
+from electra_jax.objectives.restored import restoring
 from electra_jax.objectives.teams import teams
-
-
-def no_conflicts(settings: Settings) -> None:
-    """Accepts all settings."""
 
 
 class Row(NamedTuple):
@@ -38,7 +34,7 @@ class Row(NamedTuple):
     build: Callable[[Config, Model, Vocabulary], Objective]
     generators: tuple[str, ...] = tuple(GENERATORS)
     detects: bool = False
-    check: Callable[[Settings], None] = no_conflicts
+    check: Callable[[Settings], None] = lambda settings: None
 
 
 OBJECTIVES: dict[str, Row] = {
@@ -48,8 +44,8 @@ OBJECTIVES: dict[str, Row] = {
     # BERT.
     'mlm': Row(mlm, generators=('tied',)),
     # Section 3.4: "Replace MLM", "All-Tokens MLM".
-    'replaced_mlm': Row(replaced_mlm),
-    'all_tokens_mlm': Row(all_tokens_mlm),
+    'replaced_mlm': Row(functools.partial(restoring, everywhere=False)),
+    'all_tokens_mlm': Row(functools.partial(restoring, everywhere=True)),
     # Clark et al. 2020; its head gives energies.
     'electric': Row(electric, generators=('two_tower',)),
     # Shen et al. 2021; its head belongs to another last layer than is kept.
@@ -67,20 +63,8 @@ def build(config: Config, vocabulary: Vocabulary) -> Objective:
     Raises:
         ConfigError: its name is unknown, or it does not work with the generator.
     """
-    row = find(config.objective.name)
-    _check_generator(row, config)
+    row = _row_of(config)
     return row.build(config, bind(config.model, vocabulary.size), vocabulary)
-
-
-def find(name: str) -> Row:
-    """The row of an objective.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if name not in OBJECTIVES:
-        raise unknown('config.objective.name', name, OBJECTIVES)
-    return OBJECTIVES[name]
 
 
 def complete(settings: Settings) -> Settings:
@@ -89,12 +73,11 @@ def complete(settings: Settings) -> Settings:
     Raises:
         ConfigError: the objective is unknown, or other settings do not fit it.
     """
-    row, full = find(settings.objective.name), copy.deepcopy(settings)
+    full = copy.deepcopy(settings)
+    row, model = _row_of(full), full.model
     if inherits_model(settings):
         return full
-    model = full.model
     model.generator = model.generator or row.generators[0]
-    _check_generator(row, full)
     if model.generator not in ('separate', 'two_tower'):
         for name in ('generator_width', 'generator_layers'):
             if getattr(model, name) not in (None, 1.0):
@@ -109,9 +92,14 @@ def complete(settings: Settings) -> Settings:
     return full
 
 
-def _check_generator(row: Row, config: Config | Settings) -> None:
-    if config.model.generator not in row.generators:
+def _row_of(config: Config | Settings) -> Row:
+    name, generator = config.objective.name, config.model.generator
+    if name not in OBJECTIVES:
+        raise unknown('config.objective.name', name, OBJECTIVES)
+    row = OBJECTIVES[name]
+    if generator is not None and generator not in row.generators:
         raise ConfigError(
-            f'config.model.generator is {config.model.generator!r}, allowed with '
-            f'config.objective.name={config.objective.name}: {", ".join(row.generators)}'
+            f'config.model.generator is {generator!r}, allowed with '
+            f'config.objective.name={name}: {", ".join(row.generators)}'
         )
+    return row

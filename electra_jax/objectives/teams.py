@@ -6,26 +6,20 @@ num_candidates - 1 others that the generator proposed. The two tasks share all l
 TEAMS also shares the generator's lowest layers with the discriminator; here they are separate.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config.settings import Config
-from electra_jax.model.bind import Model, Params
+from electra_jax.model.bind import Key, Model, Params, two_keys
 from electra_jax.objectives import electra, generators
-from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
-from electra_jax.objectives.electra import Corruption
-from electra_jax.objectives.generators import Proposal, Temperature
-from electra_jax.objectives.inputs import Batch, Inputs, make_draw, uniforms
-from electra_jax.ops import losses, vocab_head
-
-# params, inputs, dropout_key, temperature -> ..., and the candidates' logits [B, P, A]; the
-# original is the first candidate
-Tasks = Callable[
-    [Params, Inputs, jax.Array | None, Temperature], tuple[Proposal, Corruption, jax.Array]
-]
+from electra_jax.objectives.definition import LossAndMetrics, Metrics, Objective, Vocabulary
+from electra_jax.objectives.electra import Corruption, Forward
+from electra_jax.objectives.generators import Proposal
+from electra_jax.objectives.inputs import Batch, Inputs, Step, make_draw, uniforms
+from electra_jax.ops import vocab_head
 
 
 def teams(config: Config, model: Model, text: Vocabulary) -> Objective:
@@ -33,79 +27,71 @@ def teams(config: Config, model: Model, text: Vocabulary) -> Objective:
     both_tasks = make_both_tasks(config, model, text)
     draw_plain = make_draw(config, text.special, model.vocab_rows)
 
-    def draw(batch: Batch, keys: Mapping[str, jax.Array], step: jax.Array | int) -> Inputs:
+    def draw(batch: Batch, keys: Mapping[str, jax.Array], step: Step) -> Inputs:
         inputs = draw_plain(batch, keys, step)
         shape = (*inputs.draws.masked_BP.shape, model.vocab_rows)
         own_noise = uniforms(keys['candidates'], (shape,))
         return inputs._replace(draws=inputs.draws._replace(own_noise=own_noise))
 
-    def loss(
-        params: Params, inputs: Inputs, dropout_key: jax.Array | None, step: jax.Array
-    ) -> tuple[jax.Array, Metrics]:
-        temperature = generators.temperature(config, step)
-        tasks = both_tasks(params, inputs, dropout_key, temperature)
-        proposal, corruption, selected_BPA = tasks
-        disc_BL = losses.sigmoid_cross_entropy(corruption.logits_BL, corruption.is_fake_BL)
-        disc_loss = jnp.sum(inputs.token_share_BL * disc_BL)
-        selection_loss = jnp.sum(inputs.masked_share_BP * selection(selected_BPA))
-        total, metrics = electra.joint(config, inputs, proposal, disc_loss, corruption.is_fake_BL)
+    def loss(params: Params, inputs: Inputs, dropout_key: Key, step: jax.Array) -> LossAndMetrics:
+        proposal, corruption = both_tasks(params, inputs, dropout_key, step)
+        selection_loss = jnp.sum(inputs.masked_share_BP * selection(corruption))
+        total, metrics = electra.detection_loss(config, inputs, proposal, corruption)
         total += config.objective.selection_weight * selection_loss
         return total, {**metrics, 'loss': total, 'selection_loss': selection_loss}
 
     def totals(params: Params, inputs: Inputs) -> Metrics:
-        proposal, corruption, selected_BPA = both_tasks(params, inputs, None, 1.0)
+        proposal, corruption = both_tasks(params, inputs, None, None)
         w_BP = inputs.draws.weights_BP
+        assert corruption.selected_BPA is not None
+        is_hit_BP = jnp.argmax(corruption.selected_BPA, axis=-1) == 0
         return {
             **electra.count(text, inputs, proposal, corruption),
-            'selection_loss': jnp.sum(w_BP * selection(selected_BPA)),
-            'selection_hits': jnp.sum(w_BP * (jnp.argmax(selected_BPA, axis=-1) == 0)),
+            'selection_loss': jnp.sum(w_BP * selection(corruption)),
+            'selection_hits': jnp.sum(w_BP * is_hit_BP),
         }
 
-    def detect(
-        params: Params, inputs: Inputs, dropout_key: jax.Array | None, temperature: Temperature
-    ) -> tuple[Proposal, Corruption]:
-        proposal, corruption, _ = both_tasks(params, inputs, dropout_key, temperature)
-        return proposal, corruption
-
-    return electra.detection(config, model, text, loss, detect)._replace(
+    return electra.detection(config, model, text, both_tasks)._replace(
         networks=(*generators.networks(config.model), 'selection'),
         draw=draw,
+        loss=loss,
         totals=totals,
         summary=summary,
     )
 
 
-def make_both_tasks(config: Config, model: Model, text: Vocabulary) -> Tasks:
+def make_both_tasks(config: Config, model: Model, text: Vocabulary) -> Forward:
     """The function that runs both networks, the discriminator with both heads."""
     propose = generators.make_propose(config, model, text)
 
     def both_tasks(
-        params: Params, inputs: Inputs, dropout_key: jax.Array | None, temperature: Temperature
-    ) -> tuple[Proposal, Corruption, jax.Array]:
-        keys = (None, None) if dropout_key is None else jax.random.split(dropout_key)
-        proposal = propose(params, inputs, temperature, keys[0])
-        batch, written_BL = electra.corrupted_batch(inputs, proposal)
+        params: Params, inputs: Inputs, dropout_key: Key, step: Step | None
+    ) -> tuple[Proposal, Corruption]:
+        keys = two_keys(dropout_key)
+        proposal = propose(params, inputs, keys[0], step)
+        tokens_BL, is_fake_BL, written_BL = electra.corrupted(inputs, proposal)
         others_BPA = vocab_head.sample_others(
-            *proposal.softmax,
+            proposal.softmax,
             inputs.targets_BP,
             inputs.draws.own_noise[0],
             config.objective.num_candidates - 1,
             text.size,
         )
+        # The original is the first candidate.
         candidates_BPA = jnp.concatenate([inputs.targets_BP[..., None], others_BPA], axis=-1)
+        batch = {**inputs.batch, 'tokens': tokens_BL}
         logits_BL, selected_BPA = model.detect_and_select(
             params, batch, inputs.draws.masked_BP, candidates_BPA, keys[1]
         )
-        is_fake_BL = batch['tokens'] != inputs.batch['tokens']
-        corruption = Corruption(batch['tokens'], is_fake_BL, written_BL, logits_BL)
-        return proposal, corruption, selected_BPA
+        return proposal, Corruption(tokens_BL, is_fake_BL, written_BL, logits_BL, selected_BPA)
 
     return both_tasks
 
 
-def selection(selected_BPA: jax.Array) -> jax.Array:
+def selection(corruption: Corruption) -> jax.Array:
     """-log p(the first candidate), which is the original, float32 [B, P]."""
-    return -jax.nn.log_softmax(selected_BPA)[..., 0]
+    assert corruption.selected_BPA is not None
+    return -jax.nn.log_softmax(corruption.selected_BPA)[..., 0]
 
 
 def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:

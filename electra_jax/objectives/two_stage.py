@@ -2,8 +2,8 @@
 
 ELECTRA section 3.2: the generator is trained for n steps; the discriminator starts from its
 weights, so they are of one size; then the discriminator is trained while the generator is kept
-frozen. Each stage has a warm-up and a decay of its own (`optim.schedules`), and only
-the network of the stage is updated (`optim.optimizer`).
+frozen. Each stage has a warm-up and a decay of its own (`optim.schedules`), and only the network of
+the stage is updated (`optim.optimizer`).
 """
 
 import jax
@@ -18,9 +18,9 @@ from electra_jax.config.shapes import (
     generator_shape,
 )
 from electra_jax.core.errors import ConfigError
-from electra_jax.model.bind import Model, Params
+from electra_jax.model.bind import Key, Model, Params, two_keys
 from electra_jax.objectives import electra, generators, masked
-from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
+from electra_jax.objectives.definition import LossAndMetrics, Objective, Vocabulary
 from electra_jax.objectives.inputs import Inputs
 
 # The discriminator's parameters and the generator's that they start from; its head starts fresh.
@@ -37,17 +37,13 @@ def two_stage(config: Config, model: Model, text: Vocabulary) -> Objective:
     plain = electra.electra(config, model, text)
     boundary = first_stage(config)
 
-    def loss(
-        params: Params, inputs: Inputs, dropout_key: jax.Array | None, step: jax.Array
-    ) -> tuple[jax.Array, Metrics]:
-        def generator_stage() -> tuple[jax.Array, Metrics]:
-            key = None if dropout_key is None else jax.random.split(dropout_key)[0]
-            proposal = propose(params, inputs, generators.temperature(config, step), key)
-            batch, _ = electra.corrupted_batch(inputs, proposal)
-            is_fake_BL = batch['tokens'] != inputs.batch['tokens']
+    def loss(params: Params, inputs: Inputs, dropout_key: Key, step: jax.Array) -> LossAndMetrics:
+        def generator_stage() -> LossAndMetrics:
+            proposal = propose(params, inputs, two_keys(dropout_key)[0], step)
+            _, is_fake_BL, _ = electra.corrupted(inputs, proposal)
             return electra.joint(config, inputs, proposal, jnp.zeros(()), is_fake_BL)
 
-        def discriminator_stage() -> tuple[jax.Array, Metrics]:
+        def discriminator_stage() -> LossAndMetrics:
             held = generators.without_gradient(config.model, params, 'generator')
             _, metrics = plain.loss(held, inputs, dropout_key, step)
             total = config.objective.discriminator_weight * metrics['disc_loss']
@@ -65,11 +61,7 @@ def two_stage(config: Config, model: Model, text: Vocabulary) -> Objective:
 
 
 def check(settings: Settings) -> None:
-    """Checks that the discriminator can start from the generator, and that both stages have steps.
-
-    Raises:
-        ConfigError: naming the field, its value and what to type.
-    """
+    """Checks that the discriminator can start from the generator, and that each stage has steps."""
     model, steps = settings.model, settings.objective.generator_steps
     one_size = (
         generator_shape(model) == discriminator_shape(model)

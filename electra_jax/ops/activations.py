@@ -41,15 +41,14 @@ def geglu(gate: jax.Array, value: jax.Array) -> jax.Array:
     return gelu(gate) * value
 
 
-def _geglu_forward(
-    gate: jax.Array, value: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+_Pair = tuple[jax.Array, jax.Array]  # gate, value
+
+
+def _geglu_forward(gate: jax.Array, value: jax.Array) -> tuple[jax.Array, _Pair]:
     return geglu(gate, value), (gate, value)
 
 
-def _geglu_backward(
-    kept: tuple[jax.Array, jax.Array], grad: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _geglu_backward(kept: _Pair, grad: jax.Array) -> _Pair:
     gate, value = kept
     (grad_gate,) = _gelu_backward(gate, grad * value)
     return grad_gate, grad * gelu(gate)

@@ -15,29 +15,11 @@ import jax.numpy as jnp
 def candidates(
     tokens_BL: jax.Array, documents_BL: jax.Array, special_ids: tuple[int, ...]
 ) -> jax.Array:
-    """Which positions may be masked: real tokens that are not special.
-
-    Args:
-        tokens_BL: int32 token ids.
-        documents_BL: int32; 0 is padding.
-        special_ids: ids that are never masked ([CLS], [SEP], [MASK], [PAD]).
-
-    Returns:
-        bool [B, L].
-    """
-    allowed = documents_BL > 0
+    """Which positions may be masked, bool [B, L]: real tokens that are not special."""
+    allowed = documents_BL > 0  # 0 is padding
     for special in special_ids:
         allowed &= tokens_BL != special
     return allowed
-
-
-class PositionRule(NamedTuple):
-    """One way of drawing the positions to mask."""
-
-    slots: Callable[[float, int], int]  # mask rate, L -> P
-    noise_shape: Callable[[int, int, int], tuple[int, ...]]  # B, L, P -> shape of the uniforms
-    # Noise, candidates_BL, documents_BL, rate, P -> positions_BP, weights_BP.
-    choose: Callable[..., tuple[jax.Array, jax.Array]]
 
 
 # ceil(0.15 * 20) must be 3, though 0.15 * 20 is a little more than 3 in floating point.
@@ -62,17 +44,12 @@ def choose_distinct(
 ) -> tuple[jax.Array, jax.Array]:
     """Draws ceil(rate * n) distinct positions of each row, n its number of real tokens.
 
-    Args:
-        noise_BL: float32 uniforms; the rows' largest values among the candidates win, which is a
-            uniform draw without replacement.
-        candidates_BL: bool, positions that may be drawn.
-        documents_BL: int32; 0 is padding.
-        mask_rate: share of a row's real tokens, special tokens included as in the paper.
-        P: slots of a row.
+    Special tokens count as real ones, as in the paper. The candidates with the row's largest
+    uniforms `noise_BL` win, which is a draw without replacement.
 
     Returns:
         positions_BP: int32, distinct where the weight is 1, and 0 where it is 0.
-        weights_BP: float32, 1 for a drawn position and 0 for an unused slot.
+        weights_BP: float32, 1 for a drawn position and 0 for an unused one of the P slots.
     """
     real_B = jnp.sum(documents_BL > 0, axis=-1)
     wanted_B = jnp.ceil(mask_rate * real_B - _ROUNDING).astype(jnp.int32)
@@ -100,9 +77,8 @@ def choose_reference(
 ) -> tuple[jax.Array, jax.Array]:
     """Draws round(rate * n) positions with replacement (electra, pretrain_helpers.py).
 
-    Halves round to even; there is at least one draw, unless a row has no candidate. Arguments and
-    results are those of `choose_distinct`, except that there is one uniform for each slot, and
-    that positions may repeat.
+    Halves round to even; there is at least one draw, unless a row has no candidate. Results are
+    those of `choose_distinct`, except that positions may repeat.
     """
     count_B = jnp.sum(candidates_BL, axis=-1)
     real_B = jnp.sum(documents_BL > 0, axis=-1).astype(jnp.float32)
@@ -113,6 +89,14 @@ def choose_reference(
     running_BL = jnp.cumsum(candidates_BL, axis=-1)
     positions_BP = jnp.sum(running_BL[:, None, :] <= rank_BP[..., None], axis=-1)
     return jnp.where(used_BP, positions_BP, 0), used_BP.astype(jnp.float32)
+
+
+class PositionRule(NamedTuple):
+    """One way of drawing the positions to mask."""
+
+    slots: Callable[[float, int], int]  # mask rate, L -> P
+    noise_shape: Callable[[int, int, int], tuple[int, ...]]  # B, L, P -> shape of the uniforms
+    choose: Callable[..., tuple[jax.Array, jax.Array]]  # arguments as of `choose_distinct`
 
 
 POSITION_RULES: dict[str, PositionRule] = {
@@ -178,17 +162,9 @@ def mask_tokens(
 def corrupt(
     tokens_BL: jax.Array, positions_BP: jax.Array, weights_BP: jax.Array, sampled_BP: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The discriminator's input, and where it was written to.
+    """The discriminator's input: the text with the generator's samples at the drawn positions.
 
-    Args:
-        tokens_BL: int32, the original text.
-        positions_BP: int32, from a rule of `POSITION_RULES`.
-        weights_BP: float32, likewise.
-        sampled_BP: int32, the generator's samples.
-
-    Returns:
-        corrupted_BL: int32, the text with the samples written in.
-        written_BL: bool, every drawn position, whether or not the sample hit the original token.
+    Also returns where samples were written, bool [B, L], whether or not they hit the original.
     """
     corrupted_BL = write_tokens(tokens_BL, positions_BP, weights_BP, sampled_BP)
     return corrupted_BL, count_writes(tokens_BL, positions_BP, weights_BP) > 0

@@ -11,10 +11,6 @@ import jax
 import jax.numpy as jnp
 
 
-def _threefry_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    return jax.random.bits(key, shape, jnp.uint32)
-
-
 def _hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """A keyed integer mixer over the element index (xor-shift-multiply, two rounds).
 
@@ -28,14 +24,10 @@ def _hash_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 def _element_number(
     shape: tuple[int, ...], indices: Sequence[jax.Array]
 ) -> tuple[jax.Array, jax.Array | None]:
-    """A unique number for each element, in two words of 32 bits.
-
-    Args:
-        shape: of the array.
-        indices: uint32, the elements' indices along each axis.
+    """A unique number for each element, by its indices along each axis, uint32.
 
     Returns:
-        The lower word, and the upper one, None where it is 0 throughout.
+        The lower word of 32 bits, and the upper one, None where it is 0 throughout.
     """
     low, high = jnp.zeros(indices[0].shape if indices else (), jnp.uint32), None
     stride, high_stride = 1, 1
@@ -62,17 +54,13 @@ def _mix(key: jax.Array, low: jax.Array, high: jax.Array | None) -> jax.Array:
     return bits ^ (bits >> 16)
 
 
-BITS = {'hash': _hash_bits, 'threefry': _threefry_bits}
+BITS = {'hash': _hash_bits, 'threefry': jax.random.bits}  # key, shape -> uint32
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None, bits: str) -> jax.Array:
     """Zeroes each element with probability `rate` and scales the rest by 1 / (1 - rate).
 
-    Args:
-        x: any float array.
-        rate: in [0, 1).
-        key: the mask's key; None switches dropout off.
-        bits: a key of `BITS`.
+    Without a key nothing is dropped. `bits` is a key of `BITS`.
     """
     if key is None or rate == 0.0:
         return x

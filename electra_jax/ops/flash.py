@@ -25,10 +25,7 @@ def splash(
     sight: Sight,
     interpret: bool = False,
 ) -> jax.Array:
-    """Pallas' splash attention, for TPUs; blocks that nothing sees into are skipped.
-
-    `interpret` runs it anywhere, slowly.
-    """
+    """Pallas' splash attention, for TPUs; `interpret` runs it anywhere, slowly."""
     from jax.experimental.pallas.ops.tpu import splash_attention
 
     scale = 1 / math.sqrt(query_BLHK.shape[-1])
@@ -63,12 +60,9 @@ def _splash_kernel(L: int, H: int, sight: Sight, interpret: bool) -> Callable[..
     )
     before = 0 if sight.side == 'after' else sight.window
     after = 0 if sight.side == 'before' else sight.window
-    sees_all = before is None and after is None
-    mask = (
-        splash_attention.FullMask((L, L))
-        if sees_all
-        else splash_attention.LocalMask((L, L), (before, after), 0)
-    )
+    mask: splash_attention.Mask = splash_attention.FullMask((L, L))
+    if before is not None or after is not None:
+        mask = splash_attention.LocalMask((L, L), (before, after), 0)
     return splash_attention.make_splash_mha(
         splash_attention.MultiHeadMask([mask] * H),
         block_sizes=sizes,
@@ -118,8 +112,7 @@ def cudnn(
 ) -> jax.Array:
     """cuDNN's flash attention, for GPUs: rows of one document each, with padding behind it.
 
-    (It knows packed documents by their offsets, too, but holds B x H x L numbers for as many
-    documents as a row may have: 255 here.)
+    Packed documents would take B x H x L numbers for as many as a row may have, 255 here.
     """
 
     def rows(

@@ -22,7 +22,7 @@ def normalize(
     Args:
         x: [..., D], any float dtype.
         scale_D: float32.
-        bias_D: float32; None: nothing is added.
+        bias_D: float32.
         epsilon: added to the mean square.
         centred: whether the mean is subtracted first (LayerNorm) or not (RMSNorm).
         dtype: of the result; statistics are float32.

@@ -17,13 +17,10 @@ class Turns(NamedTuple):
 def turns(positions_BL: jax.Array, K: int, base: float) -> Turns:
     """The turns of each position: pair i of K / 2 by position * base ** (-2 i / K).
 
-    Args:
-        positions_BL: int32, from 0 in each document, so below L.
-        K: width of a head, even.
-        base: the slowest pair has a wavelength of about 2 pi times this.
+    Positions begin at 0 in each document, so they are below L.
     """
-    # A constant: XLA fuses what it can compute into each use, and would take these sines anew for
-    # every head of every layer.
+    # A constant: XLA fuses what it can compute into each use, and would compute these sines again
+    # for every head of every layer.
     frequency = base ** (-np.arange(0, K, 2) / K)
     angle = np.arange(positions_BL.shape[1])[:, None] * frequency
     cos, sin = (jnp.asarray(f(angle), jnp.float32) for f in (np.cos, np.sin))

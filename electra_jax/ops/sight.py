@@ -14,15 +14,10 @@ SIDES: dict[str, Callable[[jax.Array, jax.Array], jax.Array | bool]] = {
 
 
 class Sight(NamedTuple):
-    """The part of its document that a token sees, itself always included.
+    """The part of its document that a token sees, itself always included."""
 
-    Attributes:
-        side: a key of `SIDES`.
-        window: tokens on each side of itself that it sees; None: all.
-    """
-
-    side: str = 'document'
-    window: int | None = None
+    side: str = 'document'  # a key of `SIDES`
+    window: int | None = None  # tokens on each side of itself that it sees; None: all
 
     def sees(self, own_L1: jax.Array, other_1S: jax.Array) -> jax.Array | bool:
         """Whether a token at one position sees one at another of the same document."""

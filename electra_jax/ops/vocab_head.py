@@ -1,15 +1,10 @@
 """The generator's softmax over the vocabulary: loss, accuracy and a sample at masked positions.
 
 The logits [B, P, V] would be by far the largest array of a training step, so they exist only while
-they are used: the backward pass computes them again from the features. `predict` chooses between
-two forms of the same computation, forward and backward:
-
-    chunks = 1    `_whole` and `_whole_gradients`: all logits at once. Fastest where memory is
-                  plenty, as on a CPU.
-    chunks = n    `_streamed` and `_streamed_gradients`: one n-th of the logits at a time, so that
-                  all of them never exist together.
-
-Both see the vocabulary as X blocks of Y = 128 members: token v is member v % 128 of block v // 128.
+they are used: the backward pass computes them again from the features. With chunks = 1 all of them
+are computed at once (`_whole`, `_whole_gradients`), which is fastest where memory is plenty, as on
+a CPU. With chunks = n it is one n-th of them at a time (`_streamed`, `_streamed_gradients`). Both
+see the vocabulary as X blocks of Y = 128 members: token v is member v % 128 of block v // 128.
 
     V = X Y tokens            member 0   1   2  ..  127
                      block 0  [ token 0   1   2  ..  127 ]
@@ -34,14 +29,26 @@ from electra_jax.core.dims import constrain, lift
 
 _PADDING_LOGIT = -1e9  # of rows that only pad the vocabulary: never sampled, never predicted
 _DISALLOWED = 1000.0  # taken off the logit of a token that must not be sampled
-Outputs = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  # the fields of `Prediction`
 Noise = tuple[jax.Array, ...]  # uniforms in (0, 1), with the shapes of `noise_shapes`
 
 BLOCK = 128  # vocabulary rows per block of the two-stage sampler
 
 
+class Softmax(NamedTuple):
+    """A distribution over the vocabulary at each position, whose logits are not computed yet."""
+
+    features_BPE: jax.Array  # compute dtype, a head's output
+    table_VE: jax.Array  # compute dtype, the word embeddings, V padded
+    bias_V: jax.Array  # float32
+
+    def at(self, positions_BP: jax.Array) -> 'Softmax':
+        """The same at some of the positions."""
+        features_BPE = jnp.take_along_axis(self.features_BPE, positions_BP[..., None], axis=1)
+        return self._replace(features_BPE=features_BPE)
+
+
 class Prediction(NamedTuple):
-    """The head's results at each masked position."""
+    """The results at each position."""
 
     loss_BP: jax.Array  # float32, -log p(target), nats
     best_BP: jax.Array  # int32, the most probable token
@@ -49,10 +56,9 @@ class Prediction(NamedTuple):
     normalizer_BP: jax.Array  # float32, log-sum-exp of the logits; carries no gradient
 
 
-def vocab_logits(
-    features_BPE: jax.Array, table_VE: jax.Array, bias_V: jax.Array, vocab_size: int
-) -> jax.Array:
+def vocab_logits(softmax: Softmax, vocab_size: int) -> jax.Array:
     """Float32 logits [B, P, V]; rows at or above `vocab_size` are padding and cannot win."""
+    features_BPE, table_VE, bias_V = softmax
     logits_BPV = jnp.einsum(
         'BPE,VE->BPV', features_BPE, table_VE, preferred_element_type=jnp.float32
     )
@@ -62,9 +68,7 @@ def vocab_logits(
 
 
 def predict(
-    features_BPE: jax.Array,
-    table_VE: jax.Array,
-    bias_V: jax.Array,
+    softmax: Softmax,
     targets_BP: jax.Array,
     noise: Noise,
     temperature: jax.Array | float,
@@ -75,9 +79,7 @@ def predict(
     """Cross-entropy, arg max and sample in one pass; only the loss carries a gradient.
 
     Args:
-        features_BPE: output of the generator's head, compute dtype.
-        table_VE: the shared word embeddings, V padded.
-        bias_V: one output bias per vocabulary row.
+        softmax: of the network.
         targets_BP: int32, the original tokens.
         noise: uniforms in (0, 1) for `sample`; none: the arg max stands for the sample.
         temperature: of the sample only, never of the loss.
@@ -88,47 +90,55 @@ def predict(
     """
     plain = isinstance(temperature, float | int) and temperature == 1
     divisor = None if plain else jnp.asarray(temperature, jnp.float32)
-    arrays = (features_BPE, table_VE, bias_V, targets_BP, noise, divisor)
-    return Prediction(*_predict(*arrays, vocab_size, disallow_target, chunks))
+    return _predict(softmax, targets_BP, noise, divisor, vocab_size, disallow_target, chunks)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(6, 7, 8))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
 def _predict(
-    features_BPE: jax.Array,
-    table_VE: jax.Array,
-    bias_V: jax.Array,
+    softmax: Softmax,
     targets_BP: jax.Array,
     noise: Noise,
     divisor: jax.Array | None,
     vocab_size: int,
     disallow_target: bool,
     chunks: int,
-) -> Outputs:
-    arrays = (features_BPE, table_VE, bias_V, targets_BP, noise, divisor)
-    if chunks == 1:
-        return _whole(*arrays, vocab_size, disallow_target)
-    return _streamed(*arrays, vocab_size, disallow_target, chunks=chunks)
+) -> Prediction:
+    arguments = (softmax, targets_BP, noise, divisor, vocab_size, disallow_target)
+    return _whole(*arguments) if chunks == 1 else _streamed(*arguments, chunks)
 
 
-def _forward(*arguments: Any) -> tuple[Outputs, tuple[jax.Array, ...]]:
-    """The outputs of `_predict`, and the arrays from which the backward pass starts."""
-    features_BPE, table_VE, bias_V, targets_BP, *_ = arguments
-    outputs = _predict(*arguments)
-    return outputs, (features_BPE, table_VE, bias_V, targets_BP, outputs[3])
+_Kept = tuple[Softmax, jax.Array, jax.Array]  # softmax, targets_BP, normalizer_BP
+
+
+def _forward(softmax: Softmax, targets_BP: jax.Array, *rest: Any) -> tuple[Prediction, _Kept]:
+    prediction = _predict(softmax, targets_BP, *rest)
+    return prediction, (softmax, targets_BP, prediction.normalizer_BP)
+
+
+def _backward(
+    vocab_size: int,
+    _disallow_target: bool,  # samples carry no gradient
+    chunks: int,
+    kept: _Kept,
+    grads: Prediction,
+) -> tuple[Softmax, None, None, None]:
+    arguments = (*kept, grads.loss_BP.astype(jnp.float32), vocab_size)
+    grad = _whole_gradients(*arguments) if chunks == 1 else _streamed_gradients(*arguments, chunks)
+    return jax.tree.map(lambda g, x: g.astype(x.dtype), grad, kept[0]), None, None, None
+
+
+_predict.defvjp(_forward, _backward)
 
 
 def _whole(
-    features_BPE: jax.Array,
-    table_VE: jax.Array,
-    bias_V: jax.Array,
+    softmax: Softmax,
     targets_BP: jax.Array,
     noise: Noise,
     divisor: jax.Array | None,
     vocab_size: int,
     disallow_target: bool,
-) -> Outputs:
-    """Computes all logits at once."""
-    logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, vocab_size)
+) -> Prediction:
+    logits_BPV = vocab_logits(softmax, vocab_size)
     blocks_BPXY, highest_BPX, mass_BPX = in_blocks(logits_BPV)
     normalizer_BP = jax.nn.logsumexp(mass_BPX, axis=-1)
     target_logit_BP = jnp.take_along_axis(logits_BPV, targets_BP[..., None], axis=-1)[..., 0]
@@ -136,52 +146,27 @@ def _whole(
     if divisor is not None or disallow_target:
         logits_BPV = logits_BPV if divisor is None else logits_BPV / divisor
         if disallow_target:
-            logits_BPV -= _DISALLOWED * _is_target(targets_BP, table_VE)
+            logits_BPV -= _DISALLOWED * _is_target(targets_BP, logits_BPV)
         blocks_BPXY, _, mass_BPX = in_blocks(logits_BPV)
     sampled_BP = sample(blocks_BPXY, mass_BPX, noise) if noise else best_BP
-    return normalizer_BP - target_logit_BP, best_BP, sampled_BP, normalizer_BP
+    return Prediction(normalizer_BP - target_logit_BP, best_BP, sampled_BP, normalizer_BP)
 
 
-def _is_target(targets_BP: jax.Array, table_VE: jax.Array) -> jax.Array:
-    return lift(jnp.arange(table_VE.shape[0]), 3) == targets_BP[..., None]
-
-
-def _backward(
-    vocab_size: int,
-    _disallow_target: bool,  # samples carry no gradient
-    chunks: int,
-    residuals: tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array],
-    grads: Outputs,
-) -> tuple[jax.Array | None, ...]:
-    features_BPE, table_VE, bias_V, *_ = residuals
-    arguments = (*residuals, grads[0].astype(jnp.float32), vocab_size)
-    if chunks == 1:
-        gradients = _whole_gradients(*arguments)
-    else:
-        gradients = _streamed_gradients(*arguments, chunks=chunks)
-    grad_features_BPE, grad_table_VE, grad_bias_V = gradients
-    return (
-        grad_features_BPE.astype(features_BPE.dtype),
-        grad_table_VE.astype(table_VE.dtype),
-        grad_bias_V.astype(bias_V.dtype),
-        None,
-        None,
-        None,
-    )
+def _is_target(targets_BP: jax.Array, logits_BPV: jax.Array) -> jax.Array:
+    return lift(jnp.arange(logits_BPV.shape[-1]), 3) == targets_BP[..., None]
 
 
 def _whole_gradients(
-    features_BPE: jax.Array,
-    table_VE: jax.Array,
-    bias_V: jax.Array,
+    softmax: Softmax,
     targets_BP: jax.Array,
     normalizer_BP: jax.Array,
     grad_BP: jax.Array,
     vocab_size: int,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, vocab_size)
+) -> Softmax:
+    features_BPE, table_VE, _ = softmax
+    logits_BPV = vocab_logits(softmax, vocab_size)
     # d loss / d logits = softmax - one hot; the incoming gradient is applied to the small sides.
-    error_BPV = jnp.exp(logits_BPV - normalizer_BP[..., None]) - _is_target(targets_BP, table_VE)
+    error_BPV = jnp.exp(logits_BPV - normalizer_BP[..., None]) - _is_target(targets_BP, logits_BPV)
     grad_bias_V = jnp.einsum('BP,BPV->V', grad_BP, error_BPV)
     error_BPV = error_BPV.astype(features_BPE.dtype)
     grad_features_BPE = grad_BP[..., None] * jnp.einsum('BPV,VE->BPE', error_BPV, table_VE)
@@ -191,14 +176,11 @@ def _whole_gradients(
         _weighted(features_BPE, grad_BP),
         preferred_element_type=jnp.float32,
     )
-    return grad_features_BPE, grad_table_VE, grad_bias_V
+    return Softmax(grad_features_BPE, grad_table_VE, grad_bias_V)
 
 
 def _weighted(features_BPE: jax.Array, grad_BP: jax.Array) -> jax.Array:
     return (grad_BP[..., None] * features_BPE).astype(features_BPE.dtype)
-
-
-_predict.defvjp(_forward, _backward)
 
 
 class _Running(NamedTuple):
@@ -218,11 +200,12 @@ class _Running(NamedTuple):
         """The statistics with the members from `first` on included."""
         here_BPX = jnp.max(logits_BPYX, axis=2)
         highest_BPX = jnp.maximum(self.highest_BPX, here_BPX)
+        best_BPX = jnp.argmax(logits_BPYX, axis=2).astype(jnp.int32) + first
         added_BPX = jnp.sum(jnp.exp(logits_BPYX - highest_BPX[:, :, None]), axis=2)
         return _Running(
             highest_BPX,
             self.sum_BPX * jnp.exp(self.highest_BPX - highest_BPX) + added_BPX,
-            jnp.where(here_BPX > self.highest_BPX, _best(logits_BPYX, first), self.best_BPX),
+            jnp.where(here_BPX > self.highest_BPX, best_BPX, self.best_BPX),
         )
 
     def mass_BPX(self) -> jax.Array:
@@ -236,10 +219,6 @@ class _Running(NamedTuple):
         return (block_BP * BLOCK + member_BP).astype(jnp.int32)
 
 
-def _best(logits_BPYX: jax.Array, first: jax.Array) -> jax.Array:
-    return jnp.argmax(logits_BPYX, axis=2).astype(jnp.int32) + first
-
-
 class _Chunks(NamedTuple):
     """The vocabulary as blocks, read some members of every block at a time."""
 
@@ -249,11 +228,11 @@ class _Chunks(NamedTuple):
     members: int  # of a chunk
 
     @classmethod
-    def of(cls, table_VE: jax.Array, bias_V: jax.Array, vocab_size: int, chunks: int) -> '_Chunks':
+    def of(cls, softmax: Softmax, vocab_size: int, chunks: int) -> '_Chunks':
         """Blocks may be spread over devices: each device then has a share of each chunk."""
-        E = table_VE.shape[-1]
-        table_XYE = constrain(table_VE.reshape(-1, BLOCK, E), 'XYE')
-        bias_XY = bias_V.astype(jnp.float32).reshape(-1, BLOCK)
+        E = softmax.table_VE.shape[-1]
+        table_XYE = constrain(softmax.table_VE.reshape(-1, BLOCK, E), 'XYE')
+        bias_XY = softmax.bias_V.astype(jnp.float32).reshape(-1, BLOCK)
         return cls(table_XYE, bias_XY, vocab_size, BLOCK // chunks)
 
     def rows(self, first: jax.Array) -> jax.Array:
@@ -272,34 +251,26 @@ class _Chunks(NamedTuple):
         )
         logits_BPYX = constrain(logits_BPYX, 'BPYX')
         bias_XY = jax.lax.dynamic_slice_in_dim(self.bias_XY, first, self.members, 1)
-        real_YX = self.tokens(first) < self.vocab_size
-        return jnp.where(lift(real_YX, 4), logits_BPYX + lift(bias_XY.T, 4), _PADDING_LOGIT)
-
-    def firsts(self) -> jax.Array:
-        """The first member of each chunk."""
-        return jnp.arange(0, BLOCK, self.members)
+        is_token_YX = self.tokens(first) < self.vocab_size
+        return jnp.where(lift(is_token_YX, 4), logits_BPYX + lift(bias_XY.T, 4), _PADDING_LOGIT)
 
 
 def _streamed(
-    features_BPE: jax.Array,
-    table_VE: jax.Array,
-    bias_V: jax.Array,
+    softmax: Softmax,
     targets_BP: jax.Array,
     noise: Noise,
     divisor: jax.Array | None,
     vocab_size: int,
     disallow_target: bool,
-    *,
     chunks: int,
-) -> Outputs:
-    """Computes what `_whole` does from one chunk of the logits at a time."""
-    vocabulary = _Chunks.of(table_VE, bias_V, vocab_size, chunks)
+) -> Prediction:
+    vocabulary = _Chunks.of(softmax, vocab_size, chunks)
     empty = _Running.empty((*targets_BP.shape, vocabulary.table_XYE.shape[0]))
     changed = divisor is not None or disallow_target
 
     def update(running: tuple[_Running, ...], first: jax.Array) -> tuple[Any, None]:
         plain, tempered, noisy = running
-        logits_BPYX = vocabulary.logits(features_BPE, first)
+        logits_BPYX = vocabulary.logits(softmax.features_BPE, first)
         plain = plain.after(logits_BPYX, first)
         if noise:
             if divisor is not None:
@@ -313,10 +284,10 @@ def _streamed(
             noisy = noisy.after(logits_BPYX, first)
         return (plain, tempered, noisy), None
 
-    first = (empty, empty, empty)
-    (plain, tempered, noisy), _ = jax.lax.scan(update, first, vocabulary.firsts())
+    firsts = jnp.arange(0, BLOCK, vocabulary.members)
+    (plain, tempered, noisy), _ = jax.lax.scan(update, (empty, empty, empty), firsts)
     normalizer_BP = jax.nn.logsumexp(plain.mass_BPX(), axis=-1)
-    target_logit_BP = token_logits(features_BPE, table_VE, bias_V, targets_BP)
+    target_logit_BP = token_logits(softmax, targets_BP)
     best_BP = plain.token_BP(plain.highest_BPX)
     sampled_BP = best_BP
     if noise:
@@ -324,29 +295,28 @@ def _streamed(
         if len(noise) == 2:
             score_BPX = (tempered if changed else plain).mass_BPX() + gumbel(noise[0])
         sampled_BP = noisy.token_BP(score_BPX)
-    return normalizer_BP - target_logit_BP, best_BP, sampled_BP, normalizer_BP
+    return Prediction(normalizer_BP - target_logit_BP, best_BP, sampled_BP, normalizer_BP)
 
 
 def _inner_noise(noise: Noise, first: jax.Array, members: int) -> jax.Array:
     """The uniforms of a chunk: one per token [B, P, Y, X], or one per member [B, P, Y, 1]."""
-    noise_BPXY = noise[0].reshape(*noise[0].shape[:2], -1, BLOCK) if len(noise) == 1 else None
-    noise_BPXY = noise[1][:, :, None] if noise_BPXY is None else noise_BPXY
+    if len(noise) == 1:
+        noise_BPXY = noise[0].reshape(*noise[0].shape[:2], -1, BLOCK)
+    else:
+        noise_BPXY = noise[1][:, :, None]
     return jax.lax.dynamic_slice_in_dim(noise_BPXY, first, members, 3).swapaxes(2, 3)
 
 
 def _streamed_gradients(
-    features_BPE: jax.Array,
-    table_VE: jax.Array,
-    bias_V: jax.Array,
+    softmax: Softmax,
     targets_BP: jax.Array,
     normalizer_BP: jax.Array,
     grad_BP: jax.Array,
     vocab_size: int,
-    *,
     chunks: int,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Computes what `_whole_gradients` does from one chunk of the logits at a time."""
-    vocabulary = _Chunks.of(table_VE, bias_V, vocab_size, chunks)
+) -> Softmax:
+    features_BPE, table_VE, bias_V = softmax
+    vocabulary = _Chunks.of(softmax, vocab_size, chunks)
     weighted_BPE = _weighted(features_BPE, grad_BP)
 
     def add(totals: tuple[jax.Array, ...], first: jax.Array) -> tuple[Any, None]:
@@ -371,19 +341,18 @@ def _streamed_gradients(
         jnp.zeros_like(vocabulary.table_XYE),
         jnp.zeros_like(vocabulary.bias_XY),
     )
-    totals, _ = jax.lax.scan(add, zeros, vocabulary.firsts())
+    totals, _ = jax.lax.scan(add, zeros, jnp.arange(0, BLOCK, vocabulary.members))
     grad_features_BPE, grad_table_XYE, grad_bias_XY = totals
-    return (
+    return Softmax(
         grad_BP[..., None] * grad_features_BPE,
         grad_table_XYE.reshape(table_VE.shape),
         grad_bias_XY.reshape(bias_V.shape),
     )
 
 
-def token_logits(
-    features_BPE: jax.Array, table_VE: jax.Array, bias_V: jax.Array, tokens_BP: jax.Array
-) -> jax.Array:
+def token_logits(softmax: Softmax, tokens_BP: jax.Array) -> jax.Array:
     """The logits of one token at each position, float32 [B, P], without the others."""
+    features_BPE, table_VE, bias_V = softmax
     words_BPE = table_VE[tokens_BP].astype(features_BPE.dtype)
     logits_BP = jnp.einsum(
         'BPE,BPE->BP', features_BPE, words_BPE, preferred_element_type=jnp.float32
@@ -392,35 +361,26 @@ def token_logits(
 
 
 def sample_others(
-    features_BPE: jax.Array,
-    table_VE: jax.Array,
-    bias_V: jax.Array,
-    targets_BP: jax.Array,
-    noise_BPV: jax.Array,
-    count: int,
-    vocab_size: int,
+    softmax: Softmax, targets_BP: jax.Array, noise_BPV: jax.Array, count: int, vocab_size: int
 ) -> jax.Array:
-    """Draws tokens other than the target from the softmax, without replacement.
+    """Draws `count` tokens other than the target from the softmax, without replacement.
 
     Args:
-        features_BPE, table_VE, bias_V, targets_BP, vocab_size: as for `predict`.
+        softmax, targets_BP, vocab_size: as for `predict`.
         noise_BPV: uniforms in (0, 1); the largest logits plus Gumbel noise win.
-        count: the number of tokens to draw.
+        count: A.
 
     Returns:
-        int32 [B, P, A] with A = count; carries no gradient.
+        int32 [B, P, A]; carries no gradient.
     """
-    logits_BPV = vocab_logits(features_BPE, table_VE, bias_V, vocab_size) + gumbel(noise_BPV)
-    logits_BPV = jnp.where(_is_target(targets_BP, table_VE), 2 * _PADDING_LOGIT, logits_BPV)
+    logits_BPV = vocab_logits(softmax, vocab_size) + gumbel(noise_BPV)
+    logits_BPV = jnp.where(_is_target(targets_BP, logits_BPV), 2 * _PADDING_LOGIT, logits_BPV)
     return jax.lax.top_k(jax.lax.stop_gradient(logits_BPV), count)[1].astype(jnp.int32)
 
 
 def noise_shapes(B: int, P: int, V: int, sampler: str) -> tuple[tuple[int, ...], ...]:
     """Shapes of the uniforms that `sample` needs: one per token, or one per block and member."""
-    return {
-        'gumbel': ((B, P, V),),
-        'blocks': ((B, P, V // BLOCK), (B, P, BLOCK)),
-    }[sampler]
+    return {'gumbel': ((B, P, V),), 'blocks': ((B, P, V // BLOCK), (B, P, BLOCK))}[sampler]
 
 
 def in_blocks(logits_BPV: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -78,7 +78,7 @@ def test_both_networks_train_the_same_embeddings_and_norm():
     def generator(params):
         masked_BP = jnp.ones((8, 2), jnp.int32)
         features, *_ = bind(model, VOCABULARY.size).generate(params, batch, masked_BP, None)
-        return jnp.sum(features**2 * jnp.arange(features.shape[-1]))
+        return jnp.sum(features**2 * jnp.arange(features.shape[-1])[None, None])
 
     def discriminator(params):
         return jnp.sum(logits(model, params, batch) ** 2)

@@ -87,8 +87,8 @@ def test_the_references_heads_are_one_dense_layer():
         assert list(params['task_head']) == ['output']
         hidden = bind(MODEL, VOCABULARY.size).encode(params, batch, None)
         at = hidden if form == 'token' else hidden[:, 0]
-        layer = params['task_head']['output']
-        expected = at @ layer['kernel'] + layer['bias']
+        layer = jax.tree.map(np.asarray, params['task_head']['output'])
+        expected = np.asarray(at) @ layer['kernel'] + layer['bias']
         np.testing.assert_allclose(outputs(head, params, batch)['logits'], expected, atol=1e-5)
 
 
@@ -154,7 +154,7 @@ def test_means_are_of_each_text_and_of_no_padding(pair):
         v = v / max(1, (real & (types == 1)).sum())
         rows.append(np.concatenate([u, v, abs(u - v), u * v]))
     assert (batch['documents'] == 0).any()
-    layer = params['task_head']['output']
+    layer = jax.tree.map(np.asarray, params['task_head']['output'])
     expected = np.stack(rows) @ layer['kernel'] + layer['bias']
     np.testing.assert_allclose(outputs(head, params, batch)['logits'], expected, atol=1e-5)
 

@@ -22,7 +22,7 @@ def setting(**changes):
 
 def run_both(config, params, given):
     forward = electra.make_forward(config, bind(config.model, VOCABULARY.size), VOCABULARY)
-    return forward(params, given, None, 1.0)
+    return forward(params, given, None, None)
 
 
 def drawn(objective, batch=None, step=3):

@@ -7,6 +7,7 @@ import functools
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from electra_jax.model.bind import bind
@@ -116,7 +117,7 @@ def our_run(settings: Settings, variables, batches, draws):
         )
         inputs = jax.tree.map(lambda x: x[_rows(settings.replicas)], inputs)
         state, metrics = step(state, inputs)
-        moments = next(s for s in state.opt_state if isinstance(s, optimizer.AdamState))
+        moments = next(s for s in state.opt_state if isinstance(s, optax.ScaleByAdamState))
         yield (
             *(ours.from_ours(settings, tree) for tree in (state.params, moments.mu, moments.nu)),
             {name: float(value) for name, value in metrics.items()},

@@ -113,7 +113,7 @@ def test_electra_on_masked_positions_learns_from_nothing_else():
     config, bound, params = setting('electra_masked')
     given = drawn(bound)
     _, metrics = jax.jit(bound.loss)(params, given, None, 0)
-    _, corruption = given_to(electra.make_forward, config)(params, given, None, 1.0)
+    _, corruption = given_to(electra.make_forward, config)(params, given, None, None)
     logits, fake = np.asarray(corruption.logits_BL), np.asarray(corruption.is_fake_BL)
     cross_entropy = np.logaddexp(0, logits) - logits * fake
     assert float(metrics['disc_loss']) == pytest.approx(
@@ -132,7 +132,7 @@ def test_generators_without_a_network_sample_what_they_say(generator, log_p):
     config = tiny_config(model={'generator': generator}, objective={'mask_rate': 0.9})
     bound = table.build(config, VOCABULARY)
     given = drawn(bound, B=256, L=16)
-    proposal = given_to(generators.make_propose, config)({}, given, 1.0, None)
+    proposal = given_to(generators.make_propose, config)({}, given, None, None)
     used = np.asarray(given.draws.weights_BP) > 0
     expected = -log_p[np.asarray(given.targets_BP)][used].mean()
     assert float(proposal.loss) == pytest.approx(expected, rel=1e-5)
@@ -150,7 +150,7 @@ def test_a_disallowed_original_is_never_sampled():
             model={'generator': generator}, disallow_correct=True, temperature=1e-3 + 0.01
         )
         given = drawn(bound)
-        _, corruption = given_to(electra.make_forward, config)(params, given, None, 1.0)
+        _, corruption = given_to(electra.make_forward, config)(params, given, None, None)
         assert (corruption.is_fake_BL == corruption.written_BL).all()
         assert bool(corruption.written_BL.any())
 
@@ -188,13 +188,13 @@ def test_replaced_mlm_predicts_at_the_masked_positions_and_all_tokens_mlm_everyw
         given = drawn(bound)
         _, metrics = jax.jit(bound.loss)(params, given, None, 0)
         _, restoration = given_to(restored.make_forward, config, everywhere)(
-            params, given, None, 1.0
+            params, given, None, None
         )
         _, corruption = electra_like(config, params, given)
-        features, words, bias, gate = bind(config.model, 200).restore(
+        softmax, gate = bind(config.model, 200).restore(
             params, {**given.batch, 'tokens': corruption}, None, everywhere, None
         )
-        log_p = jax.nn.log_softmax((features @ words.T + bias)[..., :200])
+        log_p = log_softmax(softmax)
         ce_BL = -np.take_along_axis(
             np.asarray(log_p), np.asarray(given.batch['tokens'])[..., None], 2
         )[..., 0]
@@ -210,21 +210,23 @@ def test_replaced_mlm_predicts_at_the_masked_positions_and_all_tokens_mlm_everyw
 
 
 def electra_like(config, params, given):
-    proposal = given_to(generators.make_propose, config)(params, given, 1.0, None)
-    batch, _ = electra.corrupted_batch(given, proposal)
-    return proposal, batch['tokens']
+    proposal = given_to(generators.make_propose, config)(params, given, None, None)
+    return proposal, electra.corrupted(given, proposal)[0]
+
+
+def log_softmax(softmax):
+    return jax.nn.log_softmax(vocab_head.vocab_logits(softmax, 200)[..., :200])
 
 
 def test_electric_says_written_even_where_the_sample_was_right():
     config, bound, params = setting('electric', temperature=0.01)
     given = drawn(bound)
-    proposal, corruption = given_to(electric.make_contrast, config)(params, given, None, 1.0, 0.15)
+    proposal, corruption = given_to(electric.make_contrast, config)(params, given, None, None)
     assert (corruption.is_fake_BL == corruption.written_BL).all()
     energies_BL = bind(config.model, 200).discriminate(
         params, {**given.batch, 'tokens': corruption.tokens_BL}, None
     )
-    features, words, bias = proposal.everywhere
-    log_q = jax.nn.log_softmax((features @ words.T + bias)[..., :200])
+    log_q = log_softmax(proposal.everywhere)
     log_q_BL = np.take_along_axis(np.asarray(log_q), np.asarray(corruption.tokens_BL)[..., None], 2)
     expected = np.asarray(energies_BL) + log_q_BL[..., 0] + np.log(0.15 / 0.85)
     np.testing.assert_allclose(corruption.logits_BL, expected, rtol=1e-4, atol=1e-4)
@@ -249,10 +251,10 @@ def test_pseudo_log_likelihood_adds_up_what_ordinary_tokens_score():
 def test_teams_selects_among_the_original_and_others_of_the_generator():
     config, bound, params = setting('teams', num_candidates=4)
     given = drawn(bound)
-    proposal = given_to(generators.make_propose, config)(params, given, 1.0, None)
+    proposal = given_to(generators.make_propose, config)(params, given, None, None)
     others_BPA = np.asarray(
         vocab_head.sample_others(
-            *proposal.softmax, given.targets_BP, given.draws.own_noise[0], 3, 200
+            proposal.softmax, given.targets_BP, given.draws.own_noise[0], 3, 200
         )
     )
     assert (others_BPA != np.asarray(given.targets_BP)[..., None]).all() and others_BPA.max() < 200
@@ -260,8 +262,8 @@ def test_teams_selects_among_the_original_and_others_of_the_generator():
     total, metrics = jax.jit(bound.loss)(params, given, None, 0)
     plain = float(metrics['mlm_loss'] + 50 * metrics['disc_loss'])
     assert float(total) == pytest.approx(plain + 20 * float(metrics['selection_loss']), rel=1e-5)
-    *_, selected_BPA = given_to(teams.make_both_tasks, config)(params, given, None, 1.0)
-    assert selected_BPA.shape == (8, 3, 4)
+    _, corruption = given_to(teams.make_both_tasks, config)(params, given, None, None)
+    assert corruption.selected_BPA.shape == (8, 3, 4)
 
 
 def test_the_detector_reads_what_the_last_shared_layer_says():
@@ -271,10 +273,10 @@ def test_the_detector_reads_what_the_last_shared_layer_says():
     layers = params['discriminator']['layers']
     last_off = jax.tree.map(lambda x: x.at[1].set(0.0), layers)
     changed = {**params, 'discriminator': {**params['discriminator'], 'layers': last_off}}
-    run = jax.jit(lambda p: given_to(teams.make_both_tasks, config)(p, given, None, 1.0))
-    (_, before, selected), (_, after, reselected) = run(params), run(changed)
+    run = jax.jit(lambda p: given_to(teams.make_both_tasks, config)(p, given, None, None))
+    (_, before), (_, after) = run(params), run(changed)
     np.testing.assert_array_equal(before.logits_BL, after.logits_BL)
-    assert np.abs(selected - reselected).max() > 1e-3
+    assert np.abs(before.selected_BPA - after.selected_BPA).max() > 1e-3
 
 
 def test_two_stages_train_one_network_each_and_hand_over_in_between():

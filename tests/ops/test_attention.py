@@ -102,12 +102,14 @@ def test_local_attention_equals_the_plain_form(sight):
     ids=str,
 )
 def test_splash_equals_the_plain_form(sight, length):
-    assert_same(functools.partial(flash.splash, interpret=True), (2, length, 1, 64), sight)
+    with jax.numpy_rank_promotion('allow'):  # the library's kernel may
+        assert_same(functools.partial(flash.splash, interpret=True), (2, length, 1, 64), sight)
 
 
 @pytest.mark.parametrize('side', ['document', 'before', 'after'])
 def test_triton_equals_the_plain_form(side):
-    assert_same(functools.partial(flash.triton, interpret=True), (2, 100, 1, 16), Sight(side))
+    with jax.numpy_rank_promotion('allow'):  # the library's kernel may
+        assert_same(functools.partial(flash.triton, interpret=True), (2, 100, 1, 16), Sight(side))
 
 
 @pytest.mark.skipif(jax.default_backend() != 'gpu', reason='cuDNN needs a GPU')

@@ -1,5 +1,7 @@
 """The vocabulary head against its plain form, in value, gradient and distribution."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,7 @@ def parts(seed=0):
     table_VE = jax.random.normal(k[1], (V, E))
     bias_V = jax.random.normal(k[2], (V,))
     targets_BP = jax.random.randint(k[3], (B, P), 0, SIZE)
-    return features_BPE, table_VE, bias_V, targets_BP
+    return vocab_head.Softmax(features_BPE, table_VE, bias_V), targets_BP
 
 
 def noise_for(sampler, B=B, P=P, V=V, seed=7):
@@ -26,10 +28,10 @@ def noise_for(sampler, B=B, P=P, V=V, seed=7):
     return tuple(jax.random.uniform(key, shape) for key, shape in zip(keys, shapes, strict=True))
 
 
-def plain_form(features_BPE, table_VE, bias_V, targets_BP, weights_BP):
+def plain_form(softmax, targets_BP, weights_BP):
     """The weighted loss and its gradients by the formula, in float64: rounding is not compared."""
     features_BPE, table_VE, bias_V, weights_BP = (
-        np.asarray(x, np.float64) for x in (features_BPE, table_VE, bias_V, weights_BP)
+        np.asarray(x, np.float64) for x in (*softmax, weights_BP)
     )
     logits_BPV = features_BPE @ table_VE.T + bias_V
     logits_BPV[..., SIZE:] = -np.inf
@@ -44,16 +46,16 @@ def plain_form(features_BPE, table_VE, bias_V, targets_BP, weights_BP):
 
 @pytest.mark.parametrize('chunks', [1, 8, 32])
 def test_loss_and_gradients_equal_the_plain_form(chunks):
-    features, table, bias, targets = parts()
+    softmax, targets = parts()
     weights_BP = jnp.linspace(0.1, 1.0, B * P).reshape(B, P)
 
-    def ours(features, table, bias):
+    def ours(softmax):
         noise = noise_for('blocks')
-        out = vocab_head.predict(features, table, bias, targets, noise, 1.0, SIZE, chunks=chunks)
+        out = vocab_head.predict(softmax, targets, noise, 1.0, SIZE, chunks=chunks)
         return jnp.sum(weights_BP * out.loss_BP)
 
-    value, grads = jax.value_and_grad(ours, (0, 1, 2))(features, table, bias)
-    expected, expected_grads = plain_form(features, table, bias, targets, weights_BP)
+    value, grads = jax.value_and_grad(ours)(softmax)
+    expected, expected_grads = plain_form(softmax, targets, weights_BP)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     for grad, expected_grad in zip(grads, expected_grads, strict=True):
         np.testing.assert_allclose(grad, expected_grad, rtol=1e-5, atol=1e-6)
@@ -89,8 +91,8 @@ def assert_distributed(sampled, probs):
 @pytest.mark.parametrize('temperature', [1.0, 2.0])
 @pytest.mark.parametrize('disallow', [False, True])
 def test_chunks_change_no_draw(sampler, temperature, disallow):
-    features, table, bias, targets = parts()
-    arguments = (features, table, bias, targets, noise_for(sampler), temperature, SIZE, disallow)
+    softmax, targets = parts()
+    arguments = (softmax, targets, noise_for(sampler), temperature, SIZE, disallow)
     whole, streamed = (vocab_head.predict(*arguments, chunks=chunks) for chunks in (1, 8))
     np.testing.assert_array_equal(whole.best_BP, streamed.best_BP)
     np.testing.assert_array_equal(whole.sampled_BP, streamed.sampled_BP)
@@ -101,60 +103,59 @@ def test_chunks_change_no_draw(sampler, temperature, disallow):
 
 def test_streamed_samples_follow_the_softmax():
     draws = 20_000
-    features, table, bias, targets = (x[:1] if x.ndim > 2 else x for x in parts())
-    features = jnp.broadcast_to(features[:, :1] / 2, (draws, 1, E))
+    (features, table, bias), _ = parts()
+    features = jnp.broadcast_to(features[:1, :1] / 2, (draws, 1, E))
+    softmax = vocab_head.Softmax(features, table, bias)
     targets = jnp.zeros((draws, 1), jnp.int32)
     noise = noise_for('blocks', draws, 1)
-    out = vocab_head.predict(features, table, bias, targets, noise, 1.0, SIZE, chunks=8)
+    out = vocab_head.predict(softmax, targets, noise, 1.0, SIZE, chunks=8)
     logits_V = (table @ features[0, 0] + bias)[:SIZE]
     assert_distributed(out.sampled_BP, np.asarray(jax.nn.softmax(logits_V), np.float64))
 
 
 def test_temperature_moves_the_sample_and_not_the_loss():
-    features, table, bias, targets = parts()
+    softmax, targets = parts()
     noise = noise_for('gumbel')
-    cold, hot = (
-        vocab_head.predict(features, table, bias, targets, noise, t, SIZE) for t in (0.01, 100.0)
-    )
+    cold, hot = (vocab_head.predict(softmax, targets, noise, t, SIZE) for t in (0.01, 100.0))
     np.testing.assert_array_equal(cold.loss_BP, hot.loss_BP)
     np.testing.assert_array_equal(cold.sampled_BP, cold.best_BP)
     assert (hot.sampled_BP != hot.best_BP).any()
 
 
 def test_padding_rows_are_never_predicted():
-    features, table, bias, targets = parts()
-    bias = bias.at[SIZE:].set(100.0)
-    out = vocab_head.predict(features, table, bias, targets, noise_for('blocks'), 1.0, SIZE)
+    softmax, targets = parts()
+    softmax = softmax._replace(bias_V=softmax.bias_V.at[SIZE:].set(100.0))
+    out = vocab_head.predict(softmax, targets, noise_for('blocks'), 1.0, SIZE)
     assert (out.best_BP < SIZE).all() and (out.sampled_BP < SIZE).all()
-    expected, _ = plain_form(features, table, bias, targets, np.ones((B, P)))
+    expected, _ = plain_form(softmax, targets, np.ones((B, P)))
     np.testing.assert_allclose(jnp.sum(out.loss_BP), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize('chunks', [1, 8])
 def test_the_backward_pass_keeps_no_logits(chunks):
-    features, table, bias, targets = parts()
+    softmax, targets = parts()
 
-    def loss(features):
+    def loss(softmax):
         noise = noise_for('blocks')
-        out = vocab_head.predict(features, table, bias, targets, noise, 1.0, SIZE, chunks=chunks)
+        out = vocab_head.predict(softmax, targets, noise, 1.0, SIZE, chunks=chunks)
         return jnp.sum(out.loss_BP)
 
-    _, backward = jax.vjp(loss, features)
+    _, backward = jax.vjp(loss, softmax)
     kept = [leaf.shape for leaf in jax.tree.leaves(backward) if hasattr(leaf, 'shape')]
     assert kept and (B, P, V) not in kept
 
 
 def test_in_chunks_no_array_of_all_logits_is_made_at_all():
-    features, table, bias, targets = parts()
+    softmax, targets = parts()
 
-    def loss(chunks, features, table):
+    def loss(chunks, softmax):
         noise = noise_for('blocks')
-        out = vocab_head.predict(features, table, bias, targets, noise, 1.0, SIZE, chunks=chunks)
+        out = vocab_head.predict(softmax, targets, noise, 1.0, SIZE, chunks=chunks)
         return jnp.sum(out.loss_BP) + jnp.sum(out.sampled_BP)
 
     def all_logits(chunks):
-        grad = jax.jit(jax.grad(lambda *a: loss(chunks, *a), (0, 1)))
-        module = hlo.parse(grad.lower(features, table).compile().as_text())
+        grad = jax.jit(jax.grad(functools.partial(loss, chunks)))
+        module = hlo.parse(grad.lower(softmax).compile().as_text())
         arrays = [a for c in module.computations.values() for i in c.instructions.values()
                   for a in i.arrays]  # fmt: skip
         return [a for a in arrays if a.dtype == 'f32' and np.prod(a.dims) >= B * P * V]

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from electra_jax.model.bind import bind
-from electra_jax.objectives import electra, given
+from electra_jax.objectives import electra, given, inputs
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.ops.vocab_head import vocab_logits
 from tests.reference import ours
@@ -111,13 +111,13 @@ def our_network(settings):
 
     @jax.jit
     def compute(params, batch, draws):
-        inputs = given.inputs(vocabulary, batch, draws)
+        made = inputs.from_draws(SPECIAL, batch, draws)
         (_, metrics), grads = jax.value_and_grad(
             lambda p: given.loss(config, vocabulary, p, (batch, draws)), has_aux=True
         )(params)
-        proposal, corruption = forward(params, inputs, None, 1.0)
+        proposal, corruption = forward(params, made, None, None)
         return Answer(
-            vocab_logits(*proposal.softmax, settings.vocab_size)[..., : settings.vocab_size],
+            vocab_logits(proposal.softmax, settings.vocab_size)[..., : settings.vocab_size],
             corruption.logits_BL,
             corruption.tokens_BL,
             metrics['mlm_loss'],
