@@ -24,10 +24,14 @@ os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1')
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import jax
 import pytest
 
 from electra_jax.objectives.definition import Vocabulary
 from tests.support.configs import VOCABULARY
+
+# Shapes of different ranks are mistakes more often than not: `core.dims.lift` says which are meant.
+jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
 @pytest.fixture

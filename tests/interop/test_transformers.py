@@ -94,7 +94,7 @@ def generator_logits(model, params, ours):
     features_BPE, table_VE, bias_V = bind(model, fakes.VOCAB_SIZE).generate(
         params, ours, every_BP, None
     )
-    logits_BPV = jnp.einsum('BPE,VE->BPV', features_BPE, table_VE) + bias_V
+    logits_BPV = jnp.einsum('BPE,VE->BPV', features_BPE, table_VE) + bias_V[None, None]
     return np.asarray(logits_BPV)[..., : fakes.VOCAB_SIZE]
 
 
