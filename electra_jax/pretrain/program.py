@@ -34,7 +34,7 @@ class Program(NamedTuple):
     init_params: Callable[[], trees.Tree]
     fresh_state: Callable[[], state.TrainState]  # at step 0, on the mesh
     step: Callable  # jitted: state, batch -> state, metrics
-    examine: Callable  # jitted: state, batch -> what `train.step.examine_step` returns
+    examine: Callable  # jitted: state, batch -> `train.step.Examination`
 
 
 def build_program(

@@ -14,7 +14,7 @@ from electra_jax.core.errors import DataError, first_line
 from electra_jax.core.files import parse_object
 from electra_jax.data.pipeline import RECORDS, DeviceBatches
 from electra_jax.train.state import TrainState
-from electra_jax.train.step import Metrics, Norms
+from electra_jax.train.step import Examination
 
 _SHOWN = 12  # arrays
 _GROUPS = ('parameters', 'gradients', 'updates')  # in the order of their computation
@@ -48,7 +48,7 @@ def read_dump(path: epath.Path) -> Dump:
 def replay(
     dump: Dump,
     step: Callable[[TrainState, Mapping], tuple[TrainState, Mapping]],
-    examine: Callable[[TrainState, Mapping], tuple[Metrics, Norms]],
+    examine: Callable[[TrainState, Mapping], Examination],
     batches: DeviceBatches,
     state: TrainState,
 ) -> Iterator[str]:
@@ -75,7 +75,7 @@ def replay(
     for corpus in np.unique(rows[:, 0]):
         listed = ' '.join(map(str, rows[rows[:, 0] == corpus, 1]))
         yield f'  rows of corpus {corpus}: {listed}'
-    yield from lines(*jax.device_get(examine(state, batch)))
+    yield from lines(jax.device_get(examine(state, batch)))
     yield first_operation(examine, state, batch)
     _, metrics = step(state, batch)
     now = {name: float(value) for name, value in metrics.items()}
@@ -86,22 +86,24 @@ def replay(
     yield 'all metrics are as they were' if equal else f'the metrics were {before}, now {now}'
 
 
-def lines(metrics: Metrics, norms: Norms) -> Iterator[str]:
-    """An examination in words: the terms, the norms, and the first one that is not finite."""
+def lines(examination: Examination) -> Iterator[str]:
+    """An examination in words: the terms, the norms, and the first array that is not finite."""
     yield 'terms:'
-    for name, value in metrics.items():
+    for name, value in examination.metrics.items():
         yield f'  {name} {float(value):.6g}'
     yield 'gradient norms, largest first:'
-    gradients = norms['gradients']
+    norms = examination.norms['gradients']
     # NaN is larger than anything.
-    for name in sorted(gradients, key=lambda n: np.nan_to_num(-gradients[n], nan=-np.inf)):
-        yield f'  {float(gradients[name]):12.5g}  {name}'
+    order = sorted(norms, key=lambda n: np.nan_to_num(norms[n], nan=np.inf), reverse=True)
+    for name in order:
+        yield f'  {float(norms[name]):12.5g}  {name}'
     for group in _GROUPS:
-        bad = [name for name, norm in norms[group].items() if not np.isfinite(norm)]
+        bad = {name: int(count) for name, count in examination.bad[group].items() if count}
         if bad:
+            name, count = next(iter(bad.items()))
             yield (
-                f'first array that is not finite: {bad[0]} among the {group}; '
-                f'{len(bad)} of {len(norms[group])} {group} are not'
+                f'first array that is not finite: {name} among the {group}, {count} elements of '
+                f'it; {len(bad)} of {len(examination.bad[group])} {group} are not'
             )
             return
     yield 'every parameter, gradient and update is finite: a norm or a term has overflowed'

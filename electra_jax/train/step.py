@@ -24,7 +24,6 @@ from electra_jax.train.state import TrainState
 
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
-Norms = dict[str, dict[str, jax.Array]]  # group of arrays -> path -> norm
 Draw = Callable[[Any, Mapping[str, jax.Array], jax.Array | int], Any]
 Loss = Callable[[Tree, Any, jax.Array | None, jax.Array], tuple[jax.Array, Metrics]]
 
@@ -85,6 +84,16 @@ def train_step(
     return after, metrics
 
 
+class Examination(NamedTuple):
+    """Values that a step computes on its way, and that training does not keep."""
+
+    metrics: Metrics  # the problem's, float32 scalars
+    # 'parameters', 'gradients', 'updates' -> path of each array -> its norm.
+    norms: dict[str, dict[str, jax.Array]]
+    # The same -> how many of its elements are not finite, int32.
+    bad: dict[str, dict[str, jax.Array]]
+
+
 def examine_step(
     problem: Problem,
     optimizer: optax.GradientTransformation,
@@ -92,16 +101,19 @@ def examine_step(
     seed: int | jax.Array,
     state: TrainState,
     batch: Any,
-) -> tuple[Metrics, Norms]:
-    """Looks into `train_step` with the same arguments: the problem's metrics, and all norms."""
+) -> Examination:
+    """Looks into the computation of `train_step`; the arguments are the same."""
     state, metrics, grads = gradients(problem, config, seed, state, batch)
     updates, _ = optimizer.update(grads, state.opt_state, state.params)
-    trees = {'parameters': state.params, 'gradients': grads, 'updates': updates}
-    norms = {
-        group: {path: jnp.sqrt(jnp.sum(jnp.square(x))) for path, x in named_leaves(tree)}
-        for group, tree in trees.items()
+    groups = {
+        name: dict(named_leaves(tree))
+        for name, tree in (('parameters', state.params), ('gradients', grads), ('updates', updates))
     }
-    return metrics, norms
+    return Examination(
+        metrics,
+        jax.tree.map(lambda x: jnp.sqrt(jnp.sum(jnp.square(x))), groups),
+        jax.tree.map(lambda x: jnp.sum(~jnp.isfinite(x), dtype=jnp.int32), groups),
+    )
 
 
 def _unless_bad(good: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:

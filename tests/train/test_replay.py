@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from electra_jax.train import replay
+from electra_jax.train.step import Examination
 from tests.support import small_run
 
 
@@ -18,7 +19,11 @@ def examine(state, batch):
         'gradients': {'net/b': w, 'net/w': gradient},
         'updates': {'net/w': gradient},
     }
-    return {'loss': jnp.float32(5.0)}, jax.tree.map(jnp.linalg.norm, values)
+    return Examination(
+        {'loss': jnp.float32(5.0)},
+        jax.tree.map(jnp.linalg.norm, values),
+        jax.tree.map(lambda x: jnp.sum(~jnp.isfinite(x), dtype=jnp.int32), values),
+    )
 
 
 def dump_of(number, **metrics):
@@ -42,7 +47,10 @@ def test_it_is_the_same_step_and_its_first_bad_array_is_named():
     assert 'all metrics are as they were' in text
     first = text.index('nan  net/w')
     assert first < text.index('net/b')  # NaN counts as the largest gradient
-    assert 'first array that is not finite: net/w among the gradients; 1 of 2' in text
+    assert (
+        'first array that is not finite: net/w among the gradients, 11 elements of it; 1 of 2'
+        in text
+    )
     assert 'first operation that is not finite: invalid value (nan) encountered in log' in text
 
 
