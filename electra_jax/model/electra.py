@@ -1,4 +1,4 @@
-"""Generator and discriminator around one embedding block."""
+"""Generator and discriminator around one embedding block; docs/design.md: why Flax Linen."""
 
 import dataclasses
 from collections.abc import Mapping
