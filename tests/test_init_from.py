@@ -38,8 +38,8 @@ def tokenizer_of(folder, words):
 def written(folder, tokenizer, **changes):
     """Writes a checkpoint whose parameters have another seed than a fresh run's."""
     config = tiny_config(**changes)
-    parts = table.build(config, VOCABULARY).networks
-    init = functools.partial(bind(config.model, VOCABULARY.size).init, jax.random.key(9), parts)
+    networks = table.build(config, VOCABULARY).networks
+    init = functools.partial(bind(config.model, VOCABULARY.size).init, jax.random.key(9), networks)
     params = jax.device_get(jax.jit(init)())
     about = {'config': workdir.as_json(config), 'tokenizer': tokenizer.to_json()}
     checkpoint.write_params(epath.Path(folder), params, about)

@@ -1,4 +1,4 @@
-"""The layers of the package: imports go down only, and each foreign library has its own place."""
+"""The layers of the package: imports go down only; each foreign library has its own importers."""
 
 import ast
 import pathlib
@@ -24,7 +24,7 @@ LAYERS = [
     {'main', 'prepare', 'convert', 'predict'},  # the commands
 ]
 LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in names}
-# A foreign package -> the only places of ours that may import it.
+# A foreign package -> the only modules of ours that may import it.
 ONLY_IN = {
     'flax': {'model'},
     'absl': {'runtime/cli', 'main', 'prepare', 'convert', 'predict', '*/__main__'},

@@ -63,8 +63,8 @@ def problems(text: str, path: str) -> list[str]:
                 if keyword.arg in ('shell', 'allow_pickle', 'trust_remote_code') and true:
                     found.append(f'{called}({keyword.arg}=True)')
             if called in ('np.load', 'numpy.load'):
-                said = {k.arg for k in node.keywords}
-                found += [] if 'allow_pickle' in said else [f'{called} without allow_pickle=False']
+                given = {k.arg for k in node.keywords}
+                found += [] if 'allow_pickle' in given else [f'{called} without allow_pickle=False']
     return found
 
 

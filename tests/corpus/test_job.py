@@ -344,9 +344,9 @@ def test_the_summary_says_what_is_there(config, tmp_path, capsys):
     with (tmp_path / 'text.txt').open('ab') as file:
         file.write(b'\n\nba \xff be\n')
     built = make(config)
-    said = capsys.readouterr().err
-    assert f'{built.counts["train_rows"]:,} training rows of 64' in said
-    assert '1 documents held bytes that are not UTF-8' in said
+    output = capsys.readouterr().err
+    assert f'{built.counts["train_rows"]:,} training rows of 64' in output
+    assert '1 documents held bytes that are not UTF-8' in output
 
 
 # ---------------------------------------------------------------------------------------------
@@ -478,13 +478,13 @@ def test_another_version_is_refused(config):
         manifest.load_corpus(config.path)
 
 
-@pytest.mark.parametrize('place', [0.0, 0.1, 0.3, 0.6, 0.9, 1.0])
-def test_a_flipped_byte_is_found_and_named(config, place):
+@pytest.mark.parametrize('fraction', [0.0, 0.1, 0.3, 0.6, 0.9, 1.0])
+def test_a_flipped_byte_is_found_and_named(config, fraction):
     built = make(config)
     name = built.shards['train'][2].name
     path = pathlib.Path(config.path) / name
     raw = bytearray(path.read_bytes())
-    raw[int(place * (len(raw) - 1))] ^= 1
+    raw[int(fraction * (len(raw) - 1))] ^= 1
     path.write_bytes(raw)
     with pytest.raises(errors.DataError, match=name):
         manifest.load_corpus(config.path)

@@ -22,7 +22,7 @@ def build(documents, seed=0, **settings):
     config = schema.DataConfig(**{'row_length': 128, **settings})
     table = layouts.LAYOUTS[config.layout](documents, config, random.Random(seed))
     total = sum(map(sum, documents))
-    stream = np.arange(100, 100 + total, dtype=np.int32)  # every token is its own place
+    stream = np.arange(100, 100 + total, dtype=np.int32)  # every token is its own position
     row_format = records.RowFormat.of(config.row_length, 100 + total)
     return stream, layouts.lay_out(stream, table, row_format, SPECIAL)
 

@@ -1,4 +1,4 @@
-"""The door `python -m electra_jax.prepare`, as a person uses it."""
+"""The command `python -m electra_jax.prepare`, as a person uses it."""
 
 import os
 import pathlib
@@ -38,11 +38,11 @@ def start(recipe: pathlib.Path, *arguments: str) -> subprocess.Popen:
 
 def test_it_builds_then_says_that_it_is_there(recipe, tmp_path):
     process = start(recipe)
-    said = ''.join(process.communicate())
-    assert process.returncode == 0, said
+    output = ''.join(process.communicate())
+    assert process.returncode == 0, output
     built = manifest.load_corpus(tmp_path / 'corpus')
-    assert 'next: python -m electra_jax.main' in said
-    assert f'--config.data.path={built.path}' in said
+    assert 'next: python -m electra_jax.main' in output
+    assert f'--config.data.path={built.path}' in output
     assert built.counts['documents'] == 500
     assert built.vocab_size <= 200
     process = start(recipe)
@@ -52,26 +52,26 @@ def test_it_builds_then_says_that_it_is_there(recipe, tmp_path):
 
 def test_next_is_the_recipes_own_training(recipe):
     process = start(recipe, '--config.batch_size=8')
-    said = ''.join(process.communicate())
-    assert process.returncode == 0, said
+    output = ''.join(process.communicate())
+    assert process.returncode == 0, output
     words = f'next: python -m electra_jax.main --config={recipe} --config.batch_size=8\n'
-    assert words in said
+    assert words in output
 
 
 def test_overrides_reach_it(recipe, tmp_path):
     process = start(recipe, '--config.data.layout=packed', '--config.data.row_length=64')
-    said = ''.join(process.communicate())
-    assert process.returncode == 0, said
+    output = ''.join(process.communicate())
+    assert process.returncode == 0, output
     built = manifest.load_corpus(tmp_path / 'corpus')
     assert (built.layout, built.row_length) == ('packed', 64)
 
 
 def test_a_users_error_is_a_sentence(recipe):
     process = start(recipe, '--config.data.source=text:no-such-file.txt')
-    said = ''.join(process.communicate())
+    output = ''.join(process.communicate())
     assert process.returncode == 1
-    assert "'no-such-file.txt'" in said
-    assert 'Traceback' not in said
+    assert "'no-such-file.txt'" in output
+    assert 'Traceback' not in output
 
 
 def test_ctrl_c_is_clean(recipe, tmp_path):
@@ -86,10 +86,10 @@ def test_ctrl_c_is_clean(recipe, tmp_path):
         time.sleep(0.005)
     assert time.monotonic() < deadline
     os.killpg(process.pid, signal.SIGINT)
-    said = ''.join(process.communicate(timeout=60))
+    output = ''.join(process.communicate(timeout=60))
     assert process.returncode == 1
-    assert 'type the same command again' in said
-    assert 'Traceback' not in said
+    assert 'type the same command again' in output
+    assert 'Traceback' not in output
 
 
 def test_it_needs_neither_jax_nor_tensorflow():

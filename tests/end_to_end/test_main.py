@@ -68,7 +68,7 @@ def same_end(workdir, finished, step=12):
 
 
 def test_a_run_leaves_everything_it_should(finished):
-    workdir, said = finished
+    workdir, output = finished
     lines = metrics(workdir)
     names = set().union(*lines)
     assert {'train/loss', 'train/mlm_loss', 'train/disc_loss', 'train/fake_rate'} <= names
@@ -80,14 +80,14 @@ def test_a_run_leaves_everything_it_should(finished):
     assert about['config']['model']['hidden_size'] == 16 and about['packages']['jax']
     assert list((workdir / 'tensorboard').iterdir())
     assert {'4', '8', '12'} <= {p.name for p in (workdir / 'checkpoints').iterdir()}
-    assert 'done: 12 steps' in said and 'next: python -m electra_jax.main' in said
-    assert 'of the time spent training' in said
+    assert 'done: 12 steps' in output and 'next: python -m electra_jax.main' in output
+    assert 'of the time spent training' in output
     assert all(0 < line['speed/goodput'] < 1 for line in lines if 'speed/goodput' in line)
     assert 'speed/run_goodput' in names
     beat = json.loads((workdir / 'heartbeat.json').read_text())
     assert (beat['step'], beat['phase'], beat['process']) == (12, 'ending', 0)
     assert beat['owner'] is None  # another run may begin
-    assert '<- was' in said
+    assert '<- was' in output
     checkpoint = json.loads((workdir / 'checkpoints' / '12' / 'about' / 'metadata').read_text())
     assert 'quick' in checkpoint['tokenizer']['vocab']
 
@@ -98,7 +98,7 @@ def test_typed_again_a_finished_run_says_so(recipe, finished):
 
 
 @pytest.mark.slow
-def test_text_that_is_typed_and_not_read_is_said(recipe, finished, tmp_path):
+def test_text_that_is_typed_and_not_read_is_reported(recipe, finished, tmp_path):
     done = run(recipe, finished[0], '--config.data.source=text:other.txt')
     assert done.returncode == 0 and 'text.txt: config.data.source (text:other.txt)' in done.stdout
     other = tmp_path / 'small_run.py'  # whose own source nobody asked for
@@ -131,16 +131,16 @@ def test_sigterm_saves_and_exits_cleanly(recipe, tmp_path):
         command(recipe, tmp_path / 'run', endless),
         stdout=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT,
     )  # fmt: skip
-    said = []
+    lines = []
     for line in process.stdout:
-        said.append(line)
+        lines.append(line)
         if line.startswith('step 2/'):
             process.send_signal(signal.SIGTERM)
         if line.startswith('step 3000/'):
             process.kill()  # it has not heard
-    assert process.wait() == 0, said[-5:]
+    assert process.wait() == 0, lines[-5:]
     saved = max(int(p.name) for p in (tmp_path / 'run' / 'checkpoints').iterdir())
-    assert f'stopped by SIGTERM at step {saved}, saved\n' in said
+    assert f'stopped by SIGTERM at step {saved}, saved\n' in lines
     stop_at = f'--config.stop_at={saved + 2}'
     done = run(recipe, tmp_path / 'run', endless, stop_at)
     assert done.returncode == 0 and f'going on from step {saved}' in done.stdout, done.stderr

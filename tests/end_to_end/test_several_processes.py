@@ -33,12 +33,12 @@ def test_sigterm_to_one_stops_both_after_the_same_step_and_they_go_on(tmp_path):
     )  # fmt: skip
     job = os.getpid()  # decides the port
     first, second = [start(recipe, tmp_path / 'run', i, job) for i in (0, 1)]
-    said = ''
+    output = ''
     for line in first.stdout:
-        said += line
+        output += line
         if line.startswith('step 3/'):
             second.send_signal(signal.SIGTERM)
-    outputs = [said, second.communicate(timeout=120)[0]]
+    outputs = [output, second.communicate(timeout=120)[0]]
     assert [first.wait(timeout=120), second.returncode] == [0, 0], outputs
     ends = [[line for line in out.splitlines() if 'stopped by' in line] for out in outputs]
     assert ends[0] == ends[1] and ends[0][0].startswith('stopped by SIGTERM at step'), outputs
@@ -68,16 +68,16 @@ def test_where_one_vanishes_the_other_ends_within_a_minute_and_says_why(tmp_path
             processes[victim].send_signal(signal.SIGKILL)
             began = time.monotonic()
             break
-    said = processes[1 - victim].communicate(timeout=120)[0]
+    output = processes[1 - victim].communicate(timeout=120)[0]
     assert time.monotonic() - began < 60
     processes[victim].wait()
     assert processes[1 - victim].returncode not in (0, None)
-    # Where the first one goes, JAX itself may be faster to say so than we are.
+    # Where the first one goes, JAX itself may be faster to report it than we are.
     if victim == 1:
-        assert 'process 1 on ' in said and 'type the same command again' in said, said
-        assert 'Traceback' not in said
+        assert 'process 1 on ' in output and 'type the same command again' in output, output
+        assert 'Traceback' not in output
     else:
-        assert 'process 0 cannot be reached' in said or 'another task died' in said, said
+        assert 'process 0 cannot be reached' in output or 'another task died' in output, output
     saved = max(
         int(p.name) for p in (tmp_path / 'run' / 'checkpoints').iterdir() if p.name.isdigit()
     )

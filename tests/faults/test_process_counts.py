@@ -31,7 +31,7 @@ def new_round(where, name, hosts=1, *words):
 
 
 def train(run):
-    """Types the command on every host, and waits; what each has said."""
+    """Types the command on every host, and waits for the processes."""
     started = run.start_hosts()
     statuses = [process.wait() for process in started]
     assert statuses == [0] * run.hosts, [process.output() for process in started]
@@ -50,7 +50,7 @@ def batches(processes, first):
 
 
 def curve(workdir):
-    """Everything that metrics.jsonl says, by step and name."""
+    """Everything in metrics.jsonl, by step and name."""
     found = {}
     for line in compare.metrics(workdir):
         for name, value in line.items():
@@ -124,14 +124,14 @@ def test_what_two_processes_have_saved_others_go_on_with(where, alone, from_two,
 
 
 def test_evaluation_by_several_processes_scores_as_one_alone(where, from_two):
-    said = []
+    outputs = []
     for hosts in (1, 2):
         run = new_round(where, f'evaluate_{hosts}', hosts, '--config.job=evaluate')
         shutil.copytree(from_two[0].workdir, run.workdir)
-        said.append(train(run)[0].output())
+        outputs.append(train(run)[0].output())
     scores = [
         {name: float(value) for name, value in re.findall(r'(\w+) (\d+\.\d+)', text)}
-        for text in said
+        for text in outputs
     ]
     assert scores[0].keys() == scores[1].keys() and 'disc_auc' in scores[0]
     for name, value in scores[0].items():

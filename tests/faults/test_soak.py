@@ -1,4 +1,4 @@
-"""What the soak says of memory, files and time, on samples whose answer is known."""
+"""What the soak reports of memory, files and time, on samples whose answer is known."""
 
 import json
 import os

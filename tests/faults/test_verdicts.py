@@ -1,4 +1,4 @@
-"""What the harness says of runs that were asked to stop."""
+"""What the harness reports of runs that were asked to stop."""
 
 import pytest
 
@@ -18,7 +18,7 @@ DONE = f'done: {setting.STEPS} steps'
 
 
 @pytest.mark.parametrize(
-    ('seen', 'said', 'status'),
+    ('seen', 'output', 'status'),
     [
         (START, '', -15),
         (START, 'error: stopped', 1),
@@ -27,12 +27,12 @@ DONE = f'done: {setting.STEPS} steps'
         (OVER, '', -15),  # when nothing was left to save
     ],
 )
-def test_a_good_end(seen, said, status):
-    assert faults.wrong_end(marks(*seen), said, status) is None
+def test_a_good_end(seen, output, status):
+    assert faults.wrong_end(marks(*seen), output, status) is None
 
 
 @pytest.mark.parametrize(
-    ('seen', 'said', 'status'),
+    ('seen', 'output', 'status'),
     [
         (TRAINING, 'step 6/30', -15),  # dies of it
         (TRAINING, 'error: stopped', 1),
@@ -41,5 +41,5 @@ def test_a_good_end(seen, said, status):
         (START, 'Segmentation fault', -11),
     ],
 )
-def test_a_bad_end(seen, said, status):
-    assert f'status {status}' in faults.wrong_end(marks(*seen), said, status)
+def test_a_bad_end(seen, output, status):
+    assert f'status {status}' in faults.wrong_end(marks(*seen), output, status)

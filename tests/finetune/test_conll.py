@@ -193,13 +193,13 @@ def test_a_bad_sentence_is_named_or_counted(tmp_path, case):
     assert loading.counts(loaded.complaints) == {kind: 1}
 
 
-@pytest.mark.parametrize('place', [0, 1, 2])
+@pytest.mark.parametrize('line', [0, 1, 2])
 @pytest.mark.parametrize('after', [b'\n\nx O\n', b'\n'])
-def test_a_sentence_that_lost_a_line_is_left_out_whole(tmp_path, place, after):
+def test_a_sentence_that_lost_a_line_is_left_out_whole(tmp_path, line, after):
     lines = [b'a O', b'b O', b'c O']
-    lines[place] = b'caf\xe9 O'
+    lines[line] = b'caf\xe9 O'
     content = b'y B-NP\n\n' + b'\n'.join(lines) + after
-    with pytest.raises(errors.DataError, match=rf'train\.txt:{3 + place}: byte 3 .* LATIN1'):
+    with pytest.raises(errors.DataError, match=rf'train\.txt:{3 + line}: byte 3 .* LATIN1'):
         load(tmp_path, content)
     loaded = load(tmp_path, content, on_bad_row='skip')
     assert [e.words for e in loaded.examples] == [('y',)] + [('x',)] * (after != b'\n')

@@ -206,7 +206,7 @@ def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('task', 'error', 'said'),
+    ('task', 'error', 'message'),
     [
         ({'name': 'tagging'}, ConfigError, r"config.task.name is 'tagging', but .*'text'"),
         (
@@ -218,14 +218,14 @@ def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_a_device_is_touched(
-    three, monkeypatch, task, error, said
+    three, monkeypatch, task, error, message
 ):
     folder, workdir, _, _ = three
     monkeypatch.setattr(
         predict, 'open_predictor', lambda *arguments: pytest.fail('touched a device')
     )
     config = dataclasses.replace(config_of(folder, 'text', task=task), job='evaluate')
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         evaluation.evaluate(config, epath.Path(workdir))
 
 
@@ -310,9 +310,9 @@ def test_tests_asked_for_later_are_not_passed_over_in_silence(three, capsys):
     config = config_of(folder, 'text', trials=3, task={'predict_test': True})
     run = open_run(config, epath.Path(workdir))
     job.run_trials(run, Clock())
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
-        'trial 3 of 3 is done already, without predictions of test: --config.job=evaluate' in said
+        'trial 3 of 3 is done already, without predictions of test: --config.job=evaluate' in output
     )
     evaluation.evaluate(dataclasses.replace(config, job='evaluate'), epath.Path(workdir))
     assert len(lines(workdir / 'evaluation' / '2' / 'test.jsonl')) == 8
@@ -366,8 +366,8 @@ def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
     np.testing.assert_array_equal(
         current.params['embeddings']['word'], params['embeddings']['word']
     )
-    said = report.origin_line(run)
-    assert 'fresh: task_head' in said and 'not used: task_head' in said
+    line = report.origin_line(run)
+    assert 'fresh: task_head' in line and 'not used: task_head' in line
     assert (current.params['task_head']['output']['kernel'] != params['task_head']['output'][
         'kernel']).any()  # fmt: skip
 
@@ -414,7 +414,7 @@ def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('changes', 'error', 'said'),
+    ('changes', 'error', 'message'),
     [
         ({'task': {'name': 'sst3'}}, ConfigError, "config.task.name is 'sst3'"),
         ({'data': {'tokenizer': {'path': None}}}, ConfigError, r'config.init_from is not set'),
@@ -438,7 +438,7 @@ def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
         ({'task': {'labels': 'good,poor'}}, DataError, r"train.csv:\d+: the label 'bad'"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused_before_training(three, tmp_path, changes, error, said):
+def test_what_cannot_be_is_refused_before_training(three, tmp_path, changes, error, message):
     folder = three[0]
     base = config_of(folder, 'text')
     tree = {'job': 'finetune', 'batch_size': 8,
@@ -446,5 +446,5 @@ def test_what_cannot_be_is_refused_before_training(three, tmp_path, changes, err
             'data': {'path': str(folder), 'row_length': 40,
                      'tokenizer': {'path': base.data.tokenizer.path}},
             'task': {'name': 'text'}}  # fmt: skip
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         open_run(settings_of(merged(tree, changes)), epath.Path(tmp_path))

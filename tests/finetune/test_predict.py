@@ -19,14 +19,14 @@ TOKENIZER = WordPiece(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a'])
 
 
 @pytest.mark.parametrize(
-    ('objective', 'parts'),
+    ('objective', 'networks'),
     [('mlm', ('language',)), ('electric', ('discriminator',)), ('teams', ('selection',))],
 )
-def test_a_model_whose_head_says_something_else_is_refused(objective, parts):
+def test_a_model_whose_head_predicts_something_else_is_refused(objective, networks):
     config = tiny_config(objective={'name': objective})
     about = {'config': workdir.as_json(config), 'tokenizer': TOKENIZER.to_json()}
     init = functools.partial(bind(config.model, TOKENIZER.vocab_size).init, jax.random.key(0))
-    shapes = jax.eval_shape(functools.partial(init, parts))
+    shapes = jax.eval_shape(functools.partial(init, networks))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     with pytest.raises(CheckpointError, match=f"/here was pre-trained as '{objective}', without"):
         open_predictor(epath.Path('/here'), params, about, recipe({}))

@@ -122,20 +122,20 @@ PEERS = {
 }
 
 
-def torch_loss(kind, torch, said, batch):
+def torch_loss(kind, torch, predicted, batch):
     entropy = torch.nn.functional.cross_entropy
     real = torch.tensor(batch['weight'] > 0)
     if kind == 'classification':
-        return entropy(said.logits[real], torch.tensor(batch['label'], dtype=torch.long)[real])
+        return entropy(predicted.logits[real], torch.tensor(batch['label'], dtype=torch.long)[real])
     if kind == 'regression':
-        return ((said.logits[:, 0] - torch.tensor(batch['target'])) ** 2)[real].mean()
+        return ((predicted.logits[:, 0] - torch.tensor(batch['target'])) ** 2)[real].mean()
     if kind == 'tagging':
         labels = torch.tensor(batch['labels'], dtype=torch.long)
-        return entropy(said.logits.flatten(0, 1), labels.flatten(), ignore_index=-1)
+        return entropy(predicted.logits.flatten(0, 1), labels.flatten(), ignore_index=-1)
     closed = -1000.0 * torch.tensor(1 - batch['allowed'])
     losses = [
         entropy((logits + closed)[real], torch.tensor(batch[name], dtype=torch.long)[real])
-        for name, logits in (('start', said.start_logits), ('end', said.end_logits))
+        for name, logits in (('start', predicted.start_logits), ('end', predicted.end_logits))
     ]
     return sum(losses) / 2
 
@@ -146,12 +146,12 @@ def torch_steps(kind, torch, module, host_batches, settings):
     moments = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in named.items()}
     losses = []
     for number, batch in enumerate(host_batches):
-        said = module(
+        predicted = module(
             input_ids=torch.tensor(batch['tokens'], dtype=torch.long),
             attention_mask=torch.tensor(batch['documents'], dtype=torch.long),
             token_type_ids=torch.tensor(batch['types'], dtype=torch.long),
         )
-        loss = torch_loss(kind, torch, said, batch)
+        loss = torch_loss(kind, torch, predicted, batch)
         module.zero_grad()
         loss.backward()
         losses.append(loss.item())
@@ -244,11 +244,11 @@ def test_the_references_span_loss_is_both_ends_and_half_of_answerability():
     history, _ = steps(program, [batch])
     fresh = jax.device_get(program.fresh_state({}, np.uint32(0)).params)
     head = KINDS['spans'].head(task_like('spans', 2, program.config))
-    said = bind(program.config.model, VOCABULARY.size).head(head).outputs(fresh, batch, None)
-    logs = [np.asarray(jax.nn.log_softmax(said[name])) for name in ('start', 'end')]
-    places = [batch['start'], batch['end']]
-    spans = -sum(log[range(4), place] for log, place in zip(logs, places, strict=True)) / 2
-    logit, missing = np.asarray(said['impossible']), batch['impossible']
+    predicted = bind(program.config.model, VOCABULARY.size).head(head).outputs(fresh, batch, None)
+    logs = [np.asarray(jax.nn.log_softmax(predicted[name])) for name in ('start', 'end')]
+    ends = [batch['start'], batch['end']]
+    spans = -sum(log[range(4), end] for log, end in zip(logs, ends, strict=True)) / 2
+    logit, missing = np.asarray(predicted['impossible']), batch['impossible']
     both = spans + 0.5 * (np.logaddexp(0, logit) - logit * missing)
     assert history[0]['loss'] == pytest.approx(both[:3].mean(), rel=1e-5)
 

@@ -79,7 +79,7 @@ def test_a_share_of_the_training_rows_is_scored_where_there_is_no_dev_file(tmp_p
     assert {one.text_a for one in again.examples} - {'first'} == texts[1]
 
 
-def test_what_naming_one_class_would_reach_is_said_of_classes_alone(tmp_path):
+def test_what_naming_one_class_would_reach_is_reported_of_classes_alone(tmp_path):
     (tmp_path / 'train.tsv').write_text('text\tlabel\na\tgood\nb\tgood\nc\tbad\n')
     (tmp_path / 'dev.tsv').write_text('text\tlabel\nd\tbad\ne\tbad\nf\tgood\n')
     config = config_of('text', tmp_path, train_file='train.tsv', dev_file='dev.tsv')

@@ -125,14 +125,14 @@ def test_a_folder_gives_compressed_files_to_the_kind_that_they_name(tmp_path):
         blocks = [block for part in parts for block in part.open(complaints)]
         return [lines[0] for block in blocks for lines in block.documents], complaints.lines()
 
-    found, said = texts(f'text:{tmp_path}')
+    found, messages = texts(f'text:{tmp_path}')
     assert found == ['plain', '{"text": "either"}']
-    assert said == [
+    assert messages == [
         '1 compressed files were of another kind by their names (left out): first in '
         f'{tmp_path}/b.jsonl.gz'
     ]
-    found, said = texts(f'jsonl:{tmp_path}')
-    assert found == ['of json', 'either'] and 'a.txt.gz' in said[0]
+    found, messages = texts(f'jsonl:{tmp_path}')
+    assert found == ['of json', 'either'] and 'a.txt.gz' in messages[0]
 
 
 def test_a_corpus_in_a_folder_called_like_a_weight_is_that_folder(tmp_path):
@@ -218,7 +218,7 @@ def npy(array: np.ndarray) -> bytes:
 
 
 def header_of(shape: bytes) -> bytes:
-    """A file of the right size whose header says another shape."""
+    """A file of the right size whose header has another shape."""
     content = npy(np.zeros(fakes.VOCAB_SIZE, np.int64))
     right = f'({fakes.VOCAB_SIZE},), }}'.encode()
     at = content.index(right)
@@ -312,7 +312,7 @@ def model():
 
 
 @pytest.mark.parametrize(
-    ('changes', 'said'),
+    ('changes', 'message'),
     [
         ({'num_layers': 2**31}, 'num_layers is 2147483648'),
         ({'num_layers': 999}, 'in the model that the checkpoint claims'),
@@ -323,10 +323,10 @@ def model():
         ({'num_heads': 3}, 'num_heads'),
     ],
 )
-def test_a_stored_model_that_is_not_that_of_the_arrays_is_refused(model, changes, said):
+def test_a_stored_model_that_is_not_that_of_the_arrays_is_refused(model, changes, message):
     about = checkpoint_targets._about(model)
     about['config']['model'] |= changes
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=message):
         init_from.checked_start(recipe({}), 'runs/x', fakes.params(model), about)
 
 

@@ -37,16 +37,16 @@ VARIANTS = {**fakes.MODELS, **TWO_TOWERS, **DISENTANGLED}
 @pytest.mark.parametrize('changes', VARIANTS.values(), ids=VARIANTS)
 def test_the_fake_tree_is_that_of_the_model(changes):
     model = fakes.model(**changes)
-    parts = ('generator', 'discriminator')
-    real = jax.eval_shape(lambda: bind(model, fakes.VOCAB_SIZE).init(jax.random.key(0), parts))
+    networks = ('generator', 'discriminator')
+    real = jax.eval_shape(lambda: bind(model, fakes.VOCAB_SIZE).init(jax.random.key(0), networks))
     shapes = {path: leaf.shape for path, leaf in named_leaves(real)}
     assert {path: leaf.shape for path, leaf in named_leaves(fakes.params(model))} == shapes
 
 
 def test_fresh_parameters_go_there_and_back():
     model = fakes.model()
-    parts = ('generator', 'discriminator')
-    make = jax.jit(lambda: bind(model, fakes.VOCAB_SIZE).init(jax.random.key(0), parts))
+    networks = ('generator', 'discriminator')
+    make = jax.jit(lambda: bind(model, fakes.VOCAB_SIZE).init(jax.random.key(0), networks))
     params = jax.tree.map(np.asarray, make())
     variables, _ = google_tf.variables_from_params(params, fakes.VOCAB_SIZE)
     fakes.assert_same(params, google_tf.params_from_variables(variables, model)[0])
@@ -173,8 +173,8 @@ def test_what_google_does_not_have_is_refused_or_named():
 
 
 def test_the_detector_of_teams_takes_its_head_along():
-    model, parts = fakes.model(), ('generator', 'selection')
-    real = jax.eval_shape(lambda: bind(model, fakes.VOCAB_SIZE).init(jax.random.key(0), parts))
+    model, networks = fakes.model(), ('generator', 'selection')
+    real = jax.eval_shape(lambda: bind(model, fakes.VOCAB_SIZE).init(jax.random.key(0), networks))
     params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), real)
     variables, report = google_tf.variables_from_params(params, fakes.VOCAB_SIZE)
     assert set(report.left_out) == {'detector', 'selection_head', 'discriminator_head'}

@@ -84,7 +84,7 @@ def test_the_discriminator_gives_the_same_logits(pair):
         expected_BL = network(**theirs).logits.numpy()
     logits_BL = bind(model, fakes.VOCAB_SIZE).discriminate(params, ours, None)
     real_BL = ours['documents'] > 0
-    assert np.ptp(expected_BL[real_BL]) > 0.1  # says something
+    assert np.ptp(expected_BL[real_BL]) > 0.1  # not all alike
     np.testing.assert_allclose(logits_BL[real_BL], expected_BL[real_BL], atol=TOLERANCE, rtol=0)
 
 

@@ -50,10 +50,10 @@ def test_it_runs_here_from_top_to_bottom(tmp_path, monkeypatch):
         notebook, timeout=300, kernel_name='python3', resources={'metadata': {'path': str(ROOT)}}
     )
     client.execute()
-    said = ''.join(
+    text = ''.join(
         output.get('text', '') for cell in notebook.cells for output in cell.get('outputs', [])
     )
-    assert 'done: 2 steps' in said and 'going on from step 2' in said and 'done: 4 steps' in said
+    assert 'done: 2 steps' in text and 'going on from step 2' in text and 'done: 4 steps' in text
     pictures = [
         output
         for cell in notebook.cells

@@ -1,4 +1,4 @@
-"""The other scripts of the launch folder: what they run, what they say, and that they are sound."""
+"""The other scripts of the launch folder: what they run and print, and that they are sound."""
 
 import os
 import pathlib
@@ -122,10 +122,10 @@ LATENCY = '--xla_gpu_enable_latency_hiding_scheduler=true'
 def test_gpu_dry_run(copy, gpus, changes, expected):
     tool(copy, 'nvidia-smi', f'for i in $(seq {gpus}); do echo "GPU $i: NVIDIA"; done')
     done = script(copy, 'gpu.sh', '--config=c.py', '--dry-run', 'a b', **changes)
-    head, *said, command = done.stdout.splitlines()
+    head, *lines, command = done.stdout.splitlines()
     count, exports = expected
     assert head == f'# GPUs: {count}'
-    assert [shlex.split(line) for line in said] == [
+    assert [shlex.split(line) for line in lines] == [
         ['cd', str(copy)], ['source', 'launch/venv.sh'], ['use_venv', 'gpu'],
         *(['export', word] for word in exports),
     ]  # fmt: skip
@@ -161,7 +161,7 @@ def test_xla_knows_the_flag(flag):
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
-    ('body', 'told', 'status'),
+    ('body', 'signalled', 'status'),
     [
         ('exit 0', False, 0),
         ('exit 7', False, 7),
@@ -170,9 +170,9 @@ def test_xla_knows_the_flag(flag):
         ('touch ready; exec sleep 9', True, 128 + signal.SIGTERM),
     ],
 )
-def test_stoppable(tmp_path, body, told, status, number):
+def test_stoppable(tmp_path, body, signalled, status, number):
     process = subprocess.Popen(['bash', LAUNCH / 'stoppable.sh', 'bash', '-c', body], cwd=tmp_path)
-    if told:
+    if signalled:
         while not (tmp_path / 'ready').exists():
             time.sleep(0.01)
         process.send_signal(number)
@@ -290,8 +290,8 @@ def test_objectives_hands_a_signal_on_once(copy, number, whole_group):
     recipes = copy / 'configs' / 'objectives'
     recipes.mkdir(parents=True)
     (recipes / 'mlm.py').write_text('')
-    told = 'trap "echo told" TERM INT; touch ready; until [[ -e end ]]; do sleep .05; done; exit 3'
-    tool(copy, 'python', told)
+    slow = 'trap "echo got" TERM INT; touch ready; until [[ -e end ]]; do sleep .05; done; exit 3'
+    tool(copy, 'python', slow)
     running = subprocess.Popen(
         ['bash', copy / 'launch' / 'objectives.sh'],
         stdout=subprocess.PIPE, text=True, cwd=copy, start_new_session=True,
@@ -305,7 +305,7 @@ def test_objectives_hands_a_signal_on_once(copy, number, whole_group):
         time.sleep(0.5)
         assert running.poll() is None
         (copy / 'end').touch()
-        assert running.communicate(timeout=20)[0].splitlines() == ['installed []', 'told']
+        assert running.communicate(timeout=20)[0].splitlines() == ['installed []', 'got']
         assert running.returncode == 3
     finally:
         (copy / 'end').touch()

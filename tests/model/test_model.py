@@ -245,7 +245,7 @@ def test_a_tower_sees_one_side_only_and_never_the_token_itself():
     other = {**batch, 'tokens': batch['tokens'].copy()}
     other['tokens'][:, 8] = (other['tokens'][:, 8] + 7) % 190 + 5
     changed = np.abs(features(other) - features(batch)).max(axis=(0, 2)) > 0
-    assert changed.tolist() == [place != 8 for place in range(16)]
+    assert changed.tolist() == [position != 8 for position in range(16)]
 
 
 def test_disentangled_tables_add_up_and_the_generators_feel_nothing_of_the_discriminator():

@@ -25,10 +25,10 @@ def hidden(model, params, batch):
 
 def test_a_rotated_product_depends_on_the_distance_alone():
     query_K, key_K = jax.random.normal(KEY, (2, 8))
-    places = jnp.array([0, 3, 100, 103])
+    positions = jnp.array([0, 3, 100, 103])
     by = rotary.turns(jnp.arange(104)[None], 8, 100.0)
     queries_LK, keys_LK = (
-        rotary.rotate(jnp.broadcast_to(x_K, (1, 104, 1, 8)), by)[0, places, 0]
+        rotary.rotate(jnp.broadcast_to(x_K, (1, 104, 1, 8)), by)[0, positions, 0]
         for x_K in (query_K, key_K)
     )
     products = queries_LK @ keys_LK.T
@@ -86,9 +86,9 @@ def test_a_window_as_wide_as_the_row_is_no_window(modern):
 
 
 def test_an_encoder_that_is_its_own_generator_is_made_once():
-    def made(parts, **model):
+    def made(networks, **model):
         model = modern_config(model=model).model
-        shapes = jax.eval_shape(lambda: bind(model, VOCABULARY.size).init(KEY, parts))
+        shapes = jax.eval_shape(lambda: bind(model, VOCABULARY.size).init(KEY, networks))
         return jax.tree.map(lambda leaf: leaf.shape, shapes['discriminator'])
 
     tied = {'generator': 'tied', 'generator_width': None, 'generator_layers': None}
@@ -160,7 +160,7 @@ def test_local_layers_and_gates_are_counted():
 
 
 @pytest.mark.parametrize(
-    ('changes', 'said'),
+    ('changes', 'message'),
     [
         ({'global_every': 3}, 'config.model.global_every=3'),
         ({'generator_layers': 0.75}, 'config.model.generator_layers makes 3 layers'),
@@ -169,7 +169,7 @@ def test_local_layers_and_gates_are_counted():
         ({'norm_type': 'rsm'}, "did you mean 'rms'"),
     ],
 )
-def test_what_contradicts_itself_is_refused(changes, said):
+def test_what_contradicts_itself_is_refused(changes, message):
     with pytest.raises(ConfigError) as refusal:
         modern_config(model=changes)
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)

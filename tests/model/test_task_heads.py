@@ -63,7 +63,7 @@ def test_the_logits_are_those_of_transformers(form, classes, name, layers):
     config = hf_weights.hf_config(MODEL, ROWS, num_labels=classes)
     peer = hf_weights.load_into(getattr(transformers, name)(config), params, layers).eval()
     with torch.no_grad():
-        said = peer(
+        predicted = peer(
             input_ids=torch.tensor(batch['tokens'], dtype=torch.long),
             attention_mask=torch.tensor(batch['documents'] > 0, dtype=torch.long),
             token_type_ids=torch.tensor(batch['types'], dtype=torch.long),
@@ -72,12 +72,12 @@ def test_the_logits_are_those_of_transformers(form, classes, name, layers):
     real = batch['documents'] > 0
     if form == 'span':
         where = batch['allowed'] > 0
-        for mine, theirs in (('start', said.start_logits), ('end', said.end_logits)):
+        for mine, theirs in (('start', predicted.start_logits), ('end', predicted.end_logits)):
             np.testing.assert_allclose(ours[mine][where], theirs.numpy()[where], atol=1e-5)
     elif form == 'token':
-        np.testing.assert_allclose(ours['logits'][real], said.logits.numpy()[real], atol=1e-5)
+        np.testing.assert_allclose(ours['logits'][real], predicted.logits.numpy()[real], atol=1e-5)
     else:
-        np.testing.assert_allclose(ours['logits'], said.logits.numpy(), atol=1e-5)
+        np.testing.assert_allclose(ours['logits'], predicted.logits.numpy(), atol=1e-5)
 
 
 def test_the_references_heads_are_one_dense_layer():

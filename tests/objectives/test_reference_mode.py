@@ -92,9 +92,9 @@ def our_config(settings: Settings):
 
 def shapes(config, settings: Settings):
     """Our parameters' shapes."""
-    parts = table.build(config, Vocabulary(settings.vocab_size, SPECIAL)).networks
+    networks = table.build(config, Vocabulary(settings.vocab_size, SPECIAL)).networks
     return jax.eval_shape(
-        lambda: bind(config.model, settings.vocab_size).init(jax.random.key(0), parts)
+        lambda: bind(config.model, settings.vocab_size).init(jax.random.key(0), networks)
     )
 
 

@@ -32,7 +32,7 @@ TWO_STAGE = {
 
 
 def setting(name='electra', model=None, **objective):
-    """A config, its objective and fresh parameters whose heads already say something."""
+    """A config, its objective and fresh parameters whose heads are not zero."""
     model = {'num_layers': 1, **(TWO_STAGE if name == 'two_stage' else {}), **(model or {})}
     config = tiny_config(model=model, objective={'name': name, **objective})
     bound = table.build(config, VOCABULARY)

@@ -48,9 +48,9 @@ def test_every_bit_of_the_hash_is_fair():
 def test_no_two_elements_of_a_huge_array_share_their_bits(shape):
     """Looked at without making it: elements that are 2**32 and more apart."""
     random = np.random.default_rng(0)
-    places = [random.integers(0, size, 4096) for size in shape]
-    numbers = set(zip(*(place.tolist() for place in places), strict=True))
-    low, high = _element_number(shape, [jnp.asarray(place, jnp.uint32) for place in places])
+    indices = [random.integers(0, size, 4096) for size in shape]
+    numbers = set(zip(*(index.tolist() for index in indices), strict=True))
+    low, high = _element_number(shape, [jnp.asarray(index, jnp.uint32) for index in indices])
     pairs = set(zip(np.asarray(low).tolist(), np.asarray(high).tolist(), strict=True))
     assert len(pairs) == len(numbers)
     words = np.asarray(_mix(jax.random.key(0), low, high))

@@ -14,8 +14,8 @@ from tests.support.configs import VOCABULARY, tiny_config
 
 
 def shapes_of(config):
-    parts = table.build(config, VOCABULARY).networks
-    return jax.eval_shape(lambda: bind(config.model, 200).init(jax.random.key(0), parts))
+    networks = table.build(config, VOCABULARY).networks
+    return jax.eval_shape(lambda: bind(config.model, 200).init(jax.random.key(0), networks))
 
 
 def ones_like(shapes):

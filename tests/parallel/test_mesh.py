@@ -54,10 +54,10 @@ def test_every_array_of_the_state_has_a_rule_and_a_line_in_the_report():
     settings += [{'model': {'embedding_sharing': name}} for name in ('untied', 'disentangled')]
     for changes in settings:
         config = tiny_config(**changes)
-        parts = table.build(config, VOCABULARY).networks
+        networks = table.build(config, VOCABULARY).networks
         shapes = jax.eval_shape(
-            lambda config=config, parts=parts: bind(config.model, VOCABULARY.size).init(
-                jax.random.key(0), parts
+            lambda config=config, networks=networks: bind(config.model, VOCABULARY.size).init(
+                jax.random.key(0), networks
             )
         )
         placed = jax.tree.map(

@@ -6,9 +6,9 @@ draws, sampling noise) is given, dropout is off. To read: `settings`, `masking`,
 `networks`, this file, `optimizer`; `run` at the end is the whole thing.
 
 A step of ELECTRA: `mask` the text; the generator proposes tokens for the masked positions; they
-are written into the text; the discriminator says of each token whether it was replaced. Loss:
+are written into the text; the discriminator predicts of each token whether it was replaced. Loss:
 gen_weight * generator loss + disc_weight * discriminator loss, in variables shared as
-`settings.generator` says.
+`settings.generator` names.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ LossPull = Callable[[Variables, float], None]  # adds d_loss times a loss's grad
 
 @dataclasses.dataclass(frozen=True)
 class Generator:
-    """What the generator says."""
+    """What the generator predicts."""
 
     logits_BPV: np.ndarray  # at the masked slots
     loss: float

@@ -64,7 +64,7 @@ def num_predictions(settings: Settings, batch: Batch) -> np.ndarray:
 def mask(settings: Settings, batch: Batch, draws: Draws) -> Masked:
     """Uses the first n slots of each row and writes [MASK] where a slot does not keep its token.
 
-    A position drawn twice is masked if either draw says so.
+    A position drawn twice is masked if either draw masks it.
     """
     B, P = draws.positions_BP.shape
     used_BP = np.arange(P) < num_predictions(settings, batch)[:, None]
@@ -117,7 +117,7 @@ def sample(
 
 @dataclasses.dataclass(frozen=True)
 class FakeData:
-    """The discriminator's input and what it should say."""
+    """The discriminator's input and what it should predict."""
 
     input_ids_BL: np.ndarray
     labels_BL: np.ndarray  # bool

@@ -1,4 +1,4 @@
-"""What a pre-training run of the reference can be told, and the variables that follow from it.
+"""The settings of a pre-training run of the reference, and the variables that follow from it.
 
 Field names are the reference's own; every default is its default, but for the sizes.
 """

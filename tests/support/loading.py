@@ -17,7 +17,7 @@ from electra_jax.finetune.split import Loaded
 
 
 class Known(NamedTuple):
-    """What a training file tells of its task."""
+    """What is known of a task from its training file."""
 
     labels: tuple[str, ...] = ()
     scheme: str | None = None
@@ -29,12 +29,12 @@ def known_of(task: Task) -> Known:
 
 
 def task_of(name: str, known: Known | Task | None = None, **settings: Any) -> Task:
-    """The task of that name with what its training file would tell, and settings of TaskConfig."""
+    """The task of that name with what its training file would give, and settings of TaskConfig."""
     asked = recipe({'job': 'finetune', 'task': {'name': name, **settings}})
     config = resolve(asked, 'cpu', row_length=table.get(name).row_length)
     task = tasks.from_config(config)
-    told = {key: getattr(known, key) for key in Known._fields} if known else {}
-    given = {key: value for key, value in told.items() if value}
+    found = {key: getattr(known, key) for key in Known._fields} if known else {}
+    given = {key: value for key, value in found.items() if value}
     return dataclasses.replace(task, **given)
 
 

@@ -76,30 +76,30 @@ def settings(steps: int = 12, **changes):
     return tiny_config(**{**base, **changes})
 
 
-def open_checkpoints(workdir, keep: int = 5, said: list | None = None, **words) -> Checkpoints:
-    said = [] if said is None else said
+def open_checkpoints(workdir, keep: int = 5, printed: list | None = None, **words) -> Checkpoints:
+    printed = [] if printed is None else printed
     return Checkpoints(
-        epath.Path(workdir) / 'checkpoints', CheckpointConfig(keep=keep, **words), said.append
+        epath.Path(workdir) / 'checkpoints', CheckpointConfig(keep=keep, **words), printed.append
     )
 
 
-def run(workdir, config=None, said=None, evaluate=lambda params: {'score': 1.0}, **changes):
+def run(workdir, config=None, printed=None, evaluate=lambda params: {'score': 1.0}, **changes):
     """Trains in `workdir`, from its newest checkpoint; `changes` replace parts of the loop."""
     config = config or settings()
     workdir = epath.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    said = [] if said is None else said
+    printed = [] if printed is None else printed
     batches = changes.pop('batches', None) or Batches()
     checkpoints = Checkpoints(
-        workdir / 'checkpoints', config.checkpoint, said.append, retry_seconds=0.01
+        workdir / 'checkpoints', config.checkpoint, printed.append, retry_seconds=0.01
     )
     newest = checkpoints.latest()
     health = Health(config.health, workdir, ABOUT, checkpoints.latest)
     if newest is None:
         current = state()
     else:
-        current, place = checkpoints.restore(newest, abstract())
-        loop.restore_position(place, batches, health)
+        current, position = checkpoints.restore(newest, abstract())
+        loop.restore_position(position, batches, health)
     collaborators = loop.Collaborators(
         step=step,
         evaluate=evaluate,

@@ -64,9 +64,9 @@ def test_dry_run_shows_what_would_happen_and_no_more(tmp_path, monkeypatch, caps
     capsys.readouterr()
     words = ['--config=x', f'--folder={tmp_path}/out', '--dry-run']
     assert job.run(parse([*words, '--gpus=0,3'])) == 0
-    said = capsys.readouterr().out
-    assert '# run0: finished before' in said and 'CUDA_VISIBLE_DEVICES=0 or 3' in said
-    assert said.count(STAND_IN[:30]) == 1 and 'train2' in said
+    output = capsys.readouterr().out
+    assert '# run0: finished before' in output and 'CUDA_VISIBLE_DEVICES=0 or 3' in output
+    assert output.count(STAND_IN[:30]) == 1 and 'train2' in output
     assert job.run(parse([*words, f'--slurm={tmp_path}/a.sbatch'])) == 0
     assert '#SBATCH --array=0-1' in capsys.readouterr().out
     assert not (tmp_path / 'a.sbatch').exists() and not (tmp_path / 'out').exists()

@@ -17,18 +17,18 @@ run_all = functools.partial(processes.run_all, poll_seconds=0.02)
 def test_a_failed_run_is_shown_and_does_not_stop_the_others(tmp_path, capsys):
     outcomes = run_all(stand_ins(tmp_path, ['train', 'fail', 'train2']), [{}])
     assert outcomes == {'run0': 'done', 'run1': 'failed', 'run2': 'done'}
-    said = capsys.readouterr().out
-    assert 'failed run1 (exit status 1)' in said and '    error: config.seed is -1' in said
+    output = capsys.readouterr().out
+    assert 'failed run1 (exit status 1)' in output and '    error: config.seed is -1' in output
 
 
 def test_typed_again_it_skips_what_is_finished_only(tmp_path, capsys):
     runs = stand_ins(tmp_path, ['train', 'fail'])
     run_all(runs, [{}])
-    runs[1] = StandIn(*runs[1][:2], {'seed': 'mended'}, *runs[1][3:])
+    runs[1] = StandIn(*runs[1][:2], {'seed': 'fixed'}, *runs[1][3:])
     capsys.readouterr()
     assert set(run_all(runs, [{}]).values()) == {'done'}
-    said = capsys.readouterr().out
-    assert '1 of them finished before' in said and 'started run0' not in said
+    output = capsys.readouterr().out
+    assert '1 of them finished before' in output and 'started run0' not in output
     pathlib.Path(runs[0].recipe).write_text('# another recipe\n')
     run_all(runs, [{}])
     assert 'started run0' in capsys.readouterr().out

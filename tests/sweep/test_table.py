@@ -19,7 +19,7 @@ def finished(tmp_path):
 
 
 def test_the_table_has_first_and_last_loss_held_out_metrics_time_and_operations(finished, tmp_path):
-    said = table.write(finished, 'train/loss', None, tmp_path / 'out')
+    text = table.write(finished, 'train/loss', None, tmp_path / 'out')
     head, _, first, _ = (tmp_path / 'out' / 'table.md').read_text().splitlines()
     assert head == (
         '| run | outcome | step | train/loss first | train/loss last | eval/disc_auc | ms/step '
@@ -30,7 +30,7 @@ def test_the_table_has_first_and_last_loss_held_out_metrics_time_and_operations(
     with (tmp_path / 'out' / 'table.csv').open() as file:
         rows = list(csv.DictReader(file))
     assert [row['seed'] for row in rows] == ['1', '2'] and float(rows[1]['train/loss last']) == 2.0
-    assert first in said
+    assert first in text
 
 
 def test_columns_may_be_chosen_and_a_run_that_never_began_has_empty_cells(finished, tmp_path):
@@ -74,6 +74,6 @@ def test_the_plot_is_a_picture(finished, tmp_path):
 
 def test_without_matplotlib_the_table_still_comes(finished, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
-    said = table.write(finished, 'train/loss', None, tmp_path / 'out')
-    assert 'pip install matplotlib' in said and (tmp_path / 'out' / 'table.md').exists()
+    text = table.write(finished, 'train/loss', None, tmp_path / 'out')
+    assert 'pip install matplotlib' in text and (tmp_path / 'out' / 'table.md').exists()
     assert not (tmp_path / 'out' / 'plot.png').exists()

@@ -103,12 +103,12 @@ class RecordsFactory:
 
 def test_events_are_written_too(bucket, monkeypatch):
     monkeypatch.setitem(record_writer.REGISTERED_FACTORIES, 'gs', RecordsFactory())
-    said = []
-    writer = metrics.Metrics(bucket, 0, True, said.append)
+    printed = []
+    writer = metrics.Metrics(bucket, 0, True, printed.append)
     writer.write(1, {'train/loss': 1.5})
     writer.close()
     (path,) = (bucket / 'tensorboard').iterdir()
-    assert b'train/loss' in path.read_bytes() and not said
+    assert b'train/loss' in path.read_bytes() and not printed
 
 
 def test_without_the_package_for_events_a_run_goes_on_without_them(bucket, monkeypatch):
@@ -116,19 +116,19 @@ def test_without_the_package_for_events_a_run_goes_on_without_them(bucket, monke
         raise ImportError('`google-cloud-storage` must be installed')
 
     monkeypatch.setattr(record_writer, 'GCSRecordWriter', lacking)
-    said = []
-    writer = metrics.Metrics(bucket, 0, True, said.append)
+    printed = []
+    writer = metrics.Metrics(bucket, 0, True, printed.append)
     writer.write(1, {'train/loss': 1.5})
     writer.close()
-    assert len(said) == 1 and '`google-cloud-storage` must be installed' in said[0]
+    assert len(printed) == 1 and '`google-cloud-storage` must be installed' in printed[0]
     assert (bucket / 'metrics.jsonl').read_text() == '{"step": 1, "train/loss": 1.5}\n'
 
 
 def test_a_bucket_that_is_away_for_a_while_costs_nothing(bucket, monkeypatch, capfd):
     monkeypatch.setitem(record_writer.REGISTERED_FACTORIES, 'gs', RecordsFactory())
-    said, clock = [], Clock()
+    printed, clock = [], Clock()
     beating = heartbeat.Heartbeat(bucket, clock)
-    writer = metrics.Metrics(bucket, 0, True, said.append, rewrite_seconds=0.0)
+    writer = metrics.Metrics(bucket, 0, True, printed.append, rewrite_seconds=0.0)
     writer.write(1, {'train/loss': 1.0})
     monkeypatch.setattr(Bucket, 'away', True)
     writer.write(2, {'train/loss': 2.0})
@@ -145,7 +145,7 @@ def test_a_bucket_that_is_away_for_a_while_costs_nothing(bucket, monkeypatch, ca
         if line
     ]
     assert found == [1, 2, 3]
-    assert len(said) == 2 and all('503 Service Unavailable' in line for line in said)
+    assert len(printed) == 2 and all('503 Service Unavailable' in line for line in printed)
     assert json.loads((bucket / 'heartbeat.json').read_text())['step'] == 3
     assert capfd.readouterr().err.count('503 Service Unavailable') == 1
 
@@ -174,9 +174,9 @@ def test_checkpoints_are_looked_through_and_damaged_ones_set_aside(bucket):
     for step in ('4', '8', '12'):
         make_checkpoint(bucket / step, finished=step != '12')
     (bucket / '8' / 'params' / 'array').write_bytes(bytes(99) + b'x')
-    said = []
-    assert Checkpoints(bucket, CheckpointConfig(), said.append).latest() == 4
-    assert 'save of step 12 was cut off' in said[0] and '8.damaged-1' in said[1]
+    printed = []
+    assert Checkpoints(bucket, CheckpointConfig(), printed.append).latest() == 4
+    assert 'save of step 12 was cut off' in printed[0] and '8.damaged-1' in printed[1]
     assert sorted(path.name for path in bucket.iterdir()) == ['4', '8.damaged-1']
     assert (bucket / '8.damaged-1' / 'params' / 'array').read_bytes()[-1:] == b'x'
     seals.delete(bucket / '4')

@@ -45,12 +45,12 @@ def test_a_whole_training_state_gives_its_parameters_and_comes_back_whole(tmp_pa
     checkpoints = checkpoint.Checkpoints(
         epath.Path(tmp_path) / 'checkpoints', CheckpointConfig(), print
     )
-    checkpoints.save(7, fresh, {'place': 3}, ABOUT)
-    checkpoints.save(12, fresh, {'place': 5}, ABOUT)
+    checkpoints.save(7, fresh, {'position': 3}, ABOUT)
+    checkpoints.save(12, fresh, {'position': 5}, ABOUT)
     checkpoints.finish()
-    state, place = checkpoints.restore(12, program.abstract_state)
+    state, iterator = checkpoints.restore(12, program.abstract_state)
     assert_same(state, fresh)
-    assert place == {'place': 5}
+    assert iterator == {'position': 5}
     assert_same(checkpoints.restore_params(7, program.abstract_state.params), fresh.params)
     checkpoints.close()
     assert_same(checkpoint.read_params(epath.Path(tmp_path))[0], fresh.params)
@@ -116,7 +116,7 @@ def huge_checksums(folder):
 
 
 @pytest.mark.parametrize(
-    ('spoil', 'said'),
+    ('spoil', 'message'),
     [
         (link_to_a_device, 'metadata is a link to /dev/zero, outside of'),
         (link_to_elsewhere, 'manifest.ocdbt is a link to .*elsewhere, outside of'),
@@ -128,7 +128,7 @@ def huge_checksums(folder):
     ],
 )
 def test_nothing_of_a_checkpoint_from_elsewhere_is_read_before_links_and_sizes_are_seen(
-    tmp_path, monkeypatch, spoil, said
+    tmp_path, monkeypatch, spoil, message
 ):
     folder = tmp_path / 'run' / 'checkpoints' / '0'
     checkpoint.write_params(epath.Path(tmp_path / 'run'), {'x': np.ones(3, np.float32)}, ABOUT)
@@ -139,5 +139,5 @@ def test_nothing_of_a_checkpoint_from_elsewhere_is_read_before_links_and_sizes_a
 
     for name in ('read_text', 'read_bytes', 'open'):
         monkeypatch.setattr(type(epath.Path('/')), name, never)
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=message):
         checkpoint.read_params(epath.Path(tmp_path / 'run'))

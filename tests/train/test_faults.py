@@ -71,15 +71,15 @@ DAMAGES = {
 @pytest.mark.parametrize('damage', DAMAGES)
 def test_a_damaged_checkpoint_is_set_aside_by_name_and_the_one_before_is_used(tmp_path, damage):
     expected = small_run.run(tmp_path / 'whole').state
-    workdir, said = tmp_path / 'run', []
+    workdir, printed = tmp_path / 'run', []
     small_run.run(workdir, small_run.settings(stop_at=8))
     spoil, words = DAMAGES[damage]
     spoil(workdir / 'checkpoints' / '8')
     bytes_before = [path.read_bytes() for path in files_of(workdir / 'checkpoints' / '8')]
-    outcome = small_run.run(workdir, said=said)
+    outcome = small_run.run(workdir, printed=printed)
     aside = workdir / 'checkpoints' / '8.damaged-1'
-    assert len(said) == 1 and f'{workdir}/checkpoints/8 is damaged' in said[0]
-    assert words in said[0] and '8.damaged-1' in said[0]
+    assert len(printed) == 1 and f'{workdir}/checkpoints/8 is damaged' in printed[0]
+    assert words in printed[0] and '8.damaged-1' in printed[0]
     assert [path.read_bytes() for path in files_of(aside)] == bytes_before
     assert steps_of(workdir) == [4, 8, 12]
     assert_same(outcome.state, expected)
@@ -110,11 +110,11 @@ def test_a_reader_leaves_a_damaged_checkpoint_where_it_is(tmp_path):
     small_run.run(tmp_path, small_run.settings(stop_at=8))
     flip(tmp_path / 'checkpoints' / '8')
     (tmp_path / 'checkpoints' / '12.orbax-checkpoint-tmp').mkdir()
-    folder, said = small_run.epath.Path(tmp_path) / 'checkpoints', []
+    folder, printed = small_run.epath.Path(tmp_path) / 'checkpoints', []
     reader = checkpoint.Checkpoints(
-        folder, small_run.settings().checkpoint, said.append, read_only=True
+        folder, small_run.settings().checkpoint, printed.append, read_only=True
     )
-    assert reader.latest() == 4 and len(said) == 1
+    assert reader.latest() == 4 and len(printed) == 1
     assert names_of(tmp_path) == ['12.orbax-checkpoint-tmp', '4', '8']
 
 
@@ -123,9 +123,9 @@ def test_what_a_cut_off_save_left_is_deleted_and_reported(tmp_path):
     torn = tmp_path / 'checkpoints' / '8.orbax-checkpoint-tmp'
     torn.mkdir()
     (torn / 'half').write_text('x')
-    said = []
-    small_run.open_checkpoints(tmp_path, said=said)
-    assert names_of(tmp_path) == ['4'] and 'save of step 8 was cut off' in said[0]
+    printed = []
+    small_run.open_checkpoints(tmp_path, printed=printed)
+    assert names_of(tmp_path) == ['4'] and 'save of step 8 was cut off' in printed[0]
 
 
 def test_old_checkpoints_are_deleted_only_when_a_newer_one_is_whole(tmp_path, monkeypatch):
@@ -161,11 +161,11 @@ class FullDisk:
 
 def test_on_a_full_disk_a_run_goes_on_and_saves_when_it_can_again(tmp_path, monkeypatch):
     FullDisk(monkeypatch, {2})
-    said = []
-    outcome = small_run.run(tmp_path, said=said)
+    printed = []
+    outcome = small_run.run(tmp_path, printed=printed)
     assert steps_of(tmp_path) == [4, 12] and names_of(tmp_path) == ['12', '4']
-    assert len(said) == 1 and 'step 8 could not be saved' in said[0]
-    assert 'No space left' in said[0] and 'that of step 4' in said[0]
+    assert len(printed) == 1 and 'step 8 could not be saved' in printed[0]
+    assert 'No space left' in printed[0] and 'that of step 4' in printed[0]
     assert_same(outcome.state, small_run.after(12))
 
 
@@ -266,7 +266,7 @@ def test_text_that_cannot_be_read_stops_the_run_after_a_save(tmp_path):
 
 def test_an_old_checkpoint_that_cannot_be_deleted_costs_nothing(tmp_path, monkeypatch):
     config = small_run.settings(16, checkpoint={'every_steps': 4, 'keep': 1})
-    delete, tries, said = seals.delete, itertools.count(), []
+    delete, tries, printed = seals.delete, itertools.count(), []
 
     def busy_once(folder):  # another process reads it, over a network
         if next(tries) == 0:
@@ -274,9 +274,9 @@ def test_an_old_checkpoint_that_cannot_be_deleted_costs_nothing(tmp_path, monkey
         delete(folder)
 
     monkeypatch.setattr(seals, 'delete', busy_once)
-    outcome = small_run.run(tmp_path, config, said=said)
+    outcome = small_run.run(tmp_path, config, printed=printed)
     assert_same(outcome.state, small_run.after(16))
-    assert len(said) == 1 and 'old checkpoint of step 4' in said[0] and 'busy' in said[0]
+    assert len(printed) == 1 and 'old checkpoint of step 4' in printed[0] and 'busy' in printed[0]
     assert steps_of(tmp_path) == [16]  # tried again after the next save
 
 

@@ -18,7 +18,7 @@ def build(**changes) -> runs.Program:
     )
 
 
-def take(count, **changes):
+def train(count, **changes):
     program = build(**changes)
     current, history = program.fresh_state(), []
     for number in range(count):
@@ -28,18 +28,18 @@ def take(count, **changes):
 
 
 def test_accumulation_changes_no_loss_without_dropout():
-    whole, _ = take(4)
-    parts, _ = take(4, optimizer={'microbatches': 4})
+    whole, _ = train(4)
+    parts, _ = train(4, optimizer={'microbatches': 4})
     for a, b in zip(whole, parts, strict=True):
         for name in a:
             assert b[name] == pytest.approx(a[name], rel=1e-4, abs=1e-7), name
 
 
 def test_accumulation_changes_nothing_but_memory():
-    """Loss and every gradient as of the whole batch; temporaries shrink with the parts."""
+    """Loss and every gradient as of the whole batch; temporaries shrink with the microbatches."""
     results, temporaries = [], []
-    for parts in (1, 4):
-        config = {'model': {'dropout': 0.0}, 'optimizer': {'microbatches': parts, 'b1': 0.0}}
+    for microbatches in (1, 4):
+        config = {'model': {'dropout': 0.0}, 'optimizer': {'microbatches': microbatches, 'b1': 0.0}}
         program = build(batch_size=32, **config)
         batch = random_batch(B=32)
         compiled = program.step.lower(program.abstract_state, batch).compile()
@@ -84,12 +84,12 @@ GOLDEN_CHANGES = {
 
 
 def test_three_steps_are_as_recorded():
-    """If a change of meaning moved these on purpose, say so in CHANGELOG.md and record them anew:
+    """If these changed on purpose, write it into CHANGELOG.md and record them again:
 
     python -c 'from tests.train.test_step import record; record()'
     """
     recorded = json.loads(GOLDEN.read_text())
-    history, _ = take(3, **GOLDEN_CHANGES)
+    history, _ = train(3, **GOLDEN_CHANGES)
     for ours, theirs in zip(history, recorded, strict=True):
         assert ours.keys() == theirs.keys()
         for name in ours:
@@ -97,6 +97,6 @@ def test_three_steps_are_as_recorded():
 
 
 def record() -> None:
-    history, _ = take(3, **GOLDEN_CHANGES)
+    history, _ = train(3, **GOLDEN_CHANGES)
     GOLDEN.parent.mkdir(exist_ok=True)
     GOLDEN.write_text(json.dumps(history, indent=2) + '\n')
