@@ -76,9 +76,9 @@ needs() {
 }
 
 vm() { # COMMAND [ARGUMENTS]: prints the gcloud command, and runs it unless this is a dry run
-  local place=(--zone="$zone")
-  [[ -z $project ]] || place+=(--project="$project")
-  go gcloud compute tpus tpu-vm "$1" "${place[@]}" "${@:2}"
+  local location=(--zone="$zone")
+  [[ -z $project ]] || location+=(--project="$project")
+  go gcloud compute tpus tpu-vm "$1" "${location[@]}" "${@:2}"
 }
 
 go() {

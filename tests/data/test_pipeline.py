@@ -56,7 +56,7 @@ def test_the_state_is_of_the_batch_handed_out_not_of_the_one_read_ahead(one):
     assert (first[2]['tokens'] != following['tokens']).any()
 
 
-def test_an_epoch_holds_every_row_once_and_the_next_is_shuffled_anew(one):
+def test_an_epoch_holds_every_row_once_and_the_next_is_shuffled_again(one):
     rows = pipeline.Rows([one], 'train')
     n = rows.lengths[0]
     order = pipeline.row_order(rows.lengths, [1.0], seed=3)

@@ -3,7 +3,7 @@
 import pytest
 
 from tools.faults import faults, setting
-from tools.faults.victims import Mark
+from tools.faults.processes import Mark
 
 
 def marks(*names):
@@ -34,7 +34,7 @@ def test_a_good_end(seen, output, status):
 @pytest.mark.parametrize(
     ('seen', 'output', 'status'),
     [
-        (TRAINING, 'step 6/30', -15),  # dies of it
+        (TRAINING, 'step 6/30', -15),  # the signal kills it
         (TRAINING, 'error: stopped', 1),
         ((*TRAINING, ('finishing', 0), ('saved', 0)), 'error: stopped', 1),  # of an earlier step
         (TRAINING, '', 0),

@@ -17,7 +17,7 @@ SLOW = ('build', 'settings', 'ours', 'predict', 'tfds', 'corpus', 'tokenizer')
 def failures(target: Target, folder, numbers) -> list[str]:
     run = target.make(folder)
     outcomes = [(n, judge(target, run, generator(0, target.name, n))) for n in numbers]
-    return [f'{target.name}:{n} {o.said}' for n, o in outcomes if o.kind == FAILURE]
+    return [f'{target.name}:{n} {o.message}' for n, o in outcomes if o.kind == FAILURE]
 
 
 @pytest.mark.parametrize('name', sorted(set(NAMES) - set(SLOW)))

@@ -185,7 +185,7 @@ def forward(
     draws: Draws,
     given: Stopped | None = None,
 ) -> Outcome:
-    """The loss of a batch (or of one replica's part of it).
+    """The loss of a batch (or of one replica's rows of it).
 
     Args:
         settings: of the run.
@@ -224,9 +224,9 @@ def clipped_gradients(
     rows = len(batch['input_ids']) // settings.replicas
     total, records = {}, []
     for number in range(settings.replicas):
-        part = slice(number * rows, (number + 1) * rows)
-        own = {name: array[part] for name, array in batch.items()}
-        outcome = forward(settings, variables, own, draws.rows(part))
+        own_rows = slice(number * rows, (number + 1) * rows)
+        own = {name: array[own_rows] for name, array in batch.items()}
+        outcome = forward(settings, variables, own, draws.rows(own_rows))
         clipped, norm = optimizer.clip_by_global_norm(outcome.gradients(), 1.0)
         total = {name: total.get(name, 0.0) + g for name, g in clipped.items()}
         used_BP = outcome.masked.weights_BP > 0

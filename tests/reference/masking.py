@@ -21,9 +21,9 @@ class Draws:
     keep_BP: np.ndarray  # bool, True leaves the token in the generator's input
     uniforms_BPV: np.ndarray  # in (0, 1), for the generator's samples
 
-    def rows(self, part: slice) -> 'Draws':
+    def rows(self, rows: slice) -> 'Draws':
         """The draws of some of the batch's rows."""
-        return Draws(self.positions_BP[part], self.keep_BP[part], self.uniforms_BPV[part])
+        return Draws(self.positions_BP[rows], self.keep_BP[rows], self.uniforms_BPV[rows])
 
 
 @dataclasses.dataclass(frozen=True)

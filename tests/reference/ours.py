@@ -38,7 +38,7 @@ RENAMES = (
 
 
 def path_of(name: str) -> tuple[str, int | None]:
-    """Where our tree keeps a variable, and its place on the leading axis of stacked layers.
+    """Where our tree keeps a variable, and its index on the leading axis of stacked layers.
 
     >>> path_of('generator/encoder/layer_3/attention/output/LayerNorm/gamma')
     ('generator/layers/attention_norm/scale', 3)
@@ -56,21 +56,21 @@ def to_ours(variables: Variables, like: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a leaf of `like` has no variable, or a variable no leaf.
     """
-    parts: dict[str, list[np.ndarray]] = {}
+    arrays: dict[str, list[np.ndarray]] = {}
     for name, array in variables.items():  # layers come in order
-        parts.setdefault(path_of(name)[0], []).append(array)
+        arrays.setdefault(path_of(name)[0], []).append(array)
 
     def fill(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         return {
             key: fill(value, f'{prefix}{key}/')
             if isinstance(value, Mapping)
-            else _fit(parts.pop(f'{prefix}{key}', None), f'{prefix}{key}', value.shape)
+            else _fit(arrays.pop(f'{prefix}{key}', None), f'{prefix}{key}', value.shape)
             for key, value in tree.items()
         }
 
     result = fill(like, '')
-    if parts:
-        raise ValueError(f'these have no place in our tree: {sorted(parts)}')
+    if arrays:
+        raise ValueError(f'our tree has no parameters of these names: {sorted(arrays)}')
     return result
 
 

@@ -18,7 +18,7 @@ class Settings:
     vocab_size: int = 23
     max_position_embeddings: int = 12
     type_vocab_size: int = 2
-    # The generator's size, as parts of the main network's.
+    # The generator's size, as fractions of the main network's.
     generator_layers: float = 1.0
     generator_hidden_size: float = 0.25
     # What is learned. With both objectives off it is masked language modelling.
@@ -43,7 +43,7 @@ class Settings:
     num_train_steps: int = 100
     num_warmup_steps: int = 10
     weight_decay_rate: float = 0.01
-    replicas: int = 1  # the batch in this many parts, each with a loss and a clip of its own
+    replicas: int = 1  # the batch is cut into so many, each with a loss and a clip of its own
 
     def __post_init__(self):
         two_towers = self.two_tower_generator or self.electric_objective

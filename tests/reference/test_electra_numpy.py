@@ -85,13 +85,13 @@ def test_padding_is_seen_by_no_loss(name):
 def test_two_towers_predict_a_token_from_all_others_and_not_from_itself():
     settings, variables, batch, draws = example('two_tower', seed=1)
     batch = {**batch, 'input_mask': np.ones((B, L), int)}
-    place = 5
+    position = 5
     log_probs = forward(settings, variables, batch, draws).generator.log_probs_BLV
     for moved in range(1, L - 1):
         at = (slice(None), moved)
         other = changed(batch, 'input_ids', at, (batch['input_ids'][at] + 1) % 23)
         difference = forward(settings, variables, other, draws).generator.log_probs_BLV - log_probs
-        assert (np.abs(difference[:, place]).max() > 1e-6) == (moved != place), moved
+        assert (np.abs(difference[:, position]).max() > 1e-6) == (moved != position), moved
 
 
 def test_the_number_of_slots_is_the_reference_s():
@@ -142,8 +142,8 @@ def test_losses_are_means_over_what_they_count():
     settings, variables, batch, draws = example()
     outcome = forward(settings, variables, batch, draws)
     used = outcome.masked.weights_BP > 0
-    places = set(zip(*np.nonzero(used), strict=True))
-    assert len({(b, outcome.masked.positions_BP[b, p]) for b, p in places}) < used.sum()
+    slots = set(zip(*np.nonzero(used), strict=True))
+    assert len({(b, outcome.masked.positions_BP[b, p]) for b, p in slots}) < used.sum()
     logits = outcome.generator.logits_BPV[used]
     probs = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     targets = outcome.masked.targets_BP[used]
@@ -218,9 +218,9 @@ def test_each_replica_is_clipped_before_the_sum():
     both = dataclasses.replace(settings, replicas=2)
     total, metrics = electra_numpy.clipped_gradients(both, variables, batch, draws)
     halves, losses = [], []
-    for part in (slice(0, B), slice(B, 2 * B)):
-        own = {name: a[part] for name, a in batch.items()}
-        outcome = forward(settings, variables, own, draws.rows(part))
+    for rows in (slice(0, B), slice(B, 2 * B)):
+        own = {name: a[rows] for name, a in batch.items()}
+        outcome = forward(settings, variables, own, draws.rows(rows))
         norm = np.sqrt(sum((g**2).sum() for g in outcome.gradients().values()))
         assert norm > 1
         halves.append({name: g / norm for name, g in outcome.gradients().items()})

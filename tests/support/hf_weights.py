@@ -45,8 +45,8 @@ def encoder_weights(params) -> dict[str, np.ndarray]:
     layers = encoder['layers']
     for i in range(layers['attention_norm']['scale'].shape[0]):
         at = f'encoder.layer.{i}'
-        for part in ('query', 'key', 'value'):
-            dense(f'{at}.attention.self.{part}', layers['attention'][part], i)
+        for projection in ('query', 'key', 'value'):
+            dense(f'{at}.attention.self.{projection}', layers['attention'][projection], i)
         dense(f'{at}.attention.output.dense', layers['attention']['output'], i, inputs=2)
         norm(f'{at}.attention.output.LayerNorm', layers['attention_norm'], i)
         dense(f'{at}.intermediate.dense', layers['feed_forward']['up'], i)

@@ -3,10 +3,10 @@
 It runs what `python -m electra_jax.main` runs, after wrapping a few functions so that they write
 marks: lines of `time name number` in a file which the harness follows.
 
-A start takes most of the time of a round. So three things that matter only to people are left out:
-source lines in compiled programs, early garbage collection, and the example printed at the end.
+A start takes most of the time of a round. So three things that only people need are left out: source
+lines in compiled programs, early garbage collection, and the example printed at the end.
 
-Faults that only come from inside are chosen by the environment:
+Faults that can be injected only from inside are chosen by the environment:
     FAULTS_READ_ERROR=K   reading batch K fails (EIO), as from a bad disk
     FAULTS_STEP_SECONDS=S each step takes S seconds longer
     FAULTS_CLOCK=FILE     `time.time` is off by the current number of seconds in FILE
@@ -172,14 +172,14 @@ def _marked_batch(batch: pipeline.HostBatch, mark: Callable[..., None]) -> pipel
 
 
 def _failing(batch: Callable) -> Callable:
-    at, count = int(os.environ.get('FAULTS_READ_ERROR', '0')), 0
+    failing, count = int(os.environ.get('FAULTS_READ_ERROR', '0')), 0
 
-    def outer(self, places):
+    def outer(self, positions):
         nonlocal count
         count += 1
-        if count == at:
+        if count == failing:
             raise OSError(errno.EIO, os.strerror(errno.EIO), 'a disk that is failing')
-        return batch(self, places)
+        return batch(self, positions)
 
     return outer
 

@@ -12,7 +12,7 @@ from absl import logging
 
 from tools.faults import setting
 
-logging.set_verbosity(logging.ERROR)  # Orbax misses a file that it does not need
+logging.set_verbosity(logging.ERROR)  # Orbax warns of the absence of a file that it does not need
 
 _UNLIKE = ('speed/',)  # metrics that no two runs have in common
 
@@ -31,12 +31,12 @@ def digest(checkpoint: pathlib.Path) -> dict[str, str]:
                 array = np.asarray(leaf)
                 bits = f'{array.dtype}{array.shape}'.encode() + array.tobytes()
                 found[item + jax.tree_util.keystr(path)] = hashlib.sha256(bits).hexdigest()
-    place = json.loads((checkpoint / 'data' / 'metadata').read_text())
-    found['data'] = json.dumps(place, sort_keys=True)
+    position = json.loads((checkpoint / 'data' / 'metadata').read_text())
+    found['data'] = json.dumps(position, sort_keys=True)
     return found
 
 
-def steps_there(workdir: pathlib.Path) -> list[int]:
+def finished_steps(workdir: pathlib.Path) -> list[int]:
     """Steps of the checkpoints that have their final name."""
     folder = workdir / 'checkpoints'
     names = [child.name for child in folder.iterdir()] if folder.exists() else []
@@ -46,7 +46,7 @@ def steps_there(workdir: pathlib.Path) -> list[int]:
 def whole_steps(workdir: pathlib.Path, reference: dict[str, Any]) -> list[int]:
     """Steps of the checkpoints whose every bit is that of the undisturbed run."""
     return [
-        step for step in steps_there(workdir) if not checkpoint_differs(workdir, step, reference)
+        step for step in finished_steps(workdir) if not checkpoint_differs(workdir, step, reference)
     ]
 
 
@@ -85,7 +85,7 @@ def record(workdir: pathlib.Path) -> dict[str, Any]:
     checkpoints = workdir / 'checkpoints'
     return {
         'checkpoints': {
-            str(step): digest(checkpoints / str(step)) for step in steps_there(workdir)
+            str(step): digest(checkpoints / str(step)) for step in finished_steps(workdir)
         },
         'metrics': metrics(workdir),
     }

@@ -1,7 +1,7 @@
 """The faults: each starts the run, injects itself at a random moment, and watches how it ends.
 
 A function here leaves the workdir as the fault left it; the round goes on from there
-(`Round.finish`). What was seen that should not be goes into `Round.complaints`.
+(`Round.finish`). What should not have happened goes into `Round.complaints`.
 """
 
 import contextlib
@@ -15,16 +15,16 @@ import time
 from collections.abc import Callable, Sequence
 
 from tools.faults import setting, soak
+from tools.faults.processes import DEADLINE, Hang, Mark, Missed, Process
 from tools.faults.rounds import Round, is_saving
-from tools.faults.victims import DEADLINE, Hang, Mark, Missed, Process
 
 KILL, TERM, INT = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
-# How a run may end that was asked to while there was nothing to save.
+# Exit statuses allowed to a run that was asked to stop while it had nothing to save.
 _NOTHING_LOST = (0, 1, -TERM)
-# JAX looks for a signal once a second: what two processes have to be told while they train must
-# find them training some seconds later.
+# JAX looks for a signal once a second: two processes that get one while they train must still be
+# training some seconds later.
 _SLOW_STEP = 0.2
-_HEARD_STEPS = 15
+_NOTICE_STEPS = 15
 _LITTLE_ROOM = 100_000  # bytes: less than any checkpoint takes on a tmpfs
 _HOST_SECONDS = 60.0  # in which a host has to notice that another is gone
 
@@ -32,8 +32,8 @@ _HOST_SECONDS = 60.0  # in which a host has to notice that another is gone
 def kill_at(phase: str, run: Round) -> None:
     """kill -9 in a phase."""
     process = run.start({'FAULTS_NO_CACHE': '1'} if phase == 'compiling' else None)
-    run.strike(process, run.moment(process, phase), KILL)
-    run.take_stock()
+    run.send_and_wait(process, run.moment(process, phase), KILL)
+    run.note_checkpoints()
 
 
 def kill_preparing(run: Round) -> None:
@@ -42,19 +42,19 @@ def kill_preparing(run: Round) -> None:
     process = run.start()
     when = run.moment(process, 'preparing')
     if run.draw.random() < 0.5:
-        run.strike(process, when, KILL)
+        run.send_and_wait(process, when, KILL)
     else:
         run.notes.append(f'all processes killed at {when}')
         os.killpg(process.pid, KILL)
         process.wait()
-    run.take_stock()
+    run.note_checkpoints()
 
 
 def kill_anywhere(run: Round) -> None:
     """kill -9 at any moment from the first to the last of a run."""
     process = run.start()
-    run.strike(process, run.any_moment(process), KILL)
-    run.take_stock()
+    run.send_and_wait(process, run.any_moment(process), KILL)
+    run.note_checkpoints()
 
 
 def kill_often(run: Round) -> None:
@@ -71,7 +71,7 @@ def kill_often(run: Round) -> None:
 def ask(number: int, run: Round) -> None:
     """One signal that asks the run to end, at any moment."""
     process = run.start()
-    status = run.strike(process, run.any_moment(process), number)
+    status = run.send_and_wait(process, run.any_moment(process), number)
     _stopped_well(run, process, status)
 
 
@@ -80,43 +80,45 @@ def two_signals(run: Round) -> None:
     process = run.start()
     numbers = run.draw.choice([(TERM, TERM), (INT, INT), (TERM, INT), (INT, TERM), (TERM, KILL)])
     when = run.moment(process, 'compiled', span='training')
-    status = run.strike(process, when, *numbers, gap=run.draw.uniform(0.001, run.spans['saving']))
+    status = run.send_and_wait(
+        process, when, *numbers, gap=run.draw.uniform(0.001, run.spans['saving'])
+    )
     if KILL in numbers:
-        run.take_stock()
+        run.note_checkpoints()
     else:
         _stopped_well(run, process, status, at_once=numbers == (INT, INT))
 
 
 def _stopped_well(run: Round, process: Process, status: int, at_once: bool = False) -> None:
-    whole = run.take_stock()
+    whole = run.note_checkpoints()
     run.expect_clear_end(process)
     complaint = None if at_once else wrong_end(process.seen, process.output(), status)
     if complaint is not None or status not in _NOTHING_LOST:
-        run.complaints.append(complaint or f'told twice to stop, it ended with status {status}')
+        run.complaints.append(complaint or f'asked twice to stop, it ended with status {status}')
     for line in process.output().splitlines():
         if line.startswith('stopped by') and int(line.split('step ')[1].split(',')[0]) not in whole:
             run.complaints.append(f'it printed {line!r}, but the whole checkpoints are {whole}')
 
 
-def wrong_end(seen: Sequence[Mark], said: str, status: int) -> str | None:
+def wrong_end(seen: Sequence[Mark], output: str, status: int) -> str | None:
     """What is wrong with the end of a run that was asked to stop, or None.
 
     Args:
         seen: the marks of the run: between the end of compilation and the save of the last step
             there is something to lose.
-        said: all its output.
+        output: everything that the run printed.
         status: its exit status.
     """
     trained = any(mark.name == 'compiled' for mark in seen)
     last_saves = [number for number, mark in enumerate(seen) if is_saving(setting.STEPS)(mark)]
     over = last_saves and any(mark.name == 'saved' for mark in seen[last_saves[0] :])
     if trained and not over:
-        well = status == 0 and 'stopped by ' in said
+        well = status == 0 and 'stopped by ' in output
     else:
         well = status in _NOTHING_LOST
     if well:
         return None
-    last = (said.strip().splitlines() or ['nothing'])[-1][:200]
+    last = (output.strip().splitlines() or ['nothing'])[-1][:200]
     when = 'while it trained' if trained else 'before it trained'
     return f'asked to stop {when}, it ended with status {status} and printed: {last}'
 
@@ -147,13 +149,13 @@ def full_disk(hosts: int, run: Round) -> None:
     too_late = any(map(is_saving(setting.STEPS), first.seen))
     began = time.monotonic()
     while None in [process.status() for process in processes]:
-        _fill(disk, ballast, left)  # also what old checkpoints leave
+        _fill(disk, ballast, left)  # also the room of checkpoints that were deleted
         if time.monotonic() - began > DEADLINE:
-            raise Hang(f'still there on a full disk: {first.log}')
+            raise Hang(f'still running on a full disk: {first.log}')
         time.sleep(0.01)
     statuses = [process.wait() for process in processes]
     ballast.unlink()
-    run.take_stock()
+    run.note_checkpoints()
     if too_late and not any(statuses):
         raise Missed('all was saved before the disk was full')
     if statuses != [1] * hosts:
@@ -168,7 +170,7 @@ def _fill(disk: pathlib.Path, ballast: pathlib.Path, left: int) -> None:
     space = os.statvfs(disk)
     free = space.f_bavail * space.f_frsize - left
     if free > 0:
-        # The run may be quicker to take that room.
+        # The run may take that room first.
         with contextlib.suppress(OSError), ballast.open('ab') as file:
             file.write(bytes(free))
 
@@ -177,8 +179,8 @@ def damage_checkpoints(kind: str, how_many: int, run: Round) -> None:
     """The newest checkpoints are damaged between two starts: the one before must be used."""
     process = run.start()
     process.wait_for(is_saving(setting.SAVE_EVERY * (how_many + 1)))
-    run.strike(process, run.moment(process, 'saving'), KILL)
-    whole = run.take_stock()
+    run.send_and_wait(process, run.moment(process, 'saving'), KILL)
+    whole = run.note_checkpoints()
     if len(whole) <= how_many:
         raise Missed('too few checkpoints to damage')
     for step in whole[-how_many:]:
@@ -186,14 +188,14 @@ def damage_checkpoints(kind: str, how_many: int, run: Round) -> None:
     run.kept = whole[-how_many - 1]
     after = run.start()
     when = run.any_moment(after)
-    # It is killed in turn: going on from the older one must itself be safe.
+    # In half of the rounds it is killed, too: continuing from the older one must itself be safe.
     if run.draw.random() < 0.5:
-        run.strike(after, when, KILL)
+        run.send_and_wait(after, when, KILL)
     else:
         after.wait()
-        said = after.output()
-        if f'going on from step {whole[-1]}' not in said and 'damaged' not in said:
-            run.complaints.append('it went on from an older checkpoint without saying why')
+        output = after.output()
+        if f'going on from step {whole[-1]}' not in output and 'damaged' not in output:
+            run.complaints.append('it continued from an older checkpoint and did not report why')
 
 
 def _damage(run: Round, folder: pathlib.Path, kind: str) -> str:
@@ -210,10 +212,10 @@ def _damage(run: Round, folder: pathlib.Path, kind: str) -> str:
         os.truncate(path, length)
         return f'{name} cut from {size} to {length} bytes'
     content = bytearray(path.read_bytes())
-    place, bit = run.draw.randrange(size), run.draw.randrange(8)
-    content[place] ^= 1 << bit
+    position, bit = run.draw.randrange(size), run.draw.randrange(8)
+    content[position] ^= 1 << bit
     path.write_bytes(content)
-    return f'{name} bit {bit} of byte {place} of {size} flipped'
+    return f'{name} bit {bit} of byte {position} of {size} flipped'
 
 
 def damage_shard(kind: str, run: Round) -> None:
@@ -222,8 +224,8 @@ def damage_shard(kind: str, run: Round) -> None:
     shutil.copytree(run.setting.corpus, corpus)
     run.words = [f'--config.data.path={corpus}']
     process = run.start()
-    run.strike(process, run.any_moment(process), KILL)
-    run.take_stock()
+    run.send_and_wait(process, run.any_moment(process), KILL)
+    run.note_checkpoints()
     shard = run.draw.choice(sorted(corpus.glob('*.array_record')))
     whole = shard.read_bytes()
     if kind == 'missing':
@@ -231,8 +233,9 @@ def damage_shard(kind: str, run: Round) -> None:
     elif kind == 'truncated':
         os.truncate(shard, run.draw.randrange(len(whole)))
     else:
-        place = run.draw.randrange(len(whole))
-        shard.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        flipped = bytearray(whole)
+        flipped[run.draw.randrange(len(whole))] ^= 1
+        shard.write_bytes(flipped)
     run.notes.append(f'{shard.name} {kind}')
     refused = run.start()
     status = refused.wait()
@@ -241,7 +244,7 @@ def damage_shard(kind: str, run: Round) -> None:
         run.complaints.append(f'a shard was {kind}: status {status}, or the shard was not named')
     if any(mark.name == 'compiling' for mark in refused.seen):
         run.complaints.append(f'training began although a shard was {kind}')
-    run.take_stock()
+    run.note_checkpoints()
     shard.write_bytes(whole)
 
 
@@ -251,24 +254,24 @@ def reader_fails(run: Round) -> None:
     status = process.wait()
     run.notes.append(f'a read failed, status {status}')
     run.expect_clear_end(process)
-    _done_or_said(run, process, status)
+    _finished_or_reported(run, process, status)
 
 
 def reader_dies(run: Round) -> None:
     """A thread of the loader ends."""
     process = run.start()
-    status = run.strike(process, run.moment(process, 'stepping'), signal.SIGUSR1)
+    status = run.send_and_wait(process, run.moment(process, 'stepping'), signal.SIGUSR1)
     run.notes.append(f'status {status}')
     run.expect_clear_end(process)
-    _done_or_said(run, process, status)
+    _finished_or_reported(run, process, status)
 
 
-def _done_or_said(run: Round, process: Process, status: int) -> None:
+def _finished_or_reported(run: Round, process: Process, status: int) -> None:
     """A fault in the loader either changes nothing or ends the run with a message."""
     wanted = {0: 'done: ', 1: 'error: '}.get(status)
     if wanted is None or wanted not in process.output():
-        run.complaints.append(f'the loader was hurt: status {status}, and not a word of it')
-    run.take_stock()
+        run.complaints.append(f'a fault in the loader: status {status}, and no message')
+    run.note_checkpoints()
 
 
 def builder_dies(run: Round) -> None:
@@ -324,19 +327,19 @@ def host_vanishes(run: Round) -> None:
         run.complaints.append(f'the other process took {took:.0f} s to end')
     if 'error: ' not in left.output():
         run.complaints.append(f'the other process ended without a clear message, status {status}')
-    run.take_stock()
+    run.note_checkpoints()
 
 
 def host_preempted(run: Round) -> None:
     """One process of two gets SIGTERM: both save after the same step and end."""
     run.hosts = 2
     hosts = run.start_hosts({'FAULTS_STEP_SECONDS': str(_SLOW_STEP)})
-    told = run.draw.randrange(2)
-    when = run.moment(hosts[told], 'stepping')
-    hosts[told].send(TERM)
-    run.notes.append(f'SIGTERM to process {told} at {when}')
-    hosts[told].marks()
-    steps = 1 + sum(mark.name == 'stepping' for mark in hosts[told].seen)
+    preempted = run.draw.randrange(2)
+    when = run.moment(hosts[preempted], 'stepping')
+    hosts[preempted].send(TERM)
+    run.notes.append(f'SIGTERM to process {preempted} at {when}')
+    hosts[preempted].marks()
+    steps = 1 + sum(mark.name == 'stepping' for mark in hosts[preempted].seen)
     statuses = [host.wait() for host in hosts]
     if statuses != [0, 0]:
         run.complaints.append(f'asked to stop, the processes ended with {statuses}')
@@ -346,9 +349,9 @@ def host_preempted(run: Round) -> None:
     ]
     if stopped[0] != stopped[1]:
         run.complaints.append(f'the processes stopped differently: {stopped}')
-    if not stopped[0] and steps <= setting.STEPS - _HEARD_STEPS:
-        run.complaints.append(f'told to stop in step {steps}, they went on to the end')
-    run.take_stock()
+    if not stopped[0] and steps <= setting.STEPS - _NOTICE_STEPS:
+        run.complaints.append(f'asked to stop in step {steps}, they trained to the end')
+    run.note_checkpoints()
 
 
 def clock_jumps(run: Round) -> None:
@@ -368,7 +371,7 @@ def clock_jumps(run: Round) -> None:
     if status != 0:
         run.complaints.append(f'the clock jumped: status {status}')
     run.expect_clear_end(process)
-    run.take_stock()
+    run.note_checkpoints()
 
 
 def second_run(run: Round) -> None:
@@ -377,15 +380,15 @@ def second_run(run: Round) -> None:
     when = run.any_moment(first)
     second = run.start()
     status = second.wait()
-    run.notes.append(f'typed again at {when}: status {status}')
+    run.notes.append(f'started again at {when}: status {status}')
     if status == 0 and first.status() is None:
-        run.complaints.append('the second run ended well beside the first')
+        run.complaints.append('the second run succeeded while the first one was running')
     if status != 0 and 'is being written by' not in second.output():
-        run.complaints.append(f'the second run ended with status {status}, without saying why')
+        run.complaints.append(f'the second run ended with status {status} and did not report why')
     run.expect_clear_end(second)
     if first.wait() != 0 and status != 0:
         run.complaints.append(f'the first run ended with status {first.status()}')
-    run.take_stock()
+    run.note_checkpoints()
 
 
 def _needs_mount() -> str | None:
@@ -431,7 +434,7 @@ FAULTS: dict[str, Callable[[Round], None]] = {
 
 def chosen(names: Sequence[str] | None) -> list[str]:
     """The faults whose names contain one of `names`, or all; exits where there is none."""
-    found = [name for name in FAULTS if names is None or any(part in name for part in names)]
-    if not found:
-        raise SystemExit(f'no such fault; there are: {", ".join(FAULTS)}')
-    return found
+    matching = [name for name in FAULTS if names is None or any(part in name for part in names)]
+    if not matching:
+        raise SystemExit(f'no fault has such a name; the faults are: {", ".join(FAULTS)}')
+    return matching

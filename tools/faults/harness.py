@@ -3,11 +3,11 @@
     python -m tools.faults.harness --rounds=100 --folder=/tmp/faults
 
 makes undisturbed runs first, of one process and of two. Each round then starts the same run in a
-fresh folder, injects one fault (`faults.FAULTS`, in turn, in random order), types the same command
-again until it ends, and compares with the undisturbed run: every array of the last checkpoint bit
-for bit, and every line of metrics.jsonl. Typed again after a stop, the harness goes on with the
-rounds that are not finished. Results: rounds.jsonl (a line a round), results.json and results.md
-in the folder; the folders of rounds that went wrong are kept. Ends with status 1 if any did.
+new folder, injects one fault (`faults.FAULTS`, in turn, in random order), repeats the same command
+until the run ends, and compares with the undisturbed run: every array of the last checkpoint bit
+for bit, and every line of metrics.jsonl. The same command after a stop continues with the rounds
+that are not finished. The folder then holds rounds.jsonl (a line a round), results.json and
+results.md, and the folders of rounds that went wrong. The exit status is 1 if any did.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from concurrent import futures
 from typing import Any
 
 from electra_jax.runtime.terminal import markdown
-from tools.faults import faults, rounds, setting, victims
+from tools.faults import faults, processes, rounds, setting
 
 _TRIES = 12  # to hit the moment of a fault
 _COLUMNS = ('rounds', 'starts', 'lost checkpoints', 'hangs', 'differences', 'complaints')
@@ -50,7 +50,7 @@ class References:
             return json.loads(path.read_text())
 
 
-def play(
+def run_round(
     number: int,
     name: str,
     seed: int,
@@ -71,12 +71,12 @@ def play(
             faults.FAULTS[name](run)
             differences = run.finish()
             keep = bool(differences or run.lost or run.complaints)
-        except victims.Missed as reason:
+        except processes.Missed as reason:
             missed.append(str(reason))
-            run.learn(run.started[-1])  # the machine is faster than it was
+            run.learn(run.started[-1])  # the machine has become faster
             keep = False
             continue
-        except victims.Hang as hang:
+        except processes.Hang as hang:
             hangs.append(str(hang))
         finally:
             run.close(keep)
@@ -92,17 +92,17 @@ def play(
             'missed': missed,
             'seconds': round(time.monotonic() - began, 1),
         }
-    raise SystemExit(f'round {number}: {name} could not be brought about: {missed}')
+    raise SystemExit(f'round {number}: {name} could not be injected: {missed}')
 
 
 def order(seed: int, count: int, names: list[str]) -> list[str]:
     """The fault of each round: all in turn, shuffled each time."""
-    found: list[str] = []
-    while len(found) < count:
+    names_in_order: list[str] = []
+    while len(names_in_order) < count:
         turn = list(names)
-        random.Random(f'{seed}:{len(found)}').shuffle(turn)
-        found += turn
-    return found[:count]
+        random.Random(f'{seed}:{len(names_in_order)}').shuffle(turn)
+        names_in_order += turn
+    return names_in_order[:count]
 
 
 def table(done: list[dict[str, Any]], unable: dict[str, str]) -> str:
@@ -120,7 +120,7 @@ def table(done: list[dict[str, Any]], unable: dict[str, str]) -> str:
         [name, *(str(counts[column]) for column in _COLUMNS)]
         for name, counts in {**sums, '**all**': total}.items()
     ]
-    notes = [f'\nNot played: {name}: {reason}.' for name, reason in unable.items()]
+    notes = [f'\nNot run: {name}: {reason}.' for name, reason in unable.items()]
     return '\n'.join([markdown(['fault', *_COLUMNS], rows).rstrip(), *notes])
 
 
@@ -137,24 +137,26 @@ def line(one: dict[str, Any], count: int, total: int, seconds_each: float) -> st
 def unmount_leftovers(folder: pathlib.Path) -> None:
     """File systems that a killed harness has left mounted below `folder`."""
     for mount in pathlib.Path('/proc/mounts').read_text().splitlines():
-        place = mount.split()[1]
-        if place.startswith(f'{folder.resolve()}/'):
-            subprocess.run(['umount', place], check=True)
+        mounted_at = mount.split()[1]
+        if mounted_at.startswith(f'{folder.resolve()}/'):
+            subprocess.run(['umount', mounted_at], check=True)
 
 
 def main() -> int:
-    """Reads the command line; 0 where every round ended as it should."""
+    """Reads the command line; returns 0 where every round ended as it should."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--folder', type=pathlib.Path, required=True, help='for everything')
+    parser.add_argument('--folder', type=pathlib.Path, required=True, help='of all files')
     parser.add_argument('--rounds', type=int, default=100)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--jobs', type=int, default=1, help='rounds side by side')
-    parser.add_argument('--stand-in', action='store_true', help='for the networks (stand_in.py)')
+    parser.add_argument('--jobs', type=int, default=1, help='rounds that run at a time')
+    parser.add_argument(
+        '--stand-in', action='store_true', help='one matrix in place of the networks'
+    )
     parser.add_argument('--only', nargs='+', help='parts of names of faults')
     args = parser.parse_args()
     where = setting.prepare(args.folder, args.stand_in)
     unmount_leftovers(where.folder)
-    victims.preload()
+    processes.preload()
     spans = rounds.Spans()
     names = faults.chosen(args.only)
     unable = {name: why for name in names if (why := faults.unable(name))}
@@ -163,7 +165,7 @@ def main() -> int:
     references(1)  # first: it fills the cache of compiled programs
     record = where.folder / 'rounds.jsonl'
     done = setting.read_lines(record)
-    record.write_text(''.join(json.dumps(one) + '\n' for one in done))  # a torn line goes
+    record.write_text(''.join(json.dumps(one) + '\n' for one in done))  # without a torn line
     finished = {one['round'] for one in done}
     to_do = [
         (number, name)
@@ -173,12 +175,12 @@ def main() -> int:
     began, before = time.monotonic(), len(done)
 
     def one_round(task: tuple[int, str]) -> dict[str, Any]:
-        return play(*task, args.seed, where, spans, references)
+        return run_round(*task, args.seed, where, spans, references)
 
-    with futures.ThreadPoolExecutor(args.jobs) as side_by_side:
-        for future in futures.as_completed([side_by_side.submit(one_round, t) for t in to_do]):
-            if future.exception():  # of the harness itself: no use in waiting for the others
-                side_by_side.shutdown(wait=False, cancel_futures=True)
+    with futures.ThreadPoolExecutor(args.jobs) as pool:
+        for future in futures.as_completed([pool.submit(one_round, t) for t in to_do]):
+            if future.exception():  # the harness itself failed: the others need not be awaited
+                pool.shutdown(wait=False, cancel_futures=True)
             one = future.result()
             done.append(one)
             with record.open('a') as file:
@@ -187,7 +189,7 @@ def main() -> int:
             print(line(one, len(done), args.rounds, each), flush=True)
             shown = table(done, unable)
             (where.folder / 'results.md').write_text(shown + '\n')
-            results = {'arguments': sys.argv[1:], 'rounds': done, 'not played': unable}
+            results = {'arguments': sys.argv[1:], 'rounds': done, 'not run': unable}
             (where.folder / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
     print(table(done, unable))
     return 1 if any(one[column] for one in done for column in _COLUMNS[2:]) else 0

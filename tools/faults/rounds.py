@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tools.faults import compare, setting
-from tools.faults.victims import Mark, Missed, Process
+from tools.faults.processes import Mark, Missed, Process
 
 TRIES = 3  # of the same command after a fault
 
@@ -28,7 +28,7 @@ class Spans:
         return self._seconds[name]
 
     def learn(self, process: Process) -> None:
-        """Measured from a process that ran to its end, so that they follow the machine's load."""
+        """Measures a process that ran to its end, so that durations follow the machine's load."""
         ends = {'preparing': 'prepared', 'compiling': 'compiled', 'evaluating': 'evaluated'}
         opened: dict[str, float] = {}
         steps: list[float] = []
@@ -52,7 +52,7 @@ class Spans:
 
 
 class Round:
-    """The run that a fault works on, and what was noticed about it."""
+    """A run into which a fault is injected, and what was noticed about it."""
 
     def __init__(
         self,
@@ -107,8 +107,8 @@ class Round:
         more = dict(environment or {})
         if self.hosts == 1:
             return [self.start(more)]
-        found = hosts_environment(self.hosts)
-        return [self.start({**one, **more}, new_program=True) for one in found]
+        environments = hosts_environment(self.hosts)
+        return [self.start({**one, **more}, new_program=True) for one in environments]
 
     def moment(self, process: Process, name: str, span: str | None = None) -> str:
         """Waits for a random one of these marks and then for a random time; notes the moment.
@@ -119,18 +119,18 @@ class Round:
         nth = self.draw.randrange(_HOW_MANY.get(name, 1))
         for _ in range(nth + 1):
             mark = process.wait_for(lambda mark: mark.name == name)
-        return self._rest(process, span or name, f'{name} {" ".join(mark.values)}'.strip())
+        return self._sleep(process, span or name, f'{name} {" ".join(mark.values)}'.strip())
 
     def any_moment(self, process: Process) -> str:
         """Waits for a random moment between the start and the end of a run."""
-        return self._rest(process, 'total', 'started')
+        return self._sleep(process, 'total', 'started')
 
-    def _rest(self, process: Process, span: str, what: str) -> str:
+    def _sleep(self, process: Process, span: str, what: str) -> str:
         seconds = self.draw.uniform(0, self.spans[span])
         process.sleep(seconds)
         return f'{what} +{seconds:.3f} s'
 
-    def strike(self, process: Process, when: str, *numbers: int, gap: float = 0.0) -> int:
+    def send_and_wait(self, process: Process, when: str, *numbers: int, gap: float = 0.0) -> int:
         """Sends signals, some time apart, and waits for the end; returns the exit status."""
         for number in numbers:
             process.send(number)
@@ -143,16 +143,20 @@ class Round:
                     break
         return process.wait()
 
-    def take_stock(self) -> list[int]:
+    def note_checkpoints(self) -> list[int]:
         """Steps whose checkpoints are whole; from now on the newest one must never be lost."""
         whole = compare.whole_steps(self.workdir, self.reference)
         newest = max(whole, default=0)
         # An older one may have been caught while it was being deleted.
-        wrong = [step for step in compare.steps_there(self.workdir) if step > newest]
+        wrong = [step for step in compare.finished_steps(self.workdir) if step > newest]
         if wrong:
-            self.complaints.append(f'checkpoints that are there but not whole: {wrong}')
+            self.complaints.append(
+                f'checkpoints with their final names that are not whole: {wrong}'
+            )
         if newest < self.kept:
-            self.lost.append(f'{self.kept} was there, now {newest} is the newest')
+            self.lost.append(
+                f'the checkpoint of step {self.kept} was whole, now {newest} is the newest'
+            )
         self.kept = newest
         return whole
 
@@ -166,17 +170,21 @@ class Round:
         for attempt in range(TRIES):
             hosts = self.start_hosts()
             statuses = [host.wait() for host in hosts]
-            said = hosts[0].output()
-            found = re.search(r'going on from step (\d+)', said)
-            reached = int(found[1]) if found else 0
+            output = hosts[0].output()
+            newest = re.search(r'going on from step (\d+)', output)
+            reached = int(newest[1]) if newest else 0
             if attempt == 0:
-                self.notes.append(f'went on from {reached}')
+                self.notes.append(f'continued from step {reached}')
             if reached < self.kept:
-                self.lost.append(f'{self.kept} was whole, went on from {reached}')
-            if all(status == 0 for status in statuses) and 'done: ' in said:
+                self.lost.append(
+                    f'step {self.kept} was whole, but the run continued from step {reached}'
+                )
+            if all(status == 0 for status in statuses) and 'done: ' in output:
                 break
-            last = (said.strip().splitlines() or ['nothing said'])[-1][:200]
-            self.complaints.append(f'typed again, it ended with {statuses}: {last}')
+            last = (output.strip().splitlines() or ['nothing'])[-1][:200]
+            self.complaints.append(
+                f'repeated, the command ended with {statuses} and printed: {last}'
+            )
             self.kept = reached
         self.learn(hosts[0])
         step = str(setting.STEPS)

@@ -1,16 +1,16 @@
 """Soak: trains for an hour or more and reports goodput, and whether memory or open files grow.
 
-    python tools/faults/soak.py --folder=/tmp/soak --workdir=/tmp/soak/run --minutes=60 -- \
+    python -m tools.faults.soak --folder=/tmp/soak --workdir=/tmp/soak/run --minutes=60 -- \
         python -m electra_jax.main --config=configs/laptop.py --workdir=/tmp/soak/run
 
-runs the command after `--` for that long (then SIGTERM, after which it has to end well by itself)
-and samples its whole process tree every few seconds. Without a command, it looks at samples that
-are there, also of a run that is still going on:
+runs the command after `--` for that long (then SIGTERM, after which it must save and end)
+and samples its whole process tree every few seconds. Without a command, it reports on samples that
+exist already, also of a run that has not ended:
 
-    python tools/faults/soak.py --folder=/tmp/soak --workdir=/tmp/soak/run
+    python -m tools.faults.soak --folder=/tmp/soak --workdir=/tmp/soak/run
 
 Both print a table, write soak.json and soak.png into the folder, and end with status 1 where a
-limit is passed. Samples are lines of `seconds since the epoch, resident kB, open files`.
+limit is exceeded. Samples are lines of `seconds since the epoch, resident kB, open files`.
 """
 
 import argparse
@@ -79,16 +79,16 @@ def run(command: list[str], samples: pathlib.Path, minutes: float, every: float)
     began = time.monotonic()
     with samples.open('w') as file:
         process = subprocess.Popen(command)
-        told = False
+        stopping = False
         while process.poll() is None:
             spent = time.monotonic() - began
-            if not told and spent > minutes * 60:
+            if not stopping and spent > minutes * 60:
                 process.send_signal(signal.SIGTERM)
-                told = True
+                stopping = True
             if spent > minutes * 60 + _END_SECONDS:
                 process.kill()
             memory, files = measure(process.pid)
-            if memory and not told:  # how it ends is not part of the soak
+            if memory and not stopping:  # the end is not part of the soak
                 file.write(f'{time.time():.1f},{memory},{files}\n')
                 file.flush()
             time.sleep(every)
@@ -126,7 +126,7 @@ def stepping_share(metrics: pathlib.Path, wall_seconds: float) -> float | None:
         return written[-1]
     counted, waiting, rate, stepping = 0, 0, None, 0.0
     for line in lines:
-        waiting = line['step'] - counted  # steps whose speed a later line says
+        waiting = line['step'] - counted  # steps whose speed a later line holds
         if 'speed/steps_per_second' in line:
             rate = line['speed/steps_per_second']
             stepping, counted, waiting = stepping + waiting / rate, line['step'], 0

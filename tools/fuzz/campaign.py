@@ -1,8 +1,8 @@
 """Fuzzing by the hundred thousand: `python tools/fuzz/campaign.py --inputs=100000 --seed=0`.
 
-Every target runs in a process of its own, which is started again where a native library takes it
-down, so a crash, a hang or a blow-up of memory is a row in the table like any other failure. Stop
-it whenever you like: the same words go on where it stopped.
+Every target runs in a process of its own, which is started again where a native library ends
+it, so a crash, a hang or memory that grows is a row in the table like any other failure. The same
+command continues after a stop.
 """
 
 import argparse
@@ -43,7 +43,7 @@ SHARES: dict[str, dict[str, int]] = {
     'task_targets': {'tables': 45, 'tagging': 40, 'questions': 33, 'incoming': 32},
     'predict_targets': {'predict': 1},
 }
-SUCCESS, REFUSAL, FAILURE, CURRENT = range(4)  # places in the counts shared with a worker
+SUCCESS, REFUSAL, FAILURE, CURRENT = range(4)  # positions in the counts shared with a worker
 _CPU_SECONDS = 20  # of one input
 _QUIET_SECONDS = 1200  # without an input finished, on a machine that others use too
 _GROWTH_BYTES = 1 << 30  # of the process, by one input
@@ -55,11 +55,11 @@ class HungError(BaseException):
 
 
 def find_target(name: str) -> Any:
-    """The target of that name; imports no more of the program than it reads with."""
+    """The target of that name; imports only the part of the program that it needs."""
     module = next((m for m, targets in SHARES.items() if name in targets), None)
     if module is None:
         known = [name for targets in SHARES.values() for name in targets]
-        raise SystemExit(f'no such target: {name}; there are {", ".join(known)}')
+        raise SystemExit(f'no such target: {name}; the targets are {", ".join(known)}')
     targets = importlib.import_module(f'tools.fuzz.{module}').TARGETS
     return next(one for one in targets if one.name == name)
 
@@ -82,7 +82,7 @@ def work(name: str, seed: int, first: int, stop: int, counts: Any, pipe: Connect
     """Tries inputs `first` to `stop` of a target; failures go through the pipe at once."""
     from tools.fuzz.target import generator, judge
 
-    # Libraries print pages about damage that they then report as they should.
+    # Libraries print pages about damage that they also report by an error.
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
@@ -99,15 +99,15 @@ def work(name: str, seed: int, first: int, stop: int, counts: Any, pipe: Connect
             signal.setitimer(signal.ITIMER_PROF, _CPU_SECONDS)
             try:
                 outcome = judge(target, run, generator(seed, name, number))
-                kind, said = outcome.kind, outcome.said
+                kind, message = outcome.kind, outcome.message
             except HungError:
-                kind, said = 'failure', f'hung: more than {_CPU_SECONDS} s of computing'
+                kind, message = 'failure', f'hung: more than {_CPU_SECONDS} s of computing'
             signal.setitimer(signal.ITIMER_PROF, 0)
             grown, peak = _peak() - peak, _peak()
             if grown > _GROWTH_BYTES:
-                kind, said = 'failure', f'memory grew by {grown >> 20} MiB; {said}'
+                kind, message = 'failure', f'memory grew by {grown >> 20} MiB; {message}'
             if kind == 'failure':
-                pipe.send((number, said))
+                pipe.send((number, message))
             counts[('success', 'refusal', 'failure').index(kind)] += 1
             counts[CURRENT] = number + 1
     finally:
@@ -161,7 +161,7 @@ class Campaign:
             fresh.write_text(json.dumps(content, indent=1) + '\n')
             fresh.replace(self._path)
 
-    def tell(self, name: str) -> None:
+    def report(self, name: str) -> None:
         """One line: how far, how fast, how long."""
         one, done, total = self.targets[name], self.done(), sum(self.plan.values())
         seconds = max(time.monotonic() - self._started, 1e-9)
@@ -187,7 +187,7 @@ class Campaign:
             self.save()
 
     def _one_process(self, name: str) -> str | None:
-        """Runs a worker until it has finished (None), or been taken down (by what)."""
+        """Runs a worker until it has finished (None), or until it is dead (why)."""
         one = self.targets[name]
         context = multiprocessing.get_context('spawn')
         counts = context.Array('q', [one['success'], one['refusal'], 0, one['next']])
@@ -198,16 +198,16 @@ class Campaign:
         )
         process.start()
         theirs.close()
-        moved = told = time.monotonic()
+        moved = reported = time.monotonic()
         while process.is_alive():
             process.join(0.5)
             now = time.monotonic()
             if self._take(one, counts, ours):
                 moved = now
-            if now - told > 10:
-                told = now
+            if now - reported > 10:
+                reported = now
                 self.save()
-                self.tell(name)
+                self.report(name)
             hung = now - moved > _QUIET_SECONDS
             if hung or self.stopped.is_set():
                 process.kill()
@@ -246,7 +246,7 @@ class Campaign:
 
 
 def try_one(name: str, seed: int, number: int) -> None:
-    """One input again, in this process, with whatever it says."""
+    """One input again, in this process, printed with its outcome."""
     from tools.fuzz.target import generator, judge
 
     target = find_target(name)
@@ -281,13 +281,13 @@ def main() -> None:
         campaign.stopped.set()
         pool.shutdown(cancel_futures=True)
         campaign.save()
-        raise SystemExit('\nstopped; the same words go on from here') from None
+        raise SystemExit('\nstopped; the same command continues') from None
     campaign.save()
     (out / 'table.md').write_text(campaign.table() + '\n')
     print(campaign.table())
     failed = [(n, f) for n, one in campaign.targets.items() for f in one['failures']]
-    for name, (number, said) in failed[:20]:
-        print(f'\n--again={name}:{number}\n{said}')
+    for name, (number, message) in failed[:20]:
+        print(f'\n--again={name}:{number}\n{message}')
     sys.exit(1 if failed else 0)
 
 

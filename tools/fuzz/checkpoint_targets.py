@@ -50,7 +50,7 @@ def _about(model: ModelConfig) -> dict:
 
 
 def spoil_tree_of_files(rng: random.Random, case: pathlib.Path) -> pathlib.Path:
-    """Damages one file below `case`; JSON as JSON, now and then absurd in its numbers."""
+    """Damages one file below `case`; JSON as JSON, at times with absurd numbers."""
     path = rng.choice(files_of(case))
     data, kind = path.read_bytes(), rng.random()
     tree = None
@@ -165,7 +165,7 @@ def _make_google(folder: pathlib.Path) -> Run:
 
 
 def _make_google_files(folder: pathlib.Path) -> Run:
-    """Folders that should hold TensorFlow's files; TensorFlow itself is not asked."""
+    """Folders that should hold TensorFlow's files, without TensorFlow."""
     names = ('model.ckpt-10.index', 'model.ckpt-2.index', 'checkpoint', 'vocab.txt', 'x.index')
 
     def run(rng: random.Random) -> None:
@@ -208,7 +208,7 @@ def _make_huggingface(folder: pathlib.Path) -> Run:
 
 
 def _check_loaded(loaded: projects.Checkpoint) -> None:
-    """Parameters that the model, as it was understood, can run."""
+    """Parameters that the model, as it was read, can run."""
     for name, x in named_leaves(loaded.params):
         check(x.dtype == np.float32, f'{name} is {x.dtype}')
     for field in dataclasses.fields(ModelConfig):
@@ -216,8 +216,8 @@ def _check_loaded(loaded: projects.Checkpoint) -> None:
         if isinstance(value, float):
             check(math.isfinite(value), f'{field.name} is {value}')
     word_VE = loaded.params['embeddings']['word']
-    check(word_VE.shape[1] == loaded.model.embedding_size, 'another width than the model says')
-    # One that only NumPy or JAX would refuse.
+    check(word_VE.shape[1] == loaded.model.embedding_size, 'another width than the model has')
+    # Refuses a tree that JAX cannot take.
     jax.eval_shape(lambda tree: tree, loaded.params)
 
 

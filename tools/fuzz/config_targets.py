@@ -53,10 +53,10 @@ def _nested(rng: random.Random) -> dict:
     for _ in range(rng.choice((1, 1, 2, 3, 6))):
         chosen = rng.choice(list(LEAVES.values()))
         *groups, leaf = chosen.name.split('.')
-        place = changes
+        inner = changes
         for group in groups:
-            place = place.setdefault(group, {})
-        place[leaf] = _value(rng, chosen)
+            inner = inner.setdefault(group, {})
+        inner[leaf] = _value(rng, chosen)
     if rng.random() < 0.15:
         changed = mutate.spoil_tree(rng, changes)
         changes = changed if isinstance(changed, dict) else {'x': changed}

@@ -36,7 +36,7 @@ def spoil(rng: random.Random, data: bytes, times: int | None = None) -> bytes:
 
 
 def spoil_json(rng: random.Random, tree: Any, times: int | None = None) -> bytes:
-    """JSON of `tree` after accidents to its values, now and then to its text as well."""
+    """JSON of `tree` after accidents to its values, at times to its text, too."""
     tree = json.loads(json.dumps(tree))
     for _ in range(rng.randint(1, 2) if times is None else times):
         tree = spoil_tree(rng, tree)
@@ -51,9 +51,9 @@ def spoil_json(rng: random.Random, tree: Any, times: int | None = None) -> bytes
 
 
 def spoil_tree(rng: random.Random, tree: Any) -> Any:
-    """A tree of dicts and lists in which one place, anywhere, is not as it was."""
-    places = list(_places(tree))
-    holder, key = rng.choice(places) if places else (None, None)
+    """A tree of dicts and lists with one change at a random position."""
+    positions = list(_positions(tree))
+    holder, key = rng.choice(positions) if positions else (None, None)
     if holder is None or rng.random() < 0.03:
         return rng.choice(STRANGE)
     kind = rng.random()
@@ -64,7 +64,7 @@ def spoil_tree(rng: random.Random, tree: Any) -> Any:
     elif kind < 0.4:
         holder[key] = [holder[key]]
     elif kind < 0.5:
-        other_holder, other = rng.choice(places)
+        other_holder, other = rng.choice(positions)
         if other_holder is not holder:
             holder[key] = json.loads(json.dumps(other_holder[other]))
     elif kind < 0.6 and isinstance(holder[key], int | float) and holder[key] == holder[key]:
@@ -80,11 +80,11 @@ def _strange_name(rng: random.Random, key: str) -> str:
     return rng.choice((f'{key}x', '', 'é', '../x', '\0', key.upper(), 'a' * 300))
 
 
-def _places(tree: Any) -> list[tuple[Any, Any]]:
+def _positions(tree: Any) -> list[tuple[Any, Any]]:
     """Every (dict, key) and (list, index) of a tree."""
-    found, open_ones = [], [tree]
-    while open_ones:
-        node = open_ones.pop()
+    found, to_visit = [], [tree]
+    while to_visit:
+        node = to_visit.pop()
         if isinstance(node, dict):
             keys: Sequence[Any] = list(node)
         elif isinstance(node, list):
@@ -93,7 +93,7 @@ def _places(tree: Any) -> list[tuple[Any, Any]]:
             continue
         for key in keys:
             found.append((node, key))
-            open_ones.append(node[key])
+            to_visit.append(node[key])
     return found
 
 

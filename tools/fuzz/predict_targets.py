@@ -25,8 +25,8 @@ from tools.fuzz.task_targets import read_incoming, trained_tasks
 def _models() -> list[Any]:
     model = small_model(max_positions=24)
     tokenizer = fakes.tokenizer()
-    parts = ('generator', 'discriminator')
-    params = bind(model, tokenizer.vocab_size).init(jax.random.key(0), parts)
+    networks = ('generator', 'discriminator')
+    params = bind(model, tokenizer.vocab_size).init(jax.random.key(0), networks)
     settings = recipe({'job': 'evaluate', 'batch_size': 8})
     made = []
     for task in (*trained_tasks(), None):
@@ -63,7 +63,7 @@ def _make_predict(folder: pathlib.Path) -> Run:
         for example, row in zip(examples, rows, strict=True):
             json.dumps(row, ensure_ascii=False).encode()
             check(row['id'] == example.id, f'{example.id!r} is answered as {row["id"]!r}')
-            check(_finite(row), f'{row} holds a number that is none')
+            check(_finite(row), f'{row} holds a number that is not finite')
 
     return run
 

@@ -1,4 +1,4 @@
-"""Finished corpora and tokenizers whose files were damaged on the way here."""
+"""Finished corpora and tokenizers with damaged files."""
 
 import json
 import pathlib
@@ -33,7 +33,7 @@ def _make_corpus(folder: pathlib.Path) -> Run:
         corpus = manifest.load_corpus(case, rng.choice(('quick', 'sizes')))
         manifest.check_corpus(corpus, settings.DataConfig(row_length=32))
         tokenizer = corpus.tokenizer()
-        check(corpus.unigram().min() >= 0, 'a token is there less than 0 times')
+        check(corpus.unigram().min() >= 0, 'a negative count of a token')
         rows = pipeline.Rows([corpus], 'train')
         order = pipeline.row_order(rows.lengths, [1.0], 0)
         rows.batch([order[0], order[1]])
@@ -66,7 +66,7 @@ def _spoil(rng: random.Random, path: pathlib.Path) -> None:
 
 
 def _agree(file: pathlib.Path, shard: pathlib.Path) -> None:
-    """Makes corpus.json say the size and hash that a damaged shard has: the reader must notice."""
+    """Writes the size and hash of a damaged shard into corpus.json: its reader must notice it."""
     content = json.loads(file.read_bytes())
     for shards in content['shards'].values():
         for one in shards:

@@ -1,4 +1,4 @@
-"""What is fuzzed: a target makes one input after another and judges what becomes of each."""
+"""What is fuzzed: a target makes one input after another and judges how each ends."""
 
 import pathlib
 import random
@@ -20,7 +20,7 @@ class LostError(Exception):
 
 
 class Target(NamedTuple):
-    """A part of the program that reads what others wrote.
+    """A reader of files or words that others wrote.
 
     Attributes:
       name: of the target.
@@ -34,10 +34,10 @@ class Target(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one input; `said` is the message, or the traceback of a failure."""
+    """How one input ended, with the message of a refusal or the traceback of a failure."""
 
     kind: str
-    said: str
+    message: str
 
 
 def generator(seed: int, name: str, number: int) -> random.Random:
@@ -65,7 +65,7 @@ def check(holds: bool, problem: str) -> None:
 
 
 def fresh(folder: pathlib.Path, template: pathlib.Path | None = None) -> pathlib.Path:
-    """`folder` made anew, empty or as a copy of `template`."""
+    """A new `folder`, empty or a copy of `template`, in place of one that exists."""
     if folder.exists():
         shutil.rmtree(folder)
     if template is None:

@@ -25,11 +25,11 @@ from tools.fuzz import mutate
 from tools.fuzz.target import Run, Target, check, fresh
 from tools.fuzz.text_targets import COMPRESS
 
-_MENDED = ('moved_answer', 'known_gap', 'torn_file')
+_USED_ANYWAY = ('moved_answer', 'known_gap', 'torn_file')
 
 
 def _left_out(bad: Complaints) -> int:
-    return sum(number for kind, (number, _) in bad.counts.items() if kind not in _MENDED)
+    return sum(number for kind, (number, _) in bad.counts.items() if kind not in _USED_ANYWAY)
 
 
 def text_rows(rng: random.Random, scored: bool) -> list[dict]:
@@ -72,7 +72,7 @@ def as_lines(rng: random.Random, rows: list[dict]) -> bytes:
 
 
 def _write(rng: random.Random, path: pathlib.Path, data: bytes) -> tuple[pathlib.Path, bytes]:
-    """Damages and writes data, now and then compressed; gives the file and what it unpacks to."""
+    """Writes damaged data, at times compressed; returns the file and what it unpacks to."""
     if rng.random() < 0.75:
         data = mutate.spoil(rng, data)
     if rng.random() < 0.1:
@@ -252,7 +252,7 @@ def trained_tasks() -> list[Task]:
 
 
 def _incoming(rng: random.Random) -> tuple[bytes, str]:
-    """What someone might pipe in, and a format that it might be said to be of."""
+    """What someone might pipe in, and a format that --format might name for it."""
     rows = text_rows(rng, False)
     for row in rows:
         row |= {'context': row['text'], 'question': 'who?', 'words': row['text']}

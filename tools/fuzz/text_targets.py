@@ -268,7 +268,7 @@ def corpus_config(folder: pathlib.Path, **changes) -> schema.DataConfig:
 
 
 def quietly_built(config: schema.DataConfig, piece_bytes: int = 5000) -> manifest.Corpus:
-    """`corpus.build_corpus`, which otherwise tells what it does."""
+    """`job.build_corpus` without its progress on the terminal."""
     with terminal.ERR.capture():
         return job.build_corpus(config, piece_bytes)
 
@@ -299,7 +299,7 @@ def _make_build(folder: pathlib.Path) -> Run:
                 check(shard.sha256 == wanted[shard.name], f'{split}: {shard.name} is another')
                 check(
                     records.file_sha256(case / shard.name) == shard.sha256,
-                    f'{shard.name} is not what corpus.json says',
+                    f'{shard.name} does not have the hash in corpus.json',
                 )
         check(sum(map(len, built.shards.values())) == len(wanted), 'shards of the text are missing')
 

@@ -14,11 +14,11 @@ from tools.faults import child, setting
 
 DEADLINE = 900.0  # seconds that any one start may take before it counts as hanging
 _POLL = 0.002
-_LOCK = threading.Lock()  # rounds run side by side, and multiprocessing is not made for that
+_LOCK = threading.Lock()  # rounds run in threads, and multiprocessing is not thread-safe
 
 
 class Missed(Exception):  # noqa: N818
-    """The moment of the fault never came: this try does not count."""
+    """The run ended before the moment of the fault: this try does not count."""
 
 
 class Hang(Exception):  # noqa: N818
