@@ -16,7 +16,7 @@ from electra_jax.model.bind import bind
 from electra_jax.objectives import table
 from electra_jax.pretrain import program as runs
 from electra_jax.tokenizers import load
-from electra_jax.train import checkpoint, workdir
+from electra_jax.train import checkpoint
 from tests.support import fakes
 from tests.support.configs import VOCABULARY, modern_config, tiny_config
 
@@ -41,7 +41,7 @@ def written(folder, tokenizer, **changes):
     networks = table.build(config, VOCABULARY).networks
     init = functools.partial(bind(config.model, VOCABULARY.size).init, jax.random.key(9), networks)
     params = jax.device_get(jax.jit(init)())
-    about = {'config': workdir.as_json(config), 'tokenizer': tokenizer.to_json()}
+    about = {'config': dataclasses.asdict(config), 'tokenizer': tokenizer.to_json()}
     checkpoint.write_params(epath.Path(folder), params, about)
     return dict(trees.named_leaves(params))
 

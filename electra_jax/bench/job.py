@@ -54,7 +54,10 @@ def run(request: Request) -> Record:
     """
     config = as_measured(request, {})
     rival = make_rival(request, config)
-    other = rival and {**rival._asdict(), 'config': rival.config and records.as_json(rival.config)}
+    other = rival and {
+        **rival._asdict(),
+        'config': rival.config and dataclasses.asdict(rival.config),
+    }
     ours, theirs = contest.measure(
         entry(request.name, config, request.plan, SHARING if rival else {}),
         lambda ready: peers(config, rival, request.plan, ready) if rival else [],

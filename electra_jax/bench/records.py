@@ -1,5 +1,6 @@
 """What a measurement leaves behind: a JSON file with the numbers and all that they depend on."""
 
+import dataclasses
 import datetime
 import hashlib
 import json
@@ -17,7 +18,6 @@ from electra_jax.train import workdir
 Record = dict[str, Any]
 IDENTITY = ('config_name', 'config', 'rival', 'plan', 'revision')  # of a measurement
 VERSIONS = ('torch', 'transformers', 'libtpu')  # in addition to those of every run
-as_json = workdir.as_json
 
 
 def make(
@@ -38,7 +38,7 @@ def make(
     """
     return {
         'config_name': name,
-        'config': as_json(config),
+        'config': dataclasses.asdict(config),
         'rival': rival,
         'plan': dict(plan),
         'revision': workdir.revision(),

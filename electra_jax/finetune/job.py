@@ -5,6 +5,7 @@ The workdir holds trials/0, trials/1, ...: each a checkpoint that is read alone 
 finished, and the same command does it again.
 """
 
+import dataclasses
 import shutil
 from collections.abc import Mapping
 
@@ -67,7 +68,7 @@ def run_trials(run: Run, clock: Clock) -> tuple[list[Trial], str | None]:
     with loop.opened(run.folder, config, first, clock) as tools:
         for number in range(config.trials):
             if number in done:
-                tools.progress.print(
+                tools.log.print(
                     f'trial {number + 1} of {config.trials} is done already'
                     f'{_without_predictions(run, number)}'
                 )
@@ -93,7 +94,7 @@ def _without_predictions(run: Run, number: int) -> str:
 
 def _run_trial(run: Run, number: int, tools: loop.Tools) -> Trial | None:
     """Runs one trial to its end and writes its folder; None: a signal stopped it."""
-    report, seed = tools.progress.print, loop.seed_of(run.config, number)
+    report, seed = tools.log.print, loop.seed_of(run.config, number)
     report(f'trial {number + 1} of {run.config.trials}, seed {seed}')
     outcome = loop.train(run, number, tools)
     if outcome is None:
@@ -119,7 +120,7 @@ def _save(
     on_first_host(lambda: shutil.rmtree(folder, ignore_errors=True))
     if run.config.task.save != 'none':
         about = {
-            'config': workdir.as_json(run.config),
+            'config': dataclasses.asdict(run.config),
             'tokenizer': tokenizer.to_json(),
             'tokenizer_hash': tokenizer.hash,
             'task': tasks.to_json(run.task),
@@ -191,6 +192,6 @@ def _write_summary(run: Run, trials: list[Trial], tools: loop.Tools) -> None:
         for statistic, value in summary._asdict().items()
         if statistic in ('median', 'mean', 'standard_deviation') and value is not None
     }
-    tools.writer.write(run.config.total_steps * run.config.trials, spread)
-    origin = {'init_from': run.start.where, 'config': workdir.as_json(run.config)}
+    tools.log.write(run.config.total_steps * run.config.trials, spread)
+    origin = {'init_from': run.start.where, 'config': dataclasses.asdict(run.config)}
     results.write_results(run.folder, run.task.name, run.task.headline, trials, origin)

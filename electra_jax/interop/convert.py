@@ -158,7 +158,7 @@ def write_ours(folder: pathlib.Path, found: Checkpoint, source: str, tasks: Task
     assert tokenizer is not None  # `convert` has looked
     about = found.about
     if about is None:
-        config = workdir.as_json(recipe({'objective': {'name': found.objective}}))
+        config = dataclasses.asdict(recipe({'objective': {'name': found.objective}}))
         model = dataclasses.asdict(found.model) | dict.fromkeys(LEFT_TO_DEVICES)
         about = {
             'config': {**config, 'model': model},

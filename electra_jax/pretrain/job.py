@@ -1,5 +1,6 @@
 """Pre-training, scoring a pre-trained model, and repeating a bad step."""
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
 from electra_jax.train.heartbeat import watched
-from electra_jax.train.metrics import evaluation_line
+from electra_jax.train.log import evaluation_line
 from electra_jax.train.state import TrainState
 
 
@@ -91,7 +92,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     health = Health(
         config.health,
         run.folder,
-        {'config': workdir.as_json(config), 'workdir': str(run.folder)},
+        {'config': dataclasses.asdict(config), 'workdir': str(run.folder)},
         checkpoints.latest,
         program.objective.signs,
         config.optimizer.warmup_steps,

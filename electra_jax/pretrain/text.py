@@ -1,5 +1,6 @@
 """The text of a run: its corpora, its batches, and what every checkpoint stores about it."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,7 +18,6 @@ from electra_jax.pretrain.program import Program, put_batch
 from electra_jax.runtime import terminal
 from electra_jax.tokenizers import load
 from electra_jax.tokenizers.api import Tokenizer
-from electra_jax.train import workdir
 
 BuildCorpus = Callable[[DataConfig], object]  # writes the corpus that the settings describe
 
@@ -94,7 +94,7 @@ def host_slice(config: Config) -> pipeline.Slice:
 def about(config: Config, text: Text) -> dict:
     """What every checkpoint stores in addition to arrays, the whole tokenizer among it."""
     return {
-        'config': workdir.as_json(config),
+        'config': dataclasses.asdict(config),
         'tokenizer': text.tokenizer.to_json(),
         'tokenizer_hash': text.tokenizer.hash,
         'corpora': [

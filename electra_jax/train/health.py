@@ -5,7 +5,6 @@ collapse in an evaluation by a function that the objective provides (`signs`).
 """
 
 import collections
-import functools
 import io
 import json
 import math
@@ -28,6 +27,8 @@ _MAX_DUMPS = 3  # by one process: many steps may be skipped
 _MAD_TO_DEVIATION = 1.4826  # of a normal law
 
 Signs = Callable[[Mapping[str, float]], dict[str, str]]  # evaluation -> what is wrong, by name
+# What was noticed: metrics to write, and lines for the terminal.
+Report = tuple[dict[str, float], list[str]]
 
 
 class Advice(NamedTuple):
@@ -44,13 +45,6 @@ PRE_TRAINING = Advice(
     '--config.optimizer.warmup_steps',
 )
 FINE_TUNING = Advice('Finished trials are kept.', '', '--config.task.warmup_rate')
-
-
-class Report(NamedTuple):
-    """What was noticed: metrics to write, and lines for the terminal."""
-
-    metrics: dict[str, float]
-    lines: list[str]
 
 
 def limits(settings: HealthConfig) -> dict[str, float]:
@@ -110,10 +104,7 @@ class Health:
         self._newest, self._signs, self._signs_from = newest, signs, signs_from
         self._advice = advice
         self._in_a_row, self._skipped, self._dumps = 0, 0, 0
-        self._find_spikes = functools.partial(
-            Spikes, settings.spike_window, settings.spike_deviations
-        )
-        self._spikes = self._find_spikes()
+        self._spikes = Spikes(settings.spike_window, settings.spike_deviations)
         self._other_loss_after = other_loss_after
         self._signs_seen: dict[str, int] = {}  # sign -> evaluations in a row
 
@@ -131,7 +122,7 @@ class Health:
         """Continues from what `seen` returned."""
         self._in_a_row, self._skipped = seen['in_a_row'], seen['skipped']
         self._signs_seen = dict(seen['signs'])
-        self._spikes = self._find_spikes(seen['losses'], seen['quiet'])
+        self._spikes.begin(seen['losses'], seen['quiet'])
 
     def look(
         self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]
@@ -142,19 +133,19 @@ class Health:
             NonFiniteError: it is bad, and the run does not skip bad steps, or not so many.
         """
         if step == self._other_loss_after + 1:
-            self._spikes = self._find_spikes()
+            self._spikes.begin()
         bad = bad_values(self._settings, values)
         if bad:
             return self._bad(step, bad, values, batch)
         self._in_a_row = 0
         high = self._spikes.look(values['loss'])
         if high is None:
-            return Report({}, [])
+            return {}, []
         line = (
             f'step {step}  the loss {values["loss"]:.4g} is a spike: {high:.1f} deviations above '
             f'the median of the last {self._settings.spike_window} steps'
         )
-        return Report({'health/loss_spike': high}, [line])
+        return {'health/loss_spike': high}, [line]
 
     def _bad(
         self,
@@ -180,7 +171,7 @@ class Health:
                 f'--config.optimizer.learning_rate or a longer warm-up ({self._advice.warmup}); '
                 'to leave single bad steps out: --config.health.on_bad_step=skip.'
             )
-        return Report({'health/skipped_steps': float(self._skipped)}, [f'{text}; skipped.{where}'])
+        return {'health/skipped_steps': float(self._skipped)}, [f'{text}; skipped.{where}']
 
     def _kept(self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]) -> str:
         """Writes a dump; returns where it is, in words, or why there is none."""
@@ -198,23 +189,25 @@ class Health:
     def evaluated(self, step: int, evaluation: Mapping[str, float]) -> Report:
         """Judges an evaluation; reports a sign seen twice in a row, and when it disappears."""
         if step <= self._signs_from:
-            return Report({}, [])
+            return {}, []
         signs, before = self._signs(evaluation), self._signs_seen
         gone = [name for name, times in before.items() if times > 1 and name not in signs]
         lines = [f'step {step}  no more: {name.replace("_", " ")}' for name in gone]
         self._signs_seen = {name: before.get(name, 0) + 1 for name in signs}
         lines += [f'step {step}  {signs[n]}' for n, times in self._signs_seen.items() if times == 2]
-        return Report({f'health/{name}': 1.0 for name in signs}, lines)
+        return {f'health/{name}': 1.0 for name in signs}, lines
 
 
 class Spikes:
     """Finds the onset of spikes in a series, by median and median absolute deviation."""
 
-    def __init__(
-        self, window: int, deviations: float | None, last: Iterable[float] = (), quiet: int = 0
-    ):
+    def __init__(self, window: int, deviations: float | None):
         self._window, self._deviations = window, deviations
-        self.last: collections.deque[float] = collections.deque(last, maxlen=window)
+        self.begin()
+
+    def begin(self, last: Iterable[float] = (), quiet: int = 0) -> None:
+        """Forgets the series; goes on after the values `last`."""
+        self.last = collections.deque(last, maxlen=self._window)
         self.quiet = quiet  # values still to come within bounds before the next onset counts
 
     def look(self, value: float) -> float | None:

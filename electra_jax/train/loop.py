@@ -1,7 +1,7 @@
 """The training loop: step, evaluate, save, and stop in good order whatever happens."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,14 +10,13 @@ from etils import epath
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import CheckpointError, DataError
 from electra_jax.core.trees import Tree
-from electra_jax.data.pipeline import DeviceBatches, HostBatch
-from electra_jax.runtime import distributed, malloc
-from electra_jax.runtime.terminal import Progress
+from electra_jax.data.pipeline import DeviceBatches
+from electra_jax.runtime import malloc
 from electra_jax.train import clock as clocks
-from electra_jax.train import metrics as metric_files
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
+from electra_jax.train.log import Log
 from electra_jax.train.profile import Profiler
 from electra_jax.train.signals import stop_signals
 from electra_jax.train.state import TrainState
@@ -60,7 +59,8 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     clock.start_from(start)
     with contextlib.ExitStack() as cleanup:
         # However the loop ends, these run in reverse: what is being saved reaches the disk first.
-        log = _Log(config, run, workdir, start, end)
+        log = Log(workdir, config.log, clock, start, end)
+        log.follow(run.health, 0, end, run.work)
         profiler = Profiler(config.log, workdir)
         for close in (log.close, run.checkpoints.finish, profiler.stop):
             cleanup.callback(close)
@@ -111,14 +111,14 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     return Outcome(state, evaluation if not stop.name else {}, stop.name)
 
 
-def _save(run: Collaborators, log: '_Log', number: int, state: TrainState, last: bool) -> None:
+def _save(run: Collaborators, log: Log, number: int, state: TrainState, last: bool) -> None:
     """Saves the state after step `number`, and where data and health are to continue."""
     log.finish_step()  # a bad step raises here, and is never saved
     if not log.flush():  # the disk is full; a checkpoint must not be ahead of its metrics
         # The first process alone knows this: other ones would wait for it in their save.
         if last or jax.process_count() > 1:
             raise CheckpointError(
-                f'{log.metrics_path} cannot be written, so step {number} is not saved either. '
+                f'{log.path} cannot be written, so step {number} is not saved either. '
                 'Make room there and type the same command again: training goes on from the '
                 'newest checkpoint.'
             )
@@ -136,71 +136,3 @@ def restore_position(
     batches.restore({name: value for name, value in position.items() if name != _HEALTH})
     if health is not None:
         health.restore(position[_HEALTH])
-
-
-class _Log:
-    """Metrics of steps and evaluations: fetched, judged, written and printed.
-
-    A step's metrics are fetched only after the next step was handed to the devices.
-    """
-
-    def __init__(
-        self, config: Config, run: Collaborators, workdir: epath.Path, start: int, end: int
-    ):
-        self._run, self._end, self._every_steps = run, end, config.log.every_steps
-        self._progress = Progress(
-            'training', end, start, 'steps', line_seconds=None, quiet=not distributed.is_first()
-        )
-        self.metrics_path = workdir / metric_files.FILE
-        self._files = metric_files.Metrics(
-            workdir, start, config.log.tensorboard, self._progress.print
-        )
-        # The newest step: its number, its metrics, which are still computed, and its rows.
-        self._pending: tuple[int, Mapping[str, jax.Array], HostBatch] | None = None
-
-    def close(self) -> None:
-        self._progress.close()
-        self._files.close()
-
-    def flush(self) -> bool:
-        """Returns whether all metrics are on disk."""
-        return self._files.flush()
-
-    def begin_step(self, number: int, metrics: Mapping[str, jax.Array], batch: HostBatch) -> None:
-        self._pending = number, metrics, batch
-        self._progress.advance()
-
-    def finish_step(self) -> None:
-        """Waits for the newest step's metrics; judges, writes and prints them.
-
-        Raises:
-            NonFiniteError: the step went wrong.
-        """
-        if self._pending is None:
-            return
-        number, metrics, batch = self._pending
-        self._pending = None
-        clock = self._run.clock
-        with clock.waiting(clocks.DEVICE):
-            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        clock.end_step()
-        report = self._run.health.look(number, values, batch)
-        written = dict(report.metrics)
-        if number % self._every_steps == 0 or number == self._end:
-            written |= {f'train/{name}': value for name, value in values.items()}
-            written |= clock.speed(self._run.work) | clock.goodput()
-            line = metric_files.summary_line(written)
-            self._progress.print(f'step {number}/{self._end}  {line}', eta=True)
-        self._write(number, written, report.lines)
-
-    def evaluation(self, number: int, evaluation: Mapping[str, float]) -> None:
-        self._progress.print(metric_files.evaluation_line(number, evaluation))
-        report = self._run.health.evaluated(number, evaluation)
-        named = {f'eval/{name}': value for name, value in evaluation.items()}
-        self._write(number, named | report.metrics, report.lines)
-
-    def _write(self, number: int, values: Mapping[str, float], lines: Sequence[str]) -> None:
-        if values:
-            self._files.write(number, values)
-        for line in lines:
-            self._progress.print(line)

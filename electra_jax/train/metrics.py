@@ -1,4 +1,4 @@
-"""Where numbers go: metrics.jsonl, TensorBoard's event files, and lines for people.
+"""Where numbers go: metrics.jsonl, and TensorBoard's event files.
 
 Neither a full disk nor a bucket that is away for a while may stop or slow training. So lines that
 cannot be written wait, and event files are written here and not by tensorboardX's own writer: that
@@ -50,13 +50,13 @@ class Metrics:
             report: called with a line where the files cannot be written.
             rewrite_seconds: at least so long between two writes of a whole file, on a bucket.
         """
-        self._path, self._report = workdir / FILE, report
+        self.path, self._report = workdir / FILE, report
         self._on = distributed.is_first()
         self._rewrites, self._rewrite_seconds = '://' in str(workdir), rewrite_seconds
         self._written_at = time.monotonic()
         self._waiting: list[str] = []
         self._refused = False
-        kept = _drop_after(self._path, start) if self._on else []
+        kept = _drop_after(self.path, start) if self._on else []
         self._all = kept if self._rewrites else []
         self._events: _Events | None = None
         if tensorboard and self._on:
@@ -81,13 +81,13 @@ class Metrics:
         try:
             if self._rewrites:
                 self._written_at = time.monotonic()
-                self._path.write_text(text)
+                self.path.write_text(text)
                 self._all += self._waiting
             else:
-                _append(self._path, text)
+                _append(self.path, text)
         except Exception as error:  # a bucket's errors are no OSError
             if not self._refused:
-                self._report(f'{self._path} cannot be written, its lines wait: {error}')
+                self._report(f'{self.path} cannot be written, its lines wait: {error}')
             self._refused = True
             return False
         self._waiting, self._refused = [], False
@@ -96,7 +96,7 @@ class Metrics:
     def close(self) -> None:
         """Writes the lines that wait, and reports those that cannot be written."""
         if not self.flush():
-            self._report(f'{len(self._waiting)} lines of {self._path} are lost')
+            self._report(f'{len(self._waiting)} lines of {self.path} are lost')
         if self._events is not None:
             self._events.close()
 
@@ -168,23 +168,3 @@ class _Events:
                 f'{self._folder} cannot be written ({first_line(error)}): no more events for '
                 'TensorBoard until the next start; metrics.jsonl has everything'
             )
-
-
-def summary_line(values: Mapping[str, float]) -> str:
-    """A line about a training step."""
-    shown = (
-        ('loss', 'train/loss', '.3f'),
-        ('mlm', 'train/mlm_loss', '.3f'),
-        ('disc', 'train/disc_loss', '.4f'),
-        ('fake', 'train/fake_rate', '.3f'),
-        ('lr', 'train/learning_rate', '.2e'),
-        ('tokens/s', 'speed/tokens_per_second', ',.0f'),
-        ('mfu', 'speed/mfu', '.1%'),
-    )
-    return '  '.join(f'{name} {values[key]:{form}}' for name, key, form in shown if key in values)
-
-
-def evaluation_line(step: int, evaluation: Mapping[str, float]) -> str:
-    """A line about an evaluation on held-out text."""
-    shown = '  '.join(f'{name} {value:.4f}' for name, value in evaluation.items())
-    return f'step {step}  held-out: {shown}'

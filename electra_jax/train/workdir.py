@@ -13,7 +13,6 @@ from typing import Any
 from etils import epath
 from jax.sharding import Mesh
 
-from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config
 from electra_jax.core import files
@@ -77,33 +76,26 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
     if not path.exists() or not begun:
         return
     try:
-        before = files.parse_object(path.read_text())['config']
-    except (ValueError, KeyError, TypeError) as error:
+        stored = _flat(files.parse_object(path.read_text())['config'])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f'{path} cannot be read ({error}): restore it, or train in another --workdir'
         ) from error
-    changes = differences(before, as_json(config))
-    if changes:
-        listed = '\n'.join(f'  config.{k}: {old!r} there, {new!r} now' for k, old, new in changes)
+    # A setting that is newer than the run counts as having had its default.
+    before = _flat(dataclasses.asdict(recipe({}))) | stored
+    now = _flat(dataclasses.asdict(config))
+    changed = [name for name in before | now if before.get(name) != now.get(name)]
+    refused = [name for name in changed if not any(f'{name}.'.startswith(f'{x}.') for x in FREE)]
+    if refused:
+        listed = '\n'.join(
+            f'  config.{name}: {before.get(name)!r} there, {now.get(name)!r} now'
+            for name in refused
+        )
         raise CheckpointError(
             f'{workdir} holds a run with other settings:\n{listed}\n'
             'Type the settings it was started with to go on with it, or another --workdir to '
             'start a new one.'
         )
-
-
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Settings whose values differ, apart from those in `FREE`: (name, before, now)."""
-    # A setting that is newer than the run counts as having had its default.
-    old = {**dict(flat(as_json(recipe({})))), **dict(flat(before))}
-    new = dict(flat(now))
-    names = [name for name in {**old, **new} if not _is_free(name)]
-    return [(n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)]
-
-
-def as_json(config: Config | Settings) -> dict[str, Any]:
-    """The config as nested dicts."""
-    return dataclasses.asdict(config)
 
 
 def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> None:
@@ -112,7 +104,7 @@ def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> N
         return
     workdir.mkdir(parents=True, exist_ok=True)
     content = {
-        'config': as_json(config),
+        'config': dataclasses.asdict(config),
         'command': sys.argv,
         'python': platform.python_version(),
         'packages': versions(),
@@ -154,20 +146,12 @@ def versions(more: Sequence[str] = ()) -> dict[str, str | None]:
     return {name: version(name) for name in (*_PACKAGES, *more)}
 
 
-def _is_free(name: str) -> bool:
-    return any(name == free or name.startswith(free + '.') for free in FREE)
-
-
-def flat(tree: Mapping[str, Any], prefix: str = '') -> list[tuple[str, Any]]:
-    """Every leaf of a nested mapping with its dotted name.
-
-    >>> flat({'seed': 0, 'model': {'size': 'small'}})
-    [('seed', 0), ('model.size', 'small')]
-    """
-    leaves: list[tuple[str, Any]] = []
+def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Every leaf of a nested mapping by its dotted name, such as 'model.size'."""
+    leaves: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):
-            leaves += flat(value, f'{prefix}{key}.')
+            leaves |= _flat(value, f'{prefix}{key}.')
         else:
-            leaves.append((prefix + key, value))
+            leaves[prefix + key] = value
     return leaves

@@ -1,5 +1,6 @@
 """Fine-tuning and prediction as a user types them: start, kill, go on, answer."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from etils import epath
 
 from electra_jax.model.bind import bind
 from electra_jax.tokenizers.wordpiece import WordPiece
-from electra_jax.train import checkpoint, workdir
+from electra_jax.train import checkpoint
 from tests.support import task_files
 from tests.support.configs import tiny_config
 from tests.support.recipes import ENVIRONMENT, ROOT, recipe_text
@@ -35,7 +36,7 @@ def started(tmp_path_factory):
     params = bind(model, tokenizer.vocab_size).init(
         jax.random.key(0), ('generator', 'discriminator')
     )
-    about = {'config': workdir.as_json(config), 'tokenizer': tokenizer.to_json()}
+    about = {'config': dataclasses.asdict(config), 'tokenizer': tokenizer.to_json()}
     checkpoint.write_params(epath.Path(folder / 'pretrained'), params, about)
     recipe = folder / 'recipe.py'
     changes = {

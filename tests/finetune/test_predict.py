@@ -1,5 +1,6 @@
 """Which checkpoints can answer."""
 
+import dataclasses
 import functools
 
 import jax
@@ -12,7 +13,6 @@ from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune.predict import open_predictor
 from electra_jax.model.bind import bind
 from electra_jax.tokenizers.wordpiece import WordPiece
-from electra_jax.train import workdir
 from tests.support.configs import tiny_config
 
 TOKENIZER = WordPiece(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a'])
@@ -24,7 +24,7 @@ TOKENIZER = WordPiece(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a'])
 )
 def test_a_model_whose_head_predicts_something_else_is_refused(objective, networks):
     config = tiny_config(objective={'name': objective})
-    about = {'config': workdir.as_json(config), 'tokenizer': TOKENIZER.to_json()}
+    about = {'config': dataclasses.asdict(config), 'tokenizer': TOKENIZER.to_json()}
     init = functools.partial(bind(config.model, TOKENIZER.vocab_size).init, jax.random.key(0))
     shapes = jax.eval_shape(functools.partial(init, networks))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)

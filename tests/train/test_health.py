@@ -60,9 +60,9 @@ def test_skipped_steps_are_counted_and_too_many_in_a_row_stop(tmp_path):
     watch = health(tmp_path, on_bad_step='skip', max_skips=2)
     bad = {**GOOD, 'loss': math.nan}
     for number in range(10):  # never more than two in a row
-        report = watch.look(3 * number, bad, BATCH)
-        assert report.metrics == {'health/skipped_steps': 2 * number + 1}
-        assert 'skipped' in report.lines[0]
+        metrics, lines = watch.look(3 * number, bad, BATCH)
+        assert metrics == {'health/skipped_steps': 2 * number + 1}
+        assert 'skipped' in lines[0]
         watch.look(3 * number + 1, bad, BATCH)
         assert watch.look(3 * number + 2, GOOD, BATCH) == ({}, [])
     assert len(list((tmp_path / 'bad_steps').iterdir())) == 3  # not one for each
@@ -81,7 +81,7 @@ def test_a_batch_that_cannot_be_written_hides_no_bad_step_and_ends_no_run_that_s
 
     monkeypatch.setattr(type(epath.Path('/')), 'write_bytes', full)
     bad = {**GOOD, 'loss': math.nan}
-    (line,) = health(tmp_path, on_bad_step='skip').look(3, bad, BATCH).lines
+    _, (line,) = health(tmp_path, on_bad_step='skip').look(3, bad, BATCH)
     assert 'step 3 gave loss = nan; skipped' in line and 'No space left' in line
     assert 'could not be written' in line and 'corpus 1 row 7' in line and 'replay' not in line
     with pytest.raises(NonFiniteError, match=r'(?s)step 3 gave loss = nan; .*could not be written'):
@@ -96,18 +96,19 @@ def test_a_spike_is_reported_once_at_its_onset(tmp_path):
     losses[500] += 40
     reports = {}
     for number, loss in enumerate(losses):
-        report = watch.look(number, {**GOOD, 'loss': float(loss)}, BATCH)
-        if report.lines:
-            reports[number] = report
+        metrics, lines = watch.look(number, {**GOOD, 'loss': float(loss)}, BATCH)
+        if lines:
+            reports[number] = metrics, lines[0]
     assert list(reports) == [300, 500]
-    assert 'is a spike' in reports[300].lines[0] and reports[300].metrics['health/loss_spike'] > 20
+    metrics, line = reports[300]
+    assert 'is a spike' in line and metrics['health/loss_spike'] > 20
 
 
 def test_the_second_stage_of_training_has_a_loss_of_its_own_and_is_no_spike(tmp_path):
     settings = HealthConfig(spike_window=20)
     watch = Health(settings, epath.Path(tmp_path), {}, other_loss_after=40)
     losses = np.r_[np.linspace(5, 4.9, 40), np.linspace(33, 32.9, 40), 60]
-    found = [watch.look(k, {**GOOD, 'loss': x}, BATCH).lines for k, x in enumerate(losses, 1)]
+    found = [watch.look(k, {**GOOD, 'loss': x}, BATCH)[1] for k, x in enumerate(losses, 1)]
     assert [k for k, lines in enumerate(found, 1) if lines] == [81]
 
 
@@ -123,7 +124,7 @@ def test_what_was_seen_is_kept_over_a_restart(tmp_path):
     whole, again = open_health(), open_health()
     for step, loss in enumerate(losses, 1):
         one, other = (h.look(step, {**GOOD, 'loss': float(loss)}, BATCH) for h in (whole, again))
-        assert one.metrics == other.metrics
+        assert one[0] == other[0]
         if step % 10 == 0:
             assert whole.evaluated(step, {'bad': step > 20}) == again.evaluated(
                 step, {'bad': step > 20}
@@ -164,9 +165,9 @@ def test_signs_are_reported_when_seen_twice_and_when_they_disappear(tmp_path):
     )
     lines, metrics = [], []
     for step, bad in zip(range(50, 650, 50), [1, 1, 1, 0, 1, 1, 1, 1, 0, 0, 1, 0], strict=True):
-        report = watch.evaluated(step, {'bad': bad})
-        lines += report.lines
-        metrics.append(report.metrics)
+        noticed, reported = watch.evaluated(step, {'bad': bad})
+        lines += reported
+        metrics.append(noticed)
     assert lines == ['step 300  it has collapsed', 'step 450  no more: collapse']
     assert metrics[0] == metrics[1] == {} and metrics[2] == {'health/collapse': 1.0}
 

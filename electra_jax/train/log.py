@@ -1,0 +1,110 @@
+"""What a run reports of its steps and evaluations: fetched, judged, written and printed."""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+from etils import epath
+
+from electra_jax.config.settings import LogConfig
+from electra_jax.data.pipeline import HostBatch
+from electra_jax.runtime import distributed
+from electra_jax.runtime.terminal import Progress
+from electra_jax.train.clock import DEVICE, Clock, StepWork
+from electra_jax.train.health import Health
+from electra_jax.train.metrics import Metrics
+
+# A line about a step: name, metric, format.
+_SHOWN = (
+    ('loss', 'train/loss', '.3f'),
+    ('mlm', 'train/mlm_loss', '.3f'),
+    ('disc', 'train/disc_loss', '.4f'),
+    ('fake', 'train/fake_rate', '.3f'),
+    ('lr', 'train/learning_rate', '.2e'),
+    ('tokens/s', 'speed/tokens_per_second', ',.0f'),
+    ('mfu', 'speed/mfu', '.1%'),
+)
+
+
+class Log:
+    """metrics.jsonl, event files and the terminal of a run.
+
+    A step's metrics are fetched only after the next step was handed to the devices, so that the
+    devices never wait for the host.
+    """
+
+    def __init__(
+        self, workdir: epath.Path, settings: LogConfig, clock: Clock, start: int, end: int
+    ):
+        """Opens the files; the run goes on after step `start` and ends with step `end`."""
+        self._every_steps, self._clock, self._end = settings.every_steps, clock, end
+        self._progress = Progress(
+            'training', end, start, 'steps', line_seconds=None, quiet=not distributed.is_first()
+        )
+        self.print = self._progress.print
+        self._files = Metrics(workdir, start, settings.tensorboard, self.print)
+        self.path, self.flush = self._files.path, self._files.flush
+        # The newest step: its number, its metrics, which are still computed, and its rows.
+        self._pending: tuple[int, Mapping[str, jax.Array], HostBatch] | None = None
+
+    def follow(self, health: Health, before: int, last: int, work: StepWork | None = None) -> None:
+        """Begins to log steps that belong together: those after `before`, up to `last`.
+
+        Args:
+            health: judges them.
+            before: `log.every_steps` counts from this step.
+            last: is always logged.
+            work: of one step; None: their speed is not logged.
+        """
+        self._health, self._before, self._last, self._work = health, before, last, work
+
+    def close(self) -> None:
+        self._progress.close()
+        self._files.close()
+
+    def begin_step(self, number: int, metrics: Mapping[str, jax.Array], batch: HostBatch) -> None:
+        self._pending = number, metrics, batch
+        self._progress.advance()
+
+    def finish_step(self) -> None:
+        """Waits for the newest step's metrics, if any; judges, writes and prints them.
+
+        Raises:
+            NonFiniteError: the step went wrong.
+        """
+        if self._pending is None:
+            return
+        (number, metrics, batch), self._pending = self._pending, None
+        with self._clock.waiting(DEVICE):
+            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        self._clock.end_step()
+        written, lines = self._health.look(number, values, batch)
+        if (number - self._before) % self._every_steps == 0 or number == self._last:
+            written |= {f'train/{name}': value for name, value in values.items()}
+            if self._work is not None:
+                written |= self._clock.speed(self._work) | self._clock.goodput()
+            self.print(f'step {number}/{self._end}  {_step_line(written)}', eta=True)
+        self.write(number, written, lines)
+
+    def evaluation(self, number: int, evaluation: Mapping[str, float]) -> None:
+        """Judges, writes and prints an evaluation on held-out text."""
+        self.print(evaluation_line(number, evaluation))
+        noticed, lines = self._health.evaluated(number, evaluation)
+        named = {f'eval/{name}': value for name, value in evaluation.items()}
+        self.write(number, named | noticed, lines)
+
+    def write(self, number: int, values: Mapping[str, float], lines: Sequence[str] = ()) -> None:
+        """Writes metrics, and prints lines about them."""
+        if values:
+            self._files.write(number, values)
+        for line in lines:
+            self.print(line)
+
+
+def _step_line(values: Mapping[str, float]) -> str:
+    return '  '.join(f'{name} {values[key]:{form}}' for name, key, form in _SHOWN if key in values)
+
+
+def evaluation_line(step: int, evaluation: Mapping[str, float]) -> str:
+    """A line about an evaluation on held-out text."""
+    shown = '  '.join(f'{name} {value:.4f}' for name, value in evaluation.items())
+    return f'step {step}  held-out: {shown}'
