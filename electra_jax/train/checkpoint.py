@@ -255,9 +255,9 @@ def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
         CheckpointError: there is none, or it is damaged.
     """
     folder = _step_folder(path.resolve())  # Orbax accepts absolute paths only
+    if (wrong := seals.problem(folder)) is not None:
+        raise _unreadable(folder, wrong)
     with _reading(folder):
-        if (wrong := seals.problem(folder)) is not None:
-            raise ValueError(f'it is damaged, {wrong}')
         # The handler alone: a Checkpointer around it warns that params/ is no whole checkpoint.
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
             shapes = handler.metadata(folder / 'params').tree
@@ -309,7 +309,11 @@ def _reading(folder: epath.Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, OSError, AttributeError, RecursionError) as error:
-        raise CheckpointError(
-            f'the checkpoint {folder} cannot be read: {first_line(error)}\nIf it is damaged, name '
-            'another one, or delete the folder of that step: then the one before it is used.'
-        ) from error
+        raise _unreadable(folder, first_line(error)) from error
+
+
+def _unreadable(folder: epath.Path, why: str) -> CheckpointError:
+    return CheckpointError(
+        f'the checkpoint {folder} cannot be read: {why}\nIf it is damaged, name another one, or '
+        'delete that folder and type the same command again: then the one before it is used.'
+    )

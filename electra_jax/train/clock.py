@@ -11,6 +11,7 @@ from typing import NamedTuple
 from etils import epath
 
 from electra_jax.core import files
+from electra_jax.runtime import distributed
 
 FILE = 'goodput.json'  # in the workdir
 
@@ -58,7 +59,7 @@ class Clock:
         Args:
             workdir: holds the record of earlier starts; None: there is no record.
             now: seconds, monotonic.
-            age: seconds since the process began; None: the operating system is asked.
+            age: seconds since the process began; None: as the operating system counts them.
         """
         self._path = workdir / FILE if workdir else None
         self._earlier = _read(self._path) if self._path else []
@@ -167,8 +168,8 @@ class Clock:
         return f'{text}, {whole:.1%} over {len(self.starts())} starts' if self._earlier else text
 
     def write(self) -> None:
-        """Updates the workdir's record of starts, once training has begun."""
-        if self._path is not None and self._first is not None:
+        """The first process updates the workdir's record of starts, once training has begun."""
+        if self._path is not None and self._first is not None and distributed.is_first():
             records = [start._asdict() for start in self.starts()]
             files.write_whole(self._path, json.dumps({'starts': records}) + '\n')
 

@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -54,18 +54,16 @@ class Heartbeat:
         workdir: epath.Path,
         clock: Clock,
         step_timeout: float | None = None,
-        also: Sequence[Callable[[], None]] = (),
         waits: Waits = _WAITS,
     ):
         """Makes this process the owner, writes the first beat and starts the thread.
 
         Args:
             workdir: holds the file.
-            clock: of the process.
+            clock: of the process; its record of starts is written at every beat.
             step_timeout: seconds without a new step, while training, after which the process ends
                 itself and prints where each thread was; None: never. The limit is ten times the
                 slowest step so far, if that is more.
-            also: called at every beat; an error is reported once, and the heart goes on beating.
             waits: tests shorten them.
 
         Raises:
@@ -74,7 +72,7 @@ class Heartbeat:
         process = jax.process_index()
         self._path = workdir / (f'heartbeat_{process}.json' if process else 'heartbeat.json')
         self._clock, self._step_timeout = clock, step_timeout
-        self._actions = (self._refresh, *also, self._check_step)
+        self._actions = (self._refresh, clock.write, self._check_step)
         self._progress: tuple[object, float] = (None, clock.now())  # step and phase; since when
         self._reported: set[str] = set()
         self._beats, self._owner = 0, secrets.token_hex(8)
@@ -89,7 +87,10 @@ class Heartbeat:
         self._thread.start()
 
     def beat(self) -> None:
-        """Does everything that is done at every beat."""
+        """Writes the file and the record of starts, and looks for a step that hangs.
+
+        An error is printed once, and the heart goes on beating.
+        """
         for action in self._actions:
             try:
                 action()
@@ -165,8 +166,7 @@ class Heartbeat:
 def watched(workdir: epath.Path, step_timeout: float | None) -> Iterator[Clock]:
     """Owns the workdir, and keeps the files in it that show how the process does."""
     clock = Clock(workdir)
-    also = (clock.write,) if distributed.is_first() else ()
-    with contextlib.closing(Heartbeat(workdir, clock, step_timeout, also)):
+    with contextlib.closing(Heartbeat(workdir, clock, step_timeout)):
         yield clock
 
 

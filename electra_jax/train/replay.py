@@ -16,7 +16,6 @@ from electra_jax.data.pipeline import RECORDS, DeviceBatches
 from electra_jax.train.state import TrainState
 from electra_jax.train.step import Examination
 
-_SHOWN = 12  # arrays
 _GROUPS = ('parameters', 'gradients', 'updates')  # in the order of their computation
 
 

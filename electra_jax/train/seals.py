@@ -111,18 +111,16 @@ def unfinished(folder: epath.Path, step: int | None = None) -> list[epath.Path]:
     """Folders of saves that are under way or were cut off: of this step, or of any."""
     if not folder.exists():
         return []
-    numbered = [(child, child.name.partition('.')[0]) for child in folder.iterdir()]
-    return [
-        child
-        for child, number in numbered
-        if number.isdigit()
-        and step in (None, int(number))
+    found = []
+    for child in folder.iterdir():
+        number = child.name.partition('.')[0]
+        if not number.isdigit() or step not in (None, int(number)):
+            continue
         # A bucket cannot rename folders: there an unfinished one already has its final name.
-        and (
-            ocp.utils.TMP_DIR_SUFFIX in child.name
-            or (child.name == number and not ocp.utils.is_checkpoint_finalized(child))
-        )
-    ]
+        unmarked = child.name == number and not ocp.utils.is_checkpoint_finalized(child)
+        if unmarked or ocp.utils.TMP_DIR_SUFFIX in child.name:
+            found.append(child)
+    return found
 
 
 def delete(folder: epath.Path) -> None:
@@ -132,11 +130,9 @@ def delete(folder: epath.Path) -> None:
 
 
 def check_sizes(folder: epath.Path, shapes: Tree) -> None:
-    """Refuses arrays that are absurdly larger than their files; sizes on a bucket are not checked.
+    """Refuses declared `shapes` that are absurdly larger than the files in `folder`.
 
-    Args:
-        folder: of the arrays.
-        shapes: what the checkpoint declares: leaves with `shape` and `dtype`.
+    Files on a bucket are not looked at.
 
     Raises:
         ValueError: naming both sizes.
@@ -155,12 +151,10 @@ def _unsafe(folder: epath.Path) -> str | None:
         return None
     local = pathlib.Path(folder)
     try:
-        for path in sorted(local.rglob('*')):
-            if (wrong := _unsafe_file(path, local)) is not None:
-                return wrong
+        problems = (_unsafe_file(path, local) for path in sorted(local.rglob('*')))
+        return next(filter(None, problems), None)
     except OSError as error:  # for example, the run that owns it is deleting it
         return f'its files cannot be listed ({error})'
-    return None
 
 
 def _unsafe_file(path: pathlib.Path, folder: pathlib.Path) -> str | None:

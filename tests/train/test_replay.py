@@ -3,11 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from electra_jax.train import replay
-from electra_jax.train.step import Examination
+from electra_jax.train.state import TrainState
+from electra_jax.train.step import Examination, Problem, examine_step
 from tests.support import small_run
+from tests.support.configs import tiny_config
 
 
 @jax.jit
@@ -77,3 +80,24 @@ def test_an_infinity_is_found_where_there_is_no_nan(value):
     text = replay.first_operation(grow, jnp.ones(3), {})
     expected = 'encountered in exp' if value > 1 else 'no operation gives'
     assert expected in text
+
+
+@pytest.mark.parametrize(
+    ('gradient', 'bad'), [([1e30, 1.0, 2.0], 0), ([np.nan, -np.inf, 1e30], 2), ([1.0, 2.0, 3.0], 0)]
+)
+def test_a_norm_that_overflows_is_no_element_that_is_not_finite(gradient, bad):
+    problem = Problem(
+        draw=lambda batch, keys, step: batch,
+        loss=lambda params, inputs, key, step: (jnp.sum(params['w'] * inputs), {}),
+        prepare=lambda params, step: params,
+        alone=lambda inputs: inputs,
+    )
+    optimizer, params = optax.sgd(1.0), {'w': jnp.ones(3)}
+    state = TrainState(jnp.int32(0), params, optimizer.init(params))
+    batch = jnp.asarray(gradient, jnp.float32)
+    examination = examine_step(problem, optimizer, tiny_config(), 0, state, batch)
+    assert np.isfinite(examination.norms['gradients']['w']) == (max(gradient) < 1e30)
+    counts = {name: int(of_group['w']) for name, of_group in examination.bad.items()}
+    assert counts == {'parameters': 0, 'gradients': bad, 'updates': bad}
+    *_, last = replay.lines(jax.device_get(examination))
+    assert (f'w among the gradients, {bad} elements' if bad else 'is finite: a norm') in last
