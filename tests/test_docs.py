@@ -99,6 +99,17 @@ def test_modules_exist(page):
     assert missing == []
 
 
+def test_modules_that_moved_exist():
+    table = (ROOT / 'CHANGELOG.md').read_text().split('### Modules that moved')[1].split('\n## ')[0]
+    rows = [line.strip('|').split('|') for line in table.splitlines() if line.startswith('| `')]
+    names = []
+    for _, now in rows:
+        without_contents = re.sub(r' \(`.*?`\)', '', now)
+        names += [name.removesuffix('.*') for name in re.findall(r'`([\w.*]+)`', without_contents)]
+    assert len(names) >= len(rows) > 20
+    assert [name for name in names if not is_there(f'electra_jax.{name}')] == []
+
+
 def is_there(name: str) -> bool:
     """Whether a dotted name is a module, or an attribute of one."""
     try:

@@ -3,8 +3,8 @@
 It runs what `python -m electra_jax.main` runs, after wrapping a few functions so that they write
 marks: lines of `time name number` in a file which the harness follows.
 
-A start takes most of the time of a round. So three things that only people need are left out: source
-lines in compiled programs, early garbage collection, and the example printed at the end.
+A start takes most of the time of a round. So three things are left out that only people need:
+source lines in compiled programs, early garbage collection, and the example printed at the end.
 
 Faults that can be injected only from inside are chosen by the environment:
     FAULTS_READ_ERROR=K   reading batch K fails (EIO), as from a bad disk
