@@ -1,14 +1,46 @@
 """A sweep from its command line, which `__main__` explains, to its table."""
 
+import os
 import shlex
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
 from electra_jax.core.errors import ConfigError
 from electra_jax.runtime import terminal
-from electra_jax.sweep import plan, processes, slurm, table
+from electra_jax.sweep import plan, processes, table
 from electra_jax.sweep.plan import Run
 from electra_jax.sweep.table import Shown
+
+STOPPED = 3  # exit status of a sweep that was asked to stop and has saved
+
+SLURM_TEMPLATE = """\
+#!/usr/bin/env bash
+# {count} runs, one for each array task. Name partition, time and devices when you submit it:
+#   sbatch --partition=NAME --time=HH:MM:SS --gpus=1 {file}
+# Build the corpus before (python -m electra_jax.prepare): tasks that start together cannot.
+# Afterwards this makes the table: {command}
+#SBATCH --job-name={job}
+#SBATCH --array=0-{last}{at_once}
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=4
+#SBATCH --output={output}
+#SBATCH --open-mode=append
+#SBATCH --requeue
+# Three minutes before the time limit the run is asked to save.
+#SBATCH --signal=TERM@180
+set -euo pipefail
+cd {here}
+# Since Slurm 22.05 srun does not read this from the job's options.
+export SRUN_CPUS_PER_TASK="${{SLURM_CPUS_PER_TASK:-4}}"
+status=0
+srun {command} --only="$SLURM_ARRAY_TASK_ID" || status=$?
+# Status {STOPPED}: saved before its end. A job that was cancelled is no longer RUNNING.
+if ((status == {STOPPED})) && [[ $(squeue -h -j "$SLURM_JOB_ID" -o %T) == RUNNING ]]; then
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"
+"""
 
 
 def run(request: Namespace) -> int:
@@ -16,24 +48,21 @@ def run(request: Namespace) -> int:
     if request.compare:
         return compare(request)
     runs = plan_runs(request)
+    array = slurm_array(request, len(runs)) if request.slurm else None
     if request.dry_run:
-        show_plan(request, runs)
+        terminal.OUT.print(array or shown_plan(request, runs))
         return 0
     request.folder.mkdir(parents=True, exist_ok=True)
-    if request.slurm:
-        request.slurm.write_text(slurm.array(request, len(runs)))
-        file = shlex.quote(str(request.slurm))
-        terminal.OUT.print(f'{len(runs)} runs in {request.slurm}: type sbatch {file}')
-        return 0
-    return train(request, runs)
+    if array is None:
+        return train(request, runs)
+    request.slurm.write_text(array)
+    file = shlex.quote(str(request.slurm))
+    terminal.OUT.print(f'{len(runs)} runs in {request.slurm}: type sbatch {file}')
+    return 0
 
 
 def plan_runs(request: Namespace) -> list[Run]:
-    """The runs that a command line asks for.
-
-    Raises:
-        ConfigError: a recipe or setting does not exist, there is no run, or two are the same.
-    """
+    """The runs that a command line asks for."""
     if request.jobs < 1:
         raise ConfigError(f'--jobs is {request.jobs}, allowed: 1 or more')
     if not request.config:
@@ -52,17 +81,16 @@ def plan_runs(request: Namespace) -> list[Run]:
     return [runs[request.only]]
 
 
-def show_plan(request: Namespace, runs: Sequence[Run]) -> None:
-    """Prints what would be run, or the file that would be written."""
-    if request.slurm:
-        terminal.OUT.print(slurm.array(request, len(runs)))
-        return
+def shown_plan(request: Namespace, runs: Sequence[Run]) -> str:
+    """What would be run, a command a line."""
+    lines = []
     if request.gpus:
         gpus = request.gpus.replace(',', ' or ')
-        terminal.OUT.print(f'# each with CUDA_VISIBLE_DEVICES={gpus}: the first that is free')
+        lines.append(f'# each with CUDA_VISIBLE_DEVICES={gpus}: the first that is free')
     for one in runs:
         done = processes.is_done(one)
-        terminal.OUT.print(f'# {one.name}: finished before' if done else shlex.join(one.command))
+        lines.append(f'# {one.name}: finished before' if done else shlex.join(one.command))
+    return '\n'.join(lines)
 
 
 def train(request: Namespace, runs: Sequence[Run]) -> int:
@@ -78,15 +106,11 @@ def train(request: Namespace, runs: Sequence[Run]) -> int:
         terminal.OUT.print('stopped; type the same command again to continue')
     if 'failed' in outcomes.values():
         return 1
-    return 0 if set(outcomes.values()) <= {'done'} else slurm.STOPPED
+    return 0 if set(outcomes.values()) <= {'done'} else STOPPED
 
 
 def compare(request: Namespace) -> int:
-    """Writes the table of runs that exist; returns the exit status.
-
-    Raises:
-        ConfigError: a folder is not the workdir of a run.
-    """
+    """Writes the table of runs that exist; returns the exit status."""
     for folder in request.compare:
         if not (folder / 'metrics.jsonl').exists():
             raise ConfigError(f'{folder} is not the workdir of a run: it has no metrics.jsonl')
@@ -98,3 +122,18 @@ def write_table(request: Namespace, shown: Sequence[Shown]) -> None:
     """Writes table and plot into the folder of the sweep, and prints the table."""
     columns = request.columns.split(',') if request.columns else None
     terminal.OUT.print('\n' + table.write(shown, request.metric, columns, request.folder))
+
+
+def slurm_array(request: Namespace, count: int) -> str:
+    """The text of an sbatch file that trains the `count` runs of a command line as an array."""
+    command = [sys.executable, '-m', 'electra_jax.sweep']
+    for name in ('config', 'grid', 'set', 'list', 'folder', 'metric', 'columns'):
+        value = getattr(request, name)
+        values = value if isinstance(value, list) else [value]
+        command += [f'--{name}={one}' for one in values if one is not None]
+    return SLURM_TEMPLATE.format(
+        count=count, last=count - 1, at_once=f'%{request.jobs}' if request.jobs > 1 else '',
+        file=shlex.quote(str(request.slurm)), job=shlex.quote(request.folder.name),
+        output=shlex.quote(f'{request.folder.absolute()}/slurm-%A_%a.out'),
+        here=shlex.quote(os.getcwd()), command=shlex.join(command), STOPPED=STOPPED,
+    )  # fmt: skip

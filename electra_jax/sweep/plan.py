@@ -38,11 +38,7 @@ class Run(NamedTuple):
 
 
 def setting(text: str) -> tuple[str, str]:
-    """``('seed', '0')`` from ``seed=0``, ``config.seed=0`` or ``--config.seed=0``.
-
-    Raises:
-        ConfigError: the text is not of that form, or there is no such setting.
-    """
+    """``('seed', '0')`` from ``seed=0``, ``config.seed=0`` or ``--config.seed=0``."""
     name, equals, value = text.removeprefix('--').removeprefix('config.').partition('=')
     if not equals:
         raise ConfigError(f'{text!r} is not a setting with a value: type KEY=VALUE')
@@ -50,11 +46,7 @@ def setting(text: str) -> tuple[str, str]:
 
 
 def axes(texts: Iterable[str]) -> dict[str, list[str]]:
-    """The values of each setting from texts such as ``batch_size=8,16``.
-
-    Raises:
-        ConfigError: a text is not of that form, or a setting or one of its values comes twice.
-    """
+    """The values of each setting from texts such as ``batch_size=8,16``."""
     values_of: dict[str, list[str]] = {}
     for text in texts:
         key, values = setting(text)
@@ -77,11 +69,7 @@ def points(values_of: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
 
 
 def read_list(path: str) -> list[dict[str, str]]:
-    """The settings of each run from a file with one run per line; # begins a comment.
-
-    Raises:
-        ConfigError: naming the line.
-    """
+    """The settings of each run from a file with one run per line; # begins a comment."""
     runs = []
     for number, line in enumerate(pathlib.Path(path).read_text().splitlines(), 1):
         try:
@@ -96,11 +84,7 @@ def read_list(path: str) -> list[dict[str, str]]:
 
 
 def find_recipes(patterns: Sequence[str]) -> list[str]:
-    """The recipe files that the values of --config name; they may be globs.
-
-    Raises:
-        ConfigError: one of them names no file.
-    """
+    """The recipe files that the values of --config name; they may be globs."""
     recipes: list[str] = []
     for pattern in patterns:
         files = sorted(glob.glob(pattern))
@@ -120,9 +104,6 @@ def plan(
     """Every recipe with every line of a list (`read_list`) and every point of a grid (`points`).
 
     Where there is no list, `lines` is one empty line; `fixed` is the same in every run.
-
-    Raises:
-        ConfigError: two runs would be the same.
     """
     runs: dict[str, Run] = {}
     for recipe, line, point in itertools.product(recipes, lines, grid):

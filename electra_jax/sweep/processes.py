@@ -11,19 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from electra_jax.runtime import terminal
 from electra_jax.sweep import table
 from electra_jax.sweep.plan import Run
 
 LOG, MARKER, LOCK = 'log.txt', 'sweep.json', 'sweep.lock'  # in each run's workdir
-
-
-class Stop:
-    """How often SIGTERM or Ctrl-C has come."""
-
-    requests = 0
 
 
 @dataclasses.dataclass
@@ -73,11 +66,14 @@ def run_all(
     terminal.OUT.print(f'{len(runs)} runs, {len(outcomes)} of them finished before')
     active: dict[int, Started] = {}
     has_reported_wait, done = False, float(len(outcomes))
-    with stop_signals() as stop, terminal.Progress('sweep', len(runs), done, 'runs') as progress:
-        while active or (waiting and not stop.requests):
+    with (
+        stop_signals() as asked,
+        terminal.Progress('sweep', len(runs), done, 'runs') as progress,
+    ):
+        while active or (waiting and not asked):
             # The corpus may still have to be built, by one process: the next run waits for that.
             free = [slot for slot in range(len(slots)) if slot not in active]
-            if free and not stop.requests and all(one.has_corpus for one in active.values()):
+            if free and not asked and all(one.has_corpus for one in active.values()):
                 attempts = (start(run, slots[free[0]], progress.print) for run in waiting)
                 started = next(filter(None, attempts), None)
                 if started:
@@ -87,7 +83,7 @@ def run_all(
                     has_reported_wait = True
                     progress.print(f'waiting: other processes are at {waiting[0].folder}')
             for slot, started in list(active.items()):
-                started.forward(stop.requests)
+                started.forward(len(asked))
                 if started.process.poll() is not None:
                     outcomes[started.run.name] = finish(started, progress.print)
                     del active[slot]
@@ -153,21 +149,16 @@ def is_done(run: Run) -> bool:
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[Stop]:
-    """Counts requests to stop instead of ending the process.
+def stop_signals() -> Iterator[list[int]]:
+    """A list of the signals that have asked to stop, which do not end this process.
 
     Where Ctrl-C is ignored already, as in a script's background job, it stays ignored.
     """
-    stop = Stop()
-
-    def ask(number: int, frame: Any) -> None:
-        del number, frame
-        stop.requests += 1
-
+    requests: list[int] = []
     numbers = [n for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, ask) for number in numbers}
+    before = {n: signal.signal(n, lambda number, frame: requests.append(number)) for n in numbers}
     try:
-        yield stop
+        yield requests
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

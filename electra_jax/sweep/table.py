@@ -56,10 +56,8 @@ def series(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, flo
 def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str, Any]:
     """A run's row of the table; for fine-tuning, the spread of its headline over the trials.
 
-    Args:
-        run: whose workdir is read.
-        metric: whose first and last values are shown.
-        columns: further metrics, the last value of each; None: every held-out one.
+    Of `metric` it has the first and the last value, of `columns` (None: every held-out metric) the
+    last ones.
     """
     row: dict[str, Any] = {'run': run.name}
     if run.outcome:
@@ -121,8 +119,7 @@ def cell(value: Any) -> str:
 def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
     """Draws the metric against the step, and its last value against each setting that varies.
 
-    Returns:
-        A line for the terminal: where the picture is, or what to install to have one.
+    Returns a line for the terminal.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
