@@ -55,11 +55,7 @@ class Contestant:
     """A program that has warmed up and waits for its turns."""
 
     def __init__(self, entry: Entry, stack: contextlib.ExitStack):
-        """Starts the program, which `stack` ends, and waits for its warm-up.
-
-        Raises:
-            UserError: the program failed.
-        """
+        """Starts the program, which `stack` ends, and waits for its warm-up."""
         self.name = entry.name
         self._errors = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         process = subprocess.Popen(
@@ -74,14 +70,12 @@ class Contestant:
         self.ready = self._read()
 
     def turn(self, amount: int) -> None:
-        """Lets it do `amount` of work."""
         with contextlib.suppress(BrokenPipeError):  # `_read` reports what went wrong
             self._requests.write(f'{amount}\n')
             self._requests.flush()
         self._turns.append(self._read())
 
     def end(self) -> Measured:
-        """Ends it."""
         self._requests.close()
         report = self._read()
         self._process.wait()
@@ -125,10 +119,7 @@ def measure(
         report: called with a line about what happens.
 
     Returns:
-        Ours, and those of the others that run here.
-
-    Raises:
-        UserError: ours cannot be run, or none of the others can.
+        Ours, and those of the others that run here: at least one of them, if there are any.
     """
     with _ended_by_sigterm() as stack:
         report(f'{ours.name}: compiling and warming up')

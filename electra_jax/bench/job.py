@@ -47,11 +47,7 @@ class Rival(NamedTuple):
 
 
 def run(request: Request) -> Record:
-    """Measures the train step of a command line's config, and writes the record.
-
-    Raises:
-        UserError: a setting cannot be used, or one of the programs cannot be run.
-    """
+    """Measures the train step of a command line's config, and writes the record."""
     config = as_measured(request, {})
     rival = make_rival(request, config)
     other = rival and {
@@ -73,11 +69,7 @@ def run(request: Request) -> Record:
 def as_measured(
     request: Request, changes: Mapping[str, str], recipe: str | None = None
 ) -> Settings:
-    """The config as it is measured: on random tokens, unless the command names its text.
-
-    Raises:
-        ConfigError: the recipe does not exist, a setting cannot be used, or it fine-tunes.
-    """
+    """The config as it is measured: on random tokens, unless the command names its text."""
     settings = request.changed(changes, recipe)
     if settings.task.name:
         raise ConfigError(
@@ -91,12 +83,7 @@ def as_measured(
 
 
 def make_rival(request: Request, config: Settings) -> Rival | None:
-    """What the config is compared with; another recipe is given the same settings.
-
-    Raises:
-        ConfigError: the other recipe does not exist or cannot use a setting, or transformers has
-            no such model or variant.
-    """
+    """What the config is compared with; another recipe is given the same settings."""
     if request.versus not in (None, 'transformers'):
         other = as_measured(request, request.versus_set, request.versus)
         return Rival(pathlib.Path(request.versus).stem, other)
@@ -126,14 +113,7 @@ def entry(name: str, config: Settings, plan: Plan, environment: Mapping[str, str
 def peers(config: Settings, rival: Rival, plan: Plan, ready: Mapping[str, Any]) -> list[Entry]:
     """The rival's programs: the other recipe's step, or the variants of PyTorch's.
 
-    Args:
-        config: ours.
-        rival: what it is compared with.
-        plan: how long.
-        ready: what ours answered after its warm-up; device and dtype are the same.
-
-    Raises:
-        UserError: PyTorch does not run there.
+    What ours answered when it was `ready` gives those their device and dtype.
     """
     if rival.config is not None:
         return [entry(rival.name, rival.config, plan, SHARING)]

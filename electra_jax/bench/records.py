@@ -29,12 +29,7 @@ def make(
 ) -> Record:
     """What was measured, where and when, and the numbers.
 
-    Args:
-        name: of the recipe.
-        config: settings in which only what depends on the devices is left unset.
-        rival: 'name' and 'config' of what it is compared with.
-        plan: how long.
-        measured: the numbers.
+    `config` is from before the devices are known; `rival` has the 'name' and 'config' of another.
     """
     return {
         'config_name': name,

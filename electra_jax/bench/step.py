@@ -1,5 +1,6 @@
 """The train step of a config as a measured program: ``python -m electra_jax.bench.step``."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -20,7 +21,6 @@ from electra_jax.pretrain import program as runs
 from electra_jax.pretrain import text as texts
 from electra_jax.runtime import distributed
 from electra_jax.tokenizers.api import SpecialIds
-from electra_jax.train.state import TrainState
 
 # The vocabulary that ELECTRA was published with, for rows of random tokens.
 PUBLISHED = Vocabulary(30522, SpecialIds(pad=0, unk=100, cls=101, sep=102, mask=103))
@@ -43,57 +43,29 @@ def random_rows(rows: int, row_length: int, vocabulary: Vocabulary) -> pipeline.
 class Stepper:
     """A train step under the clock, with one step in flight, as in training."""
 
-    def __init__(
-        self,
-        step: Callable[..., Any],
-        state: TrainState,
-        batches: Iterator[Mapping[str, jax.Array]],
-    ):
-        """Compiles the step.
-
-        Args:
-            step: jitted and donating, as `train.step.compile_train_step` gives it.
-            state: its start; donated.
-            batches: endless, on the mesh.
-        """
-        self._batches, self._state = batches, state
+    def __init__(self, program: runs.Program, batches: Iterator[Mapping[str, jax.Array]]):
+        """Compiles the step for batches of an endless stream."""
+        self._batches, self._state = batches, program.fresh_state()
         began = time.perf_counter()
-        lowered = step.lower(state, next(batches))  # type: ignore[attr-defined]  # it is jitted
-        self._step = lowered.compile()
+        self._step = program.step.lower(self._state, next(batches)).compile()  # type: ignore[attr-defined]
         self.compile_seconds = time.perf_counter() - began
 
     def run(self, steps: int) -> dict[str, Any]:
-        """Does `steps` steps, to the end of the last.
+        """Does `steps` steps: their seconds, those of waiting for each batch, and the last loss."""
+        waits: list[float] = []
+        metrics: Any = None
 
-        Returns:
-            'step_seconds' of each, from the end of the step before to its own end;
-            'input_seconds' of each, how long the host waited for its batch; and the last 'loss'.
-        """
-        seconds, waits = [], []
-        running: Any = None
-        began = time.perf_counter()
-
-        def wait() -> None:
-            nonlocal began
-            if running is not None:
-                jax.block_until_ready(running)
-                now = time.perf_counter()
-                seconds.append(now - began)
-                began = now
-
-        for _ in range(steps):
+        def start() -> Callable[[], object]:
+            nonlocal metrics
             asked = time.perf_counter()
             batch = next(self._batches)
             waits.append(time.perf_counter() - asked)
             self._state, metrics = self._step(self._state, batch)
-            wait()  # for the step before, while this one is computed
-            running = metrics
-        wait()
-        return {
-            'step_seconds': seconds,
-            'input_seconds': waits,
-            'loss': float(metrics['loss']),
-        }
+            return functools.partial(jax.block_until_ready, metrics)
+
+        seconds = worker.time_steps(steps, start)
+        loss = float(metrics['loss'])
+        return {'step_seconds': seconds, 'input_seconds': waits, 'loss': loss}
 
 
 class Batches:
@@ -139,16 +111,12 @@ def peak_device_bytes() -> int | None:
 
 
 def begin(settings: dict[str, Any]) -> worker.Served:
-    """Compiles the step of a config and warms it up.
-
-    Args:
-        settings: 'config': all settings, as typed; 'warmup': steps that are not counted.
-    """
+    """Compiles the step of a 'config', whose settings are as typed; does 'warmup' steps."""
     distributed.initialize()
     asked = fields.build(fields.typed(Config), settings['config'])
     batches = Batches(resolve(asked, jax.devices()[0].platform))
     program = batches.program
-    stepper = Stepper(program.step, program.fresh_state(), iter(batches))
+    stepper = Stepper(program, batches)
     stepper.run(settings['warmup'])
     config, size = program.config, program.vocabulary.size
     device = program.mesh.devices.flat[0]

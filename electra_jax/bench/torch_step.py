@@ -7,8 +7,7 @@ AdamW, SDPA attention, bfloat16 autocast on CUDA, freed memory kept on a CPU. Ro
 it needs no attention mask, which is its fastest case. Which of its variants is the fastest differs
 between machines, so all that may be are timed in the same run (`VARIANTS`).
 
-It runs in its own process and never imports jax, so that neither framework holds the other's
-threads or memory; `bench/worker.py` describes what it reads and answers.
+It never imports jax, so that neither framework holds the other's threads or memory.
 """
 
 import ctypes
@@ -173,19 +172,16 @@ def make_step(settings: Settings) -> Callable[[], Tensor]:
 
 
 def time_steps(settings: Settings, step: Callable[[], Tensor], steps: int) -> dict[str, Any]:
-    """Seconds of each of `steps` steps, one step in flight, and the last loss."""
-    seconds, ends = [], []
-    began = time.perf_counter()
-    for number in range(steps + 1):
-        if number < steps:
-            loss = step()
-            ends.append(finished(settings))
-        if number:
-            ends[number - 1]()
-            now = time.perf_counter()
-            seconds.append(now - began)
-            began = now
-    value = loss.item()
+    """Seconds of each step, and the last loss."""
+    loss: Tensor | None = None
+
+    def start() -> Callable[[], None]:
+        nonlocal loss
+        loss = step()
+        return finished(settings)
+
+    seconds = worker.time_steps(steps, start)
+    value = math.nan if loss is None else loss.item()
     if not math.isfinite(value):
         raise SystemExit(f'torch_step: the loss is {value}')
     return {'step_seconds': seconds, 'loss': value}

@@ -31,11 +31,8 @@ class Served(NamedTuple):
 def serve(begin: Callable[[Answer], Served]) -> None:
     """Warms a program up and lets it work until the input ends.
 
-    Other output goes to standard error: the pipe holds answers alone.
-
-    Args:
-        begin: given the settings, the only argument of the command line, it compiles and does
-            everything else that must not be timed.
+    `begin`, given the settings, compiles and does everything else that must not be timed. Other
+    output goes to standard error: the pipe holds answers alone.
     """
     with os.fdopen(os.dup(1), 'w') as answers:
         os.dup2(2, 1)
@@ -55,6 +52,25 @@ def serve(begin: Callable[[Answer], Served]) -> None:
             measured = served.turn(int(line))
             write({**measured, 'cpu_seconds': [time.process_time() - began]})
         write({**served.end(), 'peak_host_bytes': peak_bytes()})
+
+
+def time_steps(steps: int, start: Callable[[], Callable[[], object]]) -> list[float]:
+    """Seconds of each step, from the end of the step before, with one step in flight.
+
+    `start` begins a step and returns a function that waits for its end.
+    """
+    seconds = []
+    wait: Callable[[], object] | None = None
+    began = time.perf_counter()
+    for number in range(steps + 1):
+        following = start() if number < steps else None
+        if wait is not None:
+            wait()
+            now = time.perf_counter()
+            seconds.append(now - began)
+            began = now
+        wait = following
+    return seconds
 
 
 def forget_peak() -> None:
