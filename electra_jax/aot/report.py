@@ -1,9 +1,10 @@
 """A config compiled for a TPU slice: the record of what is known, and the table for people."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
-from electra_jax.aot import compile, hlo, roofline, topologies, traffic
+from electra_jax.aot import compile, hlo, topologies, traffic
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.flops import training_flops
@@ -15,36 +16,37 @@ from electra_jax.tokenizers.api import SpecialIds
 
 RECORDED = 40  # of the largest buffers and movements
 SHOWN = 10  # of those in the table
+# Of the roofline.
+ASSUMPTIONS = (
+    "matrix products run at the chip's dense bfloat16 peak; what remat computes again is not "
+    'counted',
+    'main memory is read and written at the full bandwidth of the data sheet; the bytes are those '
+    'of the optimized program, each loop counted as often as it turns, arrays in on-chip memory '
+    'not counted',
+    'collectives are rings over all links of a chip at once, at the full bandwidth of the data '
+    'sheet, without latency; those that span slices use the data-centre network alone',
+    '"seconds" is the largest of the three, as if they overlapped wholly; "seconds_in_turn" is '
+    'their sum',
+)
 
 
 def make(config: Config, name: str, topology: str, slices: int) -> dict[str, Any]:
-    """Compiles a config's step, and returns the record that --json prints.
-
-    Args:
-        config: for TPUs.
-        name: of its recipe.
-        topology: of a slice, such as ``'v5e:4x4'``.
-        slices: how many of them.
-
-    Raises:
-        ConfigError: there is no such topology, or no TPU compiler.
-    """
+    """Compiles a config's step for slices of a topology; the record that --json prints."""
     devices = topologies.devices(topology, slices)
     vocabulary = Vocabulary(config.data.tokenizer.vocab_size, SpecialIds(0, 100, 101, 102, 103))
     program = runs.build_program(config, vocabulary, devices)
     batch = runs.abstract_batch(program)
     made = compile.compile_step(program.step, program.abstract_state, batch)
     chip = chips.chip(devices[0])
-    if chip is None:
-        raise ConfigError(f'parallel/chips.py does not know {devices[0].device_kind}')
+    if chip is None or not (chip.hbm_bytes and chip.hbm_bandwidth and chip.ici_bandwidth):
+        raise ConfigError(f'parallel/chips.py lacks numbers of {devices[0].device_kind}')
     about = {'config': name, 'topology': topology, 'slices': slices}
     return {**about, **describe(program, made, chip)}
 
 
 def describe(program: runs.Program, made: compile.Compiled, chip: chips.Chip) -> dict[str, Any]:
     """The part of the record that the program, its compilation and the chip decide."""
-    if chip.hbm_bytes is None or chip.hbm_bandwidth is None:
-        raise ConfigError('parallel/chips.py does not know the memory of this chip')
+    assert chip.hbm_bytes and chip.hbm_bandwidth  # `make` has looked
     config = program.config
     tokens = config.batch_size * config.data.row_length / program.mesh.size
     flops = training_flops(config, program.vocabulary.size, program.objective.networks)
@@ -71,19 +73,14 @@ def describe(program: runs.Program, made: compile.Compiled, chip: chips.Chip) ->
 def costs(
     program: runs.Program, text: str | None, chip: chips.Chip, tokens: float, flops: float
 ) -> dict[str, Any]:
-    """What the optimized program moves, and the time that it must take at least.
+    """What the optimized program moves, and the time that it must take at least; None: not known.
 
     Args:
         program: for its mesh.
-        text: the optimized program; each cost is None where there is none.
+        text: the optimized program.
         chip: what each device can do.
         tokens: of one chip.
         flops: per token.
-
-    Returns:
-        bytes_per_token (main memory, read and written), bytes_by_source, largest_buffers,
-        collectives, intensity (FLOPs a byte; from chip_intensity on, a chip is compute-bound) and
-        roofline.
     """
     if text is None:
         names = ('bytes_per_token', 'bytes_by_source', 'largest_buffers', 'collectives')
@@ -101,7 +98,50 @@ def costs(
         'largest_buffers': [dataclasses.asdict(one) for one in traffic.buffers(module)[:RECORDED]],
         'collectives': [dataclasses.asdict(one) for one in collectives],
         'intensity': flops / per_token,
-        'roofline': roofline.roofline(chip, flops, per_token, tokens, collectives),
+        'roofline': roofline(chip, flops, per_token, tokens, collectives),
+    }
+
+
+def roofline(
+    chip: chips.Chip,
+    flops_per_token: float,
+    bytes_per_token: float,
+    tokens: float,
+    collectives: Sequence[traffic.Collective],
+) -> dict[str, Any]:
+    """The least time that a step can take on one chip, and what bounds it.
+
+    Args:
+        chip: what it can do.
+        flops_per_token, bytes_per_token: of the step.
+        tokens: of one chip.
+        collectives: of the step.
+    """
+    assert chip.hbm_bandwidth and chip.ici_bandwidth  # `make` has looked
+    notes = list(ASSUMPTIONS)
+    wire = {True: 0.0, False: 0.0}  # by whether it crosses slices
+    for one in collectives:
+        wire[one.crosses_slices] += one.bytes * traffic.RING_TRIPS[one.kind] * (1 - 1 / one.devices)
+    times = {
+        'compute': flops_per_token * tokens / chip.flops,
+        'memory': bytes_per_token * tokens / chip.hbm_bandwidth,
+        'ici': wire[False] / chip.ici_bandwidth,
+    }
+    if chip.dcn_bandwidth:
+        times['dcn'] = wire[True] / chip.dcn_bandwidth
+    elif wire[True]:
+        notes.append("the data-centre network's bandwidth is not known: its time is left out")
+    bound = max(times, key=times.__getitem__)
+    in_turn = sum(times.values())
+    return {
+        'seconds': times[bound],
+        'seconds_in_turn': in_turn,
+        'seconds_by': times,
+        'bound_by': bound,
+        'mfu': times['compute'] / times[bound],
+        'mfu_in_turn': times['compute'] / in_turn,
+        'tokens_per_second_per_chip': tokens / times[bound],
+        'assumptions': notes,
     }
 
 

@@ -5,7 +5,7 @@ import math
 import jax
 import pytest
 
-from electra_jax.aot import compile, report, roofline
+from electra_jax.aot import compile, report
 from electra_jax.aot.traffic import Collective
 from electra_jax.parallel.chips import Chip
 from electra_jax.pretrain import program as runs
@@ -19,7 +19,7 @@ def test_the_roofline_is_the_largest_of_its_times():
         Collective('all-reduce', 4, False, 1, 8),  # 2 x 8 x 3/4 bytes over a link
         Collective('all-gather', 2, True, 1, 3),  # 3 x 1/2 over the other network
     ]
-    roof = roofline.roofline(CHIP, 50.0, 4.0, 10.0, collectives)
+    roof = report.roofline(CHIP, 50.0, 4.0, 10.0, collectives)
     assert roof['seconds_by'] == {'compute': 5.0, 'memory': 4.0, 'ici': 6.0, 'dcn': 1.5}
     assert (roof['bound_by'], roof['seconds'], roof['seconds_in_turn']) == ('ici', 6.0, 16.5)
     assert roof['mfu'] == pytest.approx(5 / 6)
