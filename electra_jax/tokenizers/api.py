@@ -118,11 +118,7 @@ class Tokenizer(abc.ABC):
 
 
 def special_ids(pieces: Sequence[str], where: str, advice: str) -> SpecialIds:
-    """The ids of the special tokens among pieces in id order.
-
-    Raises:
-        DataError: one is missing in the vocabulary `where`, which gets it by `advice`.
-    """
+    """The ids of the special tokens among pieces in id order; DataError where one is missing."""
     ids = {piece: i for i, piece in enumerate(pieces)}
     found = {field: [ids[n] for n in names if n in ids] for field, names in _ACCEPTED.items()}
     missing = [' or '.join(_ACCEPTED[field]) for field, known in found.items() if not known]

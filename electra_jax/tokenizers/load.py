@@ -61,20 +61,13 @@ def load(folder: str | pathlib.Path) -> api.Tokenizer:
 
 def open_tokenizer(config: settings.TokenizerConfig) -> api.Tokenizer:
     """The tokenizer in the file `config.path`, such as a vocab.txt or a SentencePiece .model."""
-    if config.path is None:
-        raise ValueError('open_tokenizer needs config.path; train_tokenizer makes one')
     return find(config.kind).from_file(config)
 
 
 def train_tokenizer(texts: Iterable[str], config: settings.TokenizerConfig) -> api.Tokenizer:
-    """Trains the tokenizer that `config` describes; equal texts give equal tokenizers.
+    """Trains the tokenizer that `config` describes on lines of text; equal texts give equal ones.
 
-    Args:
-        texts: lines of text; reading stops after `config.train_megabytes`.
-        config: kind, size and normalization; `config.path` is ignored.
-
-    Raises:
-        DataError: there is no text, or too little for a vocabulary of this size.
+    Reading stops after `config.train_megabytes`.
     """
     kind, texts = find(config.kind), iter(texts)
     first = next((text for text in texts if text), None)

@@ -45,13 +45,10 @@ class WordPiece(api.Tokenizer):
         strip_accents: bool | None = None,
         where: str = 'the WordPiece vocabulary',
     ) -> None:
-        """A tokenizer with a given vocabulary.
+        """A tokenizer of pieces in id order; a piece that continues a word starts with '##'.
 
-        Args:
-            vocab: pieces in id order; a piece that continues a word starts with '##'.
-            lower_case: whether text is lower-cased first.
-            strip_accents: whether accents are removed; None: as `lower_case`.
-            where: name of the vocabulary, for messages.
+        Accents are stripped as text is lower-cased, unless `strip_accents` differs. Messages name
+        the vocabulary by `where`.
         """
         self.pieces = list(vocab)
         self.lower_case = lower_case
