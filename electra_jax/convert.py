@@ -6,15 +6,10 @@ transformers' Electra classes) or `ours` (a workdir). Every kind can be converte
 `ours` to `ours` writes a workdir without the optimizer's state, a third of the size, to pass on.
 """
 
-from dataclasses import asdict
-from typing import Any
-
 from absl import flags
 
-from electra_jax.config import resolve
 from electra_jax.finetune.foreign import TASKS
 from electra_jax.interop.convert import convert
-from electra_jax.objectives import table
 from electra_jax.runtime import cli
 
 SOURCE = flags.DEFINE_string('source', None, 'KIND:PATH of the checkpoint to read')
@@ -25,16 +20,16 @@ VOCAB = flags.DEFINE_string(
 LOWER_CASE = flags.DEFINE_bool(
     'lower_case', None, 'google: whether text is lower-cased; if not given: as the vocabulary is'
 )
-CONFIG = cli.config_flag()  # google: the model, where the shapes do not determine it
+NUM_HEADS = flags.DEFINE_integer(
+    'num_heads', None, "google: the discriminator's attention heads; if not given: one for each 64 "
+    'of its width', lower_bound=1,
+)  # fmt: skip
 
 
 def main() -> None:
     """Converts, and prints what was read, written and left out."""
-    google: dict[str, Any] = {'vocab': VOCAB.value, 'lower_case': LOWER_CASE.value}
-    settings = cli.given_settings(CONFIG)
-    if settings:
-        google['model'] = resolve.model_of(asdict(resolve.fill(table.complete(settings)).model))
-    google = {name: value for name, value in google.items() if value is not None}
+    typed = {flag.name: flag.value for flag in (VOCAB, LOWER_CASE, NUM_HEADS)}
+    google = {name: value for name, value in typed.items() if value is not None}
     for line in convert(SOURCE.value, TARGET.value, TASKS, google):
         print(line, flush=True)
 

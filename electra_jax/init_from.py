@@ -18,7 +18,7 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.interop.projects import READERS, read_google
+from electra_jax.interop.projects import READERS, recorded
 from electra_jax.model.bind import bind
 from electra_jax.optim.networks import network_table
 from electra_jax.tokenizers import load as tokenizers
@@ -105,10 +105,10 @@ def _read_foreign(
 ) -> tuple[trees.Tree, dict[str, Any]]:
     """A checkpoint of another project, with its own tokenizer or the one that the config names."""
     named = config.data.tokenizer
+    given = {}
     if kind == 'google' and named.path:
-        loaded = read_google(path, named.path, named.lower_case)
-    else:
-        loaded = READERS[kind](path)
+        given = {'vocab': named.path, 'lower_case': named.lower_case}
+    loaded = READERS[kind](path, **given)
     if loaded.tokenizer is None and named.path is None:
         raise ConfigError(
             f'{kind}:{path} comes without a vocabulary: type --config.data.tokenizer.path=vocab.txt'
@@ -121,27 +121,11 @@ def _read_foreign(
     return loaded.params, about
 
 
-def _recorded(where: str, about: Mapping[str, Any]) -> tuple[Mapping[str, Any], Tokenizer]:
-    """The model, field by field, and the tokenizer that a checkpoint records."""
-    try:
-        stored, tokenizer = about['config']['model'], about['tokenizer']
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f'{where} does not say what model or tokenizer it has ({error!r}): it is no '
-            'checkpoint of this program, or is damaged'
-        ) from error
-    resolve.check_stored_model(stored, where)
-    return stored, tokenizers.from_json(tokenizer, f'the tokenizer of {where}')
-
-
 def checked_start(
     config: Settings, where: str, params: trees.Tree, about: Mapping[str, Any]
 ) -> Start:
-    """The start that a checkpoint gives, after checking that it is whole.
-
-    A tokenizer that the config names must be the checkpoint's. The rest is as in `Start`.
-    """
-    stored, tokenizer = _recorded(where, about)
+    """The start that a checkpoint gives, which must be whole and of the tokenizer that is named."""
+    stored, tokenizer = recorded(about, where)
     model = bind(resolve.stored_model(stored), tokenizer.vocab_size)
     check_complete(where, params, model.init_encoder)
     if config.data.tokenizer.path is not None:
@@ -155,10 +139,7 @@ def checked_start(
 
 
 def check_complete(where: str, params: trees.Tree, init: Callable[[jax.Array], trees.Tree]) -> None:
-    """Refuses parameters of the checkpoint `where` that lack some of what `init` makes of a key.
-
-    Only shapes are computed; those must be equal, too.
-    """
+    """Refuses parameters of a checkpoint unless they have all that `init` makes, in its shapes."""
     account = compare(params, jax.eval_shape(init, rng.root_key(0)))
     if account.fresh:
         raise CheckpointError(f'{where} lacks the parameter {account.fresh[0]}: it is damaged')
@@ -172,7 +153,7 @@ def check_complete(where: str, params: trees.Tree, init: Callable[[jax.Array], t
 def encoder_params(start: Start, config: Config) -> tuple[dict[str, np.ndarray], Account | None]:
     """The encoder's parameters by path, for fine-tuning, and their account; heads are never loaded.
 
-    From scratch there are none, and no account. `config.seed` draws what the start lacks.
+    From scratch there are none, and no account.
     """
     if not start.params:
         return {}, None
@@ -196,7 +177,7 @@ def all_params(
     where = config.init_from
     assert where is not None
     params, about = read_checkpoint(config, where)
-    stored, theirs = _recorded(where, about)
+    stored, theirs = recorded(about, where)
     if theirs.hash != tokenizer.hash:
         raise ConfigError(
             f'{config.data.path} was built with another tokenizer ({tokenizer.vocab_size:,} '
@@ -285,13 +266,8 @@ def initialize(
 
 def _check_longer(path: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
     """Accepts a position table that is to be longer; refuses any other change of shape."""
-    table = path in (
-        'embeddings/position',
-        'generator_embeddings/position',
-        'embedding_delta/position',
-    )
     advice = 'give the model the sizes of the checkpoint'
-    if table and len(found) == 2:
+    if path.endswith('/position') and len(found) == 2:
         if found[1] == wanted[1] and found[0] < wanted[0]:
             return
         if found[0] > wanted[0]:

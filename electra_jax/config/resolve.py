@@ -197,7 +197,7 @@ _MAY_BE_NULL = (*LEFT_TO_DEVICES, 'generator_embedding_size', 'local_window')
 
 
 def check_stored_model(stored: object, where: str) -> None:
-    """Refuses what a checkpoint says of its model, unless it has every field with a possible value.
+    """Refuses what a checkpoint says of its model, unless it has known fields with possible values.
 
     Args:
         stored: field name -> value, as JSON gave it.
@@ -210,6 +210,10 @@ def check_stored_model(stored: object, where: str) -> None:
         if not isinstance(stored, Mapping):
             raise ConfigError(f'config.model is {stored!r:.60}')
         default = fields.typed(ModelConfig)()
+        known = [field.name for field in dataclasses.fields(ModelConfig)]
+        newer = [name for name in stored if name not in known]
+        if newer:
+            raise ConfigError(f'config.model has {newer[0]!r}, which this version does not know')
         for name, leaf in fields.leaves(ModelConfig, 'model.').items():
             field = name.removeprefix('model.')
             value = stored.get(field, getattr(default, field))
@@ -220,5 +224,5 @@ def check_stored_model(stored: object, where: str) -> None:
     except ConfigError as error:
         raise CheckpointError(
             f'{where} does not say what model it has ({error}): it is no checkpoint of this '
-            'program, or is damaged'
+            'program, is damaged, or was written by a newer version'
         ) from error

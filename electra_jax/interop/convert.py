@@ -15,9 +15,8 @@ from electra_jax.config.settings import LEFT_TO_DEVICES, ModelConfig
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
 from electra_jax.interop.names import TASK_HEADS
-from electra_jax.interop.projects import READERS, WRITERS, Checkpoint, read_google
+from electra_jax.interop.projects import READERS, WRITERS, Checkpoint, recorded
 from electra_jax.interop.transfer import Report
-from electra_jax.tokenizers import load as tokenizers
 from electra_jax.train import checkpoint, workdir
 
 OURS = 'ours'
@@ -59,16 +58,13 @@ def parse_end(flag: str, value: str | None) -> tuple[str, pathlib.Path]:
 def convert(
     source: str | None, target: str | None, tasks: Tasks, google: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Reads the source and writes the target, whole or not at all.
+    """Reads the source and writes the target, whole or not at all; yields lines for people.
 
     Args:
         source: ``'KIND:PATH'`` of what is read.
         target: ``'KIND:PATH'`` of a folder that is new or empty.
         tasks: how fine-tuned models record their tasks.
         google: arguments of `read_google`, of a source that is Google's.
-
-    Yields:
-        Lines for people: what was read, written and left out, and what to type next.
     """
     kind, path = parse_end('source', source)
     target_kind, folder = parse_end('target', target)
@@ -81,10 +77,7 @@ def convert(
             f'--{", --".join(google)}: checkpoints of kind {kind} themselves record their '
             'vocabulary and their model: leave it out'
         )
-    if kind == OURS:
-        found = read_ours(path, tasks)
-    else:
-        found = read_google(path, **google) if google else READERS[kind](path)
+    found = read_ours(path, tasks) if kind == OURS else READERS[kind](path, **google)
     if found.tokenizer is None:
         hint = 'type --vocab=vocab.txt' if kind == 'google' else 'put its vocab.txt there'
         raise CheckpointError(f'{path} comes without a vocabulary: {hint}')
@@ -125,20 +118,11 @@ def read_ours(path: pathlib.Path, tasks: Tasks) -> Checkpoint:
     given = epath.Path(path).resolve()
     folder = tasks.best_trial(given)
     params, about = checkpoint.read_params(folder)
+    stored, tokenizer = recorded(about, str(path))
     try:
-        stored = about['config']['model']
-        resolve.check_stored_model(stored, str(path))
-        newer = stored.keys() - {field.name for field in dataclasses.fields(ModelConfig)}
-        if newer:
-            raise KeyError(*newer)
-        model = resolve.stored_model(stored)
-        objective = about['config']['objective']['name']
-        tokenizer = tokenizers.from_json(about['tokenizer'], f'the tokenizer of {path}')
+        objective = str(about['config']['objective']['name'])
     except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f'the checkpoint in {path} was written by another version of this program: '
-            f'its settings lack or have {error}'
-        ) from error
+        raise CheckpointError(f'{path} does not say what its objective is ({error!r})') from error
     report = Report()
     if folder != given and folder.parent.name == workdir.TRIALS:
         report.notes.append(f'this is its best trial, {folder}')
@@ -146,6 +130,7 @@ def read_ours(path: pathlib.Path, tasks: Tasks) -> Checkpoint:
     if 'task' in about:
         task, labels, notes = tasks.head(about['task'], str(folder))
         report.notes += notes
+    model = resolve.stored_model(stored)
     return Checkpoint(params, model, tokenizer, task, labels, objective, report, about)
 
 

@@ -1,11 +1,9 @@
 """Checkpoints of google-research/electra: variables by name, and TensorFlow's files.
 
 Only `read_checkpoint` and `write_checkpoint` need TensorFlow. The other functions work on a mapping
-of variable name to NumPy array. With `params_from_variables` and `variables_from_params` others can
-check numbers against the reference: both directions keep every bit.
+of variable name to NumPy array; both directions keep every bit.
 """
 
-import dataclasses
 import glob
 import os
 import pathlib
@@ -22,20 +20,11 @@ from electra_jax.core import untrusted
 from electra_jax.core.errors import CheckpointError, UserError, first_line
 from electra_jax.core.trees import Tree
 from electra_jax.interop import names, transfer
-from electra_jax.interop.names import GOOGLE, Part
-from electra_jax.interop.sizes import generator_scale, nearest_size
+from electra_jax.interop.names import Part
+from electra_jax.interop.sizes import TIED, model_of, parts_of
 from electra_jax.interop.transfer import Arrays, Report
 
 _WORDS = 'embeddings/word_embeddings'
-
-# Parts that a generator of each kind has.
-_GENERATOR_PARTS = {
-    'separate': {'generator', 'generator_head'},
-    'two_tower': {'generator_ltr', 'generator_rtl', 'generator_head'},
-    'tied': {'generator_head'},
-    'uniform': set[str](),
-    'unigram': set[str](),
-}
 
 
 def params_from_variables(
@@ -51,17 +40,10 @@ def params_from_variables(
     Returns:
         The parameters, float32, and a report: parts that the source lacks are named there (the
         released checkpoints lack the discriminator's head) and are not in the tree.
-
-    Raises:
-        CheckpointError: a variable is unknown, of another shape, or missing from its part.
     """
-    present = {'embeddings', 'discriminator', 'discriminator_head'}
-    present |= _GENERATOR_PARTS[model.generator]
-    if model.embedding_sharing == 'untied':
-        present.add('generator_embeddings')
     if vocab_size is None:
         vocab_size = len(_matrix(variables, f'electra/{_WORDS}'))
-    return transfer.read_parts(variables, _parts(present), GOOGLE, model, vocab_size)
+    return transfer.read_parts(variables, _parts(parts_of(model)), model, vocab_size)
 
 
 def variables_from_params(
@@ -75,12 +57,8 @@ def variables_from_params(
 
     Returns:
         The variables by name, and a report that names the parts left out.
-
-    Raises:
-        CheckpointError: the networks are of a kind that the reference does not have.
     """
-    known = {'task_head', *(part.ours for part in names.GOOGLE_PARTS)}
-    kept, report = transfer.keep_expressible(params, known, "Google's code")
+    kept, report = transfer.keep_expressible(params, "Google's code")
     if kept.pop('task_head', None):
         report.left_out['task_head'] = "Google's heads of fine-tuned tasks have other shapes"
     if 'generator_ltr' in kept and 'generator_embeddings' in kept:
@@ -88,69 +66,69 @@ def variables_from_params(
             "generator_embeddings and two towers: in Google's code each tower then has a "
             'table of its own, so this model cannot be converted'
         )
-    variables, moved = transfer.write_parts(kept, _parts(set(kept)), GOOGLE, vocab_size)
-    return variables, dataclasses.replace(report, moved=moved.moved)
+    variables, report.moved = transfer.write_parts(kept, _parts(set(kept)), vocab_size)
+    return variables, report
 
 
 def _parts(present: set[str]) -> list[Part]:
-    """Parts with their scopes."""
-    parts = [part for part in names.GOOGLE_PARTS if part.ours in present]
-    if 'generator_ltr' not in present:
-        return parts
-    return [
-        part._replace(prefix=names.TWO_TOWER_SCOPE) if part.ours == 'generator_head' else part
-        for part in parts
-    ]
+    """The parts of these names, with their scopes."""
+    parts = {part.ours: part for part in names.GOOGLE_PARTS if part.ours in present}
+    if 'generator_ltr' in parts and 'generator_head' in parts:
+        head = parts['generator_head']
+        parts['generator_head'] = head._replace(prefix=names.TWO_TOWER_SCOPE)
+    return list(parts.values())
 
 
-def model_from_variables(variables: Arrays) -> ModelConfig:
+def model_from_variables(variables: Arrays, num_heads: int | None = None) -> ModelConfig:
     """The model of a checkpoint, from the shapes of its variables.
 
-    No shape shows the number of heads. The reference's rule is assumed: one head for each 64 of
-    the width. For any other model the user must give the settings.
+    Args:
+        variables: by name, as `read_checkpoint` gives them.
+        num_heads: the discriminator's, which no shape shows; None: by the reference's rule, one for
+            each 64 of the width. The generator's heads have the same width.
 
     Raises:
         CheckpointError: no ELECTRA, or networks whose sizes the settings cannot express.
     """
     word_VE = _matrix(variables, f'electra/{_WORDS}')
-    main = _encoder_shape(variables, 'electra/')
+    main = _encoder_shape(variables, 'electra/', num_heads)
     scopes = {name.split('/')[0] for name in variables}
     generator = 'separate'
     if 'generator_ltr' in scopes:
         generator = 'two_tower'
     elif 'generator_predictions' in scopes and 'generator' not in scopes:
         generator = 'tied'
-    settings = {
-        'size': nearest_size(main.hidden_size),
-        **dataclasses.asdict(main),
+    settings: dict[str, Any] = {
         'embedding_size': word_VE.shape[-1],
         'max_positions': len(_matrix(variables, 'electra/embeddings/position_embeddings')),
         'type_vocab_size': len(_matrix(variables, 'electra/embeddings/token_type_embeddings')),
-        'norm': 'post',
-        'generator': generator,
+        **(TIED if generator == 'tied' else {'generator': generator}),
     }
     if f'generator/{_WORDS}' in variables:
         own_VE = _matrix(variables, f'generator/{_WORDS}')
         settings |= {'embedding_sharing': 'untied', 'generator_embedding_size': own_VE.shape[-1]}
-    scope = {'separate': 'generator/', 'two_tower': 'generator_ltr/'}.get(generator)
-    if scope is None:
-        settings |= {'generator_layers': 1.0, 'generator_width': 1.0}
-    elif any(name.startswith(scope) for name in variables):
-        settings |= generator_scale(main, _encoder_shape(variables, scope), scope)
-    return resolve.model_of(settings)
+    scope = 'generator_ltr/' if generator == 'two_tower' else 'generator/'
+    small = None
+    if scope[:-1] in scopes:
+        small = _encoder_shape(variables, scope, head_size=main.head_size)
+    return model_of(main, settings, small, scope)
 
 
-def _encoder_shape(variables: Arrays, scope: str) -> EncoderShape:
+def _encoder_shape(
+    variables: Arrays,
+    scope: str,
+    num_heads: int | None = None,
+    head_size: int = resolve.HEAD_SIZE,
+) -> EncoderShape:
     num_layers = transfer.count_layers(variables, scope)
     query = _matrix(variables, f'{scope}encoder/layer_0/attention/self/query/kernel')
     up = _matrix(variables, f'{scope}encoder/layer_0/intermediate/dense/kernel')
     hidden_size = query.shape[1]
-    num_heads = max(1, hidden_size // resolve.HEAD_SIZE)
+    num_heads = num_heads or max(1, hidden_size // head_size)
     if hidden_size % num_heads:
         raise CheckpointError(
-            f'{scope}encoder is {hidden_size} wide, which does not divide into heads of '
-            f'{resolve.HEAD_SIZE}: give their number with --config=RECIPE and '
-            '--config.model.num_heads=N'
+            f'{scope}encoder is {hidden_size} wide, which does not divide into {num_heads} heads: '
+            'give their number with convert --num_heads=N'
         )
     return EncoderShape(num_layers, hidden_size, up.shape[1], num_heads)
 
@@ -173,11 +151,6 @@ def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
 
     Args:
         path: a checkpoint's prefix (`.../model.ckpt-1000`), its .index file, or its folder.
-
-    Raises:
-        CheckpointError: there is none, several whose names have no step, or the files
-            are damaged.
-        UserError: TensorFlow is not installed.
     """
     prefix = find_checkpoint(pathlib.Path(path))
     for file in sorted(prefix.parent.glob(f'{glob.escape(prefix.name)}.*')):
@@ -202,9 +175,6 @@ def write_checkpoint(prefix: str | pathlib.Path, variables: Arrays) -> None:
         prefix: files are named after it: `prefix.index`, `prefix.data-00000-of-00001`, and
             `checkpoint` next to them. The folder must exist.
         variables: by name.
-
-    Raises:
-        UserError: TensorFlow is not installed.
     """
     tensorflow = _tensorflow()
     prefix, found = pathlib.Path(prefix), sorted(variables)

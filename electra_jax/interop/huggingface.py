@@ -9,28 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from electra_jax.config import resolve, shapes
 from electra_jax.config.settings import ModelConfig
+from electra_jax.config.shapes import EncoderShape
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
-from electra_jax.core.trees import Tree, named_leaves
+from electra_jax.core.trees import Tree, count, named_leaves
 from electra_jax.interop import names, transfer
 from electra_jax.interop.files import CONFIG_FILE, Network
-from electra_jax.interop.names import (
-    BARE_ENCODER,
-    HUGGINGFACE,
-    HUGGINGFACE_HEADS,
-    TASK_HEADS,
-    Part,
-)
-from electra_jax.interop.sizes import generator_scale, nearest_size
+from electra_jax.interop.names import BARE_ENCODER, HUGGINGFACE_HEADS, TASK_HEADS, Part
+from electra_jax.interop.sizes import TIED, model_of
 from electra_jax.interop.transfer import Moved, Report
 
-# Their name of a size -> ours.
+# Their names of the fields of `EncoderShape`, in order.
+SHAPE = ('num_hidden_layers', 'hidden_size', 'intermediate_size', 'num_attention_heads')
+# Their name of another size -> ours.
 SIZES = {
-    'num_hidden_layers': 'num_layers',
-    'hidden_size': 'hidden_size',
-    'intermediate_size': 'ffn_size',
-    'num_attention_heads': 'num_heads',
     'embedding_size': 'embedding_size',
     'max_position_embeddings': 'max_positions',
     'type_vocab_size': 'type_vocab_size',
@@ -54,9 +46,6 @@ _LM_TABLE, _LM_BIAS = 'generator_lm_head.weight', 'generator_lm_head.bias'
 _WORD_TABLE = 'electra.embeddings.word_embeddings.weight'
 _LARGEST = 2**31 - 1
 _LANGUAGE = 'ElectraForMaskedLM'
-# Settings of a generator that is the discriminator's own encoder, and of any other.
-_TIED = {'generator': 'tied', 'generator_layers': 1.0, 'generator_width': 1.0}
-_SEPARATE = {'generator': 'separate'}
 # Part of a network -> the same part of a generator that is read with its discriminator.
 _OF_GENERATOR = {'embeddings': 'generator_embeddings', 'discriminator': 'generator'}
 
@@ -70,11 +59,8 @@ def params_from_networks(
     `discriminator`, with a `generator_head`.
 
     Args:
-        networks: by role, one or both of `ROLES`, as `files.read` gives them.
+        networks: by role, as `files.read` gives them.
         vocab_size: tokens of the vocabulary; the rows of the word table if not given.
-
-    Returns:
-        The parameters, float32; the model, resolved; and a report, which names what is missing.
     """
     arrays: dict[str, np.ndarray] = {}
     parts: list[Part] = []
@@ -88,10 +74,7 @@ def params_from_networks(
     main = next(iter(networks.values()))
     model = _model(networks)
     size = main.config['vocab_size'] if vocab_size is None else vocab_size
-    params, report = transfer.read_parts(arrays, parts, HUGGINGFACE, model, size)
-    whole = {'generator_head', 'discriminator_head'}
-    whole |= {'generator'} if model.generator == 'separate' else set()
-    report.missing = sorted(whole - params.keys())
+    params, report = transfer.read_parts(arrays, parts, model, size)
     kinds = sorted({x.dtype.name for x in arrays.values()} - {'float32', 'int64'})
     report.notes += [f'{", ".join(kinds)} became float32'] if kinds else []
     if len(networks) > 1:
@@ -100,37 +83,34 @@ def params_from_networks(
 
 
 def _model(networks: Mapping[str, Network]) -> ModelConfig:
-    """The model of one network, or of a discriminator and a generator with embeddings of its own.
-
-    A lone network is a discriminator that lacks its generator, or both.
-    """
+    """The model of one network, or of a discriminator and a generator with its own embeddings."""
     if len(networks) == 1:
         (network,) = networks.values()
         is_language = architecture_of(network.arrays) == _LANGUAGE
-        return resolve.model_of(_settings(network, _TIED if is_language else _SEPARATE))
+        generator = TIED if is_language else {'generator': 'separate'}
+        return model_of(_shape(network), {**_settings(network), **generator}, None, '')
     network, small = networks['discriminator'], networks['generator']
     if [architecture_of(one.arrays) == _LANGUAGE for one in (network, small)] != [False, True]:
         raise CheckpointError(
             f'the folder generator/ must hold an {_LANGUAGE}, and discriminator/ must not'
         )
-    main, own = (
-        shapes.discriminator_shape(resolve.model_of(_settings(one, _SEPARATE)))
-        for one in (network, small)
-    )
-    scale = generator_scale(main, own, 'generator/')
     untied = {
+        'generator': 'separate',
         'embedding_sharing': 'untied',
         'generator_embedding_size': small.config['embedding_size'],
     }
-    return resolve.model_of(_settings(network, {**_SEPARATE, **scale, **untied}))
+    return model_of(_shape(network), {**_settings(network), **untied}, _shape(small), 'generator/')
 
 
-def _settings(network: Network, generator: Mapping[str, Any]) -> dict[str, Any]:
+def _shape(network: Network) -> EncoderShape:
+    return EncoderShape(*(network.config[name] for name in SHAPE))
+
+
+def _settings(network: Network) -> dict[str, Any]:
     config = network.config
     sizes = {ours: config[theirs] for theirs, ours in SIZES.items()}
     numbers = {ours: float(config.get(theirs, value)) for theirs, (ours, value) in NUMBERS.items()}
-    size = nearest_size(sizes['hidden_size'])
-    return {'size': size, **sizes, **numbers, 'norm': 'post', **generator}
+    return sizes | numbers
 
 
 def _without_copies(params: dict[str, Tree], model: ModelConfig, report: Report) -> ModelConfig:
@@ -145,7 +125,7 @@ def _without_copies(params: dict[str, Tree], model: ModelConfig, report: Report)
     del params['generator_embeddings']
     if _equal(params['generator'], params['discriminator']):
         del params['generator']
-        settings |= _TIED
+        settings |= TIED
         report.notes.append('both networks have the same weights: config.model.generator=tied')
     report.moved = [moved for moved in report.moved if moved.ours in params]
     return dataclasses.replace(model, **settings)
@@ -169,10 +149,9 @@ def networks_from_params(
         task: what a `task_head` is for: a key of `names.TASK_HEADS`.
         labels: names of the outputs of a `task_head`.
     """
-    known = {'embeddings', 'generator_embeddings', 'discriminator', 'generator_head'}
-    known |= {'generator', 'generator_ltr', 'generator_rtl'}
-    known.add('task_head' if 'task_head' in params else 'discriminator_head')
-    kept, report = transfer.keep_expressible(params, known, 'transformers')
+    kept, report = transfer.keep_expressible(params, 'transformers')
+    if 'task_head' in kept and kept.pop('discriminator_head', None):
+        report.left_out['discriminator_head'] = 'a network in transformers has one head'
     architecture = _architecture(kept, task)
     has_generator = 'generator_head' in kept and 'generator_ltr' not in kept
     networks = {}
@@ -193,9 +172,8 @@ def networks_from_params(
         why = 'a generator in transformers has one tower and a head'
         report.left_out |= dict.fromkeys(left, why)
     for role, network in networks.items():
-        numbers = sum(x.size for x in network.arrays.values())
         name = network.config['architectures'][0]
-        report.moved.append(Moved(role, numbers, name, len(network.arrays)))
+        report.moved.append(Moved(role, count(network.arrays), name, len(network.arrays)))
     return networks, report
 
 
@@ -220,7 +198,7 @@ def _network(
     params: Mapping[str, Tree], architecture: str, model: ModelConfig, vocab_size: int, pad_id: int
 ) -> Network:
     parts = names.huggingface_parts(architecture)
-    arrays, _ = transfer.write_parts(params, parts, HUGGINGFACE, vocab_size)
+    arrays, _ = transfer.write_parts(params, parts, vocab_size)
     query_NDHK = params['discriminator']['layers']['attention']['query']['kernel']
     up_NDF = params['discriminator']['layers']['feed_forward']['up']['kernel']
     embeddings = params['embeddings']
@@ -285,7 +263,7 @@ def _check_config(scope: str, network: Network) -> None:
                 f'{file}: {name} is {config[name]!r}, allowed: {expected!r}; this network '
                 'computes something that ours does not'
             )
-    for name in (*SIZES, 'vocab_size'):
+    for name in (*SHAPE, *SIZES, 'vocab_size'):
         value = config.get(name)
         if type(value) is not int or not 1 <= value <= _LARGEST:
             found = f'{name} is {value!r}' if name in config else f'lacks {name!r}'

@@ -11,8 +11,6 @@ pre-training.
 
 from typing import NamedTuple
 
-GOOGLE, HUGGINGFACE = 'google', 'huggingface'
-
 
 class Row(NamedTuple):
     """One array of ours and its counterparts."""
@@ -31,13 +29,6 @@ class Row(NamedTuple):
     def our_letters(self) -> str:
         """The letters of one layer of our array, none of them merged: ``'D H K'``."""
         return ' '.join(self.letters.replace(' ', ''))
-
-    def there(self, kind: str) -> tuple[str, str]:
-        """The name in the format `kind`, below the scope, and the letters of one layer."""
-        if kind == GOOGLE:
-            return self.google, self.letters
-        words = self.letters.split()
-        return self.huggingface, ' '.join(words[::-1] if self.ours.endswith('kernel') else words)
 
 
 def _with_slashes(name: str) -> str:
@@ -114,28 +105,35 @@ TASK_HEADS = {
 
 
 class Part(NamedTuple):
-    """A part of our tree, its rows, and the prefix of its names in the other format."""
+    """A part of our tree in another format, Google's or that of transformers."""
 
     ours: str
     rows: tuple[Row, ...]
-    prefix: str
+    prefix: str  # of its names there
+    is_google: bool = False
 
-    def names(self, row: Row, kind: str, num_layers: int) -> list[str]:
-        """The names that a row has in the format `kind`, one a layer."""
-        name = self.prefix + row.there(kind)[0]
+    def names(self, row: Row, num_layers: int) -> list[str]:
+        """The names that a row has there, one a layer."""
+        name = self.prefix + (row.google if self.is_google else row.huggingface)
         return [name.format(N=layer) for layer in range(num_layers)] if row.stacked else [name]
+
+    def letters(self, row: Row) -> str:
+        """The letters of one layer there."""
+        words = row.letters.split()
+        is_transposed = row.ours.endswith('kernel') and not self.is_google
+        return ' '.join(words[::-1] if is_transposed else words)
 
 
 # Google's variable scopes in a checkpoint of both networks. Shared embeddings are below electra/.
 GOOGLE_PARTS = (
-    Part('embeddings', EMBEDDINGS, 'electra/embeddings/'),
-    Part('generator_embeddings', EMBEDDINGS, 'generator/embeddings/'),
-    Part('generator', ENCODER, 'generator/'),
-    Part('generator_ltr', ENCODER, 'generator_ltr/'),
-    Part('generator_rtl', ENCODER, 'generator_rtl/'),
-    Part('generator_head', GENERATOR_HEAD, 'generator_predictions/'),
-    Part('discriminator', ENCODER, 'electra/'),
-    Part('discriminator_head', DISCRIMINATOR_HEAD, 'discriminator_predictions/'),
+    Part('embeddings', EMBEDDINGS, 'electra/embeddings/', is_google=True),
+    Part('generator_embeddings', EMBEDDINGS, 'generator/embeddings/', is_google=True),
+    Part('generator', ENCODER, 'generator/', is_google=True),
+    Part('generator_ltr', ENCODER, 'generator_ltr/', is_google=True),
+    Part('generator_rtl', ENCODER, 'generator_rtl/', is_google=True),
+    Part('generator_head', GENERATOR_HEAD, 'generator_predictions/', is_google=True),
+    Part('discriminator', ENCODER, 'electra/', is_google=True),
+    Part('discriminator_head', DISCRIMINATOR_HEAD, 'discriminator_predictions/', is_google=True),
 )
 # With two towers the generator's head has another scope (run_pretraining.py:288-335).
 TWO_TOWER_SCOPE = 'cloze_predictions/'
@@ -156,22 +154,16 @@ def huggingface_parts(architecture: str) -> tuple[Part, ...]:
         Part('embeddings', EMBEDDINGS, f'{prefix}embeddings.'),
         Part('discriminator', ENCODER, prefix),
     )
-    if architecture == BARE_ENCODER:
-        return network
-    return (*network, HUGGINGFACE_HEADS[architecture])
+    return network if architecture == BARE_ENCODER else (*network, HUGGINGFACE_HEADS[architecture])
 
 
 # Names in their files that are not parameters of the networks: pattern -> what it is.
 IGNORED = {
-    GOOGLE: {
-        r'.+/adam_[mv]': "moments of Google's Adam",
-        r'global_step': 'number of steps taken',
-        r'task_specific/.+': "head of a task that Google's code fine-tuned",
-        r'_CHECKPOINTABLE_OBJECT_GRAPH|save_counter(/.*)?': "TensorFlow's own bookkeeping",
-    },
-    HUGGINGFACE: {
-        r'(.+[./])?embeddings\.(position_ids|token_type_ids)': 'buffer that holds no weights',
-    },
+    r'.+/adam_[mv]': "moments of Google's Adam",
+    r'global_step': 'number of steps taken',
+    r'task_specific/.+': "head of a task that Google's code fine-tuned",
+    r'_CHECKPOINTABLE_OBJECT_GRAPH|save_counter(/.*)?': "TensorFlow's own bookkeeping",
+    r'(.+[./])?embeddings\.(position_ids|token_type_ids)': 'buffer that holds no weights',
 }
 
 # Parts of our tree without a counterpart; they are not converted, and the report names them.

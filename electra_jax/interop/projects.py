@@ -5,13 +5,14 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from electra_jax.config import resolve
 from electra_jax.config.settings import ModelConfig, TokenizerConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
 from electra_jax.interop import files, google_tf, huggingface, transfer
 from electra_jax.interop import tokenizer as huggingface_tokenizer
 from electra_jax.interop.transfer import Report
-from electra_jax.tokenizers import wordpiece
+from electra_jax.tokenizers import load, wordpiece
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.wordpiece import WordPiece
 
@@ -36,7 +37,7 @@ def read_google(
     path: str | pathlib.Path,
     vocab: str | pathlib.Path | None = None,
     lower_case: bool | None = None,
-    model: ModelConfig | None = None,
+    num_heads: int | None = None,
 ) -> Checkpoint:
     """Reads a TensorFlow checkpoint of google-research/electra.
 
@@ -44,11 +45,11 @@ def read_google(
         path: its folder, or its prefix.
         vocab: the vocab.txt; None: the one in the folder or in the folder above.
         lower_case: whether text is lower-cased; None: if no piece has a capital letter.
-        model: of the parameters; None: the model that the shapes of the variables imply.
+        num_heads: as in `model_from_variables`.
     """
     path = pathlib.Path(path)
     variables = google_tf.read_checkpoint(path)
-    model = model or google_tf.model_from_variables(variables)
+    model = google_tf.model_from_variables(variables, num_heads)
     folder = path if path.is_dir() else path.parent
     near = (folder / 'vocab.txt', folder.parent / 'vocab.txt')
     file = vocab or next((one for one in near if one.is_file()), None)
@@ -78,6 +79,19 @@ def _google_tokenizer(
 def _objective(model: ModelConfig, params: Mapping[str, Tree]) -> str:
     is_language = 'generator_head' in params and 'discriminator_head' not in params
     return 'mlm' if model.generator == 'tied' and is_language else 'electra'
+
+
+def recorded(about: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], Tokenizer]:
+    """The model, field by field, and the tokenizer that the checkpoint `where` of ours records."""
+    try:
+        stored, tokenizer = about['config']['model'], about['tokenizer']
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f'{where} does not say what model or tokenizer it has ({error!r}): it is no '
+            'checkpoint of this program, or is damaged'
+        ) from error
+    resolve.check_stored_model(stored, where)
+    return stored, load.from_json(tokenizer, f'the tokenizer of {where}')
 
 
 def read_huggingface(path: str | pathlib.Path) -> Checkpoint:
@@ -152,7 +166,7 @@ def _checked(checkpoint: Checkpoint, target: str) -> Tokenizer:
 
 
 # The projects whose checkpoints can be read and written. To add one: two functions, two rows.
-READERS: dict[str, Callable[[str | pathlib.Path], Checkpoint]] = {
+READERS: dict[str, Callable[..., Checkpoint]] = {
     'google': read_google,
     'huggingface': read_huggingface,
 }

@@ -37,15 +37,10 @@ PROBES = (
 
 
 def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: int) -> None:
-    """Writes what transformers' AutoTokenizer needs to give the same ids.
+    """Writes what transformers' AutoTokenizer needs to give the same ids; `folder` exists.
 
-    Args:
-        tokenizer: ours.
-        folder: where the model is; must exist.
-        max_positions: the model's; transformers cuts longer texts.
-
-    Raises:
-        CheckpointError: the library's pipeline would give other ids for one of `PROBES`.
+    A pipeline of the library that gives other ids for one of `PROBES` is refused. transformers cuts
+    texts to `max_positions`.
     """
     library = fast_tokenizer(tokenizer)
     for text, ids in zip(PROBES, tokenizer.encode_batch(PROBES), strict=True):

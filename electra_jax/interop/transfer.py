@@ -13,7 +13,7 @@ from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree, count, named_leaves
 from electra_jax.interop import names
 from electra_jax.interop.names import Part, Row
-from electra_jax.interop.sizes import sizes_of
+from electra_jax.interop.sizes import parts_of, sizes_of
 from electra_jax.model.bind import vocab_rows
 
 Arrays = Mapping[str, np.ndarray]  # by name in the other format
@@ -56,11 +56,8 @@ class Report:
 def rearrange(x: np.ndarray, source: str, target: str, sizes: Mapping[str, int]) -> np.ndarray:
     """Merges, splits and permutes dimensions; never changes a number.
 
-    Args:
-        x: its dimensions are the words of `source`, each one or several letters merged.
-        source: letters of `x`, such as ``'D HK'``.
-        target: letters of the result, such as ``'HK D'`` or ``'D H K'``.
-        sizes: of every letter.
+    The dimensions of `x` are the words of `source`, such as ``'D HK'``, those of the result the
+    words of `target`, such as ``'HK D'`` or ``'D H K'``.
 
     >>> rearrange(np.arange(4).reshape(2, 2), 'D HK', 'H K D', {'D': 2, 'H': 1, 'K': 2}).tolist()
     [[[0, 2], [1, 3]]]
@@ -77,34 +74,22 @@ def _shape_of(letters: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def read_parts(
-    arrays: Arrays,
-    parts: Iterable[Part],
-    kind: str,
-    model: ModelConfig,
-    vocab_size: int,
+    arrays: Arrays, parts: Iterable[Part], model: ModelConfig, vocab_size: int
 ) -> tuple[dict[str, Tree], Report]:
-    """Our parameters from the arrays of another format; every array there is accounted for.
+    """Our parameters, float32, from the arrays of another format, and a report of all arrays.
 
-    Args:
-        arrays: by their names there.
-        parts: those that may be there.
-        kind: `names.GOOGLE` or `names.HUGGINGFACE`.
-        model: of the parameters.
-        vocab_size: tokens, unpadded; the rows that pad our tables are zeros.
-
-    Returns:
-        The parts that are there, float32, and a report that names the others.
+    Of the given parts those are read that are there. The rows that pad our tables beyond
+    `vocab_size` tokens are zeros.
     """
     params, report, used = {}, Report(), set()
     for part in parts:
         sizes = sizes_of(model, part.ours, vocab_size)
         projects = sizes['E'] != sizes['D']
         rows = [row for row in part.rows if projects or not row.ours.startswith('project/')]
-        wanted = {row: part.names(row, kind, sizes['N']) for row in rows}
+        wanted = {row: part.names(row, sizes['N']) for row in rows}
         every = [name for found in wanted.values() for name in found]
         missing = [name for name in every if name not in arrays]
         if len(missing) == len(every):
-            report.missing.append(part.ours)
             continue
         if missing:
             raise CheckpointError(
@@ -113,50 +98,54 @@ def read_parts(
             )
         if part.ours == 'task_head':  # its outputs are as many as there are
             sizes['C'] = np.size(arrays[every[-1]])
-        tree: Tree = {}
+        leaves: dict[str, np.ndarray] = {}
         for row, found in wanted.items():
-            layers = [_layer(arrays[name], name, row, kind, sizes, report) for name in found]
+            layers = [_layer(arrays[name], name, part, row, sizes, report) for name in found]
             leaf = np.stack(layers) if row.stacked else layers[0]
-            _put(tree, row.ours, _padded(leaf, row, vocab_rows(model, vocab_size)))
+            if row.letters.startswith('V'):
+                padding = vocab_rows(model, vocab_size) - vocab_size
+                leaf = np.pad(leaf, [(0, padding)] + [(0, 0)] * (leaf.ndim - 1))
+            leaves[row.ours] = leaf
         used.update(every)
-        params[part.ours] = tree
-        report.moved.append(Moved(part.ours, count(tree), part.prefix, len(every)))
+        params[part.ours] = _nested(leaves)
+        report.moved.append(Moved(part.ours, count(leaves), part.prefix, len(every)))
     for needed in ('embeddings', 'discriminator'):
         if needed not in params:
             raise CheckpointError(
                 f'the source has nothing of {needed}: it is no ELECTRA, or its settings differ '
                 'from these'
             )
-    report.left_out = _ignorable(set(arrays) - used, kind)
+    report.missing = sorted(parts_of(model) - params.keys())
+    report.left_out = _ignorable(set(arrays) - used)
     return params, report
 
 
 def write_parts(
-    params: Mapping[str, Tree], parts: Iterable[Part], kind: str, vocab_size: int
-) -> tuple[dict[str, np.ndarray], Report]:
+    params: Mapping[str, Tree], parts: Iterable[Part], vocab_size: int
+) -> tuple[dict[str, np.ndarray], list[Moved]]:
     """The given parts of our tree as arrays of another format, and what was moved.
 
     Rows that pad the vocabulary beyond `vocab_size` tokens are not written.
     """
     arrays: dict[str, np.ndarray] = {}
-    report = Report()
+    moved = []
     for part in parts:
         if part.ours in params:
-            written = _write_part(params[part.ours], part, kind, vocab_size)
-            numbers = sum(x.size for x in written.values())
-            report.moved.append(Moved(part.ours, numbers, part.prefix, len(written)))
+            written = _write_part(params[part.ours], part, vocab_size)
+            moved.append(Moved(part.ours, count(written), part.prefix, len(written)))
             arrays |= written
-    return arrays, report
+    return arrays, moved
 
 
-def _write_part(tree: Tree, part: Part, kind: str, vocab_size: int) -> dict[str, np.ndarray]:
+def _write_part(tree: Tree, part: Part, vocab_size: int) -> dict[str, np.ndarray]:
     rows = {row.ours: row for row in part.rows}
     leaves = dict(named_leaves(tree))
     unknown = sorted(set(leaves) - set(rows))
     lacking = [name for name in rows if name not in leaves and not name.startswith('project/')]
     if unknown or lacking:
         what = f'has {listed(unknown)}' if unknown else f'lacks {listed(lacking)}'
-        raise CheckpointError(f'{part.ours} {what}, which {part.prefix or kind} cannot express')
+        there = "Google's code" if part.is_google else 'transformers'
+        raise CheckpointError(f'{part.ours} {what}, which {there} cannot express')
     arrays = {}
     for path, leaf in leaves.items():
         row, leaf = rows[path], np.asarray(leaf)
@@ -164,13 +153,13 @@ def _write_part(tree: Tree, part: Part, kind: str, vocab_size: int) -> dict[str,
             leaf = leaf[:vocab_size]
         layers = leaf if row.stacked else leaf[None]
         sizes = dict(zip(row.our_letters.split(), layers.shape[1:], strict=True))
-        for name, layer in zip(part.names(row, kind, len(layers)), layers, strict=True):
-            arrays[name] = rearrange(layer, row.our_letters, row.there(kind)[1], sizes)
+        for name, layer in zip(part.names(row, len(layers)), layers, strict=True):
+            arrays[name] = rearrange(layer, row.our_letters, part.letters(row), sizes)
     return arrays
 
 
 def _layer(
-    x: np.ndarray, name: str, row: Row, kind: str, sizes: Mapping[str, int], report: Report
+    x: np.ndarray, name: str, part: Part, row: Row, sizes: Mapping[str, int], report: Report
 ) -> np.ndarray:
     """An array of another format as one layer of ours; rows without a token are left out."""
     x, V = np.asarray(x), sizes['V']
@@ -182,7 +171,7 @@ def _layer(
     if row.letters.startswith('V') and x.ndim and len(x) > V:
         report.notes.append(f'rows {V} to {len(x) - 1} of {name} have no token: left out')
         x = x[:V]
-    letters = row.there(kind)[1]
+    letters = part.letters(row)
     if x.shape != _shape_of(letters, sizes):
         raise CheckpointError(
             f"{name} has shape {list(x.shape)}, but the model's settings make it "
@@ -194,22 +183,20 @@ def _layer(
     return rearrange(x.astype(np.float32), letters, row.our_letters, sizes)
 
 
-def _padded(leaf: np.ndarray, row: Row, vocab_rows: int) -> np.ndarray:
-    if not row.letters.startswith('V'):
-        return leaf
-    return np.pad(leaf, [(0, vocab_rows - len(leaf))] + [(0, 0)] * (leaf.ndim - 1))
+def _nested(leaves: Mapping[str, np.ndarray]) -> Tree:
+    tree: Tree = {}
+    for path, leaf in leaves.items():
+        *parents, last = path.split('/')
+        group = tree
+        for name in parents:
+            group = group.setdefault(name, {})
+        group[last] = leaf
+    return tree
 
 
-def _put(tree: Tree, path: str, leaf: np.ndarray) -> None:
-    *parents, last = path.split('/')
-    for name in parents:
-        tree = tree.setdefault(name, {})
-    tree[last] = leaf
-
-
-def _ignorable(left: Collection[str], kind: str) -> dict[str, str]:
+def _ignorable(left: Collection[str]) -> dict[str, str]:
     """What each name is that no row of the table has; unknown names are refused."""
-    patterns = names.IGNORED[kind].items()
+    patterns = names.IGNORED.items()
     found = {name: what for name in sorted(left) for p, what in patterns if re.fullmatch(p, name)}
     unknown = sorted(set(left) - found.keys())
     if unknown:
@@ -261,16 +248,8 @@ def check_block(model: ModelConfig, target: str) -> None:
         )
 
 
-def keep_expressible(
-    params: Mapping[str, Tree], known: Collection[str], target: str
-) -> tuple[dict[str, Tree], Report]:
-    """The tree without the parts that only we have, and a report that names them.
-
-    Args:
-        params: our tree.
-        known: names of the parts that have a counterpart.
-        target: the format's name, for errors.
-    """
+def keep_expressible(params: Mapping[str, Tree], target: str) -> tuple[dict[str, Tree], Report]:
+    """The tree without the parts that only we have, and a report that names them."""
     kept, report = fold_embeddings(params), Report()
     if 'embedding_delta' in params:
         report.notes.append(
@@ -282,7 +261,7 @@ def keep_expressible(
         del kept[part]
     if 'detector' in params and kept.pop('discriminator_head', None):
         report.left_out['discriminator_head'] = 'it stands on the detector of TEAMS, not on this'
-    unknown = sorted(set(kept) - set(known))
+    unknown = sorted(kept.keys() - {'task_head', *(part.ours for part in names.GOOGLE_PARTS)})
     if unknown:
         raise CheckpointError(f'{target} has no counterpart for {listed(unknown)}')
     return kept, report

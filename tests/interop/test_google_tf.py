@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from electra_jax.config.shapes import generator_shape
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import named_leaves
 from electra_jax.interop import google_tf
@@ -214,10 +215,12 @@ def test_heads_of_other_widths_need_settings():
     model = fakes.model(num_heads=4, hidden_size=144, embedding_size=144, generator_width=1.0)
     params, variables = exported(model)
     assert google_tf.model_from_variables(variables).num_heads == 2  # by the reference's rule
+    found = google_tf.model_from_variables(variables, num_heads=4)
+    assert found.num_heads == generator_shape(found).num_heads == 4
     fakes.assert_same(params, google_tf.params_from_variables(variables, model)[0])
     _, variables = exported(fakes.model(num_heads=5, hidden_size=320, generator_width=0.2))
     variables['electra/encoder/layer_0/attention/self/query/kernel'] = np.ones((200, 200))
-    with pytest.raises(CheckpointError, match=r'--config.model.num_heads=N'):
+    with pytest.raises(CheckpointError, match=r'--num_heads=N'):
         google_tf.model_from_variables(variables)
 
 
