@@ -4,7 +4,7 @@
 # Measures base at length 512 and small at length 128 at several batch sizes, in turns with PyTorch
 # (transformers' model, torch.compile, bfloat16), then time per token against length, and compile
 # time against depth. Each measurement has a folder of its own; one that has a record already is not
-# repeated, so the same command goes on after an interruption. It needs one environment with the
+# repeated, so the same command continues after an interruption. It needs one environment with the
 # extra 'gpu', a PyTorch with CUDA, and transformers (the extra 'parity').
 #   PYTHON=...  the interpreter; default .venv/bin/python where there is one, else python
 #   TINY=1      the same commands at a size that a CPU does in minutes, to try them

@@ -2,12 +2,12 @@
 nats a masked token where word frequencies give 6.97, in 77 minutes of one core of an EPYC server,
 or 87 with the other core at work.
 
-It learns from a five-hundredth of the paper's text, so it is made to learn at once. Two stages
-(ELECTRA section 3.2): most of the time goes into a masked language model, which so little text
-teaches more than detection does; the discriminator starts from it. Every other layer sees three
-tokens on each side, which relates neighbours from the first step on and not after some millions of
-tokens; initial weights are larger. Positions are rotary, so that rows may be longer than those it
-was trained on.
+It reads a five-hundredth of the paper's text, so its settings are those that learn fast. There are
+two stages (ELECTRA section 3.2): most of the time goes into a masked language model, which learns
+more from so little text than a detector does; the discriminator starts from it. Every other layer
+sees three tokens on each side, which relates neighbours from the first step on and not after some
+millions of tokens; initial weights are larger. Positions are rotary, so that rows may be longer
+than those it was trained on.
 """
 
 from electra_jax.config.recipe import recipe

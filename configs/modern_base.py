@@ -1,7 +1,7 @@
-"""ELECTRA-base of today's layers (configs/modern_small.py): the paper's widths, steps and tokens,
+"""ELECTRA-base with the layers of configs/modern_small.py: the paper's widths, steps and tokens,
 100 B, in packed rows of 512, which is longer than most articles of Wikipedia. For longer text
---config.data.row_length=8192 --config.batch_size=16: the same tokens a step, and only one layer of
-three costs more.
+--config.data.row_length=8192 --config.batch_size=16: the same number of tokens a step, and only
+one layer of three costs more. No whole run has been made yet.
 """
 
 from electra_jax.config.recipe import recipe

@@ -1,7 +1,8 @@
-"""A small ELECTRA of today's layers: rotary positions, gated feed-forward, local attention in two
-layers of three, no biases, no dropout, whole rows of text. As many tokens as the paper's small
+"""A small ELECTRA with layers of today: rotary positions, gated feed-forward, local attention in
+two layers of three, no biases, no dropout, whole rows of text. As many tokens as the paper's small
 (configs/small.py): 1 M steps of 32 x 512. Rows of 512 hold four times the context at little more
-work, for a local layer compares a token with 129 others, whatever the row.
+work, because a local layer compares a token with 129 positions, however long the row. Its speed is
+in benchmarks/RESULTS.md; no whole run has been made yet.
 """
 
 from electra_jax.config.recipe import recipe

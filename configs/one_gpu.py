@@ -2,9 +2,9 @@
 held-out AUC of 0.87 against a generator of 2.87 nats a masked token, where word frequencies give
 7.17. 56,000 steps of 128 x 128 tokens, 0.92 B, fourteen times through 285 MB of articles.
 
-The layers are those of configs/modern_small.py, none of them local, for rows are short; rows are
-pairs of segments as in the paper. There are few steps, so the rate is twice the paper's, and the
-generator half as wide as the discriminator, not a quarter.
+The layers are those of configs/modern_small.py, none of them local, because rows are short; rows
+are pairs of segments as in the paper. There are few steps, so the rate is twice the paper's, and
+the generator half as wide as the discriminator, not a quarter.
 """
 
 from electra_jax.config.recipe import recipe

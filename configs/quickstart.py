@@ -18,7 +18,7 @@ def get_config():
                 'init_stddev': 0.1,
                 'position_init': 'sinusoidal',
             },
-            # Easy replacements first: a hot generator's samples are easier to tell from text.
+            # Easy replacements first: those of a high temperature are easier to detect.
             'objective': {'temperature': 3.0, 'temperature_end': 1.0},
             'data': {
                 'path': 'corpora/quickstart',

@@ -1,6 +1,7 @@
-"""An ELECTRA of about 1.4 B parameters in the discriminator, 500 k steps of 2,048 x 512 tokens.
-Not trained yet: what it takes is by the TPU compiler, in benchmarks/RESULTS.md; learning rate and
-warm-up are a starting point. Parameters and optimizer state are spread over all chips.
+"""An ELECTRA of about 1.4 B parameters in the discriminator, 500 k steps of 2,048 x 512 tokens. It
+has not been trained yet: benchmarks/RESULTS.md has what it needs according to the TPU compiler;
+learning rate and warm-up are a starting point. Parameters and optimizer state are spread over all
+chips.
 """
 
 from electra_jax.config.recipe import recipe

@@ -1,7 +1,8 @@
 """An ELECTRA of about 5 B parameters in the discriminator, the size of METRO-LM's largest; 500 k
-steps of 2,048 x 512 tokens on 512 TPU v5p chips. Not trained yet: what it takes is by the TPU
-compiler, in benchmarks/RESULTS.md; learning rate and warm-up are a starting point. Heads,
-feed-forward and vocabulary are spread over 4 chips, everything over all of them.
+steps of 2,048 x 512 tokens on 512 TPU v5p chips. It has not been trained yet:
+benchmarks/RESULTS.md has what it needs according to the TPU compiler; learning rate and warm-up
+are a starting point. Heads, feed-forward and vocabulary are spread over 4 chips, everything over
+all of them.
 """
 
 from electra_jax.config.recipe import recipe

@@ -26,7 +26,7 @@ go() {
 }
 
 if ! gpus=$(nvidia-smi --list-gpus 2> /dev/null); then
-  echo 'error: nvidia-smi finds no NVIDIA GPU here; without one: ./launch/quickstart.sh' >&2
+  echo 'error: nvidia-smi finds no NVIDIA GPU here; without one, type ./launch/quickstart.sh' >&2
   exit 1
 fi
 count=$(grep -c '^GPU ' <<< "$gpus")

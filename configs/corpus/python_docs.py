@@ -1,4 +1,7 @@
-"""The English documentation inside Python and its installed packages; needs no download."""
+"""The English documentation inside Python and its installed packages, in rows of 128 tokens.
+
+It needs no download. The packages that the quick start installs hold 17 MB.
+"""
 
 from electra_jax.config.recipe import recipe
 

@@ -1,4 +1,7 @@
-"""English Wikipedia, prepared by tensorflow_datasets as ArrayRecord, in rows of 512 tokens."""
+"""English Wikipedia, prepared by tensorflow_datasets as ArrayRecord, in rows of 512 tokens.
+
+Two cores of an EPYC server turned 13.8 MB of such text a second into rows of 128 (docs/data.md).
+"""
 
 from electra_jax.config.recipe import recipe
 

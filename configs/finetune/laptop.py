@@ -1,6 +1,8 @@
-"""Any task with the small model of configs/laptop.py, in minutes on two cores: a higher rate than
-larger models take, the same in all layers, three epochs, and a row read from the means of its
-texts, because so short a pre-training leaves little in its first token.
+"""Any task with the small model of configs/laptop.py, in minutes on two cores: CoLA 12.5, MRPC
+71.6, STS-B 74.8, SST-2 81.8, chunking 90.7 (docs/results.md has the conditions).
+
+The learning rate is higher than for larger models and the same in all layers. A row is represented
+by the means of its texts, because so short a pre-training leaves little in its first token.
 """
 
 from electra_jax.config.recipe import recipe
