@@ -33,7 +33,7 @@ BATCH_SIZE = flags.DEFINE_integer('batch_size', 32, 'rows of a batch', lower_bou
 def main() -> None:
     """Reads everything, then answers row by row."""
     if CHECKPOINT.value is None:
-        raise ConfigError('no model given: type --checkpoint=WORKDIR --input=FILE')
+        raise ConfigError('no model is given: type --checkpoint=WORKDIR --input=FILE')
     predict.answer_file(
         CHECKPOINT.value,
         INPUT.value,

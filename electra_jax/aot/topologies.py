@@ -53,7 +53,7 @@ def devices(topology: str, slices: int = 1) -> list[jax.Device]:
         )
     if not has_libtpu():
         raise ConfigError(
-            "the TPU compiler (libtpu) is not installed: type pip install 'libtpu>=0.0.20', or "
+            "the TPU compiler (libtpu) is not installed: type pip install 'libtpu>=0.0.30', or "
             "pip install -e '.[tpu_compile]' in a clone; it needs no TPU"
         )
     if jax.config.jax_platforms is None:  # type: ignore[attr-defined]

@@ -64,7 +64,7 @@ def no_such_recipe(path: str) -> ConfigError:
     if named.parent.name == 'finetune' and named.stem in _TASK_OF:
         name = _TASK_OF[named.stem]
         advice = f'type --config={named.with_name("task.py")} --config.task.name={name}'
-    return ConfigError(f'no such recipe: {path}; {advice}')
+    return ConfigError(f'there is no recipe {path}; {advice}')
 
 
 def failed_import(path: str, error: ImportError) -> ConfigError:

@@ -25,7 +25,7 @@ BLOCK = (
     'norm', 'norm_type', 'biases', 'positions', 'rotary_base', 'feed_forward', 'qk_norm',
     'fused_qkv', 'local_window',
 )  # fmt: skip
-# How to compute, never what: a checkpoint has no say in these.
+# How to compute, never what: a checkpoint does not decide these.
 _OF_THE_RUN = ('remat', 'dropout_bits', *LEFT_TO_DEVICES)
 
 
@@ -197,7 +197,7 @@ _MAY_BE_NULL = (*LEFT_TO_DEVICES, 'generator_embedding_size', 'local_window')
 
 
 def check_stored_model(stored: object, where: str) -> None:
-    """Refuses what a checkpoint says of its model, unless it has known fields with possible values.
+    """Refuses a checkpoint's record of its model, unless it has known fields with possible values.
 
     Args:
         stored: field name -> value, as JSON gave it.
@@ -223,6 +223,6 @@ def check_stored_model(stored: object, where: str) -> None:
         checks.check_model(stored_model(stored))
     except ConfigError as error:
         raise CheckpointError(
-            f'{where} does not say what model it has ({error}): it is no checkpoint of this '
+            f'{where} does not describe its model ({error}): it is not a checkpoint of this '
             'program, is damaged, or was written by a newer version'
         ) from error

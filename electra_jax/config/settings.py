@@ -2,8 +2,8 @@
 
 A recipe (`configs/*.py`) and the command line name only what differs from these defaults.
 `resolve.resolve` makes these frozen dataclasses from them. A field whose default is UNSET may be
-left out as well: it is then resolved from something else, as the comment says, so that every run
-has a value. None means that the feature is off, or what the comment says.
+left out as well: it is then resolved from something else, as the comment explains, so that every
+run has a value. None means that the feature is off, or what the comment explains.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from electra_jax.config.sizes import GENERATORS, MODEL_SIZES
 
 # Whose layers stand on the encoder in fine-tuning: `model.task_heads`.
 HEAD_STYLES = ('reference', 'huggingface', 'mean')
-# Fields of `ModelConfig` that say how to compute; what is best depends on the devices of the run.
+# Fields of `ModelConfig` about how to compute; what is best depends on the devices of the run.
 LEFT_TO_DEVICES = ('attention', 'compute_dtype', 'scan_unroll', 'flat_products', 'vocab_chunks')
 
 _MOST = 1_000_000  # no layer is wider than this, and no stack deeper
@@ -112,7 +112,7 @@ class ObjectiveConfig:
     # 'gumbel': noise for every token. 'blocks': the same distribution, cheaper.
     sampler: str = setting('blocks', choices=('gumbel', 'blocks'))
     # Share of masked positions that keep their token in the generator's input. The reference has
-    # 0.15, of which the paper says nothing.
+    # 0.15, which the paper does not mention.
     keep_rate: float = setting(0.0, at_least=0, at_most=1)
     disallow_correct: bool = setting(False)  # a sample is never the original token
     # Of the generator's samples: at the start of the run, and at the end (None: the same). The

@@ -1,4 +1,4 @@
-"""Streams of .gz, .xz and .zst files, which say so when they are torn."""
+"""Streams of .gz, .xz and .zst files, which raise an error when they are torn."""
 
 import lzma
 import pathlib
@@ -22,11 +22,11 @@ DECOMPRESSORS: dict[str, Callable[[], Any]] = {
 
 
 class TornError(Exception):
-    """A compressed file ends early or is damaged; the message says which."""
+    """A compressed file ends early or is damaged, as its message explains."""
 
 
 def is_compressed(path: pathlib.Path) -> bool:
-    """Whether the name says that the file is compressed in a way we read."""
+    """Whether the name has the ending of a compression that we read."""
     return path.suffix in DECOMPRESSORS
 
 
@@ -47,7 +47,9 @@ def stream(path: pathlib.Path) -> Iterator[bytes]:
                 try:
                     out = decompressor.decompress(data)
                 except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-                    raise TornError(f'damaged near compressed byte {consumed} ({error})') from error
+                    raise TornError(
+                        f'it is damaged near compressed byte {consumed} ({error})'
+                    ) from error
                 started = True
                 if out:
                     yield out
@@ -57,4 +59,4 @@ def stream(path: pathlib.Path) -> Iterator[bytes]:
                     data = decompressor.unused_data.lstrip(b'\0')
                     decompressor, started = make(), False
     if started and not decompressor.eof:
-        raise TornError(f'torn: the compressed stream breaks off at byte {consumed}')
+        raise TornError(f'it is torn: the compressed stream ends at byte {consumed}')

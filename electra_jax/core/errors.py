@@ -1,7 +1,7 @@
 """Errors meant for the person at the terminal.
 
 The commands print everything derived from `UserError` as a plain message without a traceback, so
-the text itself must say what was found, what is allowed and what to type.
+the text itself must name what was found, what is allowed and what to type.
 """
 
 import difflib

@@ -36,7 +36,7 @@ def write_whole(path: epath.Path | pathlib.Path, text: str, mark: object = '') -
 
 
 def parse_object(data: bytes | str) -> dict[str, Any]:
-    """Parses a JSON object; anything else, however damaged, is a ValueError that says why.
+    """Parses a JSON object; anything else, however damaged, is a ValueError with the reason.
 
     >>> parse_object('[1]')
     Traceback (most recent call last):

@@ -46,8 +46,7 @@ def _advice(where: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise DataError(
-            f'tfds:{where} needs the package tensorflow-datasets; type: '
-            'pip install tensorflow-datasets'
+            f"tfds:{where} needs the package tensorflow-datasets; type: pip install -e '.[tfds]'"
         ) from error
     # tensorflow_datasets raises different errors for different datasets; the remedy is the same.
     except Exception as error:

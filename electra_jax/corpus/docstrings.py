@@ -25,7 +25,7 @@ from electra_jax.corpus import documents
 _PROSE_SUFFIXES = {'.md', '.rst', '.txt'}
 _MAX_CODE_BYTES = 2_000_000  # larger ones are generated
 _MAX_PROSE_BYTES = 200_000  # larger ones are data
-_MIN_DOCUMENT_CHARS = 150  # shorter ones say little: "See base class."
+_MIN_DOCUMENT_CHARS = 150  # shorter ones hold little: "See base class."
 _SKIPPED_FOLDERS = {'tests', 'test', 'licenses', '__pycache__', 'site-packages', 'dist-packages'}
 _FOLDERS = ('stdlib', 'purelib', 'platlib')  # names that sysconfig knows
 _SKIPPED_FILES = re.compile(r'(?i)(licen[cs]e|copying|notice|third.?party|authors|requirements)')
@@ -59,7 +59,7 @@ def parts(
     folders = [entry.where] if entry.where else installed
     texts = _all_documents(tuple(folders))
     if not texts:
-        raise DataError(f'python-docs: found no documentation in {", ".join(folders)}')
+        raise DataError(f'python-docs: there is no documentation in {", ".join(folders)}')
     waiting: list[bytes] = []
     size = offset = 0
     for i, text in enumerate(texts):

@@ -146,7 +146,9 @@ def _json_text(line: str, field: str) -> str:
     if field in row:
         raise ValueError(f'field {field!r} is a {type(text).__name__}, not text')
     has = ', '.join(sorted(row)[:10]) or 'none'
-    raise ValueError(f'no field {field!r}; it has {has} (name it with #FIELD in data.source)')
+    raise ValueError(
+        f'there is no field {field!r}; it has {has} (name it with #FIELD in data.source)'
+    )
 
 
 def _line_number(origin: Origin) -> int:

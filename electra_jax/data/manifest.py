@@ -100,7 +100,7 @@ def read_counts(path: pathlib.Path, vocab_size: int) -> np.ndarray:
         raise DataError(f'cannot read {path} ({error}); {records.REMEDY}') from error
     if counts.shape != (vocab_size,) or counts.dtype != np.int64 or counts.min() < 0:
         raise DataError(
-            f'{path} is not {vocab_size} counts of tokens, as corpus.json says, but '
+            f'{path} is not {vocab_size} counts of tokens, as corpus.json has them, but '
             f'{counts.dtype} {list(counts.shape)}; copy the folder again'
         )
     return counts
@@ -179,7 +179,7 @@ def _from_json(folder: pathlib.Path, data: dict[str, Any]) -> Corpus:
     }
     for shard in itertools.chain(*shards.values()):
         if not re.fullmatch(r'[\w-]+\.array_record', shard.name):  # a path may lead anywhere
-            raise ValueError(f'{shard.name!r:.80} is no name of a shard')
+            raise ValueError(f'{shard.name!r:.80} is not the name of a shard')
     special = records.from_json(api.SpecialIds, data['special'])
     corpus = records.from_json(Corpus, data, path=folder, special=special, shards=shards)
     if any(not 0 <= one < corpus.vocab_size for one in vars(special).values()):

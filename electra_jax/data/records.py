@@ -206,7 +206,7 @@ def _open_shard(folder: pathlib.Path, shard: Shard) -> array_record_module.Array
     size = path.stat().st_size
     if size != shard.bytes:
         raise DataError(
-            f'shard {path} has {size} bytes, corpus.json says {shard.bytes}: it is torn or was '
+            f'shard {path} has {size} bytes, corpus.json has {shard.bytes}: it is torn or was '
             f'replaced; {REMEDY}'
         )
     try:
@@ -217,5 +217,5 @@ def _open_shard(folder: pathlib.Path, shard: Shard) -> array_record_module.Array
     except (RuntimeError, ValueError) as error:
         raise DataError(f'shard {path} cannot be opened ({error}); {REMEDY}') from error
     if rows != shard.rows:
-        raise DataError(f'shard {path} has {rows} rows, corpus.json says {shard.rows}; {REMEDY}')
+        raise DataError(f'shard {path} has {rows} rows, corpus.json has {shard.rows}; {REMEDY}')
     return reader

@@ -192,7 +192,7 @@ class Answerer(NamedTuple):
     def predict(
         self, params: trees.Tree, splits: Mapping[str, Split], report: Report | None = None
     ) -> dict[str, Predictions]:
-        """What the model says of the examples of each split, by the split's name."""
+        """What the model predicts for the examples of each split, by the split's name."""
         predicted = {}
         for name, split in splits.items():
             outputs = self.outputs(params, split, report, name)

@@ -130,7 +130,7 @@ def read_scored(config: Config, task: Task, held_out: Loaded | None = None) -> d
     """The splits that are scored, the first of which must be there.
 
     Args:
-        config: its task and data say where they are.
+        config: its task and data name their location.
         task: from training.
         held_out: from `read_train`, if that was called; None: it is read where it is needed.
 
@@ -223,7 +223,8 @@ def read(task: Task, location: Location, split: str, on_bad_row: str) -> Loaded:
     if not examples:
         first = next((first for _, first in complaints.counts.values()), None)
         raise DataError(
-            f'{source.where}: no usable rows' + (f'; {first}' if first else ' after the header')
+            f'{source.where}: there are no usable rows'
+            + (f'; {first}' if first else ' after the header')
         )
     return Loaded(examples, task, complaints, source.where)
 

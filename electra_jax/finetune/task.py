@@ -114,9 +114,11 @@ def from_json(data: Mapping[str, Any], where: str) -> Task:
         task = Task(**{**values, 'columns': Columns(**values['columns'])})
         wrong = _wrong_fields(task)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f'{where} does not describe its task whole ({error!r})') from error
+        raise CheckpointError(
+            f'{where} does not describe its task completely ({error!r})'
+        ) from error
     if wrong:
-        raise CheckpointError(f'{where} does not describe its task whole ({", ".join(wrong)})')
+        raise CheckpointError(f'{where} does not describe its task completely ({", ".join(wrong)})')
     return task
 
 

@@ -122,7 +122,7 @@ def read_ours(path: pathlib.Path, tasks: Tasks) -> Checkpoint:
     try:
         objective = str(about['config']['objective']['name'])
     except (KeyError, TypeError) as error:
-        raise CheckpointError(f'{path} does not say what its objective is ({error!r})') from error
+        raise CheckpointError(f'{path} does not name its objective ({error!r})') from error
     report = Report()
     if folder != given and folder.parent.name == workdir.TRIALS:
         report.notes.append(f'this is its best trial, {folder}')

@@ -34,8 +34,8 @@ def read(path: pathlib.Path) -> dict[str, Network]:
     found = {role: one for role, one in folders.items() if (one / CONFIG_FILE).is_file()}
     if not found:
         raise CheckpointError(
-            f'no Hugging Face model in {path}: there is no {CONFIG_FILE}, and no discriminator/ or '
-            'generator/ with one'
+            f'there is no Hugging Face model in {path}: it has no {CONFIG_FILE}, and no '
+            'discriminator/ or generator/ with one'
         )
     return {role: _read_network(folder) for role, folder in found.items()}
 

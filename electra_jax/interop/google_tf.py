@@ -137,7 +137,7 @@ def _matrix(variables: Arrays, name: str) -> np.ndarray:
     """A variable from whose shape sizes are read."""
     if name not in variables:
         raise CheckpointError(
-            f"there is no variable {name} in the source: it is no ELECTRA of Google's code"
+            f"there is no variable {name} in the source: it is not an ELECTRA of Google's code"
         )
     if variables[name].ndim != 2 or not variables[name].size:
         raise CheckpointError(
@@ -200,8 +200,8 @@ def find_checkpoint(path: pathlib.Path) -> pathlib.Path:
     found = sorted(path.glob('*.index')) if path.is_dir() else []
     if not found:
         raise CheckpointError(
-            f'no TensorFlow checkpoint at {path}: there is no file {path.name}.index, and no file '
-            '*.index in a folder of that name; give the folder, or the path up to .index'
+            f'there is no TensorFlow checkpoint at {path}: there is no file {path.name}.index, and '
+            'no file *.index in a folder of that name; give the folder, or the path up to .index'
         )
     steps = [int(m[1]) for m in (re.search(r'-(\d+)\.index$', one.name) for one in found) if m]
     if len(found) > 1 and len(steps) < len(found):

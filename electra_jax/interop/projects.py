@@ -87,7 +87,7 @@ def recorded(about: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], T
         stored, tokenizer = about['config']['model'], about['tokenizer']
     except (KeyError, TypeError) as error:
         raise CheckpointError(
-            f'{where} does not say what model or tokenizer it has ({error!r}): it is no '
+            f'{where} does not name its model or tokenizer ({error!r}): it is not a '
             'checkpoint of this program, or is damaged'
         ) from error
     resolve.check_stored_model(stored, where)

@@ -113,7 +113,7 @@ def read_tokenizer(folder: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
         if vocab[: tokenizer.vocab_size] != tokenizer.pieces:
             raise CheckpointError(
                 f'{folder / LIBRARY_FILE} numbers its pieces differently from {MODEL_FILE} next to '
-                'it: ours would give other ids'
+                'it: our tokenizer would give other ids'
             )
         return tokenizer, []
     raise CheckpointError(

@@ -93,8 +93,8 @@ def read_parts(
             continue
         if missing:
             raise CheckpointError(
-                f'the source holds only some of {part.ours}: {listed(missing)} not there. It is '
-                'damaged, or its settings (layers, widths) are not those of this model'
+                f'the source holds only some of {part.ours}: {listed(missing)} cannot be found. It '
+                'is damaged, or its settings (layers, widths) are not those of this model'
             )
         if part.ours == 'task_head':  # its outputs are as many as there are
             sizes['C'] = np.size(arrays[every[-1]])
@@ -112,8 +112,8 @@ def read_parts(
     for needed in ('embeddings', 'discriminator'):
         if needed not in params:
             raise CheckpointError(
-                f'the source has nothing of {needed}: it is no ELECTRA, or its settings differ '
-                'from these'
+                f'the source has no array of {needed}: it is not an ELECTRA, or its settings '
+                'differ from these'
             )
     report.missing = sorted(parts_of(model) - params.keys())
     report.left_out = _ignorable(set(arrays) - used)
@@ -213,7 +213,9 @@ def count_layers(found: Iterable[str], scope: str) -> int:
     layers = {int(match[1]) for match in map(pattern.match, found) if match}
     if layers != set(range(len(layers))):
         shown = listed([str(number) for number in sorted(layers)])
-        raise CheckpointError(f'{scope}encoder has the layers {shown}: some are missing before')
+        raise CheckpointError(
+            f'{scope}encoder has the layers {shown}: layers before them are missing'
+        )
     return len(layers)
 
 

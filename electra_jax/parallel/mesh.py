@@ -48,7 +48,7 @@ def make_mesh(settings: MeshConfig, devices: list[jax.Device] | None = None) -> 
     if shape[0] % slices:
         raise ConfigError(
             f'config.mesh.data is {shape[0]}, not a multiple of the {slices} slices that the '
-            f'{len(devices)} devices belong to: only the data axis goes from one to another'
+            f'{len(devices)} devices belong to: only the data axis may cross slices'
         )
     # Axes of the chips' torus are split where the mesh asks for it, on every kind of chip.
     if slices > 1:

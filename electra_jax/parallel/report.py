@@ -1,4 +1,4 @@
-"""What the start-up report says about parameters and the mesh."""
+"""The lines of the start-up report about parameters and the mesh."""
 
 from itertools import zip_longest
 

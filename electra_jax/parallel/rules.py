@@ -1,8 +1,8 @@
 """Which mesh axis each dimension letter is spread over, for parameters and for activations.
 
-Two maps and one table decide every sharding of a run. The table says which letters a parameter
-has, by its path; the maps say what the letters mean. A mesh axis of size 1 makes its entry a
-no-op, so one set of rules serves a laptop and a pod.
+Two maps and one table decide every sharding of a run. The table has the letters of each
+parameter, by its path; the maps have the meaning of the letters. A mesh axis of size 1
+makes its entry a no-op, so one set of rules serves a laptop and a pod.
 """
 
 import math

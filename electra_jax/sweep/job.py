@@ -66,7 +66,7 @@ def plan_runs(request: Namespace) -> list[Run]:
     if request.jobs < 1:
         raise ConfigError(f'--jobs is {request.jobs}, allowed: 1 or more')
     if not request.config:
-        raise ConfigError('no recipe given: type --config=configs/small.py, for example')
+        raise ConfigError('no recipe is given: type --config=configs/small.py, for example')
     runs = plan.plan(
         plan.find_recipes(request.config),
         plan.points(plan.axes(request.grid)),

@@ -89,7 +89,9 @@ def find_recipes(patterns: Sequence[str]) -> list[str]:
     for pattern in patterns:
         files = sorted(glob.glob(pattern))
         if not files:
-            raise ConfigError(f'no such recipe: {pattern}; the ones included are in configs/')
+            raise ConfigError(
+                f'there is no recipe {pattern}; those of this package are in configs/'
+            )
         recipes += files
     return list(dict.fromkeys(recipes))
 

@@ -167,7 +167,7 @@ class Health:
             many = f' It is bad step {self._in_a_row} in a row.' if skip else ''
             raise NonFiniteError(
                 f'{text}; training stopped.{many} {self._advice.safe}{where} '
-                'The usual cure is a run in another --workdir with a lower '
+                'The usual fix is a run in another --workdir with a lower '
                 f'--config.optimizer.learning_rate or a longer warm-up ({self._advice.warmup}); '
                 'to leave single bad steps out: --config.health.on_bad_step=skip.'
             )

@@ -26,7 +26,7 @@ class Stop:
 def stop_signals() -> Iterator[Stop]:
     """SIGTERM and the first Ctrl-C ask for an orderly end; a second Ctrl-C ends at once.
 
-    Several processes must end after the same step. So there SIGTERM is left to JAX, which tells
+    Several processes must end after the same step. So there SIGTERM is left to JAX, which informs
     all of them (`distributed.told_to_stop`), and Ctrl-C ends at once.
     """
     stop = Stop()

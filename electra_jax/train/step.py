@@ -185,7 +185,7 @@ def compile_train_step(
     Args:
         step: `train_step` with all bound but state, batch, and what a job adds to them.
         state: abstract (`train.state.abstract_state`), for the shardings.
-        mesh: batches are distributed over it as `parallel.rules.batch_sharding` says.
+        mesh: batches are distributed over it by `parallel.rules.batch_sharding`.
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     out_shardings = (shardings, rules.replicated(mesh))

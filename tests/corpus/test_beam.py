@@ -73,7 +73,7 @@ def test_it_goes_on_where_a_build_here_was_stopped(config, tmp_path, monkeypatch
 def test_what_a_worker_refuses_is_reported(config, tmp_path):
     with (tmp_path / 'c.jsonl').open('a') as file:
         file.write('\n{"no": 1}\n')
-    with pytest.raises(errors.DataError, match=r"c\.jsonl, line 31: no field 'text'"):
+    with pytest.raises(errors.DataError, match=r"c\.jsonl, line 31: there is no field 'text'"):
         on_beam(config)
 
 

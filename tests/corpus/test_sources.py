@@ -262,7 +262,7 @@ def test_a_torn_compressed_file_is_named(tmp_path, suffix):
     path = tmp_path / f'a.txt{suffix}'
     packed = COMPRESSORS[suffix]((tmp_path / 'a.txt').read_bytes())
     path.write_bytes(packed[: len(packed) * 3 // 4])
-    with pytest.raises(errors.DataError, match=f'{path.name}: torn'):
+    with pytest.raises(errors.DataError, match=f'{path.name}: it is torn'):
         read(f'text:{path}')
     found, complaints = read(f'text:{path}', skip=True)
     number, first = complaints.counts['torn_file']
@@ -276,7 +276,7 @@ def test_a_torn_compressed_file_is_named(tmp_path, suffix):
 def test_a_file_that_is_not_what_it_is_called_is_named(tmp_path, suffix):
     path = tmp_path / f'a.txt{suffix}'
     path.write_bytes(b'plain text, not compressed at all')
-    with pytest.raises(errors.DataError, match=f'{path.name}: damaged'):
+    with pytest.raises(errors.DataError, match=f'{path.name}: it is damaged'):
         read(f'text:{path}')
 
 

@@ -122,7 +122,7 @@ def test_a_shard_without_a_footer_is_refused_by_name(folder):
 def test_a_wrong_row_count_is_refused(folder):
     path, _, shards, _ = folder
     wrong = records.Shard(shards[0].name, 8, shards[0].bytes, shards[0].sha256)
-    with pytest.raises(errors.DataError, match=r'has 7 rows, corpus\.json says 8'):
+    with pytest.raises(errors.DataError, match=r'has 7 rows, corpus\.json has 8'):
         records.ShardReader(path, [wrong])
 
 

@@ -55,7 +55,7 @@ def test_it_prints_one_json_object_for_machines_and_leaves_it_as_a_record(bench,
     'words, message',
     [
         (['--versus=transformers', '--config.model.norm=pre'], "not 'pre'"),
-        (['--versus=configs/nothing.py'], 'no such recipe: configs/nothing.py'),
+        (['--versus=configs/nothing.py'], 'there is no recipe configs/nothing.py'),
         (
             ['--versus=configs/small.py', '--versus_set=batch_size=one'],
             "batch_size is 'one', allowed: a whole number",

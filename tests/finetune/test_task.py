@@ -44,7 +44,7 @@ def test_a_task_comes_back_from_its_checkpoint():
 )  # fmt: skip
 def test_a_damaged_task_is_refused(change):
     stored = {**tasks.to_json(task_of('text')), **change}
-    with pytest.raises(CheckpointError, match='here does not describe its task whole'):
+    with pytest.raises(CheckpointError, match='here does not describe its task completely'):
         tasks.from_json(stored, 'here')
     lacking = {name: value for name, value in stored.items() if name not in change}
     with pytest.raises(CheckpointError, match=next(iter(change))):

@@ -154,7 +154,7 @@ def test_a_corpus_in_a_folder_called_like_a_weight_is_that_folder(tmp_path):
     ],
 )
 def test_a_recipe_that_is_not_there_is_refused_also_with_overrides(words):
-    with pytest.raises(UserError, match='no such recipe'):
+    with pytest.raises(UserError, match='there is no recipe'):
         config_targets.parse_words(words)
 
 
@@ -200,7 +200,7 @@ def test_a_corpus_json_of_other_types_is_refused(whole, damaged, changes):
 def test_a_shard_is_never_a_path(whole, damaged, name):
     shard = {'name': name, 'rows': 1, 'bytes': 1, 'sha256': ''}
     damaged(manifest.FILE_NAME, changed(whole, shards={'train': [shard], 'validation': []}))
-    with pytest.raises(DataError, match='is no name of a shard'):
+    with pytest.raises(DataError, match='is not the name of a shard'):
         manifest.load_corpus(whole.path)
 
 

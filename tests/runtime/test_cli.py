@@ -133,7 +133,7 @@ def test_the_folder_of_a_run_is_named_after_its_recipe_or_its_task(words, name):
 @pytest.mark.parametrize('more', [[], ['--config.seed=1']])
 def test_a_missing_recipe_is_named(more):
     done = type_command('--config=configs/smal.py', *more)
-    assert 'no such recipe: configs/smal.py' in done.stderr and 'Traceback' not in done.stderr
+    assert 'there is no recipe configs/smal.py' in done.stderr and 'Traceback' not in done.stderr
 
 
 def test_a_recipe_of_the_old_import_is_answered_with_the_new_one(tmp_path):
@@ -146,7 +146,7 @@ def test_a_recipe_of_the_old_import_is_answered_with_the_new_one(tmp_path):
 
 
 def test_a_recipe_must_be_named():
-    assert 'no recipe given' in type_command().stderr
+    assert 'no recipe is given' in type_command().stderr
 
 
 CHANGED = """

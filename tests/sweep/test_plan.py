@@ -77,7 +77,7 @@ def test_long_and_odd_values_become_folder_names(tmp_path):
         (['--grid', 'seed=0,'], 'seed=0,'),
         (['--grid', 'seed=0', 'seed=1'], 'names seed twice'),
         (['--grid', 'seed=0,1', '--only=2'], 'allowed: 0 to 1'),
-        (['--config=configs/none*.py'], 'no such recipe: configs/none'),
+        (['--config=configs/none*.py'], 'there is no recipe configs/none'),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_runs(words, message):

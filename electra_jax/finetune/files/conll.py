@@ -162,8 +162,8 @@ def _word_and_tag(
     def number(field: str, column: str) -> int:
         if not is_number(column) or not -width <= int(column) < width:
             raise DataError(
-                f'{path}: no column {column!r} for {field}; a line has {width} columns: type '
-                f'--config.task.columns.{field}=NUMBER, from 0, or from the end -1, -2, ...'
+                f'{path}: there is no column {column!r} for {field}; a line has {width} columns: '
+                f'type --config.task.columns.{field}=NUMBER, from 0, or from the end -1, -2, ...'
             )
         return int(column) % width
 
@@ -213,7 +213,7 @@ def from_rows(
             if tags_key and (labelled or row.values.get(tags_key) is not None):
                 tags = _strings(tables.find_value(row, tags_key), tags_key)
             if not words:
-                raise UnusableError('empty_text', f'no words in {words_key!r}')
+                raise UnusableError('empty_text', f'there are no words in {words_key!r}')
             yield _checked(tables.row_id(row, id_key), words, tags, [row.where] * len(words))
 
 

@@ -20,7 +20,7 @@ from electra_jax.finetune.kinds.table import KINDS
 # How input may be written; 'lines': a text each, 'a<TAB>b' for a pair, 'question<TAB>text'.
 FORMATS = ('lines', 'csv', 'tsv', 'jsonl', 'json', 'conll', 'conllu')
 _FORMAT_OF = {f'.{name}': name for name in FORMATS[1:]} | {'.ndjson': 'jsonl'}
-_BEGINNING = 4096  # bytes that tell JSON lines and CoNLL files from lines
+_BEGINNING = 4096  # bytes that distinguish JSON lines and CoNLL files from lines
 _TAG = re.compile(r'O|[BIESLU]-\S+')
 
 _FIELDS = ('text_a', 'text_b', 'words', 'context', 'question', 'id')
@@ -101,8 +101,8 @@ def read(
         raise DataError(re.sub(r' \(if [^()]*--config\.[^()]*\)', '', text)) from error
     if not examples:
         raise DataError(
-            f'{path}: no usable rows as {form}; another format is named by --format, and columns '
-            'by --columns'
+            f'{path}: there are no usable rows as {form}; another format is named by --format, '
+            'and columns by --columns'
         )
     return examples
 

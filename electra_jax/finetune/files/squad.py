@@ -132,7 +132,7 @@ def _answer(text: Any, start: Any, context: str, where: str, complaints: Complai
         around = f'; at its start, {start}, stands {context[start : start + len(text)]!r:.60}'
         raise UnusableError(
             'bad_answer',
-            f'the answer {text!r:.60} is nowhere in the text{around if start >= 0 else ""}',
+            f'the answer {text!r:.60} does not occur in the text{around if start >= 0 else ""}',
         )
     nearest = min(starts, key=lambda one: abs(one - start))
     complaints.count('moved_answer', f'{where}, {text!r:.60} at {start}, found at {nearest}')

@@ -75,7 +75,7 @@ def read(
     cells = _cells(path, columns.separator, complaints, ending)
     line, first = next(cells, (0, None))
     if first is None:
-        raise DataError(f'{path}: no usable line in the file')
+        raise DataError(f'{path}: there is no usable line in the file')
     if columns.header is False:
         names = tuple(map(str, range(len(first))))
         cells = itertools.chain([(line, first)], cells)
@@ -229,7 +229,7 @@ def need_column(rows: Rows, columns: Columns, field: str) -> str:
         return key
     names, column = rows.names or (), getattr(columns, field) or field
     raise DataError(
-        f'{rows.where}: no column {column!r} for {field}; it has '
+        f'{rows.where}: there is no column {column!r} for {field}; it has '
         f'{", ".join(map(repr, names))}{nearest(column, names)}. Name one with '
         f'--config.task.columns.{field}=NAME{_other_reasons(names)}'
     )
@@ -249,7 +249,7 @@ def find_value(row: Row, key: str) -> Any:
     """The value of a row under the key of a column; raises UnusableError if there is none."""
     if key not in row.values:
         has = ', '.join(map(repr, sorted(row.values)[:10])) or 'none'
-        raise UnusableError('missing_field', f'no field {key!r}; it has {has}')
+        raise UnusableError('missing_field', f'there is no field {key!r}; it has {has}')
     return row.values[key]
 
 

@@ -88,7 +88,7 @@ def score_features(
     low, high = task.score_range or (0.0, 1.0)
     bare = next((example for example in examples if example.label is None), None)
     if bare is not None and labelled:
-        raise DataError(f'{bare.where}: no score, and there must be one to train on')
+        raise DataError(f'{bare.where}: the row has no score, and training needs one')
     scores = [float('nan') if e.label is None else float(e.label) for e in examples]
     target = ((np.array(scores) - low) / (high - low)).astype(np.float32)
     return _rows(tokenizer, examples, task.row_length, {'target': target})
@@ -239,7 +239,7 @@ def regression_scores(
     bad = np.flatnonzero(~np.isfinite(predicted_B))
     if len(bad):
         raise NonFiniteError(
-            f'{len(bad)} of {len(predicted_B)} predicted scores are no finite numbers; the first '
+            f'{len(bad)} of {len(predicted_B)} predicted scores are not finite; the first '
             f'is number {bad[0]}, {predicted_B[bad[0]]}: lower optimizer.learning_rate'
         )
     values, notes = {}, []
