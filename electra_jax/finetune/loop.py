@@ -23,7 +23,7 @@ from electra_jax.finetune.program import put, put_seed
 from electra_jax.finetune.run import Run
 from electra_jax.train import signals
 from electra_jax.train.clock import COMPILING, EVALUATING, Clock
-from electra_jax.train.health import FINE_TUNING, Health
+from electra_jax.train.health import Health
 from electra_jax.train.log import Log
 
 
@@ -58,7 +58,7 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
     config, program, log, clock = run.config, run.program, tools.log, tools.clock
     before = number * config.total_steps  # steps of earlier trials, which are counted, too
     seed = seed_of(config, number)
-    health = Health(config.health, run.folder, {'seed': seed}, advice=FINE_TUNING)
+    health = Health(config.health, run.folder, {'seed': seed}, warmup='task.warmup_rate')
     log.follow(health, before, before + config.total_steps)
     todo = _batches(run, seed)
     device_seed = put_seed(program.mesh, seed)

@@ -9,7 +9,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,22 +31,6 @@ Signs = Callable[[Mapping[str, float]], dict[str, str]]  # evaluation -> what is
 Report = tuple[dict[str, float], list[str]]
 
 
-class Advice(NamedTuple):
-    """What a job adds to the message about a bad step."""
-
-    safe: str  # what is not lost
-    replay: str  # what to do with a dump, whose path replaces {}
-    warmup: str  # the setting for the length of the warm-up
-
-
-PRE_TRAINING = Advice(
-    'Checkpoints are from before that step.',
-    ': the same command with --config.replay={} repeats that step and shows where it goes wrong',
-    '--config.optimizer.warmup_steps',
-)
-FINE_TUNING = Advice('Finished trials are kept.', '', '--config.task.warmup_rate')
-
-
 def limits(settings: HealthConfig) -> dict[str, float]:
     """The largest allowed value of some metrics of a step."""
     most = {
@@ -58,7 +42,7 @@ def limits(settings: HealthConfig) -> dict[str, float]:
 
 
 def is_good(settings: HealthConfig, metrics: Mapping[str, jax.Array]) -> jax.Array:
-    """Whether a step's metrics are finite and within `limits`, as a bool array; traced."""
+    """Whether a step's metrics are finite and within `limits`; traced."""
     good = jnp.all(jnp.stack([jnp.isfinite(value) for value in metrics.values()]))
     for name, limit in limits(settings).items():
         good &= metrics[name] <= limit
@@ -86,26 +70,25 @@ class Health:
         signs: Signs = lambda evaluation: {},
         signs_from: int = 0,
         other_loss_after: int = 0,
-        advice: Advice = PRE_TRAINING,
+        warmup: str = 'optimizer.warmup_steps',
     ):
         """Begins with nothing seen.
 
         Args:
             settings: what is bad, and what then happens.
             workdir: dumps of bad steps go there.
-            about: facts about the run that are stored in a dump, as JSON.
-            newest: returns the step of the newest whole checkpoint.
+            about: facts about the run, and `newest`: returns the step of its newest whole
+                checkpoint; both are stored in a dump, as JSON.
             signs: of the objective.
             signs_from: only evaluations after this step are judged; a young run shows every sign.
             other_loss_after: steps after this one have another loss than the steps before.
-            advice: of the job.
+            warmup: the job's setting for the length of the warm-up, for an advice.
         """
         self._settings, self._workdir, self._about = settings, workdir, about
         self._newest, self._signs, self._signs_from = newest, signs, signs_from
-        self._advice = advice
+        self._other_loss_after, self._warmup = other_loss_after, warmup
         self._in_a_row, self._skipped, self._dumps = 0, 0, 0
         self._spikes = Spikes(settings.spike_window, settings.spike_deviations)
-        self._other_loss_after = other_loss_after
         self._signs_seen: dict[str, int] = {}  # sign -> evaluations in a row
 
     def seen(self) -> dict[str, Any]:
@@ -127,7 +110,7 @@ class Health:
     def look(
         self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]
     ) -> Report:
-        """Judges a step by its number, from 1, and its metrics; `batch` is kept in a dump.
+        """Judges step number `step`, from 1, by its metrics; a dump keeps the `batch` of a bad one.
 
         Raises:
             NonFiniteError: it is bad, and the run does not skip bad steps, or not so many.
@@ -166,9 +149,9 @@ class Health:
         if fatal:
             many = f' It is bad step {self._in_a_row} in a row.' if skip else ''
             raise NonFiniteError(
-                f'{text}; training stopped.{many} {self._advice.safe}{where} '
+                f'{text}; training stopped.{many} What was saved before that step is kept.{where} '
                 'The usual fix is a run in another --workdir with a lower '
-                f'--config.optimizer.learning_rate or a longer warm-up ({self._advice.warmup}); '
+                f'--config.optimizer.learning_rate or a longer warm-up (--config.{self._warmup}); '
                 'to leave single bad steps out: --config.health.on_bad_step=skip.'
             )
         return {'health/skipped_steps': float(self._skipped)}, [f'{text}; skipped.{where}']
@@ -184,7 +167,12 @@ class Health:
             path.write_bytes(content.getvalue())
         except Exception as error:  # each storage raises its own; the bad step matters more
             return f'could not be written to {path.parent}: {errors.first_line(error)}'
-        return f'is in {path}{self._advice.replay.format(path)}'
+        if RECORDS not in batch:  # rows of a task: only those of a corpus can be read again
+            return f'is in {path}'
+        return (
+            f'is in {path}: the same command with --config.replay={path} repeats that step and '
+            'shows where it goes wrong'
+        )
 
     def evaluated(self, step: int, evaluation: Mapping[str, float]) -> Report:
         """Judges an evaluation; reports a sign seen twice in a row, and when it disappears."""

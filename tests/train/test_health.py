@@ -11,7 +11,7 @@ from electra_jax.config.settings import HealthConfig
 from electra_jax.core.errors import DataError, NonFiniteError
 from electra_jax.objectives import electra, masked
 from electra_jax.train import replay
-from electra_jax.train.health import FINE_TUNING, Health, Spikes
+from electra_jax.train.health import Health, Spikes
 
 GOOD = {'loss': 10.0, 'grad_norm': 1.0, 'update_norm': 0.1, 'learning_rate': 1e-3}
 BATCH = {'tokens': np.arange(6).reshape(3, 2), 'records': np.asarray([[0, 5], [1, 7], [0, 9]])}
@@ -40,11 +40,12 @@ def test_any_metric_that_is_not_finite_stops_the_run_with_its_rows(tmp_path, nam
 
 
 def test_fine_tuning_gets_no_advice_that_it_cannot_follow(tmp_path):
-    watch = Health(HealthConfig(), epath.Path(tmp_path), {}, advice=FINE_TUNING)
+    watch = Health(HealthConfig(), epath.Path(tmp_path), {}, warmup='task.warmup_rate')
+    batch = {'tokens': BATCH['tokens']}
     with pytest.raises(NonFiniteError) as error:
-        watch.look(12, {**GOOD, 'loss': math.nan}, BATCH)
+        watch.look(12, {**GOOD, 'loss': math.nan}, batch)
     text = str(error.value)
-    assert 'Finished trials are kept' in text and '--config.task.warmup_rate' in text
+    assert 'saved before that step is kept' in text and '--config.task.warmup_rate' in text
     assert '.npz.' in text and 'replay' not in text and 'warmup_steps' not in text
 
 
