@@ -58,14 +58,11 @@ class Checkpoints:
         before: int | None = None,
         retry_seconds: float = 10.0,
     ):
-        """Finds the newest whole checkpoint; all of its bytes are read once.
+        """Finds the newest whole checkpoint, of a step before `before`; reads all of its bytes.
 
         Args:
-            folder: need not exist.
-            settings: of the run.
             report: called with a line about what was set aside and what could not be saved.
             read_only: change nothing in the folder, because another process may be writing there.
-            before: consider earlier steps than this only; None: all.
             retry_seconds: pause before the end of a run is saved again.
 
         Raises:
@@ -101,8 +98,7 @@ class Checkpoints:
         """Starts to save; waits for an earlier save, and until the state is copied to the host.
 
         Args:
-            step: number of steps done; the checkpoint's name.
-            state: after that step.
+            step: number of steps done, after which the state is `state`.
             position: where the data iterator and the run's health continue, as JSON.
             about: what the checkpoint belongs to, as JSON.
             last: wait until it is on disk, and try again where that fails.
@@ -125,7 +121,10 @@ class Checkpoints:
             if step == self._newest:
                 return
             fatal = attempt == attempts and (last or stop)
-            self._start(step, items, fatal)
+            self._saving = step
+            self._remove_failed(step)
+            with self._reporting(fatal):
+                self._checkpointer.save(self._folder / str(step), args=items)
             if not last:
                 return
             self._wait(fatal)
@@ -135,10 +134,8 @@ class Checkpoints:
     def check(self) -> None:
         """Notices that the save under way has failed; raises as `save` does."""
         if self._saving is not None:
-            try:
+            with self._reporting(fatal=self._settings.on_error == 'stop'):
                 self._checkpointer.check_for_errors()
-            except Exception as error:  # each storage raises its own
-                self._failed(self._saving, error, self._settings.on_error == 'stop')
 
     def finish(self) -> None:
         """Waits until the save under way is on disk; raises CheckpointError where it is not."""
@@ -149,43 +146,38 @@ class Checkpoints:
         self.finish()
         self._checkpointer.close()
 
-    def _start(self, step: int, items: ocp.args.Composite, fatal: bool) -> None:
-        self._saving = step
-        self._remove_failed(step)
-        try:
-            self._checkpointer.save(self._folder / str(step), args=items)
-        except Exception as error:  # each storage raises its own
-            self._failed(step, error, fatal)
-
     def _wait(self, fatal: bool) -> None:
         """Waits for the save under way, if any; then deletes what is one too many."""
         step = self._saving
         if step is None:
             return
-        try:
+        with self._reporting(fatal):
             self._checkpointer.wait_until_finished()
-        except Exception as error:  # each storage raises its own
-            self._failed(step, error, fatal)
-            return
-        self._newest, self._saving = step, None
-        if distributed.is_first():
+            self._newest, self._saving = step, None
+        if step == self._newest and distributed.is_first():
             self._delete_old()
 
-    def _failed(self, step: int, error: Exception, fatal: bool) -> None:
-        self._saving = None
-        self._remove_failed(step)
-        newest = 'there is none yet' if self._newest is None else f'that of step {self._newest}'
-        text = (
-            f'the checkpoint of step {step} could not be saved: {first_line(error)}. '
-            f'The newest whole one in {self._folder}: {newest}.'
-        )
-        if fatal or jax.process_count() > 1:
-            raise CheckpointError(
-                f'{text} Make room there and type the same command again: training goes on from it.'
-            ) from error
-        self._report(f'{text} Training goes on; the next one is tried when it is due.')
+    @contextlib.contextmanager
+    def _reporting(self, fatal: bool) -> Iterator[None]:
+        """Reports that the save under way has failed, or raises CheckpointError."""
+        try:
+            yield
+        except Exception as error:  # each storage raises its own
+            step, self._saving = self._saving, None
+            self._remove_failed(step)
+            newest = 'there is none yet' if self._newest is None else f'that of step {self._newest}'
+            text = (
+                f'the checkpoint of step {step} could not be saved: {first_line(error)}. '
+                f'The newest whole one in {self._folder}: {newest}.'
+            )
+            if fatal or jax.process_count() > 1:
+                raise CheckpointError(
+                    f'{text} Make room there and type the same command again: training goes on '
+                    'from it.'
+                ) from error
+            self._report(f'{text} Training goes on; the next one is tried when it is due.')
 
-    def _remove_failed(self, step: int) -> None:
+    def _remove_failed(self, step: int | None) -> None:
         """Deletes what a failed save of this step has left, to make room."""
         if jax.process_count() == 1:
             for folder in seals.unfinished(self._folder, step):
