@@ -32,6 +32,8 @@ from electra_jax.train.heartbeat import watched
 from electra_jax.train.log import evaluation_line
 from electra_jax.train.state import TrainState
 
+Batches = Sequence[Mapping[str, jax.Array]]  # on the mesh
+
 
 class Run(NamedTuple):
     """A program with its text and its workdir."""
@@ -50,11 +52,8 @@ def run(
 ) -> None:
     """Does the job of the settings: pre-training, evaluation, or repeating a bad step.
 
-    Args:
-        settings: of the command line, complete for their objective.
-        folder: the workdir; need not exist.
-        build_corpus: is called where the corpus is missing.
-        typed: names of the settings that were typed as ``--config.KEY=VALUE``.
+    `folder` is the workdir, which need not exist; `typed` are the names of the settings that were
+    typed as ``--config.KEY=VALUE``.
     """
     opened = open_run(settings, folder, build_corpus)
     if opened.config.job == 'evaluate':
@@ -88,6 +87,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     checkpoints = open_checkpoints(run)
     batches = texts.training_batches(run.text, program)
     flops = training_flops(config, run.text.tokenizer.vocab_size, program.objective.networks)
+    held_out = texts.held_out_batches(run.text, program)
     newest = checkpoints.latest()
     health = Health(
         config.health,
@@ -106,7 +106,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
         terminal.OUT.print(f'going on from step {newest}')
     collaborators = loop.Collaborators(
         step=program.step,
-        evaluate=make_evaluate(run),
+        evaluate=make_evaluate(program, held_out),
         batches=batches,
         checkpoints=checkpoints,
         about=texts.about(config, run.text),
@@ -120,8 +120,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     )
     outcome = loop.train(config, collaborators, state, run.folder)
     checkpoints.close()
-    held_out = texts.held_out_batches(run.text, program) if not outcome.stopped_by else []
-    if held_out and jax.process_count() == 1:
+    if held_out and not outcome.stopped_by and jax.process_count() == 1:
         tokenizer, params = run.text.tokenizer, outcome.state.params
         terminal.OUT.print(report.example(program, tokenizer, params, held_out[0]))
     terminal.OUT.print(report.end(outcome, clock, run.folder))
@@ -135,7 +134,8 @@ def evaluate_newest(run: Run) -> None:
     about = checkpoints.about(newest)
     texts.check_checkpoint(about, run.config, run.text, run.folder, same_text=False)
     params = checkpoints.restore_params(newest, run.program.abstract_state.params)
-    terminal.OUT.print(evaluation_line(newest, make_evaluate(run)(params)))
+    evaluate_held_out = make_evaluate(run.program, texts.held_out_batches(run.text, run.program))
+    terminal.OUT.print(evaluation_line(newest, evaluate_held_out(params)))
     checkpoints.close()
 
 
@@ -159,10 +159,7 @@ def open_checkpoints(run: Run, read_only: bool = False, before: int | None = Non
 def load_state(
     run: Run, checkpoints: Checkpoints, batches: DeviceBatches, health: Health | None = None
 ) -> TrainState:
-    """The state of the newest checkpoint, or the state at step 0.
-
-    With a checkpoint `batches` and `health` continue where it was saved, too.
-    """
+    """The state of the newest checkpoint, where `batches` and `health` go on too; or at step 0."""
     newest, program = checkpoints.latest(), run.program
     if newest is not None:
         about = checkpoints.about(newest)
@@ -180,21 +177,22 @@ def load_state(
     return state._replace(params=params)
 
 
-def make_evaluate(run: Run) -> Callable[[trees.Tree], dict[str, float]]:
-    """The function from parameters to metrics on the held-out text; no metrics if there is none."""
-    batches = texts.held_out_batches(run.text, run.program)
-    objective = run.program.objective
-    totals = step.compile_totals(objective.totals, objective.draw, run.program.mesh)
-    return lambda params: evaluate(totals, objective.summary, params, batches) if batches else {}
+def make_evaluate(program: Program, batches: Batches) -> Callable[[trees.Tree], dict[str, float]]:
+    """The function from parameters to metrics on the held-out batches."""
+    objective = program.objective
+    totals = step.compile_totals(objective.totals, objective.draw, program.mesh)
+    return lambda params: evaluate(totals, objective.summary, batches, params)
 
 
 def evaluate(
     totals: Callable[..., step.Metrics],
     summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]],
+    batches: Batches,
     params: trees.Tree,
-    batches: Sequence[Mapping[str, jax.Array]],
 ) -> dict[str, float]:
-    """Metrics over all batches: totals added up on the host, then made into metrics."""
+    """Metrics over all batches, if any: totals added up on the host, then made into metrics."""
+    if not batches:
+        return {}
     sums: dict[str, np.ndarray] = {}
     for number, batch in enumerate(batches):
         for name, value in jax.device_get(totals(params, batch, np.int32(number))).items():

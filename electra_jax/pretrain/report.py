@@ -80,9 +80,8 @@ def example(
         lambda params, row: objective.example(params, objective.draw(row, keys, 0))
     )(params, row)
     first_L = np.asarray(row['documents'])[0] == 1
-    before, after = (
-        tokenizer.tokens(np.asarray(ids)[0][first_L]) for ids in (row['tokens'], shown)
-    )
+    before = tokenizer.tokens(np.asarray(row['tokens'])[0][first_L])
+    after = tokenizer.tokens(np.asarray(shown)[0][first_L])
     probs = np.asarray(doubt)[0][first_L].tolist()
     lines = ['held-out text with replaced tokens, and how sure the model is of each replacement:']
     for was, now, p in list(zip(before, after, probs, strict=True))[:_SHOWN]:

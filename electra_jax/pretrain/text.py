@@ -107,14 +107,9 @@ def about(config: Config, text: Text) -> dict:
 def check_checkpoint(
     checkpoint: dict, config: Config, text: Text, folder: epath.Path, same_text: bool
 ) -> None:
-    """Refuses to continue with text that the model was not trained on.
+    """Refuses text of another tokenizer than the checkpoint's, whose `about` it is given.
 
-    Args:
-        checkpoint: what it stores about itself (`about`).
-        config: of the run.
-        text: of the run.
-        folder: of the run, for the message.
-        same_text: whether the very rows must be the same, not only the tokenizer.
+    With `same_text` the very rows and weights must be those that the run in `folder` had.
     """
     for corpus in text.corpora:
         manifest.check_corpus(corpus, config.data, checkpoint['tokenizer_hash'])
