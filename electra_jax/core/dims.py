@@ -70,11 +70,8 @@ def constrain(x: jax.Array, letters: str) -> jax.Array:
 def per_shard(function: Callable, inputs: Sequence[str], output: str) -> Callable:
     """`function` run on each device's part of the arrays, for kernels that XLA cannot divide.
 
-    Args:
-        function: must give a part of its result from the same parts of its arrays. It is returned
-            as it is where no mesh is in use.
-        inputs: letters of each array, for example ``('BLHK', 'BL')``.
-        output: letters of the result, all of them among the inputs'.
+    It must give a part of its result, whose letters are `output`, from the same parts of its
+    arrays, whose letters are `inputs`, for example ``('BLHK', 'BL')``.
     """
     layout = _layout.get()
     return function if layout is None else layout.per_shard(function, inputs, output)

@@ -21,9 +21,7 @@ def split_names(name: str) -> tuple[str, ...]:
 def open_split(name: str, split: str) -> tuple[Any, Any]:
     """The rows of a split, a sequence that reads them one by one, and the dataset's `DatasetInfo`.
 
-    Args:
-        name: of the dataset with its config, such as 'glue/sst2', or the folder of one.
-        split: such as 'train' or 'validation[:10%]'.
+    A `name` is such as 'glue/sst2', or a folder; a `split` such as 'train' or 'validation[:10%]'.
     """
     with _advice(f'{name}:{split}'):
         builder = _builder(name)

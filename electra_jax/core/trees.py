@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -46,18 +46,19 @@ def keep(tree: Tree, wanted: Callable[[str], bool]) -> Tree:
     >>> keep({'a': {'x': 1}, 'b': {'x': 2, 'y': 3}}, lambda name: name.endswith('b/x'))
     {'b': {'x': 2}}
     """
+    return nested({path: leaf for path, leaf in named_leaves(tree) if wanted(path)})
 
-    def walk(branch: Tree, prefix: str) -> Tree:
-        kept: Tree = {}
-        for name, child in branch.items():
-            if isinstance(child, dict):
-                inner = walk(child, f'{prefix}{name}/')
-                kept |= {name: inner} if inner else {}
-            elif wanted(prefix + name):
-                kept[name] = child
-        return kept
 
-    return walk(tree, '')
+def nested(leaves: Mapping[str, Any]) -> Tree:
+    """Nested dicts of leaves that are given by their paths."""
+    tree: Tree = {}
+    for path, leaf in leaves.items():
+        *parents, last = path.split('/')
+        branch = tree
+        for name in parents:
+            branch = branch.setdefault(name, {})
+        branch[last] = leaf
+    return tree
 
 
 def count(tree: Tree) -> int:

@@ -4,8 +4,6 @@ import pathlib
 
 MOST_JSON_BYTES = 1 << 28  # limit for a file of settings or a tokenizer; real ones hold a few MB
 
-_HUB_SNAPSHOTS, _HUB_BLOBS = 'snapshots', 'blobs'  # folders of a Hugging Face cache
-
 
 def link_problem(path: pathlib.Path, folder: pathlib.Path) -> str | None:
     """Describes a link that leads out of `folder`; None where `path` is safe to read.
@@ -17,20 +15,8 @@ def link_problem(path: pathlib.Path, folder: pathlib.Path) -> str | None:
         real, home = path.resolve(), folder.resolve()
     except (OSError, RuntimeError):  # Python 3.11 and 3.12 raise either for a circle of links
         return f'{path} is a link that leads nowhere'
-    allowed = [home]
-    allowed += [
-        parent.parent / _HUB_BLOBS
-        for parent in (home, *home.parents)
-        if parent.name == _HUB_SNAPSHOTS
-    ]
-    if any(real.is_relative_to(root) for root in allowed):
+    snapshots = [folder for folder in (home, *home.parents) if folder.name == 'snapshots']
+    blobs = [folder.with_name('blobs') for folder in snapshots]
+    if any(real.is_relative_to(root) for root in (home, *blobs)):
         return None
     return f'{path} is a link to {real}, outside of {folder}: copy the file there if you trust it'
-
-
-def read_small(path: pathlib.Path) -> bytes:
-    """Reads a file of settings or a tokenizer; ValueError: larger than `MOST_JSON_BYTES`."""
-    size = path.stat().st_size
-    if size > MOST_JSON_BYTES:
-        raise ValueError(f'it has {size:,} bytes, and at most {MOST_JSON_BYTES:,} are read')
-    return path.read_bytes()

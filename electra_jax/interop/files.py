@@ -96,7 +96,10 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     """The object in a JSON file of a folder; CheckpointError where it cannot be used."""
     check_inside(path)
     try:
-        return parse_object(untrusted.read_small(path))
+        size, most = path.stat().st_size, untrusted.MOST_JSON_BYTES
+        if size > most:
+            raise ValueError(f'it has {size:,} bytes, and at most {most:,} are read')
+        return parse_object(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f'cannot read {path} ({error.strerror})') from error
     except ValueError as error:

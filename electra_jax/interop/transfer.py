@@ -10,7 +10,7 @@ import numpy as np
 from electra_jax.config import resolve
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import CheckpointError
-from electra_jax.core.trees import Tree, count, named_leaves
+from electra_jax.core.trees import Tree, count, named_leaves, nested
 from electra_jax.interop import names
 from electra_jax.interop.names import Part, Row
 from electra_jax.interop.sizes import parts_of, sizes_of
@@ -107,7 +107,7 @@ def read_parts(
                 leaf = np.pad(leaf, [(0, padding)] + [(0, 0)] * (leaf.ndim - 1))
             leaves[row.ours] = leaf
         used.update(every)
-        params[part.ours] = _nested(leaves)
+        params[part.ours] = nested(leaves)
         report.moved.append(Moved(part.ours, count(leaves), part.prefix, len(every)))
     for needed in ('embeddings', 'discriminator'):
         if needed not in params:
@@ -181,17 +181,6 @@ def _layer(
     if not np.issubdtype(x.dtype, np.floating) and x.dtype.name != 'bfloat16':
         raise CheckpointError(f'{name} is {x.dtype}, allowed: floating-point numbers')
     return rearrange(x.astype(np.float32), letters, row.our_letters, sizes)
-
-
-def _nested(leaves: Mapping[str, np.ndarray]) -> Tree:
-    tree: Tree = {}
-    for path, leaf in leaves.items():
-        *parents, last = path.split('/')
-        group = tree
-        for name in parents:
-            group = group.setdefault(name, {})
-        group[last] = leaf
-    return tree
 
 
 def _ignorable(left: Collection[str]) -> dict[str, str]:

@@ -54,12 +54,9 @@ class Clock:
         now: Callable[[], float] = time.monotonic,
         age: float | None = None,
     ):
-        """Begins in phase STARTING, when the process did.
+        """Begins in phase STARTING, `age` seconds ago (None: when the process began).
 
-        Args:
-            workdir: holds the record of earlier starts; None: there is no record.
-            now: seconds, monotonic.
-            age: seconds since the process began; None: as the operating system counts them.
+        `workdir` holds the record of earlier starts, `now` gives monotonic seconds.
         """
         self._path = workdir / FILE if workdir else None
         self._earlier = _read(self._path) if self._path else []

@@ -58,13 +58,8 @@ class Heartbeat:
     ):
         """Makes this process the owner, writes the first beat and starts the thread.
 
-        Args:
-            workdir: holds the file.
-            clock: of the process; its record of starts is written at every beat.
-            step_timeout: seconds without a new step, while training, after which the process ends
-                itself and prints where each thread was; None: never. The limit is ten times the
-                slowest step so far, if that is more.
-            waits: tests shorten them.
+        After `step_timeout` seconds without a new step while training (or ten times the slowest
+        step so far, if that is more) the process ends itself and prints where each thread was.
 
         Raises:
             CheckpointError: another process owns the workdir.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 from etils import epath
 
-from electra_jax.config.settings import Config
+from electra_jax.config.settings import Config, LogConfig
 from electra_jax.core.errors import CheckpointError, DataError
 from electra_jax.core.trees import Tree
 from electra_jax.data.pipeline import DeviceBatches
@@ -17,7 +17,6 @@ from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
 from electra_jax.train.log import Log
-from electra_jax.train.profile import Profiler
 from electra_jax.train.signals import stop_signals
 from electra_jax.train.state import TrainState
 
@@ -61,7 +60,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
         # However the loop ends, these run in reverse: what is being saved reaches the disk first.
         log = Log(workdir, config.log, clock, start, end)
         log.follow(run.health, 0, end, run.work)
-        profiler = Profiler(config.log, workdir)
+        profiler = _Profiler(config.log, workdir)
         for close in (log.close, run.checkpoints.finish, profiler.stop):
             cleanup.callback(close)
         cleanup.callback(clock.enter, clocks.ENDING)
@@ -136,3 +135,28 @@ def restore_position(
     batches.restore({name: value for name, value in position.items() if name != _HEALTH})
     if health is not None:
         health.restore(position[_HEALTH])
+
+
+class _Profiler:
+    """Traces `profile_steps` steps from `profile_start`, for TensorBoard or Perfetto."""
+
+    def __init__(self, settings: LogConfig, workdir: epath.Path):
+        self._first = settings.profile_start
+        self._end = (settings.profile_start or 0) + settings.profile_steps
+        self._folder = workdir / 'profile'
+        self._running = False
+
+    def before(self, step: int) -> None:
+        if step == self._first:
+            jax.profiler.start_trace(str(self._folder))
+            self._running = True
+
+    def after(self, step: int, result: object) -> None:
+        if self._running and step + 1 >= self._end:
+            jax.block_until_ready(result)  # of the last step
+            self.stop()
+
+    def stop(self) -> None:
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running = False

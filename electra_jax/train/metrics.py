@@ -41,14 +41,10 @@ class Metrics:
         report: Callable[[str], None],
         rewrite_seconds: float = 60.0,
     ):
-        """Opens the files, and drops the lines of steps that will be done again.
+        """Opens the files, and drops the lines of steps after `start`, which will be done again.
 
-        Args:
-            workdir: holds the files.
-            start: step that the run continues from.
-            tensorboard: whether to write event files, too.
-            report: called with a line where the files cannot be written.
-            rewrite_seconds: at least so long between two writes of a whole file, on a bucket.
+        `report` is called with a line where a file cannot be written. On a bucket at least
+        `rewrite_seconds` lie between two writes of a whole file.
         """
         self.path, self._report = workdir / FILE, report
         self._on = distributed.is_first()

@@ -28,11 +28,7 @@ class Dump(NamedTuple):
 
 
 def read_dump(path: epath.Path) -> Dump:
-    """Reads a dump.
-
-    Raises:
-        DataError: the file is no dump, or damaged.
-    """
+    """Reads a dump; DataError: the file is none, or damaged."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
@@ -53,12 +49,8 @@ def replay(
 ) -> Iterator[str]:
     """Trains up to the bad step and examines that one; yields lines for the terminal.
 
-    Args:
-        dump: of the bad step.
-        step: the training step, which gives the same bits again.
-        examine: compiled `step.examine_step`.
-        batches: at the position that belongs to `state`.
-        state: of any step before the bad one; donated.
+    `step` and `examine` are compiled. `batches` is at the position that belongs to `state`, which
+    is that of any step before the bad one, and donated.
     """
     first = int(state.step)
     yield f'from step {first}, {dump.step - 1 - first} steps to the one before step {dump.step}'

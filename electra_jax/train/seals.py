@@ -47,21 +47,17 @@ def steps(folder: epath.Path) -> list[int]:
 def newest_whole(
     folder: epath.Path, report: Report, set_aside: bool, before: int | None = None
 ) -> int | None:
-    """The newest step whose checkpoint is whole; None where there is no checkpoint at all.
+    """The newest step, before `before`, whose checkpoint is whole; None: there is no checkpoint.
 
-    Args:
-        folder: of checkpoints.
-        report: called with a line about each newer one that is damaged.
-        set_aside: rename the damaged ones, so that their steps can be saved again.
-        before: consider earlier steps than this only; None: all.
+    `report` is called with a line about each newer one that is damaged; with `set_aside` these are
+    renamed, so that their steps can be saved again.
 
     Raises:
         CheckpointError: there are checkpoints, and none of them is whole.
     """
     damaged: dict[epath.Path, str] = {}
-    for step in reversed(steps(folder)):
-        if before is not None and step >= before:
-            continue
+    considered = [step for step in steps(folder) if before is None or step < before]
+    for step in reversed(considered):
         wrong = problem(folder / str(step))
         if wrong is not None:
             damaged[folder / str(step)] = wrong

@@ -53,13 +53,11 @@ def train_step(
     """One step: draws, loss, gradient, clipped AdamW update.
 
     Args:
-        problem: what is minimized.
         optimizer: its updates include the learning rate.
-        config: of the run. `optimizer.microbatches`: the gradient is summed over so many parts of
-            the batch. `optimizer.clip_replicas`: so many parts have a loss and a clipped gradient
-            each. `health.on_bad_step` 'skip': a bad step changes no parameter and no moment.
+        config: `optimizer.microbatches`: the gradient is summed over so many parts of the batch.
+            `optimizer.clip_replicas`: so many parts have a loss and a clipped gradient each.
+            `health.on_bad_step` 'skip': a bad step changes no parameter and no moment.
         seed: the random keys follow from it and from `state.step`.
-        state: before the step.
         batch: what `problem.draw` takes; int32 [B, L] arrays, global.
 
     Returns:
@@ -82,6 +80,11 @@ def train_step(
         after = jax.tree.map(functools.partial(_unless_bad, good), after, state)
         metrics[SKIPPED] = 1.0 - good
     return after, metrics
+
+
+def _unless_bad(good: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+    """Counts advance even in a bad step, so that schedules stay with the step."""
+    return new if jnp.issubdtype(new.dtype, jnp.integer) else jnp.where(good, new, old)
 
 
 class Examination(NamedTuple):
@@ -114,11 +117,6 @@ def examine_step(
         jax.tree.map(lambda x: jnp.sqrt(jnp.sum(jnp.square(x))), groups),
         jax.tree.map(lambda x: jnp.sum(~jnp.isfinite(x), dtype=jnp.int32), groups),
     )
-
-
-def _unless_bad(good: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-    """Counts advance even in a bad step, so that schedules stay with the step."""
-    return new if jnp.issubdtype(new.dtype, jnp.integer) else jnp.where(good, new, old)
 
 
 def gradients(
@@ -180,12 +178,9 @@ def _accumulate(
 def compile_train_step(
     step: Callable[..., tuple[TrainState, Metrics]], state: TrainState, mesh: Mesh
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """`step` as one jitted program over `mesh` that donates its state.
+    """`train_step` as one jitted program over `mesh` that donates its state.
 
-    Args:
-        step: `train_step` with all bound but state, batch, and what a job adds to them.
-        state: abstract (`train.state.abstract_state`), for the shardings.
-        mesh: batches are distributed over it by `parallel.rules.batch_sharding`.
+    All of `step` is bound but state, batch and what a job adds; `state` is abstract.
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     out_shardings = (shardings, rules.replicated(mesh))
@@ -202,9 +197,6 @@ def on_mesh(function: Callable, mesh: Mesh) -> Callable:
     return bound
 
 
-_EVALUATION_SEED = 0
-
-
 def compile_totals(
     totals: Callable[..., Metrics], draw: Draw, mesh: Mesh
 ) -> Callable[[Tree, Batch, jax.Array], Metrics]:
@@ -215,7 +207,7 @@ def compile_totals(
     """
 
     def step(params: Tree, batch: Batch, number: jax.Array) -> Metrics:
-        key = rng.stream_key(rng.root_key(_EVALUATION_SEED), number, 'evaluate')
+        key = rng.stream_key(rng.root_key(0), number, 'evaluate')
         return totals(params, draw(batch, rng.step_keys(key, 0), 0))
 
     return jax.jit(on_mesh(step, mesh), out_shardings=rules.replicated(mesh))
