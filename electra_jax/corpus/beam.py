@@ -50,7 +50,7 @@ def run_pieces(
                 | 'Pieces' >> beam.Create(to_do)
                 # Else a runner may fuse both steps and build everything where it was listed.
                 | 'SpreadOut' >> beam.Reshuffle()
-                | 'Build' >> beam.Map(_build, context)
+                | 'Build' >> beam.Map(context.build)
             )
     except Exception as error:  # each runner wraps what a worker raised in its own way
         raise DataError(
@@ -66,10 +66,6 @@ def run_pieces(
                 'data.path must be one folder on a file system that all workers share'
             )
         yield piece, sidecar
-
-
-def _build(piece: sources.Piece, context: workers.Context) -> None:
-    context.build(piece)
 
 
 def _reason(error: BaseException) -> str:

@@ -39,7 +39,7 @@ COUNTS = (
 class BlockRows(NamedTuple):
     """What became of the text of a piece that was in memory at one time."""
 
-    rows: dict[str, np.ndarray]  # split -> rows, `RowFormat.dtype` [R]
+    rows: dict[str, np.ndarray]  # split -> rows, `records.row_dtype` [R]
     # int64 [vocab_size], how often each token is in the training rows; 0 for [PAD], [CLS], [SEP]
     # and [MASK].
     unigram: np.ndarray
@@ -58,7 +58,8 @@ def build_piece(
         DataError: text cannot be read and the policy of `complaints` is 'error'.
     """
     rng = random.Random(f'{config.build_seed}:{piece.index}')
-    row_format = records.RowFormat.of(config.row_length, tokenizer.vocab_size)
+    width = records.token_bytes(tokenizer.vocab_size)
+    dtype = records.row_dtype(config.row_length, width)
     for weighted in piece.open(complaints):
         counts = dict.fromkeys(COUNTS, 0)
         streams: dict[str, list[np.ndarray]] = {split: [] for split in manifest.SPLITS}
@@ -70,7 +71,7 @@ def build_piece(
         for split in manifest.SPLITS:
             stream = np.concatenate([np.zeros(0, np.int32), *streams[split]])
             table = layouts.LAYOUTS[config.layout](lengths[split], config, rng)
-            rows[split] = layouts.lay_out(stream, table, row_format, tokenizer.special)
+            rows[split] = layouts.lay_out(stream, table, dtype, tokenizer.special)
             _count_rows(counts, split, rows[split], table, len(stream))
             if split == 'train':
                 unigram = np.bincount(stream, minlength=tokenizer.vocab_size).astype(np.int64)
@@ -85,31 +86,30 @@ def _documents(
     """Split, number of copies and lines of each document."""
     for documents, weight in weighted:
         for lines in documents:
-            held_out, copies, size = choose(lines, weight, config)
+            split, copies, size = choose(lines, weight, config)
             counts['documents'] += 1
-            counts['held_out_documents'] += held_out
+            counts['held_out_documents'] += split == 'validation'
             counts['text_bytes'] += size
-            if held_out:
-                # More copies of held-out text would only weigh it differently.
-                yield 'validation', min(copies, 1), lines
-            else:
-                yield 'train', copies, lines
+            yield split, copies, lines
 
 
 def choose(
     lines: Sequence[str], weight: float, config: settings.DataConfig
-) -> tuple[bool, int, int]:
-    """Whether a document is held out, how many copies of it there are, and its bytes.
+) -> tuple[str, int, int]:
+    """The split that a document is in, how many copies of it there are, and its bytes.
 
     Both choices are drawn from a hash of its text, so equal documents are treated alike wherever
     they are: none is both in the training rows and held out.
     """
     text = '\n'.join(lines).encode()
     drawn = digest(text, config.build_seed)
-    held_out = int.from_bytes(drawn[:8], 'little') < config.holdout * 2.0**64
     whole = int(weight)
     extra = int.from_bytes(drawn[8:], 'little') < (weight - whole) * 2.0**64
-    return held_out, whole + extra, len(text)
+    copies = whole + extra
+    if int.from_bytes(drawn[:8], 'little') < config.holdout * 2.0**64:
+        # More copies of held-out text would only weigh it differently.
+        return 'validation', min(copies, 1), len(text)
+    return 'train', copies, len(text)
 
 
 def _encode(
@@ -124,23 +124,12 @@ def _encode(
                 reading.append((name, copies, len(texts)))
                 yield from texts
 
-    ids = _encode_lines(lines(), tokenizer)
+    sized = ((line, len(line)) for line in lines())
+    batches = sources.grouped(sized, _BATCH_CHARS)
+    ids = itertools.chain.from_iterable(map(tokenizer.encode_batch, batches))
     for first in ids:
         name, copies, count = reading.popleft()
         yield name, copies, [first, *itertools.islice(ids, count - 1)]
-
-
-def _encode_lines(lines: Iterable[str], tokenizer: api.Tokenizer) -> Iterator[np.ndarray]:
-    """Ids of each line; they are tokenized many lines at a time, which is faster."""
-    batch: list[str] = []
-    size = 0
-    for line in lines:
-        batch.append(line)
-        size += len(line)
-        if size >= _BATCH_CHARS:
-            yield from tokenizer.encode_batch(batch)
-            batch, size = [], 0
-    yield from tokenizer.encode_batch(batch)
 
 
 def _count_rows(
@@ -158,20 +147,14 @@ def _count_rows(
 def sample_lines(
     pieces: Iterable[sources.Piece], config: settings.DataConfig, share: float
 ) -> Iterator[str]:
-    """Lines of training documents from the beginning of each part, to train a tokenizer on.
-
-    Args:
-        pieces: of the corpus.
-        config: which documents are held out.
-        share: of the text of each part, about.
-    """
+    """Lines of training documents, to train a tokenizer on: the first `share` of each part."""
     complaints = Complaints('data.on_bad_text', 'skip')
     for part in (part for piece in pieces for part in piece.parts):
         blocks = part.open(complaints)
         left = share * part.text_bytes
         for lines in itertools.chain.from_iterable(block.documents for block in blocks):
-            held_out, copies, size = choose(lines, part.weight, config)
-            if held_out or not copies:
+            split, copies, size = choose(lines, part.weight, config)
+            if split != 'train' or not copies:
                 continue
             yield from lines
             left -= size

@@ -157,7 +157,9 @@ def _build(
 ) -> manifest.Corpus:
     """Builds what is missing in a folder that is ours and locked."""
     started = time.monotonic()
-    (folder / workers.PIECES_FOLDER).mkdir(exist_ok=True)
+    pieces = folder / workers.PIECES_FOLDER
+    pieces.mkdir(exist_ok=True)
+    finished = {int(path.stem) for path in pieces.glob('*.json')}
     for name in ('*.array_record', 'pieces/*', manifest.FILE_NAME, manifest.UNIGRAM_NAME):
         _delete(folder, f'{name}.*.tmp')  # of a build that was killed
     plan = functools.partial(sources.plan, entries, piece_bytes=settings['piece_bytes'])
@@ -167,14 +169,14 @@ def _build(
     tokenizer = _tokenizer(data, plan(ignored), folder, total)
     trained = time.monotonic()
     terminal.ERR.print(f'building {folder} from {data.source}')
-    context = workers.Context(folder, tokenizer, data, started)
+    context = workers.Context(folder, tokenizer.hash, data)
     complaints = Complaints('data.on_bad_text', data.on_bad_text)
     with terminal.Progress('building', total / 1e6, unit='MB', console=terminal.ERR) as bar:
         sidecars = _run_pieces(context, plan(complaints), bar)
     built = time.monotonic()
     for sidecar in sidecars:
         complaints.add(sidecar['bad_text'])
-    ours = [sidecar['counts'] for sidecar in sidecars if sidecar['started'] == started]
+    ours = [sidecar['counts'] for i, sidecar in enumerate(sidecars) if i not in finished]
     figures = {
         'seconds': round(built - started, 1),
         'tokenizer_seconds': round(trained - started, 1),
@@ -183,7 +185,6 @@ def _build(
         'versions': {name: metadata.version(name) for name in ('numpy', 'array_record')},
     }
     corpus = _joined(context, sidecars, settings, complaints, figures)
-    pieces = folder / workers.PIECES_FOLDER
     unigrams = [np.load(path, allow_pickle=False) for path in pieces.glob('*.npy')]
     manifest.write_array(folder / manifest.UNIGRAM_NAME, np.sum(unigrams, axis=0))
     manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
@@ -268,7 +269,7 @@ def _joined(
         path=context.folder,
         row_length=data.row_length,
         layout=data.layout,
-        token_bytes=records.RowFormat.of(data.row_length, tokenizer.vocab_size).token_bytes,
+        token_bytes=records.token_bytes(tokenizer.vocab_size),
         vocab_size=tokenizer.vocab_size,
         tokenizer_hash=tokenizer.hash,
         special=tokenizer.special,
@@ -290,16 +291,15 @@ def _summary(
     fill = 1 - counts['train_padding'] / (counts['train_rows'] * corpus.row_length)
     tokens = sum(one['train_tokens'] + one['validation_tokens'] for one in ours) / seconds
     megabytes = sum(one['text_bytes'] for one in ours) / seconds / 1e6
-    lines = [f'note: {line}' for line in complaints.lines()]
-    lines += [
+    for line in complaints.lines():
+        terminal.ERR.print(f'note: {line}')
+    terminal.ERR.print(
         f'built {corpus.path} in {corpus.build["seconds"]:,.1f} s: {counts["documents"]:,} '
-        f'documents, {counts["text_bytes"] / 1e6:,.1f} MB of text',
+        f'documents, {counts["text_bytes"] / 1e6:,.1f} MB of text\n'
         f'  {counts["train_rows"]:,} training rows of {corpus.row_length} '
-        f'({counts["train_tokens"]:,} tokens, {100 * fill:.1f}% full), '
-        f'{counts["validation_rows"]:,} held-out rows, vocabulary of {corpus.vocab_size:,}',
+        f'({counts["train_tokens"]:,} tokens, {fill:.1%} full), '
+        f'{counts["validation_rows"]:,} held-out rows, vocabulary of {corpus.vocab_size:,}\n'
         f'  {megabytes:,.1f} MB/s, {tokens:,.0f} tokens/s '
         + (f'with {processes} processes' if processes else 'on Beam')
-        + (f'; {found} pieces were there from before' if found else ''),
-    ]
-    for line in lines:
-        terminal.ERR.print(line)
+        + (f'; {found} pieces were there from before' if found else '')
+    )

@@ -147,22 +147,19 @@ LAYOUTS: dict[
 
 
 def lay_out(
-    stream: np.ndarray,
-    table: Sequence[Segment],
-    row_format: records.RowFormat,
-    special: api.SpecialIds,
+    stream: np.ndarray, table: Sequence[Segment], dtype: np.dtype, special: api.SpecialIds
 ) -> np.ndarray:
-    """Writes slices of a stream of token ids, int32 [T], into rows, `row_format.dtype` [R].
+    """Writes slices of a stream of token ids, int32 [T], into rows [R] of `records.row_dtype`.
 
     The segments of `table` fill the rows from 0 on; special tokens are put around them.
     """
     if not table:
-        return np.zeros(0, row_format.dtype)
+        return np.zeros(0, dtype)
     row, column, start, length, span, has_cls = np.array(table).T
-    rows = np.zeros(row.max() + 1, row_format.dtype)
-    tokens = np.full(len(rows) * row_format.row_length, special.pad, rows['tokens'].dtype)
+    rows = np.zeros(row.max() + 1, dtype)
+    tokens = np.full(rows['tokens'].size, special.pad, rows['tokens'].dtype)
     spans = np.zeros(tokens.shape, np.uint8)
-    first = row * row_format.row_length + column
+    first = row * rows['tokens'].shape[1] + column
     tokens[_ranges(first, length)] = stream[_ranges(start, length)]
     tokens[first[has_cls == 1] - 1] = special.cls
     tokens[first + length] = special.sep

@@ -56,7 +56,7 @@ class Piece:
             for part in self.parts
             for block in part.open(complaints)
         )
-        return _grouped(blocks, self.block_bytes)
+        return grouped(blocks, self.block_bytes)
 
 
 def parse_source(source: str | None) -> list[Entry]:
@@ -119,11 +119,11 @@ def plan(
             for part in PARTS[entry.kind](entry, size, complaints):
                 yield part, part.text_bytes * copies
 
-    for index, group in enumerate(_grouped(parts(), piece_bytes)):
+    for index, group in enumerate(grouped(parts(), piece_bytes)):
         yield Piece(index, tuple(group), piece_bytes)
 
 
-def _grouped(items: Iterable[tuple[T, float]], most: int) -> Iterator[list[T]]:
+def grouped(items: Iterable[tuple[T, float]], most: int) -> Iterator[list[T]]:
     """Groups of consecutive items, whose sizes are at most 5/4 `most` in sum, or of one item."""
     group: list[T] = []
     total = 0.0

@@ -32,21 +32,18 @@ ELSEWHERE = 'name another folder with --config.data.path=FOLDER'
 PIECES_FOLDER = 'pieces'
 Sidecar = dict[str, Any]  # of a finished piece: its text, shards and counts, as JSON
 
-_worker: Callable[[sources.Piece], Sidecar]  # what a worker process does with a piece
-
 
 @dataclasses.dataclass(frozen=True)
 class Context:
     """What every piece needs."""
 
-    folder: pathlib.Path  # of the corpus
-    tokenizer: api.Tokenizer
+    folder: pathlib.Path  # of the corpus, with its tokenizer
+    tokenizer_hash: str
     config: settings.DataConfig
-    started: float  # a time that no other run of the build has: marks what this one has built
 
-    def __reduce__(self) -> tuple[Callable[..., 'Context'], tuple[object, ...]]:
-        tokenizer = json.dumps(self.tokenizer.to_json())
-        return _context, (self.folder, tokenizer, self.config, self.started)
+    @property
+    def tokenizer(self) -> api.Tokenizer:
+        return _tokenizer(self)
 
     def build(self, piece: sources.Piece) -> Sidecar:
         """The sidecar of a piece; it is built if no earlier run has.
@@ -90,7 +87,6 @@ class Context:
             'shards': {split: shard and vars(shard) for split, shard in shards.items()},
             'counts': counts,
             'bad_text': complaints.counts,
-            'started': self.started,
         }
         manifest.write_json(self._path(piece, '.json'), {**sidecar, 'seal': self._seal(sidecar)})
         return sidecar
@@ -106,7 +102,7 @@ class Context:
         return sidecar if seal == self._seal(sidecar) else None
 
     def _seal(self, sidecar: Sidecar) -> str:
-        text = self.tokenizer.hash + json.dumps(sidecar, sort_keys=True)
+        text = self.tokenizer_hash + json.dumps(sidecar, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _path(self, piece: sources.Piece, suffix: str) -> pathlib.Path:
@@ -114,9 +110,9 @@ class Context:
 
 
 @functools.lru_cache(maxsize=1)
-def _context(folder: pathlib.Path, tokenizer: str, *others: Any) -> Context:
-    """The context in another process, which opens the tokenizer once for all its pieces."""
-    return Context(folder, load.from_json(json.loads(tokenizer)), *others)
+def _tokenizer(context: Context) -> api.Tokenizer:
+    """Read once by each process, for all its pieces."""
+    return load.load(context.folder / manifest.TOKENIZER_FOLDER)
 
 
 def count(config: settings.DataConfig) -> int:
@@ -144,10 +140,10 @@ def run_pieces(
     # again by the next run.
     theirs, ours = spawning.Pipe(duplex=False)
     pool = futures.ProcessPoolExecutor(
-        workers, mp_context=spawning, initializer=_start_worker, initargs=(context, theirs)
+        workers, mp_context=spawning, initializer=_start_worker, initargs=(theirs,)
     )
     try:
-        yield from _keep_busy(pool, iter(pieces), workers + 1)
+        yield from _keep_busy(pool, context, iter(pieces), workers + 1)
     except process.BrokenProcessPool as error:
         raise DataError(
             'a builder process was killed, perhaps because memory ran out; type the same command '
@@ -159,13 +155,16 @@ def run_pieces(
 
 
 def _keep_busy(
-    pool: futures.ProcessPoolExecutor, pieces: Iterator[sources.Piece], at_once: int
+    pool: futures.ProcessPoolExecutor,
+    context: Context,
+    pieces: Iterator[sources.Piece],
+    at_once: int,
 ) -> Iterator[tuple[sources.Piece, Sidecar]]:
     running: dict[futures.Future[Sidecar], sources.Piece] = {}
     while True:
         while len(running) < at_once and (piece := next(pieces, None)) is not None:
             with _without_main():
-                running[pool.submit(_run_piece, piece)] = piece
+                running[pool.submit(context.build, piece)] = piece
         if not running:
             return
         done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
@@ -188,18 +187,12 @@ def _without_main() -> Iterator[None]:
         sys.modules['__main__'] = main
 
 
-def _start_worker(context: Context, parent: connection.Connection) -> None:
-    global _worker  # set once, in a process of its own
+def _start_worker(parent: connection.Connection) -> None:
     # Ctrl-C reaches the whole process group; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _worker = context.build
 
 
 def _end_with(parent: connection.Connection) -> None:
     connection.wait([parent])
     os._exit(1)
-
-
-def _run_piece(piece: sources.Piece) -> Sidecar:
-    return _worker(piece)

@@ -52,8 +52,8 @@ class Corpus:
     build: dict[str, Any]  # figures (seconds, workers, versions): for people only
 
     @property
-    def row_format(self) -> records.RowFormat:
-        return records.RowFormat(self.row_length, self.token_bytes)
+    def row_dtype(self) -> np.dtype:
+        return records.row_dtype(self.row_length, self.token_bytes)
 
     @property
     def fingerprint(self) -> str:

@@ -106,7 +106,7 @@ class Rows:
     def __init__(self, corpora: Sequence[Corpus], split: str):
         first = corpora[0]
         self._readers = [corpus.reader(split) for corpus in corpora]
-        self._format, self._layout = first.row_format, first.layout
+        self._dtype, self._layout = first.row_dtype, first.layout
         self._pad_id = first.special.pad
         self.lengths = [len(reader) for reader in self._readers]
 
@@ -116,13 +116,13 @@ class Rows:
         for index, (corpus, row) in enumerate(sources):
             if corpus >= 0:
                 by_corpus[corpus].append((index, row))
-        shape = (len(sources), self._format.row_length)
+        shape = len(sources), *self._dtype['tokens'].shape
         tokens_BL = np.full(shape, self._pad_id, np.int32)
         spans_BL = np.zeros(shape, np.uint8)
         for corpus, wanted in by_corpus.items():
             indices = [index for index, _ in wanted]
             records = self._readers[corpus].read([row for _, row in wanted])
-            tokens_BL[indices], spans_BL[indices] = decode_rows(records, self._format)
+            tokens_BL[indices], spans_BL[indices] = decode_rows(records, self._dtype)
         return {
             **to_batch(tokens_BL, spans_BL, self._layout),
             RECORDS: np.asarray(sources, np.int64).reshape(-1, 2),

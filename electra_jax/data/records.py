@@ -32,29 +32,15 @@ MAX_SPAN = 255  # a span number is one byte
 REMEDY = 'copy it again, or move the folder away and type the prepare command again'
 
 
-@dataclasses.dataclass(frozen=True)
-class RowFormat:
-    """How a row is laid out in a record."""
+def token_bytes(vocab_size: int) -> int:
+    """The narrowest width of ids below `vocab_size`: 2 (uint16) or 4 (uint32)."""
+    return 2 if vocab_size <= 1 << 16 else 4
 
-    row_length: int  # L
-    token_bytes: int  # 2 (uint16 ids) or 4 (uint32 ids)
 
-    @classmethod
-    def of(cls, row_length: int, vocab_size: int) -> 'RowFormat':
-        """The narrowest format for ids below `vocab_size`."""
-        return cls(row_length, 2 if vocab_size <= 1 << 16 else 4)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """One record: field 'tokens' `[L]` and field 'spans' uint8 `[L]`."""
-        tokens = np.dtype(f'<u{self.token_bytes}')
-        return np.dtype(
-            [('tokens', tokens, (self.row_length,)), ('spans', np.uint8, (self.row_length,))]
-        )
-
-    @property
-    def width(self) -> int:
-        return self.dtype.itemsize
+def row_dtype(row_length: int, token_bytes: int) -> np.dtype:
+    """One record: field 'tokens' `[L]` and field 'spans' uint8 `[L]`."""
+    shape = (row_length,)
+    return np.dtype([('tokens', f'<u{token_bytes}', shape), ('spans', np.uint8, shape)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,31 +68,25 @@ def from_json(kind: type[T], data: Any, **known: object) -> T:
     return kind(**known)
 
 
-def decode_rows(records: Sequence[bytes], row_format: RowFormat) -> tuple[np.ndarray, np.ndarray]:
-    """A batch of B records as arrays.
+def decode_rows(records: Sequence[bytes], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """A batch of B records, each of `row_dtype`, as arrays.
 
     Returns:
         tokens, int32 `[B, L]`, and spans, uint8 `[B, L]`: 0 is padding; in 'segments' 1 is
         `[CLS] a [SEP]` and 2 is `b [SEP]`; in 'packed' k is the k-th piece of the row.
 
     Raises:
-        DataError: the records do not have the width of the format.
+        DataError: the records have another width.
     """
     joined = b''.join(records)
-    if len(joined) != len(records) * row_format.width:
+    if len(joined) != len(records) * dtype.itemsize:
         raise DataError(
             f'{len(records)} rows hold {len(joined)} bytes, but rows of length '
-            f'{row_format.row_length} hold {row_format.width} each; the shards are not of '
-            'the corpus.json next to them'
+            f'{dtype["tokens"].shape[0]} hold {dtype.itemsize} each; the shards are not of the '
+            'corpus.json next to them'
         )
-    rows = np.frombuffer(joined, row_format.dtype)
+    rows = np.frombuffer(joined, dtype)
     return rows['tokens'].astype(np.int32), np.ascontiguousarray(rows['spans'])
-
-
-def encode_rows(rows: np.ndarray) -> list[bytes]:
-    """The records of `rows`, an array of `RowFormat.dtype` `[R]`."""
-    raw, width = rows.tobytes(), rows.dtype.itemsize
-    return [raw[i : i + width] for i in range(0, len(raw), width)]
 
 
 class ShardWriter:
@@ -122,14 +102,14 @@ class ShardWriter:
         self._writer: Any = None
 
     def write(self, rows: np.ndarray) -> None:
-        """Appends `rows`, of `RowFormat.dtype` `[R]`."""
+        """Appends `rows`, of `row_dtype` `[R]`."""
         with self._explained():
             if len(rows) and self._writer is None:
                 self._writer = array_record_module.ArrayRecordWriter(
                     str(self._fresh), _WRITER_OPTIONS
                 )
-            for record in encode_rows(rows):
-                self._writer.write(record)
+            for row in rows:
+                self._writer.write(row.tobytes())
             self._rows += len(rows)
 
     def close(self) -> Shard | None:

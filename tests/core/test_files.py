@@ -12,7 +12,7 @@ from tests.support.corpora import write_shard
 
 
 def write_zeros(path):
-    write_shard(path, np.zeros(1, records.RowFormat(8, 2).dtype))
+    write_shard(path, np.zeros(1, records.row_dtype(8, 2)))
 
 
 @pytest.mark.parametrize('write', [lambda path: manifest.write_json(path, {}), write_zeros])

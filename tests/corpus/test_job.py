@@ -63,7 +63,7 @@ def make(config: settings.DataConfig, **changes) -> manifest.Corpus:
 
 def rows_of(built: manifest.Corpus, split: str) -> tuple[np.ndarray, np.ndarray]:
     reader = built.reader(split)
-    return records.decode_rows(reader.read(range(len(reader))), built.row_format)
+    return records.decode_rows(reader.read(range(len(reader))), built.row_dtype)
 
 
 def file_hashes(folder: str | pathlib.Path) -> dict[str, str]:

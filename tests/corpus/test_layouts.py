@@ -23,8 +23,8 @@ def build(documents, seed=0, **settings):
     table = layouts.LAYOUTS[config.layout](documents, config, random.Random(seed))
     total = sum(map(sum, documents))
     stream = np.arange(100, 100 + total, dtype=np.int32)  # every token is its own position
-    row_format = records.RowFormat.of(config.row_length, 100 + total)
-    return stream, layouts.lay_out(stream, table, row_format, SPECIAL)
+    dtype = records.row_dtype(config.row_length, records.token_bytes(100 + total))
+    return stream, layouts.lay_out(stream, table, dtype, SPECIAL)
 
 
 def document_of(documents) -> np.ndarray:

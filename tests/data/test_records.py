@@ -10,9 +10,9 @@ from electra_jax.data import records
 from tests.support.corpora import write_shard
 
 
-def make_rows(count: int, row_format: records.RowFormat, top: int, seed: int = 0) -> np.ndarray:
+def make_rows(count: int, dtype: np.dtype, top: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    rows = np.zeros(count, row_format.dtype)
+    rows = np.zeros(count, dtype)
     rows['tokens'] = rng.integers(0, top, rows['tokens'].shape)
     rows['spans'] = rng.integers(0, 256, rows['spans'].shape)
     return rows
@@ -21,22 +21,22 @@ def make_rows(count: int, row_format: records.RowFormat, top: int, seed: int = 0
 @pytest.fixture
 def folder(tmp_path):
     """Three shards of 7, 1 and 12 rows of length 16, with their rows."""
-    row_format = records.RowFormat(16, 2)
-    rows = [make_rows(n, row_format, 1 << 16, seed=n) for n in (7, 1, 12)]
+    dtype = records.row_dtype(16, 2)
+    rows = [make_rows(n, dtype, 1 << 16, seed=n) for n in (7, 1, 12)]
     shards = [write_shard(tmp_path / f'{i}.array_record', r) for i, r in enumerate(rows)]
-    return tmp_path, row_format, shards, np.concatenate(rows)
+    return tmp_path, dtype, shards, np.concatenate(rows)
 
 
 @pytest.mark.parametrize(('vocab_size', 'token_bytes'), [(1 << 16, 2), ((1 << 16) + 1, 4)])
 def test_rows_round_trip_at_the_narrowest_width(tmp_path, vocab_size, token_bytes):
-    row_format = records.RowFormat.of(32, vocab_size)
-    assert row_format.token_bytes == token_bytes
-    assert row_format.width == 32 * (token_bytes + 1)
-    rows = make_rows(50, row_format, vocab_size)
+    assert records.token_bytes(vocab_size) == token_bytes
+    dtype = records.row_dtype(32, token_bytes)
+    assert dtype.itemsize == 32 * (token_bytes + 1)
+    rows = make_rows(50, dtype, vocab_size)
     rows['tokens'][0, 0] = vocab_size - 1
     shard = write_shard(tmp_path / 'a.array_record', rows)
     found = records.ShardReader(tmp_path, [shard]).read(range(50))
-    tokens, spans = records.decode_rows(found, row_format)
+    tokens, spans = records.decode_rows(found, dtype)
     assert tokens.dtype == np.int32
     assert spans.dtype == np.uint8
     np.testing.assert_array_equal(tokens, rows['tokens'])
@@ -44,17 +44,16 @@ def test_rows_round_trip_at_the_narrowest_width(tmp_path, vocab_size, token_byte
 
 
 def test_a_record_is_little_endian_tokens_then_spans():
-    row_format = records.RowFormat(2, 2)
-    rows = np.array([([0x0102, 3], [4, 5])], row_format.dtype)
-    assert records.encode_rows(rows) == [b'\x02\x01\x03\x00\x04\x05']
+    rows = np.array([([0x0102, 3], [4, 5])], records.row_dtype(2, 2))
+    assert rows.tobytes() == b'\x02\x01\x03\x00\x04\x05'
 
 
 def test_rows_are_numbered_through_the_shards(folder):
-    path, row_format, shards, rows = folder
+    path, dtype, shards, rows = folder
     reader = records.ShardReader(path, shards)
     assert len(reader) == 20
     order = [19, 0, 7, 6, 8, 7, 3, 12]
-    tokens, _ = records.decode_rows(reader.read(order), row_format)
+    tokens, _ = records.decode_rows(reader.read(order), dtype)
     np.testing.assert_array_equal(tokens, rows['tokens'][order])
     assert reader.read([]) == []
 
@@ -67,14 +66,14 @@ def test_rows_out_of_range_are_refused(folder, index):
 
 
 def test_threads_share_a_reader(folder):
-    path, row_format, shards, rows = folder
+    path, dtype, shards, rows = folder
     reader = records.ShardReader(path, shards)
     rng = np.random.default_rng(1)
     orders = [rng.integers(0, 20, 64) for _ in range(400)]
     with futures.ThreadPoolExecutor(8) as pool:
         found = list(pool.map(reader.read, orders))
     for order, batch in zip(orders, found, strict=True):
-        tokens, _ = records.decode_rows(batch, row_format)
+        tokens, _ = records.decode_rows(batch, dtype)
         np.testing.assert_array_equal(tokens, rows['tokens'][order])
 
 
@@ -83,13 +82,13 @@ def test_a_shard_is_never_there_half_written(tmp_path, monkeypatch):
     seen = []
     real = records.file_sha256
     monkeypatch.setattr(records, 'file_sha256', lambda p: seen.append(path.exists()) or real(p))
-    write_shard(path, make_rows(3, records.RowFormat(8, 2), 100))
+    write_shard(path, make_rows(3, records.row_dtype(8, 2), 100))
     assert seen == [False]
     assert [p.name for p in tmp_path.iterdir()] == ['a.array_record']
 
 
 def test_equal_rows_give_equal_bytes(tmp_path):
-    rows = make_rows(2000, records.RowFormat(64, 2), 1000)
+    rows = make_rows(2000, records.row_dtype(64, 2), 1000)
     first = write_shard(tmp_path / 'a', rows)
     second = write_shard(tmp_path / 'b', rows)
     assert first.sha256 == second.sha256
@@ -128,10 +127,10 @@ def test_a_wrong_row_count_is_refused(folder):
 
 def test_records_of_another_length_are_refused():
     with pytest.raises(errors.DataError, match='row'):
-        records.decode_rows([b'12345'], records.RowFormat(2, 2))
+        records.decode_rows([b'12345'], records.row_dtype(2, 2))
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
-    rows = make_rows(1, records.RowFormat(8, 2), 100)
+    rows = make_rows(1, records.row_dtype(8, 2), 100)
     with pytest.raises(errors.DataError, match='cannot write'):
         write_shard(tmp_path / 'no-such-folder' / 'a', rows)

@@ -52,7 +52,7 @@ def _make_corpus(folder: pathlib.Path) -> Run:
 
 def _rows(corpus: manifest.Corpus, split: str) -> tuple[np.ndarray, np.ndarray]:
     reader = corpus.reader(split)
-    return records.decode_rows(reader.read(range(len(reader))), corpus.row_format)
+    return records.decode_rows(reader.read(range(len(reader))), corpus.row_dtype)
 
 
 def _spoil(rng: random.Random, path: pathlib.Path) -> None:
