@@ -10,7 +10,6 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.parallel import chips, mesh
-from electra_jax.parallel import report as parallel_report
 from electra_jax.pretrain import program as runs
 from electra_jax.tokenizers.api import SpecialIds
 
@@ -52,7 +51,7 @@ def describe(program: runs.Program, made: compile.Compiled, chip: chips.Chip) ->
     flops = training_flops(config, program.vocabulary.size, program.objective.networks)
     fits = made.temp_bytes is not None and made.hbm_bytes <= chip.hbm_bytes
     return {
-        'device': parallel_report.mesh_line(program.mesh),
+        'device': mesh.mesh_line(program.mesh),
         'rows': config.batch_size,
         'row_length': config.data.row_length,
         'tokens_per_chip': tokens,

@@ -16,7 +16,7 @@ from electra_jax.corpus.job import build_corpus
 from electra_jax.data import pipeline
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives.definition import Vocabulary
-from electra_jax.parallel import chips, report
+from electra_jax.parallel import chips, mesh
 from electra_jax.pretrain import program as runs
 from electra_jax.pretrain import text as texts
 from electra_jax.runtime import distributed
@@ -123,7 +123,7 @@ def begin(settings: dict[str, Any]) -> worker.Served:
     ready = {
         'platform': device.platform,
         'device': device.device_kind,
-        'devices': report.mesh_line(program.mesh),
+        'devices': mesh.mesh_line(program.mesh),
         'process': jax.process_index(),
         'dtype': config.model.compute_dtype,
         'vocab_size': size,

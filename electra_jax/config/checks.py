@@ -1,12 +1,11 @@
 """Settings that contradict each other."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.config import fields, kernels
 from electra_jax.config.fields import Settings
-from electra_jax.config.settings import Config, MeshConfig, ModelConfig
+from electra_jax.config.settings import Config, ModelConfig
 from electra_jax.config.shapes import discriminator_shape, generator_shape
 from electra_jax.core.errors import ConfigError
 
@@ -69,7 +68,6 @@ def check_run(config: Config | Settings) -> None:
     """Checks the settings that have nothing to do with the model."""
     _check_needs(config, OF_THE_RUN)
     _check_job(config)
-    _check_mesh(config)
     _check_batch(config)
 
 
@@ -103,19 +101,6 @@ def _check_job(config: Config | Settings) -> None:
             "config.init_network is 'none', which is for fine-tuning: to pre-train from nothing, "
             'leave out --config.init_from'
         )
-
-
-def _check_mesh(config: Config | Settings) -> None:
-    sizes = {axis.name: getattr(config.mesh, axis.name) for axis in dataclasses.fields(MeshConfig)}
-    free = [name for name, size in sizes.items() if size == -1]
-    if len(free) > 1:
-        raise ConfigError(
-            f'config.mesh.{free[0]} and config.mesh.{free[1]} are both -1 ("the rest of the '
-            'devices"): only one may be'
-        )
-    for name, size in sizes.items():
-        if size == 0:
-            raise ConfigError(f'config.mesh.{name} is 0, allowed: 1 or more, or -1 for the rest')
 
 
 def _check_batch(config: Config | Settings) -> None:

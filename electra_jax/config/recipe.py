@@ -33,16 +33,15 @@ def recipe(changes: Mapping[str, object], base: str | None = None) -> Settings:
 
 def load(path: pathlib.Path | str) -> Settings:
     """The settings of a recipe's file; a ConfigError where there is none, or it is no recipe."""
-    if not pathlib.Path(path).is_file():
-        raise no_such_recipe(str(path))
+    find(path)
     try:
         settings = runpy.run_path(str(path))['get_config']()
     except ImportError as error:
-        raise failed_import(str(path), error) from error
-    return checked(settings, str(path))
+        raise failed_import(path, error) from error
+    return checked(settings, path)
 
 
-def checked(settings: object, path: str) -> Settings:
+def checked(settings: object, path: pathlib.Path | str) -> Settings:
     """What `get_config` of a recipe's file returned; a ConfigError where it is no settings."""
     if not isinstance(settings, Settings):
         raise ConfigError(
@@ -52,27 +51,21 @@ def checked(settings: object, path: str) -> Settings:
     return settings
 
 
-# Recipes that configs/finetune/task.py replaced -> the name of their task.
-_SAME = 'cola mnli mrpc ner qnli qqp rte squad1 squad2 sst2 stsb wnli'.split()
-_OTHERS = {'chunking': 'chunk', 'mrqa': 'newsqa', 'own_spans': 'spans', 'own_tagging': 'tagging'}
-_TASK_OF = dict(zip(_SAME, _SAME, strict=True)) | _OTHERS
+def find(path: pathlib.Path | str) -> None:
+    """Refuses a recipe's file that does not exist."""
+    if not pathlib.Path(path).is_file():
+        raise ConfigError(
+            f'there is no recipe {path}; those of the project are in configs/, and every task is '
+            '--config=configs/finetune/task.py --config.task.name=NAME'
+        )
 
 
-def no_such_recipe(path: str) -> ConfigError:
-    """The error for a recipe that does not exist, with what to type instead."""
-    advice, named = 'the recipes of the project are in configs/', pathlib.PurePath(path)
-    if named.parent.name == 'finetune' and named.stem in _TASK_OF:
-        name = _TASK_OF[named.stem]
-        advice = f'type --config={named.with_name("task.py")} --config.task.name={name}'
-    return ConfigError(f'there is no recipe {path}; {advice}')
-
-
-def failed_import(path: str, error: ImportError) -> ConfigError:
+def failed_import(path: pathlib.Path | str, error: ImportError) -> ConfigError:
     """The error for a recipe whose imports fail."""
-    advice = ''
-    if (error.name or '').startswith('electra_jax'):
-        advice = ': write `from electra_jax.config.recipe import recipe`'
-    return ConfigError(f'{path} cannot be used ({error}){advice}')
+    return ConfigError(
+        f'{path} cannot be used ({error}): what every recipe needs is '
+        '`from electra_jax.config.recipe import recipe`'
+    )
 
 
 def setting_name(text: str) -> str:

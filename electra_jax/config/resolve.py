@@ -11,7 +11,7 @@ from typing import Any
 from electra_jax.config import checks, fields, kernels
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config, ModelConfig
-from electra_jax.config.sizes import MODEL_SIZES
+from electra_jax.config.shapes import MODEL_SIZES
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 
 ROW_LENGTH = 128  # L, where neither a recipe nor a task has one

@@ -9,8 +9,8 @@ run has a value. None means that the feature is off, or what the comment explain
 import dataclasses
 
 from electra_jax.config.fields import UNSET, setting
-from electra_jax.config.sizes import GENERATORS, MODEL_SIZES
 
+GENERATORS = ('separate', 'tied', 'two_tower', 'uniform', 'unigram')
 # Whose layers stand on the encoder in fine-tuning: `model.task_heads`.
 HEAD_STYLES = ('reference', 'huggingface', 'mean')
 # Fields of `ModelConfig` about how to compute; what is best depends on the devices of the run.
@@ -28,14 +28,18 @@ class ModelConfig:
     A recipe names a `size`; fields that are left unset take the value of that size.
     """
 
-    size: str = setting('small', choices=MODEL_SIZES)
+    size: str = setting('small')  # a key of shapes.MODEL_SIZES
     # Of the discriminator: N, D, F (4 D where the size has none) and H (D / 64).
     num_layers: int = setting(UNSET, at_least=1, at_most=_MOST)
     hidden_size: int = setting(UNSET, at_least=1, at_most=_MOST)
     ffn_size: int = setting(UNSET, at_least=1, at_most=_MOST)
     num_heads: int = setting(UNSET, at_least=1, at_most=_MOST)
     embedding_size: int = setting(UNSET, at_least=1, at_most=_MOST)  # E, shared by both networks
-    # What proposes the replaced tokens; unset: what the objective needs.
+    # What proposes the replaced tokens; unset: what the objective needs. 'separate' (the paper): a
+    # smaller masked language model of its own. 'tied': the discriminator's own encoder with a
+    # softmax head (section 3.2). 'two_tower': a left-to-right and a right-to-left encoder, which
+    # learn from every token (Electric, section 2.3). 'uniform': every token is as likely.
+    # 'unigram': tokens are as likely as in the training text.
     generator: str = setting(UNSET, choices=GENERATORS)
     # The generator's N as a fraction of the discriminator's; and its D, F and H.
     generator_layers: float = setting(UNSET, at_least=0.01, at_most=100)

@@ -28,6 +28,7 @@ _MAX_PROSE_BYTES = 200_000  # larger ones are data
 _MIN_DOCUMENT_CHARS = 150  # shorter ones hold little: "See base class."
 _SKIPPED_FOLDERS = {'tests', 'test', 'licenses', '__pycache__', 'site-packages', 'dist-packages'}
 _FOLDERS = ('stdlib', 'purelib', 'platlib')  # names that sysconfig knows
+_Documented: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _SKIPPED_FILES = re.compile(r'(?i)(licen[cs]e|copying|notice|third.?party|authors|requirements)')
 
 
@@ -131,19 +132,15 @@ def _docstrings(source: str) -> list[str]:
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return []
-    outer = [node for node in tree.body if isinstance(node, _HAS_DOCSTRING)]
+    outer = [node for node in tree.body if isinstance(node, _Documented)]
     groups: list[Iterable[ast.Module | _Documented]] = [[tree], *map(_with_members, outer)]
     texts = ('\n\n'.join(filter(None, map(ast.get_docstring, group))) for group in groups)
     return [text for text in texts if text]
-
-
-_HAS_DOCSTRING = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-_Documented: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _with_members(node: _Documented) -> Iterator[_Documented]:
     yield node
     if isinstance(node, ast.ClassDef):
         for child in node.body:
-            if isinstance(child, _HAS_DOCSTRING):
+            if isinstance(child, _Documented):
                 yield from _with_members(child)

@@ -24,18 +24,12 @@ _COUNT_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One `KIND:WHERE[=WEIGHT]` of `data.source`."""
+    """One `KIND:WHERE[#FIELD][=WEIGHT]` of `data.source`."""
 
     kind: str
     where: str
     weight: float = 1.0
-
-    def split_field(self) -> tuple[str, str]:
-        """`where` without its '#FIELD', and the field."""
-        if self.kind == TEXT:  # has no fields: a '#' is part of the path
-            return self.where, 'text'
-        where, mark, field = self.where.rpartition('#')
-        return (where, field) if mark else (self.where, 'text')
+    field: str = 'text'
 
 
 class Block(NamedTuple):

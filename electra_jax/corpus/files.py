@@ -160,8 +160,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
     Raises:
         DataError: there are no files, or one cannot be read.
     """
-    where, field = entry.split_field()
-    for path in find_files(where, entry.kind, complaints):
+    for path in find_files(entry.where, entry.kind, complaints):
         packed = compressed.is_compressed(path)
         start = 0
         with readable(path):
@@ -176,7 +175,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
                         text_bytes=(stop - start) * (_EXPANSION if packed else 1),
                         name=str(path),
                         kind=entry.kind,
-                        field=field,
+                        field=entry.field,
                         start=start,
                         stop=stop,
                         file_size=size,

@@ -1,7 +1,8 @@
 """Tokens to rows: the two layouts, as lists of segments that are then written out at once.
 
-Both layouts only decide where slices of the token stream go; `lay_out` moves all tokens with a few
-NumPy calls. No token is ever left out.
+Both layouts only decide where slices of the token stream go, from the number of tokens in each line
+of each document; the stream is all lines in order. `lay_out` moves all tokens with a few NumPy
+calls. No token is ever left out.
 """
 
 import random
@@ -35,11 +36,6 @@ def segment_rows(
     and b. Two things differ from the reference: what does not fit goes on in the next row
     instead of being dropped, and once b has begun no later line goes back into a, so a row is
     always consecutive text.
-
-    Args:
-        documents: token count of each line, per document; the stream is all lines in order.
-        config: row_length, one_segment_rate, short_row_rate.
-        rng: source of all draws.
     """
     table: list[Segment] = []
     target = config.row_length
@@ -100,14 +96,9 @@ def packed_rows(
     """The layout 'packed': whole pieces `[CLS] piece [SEP]` of several documents in a row.
 
     A document is cut into pieces of at most L - 2 tokens; pieces go, longest first, into the
-    fullest row that still has room (best fit decreasing).
-
-    Args:
-        documents: token count of each line, per document; the stream is all lines in order.
-        config: row_length.
-        rng: not used.
+    fullest row that still has room (best fit decreasing). Nothing is drawn.
     """
-    del rng  # nothing is drawn
+    del rng
     room = config.row_length - 2
     pieces: list[tuple[int, int]] = []  # start, length
     start = 0

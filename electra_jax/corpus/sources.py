@@ -28,6 +28,7 @@ from electra_jax.corpus.documents import Entry
 
 PIECE_BYTES = 16_000_000  # text in one piece of work, about
 _MIN_PIECE_BYTES = 1_000_000
+_WITHOUT_FIELDS = (documents.TEXT, 'python-docs')  # a '#' is part of the path
 T = TypeVar('T')
 
 _EXAMPLES = (
@@ -63,8 +64,8 @@ def parse_source(source: str | None) -> list[Entry]:
     """Takes `data.source` apart.
 
     >>> parse_source('text:a,b.txt=0.5, jsonl:c=d.jsonl#body')  # doctest: +NORMALIZE_WHITESPACE
-    [Entry(kind='text', where='a,b.txt', weight=0.5),
-     Entry(kind='jsonl', where='c=d.jsonl#body', weight=1.0)]
+    [Entry(kind='text', where='a,b.txt', weight=0.5, field='text'),
+     Entry(kind='jsonl', where='c=d.jsonl', weight=1.0, field='body')]
 
     Raises:
         ConfigError: it is empty, a kind is unknown, or a weight is not above 0.
@@ -82,13 +83,16 @@ def _parse_entry(text: str) -> Entry:
     if kind not in PARTS:
         raise unknown(f'the kind of {text!r} in data.source', kind, PARTS)
     match = re.search(r'=([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)$', where)
+    weight = 1.0
     # A folder may really be called `year=2024`.
-    if not match or os.path.exists(where):
-        return Entry(kind, where)
-    weight = float(match[1])
+    if match and not os.path.exists(where):
+        where, weight = where[: match.start()], float(match[1])
     if weight <= 0:
         raise ConfigError(f'data.source: the weight of {text!r} must be above 0')
-    return Entry(kind, where[: match.start()], weight)
+    field = 'text'
+    if kind not in _WITHOUT_FIELDS and '#' in where:
+        where, _, field = where.rpartition('#')
+    return Entry(kind, where, weight, field)
 
 
 # Kind -> what cuts an entry into parts, each with about so many bytes of text at most.
@@ -144,7 +148,7 @@ def total_bytes(entries: list[Entry]) -> int:
         if entry.kind not in (documents.TEXT, documents.JSONL):
             total += sum(part.read_bytes for part in PARTS[entry.kind](entry, PIECE_BYTES, ignored))
             continue
-        for path in files.find_files(entry.split_field()[0], entry.kind, ignored):
+        for path in files.find_files(entry.where, entry.kind, ignored):
             with files.readable(path):
                 total += path.stat().st_size
     return total

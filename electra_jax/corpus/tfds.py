@@ -71,11 +71,10 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
         DataError: the dataset, its split or the field is not there.
     """
     del complaints  # rows are read later
-    where, field = entry.split_field()
-    match = _DATASET_AND_SPLIT.fullmatch(where)
+    match = _DATASET_AND_SPLIT.fullmatch(entry.where)
     if not match:
         raise DataError(
-            f"data.source names 'tfds:{where}', which needs a dataset and a split, such as "
+            f"data.source names 'tfds:{entry.where}', which needs a dataset and a split, such as "
             "'tfds:wikipedia/20230601.en:train'"
         )
     name, split = match.groups()
@@ -83,7 +82,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
     count = len(rows)
     # Some rows spread over the dataset show how much text there is.
     probed = sorted({i * count // _PROBED_ROWS for i in range(_PROBED_ROWS)}) if count else []
-    sizes = [len(_text(row, field, where)) for row in _read(rows, probed, where)]
+    sizes = [len(_text(row, entry.field, entry.where)) for row in _read(rows, probed, entry.where)]
     row_bytes = max(sum(sizes) / max(len(sizes), 1), 1.0)
     step = max(int(piece_bytes / row_bytes), 1)
     for start in range(0, count, step):
@@ -93,7 +92,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
             text_bytes=int((stop - start) * row_bytes),
             name=name,
             split=split,
-            field=field,
+            field=entry.field,
             start=start,
             stop=stop,
             fingerprint=fingerprint,

@@ -7,7 +7,7 @@ from electra_jax.core import trees
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.run import Run
 from electra_jax.finetune.split import Loaded, Split
-from electra_jax.parallel import report
+from electra_jax.parallel.mesh import mesh_line
 
 
 def start_lines(run: Run) -> list[str]:
@@ -18,7 +18,7 @@ def start_lines(run: Run) -> list[str]:
     in_rows = f' in {rows:,} rows' if rows != examples else ''  # windows of questions
     lines = [
         f'{run.task.name} ({run.task.kind}, head {run.task.style}): '
-        f'{trees.count(params) / 1e6:.1f}M parameters on {report.mesh_line(run.program.mesh)}',
+        f'{trees.count(params) / 1e6:.1f}M parameters on {mesh_line(run.program.mesh)}',
         f'  {origin_line(run)}',
         f'  {examples:,} examples{in_rows} to train on{both}; to score: {_sizes(run.scored)}',
     ]

@@ -7,8 +7,7 @@ from typing import Any
 
 from electra_jax.config import resolve, shapes
 from electra_jax.config.settings import ModelConfig
-from electra_jax.config.shapes import EncoderShape
-from electra_jax.config.sizes import MODEL_SIZES
+from electra_jax.config.shapes import MODEL_SIZES, EncoderShape
 from electra_jax.core.errors import CheckpointError
 
 # Settings of a generator that is the discriminator's own encoder.

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import check, fill, inherits_model
-from electra_jax.config.settings import Config
-from electra_jax.config.sizes import GENERATORS
+from electra_jax.config.settings import GENERATORS, Config
 from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.model.bind import Model, bind
 from electra_jax.objectives import two_stage
@@ -25,14 +24,14 @@ class Row(NamedTuple):
 
     Attributes:
         build: its factory.
-        generators: keys of `GENERATORS` that it works with; the first one is the default.
+        generators: of `GENERATORS`, those that it works with; the first one is the default.
         detects: whether the discriminator head, kept after training, gives the probability that
             a token was replaced.
         check: raises ConfigError for settings, whose model is complete, that do not fit it.
     """
 
     build: Callable[[Config, Model, Vocabulary], Objective]
-    generators: tuple[str, ...] = tuple(GENERATORS)
+    generators: tuple[str, ...] = GENERATORS
     detects: bool = False
     check: Callable[[Settings], None] = lambda settings: None
 

@@ -1,7 +1,8 @@
 """The mesh of devices, and putting a batch on it."""
 
+import math
+
 import jax
-import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh
 
@@ -21,14 +22,14 @@ def mesh_shape(settings: MeshConfig, num_devices: int) -> tuple[int, int, int, i
     (4, 1, 2, 1)
     """
     sizes = [getattr(settings, axis) for axis in AXES]
-    fixed = int(np.prod([size for size in sizes if size != -1]))
-    if -1 in sizes and num_devices % fixed == 0:
+    fixed = math.prod(size for size in sizes if size != -1)
+    if -1 in sizes and fixed and num_devices % fixed == 0:
         sizes[sizes.index(-1)] = num_devices // fixed
-    if int(np.prod(sizes)) != num_devices:
+    if math.prod(sizes) != num_devices or -1 in sizes:
         spelled = ', '.join(f'config.mesh.{axis}={getattr(settings, axis)}' for axis in AXES)
         raise ConfigError(
             f'{spelled} does not fit {num_devices} devices: the four must multiply to '
-            f'{num_devices} (one may be -1: the rest)'
+            f'{num_devices} (only one may be -1: the rest)'
         )
     return tuple(sizes)
 
@@ -68,6 +69,14 @@ def slice_of(device: jax.Device) -> int:
     return getattr(device, 'slice_index', 0) if device.platform == 'tpu' else 0
 
 
+def mesh_line(mesh: Mesh) -> str:
+    """Devices and axes in words."""
+    devices = mesh.devices.reshape(-1)
+    axes = ' x '.join(f'{axis} {size}' for axis, size in mesh.shape.items() if size > 1)
+    kind = devices[0].device_kind
+    return f'{devices.size} x {kind}' + (f' ({axes})' if axes else '')
+
+
 def num_hosts(mesh: Mesh) -> int:
     """How many processes the mesh's devices belong to."""
     return len({device.process_index for device in mesh.devices.flat})
@@ -81,7 +90,7 @@ def check_batch(config: Config, mesh: Mesh, num_hosts: int) -> None:
     """
     ways = mesh.shape['data'] * mesh.shape['fsdp']
     step = ways * config.optimizer.microbatches
-    step = step * num_hosts // np.gcd(step, num_hosts)
+    step = math.lcm(step, num_hosts)
     if config.batch_size % step:
         below, above = config.batch_size // step * step, -(-config.batch_size // step) * step
         fits = ' or '.join(str(size) for size in (below, above) if size)

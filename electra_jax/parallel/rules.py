@@ -7,13 +7,14 @@ makes its entry a no-op, so one set of rules serves a laptop and a pod.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from electra_jax.core.dims import Layout
 from electra_jax.core.errors import ConfigError
-from electra_jax.core.trees import Tree, match_rules
+from electra_jax.core.trees import Tree, count, match_rules, named_leaves
 
 Axes = str | tuple[str, ...] | None
 
@@ -44,26 +45,21 @@ PARAMETER_RULES: tuple[tuple[str, str], ...] = (
     (r'.*/layers/attention/qkv/bias', 'NGHK'),
     (r'.*/layers/attention/(query|key)_norm/scale', 'NK'),
     (r'.*/layers/attention/output/kernel', 'NHKD'),
-    (r'.*/layers/attention/output/bias', 'ND'),
     (r'.*/layers/feed_forward/up/kernel', 'NDF'),
     (r'.*/layers/feed_forward/up/bias', 'NF'),
     (r'.*/layers/feed_forward/gate_up/kernel', 'NDGF'),
     (r'.*/layers/feed_forward/gate_up/bias', 'NGF'),
     (r'.*/layers/feed_forward/down/kernel', 'NFD'),
-    (r'.*/layers/feed_forward/down/bias', 'ND'),
+    (r'.*/layers/(attention/output|feed_forward/down)/bias', 'ND'),
     (r'.*/layers/\w+_norm/(scale|bias)', 'ND'),
     (r'.*(generator|generator_ltr|generator_rtl|discriminator|detector)/norm/(scale|bias)', 'D'),
     (r'.*(generator|language|selection)_head/dense/kernel', 'DE'),
     (r'.*(generator|language|selection)_head/(dense|norm)/(scale|bias)', 'E'),
     (r'.*(generator|language)_head/output_bias', 'V'),
-    (r'.*discriminator_head/dense/kernel', 'DF'),
-    (r'.*discriminator_head/dense/bias', 'F'),
-    (r'.*(discriminator_head|copy_gate)/output/kernel', 'DC'),
-    (r'.*(discriminator_head|copy_gate)/output/bias', 'C'),
-    (r'.*task_head/(\w+_)?dense/kernel', 'DF'),
-    (r'.*task_head/(\w+_)?dense/bias', 'F'),
-    (r'.*task_head/(start|(\w+_)?output)/kernel', 'DC'),
-    (r'.*task_head/(start|(\w+_)?output)/bias', 'C'),
+    (r'.*(discriminator_head|task_head)/(\w+_)?dense/kernel', 'DF'),
+    (r'.*(discriminator_head|task_head)/(\w+_)?dense/bias', 'F'),
+    (r'.*(discriminator_head|copy_gate|task_head)/(start|(\w+_)?output)/kernel', 'DC'),
+    (r'.*(discriminator_head|copy_gate|task_head)/(start|(\w+_)?output)/bias', 'C'),
     (r'(.*/)?(step|count)', ''),
 )
 
@@ -107,6 +103,35 @@ def state_shardings(tree: Tree, mesh: Mesh) -> Tree:
         return NamedSharding(mesh, partition(letters, leaf.shape, PARAMETER_AXES, mesh))
 
     return jax.tree.map(sharding, parameter_letters(tree), tree)
+
+
+def parameter_table(params: Tree, mesh: Mesh, decays: Tree) -> str:
+    """One line per parameter: path, shape, letters, weight decay, and axes of the mesh.
+
+    A letter whose axis does not divide it, or is taken by an earlier one, is marked. `params` are
+    abstract, with shardings; `decays` is `optim.optimizer.decay_table`.
+    """
+    lines = []
+    letters = dict(named_leaves(parameter_letters(params)))
+    decay_of = dict(named_leaves(decays))
+    for name, leaf in named_leaves(params):
+        shape = 'x'.join(map(str, leaf.shape))
+        decay = 'decays' if decay_of[name] else '-'
+        axes = _axes_of(leaf, letters[name], mesh)
+        lines.append(f'{name:<58} {shape:<18} {letters[name]:<6} {decay:<7} {axes}')
+    lines.append(f'{count(params):,} parameters')
+    return '\n'.join(lines)
+
+
+def _axes_of(leaf: jax.ShapeDtypeStruct, letters: str, mesh: Mesh) -> str:
+    words = []
+    for letter, size, placed in zip_longest(letters, leaf.shape, leaf.sharding.spec):
+        wanted = PARAMETER_AXES[letter]
+        if placed:
+            words.append(f'{letter} over {placed}')
+        elif isinstance(wanted, str) and mesh.shape[wanted] > 1:
+            words.append(f'{letter}={size} not over {wanted} (indivisible or taken)')
+    return ', '.join(words) or 'replicated'
 
 
 def activation_sharding(mesh: Mesh, letters: str, shape: tuple[int, ...]) -> NamedSharding:

@@ -7,7 +7,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.core import rng, trees
-from electra_jax.parallel.report import mesh_line
+from electra_jax.parallel.mesh import mesh_line
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
 from electra_jax.runtime import cli

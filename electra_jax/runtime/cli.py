@@ -6,6 +6,7 @@ This module and the commands are the only places that know absl flags.
 import copy
 import difflib
 import functools
+import itertools
 import os
 import pathlib
 import shlex
@@ -54,30 +55,22 @@ def typed_settings(config: Flag) -> dict[str, object]:
 
 def given_settings(config: Flag) -> Settings | None:
     """The settings of the command line, checked; None where no recipe was named."""
-    if not config.present:
-        return None
-    return changed_settings(config, {})
+    return changed_settings(config, {}) if config.present else None
 
 
 def changed_settings(
     config: Flag, changes: Mapping[str, str], other: str | None = None
 ) -> Settings:
-    """The settings of the command line with some of them changed.
+    """The settings of the command line, some of them changed: dotted name -> value as typed.
 
-    Args:
-        config: the flag.
-        changes: name of a setting (`recipe.setting_name`) -> value, as it would be typed.
-        other: another recipe's file, which also gets what was typed as ``--config.KEY=VALUE``.
+    Or those of the recipe in the file `other`, with what was typed as ``--config.KEY=VALUE``.
     """
-    path = _recipe_path(config)
-    if other is not None:
+    if other is None:
+        settings = copy.deepcopy(recipe.checked(config.value, _recipe_path(config)))
+    else:
         settings = recipe.load(other)
         for name, value in typed_settings(config).items():
             fields.put(settings, name, value)
-    elif os.path.isfile(path):
-        settings = copy.deepcopy(recipe.checked(config.value, path))
-    else:
-        raise recipe.no_such_recipe(path)
     for name, text in changes.items():
         leaf = fields.leaves(Config)[name]
         try:
@@ -91,9 +84,7 @@ def changed_settings(
 def same_command(command: str | None = None, /, **changes: str) -> str:
     """The command line that was typed, for a person to type again with some flags changed.
 
-    Args:
-        command: module that it is for; None: the one that was started.
-        changes: flag name (with its dots, in a mapping) to value.
+    It is for the module `command`; None: the one that was started.
     """
     path = pathlib.PurePath(sys.argv[0])
     # `aot` is started as aot/__main__.py.
@@ -172,7 +163,10 @@ def _without_closed_loops(hook: Callable[..., Any]) -> Callable[..., None]:
 
 def _parse(argv: list[str]) -> list[str]:
     """absl's parser, with its failures turned into one readable message."""
+    path = _typed_recipe(argv)
     try:
+        if path is not None:
+            recipe.find(path)
         return list(flags.FLAGS(argv))
     except UserError as error:
         _fail(str(error))
@@ -181,19 +175,17 @@ def _parse(argv: list[str]) -> list[str]:
     except RecursionError:  # of absl, which compares an unknown name with those that it knows
         _fail('an unknown flag with a very long name: settings look like --config.KEY=VALUE')
     except ImportError as error:
-        _fail(str(recipe.failed_import(_typed_recipe(argv), error)))
-    except OSError:  # of ml_collections, once an override needs a recipe that does not exist
-        _fail(str(recipe.no_such_recipe(_typed_recipe(argv))))
+        _fail(str(recipe.failed_import(path or '(no --config)', error)))
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         _fail(_flag_message(argv, str(error)))
 
 
-def _typed_recipe(argv: list[str]) -> str:
+def _typed_recipe(argv: list[str]) -> str | None:
     """The value of --config, the last one if there are several."""
-    typed = '(no --config)'
-    for word, following in zip(argv, [*argv[1:], ''], strict=True):
-        name, is_whole, value = word.lstrip('-').partition('=')
-        if name == 'config':
+    typed = None
+    for word, following in itertools.pairwise([*argv[1:], '']):
+        name, is_whole, value = word.partition('=')
+        if name in ('-config', '--config'):
             typed = value if is_whole else following
     return typed
 

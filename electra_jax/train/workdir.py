@@ -19,7 +19,7 @@ from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
 from electra_jax.optim.optimizer import decay_table
-from electra_jax.parallel import report
+from electra_jax.parallel import rules
 from electra_jax.runtime import distributed
 from electra_jax.train import checkpoint, metrics, seals
 
@@ -117,7 +117,7 @@ def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> N
 def write_parameters(workdir: epath.Path, params: Tree, mesh: Mesh) -> None:
     """Writes `parameters.txt`, on the first host: each parameter's shape, decay and sharding."""
     if distributed.is_first():
-        table = report.parameter_table(params, mesh, decay_table(params))
+        table = rules.parameter_table(params, mesh, decay_table(params))
         (workdir / 'parameters.txt').write_text(table + '\n')
 
 

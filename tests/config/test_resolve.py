@@ -8,7 +8,7 @@ import pytest
 from electra_jax.config import checks, fields, resolve
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config
-from electra_jax.config.sizes import MODEL_SIZES
+from electra_jax.config.shapes import MODEL_SIZES
 from electra_jax.core.errors import CheckpointError, ConfigError
 
 FINE_TUNING = {'job': 'finetune', 'task': {'name': 'sst2'}, 'init_from': 'runs/x'}

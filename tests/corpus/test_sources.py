@@ -64,7 +64,7 @@ def test_entries_weights_and_fields():
         entry('python-docs', '', 0.3),
     ]
     assert sources.parse_source('tfds:wikipedia/20230601.en:train[:10%]#title=2') == [
-        entry('tfds', 'wikipedia/20230601.en:train[:10%]#title', 2.0)
+        entry('tfds', 'wikipedia/20230601.en:train[:10%]', 2.0, 'title')
     ]
 
 

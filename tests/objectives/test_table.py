@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from electra_jax.config.recipe import recipe
-from electra_jax.config.sizes import GENERATORS
+from electra_jax.config.settings import GENERATORS
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.bind import bind

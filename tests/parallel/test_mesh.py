@@ -11,7 +11,7 @@ from electra_jax.model.bind import bind
 from electra_jax.objectives import table
 from electra_jax.optim import optimizer
 from electra_jax.parallel import mesh as meshes
-from electra_jax.parallel import report, rules
+from electra_jax.parallel import rules
 from electra_jax.train import state
 from tests.support.configs import VOCABULARY, tiny_config
 
@@ -20,9 +20,12 @@ def test_minus_one_takes_the_rest():
     assert meshes.mesh_shape(MeshConfig(data=-1, fsdp=2, tensor=2), 8) == (2, 2, 2, 1)
 
 
-@pytest.mark.parametrize('sizes', [{'data': 3}, {'fsdp': 3}, {'data': 4, 'fsdp': 4}])
+@pytest.mark.parametrize(
+    'sizes',
+    [{'data': 3}, {'fsdp': 3}, {'data': 4, 'fsdp': 4}, {'fsdp': -1}, {'tensor': 0}, {'data': 0}],
+)
 def test_a_mesh_that_does_not_fit_is_refused(sizes):
-    with pytest.raises(ConfigError, match='8 devices'):
+    with pytest.raises(ConfigError, match=r'8 devices.*only one may be -1'):
         meshes.mesh_shape(MeshConfig(**sizes), 8)
 
 
@@ -65,7 +68,7 @@ def test_every_array_of_the_state_has_a_rule_and_a_line_in_the_report():
             shapes,
             rules.state_shardings(shapes, mesh),
         )
-        text = report.parameter_table(placed, mesh, optimizer.decay_table(placed))
+        text = rules.parameter_table(placed, mesh, optimizer.decay_table(placed))
         assert 'F over tensor' in text and 'D over fsdp' in text
     assert state.TrainState._fields == ('step', 'params', 'opt_state')
 

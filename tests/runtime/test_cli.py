@@ -61,7 +61,6 @@ def test_overrides_reach_every_kind_of_leaf():
         ('--config.model.size=smal', "did you mean 'small'?"),
         ('--config.optimizer.microbatches=3', 'must be a multiple'),
         ('--config.model.generator_width=0.51', 'generator_width is 0.51'),
-        ('--config.mesh.fsdp=-1', 'only one may be'),
         ('--config.init_network=none', 'is for fine-tuning'),
         ('--config.model=3', '--config.model is not a setting'),
         ('--config.optimizer.b1=1', 'config.optimizer.b1 is 1.0, allowed: 0 to 0.999999'),

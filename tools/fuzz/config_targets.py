@@ -14,6 +14,7 @@ from ml_collections import config_flags
 
 from electra_jax.config import fields, recipe, resolve, settings
 from electra_jax.config.kernels import PLATFORM_OF
+from electra_jax.config.shapes import MODEL_SIZES
 from electra_jax.core.errors import ConfigError, UserError
 from electra_jax.data import pipeline
 from electra_jax.finetune import task
@@ -36,6 +37,8 @@ def _value(rng: random.Random, leaf: fields.Leaf) -> object:
         return rng.choice(mutate.STRANGE)
     if leaf.name == 'objective.name':
         return rng.choice((*OBJECTIVES, 'x'))
+    if leaf.name == 'model.size':
+        return rng.choice((*MODEL_SIZES, 'x'))
     if leaf.choices and rng.random() < 0.9:
         return rng.choice(leaf.choices)
     if leaf.kind is bool:
