@@ -84,7 +84,7 @@ class ModelConfig:
         'none', choices=('none', 'attention', 'feed_forward', 'both', 'dots', 'full')
     )
     vocab_multiple: int = setting(128, at_least=1, at_most=_MOST)  # V is padded to a multiple of it
-    # Where unset, these five suit the devices of the run (`resolve.for_devices`).
+    # Where unset, these five suit the devices of the run (`resolve._for_devices`).
     # 'xla' (the formula as it stands; alone has attention dropout), 'splash' (TPU), 'cudnn' or
     # 'triton' (GPU): the last three keep no scores. `config.kernels` has what each cannot do.
     attention: str = setting(UNSET, choices=('xla', 'splash', 'cudnn', 'triton'))
