@@ -1,6 +1,7 @@
 """The train step of a config as a measured program: ``python -m electra_jax.bench.step``."""
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -40,6 +41,12 @@ def random_rows(rows: int, row_length: int, vocabulary: Vocabulary) -> pipeline.
     }
 
 
+def end_of(metrics: Any) -> float:
+    """The time when a step's metrics are there."""
+    jax.block_until_ready(metrics)
+    return time.perf_counter()
+
+
 class Stepper:
     """A train step under the clock, with one step in flight, as in training."""
 
@@ -55,13 +62,13 @@ class Stepper:
         waits: list[float] = []
         metrics: Any = None
 
-        def start() -> Callable[[], object]:
+        def start() -> Callable[[], float]:
             nonlocal metrics
             asked = time.perf_counter()
             batch = next(self._batches)
             waits.append(time.perf_counter() - asked)
             self._state, metrics = self._step(self._state, batch)
-            return functools.partial(jax.block_until_ready, metrics)
+            return functools.partial(end_of, metrics)
 
         seconds = worker.time_steps(steps, start)
         loss = float(metrics['loss'])
@@ -73,19 +80,18 @@ class Batches:
 
     def __init__(self, config: Config):
         """Makes the program, and opens the text if there is any."""
-        self._next: Callable[[], dict[str, jax.Array]]
-        self._host: Callable[[], pipeline.HostBatch]
+        self._pairs: Iterator[tuple[dict[str, jax.Array], pipeline.HostBatch]]
         if config.data.path is None:
             self.program = runs.build_program(config, PUBLISHED)
             share = texts.host_slice(config)
             same = random_rows(len(share.rows), config.data.row_length, PUBLISHED)
             on_mesh = runs.put_batch(self.program.mesh, config.batch_size, same)
-            self._next, self._host = lambda: on_mesh, lambda: same
+            self._pairs = itertools.repeat((on_mesh, same))
         else:
             text = texts.open_text(config, build_corpus)
             self.program = runs.build_program(config, texts.vocabulary(config, text))
             batches = texts.training_batches(text, self.program)
-            self._next, self._host = lambda: next(batches), lambda: batches.host_batch or {}
+            self._pairs = ((batch, batches.host_batch or {}) for batch in batches)
         self._real, self._all = 0, 0
 
     def __iter__(self) -> Iterator[dict[str, jax.Array]]:
@@ -93,9 +99,9 @@ class Batches:
 
     def __next__(self) -> dict[str, jax.Array]:
         """The next batch on the mesh."""
-        batch, documents_BL = self._next(), self._host()['documents']
-        self._real += int(np.count_nonzero(documents_BL))
-        self._all += documents_BL.size
+        batch, host = next(self._pairs)
+        self._real += int(np.count_nonzero(host['documents']))
+        self._all += host['documents'].size
         return batch
 
     @property

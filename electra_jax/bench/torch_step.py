@@ -175,7 +175,7 @@ def time_steps(settings: Settings, step: Callable[[], Tensor], steps: int) -> di
     """Seconds of each step, and the last loss."""
     loss: Tensor | None = None
 
-    def start() -> Callable[[], None]:
+    def start() -> Callable[[], float]:
         nonlocal loss
         loss = step()
         return finished(settings)
@@ -187,13 +187,18 @@ def time_steps(settings: Settings, step: Callable[[], Tensor], steps: int) -> di
     return {'step_seconds': seconds, 'loss': value}
 
 
-def finished(settings: Settings) -> Callable[[], None]:
-    """A function that waits for all work that a GPU was given so far; a CPU has done it."""
+def finished(settings: Settings) -> Callable[[], float]:
+    """Gives the time when all work so far is done, which a GPU has to be waited for."""
     if settings.device == 'cpu':
-        return lambda: None
+        now = time.perf_counter()
+        return lambda: now
     event = torch.cuda.Event()
     event.record()
-    wait: Callable[[], None] = event.synchronize
+
+    def wait() -> float:
+        event.synchronize()
+        return time.perf_counter()
+
     return wait
 
 

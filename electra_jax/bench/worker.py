@@ -54,21 +54,20 @@ def serve(begin: Callable[[Answer], Served]) -> None:
         write({**served.end(), 'peak_host_bytes': peak_bytes()})
 
 
-def time_steps(steps: int, start: Callable[[], Callable[[], object]]) -> list[float]:
+def time_steps(steps: int, start: Callable[[], Callable[[], float]]) -> list[float]:
     """Seconds of each step, from the end of the step before, with one step in flight.
 
-    `start` begins a step and returns a function that waits for its end.
+    `start` begins a step and returns a function that waits for its end and gives the time of it.
     """
     seconds = []
-    wait: Callable[[], object] | None = None
+    wait: Callable[[], float] | None = None
     began = time.perf_counter()
     for number in range(steps + 1):
         following = start() if number < steps else None
         if wait is not None:
-            wait()
-            now = time.perf_counter()
-            seconds.append(now - began)
-            began = now
+            ended = wait()
+            seconds.append(ended - began)
+            began = ended
         wait = following
     return seconds
 

@@ -1,11 +1,13 @@
 """Programs in turns, tried with stand-ins that only pretend to work."""
 
+import functools
 import os
 import pathlib
+import time
 
 import pytest
 
-from electra_jax.bench import contest
+from electra_jax.bench import contest, worker
 from electra_jax.bench.contest import Entry, Measured, Plan
 from electra_jax.core.errors import UserError
 
@@ -87,3 +89,10 @@ def test_a_program_that_does_not_run_here_is_left_out(entry):
     assert any('left out' in line and 'no such device' in line for line in lines)
     with pytest.raises(UserError, match='a could not'):
         measure(ours, broken)
+
+
+def test_a_step_takes_from_the_end_of_the_one_before_to_its_own():
+    began = time.perf_counter()
+    ends = iter([began + 1, began + 3, began + 6])
+    seconds = worker.time_steps(3, lambda: functools.partial(next, ends))
+    assert seconds == pytest.approx([1, 2, 3], abs=0.1)
