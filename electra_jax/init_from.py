@@ -82,11 +82,9 @@ def load_start(config: Settings) -> Start:
 
 
 def read_checkpoint(config: Config | Settings, where: str) -> tuple[trees.Tree, dict[str, Any]]:
-    """The parameters of a checkpoint as NumPy arrays, and what it records about itself.
+    """The NumPy parameters of a checkpoint, named as by `config.init_from`, and what it records.
 
-    Args:
-        config: names the tokenizer of a checkpoint of another project that has none.
-        where: ``'PATH'`` or ``'KIND:PATH'``, as in `config.init_from`.
+    `config` names the tokenizer of a checkpoint of another project that has none.
     """
     kind, _, path = where.partition(':')
     if kind in READERS:
@@ -172,7 +170,7 @@ def all_params(
         config: its model is what is trained, which may differ from the checkpoint's.
         tokenizer: of the text.
         init: makes fresh parameters.
-        abstract: their shapes and shardings, which the parameters get.
+        abstract: their shapes and shardings.
     """
     where = config.init_from
     assert where is not None

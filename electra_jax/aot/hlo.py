@@ -186,12 +186,8 @@ def executed(module: Module, name: str = '', times: int = 1) -> Iterator[Execute
     """Every instruction that runs as one of the program's own, with how often.
 
     A loop's instructions count as often as it turns (`trip_count`; once where that is not known).
-    Each branch of a conditional counts once, and the inside of a fusion is left out.
-
-    Args:
-        module: the program.
-        name: of the computation that is run; default: the entry.
-        times: how often it is run.
+    Each branch of a conditional counts once, and the inside of a fusion is left out. `times` is how
+    often the computation `name` is run (default: the entry, once).
     """
     computation = module.computations[name or module.entry]
     for one in computation.instructions.values():

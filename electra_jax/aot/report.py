@@ -72,14 +72,9 @@ def describe(program: runs.Program, made: compile.Compiled, chip: chips.Chip) ->
 def costs(
     program: runs.Program, text: str | None, chip: chips.Chip, tokens: float, flops: float
 ) -> dict[str, Any]:
-    """What the optimized program moves, and the time that it must take at least; None: not known.
+    """What a program moves, and the time that it must take at least; each None without its text.
 
-    Args:
-        program: for its mesh.
-        text: the optimized program.
-        chip: what each device can do.
-        tokens: of one chip.
-        flops: per token.
+    `tokens` are those of one chip, `flops` those of a token.
     """
     if text is None:
         names = ('bytes_per_token', 'bytes_by_source', 'largest_buffers', 'collectives')
@@ -108,14 +103,7 @@ def roofline(
     tokens: float,
     collectives: Sequence[traffic.Collective],
 ) -> dict[str, Any]:
-    """The least time that a step can take on one chip, and what bounds it.
-
-    Args:
-        chip: what it can do.
-        flops_per_token, bytes_per_token: of the step.
-        tokens: of one chip.
-        collectives: of the step.
-    """
+    """The least time that a step of `tokens` on one chip can take, and what bounds it."""
     assert chip.hbm_bandwidth and chip.ici_bandwidth  # `make` has looked
     notes = list(ASSUMPTIONS)
     wire = {True: 0.0, False: 0.0}  # by whether it crosses slices

@@ -33,17 +33,10 @@ _EXAMPLES = 'v4:2x2x2, v5e:4x4, v5e:16x16, v5p:8x8x8, v6e:8x8, tpu7x:4x4x4'
 
 
 def devices(topology: str, slices: int = 1) -> list[jax.Device]:
-    """The devices of slices that libtpu describes.
+    """The devices of slices of a topology, such as ``'v5e:4x4'``, as libtpu describes them.
 
     Call it before anything else has made JAX look for devices: it keeps JAX on the CPU, so that
     JAX does not wait for a TPU that is not here.
-
-    Args:
-        topology: of a slice, such as ``'v5e:4x4'``.
-        slices: how many of them.
-
-    Raises:
-        ConfigError: libtpu is not installed, or knows no such topology.
     """
     generation = topology.partition(':')[0]
     if generation not in _OPTIONS or not re.fullmatch(r'\w+:\d+x\d+(x\d+)?', topology):

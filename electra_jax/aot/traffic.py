@@ -153,12 +153,7 @@ def _written(module: Module, computation: Computation, one: Instruction, number:
 
 
 def collectives(module: Module, slice_of: list[int]) -> list[Collective]:
-    """What travels between devices in a step, by kind and size of group.
-
-    Args:
-        module: the optimized program.
-        slice_of: the slice of each device, in the order of the program's device numbers.
-    """
+    """What travels between devices in a step; `slice_of` has the slice of each, by its number."""
     totals_of: dict[tuple[str, int, bool], list[int]] = {}
     for computation, one, times in _with_fused(module):
         kind = one.opcode.removesuffix('-start')

@@ -49,14 +49,9 @@ def params_from_variables(
 def variables_from_params(
     params: Mapping[str, Tree], vocab_size: int
 ) -> tuple[dict[str, np.ndarray], Report]:
-    """Google's variables of our parameters, float32; disentangled embeddings are written out.
+    """Google's variables of our parameters, float32, by name, and a report of what was left out.
 
-    Args:
-        params: ours.
-        vocab_size: tokens; rows that pad the vocabulary are not written.
-
-    Returns:
-        The variables by name, and a report that names the parts left out.
+    Disentangled embeddings are written out; rows that pad the vocabulary are not written.
     """
     kept, report = transfer.keep_expressible(params, "Google's code")
     if kept.pop('task_head', None):
@@ -86,9 +81,6 @@ def model_from_variables(variables: Arrays, num_heads: int | None = None) -> Mod
         variables: by name, as `read_checkpoint` gives them.
         num_heads: the discriminator's, which no shape shows; None: by the reference's rule, one for
             each 64 of the width. The generator's heads have the same width.
-
-    Raises:
-        CheckpointError: no ELECTRA, or networks whose sizes the settings cannot express.
     """
     word_VE = _matrix(variables, f'electra/{_WORDS}')
     main = _encoder_shape(variables, 'electra/', num_heads)
@@ -149,8 +141,7 @@ def _matrix(variables: Arrays, name: str) -> np.ndarray:
 def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """All variables of a TensorFlow checkpoint (V2 files), by name.
 
-    Args:
-        path: a checkpoint's prefix (`.../model.ckpt-1000`), its .index file, or its folder.
+    `path` is its prefix (`.../model.ckpt-1000`), its .index file, or its folder.
     """
     prefix = find_checkpoint(pathlib.Path(path))
     for file in sorted(prefix.parent.glob(f'{glob.escape(prefix.name)}.*')):
@@ -169,12 +160,9 @@ def read_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def write_checkpoint(prefix: str | pathlib.Path, variables: Arrays) -> None:
-    """Writes a TensorFlow checkpoint that TF1's Saver and Estimator can read.
+    """Writes a checkpoint that TF1's Saver and Estimator can read, into a folder that exists.
 
-    Args:
-        prefix: files are named after it: `prefix.index`, `prefix.data-00000-of-00001`, and
-            `checkpoint` next to them. The folder must exist.
-        variables: by name.
+    Its files are `prefix.index`, `prefix.data-00000-of-00001`, and `checkpoint` next to them.
     """
     tensorflow = _tensorflow()
     prefix, found = pathlib.Path(prefix), sorted(variables)

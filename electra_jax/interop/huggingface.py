@@ -58,9 +58,7 @@ def params_from_networks(
     A lone ElectraForMaskedLM becomes what our masked language modelling trains: an encoder under
     `discriminator`, with a `generator_head`.
 
-    Args:
-        networks: by role, as `files.read` gives them.
-        vocab_size: tokens of the vocabulary; the rows of the word table if not given.
+    Where `vocab_size` is not given, each row of the word table has a token.
     """
     arrays: dict[str, np.ndarray] = {}
     parts: list[Part] = []
@@ -141,13 +139,7 @@ def networks_from_params(
 ) -> tuple[dict[str, Network], Report]:
     """The networks of our parameters by role, one or both of `ROLES`, and a report.
 
-    Args:
-        params: ours.
-        model: of the parameters.
-        vocab_size: tokens; rows that pad the vocabulary are not written.
-        pad_id: id of the padding token.
-        task: what a `task_head` is for: a key of `names.TASK_HEADS`.
-        labels: names of the outputs of a `task_head`.
+    A `task_head` is for the `task`, a key of `names.TASK_HEADS`; `labels` name its outputs.
     """
     kept, report = transfer.keep_expressible(params, 'transformers')
     if 'task_head' in kept and kept.pop('discriminator_head', None):

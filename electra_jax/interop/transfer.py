@@ -162,20 +162,20 @@ def _layer(
     x: np.ndarray, name: str, part: Part, row: Row, sizes: Mapping[str, int], report: Report
 ) -> np.ndarray:
     """An array of another format as one layer of ours; rows without a token are left out."""
-    x, V = np.asarray(x), sizes['V']
-    if row.letters.startswith('V') and x.ndim and len(x) < V:
-        raise CheckpointError(
-            f'{name} has {len(x)} rows, but the vocabulary has {V} tokens: this is not the '
-            'vocabulary of this model'
-        )
-    if row.letters.startswith('V') and x.ndim and len(x) > V:
-        report.notes.append(f'rows {V} to {len(x) - 1} of {name} have no token: left out')
+    x, V, letters = np.asarray(x), sizes['V'], part.letters(row)
+    if row.letters.startswith('V') and x.ndim:
+        if len(x) < V:
+            raise CheckpointError(
+                f'{name} has {len(x)} rows, but the vocabulary has {V} tokens: this is not the '
+                'vocabulary of this model'
+            )
+        if len(x) > V:
+            report.notes.append(f'rows {V} to {len(x) - 1} of {name} have no token: left out')
         x = x[:V]
-    letters = part.letters(row)
-    if x.shape != _shape_of(letters, sizes):
+    shape = _shape_of(letters, sizes)
+    if x.shape != shape:
         raise CheckpointError(
-            f"{name} has shape {list(x.shape)}, but the model's settings make it "
-            f'{list(_shape_of(letters, sizes))}'
+            f"{name} has shape {list(x.shape)}, but the model's settings make it {list(shape)}"
         )
     # bfloat16 is a foreign type to NumPy.
     if not np.issubdtype(x.dtype, np.floating) and x.dtype.name != 'bfloat16':
