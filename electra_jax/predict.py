@@ -22,7 +22,7 @@ FORMAT = flags.DEFINE_enum(
     'format',
     'auto',
     ['auto', *predict_input.FORMATS],
-    'of the input; auto: by its name or beginning',
+    "of the input; auto: by the ending of its name, 'lines' for standard input",
 )
 COLUMNS = flags.DEFINE_string(
     'columns', None, 'columns that are not called as in training: text_a=body,id=key'

@@ -34,12 +34,9 @@ def shapes(
 ) -> list[int]:
     """Row lengths that batches are padded to, of those only that some row needs.
 
-    Args:
-        lengths: of the rows.
-        row_length: of the longest row there may be; one of the shapes.
-        multiple: each must divide by it (mesh axis 'sequence').
-        bucketing: False: `row_length` alone.
-        fine: little padding, where computing costs more than compiling; otherwise few programs.
+    All divide by `multiple` (mesh axis 'sequence'), and the longest is `row_length`, which stands
+    alone without `bucketing`. `fine` means little padding, where computing costs more than
+    compiling; otherwise there are few programs.
 
     >>> shapes(np.array([5, 40, 12]), 128, 1, True)
     [16, 64]

@@ -3,8 +3,6 @@
 import dataclasses
 from typing import Any
 
-from electra_jax.config.recipe import recipe
-from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import ModelConfig
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.table import KINDS
@@ -23,19 +21,10 @@ def read_head(recorded: Any, where: str) -> Head:
 
 
 def describe_task(kind: str, labels: tuple[str, ...], C: int, model: ModelConfig) -> dict[str, Any]:
-    """The task of another project's head, as `predict` needs it.
-
-    Args:
-        kind: a key of `KINDS`.
-        labels: names of the outputs; (): they are numbered.
-        C: number of outputs.
-        model: of the parameters.
-    """
+    """The task of another project's head with C outputs, whose names may be unknown: ()."""
     chosen = KINDS[kind]
     length = min(chosen.own_spec.row_length, model.max_positions)
-    asked = {'name': chosen.own_task, 'head': 'huggingface'}
-    settings = recipe({'job': 'finetune', 'data': {'row_length': length}, 'task': asked})
-    task = tasks.from_config(resolve(settings, 'cpu'))
+    task = tasks.of_kind(kind, length, head='huggingface')
     fields = chosen.foreign_fields(labels or tuple(f'LABEL_{i}' for i in range(C)))
     return tasks.to_json(dataclasses.replace(task, **fields))
 

@@ -10,14 +10,7 @@ from electra_jax.finetune.kinds.kind import Predictions
 
 
 def write(folder: pathlib.Path, split: str, predictions: Predictions, texts: Sequence[str]) -> None:
-    r"""Writes "index\tprediction" lines for a whole test file (`check_whole`).
-
-    Args:
-        folder: of the file.
-        split: for which GLUE may want a file.
-        predictions: for the split.
-        texts: the same, as they are written.
-    """
+    """Writes the file that GLUE wants for a split, if any; `texts` are the predictions in it."""
     name = predictions.task.spec.submissions.get(split)
     if name is None:
         return

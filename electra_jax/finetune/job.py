@@ -8,22 +8,27 @@ finished, and the same command does it again.
 import dataclasses
 import shutil
 from collections.abc import Mapping
+from typing import Any
 
 from etils import epath
 
 from electra_jax.config.fields import Settings
+from electra_jax.config.resolve import check_stored_model, resolve
 from electra_jax.core import files
-from electra_jax.core.errors import CheckpointError
-from electra_jax.finetune import loop, report, results
+from electra_jax.core.errors import CheckpointError, ConfigError
+from electra_jax.finetune import loop, predict, report, results
+from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
-from electra_jax.finetune.evaluate import evaluate
 from electra_jax.finetune.kinds.kind import Predictions
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.results import TRIAL_FILE, Trial, on_first_host
 from electra_jax.finetune.run import Run, open_run
-from electra_jax.runtime import cli, terminal
+from electra_jax.runtime import cli, distributed, terminal
 from electra_jax.train import checkpoint, workdir
 from electra_jax.train.clock import EVALUATING, SAVING, Clock
 from electra_jax.train.heartbeat import watched
+
+_EVALUATION = 'evaluation'  # folder of a workdir
 
 
 def run(settings: Settings, folder: epath.Path) -> None:
@@ -195,3 +200,63 @@ def _write_summary(run: Run, trials: list[Trial], tools: loop.Tools) -> None:
     tools.log.write(run.config.total_steps * run.config.trials, spread)
     origin = {'init_from': run.start.where, 'config': dataclasses.asdict(run.config)}
     results.write_results(run.folder, run.task.name, run.task.headline, trials, origin)
+
+
+# ---------------------------------------------------------------------------------------------
+# Finished trials, scored again
+
+
+def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
+    """Scores every trial of a fine-tuning workdir on the task's files, and prints the results.
+
+    What bears on the answers is as it was in training, but for `null_threshold` if it is given.
+    Scores and predictions are written below `folder`/evaluation.
+    """
+    distributed.initialize()
+    first, *others = predict.trial_folders(folder)
+    params, about = checkpoint.read_params(first)
+    if 'task' not in about:
+        raise CheckpointError(
+            f'{first} holds a model that was not fine-tuned: fine-tune it first '
+            f'(--config=configs/finetune/... --config.init_from={first})'
+        )
+    task = tasks.from_json(about['task'], str(first))
+    if task.name != settings.task.name:
+        raise ConfigError(
+            f'config.task.name is {settings.task.name!r}, but {first} was fine-tuned on '
+            f'{task.name!r}: use its recipe'
+        )
+    _check_share(settings, first, about)
+    stored = about['config'].get('model')
+    check_stored_model(stored, str(first))
+    config = resolve(settings, 'cpu', stored)  # to read files, before a device is looked for
+    task = tasks.for_files_of(task, config)
+    loaded = {**splits.read_scored(config, task), **splits.read_tests(config, task)}
+    model = predict.open_predictor(first, params, about, settings)
+    files = {
+        name: splits.make_split(model.config, model.tokenizer, one) for name, one in loaded.items()
+    }
+    trials, kind, into = [], KINDS[task.kind], folder / _EVALUATION
+    for where in (first, *others):
+        if where != first:  # the same program: nothing is compiled again
+            params, about = checkpoint.read_params(where)
+            model = model._replace(params=predict.put(model.answerer.mesh, params))
+        predicted = model.answerer.predict(model.params, files, terminal.OUT.print)
+        results.write_predictions(into / where.name, kind, predicted)
+        trials.append(results.scored(kind, about.get('seed', 0), predicted))
+    results.write_results(into, task.name, task.headline, trials)
+    for line in report.complaints(files.values()):
+        terminal.OUT.print(line)
+    terminal.OUT.print(results.result_lines(task.headline, trials))
+    terminal.OUT.print(f'files: {into} (results.json, results.md, predictions by trial)')
+    return trials
+
+
+def _check_share(settings: Settings, where: epath.Path, about: Mapping[str, Any]) -> None:
+    share, asked = (about['config'].get('task') or {}).get('dev_share'), settings.task.dev_share
+    if asked != share and settings.task.dev_file is None:
+        raise ConfigError(
+            f'config.task.dev_share is {asked}, but {where} was trained with {share}: rows that it '
+            'was trained on would be scored; give it the same value, or name another file with '
+            '--config.task.dev_file'
+        )

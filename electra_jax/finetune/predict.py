@@ -5,9 +5,7 @@ import dataclasses
 import json
 import math
 import pathlib
-import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
@@ -22,12 +20,12 @@ from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import Config
 from electra_jax.core import files, trees
 from electra_jax.core.complaints import Complaints
-from electra_jax.core.errors import CheckpointError, DataError, UserError
+from electra_jax.core.errors import CheckpointError, DataError
 from electra_jax.finetune import program
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.features import Rows
-from electra_jax.finetune.files import predict_input
+from electra_jax.finetune.files import lines, predict_input
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Batch, Predictions, RowOutputs, Task, json_number
 from electra_jax.finetune.kinds.table import KINDS
@@ -48,7 +46,6 @@ _DISCRIMINATOR = ('embeddings', 'embedding_delta', 'discriminator', 'discriminat
 # Examples, their rows, outputs for each row -> a JSON object for each example.
 ToJson = Callable[[Sequence[Any], Rows, RowOutputs], Iterator[dict[str, Any]]]
 _AT_ONCE = 1024  # examples that are tokenized together
-_STDIN = 'standard input'  # name of the temporary file that holds it; shown in messages
 
 
 class Predictor(NamedTuple):
@@ -69,9 +66,7 @@ class Predictor(NamedTuple):
         for at in range(0, len(examples), _AT_ONCE):
             some = list(examples[at : at + _AT_ONCE])
             loaded = Loaded(some, self.task, complaints, '')
-            split = splits.make_split(
-                self.config, self.tokenizer, self.task, loaded, labelled=False
-            )
+            split = splits.make_split(self.config, self.tokenizer, loaded)
             outputs = self.answerer.outputs(self.params, split)
             yield from self.to_json(some, split.rows, outputs)
 
@@ -117,13 +112,9 @@ def best_folder(folder: epath.Path) -> epath.Path:
 def open_predictor(
     where: epath.Path, params: trees.Tree, about: Mapping[str, Any], settings: Settings
 ) -> Predictor:
-    """A checkpoint with the functions to use it.
+    """A checkpoint's parameters (NumPy) with the functions to use them.
 
-    Args:
-        where: the checkpoint is.
-        params: NumPy arrays.
-        about: what the checkpoint holds in addition to them.
-        settings: its mesh, batch size and ways of computing are used.
+    Of the settings, mesh, batch size and ways of computing are used.
     """
     start = checked_start(settings, str(where), params, about)
     config = resolve(settings, jax.devices()[0].platform, start.stored)
@@ -131,7 +122,7 @@ def open_predictor(
     if is_tuned:
         task = tasks.from_json(about['task'], str(where))
     else:
-        task = _single_texts(config.model.max_positions)
+        task = tasks.of_kind('classification', config.model.max_positions)  # single texts
     data = dataclasses.replace(config.data, row_length=task.row_length)
     config = dataclasses.replace(config, data=data)
     mesh = meshes.make_mesh(config.mesh)
@@ -159,13 +150,6 @@ def _fine_tuned(
         return kind.to_json(Predictions(task, examples, values))
 
     return start.params, program.task_answerer(config, size, task, mesh), to_json
-
-
-def _single_texts(row_length: int) -> Task:
-    """What a pre-trained model is given: texts, one by one, cut to its row length."""
-    task = {'name': KINDS['classification'].own_task}
-    settings = recipe({'job': 'finetune', 'data': {'row_length': row_length}, 'task': task})
-    return tasks.from_config(resolve(settings, 'cpu'))
 
 
 def _detector(
@@ -217,7 +201,7 @@ class _ReportedRows(Complaints):
     def refuse(self, reason: str, where: str, problem: str) -> None:
         """Leaves a row out, and reports it."""
         self.refused += 1
-        _report(f'{where}: {problem}')
+        terminal.ERR.print(f'{where}: {problem}')
 
 
 def answer_file(
@@ -228,68 +212,35 @@ def answer_file(
     form: str,
     columns: Columns,
 ) -> None:
-    """Writes a line of JSON for each example of a file.
+    """Writes a line of JSON for each example of a file, by the best trial if there are several.
 
-    Args:
-        checkpoint_folder: of a model, or of trials, of which the best one answers.
-        input_name: a file; '-': standard input.
-        output_name: a file; '-': standard output.
-        batch_size: rows of a batch.
-        form: of the input, one of `predict_input.FORMATS`; 'auto': by its name or beginning.
-        columns: of the input that are not called as in training.
+    '-' names standard input and output; `form` is one of `predict_input.FORMATS`, or 'auto': by the
+    ending of the input's name. `columns` are those that are not called as in training.
     """
     folder = epath.Path(checkpoint_folder)
     if not folder.exists():
         raise CheckpointError(f'--checkpoint is {folder}, but there is no such folder')
-    with input_path(input_name) as path:
-        where = best_folder(folder)
-        settings = recipe({'job': 'evaluate', 'batch_size': batch_size})
-        model = open_predictor(where, *checkpoint.read_params(where), settings)
-        if form == 'auto':
-            form = predict_input.format_of(path, model.task)
-        complaints = _ReportedRows('data.on_bad_row', 'skip')
-        with _output_file(output_name) as out:
-            examples = predict_input.read(model.task, path, form, columns, complaints)
-            # No bar where the answers go to the same terminal.
-            same = out is sys.stdout and sys.stdout.isatty()
-            quiet = same or not terminal.ERR.is_terminal
-            number = len(examples)
-            with Progress('predicting', number, console=terminal.ERR, quiet=quiet) as progress:
-                for row in model.answer(examples, complaints):
-                    out.write(json.dumps(row, ensure_ascii=False) + '\n')
-                    progress.advance()
-    for line in complaints.lines():
-        _report(line)
+    path = lines.STANDARD_INPUT if input_name == '-' else pathlib.Path(input_name)
+    if input_name != '-' and not path.is_file():
+        raise DataError(f'--input is {input_name!r}, but there is no such file')
+    form = predict_input.format_of(path) if form == 'auto' else form
+    where = best_folder(folder)
+    settings = recipe({'job': 'evaluate', 'batch_size': batch_size})
+    model = open_predictor(where, *checkpoint.read_params(where), settings)
+    complaints = _ReportedRows('data.on_bad_row', 'skip')
+    with _output_file(output_name) as out:
+        examples = predict_input.read(model.task, path, form, columns, complaints)
+        # No bar where the answers go to the same terminal.
+        same = out is sys.stdout and sys.stdout.isatty()
+        quiet = same or not terminal.ERR.is_terminal
+        number = len(examples)
+        with Progress('predicting', number, console=terminal.ERR, quiet=quiet) as progress:
+            for row in model.answer(examples, complaints):
+                out.write(json.dumps(row, ensure_ascii=False) + '\n')
+                progress.advance()
     left_out = f', {complaints.refused:,} bad rows named above' if complaints.refused else ''
-    _report(f'{number:,} rows ({form}) answered by {where}{left_out}')
-
-
-def _report(text: str) -> None:
-    """Prints a line that is no answer."""
-    terminal.ERR.print(_without_temporary_name(text))
-
-
-def _without_temporary_name(text: str) -> str:
-    """The text with 'standard input' in place of the file that holds it."""
-    return re.sub(rf'\S*/{_STDIN}', _STDIN, text)
-
-
-@contextlib.contextmanager
-def input_path(name: str) -> Iterator[pathlib.Path]:
-    """A file to read: the one that is named, or a temporary one that holds standard input."""
-    if name != '-':
-        path = pathlib.Path(name)
-        if not path.is_file():
-            raise DataError(f'--input is {name!r}, but there is no such file')
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / _STDIN
-        path.write_bytes(sys.stdin.buffer.read())
-        try:
-            yield path
-        except UserError as error:
-            raise type(error)(_without_temporary_name(str(error))) from error
+    answered = f'{number:,} rows ({form}) answered by {where}{left_out}'
+    terminal.ERR.print('\n'.join([*complaints.lines(), answered]))
 
 
 @contextlib.contextmanager

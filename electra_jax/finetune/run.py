@@ -31,6 +31,7 @@ _IN_STEPS = {
     'optimizer.warmup_steps': 'type --config.task.warmup_rate=... (a share of all steps) instead',
     'eval.every_steps': 'it is scored after each, so leave this out',
     'checkpoint.every_steps': 'each trial is saved at its end, so leave this out',
+    'replay': 'only steps of pre-training can be computed again, so leave this out',
 }
 
 
@@ -85,8 +86,8 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
     task = loaded.task
     scored = splits.read_scored(config, task, held_out)
     tests = splits.read_tests(config, task)
-    split = functools.partial(splits.make_split, config, start.tokenizer, task)
-    train = split(loaded, labelled=True)
+    split = functools.partial(splits.make_split, config, start.tokenizer)
+    train = split(loaded, train=True)
     config = _with_steps(config, train, task)
     workdir.check_same_run(folder, config)
     source, account = encoder_params(start, config)
@@ -98,23 +99,18 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
         account=account,
         task=task,
         train=train,
-        scored={name: split(one, labelled=False) for name, one in scored.items()},
-        tests={name: split(one, labelled=False) for name, one in tests.items()},
+        scored={name: split(one) for name, one in scored.items()},
+        tests={name: split(one) for name, one in tests.items()},
     )
 
 
 def _refuse_steps(config: Settings) -> None:
-    """Refuses lengths in steps and a step to replay."""
-    if config.replay is not None:
-        raise ConfigError(
-            f'config.replay is {config.replay!r}, but only steps of pre-training can be '
-            'replayed: leave it out'
-        )
     for name, advice in _IN_STEPS.items():
         asked = fields.get(config, name)
         if asked != fields.get(recipe({}), name):
             raise ConfigError(
-                f'config.{name} is {asked}, but fine-tuning counts in epochs of its files: {advice}'
+                f'config.{name} is {asked!r}, but fine-tuning counts in epochs of its files: '
+                f'{advice}'
             )
 
 

@@ -11,14 +11,15 @@ import numpy as np
 
 from electra_jax.config.settings import Config
 from electra_jax.core.complaints import Complaints
-from electra_jax.core.errors import ConfigError, DataError, UserError
+from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune import batches, features, glue
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files import locate
 from electra_jax.finetune.files.locate import Location
-from electra_jax.finetune.kinds.kind import Task, open_source
+from electra_jax.finetune.files.source import open_source
+from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.tokenizers.api import Tokenizer
 
@@ -52,23 +53,14 @@ class Split(NamedTuple):
         return ', '.join(f'{L} ({c:.0%})' for L, c in zip(self.sizes, count, strict=True))
 
 
-def make_split(
-    config: Config, tokenizer: Tokenizer, task: Task, loaded: Loaded, labelled: bool
-) -> Split:
-    """Examples as token rows.
-
-    Args:
-        config: its mesh and bucketing are used.
-        tokenizer: of the model.
-        task: of the model.
-        loaded: the examples; those that are too long are counted among its complaints.
-        labelled: whether they are trained on, and all need a label.
-    """
-    rows = KINDS[task.kind].features(tokenizer, loaded.examples, task, labelled)
+def make_split(config: Config, tokenizer: Tokenizer, loaded: Loaded, train: bool = False) -> Split:
+    """Examples as token rows; those that are too long are counted among the complaints."""
+    task = loaded.task
+    rows = KINDS[task.kind].features(tokenizer, loaded.examples, task)
     for number in rows.cut:
         loaded.complaints.count('cut', loaded.examples[number].where)
     # Answering on a CPU takes as long as compiling does; an accelerator is faster than that.
-    fine = jax.devices()[0].platform == 'cpu' and not labelled
+    fine = jax.devices()[0].platform == 'cpu' and not train
     lengths, multiple = rows.tokens.lengths(), config.mesh.sequence
     sizes = batches.shapes(lengths, task.row_length, multiple, config.task.bucketing, fine)
     return Split(loaded, rows, sizes, tokenizer.special.pad, _key(loaded.examples, rows))
@@ -96,9 +88,6 @@ def read_train(config: Config) -> tuple[Loaded, Loaded | None]:
     """The training examples, each pair also the other way round where the task has it so.
 
     The second value holds those that `config.task.dev_share` holds out to be scored.
-
-    Raises:
-        UserError: the files are missing or cannot be used.
     """
     task, share, held_out = tasks.from_config(config), config.task.dev_share, None
     if share is None:
@@ -129,13 +118,7 @@ def with_pairs_swapped(examples: Sequence[Any]) -> list[Any]:
 def read_scored(config: Config, task: Task, held_out: Loaded | None = None) -> dict[str, Loaded]:
     """The splits that are scored, the first of which must be there.
 
-    Args:
-        config: its task and data name their location.
-        task: from training.
-        held_out: from `read_train`, if that was called; None: it is read where it is needed.
-
-    Raises:
-        UserError: the first is missing, or files cannot be used.
+    `held_out` is that of `read_train`, if that was called; None: it is read where it is needed.
     """
     first, *others = names = task.spec.eval_splits
     share = config.task.dev_share
@@ -146,11 +129,7 @@ def read_scored(config: Config, task: Task, held_out: Loaded | None = None) -> d
 
 
 def read_tests(config: Config, task: Task) -> dict[str, Loaded]:
-    """The splits to predict if that is asked for, the first of which must be there then.
-
-    Raises:
-        UserError: the first is missing, or files cannot be used, for GLUE's judge for example.
-    """
+    """The splits to predict if that is asked for, the first of which must be there then."""
     spec, test_file = task.spec, config.task.test_file
     if test_file is not None and 'test' not in (*spec.eval_splits, *spec.test_splits):
         raise ConfigError(
@@ -170,22 +149,19 @@ def _read_splits(
 ) -> dict[str, Loaded]:
     """The splits that are there; the first must be if that is `needed`."""
     locations = {split: _location(config, split, task) for split in names}
-    if needed and names and locations[names[0]] is None:
-        raise _missing(config, names[0], task)
+    path, first = config.data.path, names[0] if needed and names else None
+    if first and locations[first] is None:
+        if path is not None:
+            raise locate.missing(task.spec.files, path, first)
+        raise ConfigError(
+            f'config.data.path is not set, and there is no {first} split: type --config.data.path='
+            f'FOLDER with the files of {task.name}, or --config.task.{first}_file=NAME'
+        )
     return {
         split: read(task, location, split, config.data.on_bad_row)
         for split, location in locations.items()
         if location is not None
     }
-
-
-def _missing(config: Config, split: str, task: Task) -> UserError:
-    if config.data.path is not None:
-        return locate.missing(task.spec.files, config.data.path, split)
-    return ConfigError(
-        f'config.data.path is not set, and there is no {split} split: type --config.data.path='
-        f'FOLDER with the files of {task.name}, or --config.task.{split}_file=NAME'
-    )
 
 
 def _location(config: Config, split: str, task: Task) -> Location | None:
@@ -195,31 +171,20 @@ def _location(config: Config, split: str, task: Task) -> Location | None:
     file = named.get(split)
     if file is None:
         return None if path is None else locate.find(task.spec.files, path, split)
-    if path is not None and not pathlib.Path(path).is_dir() and not pathlib.Path(file).exists():
-        raise DataError(
-            f'config.data.path is {path!r}, but no folder of that name is there to look for '
-            f'{file} in (looked from {pathlib.Path.cwd()})'
-        )
-    inside = pathlib.Path(path or '.') / file
-    return Location(inside if inside.exists() else pathlib.Path(file))
+    alone, inside = pathlib.Path(file), pathlib.Path(path or '.') / file
+    return Location(alone if alone.exists() and not inside.exists() else inside)
 
 
 def read(task: Task, location: Location, split: str, on_bad_row: str) -> Loaded:
-    """Reads the examples of a split of a task.
+    """Reads the examples of a split of a task; `on_bad_row` is that of the data's settings.
 
-    Args:
-        task: what is known of it; a training file gives labels, scheme and range of scores.
-        location: of the split; see `locate.find`.
-        split: 'train', or one of the task's splits.
-        on_bad_row: 'error', or 'skip': unusable rows are left out and counted.
-
-    Raises:
-        DataError: the file cannot be used; the message names it, the line and the value.
+    A training file also gives labels, scheme and range of scores, where the task lacks them.
     """
     complaints = Complaints('data.on_bad_row', on_bad_row)
     labelled = split not in task.spec.test_splits
-    source = open_source(task, location, split, complaints, labelled)
-    examples, task = KINDS[task.kind].read(source)
+    given, files = task.columns, task.spec.files
+    source = open_source(files, location, split, given, complaints, labelled)
+    examples, task = KINDS[task.kind].read(task, source)
     if not examples:
         first = next((first for _, first in complaints.counts.values()), None)
         raise DataError(

@@ -1,9 +1,14 @@
 """The resolved task: from the settings and the table, and to and from a checkpoint's JSON."""
 
 import dataclasses
+import math
+import types
+import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import HEAD_STYLES, Config
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import known
@@ -12,9 +17,7 @@ from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
 
-# Fields of `Task` by what their values may be.
-_SIZES = ('row_length', 'question_length', 'stride', 'answer_length', 'n_best', 'beams')
-_NUMBERS = ('head_dropout', 'null_threshold', 'answerable_weight')
+T = TypeVar('T')
 
 
 def from_config(config: Config) -> Task:
@@ -53,6 +56,13 @@ def from_config(config: Config) -> Task:
         columns=columns,
         answerable_weight=settings.answerable_weight,
     )
+
+
+def of_kind(kind: str, row_length: int, **settings: object) -> Task:
+    """The task for files of any data set of a kind, with settings of `TaskConfig`."""
+    asked = {'name': KINDS[kind].own_task, **settings}
+    data = {'row_length': row_length}
+    return from_config(resolve(recipe({'job': 'finetune', 'data': data, 'task': asked}), 'cpu'))
 
 
 def for_files_of(task: Task, config: Config) -> Task:
@@ -101,47 +111,47 @@ def from_json(data: Mapping[str, Any], where: str) -> Task:
         CheckpointError: a field is missing or has a value that `from_config` does not give.
     """
     try:
-        # Checkpoints of earlier versions lack the fields that have a default.
-        values = {
-            field.name: data[field.name]
-            for field in dataclasses.fields(Task)
-            if field.name != 'spec' and (field.name in data or field.default is dataclasses.MISSING)
-        }
-        values['spec'] = known.TASKS[values['name']]
-        values['labels'] = tuple(values['labels'])
-        if values['score_range'] is not None:
-            values['score_range'] = tuple(values['score_range'])
-        task = Task(**{**values, 'columns': Columns(**values['columns'])})
-        wrong = _wrong_fields(task)
+        task = _record(Task, data, spec=known.TASKS[data['name']])
+        choices = {'kind': KINDS, 'style': HEAD_STYLES, 'scheme': (None, *tag_schemes.SCHEMES)}
+        for name, allowed in choices.items():
+            if getattr(task, name) not in allowed:
+                raise ValueError(f'{name} is {getattr(task, name)!r:.60}')
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f'{where} does not describe its task completely ({error!r})'
         ) from error
-    if wrong:
-        raise CheckpointError(f'{where} does not describe its task completely ({", ".join(wrong)})')
     return task
 
 
-def _wrong_fields(task: Task) -> list[str]:
-    numbers = {
-        **{name: getattr(task, name) for name in _NUMBERS},
-        **{f'score_range[{i}]': value for i, value in enumerate(task.score_range or ())},
-    }
-    texts = dataclasses.asdict(task.columns)
-    is_header_right = isinstance(texts.pop('header'), bool | None)
-    right = {
-        'kind': task.kind in KINDS,
-        'style': task.style in HEAD_STYLES,
-        'labels': all(isinstance(label, str) for label in task.labels),
-        'scheme': task.scheme in (None, *tag_schemes.SCHEMES),
-        'score_range': task.score_range is None or len(task.score_range) == 2,
-        'unanswerable': isinstance(task.unanswerable, bool),
-        'columns': is_header_right and all(isinstance(text, str | None) for text in texts.values()),
-        **{name: _is_size(getattr(task, name)) for name in _SIZES},
-        **{name: type(value) in (int, float) and value == value for name, value in numbers.items()},
-    }
-    return [name for name, is_right in right.items() if not is_right]
+def _record(kind: type[T], data: Mapping[str, Any], **given: object) -> T:
+    """A dataclass from JSON, but for the fields that are given.
+
+    Checkpoints of earlier versions lack fields, all of which have a default.
+    """
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # of a type that is one
+        name = field.name
+        if name not in given and (name in data or field.default is dataclasses.MISSING):
+            given[name] = _value(name, field.type, data[name])
+    return kind(**given)
 
 
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 1 <= value < 1 << 20
+def _value(name: str, kind: Any, value: Any) -> Any:
+    """The value of a field of that type; ValueError: it is of another one."""
+    if isinstance(kind, types.UnionType):  # `str | None`
+        if value is None:
+            return None
+        kind = typing.get_args(kind)[0]
+    if kind is Columns:
+        return _record(Columns, value)
+    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+        kinds = typing.get_args(kind)
+        kinds = kinds[:1] * len(value) if kinds[-1] is ... else kinds
+        return tuple(_value(name, *pair) for pair in zip(kinds, value, strict=True))
+    is_right = type(value) is kind
+    if kind is int:
+        is_right &= 1 <= value < 1 << 20  # all are sizes
+    elif kind is float:
+        is_right = type(value) in (int, float) and math.isfinite(value)
+    if not is_right:
+        raise ValueError(f'{name} is {value!r:.60}')
+    return value

@@ -84,11 +84,11 @@ def test_killed_and_typed_again_it_ends_the_same_and_answers(started, tmp_path):
     assert results[0]['trials'] == results[1]['trials']
 
     rows = '{"text": "it was so great"}\n{"text": ""}\n{"text": "they saw a bad film"}\n'
-    done = run('predict', f'--checkpoint={tmp_path / "killed"}', given=rows)
+    done = run('predict', f'--checkpoint={tmp_path / "killed"}', '--format=jsonl', given=rows)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer['prediction'] for answer in answers] == ['good', 'bad']
     assert answers[0]['probabilities']['good'] > 0.5
-    assert 'standard input:2: the text is empty' in done.stderr and '1 bad rows' in done.stderr
+    assert '<stdin>:2: ' in done.stderr and '1 bad rows' in done.stderr
     scored = run('main', *words, '--config.job=evaluate')
     assert scored.returncode == 0 and 'dev/accuracy' in scored.stdout, scored.stderr
 

@@ -10,7 +10,6 @@ from etils import epath
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError
-from electra_jax.finetune import evaluate as evaluation
 from electra_jax.finetune import job, predict, program, report
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.tables import Columns
@@ -127,7 +126,7 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
     split = {'text': 'dev.csv', 'text_regression': 'dev.tsv', 'tagging': 'dev.txt'}
     path = folder / split.get(name, 'dev.json')
     bad = Complaints('data.on_bad_row', 'skip')
-    form = predict_input.format_of(path, model.task)
+    form = 'conll' if name == 'tagging' else predict_input.format_of(path)
     examples = predict_input.read(model.task, path, form, Columns(), bad)
     again = list(model.answer(examples, bad))
     before = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
@@ -148,7 +147,7 @@ def test_evaluating_again_gives_the_same_scores(finished):
         'task': {'name': name, 'columns': columns},
     }  # fmt: skip
     config = settings_of(changes)
-    (again,) = evaluation.evaluate(config, epath.Path(workdir))
+    (again,) = job.evaluate(config, epath.Path(workdir))
     before, after = (
         json.loads((workdir / place / 'results.json').read_text()) for place in ('', 'evaluation')
     )
@@ -199,7 +198,7 @@ def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
     task_answerer = program.task_answerer
     monkeypatch.setattr(program, 'task_answerer', counted)
     config = dataclasses.replace(config_of(folder, 'text'), job='evaluate')
-    found = evaluation.evaluate(config, epath.Path(workdir))
+    found = job.evaluate(config, epath.Path(workdir))
     assert [one.seed for one in found] == [0, 1, 2]
     assert [dict(o.metrics) for o in found] == [dict(o.metrics) for o in trials]
     assert len(made) == 1 and made[0].answers._cache_size() == 1
@@ -226,7 +225,7 @@ def test_what_cannot_be_scored_is_refused_before_a_device_is_touched(
     )
     config = dataclasses.replace(config_of(folder, 'text', task=task), job='evaluate')
     with pytest.raises(error, match=message):
-        evaluation.evaluate(config, epath.Path(workdir))
+        job.evaluate(config, epath.Path(workdir))
 
 
 def test_a_step_that_waits_for_host_memory_is_an_error(three, tmp_path):
@@ -314,7 +313,7 @@ def test_tests_asked_for_later_are_not_passed_over_in_silence(three, capsys):
     assert (
         'trial 3 of 3 is done already, without predictions of test: --config.job=evaluate' in output
     )
-    evaluation.evaluate(dataclasses.replace(config, job='evaluate'), epath.Path(workdir))
+    job.evaluate(dataclasses.replace(config, job='evaluate'), epath.Path(workdir))
     assert len(lines(workdir / 'evaluation' / '2' / 'test.jsonl')) == 8
 
 

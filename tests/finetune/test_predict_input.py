@@ -1,13 +1,14 @@
 """New text for a trained model: its format and its columns."""
 
 import copy
+import io
 import json
 
 import pytest
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.finetune.files import predict_input
+from electra_jax.finetune.files import lines, predict_input
 from electra_jax.finetune.files.tables import Columns
 from tests.support import loading
 from tests.support.loading import Known
@@ -24,7 +25,7 @@ def task_of(name, known, header=None, separator=None, **columns):
 def read(path, content, task, form=None, **columns):
     path.write_text(content)
     bad = Complaints('data.on_bad_row', 'skip')
-    form = form or predict_input.format_of(path, task)
+    form = form or predict_input.format_of(path)
     return form, predict_input.read(task, path, form, Columns(**columns), bad), bad
 
 
@@ -32,19 +33,17 @@ def read(path, content, task, form=None, **columns):
 CONLL = 'He B-Y\nwon O\n\nYes O\n'
 
 
-@pytest.mark.parametrize('name', ['in.txt', 'standard input'])
-def test_a_line_holds_a_pair_of_texts_with_a_tab_between(tmp_path, name):
+def test_a_line_holds_a_pair_of_texts_with_a_tab_between(tmp_path):
     content = 'one\ttwo\nonly one\n \tb\na\t\n'
-    form, found, bad = read(tmp_path / name, content, task_of('mrpc', YES_NO))
+    form, found, bad = read(tmp_path / 'in.txt', content, task_of('mrpc', YES_NO))
     assert form == 'lines'
     assert [(e.id, e.text_a, e.text_b) for e in found] == [('1', 'one', 'two')]
     assert loading.counts(bad) == {'bad_width': 3}
 
 
-@pytest.mark.parametrize('name', ['in.txt', 'standard input'])
-def test_a_line_holds_a_question_and_its_text(tmp_path, name):
+def test_a_line_holds_a_question_and_its_text(tmp_path):
     content = 'Who won? \tAnn won.  Bob did not.\nWho?\n\n\ttext\nWho?\t \n'
-    form, found, bad = read(tmp_path / name, content, task_of('squad1', Known()))
+    form, found, bad = read(tmp_path / 'in.txt', content, task_of('squad1', Known()))
     assert form == 'lines'
     (one,) = found
     assert (one.id, one.question, one.context) == ('1', 'Who won?', 'Ann won.  Bob did not.')
@@ -52,9 +51,9 @@ def test_a_line_holds_a_question_and_its_text(tmp_path, name):
     assert loading.counts(bad) == {'bad_width': 3}
 
 
-@pytest.mark.parametrize('name', ['in.txt', 'in.conll', 'standard input'])
-def test_a_tagger_reads_a_word_a_line(tmp_path, name):
-    form, found, bad = read(tmp_path / name, CONLL, task_of('chunk', TAGS))
+@pytest.mark.parametrize(('name', 'form'), [('in.txt', 'conll'), ('in.conll', None)])
+def test_a_tagger_reads_a_word_a_line(tmp_path, name, form):
+    form, found, bad = read(tmp_path / name, CONLL, task_of('chunk', TAGS), form)
     assert form == 'conll' and not bad.counts
     assert [example.words for example in found] == [('He', 'won'), ('Yes',)]
 
@@ -72,7 +71,7 @@ def test_a_tagger_reads_tab_separated_files_as_training_does(tmp_path):
 @pytest.mark.parametrize('form', ['conllu', None])
 def test_a_tagger_reads_universal_dependencies(tmp_path, form):
     text = "# 1\n1-2\tdon't\t_\n1\tdo\t_\n2\tn't\t_\n"
-    name = 'standard input' if form else 'in.conllu'
+    name = 'in.txt' if form else 'in.conllu'
     task = task_of('tagging', Known(('AUX', 'PART'), 'plain'), tags='3')
     form, found, _ = read(tmp_path / name, text, task, form)
     assert form == 'conllu'
@@ -109,7 +108,6 @@ def test_a_tagger_reads_a_sentence_a_line(tmp_path):
     form, found, _ = read(tmp_path / 'in.txt', text, task_of('chunk', TAGS))
     assert form == 'lines'
     assert [len(example.words) for example in found] == [5, 2]
-    assert predict_input.format_of(tmp_path / 'in.txt', task_of('text', CLASSES)) == 'lines'
 
 
 @pytest.mark.parametrize(
@@ -224,16 +222,28 @@ def test_answers_next_to_a_question_are_ignored(tmp_path, name, form, case):
 
 
 @pytest.mark.parametrize('mark', ['', '\ufeff'])
-@pytest.mark.parametrize('name', ['in.txt', 'standard input'])
-def test_json_lines_are_recognized_by_their_first_character(tmp_path, name, mark):
+def test_the_format_is_that_of_the_name_or_the_given_one(tmp_path, mark):
     task = task_of('text', CLASSES)
     content = f'{mark}\n {{"text": "A."}}\n{{"text": "B."}}\n'
-    form, found, _ = read(tmp_path / name, content, task)
-    assert (form, [one.text_a for one in found]) == ('jsonl', ['A.', 'B.'])
-    with pytest.raises(DataError, match=r'--format=jsonl.*--format=lines'):
-        read(tmp_path / name, f'{mark}\n[\n  {{"text": "A."}},\n  {{"text": "B."}}\n]\n', task)
-    form, found, _ = read(tmp_path / name, f'{mark}[1] {{A.\n[CLS] B.\n', task)
-    assert (form, [one.text_a for one in found]) == ('lines', ['[1] {A.', '[CLS] B.'])
+    form, found, _ = read(tmp_path / 'in.txt', content, task)
+    assert (form, [one.text_a for one in found]) == ('lines', ['{"text": "A."}', '{"text": "B."}'])
+    for name, given in (('in.jsonl', None), ('in.ndjson', None), ('in.txt', 'jsonl')):
+        form, found, _ = read(tmp_path / name, content, task, given)
+        assert (form, [one.text_a for one in found]) == ('jsonl', ['A.', 'B.'])
+    assert predict_input.format_of(tmp_path / 'in.csv.gz') == 'csv'
+
+
+@pytest.mark.parametrize('form', ['lines', 'csv', 'jsonl'])
+def test_standard_input_is_read_once_and_named(monkeypatch, form):
+    text = {'lines': 'A.\na\tb\n', 'csv': 'text\nA.\nB.,C.\n', 'jsonl': '{"text": "A."}\n{}\n'}
+    monkeypatch.setattr('sys.stdin', io.TextIOWrapper(io.BytesIO(text[form].encode())))
+    assert predict_input.format_of(lines.STANDARD_INPUT) == 'lines'
+    bad = Complaints('data.on_bad_row', 'skip')
+    task = task_of('text', CLASSES)
+    (found,) = predict_input.read(task, lines.STANDARD_INPUT, form, Columns(), bad)
+    assert found.text_a == 'A.'
+    ((_, where),) = bad.counts.values()
+    assert where.startswith(f'<stdin>:{3 if form == "csv" else 2}')
 
 
 def test_half_a_character_in_an_id_is_a_bad_row(tmp_path):

@@ -148,6 +148,6 @@ def test_texts_that_are_cut_are_counted(tmp_path):
     (tmp_path / 'train.csv').write_text('text,label\na b,x\na b c d e f,x\na b c d e f g,y\n')
     config = config_of('text', tmp_path, train_file='train.csv')
     loaded = splits.read_train(config)[0]
-    split = splits.make_split(config, TOKENIZER, loaded.task, loaded, labelled=True)
+    split = splits.make_split(config, TOKENIZER, loaded, train=True)
     assert split.rows.tokens.lengths().tolist() == [4, 8, 8]
     assert loading.counts(loaded.complaints) == {'cut': 1} and ':4' in loaded.complaints.lines()[0]

@@ -20,6 +20,7 @@ from electra_jax.core.errors import CheckpointError, DataError, UserError
 from electra_jax.corpus import files, sources
 from electra_jax.data import manifest, pipeline
 from electra_jax.finetune.files import lines, tfds
+from electra_jax.finetune.files.tables import Columns
 from electra_jax.interop import projects
 from electra_jax.tokenizers import api
 from electra_jax.tokenizers import load as tokenizers
@@ -374,7 +375,7 @@ def test_a_damaged_dataset_is_named(tmp_path):
             )
         )
     with pytest.raises(DataError, match='row 0 cannot be read'):
-        list(tfds.read(str(folder), 'train').rows)
+        list(tfds.read(str(folder), 'train', Columns()).rows)
 
 
 @pytest.mark.parametrize(

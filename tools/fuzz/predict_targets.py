@@ -68,4 +68,4 @@ def _make_predict(folder: pathlib.Path) -> Run:
     return run
 
 
-TARGETS = (Target('predict', _make_predict, r'input|--(columns|format)'),)
+TARGETS = (Target('predict', _make_predict, r'input|<stdin>|--(columns|format)'),)

@@ -13,12 +13,11 @@ import numpy as np
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.finetune import split as splits
-from electra_jax.finetune.files import predict_input
+from electra_jax.finetune.files import lines, predict_input
 from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.predict import input_path
 from tests.support import fakes
 from tests.support.loading import Known, task_of
 from tools.fuzz import mutate
@@ -103,7 +102,7 @@ def _examples(
     policy = 'skip' if rng.random() < 0.7 else 'error'
     loaded = splits.read(task, Location(path), split, policy)
     loaded.complaints.lines()
-    rows = KINDS[task.kind].features(fakes.tokenizer(), loaded.examples, loaded.task, True)
+    rows = KINDS[task.kind].features(fakes.tokenizer(), loaded.examples, loaded.task)
     lengths = np.asarray(rows.tokens.lengths())
     check(len(lengths) >= len(loaded.examples), 'examples without a row')
     check(lengths.max() <= task.row_length, 'a row that is too long')
@@ -280,14 +279,16 @@ def read_incoming(rng: random.Random, folder: pathlib.Path, task: Task, bad: Com
         typed = types.SimpleNamespace(buffer=io.BytesIO(mutate.spoil(rng, data)))
         kept, sys.stdin = sys.stdin, typed
         try:
-            with input_path('-') as path:
-                return predict_input.read(task, path, form, columns, bad)
+            if form == 'auto':
+                form = predict_input.format_of(lines.STANDARD_INPUT)
+            return predict_input.read(task, lines.STANDARD_INPUT, form, columns, bad)
         finally:
             sys.stdin = kept
     ending = rng.choice(('', '.txt', '.csv', '.tsv', '.jsonl', '.json', '.conll'))
     path, _ = _write(rng, case / f'input{ending}', data)
-    with input_path(str(path)) as path:
-        return predict_input.read(task, path, form, columns, bad)
+    if form == 'auto':
+        form = predict_input.format_of(path)
+    return predict_input.read(task, path, form, columns, bad)
 
 
 def _make_incoming(folder: pathlib.Path) -> Run:
@@ -298,7 +299,7 @@ def _make_incoming(folder: pathlib.Path) -> Run:
         bad = Complaints('data.on_bad_row', 'skip' if rng.random() < 0.8 else 'error')
         examples = read_incoming(rng, folder, task, bad)
         check(bool(examples), 'no example and no complaint')
-        KINDS[task.kind].features(fakes.tokenizer(), examples, task, False)
+        KINDS[task.kind].features(fakes.tokenizer(), examples, task)
 
     return run
 
@@ -307,5 +308,5 @@ TARGETS = (
     Target('tables', _make_tables, r'table\.'),
     Target('tagging', _make_tagging, r'tags\.'),
     Target('questions', _make_questions, r'questions\.'),
-    Target('incoming', _make_incoming, r'input|--(columns|format)'),
+    Target('incoming', _make_incoming, r'input|<stdin>|--(columns|format)'),
 )

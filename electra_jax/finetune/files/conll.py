@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from electra_jax.core.complaints import Complaints
@@ -15,12 +15,12 @@ from electra_jax.core.errors import DataError
 from electra_jax.finetune.examples import TaggedExample
 from electra_jax.finetune.files import lines, tables, tag_schemes
 from electra_jax.finetune.files.lines import Refusing, UnusableError
-from electra_jax.finetune.files.tables import Columns, Rows, is_number
+from electra_jax.finetune.files.source import Source
+from electra_jax.finetune.files.tables import Columns, is_number
 
 _NEW_DOCUMENT = '-DOCSTART-'  # of CoNLL-2003: on a line of its own, which is no word
 # .conllu: lines for several words written as one ('1-2'), and for words that are left out ('3.1').
 _NO_WORD = re.compile('[0-9]+[-.][0-9]+')
-_SHOWN = 20  # tags that a message lists
 
 
 class _Line(NamedTuple):
@@ -30,35 +30,23 @@ class _Line(NamedTuple):
     cells: list[str]
 
 
-def read(
-    path: pathlib.Path,
-    columns: Columns,
-    complaints: Complaints,
-    labelled: bool | None,
-    ending: str | None = None,
-) -> Iterator[TaggedExample]:
-    """Sentences of a file with a word a line, or of a table with a sentence a row.
-
-    A file is a table if its name, or `ending` in its place, ends as a table's; but a .tsv file has
-    a word a line, unless its first line names the columns of words and tags.
-    """
-    ending = ending or lines.ending_of(path)
-    is_table = ending in (*tables.TABLES, '.json')
-    if ending == '.tsv':
-        is_table = _names_columns(path, columns, labelled)
-    if not is_table:
-        return _read_conll(path, columns, complaints, labelled, ending == '.conllu')
-    rows = tables.read(path, complaints, columns, ending=ending)
-    return from_rows(rows, columns, complaints, labelled)
+def read(source: Source) -> Iterator[TaggedExample]:
+    """Sentences of a file with a word a line, or of a table or dataset with a sentence a row."""
+    if source.path is None or _is_table(source, source.path):
+        return _from_rows(source)
+    return _read_conll(source, source.path)
 
 
-def _names_columns(path: pathlib.Path, columns: Columns, labelled: bool | None) -> bool:
-    """Whether the first line of a .tsv file is a header."""
+def _is_table(source: Source, path: pathlib.Path) -> bool:
+    """Whether a row is a sentence; in a .tsv file, if its first line names words and tags."""
+    columns = source.columns
+    if source.ending != '.tsv':
+        return source.ending in (*tables.TABLES, '.json')
     if columns.header is not None:
         return columns.header
     given = {'words': columns.words, 'tags': columns.tags}
     names = {usual if not name or is_number(name) else name for usual, name in given.items()}
-    if not labelled:
+    if not source.labelled:
         names -= {columns.tags or 'tags'}
     return names <= set(tables.first_names(path, columns.separator, '.tsv'))
 
@@ -67,18 +55,14 @@ def _names_columns(path: pathlib.Path, columns: Columns, labelled: bool | None) 
 # A word a line
 
 
-def _read_conll(
-    path: pathlib.Path,
-    columns: Columns,
-    complaints: Complaints,
-    labelled: bool | None,
-    is_universal: bool,
-) -> Iterator[TaggedExample]:
+def _read_conll(source: Source, path: pathlib.Path) -> Iterator[TaggedExample]:
     """Sentences of a file with a word a line and a blank line between sentences.
 
     Tabs separate the cells if the first line of a word holds one, otherwise spaces do. `words` and
     `tags` are numbers: 0 and -1 where they are None; in a .conllu file 1 and, to be named, `tags`.
     """
+    columns, complaints, labelled = source.columns, source.complaints, source.labelled
+    is_universal = source.ending == '.conllu'
     if is_universal:
         columns = dataclasses.replace(columns, words=columns.words or '1')
         if labelled is not None and columns.tags is None:
@@ -199,22 +183,21 @@ def _check_cells(block: list[_Line], where: list[str], width: int, tags: int | N
 # A sentence a row
 
 
-def from_rows(
-    rows: Rows, columns: Columns, complaints: Complaints, labelled: bool | None
-) -> Iterator[TaggedExample]:
+def _from_rows(source: Source) -> Iterator[TaggedExample]:
     """Sentences of rows with a list of words and one of tags, or both as text with spaces."""
-    words_key = tables.need_column(rows, columns, 'words')
-    find_tags = tables.need_column if labelled else tables.find_column
-    tags_key = None if labelled is None else find_tags(rows, columns, 'tags')
-    id_key = columns.id and tables.need_column(rows, columns, 'id')
+    rows, labelled = source.rows(), source.labelled
+    words_key, tags_key = rows.need('words'), None
+    if labelled is not None:
+        tags_key = rows.need('tags') if labelled else rows.find('tags')
+    id_key = source.columns.id and rows.need('id')
     for row in rows.rows:
-        with Refusing(complaints, row.where):
-            words, tags = _strings(tables.find_value(row, words_key), words_key), None
+        with Refusing(source.complaints, row.where):
+            words, tags = _strings(row.value(words_key), words_key), None
             if tags_key and (labelled or row.values.get(tags_key) is not None):
-                tags = _strings(tables.find_value(row, tags_key), tags_key)
+                tags = _strings(row.value(tags_key), tags_key)
             if not words:
                 raise UnusableError('empty_text', f'there are no words in {words_key!r}')
-            yield _checked(tables.row_id(row, id_key), words, tags, [row.where] * len(words))
+            yield _checked(row.id(id_key), words, tags, [row.where] * len(words))
 
 
 def _strings(value: Any, key: str) -> list[str]:
@@ -254,31 +237,3 @@ def _tags_problem(words: list[str], tags: list[str]) -> str | None:
         if problem:
             return f'in tag {tags.index(tag) + 1}: {problem}'
     return None
-
-
-def fitting(
-    examples: Iterable[TaggedExample], scheme: str, complaints: Complaints
-) -> Iterator[TaggedExample]:
-    """The sentences whose tags are possible in their scheme; others are refused or counted."""
-    for example in examples:
-        problem = example.tags and tag_schemes.problem(example.tags, scheme)
-        if problem:
-            shown = f'{" ".join(example.words)!r:.60}'
-            complaints.refuse('bad_tags', example.where, f'{problem} ({shown})')
-        else:
-            yield example
-
-
-def known(
-    examples: Iterable[TaggedExample], classes: Sequence[str], complaints: Complaints
-) -> Iterator[TaggedExample]:
-    """The sentences whose tags are all among the task's; others are refused or counted."""
-    more = ', ...' if len(classes) > _SHOWN else ''
-    listed = ', '.join(map(repr, classes[:_SHOWN])) + more
-    for example in examples:
-        strange = sorted(set(example.tags or ()) - set(classes))
-        if strange:
-            problem = f'the tag {strange[0]!r} is not one of the task: {listed}'
-            complaints.refuse('bad_tags', example.where, problem)
-        else:
-            yield example

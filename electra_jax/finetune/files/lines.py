@@ -1,14 +1,17 @@
 """Bytes, lines and texts of a task's files, and what makes them unusable."""
 
+import functools
 import pathlib
 import re
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from electra_jax.core import compressed
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
 
+STANDARD_INPUT = pathlib.Path('<stdin>')  # stands for it
 _SURROGATES = re.compile('[\ud800-\udfff]')
 _UTF8_MARK = b'\xef\xbb\xbf'
 _UTF16_MARKS = (b'\xff\xfe', b'\xfe\xff')
@@ -68,7 +71,16 @@ def content(path: pathlib.Path, complaints: Complaints) -> bytes:
     return data.removeprefix(_UTF8_MARK)
 
 
+@functools.lru_cache(maxsize=1)
+def _all_of(stream: IO[bytes]) -> bytes:
+    """What a stream holds; kept, because the first line of a table is also read on its own."""
+    return stream.read()
+
+
 def _chunks(path: pathlib.Path, complaints: Complaints) -> Iterator[bytes]:
+    if path == STANDARD_INPUT:
+        yield _all_of(sys.stdin.buffer)
+        return
     if not compressed.is_compressed(path):
         yield path.read_bytes()
         return

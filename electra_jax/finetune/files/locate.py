@@ -50,16 +50,10 @@ class Location(NamedTuple):
 
 
 def find(files: TaskFiles, where: str, split: str) -> Location | None:
-    """Where a split is; None: the data does not have it.
+    """Where a split, a key of `files.names`, is; None: the data does not have it.
 
-    Args:
-        files: of the task.
-        where: the task's folder, a folder of such folders, or 'tfds:NAME' for a prepared
-            TensorFlow dataset.
-        split: a key of `files.names`.
-
-    Raises:
-        DataError: there is nothing at `where`, or two files could be meant.
+    `where` is the task's folder, a folder of such folders, or 'tfds:NAME' for a prepared TensorFlow
+    dataset.
     """
     if where.startswith(_TFDS):
         name, theirs = where.removeprefix(_TFDS), _their_name(files, split)

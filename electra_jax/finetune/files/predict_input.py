@@ -1,27 +1,24 @@
 """New text for a trained model: unlabelled examples of tables, CoNLL or SQuAD files, lines."""
 
-import codecs
 import dataclasses
 import pathlib
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from electra_jax.core import compressed
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.finetune.examples import Example
 from electra_jax.finetune.files import lines, tables
 from electra_jax.finetune.files.locate import Location
+from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Columns, is_number, merged
-from electra_jax.finetune.kinds.kind import Source, Task
+from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
 
 # How input may be written; 'lines': a text each, 'a<TAB>b' for a pair, 'question<TAB>text'.
 FORMATS = ('lines', 'csv', 'tsv', 'jsonl', 'json', 'conll', 'conllu')
 _FORMAT_OF = {f'.{name}': name for name in FORMATS[1:]} | {'.ndjson': 'jsonl'}
-_BEGINNING = 4096  # bytes that distinguish JSON lines and CoNLL files from lines
-_TAG = re.compile(r'O|[BIESLU]-\S+')
 
 _FIELDS = ('text_a', 'text_b', 'words', 'context', 'question', 'id')
 # Usual names of columns, by which the header of a table is noticed that is not expected.
@@ -46,30 +43,9 @@ def parse_columns(text: str | None) -> Columns:
     return Columns(**columns)
 
 
-def format_of(path: pathlib.Path, task: Task) -> str:
-    """The format of a file by the ending of its name; --format=NAME overrules it.
-
-    Standard input and files of other endings hold lines, unless they begin with a brace (JSON
-    lines) or, for a tagger, every line ends in a cell that is a tag (CoNLL).
-    """
-    ending = lines.ending_of(path)
-    if ending in _FORMAT_OF or compressed.is_compressed(path):
-        return _FORMAT_OF.get(ending, 'lines')
-    with path.open('rb') as file:
-        start = file.read(_BEGINNING).removeprefix(codecs.BOM_UTF8)
-    if start.lstrip().startswith(b'{'):
-        return 'jsonl'
-    if re.match(rb'\s*\[\s*\{', start):
-        raise DataError(
-            f'{path}: a list of JSON objects; write one object a line (--format=jsonl), or type '
-            '--format=lines if it is text'
-        )
-    whole = start.decode(errors='replace').splitlines()[: -1 if len(start) == _BEGINNING else None]
-    cells = [line.split() for line in whole if line.strip()]
-    tags = {*task.labels, 'O'}
-    is_tagged = all(len(one) > 1 and (one[-1] in tags or _TAG.fullmatch(one[-1])) for one in cells)
-    takes_tags = 'conll' in KINDS[task.kind].formats
-    return 'conll' if takes_tags and cells and is_tagged else 'lines'
+def format_of(path: pathlib.Path) -> str:
+    """The format of a file by the ending of its name; other files hold lines."""
+    return _FORMAT_OF.get(lines.ending_of(path), 'lines')
 
 
 def read(
@@ -77,12 +53,7 @@ def read(
 ) -> list[Example]:
     """Examples of new text; labels, tags and answers in it are not looked at.
 
-    Args:
-        task: of the model.
-        path: the file.
-        form: of FORMATS.
-        columns: names or numbers of columns, where they are not those of training.
-        complaints: rows that cannot be used are refused or counted here.
+    `form` is one of FORMATS; `columns` are those that are not called as in training.
     """
     kind = KINDS[task.kind]
     if form.startswith('conll') and form not in kind.formats:
@@ -92,8 +63,8 @@ def read(
         if form != 'lines':
             ending = f'.{form}'
             columns = _columns(task, path, ending, columns)
-            source = Source(task, Location(path), columns, complaints, None, ending)
-            examples = kind.read(source)[0]
+            split = (task.spec.files, Location(path), columns, complaints, None, ending)
+            examples, _ = kind.read(task, Source(*split))
         examples = list(examples)
     except DataError as error:
         # `predict` has --columns to name columns with, and no config.

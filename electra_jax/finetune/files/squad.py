@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
 from electra_jax.finetune.examples import Answer, SpanExample
-from electra_jax.finetune.files import lines, tables
+from electra_jax.finetune.files import lines
 from electra_jax.finetune.files.lines import Refusing, UnusableError
-from electra_jax.finetune.files.tables import Columns, Rows
+from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.texts import plain_label
 
 
@@ -31,50 +31,21 @@ class _Question(NamedTuple):
     references: Any = None
 
 
-def read(
-    path: pathlib.Path,
-    columns: Columns,
-    complaints: Complaints,
-    unanswerable: bool,
-    labelled: bool | None,
-    ending: str | None = None,
-) -> Iterator[SpanExample]:
-    """Questions of a SQuAD file (.json), of MRQA's JSON lines, or of a table with one a row.
+def read(source: Source, unanswerable: bool) -> Iterator[SpanExample]:
+    """Questions of a SQuAD file (.json), of MRQA's JSON lines, or of rows with one each.
 
-    Args:
-        path: the file, perhaps compressed.
-        columns: those of rows with a question each.
-        complaints: questions that cannot be used are refused or counted here.
-        unanswerable: whether the task has questions without an answer (SQuAD 2.0).
-        labelled: whether answers must be given; None: they are not looked at.
-        ending: stands in for the name's own.
+    `unanswerable` is whether the task has questions without an answer (SQuAD 2.0).
     """
-    if (ending or lines.ending_of(path)) != '.json':
-        rows = tables.read(path, complaints, columns, ending=ending)
-        return from_rows(rows, columns, complaints, unanswerable, labelled)
-    return _examples(_squad_questions(path, complaints), complaints, unanswerable, labelled)
-
-
-def from_rows(
-    rows: Rows, columns: Columns, complaints: Complaints, unanswerable: bool, labelled: bool | None
-) -> Iterator[SpanExample]:
-    """Questions of rows with one each, such as those of a TensorFlow dataset; as `read`."""
-    questions = _row_questions(rows, columns, complaints, labelled)
-    return _examples(questions, complaints, unanswerable, labelled)
-
-
-def _examples(
-    questions: Iterator[_Question],
-    complaints: Complaints,
-    unanswerable: bool,
-    labelled: bool | None,
-) -> Iterator[SpanExample]:
+    if source.path is not None and source.ending == '.json':
+        questions = _squad_questions(source.path, source.complaints)
+    else:
+        questions = _row_questions(source)
     seen: dict[str, str] = {}
     for question in questions:
-        if labelled is None:
+        if source.labelled is None:
             question = _Question(*question[:4])
-        with Refusing(complaints, question.where):
-            one = _example(question, complaints, unanswerable, bool(labelled))
+        with Refusing(source.complaints, question.where):
+            one = _example(question, source.complaints, unanswerable, bool(source.labelled))
             if one.id in seen:
                 raise DataError(
                     f'{one.where}: the id {one.id!r} is also that of {seen[one.id]}; predictions '
@@ -239,16 +210,12 @@ def _id(entry: Any, *keys: str) -> str:
     return lines.usable_id(given[0])
 
 
-def _row_questions(
-    rows: Rows, columns: Columns, complaints: Complaints, labelled: bool | None
-) -> Iterator[_Question]:
-    context_key = tables.need_column(rows, columns, 'context')
-    question_key = tables.need_column(rows, columns, 'question')
+def _row_questions(source: Source) -> Iterator[_Question]:
+    rows, complaints = source.rows(), source.complaints
+    context_key, question_key = rows.need('context'), rows.need('question')
     # Rows may be without an id, but not without one that the user named.
-    has_id = columns.id not in (None, 'id')
-    id_key = (tables.need_column if has_id else tables.find_column)(rows, columns, 'id')
-    find_answers = tables.need_column if labelled else tables.find_column
-    answers_key = find_answers(rows, columns, 'answers') or 'answers'
+    id_key = rows.find('id') if source.columns.id in (None, 'id') else rows.need('id')
+    answers_key = rows.need('answers') if source.labelled else rows.find('answers')
     for row in rows.rows:
         if 'qas' in row.values:
             for entry in _list_in(row.values, 'qas', row.where):
@@ -263,13 +230,13 @@ def _row_questions(
                     )
         elif list(row.values) != ['header']:  # the first line of MRQA's files describes the file
             with Refusing(complaints, row.where):
-                context = tables.find_value(row, context_key)
+                context = row.value(context_key)
                 yield _Question(
                     row.where,
-                    question=tables.find_value(row, question_key),
-                    id=tables.row_id(row, id_key),
+                    question=row.value(question_key),
+                    id=row.id(id_key),
                     context=context,
-                    answers=_bare_answers(row.values.get(answers_key), context),
+                    answers=_bare_answers(row.values.get(answers_key or 'answers'), context),
                     impossible=_mark(row.values.get('is_impossible')),
                 )
 

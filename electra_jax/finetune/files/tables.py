@@ -41,37 +41,55 @@ class Row(NamedTuple):
     number: int
     values: dict[str, Any]
 
+    def value(self, key: str) -> Any:
+        """The value under the key of a column; raises UnusableError if there is none."""
+        if key not in self.values:
+            has = ', '.join(map(repr, sorted(self.values)[:10])) or 'none'
+            raise UnusableError('missing_field', f'there is no field {key!r}; it has {has}')
+        return self.values[key]
+
+    def id(self, key: str | None) -> str:
+        """The id that the row carries, or its number; raises UnusableError for a bad one."""
+        given = self.values.get(key) if key is not None else None
+        return lines.usable_id(self.number if given is None else given)
+
 
 class Rows(NamedTuple):
-    """The rows of a file."""
+    """The rows of a file or dataset."""
 
     where: str  # the file, for messages
     names: tuple[str, ...] | None  # of the columns; None: each row brings its own (JSON)
     rows: Iterator[Row]
+    columns: Columns  # which of them hold what
+
+    def find(self, field: str) -> str | None:
+        """The key of the column that a field of `columns` gives, or that has the field's name."""
+        return key_of(self.names, getattr(self.columns, field) or field)
+
+    def need(self, field: str) -> str:
+        """As `find`; where there is no such column, the error lists those that are there."""
+        key = self.find(field)
+        if key is not None:
+            return key
+        names, column = self.names or (), getattr(self.columns, field) or field
+        raise DataError(
+            f'{self.where}: there is no column {column!r} for {field}; it has '
+            f'{", ".join(map(repr, names))}{nearest(column, names)}. Name one with '
+            f'--config.task.columns.{field}=NAME{_other_reasons(names)}'
+        )
 
 
 def read(
-    path: pathlib.Path,
-    complaints: Complaints,
-    columns: Columns = Columns(),
-    known_gaps: bool = False,
-    ending: str | None = None,
+    path: pathlib.Path, ending: str, columns: Columns, complaints: Complaints, known_gaps: bool
 ) -> Rows:
-    """Rows of a CSV, TSV or JSON lines file; the ending of its name decides which it is.
+    """Rows of a CSV, TSV or JSON lines file, perhaps compressed; the ending decides which it is.
 
     In a CSV file quotation marks may enclose a cell; in a TSV file they are characters like any
-    other, as in the files of GLUE. Without a header, columns are called '0', '1', ...
-
-    Args:
-        path: a file, perhaps compressed (.gz, .xz, .zst).
-        complaints: rows that cannot be used are refused or counted here.
-        columns: its header and separator are used.
-        known_gaps: whether rows with missing cells are expected: they are counted, not refused.
-        ending: stands in for the name's own.
+    other, as in the files of GLUE. Without a header, columns are called '0', '1', ... With
+    `known_gaps` rows with missing cells are counted, not refused.
     """
-    ending = ending or lines.ending_of(path)
     if ending in JSON_LINES:
-        return Rows(str(path), None, _json_rows(path, complaints))
+        return Rows(str(path), None, _json_rows(path, complaints), columns)
     cells = _cells(path, columns.separator, complaints, ending)
     line, first = next(cells, (0, None))
     if first is None:
@@ -87,7 +105,8 @@ def read(
                 f'{path}:1: the header names {double[0]!r} twice; if the file has no header, type '
                 '--config.task.header=False and give the columns as numbers from 0'
             )
-    return Rows(str(path), names, _table_rows(path, names, cells, complaints, known_gaps))
+    rows = _table_rows(path, names, cells, complaints, known_gaps)
+    return Rows(str(path), names, rows, columns)
 
 
 def first_names(path: pathlib.Path, separator: str | None, ending: str) -> tuple[str, ...]:
@@ -217,24 +236,6 @@ def key_of(names: Sequence[str] | None, column: str) -> str | None:
     return None
 
 
-def find_column(rows: Rows, columns: Columns, field: str) -> str | None:
-    """The key of the column that a field of `columns` gives, or that has the field's name."""
-    return key_of(rows.names, getattr(columns, field) or field)
-
-
-def need_column(rows: Rows, columns: Columns, field: str) -> str:
-    """As `find_column`; where there is no such column, the error lists those that are there."""
-    key = find_column(rows, columns, field)
-    if key is not None:
-        return key
-    names, column = rows.names or (), getattr(columns, field) or field
-    raise DataError(
-        f'{rows.where}: there is no column {column!r} for {field}; it has '
-        f'{", ".join(map(repr, names))}{nearest(column, names)}. Name one with '
-        f'--config.task.columns.{field}=NAME{_other_reasons(names)}'
-    )
-
-
 def _other_reasons(names: Sequence[str]) -> str:
     if len(names) == 1:
         for mark, typed in ((';', "';'"), ('\t', "$'\\t'"), (',', "','")):
@@ -243,17 +244,3 @@ def _other_reasons(names: Sequence[str]) -> str:
     if all(name.isdigit() for name in names):
         return ', a number from 0'
     return ' (if the first line is no header: --config.task.header=False, and numbers from 0)'
-
-
-def find_value(row: Row, key: str) -> Any:
-    """The value of a row under the key of a column; raises UnusableError if there is none."""
-    if key not in row.values:
-        has = ', '.join(map(repr, sorted(row.values)[:10])) or 'none'
-        raise UnusableError('missing_field', f'there is no field {key!r}; it has {has}')
-    return row.values[key]
-
-
-def row_id(row: Row, key: str | None) -> str:
-    """The id that a row carries, or its number in the file; raises UnusableError for a bad one."""
-    given = row.values.get(key) if key is not None else None
-    return lines.usable_id(row.number if given is None else given)

@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError, nearest
 from electra_jax.finetune.examples import TextExample
-from electra_jax.finetune.files import lines, tables
+from electra_jax.finetune.files import lines
 from electra_jax.finetune.files.lines import Refusing, UnusableError
-from electra_jax.finetune.files.tables import Columns, Row, Rows
+from electra_jax.finetune.files.source import Source
+from electra_jax.finetune.files.tables import Row
 
 _SHOWN = 20  # classes that a message lists
 
@@ -17,27 +17,18 @@ _SHOWN = 20  # classes that a message lists
 Reader = Callable[[Any], str | float]
 
 
-def read(
-    rows: Rows, columns: Columns, complaints: Complaints, label: Reader, labelled: bool | None
-) -> Iterator[TextExample]:
-    """Texts with a label each: one example for each usable row, with its texts stripped.
-
-    Args:
-        rows: of the file.
-        columns: which of them hold what.
-        complaints: rows that cannot be used are refused or counted here.
-        label: of a row, from the value in its column.
-        labelled: whether every row must have a label; None: labels are not looked at.
-    """
-    keys = [tables.need_column(rows, columns, 'text_a')]
+def read(source: Source, label: Reader) -> Iterator[TextExample]:
+    """Texts with a label each: one example for each usable row, with its texts stripped."""
+    rows, columns, labelled = source.rows(), source.columns, source.labelled
+    keys = [rows.need('text_a')]
     if columns.text_b is not None:
-        keys.append(tables.need_column(rows, columns, 'text_b'))
+        keys.append(rows.need('text_b'))
     label_key = None
     if labelled:
-        label_key = tables.need_column(rows, columns, 'label')
+        label_key = rows.need('label')
     elif labelled is not None and columns.label:
-        label_key = tables.find_column(rows, columns, 'label')
-    id_key = columns.id and tables.need_column(rows, columns, 'id')
+        label_key = rows.find('label')
+    id_key = columns.id and rows.need('id')
     unread = 'text_b' not in (*keys, label_key, id_key) and columns.text_b is None
     for row in rows.rows:
         if unread and row.values.get('text_b'):
@@ -46,12 +37,11 @@ def read(
                 'of texts type --config.task.columns.text_b=text_b, or give that column another '
                 'name'
             )
-        with Refusing(complaints, row.where):
+        with Refusing(source.complaints, row.where):
             first, *second = [
-                lines.usable_text(tables.find_value(row, key), f'column {key!r}').strip()
-                for key in keys
+                lines.usable_text(row.value(key), f'column {key!r}').strip() for key in keys
             ]
-            name = tables.row_id(row, id_key)
+            name = row.id(id_key)
             found = _label(row, label_key, label, bool(labelled)) if label_key else None
             yield TextExample(name, first, second[0] if second else None, found, row.where)
 
@@ -59,7 +49,7 @@ def read(
 def _label(row: Row, key: str, label: Reader, needed: bool) -> str | float | None:
     if not needed and key not in row.values:
         return None
-    value = tables.find_value(row, key)
+    value = row.value(key)
     try:
         return label(value)
     except UnusableError as error:

@@ -5,15 +5,13 @@ from typing import Any
 
 from electra_jax.core import tfds
 from electra_jax.core.errors import DataError, first_line
-from electra_jax.finetune.files.tables import Row, Rows
+from electra_jax.finetune.files.tables import Columns, Row, Rows
 
 
-def read(name: str, split: str) -> Rows:
+def read(name: str, split: str, columns: Columns) -> Rows:
     """Rows of a split: bytes become text, classes their names (None for -1, "not given").
 
-    Args:
-        name: of the dataset with its config, such as 'glue/sst2', or the folder of one.
-        split: such as 'train' or 'validation[:10%]'.
+    `name` is that of the dataset with its config, such as 'glue/sst2', or the folder of one.
     """
     source, info = tfds.open_split(name, split)
     plain = {key: _plain_values(feature) for key, feature in info.features.items()}
@@ -31,7 +29,7 @@ def read(name: str, split: str) -> Rows:
                 ) from error
             yield Row(where, number, values)
 
-    return Rows(f'{name}:{split}', tuple(info.features), rows())
+    return Rows(f'{name}:{split}', tuple(info.features), rows(), columns)
 
 
 def _plain_values(feature: Any) -> Callable[[Any], Any]:

@@ -10,13 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.core.complaints import Complaints
-from electra_jax.core.errors import DataError, nearest
 from electra_jax.finetune.features import Rows
-from electra_jax.finetune.files import tables, tfds
-from electra_jax.finetune.files.locate import Location, TaskFiles
-from electra_jax.finetune.files.tables import Columns, Row, merged
-from electra_jax.finetune.files.tables import Rows as TableRows
+from electra_jax.finetune.files.locate import TaskFiles
+from electra_jax.finetune.files.source import Source
+from electra_jax.finetune.files.tables import Columns, merged
 from electra_jax.model.task_heads import HeadShape
 from electra_jax.tokenizers.api import Tokenizer
 
@@ -94,84 +91,21 @@ class Task:
         return HeadShape(form, self.style, num_classes, self.head_dropout, self.beams)
 
 
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A split of a task, ready to be read."""
-
-    task: Task  # what is known of it so far
-    location: Location
-    columns: Columns
-    complaints: Complaints  # rows that cannot be used are refused or counted here
-    labelled: bool | None  # whether examples must have labels; None: labels are not looked at
-    ending: str | None = None  # stands in for that of the file's name
-
-    @property
-    def where(self) -> str:
-        """The file or dataset, for messages."""
-        return str(self.path or f'{self.location.dataset}:{self.location.split}')
-
-    @property
-    def path(self) -> pathlib.Path | None:
-        """The file; None: it is a dataset."""
-        return self.location.path
-
-    def rows(self) -> TableRows:
-        """Rows of a table, or of a dataset with the classes named as in the official files."""
-        if self.path is None:
-            rows = tfds.read(self.location.dataset, self.location.split)
-            return rows._replace(rows=map(self._with_our_label, rows.rows))
-        known_gaps = self.labelled is not None and self.task.spec.files.known_gaps
-        return tables.read(self.path, self.complaints, self.columns, known_gaps, self.ending)
-
-    def _with_our_label(self, row: Row) -> Row:
-        dataset, key = self.task.spec.files.dataset, self.columns.label
-        if dataset is None or not dataset.labels or key not in row.values:
-            return row
-        label = row.values[key]
-        return row._replace(values={**row.values, key: dataset.labels.get(label, label)})
-
-
-def open_source(
-    task: Task, location: Location, split: str, complaints: Complaints, labelled: bool
-) -> Source:
-    """A split of a task with its columns: the usual ones, but for those that the task gives."""
-    files = task.spec.files
-    usual = files.split_columns.get(split, files.columns)
-    if location.path is None and files.dataset is not None:
-        usual = files.dataset.columns
-    return Source(task, location, merged(usual, task.columns), complaints, labelled)
-
-
 class Predictions(NamedTuple):
-    """What a model answers to the examples of a split.
+    """What a model answers to the examples of a split."""
 
-    Attributes:
-        task: that it was trained on.
-        examples: in the order of the file.
-        values: what the kind's `answers` gave: of classes float [examples, C]; of scores float
-            [examples]; of tags, for each sentence, float [words, C]; of spans a `SpanAnswer` each.
-    """
-
-    task: Task
-    examples: Sequence[Any]
+    task: Task  # that it was trained on
+    examples: Sequence[Any]  # in the order of the file
+    # What the kind's `answers` gave: of classes float [examples, C]; of scores float [examples]; of
+    # tags, for each sentence, float [words, C]; of spans a `SpanAnswer` each.
     values: Any
 
 
 class Scores(NamedTuple):
-    """Metrics of one set of predictions.
+    """Metrics of one set of predictions."""
 
-    Attributes:
-        values: metric -> value, always a finite number; shares and correlations are fractions.
-        notes: what a reader of the values must know, such as that one is not defined.
-    """
-
-    values: dict[str, float]
-    notes: tuple[str, ...] = ()
-
-
-def one_term(batch: Batch) -> jax.Array:
-    """[B]: the loss of each row is one term."""
-    return jnp.ones_like(batch['weight'])
+    values: dict[str, float]  # finite numbers; shares and correlations are fractions
+    notes: tuple[str, ...] = ()  # what a reader must know, such as that one is not defined
 
 
 class Kind(NamedTuple):
@@ -182,17 +116,17 @@ class Kind(NamedTuple):
     own_spec: TaskSpec
     # Styles of heads; the first one stands in for those that the kind lacks.
     styles: tuple[str, ...]
-    # Files -> examples, and the task with what follows from the files. Unusable rows are refused
-    # or counted among the source's complaints.
-    read: Callable[[Source], tuple[list[Any], Task]]
+    # What is known of a task, a split -> examples, and the task with what follows from the split.
+    # Unusable rows are refused or counted among the source's complaints.
+    read: Callable[[Task, Source], tuple[list[Any], Task]]
     # Task, id, line, 'file:line' -> the example that a line of new text is; raises UnusableError.
     from_line: Callable[[Task, str, str, str], Any]
     # Example -> what it is about; examples with equal contents are never on both sides when a
     # training file is divided.
     content: Callable[[Any], Any]
     head: Callable[[Task], HeadShape]
-    # Tokenizer, examples, task, whether they are trained on -> token rows.
-    features: Callable[[Tokenizer, Sequence[Any], Task, bool], Rows]
+    # Tokenizer, examples, task -> token rows.
+    features: Callable[[Tokenizer, Sequence[Any], Task], Rows]
     # Task, head's outputs, batch -> float [B], the terms of each row added up.
     loss: Callable[[Task, HeadOutputs, Batch], jax.Array]
     # Task, examples, their token rows, the head's outputs for each row -> `Predictions.values`.
@@ -210,7 +144,7 @@ class Kind(NamedTuple):
         None
     )
     # Batch -> float [B], how many terms of the loss each row has, before its weight.
-    terms: Callable[[Batch], jax.Array] = one_term
+    terms: Callable[[Batch], jax.Array] = lambda batch: jnp.ones_like(batch['weight'])
     # Formats of new text that it takes in addition to lines and tables.
     formats: tuple[str, ...] = ()
     # Names of the outputs of another project's head -> fields of `Task` that follow from them.
@@ -223,28 +157,9 @@ class Kind(NamedTuple):
 # What several kinds need
 
 
-def class_number(
-    label: str | float | None, where: str, numbers: Mapping[str, int], needed: bool
-) -> int:
-    """The number of a class; -1: the example has none, and needs none.
-
-    Raises:
-        DataError: the label is not one of the task's, or is missing where it is needed.
-    """
-    if label is None and not needed:
-        return -1
-    if label is None or str(label) not in numbers:
-        given = 'no label' if label is None else f'the label {label!r}'
-        raise DataError(
-            f'{where}: {given}, allowed: {", ".join(numbers)}'
-            f'{nearest(str(label), numbers)}; name all labels with --config.task.labels=a,b,c'
-        )
-    return numbers[str(label)]
-
-
-def numbered(labels: Sequence[str]) -> dict[str, int]:
-    """Class -> its number."""
-    return {label: number for number, label in enumerate(labels)}
+def numbered(labels: Sequence[str]) -> dict[Any, int]:
+    """Class -> its number; None, where an example has none: -1."""
+    return {None: -1, **{label: number for number, label in enumerate(labels)}}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ those of the reference (electra, finetune/qa/qa_tasks.py, which follows BERT's r
 
 # R: tokens that an answer may go on from its start; S: starts of a beam search; T: ends of each.
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -19,7 +20,6 @@ from electra_jax.finetune.examples import SpanExample
 class Window(NamedTuple):
     """What a row shows of a text; every array is of length L."""
 
-    example: int  # number of the question that the row belongs to
     begin_L: np.ndarray  # int, where in the context the characters of each token begin
     stop_L: np.ndarray  # int, the character after them
     text_L: np.ndarray  # bool, whether the token is of the context: an answer may end there
@@ -28,11 +28,19 @@ class Window(NamedTuple):
     best_L: np.ndarray
 
 
-class Candidate(NamedTuple):
-    """The answer from token `start` to token `end`, inclusive, of a row."""
+class Pairs(NamedTuple):
+    """Answers from token `starts` to token `ends`, inclusive, of a row: an entry for each."""
 
-    start: int
-    end: int
+    starts: np.ndarray
+    ends: np.ndarray
+    scores: np.ndarray
+
+
+class Candidate(NamedTuple):
+    """An answer: characters `begin` to `stop`, exclusive, of a context."""
+
+    begin: int
+    stop: int
     score: float
 
 
@@ -49,7 +57,7 @@ class SpanAnswer(NamedTuple):
     """The answers to a question."""
 
     id: str
-    none_score: float | None  # the higher, the less likely there is an answer; None: not known
+    none_score: float  # the higher, the less likely there is an answer
     n_best: tuple[Found, ...]  # the best answers, all different
 
     @property
@@ -58,22 +66,15 @@ class SpanAnswer(NamedTuple):
         return self.n_best[0].text if self.n_best else ''
 
 
-def from_logits(
-    start_L: np.ndarray, end_L: np.ndarray, window: Window, n_best: int, max_tokens: int
-) -> list[Candidate]:
-    """The best `n_best` pairs by a head that gives each token a logit as a start and one as an end.
-
-    >>> window = Window(0, *np.arange(8).reshape(2, 4), *np.ones((2, 4), bool))
-    >>> from_logits(np.array([0., 3, 0, 0]), np.array([5., 0, 2, 4]), window, 2, 2)
-    [Candidate(start=0, end=0, score=5.0), Candidate(start=1, end=2, score=5.0)]
-    """
+def from_logits(start_L: np.ndarray, end_L: np.ndarray, max_tokens: int) -> Pairs:
+    """All pairs of a head that gives each token a logit as a start and one as an end."""
     L = len(start_L)
     starts_LR = np.broadcast_to(np.arange(L)[:, None], (L, min(max_tokens, L)))
     ends_LR = starts_LR + np.arange(starts_LR.shape[1])
     inside_LR = ends_LR < L
     starts, ends = starts_LR[inside_LR], ends_LR[inside_LR]
     scores = start_L.astype(np.float64)[starts] + end_L.astype(np.float64)[ends]
-    return _best_pairs(starts, ends, scores, window, n_best, max_tokens)
+    return Pairs(starts, ends, scores)
 
 
 def from_beams(
@@ -81,29 +82,25 @@ def from_beams(
     start_score_S: np.ndarray,
     end_index_ST: np.ndarray,
     end_score_ST: np.ndarray,
-    window: Window,
-    n_best: int,
-    max_tokens: int,
-) -> list[Candidate]:
-    """The best pairs by a head that scores ends given a start, for each start that it tried.
+) -> Pairs:
+    """The pairs of a head that scores ends given a start, for each start that it tried.
 
     The indices are of tokens, the scores log-probabilities: of ends, given their start.
     """
     starts_ST = np.broadcast_to(start_index_S[:, None], end_index_ST.shape)
     scores_ST = start_score_S.astype(np.float64)[:, None] + end_score_ST
-    pairs = (starts_ST.ravel(), end_index_ST.ravel(), scores_ST.ravel())
-    return _best_pairs(*pairs, window, n_best, max_tokens)
+    return Pairs(starts_ST.ravel(), end_index_ST.ravel(), scores_ST.ravel())
 
 
-def _best_pairs(
-    starts: np.ndarray,
-    ends: np.ndarray,
-    scores: np.ndarray,
-    window: Window,
-    n_best: int,
-    max_tokens: int,
-) -> list[Candidate]:
-    """The pairs that are answers and have the highest scores, equal ones in their order."""
+def best_pairs(pairs: Pairs, window: Window, n_best: int, max_tokens: int) -> list[Candidate]:
+    """The pairs that are answers and have the highest scores, equal ones in their order.
+
+    >>> window = Window(*np.arange(8).reshape(2, 4), *np.ones((2, 4), bool))
+    >>> pairs = from_logits(np.array([0., 3, 0, 0]), np.array([5., 0, 2, 4]), 2)
+    >>> best_pairs(pairs, window, 2, 2)
+    [Candidate(begin=0, stop=4, score=5.0), Candidate(begin=1, stop=6, score=5.0)]
+    """
+    starts, ends, scores = pairs
     allowed = (window.text_L & window.best_L)[starts] & window.text_L[ends]
     allowed &= (starts <= ends) & (ends < starts + max_tokens)
     starts, ends, scores = starts[allowed], ends[allowed], scores[allowed]
@@ -114,8 +111,8 @@ def _best_pairs(
         least = np.partition(scores, len(scores) - n_best)[len(scores) - n_best]
         kept = np.flatnonzero(scores >= least)
     best = kept[np.argsort(-scores[kept], kind='stable')][:n_best]
-    columns = (starts[best].tolist(), ends[best].tolist(), scores[best].tolist())
-    return [Candidate(*pair) for pair in zip(*columns, strict=True)]
+    columns = (window.begin_L[starts[best]], window.stop_L[ends[best]], scores[best])
+    return [Candidate(*one) for one in zip(*(x.tolist() for x in columns), strict=True)]
 
 
 def _check_numbers(scores: np.ndarray) -> None:
@@ -128,7 +125,7 @@ def _check_numbers(scores: np.ndarray) -> None:
 
 def answers(
     examples: Sequence[SpanExample],
-    windows: Iterable[tuple[Window, Sequence[Candidate], float | None]],
+    windows: Iterable[tuple[int, Sequence[Candidate], float]],
     n_best: int,
     none_is_relative: bool,
 ) -> list[SpanAnswer]:
@@ -136,8 +133,8 @@ def answers(
 
     Args:
         examples: the questions.
-        windows: of all of them, in any order: each with its candidates, and with its score of
-            there being no answer, or None. The lowest over the windows counts: there is no answer
+        windows: of all of them, in any order: the number of the question, the candidates, and the
+            score of there being no answer. The lowest over the windows counts: there is no answer
             only if no window holds it.
         n_best: answers listed for a question.
         none_is_relative: whether the score of no answer competes with those of answers, as the sum
@@ -148,38 +145,33 @@ def answers(
         One for each example, in their order.
 
     Raises:
-        NonFiniteError: a score of no answer is a NaN; `from_logits` and `from_beams` check the
-            others.
+        NonFiniteError: a score of no answer is a NaN; `best_pairs` checks the others.
     """
-    held: dict[int, list[tuple[Candidate, Window]]] = {}
-    none: dict[int, float] = {}
-    for window, candidates, score in windows:
-        held.setdefault(window.example, []).extend((one, window) for one in candidates)
-        if score is not None:
-            _check_numbers(np.array(score))
-            none[window.example] = min(none.get(window.example, np.inf), float(score))
+    held: list[list[Candidate]] = [[] for _ in examples]
+    none = [math.inf] * len(examples)
+    for number, candidates, score in windows:
+        _check_numbers(np.array(score))
+        held[number] += candidates
+        none[number] = min(none[number], score)
     result = []
-    for number, example in enumerate(examples):
-        pairs = sorted(held.get(number, ()), key=lambda pair: -pair[0].score)
-        listed = _n_best(example, pairs, n_best)
-        none_score = none.get(number)
-        if none_score is not None and none_is_relative and listed:
+    for example, candidates, none_score in zip(examples, held, none, strict=True):
+        listed = _n_best(example, sorted(candidates, key=lambda one: -one.score), n_best)
+        if none_is_relative and listed:
             none_score -= listed[0].score
         result.append(SpanAnswer(example.id, none_score, listed))
     return result
 
 
 def _n_best(
-    example: SpanExample, pairs: Iterable[tuple[Candidate, Window]], n_best: int
+    example: SpanExample, candidates: Iterable[Candidate], n_best: int
 ) -> tuple[Found, ...]:
     texts: dict[str, Found] = {}
-    for candidate, window in pairs:
-        begin, stop = int(window.begin_L[candidate.start]), int(window.stop_L[candidate.end])
+    for begin, stop, score in candidates:
         text = example.context[begin:stop]
         begin += len(text) - len(text.lstrip())
         text = text.strip()
         if text and text not in texts:
-            texts[text] = Found(text, begin, candidate.score, 0.0)
+            texts[text] = Found(text, begin, score, 0.0)
         if len(texts) == n_best:
             break
     scores = np.array([found.score for found in texts.values()])
@@ -194,11 +186,10 @@ def best_texts(found: Iterable[SpanAnswer]) -> dict[str, str]:
 
 
 def none_scores(found: Iterable[SpanAnswer]) -> dict[str, float]:
-    """Id -> the no-answer score, where it is known."""
-    return {a.id: a.none_score for a in found if a.none_score is not None}
+    """Id -> the no-answer score."""
+    return {answer.id: answer.none_score for answer in found}
 
 
 def final_texts(found: Sequence[SpanAnswer], threshold: float) -> dict[str, str]:
     """Id -> the answer, '' where the no-answer score is above the threshold."""
-    none = {name for name, score in none_scores(found).items() if score > threshold}
-    return {name: '' if name in none else text for name, text in best_texts(found).items()}
+    return {one.id: '' if one.none_score > threshold else one.best for one in found}

@@ -21,9 +21,10 @@ from electra_jax.finetune.features import Ragged, Rows, encode_all, ragged
 from electra_jax.finetune.files import squad
 from electra_jax.finetune.files.lines import UnusableError
 from electra_jax.finetune.files.locate import TaskFiles
+from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import TABLES, Columns
 from electra_jax.finetune.kinds import kind, span_answers, squad_metrics
-from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task, TaskSpec
+from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Task, TaskSpec
 from electra_jax.finetune.kinds.span_answers import Candidate, SpanAnswer, Window
 from electra_jax.finetune.results import write_json
 from electra_jax.tokenizers.api import Tokenizer
@@ -34,13 +35,9 @@ _CONTEXTS_AT_ONCE = 2000
 # Files
 
 
-def read(source: Source) -> tuple[list[SpanExample], Task]:
+def read(task: Task, source: Source) -> tuple[list[SpanExample], Task]:
     """Questions with their texts and answers."""
-    task = source.task
-    rest = (source.columns, source.complaints, task.unanswerable, source.labelled)
-    if source.path is None:
-        return list(squad.from_rows(source.rows(), *rest)), task
-    return list(squad.read(source.path, *rest, source.ending)), task
+    return list(squad.read(source, task.unanswerable)), task
 
 
 def from_line(task: Task, name: str, line: str, where: str) -> SpanExample:
@@ -55,9 +52,7 @@ def from_line(task: Task, name: str, line: str, where: str) -> SpanExample:
 # Token rows and loss
 
 
-def features(
-    tokenizer: Tokenizer, examples: Sequence[SpanExample], task: Task, labelled: bool
-) -> Rows:
+def features(tokenizer: Tokenizer, examples: Sequence[SpanExample], task: Task) -> Rows:
     """[CLS] question [SEP] part of the text [SEP], types 0 and 1 (BERT's run_squad.py).
 
     A text too long for a row becomes several, `task.stride` tokens apart. 'start' and 'end' are
@@ -210,21 +205,23 @@ def answers(
 
 def _window(
     task: Task, rows: Rows, row: int, output: Mapping[str, np.ndarray]
-) -> tuple[Window, list[Candidate], float]:
+) -> tuple[int, list[Candidate], float]:
     begin_L, stop_L = rows.marks['begin'][row], rows.marks['stop'][row]
     best_L = rows.marks['best'][row] > 0
-    window = Window(int(rows.example[row]), begin_L, stop_L, stop_L > 0, best_L)
-    limits = (window, task.n_best, task.answer_length)
+    window = Window(begin_L, stop_L, stop_L > 0, best_L)
     if 'start' in output:
         start_L, end_L = output['start'][: len(stop_L)], output['end'][: len(stop_L)]
         none = float(start_L[0]) + float(end_L[0])
-        return window, span_answers.from_logits(start_L, end_L, *limits), none
-    # A short row has fewer positions than beams: the beams that are too many are padding.
-    start_S = np.minimum(output['start_index'], len(stop_L) - 1)
-    end_ST = np.minimum(output['end_index'], len(stop_L) - 1)
-    scores = (output['start_log_prob'], output['end_log_prob'])
-    candidates = span_answers.from_beams(start_S, scores[0], end_ST, scores[1], *limits)
-    return window, candidates, float(output['impossible'])
+        pairs = span_answers.from_logits(start_L, end_L, task.answer_length)
+    else:
+        # A short row has fewer positions than beams: the beams that are too many are padding.
+        start_S = np.minimum(output['start_index'], len(stop_L) - 1)
+        end_ST = np.minimum(output['end_index'], len(stop_L) - 1)
+        scores_S, scores_ST = output['start_log_prob'], output['end_log_prob']
+        none = float(output['impossible'])
+        pairs = span_answers.from_beams(start_S, scores_S, end_ST, scores_ST)
+    best = span_answers.best_pairs(pairs, window, task.n_best, task.answer_length)
+    return int(rows.example[row]), best, none
 
 
 def score(predictions: Predictions) -> Scores:
@@ -259,8 +256,7 @@ def to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
         if answer.n_best and texts[example.id]:
             row['start'] = answer.n_best[0].start
             row['probability'] = kind.json_number(answer.n_best[0].probability)
-        if answer.none_score is not None:
-            row['none_score'] = kind.json_number(answer.none_score)
+        row['none_score'] = kind.json_number(answer.none_score)
         yield row
 
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from electra_jax.core.errors import DataError
 from electra_jax.finetune.examples import SpanExample
 from electra_jax.finetune.kinds.kind import Scores
 
@@ -54,21 +53,11 @@ def overlap(predicted: str, reference: str, empty_matches: bool = False) -> floa
 
 
 def score(examples: Sequence[SpanExample], texts: Mapping[str, str]) -> Scores:
-    """Scores of answers to questions that all have one (SQuAD 1.1, MRQA).
+    """Scores of answers (`texts`, by the question's id) where every question has references.
 
-    Args:
-        examples: with their references.
-        texts: id of a question -> answer.
-
-    Returns:
-        'exact_match' and 'f1': for each question the best over its references; the mean.
-
-    Raises:
-        DataError: a question has no reference.
+    As in SQuAD 1.1 and MRQA: 'exact_match' and 'f1', for each question the best over its
+    references; the mean.
     """
-    bare = next((example for example in examples if not example.references), None)
-    if bare is not None:
-        raise DataError(f'{bare.where}: the question {bare.id!r} has no reference answer')
     exact_B = [max(exact(texts[e.id], r) for r in e.references) for e in examples]
     f1_B = [max(overlap(texts[e.id], r) for r in e.references) for e in examples]
     return Scores({'exact_match': float(np.mean(exact_B)), 'f1': float(np.mean(f1_B))})
@@ -121,14 +110,8 @@ def best_threshold(
     """The best score by any threshold on no-answer scores, and that threshold.
 
     Start from no answer to anything, and take on the predicted answers in the order of their
-    no-answer scores: each gains its score where there is an answer, and loses 1 where there is
-    none, unless it is empty anyway.
-
-    Args:
-        raw_B: score of each predicted answer.
-        answered_B: whether the question has an answer.
-        empty_B: whether the prediction is empty.
-        none_B: no-answer scores.
+    no-answer scores `none_B`: each gains its score `raw_B` where there is an answer (`answered_B`),
+    and loses 1 where there is none, unless it is empty anyway (`empty_B`).
     """
     order_B = np.argsort(none_B, kind='stable')
     gain_B = np.where(answered_B, raw_B, np.where(empty_B, 0.0, -1.0))[order_B]

@@ -8,7 +8,7 @@ are read in their own scheme; the model may learn another one (chunking: IOBES).
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -16,45 +16,39 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError, unknown
 from electra_jax.finetune import plots
 from electra_jax.finetune.examples import TaggedExample
 from electra_jax.finetune.features import Rows, encode_all, ragged
 from electra_jax.finetune.files import conll, tag_schemes
 from electra_jax.finetune.files.locate import TaskFiles
+from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import TABLES
 from electra_jax.finetune.kinds import kind
-from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task, TaskSpec
+from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Task, TaskSpec
 from electra_jax.finetune.results import write_json
 from electra_jax.tokenizers.api import Tokenizer
+
+_SHOWN = 20  # tags that a message lists
 
 # ---------------------------------------------------------------------------------------------
 # Files
 
 
-def read(source: Source) -> tuple[list[TaggedExample], Task]:
+def read(task: Task, source: Source) -> tuple[list[TaggedExample], Task]:
     """Sentences with tags in the scheme that is learned.
 
     A training file also gives scheme and tags, where they are not known.
     """
-    task, complaints = source.task, source.complaints
-    rest = (source.columns, complaints, source.labelled)
-    if source.path is None:
-        examples = list(conll.from_rows(source.rows(), *rest))
-    else:
-        examples = list(conll.read(source.path, *rest, source.ending))
+    examples = list(conll.read(source))
     scheme = task.scheme or tag_schemes.find(e.tags for e in examples if e.tags)
     if scheme not in tag_schemes.SCHEMES:
         raise unknown('config.task.scheme', scheme, tag_schemes.SCHEMES)
     task = dataclasses.replace(task, scheme=scheme)
-    examples = list(conll.fitting(examples, scheme, complaints))
-    learned = task.learned_scheme or scheme
-    if learned != scheme:
-        examples = [
-            one._replace(tags=tag_schemes.convert(one.tags, learned)) if one.tags else one
-            for one in examples
-        ]
+    examples = list(_learnable(task, examples, source.complaints))
     if not task.labels and examples:
+        learned = task.learned_scheme or scheme
         labels = tag_schemes.classes((e.tags for e in examples if e.tags), learned)
         if len(labels) < 2:
             raise DataError(
@@ -62,16 +56,37 @@ def read(source: Source) -> tuple[list[TaggedExample], Task]:
                 '; is --config.task.columns.tags the right column?'
             )
         task = dataclasses.replace(task, labels=labels)
-    return list(conll.known(examples, task.labels, complaints)), task
+    return examples, task
+
+
+def _learnable(
+    task: Task, examples: Iterable[TaggedExample], complaints: Complaints
+) -> Iterator[TaggedExample]:
+    """The sentences in the scheme that is learned; unknown and impossible tags are refused."""
+    scheme, learned = task.scheme or 'plain', task.learned_scheme or 'plain'
+    more = ', ...' if len(task.labels) > _SHOWN else ''
+    listed = ', '.join(map(repr, task.labels[:_SHOWN])) + more
+    for example in examples:
+        tags = example.tags
+        problem = tag_schemes.problem(tags, scheme) if tags else None
+        if tags and not problem:
+            if learned != scheme:
+                tags = tag_schemes.convert(tags, learned)
+            strange = sorted(set(tags) - set(task.labels)) if task.labels else ()
+            if strange:
+                problem = f'the tag {strange[0]!r} is not one of the task: {listed}'
+        if problem:
+            problem += f' ({" ".join(example.words)!r:.60})'
+            complaints.refuse('bad_tags', example.where, problem)
+        else:
+            yield example._replace(tags=tags)
 
 
 # ---------------------------------------------------------------------------------------------
 # Token rows and loss
 
 
-def features(
-    tokenizer: Tokenizer, examples: Sequence[TaggedExample], task: Task, labelled: bool
-) -> Rows:
+def features(tokenizer: Tokenizer, examples: Sequence[TaggedExample], task: Task) -> Rows:
     """[CLS] pieces of the words [SEP]; the 'reference' head gives all tokens type 1, others 0.
 
     A sentence too long for a row becomes several rows, cut between words, so that each word is
@@ -85,7 +100,7 @@ def features(
     tokens, example_of, marked, tagged = [], [], [], []
     for i, example in enumerate(examples):
         tags = example.tags or [None] * len(example.words)
-        tag_numbers = [kind.class_number(tag, example.where, numbers, labelled) for tag in tags]
+        tag_numbers = [numbers[tag] for tag in tags]
         encoded = [pieces[w][:room] if len(pieces[w]) else unknown for w in example.words]
         for begin, end in divided([len(x) for x in encoded], room):
             row, numbers_of_words, labels = _row(tokenizer, encoded, tag_numbers, begin, end)
@@ -247,12 +262,6 @@ def draw(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
         write_json(folder / f'{split}_types.json', shown)
 
 
-def _foreign_notes(task: Task) -> list[str]:
-    if task.style != 'reference':
-        return []
-    return ['trained with token type 1 throughout: pass token_type_ids of ones']
-
-
 TAGGING = Kind(
     own_task='tagging',
     own_spec=TaskSpec(
@@ -277,5 +286,9 @@ TAGGING = Kind(
     to_json=to_json,
     draw=draw,
     foreign_fields=lambda labels: {'labels': labels, 'scheme': tag_schemes.of_classes(labels)},
-    foreign_notes=_foreign_notes,
+    foreign_notes=lambda task: (
+        ['trained with token type 1 throughout: pass token_type_ids of ones']
+        if task.style == 'reference'
+        else []
+    ),
 )

@@ -7,54 +7,48 @@ Metrics are the official ones of GLUE; scores become 0 to 1 for the loss, as in 
 import dataclasses
 import pathlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from electra_jax.core.errors import DataError, NonFiniteError
+from electra_jax.core.errors import NonFiniteError
 from electra_jax.finetune import glue, plots
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import Rows, encode_all, ragged
 from electra_jax.finetune.files import texts
 from electra_jax.finetune.files.lines import UnusableError
 from electra_jax.finetune.files.locate import TaskFiles
+from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds import kind
-from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Source, Task, TaskSpec
+from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Task, TaskSpec
 from electra_jax.tokenizers.api import Tokenizer
 
 # ---------------------------------------------------------------------------------------------
 # Files
 
 
-def read_classes(source: Source) -> tuple[list[TextExample], Task]:
+def read_classes(task: Task, source: Source) -> tuple[list[TextExample], Task]:
     """Texts with a class each; a training file also gives the classes, if they are not known."""
-    task = source.task
-    examples = _read(source, texts.class_reader(task.labels))
+    examples = list(texts.read(source, texts.class_reader(task.labels)))
     if examples and not task.labels and source.labelled is not None:
         labels = texts.find_labels((example.label for example in examples), source.where)
         task = dataclasses.replace(task, labels=labels)
     return examples, task
 
 
-def read_scores(source: Source) -> tuple[list[TextExample], Task]:
+def read_scores(task: Task, source: Source) -> tuple[list[TextExample], Task]:
     """Texts with a score each; a training file also gives their range, if it is not known."""
-    task, bounds = source.task, source.task.spec.score_range
-    examples = _read(source, texts.score_reader(bounds))
+    bounds = task.spec.score_range
+    examples = list(texts.read(source, texts.score_reader(bounds)))
     if examples and task.score_range is None and source.labelled is not None:
         scores = (float(e.label) for e in examples if e.label is not None)
         span = bounds or texts.score_span(scores, source.where)
         task = dataclasses.replace(task, score_range=span)
     return examples, task
-
-
-def _read(source: Source, label: texts.Reader) -> list[TextExample]:
-    rows = source.rows()
-    return list(texts.read(rows, source.columns, source.complaints, label, source.labelled))
 
 
 def from_line(task: Task, name: str, line: str, where: str) -> TextExample:
@@ -69,26 +63,19 @@ def from_line(task: Task, name: str, line: str, where: str) -> TextExample:
 
 
 # ---------------------------------------------------------------------------------------------
-# Token rows and loss
+# Token rows
 
 
-def class_features(
-    tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task, labelled: bool
-) -> Rows:
+def class_features(tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task) -> Rows:
     """Rows as `_rows` makes them; 'label' is the number of the class, -1: not given."""
     numbers = kind.numbered(task.labels)
-    labels = [kind.class_number(e.label, e.where, numbers, labelled) for e in examples]
-    return _rows(tokenizer, examples, task.row_length, {'label': np.array(labels, np.int32)})
+    labels = np.array([numbers[example.label] for example in examples], np.int32)
+    return _rows(tokenizer, examples, task.row_length, {'label': labels})
 
 
-def score_features(
-    tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task, labelled: bool
-) -> Rows:
+def score_features(tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task) -> Rows:
     """Rows as `_rows` makes them; 'target' is the score in its range, NaN: not given."""
     low, high = task.score_range or (0.0, 1.0)
-    bare = next((example for example in examples if example.label is None), None)
-    if bare is not None and labelled:
-        raise DataError(f'{bare.where}: the row has no score, and training needs one')
     scores = [float('nan') if e.label is None else float(e.label) for e in examples]
     target = ((np.array(scores) - low) / (high - low)).astype(np.float32)
     return _rows(tokenizer, examples, task.row_length, {'target': target})
@@ -129,16 +116,6 @@ def truncated(a: int, b: int, room: int) -> tuple[int, int]:
     return a, b
 
 
-def class_loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
-    """Cross-entropy [B]."""
-    return optax.softmax_cross_entropy_with_integer_labels(outputs['logits'], batch['label'])
-
-
-def score_loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
-    """Squared distance [B] from the score as a share of its range (STS: score / 5)."""
-    return jnp.square(outputs['logits'][:, 0] - batch['target'])
-
-
 # ---------------------------------------------------------------------------------------------
 # Answers and their scores
 
@@ -169,71 +146,38 @@ def best_classes(predictions: Predictions) -> list[str]:
 
 
 def class_scores(names: Sequence[str], gold: Sequence[str], predicted: Sequence[str]) -> Scores:
-    """Metrics of predicted classes.
-
-    Args:
-        names: keys of CLASS_METRICS.
-        gold: the true class of each example.
-        predicted: the predicted class of each.
-    """
+    """Metrics of predicted classes: some of 'accuracy', 'f1', 'macro_f1' and 'matthews'."""
     gold_B, predicted_B = np.array(gold), np.array(predicted)
     notes = []
     if len(set(predicted)) == 1 and len(set(gold)) > 1:
         notes.append(f'every prediction is {predicted[0]!r}')
-    return Scores({name: CLASS_METRICS[name](gold_B, predicted_B) for name in names}, tuple(notes))
+    values = {name: _class_metric(name, gold_B, predicted_B) for name in names}
+    return Scores(values, tuple(notes))
 
 
-def _accuracy(gold_B: np.ndarray, predicted_B: np.ndarray) -> float:
-    return float(np.mean(gold_B == predicted_B))
-
-
-def _f1(gold_B: np.ndarray, predicted_B: np.ndarray) -> float:
-    """F1 of the class '1', as GLUE has it for MRPC and QQP."""
+def _class_metric(name: str, gold_B: np.ndarray, predicted_B: np.ndarray) -> float:
+    if name == 'accuracy':
+        return float(np.mean(gold_B == predicted_B))
     # Here and below: scikit-learn takes a second to import, and only scoring needs it.
     from sklearn import metrics
 
+    if name == 'matthews':
+        # One class everywhere: 0 by convention, and scikit-learn would warn.
+        is_constant = len(np.union1d(gold_B, predicted_B)) == 1
+        return 0.0 if is_constant else float(metrics.matthews_corrcoef(gold_B, predicted_B))
+    # 'f1' is of the class '1', as GLUE has it; 'macro_f1' the mean over the classes that occur.
+    labels, average = (['1'], 'micro') if name == 'f1' else (None, 'macro')
     return float(
-        metrics.f1_score(gold_B, predicted_B, labels=['1'], average='micro', zero_division=0)
+        metrics.f1_score(gold_B, predicted_B, labels=labels, average=average, zero_division=0)
     )
-
-
-def _macro_f1(gold_B: np.ndarray, predicted_B: np.ndarray) -> float:
-    """The mean over the classes that occur."""
-    from sklearn import metrics
-
-    return float(metrics.f1_score(gold_B, predicted_B, average='macro', zero_division=0))
-
-
-def _matthews(gold_B: np.ndarray, predicted_B: np.ndarray) -> float:
-    from sklearn import metrics
-
-    if len(np.union1d(gold_B, predicted_B)) == 1:
-        return 0.0  # one class everywhere: by convention, and scikit-learn would warn
-    return float(metrics.matthews_corrcoef(gold_B, predicted_B))
-
-
-CLASS_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    'accuracy': _accuracy,
-    'f1': _f1,
-    'macro_f1': _macro_f1,
-    'matthews': _matthews,
-}
 
 
 def regression_scores(
     names: Sequence[str], gold: Sequence[float], predicted: Sequence[float]
 ) -> Scores:
-    """Metrics of predicted scores.
+    """Metrics of predicted scores: some of 'pearson', 'spearman' and 'mse'.
 
     A correlation that is not defined (one side is constant) counts as 0, and a note reports it.
-
-    Args:
-        names: some of 'pearson', 'spearman' and 'mse'.
-        gold: the true score of each example.
-        predicted: the predicted score of each.
-
-    Raises:
-        NonFiniteError: a prediction is a NaN or an infinity.
     """
     gold_B, predicted_B = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)
     bad = np.flatnonzero(~np.isfinite(predicted_B))
@@ -292,11 +236,6 @@ def _texts(example: TextExample) -> dict[str, Any]:
     return {'id': example.id, 'text_a': example.text_a, **given}
 
 
-def write_classes(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
-    """The file for GLUE's judge."""
-    glue.write(folder, split, predictions, best_classes(predictions))
-
-
 def write_scores(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
     """The file for GLUE's judge: scores within their range."""
     low, high = predictions.task.spec.score_range or (-np.inf, np.inf)
@@ -341,14 +280,18 @@ CLASSIFICATION = Kind(
     content=lambda example: sorted((example.text_a, example.text_b or '')),
     head=lambda task: task.head_shape('row', len(task.labels)),
     features=class_features,
-    loss=class_loss,
+    loss=lambda task, outputs, batch: optax.softmax_cross_entropy_with_integer_labels(
+        outputs['logits'], batch['label']
+    ),
     answers=class_answers,
     has_label=lambda example: example.label is not None,
     score=lambda predictions: class_scores(
         predictions.task.spec.metrics, _gold(predictions), best_classes(predictions)
     ),
     to_json=classes_to_json,
-    write=write_classes,
+    write=lambda folder, split, predictions: glue.write(
+        folder, split, predictions, best_classes(predictions)
+    ),
     draw=draw_classes,
     foreign_fields=lambda labels: {'labels': labels},
 )
@@ -359,7 +302,8 @@ REGRESSION = CLASSIFICATION._replace(
     read=read_scores,
     head=lambda task: task.head_shape('row', 1),
     features=score_features,
-    loss=score_loss,
+    # From the score as a share of its range (STS: score / 5).
+    loss=lambda task, outputs, batch: jnp.square(outputs['logits'][:, 0] - batch['target']),
     answers=score_answers,
     score=lambda predictions: regression_scores(
         predictions.task.spec.metrics, _gold(predictions), predictions.values

@@ -16,7 +16,7 @@ def question(name: str = 'q') -> SpanExample:
     return SpanExample(name, CONTEXT, 'Who?', (), False, 'here')
 
 
-def window(words: list[tuple[int, int]], best: list[bool] | None = None, example: int = 0):
+def window(words: list[tuple[int, int]], best: list[bool] | None = None) -> Window:
     """A row [CLS] q [SEP] words [SEP] pad."""
     begin, stop = np.zeros((2, 5 + len(words)), np.int32)
     text, best_L = np.zeros((2, 5 + len(words)), bool)
@@ -24,12 +24,21 @@ def window(words: list[tuple[int, int]], best: list[bool] | None = None, example
     begin[inside], stop[inside] = np.array(words).T
     text[inside] = True
     best_L[inside] = True if best is None else best
-    return Window(example, begin, stop, text, best_L)
+    return Window(begin, stop, text, best_L)
 
 
 def random_window(random_: np.random.Generator, L: int) -> Window:
     text = random_.random(L) < 0.8
-    return Window(0, np.arange(L), np.arange(L) + 1, text, text & (random_.random(L) < 0.7))
+    return Window(np.arange(L), np.arange(L) + 1, text, text & (random_.random(L) < 0.7))
+
+
+def from_logits(start, end, row: Window, n_best: int, max_tokens: int) -> list[Candidate]:
+    pairs = span_answers.from_logits(start, end, max_tokens)
+    return span_answers.best_pairs(pairs, row, n_best, max_tokens)
+
+
+def from_beams(*scored, row: Window, n_best: int, max_tokens: int) -> list[Candidate]:
+    return span_answers.best_pairs(span_answers.from_beams(*scored), row, n_best, max_tokens)
 
 
 @pytest.mark.parametrize('seed', range(5))
@@ -39,13 +48,13 @@ def test_pairs_of_logits_against_all_pairs(seed, n_best, max_tokens):
     start, end = random_.normal(size=(2, 24)).astype(np.float32)
     row = random_window(random_, 24)
     wanted = [
-        Candidate(i, j, float(start[i].astype(np.float64) + end[j]))
+        Candidate(i, j + 1, float(start[i].astype(np.float64) + end[j]))
         for i in range(24)
         for j in range(i, min(i + max_tokens, 24))
         if row.text_L[i] and row.best_L[i] and row.text_L[j]
     ]
     wanted.sort(key=lambda candidate: -candidate.score)
-    assert span_answers.from_logits(start, end, row, n_best, max_tokens) == wanted[:n_best]
+    assert from_logits(start, end, row, n_best, max_tokens) == wanted[:n_best]
 
 
 @pytest.mark.parametrize('seed', range(5))
@@ -57,7 +66,7 @@ def test_pairs_of_beams_against_all_pairs(seed, n_best, max_tokens):
     start_scores, end_scores = random_.normal(size=6), random_.normal(size=(6, 4))
     row = random_window(random_, 24)
     wanted = [
-        Candidate(int(i), int(j), start_score + end_score)
+        Candidate(int(i), int(j) + 1, start_score + end_score)
         for i, start_score, many, many_scores in zip(
             starts, start_scores, ends, end_scores, strict=True
         )
@@ -65,34 +74,33 @@ def test_pairs_of_beams_against_all_pairs(seed, n_best, max_tokens):
         if i <= j < i + max_tokens and row.text_L[i] and row.best_L[i] and row.text_L[j]
     ]
     wanted.sort(key=lambda candidate: -candidate.score)
-    found = span_answers.from_beams(starts, start_scores, ends, end_scores, row, n_best, max_tokens)
+    found = from_beams(
+        starts, start_scores, ends, end_scores, row=row, n_best=n_best, max_tokens=max_tokens
+    )
     assert found == wanted[:n_best]
 
 
 def test_equal_scores_go_by_place():
     row = window(WORDS)
-    found = span_answers.from_logits(np.zeros(14), np.zeros(14), row, 3, 30)
-    assert [(c.start, c.end) for c in found] == [(3, 3), (3, 4), (3, 5)]
+    found = from_logits(np.zeros(14), np.zeros(14), row, 3, 30)
+    assert [c[:2] for c in found] == [(0, 3), (0, 8), (0, 9)]
 
 
 def test_answers_are_the_characters_of_the_text():
-    row = window(WORDS)
-    pairs = {(3, 4): 'Zoë  ran', (7, 9): '“old”', (6, 11): 'The “old” dog slept'}
-    for (start, end), text in pairs.items():
-        candidates = [Candidate(start, end, 1.0)]
-        (answer,) = span_answers.answers([question()], [(row, candidates, None)], 20, False)
+    pairs = {(0, 1): 'Zoë  ran', (4, 6): '“old”', (3, 8): 'The “old” dog slept'}
+    for (first, last), text in pairs.items():
+        candidates = [Candidate(WORDS[first][0], WORDS[last][1], 1.0)]
+        (answer,) = span_answers.answers([question()], [(0, candidates, 0.0)], 20, False)
         assert answer.best == text
-        assert answer.none_score is None
         (found,) = answer.n_best
         assert CONTEXT[found.start :].startswith(text)
         assert found.probability == 1.0
 
 
 def test_the_best_over_windows_wins_and_texts_are_listed_once():
-    rows = [window(WORDS[:6]), window(WORDS[3:])]
-    first = [Candidate(3, 3, 2.0), Candidate(6, 6, 1.0)]  # Zoë, The
-    second = [Candidate(7, 7, 3.0), Candidate(3, 3, 1.5)]  # dog, and The again
-    found = [(rows[0], first, None), (rows[1], second, None)]
+    first = [Candidate(0, 3, 2.0), Candidate(10, 13, 1.0)]  # Zoë, The
+    second = [Candidate(20, 23, 3.0), Candidate(10, 13, 1.5)]  # dog, and The again
+    found = [(0, first, 0.0), (0, second, 0.0)]
     for order in (found, found[::-1]):
         (answer,) = span_answers.answers([question()], order, 20, False)
         assert [f.text for f in answer.n_best] == ['dog', 'Zoë', 'The']
@@ -104,16 +112,14 @@ def test_the_best_over_windows_wins_and_texts_are_listed_once():
 
 
 def test_white_space_around_a_token_is_no_part_of_an_answer():
-    row = window([(3, 8), (8, 10)])
-    found = span_answers.answers([question()], [(row, [Candidate(3, 4, 0.0)], None)], 20, False)
+    found = span_answers.answers([question()], [(0, [Candidate(3, 10, 0.0)], 0.0)], 20, False)
     assert found[0].best == 'ran.'
     assert found[0].n_best[0].start == 5
 
 
 def test_no_answer_counts_by_its_lowest_window():
-    row = window(WORDS)
-    one, two = [Candidate(3, 3, 2.0)], [Candidate(4, 4, 3.0)]
-    found = [(row, one, 4.0), (row, two, -1.0), (row._replace(example=1), one, 7.0)]
+    one, two = [Candidate(0, 3, 2.0)], [Candidate(5, 8, 3.0)]
+    found = [(0, one, 4.0), (0, two, -1.0), (1, one, 7.0)]
     examples = [question('a'), question('b')]
     alone = span_answers.answers(examples, found, 20, none_is_relative=False)
     assert span_answers.none_scores(alone) == {'a': -1.0, 'b': 7.0}
@@ -128,28 +134,29 @@ def test_no_answer_counts_by_its_lowest_window():
 
 
 def test_questions_without_any_candidate_get_an_empty_answer():
-    (answer,) = span_answers.answers([question()], [(window(WORDS), [], 1.0)], 20, True)
+    (answer,) = span_answers.answers([question()], [(0, [], 1.0)], 20, True)
     assert (answer.best, answer.n_best, answer.none_score) == ('', (), 1.0)
     (answer,) = span_answers.answers([question()], [], 20, False)
-    assert answer == ('q', None, ())
+    assert answer == ('q', np.inf, ())
 
 
 def test_scores_that_are_no_numbers_stop():
     row, nan = window(WORDS), np.full(14, np.nan)
     with pytest.raises(errors.NonFiniteError, match='NaN'):
-        span_answers.from_logits(nan, nan, row, 20, 30)
+        from_logits(nan, nan, row, 20, 30)
     beams = np.full((1, 1), 3)
     with pytest.raises(errors.NonFiniteError, match='NaN'):
-        span_answers.from_beams(beams[0], nan[:1], beams, nan[:1, None], row, 20, 30)
+        pairs = (beams[0], nan[:1], beams, nan[:1, None])
+        from_beams(*pairs, row=row, n_best=20, max_tokens=30)
     with pytest.raises(errors.NonFiniteError, match='NaN'):
-        span_answers.answers([question()], [(row, [], float('nan'))], 20, True)
+        span_answers.answers([question()], [(0, [], float('nan'))], 20, True)
 
 
 def test_tokens_out_of_the_text_and_poor_views_start_no_answer():
     row = window(WORDS, [False] * 4 + [True] * 5)
     start, end = np.zeros(14), np.zeros(14)
     start[[0, 3]], end[[0, 13]] = 9, 9
-    found = span_answers.from_logits(start, end, row, 100, 30)
-    assert {c.start for c in found} == set(range(7, 12))
-    assert max(c.end for c in found) == 11
+    found = from_logits(start, end, row, 100, 30)
+    assert {c.begin for c in found} == {begin for begin, _ in WORDS[4:]}
+    assert max(c.stop for c in found) == WORDS[-1][1]
     assert max(c.score for c in found) == 0

@@ -36,7 +36,7 @@ def question(answers=(), impossible=False, context=CONTEXT):
 def span_rows(example, row_length=40, question_length=2, stride=4):
     sizes = {'row_length': row_length, 'question_length': question_length, 'stride': stride}
     task = dataclasses.replace(task_of('squad1'), **sizes)
-    return SPANS.features(TOKENIZER, [example], task, True)
+    return SPANS.features(TOKENIZER, [example], task)
 
 
 def test_an_answers_characters_and_tokens_are_the_same():

@@ -26,9 +26,9 @@ def pieces(ids):
     return ' '.join(TOKENIZER.tokens(ids))
 
 
-def rows_of(examples, labelled=True, **task):
+def rows_of(examples, **task):
     task = dataclasses.replace(task_of('tagging'), **{'row_length': 12, **task})
-    return TAGGING.features(TOKENIZER, examples, task, labelled)
+    return TAGGING.features(TOKENIZER, examples, task)
 
 
 def tagged(words, tags=None, name='0'):
@@ -47,7 +47,7 @@ def test_words_are_judged_at_their_first_piece():
 
 def test_a_long_sentence_becomes_rows_that_have_each_word_once():
     words = ' '.join(['dogs'] * 11)
-    rows = rows_of([tagged(words), tagged('a', name='1')], labelled=False)
+    rows = rows_of([tagged(words), tagged('a', name='1')])
     assert [len(rows.tokens[i]) for i in range(len(rows))] == [12, 12, 4, 3]
     assert rows.example.tolist() == [0, 0, 0, 1]
     marks = np.concatenate([rows.marks['words'][i] for i in range(3)])
