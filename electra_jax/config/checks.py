@@ -49,14 +49,9 @@ OF_THE_MODEL = (
 
 
 def validate(config: Config | Settings, platform: str | None = None) -> None:
-    """Checks settings that contradict each other.
+    """Refuses settings that contradict each other.
 
-    Args:
-        config: of a run, or settings in which only what depends on the devices is left unset.
-        platform: of the devices, where they are known.
-
-    Raises:
-        ConfigError: naming the field, its value, what is allowed and what to type.
+    What depends on the devices may be unset; the platform is theirs, where they are known.
     """
     check_model(config.model)
     kernels.check(config, platform)

@@ -43,13 +43,7 @@ def setting(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Any:
-    """A field of a group of settings, with its default and what it may be.
-
-    Args:
-        default: UNSET where it is resolved from something else.
-        choices: names that are allowed; none: any text.
-        at_least, at_most: inclusive bounds of a number.
-    """
+    """A field of a group of settings, with its default, its choices or its inclusive bounds."""
     metadata = {'choices': tuple(choices), 'at_least': at_least, 'at_most': at_most}
     if default is UNSET:
         return dataclasses.field(metadata=metadata)

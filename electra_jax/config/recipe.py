@@ -14,10 +14,8 @@ from electra_jax.core.errors import ConfigError, nearest
 def recipe(changes: Mapping[str, object], base: str | None = None) -> Settings:
     """The settings of a recipe, from those in which it differs from the defaults.
 
-    Args:
-        changes: nested mapping of field name to value, for example
-            ``{'batch_size': 256, 'model': {'size': 'base'}}``.
-        base: another recipe's file, to differ from that instead; relative to the recipe's own.
+    They are nested, for example ``{'batch_size': 256, 'model': {'size': 'base'}}``. `base` is
+    another recipe's file, to differ from that instead; relative to the recipe's own.
 
     Raises:
         ConfigError: a name does not exist, or a value cannot be its setting's.

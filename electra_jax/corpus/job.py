@@ -46,9 +46,7 @@ def build_corpus(
 ) -> manifest.Corpus:
     """Builds the corpus that `data` describes in the folder `data.path`, or opens it.
 
-    Args:
-        data: path, source, tokenizer, layout and the rest.
-        piece_bytes: text in one piece of work, about; part of what decides the rows.
+    `piece_bytes`, the text in one piece of work, about, also decides the rows.
 
     Raises:
         ConfigError: a setting is not possible, or the folder holds another corpus.

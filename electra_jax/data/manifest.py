@@ -113,11 +113,9 @@ def load_corpus(
 ) -> Corpus:
     """Opens the finished corpus in folder `path`; presence, sizes and row counts are checked.
 
-    Args:
-        path: the folder.
-        check: which shards are read and compared with their hashes: 'full' (all), 'quick' (a
-            random choice, as `DataConfig.verify` has it) or 'sizes' (none).
-        report: gets a line where some were not compared.
+    `check` names the shards that are read and compared with their hashes: 'full' (all), 'quick' (a
+    random choice, as `DataConfig.verify` has it) or 'sizes' (none). `report` gets a line where some
+    were not compared.
 
     Raises:
         DataError: no finished corpus is there, or it is damaged.
@@ -141,15 +139,10 @@ def load_corpus(
 def verify(
     corpus: Corpus, report: Callable[[str], None], seconds: float = math.inf, at_least: int = 0
 ) -> None:
-    """Reads shards and compares them with their recorded hashes.
+    """Reads shards, at least so many bytes of them, and compares them with their recorded hashes.
 
     The order is another one each time, so that many short checks find what a long one would.
-
-    Args:
-        corpus: opened.
-        report: gets a line where some were not compared.
-        seconds: when to stop.
-        at_least: bytes that are compared however long it takes.
+    `report` gets a line where some were not compared after so many seconds.
     """
     shards = [shard for split in SPLITS for shard in corpus.shards[split]]
     random.SystemRandom().shuffle(shards)

@@ -26,10 +26,8 @@ _KERNEL = '/sys/kernel/mm/transparent_hugepage/enabled'
 def with_large_pages(environment: Mapping[str, str], kernel: str | None = None) -> dict[str, str]:
     """The environment of a new process, in which glibc asks for large pages.
 
-    Args:
-        environment: where it sets the tunable, to 0 or 1, that is kept.
-        kernel: its setting: 'madvise' (large pages on request), 'always' or 'never' in brackets;
-            None: read from the system.
+    Where `environment` sets the tunable, to 0 or 1, that is kept. `kernel` is the kernel's setting,
+    in brackets: large pages on request ('madvise'), always or never; None: that of this system.
 
     >>> with_large_pages({}, 'always [madvise] never')
     {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}

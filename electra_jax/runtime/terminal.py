@@ -41,8 +41,7 @@ class Progress:
             done: part of `total` that an earlier process has done.
             unit: plural name of what is counted, for example 'steps' or 'MB'.
             console: where bar and lines go.
-            report: called with each line instead, and no bar is shown; for work within other work
-                that has a bar.
+            report: gets each line instead, without a bar; for work within other work that has one.
             line_seconds: between two lines where there is no bar; None: no lines of its own.
             quiet: show nothing.
             clock: seconds, monotonic.
