@@ -1,7 +1,7 @@
 """Text to a vocabulary and shards: `python -m electra_jax.prepare --config=configs/corpus/NAME.py`.
 
-The same command after a crash goes on where it stopped. `--config.data.runner=beam` builds the same
-shards on many machines (see corpus/beam.py).
+The same command after a crash continues where it stopped. `--config.data.runner=beam` builds the
+same shards on many machines (see corpus/beam.py).
 """
 
 import dataclasses

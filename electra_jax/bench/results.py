@@ -24,7 +24,7 @@ def results(
     best = ratios.index(min(ratios))  # the fastest peer counts
     peer = peers[best]
     of_processor = None
-    # Other programs disturb processor time less; on an accelerator it says nothing.
+    # Other programs disturb processor time less; on an accelerator it means nothing.
     if ours.ready['platform'] == 'cpu':
         of_processor = ratio(ours, theirs[best], 'cpu_seconds') * tokens / peer['tokens_per_step']
     return {

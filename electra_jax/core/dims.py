@@ -2,8 +2,8 @@
 
 A tensor's name ends in the letters of its dimensions (`hidden_BLD`), the same letters stand in
 einsum strings (`'BLD,DHK->BLHK'`) and in the sharding rules of `parallel/rules.py`. A file that
-needs another letter declares it at its head: ``# R: tokens of an answer``. The model says only
-which letters an activation has, by `constrain(x, 'BLD')`, or what a function's arrays have, by
+needs another letter declares it at its head: ``# R: tokens of an answer``. The model names only
+the letters that an activation has, by `constrain(x, 'BLD')`, or what a function's arrays have, by
 `per_shard`; the program that runs the model decides what a letter means for the mesh, with
 `sharding_activations`.
 """

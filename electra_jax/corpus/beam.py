@@ -55,7 +55,7 @@ def run_pieces(
     except Exception as error:  # each runner wraps what a worker raised in its own way
         raise DataError(
             f'Beam could not build all pieces: {_reason(error)}; those that are finished stay, and '
-            'the same command goes on (data.runner_options: '
+            'the same command continues (data.runner_options: '
             f'{options or "none, so Beam runs on this machine"})'
         ) from error
     for piece in to_do:

@@ -147,7 +147,7 @@ def run_pieces(
     except process.BrokenProcessPool as error:
         raise DataError(
             'a builder process was killed, perhaps because memory ran out; type the same command '
-            'again and it goes on (with fewer processes: --config.data.workers=N)'
+            'again to continue (with fewer processes: --config.data.workers=N)'
         ) from error
     finally:
         ours.close()

@@ -198,7 +198,7 @@ def _read_json(folder: pathlib.Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise DataError(
             f'{folder} holds no finished corpus (no {FILE_NAME}): if a build was interrupted, '
-            'type the same prepare command again and it goes on'
+            'type the same prepare command again to continue'
         ) from error
     except (OSError, ValueError) as error:
         raise DataError(f'cannot read {path}: {error}') from error

@@ -52,7 +52,7 @@ def fine_tune(run: Run) -> None:
         trials, stopped_by = run_trials(run, clock)
     if stopped_by:
         print_line(f'stopped by {stopped_by}; finished trials: {len(trials)}')
-        print_line(f'to go on: {cli.same_command()}')
+        print_line(f'to continue: {cli.same_command()}')
         return
     print_line(results.result_lines(run.task.headline, trials))
     print_line(clock.goodput_line())

@@ -190,7 +190,7 @@ class Group(nn.Module):
 
 
 def _to_groups(size: int, variables: dict) -> dict:
-    """Parameters [N, ...] of layers -> by place in a group, [N / size, ...] each."""
+    """Parameters [N, ...] of layers -> by position in a group, [N / size, ...] each."""
     if not variables.get('params'):
         return variables
     grouped = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), variables['params'])

@@ -22,8 +22,8 @@ _LIMIT = 16.0
 
 def score_histogram(logits: jax.Array, weights: jax.Array) -> jax.Array:
     """Weights added up in `BINS` equal bins of the logit, float32: additive over batches."""
-    place = (logits.astype(jnp.float32) + _LIMIT) * (BINS / (2 * _LIMIT))
-    index = jnp.clip(place, 0, BINS - 1).astype(jnp.int32)
+    position = (logits.astype(jnp.float32) + _LIMIT) * (BINS / (2 * _LIMIT))
+    index = jnp.clip(position, 0, BINS - 1).astype(jnp.int32)
     return jnp.zeros(BINS).at[index.reshape(-1)].add(weights.astype(jnp.float32).reshape(-1))
 
 

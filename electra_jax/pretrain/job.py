@@ -103,7 +103,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
     terminal.OUT.print(report.start(program, run.text, run.folder, flops, typed))
     if newest is not None:
-        terminal.OUT.print(f'going on from step {newest}')
+        terminal.OUT.print(f'continuing from step {newest}')
     collaborators = loop.Collaborators(
         step=program.step,
         evaluate=make_evaluate(program, held_out),

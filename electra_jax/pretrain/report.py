@@ -53,9 +53,8 @@ def end(outcome: Outcome, clock: Clock, folder: epath.Path) -> str:
     """The result, where its files are, and what to type next."""
     step = int(outcome.state.step)
     if outcome.stopped_by:
-        return (
-            f'stopped by {outcome.stopped_by} at step {step}, saved\nto go on: {cli.same_command()}'
-        )
+        stopped = f'stopped by {outcome.stopped_by} at step {step}, saved'
+        return f'{stopped}\nto continue: {cli.same_command()}'
     metrics = ', '.join(f'{name} {value:.4f}' for name, value in outcome.evaluation.items())
     evaluate = cli.same_command(**{'workdir': str(folder), 'config.job': 'evaluate'})
     return (

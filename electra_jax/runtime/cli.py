@@ -1,6 +1,6 @@
 """What the commands share: their flags, the settings that were typed, and how errors end them.
 
-This module and the commands are the only places that know absl flags.
+This module and the commands are the only code that knows absl flags.
 """
 
 import copy

@@ -94,7 +94,7 @@ class Watchdog:
             if wrong is not None and not self._stop.is_set():
                 errors.end_now(
                     f'{wrong}. This process ends, too. The newest checkpoint is safe: type the '
-                    'same command again, on every host, to go on from it.'
+                    'same command again, on every host, to continue from it.'
                 )
             if self._stop.wait(BEAT_SECONDS):
                 return

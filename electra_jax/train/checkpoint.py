@@ -172,10 +172,10 @@ class Checkpoints:
             )
             if fatal or jax.process_count() > 1:
                 raise CheckpointError(
-                    f'{text} Make room there and type the same command again: training goes on '
-                    'from it.'
+                    f'{text} Make room there and type the same command again: '
+                    'training continues from it.'
                 ) from error
-            self._report(f'{text} Training goes on; the next one is tried when it is due.')
+            self._report(f'{text} Training continues; the next one is tried when it is due.')
 
     def _remove_failed(self, step: int | None) -> None:
         """Deletes what a failed save of this step has left, to make room."""

@@ -153,7 +153,7 @@ class Heartbeat:
             errors.end_now(
                 f'step {clock.step} has not finished for {limit:.0f} s (health.step_timeout); '
                 'above is where each thread was. The newest checkpoint is safe: type the same '
-                'command again to go on from it.'
+                'command again to continue from it.'
             )
 
 

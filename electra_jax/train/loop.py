@@ -118,7 +118,7 @@ def _save(run: Collaborators, log: Log, number: int, state: TrainState, last: bo
         if last or jax.process_count() > 1:
             raise CheckpointError(
                 f'{log.path} cannot be written, so step {number} is not saved either. '
-                'Make room there and type the same command again: training goes on from the '
+                'Make room there and type the same command again: training continues from the '
                 'newest checkpoint.'
             )
         return

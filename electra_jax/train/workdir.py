@@ -93,7 +93,7 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
         )
         raise CheckpointError(
             f'{workdir} holds a run with other settings:\n{listed}\n'
-            'Type the settings it was started with to go on with it, or another --workdir to '
+            'Type the settings it was started with to continue it, or another --workdir to '
             'start a new one.'
         )
 

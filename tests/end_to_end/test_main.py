@@ -119,7 +119,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bits(recipe, finished, t
     assert process.returncode == -signal.SIGKILL
     done = run(recipe, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert 'going on from step' in done.stdout
+    assert 'continuing from step' in done.stdout
     same_end(tmp_path, finished)
     steps = [line['step'] for line in metrics(tmp_path) if 'train/loss' in line]
     assert steps == list(range(1, 13))
@@ -143,7 +143,7 @@ def test_sigterm_saves_and_exits_cleanly(recipe, tmp_path):
     assert f'stopped by SIGTERM at step {saved}, saved\n' in lines
     stop_at = f'--config.stop_at={saved + 2}'
     done = run(recipe, tmp_path / 'run', endless, stop_at)
-    assert done.returncode == 0 and f'going on from step {saved}' in done.stdout, done.stderr
+    assert done.returncode == 0 and f'continuing from step {saved}' in done.stdout, done.stderr
     undisturbed = run(recipe, tmp_path / 'whole', endless, stop_at)
     assert undisturbed.returncode == 0, undisturbed.stderr
     same_end(tmp_path / 'run', (tmp_path / 'whole', ''), saved + 2)
@@ -162,7 +162,7 @@ def test_a_run_goes_on_with_its_text_moved_but_not_with_other_text(recipe, tmp_p
     moved = tmp_path / 'moved'
     shutil.copytree(recipe.parent / 'corpus', moved)
     done = run(recipe, tmp_path, f'--config.data.path={moved}', '--config.stop_at=5')
-    assert done.returncode == 0 and 'going on from step 4' in done.stdout, done.stderr
+    assert done.returncode == 0 and 'continuing from step 4' in done.stdout, done.stderr
     other = f'--config.data.path={tmp_path}/other'
     write_text(tmp_path / 'other.txt', 300, seed=9)
     done = run(recipe, tmp_path, other, f'--config.data.source=text:{tmp_path}/other.txt')

@@ -50,7 +50,7 @@ def test_sigterm_to_one_stops_both_after_the_same_step_and_they_go_on(tmp_path):
     again = [start(recipe, tmp_path / 'run', i, job + 1, stop_at) for i in (0, 1)]
     outputs = [process.communicate(timeout=120)[0] for process in again]
     assert [process.returncode for process in again] == [0, 0], outputs
-    assert all(f'going on from step {saved}' in out for out in outputs)
+    assert all(f'continuing from step {saved}' in out for out in outputs)
     assert all(f'done: {saved + 2} steps' in out for out in outputs)
 
 

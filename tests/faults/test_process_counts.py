@@ -101,7 +101,7 @@ def test_two_then_four_of_which_one_is_preempted_then_one(where, alone, from_two
     read = read | batches(four, FIRST_STOP + 1)
     run.hosts = 1
     last = train(run)
-    assert f'going on from step {stopped}' in last[0].output()
+    assert f'continuing from step {stopped}' in last[0].output()
     read = read | batches(last, stopped + 1)
     assert read == alone[0]
     assert_same_curve(curve(run.workdir), alone[1])
@@ -113,7 +113,7 @@ def test_what_two_processes_have_saved_others_go_on_with(where, alone, from_two,
     shutil.copytree(from_two[0].workdir, run.workdir)
     before = compare.digest(run.workdir / 'checkpoints' / str(FIRST_STOP))
     started = train(run)
-    assert all(f'going on from step {FIRST_STOP}' in process.output() for process in started)
+    assert all(f'continuing from step {FIRST_STOP}' in process.output() for process in started)
     found, wanted = curve(run.workdir), alone[1]
     for (step, name), value in found.items():
         if step == FIRST_STOP + 1 and name.startswith('train/'):

@@ -53,7 +53,7 @@ def test_it_runs_here_from_top_to_bottom(tmp_path, monkeypatch):
     text = ''.join(
         output.get('text', '') for cell in notebook.cells for output in cell.get('outputs', [])
     )
-    assert 'done: 2 steps' in text and 'going on from step 2' in text and 'done: 4 steps' in text
+    assert 'done: 2 steps' in text and 'continuing from step 2' in text and 'done: 4 steps' in text
     pictures = [
         output
         for cell in notebook.cells

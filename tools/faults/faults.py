@@ -1,6 +1,6 @@
 """The faults: each starts the run, injects itself at a random moment, and watches how it ends.
 
-A function here leaves the workdir as the fault left it; the round goes on from there
+A function here leaves the workdir as the fault left it; the round continues from there
 (`Round.finish`). What should not have happened goes into `Round.complaints`.
 """
 
@@ -194,7 +194,7 @@ def damage_checkpoints(kind: str, how_many: int, run: Round) -> None:
     else:
         after.wait()
         output = after.output()
-        if f'going on from step {whole[-1]}' not in output and 'damaged' not in output:
+        if f'continuing from step {whole[-1]}' not in output and 'damaged' not in output:
             run.complaints.append('it continued from an older checkpoint and did not report why')
 
 

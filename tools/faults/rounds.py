@@ -171,7 +171,7 @@ class Round:
             hosts = self.start_hosts()
             statuses = [host.wait() for host in hosts]
             output = hosts[0].output()
-            newest = re.search(r'going on from step (\d+)', output)
+            newest = re.search(r'continuing from step (\d+)', output)
             reached = int(newest[1]) if newest else 0
             if attempt == 0:
                 self.notes.append(f'continued from step {reached}')
