@@ -28,13 +28,13 @@ WORKDIR = flags.DEFINE_string(
 def main(settings: Settings) -> None:
     """Does the job of the settings: pre-training, fine-tuning, or evaluation of either."""
     folder = epath.Path(WORKDIR.value or f'runs/{cli.run_name(CONFIG, settings)}').resolve()
-    settings = table.complete(settings)
+    typed = cli.typed_settings(CONFIG)
+    settings = table.complete(settings, typed)
     with watchdog.together():
         is_task = settings.job == 'evaluate' and settings.task.name is not None
         if settings.job == 'finetune' or is_task:
             finetuning.run(settings, folder)
         else:
-            typed = cli.typed_settings(CONFIG)
             pretraining.run(settings, folder, corpora.build_corpus, typed)
 
 

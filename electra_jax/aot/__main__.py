@@ -25,7 +25,8 @@ JSON = flags.DEFINE_bool('json', False, 'print one JSON object instead of a tabl
 
 def main(settings: Settings) -> None:
     """Compiles, and prints the report."""
-    name, config = cli.recipe_name(CONFIG), resolve(table.complete(settings), 'tpu')
+    complete = table.complete(settings, cli.typed_settings(CONFIG))
+    name, config = cli.recipe_name(CONFIG), resolve(complete, 'tpu')
     record = report.make(config, name, TOPOLOGY.value, SLICES.value)
     print(json.dumps(record) if JSON.value else report.as_table(record))
 

@@ -76,8 +76,9 @@ def as_measured(
             f'config.task.name is {settings.task.name!r}, allowed: none, since bench measures the '
             'steps of pre-training alone; type --config=configs/small.py, for example'
         )
-    config = resolve.fill(table.complete(settings))
-    if 'data.path' not in {*request.typed, *changes}:
+    typed = {*request.typed, *changes}
+    config = resolve.fill(table.complete(settings, typed))
+    if 'data.path' not in typed:
         config.data.path = None
     return config
 

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from electra_jax.config.fields import Settings
@@ -66,8 +66,14 @@ def build(config: Config, vocabulary: Vocabulary) -> Objective:
     return row.build(config, bind(config.model, vocabulary.size), vocabulary)
 
 
-def complete(settings: Settings) -> Settings:
+def complete(settings: Settings, typed: Collection[str] = ()) -> Settings:
     """The settings, checked, with the generator that the objective needs where none is set.
+
+    A generator's size in a recipe is ignored where the objective has no generator of its own size.
+
+    Args:
+        settings: of the recipe and the command line.
+        typed: names of those that were typed on the command line.
 
     Raises:
         ConfigError: the objective is unknown, or other settings do not fit it.
@@ -79,11 +85,13 @@ def complete(settings: Settings) -> Settings:
     model.generator = model.generator or row.generators[0]
     if model.generator not in ('separate', 'two_tower'):
         for name in ('generator_width', 'generator_layers'):
-            if getattr(model, name) not in (None, 1.0):
+            size = getattr(model, name)
+            if f'model.{name}' in typed and size not in (None, 1.0):
                 raise ConfigError(
-                    f'config.model.{name} is {getattr(model, name)}, but there is no generator of '
-                    f'its own size (config.objective.name={full.objective.name}, '
-                    f'config.model.generator={model.generator}): leave it out'
+                    f'config.model.{name} is {size}, but there is no generator of its own size '
+                    f'(config.objective.name={full.objective.name}, '
+                    f'config.model.generator={model.generator}): '
+                    f'leave out --config.model.{name}={size}'
                 )
             setattr(model, name, 1.0)
     row.check(fill(full))
