@@ -1,15 +1,6 @@
 """Where text comes from: `data.source` taken apart, and cut into pieces for the workers.
 
-A source is a comma-separated list of `KIND:WHERE[=WEIGHT]`:
-
-    text:PATH         a file, folder or glob of .txt (also .gz .xz .zst): a paragraph a line, a
-                      blank line between documents
-    jsonl:PATH#FIELD  a JSON object a line (also compressed), the text in FIELD (default: text);
-                      in a folder a compressed file belongs to one of both by its name, where
-                      that tells (a.txt.gz, b.jsonl.gz), and those left out are counted
-    tfds:NAME:SPLIT#FIELD    a prepared TensorFlow dataset, read without TensorFlow; NAME may be
-                      the folder of a prepared one; FIELD as above
-    python-docs:      the documentation inside the installed Python packages (or in a folder)
+A source is a comma-separated list of `KIND:WHERE[=WEIGHT]`; the kinds are those of PARTS.
 
 WEIGHT is the expected number of copies of each document in the training rows (default 1): with
 2.5 each is there twice, and every other one once more; with 0.3 about a third of them are there.
@@ -30,11 +21,6 @@ PIECE_BYTES = 16_000_000  # text in one piece of work, about
 _MIN_PIECE_BYTES = 1_000_000
 _WITHOUT_FIELDS = (documents.TEXT, 'python-docs')  # a '#' is part of the path
 T = TypeVar('T')
-
-_EXAMPLES = (
-    "'text:PATH', 'jsonl:PATH#FIELD', 'tfds:wikipedia/20230601.en:train' or 'python-docs:', "
-    "several separated by commas, each with '=COPIES' after it if not 1"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +57,7 @@ def parse_source(source: str | None) -> list[Entry]:
         ConfigError: it is empty, a kind is unknown, or a weight is not above 0.
     """
     if not source or not source.strip():
-        raise ConfigError(f'data.source is empty; it may be {_EXAMPLES}')
+        raise ConfigError(f'data.source is empty; {_how_to_write()}')
     # A comma separates only where another `kind:` follows, so paths may hold commas.
     return [_parse_entry(text.strip()) for text in re.split(r',(?=\s*[a-z][a-z0-9_-]+:)', source)]
 
@@ -79,7 +65,7 @@ def parse_source(source: str | None) -> list[Entry]:
 def _parse_entry(text: str) -> Entry:
     kind, colon, where = text.partition(':')
     if not colon:
-        raise ConfigError(f'data.source holds {text!r} without a kind; write {_EXAMPLES}')
+        raise ConfigError(f'data.source holds {text!r} without a kind; {_how_to_write()}')
     if kind not in PARTS:
         raise unknown(f'the kind of {text!r} in data.source', kind, PARTS)
     match = re.search(r'=([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)$', where)
@@ -95,11 +81,26 @@ def _parse_entry(text: str) -> Entry:
     return Entry(kind, where, weight, field)
 
 
+def _how_to_write() -> str:
+    return (
+        f"write KIND:WHERE, such as 'text:PATH' or 'tfds:wikipedia/20230601.en:train', several "
+        f"separated by commas, each with '=COPIES' after it if not 1; kinds: {', '.join(PARTS)}"
+    )
+
+
 # Kind -> what cuts an entry into parts, each with about so many bytes of text at most.
 PARTS: dict[str, Callable[[Entry, int, Complaints], Iterator[documents.Part]]] = {
+    # text:PATH, a file, folder or glob of .txt (also .gz .xz .zst): a paragraph a line, a blank
+    # line between documents.
     documents.TEXT: files.parts,
+    # jsonl:PATH#FIELD, a JSON object a line (also compressed), the text in FIELD (default: text).
+    # In a folder a compressed file belongs to text or jsonl by its name, where that tells
+    # (a.txt.gz, b.jsonl.gz), and those left out are counted.
     documents.JSONL: files.parts,
+    # tfds:NAME:SPLIT#FIELD, a prepared TensorFlow dataset, read without TensorFlow; NAME may be the
+    # folder of a prepared one; FIELD as above.
     'tfds': tfds.parts,
+    # python-docs:[FOLDER], the documentation inside the installed Python packages, or in a folder.
     'python-docs': docstrings.parts,
 }
 

@@ -9,7 +9,7 @@ official files, https://gluebenchmark.com/tasks.
 import dataclasses
 from typing import Any
 
-from electra_jax.core.errors import unknown
+from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.finetune.files.locate import Dataset, TaskFiles
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import TaskSpec
@@ -216,6 +216,11 @@ TASKS: dict[str, TaskSpec] = {
 
 def get(name: str | None) -> TaskSpec:
     """The task of that name; raises ConfigError if there is none."""
+    if name in KINDS and name not in TASKS:
+        own = KINDS[name].own_task
+        raise ConfigError(
+            f'config.task.name is {name!r}, which is a kind of task: type --config.task.name={own}'
+        )
     if name is None or name not in TASKS:
         raise unknown('config.task.name', str(name), TASKS)
     return TASKS[name]

@@ -204,6 +204,8 @@ def _flag_message(argv: list[str], original: str) -> str:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
             close += [path for path in known if path.rpartition('.')[2] == name.rpartition('.')[2]]
             hint = f'; did you mean --config.{close[0]}?' if close else ''
+            if name in flags.FLAGS:
+                hint = f'; did you mean --{name}={value}?'
             return f'--config.{name} is not a setting{hint}'
         try:
             known[name].parse(value)

@@ -107,4 +107,4 @@ def _step_line(values: Mapping[str, float]) -> str:
 def evaluation_line(step: int, evaluation: Mapping[str, float]) -> str:
     """A line about an evaluation on held-out text."""
     shown = '  '.join(f'{name} {value:.4f}' for name, value in evaluation.items())
-    return f'step {step}  held-out: {shown}'
+    return f'step {step}  held-out: {shown}' if shown else f'step {step}  no held-out text'

@@ -80,7 +80,7 @@ def test_a_folder_called_like_a_weight_is_a_folder(tmp_path):
     [
         (None, 'empty'),
         ('  ', 'empty'),
-        ('a.txt', 'without a kind'),
+        ('a.txt', f'without a kind.*{", ".join(sources.PARTS)}'),
         ('txet:a.txt', "did you mean 'text'"),
         ('text:a.txt,jsnl:b', "did you mean 'jsonl'"),
         ('text:a.txt=0', 'above 0'),

@@ -416,6 +416,7 @@ def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
     ('changes', 'error', 'message'),
     [
         ({'task': {'name': 'sst3'}}, ConfigError, "config.task.name is 'sst3'"),
+        ({'task': {'name': 'regression'}}, ConfigError, '--config.task.name=text_regression'),
         ({'data': {'tokenizer': {'path': None}}}, ConfigError, r'config.init_from is not set'),
         ({'init_from': '/nowhere'}, CheckpointError, 'no checkpoint in /nowhere'),
         ({'data': {'path': None}}, ConfigError, r'config.data.path is not set'),

@@ -15,8 +15,10 @@ from electra_jax.runtime import cli
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
 PROGRAM = """
+from absl import flags
 from electra_jax.runtime import cli
 CONFIG = cli.config_flag()
+flags.DEFINE_string('workdir', None, 'folder of the run')
 def main(settings):
     print(repr(settings))
 cli.run(main, CONFIG)
@@ -54,6 +56,7 @@ def test_overrides_reach_every_kind_of_leaf():
             '--config.batchsize is not a setting; did you mean --config.batch_size?',
         ),
         ('--config.learning_rate=3', 'did you mean --config.optimizer.learning_rate?'),
+        ('--config.workdir=x', '--config.workdir is not a setting; did you mean --workdir=x?'),
         ('--config.batch_size=abc', "--config.batch_size is 'abc', allowed: a whole number"),
         ('--config.batch_size=1.5', 'allowed: a whole number'),
         ('--config.log.tensorboard=maybe', 'allowed: true or false'),
