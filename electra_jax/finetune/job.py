@@ -54,7 +54,7 @@ def fine_tune(run: Run) -> None:
         print_line(f'stopped by {stopped_by}; finished trials: {len(trials)}')
         print_line(f'to continue: {cli.same_command()}')
         return
-    print_line(results.result_lines(run.task.headline, trials))
+    print_line(results.result_lines(run.kind, run.task.headline, trials))
     print_line(clock.goodput_line())
     print_line(f'files: {folder} (results.json, results.md, metrics.jsonl, trials/*/predictions)')
     if run.config.task.save != 'none':
@@ -199,7 +199,7 @@ def _write_summary(run: Run, trials: list[Trial], tools: loop.Tools) -> None:
     }
     tools.log.write(run.config.total_steps * run.config.trials, spread)
     origin = {'init_from': run.start.where, 'config': dataclasses.asdict(run.config)}
-    results.write_results(run.folder, run.task.name, run.task.headline, trials, origin)
+    results.write_results(run.folder, run.kind, run.task.name, run.task.headline, trials, origin)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -244,10 +244,10 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
         predicted = model.answerer.predict(model.params, files, terminal.OUT.print)
         results.write_predictions(into / where.name, kind, predicted)
         trials.append(results.scored(kind, about.get('seed', 0), predicted))
-    results.write_results(into, task.name, task.headline, trials)
+    results.write_results(into, kind, task.name, task.headline, trials)
     for line in report.complaints(files.values()):
         terminal.OUT.print(line)
-    terminal.OUT.print(results.result_lines(task.headline, trials))
+    terminal.OUT.print(results.result_lines(kind, task.headline, trials))
     terminal.OUT.print(f'files: {into} (results.json, results.md, predictions by trial)')
     return trials
 

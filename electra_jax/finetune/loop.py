@@ -81,9 +81,8 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
                 scores = results.scored(run.kind, seed, predicted).metrics
             history.append({'step': step, **scores})
             named = {run.metric_name(name): value for name, value in scores.items()}
-            log.write(
-                before + step, named, [f'step {before + step}  {results.scores_line(scores)}']
-            )
+            line = f'step {before + step}  {results.scores_line(run.kind, scores)}'
+            log.write(before + step, named, [line])
             if config.task.keep == 'best' and scores[run.task.headline] > best_score:
                 best_score = scores[run.task.headline]
                 # The next step reuses the memory of these parameters: copy them.

@@ -74,36 +74,32 @@ def summarize(trials: Sequence[Trial]) -> dict[str, Summary]:
 # For people: shares and correlations are times 100, and the headline is first
 
 
-def shown(name: str, value: float | None) -> str:
-    """A value as a person reads it.
-
-    >>> shown('dev/accuracy', 0.91284), shown('dev/mse', 0.5), shown('dev/f1', None)
-    ('91.28', '0.500', '')
-    """
+def _shown(kind: Kind, name: str, value: float | None) -> str:
+    """A value of 'SPLIT/METRIC' as a person reads it."""
     if value is None:
         return ''
-    is_plain = name.endswith(('/mse', '_threshold'))
-    return f'{value:.3f}' if is_plain else f'{100 * value:.2f}'
+    is_unscaled = name.rpartition('/')[2] in kind.unscaled_metrics
+    return f'{value:.3f}' if is_unscaled else f'{100 * value:.2f}'
 
 
-def scores_line(scores: Mapping[str, float]) -> str:
+def scores_line(kind: Kind, scores: Mapping[str, float]) -> str:
     """Scores on a line."""
-    return '  '.join(f'{name} {shown(name, value)}' for name, value in scores.items())
+    return '  '.join(f'{name} {_shown(kind, name, value)}' for name, value in scores.items())
 
 
-def result_lines(headline: str, trials: Sequence[Trial]) -> str:
+def result_lines(kind: Kind, headline: str, trials: Sequence[Trial]) -> str:
     """The metrics over the trials, a line each, and the notes."""
     lines = []
     for name, found in _headline_first(headline, trials):
-        text = f'{name:<24} {shown(name, found.median)}'
+        text = f'{name:<24} {_shown(kind, name, found.median)}'
         if found.trials > 1:
-            text += f'  median of {found.trials} trials; mean {shown(name, found.mean)}'
-            text += f', standard deviation {shown(name, found.standard_deviation)}'
+            text += f'  median of {found.trials} trials; mean {_shown(kind, name, found.mean)}'
+            text += f', standard deviation {_shown(kind, name, found.standard_deviation)}'
         lines.append(text)
     return '\n'.join([*lines, *_notes(trials)])
 
 
-def markdown(task: str, headline: str, trials: Sequence[Trial]) -> str:
+def markdown(kind: Kind, task: str, headline: str, trials: Sequence[Trial]) -> str:
     """A table of the metrics, a row each, with every trial's value, and the notes."""
     seeds = [f'seed {trial.seed}' for trial in trials]
     rows = []
@@ -111,7 +107,7 @@ def markdown(task: str, headline: str, trials: Sequence[Trial]) -> str:
         values = [found.median, found.mean, found.standard_deviation]
         values += [trial.metrics.get(name) for trial in trials]
         title = f'**{name}**' if name == headline else name
-        rows.append([title, *(shown(name, value) for value in values)])
+        rows.append([title, *(_shown(kind, name, value) for value in values)])
     table = terminal.markdown(['metric', 'median', 'mean', 'standard deviation', *seeds], rows)
     notes = '\n'.join(f'- {note}' for note in _notes(trials))
     parts = [f'# {task}', 'Shares and correlations are times 100.', table.rstrip('\n'), notes]
@@ -158,6 +154,7 @@ def write_predictions(
 
 def write_results(
     folder: pathlib.Path,
+    kind: Kind,
     task: str,
     headline: str,
     trials: Sequence[Trial],
@@ -177,7 +174,7 @@ def write_results(
 
     def write() -> None:
         write_json(folder / RESULTS_FILE, content)
-        files.write_whole(folder / TABLE_FILE, markdown(task, headline, trials))
+        files.write_whole(folder / TABLE_FILE, markdown(kind, task, headline, trials))
 
     on_first_host(write)
 

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from electra_jax.finetune import results
+from electra_jax.finetune.kinds.text import REGRESSION
 from electra_jax.finetune.results import Trial
 
 
@@ -18,7 +19,9 @@ def trials(*values: float) -> list[Trial]:
 
 def test_results_hold_each_trial_and_their_middle(tmp_path):
     many = trials(0.5, 0.75, 0.625, 1.0)
-    results.write_results(tmp_path / 'new', 'sst2', 'dev/accuracy', many, {'init_from': 'x'})
+    results.write_results(
+        tmp_path / 'new', REGRESSION, 'sst2', 'dev/accuracy', many, {'init_from': 'x'}
+    )
     found = json.loads((tmp_path / 'new' / 'results.json').read_text())
     assert found['task'] == 'sst2'
     assert found['init_from'] == 'x'
@@ -37,7 +40,7 @@ def test_results_hold_each_trial_and_their_middle(tmp_path):
 
 
 def test_one_trial_has_no_deviation(tmp_path):
-    results.write_results(tmp_path, 'sst2', 'dev/accuracy', trials(0.5))
+    results.write_results(tmp_path, REGRESSION, 'sst2', 'dev/accuracy', trials(0.5))
     found = json.loads((tmp_path / 'results.json').read_text())
     assert found['summary']['dev/accuracy']['standard_deviation'] is None
     assert (
@@ -48,7 +51,7 @@ def test_one_trial_has_no_deviation(tmp_path):
 def test_the_table_has_the_headline_first_and_notes_last():
     many = trials(0.5, 0.75)
     many[1] = many[1]._replace(notes=('pearson is not defined',))
-    lines = results.markdown('stsb', 'dev/accuracy', many).splitlines()
+    lines = results.markdown(REGRESSION, 'stsb', 'dev/accuracy', many).splitlines()
     assert lines[4:8] == [
         '| metric | median | mean | standard deviation | seed 0 | seed 1 |',
         '| --- | ---: | ---: | ---: | ---: | ---: |',
@@ -62,7 +65,14 @@ def test_a_metric_that_a_trial_lacks_is_left_open():
     many = [*trials(0.5), Trial(1, {'dev/accuracy': 1.0})]
     assert results.summarize(many)['dev/mse'].trials == 1
     assert '| dev/mse | 0.250 | 0.250 |  | 0.250 |  |' in results.markdown(
-        'x', 'dev/accuracy', many
+        REGRESSION, 'x', 'dev/accuracy', many
+    )
+
+
+def test_a_kind_names_the_metrics_that_are_not_multiplied():
+    kind = REGRESSION._replace(unscaled_metrics=('distance',))
+    assert results.scores_line(kind, {'dev/distance': 1.5, 'dev/mse': 0.5}) == (
+        'dev/distance 1.500  dev/mse 50.00'
     )
 
 

@@ -104,7 +104,8 @@ class Predictions(NamedTuple):
 class Scores(NamedTuple):
     """Metrics of one set of predictions."""
 
-    values: dict[str, float]  # finite numbers; shares and correlations are fractions
+    # Finite numbers: fractions, except for the kind's `unscaled_metrics`.
+    values: dict[str, float]
     notes: tuple[str, ...] = ()  # what a reader must know, such as that one is not defined
 
 

@@ -320,6 +320,7 @@ SPANS = Kind(
         epochs=2,
         row_length=512,
     ),
+    unscaled_metrics=('best_exact_threshold', 'best_f1_threshold'),
     styles=('reference', 'huggingface'),
     read=read,
     from_line=from_line,

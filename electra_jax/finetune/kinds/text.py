@@ -297,6 +297,7 @@ CLASSIFICATION = Kind(
 )
 
 REGRESSION = CLASSIFICATION._replace(
+    unscaled_metrics=('mse',),
     own_task='text_regression',
     own_spec=TaskSpec(_OWN_FILES, ('pearson', 'spearman', 'mse')),
     read=read_scores,
