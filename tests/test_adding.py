@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -16,6 +17,11 @@ from tests.support.recipes import ENVIRONMENT
 ROOT = pathlib.Path(__file__).parent.parent
 PAGE = (ROOT / 'docs' / 'adding.md').read_text()
 BLOCKS = re.findall(r'```python\n# (electra_jax/\S+\.py)\n(.*?)```', PAGE, re.DOTALL)
+NEW_FILES = [name for name, _ in BLOCKS if not (ROOT / name).exists()]
+COMMANDS = [
+    shlex.split(command.replace('\\\n', ' '))
+    for command in re.findall(r'```bash\n(.*?)```', PAGE, re.DOTALL)
+]
 
 
 def with_rows(code: str, block: str) -> str:
@@ -33,37 +39,34 @@ def checkout(tmp_path_factory):
     """A copy of the package with everything that the page adds."""
     folder = tmp_path_factory.mktemp('checkout')
     hidden = shutil.ignore_patterns('__pycache__')
-    shutil.copytree(ROOT / 'electra_jax', folder / 'electra_jax', ignore=hidden)
+    for name in ('electra_jax', 'configs', 'tests/objectives', 'tests/support'):
+        shutil.copytree(ROOT / name, folder / name, ignore=hidden)
     for name, block in BLOCKS:
         path = folder / name
         path.write_text(with_rows(path.read_text(), block) if path.exists() else block)
     return folder
 
 
-def run(checkout, folder, module: str, *words: str, stdin: str = '') -> str:
-    environment = {**ENVIRONMENT, 'PYTHONPATH': str(checkout)}
+def run(checkout, *words: str, stdin: str = '') -> str:
+    """What a command line that starts with `python` prints."""
     done = subprocess.run(
-        [sys.executable, '-m', f'electra_jax.{module}', *words],
-        env=environment, cwd=folder, capture_output=True, text=True, input=stdin, timeout=600,
+        [sys.executable, *words[1:]],
+        env={**ENVIRONMENT, 'PYTHONPATH': str(checkout)},
+        cwd=checkout, capture_output=True, text=True, input=stdin, timeout=600,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
 
-TINY = """
-from electra_jax.config.recipe import recipe
-
-def get_config():
-    return recipe({
-        'total_steps': 4, 'batch_size': 4,
-        'model': {'size': 'tiny', 'num_layers': 1, 'hidden_size': 16, 'num_heads': 2,
-                  'embedding_size': 16},
-        'data': {'path': 'corpus', 'row_length': 16, 'holdout': 0.1, 'workers': 1},
-        'optimizer': {'learning_rate': 1e-2, 'warmup_steps': 2},
-        'eval': {'rows': 8},
-        'log': {'every_steps': 1, 'tensorboard': False},
-    })
-"""
+SOURCE = '--config.data.source=sqlite:notes.db:notes#body'
+# Makes each command of the page one of seconds; it changes nothing that the command names.
+TINY = (
+    '--config.total_steps=4', '--config.batch_size=4', '--config.model.num_layers=1',
+    '--config.model.hidden_size=16', '--config.model.num_heads=2',
+    '--config.model.embedding_size=16', '--config.data.row_length=16',
+    '--config.data.holdout=0.1', '--config.data.workers=1',
+    '--config.optimizer.warmup_steps=2', '--config.eval.rows=8',
+)  # fmt: skip
 
 
 def write_database(path: pathlib.Path, folder: pathlib.Path) -> None:
@@ -75,34 +78,54 @@ def write_database(path: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def test_each_example_is_one_new_file_and_one_row():
-    files = [name for name, _ in BLOCKS if not (ROOT / name).exists()]
-    rows = [name for name, _ in BLOCKS if (ROOT / name).exists()]
-    assert len(files) == 4
-    assert len(rows) == 4
+    assert len(NEW_FILES) == 4
+    assert len(BLOCKS) == 8
+    assert len(COMMANDS) == 4
 
 
-def test_objective_text_source_and_tokenizer_train(checkout, tmp_path):
-    write_database(tmp_path / 'notes.db', tmp_path)
-    (tmp_path / 'tiny.py').write_text(TINY)
+@pytest.mark.parametrize('words', [['check'], ['format', '--diff']], ids=['check', 'format'])
+def test_new_files_are_in_the_style_of_the_package(checkout, words):
+    shutil.copy(ROOT / 'pyproject.toml', checkout)
+    done = subprocess.run(
+        ['ruff', *words, '--no-cache', *NEW_FILES], cwd=checkout, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_objective_passes_the_tests_of_every_row(checkout):
     out = run(
-        checkout, tmp_path, 'main', '--config=tiny.py', '--workdir=run',
-        '--config.objective.name=repeats', '--config.data.source=sqlite:notes.db:notes#body',
-        '--config.data.tokenizer.kind=bytes',
+        checkout, 'python', '-m', 'pytest', '--import-mode=importlib', '-p', 'no:cacheprovider',
+        'tests/objectives/test_table.py', '-k', 'repeats',
     )  # fmt: skip
+    assert re.search(r'\b4 passed', out), out
+
+
+def test_the_commands_of_the_page_work(checkout):
+    objective, kind, source, tokenizer = COMMANDS
+    write_database(checkout / 'notes.db', checkout)
+
+    assert SOURCE in source
+    run(checkout, *source, '--config.data.row_length=16', '--config.data.workers=1')
+    assert (checkout / 'corpora' / 'notes' / 'corpus.json').exists()
+
+    out = run(checkout, *objective, *TINY, SOURCE)
     assert 'done: 4 steps' in out and 'disc_auc' in out
-    out = run(checkout, tmp_path, 'predict', '--checkpoint=run', stdin=f'{WORDS[0]} {WORDS[0]}\n')
+    line = f'{WORDS[0]} {WORDS[0]}\n'
+    out = run(checkout, 'python', '-m', 'electra_jax.predict', '--checkpoint=runs/mine', stdin=line)
     assert len(out.splitlines()) == 1
 
-    # The kind of task is fine-tuned from that run, whose tokenizer comes with it.
-    (tmp_path / 'stars').mkdir()
+    out = run(checkout, *tokenizer, *TINY, SOURCE)
+    assert 'done: 4 steps' in out
+
+    (checkout / 'reviews').mkdir()
     lines = [f'{WORDS[k]} {WORDS[k + 1]},{k % 3 + 1}' for k in range(12)]
     for split in ('train', 'dev'):
-        (tmp_path / 'stars' / f'{split}.csv').write_text('\n'.join(['text,label', *lines]) + '\n')
-    run(
-        checkout, tmp_path, 'main', f'--config={ROOT}/configs/finetune/task.py',
-        '--config.task.name=stars', '--config.data.path=stars', '--config.init_from=run',
-        '--config.batch_size=4', '--config.data.row_length=16', '--config.task.epochs=1',
-        '--workdir=tuned',
+        text = '\n'.join(['text,label', *lines]) + '\n'
+        (checkout / 'reviews' / f'{split}.csv').write_text(text)
+    out = run(
+        checkout, *kind, '--config.batch_size=4', '--config.data.row_length=16',
+        '--config.task.epochs=1', '--workdir=tuned',
     )  # fmt: skip
-    results = json.loads((tmp_path / 'tuned' / 'results.json').read_text())
-    assert 'dev/accuracy' in json.dumps(results)
+    values = json.loads((checkout / 'tuned' / 'results.json').read_text())['summary']
+    assert values['dev/accuracy']['trials'] == 1
+    assert f'{values["dev/distance"]["median"]:.3f}' in out

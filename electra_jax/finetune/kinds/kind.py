@@ -146,6 +146,8 @@ class Kind(NamedTuple):
     )
     # Batch -> float [B], how many terms of the loss each row has, before its weight.
     terms: Callable[[Batch], jax.Array] = lambda batch: jnp.ones_like(batch['weight'])
+    # Metrics that are displayed as they are; all others are displayed times 100.
+    unscaled_metrics: tuple[str, ...] = ()
     # Formats of new text that it takes in addition to lines and tables.
     formats: tuple[str, ...] = ()
     # Names of the outputs of another project's head -> fields of `Task` that follow from them.

@@ -297,9 +297,9 @@ CLASSIFICATION = Kind(
 )
 
 REGRESSION = CLASSIFICATION._replace(
-    unscaled_metrics=('mse',),
     own_task='text_regression',
     own_spec=TaskSpec(_OWN_FILES, ('pearson', 'spearman', 'mse')),
+    unscaled_metrics=('mse',),
     read=read_scores,
     head=lambda task: task.head_shape('row', 1),
     features=score_features,
