@@ -9,7 +9,6 @@ from electra_jax.config.recipe import recipe
 def get_config():
     return recipe(
         {
-            'model': {'generator_width': None},
             'objective': {'name': 'mlm'},
         },
         base='electra.py',

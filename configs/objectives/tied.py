@@ -10,7 +10,7 @@ from electra_jax.config.recipe import recipe
 def get_config():
     return recipe(
         {
-            'model': {'generator': 'tied', 'generator_width': None},
+            'model': {'generator': 'tied'},
         },
         base='electra.py',
     )

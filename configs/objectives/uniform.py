@@ -10,7 +10,7 @@ from electra_jax.config.recipe import recipe
 def get_config():
     return recipe(
         {
-            'model': {'generator': 'uniform', 'generator_width': None},
+            'model': {'generator': 'uniform'},
         },
         base='electra.py',
     )
