@@ -105,6 +105,10 @@ def _step_line(values: Mapping[str, float]) -> str:
 
 
 def evaluation_line(step: int, evaluation: Mapping[str, float]) -> str:
-    """A line about an evaluation on held-out text."""
+    """A line about an evaluation on held-out text.
+
+    >>> evaluation_line(5, {'disc_auc': 0.73}), evaluation_line(5, {})
+    ('step 5  held-out: disc_auc 0.7300', 'step 5  no held-out text')
+    """
     shown = '  '.join(f'{name} {value:.4f}' for name, value in evaluation.items())
     return f'step {step}  held-out: {shown}' if shown else f'step {step}  no held-out text'
