@@ -58,11 +58,12 @@ class Checkpoints:
         before: int | None = None,
         retry_seconds: float = 10.0,
     ):
-        """Finds the newest whole checkpoint, of a step before `before`; reads all of its bytes.
+        """Finds the newest whole checkpoint, and reads all of its bytes.
 
         Args:
             report: called with a line about what was set aside and what could not be saved.
             read_only: change nothing in the folder, because another process may be writing there.
+            before: consider only checkpoints of steps before this one.
             retry_seconds: pause before the end of a run is saved again.
 
         Raises:
@@ -109,27 +110,31 @@ class Checkpoints:
                 processes, which could not continue together.
         """
         stop = self._settings.on_error == 'stop'
-        self._wait(fatal=stop and not last)
+        self._wait(fatal=stop and not last)  # the last one makes up for a save before it
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
             rest=ocp.args.StandardSave(_rest(state)),
             data=ocp.args.JsonSave(position),
             about=ocp.args.JsonSave(about),
         )
-        attempts = _LAST_ATTEMPTS if last else 1
-        for attempt in range(1, attempts + 1):
+        if step == self._newest:
+            return
+        if not last:
+            self._start(step, items, fatal=stop)
+            return
+        for attempt in range(1, _LAST_ATTEMPTS + 1):
+            fatal = attempt == _LAST_ATTEMPTS
+            self._start(step, items, fatal)
+            self._wait(fatal)
             if step == self._newest:
                 return
-            fatal = attempt == attempts and (last or stop)
-            self._saving = step
-            self._remove_failed(step)
-            with self._reporting(fatal):
-                self._checkpointer.save(self._folder / str(step), args=items)
-            if not last:
-                return
-            self._wait(fatal)
-            if self._newest != step:
-                time.sleep(self._retry_seconds)
+            time.sleep(self._retry_seconds)
+
+    def _start(self, step: int, items: ocp.args.Composite, fatal: bool) -> None:
+        self._saving = step
+        self._remove_failed(step)
+        with self._reporting(fatal):
+            self._checkpointer.save(self._folder / str(step), args=items)
 
     def check(self) -> None:
         """Notices that the save under way has failed; raises as `save` does."""
@@ -165,15 +170,18 @@ class Checkpoints:
         except Exception as error:  # each storage raises its own
             step, self._saving = self._saving, None
             self._remove_failed(step)
-            newest = 'there is none yet' if self._newest is None else f'that of step {self._newest}'
+            if self._newest is None:
+                newest, then = 'has no whole one yet', 'starts from the beginning'
+            else:
+                newest, then = f'has that of step {self._newest}', 'continues from it'
             text = (
                 f'the checkpoint of step {step} could not be saved: {first_line(error)}. '
-                f'The newest whole one in {self._folder}: {newest}.'
+                f'{self._folder} {newest}.'
             )
             if fatal or jax.process_count() > 1:
                 raise CheckpointError(
-                    f'{text} Make room there and type the same command again: '
-                    'training continues from it.'
+                    f'{text} Fix that (is the disk full?) and type the same command again: '
+                    f'training {then}.'
                 ) from error
             self._report(f'{text} Training continues; the next one is tried when it is due.')
 

@@ -49,7 +49,8 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
 
     Raises:
         NonFiniteError: a step went wrong (`health`); the newest checkpoint is from before it.
-        DataError: text cannot be read any more; what was learnt until then is saved.
+        DataError: text cannot be read any more; the state until then is saved where there is one
+            process, and several continue from the newest checkpoint.
         CheckpointError: the state could not be saved; earlier checkpoints are whole.
     """
     start = int(state.step)
@@ -57,14 +58,15 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     clock, evaluation = run.clock, {}
     clock.start_from(start)
     with contextlib.ExitStack() as cleanup:
-        # However the loop ends, these run in reverse: what is being saved reaches the disk first.
+        # However the loop ends, all of these run, the last one first.
         log = Log(workdir, config.log, clock, start, end)
         log.follow(run.health, 0, end, run.work)
+        cleanup.callback(log.close)  # the others may still print
         profiler = _Profiler(config.log, workdir)
-        for close in (log.close, run.checkpoints.finish, profiler.stop):
-            cleanup.callback(close)
+        cleanup.callback(profiler.stop)  # takes seconds, and a trace matters less than a checkpoint
+        cleanup.callback(run.checkpoints.finish)  # what is being saved reaches the disk, or raises
         cleanup.callback(clock.enter, clocks.ENDING)
-        stop = cleanup.enter_context(stop_signals())
+        stop = cleanup.enter_context(stop_signals())  # a signal that comes later ends at once
         clock.enter(clocks.COMPILING)
         for number in range(start + 1, end + 1):
             # ---- The next batch, which is on the devices already.
@@ -74,7 +76,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             except DataError:
                 # A process cannot know here whether the other ones have failed, too.
                 if number - 1 > start and jax.process_count() == 1:
-                    _save(run, log, number - 1, state, last=True)
+                    _save(config, run, log, number - 1, state, last=True)
                 raise
 
             # ---- One step. While the devices compute it, the metrics of the step before are
@@ -83,7 +85,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             profiler.before(number - 1)
             with jax.transfer_guard('disallow'):  # all that a step reads is on the devices
                 state, metrics = run.step(state, batch)
-                log.finish_step()
+            log.finish_step()
             log.begin_step(number, metrics, run.batches.host_batch or {})
             profiler.after(number - 1, metrics)
 
@@ -96,13 +98,13 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
 
             # ---- Save.
             if number % config.checkpoint.every_steps == 0 or number == end:
-                _save(run, log, number, state, last=number == end)
+                _save(config, run, log, number, state, last=number == end)
             run.checkpoints.check()
 
             # ---- Stop. After SIGTERM or Ctrl-C the step that was under way is finished and saved;
             # ---- several processes agree on the same step.
             if stop.requested(number):
-                _save(run, log, number, state, last=True)
+                _save(config, run, log, number, state, last=True)
                 break
         if start >= end:  # the command was typed again after the end
             evaluation = run.evaluate(state.params)
@@ -110,17 +112,23 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     return Outcome(state, evaluation if not stop.name else {}, stop.name)
 
 
-def _save(run: Collaborators, log: Log, number: int, state: TrainState, last: bool) -> None:
+def _save(
+    config: Config, run: Collaborators, log: Log, number: int, state: TrainState, last: bool
+) -> None:
     """Saves the state after step `number`, and where data and health are to continue."""
     log.finish_step()  # a bad step raises here, and is never saved
-    if not log.flush():  # the disk is full; a checkpoint must not be ahead of its metrics
+    if not log.flush():  # a full disk, for example; a checkpoint must not be ahead of its metrics
         # The first process alone knows this: other ones would wait for it in their save.
-        if last or jax.process_count() > 1:
+        if last or config.checkpoint.on_error == 'stop' or jax.process_count() > 1:
             raise CheckpointError(
                 f'{log.path} cannot be written, so step {number} is not saved either. '
-                'Make room there and type the same command again: training continues from the '
-                'newest checkpoint.'
+                'Fix that (is the disk full?) and type the same command again: training continues '
+                'from the newest checkpoint, or starts from the beginning where there is none.'
             )
+        log.print(
+            f'{log.path} cannot be written, so step {number} is not saved either. Training '
+            'continues; the next checkpoint is tried when it is due.'
+        )
         return
     with run.clock.during(clocks.SAVING):
         position = {**run.batches.state, _HEALTH: run.health.seen()}

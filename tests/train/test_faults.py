@@ -186,12 +186,14 @@ def test_the_last_save_of_a_run_is_tried_again_before_it_is_an_error(tmp_path, m
     small_run.run(tmp_path / 'a', small_run.settings(4))
     assert steps_of(tmp_path / 'a') == [4]
     FullDisk(monkeypatch, {1, 2, 3})
-    with pytest.raises(CheckpointError, match=r'step 4 could not be saved.*there is none yet'):
+    with pytest.raises(CheckpointError, match='step 4 could not be saved') as caught:
         small_run.run(tmp_path / 'b', small_run.settings(4))
+    # Without a checkpoint there is nothing to continue from.
+    assert 'from the beginning' in str(caught.value) and 'continues' not in str(caught.value)
     assert names_of(tmp_path / 'b') == []
 
 
-def test_no_checkpoint_is_ahead_of_metrics_that_could_not_be_written(tmp_path, monkeypatch):
+def test_no_checkpoint_is_ahead_of_metrics_that_could_not_be_written(tmp_path, monkeypatch, capsys):
     steps, flush = itertools.count(1), metrics.Metrics.flush
 
     def refuse(self):  # once for each line, and once more before a save
@@ -200,12 +202,22 @@ def test_no_checkpoint_is_ahead_of_metrics_that_could_not_be_written(tmp_path, m
     monkeypatch.setattr(metrics.Metrics, 'flush', refuse)
     small_run.run(tmp_path)
     assert steps_of(tmp_path) == [4, 12]
+    assert capsys.readouterr().out.count('step 8 is not saved') == 1
     found = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     assert [line['step'] for line in found if 'train/loss' in line] == list(range(1, 13))
     monkeypatch.setattr(metrics.Metrics, 'flush', lambda self: False)
     with pytest.raises(CheckpointError, match='so step 4 is not saved either'):
         small_run.run(tmp_path / 'full', small_run.settings(4))
     assert steps_of(tmp_path / 'full') == []
+
+
+def test_metrics_that_cannot_be_written_stop_a_run_that_stops_where_it_cannot_save(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(metrics.Metrics, 'flush', lambda self: False)
+    changes = {'every_steps': 4, 'on_error': 'stop'}
+    with pytest.raises(CheckpointError, match='so step 4 is not saved either'):
+        small_run.run(tmp_path, small_run.settings(checkpoint=changes))
 
 
 def test_several_processes_end_where_metrics_cannot_be_written(tmp_path, monkeypatch):
