@@ -7,7 +7,9 @@ checkpoint.
 from electra_jax.runtime import malloc
 
 if __name__ == '__main__':
-    malloc.restart_with_large_pages()  # before imports that take seconds
+    # Large pages make training on a CPU faster, and only an environment variable that is set before
+    # a process starts asks for them. The restart comes before the imports, which take seconds.
+    malloc.restart_with_large_pages()
 
 from absl import flags
 from etils import epath

@@ -41,7 +41,8 @@ class ModelConfig:
     # learn from every token (Electric, section 2.3). 'uniform': every token is as likely.
     # 'unigram': tokens are as likely as in the training text.
     generator: str = setting(UNSET, choices=GENERATORS)
-    # The generator's N as a fraction of the discriminator's; and its D, F and H.
+    # Size of the generator as a fraction of the discriminator: generator_layers scales N,
+    # generator_width scales D, F and H.
     generator_layers: float = setting(UNSET, at_least=0.01, at_most=100)
     generator_width: float = setting(UNSET, at_least=0.01, at_most=100)
     # 'shared' (the paper): both networks have one embedding block. 'untied': each its own.
@@ -77,7 +78,7 @@ class ModelConfig:
     position_init: str = setting('normal', choices=('normal', 'sinusoidal'))  # of positions
     # 'hash': a cheap counter hash. 'threefry': JAX's generator.
     dropout_bits: str = setting('hash', choices=('hash', 'threefry'))
-    # What the backward pass computes again instead of keeping it, the more the less memory: 'none',
+    # What the backward pass computes again instead of storing it, which takes less memory: 'none',
     # 'attention' (scores and probabilities), 'feed_forward' (arrays of width F), 'both' of them,
     # 'dots' (all but the products with parameters), 'full' (all but each layer's input).
     remat: str = setting(
@@ -120,12 +121,14 @@ class ObjectiveConfig:
     keep_rate: float = setting(0.0, at_least=0, at_most=1)
     disallow_correct: bool = setting(False)  # a sample is never the original token
     # Of the generator's samples: at the start of the run, and at the end (None: the same). The
-    # decay is a share of total_steps: after it 'linear' has ended, 'exponential' has 1 / e to go.
+    # decay is a share of total_steps: after it 'linear' is at the end, and 'exponential' has 1 / e
+    # of the distance left.
     temperature: float = setting(1.0, at_least=0.01)
     temperature_end: float | None = setting(None, at_least=0.01)
     temperature_shape: str = setting('linear', choices=('linear', 'exponential'))
     temperature_decay: float = setting(0.6, at_least=0.001, at_most=1)
-    freeze_generator: bool = setting(False)  # train the discriminator alone (Fast-ELECTRA)
+    # Train the discriminator alone (Fast-ELECTRA): weight decay does not move the generator either.
+    freeze_generator: bool = setting(False)
     # 'two_stage': length of stage 1; None: half the run.
     generator_steps: int | None = setting(None, at_least=1)
     # 'teams': words to select from, the original included; and the weight of selecting.
@@ -135,7 +138,7 @@ class ObjectiveConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerConfig:
-    """Which tokenizer a corpus is built with; read by `prepare` only."""
+    """Which tokenizer a missing corpus is built with; a finished corpus has its own."""
 
     # A key of tokenizers.load.KINDS: 'wordpiece', or SentencePiece's 'unigram' and 'bpe'.
     kind: str = setting('wordpiece')
@@ -172,7 +175,8 @@ class DataConfig:
     workers: int | None = setting(None, at_least=1)  # processes of 'local'; None: one per core
     prefetch: int = setting(4, at_least=1)  # batches read ahead of the step
     # Shards that are compared with their hashes before anything is computed: 'full': all; 'quick':
-    # 1 GiB and what half a minute allows, others each time. Sizes and row counts always are.
+    # at least 1 GiB, and more if it takes less than 30 seconds; other shards at each start. Sizes
+    # and row counts are always checked.
     verify: str = setting('quick', choices=('quick', 'full'))
 
 
@@ -193,7 +197,8 @@ class OptimizerConfig:
     # and adds them up: give the number of cores to follow it. 1: one mean, one clip, which does
     # not change with the hardware.
     clip_replicas: int = setting(1, at_least=1)
-    microbatches: int = setting(1, at_least=1)  # gradient accumulation: a batch in this many pieces
+    # Gradient accumulation: a batch in this many pieces; 1 with clip_replicas, which are pieces.
+    microbatches: int = setting(1, at_least=1)
     # Rate of layer i of N: learning_rate * layer_decay ** (N - i), heads 0, embeddings N + 1.
     layer_decay: float = setting(1.0, at_least=0.01, at_most=1)
     # The reference has one power more everywhere but in heads: it counts a pooler that is gone.
@@ -207,10 +212,12 @@ class OptimizerConfig:
 class CheckpointConfig:
     """When the whole training state goes to disk."""
 
+    # Also at the end, at a stop signal and (one process) when data cannot be read.
     every_steps: int = setting(1000, at_least=1)
     keep: int = setting(5, at_least=1)
-    # Where one cannot be saved (a full disk): 'retry' reports it and trains on to the next; 'stop'
-    # ends the run, as the last one of a run and those of several processes always do.
+    # If a checkpoint cannot be saved (a full disk, for example): 'retry' reports it, continues, and
+    # saves the next one when it is due; 'stop' ends the run. The last checkpoint (tried three
+    # times), and any checkpoint of a run with several processes, always ends it.
     on_error: str = setting('retry', choices=('retry', 'stop'))
 
 
@@ -253,10 +260,10 @@ class HealthConfig:
     max_loss: float | None = setting(None, at_least=_POSITIVE)
     max_grad_norm: float | None = setting(None, at_least=_POSITIVE)  # before clipping
     max_update_norm: float | None = setting(None, at_least=_POSITIVE)
-    # A loss so many typical deviations (1.48 times the median absolute one) above the median of the
-    # last steps is reported; None: not looked for.
+    # Report a loss that is more than this many robust deviations (1.48 times the median absolute
+    # deviation) above the median of the last spike_window steps; None: off.
     spike_deviations: float | None = setting(10.0, at_least=1)
-    spike_window: int = setting(200, at_least=10)  # steps
+    spike_window: int = setting(200, at_least=10)
     step_timeout: float | None = setting(1800.0, at_least=1)  # seconds; None: no timeout
 
 

@@ -28,7 +28,7 @@ class CheckpointError(UserError):
 
 
 class NonFiniteError(UserError):
-    """Training produced a NaN or an infinity and was stopped."""
+    """A step's loss, gradient or update was not finite, or larger than the config allows."""
 
 
 def end_now(message: str) -> NoReturn:

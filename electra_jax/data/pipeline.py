@@ -100,7 +100,7 @@ def _mixed_seed(seed: int, number: int) -> int:
 class Rows:
     """One split of the corpora of a run, as rows that can be read in any order.
 
-    `manifest.check_corpus` has seen that all are of one tokenizer, row length and layout.
+    `manifest.check_corpus` has checked that all share one tokenizer, row length and layout.
     """
 
     def __init__(self, corpora: Sequence[Corpus], split: str):
@@ -175,8 +175,9 @@ def held_out_batches(rows: Rows, share: Slice, row_limit: int) -> list[HostBatch
 def to_batch(tokens_BL: np.ndarray, spans_BL: np.ndarray, layout: str) -> HostBatch:
     """Adds the document, position and type of each token; all int32 [B, L].
 
-    In 'segments' a row is one document whose two spans are types 0 and 1; in 'packed' each span
-    is a document of its own, and positions start again at 0 in it.
+    `spans_BL` numbers the spans of a row from 1; 0 is padding. In 'segments' a row is one document
+    whose two spans are types 0 and 1; in 'packed' each span is a document of its own, and positions
+    start again at 0 in it.
     """
     spans_BL = spans_BL.astype(np.int32)
     if layout == 'segments':
@@ -235,7 +236,7 @@ class DeviceBatches:
             host_batch = next(self._batches)
         except DataError as error:
             return error
-        # The error of a thread that reads. No type is let through: SystemExit, for one, would end
+        # An error raised in a reader thread. No type is let through: SystemExit, for one, would end
         # the run as if it were done.
         except (Exception, SystemExit) as error:
             failed = DataError(f'reading training rows has failed: {type(error).__name__}: {error}')

@@ -21,6 +21,9 @@ Batch = Mapping[str, jax.Array]
 class Electra(nn.Module):
     """Both networks (ELECTRA figure 2); each method runs one of them on a batch.
 
+    Objectives call the pure functions that `model.bind` makes of these methods: params first,
+    dropout_key last.
+
     A batch has tokens, documents, positions and types, int32 [B, L] each. Documents are 0 on
     padding and otherwise number the documents of a row, which do not see each other.
     """
@@ -127,6 +130,7 @@ class Electra(nn.Module):
 
     def _read_discriminator(self, batch: Batch) -> jax.Array:
         if self.model.embedding_sharing == 'disentangled':
+            # `Embeddings` lets no gradient through to `base`.
             return self.embedding_delta(batch, base=self.embeddings.tables())
         return self.embeddings(batch)
 

@@ -238,7 +238,7 @@ class Stack(nn.Module):
         if model.local_window is None:
             return self.scan(layer, 1)(model, shape, Sight(self.side), show_inputs, name='layers')
         size = min(model.global_every or 1, shape.num_layers)
-        # A tied encoder is called twice; its second call finds parameters to take apart.
+        # A tied encoder runs twice during init; the second run reuses the parameters of the first.
         makes = self.is_initializing() and not self.has_variable('params', 'layers')
         stack = nn.map_variables(
             self.scan(Group, size),

@@ -27,7 +27,7 @@ class Corruption(NamedTuple):
 
     tokens_BL: jax.Array  # int32, the text with the generator's samples in it
     is_fake_BL: jax.Array  # bool, the labels: a sample that hits the original is not fake
-    written_BL: jax.Array  # bool, where there was a sample, right or wrong
+    written_BL: jax.Array  # bool, where a sample was written, right or wrong
     logits_BL: jax.Array  # float32, the discriminator's answer
     selected_BPA: jax.Array | None = None  # float32, its logits of a few words (TEAMS)
 

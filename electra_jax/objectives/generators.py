@@ -39,6 +39,8 @@ def make_propose(config: Config, model: Model, text: Vocabulary) -> Propose:
     read = GENERATORS[config.model.generator](model, text)
 
     def propose(params: Params, inputs: Inputs, dropout_key: Key, step: Step | None) -> Proposal:
+        # A frozen generator has no backward pass, and no share in the norm that is clipped;
+        # `electra.joint` leaves its loss out of the total.
         if settings.freeze_generator:
             params = without_gradient(config.model, params, 'generator')
         softmax, everywhere, cloze = read(params, inputs, dropout_key), None, None
@@ -46,6 +48,7 @@ def make_propose(config: Config, model: Model, text: Vocabulary) -> Propose:
             tokens_BL, everywhere = inputs.batch['tokens'], softmax
             cloze = vocab_head.predict(everywhere, tokens_BL, (), 1.0, text.size, chunks=chunks)
             softmax = everywhere.at(inputs.draws.masked_BP)
+        # In here the proposed ids are drawn: the arg max of logits plus Gumbel noise.
         prediction = vocab_head.predict(
             softmax,
             inputs.targets_BP,
@@ -82,7 +85,7 @@ def networks(model: ModelConfig) -> tuple[str, ...]:
 
 
 def without_gradient(model: ModelConfig, params: Params, network: str) -> Params:
-    """The parameters, those that only `network` has cut off from the gradient."""
+    """The parameters; no gradient reaches those that belong to `network` alone."""
     return jax.tree.map(
         lambda x, owner: jax.lax.stop_gradient(x) if owner == network else x,
         params,

@@ -94,7 +94,7 @@ def make_draws(
         vocabulary: of the tokenizer.
         masked_BP: positions; any P.
         keep_BP: bool, slots that keep their token in the generator's input.
-        noise_BPV: uniforms in (0, 1), V the unpadded vocabulary, made into Gumbel noise by
+        noise_BPV: uniforms in [0, 1), V the unpadded vocabulary, made into Gumbel noise by
             `ops.vocab_head.gumbel`.
         weights_BP: 1 for a slot that is used; if not given, all but those at position 0, which is
             the reference's filler.

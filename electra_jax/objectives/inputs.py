@@ -18,10 +18,10 @@ Step = jax.Array | int
 class Draws(NamedTuple):
     """All the randomness of a batch but dropout. Every array leads with B."""
 
-    masked_BP: jax.Array  # int32, drawn positions
+    masked_BP: jax.Array  # int32, drawn positions, those that keep their token included
     weights_BP: jax.Array  # float32, 1 where a slot is used
     keep_BP: jax.Array  # bool, drawn positions that keep their token in the generator's input
-    noise: tuple[jax.Array, ...]  # uniforms in (0, 1) for vocab_head.sample
+    noise: tuple[jax.Array, ...]  # uniforms in [0, 1) for `vocab_head.predict`
     own_noise: tuple[jax.Array, ...] = ()  # what an objective draws for itself
 
 
@@ -76,6 +76,7 @@ def alone(inputs: Inputs) -> Inputs:
 
 def _shares(weights: jax.Array) -> jax.Array:
     weights = weights.astype(jnp.float32)
+    # As the reference; so a batch without a single weight has shares of 0, not NaN.
     return weights / (jnp.sum(weights) + 1e-6)
 
 
@@ -97,7 +98,7 @@ def max_masked(settings: ObjectiveConfig, row_length: int) -> int:
 def make_draw(config: Config, special: SpecialIds, vocab_rows: int) -> Draw:
     """The function that makes a batch's draws from the keys 'positions', 'keep' and 'sample'.
 
-    The draws depend on the keys and on the position of a row in the global batch, not on the mesh.
+    The draws depend on the keys and on the index of a row in the global batch, not on the mesh.
     """
     settings = config.objective
     rule = corrupt.POSITION_RULES[settings.positions]
@@ -130,7 +131,7 @@ def uniforms(key: jax.Array, shapes: Sequence[tuple[int, ...]]) -> tuple[jax.Arr
 def masked_batch(inputs: Inputs, special: SpecialIds) -> Batch:
     """The generator's input: the batch with [MASK] at the drawn positions."""
     draws = inputs.draws
-    masked_BL = corrupt.mask_tokens(
+    tokens_BL = corrupt.mask_tokens(
         inputs.batch['tokens'], draws.masked_BP, draws.weights_BP, draws.keep_BP, special.mask
     )
-    return {**inputs.batch, 'tokens': masked_BL}
+    return {**inputs.batch, 'tokens': tokens_BL}

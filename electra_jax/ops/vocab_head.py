@@ -29,7 +29,7 @@ from electra_jax.core.dims import constrain, lift
 
 _PADDING_LOGIT = -1e9  # of rows that only pad the vocabulary: never sampled, never predicted
 _DISALLOWED = 1000.0  # taken off the logit of a token that must not be sampled
-Noise = tuple[jax.Array, ...]  # uniforms in (0, 1), with the shapes of `noise_shapes`
+Noise = tuple[jax.Array, ...]  # uniforms in [0, 1), with the shapes of `noise_shapes`
 
 BLOCK = 128  # vocabulary rows per block of the two-stage sampler
 
@@ -81,7 +81,7 @@ def predict(
     Args:
         softmax: of the network.
         targets_BP: int32, the original tokens.
-        noise: uniforms in (0, 1) for `sample`; none: the arg max stands for the sample.
+        noise: uniforms in [0, 1) for `sample`; none: the arg max stands for the sample.
         temperature: of the sample only, never of the loss.
         vocab_size: rows of the table that are real tokens.
         disallow_target: whether the sample is never the target.
@@ -367,7 +367,7 @@ def sample_others(
 
     Args:
         softmax, targets_BP, vocab_size: as for `predict`.
-        noise_BPV: uniforms in (0, 1); the largest logits plus Gumbel noise win.
+        noise_BPV: uniforms in [0, 1); the largest logits plus Gumbel noise win.
         count: A.
 
     Returns:
@@ -397,7 +397,7 @@ def sample(blocks_BPXY: jax.Array, mass_BPX: jax.Array, noise: Noise) -> jax.Arr
     Args:
         blocks_BPXY: float32 logits, from `in_blocks`.
         mass_BPX: their log-sum-exps.
-        noise: uniforms in (0, 1), with the shapes of `noise_shapes`. One array: Gumbel noise for
+        noise: uniforms in [0, 1), with the shapes of `noise_shapes`. One array: Gumbel noise for
             every token, the reference's formula. Two: a block of the vocabulary is drawn by its
             log-sum-exp, then a token inside it; the same distribution for V / 128 + 128 uniforms
             instead of V.
@@ -423,7 +423,7 @@ def pick(
 
 
 def gumbel(uniform: jax.Array) -> jax.Array:
-    """Gumbel noise by the reference's formula, -ln(-ln(u + 1e-9) + 1e-9), in float32.
+    """Gumbel noise by the reference's formula, -ln(-ln(u + 1e-9) + 1e-9), float32; finite at 0.
 
     >>> round(float(gumbel(jnp.array(0.5))), 5)
     0.36651

@@ -1,4 +1,8 @@
-"""From a configuration to functions over a mesh: objective, state, jitted steps."""
+"""From a configuration to functions over a mesh: objective, state, jitted steps.
+
+`pretrain/job.py` joins them with the rest of a run: rows of `data.pipeline`, which `put_batch`
+brings to the mesh; the checkpoint to continue from; and `train.loop`, whose outcome it reports.
+"""
 
 import functools
 from collections.abc import Callable
@@ -63,7 +67,8 @@ def build_program(
     make_state = functools.partial(state.fresh_state, init_params, make_optimizer)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
 
-    # ---- The step, in which all is bound but state and batch.
+    # ---- The step, in which all is bound but state and batch. The seed is an argument next to the
+    # ---- config, because the trials of a fine-tuning share one compiled step.
     problem = step.Problem(objective.draw, objective.loss, objective.prepare, objective.alone)
     bound = (problem, make_optimizer(abstract_state.params), config, config.seed)
     train_step = functools.partial(step.train_step, *bound)

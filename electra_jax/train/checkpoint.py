@@ -74,7 +74,7 @@ class Checkpoints:
         newest = None
         if distributed.is_first():
             for path in [] if read_only else seals.unfinished(folder):
-                step = path.name.partition('.')[0]
+                step = path.name.partition('.')[0]  # Orbax adds a suffix to an unfinished name
                 report(f'the save of step {step} was cut off; its unfinished files are deleted')
                 path.rmtree()
             newest = seals.newest_whole(folder, report, not read_only, before)

@@ -20,7 +20,7 @@ from electra_jax.train.log import Log
 from electra_jax.train.signals import stop_signals
 from electra_jax.train.state import TrainState
 
-_HEALTH = 'health'  # next to the position in the data
+_HEALTH = 'health'  # next to the iterator state of the data
 
 
 class Collaborators(NamedTuple):
@@ -46,6 +46,8 @@ class Outcome(NamedTuple):
 
 def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.Path) -> Outcome:
     """Trains from `state`, whose buffers are donated, to the end, or until SIGTERM or Ctrl-C.
+
+    Both signals end the run after a save (`train/signals.py`); a second Ctrl-C ends it at once.
 
     Raises:
         NonFiniteError: a step went wrong (`health`); the newest checkpoint is from before it.

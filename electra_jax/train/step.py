@@ -36,7 +36,8 @@ class Problem(NamedTuple):
     # Params, inputs, dropout_key, step -> loss and metrics: sums over rows of terms whose weights
     # sum to one over the batch, so that microbatches add up.
     loss: Loss
-    # Params, step -> the parameters that the step starts from.
+    # Params, step -> the parameters that the step starts from: the same ones, except where
+    # two-stage training copies the generator into the discriminator.
     prepare: Callable[[Tree, jax.Array], Tree]
     # A part of the inputs -> the same with weights that sum to one over that part.
     alone: Callable[[Any], Any]
@@ -57,7 +58,7 @@ def train_step(
         config: `optimizer.microbatches`: the gradient is summed over so many parts of the batch.
             `optimizer.clip_replicas`: so many parts have a loss and a clipped gradient each.
             `health.on_bad_step` 'skip': a bad step changes no parameter and no moment.
-        seed: the random keys follow from it and from `state.step`.
+        seed: the random keys follow from it and from `state.step`; `config.seed`, or a trial's.
         batch: what `problem.draw` takes; int32 [B, L] arrays, global.
 
     Returns:
