@@ -12,8 +12,8 @@ from electra_jax.config.settings import ModelConfig
 from electra_jax.core.dims import constrain
 from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.encoder import Encoder, Stack
-from electra_jax.model.heads import CopyGate, DiscriminatorHead, SoftmaxHead, WordHead
-from electra_jax.ops.vocab_head import Softmax
+from electra_jax.model.heads import DiscriminatorHead, LogitHead, SoftmaxHead, WordHead
+from electra_jax.ops.vocab_softmax import Softmax
 
 Batch = Mapping[str, jax.Array]
 
@@ -50,7 +50,8 @@ class Electra(nn.Module):
         self.discriminator = Encoder(model, shape)
         self.discriminator_head = DiscriminatorHead(model)
         self.language_head = SoftmaxHead(model, E, V)
-        self.copy_gate = CopyGate(model)
+        # The higher, the more surely the original (ELECTRA section 3.4, All-Tokens MLM).
+        self.copy_gate = LogitHead(model)
         self.detector = Stack(model, dataclasses.replace(shape, num_layers=1))
         self.selection_head = WordHead(model, E)
 
@@ -100,10 +101,7 @@ class Electra(nn.Module):
         Returns:
             Logits, float32: replaced? [B, L], and of each candidate [B, P, A].
         """
-        hidden_BLD, shared_BLD = self.discriminator(
-            self._read_discriminator(batch), batch, show_last_input=True
-        )
-        assert shared_BLD is not None  # it was asked for
+        hidden_BLD, shared_BLD = self.discriminator(self._read_discriminator(batch), batch)
         detected_BLD, _ = self.detector(shared_BLD, batch)
         replaced_BL = self.discriminator_head(detected_BLD)
         features_BPE = self.selection_head(_at(hidden_BLD, masked_BP))

@@ -12,10 +12,8 @@ from electra_jax.core.dims import constrain
 from electra_jax.model.layers import make_norm, truncated_normal
 
 
-def sinusoids(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def sinusoids(L: int, E: int) -> jax.Array:
     """sin and cos of the position at E / 2 wavelengths from 2 pi to 10,000 x 2 pi, [L, E]."""
-    del key
-    L, E = shape
     wavelengths = 10_000.0 ** (jnp.arange((E + 1) // 2) / ((E + 1) // 2))
     angles = jnp.arange(L)[:, None] / wavelengths[None]
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)[:, :E]
@@ -25,7 +23,7 @@ def _scaled_sinusoids(init: nn.initializers.Initializer) -> nn.initializers.Init
     """Sinusoids with the deviation that `init` would give."""
 
     def make(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
-        return sinusoids(key, shape) * (jnp.std(init(key, shape)) * 2**0.5)
+        return sinusoids(*shape) * (jnp.std(init(key, shape)) * 2**0.5)
 
     return make
 

@@ -15,7 +15,7 @@ from electra_jax.model.layers import Dense, Dropout, Norm, make_norm, truncated_
 from electra_jax.ops import rotary
 from electra_jax.ops.activations import geglu, gelu
 from electra_jax.ops.attention import Drop, attention
-from electra_jax.ops.sight import Sight
+from electra_jax.ops.sight import Operands, Sight
 
 
 class Remat(NamedTuple):
@@ -82,16 +82,17 @@ class Attention(Block):
             key_BSHK = rotary.rotate(key_BSHK, where.turns)
         dropout = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
         drop = Drop(dropout.rate, dropout.key(), dropout.bits)
-        attend: Callable[..., jax.Array]
+        attend: Callable[[Operands], jax.Array]
         attend = functools.partial(attention, self.model.attention, sight=self.sight, drop=drop)
         if REMAT_POLICIES[self.model.remat].attention:
             attend = jax.checkpoint(attend, prevent_cse=False)
-        context_BLHK = attend(
+        operands = Operands(
             constrain(query_BLHK, 'BLHK'),
             constrain(key_BSHK, 'BSHK'),
             constrain(value_BSHK, 'BSHK'),
             where.documents_BL,
         )
+        context_BLHK = attend(operands)
         return self.dense('output', 'BLHK,HKD->BLD')(constrain(context_BLHK, 'BLHK'))
 
     def project(self, x_BLD: jax.Array) -> tuple[jax.Array, ...]:
@@ -139,20 +140,19 @@ class Layer(nn.Module):
     model: ModelConfig
     shape: EncoderShape
     sight: Sight
-    show_input: bool  # hand out what went in, too
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array, where: Where) -> tuple[jax.Array, jax.Array | None]:
+    def __call__(self, x_BLD: jax.Array, where: Where) -> tuple[jax.Array, jax.Array]:
         """One step of the scan: the carried activations, and what the layer was given."""
+        given_BLD = x_BLD
         attend = Attention(self.model, self.shape, self.sight, name='attention')
         wide = FeedForward
         if REMAT_POLICIES[self.model.remat].feed_forward:
             wide = nn.remat(wide, prevent_cse=False)
         feed_forward = wide(self.model, self.shape, name='feed_forward')
-        shown_BLD = x_BLD if self.show_input else None
         x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, where))
         x_BLD = self.sublayer('feed_forward', x_BLD, feed_forward)
-        return constrain(x_BLD, 'BLD'), shown_BLD
+        return constrain(x_BLD, 'BLD'), given_BLD
 
     def sublayer(self, name: str, x_BLD: jax.Array, function: Callable) -> jax.Array:
         """Residual, dropout and norm around `function`."""
@@ -173,20 +173,19 @@ class Group(nn.Module):
     model: ModelConfig
     shape: EncoderShape
     side: str
-    show_input: bool
     layer: type[nn.Module]
     size: int
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array, where: Where) -> tuple[jax.Array, jax.Array | None]:
-        """One step of the scan; what is shown is the last layer's input."""
-        shown_BLD = None
+    def __call__(self, x_BLD: jax.Array, where: Where) -> tuple[jax.Array, jax.Array]:
+        """One step of the scan: the carried activations, and what the last layer was given."""
+        given_BLD = x_BLD
         for number in range(self.size):
             is_global = number == 0 and self.model.global_every > 0
             sight = Sight(self.side, None if is_global else self.model.local_window)
-            layer = self.layer(self.model, self.shape, sight, self.show_input, name=str(number))
-            x_BLD, shown_BLD = layer(x_BLD, where)
-        return x_BLD, shown_BLD
+            layer = self.layer(self.model, self.shape, sight, name=str(number))
+            x_BLD, given_BLD = layer(x_BLD, where)
+        return x_BLD, given_BLD
 
 
 def _to_groups(size: int, variables: dict) -> dict:
@@ -216,19 +215,22 @@ class Stack(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_BLD: jax.Array, batch: Mapping[str, jax.Array], show_last_input: bool = False
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """[B, L, D] -> [B, L, D] in the compute dtype, and the last layer's input if asked for."""
+        self, x_BLD: jax.Array, batch: Mapping[str, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        """[B, L, D] -> [B, L, D] in the compute dtype, and the last layer's input.
+
+        An input that is not used costs nothing: JAX removes what a scan does not have to return.
+        """
         turns, K = None, self.shape.head_size
         if self.model.positions == 'rotary':
             turns = rotary.turns(batch['positions'], K, self.model.rotary_base)
         where = Where(batch['documents'], turns)
-        x_BLD, inputs_NBLD = self.layers(show_last_input)(constrain(x_BLD, 'BLD'), where)
+        x_BLD, inputs_NBLD = self.layers()(constrain(x_BLD, 'BLD'), where)
         if self.model.norm == 'pre':
             x_BLD = make_norm(self.model, 'norm')(x_BLD)
-        return x_BLD, inputs_NBLD[-1] if show_last_input else None
+        return x_BLD, inputs_NBLD[-1]
 
-    def layers(self, show_inputs: bool) -> nn.Module:
+    def layers(self) -> nn.Module:
         """The scan: compile time does not grow with N unless it is unrolled."""
         layer = Layer
         keeps = REMAT_POLICIES[self.model.remat].keeps
@@ -236,7 +238,7 @@ class Stack(nn.Module):
             layer = nn.remat(layer, policy=keeps, prevent_cse=False)
         model, shape = self.model, self.shape
         if model.local_window is None:
-            return self.scan(layer, 1)(model, shape, Sight(self.side), show_inputs, name='layers')
+            return self.scan(layer, 1)(model, shape, Sight(self.side), name='layers')
         size = min(model.global_every or 1, shape.num_layers)
         # A tied encoder runs twice during init; the second run reuses the parameters of the first.
         makes = self.is_initializing() and not self.has_variable('params', 'layers')
@@ -248,7 +250,7 @@ class Stack(nn.Module):
             init=makes,
             mutable=makes,
         )
-        return stack(model, shape, self.side, show_inputs, layer, size, name='layers')
+        return stack(model, shape, self.side, layer, size, name='layers')
 
     def scan(self, module: type[nn.Module], layers_each: int) -> type[nn.Module]:
         """`module`, of so many layers, repeated until there are N."""
@@ -268,12 +270,12 @@ class Encoder(Stack):
 
     @nn.compact
     def __call__(
-        self, x_BLE: jax.Array, batch: Mapping[str, jax.Array], show_last_input: bool = False
-    ) -> tuple[jax.Array, jax.Array | None]:
+        self, x_BLE: jax.Array, batch: Mapping[str, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
         """[B, L, E] embeddings -> the results of `Stack`."""
         model, D, E = self.model, self.shape.hidden_size, x_BLE.shape[-1]
         x = Dropout(model.dropout, model.dropout_bits, name='dropout')(x_BLE)
         if D != E:
             sizes, init = {'E': E, 'D': D}, nn.initializers.glorot_uniform()
             x = Dense('BLE,ED->BLD', sizes, model, init, model.biases, name='project')(x)
-        return super().__call__(x, batch, show_last_input)
+        return super().__call__(x, batch)

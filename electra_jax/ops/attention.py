@@ -5,7 +5,6 @@ one, of [B, L, S], and the local form one of [B, L, U].
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from electra_jax.core.dims import lift
 from electra_jax.ops import flash
 from electra_jax.ops.activations import softmax
 from electra_jax.ops.dropout import dropout
-from electra_jax.ops.sight import Sight
+from electra_jax.ops.sight import Operands, Sight
 
 _MASKED = -1e9  # finite, so that a row of nothing but padding has no NaN
 
@@ -33,51 +32,34 @@ class Drop(NamedTuple):
         return dropout(probs, self.rate, self.key, self.bits)
 
 
-def attention(
-    kernel: str,
-    query_BLHK: jax.Array,
-    key_BSHK: jax.Array,
-    value_BSHK: jax.Array,
-    documents_BL: jax.Array,
-    sight: Sight,
-    drop: Drop,
-) -> jax.Array:
+def attention(kernel: str, operands: Operands, sight: Sight, drop: Drop) -> jax.Array:
     """softmax(Q K^T / sqrt(K)) V, each token attending to what it sees.
 
     Args:
         kernel: a key of `KERNELS`.
-        query_BLHK, key_BSHK, value_BSHK: compute dtype, with S = L.
-        documents_BL: int32; tokens see their own number only. Padding has 0 and sees padding.
+        operands: queries, keys, values and document numbers.
         sight: which part of its document a token sees.
         drop: must be off for all kernels but 'xla' (`config.kernels` sees to that).
 
     Returns:
         [B, L, H, K] in the compute dtype. The softmax is float32.
     """
-    arrays = (query_BLHK, key_BSHK, value_BSHK, documents_BL)
     if sight.window is not None and kernel != 'splash':
         # A window leaves no use for a kernel without one: three blocks of keys are no large array.
-        if 3 * sight.window < query_BLHK.shape[1]:
-            return local(*arrays, sight, drop)
+        if 3 * sight.window < operands.documents_BL.shape[1]:
+            return local(operands, sight, drop)
         kernel = 'xla'
     if kernel == 'xla':
-        return plain(*arrays, sight, drop)
+        return plain(operands, sight, drop)
     assert drop.key is None or drop.rate == 0.0, f'{kernel} attention has no dropout'
-    return KERNELS[kernel](*arrays, sight)
+    return KERNELS[kernel](operands, sight)
 
 
-def plain(
-    query_BLHK: jax.Array,
-    key_BSHK: jax.Array,
-    value_BSHK: jax.Array,
-    documents_BL: jax.Array,
-    sight: Sight,
-    drop: Drop,
-) -> jax.Array:
+def plain(operands: Operands, sight: Sight, drop: Drop) -> jax.Array:
     """The formula as it stands; the only form that holds [B, H, L, S] arrays."""
-    scale = 1 / math.sqrt(query_BLHK.shape[-1])
+    query_BLHK, key_BSHK, value_BSHK, documents_BL = operands
     scores_BHLS = jnp.einsum(
-        'BLHK,BSHK->BHLS', query_BLHK * scale, key_BSHK, preferred_element_type=jnp.float32
+        'BLHK,BSHK->BHLS', query_BLHK * operands.scale, key_BSHK, preferred_element_type=jnp.float32
     )
     visible_BLS = visible(documents_BL, sight)
     probs_BHLS = drop(softmax(jnp.where(visible_BLS[:, None], scores_BHLS, _MASKED)))
@@ -96,19 +78,13 @@ def visible(documents_BL: jax.Array, sight: Sight) -> jax.Array:
     return same_BLS & lift(jnp.asarray(seen_LS), 3)
 
 
-def local(
-    query_BLHK: jax.Array,
-    key_BSHK: jax.Array,
-    value_BSHK: jax.Array,
-    documents_BL: jax.Array,
-    sight: Sight,
-    drop: Drop,
-) -> jax.Array:
+def local(operands: Operands, sight: Sight, drop: Drop) -> jax.Array:
     """Attention through a window, in blocks as wide as one side of it: linear in L.
 
     Each block of queries meets the keys of its own block and of both neighbours, which is all
     that it can see.
     """
+    query_BLHK, key_BSHK, value_BSHK, documents_BL = operands
     L, W = documents_BL.shape[1], sight.window
     assert W is not None, 'local attention needs a window'
     J = -(-L // W)
@@ -116,9 +92,11 @@ def local(
     query_BJWHK, documents_BJW = blocks(query_BLHK), blocks(documents_BL, fill=-1)
     key_BJUHK, value_BJUHK = (_with_neighbours(blocks(x)) for x in (key_BSHK, value_BSHK))
     others_BJU = _with_neighbours(documents_BJW, fill=-1)
-    scale = 1 / math.sqrt(query_BLHK.shape[-1])
     scores_BHJWU = jnp.einsum(
-        'BJWHK,BJUHK->BHJWU', query_BJWHK * scale, key_BJUHK, preferred_element_type=jnp.float32
+        'BJWHK,BJUHK->BHJWU',
+        query_BJWHK * operands.scale,
+        key_BJUHK,
+        preferred_element_type=jnp.float32,
     )
     own_W, other_U = jnp.arange(W) + W, jnp.arange(3 * W)
     seen_WU = sight.sees(own_W[:, None], other_U[None])

@@ -1,45 +1,35 @@
 """Attention kernels that keep no scores: each is a library's, kept inside one document.
 
-All take queries, keys and values [B, L, H, K] and documents [B, L], and run on each device's own
-rows and heads. Rows are padded to a multiple of 128, which the tiles need. Each kernel is imported
-where it is used, so that a module that JAX removes does not keep the package from importing.
+All run on each device's own rows and heads. Rows are padded to a multiple of 128, which the tiles
+need. Each kernel is imported where it is used, so that a module that JAX removes does not keep the
+package from importing.
 """
 
-import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from electra_jax.core.dims import per_shard
-from electra_jax.ops.sight import Sight
+from electra_jax.ops.sight import Operands, Sight
 
 _TILE = 128
 
 
-def splash(
-    query_BLHK: jax.Array,
-    key_BSHK: jax.Array,
-    value_BSHK: jax.Array,
-    documents_BL: jax.Array,
-    sight: Sight,
-    interpret: bool = False,
-) -> jax.Array:
+def splash(operands: Operands, sight: Sight, interpret: bool = False) -> jax.Array:
     """Pallas' splash attention, for TPUs; `interpret` runs it anywhere, slowly."""
     from jax.experimental.pallas.ops.tpu import splash_attention
 
-    scale = 1 / math.sqrt(query_BLHK.shape[-1])
-
-    def rows(
-        query_BLHK: jax.Array, key_BSHK: jax.Array, value_BSHK: jax.Array, documents_BL: jax.Array
-    ) -> jax.Array:
+    def rows(operands: Operands) -> jax.Array:
+        query_BLHK, key_BSHK, value_BSHK, documents_BL = operands
         _, L, H, _ = query_BLHK.shape
         kernel = _splash_kernel(L, H, sight, interpret)
-        by_head = [jnp.swapaxes(x, 1, 2) for x in (query_BLHK * scale, key_BSHK, value_BSHK)]
+        scaled = (query_BLHK * operands.scale, key_BSHK, value_BSHK)
+        by_head = [jnp.swapaxes(x, 1, 2) for x in scaled]
         segments = splash_attention.SegmentIds(documents_BL, documents_BL)
         return jnp.swapaxes(jax.vmap(kernel)(*by_head, segments), 1, 2)
 
-    return _on_tiles(rows, query_BLHK, key_BSHK, value_BSHK, documents_BL)
+    return _on_tiles(rows, operands)
 
 
 def _splash_kernel(L: int, H: int, sight: Sight, interpret: bool) -> Callable[..., jax.Array]:
@@ -72,76 +62,63 @@ def _splash_kernel(L: int, H: int, sight: Sight, interpret: bool) -> Callable[..
     )
 
 
-def triton(
-    query_BLHK: jax.Array,
-    key_BSHK: jax.Array,
-    value_BSHK: jax.Array,
-    documents_BL: jax.Array,
-    sight: Sight,
-    interpret: bool = False,
-) -> jax.Array:
+def triton(operands: Operands, sight: Sight, interpret: bool = False) -> jax.Array:
     """Pallas' flash attention through Triton, for GPUs: knows documents, but no windows.
 
     JAX deprecated it in 0.12 and will remove it; `config.kernels` chooses it only where it exists.
     """
     from jax.experimental.pallas.ops.gpu import attention
 
-    scale = 1 / math.sqrt(query_BLHK.shape[-1])
-
     def in_order(x: jax.Array) -> jax.Array:
         """The kernel looks back only: to look ahead, rows are reversed."""
         return jnp.flip(x, axis=1) if sight.side == 'after' else x
 
-    def rows(*arrays: jax.Array) -> jax.Array:
-        query_BLHK, key_BSHK, value_BSHK, documents_BL = map(in_order, arrays)
-        context_BLHK = attention.mha(
-            query_BLHK, key_BSHK, value_BSHK, documents_BL,
-            scale, sight.side != 'document', interpret=interpret,
-        )  # fmt: skip
-        return in_order(context_BLHK)
+    def rows(operands: Operands) -> jax.Array:
+        causal = sight.side != 'document'
+        arrays = map(in_order, operands)
+        return in_order(attention.mha(*arrays, operands.scale, causal, interpret=interpret))
 
-    return _on_tiles(rows, query_BLHK, key_BSHK, value_BSHK, documents_BL)
+    return _on_tiles(rows, operands)
 
 
-def cudnn(
-    query_BLHK: jax.Array,
-    key_BSHK: jax.Array,
-    value_BSHK: jax.Array,
-    documents_BL: jax.Array,
-    sight: Sight,
-) -> jax.Array:
+def cudnn(operands: Operands, sight: Sight) -> jax.Array:
     """cuDNN's flash attention, for GPUs: rows of one document each, with padding behind it.
 
     Packed documents would take B x H x L numbers for as many as a row may have, 255 here.
     """
 
-    def rows(
-        query_BLHK: jax.Array, key_BSHK: jax.Array, value_BSHK: jax.Array, documents_BL: jax.Array
-    ) -> jax.Array:
+    def rows(operands: Operands) -> jax.Array:
+        *vectors, documents_BL = operands
         lengths_B = jnp.sum(documents_BL > 0, axis=1, dtype=jnp.int32)
         lengths_B = jnp.maximum(lengths_B, 1)  # a row of nothing but padding stays finite
         return jax.nn.dot_product_attention(
-            query_BLHK, key_BSHK, value_BSHK,
+            *vectors,
             is_causal=sight.side == 'before',
             query_seq_lengths=lengths_B,
             key_value_seq_lengths=lengths_B,
             implementation='cudnn',
-        )  # fmt: skip
+        )
 
-    return _per_row_and_head(rows)(query_BLHK, key_BSHK, value_BSHK, documents_BL)
+    return _per_row_and_head(rows, operands)
 
 
-def _on_tiles(rows: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+Rows = Callable[[Operands], jax.Array]  # attention on one device's rows and heads
+
+
+def _on_tiles(rows: Rows, operands: Operands) -> jax.Array:
     """`rows` on arrays padded to whole tiles; the padding is a separate document, -1."""
-    *vectors, documents_BL = arrays
+    *vectors, documents_BL = operands
     L = documents_BL.shape[1]
     missing = -L % _TILE
     if missing:
         tail = (0, missing)
         vectors = [jnp.pad(x, ((0, 0), tail, (0, 0), (0, 0))) for x in vectors]
         documents_BL = jnp.pad(documents_BL, ((0, 0), tail), constant_values=-1)
-    return _per_row_and_head(rows)(*vectors, documents_BL)[:, :L]
+    return _per_row_and_head(rows, Operands(*vectors, documents_BL))[:, :L]
 
 
-def _per_row_and_head(rows: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    return per_shard(rows, ('BLHK', 'BLHK', 'BLHK', 'BL'), 'BLHK')
+def _per_row_and_head(rows: Rows, operands: Operands) -> jax.Array:
+    def on_arrays(*arrays: jax.Array) -> jax.Array:
+        return rows(Operands(*arrays))
+
+    return per_shard(on_arrays, ('BLHK', 'BLHK', 'BLHK', 'BL'), 'BLHK')(*operands)

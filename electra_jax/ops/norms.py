@@ -1,6 +1,7 @@
 """LayerNorm and RMSNorm whose backward pass keeps their input alone, in the dtype that it has."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,9 @@ def normalize(
     >>> normalize(jnp.array([1.0, 3.0]), jnp.ones(2), None, 0.0, True, jnp.float32).tolist()
     [-1.0, 1.0]
     """
-    return _forward(x, scale_D, bias_D, epsilon, centred, dtype)[0]
+    y = _normal(x, epsilon, centred)[0] * lift(scale_D, x.ndim)
+    y = y if bias_D is None else y + lift(bias_D, x.ndim)
+    return y.astype(dtype)
 
 
 def _normal(x: jax.Array, epsilon: float, centred: bool) -> tuple[jax.Array, jax.Array]:
@@ -45,16 +48,9 @@ _Kept = tuple[jax.Array, jax.Array, jax.Array | None]  # x, scale_D, bias_D
 
 
 def _forward(
-    x: jax.Array,
-    scale_D: jax.Array,
-    bias_D: jax.Array | None,
-    epsilon: float,
-    centred: bool,
-    dtype: jnp.dtype,
+    x: jax.Array, scale_D: jax.Array, bias_D: jax.Array | None, *how: Any
 ) -> tuple[jax.Array, _Kept]:
-    y = _normal(x, epsilon, centred)[0] * lift(scale_D, x.ndim)
-    y = y if bias_D is None else y + lift(bias_D, x.ndim)
-    return y.astype(dtype), (x, scale_D, bias_D)
+    return normalize(x, scale_D, bias_D, *how), (x, scale_D, bias_D)
 
 
 def _backward(

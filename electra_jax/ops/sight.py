@@ -1,9 +1,25 @@
-"""Which tokens of its document a token sees."""
+"""What attention works on, and which tokens of its document a token sees."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+
+
+class Operands(NamedTuple):
+    """What attention works on; S = L."""
+
+    query_BLHK: jax.Array  # compute dtype, as keys and values
+    key_BSHK: jax.Array
+    value_BSHK: jax.Array
+    documents_BL: jax.Array  # int32; tokens see their own number only, padding (0) sees padding
+
+    @property
+    def scale(self) -> float:
+        """1 / sqrt(K), by which a query's products with keys are multiplied."""
+        return 1 / math.sqrt(self.query_BLHK.shape[-1])
+
 
 # Which side, by the positions of two tokens: its own [L, 1], the other [1, S].
 SIDES: dict[str, Callable[[jax.Array, jax.Array], jax.Array | bool]] = {

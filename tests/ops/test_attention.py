@@ -9,7 +9,7 @@ import pytest
 
 from electra_jax.ops import flash
 from electra_jax.ops.attention import Drop, attention, local, plain
-from electra_jax.ops.sight import Sight
+from electra_jax.ops.sight import Operands, Sight
 
 B, L, H, K = 2, 6, 3, 4
 
@@ -20,7 +20,7 @@ def inputs(shape=(B, L, H, K)):
 
 
 def attend(q, k, v, documents_BL):
-    return attention('xla', q, k, v, documents_BL, Sight(), Drop())
+    return attention('xla', Operands(q, k, v, documents_BL), Sight(), Drop())
 
 
 def test_equals_the_formula_within_a_document():
@@ -69,7 +69,7 @@ def assert_same(kernel, shape, sight, one_document=False, atol=1e-5):
 
     def run(attend):
         def total(q, k, v):
-            out = attend(q, k, v, documents_BL, sight)
+            out = attend(Operands(q, k, v, documents_BL), sight)
             return jnp.sum(weights * out), out * (weights != 0)
 
         (_, out), grads = jax.value_and_grad(total, (0, 1, 2), has_aux=True)(*arrays)
@@ -115,14 +115,15 @@ def test_triton_equals_the_plain_form(side):
 @pytest.mark.skipif(jax.default_backend() != 'gpu', reason='cuDNN needs a GPU')
 @pytest.mark.parametrize('side', ['document', 'before'])
 def test_cudnn_equals_the_plain_form(side):
-    def in_float32(q, k, v, documents_BL, sight):
-        half = (x.astype(jnp.bfloat16) for x in (q, k, v))
-        return flash.cudnn(*half, documents_BL, sight).astype(jnp.float32)
+    def in_float32(operands, sight):
+        half = (x.astype(jnp.bfloat16) for x in operands[:3])
+        return flash.cudnn(Operands(*half, operands.documents_BL), sight).astype(jnp.float32)
 
     assert_same(in_float32, (2, 128, 2, 64), Sight(side), one_document=True, atol=2e-2)
 
 
 def test_only_the_plain_form_drops_probabilities():
     drop = Drop(0.1, jax.random.key(0), 'hash')
+    operands = Operands(*inputs(), jnp.ones((B, L), jnp.int32))
     with pytest.raises(AssertionError, match='splash attention has no dropout'):
-        attention('splash', *inputs(), jnp.ones((B, L), jnp.int32), Sight(), drop)
+        attention('splash', operands, Sight(), drop)

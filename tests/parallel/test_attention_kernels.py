@@ -47,7 +47,7 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 from electra_jax.config.settings import MeshConfig
 from electra_jax.ops.attention import Drop, attention
-from electra_jax.ops.sight import Sight
+from electra_jax.ops.sight import Operands, Sight
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
 from electra_jax.train import step
@@ -58,7 +58,7 @@ B, L, H, K = 4, int(sys.argv[1]), 4, 64
 
 def total(q, k, v, documents_BL):
     for sight in (Sight('document', 64), Sight('before'), Sight()):
-        q = attention('splash', q, k, v, documents_BL, sight, Drop())
+        q = attention('splash', Operands(q, k, v, documents_BL), sight, Drop())
     return jnp.sum(q.astype(jnp.float32) ** 2)
 
 def array(letters, shape, dtype):
