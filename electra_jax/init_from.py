@@ -125,7 +125,7 @@ def checked_start(
     """The start that a checkpoint gives, which must be whole and of the tokenizer that is named."""
     stored, tokenizer = recorded(about, where)
     model = bind(resolve.stored_model(stored), tokenizer.vocab_size)
-    check_complete(where, params, model.init_encoder)
+    check_complete(where, params, lambda key: model.init(key, ('encoder',)))
     if config.data.tokenizer.path is not None:
         named = tokenizers.open_tokenizer(config.data.tokenizer)
         if named.hash != tokenizer.hash:
@@ -156,7 +156,7 @@ def encoder_params(start: Start, config: Config) -> tuple[dict[str, np.ndarray],
     if not start.params:
         return {}, None
     model = bind(config.model, start.tokenizer.vocab_size)
-    init = functools.partial(model.init_encoder, rng.root_key(config.seed))
+    init = functools.partial(model.init, rng.root_key(config.seed), ('encoder',))
     params, account = initialize(start.params, init, config.init_positions)
     return dict(trees.named_leaves(params)), account
 

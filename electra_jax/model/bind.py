@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from electra_jax.config.settings import ModelConfig
 from electra_jax.model.electra import Electra
 from electra_jax.model.task_heads import HEADS, HeadShape
-from electra_jax.ops.vocab_head import Softmax
+from electra_jax.ops.vocab_softmax import Softmax
 
 Params = dict[str, Any]  # nested dict of float32 arrays
 Batch = Mapping[str, jax.Array]  # 'tokens', 'documents', 'positions', 'types': int32 [B, L]
@@ -18,42 +18,26 @@ Key = jax.Array | None  # of dropout; None switches dropout off
 
 
 class Head(NamedTuple):
-    """A task's head on the discriminator's hidden states; its parameters are 'task_head'.
+    """A task's head on the discriminator's hidden states; its parameters are 'task_head'."""
 
-    Attributes:
-        init: key -> fresh float32 parameters of the head alone.
-        outputs: params, batch, dropout_key -> what the head's loss needs, float32 arrays by name
-            (`model/task_heads.py`). A batch for spans also has 'allowed' [B, L], and 'start' [B]
-            for the reference's head.
-        answers: params, batch -> the outputs for prediction, without dropout.
-    """
-
+    # key -> fresh float32 parameters of the head alone
     init: Callable[[jax.Array], Params]
+    # params, batch, dropout_key -> what the head's loss needs, float32 arrays by name
+    # (`model/task_heads.py`). A batch for spans also has 'allowed' [B, L], and 'start' [B] for the
+    # reference's head.
     outputs: Callable[[Params, Batch, Key], dict[str, jax.Array]]
+    # params, batch -> the outputs for prediction, without dropout
     answers: Callable[[Params, Batch], dict[str, jax.Array]]
 
 
 class Model(NamedTuple):
-    """The networks of a configuration; the methods of `Electra` describe the results.
+    """The networks of a configuration; the methods of `Electra` describe the results."""
 
-    Attributes:
-        vocab_rows: V, the vocabulary padded to the model's multiple.
-        init: key, networks (keys of `NETWORKS`) -> fresh float32 parameters of them.
-        init_encoder: key -> fresh parameters of what `encode` runs: the discriminator without head.
-        generate: params, batch, masked_BP (None: every position), dropout_key -> the generator's
-            softmax.
-        encode: params, batch, dropout_key -> the discriminator's hidden states [B, L, D].
-        discriminate: params, batch, dropout_key -> the discriminator's logits [B, L], float32.
-        restore: params, batch, masked_BP, gated, dropout_key -> as `generate`, of the
-            discriminator's encoder, and the copy gate's logits [B, L].
-        detect_and_select: params, batch, masked_BP, candidates_BPA, dropout_key -> logits [B, L]
-            and [B, P, A], float32.
-        head: shape -> a task's head.
-    """
-
-    vocab_rows: int
+    vocab_rows: int  # V, the vocabulary padded to the model's multiple
+    # key, networks (keys of `NETWORKS`) -> fresh float32 parameters of them
     init: Callable[[jax.Array, Sequence[str]], Params]
-    init_encoder: Callable[[jax.Array], Params]
+    # The others: params, batch, the method's own arguments (masked_BP None: every position),
+    # dropout_key -> its result.
     generate: Callable[[Params, Batch, jax.Array | None, Key], Softmax]
     encode: Callable[[Params, Batch, Key], jax.Array]
     discriminate: Callable[[Params, Batch, Key], jax.Array]
@@ -64,8 +48,10 @@ class Model(NamedTuple):
     head: Callable[[HeadShape], Head]
 
 
-# Networks with their heads -> what runs each once, so that flax makes its parameters.
+# Networks -> what runs each once, so that flax makes its parameters. All have their heads but the
+# encoder, which is the discriminator's.
 NETWORKS: dict[str, Callable[[Electra, Batch, jax.Array], Any]] = {
+    'encoder': lambda electra, batch, masked_BP: electra.encode(batch),
     'generator': lambda electra, batch, masked_BP: electra.generate(batch, masked_BP),
     'discriminator': lambda electra, batch, masked_BP: electra.discriminate(batch),
     'language': lambda electra, batch, masked_BP: electra.restore(batch, masked_BP, gated=False),
@@ -113,9 +99,6 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
 
         return plain.init({'params': key}, method=run_all)['params']
 
-    def init_encoder(key: jax.Array) -> Params:
-        return plain.init({'params': key}, _blank(), method=Electra.encode)['params']
-
     def pure(method: Callable) -> Callable[..., Any]:
         def run(params: Params, batch: Batch, *arguments: Any) -> Any:
             *others, dropout_key = arguments
@@ -127,7 +110,6 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
     return Model(
         vocab_rows=rows,
         init=init,
-        init_encoder=init_encoder,
         generate=pure(Electra.generate),
         encode=pure(Electra.encode),
         discriminate=pure(Electra.discriminate),

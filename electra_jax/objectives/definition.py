@@ -24,28 +24,23 @@ class Vocabulary(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What is optimized, as pure functions of parameters and inputs.
+    """What is optimized, as pure functions of parameters and inputs."""
 
-    Attributes:
-        networks: that are trained; keys of `model.bind.NETWORKS`.
-        draw: batch, keys, step -> inputs, with all randomness but dropout.
-        loss: params, inputs, dropout_key (None: no dropout), step -> the loss and metrics of (part
-            of) a batch: sums over rows of terms whose weights sum to one over the global batch, so
-            that parts of a batch add up.
-        totals: params, inputs -> additive counts behind the evaluation metrics, without dropout.
-        summary: totals added over batches -> evaluation metrics.
-        example: params, inputs -> for people to look at: tokens [B, L], doubt of each [B, L].
-        signs: evaluation metrics -> name of what is wrong with the networks, a sentence about it.
-        prepare: params, step -> the parameters that the step starts from.
-        alone: part of a batch -> the same as a batch of its own.
-    """
-
-    networks: tuple[str, ...]
-    draw: Draw
+    networks: tuple[str, ...]  # that are trained; keys of `model.bind.NETWORKS`
+    draw: Draw  # batch, keys, step -> inputs, with all randomness but dropout
+    # params, inputs, dropout_key (None: no dropout), step -> the loss and metrics of (part of) a
+    # batch: sums over rows of terms whose weights sum to one over the global batch, so that parts
+    # of a batch add up
     loss: Callable[[Params, Inputs, Key, jax.Array], LossAndMetrics]
+    # params, inputs -> additive counts behind the evaluation metrics, without dropout
     totals: Callable[[Params, Inputs], Metrics]
+    # totals added over batches -> evaluation metrics
     summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]]
+    # params, inputs -> for people to look at: tokens [B, L], doubt of each [B, L]
     example: Callable[[Params, Inputs], tuple[jax.Array, jax.Array]]
+    # evaluation metrics -> name of what is wrong with the networks, a sentence about it
     signs: Callable[[Mapping[str, float]], dict[str, str]] = lambda evaluation: {}
+    # params, step -> the parameters that the step starts from
     prepare: Callable[[Params, jax.Array], Params] = lambda params, step: params
+    # part of a batch -> the same as a batch of its own
     alone: Callable[[Inputs], Inputs] = inputs.alone

@@ -20,19 +20,14 @@ from electra_jax.objectives.teams import teams
 
 
 class Row(NamedTuple):
-    """What is known of an objective before a run.
-
-    Attributes:
-        build: its factory.
-        generators: of `GENERATORS`, those that it works with; the first one is the default.
-        detects: whether the discriminator head, kept after training, gives the probability that
-            a token was replaced.
-        check: raises ConfigError for settings, whose model is complete, that do not fit it.
-    """
+    """What is known of an objective before a run."""
 
     build: Callable[[Config, Model, Vocabulary], Objective]
-    generators: tuple[str, ...] = GENERATORS
+    generators: tuple[str, ...] = GENERATORS  # that it works with; the first is the default
+    # Whether the discriminator head, kept after training, gives the probability that a token was
+    # replaced.
     detects: bool = False
+    # Raises ConfigError for settings, whose model is complete, that do not fit it.
     check: Callable[[Settings], None] = lambda settings: None
 
 
