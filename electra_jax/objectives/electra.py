@@ -23,17 +23,24 @@ from electra_jax.ops import corrupt, losses
 
 
 class Corruption(NamedTuple):
-    """The discriminator's side of a batch."""
+    """What the discriminator reads."""
 
     tokens_BL: jax.Array  # int32, the text with the generator's samples in it
     is_fake_BL: jax.Array  # bool, the labels: a sample that hits the original is not fake
     written_BL: jax.Array  # bool, where a sample was written, right or wrong
+
+
+class Results(NamedTuple):
+    """Both networks' results for a batch."""
+
+    proposal: Proposal
+    corruption: Corruption
     logits_BL: jax.Array  # float32, the discriminator's answer
     selected_BPA: jax.Array | None = None  # float32, its logits of a few words (TEAMS)
 
 
-# params, inputs, dropout_key, step (None: evaluation) -> both networks' results
-Forward = Callable[[Params, Inputs, Key, Step | None], tuple[Proposal, Corruption]]
+# params, inputs, dropout_key, step (None: evaluation) -> results
+Forward = Callable[[Params, Inputs, Key, Step | None], Results]
 
 
 def electra(config: Config, model: Model, text: Vocabulary, masked_only: bool = False) -> Objective:
@@ -45,25 +52,21 @@ def make_forward(config: Config, model: Model, text: Vocabulary) -> Forward:
     """The function that runs both networks: the generator, then the discriminator."""
     propose = generators.make_propose(config, model, text)
 
-    def forward(
-        params: Params, inputs: Inputs, dropout_key: Key, step: Step | None
-    ) -> tuple[Proposal, Corruption]:
+    def forward(params: Params, inputs: Inputs, dropout_key: Key, step: Step | None) -> Results:
         keys = two_keys(dropout_key)
         proposal = propose(params, inputs, keys[0], step)
-        tokens_BL, is_fake_BL, written_BL = corrupted(inputs, proposal)
-        logits_BL = model.discriminate(params, {**inputs.batch, 'tokens': tokens_BL}, keys[1])
-        return proposal, Corruption(tokens_BL, is_fake_BL, written_BL, logits_BL)
+        corruption = corrupted(inputs, proposal)
+        batch = {**inputs.batch, 'tokens': corruption.tokens_BL}
+        return Results(proposal, corruption, model.discriminate(params, batch, keys[1]))
 
     return forward
 
 
-def corrupted(inputs: Inputs, proposal: Proposal) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The first three fields of `Corruption`."""
-    original_BL, draws = inputs.batch['tokens'], inputs.draws
-    tokens_BL, written_BL = corrupt.corrupt(
-        original_BL, draws.masked_BP, draws.weights_BP, proposal.prediction.sampled_BP
-    )
-    return tokens_BL, tokens_BL != original_BL, written_BL
+def corrupted(inputs: Inputs, proposal: Proposal) -> Corruption:
+    """The text with the generator's samples in it."""
+    original_BL, sampled_BP = inputs.batch['tokens'], proposal.prediction.sampled_BP
+    tokens_BL, written_BL = corrupt.corrupt(original_BL, inputs.draws.masked, sampled_BP)
+    return Corruption(tokens_BL, tokens_BL != original_BL, written_BL)
 
 
 def detection(
@@ -72,15 +75,15 @@ def detection(
     """An objective whose discriminator detects tokens."""
 
     def loss(params: Params, inputs: Inputs, dropout_key: Key, step: jax.Array) -> LossAndMetrics:
-        proposal, corruption = forward(params, inputs, dropout_key, step)
-        return detection_loss(config, inputs, proposal, corruption, masked_only)
+        results = forward(params, inputs, dropout_key, step)
+        return detection_loss(config, inputs, results, masked_only)
 
     def totals(params: Params, inputs: Inputs) -> Metrics:
-        return count(text, inputs, *forward(params, inputs, None, None))
+        return count(text, inputs, forward(params, inputs, None, None))
 
     def example(params: Params, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
-        _, corruption = forward(params, inputs, None, None)
-        return corruption.tokens_BL, jax.nn.sigmoid(corruption.logits_BL)
+        results = forward(params, inputs, None, None)
+        return results.corruption.tokens_BL, jax.nn.sigmoid(results.logits_BL)
 
     return Objective(
         networks=(*generators.networks(config.model), 'discriminator'),
@@ -94,20 +97,16 @@ def detection(
 
 
 def detection_loss(
-    config: Config,
-    inputs: Inputs,
-    proposal: Proposal,
-    corruption: Corruption,
-    masked_only: bool = False,
+    config: Config, inputs: Inputs, results: Results, masked_only: bool = False
 ) -> LossAndMetrics:
     """Both networks' loss."""
-    disc_BL = losses.sigmoid_cross_entropy(corruption.logits_BL, corruption.is_fake_BL)
+    is_fake_BL = results.corruption.is_fake_BL
+    disc_BL = losses.sigmoid_cross_entropy(results.logits_BL, is_fake_BL)
     if masked_only:
-        disc_BP = jnp.take_along_axis(disc_BL, inputs.draws.masked_BP, axis=1)
-        disc_loss = jnp.sum(inputs.masked_share_BP * disc_BP)
+        disc_loss = jnp.sum(inputs.masked_share_BP * inputs.at_masked(disc_BL))
     else:
         disc_loss = jnp.sum(inputs.token_share_BL * disc_BL)
-    return joint(config, inputs, proposal, disc_loss, corruption.is_fake_BL)
+    return joint(config, inputs, results.proposal, disc_loss, is_fake_BL)
 
 
 def joint(
@@ -125,13 +124,13 @@ def joint(
     }
 
 
-def count(text: Vocabulary, inputs: Inputs, proposal: Proposal, corruption: Corruption) -> Metrics:
+def count(text: Vocabulary, inputs: Inputs, results: Results) -> Metrics:
     """Additive counts behind the evaluation metrics."""
-    is_fake_BL, logits_BL = corruption.is_fake_BL, corruption.logits_BL
+    is_fake_BL, logits_BL = results.corruption.is_fake_BL, results.logits_BL
     real_BL = (inputs.batch['documents'] > 0).astype(jnp.float32)
     guess_BL = logits_BL > 0
     return {
-        **masked.totals(text, inputs, proposal.prediction),
+        **masked.totals(text, inputs, results.proposal.prediction),
         'tokens': jnp.sum(real_BL),
         'disc_loss': jnp.sum(real_BL * losses.sigmoid_cross_entropy(logits_BL, is_fake_BL)),
         'fake': jnp.sum(real_BL * is_fake_BL),

@@ -15,10 +15,9 @@ import jax.numpy as jnp
 from electra_jax.config.settings import Config
 from electra_jax.model.bind import Batch, Key, Model, Params
 from electra_jax.objectives.definition import Objective, Vocabulary
-from electra_jax.objectives.electra import Corruption, Forward, detection, make_forward
-from electra_jax.objectives.generators import Proposal
+from electra_jax.objectives.electra import Forward, Results, detection, make_forward
 from electra_jax.objectives.inputs import Inputs, Step, candidates, mask_rate
-from electra_jax.ops import vocab_head
+from electra_jax.ops import vocab_softmax
 
 
 def electric(config: Config, model: Model, text: Vocabulary) -> Objective:
@@ -30,16 +29,16 @@ def make_contrast(config: Config, model: Model, text: Vocabulary) -> Forward:
     """The function that runs both networks; `is_fake_BL` is where a sample was written."""
     run_both = make_forward(config, model, text)
 
-    def contrast(
-        params: Params, inputs: Inputs, dropout_key: Key, step: Step | None
-    ) -> tuple[Proposal, Corruption]:
+    def contrast(params: Params, inputs: Inputs, dropout_key: Key, step: Step | None) -> Results:
         rate = mask_rate(config, step)
-        proposal, plain = run_both(params, inputs, dropout_key, step)
+        results = run_both(params, inputs, dropout_key, step)
+        proposal, corruption, *_ = results
         assert proposal.everywhere is not None and proposal.normalizer_BL is not None
-        log_q_BL = vocab_head.token_logits(proposal.everywhere, plain.tokens_BL)
+        log_q_BL = vocab_softmax.token_logits(proposal.everywhere, corruption.tokens_BL)
         log_q_BL = jax.lax.stop_gradient(log_q_BL - proposal.normalizer_BL)
-        logits_BL = plain.logits_BL + log_q_BL + jnp.log(rate / (1 - rate))
-        return proposal, plain._replace(is_fake_BL=plain.written_BL, logits_BL=logits_BL)
+        logits_BL = results.logits_BL + log_q_BL + jnp.log(rate / (1 - rate))
+        corruption = corruption._replace(is_fake_BL=corruption.written_BL)
+        return results._replace(corruption=corruption, logits_BL=logits_BL)
 
     return contrast
 

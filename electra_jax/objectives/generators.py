@@ -12,7 +12,7 @@ from electra_jax.model.bind import Key, Model, Params
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.objectives.inputs import Inputs, Step, masked_batch
 from electra_jax.ops import vocab_head
-from electra_jax.ops.vocab_head import Softmax
+from electra_jax.ops.vocab_softmax import Prediction, Softmax
 from electra_jax.optim.networks import network_table
 from electra_jax.optim.schedules import RAMPS
 
@@ -20,7 +20,7 @@ from electra_jax.optim.schedules import RAMPS
 class Proposal(NamedTuple):
     """What the generator predicts for a batch, and what it learns from."""
 
-    prediction: vocab_head.Prediction  # at the masked positions
+    prediction: Prediction  # at the masked positions
     softmax: Softmax  # at the masked positions
     loss: jax.Array  # float32 scalar
     everywhere: Softmax | None = None  # two towers: at every position of the original text
@@ -47,7 +47,7 @@ def make_propose(config: Config, model: Model, text: Vocabulary) -> Propose:
         if config.model.generator == 'two_tower':
             tokens_BL, everywhere = inputs.batch['tokens'], softmax
             cloze = vocab_head.predict(everywhere, tokens_BL, (), 1.0, text.size, chunks=chunks)
-            softmax = everywhere.at(inputs.draws.masked_BP)
+            softmax = everywhere.at(inputs.draws.masked.positions_BP)
         # In here the proposed ids are drawn: the arg max of logits plus Gumbel noise.
         prediction = vocab_head.predict(
             softmax,
@@ -96,7 +96,7 @@ def without_gradient(model: ModelConfig, params: Params, network: str) -> Params
 def _masked(model: Model, text: Vocabulary) -> Read:
     """A masked language model."""
     return lambda params, inputs, dropout_key: model.generate(
-        params, masked_batch(inputs, text.special), inputs.draws.masked_BP, dropout_key
+        params, masked_batch(inputs, text.special), inputs.draws.masked.positions_BP, dropout_key
     )
 
 
@@ -120,7 +120,7 @@ def _constant(logits_V: np.ndarray) -> Read:
     """The same distribution at every position: features of zero leave only the bias."""
 
     def read(params: Params, inputs: Inputs, dropout_key: Key) -> Softmax:
-        features_BPE = jnp.zeros((*inputs.draws.masked_BP.shape, 1))
+        features_BPE = jnp.zeros((*inputs.draws.masked.positions_BP.shape, 1))
         return Softmax(features_BPE, jnp.zeros((logits_V.size, 1)), jnp.asarray(logits_V))
 
     return read

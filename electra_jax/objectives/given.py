@@ -63,6 +63,7 @@ from electra_jax.model.bind import Key, Params, vocab_rows
 from electra_jax.objectives import table
 from electra_jax.objectives.definition import LossAndMetrics, Objective, Vocabulary
 from electra_jax.objectives.inputs import Batch, Draws, Inputs, Step, from_draws
+from electra_jax.ops.corrupt import Masked
 
 
 def batch_from_bert(
@@ -95,7 +96,7 @@ def make_draws(
         masked_BP: positions; any P.
         keep_BP: bool, slots that keep their token in the generator's input.
         noise_BPV: uniforms in [0, 1), V the unpadded vocabulary, made into Gumbel noise by
-            `ops.vocab_head.gumbel`.
+            `ops.vocab_softmax.gumbel`.
         weights_BP: 1 for a slot that is used; if not given, all but those at position 0, which is
             the reference's filler.
         own_noise_BPV: of an objective that draws more, such as TEAMS for its candidates.
@@ -121,8 +122,7 @@ def make_draws(
     used_BP = masked_BP > 0 if weights_BP is None else weights_BP
     own_noise = () if own_noise_BPV is None else (padded(own_noise_BPV),)
     return Draws(
-        jnp.asarray(masked_BP, jnp.int32),
-        jnp.asarray(used_BP, jnp.float32),
+        Masked(jnp.asarray(masked_BP, jnp.int32), jnp.asarray(used_BP, jnp.float32)),
         jnp.asarray(keep_BP, bool),
         (padded(noise_BPV),),
         own_noise,

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config.settings import Config, ObjectiveConfig
-from electra_jax.ops import corrupt, vocab_head
+from electra_jax.ops import corrupt, vocab_softmax
+from electra_jax.ops.corrupt import Masked
 from electra_jax.optim.schedules import linear
 from electra_jax.tokenizers.api import SpecialIds
 
@@ -18,8 +19,7 @@ Step = jax.Array | int
 class Draws(NamedTuple):
     """All the randomness of a batch but dropout. Every array leads with B."""
 
-    masked_BP: jax.Array  # int32, drawn positions, those that keep their token included
-    weights_BP: jax.Array  # float32, 1 where a slot is used
+    masked: Masked  # drawn positions, those that keep their token included
     keep_BP: jax.Array  # bool, drawn positions that keep their token in the generator's input
     noise: tuple[jax.Array, ...]  # uniforms in [0, 1) for `vocab_head.predict`
     own_noise: tuple[jax.Array, ...] = ()  # what an objective draws for itself
@@ -41,7 +41,11 @@ class Inputs(NamedTuple):
     @property
     def targets_BP(self) -> jax.Array:
         """int32, the original tokens at the drawn positions."""
-        return jnp.take_along_axis(self.batch['tokens'], self.draws.masked_BP, axis=1)
+        return self.at_masked(self.batch['tokens'])
+
+    def at_masked(self, x_BL: jax.Array) -> jax.Array:
+        """The values at the drawn positions, [B, P]."""
+        return jnp.take_along_axis(x_BL, self.draws.masked.positions_BP, axis=1)
 
 
 # batch (with `given`, a batch and its draws), random keys by stream, step -> inputs
@@ -59,7 +63,7 @@ def from_draws(special: SpecialIds, batch: Batch, draws: Draws) -> Inputs:
     return Inputs(
         dict(batch),
         draws,
-        masked_share_BP=_shares(draws.weights_BP),
+        masked_share_BP=_shares(draws.masked.weights_BP),
         token_share_BL=_shares(batch['documents'] > 0),
         candidate_share_BL=_shares(candidates(batch, special)),
     )
@@ -106,7 +110,7 @@ def make_draw(config: Config, special: SpecialIds, vocab_rows: int) -> Draw:
     def draw(batch: Batch, keys: Mapping[str, jax.Array], step: Step) -> Inputs:
         B, L = batch['tokens'].shape
         P = max_masked(settings, L)
-        masked_BP, weights_BP = rule.choose(
+        masked = rule.choose(
             jax.random.uniform(keys['positions'], rule.noise_shape(B, L, P)),
             candidates(batch, special),
             batch['documents'],
@@ -114,9 +118,9 @@ def make_draw(config: Config, special: SpecialIds, vocab_rows: int) -> Draw:
             P,
         )
         keep_BP = jax.random.uniform(keys['keep'], (B, P)) < settings.keep_rate
-        shapes = vocab_head.noise_shapes(B, P, vocab_rows, settings.sampler)
+        shapes = vocab_softmax.noise_shapes(B, P, vocab_rows, settings.sampler)
         noise = uniforms(keys['sample'], shapes)
-        return from_draws(special, batch, Draws(masked_BP, weights_BP, keep_BP, noise))
+        return from_draws(special, batch, Draws(masked, keep_BP, noise))
 
     return draw
 
@@ -130,8 +134,6 @@ def uniforms(key: jax.Array, shapes: Sequence[tuple[int, ...]]) -> tuple[jax.Arr
 
 def masked_batch(inputs: Inputs, special: SpecialIds) -> Batch:
     """The generator's input: the batch with [MASK] at the drawn positions."""
-    draws = inputs.draws
-    tokens_BL = corrupt.mask_tokens(
-        inputs.batch['tokens'], draws.masked_BP, draws.weights_BP, draws.keep_BP, special.mask
-    )
-    return {**inputs.batch, 'tokens': tokens_BL}
+    tokens_BL, draws = inputs.batch['tokens'], inputs.draws
+    masked_BL = corrupt.mask_tokens(tokens_BL, draws.masked, draws.keep_BP, special.mask)
+    return {**inputs.batch, 'tokens': masked_BL}

@@ -6,16 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.objectives.definition import Vocabulary
+from electra_jax.objectives.definition import Metrics, Vocabulary
 from electra_jax.objectives.inputs import Inputs
-from electra_jax.ops import corrupt, vocab_head
+from electra_jax.ops import corrupt
+from electra_jax.ops.vocab_softmax import Prediction
 
 
-def totals(
-    text: Vocabulary, inputs: Inputs, prediction: vocab_head.Prediction
-) -> dict[str, jax.Array]:
+def totals(text: Vocabulary, inputs: Inputs, prediction: Prediction) -> Metrics:
     """Additive counts behind the masked metrics."""
-    w_BP, targets_BP = inputs.draws.weights_BP, inputs.targets_BP
+    w_BP, targets_BP = inputs.draws.masked.weights_BP, inputs.targets_BP
     sums = {
         'masked': jnp.sum(w_BP),
         'mlm_loss': jnp.sum(w_BP * prediction.loss_BP),
@@ -31,9 +30,8 @@ def totals(
 
 def doubt(inputs: Inputs, loss_BP: jax.Array) -> jax.Array:
     """1 - p(original) at the masked positions, 0 elsewhere, float32 [B, L]."""
-    draws, zeros_BL = inputs.draws, jnp.zeros(inputs.batch['tokens'].shape)
-    doubt_BP = 1.0 - jnp.exp(-loss_BP)
-    return corrupt.write_tokens(zeros_BL, draws.masked_BP, draws.weights_BP, doubt_BP)
+    zeros_BL = jnp.zeros(inputs.batch['tokens'].shape)
+    return corrupt.write_tokens(zeros_BL, inputs.draws.masked, 1.0 - jnp.exp(-loss_BP))
 
 
 def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -28,10 +28,8 @@ def mlm(config: Config, model: Model, text: Vocabulary) -> Objective:
     def example(params: Params, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
         # The best guess at each masked position, and 1 - p(original) there (0 elsewhere).
         prediction = propose(params, inputs, None, None).prediction
-        tokens_BL, draws = inputs.batch['tokens'], inputs.draws
-        guessed_BL = corrupt.write_tokens(
-            tokens_BL, draws.masked_BP, draws.weights_BP, prediction.best_BP
-        )
+        tokens_BL, drawn = inputs.batch['tokens'], inputs.draws.masked
+        guessed_BL = corrupt.write_tokens(tokens_BL, drawn, prediction.best_BP)
         return guessed_BL, masked.doubt(inputs, prediction.loss_BP)
 
     return Objective(

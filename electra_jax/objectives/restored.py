@@ -45,7 +45,7 @@ def restoring(config: Config, model: Model, text: Vocabulary, everywhere: bool) 
 
     def totals(params: Params, inputs: Inputs) -> Metrics:
         proposal, restored = forward(params, inputs, None, None)
-        w_BP = inputs.draws.weights_BP
+        w_BP = inputs.draws.masked.weights_BP
         real_BL = inputs.batch['documents'] > 0
         return {
             **masked.totals(text, inputs, proposal.prediction),
@@ -85,8 +85,8 @@ def make_forward(
         keys = two_keys(dropout_key)
         proposal = propose(params, inputs, keys[0], step)
         tokens_BL, is_fake_BL, _ = electra.corrupted(inputs, proposal)
-        batch, masked_BP = {**inputs.batch, 'tokens': tokens_BL}, inputs.draws.masked_BP
-        where_BP = None if everywhere else masked_BP
+        batch = {**inputs.batch, 'tokens': tokens_BL}
+        where_BP = None if everywhere else inputs.draws.masked.positions_BP
         softmax, gate_BL = model.restore(params, batch, where_BP, everywhere, keys[1])
         targets = inputs.batch['tokens'] if everywhere else inputs.targets_BP
         prediction = vocab_head.predict(softmax, targets, (), 1.0, text.size, chunks=chunks)
@@ -94,9 +94,7 @@ def make_forward(
         if everywhere:
             copied_BL = copy_mixture(gate_BL, ~is_fake_BL, loss_BP)
             total = -jnp.sum(inputs.token_share_BL * copied_BL)
-            loss_BP, best_BP = (
-                jnp.take_along_axis(x_BL, masked_BP, axis=1) for x_BL in (loss_BP, best_BP)
-            )
+            loss_BP, best_BP = inputs.at_masked(loss_BP), inputs.at_masked(best_BP)
         else:
             total = jnp.sum(inputs.masked_share_BP * loss_BP)
         return proposal, Restoration(tokens_BL, is_fake_BL, total, loss_BP, best_BP)

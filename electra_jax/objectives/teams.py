@@ -16,10 +16,9 @@ from electra_jax.config.settings import Config
 from electra_jax.model.bind import Key, Model, Params, two_keys
 from electra_jax.objectives import electra, generators
 from electra_jax.objectives.definition import LossAndMetrics, Metrics, Objective, Vocabulary
-from electra_jax.objectives.electra import Corruption, Forward
-from electra_jax.objectives.generators import Proposal
+from electra_jax.objectives.electra import Forward, Results
 from electra_jax.objectives.inputs import Batch, Inputs, Step, make_draw, uniforms
-from electra_jax.ops import vocab_head
+from electra_jax.ops import vocab_softmax
 
 
 def teams(config: Config, model: Model, text: Vocabulary) -> Objective:
@@ -29,25 +28,25 @@ def teams(config: Config, model: Model, text: Vocabulary) -> Objective:
 
     def draw(batch: Batch, keys: Mapping[str, jax.Array], step: Step) -> Inputs:
         inputs = draw_plain(batch, keys, step)
-        shape = (*inputs.draws.masked_BP.shape, model.vocab_rows)
+        shape = (*inputs.draws.masked.positions_BP.shape, model.vocab_rows)
         own_noise = uniforms(keys['candidates'], (shape,))
         return inputs._replace(draws=inputs.draws._replace(own_noise=own_noise))
 
     def loss(params: Params, inputs: Inputs, dropout_key: Key, step: jax.Array) -> LossAndMetrics:
-        proposal, corruption = both_tasks(params, inputs, dropout_key, step)
-        selection_loss = jnp.sum(inputs.masked_share_BP * selection(corruption))
-        total, metrics = electra.detection_loss(config, inputs, proposal, corruption)
+        results = both_tasks(params, inputs, dropout_key, step)
+        selection_loss = jnp.sum(inputs.masked_share_BP * selection(results))
+        total, metrics = electra.detection_loss(config, inputs, results)
         total += config.objective.selection_weight * selection_loss
         return total, {**metrics, 'loss': total, 'selection_loss': selection_loss}
 
     def totals(params: Params, inputs: Inputs) -> Metrics:
-        proposal, corruption = both_tasks(params, inputs, None, None)
-        w_BP = inputs.draws.weights_BP
-        assert corruption.selected_BPA is not None
-        is_hit_BP = jnp.argmax(corruption.selected_BPA, axis=-1) == 0
+        results = both_tasks(params, inputs, None, None)
+        w_BP = inputs.draws.masked.weights_BP
+        assert results.selected_BPA is not None
+        is_hit_BP = jnp.argmax(results.selected_BPA, axis=-1) == 0
         return {
-            **electra.count(text, inputs, proposal, corruption),
-            'selection_loss': jnp.sum(w_BP * selection(corruption)),
+            **electra.count(text, inputs, results),
+            'selection_loss': jnp.sum(w_BP * selection(results)),
             'selection_hits': jnp.sum(w_BP * is_hit_BP),
         }
 
@@ -64,13 +63,11 @@ def make_both_tasks(config: Config, model: Model, text: Vocabulary) -> Forward:
     """The function that runs both networks, the discriminator with both heads."""
     propose = generators.make_propose(config, model, text)
 
-    def both_tasks(
-        params: Params, inputs: Inputs, dropout_key: Key, step: Step | None
-    ) -> tuple[Proposal, Corruption]:
+    def both_tasks(params: Params, inputs: Inputs, dropout_key: Key, step: Step | None) -> Results:
         keys = two_keys(dropout_key)
         proposal = propose(params, inputs, keys[0], step)
-        tokens_BL, is_fake_BL, written_BL = electra.corrupted(inputs, proposal)
-        others_BPA = vocab_head.sample_others(
+        corruption = electra.corrupted(inputs, proposal)
+        others_BPA = vocab_softmax.sample_others(
             proposal.softmax,
             inputs.targets_BP,
             inputs.draws.own_noise[0],
@@ -79,19 +76,18 @@ def make_both_tasks(config: Config, model: Model, text: Vocabulary) -> Forward:
         )
         # The original is the first candidate.
         candidates_BPA = jnp.concatenate([inputs.targets_BP[..., None], others_BPA], axis=-1)
-        batch = {**inputs.batch, 'tokens': tokens_BL}
-        logits_BL, selected_BPA = model.detect_and_select(
-            params, batch, inputs.draws.masked_BP, candidates_BPA, keys[1]
-        )
-        return proposal, Corruption(tokens_BL, is_fake_BL, written_BL, logits_BL, selected_BPA)
+        batch = {**inputs.batch, 'tokens': corruption.tokens_BL}
+        positions_BP = inputs.draws.masked.positions_BP
+        logits = model.detect_and_select(params, batch, positions_BP, candidates_BPA, keys[1])
+        return Results(proposal, corruption, *logits)
 
     return both_tasks
 
 
-def selection(corruption: Corruption) -> jax.Array:
+def selection(results: Results) -> jax.Array:
     """-log p(the first candidate), which is the original, float32 [B, P]."""
-    assert corruption.selected_BPA is not None
-    return -jax.nn.log_softmax(corruption.selected_BPA)[..., 0]
+    assert results.selected_BPA is not None
+    return -jax.nn.log_softmax(results.selected_BPA)[..., 0]
 
 
 def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:

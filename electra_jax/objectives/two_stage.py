@@ -40,7 +40,7 @@ def two_stage(config: Config, model: Model, text: Vocabulary) -> Objective:
     def loss(params: Params, inputs: Inputs, dropout_key: Key, step: jax.Array) -> LossAndMetrics:
         def generator_stage() -> LossAndMetrics:
             proposal = propose(params, inputs, two_keys(dropout_key)[0], step)
-            _, is_fake_BL, _ = electra.corrupted(inputs, proposal)
+            is_fake_BL = electra.corrupted(inputs, proposal).is_fake_BL
             return electra.joint(config, inputs, proposal, jnp.zeros(()), is_fake_BL)
 
         def discriminator_stage() -> LossAndMetrics:

@@ -12,6 +12,13 @@ import jax
 import jax.numpy as jnp
 
 
+class Masked(NamedTuple):
+    """The positions of each row that were drawn, in P slots of which some may be unused."""
+
+    positions_BP: jax.Array  # int32, 0 in an unused slot
+    weights_BP: jax.Array  # float32, 1 where a slot is used, otherwise 0
+
+
 def candidates(
     tokens_BL: jax.Array, documents_BL: jax.Array, special_ids: tuple[int, ...]
 ) -> jax.Array:
@@ -41,22 +48,18 @@ def choose_distinct(
     documents_BL: jax.Array,
     mask_rate: jax.Array | float,
     P: int,
-) -> tuple[jax.Array, jax.Array]:
+) -> Masked:
     """Draws ceil(rate * n) distinct positions of each row, n its number of real tokens.
 
     Special tokens count as real ones, as in the paper. The candidates with the row's largest
     uniforms `noise_BL` win, which is a draw without replacement.
-
-    Returns:
-        positions_BP: int32, distinct where the weight is 1, and 0 where it is 0.
-        weights_BP: float32, 1 for a drawn position and 0 for an unused one of the P slots.
     """
     real_B = jnp.sum(documents_BL > 0, axis=-1)
     wanted_B = jnp.ceil(mask_rate * real_B - _ROUNDING).astype(jnp.int32)
     wanted_B = jnp.minimum(wanted_B, jnp.sum(candidates_BL, axis=-1))
     _, positions_BP = jax.lax.top_k(jnp.where(candidates_BL, noise_BL, -1.0), P)
     used_BP = jnp.arange(P)[None] < wanted_B[:, None]
-    return jnp.where(used_BP, positions_BP, 0), used_BP.astype(jnp.float32)
+    return Masked(jnp.where(used_BP, positions_BP, 0), used_BP.astype(jnp.float32))
 
 
 def max_reference(mask_rate: float, row_length: int) -> int:
@@ -74,11 +77,11 @@ def choose_reference(
     documents_BL: jax.Array,
     mask_rate: jax.Array | float,
     P: int,
-) -> tuple[jax.Array, jax.Array]:
+) -> Masked:
     """Draws round(rate * n) positions with replacement (electra, pretrain_helpers.py).
 
-    Halves round to even; there is at least one draw, unless a row has no candidate. Results are
-    those of `choose_distinct`, except that positions may repeat.
+    Halves round to even; there is at least one draw, unless a row has no candidate. Arguments
+    are those of `choose_distinct`; positions may repeat.
     """
     count_B = jnp.sum(candidates_BL, axis=-1)
     real_B = jnp.sum(documents_BL > 0, axis=-1).astype(jnp.float32)
@@ -88,7 +91,7 @@ def choose_reference(
     # The candidate of rank r stands where the running count of candidates first exceeds r.
     running_BL = jnp.cumsum(candidates_BL, axis=-1)
     positions_BP = jnp.sum(running_BL[:, None, :] <= rank_BP[..., None], axis=-1)
-    return jnp.where(used_BP, positions_BP, 0), used_BP.astype(jnp.float32)
+    return Masked(jnp.where(used_BP, positions_BP, 0), used_BP.astype(jnp.float32))
 
 
 class PositionRule(NamedTuple):
@@ -96,7 +99,7 @@ class PositionRule(NamedTuple):
 
     slots: Callable[[float, int], int]  # mask rate, L -> P
     noise_shape: Callable[[int, int, int], tuple[int, ...]]  # B, L, P -> shape of the uniforms
-    choose: Callable[..., tuple[jax.Array, jax.Array]]  # arguments as of `choose_distinct`
+    choose: Callable[..., Masked]  # arguments as of `choose_distinct`
 
 
 POSITION_RULES: dict[str, PositionRule] = {
@@ -105,66 +108,58 @@ POSITION_RULES: dict[str, PositionRule] = {
 }
 
 
-def write_tokens(
-    tokens_BL: jax.Array, positions_BP: jax.Array, writes_BP: jax.Array, new_BP: jax.Array
-) -> jax.Array:
-    """`tokens_BL` with `new_BP` at the positions of the slots that write.
+def write_tokens(tokens_BL: jax.Array, masked: Masked, new_BP: jax.Array) -> jax.Array:
+    """`tokens_BL` with `new_BP` at the positions of the used slots.
 
     Where several slots write to one position it is given the mean of their values, rounded down
     for integers, as in the reference: with distinct positions that never happens.
 
-    >>> write_tokens(jnp.array([[5, 6, 7]]), jnp.array([[2, 0]]), jnp.array([[1., 0.]]),
-    ...              jnp.array([[9, 9]])).tolist()
+    >>> one = Masked(jnp.array([[2, 0]]), jnp.array([[1.0, 0.0]]))
+    >>> write_tokens(jnp.array([[5, 6, 7]]), one, jnp.array([[9, 9]])).tolist()
     [[5, 6, 9]]
-    >>> write_tokens(jnp.array([[5, 6, 7]]), jnp.array([[2, 2]]), jnp.array([[1., 1.]]),
-    ...              jnp.array([[3, 8]])).tolist()
+    >>> twice = Masked(jnp.array([[2, 2]]), jnp.array([[1.0, 1.0]]))
+    >>> write_tokens(jnp.array([[5, 6, 7]]), twice, jnp.array([[3, 8]])).tolist()
     [[5, 6, 5]]
     """
-    count_BL = count_writes(tokens_BL, positions_BP, writes_BP)
-    sum_BL = _add_at(jnp.zeros_like(tokens_BL), positions_BP, writes_BP, new_BP)
+    count_BL = count_writes(tokens_BL, masked)
+    sum_BL = _add_at(jnp.zeros_like(tokens_BL), masked, new_BP)
     several_BL = jnp.maximum(count_BL, 1)
     whole = jnp.issubdtype(tokens_BL.dtype, jnp.integer)
     mean_BL = sum_BL // several_BL if whole else sum_BL / several_BL
     return jnp.where(count_BL > 0, mean_BL, tokens_BL)
 
 
-def count_writes(tokens_BL: jax.Array, positions_BP: jax.Array, writes_BP: jax.Array) -> jax.Array:
-    """How many of the writing slots point at each position, int32 [B, L]."""
+def count_writes(tokens_BL: jax.Array, masked: Masked) -> jax.Array:
+    """How many of the used slots point at each position, int32 [B, L]."""
     zeros_BL = jnp.zeros(tokens_BL.shape, jnp.int32)
-    return _add_at(zeros_BL, positions_BP, writes_BP, jnp.ones(positions_BP.shape, jnp.int32))
+    return _add_at(zeros_BL, masked, jnp.ones(masked.positions_BP.shape, jnp.int32))
 
 
-def _add_at(
-    x_BL: jax.Array, positions_BP: jax.Array, writes_BP: jax.Array, new_BP: jax.Array
-) -> jax.Array:
+def _add_at(x_BL: jax.Array, masked: Masked, new_BP: jax.Array) -> jax.Array:
     rows_B1 = jnp.arange(x_BL.shape[0])[:, None]
     nowhere = x_BL.shape[1]  # out of bounds, dropped
-    targets_BP = jnp.where(writes_BP > 0, positions_BP, nowhere)
+    targets_BP = jnp.where(masked.weights_BP > 0, masked.positions_BP, nowhere)
     return x_BL.at[rows_B1, targets_BP].add(new_BP.astype(x_BL.dtype), mode='drop')
 
 
 def mask_tokens(
-    tokens_BL: jax.Array,
-    positions_BP: jax.Array,
-    weights_BP: jax.Array,
-    keep_BP: jax.Array,
-    mask_id: int,
+    tokens_BL: jax.Array, masked: Masked, keep_BP: jax.Array, mask_id: int
 ) -> jax.Array:
     """The generator's input: [MASK] where a drawn slot does not keep its token.
 
     A position drawn twice is masked if either draw does not keep it, as in the reference.
     """
-    writes_BP = (weights_BP > 0) & ~keep_BP
-    masked_BL = count_writes(tokens_BL, positions_BP, writes_BP) > 0
+    changed = masked._replace(weights_BP=(masked.weights_BP > 0) & ~keep_BP)
+    masked_BL = count_writes(tokens_BL, changed) > 0
     return jnp.where(masked_BL, mask_id, tokens_BL)
 
 
 def corrupt(
-    tokens_BL: jax.Array, positions_BP: jax.Array, weights_BP: jax.Array, sampled_BP: jax.Array
+    tokens_BL: jax.Array, masked: Masked, sampled_BP: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The discriminator's input: the text with the generator's samples at the drawn positions.
 
     Also returns where samples were written, bool [B, L], whether or not they hit the original.
     """
-    corrupted_BL = write_tokens(tokens_BL, positions_BP, weights_BP, sampled_BP)
-    return corrupted_BL, count_writes(tokens_BL, positions_BP, weights_BP) > 0
+    corrupted_BL = write_tokens(tokens_BL, masked, sampled_BP)
+    return corrupted_BL, count_writes(tokens_BL, masked) > 0

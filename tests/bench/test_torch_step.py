@@ -10,7 +10,7 @@ from electra_jax.interop import huggingface
 from electra_jax.interop.files import Network
 from electra_jax.objectives import given
 from electra_jax.objectives.definition import Vocabulary
-from electra_jax.ops.vocab_head import gumbel
+from electra_jax.ops.vocab_softmax import gumbel
 from tests.support.configs import tiny_config
 
 torch = pytest.importorskip('torch')

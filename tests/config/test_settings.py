@@ -15,7 +15,7 @@ from electra_jax.model.layers import NORMS
 from electra_jax.objectives.generators import GENERATORS
 from electra_jax.ops.attention import KERNELS
 from electra_jax.ops.dropout import BITS
-from electra_jax.ops.vocab_head import noise_shapes
+from electra_jax.ops.vocab_softmax import noise_shapes
 
 LEAVES = fields.leaves(settings.Config)
 IMPLEMENTED = {

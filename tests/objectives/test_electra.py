@@ -9,7 +9,7 @@ from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.bind import bind
 from electra_jax.objectives import electra, generators, inputs, table
-from electra_jax.ops import vocab_head
+from electra_jax.ops import vocab_softmax
 from tests.support.configs import LOG_UNIGRAM_V, SPECIAL, VOCABULARY, random_batch, tiny_config
 
 
@@ -36,12 +36,10 @@ def test_the_joint_loss_is_the_papers_sum():
     config, objective, params = setting()
     given = drawn(objective)
     total, metrics = objective.loss(params, given, None, 0)
-    proposal, corruption = run_both(config, params, given)
-    w_BP = np.asarray(given.draws.weights_BP)
+    proposal, corruption, logits_BL, _ = run_both(config, params, given)
+    w_BP = np.asarray(given.draws.masked.weights_BP)
     mlm = (w_BP * np.asarray(proposal.prediction.loss_BP)).sum() / w_BP.sum()
-    logits, fake = (
-        np.asarray(x, np.float64) for x in (corruption.logits_BL, corruption.is_fake_BL)
-    )
+    logits, fake = (np.asarray(x, np.float64) for x in (logits_BL, corruption.is_fake_BL))
     probs = 1 / (1 + np.exp(-logits))
     real = np.asarray(given.batch['documents']) > 0
     disc = -(fake * np.log(probs) + (1 - fake) * np.log(1 - probs))[real].mean()
@@ -54,7 +52,7 @@ def test_the_joint_loss_is_the_papers_sum():
 def test_labels_are_where_the_text_changed_and_padding_counts_nowhere():
     config, objective, params = setting()
     given = drawn(objective)
-    _, corruption = run_both(config, params, given)
+    _, corruption, *_ = run_both(config, params, given)
     tokens = np.asarray(given.batch['tokens'])
     np.testing.assert_array_equal(corruption.is_fake_BL, np.asarray(corruption.tokens_BL) != tokens)
     padding = np.asarray(given.batch['documents']) == 0
@@ -78,12 +76,12 @@ def test_the_generator_sees_masks_and_the_discriminator_sees_none():
     _, objective, params = setting(objective={'keep_rate': 0.5})
     given = drawn(objective)
     masked_BL = np.asarray(inputs.masked_batch(given, SPECIAL)['tokens'])
-    used = np.asarray(given.draws.weights_BP) > 0
+    used = np.asarray(given.draws.masked.weights_BP) > 0
     kept = np.asarray(given.draws.keep_BP) & used
     assert kept.any() and (used & ~kept).any()
     assert (masked_BL == SPECIAL.mask).sum() == (used & ~kept).sum()
     config, *_ = setting()
-    _, corruption = run_both(config, params, given)
+    _, corruption, *_ = run_both(config, params, given)
     assert not (np.asarray(corruption.tokens_BL) == SPECIAL.mask).any()
 
 
@@ -99,8 +97,8 @@ def test_given_draws_reproduce_drawn_ones():
 def test_draws_depend_on_the_step_alone():
     _, objective, _ = setting()
     one, same, other = (drawn(objective, step=s) for s in (3, 3, 4))
-    np.testing.assert_array_equal(one.draws.masked_BP, same.draws.masked_BP)
-    assert (one.draws.masked_BP != other.draws.masked_BP).any()
+    np.testing.assert_array_equal(one.draws.masked.positions_BP, same.draws.masked.positions_BP)
+    assert (one.draws.masked.positions_BP != other.draws.masked.positions_BP).any()
     assert (one.draws.noise[0] != other.draws.noise[0]).any()
 
 
@@ -117,15 +115,15 @@ def test_evaluation_metrics_equal_a_plain_count():
     config, objective, params = setting()
     given = drawn(objective)
     metrics = objective.summary(jax.device_get(objective.totals(params, given)))
-    proposal, corruption = run_both(config, params, given)
-    used = np.asarray(given.draws.weights_BP) > 0
+    proposal, corruption, logits_BL, _ = run_both(config, params, given)
+    used = np.asarray(given.draws.masked.weights_BP) > 0
     hits = np.asarray(proposal.prediction.best_BP == given.targets_BP)[used]
     assert metrics['mlm_accuracy'] == pytest.approx(hits.mean())
     log_p = LOG_UNIGRAM_V[np.asarray(given.targets_BP)[used]]
     assert metrics['unigram_loss'] == pytest.approx(-log_p.mean(), rel=1e-5)
     real = np.asarray(given.batch['documents']) > 0
     fake = np.asarray(corruption.is_fake_BL)[real]
-    guess = np.asarray(corruption.logits_BL)[real] > 0
+    guess = np.asarray(logits_BL)[real] > 0
     assert metrics['disc_recall'] == pytest.approx((guess & fake).sum() / fake.sum(), abs=1e-6)
     assert metrics['disc_precision'] == pytest.approx(
         (guess & fake).sum() / max(guess.sum(), 1), abs=1e-6
@@ -136,9 +134,9 @@ def test_both_samplers_serve_the_objective():
     for sampler in ('gumbel', 'blocks'):
         _, objective, params = setting(objective={'sampler': sampler})
         given = drawn(objective)
-        B, P = given.draws.masked_BP.shape
+        B, P = given.draws.masked.positions_BP.shape
         assert [x.shape for x in given.draws.noise] == list(
-            vocab_head.noise_shapes(B, P, 256, sampler)
+            vocab_softmax.noise_shapes(B, P, 256, sampler)
         )
         assert np.isfinite(float(objective.loss(params, given, None, 0)[0]))
 

@@ -11,7 +11,7 @@ from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.bind import bind
 from electra_jax.objectives import electra, electric, generators, inputs, restored, table, teams
-from electra_jax.ops import vocab_head
+from electra_jax.ops import vocab_softmax
 from electra_jax.optim import optimizer
 from electra_jax.optim.networks import network_table
 from electra_jax.parallel.rules import parameter_letters
@@ -119,8 +119,8 @@ def test_electra_on_masked_positions_learns_from_nothing_else():
     config, bound, params = setting('electra_masked')
     given = drawn(bound)
     _, metrics = jax.jit(bound.loss)(params, given, None, 0)
-    _, corruption = given_to(electra.make_forward, config)(params, given, None, None)
-    logits, fake = np.asarray(corruption.logits_BL), np.asarray(corruption.is_fake_BL)
+    _, corruption, logits_BL, _ = given_to(electra.make_forward, config)(params, given, None, None)
+    logits, fake = np.asarray(logits_BL), np.asarray(corruption.is_fake_BL)
     cross_entropy = np.logaddexp(0, logits) - logits * fake
     assert float(metrics['disc_loss']) == pytest.approx(
         cross_entropy[np.asarray(corruption.written_BL)].mean(), rel=1e-5
@@ -139,7 +139,7 @@ def test_generators_without_a_network_sample_what_they_say(generator, log_p):
     bound = table.build(config, VOCABULARY)
     given = drawn(bound, B=256, L=16)
     proposal = given_to(generators.make_propose, config)({}, given, None, None)
-    used = np.asarray(given.draws.weights_BP) > 0
+    used = np.asarray(given.draws.masked.weights_BP) > 0
     expected = -log_p[np.asarray(given.targets_BP)][used].mean()
     assert float(proposal.loss) == pytest.approx(expected, rel=1e-5)
     counts = np.bincount(np.asarray(proposal.prediction.sampled_BP)[used], minlength=200)
@@ -156,7 +156,7 @@ def test_a_disallowed_original_is_never_sampled():
             model={'generator': generator}, disallow_correct=True, temperature=1e-3 + 0.01
         )
         given = drawn(bound)
-        _, corruption = given_to(electra.make_forward, config)(params, given, None, None)
+        _, corruption, *_ = given_to(electra.make_forward, config)(params, given, None, None)
         assert (corruption.is_fake_BL == corruption.written_BL).all()
         assert bool(corruption.written_BL.any())
 
@@ -176,7 +176,7 @@ def test_temperature_and_mask_rate_follow_their_schedules():
         [0.15, 0.325, 0.5, 0.5]
     )
     bound = table.build(config, VOCABULARY)
-    shares = [float(drawn(bound, step=t).draws.weights_BP[0].sum()) for t in (0, 50)]
+    shares = [float(drawn(bound, step=t).draws.masked.weights_BP[0].sum()) for t in (0, 50)]
     assert shares == [3, 8]  # ceil(0.15 x 16), 0.5 x 16
 
 
@@ -209,8 +209,8 @@ def test_replaced_mlm_predicts_at_the_masked_positions_and_all_tokens_mlm_everyw
             same = corruption == given.batch['tokens']
             expected = -np.asarray(restored.copy_mixture(gate, same, ce_BL))[real].mean()
         else:
-            used = np.asarray(given.draws.weights_BP) > 0
-            expected = np.take_along_axis(ce_BL, np.asarray(given.draws.masked_BP), 1)[used].mean()
+            used = np.asarray(given.draws.masked.weights_BP) > 0
+            expected = np.asarray(given.at_masked(ce_BL))[used].mean()
         assert float(metrics['restored_loss']) == pytest.approx(expected, rel=1e-4)
         np.testing.assert_array_equal(restoration.tokens_BL, corruption)
 
@@ -221,13 +221,14 @@ def electra_like(config, params, given):
 
 
 def log_softmax(softmax):
-    return jax.nn.log_softmax(vocab_head.vocab_logits(softmax, 200)[..., :200])
+    return jax.nn.log_softmax(vocab_softmax.vocab_logits(softmax, 200)[..., :200])
 
 
 def test_electric_says_written_even_where_the_sample_was_right():
     config, bound, params = setting('electric', temperature=0.01)
     given = drawn(bound)
-    proposal, corruption = given_to(electric.make_contrast, config)(params, given, None, None)
+    results = given_to(electric.make_contrast, config)(params, given, None, None)
+    proposal, corruption, logits_BL, _ = results
     assert (corruption.is_fake_BL == corruption.written_BL).all()
     energies_BL = bind(config.model, 200).discriminate(
         params, {**given.batch, 'tokens': corruption.tokens_BL}, None
@@ -235,7 +236,7 @@ def test_electric_says_written_even_where_the_sample_was_right():
     log_q = log_softmax(proposal.everywhere)
     log_q_BL = np.take_along_axis(np.asarray(log_q), np.asarray(corruption.tokens_BL)[..., None], 2)
     expected = np.asarray(energies_BL) + log_q_BL[..., 0] + np.log(0.15 / 0.85)
-    np.testing.assert_allclose(corruption.logits_BL, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits_BL, expected, rtol=1e-4, atol=1e-4)
     # The noise model learns from every token that may be masked, and only by its own loss.
     candidates = np.asarray(inputs.candidates(given.batch, SPECIAL))
     ce_BL = -np.take_along_axis(np.asarray(log_q), np.asarray(given.batch['tokens'])[..., None], 2)
@@ -259,7 +260,7 @@ def test_teams_selects_among_the_original_and_others_of_the_generator():
     given = drawn(bound)
     proposal = given_to(generators.make_propose, config)(params, given, None, None)
     others_BPA = np.asarray(
-        vocab_head.sample_others(
+        vocab_softmax.sample_others(
             proposal.softmax, given.targets_BP, given.draws.own_noise[0], 3, 200
         )
     )
@@ -268,8 +269,8 @@ def test_teams_selects_among_the_original_and_others_of_the_generator():
     total, metrics = jax.jit(bound.loss)(params, given, None, 0)
     plain = float(metrics['mlm_loss'] + 50 * metrics['disc_loss'])
     assert float(total) == pytest.approx(plain + 20 * float(metrics['selection_loss']), rel=1e-5)
-    _, corruption = given_to(teams.make_both_tasks, config)(params, given, None, None)
-    assert corruption.selected_BPA.shape == (8, 3, 4)
+    results = given_to(teams.make_both_tasks, config)(params, given, None, None)
+    assert results.selected_BPA.shape == (8, 3, 4)
 
 
 def test_the_detector_reads_what_the_last_shared_layer_says():
@@ -280,7 +281,7 @@ def test_the_detector_reads_what_the_last_shared_layer_says():
     last_off = jax.tree.map(lambda x: x.at[1].set(0.0), layers)
     changed = {**params, 'discriminator': {**params['discriminator'], 'layers': last_off}}
     run = jax.jit(lambda p: given_to(teams.make_both_tasks, config)(p, given, None, None))
-    (_, before), (_, after) = run(params), run(changed)
+    before, after = run(params), run(changed)
     np.testing.assert_array_equal(before.logits_BL, after.logits_BL)
     assert np.abs(before.selected_BPA - after.selected_BPA).max() > 1e-3
 

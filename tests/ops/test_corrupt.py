@@ -56,23 +56,22 @@ def test_a_row_with_fewer_candidates_than_wanted_draws_them_all():
 
 def test_unused_slots_write_nothing_not_even_at_position_zero():
     tokens_BL = jnp.array([[7, 8, 9]])
-    out = corrupt.write_tokens(
-        tokens_BL, jnp.array([[0, 1]]), jnp.array([[0.0, 1.0]]), jnp.array([[5, 6]])
-    )
+    where = corrupt.Masked(jnp.array([[0, 1]]), jnp.array([[0.0, 1.0]]))
+    out = corrupt.write_tokens(tokens_BL, where, jnp.array([[5, 6]]))
     assert out.tolist() == [[7, 6, 9]]
 
 
 def test_kept_positions_stay_in_the_generators_input():
     tokens_BL = jnp.array([[7, 8, 9]])
-    where = (jnp.array([[1, 2]]), jnp.ones((1, 2)))
-    out = corrupt.mask_tokens(tokens_BL, *where, jnp.array([[True, False]]), SPECIAL.mask)
+    where = corrupt.Masked(jnp.array([[1, 2]]), jnp.ones((1, 2)))
+    out = corrupt.mask_tokens(tokens_BL, where, jnp.array([[True, False]]), SPECIAL.mask)
     assert out.tolist() == [[7, 8, SPECIAL.mask]]
 
 
 def test_a_sample_that_hits_the_original_is_written_all_the_same():
     tokens_BL = jnp.array([[7, 8, 9]])
-    where = (jnp.array([[1, 2]]), jnp.ones((1, 2)))
-    corrupted_BL, written_BL = corrupt.corrupt(tokens_BL, *where, jnp.array([[8, 5]]))
+    where = corrupt.Masked(jnp.array([[1, 2]]), jnp.ones((1, 2)))
+    corrupted_BL, written_BL = corrupt.corrupt(tokens_BL, where, jnp.array([[8, 5]]))
     assert corrupted_BL.tolist() == [[7, 8, 5]]
     assert written_BL.tolist() == [[False, True, True]]
 
@@ -124,9 +123,9 @@ def test_the_reference_rounds_halves_to_even_and_draws_at_least_once(real, drawn
 
 def test_a_position_drawn_twice_is_masked_once_and_given_the_mean_of_its_samples():
     tokens_BL = jnp.array([[7, 8, 9]])
-    where = (jnp.array([[1, 1, 2]]), jnp.ones((1, 3)))
+    where = corrupt.Masked(jnp.array([[1, 1, 2]]), jnp.ones((1, 3)))
     keep_BP = jnp.array([[True, False, True]])
-    assert corrupt.mask_tokens(tokens_BL, *where, keep_BP, 4).tolist() == [[7, 4, 9]]
-    corrupted_BL, written_BL = corrupt.corrupt(tokens_BL, *where, jnp.array([[20, 31, 9]]))
+    assert corrupt.mask_tokens(tokens_BL, where, keep_BP, 4).tolist() == [[7, 4, 9]]
+    corrupted_BL, written_BL = corrupt.corrupt(tokens_BL, where, jnp.array([[20, 31, 9]]))
     assert corrupted_BL.tolist() == [[7, 25, 9]]
     assert written_BL.tolist() == [[False, True, True]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from electra_jax.aot import hlo
-from electra_jax.ops import vocab_head
+from electra_jax.ops import vocab_head, vocab_softmax
 
 B, P, V, E, SIZE = 2, 5, 256, 8, 200
 
@@ -19,11 +19,11 @@ def parts(seed=0):
     table_VE = jax.random.normal(k[1], (V, E))
     bias_V = jax.random.normal(k[2], (V,))
     targets_BP = jax.random.randint(k[3], (B, P), 0, SIZE)
-    return vocab_head.Softmax(features_BPE, table_VE, bias_V), targets_BP
+    return vocab_softmax.Softmax(features_BPE, table_VE, bias_V), targets_BP
 
 
 def noise_for(sampler, B=B, P=P, V=V, seed=7):
-    shapes = vocab_head.noise_shapes(B, P, V, sampler)
+    shapes = vocab_softmax.noise_shapes(B, P, V, sampler)
     keys = jax.random.split(jax.random.key(seed), len(shapes))
     return tuple(jax.random.uniform(key, shape) for key, shape in zip(keys, shapes, strict=True))
 
@@ -67,8 +67,8 @@ def test_samples_follow_the_softmax(sampler, temperature):
     draws = 20_000
     logits_V = jnp.where(jnp.arange(V) < SIZE, 2 * jax.random.normal(jax.random.key(3), (V,)), -1e9)
     logits = jnp.broadcast_to(logits_V / temperature, (draws, 1, V))
-    blocks, _, masses = vocab_head.in_blocks(logits)
-    sampled = vocab_head.sample(blocks, masses, noise_for(sampler, draws, 1))
+    blocks, _, masses = vocab_softmax.in_blocks(logits)
+    sampled = vocab_softmax.sample(blocks, masses, noise_for(sampler, draws, 1))
     assert_distributed(
         sampled, np.asarray(jax.nn.softmax(logits_V / temperature), np.float64)[:SIZE]
     )
@@ -105,7 +105,7 @@ def test_streamed_samples_follow_the_softmax():
     draws = 20_000
     (features, table, bias), _ = parts()
     features = jnp.broadcast_to(features[:1, :1] / 2, (draws, 1, E))
-    softmax = vocab_head.Softmax(features, table, bias)
+    softmax = vocab_softmax.Softmax(features, table, bias)
     targets = jnp.zeros((draws, 1), jnp.int32)
     noise = noise_for('blocks', draws, 1)
     out = vocab_head.predict(softmax, targets, noise, 1.0, SIZE, chunks=8)

@@ -11,7 +11,7 @@ import pytest
 from electra_jax.model.bind import bind
 from electra_jax.objectives import electra, given, inputs
 from electra_jax.objectives.definition import Vocabulary
-from electra_jax.ops.vocab_head import vocab_logits
+from electra_jax.ops.vocab_softmax import vocab_logits
 from tests.reference import ours
 from tests.reference.electra_numpy import forward
 from tests.reference.examples import random_batch, random_variables
@@ -115,10 +115,10 @@ def our_network(settings):
         (_, metrics), grads = jax.value_and_grad(
             lambda p: given.loss(config, vocabulary, p, (batch, draws)), has_aux=True
         )(params)
-        proposal, corruption = forward(params, made, None, None)
+        proposal, corruption, logits_BL, _ = forward(params, made, None, None)
         return Answer(
             vocab_logits(proposal.softmax, settings.vocab_size)[..., : settings.vocab_size],
-            corruption.logits_BL,
+            logits_BL,
             corruption.tokens_BL,
             metrics['mlm_loss'],
             metrics['disc_loss'],
