@@ -30,7 +30,9 @@ class SoftmaxHead(WordHead):
     vocab_rows: int  # V, padded
 
     @nn.compact
-    def __call__(self, hidden_BPD: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(  # type: ignore[override]  # two results
+        self, hidden_BPD: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         """Features [B, P, E] in the compute dtype, and the output bias [V] in float32."""
         bias_V = self.param('output_bias', nn.initializers.zeros_init(), (self.vocab_rows,))
         return super().__call__(hidden_BPD), bias_V

@@ -107,14 +107,16 @@ Rows = Callable[[Operands], jax.Array]  # attention on one device's rows and hea
 
 def _on_tiles(rows: Rows, operands: Operands) -> jax.Array:
     """`rows` on arrays padded to whole tiles; the padding is a separate document, -1."""
-    *vectors, documents_BL = operands
-    L = documents_BL.shape[1]
+    L = operands.documents_BL.shape[1]
     missing = -L % _TILE
     if missing:
         tail = (0, missing)
-        vectors = [jnp.pad(x, ((0, 0), tail, (0, 0), (0, 0))) for x in vectors]
-        documents_BL = jnp.pad(documents_BL, ((0, 0), tail), constant_values=-1)
-    return _per_row_and_head(rows, Operands(*vectors, documents_BL))[:, :L]
+        query_BLHK, key_BSHK, value_BSHK = (
+            jnp.pad(x, ((0, 0), tail, (0, 0), (0, 0))) for x in operands[:3]
+        )
+        documents_BL = jnp.pad(operands.documents_BL, ((0, 0), tail), constant_values=-1)
+        operands = Operands(query_BLHK, key_BSHK, value_BSHK, documents_BL)
+    return _per_row_and_head(rows, operands)[:, :L]
 
 
 def _per_row_and_head(rows: Rows, operands: Operands) -> jax.Array:
