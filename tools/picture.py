@@ -95,7 +95,7 @@ def read_text(workdir: pathlib.Path, row: int, data_path: str | None = None) -> 
     config = resolve(settings_of(about['config'], data_path), jax.devices()[0].platform)
     text = texts.open_text(config, _no_corpus)
     rows = pipeline.Rows(text.corpora, 'validation')
-    batches = pipeline.held_out_batches(rows, pipeline.Slice(1, 0, 1), ROWS)
+    batches = pipeline.held_out_batches(rows, pipeline.HostRows(1, 0, 1), ROWS)
     if row >= len(batches):
         raise DataError(f'--row={row}: held-out rows are 0 to {len(batches) - 1}')
     batch = {name: x for name, x in batches[row].items() if name != pipeline.RECORDS}

@@ -10,7 +10,7 @@ import dataclasses
 
 from electra_jax.config.fields import UNSET, setting
 
-GENERATORS = ('separate', 'tied', 'two_tower', 'uniform', 'unigram')
+GENERATOR_KINDS = ('separate', 'tied', 'two_tower', 'uniform', 'unigram')
 # Whose layers stand on the encoder in fine-tuning: `model.task_heads`.
 HEAD_STYLES = ('reference', 'huggingface', 'mean')
 # Fields of `ModelConfig` about how to compute; what is best depends on the devices of the run.
@@ -40,7 +40,7 @@ class ModelConfig:
     # softmax head (section 3.2). 'two_tower': a left-to-right and a right-to-left encoder, which
     # learn from every token (Electric, section 2.3). 'uniform': every token is as likely.
     # 'unigram': tokens are as likely as in the training text.
-    generator: str = setting(UNSET, choices=GENERATORS)
+    generator: str = setting(UNSET, choices=GENERATOR_KINDS)
     # Size of the generator as a fraction of the discriminator: generator_layers scales N,
     # generator_width scales D, F and H.
     generator_layers: float = setting(UNSET, at_least=0.01, at_most=100)

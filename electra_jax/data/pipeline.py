@@ -30,16 +30,16 @@ RECORDS = 'records'  # (corpus, row) of each row
 PADDING = (-1, -1)  # in place of (corpus, row): a row that is in no corpus
 
 
-class Slice(NamedTuple):
-    """One host's share of each global batch."""
+class HostRows(NamedTuple):
+    """Which rows of each global batch one host reads."""
 
     batch_size: int  # B, of all hosts together
     host: int
     num_hosts: int
 
     @property
-    def rows(self) -> range:
-        """Indices within a global batch of the rows that the host reads."""
+    def indices(self) -> range:
+        """Indices of these rows within a global batch."""
         per_host = self.batch_size // self.num_hosts
         return range(self.host * per_host, (self.host + 1) * per_host)
 
@@ -130,7 +130,7 @@ class Rows:
 
 
 def train_batches(
-    rows: Rows, weights: Sequence[float], share: Slice, seed: int, prefetch: int
+    rows: Rows, weights: Sequence[float], host_rows: HostRows, seed: int, prefetch: int
 ) -> grain.DatasetIterator:
     """Endless batches of this host's rows; its state is the number of the next batch.
 
@@ -140,8 +140,8 @@ def train_batches(
     order = row_order(rows.lengths, weights, seed)
 
     def load(number: int) -> HostBatch:
-        first = number * share.batch_size
-        return rows.batch([order[first + index] for index in share.rows])
+        first = number * host_rows.batch_size
+        return rows.batch([order[first + index] for index in host_rows.indices])
 
     batches = grain.MapDataset.range(_FOREVER).map(load)
     options = grain.ReadOptions(num_threads=min(prefetch, 4), prefetch_buffer_size=prefetch)
@@ -151,7 +151,7 @@ def train_batches(
 _FOREVER = 2**40  # batches; Grain needs a length
 
 
-def held_out_batches(rows: Rows, share: Slice, row_limit: int) -> list[HostBatch]:
+def held_out_batches(rows: Rows, host_rows: HostRows, row_limit: int) -> list[HostBatch]:
     """At most `row_limit` held-out rows of all hosts, the same ones in the same batches always.
 
     They are taken from all over the split, from each corpus in proportion to its rows; the last
@@ -167,9 +167,9 @@ def held_out_batches(rows: Rows, share: Slice, row_limit: int) -> list[HostBatch
     order = grain.MapDataset.concatenate(orders)
     total = min(row_limit, len(order))
     chosen = [order[i * len(order) // total] for i in range(total)]
-    chosen += [PADDING] * (-total % share.batch_size)
-    starts = range(0, len(chosen), share.batch_size)
-    return [rows.batch([chosen[start + index] for index in share.rows]) for start in starts]
+    chosen += [PADDING] * (-total % host_rows.batch_size)
+    starts = range(0, len(chosen), host_rows.batch_size)
+    return [rows.batch([chosen[start + index] for index in host_rows.indices]) for start in starts]
 
 
 def to_batch(tokens_BL: np.ndarray, spans_BL: np.ndarray, layout: str) -> HostBatch:

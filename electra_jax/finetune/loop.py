@@ -73,7 +73,7 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
         with jax.transfer_guard('disallow'):  # all that a step reads is on the devices
             state, metrics = program.step(state, batch, device_seed)
             log.finish_step()
-        log.begin_step(before + step, metrics, host_batch)
+        log.hold(before + step, metrics, host_batch)
         if step % run.epoch_steps == 0 or step == config.total_steps:
             log.finish_step()
             with clock.during(EVALUATING):

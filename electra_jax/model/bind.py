@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from electra_jax.config.settings import ModelConfig
 from electra_jax.model.electra import Electra
 from electra_jax.model.task_heads import HEADS, HeadShape
-from electra_jax.ops.vocab_softmax import Softmax
+from electra_jax.ops.vocab_softmax import SoftmaxInputs
 
 Params = dict[str, Any]  # nested dict of float32 arrays
 Batch = Mapping[str, jax.Array]  # 'tokens', 'documents', 'positions', 'types': int32 [B, L]
@@ -38,10 +38,10 @@ class Model(NamedTuple):
     init: Callable[[jax.Array, Sequence[str]], Params]
     # The others: params, batch, the method's own arguments (masked_BP None: every position),
     # dropout_key -> its result.
-    generate: Callable[[Params, Batch, jax.Array | None, Key], Softmax]
+    generate: Callable[[Params, Batch, jax.Array | None, Key], SoftmaxInputs]
     encode: Callable[[Params, Batch, Key], jax.Array]
     discriminate: Callable[[Params, Batch, Key], jax.Array]
-    restore: Callable[[Params, Batch, jax.Array | None, bool, Key], tuple[Softmax, jax.Array]]
+    restore: Callable[[Params, Batch, jax.Array | None, bool, Key], tuple[SoftmaxInputs, jax.Array]]
     detect_and_select: Callable[
         [Params, Batch, jax.Array, jax.Array, Key], tuple[jax.Array, jax.Array]
     ]

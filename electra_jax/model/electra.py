@@ -13,7 +13,7 @@ from electra_jax.core.dims import constrain
 from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.encoder import Encoder, Stack
 from electra_jax.model.heads import DiscriminatorHead, LogitHead, SoftmaxHead, WordHead
-from electra_jax.ops.vocab_softmax import Softmax
+from electra_jax.ops.vocab_softmax import SoftmaxInputs
 
 Batch = Mapping[str, jax.Array]
 
@@ -55,21 +55,21 @@ class Electra(nn.Module):
         self.detector = Stack(model, dataclasses.replace(shape, num_layers=1))
         self.selection_head = WordHead(model, E)
 
-    def generate(self, batch: Batch, masked_BP: jax.Array | None) -> Softmax:
+    def generate(self, batch: Batch, masked_BP: jax.Array | None) -> SoftmaxInputs:
         """The generator's softmax at the masked positions only (None: everywhere)."""
         if self.model.generator == 'tied':
             hidden_BLD = self.encode(batch)
         elif self.model.generator == 'two_tower':
             hidden_BLD = self._two_towers(batch)
         else:
-            hidden_BLD, _ = self.generator(self._read_generator(batch), batch)
+            hidden_BLD, _ = self.generator(self._embed_for_generator(batch), batch)
         features_BPE, bias_V = self.generator_head(_at(hidden_BLD, masked_BP))
-        word_VE = self._generator_embeddings().tables().word_VE
-        return Softmax(features_BPE, word_VE.astype(features_BPE.dtype), bias_V)
+        word_VE = self._embeddings_of_generator().tables().word_VE
+        return SoftmaxInputs(features_BPE, word_VE.astype(features_BPE.dtype), bias_V)
 
     def encode(self, batch: Batch) -> jax.Array:
         """The discriminator's last hidden states [B, L, D], in the compute dtype."""
-        hidden_BLD, _ = self.discriminator(self._read_discriminator(batch), batch)
+        hidden_BLD, _ = self.discriminator(self._embed_for_discriminator(batch), batch)
         return hidden_BLD
 
     def discriminate(self, batch: Batch) -> jax.Array:
@@ -78,7 +78,7 @@ class Electra(nn.Module):
 
     def restore(
         self, batch: Batch, masked_BP: jax.Array | None, gated: bool
-    ) -> tuple[Softmax, jax.Array | None]:
+    ) -> tuple[SoftmaxInputs, jax.Array | None]:
         """The discriminator's encoder naming the original tokens (Replace and All-Tokens MLM).
 
         Returns:
@@ -88,7 +88,7 @@ class Electra(nn.Module):
         gate_BL = self.copy_gate(hidden_BLD) if gated else None
         features_BPE, bias_V = self.language_head(_at(hidden_BLD, masked_BP))
         word_VE = self._discriminator_words().astype(features_BPE.dtype)
-        return Softmax(features_BPE, word_VE, bias_V), gate_BL
+        return SoftmaxInputs(features_BPE, word_VE, bias_V), gate_BL
 
     def detect_and_select(
         self, batch: Batch, masked_BP: jax.Array, candidates_BPA: jax.Array
@@ -101,7 +101,7 @@ class Electra(nn.Module):
         Returns:
             Logits, float32: replaced? [B, L], and of each candidate [B, P, A].
         """
-        hidden_BLD, shared_BLD = self.discriminator(self._read_discriminator(batch), batch)
+        hidden_BLD, shared_BLD = self.discriminator(self._embed_for_discriminator(batch), batch)
         detected_BLD, _ = self.detector(shared_BLD, batch)
         replaced_BL = self.discriminator_head(detected_BLD)
         features_BPE = self.selection_head(_at(hidden_BLD, masked_BP))
@@ -113,20 +113,20 @@ class Electra(nn.Module):
 
     def _two_towers(self, batch: Batch) -> jax.Array:
         """What is left of each token and what is right of it, [B, L, 2 D]."""
-        x_BLE = self._read_generator(batch)
+        x_BLE = self._embed_for_generator(batch)
         left_BLD, _ = self.generator_ltr(x_BLE, batch)
         right_BLD, _ = self.generator_rtl(x_BLE, batch)
         towers = (jnp.roll(left_BLD, 1, axis=1), jnp.roll(right_BLD, -1, axis=1))
         return jnp.concatenate(towers, axis=-1)
 
-    def _generator_embeddings(self) -> Embeddings:
+    def _embeddings_of_generator(self) -> Embeddings:
         untied = self.model.embedding_sharing == 'untied'
         return self.generator_embeddings if untied else self.embeddings
 
-    def _read_generator(self, batch: Batch) -> jax.Array:
-        return self._generator_embeddings()(batch)
+    def _embed_for_generator(self, batch: Batch) -> jax.Array:
+        return self._embeddings_of_generator()(batch)
 
-    def _read_discriminator(self, batch: Batch) -> jax.Array:
+    def _embed_for_discriminator(self, batch: Batch) -> jax.Array:
         if self.model.embedding_sharing == 'disentangled':
             # `Embeddings` lets no gradient through to `base`.
             return self.embedding_delta(batch, base=self.embeddings.tables())

@@ -36,11 +36,11 @@ REMAT_POLICIES: dict[str, Remat] = {
 }
 
 
-class Where(NamedTuple):
+class Positions(NamedTuple):
     """Where each token is, the same for all layers."""
 
     documents_BL: jax.Array
-    turns: rotary.Turns | None  # None: positions are learned, and in the embeddings
+    rotation: rotary.Rotation | None  # None: positions are learned, and in the embeddings
 
 
 class Block(nn.Module):
@@ -70,16 +70,16 @@ class Attention(Block):
     sight: Sight
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array, where: Where) -> jax.Array:
+    def __call__(self, x_BLD: jax.Array, positions: Positions) -> jax.Array:
         """[B, L, D] -> [B, L, D], each token seeing its own document, or a part of it."""
         query_BLHK, key_BSHK, value_BSHK = self.project(x_BLD)
         if self.model.qk_norm:
             norm = functools.partial(Norm, self.model, centred=False, biased=False)
             query_BLHK = norm(name='query_norm')(query_BLHK)
             key_BSHK = norm(name='key_norm')(key_BSHK)
-        if where.turns is not None:
-            query_BLHK = rotary.rotate(query_BLHK, where.turns)
-            key_BSHK = rotary.rotate(key_BSHK, where.turns)
+        if positions.rotation is not None:
+            query_BLHK = rotary.rotate(query_BLHK, positions.rotation)
+            key_BSHK = rotary.rotate(key_BSHK, positions.rotation)
         dropout = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
         drop = Drop(dropout.rate, dropout.key(), dropout.bits)
         attend: Callable[[Operands], jax.Array]
@@ -90,7 +90,7 @@ class Attention(Block):
             constrain(query_BLHK, 'BLHK'),
             constrain(key_BSHK, 'BSHK'),
             constrain(value_BSHK, 'BSHK'),
-            where.documents_BL,
+            positions.documents_BL,
         )
         context_BLHK = attend(operands)
         return self.dense('output', 'BLHK,HKD->BLD')(constrain(context_BLHK, 'BLHK'))
@@ -142,15 +142,15 @@ class Layer(nn.Module):
     sight: Sight
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array, where: Where) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x_BLD: jax.Array, positions: Positions) -> tuple[jax.Array, jax.Array]:
         """One step of the scan: the carried activations, and what the layer was given."""
         given_BLD = x_BLD
         attend = Attention(self.model, self.shape, self.sight, name='attention')
-        wide = FeedForward
+        feed_forward_type = FeedForward
         if REMAT_POLICIES[self.model.remat].feed_forward:
-            wide = nn.remat(wide, prevent_cse=False)
-        feed_forward = wide(self.model, self.shape, name='feed_forward')
-        x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, where))
+            feed_forward_type = nn.remat(feed_forward_type, prevent_cse=False)
+        feed_forward = feed_forward_type(self.model, self.shape, name='feed_forward')
+        x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, positions))
         x_BLD = self.sublayer('feed_forward', x_BLD, feed_forward)
         return constrain(x_BLD, 'BLD'), given_BLD
 
@@ -177,14 +177,14 @@ class Group(nn.Module):
     size: int
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array, where: Where) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x_BLD: jax.Array, positions: Positions) -> tuple[jax.Array, jax.Array]:
         """One step of the scan: the carried activations, and what the last layer was given."""
         given_BLD = x_BLD
         for number in range(self.size):
             is_global = number == 0 and self.model.global_every > 0
             sight = Sight(self.side, None if is_global else self.model.local_window)
             layer = self.layer(self.model, self.shape, sight, name=str(number))
-            x_BLD, given_BLD = layer(x_BLD, where)
+            x_BLD, given_BLD = layer(x_BLD, positions)
         return x_BLD, given_BLD
 
 
@@ -221,11 +221,11 @@ class Stack(nn.Module):
 
         An input that is not used costs nothing: JAX removes what a scan does not have to return.
         """
-        turns, K = None, self.shape.head_size
+        rotation, K = None, self.shape.head_size
         if self.model.positions == 'rotary':
-            turns = rotary.turns(batch['positions'], K, self.model.rotary_base)
-        where = Where(batch['documents'], turns)
-        x_BLD, inputs_NBLD = self.layers()(constrain(x_BLD, 'BLD'), where)
+            rotation = rotary.rotation(batch['positions'], K, self.model.rotary_base)
+        positions = Positions(batch['documents'], rotation)
+        x_BLD, inputs_NBLD = self.layers()(constrain(x_BLD, 'BLD'), positions)
         if self.model.norm == 'pre':
             x_BLD = make_norm(self.model, 'norm')(x_BLD)
         return x_BLD, inputs_NBLD[-1]

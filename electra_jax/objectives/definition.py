@@ -39,7 +39,7 @@ class Objective(NamedTuple):
     # params, inputs -> for people to look at: tokens [B, L], doubt of each [B, L]
     example: Callable[[Params, Inputs], tuple[jax.Array, jax.Array]]
     # evaluation metrics -> name of what is wrong with the networks, a sentence about it
-    signs: Callable[[Mapping[str, float]], dict[str, str]] = lambda evaluation: {}
+    warning_signs: Callable[[Mapping[str, float]], dict[str, str]] = lambda evaluation: {}
     # params, step -> the parameters that the step starts from
     prepare: Callable[[Params, jax.Array], Params] = lambda params, step: params
     # part of a batch -> the same as a batch of its own

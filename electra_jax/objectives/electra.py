@@ -43,14 +43,18 @@ class Results(NamedTuple):
 Forward = Callable[[Params, Inputs, Key, Step | None], Results]
 
 
-def electra(config: Config, model: Model, text: Vocabulary, masked_only: bool = False) -> Objective:
+def electra(
+    config: Config, model: Model, vocabulary: Vocabulary, masked_only: bool = False
+) -> Objective:
     """Replaced-token detection; `masked_only`: learned from the masked positions (section 3.4)."""
-    return detection(config, model, text, make_forward(config, model, text), masked_only)
+    return detection(
+        config, model, vocabulary, make_forward(config, model, vocabulary), masked_only
+    )
 
 
-def make_forward(config: Config, model: Model, text: Vocabulary) -> Forward:
+def make_forward(config: Config, model: Model, vocabulary: Vocabulary) -> Forward:
     """The function that runs both networks: the generator, then the discriminator."""
-    propose = generators.make_propose(config, model, text)
+    propose = generators.make_propose(config, model, vocabulary)
 
     def forward(params: Params, inputs: Inputs, dropout_key: Key, step: Step | None) -> Results:
         keys = two_keys(dropout_key)
@@ -70,7 +74,11 @@ def corrupted(inputs: Inputs, proposal: Proposal) -> Corruption:
 
 
 def detection(
-    config: Config, model: Model, text: Vocabulary, forward: Forward, masked_only: bool = False
+    config: Config,
+    model: Model,
+    vocabulary: Vocabulary,
+    forward: Forward,
+    masked_only: bool = False,
 ) -> Objective:
     """An objective whose discriminator detects tokens."""
 
@@ -79,7 +87,7 @@ def detection(
         return detection_loss(config, inputs, results, masked_only)
 
     def totals(params: Params, inputs: Inputs) -> Metrics:
-        return count(text, inputs, forward(params, inputs, None, None))
+        return count(vocabulary, inputs, forward(params, inputs, None, None))
 
     def example(params: Params, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
         results = forward(params, inputs, None, None)
@@ -87,12 +95,12 @@ def detection(
 
     return Objective(
         networks=(*generators.networks(config.model), 'discriminator'),
-        draw=make_draw(config, text.special, model.vocab_rows),
+        draw=make_draw(config, vocabulary.special, model.vocab_rows),
         loss=loss,
         totals=totals,
         summary=summary,
         example=example,
-        signs=signs,
+        warning_signs=warning_signs,
     )
 
 
@@ -124,13 +132,13 @@ def joint(
     }
 
 
-def count(text: Vocabulary, inputs: Inputs, results: Results) -> Metrics:
+def count(vocabulary: Vocabulary, inputs: Inputs, results: Results) -> Metrics:
     """Additive counts behind the evaluation metrics."""
     is_fake_BL, logits_BL = results.corruption.is_fake_BL, results.logits_BL
     real_BL = (inputs.batch['documents'] > 0).astype(jnp.float32)
     guess_BL = logits_BL > 0
     return {
-        **masked.totals(text, inputs, results.proposal.prediction),
+        **masked.totals(vocabulary, inputs, results.proposal.prediction),
         'tokens': jnp.sum(real_BL),
         'disc_loss': jnp.sum(real_BL * losses.sigmoid_cross_entropy(logits_BL, is_fake_BL)),
         'fake': jnp.sum(real_BL * is_fake_BL),
@@ -159,9 +167,9 @@ def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
     }
 
 
-def signs(evaluation: Mapping[str, float]) -> dict[str, str]:
+def warning_signs(evaluation: Mapping[str, float]) -> dict[str, str]:
     """Whether the generator has collapsed, or the discriminator answers the same everywhere."""
-    problems = masked.signs(evaluation)
+    problems = masked.warning_signs(evaluation)
     guessed, fake = evaluation.get('disc_fake_share'), evaluation.get('fake_rate', 0.0)
     if guessed is not None and _RARE < fake < 1 - _RARE and not _NEVER < guessed < 1 - _NEVER:
         problems['one_class_discriminator'] = (

@@ -20,14 +20,14 @@ from electra_jax.objectives.inputs import Inputs, Step, candidates, mask_rate
 from electra_jax.ops import vocab_softmax
 
 
-def electric(config: Config, model: Model, text: Vocabulary) -> Objective:
+def electric(config: Config, model: Model, vocabulary: Vocabulary) -> Objective:
     """Cloze cross-entropy of the noise model, and noise contrast."""
-    return detection(config, model, text, make_contrast(config, model, text))
+    return detection(config, model, vocabulary, make_contrast(config, model, vocabulary))
 
 
-def make_contrast(config: Config, model: Model, text: Vocabulary) -> Forward:
+def make_contrast(config: Config, model: Model, vocabulary: Vocabulary) -> Forward:
     """The function that runs both networks; `is_fake_BL` is where a sample was written."""
-    run_both = make_forward(config, model, text)
+    run_both = make_forward(config, model, vocabulary)
 
     def contrast(params: Params, inputs: Inputs, dropout_key: Key, step: Step | None) -> Results:
         rate = mask_rate(config, step)
@@ -43,17 +43,17 @@ def make_contrast(config: Config, model: Model, text: Vocabulary) -> Forward:
     return contrast
 
 
-def token_scores(model: Model, text: Vocabulary, params: Params, batch: Batch) -> jax.Array:
+def token_scores(model: Model, vocabulary: Vocabulary, params: Params, batch: Batch) -> jax.Array:
     """log p(x_t | the rest) up to the model's error in normalizing, float32 [B, L]; one pass.
 
     -E(x)_t, taken as normalized (Electric, section 2.3); 0 at special tokens and padding.
     """
     energies_BL = model.discriminate(params, batch, None)
-    return jnp.where(candidates(batch, text.special), -energies_BL, 0.0)
+    return jnp.where(candidates(batch, vocabulary.special), -energies_BL, 0.0)
 
 
 def pseudo_log_likelihood(
-    model: Model, text: Vocabulary, params: Params, batch: Batch
+    model: Model, vocabulary: Vocabulary, params: Params, batch: Batch
 ) -> jax.Array:
     """Sum of `token_scores` over each row, float32 [B]: how likely a text is, in nats."""
-    return jnp.sum(token_scores(model, text, params, batch), axis=-1)
+    return jnp.sum(token_scores(model, vocabulary, params, batch), axis=-1)

@@ -12,7 +12,7 @@ from electra_jax.model.bind import Key, Model, Params
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.objectives.inputs import Inputs, Step, masked_batch
 from electra_jax.ops import vocab_head
-from electra_jax.ops.vocab_softmax import Prediction, Softmax
+from electra_jax.ops.vocab_softmax import Prediction, SoftmaxInputs
 from electra_jax.optim.networks import network_table
 from electra_jax.optim.schedules import RAMPS
 
@@ -21,32 +21,34 @@ class Proposal(NamedTuple):
     """What the generator predicts for a batch, and what it learns from."""
 
     prediction: Prediction  # at the masked positions
-    softmax: Softmax  # at the masked positions
+    softmax: SoftmaxInputs  # at the masked positions
     loss: jax.Array  # float32 scalar
-    everywhere: Softmax | None = None  # two towers: at every position of the original text
+    everywhere: SoftmaxInputs | None = None  # two towers: at every position of the original text
     normalizer_BL: jax.Array | None = None  # of `everywhere`, float32
 
 
 # params, inputs, dropout_key (None: no dropout), step (None: evaluation) -> proposal
 Propose = Callable[[Params, Inputs, Key, Step | None], Proposal]
 # params, inputs, dropout_key -> the distribution at the masked positions; two towers: everywhere
-Read = Callable[[Params, Inputs, Key], Softmax]
+Generate = Callable[[Params, Inputs, Key], SoftmaxInputs]
 
 
-def make_propose(config: Config, model: Model, text: Vocabulary) -> Propose:
+def make_propose(config: Config, model: Model, vocabulary: Vocabulary) -> Propose:
     """The function that runs the config's generator."""
     settings, chunks = config.objective, config.model.vocab_chunks
-    read = GENERATORS[config.model.generator](model, text)
+    generate = GENERATORS[config.model.generator](model, vocabulary)
 
     def propose(params: Params, inputs: Inputs, dropout_key: Key, step: Step | None) -> Proposal:
         # A frozen generator has no backward pass, and no share in the norm that is clipped;
         # `electra.joint` leaves its loss out of the total.
         if settings.freeze_generator:
             params = without_gradient(config.model, params, 'generator')
-        softmax, everywhere, cloze = read(params, inputs, dropout_key), None, None
+        softmax, everywhere, cloze = generate(params, inputs, dropout_key), None, None
         if config.model.generator == 'two_tower':
             tokens_BL, everywhere = inputs.batch['tokens'], softmax
-            cloze = vocab_head.predict(everywhere, tokens_BL, (), 1.0, text.size, chunks=chunks)
+            cloze = vocab_head.predict(
+                everywhere, tokens_BL, (), 1.0, vocabulary.size, chunks=chunks
+            )
             softmax = everywhere.at(inputs.draws.masked.positions_BP)
         # In here the proposed ids are drawn: the arg max of logits plus Gumbel noise.
         prediction = vocab_head.predict(
@@ -54,7 +56,7 @@ def make_propose(config: Config, model: Model, text: Vocabulary) -> Propose:
             inputs.targets_BP,
             inputs.draws.noise,
             temperature(config, step),
-            text.size,
+            vocabulary.size,
             settings.disallow_correct,
             chunks,
         )
@@ -93,40 +95,43 @@ def without_gradient(model: ModelConfig, params: Params, network: str) -> Params
     )
 
 
-def _masked(model: Model, text: Vocabulary) -> Read:
+def _masked(model: Model, vocabulary: Vocabulary) -> Generate:
     """A masked language model."""
     return lambda params, inputs, dropout_key: model.generate(
-        params, masked_batch(inputs, text.special), inputs.draws.masked.positions_BP, dropout_key
+        params,
+        masked_batch(inputs, vocabulary.special),
+        inputs.draws.masked.positions_BP,
+        dropout_key,
     )
 
 
-def _two_towers(model: Model, text: Vocabulary) -> Read:
+def _two_towers(model: Model, vocabulary: Vocabulary) -> Generate:
     """Two causal encoders, which learn from every token that might be masked."""
     return lambda params, inputs, key: model.generate(params, inputs.batch, None, key)
 
 
-def _uniform(model: Model, text: Vocabulary) -> Read:
+def _uniform(model: Model, vocabulary: Vocabulary) -> Generate:
     """The same chance for every token of the vocabulary, special ones included."""
     return _constant(np.zeros(model.vocab_rows, np.float32))
 
 
-def _unigram(model: Model, text: Vocabulary) -> Read:
+def _unigram(model: Model, vocabulary: Vocabulary) -> Generate:
     """Tokens by their frequency in the training text."""
-    assert text.log_unigram_V is not None
-    return _constant(text.log_unigram_V)
+    assert vocabulary.log_unigram_V is not None
+    return _constant(vocabulary.log_unigram_V)
 
 
-def _constant(logits_V: np.ndarray) -> Read:
+def _constant(logits_V: np.ndarray) -> Generate:
     """The same distribution at every position: features of zero leave only the bias."""
 
-    def read(params: Params, inputs: Inputs, dropout_key: Key) -> Softmax:
+    def generate(params: Params, inputs: Inputs, dropout_key: Key) -> SoftmaxInputs:
         features_BPE = jnp.zeros((*inputs.draws.masked.positions_BP.shape, 1))
-        return Softmax(features_BPE, jnp.zeros((logits_V.size, 1)), jnp.asarray(logits_V))
+        return SoftmaxInputs(features_BPE, jnp.zeros((logits_V.size, 1)), jnp.asarray(logits_V))
 
-    return read
+    return generate
 
 
-GENERATORS: dict[str, Callable[[Model, Vocabulary], Read]] = {
+GENERATORS: dict[str, Callable[[Model, Vocabulary], Generate]] = {
     'separate': _masked,
     'tied': _masked,
     'two_tower': _two_towers,

@@ -12,7 +12,7 @@ from electra_jax.ops import corrupt
 from electra_jax.ops.vocab_softmax import Prediction
 
 
-def totals(text: Vocabulary, inputs: Inputs, prediction: Prediction) -> Metrics:
+def totals(vocabulary: Vocabulary, inputs: Inputs, prediction: Prediction) -> Metrics:
     """Additive counts behind the masked metrics."""
     w_BP, targets_BP = inputs.draws.masked.weights_BP, inputs.targets_BP
     sums = {
@@ -20,10 +20,10 @@ def totals(text: Vocabulary, inputs: Inputs, prediction: Prediction) -> Metrics:
         'mlm_loss': jnp.sum(w_BP * prediction.loss_BP),
         'mlm_hits': jnp.sum(w_BP * (prediction.best_BP == targets_BP)),
         'sampled_hits': jnp.sum(w_BP * (prediction.sampled_BP == targets_BP)),
-        'sampled': jnp.zeros(text.size).at[prediction.sampled_BP].add(w_BP),
+        'sampled': jnp.zeros(vocabulary.size).at[prediction.sampled_BP].add(w_BP),
     }
-    if text.log_unigram_V is not None:
-        log_unigram_V = jnp.asarray(text.log_unigram_V)
+    if vocabulary.log_unigram_V is not None:
+        log_unigram_V = jnp.asarray(vocabulary.log_unigram_V)
         sums['unigram_loss'] = -jnp.sum(w_BP * log_unigram_V[targets_BP])
     return sums
 
@@ -46,7 +46,7 @@ def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
     }
 
 
-def signs(evaluation: Mapping[str, float]) -> dict[str, str]:
+def warning_signs(evaluation: Mapping[str, float]) -> dict[str, str]:
     """Whether the generator has collapsed onto one token."""
     share = evaluation.get('sampled_top_share', 0.0)
     if share < _COLLAPSED_SHARE:

@@ -14,16 +14,16 @@ from electra_jax.objectives.inputs import Inputs, make_draw
 from electra_jax.ops import corrupt
 
 
-def mlm(config: Config, model: Model, text: Vocabulary) -> Objective:
+def mlm(config: Config, model: Model, vocabulary: Vocabulary) -> Objective:
     """Cross-entropy at the masked positions."""
-    propose = generators.make_propose(config, model, text)
+    propose = generators.make_propose(config, model, vocabulary)
 
     def loss(params: Params, inputs: Inputs, dropout_key: Key, step: jax.Array) -> LossAndMetrics:
         mlm_loss = propose(params, inputs, dropout_key, None).loss  # nothing is sampled
         return mlm_loss, {'loss': mlm_loss, 'mlm_loss': mlm_loss}
 
     def totals(params: Params, inputs: Inputs) -> Metrics:
-        return masked.totals(text, inputs, propose(params, inputs, None, None).prediction)
+        return masked.totals(vocabulary, inputs, propose(params, inputs, None, None).prediction)
 
     def example(params: Params, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
         # The best guess at each masked position, and 1 - p(original) there (0 elsewhere).
@@ -34,10 +34,10 @@ def mlm(config: Config, model: Model, text: Vocabulary) -> Objective:
 
     return Objective(
         networks=generators.networks(config.model),
-        draw=make_draw(config, text.special, model.vocab_rows),
+        draw=make_draw(config, vocabulary.special, model.vocab_rows),
         loss=loss,
         totals=totals,
         summary=masked.summary,
         example=example,
-        signs=masked.signs,
+        warning_signs=masked.warning_signs,
     )

@@ -33,9 +33,9 @@ class Restoration(NamedTuple):
     best_BP: jax.Array  # int32, the softmax's best there
 
 
-def restoring(config: Config, model: Model, text: Vocabulary, everywhere: bool) -> Objective:
+def restoring(config: Config, model: Model, vocabulary: Vocabulary, everywhere: bool) -> Objective:
     """All-Tokens MLM, which predicts `everywhere` through a copy gate; or Replace MLM."""
-    forward = make_forward(config, model, text, everywhere)
+    forward = make_forward(config, model, vocabulary, everywhere)
 
     def loss(params: Params, inputs: Inputs, dropout_key: Key, step: jax.Array) -> LossAndMetrics:
         proposal, restored = forward(params, inputs, dropout_key, step)
@@ -48,7 +48,7 @@ def restoring(config: Config, model: Model, text: Vocabulary, everywhere: bool) 
         w_BP = inputs.draws.masked.weights_BP
         real_BL = inputs.batch['documents'] > 0
         return {
-            **masked.totals(text, inputs, proposal.prediction),
+            **masked.totals(vocabulary, inputs, proposal.prediction),
             'tokens': jnp.sum(real_BL),
             'fake': jnp.sum(real_BL & restored.is_fake_BL),
             'restored_loss': jnp.sum(w_BP * restored.loss_BP),
@@ -63,20 +63,20 @@ def restoring(config: Config, model: Model, text: Vocabulary, everywhere: bool) 
     head = 'gated_language' if everywhere else 'language'
     return Objective(
         networks=(*generators.networks(config.model), head),
-        draw=make_draw(config, text.special, model.vocab_rows),
+        draw=make_draw(config, vocabulary.special, model.vocab_rows),
         loss=loss,
         totals=totals,
         summary=summary,
         example=example,
-        signs=masked.signs,
+        warning_signs=masked.warning_signs,
     )
 
 
 def make_forward(
-    config: Config, model: Model, text: Vocabulary, everywhere: bool
+    config: Config, model: Model, vocabulary: Vocabulary, everywhere: bool
 ) -> Callable[[Params, Inputs, Key, Step | None], tuple[Proposal, Restoration]]:
     """The function that runs both networks."""
-    propose = generators.make_propose(config, model, text)
+    propose = generators.make_propose(config, model, vocabulary)
     chunks = config.model.vocab_chunks
 
     def forward(
@@ -89,7 +89,7 @@ def make_forward(
         where_BP = None if everywhere else inputs.draws.masked.positions_BP
         softmax, gate_BL = model.restore(params, batch, where_BP, everywhere, keys[1])
         targets = inputs.batch['tokens'] if everywhere else inputs.targets_BP
-        prediction = vocab_head.predict(softmax, targets, (), 1.0, text.size, chunks=chunks)
+        prediction = vocab_head.predict(softmax, targets, (), 1.0, vocabulary.size, chunks=chunks)
         loss_BP, best_BP = prediction.loss_BP, prediction.best_BP
         if everywhere:
             copied_BL = copy_mixture(gate_BL, ~is_fake_BL, loss_BP)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import check, fill, inherits_model
-from electra_jax.config.settings import GENERATORS, Config
+from electra_jax.config.settings import GENERATOR_KINDS, Config
 from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.model.bind import Model, bind
 from electra_jax.objectives import two_stage
@@ -23,7 +23,7 @@ class Row(NamedTuple):
     """What is known of an objective before a run."""
 
     build: Callable[[Config, Model, Vocabulary], Objective]
-    generators: tuple[str, ...] = GENERATORS  # that it works with; the first is the default
+    generators: tuple[str, ...] = GENERATOR_KINDS  # that it works with; the first is the default
     # Whether the discriminator head, kept after training, gives the probability that a token was
     # replaced.
     detects: bool = False

@@ -21,10 +21,10 @@ from electra_jax.objectives.inputs import Batch, Inputs, Step, make_draw, unifor
 from electra_jax.ops import vocab_softmax
 
 
-def teams(config: Config, model: Model, text: Vocabulary) -> Objective:
+def teams(config: Config, model: Model, vocabulary: Vocabulary) -> Objective:
     """ELECTRA's loss + selection_weight * selection."""
-    both_tasks = make_both_tasks(config, model, text)
-    draw_plain = make_draw(config, text.special, model.vocab_rows)
+    both_tasks = make_both_tasks(config, model, vocabulary)
+    draw_plain = make_draw(config, vocabulary.special, model.vocab_rows)
 
     def draw(batch: Batch, keys: Mapping[str, jax.Array], step: Step) -> Inputs:
         inputs = draw_plain(batch, keys, step)
@@ -45,12 +45,12 @@ def teams(config: Config, model: Model, text: Vocabulary) -> Objective:
         assert results.selected_BPA is not None
         is_hit_BP = jnp.argmax(results.selected_BPA, axis=-1) == 0
         return {
-            **electra.count(text, inputs, results),
+            **electra.count(vocabulary, inputs, results),
             'selection_loss': jnp.sum(w_BP * selection(results)),
             'selection_hits': jnp.sum(w_BP * is_hit_BP),
         }
 
-    return electra.detection(config, model, text, both_tasks)._replace(
+    return electra.detection(config, model, vocabulary, both_tasks)._replace(
         networks=(*generators.networks(config.model), 'selection'),
         draw=draw,
         loss=loss,
@@ -59,9 +59,9 @@ def teams(config: Config, model: Model, text: Vocabulary) -> Objective:
     )
 
 
-def make_both_tasks(config: Config, model: Model, text: Vocabulary) -> Forward:
+def make_both_tasks(config: Config, model: Model, vocabulary: Vocabulary) -> Forward:
     """The function that runs both networks, the discriminator with both heads."""
-    propose = generators.make_propose(config, model, text)
+    propose = generators.make_propose(config, model, vocabulary)
 
     def both_tasks(params: Params, inputs: Inputs, dropout_key: Key, step: Step | None) -> Results:
         keys = two_keys(dropout_key)
@@ -72,7 +72,7 @@ def make_both_tasks(config: Config, model: Model, text: Vocabulary) -> Forward:
             inputs.targets_BP,
             inputs.draws.own_noise[0],
             config.objective.num_candidates - 1,
-            text.size,
+            vocabulary.size,
         )
         # The original is the first candidate.
         candidates_BPA = jnp.concatenate([inputs.targets_BP[..., None], others_BPA], axis=-1)

@@ -27,14 +27,14 @@ from electra_jax.objectives.inputs import Inputs
 _COPIES = {'discriminator': 'generator', 'embeddings': 'generator_embeddings'}
 
 
-def two_stage(config: Config, model: Model, text: Vocabulary) -> Objective:
+def two_stage(config: Config, model: Model, vocabulary: Vocabulary) -> Objective:
     """The loss of the stage that a step is in.
 
     `loss` in the metrics is the stage's. In the first stage the discriminator does not run, and
     `disc_loss` is 0.
     """
-    propose = generators.make_propose(config, model, text)
-    plain = electra.electra(config, model, text)
+    propose = generators.make_propose(config, model, vocabulary)
+    plain = electra.electra(config, model, vocabulary)
     boundary = first_stage(config)
 
     def loss(params: Params, inputs: Inputs, dropout_key: Key, step: jax.Array) -> LossAndMetrics:
@@ -57,7 +57,7 @@ def two_stage(config: Config, model: Model, text: Vocabulary) -> Objective:
         return jax.lax.cond(step == boundary, lambda: copied, lambda: params)
 
     # In the first stage the discriminator is meant to give the same answer for every token.
-    return plain._replace(loss=loss, prepare=prepare, signs=masked.signs)
+    return plain._replace(loss=loss, prepare=prepare, warning_signs=masked.warning_signs)
 
 
 def check(settings: Settings) -> None:

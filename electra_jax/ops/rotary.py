@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 
-class Turns(NamedTuple):
+class Rotation(NamedTuple):
     """How far each pair of numbers is turned, float32 [B, L, K / 2]."""
 
     cos: jax.Array
     sin: jax.Array
 
 
-def turns(positions_BL: jax.Array, K: int, base: float) -> Turns:
+def rotation(positions_BL: jax.Array, K: int, base: float) -> Rotation:
     """The turns of each position: pair i of K / 2 by position * base ** (-2 i / K).
 
     Positions begin at 0 in each document, so they are below L.
@@ -25,10 +25,10 @@ def turns(positions_BL: jax.Array, K: int, base: float) -> Turns:
     angle = np.arange(positions_BL.shape[1])[:, None] * frequency
     cos, sin = (jnp.asarray(f(angle), jnp.float32) for f in (np.cos, np.sin))
     # A position of L or more would be an error of the caller's: NaN, not the last one's turn.
-    return Turns(*(x.at[positions_BL].get(mode='fill', fill_value=jnp.nan) for x in (cos, sin)))
+    return Rotation(*(x.at[positions_BL].get(mode='fill', fill_value=jnp.nan) for x in (cos, sin)))
 
 
-def rotate(x_BLHK: jax.Array, by: Turns) -> jax.Array:
+def rotate(x_BLHK: jax.Array, by: Rotation) -> jax.Array:
     """Turns number i together with number i + K / 2; same dtype.
 
     The product of a query and a key so turned depends on their distance alone (RoFormer, section

@@ -23,7 +23,7 @@ from electra_jax.ops.vocab_softmax import (
     How,
     Noise,
     Prediction,
-    Softmax,
+    SoftmaxInputs,
     gumbel,
     token_logits,
 )
@@ -74,7 +74,7 @@ class _Chunks(NamedTuple):
     members: int  # of a chunk
 
     @classmethod
-    def of(cls, softmax: Softmax, how: How) -> '_Chunks':
+    def of(cls, softmax: SoftmaxInputs, how: How) -> '_Chunks':
         """Blocks may be spread over devices: each device then has a share of each chunk."""
         E = softmax.table_VE.shape[-1]
         table_XYE = constrain(softmax.table_VE.reshape(-1, BLOCK, E), 'XYE')
@@ -102,7 +102,7 @@ class _Chunks(NamedTuple):
 
 
 def predict(
-    how: How, softmax: Softmax, targets_BP: jax.Array, noise: Noise, divisor: jax.Array | None
+    how: How, softmax: SoftmaxInputs, targets_BP: jax.Array, noise: Noise, divisor: jax.Array | None
 ) -> Prediction:
     """The results at each position; `divisor` is the sample's temperature, if not 1."""
     vocabulary = _Chunks.of(softmax, how)
@@ -150,11 +150,11 @@ def _inner_noise(noise: Noise, first: jax.Array, members: int) -> jax.Array:
 
 def gradients(
     how: How,
-    softmax: Softmax,
+    softmax: SoftmaxInputs,
     targets_BP: jax.Array,
     normalizer_BP: jax.Array,
     grad_BP: jax.Array,
-) -> Softmax:
+) -> SoftmaxInputs:
     """What the loss's gradient `grad_BP` is for features, table and bias."""
     features_BPE, table_VE, bias_V = softmax
     vocabulary = _Chunks.of(softmax, how)
@@ -184,7 +184,7 @@ def gradients(
     )
     totals, _ = jax.lax.scan(add, zeros, jnp.arange(0, BLOCK, vocabulary.members))
     grad_features_BPE, grad_table_XYE, grad_bias_XY = totals
-    return Softmax(
+    return SoftmaxInputs(
         grad_BP[..., None] * grad_features_BPE,
         grad_table_XYE.reshape(table_VE.shape),
         grad_bias_XY.reshape(bias_V.shape),

@@ -18,7 +18,7 @@ from electra_jax.ops.vocab_softmax import (
     How,
     Noise,
     Prediction,
-    Softmax,
+    SoftmaxInputs,
     in_blocks,
     is_target,
     pick,
@@ -28,7 +28,7 @@ from electra_jax.ops.vocab_softmax import (
 
 
 def predict(
-    softmax: Softmax,
+    softmax: SoftmaxInputs,
     targets_BP: jax.Array,
     noise: Noise,
     temperature: jax.Array | float,
@@ -56,23 +56,23 @@ def predict(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _predict(
-    how: How, softmax: Softmax, targets_BP: jax.Array, noise: Noise, divisor: jax.Array | None
+    how: How, softmax: SoftmaxInputs, targets_BP: jax.Array, noise: Noise, divisor: jax.Array | None
 ) -> Prediction:
     form = _whole if how.chunks == 1 else vocab_chunks.predict
     return form(how, softmax, targets_BP, noise, divisor)
 
 
-_Kept = tuple[Softmax, jax.Array, jax.Array]  # softmax, targets_BP, normalizer_BP
+_Kept = tuple[SoftmaxInputs, jax.Array, jax.Array]  # softmax, targets_BP, normalizer_BP
 
 
 def _forward(
-    how: How, softmax: Softmax, targets_BP: jax.Array, *rest: Any
+    how: How, softmax: SoftmaxInputs, targets_BP: jax.Array, *rest: Any
 ) -> tuple[Prediction, _Kept]:
     prediction = _predict(how, softmax, targets_BP, *rest)
     return prediction, (softmax, targets_BP, prediction.normalizer_BP)
 
 
-def _backward(how: How, kept: _Kept, grads: Prediction) -> tuple[Softmax, None, None, None]:
+def _backward(how: How, kept: _Kept, grads: Prediction) -> tuple[SoftmaxInputs, None, None, None]:
     form = _whole_gradients if how.chunks == 1 else vocab_chunks.gradients
     grad = form(how, *kept, grads.loss_BP.astype(jnp.float32))  # samples carry no gradient
     return jax.tree.map(lambda g, x: g.astype(x.dtype), grad, kept[0]), None, None, None
@@ -82,7 +82,7 @@ _predict.defvjp(_forward, _backward)
 
 
 def _whole(
-    how: How, softmax: Softmax, targets_BP: jax.Array, noise: Noise, divisor: jax.Array | None
+    how: How, softmax: SoftmaxInputs, targets_BP: jax.Array, noise: Noise, divisor: jax.Array | None
 ) -> Prediction:
     logits_BPV = vocab_logits(softmax, how.vocab_size)
     blocks_BPXY, highest_BPX, mass_BPX = in_blocks(logits_BPV)
@@ -100,11 +100,11 @@ def _whole(
 
 def _whole_gradients(
     how: How,
-    softmax: Softmax,
+    softmax: SoftmaxInputs,
     targets_BP: jax.Array,
     normalizer_BP: jax.Array,
     grad_BP: jax.Array,
-) -> Softmax:
+) -> SoftmaxInputs:
     features_BPE, table_VE, _ = softmax
     logits_BPV = vocab_logits(softmax, how.vocab_size)
     # d loss / d logits = softmax - one hot; the incoming gradient is applied to the small sides.
@@ -116,4 +116,4 @@ def _whole_gradients(
     grad_table_VE = jnp.einsum(
         'BPV,BPE->VE', error_BPV, weighted_BPE, preferred_element_type=jnp.float32
     )
-    return Softmax(grad_features_BPE, grad_table_VE, grad_bias_V)
+    return SoftmaxInputs(grad_features_BPE, grad_table_VE, grad_bias_V)

@@ -20,14 +20,14 @@ BLOCK = 128  # members of a block
 DISALLOWED = 1000.0  # taken off the logit of a token that must not be sampled
 
 
-class Softmax(NamedTuple):
+class SoftmaxInputs(NamedTuple):
     """A distribution over the vocabulary at each position, whose logits are not computed yet."""
 
     features_BPE: jax.Array  # compute dtype, a head's output
     table_VE: jax.Array  # compute dtype, the word embeddings, V padded
     bias_V: jax.Array  # float32
 
-    def at(self, positions_BP: jax.Array) -> 'Softmax':
+    def at(self, positions_BP: jax.Array) -> 'SoftmaxInputs':
         """The same at some of the positions."""
         features_BPE = jnp.take_along_axis(self.features_BPE, positions_BP[..., None], axis=1)
         return self._replace(features_BPE=features_BPE)
@@ -50,7 +50,7 @@ class Prediction(NamedTuple):
     normalizer_BP: jax.Array  # float32, log-sum-exp of the logits; carries no gradient
 
 
-def vocab_logits(softmax: Softmax, vocab_size: int) -> jax.Array:
+def vocab_logits(softmax: SoftmaxInputs, vocab_size: int) -> jax.Array:
     """Float32 logits [B, P, V]; rows at or above `vocab_size` are padding and cannot win."""
     features_BPE, table_VE, bias_V = softmax
     logits_BPV = jnp.einsum(
@@ -61,7 +61,7 @@ def vocab_logits(softmax: Softmax, vocab_size: int) -> jax.Array:
     return jnp.where(lift(is_token_V, 3), logits_BPV, PADDING_LOGIT)
 
 
-def token_logits(softmax: Softmax, tokens_BP: jax.Array) -> jax.Array:
+def token_logits(softmax: SoftmaxInputs, tokens_BP: jax.Array) -> jax.Array:
     """The logits of one token at each position, float32 [B, P], without the others."""
     features_BPE, table_VE, bias_V = softmax
     words_BPE = table_VE[tokens_BP].astype(features_BPE.dtype)
@@ -72,7 +72,7 @@ def token_logits(softmax: Softmax, tokens_BP: jax.Array) -> jax.Array:
 
 
 def sample_others(
-    softmax: Softmax, targets_BP: jax.Array, noise_BPV: jax.Array, count: int, vocab_size: int
+    softmax: SoftmaxInputs, targets_BP: jax.Array, noise_BPV: jax.Array, count: int, vocab_size: int
 ) -> jax.Array:
     """Draws `count` tokens other than the target from the softmax, without replacement.
 

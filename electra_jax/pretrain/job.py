@@ -94,7 +94,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
         run.folder,
         {'config': dataclasses.asdict(config), 'workdir': str(run.folder)},
         checkpoints.latest,
-        program.objective.signs,
+        program.objective.warning_signs,
         config.optimizer.warmup_steps,
         first_stage(config),
     )
@@ -164,8 +164,8 @@ def load_state(
     if newest is not None:
         about = checkpoints.about(newest)
         texts.check_checkpoint(about, run.config, run.text, run.folder, same_text=True)
-        state, position = checkpoints.restore(newest, program.abstract_state)
-        loop.restore_position(position, batches, health)
+        state, data_state = checkpoints.restore(newest, program.abstract_state)
+        loop.restore_data_state(data_state, batches, health)
         return state
     state = program.fresh_state()
     if run.config.init_from is None:

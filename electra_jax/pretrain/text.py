@@ -72,7 +72,7 @@ def training_batches(text: Text, program: Program) -> pipeline.DeviceBatches:
     config = program.config
     rows = pipeline.Rows(text.corpora, 'train')
     batches = pipeline.train_batches(
-        rows, text.weights, host_slice(config), config.seed, config.data.prefetch
+        rows, text.weights, host_rows(config), config.seed, config.data.prefetch
     )
     put = functools.partial(put_batch, program.mesh, config.batch_size)
     return pipeline.DeviceBatches(batches, put)
@@ -82,13 +82,13 @@ def held_out_batches(text: Text, program: Program) -> list[dict[str, jax.Array]]
     """The held-out batches, on the mesh."""
     config = program.config
     rows = pipeline.Rows(text.corpora, 'validation')
-    batches = pipeline.held_out_batches(rows, host_slice(config), config.eval.rows)
+    batches = pipeline.held_out_batches(rows, host_rows(config), config.eval.rows)
     return [put_batch(program.mesh, config.batch_size, batch) for batch in batches]
 
 
-def host_slice(config: Config) -> pipeline.Slice:
+def host_rows(config: Config) -> pipeline.HostRows:
     """This host's share of each batch."""
-    return pipeline.Slice(config.batch_size, jax.process_index(), jax.process_count())
+    return pipeline.HostRows(config.batch_size, jax.process_index(), jax.process_count())
 
 
 def about(config: Config, text: Text) -> dict:

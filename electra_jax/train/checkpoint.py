@@ -4,7 +4,7 @@
 
     params/  the parameters
     rest/    the number of steps done, and the optimizer state
-    data/    JSON: the position in the data, and what was seen of the run's health
+    data/    JSON: the state of the data iterator, and what was seen of the run's health
     about/   JSON: the config, the tokenizer and the corpora, to check that it is the same run
     checksums.json  of all these files (`seals`)
 
@@ -92,7 +92,7 @@ class Checkpoints:
         self,
         step: int,
         state: TrainState,
-        position: dict[str, Any],
+        data_state: dict[str, Any],
         about: dict[str, Any],
         last: bool = False,
     ) -> None:
@@ -100,7 +100,7 @@ class Checkpoints:
 
         Args:
             step: number of steps done, after which the state is `state`.
-            position: where the data iterator and the run's health continue, as JSON.
+            data_state: where the data iterator and the run's health continue, as JSON.
             about: what the checkpoint belongs to, as JSON.
             last: wait until it is on disk, and try again where that fails.
 
@@ -114,7 +114,7 @@ class Checkpoints:
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
             rest=ocp.args.StandardSave(_rest(state)),
-            data=ocp.args.JsonSave(position),
+            data=ocp.args.JsonSave(data_state),
             about=ocp.args.JsonSave(about),
         )
         if step == self._newest:
@@ -210,7 +210,7 @@ class Checkpoints:
         return self._restore(step, about=ocp.args.JsonRestore()).about
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The state, with `abstract`'s shapes, dtypes and shardings, and the position saved."""
+        """The state, with `abstract`'s shapes, dtypes and shardings; and `data_state` as saved."""
         if not (self._folder / str(step) / 'rest').exists():
             raise CheckpointError(
                 f'{self._folder / str(step)} holds parameters only, and a run cannot continue from '

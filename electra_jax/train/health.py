@@ -1,7 +1,7 @@
 """Whether a run goes well: bad steps, spikes of the loss, and networks that have collapsed.
 
 No objective is known here: bad steps are found by the metrics that every step has, and signs of
-collapse in an evaluation by a function that the objective provides (`signs`).
+collapse in an evaluation by a function that the objective provides (`warning_signs`).
 """
 
 import collections

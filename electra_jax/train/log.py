@@ -61,7 +61,8 @@ class Log:
         self._progress.close()
         self._files.close()
 
-    def begin_step(self, number: int, metrics: Mapping[str, jax.Array], batch: HostBatch) -> None:
+    def hold(self, number: int, metrics: Mapping[str, jax.Array], batch: HostBatch) -> None:
+        """Keeps a step's metrics, which are still computed, until `finish_step`."""
         self._pending = number, metrics, batch
         self._progress.advance()
 

@@ -88,7 +88,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             with jax.transfer_guard('disallow'):  # all that a step reads is on the devices
                 state, metrics = run.step(state, batch)
             log.finish_step()
-            log.begin_step(number, metrics, run.batches.host_batch or {})
+            log.hold(number, metrics, run.batches.host_batch or {})
             profiler.after(number - 1, metrics)
 
             # ---- Evaluate on held-out text.
@@ -133,18 +133,18 @@ def _save(
         )
         return
     with run.clock.during(clocks.SAVING):
-        position = {**run.batches.state, _HEALTH: run.health.seen()}
-        run.checkpoints.save(number, state, position, run.about, last)
+        data_state = {**run.batches.state, _HEALTH: run.health.seen()}
+        run.checkpoints.save(number, state, data_state, run.about, last)
         malloc.give_back()
 
 
-def restore_position(
-    position: Mapping[str, Any], batches: DeviceBatches, health: Health | None = None
+def restore_data_state(
+    data_state: Mapping[str, Any], batches: DeviceBatches, health: Health | None = None
 ) -> None:
-    """Moves the data, and the health's memory if given, to where `_save` saved `position`."""
-    batches.restore({name: value for name, value in position.items() if name != _HEALTH})
+    """Moves the data, and the health's memory if given, to where `_save` saved `data_state`."""
+    batches.restore({name: value for name, value in data_state.items() if name != _HEALTH})
     if health is not None:
-        health.restore(position[_HEALTH])
+        health.restore(data_state[_HEALTH])
 
 
 class _Profiler:

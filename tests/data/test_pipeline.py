@@ -25,9 +25,9 @@ def take(iterator, count):
 
 
 def test_hosts_together_read_the_global_batches(one):
-    alone = take(batches([one], pipeline.Slice(8, 0, 1)), 5)
+    alone = take(batches([one], pipeline.HostRows(8, 0, 1)), 5)
     for hosts in (2, 4):
-        parts = [take(batches([one], pipeline.Slice(8, h, hosts)), 5) for h in range(hosts)]
+        parts = [take(batches([one], pipeline.HostRows(8, h, hosts)), 5) for h in range(hosts)]
         for number, whole in enumerate(alone):
             for name in whole:
                 joined = np.concatenate([part[number][name] for part in parts])
@@ -35,22 +35,22 @@ def test_hosts_together_read_the_global_batches(one):
 
 
 def test_going_on_from_a_saved_state_gives_the_same_batches(one):
-    iterator = batches([one], pipeline.Slice(4, 0, 1))
+    iterator = batches([one], pipeline.HostRows(4, 0, 1))
     take(iterator, 3)
     state = iterator.get_state()
     expected = take(iterator, 4)
-    again = batches([one], pipeline.Slice(4, 0, 1))
+    again = batches([one], pipeline.HostRows(4, 0, 1))
     again.set_state(state)
     for a, b in zip(take(again, 4), expected, strict=True):
         np.testing.assert_array_equal(a['tokens'], b['tokens'])
 
 
 def test_the_state_is_of_the_batch_handed_out_not_of_the_one_read_ahead(one):
-    ahead = pipeline.DeviceBatches(batches([one], pipeline.Slice(4, 0, 1)), lambda batch: batch)
+    ahead = pipeline.DeviceBatches(batches([one], pipeline.HostRows(4, 0, 1)), lambda batch: batch)
     first = take(ahead, 3)
     state = ahead.state
     following = next(ahead)
-    again = pipeline.DeviceBatches(batches([one], pipeline.Slice(4, 0, 1)), lambda batch: batch)
+    again = pipeline.DeviceBatches(batches([one], pipeline.HostRows(4, 0, 1)), lambda batch: batch)
     again.restore(state)
     np.testing.assert_array_equal(next(again)['tokens'], following['tokens'])
     assert (first[2]['tokens'] != following['tokens']).any()
@@ -110,24 +110,24 @@ def test_segments_are_types_of_one_document():
 def test_held_out_batches_are_the_same_rows_filled_with_padding(one):
     rows = pipeline.Rows([one], 'validation')
     total = rows.lengths[0]
-    whole = pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 1000)
-    again = pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 1000)
+    whole = pipeline.held_out_batches(rows, pipeline.HostRows(8, 0, 1), 1000)
+    again = pipeline.held_out_batches(rows, pipeline.HostRows(8, 0, 1), 1000)
     np.testing.assert_array_equal(whole[-1]['tokens'], again[-1]['tokens'])
     real = sum(int((batch['documents'][:, 0] > 0).sum()) for batch in whole)
     assert real == total and all(len(batch['tokens']) == 8 for batch in whole)
-    few = pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 3)
+    few = pipeline.held_out_batches(rows, pipeline.HostRows(8, 0, 1), 3)
     assert sum(int((batch['documents'][:, 0] > 0).sum()) for batch in few) == 3
 
 
 def test_an_empty_split_gives_no_batches(tmp_path):
     empty = build(tmp_path, 'c', documents=20, holdout=0.0)
     rows = pipeline.Rows([empty], 'validation')
-    assert pipeline.held_out_batches(rows, pipeline.Slice(8, 0, 1), 100) == []
+    assert pipeline.held_out_batches(rows, pipeline.HostRows(8, 0, 1), 100) == []
 
 
 def test_the_rows_of_a_batch_are_named(one):
     rows = pipeline.Rows([one], 'train')
-    batch = take(batches([one], pipeline.Slice(4, 0, 1)), 1)[0]
+    batch = take(batches([one], pipeline.HostRows(4, 0, 1)), 1)[0]
     again = rows.batch([(int(corpus), int(row)) for corpus, row in batch['records']])
     assert batch['records'].shape == (4, 2) and batch['records'].dtype == np.int64
     np.testing.assert_array_equal(again['tokens'], batch['tokens'])

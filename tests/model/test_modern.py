@@ -26,7 +26,7 @@ def hidden(model, params, batch):
 def test_a_rotated_product_depends_on_the_distance_alone():
     query_K, key_K = jax.random.normal(KEY, (2, 8))
     positions = jnp.array([0, 3, 100, 103])
-    by = rotary.turns(jnp.arange(104)[None], 8, 100.0)
+    by = rotary.rotation(jnp.arange(104)[None], 8, 100.0)
     queries_LK, keys_LK = (
         rotary.rotate(jnp.broadcast_to(x_K, (1, 104, 1, 8)), by)[0, positions, 0]
         for x_K in (query_K, key_K)
@@ -38,7 +38,7 @@ def test_a_rotated_product_depends_on_the_distance_alone():
 
 
 def test_a_position_beyond_the_row_is_not_taken_for_another():
-    assert jnp.isnan(rotary.turns(jnp.array([[0, 2]]), 8, 100.0).cos[0, 1]).all()
+    assert jnp.isnan(rotary.rotation(jnp.array([[0, 2]]), 8, 100.0).cos[0, 1]).all()
 
 
 def test_geglu_and_its_gradient_are_those_of_the_formula():

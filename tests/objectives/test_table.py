@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from electra_jax.config.recipe import recipe
-from electra_jax.config.settings import GENERATORS
+from electra_jax.config.settings import GENERATOR_KINDS
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.bind import bind
@@ -67,7 +67,7 @@ def gradient(bound):
 @pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
 def test_the_first_generator_of_an_objective_is_its_default(name):
     generators = table.OBJECTIVES[name].generators
-    assert set(generators) <= set(GENERATORS)
+    assert set(generators) <= set(GENERATOR_KINDS)
     config = tiny_config(model=TWO_STAGE if name == 'two_stage' else {}, objective={'name': name})
     assert config.model.generator == generators[0]
 

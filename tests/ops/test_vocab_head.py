@@ -19,7 +19,7 @@ def parts(seed=0):
     table_VE = jax.random.normal(k[1], (V, E))
     bias_V = jax.random.normal(k[2], (V,))
     targets_BP = jax.random.randint(k[3], (B, P), 0, SIZE)
-    return vocab_softmax.Softmax(features_BPE, table_VE, bias_V), targets_BP
+    return vocab_softmax.SoftmaxInputs(features_BPE, table_VE, bias_V), targets_BP
 
 
 def noise_for(sampler, B=B, P=P, V=V, seed=7):
@@ -105,7 +105,7 @@ def test_streamed_samples_follow_the_softmax():
     draws = 20_000
     (features, table, bias), _ = parts()
     features = jnp.broadcast_to(features[:1, :1] / 2, (draws, 1, E))
-    softmax = vocab_softmax.Softmax(features, table, bias)
+    softmax = vocab_softmax.SoftmaxInputs(features, table, bias)
     targets = jnp.zeros((draws, 1), jnp.int32)
     noise = noise_for('blocks', draws, 1)
     out = vocab_head.predict(softmax, targets, noise, 1.0, SIZE, chunks=8)

@@ -98,8 +98,8 @@ def run(workdir, config=None, printed=None, evaluate=lambda params: {'score': 1.
     if newest is None:
         current = state()
     else:
-        current, position = checkpoints.restore(newest, abstract())
-        loop.restore_position(position, batches, health)
+        current, data_state = checkpoints.restore(newest, abstract())
+        loop.restore_data_state(data_state, batches, health)
     collaborators = loop.Collaborators(
         step=step,
         evaluate=evaluate,

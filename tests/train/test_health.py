@@ -186,7 +186,7 @@ def test_signs_are_reported_when_seen_twice_and_when_they_disappear(tmp_path):
     ],
 )  # fmt: skip
 def test_the_signs_of_replaced_token_detection(evaluation, expected):
-    assert list(electra.signs(evaluation)) == expected
+    assert list(electra.warning_signs(evaluation)) == expected
 
 
 def test_the_share_of_the_most_frequent_sample():
