@@ -83,8 +83,8 @@ class Batches:
         self._pairs: Iterator[tuple[dict[str, jax.Array], pipeline.HostBatch]]
         if config.data.path is None:
             self.program = runs.build_program(config, PUBLISHED)
-            share = texts.host_rows(config)
-            same = random_rows(len(share.indices), config.data.row_length, PUBLISHED)
+            host_rows = texts.host_rows(config)
+            same = random_rows(len(host_rows.indices), config.data.row_length, PUBLISHED)
             on_mesh = runs.put_batch(self.program.mesh, config.batch_size, same)
             self._pairs = itertools.repeat((on_mesh, same))
         else:
