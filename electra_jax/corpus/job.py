@@ -136,18 +136,20 @@ def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
 def _lock(folder: pathlib.Path) -> TextIO:
     """A file that keeps a second build out of the folder until it is closed or its process ends."""
     path = folder / _LOCK_NAME
-    try:
-        file = path.open('w')
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DataError(
-            f'another process is building {folder}; wait for it, or {workers.ELSEWHERE}'
-        ) from error
-    except OSError as error:
-        raise DataError(
-            f'cannot lock {path}: {error.strerror}; {workers.ELSEWHERE}, on another file system'
-        ) from error
-    return file
+    with contextlib.ExitStack() as if_refused:
+        try:
+            file = if_refused.enter_context(path.open('w'))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(
+                f'another process is building {folder}; wait for it, or {workers.ELSEWHERE}'
+            ) from error
+        except OSError as error:
+            raise DataError(
+                f'cannot lock {path}: {error.strerror}; {workers.ELSEWHERE}, on another file system'
+            ) from error
+        if_refused.pop_all()
+        return file
 
 
 def _build(
@@ -157,7 +159,7 @@ def _build(
     started = time.monotonic()
     pieces = folder / workers.PIECES_FOLDER
     pieces.mkdir(exist_ok=True)
-    finished = {int(path.stem) for path in pieces.glob('*.json')}
+    finished = _times(pieces)
     for name in ('*.array_record', 'pieces/*', manifest.FILE_NAME, manifest.UNIGRAM_NAME):
         _delete(folder, f'{name}.*.tmp')  # of a build that was killed
     plan = functools.partial(sources.plan, entries, piece_bytes=settings['piece_bytes'])
@@ -174,7 +176,8 @@ def _build(
     built = time.monotonic()
     for sidecar in sidecars:
         complaints.add(sidecar['bad_text'])
-    ours = [sidecar['counts'] for i, sidecar in enumerate(sidecars) if i not in finished]
+    written = _times(pieces)  # a damaged piece is built again
+    ours = [s['counts'] for i, s in enumerate(sidecars) if written[i] != finished.get(i)]
     figures = {
         'seconds': round(built - started, 1),
         'tokenizer_seconds': round(trained - started, 1),
@@ -191,6 +194,11 @@ def _build(
         pieces.rmdir()
     _summary(corpus, ours, built - trained, complaints)
     return manifest.load_corpus(folder, 'sizes')  # each shard has been hashed here
+
+
+def _times(pieces: pathlib.Path) -> dict[int, int]:
+    """When the sidecar of each finished piece was written, in nanoseconds."""
+    return {int(path.stem): path.stat().st_mtime_ns for path in pieces.glob('*.json')}
 
 
 def _delete(folder: pathlib.Path, pattern: str) -> None:

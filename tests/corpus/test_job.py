@@ -257,7 +257,9 @@ def test_a_killed_build_goes_on_to_the_same_bytes(tmp_path, number):
         command = [sys.executable, '-c', KILLED, str(tmp_path / folder), f'text:{tmp_path}/*.txt']
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
-    assert start('whole').wait() == 0
+    with start('whole') as process:
+        process.communicate()
+    assert process.returncode == 0
     kills, after = 0, 0.0
     while True:
         process = start('killed')

@@ -108,14 +108,13 @@ def test_text_that_is_typed_and_not_read_is_reported(recipe, finished, tmp_path)
 
 
 def test_killed_and_started_again_it_ends_with_the_same_bits(recipe, finished, tmp_path):
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command(recipe, tmp_path), stdout=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT
-    )
-    for line in process.stdout:
-        if line.startswith('step 7/'):
-            process.send_signal(signal.SIGKILL)
-            break
-    process.wait()
+    ) as process:
+        for line in process.stdout:
+            if line.startswith('step 7/'):
+                process.send_signal(signal.SIGKILL)
+                break
     assert process.returncode == -signal.SIGKILL
     done = run(recipe, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -127,18 +126,18 @@ def test_killed_and_started_again_it_ends_with_the_same_bits(recipe, finished, t
 
 def test_sigterm_saves_and_exits_cleanly(recipe, tmp_path):
     endless = '--config.total_steps=100000'  # it must not end before it hears the signal
-    process = subprocess.Popen(
+    lines = []
+    with subprocess.Popen(
         command(recipe, tmp_path / 'run', endless),
         stdout=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT,
-    )  # fmt: skip
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith('step 2/'):
-            process.send_signal(signal.SIGTERM)
-        if line.startswith('step 3000/'):
-            process.kill()  # it has not heard
-    assert process.wait() == 0, lines[-5:]
+    ) as process:  # fmt: skip
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith('step 2/'):
+                process.send_signal(signal.SIGTERM)
+            if line.startswith('step 3000/'):
+                process.kill()  # it has not heard
+    assert process.returncode == 0, lines[-5:]
     saved = max(int(p.name) for p in (tmp_path / 'run' / 'checkpoints').iterdir())
     assert f'stopped by SIGTERM at step {saved}, saved\n' in lines
     stop_at = f'--config.stop_at={saved + 2}'

@@ -49,6 +49,8 @@ def test_events_are_on_disk_at_once_and_a_later_start_hides_what_it_does_again(t
     assert values == [(1, 1.0), (2, 2.0), (3, 3.0), (2, 20.0)]
     assert [e.step for e in found if e.session_log.status == 1] == [1, 2]
     assert [v.tag for v in found[2].summary.value] == ['train/loss', 'train/rate']
+    first.close()
+    second.close()
 
 
 def test_a_disk_too_full_for_events_costs_only_events(tmp_path, monkeypatch):
