@@ -32,13 +32,13 @@ ASSUMPTIONS = (
 def make(config: Config, name: str, topology: str, slices: int) -> dict[str, Any]:
     """Compiles a config's step for slices of a topology; the record that --json prints."""
     devices = topologies.devices(topology, slices)
+    chip = chips.chip(devices[0])
+    if chip is None or not (chip.hbm_bytes and chip.hbm_bandwidth and chip.ici_bandwidth):
+        raise ConfigError(f'parallel/chips.py lacks numbers of {devices[0].device_kind}')
     vocabulary = Vocabulary(config.data.tokenizer.vocab_size, SpecialIds(0, 100, 101, 102, 103))
     program = runs.build_program(config, vocabulary, devices)
     batch = runs.abstract_batch(program)
     made = compile.compile_step(program.step, program.abstract_state, batch)
-    chip = chips.chip(devices[0])
-    if chip is None or not (chip.hbm_bytes and chip.hbm_bandwidth and chip.ici_bandwidth):
-        raise ConfigError(f'parallel/chips.py lacks numbers of {devices[0].device_kind}')
     about = {'config': name, 'topology': topology, 'slices': slices}
     return {**about, **describe(program, made, chip)}
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from electra_jax.config import fields, kernels
 from electra_jax.config.fields import Settings
-from electra_jax.config.settings import Config, ModelConfig
+from electra_jax.config.settings import Config, MeshConfig, ModelConfig
 from electra_jax.config.shapes import discriminator_shape, generator_shape
 from electra_jax.core.errors import ConfigError
 
@@ -63,6 +63,7 @@ def check_run(config: Config | Settings) -> None:
     """Checks the settings that have nothing to do with the model."""
     _check_needs(config, OF_THE_RUN)
     _check_job(config)
+    _check_mesh(config)
     _check_batch(config)
 
 
@@ -77,6 +78,16 @@ def _check_needs(config: Config | Settings, needs: Sequence[Need]) -> None:
                 f'config.{need.name} is {value!r}, but config.{need.other} is {found!r} '
                 f'({need.reason}): leave the first out, or type --config.{need.other}={allowed}'
             )
+
+
+def _check_mesh(config: Config | Settings) -> None:
+    """What is wrong on any number of devices is found before a corpus is built."""
+    sizes = {name: fields.get(config, f'mesh.{name}') for name in fields.leaves(MeshConfig)}
+    wrong = [name for name, size in sizes.items() if size == 0]
+    free = [name for name, size in sizes.items() if size == -1]
+    if wrong or len(free) > 1:
+        spelled = ', '.join(f'config.mesh.{name}={sizes[name]}' for name in wrong or free)
+        raise ConfigError(f'{spelled}, allowed: 1 or more, and -1 (the rest) for one of them')
 
 
 def _check_job(config: Config | Settings) -> None:

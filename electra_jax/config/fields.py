@@ -91,8 +91,12 @@ class Leaf:
             raise unknown(f'config.{self.name}', value, self.choices)
         low = -math.inf if self.at_least is None else self.at_least
         high = math.inf if self.at_most is None else self.at_most
-        if isinstance(value, int | float) and not low <= value <= high:  # NaN is in no range
-            allowed = 'any number' if self.at_least is None else f'at least {low}'
+        if isinstance(value, int | float) and (
+            abs(value) == math.inf or not low <= value <= high  # NaN is in no range
+        ):
+            allowed = 'a finite number'
+            if self.at_least is not None:
+                allowed = f'at least {low}' + (', and finite' if value == math.inf else '')
             if self.at_most is not None:
                 allowed = f'{low} to {high}'
             raise ConfigError(f'config.{self.name} is {value}, allowed: {allowed}')

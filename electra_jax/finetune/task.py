@@ -151,7 +151,7 @@ def _value(name: str, kind: Any, value: Any) -> Any:
     if kind is int:
         is_right &= 1 <= value < 1 << 20  # all are sizes
     elif kind is float:
-        is_right = type(value) in (int, float) and math.isfinite(value)
+        is_right = type(value) in (int, float) and not math.isnan(value)
     if not is_right:
         raise ValueError(f'{name} is {value!r:.60}')
     return value

@@ -70,6 +70,9 @@ def convert(
     target_kind, folder = parse_end('target', target)
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f'{folder} is a file, allowed: a folder, new or empty')
+    folder, inside = folder.resolve(), path.resolve()
+    if folder == inside or inside in folder.parents:
+        raise CheckpointError(f'--target {folder} is inside --source: name a folder elsewhere')
     if folder.is_dir() and any(folder.iterdir()):
         raise CheckpointError(f'{folder} is not empty: name another --target, or delete it')
     if google and kind != 'google':

@@ -130,3 +130,9 @@ def test_rows_longer_than_the_position_table_are_refused_where_there_is_a_model(
     config = resolve.resolve(recipe({'data': {'row_length': 1024}}), 'cpu')
     with pytest.raises(ConfigError, match=r'--config.model.max_positions=1024'):
         checks.check_positions(config)
+
+
+@pytest.mark.parametrize('mesh', [{'data': -1, 'fsdp': -1}, {'tensor': 0}, {'data': 0}])
+def test_a_mesh_that_fits_no_number_of_devices_is_refused_before_a_device_is_asked(mesh):
+    with pytest.raises(ConfigError, match=r'config\.mesh\..*allowed: 1 or more, and -1'):
+        checks.check_run(recipe({'mesh': mesh}))

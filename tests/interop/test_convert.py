@@ -102,9 +102,12 @@ def test_no_other_file_is_overwritten(ours, tmp_path):
     target = tmp_path / 'hf'
     run(f'ours:{ours}', f'huggingface:{target}')
     before = {p: p.read_bytes() for p in target.rglob('*') if p.is_file()}
-    for taken in (target, ours):
-        with pytest.raises(CheckpointError, match='is not empty'):
+    with pytest.raises(CheckpointError, match='is not empty'):
+        run(f'ours:{ours}', f'huggingface:{target}')
+    for taken in (ours, ours / 'checkpoints' / '99'):  # a run would take it for its own
+        with pytest.raises(CheckpointError, match='is inside --source'):
             run(f'ours:{ours}', f'huggingface:{taken}')
+        assert taken == ours or not taken.exists()
     assert {p: p.read_bytes() for p in target.rglob('*') if p.is_file()} == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ['hf', 'ours']
 
