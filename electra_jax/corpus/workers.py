@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import platform
 import signal
 import sys
 import threading
@@ -112,7 +113,15 @@ class Context:
 @functools.lru_cache(maxsize=1)
 def _tokenizer(context: Context) -> api.Tokenizer:
     """Read once by each process, for all its pieces."""
-    return load.load(context.folder / manifest.TOKENIZER_FOLDER)
+    folder = context.folder / manifest.TOKENIZER_FOLDER
+    tokenizer = load.load(folder)
+    if tokenizer.hash != context.tokenizer_hash:
+        raise DataError(
+            f'the tokenizer in {folder} on {platform.node()} (hash {tokenizer.hash[:12]}) is not '
+            f'the one this build began with ({context.tokenizer_hash[:12]}): every worker must see '
+            f'the same folder under this name; or {ELSEWHERE}'
+        )
+    return tokenizer
 
 
 def count(config: settings.DataConfig) -> int:

@@ -577,3 +577,10 @@ def test_packed_wikipedia_rows_are_full(tmp_path, row_length):
     built = job.build_corpus(data)
     rows = built.counts['train_rows']
     assert built.counts['train_padding'] < 0.03 * rows * row_length
+
+
+def test_a_worker_that_sees_another_tokenizer_is_refused(config):
+    folder = pathlib.Path(make(config).path)
+    context = workers.Context(folder, 'the-hash-elsewhere', config)
+    with pytest.raises(errors.DataError, match=f'{folder}/tokenizer.*the-hash-els.*data.path'):
+        _ = context.tokenizer
