@@ -1,10 +1,11 @@
-"""Streams of .gz, .xz and .zst files, which raise an error when they are torn."""
+"""Streams of compressed data, which raise an error where they are torn or damaged."""
 
+import bz2
 import lzma
 import pathlib
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO
 
 import zstandard
 
@@ -13,50 +14,64 @@ import zstandard
 _READ_BYTES = 2 * 1024
 _MAX_MEMORY = 1 << 31  # of a decompressor's own window, which the file asks for
 
-# Suffix -> a fresh decompressor. All three kinds have decompress, eof and unused_data.
+# Suffix -> a fresh decompressor. All kinds have decompress, eof and unused_data.
 DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     '.gz': lambda: zlib.decompressobj(wbits=31),
+    '.bz2': bz2.BZ2Decompressor,
     '.xz': lambda: lzma.LZMADecompressor(memlimit=_MAX_MEMORY),
     '.zst': lambda: zstandard.ZstdDecompressor(max_window_size=_MAX_MEMORY).decompressobj(),
 }
+_ERRORS = (zlib.error, OSError, lzma.LZMAError, zstandard.ZstdError)
 
 
 class TornError(Exception):
-    """A compressed file ends early or is damaged, as its message explains."""
+    """A compressed file or an archive ends early or is damaged, as its message explains."""
 
 
 def is_compressed(path: pathlib.Path) -> bool:
-    """Whether the name has the ending of a compression that we read."""
-    return path.suffix in DECOMPRESSORS
+    """Whether the name has the ending of a compression that we read, in any letter case."""
+    return path.suffix.lower() in DECOMPRESSORS
 
 
 def stream(path: pathlib.Path) -> Iterator[bytes]:
-    """Decompressed chunks of a file.
+    """Decompressed chunks of a file, whose ending names its compression; see `unpacked`."""
+    with path.open('rb') as file:
+        yield from unpacked(chunks_of(file), path.suffix.lower())
 
-    Files of several members or frames one after another are read to their end.
+
+def chunks_of(file: BinaryIO) -> Iterator[bytes]:
+    """The content of a file in small chunks."""
+    while data := file.read(_READ_BYTES):
+        yield data
+
+
+def unpacked(chunks: Iterable[bytes], suffix: str) -> Iterator[bytes]:
+    """Decompressed chunks of compressed ones; `suffix` is a key of DECOMPRESSORS.
+
+    Several members or frames one after another are read to their end.
 
     Raises:
         TornError: after everything before the damage has been yielded.
     """
-    make = DECOMPRESSORS[path.suffix]
+    make = DECOMPRESSORS[suffix]
     decompressor, started, consumed = make(), False, 0
-    with path.open('rb') as file:
-        while data := file.read(_READ_BYTES):
-            consumed += len(data)
-            while data:
-                try:
-                    out = decompressor.decompress(data)
-                except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-                    raise TornError(
-                        f'it is damaged near compressed byte {consumed} ({error})'
-                    ) from error
-                started = True
-                if out:
-                    yield out
-                data = b''
-                if decompressor.eof:
-                    # Padding of zeros after the last member is allowed, as gzip and xz do.
-                    data = decompressor.unused_data.lstrip(b'\0')
-                    decompressor, started = make(), False
+    for chunk in chunks:
+        consumed += len(chunk)
+        data = chunk
+        while data:
+            try:
+                out = decompressor.decompress(data)
+            except _ERRORS as error:
+                raise TornError(
+                    f'it is damaged near compressed byte {consumed} ({error})'
+                ) from error
+            started = True
+            if out:
+                yield out
+            data = b''
+            if decompressor.eof:
+                # Padding of zeros after the last member is allowed, as gzip and xz do.
+                data = decompressor.unused_data.lstrip(b'\0')
+                decompressor, started = make(), False
     if started and not decompressor.eof:
         raise TornError(f'it is torn: the compressed stream ends at byte {consumed}')
