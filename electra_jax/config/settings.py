@@ -298,8 +298,10 @@ class TaskConfig:
     columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
     header: bool | None = setting(None)  # whether a table's first line names its columns
     separator: str | None = setting(None)  # between cells of a table; None: by the file's ending
-    labels: str | None = setting(None)  # 'a,b,c'; or the train file's, sorted
-    scheme: str | None = setting(None)  # of tags: a key of tag_schemes.SCHEMES
+    # 'a,b,c', in the order of their numbers where tags are numbers; None: the train file's, sorted.
+    labels: str | None = setting(None)
+    # Of tags: a key of tag_schemes.SCHEMES, or 'io': tags of words inside, without letters.
+    scheme: str | None = setting(None)
     unanswerable: bool | None = setting(None)  # whether questions may have no answer
     double_pairs: bool | None = setting(None)  # train on (b, a) too
     # 'huggingface': the layers of transformers' heads. 'mean': a row from all its tokens.

@@ -45,6 +45,7 @@ class Complaints:
     policy: str = 'error'  # what cannot be used is an error; 'skip': it is left out and counted
     # Reason -> (how many, where the first one is).
     counts: dict[str, tuple[int, str]] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)  # about the input as a whole
 
     def count(self, reason: str, where: str) -> None:
         """Counts something that has been repaired or does no harm."""
@@ -65,9 +66,15 @@ class Complaints:
             before, first = self.counts.get(reason, (0, where))
             self.counts[reason] = (before + number, first)
 
+    def note(self, text: str | None) -> None:
+        """Keeps a sentence about the input as a whole, if there is one."""
+        if text is not None:
+            self.notes.append(text)
+
     def lines(self) -> list[str]:
-        """One sentence for each reason that was met."""
-        return [
+        """The notes, and one sentence for each reason that was met."""
+        counted = (
             f'{REASONS[reason].format(n=f"{number:,}")}: first in {where}'
             for reason, (number, where) in sorted(self.counts.items())
-        ]
+        )
+        return [*self.notes, *counted]

@@ -12,7 +12,7 @@ from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import HEAD_STYLES, Config
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import known
-from electra_jax.finetune.files import tag_schemes
+from electra_jax.finetune.files import tag_schemes, tag_writings
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
@@ -112,7 +112,12 @@ def from_json(data: Mapping[str, Any], where: str) -> Task:
     """
     try:
         task = _record(Task, data, spec=known.TASKS[data['name']])
-        choices = {'kind': KINDS, 'style': HEAD_STYLES, 'scheme': (None, *tag_schemes.SCHEMES)}
+        choices = {
+            'kind': KINDS,
+            'style': HEAD_STYLES,
+            'scheme': (None, *tag_schemes.SCHEMES),
+            'writing': (None, *tag_writings.WRITINGS),
+        }
         for name, allowed in choices.items():
             if getattr(task, name) not in allowed:
                 raise ValueError(f'{name} is {getattr(task, name)!r:.60}')

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import re
 
 import pytest
 from seqeval.metrics import sequence_labeling
@@ -380,6 +381,88 @@ def test_the_letters_of_tags_decide_their_scheme(tags, scheme):
 def test_an_unknown_scheme_is_refused(tmp_path):
     with pytest.raises(errors.ConfigError, match="did you mean 'iobes'"):
         load(tmp_path, CHUNK, scheme='bioes')
+
+
+# ---------------------------------------------------------------------------------------------
+# Writings
+
+WRITINGS = {  # a type of two words and one of one, and 'outside'
+    'usual': ('B-X I-X O B-Y', 'bio', 'B-X I-X O B-Y'),
+    'suffix': ('X-B X-I O Y-B', 'bio', 'B-X I-X O B-Y'),
+    'underscore': ('B_X I_X O B_Y', 'bio', 'B-X I-X O B-Y'),
+    'small suffix': ('x_b x_i o y_b', 'bio', 'B-x I-x O B-y'),
+    'small letters': ('b-X i-X o b-Y', 'bio', 'B-X I-X O B-Y'),
+    'colon': ('B:X I:X O B:Y', 'bio', 'B-X I-X O B-Y'),
+    'nameless': ('B I O B', 'bio', 'B-SPAN I-SPAN O B-SPAN'),
+    'nameless IOBES': ('b e o s', 'iobes', 'B-SPAN E-SPAN O S-SPAN'),
+    'words of Chinese': ('B M E S', 'iobes', 'B-SPAN I-SPAN E-SPAN S-SPAN'),
+    'middle and whole': ('B-X E-X O W-Y', 'iobes', 'B-X E-X O S-Y'),
+    'an end alone': ('B-X E-X O B-Y', 'iobe', 'B-X E-X O B-Y'),
+    'a single alone': ('B-X I-X O S-Y', 'iobs', 'B-X I-X O S-Y'),
+    'IOB1': ('X-I X-I O Y-I', 'iob1', 'I-X I-X O I-Y'),
+    'other': ('B-X I-X OTHER B-Y', 'bio', 'B-X I-X O B-Y'),
+    'a type called I': ('B-I I-I O B-Y', 'bio', 'B-I I-I O B-Y'),
+}
+
+
+def words_of(written: str) -> str:
+    return ''.join(f'w{i} {tag}\n' for i, tag in enumerate(written.split()))
+
+
+@pytest.mark.parametrize('case', WRITINGS)
+def test_spans_are_read_however_they_are_written(tmp_path, case):
+    written, scheme, wanted = WRITINGS[case]
+    loaded = load(tmp_path, words_of(written))
+    assert tags(loaded) == [tuple(wanted.split())]
+    assert loaded.task.scheme == scheme and loaded.task.headline == 'dev/f1'
+    notes = loaded.complaints.lines()
+    assert bool(notes) == (written != wanted) and all('are read as' in note for note in notes)
+    options = {'known': loaded.task, 'writing': loaded.task.writing}
+    assert tags(load(tmp_path, words_of(written), split='dev', **options)) == tags(loaded)
+    assert tags(load(tmp_path, words_of(written), split='dev', scheme=scheme)) == tags(loaded)
+
+
+def test_numbers_are_tags_by_the_names_that_are_given(tmp_path):
+    rows = '{"words": ["a", "b", "c"], "tags": [1, 2, 0]}\n'
+    names = ('O', 'X_B', 'X_I')
+    loaded = load(tmp_path, rows, name='train.jsonl', labels=names)
+    assert tags(loaded) == [('B-X', 'I-X', 'O')] and loaded.task.labels == ('O', 'B-X', 'I-X')
+    options = {'known': loaded.task, 'writing': loaded.task.writing, 'name': 'dev.jsonl'}
+    assert tags(load(tmp_path, rows, split='dev', **options)) == tags(loaded)
+    with pytest.raises(errors.DataError, match="the tag '2' is not one of the task: 'O', 'B-X'"):
+        load(tmp_path, rows, name='train.jsonl', labels=names[:2])
+    unnamed = load(tmp_path, rows, name='train.jsonl')
+    assert unnamed.task.headline == 'dev/accuracy'
+    (note,) = unnamed.complaints.lines()
+    assert note.endswith('--config.task.labels=O,B-X,I-X')
+
+
+@pytest.mark.parametrize('tag', ['-100', 'nan', '-1'])
+def test_what_stands_for_no_tag_becomes_none(tmp_path, tag):
+    with pytest.raises(errors.DataError, match=rf"txt:3: in tag 1: '{tag}' stands for no tag"):
+        load(tmp_path, f'a 0\n\nb {tag}\n\nc 1\n')
+
+
+@pytest.mark.parametrize(
+    ('written', 'words'),
+    [
+        ('B-X NN O', "'B-X' looks like .* 'NN' does not.*task.scheme=bio"),
+        ('B-X E-X U-X O', "'B-X' looks like .* no scheme"),
+        ('O O X Y', "'O' is the most frequent tag.*--config.task.scheme=io"),
+        ('NN VB . I', None),
+    ],
+)
+def test_tags_that_may_be_those_of_spans_are_named(tmp_path, written, words):
+    loaded = load(tmp_path, words_of(written))
+    assert loaded.task.scheme == 'plain'
+    assert re.search(words or '^$', '\n'.join(loaded.complaints.lines()))
+
+
+def test_types_without_letters_are_read_where_that_is_asked_for(tmp_path):
+    loaded = load(tmp_path, words_of('O X X Y O'), scheme='io')
+    assert tags(loaded) == [('O', 'I-X', 'I-X', 'I-Y', 'O')] and loaded.task.scheme == 'iob1'
+    options = {'known': loaded.task, 'writing': loaded.task.writing}
+    assert tags(load(tmp_path, words_of('X O'), split='dev', **options)) == [('I-X', 'O')]
 
 
 # ---------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Columns, is_number
 
 _NEW_DOCUMENT = '-DOCSTART-'  # of CoNLL-2003: on a line of its own, which is no word
+# What other programs write where a word has none: pandas, and losses that pass over -100.
+_NO_TAG = re.compile('nan|null|<na>|#n/a|-[0-9]+', re.IGNORECASE)
 # .conllu: lines for several words written as one ('1-2'), and for words that are left out ('3.1').
 _NO_WORD = re.compile('[0-9]+[-.][0-9]+')
 
@@ -108,7 +110,8 @@ def _blocks(path: pathlib.Path, complaints: Complaints) -> Iterator[list[tuple[i
 
 def _cells(text: str, has_tabs: bool) -> list[str]:
     # Not str.split(): a word may hold a no-break space.
-    return text.split('\t') if has_tabs else [cell for cell in text.split(' ') if cell]
+    cells = text.split('\t') if has_tabs else text.split(' ')
+    return [cell.strip(' ') for cell in cells] if has_tabs else [cell for cell in cells if cell]
 
 
 def _without_comments(blocks: list[list[_Line]], width: int) -> Iterator[list[_Line]]:
@@ -205,7 +208,7 @@ def _strings(value: Any, key: str) -> list[str]:
         return [part for part in value.split(' ') if part]
     if not isinstance(value, list) or not all(isinstance(item, str | int) for item in value):
         raise UnusableError('bad_tags', f'{key!r} must be a list of texts, found {value!r:.60}')
-    return [str(item) for item in value]
+    return [str(item).strip(' ') for item in value]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -234,6 +237,8 @@ def _tags_problem(words: list[str], tags: list[str]) -> str | None:
         return f'word {tags.index("") + 1}, {words[tags.index("")]!r}, has no tag'
     for tag in set(tags):
         problem = lines.text_problem(tag)
+        if _NO_TAG.fullmatch(tag):
+            problem = f'{tag!r} stands for no tag'
         if problem:
             return f'in tag {tags.index(tag) + 1}: {problem}'
     return None

@@ -19,6 +19,7 @@ class Source:
     complaints: Complaints  # rows that cannot be used are refused or counted here
     labelled: bool | None  # whether examples must have labels; None: labels are not looked at
     ending: str  # decides how a file is read; '': it is a dataset
+    split: str = ''  # 'train', 'dev', ...; '': new text
 
     @property
     def where(self) -> str:
@@ -60,4 +61,4 @@ def open_source(
         ending = lines.ending_of(location.path)
     elif files.dataset is not None:
         usual = files.dataset.columns
-    return Source(files, location, merged(usual, given), complaints, labelled, ending)
+    return Source(files, location, merged(usual, given), complaints, labelled, ending, split)

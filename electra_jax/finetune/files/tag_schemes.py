@@ -1,7 +1,7 @@
 """Schemes that write spans as a tag for each word: which tag may follow which, and conversion.
 
 IOB1, IOB2 (here 'bio'), IOBES and BILOU as in Ratinov and Roth (2009), "Design challenges and
-misconceptions in named entity recognition".
+misconceptions in named entity recognition"; 'iobe' and 'iobs' have one of IOBES's two ends.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,15 +9,16 @@ from typing import NamedTuple
 
 OUTSIDE = 'O'
 
-# Scheme -> the letters before '-TYPE': of a span's first word, of one inside and, where these have
-# their own, of its last and of its only word. 'plain': tags that write no spans, such as parts of
-# speech.
-SCHEMES = {
+# Scheme -> the letters before '-TYPE' of a span's first word, of one inside, of its last and of its
+# only word. 'plain': tags that write no spans, such as parts of speech.
+SCHEMES: dict[str, tuple[str, ...]] = {
     'plain': (),
-    'bio': ('B', 'I'),
-    'iob1': ('B', 'I'),
+    'bio': ('B', 'I', 'I', 'B'),
+    'iob1': ('I', 'I', 'I', 'I'),  # and B where a span of the same type ends before
     'iobes': ('B', 'I', 'E', 'S'),
     'bilou': ('B', 'I', 'L', 'U'),
+    'iobe': ('B', 'I', 'E', 'B'),
+    'iobs': ('B', 'I', 'I', 'S'),
 }
 
 
@@ -38,11 +39,12 @@ def problem(tags: Sequence[str], scheme: str) -> str | None:
     """
     if scheme == 'plain':
         return None
+    allowed = letters(scheme)
     for i, tag in enumerate(tags):
         letter, dash, kind = tag.partition('-')
-        if tag != OUTSIDE and not (dash and kind and letter in SCHEMES[scheme]):
-            letters = ', '.join(f'{letter}-TYPE' for letter in SCHEMES[scheme])
-            return f'tag {i + 1}, {tag!r}, is not of the scheme {scheme!r} ({letters} or O)'
+        if tag != OUTSIDE and not (dash and kind and letter in allowed):
+            listed = ', '.join(f'{letter}-TYPE' for letter in allowed)
+            return f'tag {i + 1}, {tag!r}, is not of the scheme {scheme!r} ({listed} or O)'
     for i, (before, after) in enumerate(zip([OUTSIDE, *tags], [*tags, OUTSIDE], strict=True)):
         if not _may_follow(before, after, scheme):
             end = 'the end of the sentence' if i == len(tags) else f'tag {i + 1}, {after!r},'
@@ -50,31 +52,34 @@ def problem(tags: Sequence[str], scheme: str) -> str | None:
     return None
 
 
+def letters(scheme: str) -> tuple[str, ...]:
+    """The letters of a scheme, each once."""
+    return ('B', 'I') if scheme == 'iob1' else tuple(dict.fromkeys(SCHEMES[scheme]))
+
+
 def _may_follow(before: str, after: str, scheme: str) -> bool:
     b_letter, _, b_type = before.partition('-')
     a_letter, _, a_type = after.partition('-')
-    is_open = b_letter in ('B', 'I')
-    continues = is_open and a_type == b_type
-    if scheme == 'bio':
-        return a_letter != 'I' or continues
+    same = a_type == b_type
     if scheme == 'iob1':
         # B- only separates two spans of one type.
-        return a_letter != 'B' or continues
-    _, inside, last, _ = SCHEMES[scheme]
-    return is_open == (a_letter in (inside, last)) and (not is_open or continues)
+        return a_letter != 'B' or (b_letter in ('B', 'I') and same)
+    first, inside, last, single = SCHEMES[scheme]
+    if a_letter in (inside, last):
+        return b_letter in (first, inside) and same
+    return b_letter in (OUTSIDE, last, single)
 
 
 def find(sequences: Iterable[Sequence[str]]) -> str:
-    """The scheme of a file's tags: by their letters; of two with the same letters, one that fits.
+    """The scheme of a file's tags: the first one with their letters, if one fits that fits.
 
     >>> find([['O', 'I-PER', 'I-PER']]), find([['B-PER', 'O']]), find([['DT', 'NN']])
     ('iob1', 'bio', 'plain')
     """
     sequences = list(sequences)
-    scheme = of_classes({tag for tags in sequences for tag in tags})
-    if scheme == 'bio' and any(problem(tags, 'bio') for tags in sequences):
-        return 'bio' if any(problem(tags, 'iob1') for tags in sequences) else 'iob1'
-    return scheme
+    possible = _with_letters({tag for tags in sequences for tag in tags})
+    fitting = (one for one in possible if not any(problem(tags, one) for tags in sequences))
+    return next(fitting, possible[0])
 
 
 def of_classes(tags: Iterable[str]) -> str:
@@ -83,13 +88,18 @@ def of_classes(tags: Iterable[str]) -> str:
     >>> of_classes(['O', 'I-PER']), of_classes(['O', 'B-PER', 'E-PER']), of_classes(['O', 'NN'])
     ('iob1', 'iobes', 'plain')
     """
+    return _with_letters(tags)[0]
+
+
+def _with_letters(tags: Iterable[str]) -> list[str]:
+    """The schemes that have all letters of tags; 'plain' alone where none has."""
     parts = [tag.partition('-') for tag in tags if tag != OUTSIDE]
-    letters = {letter for letter, _, _ in parts}
+    used = {letter for letter, _, _ in parts}
     if not parts or not all(kind for _, _, kind in parts):
-        return 'plain'
-    if letters == {'I'}:
-        return 'iob1'
-    return next((name for name, known in SCHEMES.items() if letters <= set(known)), 'plain')
+        return ['plain']
+    if used == {'I'}:
+        return ['iob1']
+    return [name for name in SCHEMES if used <= set(letters(name))] or ['plain']
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
@@ -119,15 +129,13 @@ def write(spans: Iterable[Span], length: int, scheme: str) -> tuple[str, ...]:
     """
     tags = [OUTSIDE] * length
     before = Span('', -1, -1)
-    ends = SCHEMES[scheme][2:]  # letters of a last and of a single word, if there are any
+    first, inside, last, single = SCHEMES[scheme]
     for span in spans:
-        inside = range(span.start, span.stop)
-        tags[span.start : span.stop] = [f'I-{span.type}'] * len(inside)
-        touching = before.stop == span.start and before.type == span.type
-        if scheme != 'iob1' or touching:
-            tags[span.start] = f'B-{span.type}'
-        if ends:
-            tags[span.stop - 1] = f'{ends[len(inside) == 1]}-{span.type}'
+        words = span.stop - span.start
+        chosen = single if words == 1 else f'{first}{inside * (words - 2)}{last}'
+        if scheme == 'iob1' and before.stop == span.start and before.type == span.type:
+            chosen = f'B{chosen[1:]}'
+        tags[span.start : span.stop] = [f'{letter}-{span.type}' for letter in chosen]
         before = span
     return tuple(tags)
 
@@ -151,4 +159,4 @@ def classes(sequences: Iterable[Sequence[str]], scheme: str) -> tuple[str, ...]:
     if scheme == 'plain':
         return tuple(sorted(used))
     types = sorted({tag.partition('-')[2] for tag in used if tag != OUTSIDE})
-    return (OUTSIDE, *(f'{letter}-{kind}' for kind in types for letter in SCHEMES[scheme]))
+    return (OUTSIDE, *(f'{letter}-{kind}' for kind in types for letter in letters(scheme)))

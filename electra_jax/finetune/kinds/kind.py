@@ -68,6 +68,9 @@ class Task:
     null_threshold: float
     columns: Columns  # of the files, where they are not as usual for the task
     answerable_weight: float = 0.5
+    # How the files write the tags of spans, a key of `tag_writings.WRITINGS`; None: not at all, or
+    # as their labels are written.
+    writing: str | None = None
 
     @property
     def usual_columns(self) -> Columns:

@@ -6,9 +6,10 @@ are read in their own scheme; the model may learn another one (chunking: IOBES).
 
 # W: words of a sentence.
 
+import collections
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from electra_jax.core.errors import DataError, unknown
 from electra_jax.finetune import plots
 from electra_jax.finetune.examples import TaggedExample
 from electra_jax.finetune.features import Rows, encode_all, ragged
-from electra_jax.finetune.files import conll, tag_schemes
+from electra_jax.finetune.files import conll, tag_schemes, tag_writings
 from electra_jax.finetune.files.locate import TaskFiles
 from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import TABLES
@@ -31,22 +32,35 @@ from electra_jax.finetune.results import write_json
 from electra_jax.tokenizers.api import Tokenizer
 
 _SHOWN = 20  # tags that a message lists
+_IO = 'io'  # a setting of the scheme: IOB1 whose tags are those of types alone
 
 # ---------------------------------------------------------------------------------------------
 # Files
 
 
 def read(task: Task, source: Source) -> tuple[list[TaggedExample], Task]:
-    """Sentences with tags in the scheme that is learned.
+    """Sentences with tags in the scheme that is learned, whatever the writing of the file.
 
-    A training file also gives scheme and tags, where they are not known.
+    A training file also gives scheme, writing and tags, where they are not known.
     """
-    examples = list(conll.read(source))
+    examples, complaints = list(conll.read(source)), source.complaints
+    counts = collections.Counter(tag for e in examples for tag in e.tags or ())
+    task, names = _standard(task, counts)
+    changed = {tag: name for tag, name in names.items() if tag != name}
+    if changed:
+        examples = [e._replace(tags=e.tags and tuple(names[t] for t in e.tags)) for e in examples]
     scheme = task.scheme or tag_schemes.find(e.tags for e in examples if e.tags)
     if scheme not in tag_schemes.SCHEMES:
-        raise unknown('config.task.scheme', scheme, tag_schemes.SCHEMES)
+        raise unknown('config.task.scheme', scheme, [*tag_schemes.SCHEMES, _IO])
+    is_doubtful = task.scheme is None and scheme == 'plain' and source.split == 'train'
     task = dataclasses.replace(task, scheme=scheme)
-    examples = list(_learnable(task, examples, source.complaints))
+    if changed:
+        tag, name = max(changed.items(), key=lambda item: item[1] != tag_schemes.OUTSIDE)
+        complaints.note(f'{source.where}: tags such as {tag!r} are read as {name!r} ({scheme})')
+    elif is_doubtful and counts:
+        doubt = tag_writings.doubt(counts)
+        complaints.note(f'{source.where}: {doubt}' if doubt else None)
+    examples = list(_learnable(task, examples, complaints))
     if not task.labels and examples:
         learned = task.learned_scheme or scheme
         labels = tag_schemes.classes((e.tags for e in examples if e.tags), learned)
@@ -57,6 +71,35 @@ def read(task: Task, source: Source) -> tuple[list[TaggedExample], Task]:
             )
         task = dataclasses.replace(task, labels=labels)
     return examples, task
+
+
+def _standard(task: Task, counts: Mapping[str, int]) -> tuple[Task, dict[str, str]]:
+    """The task with the writing of its tags, and each tag of a file as the task knows it."""
+    is_new = task.writing is None
+    names = {tag: tag for tag in counts}
+    by_number = {str(i): label for i, label in enumerate(task.labels)}
+    if not any(label.isdecimal() for label in task.labels) and all(map(_is_number, counts)):
+        names = {tag: by_number.get(tag, tag) for tag in counts}
+    if task.scheme == _IO:
+        task = dataclasses.replace(task, scheme='iob1', writing='TYPE')
+    elif task.scheme != 'plain' and is_new:
+        known = task.labels or names.values()
+        nearest = tag_writings.nearest(known) if task.scheme else None
+        task = dataclasses.replace(task, writing=tag_writings.find(known) or nearest)
+    writing = task.writing
+    if writing is None:
+        return task, names
+
+    def read(name: str) -> str:
+        return tag_writings.standard(name, writing) or name
+
+    if is_new:
+        task = dataclasses.replace(task, labels=tuple(dict.fromkeys(map(read, task.labels))))
+    return task, {tag: read(name) for tag, name in names.items()}
+
+
+def _is_number(tag: str) -> bool:
+    return tag.isascii() and tag.isdigit()
 
 
 def _learnable(
