@@ -18,8 +18,9 @@ VOCAB = flags.DEFINE_string(
     'vocab', None, 'google: the vocab.txt, where it is not next to the checkpoint'
 )
 LOWER_CASE = flags.DEFINE_bool(
-    'lower_case', None, 'google: whether text is lower-cased; if not given: as the vocabulary is'
-)
+    'lower_case', None, 'google: whether text is lower-cased; if not given: as the '
+    'tokenizer_config.json next to the vocabulary has it, or as its pieces show'
+)  # fmt: skip
 NUM_HEADS = flags.DEFINE_integer(
     'num_heads', None, "google: the discriminator's attention heads; if not given: one for each 64 "
     'of its width', lower_bound=1,

@@ -22,7 +22,7 @@ from electra_jax.interop.projects import READERS, recorded
 from electra_jax.model.bind import bind
 from electra_jax.optim.networks import network_table
 from electra_jax.tokenizers import load as tokenizers
-from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.tokenizers.api import FILE_NAME, Tokenizer
 from electra_jax.train import checkpoint, workdir
 
 
@@ -128,7 +128,7 @@ def checked_start(
     check_complete(where, params, lambda key: model.init(key, ('encoder',)))
     if config.data.tokenizer.path is not None:
         named = tokenizers.open_tokenizer(config.data.tokenizer)
-        if named.hash != tokenizer.hash:
+        if not named.fits(tokenizer):
             raise ConfigError(
                 f'config.data.tokenizer.path is {config.data.tokenizer.path!r}, but {where} was '
                 'trained with another tokenizer, which it holds itself: leave the setting out'
@@ -176,13 +176,13 @@ def all_params(
     assert where is not None
     params, about = read_checkpoint(config, where)
     stored, theirs = recorded(about, where)
-    if theirs.hash != tokenizer.hash:
+    if not theirs.fits(tokenizer):
         raise ConfigError(
             f'{config.data.path} was built with another tokenizer ({tokenizer.vocab_size:,} '
             f'tokens) than {where} was trained with ({theirs.vocab_size:,}): type another '
             '--config.data.path, with --config.data.source=... and '
-            '--config.data.tokenizer.path=..., a file in the tokenizer/ folder of the checkpoint '
-            'or of its corpus'
+            f'--config.data.tokenizer.path=.../{FILE_NAME}, a file in the tokenizer/ folder of the '
+            'checkpoint or of its corpus'
         )
     others = resolve.other_block(config.model, stored)
     if others:

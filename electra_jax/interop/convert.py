@@ -14,6 +14,7 @@ from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import LEFT_TO_DEVICES, ModelConfig
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
+from electra_jax.interop import probes
 from electra_jax.interop.names import TASK_HEADS
 from electra_jax.interop.projects import READERS, WRITERS, Checkpoint, recorded
 from electra_jax.interop.transfer import Report
@@ -91,6 +92,8 @@ def convert(
         f'{model.generator or "as the objective has it"}, {model.embedding_sharing} embeddings'
     )
     yield from found.report.lines()
+    if found.tokenizer_folder is not None:
+        yield probes.against_transformers(found.tokenizer_folder, found.tokenizer)
     written = Report()
     with _whole(folder) as fresh:
         if target_kind == OURS:

@@ -2,16 +2,20 @@
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from tokenizers import normalizers
 
 from electra_jax.config import resolve
-from electra_jax.config.settings import ModelConfig, TokenizerConfig
+from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
-from electra_jax.interop import files, google_tf, huggingface, transfer
+from electra_jax.interop import files, google_tf, huggingface, transfer, wordpiece_folder
 from electra_jax.interop import tokenizer as huggingface_tokenizer
 from electra_jax.interop.transfer import Report
+from electra_jax.interop.wordpiece_folder import SETTINGS_FILE
 from electra_jax.tokenizers import load, wordpiece
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.wordpiece import WordPiece
@@ -31,6 +35,9 @@ class Checkpoint:
     objective: str = 'electra'  # or 'mlm': what trains such parameters
     report: Report = dataclasses.field(default_factory=Report)  # of reading it
     about: dict[str, Any] | None = None  # what a checkpoint of ours records about itself
+    # Folder of transformers' tokenizer, whose reading can be compared with that of transformers.
+    tokenizer_folder: pathlib.Path | None = None
+    row_limit: int | None = None  # the most tokens of a row, where the tokenizer states it
 
 
 def read_google(
@@ -44,7 +51,8 @@ def read_google(
     Args:
         path: its folder, or its prefix.
         vocab: the vocab.txt; None: the one in the folder or in the folder above.
-        lower_case: whether text is lower-cased; None: if no piece has a capital letter.
+        lower_case: whether text is lower-cased; None: as a tokenizer_config.json next to the
+            vocabulary has it, or as its pieces show.
         num_heads: as in `model_from_variables`.
     """
     path = pathlib.Path(path)
@@ -64,16 +72,83 @@ def read_google(
 def _google_tokenizer(
     file: str | pathlib.Path, lower_case: bool | None
 ) -> tuple[WordPiece, list[str]]:
-    notes = []
-    if lower_case is None:
-        # Special pieces such as [CLS] do not count.
-        pieces = [piece for piece in wordpiece.read_vocab(file) if not piece.startswith('[')]
-        lower_case = all(piece == piece.lower() for piece in pieces)
-        found, done = ('no', 'lower-cased') if lower_case else ('some', 'not lower-cased')
-        notes.append(
-            f'vocab.txt holds {found} capital letters: text is {done} (--lower_case overrides this)'
+    """The tokenizer of a vocab.txt: as typed, as a settings file next to it has it, or as it shows.
+
+    Google's files do not record how text was normalized.
+    """
+    file = pathlib.Path(file)
+    folder = wordpiece_folder.open_folder(file.parent)._replace(library=None)
+    name, notes = 'do_lower_case', []
+    settings = {name: folder.settings.get(name), **folder.settings}
+    evidence = _evidence(wordpiece.read_vocab(file), str(file))
+    if lower_case is not None:
+        if settings[name] not in (None, lower_case):
+            notes.append(
+                f'{name} is {settings[name]} in {SETTINGS_FILE}; --lower_case overrides it'
+            )
+            settings |= {'strip_accents': None}
+        settings[name] = lower_case
+    elif settings[name] is None:
+        settings[name] = evidence.lower_case
+        done = 'lower-cased, and accents are stripped' if evidence.lower_case else 'left as it is'
+        notes.append(f'{evidence.why}: text is {done} (--lower_case overrides this)')
+    folder = folder._replace(settings=settings)
+    tokenizer, more = wordpiece_folder.read(folder, file, wordpiece.MAX_WORD_CHARS)
+    lost = evidence.lost(tokenizer)
+    if lost:
+        notes.append(f'{lost}: is --lower_case right?')
+    return tokenizer, notes + more
+
+
+class _Evidence(NamedTuple):
+    """What the pieces of a vocabulary show about the text that they were learned from."""
+
+    pieces: list[str]  # without special ones
+    cased: list[str]  # those that lower-casing changes
+    marked: list[str]  # other ones that stripping accents changes
+
+    @property
+    def lower_case(self) -> bool:
+        """Whether text was lower-cased and accents stripped, which Google's code does together."""
+        return not (self.cased or self.marked)
+
+    @property
+    def why(self) -> str:
+        """The reason."""
+        for found, change in ((self.cased, 'lower-casing'), (self.marked, 'stripping accents')):
+            if found:
+                return (
+                    f'vocab.txt holds {len(found):,} pieces that {change} changes, as {found[0]!r}'
+                )
+        if any(piece != piece.upper() for piece in self.pieces):
+            return 'vocab.txt holds no piece that lower-casing or stripping accents changes'
+        return 'vocab.txt holds no letter that has a case, and no accent'
+
+    def lost(self, tokenizer: WordPiece) -> str:
+        """How many pieces text can never become, for people; '' where there are none."""
+        lost = self.cased * tokenizer.lower_case + self.marked * tokenizer.strip_accents
+        if not lost:
+            return ''
+        return (
+            f'{len(lost):,} of {len(self.pieces):,} pieces, such as {lost[0]!r}, can never come '
+            'out of text that is normalized so'
         )
-    return WordPiece.from_file(TokenizerConfig(path=str(file), lower_case=lower_case)), notes
+
+
+def _evidence(vocab: Sequence[str], where: str) -> _Evidence:
+    # Names such as [CLS], <S> or [unused1] are no text.
+    special = re.compile(r'\[[^\]]+\]|<[^>]+>')
+    pieces = [piece for piece in vocab if not special.fullmatch(piece)]
+    lower, strip = (
+        normalizers.BertNormalizer(
+            clean_text=False, handle_chinese_chars=False, lowercase=a, strip_accents=b
+        )
+        for a, b in ((True, False), (False, True))
+    )
+    cased = [piece for piece in pieces if lower.normalize_str(piece) != piece]
+    known = set(cased)
+    marked = [p for p in pieces if p not in known and strip.normalize_str(p) != p]
+    return _Evidence(pieces, cased, marked)
 
 
 def _objective(model: ModelConfig, params: Mapping[str, Tree]) -> str:
@@ -98,7 +173,7 @@ def read_huggingface(path: str | pathlib.Path) -> Checkpoint:
     """Reads a folder of transformers' Electra classes, or a discriminator/ and a generator/."""
     path = pathlib.Path(path)
     networks = files.read(path)
-    tokenizer, notes = _huggingface_tokenizer([path, *(path / role for role in networks)])
+    tokenizer, where, notes = _huggingface_tokenizer([path, *(path / role for role in networks)])
     size = tokenizer.vocab_size if tokenizer else None
     params, model, report = huggingface.params_from_networks(networks, size)
     report.notes += notes
@@ -106,25 +181,36 @@ def read_huggingface(path: str | pathlib.Path) -> Checkpoint:
     if 'task_head' in params:
         C = len(params['task_head']['output']['bias'])
         task, labels = huggingface.task_of(next(iter(networks.values())), C)
-    return Checkpoint(params, model, tokenizer, task, labels, _objective(model, params), report)
+    return Checkpoint(
+        params,
+        model,
+        tokenizer,
+        task,
+        labels,
+        _objective(model, params),
+        report,
+        tokenizer_folder=where,
+        row_limit=wordpiece_folder.row_limit(wordpiece_folder.open_folder(where or path)),
+    )
 
 
 def _huggingface_tokenizer(
     folders: Sequence[pathlib.Path],
-) -> tuple[Tokenizer | None, list[str]]:
-    """The one tokenizer that all folders hold that have any, and notes about it."""
-    tokenizers: dict[str, Tokenizer] = {}
+) -> tuple[Tokenizer | None, pathlib.Path | None, list[str]]:
+    """The one tokenizer that all folders hold that have any, such a folder, and notes about it."""
+    found: dict[pathlib.Path, Tokenizer] = {}
     notes: list[str] = []
     for folder in folders:
         tokenizer, more = huggingface_tokenizer.read_tokenizer(folder)
         if tokenizer:
-            tokenizers[str(folder)] = tokenizer
+            found[folder] = tokenizer
             notes += more
-    if len({tokenizer.hash for tokenizer in tokenizers.values()}) > 1:
+    if len({tokenizer.hash for tokenizer in found.values()}) > 1:
         raise CheckpointError(
-            f'{" and ".join(tokenizers)} hold different tokenizers: a model has one tokenizer'
+            f'{" and ".join(map(str, found))} hold different tokenizers: a model has one tokenizer'
         )
-    return next(iter(tokenizers.values()), None), notes
+    where = next(iter(found), None)
+    return (found[where] if where else None), where, notes
 
 
 def write_google(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
@@ -134,6 +220,16 @@ def write_google(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
     folder.mkdir(parents=True, exist_ok=True)
     google_tf.write_checkpoint(folder / CHECKPOINT_NAME, variables)
     tokenizer.write_native(folder)
+    if isinstance(tokenizer, WordPiece):
+        others = tokenizer.rules.to_json()
+        if tokenizer.strip_accents != tokenizer.lower_case:
+            others['strip_accents'] = tokenizer.strip_accents
+        if others:
+            report.notes.append(
+                f"Google's code has no setting for {', '.join(others)} of this tokenizer and gives "
+                f'other ids where they matter; {SETTINGS_FILE} keeps them for us, but for '
+                'max_word_chars'
+            )
     return report
 
 

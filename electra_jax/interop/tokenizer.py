@@ -10,30 +10,18 @@ from sentencepiece import sentencepiece_model_pb2
 from tokenizers import decoders, normalizers, pre_tokenizers, processors
 
 from electra_jax.config.settings import TokenizerConfig
-from electra_jax.core.errors import CheckpointError
-from electra_jax.interop.files import check_inside, read_json
-from electra_jax.tokenizers import load, wordpiece
+from electra_jax.core.errors import CheckpointError, first_line
+from electra_jax.interop import probes, wordpiece_folder
+from electra_jax.interop.files import check_inside
+from electra_jax.interop.probes import PROBES
+from electra_jax.interop.wordpiece_folder import LIBRARY_FILE, SETTINGS_FILE, VOCAB_FILE, Folder
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.sentencepiece import SentencePiece
 from electra_jax.tokenizers.wordpiece import WordPiece
 
-LIBRARY_FILE, SETTINGS_FILE = 'tokenizer.json', 'tokenizer_config.json'
-VOCAB_FILE, MODEL_FILE = 'vocab.txt', 'spiece.model'
+MODEL_FILE = 'spiece.model'
 
 _SPACE = '\u2581'
-
-# Texts that different pipelines encode differently: spaces, case, accents, scripts, symbols.
-PROBES = (
-    'The quick brown fox, 3.14 times (twice!), jumped over "lazy" dogs.',
-    '  two  spaces \t and a tab ',
-    'Café naïve Ångström ÉCOLE straße İstanbul',
-    '東京は日本の首都です。 中文 한국어 русский ελληνικά العربية',
-    "don't e-mail me@example.org https://example.org/a?b=c#d ½ ² ™ … — “quoted”",
-    'ﬁne \uff46\uff55\uff4c\uff4c\u3000\uff57\uff49\uff44\uff45',
-    'a\u00a0no-break space, zero\u200bwidth, e\u0301',
-    '🙂 emoji \ue000 private',
-    '',
-)
 
 
 def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: int) -> None:
@@ -43,13 +31,13 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: i
     texts to `max_positions`.
     """
     library = fast_tokenizer(tokenizer)
-    for text, ids in zip(PROBES, tokenizer.encode_batch(PROBES), strict=True):
-        theirs = library.encode(text, add_special_tokens=False).ids
-        if theirs != ids.tolist():
-            raise CheckpointError(
-                'this tokenizer cannot be written as a tokenizer.json: for the text '
-                f'{text!r} it gives {ids.tolist()[:12]}, the library {theirs[:12]}'
-            )
+    probes.check(
+        tokenizer,
+        PROBES,
+        lambda text: library.encode(text, add_special_tokens=False).ids,
+        'this tokenizer cannot be written as a tokenizer.json',
+        'the library',
+    )
     tokenizer.write_native(folder)
     special = {
         f'{field}_token': tokenizer.pieces[i]
@@ -74,8 +62,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: i
         **special,
     }
     if isinstance(tokenizer, WordPiece):
-        settings['do_lower_case'] = tokenizer.lower_case
-        settings['strip_accents'] = tokenizer.strip_accents
+        settings |= tokenizer.foreign_settings()
     text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / SETTINGS_FILE).write_text(text + '\n', encoding='utf-8')
 
@@ -83,12 +70,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: i
 def fast_tokenizer(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
     """Our tokenizer as a pipeline of the `tokenizers` library, without special tokens."""
     if isinstance(tokenizer, WordPiece):
-        library = wordpiece.make_pipeline(
-            {piece: i for i, piece in enumerate(tokenizer.pieces)},
-            tokenizer.lower_case,
-            tokenizer.strip_accents,
-            tokenizer.pieces[tokenizer.special.unk],
-        )
+        library = tokenizer.pipeline()
         library.decoder = decoders.WordPiece(prefix='##')
         return library
     if isinstance(tokenizer, SentencePiece):
@@ -96,100 +78,94 @@ def fast_tokenizer(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
     raise CheckpointError(f'a {type(tokenizer).__name__} cannot be written for transformers')
 
 
-def read_tokenizer(folder: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
+def read_tokenizer(path: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
     """The tokenizer of a folder of transformers, None where there is none, and notes about it."""
     for name in (VOCAB_FILE, MODEL_FILE):
-        check_inside(folder / name)
-    settings = read_json(folder / SETTINGS_FILE) if (folder / SETTINGS_FILE).is_file() else {}
-    if not (folder / LIBRARY_FILE).is_file():
-        return _read_native(folder, settings), []
-    library = read_json(folder / LIBRARY_FILE)
-    kind = _dig(library, 'model', 'type')
-    if kind == 'WordPiece':
-        return _read_wordpiece(folder / LIBRARY_FILE, library, settings)
-    if kind in ('Unigram', 'BPE') and (folder / MODEL_FILE).is_file():
-        tokenizer = SentencePiece.from_file(TokenizerConfig(path=str(folder / MODEL_FILE)))
-        vocab = _vocabulary(folder / LIBRARY_FILE, library)
-        if vocab[: tokenizer.vocab_size] != tokenizer.pieces:
+        check_inside(path / name)
+    folder = wordpiece_folder.open_folder(path)
+    if folder.library is None:
+        if (path / VOCAB_FILE).is_file():
+            return wordpiece_folder.read(folder)
+        if (path / MODEL_FILE).is_file():
+            return _read_sentencepiece(folder)
+        if (path / 'vocab.json').is_file():
             raise CheckpointError(
-                f'{folder / LIBRARY_FILE} numbers its pieces differently from {MODEL_FILE} next to '
-                'it: our tokenizer would give other ids'
+                f'{path} has its vocabulary in vocab.json, allowed: {VOCAB_FILE}, {MODEL_FILE} or '
+                f'{LIBRARY_FILE}; if it is of WordPiece, write its pieces into {VOCAB_FILE}, one a '
+                'line, in the order of their ids'
             )
-        return tokenizer, []
+        return None, []
+    kind = (folder.library.get('model') or {}).get('type')
+    if kind == 'WordPiece':
+        return wordpiece_folder.read(folder)
+    if kind in ('Unigram', 'BPE') and (path / MODEL_FILE).is_file():
+        return _read_sentencepiece(folder)
     raise CheckpointError(
-        f'{folder / LIBRARY_FILE} is a {kind} tokenizer, allowed: WordPiece, or SentencePiece with '
+        f'{path / LIBRARY_FILE} is a {kind} tokenizer, allowed: WordPiece, or SentencePiece with '
         f'its {MODEL_FILE} next to it'
     )
 
 
-def _read_native(folder: pathlib.Path, settings: dict[str, Any]) -> Tokenizer | None:
-    if (folder / VOCAB_FILE).is_file():
-        vocab = wordpiece.read_vocab(folder / VOCAB_FILE)
-        return _wordpiece(folder / VOCAB_FILE, vocab, {}, settings)
-    if (folder / MODEL_FILE).is_file():
-        return SentencePiece.from_file(TokenizerConfig(path=str(folder / MODEL_FILE)))
-    return None
+# Classes that use a SentencePiece model as it is.
+_SENTENCEPIECE = (None, 'PreTrainedTokenizer', 'TokenizersBackend')
 
 
-def _wordpiece(
-    path: pathlib.Path, vocab: list[str], normalizer: dict[str, Any], settings: dict[str, Any]
-) -> Tokenizer:
-    """Our WordPiece; `settings` win over the normalizer, as they do in transformers."""
-    data = {
-        'kind': 'wordpiece',
-        'vocab': vocab,
-        'lower_case': settings.get('do_lower_case', normalizer.get('lowercase', True)),
-        'strip_accents': settings.get('strip_accents', normalizer.get('strip_accents')),
-    }
-    return load.from_json(data, path)
-
-
-# What our WordPiece does, as tokenizer.json has it.
-_EXPECTED = {
-    ('normalizer', 'type'): 'BertNormalizer',
-    ('normalizer', 'clean_text'): True,
-    ('normalizer', 'handle_chinese_chars'): True,
-    ('pre_tokenizer', 'type'): 'BertPreTokenizer',
-    ('model', 'continuing_subword_prefix'): '##',
-}
-
-
-def _read_wordpiece(
-    path: pathlib.Path, library: dict[str, Any], settings: dict[str, Any]
-) -> tuple[Tokenizer, list[str]]:
-    for keys, wanted in _EXPECTED.items():
-        found = _dig(library, *keys)
-        if found != wanted:
-            raise CheckpointError(
-                f'{path}: {".".join(keys)} is {found!r:.60}, allowed: {wanted!r}; our tokenizer '
-                'would give other ids'
-            )
-    tokenizer = _wordpiece(path, _vocabulary(path, library), library['normalizer'], settings)
-    notes = []
-    longest = _dig(library, 'model', 'max_input_chars_per_word')
-    if longest != wordpiece.MAX_WORD_CHARS:
-        notes.append(
-            f'words of more than {longest} letters are unknown to its tokenizer, to ours those of '
-            f'more than {wordpiece.MAX_WORD_CHARS}'
+def _read_sentencepiece(folder: Folder) -> tuple[Tokenizer, list[str]]:
+    """The model in a folder, which tokenizer.json must describe if there is one."""
+    tokenizer = SentencePiece.from_file(TokenizerConfig(path=str(folder.path / MODEL_FILE)))
+    if folder.tokenizer_class not in _SENTENCEPIECE:
+        raise CheckpointError(
+            f'{folder.path}: its tokenizer_class is {folder.tokenizer_class!r}, which may change '
+            f'text before {MODEL_FILE} cuts it, allowed: PreTrainedTokenizerFast'
         )
+    notes = wordpiece_folder.check_settings(folder)
+    stated = [name for name in ('do_lower_case', 'strip_accents') if folder.settings.get(name)]
+    if stated and folder.library is None:
+        raise CheckpointError(
+            f'{folder.path}: {stated[0]} is true, but a SentencePiece model has its own '
+            'normalization, which knows nothing of it'
+        )
+    if folder.library is not None:
+        _check_sentencepiece(folder.path / LIBRARY_FILE, folder.library, tokenizer)
     return tokenizer, notes
 
 
-def _vocabulary(path: pathlib.Path, library: dict[str, Any]) -> list[str]:
-    """Pieces in id order, tokens that were added later included."""
+def _check_sentencepiece(
+    path: pathlib.Path, library: dict[str, Any], tokenizer: SentencePiece
+) -> None:
+    """Refuses a tokenizer.json that is not the model next to it."""
     try:
-        vocab = _dig(library, 'model', 'vocab') or {}
-        if isinstance(vocab, list):  # of a Unigram model: pieces with scores
-            vocab = {piece: i for i, (piece, _) in enumerate(vocab)}
-        ids = dict(vocab)
-        for token in library.get('added_tokens') or []:
-            ids.setdefault(token['content'], token['id'])
-        vocab = sorted(ids, key=ids.__getitem__)
+        vocab = library['model']['vocab']
+        # A Unigram model lists pieces with scores.
+        ids = {p: i for i, (p, _) in enumerate(vocab)} if isinstance(vocab, list) else dict(vocab)
+        pieces = sorted(ids, key=ids.__getitem__)
+        added = [token['content'] for token in library.get('added_tokens') or []]
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f'{path}: its vocabulary is damaged ({error!r:.80})') from error
-    if [ids[piece] for piece in vocab] != list(range(len(vocab))):
-        raise CheckpointError(f'{path}: the ids of its vocabulary are not 0 to {len(vocab) - 1}')
-    return vocab
+    special = {tokenizer.pieces[i] for i in dataclasses.astuple(tokenizer.special)}
+    more = [content for content in added if content not in special]
+    if more:
+        raise CheckpointError(
+            f'{path}: it has the added tokens {", ".join(map(repr, more[:10]))}, which our '
+            f'tokenizer does not search for; {MODEL_FILE} alone gives other ids'
+        )
+    if pieces != tokenizer.pieces:
+        raise CheckpointError(
+            f'{path} numbers its pieces differently from {MODEL_FILE} next to it: our tokenizer '
+            'would give other ids'
+        )
+    try:
+        theirs = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more special
+        raise CheckpointError(f'{path} is damaged: {first_line(error)}') from error
+    theirs.no_truncation()
+    probes.check(
+        tokenizer,
+        PROBES,
+        lambda text: theirs.encode(text, add_special_tokens=False).ids,
+        f'the tokenizer {path} cannot be read',
+        'the library',
+    )
 
 
 def _sentencepiece_pipeline(tokenizer: SentencePiece) -> tokenizers.Tokenizer:
@@ -246,10 +222,3 @@ def _bpe(proto: Any, scores: list[tuple[str, float]], fallback: bool) -> tokeniz
         fuse_unk=True,
         byte_fallback=fallback,
     )
-
-
-def _dig(tree: Any, *keys: str) -> Any:
-    """The value at nested keys; None where there is none."""
-    for key in keys:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree

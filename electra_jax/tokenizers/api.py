@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,14 +17,14 @@ from electra_jax.core.errors import DataError
 FILE_NAME = 'electra_tokenizer.json'
 
 # Names of the five special tokens that a vocabulary may have; training uses the first one.
-_ACCEPTED = {
+ACCEPTED = {
     'pad': ('[PAD]', '<pad>'),
     'unk': ('[UNK]', '<unk>'),
     'cls': ('[CLS]', '<s>', '<cls>'),
     'sep': ('[SEP]', '</s>', '<sep>'),
     'mask': ('[MASK]', '<mask>'),
 }
-PAD, UNK, CLS, SEP, MASK = SPECIAL_NAMES = tuple(names[0] for names in _ACCEPTED.values())
+PAD, UNK, CLS, SEP, MASK = SPECIAL_NAMES = tuple(names[0] for names in ACCEPTED.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +108,10 @@ class Tokenizer(abc.ABC):
         text = json.dumps(self.to_json(), sort_keys=True, separators=(',', ':'))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def fits(self, other: 'Tokenizer') -> bool:
+        """Whether the ids of the other one mean the same to a model."""
+        return self.hash == other.hash
+
     def save(self, folder: str | pathlib.Path) -> None:
         """Writes our own file and the native ones into a folder, which is made if needed."""
         folder = pathlib.Path(folder)
@@ -117,11 +121,17 @@ class Tokenizer(abc.ABC):
         files.write_whole(folder / FILE_NAME, json.dumps(self.to_json(), sort_keys=True) + '\n')
 
 
-def special_ids(pieces: Sequence[str], where: str, advice: str) -> SpecialIds:
-    """The ids of the special tokens among pieces in id order; DataError where one is missing."""
+def special_ids(
+    pieces: Sequence[str], where: str, advice: str, named: Mapping[str, str] | None = None
+) -> SpecialIds:
+    """The ids of the special tokens among pieces in id order; DataError where one is missing.
+
+    `named`: fields of `SpecialIds` whose pieces have other names than usual.
+    """
     ids = {piece: i for i, piece in enumerate(pieces)}
-    found = {field: [ids[n] for n in names if n in ids] for field, names in _ACCEPTED.items()}
-    missing = [' or '.join(_ACCEPTED[field]) for field, known in found.items() if not known]
+    accepted = ACCEPTED | {field: (name,) for field, name in (named or {}).items()}
+    found = {field: [ids[n] for n in names if n in ids] for field, names in accepted.items()}
+    missing = [' or '.join(accepted[field]) for field, known in found.items() if not known]
     if missing:
         raise DataError(
             f'{where} lacks {", ".join(missing)}; ELECTRA needs all five special tokens: {advice}'

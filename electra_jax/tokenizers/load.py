@@ -60,7 +60,13 @@ def load(folder: str | pathlib.Path) -> api.Tokenizer:
 
 
 def open_tokenizer(config: settings.TokenizerConfig) -> api.Tokenizer:
-    """The tokenizer in the file `config.path`, such as a vocab.txt or a SentencePiece .model."""
+    """The tokenizer in the file `config.path`, such as a vocab.txt or a SentencePiece .model.
+
+    Our own file, which has rules that no setting has, is read as it is.
+    """
+    path = pathlib.Path(str(config.path))
+    if path.name == api.FILE_NAME:
+        return load(path.parent)
     return find(config.kind).from_file(config)
 
 

@@ -5,6 +5,7 @@ BERT's normalization nor WordPiece looks across a space. The ids of a line are t
 its space-separated chunks one after another, and each distinct chunk is encoded only once.
 """
 
+import dataclasses
 import itertools
 import json
 import os
@@ -12,7 +13,7 @@ import pathlib
 import re
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,38 @@ _CACHED_CHARS = 64  # longer chunks are rare and not worth keeping
 _ASCII_WORDS = re.compile('[A-Za-z0-9]+|[^A-Za-z0-9]')
 
 
+@dataclasses.dataclass(frozen=True)
+class Added:
+    """A token that is searched for in the text itself, as transformers' added tokens are."""
+
+    content: str
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = True
+    special: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What other programs state about a vocabulary, and its usual values."""
+
+    split_chinese: bool = True  # whether each Chinese character is a word
+    max_word_chars: int = MAX_WORD_CHARS
+    # Field of `SpecialIds` -> the name of its piece, where that is not a usual one.
+    special: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Those that the vocabulary lacks follow it, in their order.
+    added: tuple[Added, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that differ: a usual tokenizer keeps its hash."""
+        usual, values = dataclasses.asdict(_USUAL), dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if value != usual[name]}
+
+
+_USUAL = Rules()
+
+
 class WordPiece(api.Tokenizer):
     """Lower-casing, accent stripping, splitting at punctuation, then greedy longest match."""
 
@@ -44,24 +77,53 @@ class WordPiece(api.Tokenizer):
         lower_case: bool = True,
         strip_accents: bool | None = None,
         where: str = 'the WordPiece vocabulary',
+        rules: Rules = _USUAL,
     ) -> None:
         """A tokenizer of pieces in id order; a piece that continues a word starts with '##'.
 
         Accents are stripped as text is lower-cased, unless `strip_accents` differs. Messages name
         the vocabulary by `where`.
         """
-        self.pieces = list(vocab)
+        self.vocab, self.rules = list(vocab), rules
+        known = set(self.vocab)
+        self.pieces = [*self.vocab, *(a.content for a in rules.added if a.content not in known)]
         self.lower_case = lower_case
         self.strip_accents = lower_case if strip_accents is None else strip_accents
         ids = {piece: i for i, piece in enumerate(self.pieces)}
         if len(ids) != len(self.pieces):
             raise DataError(f'{where} holds the same piece twice')
-        self.special = api.special_ids(self.pieces, where, 'rename unused lines')
-        unk = self.pieces[self.special.unk]
-        self._library = make_pipeline(ids, self.lower_case, self.strip_accents, unk)
+        self.special = api.special_ids(self.pieces, where, 'rename unused lines', rules.special)
+        self._library = self.pipeline()
+        for added in rules.added:
+            content = added.content
+            if not content.strip() or len(content.split()) > 1 or content.strip() != content:
+                raise DataError(f'{where}: the added token {content!r} holds a space')
+            if self._library.token_to_id(content) != ids[content]:
+                raise DataError(
+                    f'{where}: the added token {content!r} cannot have id {ids[content]}'
+                )
         self._chunks: dict[str, bytes] = {}
         self._words: dict[str, bytes] = {}
         self._lock = threading.Lock()  # the threads of a process share the cache
+
+    def pipeline(self) -> tokenizers.Tokenizer:
+        """The library's tokenizer of the same ids; it knows no special tokens."""
+        library = make_pipeline(
+            {piece: i for i, piece in enumerate(self.vocab)},
+            self.lower_case,
+            self.strip_accents,
+            self.pieces[self.special.unk],
+            self.rules,
+        )
+        library.add_tokens(
+            [tokenizers.AddedToken(**dataclasses.asdict(added)) for added in self.rules.added]
+        )
+        return library
+
+    def fits(self, other: api.Tokenizer) -> bool:
+        """As for every tokenizer; the limit for long words may differ."""
+        sides = (self.to_json(), other.to_json())
+        return len({json.dumps(one | {'max_word_chars': 0}, sort_keys=True) for one in sides}) == 1
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Ids of each text; memory grows with the text, so pass a few MB at a time."""
@@ -81,7 +143,9 @@ class WordPiece(api.Tokenizer):
             self._chunks.clear()
             self._words.clear()
         missing = chunks.difference(self._chunks)
-        plain = [chunk for chunk in missing if chunk.isascii() and chunk.isprintable()]
+        # Added tokens may stand inside a chunk, which the library alone sees.
+        seen = () if self.rules.added else missing
+        plain = [chunk for chunk in seen if chunk.isascii() and chunk.isprintable()]
         self._chunks.update(zip(plain, self._encode_plain(plain), strict=True))
         other = list(missing.difference(plain))
         self._chunks.update(zip(other, self._encode_by_library(other), strict=True))
@@ -118,9 +182,10 @@ class WordPiece(api.Tokenizer):
     def to_json(self) -> dict[str, Any]:
         return {
             'kind': self.kind,
-            'vocab': self.pieces,
+            'vocab': self.vocab,
             'lower_case': self.lower_case,
             'strip_accents': self.strip_accents,
+            **self.rules.to_json(),
         }
 
     @classmethod
@@ -131,7 +196,7 @@ class WordPiece(api.Tokenizer):
             raise TypeError('vocab is not a list of strings')
         if not isinstance(lower_case, bool) or not isinstance(strip_accents, bool | None):
             raise TypeError('lower_case and strip_accents must be true or false')
-        return cls(vocab, lower_case, strip_accents)
+        return cls(vocab, lower_case, strip_accents, rules=_rules(data))
 
     @classmethod
     def from_file(cls, config: TokenizerConfig) -> 'WordPiece':
@@ -163,14 +228,25 @@ class WordPiece(api.Tokenizer):
 
     def write_native(self, folder: pathlib.Path) -> None:
         """Writes vocab.txt, and tokenizer_config.json with the normalization for Hugging Face."""
-        text = ''.join(piece + '\n' for piece in self.pieces)
+        text = ''.join(piece + '\n' for piece in self.vocab)
         (folder / 'vocab.txt').write_bytes(text.encode())
-        config = {
-            'tokenizer_class': 'ElectraTokenizer',
+        config = {'tokenizer_class': 'ElectraTokenizer', **self.foreign_settings()}
+        (folder / 'tokenizer_config.json').write_text(json.dumps(config, indent=2) + '\n')
+
+    def foreign_settings(self) -> dict[str, Any]:
+        """What transformers calls the switches; those with their usual values are left out."""
+        rules, ids = self.rules, {piece: i for i, piece in enumerate(self.pieces)}
+        settings: dict[str, Any] = {
             'do_lower_case': self.lower_case,
             'strip_accents': self.strip_accents,
+            **{f'{field}_token': piece for field, piece in rules.special.items()},
         }
-        (folder / 'tokenizer_config.json').write_text(json.dumps(config, indent=2) + '\n')
+        if not rules.split_chinese:
+            settings['tokenize_chinese_chars'] = False
+        if rules.added:
+            listed = {str(ids[added.content]): dataclasses.asdict(added) for added in rules.added}
+            settings['added_tokens_decoder'] = listed
+        return settings
 
 
 def read_vocab(path: str | pathlib.Path) -> list[str]:
@@ -202,20 +278,35 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
     return vocab
 
 
+def _rules(data: Mapping[str, Any]) -> Rules:
+    """The rules among a tokenizer's JSON; a TypeError or ValueError if they are damaged."""
+    fields = (field.name for field in dataclasses.fields(Rules))
+    given = {name: data[name] for name in fields if name in data}
+    for name, value in given.items():
+        if type(value) is not type(getattr(_USUAL, name)) and name != 'added':
+            raise TypeError(f'{name} is {value!r:.60}')
+    given['added'] = tuple(Added(**one) for one in given.get('added', ()))
+    return Rules(**given)
+
+
 def make_pipeline(
-    ids: dict[str, int], lower_case: bool, strip_accents: bool | None, unk: str
+    ids: dict[str, int],
+    lower_case: bool,
+    strip_accents: bool | None,
+    unk: str,
+    rules: Rules = _USUAL,
 ) -> tokenizers.Tokenizer:
     """The library's BERT pipeline, without special tokens, so that no text can produce them."""
     # One thread: the corpus builder runs one process for each core, and threads in each of them
     # would only compete. The library reads this variable at its first batch.
     os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
     model = tokenizers.models.WordPiece(
-        vocab=ids, unk_token=unk, max_input_chars_per_word=MAX_WORD_CHARS
+        vocab=ids, unk_token=unk, max_input_chars_per_word=rules.max_word_chars
     )
     library = tokenizers.Tokenizer(model)
     library.normalizer = tokenizers.normalizers.BertNormalizer(
         clean_text=True,
-        handle_chinese_chars=True,
+        handle_chinese_chars=rules.split_chinese,
         lowercase=lower_case,
         strip_accents=strip_accents,
     )

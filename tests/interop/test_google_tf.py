@@ -1,5 +1,7 @@
 """Google's variables: names, round trips, the model they imply, and where their files are."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -7,8 +9,9 @@ import pytest
 from electra_jax.config.shapes import generator_shape
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import named_leaves
-from electra_jax.interop import google_tf
+from electra_jax.interop import google_tf, projects
 from electra_jax.model.bind import bind
+from electra_jax.tokenizers.wordpiece import Added, Rules, WordPiece
 from tests.support import fakes
 
 TWO_TOWERS = {'two_tower': {'generator': 'two_tower'}}
@@ -261,3 +264,39 @@ def test_the_newest_checkpoint_of_a_folder_is_found(tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(CheckpointError, match=r'no file \*.index'):
         google_tf.find_checkpoint(tmp_path / 'empty')
+
+
+SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '<S>', '<T>', '[unused1]']
+
+
+@pytest.mark.parametrize(
+    ('pieces', 'lower_case', 'why'),
+    [
+        (['the', '中', '##ing'], True, 'no piece that lower-casing'),
+        (['the', 'The'], False, "1 pieces that lower-casing changes, as 'The'"),
+        (['한국', 'abc'], False, "stripping accents changes, as '한국'"),
+        (['ที่', 'abc'], False, "stripping accents changes, as 'ที่'"),
+        (['中', '京'], True, 'no letter that has a case'),
+    ],
+)
+def test_pieces_show_how_text_was_normalized(tmp_path, pieces, lower_case, why):
+    vocab = tmp_path / 'vocab.txt'
+    vocab.write_text('\n'.join([*SPECIAL, *pieces]))
+    tokenizer, notes = projects._google_tokenizer(vocab, None)
+    assert tokenizer.lower_case == lower_case and why in notes[0] and len(notes) == 1
+    (tmp_path / 'tokenizer_config.json').write_text(
+        json.dumps({'do_lower_case': True, 'strip_accents': False})
+    )
+    tokenizer, notes = projects._google_tokenizer(vocab, None)
+    assert (tokenizer.lower_case, tokenizer.strip_accents) == (True, False)
+    assert bool(notes) == ('The' in pieces)
+    tokenizer, notes = projects._google_tokenizer(vocab, False)
+    assert not tokenizer.lower_case and 'overrides' in notes[0]
+
+
+def test_native_files_keep_every_switch(tmp_path):
+    rules = Rules(split_chinese=False, added=(Added('[E1]'),), special={'unk': '<none>'})
+    before = WordPiece(['[PAD]', '<none>', *SPECIAL[2:], 'the'], False, True, rules=rules)
+    before.write_native(tmp_path)
+    after, notes = projects._google_tokenizer(tmp_path / 'vocab.txt', None)
+    assert after.hash == before.hash and notes == []
