@@ -15,7 +15,8 @@ REASONS = {
     'other_kind': '{n} compressed files were of another kind by their names (left out)',
     # Both.
     'bad_json': '{n} lines were not the JSON that was asked for (left out)',
-    'torn_file': '{n} compressed files were damaged (read up to the damage)',
+    'torn_file': '{n} files were damaged (read up to the damage)',
+    'bad_record': '{n} records were damaged, or without the text asked for (left out)',
     # Rows of a task.
     'not_text': '{n} rows held bytes or characters that are not text (left out)',
     'bad_width': '{n} rows had too few or too many cells (left out)',

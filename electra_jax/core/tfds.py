@@ -51,9 +51,15 @@ def _advice(where: str) -> Iterator[None]:
         name, _, split = where.partition(':')
         raise DataError(
             f'cannot read the dataset tfds:{where} ({type(error).__name__}: {first_line(error)}). '
-            'It must be prepared as ArrayRecord files. On a machine with a network, type: '
-            'pip install tensorflow tensorflow-datasets apache-beam mwparserfromhell && '
-            f'tfds build {name} --file_format=array_record --data_dir=FOLDER; then here: '
-            f'export TFDS_DATA_DIR=FOLDER (or name the folder itself: tfds:FOLDER/.../VERSION'
-            f'{":" if split else ""}{split})'
+            f'It must be prepared as ArrayRecord files. {how_to_prepare(name)} (or name the folder '
+            f'itself: tfds:FOLDER/.../VERSION{":" if split else ""}{split})'
         ) from error
+
+
+def how_to_prepare(name: str) -> str:
+    """What to type so that a dataset is on this machine."""
+    return (
+        'On a machine with a network, type: pip install tensorflow tensorflow-datasets apache-beam '
+        f'mwparserfromhell && tfds build {name} --file_format=array_record --data_dir=FOLDER; '
+        'then here: export TFDS_DATA_DIR=FOLDER'
+    )

@@ -30,6 +30,7 @@ class Entry:
     where: str
     weight: float = 1.0
     field: str = 'text'
+    revision: str = ''  # of a remote data set: what its name stands for in this build
 
 
 class Block(NamedTuple):
@@ -82,6 +83,29 @@ def block_of(size: int, texts: Iterable[tuple[str, str]], complaints: Complaints
     """
     cleaned = (clean_lines(text, where, complaints) for where, text in texts)
     return Block(size, (lines for lines in cleaned if lines))
+
+
+def blocks_of(
+    texts: Iterable[tuple[str, bytes]], block_bytes: int, complaints: Complaints
+) -> Iterator[Block]:
+    """Blocks of about `block_bytes` from the position and the UTF-8 text of each document."""
+    held: list[tuple[str, bytes]] = []
+    size = 0
+    for where, raw in texts:
+        held.append((where, raw))
+        size += len(raw)
+        if size >= block_bytes:
+            yield block_of(size, _decoded(held, complaints), complaints)
+            held, size = [], 0
+    if held:
+        yield block_of(size, _decoded(held, complaints), complaints)
+
+
+def _decoded(
+    texts: Iterable[tuple[str, bytes]], complaints: Complaints
+) -> Iterator[tuple[str, str]]:
+    for where, raw in texts:
+        yield where, decode(raw, where, 0, complaints)
 
 
 def digest(data: bytes, seed: int = 0) -> bytes:

@@ -7,6 +7,7 @@ The folder of a corpus:
     tokenizer/                         ours, and vocab.txt or spiece.model for other tools
     unigram.npy                        int64 [vocab_size], tokens of the training rows
     building.json                      settings, written first: marks the folder as ours
+    revisions.json                     of remote text, while it is being built
     pieces/                            one small file a finished piece, while it is being built
     corpus.json                        written last: without it the corpus is not finished
 
@@ -39,6 +40,7 @@ from electra_jax.tokenizers import api, load
 
 MARKER_NAME = 'building.json'
 _LOCK_NAME = '.lock'
+_REVISIONS_NAME = 'revisions.json'
 
 
 def build_corpus(
@@ -162,13 +164,14 @@ def _build(
     finished = _times(pieces)
     for name in ('*.array_record', 'pieces/*', manifest.FILE_NAME, manifest.UNIGRAM_NAME):
         _delete(folder, f'{name}.*.tmp')  # of a build that was killed
+    entries, revisions = _pinned(entries, folder)
     plan = functools.partial(sources.plan, entries, piece_bytes=settings['piece_bytes'])
     total = sources.total_bytes(entries)
     # What is wrong with the text is reported when rows are made of it.
     ignored = Complaints('data.on_bad_text', 'skip')
     tokenizer = _tokenizer(data, plan(ignored), folder, total)
     trained = time.monotonic()
-    terminal.ERR.print(f'building {folder} from {data.source}')
+    terminal.ERR.print(f'building {folder} from {data.source}, {total / 1e6:,.1f} MB')
     context = workers.Context(folder, tokenizer.hash, data)
     complaints = Complaints('data.on_bad_text', data.on_bad_text)
     with terminal.Progress('building', total / 1e6, unit='MB', console=terminal.ERR) as bar:
@@ -183,6 +186,7 @@ def _build(
         'tokenizer_seconds': round(trained - started, 1),
         'workers': workers.count(data) if data.runner == 'local' else None,
         'pieces_found_finished': len(sidecars) - len(ours),
+        'revisions': revisions,
         'versions': {name: metadata.version(name) for name in ('numpy', 'array_record')},
     }
     corpus = _joined(context, sidecars, settings, complaints, figures)
@@ -190,10 +194,24 @@ def _build(
     manifest.write_array(folder / manifest.UNIGRAM_NAME, np.sum(unigrams, axis=0))
     manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
     _delete(pieces, '[0-9]*.*')
+    _delete(folder, _REVISIONS_NAME)
     with contextlib.suppress(OSError):
         pieces.rmdir()
     _summary(corpus, ours, built - trained, complaints)
     return manifest.load_corpus(folder, 'sizes')  # each shard has been hashed here
+
+
+def _pinned(entries: list[Entry], folder: pathlib.Path) -> tuple[list[Entry], dict[str, str]]:
+    """The entries at one revision of remote text each, the one that the build began with."""
+    path = folder / _REVISIONS_NAME
+    try:
+        known = files.parse_object(path.read_bytes()) if path.exists() else {}
+    except ValueError as error:
+        raise DataError(f'{path} is damaged ({error}); {workers.ELSEWHERE}') from error
+    entries, revisions = sources.pin(entries, known)
+    if revisions != known:
+        manifest.write_json(path, revisions)
+    return entries, revisions
 
 
 def _times(pieces: pathlib.Path) -> dict[int, int]:

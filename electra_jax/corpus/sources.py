@@ -9,7 +9,7 @@ WEIGHT is the expected number of copies of each document in the training rows (d
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from electra_jax.core.complaints import Complaints
@@ -50,8 +50,8 @@ def parse_source(source: str | None) -> list[Entry]:
     """Takes `data.source` apart.
 
     >>> parse_source('text:a,b.txt=0.5, jsonl:c=d.jsonl#body')  # doctest: +NORMALIZE_WHITESPACE
-    [Entry(kind='text', where='a,b.txt', weight=0.5, field='text'),
-     Entry(kind='jsonl', where='c=d.jsonl', weight=1.0, field='body')]
+    [Entry(kind='text', where='a,b.txt', weight=0.5, field='text', revision=''),
+     Entry(kind='jsonl', where='c=d.jsonl', weight=1.0, field='body', revision='')]
 
     Raises:
         ConfigError: it is empty, a kind is unknown, or a weight is not above 0.
@@ -97,12 +97,33 @@ PARTS: dict[str, Callable[[Entry, int, Complaints], Iterator[documents.Part]]] =
     # In a folder a compressed file belongs to text or jsonl by its name, where that tells
     # (a.txt.gz, b.jsonl.gz), and those left out are counted.
     documents.JSONL: files.parts,
-    # tfds:NAME:SPLIT#FIELD, a prepared TensorFlow dataset, read without TensorFlow; NAME may be the
-    # folder of a prepared one; FIELD as above.
+    # tfds:NAME:SPLIT#FIELD, a prepared TensorFlow dataset, read without TensorFlow, from this
+    # machine or from the bucket of TFDS; NAME may be the folder of a prepared one; FIELD as above.
     'tfds': tfds.parts,
     # python-docs:[FOLDER], the documentation inside the installed Python packages, or in a folder.
     'python-docs': docstrings.parts,
 }
+
+
+# Kind -> what finds the revision that the name of remote text stands for now.
+PINS: dict[str, Callable[[Entry], str]] = {'tfds': tfds.pin}
+
+
+def pin(entries: list[Entry], known: Mapping[str, str]) -> tuple[list[Entry], dict[str, str]]:
+    """Entries of which each stands for one revision of remote text, and these revisions by name.
+
+    Those in `known`, the revisions of an unfinished build, stay.
+    """
+    revisions: dict[str, str] = {}
+    for entry in entries:
+        name = f'{entry.kind}:{entry.where}'
+        found = known.get(name) or PINS.get(entry.kind, lambda entry: '')(entry)
+        revisions |= {name: found} if found else {}
+    pinned = (
+        dataclasses.replace(entry, revision=revisions.get(f'{entry.kind}:{entry.where}', ''))
+        for entry in entries
+    )
+    return list(pinned), revisions
 
 
 def plan(

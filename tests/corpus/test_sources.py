@@ -12,7 +12,7 @@ import zstandard
 from electra_jax.config.settings import DataConfig
 from electra_jax.core import errors
 from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import build, documents, files, sources
+from electra_jax.corpus import build, documents, files, prepared, sources, web
 
 
 def write_documents(path, count=200, seed=0) -> list[list[str]]:
@@ -353,5 +353,7 @@ def test_a_dataset_is_read_by_folder_and_by_name(dataset, monkeypatch):
 )
 def test_a_dataset_that_is_not_there_says_what_to_type(dataset, where, words, monkeypatch):
     monkeypatch.setenv('TFDS_DATA_DIR', str(dataset / 'nothing'))
+    monkeypatch.setenv(prepared.BUCKET_VARIABLE, 'http://127.0.0.1:9')  # nobody answers there
+    monkeypatch.setattr(web, 'FIRST_WAITS', ())
     with pytest.raises(errors.DataError, match=words):
         read('tfds:' + where.format(folder=dataset / 'tiny_texts' / '1.0.0'))
