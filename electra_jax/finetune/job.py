@@ -54,7 +54,6 @@ def fine_tune(run: Run) -> None:
         print_line(f'stopped by {stopped_by}; finished trials: {len(trials)}')
         print_line(f'to continue: {cli.same_command()}')
         return
-    print_line(results.result_lines(run.kind, run.task.headline, trials))
     print_line(clock.goodput_line())
     print_line(f'files: {folder} (results.json, results.md, metrics.jsonl, trials/*/predictions)')
     if run.config.task.save != 'none':
@@ -190,7 +189,7 @@ def _keep_best(run: Run, done: Mapping[int, Trial]) -> None:
 
 
 def _write_summary(run: Run, trials: list[Trial], tools: loop.Tools) -> None:
-    """Writes results.json, results.md, and the spread over the trials among the metrics."""
+    """Writes and prints the results, and writes the spread over the trials among the metrics."""
     spread = {
         f'{run.metric_name(name)}_{statistic}': value
         for name, summary in results.summarize(trials).items()
@@ -199,7 +198,11 @@ def _write_summary(run: Run, trials: list[Trial], tools: loop.Tools) -> None:
     }
     tools.log.write(run.config.total_steps * run.config.trials, spread)
     origin = {'init_from': run.start.where, 'config': dataclasses.asdict(run.config)}
-    results.write_results(run.folder, run.kind, run.task.name, run.task.headline, trials, origin)
+    scored = {name: split.loaded.examples for name, split in run.scored.items()}
+    easy = results.trivial(run.kind, run.task, run.train.loaded.examples, scored)
+    headline = run.task.headline
+    results.write_results(run.folder, run.kind, run.task.name, headline, trials, origin, easy)
+    tools.log.print(results.result_lines(run.kind, headline, trials, easy))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -244,10 +247,12 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
         predicted = model.answerer.predict(model.params, files, terminal.OUT.print)
         results.write_predictions(into / where.name, kind, predicted)
         trials.append(results.scored(kind, about.get('seed', 0), predicted))
-    results.write_results(into, kind, task.name, task.headline, trials)
-    for line in report.complaints(files.values()):
+    scored = {name: one.loaded.examples for name, one in files.items()}
+    easy = results.trivial(kind, task, (), scored)
+    results.write_results(into, kind, task.name, task.headline, trials, easy=easy)
+    for line in report.complaints(files):
         terminal.OUT.print(line)
-    terminal.OUT.print(results.result_lines(kind, task.headline, trials))
+    terminal.OUT.print(results.result_lines(kind, task.headline, trials, easy))
     terminal.OUT.print(f'files: {into} (results.json, results.md, predictions by trial)')
     return trials
 

@@ -21,7 +21,7 @@ from electra_jax.config.settings import Config
 from electra_jax.core import files, trees
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError, DataError
-from electra_jax.finetune import program
+from electra_jax.finetune import program, report
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.features import Rows
@@ -40,6 +40,7 @@ from electra_jax.parallel import rules
 from electra_jax.runtime import terminal
 from electra_jax.runtime.terminal import Progress
 from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.tokenizers.unknown import Unknown
 from electra_jax.train import checkpoint, workdir
 
 _DISCRIMINATOR = ('embeddings', 'embedding_delta', 'discriminator', 'discriminator_head')
@@ -58,15 +59,20 @@ class Predictor(NamedTuple):
     answerer: Answerer
     to_json: ToJson
 
-    def answer(self, examples: Sequence[Any], complaints: Complaints) -> Iterator[dict[str, Any]]:
+    def answer(
+        self, examples: Sequence[Any], complaints: Complaints, unknown: Unknown | None = None
+    ) -> Iterator[dict[str, Any]]:
         """A JSON object for each example, as predictions/*.jsonl have them.
 
-        Examples that are too long for a row are counted among the complaints.
+        Examples that are too long for a row are counted among the complaints, and what the
+        vocabulary lacks is added to `unknown`.
         """
         for at in range(0, len(examples), _AT_ONCE):
             some = list(examples[at : at + _AT_ONCE])
             loaded = Loaded(some, self.task, complaints, '')
             split = splits.make_split(self.config, self.tokenizer, loaded)
+            if unknown is not None:
+                unknown.merge(split.unknown)
             outputs = self.answerer.outputs(self.params, split)
             yield from self.to_json(some, split.rows, outputs)
 
@@ -233,14 +239,16 @@ def answer_file(
         # No bar where the answers go to the same terminal.
         same = out is sys.stdout and sys.stdout.isatty()
         quiet = same or not terminal.ERR.is_terminal
-        number = len(examples)
+        number, unknown = len(examples), Unknown()
         with Progress('predicting', number, console=terminal.ERR, quiet=quiet) as progress:
-            for row in model.answer(examples, complaints):
+            for row in model.answer(examples, complaints, unknown):
                 out.write(json.dumps(row, ensure_ascii=False) + '\n')
                 progress.advance()
     left_out = f', {complaints.refused:,} bad rows named above' if complaints.refused else ''
+    unread = report.unknown_line(str(path), unknown)
+    reports = [*complaints.lines(), *([unread] if unread else [])]
     answered = f'{number:,} rows ({form}) answered by {where}{left_out}'
-    terminal.ERR.print('\n'.join([*complaints.lines(), answered]))
+    terminal.ERR.print('\n'.join([*reports, answered]))
 
 
 @contextlib.contextmanager

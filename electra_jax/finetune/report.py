@@ -1,13 +1,14 @@
 """What fine-tuning prints about a run before it starts."""
 
 import collections
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from electra_jax.core import trees
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.run import Run
 from electra_jax.finetune.split import Loaded, Split
 from electra_jax.parallel.mesh import mesh_line
+from electra_jax.tokenizers.unknown import Unknown
 
 
 def start_lines(run: Run) -> list[str]:
@@ -29,7 +30,7 @@ def start_lines(run: Run) -> list[str]:
         lines.append(f'  to predict: {_sizes(run.tests)}')
     return [
         *lines,
-        *complaints((train, *run.scored.values(), *run.tests.values())),
+        *complaints({'train': train, **run.scored, **run.tests}),
         f'  row lengths {train.shares()}: one compilation each',
         f'  {config.trials} x {config.total_steps:,} steps of {config.batch_size} rows',
         f'  workdir {run.folder}',
@@ -44,9 +45,21 @@ def origin_line(run: Run) -> str:
     return f'from scratch: no parameter comes from a pre-trained model{like}'
 
 
-def complaints(some: Iterable[Split]) -> list[str]:
-    """Rows of files that were left out, repaired or cut."""
-    return [f'  {line}' for one in some for line in one.loaded.complaints.lines()]
+def complaints(some: Mapping[str, Split]) -> list[str]:
+    """Rows of files that were left out, repaired or cut, and splits with many unknown words."""
+    lines = [line for one in some.values() for line in one.loaded.complaints.lines()]
+    unknown = (unknown_line(name, one.unknown) for name, one in some.items())
+    return [f'  {line}' for line in (*lines, *filter(None, unknown))]
+
+
+def unknown_line(name: str, found: Unknown) -> str | None:
+    """How much of a text the model cannot read, and why, where it is much."""
+    if not found.many:
+        return None
+    return (
+        f'{name}: {found.describe()}: the model reads nothing in them, because the vocabulary of '
+        'its pre-training lacks them; a model of that language and letter case is needed'
+    )
 
 
 def _sizes(some: Mapping[str, Split]) -> str:
@@ -54,9 +67,12 @@ def _sizes(some: Mapping[str, Split]) -> str:
 
 
 def guess_line(train: Loaded, scored: Mapping[str, Loaded]) -> str | None:
-    """The accuracy of always naming the most frequent class; None: the labels are no classes."""
+    """The accuracy of always naming the most frequent class or tag; None: there are none."""
+    is_tagging = any(getattr(example, 'tags', None) for example in train.examples)
 
     def labels(loaded: Loaded) -> list[str]:
+        if is_tagging:
+            return [tag for example in loaded.examples for tag in example.tags or ()]
         given = (getattr(example, 'label', None) for example in loaded.examples)
         return [label for label in given if isinstance(label, str)]
 
@@ -68,4 +84,4 @@ def guess_line(train: Loaded, scored: Mapping[str, Loaded]) -> str | None:
     shares = ', '.join(
         f'{name} {100 * given.count(best) / len(given):.2f}' for name, given in gold.items()
     )
-    return f'accuracy of {best!r} for every row: {shares}'
+    return f'accuracy of {best!r} for every {"word" if is_tagging else "row"}: {shares}'

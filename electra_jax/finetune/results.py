@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from electra_jax.core import files
-from electra_jax.finetune.kinds.kind import Kind, Predictions
+from electra_jax.finetune.kinds.kind import Kind, Predictions, Task
 from electra_jax.runtime import distributed, terminal
 
 RESULTS_FILE = 'results.json'
@@ -41,6 +41,39 @@ def scored(kind: Kind, seed: int, predictions: Mapping[str, Predictions]) -> Tri
             values |= {f'{split}/{metric}': value for metric, value in scores.values.items()}
             notes += [f'{split}: {note}' for note in scores.notes]
     return Trial(seed, values, tuple(notes))
+
+
+class Trivial(NamedTuple):
+    """What answering without reading reaches."""
+
+    answers: Mapping[str, str]  # split -> what is answered there
+    metrics: Mapping[str, float]  # as those of a trial
+
+    def lines(self) -> list[str]:
+        """A sentence for each split."""
+        return [f'trivial in {split}: {answer}' for split, answer in self.answers.items()]
+
+
+def trivial(
+    kind: Kind, task: Task, known: Sequence[Any], scored: Mapping[str, Sequence[Any]]
+) -> Trivial:
+    """The best trivial answers to the examples of splits; `known` ones may suggest them.
+
+    Without any that are known, those to answer are.
+    """
+    answers: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+    headline = task.headline.rpartition('/')[2]
+    for split, examples in scored.items():
+        if all(map(kind.has_label, examples)):
+            possible = {
+                answer: kind.score(Predictions(task, examples, values)).values
+                for answer, values in kind.trivial(task, known or examples, examples).items()
+            }
+            best = max(possible, key=lambda answer: possible[answer][headline])
+            answers[split] = best
+            metrics |= {f'{split}/{name}': value for name, value in possible[best].items()}
+    return Trivial(answers, metrics)
 
 
 class Summary(NamedTuple):
@@ -87,19 +120,23 @@ def scores_line(kind: Kind, scores: Mapping[str, float]) -> str:
     return '  '.join(f'{name} {_shown(kind, name, value)}' for name, value in scores.items())
 
 
-def result_lines(kind: Kind, headline: str, trials: Sequence[Trial]) -> str:
-    """The metrics over the trials, a line each, and the notes."""
+def result_lines(kind: Kind, headline: str, trials: Sequence[Trial], easy: Trivial) -> str:
+    """The metrics over the trials, a line each with what is trivial, and the notes."""
     lines = []
     for name, found in _headline_first(headline, trials):
         text = f'{name:<24} {_shown(kind, name, found.median)}'
         if found.trials > 1:
             text += f'  median of {found.trials} trials; mean {_shown(kind, name, found.mean)}'
             text += f', standard deviation {_shown(kind, name, found.standard_deviation)}'
+        if name in easy.metrics:
+            text += f'  (trivial: {_shown(kind, name, easy.metrics[name])})'
         lines.append(text)
-    return '\n'.join([*lines, *_notes(trials)])
+    return '\n'.join([*lines, *easy.lines(), *_notes(trials)])
 
 
-def markdown(kind: Kind, task: str, headline: str, trials: Sequence[Trial]) -> str:
+def markdown(
+    kind: Kind, task: str, headline: str, trials: Sequence[Trial], easy: Trivial | None = None
+) -> str:
     """A table of the metrics, a row each, with every trial's value, and the notes."""
     seeds = [f'seed {trial.seed}' for trial in trials]
     rows = []
@@ -107,9 +144,13 @@ def markdown(kind: Kind, task: str, headline: str, trials: Sequence[Trial]) -> s
         values = [found.median, found.mean, found.standard_deviation]
         values += [trial.metrics.get(name) for trial in trials]
         title = f'**{name}**' if name == headline else name
+        values += [easy.metrics.get(name)] if easy else []
         rows.append([title, *(_shown(kind, name, value) for value in values)])
-    table = terminal.markdown(['metric', 'median', 'mean', 'standard deviation', *seeds], rows)
-    notes = '\n'.join(f'- {note}' for note in _notes(trials))
+    last = ['trivial'] if easy else []
+    columns = ['metric', 'median', 'mean', 'standard deviation', *seeds, *last]
+    table = terminal.markdown(columns, rows)
+    lines = [*(easy.lines() if easy else ()), *_notes(trials)]
+    notes = '\n'.join(f'- {note}' for note in lines)
     parts = [f'# {task}', 'Shares and correlations are times 100.', table.rstrip('\n'), notes]
     return '\n\n'.join(part for part in parts if part) + '\n'
 
@@ -159,6 +200,7 @@ def write_results(
     headline: str,
     trials: Sequence[Trial],
     about: Mapping[str, Any] | None = None,
+    easy: Trivial | None = None,
 ) -> None:
     """Writes results.json and results.md, on the first host; `about` goes into the former, too."""
     summary = {name: found._asdict() for name, found in summarize(trials).items()}
@@ -169,12 +211,13 @@ def write_results(
         'trials': [
             {'seed': t.seed, 'metrics': dict(t.metrics), 'notes': list(t.notes)} for t in trials
         ],
+        **({'trivial': easy._asdict()} if easy else {}),
         **(about or {}),
     }
 
     def write() -> None:
         write_json(folder / RESULTS_FILE, content)
-        files.write_whole(folder / TABLE_FILE, markdown(kind, task, headline, trials))
+        files.write_whole(folder / TABLE_FILE, markdown(kind, task, headline, trials, easy))
 
     on_first_host(write)
 

@@ -21,7 +21,11 @@ from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.files.source import open_source
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
+from electra_jax.tokenizers import unknown
 from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.tokenizers.unknown import Unknown
+
+_SAMPLED = 64  # rows in which unknown words are looked for
 
 
 class Loaded(NamedTuple):
@@ -41,6 +45,7 @@ class Split(NamedTuple):
     sizes: list[int]  # row lengths of its batches
     pad: int  # id of [PAD]
     key: str  # a hash of the examples, their labels included, and of their rows
+    unknown: Unknown  # [UNK] among its tokens
 
     def host_batch(self, batch: batches.Batch, batch_size: int) -> dict[str, np.ndarray]:
         """The arrays of a batch."""
@@ -63,7 +68,23 @@ def make_split(config: Config, tokenizer: Tokenizer, loaded: Loaded, train: bool
     fine = jax.devices()[0].platform == 'cpu' and not train
     lengths, multiple = rows.tokens.lengths(), config.mesh.sequence
     sizes = batches.shapes(lengths, task.row_length, multiple, config.task.bucketing, fine)
-    return Split(loaded, rows, sizes, tokenizer.special.pad, _key(loaded.examples, rows))
+    key = _key(loaded.examples, rows)
+    found = _unknown(tokenizer, loaded, rows)
+    return Split(loaded, rows, sizes, tokenizer.special.pad, key, found)
+
+
+def _unknown(tokenizer: Tokenizer, loaded: Loaded, rows: Rows) -> Unknown:
+    """[UNK] in all rows but for [CLS] and [SEP]; where there are many, with words of some."""
+    at = np.flatnonzero(rows.tokens.values == tokenizer.special.unk)
+    found = Unknown(len(rows.tokens.values) - 2 * len(rows), len(at))
+    if found.many:
+        some = at[:: -(-len(at) // _SAMPLED)]
+        of_row = np.unique(np.searchsorted(rows.tokens.ends, some, side='right'))
+        content = KINDS[loaded.task.kind].content
+        texts = [content(loaded.examples[rows.example[row]]) for row in of_row]
+        texts = [text if isinstance(text, str) else ' '.join(text) for text in texts]
+        found.words = unknown.count(tokenizer, texts).words
+    return found
 
 
 def _key(examples: Sequence[Any], rows: Rows) -> str:

@@ -6,8 +6,11 @@ import math
 import pytest
 
 from electra_jax.finetune import results
+from electra_jax.finetune.examples import Answer, SpanExample, TaggedExample, TextExample
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.kinds.text import REGRESSION
 from electra_jax.finetune.results import Trial
+from tests.support.loading import Known, task_of
 
 
 def trials(*values: float) -> list[Trial]:
@@ -80,3 +83,55 @@ def test_a_nan_is_no_result(tmp_path):
     with pytest.raises(ValueError, match='JSON'):
         results.write_json(tmp_path / 'x.json', {'loss': float('nan')})
     assert list(tmp_path.iterdir()) == []
+
+
+def labelled(*labels):
+    return [TextExample(str(i), 'a', None, one, 'here') for i, one in enumerate(labels)]
+
+
+def tagged(*tags):
+    return [TaggedExample('0', ('w',) * len(tags), tags, 'here')]
+
+
+CONTEXT = 'Ann left Rome. Bob stayed.'
+QUESTION = SpanExample('q', CONTEXT, 'who', (Answer('Ann', 0),), False, 'here', ('Ann left Rome',))
+NONE = QUESTION._replace(id='n', answers=(), impossible=True, references=())
+TRIVIAL = {
+    'classification': (
+        task_of('text', Known(('bad', 'good'))), labelled('good', 'good', 'bad'),
+        labelled('bad', 'bad', 'good'), "'good' for every row", {'accuracy': 1 / 3},
+    ),
+    'regression': (
+        task_of('text_regression', Known(score_range=(0.0, 4.0))), labelled(0.0, 4.0),
+        labelled(1.0, 3.0), 'the mean, 2, for every row', {'mse': 1.0, 'pearson': 0.0},
+    ),
+    'tagging': (
+        task_of('tagging', Known(('O', 'B-X'), 'bio')), tagged('O', 'O', 'B-X'),
+        tagged('O', 'B-X'), "'O' for every word", {'f1': 0.0, 'accuracy': 0.5},
+    ),
+    'spans': (
+        task_of('spans'), [QUESTION], [QUESTION], 'the first sentence for every question',
+        {'exact_match': 1.0},
+    ),
+    'spans without answers': (
+        task_of('squad2'), [QUESTION], [NONE, NONE, QUESTION._replace(references=('Bob',))],
+        'no answer to every question', {'exact_match': 2 / 3},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', TRIVIAL)
+def test_what_answers_nothing_stands_next_to_the_results(tmp_path, case):
+    task, train, dev, answer, wanted = TRIVIAL[case]
+    kind = KINDS[task.kind]
+    easy = results.trivial(kind, task, train, {'dev': dev})
+    assert easy.answers == {'dev': answer}
+    assert {name: easy.metrics[f'dev/{name}'] for name in wanted} == pytest.approx(wanted)
+    assert results.trivial(kind, task, (), {'dev': dev}).metrics.keys() == easy.metrics.keys()
+    metric = f'dev/{next(iter(wanted))}'
+    lines = results.result_lines(kind, metric, [Trial(0, {metric: 0.5})], easy).splitlines()
+    assert '(trivial: ' in lines[0] and lines[1] == f'trivial in dev: {answer}'
+    results.write_results(tmp_path, kind, 'x', metric, [Trial(0, {metric: 0.5})], easy=easy)
+    assert '| seed 0 | trivial |' in (tmp_path / 'results.md').read_text()
+    found = json.loads((tmp_path / 'results.json').read_text())['trivial']
+    assert found == {'answers': easy.answers, 'metrics': easy.metrics}

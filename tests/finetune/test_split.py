@@ -151,3 +151,21 @@ def test_texts_that_are_cut_are_counted(tmp_path):
     split = splits.make_split(config, TOKENIZER, loaded, train=True)
     assert split.rows.tokens.lengths().tolist() == [4, 8, 8]
     assert loading.counts(loaded.complaints) == {'cut': 1} and ':4' in loaded.complaints.lines()[0]
+
+
+@pytest.mark.parametrize('many', [True, False])
+def test_unknown_words_are_reported_where_there_are_many(tmp_path, many):
+    word = '\u043c\u0438\u0440' if many else 'b'
+    (tmp_path / 'train.csv').write_text(f'text,label\na {word},x\na b c d e f,y\n')
+    config = config_of('text', tmp_path, train_file='train.csv')
+    split = splits.make_split(config, TOKENIZER, splits.read_train(config)[0], train=True)
+    assert (split.unknown.tokens, split.unknown.unknown) == (8, many)
+    lines = report.complaints({'train': split})
+    assert len(lines) == many
+    assert all('train: 12.5 % of 8 tokens are [UNK] (Cyrillic 100 %)' in line for line in lines)
+
+
+def test_what_naming_one_tag_would_reach_is_reported(tmp_path):
+    (tmp_path / 'train.txt').write_text('a O\nb O\nc B-X\n')
+    train = splits.read_train(config_of('tagging', tmp_path, train_file='train.txt'))[0]
+    assert report.guess_line(train, {'dev': train}) == "accuracy of 'O' for every word: dev 66.67"

@@ -139,6 +139,9 @@ class Kind(NamedTuple):
     has_label: Callable[[Any], bool]
     # Predictions of examples that have -> metrics.
     score: Callable[[Predictions], Scores]
+    # Task, examples that are known, examples to answer -> what can be answered to all of these
+    # without reading them, in words, and as `Predictions.values`; the best one is shown.
+    trivial: Callable[[Task, Sequence[Any], Sequence[Any]], dict[str, Any]]
     # Predictions -> one JSON object for each example.
     to_json: Callable[[Predictions], Iterator[dict[str, Any]]]
     # Folder, split, predictions: writes pictures of those that can be scored.

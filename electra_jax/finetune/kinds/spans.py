@@ -7,6 +7,7 @@ As in the reference (electra, finetune/qa/qa_tasks.py) and BERT's run_squad.py, 
 
 import math
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,11 +26,12 @@ from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import TABLES, Columns
 from electra_jax.finetune.kinds import kind, span_answers, squad_metrics
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Task, TaskSpec
-from electra_jax.finetune.kinds.span_answers import Candidate, SpanAnswer, Window
+from electra_jax.finetune.kinds.span_answers import Candidate, Found, SpanAnswer, Window
 from electra_jax.finetune.results import write_json
 from electra_jax.tokenizers.api import Tokenizer
 
 _CONTEXTS_AT_ONCE = 2000
+_FIRST_SENTENCE = re.compile(r'\s*.+?([.!?](?=\s)|[\u3002\uff01\uff1f]|$)', re.DOTALL)
 
 # ---------------------------------------------------------------------------------------------
 # Files
@@ -241,6 +243,28 @@ def final_texts(predictions: Predictions) -> dict[str, str]:
     return span_answers.final_texts(predictions.values, threshold)
 
 
+def trivial(
+    task: Task, known: Sequence[SpanExample], examples: Sequence[SpanExample]
+) -> dict[str, list[SpanAnswer]]:
+    """The first sentence of the text; or no answer, where questions may have none."""
+    threshold = task.null_threshold
+    first = [_FIRST_SENTENCE.match(example.context) for example in examples]
+    pairs = [
+        (e, one.group().strip() if one else '') for e, one in zip(examples, first, strict=True)
+    ]
+    some = {
+        'the first sentence for every question': [
+            SpanAnswer(e.id, threshold - 1, (Found(text, e.context.find(text), 0.0, 1.0),))
+            for e, text in pairs
+        ]
+    }
+    if task.unanswerable:
+        some['no answer to every question'] = [
+            SpanAnswer(e.id, threshold + 1, ()) for e in examples
+        ]
+    return some
+
+
 # ---------------------------------------------------------------------------------------------
 # What is written
 
@@ -331,6 +355,7 @@ SPANS = Kind(
     answers=answers,
     has_label=has_label,
     score=score,
+    trivial=trivial,
     to_json=to_json,
     write=write,
     draw=draw,

@@ -261,6 +261,16 @@ def scores_by_type(
     }
 
 
+def trivial(
+    task: Task, known: Sequence[TaggedExample], examples: Sequence[TaggedExample]
+) -> dict[str, list[np.ndarray]]:
+    """The most frequent tag."""
+    counts = collections.Counter(tag for example in known for tag in example.tags or ())
+    best = max(counts, key=counts.__getitem__)
+    probs_C = np.eye(len(task.labels))[task.labels.index(best)]
+    return {f'{best!r} for every word': [np.tile(probs_C, (len(e.words), 1)) for e in examples]}
+
+
 # ---------------------------------------------------------------------------------------------
 # What is written
 
@@ -326,6 +336,7 @@ TAGGING = Kind(
     score=lambda predictions: tag_scores(
         _gold(predictions), best_tags(predictions), predictions.task.learned_scheme
     ),
+    trivial=trivial,
     to_json=to_json,
     draw=draw,
     foreign_fields=lambda labels: {'labels': labels, 'scheme': tag_schemes.of_classes(labels)},

@@ -4,6 +4,7 @@ Metrics are the official ones of GLUE; scores become 0 to 1 for the loss, as in 
 (electra, finetune/classification/classification_tasks.py).
 """
 
+import collections
 import dataclasses
 import pathlib
 import warnings
@@ -212,6 +213,24 @@ def _score_metric(
     return value, None
 
 
+def trivial_class(
+    task: Task, known: Sequence[TextExample], examples: Sequence[TextExample]
+) -> dict[str, np.ndarray]:
+    """The most frequent class."""
+    counts = collections.Counter(example.label for example in known if example.label is not None)
+    best = max(counts, key=counts.__getitem__)
+    probs_C = np.eye(len(task.labels))[task.labels.index(str(best))]
+    return {f'{best!r} for every row': np.tile(probs_C, (len(examples), 1))}
+
+
+def trivial_score(
+    task: Task, known: Sequence[TextExample], examples: Sequence[TextExample]
+) -> dict[str, np.ndarray]:
+    """The mean score."""
+    mean = float(np.mean([float(e.label) for e in known if e.label is not None]))
+    return {f'the mean, {mean:.4g}, for every row': np.full(len(examples), mean)}
+
+
 # ---------------------------------------------------------------------------------------------
 # What is written
 
@@ -288,6 +307,7 @@ CLASSIFICATION = Kind(
     score=lambda predictions: class_scores(
         predictions.task.spec.metrics, _gold(predictions), best_classes(predictions)
     ),
+    trivial=trivial_class,
     to_json=classes_to_json,
     write=lambda folder, split, predictions: glue.write(
         folder, split, predictions, best_classes(predictions)
@@ -309,6 +329,7 @@ REGRESSION = CLASSIFICATION._replace(
     score=lambda predictions: regression_scores(
         predictions.task.spec.metrics, _gold(predictions), predictions.values
     ),
+    trivial=trivial_score,
     to_json=scores_to_json,
     write=write_scores,
     draw=draw_scores,
