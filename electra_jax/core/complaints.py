@@ -1,18 +1,27 @@
 """Lines and rows that cannot be used: refused with their position, or left out and counted."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 from electra_jax.core.errors import DataError
 
-# Reason -> its sentence in the summary; {n} is the count.
+# Reason -> its sentence in the summary; {n} is the count. What is counted of several kinds has the
+# reason 'REASON:KIND'.
 REASONS = {
     # Text of a corpus.
-    'not_utf8': '{n} documents held bytes that are not UTF-8 (replaced by U+FFFD)',
+    'not_utf8': '{n} documents held bytes that are not UTF-8 (replaced by U+FFFD); if a file '
+    'is in another encoding: iconv -f ENCODING -t UTF-8 FILE > NEW',
     'nul': '{n} documents held NUL characters (removed)',
     'empty_document': '{n} documents held no text (left out)',
     'empty_file': '{n} files were empty',
     'other_kind': '{n} compressed files were of another kind by their names (left out)',
+    'left_out': '{n} files of folders or archives were left out',
+    'unreadable_file': '{n} files were not text (left out)',
+    'guessed_encoding': '{n} files without a byte order mark were read as UTF-16 or UTF-32, as '
+    'their bytes suggest',
+    'json_as_text': '{n} files that begin like JSON were read as plain text (the source '
+    'jsonl:PATH#FIELD reads the text in a field)',
     # Both.
     'bad_json': '{n} lines were not the JSON that was asked for (left out)',
     'torn_file': '{n} files were damaged (read up to the damage)',
@@ -33,6 +42,16 @@ REASONS = {
     'task.question_length (cut)',
     'known_gap': '{n} rows are incomplete in the official file itself (left out)',
 }
+# Verbs of the sentences; of one that has several the first is the number's.
+_SINGULAR = {
+    'were': 'was',
+    'are': 'is',
+    'have': 'has',
+    'look': 'looks',
+    'had': 'had',
+    'held': 'held',
+}
+_VERB = re.compile(rf'\b({"|".join(_SINGULAR)})\b')
 
 
 @dataclasses.dataclass
@@ -74,8 +93,27 @@ class Complaints:
 
     def lines(self) -> list[str]:
         """The notes, and one sentence for each reason that was met."""
-        counted = (
-            f'{REASONS[reason].format(n=f"{number:,}")}: first in {where}'
-            for reason, (number, where) in sorted(self.counts.items())
-        )
-        return [*self.notes, *counted]
+        kinds: dict[str, list[tuple[str, int, str]]] = {}
+        for key, (number, where) in sorted(self.counts.items()):
+            reason, _, kind = key.partition(':')
+            kinds.setdefault(reason, []).append((kind, number, where))
+        return [*self.notes, *(_line(reason, found) for reason, found in kinds.items())]
+
+
+def _line(reason: str, found: list[tuple[str, int, str]]) -> str:
+    sentence = counted(sum(number for _, number, _ in found), REASONS[reason].removeprefix('{n} '))
+    most = sorted(found, key=lambda one: -one[1])
+    listed = ', '.join(f'{number:,} {kind}' for kind, number, _ in most if kind)
+    return f'{sentence}{listed and ": "}{listed}: first in {found[0][2]}'
+
+
+def counted(number: int, words: str) -> str:
+    """A number and what it counts, whose words are in the plural.
+
+    >>> counted(1, 'lines between the rows were blank'), counted(1, 'processes'), counted(2, 'rows')
+    ('1 line between the rows was blank', '1 process', '2 rows')
+    """
+    if number == 1:
+        words = re.sub(r'(?<=ss)es\b|(?<=\w)s\b', '', words, count=1)
+        words = _VERB.sub(lambda verb: _SINGULAR[verb[0]], words, count=1)
+    return f'{number:,} {words}'

@@ -30,7 +30,7 @@ import numpy as np
 
 from electra_jax.config import settings as schema
 from electra_jax.core import files
-from electra_jax.core.complaints import Complaints
+from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.corpus import beam, build, sources, workers
 from electra_jax.corpus.documents import Entry
@@ -61,7 +61,7 @@ def build_corpus(
         corpus = manifest.load_corpus(folder, data.verify, terminal.ERR.print)
         _same_settings(corpus.settings, settings, folder)
         terminal.ERR.print(
-            f'{folder} is already complete: {corpus.counts["train_rows"]:,} training rows'
+            f'{folder} is already complete: {counted(corpus.counts["train_rows"], "training rows")}'
         )
         return corpus
     _claim(folder, settings)
@@ -315,15 +315,17 @@ def _summary(
     fill = 1 - counts['train_padding'] / (counts['train_rows'] * corpus.row_length)
     tokens = sum(one['train_tokens'] + one['validation_tokens'] for one in ours) / seconds
     megabytes = sum(one['text_bytes'] for one in ours) / seconds / 1e6
+    documents = counted(counts['documents'], 'documents')
+    held_out = counted(counts['validation_rows'], 'held-out rows')
     for line in complaints.lines():
         terminal.ERR.print(f'note: {line}')
     terminal.ERR.print(
-        f'built {corpus.path} in {corpus.build["seconds"]:,.1f} s: {counts["documents"]:,} '
-        f'documents, {counts["text_bytes"] / 1e6:,.1f} MB of text\n'
-        f'  {counts["train_rows"]:,} training rows of {corpus.row_length} '
+        f'built {corpus.path} in {corpus.build["seconds"]:,.1f} s: {documents}, '
+        f'{counts["text_bytes"] / 1e6:,.1f} MB of text\n'
+        f'  {counted(counts["train_rows"], "training rows")} of {corpus.row_length} '
         f'({counts["train_tokens"]:,} tokens, {fill:.1%} full), '
-        f'{counts["validation_rows"]:,} held-out rows, vocabulary of {corpus.vocab_size:,}\n'
+        f'{held_out}, vocabulary of {corpus.vocab_size:,}\n'
         f'  {megabytes:,.1f} MB/s, {tokens:,.0f} tokens/s '
-        + (f'with {processes} processes' if processes else 'on Beam')
-        + (f'; {found} pieces were there from before' if found else '')
+        + (f'with {counted(processes, "processes")}' if processes else 'on Beam')
+        + (f'; {counted(found, "pieces were")} there from before' if found else '')
     )

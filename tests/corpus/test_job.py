@@ -348,7 +348,7 @@ def test_the_summary_says_what_is_there(config, tmp_path, capsys):
     built = make(config)
     output = capsys.readouterr().err
     assert f'{built.counts["train_rows"]:,} training rows of 64' in output
-    assert '1 documents held bytes that are not UTF-8' in output
+    assert '1 document held bytes that are not UTF-8' in output
 
 
 # ---------------------------------------------------------------------------------------------

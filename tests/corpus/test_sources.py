@@ -248,7 +248,7 @@ def test_a_bad_json_line_is_named(tmp_path, line, words, piece_bytes):
         assert all(w in message for w in [f'{name}, line 31:', words, 'on_bad_text=skip'])
         found, complaints = read(f'jsonl:{tmp_path}/{name}', piece_bytes, skip=True)
         assert joined(found) == [[f'good {i}'] for i in range(40)]
-        assert complaints.lines()[0].startswith('1 lines were not the JSON')
+        assert complaints.lines()[0].startswith('1 line was not the JSON')
         assert f'{tmp_path}/{name}, line 31: ' in complaints.lines()[0]
 
 

@@ -225,7 +225,7 @@ def test_a_bad_row_is_named_or_counted(tmp_path, case):
     assert texts(loaded) == [('fine', None, '1'), ('also fine', None, '0')]
     assert loading.counts(loaded.complaints) == {KINDS[case]: 1}
     (line,) = loaded.complaints.lines()
-    assert line.startswith('1 rows') and 'train.tsv:3' in line
+    assert line.startswith('1 row ') and 'train.tsv:3' in line
 
 
 JSONL = '{{"text": "fine", "label": "1"}}\n{}\n{{"text": "also", "label": "0"}}\n'
