@@ -70,6 +70,12 @@ class Checkpoints:
             CheckpointError: there are checkpoints, and none of them is whole.
         """
         self._folder, self._settings, self._report = folder, settings, report
+        # What happens after a save that failed, except the last; None: the run ends.
+        self.then = (
+            'Training continues; the next checkpoint is tried when it is due.'
+            if settings.on_error == 'retry'
+            else None
+        )
         self._retry_seconds = retry_seconds
         newest = None
         if distributed.is_first():
@@ -109,8 +115,8 @@ class Checkpoints:
                 `checkpoint.on_error` is 'stop', or this is the last one, or there are several
                 processes, which could not continue together.
         """
-        stop = self._settings.on_error == 'stop'
-        self._wait(fatal=stop and not last)  # the last one makes up for a save before it
+        # The last one makes up for a save before it.
+        self._wait('The end of the run is saved now.' if last else self.then)
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
             rest=ocp.args.StandardSave(_rest(state)),
@@ -120,70 +126,77 @@ class Checkpoints:
         if step == self._newest:
             return
         if not last:
-            self._start(step, items, fatal=stop)
+            self._start(step, items, self.then)
             return
+        again = f'It is tried again in {self._retry_seconds:g} s.'
         for attempt in range(1, _LAST_ATTEMPTS + 1):
-            fatal = attempt == _LAST_ATTEMPTS
-            self._start(step, items, fatal)
-            self._wait(fatal)
+            then = again if attempt < _LAST_ATTEMPTS else None
+            self._start(step, items, then)
+            self._wait(then)
             if step == self._newest:
                 return
             time.sleep(self._retry_seconds)
 
-    def _start(self, step: int, items: ocp.args.Composite, fatal: bool) -> None:
+    def refuse(self, text: str, then: str | None, cause: Exception | None = None) -> None:
+        """Reports that a save failed, and what happens `then`; a CheckpointError where it is None.
+
+        Several processes cannot continue: one alone knows, and the others would wait for it.
+        """
+        if then is None or jax.process_count() > 1:
+            raise CheckpointError(
+                f'{text} Fix that (is the disk full?) and type the same command again: training '
+                'continues from the newest checkpoint, or from the beginning where there is none.'
+            ) from cause
+        self._report(f'{text} {then}')
+
+    def _start(self, step: int, items: ocp.args.Composite, then: str | None) -> None:
         self._saving = step
         self._remove_failed(step)
-        with self._reporting(fatal):
+        with self._reporting(then):
             self._checkpointer.save(self._folder / str(step), args=items)
 
     def check(self) -> None:
         """Notices that the save under way has failed; raises as `save` does."""
         if self._saving is not None:
-            with self._reporting(fatal=self._settings.on_error == 'stop'):
+            with self._reporting(self.then):
                 self._checkpointer.check_for_errors()
 
     def finish(self) -> None:
         """Waits until the save under way is on disk; raises CheckpointError where it is not."""
-        self._wait(fatal=True)
+        self._wait(then=None)
 
     def close(self) -> None:
         """Finishes, and releases threads and files."""
         self.finish()
         self._checkpointer.close()
 
-    def _wait(self, fatal: bool) -> None:
+    def _wait(self, then: str | None) -> None:
         """Waits for the save under way, if any; then deletes what is one too many."""
         step = self._saving
         if step is None:
             return
-        with self._reporting(fatal):
+        with self._reporting(then):
             self._checkpointer.wait_until_finished()
             self._newest, self._saving = step, None
         if step == self._newest and distributed.is_first():
             self._delete_old()
 
     @contextlib.contextmanager
-    def _reporting(self, fatal: bool) -> Iterator[None]:
-        """Reports that the save under way has failed, or raises CheckpointError."""
+    def _reporting(self, then: str | None) -> Iterator[None]:
+        """Turns an error of the save under way into a call of `refuse`."""
         try:
             yield
         except Exception as error:  # each storage raises its own
             step, self._saving = self._saving, None
             self._remove_failed(step)
-            if self._newest is None:
-                newest, then = 'has no whole one yet', 'starts from the beginning'
-            else:
-                newest, then = f'has that of step {self._newest}', 'continues from it'
-            text = (
+            none = self._newest is None
+            newest = 'no whole one yet' if none else f'that of step {self._newest}'
+            self.refuse(
                 f'the checkpoint of step {step} could not be saved: {first_line(error)}. '
-                f'{self._folder} {newest}.'
+                f'{self._folder} has {newest}.',
+                then,
+                error,
             )
-            if fatal or jax.process_count() > 1:
-                raise CheckpointError(
-                    f'{text} Fix that (is the disk full?) and type the same command again: '
-                    f'training {then}.'
-                ) from error
-            self._report(f'{text} Training continues; the next one is tried when it is due.')
 
     def _remove_failed(self, step: int | None) -> None:
         """Deletes what a failed save of this step has left, to make room."""

@@ -8,7 +8,7 @@ import jax
 from etils import epath
 
 from electra_jax.config.settings import Config, LogConfig
-from electra_jax.core.errors import CheckpointError, DataError
+from electra_jax.core.errors import DataError
 from electra_jax.core.trees import Tree
 from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.runtime import malloc
@@ -78,7 +78,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             except DataError:
                 # A process cannot know here whether the other ones have failed, too.
                 if number - 1 > start and jax.process_count() == 1:
-                    _save(config, run, log, number - 1, state, last=True)
+                    _save(run, log, number - 1, state, last=True)
                 raise
 
             # ---- One step. While the devices compute it, the metrics of the step before are
@@ -100,13 +100,13 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
 
             # ---- Save.
             if number % config.checkpoint.every_steps == 0 or number == end:
-                _save(config, run, log, number, state, last=number == end)
+                _save(run, log, number, state, last=number == end)
             run.checkpoints.check()
 
             # ---- Stop. After SIGTERM or Ctrl-C the step that was under way is finished and saved;
             # ---- several processes agree on the same step.
             if stop.requested(number):
-                _save(config, run, log, number, state, last=True)
+                _save(run, log, number, state, last=True)
                 break
         if start >= end:  # the command was typed again after the end
             evaluation = run.evaluate(state.params)
@@ -114,22 +114,13 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     return Outcome(state, evaluation if not stop.name else {}, stop.name)
 
 
-def _save(
-    config: Config, run: Collaborators, log: Log, number: int, state: TrainState, last: bool
-) -> None:
+def _save(run: Collaborators, log: Log, number: int, state: TrainState, last: bool) -> None:
     """Saves the state after step `number`, and where data and health are to continue."""
     log.finish_step()  # a bad step raises here, and is never saved
     if not log.flush():  # a full disk, for example; a checkpoint must not be ahead of its metrics
-        # The first process alone knows this: other ones would wait for it in their save.
-        if last or config.checkpoint.on_error == 'stop' or jax.process_count() > 1:
-            raise CheckpointError(
-                f'{log.path} cannot be written, so step {number} is not saved either. '
-                'Fix that (is the disk full?) and type the same command again: training continues '
-                'from the newest checkpoint, or starts from the beginning where there is none.'
-            )
-        log.print(
-            f'{log.path} cannot be written, so step {number} is not saved either. Training '
-            'continues; the next checkpoint is tried when it is due.'
+        run.checkpoints.refuse(
+            f'{log.path} cannot be written, so step {number} is not saved either.',
+            None if last else run.checkpoints.then,
         )
         return
     with run.clock.during(clocks.SAVING):

@@ -183,26 +183,40 @@ def test_on_a_full_disk_a_run_stops_at_once_if_asked_and_keeps_the_last_good_che
 
 def test_the_last_save_of_a_run_is_tried_again_before_it_is_an_error(tmp_path, monkeypatch):
     FullDisk(monkeypatch, {1, 2})
-    small_run.run(tmp_path / 'a', small_run.settings(4))
+    printed = []
+    small_run.run(tmp_path / 'a', small_run.settings(4), printed)
     assert steps_of(tmp_path / 'a') == [4]
+    assert len(printed) == 2 and all('tried again in 0.01 s' in line for line in printed)
     FullDisk(monkeypatch, {1, 2, 3})
     with pytest.raises(CheckpointError, match='step 4 could not be saved') as caught:
         small_run.run(tmp_path / 'b', small_run.settings(4))
     # Without a checkpoint there is nothing to continue from.
-    assert 'from the beginning' in str(caught.value) and 'continues' not in str(caught.value)
+    assert 'no whole one yet' in str(caught.value)
+    assert 'from the beginning' in str(caught.value)
     assert names_of(tmp_path / 'b') == []
 
 
-def test_no_checkpoint_is_ahead_of_metrics_that_could_not_be_written(tmp_path, monkeypatch, capsys):
+def test_the_last_save_makes_up_for_the_one_before(tmp_path, monkeypatch):
+    FullDisk(monkeypatch, {1})
+    printed = []
+    checkpoints = small_run.open_checkpoints(tmp_path, printed=printed)
+    for step in (4, 8):
+        checkpoints.save(step, small_run.after(step), {}, small_run.ABOUT, last=step == 8)
+    assert steps_of(tmp_path) == [8] and len(printed) == 1
+    assert 'step 4 could not be saved' in printed[0] and 'saved now' in printed[0]
+
+
+def test_no_checkpoint_is_ahead_of_metrics_that_could_not_be_written(tmp_path, monkeypatch):
     steps, flush = itertools.count(1), metrics.Metrics.flush
 
     def refuse(self):  # once for each line, and once more before a save
         return False if 6 <= next(steps) <= 12 else flush(self)
 
     monkeypatch.setattr(metrics.Metrics, 'flush', refuse)
-    small_run.run(tmp_path)
+    printed = []
+    small_run.run(tmp_path, printed=printed)
     assert steps_of(tmp_path) == [4, 12]
-    assert capsys.readouterr().out.count('step 8 is not saved') == 1
+    assert len(printed) == 1 and 'step 8 is not saved' in printed[0]
     found = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     assert [line['step'] for line in found if 'train/loss' in line] == list(range(1, 13))
     monkeypatch.setattr(metrics.Metrics, 'flush', lambda self: False)
