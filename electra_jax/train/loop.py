@@ -87,7 +87,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             profiler.before(number - 1)
             with jax.transfer_guard('disallow'):  # all that a step reads is on the devices
                 state, metrics = run.step(state, batch)
-            log.finish_step()
+                log.finish_step()
             log.hold(number, metrics, run.batches.host_batch or {})
             profiler.after(number - 1, metrics)
 
