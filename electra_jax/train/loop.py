@@ -1,7 +1,7 @@
 """The training loop: step, evaluate, save, and stop in good order whatever happens."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
 from electra_jax.train.log import Log
-from electra_jax.train.signals import stop_signals
+from electra_jax.train.signals import Stop, stop_signals
 from electra_jax.train.state import TrainState
 
 _HEALTH = 'health'  # next to the iterator state of the data
@@ -59,16 +59,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     end = min(config.total_steps, config.stop_at or config.total_steps)
     clock, evaluation = run.clock, {}
     clock.start_from(start)
-    with contextlib.ExitStack() as cleanup:
-        # However the loop ends, all of these run, the last one first.
-        log = Log(workdir, config.log, clock, start, end)
-        log.follow(run.health, 0, end, run.work)
-        cleanup.callback(log.close)  # the others may still print
-        profiler = _Profiler(config.log, workdir)
-        cleanup.callback(profiler.stop)  # takes seconds, and a trace matters less than a checkpoint
-        cleanup.callback(run.checkpoints.finish)  # what is being saved reaches the disk, or raises
-        cleanup.callback(clock.enter, clocks.ENDING)
-        stop = cleanup.enter_context(stop_signals())  # a signal that comes later ends at once
+    with _tools(config.log, run, workdir, start, end) as (log, profiler, stop):
         clock.enter(clocks.COMPILING)
         for number in range(start + 1, end + 1):
             # ---- The next batch, which is on the devices already.
@@ -112,6 +103,23 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             evaluation = run.evaluate(state.params)
         log.finish_step()
     return Outcome(state, evaluation if not stop.name else {}, stop.name)
+
+
+@contextlib.contextmanager
+def _tools(
+    settings: LogConfig, run: Collaborators, workdir: epath.Path, start: int, end: int
+) -> Iterator[tuple[Log, '_Profiler', Stop]]:
+    """What a run opens; however its loop ends, all of it is ended, the last one first."""
+    with contextlib.ExitStack() as cleanup:
+        log = Log(workdir, settings, run.clock, start, end)
+        log.follow(run.health, 0, end, run.work)
+        cleanup.callback(log.close)  # the others may still print
+        profiler = _Profiler(settings, workdir)
+        cleanup.callback(profiler.stop)  # takes seconds, and a trace matters less than a checkpoint
+        cleanup.callback(run.checkpoints.finish)  # what is being saved reaches the disk, or raises
+        cleanup.callback(run.clock.enter, clocks.ENDING)
+        stop = cleanup.enter_context(stop_signals())  # a signal that comes later ends at once
+        yield log, profiler, stop
 
 
 def _save(run: Collaborators, log: Log, number: int, state: TrainState, last: bool) -> None:
