@@ -142,21 +142,3 @@ def _count_rows(
     counts[f'{name}_tokens'] = real - specials
     counts[f'{name}_padding'] = rows['spans'].size - real
     counts['dropped_tokens'] += tokens - (real - specials)
-
-
-def sample_lines(
-    pieces: Iterable[sources.Piece], config: settings.DataConfig, share: float
-) -> Iterator[str]:
-    """Lines of training documents, to train a tokenizer on: the first `share` of each part."""
-    complaints = Complaints('data.on_bad_text', 'skip')
-    for part in (part for piece in pieces for part in piece.parts):
-        blocks = part.open(complaints)
-        left = share * part.text_bytes
-        for lines in itertools.chain.from_iterable(block.documents for block in blocks):
-            split, copies, size = choose(lines, part.weight, config)
-            if split != 'train' or not copies:
-                continue
-            yield from lines
-            left -= size
-            if left <= 0:
-                break

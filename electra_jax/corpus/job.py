@@ -32,7 +32,7 @@ from electra_jax.config import settings as schema
 from electra_jax.core import files
 from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.corpus import beam, build, sources, workers
+from electra_jax.corpus import beam, build, sample, sources, workers
 from electra_jax.corpus.documents import Entry
 from electra_jax.data import manifest, records
 from electra_jax.runtime import terminal
@@ -240,8 +240,7 @@ def _tokenizer(
     else:
         terminal.ERR.print(f'training a {data.tokenizer.kind} tokenizer')
         limit = data.tokenizer.train_megabytes * load.MEGABYTE
-        # Some of every part, rather than all of the first file.
-        lines = build.sample_lines(pieces, data, min(1.0, limit / max(total, 1)))
+        lines = sample.sample_lines(pieces, data, total, limit)
         tokenizer = load.train_tokenizer(lines, data.tokenizer)
     tokenizer.save(path)
     return tokenizer

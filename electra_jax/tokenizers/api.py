@@ -5,7 +5,8 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -137,3 +138,39 @@ def special_ids(
             f'{where} lacks {", ".join(missing)}; ELECTRA needs all five special tokens: {advice}'
         )
     return SpecialIds(**{field: known[0] for field, known in found.items()})
+
+
+def cut_text(text: str, most: int) -> Iterator[str]:
+    """Stretches of a text of at most `most` characters.
+
+    They are cut at the ends of lines, else at spaces, else anywhere.
+
+    >>> list(cut_text('one two ACGTACGT', 7))
+    ['one two', 'ACGTACG', 'T']
+    """
+    start = 0
+    while len(text) - start > most:
+        last = start + most + 1
+        stop = text.rfind('\n', start, last)
+        stop = stop if stop > start else text.rfind(' ', start, last)
+        stop = stop if stop > start else start + most
+        yield text[start:stop]
+        start = stop + (text[stop] in ' \n')
+    if start < len(text):
+        yield text[start:]
+
+
+def count_characters(texts: Sequence[str]) -> dict[str, int]:
+    """How often each character is in some texts, by code point.
+
+    >>> count_characters(['ACCA', 'C'])
+    {'A': 2, 'C': 3}
+    """
+    counts = np.zeros(sys.maxunicode + 1, np.int64)
+    for i in range(0, len(texts), 1000):
+        codes = np.frombuffer(
+            ''.join(texts[i : i + 1000]).encode('utf-32-le', 'replace'), np.uint32
+        )
+        found = np.bincount(codes)
+        counts[: len(found)] += found
+    return {chr(code): int(counts[code]) for code in np.flatnonzero(counts).tolist()}

@@ -84,9 +84,9 @@ def train_tokenizer(texts: Iterable[str], config: settings.TokenizerConfig) -> a
 
 
 def _limited(texts: Iterable[str], limit: int) -> Iterator[str]:
-    """Texts up to about `limit` characters."""
+    """Texts up to `limit` UTF-8 bytes, and the one that passes it."""
     for text in texts:
         yield text
-        limit -= len(text)
+        limit -= len(text.encode(errors='replace'))
         if limit <= 0:
             return

@@ -11,7 +11,6 @@ import json
 import os
 import pathlib
 import re
-import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -23,7 +22,8 @@ from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core.errors import DataError
 from electra_jax.tokenizers import api
 
-_MAX_ALPHABET = 1000  # rarer characters become [UNK], as in BERT's trainer
+_COMMON_LETTERS = 1000  # so many letters are in the alphabet anyway, as in BERT's trainer
+_LETTER_COVERAGE = 0.9999  # more of them are, until they cover so much of the text
 MAX_WORD_CHARS = 200  # longer words become [UNK] (electra, tokenization.py:264)
 
 _CACHED_CHUNKS = 400_000  # about 80 MB; then the cache is cleared
@@ -212,12 +212,12 @@ class WordPiece(api.Tokenizer):
         """
         texts, vocab_size = list(texts), config.vocab_size
         library = make_pipeline({api.UNK: 0}, config.lower_case, config.strip_accents, api.UNK)
-        alphabet = _alphabet(texts, library.normalizer, min(vocab_size // 4, _MAX_ALPHABET))
+        alphabet, apart = _alphabet(texts, library.normalizer, vocab_size)
         trainer = tokenizers.trainers.WordPieceTrainer(
             vocab_size=vocab_size,
             # Otherwise the library numbers the ##letters in the order of a hash map and breaks ties
             # between merges by these numbers, so that every run learns another vocabulary.
-            special_tokens=[*api.SPECIAL_NAMES, *(f'##{letter}' for letter in alphabet)],
+            special_tokens=[*api.SPECIAL_NAMES, *(f'##{x}' for x in alphabet if x not in apart)],
             initial_alphabet=alphabet,
             limit_alphabet=len(alphabet),
             show_progress=False,
@@ -315,18 +315,29 @@ def make_pipeline(
 
 
 def _alphabet(
-    texts: Sequence[str], normalizer: tokenizers.normalizers.Normalizer, limit: int
-) -> list[str]:
-    """The `limit` most frequent characters after normalization, in code point order."""
-    counts = np.zeros(sys.maxunicode + 1, np.int64)
-    for i in range(0, len(texts), 1000):
-        joined = ' '.join(texts[i : i + 1000])
-        codes = np.frombuffer(joined.encode('utf-32-le', 'replace'), np.uint32)
-        counts[: codes.max(initial=0) + 1] += np.bincount(codes)
+    texts: Sequence[str], normalizer: tokenizers.normalizers.Normalizer, vocab_size: int
+) -> tuple[list[str], set[str]]:
+    """The most frequent characters after normalization, and those that are always words alone.
+
+    Their pieces are at most three quarters of the vocabulary: a letter that has none makes [UNK] of
+    whole words, a word that has none is written with several pieces.
+    """
     after: dict[str, int] = {}
-    for code in np.flatnonzero(counts).tolist():
-        for letter in normalizer.normalize_str(chr(code)):
-            if not letter.isspace():
-                after[letter] = after.get(letter, 0) + int(counts[code])
-    kept = sorted(after, key=lambda letter: (-after[letter], letter))[:limit]
-    return sorted(kept)
+    apart: set[str] = set()
+    for letter, count in api.count_characters(texts).items():
+        normal = normalizer.normalize_str(letter)
+        for part in normal.strip():
+            after[part] = after.get(part, 0) + count
+            if normal != normal.strip():  # spaces are put around Chinese characters
+                apart.add(part)
+    kept: list[str] = []
+    room, left = vocab_size * 3 // 4, sum(after.values())
+    rare = left * (1 - _LETTER_COVERAGE)
+    for letter in sorted(after, key=lambda letter: (-after[letter], letter)):
+        room -= 1 if letter in apart else 2
+        is_common = len(kept) < min(vocab_size // 4, _COMMON_LETTERS)
+        if room < 0 or (left <= rare and not is_common):
+            break
+        kept.append(letter)
+        left -= after[letter]
+    return sorted(kept), apart

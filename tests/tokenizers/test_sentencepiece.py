@@ -103,9 +103,14 @@ def test_spans_are_the_ids_and_where_they_stand(tokenizer):
             assert ''.join(pieces) == text.replace(' ', '')
 
 
-def test_long_lines_are_cut_not_left_out():
-    assert list(sentencepiece._short_lines(['short'])) == ['short']
-    long = ' '.join(['word'] * 5000)
-    parts = list(sentencepiece._short_lines([long]))
-    assert ' '.join(parts) == long
-    assert max(len(part.encode()) for part in parts) <= sentencepiece._MAX_SENTENCE_BYTES
+@pytest.mark.parametrize('kind', ['unigram', 'bpe'])
+def test_long_lines_are_cut_not_left_out(kind):
+    rng = np.random.default_rng(0)
+    syllables = ['กข', 'คงจ', 'จก', 'งขจ']
+    lines = [''.join(rng.choice(syllables, 800)), ' '.join(WORDS * 100)]
+    assert min(len(line.encode()) for line in lines) > 4192
+    config = settings.TokenizerConfig(kind=kind, vocab_size=60)
+    tokenizer = sentencepiece.SentencePiece.train(lines, config)
+    for line in lines:
+        (ids,) = tokenizer.encode_batch([line])
+        assert tokenizer.special.unk not in ids

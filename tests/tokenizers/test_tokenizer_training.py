@@ -8,14 +8,14 @@ import pytest
 
 from electra_jax.config import settings
 from electra_jax.core import errors
-from electra_jax.tokenizers import load
+from electra_jax.tokenizers import load, unknown
 
 LINES = [f'sentence {i} speaks of {w} things and Ünïcode' for i in range(200) for w in 'abc']
 
 PROGRAM = """
 import sys
 from electra_jax.config import settings
-from electra_jax.tokenizers import load
+from electra_jax.tokenizers import load, unknown
 lines = sys.stdin.read().split(chr(10))
 config = settings.TokenizerConfig(kind=sys.argv[1], vocab_size=50)
 print(load.train_tokenizer(lines, config).hash)
@@ -54,11 +54,36 @@ def test_reading_stops_at_the_limit():
     def texts():
         for i in range(1000):
             read.append(i)
-            yield 'abcd ' * 20_000
+            yield 'абвг ' * 20_000  # of 9 bytes
 
     config = settings.TokenizerConfig(vocab_size=40, train_megabytes=1)
     load.train_tokenizer(texts(), config)
-    assert len(read) == 10
+    assert len(read) == 6
+
+
+CHINESE = [chr(0x4E00 + i) for i in range(2000)]
+
+
+def unknown_share(tokenizer, texts):
+    return unknown.count(tokenizer, texts).share
+
+
+def test_thousands_of_letters_get_the_pieces_that_were_asked_for():
+    lines = [''.join(CHINESE[i % 2000 :: 13]) for i in range(50)]
+    config = settings.TokenizerConfig(vocab_size=3000)
+    tokenizer = load.train_tokenizer(lines, config)
+    assert unknown_share(tokenizer, lines) < 0.001
+    # No piece is spent on a Chinese character inside a word, where it never is.
+    assert tokenizer.vocab_size == 2005
+    few = load.train_tokenizer(lines, settings.TokenizerConfig(vocab_size=1000))
+    assert few.vocab_size <= 1000 and 0.5 < unknown_share(few, lines) < 0.7
+
+
+def test_rare_letters_take_no_room_from_words():
+    lines = [*LINES * 10, 'and ' + ''.join(CHINESE[:20])]
+    tokenizer = load.train_tokenizer(lines, settings.TokenizerConfig(vocab_size=100))
+    assert not set(CHINESE) & set(tokenizer.pieces)
+    assert 'sentence' in tokenizer.pieces
 
 
 @pytest.mark.parametrize('kind', ['wordpiece', 'bpe'])
