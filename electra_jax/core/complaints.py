@@ -36,6 +36,8 @@ REASONS = {
     'bad_tags': '{n} sentences had tags that do not fit their words or their scheme (left out)',
     'bad_answer': '{n} questions had an answer that their text does not hold (left out)',
     'bad_question': '{n} questions were incomplete (left out)',
+    'first_answer': '{n} answers have no position and occur several times (the first was used)',
+    'double_id': '{n} rows had the id of an earlier one (all were used)',
     'moved_answer': '{n} answers were not at their given position (found elsewhere in their text)',
     'blank_line': '{n} lines between the rows were blank',
     'cut': '{n} rows have texts longer than data.row_length, or a question longer than '

@@ -4,7 +4,10 @@ Each has an `id`, as in the file or the number of the row or sentence there, fro
 'file:line', for messages.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from electra_jax.core.complaints import Complaints
 
 
 class TextExample(NamedTuple):
@@ -48,3 +51,12 @@ class SpanExample(NamedTuple):
 
 
 Example = TextExample | TaggedExample | SpanExample
+
+
+def count_double_ids(examples: Iterable[Example], complaints: Complaints) -> None:
+    """Counts examples with the id of an earlier one."""
+    seen: set[str] = set()
+    for example in examples:
+        if example.id in seen:
+            complaints.count('double_id', f'{example.where}: {example.id!r}')
+        seen.add(example.id)

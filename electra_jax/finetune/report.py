@@ -10,6 +10,8 @@ from electra_jax.finetune.split import Loaded, Split
 from electra_jax.parallel.mesh import mesh_line
 from electra_jax.tokenizers.unknown import Unknown
 
+_SHOWN = 8  # classes that are listed
+
 
 def start_lines(run: Run) -> list[str]:
     """What is about to happen."""
@@ -23,6 +25,7 @@ def start_lines(run: Run) -> list[str]:
         f'  {origin_line(run)}',
         f'  {examples:,} examples{in_rows} to train on{both}; to score: {_sizes(run.scored)}',
     ]
+    lines += [f'  {line}' for line in classes_line(train.loaded)]
     guess = guess_line(train.loaded, {name: split.loaded for name, split in run.scored.items()})
     if guess is not None:
         lines.append(f'  {guess}')
@@ -64,6 +67,18 @@ def unknown_line(name: str, found: Unknown) -> str | None:
 
 def _sizes(some: Mapping[str, Split]) -> str:
     return ', '.join(f'{name} {len(one.loaded.examples):,}' for name, one in some.items())
+
+
+def classes_line(train: Loaded) -> list[str]:
+    """How many training texts each class has, the most frequent first."""
+    given = (getattr(example, 'label', None) for example in train.examples)
+    counts = collections.Counter(label for label in given if isinstance(label, str))
+    if not counts:
+        return []
+    numbers = {label: counts[label] for label in train.task.labels}
+    shown = sorted(numbers.items(), key=lambda item: -item[1])[:_SHOWN]
+    listed = ', '.join(f'{label!r} {number:,}' for label, number in shown)
+    return [f'{len(numbers)} classes: {listed}{", ..." if len(numbers) > _SHOWN else ""}']
 
 
 def guess_line(train: Loaded, scored: Mapping[str, Loaded]) -> str | None:

@@ -14,7 +14,7 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune import batches, features, glue
 from electra_jax.finetune import task as tasks
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import TextExample, count_double_ids
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files import locate
 from electra_jax.finetune.files.locate import Location
@@ -212,6 +212,8 @@ def read(task: Task, location: Location, split: str, on_bad_row: str) -> Loaded:
             f'{source.where}: there are no usable rows'
             + (f'; {first}' if first else ' after the header')
         )
+    if split != 'train':
+        count_double_ids(examples, complaints)
     return Loaded(examples, task, complaints, source.where)
 
 

@@ -458,6 +458,13 @@ def test_tags_that_may_be_those_of_spans_are_named(tmp_path, written, words):
     assert re.search(words or '^$', '\n'.join(loaded.complaints.lines()))
 
 
+def test_tags_that_differ_in_letter_case_alone_are_named(tmp_path):
+    text = words_of('B-PER O B-per O')
+    with pytest.raises(errors.DataError, match=r"'B-PER' \(1 times\) and 'B-per' \(1 times\)"):
+        load(tmp_path, text)
+    assert load(tmp_path, text, labels=('O', 'B-PER', 'B-per')).task.scheme == 'bio'
+
+
 def test_types_without_letters_are_read_where_that_is_asked_for(tmp_path):
     loaded = load(tmp_path, words_of('O X X Y O'), scheme='io')
     assert tags(loaded) == [('O', 'I-X', 'I-X', 'I-Y', 'O')] and loaded.task.scheme == 'iob1'

@@ -650,3 +650,62 @@ def test_a_split_that_a_dataset_lacks_is_none_or_named(datasets):
 def test_the_error_for_a_missing_dataset_has_the_build_command(tmp_path):
     with pytest.raises(errors.DataError, match='tfds build no_such --file_format=array_record'):
         load('tfds:no_such', 'sst2')
+
+
+# ---------------------------------------------------------------------------------------------
+# Labels
+
+
+def rows_of(*labels) -> str:
+    return 'text\tlabel\n' + ''.join(f'text {i}\t{label}\n' for i, label in enumerate(labels))
+
+
+@pytest.mark.parametrize('label', ['nan', 'NaN', 'NA', 'N/A', 'None', 'null', '-', '?', '-1'])
+def test_what_stands_for_no_label_becomes_no_class(tmp_path, label):
+    write(tmp_path, 'train.tsv', rows_of('0', '1', label))
+    with pytest.raises(errors.DataError, match=r'train\.tsv:4: the label .* stands for none'):
+        load(tmp_path)
+    loaded = load(tmp_path, on_bad_row='skip')
+    assert loaded.task.labels == ('0', '1')
+    assert loading.counts(loaded.complaints) == {'unknown_label': 1}
+    meant = load(tmp_path, labels=('0', '1', label))
+    assert meant.task.labels == ('0', '1', label) and not meant.complaints.counts
+
+
+def test_a_negative_class_may_be_meant(tmp_path):
+    write(tmp_path, 'train.tsv', rows_of('-1', '1'))
+    assert load(tmp_path).task.labels == ('-1', '1')
+
+
+@pytest.mark.parametrize('pair', [('good', 'Good'), ('1', '1.0'), ('so so', 'so  so'), ('1', '01')])
+def test_classes_that_differ_as_slips_do_are_named(tmp_path, pair):
+    write(tmp_path, 'train.tsv', rows_of('other', pair[0], pair[0], pair[1]))
+    with pytest.raises(errors.DataError, match=r'\(2 times\) and .* \(1 times\) differ') as caught:
+        load(tmp_path)
+    assert all(repr(one) in str(caught.value) for one in pair)
+    assert load(tmp_path, labels=('other', *pair)).task.labels == ('other', *pair)
+
+
+def test_a_class_is_known_by_its_number(tmp_path):
+    write(tmp_path, 'dev.tsv', rows_of('1.0', '0'))
+    loaded = load(tmp_path, split='dev', known=Known(('0', '1')))
+    assert [e.label for e in loaded.examples] == ['1', '0']
+
+
+def test_a_list_is_no_class(tmp_path):
+    write(tmp_path, 'train.jsonl', '{"text": "a", "label": ["x", "y"]}\n')
+    with pytest.raises(errors.DataError, match=r"the label \['x', 'y'\] is not one class"):
+        load(tmp_path)
+
+
+def test_a_label_for_each_row_is_another_column(tmp_path):
+    write(tmp_path, 'train.tsv', rows_of(*(f'comment {i}' for i in range(30))))
+    with pytest.raises(errors.DataError, match='each of 30 rows has a label of its own'):
+        load(tmp_path)
+
+
+def test_ids_that_come_twice_are_counted_where_rows_are_scored(tmp_path):
+    for split in ('train', 'dev'):
+        write(tmp_path, f'{split}.tsv', 'text\tlabel\tid\na\tx\t1\nb\ty\t1\n')
+        loaded = load(tmp_path, split=split, columns={'id': 'id'})
+        assert loading.counts(loaded.complaints) == ({} if split == 'train' else {'double_id': 1})

@@ -130,7 +130,31 @@ def test_an_empty_context_is_named(tmp_path):
 
 def test_two_questions_of_one_id_are_refused(tmp_path):
     with pytest.raises(errors.DataError, match=r"the id 'q1' is also that of .*question q1"):
-        load(tmp_path, squad(QUESTION, QUESTION), on_bad_row='skip')
+        load(tmp_path, squad(QUESTION, QUESTION), split='dev', on_bad_row='skip')
+
+
+def test_training_needs_no_ids_of_their_own(tmp_path):
+    loaded = load(tmp_path, squad(QUESTION, QUESTION, changed(id='q2')))
+    assert len({e.id for e in loaded.examples}) == 3
+    assert loading.counts(loaded.complaints) == {'double_id': 1}
+
+
+@pytest.mark.parametrize(('mark', 'wanted'), [('false', False), ('True', True), (1, True)])
+def test_a_mark_may_be_text(tmp_path, mark, wanted):
+    question = changed(is_impossible=mark, answers=[] if wanted else QUESTION['answers'])
+    assert load(tmp_path, squad(question), 'squad2').examples[0].impossible == wanted
+
+
+def test_a_mark_that_is_none_is_named(tmp_path):
+    with pytest.raises(errors.DataError, match=r"question q1: is_impossible is 'maybe', allowed"):
+        load(tmp_path, squad(changed(is_impossible='maybe')), 'squad2')
+
+
+def test_an_answer_without_a_position_that_occurs_twice_is_counted(tmp_path):
+    row = {'context': CONTEXT, 'question': 'who?', 'answers': 'sat'}
+    loaded = load(tmp_path, row, 'spans', name='train.jsonl')
+    assert loaded.examples[0].answers == (Answer('sat', CONTEXT.index('sat')),)
+    assert loading.counts(loaded.complaints) == {'first_answer': 1}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError, nearest
-from electra_jax.finetune.examples import Example
+from electra_jax.finetune.examples import Example, count_double_ids
 from electra_jax.finetune.files import lines, tables
 from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.files.source import Source
@@ -75,6 +75,7 @@ def read(
             f'{path}: there are no usable rows as {form}; another format is named by --format, '
             'and columns by --columns'
         )
+    count_double_ids(examples, complaints)
     return examples
 
 

@@ -17,6 +17,8 @@ from electra_jax.finetune.files.lines import Refusing, UnusableError
 from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.texts import plain_label
 
+_MARKS = {'true': True, 'false': False, '1': True, '0': False, '1.0': True, '0.0': False}
+
 
 class _Question(NamedTuple):
     """A question as one of the formats gives it, not checked yet."""
@@ -46,6 +48,10 @@ def read(source: Source, unanswerable: bool) -> Iterator[SpanExample]:
             question = _Question(*question[:4])
         with Refusing(source.complaints, question.where):
             one = _example(question, source.complaints, unanswerable, bool(source.labelled))
+            if one.id in seen and source.split == 'train':
+                source.complaints.count('double_id', f'{one.where}, also {seen[one.id]}')
+                # A share of these questions may be scored, by their ids.
+                one = one._replace(id=f'{one.id}#{len(seen)}')
             if one.id in seen:
                 raise DataError(
                     f'{one.where}: the id {one.id!r} is also that of {seen[one.id]}; predictions '
@@ -68,7 +74,7 @@ def _example(
     text = lines.usable_text(question.question, 'the question').strip()
     pairs = [*_pairs(question.answers), *_detected(question.detected, context)]
     answers = tuple(_answer(*pair, context, question.where, complaints) for pair in pairs)
-    impossible = question.impossible
+    impossible = _mark(question.impossible)
     if impossible is None:  # rows of SQuAD 2.0 mark it by an empty list alone
         given = (question.answers, question.detected) != (None, None)
         impossible = unanswerable and labelled and given and not answers
@@ -165,7 +171,7 @@ def _squad_questions(path: pathlib.Path, complaints: Complaints) -> Iterator[_Qu
                         paragraph.get('context'),
                         entry.get('question'),
                         entry.get('answers'),
-                        entry.get('is_impossible', False),
+                        False if (mark := entry.get('is_impossible')) is None else mark,
                     )
 
 
@@ -236,19 +242,28 @@ def _row_questions(source: Source) -> Iterator[_Question]:
                     question=row.value(question_key),
                     id=row.id(id_key),
                     context=context,
-                    answers=_bare_answers(row.values.get(answers_key or 'answers'), context),
-                    impossible=_mark(row.values.get('is_impossible')),
+                    answers=_bare_answers(
+                        row.values.get(answers_key or 'answers'), context, row.where, complaints
+                    ),
+                    impossible=row.values.get('is_impossible'),
                 )
 
 
-def _bare_answers(answers: Any, context: Any) -> Any:
+def _bare_answers(answers: Any, context: Any, where: str, complaints: Complaints) -> Any:
     """Answers in SQuAD's form, where a cell holds the text of an answer alone."""
     if not isinstance(answers, str) or not isinstance(context, str):
         return answers
     bare = answers.strip()
+    if bare and context.count(bare) > 1:
+        complaints.count('first_answer', f'{where}: {bare!r:.60}')
     return [{'text': bare, 'answer_start': context.find(bare)}] if bare else []
 
 
 def _mark(value: Any) -> bool | None:
     mark = plain_label(value)
-    return None if mark is None else mark.lower() in ('true', '1')
+    if mark is None:
+        return None
+    if mark.lower() not in _MARKS:
+        problem = f'is_impossible is {value!r:.40}, allowed: {", ".join(_MARKS)}'
+        raise UnusableError('bad_question', problem)
+    return _MARKS[mark.lower()]

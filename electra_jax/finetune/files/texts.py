@@ -1,9 +1,11 @@
 """Rows with a text or a pair of texts and a label: their examples, and the classes of a task."""
 
+import collections
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError, nearest
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.files import lines
@@ -12,6 +14,7 @@ from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Row
 
 _SHOWN = 20  # classes that a message lists
+_NO_LABEL = ('nan', 'na', 'n/a', '#n/a', '<na>', 'null', 'none', 'nil', '-', '--', '?')
 
 # The label of a value of a row. Raises UnusableError for one that cannot be a label.
 Reader = Callable[[Any], str | float]
@@ -65,12 +68,20 @@ def _label(row: Row, key: str, label: Reader, needed: bool) -> str | float | Non
 
 def class_reader(labels: Sequence[str]) -> Reader:
     """Reads classes, which are among `labels`; (): those of the file, which are not known yet."""
+    by_number = {_number(one): one for one in labels}
 
     def read(value: Any) -> str:
+        if isinstance(value, list | dict):
+            listed = f'the label {value!r:.60} is not one class: a text has one'
+            raise UnusableError('unknown_label', listed)
         label = plain_label(value)
         if label is None:
             raise UnusableError('unknown_label', 'the row has no label')
         problem = lines.text_problem(label)
+        # Other programs write 1 as 1.0 where a column has gaps.
+        number = _number(label)
+        if label not in labels and number in by_number and number is not None:
+            label = by_number[number]
         if labels and label not in labels:
             more = ', ...' if len(labels) > _SHOWN else ''
             listed = ', '.join(map(repr, labels[:_SHOWN]))
@@ -106,7 +117,15 @@ def find_labels(labels: Iterable[str | float | None], where: str) -> tuple[str, 
     >>> find_labels(['10', '9', '10'], 'train.csv')
     ('9', '10')
     """
-    classes = sorted({str(label) for label in labels if label is not None})
+    counts = collections.Counter(str(label) for label in labels if label is not None)
+    classes = sorted(counts)
+    check_alike(counts, where)
+    if len(classes) == counts.total() > _SHOWN:
+        raise DataError(
+            f'{where}: each of {len(classes)} rows has a label of its own, such as {classes[0]!r}; '
+            'is --config.task.columns.label the right column? (Numbers that are no classes: '
+            '--config.task.name=text_regression)'
+        )
     if len(classes) < 2:
         raise DataError(
             f'{where}: a classifier needs two classes or more, and its labels are '
@@ -117,6 +136,41 @@ def find_labels(labels: Iterable[str | float | None], where: str) -> tuple[str, 
     if None not in numbers.values():
         classes.sort(key=lambda label: (numbers[label], label))
     return tuple(classes)
+
+
+def check_alike(counts: Mapping[str, int], where: str) -> None:
+    """Refuses classes, each with its count, that differ as slips of the pen do."""
+    alike: dict[Any, str] = {}
+    for label in counts:
+        number = _number(label)
+        plain = ' '.join(label.casefold().split()) if number is None else number
+        other = alike.setdefault(plain, label)
+        if other != label:
+            raise DataError(
+                f'{where}: the classes {other!r} ({counts[other]:,} times) and {label!r} '
+                f'({counts[label]:,} times) differ in letter case, spaces or zeros alone: write '
+                f'one of them everywhere{_if_meant(counts)}'
+            )
+
+
+def _if_meant(classes: Iterable[str]) -> str:
+    """How to name classes that look like a mistake and are none."""
+    return f'; if all are meant, type --config.task.labels={",".join(sorted(classes))}'
+
+
+def without_stand_ins(examples: Sequence[TextExample], complaints: Complaints) -> list[TextExample]:
+    """The examples whose label is a class; what usually stands for no label is refused."""
+    classes = {str(example.label) for example in examples}
+    stand_ins = {label for label in classes if label.casefold() in _NO_LABEL}
+    # Classes are numbered from 0; but -1, 0 and 1, or -1 and 1, may be meant.
+    others = classes - {'-1', '-1.0'}
+    if others == {str(number) for number in range(len(others))}:
+        stand_ins |= classes - others
+    for example in examples if stand_ins else ():
+        if example.label in stand_ins:
+            problem = f'the label {example.label!r} usually stands for none{_if_meant(classes)}'
+            complaints.refuse('unknown_label', example.where, problem)
+    return [example for example in examples if example.label not in stand_ins]
 
 
 def score_span(scores: Iterable[float], where: str) -> tuple[float, float]:

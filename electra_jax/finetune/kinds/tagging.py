@@ -22,7 +22,7 @@ from electra_jax.core.errors import DataError, unknown
 from electra_jax.finetune import plots
 from electra_jax.finetune.examples import TaggedExample
 from electra_jax.finetune.features import Rows, encode_all, ragged
-from electra_jax.finetune.files import conll, tag_schemes, tag_writings
+from electra_jax.finetune.files import conll, tag_schemes, tag_writings, texts
 from electra_jax.finetune.files.locate import TaskFiles
 from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import TABLES
@@ -62,6 +62,10 @@ def read(task: Task, source: Source) -> tuple[list[TaggedExample], Task]:
         complaints.note(f'{source.where}: {doubt}' if doubt else None)
     examples = list(_learnable(task, examples, complaints))
     if not task.labels and examples:
+        named: collections.Counter[str] = collections.Counter()
+        for tag, number in counts.items():
+            named[names[tag]] += number
+        texts.check_alike(named, source.where)
         learned = task.learned_scheme or scheme
         labels = tag_schemes.classes((e.tags for e in examples if e.tags), learned)
         if len(labels) < 2:

@@ -36,6 +36,7 @@ def read_classes(task: Task, source: Source) -> tuple[list[TextExample], Task]:
     """Texts with a class each; a training file also gives the classes, if they are not known."""
     examples = list(texts.read(source, texts.class_reader(task.labels)))
     if examples and not task.labels and source.labelled is not None:
+        examples = texts.without_stand_ins(examples, source.complaints)
         labels = texts.find_labels((example.label for example in examples), source.where)
         task = dataclasses.replace(task, labels=labels)
     return examples, task
