@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, unknown
-from electra_jax.corpus import docstrings, documents, files, tfds
+from electra_jax.corpus import docstrings, documents, files, parquet, tfds
 from electra_jax.corpus.documents import Entry
 
 PIECE_BYTES = 16_000_000  # text in one piece of work, about
@@ -100,6 +100,8 @@ PARTS: dict[str, Callable[[Entry, int, Complaints], Iterator[documents.Part]]] =
     # tfds:NAME:SPLIT#FIELD, a prepared TensorFlow dataset, read without TensorFlow, from this
     # machine or from the bucket of TFDS; NAME may be the folder of a prepared one; FIELD as above.
     'tfds': tfds.parts,
+    # parquet:PATH#FIELD, files, folders and globs of Parquet, the text in the column FIELD.
+    parquet.KIND: parquet.parts,
     # python-docs:[FOLDER], the documentation inside the installed Python packages, or in a folder.
     'python-docs': docstrings.parts,
 }
