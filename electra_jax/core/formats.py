@@ -186,6 +186,23 @@ def texts(path: pathlib.Path) -> Iterator[Text]:
         yield from texts_of(str(path), compressed.chunks_of(file), path)
 
 
+def only_text(path: pathlib.Path) -> bytes:
+    r"""The one text of a file, as UTF-8, with lines that end in \n alone.
+
+    Raises:
+        OSError: the file cannot be read.
+        TornError: it is damaged.
+        ValueError: it is not one text, as the message explains.
+    """
+    found = [(b''.join(text.chunks), text.problem) for text in texts(path)]
+    if len(found) != 1:
+        raise ValueError(f'it holds {len(found)} files, and one text is needed')
+    ((data, problem),) = found
+    if problem:
+        raise ValueError(problem)
+    return with_line_feeds(data)
+
+
 def texts_of(
     name: str, chunks: Iterator[bytes], path: pathlib.Path | None = None
 ) -> Iterator[Text]:

@@ -19,6 +19,7 @@ import numpy as np
 import tokenizers
 
 from electra_jax.config.settings import TokenizerConfig
+from electra_jax.core import compressed, formats
 from electra_jax.core.errors import DataError
 from electra_jax.tokenizers import api
 
@@ -252,12 +253,14 @@ class WordPiece(api.Tokenizer):
 def read_vocab(path: str | pathlib.Path) -> list[str]:
     """The pieces of a vocab.txt in id order; DataError where it cannot be used."""
     try:
-        raw = pathlib.Path(path).read_bytes()
+        raw = formats.only_text(pathlib.Path(path))
     except OSError as error:
         raise DataError(
             f'cannot read the vocabulary {path} ({error.strerror}); give a vocab.txt with '
             '--config.data.tokenizer.path=FILE, or leave it out and one is trained'
         ) from error
+    except (compressed.TornError, ValueError) as error:
+        raise DataError(f'cannot use the vocabulary {path}: {error}') from error
     try:
         lines = raw.decode().split('\n')
     except UnicodeDecodeError as error:
@@ -266,9 +269,7 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
             f'{path}, line {line}: not UTF-8 (byte {raw[error.start]:#04x}); a vocab.txt is a '
             'UTF-8 text file with one piece a line'
         ) from error
-    if lines[-1] == '':
-        lines.pop()
-    vocab = [line.rstrip('\r') for line in lines]
+    vocab = lines[:-1] if lines[-1] == '' else lines
     known: set[str] = set()
     for number, piece in enumerate(vocab, start=1):
         if not piece or piece in known:

@@ -1,5 +1,6 @@
 """WordPiece: ids are the library's own, whatever the cache does; bad vocabularies are refused."""
 
+import gzip
 import os
 import pathlib
 import random
@@ -191,6 +192,8 @@ def test_decode_is_readable():
         (b'[PAD]\n[UNK]\n\n[CLS]\n', ['line 3', 'empty']),
         (b'[PAD]\n[UNK]\na\xff\n', ['line 3', 'UTF-8', '0xff']),
         (b'', ['lacks [PAD]']),
+        ('\n'.join([*SPECIAL, 'か']).encode('iso2022_jp'), ['iconv']),
+        (gzip.compress(b'[PAD]\n', mtime=0)[:-9], ['torn']),
     ],
 )
 def test_a_bad_vocabulary_is_refused(tmp_path, content, words):
@@ -201,9 +204,11 @@ def test_a_bad_vocabulary_is_refused(tmp_path, content, words):
     assert all(word in str(raised.value) for word in [*words, str(path)])
 
 
-def test_windows_line_ends_are_fine(tmp_path):
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16'])
+@pytest.mark.parametrize('end', ['\n', '\r\n', '\r'])
+def test_other_line_ends_and_encodings_are_fine(tmp_path, end, encoding):
     path = tmp_path / 'vocab.txt'
-    path.write_bytes('\r\n'.join(VOCAB).encode())
+    path.write_bytes(end.join(VOCAB).encode(encoding))
     config = settings.TokenizerConfig(path=str(path))
     assert load.open_tokenizer(config).hash == wordpiece.WordPiece(VOCAB).hash
 
