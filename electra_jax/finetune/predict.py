@@ -207,7 +207,7 @@ class _ReportedRows(Complaints):
     def refuse(self, reason: str, where: str, problem: str) -> None:
         """Leaves a row out, and reports it."""
         self.refused += 1
-        terminal.ERR.print(f'{where}: {problem}')
+        terminal.ERR.print(f'{where}: {predict_input.in_words_of_predict(problem)}')
 
 
 def answer_file(
@@ -229,10 +229,13 @@ def answer_file(
     path = lines.STANDARD_INPUT if input_name == '-' else pathlib.Path(input_name)
     if input_name != '-' and not path.is_file():
         raise DataError(f'--input is {input_name!r}, but there is no such file')
-    form = predict_input.format_of(path) if form == 'auto' else form
+    is_typed = form != 'auto'
+    form = form if is_typed else predict_input.format_of(path)
     where = best_folder(folder)
     settings = recipe({'job': 'evaluate', 'batch_size': batch_size})
     model = open_predictor(where, *checkpoint.read_params(where), settings)
+    if form == 'lines' and not is_typed:
+        predict_input.check_lines(model.task, path, columns)
     complaints = _ReportedRows('data.on_bad_row', 'skip')
     with _output_file(output_name) as out:
         examples = predict_input.read(model.task, path, form, columns, complaints)

@@ -1,6 +1,7 @@
 """New text for a trained model: its format and its columns."""
 
 import copy
+import dataclasses
 import io
 import json
 
@@ -298,3 +299,61 @@ def test_columns_are_given_as_pairs():
         predict_input.parse_columns('text_a')
     with pytest.raises(ConfigError, match=r"did you mean 'text_a'"):
         predict_input.parse_columns('txt_a=x')
+
+
+@pytest.mark.parametrize(
+    ('task', 'content', 'form'),
+    [
+        ('text', '\ufeff{"text": "A."}\n', 'jsonl'),
+        ('text', '\n{\n "data": []\n}\n', 'jsonl'),
+        ('text', 'id,text\n1,A.\n', 'csv'),
+        ('text', 'id\tbody\n1\tA.\n', 'tsv'),
+        ('tagging', 'He\tO\nwon\tO\n', 'conll'),
+        ('tagging', '# 1\nHe PRP O\nAnn NN x_b\n', 'conll'),
+        ('tagging', 'He O\nAnn x_b\n', 'conll'),
+        ('tagging', 'He\nwon\n\nAnn\nwon\n', 'conll'),
+        ('text', 'A fine film, a text\n', None),
+        ('text', '"quoted"\n', None),
+        ('text', 'one\ntwo\n', None),
+        ('tagging', 'He won O\nAnn did\n', None),
+        ('tagging', 'Hello\n\n', None),
+        ('mrpc', 'one\ttwo\n', None),
+    ],
+)
+def test_what_looks_like_another_format_is_refused_as_lines(tmp_path, task, content, form):
+    known = {'tagging': Known(('O', 'B-x', 'I-x'), 'bio')}.get(task, CLASSES)
+    task = loading.task_of(task, known)
+    if task.kind == 'tagging':
+        task = dataclasses.replace(task, writing='TYPE-B')
+    (tmp_path / 'in.txt').write_text(content)
+    columns = Columns(text_a='body') if 'body' in content else Columns()
+    if form is None:
+        predict_input.check_lines(task, tmp_path / 'in.txt', columns)
+        return
+    with pytest.raises(ConfigError, match=f'--format={form}.*--format=lines'):
+        predict_input.check_lines(task, tmp_path / 'in.txt', columns)
+
+
+def test_files_of_tags_go_by_the_names_of_their_schemes(tmp_path):
+    assert {predict_input.format_of(tmp_path / f'in.{x}') for x in ('bio', 'iob2')} == {'conll'}
+
+
+def test_lines_hold_pairs_where_a_second_column_is_given(tmp_path):
+    task = task_of('text', CLASSES)
+    _, found, _ = read(tmp_path / 'in.txt', 'one\ttwo\n', task, text_b='text_b')
+    assert [(one.text_a, one.text_b) for one in found] == [('one', 'two')]
+
+
+@pytest.mark.parametrize('name', ['text_b', 'text_pair', 'hypothesis'])
+def test_the_usual_names_of_a_second_text_are_seen(tmp_path, name):
+    row = f'{{"text": "a", "{name}": "b"}}\n'
+    with pytest.raises(DataError, match=rf"has a '{name}'.*--columns=text_b={name},"):
+        read(tmp_path / 'in.jsonl', row, task_of('text', CLASSES))
+
+
+def test_a_row_without_a_field_names_what_to_type(tmp_path):
+    task = task_of('text', CLASSES, text_b='text_b')
+    path = tmp_path / 'in.jsonl'
+    path.write_text('{"text": "a"}\n')
+    with pytest.raises(DataError, match=r"no field 'text_b'.*--columns=text_b=NAME"):
+        predict_input.read(task, path, 'jsonl', Columns(), Complaints('data.on_bad_row', 'error'))

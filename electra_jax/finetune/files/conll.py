@@ -195,9 +195,9 @@ def _from_rows(source: Source) -> Iterator[TaggedExample]:
     id_key = source.columns.id and rows.need('id')
     for row in rows.rows:
         with Refusing(source.complaints, row.where):
-            words, tags = _strings(row.value(words_key), words_key), None
+            words, tags = _strings(row.value(words_key, 'words'), words_key), None
             if tags_key and (labelled or row.values.get(tags_key) is not None):
-                tags = _strings(row.value(tags_key), tags_key)
+                tags = _strings(row.value(tags_key, 'tags'), tags_key)
             if not words:
                 raise UnusableError('empty_text', f'there are no words in {words_key!r}')
             yield _checked(row.id(id_key), words, tags, [row.where] * len(words))

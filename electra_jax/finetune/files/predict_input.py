@@ -1,6 +1,8 @@
 """New text for a trained model: unlabelled examples of tables, CoNLL or SQuAD files, lines."""
 
 import dataclasses
+import itertools
+import json
 import pathlib
 import re
 from collections.abc import Iterable, Iterator
@@ -9,7 +11,7 @@ from typing import Any
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.finetune.examples import Example, count_double_ids
-from electra_jax.finetune.files import lines, tables
+from electra_jax.finetune.files import lines, tables, tag_writings
 from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Columns, is_number, merged
@@ -18,7 +20,13 @@ from electra_jax.finetune.kinds.table import KINDS
 
 # How input may be written; 'lines': a text each, 'a<TAB>b' for a pair, 'question<TAB>text'.
 FORMATS = ('lines', 'csv', 'tsv', 'jsonl', 'json', 'conll', 'conllu')
-_FORMAT_OF = {f'.{name}': name for name in FORMATS[1:]} | {'.ndjson': 'jsonl'}
+_TAGGED = ('.bio', '.iob', '.iob1', '.iob2', '.iobes', '.bioes', '.bilou', '.bmes')
+_FORMAT_OF = {
+    **{f'.{name}': name for name in FORMATS[1:]},
+    '.ndjson': 'jsonl',
+    **dict.fromkeys(_TAGGED, 'conll'),
+}
+_LOOKED_AT = 50  # lines
 
 _FIELDS = ('text_a', 'text_b', 'words', 'context', 'question', 'id')
 # Usual names of columns, by which the header of a table is noticed that is not expected.
@@ -48,6 +56,53 @@ def format_of(path: pathlib.Path) -> str:
     return _FORMAT_OF.get(lines.ending_of(path), 'lines')
 
 
+def check_lines(task: Task, path: pathlib.Path, given: Columns) -> None:
+    """Refuses input whose format nobody named where it does not look like lines of text.
+
+    Raises:
+        ConfigError: its first lines are those of JSON, of a table, or of a CoNLL file.
+    """
+    first = list(itertools.islice(lines.filled(path, Complaints('', 'skip')), _LOOKED_AT))
+    if not first:
+        return
+    text = first[0][1].strip()
+    names = {*_HEADER, *_named(merged(task.usual_columns, given)).values()}
+    looks, form = '', ''
+    if _is_json(text):
+        looks, form = 'JSON', 'jsonl (an object a line) or --format=json (a SQuAD file)'
+    elif any(len(cells := text.split(mark)) > 1 and names & set(cells) for mark in ',\t'):
+        looks, form = 'the header of a table', 'tsv' if '\t' in text else 'csv'
+    elif 'conll' in KINDS[task.kind].formats:
+        looks, form = _conll_looks(task, [text for _, text in first]), 'conll'
+    if looks:
+        raise ConfigError(
+            f'{path}:{first[0][0]}: this looks like {looks}, {text!r:.60}, and each line would be '
+            f'read as a text: type --format={form}; or --format=lines if that is right'
+        )
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return text in ('{', '[', '[{') or isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _conll_looks(task: Task, texts: list[str]) -> str:
+    """What lines have in common with those of files with a word a line; '': nothing."""
+    if any('\t' in text for text in texts):
+        return 'a word and its tag with a tab between'
+    if len(texts) < 2:
+        return ''
+    cells = [text.split() for text in texts if not text.startswith('#')]  # comments
+    if cells and all(len(one) == 1 for one in cells):
+        return 'a word a line'
+    known = set(task.labels)
+    last = {one[-1] if len(one) > 1 else '' for one in cells}
+    as_read = {tag_writings.standard(tag, task.writing) if task.writing else tag for tag in last}
+    return 'a word and its tag a line' if as_read <= known else ''
+
+
 def read(
     task: Task, path: pathlib.Path, form: str, columns: Columns, complaints: Complaints
 ) -> list[Example]:
@@ -58,7 +113,8 @@ def read(
     kind = KINDS[task.kind]
     if form.startswith('conll') and form not in kind.formats:
         raise ConfigError('the input is in CoNLL format, but the model was not trained to tag')
-    examples: Iterable[Example] = _from_lines(task, path, complaints)
+    of_lines = dataclasses.replace(task, columns=merged(task.columns, columns))
+    examples: Iterable[Example] = _from_lines(of_lines, path, complaints)
     try:
         if form != 'lines':
             ending = f'.{form}'
@@ -67,9 +123,7 @@ def read(
             examples, _ = kind.read(task, Source(*split))
         examples = list(examples)
     except DataError as error:
-        # `predict` has --columns to name columns with, and no config.
-        text = str(error).replace('--config.task.columns.', '--columns=')
-        raise DataError(re.sub(r' \(if [^()]*--config\.[^()]*\)', '', text)) from error
+        raise DataError(in_words_of_predict(str(error))) from error
     if not examples:
         raise DataError(
             f'{path}: there are no usable rows as {form}; another format is named by --format, '
@@ -77,6 +131,12 @@ def read(
         )
     count_double_ids(examples, complaints)
     return examples
+
+
+def in_words_of_predict(problem: str) -> str:
+    """A message for `predict`, which has --columns to name columns with, and no config."""
+    text = problem.replace('--config.task.columns.', '--columns=')
+    return re.sub(r' \(if [^()]*--config\.[^()]*\)', '', text)
 
 
 def _from_lines(task: Task, path: pathlib.Path, complaints: Complaints) -> Iterator[Example]:

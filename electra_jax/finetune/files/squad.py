@@ -236,10 +236,10 @@ def _row_questions(source: Source) -> Iterator[_Question]:
                     )
         elif list(row.values) != ['header']:  # the first line of MRQA's files describes the file
             with Refusing(complaints, row.where):
-                context = row.value(context_key)
+                context = row.value(context_key, 'context')
                 yield _Question(
                     row.where,
-                    question=row.value(question_key),
+                    question=row.value(question_key, 'question'),
                     id=row.id(id_key),
                     context=context,
                     answers=_bare_answers(

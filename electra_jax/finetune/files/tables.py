@@ -41,11 +41,13 @@ class Row(NamedTuple):
     number: int
     values: dict[str, Any]
 
-    def value(self, key: str) -> Any:
-        """The value under the key of a column; raises UnusableError if there is none."""
+    def value(self, key: str, field: str) -> Any:
+        """The value under the key that a field of `Columns` has; UnusableError: there is none."""
         if key not in self.values:
             has = ', '.join(map(repr, sorted(self.values)[:10])) or 'none'
-            raise UnusableError('missing_field', f'there is no field {key!r}; it has {has}')
+            problem = f'there is no field {key!r}; it has {has}'
+            named = f'the name of another is typed as --config.task.columns.{field}=NAME'
+            raise UnusableError('missing_field', f'{problem}; {named}')
         return self.values[key]
 
     def id(self, key: str | None) -> str:

@@ -14,6 +14,8 @@ from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Row
 
 _SHOWN = 20  # classes that a message lists
+# Usual names of the second text of a pair.
+_SECONDS = ('text_b', 'text2', 'text_pair', 'sentence2', 'sentence_b', 'hypothesis')
 _NO_LABEL = ('nan', 'na', 'n/a', '#n/a', '<na>', 'null', 'none', 'nil', '-', '--', '?')
 
 # The label of a value of a row. Raises UnusableError for one that cannot be a label.
@@ -23,26 +25,27 @@ Reader = Callable[[Any], str | float]
 def read(source: Source, label: Reader) -> Iterator[TextExample]:
     """Texts with a label each: one example for each usable row, with its texts stripped."""
     rows, columns, labelled = source.rows(), source.columns, source.labelled
-    keys = [rows.need('text_a')]
-    if columns.text_b is not None:
-        keys.append(rows.need('text_b'))
+    fields = ('text_a', 'text_b') if columns.text_b is not None else ('text_a',)
+    keys = {field: rows.need(field) for field in fields}
     label_key = None
     if labelled:
         label_key = rows.need('label')
     elif labelled is not None and columns.label:
         label_key = rows.find('label')
     id_key = columns.id and rows.need('id')
-    unread = 'text_b' not in (*keys, label_key, id_key) and columns.text_b is None
+    seconds = () if columns.text_b else {*_SECONDS} - {*keys.values(), label_key, id_key}
     for row in rows.rows:
-        if unread and row.values.get('text_b'):
+        unread = next((name for name in seconds if row.values.get(name)), None)
+        if unread:
             raise DataError(
-                f"{row.where}: the row has a 'text_b', and one text alone would be read; for pairs "
-                'of texts type --config.task.columns.text_b=text_b, or give that column another '
-                'name'
+                f'{row.where}: the row has a {unread!r}, and one text alone would be read; for '
+                f'pairs of texts type --config.task.columns.text_b={unread}, or give that column '
+                'another name'
             )
         with Refusing(source.complaints, row.where):
             first, *second = [
-                lines.usable_text(row.value(key), f'column {key!r}').strip() for key in keys
+                lines.usable_text(row.value(key, field), f'column {key!r}').strip()
+                for field, key in keys.items()
             ]
             name = row.id(id_key)
             found = _label(row, label_key, label, bool(labelled)) if label_key else None
@@ -52,7 +55,7 @@ def read(source: Source, label: Reader) -> Iterator[TextExample]:
 def _label(row: Row, key: str, label: Reader, needed: bool) -> str | float | None:
     if not needed and key not in row.values:
         return None
-    value = row.value(key)
+    value = row.value(key, 'label')
     try:
         return label(value)
     except UnusableError as error:

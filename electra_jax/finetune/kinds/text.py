@@ -59,7 +59,8 @@ def from_line(task: Task, name: str, line: str, where: str) -> TextExample:
     first, tab, second = line.partition('\t')
     first, second = first.strip(), second.strip()
     if is_pair != bool(tab) or not first or (is_pair and not second):
-        wanted = 'two texts with a tab between' if is_pair else 'one text without a tab'
+        single = 'one text without a tab (two, if --columns=text_b=text_b is typed)'
+        wanted = 'two texts with a tab between' if is_pair else single
         raise UnusableError('bad_width', f'{wanted} expected on a line, found {line!r:.60}')
     return TextExample(name, first, second if tab else None, None, where)
 
