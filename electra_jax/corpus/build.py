@@ -18,6 +18,7 @@ from electra_jax.corpus import layouts, sources
 from electra_jax.corpus.documents import digest
 from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api
+from electra_jax.tokenizers.unknown import Unknown
 
 _BATCH_CHARS = 1_000_000  # text that is tokenized at once, about
 
@@ -44,6 +45,7 @@ class BlockRows(NamedTuple):
     # and [MASK].
     unigram: np.ndarray
     counts: dict[str, int]  # the numbers of COUNTS
+    unknown: Unknown  # of all its text
 
 
 def build_piece(
@@ -64,7 +66,9 @@ def build_piece(
         counts = dict.fromkeys(COUNTS, 0)
         streams: dict[str, list[np.ndarray]] = {split: [] for split in manifest.SPLITS}
         lengths: dict[str, list[list[int]]] = {split: [] for split in manifest.SPLITS}
-        for split, copies, lines in _encode(_documents(weighted, config, counts), tokenizer):
+        unknown = Unknown()
+        read = _documents(weighted, config, counts)
+        for split, copies, lines in _encode(read, tokenizer, unknown):
             streams[split] += lines * copies
             lengths[split] += [[len(line) for line in lines if len(line)]] * copies
         rows = {}
@@ -75,7 +79,7 @@ def build_piece(
             _count_rows(counts, split, rows[split], table, len(stream))
             if split == 'train':
                 unigram = np.bincount(stream, minlength=tokenizer.vocab_size).astype(np.int64)
-        yield BlockRows(rows, unigram, counts)
+        yield BlockRows(rows, unigram, counts, unknown)
 
 
 def _documents(
@@ -113,7 +117,7 @@ def choose(
 
 
 def _encode(
-    documents: Iterable[tuple[str, int, list[str]]], tokenizer: api.Tokenizer
+    documents: Iterable[tuple[str, int, list[str]]], tokenizer: api.Tokenizer, unknown: Unknown
 ) -> Iterator[tuple[str, int, list[np.ndarray]]]:
     """Replaces the lines of documents by their ids; drops documents without copies."""
     reading: collections.deque[tuple[str, int, int]] = collections.deque()
@@ -124,9 +128,14 @@ def _encode(
                 reading.append((name, copies, len(texts)))
                 yield from texts
 
+    def encoded(batch: list[str]) -> list[np.ndarray]:
+        ids = tokenizer.encode_batch(batch)
+        unknown.add(tokenizer, batch, ids)
+        return ids
+
     sized = ((line, len(line)) for line in lines())
     batches = sources.grouped(sized, _BATCH_CHARS)
-    ids = itertools.chain.from_iterable(map(tokenizer.encode_batch, batches))
+    ids = itertools.chain.from_iterable(map(encoded, batches))
     for first in ids:
         name, copies, count = reading.popleft()
         yield name, copies, [first, *itertools.islice(ids, count - 1)]

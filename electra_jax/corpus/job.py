@@ -37,6 +37,7 @@ from electra_jax.corpus.documents import Entry
 from electra_jax.data import manifest, records
 from electra_jax.runtime import terminal
 from electra_jax.tokenizers import api, load
+from electra_jax.tokenizers.unknown import Unknown
 
 MARKER_NAME = 'building.json'
 _LOCK_NAME = '.lock'
@@ -189,15 +190,19 @@ def _build(
         'revisions': revisions,
         'versions': {name: metadata.version(name) for name in ('numpy', 'array_record')},
     }
-    corpus = _joined(context, sidecars, settings, complaints, figures)
-    unigrams = [np.load(path, allow_pickle=False) for path in pieces.glob('*.npy')]
-    manifest.write_array(folder / manifest.UNIGRAM_NAME, np.sum(unigrams, axis=0))
+    unigram = np.sum([np.load(path, allow_pickle=False) for path in pieces.glob('*.npy')], axis=0)
+    unknown = _unknown(sidecars, unigram, tokenizer)
+    corpus = _joined(context, sidecars, settings, complaints, unknown, figures)
+    manifest.write_array(folder / manifest.UNIGRAM_NAME, unigram)
     manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
     _delete(pieces, '[0-9]*.*')
     _delete(folder, _REVISIONS_NAME)
     with contextlib.suppress(OSError):
         pieces.rmdir()
     _summary(corpus, ours, built - trained, complaints)
+    terminal.ERR.print(f'  {unknown.describe()}')
+    if unknown.many:
+        terminal.ERR.print(f'warning: {_cause(unknown, tokenizer, data.tokenizer)}')
     return manifest.load_corpus(folder, 'sizes')  # each shard has been hashed here
 
 
@@ -270,11 +275,49 @@ def _run_pieces(
     return [sidecars[i] for i in sorted(sidecars)]
 
 
+def _unknown(
+    sidecars: list[workers.Sidecar], unigram: np.ndarray, tokenizer: api.Tokenizer
+) -> Unknown:
+    """[UNK] in the training rows, and examples from all of the text."""
+    total = Unknown()
+    for sidecar in sidecars:
+        total.merge(Unknown(words=sidecar.get('unknown', {}).get('words', {})))
+    total.tokens, total.unknown = int(unigram.sum()), int(unigram[tokenizer.special.unk])
+    return total
+
+
+def _cause(unknown: Unknown, tokenizer: api.Tokenizer, config: schema.TokenizerConfig) -> str:
+    """Why there may be so many [UNK], and what to type."""
+    setting = '--config.data.tokenizer'
+    typed, known = max(
+        unknown.known_to(tokenizer.variants()), key=lambda one: one[1], default=('', 0)
+    )
+    number = len(unknown.words)
+    if known > number / 2:
+        return f'{known} of {number} such words are known with other switches: type {typed}'
+    longest = tokenizer.max_word_chars
+    if longest and sum(len(word) > longest for word in unknown.words) > number / 2:
+        return (
+            f'words of more than {longest} letters are [UNK] to {config.kind}: for text without '
+            f'spaces type {setting}.kind=bpe, or {setting}.kind=characters'
+        )
+    if config.path is not None:
+        return (
+            f'the vocabulary {config.path} does not cover this text: leave {setting}.path out, and '
+            'one is trained on it'
+        )
+    return (
+        f'the letters of this text need more than {tokenizer.vocab_size:,} pieces: type a larger '
+        f'{setting}.vocab_size'
+    )
+
+
 def _joined(
     context: workers.Context,
     sidecars: list[workers.Sidecar],
     settings: dict[str, Any],
     complaints: Complaints,
+    unknown: Unknown,
     figures: dict[str, Any],
 ) -> manifest.Corpus:
     """The corpus that the pieces make together."""
@@ -301,6 +344,7 @@ def _joined(
         source=data.source or '',
         settings=settings,
         bad_text=complaints.counts,
+        unknown=unknown.to_json(),
         build=figures,
     )
 

@@ -28,6 +28,7 @@ from electra_jax.core.errors import DataError
 from electra_jax.corpus import build, sources
 from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api, load
+from electra_jax.tokenizers.unknown import Unknown
 
 ELSEWHERE = 'name another folder with --config.data.path=FOLDER'
 PIECES_FOLDER = 'pieces'
@@ -75,11 +76,12 @@ class Context:
             for split in manifest.SPLITS
         }
         unigram = np.zeros(self.tokenizer.vocab_size, np.int64)
-        counts = dict.fromkeys(build.COUNTS, 0)
+        counts, unknown = dict.fromkeys(build.COUNTS, 0), Unknown()
         for built in build.build_piece(piece, self.tokenizer, self.config, complaints):
             for split, writer in writers.items():
                 writer.write(built.rows[split])
             unigram += built.unigram
+            unknown.merge(built.unknown)
             counts = {name: number + built.counts[name] for name, number in counts.items()}
         shards = {split: writer.close() for split, writer in writers.items()}
         manifest.write_array(self._path(piece, '.npy'), unigram)
@@ -88,6 +90,7 @@ class Context:
             'shards': {split: shard and vars(shard) for split, shard in shards.items()},
             'counts': counts,
             'bad_text': complaints.counts,
+            'unknown': unknown.to_json(),
         }
         manifest.write_json(self._path(piece, '.json'), {**sidecar, 'seal': self._seal(sidecar)})
         return sidecar

@@ -49,6 +49,7 @@ class Corpus:
     source: str  # the text it was made of
     settings: dict[str, Any]  # decide whether it is the corpus that a config asks for
     bad_text: dict[str, Any]  # `Complaints.counts` about the text
+    unknown: dict[str, Any]  # [UNK] in the training rows, `Unknown.to_json`; {}: not counted
     build: dict[str, Any]  # figures (seconds, workers, versions): for people only
 
     @property
@@ -174,7 +175,9 @@ def _from_json(folder: pathlib.Path, data: dict[str, Any]) -> Corpus:
         if not re.fullmatch(r'[\w-]+\.array_record', shard.name):  # a path may lead anywhere
             raise ValueError(f'{shard.name!r:.80} is not the name of a shard')
     special = records.from_json(api.SpecialIds, data['special'])
-    corpus = records.from_json(Corpus, data, path=folder, special=special, shards=shards)
+    corpus = records.from_json(
+        Corpus, {'unknown': {}} | data, path=folder, special=special, shards=shards
+    )
     if any(not 0 <= one < corpus.vocab_size for one in vars(special).values()):
         raise ValueError(f'special is {special}')
     if corpus.token_bytes not in (2, 4) or not 1 <= corpus.row_length < 1 << 31:

@@ -109,6 +109,15 @@ class Tokenizer(abc.ABC):
         text = json.dumps(self.to_json(), sort_keys=True, separators=(',', ':'))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @property
+    def max_word_chars(self) -> int | None:
+        """Longer words are [UNK]; None: there is no limit."""
+        return None
+
+    def variants(self) -> Mapping[str, 'Tokenizer']:
+        """This vocabulary with other switches, by the words to type for each."""
+        return {}
+
     def fits(self, other: 'Tokenizer') -> bool:
         """Whether the ids of the other one mean the same to a model."""
         return self.hash == other.hash

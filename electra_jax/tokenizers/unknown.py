@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ _KEPT_WORDS = 10
 # Each call of `add` looks for unknown words in so many lines, in so many characters of each.
 _SAMPLED_LINES = 16
 _SAMPLED_CHARS = 2000
-_SHOWN_CHARS = 20
+_KEPT_CHARS, _SHOWN_CHARS = 256, 20  # of a word
 
 
 @dataclasses.dataclass
@@ -58,7 +58,7 @@ class Unknown:
     def _add_words(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
         for text, (ids, spans) in zip(texts, tokenizer.encode_spans(texts), strict=True):
             for begin, end in spans[ids == tokenizer.special.unk]:
-                word = text[begin:end]
+                word = text[begin : min(end, begin + _KEPT_CHARS)]
                 self.words[word] = self.words.get(word, 0) + 1
 
     def merge(self, other: 'Unknown') -> None:
@@ -68,9 +68,10 @@ class Unknown:
         self.words = dict(collections.Counter(self.words) + collections.Counter(other.words))
 
     def to_json(self) -> dict[str, Any]:
-        """All counts, with the most frequent words alone."""
+        """All counts, with the most frequent words alone, and the shares."""
         words = collections.Counter(self.words).most_common(_KEPT_WORDS)
-        return {**dataclasses.asdict(self), 'words': dict(words)}
+        shares = {'share': self.share, 'scripts': self.scripts()}
+        return {**dataclasses.asdict(self), **shares, 'words': dict(words)}
 
     def scripts(self) -> dict[str, float]:
         """The share of each script in the sampled words, the largest first."""
@@ -78,6 +79,14 @@ class Unknown:
         for word, number in self.words.items():
             counts[script(word)] += number
         return {name: number / counts.total() for name, number in counts.most_common()}
+
+    def known_to(self, tokenizers: Mapping[str, Tokenizer]) -> list[tuple[str, int]]:
+        """The name of each tokenizer, and how many of the words hold no [UNK] to it."""
+        words = list(self.words)
+        return [
+            (name, sum(one.special.unk not in ids for ids in one.encode_batch(words)))
+            for name, one in tokenizers.items()
+        ]
 
     def describe(self) -> str:
         """One sentence; where there are many, with scripts and example words."""

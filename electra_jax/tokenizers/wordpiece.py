@@ -121,6 +121,19 @@ class WordPiece(api.Tokenizer):
         )
         return library
 
+    @property
+    def max_word_chars(self) -> int:
+        return self.rules.max_word_chars
+
+    def variants(self) -> dict[str, api.Tokenizer]:
+        return {
+            _typed(lower_case, strip_accents): WordPiece(
+                self.vocab, lower_case, strip_accents, rules=self.rules
+            )
+            for lower_case, strip_accents in itertools.product((True, False), (True, False))
+            if (lower_case, strip_accents) != (self.lower_case, self.strip_accents)
+        }
+
     def fits(self, other: api.Tokenizer) -> bool:
         """As for every tokenizer; the limit for long words may differ."""
         sides = (self.to_json(), other.to_json())
@@ -277,6 +290,14 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
             raise DataError(f'{path}, line {number}: {found}; each line must hold another piece')
         known.add(piece)
     return vocab
+
+
+def _typed(lower_case: bool, strip_accents: bool) -> str:
+    """The words to type for two switches."""
+    words = f'--config.data.tokenizer.lower_case={lower_case}'
+    if strip_accents == lower_case:  # which is its default
+        return words
+    return f'{words} --config.data.tokenizer.strip_accents={strip_accents}'
 
 
 def _rules(data: Mapping[str, Any]) -> Rules:

@@ -164,6 +164,47 @@ def test_another_seed_gives_other_rows(config, tmp_path):
     assert first.counts['held_out_documents'] != other.counts['held_out_documents']
 
 
+def build_words(config, tmp_path, text: str, **tokenizer) -> manifest.Corpus:
+    """Builds a corpus of one text, whose documents are its lines."""
+    (tmp_path / 'words.txt').write_text('\n\n'.join(text.split('\n')))
+    named = dataclasses.replace(config.tokenizer, **tokenizer)
+    return make(config, source=f'text:{tmp_path}/words.txt', tokenizer=named, holdout=0.0)
+
+
+def test_unknown_words_are_counted_with_their_scripts(config, tmp_path, capsys):
+    built = build_words(config, tmp_path, 'ba be привет\nbo ba 東\n' * 20)
+    counts = built.unigram()
+    share = counts[built.special.unk] / counts.sum()
+    assert built.unknown['share'] == share == 1 / 3
+    assert built.unknown['scripts'] == {'Cyrillic': 0.5, 'CJK': 0.5}
+    printed = ' '.join(capsys.readouterr().err.split())
+    assert all(words in printed for words in ['33.3 % of', 'Cyrillic 50 %', "'привет'", 'warning'])
+    assert 'leave --config.data.tokenizer.path out' in printed
+
+
+@pytest.mark.parametrize(
+    ('text', 'switches', 'advice'),
+    [
+        ('BA BE', {'lower_case': False}, 'type --config.data.tokenizer.lower_case=True'),
+        ('bá', {'strip_accents': False}, 'type --config.data.tokenizer.lower_case=True'),
+        ('ba' * 150, {}, 'type --config.data.tokenizer.kind=bpe'),
+    ],
+)
+def test_the_warning_names_the_cause(config, tmp_path, capsys, text, switches, advice):
+    build_words(config, tmp_path, f'{text}\nba bo\n' * 10, **switches)
+    assert advice in ' '.join(capsys.readouterr().err.split())
+
+
+def test_a_corpus_without_counts_of_unknown_words_is_read(config, capsys):
+    built = make(config)
+    assert '0.0 % of' in capsys.readouterr().err
+    path = built.path / manifest.FILE_NAME
+    data = json.loads(path.read_text())
+    del data['unknown']
+    path.write_text(json.dumps(data))
+    assert manifest.load_corpus(built.path).unknown == {}
+
+
 # ---------------------------------------------------------------------------------------------
 # Whatever happens on the way
 
