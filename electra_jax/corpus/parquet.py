@@ -153,7 +153,9 @@ def _reader(name: str, version: str) -> Any:
 
 def opened(source: Any) -> Any:
     """A pyarrow.parquet.ParquetFile that reads a path or a file little by little."""
-    return _arrow().parquet.ParquetFile(source, buffer_size=_STREAM_BYTES)
+    return _arrow().parquet.ParquetFile(
+        source, buffer_size=_STREAM_BYTES, page_checksum_verification=True
+    )
 
 
 @contextlib.contextmanager

@@ -147,6 +147,14 @@ def test_a_folder_reads_its_parquet_and_counts_the_rest(tmp_path):
         read(f'parquet:{tmp_path}/empty')
 
 
+def test_a_page_that_is_not_what_its_checksum_says_is_damage(tmp_path):
+    path = tmp_path / 'a.parquet'
+    write(path, compression='none', write_page_checksum=True)
+    path.write_bytes(path.read_bytes().replace(b'Document 7', b'Document 8'))
+    with pytest.raises(errors.DataError, match=f'{path}: row group 0: it is damaged'):
+        read(f'parquet:{path}')
+
+
 def test_damage_is_a_complaint(tmp_path):
     path = tmp_path / 'a.parquet'
     write(path, compression='gzip')
