@@ -59,6 +59,11 @@ class Part(abc.ABC):
         """Bytes read from disk for it."""
         return self.text_bytes
 
+    @property
+    def least_bytes(self) -> int:
+        """Text that must be read to have any of it; 0: little, as it is on this machine."""
+        return 0
+
     @abc.abstractmethod
     def open(self, complaints: Complaints) -> Iterator[Block]:
         """Reads the part, a block at a time; what cannot be used is a complaint.

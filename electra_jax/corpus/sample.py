@@ -51,17 +51,30 @@ def sample_lines(
 def _stretches(
     pieces: Iterable[sources.Piece], config: settings.DataConfig, share: float
 ) -> Iterator[tuple[str, int]]:
-    """Stretches of training documents from the first `share` of each block, and their bytes."""
+    """Stretches of training documents from the first `share` of each block, and their bytes.
+
+    Of remote text as much is read, in whole blocks from the start of every so many parts.
+    """
     complaints = Complaints('data.on_bad_text', 'skip')
+    due = 0.0  # bytes of remote text
     for part in itertools.chain.from_iterable(piece.parts for piece in pieces):
+        remote = share < 1 and part.least_bytes > 0
+        due += share * part.text_bytes if remote else 0
+        if remote and due < part.least_bytes:
+            continue
         for block in part.open(complaints):
             left = share * block.text_bytes if share < 1 else math.inf
+            if remote:
+                left = min(due, block.text_bytes)
+                due -= left
             for stretch, copies in _cut(block.documents, part.weight, config):
                 size = len(stretch.encode())
                 yield from itertools.repeat((stretch, size), copies)
                 left -= size
                 if left <= 0:
                     break
+            if remote and due < part.least_bytes:
+                break
 
 
 def _cut(

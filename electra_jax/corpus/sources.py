@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, unknown
-from electra_jax.corpus import docstrings, documents, files, parquet, tfds
+from electra_jax.corpus import docstrings, documents, files, hub, parquet, tfds
 from electra_jax.corpus.documents import Entry
 
 PIECE_BYTES = 16_000_000  # text in one piece of work, about
@@ -102,13 +102,15 @@ PARTS: dict[str, Callable[[Entry, int, Complaints], Iterator[documents.Part]]] =
     'tfds': tfds.parts,
     # parquet:PATH#FIELD, files, folders and globs of Parquet, the text in the column FIELD.
     parquet.KIND: parquet.parts,
+    # hf:OWNER/NAME[:CONFIG]:SPLIT#FIELD, the Parquet files of a data set of the Hugging Face hub.
+    hub.KIND: hub.parts,
     # python-docs:[FOLDER], the documentation inside the installed Python packages, or in a folder.
     'python-docs': docstrings.parts,
 }
 
 
 # Kind -> what finds the revision that the name of remote text stands for now.
-PINS: dict[str, Callable[[Entry], str]] = {'tfds': tfds.pin}
+PINS: dict[str, Callable[[Entry], str]] = {'tfds': tfds.pin, hub.KIND: hub.pin}
 
 
 def pin(entries: list[Entry], known: Mapping[str, str]) -> tuple[list[Entry], dict[str, str]]:

@@ -34,6 +34,10 @@ class TfrecordPart(documents.Part):
     block_bytes: int  # so much text, about, is in memory at a time
     fingerprint: str  # stands for the content of the dataset
 
+    @property
+    def least_bytes(self) -> int:
+        return min(self.block_bytes, self.text_bytes) if self.remote else 0
+
     def open(self, complaints: Complaints) -> Iterator[documents.Block]:
         yield from documents.blocks_of(self._texts(complaints), self.block_bytes, complaints)
 

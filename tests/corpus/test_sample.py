@@ -8,7 +8,7 @@ import pytest
 
 from electra_jax.config import settings
 from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import sample, sources
+from electra_jax.corpus import documents, sample, sources
 
 LATIN, CYRILLIC = 'abcdefgh', 'абвгдежз'
 LIMIT = 50_000
@@ -98,3 +98,34 @@ def test_held_out_documents_are_not_in_it(tmp_path):
 
     assert len(lines(dataclasses.replace(config, holdout=0.0))) == 500
     assert 300 < len(lines(config)) < 400
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RemotePart(documents.Part):
+    """Text of which each block is a download."""
+
+    downloads: list
+    least_bytes: int = 1000
+
+    def open(self, complaints):
+        for start in range(0, self.text_bytes, 1000):
+            self.downloads.append(self.name)
+            texts = ((self.name, f'{self.name} line {start + i}') for i in range(0, 1000, 20))
+            yield documents.block_of(1000, texts, complaints)
+
+
+@pytest.mark.parametrize('size', [1000, 10_000])
+@pytest.mark.parametrize('limit', [8_000, 10**9])
+def test_of_remote_text_no_more_than_the_sample_is_downloaded(monkeypatch, size, limit):
+    monkeypatch.setattr(sample, '_READ_BYTES', 0)
+    downloads, total = [], 400_000
+    parts = [
+        RemotePart(name=f'part {i}', weight=1.0, text_bytes=size, downloads=downloads)
+        for i in range(total // size)
+    ]
+    config = settings.DataConfig(path='', source='', row_length=8, holdout=0)
+    pieces = [sources.Piece(i, (part,), size) for i, part in enumerate(parts)]
+    lines = sample.sample_lines(pieces, config, total, limit)
+    assert len(downloads) == (16 if limit < total else 400)
+    numbers = {int(line.split()[1]) for line in lines}
+    assert min(numbers) < 0.1 * len(parts) and max(numbers) > 0.9 * len(parts)

@@ -1,7 +1,11 @@
 """A server on this machine that plays the part of one in the network."""
 
 import contextlib
+import hashlib
 import http.server
+import json
+import pathlib
+import re
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -100,3 +104,55 @@ def bucket(files: dict[str, bytes]) -> Answer:
         return 200, {'ETag': f'"{hash(content)}"'}, content
 
     return answer
+
+
+class Hub:
+    """Answers as the Hugging Face hub does: data sets, their files and their commits."""
+
+    def __init__(self):
+        # Repository -> branch or commit -> (card, path -> content); a branch and its commit share.
+        self.repos: dict[str, dict[str, tuple[dict, dict[str, bytes]]]] = {}
+        self.gated: set[str] = set()
+
+    def commit(
+        self, repo: str, files: dict[str, bytes], card: dict | None = None, branch: str = 'main'
+    ) -> str:
+        revisions = self.repos.setdefault(repo, {})
+        name = hashlib.sha1(repr((card, files)).encode()).hexdigest()
+        revisions[branch] = revisions[name] = (card or {}, files)
+        return name
+
+    def __call__(self, path: str, query: dict[str, str], signed: bool):
+        if match := re.fullmatch(r'/api/datasets/(.+?)/(revision|tree)/(.+)', path):
+            repo, what, revision = match.groups()
+        elif match := re.fullmatch(r'/datasets/(.+?)/(resolve)/(\w+)/(.+)', path):
+            repo, what, revision, name = match.groups()
+        elif path.startswith('/storage/'):  # where large files are
+            _, _, repo, revision, name = path.split('/', 4)
+            return 200, {}, self.repos[repo.replace('--', '/')][revision][1][name]
+        else:
+            return 404, {}, b''
+        if repo not in self.repos:
+            return 401, {'X-Error-Code': 'RepoNotFound'}, b''
+        if what == 'tree':
+            revision, _, name = revision.partition('/')
+        if revision not in self.repos[repo]:
+            return 404, {'X-Error-Code': 'RevisionNotFound'}, b''
+        card, files = self.repos[repo][revision]
+        if what == 'revision':
+            commits = [key for key, value in self.repos[repo].items() if value == (card, files)]
+            commit = next(key for key in commits if re.fullmatch('[0-9a-f]{40}', key))
+            about = {'id': repo, 'sha': commit, 'cardData': card, 'siblings': [], 'private': False}
+            return 200, {'Content-Type': 'application/json'}, json.dumps(about).encode()
+        if what == 'tree':
+            inside = {path: len(files[path]) for path in files if path.startswith(name)}
+            folders = {str(one) for path in inside for one in pathlib.PurePath(path).parents}
+            found = [
+                {'type': 'file', 'path': path, 'size': size, 'oid': 'x'}
+                for path, size in inside.items()
+            ]
+            found += [{'type': 'directory', 'path': one, 'oid': 'x'} for one in folders - {'.'}]
+            return 200, {'Content-Type': 'application/json'}, json.dumps(found).encode()
+        if repo in self.gated and not signed:
+            return 401, {'X-Error-Code': 'GatedRepo'}, b''
+        return 302, {'Location': f'/storage/{repo.replace("/", "--")}/{revision}/{name}'}, b''
