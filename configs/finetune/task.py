@@ -19,8 +19,9 @@
 
 No figure is quoted for wnli (the larger class alone reaches 56.3 on dev), ner (CoNLL-2003), newsqa,
 naturalqs, triviaqa, searchqa and hotpotqa (MRQA's files), nor for your own data: text (own_text.py
-names its columns), text_regression, tagging (a word and its tag a line, or rows with words and
-tags) and spans (SQuAD's .json, or rows with context, question and answers).
+names its columns), text_multi_label (any number of classes a text), text_regression, tagging (a
+word and its tag a line, or rows with words and tags) and spans (SQuAD's .json, or rows with
+context, question and answers).
 """
 
 from electra_jax.config.recipe import recipe

@@ -5,18 +5,19 @@ Each has an `id`, as in the file or the number of the row or sentence there, fro
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from electra_jax.core.complaints import Complaints
 
 
 class TextExample(NamedTuple):
-    """A text, or a pair of texts, with at most one label."""
+    """A text, or a pair of texts, with its label."""
 
     id: str
     text_a: str  # the text, or the first of a pair
     text_b: str | None
-    label: str | float | None  # a class by its name, or a score; None: the file gives none
+    # A class by its name, several classes, or a score; None: the file gives none.
+    label: Any  # str, tuple of str, float or None, by the kind of the task
     where: str
 
 

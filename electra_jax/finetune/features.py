@@ -46,7 +46,7 @@ class Rows:
     # For each row, the position from which tokens have type 1; the row's length where none has.
     second: np.ndarray
     example: np.ndarray  # for each row, the number of its example
-    numbers: dict[str, np.ndarray]  # name -> one number for each row, for example 'label'
+    numbers: dict[str, np.ndarray]  # name -> an entry for each row, for example 'label'
     marks: dict[str, Ragged]  # name -> one number for each token, for example 'labels'
     fill: int = 0  # what marks hold at the unused positions of a row
     cut: Sequence[int] = ()  # examples of which tokens were left out because the row was full
@@ -109,7 +109,7 @@ def to_batch(
 
 
 def _padded(values: np.ndarray, size: int) -> np.ndarray:
-    return np.concatenate([values, np.zeros(size - len(values), values.dtype)])
+    return np.pad(values, [(0, size - len(values))] + [(0, 0)] * (values.ndim - 1))
 
 
 def encode_all(

@@ -3,11 +3,13 @@
 import dataclasses
 from typing import Any
 
-from electra_jax.config.settings import ModelConfig
+from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune import task as tasks
+from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.predict import best_folder
 from electra_jax.interop.convert import Head, Tasks
+from electra_jax.interop.projects import Checkpoint
 
 
 def read_head(recorded: Any, where: str) -> Head:
@@ -17,16 +19,51 @@ def read_head(recorded: Any, where: str) -> Head:
         CheckpointError: the task is damaged.
     """
     task = tasks.from_json(recorded, where)
-    return Head(task.kind, list(task.labels) or None, KINDS[task.kind].foreign_notes(task))
+    notes = KINDS[task.kind].foreign_notes(task)
+    return Head(task.kind, list(task.labels) or None, notes, tasks.to_json(task))
 
 
-def describe_task(kind: str, labels: tuple[str, ...], C: int, model: ModelConfig) -> dict[str, Any]:
-    """The task of another project's head with C outputs, whose names may be unknown: ()."""
-    chosen = KINDS[kind]
-    length = min(chosen.own_spec.row_length, model.max_positions)
-    task = tasks.of_kind(kind, length, head='huggingface')
-    fields = chosen.foreign_fields(labels or tuple(f'LABEL_{i}' for i in range(C)))
-    return tasks.to_json(dataclasses.replace(task, **fields))
+def describe_task(found: Checkpoint) -> tuple[dict[str, Any], list[str]]:
+    """The task of another project's head, whose outputs may have no names, and notes for people.
+
+    What our own checkpoint recorded about it is kept, if it is still about this head.
+    """
+    assert found.task is not None
+    kind, C = KINDS[found.task], len(found.params['task_head']['output']['bias'])
+    labels = tuple(found.labels or (f'LABEL_{i}' for i in range(C)))
+    task, notes = None, []
+    if found.record is not None:
+        try:
+            task = tasks.from_json(found.record, 'electra_jax in config.json')
+        except CheckpointError as error:
+            notes.append(f'{error}: left out')
+    if task is not None and not _is_about(task, found, C):
+        notes.append('electra_jax in config.json is about another head: left out')
+        task = None
+    if task is None:
+        task = _of_elsewhere(found)
+        task = dataclasses.replace(task, **kind.foreign_fields(labels))
+        notes += kind.unrecorded
+    elif task.labels and labels != task.labels:
+        task = dataclasses.replace(task, **kind.foreign_fields(labels))
+        notes.append(f'its outputs have the names of id2label: {", ".join(labels)}')
+    length = min(task.row_length, found.model.max_positions)
+    return tasks.to_json(dataclasses.replace(task, row_length=length)), notes
+
+
+def _is_about(task: Task, found: Checkpoint, C: int) -> bool:
+    return task.kind == found.task and (KINDS[task.kind].head(task).num_classes == C)
+
+
+def _of_elsewhere(found: Checkpoint) -> Task:
+    """The task for files of any data set, with the rows that the model was made for."""
+    assert found.task is not None
+    longest = min(found.model.max_positions, found.row_limit or found.model.max_positions)
+    if found.task == 'spans':  # texts are cut into windows: those of our own models
+        longest = min(longest, KINDS[found.task].own_spec.row_length)
+    settings = {'head': 'huggingface', 'head_dropout': found.head_dropout}
+    given = {name: value for name, value in settings.items() if value is not None}
+    return dataclasses.replace(tasks.of_kind(found.task, longest, **given), any_pairs=True)
 
 
 TASKS = Tasks(best_folder, read_head, describe_task)

@@ -30,6 +30,7 @@ class Head(NamedTuple):
     kind: str  # a key of `names.TASK_HEADS`
     labels: list[str] | None  # names of its outputs; None where they have none
     notes: list[str]  # what users of the head in another program must know
+    record: dict[str, Any]  # the task itself, in JSON
 
 
 class Tasks(NamedTuple):
@@ -39,9 +40,9 @@ class Tasks(NamedTuple):
     best_trial: Callable[[epath.Path], epath.Path]
     # The task as a checkpoint records it, the checkpoint's name -> its head.
     head: Callable[[Any, str], Head]
-    # Kind of task, names of its outputs (may be empty), size of the head's output, the model -> the
-    # task as a checkpoint of ours records it.
-    describe: Callable[[str, tuple[str, ...], int, ModelConfig], dict[str, Any]]
+    # A fine-tuned checkpoint of another project -> the task as a checkpoint of ours records it, and
+    # notes for people.
+    describe: Callable[[Checkpoint], tuple[dict[str, Any], list[str]]]
 
 
 def parse_end(flag: str, value: str | None) -> tuple[str, pathlib.Path]:
@@ -97,7 +98,7 @@ def convert(
     written = Report()
     with _whole(folder) as fresh:
         if target_kind == OURS:
-            write_ours(fresh, found, str(source), tasks)
+            written.notes += write_ours(fresh, found, str(source), tasks)
         else:
             written = WRITERS[target_kind](fresh, found)
     yield f'wrote {target}'
@@ -132,19 +133,23 @@ def read_ours(path: pathlib.Path, tasks: Tasks) -> Checkpoint:
     report = Report()
     if folder != given and folder.parent.name == workdir.TRIALS:
         report.notes.append(f'this is its best trial, {folder}')
-    task, labels = None, None
-    if 'task' in about:
-        task, labels, notes = tasks.head(about['task'], str(folder))
-        report.notes += notes
-    model = resolve.stored_model(stored)
-    return Checkpoint(params, model, tokenizer, task, labels, objective, report, about)
+    found = Checkpoint(
+        params, resolve.stored_model(stored), tokenizer, None, None, objective, report, about
+    )
+    if 'task' not in about:
+        return found
+    task, labels, notes, record = tasks.head(about['task'], str(folder))
+    report.notes += notes
+    return dataclasses.replace(found, task=task, labels=labels, record=record)
 
 
-def write_ours(folder: pathlib.Path, found: Checkpoint, source: str, tasks: Tasks) -> None:
+def write_ours(folder: pathlib.Path, found: Checkpoint, source: str, tasks: Tasks) -> list[str]:
     """Writes a workdir to start from: parameters, config and tokenizer, no optimizer state.
 
-    The tokenizer's own files go there as well, for building a corpus. `source` is recorded.
+    The tokenizer's own files go there as well, for building a corpus. `source` is recorded. Returns
+    notes for people.
     """
+    notes: list[str] = []
     tokenizer = found.tokenizer
     assert tokenizer is not None  # `convert` has looked
     about = found.about
@@ -159,11 +164,10 @@ def write_ours(folder: pathlib.Path, found: Checkpoint, source: str, tasks: Task
             'converted_from': source,
         }
         if found.task:
-            C = len(found.params['task_head']['output']['bias'])
-            labels = tuple(found.labels or ())
-            about['task'] = tasks.describe(found.task, labels, C, found.model)
+            about['task'], notes = tasks.describe(found)
     checkpoint.write_params(epath.Path(folder).resolve(), found.params, about)
     tokenizer.save(folder / 'tokenizer')
+    return notes
 
 
 def _next_command(kind: str, folder: pathlib.Path, found: Checkpoint) -> str:

@@ -15,7 +15,7 @@ from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import Tree, count, named_leaves
 from electra_jax.interop import names, transfer
 from electra_jax.interop.files import CONFIG_FILE, Network
-from electra_jax.interop.names import BARE_ENCODER, HUGGINGFACE_HEADS, TASK_HEADS, Part
+from electra_jax.interop.names import BARE_ENCODER, HUGGINGFACE_HEADS, PROBLEMS, TASK_HEADS, Part
 from electra_jax.interop.sizes import TIED, model_of
 from electra_jax.interop.transfer import Moved, Report
 
@@ -42,6 +42,7 @@ EXPECTED = {
     'is_decoder': False,
     'add_cross_attention': False,
 }
+RECORD = 'electra_jax'  # in a config.json that we wrote: what transformers has no setting for
 _LM_TABLE, _LM_BIAS = 'generator_lm_head.weight', 'generator_lm_head.bias'
 _WORD_TABLE = 'electra.embeddings.word_embeddings.weight'
 _LARGEST = 2**31 - 1
@@ -136,10 +137,12 @@ def networks_from_params(
     pad_id: int = 0,
     task: str | None = None,
     labels: Sequence[str] | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Network], Report]:
     """The networks of our parameters by role, one or both of `ROLES`, and a report.
 
-    A `task_head` is for the `task`, a key of `names.TASK_HEADS`; `labels` name its outputs.
+    A `task_head` is for the `task`, a key of `names.TASK_HEADS`; `labels` name its outputs, and
+    `record` is what our checkpoint holds about the task.
     """
     kept, report = transfer.keep_expressible(params, 'transformers')
     if 'task_head' in kept and kept.pop('discriminator_head', None):
@@ -150,7 +153,11 @@ def networks_from_params(
     if 'generator' in kept or architecture != BARE_ENCODER or not has_generator:
         network = _network(kept, architecture, model, vocab_size, pad_id)
         if 'task_head' in kept:
-            network.config.update(_label_settings(kept['task_head'], labels))
+            network.config.update(_label_settings(kept['task_head'], task, labels))
+            # transformers keeps settings that it does not know.
+            if record:
+                dropout = record['head_dropout']
+                network.config.update({RECORD: {'task': record}, 'classifier_dropout': dropout})
         networks['discriminator'] = network
     if has_generator:
         small = {
@@ -214,7 +221,7 @@ def _network(
     return Network(config, arrays)
 
 
-def _label_settings(head: Tree, labels: Sequence[str] | None) -> dict[str, Any]:
+def _label_settings(head: Tree, task: str | None, labels: Sequence[str] | None) -> dict[str, Any]:
     C = head['output']['kernel'].shape[-1]
     labels = list(labels or [f'LABEL_{i}' for i in range(C)])
     if len(labels) != C:
@@ -222,7 +229,7 @@ def _label_settings(head: Tree, labels: Sequence[str] | None) -> dict[str, Any]:
     return {
         'id2label': {str(i): label for i, label in enumerate(labels)},
         'label2id': {label: i for i, label in enumerate(labels)},
-        **({'problem_type': 'regression'} if C == 1 else {}),
+        **({'problem_type': PROBLEMS[task]} if task in PROBLEMS else {}),
     }
 
 
@@ -237,13 +244,45 @@ def architecture_of(arrays: Mapping[str, np.ndarray]) -> str:
 
 def task_of(network: Network, C: int) -> tuple[str, list[str] | None]:
     """The kind of task that a fine-tuned network of C outputs is for, and their names."""
-    architecture = architecture_of(network.arrays)
-    kinds = [kind for kind, (name, _) in TASK_HEADS.items() if name == architecture]
-    task = kinds[-1] if C == 1 else kinds[0]
-    labels = network.config.get('id2label')
+    architecture, config = architecture_of(network.arrays), network.config
+    task = next(kind for kind, (name, _) in TASK_HEADS.items() if name == architecture)
+    if task in PROBLEMS:
+        task = _problem(config.get('problem_type'), C)
+    labels = config.get('id2label')
     if not isinstance(labels, dict) or set(labels) != {str(i) for i in range(C)}:
         return task, None
-    return task, [str(labels[str(i)]) for i in range(C)]
+    found = [str(labels[str(i)]) for i in range(C)]
+    double = next((name for name in found if found.count(name) > 1), None)
+    if double is not None and task not in ('regression', 'spans'):
+        raise CheckpointError(
+            f'{CONFIG_FILE}: id2label has the name {double!r} twice: its outputs could not be told '
+            'apart'
+        )
+    return task, found
+
+
+def head_dropout(network: Network) -> float:
+    """The dropout of a task's head, which is that of the layers if nothing else is stated."""
+    config = network.config
+    rate = config.get('classifier_dropout')
+    return float(config.get('hidden_dropout_prob', 0.1) if rate is None else rate)
+
+
+def _problem(problem: Any, C: int) -> str:
+    """The kind of task of a head on whole rows, by what transformers calls its problem_type."""
+    kinds = {theirs: ours for ours, theirs in PROBLEMS.items()}
+    # As transformers decides it where nothing is stated.
+    kind = kinds.get(problem) if problem else 'regression' if C == 1 else 'classification'
+    if kind is None:
+        raise CheckpointError(
+            f'{CONFIG_FILE}: problem_type is {problem!r:.60}, allowed: {", ".join(kinds)}'
+        )
+    if (kind == 'regression') != (C == 1) and kind != 'multi_label':
+        raise CheckpointError(
+            f'{CONFIG_FILE}: problem_type is {problem!r}, but the head has {C} outputs, allowed: '
+            f'{"1" if kind == "regression" else "2 or more"}'
+        )
+    return kind
 
 
 def _check_config(scope: str, network: Network) -> None:

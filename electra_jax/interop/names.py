@@ -94,13 +94,19 @@ _CLASSIFICATION_HEAD = (
     *_dense('output', 'F C', 'classifier.out_proj'),
 )
 # Heads of fine-tuned models (config.task.head='huggingface'), by kind of task: transformers' class,
-# and the rows. To transformers a classifier with one output is a regression. Google's heads have
-# other layers and cannot be converted.
+# and the rows. Google's heads have other layers and cannot be converted.
 TASK_HEADS = {
     'classification': ('ElectraForSequenceClassification', _CLASSIFICATION_HEAD),
+    'multi_label': ('ElectraForSequenceClassification', _CLASSIFICATION_HEAD),
     'regression': ('ElectraForSequenceClassification', _CLASSIFICATION_HEAD),
     'tagging': ('ElectraForTokenClassification', _dense('output', 'D C', 'classifier')),
     'spans': ('ElectraForQuestionAnswering', _dense('output', 'D C', 'qa_outputs')),
+}
+# What transformers calls the kinds of `ElectraForSequenceClassification` (problem_type).
+PROBLEMS = {
+    'classification': 'single_label_classification',
+    'multi_label': 'multi_label_classification',
+    'regression': 'regression',
 }
 
 

@@ -37,6 +37,9 @@ class Checkpoint:
     about: dict[str, Any] | None = None  # what a checkpoint of ours records about itself
     # Folder of transformers' tokenizer, whose reading can be compared with that of transformers.
     tokenizer_folder: pathlib.Path | None = None
+    # The task as our checkpoint records it, also where it went through another project's files.
+    record: dict[str, Any] | None = None
+    head_dropout: float | None = None  # of a task's head, where it is recorded
     row_limit: int | None = None  # the most tokens of a row, where the tokenizer states it
 
 
@@ -177,10 +180,11 @@ def read_huggingface(path: str | pathlib.Path) -> Checkpoint:
     size = tokenizer.vocab_size if tokenizer else None
     params, model, report = huggingface.params_from_networks(networks, size)
     report.notes += notes
-    task, labels = None, None
+    task, labels, main = None, None, next(iter(networks.values()))
     if 'task_head' in params:
         C = len(params['task_head']['output']['bias'])
-        task, labels = huggingface.task_of(next(iter(networks.values())), C)
+        task, labels = huggingface.task_of(main, C)
+    record = main.config.get(huggingface.RECORD)
     return Checkpoint(
         params,
         model,
@@ -190,6 +194,8 @@ def read_huggingface(path: str | pathlib.Path) -> Checkpoint:
         _objective(model, params),
         report,
         tokenizer_folder=where,
+        record=record.get('task') if isinstance(record, dict) else None,
+        head_dropout=huggingface.head_dropout(main),
         row_limit=wordpiece_folder.row_limit(wordpiece_folder.open_folder(where or path)),
     )
 
@@ -243,6 +249,7 @@ def write_huggingface(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
         tokenizer.special.pad,
         checkpoint.task,
         checkpoint.labels,
+        checkpoint.record,
     )
     for role, network in networks.items():
         inside = folder / role if len(networks) > 1 else folder

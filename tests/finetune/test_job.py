@@ -24,6 +24,7 @@ from tests.support.configs import merged, settings_of
 # Metric by which a model that has learnt its small task stands out, and what chance would give.
 LEARNT = {
     'text': ('dev/accuracy', 0.9),
+    'text_multi_label': ('dev/micro_f1', 0.8),
     'text_regression': ('dev/pearson', 0.9),
     'tagging': ('dev/f1', 0.9),
     'spans': ('dev/exact_match', 0.5),
@@ -79,7 +80,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-SLOW = ('text_regression', 'tagging', 'spans')
+SLOW = ('text_multi_label', 'text_regression', 'tagging', 'spans')
 
 
 @pytest.fixture(
@@ -123,7 +124,8 @@ def open_again(workdir):
 def test_the_folder_alone_answers_as_the_trial_did(finished):
     name, folder, workdir, _, _ = finished
     model = open_again(workdir)
-    split = {'text': 'dev.csv', 'text_regression': 'dev.tsv', 'tagging': 'dev.txt'}
+    split = {'text': 'dev.csv', 'text_multi_label': 'dev.jsonl', 'text_regression': 'dev.tsv'}
+    split['tagging'] = 'dev.txt'
     path = folder / split.get(name, 'dev.json')
     bad = Complaints('data.on_bad_row', 'skip')
     form = 'conll' if name == 'tagging' else predict_input.format_of(path)

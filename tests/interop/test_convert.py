@@ -1,5 +1,6 @@
 """Conversion by the command: what is typed, what is shown, what is on disk."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_a_checkpoint_of_another_version_is_refused(ours, tmp_path):
         run(f'ours:{tmp_path / "other"}', f'huggingface:{tmp_path / "x"}')
 
 
-def tuned(ours, folder, task, style, labels, layers):
+def tuned(ours, folder, task, style, labels, layers, name=None, **settings):
     """Writes a fine-tuned checkpoint of ours: the encoder, a head and its task."""
     params, about = checkpoint.read_params(epath.Path(ours))
     random = np.random.default_rng(0)
@@ -171,8 +172,8 @@ def tuned(ours, folder, task, style, labels, layers):
     params = {**{name: params[name] for name in keep}, 'task_head': head}
     scores = (0.0, 5.0) if task == 'regression' else None
     scheme = 'bio' if task == 'tagging' else None
-    name, known = KINDS[task].own_task, Known(labels, scheme, scores)
-    about['task'] = tasks.to_json(task_of(name, known, head=style))
+    name, known = name or KINDS[task].own_task, Known(labels, scheme, scores)
+    about['task'] = tasks.to_json(task_of(name, known, head=style, **settings))
     checkpoint.write_params(epath.Path(folder), params, about)
     return params
 
@@ -181,6 +182,7 @@ def tuned(ours, folder, task, style, labels, layers):
     ('task', 'labels', 'layers', 'shown'),
     [
         ('classification', ('bad', 'good', 'so so'), (('dense', 128), ('output', 3)), 'wrote'),
+        ('multi_label', ('rude', 'loud'), (('dense', 128), ('output', 2)), 'wrote'),
         ('regression', (), (('dense', 128), ('output', 1)), 'scaled from 0..5 to 0..1'),
         ('tagging', ('O', 'B-PER', 'I-PER'), (('output', 3),), 'wrote'),
         ('spans', (), (('output', 2),), 'wrote'),
@@ -204,6 +206,78 @@ def test_a_fine_tuned_model_keeps_its_task_and_labels(
     assert (described.kind, described.labels, described.style) == (task, labels, 'huggingface')
     assert described.scheme == ('bio' if task == 'tagging' else None)
     assert described.row_length == 40  # all the positions that there are
+    assert described.score_range == ((0.0, 5.0) if task == 'regression' else None)
+
+
+def converted_back(ours, tmp_path, edit, **settings):
+    """The task of a SQuAD 2.0 model that went through a Hugging Face folder, edited there."""
+    tuned(ours, tmp_path / 'tuned', 'spans', 'huggingface', (), (('output', 2),), **settings)
+    run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}')
+    path = tmp_path / 'hf' / 'config.json'
+    config = json.loads(path.read_text())
+    edit(config)
+    path.write_text(json.dumps(config))
+    run(f'huggingface:{tmp_path / "hf"}', f'ours:{tmp_path / "back"}')
+    about = checkpoint.read_params(epath.Path(tmp_path / 'back'))[1]
+    return tasks.from_json(about['task'], 'here')
+
+
+SQUAD = {'name': 'squad2', 'null_threshold': 0.5, 'answer_length': 7, 'stride': 9, 'n_best': 3}
+
+
+def test_how_questions_without_answers_are_treated_is_kept(ours, tmp_path, capsys):
+    task = converted_back(ours, tmp_path, lambda config: None, **SQUAD)
+    assert task == dataclasses.replace(task_of('squad2', head='huggingface', **{
+        name: value for name, value in SQUAD.items() if name != 'name'
+    }), row_length=40)  # fmt: skip
+    assert task.unanswerable and task.null_threshold == 0.5 and not task.any_pairs
+
+
+@pytest.mark.parametrize(
+    ('edit', 'note'),
+    [
+        (lambda c: c.pop('electra_jax'), 'not recorded whether questions may have no answer'),
+        (lambda c: c['electra_jax']['task'].update(stride='x'), 'left out'),
+        (lambda c: c['electra_jax']['task'].update(kind='tagging'), 'about another head'),
+    ],
+)
+def test_a_task_that_is_not_recorded_is_reported(ours, tmp_path, capsys, edit, note):
+    task = converted_back(ours, tmp_path, edit, **SQUAD)
+    assert note in capsys.readouterr().out
+    assert not task.unanswerable and task.any_pairs
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'problem_type': 'ranking'}, "problem_type is 'ranking', allowed: single_label_"),
+        ({'problem_type': 'regression'}, 'has 3 outputs, allowed: 1'),
+        ({'id2label': {'0': 'a', '1': 'b', '2': 'a'}}, "the name 'a' twice"),
+        ({'hidden_act': 'relu'}, "hidden_act is 'relu'"),
+        ({'position_embedding_type': 'relative_key'}, 'position_embedding_type'),
+    ],
+)
+def test_heads_that_ours_are_not_are_refused_by_name(ours, tmp_path, changes, message):
+    layers = (('dense', 128), ('output', 3))
+    tuned(ours, tmp_path / 'tuned', 'classification', 'huggingface', ('a', 'b', 'c'), layers)
+    run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}')
+    path = tmp_path / 'hf' / 'config.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(CheckpointError, match=message):
+        run(f'huggingface:{tmp_path / "hf"}', f'ours:{tmp_path / "back"}')
+
+
+def test_names_of_outputs_that_were_changed_elsewhere_count(ours, tmp_path, capsys):
+    layers = (('dense', 128), ('output', 2))
+    tuned(ours, tmp_path / 'tuned', 'classification', 'huggingface', ('0', '1'), layers)
+    run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}')
+    path = tmp_path / 'hf' / 'config.json'
+    named = {'id2label': {'0': 'bad', '1': 'good'}, 'label2id': {'bad': 0, 'good': 1}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | named))
+    run(f'huggingface:{tmp_path / "hf"}', f'ours:{tmp_path / "back"}')
+    assert 'names of id2label: bad, good' in capsys.readouterr().out
+    about = checkpoint.read_params(epath.Path(tmp_path / 'back'))[1]
+    assert list(about['task']['labels']) == ['bad', 'good']
 
 
 def test_ours_to_ours_keeps_parameters_and_all_that_is_recorded(ours, tmp_path, capsys):

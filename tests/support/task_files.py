@@ -32,6 +32,21 @@ def write_text(folder, sizes=(128, 16, 8)):
         (folder / f'{name}.csv').write_text('\n'.join(lines) + '\n')
 
 
+def write_classes(folder):
+    """JSON lines: good, bad, both or neither, by their words."""
+    draw = random.Random(4)
+    for name, size in (('train', 128), ('dev', 16)):
+        lines = []
+        for _ in range(size):
+            words, label = sentence(draw, draw.randint(2, 6)), []
+            for kind, choices in (('good', GOOD), ('bad', BAD)):
+                if draw.random() < 0.5:
+                    words.insert(draw.randint(0, len(words)), draw.choice(choices))
+                    label.append(kind)
+            lines.append(json.dumps({'text': ' '.join(words), 'label': label}))
+        (folder / f'{name}.jsonl').write_text('\n'.join(lines) + '\n')
+
+
 def write_scores(folder):
     draw = random.Random(1)
     for name, size in (('train', 128), ('dev', 16)):
@@ -77,6 +92,7 @@ def write_spans(folder):
 
 WRITERS = {
     'text': write_text,
+    'text_multi_label': write_classes,
     'text_regression': write_scores,
     'tagging': write_tags,
     'spans': write_spans,

@@ -173,6 +173,8 @@ def _columns(task: Task, path: pathlib.Path, ending: str, given: Columns) -> Col
                 f'--columns={next(iter(fields))}={header}, or delete the line'
             )
         first = tuple(map(str, range(len(first))))
+    if task.any_pairs and tables.key_of(first, 'text_b'):
+        trained = dataclasses.replace(trained, text_b='text_b')
     ids = (name for name in (trained.id, 'id') if name and tables.key_of(first, name))
     return merged(dataclasses.replace(trained, id=next(ids, None)), given)
 

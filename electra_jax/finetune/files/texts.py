@@ -19,7 +19,8 @@ _SECONDS = ('text_b', 'text2', 'text_pair', 'sentence2', 'sentence_b', 'hypothes
 _NO_LABEL = ('nan', 'na', 'n/a', '#n/a', '<na>', 'null', 'none', 'nil', '-', '--', '?')
 
 # The label of a value of a row. Raises UnusableError for one that cannot be a label.
-Reader = Callable[[Any], str | float]
+Label = str | float | tuple[str, ...]
+Reader = Callable[[Any], Label]
 
 
 def read(source: Source, label: Reader) -> Iterator[TextExample]:
@@ -52,7 +53,7 @@ def read(source: Source, label: Reader) -> Iterator[TextExample]:
             yield TextExample(name, first, second[0] if second else None, found, row.where)
 
 
-def _label(row: Row, key: str, label: Reader, needed: bool) -> str | float | None:
+def _label(row: Row, key: str, label: Reader, needed: bool) -> Label | None:
     if not needed and key not in row.values:
         return None
     value = row.value(key, 'label')
@@ -95,6 +96,21 @@ def class_reader(labels: Sequence[str]) -> Reader:
         if problem:
             raise UnusableError('unknown_label', problem)
         return label
+
+    return read
+
+
+def classes_reader(labels: Sequence[str]) -> Reader:
+    """Reads any number of classes: a list, or names with '|' between; empty: the text has none."""
+    one = class_reader(labels)
+
+    def read(value: Any) -> tuple[str, ...]:
+        if value is None:
+            raise UnusableError('unknown_label', 'the row has no label; no class is written []')
+        if isinstance(value, str):
+            value = [name for name in value.split('|') if name.strip()]
+        listed = value if isinstance(value, list | tuple) else [value]
+        return tuple(dict.fromkeys(str(one(name)) for name in listed))
 
     return read
 

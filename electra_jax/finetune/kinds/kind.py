@@ -68,6 +68,8 @@ class Task:
     null_threshold: float
     columns: Columns  # of the files, where they are not as usual for the task
     answerable_weight: float = 0.5
+    # Whether a row may be one text or a pair: of a model from elsewhere, which does not record it.
+    any_pairs: bool = False
     # How the files write the tags of spans, a key of `tag_writings.WRITINGS`; None: not at all, or
     # as their labels are written.
     writing: str | None = None
@@ -158,6 +160,8 @@ class Kind(NamedTuple):
     formats: tuple[str, ...] = ()
     # Names of the outputs of another project's head -> fields of `Task` that follow from them.
     foreign_fields: Callable[[tuple[str, ...]], dict[str, Any]] = lambda labels: {}
+    # What people must know of a head from elsewhere, because no other project records it.
+    unrecorded: tuple[str, ...] = ()
     # Task -> what a user of its head in another project must know.
     foreign_notes: Callable[[Task], list[str]] = lambda task: []
 

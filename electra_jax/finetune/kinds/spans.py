@@ -359,4 +359,8 @@ SPANS = Kind(
     to_json=to_json,
     write=write,
     draw=draw,
+    unrecorded=(
+        'it is not recorded whether questions may have no answer: each is given one, and '
+        'none_score in the output is the score of no answer less that of the best one',
+    ),
 )

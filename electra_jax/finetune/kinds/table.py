@@ -1,12 +1,14 @@
 """The kinds of tasks by name. To add one: its file, and its row here."""
 
 from electra_jax.finetune.kinds.kind import Kind
+from electra_jax.finetune.kinds.multi_label import MULTI_LABEL
 from electra_jax.finetune.kinds.spans import SPANS
 from electra_jax.finetune.kinds.tagging import TAGGING
 from electra_jax.finetune.kinds.text import CLASSIFICATION, REGRESSION
 
 KINDS: dict[str, Kind] = {
     'classification': CLASSIFICATION,
+    'multi_label': MULTI_LABEL,
     'regression': REGRESSION,
     'tagging': TAGGING,
     'spans': SPANS,

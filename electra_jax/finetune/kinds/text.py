@@ -55,8 +55,8 @@ def read_scores(task: Task, source: Source) -> tuple[list[TextExample], Task]:
 
 def from_line(task: Task, name: str, line: str, where: str) -> TextExample:
     """A text, or two texts with a tab between."""
-    is_pair = task.usual_columns.text_b is not None
     first, tab, second = line.partition('\t')
+    is_pair = bool(tab) if task.any_pairs else task.usual_columns.text_b is not None
     first, second = first.strip(), second.strip()
     if is_pair != bool(tab) or not first or (is_pair and not second):
         single = 'one text without a tab (two, if --columns=text_b=text_b is typed)'
@@ -70,21 +70,21 @@ def from_line(task: Task, name: str, line: str, where: str) -> TextExample:
 
 
 def class_features(tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task) -> Rows:
-    """Rows as `_rows` makes them; 'label' is the number of the class, -1: not given."""
+    """Rows as `text_rows` makes them; 'label' is the number of the class, -1: not given."""
     numbers = kind.numbered(task.labels)
     labels = np.array([numbers[example.label] for example in examples], np.int32)
-    return _rows(tokenizer, examples, task.row_length, {'label': labels})
+    return text_rows(tokenizer, examples, task.row_length, {'label': labels})
 
 
 def score_features(tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task) -> Rows:
-    """Rows as `_rows` makes them; 'target' is the score in its range, NaN: not given."""
+    """Rows as `text_rows` makes them; 'target' is the score in its range, NaN: not given."""
     low, high = task.score_range or (0.0, 1.0)
     scores = [float('nan') if e.label is None else float(e.label) for e in examples]
     target = ((np.array(scores) - low) / (high - low)).astype(np.float32)
-    return _rows(tokenizer, examples, task.row_length, {'target': target})
+    return text_rows(tokenizer, examples, task.row_length, {'target': target})
 
 
-def _rows(
+def text_rows(
     tokenizer: Tokenizer,
     examples: Sequence[TextExample],
     row_length: int,
@@ -242,16 +242,17 @@ def classes_to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
     rows = zip(predictions.examples, best_classes(predictions), predictions.values, strict=True)
     for example, best, probs_C in rows:
         probabilities = zip(predictions.task.labels, map(kind.json_number, probs_C), strict=True)
-        yield {**_texts(example), 'prediction': best, 'probabilities': dict(probabilities)}
+        yield {**text_fields(example), 'prediction': best, 'probabilities': dict(probabilities)}
 
 
 def scores_to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
     """The score of each text."""
     for example, score in zip(predictions.examples, predictions.values, strict=True):
-        yield {**_texts(example), 'prediction': kind.json_number(score)}
+        yield {**text_fields(example), 'prediction': kind.json_number(score)}
 
 
-def _texts(example: TextExample) -> dict[str, Any]:
+def text_fields(example: TextExample) -> dict[str, Any]:
+    """What is written of an example itself."""
     fields = {'text_b': example.text_b, 'label': example.label}
     given = {name: value for name, value in fields.items() if value is not None}
     return {'id': example.id, 'text_a': example.text_a, **given}
@@ -281,7 +282,7 @@ def draw_scores(folder: pathlib.Path, split: str, predictions: Predictions) -> N
 # ---------------------------------------------------------------------------------------------
 # The kinds
 
-_OWN_FILES = TaskFiles(columns=Columns('text', None, 'label'))
+OWN_FILES = TaskFiles(columns=Columns('text', None, 'label'))
 
 
 def _score_notes(task: Task) -> list[str]:
@@ -293,7 +294,7 @@ def _score_notes(task: Task) -> list[str]:
 
 CLASSIFICATION = Kind(
     own_task='text',
-    own_spec=TaskSpec(_OWN_FILES, ('accuracy', 'macro_f1')),
+    own_spec=TaskSpec(OWN_FILES, ('accuracy', 'macro_f1')),
     styles=('reference', 'huggingface', 'mean'),
     read=read_classes,
     from_line=from_line,
@@ -320,7 +321,7 @@ CLASSIFICATION = Kind(
 
 REGRESSION = CLASSIFICATION._replace(
     own_task='text_regression',
-    own_spec=TaskSpec(_OWN_FILES, ('pearson', 'spearman', 'mse')),
+    own_spec=TaskSpec(OWN_FILES, ('pearson', 'spearman', 'mse')),
     unscaled_metrics=('mse',),
     read=read_scores,
     head=lambda task: task.head_shape('row', 1),
