@@ -277,6 +277,9 @@ class ColumnsConfig:
     id: str | None = setting(None)  # of the row
     words: str | None = setting(None)  # of a sentence: a list, or text with spaces
     tags: str | None = setting(None)  # one for each word
+    # Of tables with a word a row: what is the same, or empty, in all rows of a sentence but its
+    # first.
+    sentence: str | None = setting(None)
     context: str | None = setting(None)  # the text of a question
     question: str | None = setting(None)
     answers: str | None = setting(None)

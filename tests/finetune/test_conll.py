@@ -264,6 +264,48 @@ def test_a_bad_row_of_lists_is_named_or_counted(tmp_path, row, kind, words):
     assert loading.counts(loaded.complaints) == {kind: 1}
 
 
+ROWS = (
+    'Sentence #,Word,POS,Tag\nS: 1,Old,JJ,B-geo\n,boats,NN,I-geo\nS: 2,Ann,NNP,B-per\n,won,VB,O\n'
+)
+NAMED = {'words': 'Word', 'tags': 'Tag'}
+
+
+@pytest.mark.parametrize('ending', ['csv', 'tsv'])
+@pytest.mark.parametrize('everywhere', [True, False])
+def test_a_table_with_a_word_a_row_is_put_together_by_its_sentences(tmp_path, ending, everywhere):
+    text = ROWS.replace('\n,boats', '\nS: 1,boats') if everywhere else ROWS
+    name = f'train.{ending}'
+    text = text.replace(',', '\t') if ending == 'tsv' else text
+    with pytest.raises(errors.DataError, match=r"holds one word.*columns\.sentence=NAME .*'Sent"):
+        load(tmp_path, text, name=name, columns=NAMED)
+    loaded = load(tmp_path, text, name=name, columns={**NAMED, 'sentence': 'Sentence #'})
+    assert [e.words for e in loaded.examples] == [('Old', 'boats'), ('Ann', 'won')]
+    assert tags(loaded) == [('B-geo', 'I-geo'), ('B-per', 'O')]
+    assert [e.where[-2:] for e in loaded.examples] == [':2', ':4']
+
+
+def test_a_sentence_that_lost_a_row_is_left_out_whole(tmp_path):
+    text = ROWS.replace('S: 2,Ann', 'S: 2,more,Ann') + 'S: 3,Bob,NNP,B-per\n'
+    columns = {**NAMED, 'sentence': 'Sentence #'}
+    loaded = load(tmp_path, text, name='train.csv', columns=columns, on_bad_row='skip')
+    assert [e.words for e in loaded.examples] == [('Bob',)]
+
+
+NUMBERED = '# a\n1-2\tim\t_\t_\n1\tin\tADP\tO\n2\tdem\tDET\tB-X\n2.1\tx\tx\tO\n\n1\tso\tADP\tO\n'
+
+
+def test_numbers_of_words_are_no_words(tmp_path):
+    with pytest.raises(errors.DataError, match=r'column 0 numbers the words.*columns\.words=1'):
+        load(tmp_path, NUMBERED, name='train.conll')
+    loaded = load(tmp_path, NUMBERED, name='train.conll', columns={'words': '1'})
+    assert [e.words for e in loaded.examples] == [('in', 'dem'), ('so',)]
+
+
+def test_names_of_columns_are_no_word(tmp_path):
+    with pytest.raises(errors.DataError, match=r'txt:1: the line looks like names of columns'):
+        load(tmp_path, 'Word Tag\nHe O\nwon B-X\n')
+
+
 # ---------------------------------------------------------------------------------------------
 # Schemes
 

@@ -1,8 +1,10 @@
 """Task files become examples; what must be refused is reported with file, line and value."""
 
+import bz2
 import gzip
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 import pytest
@@ -709,3 +711,68 @@ def test_ids_that_come_twice_are_counted_where_rows_are_scored(tmp_path):
         write(tmp_path, f'{split}.tsv', 'text\tlabel\tid\na\tx\t1\nb\ty\t1\n')
         loaded = load(tmp_path, split=split, columns={'id': 'id'})
         assert loading.counts(loaded.complaints) == ({} if split == 'train' else {'double_id': 1})
+
+
+# ---------------------------------------------------------------------------------------------
+# Files as they come
+
+
+def test_a_column_that_is_not_asked_for_may_be_called_anything(tmp_path):
+    write(tmp_path, 'train.csv', '\ufeffx,x,,text,label\na,b,0,good,1\nc,d,1,bad,0\n')
+    assert texts(load(tmp_path)) == [('good', None, '1'), ('bad', None, '0')]
+    columns = {'text_a': '1'}
+    assert [t[0] for t in texts(load(tmp_path, columns=columns))] == ['b', 'd']
+    with pytest.raises(errors.DataError, match=r"csv:1: the header names 'x' twice"):
+        load(tmp_path, columns={'text_a': 'x'})
+
+
+@pytest.mark.parametrize('name', ['train.CSV', 'train.Csv.GZ', 'train.csv.bz2'])
+def test_endings_may_be_in_any_letter_case(tmp_path, name):
+    data = FILES['train.csv'].encode()
+    packed = {'z': gzip.compress, '2': bz2.compress}.get(name[-1].lower(), bytes)
+    write(tmp_path, name, packed(data))
+    assert texts(load(tmp_path)) == GOOD
+
+
+def test_a_file_is_what_it_holds(tmp_path):
+    data = FILES['train.csv'].encode()
+    write(tmp_path, 'train.csv', gzip.compress(data))
+    assert texts(load(tmp_path)) == GOOD
+    write(tmp_path, 'train.csv', b'PAR1\x15' + bytes(40))
+    with pytest.raises(errors.DataError, match=r'train\.csv: it is a Parquet file.*read_parquet'):
+        load(tmp_path)
+    with zipfile.ZipFile(tmp_path / 'train.csv', 'w') as archive:
+        archive.writestr('a.csv', data)
+    assert texts(load(tmp_path)) == GOOD
+    with zipfile.ZipFile(tmp_path / 'train.csv', 'a') as archive:
+        archive.writestr('b.csv', data)
+    with pytest.raises(errors.DataError, match=r'train\.csv holds several files.*unpack it'):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(('encoding', 'name'), [('utf-16', 'UTF-16'), ('utf-16-le', 'UTF-16LE')])
+def test_utf_16_is_refused_with_the_command_that_helps(tmp_path, encoding, name):
+    write(tmp_path, 'train.csv', FILES['train.csv'].encode(encoding))
+    with pytest.raises(errors.DataError, match=f'iconv -f {name} -t UTF-8'):
+        load(tmp_path)
+
+
+def test_an_old_line_end_counts_next_to_a_new_one(tmp_path):
+    write(tmp_path, 'train.csv', FILES['train.csv'].rstrip().replace('\n', '\r') + '\n')
+    assert texts(load(tmp_path)) == GOOD
+
+
+def test_quotation_marks_that_may_enclose_cells_are_reported(tmp_path):
+    write(tmp_path, 'train.tsv', 'text\tlabel\n"a ""b"""\t1\nc\t0\n')
+    assert loading.counts(load(tmp_path).complaints) == {'quoted': 1}
+    write(tmp_path, 'train.tsv', '"text"\t"label"\n"a"\t"1"\n"c"\t"0"\n')
+    with pytest.raises(
+        errors.DataError, match=r'name the file \.csv, and type --config\.task\.sep'
+    ):
+        load(tmp_path)
+
+
+def test_a_missing_file_is_named_by_a_setting(tmp_path):
+    write(tmp_path, 'mine.csv', FILES['train.csv'])
+    with pytest.raises(errors.DataError, match=r'--config\.task\.train_file=NAME'):
+        load(tmp_path)

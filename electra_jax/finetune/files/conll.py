@@ -3,6 +3,7 @@
 Everywhere here `labelled` is whether every word must have a tag; None: tags are not looked at.
 """
 
+import collections
 import dataclasses
 import itertools
 import pathlib
@@ -16,9 +17,24 @@ from electra_jax.finetune.examples import TaggedExample
 from electra_jax.finetune.files import lines, tables, tag_schemes
 from electra_jax.finetune.files.lines import Refusing, UnusableError
 from electra_jax.finetune.files.source import Source
-from electra_jax.finetune.files.tables import Columns, is_number
+from electra_jax.finetune.files.tables import Columns, Row, Rows, is_number
 
 _NEW_DOCUMENT = '-DOCSTART-'  # of CoNLL-2003: on a line of its own, which is no word
+_NUMBER = re.compile('[0-9]+([-.][0-9]+)?')
+# Of columns, in the first line of many a table.
+_NAMES = {
+    'word',
+    'words',
+    'token',
+    'tokens',
+    'form',
+    'tag',
+    'tags',
+    'label',
+    'labels',
+    'pos',
+    'ner',
+}
 # What other programs write where a word has none: pandas, and losses that pass over -100.
 _NO_TAG = re.compile('nan|null|<na>|#n/a|-[0-9]+', re.IGNORECASE)
 # .conllu: lines for several words written as one ('1-2'), and for words that are left out ('3.1').
@@ -78,17 +94,23 @@ def _read_conll(source: Source, path: pathlib.Path) -> Iterator[TaggedExample]:
     every = [text for block in texts for _, text in block]
     first = next((text for text in every if not text.startswith('#')), every[0])
     has_tabs = is_universal or '\t' in first
-    blocks = [[_Line(number, _cells(text, has_tabs)) for number, text in block] for block in texts]
-    if is_universal:
-        blocks = [
-            [one for one in block if not _NO_WORD.fullmatch(one.cells[0])] for block in blocks
-        ]
     width = len(_cells(first, has_tabs))
+    cut = ([_Line(number, _cells(text, has_tabs)) for number, text in block] for block in texts)
+    blocks = list(filter(None, _without_comments(list(cut), width)))
     words, tags = _word_and_tag(path, columns, width, labelled)
-    for number, block in enumerate(filter(None, _without_comments(blocks, width))):
+    # Files with other endings may have the same columns.
+    numbers = (_NUMBER.fullmatch(line.cells[0]) for block in blocks for line in block)
+    if is_universal or (words and all(numbers)):
+        whole = ([line for line in b if not _NO_WORD.fullmatch(line.cells[0])] for b in blocks)
+        blocks = list(filter(None, whole))
+    if words < width - 1:
+        _check_not_numbers(path, blocks, words)
+    for number, block in enumerate(blocks):
         with Refusing(complaints, f'{path}:{block[0].number}'):
             where = [f'{path}:{line.number}' for line in block]
             _check_cells(block, where, width, tags)
+            if number == 0:
+                _check_no_header(path, block[0])
             given = None if tags is None else [line.cells[tags] for line in block]
             yield _checked(str(number), [line.cells[words] for line in block], given, where)
 
@@ -131,6 +153,29 @@ def _without_comments(blocks: list[list[_Line]], width: int) -> Iterator[list[_L
                 break
             del block[0]
         yield block
+
+
+def _check_not_numbers(path: pathlib.Path, blocks: list[list[_Line]], words: int) -> None:
+    """Refuses a column of words that holds their numbers."""
+    cells = [[line.cells[words] for line in b if len(line.cells) > words] for b in blocks]
+    cells = [[cell for cell in one if not _NO_WORD.fullmatch(cell)] for one in cells]
+    if any(one[1:] for one in cells) and all(
+        one == [str(i) for i in range(1, len(one) + 1)] for one in cells
+    ):
+        raise DataError(
+            f'{path}: column {words} numbers the words; name that of the words, and of the tags, '
+            'from 0: --config.task.columns.words=1 --config.task.columns.tags=NUMBER'
+        )
+
+
+def _check_no_header(path: pathlib.Path, line: _Line) -> None:
+    if len(_NAMES.intersection(cell.casefold() for cell in line.cells)) > 1:
+        raise DataError(
+            f'{path}:{line.number}: the line looks like names of columns, not like a word and its '
+            'tag: delete it; or, where each row has the number of its sentence, let the name end '
+            'in .csv or .tsv, and type --config.task.columns.words=NAME '
+            '--config.task.columns.tags=NAME --config.task.columns.sentence=NAME'
+        )
 
 
 def _is_tag(cell: str) -> bool:
@@ -193,6 +238,11 @@ def _from_rows(source: Source) -> Iterator[TaggedExample]:
     if labelled is not None:
         tags_key = rows.need('tags') if labelled else rows.find('tags')
     id_key = source.columns.id and rows.need('id')
+    if source.columns.sentence:
+        yield from _from_word_rows(source, rows, (rows.need('sentence'), words_key, tags_key))
+        return
+    sizes: collections.Counter[int] = collections.Counter()  # of sentences written as text
+    row = None
     for row in rows.rows:
         with Refusing(source.complaints, row.where):
             words, tags = _strings(row.value(words_key, 'words'), words_key), None
@@ -200,7 +250,47 @@ def _from_rows(source: Source) -> Iterator[TaggedExample]:
                 tags = _strings(row.value(tags_key, 'tags'), tags_key)
             if not words:
                 raise UnusableError('empty_text', f'there are no words in {words_key!r}')
+            sizes[len(words)] += isinstance(row.values[words_key], str)
             yield _checked(row.id(id_key), words, tags, [row.where] * len(words))
+    if row and labelled and sizes[1] == sizes.total() > 1:
+        named = ', '.join(map(repr, list(row.values)[:10]))
+        raise DataError(
+            f'{source.where}: every row holds one word; where a row is a word of a sentence, name '
+            'the column that numbers the sentences, --config.task.columns.sentence=NAME (there are '
+            f'{named}); where blank lines end sentences, give the file the ending .conll'
+        )
+
+
+def _from_word_rows(
+    source: Source, rows: Rows, keys: tuple[str, str, str | None]
+) -> Iterator[TaggedExample]:
+    """Sentences of rows with a word each; another value under the first key begins one.
+
+    A row that was left out may have begun a sentence: what follows it until another value is left
+    out, too.
+    """
+    sentence_key, words_key, tags_key = keys
+    block: list[Row] = []
+    before, number, is_whole = '', 0, True
+    for row in itertools.chain(rows.rows, [None]):
+        value = str(row.values.get(sentence_key) or '').strip() if row else ''
+        if block and (row is None or value not in ('', before)):
+            with Refusing(source.complaints, block[0].where):
+                if is_whole:
+                    yield _sentence(str(number), block, words_key, tags_key)
+            block, number, is_whole = [], number + 1, True
+        if row is not None:
+            is_whole &= not block or row.number == block[-1].number + 1
+            block.append(row)
+            before = value or before
+
+
+def _sentence(name: str, block: list[Row], words_key: str, tags_key: str | None) -> TaggedExample:
+    def cells(key: str, field: str) -> list[str]:
+        return [str(row.value(key, field)).strip() for row in block]
+
+    tags = cells(tags_key, 'tags') if tags_key else None
+    return _checked(name, cells(words_key, 'words'), tags, [row.where for row in block])
 
 
 def _strings(value: Any, key: str) -> list[str]:

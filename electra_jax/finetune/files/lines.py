@@ -7,15 +7,18 @@ import sys
 from collections.abc import Iterator
 from typing import IO, Any
 
-from electra_jax.core import compressed
+from electra_jax.core import compressed, formats
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
 
 STANDARD_INPUT = pathlib.Path('<stdin>')  # stands for it
 _SURROGATES = re.compile('[\ud800-\udfff]')
-_UTF8_MARK = b'\xef\xbb\xbf'
-_UTF16_MARKS = (b'\xff\xfe', b'\xfe\xff')
 _MOST_UNPACKED = 2**30  # bytes
+# What helps where a corpus is made, and what helps here.
+_OF_CORPORA = '--config.data.source=parquet:'
+_OF_TASKS = (
+    "in Python, pandas.read_parquet(FILE).to_json('NEW.jsonl', orient='records', lines=True): "
+)
 
 
 class UnusableError(Exception):
@@ -51,24 +54,20 @@ class Refusing:
 
 
 def ending_of(path: pathlib.Path) -> str:
-    """The ending that decides how a file is read: '.jsonl' of 'train.jsonl.gz'."""
-    return path.with_suffix('').suffix if compressed.is_compressed(path) else path.suffix
+    """The ending that decides how a file is read: '.jsonl' of 'train.JSONL.gz'."""
+    name = path.with_suffix('') if compressed.is_compressed(path) else path
+    return name.suffix.lower()
 
 
 def content(path: pathlib.Path, complaints: Complaints) -> bytes:
-    """The bytes of a file, unpacked, without a byte order mark."""
+    """The bytes of a file, unpacked whatever its name, without a byte order mark."""
     try:
         data = b''.join(_chunks(path, complaints))
     except OSError as error:
         raise DataError(f'cannot read {path}: {error.strerror}') from error
     if not data.strip():
         raise DataError(f'{path}: the file is empty')
-    if data.startswith(_UTF16_MARKS):
-        raise DataError(
-            f'{path}: the file is UTF-16, and UTF-8 is needed; type: '
-            f'iconv -f UTF-16 -t UTF-8 {path} > NEW'
-        )
-    return data.removeprefix(_UTF8_MARK)
+    return data
 
 
 @functools.lru_cache(maxsize=1)
@@ -78,32 +77,52 @@ def _all_of(stream: IO[bytes]) -> bytes:
 
 
 def _chunks(path: pathlib.Path, complaints: Complaints) -> Iterator[bytes]:
-    if path == STANDARD_INPUT:
-        yield _all_of(sys.stdin.buffer)
-        return
-    if not compressed.is_compressed(path):
-        yield path.read_bytes()
-        return
-    size = 0
+    size, names = 0, []
     try:
-        for chunk in compressed.stream(path):
-            size += len(chunk)
-            if size > _MOST_UNPACKED:
+        found, texts = _opened(path)
+        for text in texts:
+            names.append(text.name)
+            if text.problem:
+                raise DataError(f'{text.name}: {text.problem.replace(_OF_CORPORA, _OF_TASKS)}')
+            if len(names) > 1:
                 raise DataError(
-                    f'{path} unpacks to more than {_MOST_UNPACKED >> 30} GiB, which must fit into '
-                    'memory: unpack it yourself if its content is what you expect'
+                    f'{path} holds several files, {names[0]}, {names[1]}, ...: unpack it, and name '
+                    'the one to read'
                 )
-            yield chunk
+            for chunk in text.chunks:
+                size += len(chunk)
+                if found.packed and size > _MOST_UNPACKED:
+                    raise DataError(
+                        f'{path} unpacks to more than {_MOST_UNPACKED >> 30} GiB, which must fit '
+                        'into memory: unpack it yourself if its content is what you expect'
+                    )
+                yield chunk
     except compressed.TornError as error:
         complaints.refuse('torn_file', str(path), str(error))
 
 
+def _opened(path: pathlib.Path) -> tuple[formats.Format, Iterator[formats.Text]]:
+    """What a file is, and the text in it, or those in its archive."""
+    if path == STANDARD_INPUT:
+        data = _all_of(sys.stdin.buffer)
+        found = formats.of(data[: formats.HEAD_BYTES])
+        texts = formats.texts_of(str(path), iter([data]))
+    else:
+        found, texts = formats.look(path), formats.texts(path)
+    if found.encoding and not found.is_plain:
+        width = found.encoding[:6].upper()
+        name = width if found.mark_bytes else f'{width}{found.encoding[-2:].upper()}'
+        raise DataError(
+            f'{path}: the file is {width}, and UTF-8 is needed; type: '
+            f'iconv -f {name} -t UTF-8 {path} > NEW'
+        )
+    return found, texts
+
+
 def raw_lines(path: pathlib.Path, complaints: Complaints) -> list[bytes]:
-    r"""Lines that end in \n or \r\n; in a file without any \n, in \r."""
-    data = content(path, complaints)
-    if b'\n' not in data:
-        data = data.replace(b'\r', b'\n')
-    return [raw.removesuffix(b'\r') for raw in data.removesuffix(b'\n').split(b'\n')]
+    r"""Lines that end in \n, \r\n or, as on old Macs, \r."""
+    data = formats.with_line_feeds(content(path, complaints))
+    return data.removesuffix(b'\n').split(b'\n')
 
 
 def numbered(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[int, str | None]]:

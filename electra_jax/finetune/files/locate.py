@@ -94,6 +94,8 @@ def missing(files: TaskFiles, where: str, split: str) -> DataError:
             f'{_their_name(files, split)!r}; it has {held}{remedy}'
         )
     path = pathlib.Path(where)
+    is_usual = split in ('train', 'dev', 'test')
+    named = f'; another file is named by --config.task.{split}_file=NAME' if is_usual else ''
     names = ' or '.join(f'{name}{files.endings[0]}' for name in files.names.get(split, ()))
     folders = f', perhaps in a folder {" or ".join(files.folders)}' if files.folders else ''
     held = ', '.join(sorted(child.name for child in path.iterdir())[:12]) or 'nothing'
@@ -106,8 +108,8 @@ def missing(files: TaskFiles, where: str, split: str) -> DataError:
         )
     return DataError(
         f'config.data.path is {where!r}, which holds {held}; looked for the {split} split in '
-        f'{names or "no file"}{folders} (endings: {", ".join(files.endings)}; .gz, .xz or .zst '
-        f'may follow){remedy}'
+        f'{names or "no file"}{folders} (endings: {", ".join(files.endings)}; '
+        f'{", ".join(compressed.DECOMPRESSORS)} may follow){named}{remedy}'
     )
 
 
@@ -116,6 +118,10 @@ def _their_name(files: TaskFiles, split: str) -> str:
 
 
 def _existing(folder: pathlib.Path, name: str, endings: tuple[str, ...]) -> list[pathlib.Path]:
-    packed = ('', *compressed.DECOMPRESSORS)
-    names = [name, *(f'{name}{ending}{pack}' for ending in endings for pack in packed)]
-    return [folder / name for name in names if (folder / name).is_file()]
+    """Files of that name, whose endings may be in any letter case."""
+    path, packed = folder / name, ('', *compressed.DECOMPRESSORS)
+    allowed = {'', *(f'{ending}{pack}' for ending in endings for pack in packed)}
+    if not path.parent.is_dir():
+        return []
+    here = (one for one in path.parent.iterdir() if one.name.startswith(path.name))
+    return sorted(x for x in here if x.name[len(path.name) :].lower() in allowed and x.is_file())

@@ -28,9 +28,9 @@ _FORMAT_OF = {
 }
 _LOOKED_AT = 50  # lines
 
-_FIELDS = ('text_a', 'text_b', 'words', 'context', 'question', 'id')
+_FIELDS = ('text_a', 'text_b', 'words', 'sentence', 'context', 'question', 'id')
 # Usual names of columns, by which the header of a table is noticed that is not expected.
-_HEADER = {*_FIELDS[:-1], 'text', 'sentence', 'sentence1', 'tokens'}
+_HEADER = {*_FIELDS[:-1], 'text', 'sentence1', 'tokens'}
 
 
 def parse_columns(text: str | None) -> Columns:

@@ -19,6 +19,7 @@ from electra_jax.finetune.files.lines import Refusing, UnusableError
 SEPARATORS = {'.csv': ',', '.tsv': '\t'}
 JSON_LINES = ('.jsonl', '.ndjson')
 TABLES = (*SEPARATORS, *JSON_LINES)
+_QUOTED = re.compile('".*"".*"', re.DOTALL)  # a cell as CSV writes one with quotation marks
 _LONGEST_CELL = 2**31 - 1
 
 
@@ -63,10 +64,17 @@ class Rows(NamedTuple):
     names: tuple[str, ...] | None  # of the columns; None: each row brings its own (JSON)
     rows: Iterator[Row]
     columns: Columns  # which of them hold what
+    double: tuple[str, ...] = ()  # names that several columns have; these go by number alone
 
     def find(self, field: str) -> str | None:
         """The key of the column that a field of `columns` gives, or that has the field's name."""
-        return key_of(self.names, getattr(self.columns, field) or field)
+        column = getattr(self.columns, field) or field
+        if column in self.double:
+            raise DataError(
+                f'{self.where}:1: the header names {column!r} twice; give the column for {field} '
+                'as a number from 0; if the file has no header, type --config.task.header=False'
+            )
+        return key_of(self.names, column)
 
     def need(self, field: str) -> str:
         """As `find`; where there is no such column, the error lists those that are there."""
@@ -96,19 +104,15 @@ def read(
     line, first = next(cells, (0, None))
     if first is None:
         raise DataError(f'{path}: there is no usable line in the file')
+    double: tuple[str, ...] = ()
     if columns.header is False:
         names = tuple(map(str, range(len(first))))
         cells = itertools.chain([(line, first)], cells)
     else:
-        names = tuple(first)
-        double = sorted({name for name in names if names.count(name) > 1})
-        if double:
-            raise DataError(
-                f'{path}:1: the header names {double[0]!r} twice; if the file has no header, type '
-                '--config.task.header=False and give the columns as numbers from 0'
-            )
+        double = tuple(name for name in dict.fromkeys(first) if first.count(name) > 1)
+        names = tuple(f'column {i}' if name in double else name for i, name in enumerate(first))
     rows = _table_rows(path, names, cells, complaints, known_gaps)
-    return Rows(str(path), names, rows, columns)
+    return Rows(str(path), names, rows, columns, double)
 
 
 def first_names(path: pathlib.Path, separator: str | None, ending: str) -> tuple[str, ...]:
@@ -125,12 +129,12 @@ def _cells(
     """The number of each row's first line, and its cells."""
     separator = _separator(path, separator, ending)
     csv.field_size_limit(_LONGEST_CELL)
-    raw_lines = lines.raw_lines(path, complaints)
+    raw_lines, quotes_are_text = lines.raw_lines(path, complaints), ending != '.csv'
     reader = csv.reader(
         # A line left out here could open or close quotes, and change what all others mean.
         (raw.decode(errors='replace') + '\n' for raw in raw_lines),
         delimiter=separator,
-        quoting=csv.QUOTE_MINIMAL if ending == '.csv' else csv.QUOTE_NONE,
+        quoting=csv.QUOTE_NONE if quotes_are_text else csv.QUOTE_MINIMAL,
         strict=True,
     )
     while True:
@@ -152,6 +156,8 @@ def _cells(
                 raise UnusableError('bad_width', problem) from error
             for raw in raw_lines[start : reader.line_num]:
                 lines.decoded(raw, path)
+            if quotes_are_text and any(_QUOTED.fullmatch(cell) for cell in cells):
+                complaints.count('quoted', where)
             if any(cell.strip() for cell in cells) or len(cells) > 1:
                 yield start + 1, cells
 
@@ -243,6 +249,9 @@ def _other_reasons(names: Sequence[str]) -> str:
         for mark, typed in ((';', "';'"), ('\t', "$'\\t'"), (',', "','")):
             if mark in names[0]:
                 return f' (if {typed} separates the cells: --config.task.separator={typed})'
+    if any(name[:1] == '"' for name in names):
+        typed = "--config.task.separator=$'\\t'"
+        return f' (if quotation marks enclose cells, name the file .csv, and type {typed})'
     if all(name.isdigit() for name in names):
         return ', a number from 0'
     return ' (if the first line is no header: --config.task.header=False, and numbers from 0)'
