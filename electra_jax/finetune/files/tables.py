@@ -85,7 +85,7 @@ class Rows(NamedTuple):
         raise DataError(
             f'{self.where}: there is no column {column!r} for {field}; it has '
             f'{", ".join(map(repr, names))}{nearest(column, names)}. Name one with '
-            f'--config.task.columns.{field}=NAME{_other_reasons(names)}'
+            f'--config.task.columns.{field}=NAME{_other_reasons(names, field)}'
         )
 
 
@@ -244,7 +244,7 @@ def key_of(names: Sequence[str] | None, column: str) -> str | None:
     return None
 
 
-def _other_reasons(names: Sequence[str]) -> str:
+def _other_reasons(names: Sequence[str], field: str) -> str:
     if len(names) == 1:
         for mark, typed in ((';', "';'"), ('\t', "$'\\t'"), (',', "','")):
             if mark in names[0]:
@@ -254,4 +254,7 @@ def _other_reasons(names: Sequence[str]) -> str:
         return f' (if quotation marks enclose cells, name the file .csv, and type {typed})'
     if all(name.isdigit() for name in names):
         return ', a number from 0'
-    return ' (if the first line is no header: --config.task.header=False, and numbers from 0)'
+    return (
+        ' (if the first line is no header: --config.task.header=False, and all columns by numbers '
+        f'from 0, as in --config.task.columns.{field}=0)'
+    )

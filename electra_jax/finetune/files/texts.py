@@ -34,7 +34,8 @@ def read(source: Source, label: Reader) -> Iterator[TextExample]:
     elif labelled is not None and columns.label:
         label_key = rows.find('label')
     id_key = columns.id and rows.need('id')
-    seconds = () if columns.text_b else {*_SECONDS} - {*keys.values(), label_key, id_key}
+    seconds = set() if columns.text_b else {*_SECONDS} - {*keys.values(), label_key, id_key}
+    seconds &= seconds if rows.names is None else {*rows.names}
     for row in rows.rows:
         unread = next((name for name in seconds if row.values.get(name)), None)
         if unread:
