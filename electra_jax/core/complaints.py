@@ -41,7 +41,6 @@ REASONS = {
     'moved_answer': '{n} answers were not at their given position (found elsewhere in their text)',
     'quoted': '{n} rows of a .tsv file have cells in quotation marks, which are part of their text '
     "(if they enclose it alone: name the file .csv, and type --config.task.separator='\\t')",
-    'blank_line': '{n} lines between the rows were blank',
     'cut': '{n} rows have texts longer than data.row_length, or a question longer than '
     'task.question_length (cut)',
     'known_gap': '{n} rows are incomplete in the official file itself (left out)',

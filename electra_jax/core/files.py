@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from etils import epath
 
+from electra_jax.core.errors import DataError
+
 Path = TypeVar('Path', epath.Path, pathlib.Path)
 
 
@@ -27,6 +29,24 @@ def placed(path: Path, mark: object = '') -> Iterator[Path]:
     fresh = path.parent / f'{path.name}{mark and f".{mark}"}.tmp'
     yield fresh
     fresh.replace(path)
+
+
+@contextlib.contextmanager
+def explained(
+    task: str, path: object, errors: tuple[type[Exception], ...] = (OSError,)
+) -> Iterator[None]:
+    """Turns one of the `errors` into a DataError that names the task, the file and the reason.
+
+    >>> with explained('read', 'absent.txt'):
+    ...     open('absent.txt')
+    Traceback (most recent call last):
+    electra_jax.core.errors.DataError: cannot read absent.txt: No such file or directory
+    """
+    try:
+        yield
+    except errors as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise DataError(f'cannot {task} {path}: {reason}') from error
 
 
 def write_whole(path: epath.Path | pathlib.Path, text: str, mark: object = '') -> None:

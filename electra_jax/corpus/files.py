@@ -1,6 +1,5 @@
 """Files of text cut into parts that are alike whatever the number of workers."""
 
-import contextlib
 import dataclasses
 import glob
 import os
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from electra_jax.core import compressed
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
+from electra_jax.core.files import explained
 from electra_jax.corpus import documents
 
 # Kind -> the files that count inside a folder.
@@ -75,15 +75,6 @@ def _files_of_folder(where: str, kind: str, complaints: Complaints) -> list[path
     return files
 
 
-@contextlib.contextmanager
-def readable(path: pathlib.Path | str) -> Iterator[None]:
-    """Turns an error of reading into a DataError that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f'cannot read {path}: {error.strerror}') from error
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FilePart(documents.Part):
     """A range of bytes of a plain file, or the whole of a compressed one."""
@@ -103,7 +94,7 @@ class FilePart(documents.Part):
     def open(self, complaints: Complaints) -> Iterator[documents.Block]:
         """Reads a range at once, and a compressed file a block at a time."""
         packed = compressed.is_compressed(pathlib.Path(self.name))
-        with readable(self.name):
+        with explained('read', self.name):
             for data, origin in self._unpacked(complaints) if packed else self._plain():
                 if self.kind == documents.JSONL:
                     texts = documents.json_texts(data, origin, self.field, complaints)
@@ -163,7 +154,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
     for path in find_files(entry.where, entry.kind, complaints):
         packed = compressed.is_compressed(path)
         start = 0
-        with readable(path):
+        with explained('read', path):
             stat = path.stat()
             size = stat.st_size
             if not size:

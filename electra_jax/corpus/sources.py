@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, unknown
+from electra_jax.core.files import explained
 from electra_jax.corpus import docstrings, documents, files, hub, parquet, tfds
 from electra_jax.corpus.documents import Entry
 
@@ -175,6 +176,6 @@ def total_bytes(entries: list[Entry]) -> int:
             total += sum(part.read_bytes for part in PARTS[entry.kind](entry, PIECE_BYTES, ignored))
             continue
         for path in files.find_files(entry.where, entry.kind, ignored):
-            with files.readable(path):
+            with explained('read', path):
                 total += path.stat().st_size
     return total

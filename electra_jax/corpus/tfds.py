@@ -14,7 +14,8 @@ from electra_jax.core import tfds
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.compressed import TornError
 from electra_jax.core.errors import DataError, first_line
-from electra_jax.corpus import documents, files, prepared, tfrecord
+from electra_jax.core.files import explained
+from electra_jax.corpus import documents, prepared, tfrecord
 
 _READ_AT_ONCE = 256
 _PROBED_ROWS = 64
@@ -45,7 +46,7 @@ class TfrecordPart(documents.Part):
         place = prepared.Bucket() if self.remote else prepared.Disk()
         number = -1
         try:
-            with files.readable(self.name):
+            with explained('read', self.name):
                 for number, data in enumerate(tfrecord.records(place.chunks(self.path))):
                     if number >= self.last:
                         return

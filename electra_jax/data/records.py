@@ -12,7 +12,7 @@ import itertools
 import os
 import pathlib
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -124,12 +124,8 @@ class ShardWriter:
             self._fresh.replace(self._path)
         return Shard(self._path.name, self._rows, size, sha256)
 
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, RuntimeError, ValueError) as error:
-            raise DataError(f'cannot write {self._path}: {error}') from error
+    def _explained(self) -> contextlib.AbstractContextManager[None]:
+        return files.explained('write', self._path, (OSError, RuntimeError, ValueError))
 
 
 def file_sha256(path: pathlib.Path) -> str:
