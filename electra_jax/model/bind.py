@@ -41,7 +41,9 @@ class Model(NamedTuple):
     generate: Callable[[Params, Batch, jax.Array | None, Key], SoftmaxInputs]
     encode: Callable[[Params, Batch, Key], jax.Array]
     discriminate: Callable[[Params, Batch, Key], jax.Array]
-    restore: Callable[[Params, Batch, jax.Array | None, bool, Key], tuple[SoftmaxInputs, jax.Array]]
+    restore: Callable[
+        [Params, Batch, jax.Array | None, bool, Key], tuple[SoftmaxInputs, jax.Array | None]
+    ]
     detect_and_select: Callable[
         [Params, Batch, jax.Array, jax.Array, Key], tuple[jax.Array, jax.Array]
     ]

@@ -217,9 +217,9 @@ class Stack(nn.Module):
     def __call__(
         self, x_BLD: jax.Array, batch: Mapping[str, jax.Array]
     ) -> tuple[jax.Array, jax.Array]:
-        """[B, L, D] -> [B, L, D] in the compute dtype, and the last layer's input.
+        """[B, L, D] -> [B, L, D] in the compute dtype, and the last layer's input [B, L, D].
 
-        An input that is not used costs nothing: JAX removes what a scan does not have to return.
+        Where a caller ignores that input, the compiler drops it from the scan: it costs nothing.
         """
         rotation, K = None, self.shape.head_size
         if self.model.positions == 'rotary':

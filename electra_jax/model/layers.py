@@ -48,7 +48,8 @@ class Dense(nn.Module):
             return product(self.equation, x if activation is None else activation(x), kernel)
 
         if activation is not None:
-            # Nothing of this is worth keeping: the product's result is not asked for again.
+            # Nothing of this is worth keeping: the product's result is not asked for again. The
+            # scan over layers keeps XLA from merging both computations: prevent_cse is not needed.
             apply = jax.checkpoint(apply, prevent_cse=False)
         y = apply(x.astype(dtype), kernel.astype(dtype))
         if not self.biased:

@@ -91,7 +91,7 @@ def make_forward(
         targets = inputs.batch['tokens'] if everywhere else inputs.targets_BP
         prediction = vocab_head.predict(softmax, targets, (), 1.0, vocabulary.size, chunks=chunks)
         loss_BP, best_BP = prediction.loss_BP, prediction.best_BP
-        if everywhere:
+        if gate_BL is not None:
             copied_BL = copy_mixture(gate_BL, ~is_fake_BL, loss_BP)
             total = -jnp.sum(inputs.token_share_BL * copied_BL)
             loss_BP, best_BP = inputs.at_masked(loss_BP), inputs.at_masked(best_BP)

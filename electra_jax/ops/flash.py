@@ -17,7 +17,10 @@ _TILE = 128
 
 
 def splash(operands: Operands, sight: Sight, interpret: bool = False) -> jax.Array:
-    """Pallas' splash attention, for TPUs; `interpret` runs it anywhere, slowly."""
+    """Pallas' splash attention, for TPUs; `interpret` runs it anywhere, slowly.
+
+    The kernel skips the blocks of keys that a window or a direction hides from all its queries.
+    """
     from jax.experimental.pallas.ops.tpu import splash_attention
 
     def rows(operands: Operands) -> jax.Array:

@@ -77,9 +77,9 @@ class Health:
         Args:
             settings: what is bad, and what then happens.
             workdir: dumps of bad steps go there.
-            about: facts about the run, and `newest`: returns the step of its newest whole
-                checkpoint; both are stored in a dump, as JSON.
-            signs: of the objective.
+            about: facts about the run, as JSON, for a dump.
+            newest: returns the step of the run's newest whole checkpoint, for a dump.
+            signs: `warning_signs` of the objective.
             signs_from: only evaluations after this step are judged; a young run shows every sign.
             other_loss_after: steps after this one have another loss than the steps before.
             warmup: the job's setting for the length of the warm-up, for an advice.
