@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.compressed import TornError
 from electra_jax.core.errors import DataError, first_line
+from electra_jax.core.files import explained
 from electra_jax.corpus import documents, files
 
 KIND = 'parquet'
@@ -96,7 +97,7 @@ def parts(
     """
     for path in _find(entry.where, complaints):
         try:
-            with files.readable(path):
+            with explained('read', path):
                 version = _version(path)
             with readable(str(path)):
                 groups = row_groups(_reader(str(path), version), str(path), entry.field)
