@@ -98,13 +98,13 @@ def _without_predictions(run: Run, number: int) -> str:
 
 def _run_trial(run: Run, number: int, tools: loop.Tools) -> Trial | None:
     """Runs one trial to its end and writes its folder; None: a signal stopped it."""
-    report, seed = tools.log.print, loop.seed_of(run.config, number)
-    report(f'trial {number + 1} of {run.config.trials}, seed {seed}')
+    seed = loop.seed_of(run.config, number)
+    tools.log.print(f'trial {number + 1} of {run.config.trials}, seed {seed}')
     outcome = loop.train(run, number, tools)
     if outcome is None:
         return None
     with tools.clock.during(EVALUATING):
-        tested = run.program.answerer.predict(outcome.params, run.tests, report)
+        tested = run.program.answerer.predict(outcome.params, run.tests, tools.log.print)
         predicted = {**outcome.predicted, **tested}
         trial = results.scored(run.kind, seed, predicted)
     with tools.clock.during(SAVING):
@@ -138,7 +138,7 @@ def _save(
         'headline': run.task.headline,
         'history': outcome.history,
         'rows': run.train.rows.digest(),
-        'scored': {name: split.key for name, split in run.scored.items()},
+        'scored': {name: split.digest() for name, split in run.scored.items()},
     }
     on_first_host(lambda: results.write_json(folder / TRIAL_FILE, content))
 
@@ -165,7 +165,7 @@ def _finished(run: Run) -> dict[int, Trial]:
                 'name those files with --config.data.path, or another --workdir'
             )
         for name, split in run.scored.items():
-            if scored.get(name) != split.key:
+            if scored.get(name) != split.digest():
                 raise CheckpointError(
                     f'{path.parent} was scored on another {name} split than that of '
                     f'{split.loaded.where}: name that file, or another --workdir. '
@@ -236,7 +236,7 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
     task = tasks.for_files_of(task, config)
     loaded = {**splits.read_scored(config, task), **splits.read_tests(config, task)}
     model = predict.open_predictor(first, params, about, settings)
-    files = {
+    made = {
         name: splits.make_split(model.config, model.tokenizer, one) for name, one in loaded.items()
     }
     trials, kind, into = [], KINDS[task.kind], folder / _EVALUATION
@@ -244,13 +244,13 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
         if where != first:  # the same program: nothing is compiled again
             params, about = checkpoint.read_params(where)
             model = model._replace(params=predict.put(model.answerer.mesh, params))
-        predicted = model.answerer.predict(model.params, files, terminal.OUT.print)
+        predicted = model.answerer.predict(model.params, made, terminal.OUT.print)
         results.write_predictions(into / where.name, kind, predicted)
         trials.append(results.scored(kind, about.get('seed', 0), predicted))
-    scored = {name: one.loaded.examples for name, one in files.items()}
+    scored = {name: one.loaded.examples for name, one in made.items()}
     easy = results.trivial(kind, task, (), scored)
     results.write_results(into, kind, task.name, task.headline, trials, easy=easy)
-    for line in report.complaints(files):
+    for line in report.complaints(made):
         terminal.OUT.print(line)
     terminal.OUT.print(results.result_lines(kind, task.headline, trials, easy))
     terminal.OUT.print(f'files: {into} (results.json, results.md, predictions by trial)')

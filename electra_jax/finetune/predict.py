@@ -133,7 +133,10 @@ def open_predictor(
     config = dataclasses.replace(config, data=data)
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config, mesh, jax.process_count())
-    used, answerer, to_json = (_fine_tuned if is_tuned else _detector)(start, config, task, mesh)
+    if is_tuned:
+        used, answerer, to_json = _fine_tuned(start, config, task, mesh)
+    else:
+        used, answerer, to_json = _detector(start, config, mesh)
     return Predictor(put(mesh, used), task, start.tokenizer, config, answerer, to_json)
 
 
@@ -158,9 +161,7 @@ def _fine_tuned(
     return start.params, program.task_answerer(config, size, task, mesh), to_json
 
 
-def _detector(
-    start: Start, config: Config, task: Task, mesh: Mesh
-) -> tuple[trees.Tree, Answerer, ToJson]:
+def _detector(start: Start, config: Config, mesh: Mesh) -> tuple[trees.Tree, Answerer, ToJson]:
     """A pre-trained model, which gives the probability that each token was replaced."""
     objective = start.about['config']['objective']['name']
     other_head = objective in OBJECTIVES and not OBJECTIVES[objective].detects

@@ -44,12 +44,19 @@ class Split(NamedTuple):
     rows: Rows
     sizes: list[int]  # row lengths of its batches
     pad: int  # id of [PAD]
-    key: str  # a hash of the examples, their labels included, and of their rows
     unknown: Unknown  # [UNK] among its tokens
 
     def host_batch(self, batch: batches.Batch, batch_size: int) -> dict[str, np.ndarray]:
         """The arrays of a batch."""
         return features.to_batch(self.rows, batch.rows, batch_size, batch.row_length, self.pad)
+
+    def digest(self) -> str:
+        """A hash of the examples, their labels included, and of their rows."""
+        digest = hashlib.sha256(self.rows.digest().encode())
+        for example in self.loaded.examples:
+            # `where` names the file, which may have moved.
+            digest.update(json.dumps(example._replace(where='')).encode() + b'\n')
+        return digest.hexdigest()[:32]
 
     def shares(self) -> str:
         """Row lengths of batches and the share of rows that each has."""
@@ -68,9 +75,8 @@ def make_split(config: Config, tokenizer: Tokenizer, loaded: Loaded, train: bool
     fine = jax.devices()[0].platform == 'cpu' and not train
     lengths, multiple = rows.tokens.lengths(), config.mesh.sequence
     sizes = batches.shapes(lengths, task.row_length, multiple, config.task.bucketing, fine)
-    key = _key(loaded.examples, rows)
     found = _unknown(tokenizer, loaded, rows)
-    return Split(loaded, rows, sizes, tokenizer.special.pad, key, found)
+    return Split(loaded, rows, sizes, tokenizer.special.pad, found)
 
 
 def _unknown(tokenizer: Tokenizer, loaded: Loaded, rows: Rows) -> Unknown:
@@ -85,14 +91,6 @@ def _unknown(tokenizer: Tokenizer, loaded: Loaded, rows: Rows) -> Unknown:
         texts = [text if isinstance(text, str) else ' '.join(text) for text in texts]
         found.words = unknown.count(tokenizer, texts).words
     return found
-
-
-def _key(examples: Sequence[Any], rows: Rows) -> str:
-    digest = hashlib.sha256(rows.digest().encode())
-    for example in examples:
-        # `where` names the file, which may have moved.
-        digest.update(json.dumps(example._replace(where='')).encode() + b'\n')
-    return digest.hexdigest()[:32]
 
 
 # ---------------------------------------------------------------------------------------------
