@@ -2,33 +2,37 @@
 
 import contextlib
 import csv
+import dataclasses
+import functools
 import json
 import pathlib
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from electra_jax.runtime import terminal
 
 
-class Shown(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Shown:
     """A run as the table shows it."""
 
     name: str
     folder: pathlib.Path
-    varied: Mapping[str, str] = {}  # the settings in which it differs from the others
+    # The settings in which it differs from the others.
+    varied: Mapping[str, str] = dataclasses.field(default_factory=dict)
     outcome: str | None = None  # from `processes.run_all`; None: not known
 
-
-def read_metrics(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, without those that are unfinished or were torn by a crash."""
-    path = folder / 'metrics.jsonl'
-    lines = []
-    for text in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(ValueError):
-            lines.append(json.loads(text))
-    return lines
+    @functools.cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, without those that are unfinished or were torn by a crash."""
+        path = self.folder / 'metrics.jsonl'
+        lines = []
+        for text in path.read_text().splitlines() if path.exists() else []:
+            with contextlib.suppress(ValueError):
+                lines.append(json.loads(text))
+        return lines
 
 
 def last_step(folder: pathlib.Path) -> int:
@@ -67,7 +71,7 @@ def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str,
         headline = json.loads(trials.read_text())['headline']
         shown = ('metric', 'median', 'mean', 'standard_deviation', 'trials')
         return row | {name.replace('_', ' '): headline.get(name) for name in shown}
-    lines = read_metrics(run.folder)
+    lines = run.metrics
     values = series(lines, metric)
     row['step'] = lines[-1]['step'] if lines else None
     row[f'{metric} first'] = values[0][1] if values else None
@@ -85,7 +89,7 @@ def costs(run: Shown) -> dict[str, float | None]:
     'GFLOP/step' follows the convention of MFU, matrix products alone; '(paper)' that of the
     ELECTRA paper's appendix.
     """
-    rates = [rate for _, rate in series(read_metrics(run.folder), 'speed/steps_per_second')]
+    rates = [rate for _, rate in series(run.metrics, 'speed/steps_per_second')]
     cost = {'ms/step': 1000 / statistics.median(rates) if rates else None}
     about = read_about(run.folder)
     flops = about.get('flops_per_token')
@@ -126,7 +130,7 @@ def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
         from matplotlib.figure import Figure
     except ImportError:
         return 'no plot: type pip install matplotlib'
-    points = {run.name: series(read_metrics(run.folder), metric) for run in runs}
+    points = {run.name: series(run.metrics, metric) for run in runs}
     drawn = [run for run in runs if points[run.name]]
     varied = list(dict.fromkeys(key for run in drawn for key in run.varied))
     figure = Figure(figsize=(5 * (1 + len(varied)), 4), layout='tight')

@@ -56,14 +56,14 @@ def test_fine_tuning_shows_the_spread_of_its_headline(tmp_path):
 def test_a_line_that_is_still_being_written_is_left_out(finished):
     path = finished[0].folder / 'metrics.jsonl'
     path.write_text(path.read_text() + '{"step": 9, "train/lo')
-    assert [line['step'] for line in table.read_metrics(finished[0].folder)] == [1, 2, 3, 4, 4]
+    assert [line['step'] for line in finished[0].metrics] == [1, 2, 3, 4, 4]
     assert table.last_step(finished[0].folder) == 9
 
 
 def test_a_line_that_was_torn_in_the_middle_is_left_out(finished):
     path = finished[0].folder / 'metrics.jsonl'
     path.write_text('{"step": 1, "tr\n' + path.read_text())
-    assert [line['step'] for line in table.read_metrics(finished[0].folder)] == [1, 2, 3, 4, 4]
+    assert [line['step'] for line in finished[0].metrics] == [1, 2, 3, 4, 4]
 
 
 def test_the_plot_is_a_picture(finished, tmp_path):
