@@ -19,8 +19,7 @@ LAYERS = [
     {'interop'},
     {'init_from'},  # where parameters start: a checkpoint of ours or of another project
     {'pretrain', 'finetune', 'corpus'},  # the jobs
-    {'sweep'},  # many runs of a job, a table, a plot
-    {'aot', 'bench'},  # tools that look at the jobs from above
+    {'aot', 'bench', 'sweep'},  # tools that look at the jobs from above
     {'main', 'prepare', 'convert', 'predict'},  # the commands
 ]
 LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in names}

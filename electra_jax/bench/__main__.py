@@ -16,8 +16,8 @@ from absl import flags
 from electra_jax.bench import job, records
 from electra_jax.bench.contest import Plan
 from electra_jax.config.fields import Settings
+from electra_jax.config.recipe import parse_setting
 from electra_jax.runtime import cli
-from electra_jax.sweep import plan
 
 CONFIG = cli.config_flag()
 VERSUS = flags.DEFINE_string(
@@ -46,7 +46,7 @@ def main(settings: Settings) -> None:
     record = job.run(job.Request(
         cli.recipe_name(CONFIG), frozenset(cli.typed_settings(CONFIG)),
         functools.partial(cli.changed_settings, CONFIG), VERSUS.value,
-        dict(map(plan.setting, VERSUS_SET.value)), tuple(VARIANTS.value),
+        dict(map(parse_setting, VERSUS_SET.value)), tuple(VARIANTS.value),
         Plan(TURNS.value, STEPS.value, WARMUP.value), pathlib.Path(FOLDER.value),
     ))  # fmt: skip
     print(json.dumps(record) if JSON.value else records.text(record))

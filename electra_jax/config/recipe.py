@@ -66,6 +66,14 @@ def failed_import(path: pathlib.Path | str, error: ImportError) -> ConfigError:
     )
 
 
+def parse_setting(text: str) -> tuple[str, str]:
+    """``('seed', '0')`` from ``seed=0``, ``config.seed=0`` or ``--config.seed=0``."""
+    name, equals, value = text.removeprefix('--').removeprefix('config.').partition('=')
+    if not equals:
+        raise ConfigError(f'{text!r} is not a setting with a value: type KEY=VALUE')
+    return setting_name(name), value
+
+
 def setting_name(text: str) -> str:
     """The dotted name of a setting: ``data.row_length`` of itself, or of ``row_length`` alone."""
     known = list(fields.leaves(Config))

@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
+from electra_jax.config.recipe import parse_setting
 from electra_jax.core.errors import ConfigError
 from electra_jax.runtime import terminal
 from electra_jax.sweep import plan, processes, table
@@ -70,7 +71,7 @@ def plan_runs(request: Namespace) -> list[Run]:
     runs = plan.plan(
         plan.find_recipes(request.config),
         plan.points(plan.axes(request.grid)),
-        dict(map(plan.setting, request.set)),
+        dict(map(parse_setting, request.set)),
         plan.read_list(request.list) if request.list else [{}],
         request.folder,
     )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from electra_jax.config import recipe as recipe_files
+from electra_jax.config.recipe import parse_setting
 from electra_jax.core.errors import ConfigError
 
 
@@ -37,19 +37,11 @@ class Run(NamedTuple):
         return {'command': self.command[1:], 'recipe': hashlib.sha256(text).hexdigest()}
 
 
-def setting(text: str) -> tuple[str, str]:
-    """``('seed', '0')`` from ``seed=0``, ``config.seed=0`` or ``--config.seed=0``."""
-    name, equals, value = text.removeprefix('--').removeprefix('config.').partition('=')
-    if not equals:
-        raise ConfigError(f'{text!r} is not a setting with a value: type KEY=VALUE')
-    return recipe_files.setting_name(name), value
-
-
 def axes(texts: Iterable[str]) -> dict[str, list[str]]:
     """The values of each setting from texts such as ``batch_size=8,16``."""
     values_of: dict[str, list[str]] = {}
     for text in texts:
-        key, values = setting(text)
+        key, values = parse_setting(text)
         if key in values_of:
             raise ConfigError(f'--grid names {key} twice: type all its values at once, with commas')
         values_of[key] = values.split(',')
@@ -75,7 +67,7 @@ def read_list(path: str) -> list[dict[str, str]]:
         try:
             words = shlex.split(line, comments=True)
             if words:
-                runs.append(dict(setting(word) for word in words))
+                runs.append(dict(parse_setting(word) for word in words))
         except (ConfigError, ValueError) as error:
             raise ConfigError(f'{path}:{number}: {error}') from error
     if not runs:
