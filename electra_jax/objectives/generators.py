@@ -23,20 +23,21 @@ class Proposal(NamedTuple):
     prediction: Prediction  # at the masked positions
     softmax: SoftmaxInputs  # at the masked positions
     loss: jax.Array  # float32 scalar
-    everywhere: SoftmaxInputs | None = None  # two towers: at every position of the original text
+    everywhere: SoftmaxInputs | None = None  # a generator that predicts at every position
     normalizer_BL: jax.Array | None = None  # of `everywhere`, float32
 
 
 # params, inputs, dropout_key (None: no dropout), step (None: evaluation) -> proposal
 Propose = Callable[[Params, Inputs, Key, Step | None], Proposal]
-# params, inputs, dropout_key -> the distribution at the masked positions; two towers: everywhere
+# params, inputs, dropout_key -> the distribution at the masked positions, or `everywhere`
 Generate = Callable[[Params, Inputs, Key], SoftmaxInputs]
 
 
 def make_propose(config: Config, model: Model, vocabulary: Vocabulary) -> Propose:
     """The function that runs the config's generator."""
     settings, chunks = config.objective, config.model.vocab_chunks
-    generate = GENERATORS[config.model.generator](model, vocabulary)
+    row = GENERATORS[config.model.generator]
+    generate = row.make(model, vocabulary)
 
     def propose(params: Params, inputs: Inputs, dropout_key: Key, step: Step | None) -> Proposal:
         # A frozen generator has no backward pass, and no share in the norm that is clipped;
@@ -44,7 +45,7 @@ def make_propose(config: Config, model: Model, vocabulary: Vocabulary) -> Propos
         if settings.freeze_generator:
             params = without_gradient(config.model, params, 'generator')
         softmax, everywhere, cloze = generate(params, inputs, dropout_key), None, None
-        if config.model.generator == 'two_tower':
+        if row.everywhere:
             tokens_BL, everywhere = inputs.batch['tokens'], softmax
             cloze = vocab_head.predict(
                 everywhere, tokens_BL, (), 1.0, vocabulary.size, chunks=chunks
@@ -83,7 +84,7 @@ def temperature(config: Config, step: Step | None) -> jax.Array | float:
 
 def networks(model: ModelConfig) -> tuple[str, ...]:
     """The networks that the generator is made of."""
-    return () if model.generator in ('uniform', 'unigram') else ('generator',)
+    return GENERATORS[model.generator].networks
 
 
 def without_gradient(model: ModelConfig, params: Params, network: str) -> Params:
@@ -131,10 +132,18 @@ def _constant(logits_V: np.ndarray) -> Generate:
     return generate
 
 
-GENERATORS: dict[str, Callable[[Model, Vocabulary], Generate]] = {
-    'separate': _masked,
-    'tied': _masked,
-    'two_tower': _two_towers,
-    'uniform': _uniform,
-    'unigram': _unigram,
+class Row(NamedTuple):
+    """A generator, and what is known of it before a run."""
+
+    make: Callable[[Model, Vocabulary], Generate]
+    everywhere: bool = False  # predicts, and learns, at every position of the original text
+    networks: tuple[str, ...] = ('generator',)
+
+
+GENERATORS: dict[str, Row] = {
+    'separate': Row(_masked),
+    'tied': Row(_masked),
+    'two_tower': Row(_two_towers, everywhere=True),
+    'uniform': Row(_uniform, networks=()),
+    'unigram': Row(_unigram, networks=()),
 }
