@@ -231,7 +231,9 @@ def test_the_format_is_that_of_the_name_or_the_given_one(tmp_path, mark):
     for name, given in (('in.jsonl', None), ('in.ndjson', None), ('in.txt', 'jsonl')):
         form, found, _ = read(tmp_path / name, content, task, given)
         assert (form, [one.text_a for one in found]) == ('jsonl', ['A.', 'B.'])
-    assert predict_input.format_of(tmp_path / 'in.csv.gz') == 'csv'
+    assert {predict_input.format_of(tmp_path / f'in.CSV.{x}') for x in ('gz', 'zip', 'tar.XZ')} == {
+        'csv'
+    }
 
 
 @pytest.mark.parametrize('form', ['lines', 'csv', 'jsonl'])

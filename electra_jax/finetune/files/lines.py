@@ -13,6 +13,7 @@ from electra_jax.core.errors import DataError
 
 STANDARD_INPUT = pathlib.Path('<stdin>')  # stands for it
 _SURROGATES = re.compile('[\ud800-\udfff]')
+_PACKED = {*compressed.DECOMPRESSORS, '.tar', '.tgz', '.tbz2', '.txz', '.zip'}
 _MOST_UNPACKED = 2**30  # bytes
 # What helps where a corpus is made, and what helps here.
 _OF_CORPORA = '--config.data.source=parquet:'
@@ -54,9 +55,10 @@ class Refusing:
 
 
 def ending_of(path: pathlib.Path) -> str:
-    """The ending that decides how a file is read: '.jsonl' of 'train.JSONL.gz'."""
-    name = path.with_suffix('') if compressed.is_compressed(path) else path
-    return name.suffix.lower()
+    """The ending that decides how a file is read: '.jsonl' of 'train.JSONL.tar.gz'."""
+    while path.suffix.lower() in _PACKED:
+        path = path.with_suffix('')
+    return path.suffix.lower()
 
 
 def content(path: pathlib.Path, complaints: Complaints) -> bytes:
