@@ -674,6 +674,12 @@ def test_what_stands_for_no_label_becomes_no_class(tmp_path, label):
     assert meant.task.labels == ('0', '1', label) and not meant.complaints.counts
 
 
+def test_minus_one_among_words_becomes_no_class(tmp_path):
+    write(tmp_path, 'train.tsv', rows_of('no', 'yes', '-1'))
+    with pytest.raises(errors.DataError, match=r"train\.tsv:4: the label '-1' .* stands for none"):
+        load(tmp_path)
+
+
 def test_a_negative_class_may_be_meant(tmp_path):
     write(tmp_path, 'train.tsv', rows_of('-1', '1'))
     assert load(tmp_path).task.labels == ('-1', '1')

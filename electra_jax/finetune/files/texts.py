@@ -182,9 +182,10 @@ def without_stand_ins(examples: Sequence[TextExample], complaints: Complaints) -
     """The examples whose label is a class; what usually stands for no label is refused."""
     classes = {str(example.label) for example in examples}
     stand_ins = {label for label in classes if label.casefold() in _NO_LABEL}
-    # Classes are numbered from 0; but -1, 0 and 1, or -1 and 1, may be meant.
+    # Classes are words, or numbered from 0; but -1, 0 and 1, or -1 and 1, may be meant.
     others = classes - {'-1', '-1.0'}
-    if others == {str(number) for number in range(len(others))}:
+    are_words = all(_number(label) is None for label in others)
+    if are_words or others == {str(number) for number in range(len(others))}:
         stand_ins |= classes - others
     for example in examples if stand_ins else ():
         if example.label in stand_ins:
