@@ -25,13 +25,17 @@ NUM_HEADS = flags.DEFINE_integer(
     'num_heads', None, "google: the discriminator's attention heads; if not given: one for each 64 "
     'of its width', lower_bound=1,
 )  # fmt: skip
+CHECK = flags.DEFINE_bool(
+    'check', False, 'compare what the converted model computes with transformers, which must be '
+    'installed; a difference is an error, and nothing is written'
+)  # fmt: skip
 
 
 def main() -> None:
     """Converts, and prints what was read, written and left out."""
     typed = {flag.name: flag.value for flag in (VOCAB, LOWER_CASE, NUM_HEADS)}
     google = {name: value for name, value in typed.items() if value is not None}
-    for line in convert(SOURCE.value, TARGET.value, TASKS, google):
+    for line in convert(SOURCE.value, TARGET.value, TASKS, google, CHECK.value):
         print(line, flush=True)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -58,7 +59,11 @@ def parse_end(flag: str, value: str | None) -> tuple[str, pathlib.Path]:
 
 
 def convert(
-    source: str | None, target: str | None, tasks: Tasks, google: Mapping[str, Any]
+    source: str | None,
+    target: str | None,
+    tasks: Tasks,
+    google: Mapping[str, Any],
+    compare: bool = False,
 ) -> Iterator[str]:
     """Reads the source and writes the target, whole or not at all; yields lines for people.
 
@@ -67,6 +72,7 @@ def convert(
         target: ``'KIND:PATH'`` of a folder that is new or empty.
         tasks: how fine-tuned models record their tasks.
         google: arguments of `read_google`, of a source that is Google's.
+        compare: whether to compare what the model computes with transformers.
     """
     kind, path = parse_end('source', source)
     target_kind, folder = parse_end('target', target)
@@ -101,10 +107,24 @@ def convert(
             written.notes += write_ours(fresh, found, str(source), tasks)
         else:
             written = WRITERS[target_kind](fresh, found)
+        if compare:
+            yield from _compared({kind: path, target_kind: fresh}.get('huggingface'), found)
     yield f'wrote {target}'
     yield from written.lines()
     if target_kind != 'google':
         yield f'next: {_next_command(target_kind, folder, found)}'
+
+
+def _compared(folder: pathlib.Path | None, found: Checkpoint) -> Iterator[str]:
+    """Compares with a folder of transformers; None: with one that is written for this."""
+    from electra_jax.interop import check
+
+    if folder is not None:
+        yield from check.against_transformers(folder, found)
+        return
+    with tempfile.TemporaryDirectory() as made:
+        WRITERS['huggingface'](pathlib.Path(made), found)
+        yield from check.against_transformers(pathlib.Path(made), found)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import foreign
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.interop import files, names, projects
+from electra_jax.interop import check, files, names, projects
 from electra_jax.interop.convert import write_ours
 from electra_jax.train import checkpoint
 from tests.support import fakes
@@ -318,3 +318,39 @@ def test_the_best_trial_of_a_fine_tuning_workdir_is_converted(ours, tmp_path, ca
     assert f"ElectraForQuestionAnswering.from_pretrained('{tmp_path / 'hf'}')" in shown
     loaded = projects.read_huggingface(tmp_path / 'hf')
     fakes.assert_same(loaded.params, params)
+
+
+@pytest.mark.slow
+def test_what_is_computed_is_compared_with_transformers(ours, tmp_path, capsys):
+    pytest.importorskip('torch', reason='needs the parity extra')
+    run(f'ours:{ours}', f'huggingface:{tmp_path / "hf"}', check=True)
+    shown = capsys.readouterr().out
+    for name in ('ElectraForPreTraining', 'ElectraForMaskedLM'):
+        assert f'checked {name}: the largest difference to transformers is' in shown
+    assert shown.count('the likeliest answers are the same') == 2
+
+
+@pytest.mark.parametrize(
+    ('task', 'labels', 'layers'),
+    [
+        ('multi_label', ('a', 'b'), (('dense', 128), ('output', 2))),
+        pytest.param('tagging', ('O', 'B-X'), (('output', 2),), marks=pytest.mark.slow),
+        pytest.param('spans', (), (('output', 2),), marks=pytest.mark.slow),
+    ],
+)
+def test_heads_are_compared_and_a_difference_is_refused(
+    ours, tmp_path, capsys, monkeypatch, task, labels, layers
+):
+    pytest.importorskip('torch', reason='needs the parity extra')
+    tuned(ours, tmp_path / 'tuned', task, 'huggingface', labels, layers)
+    run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}', check=True)
+    assert f'checked {names.TASK_HEADS[task][0]}' in capsys.readouterr().out
+    right = check._outputs
+
+    def wrong(*arguments):
+        return {name: x + 0.1 * np.abs(x).max() for name, x in right(*arguments).items()}
+
+    monkeypatch.setattr(check, '_outputs', wrong)
+    with pytest.raises(CheckpointError, match=r'allowed: 0.001; nothing was written'):
+        run(f'huggingface:{tmp_path / "hf"}', f'ours:{tmp_path / "back"}', check=True)
+    assert not (tmp_path / 'back').exists()
