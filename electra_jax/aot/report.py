@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from electra_jax.aot import compile, hlo, topologies, traffic
-from electra_jax.config.settings import Config
+from electra_jax.config.settings import VOCAB_SIZE, Config
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives.definition import Vocabulary
@@ -35,7 +35,8 @@ def make(config: Config, name: str, topology: str, slices: int) -> dict[str, Any
     chip = chips.chip(devices[0])
     if chip is None or not (chip.hbm_bytes and chip.hbm_bandwidth and chip.ici_bandwidth):
         raise ConfigError(f'parallel/chips.py lacks numbers of {devices[0].device_kind}')
-    vocabulary = Vocabulary(config.data.tokenizer.vocab_size, SpecialIds(0, 100, 101, 102, 103))
+    vocab_size = config.data.tokenizer.vocab_size or VOCAB_SIZE
+    vocabulary = Vocabulary(vocab_size, SpecialIds(0, 100, 101, 102, 103))
     program = runs.build_program(config, vocabulary, devices)
     batch = runs.abstract_batch(program)
     made = compile.compile_step(program.step, program.abstract_state, batch)

@@ -10,6 +10,7 @@ import dataclasses
 
 from electra_jax.config.fields import UNSET, setting
 
+VOCAB_SIZE = 30522  # of a vocabulary that is trained, as BERT's and ELECTRA's
 GENERATOR_KINDS = ('separate', 'tied', 'two_tower', 'uniform', 'unigram')
 # Whose layers stand on the encoder in fine-tuning: `model.task_heads`.
 HEAD_STYLES = ('reference', 'huggingface', 'mean')
@@ -143,8 +144,10 @@ class TokenizerConfig:
     # A key of tokenizers.load.KINDS: 'wordpiece', or SentencePiece's 'unigram' and 'bpe'.
     kind: str = setting('wordpiece')
     path: str | None = setting(None)  # vocab.txt or .model to use; None: train one on the corpus
-    vocab_size: int = setting(30522, at_least=16)  # of a tokenizer that is trained
-    lower_case: bool = setting(True)
+    # Pieces of a tokenizer that is trained (None: 30,522); one that is named must have so many.
+    vocab_size: int | None = setting(None, at_least=16)
+    # None: true for wordpiece and for what is trained; a named .model is left as it is.
+    lower_case: bool | None = setting(None)
     strip_accents: bool | None = setting(None)  # None: as lower_case, which is what BERT does
     train_megabytes: int = setting(64, at_least=1)  # of text to train a new one on, at most
 

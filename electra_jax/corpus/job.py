@@ -94,7 +94,8 @@ def _settings(data: schema.DataConfig, piece_bytes: int) -> dict[str, Any]:
         settings['tokenizer.hash'] = load.open_tokenizer(config).hash
     else:
         names = ['kind', 'vocab_size', 'lower_case', 'strip_accents', 'train_megabytes']
-        settings |= {f'tokenizer.{name}': getattr(config, name) for name in names}
+        usual = load.usual(config)
+        settings |= {f'tokenizer.{name}': getattr(usual, name) for name in names}
     return {**settings, 'piece_bytes': piece_bytes, 'version': manifest.VERSION}
 
 

@@ -45,6 +45,7 @@ class Tokenizer(abc.ABC):
     kind: ClassVar[str]  # in the JSON of such tokenizers
     pieces: Sequence[str]  # in id order, special ones included; for display
     special: SpecialIds
+    lowers: ClassVar[bool] = True  # whether one that is trained lower-cases, by default
 
     @property
     def vocab_size(self) -> int:
@@ -114,6 +115,14 @@ class Tokenizer(abc.ABC):
         """Longer words are [UNK]; None: there is no limit."""
         return None
 
+    def switches(self) -> dict[str, bool]:
+        """The settings that decide how text is normalized, and their values."""
+        return {}
+
+    def lost(self) -> list[str]:
+        """Pieces that normalization changes to what is no piece: no text can become them."""
+        return []
+
     def variants(self) -> Mapping[str, 'Tokenizer']:
         """This vocabulary with other switches, by the words to type for each."""
         return {}
@@ -140,7 +149,12 @@ def special_ids(
     """
     ids = {piece: i for i, piece in enumerate(pieces)}
     accepted = ACCEPTED | {field: (name,) for field, name in (named or {}).items()}
-    found = {field: [ids[n] for n in names if n in ids] for field, names in accepted.items()}
+    loose = {piece.lower(): i for piece, i in reversed(ids.items())}  # <PAD>, [mask]
+    found = {
+        field: [ids[name] for name in names if name in ids]
+        or [loose[name.lower()] for name in names if name.lower() in loose]
+        for field, names in accepted.items()
+    }
     missing = [' or '.join(accepted[field]) for field, known in found.items() if not known]
     if missing:
         raise DataError(
@@ -183,3 +197,8 @@ def count_characters(texts: Sequence[str]) -> dict[str, int]:
         found = np.bincount(codes)
         counts[: len(found)] += found
     return {chr(code): int(counts[code]) for code in np.flatnonzero(counts).tolist()}
+
+
+def is_name(piece: str) -> bool:
+    """Whether a piece is the name of something that is no text, such as [CLS] or <S>."""
+    return len(piece) > 2 and piece[0] + piece[-1] in ('[]', '<>')

@@ -1,12 +1,13 @@
 """Makes a tokenizer: from a corpus folder, its JSON or a vocabulary file, or by training."""
 
+import dataclasses
 import itertools
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from electra_jax.config import settings
-from electra_jax.core.errors import DataError, unknown
+from electra_jax.core.errors import ConfigError, DataError, unknown
 from electra_jax.core.files import parse_object
 from electra_jax.tokenizers import api
 from electra_jax.tokenizers.sentencepiece import SentencePiece
@@ -19,6 +20,8 @@ KINDS: dict[str, type[api.Tokenizer]] = {
     'bpe': SentencePiece,
 }
 MEGABYTE = 1_000_000
+# Of a vocabulary: so many pieces that no text can become are normal. English BERT's have none.
+_LOST_SHARE = 0.03
 _STORED = {made.kind: made for made in KINDS.values()}
 
 
@@ -65,9 +68,46 @@ def open_tokenizer(config: settings.TokenizerConfig) -> api.Tokenizer:
     Our own file, which has rules that no setting has, is read as it is.
     """
     path = pathlib.Path(str(config.path))
-    if path.name == api.FILE_NAME:
-        return load(path.parent)
-    return find(config.kind).from_file(config)
+    own = path.name == api.FILE_NAME
+    tokenizer = load(path.parent) if own else find(config.kind).from_file(config)
+    has = {'vocab_size': tokenizer.vocab_size, **(tokenizer.switches() if own else {})}
+    for name, value in has.items():
+        typed = getattr(config, name)
+        if typed not in (None, value):
+            raise ConfigError(
+                f'config.data.tokenizer.{name} is {typed}, but {value} in {path}: leave it out, or '
+                f'type --config.data.tokenizer.{name}={value}'
+            )
+    if not own:
+        _check_normalization(tokenizer, path)
+    return tokenizer
+
+
+def _check_normalization(tokenizer: api.Tokenizer, path: pathlib.Path) -> None:
+    """Refuses switches under which much of a vocabulary can never come out of a text."""
+    lost = tokenizer.lost()
+    if len(lost) <= _LOST_SHARE * tokenizer.vocab_size:
+        return
+    others = {typed: len(one.lost()) for typed, one in tokenizer.variants().items()}
+    typed = min(others, key=others.__getitem__, default='')
+    better = others.get(typed, len(lost)) <= _LOST_SHARE * tokenizer.vocab_size
+    switches = ' and '.join(f'{name}={value}' for name, value in tokenizer.switches().items())
+    examples = ', '.join(map(repr, lost[:: max(len(lost) // 3, 1)][:3]))
+    raise ConfigError(
+        f'{path}: with {switches}, {len(lost):,} of its {tokenizer.vocab_size:,} pieces can never '
+        f'come out of a text, which is normalized first, such as {examples}: '
+        + (f'type {typed}' if better else 'it is no vocabulary of such a tokenizer')
+    )
+
+
+def usual(config: settings.TokenizerConfig) -> settings.TokenizerConfig:
+    """The settings of a tokenizer that is trained, where they are None."""
+    lower_case = config.lower_case
+    return dataclasses.replace(
+        config,
+        vocab_size=config.vocab_size or settings.VOCAB_SIZE,
+        lower_case=find(config.kind).lowers if lower_case is None else lower_case,
+    )
 
 
 def train_tokenizer(texts: Iterable[str], config: settings.TokenizerConfig) -> api.Tokenizer:
@@ -75,7 +115,7 @@ def train_tokenizer(texts: Iterable[str], config: settings.TokenizerConfig) -> a
 
     Reading stops after `config.train_megabytes`.
     """
-    kind, texts = find(config.kind), iter(texts)
+    config, kind, texts = usual(config), find(config.kind), iter(texts)
     first = next((text for text in texts if text), None)
     if first is None:
         raise DataError('there is no text to train a tokenizer on; see data.source')

@@ -12,13 +12,16 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2, sentencepiece_pb2
 
 from electra_jax.config.settings import TokenizerConfig
-from electra_jax.core.errors import DataError
+from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.tokenizers import api
 
 _ADVICE = (
     'add them as control symbols when the model is trained, or leave --config.data.tokenizer.path '
     'out and a model that has them is trained'
 )
+# Normalization -> the one that folds case in addition.
+_FOLDING = {'nmt_nfkc': 'nmt_nfkc_cf', 'nfkc': 'nfkc_cf'}
+_KINDS = {1: 'unigram', 2: 'bpe'}  # of models, by their number in the file
 _SPACE = '\u2581'  # a space inside a piece
 _MAX_SENTENCE_CHARS = 1000  # of 4 bytes at most: the trainer ignores sentences over 4,192 bytes
 
@@ -92,7 +95,39 @@ class SentencePiece(api.Tokenizer):
                 f'cannot read the SentencePiece model {path} ({error.strerror}); give a .model '
                 'file with --config.data.tokenizer.path=FILE, or leave it out and one is trained'
             ) from error
-        return cls(model, str(path))
+        made = cls(model, str(path))
+        _check_kind(made.model, config.kind, path)
+        typed = config.lower_case
+        if typed is None or typed == made.switches()['lower_case']:
+            return made
+        proto = sentencepiece_model_pb2.ModelProto()
+        proto.ParseFromString(model)
+        name = proto.normalizer_spec.name
+        if not typed or name not in _FOLDING:
+            does = 'does not lower-case' if typed else 'lower-cases'
+            raise ConfigError(
+                f'config.data.tokenizer.lower_case is {typed}, but {path} {does} text (its '
+                f'normalization is {name or "nameless"!r}): leave lower_case out'
+            )
+        rule = sentencepiece.SentencePieceNormalizer(rule_name=_FOLDING[name])
+        folding = sentencepiece_model_pb2.ModelProto()
+        folding.ParseFromString(rule.serialized_model_proto())
+        proto.normalizer_spec.name = _FOLDING[name]
+        proto.normalizer_spec.precompiled_charsmap = folding.normalizer_spec.precompiled_charsmap
+        return cls(proto.SerializeToString(), str(path))
+
+    def switches(self) -> dict[str, bool]:
+        return {'lower_case': self._processor.normalize('A').strip(_SPACE) == 'a'}
+
+    def lost(self) -> list[str]:
+        normal = [x for i, x in enumerate(self.pieces) if not self._is_symbol(i)]
+        bodies = [piece.replace(_SPACE, '') for piece in normal]
+        known, after = set(bodies), self._processor.normalize(bodies)
+        return [x for x, y in zip(normal, after, strict=True) if y.replace(_SPACE, '') not in known]
+
+    def _is_symbol(self, i: int) -> bool:
+        model = self._processor
+        return model.is_control(i) or model.is_unknown(i) or model.is_byte(i) or model.is_unused(i)
 
     @classmethod
     def train(cls, texts: Iterable[str], config: TokenizerConfig) -> 'SentencePiece':
@@ -101,6 +136,7 @@ class SentencePiece(api.Tokenizer):
         Text is NFKC-normalized, and case-folded if `lower_case`; both become part of the model.
         """
         model = io.BytesIO()
+        rules = 'nmt_nfkc' if config.lower_case is False else 'nmt_nfkc_cf'
         try:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=itertools.chain.from_iterable(
@@ -109,7 +145,7 @@ class SentencePiece(api.Tokenizer):
                 model_writer=model,
                 model_type=config.kind,
                 vocab_size=config.vocab_size,
-                normalization_rule_name='nmt_nfkc_cf' if config.lower_case else 'nmt_nfkc',
+                normalization_rule_name=rules,
                 pad_id=0,
                 unk_id=1,
                 bos_id=-1,
@@ -131,3 +167,14 @@ class SentencePiece(api.Tokenizer):
     def write_native(self, folder: pathlib.Path) -> None:
         """Writes spiece.model, unchanged."""
         (folder / 'spiece.model').write_bytes(self.model)
+
+
+def _check_kind(model: bytes, kind: str, path: pathlib.Path) -> None:
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(model)
+    known = _KINDS.get(proto.trainer_spec.model_type, kind)
+    if kind in _KINDS.values() and kind != known:
+        raise ConfigError(
+            f'config.data.tokenizer.kind is {kind!r}, but {path} is a {known} model: type '
+            f'--config.data.tokenizer.kind={known}'
+        )

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from electra_jax.config.settings import TokenizerConfig
+from electra_jax.config.settings import VOCAB_SIZE, TokenizerConfig
 from electra_jax.core import compressed, formats
 from electra_jax.core.errors import DataError
 from electra_jax.tokenizers import api
@@ -93,7 +93,8 @@ class WordPiece(api.Tokenizer):
         ids = {piece: i for i, piece in enumerate(self.pieces)}
         if len(ids) != len(self.pieces):
             raise DataError(f'{where} holds the same piece twice')
-        self.special = api.special_ids(self.pieces, where, 'rename unused lines', rules.special)
+        advice = 'add a line for each at the end of the file, or rename unused lines'
+        self.special = api.special_ids(self.pieces, where, advice, rules.special)
         self._library = self.pipeline()
         for added in rules.added:
             content = added.content
@@ -124,6 +125,19 @@ class WordPiece(api.Tokenizer):
     @property
     def max_word_chars(self) -> int:
         return self.rules.max_word_chars
+
+    def switches(self) -> dict[str, bool]:
+        return {'lower_case': self.lower_case, 'strip_accents': self.strip_accents}
+
+    def lost(self) -> list[str]:
+        normal, known = self._library.normalizer.normalize_str, set(self.vocab)
+
+        def after(piece: str) -> str:
+            body = piece.removeprefix('##')
+            # Normalization puts spaces around Chinese characters.
+            return piece[: len(piece) - len(body)] + ''.join(normal(body).split())
+
+        return [x for x in self.vocab if not api.is_name(x) and after(x) not in known]
 
     def variants(self) -> dict[str, api.Tokenizer]:
         return {
@@ -216,7 +230,8 @@ class WordPiece(api.Tokenizer):
     def from_file(cls, config: TokenizerConfig) -> 'WordPiece':
         """The tokenizer of a vocab.txt, one piece a line."""
         path = str(config.path)
-        return cls(read_vocab(path), config.lower_case, config.strip_accents, path)
+        lower_case = config.lower_case is not False
+        return cls(read_vocab(path), lower_case, config.strip_accents, path)
 
     @classmethod
     def train(cls, texts: Iterable[str], config: TokenizerConfig) -> 'WordPiece':
@@ -224,8 +239,9 @@ class WordPiece(api.Tokenizer):
 
         The lines of text are kept in memory.
         """
-        texts, vocab_size = list(texts), config.vocab_size
-        library = make_pipeline({api.UNK: 0}, config.lower_case, config.strip_accents, api.UNK)
+        texts, vocab_size = list(texts), config.vocab_size or VOCAB_SIZE
+        switches = (config.lower_case is not False, config.strip_accents)
+        library = make_pipeline({api.UNK: 0}, *switches, api.UNK)
         alphabet, apart = _alphabet(texts, library.normalizer, vocab_size)
         trainer = tokenizers.trainers.WordPieceTrainer(
             vocab_size=vocab_size,
@@ -238,7 +254,7 @@ class WordPiece(api.Tokenizer):
         )
         library.train_from_iterator(texts, trainer)
         ids = library.get_vocab(with_added_tokens=True)
-        return cls(sorted(ids, key=ids.__getitem__), config.lower_case, config.strip_accents)
+        return cls(sorted(ids, key=ids.__getitem__), *switches)
 
     def write_native(self, folder: pathlib.Path) -> None:
         """Writes vocab.txt, and tokenizer_config.json with the normalization for Hugging Face."""
@@ -273,7 +289,10 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
             '--config.data.tokenizer.path=FILE, or leave it out and one is trained'
         ) from error
     except (compressed.TornError, ValueError) as error:
-        raise DataError(f'cannot use the vocabulary {path}: {error}') from error
+        raise DataError(
+            f'cannot use the vocabulary {path}: {error} (for a SentencePiece model type '
+            '--config.data.tokenizer.kind=unigram or bpe)'
+        ) from error
     try:
         lines = raw.decode().split('\n')
     except UnicodeDecodeError as error:
@@ -282,9 +301,18 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
             f'{path}, line {line}: not UTF-8 (byte {raw[error.start]:#04x}); a vocab.txt is a '
             'UTF-8 text file with one piece a line'
         ) from error
-    vocab = lines[:-1] if lines[-1] == '' else lines
+    # Pieces hold no spaces, which the reference strips, too (electra, tokenization.py).
+    vocab = [line.strip(' ') for line in lines]
+    while vocab and not vocab[-1]:
+        vocab.pop()
     known: set[str] = set()
     for number, piece in enumerate(vocab, start=1):
+        if '\t' in piece:
+            raise DataError(
+                f'{path}, line {number}: {piece!r:.60} holds a tab; each line must hold a piece '
+                f'and nothing else: cut -f1 {path} > pieces.txt makes such a file (of '
+                'SentencePiece name the .model, not the .vocab)'
+            )
         if not piece or piece in known:
             found = f'{piece!r} is already on line {vocab.index(piece) + 1}' if piece else 'empty'
             raise DataError(f'{path}, line {number}: {found}; each line must hold another piece')

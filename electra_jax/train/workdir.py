@@ -56,6 +56,8 @@ FREE = (
     # The dtype is not among them: it changes numbers.
     *(f'model.{name}' for name in LEFT_TO_DEVICES if name != 'compute_dtype'),
 )
+# Settings that are None unless they are typed -> what their default was in 0.1.0.
+_USUAL = {'data.tokenizer.vocab_size': 30522, 'data.tokenizer.lower_case': True}
 
 
 def has_checkpoint(workdir: epath.Path) -> bool:
@@ -84,6 +86,8 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
     # A setting that is newer than the run counts as having had its default.
     before = _flat(dataclasses.asdict(recipe({}))) | stored
     now = _flat(dataclasses.asdict(config))
+    for one in (before, now):
+        one.update({name: usual for name, usual in _USUAL.items() if one.get(name) is None})
     changed = [name for name in before | now if before.get(name) != now.get(name)]
     refused = [name for name in changed if not any(f'{name}.'.startswith(f'{x}.') for x in FREE)]
     if refused:

@@ -1,5 +1,6 @@
 """SentencePiece: specials cannot come out of text; models that lack them are refused."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -15,10 +16,10 @@ WORDS = WORDS.split()
 LINES = [' '.join(WORDS[(i * j) % len(WORDS)] for j in range(1, 12)) for i in range(1, 300)]
 
 
-def foreign_model(**options) -> bytes:
+def foreign_model(lines=LINES, **options) -> bytes:
     model = io.BytesIO()
     library.SentencePieceTrainer.train(
-        sentence_iterator=iter(LINES),
+        sentence_iterator=iter(lines),
         model_writer=model,
         vocab_size=70,
         hard_vocab_limit=False,
@@ -69,6 +70,37 @@ def test_a_model_without_a_mask_is_refused(tmp_path):
     assert '[PAD]' not in str(raised.value)
 
 
+def test_switches_of_a_model_are_followed_or_refused(tmp_path):
+    path = tmp_path / 'some.model'
+    options = {'pad_id': 3, 'control_symbols': ['[MASK]', '[CLS]', '[SEP]']}
+    config = settings.TokenizerConfig(kind='unigram', path=str(path))
+
+    def opened(**typed):
+        return load.open_tokenizer(dataclasses.replace(config, **typed))
+
+    def lines(change):
+        return [change(line) for line in LINES]
+
+    path.write_bytes(foreign_model(lines(str.lower), **options))
+    assert opened().model == opened(lower_case=False).model == path.read_bytes()
+    plain, folding = opened(), opened(lower_case=True)
+    assert plain.special.unk in plain.encode_batch(['THE DOG'])[0]
+    assert folding.decode(folding.encode_batch(['THE DOG'])[0]) == 'the dog'
+    # Half of the pieces of this one would be lost.
+    path.write_bytes(foreign_model(lines(str.title), **options))
+    with pytest.raises(errors.ConfigError, match='can never come out'):
+        opened(lower_case=True)
+    path.write_bytes(foreign_model(LINES, normalization_rule_name='nmt_nfkc_cf', **options))
+    opened(lower_case=True)
+    with pytest.raises(errors.ConfigError, match='lower_case is False'):
+        opened(lower_case=False)
+    path.write_bytes(foreign_model(LINES, normalization_rule_name='identity', **options))
+    with pytest.raises(errors.ConfigError, match=r"lower_case is True.*'identity'"):
+        opened(lower_case=True)
+    with pytest.raises(errors.ConfigError, match=r'tokenizer\.kind=unigram'):
+        opened(kind='bpe')
+
+
 @pytest.mark.parametrize('content', [b'', b'not a model', b'\x0a\xff\xff'])
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / 'some.model'
@@ -77,7 +109,7 @@ def test_other_files_are_refused(tmp_path, content):
         load.open_tokenizer(settings.TokenizerConfig(kind='bpe', path=str(path)))
 
 
-def test_round_trips(tokenizer, tmp_path):
+def test_round_trips(tokenizer, tmp_path, request):
     tokenizer.save(tmp_path)
     again = load.load(tmp_path)
     assert again.hash == tokenizer.hash
@@ -85,7 +117,8 @@ def test_round_trips(tokenizer, tmp_path):
     assert [a.tolist() for a in again.encode_batch(texts)] == [
         a.tolist() for a in tokenizer.encode_batch(texts)
     ]
-    config = settings.TokenizerConfig(kind='unigram', path=str(tmp_path / 'spiece.model'))
+    kind = request.node.callspec.params['tokenizer']
+    config = settings.TokenizerConfig(kind=kind, path=str(tmp_path / 'spiece.model'))
     assert load.open_tokenizer(config).hash == tokenizer.hash
 
 

@@ -1,5 +1,6 @@
 """WordPiece: ids are the library's own, whatever the cache does; bad vocabularies are refused."""
 
+import dataclasses
 import gzip
 import os
 import pathlib
@@ -12,7 +13,7 @@ import tokenizers
 
 from electra_jax.config import settings
 from electra_jax.core import errors
-from electra_jax.tokenizers import load, wordpiece
+from electra_jax.tokenizers import api, load, wordpiece
 
 SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
 LETTERS = string.ascii_letters + string.digits + 'éüßàñçøαβγדא中文字'
@@ -211,6 +212,70 @@ def test_other_line_ends_and_encodings_are_fine(tmp_path, end, encoding):
     path.write_bytes(end.join(VOCAB).encode(encoding))
     config = settings.TokenizerConfig(path=str(path))
     assert load.open_tokenizer(config).hash == wordpiece.WordPiece(VOCAB).hash
+
+
+KOREAN = [chr(0xAC00 + 28 * i) for i in range(40)]
+
+
+def write_vocab(path: pathlib.Path, pieces: list[str]) -> pathlib.Path:
+    path.write_text('\n'.join([*SPECIAL, *pieces]) + '\n')
+    return path
+
+
+@pytest.mark.parametrize(
+    ('pieces', 'typed'),
+    [
+        (KOREAN, {'strip_accents': False}),
+        (['ที่', 'เด็ก', 'น้ำ', 'บ้าน', *'ab'], {'strip_accents': False}),
+        (['über', 'schön', 'haus', 'weg'], {'strip_accents': False}),
+        (['The', 'Dog', 'was', 'here'], {'lower_case': False}),
+        (['The', 'Été', 'was', 'here'], {'lower_case': False}),
+    ],
+)
+def test_switches_that_lose_pieces_are_refused_with_those_that_do_not(tmp_path, pieces, typed):
+    config = settings.TokenizerConfig(path=str(write_vocab(tmp_path / 'vocab.txt', pieces)))
+    with pytest.raises(errors.ConfigError) as raised:
+        load.open_tokenizer(config)
+    message = str(raised.value)
+    lost = [piece for piece in pieces if repr(piece) in message]
+    assert lost and 'can never come out of a text' in message
+    advice = dict(
+        one.removeprefix('--config.data.tokenizer.').split('=')
+        for one in message.partition(': type ')[2].split()
+    )
+    assert {name: advice[name] for name in typed} == {x: str(y) for x, y in typed.items()}
+    following = {name: value == 'True' for name, value in advice.items()}
+    tokenizer = load.open_tokenizer(dataclasses.replace(config, **following))
+    assert tokenizer.lost() == []
+    assert tokenizer.special.unk not in tokenizer.encode_batch([' '.join(pieces)])[0]
+
+
+def test_few_lost_pieces_and_names_of_no_text_are_fine(tmp_path):
+    pieces = ['<S>', '<T>', '[unused1]', 'が', *LETTERS.lower()[:26], *string.digits, '中', '##中']
+    config = settings.TokenizerConfig(path=str(write_vocab(tmp_path / 'vocab.txt', pieces)))
+    assert load.open_tokenizer(config).lost() == ['が']
+
+
+@pytest.mark.parametrize('name', ['vocab_size', 'lower_case'])
+def test_a_setting_that_differs_from_the_file_is_refused(tmp_path, name):
+    wordpiece.WordPiece(VOCAB).save(tmp_path)
+    typed = {'vocab_size': 300, 'lower_case': False}
+    config = settings.TokenizerConfig(path=f'{tmp_path}/electra_tokenizer.json')
+    assert load.open_tokenizer(config).vocab_size == len(VOCAB)
+    with pytest.raises(errors.ConfigError, match=f'tokenizer.{name} is {typed[name]}'):
+        load.open_tokenizer(dataclasses.replace(config, **{name: typed[name]}))
+
+
+def test_unusual_lines_of_a_vocabulary(tmp_path):
+    path = tmp_path / 'vocab.txt'
+    names = ['a', '<PAD>', '<S>', '</s>', 'b ', '<UNK>', '[mask]']
+    path.write_bytes('\r\n'.join(['\ufeff', *names, '', ' ', '']).encode().replace(b'\r\n', b'', 1))
+    tokenizer = load.open_tokenizer(settings.TokenizerConfig(path=str(path)))
+    assert tokenizer.pieces == ['a', '<PAD>', '<S>', '</s>', 'b', '<UNK>', '[mask]']
+    assert tokenizer.special == api.SpecialIds(pad=1, unk=5, cls=2, sep=3, mask=6)
+    path.write_text('\n'.join(f'{piece}\t7' for piece in VOCAB))
+    with pytest.raises(errors.DataError, match=rf'line 1: .*tab.*cut -f1 {path}'):
+        load.open_tokenizer(settings.TokenizerConfig(path=str(path)))
 
 
 def test_a_missing_vocabulary_is_refused(tmp_path):
