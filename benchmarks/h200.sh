@@ -3,9 +3,10 @@
 #
 # Measures base at length 512 and small at length 128 at several batch sizes, in turns with PyTorch
 # (transformers' model, torch.compile, bfloat16), then time per token against length, and compile
-# time against depth. Each measurement has a folder of its own; one that has a record already is not
-# repeated, so the same command continues after an interruption. It needs one environment with the
-# extra 'gpu', a PyTorch with CUDA, and transformers (the extra 'parity').
+# time against depth. Each measurement has a folder of its own; one that has a record of this git
+# revision already is not repeated, so the same command continues after an interruption. Where one
+# fails, the others go on; the last line and the exit status name what failed. It needs one
+# environment with the extra 'gpu', a PyTorch with CUDA, and transformers (the extra 'parity').
 #   PYTHON=...  the interpreter; default .venv/bin/python where there is one, else python
 #   TINY=1      the same commands at a size that a CPU does in minutes, to try them
 set -euo pipefail
@@ -37,13 +38,18 @@ if [[ -n ${TINY:-} ]]; then
   )
 fi
 
+revision=null # as records have it where there is no git
+if commit=$(git rev-parse HEAD 2>/dev/null); then
+  revision="\"$commit" # '+changes' may follow: the first record is one
+fi
+failed=()
 bench() { # NAME RECIPE [WORDS]
-  if compgen -G "$folder/$1/*.json" >/dev/null; then
+  if grep -qsF "\"revision\": $revision" "$folder/$1"/*.json; then
     echo "measured before: $folder/$1" >&2
     return
   fi
   "$python" -m electra_jax.bench --folder="$folder/$1" --config="configs/$2.py" "${plan[@]}" \
-    "${shrink[@]}" "${@:3}"
+    "${shrink[@]}" "${@:3}" || failed+=("$1")
 }
 
 for n in "${base_rows[@]}"; do
@@ -61,3 +67,7 @@ for n in "${depths[@]}"; do
   bench "small-layers-$n" small --config.batch_size="$rows" --config.model.num_layers="$n"
 done
 echo "records: $folder/*/*.json"
+if ((${#failed[@]})); then
+  echo "failed: ${failed[*]}" >&2
+  exit 1
+fi

@@ -1,5 +1,6 @@
 """The other scripts of the launch folder: what they run and print, and that they are sound."""
 
+import json
 import os
 import pathlib
 import re
@@ -13,6 +14,7 @@ import tomllib
 
 import pytest
 
+from electra_jax.train import workdir
 from tests.support.recipes import ENVIRONMENT, LAUNCH, ROOT, write_recipe
 
 SCRIPTS = sorted(
@@ -99,6 +101,33 @@ def test_a_half_made_venv_is_made_again(tmp_path):
         assert done.returncode == 0, done.stderr
         assert done.stdout.count(f'-m venv --clear {tmp_path}/.venv') == times
         assert done.stdout.count('-m pip install') == times
+
+
+# ---- h200.sh
+
+
+def test_benchmarks_go_on_after_a_failure_and_skip_what_this_revision_has(tmp_path):
+    fake = tmp_path / 'python'
+    fake.write_text(
+        '#!/bin/bash\nfolder=${3#--folder=}; mkdir -p "$folder"\n'
+        '[[ $folder != *base-length* ]] || exit 1\n'
+        'echo "{\\"revision\\": $REVISION}" > "$folder/a-record.json"\n'
+    )
+    fake.chmod(0o755)
+
+    def measured_before(revision):
+        done = subprocess.run(
+            ['bash', ROOT / 'benchmarks' / 'h200.sh', tmp_path / 'out'],
+            capture_output=True, text=True,
+            env={**os.environ, 'TINY': '1', 'PYTHON': str(fake), 'REVISION': json.dumps(revision)},
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == 'failed: base-length-16 base-length-32'
+        return done.stderr.count('measured before')
+
+    assert measured_before('another') == 0
+    assert measured_before(workdir.revision()) == 0
+    assert measured_before(workdir.revision()) == 6
 
 
 # ---- gpu.sh
