@@ -216,11 +216,15 @@ def _read_json(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def check_corpus(
-    corpus: Corpus, data: schema.DataConfig, tokenizer_hash: str | None = None
+    corpus: Corpus,
+    data: schema.DataConfig,
+    tokenizer_hash: str | None = None,
+    asked_by: str = '--config.data.tokenizer.path',
 ) -> None:
     """Refuses a corpus of another row length, layout or tokenizer than is asked for.
 
-    The tokenizer's hash is of a checkpoint, a named tokenizer or another corpus; None: any.
+    The tokenizer's hash (None: any) is of a checkpoint, a named tokenizer or another corpus, which
+    `asked_by` names.
     """
     for name in ('row_length', 'layout'):
         wanted, built = getattr(data, name), getattr(corpus, name)
@@ -233,8 +237,8 @@ def check_corpus(
     if tokenizer_hash is not None and tokenizer_hash != corpus.tokenizer_hash:
         raise ConfigError(
             f'the corpus {corpus.path} was built with tokenizer {corpus.tokenizer_hash[:12]}, '
-            f'but {tokenizer_hash[:12]} is asked for: their ids mean different tokens; build a '
-            'corpus with that tokenizer (data.tokenizer.path) at another data.path'
+            f'but {tokenizer_hash[:12]} is asked for by {asked_by}: their ids mean different '
+            'tokens; build a corpus with that tokenizer (data.tokenizer.path) at another data.path'
         )
 
 

@@ -49,9 +49,11 @@ def open_text(config: Config, build_corpus: BuildCorpus) -> Text:
     report = terminal.OUT.print
     corpora = [manifest.load_corpus(path, config.data.verify, report) for path, _ in paths]
     asked = config.data.tokenizer
-    named = load.open_tokenizer(asked).hash if asked.path else None
+    one = corpora[0].tokenizer_hash, f'the corpus {corpora[0].path}'
+    if asked.path:
+        one = load.open_tokenizer(asked).hash, f'--config.data.tokenizer.path={asked.path}'
     for corpus in corpora:
-        manifest.check_corpus(corpus, config.data, named or corpora[0].tokenizer_hash)
+        manifest.check_corpus(corpus, config.data, *one)
     return Text(corpora, [weight for _, weight in paths], corpora[0].tokenizer())
 
 
@@ -112,7 +114,9 @@ def check_checkpoint(
     With `same_text` the very rows and weights must be those that the run in `folder` had.
     """
     for corpus in text.corpora:
-        manifest.check_corpus(corpus, config.data, checkpoint['tokenizer_hash'])
+        manifest.check_corpus(
+            corpus, config.data, checkpoint['tokenizer_hash'], f'the checkpoint in {folder}'
+        )
     before = [(corpus['fingerprint'], corpus['weight']) for corpus in checkpoint['corpora']]
     now = [(one.fingerprint, w) for one, w in zip(text.corpora, text.weights, strict=True)]
     if same_text and before != now:

@@ -77,7 +77,9 @@ def test_corpora_that_do_not_match_are_not_mixed(one, tmp_path):
     tokenizer = {'path': str(one.path.parent / 'vocab.txt'), 'lower_case': False}
     others = {
         r'row_length is 16 but .* 32': build(tmp_path, 'b', row_length=32),
-        'their ids mean different tokens': build(tmp_path, 'c', tokenizer=tokenizer),
+        f'{tmp_path}/c was built .* by the corpus {one.path}: their ids mean different tokens': (
+            build(tmp_path, 'c', tokenizer=tokenizer)
+        ),
     }
     for problem, other in others.items():
         data = {'path': f'{one.path}=1,{other.path}=1', 'row_length': 16, 'layout': 'packed'}
