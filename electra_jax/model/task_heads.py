@@ -30,7 +30,7 @@ SPAN_HIDDEN = 512  # width of the joint span head's hidden layers (electra, qa_t
 class HeadShape:
     """What a fine-tuned model ends in."""
 
-    form: str  # what it judges: 'row', 'token' or 'span'
+    form: str  # what it scores: 'row', 'token' or 'span'
     style: str  # of HEAD_STYLES
     num_classes: int  # C; of no meaning for 'span'
     dropout: float  # before each layer of the head that has any
@@ -231,7 +231,7 @@ def _forbidden(allowed_BL: jax.Array) -> jax.Array:
     return MASKED * (1.0 - allowed_BL.astype(jnp.float32))
 
 
-# (what the head judges: a row, each token, or spans of a row; style) -> head.
+# (what the head scores: a row, each token, or spans of a row; style) -> head.
 HEADS: dict[tuple[str, str], type[TaskHead]] = {
     ('row', 'reference'): SequenceHead,
     ('row', 'huggingface'): SequenceHead,

@@ -28,9 +28,9 @@ class Objective(NamedTuple):
 
     networks: tuple[str, ...]  # that are trained; keys of `model.bind.NETWORKS`
     draw: Draw  # batch, keys, step -> inputs, with all randomness but dropout
-    # params, inputs, dropout_key (None: no dropout), step -> the loss and metrics of (part of) a
-    # batch: sums over rows of terms whose weights sum to one over the global batch, so that parts
-    # of a batch add up
+    # params, inputs, dropout_key (None: no dropout), step -> the loss and metrics of a batch or
+    # a microbatch: sums over rows of terms whose weights sum to one over the global batch, so that
+    # the microbatches of a batch add up
     loss: Callable[[Params, Inputs, Key, jax.Array], LossAndMetrics]
     # params, inputs -> additive counts behind the evaluation metrics, without dropout
     totals: Callable[[Params, Inputs], Metrics]

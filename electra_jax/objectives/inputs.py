@@ -26,10 +26,10 @@ class Draws(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """One batch made ready; every array leads with B, so a batch can be cut into parts.
+    """One batch made ready; every array leads with B, so it can be cut into microbatches.
 
     The shares sum to one over the whole global batch: a loss is then a plain sum over rows, and
-    the parts of a batch add up to exactly the whole.
+    the microbatches of a batch add up to exactly the whole.
     """
 
     batch: Batch  # int32 [B, L] each: tokens, documents, positions, types
@@ -70,7 +70,7 @@ def from_draws(special: SpecialIds, batch: Batch, draws: Draws) -> Inputs:
 
 
 def alone(inputs: Inputs) -> Inputs:
-    """Part of a batch with shares that sum to one over that part."""
+    """A microbatch with shares that sum to one over itself."""
     return inputs._replace(
         masked_share_BP=_shares(inputs.masked_share_BP > 0),
         token_share_BL=_shares(inputs.token_share_BL > 0),

@@ -105,10 +105,10 @@ def cudnn(operands: Operands, sight: Sight) -> jax.Array:
     return _per_row_and_head(rows, operands)
 
 
-Rows = Callable[[Operands], jax.Array]  # attention on one device's rows and heads
+RowAttention = Callable[[Operands], jax.Array]  # attention on one device's rows and heads
 
 
-def _on_tiles(rows: Rows, operands: Operands) -> jax.Array:
+def _on_tiles(rows: RowAttention, operands: Operands) -> jax.Array:
     """`rows` on arrays padded to whole tiles; the padding is a separate document, -1."""
     L = operands.documents_BL.shape[1]
     missing = -L % _TILE
@@ -122,7 +122,7 @@ def _on_tiles(rows: Rows, operands: Operands) -> jax.Array:
     return _per_row_and_head(rows, operands)[:, :L]
 
 
-def _per_row_and_head(rows: Rows, operands: Operands) -> jax.Array:
+def _per_row_and_head(rows: RowAttention, operands: Operands) -> jax.Array:
     def on_arrays(*arrays: jax.Array) -> jax.Array:
         return rows(Operands(*arrays))
 

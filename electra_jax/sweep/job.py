@@ -10,7 +10,7 @@ from electra_jax.config.recipe import parse_setting
 from electra_jax.core.errors import ConfigError
 from electra_jax.runtime import terminal
 from electra_jax.sweep import plan, processes, table
-from electra_jax.sweep.plan import Run
+from electra_jax.sweep.plan import Planned
 from electra_jax.sweep.table import Shown
 
 STOPPED = 3  # exit status of a sweep that was asked to stop and has saved
@@ -62,7 +62,7 @@ def run(request: Namespace) -> int:
     return 0
 
 
-def plan_runs(request: Namespace) -> list[Run]:
+def plan_runs(request: Namespace) -> list[Planned]:
     """The runs that a command line asks for."""
     if request.jobs < 1:
         raise ConfigError(f'--jobs is {request.jobs}, allowed: 1 or more')
@@ -82,7 +82,7 @@ def plan_runs(request: Namespace) -> list[Run]:
     return [runs[request.only]]
 
 
-def shown_plan(request: Namespace, runs: Sequence[Run]) -> str:
+def shown_plan(request: Namespace, runs: Sequence[Planned]) -> str:
     """What would be run, a command a line."""
     lines = []
     if request.gpus:
@@ -94,7 +94,7 @@ def shown_plan(request: Namespace, runs: Sequence[Run]) -> str:
     return '\n'.join(lines)
 
 
-def train(request: Namespace, runs: Sequence[Run]) -> int:
+def train(request: Namespace, runs: Sequence[Planned]) -> int:
     """Trains runs, then writes the table of all; returns the exit status."""
     slots: list[dict[str, str]] = [{}] * request.jobs
     if request.gpus:

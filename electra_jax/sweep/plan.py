@@ -14,7 +14,7 @@ from electra_jax.config.recipe import parse_setting
 from electra_jax.core.errors import ConfigError
 
 
-class Run(NamedTuple):
+class Planned(NamedTuple):
     """One run: a recipe with its own settings, in its own folder."""
 
     name: str  # of the folder and in tables
@@ -94,18 +94,18 @@ def plan(
     fixed: Mapping[str, str],
     lines: Sequence[Mapping[str, str]],
     folder: pathlib.Path,
-) -> list[Run]:
+) -> list[Planned]:
     """Every recipe with every line of a list (`read_list`) and every point of a grid (`points`).
 
     Where there is no list, `lines` is one empty line; `fixed` is the same in every run.
     """
-    runs: dict[str, Run] = {}
+    runs: dict[str, Planned] = {}
     for recipe, line, point in itertools.product(recipes, lines, grid):
         varied = {**line, **point}
         name = run_name(recipe, recipes, varied)
         if name in runs:
             raise ConfigError(f'two runs are called {name}: each must differ from the others')
-        runs[name] = Run(name, recipe, {**fixed, **varied}, varied, folder / name)
+        runs[name] = Planned(name, recipe, {**fixed, **varied}, varied, folder / name)
     return list(runs.values())
 
 

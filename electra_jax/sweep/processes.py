@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from electra_jax.runtime import terminal
 from electra_jax.sweep import table
-from electra_jax.sweep.plan import Run
+from electra_jax.sweep.plan import Planned
 
 LOG, MARKER, LOCK = 'log.txt', 'sweep.json', 'sweep.lock'  # in each run's workdir
 
@@ -23,7 +23,7 @@ LOG, MARKER, LOCK = 'log.txt', 'sweep.json', 'sweep.lock'  # in each run's workd
 class Started:
     """A run whose process is alive, or was until a moment ago."""
 
-    run: Run
+    run: Planned
     process: subprocess.Popen[bytes]
     log_start: int  # where its own text begins in the log, bytes
     requests: int = 0  # to stop, that it was sent
@@ -49,7 +49,7 @@ class Started:
 
 
 def run_all(
-    runs: Sequence[Run], slots: Sequence[Mapping[str, str]], poll_seconds: float = 0.3
+    runs: Sequence[Planned], slots: Sequence[Mapping[str, str]], poll_seconds: float = 0.3
 ) -> dict[str, str]:
     """Trains what is not finished, as many runs at once as there are slots.
 
@@ -95,7 +95,7 @@ def run_all(
 
 
 def start(
-    run: Run, environment: Mapping[str, str], report: Callable[[str], None]
+    run: Planned, environment: Mapping[str, str], report: Callable[[str], None]
 ) -> Started | None:
     """Starts a run; None while another process, left over from a killed sweep, trains it."""
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def finish(started: Started, report: Callable[[str], None]) -> str:
     return outcome
 
 
-def is_done(run: Run) -> bool:
+def is_done(run: Planned) -> bool:
     """Whether this same command, with this same recipe, has reached its end."""
     try:
         marker = json.loads((run.folder / MARKER).read_text())

@@ -28,7 +28,7 @@ _MAD_TO_DEVIATION = 1.4826  # of a normal law
 
 Signs = Callable[[Mapping[str, float]], dict[str, str]]  # evaluation -> what is wrong, by name
 # What was noticed: metrics to write, and lines for the terminal.
-Report = tuple[dict[str, float], list[str]]
+Noticed = tuple[dict[str, float], list[str]]
 
 
 def limits(settings: HealthConfig) -> dict[str, float]:
@@ -109,7 +109,7 @@ class Health:
 
     def look(
         self, step: int, values: Mapping[str, float], batch: Mapping[str, np.ndarray]
-    ) -> Report:
+    ) -> Noticed:
         """Judges step number `step`, from 1, by its metrics; a dump keeps the `batch` of a bad one.
 
         Raises:
@@ -136,7 +136,7 @@ class Health:
         bad: list[str],
         values: Mapping[str, float],
         batch: Mapping[str, np.ndarray],
-    ) -> Report:
+    ) -> Noticed:
         self._in_a_row += 1
         self._skipped += 1
         skip = self._settings.on_bad_step == 'skip'
@@ -174,7 +174,7 @@ class Health:
             'shows where it goes wrong'
         )
 
-    def evaluated(self, step: int, evaluation: Mapping[str, float]) -> Report:
+    def evaluated(self, step: int, evaluation: Mapping[str, float]) -> Noticed:
         """Judges an evaluation; reports a sign seen twice in a row, and when it disappears."""
         if step <= self._signs_from:
             return {}, []

@@ -50,7 +50,7 @@ class Log:
         """Begins to log steps that belong together: those after `before`, up to `last`.
 
         Args:
-            health: judges them.
+            health: checks them.
             before: `log.every_steps` counts from this step.
             last: is always logged.
             work: of one step; None: their speed is not logged.

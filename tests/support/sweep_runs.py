@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-from electra_jax.sweep.plan import Run
+from electra_jax.sweep.plan import Planned
 
 # Trains like the main job as far as a sweep can see: files, last words, exit status, SIGTERM.
 STAND_IN = """
@@ -28,7 +28,7 @@ print('done')
 """
 
 
-class StandIn(Run):
+class StandIn(Planned):
     """A run of the stand-in; its behaviour is the setting 'seed'."""
 
     @property
