@@ -232,7 +232,7 @@ class _File:
     """An open file whose errors are the user's, and not taken for damage."""
 
     def __init__(self, repo: str, file: Any):
-        self._repo, self._file = repo, file
+        self._repo, self._file = repo, file  # a read that fails leaves its position as it was
         self.seek, self.tell, self.close = file.seek, file.tell, file.close
 
     @property
@@ -240,8 +240,7 @@ class _File:
         return self._file.closed
 
     def read(self, size: int = -1) -> bytes:
-        with _advice(self._repo):
-            return self._file.read(size)
+        return _asked(self._repo, lambda: self._file.read(size))
 
 
 def _hub() -> Any:
