@@ -65,8 +65,9 @@ def build_corpus(
             f'{folder} is already complete: {counted(corpus.counts["train_rows"], "training rows")}'
         )
         return corpus
-    _claim(folder, settings)
+    _make(folder)
     with _lock(folder):
+        _claim(folder, settings)
         return _build(data, entries, folder, settings)
 
 
@@ -114,26 +115,33 @@ def _same_settings(
         )
 
 
-def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
-    """Makes the folder ours, or checks that it is, and for the same settings."""
-    marker = folder / MARKER_NAME
-    if marker.exists():
-        try:
-            built = files.parse_object(marker.read_bytes())
-        except ValueError as error:
-            raise DataError(f'{marker} is damaged ({error}); move the folder away') from error
-        _same_settings(built, settings, folder)
-        return
+def _make(folder: pathlib.Path) -> None:
+    """Makes the folder, or checks that it is ours or empty."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise DataError(f'cannot use the folder {folder}: {error.strerror}') from error
-    if any(not name.startswith(MARKER_NAME) for name in names):
+    foreign = any(not name.startswith((MARKER_NAME, _LOCK_NAME)) for name in names)
+    if foreign and MARKER_NAME not in names:
         raise DataError(
             f'{folder} is not empty and not a corpus (it holds {", ".join(names[:3])}...); '
             f'{workers.ELSEWHERE}: nothing is ever deleted here'
         )
+
+
+def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
+    """Notes the settings in the folder; those of what is built there already must be the same."""
+    marker = folder / MARKER_NAME
+    try:
+        built = files.parse_object(marker.read_bytes()) if marker.exists() else None
+    except ValueError as error:
+        raise DataError(f'{marker} is damaged ({error}); move the folder away') from error
+    if built == settings:
+        return
+    if built is not None and any(folder.glob('*/*')):  # a tokenizer, pieces
+        _same_settings(built, settings, folder)
+    (folder / _REVISIONS_NAME).unlink(missing_ok=True)
     manifest.write_json(marker, settings)
 
 
@@ -217,6 +225,8 @@ def _pinned(entries: list[Entry], folder: pathlib.Path) -> tuple[list[Entry], di
     entries, revisions = sources.pin(entries, known)
     if revisions != known:
         manifest.write_json(path, revisions)
+        for name, revision in revisions.items():
+            terminal.ERR.print(f'{name} is read over the network, at {revision}')
     return entries, revisions
 
 

@@ -467,7 +467,7 @@ def test_a_folder_of_others_is_left_alone(config):
 
 def test_a_second_build_in_the_same_folder_is_refused(config):
     folder = pathlib.Path(config.path)
-    job._claim(folder, job._settings(config, PIECE_BYTES))
+    job._make(folder)
     with job._lock(folder), pytest.raises(errors.DataError, match='another process'):
         make(config)
     make(config)
@@ -478,7 +478,7 @@ def test_a_folder_that_cannot_be_locked_is_named_with_the_reason(config, monkeyp
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     folder = pathlib.Path(config.path)
-    job._claim(folder, job._settings(config, PIECE_BYTES))
+    job._make(folder)
     monkeypatch.setattr(fcntl, 'flock', no_locks)
     with pytest.raises(errors.DataError, match=r'cannot lock .*No locks available') as error:
         make(config)

@@ -6,6 +6,7 @@ blank line and 'Second é.' in `text`, 'Title N' in `title`, and features of oth
 
 import json
 import pathlib
+import runpy
 import shutil
 
 import pytest
@@ -15,6 +16,7 @@ from electra_jax.core import errors
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.compressed import TornError
 from electra_jax.corpus import job, prepared, sources, tfrecord, web
+from tests.support.tfds_files import dataset
 from tests.support.web_server import bucket, serving
 
 FOLDER = pathlib.Path(__file__).parent / 'tiny_texts'
@@ -282,10 +284,10 @@ def test_an_address_that_is_none_is_named(monkeypatch):
         web.read('tfds-data/x')
 
 
-def build(online, folder, **changes):
+def build(folder, source='tfds:tiny_texts/en:train'):
     data = DataConfig(
-        path=str(folder), source='tfds:tiny_texts/en:train', row_length=16, holdout=0.0, workers=1,
-        tokenizer=TokenizerConfig(path=str(folder.parent / 'vocab.txt')), **changes,
+        path=str(folder), source=source, row_length=16, holdout=0.0, workers=1,
+        tokenizer=TokenizerConfig(path=str(folder.parent / 'vocab.txt')),
     )  # fmt: skip
     words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'document', 'second', '.', 'e', *'01234']
     (folder.parent / 'vocab.txt').write_text('\n'.join(words))
@@ -296,14 +298,31 @@ def test_a_stopped_build_keeps_the_version_that_it_began_with(online, tmp_path, 
     answer = online.answer
     online.answer = lambda path, *rest: (410, {}, b'') if SHARD in path else answer(path, *rest)
     with pytest.raises(errors.DataError, match='is not there'):
-        build(online, tmp_path / 'corpus')
+        build(tmp_path / 'corpus')
     online.answer = answer
     for path, content in list(online.files.items()):
         online.files[path.replace('1.0.0', '2.0.0')] = content.replace(b'Document', b'Other')
-    corpus = build(online, tmp_path / 'corpus')
+    corpus = build(tmp_path / 'corpus')
     assert corpus.build['revisions'] == {'tfds:tiny_texts/en:train': VERSION}
     assert corpus.build['pieces_found_finished'] == 1
     assert corpus.counts['documents'] == 5
     assert corpus.unigram()[5] == 5  # 'document' in each
     assert not (tmp_path / 'corpus' / job._REVISIONS_NAME).exists()
-    assert 'tiny_texts/en:train, 0.0 MB' in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert 'tiny_texts/en:train, 0.0 MB' in printed
+    assert printed.count(f'tiny_texts/en:train is read over the network, at {VERSION}') == 1
+
+
+def test_other_text_may_be_named_where_a_source_is_not_there(online, tmp_path):
+    with pytest.raises(errors.DataError, match=r'or name other text with --config\.data\.source'):
+        build(tmp_path / 'corpus', 'tfds:no_such:train')
+    assert build(tmp_path / 'corpus').counts['documents'] == 5
+
+
+@pytest.mark.parametrize('name', ['small', 'base', 'large'])
+def test_recipes_of_the_paper_need_no_preparation(online, tmp_path, name):
+    path = pathlib.Path(__file__).parents[2] / 'configs' / f'{name}.py'
+    source = runpy.run_path(str(path))['get_config']().data.source
+    texts = [f'document {i}' for i in range(20)]
+    online.files |= dataset('wikipedia/20230601.en/1.0.0', '20230601.en', texts)
+    assert build(tmp_path / 'corpus', source).counts['documents'] == 20
