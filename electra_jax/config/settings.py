@@ -141,12 +141,13 @@ class ObjectiveConfig:
 class TokenizerConfig:
     """Which tokenizer a missing corpus is built with; a finished corpus has its own."""
 
-    # A key of tokenizers.load.KINDS: 'wordpiece', or SentencePiece's 'unigram' and 'bpe'.
+    # A key of tokenizers.load.KINDS: 'wordpiece', SentencePiece's 'unigram' and 'bpe', or
+    # 'characters', for DNA, proteins and SMILES.
     kind: str = setting('wordpiece')
     path: str | None = setting(None)  # vocab.txt or .model to use; None: train one on the corpus
     # Pieces of a tokenizer that is trained (None: 30,522); one that is named must have so many.
     vocab_size: int | None = setting(None, at_least=16)
-    # None: true for wordpiece and for what is trained; a named .model is left as it is.
+    # None: true, but for 'characters'; a named .model is left as it is.
     lower_case: bool | None = setting(None)
     strip_accents: bool | None = setting(None)  # None: as lower_case, which is what BERT does
     train_megabytes: int = setting(64, at_least=1)  # of text to train a new one on, at most

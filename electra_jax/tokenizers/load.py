@@ -10,6 +10,7 @@ from electra_jax.config import settings
 from electra_jax.core.errors import ConfigError, DataError, unknown
 from electra_jax.core.files import parse_object
 from electra_jax.tokenizers import api
+from electra_jax.tokenizers.characters import Characters
 from electra_jax.tokenizers.sentencepiece import SentencePiece
 from electra_jax.tokenizers.wordpiece import WordPiece
 
@@ -18,6 +19,7 @@ KINDS: dict[str, type[api.Tokenizer]] = {
     'wordpiece': WordPiece,
     'unigram': SentencePiece,
     'bpe': SentencePiece,
+    'characters': Characters,
 }
 MEGABYTE = 1_000_000
 # Of a vocabulary: so many pieces that no text can become are normal. English BERT's have none.

@@ -100,21 +100,19 @@ class SentencePiece(api.Tokenizer):
         typed = config.lower_case
         if typed is None or typed == made.switches()['lower_case']:
             return made
-        proto = sentencepiece_model_pb2.ModelProto()
-        proto.ParseFromString(model)
-        name = proto.normalizer_spec.name
-        if not typed or name not in _FOLDING:
+        rules = _parse(model).normalizer_spec.name
+        if not typed or rules not in _FOLDING:
             does = 'does not lower-case' if typed else 'lower-cases'
             raise ConfigError(
                 f'config.data.tokenizer.lower_case is {typed}, but {path} {does} text (its '
-                f'normalization is {name or "nameless"!r}): leave lower_case out'
+                f'normalization is {rules or "nameless"!r}): leave lower_case out'
             )
-        rule = sentencepiece.SentencePieceNormalizer(rule_name=_FOLDING[name])
-        folding = sentencepiece_model_pb2.ModelProto()
-        folding.ParseFromString(rule.serialized_model_proto())
-        proto.normalizer_spec.name = _FOLDING[name]
-        proto.normalizer_spec.precompiled_charsmap = folding.normalizer_spec.precompiled_charsmap
-        return cls(proto.SerializeToString(), str(path))
+        return cls(_folded(model), str(path))
+
+    def variants(self) -> dict[str, api.Tokenizer]:
+        if _parse(self.model).normalizer_spec.name not in _FOLDING:
+            return {}
+        return {'--config.data.tokenizer.lower_case=True': SentencePiece(_folded(self.model))}
 
     def switches(self) -> dict[str, bool]:
         return {'lower_case': self._processor.normalize('A').strip(_SPACE) == 'a'}
@@ -169,10 +167,25 @@ class SentencePiece(api.Tokenizer):
         (folder / 'spiece.model').write_bytes(self.model)
 
 
-def _check_kind(model: bytes, kind: str, path: pathlib.Path) -> None:
+def _parse(model: bytes) -> Any:
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(model)
-    known = _KINDS.get(proto.trainer_spec.model_type, kind)
+    return proto
+
+
+def _folded(model: bytes) -> bytes:
+    """The model with rules of normalization that fold case in addition."""
+    proto = _parse(model)
+    spec = proto.normalizer_spec
+    spec.name = _FOLDING[spec.name]
+    rules = sentencepiece.SentencePieceNormalizer(rule_name=spec.name)
+    folding = _parse(rules.serialized_model_proto()).normalizer_spec
+    spec.precompiled_charsmap = folding.precompiled_charsmap
+    return proto.SerializeToString()
+
+
+def _check_kind(model: bytes, kind: str, path: pathlib.Path) -> None:
+    known = _KINDS.get(_parse(model).trainer_spec.model_type, kind)
     if kind in _KINDS.values() and kind != known:
         raise ConfigError(
             f'config.data.tokenizer.kind is {kind!r}, but {path} is a {known} model: type '

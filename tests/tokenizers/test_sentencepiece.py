@@ -86,6 +86,8 @@ def test_switches_of_a_model_are_followed_or_refused(tmp_path):
     plain, folding = opened(), opened(lower_case=True)
     assert plain.special.unk in plain.encode_batch(['THE DOG'])[0]
     assert folding.decode(folding.encode_batch(['THE DOG'])[0]) == 'the dog'
+    (found,) = plain.variants().values()
+    assert found.model == folding.model and not folding.variants()
     # Half of the pieces of this one would be lost.
     path.write_bytes(foreign_model(lines(str.title), **options))
     with pytest.raises(errors.ConfigError, match='can never come out'):
