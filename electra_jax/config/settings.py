@@ -169,6 +169,8 @@ class DataConfig:
     one_segment_rate: float = setting(0.1, at_least=0, at_most=1)
     short_row_rate: float = setting(0.05, at_least=0, at_most=1)
     build_seed: int = setting(0, at_least=0, at_most=_MAX_SEED)  # of the corpus builder's draws
+    # What ends a document of plain text: a blank line, or the end of its file alone.
+    document_ends: str = setting('blank_line', choices=('blank_line', 'file'))
     # Torn files and JSON lines; and rows of a task that cannot be used: 'skip' counts them.
     on_bad_text: str = setting('error', choices=('error', 'skip'))
     on_bad_row: str = setting('error', choices=('error', 'skip'))

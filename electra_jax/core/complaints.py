@@ -15,12 +15,11 @@ REASONS = {
     'nul': '{n} documents held NUL characters (removed)',
     'empty_document': '{n} documents held no text (left out)',
     'empty_file': '{n} files were empty',
-    'other_kind': '{n} compressed files were of another kind by their names (left out)',
     'left_out': '{n} files of folders or archives were left out',
     'unreadable_file': '{n} files were not text (left out)',
     'guessed_encoding': '{n} files without a byte order mark were read as UTF-16 or UTF-32, as '
     'their bytes suggest',
-    'json_as_text': '{n} files that begin like JSON were read as plain text (the source '
+    'json_as_text': '{n} files with JSON at the beginning were read as plain text (the source '
     'jsonl:PATH#FIELD reads the text in a field)',
     # Both.
     'bad_json': '{n} lines were not the JSON that was asked for (left out)',

@@ -83,6 +83,10 @@ class Format(NamedTuple):
         """Whether the bytes of the file are UTF-8 text, with or without a mark."""
         return self.encoding == 'utf-8'
 
+    def problem_of(self, path: pathlib.Path | str) -> str:
+        """What is wrong with the file `path`, for a person."""
+        return self.problem.format(shlex.quote(str(path)))
+
 
 class Text(NamedTuple):
     """One text of a file; `chunks` are read before the next text is asked for."""
@@ -91,6 +95,7 @@ class Text(NamedTuple):
     member: str  # the path in the archive; '' where the file is none
     chunks: Iterator[bytes]  # UTF-8, unpacked, without a byte order mark
     problem: str = ''  # why it cannot be read, and what to type
+    guessed: str = ''  # the encoding, if no mark names it and it is not UTF-8
 
 
 def look(path: pathlib.Path) -> Format:
@@ -229,9 +234,10 @@ def _texts(
     head, chunks = _peek(chunks)
     found = of(head)
     if found.encoding:
-        yield Text(name, member, _as_utf8(chunks, found))
+        guessed = '' if found.is_plain or found.mark_bytes else found.encoding
+        yield Text(name, member, _as_utf8(chunks, found), guessed=guessed)
     elif found.problem:
-        yield Text(name, member, iter(()), found.problem.format(shlex.quote(name)))
+        yield Text(name, member, iter(()), found.problem_of(name))
     elif not layers:
         yield Text(name, member, iter(()), f'more than {_MOST_LAYERS} archives in one another')
     elif found.packed == '.tar':
@@ -319,7 +325,7 @@ def _tar_texts(name: str, chunks: Iterator[bytes], layers: int) -> Iterator[Text
             archive.members.clear()  # it keeps all that it has read
             file = archive.extractfile(info) if info.isreg() else None
             if file is not None:
-                inner = f'{name}/{info.name}'
+                inner = f'{name}/{info.name.removeprefix("./")}'
                 yield from _texts(inner, info.name, _content(file), None, layers)
         if any(chunk.strip(b'\0') for chunk in _content(archive.fileobj)):
             raise compressed.TornError(

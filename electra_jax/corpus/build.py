@@ -97,6 +97,16 @@ def _documents(
             yield split, copies, lines
 
 
+def count_documents(
+    weighted: Iterable[tuple[Iterator[list[str]], float]],
+    config: settings.DataConfig,
+    counts: dict[str, int],
+) -> None:
+    """Adds what documents there are to `counts`, without making rows of them."""
+    for _ in _documents(weighted, config, counts):
+        pass
+
+
 def choose(
     lines: Sequence[str], weight: float, config: settings.DataConfig
 ) -> tuple[str, int, int]:

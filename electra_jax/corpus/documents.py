@@ -19,6 +19,12 @@ MAX_LINE_CHARS = 65_536
 
 _BLANK_LINES = re.compile(rb'\n(?:[ \t\r]*\n)+')
 _SURROGATES = re.compile('[\ud800-\udfff]')
+_MARKS = re.compile('^\ufeff+', re.MULTILINE)
+_UTF8_MARK = b'\xef\xbb\xbf'
+# What makes JSON lines of one value over several lines, or of one array.
+_JSON_LINES = (
+    "one array, or objects over several lines, become JSON lines by: jq -c '.[]' FILE > NEW"
+)
 _COUNT_BYTES = 1 << 20
 
 
@@ -30,6 +36,7 @@ class Entry:
     where: str
     weight: float = 1.0
     field: str = 'text'
+    ends: str = 'blank_line'  # what ends a document of plain text: 'blank_line' or 'file'
     revision: str = ''  # of a remote data set: what its name stands for in this build
 
 
@@ -118,10 +125,21 @@ def digest(data: bytes, seed: int = 0) -> bytes:
     return hashlib.blake2b(data, digest_size=16, key=str(seed).encode()).digest()
 
 
+def line_feeds(data: bytes) -> bytes:
+    r"""Ends lines by \n alone where a lone \r ends some; every byte stays where it is.
+
+    >>> line_feeds(b'old Mac\rWindows\r\n')
+    b'old Mac\nWindows \n'
+    """
+    if data.count(b'\r') == data.count(b'\r\n'):
+        return data
+    return data.replace(b'\r\r\n', b'  \n').replace(b'\r\n', b' \n').replace(b'\r', b'\n')
+
+
 def plain_texts(data: bytes, origin: Origin, complaints: Complaints) -> Iterator[tuple[str, str]]:
     """Position and text of each document between blank lines."""
     start = 0
-    if origin.offset == 0 and data.startswith(b'\xef\xbb\xbf'):
+    if origin.offset == 0 and data.startswith(_UTF8_MARK):
         start = 3  # a byte order mark is not text
     while start < len(data):
         blank = _BLANK_LINES.search(data, start)
@@ -132,6 +150,13 @@ def plain_texts(data: bytes, origin: Origin, complaints: Complaints) -> Iterator
             text = decode(raw, origin.name, offset, complaints)
             yield f'{origin.name} at byte {offset}', text
         start = after
+
+
+def whole_text(data: bytes, origin: Origin, complaints: Complaints) -> Iterator[tuple[str, str]]:
+    """Position and text of all of it, as one document."""
+    if data.strip():
+        text = decode(data, origin.name, origin.offset, complaints)
+        yield f'{origin.name} at byte {origin.offset}', text
 
 
 def decode(raw: bytes, name: str, offset: int, complaints: Complaints) -> str:
@@ -151,11 +176,14 @@ def json_texts(
     for number, raw in enumerate(data.split(b'\n')):
         if raw.strip():
             try:
-                text = _json_text(decode(raw, origin.name, offset, complaints), field)
+                unmarked = raw.removeprefix(_UTF8_MARK)
+                text = _json_text(decode(unmarked, origin.name, offset, complaints), field)
             except ValueError as error:
                 first_line = first_line or _line_number(origin)
                 where = f'{origin.name}, line {first_line + number}'
-                complaints.refuse('bad_json', where, str(error))
+                is_first = offset == 0 and raw.lstrip().startswith((b'[', b'{'))
+                advice = f'; {_JSON_LINES}' if is_first else ''
+                complaints.refuse('bad_json', where, f'{error}{advice}')
             else:
                 yield f'{origin.name} at byte {offset}', text
         offset += len(raw) + 1
@@ -176,12 +204,12 @@ def _json_text(line: str, field: str) -> str:
 
 def _line_number(origin: Origin) -> int:
     """Number of the line at the offset of an origin, counted only where a message needs it."""
-    lines, left = 1, origin.offset
+    feeds, returns, left = 0, 0, origin.offset
     with pathlib.Path(origin.name).open('rb') as file:
         while left and (data := file.read(min(left, _COUNT_BYTES))):
-            lines += data.count(b'\n')
+            feeds, returns = feeds + data.count(b'\n'), returns + data.count(b'\r')
             left -= len(data)
-    return lines
+    return 1 + (feeds or returns)
 
 
 def clean_lines(text: str, where: str, complaints: Complaints) -> list[str]:
@@ -192,6 +220,10 @@ def clean_lines(text: str, where: str, complaints: Complaints) -> list[str]:
     if '\0' in text:
         complaints.count('nul', where)
         text = text.replace('\0', '')
+    if '\r' in text:
+        text = text.replace('\r', '\n')
+    if '\ufeff' in text:
+        text = _MARKS.sub('', text)  # of files that were joined
     if not text.isascii() and _SURROGATES.search(text):
         # JSON can write half a character ("\ud800"); UTF-8, and so the tokenizers, cannot.
         complaints.count('not_utf8', where)

@@ -5,25 +5,22 @@ import glob
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from electra_jax.core import compressed
+from electra_jax.core import compressed, formats
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
 from electra_jax.core.files import explained
 from electra_jax.corpus import documents
 
-# Kind -> the files that count inside a folder.
-_SUFFIXES = {
-    documents.TEXT: {'.txt', *compressed.DECOMPRESSORS},
-    documents.JSONL: {'.jsonl', '.json', *compressed.DECOMPRESSORS},
+# Kind -> the endings of the files that count inside a folder or an archive; '': none.
+_ENDINGS = {
+    documents.TEXT: {'', '.txt', '.text'},
+    documents.JSONL: {'', '.jsonl', '.ndjson', '.json'},
 }
-# Inside a folder the name of a compressed file shows what it unpacks to. Kind -> these are others.
-_TABLES = {'.csv', '.tsv', '.tar', '.parquet', '.xml', '.html', '.warc', '.sql', '.npy', '.npz'}
-_OTHERS = {
-    documents.TEXT: {'.json', '.jsonl', '.ndjson', *_TABLES},
-    documents.JSONL: {'.txt', '.md', '.rst', *_TABLES},
-}
+_ARCHIVES = {'.tar', '.tgz', '.tbz2', '.txz', '.zip'}  # whose members have endings of their own
+_ENDING = re.compile(r'\.[a-z][a-z0-9_~+-]{0,11}')  # not of 'part.0001' or 'Mr. Smith'
+_JSON = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"[^"]*"\s*:')  # a first object with a field
 
 REACH_BYTES = 4_000_000  # how far a cut looks for the end of a document
 MAX_JSON_LINE_BYTES = 256_000_000  # a longer one is no document but an accident, or an attack
@@ -33,10 +30,9 @@ _BLANK_LINE = re.compile(rb'\n[ \t\r]*\n')
 
 
 def find_files(where: str, kind: str, complaints: Complaints) -> list[pathlib.Path]:
-    """The files that a path, folder or glob stands for, sorted.
+    """The files that a path, folder or glob stands for, sorted, each once.
 
-    A file that is named may have any suffix. Compressed files of another kind are left out of a
-    folder and counted.
+    A file that is named may have any ending. What is left out of a folder is counted.
 
     Raises:
         DataError: there are none.
@@ -47,10 +43,12 @@ def find_files(where: str, kind: str, complaints: Complaints) -> list[pathlib.Pa
             return _files_of_folder(where, kind, complaints)
         if path.is_file():
             return [path]
-        matches = map(pathlib.Path, glob.glob(where, recursive=True))
-        matching = sorted(match for match in matches if match.is_file())
+        matches = list(map(pathlib.Path, glob.glob(where, recursive=True)))
     except (OSError, ValueError) as error:  # too long for a name, or with a NUL in it
         raise DataError(f'data.source names {where!r:.200}: {error}') from error
+    for folder in (match for match in matches if match.is_dir() and '**' not in where):
+        complaints.count('left_out:folder', str(folder))
+    matching = _once((match for match in matches if match.is_file()), complaints)
     if not matching:
         raise DataError(
             f'data.source names {where!r}, but no file, folder or pattern of that name is there '
@@ -60,44 +58,118 @@ def find_files(where: str, kind: str, complaints: Complaints) -> list[pathlib.Pa
 
 
 def _files_of_folder(where: str, kind: str, complaints: Complaints) -> list[pathlib.Path]:
-    walked = (pathlib.Path(top, name) for top, _, names in os.walk(where) for name in names)
+    left_out = Complaints(complaints.setting)
     files = []
-    for path in sorted(path for path in walked if path.suffix in _SUFFIXES[kind]):
-        if compressed.is_compressed(path) and path.with_suffix('').suffix in _OTHERS[kind]:
-            complaints.count('other_kind', str(path))
+    for path in _once(_walk(where), left_out):
+        reason = _left_out(str(path.relative_to(where)), kind) or _not_of_kind(path, kind)
+        if reason:
+            left_out.count(f'left_out:{reason}', str(path))
         else:
             files.append(path)
+    complaints.add(left_out.counts)
     if not files:
+        endings = ', '.join(sorted(_ENDINGS[kind] - {''}))
         raise DataError(
-            f'data.source names the folder {where}, but no file in it ends in '
-            f'{", ".join(sorted(_SUFFIXES[kind]))}'
+            f'data.source names the folder {where}, but no file in it ends in {endings}'
+            f'{"".join(f"; {line}" for line in left_out.lines())} (a pattern names others: '
+            f"'{kind}:{where}/**/*.ENDING')"
         )
     return files
 
 
+def _walk(where: str) -> Iterator[pathlib.Path]:
+    """All files below a folder; folders that are linked come last, and no folder comes twice."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    seen, waiting = set(), [where]
+    while waiting:
+        links = []
+        for top, names, files in os.walk(waiting.pop(0), onerror=refuse):
+            stat = os.stat(top)
+            if (stat.st_dev, stat.st_ino) in seen:
+                names.clear()
+                continue
+            seen.add((stat.st_dev, stat.st_ino))
+            names.sort()
+            links += [path for name in names if os.path.islink(path := os.path.join(top, name))]
+            yield from (pathlib.Path(top, name) for name in files)
+        waiting += links
+
+
+def _once(paths: Iterable[pathlib.Path], complaints: Complaints) -> list[pathlib.Path]:
+    """Files, sorted; one that is also linked, from here to here, is there once."""
+    found: dict[tuple[int, int], pathlib.Path] = {}
+    for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
+        try:
+            stat = path.stat()
+        except OSError:
+            complaints.count('left_out:broken link', str(path))
+            continue
+        if not path.is_file():
+            complaints.count('left_out:pipe, socket or device', str(path))
+        elif path != found.setdefault((stat.st_dev, stat.st_ino), path):
+            complaints.count('left_out:second link to a file', str(path))
+    return sorted(found.values())
+
+
+def _left_out(name: str, kind: str) -> str:
+    """Why a file with this name in a folder is not read; '': it is."""
+    path = pathlib.PurePath(name.lower())
+    if any(part.startswith('.') for part in path.parts):
+        return 'hidden'
+    ending = path.suffix
+    if ending in compressed.DECOMPRESSORS:
+        path = path.with_suffix('')
+        ending = path.suffix
+    if not _ENDING.fullmatch(ending):
+        ending = ''
+    return '' if ending in _ENDINGS[kind] | _ARCHIVES else ending
+
+
+def _not_of_kind(path: pathlib.Path, kind: str) -> str:
+    """Why a file of a folder without an ending is not read; '': it is, or it has an ending."""
+    if _ENDING.fullmatch(path.suffix.lower()):
+        return ''
+    with explained('read', path), path.open('rb') as file:
+        head = file.read(formats.HEAD_BYTES)
+    found = formats.of(head)
+    if found.problem:
+        return 'without an ending that are not text'
+    if kind == documents.JSONL and found.is_plain and not _JSON.match(head):
+        return 'without an ending that are not JSON'
+    return ''
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FilePart(documents.Part):
-    """A range of bytes of a plain file, or the whole of a compressed one."""
+    """A range of bytes of a file of UTF-8, or the whole of another one."""
 
     kind: str  # TEXT or JSONL
     field: str  # of JSON lines
+    ends: str  # what ends a document: 'blank_line' or 'file'
+    is_plain: bool  # a range of UTF-8; otherwise it is compressed, an archive, UTF-16, ...
     start: int
     stop: int
     file_size: int  # with `file_mtime` (ns) it stands for the content of the whole file
     file_mtime: int
-    block_bytes: int  # so much text of a compressed file, about, is in memory at a time
+    block_bytes: int  # so much text of a file that is not plain, about, is in memory at a time
 
     @property
     def read_bytes(self) -> int:
         return self.stop - self.start
 
     def open(self, complaints: Complaints) -> Iterator[documents.Block]:
-        """Reads a range at once, and a compressed file a block at a time."""
-        packed = compressed.is_compressed(pathlib.Path(self.name))
+        """Reads a range at once, and what is not plain a block at a time."""
         with explained('read', self.name):
-            for data, origin in self._unpacked(complaints) if packed else self._plain():
+            for data, origin in self._plain() if self.is_plain else self._texts(complaints):
+                if origin.offset == 0 and self.kind == documents.TEXT and _JSON.match(data):
+                    complaints.count('json_as_text', origin.name)
                 if self.kind == documents.JSONL:
                     texts = documents.json_texts(data, origin, self.field, complaints)
+                elif self.ends == 'file':
+                    texts = documents.whole_text(data, origin, complaints)
                 else:
                     texts = documents.plain_texts(data, origin, complaints)
                 yield documents.block_of(len(data), texts, complaints)
@@ -110,63 +182,87 @@ class FilePart(documents.Part):
             raise DataError(
                 f'{self.name} has become shorter than {self.stop} bytes while it was being read'
             )
-        yield data, documents.Origin(self.name, self.start)
+        yield documents.line_feeds(data), documents.Origin(self.name, self.start)
 
-    def _unpacked(self, complaints: Complaints) -> Iterator[tuple[bytes, documents.Origin]]:
-        """The text in blocks that end where documents end."""
-        chunks = _chunks(pathlib.Path(self.name), complaints)
+    def _texts(self, complaints: Complaints) -> Iterator[tuple[bytes, documents.Origin]]:
+        """Blocks of all texts in the file, up to where it is damaged."""
+        try:
+            for text in formats.texts(pathlib.Path(self.name)):
+                reason = _left_out(text.member, self.kind)
+                if reason:
+                    complaints.count(f'left_out:{reason}', text.name)
+                elif text.problem:
+                    complaints.refuse('unreadable_file', text.name, text.problem)
+                else:
+                    if text.guessed:
+                        complaints.count('guessed_encoding', f'{text.name} ({text.guessed})')
+                    yield from self._blocks(text)
+        except compressed.TornError as error:
+            complaints.refuse('torn_file', self.name, str(error))
+
+    def _blocks(self, text: formats.Text) -> Iterator[tuple[bytes, documents.Origin]]:
+        """A text in blocks that end where documents end; what follows damage is lost."""
+        torn: list[compressed.TornError] = []
+        chunks = _until_torn(text.chunks, torn)
         buffer, ended = bytearray(), False
         offset, line = 0, 1
         while not ended or buffer:
             cut, reach = None, 0
             while cut is None:
-                _check_line(reach, self.name, offset)
+                _check_line(reach, text.name, offset)
                 reach += REACH_BYTES
                 while not ended and len(buffer) < self.block_bytes + reach:
                     chunk = next(chunks, None)
                     ended = chunk is None
                     buffer += chunk or b''
                 cut = find_cut(buffer[self.block_bytes :], self.kind, ended)
-            data = bytes(buffer[: self.block_bytes + cut])
+            data = documents.line_feeds(bytes(buffer[: self.block_bytes + cut]))
             del buffer[: len(data)]
             if data:
-                yield data, documents.Origin(self.name, offset, line)
+                yield data, documents.Origin(text.name, offset, line)
             offset, line = offset + len(data), line + data.count(b'\n')
+        for error in torn:
+            raise error
 
 
-def _chunks(path: pathlib.Path, complaints: Complaints) -> Iterator[bytes]:
-    """Unpacked bytes of a file, up to where it is damaged."""
+def _until_torn(chunks: Iterator[bytes], torn: list[compressed.TornError]) -> Iterator[bytes]:
+    """Chunks up to where they are damaged; the damage is put into `torn`."""
     try:
-        yield from compressed.stream(path)
+        yield from chunks
     except compressed.TornError as error:
-        complaints.refuse('torn_file', str(path), str(error))
+        torn.append(error)
 
 
 def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> Iterator[FilePart]:
     """Parts of the files that an entry names, each with about `piece_bytes` of text at most.
 
-    A compressed file is one part: nothing in it can be found without unpacking what comes before.
-    Files that are empty or of another kind are counted.
+    A file that is not plain is one part: nothing in it can be found without reading what comes
+    before. Files that are empty or left out are counted.
 
     Raises:
-        DataError: there are no files, or one cannot be read.
+        DataError: there are no files, or one cannot be read, or is not text.
     """
     for path in find_files(entry.where, entry.kind, complaints):
-        packed = compressed.is_compressed(path)
-        start = 0
         with explained('read', path):
             stat = path.stat()
-            size = stat.st_size
-            if not size:
+            if not stat.st_size:
                 complaints.count('empty_file', str(path))
-            for stop in _ends(path, size, entry.kind, size if packed else piece_bytes):
+                continue
+            found = formats.look(path)
+            if found.problem:
+                complaints.refuse('unreadable_file', str(path), found.problem_of(path))
+                continue
+            size, start = stat.st_size, 0
+            for stop in _ends(path, size, entry.kind, piece_bytes if found.is_plain else size):
                 if stop > start:
                     yield FilePart(
                         weight=entry.weight,
-                        text_bytes=(stop - start) * (_EXPANSION if packed else 1),
+                        text_bytes=(stop - start) * (_EXPANSION if found.packed else 1),
                         name=str(path),
                         kind=entry.kind,
                         field=entry.field,
+                        ends=entry.ends,
+                        is_plain=found.is_plain,
                         start=start,
                         stop=stop,
                         file_size=size,
@@ -178,8 +274,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
 
 def _ends(path: pathlib.Path, size: int, kind: str, piece_bytes: int) -> Iterator[int]:
     """Offsets at which a file is cut into stretches of `piece_bytes`, the last one its size."""
-    number = -(-size // max(piece_bytes, 1))
-    stop = 0
+    number, stop = -(-size // max(piece_bytes, 1)), 0
     with path.open('rb') as file:
         for i in range(1, number):
             stop = max(size * i // number, stop)
@@ -212,6 +307,8 @@ def find_cut(window: bytes | bytearray, kind: str, ended: bool) -> int | None:
     >>> find_cut(b'end of one.\n\nAnother', documents.TEXT, ended=False)
     13
     """
+    if b'\r' in window and b'\n' not in window:
+        window = window.replace(b'\r', b'\n')  # an old Mac's lines
     if kind == documents.JSONL:
         end = window.find(b'\n')
         return end + 1 if end >= 0 else len(window) if ended else None

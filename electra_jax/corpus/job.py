@@ -24,7 +24,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeAlias
 
 import numpy as np
 
@@ -41,6 +41,7 @@ from electra_jax.tokenizers.unknown import Unknown
 
 MARKER_NAME = 'building.json'
 _LOCK_NAME = '.lock'
+_Plan: TypeAlias = Callable[[Complaints], Iterator[sources.Piece]]
 _REVISIONS_NAME = 'revisions.json'
 
 
@@ -81,12 +82,14 @@ def _check(data: schema.DataConfig) -> list[Entry]:
             '--config.data.path=FOLDER (if that is the name of a folder, make the folder first)'
         )
     load.find(data.tokenizer.kind)
-    return sources.parse_source(data.source)
+    return sources.parse_source(data.source, data.document_ends)
 
 
 def _settings(data: schema.DataConfig, piece_bytes: int) -> dict[str, Any]:
     """Everything that decides the rows, as JSON."""
     names = ['source', 'row_length', 'layout', 'holdout', 'build_seed', 'on_bad_text']
+    if data.document_ends != 'blank_line':  # of which older corpora know nothing
+        names += ['document_ends']
     if data.layout == 'segments':
         names += ['one_segment_rate', 'short_row_rate']
     settings = {name: getattr(data, name) for name in names}
@@ -176,10 +179,8 @@ def _build(
         _delete(folder, f'{name}.*.tmp')  # of a build that was killed
     entries, revisions = _pinned(entries, folder)
     plan = functools.partial(sources.plan, entries, piece_bytes=settings['piece_bytes'])
-    total = sources.total_bytes(entries)
-    # What is wrong with the text is reported when rows are made of it.
-    ignored = Complaints('data.on_bad_text', 'skip')
-    tokenizer = _tokenizer(data, plan(ignored), folder, total)
+    total = sources.total_bytes(entries, Complaints('data.on_bad_text', data.on_bad_text))
+    tokenizer = _tokenizer(data, plan, folder, total)
     trained = time.monotonic()
     terminal.ERR.print(f'building {folder} from {data.source}, {total / 1e6:,.1f} MB')
     context = workers.Context(folder, tokenizer.hash, data)
@@ -187,6 +188,8 @@ def _build(
     with terminal.Progress('building', total / 1e6, unit='MB', console=terminal.ERR) as bar:
         sidecars = _run_pieces(context, plan(complaints), bar)
     built = time.monotonic()
+    if not sidecars:
+        raise _no_rows(data, dict.fromkeys(build.COUNTS, 0), complaints)
     for sidecar in sidecars:
         complaints.add(sidecar['bad_text'])
     written = _times(pieces)  # a damaged piece is built again
@@ -242,11 +245,11 @@ def _delete(folder: pathlib.Path, pattern: str) -> None:
 
 
 def _tokenizer(
-    data: schema.DataConfig, pieces: Iterator[sources.Piece], folder: pathlib.Path, total: int
+    data: schema.DataConfig, plan: _Plan, folder: pathlib.Path, total: int
 ) -> api.Tokenizer:
     """The tokenizer to use: the one that is named, the one in the folder, or a new one.
 
-    A new one is trained on `pieces`, about `total` bytes.
+    A new one is trained on the pieces of `plan`, about `total` bytes.
     """
     path = folder / manifest.TOKENIZER_FOLDER
     if data.tokenizer.path is not None:
@@ -256,10 +259,44 @@ def _tokenizer(
     else:
         terminal.ERR.print(f'training a {data.tokenizer.kind} tokenizer')
         limit = data.tokenizer.train_megabytes * load.MEGABYTE
+        # What is wrong with the text is reported when rows are made of it.
+        pieces = plan(Complaints('data.on_bad_text', 'skip'))
         lines = sample.sample_lines(pieces, data, total, limit)
+        if not lines:
+            raise _no_training_text(data, plan)
         tokenizer = load.train_tokenizer(lines, data.tokenizer)
     tokenizer.save(path)
     return tokenizer
+
+
+def _no_training_text(data: schema.DataConfig, plan: _Plan) -> DataError:
+    """Why no document is for training; raises what is wrong with the text."""
+    complaints = Complaints('data.on_bad_text', data.on_bad_text)
+    counts = dict.fromkeys(build.COUNTS, 0)
+    for piece in plan(complaints):
+        for group in piece.open(complaints):
+            build.count_documents(group, data, counts)
+    return _no_rows(data, counts, complaints)
+
+
+def _no_rows(
+    data: schema.DataConfig, counts: Mapping[str, int], complaints: Complaints
+) -> DataError:
+    number, held_out = counts['documents'], counts['held_out_documents']
+    if not number:
+        notes = ''.join(f'; {line}' for line in complaints.lines())
+        return DataError(f'data.source {data.source!r} holds no text{notes}')
+    if number > held_out:
+        return DataError(
+            f'data.source {data.source!r}: by its weights no document is in the training rows; '
+            f'give them larger ones, and {workers.ELSEWHERE}'
+        )
+    return DataError(
+        f'data.source {data.source!r} holds {counted(number, "documents")}, and '
+        f'{"it is" if number == 1 else "all are"} held out for evaluation (data.holdout is '
+        f'{data.holdout}): nothing is left to train on. Add documents (a blank line stands between '
+        f'two), or hold none out: --config.data.holdout=0; and {workers.ELSEWHERE}'
+    )
 
 
 # data.runner -> (pieces, context) to each piece with its sidecar.
@@ -277,8 +314,6 @@ def _run_pieces(
     for piece, sidecar in RUNNERS[context.config.runner](pieces, context):
         sidecars[piece.index] = sidecar
         bar.advance(sum(part.read_bytes for part in piece.parts) / 1e6)
-    if not sidecars:
-        raise DataError(f'data.source {context.config.source!r} holds no text')
     if len(list((context.folder / workers.PIECES_FOLDER).glob('*.json'))) != len(sidecars):
         raise DataError(
             f'data.source has become smaller since {context.folder} was begun; {workers.ELSEWHERE}'
@@ -337,7 +372,7 @@ def _joined(
     if counts['dropped_tokens']:
         raise AssertionError(f'{counts["dropped_tokens"]} tokens are in no row')
     if not counts['train_rows']:
-        raise DataError(f'data.source {data.source!r} gave no training rows: it holds no text')
+        raise _no_rows(data, counts, complaints)
     shards = {
         split: tuple(records.Shard(**s['shards'][split]) for s in sidecars if s['shards'][split])
         for split in manifest.SPLITS

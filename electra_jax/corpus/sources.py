@@ -14,12 +14,12 @@ from typing import TypeVar
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, unknown
-from electra_jax.core.files import explained
 from electra_jax.corpus import docstrings, documents, files, hub, parquet, tfds
 from electra_jax.corpus.documents import Entry
 
 PIECE_BYTES = 16_000_000  # text in one piece of work, about
 _MIN_PIECE_BYTES = 1_000_000
+_WHOLE_FILES = 1 << 62
 _WITHOUT_FIELDS = (documents.TEXT, 'python-docs')  # a '#' is part of the path
 T = TypeVar('T')
 
@@ -47,12 +47,14 @@ class Piece:
         return grouped(blocks, self.block_bytes)
 
 
-def parse_source(source: str | None) -> list[Entry]:
-    """Takes `data.source` apart.
+def parse_source(source: str | None, ends: str = 'blank_line') -> list[Entry]:
+    """Takes `data.source` apart; `ends` is what ends a document of plain text.
 
     >>> parse_source('text:a,b.txt=0.5, jsonl:c=d.jsonl#body')  # doctest: +NORMALIZE_WHITESPACE
-    [Entry(kind='text', where='a,b.txt', weight=0.5, field='text', revision=''),
-     Entry(kind='jsonl', where='c=d.jsonl', weight=1.0, field='body', revision='')]
+    [Entry(kind='text', where='a,b.txt', weight=0.5, field='text', ends='blank_line',
+     revision=''),
+     Entry(kind='jsonl', where='c=d.jsonl', weight=1.0, field='body', ends='blank_line',
+     revision='')]
 
     Raises:
         ConfigError: it is empty, a kind is unknown, or a weight is not above 0.
@@ -60,7 +62,8 @@ def parse_source(source: str | None) -> list[Entry]:
     if not source or not source.strip():
         raise ConfigError(f'data.source is empty; {_how_to_write()}')
     # A comma separates only where another `kind:` follows, so paths may hold commas.
-    return [_parse_entry(text.strip()) for text in re.split(r',(?=\s*[a-z][a-z0-9_-]+:)', source)]
+    texts = re.split(r',(?=\s*[a-z][a-z0-9_-]+:)', source)
+    return [dataclasses.replace(_parse_entry(text.strip()), ends=ends) for text in texts]
 
 
 def _parse_entry(text: str) -> Entry:
@@ -91,12 +94,10 @@ def _how_to_write() -> str:
 
 # Kind -> what cuts an entry into parts, each with about so many bytes of text at most.
 PARTS: dict[str, Callable[[Entry, int, Complaints], Iterator[documents.Part]]] = {
-    # text:PATH, a file, folder or glob of .txt (also .gz .xz .zst): a paragraph a line, a blank
-    # line between documents.
+    # text:PATH, a file, folder or glob: a paragraph a line, a blank line between documents. Files
+    # may be compressed, archives, or UTF-16; docs/data.md has what is read of a folder.
     documents.TEXT: files.parts,
-    # jsonl:PATH#FIELD, a JSON object a line (also compressed), the text in FIELD (default: text).
-    # In a folder a compressed file belongs to text or jsonl by its name, where that tells
-    # (a.txt.gz, b.jsonl.gz), and those left out are counted.
+    # jsonl:PATH#FIELD, a JSON object a line, the text in FIELD (default: text); files as above.
     documents.JSONL: files.parts,
     # tfds:NAME:SPLIT#FIELD, a prepared TensorFlow dataset, read without TensorFlow, from this
     # machine or from the bucket of TFDS; NAME may be the folder of a prepared one; FIELD as above.
@@ -168,14 +169,13 @@ def grouped(items: Iterable[tuple[T, float]], most: int) -> Iterator[list[T]]:
         yield group
 
 
-def total_bytes(entries: list[Entry]) -> int:
-    """The sum of `Part.read_bytes` over all of `plan`, without reading the text of files."""
-    total, ignored = 0, Complaints('data.on_bad_text')
-    for entry in entries:
-        if entry.kind not in (documents.TEXT, documents.JSONL):
-            total += sum(part.read_bytes for part in PARTS[entry.kind](entry, PIECE_BYTES, ignored))
-            continue
-        for path in files.find_files(entry.where, entry.kind, ignored):
-            with explained('read', path):
-                total += path.stat().st_size
-    return total
+def total_bytes(entries: list[Entry], complaints: Complaints) -> int:
+    """The sum of `Part.read_bytes` over all of `plan`, without reading the text of files.
+
+    Files that cannot be text are refused here, before anything else is done.
+    """
+    return sum(
+        part.read_bytes
+        for entry in entries
+        for part in PARTS[entry.kind](entry, _WHOLE_FILES, complaints)
+    )

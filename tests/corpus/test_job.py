@@ -492,6 +492,44 @@ def test_a_source_without_text_is_refused(config, tmp_path):
     (tmp_path / 'text.txt').write_text('')
     with pytest.raises(errors.DataError, match='holds no text'):
         make(config, path=config.path + '2')
+    with pytest.raises(
+        errors.DataError, match=r'holds no text; 1 file was empty: first in .*\.txt'
+    ):
+        make(config, path=config.path + '3', tokenizer=settings.TokenizerConfig())
+
+
+@pytest.mark.parametrize('trains', [True, False])
+def test_a_source_whose_documents_are_held_out_is_refused(config, tmp_path, trains):
+    number = next(i for i in range(99) if build.choose([str(i)], 1.0, config)[0] != 'train')
+    (tmp_path / 'text.txt').write_text(f'{number}\n')
+    tokenizer = settings.TokenizerConfig() if trains else config.tokenizer
+    words = r'holds 1 document, and it is held out .*--config\.data\.holdout=0; and .*path=FOLDER'
+    with pytest.raises(errors.DataError, match=words):
+        make(config, tokenizer=tokenizer)
+    # What the message names works.
+    built = make(config, holdout=0.0, path=config.path + '2')
+    assert built.counts['documents'] == built.counts['train_rows'] == 1
+
+
+def test_damage_is_reported_before_a_tokenizer_lacks_text(config, tmp_path):
+    (tmp_path / 'a.jsonl').write_text('[1]\n')
+    with pytest.raises(errors.DataError, match=r'line 1: .*found a list'):
+        make(config, source=f'jsonl:{tmp_path}/a.jsonl', tokenizer=settings.TokenizerConfig())
+
+
+def test_files_as_documents_are_another_corpus(config, tmp_path):
+    built = make(config)
+    assert built.counts['documents'] == 300 and 'document_ends' not in built.settings
+    with pytest.raises(errors.ConfigError, match="document_ends is 'file', there None"):
+        make(config, document_ends='file')
+    built = make(config, document_ends='file', path=config.path + '2', holdout=0.0)
+    assert built.counts['documents'] < 20  # cut as a large file is
+    (tmp_path / 'small').mkdir()
+    for number in range(20):
+        write_text(tmp_path / 'small' / f'{number}.txt', 5, number)
+    source = f'text:{tmp_path}/small'
+    built = make(config, document_ends='file', path=config.path + '3', source=source)
+    assert built.counts['documents'] == 20
 
 
 # ---------------------------------------------------------------------------------------------

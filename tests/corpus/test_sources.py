@@ -1,9 +1,12 @@
 """Sources: what the string means, and that cutting loses, doubles and tears nothing."""
 
+import bz2
 import gzip
+import io
 import json
 import lzma
 import random
+import tarfile
 import time
 
 import pytest
@@ -47,6 +50,7 @@ def joined(pieces) -> list[list[str]]:
 
 COMPRESSORS = {
     '.gz': gzip.compress,
+    '.bz2': bz2.compress,
     '.xz': lzma.compress,
     '.zst': zstandard.ZstdCompressor().compress,
 }
@@ -197,6 +201,221 @@ def test_windows_lines_and_marks(tmp_path):
     assert joined(found) == [['one', 'two'], ['three\x0cfour']]
 
 
+@pytest.mark.parametrize('piece_bytes', [2000, 10**7])
+def test_the_lines_of_old_macs(tmp_path, piece_bytes, monkeypatch):
+    monkeypatch.setattr(files, 'REACH_BYTES', 5000)
+    wanted = write_documents(tmp_path / 'a.txt')
+    raw = (tmp_path / 'a.txt').read_bytes()
+    (tmp_path / 'b.txt').write_bytes(raw.replace(b'\n', b'\r'))
+    (tmp_path / 'c.txt').write_bytes(raw.replace(b'\n', b'\r\r\n'))
+    (tmp_path / 'd.txt.gz').write_bytes(gzip.compress(raw.replace(b'\n', b'\r')))
+    for name in ['b.txt', 'c.txt', 'd.txt.gz']:
+        found, _ = read(f'text:{tmp_path}/{name}', piece_bytes)
+        assert joined(found) == wanted
+        assert (len(found) > 5) == (piece_bytes == 2000)
+
+
+def test_line_ends_of_all_kinds_in_one_file(tmp_path):
+    (tmp_path / 'a.txt').write_bytes(b'a\rb\r\rc\r\nd\n\ne\rf\x85\xc2\x85g\xe2\x80\xa8h\vi\fj\n')
+    found, _ = read(f'text:{tmp_path}/a.txt')
+    # Next line, line separator, vertical tab and form feed are white space inside a line.
+    assert joined(found) == [['a', 'b'], ['c', 'd'], ['e', 'f\ufffd\x85g\u2028h\vi\fj']]
+
+
+def test_marks_of_joined_files_are_no_text(tmp_path):
+    mark = '\ufeff'
+    (tmp_path / 'a.txt').write_text(f'{mark}one\n{mark}two\n\n{mark}three, not {mark} here\n')
+    found, _ = read(f'text:{tmp_path}/a.txt')
+    assert joined(found) == [['one', 'two'], [f'three, not {mark} here']]
+    (tmp_path / 'a.jsonl').write_text(f'{mark}{{"text": "one"}}\n{mark}{{"text": "two"}}\n')
+    for name in ['a.jsonl', 'a.jsonl.gz']:
+        (tmp_path / 'a.jsonl.gz').write_bytes(gzip.compress((tmp_path / 'a.jsonl').read_bytes()))
+        assert joined(read(f'jsonl:{tmp_path}/{name}')[0]) == [['one'], ['two']]
+
+
+@pytest.mark.parametrize('piece_bytes', [2000, 10**7])
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-16-le', 'utf-16-be', 'utf-32'])
+def test_utf16_is_decoded(tmp_path, encoding, piece_bytes, monkeypatch):
+    monkeypatch.setattr(files, 'REACH_BYTES', 5000)
+    wanted = write_documents(tmp_path / 'a.txt')
+    (tmp_path / 'b.txt').write_bytes((tmp_path / 'a.txt').read_text().encode(encoding))
+    complaints = Complaints('data.on_bad_text')
+    pieces = list(sources.plan(sources.parse_source(f'text:{tmp_path}/b.txt'), complaints, 2000))
+    assert len(pieces) == 1  # it is not cut
+    found = [lines for block in pieces[0].open(complaints) for docs, _ in block for lines in docs]
+    assert found == wanted
+    guessed = complaints.counts.get('guessed_encoding', (0, ''))
+    assert guessed[0] == ('-' in encoding[4:]) and (not guessed[0] or encoding in guessed[1])
+
+
+# ---------------------------------------------------------------------------------------------
+# What is read of folders and archives
+
+
+def make_tree(folder):
+    """Files of many kinds, each with its name as text."""
+    names = ['a.txt', 'B.TXT', 'c.text', 'wiki_00', 'sub/d.Txt', 'part.0001', 'Mr. Smith', 'x.md']
+    for name in [*names, '.git/e.txt', '.f.txt', 'g.csv', 'h.csv', 'i.txt~']:
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text(name)
+    (folder / 'j.txt.bz2').write_bytes(bz2.compress(b'j.txt.bz2'))
+    (folder / 'k.jsonl.gz').write_bytes(gzip.compress(b'{"text": "k"}'))
+    (folder / 'l').write_bytes(bytes(range(256)) * 9)
+    (folder / 'empty.txt').touch()
+    return ['B.TXT', 'Mr. Smith', 'a.txt', 'c.text', 'j.txt.bz2', 'part.0001', 'sub/d.Txt']
+
+
+def test_every_file_of_a_folder_is_read_or_counted(tmp_path):
+    names = make_tree(tmp_path / 'tree')
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    (elsewhere / 'm.txt').write_text('m.txt')
+    for link, target in [
+        ('linked', elsewhere),
+        ('loop', '.'),
+        ('again', 'sub'),
+        ('n.txt', 'a.txt'),
+        ('o.txt', 'nothing'),
+        ('p.txt', elsewhere / 'm.txt'),
+    ]:
+        (tmp_path / 'tree' / link).symlink_to(target)
+    found, complaints = read(f'text:{tmp_path}/tree')
+    assert sorted(''.join(document) for document in joined(found)) == sorted(
+        [*names, 'wiki_00', 'm.txt']
+    )
+    left_out = {k: n for k, (n, _) in complaints.counts.items() if k.startswith('left_out')}
+    assert left_out == {
+        'left_out:hidden': 2,
+        'left_out:.csv': 2,
+        'left_out:.md': 1,
+        'left_out:.txt~': 1,
+        'left_out:.jsonl': 1,
+        'left_out:without an ending that are not text': 1,
+        'left_out:broken link': 1,
+        'left_out:second link to a file': 2,
+    }
+    assert complaints.counts['empty_file'][0] == 1
+    line = next(line for line in complaints.lines() if 'left out' in line)
+    assert line.startswith('11 files of folders or archives were left out: 2 .csv, ')
+
+
+def test_a_pattern_reads_any_ending_and_each_file_once(tmp_path):
+    make_tree(tmp_path)
+    (tmp_path / 'loop').symlink_to('.')
+    found, _ = read(f'text:{tmp_path}/**/*.csv')
+    assert joined(found) == [['g.csv'], ['h.csv']]
+    with pytest.raises(errors.DataError, match='no file'):
+        read(f'text:{tmp_path}/su*')
+
+
+def test_a_folder_without_text_lists_what_is_there(tmp_path):
+    for name in ['a.pdf', 'b.pdf', 'c.csv', '.DS_Store']:
+        (tmp_path / name).write_text('x')
+    with pytest.raises(errors.DataError, match=r'2 \.pdf, 1 \.csv, 1 hidden.*/\*\*/\*\.ENDING'):
+        read(f'text:{tmp_path}')
+
+
+def test_json_lines_of_a_folder(tmp_path):
+    for name in ['a.jsonl', 'B.JSONL', 'c.ndjson', 'd.json', 'wiki_00']:
+        (tmp_path / name).write_text(f'{{"text": "{name}"}}\n')
+    (tmp_path / 'README').write_text('not JSON')
+    (tmp_path / 'f.txt').write_text('not JSON')
+    found, complaints = read(f'jsonl:{tmp_path}')
+    assert [lines[0] for lines in joined(found)] == [
+        'B.JSONL',
+        'a.jsonl',
+        'c.ndjson',
+        'd.json',
+        'wiki_00',
+    ]
+    assert set(complaints.counts) == {
+        'left_out:without an ending that are not JSON',
+        'left_out:.txt',
+    }
+
+
+def pack_tree(folder, path, mode):
+    with tarfile.open(path, mode) as archive:
+        archive.add(folder, '.')
+
+
+@pytest.mark.parametrize('mode', ['w', 'w:xz'])
+def test_members_of_an_archive_are_read_as_the_files_of_a_folder(tmp_path, mode):
+    (tmp_path / 'tree').mkdir()
+    names = make_tree(tmp_path / 'tree')
+    (tmp_path / 'tree' / 'l').unlink()
+    pack_tree(tmp_path / 'tree', tmp_path / 'data', mode)
+    found, complaints = read(f'text:{tmp_path}/data')
+    assert sorted(''.join(document) for document in joined(found)) == sorted([*names, 'wiki_00'])
+    counts = {k: n for k, (n, _) in complaints.counts.items()}
+    assert counts['left_out:.csv'] == 2 and counts['left_out:hidden'] == 2
+    assert f'{tmp_path}/data/' in complaints.counts['left_out:.csv'][1]
+
+
+def test_json_lines_in_an_archive(tmp_path):
+    (tmp_path / 'tree').mkdir()
+    write_json(tmp_path / 'tree' / 'a.jsonl', ['one', 'two'])
+    (tmp_path / 'tree' / 'b.jsonl.zst').write_bytes(
+        COMPRESSORS['.zst'](b'{"text": "three"}\n[1]\n')
+    )
+    pack_tree(tmp_path / 'tree', tmp_path / 'data.tgz', 'w:gz')
+    with pytest.raises(errors.DataError, match=r'data\.tgz/b\.jsonl\.zst, line 2: .*found a list'):
+        read(f'jsonl:{tmp_path}/data.tgz')
+    found, _ = read(f'jsonl:{tmp_path}', skip=True)
+    assert sorted(joined(found)) == [['one'], ['one'], ['three'], ['three'], ['two'], ['two']]
+
+
+def test_a_member_that_is_no_text_is_refused(tmp_path):
+    with tarfile.open(tmp_path / 'a.tar', 'w') as archive:
+        for name, data in [('a.txt', b'one'), ('b.txt', b'%PDF-1.7'), ('c.txt', b'two')]:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    with pytest.raises(errors.DataError, match=r'a\.tar/b\.txt: it is a PDF'):
+        read(f'text:{tmp_path}/a.tar')
+    found, complaints = read(f'text:{tmp_path}/a.tar', skip=True)
+    assert joined(found) == [['one'], ['two']]
+    assert complaints.counts['unreadable_file'][0] == 1
+
+
+def test_what_is_no_text_is_refused_before_anything_is_read(tmp_path):
+    (tmp_path / 'a.txt').write_text('fine')
+    (tmp_path / 'b.txt').write_bytes('Привет, мир'.encode('cp1251'))
+    entries = sources.parse_source(f'text:{tmp_path}')
+    with pytest.raises(errors.DataError, match=r'b\.txt: it is not UTF-8.*iconv.*on_bad_text=skip'):
+        sources.total_bytes(entries, Complaints('data.on_bad_text'))
+    assert sources.total_bytes(entries, Complaints('data.on_bad_text', 'skip')) == 4
+
+
+def test_json_read_as_plain_text_is_reported(tmp_path):
+    write_json(tmp_path / 'a.jsonl', ['one'])
+    (tmp_path / 'b.txt').write_text('{curly} text')
+    found, complaints = read(f'text:{tmp_path}/*')
+    assert len(joined(found)) == 2
+    assert complaints.counts == {'json_as_text': (1, f'{tmp_path}/a.jsonl')}
+
+
+@pytest.mark.parametrize('name', ['a.txt', 'a.txt.gz'])
+def test_a_file_can_be_one_document(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(files, 'REACH_BYTES', 5000)
+    wanted = write_documents(tmp_path / 'a.txt')
+    (tmp_path / 'a.txt.gz').write_bytes(gzip.compress((tmp_path / 'a.txt').read_bytes()))
+    lines = [line for document in wanted for line in document]
+    (whole,) = documents_of(f'text:{tmp_path}/{name}', 10**7)
+    assert whole == lines
+    # A large one is cut, as others are.
+    cut = documents_of(f'text:{tmp_path}/{name}', 2000)
+    assert len(cut) > 5 and [line for document in cut for line in document] == lines
+
+
+def documents_of(source: str, piece_bytes: int) -> list[list[str]]:
+    """Documents, where each ends with its file."""
+    complaints = Complaints('data.on_bad_text')
+    pieces = sources.plan(sources.parse_source(source, 'file'), complaints, piece_bytes)
+    parts = [part for piece in pieces for part in piece.parts]
+    return [lines for part in parts for block in part.open(complaints) for lines in block.documents]
+
+
 # ---------------------------------------------------------------------------------------------
 # JSON lines
 
@@ -252,6 +471,28 @@ def test_a_bad_json_line_is_named(tmp_path, line, words, piece_bytes):
         assert f'{tmp_path}/{name}, line 31: ' in complaints.lines()[0]
 
 
+@pytest.mark.parametrize('ending', ['\r', '\r\n', '\r\r\n'])
+@pytest.mark.parametrize('piece_bytes', [500, 10**7])
+def test_json_lines_of_other_systems(tmp_path, piece_bytes, ending):
+    lines = [json.dumps({'text': f'document {i}'}) for i in range(100)]
+    lines[70] = '[1]'
+    (tmp_path / 'a.jsonl').write_bytes(ending.join([*lines, '']).encode())
+    (tmp_path / 'b.jsonl.gz').write_bytes(gzip.compress((tmp_path / 'a.jsonl').read_bytes()))
+    for name in ['a.jsonl', 'b.jsonl.gz']:
+        found, complaints = read(f'jsonl:{tmp_path}/{name}', piece_bytes, skip=True)
+        assert joined(found) == [[f'document {i}'] for i in range(100) if i != 70]
+        assert f'{name}, line 71: ' in complaints.counts['bad_json'][1]
+        assert (len(found) > 3) == (piece_bytes == 500)
+
+
+@pytest.mark.parametrize('indent', [None, 2])
+def test_an_array_is_refused_with_the_command_that_helps(tmp_path, indent):
+    rows = [{'text': 'one'}, {'text': 'two'}]
+    (tmp_path / 'a.json').write_text(json.dumps(rows, indent=indent))
+    with pytest.raises(errors.DataError, match=r"a\.json, line 1: .*jq -c '\.\[\]' "):
+        read(f'jsonl:{tmp_path}')
+
+
 # ---------------------------------------------------------------------------------------------
 # Damage
 
@@ -273,10 +514,14 @@ def test_a_torn_compressed_file_is_named(tmp_path, suffix):
 
 
 @pytest.mark.parametrize('suffix', COMPRESSORS)
-def test_a_file_that_is_not_what_it_is_called_is_named(tmp_path, suffix):
+def test_a_file_is_what_its_bytes_are_and_not_its_name(tmp_path, suffix):
     path = tmp_path / f'a.txt{suffix}'
     path.write_bytes(b'plain text, not compressed at all')
-    with pytest.raises(errors.DataError, match=f'{path.name}: it is damaged'):
+    assert joined(read(f'text:{path}')[0]) == [['plain text, not compressed at all']]
+    (tmp_path / 'b.txt').write_bytes(COMPRESSORS[suffix](b'packed'))
+    assert joined(read(f'text:{tmp_path}/b.txt')[0]) == [['packed']]
+    path.write_bytes(b'\0' + COMPRESSORS[suffix](b'damaged at its beginning' * 99))
+    with pytest.raises(errors.DataError, match=f'{path.name}: it is not text'):
         read(f'text:{path}')
 
 

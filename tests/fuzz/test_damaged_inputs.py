@@ -129,11 +129,12 @@ def test_a_folder_gives_compressed_files_to_the_kind_that_they_name(tmp_path):
     found, messages = texts(f'text:{tmp_path}')
     assert found == ['plain', '{"text": "either"}']
     assert messages == [
-        '1 compressed files were of another kind by their names (left out): first in '
-        f'{tmp_path}/b.jsonl.gz'
+        '1 file with JSON at the beginning was read as plain text (the source jsonl:PATH#FIELD '
+        f'reads the text in a field): first in {tmp_path}/c.gz',
+        f'1 file of folders or archives was left out: 1 .jsonl: first in {tmp_path}/b.jsonl.gz',
     ]
     found, messages = texts(f'jsonl:{tmp_path}')
-    assert found == ['of json', 'either'] and 'a.txt.gz' in messages[0]
+    assert found == ['of json', 'either'] and '1 .txt: ' in messages[0]
 
 
 def test_a_corpus_in_a_folder_called_like_a_weight_is_that_folder(tmp_path):
