@@ -782,3 +782,8 @@ def test_a_missing_file_is_named_by_a_setting(tmp_path):
     write(tmp_path, 'mine.csv', FILES['train.csv'])
     with pytest.raises(errors.DataError, match=r'--config\.task\.train_file=NAME'):
         load(tmp_path)
+
+
+def test_a_stray_carriage_return_is_part_of_its_text(tmp_path):
+    write(tmp_path, 'train.tsv', 'text\tlabel\na\rb\t1\nc\t0\n')
+    assert [t[0] for t in texts(load(tmp_path))] == ['a\rb', 'c']

@@ -122,9 +122,12 @@ def _opened(path: pathlib.Path) -> tuple[formats.Format, Iterator[formats.Text]]
 
 
 def raw_lines(path: pathlib.Path, complaints: Complaints) -> list[bytes]:
-    r"""Lines that end in \n, \r\n or, as on old Macs, \r."""
-    data = formats.with_line_feeds(content(path, complaints))
-    return data.removesuffix(b'\n').split(b'\n')
+    r"""Lines that end in \n or \r\n; in \r, as on old Macs, where most end so."""
+    data = content(path, complaints)
+    line_feeds, pairs = data.count(b'\n'), data.count(b'\r\n')
+    if data.count(b'\r') - pairs > line_feeds:
+        data = formats.with_line_feeds(data)
+    return [raw.removesuffix(b'\r') for raw in data.removesuffix(b'\n').split(b'\n')]
 
 
 def numbered(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[int, str | None]]:
