@@ -81,10 +81,7 @@ def _arrow() -> Any:
 
 def _texts(batch: Any) -> list[bytes | None]:
     """The values of a column of strings, which Parquet does not check, as they are in the file."""
-    pyarrow, column = _arrow(), batch.column(0)
-    if pyarrow.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    return column.cast(pyarrow.large_binary()).to_pylist()
+    return batch.column(0).cast(_arrow().large_binary()).to_pylist()
 
 
 def parts(

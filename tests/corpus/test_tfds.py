@@ -302,6 +302,7 @@ def test_a_stopped_build_keeps_the_version_that_it_began_with(online, tmp_path, 
     online.answer = answer
     for path, content in list(online.files.items()):
         online.files[path.replace('1.0.0', '2.0.0')] = content.replace(b'Document', b'Other')
+    prepared._read.cache_clear()
     corpus = build(tmp_path / 'corpus')
     assert corpus.build['revisions'] == {'tfds:tiny_texts/en:train': VERSION}
     assert corpus.build['pieces_found_finished'] == 1
