@@ -17,6 +17,7 @@ from electra_jax.config.settings import TokenizerConfig
 from electra_jax.core import compressed
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError, DataError, UserError
+from electra_jax.core.files import explained
 from electra_jax.corpus import files, sources
 from electra_jax.data import manifest, pipeline
 from electra_jax.finetune.files import lines, tfds
@@ -77,7 +78,7 @@ def test_a_long_name_that_ends_like_a_weight_is_refused():
 
 def test_a_file_that_has_gone_meanwhile_is_named(tmp_path):
     path = tmp_path / 'gone.txt'
-    with pytest.raises(DataError, match=r'cannot read .*gone\.txt'), files.readable(path):
+    with pytest.raises(DataError, match=r'cannot read .*gone\.txt'), explained('read', path):
         path.stat()
 
 
