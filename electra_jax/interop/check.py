@@ -75,6 +75,7 @@ def _libraries() -> tuple[Any, Any]:
             '--check compares with transformers and PyTorch, which are not installed: type '
             "pip install -e '.[parity]'"
         ) from error
+    transformers.utils.logging.disable_progress_bar()
     return torch, transformers
 
 

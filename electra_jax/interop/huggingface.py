@@ -41,6 +41,21 @@ EXPECTED = {
     'position_embedding_type': 'absolute',
     'is_decoder': False,
     'add_cross_attention': False,
+    'pruned_heads': {},
+    'quantization_config': None,
+}
+# Settings that are read elsewhere, or that change nothing that our networks compute.
+_KNOWN = {
+    *('architectures', 'vocab_size', 'id2label', 'label2id', 'num_labels', '_num_labels', 'dtype'),
+    *('problem_type', 'classifier_dropout', 'tie_word_embeddings', 'tokenizer_class', 'use_cache'),
+    *('torch_dtype', 'transformers_version', 'name_or_path', '_name_or_path', 'finetuning_task'),
+    *('gradient_checkpointing', 'output_attentions', 'output_hidden_states', 'return_dict'),
+    *('use_return_dict', 'torchscript', 'chunk_size_feed_forward', 'generator_size', 'language'),
+    *('task_specific_params', '_attn_implementation', 'attn_implementation', 'output_past'),
+    # Of a pooling layer that these classes do not have, and of generation.
+    *('summary_type', 'summary_use_proj', 'summary_activation', 'summary_last_dropout'),
+    *('summary_first_dropout', 'summary_proj_to_labels'),
+    *(f'{name}_token_id' for name in ('pad', 'bos', 'eos', 'sep', 'cls', 'mask')),
 }
 RECORD = 'electra_jax'  # in a config.json that we wrote: what transformers has no setting for
 _LM_TABLE, _LM_BIAS = 'generator_lm_head.weight', 'generator_lm_head.bias'
@@ -74,6 +89,13 @@ def params_from_networks(
     model = _model(networks)
     size = main.config['vocab_size'] if vocab_size is None else vocab_size
     params, report = transfer.read_parts(arrays, parts, model, size)
+    for network in networks.values():
+        read = {*SHAPE, *SIZES, *NUMBERS, *EXPECTED, *_KNOWN, RECORD}
+        unknown = sorted(network.config.keys() - read)
+        if unknown:
+            report.notes.append(
+                f'{CONFIG_FILE}: unknown here and not followed: {", ".join(unknown)}'
+            )
     kinds = sorted({x.dtype.name for x in arrays.values()} - {'float32', 'int64'})
     report.notes += [f'{", ".join(kinds)} became float32'] if kinds else []
     if len(networks) > 1:

@@ -255,6 +255,7 @@ def test_a_task_that_is_not_recorded_is_reported(ours, tmp_path, capsys, edit, n
         ({'id2label': {'0': 'a', '1': 'b', '2': 'a'}}, "the name 'a' twice"),
         ({'hidden_act': 'relu'}, "hidden_act is 'relu'"),
         ({'position_embedding_type': 'relative_key'}, 'position_embedding_type'),
+        ({'pruned_heads': {'0': [1]}}, "pruned_heads is {'0'"),
     ],
 )
 def test_heads_that_ours_are_not_are_refused_by_name(ours, tmp_path, changes, message):
@@ -273,9 +274,11 @@ def test_names_of_outputs_that_were_changed_elsewhere_count(ours, tmp_path, caps
     run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}')
     path = tmp_path / 'hf' / 'config.json'
     named = {'id2label': {'0': 'bad', '1': 'good'}, 'label2id': {'bad': 0, 'good': 1}}
+    named['pooling'] = 'max'
     path.write_text(json.dumps(json.loads(path.read_text()) | named))
     run(f'huggingface:{tmp_path / "hf"}', f'ours:{tmp_path / "back"}')
-    assert 'names of id2label: bad, good' in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert 'names of id2label: bad, good' in shown and 'not followed: pooling' in shown
     about = checkpoint.read_params(epath.Path(tmp_path / 'back'))[1]
     assert list(about['task']['labels']) == ['bad', 'good']
 
