@@ -784,6 +784,8 @@ def test_a_missing_file_is_named_by_a_setting(tmp_path):
         load(tmp_path)
 
 
-def test_a_stray_carriage_return_is_part_of_its_text(tmp_path):
-    write(tmp_path, 'train.tsv', 'text\tlabel\na\rb\t1\nc\t0\n')
-    assert [t[0] for t in texts(load(tmp_path))] == ['a\rb', 'c']
+def test_a_stray_carriage_return_is_named(tmp_path):
+    write(tmp_path, 'train.tsv', 'text\tlabel\na\rb\t1\nc\t0\nd\t1\n')
+    with pytest.raises(errors.DataError, match=r'train\.tsv:2: the line cannot be cut into cells'):
+        load(tmp_path)
+    assert [t[0] for t in texts(load(tmp_path, on_bad_row='skip'))] == ['c', 'd']
