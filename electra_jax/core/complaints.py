@@ -15,6 +15,7 @@ REASONS = {
     'nul': '{n} documents held NUL characters (removed)',
     'empty_document': '{n} documents held no text (left out)',
     'empty_file': '{n} files were empty',
+    'not_packed': '{n} files named like compressed ones were read as plain text',
     'left_out': '{n} files of folders or archives were left out',
     'unreadable_file': '{n} files were not text (left out)',
     'guessed_encoding': '{n} files without a byte order mark were read as UTF-16 or UTF-32, as '

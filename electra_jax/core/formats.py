@@ -60,6 +60,8 @@ _OTHERS = {
 # The least share of usable characters; and of spaces, line ends and the like in text of any
 # language, which an array of numbers lacks.
 _LEAST_UTF8, _LEAST_GUESS, _LEAST_ASCII = 0.7, 0.95, 0.01
+# Thai, Greek and others in UTF-16 may be controls and letters of ASCII, which is UTF-8.
+_CONTROLS, _MOST_CONTROLS = re.compile(rb'[\x01-\x08\x0e-\x1a\x1c-\x1f]'), 0.1
 _JAPANESE = b'\x1b$B'
 _OTHER_ENCODING = (
     'it is not UTF-8; if it is text, name its encoding (GB18030, CP1251, SHIFT_JIS, ISO-2022-JP, '
@@ -141,7 +143,7 @@ def _is_tar(head: bytes) -> bool:
 def _guessed(head: bytes) -> Format:
     """The encoding of text without a mark."""
     encodings = ['utf-8']
-    if b'\0' in head:
+    if b'\0' in head or len(_CONTROLS.findall(head)) > len(head) * _MOST_CONTROLS:
         encodings += ['utf-16-le', 'utf-16-be', 'utf-32-le', 'utf-32-be']
     elif _decoded(head, 'utf-8', 'strict') is not None:
         # Japanese in seven bits looks like ASCII, but for the escapes between its alphabets.

@@ -252,6 +252,8 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
             if found.problem:
                 complaints.refuse('unreadable_file', str(path), found.problem_of(path))
                 continue
+            if found.encoding and compressed.is_compressed(path):
+                complaints.count('not_packed', str(path))
             size, start = stat.st_size, 0
             for stop in _ends(path, size, entry.kind, piece_bytes if found.is_plain else size):
                 if stop > start:

@@ -162,6 +162,7 @@ def test_damage_inside_a_zip_file_is_found(tmp_path):
         (TEXT.encode('gb18030'), 'iconv'),
         ('Привет, мир.'.encode('cp1251'), 'iconv'),
         ('今日は東京に行く'.encode('iso-2022-jp'), 'iconv'),
+        ('สวัสดีชาวโลก'.encode('utf-16-be'), 'iconv'),
         (random.Random(0).randbytes(5000), 'not text'),
         (bytes(5000), 'not text'),
         (struct.pack('<2000i', *random.Random(0).choices(range(30522), k=2000)), 'not text'),
@@ -177,6 +178,7 @@ def test_what_is_no_text_has_a_command_that_helps(tmp_path, data, words):
 def test_some_damage_does_not_change_what_text_is():
     assert formats.of(b'fine\n\nbad \xff byte\n\nNUL \x00 here\n\nbad \xfe too\n').is_plain
     assert formats.of('déjà vu, où est-ce ?\n'.encode('latin-1') * 9).is_plain
+    assert formats.of(b'\x1b[31mred\x1b[0m in a terminal\n' * 9).is_plain
     assert formats.of(b'').is_plain
     assert formats.of('字'.encode()[:2]).is_plain
 

@@ -517,7 +517,9 @@ def test_a_torn_compressed_file_is_named(tmp_path, suffix):
 def test_a_file_is_what_its_bytes_are_and_not_its_name(tmp_path, suffix):
     path = tmp_path / f'a.txt{suffix}'
     path.write_bytes(b'plain text, not compressed at all')
-    assert joined(read(f'text:{path}')[0]) == [['plain text, not compressed at all']]
+    found, complaints = read(f'text:{path}')
+    assert joined(found) == [['plain text, not compressed at all']]
+    assert complaints.counts == {'not_packed': (1, str(path))}
     (tmp_path / 'b.txt').write_bytes(COMPRESSORS[suffix](b'packed'))
     assert joined(read(f'text:{tmp_path}/b.txt')[0]) == [['packed']]
     path.write_bytes(b'\0' + COMPRESSORS[suffix](b'damaged at its beginning' * 99))
