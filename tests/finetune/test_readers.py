@@ -788,4 +788,6 @@ def test_a_stray_carriage_return_is_named(tmp_path):
     write(tmp_path, 'train.tsv', 'text\tlabel\na\rb\t1\nc\t0\nd\t1\n')
     with pytest.raises(errors.DataError, match=r'train\.tsv:2: the line cannot be cut into cells'):
         load(tmp_path)
-    assert [t[0] for t in texts(load(tmp_path, on_bad_row='skip'))] == ['c', 'd']
+    loaded = load(tmp_path, on_bad_row='skip')
+    assert [t[0] for t in texts(loaded)] == ['c', 'd']
+    assert loaded.complaints.counts['stray_return'] == (1, f'{tmp_path}/train.tsv:2')

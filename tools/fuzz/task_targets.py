@@ -25,7 +25,7 @@ from tools.fuzz.target import Run, Target, check, fresh
 from tools.fuzz.text_targets import COMPRESS
 
 _USED_ANYWAY = (
-    'moved_answer', 'known_gap', 'torn_file', 'double_id', 'first_answer', 'quoted',
+    'moved_answer', 'known_gap', 'torn_file', 'double_id', 'first_answer', 'quoted', 'stray_return',
 )  # fmt: skip
 
 

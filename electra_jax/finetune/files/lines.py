@@ -122,12 +122,19 @@ def _opened(path: pathlib.Path) -> tuple[formats.Format, Iterator[formats.Text]]
 
 
 def raw_lines(path: pathlib.Path, complaints: Complaints) -> list[bytes]:
-    r"""Lines that end in \n or \r\n; in \r, as on old Macs, where most end so."""
+    r"""Lines that end in \n or \r\n; in \r, as on old Macs, where most end so.
+
+    Other carriage returns are counted; they stay where they are.
+    """
     data = content(path, complaints)
     line_feeds, pairs = data.count(b'\n'), data.count(b'\r\n')
     if data.count(b'\r') - pairs > line_feeds:
         data = formats.with_line_feeds(data)
-    return [raw.removesuffix(b'\r') for raw in data.removesuffix(b'\n').split(b'\n')]
+    found = [raw.rstrip(b'\r') for raw in data.removesuffix(b'\n').split(b'\n')]
+    for number, raw in enumerate(found, 1) if data.count(b'\r') > data.count(b'\r\n') else ():
+        if b'\r' in raw:
+            complaints.count('stray_return', f'{path}:{number}')
+    return found
 
 
 def numbered(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[int, str | None]]:
