@@ -1,6 +1,7 @@
 """Text sources and whole builds: every kind, damaged, with the text counted on both sides."""
 
 import bz2
+import codecs
 import contextlib
 import dataclasses
 import gzip
@@ -81,10 +82,15 @@ def _policy(rng: random.Random) -> Complaints:
     return Complaints('data.on_bad_text', 'skip' if rng.random() < 0.6 else 'error')
 
 
+def _is_another(complaints: Complaints) -> bool:
+    """Whether a file looks like something else by chance, which is reported."""
+    return bool({'unreadable_file', 'guessed_encoding', 'not_packed'} & set(complaints.counts))
+
+
 def check_text(data: bytes, found: list, complaints: Complaints) -> None:
     """All letters of a plain file are in the documents, in their order."""
-    if {'unreadable_file', 'guessed_encoding'} & set(complaints.counts):
-        return  # it looks like something else by chance, and that is reported
+    if _is_another(complaints):
+        return
     wanted = letters(data.removeprefix(b'\xef\xbb\xbf').decode(errors='replace'))
     got = letters(''.join(''.join(lines) for lines, _ in found))
     check(got == wanted, f'{len(wanted)} letters in the file, {len(got)} in the documents')
@@ -92,7 +98,11 @@ def check_text(data: bytes, found: list, complaints: Complaints) -> None:
 
 def check_json_lines(data: bytes, found: list, complaints: Complaints) -> None:
     """Every line became a document or was counted."""
-    wanted = sum(1 for line in data.split(b'\n') if line.strip())
+    if _is_another(complaints):
+        return
+    lines = re.split(rb'\r\r\n|\r\n|\r|\n', data)
+    marks = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    wanted = sum(1 for line in lines if line.strip() and line not in marks)
     counted = sum(
         number
         for kind, (number, _) in complaints.counts.items()
@@ -164,11 +174,12 @@ def _make_compressed(folder: pathlib.Path) -> Run:
         path.write_bytes(data)
         complaints = _policy(rng)
         found = read_all(f'{kind}:{path}', rng, complaints)
-        if 'torn_file' in complaints.counts or not data:
+        if 'torn_file' in complaints.counts or _is_another(complaints) or not data:
             return
         whole = _unpacked(suffix, data)
         if whole is None:
-            check(suffix == '.zst', 'a damaged file was taken for a whole one')
+            is_bzip2 = data.startswith(b'BZh')  # which is read whatever the name
+            check(suffix == '.zst' or is_bzip2, 'a damaged file was taken for a whole one')
         else:
             (check_text if kind == 'text' else check_json_lines)(whole, found, complaints)
 
