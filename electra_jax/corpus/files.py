@@ -19,6 +19,9 @@ _ENDINGS = {
     documents.JSONL: {'', '.jsonl', '.ndjson', '.json'},
 }
 _ARCHIVES = {'.tar', '.tgz', '.tbz2', '.txz', '.zip'}  # whose members have endings of their own
+# Before the ending of a compression anything may stand ('news.2020.en.shuffled.gz'), but for these.
+_OTHERS = {'.csv', '.tsv', '.parquet', '.xml', '.html', '.warc', '.sql', '.npy', '.npz', '.bin'}
+_OTHERS |= {'.md', '.rst', '.pdf'}.union(*_ENDINGS.values())
 _ENDING = re.compile(r'\.[a-z][a-z0-9_~+-]{0,11}')  # not of 'part.0001' or 'Mr. Smith'
 _JSON = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"[^"]*"\s*:')  # a first object with a field
 
@@ -120,10 +123,11 @@ def _left_out(name: str, kind: str) -> str:
     if any(part.startswith('.') for part in path.parts):
         return 'hidden'
     ending = path.suffix
-    if ending in compressed.DECOMPRESSORS:
+    is_packed = ending in compressed.DECOMPRESSORS
+    if is_packed:
         path = path.with_suffix('')
         ending = path.suffix
-    if not _ENDING.fullmatch(ending):
+    if not _ENDING.fullmatch(ending) or (is_packed and ending not in _OTHERS | _ARCHIVES):
         ending = ''
     return '' if ending in _ENDINGS[kind] | _ARCHIVES else ending
 

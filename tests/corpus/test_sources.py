@@ -259,10 +259,12 @@ def make_tree(folder):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).write_text(name)
     (folder / 'j.txt.bz2').write_bytes(bz2.compress(b'j.txt.bz2'))
+    (folder / 'news.en.shuffled.gz').write_bytes(gzip.compress(b'news.en.shuffled.gz'))
     (folder / 'k.jsonl.gz').write_bytes(gzip.compress(b'{"text": "k"}'))
     (folder / 'l').write_bytes(bytes(range(256)) * 9)
     (folder / 'empty.txt').touch()
-    return ['B.TXT', 'Mr. Smith', 'a.txt', 'c.text', 'j.txt.bz2', 'part.0001', 'sub/d.Txt']
+    packed = ['j.txt.bz2', 'news.en.shuffled.gz']
+    return ['B.TXT', 'Mr. Smith', 'a.txt', 'c.text', *packed, 'part.0001', 'sub/d.Txt']
 
 
 def test_every_file_of_a_folder_is_read_or_counted(tmp_path):
