@@ -110,8 +110,11 @@ def classes_reader(labels: Sequence[str]) -> Reader:
             raise UnusableError('unknown_label', 'the row has no label; no class is written []')
         if isinstance(value, str):
             value = [name for name in value.split('|') if name.strip()]
-        listed = value if isinstance(value, list | tuple) else [value]
-        return tuple(dict.fromkeys(str(one(name)) for name in listed))
+        names = [str(one(x)) for x in (value if isinstance(value, list | tuple) else [value])]
+        if len(set(names)) < len(names) and all(_number(name) is not None for name in names):
+            problem = f'the label {value!r:.60} repeats numbers: name the classes that a text has, '
+            raise UnusableError('unknown_label', f'{problem}in place of 0 or 1 for every class')
+        return tuple(dict.fromkeys(names))
 
     return read
 

@@ -80,12 +80,12 @@ def trivial(
 ) -> dict[str, np.ndarray]:
     """No class, or the most frequent one."""
     counts = collections.Counter(name for example in known for name in example.label or ())
-    best = max(counts, key=counts.__getitem__)
-    probs_C = np.eye(len(task.labels))[task.labels.index(best)]
-    return {
-        'no class for every row': np.zeros((len(examples), len(task.labels))),
-        f'{best!r} for every row': np.tile(probs_C, (len(examples), 1)),
-    }
+    shape = (len(examples), len(task.labels))
+    some = {'no class for every row': np.zeros(shape)}
+    for best, _ in counts.most_common(1):  # of texts to score alone, none may have a class
+        probs_C = np.eye(len(task.labels))[task.labels.index(best)]
+        some[f'{best!r} for every row'] = np.broadcast_to(probs_C, shape)
+    return some
 
 
 def to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ import pytest
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
+from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import to_batch
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.tables import Columns
@@ -36,7 +37,10 @@ def test_lists_and_cells_name_any_number_of_classes(tmp_path):
     assert batch['classes'].tolist() == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
 
 
-@pytest.mark.parametrize(('label', 'message'), [(None, 'no label'), (['odd'], "'odd' is not one")])
+@pytest.mark.parametrize(
+    ('label', 'message'),
+    [(None, 'no label'), (['odd'], "'odd' is not one"), ([0, 1, 0], "'0' is not one")],
+)
 def test_rows_without_usable_classes_are_refused(tmp_path, label, message):
     write(tmp_path, [('a', ['rude']), ('b', label)])
     with pytest.raises(DataError, match=message):
@@ -87,3 +91,16 @@ def test_a_model_from_elsewhere_reads_texts_and_pairs(tmp_path):
     assert example.text_b == 'of texts'
     with pytest.raises(DataError, match='text_b'):
         predict_input.read(task, table, 'jsonl', Columns(), bad)
+
+
+def test_a_number_for_every_class_is_no_list_of_names(tmp_path):
+    write(tmp_path, [('a', [0, 1, 1]), ('b', [1, 0, 0])])
+    with pytest.raises(DataError, match='0 or 1 for every class'):
+        load('text_multi_label', str(tmp_path), 'train')
+
+
+def test_texts_to_score_may_all_have_no_class():
+    task = task_of('text_multi_label', Known(labels=LABELS))
+    examples = [TextExample('0', 'a', None, (), '')]
+    answers = MULTI_LABEL.trivial(task, (), examples)
+    assert [values.tolist() for values in answers.values()] == [[[0, 0, 0]]]
