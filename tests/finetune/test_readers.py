@@ -680,9 +680,10 @@ def test_minus_one_among_words_becomes_no_class(tmp_path):
         load(tmp_path)
 
 
-def test_a_negative_class_may_be_meant(tmp_path):
-    write(tmp_path, 'train.tsv', rows_of('-1', '1'))
-    assert load(tmp_path).task.labels == ('-1', '1')
+@pytest.mark.parametrize('labels', [('-1', '1'), ('+', '-'), ('AGAINST', 'NONE'), ('high', 'none')])
+def test_a_negative_class_may_be_meant(tmp_path, labels):
+    write(tmp_path, 'train.tsv', rows_of(*labels))
+    assert load(tmp_path).task.labels == labels
 
 
 @pytest.mark.parametrize('pair', [('good', 'Good'), ('1', '1.0'), ('so so', 'so  so'), ('1', '01')])

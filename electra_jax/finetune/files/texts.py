@@ -16,7 +16,9 @@ from electra_jax.finetune.files.tables import Row
 _SHOWN = 20  # classes that a message lists
 # Usual names of the second text of a pair.
 _SECONDS = ('text_b', 'text2', 'text_pair', 'sentence2', 'sentence_b', 'hypothesis')
-_NO_LABEL = ('nan', 'na', 'n/a', '#n/a', '<na>', 'null', 'none', 'nil', '-', '--', '?')
+# What programs write for a missing value, in any letter case; 'none' is a word, 'None' is Python's.
+_NO_LABEL = ('nan', 'na', 'n/a', '#n/a', '<na>', 'null', '-', '--', '?')
+_PYTHONS_NONE = 'None'
 
 # The label of a value of a row. Raises UnusableError for one that cannot be a label.
 Label = str | float | tuple[str, ...]
@@ -184,7 +186,8 @@ def _if_meant(classes: Iterable[str]) -> str:
 def without_stand_ins(examples: Sequence[TextExample], complaints: Complaints) -> list[TextExample]:
     """The examples whose label is a class; what usually stands for no label is refused."""
     classes = {str(example.label) for example in examples}
-    stand_ins = {label for label in classes if label.casefold() in _NO_LABEL}
+    stand_ins = {x for x in classes if x.casefold() in _NO_LABEL or x == _PYTHONS_NONE}
+    stand_ins -= {'-'} if '+' in classes else set()
     # Classes are words, or numbered from 0; but -1, 0 and 1, or -1 and 1, may be meant.
     others = classes - {'-1', '-1.0'}
     are_words = all(_number(label) is None for label in others)
