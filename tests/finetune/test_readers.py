@@ -654,6 +654,14 @@ def test_the_error_for_a_missing_dataset_has_the_build_command(tmp_path):
         load('tfds:no_such', 'sst2')
 
 
+def test_one_text_of_a_pair_may_be_learned_from(tmp_path):
+    write(tmp_path, 'train.csv', 'text,hypothesis,label\na,b,1\nc,d,0\n')
+    loaded = load(tmp_path)
+    assert [e.text_a for e in loaded.examples] == ['a', 'c']
+    (note,) = loaded.complaints.lines()
+    assert "train.csv:2: the row has a 'hypothesis'" in note and 'columns.text_b=hypothesis' in note
+
+
 # ---------------------------------------------------------------------------------------------
 # Labels
 

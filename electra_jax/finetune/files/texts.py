@@ -41,11 +41,15 @@ def read(source: Source, label: Reader) -> Iterator[TextExample]:
     for row in rows.rows:
         unread = next((name for name in seconds if row.values.get(name)), None)
         if unread:
-            raise DataError(
-                f'{row.where}: the row has a {unread!r}, and one text alone would be read; for '
-                f'pairs of texts type --config.task.columns.text_b={unread}, or give that column '
-                'another name'
-            )
+            problem = f'{row.where}: the row has a {unread!r}, and one text alone'
+            pairs = f'for pairs of texts type --config.task.columns.text_b={unread}'
+            if labelled is None or unread == 'text_b':
+                raise DataError(
+                    f'{problem} would be read; {pairs}, or give that column another name'
+                )
+            # A model of one of the texts is a usual baseline.
+            source.complaints.note(f'{problem} is read; {pairs}')
+            seconds = set()
         with Refusing(source.complaints, row.where):
             first, *second = [
                 lines.usable_text(row.value(key, field), f'column {key!r}').strip()
