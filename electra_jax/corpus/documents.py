@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from electra_jax.core import files
 from electra_jax.core.complaints import Complaints
+from electra_jax.tokenizers.api import cut_text
 
 TEXT = 'text'  # a paragraph a line, a blank line between documents
 JSONL = 'jsonl'  # a JSON object a line
+PARQUET = 'parquet'
 
 # A line longer than this is handed on in segments, so that nothing downstream meets a huge string.
 MAX_LINE_CHARS = 65_536
@@ -232,17 +234,5 @@ def clean_lines(text: str, where: str, complaints: Complaints) -> list[str]:
     if not lines:
         complaints.count('empty_document', where)
     if len(text) > MAX_LINE_CHARS and any(len(line) > MAX_LINE_CHARS for line in lines):
-        lines = [part for line in lines for part in _short_parts(line)]
+        lines = [part for line in lines for part in cut_text(line, MAX_LINE_CHARS)]
     return lines
-
-
-def _short_parts(line: str) -> Iterator[str]:
-    """Parts of a long line, cut at spaces where there are any."""
-    start = 0
-    while len(line) - start > MAX_LINE_CHARS:
-        stop = line.rfind(' ', start, start + MAX_LINE_CHARS)
-        stop = stop if stop > start else start + MAX_LINE_CHARS
-        yield line[start:stop]
-        start = stop + (line[stop] == ' ')
-    if start < len(line):
-        yield line[start:]
