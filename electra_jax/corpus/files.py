@@ -17,10 +17,11 @@ from electra_jax.corpus import documents
 _ENDINGS = {
     documents.TEXT: {'', '.txt', '.text'},
     documents.JSONL: {'', '.jsonl', '.ndjson', '.json'},
+    documents.PARQUET: {'.parquet', '.pq'},
 }
 _ARCHIVES = {'.tar', '.tgz', '.tbz2', '.txz', '.zip'}  # whose members have endings of their own
 # Before the ending of a compression anything may stand ('news.2020.en.shuffled.gz'), but for these.
-_OTHERS = {'.csv', '.tsv', '.parquet', '.xml', '.html', '.warc', '.sql', '.npy', '.npz', '.bin'}
+_OTHERS = {'.csv', '.tsv', '.xml', '.html', '.warc', '.sql', '.npy', '.npz', '.bin'}
 _OTHERS |= {'.md', '.rst', '.pdf'}.union(*_ENDINGS.values())
 _ENDING = re.compile(r'\.[a-z][a-z0-9_~+-]{0,11}')  # not of 'part.0001' or 'Mr. Smith'
 _JSON = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"[^"]*"\s*:')  # a first object with a field
@@ -120,9 +121,13 @@ def _once(paths: Iterable[pathlib.Path], complaints: Complaints) -> list[pathlib
 def _left_out(name: str, kind: str) -> str:
     """Why a file with this name in a folder is not read; '': it is."""
     path = pathlib.PurePath(name.lower())
-    if any(part.startswith('.') for part in path.parts):
+    is_parquet = kind == documents.PARQUET
+    hidden = ('.', '_') if is_parquet else '.'  # Spark writes _SUCCESS
+    if any(part.startswith(hidden) for part in path.parts):
         return 'hidden'
     ending = path.suffix
+    if is_parquet:  # compressed inside
+        return '' if ending in _ENDINGS[kind] else ending or 'without an ending'
     is_packed = ending in compressed.DECOMPRESSORS
     if is_packed:
         path = path.with_suffix('')

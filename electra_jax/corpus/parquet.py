@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,8 +14,6 @@ from electra_jax.core.errors import DataError, first_line
 from electra_jax.core.files import explained
 from electra_jax.corpus import documents, files
 
-KIND = 'parquet'
-_ENDINGS = ('.parquet', '.pq')
 _STREAM_BYTES = 1 << 20  # of a column that are read from the file at a time
 _BATCH_BYTES = 1 << 20  # of text that are unpacked at a time, about
 
@@ -92,7 +89,7 @@ def parts(
     Raises:
         DataError: there are no files, one cannot be read, or has no such column of text.
     """
-    for path in _find(entry.where, complaints):
+    for path in files.find_files(entry.where, documents.PARQUET, complaints):
         try:
             with explained('read', path):
                 version = _version(path)
@@ -114,27 +111,6 @@ def parts(
                 block_bytes=piece_bytes,
                 version=version,
             )
-
-
-def _find(where: str, complaints: Complaints) -> list[pathlib.Path]:
-    """The files that an entry names; what is in a folder in addition to Parquet is counted."""
-    if not (where and os.path.isdir(where)):
-        return files.find_files(where, KIND, complaints)
-    found = []
-    for path in sorted(path for path in pathlib.Path(where).rglob('*') if not path.is_dir()):
-        inside = path.relative_to(where).parts
-        if any(name.startswith(('.', '_')) for name in inside):  # Spark writes _SUCCESS
-            complaints.count('left_out:hidden', str(path))
-        elif path.suffix.lower() not in _ENDINGS:
-            complaints.count(f'left_out:{path.suffix or "without an ending"}', str(path))
-        else:
-            found.append(path)
-    if not found:
-        raise DataError(
-            f'data.source names the folder {where}, but no file in it ends in '
-            f'{" or ".join(_ENDINGS)}'
-        )
-    return found
 
 
 def _version(path: pathlib.Path) -> str:

@@ -103,7 +103,7 @@ PARTS: dict[str, Callable[[Entry, int, Complaints], Iterator[documents.Part]]] =
     # machine or from the bucket of TFDS; NAME may be the folder of a prepared one; FIELD as above.
     'tfds': tfds.parts,
     # parquet:PATH#FIELD, files, folders and globs of Parquet, the text in the column FIELD.
-    parquet.KIND: parquet.parts,
+    documents.PARQUET: parquet.parts,
     # hf:OWNER/NAME[:CONFIG]:SPLIT#FIELD, the Parquet files of a data set of the Hugging Face hub.
     hub.KIND: hub.parts,
     # python-docs:[FOLDER], the documentation inside the installed Python packages, or in a folder.

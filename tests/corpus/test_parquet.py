@@ -136,11 +136,14 @@ def test_a_folder_reads_its_parquet_and_counts_the_rest(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text('x')
     write(tmp_path / 'c.parquet', [])
+    (tmp_path / 'loop').symlink_to('.')
+    (tmp_path / 'gone.parquet').symlink_to('nothing')
     _, parts, complaints = read(f'parquet:{tmp_path}')
     found = [document for blocks in parts for block in blocks for document in block]
     assert found == [['a.PARQUET'], ['b/1.pq'], ['b/2.parquet']]
     assert {reason: number for reason, (number, _) in complaints.counts.items()} == {
         'left_out:hidden': 2, 'left_out:.me': 1, 'left_out:without an ending': 1, 'empty_file': 1,
+        'left_out:broken link': 1,
     }  # fmt: skip
     assert documents(f'parquet:{tmp_path}/*/2.parquet') == [['b/2.parquet']]
     (tmp_path / 'empty').mkdir()
