@@ -5,9 +5,10 @@ preparing one needs TensorFlow, once, on any machine.
 """
 
 import contextlib
-import pathlib
 from collections.abc import Iterator
 from typing import Any
+
+from etils import epath
 
 from electra_jax.core.errors import DataError, first_line
 
@@ -32,7 +33,7 @@ def _builder(name: str) -> Any:
     # Imported here, because only this source needs it and it takes half a second.
     import tensorflow_datasets
 
-    if pathlib.Path(name).is_dir():
+    if epath.Path(name).is_dir():
         return tensorflow_datasets.builder_from_directory(name)
     return tensorflow_datasets.builder(name)
 

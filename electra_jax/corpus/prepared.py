@@ -1,13 +1,15 @@
 """Where prepared TensorFlow datasets are: folders of this machine, and the bucket of TFDS."""
 
+import contextlib
 import functools
 import math
 import os
-import pathlib
 import re
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
+
+from etils import epath
 
 from electra_jax.core import files, tfds
 from electra_jax.core.errors import DataError, first_line, unknown
@@ -24,28 +26,35 @@ _VERSION = re.compile(r'\d+\.\d+\.\d+')
 
 
 class Disk:
-    """Folders of this machine; a path is one of the file system."""
+    """Folders of this machine, or of the user's own bucket (gs://...); a path is a whole one."""
 
     def read(self, path: str) -> bytes | None:
         """The content of a file; None: there is none."""
-        try:
-            return pathlib.Path(path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise DataError(f'cannot read {path}: {error.strerror}') from error
+        with _readable(path):
+            try:
+                return epath.Path(path).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def folders(self, path: str) -> list[str]:
         """The names of the folders in a folder."""
-        folder = pathlib.Path(path)
-        return (
-            sorted(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
-        )
+        with _readable(path):
+            inside = epath.Path(path).iterdir() if self.is_folder(path) else ()
+            return sorted(one.name for one in inside if one.is_dir())
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is a folder of that name."""
+        with _readable(path):
+            return epath.Path(path).is_dir()
 
     def chunks(self, path: str) -> Iterator[bytes]:
         """A file, piece by piece."""
-        with open(path, 'rb') as file:
+        with epath.Path(path).open('rb') as file:
             yield from iter(functools.partial(file.read, web.CHUNK_BYTES), b'')
+
+
+def _readable(path: str) -> contextlib.AbstractContextManager[None]:
+    return files.explained('read', path, (Exception,))  # each storage raises its own
 
 
 class Bucket:
@@ -189,7 +198,7 @@ def find(name: str, pinned: str = '') -> Dataset:
     Raises:
         DataError: there is none, or it cannot be read.
     """
-    if pathlib.Path(name).is_dir():
+    if Disk().is_folder(name):
         return _open(Disk(), name) or _refuse(name, f'it holds no {_INFO}')
     name = name.replace(':', '/')  # TFDS also writes NAME:VERSION
     folder = os.environ.get('TFDS_DATA_DIR') or os.path.expanduser('~/tensorflow_datasets')

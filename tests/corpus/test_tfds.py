@@ -137,6 +137,17 @@ def test_names_are_found_in_the_data_folder(monkeypatch, name):
     assert documents == [[f'Title {i}'] for i in ORDER]
 
 
+def test_the_data_folder_may_be_in_a_bucket(monkeypatch):
+    def path(name):
+        return pathlib.Path(str(name).replace('gs://mine', str(FOLDER.parent)))
+
+    monkeypatch.setattr(prepared.epath, 'Path', path)
+    monkeypatch.setenv('TFDS_DATA_DIR', 'gs://mine')
+    monkeypatch.setenv(prepared.BUCKET_VARIABLE, CLOSED)
+    assert read('tfds:tiny_texts/en:train')[0] == wanted(ORDER)
+    assert read('tfds:gs://mine/tiny_texts/en/1.0.0:train')[0] == wanted(ORDER)
+
+
 def test_the_newest_version_counts(tmp_path, monkeypatch):
     for version in ('9.0.0', '10.0.0', '10.0.0.incomplete'):
         shutil.copytree(FOLDER / 'en/1.0.0', tmp_path / 'tiny_texts/en' / version)
