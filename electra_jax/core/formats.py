@@ -349,6 +349,8 @@ def _zip_texts(name: str, member: str, path: pathlib.Path | None, layers: int) -
     unzip, quoted = f'unpack it by: unzip {shlex.quote(name)}', shlex.quote(name)
     with _damage(), zipfile.ZipFile(path) as archive:
         infos = [info for info in archive.infolist() if not info.is_dir()]
+        if not infos:  # so it seems, too, where the record at its end is damaged
+            raise compressed.TornError('the archive holds no file, or its directory is damaged')
         if {info.filename for info in infos} & {'[Content_Types].xml', 'mimetype'}:
             office = _OFFICE.format(quoted)
             yield unusable(f'it is an Office document or a book; this helps: {office}')

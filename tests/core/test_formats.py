@@ -183,6 +183,13 @@ def test_some_damage_does_not_change_what_text_is():
     assert formats.of('字'.encode()[:2]).is_plain
 
 
+def test_a_zip_file_whose_directory_seems_empty_is_damaged(tmp_path):
+    data = bytearray(zip_of({'a.txt': b'text'}))
+    data[-10:-6] = bytes(4)  # the size of the directory
+    with pytest.raises(compressed.TornError, match='holds no file'):
+        read(tmp_path / 'a', bytes(data))
+
+
 def test_a_zip_file_with_a_password_has_the_command(tmp_path):
     data = bytearray(zip_of({'a.txt': b'one'}))
     for magic, at in ((b'PK\x03\x04', 6), (b'PK\x01\x02', 8)):
