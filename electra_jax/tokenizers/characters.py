@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from electra_jax.config.settings import VOCAB_SIZE, TokenizerConfig
+from electra_jax.core import compressed, formats
 from electra_jax.core.errors import DataError
 from electra_jax.tokenizers import api
 
@@ -88,11 +89,11 @@ class Characters(api.Tokenizer):
         """The alphabet of a text file, one character a line; special tokens may be left out."""
         path = pathlib.Path(str(config.path))
         try:
-            lines = path.read_bytes().decode('utf-8-sig').replace('\r\n', '\n').split('\n')
-        except (OSError, UnicodeDecodeError) as error:
+            lines = formats.only_text(path).decode().split('\n')
+        except (OSError, ValueError, compressed.TornError) as error:
             raise DataError(
-                f'cannot read the alphabet {path} ({error}); name a UTF-8 text file with one '
-                'character a line, or leave --config.data.tokenizer.path out and it is learnt'
+                f'cannot read the alphabet {path} ({error}); name a text file with one character '
+                'a line, or leave --config.data.tokenizer.path out and it is learnt'
             ) from error
         while lines and not lines[-1]:
             lines.pop()

@@ -74,6 +74,14 @@ def test_a_bad_alphabet_is_refused(tmp_path, content, words):
         load.open_tokenizer(dataclasses.replace(CONFIG, path=str(path)))
 
 
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-8-sig'])
+def test_an_alphabet_in_another_encoding_is_read(tmp_path, encoding):
+    path = tmp_path / 'dna.txt'
+    path.write_bytes('A\r\nC\r\nG\r\nT\r\n'.encode(encoding))
+    tokenizer = load.open_tokenizer(dataclasses.replace(CONFIG, path=str(path)))
+    assert tokenizer.pieces == [*api.SPECIAL_NAMES, *'ACGT']
+
+
 def test_a_long_line_is_encoded_at_once():
     tokenizer = characters.Characters([*api.SPECIAL_NAMES, *'ACGT'])
     text = 'ACGT' * 1_000_000
