@@ -1,5 +1,6 @@
 """A corpus: nothing is lost, the result depends on nothing but the text and the settings."""
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from electra_jax.config import settings
 from electra_jax.core import errors
 from electra_jax.corpus import build, job, workers
 from electra_jax.data import manifest, records
+from electra_jax.pretrain import text as texts
 from electra_jax.tokenizers import api, wordpiece
 from tests.support import configs
 
@@ -635,6 +638,22 @@ def test_a_corpus_of_another_shape_is_refused(config):
         assert repr(getattr(config, name)) in str(raised.value)
     with pytest.raises(errors.ConfigError, match='abcdef'):
         manifest.check_corpus(built, config, 'abcdef')
+
+
+def test_a_checkpoint_may_have_another_limit_for_long_words(config):
+    built = make(config)
+    tokenizer = built.tokenizer()
+    text = texts.Text([built], [1.0], tokenizer)
+    run = types.SimpleNamespace(data=config)
+    longest, cased = wordpiece.Rules(max_word_chars=100), not tokenizer.lower_case
+    for other in (
+        wordpiece.WordPiece(tokenizer.vocab, tokenizer.lower_case, rules=longest),
+        wordpiece.WordPiece(tokenizer.vocab, cased),
+    ):
+        about = {'tokenizer': other.to_json(), 'tokenizer_hash': other.hash, 'corpora': []}
+        refused = pytest.raises(errors.ConfigError, match='the checkpoint in here')
+        with refused if other.lower_case == cased else contextlib.nullcontext():
+            texts.check_checkpoint(about, run, text, 'here', same_text=False)
 
 
 # ---------------------------------------------------------------------------------------------
