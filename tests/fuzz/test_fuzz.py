@@ -6,12 +6,26 @@ import random
 import pytest
 
 from electra_jax.core.errors import DataError
-from tools.fuzz import campaign, mutate
-from tools.fuzz.target import FAILURE, REFUSAL, SUCCESS, LostError, Target, check, generator, judge
+from electra_jax.finetune import split as splits
+from electra_jax.finetune.files import predict_input
+from electra_jax.tokenizers.wordpiece import WordPiece
+from tools.fuzz import campaign, known_corpus_targets, known_record_targets, mutate
+from tools.fuzz.target import (
+    FAILURE,
+    REFUSAL,
+    REPORTED,
+    SUCCESS,
+    LostError,
+    Target,
+    check,
+    generator,
+    judge,
+    known,
+)
 
 NAMES = [name for targets in campaign.SHARES.values() for name in targets]
 # These build, read whole checkpoints or compile: a few inputs take seconds.
-SLOW = ('build', 'settings', 'ours', 'predict', 'tfds', 'corpus', 'tokenizer')
+SLOW = ('build', 'settings', 'ours', 'predict', 'tfds', 'corpus', 'tokenizer', 'known_folders')
 
 
 def failures(target: Target, folder, numbers) -> list[str]:
@@ -69,6 +83,64 @@ def test_the_judge_tells_clean_ends_from_others():
         lose(None)
 
 
+@pytest.mark.parametrize(
+    ('found', 'settings', 'kind'),
+    [
+        (['a', 'b'], {}, SUCCESS),
+        (['a', 'b'], {'missed': 1, 'reported': 1}, REPORTED),
+        (['a', 'b'], {'missed': 1}, FAILURE),
+        (['a', 'b'], {'missed': 2, 'reported': 1, 'sure': True}, FAILURE),
+        (['a'], {'reported': 1}, REPORTED),
+        (['a'], {}, FAILURE),
+        (['a'], {'reported': 1, 'sure': True}, FAILURE),
+    ],
+)
+def test_what_is_known_is_compared(found, settings, kind):
+    given = {'sure': False, 'reported': 0, **settings}
+    reported = given.pop('reported')
+
+    def run(rng):
+        return known(['a', 'b'], lambda: found, reported=lambda: reported, **given)
+
+    assert outcome(run) == kind
+
+
+@pytest.mark.parametrize(('sure', 'kind'), [(False, REFUSAL), (True, FAILURE)])
+def test_a_good_input_may_not_be_refused(sure, kind):
+    def read():
+        raise DataError('file.txt: no')
+
+    assert outcome(lambda rng: known([], read, sure, lambda: 0)) == kind
+
+
+def without_the_last(read):
+    def broken(*args):
+        found = read(*args)
+        return found._replace(examples=found[0][:-1]) if hasattr(found, '_fields') else found[:-1]
+
+    return broken
+
+
+@pytest.mark.parametrize(
+    ('name', 'holder', 'reader'),
+    [
+        ('known_text', known_corpus_targets, 'read_all'),
+        ('known_jsonl', known_corpus_targets, 'read_all'),
+        ('known_tables', splits, 'read'),
+        ('known_tagging', splits, 'read'),
+        ('known_questions', splits, 'read'),
+        ('known_incoming', predict_input, 'read'),
+        ('known_tfrecord', known_record_targets, 'read_all'),
+        ('known_vocab', WordPiece, 'encode_batch'),
+    ],
+)
+def test_a_reader_that_loses_something_is_caught(name, holder, reader, tmp_path, monkeypatch):
+    monkeypatch.setattr(holder, reader, without_the_last(getattr(holder, reader)))
+    found = failures(campaign.find_target(name), tmp_path, range(30))
+    assert len(found) > 5
+    assert not any('Traceback' in message for message in found)
+
+
 def test_one_input_is_the_same_again_and_others_are_others():
     data = b'one line\nand another\n' * 20
     damaged = {mutate.spoil(generator(0, 'text', n), data) for n in range(50)}
@@ -95,7 +167,7 @@ def test_a_campaign_notices_crashes_and_hangs_and_goes_on(tmp_path, monkeypatch)
     died = campaign.Campaign(tmp_path / 'other.json', 0, plan)
     answers = iter(['the process died (-11)', None])
 
-    def one_process(name):
+    def one_process(name, until):
         answer = next(answers)
         died.targets[name]['next'] = 4 if answer else 30
         return answer

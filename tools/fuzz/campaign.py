@@ -8,6 +8,7 @@ command continues after a stop.
 import argparse
 import importlib
 import json
+import math
 import multiprocessing
 import os
 import pathlib
@@ -42,8 +43,19 @@ SHARES: dict[str, dict[str, int]] = {
     'checkpoint_targets': {'ours': 1, 'google': 40, 'google_files': 70, 'huggingface': 6},
     'task_targets': {'tables': 45, 'tagging': 40, 'questions': 33, 'incoming': 32},
     'predict_targets': {'predict': 1},
+    'known_corpus_targets': {'known_text': 120, 'known_jsonl': 80},
+    'known_task_targets': {
+        'known_tables': 80,
+        'known_tagging': 80,
+        'known_questions': 60,
+        'known_incoming': 60,
+    },
+    'known_record_targets': {'known_tfrecord': 40, 'known_parquet': 30},
+    'known_tokenizer_targets': {'known_vocab': 40, 'known_folders': 10},
 }
-SUCCESS, REFUSAL, FAILURE, CURRENT = range(4)  # positions in the counts shared with a worker
+# Ends of inputs, of `target`, whose positions are those of their counts.
+*FINE, FAILURE = ENDS = ('right', 'reported', 'refused', 'WRONG')
+CURRENT = len(ENDS)  # position of the number of an input
 _CPU_SECONDS = 20  # of one input
 _QUIET_SECONDS = 1200  # without an input finished, on a machine that others use too
 _GROWTH_BYTES = 1 << 30  # of the process, by one input
@@ -65,12 +77,17 @@ def find_target(name: str) -> Any:
 
 
 def shares(inputs: int, only: list[str]) -> dict[str, int]:
-    """How many inputs each target gets, at least one."""
+    """How many inputs each target gets, at least one; `only`: names, or beginnings of names."""
     every = {name: share for targets in SHARES.values() for name, share in targets.items()}
-    unknown = set(only) - set(every)
+    unknown = [one for one in only if not any(name.startswith(one) for name in every)]
     if unknown:
-        raise SystemExit(f'no such target: {", ".join(sorted(unknown))}')
-    chosen = {name: share for name, share in every.items() if not only or name in only}
+        raise SystemExit(f'no such target: {", ".join(unknown)}')
+    begins = tuple(one for one in only if one not in every)
+    chosen = {
+        name: share
+        for name, share in every.items()
+        if not only or name in only or (begins and name.startswith(begins))
+    }
     return {name: -(-inputs * share // sum(chosen.values())) for name, share in chosen.items()}
 
 
@@ -78,8 +95,20 @@ def shares(inputs: int, only: list[str]) -> dict[str, int]:
 # The worker
 
 
-def work(name: str, seed: int, first: int, stop: int, counts: Any, pipe: Connection) -> None:
-    """Tries inputs `first` to `stop` of a target; failures go through the pipe at once."""
+def work(
+    name: str,
+    seed: int,
+    first: int,
+    stop: int,
+    until: float,
+    kept: str,
+    counts: Any,
+    pipe: Connection,
+) -> None:
+    """Tries inputs `first` to `stop` of a target; failures go through the pipe at once.
+
+    None is begun after `until`, seconds since the epoch. Files of failures are copied to `kept`.
+    """
     from tools.fuzz.target import generator, judge
 
     # Libraries print pages about damage that they also report by an error.
@@ -95,20 +124,27 @@ def work(name: str, seed: int, first: int, stop: int, counts: Any, pipe: Connect
         resource.setrlimit(resource.RLIMIT_AS, (_SPACE_BYTES, _SPACE_BYTES))
         peak = _peak()
         for number in range(first, stop):
+            if time.time() > until:
+                break
             counts[CURRENT] = number
             signal.setitimer(signal.ITIMER_PROF, _CPU_SECONDS)
             try:
                 outcome = judge(target, run, generator(seed, name, number))
                 kind, message = outcome.kind, outcome.message
             except HungError:
-                kind, message = 'failure', f'hung: more than {_CPU_SECONDS} s of computing'
+                kind, message = FAILURE, f'hung: more than {_CPU_SECONDS} s of computing'
             signal.setitimer(signal.ITIMER_PROF, 0)
             grown, peak = _peak() - peak, _peak()
             if grown > _GROWTH_BYTES:
-                kind, message = 'failure', f'memory grew by {grown >> 20} MiB; {message}'
-            if kind == 'failure':
+                kind, message = FAILURE, f'memory grew by {grown >> 20} MiB; {message}'
+            if kind == FAILURE:
+                case = folder / 'case'
+                copied = pathlib.Path(kept) / f'{name}-{number}'
+                if case.is_dir() and not copied.exists():
+                    shutil.copytree(case, copied)
+                    message += f'\nits files: {copied}'
                 pipe.send((number, message))
-            counts[('success', 'refusal', 'failure').index(kind)] += 1
+            counts[ENDS.index(kind)] += 1
             counts[CURRENT] = number + 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -133,14 +169,17 @@ def _quick_folder() -> str | None:
 class Campaign:
     """What has been tried so far, on disk after every few seconds."""
 
-    def __init__(self, path: pathlib.Path, seed: int, plan: dict[str, int]) -> None:
+    def __init__(
+        self, path: pathlib.Path, seed: int, plan: dict[str, int], seconds: float = math.inf
+    ) -> None:
         self._path, self.seed, self.plan = path, seed, plan
+        self._seconds = seconds  # for each target
         self._lock, self.stopped = threading.Lock(), threading.Event()
         self.targets: dict[str, dict[str, Any]] = {
-            name: {'inputs': number, 'next': 0, 'success': 0, 'refusal': 0, 'seconds': 0.0,
-                   'failures': []}
+            name: {'inputs': number, 'next': 0, 'seconds': 0.0, 'failures': []}
+            | dict.fromkeys(FINE, 0)
             for name, number in plan.items()
-        }  # fmt: skip
+        }
         if path.exists():
             kept = json.loads(path.read_text())
             if kept['seed'] != seed or {n: t['inputs'] for n, t in kept['targets'].items()} != plan:
@@ -178,24 +217,32 @@ class Campaign:
         """One target to its end, with as many processes one after another as it takes."""
         one = self.targets[name]
         while one['next'] < one['inputs'] and not self.stopped.is_set():
+            left = self._seconds - one['seconds']
+            if left <= 0:
+                return
             before = time.monotonic()
-            ended = self._one_process(name)
+            ended = self._one_process(name, time.time() + left)
             one['seconds'] += time.monotonic() - before
             if ended is not None:
                 one['failures'].append([one['next'], ended])
                 one['next'] += 1
             self.save()
 
-    def _one_process(self, name: str) -> str | None:
+    def _one_process(self, name: str, until: float) -> str | None:
         """Runs a worker until it has finished (None), or until it is dead (why)."""
         one = self.targets[name]
         context = multiprocessing.get_context('spawn')
-        counts = context.Array('q', [one['success'], one['refusal'], 0, one['next']])
+        counts = context.Array('q', [*(one[end] for end in FINE), 0, one['next']])
         ours, theirs = context.Pipe(duplex=False)
         first, stop = one['next'], one['inputs']
         process = context.Process(
-            target=work, args=(name, self.seed, first, stop, counts, theirs), daemon=True
-        )
+            target=work,
+            args=(
+                name, self.seed, first, stop, until, str(self._path.parent / 'wrong'), counts,
+                theirs,
+            ),
+            daemon=True,
+        )  # fmt: skip
         process.start()
         theirs.close()
         moved = reported = time.monotonic()
@@ -219,9 +266,7 @@ class Campaign:
 
     def _take(self, one: dict[str, Any], counts: Any, pipe: Connection) -> bool:
         before = one['next']
-        one['success'], one['refusal'], one['next'] = (
-            counts[SUCCESS], counts[REFUSAL], counts[CURRENT]
-        )  # fmt: skip
+        one |= dict(zip(FINE, counts, strict=False)) | {'next': counts[CURRENT]}
         try:
             while pipe.poll():
                 one['failures'].append(list(pipe.recv()))
@@ -232,12 +277,12 @@ class Campaign:
     def table(self) -> str:
         """Markdown: a row for each target."""
         lines = [
-            '| target | inputs | clean successes | clean refusals | failures | inputs a second |',
-            '| --- | ---: | ---: | ---: | ---: | ---: |',
+            f'| target | inputs | {" | ".join(ENDS)} | inputs a second |',
+            f'| --- |{" ---: |" * (len(ENDS) + 2)}',
         ]
-        sums = [0, 0, 0, 0]
+        sums = [0] * (len(ENDS) + 1)
         for name, one in self.targets.items():
-            row = [one['next'], one['success'], one['refusal'], len(one['failures'])]
+            row = [one['next'], *(one[end] for end in FINE), len(one['failures'])]
             sums = [a + b for a, b in zip(sums, row, strict=True)]
             speed = one['next'] / one['seconds'] if one['seconds'] else 0
             lines.append(f'| {name} | ' + ' | '.join(f'{n:,}' for n in row) + f' | {speed:,.0f} |')
@@ -260,8 +305,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--inputs', type=int, default=100_000, help='over all targets')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seconds', type=float, default=math.inf, help='over all targets')
     parser.add_argument('--processes', type=int, default=1, help='targets that run at a time')
-    parser.add_argument('--only', default='', help='names of targets, separated by commas')
+    parser.add_argument(
+        '--only', default='', help='targets, or beginnings of their names, with commas'
+    )
     parser.add_argument('--out', default='runs/fuzz', help='folder of campaign.json and table.md')
     parser.add_argument('--again', default='', help='TARGET:NUMBER, to try one input again')
     asked = parser.parse_args()
@@ -272,7 +320,8 @@ def main() -> None:
     only = [name for name in asked.only.split(',') if name]
     out = pathlib.Path(asked.out)
     plan = shares(asked.inputs, only)
-    campaign = Campaign(out / 'campaign.json', asked.seed, plan)
+    seconds = asked.seconds * asked.processes / len(plan)
+    campaign = Campaign(out / 'campaign.json', asked.seed, plan, seconds)
     pool = futures.ThreadPoolExecutor(asked.processes)
     try:
         for _ in pool.map(campaign.run, plan):

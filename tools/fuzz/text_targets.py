@@ -8,10 +8,12 @@ import gzip
 import io
 import json
 import lzma
+import os
 import pathlib
 import random
 import re
 import shutil
+from unittest import mock
 
 import zstandard
 
@@ -19,7 +21,7 @@ from electra_jax.config import settings as schema
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import documents, job, sources
+from electra_jax.corpus import documents, job, prepared, sources
 from electra_jax.corpus import tfds as tfds_source
 from electra_jax.data import manifest, records
 from electra_jax.runtime import terminal
@@ -205,7 +207,8 @@ def _make_mixture(folder: pathlib.Path) -> Run:
             source = mutate.spoil(rng, source.encode()).decode(errors='replace')
         if re.search(r'(?:^|[:,=])\s*/|\*\*|python-docs|\.\.', source):
             return  # not to walk through the whole machine
-        with contextlib.chdir(base):
+        no_bucket = {prepared.BUCKET_VARIABLE: 'nowhere'}
+        with contextlib.chdir(base), mock.patch.dict(os.environ, no_bucket):
             read_all(source, rng, _policy(rng))
 
     return run
