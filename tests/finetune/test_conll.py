@@ -507,6 +507,12 @@ def test_tags_that_differ_in_letter_case_alone_are_named(tmp_path):
     assert load(tmp_path, text, labels=('O', 'B-PER', 'B-per')).task.scheme == 'bio'
 
 
+def test_letter_case_may_have_a_meaning_in_tags_that_write_no_spans(tmp_path):
+    loaded = load(tmp_path, words_of('NN Vm VM NN'))
+    assert loaded.task.labels == ('NN', 'VM', 'Vm')
+    assert "'Vm' (1 times) and 'VM' (1 times)" in '\n'.join(loaded.complaints.lines())
+
+
 def test_types_without_letters_are_read_where_that_is_asked_for(tmp_path):
     loaded = load(tmp_path, words_of('O X X Y O'), scheme='io')
     assert tags(loaded) == [('O', 'I-X', 'I-X', 'I-Y', 'O')] and loaded.task.scheme == 'iob1'

@@ -169,17 +169,24 @@ def find_labels(labels: Iterable[str | float | None], where: str) -> tuple[str, 
 
 def check_alike(counts: Mapping[str, int], where: str) -> None:
     """Refuses classes, each with its count, that differ as slips of the pen do."""
-    alike: dict[Any, str] = {}
+    problem = alike(counts)
+    if problem:
+        raise DataError(f'{where}: {problem}: write one of them everywhere{_if_meant(counts)}')
+
+
+def alike(counts: Mapping[str, int]) -> str | None:
+    """Which classes differ as slips of the pen do; None: none do."""
+    known: dict[Any, str] = {}
     for label in counts:
         number = _number(label)
         plain = ' '.join(label.casefold().split()) if number is None else number
-        other = alike.setdefault(plain, label)
+        other = known.setdefault(plain, label)
         if other != label:
-            raise DataError(
-                f'{where}: the classes {other!r} ({counts[other]:,} times) and {label!r} '
-                f'({counts[label]:,} times) differ in letter case, spaces or zeros alone: write '
-                f'one of them everywhere{_if_meant(counts)}'
+            return (
+                f'the classes {other!r} ({counts[other]:,} times) and {label!r} '
+                f'({counts[label]:,} times) differ in letter case, spaces or zeros alone'
             )
+    return None
 
 
 def _if_meant(classes: Iterable[str]) -> str:
