@@ -57,6 +57,8 @@ _OTHERS = {
     rb'\x1f\x9d': ('compressed by compress', 'gzip -dc {} > NEW.txt'),
     rb'\x5d\0\0.{2}': ('compressed by lzma', 'xz -dc --format=lzma {} > NEW.txt'),
 }
+# At once, because a corpus may have millions of files.
+_ANY = re.compile(b'|'.join([*map(re.escape, _MARKS), *_COMPRESSED, _ZIP, *_OTHERS]), re.DOTALL)
 # The least share of usable characters; and of spaces, line ends and the like in text of any
 # language, which an array of numbers lacks.
 _LEAST_UTF8, _LEAST_GUESS, _LEAST_ASCII = 0.7, 0.95, 0.01
@@ -112,6 +114,14 @@ def of(head: bytes) -> Format:
     >>> of('text'.encode('utf-16-le')).encoding, of(b'\x1f\x8b\x08').packed
     ('utf-16-le', '.gz')
     """
+    if _ANY.match(head):
+        return _by_magic(head)
+    if b'\0' in head and _is_tar(head):
+        return Format(packed='.tar')
+    return _guessed(head)
+
+
+def _by_magic(head: bytes) -> Format:
     for mark, encoding in _MARKS.items():
         if head.startswith(mark):
             return Format(encoding, len(mark))
@@ -120,13 +130,9 @@ def of(head: bytes) -> Format:
             return Format(packed=suffix)
     if re.match(_ZIP, head):
         return Format(packed='.zip')
-    for magic, (name, command) in _OTHERS.items():
-        if re.match(magic, head, re.DOTALL):
-            advice = command and f'; this helps: {command}'
-            return Format(problem=f'it is {name}, and text is needed{advice}')
-    if b'\0' in head and _is_tar(head):
-        return Format(packed='.tar')
-    return _guessed(head)
+    name, command = next(x for magic, x in _OTHERS.items() if re.match(magic, head, re.DOTALL))
+    advice = command and f'; this helps: {command}'
+    return Format(problem=f'it is {name}, and text is needed{advice}')
 
 
 def _is_tar(head: bytes) -> bool:

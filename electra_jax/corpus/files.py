@@ -5,7 +5,9 @@ import glob
 import os
 import pathlib
 import re
+import stat
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 from electra_jax.core import compressed, formats
 from electra_jax.core.complaints import Complaints
@@ -63,9 +65,9 @@ def find_files(where: str, kind: str, complaints: Complaints) -> list[pathlib.Pa
 
 def _files_of_folder(where: str, kind: str, complaints: Complaints) -> list[pathlib.Path]:
     left_out = Complaints(complaints.setting)
-    files = []
+    files, above = [], len(pathlib.Path(where).parts)
     for path in _once(_walk(where), left_out):
-        reason = _left_out(str(path.relative_to(where)), kind) or _not_of_kind(path, kind)
+        reason = _left_out('/'.join(path.parts[above:]), kind) or _not_of_kind(path, kind)
         if reason:
             left_out.count(f'left_out:{reason}', str(path))
         else:
@@ -91,11 +93,11 @@ def _walk(where: str) -> Iterator[pathlib.Path]:
     while waiting:
         links = []
         for top, names, files in os.walk(waiting.pop(0), onerror=refuse):
-            stat = os.stat(top)
-            if (stat.st_dev, stat.st_ino) in seen:
+            about = os.stat(top)
+            if (about.st_dev, about.st_ino) in seen:
                 names.clear()
                 continue
-            seen.add((stat.st_dev, stat.st_ino))
+            seen.add((about.st_dev, about.st_ino))
             names.sort()
             links += [path for name in names if os.path.islink(path := os.path.join(top, name))]
             yield from (pathlib.Path(top, name) for name in files)
@@ -105,33 +107,32 @@ def _walk(where: str) -> Iterator[pathlib.Path]:
 def _once(paths: Iterable[pathlib.Path], complaints: Complaints) -> list[pathlib.Path]:
     """Files, sorted; one that is also linked, from here to here, is there once."""
     found: dict[tuple[int, int], pathlib.Path] = {}
-    for path in sorted(paths, key=lambda path: (path.is_symlink(), path)):
+    # There may be millions of files, and paths themselves compare slowly.
+    for path in sorted(paths, key=lambda path: (path.is_symlink(), path.parts)):
         try:
-            stat = path.stat()
+            about = path.stat()
         except OSError:
             complaints.count('left_out:broken link', str(path))
             continue
-        if not path.is_file():
+        if not stat.S_ISREG(about.st_mode):
             complaints.count('left_out:pipe, socket or device', str(path))
-        elif path != found.setdefault((stat.st_dev, stat.st_ino), path):
+        elif found.setdefault((about.st_dev, about.st_ino), path) is not path:
             complaints.count('left_out:second link to a file', str(path))
-    return sorted(found.values())
+    return sorted(found.values(), key=lambda path: path.parts)
 
 
 def _left_out(name: str, kind: str) -> str:
     """Why a file with this name in a folder is not read; '': it is."""
-    path = pathlib.PurePath(name.lower())
-    is_parquet = kind == documents.PARQUET
+    name, is_parquet = name.lower(), kind == documents.PARQUET
     hidden = ('.', '_') if is_parquet else '.'  # Spark writes _SUCCESS
-    if any(part.startswith(hidden) for part in path.parts):
+    if any(part.startswith(hidden) and part != '.' for part in name.split('/')):
         return 'hidden'
-    ending = path.suffix
+    name, ending = os.path.splitext(name)
     if is_parquet:  # compressed inside
         return '' if ending in _ENDINGS[kind] else ending or 'without an ending'
     is_packed = ending in compressed.DECOMPRESSORS
     if is_packed:
-        path = path.with_suffix('')
-        ending = path.suffix
+        ending = os.path.splitext(name)[1]
     if not _ENDING.fullmatch(ending) or (is_packed and ending not in _OTHERS | _ARCHIVES):
         ending = ''
     return '' if ending in _ENDINGS[kind] | _ARCHIVES else ending
@@ -253,8 +254,8 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
     """
     for path in find_files(entry.where, entry.kind, complaints):
         with explained('read', path):
-            stat = path.stat()
-            if not stat.st_size:
+            about = path.stat()
+            if not about.st_size:
                 complaints.count('empty_file', str(path))
                 continue
             found = formats.look(path)
@@ -263,7 +264,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
                 continue
             if found.encoding and compressed.is_compressed(path):
                 complaints.count('not_packed', str(path))
-            size, start = stat.st_size, 0
+            size, start = about.st_size, 0
             for stop in _ends(path, size, entry.kind, piece_bytes if found.is_plain else size):
                 if stop > start:
                     yield FilePart(
@@ -277,7 +278,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
                         start=start,
                         stop=stop,
                         file_size=size,
-                        file_mtime=stat.st_mtime_ns,
+                        file_mtime=about.st_mtime_ns,
                         block_bytes=piece_bytes,
                     )
                 start = stop
@@ -285,20 +286,27 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
 
 def _ends(path: pathlib.Path, size: int, kind: str, piece_bytes: int) -> Iterator[int]:
     """Offsets at which a file is cut into stretches of `piece_bytes`, the last one its size."""
-    number, stop = -(-size // max(piece_bytes, 1)), 0
-    with path.open('rb') as file:
-        for i in range(1, number):
-            stop = max(size * i // number, stop)
-            file.seek(stop)
-            window, cut = bytearray(), None
-            while cut is None:
-                _check_line(len(window), path, stop)
-                more = file.read(REACH_BYTES)
-                window += more
-                cut = find_cut(window, kind, ended=len(more) < REACH_BYTES)
-            stop += cut
-            yield stop
+    number = -(-size // max(piece_bytes, 1))
+    if number > 1:
+        with path.open('rb') as file:
+            yield from _cuts(file, size, kind, number)
     yield size
+
+
+def _cuts(file: BinaryIO, size: int, kind: str, number: int) -> Iterator[int]:
+    """Where a file is cut into so many stretches."""
+    stop = 0
+    for i in range(1, number):
+        stop = max(size * i // number, stop)
+        file.seek(stop)
+        window, cut = bytearray(), None
+        while cut is None:
+            _check_line(len(window), file.name, stop)
+            more = file.read(REACH_BYTES)
+            window += more
+            cut = find_cut(window, kind, ended=len(more) < REACH_BYTES)
+        stop += cut
+        yield stop
 
 
 def _check_line(size: int, path: pathlib.Path | str, offset: int) -> None:
