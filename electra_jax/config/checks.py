@@ -30,6 +30,10 @@ OF_THE_RUN = (
         'data.tokenizer.strip_accents', 'data.tokenizer.kind', ('wordpiece',),
         'only wordpiece strips accents',
     ),
+    Need(
+        'data.tokenizer.train_megabytes', 'data.tokenizer.path', (None,),
+        'a tokenizer that is named is not trained',
+    ),
 )  # fmt: skip
 OF_THE_MODEL = (
     Need(
@@ -73,10 +77,11 @@ def _check_needs(config: Config | Settings, needs: Sequence[Need]) -> None:
         value, found = fields.get(config, need.name), fields.get(config, need.other)
         is_asked_for = value is not None and value is not False
         if is_asked_for and value != fields.get(default, need.name) and found not in need.allowed:
-            allowed = ' or '.join(str(one).lower() for one in need.allowed)
+            typed = [f'--config.{need.other}={str(one).lower()}' for one in need.allowed if one]
+            remedy = f'the first out, or type {" or ".join(typed)}' if typed else 'one of them out'
             raise ConfigError(
                 f'config.{need.name} is {value!r}, but config.{need.other} is {found!r} '
-                f'({need.reason}): leave the first out, or type --config.{need.other}={allowed}'
+                f'({need.reason}): leave {remedy}'
             )
 
 

@@ -3,7 +3,7 @@
 import pathlib
 import runpy
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from electra_jax.config import fields
 from electra_jax.config.fields import Settings
@@ -64,6 +64,16 @@ def failed_import(path: pathlib.Path | str, error: ImportError) -> ConfigError:
         f'{path} cannot be used ({error}): what every recipe needs is '
         '`from electra_jax.config.recipe import recipe`'
     )
+
+
+def give_way(settings: Settings, typed: Collection[str]) -> None:
+    """Resets what a recipe has for a vocabulary that is trained, where a file of one is typed."""
+    if fields.get(settings, 'data.tokenizer.path') is None or 'data.tokenizer.path' not in typed:
+        return
+    default = fields.typed(Config)()
+    for name in ('data.tokenizer.vocab_size', 'data.tokenizer.train_megabytes'):
+        if name not in typed:
+            fields.put(settings, name, fields.get(default, name))
 
 
 def parse_setting(text: str) -> tuple[str, str]:

@@ -145,7 +145,8 @@ class TokenizerConfig:
     # 'characters', for DNA, proteins and SMILES.
     kind: str = setting('wordpiece')
     path: str | None = setting(None)  # vocab.txt or .model to use; None: train one on the corpus
-    # Pieces of a tokenizer that is trained (None: 30,522); one that is named must have so many.
+    # Pieces of a tokenizer that is trained (None: 30,522); one that is named must have so many,
+    # unless its path is typed and the size stands in the recipe.
     vocab_size: int | None = setting(None, at_least=16)
     # None: true, but for 'characters'; a named .model is left as it is.
     lower_case: bool | None = setting(None)

@@ -77,6 +77,7 @@ def changed_settings(
             fields.put(settings, name, leaf.parse(text))
         except ValueError:
             raise ConfigError(f'{name} is {text!r}, allowed: {leaf.allowed_type}') from None
+    recipe.give_way(settings, {*typed_settings(config), *changes})
     resolve.check(settings)
     return settings
 

@@ -23,6 +23,19 @@ def test_every_recipe_is_valid_short_and_says_what_it_reaches(path):
     assert runpy.run_path(str(path))['__doc__'] and len(path.read_text().splitlines()) <= 60
 
 
+def test_a_vocabulary_that_is_typed_has_its_own_size():
+    settings = recipe({'data': {'tokenizer': {'path': 'vocab.txt', 'vocab_size': 4096}}})
+    recipes.give_way(settings, {'data.path'})
+    assert settings.data.tokenizer.vocab_size == 4096
+    recipes.give_way(settings, {'data.tokenizer.path', 'data.tokenizer.vocab_size'})
+    assert settings.data.tokenizer.vocab_size == 4096
+    recipes.give_way(settings, {'data.tokenizer.path'})
+    assert settings.data.tokenizer.vocab_size is None
+    settings.data.tokenizer.train_megabytes = 8
+    with pytest.raises(ConfigError, match=r'train_megabytes is 8, but .*path is .*vocab\.txt'):
+        resolve.check(settings)
+
+
 @pytest.mark.parametrize(
     ('changes', 'problem'),
     [

@@ -155,11 +155,13 @@ CHANGED = """
 import json
 from electra_jax.runtime import cli
 CONFIG = cli.config_flag()
+OTHERS = ['configs/large.py', 'configs/quickstart.py']
 def main(settings):
     changes = {'data.row_length': '64', 'optimizer.bias_correction': 'true'}
-    changed = [cli.changed_settings(CONFIG, changes, other) for other in (None, 'configs/large.py')]
+    changed = [cli.changed_settings(CONFIG, changes, other) for other in (None, *OTHERS)]
     print(json.dumps([
-        [c.model.size, c.batch_size, c.data.row_length, c.optimizer.bias_correction]
+        [c.model.size, c.batch_size, c.data.row_length, c.optimizer.bias_correction,
+         c.data.tokenizer.vocab_size, c.data.tokenizer.train_megabytes]
         for c in changed
     ]))
 cli.run(main, CONFIG)
@@ -167,9 +169,12 @@ cli.run(main, CONFIG)
 
 
 def test_a_config_is_changed_and_another_recipe_is_given_what_was_typed():
-    words = ['--config=configs/small.py', '--config.batch_size=24']
+    # The recipe of the quickstart has a size for the vocabulary that it trains.
+    vocabulary = '--config.data.tokenizer.path=vocab.txt'
+    words = ['--config=configs/small.py', '--config.batch_size=24', vocabulary]
     done = subprocess.run(
         [sys.executable, '-c', CHANGED, *words], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [['small', 24, 64, True], ['large', 24, 64, True]]
+    sizes = ['small', 'large', 'tiny']
+    assert json.loads(done.stdout) == [[size, 24, 64, True, None, 64] for size in sizes]
