@@ -59,6 +59,8 @@ _OTHERS = {
 }
 # At once, because a corpus may have millions of files.
 _ANY = re.compile(b'|'.join([*map(re.escape, _MARKS), *_COMPRESSED, _ZIP, *_OTHERS]), re.DOTALL)
+# What writes the content of a compressed file.
+_UNPACKING = {'.gz': 'gzip -dc', '.bz2': 'bzip2 -dc', '.xz': 'xz -dc', '.zst': 'zstd -dc'}
 # The least share of usable characters; and of spaces, line ends and the like in text of any
 # language, which an array of numbers lacks.
 _LEAST_UTF8, _LEAST_GUESS, _LEAST_ASCII = 0.7, 0.95, 0.01
@@ -87,9 +89,10 @@ class Format(NamedTuple):
         """Whether the bytes of the file are UTF-8 text, with or without a mark."""
         return self.encoding == 'utf-8'
 
-    def problem_of(self, path: pathlib.Path | str) -> str:
-        """What is wrong with the file `path`, for a person."""
-        return self.problem.format(shlex.quote(str(path)))
+    def problem_of(self, name: pathlib.Path | str) -> str:
+        """What is wrong with the file or the member `name`, for a person."""
+        problem, colon, advice = self.problem.partition(': ')
+        return problem + colon + (advice and typed(advice, name))
 
 
 class Text(NamedTuple):
@@ -100,6 +103,21 @@ class Text(NamedTuple):
     chunks: Iterator[bytes]  # UTF-8, unpacked, without a byte order mark
     problem: str = ''  # why it cannot be read, and what to type
     guessed: str = ''  # the encoding, if no mark names it and it is not UTF-8
+
+
+def typed(advice: str, name: pathlib.Path | str) -> str:
+    """A command or setting, in which {} is a file, for a person to type about the file `name`.
+
+    Of a compressed file the content is needed; a member of an archive must be unpacked.
+    """
+    path = pathlib.Path(name)
+    if not path.is_file():
+        return advice.format('FILE')
+    quoted, packed = shlex.quote(str(path)), look(path).packed
+    if packed not in _UNPACKING:
+        return advice.format(quoted)
+    joint = ', and' if advice.startswith('--') else ' &&'
+    return f'{_UNPACKING[packed]} {quoted} > FILE{joint} {advice.format("FILE")}'
 
 
 def look(path: pathlib.Path) -> Format:

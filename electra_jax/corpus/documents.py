@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from electra_jax.core import files
+from electra_jax.core import files, formats
 from electra_jax.core.complaints import Complaints
 from electra_jax.tokenizers.api import cut_text
 
@@ -23,10 +23,7 @@ _BLANK_LINES = re.compile(rb'\n(?:[ \t\r]*\n)+')
 _SURROGATES = re.compile('[\ud800-\udfff]')
 _MARKS = re.compile('^\ufeff+', re.MULTILINE)
 _UTF8_MARK = b'\xef\xbb\xbf'
-# What makes JSON lines of one value over several lines, or of one array.
-_JSON_LINES = (
-    "one array, or objects over several lines, become JSON lines by: jq -c '.[]' FILE > NEW"
-)
+_ARRAY = re.compile(r'\[\s*(\{|$)')  # of objects, perhaps over several lines
 _COUNT_BYTES = 1 << 20
 
 
@@ -177,14 +174,13 @@ def json_texts(
     offset, first_line = origin.offset, origin.first_line
     for number, raw in enumerate(data.split(b'\n')):
         if raw.strip():
+            line = decode(raw.removeprefix(_UTF8_MARK), origin.name, offset, complaints).strip()
             try:
-                unmarked = raw.removeprefix(_UTF8_MARK)
-                text = _json_text(decode(unmarked, origin.name, offset, complaints), field)
+                text = _json_text(line, field)
             except ValueError as error:
                 first_line = first_line or _line_number(origin)
                 where = f'{origin.name}, line {first_line + number}'
-                is_first = offset == 0 and raw.lstrip().startswith((b'[', b'{'))
-                advice = f'; {_JSON_LINES}' if is_first else ''
+                advice = _as_json_lines(line, error, origin.name) if offset == 0 else ''
                 complaints.refuse('bad_json', where, f'{error}{advice}')
             else:
                 yield f'{origin.name} at byte {offset}', text
@@ -201,6 +197,19 @@ def _json_text(line: str, field: str) -> str:
     has = ', '.join(sorted(row)[:10]) or 'none'
     raise ValueError(
         f'there is no field {field!r}; it has {has} (name it with #FIELD in data.source)'
+    )
+
+
+def _as_json_lines(line: str, error: ValueError, name: str) -> str:
+    """What to type where the first line shows one array, or objects over several lines."""
+    if _ARRAY.match(line):
+        what, query = 'an array', "'.[]'"
+    elif getattr(error.__cause__, 'pos', -1) >= len(line):
+        what, query = 'an object over several lines', '.'
+    else:
+        return ''
+    return (
+        f'; {what} becomes JSON lines by: {formats.typed(f"jq -c {query} {{}} > NEW.jsonl", name)}'
     )
 
 

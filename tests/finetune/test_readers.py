@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import json
 import os
 import pathlib
 import zipfile
@@ -69,9 +70,20 @@ def test_every_kind_of_table_gives_the_same_examples(tmp_path, name, form):
     assert [e.id for e in loaded.examples] == ['0', '1']
 
 
-def test_a_json_list_is_refused_with_the_command_that_makes_lines_of_it(tmp_path):
-    write(tmp_path, 'train.json', '[{"text": "good film", "label": "yes"}]')
-    with pytest.raises(errors.DataError, match=r'\.csv, \.tsv, \.jsonl.*json\.load.*NEW\.jsonl'):
+@pytest.mark.parametrize('form', ['lines', 'list', 'indented list', 'packed list'])
+def test_a_json_file_is_a_list_of_objects_or_lines_of_them(tmp_path, form):
+    data, name = FILES['train.jsonl'].encode(), 'train.json'
+    if form != 'lines':
+        indent = 2 if form == 'indented list' else None
+        data = json.dumps(list(map(json.loads, data.splitlines())), indent=indent).encode()
+    if form == 'packed list':
+        name, data = f'{name}.gz', gzip.compress(data)
+    assert texts(load(write(tmp_path, name, data))) == GOOD
+    write(tmp_path, 'train.json', '[{"text": "good film"}, 3]')
+    with pytest.raises(errors.DataError, match=r'train\.json: row 1: .* found a int'):
+        load(tmp_path / 'train.json', columns={'label': 'text'})
+    write(tmp_path, 'train.json', '[{"text": "good film"}')
+    with pytest.raises(errors.DataError, match=r'train\.json:1: not JSON'):
         load(tmp_path / 'train.json')
 
 

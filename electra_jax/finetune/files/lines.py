@@ -1,6 +1,7 @@
 """Bytes, lines and texts of a task's files, and what makes them unusable."""
 
 import functools
+import json
 import pathlib
 import re
 import sys
@@ -115,10 +116,30 @@ def _opened(path: pathlib.Path) -> tuple[formats.Format, Iterator[formats.Text]]
         width = found.encoding[:6].upper()
         name = width if found.mark_bytes else f'{width}{found.encoding[-2:].upper()}'
         raise DataError(
-            f'{path}: the file is {width}, and UTF-8 is needed; type: '
-            f'iconv -f {name} -t UTF-8 {path} > NEW'
+            f'{path}: the file is {width}, and UTF-8 is needed; type: {as_utf8(path, name)}'
         )
     return found, texts
+
+
+def json_value(path: pathlib.Path, complaints: Complaints) -> Any:
+    """The value of a JSON file; raises DataError with the line that is not JSON."""
+    data = content(path, complaints)
+    try:
+        return json.loads(data.decode())
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b'\n') + 1
+        raise DataError(
+            f'{path}:{line}: byte {error.start} of the file is not UTF-8; if it is Latin-1, type: '
+            f'{as_utf8(path)}'
+        ) from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f'{path}:{error.lineno}: not JSON ({error.msg} at character {error.colno} of the '
+            'line); the file may be torn, or be JSON lines, whose name must end in .jsonl'
+        ) from error
+    # A number of thousands of digits is a ValueError.
+    except (RecursionError, ValueError) as error:
+        raise DataError(f'{path}: not JSON that can be used ({error})') from error
 
 
 def raw_lines(path: pathlib.Path, complaints: Complaints) -> list[bytes]:
@@ -161,13 +182,18 @@ def decoded(raw: bytes, path: pathlib.Path) -> str:
         shown = raw[max(error.start - 10, 0) : error.start + 10]
         problem = (
             f'byte {error.start} of the line is not UTF-8 (around it: {shown!r}); if the file is '
-            f'Latin-1, type: iconv -f LATIN1 -t UTF-8 {path} > NEW'
+            f'Latin-1, type: {as_utf8(path)}'
         )
         raise UnusableError('not_text', problem) from error
     before, nul, _ = text.partition('\0')
     if nul:
         raise UnusableError('not_text', f'a NUL character after {before[-20:]!r}')
     return text
+
+
+def as_utf8(path: pathlib.Path, encoding: str = 'LATIN1') -> str:
+    """The command that writes a file in UTF-8, under a name with the same ending."""
+    return formats.typed(f'iconv -f {encoding} -t UTF-8 {{}} > NEW{ending_of(path)}', path)
 
 
 def usable_text(value: Any, part: str) -> str:

@@ -3,7 +3,6 @@
 Formats: https://rajpurkar.github.io/SQuAD-explorer and https://github.com/mrqa/MRQA-Shared-Task-2019.
 """
 
-import json
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -159,7 +158,7 @@ def _references(texts: Any) -> tuple[str, ...]:
 
 
 def _squad_questions(path: pathlib.Path, complaints: Complaints) -> Iterator[_Question]:
-    for i, article in enumerate(_list_in(_parsed(path, complaints), 'data', str(path))):
+    for i, article in enumerate(_list_in(lines.json_value(path, complaints), 'data', str(path))):
         for j, paragraph in enumerate(_list_in(article, 'paragraphs', f'{path}: data[{i}]')):
             where = f'{path}: data[{i}].paragraphs[{j}]'
             for k, entry in enumerate(_list_in(paragraph, 'qas', where)):
@@ -173,27 +172,6 @@ def _squad_questions(path: pathlib.Path, complaints: Complaints) -> Iterator[_Qu
                         entry.get('answers'),
                         False if (mark := entry.get('is_impossible')) is None else mark,
                     )
-
-
-def _parsed(path: pathlib.Path, complaints: Complaints) -> Any:
-    """The value of a JSON file; raises DataError with the line that is not JSON."""
-    data = lines.content(path, complaints)
-    try:
-        return json.loads(data.decode())
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b'\n') + 1
-        raise DataError(
-            f'{path}:{line}: byte {error.start} of the file is not UTF-8; if it is Latin-1, type: '
-            f'iconv -f LATIN1 -t UTF-8 {path} > NEW'
-        ) from error
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f'{path}:{error.lineno}: not JSON ({error.msg} at character {error.colno} of the '
-            'line); the file may be torn, or be JSON lines, whose name must end in .jsonl'
-        ) from error
-    # A number of thousands of digits is a ValueError.
-    except (RecursionError, ValueError) as error:
-        raise DataError(f'{path}: not JSON that can be used ({error})') from error
 
 
 def _list_in(value: Any, key: str, where: str) -> Sequence[Any]:

@@ -18,6 +18,7 @@ from electra_jax.finetune.files.lines import Refusing, UnusableError
 # Ending of the file's name -> what separates its cells.
 SEPARATORS = {'.csv': ',', '.tsv': '\t'}
 JSON_LINES = ('.jsonl', '.ndjson')
+JSON = '.json'  # one list of objects, or lines of them
 TABLES = (*SEPARATORS, *JSON_LINES)
 _QUOTED = re.compile('".*"".*"', re.DOTALL)  # a cell as CSV writes one with quotation marks
 _LONGEST_CELL = 2**31 - 1
@@ -98,7 +99,7 @@ def read(
     other, as in the files of GLUE. Without a header, columns are called '0', '1', ... With
     `known_gaps` rows with missing cells are counted, not refused.
     """
-    if ending in JSON_LINES:
+    if ending in (*JSON_LINES, JSON):
         return Rows(str(path), None, _json_rows(path, complaints), columns)
     cells = _cells(path, columns.separator, complaints, ending)
     line, first = next(cells, (0, None))
@@ -118,7 +119,7 @@ def read(
 def first_names(path: pathlib.Path, separator: str | None, ending: str) -> tuple[str, ...]:
     """The cells of a table's first line, or the fields of its first JSON object."""
     complaints = Complaints('data.on_bad_row', 'skip')
-    if ending in JSON_LINES:
+    if ending in (*JSON_LINES, JSON):
         return next((tuple(row.values) for row in _json_rows(path, complaints)), ())
     return tuple(next(_cells(path, separator, complaints, ending), (0, []))[1])
 
@@ -165,14 +166,9 @@ def _cells(
 def _separator(path: pathlib.Path, separator: str | None, ending: str) -> str:
     separator = '\t' if separator == r'\t' else separator or SEPARATORS.get(ending)
     if separator is None:
-        hint = (
-            '; a list of JSON objects becomes JSON lines by: '
-            f'python -c "import json; [print(json.dumps(x)) for x in json.load(open(\'{path}\'))]"'
-            ' > NEW.jsonl'
-        )
         raise DataError(
-            f'{path}: the name of a table must end in {", ".join(TABLES)} (.gz, .xz or .zst may '
-            f'follow), or type --config.task.separator{hint if ending == ".json" else ""}'
+            f'{path}: the name of a table must end in {", ".join((*TABLES, JSON))} (.gz, .xz or '
+            '.zst may follow), or type --config.task.separator=CHARACTER'
         )
     if len(separator) != 1 or separator in '"\r\n':
         raise ConfigError(
@@ -202,18 +198,29 @@ def _table_rows(
 
 
 def _json_rows(path: pathlib.Path, complaints: Complaints) -> Iterator[Row]:
-    for number, (line, text) in enumerate(lines.filled(path, complaints)):
+    for number, (where, value) in enumerate(_json_values(path, complaints)):
+        if isinstance(value, dict):
+            yield Row(where, number, value)
+        else:
+            problem = f'a JSON object is needed, found a {type(value).__name__}'
+            complaints.refuse('bad_json', where, problem)
+
+
+def _json_values(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[str, Any]]:
+    """Where each JSON value of a file is, and the value: of one list, or one a line."""
+    is_list = lines.ending_of(path) == JSON and lines.content(path, complaints).lstrip()[:1] == b'['
+    if is_list:
+        for number, value in enumerate(lines.json_value(path, complaints)):
+            yield f'{path}: row {number}', value
+        return
+    for line, text in lines.filled(path, complaints):
         where = f'{path}:{line}'
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
             complaints.refuse('bad_json', where, f'not JSON ({error}): {text!r:.80}')
             continue
-        if isinstance(value, dict):
-            yield Row(where, number, value)
-        else:
-            problem = f'a JSON object is needed, found a {type(value).__name__}'
-            complaints.refuse('bad_json', where, problem)
+        yield where, value
 
 
 # ---------------------------------------------------------------------------------------------
@@ -255,6 +262,6 @@ def _other_reasons(names: Sequence[str], field: str) -> str:
     if all(name.isdigit() for name in names):
         return ', a number from 0'
     return (
-        ' (if the first line is no header: --config.task.header=False, and all columns by numbers '
-        f'from 0, as in --config.task.columns.{field}=0)'
+        ' (if the first line is no header: --config.task.header=False '
+        f'--config.task.columns.{field}=0, and the other columns by their numbers as well)'
     )
