@@ -75,7 +75,11 @@ def fast_tokenizer(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
         return library
     if isinstance(tokenizer, SentencePiece):
         return _sentencepiece_pipeline(tokenizer)
-    raise CheckpointError(f'a {type(tokenizer).__name__} cannot be written for transformers')
+    raise CheckpointError(
+        f'transformers has no tokenizer that gives the ids of kind={tokenizer.kind!r}: use the '
+        'model here, by python -m electra_jax.predict --checkpoint=WORKDIR --input=FILE, or '
+        'pre-train another with --config.data.tokenizer.kind=unigram'
+    )
 
 
 def read_tokenizer(path: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:

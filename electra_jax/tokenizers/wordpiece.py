@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -310,8 +311,8 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
         if '\t' in piece:
             raise DataError(
                 f'{path}, line {number}: {piece!r:.60} holds a tab; each line must hold a piece '
-                f'and nothing else: cut -f1 {path} > pieces.txt makes such a file (of '
-                'SentencePiece name the .model, not the .vocab)'
+                f'and nothing else, as written by: cut -f1 {shlex.quote(str(path))} > NEW.txt '
+                '(of SentencePiece name the .model, not the .vocab)'
             )
         if not piece or piece in known:
             found = f'{piece!r} is already on line {vocab.index(piece) + 1}' if piece else 'empty'

@@ -93,5 +93,5 @@ def test_a_long_line_is_encoded_at_once():
 
 def test_it_is_not_written_for_transformers(tmp_path):
     tokenizer = characters.Characters([*api.SPECIAL_NAMES, *'ACGT'])
-    with pytest.raises(errors.CheckpointError, match='Characters'):
+    with pytest.raises(errors.CheckpointError, match="kind='characters'"):
         interop.write_tokenizer(tokenizer, tmp_path, 128)

@@ -2,6 +2,7 @@
 
 import collections
 import math
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -191,7 +192,10 @@ def alike(counts: Mapping[str, int]) -> str | None:
 
 def _if_meant(classes: Iterable[str]) -> str:
     """How to name classes that look like a mistake and are none."""
-    return f'; if all are meant, type --config.task.labels={",".join(sorted(classes))}'
+    if any(',' in label for label in classes):
+        return ''  # which separates labels
+    labels = shlex.quote(','.join(sorted(classes)))
+    return f'; if all are meant, type --config.task.labels={labels}'
 
 
 def without_stand_ins(examples: Sequence[TextExample], complaints: Complaints) -> list[TextExample]:
