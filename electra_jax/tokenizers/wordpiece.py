@@ -382,7 +382,8 @@ def _alphabet(
             if normal != normal.strip():  # spaces are put around Chinese characters
                 apart.add(part)
     kept: list[str] = []
-    room, left = vocab_size * 3 // 4, sum(after.values())
+    room = min(vocab_size * 3 // 4, vocab_size - len(api.SPECIAL_NAMES))
+    left = sum(after.values())
     rare = left * (1 - _LETTER_COVERAGE)
     for letter in sorted(after, key=lambda letter: (-after[letter], letter)):
         room -= 1 if letter in apart else 2

@@ -95,3 +95,9 @@ def test_no_text_is_refused(kind):
 def test_too_little_text_is_refused():
     with pytest.raises(errors.DataError, match='vocab_size=N'):
         load.train_tokenizer(LINES, settings.TokenizerConfig(kind='unigram', vocab_size=30_000))
+
+
+@pytest.mark.parametrize('size', [16, 17, 20])
+def test_a_vocabulary_is_never_larger_than_asked_for(size):
+    config = settings.TokenizerConfig(vocab_size=size)
+    assert load.train_tokenizer(['abcdefghijklmnop'] * 9, config).vocab_size <= size
