@@ -7,6 +7,7 @@ import json
 import lzma
 import pathlib
 import random
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from electra_jax.config import resolve
-from electra_jax.config.settings import TokenizerConfig
+from electra_jax.config import fields, resolve
+from electra_jax.config.settings import Config, TokenizerConfig
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import UserError
 from electra_jax.corpus import job as corpus
@@ -398,6 +399,94 @@ CASES = {
     'other_column': Case(predicts('text'), {'input.csv': 'review\ngood\n'}, {'NAME': 'review'}),
 }
 
+# Advice that no case types -> why; (file, words of the text).
+UNTRIED = {
+    'Another machine, program, package or device is needed.': (
+        ('aot/report.py', '--config.model.remat=full'),
+        ('aot/report.py', '--config.optimizer.microbatches='),
+        ('aot/report.py', '--config.mesh.data=1 --config.mesh.fsdp='),
+        ('aot/report.py', '--config.batch_size='),
+        ('aot/topologies.py', 'the TPU compiler (libtpu) is not installed:'),
+        ('aot/topologies.py', 'is not a slice that libtpu knows ('),
+        ('bench/__main__.py', "what to compare it with: 'transformers' (par"),
+        ('bench/job.py', ', allowed: none, since bench measures the st'),
+        ('bench/job.py', '--versus_set is for another recipe: type --v'),
+        ('bench/job.py', ', which is all that transformers has, not'),
+        ('bench/job.py', '--versus=transformers is timed on a CPU or a'),
+        ('bench/torch_step.py', ": pip install -e '.[parity]'"),
+        ('config/kernels.py', '): type --config.model.attention=xla, or ins'),
+        ('core/formats.py', "sqlite3 {} 'SELECT COLUMN FROM TABLE' > NEW."),
+        ('core/formats.py', 'lz4 -d {} NEW.txt'),
+        ('core/formats.py', 'gzip -dc {} > NEW.txt'),
+        ('core/formats.py', 'zstd -dc'),
+        ('core/formats.py', 'unpack it by: unzip'),
+        ('core/tfds.py', 'needs the package tensorflow-datasets; type'),
+        ('core/tfds.py', 'On a machine with a network, type: pip insta'),
+        ('corpus/beam.py', "data.runner is 'beam', which needs Apache Be"),
+        ('corpus/hub.py', 'hf download {} --repo-type dataset --local-d'),
+        ('corpus/hub.py', 'data.source=hf:... needs the package hugging'),
+        ('corpus/parquet.py', 'Parquet files need the package pyarrow; type'),
+        ('interop/check.py', '--check compares with transformers and PyTor'),
+        ('interop/google_tf.py', "Google's checkpoints are read and written wi"),
+        ('interop/probes.py', 'tokenizer not checked against transformers,'),
+        ('sweep/table.py', 'no plot: type pip install matplotlib'),
+    ),
+    'A model, a corpus or a run is needed first, which takes long; no case has it yet.': (
+        ('corpus/workers.py', 'a builder process was killed, perhaps becaus'),
+        ('data/manifest.py', 'shards were compared with their hashes; --c'),
+        ('data/manifest.py', '; build one: python -m electra_jax.prepare -'),
+        ('data/manifest.py', ', or build another corpus at another data.pa'),
+        ('finetune/glue.py', ': GLUE wants one prediction for every row of'),
+        ('finetune/job.py', 'next: python -m electra_jax.predict --checkp'),
+        ('finetune/job.py', ': --config.job=evaluate makes them'),
+        ('finetune/job.py', ': name that file, or another --workdir. Fini'),
+        ('finetune/job.py', 'holds a model that was not fine-tuned: fine'),
+        ('init_from.py', 'config.init_from is not set: type --config.i'),
+        ('init_from.py', 'holds the trials of a fine-tuning run: name'),
+        ('init_from.py', 'comes without a vocabulary: type --config.d'),
+        ('init_from.py', '): type another --config.data.path, with --c'),
+        ('init_from.py', 'type --config.model.max_positions='),
+        ('interop/convert.py', 'type --vocab=vocab.txt'),
+        ('interop/convert.py', '--config.init_from='),
+        ('interop/convert.py', 'python -m electra_jax.main --config=configs/'),
+        ('interop/convert.py', ', AutoTokenizer; AutoTokenizer.from_pretrain'),
+        ('interop/convert.py', '--config.model.size='),
+        ('interop/files.py', 'only, a pickle, which can run code when it'),
+        ('interop/google_tf.py', 'heads: give their number with convert --num'),
+        ('interop/huggingface.py', ", which transformers' class for that does no"),
+        ('objectives/table.py', ', but there is no generator of its own size'),
+        ('predict.py', 'no model is given: type --checkpoint=WORKDIR'),
+        ('prepare.py', 'python -m electra_jax.main --config=configs/'),
+        ('pretrain/job.py', ': train first (--config.job=pretrain), or na'),
+        ('pretrain/text.py', 'config.data.path is not set: type --config.d'),
+        ('pretrain/text.py', ', and config.data.source does not name what'),
+        ('train/checkpoint.py', 'holds parameters only, and a run cannot con'),
+        ('train/health.py', 'The usual fix is a run in another --workdir'),
+        ('train/health.py', 'repeats that step and shows where it goes w'),
+    ),
+    'It shows how something is written, or no case has it yet.': (
+        ('config/checks.py', 'to pre-train, --config=configs/small.py, for'),
+        ('config/checks.py', ', but config.model.max_positions is'),
+        ('config/recipe.py', '; those of the project are in configs/, and'),
+        ('core/formats.py', '--config.data.source=parquet:{}'),
+        ('corpus/beam.py', ': it is read as the words of a command line,'),
+        ('data/pipeline.py', 'a folder and a positive weight are expected'),
+        ('finetune/files/lines.py', '--config.data.source=parquet:'),
+        ('finetune/files/locate.py', '; a prepared TensorFlow dataset is named by'),
+        ('finetune/files/predict_input.py', 'and a column are expected, as in --columns='),
+        ('finetune/files/predict_input.py', 'looks like the name of a column, and the ta'),
+        ('finetune/files/tables.py', 'the name of another is typed as --config.tas'),
+        ('finetune/kinds/text.py', 'one text without a tab (two, if --columns=te'),
+        ('runtime/cli.py', 'no recipe is given: type --config=configs/sm'),
+        ('runtime/cli.py', 'is not understood: settings look like --con'),
+        ('runtime/cli.py', 'an unknown flag with a very long name: setti'),
+        ('sweep/__main__.py', 'python -m electra_jax.sweep'),
+        ('sweep/job.py', '#!/usr/bin/env bash\n# {count} runs, one for'),
+        ('sweep/job.py', 'no recipe is given: type --config=configs/sm'),
+        ('sweep/plan.py', '--config='),
+    ),
+}
+
 
 def tried(
     case: Case, folder: pathlib.Path, words: Sequence[str], command: str | None = None
@@ -437,3 +526,29 @@ def test_what_a_message_tells_to_type_ends_well(tmp_path, name):
         later, was_refused = tried(case, folder, words, command)
         assert not was_refused, (message, words, command, later)
         assert not later or later not in message
+
+
+def test_all_advice_in_the_source_is_typed_or_listed(tmp_path):
+    messages = [tried(case, tmp_path / 'folder', case.words)[0] for case in CASES.values()]
+    texts = [one for one in advice.written() if not any(map(one.is_in, messages))]
+    listed = {one for group in UNTRIED.values() for one in group}
+    found = {
+        (file, words)
+        for file, words in listed
+        for one in texts
+        if one.where.startswith(f'electra_jax/{file}:') and words in one.text
+    }
+    assert listed == found, 'no longer in the source, or typed by a case'
+    new = [
+        one
+        for one in texts
+        if not any(one.where.startswith(f'electra_jax/{f}:') and w in one.text for f, w in listed)
+    ]
+    assert not new, 'add a case'
+
+
+def test_settings_that_are_named_in_texts_exist():
+    known = fields.leaves(Config)
+    for one in advice.written():
+        for name in re.findall(r'--config\.([a-z_.]+)(?==)', one.text):
+            assert name in known, one
