@@ -11,6 +11,7 @@ from typing import IO, Any
 from electra_jax.core import compressed, formats
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
+from electra_jax.core.files import explained
 
 STANDARD_INPUT = pathlib.Path('<stdin>')  # stands for it
 _SURROGATES = re.compile('[\ud800-\udfff]')
@@ -64,10 +65,8 @@ def ending_of(path: pathlib.Path) -> str:
 
 def content(path: pathlib.Path, complaints: Complaints) -> bytes:
     """The bytes of a file, unpacked whatever its name, without a byte order mark."""
-    try:
+    with explained('read', path):
         data = b''.join(_chunks(path, complaints))
-    except OSError as error:
-        raise DataError(f'cannot read {path}: {error.strerror}') from error
     if not data.strip():
         raise DataError(f'{path}: the file is empty')
     return data
