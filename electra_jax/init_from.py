@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from etils import epath
 
 from electra_jax.config import resolve
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
-from electra_jax.core import rng, trees
+from electra_jax.core import files, rng, trees
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.interop.projects import READERS, recorded
 from electra_jax.model.bind import bind
@@ -89,7 +88,7 @@ def read_checkpoint(config: Config | Settings, where: str) -> tuple[trees.Tree, 
     kind, _, path = where.partition(':')
     if kind in READERS:
         return _read_foreign(config, kind, path)
-    folder = epath.Path(path if kind == 'ours' else where).expanduser().resolve()
+    folder = files.absolute(path if kind == 'ours' else where)
     if (folder / workdir.TRIALS).is_dir():
         raise CheckpointError(
             f'{folder} holds the trials of a fine-tuning run: name one of them, such as '

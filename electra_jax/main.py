@@ -12,9 +12,9 @@ if __name__ == '__main__':
     malloc.restart_with_large_pages()
 
 from absl import flags
-from etils import epath
 
 from electra_jax.config.fields import Settings
+from electra_jax.core import files
 from electra_jax.corpus import job as corpora
 from electra_jax.finetune import job as finetuning
 from electra_jax.objectives import table
@@ -29,7 +29,7 @@ WORKDIR = flags.DEFINE_string(
 
 def main(settings: Settings) -> None:
     """Does the job of the settings: pre-training, fine-tuning, or evaluation of either."""
-    folder = epath.Path(WORKDIR.value or f'runs/{cli.run_name(CONFIG, settings)}').resolve()
+    folder = files.absolute(WORKDIR.value or f'runs/{cli.run_name(CONFIG, settings)}')
     typed = cli.typed_settings(CONFIG)
     settings = table.complete(settings, typed)
     with watchdog.together():

@@ -415,6 +415,7 @@ UNTRIED = {
         ('bench/job.py', '--versus=transformers is timed on a CPU or a'),
         ('bench/torch_step.py', ": pip install -e '.[parity]'"),
         ('config/kernels.py', '): type --config.model.attention=xla, or ins'),
+        ('core/files.py', ' needs a package that is not installed: type'),
         ('core/formats.py', "sqlite3 {} 'SELECT COLUMN FROM TABLE' > NEW."),
         ('core/formats.py', 'lz4 -d {} NEW.txt'),
         ('core/formats.py', 'gzip -dc {} > NEW.txt'),

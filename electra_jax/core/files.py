@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from etils import epath
 
-from electra_jax.core.errors import DataError
+from electra_jax.core.errors import ConfigError, DataError
 
 Path = TypeVar('Path', epath.Path, pathlib.Path)
 
@@ -47,6 +47,24 @@ def explained(
     except errors as error:
         reason = getattr(error, 'strerror', None) or error
         raise DataError(f'cannot {task} {path}: {reason}') from error
+
+
+def absolute(path: str | epath.Path | pathlib.Path) -> epath.Path:
+    """The path with all folders above it; one of another file system (gs://...) has them already.
+
+    Raises:
+        ConfigError: a package that reaches this file system is not installed.
+    """
+    found = epath.Path(path)
+    if '://' not in str(path):
+        return found.expanduser().resolve()
+    try:
+        found.exists()
+    except ImportError as error:
+        raise ConfigError(
+            f"{path} needs a package that is not installed: type pip install -e '.[gcs]' ({error})"
+        ) from error
+    return found
 
 
 def write_whole(path: epath.Path | pathlib.Path, text: str, mark: object = '') -> None:

@@ -13,6 +13,7 @@ from etils import epath
 from electra_jax.config import resolve
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import LEFT_TO_DEVICES, ModelConfig
+from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
 from electra_jax.interop import probes
@@ -142,7 +143,7 @@ def _whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def read_ours(path: pathlib.Path, tasks: Tasks) -> Checkpoint:
     """A checkpoint of ours: a workdir (of fine-tuning: its best trial), or a folder in it."""
-    given = epath.Path(path).resolve()
+    given = files.absolute(path)
     folder = tasks.best_trial(given)
     params, about = checkpoint.read_params(folder)
     stored, tokenizer = recorded(about, str(path))
@@ -185,7 +186,7 @@ def write_ours(folder: pathlib.Path, found: Checkpoint, source: str, tasks: Task
         }
         if found.task:
             about['task'], notes = tasks.describe(found)
-    checkpoint.write_params(epath.Path(folder).resolve(), found.params, about)
+    checkpoint.write_params(files.absolute(folder), found.params, about)
     tokenizer.save(folder / 'tokenizer')
     return notes
 

@@ -34,8 +34,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from electra_jax.config.settings import CheckpointConfig
+from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError, first_line
-from electra_jax.core.files import parse_object
 from electra_jax.core.trees import Tree
 from electra_jax.runtime import distributed
 from electra_jax.train import seals
@@ -267,7 +267,7 @@ def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    folder = _step_folder(path.resolve())  # Orbax accepts absolute paths only
+    folder = _step_folder(files.absolute(path))  # Orbax accepts no others
     if (wrong := seals.problem(folder)) is not None:
         raise _unreadable(folder, wrong)
     with _reading(folder):
@@ -279,7 +279,7 @@ def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
             params = handler.restore(
                 folder / 'params', args=ocp.args.PyTreeRestore(restore_args=as_numpy)
             )
-        about = parse_object((folder / 'about' / 'metadata').read_text())
+        about = files.parse_object((folder / 'about' / 'metadata').read_text())
     return params, about
 
 

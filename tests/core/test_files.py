@@ -5,8 +5,10 @@ import socket
 
 import numpy as np
 import pytest
+from etils import epath
 
 from electra_jax.core import files
+from electra_jax.core.errors import ConfigError
 from electra_jax.data import manifest, records
 from tests.support.corpora import write_shard
 
@@ -38,3 +40,20 @@ def test_a_failed_write_keeps_the_old_content(tmp_path):
         fresh.write_text('half')
         raise OSError('full')
     assert path.read_text() == 'old'
+
+
+def test_a_path_of_a_bucket_stays_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bucket = 'gs://bucket/runs/mine'
+    monkeypatch.setattr(type(epath.Path(bucket)), 'exists', lambda path: False)
+    assert str(files.absolute(bucket)) == bucket
+    assert str(files.absolute('runs/mine')) == f'{tmp_path}/runs/mine'
+
+
+def test_a_bucket_without_its_package_is_refused(monkeypatch):
+    def exists(path):
+        raise ImportError('Please install gcsfs')
+
+    monkeypatch.setattr(type(epath.Path('gs://bucket/runs')), 'exists', exists)
+    with pytest.raises(ConfigError, match=r"gs://bucket/runs .* pip install -e '.\[gcs\]'"):
+        files.absolute('gs://bucket/runs')
