@@ -42,6 +42,7 @@ from electra_jax.tokenizers.unknown import Unknown
 MARKER_NAME = 'building.json'
 _LOCK_NAME = '.lock'
 _Plan: TypeAlias = Callable[[Complaints], Iterator[sources.Piece]]
+_FEW_ROWS = 32  # held-out rows whose averages say little
 _REVISIONS_NAME = 'revisions.json'
 
 
@@ -408,8 +409,14 @@ def _summary(
     held_out = counted(counts['validation_rows'], 'held-out rows')
     for line in complaints.lines():
         terminal.ERR.print(f'note: {line}')
+    if corpus.settings['holdout'] and counts['validation_rows'] < _FEW_ROWS:
+        terminal.ERR.print(
+            f'note: there are only {held_out}, on which evaluation shows little; a larger '
+            'data.holdout keeps more documents for it'
+        )
     terminal.ERR.print(
-        f'built {corpus.path} in {corpus.build["seconds"]:,.1f} s: {documents}, '
+        f'built {corpus.path} in {corpus.build["seconds"]:,.1f} s '
+        f'({corpus.build["tokenizer_seconds"]:,.1f} s of them for the tokenizer): {documents}, '
         f'{counts["text_bytes"] / 1e6:,.1f} MB of text\n'
         f'  {counted(counts["train_rows"], "training rows")} of {corpus.row_length} '
         f'({counts["train_tokens"]:,} tokens, {fill:.1%} full), '

@@ -395,6 +395,12 @@ def test_the_summary_says_what_is_there(config, tmp_path, capsys):
     assert '1 document held bytes that are not UTF-8' in output
 
 
+@pytest.mark.parametrize(('holdout', 'noted'), [(0.01, True), (0.0, False)])
+def test_a_corpus_with_few_held_out_rows_says_so(config, capsys, holdout, noted):
+    make(dataclasses.replace(config, holdout=holdout))
+    assert ('on which evaluation shows little' in capsys.readouterr().err) == noted
+
+
 # ---------------------------------------------------------------------------------------------
 # What is refused
 
