@@ -19,7 +19,7 @@ from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import Config
 from electra_jax.core import files, trees
-from electra_jax.core.complaints import Complaints
+from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import CheckpointError, DataError
 from electra_jax.finetune import program, report
 from electra_jax.finetune import split as splits
@@ -224,7 +224,7 @@ def answer_file(
     '-' names standard input and output; `form` is one of `predict_input.FORMATS`, or 'auto': by the
     ending of the input's name. `columns` are those that are not called as in training.
     """
-    folder = epath.Path(checkpoint_folder)
+    folder = files.absolute(checkpoint_folder)
     if not folder.exists():
         raise CheckpointError(f'--checkpoint is {folder}, but there is no such folder')
     path = lines.STANDARD_INPUT if input_name == '-' else pathlib.Path(input_name)
@@ -248,10 +248,11 @@ def answer_file(
             for row in model.answer(examples, complaints, unknown):
                 out.write(json.dumps(row, ensure_ascii=False) + '\n')
                 progress.advance()
-    left_out = f', {complaints.refused:,} bad rows named above' if complaints.refused else ''
+    bad = complaints.refused
+    left_out = f', {counted(bad, "bad rows")} named above' if bad else ''
     unread = report.unknown_line(str(path), unknown)
     reports = [*complaints.lines(), *([unread] if unread else [])]
-    answered = f'{number:,} rows ({form}) answered by {where}{left_out}'
+    answered = f'{counted(number, "rows")} ({form}) answered by {where}{left_out}'
     terminal.ERR.print('\n'.join([*reports, answered]))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.core import rng, trees
+from electra_jax.core.complaints import counted
 from electra_jax.parallel.mesh import mesh_line
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
@@ -58,7 +59,7 @@ def end(outcome: Outcome, clock: Clock, folder: epath.Path) -> str:
     metrics = ', '.join(f'{name} {value:.4f}' for name, value in outcome.evaluation.items())
     evaluate = cli.same_command(**{'workdir': str(folder), 'config.job': 'evaluate'})
     return (
-        f'done: {step} steps, {metrics or "no held-out text"}\n'
+        f'done: {counted(step, "steps")}, {metrics or "no held-out text"}\n'
         f'{clock.goodput_line()}\n'
         f'files: {folder} (checkpoints/, metrics.jsonl, tensorboard/)\n'
         f'next: {evaluate}'

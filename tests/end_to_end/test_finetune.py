@@ -88,7 +88,7 @@ def test_killed_and_typed_again_it_ends_the_same_and_answers(started, tmp_path):
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer['prediction'] for answer in answers] == ['good', 'bad']
     assert answers[0]['probabilities']['good'] > 0.5
-    assert '<stdin>:2: ' in done.stderr and '1 bad rows' in done.stderr
+    assert '<stdin>:2: ' in done.stderr and '1 bad row named' in done.stderr
     scored = run('main', *words, '--config.job=evaluate')
     assert scored.returncode == 0 and 'dev/accuracy' in scored.stdout, scored.stderr
 

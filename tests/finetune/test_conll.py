@@ -163,7 +163,7 @@ def test_words_without_tags_can_be_predicted(tmp_path):
 
 
 BAD = {
-    'too few cells': ('He B-NP\n\nsaw\n\nhim B-NP\n', 'bad_width', 'txt:3: 1 cells where the fir'),
+    'too few cells': ('He B-NP\n\nsaw\n\nhim B-NP\n', 'bad_width', 'txt:3: 1 cell where the fir'),
     'impossible': (
         'He B-NP\n\nsaw O\nit I-NP\n\nhim B-NP\n',
         'bad_tags',

@@ -208,7 +208,7 @@ def test_test_files_need_no_labels(tmp_path):
 
 TSV = 'text\tlabel\nfine\t1\n{}\nalso fine\t0\n'
 BAD_ROWS = {
-    'few cells': (TSV.format('torn'), "train.tsv:3: 1 cells where the first line has 2: 'torn'"),
+    'few cells': (TSV.format('torn'), "train.tsv:3: 1 cell where the first line has 2: 'torn'"),
     'many cells': (TSV.format('a\tb\tc'), 'train.tsv:3: 3 cells where the first line has 2'),
     'empty text': (TSV.format(' \t1'), "train.tsv:3: .*column 'text'.* empty .*' '"),
     'no label': (TSV.format('x\t'), 'train.tsv:3: the row has no label'),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from electra_jax.core.complaints import Complaints
+from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import DataError
 from electra_jax.finetune.examples import TaggedExample
 from electra_jax.finetune.files import lines, tables, tag_schemes
@@ -216,7 +216,8 @@ def _check_cells(block: list[_Line], where: list[str], width: int, tags: int | N
     for line, location in zip(block, where, strict=True):
         if len(line.cells) != width:
             shown = ' '.join(line.cells)
-            problem = f'{len(line.cells)} cells where the first line has {width}: {shown!r:.80}'
+            cells = counted(len(line.cells), 'cells')
+            problem = f'{cells} where the first line has {width}: {shown!r:.80}'
             raise UnusableError('bad_width', problem, location)
         if tags is not None and ' ' in line.cells[tags]:
             problem = (

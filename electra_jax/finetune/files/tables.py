@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.config.settings import ColumnsConfig
-from electra_jax.core.complaints import Complaints
+from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.finetune.files import lines
 from electra_jax.finetune.files.lines import Refusing, UnusableError
@@ -85,7 +85,7 @@ class Rows(NamedTuple):
         names, column = self.names or (), getattr(self.columns, field) or field
         raise DataError(
             f'{self.where}: there is no column {column!r} for {field}; it has '
-            f'{", ".join(map(repr, names))}{nearest(column, names)}. Name one with '
+            f'{", ".join(map(repr, names))}{nearest(column, names) or "."} Name one with '
             f'--config.task.columns.{field}=NAME{_other_reasons(names, field)}'
         )
 
@@ -193,7 +193,8 @@ def _table_rows(
             complaints.count('known_gap', where)
         else:
             shown = '|'.join(values)
-            problem = f'{len(values)} cells where the first line has {len(names)}: {shown!r:.80}'
+            found = counted(len(values), 'cells')
+            problem = f'{found} where the first line has {len(names)}: {shown!r:.80}'
             complaints.refuse('bad_width', where, problem)
 
 
