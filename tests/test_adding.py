@@ -92,6 +92,7 @@ def test_new_files_are_in_the_style_of_the_package(checkout, words):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow  # the tests of objectives, in a fresh copy
 def test_the_objective_passes_the_tests_of_every_row(checkout):
     out = run(
         checkout, 'python', '-m', 'pytest', '--import-mode=importlib', '-p', 'no:cacheprovider',

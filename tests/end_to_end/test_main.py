@@ -155,6 +155,7 @@ def test_a_workdir_of_another_run_is_refused_with_both_values(recipe, finished):
     assert metrics(finished[0])
 
 
+@pytest.mark.slow  # starts three runs
 def test_a_run_goes_on_with_its_text_moved_but_not_with_other_text(recipe, tmp_path):
     first = run(recipe, tmp_path, '--config.stop_at=4')
     assert first.returncode == 0, first.stderr

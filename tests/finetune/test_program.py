@@ -271,6 +271,7 @@ def test_the_mesh_changes_no_number():
     assert tuple(kernel.sharding.spec) == ('fsdp', 'tensor')
 
 
+@pytest.mark.slow  # two trainings
 def test_the_modern_block_learns_and_is_fine_tuned_from_what_it_learnt():
     config = modern_config(mesh={'data': 1}, optimizer={'learning_rate': 5e-3})
     pretraining = runs.build_program(config, VOCABULARY, jax.devices()[:1])

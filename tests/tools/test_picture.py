@@ -27,6 +27,7 @@ def workdir(tmp_path_factory):
     return folder / 'run'
 
 
+@pytest.mark.slow  # a whole run, to be drawn
 def test_a_run_is_drawn(workdir, tmp_path):
     output = tmp_path / 'run.png'
     picture.main([f'--workdir={workdir}', f'--output={output}', '--row=1'])
