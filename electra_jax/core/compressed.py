@@ -21,6 +21,7 @@ DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     '.xz': lambda: lzma.LZMADecompressor(memlimit=_MAX_MEMORY),
     '.zst': lambda: zstandard.ZstdDecompressor(max_window_size=_MAX_MEMORY).decompressobj(),
 }
+ARCHIVES = {'.tar', '.tgz', '.tbz2', '.txz', '.zip'}  # whose members have endings of their own
 _ERRORS = (zlib.error, OSError, lzma.LZMAError, zstandard.ZstdError)
 
 
@@ -28,9 +29,9 @@ class TornError(Exception):
     """A compressed file or an archive ends early or is damaged, as its message explains."""
 
 
-def is_compressed(path: pathlib.Path) -> bool:
-    """Whether the name has the ending of a compression that we read, in any letter case."""
-    return path.suffix.lower() in DECOMPRESSORS
+def is_packed(path: pathlib.Path) -> bool:
+    """Whether the name has the ending of a compression or an archive, in any letter case."""
+    return path.suffix.lower() in DECOMPRESSORS.keys() | ARCHIVES
 
 
 def stream(path: pathlib.Path) -> Iterator[bytes]:

@@ -372,7 +372,10 @@ def _zip_texts(name: str, member: str, path: pathlib.Path | None, layers: int) -
         return
     unzip, quoted = f'unpack it by: unzip {shlex.quote(name)}', shlex.quote(name)
     with _damage(), zipfile.ZipFile(path) as archive:
-        infos = [info for info in archive.infolist() if not info.is_dir()]
+        infos = archive.infolist()
+        if not all(info.filename for info in infos):
+            raise compressed.TornError('a member of the archive has no name')
+        infos = [info for info in infos if not info.is_dir()]
         if not infos:  # so it seems, too, where the record at its end is damaged
             raise compressed.TornError('the archive holds no file, or its directory is damaged')
         if {info.filename for info in infos} & {'[Content_Types].xml', 'mimetype'}:

@@ -21,7 +21,6 @@ _ENDINGS = {
     documents.JSONL: {'', '.jsonl', '.ndjson', '.json'},
     documents.PARQUET: {'.parquet', '.pq'},
 }
-_ARCHIVES = {'.tar', '.tgz', '.tbz2', '.txz', '.zip'}  # whose members have endings of their own
 # Before the ending of a compression anything may stand ('news.2020.en.shuffled.gz'), but for these.
 _OTHERS = {'.csv', '.tsv', '.xml', '.html', '.warc', '.sql', '.npy', '.npz', '.bin'}
 _OTHERS |= {'.md', '.rst', '.pdf'}.union(*_ENDINGS.values())
@@ -133,9 +132,9 @@ def _left_out(name: str, kind: str) -> str:
     is_packed = ending in compressed.DECOMPRESSORS
     if is_packed:
         ending = os.path.splitext(name)[1]
-    if not _ENDING.fullmatch(ending) or (is_packed and ending not in _OTHERS | _ARCHIVES):
+    if not _ENDING.fullmatch(ending) or (is_packed and ending not in _OTHERS | compressed.ARCHIVES):
         ending = ''
-    return '' if ending in _ENDINGS[kind] | _ARCHIVES else ending
+    return '' if ending in _ENDINGS[kind] | compressed.ARCHIVES else ending
 
 
 def _not_of_kind(path: pathlib.Path, kind: str) -> str:
@@ -262,7 +261,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
             if found.problem:
                 complaints.refuse('unreadable_file', str(path), found.problem_of(path))
                 continue
-            if found.encoding and compressed.is_compressed(path):
+            if found.encoding and compressed.is_packed(path):
                 complaints.count('not_packed', str(path))
             size, start = about.st_size, 0
             for stop in _ends(path, size, entry.kind, piece_bytes if found.is_plain else size):

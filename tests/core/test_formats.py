@@ -138,6 +138,17 @@ def test_torn_archives_are_refused(tmp_path, make, suffix):
             read(tmp_path / 'a', data[:size])
 
 
+def test_a_member_without_a_name_is_damage(tmp_path):
+    data = zip_of({'a': b'one'})
+    at = data.rindex(b'PK\x01\x02')  # the directory; its entry starts with the name at byte 46
+    nameless = data[: at + 28] + b'\0\0' + data[at + 30 : at + 46] + data[at + 47 :]
+    end = nameless.rindex(b'PK\x05\x06')
+    size = int.from_bytes(nameless[end + 12 : end + 16], 'little') - 1
+    nameless = nameless[: end + 12] + size.to_bytes(4, 'little') + nameless[end + 16 :]
+    with pytest.raises(compressed.TornError, match='no name'):
+        read(tmp_path / 'a', nameless)
+
+
 def test_archives_after_one_another_are_refused(tmp_path):
     with pytest.raises(compressed.TornError, match='ignore-zeros'):
         read(tmp_path / 'a', tar_of({'a': b'one'}) + tar_of({'b': b'two'}))

@@ -529,6 +529,13 @@ def test_a_file_is_what_its_bytes_are_and_not_its_name(tmp_path, suffix):
         read(f'text:{path}')
 
 
+@pytest.mark.parametrize('suffix', ['.zip', '.TAR', '.tgz'])
+def test_what_is_left_of_a_torn_archive_is_no_text_in_silence(tmp_path, suffix):
+    path = tmp_path / f'a{suffix}'
+    path.write_bytes(b'PK')
+    assert read(f'text:{path}')[1].counts == {'not_packed': (1, str(path))}
+
+
 def test_odd_bytes_are_mended_and_counted(tmp_path):
     path = tmp_path / 'a.txt'
     path.write_bytes(b'fine\n\nbad \xff byte\n\nNUL \x00 here\n\nbad \xfe again\n\n\x00\n')

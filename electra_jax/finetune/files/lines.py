@@ -15,7 +15,6 @@ from electra_jax.core.files import explained
 
 STANDARD_INPUT = pathlib.Path('<stdin>')  # stands for it
 _SURROGATES = re.compile('[\ud800-\udfff]')
-_PACKED = {*compressed.DECOMPRESSORS, '.tar', '.tgz', '.tbz2', '.txz', '.zip'}
 _MOST_UNPACKED = 2**30  # bytes
 # What helps where a corpus is made, and what helps here.
 _OF_CORPORA = '--config.data.source=parquet:'
@@ -58,7 +57,7 @@ class Refusing:
 
 def ending_of(path: pathlib.Path) -> str:
     """The ending that decides how a file is read: '.jsonl' of 'train.JSONL.tar.gz'."""
-    while path.suffix.lower() in _PACKED:
+    while compressed.is_packed(path):
         path = path.with_suffix('')
     return path.suffix.lower()
 
