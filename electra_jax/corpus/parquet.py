@@ -174,4 +174,6 @@ def row_groups(reader: Any, name: str, field: str) -> list[RowGroup]:
         sizes = column.total_compressed_size, column.total_uncompressed_size
         groups.append(RowGroup(first_row, group.num_rows, *sizes))
         first_row += group.num_rows
+    if first_row != about.num_rows:  # no checksum guards the footer
+        raise TornError(f'its row groups have {first_row} rows, and the file {about.num_rows}')
     return groups

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from unittest import mock
 
 import pytest
 
 from electra_jax.core import errors
 from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import sources
+from electra_jax.core.compressed import TornError
+from electra_jax.corpus import parquet, sources
 
 pa = pytest.importorskip('pyarrow')
 pq = pytest.importorskip('pyarrow.parquet')
@@ -157,6 +159,17 @@ def test_a_page_that_is_not_what_its_checksum_says_is_damage(tmp_path):
     path.write_bytes(path.read_bytes().replace(b'Document 7', b'Document 8'))
     with pytest.raises(errors.DataError, match=f'{path}: row group 0: it is damaged'):
         read(f'parquet:{path}')
+
+
+def test_a_footer_that_contradicts_itself_is_damage(tmp_path):
+    path = tmp_path / 'a.parquet'
+    write(path)
+    file = pq.ParquetFile(path)
+    footer = mock.Mock(wraps=file.metadata, num_rows=7, num_row_groups=1)
+    footer.num_columns, footer.schema = file.metadata.num_columns, file.metadata.schema
+    reader = mock.Mock(metadata=footer, schema_arrow=file.schema_arrow)
+    with pytest.raises(TornError, match='rows, and the file 7'):
+        parquet.row_groups(reader, str(path), 'text')
 
 
 def test_damage_is_a_complaint(tmp_path):
