@@ -80,7 +80,7 @@ def _google_tokenizer(
     Google's files do not record how text was normalized.
     """
     file = pathlib.Path(file)
-    folder = wordpiece_folder.open_folder(file.parent)._replace(library=None)
+    folder = wordpiece_folder.open_folder(file.parent)._replace(tokenizer_json=None)
     name, notes = 'do_lower_case', []
     settings = {name: folder.settings.get(name), **folder.settings}
     evidence = _evidence(wordpiece.read_vocab(file), str(file))

@@ -87,7 +87,7 @@ def read_tokenizer(path: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
     for name in (VOCAB_FILE, MODEL_FILE):
         check_inside(path / name)
     folder = wordpiece_folder.open_folder(path)
-    if folder.library is None:
+    if folder.tokenizer_json is None:
         if (path / VOCAB_FILE).is_file():
             return wordpiece_folder.read(folder)
         if (path / MODEL_FILE).is_file():
@@ -99,7 +99,7 @@ def read_tokenizer(path: pathlib.Path) -> tuple[Tokenizer | None, list[str]]:
                 'line, in the order of their ids'
             )
         return None, []
-    kind = (folder.library.get('model') or {}).get('type')
+    kind = (folder.tokenizer_json.get('model') or {}).get('type')
     if kind == 'WordPiece':
         return wordpiece_folder.read(folder)
     if kind in ('Unigram', 'BPE') and (path / MODEL_FILE).is_file():
@@ -124,13 +124,13 @@ def _read_sentencepiece(folder: Folder) -> tuple[Tokenizer, list[str]]:
         )
     notes = wordpiece_folder.check_settings(folder)
     stated = [name for name in ('do_lower_case', 'strip_accents') if folder.settings.get(name)]
-    if stated and folder.library is None:
+    if stated and folder.tokenizer_json is None:
         raise CheckpointError(
             f'{folder.path}: {stated[0]} is true, but a SentencePiece model has its own '
             'normalization, which knows nothing of it'
         )
-    if folder.library is not None:
-        _check_sentencepiece(folder.path / LIBRARY_FILE, folder.library, tokenizer)
+    if folder.tokenizer_json is not None:
+        _check_sentencepiece(folder.path / LIBRARY_FILE, folder.tokenizer_json, tokenizer)
     return tokenizer, notes
 
 

@@ -73,7 +73,7 @@ class Folder(NamedTuple):
 
     path: pathlib.Path
     settings: dict[str, Any]  # tokenizer_config.json, and special_tokens_map.json
-    library: dict[str, Any] | None  # tokenizer.json
+    tokenizer_json: dict[str, Any] | None  # content of the file
 
     @property
     def tokenizer_class(self) -> str | None:
@@ -118,7 +118,7 @@ def check_settings(folder: Folder) -> list[str]:
             f'{file}: model_input_names is {inputs!r:.80}, without token_type_ids: its model never '
             'sees which text of a pair is the second, ours always does'
         )
-    if _dig(folder.library, 'truncation', 'direction') == 'Left':
+    if _dig(folder.tokenizer_json, 'truncation', 'direction') == 'Left':
         raise CheckpointError(
             f'{folder.path / LIBRARY_FILE}: truncation.direction is Left, allowed: Right; our rows '
             'keep the beginning of a text'
@@ -134,7 +134,7 @@ def row_limit(folder: Folder) -> int | None:
     stated = (
         folder.settings.get('model_max_length'),
         folder.settings.get('max_len'),
-        _dig(folder.library, 'truncation', 'max_length'),
+        _dig(folder.tokenizer_json, 'truncation', 'max_length'),
     )
     # transformers writes an enormous number for "no limit".
     limits = [int(n) for n in stated if isinstance(n, int | float) and 3 <= n < 1 << 20]
@@ -160,16 +160,16 @@ def read(
             f'{", ".join((*_BERT, *_GENERIC))}; another class may cut words differently, so our '
             'tokenizer would give other ids'
         )
-    as_it_stands = name in _GENERIC and folder.library is not None
-    if folder.library is None:
+    as_it_stands = name in _GENERIC and folder.tokenizer_json is not None
+    if folder.tokenizer_json is None:
         file = vocab_file or folder.path / VOCAB_FILE
         vocab = wordpiece.read_vocab(file)
     else:
         file, vocab = folder.path / LIBRARY_FILE, _vocabulary(folder)
-        _check_pipeline(file, folder.library)
+        _check_pipeline(file, folder.tokenizer_json)
     switches, more = _switches(folder, as_it_stands)
     special, added = _special_names(folder, vocab), _added(folder, vocab)
-    longest = _dig(folder.library, 'model', 'max_input_chars_per_word')
+    longest = _dig(folder.tokenizer_json, 'model', 'max_input_chars_per_word')
     if as_it_stands:
         max_word_chars = longest
     elif longest not in (None, max_word_chars):
@@ -188,7 +188,7 @@ def read(
         made = WordPiece(vocab, switches['do_lower_case'], strip, str(file), rules)
     except DataError as error:
         raise CheckpointError(str(error)) from error
-    if folder.library is not None:
+    if folder.tokenizer_json is not None:
         _check_library(file, made, as_it_stands)
     return made, notes + more
 
@@ -199,7 +199,7 @@ def read(
 
 def _vocabulary(folder: Folder) -> list[str]:
     """Pieces of tokenizer.json in id order; added tokens fill gaps, and follow as special ones."""
-    path, library = folder.path / LIBRARY_FILE, folder.library or {}
+    path, library = folder.path / LIBRARY_FILE, folder.tokenizer_json or {}
     try:
         ids = dict(_dig(library, 'model', 'vocab') or {})
         most = max(ids.values(), default=-1)
@@ -274,7 +274,7 @@ def _stated(folder: Folder) -> Iterable[tuple[int, dict[str, Any]]]:
     """The ids of added tokens and what is stated about them, file by file."""
     for number, token in (folder.settings.get('added_tokens_decoder') or {}).items():
         yield int(number), token
-    for token in (folder.library or {}).get('added_tokens') or []:
+    for token in (folder.tokenizer_json or {}).get('added_tokens') or []:
         yield int(token['id']), token
     special = {_content(folder.settings.get(name)) for name in _NAMES}
     special.update(_more_names(folder.settings))
@@ -355,7 +355,7 @@ def _switches(folder: Folder, as_it_stands: bool) -> tuple[dict[str, Any], list[
     """
     values: dict[str, Any] = {}
     notes = []
-    normalizer = _dig(folder.library, 'normalizer') or {}
+    normalizer = _dig(folder.tokenizer_json, 'normalizer') or {}
     for name, (theirs, usual) in _SWITCHES.items():
         stated = folder.settings.get(name)
         held = normalizer.get(theirs)
@@ -367,7 +367,7 @@ def _switches(folder: Folder, as_it_stands: bool) -> tuple[dict[str, Any], list[
         # Accents that no file mentions are stripped as text is lower-cased.
         default = values['do_lower_case'] if usual is None else usual
         typed = default if stated is None else stated
-        in_library = typed if folder.library is None else default if held is None else held
+        in_library = typed if folder.tokenizer_json is None else default if held is None else held
         values[name] = in_library if as_it_stands else typed
         if typed == in_library:
             continue
