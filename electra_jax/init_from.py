@@ -6,6 +6,7 @@ Every array of both sides is accounted for: loaded, fresh, or not used.
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -80,6 +81,18 @@ def load_start(config: Settings) -> Start:
     return start._replace(params={}) if config.init_network == 'none' else start
 
 
+def check_named(where: str) -> None:
+    """Refuses a checkpoint, named as by `config.init_from`, whose file or folder is not there."""
+    kind, _, path = where.partition(':')
+    path = path if kind in (*READERS, 'ours') else where
+    # A TensorFlow checkpoint is named by the beginning of its files' names.
+    if not files.absolute(path).exists() and kind != 'google':
+        raise CheckpointError(
+            f'config.init_from is {where}, but there is no checkpoint in {path}: no such folder '
+            f'(looked from {os.getcwd()})'
+        )
+
+
 def read_checkpoint(config: Config | Settings, where: str) -> tuple[trees.Tree, dict[str, Any]]:
     """The NumPy parameters of a checkpoint, named as by `config.init_from`, and what it records.
 
@@ -89,6 +102,7 @@ def read_checkpoint(config: Config | Settings, where: str) -> tuple[trees.Tree, 
     if kind in READERS:
         return _read_foreign(config, kind, path)
     folder = files.absolute(path if kind == 'ours' else where)
+    check_named(where)
     if (folder / workdir.TRIALS).is_dir():
         raise CheckpointError(
             f'{folder} holds the trials of a fine-tuning run: name one of them, such as '

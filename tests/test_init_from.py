@@ -111,6 +111,13 @@ def test_a_folder_of_several_trials_is_refused(tmp_path):
         init_from.read_checkpoint(tiny_config(), str(tmp_path / 'run'))
 
 
+@pytest.mark.parametrize('kind', ['', 'ours:', 'huggingface:'])
+def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path, kind):
+    with pytest.raises(CheckpointError, match=r'no checkpoint in .*none: no such folder'):
+        init_from.check_named(f'{kind}{tmp_path}/none')
+    init_from.check_named(f'{kind}{tmp_path}')
+
+
 def test_matching_arrays_are_loaded_and_the_others_are_named():
     source = fakes.params(fakes.model(), discriminator_head=False, seed=1)
     source['language_head'] = {'output_bias': np.ones(3, np.float32)}

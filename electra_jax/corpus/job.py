@@ -135,7 +135,7 @@ def _make(folder: pathlib.Path) -> None:
 
 
 def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
-    """Notes the settings in the folder; those of what is built there already must be the same."""
+    """Notes the settings in the folder; those of rows that are there already must be the same."""
     marker = folder / MARKER_NAME
     try:
         built = files.parse_object(marker.read_bytes()) if marker.exists() else None
@@ -143,10 +143,28 @@ def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
         raise DataError(f'{marker} is damaged ({error}); move the folder away') from error
     if built == settings:
         return
-    if built is not None and any(folder.glob('*/*')):  # a tokenizer, pieces
-        _same_settings(built, settings, folder)
+    if built is not None:
+        if settings['on_bad_text'] == 'skip':  # it would have changed nothing that is built
+            built = {**built, 'on_bad_text': 'skip'}
+        is_begun = any((folder / workers.PIECES_FOLDER).glob('*.json')) or any(
+            folder.glob('*.array_record')
+        )
+        if is_begun:
+            _same_settings(built, settings, folder)
+        elif built != settings:
+            _forget_tokenizer(folder / manifest.TOKENIZER_FOLDER)
     (folder / _REVISIONS_NAME).unlink(missing_ok=True)
     manifest.write_json(marker, settings)
+
+
+def _forget_tokenizer(folder: pathlib.Path) -> None:
+    """Deletes the tokenizer of a build that had other settings and has made no rows."""
+    path = folder / api.FILE_NAME
+    if path.exists():
+        terminal.ERR.print(f'{folder} was made with other settings, and no rows with it: again')
+        path.unlink()
+        for name in ('vocab.txt', 'tokenizer_config.json', 'spiece.model'):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _lock(folder: pathlib.Path) -> TextIO:

@@ -67,7 +67,15 @@ def run(
 
 def open_run(settings: Settings, folder: epath.Path, build_corpus: BuildCorpus) -> Run:
     """Opens workdir, devices and text, and builds the program; the arguments are those of `run`."""
-    checks.check_positions(fill(settings))  # before the devices are looked for
+    # ---- Before the devices are looked for.
+    if settings.job == 'evaluate' and not folder.exists():
+        raise CheckpointError(
+            f'there is no workdir {folder}: name the run to score with --workdir, or train first '
+            '(--config.job=pretrain)'
+        )
+    if settings.init_from is not None:
+        init_from.check_named(settings.init_from)
+    checks.check_positions(fill(settings))
     distributed.initialize()
     config = resolve(settings, jax.devices()[0].platform)
     workdir.check_same_run(folder, config)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -41,9 +42,14 @@ def open_text(config: Config, build_corpus: BuildCorpus) -> Text:
     paths = pipeline.parse_paths(config.data.path)
     if len(paths) == 1 and not (epath.Path(paths[0][0]) / manifest.FILE_NAME).exists():
         if config.data.source is None:
+            there = epath.Path(paths[0][0]).exists()
+            found = (
+                'holds no finished corpus' if there else f'is not there (looked from {os.getcwd()})'
+            )
             raise DataError(
-                f'no corpus in {paths[0][0]}, and config.data.source does not name what to build '
-                "it from: type --config.data.source='text:FILES/*.txt', for example"
+                f'the folder config.data.path={paths[0][0]} {found}, and config.data.source does '
+                "not name text to build it from: type --config.data.source='text:FILES/*.txt', for "
+                'example, or the folder of a corpus'
             )
         build_corpus(config.data)
     report = terminal.OUT.print

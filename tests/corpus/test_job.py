@@ -455,6 +455,30 @@ def test_other_settings_are_refused_naming_them(config, monkeypatch):
         make(config, build_seed=3)
 
 
+def test_settings_that_made_no_rows_can_be_corrected(config, tmp_path):
+    trained = {'tokenizer': settings.TokenizerConfig(vocab_size=300)}
+    lines = [f'{{"body": "a few words, {i}"}}\n' for i in range(300)]
+    (tmp_path / 'a.jsonl').write_text(''.join(lines))
+    (tmp_path / 'b.jsonl').write_text('{"text": "other"}\n')
+    # A vocabulary is learned from what has the field; then a row has none.
+    with pytest.raises(errors.DataError, match=r"no field 'body'; it has text"):
+        make(config, source=f'jsonl:{tmp_path}/*.jsonl#body', **trained)
+    assert (pathlib.Path(config.path) / 'tokenizer').exists()
+    built = make(config, source=f'jsonl:{tmp_path}/a.jsonl#body', **trained)
+    whole = str(tmp_path / 'whole')
+    other = make(config, source=f'jsonl:{tmp_path}/a.jsonl#body', path=whole, **trained)
+    assert built.counts == other.counts
+    assert file_hashes(config.path) == file_hashes(whole)
+
+
+def test_a_build_that_met_bad_text_goes_on_without_it(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(job, '_joined', lambda *a: sys.exit('stopped'))
+    with pytest.raises(SystemExit):
+        make(config)  # pieces are built
+    monkeypatch.undo()
+    assert make(config, on_bad_text='skip').settings['on_bad_text'] == 'skip'
+
+
 def test_text_that_changed_under_a_build_is_refused(config, tmp_path, monkeypatch):
     monkeypatch.setattr(job, '_joined', lambda *a: sys.exit('stopped'))
     with pytest.raises(SystemExit):

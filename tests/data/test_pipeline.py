@@ -87,6 +87,14 @@ def test_corpora_that_do_not_match_are_not_mixed(one, tmp_path):
             open_text(resolve(recipe({'data': data}), 'cpu'), print)
 
 
+def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path):
+    (tmp_path / 'empty').mkdir()
+    for name, words in {'none': 'none is not there', 'empty': 'empty holds no finished'}.items():
+        settings = recipe({'data': {'path': str(tmp_path / name), 'source': None}})
+        with pytest.raises(DataError, match=words):
+            open_text(resolve(settings, 'cpu'), print)
+
+
 @pytest.mark.parametrize('path', ['a,b', 'a=1,b=x', 'a=1,=2', 'a=0,b=1'])
 def test_a_mixture_needs_positive_weights(path):
     with pytest.raises(ConfigError, match='positive weight'):
