@@ -1,10 +1,20 @@
 """Converts checkpoints of ELECTRA: ``--source=KIND:PATH --target=KIND:PATH``.
 
-``python -m electra_jax.convert --source=google:electra_small --target=ours:runs/from_google``:
 KIND is `google` (TensorFlow checkpoints of google-research/electra), `huggingface` (folders of
 transformers' Electra classes) or `ours` (a workdir). Every kind can be converted to every other;
 `ours` to `ours` writes a workdir without the optimizer's state, a third of the size, to pass on.
+
+Examples:
+    python -m electra_jax.convert --source=google:electra_small --target=ours:runs/from_google
+    python -m electra_jax.convert --source=ours:runs/mine --target=huggingface:exported --check
+    python -m electra_jax.convert --source=ours:runs/mine --target=ours:runs/to_pass_on
 """
+
+from electra_jax.runtime import early
+
+if __name__ == '__main__':
+    early.begin(__file__)
+
 
 from absl import flags
 

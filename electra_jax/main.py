@@ -2,11 +2,19 @@
 
 Type the same command again after a stop of any kind, and the run continues from its newest
 checkpoint.
+
+Examples:
+    python -m electra_jax.main --config=configs/own.py --config.data.source='text:TEXTS/*.txt'
+    python -m electra_jax.main --config=configs/small.py --config.data.path=corpora/mine \\
+      --config.optimizer.learning_rate=1e-3 --workdir=runs/mine
+    python -m electra_jax.main --config=configs/finetune/own_text.py --config.data.path=FOLDER \\
+      --config.init_from=runs/mine --workdir=runs/reviews
 """
 
-from electra_jax.runtime import malloc
+from electra_jax.runtime import early, malloc
 
 if __name__ == '__main__':
+    early.begin(__file__)
     # Large pages make training on a CPU faster, and only an environment variable that is set before
     # a process starts asks for them. The restart comes before the imports, which take seconds.
     malloc.restart_with_large_pages()

@@ -4,7 +4,18 @@ A fine-tuned model gives its labels with their probabilities, its scores, its ta
 pre-trained one gives for each token the probability that it was replaced. Input are tables (.csv,
 .tsv), JSON lines (.jsonl), CoNLL files (.conll) or plain lines, from a file or standard input;
 output are JSON lines. Only the checkpoint's folder is read in addition to the input.
+
+Examples:
+    python -m electra_jax.predict --checkpoint=runs/reviews --input=new.csv --output=answers.jsonl
+    python -m electra_jax.predict --checkpoint=runs/reviews --input=new.csv --columns=text_a=body
+    echo 'A film to remember.' | python -m electra_jax.predict --checkpoint=runs/mine
 """
+
+from electra_jax.runtime import early
+
+if __name__ == '__main__':
+    early.begin(__file__)
+
 
 from absl import flags
 

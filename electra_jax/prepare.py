@@ -2,7 +2,21 @@
 
 The same command after a crash continues where it stopped. `--config.data.runner=beam` builds the
 same shards on many machines (see corpus/beam.py).
+
+Examples:
+    python -m electra_jax.prepare --config=configs/corpus/text.py \\
+      --config.data.source='text:TEXTS/*.txt.gz' --config.data.path=corpora/mine
+    python -m electra_jax.prepare --config=configs/own.py \\
+      --config.data.source='jsonl:FILE.jsonl#body' --config.data.path=corpora/mine
+    python -m electra_jax.prepare --config=configs/corpus/text.py \\
+      --config.data.source='parquet:FOLDER#text' --config.data.tokenizer.path=vocab.txt
 """
+
+from electra_jax.runtime import early
+
+if __name__ == '__main__':
+    early.begin(__file__, ['data'])
+
 
 import dataclasses
 

@@ -3,7 +3,18 @@
 ``python -m electra_jax.aot --config=configs/base.py --topology=v5e:4x4`` prints whether it fits, by
 how much, what it reads, writes and sends, and how fast the chips could be at most. It needs the TPU
 compiler (``pip install -e '.[tpu_compile]'``), but no TPU, no text and no accelerator.
+
+Examples:
+    python -m electra_jax.aot --config=configs/base.py --topology=v5e:4x4
+    python -m electra_jax.aot --config=configs/large.py --topology=v5p:8x8x8 --slices=2
+    python -m electra_jax.aot --config=configs/base.py --config.model.remat=full --json
 """
+
+from electra_jax.runtime import early
+
+if __name__ == '__main__':
+    early.begin(__file__)
+
 
 import json
 

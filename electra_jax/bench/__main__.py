@@ -4,7 +4,18 @@
 --versus=transformers``: every step does all the work of pre-training (draws, both networks,
 dropout, clip and optimizer), on random tokens, or on text where --config.data.path names some.
 Each program has its own process, and they take turns. A record of everything goes to benchmarks/.
+
+Examples:
+    python -m electra_jax.bench --config=configs/small.py --config.batch_size=16
+    python -m electra_jax.bench --config=configs/small.py --versus=configs/modern_small.py
+    python -m electra_jax.bench --config=configs/small.py --versus=transformers --turns=5
 """
+
+from electra_jax.runtime import early
+
+if __name__ == '__main__':
+    early.begin(__file__)
+
 
 import functools
 import json

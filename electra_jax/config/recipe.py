@@ -5,10 +5,10 @@ import runpy
 import sys
 from collections.abc import Collection, Mapping
 
-from electra_jax.config import fields
+from electra_jax.config import fields, names
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
-from electra_jax.core.errors import ConfigError, nearest
+from electra_jax.core.errors import ConfigError
 
 
 def recipe(changes: Mapping[str, object], base: str | None = None) -> Settings:
@@ -90,6 +90,6 @@ def setting_name(text: str) -> str:
     name = text.removeprefix('config.')
     matches = [name] if name in known else [n for n in known if n.rpartition('.')[2] == name]
     if len(matches) != 1:
-        hint = f': which one, {", ".join(matches)}?' if matches else nearest(name, known)
+        hint = f': which one, {", ".join(matches)}?' if matches else names.hint(name)
         raise ConfigError(f'{text} is not a setting{hint}')
     return matches[0]

@@ -41,7 +41,8 @@ def opened(workdir: epath.Path, config: Config, first: int, clock: Clock) -> Ite
     workdir.mkdir(parents=True, exist_ok=True)
     start, end = first * config.total_steps, config.trials * config.total_steps
     log = Log(workdir, config.log, clock, start, end)
-    with contextlib.closing(log), signals.stop_signals() as stop:
+    # Only finished trials are saved.
+    with contextlib.closing(log), signals.stop_signals(lambda: True) as stop:
         yield Tools(log, stop, clock)
 
 

@@ -19,11 +19,12 @@ from typing import Any, NoReturn, TypeAlias
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from electra_jax.config import fields, recipe, resolve
+from electra_jax.config import fields, names, recipe, resolve
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core import errors
 from electra_jax.core.errors import ConfigError, UserError
+from electra_jax.runtime import interrupt
 
 Flag: TypeAlias = flags.FlagHolder[Any]
 
@@ -132,10 +133,11 @@ def run_without_recipe(main: Callable[[], None]) -> None:
         except BrokenPipeError:
             os._exit(1)  # the reader of the output (`| head`) has closed it
         except KeyboardInterrupt:
-            _fail('stopped; type the same command again to continue')
+            _fail(interrupt.STOPPED)
         except OSError as error:
             _fail(f'{error.strerror or error}: {error.filename or "(no file named)"}')
 
+    interrupt.watch()
     logging.set_verbosity(logging.WARNING)  # JAX and Orbax log every detail at INFO
     logging.get_absl_logger().addFilter(_is_news)
     sys.excepthook = _without_closed_loops(sys.excepthook)
@@ -192,27 +194,51 @@ def _typed_recipe(argv: list[str]) -> str | None:
 
 
 def _flag_message(argv: list[str], original: str) -> str:
-    """Names the override that is wrong: ml_collections does not."""
+    """Names the word that is wrong, and what may be meant: ml_collections does not."""
     known = fields.leaves(Config)
     for arg in argv[1:]:
-        name, _, value = arg.lstrip('-').partition('=')
-        if not name.startswith('config.'):
+        if arg == '--':
+            break
+        if not arg.startswith('-'):
             continue
-        name = name.removeprefix('config.')
+        typed, is_whole, value = arg.lstrip('-').partition('=')
+        name = typed.removeprefix('config.')
         if name in fields.REMOVED:
             return f'--config.{name} is no longer a setting: {fields.REMOVED[name]}'
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-            close += [path for path in known if path.rpartition('.')[2] == name.rpartition('.')[2]]
-            hint = f'; did you mean --config.{close[0]}?' if close else ''
+        if name == typed:
+            if _is_flag(name):
+                continue
+            if name in known:
+                return f'--{name} is a setting of the recipe: type --config.{arg.lstrip("-")}'
+            wrong = f'--{name} is not a flag of this command'
+            close = difflib.get_close_matches(name, _own_flags(), n=1, cutoff=0.75)
+            if close:
+                return f'{wrong}; did you mean --{close[0]}?'
+        elif name not in known:
+            wrong = f'--config.{name} is not a setting'
             if name in flags.FLAGS:
-                hint = f'; did you mean --{name}={value}?'
-            return f'--config.{name} is not a setting{hint}'
-        try:
-            known[name].parse(value)
-        except ValueError:
-            return f'--config.{name} is {value!r}, allowed: {known[name].allowed_type}'
+                return f'{wrong}; did you mean --{name}={value}?'
+        else:
+            try:
+                if is_whole:  # else the value is the next word
+                    known[name].parse(value)
+            except ValueError:
+                return f'--config.{name} is {value!r}, allowed: {known[name].allowed_type}'
+            continue
+        has_recipe = 'config' in flags.FLAGS
+        hint = names.hint(name, '--config.') if has_recipe else ''
+        return f'{wrong}{hint or "; --help lists all of them"}'
     return original
+
+
+def _is_flag(name: str) -> bool:
+    return name in flags.FLAGS or name.removeprefix('no') in flags.FLAGS
+
+
+def _own_flags() -> list[str]:
+    """The flags of the command, without those of the libraries."""
+    own = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
+    return [*own, 'config'] if 'config' in flags.FLAGS else own
 
 
 def _fail(message: str) -> NoReturn:

@@ -1,11 +1,13 @@
 """Many runs of the main job by one command: a grid, a list, or several recipes; then a table.
 
-    python -m electra_jax.sweep --config=configs/quickstart.py --set total_steps=200 \\
-      --grid optimizer.learning_rate=1e-3,2e-3 seed=0,1
-    python -m electra_jax.sweep --compare runs/one runs/two
-
 Typed again, it skips the runs that are finished and continues the others. The exit status is 0
 when all are done, 1 when one failed, 3 when it was stopped.
+
+Examples:
+    python -m electra_jax.sweep --config=configs/quickstart.py --set total_steps=200 \\
+      --grid optimizer.learning_rate=1e-3,2e-3 seed=0,1
+    python -m electra_jax.sweep --config 'configs/objectives/*.py' --jobs=2
+    python -m electra_jax.sweep --compare runs/one runs/two
 """
 
 import argparse
@@ -15,13 +17,14 @@ import sys
 from collections.abc import Sequence
 
 from electra_jax.core.errors import UserError
-from electra_jax.sweep import job
+from electra_jax.runtime import interrupt, usage
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m electra_jax.sweep', description=__doc__,
+        epilog=usage.settings_text(how='--set NAME=VALUE'),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
@@ -50,7 +53,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == '__main__':
+    interrupt.while_importing()
+    arguments = parse(sys.argv[1:])
+
+    from electra_jax.sweep import job  # after --help, which needs no other package
+
     try:
-        sys.exit(job.run(parse(sys.argv[1:])))
+        sys.exit(job.run(arguments))
     except (UserError, OSError) as error:
         sys.exit(f'error: {error}')

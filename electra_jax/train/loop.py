@@ -118,7 +118,8 @@ def _tools(
         cleanup.callback(profiler.stop)  # takes seconds, and a trace matters less than a checkpoint
         cleanup.callback(run.checkpoints.finish)  # what is being saved reaches the disk, or raises
         cleanup.callback(run.clock.enter, clocks.ENDING)
-        stop = cleanup.enter_context(stop_signals())  # a signal that comes later ends at once
+        # A signal that comes later ends at once.
+        stop = cleanup.enter_context(stop_signals(lambda: run.clock.phase == clocks.COMPILING))
         yield log, profiler, stop
 
 

@@ -2,12 +2,12 @@
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
-from electra_jax.runtime import distributed
+from electra_jax.runtime import distributed, interrupt
 
 
 class Stop:
@@ -23,11 +23,12 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[Stop]:
+def stop_signals(may_end: Callable[[], bool]) -> Iterator[Stop]:
     """SIGTERM and the first Ctrl-C ask for an orderly end; a second Ctrl-C ends at once.
 
     Several processes must end after the same step. So there SIGTERM is left to JAX, which informs
-    all of them (`distributed.told_to_stop`), and Ctrl-C ends at once.
+    all of them (`distributed.told_to_stop`), and Ctrl-C ends at once. While `may_end`, there
+    is nothing to save, and Ctrl-C does not wait for long, as for the compiler.
     """
     stop = Stop()
     if jax.process_count() > 1:
@@ -36,13 +37,16 @@ def stop_signals() -> Iterator[Stop]:
 
     def ask(number: int, frame: Any) -> None:
         del frame
+        if number == signal.SIGINT:
+            interrupt.handled()
         if stop.name == signal.Signals(number).name == 'SIGINT':
             raise KeyboardInterrupt
         stop.name = signal.Signals(number).name
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield stop
+        with interrupt.ends_only_if(may_end):
+            yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -56,6 +56,8 @@ def test_overrides_reach_every_kind_of_leaf():
             '--config.batchsize is not a setting; did you mean --config.batch_size?',
         ),
         ('--config.learning_rate=3', 'did you mean --config.optimizer.learning_rate?'),
+        ('--lr=3', '--lr is not a flag of this command; did you mean --config.optimizer.learn'),
+        ('--wrkdir=x', '--wrkdir is not a flag of this command; did you mean --workdir?'),
         ('--config.workdir=x', '--config.workdir is not a setting; did you mean --workdir=x?'),
         ('--config.batch_size=abc', "--config.batch_size is 'abc', allowed: a whole number"),
         ('--config.batch_size=1.5', 'allowed: a whole number'),

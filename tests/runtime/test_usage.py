@@ -1,0 +1,55 @@
+"""``--help`` of the commands: all that there is to type, at once, with the standard library."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from electra_jax.config import fields
+from electra_jax.config.recipe import recipe
+from electra_jax.config.settings import Config
+from electra_jax.runtime import usage
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+FLAGS = {
+    'main': ['--config', '--workdir'],
+    'prepare': ['--config'],
+    'predict': ['--checkpoint', '--input', '--format', '--batch_size'],
+    'convert': ['--source', '--target', '--lower_case'],
+    'aot': ['--config', '--topology', '--json'],
+    'bench': ['--config', '--versus', '--turns'],
+    'sweep': ['--config', '--grid', '--jobs'],
+}
+
+
+def help_of(command: str, *words: str) -> str:
+    # Without the packages of the environment.
+    program = [sys.executable, '-S', '-m', f'electra_jax.{command}', *words, '--help']
+    done = subprocess.run(program, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, '')
+    return done.stdout
+
+
+@pytest.mark.parametrize('command', FLAGS)
+def test_help_needs_no_package_and_shows_flags_and_examples(command):
+    text = help_of(command)
+    assert [flag for flag in FLAGS[command] if f'{flag}' not in text] == []
+    examples = text.partition('Examples:')[2].split('\n\n')[0]
+    assert examples.count(f'python -m electra_jax.{command} ') == 3
+    assert ('data.row_length [unset]' in text) == ('--config=' in text or command == 'sweep')
+
+
+def test_every_setting_is_there_with_its_default_and_meaning():
+    text = usage.settings_text()
+    assert [name for name in fields.leaves(Config) if f'  {name} [' not in text] == []
+    assert '  optimizer.b2 [0.999]\n' in text and '  job [pretrain] ' in text
+    assert '# End here with a checkpoint; schedules still follow total_steps.\n  stop_at' in text
+    assert 'one of segments, packed' in text
+
+
+def test_values_of_a_recipe_are_shown():
+    text = usage.settings_text(values=recipe({'optimizer': {'b2': 0.98}, 'seed': 7}))
+    assert 'optimizer.b2 [0.98 in this recipe; 0.999]' in text
+    assert 'seed [7 in this recipe; 0]' in text and 'batch_size [128]' in text
+    assert '[1000 in this recipe; 1000000]' in help_of('main', '--config=configs/sequences.py')
