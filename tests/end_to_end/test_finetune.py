@@ -10,10 +10,9 @@ import jax
 import pytest
 from etils import epath
 
-from electra_jax.model.bind import bind
 from electra_jax.tokenizers.wordpiece import WordPiece
 from electra_jax.train import checkpoint
-from tests.support import task_files
+from tests.support import compiled, task_files
 from tests.support.configs import tiny_config
 from tests.support.recipes import ENVIRONMENT, ROOT, recipe_text
 
@@ -33,7 +32,7 @@ def started(tmp_path_factory):
     tokenizer = WordPiece(task_files.write_vocab(folder / 'vocab.txt').read_text().split())
     config = tiny_config(model={'hidden_size': 32, 'embedding_size': 32, 'init_stddev': 0.2})
     model = config.model
-    params = bind(model, tokenizer.vocab_size).init(
+    params = compiled.networks(model, tokenizer.vocab_size).init(
         jax.random.key(0), ('generator', 'discriminator')
     )
     about = {'config': dataclasses.asdict(config), 'tokenizer': tokenizer.to_json()}

@@ -1,6 +1,7 @@
 """Steps of fine-tuning: PyTorch's numbers, shapes and seeds without recompilation, microbatches."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -12,9 +13,9 @@ from electra_jax.finetune import task as tasks
 from electra_jax.finetune.features import Rows, ragged
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import build_program, put
-from electra_jax.model.bind import bind, vocab_rows
+from electra_jax.model.bind import vocab_rows
 from electra_jax.pretrain import program as runs
-from tests.support import hf_weights
+from tests.support import compiled, hf_weights
 from tests.support.configs import (
     MODERN,
     VOCABULARY,
@@ -49,7 +50,11 @@ def task_like(kind, classes, config):
 
 
 def program_of(kind='classification', classes=3, **changes):
-    config = config_of(**changes)
+    return built(kind, classes, config_of(**changes))
+
+
+@functools.cache  # tests share what is compiled
+def built(kind, classes, config):
     task = task_like(kind, classes, config)
     return build_program(config, VOCABULARY.size, task, jax.devices()[:1])
 
@@ -96,6 +101,7 @@ def steps(program, host_batches, source=None, seed=0):
     return history, current
 
 
+@jax.jit
 def larger(params):
     """Parameters with biases and scales that are not their starting ones."""
     leaves, tree = jax.tree.flatten(params)
@@ -197,7 +203,7 @@ def test_twenty_steps_are_those_of_pytorch(kind):
 
 
 def test_each_shape_is_compiled_once_whatever_the_seed():
-    program = program_of()
+    program = built.__wrapped__('classification', 3, config_of())  # nothing is compiled yet
     short = some_batches(3, random_rows(longest=12), row_length=12)
     for seed in (0, 1, 2):
         steps(program, some_batches(3) + short, seed=seed)
@@ -244,7 +250,7 @@ def test_the_references_span_loss_is_both_ends_and_half_of_answerability():
     history, _ = steps(program, [batch])
     fresh = jax.device_get(program.fresh_state({}, np.uint32(0)).params)
     head = KINDS['spans'].head(task_like('spans', 2, program.config))
-    predicted = bind(program.config.model, VOCABULARY.size).head(head).outputs(fresh, batch, None)
+    predicted = compiled.head(program.config.model, head).outputs(fresh, batch, None)
     logs = [np.asarray(jax.nn.log_softmax(predicted[name])) for name in ('start', 'end')]
     ends = [batch['start'], batch['end']]
     spans = -sum(log[range(4), end] for log, end in zip(logs, ends, strict=True)) / 2

@@ -15,10 +15,9 @@ import pytest
 from electra_jax.config.settings import TokenizerConfig
 from electra_jax.interop import projects, transfer
 from electra_jax.interop import tokenizer as huggingface_tokenizer
-from electra_jax.model.bind import bind
 from electra_jax.tokenizers.sentencepiece import SentencePiece
 from electra_jax.tokenizers.wordpiece import WordPiece
-from tests.support import fakes
+from tests.support import compiled, fakes
 
 torch = pytest.importorskip('torch', reason='needs the parity extra')
 transformers = pytest.importorskip('transformers', reason='needs the parity extra')
@@ -82,7 +81,7 @@ def test_the_discriminator_gives_the_same_logits(pair):
     network = load_exactly('ElectraForPreTraining', folder / 'discriminator')
     with torch.no_grad():
         expected_BL = network(**theirs).logits.numpy()
-    logits_BL = bind(model, fakes.VOCAB_SIZE).discriminate(params, ours, None)
+    logits_BL = compiled.networks(model, fakes.VOCAB_SIZE).discriminate(params, ours, None)
     real_BL = ours['documents'] > 0
     assert np.ptp(expected_BL[real_BL]) > 0.1  # not all alike
     np.testing.assert_allclose(logits_BL[real_BL], expected_BL[real_BL], atol=TOLERANCE, rtol=0)
@@ -91,7 +90,7 @@ def test_the_discriminator_gives_the_same_logits(pair):
 def generator_logits(model, params, ours):
     L = ours['tokens'].shape[1]
     every_BP = np.broadcast_to(np.arange(L, dtype=np.int32), ours['tokens'].shape)
-    features_BPE, table_VE, bias_V = bind(model, fakes.VOCAB_SIZE).generate(
+    features_BPE, table_VE, bias_V = compiled.networks(model, fakes.VOCAB_SIZE).generate(
         params, ours, every_BP, None
     )
     logits_BPV = jnp.einsum('BPE,VE->BPV', features_BPE, table_VE) + bias_V[None, None]
@@ -165,7 +164,7 @@ def test_a_bare_encoder_gives_the_same_states(pair, tmp_path):
     theirs, ours = batch_of(tmp_path)
     with torch.no_grad():
         expected_BLD = load_exactly('ElectraModel', tmp_path)(**theirs).last_hidden_state.numpy()
-    hidden_BLD = bind(model, fakes.VOCAB_SIZE).encode(params, ours, None)
+    hidden_BLD = compiled.networks(model, fakes.VOCAB_SIZE).encode(params, ours, None)
     real_BL = ours['documents'] > 0
     np.testing.assert_allclose(hidden_BLD[real_BL], expected_BLD[real_BL], atol=TOLERANCE, rtol=0)
 
@@ -198,7 +197,7 @@ def test_fine_tuned_heads_reach_the_right_places(pair, tmp_path, task):
     theirs, ours = batch_of(tmp_path)
     with torch.no_grad():
         outputs = network(**theirs)
-    x_BLD = np.asarray(bind(model, fakes.VOCAB_SIZE).encode(params, ours, None))
+    x_BLD = np.asarray(compiled.networks(model, fakes.VOCAB_SIZE).encode(params, ours, None))
     if task == 'classification':
         x_BD = x_BLD[:, 0] @ head['dense']['kernel'] + head['dense']['bias']
         x_BLD = np.asarray(jax.nn.gelu(x_BD, approximate=False))[:, None]

@@ -15,6 +15,7 @@ from electra_jax.core import trees
 from electra_jax.model.bind import bind
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives import table
+from tests.support import compiled
 from tests.support.configs import VOCABULARY, random_batch, tiny_config
 
 KEY = jax.random.key(0)
@@ -26,11 +27,17 @@ def tiny(**changes) -> ModelConfig:
 
 
 def params_of(model):
-    return bind(model, VOCABULARY.size).init(KEY, BOTH)
+    return compiled.networks(model).init(KEY, BOTH)
 
 
 def logits(model, params, batch, key=None):
-    return bind(model, VOCABULARY.size).discriminate(params, batch, key)
+    return compiled.networks(model).discriminate(params, batch, key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def gradients(model, params, batch, key=None):
+    """Of the sum of the discriminator's squared logits."""
+    return jax.grad(lambda p: jnp.sum(logits(model, p, batch, key) ** 2))(params)
 
 
 @pytest.mark.parametrize(
@@ -75,17 +82,16 @@ def test_both_networks_train_the_same_embeddings_and_norm():
     model, batch = tiny(), random_batch()
     params = params_of(model)
 
+    @jax.jit
+    @jax.grad
     def generator(params):
         masked_BP = jnp.ones((8, 2), jnp.int32)
         features, *_ = bind(model, VOCABULARY.size).generate(params, batch, masked_BP, None)
         return jnp.sum(features**2 * jnp.arange(features.shape[-1])[None, None])
 
-    def discriminator(params):
-        return jnp.sum(logits(model, params, batch) ** 2)
-
-    for loss, other in ((generator, 'discriminator'), (discriminator, 'generator')):
-        grads = dict(trees.named_leaves(jax.grad(loss)(params)))
-        for name, grad in grads.items():
+    both = (generator(params), 'discriminator'), (gradients(model, params, batch), 'generator')
+    for grads, other in both:
+        for name, grad in trees.named_leaves(grads):
             touched = bool(np.abs(grad).max() > 0)
             if name.startswith('embeddings') and 'type' not in name:
                 assert touched, name
@@ -100,15 +106,11 @@ def test_both_networks_train_the_same_embeddings_and_norm():
 def test_the_way_of_computing_changes_no_number(norm, changes):
     plain, changed = tiny(norm=norm), tiny(norm=norm, **changes)
     params, batch = params_of(plain), random_batch()
-    key = jax.random.key(1)
-    model_dropout = {'dropout': 0.1, 'attention_dropout': 0.1}
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def grads(model, params):
-        model = dataclasses.replace(model, **model_dropout)
-        return jax.grad(lambda p: jnp.sum(logits(model, p, batch, key) ** 2))(params)
-
-    ours, theirs = grads(plain, params), grads(changed, params)
+    with_dropout = functools.partial(dataclasses.replace, dropout=0.1, attention_dropout=0.1)
+    ours, theirs = (
+        gradients(with_dropout(model), params, batch, jax.random.key(1))
+        for model in (plain, changed)
+    )
     for (name, a), (_, b) in zip(trees.named_leaves(ours), trees.named_leaves(theirs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=name)
 
@@ -148,7 +150,7 @@ def test_bfloat16_keeps_float32_parameters_and_logits():
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype('float32')}
     half, full = logits(model, params, batch), logits(tiny(), params, batch)
     assert half.dtype == jnp.float32
-    hidden = bind(model, VOCABULARY.size).encode(params, batch, None)
+    hidden = compiled.networks(model).encode(params, batch, None)
     assert hidden.dtype == jnp.bfloat16
     np.testing.assert_allclose(half, full, atol=0.05)
 
@@ -227,7 +229,7 @@ def test_every_kind_of_generator_answers_at_the_masked_positions_and_everywhere(
     model, batch = tiny(**changes), random_batch()
     params = params_of(model)
     masked_BP = jnp.array([[3, 7]] * 8)
-    run = functools.partial(bind(model, VOCABULARY.size).generate, params, batch)
+    run = functools.partial(compiled.networks(model).generate, params, batch)
     features_BPE, table_VE, bias_V = run(masked_BP, None)
     everywhere_BLE, *_ = run(None, None)
     E = shapes.generator_embedding_size(model)
@@ -240,7 +242,7 @@ def test_a_tower_sees_one_side_only_and_never_the_token_itself():
     params = params_of(model)
 
     def features(batch):
-        return np.asarray(bind(model, VOCABULARY.size).generate(params, batch, None, None)[0])
+        return np.asarray(compiled.networks(model).generate(params, batch, None, None)[0])
 
     other = {**batch, 'tokens': batch['tokens'].copy()}
     other['tokens'][:, 8] = (other['tokens'][:, 8] + 7) % 190 + 5
@@ -261,7 +263,7 @@ def test_disentangled_tables_add_up_and_the_generators_feel_nothing_of_the_discr
     np.testing.assert_allclose(
         logits(model, params, batch), logits(tiny(), plain, batch), rtol=1e-4, atol=1e-5
     )
-    grads = jax.grad(lambda p: jnp.sum(logits(model, p, batch) ** 2))(params)
+    grads = gradients(model, params, batch)
     assert all(np.abs(leaf).max() == 0 for leaf in jax.tree.leaves(grads['embeddings']))
     assert np.abs(grads['embedding_delta']['word']).max() > 0
 
@@ -272,5 +274,5 @@ def test_rows_that_pad_the_vocabulary_start_and_stay_at_zero():
     table_VE = np.asarray(params['embeddings']['word'])
     assert np.abs(table_VE[: VOCABULARY.size]).min(axis=1).max() > 0
     assert (table_VE[VOCABULARY.size :] == 0).all()
-    grads = jax.grad(lambda p: jnp.sum(logits(model, p, batch) ** 2))(params)
+    grads = gradients(model, params, batch)
     assert (np.asarray(grads['embeddings']['word'])[VOCABULARY.size :] == 0).all()

@@ -1,6 +1,7 @@
 """The modern block: each choice against its definition, and the whole of it at work."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +15,14 @@ from electra_jax.model.flops import training_flops
 from electra_jax.model.layers import Norm
 from electra_jax.ops import rotary
 from electra_jax.ops.activations import geglu
+from tests.support import compiled
 from tests.support.configs import VOCABULARY, modern_config, random_batch
 
 KEY = jax.random.key(0)
 
 
 def hidden(model, params, batch):
-    return bind(model, VOCABULARY.size).encode(params, batch, None)
+    return compiled.networks(model).encode(params, batch, None)
 
 
 def test_a_rotated_product_depends_on_the_distance_alone():
@@ -66,7 +68,7 @@ def test_rms_norm_is_its_formula():
 @pytest.fixture(scope='module')
 def modern():
     model = modern_config().model
-    return model, bind(model, VOCABULARY.size).init(KEY, ('generator', 'discriminator'))
+    return model, compiled.networks(model).init(KEY, ('generator', 'discriminator'))
 
 
 def test_without_biases_only_heads_have_any(modern):
@@ -101,16 +103,18 @@ def test_an_encoder_that_is_its_own_generator_is_made_once():
 def test_a_local_layer_sees_its_window_and_a_global_one_its_document(silent, seen):
     """Layer 0 is global, layer 1 local; the one that is silent adds nothing."""
     model = modern_config(model={'num_layers': 2}).model
-    params = bind(model, VOCABULARY.size).init(KEY, ('discriminator',))
+    params = compiled.networks(model).init(KEY, ('discriminator',))
     output = params['discriminator']['layers']['attention']['output']
     output['kernel'] = output['kernel'].at[silent].set(0)
     batch = {**random_batch(B=1), 'tokens': jnp.arange(100, 116, dtype=jnp.int32)[None]}
 
+    @jax.jit
+    @jax.grad
     def fifth(word_VE):
         moved = {**params, 'embeddings': {**params['embeddings'], 'word': word_VE}}
         return jnp.sum(hidden(model, moved, batch)[0, 5] ** 3)
 
-    grad_VE = np.asarray(jax.grad(fifth)(params['embeddings']['word']))
+    grad_VE = np.asarray(fifth(params['embeddings']['word']))
     assert np.flatnonzero(np.abs(grad_VE[100:116]).max(-1)).tolist() == seen
 
 
@@ -136,11 +140,12 @@ def test_the_way_of_computing_changes_no_number(changes, modern):
     model, params = modern
     batch = random_batch(documents=2)
 
-    def loss(params, model):
-        return jnp.mean(jnp.sin(hidden(model, params, batch)))
+    @functools.partial(jax.jit, static_argnums=1)
+    def gradients(params, model):
+        return jax.grad(lambda p: jnp.mean(jnp.sin(hidden(model, p, batch))))(params)
 
-    grads = jax.grad(loss)(params, model)
-    others = jax.grad(loss)(params, dataclasses.replace(model, **changes))
+    grads = gradients(params, model)
+    others = gradients(params, dataclasses.replace(model, **changes))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), grads, others)
 
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.model.bind import bind, vocab_rows
+from electra_jax.model.bind import vocab_rows
 from electra_jax.model.task_heads import HEADS, SPAN_HIDDEN, HeadShape
 from electra_jax.parallel import rules
-from tests.support import hf_weights
+from tests.support import compiled, hf_weights
 from tests.support.configs import VOCABULARY, random_batch, tiny_config
 
 KEY = jax.random.key(0)
@@ -21,9 +21,14 @@ ROWS = vocab_rows(MODEL, VOCABULARY.size)
 
 
 def params_of(head, model=MODEL):
-    params = bind(model, VOCABULARY.size).init(KEY, ('discriminator',))
-    params['task_head'] = bind(model, VOCABULARY.size).head(head).init(jax.random.key(1))
-    # Larger than they start, biases included, so that nothing can hide.
+    params = dict(compiled.networks(model).init(KEY, ('discriminator',)))
+    params['task_head'] = compiled.head(model, head).init(jax.random.key(1))
+    return larger(params)
+
+
+@jax.jit
+def larger(params):
+    """Larger than they start, biases included, so that nothing can hide."""
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(2), len(leaves))
     return tree.unflatten(
@@ -40,7 +45,7 @@ def task_batch(B=4, L=16):
 
 
 def outputs(head, params, batch, key=None, model=MODEL):
-    return bind(model, VOCABULARY.size).head(head).outputs(params, batch, key)
+    return compiled.head(model, head).outputs(params, batch, key)
 
 
 CLASSIFIER = {'dense': 'classifier.dense', 'output': 'classifier.out_proj'}
@@ -85,7 +90,7 @@ def test_the_references_heads_are_one_dense_layer():
         head = HeadShape(form, 'reference', classes, dropout=0.1)
         params, batch = params_of(head), task_batch()
         assert list(params['task_head']) == ['output']
-        hidden = bind(MODEL, VOCABULARY.size).encode(params, batch, None)
+        hidden = compiled.networks(MODEL).encode(params, batch, None)
         at = hidden if form == 'token' else hidden[:, 0]
         layer = jax.tree.map(np.asarray, params['task_head']['output'])
         expected = np.asarray(at) @ layer['kernel'] + layer['bias']
@@ -99,7 +104,7 @@ def test_the_joint_head_follows_the_reference():
     """The formulas of finetune/qa/qa_tasks.py in NumPy, the end given the true start."""
     params, batch = params_of(JOINT), task_batch()
     head = jax.tree.map(np.asarray, params['task_head'])
-    hidden = np.asarray(bind(MODEL, VOCABULARY.size).encode(params, batch, None))
+    hidden = np.asarray(compiled.networks(MODEL).encode(params, batch, None))
     masked = 1000.0 * (batch['allowed'] - 1.0)
     erf = np.vectorize(__import__('math').erf)
 
@@ -128,7 +133,7 @@ def test_the_joint_head_follows_the_reference():
 
 def test_the_search_scores_ends_as_training_does_for_the_same_start():
     params, batch = params_of(JOINT), task_batch()
-    found = bind(MODEL, VOCABULARY.size).head(JOINT).answers(params, batch)
+    found = compiled.head(MODEL, JOINT).answers(params, batch)
     assert found['start_index'].shape == (4, 3) and found['end_index'].shape == (4, 3, 3)
     for beam in range(3):
         given = {**batch, 'start': found['start_index'][:, beam]}
@@ -146,7 +151,7 @@ def test_means_are_of_each_text_and_of_no_padding(pair):
     head = HeadShape('row', 'mean', 3, dropout=0.1)
     params, batch = params_of(head), task_batch()
     batch['types'] *= pair
-    hidden = np.asarray(bind(MODEL, VOCABULARY.size).encode(params, batch, None))
+    hidden = np.asarray(compiled.networks(MODEL).encode(params, batch, None))
     rows = []
     for states, types, real in zip(hidden, batch['types'], batch['documents'] > 0, strict=True):
         u, v = (states[real & (types == k)].sum(0) for k in range(2))
@@ -162,7 +167,7 @@ def test_means_are_of_each_text_and_of_no_padding(pair):
 @pytest.mark.parametrize(('form', 'style'), HEADS, ids='-'.join)
 def test_every_head_has_its_sharding_letters_and_starts_finite(form, style):
     head = HeadShape(form, style, 3, dropout=0.1)
-    params = {'task_head': bind(MODEL, VOCABULARY.size).head(head).init(KEY)}
+    params = {'task_head': compiled.head(MODEL, head).init(KEY)}
     letters = rules.parameter_letters(params)
     jax.tree.map(lambda text, leaf: _same_rank(text, leaf), letters, params)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params))

@@ -1,5 +1,7 @@
 """The same run on every shape of mesh: eight virtual devices, same losses, one compilation."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -16,6 +18,11 @@ MESHES = {
     '2x2x2 data fsdp tensor': ({'data': 2, 'fsdp': 2, 'tensor': 2}, 8),
     '2x2x2 data tensor sequence': ({'data': 2, 'tensor': 2, 'sequence': 2}, 8),
 }
+
+
+@functools.cache
+def run_on(mesh):
+    return run(*MESHES[mesh])
 
 
 def run(mesh_sizes, num_devices, **model):
@@ -41,12 +48,12 @@ def run(mesh_sizes, num_devices, **model):
 
 @pytest.fixture(scope='module')
 def alone():
-    return run(*MESHES['1 device'])
+    return run_on('1 device')
 
 
 @pytest.mark.parametrize('name', [name for name in MESHES if name != '1 device'])
 def test_every_mesh_gives_the_same_losses(name, alone):
-    losses, _, compilations = run(*MESHES[name])
+    losses, _, compilations = run_on(name)
     np.testing.assert_allclose(losses[:, 0], alone[0][:, 0], rtol=1e-5)
     np.testing.assert_allclose(losses[:, 1], alone[0][:, 1], rtol=1e-3)
     assert compilations == 1
@@ -67,7 +74,7 @@ def test_the_losses_are_of_a_model_that_learns(alone):
 
 
 def test_parameters_lie_where_the_rules_say():
-    _, final, _ = run(*MESHES['2x2x2 data fsdp tensor'])
+    _, final, _ = run_on('2x2x2 data fsdp tensor')
     kernel = final.params['discriminator']['layers']['feed_forward']['up']['kernel']
     assert kernel.sharding.spec == jax.sharding.PartitionSpec(None, 'fsdp', 'tensor')
     shard = kernel.addressable_shards[0].data

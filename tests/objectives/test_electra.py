@@ -7,22 +7,21 @@ import pytest
 
 from electra_jax.core import rng, trees
 from electra_jax.core.errors import ConfigError
-from electra_jax.model.bind import bind
-from electra_jax.objectives import electra, generators, inputs, table
+from electra_jax.objectives import electra, generators, inputs
 from electra_jax.ops import vocab_softmax
-from tests.support.configs import LOG_UNIGRAM_V, SPECIAL, VOCABULARY, random_batch, tiny_config
+from tests.support import compiled
+from tests.support.configs import LOG_UNIGRAM_V, SPECIAL, random_batch, tiny_config
 
 
 def setting(**changes):
     config = tiny_config(**changes)
-    objective = table.build(config, VOCABULARY)
-    params = bind(config.model, VOCABULARY.size).init(jax.random.key(0), objective.networks)
+    objective = compiled.objective(config)
+    params = compiled.networks(config.model).init(jax.random.key(0), objective.networks)
     return config, objective, params
 
 
 def run_both(config, params, given):
-    forward = electra.make_forward(config, bind(config.model, VOCABULARY.size), VOCABULARY)
-    return forward(params, given, None, None)
+    return compiled.part(electra.make_forward, config)(params, given, None, None)
 
 
 def drawn(objective, batch=None, step=3):
@@ -63,8 +62,8 @@ def test_labels_are_where_the_text_changed_and_padding_counts_nowhere():
 
 
 def test_no_gradient_flows_from_the_discriminator_to_the_generator():
-    _, objective, params = setting(objective={'generator_weight': 0.0})
-    grads = jax.grad(lambda p: objective.loss(p, drawn(objective), None, 0)[0])(params)
+    config, objective, params = setting(objective={'generator_weight': 0.0})
+    _, grads = compiled.gradient(config)(params, drawn(objective), None, 0)
     for name, grad in trees.named_leaves(grads):
         if name.startswith('generator'):
             assert np.abs(grad).max() == 0, name

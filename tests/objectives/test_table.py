@@ -1,5 +1,7 @@
 """Every objective of the table: what holds of all, and what is special to each."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,7 @@ from electra_jax.ops import vocab_softmax
 from electra_jax.optim import optimizer
 from electra_jax.optim.networks import network_table
 from electra_jax.parallel.rules import parameter_letters
+from tests.support import compiled
 from tests.support.configs import (
     LOG_UNIGRAM_V,
     MODERN,
@@ -40,28 +43,25 @@ def setting(name='electra', model=None, **objective):
     """A config, its objective and fresh parameters whose heads are not zero."""
     model = {'num_layers': 1, **(TWO_STAGE if name == 'two_stage' else {}), **(model or {})}
     config = tiny_config(model=model, objective={'name': name, **objective})
-    bound = table.build(config, VOCABULARY)
-    networks = bind(config.model, VOCABULARY.size)
-    init = jax.jit(lambda key: networks.init(key, bound.networks))
-    params = jax.tree.map(
-        lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape) * (x != 0),
-        init(jax.random.key(0)),
-    )
-    return config, bound, params
+    bound = compiled.objective(config)
+    return config, bound, initial(config.model, bound.networks)
 
 
-def given_to(make, config, *settings):
-    """What a factory of a part of an objective makes for a config."""
-    return make(config, bind(config.model, VOCABULARY.size), VOCABULARY, *settings)
+@functools.cache
+def initial(model, networks):
+    @jax.jit
+    def init(key):
+        return jax.tree.map(
+            lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape) * (x != 0),
+            bind(model, VOCABULARY.size).init(key, networks),
+        )
+
+    return init(jax.random.key(0))
 
 
 def drawn(bound, step=3, **batch):
     given = jax.tree.map(jnp.asarray, random_batch(**batch))
     return bound.draw(given, rng.step_keys(rng.root_key(0), step), step)
-
-
-def gradient(bound):
-    return jax.jit(jax.value_and_grad(bound.loss, has_aux=True))
 
 
 @pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
@@ -74,11 +74,12 @@ def test_the_first_generator_of_an_objective_is_its_default(name):
 
 @pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
 def test_parts_of_a_batch_add_up_to_the_whole(name):
-    _, bound, params = setting(name)
+    config, bound, params = setting(name)
+    gradient = compiled.gradient(config)
     given = drawn(bound)
     halves = [jax.tree.map(lambda x, s=s: x[s::2], given) for s in (0, 1)]
-    (whole, metrics), grads = gradient(bound)(params, given, None, 0)
-    sums = [gradient(bound)(params, half, None, 0) for half in halves]
+    (whole, metrics), grads = gradient(params, given, None, 0)
+    sums = [gradient(params, half, None, 0) for half in halves]
     assert float(whole) == pytest.approx(sum(float(s[0][0]) for s in sums), rel=1e-5)
     added = jax.tree.map(jnp.add, sums[0][1], sums[1][1])
     for (path, a), (_, b) in zip(trees.named_leaves(grads), trees.named_leaves(added), strict=True):
@@ -90,11 +91,11 @@ def test_parts_of_a_batch_add_up_to_the_whole(name):
 def test_every_objective_can_be_evaluated_and_looked_at(name):
     _, bound, params = setting(name)
     given = drawn(bound)
-    metrics = bound.summary(jax.device_get(jax.jit(bound.totals)(params, given)))
+    metrics = bound.summary(jax.device_get(bound.totals(params, given)))
     assert all(np.isfinite(value) for value in metrics.values())
     if name in WITH_GENERATOR_METRICS:
         assert {'mlm_loss', 'unigram_loss', 'mlm_accuracy', 'sampled_accuracy'} <= set(metrics)
-    tokens_BL, doubt_BL = jax.jit(bound.example)(params, given)
+    tokens_BL, doubt_BL = bound.example(params, given)
     assert tokens_BL.shape == doubt_BL.shape == (8, 16)
     assert float(doubt_BL.min()) >= 0 and float(doubt_BL.max()) <= 1
 
@@ -118,8 +119,10 @@ def test_the_baseline_is_the_main_encoder_with_a_softmax():
 def test_electra_on_masked_positions_learns_from_nothing_else():
     config, bound, params = setting('electra_masked')
     given = drawn(bound)
-    _, metrics = jax.jit(bound.loss)(params, given, None, 0)
-    _, corruption, logits_BL, _ = given_to(electra.make_forward, config)(params, given, None, None)
+    _, metrics = bound.loss(params, given, None, 0)
+    _, corruption, logits_BL, _ = compiled.part(electra.make_forward, config)(
+        params, given, None, None
+    )
     logits, fake = np.asarray(logits_BL), np.asarray(corruption.is_fake_BL)
     cross_entropy = np.logaddexp(0, logits) - logits * fake
     assert float(metrics['disc_loss']) == pytest.approx(
@@ -138,7 +141,7 @@ def test_generators_without_a_network_sample_what_they_say(generator, log_p):
     config = tiny_config(model={'generator': generator}, objective={'mask_rate': 0.9})
     bound = table.build(config, VOCABULARY)
     given = drawn(bound, B=256, L=16)
-    proposal = given_to(generators.make_propose, config)({}, given, None, None)
+    proposal = compiled.part(generators.make_propose, config)({}, given, None, None)
     used = np.asarray(given.draws.masked.weights_BP) > 0
     expected = -log_p[np.asarray(given.targets_BP)][used].mean()
     assert float(proposal.loss) == pytest.approx(expected, rel=1e-5)
@@ -156,7 +159,7 @@ def test_a_disallowed_original_is_never_sampled():
             model={'generator': generator}, disallow_correct=True, temperature=1e-3 + 0.01
         )
         given = drawn(bound)
-        _, corruption, *_ = given_to(electra.make_forward, config)(params, given, None, None)
+        _, corruption, *_ = compiled.part(electra.make_forward, config)(params, given, None, None)
         assert (corruption.is_fake_BL == corruption.written_BL).all()
         assert bool(corruption.written_BL.any())
 
@@ -192,12 +195,12 @@ def test_replaced_mlm_predicts_at_the_masked_positions_and_all_tokens_mlm_everyw
     for name, everywhere in (('replaced_mlm', False), ('all_tokens_mlm', True)):
         config, bound, params = setting(name)
         given = drawn(bound)
-        _, metrics = jax.jit(bound.loss)(params, given, None, 0)
-        _, restoration = given_to(restored.make_forward, config, everywhere)(
+        _, metrics = bound.loss(params, given, None, 0)
+        _, restoration = compiled.part(restored.make_forward, config, everywhere)(
             params, given, None, None
         )
         _, corruption = electra_like(config, params, given)
-        softmax, gate = bind(config.model, 200).restore(
+        softmax, gate = compiled.networks(config.model).restore(
             params, {**given.batch, 'tokens': corruption}, None, everywhere, None
         )
         log_p = log_softmax(softmax)
@@ -216,7 +219,7 @@ def test_replaced_mlm_predicts_at_the_masked_positions_and_all_tokens_mlm_everyw
 
 
 def electra_like(config, params, given):
-    proposal = given_to(generators.make_propose, config)(params, given, None, None)
+    proposal = compiled.part(generators.make_propose, config)(params, given, None, None)
     return proposal, electra.corrupted(given, proposal)[0]
 
 
@@ -227,10 +230,10 @@ def log_softmax(softmax):
 def test_electric_says_written_even_where_the_sample_was_right():
     config, bound, params = setting('electric', temperature=0.01)
     given = drawn(bound)
-    results = given_to(electric.make_contrast, config)(params, given, None, None)
+    results = compiled.part(electric.make_contrast, config)(params, given, None, None)
     proposal, corruption, logits_BL, _ = results
     assert (corruption.is_fake_BL == corruption.written_BL).all()
-    energies_BL = bind(config.model, 200).discriminate(
+    energies_BL = compiled.networks(config.model).discriminate(
         params, {**given.batch, 'tokens': corruption.tokens_BL}, None
     )
     log_q = log_softmax(proposal.everywhere)
@@ -245,7 +248,7 @@ def test_electric_says_written_even_where_the_sample_was_right():
 
 def test_pseudo_log_likelihood_adds_up_what_ordinary_tokens_score():
     config, _, params = setting('electric')
-    model = bind(config.model, VOCABULARY.size)
+    model = compiled.networks(config.model)
     batch = jax.tree.map(jnp.asarray, random_batch())
     scores_BL = electric.token_scores(model, VOCABULARY, params, batch)
     special = ~np.asarray(inputs.candidates(batch, SPECIAL))
@@ -258,7 +261,7 @@ def test_pseudo_log_likelihood_adds_up_what_ordinary_tokens_score():
 def test_teams_selects_among_the_original_and_others_of_the_generator():
     config, bound, params = setting('teams', num_candidates=4)
     given = drawn(bound)
-    proposal = given_to(generators.make_propose, config)(params, given, None, None)
+    proposal = compiled.part(generators.make_propose, config)(params, given, None, None)
     others_BPA = np.asarray(
         vocab_softmax.sample_others(
             proposal.softmax, given.targets_BP, given.draws.own_noise[0], 3, 200
@@ -266,10 +269,10 @@ def test_teams_selects_among_the_original_and_others_of_the_generator():
     )
     assert (others_BPA != np.asarray(given.targets_BP)[..., None]).all() and others_BPA.max() < 200
     assert all(len(set(row)) == 3 for row in others_BPA.reshape(-1, 3))
-    total, metrics = jax.jit(bound.loss)(params, given, None, 0)
+    total, metrics = bound.loss(params, given, None, 0)
     plain = float(metrics['mlm_loss'] + 50 * metrics['disc_loss'])
     assert float(total) == pytest.approx(plain + 20 * float(metrics['selection_loss']), rel=1e-5)
-    results = given_to(teams.make_both_tasks, config)(params, given, None, None)
+    results = compiled.part(teams.make_both_tasks, config)(params, given, None, None)
     assert results.selected_BPA.shape == (8, 3, 4)
 
 
@@ -280,17 +283,17 @@ def test_the_detector_reads_what_the_last_shared_layer_says():
     layers = params['discriminator']['layers']
     last_off = jax.tree.map(lambda x: x.at[1].set(0.0), layers)
     changed = {**params, 'discriminator': {**params['discriminator'], 'layers': last_off}}
-    run = jax.jit(lambda p: given_to(teams.make_both_tasks, config)(p, given, None, None))
-    before, after = run(params), run(changed)
+    run = compiled.part(teams.make_both_tasks, config)
+    before, after = (run(p, given, None, None) for p in (params, changed))
     np.testing.assert_array_equal(before.logits_BL, after.logits_BL)
     assert np.abs(before.selected_BPA - after.selected_BPA).max() > 1e-3
 
 
 def test_two_stages_train_one_network_each_and_hand_over_in_between():
-    _config, bound, params = setting('two_stage', generator_steps=10)
+    config, bound, params = setting('two_stage', generator_steps=10)
     given = drawn(bound)
     for step, trained in ((9, 'generator'), (10, 'discriminator')):
-        (total, metrics), grads = gradient(bound)(params, given, None, step)
+        (total, metrics), grads = compiled.gradient(config)(params, given, None, step)
         for name, grad in trees.named_leaves(grads):
             owner = 'generator' if name.startswith('generator') else 'discriminator'
             assert bool(np.abs(grad).max() > 0) <= (owner == trained), (step, name)

@@ -1,5 +1,6 @@
 """One step: accumulation, compile size, and a golden record."""
 
+import functools
 import json
 import pathlib
 
@@ -13,9 +14,12 @@ from tests.support.configs import VOCABULARY, random_batch, tiny_config
 
 def build(**changes) -> runs.Program:
     """A program on one device."""
-    return runs.build_program(
-        tiny_config(mesh={'data': 1}, **changes), VOCABULARY, jax.devices()[:1]
-    )
+    return built(tiny_config(mesh={'data': 1}, **changes))
+
+
+@functools.cache  # tests share what is compiled
+def built(config):
+    return runs.build_program(config, VOCABULARY, jax.devices()[:1])
 
 
 def train(count, **changes):
