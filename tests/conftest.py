@@ -1,19 +1,12 @@
 """Eight virtual devices for every test; nothing here needs a network or an accelerator."""
 
-import importlib.metadata
 import os
 import signal
 
+from tests.support import xla
+
 # Before jax is imported anywhere.
-os.environ['XLA_FLAGS'] = (
-    os.environ.get('XLA_FLAGS', '')
-    + ' --xla_force_host_platform_device_count=8'
-    # Programs here are small: compiling them takes most of the time.
-    + ' --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
-)
-# XLA refuses flags that it does not know, and newer XLA does not know this one.
-if [int(part) for part in importlib.metadata.version('jaxlib').split('.')[:2]] < [0, 11]:
-    os.environ['XLA_FLAGS'] += ' --xla_cpu_use_fusion_emitters=false'
+os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {xla.DEVICES} {xla.FAST}'
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Commands in processes of their own start once, not twice; see runtime/malloc.py.

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.support import xla
 from tests.support.commands import run_forked
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -29,7 +30,7 @@ needs_torch = pytest.mark.skipif(
 
 @pytest.fixture
 def bench(tmp_path):
-    environment = {**os.environ, 'XLA_FLAGS': '', 'JAX_PLATFORMS': 'cpu'}
+    environment = {**os.environ, 'XLA_FLAGS': xla.FAST, 'JAX_PLATFORMS': 'cpu'}
 
     def run(*words):
         return subprocess.run(
@@ -104,7 +105,7 @@ def test_transformers_is_compared(bench):
 @needs_torch
 @pytest.mark.slow
 def test_the_script_for_a_gpu_runs_at_tiny_size(tmp_path):
-    environment = {**os.environ, 'XLA_FLAGS': '', 'JAX_PLATFORMS': 'cpu', 'TINY': '1'}
+    environment = {**os.environ, 'XLA_FLAGS': xla.FAST, 'JAX_PLATFORMS': 'cpu', 'TINY': '1'}
 
     def script():
         return subprocess.run(

@@ -12,6 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from tests.support import xla
 from tests.support.corpora import write_text
 from tests.support.recipes import ENVIRONMENT, ROOT, write_recipe
 
@@ -245,10 +246,7 @@ def test_the_baseline_trains_from_the_same_command(recipe, finished, tmp_path):
 
 def test_a_batch_that_the_devices_cannot_divide_is_refused(recipe, tmp_path):
     began = time.monotonic()
-    environment = {
-        **ENVIRONMENT,
-        'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
-    }
+    environment = {**ENVIRONMENT, 'XLA_FLAGS': xla.DEVICES}
     done = subprocess.run(
         command(recipe, tmp_path), capture_output=True, text=True, cwd=ROOT, env=environment
     )

@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+from tests.support import xla
 from tests.support.configs import merged
 from tests.support.corpora import WORDS, write_text
 
@@ -11,7 +12,7 @@ LAUNCH = ROOT / 'launch'
 
 ENVIRONMENT = {
     **os.environ,
-    'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    'XLA_FLAGS': xla.FAST,
     'JAX_PLATFORMS': 'cpu',
     'PYTHONPATH': str(ROOT),
 }

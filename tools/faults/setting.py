@@ -78,7 +78,8 @@ def prepare(folder: pathlib.Path, stand_in: bool = False) -> Setting:
         {
             'JAX_PLATFORMS': 'cpu',
             # Programs here are small: compiling them is what takes the time.
-            'XLA_FLAGS': '--xla_backend_optimization_level=0',
+            'XLA_FLAGS': '--xla_backend_optimization_level=0 '
+            '--xla_llvm_disable_expensive_passes=true',
             'JAX_COMPILATION_CACHE_DIR': str(setting.folder / 'compiled'),
             'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
             'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
