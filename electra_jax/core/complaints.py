@@ -40,7 +40,7 @@ REASONS = {
     'double_id': '{n} rows had the id of an earlier one (all were used)',
     'moved_answer': '{n} answers were not at their given position (found elsewhere in their text)',
     'stray_return': '{n} lines held carriage returns, which end no line where most end otherwise',
-    'quoted': '{n} rows of a .tsv file have cells in quotation marks, which are part of their text '
+    'quoted': '{n} rows have cells in quotation marks, which are part of their text '
     "(if they enclose it alone: name the file .csv, and type --config.task.separator='\\t')",
     'cut': '{n} rows have texts longer than data.row_length, or a question longer than '
     'task.question_length (cut)',

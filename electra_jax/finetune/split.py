@@ -16,7 +16,7 @@ from electra_jax.finetune import batches, features, glue
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.examples import TextExample, count_double_ids
 from electra_jax.finetune.features import Rows
-from electra_jax.finetune.files import locate
+from electra_jax.finetune.files import lines, locate
 from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.files.source import open_source
 from electra_jax.finetune.kinds.kind import Task
@@ -204,6 +204,7 @@ def read(task: Task, location: Location, split: str, on_bad_row: str) -> Loaded:
     given, files = task.columns, task.spec.files
     source = open_source(files, location, split, given, complaints, labelled)
     examples, task = KINDS[task.kind].read(task, source)
+    lines.forget()
     if not examples:
         first = next((first for _, first in complaints.counts.values()), None)
         raise DataError(

@@ -226,6 +226,10 @@ def test_rows_of_questions_in_both_forms(tmp_path):
     assert [e.answers for e in loaded.examples] == [(Answer('bear', 17),)] * 2 + [()]
     assert [e.impossible for e in loaded.examples] == [False, False, True]
     assert loaded.examples[1].where == f'{tmp_path}/train.jsonl:2'
+    listed = load(tmp_path, json.dumps(rows), 'squad2', name='train.json')
+    assert [e._replace(where='') for e in listed.examples] == [
+        e._replace(where='') for e in loaded.examples
+    ]
     with pytest.raises(errors.DataError, match=r"train\.jsonl:3: question 'q3' has no answer"):
         load(tmp_path, content, 'spans', name='train.jsonl')
 

@@ -6,7 +6,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 from electra_jax.core import compressed, formats
 from electra_jax.core.complaints import Complaints
@@ -62,25 +62,49 @@ def ending_of(path: pathlib.Path) -> str:
     return path.suffix.lower()
 
 
+class _Content(NamedTuple):
+    """What a file holds."""
+
+    data: bytes  # UTF-8 without a byte order mark, unpacked
+    guessed: str  # its encoding, where the bytes alone show it
+    torn: str  # why there is no more of it
+
+
 def content(path: pathlib.Path, complaints: Complaints) -> bytes:
-    """The bytes of a file, unpacked whatever its name, without a byte order mark."""
+    """The text of a file in UTF-8, unpacked whatever its name, without a byte order mark."""
     with explained('read', path):
-        data = b''.join(_chunks(path, complaints))
-    if not data.strip():
+        found = _read(path, _version(path))
+    if found.torn:
+        complaints.refuse('torn_file', str(path), found.torn)
+    if not found.data.strip():
         raise DataError(f'{path}: the file is empty')
-    return data
+    if found.guessed:
+        complaints.count('guessed_encoding', f'{path} ({found.guessed})')
+    return found.data
+
+
+def forget() -> None:
+    """Lets go of the file that was read last, which is kept because its first line is read alone.
+
+    Standard input is at its end after this.
+    """
+    _read.cache_clear()
+
+
+def _version(path: pathlib.Path) -> object:
+    if path == STANDARD_INPUT:
+        return sys.stdin.buffer
+    about = path.stat()
+    return about.st_size, about.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=1)
-def _all_of(stream: IO[bytes]) -> bytes:
-    """What a stream holds; kept, because the first line of a table is also read on its own."""
-    return stream.read()
-
-
-def _chunks(path: pathlib.Path, complaints: Complaints) -> Iterator[bytes]:
-    size, names = 0, []
+def _read(path: pathlib.Path, version: object) -> _Content:
+    del version  # part of the key, so that a file that has changed is read again
+    size, names, guessed, torn = 0, [], '', ''
+    chunks: list[bytes] = []
     try:
-        found, texts = _opened(path)
+        is_packed, texts = _opened(path)
         for text in texts:
             names.append(text.name)
             if text.problem:
@@ -90,33 +114,27 @@ def _chunks(path: pathlib.Path, complaints: Complaints) -> Iterator[bytes]:
                     f'{path} holds several files, {names[0]}, {names[1]}, ...: unpack it, and name '
                     'the one to read'
                 )
+            guessed = text.guessed
             for chunk in text.chunks:
                 size += len(chunk)
-                if found.packed and size > _MOST_UNPACKED:
+                if is_packed and size > _MOST_UNPACKED:
                     raise DataError(
                         f'{path} unpacks to more than {_MOST_UNPACKED >> 30} GiB, which must fit '
                         'into memory: unpack it yourself if its content is what you expect'
                     )
-                yield chunk
+                chunks.append(chunk)
     except compressed.TornError as error:
-        complaints.refuse('torn_file', str(path), str(error))
+        torn = str(error)
+    return _Content(b''.join(chunks), guessed, torn)
 
 
-def _opened(path: pathlib.Path) -> tuple[formats.Format, Iterator[formats.Text]]:
-    """What a file is, and the text in it, or those in its archive."""
+def _opened(path: pathlib.Path) -> tuple[bool, Iterator[formats.Text]]:
+    """Whether a file is packed, and the text in it, or those in its archive."""
     if path == STANDARD_INPUT:
-        data = _all_of(sys.stdin.buffer)
+        data = sys.stdin.buffer.read()
         found = formats.of(data[: formats.HEAD_BYTES])
-        texts = formats.texts_of(str(path), iter([data]))
-    else:
-        found, texts = formats.look(path), formats.texts(path)
-    if found.encoding and not found.is_plain:
-        width = found.encoding[:6].upper()
-        name = width if found.mark_bytes else f'{width}{found.encoding[-2:].upper()}'
-        raise DataError(
-            f'{path}: the file is {width}, and UTF-8 is needed; type: {as_utf8(path, name)}'
-        )
-    return found, texts
+        return bool(found.packed), formats.texts_of(str(path), iter([data]))
+    return bool(formats.look(path).packed), formats.texts(path)
 
 
 def json_value(path: pathlib.Path, complaints: Complaints) -> Any:
@@ -140,14 +158,17 @@ def json_value(path: pathlib.Path, complaints: Complaints) -> Any:
         raise DataError(f'{path}: not JSON that can be used ({error})') from error
 
 
-def raw_lines(path: pathlib.Path, complaints: Complaints) -> list[bytes]:
+def raw_lines(path: pathlib.Path, complaints: Complaints, quoted: bool = False) -> list[bytes]:
     r"""Lines that end in \n or \r\n; in \r, as on old Macs, where most end so.
 
-    Other carriage returns are counted; they stay where they are.
+    Other carriage returns are counted; they stay where they are. With `quoted` those ends decide
+    that are not between quotation marks, where a cell of a table may hold others.
     """
     data = content(path, complaints)
-    line_feeds, pairs = data.count(b'\n'), data.count(b'\r\n')
-    if data.count(b'\r') - pairs > line_feeds:
+    ends = data
+    if quoted and b'\r' in data:
+        ends = b''.join(data.split(b'"')[::2])
+    if ends.count(b'\r') - ends.count(b'\r\n') > ends.count(b'\n'):
         data = formats.with_line_feeds(data)
     found = [raw.rstrip(b'\r') for raw in data.removesuffix(b'\n').split(b'\n')]
     for number, raw in enumerate(found, 1) if data.count(b'\r') > data.count(b'\r\n') else ():
@@ -189,9 +210,9 @@ def decoded(raw: bytes, path: pathlib.Path) -> str:
     return text
 
 
-def as_utf8(path: pathlib.Path, encoding: str = 'LATIN1') -> str:
-    """The command that writes a file in UTF-8, under a name with the same ending."""
-    return formats.typed(f'iconv -f {encoding} -t UTF-8 {{}} > NEW{ending_of(path)}', path)
+def as_utf8(path: pathlib.Path) -> str:
+    """The command that writes a file of Latin-1 in UTF-8, under a name with the same ending."""
+    return formats.typed(f'iconv -f LATIN1 -t UTF-8 {{}} > NEW{ending_of(path)}', path)
 
 
 def usable_text(value: Any, part: str) -> str:

@@ -122,6 +122,7 @@ def read(
             split = (task.spec.files, Location(path), columns, complaints, None, ending)
             examples, _ = kind.read(task, Source(*split))
         examples = list(examples)
+        lines.forget()
     except DataError as error:
         raise DataError(in_words_of_predict(str(error))) from error
     if not examples:

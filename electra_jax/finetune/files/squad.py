@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
 from electra_jax.finetune.examples import Answer, SpanExample
-from electra_jax.finetune.files import lines
+from electra_jax.finetune.files import lines, tables
 from electra_jax.finetune.files.lines import Refusing, UnusableError
 from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.texts import plain_label
@@ -37,8 +37,9 @@ def read(source: Source, unanswerable: bool) -> Iterator[SpanExample]:
 
     `unanswerable` is whether the task has questions without an answer (SQuAD 2.0).
     """
-    if source.path is not None and source.ending == '.json':
-        questions = _squad_questions(source.path, source.complaints)
+    path = source.path
+    if path is not None and source.ending == '.json' and not tables.is_list(path):
+        questions = _squad_questions(path, source.complaints)
     else:
         questions = _row_questions(source)
     seen: dict[str, str] = {}
