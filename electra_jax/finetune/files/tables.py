@@ -21,6 +21,7 @@ JSON_LINES = ('.jsonl', '.ndjson')
 JSON = '.json'  # one list of objects, or lines of them
 TABLES = (*SEPARATORS, *JSON_LINES)
 _QUOTED = re.compile('".*"".*"', re.DOTALL)  # a cell as CSV writes one with quotation marks
+_LIST = re.compile(rb'\s*\[\s*\{')  # the beginning of a JSON array of objects
 _LONGEST_CELL = 2**31 - 1
 
 
@@ -128,9 +129,11 @@ def _cells(
     path: pathlib.Path, separator: str | None, complaints: Complaints, ending: str
 ) -> Iterator[tuple[int, list[str]]]:
     """The number of each row's first line, and its cells."""
-    separator = _separator(path, separator, ending)
+    separator = separator_of(path, separator, ending)
     csv.field_size_limit(_LONGEST_CELL)
-    raw_lines, quotes_are_text = lines.raw_lines(path, complaints), ending != '.csv'
+    quotes_are_text = ending != '.csv'
+    raw_lines = lines.raw_lines(path, complaints, quoted=not quotes_are_text)
+    quotes = _Quotes(path, complaints)
     reader = csv.reader(
         # A line left out here could open or close quotes, and change what all others mean.
         (raw.decode(errors='replace') + '\n' for raw in raw_lines),
@@ -145,6 +148,7 @@ def _cells(
             try:
                 cells = next(reader)
             except StopIteration:
+                quotes.report()
                 return
             except csv.Error as error:
                 if 'unexpected end' in str(error):
@@ -154,16 +158,55 @@ def _cells(
                         'save the table as .tsv, where quotation marks have no meaning'
                     ) from error
                 problem = f'the line cannot be cut into cells ({error})'
+                if 'new-line character' in str(error):
+                    problem = (
+                        'the line holds a carriage return, which ends no line where most end '
+                        'otherwise'
+                    )
                 raise UnusableError('bad_width', problem) from error
             for raw in raw_lines[start : reader.line_num]:
                 lines.decoded(raw, path)
-            if quotes_are_text and any(_QUOTED.fullmatch(cell) for cell in cells):
-                complaints.count('quoted', where)
+            if quotes_are_text:
+                quotes.look(start + 1, cells)
             if any(cell.strip() for cell in cells) or len(cells) > 1:
                 yield start + 1, cells
 
 
-def _separator(path: pathlib.Path, separator: str | None, ending: str) -> str:
+class _Quotes:
+    """Looks for quotation marks that may enclose cells, where they are read as text."""
+
+    def __init__(self, path: pathlib.Path, complaints: Complaints) -> None:
+        self._path, self._complaints = path, complaints
+        self._rows = 0
+        self._bare: set[int] = set()  # columns with a cell that has none
+        self._enclosed: dict[int, tuple[int, int]] = {}  # column -> how many, the line of the first
+
+    def look(self, line: int, cells: list[str]) -> None:
+        """Counts a row if a cell has its own marks doubled, as CSV writes them."""
+        if any(_QUOTED.fullmatch(cell) for cell in cells):
+            self._complaints.count('quoted', f'{self._path}:{line}')
+        self._rows += 1
+        if len(self._bare) >= len(cells):
+            return
+        for column, cell in enumerate(cells):
+            if len(cell) > 1 and cell[0] == '"' == cell[-1]:
+                number, first = self._enclosed.get(column, (0, line))
+                self._enclosed[column] = number + 1, first
+            elif cell.strip() and self._rows > 1:  # the first may hold names without marks
+                self._bare.add(column)
+
+    def report(self) -> None:
+        """Counts the rows if all cells of a column are enclosed."""
+        if 'quoted' in self._complaints.counts:
+            return
+        whole = (n for column, n in self._enclosed.items() if column not in self._bare)
+        number, line = max(whole, default=(0, 0))
+        if number > 1:
+            self._complaints.add({'quoted': (number, f'{self._path}:{line}')})
+
+
+def separator_of(path: pathlib.Path, separator: str | None, ending: str) -> str:
+    """What separates the cells of a table: what is given, or what the ending says."""
     separator = '\t' if separator == r'\t' else separator or SEPARATORS.get(ending)
     if separator is None:
         raise DataError(
@@ -207,10 +250,16 @@ def _json_rows(path: pathlib.Path, complaints: Complaints) -> Iterator[Row]:
             complaints.refuse('bad_json', where, problem)
 
 
+def is_list(path: pathlib.Path) -> bool:
+    """Whether a file is one JSON array of objects, and not a JSON value a line."""
+    data = lines.content(path, Complaints('data.on_bad_row', 'skip'))
+    is_whole = lines.ending_of(path) == JSON or data.rstrip().endswith(b']')
+    return is_whole and _LIST.match(data) is not None
+
+
 def _json_values(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[str, Any]]:
     """Where each JSON value of a file is, and the value: of one list, or one a line."""
-    is_list = lines.ending_of(path) == JSON and lines.content(path, complaints).lstrip()[:1] == b'['
-    if is_list:
+    if is_list(path):
         for number, value in enumerate(lines.json_value(path, complaints)):
             yield f'{path}: row {number}', value
         return

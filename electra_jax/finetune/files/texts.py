@@ -203,11 +203,12 @@ def without_stand_ins(examples: Sequence[TextExample], complaints: Complaints) -
     classes = {str(example.label) for example in examples}
     stand_ins = {x for x in classes if x.casefold() in _NO_LABEL or x == _PYTHONS_NONE}
     stand_ins -= {'-'} if '+' in classes else set()
-    # Classes are words, or numbered from 0; but -1, 0 and 1, or -1 and 1, may be meant.
-    others = classes - {'-1', '-1.0'}
+    # Classes are words, or numbered from 0; but -1 and 1 alone are those of many programs.
+    below = classes & {'-1', '-1.0'}
+    others = classes - stand_ins - below
     are_words = all(_number(label) is None for label in others)
     if are_words or others == {str(number) for number in range(len(others))}:
-        stand_ins |= classes - others
+        stand_ins |= below
     for example in examples if stand_ins else ():
         if example.label in stand_ins:
             problem = f'the label {example.label!r} usually stands for none{_if_meant(classes)}'
