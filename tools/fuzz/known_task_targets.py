@@ -52,7 +52,7 @@ def _write(
 ) -> Case:
     """Writes a file, plain or compressed, perhaps torn; `renamed`: perhaps without its ending."""
     path, data = writing.path_of(rng, folder, rng.choice(endings), plain=True), code.encode(text)
-    sure = sure and code.codec == 'utf-8'
+    sure = sure and code.sure
     kind = rng.random()
     if kind < 0.05:
         path = path.with_suffix(path.suffix.upper())
@@ -141,7 +141,9 @@ def _table(rng: random.Random, scripts: Sequence[str], typed: bool, one_line: bo
         second = _text(rng, scripts, one_line) if is_pair else None
         good = bool(first.strip())
         if rng.random() < 0.05:
-            label, good = rng.choice(NO_LABELS[: None if counted else -1]), False
+            # Next to '1' alone '-1' may be a class.
+            has_all = counted and {one[2] for one in wanted} == set(classes)
+            label, good = rng.choice(NO_LABELS[: None if has_all else -1]), False
         if rng.random() < 0.03:
             first, good = rng.choice(('', ' ')), False
         if good:

@@ -70,8 +70,13 @@ class Encoding(NamedTuple):
     sure: bool  # whether every reader of text files can know it
 
     def encode(self, text: str) -> bytes:
-        """The bytes of a whole file; with the mark where they would be another text in ASCII."""
+        """The bytes of a whole file; with the mark where they would be another text in ASCII.
+
+        They are those of UTF-8 where those of an old encoding would be another text in UTF-8.
+        """
         data = self.mark + text.encode(self.codec)
+        if self.codec in _NATIONAL and not data.isascii() and _is_utf8(data):
+            return text.encode()
         if (
             self.codec in _UNICODE
             and data.isascii()
@@ -79,6 +84,14 @@ class Encoding(NamedTuple):
         ):
             return '\ufeff'.encode(self.codec) + data
         return data
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def encoding(rng: random.Random) -> Encoding:
