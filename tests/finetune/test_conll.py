@@ -304,6 +304,32 @@ def test_numbers_of_words_are_no_words(tmp_path):
 def test_names_of_columns_are_no_word(tmp_path):
     with pytest.raises(errors.DataError, match=r'txt:1: the line looks like names of columns'):
         load(tmp_path, 'Word Tag\nHe O\nwon B-X\n')
+    loaded = load(tmp_path, 'Token NE\nHe A\nwon B\n')
+    assert len(loaded.complaints.notes) == 1 and 'names of columns' in loaded.complaints.notes[0]
+
+
+@pytest.mark.parametrize('first', ['word pos', 'Form LABEL'])
+def test_a_word_that_is_also_a_usual_name_is_a_word(tmp_path, first):
+    word, tag = first.split()
+    loaded = load(tmp_path, f'{first}\nwon O\nby X\n\nof {tag}\n')
+    assert loaded.examples[0].words == (word, 'won', 'by')
+    assert loaded.complaints.notes == []
+
+
+@pytest.mark.parametrize(
+    ('text', 'words', 'notes'),
+    [
+        ('words\nwin\n\nHe\n', [('words', 'win'), ('He',)], 1),
+        ('words\tO\nwin\tO\n\nHe\tO\n', [('words', 'win'), ('He',)], 0),
+        ('words\nHe won\nYes\n', [('He', 'won'), ('Yes',)], 0),
+        ('words\nHe\nYes\n', [('He',), ('Yes',)], 1),
+    ],
+)
+def test_a_first_line_of_new_text_may_be_a_word_or_a_name(tmp_path, text, words, notes):
+    known = Known(('O', 'B-X', 'I-X'), 'bio')
+    loaded = load(tmp_path, text, split='test', known=known, name='test.tsv')
+    assert [e.words for e in loaded.examples] == words
+    assert len(loaded.complaints.notes) == notes
 
 
 # ---------------------------------------------------------------------------------------------

@@ -22,19 +22,8 @@ from electra_jax.finetune.files.tables import Columns, Row, Rows, is_number
 _NEW_DOCUMENT = '-DOCSTART-'  # of CoNLL-2003: on a line of its own, which is no word
 _NUMBER = re.compile('[0-9]+([-.][0-9]+)?')
 # Of columns, in the first line of many a table.
-_NAMES = {
-    'word',
-    'words',
-    'token',
-    'tokens',
-    'form',
-    'tag',
-    'tags',
-    'label',
-    'labels',
-    'pos',
-    'ner',
-}
+_WORDS_NAMES = {'word', 'words', 'token', 'tokens', 'form'}
+_NAMES = _WORDS_NAMES | {'tag', 'tags', 'label', 'labels', 'pos', 'ner'}
 # What other programs write where a word has none: pandas, and losses that pass over -100.
 _NO_TAG = re.compile('nan|null|<na>|#n/a|-[0-9]+', re.IGNORECASE)
 # .conllu: lines for several words written as one ('1-2'), and for words that are left out ('3.1').
@@ -62,11 +51,30 @@ def _is_table(source: Source, path: pathlib.Path) -> bool:
         return source.ending in (*tables.TABLES, '.json')
     if columns.header is not None:
         return columns.header
-    given = {'words': columns.words, 'tags': columns.tags}
-    names = {usual if not name or is_number(name) else name for usual, name in given.items()}
-    if not source.labelled:
-        names -= {columns.tags or 'tags'}
-    return names <= set(tables.first_names(path, columns.separator, '.tsv'))
+    given = (('words', columns.words), ('tags', columns.tags))
+    words, tags = (usual if not name or is_number(name) else name for usual, name in given)
+    first = tables.first_names(path, columns.separator, '.tsv')
+    if words not in first or tags in first:
+        return words in first
+    return not source.labelled and _holds_sentences(source, path, words, first.index(words))
+
+
+def _holds_sentences(source: Source, path: pathlib.Path, name: str, column: int) -> bool:
+    """Whether lines below one with the name of the words are sentences; it may be a word itself."""
+    separator = tables.separator_of(path, source.columns.separator, '.tsv')
+    read = lines.numbered(path, Complaints('data.on_bad_row', 'skip'))
+    cells = [text.split(separator) if text and text.strip() else [] for _, text in read]
+    while cells and not cells[-1]:
+        cells.pop()
+    if any(' ' in one[column].strip() for one in cells if len(one) > column):
+        return True
+    if [] in cells:  # a blank line between sentences
+        return False
+    source.complaints.note(
+        f'{path}:1: {name!r} is read as the name of a column; if it is a word, give the file the '
+        'ending .conll'
+    )
+    return True
 
 
 # ---------------------------------------------------------------------------------------------
@@ -110,7 +118,7 @@ def _read_conll(source: Source, path: pathlib.Path) -> Iterator[TaggedExample]:
             where = [f'{path}:{line.number}' for line in block]
             _check_cells(block, where, width, tags)
             if number == 0:
-                _check_no_header(path, block[0])
+                _check_no_header(source, blocks, words, width - 1 if tags is None else tags)
             given = None if tags is None else [line.cells[tags] for line in block]
             yield _checked(str(number), [line.cells[words] for line in block], given, where)
 
@@ -168,13 +176,25 @@ def _check_not_numbers(path: pathlib.Path, blocks: list[list[_Line]], words: int
         )
 
 
-def _check_no_header(path: pathlib.Path, line: _Line) -> None:
-    if len(_NAMES.intersection(cell.casefold() for cell in line.cells)) > 1:
+def _check_no_header(source: Source, blocks: list[list[_Line]], words: int, tags: int) -> None:
+    """Refuses a first line of names of columns; the tag of another word is no such name."""
+    line = blocks[0][0]
+    names = _NAMES.intersection(cell.casefold() for cell in line.cells)
+    others = (one for block in blocks for one in block if one.cells != line.cells)
+    if not names or any(one.cells[tags:][:1] == line.cells[tags:][:1] for one in others):
+        return
+    where = f'{source.path}:{line.number}'
+    if len(names) > 1:
         raise DataError(
-            f'{path}:{line.number}: the line looks like names of columns, not like a word and its '
+            f'{where}: the line looks like names of columns, not like a word and its '
             'tag: delete it; or, where each row has the number of its sentence, let the name end '
             'in .csv or .tsv, and type --config.task.columns.words=NAME '
             '--config.task.columns.tags=NAME --config.task.columns.sentence=NAME'
+        )
+    if line.cells[words].casefold() in _WORDS_NAMES and not _is_tag(line.cells[tags]):
+        source.complaints.note(
+            f'{where}: the line {" ".join(line.cells)!r:.60} is read as a word; delete it if it has '
+            'the names of columns'
         )
 
 
