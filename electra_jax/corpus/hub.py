@@ -14,7 +14,6 @@ from concurrent import futures
 from typing import Any, NamedTuple, TypeVar
 
 from electra_jax.core.complaints import Complaints
-from electra_jax.core.compressed import TornError
 from electra_jax.core.errors import ConfigError, DataError, UserError, first_line, nearest
 from electra_jax.corpus import documents, parquet, web
 
@@ -81,25 +80,11 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
         groups = [pool.submit(_row_groups, repo, commit, path, entry.field) for path in paths]
         try:
             for path, future in zip(paths, groups, strict=True):
+                make = functools.partial(
+                    HubPart, version=commit, repo=repo, path=path, block_bytes=piece_bytes
+                )
                 name = f'hf:{repo}@{commit[:12]}/{path}'
-                try:
-                    found = future.result()
-                except TornError as error:
-                    complaints.refuse('torn_file', name, str(error))
-                    continue
-                for number, group in enumerate(found):
-                    yield HubPart(
-                        name=name,
-                        weight=entry.weight,
-                        text_bytes=group.text_bytes,
-                        field=entry.field,
-                        number=number,
-                        group=group,
-                        block_bytes=piece_bytes,
-                        version=commit,
-                        repo=repo,
-                        path=path,
-                    )
+                yield from parquet.parts_of(name, future.result, entry, make, complaints)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -5,14 +5,14 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.compressed import TornError
 from electra_jax.core.errors import DataError, first_line
 from electra_jax.core.files import explained
-from electra_jax.corpus import documents, files
+from electra_jax.corpus import documents, files, footers
 
 _STREAM_BYTES = 1 << 20  # of a column that are read from the file at a time
 _BATCH_BYTES = 1 << 20  # of text that are unpacked at a time, about
@@ -59,10 +59,17 @@ class ParquetPart(documents.Part):
                     use_threads=False,  # each process has a core
                 )
                 texts = itertools.chain.from_iterable(map(_texts, batches))
-                for row, text in enumerate(texts, self.group.first_row):
+                row = self.group.first_row
+                for text in texts:
                     yield f'{self.name}, row {row}', text or b''
+                    row += 1
+            if (read := row - self.group.first_row) != self.group.rows:
+                raise TornError(f'{read} of {self.group.rows} rows are there')
         except TornError as error:
             complaints.refuse('torn_file', self.name, f'row group {self.number}: {error}')
+
+
+P = TypeVar('P', bound=ParquetPart)
 
 
 def _arrow() -> Any:
@@ -90,27 +97,42 @@ def parts(
         DataError: there are no files, one cannot be read, or has no such column of text.
     """
     for path in files.find_files(entry.where, documents.PARQUET, complaints):
-        try:
-            with explained('read', path):
-                version = _version(path)
-            with readable(str(path)):
-                groups = row_groups(_reader(str(path), version), str(path), entry.field)
-        except TornError as error:
-            complaints.refuse('torn_file', str(path), str(error))
-            continue
-        if not sum(group.rows for group in groups):
-            complaints.count('empty_file', str(path))
-        for number, group in enumerate(groups):
-            yield ParquetPart(
-                name=str(path),
-                weight=entry.weight,
-                text_bytes=group.text_bytes,
-                field=entry.field,
-                number=number,
-                group=group,
-                block_bytes=piece_bytes,
-                version=version,
-            )
+        with explained('read', path):
+            version = _version(path)
+        make = functools.partial(ParquetPart, version=version, block_bytes=piece_bytes)
+        find = functools.partial(_row_groups, str(path), version, entry.field)
+        yield from parts_of(str(path), find, entry, make, complaints)
+
+
+def parts_of(
+    name: str,
+    find: Callable[[], list[RowGroup]],
+    entry: documents.Entry,
+    make: Callable[..., P],
+    complaints: Complaints,
+) -> Iterator[P]:
+    """A part, which `make` makes, for each of the row groups that `find` gives of a file."""
+    try:
+        groups = find()
+    except TornError as error:
+        complaints.refuse('torn_file', name, str(error))
+        return
+    if not sum(group.rows for group in groups):
+        complaints.count('empty_file', name)
+    for number, group in enumerate(groups):
+        yield make(
+            name=name,
+            weight=entry.weight,
+            text_bytes=group.text_bytes,
+            field=entry.field,
+            number=number,
+            group=group,
+        )
+
+
+def _row_groups(name: str, version: str, field: str) -> list[RowGroup]:
+    with readable(name):
+        return row_groups(_reader(name, version), name, field)
 
 
 def _version(path: pathlib.Path) -> str:
@@ -168,12 +190,15 @@ def row_groups(reader: Any, name: str, field: str) -> list[RowGroup]:
         )
     index = next(i for i in range(about.num_columns) if about.schema.column(i).path == field)
     groups, first_row = [], 0
-    for i in range(about.num_row_groups):
-        group = about.row_group(i)
-        column = group.column(index)
-        sizes = column.total_compressed_size, column.total_uncompressed_size
-        groups.append(RowGroup(first_row, group.num_rows, *sizes))
-        first_row += group.num_rows
-    if first_row != about.num_rows:  # no checksum guards the footer
+    try:
+        found = footers.columns(about, index)
+    except footers.DamagedError as error:
+        raise TornError(f'it is damaged, or no Parquet ({error})') from error
+    for one in found:
+        if one.rows != one.values:  # no checksum guards the footer
+            raise TornError(f'a row group has {one.rows} rows, and {field!r} {one.values} values')
+        groups.append(RowGroup(first_row, one.rows, one.packed_bytes, one.text_bytes))
+        first_row += one.rows
+    if first_row != about.num_rows:
         raise TornError(f'its row groups have {first_row} rows, and the file {about.num_rows}')
     return groups

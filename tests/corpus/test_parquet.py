@@ -9,7 +9,7 @@ import pytest
 from electra_jax.core import errors
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.compressed import TornError
-from electra_jax.corpus import parquet, sources
+from electra_jax.corpus import footers, parquet, sources
 
 pa = pytest.importorskip('pyarrow')
 pq = pytest.importorskip('pyarrow.parquet')
@@ -170,6 +170,33 @@ def test_a_footer_that_contradicts_itself_is_damage(tmp_path):
     reader = mock.Mock(metadata=footer, schema_arrow=file.schema_arrow)
     with pytest.raises(TornError, match='rows, and the file 7'):
         parquet.row_groups(reader, str(path), 'text')
+
+
+@pytest.mark.parametrize('rows', [0, 29])
+def test_a_row_group_with_fewer_rows_than_its_footer_says_is_damage(tmp_path, rows):
+    write(tmp_path / 'a.parquet')
+    (part, *_), _, complaints = read(f'parquet:{tmp_path}/a.parquet', skip=True)
+    batches = list(part.reader().iter_batches(row_groups=[0], columns=['text']))
+    reader = mock.Mock(iter_batches=lambda *_, **__: [batches[0].slice(0, rows)])
+    with mock.patch.object(parquet.ParquetPart, 'reader', return_value=reader):
+        found = [one for block in part.open(complaints) for one in block.documents]
+    assert found == WANTED[:rows]
+    assert complaints.counts['torn_file'][1].endswith(f'row group 0: {rows} of 30 rows are there')
+
+
+def test_a_footer_that_ends_its_reader_is_damage_and_the_next_file_is_read(tmp_path, monkeypatch):
+    program = tmp_path / 'reader.py'
+    ending = "import os; ended = os.path.exists('ended'); open('ended', 'w'); ended or os.abort()"
+    program.write_text(f'{ending}\n{footers._PROGRAM.read_text()}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(footers, '_PROGRAM', program)
+    footers._READER.close()
+    for name in 'ab':
+        write(tmp_path / f'{name}.parquet')
+    parts, _, complaints = read(f'parquet:{tmp_path}/[ab].parquet', skip=True)
+    assert {part.name for part in parts} == {f'{tmp_path}/b.parquet'}
+    assert 'a.parquet: it is damaged' in complaints.counts['torn_file'][1]
+    footers._READER.close()
 
 
 def test_damage_is_a_complaint(tmp_path):

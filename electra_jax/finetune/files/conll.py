@@ -193,8 +193,8 @@ def _check_no_header(source: Source, blocks: list[list[_Line]], words: int, tags
         )
     if line.cells[words].casefold() in _WORDS_NAMES and not _is_tag(line.cells[tags]):
         source.complaints.note(
-            f'{where}: the line {" ".join(line.cells)!r:.60} is read as a word; delete it if it has '
-            'the names of columns'
+            f'{where}: the line {" ".join(line.cells)!r:.60} is read as a word; delete it if it '
+            'has the names of columns'
         )
 
 
