@@ -13,7 +13,7 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.tokenizers.api import cut_text
 
 TEXT = 'text'  # a paragraph a line, a blank line between documents
-JSONL = 'jsonl'  # a JSON object a line
+JSONL = 'jsonl'  # a JSON object a line, or one array of objects
 PARQUET = 'parquet'
 
 # A line longer than this is handed on in segments, so that nothing downstream meets a huge string.
@@ -23,7 +23,6 @@ _BLANK_LINES = re.compile(rb'\n(?:[ \t\r]*\n)+')
 _SURROGATES = re.compile('[\ud800-\udfff]')
 _MARKS = re.compile('^\ufeff+', re.MULTILINE)
 _UTF8_MARK = b'\xef\xbb\xbf'
-_ARRAY = re.compile(r'\[\s*(\{|$)')  # of objects, perhaps over several lines
 _COUNT_BYTES = 1 << 20
 
 
@@ -85,6 +84,7 @@ class Origin(NamedTuple):
     name: str  # path of the file, for messages
     offset: int = 0  # of the bytes in the text of the file
     first_line: int = 0  # number of their first line; 0: counted when it is needed
+    unit: str = 'line'  # 'object': a line is one of a JSON array
 
 
 def block_of(size: int, texts: Iterable[tuple[str, str]], complaints: Complaints) -> Block:
@@ -179,7 +179,7 @@ def json_texts(
                 text = _json_text(line, field)
             except ValueError as error:
                 first_line = first_line or _line_number(origin)
-                where = f'{origin.name}, line {first_line + number}'
+                where = f'{origin.name}, {origin.unit} {first_line + number}'
                 advice = _as_json_lines(line, error, origin.name) if offset == 0 else ''
                 complaints.refuse('bad_json', where, f'{error}{advice}')
             else:
@@ -201,16 +201,11 @@ def _json_text(line: str, field: str) -> str:
 
 
 def _as_json_lines(line: str, error: ValueError, name: str) -> str:
-    """What to type where the first line shows one array, or objects over several lines."""
-    if _ARRAY.match(line):
-        what, query = 'an array', "'.[]'"
-    elif getattr(error.__cause__, 'pos', -1) >= len(line):
-        what, query = 'an object over several lines', '.'
-    else:
+    """What to type where the first line shows objects over several lines."""
+    if getattr(error.__cause__, 'pos', -1) < len(line):
         return ''
-    return (
-        f'; {what} becomes JSON lines by: {formats.typed(f"jq -c {query} {{}} > NEW.jsonl", name)}'
-    )
+    command = formats.typed('jq -c . {} > NEW.jsonl', name)
+    return f'; an object over several lines becomes JSON lines by: {command}'
 
 
 def _line_number(origin: Origin) -> int:

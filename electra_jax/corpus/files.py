@@ -13,7 +13,7 @@ from electra_jax.core import compressed, formats
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
 from electra_jax.core.files import explained
-from electra_jax.corpus import documents
+from electra_jax.corpus import arrays, documents
 
 # Kind -> the endings of the files that count inside a folder or an archive; '': none.
 _ENDINGS = {
@@ -141,14 +141,19 @@ def _not_of_kind(path: pathlib.Path, kind: str) -> str:
     """Why a file of a folder without an ending is not read; '': it is, or it has an ending."""
     if _ENDING.fullmatch(path.suffix.lower()):
         return ''
-    with explained('read', path), path.open('rb') as file:
-        head = file.read(formats.HEAD_BYTES)
+    with explained('read', path):
+        head = _head(path)
     found = formats.of(head)
     if found.problem:
         return 'without an ending that are not text'
     if kind == documents.JSONL and found.is_plain and not _JSON.match(head):
         return 'without an ending that are not JSON'
     return ''
+
+
+def _head(path: pathlib.Path) -> bytes:
+    with path.open('rb') as file:
+        return file.read(formats.HEAD_BYTES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -158,7 +163,7 @@ class FilePart(documents.Part):
     kind: str  # TEXT or JSONL
     field: str  # of JSON lines
     ends: str  # what ends a document: 'blank_line' or 'file'
-    is_plain: bool  # a range of UTF-8; otherwise it is compressed, an archive, UTF-16, ...
+    is_plain: bool  # a range of UTF-8; otherwise it is compressed, an archive, a JSON array, ...
     start: int
     stop: int
     file_size: int  # with `file_mtime` (ns) it stands for the content of the whole file
@@ -212,7 +217,11 @@ class FilePart(documents.Part):
     def _blocks(self, text: formats.Text) -> Iterator[tuple[bytes, documents.Origin]]:
         """A text in blocks that end where documents end; what follows damage is lost."""
         torn: list[compressed.TornError] = []
-        chunks = _until_torn(text.chunks, torn)
+        chunks, unit = text.chunks, 'line'
+        if self.kind == documents.JSONL:
+            is_array, chunks = arrays.opened(chunks)
+            unit = 'object' if is_array else unit
+        chunks = _until_torn(chunks, torn)
         buffer, ended = bytearray(), False
         offset, line = 0, 1
         while not ended or buffer:
@@ -228,7 +237,7 @@ class FilePart(documents.Part):
             data = documents.line_feeds(bytes(buffer[: self.block_bytes + cut]))
             del buffer[: len(data)]
             if data:
-                yield data, documents.Origin(text.name, offset, line)
+                yield data, documents.Origin(text.name, offset, line, unit)
             offset, line = offset + len(data), line + data.count(b'\n')
         for error in torn:
             raise error
@@ -257,14 +266,18 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
             if not about.st_size:
                 complaints.count('empty_file', str(path))
                 continue
-            found = formats.look(path)
+            head = _head(path)
+            found = formats.of(head)
             if found.problem:
                 complaints.refuse('unreadable_file', str(path), found.problem_of(path))
                 continue
             if found.encoding and compressed.is_packed(path):
                 complaints.count('not_packed', str(path))
             size, start = about.st_size, 0
-            for stop in _ends(path, size, entry.kind, piece_bytes if found.is_plain else size):
+            is_plain = found.is_plain and not (
+                entry.kind == documents.JSONL and arrays.begins(head)
+            )
+            for stop in _ends(path, size, entry.kind, piece_bytes if is_plain else size):
                 if stop > start:
                     yield FilePart(
                         weight=entry.weight,
@@ -273,7 +286,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
                         kind=entry.kind,
                         field=entry.field,
                         ends=entry.ends,
-                        is_plain=found.is_plain,
+                        is_plain=is_plain,
                         start=start,
                         stop=stop,
                         file_size=size,
@@ -312,7 +325,7 @@ def _check_line(size: int, path: pathlib.Path | str, offset: int) -> None:
     if size > MAX_JSON_LINE_BYTES:
         raise DataError(
             f'{path}: the JSON line at byte {offset} is longer than {MAX_JSON_LINE_BYTES:,} bytes; '
-            'a line holds one document: is it JSON lines, and not one JSON array?'
+            'a line holds one document: is it JSON lines?'
         )
 
 

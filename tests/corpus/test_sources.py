@@ -15,7 +15,7 @@ import zstandard
 from electra_jax.config.settings import DataConfig
 from electra_jax.core import errors
 from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import build, documents, files, prepared, sources, web
+from electra_jax.corpus import arrays, build, documents, files, prepared, sources, web
 
 
 def write_documents(path, count=200, seed=0) -> list[list[str]]:
@@ -487,12 +487,51 @@ def test_json_lines_of_other_systems(tmp_path, piece_bytes, ending):
         assert (len(found) > 3) == (piece_bytes == 500)
 
 
+TEXTS_OF_ARRAY = ['one, "two"\n[', ' \\', '[{"text": "five"}]', 'é' * 3000]
+
+
 @pytest.mark.parametrize('indent', [None, 2])
-def test_an_array_is_refused_with_the_command_that_helps(tmp_path, indent):
-    rows = [{'text': 'one'}, {'text': 'two'}]
-    (tmp_path / 'a.json').write_text(json.dumps(rows, indent=indent))
-    with pytest.raises(errors.DataError, match=r"a\.json, line 1: .*jq -c '\.\[\]' "):
-        read(f'jsonl:{tmp_path}')
+@pytest.mark.parametrize('ascii_only', [False, True])
+@pytest.mark.parametrize('packed', [False, True])
+@pytest.mark.parametrize('piece_bytes', [500, 10**7])
+def test_an_array_of_objects_is_read_a_piece_at_a_time(
+    tmp_path, indent, ascii_only, packed, piece_bytes
+):
+    rows = [{'id': [i, {}], 'text': text} for i, text in enumerate(TEXTS_OF_ARRAY * 50)]
+    data = json.dumps(rows, indent=indent, ensure_ascii=ascii_only).encode()
+    path = tmp_path / ('a.json.gz' if packed else 'a.json')
+    path.write_bytes(gzip.compress(data) if packed else data)
+    complaints = Complaints('data.on_bad_text')
+    (piece,) = sources.plan(sources.parse_source(f'jsonl:{tmp_path}'), complaints, piece_bytes)
+    found = [[one for each, _ in group for one in each] for group in piece.open(complaints)]
+    assert (len(found) > 20) == (piece_bytes == 500)
+    wanted = [text.strip().split('\n') for text in TEXTS_OF_ARRAY * 50]
+    assert joined(found) == wanted and not complaints.counts
+
+
+@pytest.mark.parametrize('size', [1, 2, 3, 7])
+def test_an_array_may_be_cut_anywhere(size):
+    data = json.dumps([{'text': text} for text in TEXTS_OF_ARRAY], indent=1).encode()
+    chunks = [data[i : i + size] for i in range(0, len(data), size)]
+    lines = b''.join(arrays.as_lines(chunks))
+    assert len(lines) == len(data)
+    found = [json.loads(line)['text'] for line in lines.splitlines() if line.strip()]
+    assert found == TEXTS_OF_ARRAY
+
+
+def test_what_is_wrong_in_an_array_is_named(tmp_path):
+    path = tmp_path / 'a.json'
+    path.write_text('[{"text": "one"}, 3, {"text": "two"}]\n{"text": "three"}\n')
+    with pytest.raises(errors.DataError, match=r'a\.json, object 2: .* found a int'):
+        read(f'jsonl:{path}')
+    found, complaints = read(f'jsonl:{path}', skip=True)
+    assert joined(found) == [['one'], ['two'], ['three']]
+    assert complaints.counts.keys() == {'bad_json'}
+    path.write_text('[{"text": "one"}, {"text": "two"}')
+    with pytest.raises(errors.DataError, match=r'a\.json: it is torn: .* inside a JSON array'):
+        read(f'jsonl:{path}')
+    found, complaints = read(f'jsonl:{path}', skip=True)
+    assert joined(found) == [['one'], ['two']] and complaints.counts.keys() == {'torn_file'}
 
 
 # ---------------------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ def _make_jsonl(folder: pathlib.Path) -> Run:
         lines, texts = _rows(rng, code.scripts)
         sure = True
         if rng.random() < 0.1:
-            sure, body = False, '[' + ', '.join(lines) + ']'
+            body = '[' + rng.choice((', ', ',\n', ',\r\n')).join(lines) + ']'
         elif rng.random() < 0.05:
             sure, body = False, '\n'.join(lines).replace(', ', ',\n  ').replace('{', '{\n  ')
         else:
