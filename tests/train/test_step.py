@@ -12,6 +12,13 @@ from electra_jax.pretrain import program as runs
 from tests.support.configs import VOCABULARY, random_batch, tiny_config
 
 
+GOLDEN = pathlib.Path(__file__).parent.parent / 'golden' / 'three_steps.json'
+GOLDEN_CHANGES = {
+    'model': {'dropout': 0.1, 'attention_dropout': 0.1},
+    'optimizer': {'learning_rate': 1e-2, 'warmup_steps': 2},
+}
+
+
 def build(**changes) -> runs.Program:
     """A program on one device."""
     return built(tiny_config(mesh={'data': 1}, **changes))
@@ -31,9 +38,26 @@ def train(count, **changes):
     return history, current
 
 
+@functools.cache
+def accumulated(microbatches):
+    """Four steps of 32 rows in so many parts: metrics of each, the state after one, temporaries."""
+    program = build(
+        batch_size=32,
+        model={'dropout': 0.0},
+        optimizer={'microbatches': microbatches, 'b1': 0.0},
+    )
+    step = program.step.lower(program.abstract_state, random_batch(B=32)).compile()
+    current, history = program.fresh_state(), []
+    for number in range(4):
+        current, metrics = step(current, random_batch(B=32, seed=number))
+        history.append({name: float(value) for name, value in metrics.items()})
+        if number == 0:
+            first = jax.device_get(current)
+    return history, first, step.memory_analysis().temp_size_in_bytes
+
+
 def test_accumulation_changes_no_loss_without_dropout():
-    whole, _ = train(4)
-    parts, _ = train(4, optimizer={'microbatches': 4})
+    whole, parts = (accumulated(microbatches)[0] for microbatches in (1, 4))
     for a, b in zip(whole, parts, strict=True):
         for name in a:
             assert b[name] == pytest.approx(a[name], rel=1e-4, abs=1e-7), name
@@ -41,25 +65,18 @@ def test_accumulation_changes_no_loss_without_dropout():
 
 def test_accumulation_changes_nothing_but_memory():
     """Loss and every gradient as of the whole batch; temporaries shrink with the microbatches."""
-    results, temporaries = [], []
-    for microbatches in (1, 4):
-        config = {'model': {'dropout': 0.0}, 'optimizer': {'microbatches': microbatches, 'b1': 0.0}}
-        program = build(batch_size=32, **config)
-        batch = random_batch(B=32)
-        compiled = program.step.lower(program.abstract_state, batch).compile()
-        temporaries.append(compiled.memory_analysis().temp_size_in_bytes)
-        fresh = program.fresh_state()
-        after, metrics = compiled(fresh, batch)
-        # Without momentum, the first moment after a step is the clipped gradient itself.
-        moments = next(s.mu for s in after.opt_state if hasattr(s, 'mu'))
-        results.append((float(metrics['loss']), jax.device_get(moments)))
-    (whole_loss, whole), (parts_loss, parts) = results
-    assert parts_loss == pytest.approx(whole_loss, rel=1e-6)
-    scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(whole))
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * scale), whole, parts
+    (whole, whole_state, whole_bytes), (parts, parts_state, parts_bytes) = map(accumulated, (1, 4))
+    assert parts[0]['loss'] == pytest.approx(whole[0]['loss'], rel=1e-6)
+    # Without momentum, the first moment after a step is the clipped gradient itself.
+    ours, theirs = (
+        next(s.mu for s in state.opt_state if hasattr(s, 'mu'))
+        for state in (whole_state, parts_state)
     )
-    assert temporaries[1] < 0.6 * temporaries[0]
+    scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(ours))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * scale), ours, theirs
+    )
+    assert parts_bytes < 0.6 * whole_bytes
 
 
 def test_the_program_does_not_grow_with_depth():
@@ -72,19 +89,12 @@ def test_the_program_does_not_grow_with_depth():
 
 
 def test_the_first_step_has_rate_zero_and_changes_nothing():
-    program = build()
+    program = build(**GOLDEN_CHANGES)
     fresh = program.fresh_state()
     before = jax.device_get(fresh.params)
     after, metrics = program.step(fresh, random_batch())
     assert float(metrics['learning_rate']) == 0
     jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(after.params))
-
-
-GOLDEN = pathlib.Path(__file__).parent.parent / 'golden' / 'three_steps.json'
-GOLDEN_CHANGES = {
-    'model': {'dropout': 0.1, 'attention_dropout': 0.1},
-    'optimizer': {'learning_rate': 1e-2, 'warmup_steps': 2},
-}
 
 
 def test_three_steps_are_as_recorded():
