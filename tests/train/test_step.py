@@ -11,7 +11,6 @@ import pytest
 from electra_jax.pretrain import program as runs
 from tests.support.configs import VOCABULARY, random_batch, tiny_config
 
-
 GOLDEN = pathlib.Path(__file__).parent.parent / 'golden' / 'three_steps.json'
 GOLDEN_CHANGES = {
     'model': {'dropout': 0.1, 'attention_dropout': 0.1},
