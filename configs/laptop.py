@@ -30,7 +30,7 @@ def get_config():
                 'local_window': 3,
                 'global_every': 2,
             },
-            'objective': {'name': 'two_stage', 'generator_steps': 36_000},
+            'objective': {'name': 'two_stage', 'generator_share': 2 / 3},
             'data': {
                 'path': 'corpora/laptop',
                 'row_length': 64,

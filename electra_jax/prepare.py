@@ -39,7 +39,7 @@ def main(settings: Settings) -> None:
     command = cli.same_command('main')
     if settings == defaults:  # the recipe has nothing to train
         command = (
-            f'python -m electra_jax.main --config=configs/small.py --config.data.path={built.path} '
+            f'python -m electra_jax.main --config=configs/own.py --config.data.path={built.path} '
             f'--config.data.row_length={built.row_length} --config.data.layout={built.layout}'
         )
     print(f'next: {command}')

@@ -449,7 +449,7 @@ UNTRIED = {
         ('prepare.py', 'python -m electra_jax.main --config=configs/'),
         ('pretrain/job.py', ': train first (--config.job=pretrain), or na'),
         ('pretrain/text.py', 'config.data.path is not set: type --config.d'),
-        ('pretrain/text.py', ', and config.data.source does not name what'),
+        ('pretrain/text.py', ', and config.data.source does not name text'),
         ('train/checkpoint.py', 'holds parameters only, and a run cannot con'),
         ('train/health.py', 'The usual fix is a run in another --workdir'),
         ('train/health.py', 'repeats that step and shows where it goes w'),

@@ -11,6 +11,7 @@ from electra_jax.model.flops import training_flops
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.parallel import chips, mesh
 from electra_jax.pretrain import program as runs
+from electra_jax.runtime import terminal
 from electra_jax.tokenizers.api import SpecialIds
 
 RECORDED = 40  # of the largest buffers and movements
@@ -39,6 +40,7 @@ def make(config: Config, name: str, topology: str, slices: int) -> dict[str, Any
     vocabulary = Vocabulary(vocab_size, SpecialIds(0, 100, 101, 102, 103))
     program = runs.build_program(config, vocabulary, devices)
     batch = runs.abstract_batch(program)
+    terminal.ERR.print(f'compiling {name} for {topology}, perhaps for minutes...')
     made = compile.compile_step(program.step, program.abstract_state, batch)
     about = {'config': name, 'topology': topology, 'slices': slices}
     return {**about, **describe(program, made, chip)}

@@ -48,6 +48,7 @@ OF_THE_MODEL = (
     Need('optimizer.generator_learning_rate', 'optimizer.separate', (True,), 'there is one rate'),
     Need('optimizer.separate', 'model.embedding_sharing', _APART, _SHARED),
     Need('objective.freeze_generator', 'model.embedding_sharing', _APART, _SHARED),
+    Need('objective.generator_share', 'objective.name', ('two_stage',), 'there is one stage'),
     Need('objective.generator_steps', 'objective.name', ('two_stage',), 'there is one stage'),
 )  # fmt: skip
 

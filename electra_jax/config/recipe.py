@@ -66,8 +66,31 @@ def failed_import(path: pathlib.Path | str, error: ImportError) -> ConfigError:
     )
 
 
+# A setting that is typed -> one that would take its place, if the recipe has it.
+_IN_PLACE_OF = {
+    'total_steps': 'minutes',
+    'optimizer.warmup_steps': 'optimizer.warmup_share',
+    'objective.generator_steps': 'objective.generator_share',
+}
+
+
 def give_way(settings: Settings, typed: Collection[str]) -> None:
-    """Resets what a recipe has for a vocabulary that is trained, where a file of one is typed."""
+    """Resets what a recipe has in place of something that is typed.
+
+    A length in minutes or a share gives way to steps, the size of a vocabulary that is trained to
+    the file of one.
+
+    Raises:
+        ConfigError: both are typed.
+    """
+    for name, other in _IN_PLACE_OF.items():
+        if name in typed and other in typed:
+            raise ConfigError(
+                f'config.{name} and config.{other} are both typed: one of them decides, leave the '
+                'other out'
+            )
+        if name in typed:
+            fields.put(settings, other, None)
     if fields.get(settings, 'data.tokenizer.path') is None or 'data.tokenizer.path' not in typed:
         return
     default = fields.typed(Config)()

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from electra_jax.config import checks, fields, kernels
+from electra_jax.config import checks, fields, kernels, length
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config, ModelConfig
 from electra_jax.config.shapes import MODEL_SIZES
@@ -73,6 +73,7 @@ def fill(
     A model that is inherited from a checkpoint which is not given (`stored`) stays unset, too.
     """
     full = copy.deepcopy(settings)
+    length.set_shares(full)
     if full.data.row_length is None:
         full.data.row_length = row_length
     if stored is not None:

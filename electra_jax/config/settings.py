@@ -130,8 +130,9 @@ class ObjectiveConfig:
     temperature_decay: float = setting(0.6, at_least=0.001, at_most=1)
     # Train the discriminator alone (Fast-ELECTRA): weight decay does not move the generator either.
     freeze_generator: bool = setting(False)
-    # 'two_stage': length of stage 1; None: half the run.
+    # 'two_stage': length of stage 1 (None: half the run), or its share of the run.
     generator_steps: int | None = setting(None, at_least=1)
+    generator_share: float | None = setting(None, at_least=0.001, at_most=0.999)
     # 'teams': words to select from, the original included; and the weight of selecting.
     num_candidates: int = setting(5, at_least=2, at_most=1000)
     selection_weight: float = setting(20.0, at_least=0)
@@ -193,6 +194,8 @@ class OptimizerConfig:
 
     learning_rate: float = setting(5e-4, at_least=0)
     warmup_steps: int = setting(10_000, at_least=0)  # multiplies the decay; step 0 has rate 0
+    # Share of total_steps; takes the place of warmup_steps.
+    warmup_share: float | None = setting(None, at_least=0, at_most=1)
     decay_power: float = setting(1.0, at_least=0)  # (1 - step / total_steps) ** decay_power
     b1: float = setting(0.9, at_least=0, at_most=0.999999)
     b2: float = setting(0.999, at_least=0, at_most=0.999999)
@@ -347,6 +350,9 @@ class Config:
     job: str = setting('pretrain', choices=('pretrain', 'finetune', 'evaluate'))
     seed: int = setting(0, at_least=0, at_most=_MAX_SEED)
     total_steps: int = setting(1_000_000, at_least=1)  # fine-tuning counts in task.epochs
+    # Pre-train for about so many minutes on these devices: total_steps follows from the speed,
+    # measured once, and schedules follow it (config/length.py). None: total_steps decides.
+    minutes: float | None = setting(None, at_least=0.1, at_most=1_000_000)
     # End here with a checkpoint; schedules still follow total_steps.
     stop_at: int | None = setting(None, at_least=1)
     # What parameters start from: a workdir or checkpoint of ours, 'google:PATH' or
@@ -357,6 +363,7 @@ class Config:
     init_network: str = setting('both', choices=('both', 'generator', 'discriminator', 'none'))
     # Positions that the checkpoint lacks.
     init_positions: str = setting('fresh', choices=('fresh', 'repeat', 'interpolate'))
+    remark: str | None = setting(None)  # of a recipe about itself, printed at the start
     replay: str | None = setting(None)  # a dump of a bad step, to compute that step again
     batch_size: int = setting(128, at_least=1)  # global, rows
     model: ModelConfig

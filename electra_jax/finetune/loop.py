@@ -22,7 +22,7 @@ from electra_jax.finetune.kinds.kind import Predictions
 from electra_jax.finetune.program import put, put_seed
 from electra_jax.finetune.run import Run
 from electra_jax.train import signals
-from electra_jax.train.clock import COMPILING, EVALUATING, Clock
+from electra_jax.train.clock import EVALUATING, Clock
 from electra_jax.train.health import Health
 from electra_jax.train.log import Log
 
@@ -67,7 +67,7 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
     predicted: dict[str, Predictions] = {}
     best, best_score = None, -math.inf
     history = []
-    clock.enter(COMPILING)
+    log.compiling()
     for step in range(1, config.total_steps + 1):
         batch, host_batch = next(todo)
         clock.begin_step(before + step)

@@ -27,8 +27,10 @@ from electra_jax.train import workdir
 # Settings in steps, which fine-tuning would silently ignore -> what to do instead.
 _IN_STEPS = {
     'total_steps': 'type --config.task.epochs=NUMBER instead',
+    'minutes': 'type --config.task.epochs=NUMBER instead',
     'stop_at': 'type --config.task.epochs=NUMBER instead',
     'optimizer.warmup_steps': 'type --config.task.warmup_rate=NUMBER (a share of steps) instead',
+    'optimizer.warmup_share': 'type --config.task.warmup_rate=NUMBER instead',
     'eval.every_steps': 'it is scored after each, so leave this out',
     'checkpoint.every_steps': 'each trial is saved at its end, so leave this out',
     'replay': 'only steps of pre-training can be computed again, so leave this out',

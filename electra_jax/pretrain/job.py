@@ -18,8 +18,8 @@ from electra_jax.core.errors import CheckpointError
 from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.model.flops import training_flops
 from electra_jax.parallel import chips
+from electra_jax.pretrain import length, report
 from electra_jax.pretrain import program as programs
-from electra_jax.pretrain import report
 from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import BuildCorpus, Text
@@ -75,9 +75,11 @@ def open_run(settings: Settings, folder: epath.Path, build_corpus: BuildCorpus) 
         )
     if settings.init_from is not None:
         init_from.check_named(settings.init_from)
-    checks.check_positions(fill(settings))
+    row_length = texts.row_length(settings)
+    checks.check_positions(fill(settings, row_length=row_length))
     distributed.initialize()
-    config = resolve(settings, jax.devices()[0].platform)
+    config = resolve(settings, jax.devices()[0].platform, row_length=row_length)
+    config = length.stored(config, folder)
     workdir.check_same_run(folder, config)
     if config.job == 'evaluate' and not workdir.has_checkpoint(folder):
         raise CheckpointError(
@@ -85,7 +87,10 @@ def open_run(settings: Settings, folder: epath.Path, build_corpus: BuildCorpus) 
             'name the run with --workdir'
         )
     text = texts.open_text(config, build_corpus)
-    program = programs.build_program(config, texts.vocabulary(config, text))
+    vocabulary = texts.vocabulary(config, text)
+    if length.is_open(config, folder):
+        config = length.measured(config, vocabulary)
+    program = programs.build_program(config, vocabulary)
     return Run(program, text, folder)
 
 

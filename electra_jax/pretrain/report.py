@@ -38,7 +38,11 @@ def start(
         f"{flops['paper'] / 1e9:.4g} by the paper's count: "
         f'{flops["paper"] * tokens:.3g} FLOP for {tokens:.3g} tokens',
         f'  {rows:,} rows of {data.row_length} tokens, batches of {config.batch_size}',
+        f'  {counted(config.total_steps, "steps")}: {tokens / rows / data.row_length:.3g} times '
+        f'through these rows, {tokens / millions / 1e6:.3g} tokens for each parameter',
     ]
+    if config.remark:
+        lines.append(f'  {config.remark}')
     made_of = {corpus.source for corpus in text.corpora}
     # A recipe's own source is for those who have no corpus yet.
     if 'data.source' in typed and made_of != {data.source}:

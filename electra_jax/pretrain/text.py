@@ -10,6 +10,8 @@ import jax
 import numpy as np
 from etils import epath
 
+from electra_jax.config.fields import Settings
+from electra_jax.config.resolve import ROW_LENGTH
 from electra_jax.config.settings import Config, DataConfig
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError
 from electra_jax.data import manifest, pipeline
@@ -29,6 +31,16 @@ class Text(NamedTuple):
     corpora: list[manifest.Corpus]  # one or more, of one tokenizer
     weights: list[float]  # the share of rows from each corpus
     tokenizer: Tokenizer
+
+
+def row_length(settings: Settings) -> int:
+    """L of a run whose settings may leave it unset: that of its text, where it is there."""
+    path = settings.data.path
+    if settings.data.row_length is None and path is not None:
+        first = pipeline.parse_paths(path)[0][0]
+        if (epath.Path(first) / manifest.FILE_NAME).exists():
+            return manifest.load_corpus(first, 'sizes').row_length
+    return settings.data.row_length or ROW_LENGTH
 
 
 def open_text(config: Config, build_corpus: BuildCorpus) -> Text:

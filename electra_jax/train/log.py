@@ -8,8 +8,8 @@ from etils import epath
 from electra_jax.config.settings import LogConfig
 from electra_jax.data.pipeline import HostBatch
 from electra_jax.runtime import distributed
-from electra_jax.runtime.terminal import Progress
-from electra_jax.train.clock import DEVICE, Clock, StepWork
+from electra_jax.runtime.terminal import Progress, duration
+from electra_jax.train.clock import COMPILING, DEVICE, TRAINING, Clock, StepWork
 from electra_jax.train.health import Health
 from electra_jax.train.metrics import Metrics
 
@@ -23,6 +23,9 @@ _SHOWN = (
     ('tokens/s', 'speed/tokens_per_second', ',.0f'),
     ('mfu', 'speed/mfu', '.1%'),
 )
+
+
+ESTIMATE_SECONDS = 8.0  # of training, after which its length is estimated
 
 
 class Log:
@@ -43,6 +46,7 @@ class Log:
         self.print = self._progress.print
         self._files = Metrics(workdir, start, settings.tensorboard, self.print)
         self.path, self.flush = self._files.path, self._files.flush
+        self._start, self._has_estimated = start, False
         # The newest step: its number, its metrics, which are still computed, and its rows.
         self._pending: tuple[int, Mapping[str, jax.Array], HostBatch] | None = None
 
@@ -61,6 +65,11 @@ class Log:
         self._progress.close()
         self._files.close()
 
+    def compiling(self) -> None:
+        """Says so, because nothing is to be seen of it, perhaps for minutes."""
+        self._clock.enter(COMPILING)
+        self.print('compiling...')
+
     def hold(self, number: int, metrics: Mapping[str, jax.Array], batch: HostBatch) -> None:
         """Keeps a step's metrics, which are still computed, until `finish_step`."""
         self._pending = number, metrics, batch
@@ -77,7 +86,11 @@ class Log:
         (number, metrics, batch), self._pending = self._pending, None
         with self._clock.waiting(DEVICE):
             values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        is_compiled = self._clock.phase == COMPILING
         self._clock.end_step()
+        if is_compiled and (seconds := self._clock.seconds(COMPILING)) >= 1:
+            self.print(f'compiled in {duration(seconds)}')
+        self._estimate(number)
         written, lines = self._health.look(number, values, batch)
         if (number - self._before) % self._every_steps == 0 or number == self._last:
             written |= {f'train/{name}': value for name, value in values.items()}
@@ -85,6 +98,17 @@ class Log:
                 written |= self._clock.speed(self._work) | self._clock.goodput()
             self.print(f'step {number}/{self._end}  {_step_line(written)}', eta=True)
         self.write(number, written, lines)
+
+    def _estimate(self, number: int) -> None:
+        """Prints once, after some seconds of training, how long the rest takes here."""
+        seconds, steps = self._clock.seconds(TRAINING), number - self._start - 1
+        if self._has_estimated or steps < 1 or seconds < ESTIMATE_SECONDS or number == self._end:
+            return
+        self._has_estimated, left = True, self._end - number
+        self.print(
+            f'step {number}/{self._end}  {seconds / steps:.3g} s a step: about '
+            f'{duration(left * seconds / steps)} here for the {left:,} that are left'
+        )
 
     def evaluation(self, number: int, evaluation: Mapping[str, float]) -> None:
         """Judges, writes and prints an evaluation on held-out text."""

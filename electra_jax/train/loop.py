@@ -60,7 +60,8 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     clock, evaluation = run.clock, {}
     clock.start_from(start)
     with _tools(config.log, run, workdir, start, end) as (log, profiler, stop):
-        clock.enter(clocks.COMPILING)
+        if start < end:
+            log.compiling()
         for number in range(start + 1, end + 1):
             # ---- The next batch, which is on the devices already.
             try:

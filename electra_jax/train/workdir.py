@@ -13,6 +13,7 @@ from typing import Any
 from etils import epath
 from jax.sharding import Mesh
 
+from electra_jax.config import length
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config
 from electra_jax.core import files
@@ -20,7 +21,7 @@ from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
 from electra_jax.optim.optimizer import decay_table
 from electra_jax.parallel import rules
-from electra_jax.runtime import distributed
+from electra_jax.runtime import cli, distributed
 from electra_jax.train import checkpoint, metrics, seals
 
 CONFIG_FILE = 'config.json'
@@ -45,6 +46,9 @@ FREE = (
     'data.runner_options',
     'data.verify',
     'data.workers',
+    'optimizer.warmup_share',  # the steps that follow are compared
+    'objective.generator_share',
+    'remark',
     'trials',  # more of them may be asked for later
     'task.train_file',  # rows are compared here, too
     'task.dev_file',
@@ -65,6 +69,24 @@ def has_checkpoint(workdir: epath.Path) -> bool:
     return bool(seals.steps(workdir / checkpoint.FOLDER))
 
 
+def begun(workdir: epath.Path) -> dict[str, Any] | None:
+    """The settings of the run in the folder, by dotted name; None: none has made a step there.
+
+    Raises:
+        CheckpointError: they cannot be read.
+    """
+    path, measured = workdir / CONFIG_FILE, workdir / metrics.FILE
+    is_begun = has_checkpoint(workdir) or (measured.exists() and measured.read_text().strip())
+    if not path.exists() or not is_begun:
+        return None
+    try:
+        return _flat(files.parse_object(path.read_text())['config'])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f'{path} cannot be read ({error}): restore it, or train in another --workdir'
+        ) from error
+
+
 def check_same_run(workdir: epath.Path, config: Config) -> None:
     """Refuses to continue a run with a config that would make it another one.
 
@@ -73,16 +95,8 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
     Raises:
         CheckpointError: naming each setting that differs, with both values.
     """
-    path, measured = workdir / CONFIG_FILE, workdir / metrics.FILE
-    begun = has_checkpoint(workdir) or (measured.exists() and measured.read_text().strip())
-    if not path.exists() or not begun:
+    if (stored := begun(workdir)) is None:
         return
-    try:
-        stored = _flat(files.parse_object(path.read_text())['config'])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f'{path} cannot be read ({error}): restore it, or train in another --workdir'
-        ) from error
     # A setting that is newer than the run counts as having had its default.
     before = _flat(dataclasses.asdict(recipe({}))) | stored
     now = _flat(dataclasses.asdict(config))
@@ -91,6 +105,12 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
     changed = [name for name in before | now if before.get(name) != now.get(name)]
     refused = [name for name in changed if not any(f'{name}.'.startswith(f'{x}.') for x in FREE)]
     if refused:
+        if (
+            _only_longer(refused, before, now)
+            and set(refused) - {'minutes'} == {'total_steps'}
+            and (length.can_be_longer(config))
+        ):
+            return
         listed = '\n'.join(
             f'  config.{name}: {before.get(name)!r} there, {now.get(name)!r} now'
             for name in refused
@@ -98,8 +118,37 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
         raise CheckpointError(
             f'{workdir} holds a run with other settings:\n{listed}\n'
             'Type the settings it was started with to continue it, or another --workdir to '
-            'start a new one.'
+            f'start a new one.{_how_to_go_on(workdir, refused, before, now)}'
         )
+
+
+# What follows from the length of a run.
+_OF_THE_LENGTH = {
+    'total_steps', 'minutes', 'optimizer.warmup_steps', 'objective.generator_steps',
+}  # fmt: skip
+
+
+def _only_longer(changed: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether the length alone has changed, and has grown."""
+    longer = now['total_steps'] > before['total_steps'] or _minutes(now) > _minutes(before)
+    return longer and set(changed) <= _OF_THE_LENGTH
+
+
+def _minutes(flat: Mapping[str, Any]) -> float:
+    return flat.get('minutes') or 0.0
+
+
+def _how_to_go_on(
+    workdir: epath.Path, changed: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any]
+) -> str:
+    """What to type to train a run for longer whose schedules end with it."""
+    if not _only_longer(changed, before, now):
+        return ''
+    fresh = {'config.init_from': str(workdir), 'workdir': f'{workdir}-longer'}
+    return (
+        '\nIts schedules end with it, so it cannot be made longer. To train its model further, '
+        f'with schedules from the start: {cli.same_command(**fresh)}'
+    )
 
 
 def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> None:

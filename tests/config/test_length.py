@@ -1,0 +1,78 @@
+"""Lengths of a run that follow from shares of it, or from a measured number of steps."""
+
+import pytest
+
+from electra_jax.config import length, machine, recipe, resolve
+from electra_jax.core.errors import ConfigError
+from tests.support.configs import settings_of, tiny_config
+
+STAGES = {
+    'model': {
+        'generator_width': 1.0,
+        'embedding_sharing': 'untied',
+        'generator_embedding_size': 16,
+    },
+    'objective': {'name': 'two_stage', 'generator_share': 0.6},
+    'optimizer': {'warmup_share': 0.02},
+}
+
+
+def test_shares_become_steps():
+    config = tiny_config(total_steps=200, **STAGES)
+    assert config.objective.generator_steps == resolve.first_stage(config) == 120
+    assert config.optimizer.warmup_steps == 4
+
+
+def test_what_follows_from_a_length_keeps_its_share():
+    config = length.with_total_steps(tiny_config(total_steps=200, **STAGES), 1000)
+    assert (config.total_steps, config.objective.generator_steps) == (1000, 600)
+    assert config.optimizer.warmup_steps == 20
+    plain = tiny_config(optimizer={'warmup_steps': 50}, eval={'every_steps': 1000})
+    for total, warmup in {5000: 50, 300: 30}.items():
+        config = length.with_total_steps(plain, total)
+        assert (config.optimizer.warmup_steps, config.objective.generator_steps) == (warmup, None)
+        assert config.eval.every_steps == total // 10
+
+
+@pytest.mark.parametrize(
+    ('typed', 'other'),
+    [
+        ('total_steps', 'minutes'),
+        ('optimizer.warmup_steps', 'optimizer.warmup_share'),
+        ('objective.generator_steps', 'objective.generator_share'),
+    ],
+)
+def test_steps_that_are_typed_decide(typed, other):
+    settings = recipe.recipe({'minutes': 30.0, **STAGES})
+    recipe.give_way(settings, {typed})
+    group, _, name = other.rpartition('.')
+    assert getattr(getattr(settings, group) if group else settings, name) is None
+    with pytest.raises(ConfigError, match=f'config.{typed} and config.{other} are both typed'):
+        recipe.give_way(settings, {typed, other})
+
+
+def test_a_share_of_a_stage_needs_stages():
+    with pytest.raises(ConfigError, match=r'generator_share.*two_stage'):
+        settings_of({'objective': {'generator_share': 0.5}})
+
+
+@pytest.mark.parametrize(
+    ('changes', 'can'),
+    [
+        ({'optimizer': {'decay_power': 0.0}}, True),
+        ({'optimizer': {'decay_power': 1.0}}, False),
+        ({'optimizer': {'decay_power': 0.0}, 'objective': {'temperature_end': 0.5}}, False),
+        ({**STAGES, 'optimizer': {'decay_power': 0.0}}, False),
+    ],
+)
+def test_only_a_run_without_schedules_can_be_longer(changes, can):
+    assert length.can_be_longer(tiny_config(**changes)) is can
+
+
+def test_the_machine_is_the_one_that_jax_is_told_to_use(monkeypatch):
+    for named, kind in {'cpu': 'cpu', 'cuda,cpu': 'gpu', 'tpu': 'tpu'}.items():
+        monkeypatch.setenv('JAX_PLATFORMS', named)
+        assert machine.kind() == kind
+    monkeypatch.delenv('JAX_PLATFORMS')
+    monkeypatch.setattr(machine.importlib.util, 'find_spec', lambda name: None)
+    assert machine.kind() == 'cpu'
