@@ -14,15 +14,15 @@ class Rotation(NamedTuple):
     sin: jax.Array
 
 
-def rotation(positions_BL: jax.Array, K: int, base: float) -> Rotation:
+def rotation(positions_BL: jax.Array, K: int, base: float, length: int | None = None) -> Rotation:
     """The turns of each position: pair i of K / 2 by position * base ** (-2 i / K).
 
-    Positions begin at 0 in each document, so they are below L.
+    Positions begin at 0 in each document, so they are below L, or below `length` if it is given.
     """
     # A constant: XLA fuses what it can compute into each use, and would compute these sines again
     # for every head of every layer.
     frequency = base ** (-np.arange(0, K, 2) / K)
-    angle = np.arange(positions_BL.shape[1])[:, None] * frequency
+    angle = np.arange(length or positions_BL.shape[1])[:, None] * frequency
     cos, sin = (jnp.asarray(f(angle), jnp.float32) for f in (np.cos, np.sin))
     # A position of L or more would be an error of the caller's: NaN, not the last one's turn.
     return Rotation(*(x.at[positions_BL].get(mode='fill', fill_value=jnp.nan) for x in (cos, sin)))

@@ -1,0 +1,293 @@
+"""Answers of a decoder, token by token: beam search, greedy choice, and sampling from a nucleus.
+
+The decoder is a function of the last token of each hypothesis and of a cache. What a hypothesis has
+read is never moved when hypotheses change places: token r of hypothesis q is written into slot
+r Q + q of the cache, and `seen` lists the slots that each hypothesis comes from.
+"""
+
+# Q: hypotheses of a row; R: tokens of an answer, its end included; S: slots, R Q of them.
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from electra_jax.core import rng
+from electra_jax.core.dims import lift
+
+_LOWEST = -1e9  # log-probability of what cannot be; finite, so that no sum is NaN
+
+Cache = Any  # a tree of arrays
+# Last tokens [B, Q], how many came before them, slots that each hypothesis sees [B, Q, S], cache ->
+# logits of the next tokens [B, Q, V], float32, and the cache with the last tokens in it.
+Step = Callable[[jax.Array, jax.Array, jax.Array, Cache], tuple[jax.Array, Cache]]
+
+
+class Search(NamedTuple):
+    """How answers are found."""
+
+    method: str  # a key of `METHODS`
+    beams: int  # Q of a beam search
+    length: int  # R, at most; the last of so many tokens can only be the end
+    length_penalty: float  # log-probabilities are divided by length ** length_penalty
+    no_repeat: int  # no answer has the same n-gram of that size twice; 0: it may
+    early_stop: bool  # whether Q finished answers end the search of a row
+    top_p: float  # share of the probability that is sampled from
+    temperature: float  # of the samples
+    seed: int  # of the samples
+
+
+class Rows(NamedTuple):
+    """What each row begins with."""
+
+    first_B: jax.Array  # int32, the token before the answer
+    end_B: jax.Array  # int32, the token that ends it
+    draw_B: jax.Array  # int32, what the row's draws depend on in addition to the seed
+    real_B: jax.Array  # bool; other rows get no answer, and nothing waits for them
+
+
+class Found(NamedTuple):
+    """The best answers."""
+
+    tokens_BR: jax.Array  # int32, the end included; 0 after it
+    score_B: jax.Array  # float32, log-probability / length ** length_penalty
+
+
+def search(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
+    """The best answer that the method finds to each row; the other rows do not bear on it."""
+    return METHODS[how.method](step, cache, rows, how)
+
+
+def slots(how: Search) -> int:
+    """S, the slots that a cache must have."""
+    return how.length * (how.beams if how.method == 'beam' else 1)
+
+
+# ---------------------------------------------------------------------------------------------
+# Beam search
+
+
+class _Beam(NamedTuple):
+    """The state of a beam search."""
+
+    time: jax.Array
+    last_BQ: jax.Array
+    score_BQ: jax.Array  # log-probability of what is not finished
+    history_BQR: jax.Array
+    seen_BQS: jax.Array
+    cache: Cache
+    done_B: jax.Array
+    finished_BQ: jax.Array  # scores of the best finished answers
+    answers_BQR: jax.Array
+
+
+def _beam_search(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
+    B, Q, R = len(rows.first_B), how.beams, how.length
+    blank_BQR = jnp.zeros((B, Q, R), jnp.int32)
+    start_Q = jnp.where(jnp.arange(Q) == 0, 0.0, _LOWEST)
+    state = _Beam(
+        time=jnp.int32(0),
+        last_BQ=jnp.repeat(rows.first_B[:, None], Q, axis=1),
+        score_BQ=jnp.repeat(start_Q[None], B, axis=0),
+        history_BQR=blank_BQR,
+        seen_BQS=jnp.zeros((B, Q, R * Q), bool),
+        cache=cache,
+        done_B=~rows.real_B,
+        finished_BQ=jnp.full((B, Q), _LOWEST),
+        answers_BQR=blank_BQR,
+    )
+
+    def advance(state: _Beam) -> _Beam:
+        logits_BQV, cache = step(state.last_BQ, state.time, state.seen_BQS, state.cache)
+        V = logits_BQV.shape[-1]
+        next_BQV = jax.nn.log_softmax(logits_BQV) + _penalties(
+            state.history_BQR, state, rows, how, V
+        )
+        total_BQV = state.score_BQ[..., None] + next_BQV
+        # Each hypothesis can end once: among 2 Q continuations at least Q go on.
+        best_BC, index_BC = jax.lax.top_k(total_BQV.reshape(B, Q * V), 2 * Q)
+        parent_BC, token_BC = index_BC // V, index_BC % V
+        ends_BC = token_BC == rows.end_B[:, None]
+        history_BCR = _at(state.history_BQR, parent_BC)
+        history_BCR = history_BCR.at[:, :, state.time].set(token_BC)
+
+        # Only what is among the Q best continuations is an answer.
+        is_answer_BC = ends_BC & lift(jnp.arange(2 * Q) < Q, 2) & (best_BC > _LOWEST / 2)
+        length = (state.time + 1).astype(jnp.float32)
+        score_BC = jnp.where(is_answer_BC, best_BC / length**how.length_penalty, _LOWEST)
+        pool_B = jnp.concatenate([state.finished_BQ, score_BC], axis=1)
+        finished_BQ, kept_BQ = jax.lax.top_k(pool_B, Q)
+        answers_BQR = _at(jnp.concatenate([state.answers_BQR, history_BCR], axis=1), kept_BQ)
+
+        alive_BQ, chosen_BQ = jax.lax.top_k(jnp.where(ends_BC, _LOWEST, best_BC), Q)
+        parent_BQ = jnp.take_along_axis(parent_BC, chosen_BQ, axis=1)
+        done_B = state.done_B
+        finished_BQ = jnp.where(done_B[:, None], state.finished_BQ, finished_BQ)
+        answers_BQR = jnp.where(done_B[:, None, None], state.answers_BQR, answers_BQR)
+        return _Beam(
+            time=state.time + 1,
+            last_BQ=jnp.take_along_axis(token_BC, chosen_BQ, axis=1),
+            score_BQ=alive_BQ,
+            history_BQR=_at(history_BCR, chosen_BQ),
+            seen_BQS=_at(_with_own(state.seen_BQS, state.time), parent_BQ),
+            cache=cache,
+            done_B=done_B | _is_done(finished_BQ, alive_BQ, how),
+            finished_BQ=finished_BQ,
+            answers_BQR=answers_BQR,
+        )
+
+    state = jax.lax.while_loop(
+        lambda state: (state.time < R) & ~jnp.all(state.done_B), advance, state
+    )
+    return Found(state.answers_BQR[:, 0], state.finished_BQ[:, 0])
+
+
+def _is_done(finished_BQ: jax.Array, alive_BQ: jax.Array, how: Search) -> jax.Array:
+    """Whether the search of each row is over."""
+    if how.early_stop:
+        return finished_BQ[:, -1] > _LOWEST / 2
+    # What is not finished loses by each further token, but its length may grow.
+    best_possible_B = alive_BQ[:, 0] / float(how.length) ** how.length_penalty
+    return finished_BQ[:, 0] >= best_possible_B
+
+
+def _at(x_BQR: jax.Array, index_BC: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(x_BQR, index_BC[..., None], axis=1)
+
+
+def _with_own(seen_BQS: jax.Array, time: jax.Array) -> jax.Array:
+    """What is seen, and the slot of the token that each hypothesis has just read."""
+    Q, S = seen_BQS.shape[1:]
+    own_QS = jnp.arange(S)[None] == time * Q + jnp.arange(Q)[:, None]
+    return seen_BQS | lift(own_QS, 3)
+
+
+def _penalties(
+    history_BQR: jax.Array, state: '_Beam | _Line', rows: Rows, how: Search, V: int
+) -> jax.Array:
+    """What is added to the log-probabilities of the next tokens [B, Q, V]: 0, or next to nothing.
+
+    The last token of the longest answer is its end, and no n-gram is repeated.
+    """
+    is_end_BV = lift(jnp.arange(V), 2) == rows.end_B[:, None]
+    too_late_BV = (state.time == how.length - 1) & ~is_end_BV
+    penalty_BQV = jnp.where(too_late_BV, 2 * _LOWEST, 0.0)[:, None]
+    if 0 < how.no_repeat <= how.length:
+        repeated_BQV = _repeated(history_BQR, state.time, how.no_repeat, V)
+        penalty_BQV = jnp.where(repeated_BQV & ~is_end_BV[:, None], 2 * _LOWEST, penalty_BQV)
+    return penalty_BQV
+
+
+def _repeated(history_BQR: jax.Array, time: jax.Array, n: int, V: int) -> jax.Array:
+    """The tokens that would complete an n-gram that a hypothesis has already, bool [B, Q, V]."""
+    B, Q, R = history_BQR.shape
+    places = R - n + 1
+    # Where time < n - 1 this slice begins at 0; then no place counts.
+    recent = jax.lax.dynamic_slice_in_dim(history_BQR, time - (n - 1), n - 1, axis=2)
+    same = lift(jnp.arange(places) + n - 1 < time, 3)
+    for k in range(n - 1):
+        same = same & (history_BQR[:, :, k : k + places] == recent[:, :, k, None])
+    last = history_BQR[:, :, n - 1 :]
+    b, q = jnp.arange(B)[:, None, None], jnp.arange(Q)[None, :, None]
+    return jnp.zeros((B, Q, V), bool).at[b, q, last].max(jnp.broadcast_to(same, last.shape))
+
+
+# ---------------------------------------------------------------------------------------------
+# One hypothesis
+
+
+class _Line(NamedTuple):
+    """The state of a search with one hypothesis a row: Q = 1."""
+
+    time: jax.Array
+    last_BQ: jax.Array
+    score_BQ: jax.Array
+    history_BQR: jax.Array
+    seen_BQS: jax.Array
+    cache: Cache
+    done_B: jax.Array
+
+
+def _greedy(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
+    return _one_line(step, cache, rows, how, lambda scores_BV, time: scores_BV)
+
+
+def _nucleus(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
+    def noisy(scores_BV: jax.Array, time: jax.Array) -> jax.Array:
+        scores_BV = nucleus(scores_BV / how.temperature, how.top_p)
+
+        def draw(row: jax.Array) -> jax.Array:
+            key = jax.random.fold_in(jax.random.fold_in(rng.root_key(how.seed), row), time)
+            return jax.random.gumbel(key, scores_BV.shape[1:], jnp.float32)
+
+        return scores_BV + jax.vmap(draw)(rows.draw_B)
+
+    return _one_line(step, cache, rows, how, noisy)
+
+
+def nucleus(scores_BV: jax.Array, top_p: float) -> jax.Array:
+    """Log-probabilities of the likeliest tokens that have `top_p` together; all others are lowest.
+
+    Holtzman et al. 2020, section 3.1. The scores need not be normalized.
+    """
+    probs_BV = jax.nn.softmax(scores_BV)
+    sorted_BV = -jnp.sort(-probs_BV, axis=-1)
+    needed_BV = jnp.cumsum(sorted_BV, axis=-1) - sorted_BV < top_p
+    least_B1 = jnp.min(jnp.where(needed_BV, sorted_BV, 1.0), axis=-1, keepdims=True)
+    return jnp.where(probs_BV >= least_B1, scores_BV, 2 * _LOWEST)
+
+
+def _one_line(
+    step: Step,
+    cache: Cache,
+    rows: Rows,
+    how: Search,
+    preference: Callable[[jax.Array, jax.Array], jax.Array],
+) -> Found:
+    """Each next token is the one of the highest preference, by log-probabilities and time."""
+    B, R = len(rows.first_B), how.length
+    state = _Line(
+        time=jnp.int32(0),
+        last_BQ=rows.first_B[:, None],
+        score_BQ=jnp.zeros((B, 1)),
+        history_BQR=jnp.zeros((B, 1, R), jnp.int32),
+        seen_BQS=jnp.zeros((B, 1, R), bool),
+        cache=cache,
+        done_B=~rows.real_B,
+    )
+
+    def advance(state: _Line) -> _Line:
+        logits_BQV, cache = step(state.last_BQ, state.time, state.seen_BQS, state.cache)
+        V = logits_BQV.shape[-1]
+        penalty_BQV = _penalties(state.history_BQR, state, rows, how, V)
+        log_probs_BV = (jax.nn.log_softmax(logits_BQV) + penalty_BQV)[:, 0]
+        token_B = jnp.argmax(preference(log_probs_BV, state.time), axis=-1).astype(jnp.int32)
+        token_B = jnp.where(state.done_B, 0, token_B)
+        gain_B1 = jnp.take_along_axis(log_probs_BV, token_B[:, None], axis=1)
+        return _Line(
+            time=state.time + 1,
+            last_BQ=token_B[:, None],
+            score_BQ=state.score_BQ + jnp.where(state.done_B[:, None], 0.0, gain_B1),
+            history_BQR=state.history_BQR.at[:, 0, state.time].set(token_B),
+            seen_BQS=_with_own(state.seen_BQS, state.time),
+            cache=cache,
+            done_B=state.done_B | (token_B == rows.end_B),
+        )
+
+    state = jax.lax.while_loop(
+        lambda state: (state.time < R) & ~jnp.all(state.done_B), advance, state
+    )
+    tokens_BR = state.history_BQR[:, 0]
+    is_end_BR = tokens_BR == rows.end_B[:, None]
+    length_B = jnp.where(jnp.any(is_end_BR, axis=1), jnp.argmax(is_end_BR, axis=1) + 1, 1)
+    score_B = state.score_BQ[:, 0] / length_B.astype(jnp.float32) ** how.length_penalty
+    return Found(tokens_BR, score_B)
+
+
+# By `config.task.decoding.method`.
+METHODS: dict[str, Callable[[Step, Cache, Rows, Search], Found]] = {
+    'beam': _beam_search,
+    'greedy': _greedy,
+    'nucleus': _nucleus,
+}

@@ -1,0 +1,146 @@
+"""Searches for answers, by a decoder that is a table of numbers and remembers what it read."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from electra_jax.ops import decoding
+from electra_jax.ops.decoding import Rows, Search
+
+V, R, B = 4, 4, 6
+BEGIN, END = 0, 3
+random = np.random.default_rng(3)
+# The logits after a history: a matrix for each position, added up, plus the row's own.
+BY_TIME_RVV = random.normal(0, 1.5, (R, V, V)).astype(np.float32)
+BY_TIME_RVV[0, :, END] -= 6  # most answers are not empty,
+BY_TIME_RVV[2, :, END] += 6  # and the longest ones can end
+OF_ROW_BV = random.normal(0, 3.0, (B, V)).astype(np.float32)
+USUAL = Search('beam', 1, R, 1.0, 0, False, 1.0, 1.0, 0)
+
+
+def logits_after(row, history):
+    """What follows [BEGIN, *history], without a cache."""
+    read = [BEGIN, *history]
+    return OF_ROW_BV[row] + sum(BY_TIME_RVV[t, token] for t, token in enumerate(read))
+
+
+def step(last_BQ, time, seen_BQS, cache):
+    """The same from a cache of one vector a slot, of which a hypothesis sees its own."""
+    slots_BSV, own_BV = cache
+    new_BQV = jnp.asarray(BY_TIME_RVV)[time][last_BQ]
+    before_BQV = jnp.einsum('BQS,BSV->BQV', seen_BQS.astype(jnp.float32), slots_BSV)
+    logits_BQV = own_BV[:, None] + before_BQV + new_BQV
+    slots_BSV = jax.lax.dynamic_update_slice_in_dim(
+        slots_BSV, new_BQV, time * last_BQ.shape[1], axis=1
+    )
+    return logits_BQV, (slots_BSV, own_BV)
+
+
+def find(how, rows=range(B), real=None):
+    """Tokens and scores of some rows; `real` ones only."""
+    rows = np.array(rows)
+    of = Rows(
+        jnp.full(len(rows), BEGIN), jnp.full(len(rows), END), jnp.asarray(rows),
+        jnp.ones(len(rows), bool) if real is None else jnp.asarray(real),
+    )  # fmt: skip
+    found = _search(how, jnp.asarray(OF_ROW_BV[rows]), of)
+    return np.asarray(found.tokens_BR).tolist(), np.asarray(found.score_B)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _search(how, own_BV, rows):
+    blank_BSV = jnp.zeros((len(own_BV), decoding.slots(how), V))
+    return decoding.search(step, (blank_BSV, own_BV), rows, how)
+
+
+def log_probability(row, answer):
+    total = 0.0
+    for t, token in enumerate(answer):
+        logits = logits_after(row, answer[:t]).astype(np.float64)
+        total += logits[token] - np.log(np.sum(np.exp(logits)))
+    return total
+
+
+def best_of_all(row, penalty, allowed=lambda answer: True):
+    """The best of every answer of at most R tokens, by trying them all."""
+    every = (
+        (*body, END)
+        for length in range(R)
+        for body in itertools.product([v for v in range(V) if v != END], repeat=length)
+    )
+    scores = {a: log_probability(row, a) / len(a) ** penalty for a in every if allowed(a)}
+    best = max(scores, key=scores.__getitem__)
+    return [*best, *[0] * (R - len(best))], scores[best]
+
+
+@pytest.mark.parametrize('penalty', [0.0, 1.0])
+def test_a_wide_beam_finds_the_best_answer_of_all(penalty):
+    how = USUAL._replace(beams=(V - 1) ** (R - 1), length_penalty=penalty)
+    tokens, scores = find(how)
+    for row in range(B):
+        best, value = best_of_all(row, penalty)
+        assert tokens[row] == best
+        assert scores[row] == pytest.approx(value, abs=1e-5)
+    assert len({tuple(one) for one in tokens}) > 1
+
+
+def test_no_bigram_is_repeated():
+    def allowed(answer):
+        pairs = list(itertools.pairwise(answer))
+        return len(set(pairs)) == len(pairs)
+
+    how = USUAL._replace(beams=(V - 1) ** (R - 1), length_penalty=0.0, no_repeat=2)
+    tokens, _ = find(how)
+    assert tokens == [best_of_all(row, 0.0, allowed)[0] for row in range(B)]
+    ones, _ = find(how._replace(no_repeat=1))
+    bodies = [one[: one.index(END)] for one in ones]
+    assert all(len(set(body)) == len(body) for body in bodies)
+
+
+def test_one_beam_is_greedy_and_greedy_is_the_best_next_token():
+    tokens, scores = find(USUAL._replace(method='greedy'))
+    for row, answer in enumerate(tokens):
+        history = []
+        while END not in history:
+            best = int(np.argmax(logits_after(row, history)))
+            history.append(END if len(history) == R - 1 else best)
+        assert answer == [*history, *[0] * (R - len(history))]
+        assert scores[row] == pytest.approx(log_probability(row, history) / len(history), abs=1e-5)
+    assert find(USUAL._replace(early_stop=True))[0] == tokens
+
+
+def test_an_early_stop_takes_the_answers_that_are_finished_first():
+    narrow = USUAL._replace(beams=2)
+    early, patient = (find(narrow._replace(early_stop=on)) for on in (True, False))
+    assert (early[1] <= patient[1] + 1e-6).all()
+
+
+@pytest.mark.parametrize('method', decoding.METHODS)
+def test_other_rows_and_rows_that_only_fill_up_change_nothing(method):
+    how = USUAL._replace(method=method, beams=2, early_stop=True, top_p=0.9, seed=5)
+    together, scores = find(how)
+    order = [4, 2, 0, 5, 1, 3]
+    mixed, _ = find(how, order)
+    assert [mixed[order.index(row)] for row in range(B)] == together
+    for row in (1, 4):
+        alone, score = find(how, real=[one == row for one in range(B)])
+        assert alone[row] == together[row] and score[row] == pytest.approx(scores[row], abs=1e-5)
+
+
+def test_samples_follow_the_seed_and_the_nucleus():
+    how = USUAL._replace(method='nucleus', temperature=3.0)
+    assert find(how)[0] == find(how)[0]
+    assert find(how)[0] != find(how._replace(seed=1))[0]
+    # Of so small a share only the likeliest token is left.
+    assert find(how._replace(top_p=0.01))[0] == find(USUAL._replace(method='greedy'))[0]
+
+
+def test_a_nucleus_is_the_smallest_set_with_its_share():
+    scores = jnp.log(jnp.array([[0.5, 0.1, 0.3, 0.1]]))
+    for share, kept in ((0.5, [0]), (0.6, [0, 2]), (0.81, [0, 1, 2, 3]), (1.0, [0, 1, 2, 3])):
+        left = np.flatnonzero(np.asarray(decoding.nucleus(scores, share))[0] > -1e8)
+        assert left.tolist() == kept
