@@ -20,6 +20,7 @@ ALPHABET = {
     'L': 'length of a row, tokens',
     'S': 'length again, where both sides of attention appear: the attended side',
     'D': 'model width',
+    'M': 'model width of the encoder that a decoder reads',
     'E': 'embedding width',
     'H': 'attention heads',
     'K': 'width of a head',

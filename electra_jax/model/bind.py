@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config.settings import ModelConfig
+from electra_jax.model.decoder import Encoder, TextHead
 from electra_jax.model.electra import Electra
 from electra_jax.model.task_heads import HEADS, HeadShape
 from electra_jax.ops.vocab_softmax import SoftmaxInputs
@@ -109,6 +110,17 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
 
         return run
 
+    def words(params: Params) -> jax.Array:
+        return _apply(electra, params, None, method=Electra.discriminator_words)
+
+    def head(shape: HeadShape) -> Head:
+        encode = pure(Electra.encode)
+        if shape.decoder is None:
+            return _head(model, encode, shape)
+        reader = Encoder(encode, pure(Electra.embed_for_discriminator), words)
+        made = TextHead(model, vocab_size, rows, shape.decoder, reader)
+        return Head(made.init, made.outputs, made.answers)
+
     return Model(
         vocab_rows=rows,
         init=init,
@@ -117,11 +129,12 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
         discriminate=pure(Electra.discriminate),
         restore=pure(Electra.restore),
         detect_and_select=pure(Electra.detect_and_select),
-        head=lambda shape: _head(model, pure(Electra.encode), shape),
+        head=head,
     )
 
 
 def _head(model: ModelConfig, encode: Callable[..., jax.Array], shape: HeadShape) -> Head:
+    """A head that scores what the encoder has read."""
     module = HEADS[shape.form, shape.style](model, shape)
 
     def init(key: jax.Array) -> Params:

@@ -69,7 +69,7 @@ class Electra(nn.Module):
 
     def encode(self, batch: Batch) -> jax.Array:
         """The discriminator's last hidden states [B, L, D], in the compute dtype."""
-        hidden_BLD, _ = self.discriminator(self._embed_for_discriminator(batch), batch)
+        hidden_BLD, _ = self.discriminator(self.embed_for_discriminator(batch), batch)
         return hidden_BLD
 
     def discriminate(self, batch: Batch) -> jax.Array:
@@ -87,7 +87,7 @@ class Electra(nn.Module):
         hidden_BLD = self.encode(batch)
         gate_BL = self.copy_gate(hidden_BLD) if gated else None
         features_BPE, bias_V = self.language_head(_at(hidden_BLD, masked_BP))
-        word_VE = self._discriminator_words().astype(features_BPE.dtype)
+        word_VE = self.discriminator_words().astype(features_BPE.dtype)
         return SoftmaxInputs(features_BPE, word_VE, bias_V), gate_BL
 
     def detect_and_select(
@@ -101,11 +101,11 @@ class Electra(nn.Module):
         Returns:
             Logits, float32: replaced? [B, L], and of each candidate [B, P, A].
         """
-        hidden_BLD, shared_BLD = self.discriminator(self._embed_for_discriminator(batch), batch)
+        hidden_BLD, shared_BLD = self.discriminator(self.embed_for_discriminator(batch), batch)
         detected_BLD, _ = self.detector(shared_BLD, batch)
         replaced_BL = self.discriminator_head(detected_BLD)
         features_BPE = self.selection_head(_at(hidden_BLD, masked_BP))
-        words_BPAE = self._discriminator_words()[candidates_BPA].astype(features_BPE.dtype)
+        words_BPAE = self.discriminator_words()[candidates_BPA].astype(features_BPE.dtype)
         selected_BPA = jnp.einsum(
             'BPE,BPAE->BPA', features_BPE, words_BPAE, preferred_element_type=jnp.float32
         )
@@ -126,13 +126,15 @@ class Electra(nn.Module):
     def _embed_for_generator(self, batch: Batch) -> jax.Array:
         return self._embeddings_of_generator()(batch)
 
-    def _embed_for_discriminator(self, batch: Batch) -> jax.Array:
+    def embed_for_discriminator(self, batch: Batch) -> jax.Array:
+        """What the discriminator reads, [B, L, E] in the compute dtype."""
         if self.model.embedding_sharing == 'disentangled':
             # `Embeddings` lets no gradient through to `base`.
             return self.embedding_delta(batch, base=self.embeddings.tables())
         return self.embeddings(batch)
 
-    def _discriminator_words(self) -> jax.Array:
+    def discriminator_words(self) -> jax.Array:
+        """The discriminator's word vectors [V, E], float32."""
         word_VE = self.embeddings.tables().word_VE
         if self.model.embedding_sharing == 'disentangled':
             return jax.lax.stop_gradient(word_VE) + self.embedding_delta.tables().word_VE

@@ -63,6 +63,13 @@ class Block(nn.Module):
         init = truncated_normal(self.model.init_stddev)
         return Dense(equation, sizes, self.model, init, self.model.biases, activation, name=name)
 
+    def normalized(self, query_BLHK: jax.Array, key_BSHK: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Queries and keys, each head's normalized where the model does so."""
+        if not self.model.qk_norm:
+            return query_BLHK, key_BSHK
+        norm = functools.partial(Norm, self.model, centred=False, biased=False)
+        return norm(name='query_norm')(query_BLHK), norm(name='key_norm')(key_BSHK)
+
 
 class Attention(Block):
     """Self-attention with its output projection."""
@@ -72,14 +79,7 @@ class Attention(Block):
     @nn.compact
     def __call__(self, x_BLD: jax.Array, positions: Positions) -> jax.Array:
         """[B, L, D] -> [B, L, D], each token seeing its own document, or a part of it."""
-        query_BLHK, key_BSHK, value_BSHK = self.project(x_BLD)
-        if self.model.qk_norm:
-            norm = functools.partial(Norm, self.model, centred=False, biased=False)
-            query_BLHK = norm(name='query_norm')(query_BLHK)
-            key_BSHK = norm(name='key_norm')(key_BSHK)
-        if positions.rotation is not None:
-            query_BLHK = rotary.rotate(query_BLHK, positions.rotation)
-            key_BSHK = rotary.rotate(key_BSHK, positions.rotation)
+        query_BLHK, key_BSHK, value_BSHK = self.operands(x_BLD, positions)
         dropout = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
         drop = Drop(dropout.rate, dropout.key(), dropout.bits)
         attend: Callable[[Operands], jax.Array]
@@ -94,6 +94,15 @@ class Attention(Block):
         )
         context_BLHK = attend(operands)
         return self.dense('output', 'BLHK,HKD->BLD')(constrain(context_BLHK, 'BLHK'))
+
+    def operands(self, x_BLD: jax.Array, positions: Positions) -> tuple[jax.Array, ...]:
+        """Queries, keys and values as attention compares them."""
+        query_BLHK, key_BSHK, value_BSHK = self.project(x_BLD)
+        query_BLHK, key_BSHK = self.normalized(query_BLHK, key_BSHK)
+        if positions.rotation is not None:
+            query_BLHK = rotary.rotate(query_BLHK, positions.rotation)
+            key_BSHK = rotary.rotate(key_BSHK, positions.rotation)
+        return query_BLHK, key_BSHK, value_BSHK
 
     def project(self, x_BLD: jax.Array) -> tuple[jax.Array, ...]:
         """Queries, keys and values, [B, L, H, K] each."""

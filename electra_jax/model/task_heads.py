@@ -14,6 +14,7 @@ from flax import linen as nn
 
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.dims import constrain, lift
+from electra_jax.model.decoder import DecoderShape
 from electra_jax.model.layers import Dense, Dropout, flat_einsum, truncated_normal
 from electra_jax.ops.activations import gelu, softmax
 
@@ -30,11 +31,12 @@ SPAN_HIDDEN = 512  # width of the joint span head's hidden layers (electra, qa_t
 class HeadShape:
     """What a fine-tuned model ends in."""
 
-    form: str  # what it scores: 'row', 'token' or 'span'
+    form: str  # what it scores: 'row', 'token' or 'span'; or 'text': it writes one
     style: str  # of HEAD_STYLES
     num_classes: int  # C; of no meaning for 'span'
     dropout: float  # before each layer of the head that has any
     beams: int = 20  # of the reference's span head: starts, and ends of each start
+    decoder: DecoderShape | None = None  # what writes a text
 
 
 class TaskHead(nn.Module):

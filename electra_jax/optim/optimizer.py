@@ -119,6 +119,7 @@ def network_scales(config: Config) -> Callable[[jax.Array], dict[str, Any]] | No
 
 # Which learning rate a parameter has with `layer_decay`, by path; first match wins.
 LAYER_RULES: tuple[tuple[str, str], ...] = (
+    (r'task_head/.*', 'head'),  # with all layers of a decoder
     (r'(.*_)?embeddings/.*|embedding_delta/.*|.*/project/.*', 'embeddings'),
     (r'detector/.*', 'head'),
     (r'.*/layers/.*', 'layers'),

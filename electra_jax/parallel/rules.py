@@ -20,7 +20,7 @@ Axes = str | tuple[str, ...] | None
 
 # Stored: width over fsdp, everything that tensor parallelism splits over tensor.
 PARAMETER_AXES: Mapping[str, Axes] = {
-    'D': 'fsdp', 'E': 'fsdp', 'H': 'tensor', 'F': 'tensor', 'V': 'tensor',
+    'D': 'fsdp', 'E': 'fsdp', 'M': 'fsdp', 'H': 'tensor', 'F': 'tensor', 'V': 'tensor',
     'K': None, 'N': None, 'L': None, 'T': None, 'C': None, 'G': None,
 }  # fmt: skip
 
@@ -41,18 +41,22 @@ PARAMETER_RULES: tuple[tuple[str, str], ...] = (
     (r'.*/project/bias', 'D'),
     (r'.*/layers/attention/(query|key|value)/kernel', 'NDHK'),
     (r'.*/layers/attention/(query|key|value)/bias', 'NHK'),
+    (r'.*/layers/memory_attention/query/kernel', 'NDHK'),
+    (r'.*/layers/memory_attention/(key|value)/kernel', 'NMHK'),
+    (r'.*/layers/memory_attention/(query|key|value)/bias', 'NHK'),
     (r'.*/layers/attention/qkv/kernel', 'NDGHK'),
     (r'.*/layers/attention/qkv/bias', 'NGHK'),
-    (r'.*/layers/attention/(query|key)_norm/scale', 'NK'),
-    (r'.*/layers/attention/output/kernel', 'NHKD'),
+    (r'.*/layers/(memory_)?attention/(query|key)_norm/scale', 'NK'),
+    (r'.*/layers/(memory_)?attention/output/kernel', 'NHKD'),
     (r'.*/layers/feed_forward/up/kernel', 'NDF'),
     (r'.*/layers/feed_forward/up/bias', 'NF'),
     (r'.*/layers/feed_forward/gate_up/kernel', 'NDGF'),
     (r'.*/layers/feed_forward/gate_up/bias', 'NGF'),
     (r'.*/layers/feed_forward/down/kernel', 'NFD'),
-    (r'.*/layers/(attention/output|feed_forward/down)/bias', 'ND'),
+    (r'.*/layers/((memory_)?attention/output|feed_forward/down)/bias', 'ND'),
     (r'.*/layers/\w+_norm/(scale|bias)', 'ND'),
     (r'.*(generator|generator_ltr|generator_rtl|discriminator|detector)/norm/(scale|bias)', 'D'),
+    (r'.*task_head/norm/(scale|bias)', 'D'),
     (r'.*(generator|language|selection)_head/dense/kernel', 'DE'),
     (r'.*(generator|language|selection)_head/(dense|norm)/(scale|bias)', 'E'),
     (r'.*(generator|language)_head/output_bias', 'V'),

@@ -1,0 +1,403 @@
+"""A decoder that writes a text of its own about what an encoder has read.
+
+Its layers are the encoder's with attention to the encoder's states between the two sublayers, so
+that its parameters can start from those of an encoder of the same width.
+"""
+
+# Q: hypotheses of a row; R: tokens of an answer; S also: slots of
+# a cache.
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from electra_jax.config import shapes
+from electra_jax.config.settings import ModelConfig
+from electra_jax.config.shapes import EncoderShape
+from electra_jax.core.dims import constrain, lift
+from electra_jax.core.errors import ConfigError
+from electra_jax.model.embeddings import Embeddings
+from electra_jax.model.encoder import (
+    REMAT_POLICIES,
+    Attention,
+    Block,
+    FeedForward,
+    Layer,
+    Positions,
+)
+from electra_jax.model.heads import SoftmaxHead
+from electra_jax.model.layers import Dense, Dropout, make_norm, truncated_normal
+from electra_jax.ops import rotary, vocab_head
+from electra_jax.ops.attention import Drop, among
+from electra_jax.ops.decoding import Rows, Search, search, slots
+from electra_jax.ops.sight import Sight
+from electra_jax.ops.vocab_softmax import SoftmaxInputs, token_logits, vocab_logits
+
+Batch = Mapping[str, jax.Array]
+Params = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderShape:
+    """What a decoder is like, and how it answers."""
+
+    like: str  # 'discriminator' or 'generator': whose width and layers it has
+    num_layers: int | None  # None: as many as that network
+    tied: bool  # whether it reads and writes with the discriminator's embeddings
+    how: Search
+
+
+class Cache(NamedTuple):
+    """What a decoder need not compute again, of each layer or of all (N first)."""
+
+    key_BSHK: jax.Array  # of the answer's tokens so far
+    value_BSHK: jax.Array
+    memory_key_BSHK: jax.Array  # of what the encoder has read
+    memory_value_BSHK: jax.Array
+
+
+class Given(NamedTuple):
+    """What all layers are given."""
+
+    positions: Positions  # of the answer's tokens
+    memory_BSM: jax.Array | None  # the encoder's states; None: the cache has what is needed
+    real_BS: jax.Array  # which of them are no padding
+    seen_BQS: jax.Array | None  # the slots of a cache that each hypothesis sees
+
+
+class CachedAttention(Attention):
+    """Self-attention of an answer: of all tokens to those before, or of new ones to a cache."""
+
+    @nn.compact
+    def __call__(  # type: ignore[override]
+        self, x_BLD: jax.Array, given: Given, cache: Cache | None
+    ) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+        """[B, L, D] -> [B, L, D]; with a cache L is Q, and the new keys and values are returned."""
+        if cache is None:
+            return super().__call__(x_BLD, given.positions), None, None
+        query_BQHK, key_BQHK, value_BQHK = self.operands(x_BLD, given.positions)
+        assert given.seen_BQS is not None
+        Q = query_BQHK.shape[1]
+        own_BQS = jnp.broadcast_to(lift(jnp.eye(Q, dtype=bool), 3), (len(x_BLD), Q, Q))
+        parts = (
+            (cache.key_BSHK, cache.value_BSHK, given.seen_BQS),
+            (key_BQHK, value_BQHK, own_BQS),
+        )
+        context_BQHK = among(query_BQHK, parts, Drop())
+        return self.dense('output', 'BLHK,HKD->BLD')(context_BQHK), key_BQHK, value_BQHK
+
+
+class MemoryAttention(Block):
+    """Attention of an answer's tokens to the states of the encoder."""
+
+    memory_size: int
+
+    @nn.compact
+    def __call__(
+        self, x_BLD: jax.Array, given: Given, cache: Cache | None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """[B, L, D] -> [B, L, D]; also the keys and values of the memory, to be kept."""
+        query_BLHK = self.dense('query', 'BLD,DHK->BLHK')(x_BLD)
+        if cache is None:
+            key_BSHK, value_BSHK = (self.of_memory(name, given) for name in ('key', 'value'))
+            query_BLHK, key_BSHK = self.normalized(query_BLHK, key_BSHK)
+        else:
+            key_BSHK, value_BSHK = cache.memory_key_BSHK, cache.memory_value_BSHK
+            query_BLHK, _ = self.normalized(query_BLHK, key_BSHK)
+        dropout = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
+        drop = Drop(dropout.rate, dropout.key(), dropout.bits)
+        seen_BLS = jnp.broadcast_to(
+            given.real_BS[:, None], (*query_BLHK.shape[:2], given.real_BS.shape[1])
+        )
+        context_BLHK = among(
+            constrain(query_BLHK, 'BLHK'),
+            ((constrain(key_BSHK, 'BSHK'), constrain(value_BSHK, 'BSHK'), seen_BLS),),
+            drop,
+        )
+        y_BLD = self.dense('output', 'BLHK,HKD->BLD')(constrain(context_BLHK, 'BLHK'))
+        return y_BLD, key_BSHK, value_BSHK
+
+    def of_memory(self, name: str, given: Given) -> jax.Array:
+        """Keys or values of the memory, [B, S, H, K]."""
+        assert given.memory_BSM is not None
+        shape = self.shape
+        sizes = {'M': self.memory_size, 'H': shape.num_heads, 'K': shape.head_size}
+        init, biased = truncated_normal(self.model.init_stddev), self.model.biases
+        dense = Dense('BSM,MHK->BSHK', sizes, self.model, init, biased, name=name)
+        return dense(given.memory_BSM)
+
+
+class DecoderLayer(Layer):
+    """Attention to the answer so far, attention to the memory, and feed-forward."""
+
+    memory_size: int
+
+    @nn.compact
+    def __call__(  # type: ignore[override]
+        self, x_BLD: jax.Array, cache: Cache | None, given: Given
+    ) -> tuple[jax.Array, tuple[jax.Array | None, ...]]:
+        """One step of the scan: the carried activations, and keys and values to be kept."""
+        model, shape = self.model, self.shape
+        own = CachedAttention(model, shape, self.sight, name='attention')
+        memory = MemoryAttention(model, shape, self.memory_size, name='memory_attention')
+        feed_forward_type = FeedForward
+        if REMAT_POLICIES[model.remat].feed_forward:
+            feed_forward_type = nn.remat(feed_forward_type, prevent_cse=False)
+        feed_forward = feed_forward_type(model, shape, name='feed_forward')
+        kept: list[jax.Array | None] = []
+
+        def keeping(attend: Callable) -> Callable[[jax.Array], jax.Array]:
+            def run(y_BLD: jax.Array) -> jax.Array:
+                y_BLD, *new = attend(y_BLD, given, cache)
+                kept.extend(new)
+                return y_BLD
+
+            return run
+
+        x_BLD = self.sublayer('attention', x_BLD, keeping(own))
+        x_BLD = self.sublayer('memory_attention', x_BLD, keeping(memory))
+        x_BLD = self.sublayer('feed_forward', x_BLD, feed_forward)
+        return constrain(x_BLD, 'BLD'), tuple(kept)
+
+
+class Decoder(nn.Module):
+    """Embeddings, the layers, and features that are compared with word vectors."""
+
+    model: ModelConfig
+    shape: EncoderShape
+    vocab_size: int
+    vocab_rows: int  # V, padded
+    tied: bool
+
+    @nn.compact
+    def __call__(
+        self,
+        target: Batch,
+        embedded_BLE: jax.Array | None,
+        word_VE: jax.Array | None,
+        given: Given,
+        cache: Cache | None,
+    ) -> tuple[SoftmaxInputs, tuple[jax.Array | None, ...]]:
+        """The softmax of the token after each one, and what a cache is made of.
+
+        Args:
+            target: tokens, documents, positions and types, [B, L] each.
+            embedded_BLE: the tokens' embeddings; None where the decoder has its own.
+            word_VE: the word vectors; None where the decoder has its own.
+            given: memory, positions and what is seen.
+            cache: stacked over the layers; None: the tokens are all there are.
+        """
+        model, D, E = self.model, self.shape.hidden_size, self.model.embedding_size
+        if not self.tied:
+            own = Embeddings(model, self.vocab_size, self.vocab_rows, E, name='embeddings')
+            embedded_BLE, word_VE = own(target), own.tables().word_VE
+        assert embedded_BLE is not None and word_VE is not None
+        x = Dropout(model.dropout, model.dropout_bits, name='dropout')(embedded_BLE)
+        if D != E:
+            sizes, init = {'E': E, 'D': D}, nn.initializers.glorot_uniform()
+            x = Dense('BLE,ED->BLD', sizes, model, init, model.biases, name='project')(x)
+        x_BLD, kept = self.layers()(constrain(x, 'BLD'), cache, given)
+        if model.norm == 'pre':
+            x_BLD = make_norm(model, 'norm')(x_BLD)
+        features_BLE, bias_V = SoftmaxHead(model, E, self.vocab_rows, name='language_head')(x_BLD)
+        return SoftmaxInputs(features_BLE, word_VE.astype(features_BLE.dtype), bias_V), kept
+
+    def layers(self) -> nn.Module:
+        """The scan over layers; a decoder has no local ones."""
+        layer: type[nn.Module] = DecoderLayer
+        keeps, N = REMAT_POLICIES[self.model.remat].keeps, self.shape.num_layers
+        if keeps is not None:
+            layer = nn.remat(layer, policy=keeps, prevent_cse=False)
+        scanned = nn.scan(
+            layer,
+            variable_axes={'params': 0},
+            split_rngs={'params': True, 'dropout': True},
+            in_axes=(0, nn.broadcast),
+            length=N,
+            unroll=max(1, min(self.model.scan_unroll, N)),
+        )
+        memory_size = self.model.hidden_size
+        return scanned(self.model, self.shape, Sight('before'), memory_size, name='layers')
+
+
+# ---------------------------------------------------------------------------------------------
+# As pure functions
+
+
+class Encoder(NamedTuple):
+    """What a decoder needs of the network that reads, as functions of all parameters."""
+
+    encode: Callable[[Params, Batch, jax.Array | None], jax.Array]
+    embed: Callable[[Params, Batch, jax.Array | None], jax.Array]
+    words: Callable[[Params], jax.Array]
+
+
+def shape_of(model: ModelConfig, decoder: DecoderShape) -> EncoderShape:
+    """The sizes of a decoder's layers."""
+    of = {'discriminator': shapes.discriminator_shape, 'generator': shapes.generator_shape}
+    like = of[decoder.like](model)
+    return dataclasses.replace(like, num_layers=decoder.num_layers or like.num_layers)
+
+
+class TextHead:
+    """A decoder on an encoder: `init`, `outputs` and `answers` as `model.bind.Head` has them."""
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        vocab_size: int,
+        vocab_rows: int,
+        decoder: DecoderShape,
+        encoder: Encoder,
+    ) -> None:
+        longest = decoder.how.length
+        if model.positions == 'learned' and longest > model.max_positions:
+            raise ConfigError(
+                f'config.task.decoder.target_length is {longest}, but config.model.max_positions '
+                f'is {model.max_positions}: type '
+                f'--config.task.decoder.target_length={model.max_positions}'
+            )
+        self.model, self.vocab_size, self.encoder = model, vocab_size, encoder
+        self.tied, self.how = decoder.tied, decoder.how
+        self.shape = shape_of(model, decoder)
+        self.module = Decoder(model, self.shape, vocab_size, vocab_rows, decoder.tied)
+        self.vocab_rows = vocab_rows
+
+    def init(self, key: jax.Array) -> Params:
+        """Fresh parameters of the decoder alone."""
+        model, blank = self.model, jnp.zeros((1, 2), jnp.int32)
+        target = self._target(blank, blank, blank)
+        given = self._given(target, jnp.zeros((1, 2, model.hidden_size)), blank > 0)
+        E = model.embedding_size
+        word_VE = jnp.zeros((self.vocab_rows, E))
+        module = dataclasses.replace(self.module, model=dataclasses.replace(model, attention='xla'))
+        return module.init({'params': key}, target, jnp.zeros((1, 2, E)), word_VE, given, None)[
+            'params'
+        ]
+
+    def outputs(
+        self, params: Params, batch: Batch, dropout_key: jax.Array | None
+    ) -> dict[str, jax.Array]:
+        """What the loss needs of each token of the true answer, float32 [B, R] each.
+
+        'loss': -log p(token). 'above_mean': its logit less the mean logit of all tokens. 'real':
+        1 where there is a token. The batch has 'target', -1 where there is none, and 'begin' [B].
+        """
+        keys: list[jax.Array | None] = [None, None, None]
+        if dropout_key is not None:
+            keys = list(jax.random.split(dropout_key, 3))
+        memory_BSM = self.encoder.encode(params, batch, keys[0])
+        target_BR = batch['target']
+        real_BR = target_BR >= 0
+        tokens_BR = jnp.maximum(target_BR, 0)
+        read_BR = jnp.concatenate([batch['begin'][:, None], tokens_BR[:, :-1]], axis=1)
+        position_BR = jnp.broadcast_to(lift(jnp.arange(target_BR.shape[1]), 2), target_BR.shape)
+        target = self._target(read_BR, position_BR, real_BR.astype(jnp.int32))
+        given = self._given(target, memory_BSM, batch['documents'] > 0)
+        softmax, _ = self._run(params, target, given, None, keys[1:])
+        found = vocab_head.predict(
+            softmax, tokens_BR, (), 1.0, self.vocab_size, chunks=self.model.vocab_chunks
+        )
+        above_BR = token_logits(softmax, tokens_BR) - self._mean_logits(softmax)
+        return {
+            'loss': found.loss_BP,
+            'above_mean': above_BR,
+            'real': real_BR.astype(jnp.float32),
+        }
+
+    def answers(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
+        """'tokens' [B, R] of the answer that is found, its end included, and its 'score' [B]."""
+        how = self.how
+        memory_BSM = self.encoder.encode(params, batch, None)
+        real_BS = batch['documents'] > 0
+        cache = self._empty_cache(params, batch, memory_BSM, real_BS)
+
+        def step(
+            last_BQ: jax.Array, time: jax.Array, seen_BQS: jax.Array, cache: Cache
+        ) -> tuple[jax.Array, Cache]:
+            at_BQ = jnp.broadcast_to(time, last_BQ.shape)
+            target = self._target(last_BQ, at_BQ, jnp.ones_like(last_BQ))
+            given = self._given(target, None, real_BS)._replace(seen_BQS=seen_BQS)
+            softmax, (new_key, new_value, *_) = self._run(params, target, given, cache)
+            assert new_key is not None and new_value is not None
+            first, Q = time * last_BQ.shape[1], last_BQ.shape[1]
+            assert cache.key_BSHK.shape[2] == how.length * Q
+            write = jax.lax.dynamic_update_slice_in_dim
+            cache = cache._replace(
+                key_BSHK=write(cache.key_BSHK, new_key, first, axis=2),
+                value_BSHK=write(cache.value_BSHK, new_value, first, axis=2),
+            )
+            return vocab_logits(softmax, self.vocab_size), cache
+
+        rows = Rows(batch['begin'], batch['end'], batch['draw'], batch['weight'] > 0)
+        found = search(step, cache, rows, how)
+        return {'tokens': found.tokens_BR, 'score': found.score_B}
+
+    def _empty_cache(
+        self, params: Params, batch: Batch, memory_BSM: jax.Array, real_BS: jax.Array
+    ) -> Cache:
+        """A cache without tokens of the answer; those of the memory are computed."""
+        begin_BL = batch['begin'][:, None]
+        target = self._target(begin_BL, jnp.zeros_like(begin_BL), jnp.ones_like(begin_BL))
+        given = self._given(target, memory_BSM, real_BS)
+        _, (_, _, key_NBSHK, value_NBSHK) = self._run(params, target, given, None)
+        assert key_NBSHK is not None and value_NBSHK is not None
+        N, B, _, H, K = key_NBSHK.shape
+        blank = jnp.zeros((N, B, slots(self.how), H, K), key_NBSHK.dtype)
+        return Cache(blank, blank, key_NBSHK, value_NBSHK)
+
+    def _run(
+        self,
+        params: Params,
+        target: Batch,
+        given: Given,
+        cache: Cache | None,
+        dropout_keys: Any = (None, None),
+    ) -> tuple[SoftmaxInputs, tuple[jax.Array | None, ...]]:
+        embedded_BLE, word_VE = None, None
+        if self.tied:
+            embedded_BLE = self.encoder.embed(params, target, dropout_keys[0])
+            word_VE = self.encoder.words(params)
+        rngs = {} if dropout_keys[1] is None else {'dropout': dropout_keys[1]}
+        made: Any = self.module.apply(
+            {'params': params['task_head']},
+            target,
+            embedded_BLE,
+            word_VE,
+            given,
+            cache,
+            rngs=rngs,
+        )
+        return made
+
+    def _target(
+        self, tokens_BL: jax.Array, positions_BL: jax.Array, documents_BL: jax.Array
+    ) -> Batch:
+        return {
+            'tokens': tokens_BL,
+            'positions': positions_BL,
+            'documents': documents_BL,
+            'types': jnp.zeros_like(tokens_BL),
+        }
+
+    def _given(self, target: Batch, memory_BSM: jax.Array | None, real_BS: jax.Array) -> Given:
+        rotation, model = None, self.model
+        if model.positions == 'rotary':
+            length = max(self.how.length, target['positions'].shape[1])
+            rotation = rotary.rotation(
+                target['positions'], self.shape.head_size, model.rotary_base, length
+            )
+        return Given(Positions(target['documents'], rotation), memory_BSM, real_BS, None)
+
+    def _mean_logits(self, softmax: SoftmaxInputs) -> jax.Array:
+        """The mean over the vocabulary of each position's logits, without computing them."""
+        features_BLE, table_VE, bias_V = softmax
+        is_token_V = (jnp.arange(len(bias_V)) < self.vocab_size).astype(jnp.float32)
+        weight_V = is_token_V / self.vocab_size
+        mean_E = jnp.einsum('V,VE->E', weight_V, table_VE.astype(jnp.float32))
+        mean_BL = jnp.einsum('BLE,E->BL', features_BLE.astype(jnp.float32), mean_E)
+        return mean_BL + jnp.sum(weight_V * bias_V)
