@@ -293,6 +293,43 @@ class ColumnsConfig:
     context: str | None = setting(None)  # the text of a question
     question: str | None = setting(None)
     answers: str | None = setting(None)
+    # What is read and what is written: also the endings of parallel files, 'en' of train.en.
+    source: str | None = setting(None)
+    target: str | None = setting(None)
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """What writes the answers of tasks that have a text for an answer, and how it learns."""
+
+    # 'fresh'; or the layers of the checkpoint's discriminator ('encoder') or 'generator', whose
+    # width the decoder then has. Attention to the encoder is always fresh.
+    start: str = setting('fresh', choices=('fresh', 'encoder', 'generator'))
+    # None: as many as the network that it is like has; fewer of that one's are spread evenly.
+    layers: int | None = setting(None, at_least=1, at_most=_MOST)
+    tied: bool = setting(True)  # reads and writes with the encoder's embeddings; False: its own
+    target_length: int = setting(128, at_least=2, at_most=_MOST)  # pieces, the end included
+    # Of training: longer targets are cut and counted, or refused as data.on_bad_row has it.
+    long_targets: str = setting('cut', choices=('cut', 'refuse'))
+    # Share of the probability that is spread over the vocabulary (Szegedy et al. 2016, section 7).
+    label_smoothing: float = setting(0.1, at_least=0, at_most=0.9)
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodingConfig:
+    """How answers are found; None: as in training, which has the value in brackets."""
+
+    method: str | None = setting(None, choices=('beam', 'greedy', 'nucleus'))  # ['beam']
+    beams: int | None = setting(None, at_least=1, at_most=1000)  # [5]
+    # Log-probabilities are divided by length ** this; the larger, the longer the answers [1].
+    length_penalty: float | None = setting(None, at_least=0, at_most=10)
+    no_repeat: int | None = setting(None, at_least=0, at_most=100)  # size of n-grams; 0: off [0]
+    # Whether a row's search ends with as many finished answers as beams; False: when no other can
+    # be better [true].
+    early_stop: bool | None = setting(None)
+    top_p: float | None = setting(None, at_least=0.01, at_most=1)  # of 'nucleus' [0.9]
+    temperature: float | None = setting(None, at_least=0.01, at_most=100)  # of 'nucleus' [1]
+    seed: int | None = setting(None, at_least=0, at_most=_MAX_SEED)  # of 'nucleus' [0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -341,6 +378,9 @@ class TaskConfig:
     beams: int = setting(20, at_least=1)
     answerable_weight: float = setting(0.5, at_least=0)
     null_threshold: float | None = setting(None)  # no answer is given above this score
+    # Texts as answers.
+    decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
+    decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

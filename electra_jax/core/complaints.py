@@ -44,6 +44,9 @@ REASONS = {
     "(if they enclose it alone: name the file .csv, and type --config.task.separator='\\t')",
     'cut': '{n} rows have texts longer than data.row_length, or a question longer than '
     'task.question_length (cut)',
+    'cut_target': '{n} targets have more pieces than task.decoder.target_length (cut)',
+    'long_target': '{n} rows have targets with more pieces than task.decoder.target_length '
+    '(left out)',
     'known_gap': '{n} rows are incomplete in the official file itself (left out)',
 }
 # Verbs of the sentences; of one that has several the first is the number's.

@@ -51,7 +51,16 @@ class SpanExample(NamedTuple):
     references: tuple[str, ...] = ()
 
 
-Example = TextExample | TaggedExample | SpanExample
+class WrittenExample(NamedTuple):
+    """A text to read, and the text to write about it."""
+
+    id: str
+    source: str
+    target: str | None  # None: the file gives none
+    where: str
+
+
+Example = TextExample | TaggedExample | SpanExample | WrittenExample
 
 
 def count_double_ids(examples: Iterable[Example], complaints: Complaints) -> None:

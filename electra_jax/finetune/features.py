@@ -1,5 +1,7 @@
 """Examples as token rows of any length, kept flat in memory, and as batches of arrays."""
 
+# R: tokens of a target
+
 import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
@@ -50,9 +52,22 @@ class Rows:
     marks: dict[str, Ragged]  # name -> one number for each token, for example 'labels'
     fill: int = 0  # what marks hold at the unused positions of a row
     cut: Sequence[int] = ()  # examples of which tokens were left out because the row was full
+    targets: 'Targets | None' = None  # what a decoder learns to write
+    # Ids that a decoder wrote -> their text, by the tokenizer that made the rows.
+    decode: Callable[[Sequence[int]], str] | None = None
+    notes: Sequence[str] = ()  # what people must know about the texts
 
     def __len__(self) -> int:
         return len(self.example)
+
+    def lengths(self) -> np.ndarray:
+        """What decides which rows stand together: the longer of a row's tokens and its target."""
+        lengths = self.tokens.lengths()
+        return lengths if self.targets is None else np.maximum(lengths, self.targets.ids.lengths())
+
+    def longest(self, row_length: int) -> int:
+        """The longest shape of rows that have `row_length` tokens at most."""
+        return row_length if self.targets is None else max(row_length, self.targets.longest)
 
     def digest(self) -> str:
         """A hash of every number of the rows."""
@@ -64,10 +79,31 @@ class Rows:
             **{f'numbers/{name}': x for name, x in self.numbers.items()},
             **{f'marks/{name}': x.values for name, x in self.marks.items()},
         }
+        if self.targets is not None:
+            arrays['targets'] = self.targets.ids.values
+            arrays['targets/ends'] = self.targets.ids.ends
         digest = hashlib.sha256()
         for name, x in sorted(arrays.items()):
             digest.update(name.encode() + x.tobytes())
         return digest.hexdigest()[:32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Targets:
+    """A text for each row, which a decoder learns to write."""
+
+    ids: Ragged  # the token that ends a text included
+    longest: int  # at most
+    row_length: int  # the longest row of tokens that stands with them
+    cut: Sequence[int] = ()  # examples whose target was longer
+
+    def arrays(self, chosen: Sequence[int] | np.ndarray, size: int, longest: int) -> np.ndarray:
+        """Int32 [size, R] of some rows; -1 where there is no token."""
+        target_BR = np.full((size, min(longest, self.longest)), -1, np.int32)
+        for slot, row in enumerate(chosen):
+            ids = self.ids[row]
+            target_BR[slot, : len(ids)] = ids
+        return target_BR
 
 
 def to_batch(
@@ -78,8 +114,13 @@ def to_batch(
     Returns:
         int32 [B, L]: 'tokens', 'documents', 'positions', 'types', 'allowed' (type 1 and the first
         token: where an answer may be, as in electra, qa_tasks.py) and the rows' marks; [B]:
-        'weight' (float32) and the rows' numbers.
+        'weight' (float32) and the rows' numbers. Rows with targets also have 'target', int32
+        [B, R]: R is `row_length`, or the most that targets have.
     """
+    targets = {}
+    if rows.targets is not None:
+        targets = {'target': rows.targets.arrays(chosen, batch_size, row_length)}
+        row_length = min(row_length, rows.targets.row_length)
     shape = (batch_size, row_length)
     tokens_BL = np.full(shape, pad_id, np.int32)
     lengths_B = np.zeros(batch_size, np.int64)
@@ -105,6 +146,7 @@ def to_batch(
         'weight': _padded(np.ones(len(chosen), np.float32), batch_size),
         **numbers,
         **marks,
+        **targets,
     }
 
 

@@ -9,6 +9,7 @@ official files, https://gluebenchmark.com/tasks.
 import dataclasses
 from typing import Any
 
+from electra_jax.config.settings import DecodingConfig
 from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.finetune.files.locate import Dataset, TaskFiles
 from electra_jax.finetune.files.tables import Columns
@@ -197,6 +198,9 @@ _CONLL_2003 = TaskFiles(
     dataset=Dataset(Columns(words='tokens', tags='ner'), {'dev': 'dev'}),
 )
 
+_TRANSLATION = TaskFiles(columns=Columns(source='source', target='target'), parallel=True)
+_SUMMARIES = TaskFiles(columns=Columns(source='document', target='summary'))
+
 TASKS: dict[str, TaskSpec] = {
     **_GLUE,
     'squad1': _squad('v1.1', 'squadv1', 'squad1', 'squad'),
@@ -209,6 +213,14 @@ TASKS: dict[str, TaskSpec] = {
     'chunk': _like('tagging', _CONLL_2000, test_splits=(), scheme='bio', trained_scheme='iobes'),
     'ner': _like(
         'tagging', _CONLL_2003, row_length=128, eval_splits=('dev', 'test'), test_splits=()
+    ),
+    'translation': _like('seq2seq', _TRANSLATION, metrics=('bleu', 'chrf')),
+    'summarization': _like(
+        'seq2seq',
+        _SUMMARIES,
+        metrics=('rouge1', 'rouge2', 'rougeL'),
+        row_length=512,
+        decoding=DecodingConfig(no_repeat=3),
     ),
     **_OWN,
 }

@@ -102,7 +102,7 @@ def seed_of(config: Config, number: int) -> int:
 
 def _batches(run: Run, seed: int) -> Iterator[tuple[dict[str, jax.Array], HostBatch]]:
     """Endless batches on the mesh, each with its copy in host memory."""
-    size, lengths = run.config.batch_size, run.train.rows.tokens.lengths()
+    size, lengths = run.config.batch_size, run.train.rows.lengths()
     for batch in batches.endless(lengths, run.train.sizes, size, seed):
         host_batch = run.train.host_batch(batch, size)
         yield put(run.program.mesh, host_batch), host_batch

@@ -175,7 +175,7 @@ class Answerer(NamedTuple):
                 outputs[row] = {name: x[slot] for name, x in arrays.items()}
 
         todo = terminal.track(
-            batches.in_order(split.rows.tokens.lengths(), split.sizes, self.batch_size),
+            batches.in_order(split.rows.lengths(), split.sizes, self.batch_size),
             f'{name}: tokens answered',
             lambda one: one.row_length,
             report=report,

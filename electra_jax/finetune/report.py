@@ -23,6 +23,7 @@ def start_lines(run: Run) -> list[str]:
         f'{run.task.name} ({run.task.kind}, head {run.task.style}): '
         f'{trees.count(params) / 1e6:.1f}M parameters on {mesh_line(run.program.mesh)}',
         f'  {origin_line(run)}',
+        *_head_lines(run),
         f'  {examples:,} examples{in_rows} to train on{both}; to score: {_sizes(run.scored)}',
     ]
     lines += [f'  {line}' for line in classes_line(train.loaded)]
@@ -46,6 +47,14 @@ def origin_line(run: Run) -> str:
         return run.account.line(run.config, 'task_head')
     like = f', with the model and tokenizer of {run.start.where}' if run.start.where else ''
     return f'from scratch: no parameter comes from a pre-trained model{like}'
+
+
+def _head_lines(run: Run) -> list[str]:
+    """What a decoder starts from, where it is not fresh."""
+    loaded = sum(path.startswith('task_head/') for path in run.source)
+    if not loaded:
+        return []
+    return [f'  decoder: {loaded} arrays from its {run.task.decoder.start}, the others are fresh']
 
 
 def complaints(some: Mapping[str, Split]) -> list[str]:

@@ -13,6 +13,7 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import Config
+from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import known
 from electra_jax.finetune import split as splits
@@ -93,8 +94,10 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
     config = _with_steps(config, train, task)
     workdir.check_same_run(folder, config)
     source, account = encoder_params(start, config)
+    program = build_program(config, start.tokenizer.vocab_size, task)
+    source |= _head_params(program, start, task)
     return Run(
-        program=build_program(config, start.tokenizer.vocab_size, task),
+        program=program,
         folder=folder,
         start=start,
         source=source,
@@ -104,6 +107,20 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
         scored={name: split(one) for name, one in scored.items()},
         tests={name: split(one) for name, one in tests.items()},
     )
+
+
+def _head_params(program: Program, start: Start, task: Task) -> dict[str, np.ndarray]:
+    """Parameters of the checkpoint that the task's head starts from, by their path in the head."""
+    found = KINDS[task.kind].start(task, start.params)
+    shapes = {path: x.shape for path, x in trees.named_leaves(program.abstract_state.params)}
+    for path, x in found.items():
+        if shapes.get(path) != x.shape:
+            raise ConfigError(
+                f'config.task.decoder.start is {task.decoder.start!r}, but {path} of the decoder '
+                f'has the shape {shapes.get(path)}, and that of {start.where} has {x.shape}: type '
+                '--config.task.decoder.start=fresh'
+            )
+    return found
 
 
 def _refuse_steps(config: Settings) -> None:

@@ -1,5 +1,6 @@
 """The splits of a task: where their files are, their examples, and their token rows."""
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -15,7 +16,7 @@ from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune import batches, features, glue
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.examples import TextExample, count_double_ids
-from electra_jax.finetune.features import Rows
+from electra_jax.finetune.features import Rows, Targets
 from electra_jax.finetune.files import lines, locate
 from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.files.source import open_source
@@ -60,7 +61,7 @@ class Split(NamedTuple):
 
     def shares(self) -> str:
         """Row lengths of batches and the share of rows that each has."""
-        bucket = np.searchsorted(self.sizes, self.rows.tokens.lengths())
+        bucket = np.searchsorted(self.sizes, self.rows.lengths())
         count = np.bincount(bucket, minlength=len(self.sizes)) / max(len(self.rows), 1)
         return ', '.join(f'{L} ({c:.0%})' for L, c in zip(self.sizes, count, strict=True))
 
@@ -69,14 +70,44 @@ def make_split(config: Config, tokenizer: Tokenizer, loaded: Loaded, train: bool
     """Examples as token rows; those that are too long are counted among the complaints."""
     task = loaded.task
     rows = KINDS[task.kind].features(tokenizer, loaded.examples, task)
+    if rows.targets is not None and not train:
+        rows = dataclasses.replace(rows, targets=None)  # which the model must find itself
+    elif rows.targets is not None and rows.targets.cut:
+        kept = _count_long_targets(loaded, rows.targets)
+        if len(kept) < len(loaded.examples):
+            return make_split(config, tokenizer, loaded._replace(examples=kept), train)
+    for note in rows.notes:
+        loaded.complaints.note(f'{loaded.where}: {note}')
     for number in rows.cut:
         loaded.complaints.count('cut', loaded.examples[number].where)
     # Answering on a CPU takes as long as compiling does; an accelerator is faster than that.
     fine = jax.devices()[0].platform == 'cpu' and not train
-    lengths, multiple = rows.tokens.lengths(), config.mesh.sequence
-    sizes = batches.shapes(lengths, task.row_length, multiple, config.task.bucketing, fine)
+    longest, multiple = rows.longest(task.row_length), config.mesh.sequence
+    sizes = batches.shapes(rows.lengths(), longest, multiple, config.task.bucketing, fine)
     found = _unknown(tokenizer, loaded, rows)
     return Split(loaded, rows, sizes, tokenizer.special.pad, found)
+
+
+def _count_long_targets(loaded: Loaded, targets: Targets) -> list[Any]:
+    """The examples to train on, where some have targets that are too long; these are counted."""
+    settings, complaints = loaded.task.decoder, loaded.complaints
+    refused = set()
+    for number in targets.cut:
+        where = loaded.examples[number].where
+        if settings.long_targets == 'cut':
+            complaints.count('cut_target', where)
+        else:
+            problem = f'the target has more pieces than {settings.target_length}'
+            typed = '--config.task.decoder.target_length=NUMBER'
+            complaints.refuse('long_target', where, f'{problem} (longer ones: {typed})')
+            refused.add(number)
+    kept = [one for number, one in enumerate(loaded.examples) if number not in refused]
+    if not kept:
+        raise DataError(
+            f'{loaded.where}: every target is longer than config.task.decoder.target_length, '
+            f'{settings.target_length} pieces: type a larger one'
+        )
+    return kept
 
 
 def _unknown(tokenizer: Tokenizer, loaded: Loaded, rows: Rows) -> Unknown:
@@ -189,7 +220,12 @@ def _location(config: Config, split: str, task: Task) -> Location | None:
     named = {'train': settings.train_file, 'dev': settings.dev_file, 'test': settings.test_file}
     file = named.get(split)
     if file is None:
-        return None if path is None else locate.find(task.spec.files, path, split)
+        files = task.spec.files
+        if files.parallel:
+            # The source's side stands for both.
+            side = f'.{task.usual_columns.source}'.lower()
+            files = dataclasses.replace(files, endings=(*files.endings, side))
+        return None if path is None else locate.find(files, path, split)
     alone, inside = pathlib.Path(file), pathlib.Path(path or '.') / file
     return Location(alone if alone.exists() and not inside.exists() else inside)
 

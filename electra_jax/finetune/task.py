@@ -7,17 +7,29 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from electra_jax.config import fields
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
-from electra_jax.config.settings import HEAD_STYLES, Config
+from electra_jax.config.settings import HEAD_STYLES, Config, DecodingConfig
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import known
 from electra_jax.finetune.files import tag_schemes, tag_writings
-from electra_jax.finetune.files.tables import Columns
+from electra_jax.finetune.files.tables import Columns, merged
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
 
 T = TypeVar('T')
+# How texts are found, where neither the task nor the config has it otherwise.
+USUAL_DECODING = DecodingConfig(
+    method='beam',
+    beams=5,
+    length_penalty=1.0,
+    no_repeat=0,
+    early_stop=True,
+    top_p=0.9,
+    temperature=1.0,
+    seed=0,
+)
 
 
 def from_config(config: Config) -> Task:
@@ -55,6 +67,8 @@ def from_config(config: Config) -> Task:
         null_threshold=usual if settings.null_threshold is None else settings.null_threshold,
         columns=columns,
         answerable_weight=settings.answerable_weight,
+        decoder=settings.decoder,
+        decoding=merged(merged(USUAL_DECODING, spec.decoding), settings.decoding),
     )
 
 
@@ -69,7 +83,7 @@ def for_files_of(task: Task, config: Config) -> Task:
     """A trained task, to be scored on the files that a config describes.
 
     What bears on the answers stays as it was in training, but for `null_threshold` if the config
-    gives it.
+    gives it, and for how texts are found.
     """
     threshold = config.task.null_threshold
     return dataclasses.replace(
@@ -77,6 +91,7 @@ def for_files_of(task: Task, config: Config) -> Task:
         columns=from_config(config).columns,
         scheme=config.task.scheme or task.scheme,
         null_threshold=task.null_threshold if threshold is None else threshold,
+        decoding=merged(task.decoding, config.task.decoding),
     )
 
 
@@ -121,7 +136,7 @@ def from_json(data: Mapping[str, Any], where: str) -> Task:
         for name, allowed in choices.items():
             if getattr(task, name) not in allowed:
                 raise ValueError(f'{name} is {getattr(task, name)!r:.60}')
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise CheckpointError(
             f'{where} does not describe its task completely ({error!r})'
         ) from error
@@ -135,7 +150,8 @@ def _record(kind: type[T], data: Mapping[str, Any], **given: object) -> T:
     """
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # of a type that is one
         name = field.name
-        if name not in given and (name in data or field.default is dataclasses.MISSING):
+        optional = {field.default, field.default_factory} != {dataclasses.MISSING}
+        if name not in given and (name in data or not optional):
             given[name] = _value(name, field.type, data[name])
     return kind(**given)
 
@@ -148,6 +164,9 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         kind = typing.get_args(kind)[0]
     if kind is Columns:
         return _record(Columns, value)
+    if fields.is_group(kind):
+        leaves = fields.leaves(kind)
+        return kind(**{one: leaves[one].checked(x) for one, x in value.items() if one in leaves})
     if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
         kinds = typing.get_args(kind)
         kinds = kinds[:1] * len(value) if kinds[-1] is ... else kinds

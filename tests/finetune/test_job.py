@@ -28,6 +28,14 @@ LEARNT = {
     'text_regression': ('dev/pearson', 0.9),
     'tagging': ('dev/f1', 0.9),
     'spans': ('dev/exact_match', 0.5),
+    'seq2seq': ('dev/exact_match', 0.7),
+}
+
+
+# Columns, or endings of parallel files, that are not as usual.
+COLUMNS = {
+    'text_regression': {'text_a': 'text_a', 'text_b': 'text_b'},
+    'seq2seq': {'source': 'en', 'target': 'xx'},
 }
 
 
@@ -48,11 +56,11 @@ def config_of(folder, name, **changes):
         'task': {
             'name': name, 'epochs': 6.0, 'beams': 4,
             'question_length': 8, 'stride': 16, 'head_dropout': 0.0,
+            'decoder': {'target_length': 8}, 'decoding': {'beams': 2},
         },
         'log': {'every_steps': 10, 'tensorboard': False},
     }  # fmt: skip
-    if name == 'text_regression':
-        base['task']['columns'] = {'text_a': 'text_a', 'text_b': 'text_b'}
+    base['task']['columns'] = COLUMNS.get(name, {})
     return settings_of(merged(base, changes))
 
 
@@ -80,7 +88,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-SLOW = ('text_multi_label', 'text_regression', 'tagging', 'spans')
+SLOW = ('text_multi_label', 'text_regression', 'tagging', 'spans', 'seq2seq')
 
 
 @pytest.fixture(
@@ -125,7 +133,7 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
     name, folder, workdir, _, _ = finished
     model = open_again(workdir)
     split = {'text': 'dev.csv', 'text_multi_label': 'dev.jsonl', 'text_regression': 'dev.tsv'}
-    split['tagging'] = 'dev.txt'
+    split |= {'tagging': 'dev.txt', 'seq2seq': 'dev.en'}
     path = folder / split.get(name, 'dev.json')
     bad = Complaints('data.on_bad_row', 'skip')
     form = 'conll' if name == 'tagging' else predict_input.format_of(path)
@@ -143,10 +151,9 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
 
 def test_evaluating_again_gives_the_same_scores(finished):
     name, folder, workdir, _, trials = finished
-    columns = {'text_a': 'text_a', 'text_b': 'text_b'} if name == 'text_regression' else {}
     changes = {
         'job': 'evaluate', 'batch_size': 8, 'data': {'path': str(folder)},
-        'task': {'name': name, 'columns': columns},
+        'task': {'name': name, 'columns': COLUMNS.get(name, {})},
     }  # fmt: skip
     config = settings_of(changes)
     (again,) = job.evaluate(config, epath.Path(workdir))

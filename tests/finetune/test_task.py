@@ -19,6 +19,9 @@ from tests.support.loading import Known, task_of
 def test_every_style_has_a_head_for_every_kind_of_task(kind, style):
     task = task_of(KINDS[kind].own_task, head=style)
     head = KINDS[kind].head(task)
+    if head.form == 'text':  # a decoder, which no other project has
+        assert head.decoder is not None
+        return
     assert (head.form, head.style) in HEADS and task.kind == kind
     assert head.style == style or (style == 'mean' and head.style == 'reference')
 

@@ -90,10 +90,27 @@ def write_spans(folder):
         (folder / f'{name}.json').write_text(json.dumps(data))
 
 
+def write_parallel(folder):
+    """Two files, line by line: who and where, from a sentence that has both."""
+    draw = random.Random(5)
+    for name, size in (('train', 128), ('dev', 16)):
+        read, write = [], []
+        for _ in range(size):
+            words = sentence(draw, draw.randint(2, 12))
+            who, where = draw.choice(NAMES), draw.choice(PLACES)
+            for word in (who, where):
+                words.insert(draw.randint(0, len(words)), word)
+            read.append(' '.join(words))
+            write.append(f'{who} was here' if where == PLACES[0] else f'they saw {who} then')
+        (folder / f'{name}.en').write_text('\n'.join(read) + '\n')
+        (folder / f'{name}.xx').write_text('\n'.join(write) + '\n')
+
+
 WRITERS = {
     'text': write_text,
     'text_multi_label': write_classes,
     'text_regression': write_scores,
     'tagging': write_tags,
     'spans': write_spans,
+    'seq2seq': write_parallel,
 }

@@ -39,6 +39,7 @@ class TaskFiles:
     endings: tuple[str, ...] = TABLES
     dataset: Dataset | None = None  # the same task as a TensorFlow dataset
     known_gaps: bool = False  # whether the official files have rows with missing cells
+    parallel: bool = False  # whether two files may hold both sides, line by line
 
 
 class Location(NamedTuple):
@@ -94,6 +95,8 @@ def missing(files: TaskFiles, where: str, split: str) -> DataError:
             f'{_their_name(files, split)!r}; it has {held}{remedy}'
         )
     path = pathlib.Path(where)
+    if files.parallel:
+        remedy += _of_sides(path, files.names.get(split, ()))
     is_usual = split in ('train', 'dev', 'test')
     named = f'; another file is named by --config.task.{split}_file=NAME' if is_usual else ''
     names = ' or '.join(f'{name}{files.endings[0]}' for name in files.names.get(split, ()))
@@ -111,6 +114,23 @@ def missing(files: TaskFiles, where: str, split: str) -> DataError:
         f'{names or "no file"}{folders} (endings: {", ".join(files.endings)}; '
         f'{", ".join(compressed.DECOMPRESSORS)} may follow){named}{remedy}'
     )
+
+
+def _of_sides(folder: pathlib.Path, names: tuple[str, ...]) -> str:
+    """What to type for parallel files that are there."""
+    found: dict[str, list[str]] = {}
+    for child in sorted(folder.iterdir()):
+        stem, _, ending = child.name.partition('.')
+        if stem in names and ending.isalpha():
+            found.setdefault(stem, []).append(ending)
+    for stem, endings in found.items():
+        if len(endings) > 1:
+            first, second = endings[:2]
+            return (
+                f'; if {stem}.{first} and {stem}.{second} are both sides, line by line: '
+                f'--config.task.columns.source={first} --config.task.columns.target={second}'
+            )
+    return ''
 
 
 def _their_name(files: TaskFiles, split: str) -> str:

@@ -28,7 +28,7 @@ _FORMAT_OF = {
 }
 _LOOKED_AT = 50  # lines
 
-_FIELDS = ('text_a', 'text_b', 'words', 'sentence', 'context', 'question', 'id')
+_FIELDS = ('text_a', 'text_b', 'words', 'sentence', 'context', 'question', 'source', 'id')
 # Usual names of columns, by which the header of a table is noticed that is not expected.
 _HEADER = {*_FIELDS[:-1], 'text', 'sentence1', 'tokens'}
 

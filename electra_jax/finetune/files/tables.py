@@ -7,9 +7,9 @@ import json
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from electra_jax.config.settings import ColumnsConfig
+from electra_jax.config.settings import ColumnsConfig, DecodingConfig
 from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.finetune.files import lines
@@ -35,6 +35,9 @@ class Columns(ColumnsConfig):
 
     header: bool | None = None  # whether a table's first line names its columns; None: it does
     separator: str | None = None  # between cells; None: the one of the file's ending
+
+
+Group = TypeVar('Group', bound=ColumnsConfig | DecodingConfig)
 
 
 class Row(NamedTuple):
@@ -277,9 +280,9 @@ def _json_values(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[s
 # Columns
 
 
-def merged(usual: Columns, given: Columns) -> Columns:
-    """The usual columns of a task, changed by those that are given."""
-    changes = {k: v for k, v in dataclasses.asdict(given).items() if v is not None}
+def merged(usual: Group, given: object) -> Group:
+    """The usual columns of a task, or other settings, changed by those that are given."""
+    changes = {k: v for k, v in vars(given).items() if v is not None}
     return dataclasses.replace(usual, **changes)
 
 

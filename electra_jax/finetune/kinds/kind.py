@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from electra_jax.config.settings import DecoderConfig, DecodingConfig
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files.locate import TaskFiles
 from electra_jax.finetune.files.source import Source
@@ -40,6 +41,8 @@ class TaskSpec:
     scheme: str | None = None  # of the file's tags, one of `tag_schemes.SCHEMES`; None: find out
     trained_scheme: str | None = None  # of the tags that the model learns; None: that of the file
     unanswerable: bool = False  # whether questions may have no answer
+    # How texts are found, where it is unusual.
+    decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)
     # No answer is given where the reference head's logit of "impossible" is above it.
     null_threshold: float = -2.75
 
@@ -73,6 +76,9 @@ class Task:
     # How the files write the tags of spans, a key of `tag_writings.WRITINGS`; None: not at all, or
     # as their labels are written.
     writing: str | None = None
+    # Of texts as answers; `decoding` is complete.
+    decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
+    decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)
 
     @property
     def usual_columns(self) -> Columns:
@@ -158,6 +164,8 @@ class Kind(NamedTuple):
     unscaled_metrics: tuple[str, ...] = ()
     # Formats of new text that it takes in addition to lines and tables.
     formats: tuple[str, ...] = ()
+    # Task, parameters of the checkpoint -> those that the head starts from, by their path.
+    start: Callable[[Task, Mapping[str, Any]], dict[str, np.ndarray]] = lambda task, params: {}
     # Names of the outputs of another project's head -> fields of `Task` that follow from them.
     foreign_fields: Callable[[tuple[str, ...]], dict[str, Any]] = lambda labels: {}
     # What people must know of a head from elsewhere, because no other project records it.

@@ -2,6 +2,7 @@
 
 from electra_jax.finetune.kinds.kind import Kind
 from electra_jax.finetune.kinds.multi_label import MULTI_LABEL
+from electra_jax.finetune.kinds.seq2seq import SEQ2SEQ
 from electra_jax.finetune.kinds.spans import SPANS
 from electra_jax.finetune.kinds.tagging import TAGGING
 from electra_jax.finetune.kinds.text import CLASSIFICATION, REGRESSION
@@ -12,4 +13,5 @@ KINDS: dict[str, Kind] = {
     'regression': REGRESSION,
     'tagging': TAGGING,
     'spans': SPANS,
+    'seq2seq': SEQ2SEQ,
 }

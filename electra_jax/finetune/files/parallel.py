@@ -1,0 +1,85 @@
+"""Texts to read with a text to write: rows of a table, or the lines of two parallel files."""
+
+import pathlib
+from collections.abc import Iterator
+
+from electra_jax.core import compressed
+from electra_jax.core.complaints import counted
+from electra_jax.core.errors import DataError
+from electra_jax.finetune.examples import WrittenExample
+from electra_jax.finetune.files import lines
+from electra_jax.finetune.files.lines import Refusing
+from electra_jax.finetune.files.source import Source
+
+
+def read(source: Source) -> Iterator[WrittenExample]:
+    """An example for each usable row, or each usable pair of lines, with its texts stripped."""
+    if source.path is not None and source.ending == f'.{source.columns.source}'.lower():
+        return _of_files(source, source.path)
+    return _of_rows(source)
+
+
+def _of_rows(source: Source) -> Iterator[WrittenExample]:
+    rows, labelled = source.rows(), source.labelled
+    read_key, write_key = rows.need('source'), None
+    if labelled:
+        write_key = rows.need('target')
+    elif labelled is not None:
+        write_key = rows.find('target')
+    id_key = source.columns.id and rows.need('id')
+    for row in rows.rows:
+        with Refusing(source.complaints, row.where):
+            text = _text(row.value(read_key, 'source'), f'column {read_key!r}')
+            target = None
+            if write_key is not None and (labelled or row.values.get(write_key) is not None):
+                target = _text(row.value(write_key, 'target'), f'column {write_key!r}')
+            yield WrittenExample(row.id(id_key), text, target, row.where)
+
+
+def _of_files(source: Source, path: pathlib.Path) -> Iterator[WrittenExample]:
+    other = other_side(path, str(source.columns.source), str(source.columns.target))
+    if other is None:
+        if source.labelled:
+            raise DataError(
+                f'{path}: there is no file next to it with the other side, whose name would end '
+                f'in .{source.columns.target}; another ending is named by '
+                '--config.task.columns.target=ENDING'
+            )
+        for number, text in lines.numbered(path, source.complaints):
+            with Refusing(source.complaints, f'{path}:{number}'):
+                if text is not None:
+                    yield WrittenExample(str(number), _text(text, 'the line'), None, str(path))
+        return
+    read = list(lines.numbered(path, source.complaints))
+    write = list(lines.numbered(other, source.complaints))
+    if len(read) != len(write):
+        raise DataError(
+            f'{path} has {counted(len(read), "lines")}, and {other} has {len(write):,}: line by '
+            'line one must be the translation of the other'
+        )
+    for (number, text), (_, target) in zip(read, write, strict=True):
+        where = f'{path}:{number}'
+        with Refusing(source.complaints, where):
+            if text is not None and target is not None:  # the others are refused already
+                pair = (
+                    _text(text, f'line {number} of {path.name}'),
+                    _text(target, f'line {number} of {other.name}'),
+                )
+                yield WrittenExample(str(number), *pair, where)
+
+
+def _text(value: object, part: str) -> str:
+    return lines.usable_text(value, part).strip()
+
+
+def other_side(path: pathlib.Path, ending: str, other: str) -> pathlib.Path | None:
+    """The file with the other side of parallel text; None: there is none.
+
+    It has the same name but for the ending, and may be packed in another way.
+    """
+    bare = path
+    while compressed.is_packed(bare):
+        bare = bare.with_suffix('')
+    stem = bare.name[: -len(ending) - 1]
+    names = [f'{stem}.{other}{packed}' for packed in ('', *compressed.DECOMPRESSORS)]
+    return next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
