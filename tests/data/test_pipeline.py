@@ -7,7 +7,7 @@ from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.data import pipeline
-from electra_jax.pretrain.text import open_text
+from electra_jax.pretrain.text import open_text, row_length
 from tests.support.corpora import build
 
 
@@ -93,6 +93,16 @@ def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path):
         settings = recipe({'data': {'path': str(tmp_path / name), 'source': None}})
         with pytest.raises(DataError, match=words):
             open_text(resolve(settings, 'cpu'), print)
+
+
+def test_an_unset_row_length_is_the_corpus_s(one, tmp_path):
+    def settings(path, **data):
+        return recipe({'data': {'path': str(path), **data}})
+
+    assert row_length(settings(one.path)) == one.row_length != 128
+    assert row_length(settings(f'{one.path}=1,other=2')) == one.row_length
+    assert row_length(settings(one.path, row_length=24)) == 24
+    assert row_length(settings(tmp_path / 'none')) == 128
 
 
 @pytest.mark.parametrize('path', ['a,b', 'a=1,b=x', 'a=1,=2', 'a=0,b=1'])

@@ -1,0 +1,53 @@
+"""What is printed before there is a line about a step: of compiling, and how long it will take."""
+
+import numpy as np
+import pytest
+from etils import epath
+
+from electra_jax.config.settings import LogConfig
+from electra_jax.train.clock import Clock
+from electra_jax.train.log import ESTIMATE_SECONDS, Log
+
+
+class Health:
+    """Finds nothing."""
+
+    def look(self, number, values, batch):
+        return {}, []
+
+
+@pytest.fixture
+def printed(tmp_path, capsys):
+    """Runs steps of so many seconds each, after a compilation; returns what was printed."""
+
+    def steps(seconds: float, start: int, end: int, compiling: float) -> list[str]:
+        now = [0.0]
+        clock = Clock(now=lambda: now[0], age=0.0)
+        settings = LogConfig(every_steps=1_000_000, tensorboard=False)
+        log = Log(epath.Path(tmp_path), settings, clock, start, end)
+        log.follow(Health(), 0, end)
+        clock.start_from(start)
+        log.compiling()
+        for number in range(start + 1, end + 1):
+            clock.begin_step(number)
+            log.finish_step()
+            now[0] += compiling if number == start + 1 else seconds
+            log.hold(number, {'loss': np.float32(1.0)}, {})
+        log.close()
+        return capsys.readouterr().out.splitlines()
+
+    return steps
+
+
+def test_compiling_is_said_at_once_and_how_long_it_took(printed):
+    lines = printed(seconds=0.1, start=0, end=5, compiling=75.0)
+    assert lines == ['compiling...', 'compiled in 1m15s']
+    assert printed(seconds=0.1, start=0, end=5, compiling=0.2) == ['compiling...']
+
+
+def test_after_some_seconds_the_rest_is_estimated_once(printed):
+    *_, line = printed(seconds=2.0, start=100, end=700, compiling=9.0)
+    steps = int(ESTIMATE_SECONDS / 2)
+    left = 600 - 1 - steps
+    assert line.startswith(f'step {101 + steps}/700  2 s a step: about {left * 2 // 60}m')
+    assert line.endswith(f' here for the {left} that are left')
