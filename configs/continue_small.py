@@ -1,6 +1,7 @@
 """Pre-training that continues from a checkpoint, on your own text: a tenth of the steps, a fifth
 of the learning rate, a warm-up for the optimizer's fresh moments. Name the checkpoint and the
-text: --config.init_from=huggingface:FOLDER --config.data.path=FOLDER. For another size:
+text: --config.init_from=huggingface:FOLDER --config.data.path=FOLDER; rows are as long as those of
+the corpus. For another size:
 --config.model.size=base --config.optimizer.learning_rate=4e-5.
 """
 

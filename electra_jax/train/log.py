@@ -46,7 +46,7 @@ class Log:
         self.print = self._progress.print
         self._files = Metrics(workdir, start, settings.tensorboard, self.print)
         self.path, self.flush = self._files.path, self._files.flush
-        self._start, self._has_estimated = start, False
+        self._start, self._has_estimated, self._has_compiled = start, False, False
         # The newest step: its number, its metrics, which are still computed, and its rows.
         self._pending: tuple[int, Mapping[str, jax.Array], HostBatch] | None = None
 
@@ -66,9 +66,11 @@ class Log:
         self._files.close()
 
     def compiling(self) -> None:
-        """Says so, because nothing is to be seen of it, perhaps for minutes."""
+        """The first step compiles, perhaps for minutes in which there is nothing else to see."""
         self._clock.enter(COMPILING)
-        self.print('compiling...')
+        if not self._has_compiled:  # further trials have the same program
+            self.print('compiling...')
+        self._has_compiled = True
 
     def hold(self, number: int, metrics: Mapping[str, jax.Array], batch: HostBatch) -> None:
         """Keeps a step's metrics, which are still computed, until `finish_step`."""
