@@ -7,23 +7,27 @@ Every array of both sides is accounted for: loaded, fresh, or not used.
 import dataclasses
 import functools
 import os
+import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from etils import epath
 
 from electra_jax.config import resolve
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core import files, rng, trees
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.interop.projects import READERS, recorded
+from electra_jax.interop.projects import READERS, Checkpoint, recorded
 from electra_jax.model.bind import bind
 from electra_jax.optim.networks import network_table
 from electra_jax.tokenizers import load as tokenizers
 from electra_jax.tokenizers.api import FILE_NAME, Tokenizer
 from electra_jax.train import checkpoint, workdir
+
+OURS = 'ours'  # the kind of our own checkpoints; the others are those of `READERS`
 
 
 class Start(NamedTuple):
@@ -81,14 +85,13 @@ def load_start(config: Settings) -> Start:
     return start._replace(params={}) if config.init_network == 'none' else start
 
 
-def check_named(where: str) -> None:
-    """Refuses a checkpoint, named as by `config.init_from`, whose file or folder is not there."""
-    kind, _, path = where.partition(':')
-    path = path if kind in (*READERS, 'ours') else where
+def check_named(where: str, named_by: str = 'config.init_from') -> None:
+    """Refuses a checkpoint, named by a setting or a flag, whose file or folder is not there."""
+    kind, path = parse_name(where)
     # A TensorFlow checkpoint is named by the beginning of its files' names.
     if not files.absolute(path).exists() and kind != 'google':
         raise CheckpointError(
-            f'config.init_from is {where}, but there is no checkpoint in {path}: no such folder '
+            f'{named_by} is {where}, but there is no checkpoint in {path}: no such folder '
             f'(looked from {os.getcwd()})'
         )
 
@@ -98,38 +101,65 @@ def read_checkpoint(config: Config | Settings, where: str) -> tuple[trees.Tree, 
 
     `config` names the tokenizer of a checkpoint of another project that has none.
     """
-    kind, _, path = where.partition(':')
-    if kind in READERS:
-        return _read_foreign(config, kind, path)
-    folder = files.absolute(path if kind == 'ours' else where)
+    kind, path = parse_name(where)
+    if kind != OURS:
+        loaded, about = read_foreign(config, kind, path)
+        return loaded.params, about
+    folder = files.absolute(path)
     check_named(where)
     if (folder / workdir.TRIALS).is_dir():
         raise CheckpointError(
             f'{folder} holds the trials of a fine-tuning run: name one of them, such as '
             f'--config.init_from={folder / workdir.TRIALS / "0"}'
         )
+    return read_own(folder)
+
+
+def parse_name(where: str) -> tuple[str, str]:
+    """The kind and the path of a checkpoint as it is named everywhere.
+
+    >>> parse_name('huggingface:theirs'), parse_name('ours:runs/mine'), parse_name('runs/mine')
+    (('huggingface', 'theirs'), ('ours', 'runs/mine'), ('ours', 'runs/mine'))
+    """
+    kind, _, path = where.partition(':')
+    return (kind, path) if kind in (OURS, *READERS) else (OURS, where)
+
+
+def read_own(folder: epath.Path) -> tuple[trees.Tree, dict[str, Any]]:
+    """The NumPy parameters of a checkpoint of ours, and what it records."""
+    foreign = ('config.json', 'model.safetensors')
+    if all((folder / name).exists() for name in foreign) and not workdir.has_checkpoint(folder):
+        raise CheckpointError(
+            f"{folder} is no workdir, but a folder of transformers: name it 'huggingface:{folder}'"
+        )
     return checkpoint.read_params(folder)
 
 
-def _read_foreign(
+def read_foreign(
     config: Config | Settings, kind: str, path: str
-) -> tuple[trees.Tree, dict[str, Any]]:
-    """A checkpoint of another project, with its own tokenizer or the one that the config names."""
+) -> tuple[Checkpoint, dict[str, Any]]:
+    """A checkpoint of another project, and what one of ours would record about it.
+
+    The tokenizer is its own, or the one that the config names.
+    """
     named = config.data.tokenizer
     given = {}
     if kind == 'google' and named.path:
         given = {'vocab': named.path, 'lower_case': named.lower_case}
-    loaded = READERS[kind](path, **given)
+    loaded = READERS[kind](pathlib.Path(path).expanduser(), **given)
     if loaded.tokenizer is None and named.path is None:
         raise ConfigError(
             f'{kind}:{path} comes without a vocabulary: type --config.data.tokenizer.path=vocab.txt'
         )
     tokenizer = loaded.tokenizer or tokenizers.open_tokenizer(named)
     about = {
-        'config': {'model': dataclasses.asdict(loaded.model)},
+        'config': {
+            'model': dataclasses.asdict(loaded.model),
+            'objective': {'name': loaded.objective},
+        },
         'tokenizer': tokenizer.to_json(),
     }
-    return loaded.params, about
+    return loaded, about
 
 
 def checked_start(

@@ -1,9 +1,10 @@
 """Trained models answer text: ``python -m electra_jax.predict --checkpoint=FOLDER --input=FILE``.
 
 A fine-tuned model gives its labels with their probabilities, its scores, its tags or its answers; a
-pre-trained one gives for each token the probability that it was replaced. Input are tables (.csv,
-.tsv), JSON lines (.jsonl), CoNLL files (.conll) or plain lines, from a file or standard input;
-output are JSON lines. Only the checkpoint's folder is read in addition to the input.
+pre-trained one gives for each token the probability that it was replaced. ``--task`` names other
+things that a checkpoint can do. Input are tables (.csv, .tsv), JSON lines (.jsonl), CoNLL files
+(.conll) or plain lines, from a file or standard input; output are JSON lines. Only the checkpoint's
+folder is read in addition to the input. In Python, `electra_jax.load` does the same.
 
 Examples:
     python -m electra_jax.predict --checkpoint=runs/reviews --input=new.csv --output=answers.jsonl
@@ -20,15 +21,27 @@ if __name__ == '__main__':
 from absl import flags
 
 from electra_jax.core.errors import ConfigError
-from electra_jax.finetune import predict
 from electra_jax.finetune.files import predict_input
+from electra_jax.inference import files
+from electra_jax.inference.ability import Options
+from electra_jax.inference.loaded import TASKS
 from electra_jax.runtime import cli
 
 CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', None, 'a workdir of fine-tuning (its best trial), one trial, or a workdir'
+    'checkpoint', None, 'a workdir (of fine-tuning: its best trial), one trial, or KIND:PATH of '
+    "another project's checkpoint: huggingface:FOLDER, google:FOLDER"
+)  # fmt: skip
+TASK = flags.DEFINE_enum(
+    'task',
+    'auto',
+    TASKS,
+    'auto: what it was fine-tuned on, or else detect; detect: the probability that each token was '
+    'replaced; embed: a vector for each text; fill_mask: the likeliest tokens for each [MASK]',
 )
 INPUT = flags.DEFINE_string('input', '-', 'the file to read; -: standard input')
-OUTPUT = flags.DEFINE_string('output', '-', 'the file to write; -: standard output')
+OUTPUT = flags.DEFINE_string(
+    'output', '-', 'the file to write; -: standard output; for embed also NAME.npy'
+)
 FORMAT = flags.DEFINE_enum(
     'format',
     'auto',
@@ -39,20 +52,17 @@ COLUMNS = flags.DEFINE_string(
     'columns', None, 'columns that are not called as in training: text_a=body,id=key'
 )
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 32, 'rows of a batch', lower_bound=1)
+TOP_K = flags.DEFINE_integer('top_k', 5, 'fill_mask: tokens for each [MASK]', lower_bound=1)
 
 
 def main() -> None:
     """Reads everything, then answers row by row."""
     if CHECKPOINT.value is None:
         raise ConfigError('no model is given: type --checkpoint=WORKDIR --input=FILE')
-    predict.answer_file(
-        CHECKPOINT.value,
-        INPUT.value,
-        OUTPUT.value,
-        BATCH_SIZE.value,
-        FORMAT.value,
-        predict_input.parse_columns(COLUMNS.value),
-    )
+    columns = predict_input.parse_columns(COLUMNS.value)
+    options = Options(top_k=TOP_K.value)
+    job = files.job(TASK.value, options, INPUT.value, OUTPUT.value, FORMAT.value, columns)
+    files.answer(files.open_model(CHECKPOINT.value, BATCH_SIZE.value), job)
 
 
 if __name__ == '__main__':

@@ -485,6 +485,8 @@ UNTRIED = {
         ('corpus/beam.py', ': it is read as the words of a command line,'),
         ('data/pipeline.py', 'a folder and a positive weight are expected'),
         ('finetune/files/lines.py', '--config.data.source=parquet:'),
+        ('inference/abilities/detect.py', 'pre-train with --config.objective.name=electra'),
+        ('inference/files.py', ', an array, which only --task=embed writes'),
         ('finetune/files/locate.py', '; a prepared TensorFlow dataset is named by'),
         ('finetune/files/predict_input.py', 'and a column are expected, as in --columns='),
         ('finetune/files/predict_input.py', 'looks like the name of a column, and the ta'),

@@ -19,7 +19,7 @@ LAYERS = [
     {'interop'},
     {'init_from'},  # where parameters start: a checkpoint of ours or of another project
     {'pretrain', 'finetune', 'corpus'},  # the jobs
-    {'aot', 'bench', 'sweep'},  # tools that look at the jobs from above
+    {'aot', 'bench', 'sweep', 'inference'},  # tools that look at the jobs from above
     {'main', 'prepare', 'convert', 'predict'},  # the commands
 ]
 LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in names}
@@ -77,10 +77,22 @@ def test_imports_go_down_only(path):
     assert problems(path) == []
 
 
-@pytest.mark.parametrize('path', sorted(ROOT.rglob('__init__.py')), ids=lambda p: p.parent.name)
+PACKAGES = sorted(path for path in ROOT.rglob('__init__.py') if path.parent != ROOT)
+
+
+@pytest.mark.parametrize('path', PACKAGES, ids=lambda path: path.parent.name)
 def test_package_files_hold_no_code(path):
     body = ast.parse(path.read_text()).body
     assert all(isinstance(node, ast.Expr) for node in body)
+
+
+def test_the_package_itself_imports_nothing_of_weight():
+    """`import electra_jax` is immediate; `load` imports what it needs."""
+    body = ast.parse((ROOT / '__init__.py').read_text()).body
+    names = [one.name for node in body if isinstance(node, ast.Import) for one in node.names]
+    assert names == ['os', 'typing']
+    assert not any(isinstance(node, ast.ImportFrom) for node in body)
+    assert [node.name for node in body if isinstance(node, ast.FunctionDef)] == ['load']
 
 
 def module_name(path: pathlib.Path) -> str:

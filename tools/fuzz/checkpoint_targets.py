@@ -17,9 +17,10 @@ from electra_jax.config import resolve
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.trees import named_leaves
-from electra_jax.finetune import predict
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.text import CLASSIFICATION
+from electra_jax.inference.loaded import LoadedModel
+from electra_jax.inference.opened import Found
 from electra_jax.interop import google_tf, projects
 from electra_jax.model.bind import bind
 from electra_jax.train import checkpoint
@@ -98,7 +99,7 @@ def _make_ours(folder: pathlib.Path) -> Run:
             for path, leaf in leaves.items():
                 same = np.array_equal(leaf, wanted[name][path])
                 check(same, f'{path} is not as it was written')
-        predict.open_predictor(epath.Path(case), found, about, settings)
+        LoadedModel(Found(str(case), found, about, []), batch_size=8).work()
         opened = init_from.checked_start(recipe({}), str(case), found, about)
         opened.tokenizer.encode_batch(['the new york cafe'])
         init_from.encoder_params(opened, resolve.resolve(settings, 'cpu', opened.stored))

@@ -8,14 +8,16 @@ import random
 from typing import Any
 
 import jax
-from etils import epath
 
 from electra_jax.config.recipe import recipe
 from electra_jax.core.complaints import Complaints
-from electra_jax.finetune import predict
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.table import KINDS
+from electra_jax.inference.ability import Notes
+from electra_jax.inference.loaded import LoadedModel
+from electra_jax.inference.opened import Found
 from electra_jax.model.bind import bind
+from electra_jax.tokenizers.unknown import Unknown
 from tests.support import fakes
 from tools.fuzz.checkpoint_targets import small_model
 from tools.fuzz.target import Run, Target, check
@@ -27,7 +29,6 @@ def _models() -> list[Any]:
     tokenizer = fakes.tokenizer()
     networks = ('generator', 'discriminator')
     params = bind(model, tokenizer.vocab_size).init(jax.random.key(0), networks)
-    settings = recipe({'job': 'evaluate', 'batch_size': 8})
     made = []
     for task in (*trained_tasks(), None):
         about = {
@@ -39,7 +40,7 @@ def _models() -> list[Any]:
             about['task'] = tasks.to_json(task)
             head = bind(model, tokenizer.vocab_size).head(KINDS[task.kind].head(task))
             own['task_head'] = head.init(jax.random.key(1))
-        made.append(predict.open_predictor(epath.Path('model'), own, about, settings))
+        made.append(LoadedModel(Found('model', own, about, []), batch_size=8))
     return made
 
 
@@ -55,10 +56,11 @@ def _make_predict(folder: pathlib.Path) -> Run:
     models = _models()
 
     def run(rng: random.Random) -> None:
-        model = rng.choice(models)
+        work = rng.choice(models).work()
         bad = Complaints('data.on_bad_row', 'skip')
-        examples = read_incoming(rng, folder, model.task, bad)[:16]
-        rows = list(model.answer(examples, bad))
+        examples = read_incoming(rng, folder, work.task, bad)[:16]
+        answers = list(work.answer(examples, Notes(bad, Unknown())))
+        rows = list(map(work.to_json, examples, answers))
         check(len(rows) == len(examples), f'{len(examples)} examples, {len(rows)} answers')
         for example, row in zip(examples, rows, strict=True):
             json.dumps(row, ensure_ascii=False).encode()

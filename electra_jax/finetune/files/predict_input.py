@@ -5,7 +5,7 @@ import itertools
 import json
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from electra_jax.core.complaints import Complaints
@@ -27,6 +27,7 @@ _FORMAT_OF = {
     **dict.fromkeys(_TAGGED, 'conll'),
 }
 _LOOKED_AT = 50  # lines
+_ROWS = 'row'  # names rows that come from no file, before their number
 
 _FIELDS = ('text_a', 'text_b', 'words', 'sentence', 'context', 'question', 'source', 'id')
 # Usual names of columns, by which the header of a table is noticed that is not expected.
@@ -134,6 +135,65 @@ def read(
     return examples
 
 
+@dataclasses.dataclass(frozen=True)
+class _Rows(Source):
+    """Rows that a program hands over."""
+
+    given: Sequence[Mapping[str, Any]] = ()
+
+    def rows(self) -> tables.Rows:
+        """The rows as those of a file of JSON lines."""
+        rows = (
+            tables.Row(f'{_ROWS} {number}', number, dict(row))
+            for number, row in enumerate(self.given)
+        )
+        return tables.Rows(_ROWS, None, rows, self.columns)
+
+
+def from_rows(task: Task, rows: Sequence[Any], complaints: Complaints) -> list[Example]:
+    """Examples of rows that a program hands over; labels, tags and answers are not looked at.
+
+    A row is a mapping, as a line of a JSON lines file would be; or what a line of text would be: a
+    text, or the two texts of a line with a tab as a tuple or a list.
+
+    Raises:
+        DataError: a row cannot be used.
+    """
+    try:
+        if any(isinstance(row, Mapping) for row in rows):
+            return _from_mappings(task, rows, complaints)
+        examples: list[Example] = []
+        for number, row in enumerate(rows):
+            where = f'{_ROWS} {number}'
+            with lines.Refusing(complaints, where):
+                parts = (row,) if isinstance(row, str) else row
+                if not isinstance(parts, tuple | list):
+                    problem = f'{row!r:.60} ({type(row).__name__}) is no text, pair or dictionary'
+                    raise lines.UnusableError('not_text', problem)
+                # A tab separates texts in a line, and is a space inside a text.
+                line = '\t'.join(
+                    lines.usable_text(part, 'the text').replace('\t', ' ') for part in parts
+                )
+                examples.append(KINDS[task.kind].from_line(task, str(number), line, where))
+    except DataError as error:
+        raise DataError(in_words_of_predict(str(error))) from error
+    return examples
+
+
+def _from_mappings(task: Task, rows: Sequence[Any], complaints: Complaints) -> list[Example]:
+    other = next((number for number, row in enumerate(rows) if not isinstance(row, Mapping)), None)
+    if other is not None:
+        raise DataError(
+            f'{_ROWS} {other} is a {type(rows[other]).__name__}, and others are dictionaries: all '
+            'must be of one kind'
+        )
+    path, first = pathlib.Path(_ROWS), tuple(rows[0])
+    columns = _columns(task, path, '.jsonl', Columns(), first)
+    split = (task.spec.files, Location(path), columns, complaints, None, '.jsonl')
+    examples, _ = KINDS[task.kind].read(task, _Rows(*split, given=rows))
+    return list(examples)
+
+
 def in_words_of_predict(problem: str) -> str:
     """A message for `predict`, which has --columns to name columns with, and no config."""
     text = problem.replace('--config.task.columns.', '--columns=')
@@ -147,11 +207,18 @@ def _from_lines(task: Task, path: pathlib.Path, complaints: Complaints) -> Itera
             yield KINDS[task.kind].from_line(task, str(number), text, where)
 
 
-def _columns(task: Task, path: pathlib.Path, ending: str, given: Columns) -> Columns:
+def _columns(
+    task: Task,
+    path: pathlib.Path,
+    ending: str,
+    given: Columns,
+    first: tuple[str, ...] | None = None,
+) -> Columns:
     """Which columns hold what: those that are given, and otherwise those of training.
 
     A table has a header as in training, or if a column is given by its name. Where columns have
-    names and had numbers in training, they are called as the fields of `Columns`.
+    names and had numbers in training, they are called as the fields of `Columns`. `first` are the
+    names in the first row; None: the file has them.
     """
     trained = task.usual_columns
     fields = _named(trained)
@@ -159,7 +226,8 @@ def _columns(task: Task, path: pathlib.Path, ending: str, given: Columns) -> Col
         # Columns of CoNLL files have numbers.
         names = {field: name if is_number(name) else None for field, name in fields.items()}
         return merged(dataclasses.replace(trained, **names), given)
-    first = tables.first_names(path, trained.separator, ending)
+    if first is None:
+        first = tables.first_names(path, trained.separator, ending)
     is_json = ending in tables.JSON_LINES
     has_header = is_json or any(not is_number(name) for name in _named(given).values())
     if is_json or (has_header and trained.header is False):

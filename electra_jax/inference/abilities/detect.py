@@ -1,0 +1,75 @@
+"""Which tokens of a text were replaced, by the discriminator: what is odd in a text."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from electra_jax.core.errors import CheckpointError
+from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.kinds.kind import Batch, json_number
+from electra_jax.inference.ability import Ability, Answer, Notes, Options
+from electra_jax.inference.opened import Opened
+from electra_jax.inference.rows import encode, some_at_once, to_rows
+from electra_jax.model.bind import Model, Params
+
+
+class Detected(NamedTuple):
+    """The tokens of a text, T of them, each with its probability to be a replaced one."""
+
+    tokens: list[str]  # the pieces of the vocabulary
+    spans: np.ndarray  # int32 [T, 2]: token t was made of text[begin:end]
+    replaced: np.ndarray  # float32 [T], probabilities
+
+
+def bind(opened: Opened, options: Options) -> Answer:
+    """The function that finds replaced tokens."""
+    check_detects(opened)
+    run = opened.program(('discriminator',), _probabilities)
+
+    def detect(examples: Sequence[TextExample], notes: Notes) -> Iterator[Detected]:
+        encoded = encode(opened, examples, notes, spans=True)
+        outputs = run(to_rows(opened, [one.ids for one in encoded]))
+        for one, output in zip(encoded, outputs, strict=True):
+            assert one.spans is not None
+            replaced = np.array(output['replaced'][1 : 1 + len(one.ids)])
+            yield Detected(opened.tokenizer.tokens(one.ids.tolist()), one.spans, replaced)
+
+    return some_at_once(detect)
+
+
+def check_detects(opened: Opened) -> None:
+    """Refuses a checkpoint without a head that gives the probability that a token was replaced."""
+    if opened.detects:
+        return
+    if opened.is_tuned:
+        why = 'was fine-tuned, which keeps the encoder alone'
+        cure = 'name the checkpoint that it was fine-tuned from'
+    else:
+        why = f'was pre-trained as {opened.objective!r}'
+        cure = 'pre-train with --config.objective.name=electra, or fine-tune it (configs/finetune/)'
+    raise CheckpointError(
+        f'{opened.where} {why}, without a head that gives the probability that a token was '
+        f'replaced: {cure}'
+    )
+
+
+def _probabilities(model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+    return lambda params, batch: {
+        'replaced': jax.nn.sigmoid(model.discriminate(params, batch, None))
+    }
+
+
+def to_json(example: TextExample, found: Detected) -> dict[str, Any]:
+    """Tokens, their characters and their probabilities to be replaced ones."""
+    return {
+        'id': example.id,
+        'text': example.text_a,
+        'tokens': found.tokens,
+        'spans': found.spans.tolist(),
+        'replaced': list(map(json_number, found.replaced)),
+    }
+
+
+DETECT = Ability('the probability that each token was replaced', bind, to_json)

@@ -1,0 +1,52 @@
+"""A vector for each text: the mean of its tokens' last hidden states."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.kinds.kind import Batch, json_number
+from electra_jax.inference.ability import Ability, Answer, Notes, Options
+from electra_jax.inference.opened import Opened
+from electra_jax.inference.rows import encode, some_at_once, to_rows
+from electra_jax.model.bind import Model, Params
+from electra_jax.tokenizers.api import SpecialIds
+
+
+def bind(opened: Opened, options: Options) -> Answer:
+    """The function that gives a vector, float32 [D], for each text."""
+    special = opened.tokenizer.special
+    run = opened.program(('encoder',), lambda model: _means(model, special))
+
+    def embed(examples: Sequence[TextExample], notes: Notes) -> Iterator[np.ndarray]:
+        encoded = encode(opened, examples, notes)
+        outputs = run(to_rows(opened, [one.ids for one in encoded]))
+        yield from (np.array(output['vector']) for output in outputs)
+
+    return some_at_once(embed)
+
+
+def _means(model: Model, special: SpecialIds) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+    """Means over all tokens but [CLS] and [SEP]."""
+
+    def vectors(params: Params, batch: Batch) -> dict[str, jax.Array]:
+        hidden_BLD = model.encode(params, batch, None).astype(jnp.float32)
+        tokens_BL, real_BL = batch['tokens'], batch['documents'] > 0
+        text_BL = real_BL & (tokens_BL != special.cls) & (tokens_BL != special.sep)
+        weight_BL = text_BL.astype(jnp.float32)
+        sum_BD = jnp.einsum('BL,BLD->BD', weight_BL, hidden_BLD)
+        return {'vector': sum_BD / jnp.maximum(jnp.sum(weight_BL, axis=-1, keepdims=True), 1.0)}
+
+    return vectors
+
+
+def to_json(example: TextExample, vector_D: np.ndarray) -> dict[str, Any]:
+    """The text and its vector."""
+    vector = list(map(json_number, vector_D))
+    return {'id': example.id, 'text': example.text_a, 'vector': vector}
+
+
+EMBED = Ability("a vector, the mean of the tokens' last hidden states", bind, to_json)

@@ -1,0 +1,47 @@
+"""What an ability of a checkpoint is, and what its functions are handed."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from electra_jax.core.complaints import Complaints
+from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.files.tables import Columns
+from electra_jax.inference.opened import Opened
+from electra_jax.tokenizers.unknown import Unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a person may choose; each ability reads what bears on it."""
+
+    top_k: int = 5  # tokens that are proposed for a [MASK]
+
+
+DEFAULTS = Options()
+
+
+class Notes(NamedTuple):
+    """What is counted while texts are read and answered."""
+
+    complaints: Complaints
+    unknown: Unknown
+
+
+# Texts, notes -> a result for each, in their order.
+Answer = Callable[[Sequence[TextExample], Notes], Iterator[Any]]
+
+
+class Ability(NamedTuple):
+    """Something that a checkpoint does with texts."""
+
+    does: str  # for people, after the name
+    # A checkpoint on the devices -> the function that answers. Compiles nothing yet.
+    # Raises CheckpointError: the checkpoint lacks what is needed.
+    bind: Callable[[Opened, Options], Answer]
+    # A text and its result -> a JSON object.
+    to_json: Callable[[TextExample, Any], dict[str, Any]]
+    # Columns of the files, where they are not called as those of single texts.
+    columns: Columns = Columns()
+    # A text that cannot be answered raises UnusableError.
+    check: Callable[[Opened, TextExample], None] = lambda opened, example: None

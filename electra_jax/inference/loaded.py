@@ -1,0 +1,214 @@
+"""A trained model as an object, which the command `predict` uses as well: ``electra_jax.load``."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from electra_jax.config.settings import Config
+from electra_jax.core.complaints import Complaints
+from electra_jax.core.errors import ConfigError, DataError, unknown
+from electra_jax.finetune import report
+from electra_jax.finetune.examples import Example, TextExample
+from electra_jax.finetune.files import lines, predict_input
+from electra_jax.finetune.kinds.kind import Task
+from electra_jax.inference import opened
+from electra_jax.inference.abilities.detect import Detected
+from electra_jax.inference.abilities.fill_mask import Filled
+from electra_jax.inference.abilities.table import ABILITIES
+from electra_jax.inference.ability import DEFAULTS, Notes, Options
+from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.tokenizers.unknown import Unknown
+
+AUTO = 'auto'  # the task of a fine-tuned checkpoint, and the first ability of another one
+TASKS = (AUTO, *ABILITIES)  # values of `predict --task`
+OWN_TASK = 'its own task'
+
+
+class Work(NamedTuple):
+    """A thing to do with examples, ready to be done."""
+
+    name: str  # a key of ABILITIES, or OWN_TASK
+    task: Task  # by which files are read
+    check: Callable[[Any], None]  # an example that cannot be answered raises UnusableError
+    answer: Callable[[Sequence[Any], Notes], Iterator[Any]]  # a result for each example
+    to_json: Callable[[Any, Any], dict[str, Any]]  # example, result -> a JSON object
+
+
+class LoadedModel:
+    """A trained model on the devices of this machine.
+
+    Its functions take any number of texts and answer them in batches of rows of similar length; a
+    program is compiled the first time that a row length is met. What is cut, and text that the
+    vocabulary does not know, is reported as a warning.
+
+    Attributes:
+        where: the folder, or KIND:PATH of another project's checkpoint.
+        tokenizer: text to ids and back.
+        config: that it was trained with, for the present devices.
+        task: that it was fine-tuned on; None: it was pre-trained only.
+    """
+
+    where: str
+    tokenizer: Tokenizer
+    config: Config
+    task: Task | None
+
+    def __init__(self, found: opened.Found, batch_size: int):
+        settings = opened.settings_of(batch_size)
+        self._opened = opened.open_pretrained(found, settings)
+        self._tuned = opened.open_tuned(found, settings) if found.is_tuned else None
+        self._works: dict[tuple[str, Options], Work] = {}
+        self.where, self.tokenizer = self._opened.where, self._opened.tokenizer
+        self.config = self._opened.config
+        self.task = self._tuned.task if self._tuned else None
+
+    def __repr__(self) -> str:
+        what = f'fine-tuned on {self.task.name}' if self.task else 'pre-trained'
+        return f'<electra_jax model {self.where}, {what}>'
+
+    # ---- Texts
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """A vector for each text: the mean of its tokens' last hidden states.
+
+        Returns:
+            float32 [texts, D], D the model's width.
+        """
+        vectors = list(self._answers('embed', texts))
+        return np.stack(vectors) if vectors else np.zeros((0, self.config.model.hidden_size), 'f')
+
+    def detect(self, texts: Sequence[str]) -> list[Detected]:
+        """The tokens of each text, with the probability that each was replaced.
+
+        Returns:
+            for each text of T tokens: `tokens`, list of str; `spans`, int32 [T, 2], token t was
+            made of text[begin:end]; `replaced`, float32 [T].
+
+        Raises:
+            CheckpointError: the checkpoint has no head for this.
+        """
+        return list(self._answers('detect', texts))
+
+    def fill_mask(self, texts: Sequence[str], k: int = 5) -> list[list[list[Filled]]]:
+        """The `k` likeliest tokens for each [MASK] of each text, by the generator.
+
+        Returns:
+            for each text, for each of its masks: `k` tokens with their probabilities, the likeliest
+            first.
+
+        Raises:
+            CheckpointError: the checkpoint has no generator.
+            DataError: a text has no [MASK].
+        """
+        if k < 1:
+            raise ConfigError(f'k is {k}, allowed: 1 or more')
+        return list(self._answers('fill_mask', texts, Options(top_k=k)))
+
+    # ---- The task that it was fine-tuned on
+
+    def predict(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
+        """What a fine-tuned model answers to rows, as ``python -m electra_jax.predict`` does.
+
+        Args:
+            rows: texts; or tuples of two texts, of a question and its text; or dictionaries with
+                the columns of the training file.
+
+        Returns:
+            a dictionary for each row, with an 'id', its number from 0 where it has none of its own,
+            and the fields of the task, such as 'prediction' and 'probabilities'.
+
+        Raises:
+            CheckpointError: the checkpoint was not fine-tuned.
+            DataError: a row cannot be used.
+        """
+        if self._tuned is None:
+            raise opened.not_tuned(self.where)
+        work, rows = self.work(AUTO), _several(rows)
+        examples = predict_input.from_rows(work.task, rows, _Refused('')) if rows else []
+        return list(self._warned(work, examples))
+
+    # ---- What the command shares
+
+    def work(self, task: str = AUTO, options: Options = DEFAULTS) -> Work:
+        """A thing to do, one of TASKS; the same `options` compile a program once."""
+        if task not in TASKS:
+            raise unknown('--task', task, TASKS)
+        if task == AUTO and self._tuned is not None:
+            return self._own_work()
+        name = next(iter(ABILITIES)) if task == AUTO else task
+        if (name, options) not in self._works:
+            ability, found = ABILITIES[name], self._opened
+            self._works[name, options] = Work(
+                name,
+                found.task_of(ability.columns),
+                lambda example: ability.check(found, example),
+                ability.bind(found, options),
+                ability.to_json,
+            )
+        return self._works[name, options]
+
+    def _own_work(self) -> Work:
+        tuned = self._tuned
+        assert tuned is not None
+        return Work(
+            OWN_TASK,
+            tuned.task,
+            lambda example: None,
+            lambda examples, notes: tuned.answer(examples, *notes),
+            lambda example, answer: answer,
+        )
+
+    def _answers(
+        self, name: str, texts: Sequence[str], options: Options = DEFAULTS
+    ) -> Iterator[Any]:
+        """The results for texts that a program hands over."""
+        work, examples = self.work(name, options), []
+        for number, text in enumerate(_several(texts)):
+            where = f'text {number}'
+            with lines.Refusing(_Refused(''), where):
+                example = TextExample(
+                    str(number), lines.usable_text(text, 'the text'), None, None, where
+                )
+                work.check(example)
+                examples.append(example)
+        return self._warned(work, examples)
+
+    def _warned(self, work: Work, examples: Sequence[Example]) -> Iterator[Any]:
+        notes = Notes(_Refused(''), Unknown())
+        yield from work.answer(examples, notes)
+        for line in reports(notes, 'the texts'):
+            warnings.warn(line, stacklevel=3)
+
+
+class _Refused(Complaints):
+    """What cannot be used is an error for a program, which fixes it or leaves it out."""
+
+    def refuse(self, reason: str, where: str, problem: str) -> None:
+        """Refuses it."""
+        raise DataError(f'{where}: {predict_input.in_words_of_predict(problem)}')
+
+
+def reports(notes: Notes, where: str) -> list[str]:
+    """What was cut or is not known to the vocabulary, for people."""
+    unread = report.unknown_line(where, notes.unknown)
+    return [*notes.complaints.lines(), *([unread] if unread else [])]
+
+
+def _several(texts: Any) -> list[Any]:
+    """A list of what was handed over, which a single text or dictionary is not."""
+    if isinstance(texts, str | Mapping):
+        raise DataError(f'{texts!r:.60} is one {type(texts).__name__}: hand over a list of them')
+    return list(texts)
+
+
+def load(path: str | os.PathLike[str], batch_size: int = 32) -> LoadedModel:
+    """Opens a checkpoint; `electra_jax.load` describes it."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigError(f'batch_size is {batch_size!r}, allowed: an integer of 1 or more')
+    found = opened.read(os.fspath(path), opened.settings_of(batch_size), 'path')
+    for note in found.notes:
+        warnings.warn(f'{found.where}: {note}', stacklevel=3)
+    return LoadedModel(found, batch_size)

@@ -1,0 +1,174 @@
+"""A checkpoint by its name: ours or another project's, fine-tuned or not, checked and ready."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from electra_jax.config.fields import Settings
+from electra_jax.config.recipe import recipe
+from electra_jax.config.resolve import resolve
+from electra_jax.config.settings import Config
+from electra_jax.core import files, rng, trees
+from electra_jax.core.complaints import Complaints
+from electra_jax.core.errors import CheckpointError
+from electra_jax.finetune import foreign, predict, program
+from electra_jax.finetune import task as tasks
+from electra_jax.finetune.batches import shapes
+from electra_jax.finetune.features import Rows
+from electra_jax.finetune.files.tables import Columns
+from electra_jax.finetune.kinds.kind import Batch, RowOutputs, Task
+from electra_jax.finetune.predict import Predictor
+from electra_jax.finetune.split import Loaded, Split
+from electra_jax.init_from import (
+    OURS,
+    check_complete,
+    check_named,
+    checked_start,
+    parse_name,
+    read_foreign,
+    read_own,
+)
+from electra_jax.model.bind import Model, Params, bind
+from electra_jax.objectives.table import OBJECTIVES
+from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.tokenizers.unknown import Unknown
+
+_COARSE_ROWS = 1000  # fewer rows than these are answered sooner than more programs are compiled
+
+
+class Found(NamedTuple):
+    """A checkpoint that was read."""
+
+    where: str  # its folder, or KIND:PATH of another project's
+    params: trees.Tree  # NumPy arrays
+    about: Mapping[str, Any]  # what it records
+    notes: list[str]  # what a reader of another project's files must know
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether it has the head of a task."""
+        return 'task' in self.about
+
+
+def read(where: str, settings: Settings, named_by: str) -> Found:
+    """Reads a checkpoint as it is named everywhere.
+
+    Args:
+        where: a workdir (of fine-tuning: its best trial), one trial, a checkpoints/ folder, the
+            folder of one step, or ``KIND:PATH`` of another project: ``huggingface:FOLDER``,
+            ``google:FOLDER``.
+        settings: they name the tokenizer of a checkpoint of Google's that has none.
+        named_by: the flag or argument that `where` comes from, for messages.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    check_named(where, named_by)
+    kind, path = parse_name(where)
+    if kind == OURS:
+        folder = predict.best_folder(files.absolute(path))
+        return Found(str(folder), *read_own(folder), [])
+    loaded, about = read_foreign(settings, kind, path)
+    notes = list(loaded.report.notes)
+    if loaded.task is not None:
+        about['task'], more = foreign.describe_task(loaded)
+        notes += more
+    return Found(where, loaded.params, about, notes)
+
+
+class Opened(NamedTuple):
+    """A checkpoint for the present devices, whose networks are put there when they are used."""
+
+    where: str
+    params: trees.Tree  # NumPy arrays
+    tokenizer: Tokenizer
+    config: Config
+    mesh: Mesh
+    objective: str | None  # that it was pre-trained with, a key of `OBJECTIVES`; None: not known
+    task: Task  # of single texts, by which files are read
+    is_tuned: bool
+
+    def task_of(self, columns: Columns) -> Task:
+        """By which files are read whose columns are called like this."""
+        return dataclasses.replace(self.task, columns=columns)
+
+    @property
+    def detects(self) -> bool:
+        """Whether it gives the probability that a token was replaced."""
+        known = self.objective in OBJECTIVES and not OBJECTIVES[str(self.objective)].detects
+        return 'discriminator_head' in self.params and not known
+
+    def program(
+        self,
+        networks: Sequence[str],
+        outputs: Callable[[Model], Callable[[Params, Batch], dict[str, jax.Array]]],
+    ) -> Callable[[Rows], RowOutputs]:
+        """Token rows -> the outputs for each row, in the order of the rows.
+
+        Args:
+            networks: keys of `model.bind.NETWORKS`, whose parameters are needed.
+            outputs: makes params, batch -> arrays [B, ...] of a model.
+        """
+        size = self.tokenizer.vocab_size
+        model = bind(self.config.model, size)
+
+        def init(key: jax.Array) -> trees.Tree:
+            return model.init(key, networks)
+
+        check_complete(self.where, self.params, init)
+        names = jax.eval_shape(init, rng.root_key(0))
+        used = predict.put(self.mesh, {name: self.params[name] for name in names})
+        answerer = program.answerer(self.config, size, self.mesh, outputs)
+
+        def run(rows: Rows) -> RowOutputs:
+            loaded = Loaded([], self.task, Complaints(''), '')
+            sizes = self._sizes(rows)
+            split = Split(loaded, rows, sizes, self.tokenizer.special.pad, Unknown())
+            return answerer.outputs(used, split)
+
+        return run
+
+    def _sizes(self, rows: Rows) -> list[int]:
+        """Row lengths of batches, each compiled once."""
+        config, lengths = self.config, rows.tokens.lengths()
+        fine = self.mesh.devices.flat[0].platform == 'cpu' and len(rows) >= _COARSE_ROWS
+        longest, multiple = config.data.row_length, config.mesh.sequence
+        return shapes(lengths, longest, multiple, config.task.bucketing, fine)
+
+
+def settings_of(batch_size: int) -> Settings:
+    """The settings of answering: those of the model are the checkpoint's."""
+    return recipe({'job': 'evaluate', 'batch_size': batch_size})
+
+
+def open_pretrained(found: Found, settings: Settings) -> Opened:
+    """A checkpoint with the networks that it was pre-trained with, as far as it still has them."""
+    start = checked_start(settings, found.where, found.params, found.about)
+    config = resolve(settings, jax.devices()[0].platform, start.stored)
+    task = tasks.of_kind('classification', config.model.max_positions)
+    config, mesh = predict.for_rows(config, task)
+    recorded = found.about['config'].get('objective')
+    objective = recorded.get('name') if isinstance(recorded, Mapping) else recorded
+    if not isinstance(objective, str | None):
+        raise CheckpointError(
+            f'{found.where} does not describe its objective ({objective!r:.60}): it is damaged'
+        )
+    return Opened(
+        found.where, found.params, start.tokenizer, config, mesh, objective, task, found.is_tuned
+    )
+
+
+def open_tuned(found: Found, settings: Settings) -> Predictor:
+    """A fine-tuned checkpoint, to answer its task."""
+    return predict.open_predictor(found.where, found.params, found.about, settings)
+
+
+def not_tuned(where: str) -> CheckpointError:
+    """The error for a checkpoint that is asked for a task of its own."""
+    return CheckpointError(
+        f'{where} was not fine-tuned, so there is no task that it answers: fine-tune it first '
+        '(configs/finetune/)'
+    )

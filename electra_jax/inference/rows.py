@@ -1,0 +1,62 @@
+"""Texts as token rows: [CLS] text [SEP], and where each token stands in its text."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.features import Rows, ragged
+from electra_jax.inference.ability import Answer, Notes
+from electra_jax.inference.opened import Opened
+from electra_jax.tokenizers import unknown
+
+AT_ONCE = 1024  # texts that are tokenized together
+
+
+class Encoded(NamedTuple):
+    """A text as tokens."""
+
+    ids: np.ndarray  # int32 [T], without [CLS] and [SEP], as many as a row has room for
+    spans: np.ndarray | None  # int32 [T, 2]: token t was made of text[begin:end]; None: not asked
+
+
+def encode(
+    opened: Opened, examples: Sequence[TextExample], notes: Notes, spans: bool = False
+) -> list[Encoded]:
+    """Tokens of each text; texts that are too long for a row are cut and counted."""
+    tokenizer, room = opened.tokenizer, opened.config.data.row_length - 2
+    texts = [example.text_a for example in examples]
+    if spans:
+        whole = [Encoded(*pair) for pair in tokenizer.encode_spans(texts)]
+    else:
+        whole = [Encoded(ids, None) for ids in tokenizer.encode_batch(texts)]
+    notes.unknown.merge(unknown.count(tokenizer, texts, [one.ids for one in whole]))
+    for example, one in zip(examples, whole, strict=True):
+        if len(one.ids) > room:
+            notes.complaints.count('cut', example.where)
+    return [Encoded(ids[:room], at if at is None else at[:room]) for ids, at in whole]
+
+
+def to_rows(
+    opened: Opened, ids: Sequence[np.ndarray], **numbers: Sequence[int] | np.ndarray
+) -> Rows:
+    """A row for each list of ids; `numbers` become arrays int32 [B] of a batch."""
+    special = opened.tokenizer.special
+    cls, sep = (np.array([x], np.int32) for x in (special.cls, special.sep))
+    tokens = ragged([np.concatenate([cls, one, sep]) for one in ids])
+    arrays = {name: np.asarray(x, np.int32) for name, x in numbers.items()}
+    return Rows(tokens, tokens.lengths(), np.arange(len(ids)), arrays, {})
+
+
+def some_at_once(
+    answer: Callable[[Sequence[TextExample], Notes], Sequence[Any] | Iterator[Any]],
+    count: int = AT_ONCE,
+) -> Answer:
+    """The same function, handed `count` texts at a time."""
+
+    def answer_all(examples: Sequence[TextExample], notes: Notes) -> Iterator[Any]:
+        for at in range(0, len(examples), count):
+            yield from answer(examples[at : at + count], notes)
+
+    return answer_all

@@ -1,0 +1,227 @@
+"""A checkpoint as an object, and as the command `predict` uses it."""
+
+import dataclasses
+import inspect
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+
+import electra_jax
+from electra_jax.core.errors import CheckpointError, ConfigError, DataError
+from electra_jax.finetune.files.tables import Columns
+from electra_jax.inference import files, opened
+from electra_jax.inference.ability import Options
+from electra_jax.inference.loaded import TASKS, LoadedModel
+from electra_jax.runtime import usage
+from electra_jax.train import checkpoint
+from tests.support import trained
+from tests.support.loading import Known, task_of
+from tests.support.trained import TOKENIZER
+
+TEXTS = ['the film was great', 'Anna saw films here', 'they saw it']
+
+
+@pytest.fixture(scope='module')
+def pretrained():
+    found = trained.found()
+    return found, trained.networks_of(found), LoadedModel(found, 8)
+
+
+@pytest.fixture(scope='module')
+def tuned():
+    task = dataclasses.replace(task_of('text', Known(('bad', 'good'))), row_length=16)
+    return LoadedModel(trained.found(('encoder',), task), 8)
+
+
+def batch_of(ids):
+    """One row without padding, as a loop over texts would make it."""
+    row = np.array([[TOKENIZER.special.cls, *ids, TOKENIZER.special.sep]], np.int32)
+    return {
+        'tokens': row,
+        'documents': np.ones_like(row),
+        'positions': np.arange(row.shape[1], dtype=np.int32)[None],
+        'types': np.zeros_like(row),
+    }
+
+
+def answered(model, task, content, tmp_path, name='in.txt', **options):
+    """What the command `predict` writes."""
+    (tmp_path / name).write_text(content)
+    words = (str(tmp_path / name), str(tmp_path / 'out.jsonl'), 'auto', Columns())
+    files.answer(model, files.job(task, Options(**options), *words))
+    return [json.loads(line) for line in (tmp_path / 'out.jsonl').read_text().splitlines()]
+
+
+# ---------------------------------------------------------------------------------------------
+# Texts
+
+
+def test_vectors_are_the_means_of_the_tokens_of_each_text(pretrained):
+    found, networks, model = pretrained
+    vectors = model.encode(TEXTS)
+    assert vectors.shape == (3, 32) and vectors.dtype == np.float32
+    (ids,) = TOKENIZER.encode_batch(TEXTS[1:2])
+    alone = jax.jit(networks.encode)(found.params, batch_of(ids), None)
+    np.testing.assert_allclose(vectors[1], np.asarray(alone)[0, 1:-1].mean(axis=0), atol=1e-5)
+    assert model.encode([]).shape == (0, 32)
+
+
+def test_each_token_has_its_characters_and_its_probability(pretrained):
+    params, networks, model = pretrained[0].params, *pretrained[1:]
+    one = model.detect(TEXTS)[1]
+    assert one.tokens == ['anna', 'saw', 'film', '##s', 'here']
+    assert [TEXTS[1][begin:end] for begin, end in one.spans] == 'Anna saw film s here'.split()
+    (ids,) = TOKENIZER.encode_batch(TEXTS[1:2])
+    logits = jax.jit(networks.discriminate)(params, batch_of(ids), None)
+    np.testing.assert_allclose(one.replaced, jax.nn.sigmoid(logits)[0, 1:-1], atol=1e-5)
+
+
+def test_masks_are_filled_by_the_generators_probabilities(pretrained):
+    params, networks, model = pretrained[0].params, *pretrained[1:]
+    one, two = model.fill_mask(['the [MASK] was great', '[MASK] saw [MASK]'], k=3)
+    assert [len(one), len(two)] == [1, 2] and len(one[0]) == 3
+    the, was, great = TOKENIZER.encode_batch(['the was great'])[0]
+    batch = batch_of([the, TOKENIZER.special.mask, was, great])
+    softmax = jax.jit(networks.generate)(params, batch, None, None)
+    features, table, bias = jax.device_get(softmax)
+    logits = (features[0, 2] @ table.T + bias)[: TOKENIZER.vocab_size]
+    probs = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    best = np.argsort(-probs)[:3]
+    assert [filled.token for filled in one[0]] == TOKENIZER.tokens(best)
+    np.testing.assert_allclose([f.probability for f in one[0]], probs[best], atol=1e-5)
+
+
+def test_texts_that_cannot_be_used_are_refused_by_their_number(pretrained):
+    model = pretrained[2]
+    with pytest.raises(DataError, match="'the film' is one str: hand over a list"):
+        model.encode('the film')
+    with pytest.raises(DataError, match='text 1: in the text: the text is empty'):
+        model.detect(['a', ' '])
+    with pytest.raises(DataError, match=r'text 0: there is no \[MASK\] in .the film'):
+        model.fill_mask(['the film'])
+    with pytest.raises(ConfigError, match='k is 0'):
+        model.fill_mask(['[MASK]'], k=0)
+    with pytest.raises(ConfigError, match='batch_size is 0'):
+        electra_jax.load('/here', batch_size=0)
+
+
+def test_what_is_cut_or_unknown_is_a_warning(pretrained):
+    model = pretrained[2]
+    with pytest.warns(UserWarning, match=r'1 row has texts longer.*\(cut\): first in text 1'):
+        model.encode(['a', 'the film was ' * 20])
+    with pytest.warns(UserWarning, match=r'are \[UNK\]'):
+        model.encode(['zebra zebra'])
+
+
+# ---------------------------------------------------------------------------------------------
+# Fine-tuned models, and what a checkpoint lacks
+
+
+def test_rows_are_answered_as_by_the_command(tuned, tmp_path):
+    rows = tuned.predict(TEXTS)
+    assert [set(row) for row in rows] == [{'id', 'text_a', 'prediction', 'probabilities'}] * 3
+    written = answered(tuned, 'auto', '\n'.join(TEXTS) + '\n', tmp_path)
+    assert [row | {'id': 0} for row in rows] == [row | {'id': 0} for row in written]
+    mappings = [{'text': text, 'id': f'k{k}'} for k, text in enumerate(TEXTS)]
+    lines = ''.join(json.dumps(row) + '\n' for row in mappings)
+    assert tuned.predict(mappings) == answered(tuned, 'auto', lines, tmp_path, 'in.jsonl')
+    assert tuned.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ('rows', 'message'),
+    [
+        (['a', ''], 'row 1: in the text: the text is empty'),
+        (['a', ('a', 'b')], 'row 1: one text without a tab'),
+        (['a', 7], 'row 1: 7 .int. is no text'),
+        (['a', {'text': 'b'}], 'row 0 is a str'),
+        ([{'text': 'a'}, {'txt': 'b'}], 'row 1: .*text'),
+    ],
+)
+def test_rows_that_cannot_be_used_are_refused_by_their_number(tuned, rows, message):
+    with pytest.raises(DataError, match=message) as found:
+        tuned.predict(rows)
+    assert '--config' not in str(found.value)
+
+
+def test_what_a_checkpoint_lacks_is_a_sentence_that_helps(pretrained, tuned):
+    with pytest.raises(CheckpointError, match=r'was not fine-tuned.*fine-tune it first'):
+        pretrained[2].predict(['a'])
+    for ask in (tuned.detect, tuned.fill_mask):
+        with pytest.raises(CheckpointError, match=r'fine-tuned.*name the checkpoint that it was'):
+            ask(['[MASK]'])
+    assert tuned.encode(['the film']).shape == (1, 32)
+
+
+@pytest.mark.parametrize(
+    ('objective', 'networks'),
+    [('mlm', ('language',)), ('electric', ('discriminator',)), ('teams', ('selection',))],
+)
+def test_a_head_that_predicts_something_else_does_not_detect(objective, networks):
+    model = LoadedModel(trained.found(networks, objective={'name': objective}), 8)
+    with pytest.raises(CheckpointError, match=f"was pre-trained as '{objective}', without"):
+        model.detect(['a'])
+    with pytest.raises(CheckpointError, match='without a generator'):
+        model.fill_mask(['[MASK]'])
+
+
+# ---------------------------------------------------------------------------------------------
+# The command
+
+
+def test_the_command_writes_what_the_object_answers(pretrained, tmp_path):
+    model, content = pretrained[2], ''.join(f'{text}\n' for text in TEXTS)
+    detected = answered(model, 'auto', content, tmp_path)
+    for row, found in zip(detected, model.detect(TEXTS), strict=True):
+        assert (row['tokens'], row['spans']) == (found.tokens, found.spans.tolist())
+        np.testing.assert_allclose(row['replaced'], found.replaced, rtol=1e-5)
+    vectors = model.encode(TEXTS)
+    embedded = answered(model, 'embed', content, tmp_path)
+    np.testing.assert_allclose([row['vector'] for row in embedded], vectors, rtol=1e-4)
+    array = str(tmp_path / 'v.npy')
+    words = (str(tmp_path / 'in.txt'), array, 'auto', Columns())
+    files.answer(model, files.job('embed', Options(), *words))
+    np.testing.assert_array_equal(np.load(array), vectors)
+    with pytest.raises(ConfigError, match='only --task=embed writes'):
+        files.job('detect', Options(), *words)
+
+
+def test_the_help_of_the_command_explains_each_task():
+    path = pathlib.Path(inspect.getfile(electra_jax)).with_name('predict.py')
+    text = usage.text(path.read_text(), ())
+    assert [name for name in TASKS if f'{name}: ' not in text] == []
+
+
+def test_a_text_without_a_mask_is_left_out_and_named(pretrained, tmp_path, capsys):
+    content = 'no mask\n[MASK] saw [MASK]\n'
+    (row,) = answered(pretrained[2], 'fill_mask', content, tmp_path, top_k=3)
+    (masks,) = pretrained[2].fill_mask(['[MASK] saw [MASK]'], k=3)
+    assert row['id'] == '2'
+    assert [[one['token'] for one in mask] for mask in row['masks']] == [
+        [one.token for one in mask] for mask in masks
+    ]
+    printed = capsys.readouterr().err
+    assert 'in.txt:1: there is no [MASK]' in printed and '1 bad row named above' in printed
+
+
+# ---------------------------------------------------------------------------------------------
+# Names of checkpoints
+
+
+def test_a_checkpoint_has_one_name_everywhere(pretrained, tmp_path):
+    found, settings = pretrained[0], opened.settings_of(8)
+    checkpoint.write_params(epath.Path(tmp_path / 'run'), found.params, found.about)
+    for name in (f'{tmp_path}/run', f'ours:{tmp_path}/run', f'{tmp_path}/run/checkpoints'):
+        again = opened.read(name, settings, '--checkpoint')
+        assert again.about == json.loads(json.dumps(found.about)) and not again.is_tuned
+        jax.tree.map(np.testing.assert_array_equal, again.params, found.params)
+    with pytest.raises(CheckpointError, match='path is /nowhere, but there is no checkpoint'):
+        electra_jax.load('/nowhere')
+    for name in ('config.json', 'model.safetensors'):
+        (tmp_path / name).write_text('{}')
+    with pytest.raises(CheckpointError, match=f"name it 'huggingface:{tmp_path}'"):
+        electra_jax.load(tmp_path)
