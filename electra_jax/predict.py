@@ -23,6 +23,7 @@ from absl import flags
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune.files import predict_input
 from electra_jax.inference import files
+from electra_jax.inference.abilities.score import SCORERS
 from electra_jax.inference.ability import Options
 from electra_jax.inference.loaded import TASKS
 from electra_jax.runtime import cli
@@ -36,9 +37,13 @@ TASK = flags.DEFINE_enum(
     'auto',
     TASKS,
     'auto: what it was fine-tuned on, or else detect; detect: the probability that each token was '
-    'replaced; embed: a vector for each text; fill_mask: the likeliest tokens for each [MASK]',
+    'replaced; embed: a vector for each text; fill_mask: the likeliest tokens for each [MASK]; '
+    'score: how likely a text is; pairs: which sentence of sentence_good and sentence_bad is more '
+    'likely; rerank: the order of the texts with one id, the likeliest first',
 )
-INPUT = flags.DEFINE_string('input', '-', 'the file to read; -: standard input')
+INPUT = flags.DEFINE_string(
+    'input', '-', 'the file to read, or a folder of them; -: standard input'
+)
 OUTPUT = flags.DEFINE_string(
     'output', '-', 'the file to write; -: standard output; for embed also NAME.npy'
 )
@@ -54,13 +59,21 @@ COLUMNS = flags.DEFINE_string(
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 32, 'rows of a batch', lower_bound=1)
 TOP_K = flags.DEFINE_integer('top_k', 5, 'fill_mask: tokens for each [MASK]', lower_bound=1)
 
+SCORER = flags.DEFINE_enum(
+    'scorer',
+    None,
+    SCORERS,
+    'of score, pairs and rerank: generator (a position masked at a time), discriminator, electric; '
+    'if not given: the one that suits the checkpoint best',
+)
+
 
 def main() -> None:
     """Reads everything, then answers row by row."""
     if CHECKPOINT.value is None:
         raise ConfigError('no model is given: type --checkpoint=WORKDIR --input=FILE')
     columns = predict_input.parse_columns(COLUMNS.value)
-    options = Options(top_k=TOP_K.value)
+    options = Options(top_k=TOP_K.value, scorer=SCORER.value)
     job = files.job(TASK.value, options, INPUT.value, OUTPUT.value, FORMAT.value, columns)
     files.answer(files.open_model(CHECKPOINT.value, BATCH_SIZE.value), job)
 

@@ -16,6 +16,7 @@ class Options:
     """What a person may choose; each ability reads what bears on it."""
 
     top_k: int = 5  # tokens that are proposed for a [MASK]
+    scorer: str | None = None  # of texts, a key of `score.SCORERS`; None: by the checkpoint
 
 
 DEFAULTS = Options()
@@ -45,3 +46,5 @@ class Ability(NamedTuple):
     columns: Columns = Columns()
     # A text that cannot be answered raises UnusableError.
     check: Callable[[Opened, TextExample], None] = lambda opened, example: None
+    # The texts of a file and their results -> what is reported about them; None: nothing.
+    measure: Callable[[Sequence[TextExample], Sequence[Any]], dict[str, float]] | None = None

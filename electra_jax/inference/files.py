@@ -4,7 +4,7 @@ import contextlib
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -38,7 +38,7 @@ class Job(NamedTuple):
 
     task: str  # one of `loaded.TASKS`
     options: Options
-    path: pathlib.Path  # of the input
+    path: pathlib.Path  # of the input, a file or a folder of them
     output: str  # a file, '-': standard output
     form: str  # one of `predict_input.FORMATS`, or 'auto': by the ending of the input's name
     columns: Columns  # those that are not called as usual
@@ -54,7 +54,7 @@ def job(
         ConfigError: the output cannot hold such answers.
     """
     path = lines.STANDARD_INPUT if input_name == '-' else pathlib.Path(input_name)
-    if input_name != '-' and not path.is_file():
+    if input_name != '-' and not path.exists():
         raise DataError(f'--input is {input_name!r}, but there is no such file')
     if output.endswith('.npy') and task != 'embed':
         raise ConfigError(
@@ -73,28 +73,85 @@ def open_model(checkpoint: str, batch_size: int) -> LoadedModel:
 
 
 def answer(model: LoadedModel, job: Job) -> None:
-    """Writes an answer for each example of a file: a line of JSON, or a row of an .npy array."""
-    work, path, form = model.work(job.task, job.options), job.path, job.form
+    """Writes an answer for each example of each file: lines of JSON, or rows of an .npy array."""
+    work = model.work(job.task, job.options)
+    notes = Notes(_ReportedRows('data.on_bad_row', 'skip'), Unknown())
+    inputs = [_read(work, path, job, notes) for path in _paths(job.path)]
+    total = sum(len(one.examples) for one in inputs)
+    measured: list[tuple[str, int, dict[str, float]]] = []
+    # No bar where the answers go to the same terminal.
+    quiet = job.output == '-' and sys.stdout.isatty()
+    with (
+        _writer(job.output, work) as write,
+        Progress('predicting', total, console=terminal.ERR, quiet=quiet) as progress,
+    ):
+        for one in inputs:
+            results = []
+            for example, result in zip(one.examples, work.answer(one.examples, notes), strict=True):
+                write(example, result, {'file': one.path.name} if len(inputs) > 1 else {})
+                progress.advance()
+                if work.measure:
+                    results.append(result)
+            if work.measure and results:
+                measured.append((one.path.stem, len(results), work.measure(one.examples, results)))
+    _report(model, job, inputs, notes, measured)
+
+
+class _Input(NamedTuple):
+    """A file that was read."""
+
+    path: pathlib.Path
+    form: str
+    examples: list[Any]
+
+
+def _paths(path: pathlib.Path) -> list[pathlib.Path]:
+    """The file, or those of a folder whose endings name a format, in their order."""
+    if not path.is_dir():
+        return [path]
+    found = [one for one in sorted(path.iterdir()) if predict_input.format_of(one) != 'lines']
+    if not found:
+        raise DataError(
+            f'--input is the folder {path}, which holds no file whose name ends in .csv, .tsv or '
+            '.jsonl: name one file'
+        )
+    return found
+
+
+def _read(work: Work, path: pathlib.Path, job: Job, notes: Notes) -> _Input:
+    form = job.form
     if form == 'auto':
         form = predict_input.format_of(path)
         if form == 'lines':
             predict_input.check_lines(work.task, path, job.columns)
-    complaints = _ReportedRows('data.on_bad_row', 'skip')
-    notes = Notes(complaints, Unknown())
-    examples = predict_input.read(work.task, path, form, job.columns, complaints)
-    examples = _usable(work, examples, notes)
-    if job.output.endswith('.npy'):
-        _write_array(job.output, _answered(work, examples, notes, quiet=False))
-    else:
-        with _output_file(job.output) as out:
-            # No bar where the answers go to the same terminal.
-            same = out is sys.stdout and sys.stdout.isatty()
-            for example, result in _answered(work, examples, notes, quiet=same):
-                out.write(json.dumps(work.to_json(example, result), ensure_ascii=False) + '\n')
-    bad = complaints.refused
+    examples = predict_input.read(work.task, path, form, job.columns, notes.complaints)
+    return _Input(path, form, _usable(work, examples, notes))
+
+
+def _report(
+    model: LoadedModel,
+    job: Job,
+    inputs: list[_Input],
+    notes: Notes,
+    measured: list[tuple[str, int, dict[str, float]]],
+) -> None:
+    """Prints what was answered, what was left out, and what was measured, by file."""
+    assert isinstance(notes.complaints, _ReportedRows)
+    bad, number = notes.complaints.refused, sum(len(one.examples) for one in inputs)
+    forms = ', '.join(dict.fromkeys(one.form for one in inputs))
     left_out = f', {counted(bad, "bad rows")} named above' if bad else ''
-    answered = f'{counted(len(examples), "rows")} ({form}) answered by {model.where}{left_out}'
-    terminal.ERR.print('\n'.join([*loaded.reports(notes, str(path)), answered]))
+    answered = f'{counted(number, "rows")} ({forms}) answered by {model.where}{left_out}'
+    lines = [*loaded.reports(notes, str(job.path)), answered]
+    if measured:
+        names = list(measured[0][2])
+        means = {name: sum(m[name] for *_, m in measured) / len(measured) for name in names}
+        total = ('mean of files', sum(count for _, count, _ in measured), means)
+        cells = [
+            [name, f'{count:,}', *(f'{values[one] * 100:.1f}' for one in names)]
+            for name, count, values in [*measured, *([total] if len(measured) > 1 else [])]
+        ]
+        lines += ['', terminal.markdown(['file', 'rows', *(f'{name}, %' for name in names)], cells)]
+    terminal.ERR.print('\n'.join(lines))
 
 
 def _usable(work: Work, examples: list[Any], notes: Notes) -> list[Any]:
@@ -107,21 +164,26 @@ def _usable(work: Work, examples: list[Any], notes: Notes) -> list[Any]:
     return kept
 
 
-def _answered(
-    work: Work, examples: list[Any], notes: Notes, quiet: bool
-) -> Iterator[tuple[Any, Any]]:
-    """Each example with its result, and how far it has come."""
-    with Progress('predicting', len(examples), console=terminal.ERR, quiet=quiet) as progress:
-        for example, result in zip(examples, work.answer(examples, notes), strict=True):
-            yield example, result
-            progress.advance()
+@contextlib.contextmanager
+def _writer(name: str, work: Work) -> Iterator[Callable[[Any, Any, dict[str, Any]], None]]:
+    """A function that writes an example, its result and further fields."""
+    if name.endswith('.npy'):
+        vectors: list[Any] = []
+        yield lambda example, vector, more: vectors.append(vector)
+        _write_array(pathlib.Path(name), np.stack(vectors))
+        return
+    with _output_file(name) as out:
+
+        def write(example: Any, result: Any, more: dict[str, Any]) -> None:
+            row = {**more, **work.to_json(example, result)}
+            out.write(json.dumps(row, ensure_ascii=False) + '\n')
+
+        yield write
 
 
-def _write_array(name: str, answered: Iterator[tuple[Any, Any]]) -> None:
+def _write_array(path: pathlib.Path, vectors: np.ndarray) -> None:
     """Vectors in the order of the rows that could be used, float32 [rows, D]."""
-    path = pathlib.Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    vectors = np.stack([vector for _, vector in answered])
     with files.placed(path) as fresh, fresh.open('wb') as file:
         np.save(file, vectors)
 

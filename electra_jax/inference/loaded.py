@@ -17,6 +17,7 @@ from electra_jax.finetune.kinds.kind import Task
 from electra_jax.inference import opened
 from electra_jax.inference.abilities.detect import Detected
 from electra_jax.inference.abilities.fill_mask import Filled
+from electra_jax.inference.abilities.score import Scored
 from electra_jax.inference.abilities.table import ABILITIES
 from electra_jax.inference.ability import DEFAULTS, Notes, Options
 from electra_jax.tokenizers.api import Tokenizer
@@ -35,6 +36,8 @@ class Work(NamedTuple):
     check: Callable[[Any], None]  # an example that cannot be answered raises UnusableError
     answer: Callable[[Sequence[Any], Notes], Iterator[Any]]  # a result for each example
     to_json: Callable[[Any, Any], dict[str, Any]]  # example, result -> a JSON object
+    # Examples and results of a file -> what is reported about them.
+    measure: Callable[[Sequence[Any], Sequence[Any]], dict[str, float]] | None = None
 
 
 class LoadedModel:
@@ -107,6 +110,23 @@ class LoadedModel:
             raise ConfigError(f'k is {k}, allowed: 1 or more')
         return list(self._answers('fill_mask', texts, Options(top_k=k)))
 
+    def score(self, texts: Sequence[str], scorer: str | None = None) -> list[Scored]:
+        """How likely each text is, in nats: the sum over its tokens.
+
+        Args:
+            texts: of any length that a row has room for.
+            scorer: 'generator': log p of each token given all others, one position masked at a
+                time; 'discriminator': the log-probability that each token is original; 'electric':
+                negative energies. None: the one that suits the checkpoint best.
+
+        Returns:
+            for each text of T tokens: `score`; `terms`, float32 [T], of each token.
+
+        Raises:
+            CheckpointError: the checkpoint lacks what the scorer needs.
+        """
+        return list(self._answers('score', texts, Options(scorer=scorer)))
+
     # ---- The task that it was fine-tuned on
 
     def predict(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
@@ -147,6 +167,7 @@ class LoadedModel:
                 lambda example: ability.check(found, example),
                 ability.bind(found, options),
                 ability.to_json,
+                ability.measure,
             )
         return self._works[name, options]
 

@@ -3,6 +3,9 @@
 from electra_jax.inference.abilities.detect import DETECT
 from electra_jax.inference.abilities.embed import EMBED
 from electra_jax.inference.abilities.fill_mask import FILL_MASK
+from electra_jax.inference.abilities.pairs import PAIRS
+from electra_jax.inference.abilities.rerank import RERANK
+from electra_jax.inference.abilities.score import SCORE
 from electra_jax.inference.ability import Ability
 
 # Values of `predict --task`.
@@ -10,4 +13,7 @@ ABILITIES: dict[str, Ability] = {
     'detect': DETECT,
     'embed': EMBED,
     'fill_mask': FILL_MASK,
+    'score': SCORE,
+    'pairs': PAIRS,
+    'rerank': RERANK,
 }

@@ -1,0 +1,179 @@
+"""How likely a text is: pseudo-log-likelihood by the generator, and one-pass scores.
+
+The generator's score of a token is log p(token | all others), one position masked at a time
+(Salazar et al. 2020, section 2.2). The discriminator's is the log-probability that the token is the
+original one, and Electric's is -E(x)_t (`objectives.electric.token_scores`): one pass for a text.
+Scores of a text are sums over its tokens, so those of texts of different length differ by length.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from electra_jax.core.errors import CheckpointError, unknown
+from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.kinds.kind import Batch, json_number
+from electra_jax.inference.abilities.detect import check_detects
+from electra_jax.inference.abilities.fill_mask import check_generates
+from electra_jax.inference.ability import Ability, Answer, Notes, Options
+from electra_jax.inference.opened import Opened
+from electra_jax.inference.rows import encode, some_at_once, to_rows
+from electra_jax.model.bind import Model, Params
+from electra_jax.objectives import electric
+from electra_jax.objectives.definition import Vocabulary
+from electra_jax.objectives.generators import GENERATORS
+from electra_jax.ops import vocab_head
+
+_AT_ONCE = 256  # texts, each of which may become as many rows as it has tokens
+# Ids of some texts, int32 [T] each -> the score of each token, float32 [T].
+Terms = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
+
+class Scored(NamedTuple):
+    """How likely a text is."""
+
+    score: float  # the sum of `terms`, in nats
+    terms: np.ndarray  # float32 [T], of each token
+
+
+def bind(opened: Opened, options: Options) -> Answer:
+    """The function that scores texts, by `scorer` or what suits the checkpoint best."""
+    name = options.scorer or _usual(opened)
+    if name not in SCORERS:
+        raise unknown('--scorer', name, SCORERS)
+    terms = SCORERS[name](opened)
+
+    def score(examples: Sequence[TextExample], notes: Notes) -> Iterator[Scored]:
+        encoded = encode(opened, examples, notes)
+        for found in terms([one.ids for one in encoded]):
+            yield Scored(float(np.sum(found, dtype=np.float64)), found)
+
+    return some_at_once(score, _AT_ONCE)
+
+
+def _usual(opened: Opened) -> str:
+    if opened.objective == 'electric':
+        return 'electric'
+    return 'generator' if 'generator_head' in opened.params else 'discriminator'
+
+
+# ---------------------------------------------------------------------------------------------
+# Scorers
+
+
+def _by_generator(opened: Opened) -> Terms:
+    check_generates(opened)
+    # Such a generator never sees the token that it predicts: one pass has all positions.
+    if GENERATORS[opened.config.model.generator].everywhere:
+        return _in_one_pass(opened, ('generator',), lambda model: _all_likelihoods(opened, model))
+    run = opened.program(('generator',), lambda model: _likelihoods(opened, model))
+
+    def terms(ids: Sequence[np.ndarray]) -> list[np.ndarray]:
+        masked = [_masked(one, opened.tokenizer.special.mask) for one in ids]
+        rows = [row for some in masked for row in some]
+        positions = [t for one in ids for t in range(1, len(one) + 1)]
+        outputs = run(to_rows(opened, rows, position=positions, target=np.concatenate(ids)))
+        found = np.array([output['score'] for output in outputs], np.float32)
+        return np.split(found, np.cumsum([len(one) for one in ids])[:-1])
+
+    return terms
+
+
+def _masked(ids: np.ndarray, mask: int) -> np.ndarray:
+    """A copy of the text for each token, with [MASK] in its place, int32 [T, T]."""
+    rows = np.tile(ids, (len(ids), 1))
+    np.fill_diagonal(rows, mask)
+    return rows
+
+
+def _likelihoods(opened: Opened, model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+    size, chunks = opened.tokenizer.vocab_size, opened.config.model.vocab_chunks
+
+    def outputs(params: Params, batch: Batch) -> dict[str, jax.Array]:
+        softmax = model.generate(params, batch, batch['position'][:, None], None)
+        target_BP = batch['target'][:, None]
+        predicted = vocab_head.predict(softmax, target_BP, (), 1.0, size, chunks=chunks)
+        return {'score': -predicted.loss_BP[:, 0]}
+
+    return outputs
+
+
+def _all_likelihoods(
+    opened: Opened, model: Model
+) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+    size, chunks = opened.tokenizer.vocab_size, opened.config.model.vocab_chunks
+
+    def outputs(params: Params, batch: Batch) -> dict[str, jax.Array]:
+        softmax = model.generate(params, batch, None, None)
+        tokens_BL = batch['tokens']
+        predicted = vocab_head.predict(softmax, tokens_BL, (), 1.0, size, chunks=chunks)
+        return {'score': -predicted.loss_BP}
+
+    return outputs
+
+
+def _by_discriminator(opened: Opened) -> Terms:
+    check_detects(opened)
+    return _in_one_pass(
+        opened,
+        ('discriminator',),
+        lambda model: (
+            lambda params, batch: {
+                'score': jax.nn.log_sigmoid(-model.discriminate(params, batch, None))
+            }
+        ),
+    )
+
+
+def _by_electric(opened: Opened) -> Terms:
+    if opened.objective != 'electric' or 'discriminator_head' not in opened.params:
+        raise CheckpointError(
+            f'{opened.where} has no energies: it was pre-trained as {opened.objective!r}, and '
+            'electric is needed (configs/objectives/electric.py); other scorers are '
+            f'{", ".join(name for name in SCORERS if name != "electric")}'
+        )
+    vocabulary = Vocabulary(opened.tokenizer.vocab_size, opened.tokenizer.special)
+    return _in_one_pass(
+        opened,
+        ('discriminator',),
+        lambda model: (
+            lambda params, batch: {'score': electric.token_scores(model, vocabulary, params, batch)}
+        ),
+    )
+
+
+def _in_one_pass(
+    opened: Opened,
+    networks: Sequence[str],
+    outputs: Callable[[Model], Callable[[Params, Batch], dict[str, jax.Array]]],
+) -> Terms:
+    run = opened.program(networks, outputs)
+
+    def terms(ids: Sequence[np.ndarray]) -> list[np.ndarray]:
+        found = run(to_rows(opened, ids))
+        return [np.array(x['score'][1 : 1 + len(one)]) for x, one in zip(found, ids, strict=True)]
+
+    return terms
+
+
+# Values of `predict --scorer`. To add one: its function, and a row here.
+SCORERS: dict[str, Callable[[Opened], Terms]] = {
+    'generator': _by_generator,
+    'discriminator': _by_discriminator,
+    'electric': _by_electric,
+}
+
+
+def to_json(example: TextExample, scored: Scored) -> dict[str, Any]:
+    """The text, its score in nats and its number of tokens."""
+    return {'id': example.id, 'text': example.text_a, **numbers(scored)}
+
+
+def numbers(scored: Scored) -> dict[str, Any]:
+    """A score as JSON has it."""
+    return {'score': json_number(scored.score), 'tokens': len(scored.terms)}
+
+
+SCORE = Ability('how likely a text is, in nats', bind, to_json)
