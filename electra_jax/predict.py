@@ -33,38 +33,36 @@ CHECKPOINT = flags.DEFINE_string(
     "another project's checkpoint: huggingface:FOLDER, google:FOLDER"
 )  # fmt: skip
 TASK = flags.DEFINE_enum(
-    'task',
-    'auto',
-    TASKS,
+    'task', 'auto', TASKS,
     'auto: what it was fine-tuned on, or else detect; detect: the probability that each token was '
     'replaced; embed: a vector for each text; fill_mask: the likeliest tokens for each [MASK]; '
     'score: how likely a text is; pairs: which sentence of sentence_good and sentence_bad is more '
-    'likely; rerank: the order of the texts with one id, the likeliest first',
-)
-INPUT = flags.DEFINE_string(
-    'input', '-', 'the file to read, or a folder of them; -: standard input'
-)
+    'likely; rerank: the order of the texts with one id, the likeliest first; zero_shot: one of '
+    'some labels for each text, by a template',
+)  # fmt: skip
+INPUT = flags.DEFINE_string('input', '-', 'file or folder of files to read; -: standard input')
 OUTPUT = flags.DEFINE_string(
     'output', '-', 'the file to write; -: standard output; for embed also NAME.npy'
 )
 FORMAT = flags.DEFINE_enum(
-    'format',
-    'auto',
-    ['auto', *predict_input.FORMATS],
+    'format', 'auto', ['auto', *predict_input.FORMATS],
     "of the input; auto: by the ending of its name, 'lines' for standard input",
-)
+)  # fmt: skip
 COLUMNS = flags.DEFINE_string(
     'columns', None, 'columns that are not called as in training: text_a=body,id=key'
 )
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 32, 'rows of a batch', lower_bound=1)
 TOP_K = flags.DEFINE_integer('top_k', 5, 'fill_mask: tokens for each [MASK]', lower_bound=1)
-
 SCORER = flags.DEFINE_enum(
-    'scorer',
-    None,
-    SCORERS,
+    'scorer', None, SCORERS,
     'of score, pairs and rerank: generator (a position masked at a time), discriminator, electric; '
-    'if not given: the one that suits the checkpoint best',
+    'of zero_shot: discriminator, generator; if not given: what suits the checkpoint best',
+)  # fmt: skip
+TEMPLATE = flags.DEFINE_string(
+    'template', None, 'zero_shot: sentiment, topic, entailment, or text with {text} and {label}'
+)
+LABELS = flags.DEFINE_string(
+    'labels', None, 'zero_shot: labels and their words: sports,politics or 1=good|great,0=bad'
 )
 
 
@@ -73,7 +71,7 @@ def main() -> None:
     if CHECKPOINT.value is None:
         raise ConfigError('no model is given: type --checkpoint=WORKDIR --input=FILE')
     columns = predict_input.parse_columns(COLUMNS.value)
-    options = Options(top_k=TOP_K.value, scorer=SCORER.value)
+    options = Options(TOP_K.value, SCORER.value, TEMPLATE.value, LABELS.value)
     job = files.job(TASK.value, options, INPUT.value, OUTPUT.value, FORMAT.value, columns)
     files.answer(files.open_model(CHECKPOINT.value, BATCH_SIZE.value), job)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.finetune.examples import TextExample
-from electra_jax.finetune.files.tables import Columns
+from electra_jax.finetune.kinds.kind import Task
 from electra_jax.inference.opened import Opened
 from electra_jax.tokenizers.unknown import Unknown
 
@@ -17,6 +17,8 @@ class Options:
 
     top_k: int = 5  # tokens that are proposed for a [MASK]
     scorer: str | None = None  # of texts, a key of `score.SCORERS`; None: by the checkpoint
+    template: str | None = None  # of zero-shot classification, as `templates.parse` takes it
+    labels: str | None = None  # likewise
 
 
 DEFAULTS = Options()
@@ -42,9 +44,10 @@ class Ability(NamedTuple):
     bind: Callable[[Opened, Options], Answer]
     # A text and its result -> a JSON object.
     to_json: Callable[[TextExample, Any], dict[str, Any]]
-    # Columns of the files, where they are not called as those of single texts.
-    columns: Columns = Columns()
+    # A task of texts by which files are read: single ones, if it does not say otherwise.
+    task: Callable[[Opened, Options], Task] = lambda opened, options: opened.task
     # A text that cannot be answered raises UnusableError.
     check: Callable[[Opened, TextExample], None] = lambda opened, example: None
     # The texts of a file and their results -> what is reported about them; None: nothing.
     measure: Callable[[Sequence[TextExample], Sequence[Any]], dict[str, float]] | None = None
+    labelled: bool = False  # whether labels in the files are read, to be measured by

@@ -92,8 +92,8 @@ def answer(model: LoadedModel, job: Job) -> None:
                 progress.advance()
                 if work.measure:
                     results.append(result)
-            if work.measure and results:
-                measured.append((one.path.stem, len(results), work.measure(one.examples, results)))
+            if work.measure and results and (values := work.measure(one.examples, results)):
+                measured.append((one.path.stem, len(results), values))
     _report(model, job, inputs, notes, measured)
 
 
@@ -124,7 +124,9 @@ def _read(work: Work, path: pathlib.Path, job: Job, notes: Notes) -> _Input:
         form = predict_input.format_of(path)
         if form == 'lines':
             predict_input.check_lines(work.task, path, job.columns)
-    examples = predict_input.read(work.task, path, form, job.columns, notes.complaints)
+    examples = predict_input.read(
+        work.task, path, form, job.columns, notes.complaints, work.labelled
+    )
     return _Input(path, form, _usable(work, examples, notes))
 
 

@@ -19,6 +19,7 @@ from electra_jax.inference.abilities.detect import Detected
 from electra_jax.inference.abilities.fill_mask import Filled
 from electra_jax.inference.abilities.score import Scored
 from electra_jax.inference.abilities.table import ABILITIES
+from electra_jax.inference.abilities.zero_shot import Classified
 from electra_jax.inference.ability import DEFAULTS, Notes, Options
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.unknown import Unknown
@@ -38,6 +39,7 @@ class Work(NamedTuple):
     to_json: Callable[[Any, Any], dict[str, Any]]  # example, result -> a JSON object
     # Examples and results of a file -> what is reported about them.
     measure: Callable[[Sequence[Any], Sequence[Any]], dict[str, float]] | None = None
+    labelled: bool = False  # whether labels in the files are read, to be measured by
 
 
 class LoadedModel:
@@ -127,6 +129,29 @@ class LoadedModel:
         """
         return list(self._answers('score', texts, Options(scorer=scorer)))
 
+    def classify(
+        self,
+        texts: Sequence[Any],
+        labels: Mapping[str, Sequence[str]] | None = None,
+        template: str = 'sentiment',
+        scorer: str | None = None,
+    ) -> list[Classified]:
+        """A label for each text without training: the one whose words fit best into a template.
+
+        Args:
+            texts: or tuples of two, for a template of pairs.
+            labels: label -> its words; None: those of the template.
+            template: a key of `TEMPLATES`, or a sentence with the slots {text} and {label}, and
+                {text_b} for a second text.
+            scorer: 'discriminator' or 'generator'; None: the former where there is one.
+
+        Returns:
+            for each text: `prediction`, a label; `probabilities`, the share of each label.
+        """
+        typed = labels and ','.join(f'{name}={"|".join(words)}' for name, words in labels.items())
+        options = Options(scorer=scorer, template=template, labels=typed or None)
+        return list(self._answers('zero_shot', texts, options))
+
     # ---- The task that it was fine-tuned on
 
     def predict(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
@@ -163,11 +188,12 @@ class LoadedModel:
             ability, found = ABILITIES[name], self._opened
             self._works[name, options] = Work(
                 name,
-                found.task_of(ability.columns),
+                ability.task(found, options),
                 lambda example: ability.check(found, example),
                 ability.bind(found, options),
                 ability.to_json,
                 ability.measure,
+                ability.labelled,
             )
         return self._works[name, options]
 
@@ -190,9 +216,7 @@ class LoadedModel:
         for number, text in enumerate(_several(texts)):
             where = f'text {number}'
             with lines.Refusing(_Refused(''), where):
-                example = TextExample(
-                    str(number), lines.usable_text(text, 'the text'), None, None, where
-                )
+                example = _example(text, work.task.usual_columns.text_b is not None, number, where)
                 work.check(example)
                 examples.append(example)
         return self._warned(work, examples)
@@ -216,6 +240,15 @@ def reports(notes: Notes, where: str) -> list[str]:
     """What was cut or is not known to the vocabulary, for people."""
     unread = report.unknown_line(where, notes.unknown)
     return [*notes.complaints.lines(), *([unread] if unread else [])]
+
+
+def _example(text: Any, is_pair: bool, number: int, where: str) -> TextExample:
+    """A text that a program hands over, or two; UnusableError where it is not what is needed."""
+    parts = list(text) if is_pair and isinstance(text, tuple | list) else [text]
+    if len(parts) != 1 + is_pair:
+        raise lines.UnusableError('bad_width', f'two texts are needed, found {text!r:.60}')
+    usable = [lines.usable_text(part, 'the text') for part in parts]
+    return TextExample(str(number), usable[0], usable[1] if is_pair else None, None, where)
 
 
 def _several(texts: Any) -> list[Any]:

@@ -105,9 +105,14 @@ def _conll_looks(task: Task, texts: list[str]) -> str:
 
 
 def read(
-    task: Task, path: pathlib.Path, form: str, columns: Columns, complaints: Complaints
+    task: Task,
+    path: pathlib.Path,
+    form: str,
+    columns: Columns,
+    complaints: Complaints,
+    labelled: bool = False,
 ) -> list[Example]:
-    """Examples of new text; labels, tags and answers in it are not looked at.
+    """Examples of new text; tags and answers in it are not looked at, labels if it is `labelled`.
 
     `form` is one of FORMATS; `columns` are those that are not called as in training.
     """
@@ -120,7 +125,8 @@ def read(
         if form != 'lines':
             ending = f'.{form}'
             columns = _columns(task, path, ending, columns)
-            split = (task.spec.files, Location(path), columns, complaints, None, ending)
+            known = False if labelled else None
+            split = (task.spec.files, Location(path), columns, complaints, known, ending)
             examples, _ = kind.read(task, Source(*split))
         examples = list(examples)
         lines.forget()

@@ -14,6 +14,7 @@ from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
 from electra_jax.inference.rows import some_at_once
 
+COLUMNS = Columns(text_a='sentence_good', text_b='sentence_bad')
 _AT_ONCE = 128  # pairs
 
 
@@ -63,6 +64,6 @@ PAIRS = Ability(
     'which sentence of a pair is more likely',
     bind,
     to_json,
-    columns=Columns(text_a='sentence_good', text_b='sentence_bad'),
+    lambda opened, options: opened.task_of(COLUMNS),
     measure=measure,
 )

@@ -1,7 +1,7 @@
 """How likely a text is: pseudo-log-likelihood by the generator, and one-pass scores.
 
 The generator's score of a token is log p(token | all others), one position masked at a time
-(Salazar et al. 2020, section 2.2). The discriminator's is the log-probability that the token is the
+(Salazar et al. 2020). The discriminator's is the log-probability that the token is the
 original one, and Electric's is -E(x)_t (`objectives.electric.token_scores`): one pass for a text.
 Scores of a text are sums over its tokens, so those of texts of different length differ by length.
 """
@@ -68,7 +68,7 @@ def _by_generator(opened: Opened) -> Terms:
     # Such a generator never sees the token that it predicts: one pass has all positions.
     if GENERATORS[opened.config.model.generator].everywhere:
         return _in_one_pass(opened, ('generator',), lambda model: _all_likelihoods(opened, model))
-    run = opened.program(('generator',), lambda model: _likelihoods(opened, model))
+    run = opened.program(('generator',), lambda model: likelihoods(opened, model))
 
     def terms(ids: Sequence[np.ndarray]) -> list[np.ndarray]:
         masked = [_masked(one, opened.tokenizer.special.mask) for one in ids]
@@ -88,7 +88,8 @@ def _masked(ids: np.ndarray, mask: int) -> np.ndarray:
     return rows
 
 
-def _likelihoods(opened: Opened, model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+def likelihoods(opened: Opened, model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+    """Log-likelihoods [B] of the batch's 'target' [B] at its 'position' [B], by the generator."""
     size, chunks = opened.tokenizer.vocab_size, opened.config.model.vocab_chunks
 
     def outputs(params: Params, batch: Batch) -> dict[str, jax.Array]:

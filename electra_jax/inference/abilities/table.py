@@ -6,6 +6,7 @@ from electra_jax.inference.abilities.fill_mask import FILL_MASK
 from electra_jax.inference.abilities.pairs import PAIRS
 from electra_jax.inference.abilities.rerank import RERANK
 from electra_jax.inference.abilities.score import SCORE
+from electra_jax.inference.abilities.zero_shot import ZERO_SHOT
 from electra_jax.inference.ability import Ability
 
 # Values of `predict --task`.
@@ -16,4 +17,5 @@ ABILITIES: dict[str, Ability] = {
     'score': SCORE,
     'pairs': PAIRS,
     'rerank': RERANK,
+    'zero_shot': ZERO_SHOT,
 }

@@ -1,0 +1,195 @@
+"""Classes of texts without training: which label's word fits best into a template.
+
+The discriminator is asked whether the word is the original one (Xia et al. 2022, "Prompting
+ELECTRA"), the generator how likely it is where the template has [MASK]. A word of several pieces
+has the mean of their scores, a label of several words the mean of theirs.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from electra_jax.core.errors import ConfigError, unknown
+from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.files.tables import Columns
+from electra_jax.finetune.kinds.kind import Task, json_number, softmax
+from electra_jax.finetune.kinds.text import text_fields, truncated
+from electra_jax.inference.abilities import score, templates
+from electra_jax.inference.abilities.detect import check_detects
+from electra_jax.inference.abilities.fill_mask import check_generates
+from electra_jax.inference.ability import Ability, Answer, Notes, Options
+from electra_jax.inference.opened import Opened
+from electra_jax.inference.rows import some_at_once, to_rows
+from electra_jax.tokenizers import unknown as unknowns
+
+_AT_ONCE = 128  # texts, each of which becomes a row for each word, or for each of its pieces
+
+
+class Filled(NamedTuple):
+    """A template with a text and a label's word in it."""
+
+    ids: np.ndarray  # int32 [T]
+    begin: int  # of the word
+    end: int
+
+
+class Classified(NamedTuple):
+    """The label of a text."""
+
+    prediction: str
+    probabilities: dict[str, float]  # of each label: its share among them
+
+
+# Filled templates -> the score of the word in each.
+Score = Callable[[Sequence[Filled]], np.ndarray]
+
+
+def bind(opened: Opened, options: Options) -> Answer:
+    """The function that gives texts one of the labels."""
+    template = templates.parse(options.template, options.labels)
+    parts = templates.encode_template(opened.tokenizer, template)
+    words = templates.encode_words(opened.tokenizer, template.labels)
+    names, room = [name for name, _ in template.labels], opened.config.data.row_length - 2
+    room -= parts.tokens() + max(map(len, words.ids))
+    if room < 1:
+        raise ConfigError(
+            f'--template is {template.text!r}, which leaves no room for a text in rows of '
+            f'{opened.config.data.row_length} tokens: shorten it'
+        )
+    name = options.scorer or ('discriminator' if opened.detects else 'generator')
+    if name not in SCORERS:
+        raise unknown('--scorer', name, SCORERS)
+    scores = SCORERS[name](opened)
+
+    def classify(examples: Sequence[TextExample], notes: Notes) -> Iterator[Classified]:
+        filled = []
+        for slots in _texts(opened, examples, room, notes):
+            for word in words.ids:
+                ids, begin = parts.fill({**slots, 'label': word})
+                filled.append(Filled(ids, begin, begin + len(word)))
+        by_word = scores(filled).reshape(len(examples), -1)
+        number = range(len(names))
+        by_label = np.stack([by_word[:, words.label == k].mean(axis=1) for k in number], axis=1)
+        for probs in softmax(by_label):
+            shares = dict(zip(names, probs.tolist(), strict=True))
+            yield Classified(max(names, key=shares.__getitem__), shares)
+
+    return some_at_once(classify, _AT_ONCE)
+
+
+def _texts(
+    opened: Opened, examples: Sequence[TextExample], room: int, notes: Notes
+) -> Iterator[dict[str, np.ndarray]]:
+    """The tokens for the slots of texts; the longer one of two is cut to the room that there is."""
+    texts = [text for one in examples for text in (one.text_a, one.text_b or '')]
+    encoded = opened.tokenizer.encode_batch(texts)
+    notes.unknown.merge(unknowns.count(opened.tokenizer, texts, encoded))
+    for example, a, b in zip(examples, encoded[::2], encoded[1::2], strict=True):
+        keep_a, keep_b = truncated(len(a), len(b), room)
+        if keep_a + keep_b < len(a) + len(b):
+            notes.complaints.count('cut', example.where)
+        yield {'text': a[:keep_a], 'text_b': b[:keep_b]}
+
+
+def _by_discriminator(opened: Opened) -> Score:
+    check_detects(opened)
+    run = opened.program(
+        ('discriminator',),
+        lambda model: (
+            lambda params, batch: {
+                'score': jax.nn.log_sigmoid(-model.discriminate(params, batch, None))
+            }
+        ),
+    )
+
+    def scores(filled: Sequence[Filled]) -> np.ndarray:
+        outputs = run(to_rows(opened, [one.ids for one in filled]))
+        return np.array(
+            [
+                np.mean(output['score'][one.begin + 1 : one.end + 1])
+                for one, output in zip(filled, outputs, strict=True)
+            ]
+        )
+
+    return scores
+
+
+def _by_generator(opened: Opened) -> Score:
+    check_generates(opened)
+    run = opened.program(('generator',), lambda model: score.likelihoods(opened, model))
+
+    def scores(filled: Sequence[Filled]) -> np.ndarray:
+        # All pieces of the word are masked, and each is asked for in a row of its own.
+        rows, position, target, of = [], [], [], []
+        for number, one in enumerate(filled):
+            masked = one.ids.copy()
+            masked[one.begin : one.end] = opened.tokenizer.special.mask
+            for at in range(one.begin, one.end):
+                rows.append(masked)
+                position.append(at + 1)
+                target.append(int(one.ids[at]))
+                of.append(number)
+        outputs = run(to_rows(opened, rows, position=position, target=target))
+        each = np.array([float(output['score']) for output in outputs])
+        return np.bincount(of, each) / np.bincount(of)
+
+    return scores
+
+
+# Values of `predict --scorer` here. To add one: its function, and a row.
+SCORERS: dict[str, Callable[[Opened], Score]] = {
+    'discriminator': _by_discriminator,
+    'generator': _by_generator,
+}
+
+
+# ---------------------------------------------------------------------------------------------
+# Files
+
+
+def task(opened: Opened, options: Options) -> Task:
+    """Texts, or pairs of them, with a label that may be known."""
+    template = templates.parse(options.template, options.labels)
+    columns = Columns(text_b='text_b') if template.is_pair else Columns()
+    names = tuple(name for name, _ in template.labels)
+    return dataclasses.replace(opened.task_of(columns), labels=names)
+
+
+def to_json(example: TextExample, found: Classified) -> dict[str, Any]:
+    """The text, the likeliest label, and the share of each."""
+    probabilities = {name: json_number(value) for name, value in found.probabilities.items()}
+    return {
+        **text_fields(example),
+        'prediction': found.prediction,
+        'probabilities': probabilities,
+    }
+
+
+def measure(examples: Sequence[TextExample], found: Sequence[Classified]) -> dict[str, float]:
+    """Of the rows with a label: the share that is right, its standard error, and two controls.
+
+    `majority`: what the most frequent label reaches. `shuffled_labels`: what these predictions are
+    expected to reach if the labels are dealt out to the rows at random.
+    """
+    pairs = [(x.label, y.prediction) for x, y in zip(examples, found, strict=True) if x.label]
+    if not pairs:
+        return {}
+    count = len(pairs)
+    gold, predicted = (collections.Counter(side) for side in zip(*pairs, strict=True))
+    accuracy = sum(label == prediction for label, prediction in pairs) / count
+    return {
+        'accuracy': accuracy,
+        'standard_error': (accuracy * (1 - accuracy) / count) ** 0.5,
+        'majority': max(gold.values()) / count,
+        'shuffled_labels': sum(gold[name] * predicted[name] for name in gold) / count**2,
+    }
+
+
+ZERO_SHOT = Ability(
+    'one of some labels for each text, by a template', bind, to_json, task, measure=measure,
+    labelled=True,
+)  # fmt: skip
