@@ -164,7 +164,9 @@ class DataConfig:
     row_length: int = setting(UNSET, at_least=8)  # L; where unset 128, or as the task has it
     # 'segments': [CLS] a [SEP] b [SEP]. 'packed': many documents.
     layout: str = setting('segments', choices=('segments', 'packed'))
-    holdout: float = setting(0.005, at_least=0, at_most=0.5)  # share of documents for evaluation
+    # Share of the documents for evaluation; None: 0.005, or 0 with validation_source.
+    holdout: float | None = setting(None, at_least=0, at_most=0.5)
+    validation_source: str | None = setting(None)  # text for evaluation alone, written as `source`
     tokenizer: TokenizerConfig = dataclasses.field(default_factory=TokenizerConfig)
     # 'segments': the chance that segment a may take the whole row, and the chance that a row aims
     # for a random shorter length.

@@ -6,16 +6,16 @@ are the same however many workers share the pieces and however often a build res
 
 import collections
 import itertools
+import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from electra_jax.config import settings
 from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import layouts, sources
-from electra_jax.corpus.documents import digest
+from electra_jax.corpus import divide, layouts, sources
 from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api
 from electra_jax.tokenizers.unknown import Unknown
@@ -26,6 +26,7 @@ _BATCH_CHARS = 1_000_000  # text that is tokenized at once, about
 COUNTS = (
     'documents',  # that held text
     'held_out_documents',  # of those, the ones whose rows are the validation split
+    'divided_documents',  # of those, the ones of which stretches are in the validation split
     'text_bytes',  # UTF-8 bytes of their text
     'train_rows',
     'train_tokens',  # without [CLS], [SEP] and padding; copies count
@@ -53,8 +54,11 @@ def build_piece(
     tokenizer: api.Tokenizer,
     config: settings.DataConfig,
     complaints: Complaints,
+    largest: float = math.inf,
 ) -> Iterator[BlockRows]:
     """Reads the documents of `piece`, tokenizes them and fills rows, a block at a time.
+
+    Documents of more than `largest` bytes are divided.
 
     Raises:
         DataError: text cannot be read and the policy of `complaints` is 'error'.
@@ -67,7 +71,7 @@ def build_piece(
         streams: dict[str, list[np.ndarray]] = {split: [] for split in manifest.SPLITS}
         lengths: dict[str, list[list[int]]] = {split: [] for split in manifest.SPLITS}
         unknown = Unknown()
-        read = _documents(weighted, config, counts)
+        read = _documents(weighted, piece.held_out, config, largest, counts)
         for split, copies, lines in _encode(read, tokenizer, unknown):
             streams[split] += lines * copies
             lengths[split] += [[len(line) for line in lines if len(line)]] * copies
@@ -84,46 +88,39 @@ def build_piece(
 
 def _documents(
     weighted: Iterable[tuple[Iterator[list[str]], float]],
+    held_out: bool,
     config: settings.DataConfig,
+    largest: float,
     counts: dict[str, int],
 ) -> Iterator[tuple[str, int, list[str]]]:
-    """Split, number of copies and lines of each document."""
+    """Split, number of copies and lines of each document, or of each part of a divided one.
+
+    All that is `held_out` is in the validation split.
+    """
     for documents, weight in weighted:
         for lines in documents:
-            split, copies, size = choose(lines, weight, config)
+            size, parts = divide.divide(lines, weight, config, math.inf if held_out else largest)
+            if held_out:
+                parts = [('validation', min(copies, 1), lines) for _, copies, _ in parts]
+            splits = {split for split, *_ in parts}
             counts['documents'] += 1
-            counts['held_out_documents'] += split == 'validation'
+            counts['held_out_documents'] += splits == {'validation'}
+            counts['divided_documents'] += len(splits) > 1
             counts['text_bytes'] += size
-            yield split, copies, lines
+            yield from parts
 
 
 def count_documents(
-    weighted: Iterable[tuple[Iterator[list[str]], float]],
+    piece: sources.Piece,
     config: settings.DataConfig,
+    largest: float,
+    complaints: Complaints,
     counts: dict[str, int],
 ) -> None:
     """Adds what documents there are to `counts`, without making rows of them."""
-    for _ in _documents(weighted, config, counts):
-        pass
-
-
-def choose(
-    lines: Sequence[str], weight: float, config: settings.DataConfig
-) -> tuple[str, int, int]:
-    """The split that a document is in, how many copies of it there are, and its bytes.
-
-    Both choices are drawn from a hash of its text, so equal documents are treated alike wherever
-    they are: none is both in the training rows and held out.
-    """
-    text = '\n'.join(lines).encode()
-    drawn = digest(text, config.build_seed)
-    whole = int(weight)
-    extra = int.from_bytes(drawn[8:], 'little') < (weight - whole) * 2.0**64
-    copies = whole + extra
-    if int.from_bytes(drawn[:8], 'little') < config.holdout * 2.0**64:
-        # More copies of held-out text would only weigh it differently.
-        return 'validation', min(copies, 1), len(text)
-    return 'train', copies, len(text)
+    for weighted in piece.open(complaints):
+        for _ in _documents(weighted, piece.held_out, config, largest, counts):
+            pass
 
 
 def _encode(

@@ -36,6 +36,7 @@ class Entry:
     field: str = 'text'
     ends: str = 'blank_line'  # what ends a document of plain text: 'blank_line' or 'file'
     revision: str = ''  # of a remote data set: what its name stands for in this build
+    held_out: bool = dataclasses.field(default=False, repr=False)  # of `data.validation_source`
 
 
 class Block(NamedTuple):

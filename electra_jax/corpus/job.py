@@ -32,7 +32,7 @@ from electra_jax.config import settings as schema
 from electra_jax.core import files
 from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.corpus import beam, build, sample, sources, workers
+from electra_jax.corpus import beam, build, divide, sample, sources, workers
 from electra_jax.corpus.documents import Entry
 from electra_jax.data import manifest, records
 from electra_jax.runtime import terminal
@@ -42,7 +42,6 @@ from electra_jax.tokenizers.unknown import Unknown
 MARKER_NAME = 'building.json'
 _LOCK_NAME = '.lock'
 _Plan: TypeAlias = Callable[[Complaints], Iterator[sources.Piece]]
-_FEW_ROWS = 32  # held-out rows whose averages say little
 _REVISIONS_NAME = 'revisions.json'
 
 
@@ -83,7 +82,10 @@ def _check(data: schema.DataConfig) -> list[Entry]:
             '--config.data.path=FOLDER (if that is the name of a folder, make the folder first)'
         )
     load.find(data.tokenizer.kind)
-    return sources.parse_source(data.source, data.document_ends)
+    entries = sources.parse_source(data.source, data.document_ends)
+    if data.validation_source is None:
+        return entries
+    return entries + sources.parse_source(data.validation_source, data.document_ends, held_out=True)
 
 
 def _settings(data: schema.DataConfig, piece_bytes: int) -> dict[str, Any]:
@@ -93,7 +95,10 @@ def _settings(data: schema.DataConfig, piece_bytes: int) -> dict[str, Any]:
         names += ['document_ends']
     if data.layout == 'segments':
         names += ['one_segment_rate', 'short_row_rate']
+    if data.validation_source is not None:
+        names += ['validation_source']
     settings = {name: getattr(data, name) for name in names}
+    settings['holdout'] = divide.held_out_share(data)
     config = data.tokenizer
     if config.path is not None:
         settings['tokenizer.hash'] = load.open_tokenizer(config).hash
@@ -198,11 +203,18 @@ def _build(
         _delete(folder, f'{name}.*.tmp')  # of a build that was killed
     entries, revisions = _pinned(entries, folder)
     plan = functools.partial(sources.plan, entries, piece_bytes=settings['piece_bytes'])
-    total = sources.total_bytes(entries, Complaints('data.on_bad_text', data.on_bad_text))
-    tokenizer = _tokenizer(data, plan, folder, total)
+    size, held_out_size = (
+        sources.total_bytes(
+            [entry for entry in entries if entry.held_out == held_out],
+            Complaints('data.on_bad_text', data.on_bad_text),
+        )
+        for held_out in (False, True)
+    )
+    total = size + held_out_size
+    tokenizer = _tokenizer(data, plan, folder, size)
     trained = time.monotonic()
     terminal.ERR.print(f'building {folder} from {data.source}, {total / 1e6:,.1f} MB')
-    context = workers.Context(folder, tokenizer.hash, data)
+    context = workers.Context(folder, tokenizer.hash, data, divide.largest_whole(data, size))
     complaints = Complaints('data.on_bad_text', data.on_bad_text)
     with terminal.Progress('building', total / 1e6, unit='MB', console=terminal.ERR) as bar:
         sidecars = _run_pieces(context, plan(complaints), bar)
@@ -282,19 +294,21 @@ def _tokenizer(
         pieces = plan(Complaints('data.on_bad_text', 'skip'))
         lines = sample.sample_lines(pieces, data, total, limit)
         if not lines:
-            raise _no_training_text(data, plan)
+            raise _no_training_text(data, plan, total)
         tokenizer = load.train_tokenizer(lines, data.tokenizer)
     tokenizer.save(path)
     return tokenizer
 
 
-def _no_training_text(data: schema.DataConfig, plan: _Plan) -> DataError:
+def _no_training_text(data: schema.DataConfig, plan: _Plan, total: int) -> DataError:
     """Why no document is for training; raises what is wrong with the text."""
     complaints = Complaints('data.on_bad_text', data.on_bad_text)
     counts = dict.fromkeys(build.COUNTS, 0)
     for piece in plan(complaints):
-        for group in piece.open(complaints):
-            build.count_documents(group, data, counts)
+        if not piece.held_out:
+            build.count_documents(
+                piece, data, divide.largest_whole(data, total), complaints, counts
+            )
     return _no_rows(data, counts, complaints)
 
 
@@ -305,6 +319,12 @@ def _no_rows(
     if not number:
         notes = ''.join(f'; {line}' for line in complaints.lines())
         return DataError(f'data.source {data.source!r} holds no text{notes}')
+    if number == held_out and data.validation_source is not None:
+        return DataError(
+            f'data.source {data.source!r} holds no text that data.validation_source '
+            f'({data.validation_source!r}) does not name, too: nothing is left to train on; name '
+            f'other text with --config.data.source, and {workers.ELSEWHERE}'
+        )
     if number > held_out:
         return DataError(
             f'data.source {data.source!r}: by its weights no document is in the training rows; '
@@ -313,8 +333,8 @@ def _no_rows(
     return DataError(
         f'data.source {data.source!r} holds {counted(number, "documents")}, and '
         f'{"it is" if number == 1 else "all are"} held out for evaluation (data.holdout is '
-        f'{data.holdout}): nothing is left to train on. Add documents (a blank line stands between '
-        f'two), or hold none out: --config.data.holdout=0; and {workers.ELSEWHERE}'
+        f'{divide.held_out_share(data)}): nothing is left to train on. Add documents (a blank line '
+        f'stands between two), or hold none out: --config.data.holdout=0; and {workers.ELSEWHERE}'
     )
 
 
@@ -387,7 +407,8 @@ def _joined(
 ) -> manifest.Corpus:
     """The corpus that the pieces make together."""
     data, tokenizer = context.config, context.tokenizer
-    counts = {name: sum(s['counts'][name] for s in sidecars) for name in build.COUNTS}
+    # A piece that was built by an older version counts less.
+    counts = {name: sum(s['counts'].get(name, 0) for s in sidecars) for name in build.COUNTS}
     if counts['dropped_tokens']:
         raise AssertionError(f'{counts["dropped_tokens"]} tokens are in no row')
     if not counts['train_rows']:
@@ -427,11 +448,13 @@ def _summary(
     held_out = counted(counts['validation_rows'], 'held-out rows')
     for line in complaints.lines():
         terminal.ERR.print(f'note: {line}')
-    if corpus.settings['holdout'] and counts['validation_rows'] < _FEW_ROWS:
+    if counts['divided_documents']:
         terminal.ERR.print(
-            f'note: there are only {held_out}, on which evaluation shows little; a larger '
-            'data.holdout keeps more documents for it'
+            f'note: {counted(counts["divided_documents"], "documents were")} too large to be held '
+            'out whole: a share of stretches from all over the text is'
         )
+    for line in manifest.warnings(corpus):
+        terminal.ERR.print(f'warning: {line}')
     terminal.ERR.print(
         f'built {corpus.path} in {corpus.build["seconds"]:,.1f} s '
         f'({corpus.build["tokenizer_seconds"]:,.1f} s of them for the tokenizer): {documents}, '

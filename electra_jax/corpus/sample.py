@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from electra_jax.config import settings
 from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import build, sources
+from electra_jax.corpus import divide, sources
 from electra_jax.tokenizers import api
 
 _STRETCH_CHARS = 1024
@@ -27,7 +27,7 @@ def sample_lines(
 ) -> list[str]:
     """Lines of training documents, at most `limit` UTF-8 bytes of them, in their order.
 
-    `total` is the size of all pieces, about; a compressed file may count as its packed bytes.
+    `total` is the size of `data.source`, about; a compressed file may count as its packed bytes.
     """
     share = min(1.0, max(_READ_BYTES, 2 * limit) / max(total, 1))
     # Multiples of the golden ratio, modulo 1, are spread most evenly at every length; those below a
@@ -35,7 +35,9 @@ def sample_lines(
     start = random.Random(f'{config.build_seed}:tokenizer').random()
     kept: list[tuple[float, int, int, str]] = []
     size, bound = 0, 1.0
-    for number, (stretch, stretch_bytes) in enumerate(_stretches(pieces, config, share)):
+    largest = divide.largest_whole(config, total)
+    found = _stretches(pieces, config, share, largest)
+    for number, (stretch, stretch_bytes) in enumerate(found):
         draw = (start + number * _GOLDEN_RATIO) % 1.0
         if draw >= bound:
             continue
@@ -49,7 +51,7 @@ def sample_lines(
 
 
 def _stretches(
-    pieces: Iterable[sources.Piece], config: settings.DataConfig, share: float
+    pieces: Iterable[sources.Piece], config: settings.DataConfig, share: float, largest: float
 ) -> Iterator[tuple[str, int]]:
     """Stretches of training documents from the first `share` of each block, and their bytes.
 
@@ -57,7 +59,8 @@ def _stretches(
     """
     complaints = Complaints('data.on_bad_text', 'skip')
     due = 0.0  # bytes of remote text
-    for part in itertools.chain.from_iterable(piece.parts for piece in pieces):
+    training = (piece.parts for piece in pieces if not piece.held_out)
+    for part in itertools.chain.from_iterable(training):
         remote = share < 1 and part.least_bytes > 0
         due += share * part.text_bytes if remote else 0
         if remote and due < part.least_bytes:
@@ -67,7 +70,7 @@ def _stretches(
             if remote:
                 left = min(due, block.text_bytes)
                 due -= left
-            for stretch, copies in _cut(block.documents, part.weight, config):
+            for stretch, copies in _cut(block.documents, part.weight, config, largest):
                 size = len(stretch.encode())
                 yield from itertools.repeat((stretch, size), copies)
                 left -= size
@@ -78,10 +81,10 @@ def _stretches(
 
 
 def _cut(
-    documents: Iterable[list[str]], weight: float, config: settings.DataConfig
+    documents: Iterable[list[str]], weight: float, config: settings.DataConfig, largest: float
 ) -> Iterator[tuple[str, int]]:
     """Stretches of documents, and how often each is in the training rows."""
-    for lines in documents:
-        split, copies, _ = build.choose(lines, weight, config)
-        for stretch in api.cut_text('\n'.join(lines), _STRETCH_CHARS):
-            yield stretch, copies if split == 'train' else 0
+    for document in documents:
+        for split, copies, lines in divide.divide(document, weight, config, largest)[1]:
+            for stretch in api.cut_text('\n'.join(lines), _STRETCH_CHARS):
+                yield stretch, copies if split == 'train' else 0

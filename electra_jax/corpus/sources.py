@@ -31,6 +31,7 @@ class Piece:
     index: int  # among all pieces, from 0
     parts: tuple[documents.Part, ...]
     block_bytes: int  # how much of the text is in memory at a time, about
+    held_out: bool = False  # all of it: it is of `data.validation_source`
 
     @property
     def identity(self) -> str:
@@ -47,8 +48,10 @@ class Piece:
         return grouped(blocks, self.block_bytes)
 
 
-def parse_source(source: str | None, ends: str = 'blank_line') -> list[Entry]:
-    """Takes `data.source` apart; `ends` is what ends a document of plain text.
+def parse_source(
+    source: str | None, ends: str = 'blank_line', held_out: bool = False
+) -> list[Entry]:
+    """Takes `data.source`, or what is `held_out`, apart; `ends` is what ends a plain document.
 
     >>> parse_source('text:a,b.txt=0.5, jsonl:c=d.jsonl#body')  # doctest: +NORMALIZE_WHITESPACE
     [Entry(kind='text', where='a,b.txt', weight=0.5, field='text', ends='blank_line',
@@ -63,7 +66,8 @@ def parse_source(source: str | None, ends: str = 'blank_line') -> list[Entry]:
         raise ConfigError(f'data.source is empty; {_how_to_write()}')
     # A comma separates only where another `kind:` follows, so paths may hold commas.
     texts = re.split(r',(?=\s*[a-z][a-z0-9_-]+:)', source)
-    return [dataclasses.replace(_parse_entry(text.strip()), ends=ends) for text in texts]
+    entries = (_parse_entry(text.strip()) for text in texts)
+    return [dataclasses.replace(entry, ends=ends, held_out=held_out) for entry in entries]
 
 
 def _parse_entry(text: str) -> Entry:
@@ -135,24 +139,46 @@ def pin(entries: list[Entry], known: Mapping[str, str]) -> tuple[list[Entry], di
 def plan(
     entries: list[Entry], complaints: Complaints, piece_bytes: int = PIECE_BYTES
 ) -> Iterator[Piece]:
-    """Cuts all entries into pieces; the same source always gives the same pieces.
+    """Cuts all entries into pieces, those that are held out last; always into the same ones.
 
-    Files that hold nothing, or are of another kind, are complaints.
+    Files that hold nothing, or are of another kind, are complaints, and so are those of
+    `data.source` that `data.validation_source` names, too: these are only held out.
 
     Raises:
         DataError: an entry names nothing that is there, or it cannot be read.
     """
 
-    def parts() -> Iterator[tuple[documents.Part, float]]:
+    names = _files([entry for entry in entries if entry.held_out])
+
+    def parts(held_out: bool) -> Iterator[tuple[documents.Part, float]]:
         for entry in entries:
+            if entry.held_out != held_out:
+                continue
             # Copies make more rows of the same text: such text is cut finer.
             copies = max(entry.weight, 1.0)
             size = min(max(int(piece_bytes / copies), _MIN_PIECE_BYTES), piece_bytes)
             for part in PARTS[entry.kind](entry, size, complaints):
-                yield part, part.text_bytes * copies
+                if names and not held_out and os.path.realpath(part.name) in names:
+                    complaints.count('left_out:only held out', part.name)
+                else:
+                    yield part, part.text_bytes * copies
 
-    for index, group in enumerate(grouped(parts(), piece_bytes)):
-        yield Piece(index, tuple(group), piece_bytes)
+    index = 0
+    for held_out in (False, True):
+        for group in grouped(parts(held_out), piece_bytes):
+            yield Piece(index, tuple(group), piece_bytes, held_out)
+            index += 1
+
+
+def _files(entries: list[Entry]) -> set[str]:
+    """The files of this machine that entries name."""
+    complaints = Complaints('data.on_bad_text', 'skip')
+    names = {
+        os.path.realpath(part.name)
+        for entry in entries
+        for part in PARTS[entry.kind](entry, _WHOLE_FILES, complaints)
+    }
+    return {name for name in names if os.path.exists(name)}
 
 
 def grouped(items: Iterable[tuple[T, float]], most: int) -> Iterator[list[T]]:

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import pathlib
@@ -42,6 +43,7 @@ class Context:
     folder: pathlib.Path  # of the corpus, with its tokenizer
     tokenizer_hash: str
     config: settings.DataConfig
+    largest: float = math.inf  # bytes; larger documents are divided
 
     @property
     def tokenizer(self) -> api.Tokenizer:
@@ -77,7 +79,9 @@ class Context:
         }
         unigram = np.zeros(self.tokenizer.vocab_size, np.int64)
         counts, unknown = dict.fromkeys(build.COUNTS, 0), Unknown()
-        for built in build.build_piece(piece, self.tokenizer, self.config, complaints):
+        for built in build.build_piece(
+            piece, self.tokenizer, self.config, complaints, self.largest
+        ):
             for split, writer in writers.items():
                 writer.write(built.rows[split])
             unigram += built.unigram

@@ -17,6 +17,7 @@ import numpy as np
 
 from electra_jax.config import settings as schema
 from electra_jax.core import files
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.data import records
 from electra_jax.tokenizers import api, load
@@ -31,6 +32,9 @@ SPLITS = ('train', 'validation')
 # What data.verify='quick' compares with hashes: at least so much, and what this time allows.
 _QUICK_BYTES = 1 << 30
 _QUICK_SECONDS = 30.0
+
+_FEW_ROWS = 32  # held-out rows whose averages say little
+_FEW_DOCUMENTS, _HUGE_BYTES = 50, 256_000  # a text that was probably not meant to be so few
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,6 +217,29 @@ def _read_json(folder: pathlib.Path) -> dict[str, Any]:
             'corpus again, at another data.path'
         )
     return data
+
+
+def warnings(corpus: Corpus) -> list[str]:
+    """What is unusual about the documents of a corpus, and bears on what its evaluation shows."""
+    lines = []
+    held_out = sum(shard.rows for shard in corpus.shards['validation'])
+    documents, size = (corpus.counts.get(name, 0) for name in ('documents', 'text_bytes'))
+    elsewhere = (
+        'name text for it in config.data.validation_source, or hold more of this text out by '
+        'config.data.holdout (0.05, for example), and name another config.data.path'
+    )
+    if not held_out:
+        lines.append(f'nothing is held out of {corpus.path}, so nothing is evaluated: {elsewhere}')
+    elif held_out < _FEW_ROWS:
+        few = counted(held_out, 'held-out rows')
+        lines.append(f'there are only {few}, on which evaluation shows little: {elsewhere}')
+    if 0 < documents <= _FEW_DOCUMENTS and size > documents * _HUGE_BYTES:
+        lines.append(
+            f'{corpus.path} is made of {counted(documents, "documents")} of '
+            f'{size / documents / 1e6:,.1f} MB: if there are more in its files, a blank line '
+            'between two of them, or a line of JSON for each (jsonl:PATH#FIELD), keeps them apart'
+        )
+    return lines
 
 
 def check_corpus(

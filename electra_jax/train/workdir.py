@@ -41,6 +41,7 @@ FREE = (
     'mesh',
     'data.path',  # may have moved: the rows themselves are compared
     'data.source',
+    'data.validation_source',
     'data.prefetch',
     'data.runner',
     'data.runner_options',
@@ -61,7 +62,11 @@ FREE = (
     *(f'model.{name}' for name in LEFT_TO_DEVICES if name != 'compute_dtype'),
 )
 # Settings that are None unless they are typed -> what their default was in 0.1.0.
-_USUAL = {'data.tokenizer.vocab_size': 30522, 'data.tokenizer.lower_case': True}
+_USUAL = {
+    'data.tokenizer.vocab_size': 30522,
+    'data.tokenizer.lower_case': True,
+    'data.holdout': 0.005,
+}
 
 
 def has_checkpoint(workdir: epath.Path) -> bool:

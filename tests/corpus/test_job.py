@@ -22,7 +22,7 @@ import pytest
 
 from electra_jax.config import settings
 from electra_jax.core import errors
-from electra_jax.corpus import build, job, workers
+from electra_jax.corpus import build, divide, job, workers
 from electra_jax.data import manifest, records
 from electra_jax.pretrain import text as texts
 from electra_jax.tokenizers import api, wordpiece
@@ -395,10 +395,99 @@ def test_the_summary_says_what_is_there(config, tmp_path, capsys):
     assert '1 document held bytes that are not UTF-8' in output
 
 
-@pytest.mark.parametrize(('holdout', 'noted'), [(0.01, True), (0.0, False)])
-def test_a_corpus_with_few_held_out_rows_says_so(config, capsys, holdout, noted):
+@pytest.mark.parametrize(
+    ('holdout', 'warning'),
+    [(0.01, 'evaluation shows little'), (0.0, 'nothing is held out')],
+)
+def test_a_corpus_with_few_held_out_rows_says_so(config, capsys, holdout, warning):
     make(dataclasses.replace(config, holdout=holdout))
-    assert ('on which evaluation shows little' in capsys.readouterr().err) == noted
+    lines = capsys.readouterr().err.splitlines()
+    assert [warning in line for line in lines if line.startswith('warning: ')] == [True]
+
+
+# ---------------------------------------------------------------------------------------------
+# What is held out
+
+
+def test_text_of_its_own_is_held_out_and_nothing_else(config, tmp_path):
+    write_text(tmp_path / 'dev.txt', documents=40, seed=5)
+    apart = make(config, holdout=None, validation_source=f'text:{tmp_path}/dev.txt')
+    assert apart.counts['documents'] == 340 and apart.counts['held_out_documents'] == 40
+    plain = make(config, holdout=0.0, path=config.path + '2')
+    for both in zip(rows_of(apart, 'train'), rows_of(plain, 'train'), strict=True):
+        np.testing.assert_array_equal(*both)
+    dev = make(config, holdout=0.0, source=f'text:{tmp_path}/dev.txt', path=config.path + '3')
+    assert apart.counts['validation_tokens'] == dev.counts['train_tokens']
+    assert apart.settings['holdout'] == 0 and 'dev.txt' in apart.settings['validation_source']
+    asked = make(
+        config, validation_source=f'text:{tmp_path}/dev.txt', holdout=0.1, path=config.path + '4'
+    )
+    assert asked.counts['held_out_documents'] > 40
+
+
+@pytest.mark.parametrize('trains', [True, False])
+def test_a_file_that_both_sources_name_is_only_held_out(config, tmp_path, capsys, trains):
+    (tmp_path / 'texts').mkdir()
+    for number in range(3):
+        write_text(tmp_path / 'texts' / f'{number}.txt', documents=30, seed=number)
+    changes = {
+        'holdout': None,
+        'validation_source': f'text:{tmp_path}/texts/1.txt',
+        'tokenizer': settings.TokenizerConfig(vocab_size=120) if trains else config.tokenizer,
+    }
+    built = make(config, source=f'text:{tmp_path}/texts', **changes)
+    assert built.counts['documents'] == 90 and built.counts['held_out_documents'] == 30
+    assert 'left out: 1 only held out: first in' in capsys.readouterr().err
+    with pytest.raises(errors.DataError, match=r'nothing is left to train on|holds no text'):
+        make(config, source=f'text:{tmp_path}/texts/1.txt', **changes, path=config.path + '2')
+
+
+def one_line(path, number, seed):
+    rng = random.Random(seed)
+    sentences = (' '.join(rng.choices(WORDS, k=9)) + ' .' for _ in range(number))
+    path.write_text(' '.join(sentences))
+
+
+def test_of_few_huge_documents_a_share_is_held_out(config, tmp_path, capsys):
+    (tmp_path / 'huge').mkdir()
+    for number in range(3):
+        one_line(tmp_path / 'huge' / f'{number}.txt', 12_000, number)
+    changes = {'source': f'text:{tmp_path}/huge', 'holdout': None, 'row_length': 128}
+    built = job.build_corpus(dataclasses.replace(config, **changes))
+    counts = built.counts
+    assert counts['documents'] == 3 and counts['held_out_documents'] == 0
+    held_out = counts['validation_tokens'] / (counts['validation_tokens'] + counts['train_tokens'])
+    assert counts['divided_documents'] >= 1 and 0.002 < held_out < 0.015
+    whole = job.build_corpus(
+        dataclasses.replace(config, **{**changes, 'holdout': 0.0}, path=config.path + '2')
+    )
+    assert counts['validation_tokens'] + counts['train_tokens'] == whole.counts['train_tokens']
+    output = capsys.readouterr().err
+    assert 'too large to be held out whole' in output and 'is made of 3 documents of 0.' in output
+
+
+def test_stretches_of_a_large_document_hold_all_of_its_text(config):
+    document = [' '.join(WORDS) + '. ' + ' '.join(WORDS) for _ in range(2000)]
+    size, parts = divide.divide(document, 2.0, dataclasses.replace(config, holdout=0.1), 256_000)
+    assert size > 256_000 and {split: copies for split, copies, _ in parts} == {
+        'train': 2, 'validation': 1,
+    }  # fmt: skip
+    assert [line for *_, lines in parts for line in lines] == document
+    share = sum(len(line) for split, _, lines in parts if split != 'train' for line in lines) / size
+    assert 0.07 < share < 0.13
+    again = divide.divide(document, 2.0, dataclasses.replace(config, holdout=0.1), 256_000)
+    assert again == (size, parts)
+    assert len(divide.divide(document, 2.0, config, size)[1]) == 1
+    no_spaces = ['x' * 60_000] * 10
+    _, parts = divide.divide(no_spaces, 1.0, config, 256_000)
+    assert sum(len(line) for *_, lines in parts for line in lines) == 600_000
+
+
+def test_ordinary_documents_are_held_out_as_ever(config):
+    """The shards of a corpus without huge documents must not change from version to version."""
+    built = make(config)
+    found = hashlib.sha256(''.join(s.sha256 for s in built.shards['train']).encode()).hexdigest()
+    assert found == 'bdd67c31d42890b256eb228e9b2a663c53fbe0da503bf4708c6b15c40d3aec8e'
 
 
 # ---------------------------------------------------------------------------------------------
@@ -533,7 +622,7 @@ def test_a_source_without_text_is_refused(config, tmp_path):
 
 @pytest.mark.parametrize('trains', [True, False])
 def test_a_source_whose_documents_are_held_out_is_refused(config, tmp_path, trains):
-    number = next(i for i in range(99) if build.choose([str(i)], 1.0, config)[0] != 'train')
+    number = next(i for i in range(99) if divide.choose([str(i)], 1.0, config)[0] != 'train')
     (tmp_path / 'text.txt').write_text(f'{number}\n')
     tokenizer = settings.TokenizerConfig() if trains else config.tokenizer
     words = r'holds 1 document, and it is held out .*--config\.data\.holdout=0; and .*path=FOLDER'

@@ -15,7 +15,7 @@ import zstandard
 from electra_jax.config.settings import DataConfig
 from electra_jax.core import errors
 from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import arrays, build, documents, files, prepared, sources, web
+from electra_jax.corpus import arrays, divide, documents, files, prepared, sources, web
 
 
 def write_documents(path, count=200, seed=0) -> list[list[str]]:
@@ -595,7 +595,7 @@ def test_half_characters_in_json_are_mended(tmp_path):
     found, complaints = read(f'jsonl:{tmp_path}/a.jsonl')
     assert joined(found) == [['half \ufffd, whole 😀']]
     assert complaints.counts['not_utf8'][0] == 1
-    build.choose(joined(found)[0], 1.0, DataConfig(row_length=128))  # can be encoded
+    divide.choose(joined(found)[0], 1.0, DataConfig(row_length=128))  # can be encoded
 
 
 # ---------------------------------------------------------------------------------------------
