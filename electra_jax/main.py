@@ -11,10 +11,13 @@ Examples:
       --config.init_from=runs/mine --workdir=runs/reviews
 """
 
-from electra_jax.runtime import early, malloc
+import sys
+
+from electra_jax.runtime import early, explain, malloc
 
 if __name__ == '__main__':
     early.begin(__file__)
+    explain.if_asked(sys.argv[1:])
     # Large pages make training on a CPU faster, and only an environment variable that is set before
     # a process starts asks for them. The restart comes before the imports, which take seconds.
     malloc.restart_with_large_pages()
@@ -32,6 +35,9 @@ from electra_jax.runtime import cli, watchdog
 CONFIG = cli.config_flag()
 WORKDIR = flags.DEFINE_string(
     'workdir', None, 'folder of the run; runs/<name of the config> if not given'
+)
+flags.DEFINE_string(
+    'explain', None, 'print what the numbers of a run mean, or one of them (=disc_auc), and end'
 )
 
 

@@ -60,7 +60,7 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
     before = number * config.total_steps  # steps of earlier trials, which are counted, too
     seed = seed_of(config, number)
     health = Health(config.health, run.folder, {'seed': seed}, warmup='task.warmup_rate')
-    log.follow(health, before, before + config.total_steps)
+    log.follow(health, before, before + config.total_steps, run.epoch_steps)
     todo = _batches(run, seed)
     device_seed = put_seed(program.mesh, seed)
     state = program.fresh_state(run.source, np.uint32(seed))

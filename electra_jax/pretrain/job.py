@@ -30,6 +30,7 @@ from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
 from electra_jax.train.heartbeat import watched
 from electra_jax.train.log import evaluation_line
+from electra_jax.train.means import Means
 from electra_jax.train.state import TrainState
 
 Batches = Sequence[Mapping[str, jax.Array]]  # on the mesh
@@ -111,7 +112,8 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
         config.optimizer.warmup_steps,
         first_stage(config),
     )
-    state = load_state(run, checkpoints, batches, health)
+    means = Means()
+    state = load_state(run, checkpoints, batches, health, means)
     workdir.describe(run.folder, config, {'flops_per_token': flops})
     workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
     terminal.OUT.print(report.start(program, run.text, run.folder, flops, typed))
@@ -129,7 +131,9 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
             config.batch_size * config.data.row_length,
             flops['mfu'],
             chips.peak_flops(jax.devices()),
+            texts.training_rows(run.text) / config.batch_size,
         ),
+        means=means,
     )
     outcome = loop.train(config, collaborators, state, run.folder)
     checkpoints.close()
@@ -170,15 +174,19 @@ def open_checkpoints(run: Run, read_only: bool = False, before: int | None = Non
 
 
 def load_state(
-    run: Run, checkpoints: Checkpoints, batches: DeviceBatches, health: Health | None = None
+    run: Run,
+    checkpoints: Checkpoints,
+    batches: DeviceBatches,
+    health: Health | None = None,
+    means: Means | None = None,
 ) -> TrainState:
-    """The state of the newest checkpoint, where `batches` and `health` go on too; or at step 0."""
+    """The state of the newest checkpoint, where all that is given goes on too; or at step 0."""
     newest, program = checkpoints.latest(), run.program
     if newest is not None:
         about = checkpoints.about(newest)
         texts.check_checkpoint(about, run.config, run.text, run.folder, same_text=True)
         state, data_state = checkpoints.restore(newest, program.abstract_state)
-        loop.restore_data_state(data_state, batches, health)
+        loop.restore_data_state(data_state, batches, health, means)
         return state
     state = program.fresh_state()
     if run.config.init_from is None:

@@ -6,13 +6,17 @@ import jax
 import numpy as np
 from etils import epath
 
+from electra_jax.config.settings import Config, ObjectiveConfig
 from electra_jax.core import rng, trees
 from electra_jax.core.complaints import counted
+from electra_jax.data import manifest
 from electra_jax.parallel.mesh import mesh_line
+from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
 from electra_jax.runtime import cli
 from electra_jax.tokenizers.api import Tokenizer
+from electra_jax.train import log
 from electra_jax.train.clock import Clock
 from electra_jax.train.loop import Outcome
 
@@ -28,7 +32,7 @@ def start(
 ) -> str:
     """What is about to be trained; `flops` are those of a token, `typed` names of settings."""
     config, data = program.config, program.config.data
-    rows = sum(shard.rows for corpus in text.corpora for shard in corpus.shards['train'])
+    rows = texts.training_rows(text)
     tokens = config.total_steps * config.batch_size * data.row_length
     millions = trees.count(program.abstract_state.params) / 1e6
     lines = [
@@ -43,15 +47,46 @@ def start(
     ]
     if config.remark:
         lines.append(f'  {config.remark}')
-    made_of = {corpus.source for corpus in text.corpora}
-    # A recipe's own source is for those who have no corpus yet.
-    if 'data.source' in typed and made_of != {data.source}:
-        lines.append(
-            f'  note: {data.path} is there already, made of {", ".join(sorted(made_of))}: '
-            f'config.data.source ({data.source}) is not read; for that text name another '
-            '--config.data.path'
-        )
+    lines += [f'  note: {line}' for line in not_read(config, text, typed)]
+    lines += [f'  note: {line}' for line in rising(config.objective)]
+    for corpus in text.corpora:
+        lines += [f'  warning: {line}' for line in manifest.warnings(corpus)]
     return '\n'.join([*lines, f'  workdir {folder}'])
+
+
+def not_read(config: Config, text: Text, typed: Collection[str]) -> list[str]:
+    """Text that was typed, but is not that of the corpora, which are there already."""
+    lines = []
+    for name in ('source', 'validation_source'):
+        asked, settings = getattr(config.data, name), [one.settings for one in text.corpora]
+        made_of = {str(one.get(name, 'no other text')) for one in settings}
+        # A recipe's own source is for those who have no corpus yet.
+        if f'data.{name}' in typed and made_of != {asked}:
+            verb = 'made of' if name == 'source' else 'its held-out rows of'
+            lines.append(
+                f'{config.data.path} is there already, {verb} '
+                f'{", ".join(sorted(made_of))}: config.data.{name} ({asked}) is not read; for that '
+                'text name another --config.data.path'
+            )
+    return lines
+
+
+def rising(settings: ObjectiveConfig) -> list[str]:
+    """Why the loss will rise though nothing is wrong, if it will."""
+    lines = []
+    coldest, rate = settings.temperature_end, settings.mask_rate_end
+    if coldest is not None and coldest < settings.temperature:
+        lines.append(
+            f"the temperature of the generator's samples falls from {settings.temperature:g} to "
+            f'{coldest:g}: they get harder to detect, so disc_loss and loss will rise meanwhile, '
+            'and nothing is wrong then'
+        )
+    if rate is not None and rate > settings.mask_rate:
+        lines.append(
+            f'the mask rate rises from {settings.mask_rate:g} to {rate:g}: less context is left, '
+            'so the losses will rise meanwhile, and nothing is wrong then'
+        )
+    return lines
 
 
 def end(outcome: Outcome, clock: Clock, folder: epath.Path) -> str:
@@ -60,7 +95,7 @@ def end(outcome: Outcome, clock: Clock, folder: epath.Path) -> str:
     if outcome.stopped_by:
         stopped = f'stopped by {outcome.stopped_by} at step {step}, saved'
         return f'{stopped}\nto continue: {cli.same_command()}'
-    metrics = ', '.join(f'{name} {value:.4f}' for name, value in outcome.evaluation.items())
+    metrics = ', '.join(log.scores(outcome.evaluation))
     evaluate = cli.same_command(**{'workdir': str(folder), 'config.job': 'evaluate'})
     return (
         f'done: {counted(step, "steps")}, {metrics or "no held-out text"}\n'

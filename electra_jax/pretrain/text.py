@@ -87,6 +87,11 @@ def vocabulary(config: Config, text: Text) -> Vocabulary:
     return Vocabulary(size, text.tokenizer.special, log_unigram_V)
 
 
+def training_rows(text: Text) -> int:
+    """How many rows there are to train on."""
+    return sum(shard.rows for corpus in text.corpora for shard in corpus.shards['train'])
+
+
 def training_batches(text: Text, program: Program) -> pipeline.DeviceBatches:
     """Training batches on the mesh."""
     config = program.config

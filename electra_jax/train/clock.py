@@ -30,6 +30,7 @@ class StepWork(NamedTuple):
     tokens: int
     flops_per_token: float = 0.0
     peak_flops: float | None = None  # FLOP/s of all devices together, where known
+    epoch_steps: float = 1.0  # steps that read as many rows as there are to train on
 
 
 class Start(NamedTuple):
@@ -152,6 +153,10 @@ class Clock:
         first = self._first or 0
         this = Start(first, self.step or first, self.total, self.seconds(TRAINING))
         return [*self._earlier, this]
+
+    @property
+    def elapsed(self) -> float:  # seconds that processes of this run have lived
+        return sum(start.seconds for start in self.starts())
 
     def goodput(self) -> dict[str, float]:
         """Metrics: the share of time spent training, of this process and over all starts."""

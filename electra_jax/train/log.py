@@ -1,6 +1,6 @@
 """What a run reports of its steps and evaluations: fetched, judged, written and printed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 from etils import epath
@@ -11,18 +11,22 @@ from electra_jax.runtime import distributed
 from electra_jax.runtime.terminal import Progress, duration
 from electra_jax.train.clock import COMPILING, DEVICE, TRAINING, Clock, StepWork
 from electra_jax.train.health import Health
+from electra_jax.train.means import Means
 from electra_jax.train.metrics import Metrics
 
-# A line about a step: name, metric, format.
-_SHOWN = (
-    ('loss', 'train/loss', '.3f'),
-    ('mlm', 'train/mlm_loss', '.3f'),
-    ('disc', 'train/disc_loss', '.4f'),
-    ('fake', 'train/fake_rate', '.3f'),
-    ('lr', 'train/learning_rate', '.2e'),
-    ('tokens/s', 'speed/tokens_per_second', ',.0f'),
-    ('mfu', 'speed/mfu', '.1%'),
-)
+# A line about a step: its metrics, which are called by the last part of their name, and how each
+# is written.
+_SHOWN: dict[str, Callable[[float], str]] = {
+    'progress/epochs': '{:.2f}'.format,
+    'speed/elapsed': duration,
+    'train/loss': '{:.3f}'.format,
+    'train/mlm_loss': '{:.3f}'.format,
+    'train/disc_loss': '{:.4f}'.format,
+    'train/fake_rate': '{:.3f}'.format,
+    'train/learning_rate': '{:.2e}'.format,
+    'speed/tokens_per_second': '{:,.0f}'.format,
+    'speed/mfu': '{:.1%}'.format,
+}
 
 
 ESTIMATE_SECONDS = 8.0  # of training, after which its length is estimated
@@ -50,16 +54,27 @@ class Log:
         # The newest step: its number, its metrics, which are still computed, and its rows.
         self._pending: tuple[int, Mapping[str, jax.Array], HostBatch] | None = None
 
-    def follow(self, health: Health, before: int, last: int, work: StepWork | None = None) -> None:
+    def follow(
+        self,
+        health: Health,
+        before: int,
+        last: int,
+        epoch_steps: float,
+        work: StepWork | None = None,
+        means: Means | None = None,
+    ) -> None:
         """Begins to log steps that belong together: those after `before`, up to `last`.
 
         Args:
             health: checks them.
-            before: `log.every_steps` counts from this step.
+            before: `log.every_steps` and epochs count from this step.
             last: is always logged.
+            epoch_steps: steps in which all training rows are read once.
             work: of one step; None: their speed is not logged.
+            means: of the steps since the last line that an earlier process has written, if any.
         """
         self._health, self._before, self._last, self._work = health, before, last, work
+        self._epoch_steps, self._means = epoch_steps, means or Means()
 
     def close(self) -> None:
         self._progress.close()
@@ -94,8 +109,10 @@ class Log:
             self.print(f'compiled in {duration(seconds)}')
         self._estimate(number)
         written, lines = self._health.look(number, values, batch)
+        self._means.add(values)
         if (number - self._before) % self._every_steps == 0 or number == self._last:
-            written |= {f'train/{name}': value for name, value in values.items()}
+            written |= {f'train/{name}': value for name, value in self._means.take().items()}
+            written |= self._so_far(number)
             if self._work is not None:
                 written |= self._clock.speed(self._work) | self._clock.goodput()
             self.print(f'step {number}/{self._end}  {_step_line(written)}', eta=True)
@@ -117,7 +134,14 @@ class Log:
         self.print(evaluation_line(number, evaluation))
         noticed, lines = self._health.evaluated(number, evaluation)
         named = {f'eval/{name}': value for name, value in evaluation.items()}
-        self.write(number, named | noticed, lines)
+        self.write(number, named | self._so_far(number) | noticed, lines)
+
+    def _so_far(self, number: int) -> dict[str, float]:
+        """How far the run has come with step `number`, in other measures than steps."""
+        return {
+            'progress/epochs': (number - self._before) / self._epoch_steps,
+            'speed/elapsed': self._clock.elapsed,
+        }
 
     def write(self, number: int, values: Mapping[str, float], lines: Sequence[str] = ()) -> None:
         """Writes metrics, and prints lines about them."""
@@ -128,14 +152,27 @@ class Log:
 
 
 def _step_line(values: Mapping[str, float]) -> str:
-    return '  '.join(f'{name} {values[key]:{form}}' for name, key, form in _SHOWN if key in values)
+    shown = ((key.rpartition('/')[2], form, values.get(key)) for key, form in _SHOWN.items())
+    return '  '.join(f'{name} {form(value)}' for name, form, value in shown if value is not None)
 
 
 def evaluation_line(step: int, evaluation: Mapping[str, float]) -> str:
     """A line about an evaluation on held-out text.
 
-    >>> evaluation_line(5, {'disc_auc': 0.73}), evaluation_line(5, {})
-    ('step 5  held-out: disc_auc 0.7300', 'step 5  no held-out text')
+    >>> evaluation_line(5, {'mlm_loss': 6.5}), evaluation_line(5, {})
+    ('step 5  held-out: mlm_loss 6.5000', 'step 5  no held-out text')
     """
-    shown = '  '.join(f'{name} {value:.4f}' for name, value in evaluation.items())
+    shown = '  '.join(scores(evaluation))
     return f'step {step}  held-out: {shown}' if shown else f'step {step}  no held-out text'
+
+
+def scores(evaluation: Mapping[str, float]) -> list[str]:
+    """Each metric of an evaluation with its value; AUC with the generator that it is against.
+
+    >>> scores({'mlm_loss': 6.5, 'disc_auc': 0.73})
+    ['mlm_loss 6.5000', 'disc_auc 0.7300 (against a generator of mlm_loss 6.500)']
+    """
+    shown = {name: f'{name} {value:.4f}' for name, value in evaluation.items()}
+    if 'disc_auc' in shown and 'mlm_loss' in shown:
+        shown['disc_auc'] += f' (against a generator of mlm_loss {evaluation["mlm_loss"]:.3f})'
+    return list(shown.values())

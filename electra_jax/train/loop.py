@@ -17,10 +17,11 @@ from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
 from electra_jax.train.log import Log
+from electra_jax.train.means import Means
 from electra_jax.train.signals import Stop, stop_signals
 from electra_jax.train.state import TrainState
 
-_HEALTH = 'health'  # next to the iterator state of the data
+_HEALTH, _MEANS = 'health', 'means'  # next to the iterator state of the data
 
 
 class Collaborators(NamedTuple):
@@ -34,6 +35,7 @@ class Collaborators(NamedTuple):
     health: Health
     clock: Clock
     work: StepWork  # of one step, for its speed
+    means: Means  # of metrics since the last line
 
 
 class Outcome(NamedTuple):
@@ -113,7 +115,7 @@ def _tools(
     """What a run opens; however its loop ends, all of it is ended, the last one first."""
     with contextlib.ExitStack() as cleanup:
         log = Log(workdir, settings, run.clock, start, end)
-        log.follow(run.health, 0, end, run.work)
+        log.follow(run.health, 0, end, run.work.epoch_steps, run.work, run.means)
         cleanup.callback(log.close)  # the others may still print
         profiler = _Profiler(settings, workdir)
         cleanup.callback(profiler.stop)  # takes seconds, and a trace matters less than a checkpoint
@@ -134,18 +136,25 @@ def _save(run: Collaborators, log: Log, number: int, state: TrainState, last: bo
         )
         return
     with run.clock.during(clocks.SAVING):
-        data_state = {**run.batches.state, _HEALTH: run.health.seen()}
+        ours = {_HEALTH: run.health.seen(), _MEANS: run.means.seen()}
+        data_state = {**run.batches.state, **ours}
         run.checkpoints.save(number, state, data_state, run.about, last)
         malloc.give_back()
 
 
 def restore_data_state(
-    data_state: Mapping[str, Any], batches: DeviceBatches, health: Health | None = None
+    data_state: Mapping[str, Any],
+    batches: DeviceBatches,
+    health: Health | None = None,
+    means: Means | None = None,
 ) -> None:
-    """Moves the data, and the health's memory if given, to where `_save` saved `data_state`."""
-    batches.restore({name: value for name, value in data_state.items() if name != _HEALTH})
+    """Moves the data, and what else is given, to where `_save` saved `data_state`."""
+    ours = (_HEALTH, _MEANS)
+    batches.restore({name: value for name, value in data_state.items() if name not in ours})
     if health is not None:
         health.restore(data_state[_HEALTH])
+    if means is not None and _MEANS in data_state:  # checkpoints of 0.1.0 have none
+        means.restore(data_state[_MEANS])
 
 
 class _Profiler:

@@ -9,7 +9,7 @@ import pytest
 
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import GENERATOR_KINDS
-from electra_jax.core import rng, trees
+from electra_jax.core import metric_table, rng, trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.bind import bind
 from electra_jax.objectives import electra, electric, generators, inputs, restored, table, teams
@@ -85,6 +85,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(name):
     for (path, a), (_, b) in zip(trees.named_leaves(grads), trees.named_leaves(added), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=path)
     assert set(metrics) >= ({'loss', 'mlm_loss'} if name in WITH_GENERATOR_METRICS else {'loss'})
+    assert set(metrics) <= set(metric_table.TRAIN)
 
 
 @pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
@@ -93,6 +94,7 @@ def test_every_objective_can_be_evaluated_and_looked_at(name):
     given = drawn(bound)
     metrics = bound.summary(jax.device_get(bound.totals(params, given)))
     assert all(np.isfinite(value) for value in metrics.values())
+    assert set(metrics) <= set(metric_table.EVAL)
     if name in WITH_GENERATOR_METRICS:
         assert {'mlm_loss', 'unigram_loss', 'mlm_accuracy', 'sampled_accuracy'} <= set(metrics)
     tokens_BL, doubt_BL = bound.example(params, given)

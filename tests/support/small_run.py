@@ -10,6 +10,7 @@ from electra_jax.train import loop
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
+from electra_jax.train.means import Means
 from electra_jax.train.state import TrainState
 from tests.support.configs import tiny_config
 
@@ -94,12 +95,12 @@ def run(workdir, config=None, printed=None, evaluate=lambda params: {'score': 1.
         workdir / 'checkpoints', config.checkpoint, printed.append, retry_seconds=0.01
     )
     newest = checkpoints.latest()
-    health = Health(config.health, workdir, ABOUT, checkpoints.latest)
+    health, means = Health(config.health, workdir, ABOUT, checkpoints.latest), Means()
     if newest is None:
         current = state()
     else:
         current, data_state = checkpoints.restore(newest, abstract())
-        loop.restore_data_state(data_state, batches, health)
+        loop.restore_data_state(data_state, batches, health, means)
     collaborators = loop.Collaborators(
         step=step,
         evaluate=evaluate,
@@ -108,7 +109,8 @@ def run(workdir, config=None, printed=None, evaluate=lambda params: {'score': 1.
         about=ABOUT,
         health=health,
         clock=Clock(workdir),
-        work=StepWork(tokens=4),
+        work=StepWork(tokens=4, epoch_steps=8),
+        means=means,
     )._replace(**changes)
     try:
         return loop.train(config, collaborators, current, workdir)
