@@ -18,7 +18,7 @@ from electra_jax.core.errors import CheckpointError
 from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.model.flops import training_flops
 from electra_jax.parallel import chips
-from electra_jax.pretrain import length, report
+from electra_jax.pretrain import curves, length, report
 from electra_jax.pretrain import program as programs
 from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
@@ -140,6 +140,9 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     if held_out and not outcome.stopped_by and jax.process_count() == 1:
         tokenizer, params = run.text.tokenizer, outcome.state.params
         terminal.OUT.print(report.example(program, tokenizer, params, held_out[0]))
+    if not outcome.stopped_by and distributed.is_first():
+        title = f'{config.objective.name} {config.model.size}: {run.folder.name}'
+        terminal.OUT.print(curves.write(run.folder, title))
     terminal.OUT.print(report.end(outcome, clock, run.folder))
 
 

@@ -1,5 +1,6 @@
 """The main job as a user types it: train, be killed, go on, be refused."""
 
+import importlib.util
 import json
 import shutil
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from electra_jax.core import metric_table
 from tests.support import xla
 from tests.support.corpora import write_text
 from tests.support.recipes import ENVIRONMENT, ROOT, write_recipe
@@ -85,10 +87,14 @@ def test_a_run_leaves_everything_it_should(finished):
     assert 'of the time spent training' in output
     assert all(0 < line['speed/goodput'] < 1 for line in lines if 'speed/goodput' in line)
     assert 'speed/run_goodput' in names
+    assert [name for name in names - {'step'} if metric_table.key_of(name) is None] == []
+    assert lines[-1]['progress/epochs'] > 0 and lines[-1]['speed/elapsed'] > 0
     beat = json.loads((workdir / 'heartbeat.json').read_text())
     assert (beat['step'], beat['phase'], beat['process']) == (12, 'ending', 0)
     assert beat['owner'] is None  # another run may begin
-    assert '<- was' in output
+    assert '<- was' in output and '(against a generator of mlm_loss ' in output
+    has_matplotlib = importlib.util.find_spec('matplotlib') is not None
+    assert (workdir / 'curves.png').exists() == has_matplotlib
     checkpoint = json.loads((workdir / 'checkpoints' / '12' / 'about' / 'metadata').read_text())
     assert 'quick' in checkpoint['tokenizer']['vocab']
 
