@@ -40,8 +40,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     add('--gpus', help='such as 0,1,2,3: one run on each of them at the same time')
     add('--slurm', type=pathlib.Path, metavar='FILE', help='write an sbatch array, run nothing')
     add('--only', type=int, metavar='N', help='only run N (from 0), without a table')
-    add('--metric', default='train/loss', help='of the plot and the first columns')
-    add('--columns', help='further metrics, with commas; default: held-out ones')
+    add(
+        '--metric',
+        help='that ranks the runs and is plotted, such as eval/disc_auc; default: the '
+        "median of fine-tuning's headline, or eval/mlm_loss",
+    )
+    add('--columns', help='further metrics to print, with commas; default: some that differ')
     add('--dry-run', action='store_true', help='print the commands, run nothing')
     args = parser.parse_args(words)
     if args.folder is None and args.compare:

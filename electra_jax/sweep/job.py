@@ -11,7 +11,7 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.runtime import terminal
 from electra_jax.sweep import plan, processes, table
 from electra_jax.sweep.plan import Planned
-from electra_jax.sweep.table import Shown
+from electra_jax.sweep.shown import Shown
 
 STOPPED = 3  # exit status of a sweep that was asked to stop and has saved
 

@@ -1,9 +1,6 @@
 """What runs reached, next to each other: a table (Markdown and CSV) and a plot."""
 
-import contextlib
 import csv
-import dataclasses
-import functools
 import json
 import pathlib
 import re
@@ -12,27 +9,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_jax.runtime import terminal
+from electra_jax.sweep import rank
+from electra_jax.sweep.shown import Shown
 
-
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """A run as the table shows it."""
-
-    name: str
-    folder: pathlib.Path
-    # The settings in which it differs from the others.
-    varied: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    outcome: str | None = None  # from `processes.run_all`; None: not known
-
-    @functools.cached_property
-    def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, without those that are unfinished or were torn by a crash."""
-        path = self.folder / 'metrics.jsonl'
-        lines = []
-        for text in path.read_text().splitlines() if path.exists() else []:
-            with contextlib.suppress(ValueError):
-                lines.append(json.loads(text))
-        return lines
+HELD_OUT = ('eval/', 'finetune/')
+_COSTS = ('ms/step', 'GFLOP/step')
+_SHOWN = (
+    'eval/mlm_loss',
+    'eval/disc_auc',
+    'eval/restored_accuracy',
+    'eval/selection_accuracy',
+    'mean',
+    'standard deviation',
+    'trials',
+    *_COSTS,
+)
 
 
 def last_step(folder: pathlib.Path) -> int:
@@ -52,34 +43,27 @@ def read_about(folder: pathlib.Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def series(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
-    """(step, value) of a metric, where it is a number."""
-    return [(line['step'], line[name]) for line in lines if line.get(name) is not None]
-
-
 def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str, Any]:
     """A run's row of the table; for fine-tuning, the spread of its headline over the trials.
 
-    Of `metric` it has the first and the last value, of `columns` (None: every held-out metric) the
-    last ones.
+    It has the last value of `metric`, of the training loss and of `columns` (None: every held-out
+    metric).
     """
     row: dict[str, Any] = {'run': run.name}
     if run.outcome:
         row['outcome'] = run.outcome
-    trials = run.folder / 'results.json'
-    if trials.exists():
-        headline = json.loads(trials.read_text())['headline']
+    headline = run.headline
+    if headline:
         shown = ('metric', 'median', 'mean', 'standard_deviation', 'trials')
         return row | {name.replace('_', ' '): headline.get(name) for name in shown}
     lines = run.metrics
-    values = series(lines, metric)
     row['step'] = lines[-1]['step'] if lines else None
-    row[f'{metric} first'] = values[0][1] if values else None
-    row[f'{metric} last'] = values[-1][1] if values else None
-    scores = ('eval/', 'finetune/')
-    held_out = dict.fromkeys(name for line in lines for name in line if name.startswith(scores))
-    for name in held_out if columns is None else columns:
-        row[name] = next((value for _, value in reversed(series(lines, name))), None)
+    found = dict.fromkeys(name for line in lines for name in line if name.startswith(HELD_OUT))
+    wanted = [metric, 'train/loss', *(found if columns is None else columns)]
+    if 'eval/disc_auc' in wanted and 'eval/mlm_loss' in found:
+        wanted.append('eval/mlm_loss')  # of the generator that it was reached against
+    for name in wanted:
+        row[name] = next((value for _, value in reversed(run.series(name))), None)
     return row
 
 
@@ -89,7 +73,7 @@ def costs(run: Shown) -> dict[str, float | None]:
     'GFLOP/step' follows the convention of MFU, matrix products alone; '(paper)' that of the
     ELECTRA paper's appendix.
     """
-    rates = [rate for _, rate in series(run.metrics, 'speed/steps_per_second')]
+    rates = [rate for _, rate in run.series('speed/steps_per_second')]
     cost = {'ms/step': 1000 / statistics.median(rates) if rates else None}
     about = read_about(run.folder)
     flops = about.get('flops_per_token')
@@ -107,6 +91,31 @@ def table(
     reached, cost = [summary(run, metric, columns) for run in runs], [costs(run) for run in runs]
     names = dict.fromkeys(name for row in [*reached, *cost] for name in row)
     return list(names), [{**a, **b} for a, b in zip(reached, cost, strict=True)]
+
+
+def narrow(
+    names: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    metric: str,
+    columns: Sequence[str] | None,
+) -> list[str]:
+    """The columns that are worth printing; table.csv has all.
+
+    The run, the metric that ranks, and what was asked for; of the others those that tell runs
+    apart, and few that say what runs reached.
+    """
+    asked = ['run', 'metric', metric, *(columns or ())]
+    if columns is None:
+        others = ['outcome', 'step', *_SHOWN]
+    else:
+        others = ['outcome', 'step', *_COSTS]
+    if rank.generators(rows) and 'eval/disc_auc' in [*asked, *others]:
+        asked.append('eval/mlm_loss')  # an AUC is never shown without it
+    kept = [name for name in others if len(rows) < 2 or len({row.get(name) for row in rows}) > 1]
+    if kept.count('outcome') and {row.get('outcome') for row in rows} == {'done'}:
+        kept.remove('outcome')
+    order = ['run', 'outcome', 'step', 'metric', metric, *names]
+    return list(dict.fromkeys(n for n in order if n in names and n in [*asked, *kept]))
 
 
 def cell(value: Any) -> str:
@@ -130,7 +139,7 @@ def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
         from matplotlib.figure import Figure
     except ImportError:
         return 'no plot: type pip install matplotlib'
-    points = {run.name: series(run.metrics, metric) for run in runs}
+    points = {run.name: run.series(metric) for run in runs}
     drawn = [run for run in runs if points[run.name]]
     varied = list(dict.fromkeys(key for run in drawn for key in run.varied))
     figure = Figure(figsize=(5 * (1 + len(varied)), 4), layout='tight')
@@ -159,19 +168,32 @@ def in_order(value: str) -> tuple[float, str]:
 
 
 def write(
-    runs: Sequence[Shown], metric: str, columns: Sequence[str] | None, folder: pathlib.Path
+    runs: Sequence[Shown], metric: str | None, columns: Sequence[str] | None, folder: pathlib.Path
 ) -> str:
-    """Writes table.md, table.csv and plot.png into `folder`; returns the text to print."""
+    """Writes table.md, table.csv and plot.png into `folder`; returns the text to print.
+
+    `metric` ranks the runs (None: `rank.choose`).
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    metric = metric or rank.choose(runs)
     names, rows = table(runs, metric, columns)
-    cells = [[cell(row.get(name)) for name in names] for row in rows]
-    text = terminal.markdown(names, cells)
+    best = rank.best_row(rows, metric)
+    printed = narrow(names, rows, metric, columns)
+    cells = [[cell(row.get(name)) for name in printed] for row in rows]
+    if best is not None:
+        cells[best] = [
+            f'**{text}**' if name in ('run', metric) else text
+            for name, text in zip(printed, cells[best], strict=True)
+        ]
+    found = rank.notes(printed, rows, metric, best)
+    text = terminal.markdown(printed, cells) + ''.join(f'\n{line}\n' for line in found)
     (folder / 'table.md').write_text(text)
     keys = list(dict.fromkeys(key for run in runs for key in run.varied))
     with (folder / 'table.csv').open('w', newline='') as file:
         writer = csv.writer(file)
-        writer.writerow([names[0], *keys, *names[1:]])
-        for run, row in zip(runs, rows, strict=True):
-            writer.writerow([run.name, *map(run.varied.get, keys), *map(row.get, names[1:])])
-    picture = draw(runs, metric, folder / 'plot.png')
-    return f'{text}\ntable: {folder / "table.md"} (and table.csv)\n{picture}'
+        writer.writerow([names[0], *keys, *names[1:], 'best'])
+        for number, (run, row) in enumerate(zip(runs, rows, strict=True)):
+            values = [*map(run.varied.get, keys), *map(row.get, names[1:])]
+            writer.writerow([run.name, *values, 'yes' if number == best else ''])
+    picture = draw(runs, 'train/loss' if metric == 'median' else metric, folder / 'plot.png')
+    return f'{text}\ntable: {folder / "table.md"} (and table.csv, with all columns)\n{picture}'

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from electra_jax.sweep import processes, table
-from electra_jax.sweep.table import Shown
+from electra_jax.sweep.shown import Shown
 from tests.support.sweep_runs import stand_ins
 
 
@@ -18,35 +18,86 @@ def finished(tmp_path):
     return [Shown(run.name, run.folder, run.varied, 'done') for run in runs]
 
 
-def test_the_table_has_first_and_last_loss_held_out_metrics_time_and_operations(finished, tmp_path):
-    text = table.write(finished, 'train/loss', None, tmp_path / 'out')
-    head, _, first, _ = (tmp_path / 'out' / 'table.md').read_text().splitlines()
-    assert head == (
-        '| run | outcome | step | train/loss first | train/loss last | eval/disc_auc | ms/step '
-        '| GFLOP/step | GFLOP/step (paper) |'
-    )
-    # 4 rows of 16 tokens: 64 times the operations of a token.
-    assert first == '| run0 | done | 4 | 8 | 2 | 0.75 | 250 | 0.064 | 0.128 |'
+@pytest.fixture
+def undrawn(monkeypatch):
+    monkeypatch.setattr(table, 'draw', lambda *arguments: 'no plot')
+
+
+def test_the_file_has_held_out_metrics_time_and_operations(finished, tmp_path, undrawn):
+    table.write(finished, None, None, tmp_path / 'out')
     with (tmp_path / 'out' / 'table.csv').open() as file:
         rows = list(csv.DictReader(file))
-    assert [row['seed'] for row in rows] == ['1', '2'] and float(rows[1]['train/loss last']) == 2.0
-    assert first in text
+    assert [row['seed'] for row in rows] == ['1', '2'] and float(rows[1]['train/loss']) == 2.0
+    # 4 rows of 16 tokens: 64 times the operations of a token.
+    assert rows[0] == {
+        'run': 'run0', 'seed': '1', 'outcome': 'done', 'step': '4', 'eval/disc_auc': '0.75',
+        'train/loss': '2.0', 'ms/step': '250.0', 'GFLOP/step': '0.064',
+        'GFLOP/step (paper)': '0.128', 'best': '',
+    }  # fmt: skip
+
+
+def test_columns_that_are_equal_in_all_rows_are_not_printed(finished, tmp_path, undrawn):
+    text = table.write(finished, None, None, tmp_path / 'out')
+    assert (tmp_path / 'out' / 'table.md').read_text().splitlines() == [
+        '| run | eval/disc_auc |', '| --- | ---: |', '| run0 | 0.75 |', '| run1 | 0.75 |',
+    ]  # fmt: skip
+    assert '| run0 | 0.75 |' in text and 'best: ' not in text
+
+
+def with_evaluations(runs, losses, aucs):
+    for run, loss, auc in zip(runs, losses, aucs, strict=True):
+        line = {'step': 4, 'eval/mlm_loss': loss, 'eval/disc_auc': auc, 'eval/fake_rate': 0.1}
+        (run.folder / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
+    return runs
+
+
+def test_the_best_is_marked_and_other_generators_are_no_comparison(finished, tmp_path, undrawn):
+    text = table.write(with_evaluations(finished, (6.0, 5.0), (0.9, 0.6)), None, None, tmp_path)
+    assert text.splitlines()[:4] == [
+        '| run | eval/mlm_loss | eval/disc_auc |', '| --- | ---: | ---: |',
+        '| run0 | 6 | 0.9 |', '| **run1** | **5** | 0.6 |',
+    ]  # fmt: skip
+    assert 'best: run1, by eval/mlm_loss, 5 (lower is better)' in text
+    assert 'mlm_loss 5.000 to 6.000: they are no comparison' in text
+    with (tmp_path / 'table.csv').open() as file:
+        assert [row['best'] for row in csv.DictReader(file)] == ['', 'yes']
+    fresh = [Shown(run.name, run.folder, run.varied, 'done') for run in finished]
+    text = table.write(fresh, 'eval/disc_auc', None, tmp_path)
+    assert 'best: ' not in text and 'they are no comparison' in text
+    text = table.write(fresh, 'eval/nothing', None, tmp_path)
+    assert 'note: no run has eval/nothing' in text
+
+
+def test_aucs_against_one_generator_rank(finished, tmp_path, undrawn):
+    text = table.write(with_evaluations(finished, (6.0, 6.0), (0.9, 0.6)), None, None, tmp_path)
+    assert 'best: run0, by eval/disc_auc, 0.9 (higher is better)' in text
+    assert 'no comparison' not in text
 
 
 def test_columns_may_be_chosen_and_a_run_that_never_began_has_empty_cells(finished, tmp_path):
     runs = [*finished, Shown('none', tmp_path / 'none', {}, 'waiting')]
     names, rows = table.table(runs, 'eval/disc_auc', ['train/loss'])
-    assert rows[0]['eval/disc_auc last'] == 0.75 and rows[0]['train/loss'] == 2.0
-    assert rows[-1] == {'run': 'none', 'outcome': 'waiting', **dict.fromkeys(names[2:7])}
+    assert rows[0]['eval/disc_auc'] == 0.75 and rows[0]['train/loss'] == 2.0
+    assert rows[-1] == {'run': 'none', 'outcome': 'waiting', **dict.fromkeys(names[2:6])}
+    assert table.narrow(names, rows, 'eval/disc_auc', ['train/loss'])[:5] == [
+        'run', 'outcome', 'step', 'eval/disc_auc', 'train/loss',
+    ]  # fmt: skip
 
 
-def test_fine_tuning_shows_the_spread_of_its_headline(tmp_path):
+def test_fine_tuning_shows_the_spread_of_its_headline(tmp_path, undrawn):
     headline = {
         'metric': 'dev/matthews', 'median': 0.125, 'mean': 0.12, 'standard_deviation': 0.01,
         'lowest': 0.1, 'highest': 0.15, 'trials': 5,
     }  # fmt: skip
     (tmp_path / 'results.json').write_text(json.dumps({'task': 'cola', 'headline': headline}))
-    row = table.summary(Shown('cola', tmp_path, outcome='done'), 'train/loss', None)
+    (tmp_path / 'one').mkdir()
+    (tmp_path / 'results.json').rename(tmp_path / 'one' / 'results.json')
+    other = {**headline, 'median': 0.5}
+    (tmp_path / 'results.json').write_text(json.dumps({'headline': other}))
+    runs = [Shown('cola', tmp_path / 'one', outcome='done'), Shown('better', tmp_path)]
+    text = table.write(runs, None, None, tmp_path / 'out')
+    assert '| **better** |' in text and 'best: better, by dev/matthews (median), 0.5' in text
+    row = table.summary(runs[0], 'train/loss', None)
     assert row == {
         'run': 'cola', 'outcome': 'done', 'metric': 'dev/matthews', 'median': 0.125, 'mean': 0.12,
         'standard deviation': 0.01, 'trials': 5,

@@ -1,0 +1,92 @@
+"""Which of several runs is best, and what their numbers do not compare."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from electra_jax.core import metric_table
+from electra_jax.core.metric_table import METRICS
+from electra_jax.sweep.shown import Shown
+
+# What ranks runs of pre-training, the first in which they differ. AUC comes where the generator is
+# the same, as one that is frozen is.
+_RANKED = ('eval/mlm_loss', 'eval/disc_auc')
+_AGAINST_A_GENERATOR = ('eval/disc_auc', 'eval/disc_loss')
+_ALIKE = 0.01  # generators whose losses differ by a smaller share are alike
+
+
+def choose(runs: Sequence[Shown]) -> str:
+    """What ranks runs where nothing is typed: the first of these in which they differ.
+
+    Of fine-tuning: the median of the headline over the trials. Of pre-training: a loss or score on
+    held-out text that does not depend on what else a run has learnt, and so can be compared.
+    """
+    if any(run.headline for run in runs):
+        return 'median'
+    curves = {name: [run.series(name) for run in runs] for name in _RANKED}
+    ends = {name: {curve[-1][1] for curve in found if curve} for name, found in curves.items()}
+    most = max(_RANKED, key=lambda name: min(len(ends[name]), 2))  # the first where alike
+    return most if ends[most] else 'train/loss'
+
+
+def direction(metric: str) -> str:
+    """Which values of a metric are better: 'lower', 'higher', or '' where neither is.
+
+    >>> direction('eval/mlm_loss'), direction('train/loss'), direction('eval/fake_rate')
+    ('lower', 'lower', '')
+    """
+    key = metric_table.key_of(metric)
+    if metric == 'median' or (key and METRICS[key].better == 'higher'):
+        return 'higher'
+    is_loss = metric.endswith('loss') and 'unigram' not in metric
+    return 'lower' if is_loss or (key and METRICS[key].better == 'lower') else ''
+
+
+def best_row(rows: Sequence[Mapping[str, Any]], metric: str) -> int | None:
+    """The index of the best row; None: they are not comparable, or alike."""
+    values = {i: row[metric] for i, row in enumerate(rows) if row.get(metric) is not None}
+    if not direction(metric) or len(values) < 2 or len({row.get('metric') for row in rows}) > 1:
+        return None
+    if metric in _AGAINST_A_GENERATOR and _differ(generators(rows)):
+        return None
+    best_of = max if direction(metric) == 'higher' else min
+    best = best_of(values, key=lambda i: values[i])
+    return best if list(values.values()).count(values[best]) == 1 else None
+
+
+def generators(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+    """The lowest and the highest loss of the generators that runs have an AUC against."""
+    found = ((row.get('eval/disc_auc'), row.get('eval/mlm_loss')) for row in rows)
+    losses = [loss for auc, loss in found if auc is not None and loss is not None]
+    return (min(losses), max(losses)) if losses else None
+
+
+def _differ(losses: tuple[float, float] | None) -> bool:
+    return losses is not None and losses[1] > losses[0] * (1 + _ALIKE)
+
+
+def notes(
+    names: Sequence[str], rows: Sequence[Mapping[str, Any]], metric: str, best: int | None
+) -> list[str]:
+    """What a reader of the table must know: what ranks the runs, and what does not compare them."""
+    lines = []
+    if best is not None:
+        row = rows[best]
+        what = f'{row["metric"]} (median)' if 'metric' in row else metric
+        lines.append(
+            f'best: {row["run"]}, by {what}, {row[metric]:.4g} ({direction(metric)} is better)'
+        )
+    if all(row.get(metric) is None for row in rows):
+        lines.append(f'note: no run has {metric}, so none is ranked')
+    found = generators(rows)
+    if found is None:
+        return lines
+    low, high = found
+    if 'eval/disc_auc' in names and _differ(found):
+        lines.append(
+            f'note: each eval/disc_auc was reached against the generator of its run, of mlm_loss '
+            f'{low:.3f} to {high:.3f}: they are no comparison of discriminators, because a weak '
+            'generator is easily seen through; fine-tune the runs to compare them'
+        )
+    if metric == 'eval/mlm_loss':
+        lines.append("note: eval/mlm_loss is the generator's; fine-tuning ranks discriminators")
+    return lines

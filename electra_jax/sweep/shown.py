@@ -1,0 +1,40 @@
+"""A run as tables show it, read from its workdir."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A run as the table shows it."""
+
+    name: str
+    folder: pathlib.Path
+    # The settings in which it differs from the others.
+    varied: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    outcome: str | None = None  # from `processes.run_all`; None: not known
+
+    @functools.cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, without those that are unfinished or were torn by a crash."""
+        path = self.folder / 'metrics.jsonl'
+        lines = []
+        for text in path.read_text().splitlines() if path.exists() else []:
+            with contextlib.suppress(ValueError):
+                lines.append(json.loads(text))
+        return lines
+
+    @functools.cached_property
+    def headline(self) -> dict[str, Any]:
+        """What the trials of a fine-tuning run reached; empty for others."""
+        path = self.folder / 'results.json'
+        return json.loads(path.read_text())['headline'] if path.exists() else {}
+
+    def series(self, name: str) -> list[tuple[int, float]]:
+        """(step, value) of a metric, where it is a number."""
+        return [(line['step'], line[name]) for line in self.metrics if line.get(name) is not None]
