@@ -11,11 +11,15 @@ import pytest
 from etils import epath
 
 import electra_jax
+from electra_jax.config.resolve import stored_model
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError
+from electra_jax.finetune import task as tasks
 from electra_jax.finetune.files.tables import Columns
+from electra_jax.finetune.kinds.text import CLASSIFICATION
 from electra_jax.inference import files, opened
 from electra_jax.inference.ability import Options
 from electra_jax.inference.loaded import TASKS, LoadedModel
+from electra_jax.interop import projects
 from electra_jax.runtime import usage
 from electra_jax.train import checkpoint
 from tests.support import trained
@@ -225,3 +229,23 @@ def test_a_checkpoint_has_one_name_everywhere(pretrained, tmp_path):
         (tmp_path / name).write_text('{}')
     with pytest.raises(CheckpointError, match=f"name it 'huggingface:{tmp_path}'"):
         electra_jax.load(tmp_path)
+
+
+def test_a_fine_tuned_model_of_transformers_answers_by_its_name(tmp_path):
+    labels = ('bad', 'good')
+    task = tasks.of_kind('classification', 16, head='huggingface', labels=','.join(labels))
+    found = trained.found(('encoder',), task, model={'norm': 'post'})
+    networks = trained.networks_of(found)
+    text = (found.params, stored_model(found.about['config']['model']), TOKENIZER)
+    projects.write_huggingface(
+        tmp_path, projects.Checkpoint(*text, task='classification', labels=labels)
+    )
+    again = opened.read(f'huggingface:{tmp_path}', opened.settings_of(8), '--checkpoint')
+    assert again.is_tuned
+    (row,) = LoadedModel(again, 8).predict([TEXTS[0]])
+    head = networks.head(CLASSIFICATION.head(task))
+    (ids,) = TOKENIZER.encode_batch(TEXTS[:1])
+    logits = jax.jit(head.answers)(found.params, batch_of(ids))['logits'][0]
+    wanted = dict(zip(labels, np.asarray(jax.nn.softmax(logits)).tolist(), strict=True))
+    assert row['probabilities'] == pytest.approx(wanted, abs=1e-5)
+    assert row['prediction'] == max(wanted, key=wanted.__getitem__)
