@@ -238,6 +238,9 @@ CASES = {
         other=('--config.task.header', f'{COLUMNS}text_a=0'),
     ),
     'a_pair': Case(reads('text'), two('.csv', 'text,text_b,label\na,b,yes\nc,d,no\n')),
+    'a_second_text': Case(
+        reads('text'), two('.csv', 'text,more,label\na,it is good,yes\nc,it was bad,no\n')
+    ),
     'classes_alike': Case(reads('text'), two('.csv', TABLE + 'film,Yes\n')),
     'classes_alike_by_spaces': Case(reads('text'), two('.csv', TABLE + 'a,not so\nb,Not so\n')),
     'impossible': Case(

@@ -1,6 +1,7 @@
 """Rows with a text or a pair of texts and a label: their examples, and the classes of a task."""
 
 import collections
+import dataclasses
 import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError, nearest
 from electra_jax.finetune.examples import TextExample
-from electra_jax.finetune.files import lines
+from electra_jax.finetune.files import lines, unread
 from electra_jax.finetune.files.lines import Refusing, UnusableError
 from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Row
@@ -39,12 +40,13 @@ def read(source: Source, label: Reader) -> Iterator[TextExample]:
     id_key = columns.id and rows.need('id')
     seconds = set() if columns.text_b else {*_SECONDS} - {*keys.values(), label_key, id_key}
     seconds &= seconds if rows.names is None else {*rows.names}
-    for row in rows.rows:
-        unread = next((name for name in seconds if row.values.get(name)), None)
-        if unread:
-            problem = f'{row.where}: the row has a {unread!r}, and one text alone'
-            pairs = f'for pairs of texts type --config.task.columns.text_b={unread}'
-            if labelled is None or unread == 'text_b':
+    used = {*keys.values(), label_key, id_key} - {None}
+    for row in unread.noted(source, rows, used, seconds):
+        more = next((name for name in seconds if row.values.get(name)), None)
+        if more:
+            problem = f'{row.where}: the row has a {more!r}, and one text alone'
+            pairs = f'for pairs of texts type --config.task.columns.text_b={more}'
+            if labelled is None or more == 'text_b':
                 raise DataError(
                     f'{problem} would be read; {pairs}, or give that column another name'
                 )
@@ -78,9 +80,51 @@ def _label(row: Row, key: str, label: Reader, needed: bool) -> Label | None:
 # Classes and scores
 
 
-def class_reader(labels: Sequence[str]) -> Reader:
-    """Reads classes, which are among `labels`; (): those of the file, which are not known yet."""
-    by_number = {_number(one): one for one in labels}
+def written_labels(source: Source, labels: Sequence[str]) -> tuple[str, ...]:
+    """The numbers that a training file has for labels that are names; (): it has the names.
+
+    Raises:
+        DataError: the file has more numbers than there are names, or fewer.
+    """
+    if any(_number(label) is not None for label in labels):
+        return ()
+    values = _values_of_labels(source)
+    numbers = {_number(value): value for value in values}
+    if not values or None in numbers:
+        return ()
+    written = tuple(numbers[number] for number in sorted(numbers, key=lambda x: x or 0.0))
+    if len(written) != len(labels):
+        raise DataError(
+            f'{source.where}: config.task.labels names {len(labels)} classes, but the file has '
+            f'the numbers {", ".join(written[:_SHOWN])}: give each of these {len(written)} a name, '
+            'in their order'
+        )
+    pairs = zip(written[:_SHOWN], labels, strict=False)
+    read_as = ', '.join(f'{number} as {name!r}' for number, name in pairs)
+    source.complaints.note(f'{source.where}: labels that are numbers are read as names: {read_as}')
+    return written
+
+
+def _values_of_labels(source: Source) -> set[str]:
+    """What the file has for labels; rows that cannot be used are left to its next reading."""
+    quiet = dataclasses.replace(source, complaints=Complaints('data.on_bad_row', 'skip'))
+    rows = quiet.rows()
+    key = rows.need('label')
+    found: set[str | None] = set()
+    for row in rows.rows:
+        value = row.values.get(key)
+        values = value.split('|') if isinstance(value, str) else value
+        values = values if isinstance(values, list | tuple) else [values]
+        found |= {plain_label(one) for one in values if not isinstance(one, dict | list)}
+    return {label for label in found if label is not None}
+
+
+def class_reader(labels: Sequence[str], written: Sequence[str] = ()) -> Reader:
+    """Reads classes, which are among `labels`; (): those of the file, which are not known yet.
+
+    `written`: the number that the file has for each label; (): it has the labels.
+    """
+    by_number = {_number(one): name for one, name in zip(written or labels, labels, strict=True)}
 
     def read(value: Any) -> str:
         if isinstance(value, list | dict):
@@ -108,9 +152,9 @@ def class_reader(labels: Sequence[str]) -> Reader:
     return read
 
 
-def classes_reader(labels: Sequence[str]) -> Reader:
+def classes_reader(labels: Sequence[str], written: Sequence[str] = ()) -> Reader:
     """Reads any number of classes: a list, or names with '|' between; empty: the text has none."""
-    one = class_reader(labels)
+    one = class_reader(labels, written)
 
     def read(value: Any) -> tuple[str, ...]:
         if value is None:

@@ -79,6 +79,10 @@ class Task:
     # Of texts as answers; `decoding` is complete.
     decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
     decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)
+    # How the files write the labels, in the same order; (): by their names.
+    written_labels: tuple[str, ...] = ()
+    # What a row of each class counts in the loss, 1 in the mean over rows; (): all the same.
+    class_weights: tuple[float, ...] = ()
 
     @property
     def usual_columns(self) -> Columns:
@@ -158,6 +162,8 @@ class Kind(NamedTuple):
     write: Callable[[pathlib.Path, str, Predictions], None] = lambda folder, split, predictions: (
         None
     )
+    # Examples -> how many of them each class has; None: a row has no class that could weigh more.
+    class_counts: Callable[[Sequence[Any]], Mapping[str, int]] | None = None
     # Batch -> float [B], how many terms of the loss each row has, before its weight.
     terms: Callable[[Batch], jax.Array] = lambda batch: jnp.ones_like(batch['weight'])
     # Metrics that are displayed as they are; all others are displayed times 100.

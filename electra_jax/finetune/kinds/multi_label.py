@@ -15,14 +15,21 @@ from electra_jax.finetune.files import texts
 from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.kinds import kind
 from electra_jax.finetune.kinds.kind import Predictions, Scores, Task, TaskSpec
-from electra_jax.finetune.kinds.text import CLASSIFICATION, OWN_FILES, text_fields, text_rows
+from electra_jax.finetune.kinds.text import (
+    CLASSIFICATION,
+    OWN_FILES,
+    text_fields,
+    text_rows,
+    with_written_labels,
+)
 from electra_jax.ops import losses
 from electra_jax.tokenizers.api import Tokenizer
 
 
 def read(task: Task, source: Source) -> tuple[list[TextExample], Task]:
     """Texts with any number of classes each; a training file also gives the classes."""
-    examples = list(texts.read(source, texts.classes_reader(task.labels)))
+    task = with_written_labels(task, source)
+    examples = list(texts.read(source, texts.classes_reader(task.labels, task.written_labels)))
     if examples and not task.labels and source.labelled is not None:
         found = (label for example in examples for label in example.label or ())
         task = dataclasses.replace(task, labels=texts.find_labels(found, source.where))
@@ -104,6 +111,7 @@ MULTI_LABEL = CLASSIFICATION._replace(
     read=read,
     features=features,
     loss=loss,
+    class_counts=None,
     answers=answers,
     score=score,
     trivial=trivial,

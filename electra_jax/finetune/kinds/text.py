@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -34,12 +35,22 @@ from electra_jax.tokenizers.api import Tokenizer
 
 def read_classes(task: Task, source: Source) -> tuple[list[TextExample], Task]:
     """Texts with a class each; a training file also gives the classes, if they are not known."""
-    examples = list(texts.read(source, texts.class_reader(task.labels)))
+    task = with_written_labels(task, source)
+    reader = texts.class_reader(task.labels, task.written_labels)
+    examples = list(texts.read(source, reader))
     if examples and not task.labels and source.labelled is not None:
         examples = texts.without_stand_ins(examples, source.complaints)
         labels = texts.find_labels((example.label for example in examples), source.where)
         task = dataclasses.replace(task, labels=labels)
     return examples, task
+
+
+def with_written_labels(task: Task, source: Source) -> Task:
+    """The task with the numbers that its training file has for labels that are names."""
+    is_open = task.labels and not task.spec.labels and not task.written_labels
+    if not is_open or source.split != 'train':
+        return task
+    return dataclasses.replace(task, written_labels=texts.written_labels(source, task.labels))
 
 
 def read_scores(task: Task, source: Source) -> tuple[list[TextExample], Task]:
@@ -117,6 +128,20 @@ def truncated(a: int, b: int, room: int) -> tuple[int, int]:
         else:
             b -= 1
     return a, b
+
+
+# ---------------------------------------------------------------------------------------------
+# The loss of classes
+
+
+def class_loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
+    """The cross-entropy of each row [B], times the weight of its class."""
+    label_B = batch['label']
+    loss_B = optax.softmax_cross_entropy_with_integer_labels(outputs['logits'], label_B)
+    if not task.class_weights:
+        return loss_B
+    weight_C = jnp.asarray(task.class_weights, jnp.float32)
+    return loss_B * weight_C[jnp.maximum(label_B, 0)]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -302,9 +327,8 @@ CLASSIFICATION = Kind(
     content=lambda example: sorted((example.text_a, example.text_b or '')),
     head=lambda task: task.head_shape('row', len(task.labels)),
     features=class_features,
-    loss=lambda task, outputs, batch: optax.softmax_cross_entropy_with_integer_labels(
-        outputs['logits'], batch['label']
-    ),
+    loss=class_loss,
+    class_counts=lambda examples: collections.Counter(str(e.label) for e in examples),
     answers=class_answers,
     has_label=lambda example: example.label is not None,
     score=lambda predictions: class_scores(
@@ -326,6 +350,7 @@ REGRESSION = CLASSIFICATION._replace(
     read=read_scores,
     head=lambda task: task.head_shape('row', 1),
     features=score_features,
+    class_counts=None,
     # From the score as a share of its range (STS: score / 5).
     loss=lambda task, outputs, batch: jnp.square(outputs['logits'][:, 0] - batch['target']),
     answers=score_answers,
