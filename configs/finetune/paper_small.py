@@ -9,6 +9,7 @@ from electra_jax.config.recipe import recipe
 def get_config():
     return recipe(
         {
+            'task': {'defaults': 'reference'},
             'optimizer': {'learning_rate': 3e-4, 'weight_decay': 0.0},
         },
         base='task.py',

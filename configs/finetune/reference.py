@@ -9,7 +9,8 @@ from electra_jax.config.recipe import recipe
 def get_config():
     return recipe(
         {
-            'task': {'name': 'cola', 'sum_loss': True},  # --config.task.name=mnli, ...
+            # --config.task.name=mnli, ...
+            'task': {'name': 'cola', 'sum_loss': True, 'defaults': 'reference'},
             'optimizer': {'layer_decay_off_by_one': True},
         },
         base='task.py',

@@ -1,5 +1,6 @@
-"""Any task by its name, with the settings of google-research/electra, whose published dev figures
-(medians over seeds, times 100) are what the released models reach:
+"""Any task by its name, with settings that suit the checkpoint and the number of rows: a run prints
+those that it chose, and each can be typed. For a released model they are those of
+google-research/electra, whose published dev figures (medians over seeds, times 100) are:
 
     python -m electra_jax.main --config=configs/finetune/task.py --config.task.name=mrpc
       --config.data.path=GLUE --config.init_from=WORKDIR
@@ -31,9 +32,6 @@ def get_config():
     return recipe(
         {
             'job': 'finetune',
-            'batch_size': 32,
             'task': {'name': 'sst2'},
-            # Large models: 5e-5 and 0.9 (google-research/electra, configure_finetuning.py).
-            'optimizer': {'learning_rate': 1e-4, 'weight_decay': 0.01, 'layer_decay': 0.8},
         }
     )

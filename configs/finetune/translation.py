@@ -15,7 +15,12 @@ def get_config():
         {
             'job': 'finetune',
             'batch_size': 64,
-            'task': {'name': 'translation'},
-            'optimizer': {'learning_rate': 1e-3, 'weight_decay': 0.01, 'bias_correction': True},
+            'task': {'name': 'translation', 'defaults': 'reference', 'warmup_rate': 0.1},
+            'optimizer': {
+                'learning_rate': 1e-3,
+                'weight_decay': 0.01,
+                'layer_decay': 1.0,
+                'bias_correction': True,
+            },
         }
     )

@@ -20,6 +20,17 @@ HEAD_SIZE = 64  # K, where a size does not name its number of heads
 # 128 x 128: 1.3 M tokens a second instead of 0.88 M (benchmarks/RESULTS.md).
 _GPU_UNROLL = 12
 
+# What runs have of the settings that `finetune.fitting` chooses, where it does not.
+USUAL = {
+    'batch_size': 128,
+    'optimizer.learning_rate': 5e-4,
+    'optimizer.weight_decay': 0.01,
+    'optimizer.layer_decay': 1.0,
+    'task.head': 'reference',
+    'task.warmup_rate': 0.1,
+}
+TASK_BATCH_SIZE = 32
+
 # What a layer is made of. Parameters of one block mean nothing in another, whatever their shapes.
 BLOCK = (
     'norm', 'norm_type', 'biases', 'positions', 'rotary_base', 'feed_forward', 'qk_norm',
@@ -60,7 +71,7 @@ def check(settings: Settings) -> None:
     for name, leaf in fields.leaves(Config).items():
         fields.put(settings, name, leaf.checked(fields.get(settings, name)))
     if inherits_model(settings):
-        checks.check_run(settings)
+        checks.check_run(fill(settings))
     else:
         checks.validate(fill(settings))
 
@@ -76,6 +87,12 @@ def fill(
     length.set_shares(full)
     if full.data.row_length is None:
         full.data.row_length = row_length
+    if full.task.keep is None:
+        full.task.keep = 'last' if full.task.patience is None else 'best'
+    usual = USUAL if full.task.name is None else {**USUAL, 'batch_size': TASK_BATCH_SIZE}
+    for name, value in usual.items():
+        if fields.get(full, name) is None:
+            fields.put(full, name, value)
     if stored is not None:
         _set(full.model, _sized(_inherited(full.model, stored)))
     elif not inherits_model(full):

@@ -190,11 +190,13 @@ class DataConfig:
     verify: str = setting('quick', choices=('quick', 'full'))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """AdamW of the reference, clipped by global norm (electra, optimization.py)."""
 
-    learning_rate: float = setting(5e-4, at_least=0)
+    # Where unset, this, weight_decay and layer_decay are 5e-4, 0.01 and 1 to pre-train; fine-tuning
+    # chooses them as those of `TaskConfig`.
+    learning_rate: float = setting(UNSET, at_least=0)
     warmup_steps: int = setting(10_000, at_least=0)  # multiplies the decay; step 0 has rate 0
     # Share of total_steps; takes the place of warmup_steps.
     warmup_share: float | None = setting(None, at_least=0, at_most=1)
@@ -202,7 +204,7 @@ class OptimizerConfig:
     b1: float = setting(0.9, at_least=0, at_most=0.999999)
     b2: float = setting(0.999, at_least=0, at_most=0.999999)
     epsilon: float = setting(1e-6, at_least=0)
-    weight_decay: float = setting(0.01, at_least=0)
+    weight_decay: float = setting(UNSET, at_least=0)
     bias_correction: bool = setting(False)  # Adam's; the reference has none
     clip_norm: float = setting(1.0, at_least=_POSITIVE)
     # The reference on a TPU takes the mean loss of each core's rows, clips each core's gradient
@@ -212,7 +214,7 @@ class OptimizerConfig:
     # Gradient accumulation: a batch in this many pieces; 1 with clip_replicas, which are pieces.
     microbatches: int = setting(1, at_least=1)
     # Rate of layer i of N: learning_rate * layer_decay ** (N - i), heads 0, embeddings N + 1.
-    layer_decay: float = setting(1.0, at_least=0.01, at_most=1)
+    layer_decay: float = setting(UNSET, at_least=0.01, at_most=1)
     # The reference has one power more everywhere but in heads: it counts a pooler that is gone.
     layer_decay_off_by_one: bool = setting(False)
     # Each network has its own clipping and learning rate (None: learning_rate).
@@ -334,7 +336,7 @@ class DecodingConfig:
     seed: int | None = setting(None, at_least=0, at_most=_MAX_SEED)  # of 'nucleus' [0]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskConfig:
     """Fine-tuning: which task, how its files are read, its head, and how long.
 
@@ -350,24 +352,35 @@ class TaskConfig:
     columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
     header: bool | None = setting(None)  # whether a table's first line names its columns
     separator: str | None = setting(None)  # between cells of a table; None: by the file's ending
-    # 'a,b,c', in the order of their numbers where tags are numbers; None: the train file's, sorted.
+    # 'a,b,c', in the order of their numbers where the files have numbers; None: the train file's,
+    # sorted.
     labels: str | None = setting(None)
     # Of tags: a key of tag_schemes.SCHEMES, or 'io': tags of words inside, without letters.
     scheme: str | None = setting(None)
     unanswerable: bool | None = setting(None)  # whether questions may have no answer
     double_pairs: bool | None = setting(None)  # train on (b, a) too
+    # What these become where they are unset: head, epochs, warmup_rate, batch_size, and of
+    # `optimizer` learning_rate, weight_decay, layer_decay. 'fitting': what suits the checkpoint and
+    # the number of rows (`finetune.fitting`). 'reference': google-research/electra's.
+    defaults: str = setting('fitting', choices=('fitting', 'reference'))
     # 'huggingface': the layers of transformers' heads. 'mean': a row from all its tokens.
-    head: str = setting('reference', choices=HEAD_STYLES)
+    head: str = setting(UNSET, choices=HEAD_STYLES)
     head_dropout: float = setting(0.1, at_least=0, at_most=0.99)
     epochs: float | None = setting(None, at_least=0.001)
     # Share of all steps; takes the place of optimizer.warmup_steps.
-    warmup_rate: float = setting(0.1, at_least=0, at_most=1)
+    warmup_rate: float = setting(UNSET, at_least=0, at_most=1)
+    # End a trial after so many epochs without a better headline score; None: at its last step.
+    patience: int | None = setting(None, at_least=1)
+    # What a row of each class counts in the loss: 'none': the same. 'balanced': classes count the
+    # same together, however many rows they have. Or numbers 'a,b,c' in the order of the labels.
+    class_weights: str = setting('none')
     # Losses added up over a batch, as in the reference: gradients then grow with the batch, and
     # clipping alone decides how long they are.
     sum_loss: bool = setting(False)
     bucketing: bool = setting(True)  # rows of similar length together; False: all of row_length
-    # The state of each trial that counts: 'last' (as in published figures) or 'best'.
-    keep: str = setting('last', choices=('last', 'best'))
+    # The state of each trial that counts: 'last' (as in published figures) or 'best'. Unset: the
+    # last one, or with `patience` the best.
+    keep: str = setting(UNSET, choices=('last', 'best'))
     predict_test: bool = setting(False)  # also predict the task's test files; write submissions
     save: str = setting('all', choices=('all', 'best', 'none'))  # trials whose parameters are kept
     # Questions about texts. A text too long for a row becomes several rows, `stride` apart.
@@ -407,7 +420,7 @@ class Config:
     init_positions: str = setting('fresh', choices=('fresh', 'repeat', 'interpolate'))
     remark: str | None = setting(None)  # of a recipe about itself, printed at the start
     replay: str | None = setting(None)  # a dump of a bad step, to compute that step again
-    batch_size: int = setting(128, at_least=1)  # global, rows
+    batch_size: int = setting(UNSET, at_least=1)  # global, rows; unset: 128, of tasks 32
     model: ModelConfig
     objective: ObjectiveConfig
     data: DataConfig

@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.config.settings import Config
+from electra_jax.core.complaints import counted
 from electra_jax.core.trees import Tree
 from electra_jax.data.pipeline import HostBatch
 from electra_jax.finetune import batches, results
@@ -65,7 +66,7 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
     device_seed = put_seed(program.mesh, seed)
     state = program.fresh_state(run.source, np.uint32(seed))
     predicted: dict[str, Predictions] = {}
-    best, best_score = None, -math.inf
+    best, best_score, waited = None, -math.inf, 0
     history = []
     log.compiling()
     for step in range(1, config.total_steps + 1):
@@ -84,15 +85,28 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
             named = {run.metric_name(name): value for name, value in scores.items()}
             line = f'step {before + step}  {results.scores_line(run.kind, scores)}'
             log.write(before + step, named, [line])
-            if config.task.keep == 'best' and scores[run.task.headline] > best_score:
-                best_score = scores[run.task.headline]
-                # The next step reuses the memory of these parameters: copy them.
-                best = jax.tree.map(jnp.copy, state.params), predicted
+            waited += 1
+            if scores[run.task.headline] > best_score:
+                best_score, waited = scores[run.task.headline], 0
+                if config.task.keep == 'best':
+                    # The next step reuses the memory of these parameters: copy them.
+                    best = jax.tree.map(jnp.copy, state.params), predicted
+            if waited == config.task.patience:
+                log.print(_ended_early(run, step, waited))
+                break
         if tools.stop.requested(before + step):
             log.finish_step()
             return None
     log.finish_step()
     return Outcome(*(best or (state.params, predicted)), history)
+
+
+def _ended_early(run: Run, step: int, waited: int) -> str:
+    kept = 'the best state is kept' if run.config.task.keep == 'best' else 'this state is kept'
+    return (
+        f'ended after {step:,} of {run.config.total_steps:,} steps: {run.task.headline} has not '
+        f'become better for {counted(waited, "epochs")} (config.task.patience); {kept}'
+    )
 
 
 def seed_of(config: Config, number: int) -> int:

@@ -3,14 +3,20 @@
 import collections
 from collections.abc import Mapping
 
+from electra_jax.config import fields
 from electra_jax.core import trees
 from electra_jax.finetune import split as splits
+from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.run import Run
 from electra_jax.finetune.split import Loaded, Split
 from electra_jax.parallel.mesh import mesh_line
 from electra_jax.tokenizers.unknown import Unknown
 
 _SHOWN = 8  # classes that are listed
+_STAGE_1 = (
+    'the checkpoint is of the first of two stages: its discriminator, which is what fine-tuning '
+    'starts from, has not been trained yet'
+)
 
 
 def start_lines(run: Run) -> list[str]:
@@ -24,9 +30,21 @@ def start_lines(run: Run) -> list[str]:
         f'{trees.count(params) / 1e6:.1f}M parameters on {mesh_line(run.program.mesh)}',
         f'  {origin_line(run)}',
         *_head_lines(run),
+        *([f'  {_STAGE_1}'] if run.choice.origin.generator_alone else []),
         f'  {examples:,} examples{in_rows} to train on{both}; to score: {_sizes(run.scored)}',
     ]
+    values = {name: fields.get(config, name) for name in run.unset}
+    if 'task.head' in values:  # the kind may lack the one that was chosen
+        values['task.head'] = run.task.style
+    chosen = run.choice.line(values, examples)
+    lines += [f'  {chosen}'] if chosen else []
+    longest, wanted = run.task.row_length, run.task.spec.row_length
+    if longest == config.model.max_positions < wanted:
+        lines.append(
+            f'  rows of {longest} tokens, the longest of this model; the task has {wanted}'
+        )
     lines += [f'  {line}' for line in classes_line(train.loaded)]
+    lines += [f'  {line}' for line in scale_line(run.task)]
     guess = guess_line(train.loaded, {name: split.loaded for name, split in run.scored.items()})
     if guess is not None:
         lines.append(f'  {guess}')
@@ -87,7 +105,23 @@ def classes_line(train: Loaded) -> list[str]:
     numbers = {label: counts[label] for label in train.task.labels}
     shown = sorted(numbers.items(), key=lambda item: -item[1])[:_SHOWN]
     listed = ', '.join(f'{label!r} {number:,}' for label, number in shown)
-    return [f'{len(numbers)} classes: {listed}{", ..." if len(numbers) > _SHOWN else ""}']
+    lines = [f'{len(numbers)} classes: {listed}{", ..." if len(numbers) > _SHOWN else ""}']
+    if train.task.class_weights:
+        pairs = zip(train.task.labels, train.task.class_weights, strict=True)
+        weights = ', '.join(f'{label!r} {weight:.3g}' for label, weight in [*pairs][:_SHOWN])
+        lines.append(f'a row counts in the loss by its class: {weights}')
+    return lines
+
+
+def scale_line(task: Task) -> list[str]:
+    """Which scale a regression learns, and which one its answers have."""
+    if task.score_range is None:
+        return []
+    low, high = task.score_range
+    return [
+        f'scores from {low:g} to {high:g} are learned as 0 to 1; predictions have the scale of the '
+        'file'
+    ]
 
 
 def guess_line(train: Loaded, scored: Mapping[str, Loaded]) -> str | None:

@@ -11,11 +11,11 @@ from etils import epath
 from electra_jax.config import checks, fields
 from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
-from electra_jax.config.resolve import resolve
+from electra_jax.config.resolve import fill, resolve
 from electra_jax.config.settings import Config
 from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
-from electra_jax.finetune import known
+from electra_jax.finetune import class_weights, fitting, known
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.kinds.kind import Kind, Task
 from electra_jax.finetune.kinds.table import KINDS
@@ -50,6 +50,8 @@ class Run(NamedTuple):
     train: Split
     scored: dict[str, Split]
     tests: dict[str, Split]  # predicted at the end
+    choice: fitting.Choice  # of settings that were left unset
+    unset: tuple[str, ...]  # their names
 
     @property
     def config(self) -> Config:
@@ -79,19 +81,24 @@ class Run(NamedTuple):
 
 def open_run(settings: Settings, folder: epath.Path) -> Run:
     """Reads files and checkpoint, checks that they fit together, then makes functions of them."""
-    row_length = known.get(settings.task.name).row_length
+    spec = known.get(settings.task.name)
     _refuse_steps(settings)
     distributed.initialize()
     start = load_start(settings)
+    model = fill(settings, start.stored).model
+    found = fitting.origin(start.about, model, start.where)
+    settings, choice = fitting.choose(settings, found)
+    row_length = min(spec.row_length, model.max_positions)
     config = resolve(settings, jax.devices()[0].platform, start.stored, row_length)
     checks.check_positions(config)
     loaded, held_out = splits.read_train(config)
-    task = loaded.task
+    task = class_weights.weighted(loaded.task, loaded.examples, config.task.class_weights)
     scored = splits.read_scored(config, task, held_out)
     tests = splits.read_tests(config, task)
     split = functools.partial(splits.make_split, config, start.tokenizer)
     train = split(loaded, train=True)
-    config = _with_steps(config, train, task)
+    unset = (*choice.names, *(['task.epochs'] if config.task.epochs is None else []))
+    config = _with_steps(config, train, task, choice)
     workdir.check_same_run(folder, config)
     source, account = encoder_params(start, config)
     program = build_program(config, start.tokenizer.vocab_size, task)
@@ -106,6 +113,8 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
         train=train,
         scored={name: split(one) for name, one in scored.items()},
         tests={name: split(one) for name, one in tests.items()},
+        choice=choice,
+        unset=unset,
     )
 
 
@@ -137,10 +146,14 @@ def _epoch_steps(train: Split, config: Config) -> int:
     return -(-len(train.rows) // config.batch_size)
 
 
-def _with_steps(config: Config, train: Split, task: Task) -> Config:
+def _with_steps(config: Config, train: Split, task: Task, choice: fitting.Choice) -> Config:
     """The config with the length of a trial, which follows from the task's rows and epochs."""
-    epochs = task.spec.epochs if config.task.epochs is None else config.task.epochs
-    steps = max(1, int(_epoch_steps(train, config) * epochs))
-    warmup_steps = round(config.task.warmup_rate * steps)
-    schedule = dataclasses.replace(config.optimizer, warmup_steps=warmup_steps)
-    return dataclasses.replace(config, total_steps=steps, optimizer=schedule)
+    epoch_steps, epochs = _epoch_steps(train, config), config.task.epochs
+    if epochs is None:
+        epochs = choice.epochs(task.spec.epochs, epoch_steps)
+    steps = max(1, int(epoch_steps * epochs))
+    schedule = dataclasses.replace(
+        config.optimizer, warmup_steps=round(config.task.warmup_rate * steps)
+    )
+    asked = dataclasses.replace(config.task, epochs=epochs)
+    return dataclasses.replace(config, total_steps=steps, optimizer=schedule, task=asked)

@@ -259,7 +259,7 @@ def write_params(folder: epath.Path, params: Tree, about: dict[str, Any]) -> Non
 
 
 def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
-    """The parameters of a checkpoint as NumPy arrays, and what it belongs to.
+    """The parameters of a checkpoint as NumPy arrays, and what it belongs to, with its 'steps'.
 
     Args:
         path: a workdir (its newest checkpoint), its checkpoints/ folder, or one step's folder.
@@ -280,6 +280,7 @@ def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
                 folder / 'params', args=ocp.args.PyTreeRestore(restore_args=as_numpy)
             )
         about = files.parse_object((folder / 'about' / 'metadata').read_text())
+    about.setdefault('steps', int(folder.name))  # a converted checkpoint records it itself
     return params, about
 
 

@@ -57,6 +57,8 @@ FREE = (
     'task.cache',  # of earlier versions
     'task.save',
     'task.predict_test',
+    'task.defaults',  # what is made of it is compared
+    'task.epochs',  # total_steps is compared
     'model.remat',
     # The dtype is not among them: it changes numbers.
     *(f'model.{name}' for name in LEFT_TO_DEVICES if name != 'compute_dtype'),

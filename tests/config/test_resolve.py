@@ -73,6 +73,16 @@ def test_rows_are_as_long_as_they_are_set_or_as_the_task_has_them():
     assert resolve.resolve(short, 'cpu', row_length=512).data.row_length == 64
 
 
+def test_what_fine_tuning_chooses_is_as_usual_in_every_other_run():
+    config = resolve.resolve(recipe({}), 'cpu')
+    rates = config.optimizer.learning_rate, config.optimizer.layer_decay
+    assert (config.batch_size, *rates, config.task.keep) == (128, 5e-4, 1.0, 'last')
+    tuned = resolve.resolve(
+        recipe({'job': 'finetune', 'task': {'name': 'sst2', 'patience': 3}}), 'cpu'
+    )
+    assert (tuned.batch_size, tuned.task.keep) == (32, 'best')
+
+
 def test_a_model_is_inherited_but_for_what_is_set_to_something_else():
     stored = dataclasses.asdict(resolve.model_of({'size': 'base', 'norm': 'pre'}))
     stored |= {'compute_dtype': 'bfloat16', 'unknown_to_this_version': 3}

@@ -57,7 +57,7 @@ def test_every_number_has_a_bound_and_a_possible_default(leaf):
     [
         ('batch_size', 0, 'at least 1'),
         ('batch_size', 1.5, 'a whole number'),
-        ('batch_size', None, 'a whole number'),
+        ('seed', None, 'a whole number'),
         ('batch_size', True, 'a whole number'),
         ('stop_at', 'x', 'a whole number or None'),
         ('optimizer.b1', 1.0, '0 to 0.999999'),

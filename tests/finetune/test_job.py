@@ -412,6 +412,38 @@ def test_a_checkpoint_can_give_its_model_and_tokenizer_alone(three, tmp_path):
     assert 'from scratch' in report.origin_line(run) and start in report.origin_line(run)
 
 
+def test_what_is_left_unset_suits_the_checkpoint_and_is_printed(three, tmp_path):
+    folder, workdir, _, _ = three
+    changes = {
+        'job': 'finetune', 'init_from': str(workdir / 'trials' / '2'),
+        'data': {'path': str(folder)}, 'task': {'name': 'text', 'labels': 'good,bad'},
+        'optimizer': {'layer_decay': 0.9},
+    }  # fmt: skip
+    run = open_run(settings_of(changes), epath.Path(tmp_path))
+    config, rows = run.config, len(run.train.rows)
+    assert (run.task.style, config.optimizer.learning_rate, config.batch_size) == ('mean', 1e-3, 32)
+    assert config.optimizer.layer_decay == 0.9 and config.task.epochs == 10
+    assert config.total_steps == 10 * -(-rows // 32)
+    assert config.data.row_length == 64  # of the model; the task has 128
+    text = '\n'.join(report.start_lines(run))
+    assert 'task.head=mean optimizer.learning_rate=0.001 ' in text
+    assert 'task.epochs=10 (what suits' in text and 'layer_decay' not in text
+    assert 'rows of 64 tokens, the longest of this model; the task has 128' in text
+
+
+def test_a_trial_without_progress_ends_early_and_keeps_its_best_state(three, tmp_path, capsys):
+    run = three[2]
+    asked = dataclasses.replace(run.config.task, patience=1, keep='best', save='none')
+    config = dataclasses.replace(run.config, task=asked, trials=1)
+    short = run._replace(folder=epath.Path(tmp_path), program=run.program._replace(config=config))
+    (one,), _ = job.run_trials(short, Clock())
+    content = json.loads((tmp_path / 'trials' / '0' / 'result.json').read_text())
+    scores = [line['dev/accuracy'] for line in content['history']]
+    assert len(scores) < 6 and scores[-1] <= scores[-2] == max(scores)
+    assert one.metrics['dev/accuracy'] == max(scores)
+    assert 'dev/accuracy has not become better for 1 epoch (config.task' in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
     folder, _, _, _ = three
@@ -440,12 +472,7 @@ def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
         ({'data': {'path': None}}, ConfigError, r'config.data.path is not set'),
         ({'data': {'path': '/nowhere'}}, DataError, "config.data.path is '/nowhere'"),
         ({'data': {'row_length': 512}}, ConfigError, r'--config.model.max_positions=512'),
-        # A row of the task's own length.
-        (
-            {'data': {'row_length': None}, 'task': {'name': 'spans'}},
-            ConfigError,
-            r'--config.model.max_positions=512',
-        ),
+        ({'task': {'class_weights': '1,2,3'}}, ConfigError, r'the 2 classes.*: bad, good'),
         ({'batch_size': 9}, ConfigError, r'config.batch_size is 9'),
         ({'total_steps': 50}, ConfigError, r'config.total_steps is 50.*--config.task.epochs='),
         ({'stop_at': 5}, ConfigError, r'config.stop_at is 5'),

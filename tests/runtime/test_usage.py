@@ -51,5 +51,5 @@ def test_every_setting_is_there_with_its_default_and_meaning():
 def test_values_of_a_recipe_are_shown():
     text = usage.settings_text(values=recipe({'optimizer': {'b2': 0.98}, 'seed': 7}))
     assert 'optimizer.b2 [0.98 in this recipe; 0.999]' in text
-    assert 'seed [7 in this recipe; 0]' in text and 'batch_size [128]' in text
+    assert 'seed [7 in this recipe; 0]' in text and 'total_steps [1000000]' in text
     assert '[1000 in this recipe; 1000000]' in help_of('main', '--config=configs/sequences.py')
