@@ -198,9 +198,7 @@ def _write_summary(run: Run, trials: list[Trial], tools: loop.Tools) -> None:
     }
     tools.log.write(run.config.total_steps * run.config.trials, spread)
     origin = {'init_from': run.start.where, 'config': dataclasses.asdict(run.config)}
-    scored = {name: split.loaded.examples for name, split in run.scored.items()}
-    easy = results.trivial(run.kind, run.task, run.train.loaded.examples, scored)
-    headline = run.task.headline
+    headline, easy = run.task.headline, run.trivial
     results.write_results(run.folder, run.kind, run.task.name, headline, trials, origin, easy)
     tools.log.print(results.result_lines(run.kind, headline, trials, easy))
 

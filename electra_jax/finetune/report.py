@@ -45,9 +45,7 @@ def start_lines(run: Run) -> list[str]:
         )
     lines += [f'  {line}' for line in classes_line(train.loaded)]
     lines += [f'  {line}' for line in scale_line(run.task)]
-    guess = guess_line(train.loaded, {name: split.loaded for name, split in run.scored.items()})
-    if guess is not None:
-        lines.append(f'  {guess}')
+    lines += [f'  {line}' for line in run.trivial.lines(run.kind)]
     if run.tests:
         lines.append(f'  to predict: {_sizes(run.tests)}')
     return [
@@ -122,24 +120,3 @@ def scale_line(task: Task) -> list[str]:
         f'scores from {low:g} to {high:g} are learned as 0 to 1; predictions have the scale of the '
         'file'
     ]
-
-
-def guess_line(train: Loaded, scored: Mapping[str, Loaded]) -> str | None:
-    """The accuracy of always naming the most frequent class or tag; None: there are none."""
-    is_tagging = any(getattr(example, 'tags', None) for example in train.examples)
-
-    def labels(loaded: Loaded) -> list[str]:
-        if is_tagging:
-            return [tag for example in loaded.examples for tag in example.tags or ()]
-        given = (getattr(example, 'label', None) for example in loaded.examples)
-        return [label for label in given if isinstance(label, str)]
-
-    counts = collections.Counter(labels(train))
-    gold = {name: labels(loaded) for name, loaded in scored.items()}
-    if not counts or not gold or not all(gold.values()):
-        return None
-    ((best, _),) = counts.most_common(1)
-    shares = ', '.join(
-        f'{name} {100 * given.count(best) / len(given):.2f}' for name, given in gold.items()
-    )
-    return f'accuracy of {best!r} for every {"word" if is_tagging else "row"}: {shares}'

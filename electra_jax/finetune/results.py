@@ -49,9 +49,14 @@ class Trivial(NamedTuple):
     answers: Mapping[str, str]  # split -> what is answered there
     metrics: Mapping[str, float]  # as those of a trial
 
-    def lines(self) -> list[str]:
-        """A sentence for each split."""
-        return [f'trivial in {split}: {answer}' for split, answer in self.answers.items()]
+    def lines(self, kind: Kind | None = None) -> list[str]:
+        """A sentence for each split, with the scores if `kind`, that of the task, is given."""
+        lines = []
+        for split, answer in self.answers.items():
+            scores = {k: v for k, v in self.metrics.items() if k.startswith(f'{split}/')}
+            shown = f': {scores_line(kind, scores)}' if kind else ''
+            lines.append(f'trivial in {split}: {answer}{shown}')
+        return lines
 
 
 def trivial(

@@ -20,6 +20,7 @@ from electra_jax.finetune import split as splits
 from electra_jax.finetune.kinds.kind import Kind, Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import Program, build_program
+from electra_jax.finetune.results import Trivial, trivial
 from electra_jax.finetune.split import Split
 from electra_jax.init_from import Account, Start, encoder_params, load_start
 from electra_jax.runtime import distributed
@@ -52,6 +53,7 @@ class Run(NamedTuple):
     tests: dict[str, Split]  # predicted at the end
     choice: fitting.Choice  # of settings that were left unset
     unset: tuple[str, ...]  # their names
+    trivial: Trivial  # what answering the scored ones without reading reaches
 
     @property
     def config(self) -> Config:
@@ -103,6 +105,7 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
     source, account = encoder_params(start, config)
     program = build_program(config, start.tokenizer.vocab_size, task)
     source |= _head_params(program, start, task)
+    examples = {name: one.examples for name, one in scored.items()}
     return Run(
         program=program,
         folder=folder,
@@ -115,6 +118,7 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
         tests={name: split(one) for name, one in tests.items()},
         choice=choice,
         unset=unset,
+        trivial=trivial(KINDS[task.kind], task, loaded.examples, examples),
     )
 
 

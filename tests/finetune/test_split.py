@@ -7,8 +7,9 @@ import pytest
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.finetune import report
+from electra_jax.finetune import report, results
 from electra_jax.finetune import split as splits
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.tokenizers.wordpiece import WordPiece
 from tests.support import loading
 from tests.support.loading import Known
@@ -79,15 +80,18 @@ def test_a_share_of_the_training_rows_is_scored_where_there_is_no_dev_file(tmp_p
     assert {one.text_a for one in again.examples} - {'first'} == texts[1]
 
 
-def test_what_naming_one_class_would_reach_is_reported_of_classes_alone(tmp_path):
+def test_what_naming_one_class_would_reach_is_reported(tmp_path):
     (tmp_path / 'train.tsv').write_text('text\tlabel\na\tgood\nb\tgood\nc\tbad\n')
     (tmp_path / 'dev.tsv').write_text('text\tlabel\nd\tbad\ne\tbad\nf\tgood\n')
     config = config_of('text', tmp_path, train_file='train.tsv', dev_file='dev.tsv')
     train = splits.read_train(config)[0]
     scored = splits.read_scored(config, train.task)
-    assert report.guess_line(train, scored) == "accuracy of 'good' for every row: dev 33.33"
-    scores = train._replace(examples=[one._replace(label=0.5) for one in train.examples])
-    assert report.guess_line(scores, {'dev': scores}) is None
+    examples = {name: one.examples for name, one in scored.items()}
+    kind = KINDS[train.task.kind]
+    easy = results.trivial(kind, train.task, train.examples, examples)
+    assert easy.lines(kind)[0].startswith(
+        "trivial in dev: 'good' for every row: dev/accuracy 33.33"
+    )
 
 
 def test_pairs_stay_together_and_a_bad_row_is_told_once(tmp_path):
@@ -168,4 +172,9 @@ def test_unknown_words_are_reported_where_there_are_many(tmp_path, many):
 def test_what_naming_one_tag_would_reach_is_reported(tmp_path):
     (tmp_path / 'train.txt').write_text('a O\nb O\nc B-X\n')
     train = splits.read_train(config_of('tagging', tmp_path, train_file='train.txt'))[0]
-    assert report.guess_line(train, {'dev': train}) == "accuracy of 'O' for every word: dev 66.67"
+    kind = KINDS[train.task.kind]
+    easy = results.trivial(kind, train.task, train.examples, {'dev': train.examples})
+    (line,) = easy.lines(kind)
+    assert "'O' for every word" in line and 'dev/accuracy 66.67' in line
+    (values,) = kind.trivial(train.task, train.examples, train.examples).values()
+    assert all(one.strides[0] == 0 for one in values)  # no copy for each word

@@ -276,7 +276,9 @@ def trivial(
     counts = collections.Counter(tag for example in known for tag in example.tags or ())
     best = max(counts, key=counts.__getitem__)
     probs_C = np.eye(len(task.labels))[task.labels.index(best)]
-    return {f'{best!r} for every word': [np.tile(probs_C, (len(e.words), 1)) for e in examples]}
+    shapes = ((len(example.words), len(probs_C)) for example in examples)
+    # Views: a copy for each word may not fit into memory.
+    return {f'{best!r} for every word': [np.broadcast_to(probs_C, shape) for shape in shapes]}
 
 
 # ---------------------------------------------------------------------------------------------
