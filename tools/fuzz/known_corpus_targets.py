@@ -147,6 +147,14 @@ def _rows(rng: random.Random, scripts: Sequence[str]) -> tuple[list[str], list[s
     return lines, texts
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _make_jsonl(folder: pathlib.Path) -> Run:
     def run(rng: random.Random) -> str | None:
         code, ends = writing.encoding(rng), writing.ends(rng)
@@ -154,6 +162,7 @@ def _make_jsonl(folder: pathlib.Path) -> Run:
         sure = True
         if rng.random() < 0.1:
             body = '[' + rng.choice((', ', ',\n', ',\r\n')).join(lines) + ']'
+            sure = lines[0].startswith('{') and _is_json(body)
         elif rng.random() < 0.05:
             sure, body = False, '\n'.join(lines).replace(', ', ',\n  ').replace('{', '{\n  ')
         else:
