@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import functools
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from typing import Any, NamedTuple, TypeVar
@@ -243,9 +242,11 @@ def _hub() -> Any:
 def _asked(repo: str, ask: Callable[[], T]) -> T:
     """The answer of the hub, which is asked again where there is none."""
     for seconds in web.FIRST_WAITS:
-        with contextlib.suppress(_NoAnswerError), _advice(repo):
-            return ask()
-        time.sleep(seconds)
+        try:
+            with _advice(repo):
+                return ask()
+        except _NoAnswerError as error:
+            web.wait(f'hf:{repo}', first_line(error.__cause__ or error), seconds)
     with _advice(repo):
         return ask()
 

@@ -32,7 +32,7 @@ from electra_jax.config import settings as schema
 from electra_jax.core import files
 from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.corpus import beam, build, divide, sample, sources, workers
+from electra_jax.corpus import beam, build, divide, messages, sample, sources, workers
 from electra_jax.corpus.documents import Entry
 from electra_jax.data import manifest, records
 from electra_jax.runtime import terminal
@@ -220,7 +220,7 @@ def _build(
         sidecars = _run_pieces(context, plan(complaints), bar)
     built = time.monotonic()
     if not sidecars:
-        raise _no_rows(data, dict.fromkeys(build.COUNTS, 0), complaints)
+        raise messages.no_rows(data, dict.fromkeys(build.COUNTS, 0), complaints)
     for sidecar in sidecars:
         complaints.add(sidecar['bad_text'])
     written = _times(pieces)  # a damaged piece is built again
@@ -242,10 +242,10 @@ def _build(
     _delete(folder, _REVISIONS_NAME)
     with contextlib.suppress(OSError):
         pieces.rmdir()
-    _summary(corpus, ours, built - trained, complaints)
+    messages.summary(corpus, ours, built - trained, complaints)
     terminal.ERR.print(f'  {unknown.describe()}')
     if unknown.many:
-        terminal.ERR.print(f'warning: {_cause(unknown, tokenizer, data.tokenizer)}')
+        terminal.ERR.print(f'warning: {messages.cause(unknown, tokenizer, data.tokenizer)}')
     return manifest.load_corpus(folder, 'sizes')  # each shard has been hashed here
 
 
@@ -292,12 +292,22 @@ def _tokenizer(
         limit = data.tokenizer.train_megabytes * load.MEGABYTE
         # What is wrong with the text is reported when rows are made of it.
         pieces = plan(Complaints('data.on_bad_text', 'skip'))
-        lines = sample.sample_lines(pieces, data, total, limit)
+        with terminal.Progress(
+            'reading text for the vocabulary', total / 1e6, unit='MB', console=terminal.ERR
+        ) as bar:
+            lines = sample.sample_lines(_watched(pieces, bar), data, total, limit)
         if not lines:
             raise _no_training_text(data, plan, total)
         tokenizer = load.train_tokenizer(lines, data.tokenizer)
     tokenizer.save(path)
     return tokenizer
+
+
+def _watched(pieces: Iterator[sources.Piece], bar: terminal.Progress) -> Iterator[sources.Piece]:
+    """The pieces, each of which the bar counts when it has been sampled."""
+    for piece in pieces:
+        yield piece
+        bar.advance(sum(part.read_bytes for part in piece.parts) / 1e6)
 
 
 def _no_training_text(data: schema.DataConfig, plan: _Plan, total: int) -> DataError:
@@ -309,33 +319,7 @@ def _no_training_text(data: schema.DataConfig, plan: _Plan, total: int) -> DataE
             build.count_documents(
                 piece, data, divide.largest_whole(data, total), complaints, counts
             )
-    return _no_rows(data, counts, complaints)
-
-
-def _no_rows(
-    data: schema.DataConfig, counts: Mapping[str, int], complaints: Complaints
-) -> DataError:
-    number, held_out = counts['documents'], counts['held_out_documents']
-    if not number:
-        notes = ''.join(f'; {line}' for line in complaints.lines())
-        return DataError(f'data.source {data.source!r} holds no text{notes}')
-    if number == held_out and data.validation_source is not None:
-        return DataError(
-            f'data.source {data.source!r} holds no text that data.validation_source '
-            f'({data.validation_source!r}) does not name, too: nothing is left to train on; name '
-            f'other text with --config.data.source, and {workers.ELSEWHERE}'
-        )
-    if number > held_out:
-        return DataError(
-            f'data.source {data.source!r}: by its weights no document is in the training rows; '
-            f'give them larger ones, and {workers.ELSEWHERE}'
-        )
-    return DataError(
-        f'data.source {data.source!r} holds {counted(number, "documents")}, and '
-        f'{"it is" if number == 1 else "all are"} held out for evaluation (data.holdout is '
-        f'{divide.held_out_share(data)}): nothing is left to train on. Add documents (a blank line '
-        f'stands between two), or hold none out: --config.data.holdout=0; and {workers.ELSEWHERE}'
-    )
+    return messages.no_rows(data, counts, complaints)
 
 
 # data.runner -> (pieces, context) to each piece with its sidecar.
@@ -371,32 +355,6 @@ def _unknown(
     return total
 
 
-def _cause(unknown: Unknown, tokenizer: api.Tokenizer, config: schema.TokenizerConfig) -> str:
-    """Why there may be so many [UNK], and what to type."""
-    setting = '--config.data.tokenizer'
-    typed, known = max(
-        unknown.known_to(tokenizer.variants()), key=lambda one: one[1], default=('', 0)
-    )
-    number = len(unknown.words)
-    if known > number / 2:
-        return f'{known} of {number} such words are known with other switches: type {typed}'
-    longest = tokenizer.max_word_chars
-    if longest and sum(len(word) > longest for word in unknown.words) > number / 2:
-        return (
-            f'words of more than {longest} letters are [UNK] to {config.kind}: for text without '
-            f'spaces type {setting}.kind=bpe, or {setting}.kind=characters'
-        )
-    if config.path is not None:
-        return (
-            f'the vocabulary {config.path} does not cover this text: leave {setting}.path out, and '
-            'one is trained on it'
-        )
-    return (
-        f'the letters of this text need more than {tokenizer.vocab_size:,} pieces: type a larger '
-        f'{setting}.vocab_size'
-    )
-
-
 def _joined(
     context: workers.Context,
     sidecars: list[workers.Sidecar],
@@ -412,7 +370,7 @@ def _joined(
     if counts['dropped_tokens']:
         raise AssertionError(f'{counts["dropped_tokens"]} tokens are in no row')
     if not counts['train_rows']:
-        raise _no_rows(data, counts, complaints)
+        raise messages.no_rows(data, counts, complaints)
     shards = {
         split: tuple(records.Shard(**s['shards'][split]) for s in sidecars if s['shards'][split])
         for split in manifest.SPLITS
@@ -432,37 +390,4 @@ def _joined(
         bad_text=complaints.counts,
         unknown=unknown.to_json(),
         build=figures,
-    )
-
-
-def _summary(
-    corpus: manifest.Corpus, ours: list[dict[str, int]], seconds: float, complaints: Complaints
-) -> None:
-    """Prints what was built, how fast (`ours`: what this run built), and what was odd."""
-    counts, processes = corpus.counts, corpus.build['workers']
-    found = corpus.build['pieces_found_finished']
-    fill = 1 - counts['train_padding'] / (counts['train_rows'] * corpus.row_length)
-    tokens = sum(one['train_tokens'] + one['validation_tokens'] for one in ours) / seconds
-    megabytes = sum(one['text_bytes'] for one in ours) / seconds / 1e6
-    documents = counted(counts['documents'], 'documents')
-    held_out = counted(counts['validation_rows'], 'held-out rows')
-    for line in complaints.lines():
-        terminal.ERR.print(f'note: {line}')
-    if counts['divided_documents']:
-        terminal.ERR.print(
-            f'note: {counted(counts["divided_documents"], "documents were")} too large to be held '
-            'out whole: a share of stretches from all over the text is'
-        )
-    for line in manifest.warnings(corpus):
-        terminal.ERR.print(f'warning: {line}')
-    terminal.ERR.print(
-        f'built {corpus.path} in {corpus.build["seconds"]:,.1f} s '
-        f'({corpus.build["tokenizer_seconds"]:,.1f} s of them for the tokenizer): {documents}, '
-        f'{counts["text_bytes"] / 1e6:,.1f} MB of text\n'
-        f'  {counted(counts["train_rows"], "training rows")} of {corpus.row_length} '
-        f'({counts["train_tokens"]:,} tokens, {fill:.1%} full), '
-        f'{held_out}, vocabulary of {corpus.vocab_size:,}\n'
-        f'  {megabytes:,.1f} MB/s, {tokens:,.0f} tokens/s '
-        + (f'with {counted(processes, "processes")}' if processes else 'on Beam')
-        + (f'; {counted(found, "pieces were")} there from before' if found else '')
     )

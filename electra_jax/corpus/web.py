@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from electra_jax.core.errors import DataError, first_line
+from electra_jax.runtime import terminal
 
 CHUNK_BYTES = 1 << 20
 WAITS = (1, 2, 4, 8, 16, 32, 60)  # s, before each further try; a chunk that arrives begins again
@@ -68,7 +69,13 @@ def stream(url: str) -> Iterator[bytes]:
             problem = first_line(getattr(error, 'reason', None) or error)
         if (seconds := next(waits, None)) is None:
             raise DataError(f'cannot read {url}: {problem}')
-        time.sleep(seconds)
+        wait(url, problem, seconds)
+
+
+def wait(what: str, problem: object, seconds: float) -> None:
+    """Reports that there was no answer, and waits before it is asked for again."""
+    terminal.ERR.print(f'note: {what}: {problem}; it is asked for again in {seconds} s')
+    time.sleep(seconds)
 
 
 def _open(url: str, offset: int) -> Any:

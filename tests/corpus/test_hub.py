@@ -165,13 +165,14 @@ def test_a_gated_data_set_says_what_to_type(site, monkeypatch):
     assert read(f'{SMALL}:train')[0] == ['one', 'two', 'three', 'four']
 
 
-def test_short_faults_are_waited_for_and_long_ones_end(site):
+def test_short_faults_are_waited_for_and_long_ones_end(site, capsys):
     site.faults = [503]
     _, (part, *_), _ = read(f'{SMALL}:train')
     hub._reader.cache_clear()
     site.faults = [('cut', 10), 503, 500]
     (block,) = part.open(Complaints('data.on_bad_text'))
     assert list(block.documents) == [['one'], ['two']]
+    assert f'note: hf:{SMALL}: ' in capsys.readouterr().err
     hub._reader.cache_clear()
     site.faults = [503] * 20
     with pytest.raises(errors.DataError, match=f'cannot read the data set {SMALL} from {site.url}'):

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import functools
 import gzip
 import hashlib
 import itertools
@@ -25,6 +26,7 @@ from electra_jax.core import errors
 from electra_jax.corpus import build, divide, job, workers
 from electra_jax.data import manifest, records
 from electra_jax.pretrain import text as texts
+from electra_jax.runtime import terminal
 from electra_jax.tokenizers import api, wordpiece
 from tests.support import configs
 
@@ -384,6 +386,13 @@ def test_a_finished_corpus_is_opened_not_built(config, monkeypatch, capsys):
     again = make(config, workers=7)
     assert again == first
     assert 'already complete' in capsys.readouterr().err
+
+
+def test_reading_for_the_vocabulary_is_reported(config, capsys, monkeypatch):
+    eager = functools.partial(terminal.Progress, line_seconds=0.0)
+    monkeypatch.setattr(terminal, 'Progress', eager)
+    make(config, tokenizer=settings.TokenizerConfig(vocab_size=300))
+    assert 'reading text for the vocabulary: ' in capsys.readouterr().err
 
 
 def test_the_summary_says_what_is_there(config, tmp_path, capsys):

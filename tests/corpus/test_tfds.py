@@ -259,7 +259,7 @@ def test_files_of_another_form_are_refused(online):
         read('tfds:tiny_texts/en:train')
 
 
-def test_a_broken_connection_continues_where_it_broke(online):
+def test_a_broken_connection_continues_where_it_broke(online, capsys):
     place = prepared.Bucket()
     path = f'{VERSION}/{SHARD}'
     content = online.files[f'datasets/{path}']
@@ -271,6 +271,7 @@ def test_a_broken_connection_continues_where_it_broke(online):
     online.ranges = False  # a server that sends the whole file again
     online.faults = [('cut', 100)]
     assert b''.join(place.chunks(path)) == content
+    assert 'it is asked for again in 0 s' in capsys.readouterr().err
 
 
 def test_a_connection_that_stays_broken_is_an_error(online):
