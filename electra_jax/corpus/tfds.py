@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from electra_jax.core import tfds
+from electra_jax.core import tfds, tfrecord
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.compressed import TornError
 from electra_jax.core.errors import DataError, first_line
 from electra_jax.core.files import explained
-from electra_jax.corpus import documents, prepared, tfrecord
+from electra_jax.corpus import documents, prepared
 
 _READ_AT_ONCE = 256
 _PROBED_ROWS = 64

@@ -12,10 +12,10 @@ import shutil
 import pytest
 
 from electra_jax.config.settings import DataConfig, TokenizerConfig
-from electra_jax.core import errors
+from electra_jax.core import errors, tfrecord
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.compressed import TornError
-from electra_jax.corpus import job, prepared, sources, tfrecord, web
+from electra_jax.corpus import job, prepared, sources, web
 from tests.support.tfds_files import dataset
 from tests.support.web_server import bucket, serving
 

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import pathlib
+import shutil
 import zipfile
 
 import numpy as np
@@ -17,7 +18,7 @@ from electra_jax.finetune.files import locate
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.table import KINDS as TASK_KINDS
 from electra_jax.finetune.split import with_pairs_swapped
-from tests.support import loading
+from tests.support import loading, tfds_files
 from tests.support.configs import settings_of
 from tests.support.loading import Known
 
@@ -650,6 +651,51 @@ def test_questions_and_tags_of_datasets(datasets):
     (sentence,) = load(f'tfds:{datasets}/conll2003/conll2003/1.0.0', 'ner').examples
     assert sentence.words == ('Ann', 'Lee', 'won')
     assert sentence.tags == ('B-PER', 'I-PER', 'O')
+
+
+def as_tfrecord(folder: pathlib.Path, into: pathlib.Path) -> pathlib.Path:
+    """A copy of a prepared dataset, in TFRecord files."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    shutil.copytree(folder, into)
+    for path in into.glob('*.array_record*'):
+        reader = ArrayRecordReader(str(path))
+        records = reader.read(0, reader.num_records())
+        new = path.with_name(path.name.replace('array_record', 'tfrecord'))
+        new.write_bytes(b''.join(map(tfds_files.framed, records)))
+        path.unlink()
+    about = (into / 'dataset_info.json').read_text()
+    (into / 'dataset_info.json').write_text(about.replace('"array_record"', '"tfrecord"'))
+    return into
+
+
+@pytest.mark.parametrize(
+    ('name', 'task'),
+    [
+        ('glue/sst2/2.0.0', 'sst2'),
+        ('squad/v1.1/3.0.0', 'squad1'),
+        ('conll2003/conll2003/1.0.0', 'ner'),
+    ],
+)
+def test_datasets_in_tfrecord_files_are_read_alike(datasets, tmp_path, name, task):
+    again = as_tfrecord(datasets / name, tmp_path / name)
+    assert not list(again.glob('*array_record*'))
+    wanted = load(f'tfds:{datasets / name}', task).examples
+    found = load(f'tfds:{again}', task).examples
+    assert [e._replace(where='') for e in found] == [e._replace(where='') for e in wanted]
+
+
+@pytest.mark.parametrize('damage', ['torn', 'changed', 'short'])
+def test_a_damaged_dataset_in_tfrecord_files_is_refused(datasets, tmp_path, damage):
+    again = as_tfrecord(datasets / 'glue/sst2/2.0.0', tmp_path / '2.0.0')
+    (path,) = again.glob('*train*')
+    data = bytearray(path.read_bytes())
+    if damage == 'changed':
+        data[20] ^= 1
+    cut = {'torn': -3, 'changed': None, 'short': 0}[damage]
+    path.write_bytes(data[:cut])
+    with pytest.raises(errors.DataError, match=r'train\.tfrecord-.*: .* again'):
+        load(f'tfds:{again}', 'sst2')
 
 
 def test_a_split_that_a_dataset_lacks_is_none_or_named(datasets):

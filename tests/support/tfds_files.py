@@ -4,7 +4,7 @@ import json
 import struct
 from collections.abc import Sequence
 
-from electra_jax.corpus import tfrecord
+from electra_jax.core import tfrecord
 
 
 def record(**features: str) -> bytes:
@@ -13,7 +13,11 @@ def record(**features: str) -> bytes:
     for name, text in features.items():
         entry = message.features.feature.add(key=name.encode())
         entry.value.bytes_list.value.append(text.encode())
-    data = message.SerializeToString()
+    return framed(message.SerializeToString())
+
+
+def framed(data: bytes) -> bytes:
+    """Data as a record of a TFRecord file."""
     size = struct.pack('<Q', len(data))
     checks = (struct.pack('<I', tfrecord._checksum(one)) for one in (size, data))
     return size + next(checks) + data + next(checks)
