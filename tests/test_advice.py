@@ -495,7 +495,7 @@ UNTRIED = {
         ('finetune/files/predict_input.py', 'looks like the name of a column, and the ta'),
         ('finetune/files/tables.py', 'the name of another is typed as --config.tas'),
         ('finetune/kinds/text.py', 'one text without a tab (two, if --columns=te'),
-        ('runtime/cli.py', 'no recipe is given: type --config=configs/sm'),
+        ('runtime/cli.py', 'no recipe is given: type --config=configs/ow'),
         ('runtime/cli.py', 'is not understood: settings look like --con'),
         ('runtime/cli.py', 'an unknown flag with a very long name: setti'),
         ('sweep/__main__.py', 'python -m electra_jax.sweep'),

@@ -15,6 +15,7 @@ from electra_jax.tokenizers.api import cut_text
 TEXT = 'text'  # a paragraph a line, a blank line between documents
 JSONL = 'jsonl'  # a JSON object a line, or one array of objects
 PARQUET = 'parquet'
+LOCAL = (TEXT, JSONL, PARQUET)  # kinds whose text is in files of this machine
 
 # A line longer than this is handed on in segments, so that nothing downstream meets a huge string.
 MAX_LINE_CHARS = 65_536

@@ -33,7 +33,8 @@ from electra_jax.core import files
 from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.corpus import beam, build, divide, messages, sample, sources, workers
-from electra_jax.corpus.documents import Entry
+from electra_jax.corpus.documents import LOCAL, Entry
+from electra_jax.corpus.files import find_files
 from electra_jax.data import manifest, records
 from electra_jax.runtime import terminal
 from electra_jax.tokenizers import api, load
@@ -66,6 +67,10 @@ def build_corpus(
             f'{folder} is already complete: {counted(corpus.counts["train_rows"], "training rows")}'
         )
         return corpus
+    for entry in entries:
+        # What is not there leaves no folder behind; what is in a folder is looked for later.
+        if entry.kind in LOCAL and not os.path.exists(entry.where):
+            find_files(entry.where, entry.kind, Complaints('data.on_bad_text', 'skip'))
     _make(folder)
     with _lock(folder):
         _claim(folder, settings)

@@ -112,7 +112,9 @@ def run(main: Callable[[Settings], None], config: Flag) -> None:
     def with_settings() -> None:
         settings = given_settings(config)
         if settings is None:
-            raise ConfigError('no recipe is given: type --config=configs/small.py, for example')
+            raise ConfigError(
+                'no recipe is given: type --config=configs/own.py, for example (--help lists all)'
+            )
         main(settings)
 
     run_without_recipe(with_settings)

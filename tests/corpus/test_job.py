@@ -553,6 +553,12 @@ def test_other_settings_are_refused_naming_them(config, monkeypatch):
         make(config, build_seed=3)
 
 
+def test_a_source_that_is_not_there_leaves_no_folder(config, tmp_path):
+    with pytest.raises(errors.DataError, match=r"'.*none\*\.txt'.*is there"):
+        make(config, source=f'text:{tmp_path}/none*.txt')
+    assert not pathlib.Path(config.path).exists()
+
+
 def test_settings_that_made_no_rows_can_be_corrected(config, tmp_path):
     trained = {'tokenizer': settings.TokenizerConfig(vocab_size=300)}
     lines = [f'{{"body": "a few words, {i}"}}\n' for i in range(300)]
