@@ -195,7 +195,7 @@ def test_evaluate_without_a_checkpoint_says_what_to_do(recipe, tmp_path):
 
 @pytest.mark.slow
 def test_minutes_are_measured_once(recipe, tmp_path):
-    words = ('--config.minutes=0.1', '--config.stop_at=3', '--config.batch_size=4')
+    words = ('--config.minutes=0.1', '--config.stop_at=3')
     first = run(recipe, tmp_path, *words)
     assert first.returncode == 0, first.stderr
     assert 'compiling...' in first.stdout and '0.1 minutes are ' in first.stdout
