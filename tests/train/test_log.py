@@ -25,7 +25,7 @@ def printed(tmp_path, capsys):
         clock = Clock(now=lambda: now[0], age=0.0)
         settings = LogConfig(every_steps=1_000_000, tensorboard=False)
         log = Log(epath.Path(tmp_path), settings, clock, start, end)
-        log.follow(Health(), 0, end)
+        log.follow(Health(), 0, end, epoch_steps=1000.0)
         clock.start_from(start)
         log.compiling()
         for number in range(start + 1, end + 1):
