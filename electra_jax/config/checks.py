@@ -45,6 +45,8 @@ OF_THE_MODEL = (
         'only then has the generator embeddings of its own',
     ),
     Need('model.position_init', 'model.positions', ('learned',), 'there is no position table'),
+    Need('model.local_rotary_base', 'model.positions', ('rotary',), 'positions are a table'),
+    Need('model.skip_first_norm', 'model.norm', ('pre',), 'no norm precedes attention'),
     Need('optimizer.generator_learning_rate', 'optimizer.separate', (True,), 'there is one rate'),
     Need('optimizer.separate', 'model.embedding_sharing', _APART, _SHARED),
     Need('objective.freeze_generator', 'model.embedding_sharing', _APART, _SHARED),
@@ -138,6 +140,11 @@ def check_model(model: ModelConfig | Settings) -> None:
         raise ConfigError(
             f'config.model.vocab_multiple is {model.vocab_multiple}, allowed: multiples of 128, '
             'the block of the vocabulary softmax'
+        )
+    if model.type_vocab_size == 1:
+        raise ConfigError(
+            'config.model.type_vocab_size is 1, allowed: 0 (no token types), 2 (one for each of '
+            'the two texts of a pair) or more'
         )
     if model.vocab_chunks and 128 % model.vocab_chunks:
         raise ConfigError(

@@ -33,8 +33,8 @@ TASK_BATCH_SIZE = 32
 
 # What a layer is made of. Parameters of one block mean nothing in another, whatever their shapes.
 BLOCK = (
-    'norm', 'norm_type', 'biases', 'positions', 'rotary_base', 'feed_forward', 'qk_norm',
-    'fused_qkv', 'local_window',
+    'norm', 'norm_type', 'biases', 'positions', 'rotary_base', 'local_rotary_base', 'feed_forward',
+    'skip_first_norm', 'qk_norm', 'fused_qkv', 'local_window',
 )  # fmt: skip
 # How to compute, never what: a checkpoint does not decide these.
 _OF_THE_RUN = ('remat', 'dropout_bits', *LEFT_TO_DEVICES)
@@ -211,7 +211,9 @@ def _best_on(platform: str, N: int, unrolls: bool) -> dict[str, Any]:
 
 
 # Fields of a model that may be null in a checkpoint.
-_MAY_BE_NULL = (*LEFT_TO_DEVICES, 'generator_embedding_size', 'local_window')
+_MAY_BE_NULL = (
+    *LEFT_TO_DEVICES, 'generator_embedding_size', 'local_rotary_base', 'local_window'
+)  # fmt: skip
 
 
 def check_stored_model(stored: object, where: str) -> None:

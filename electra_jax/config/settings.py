@@ -13,7 +13,7 @@ from electra_jax.config.fields import UNSET, setting
 VOCAB_SIZE = 30522  # of a vocabulary that is trained, as BERT's and ELECTRA's
 GENERATOR_KINDS = ('separate', 'tied', 'two_tower', 'uniform', 'unigram')
 # Whose layers stand on the encoder in fine-tuning: `model.task_heads`.
-HEAD_STYLES = ('reference', 'huggingface', 'mean')
+HEAD_STYLES = ('reference', 'huggingface', 'mean', 'modernbert', 'modernbert_cls')
 # Fields of `ModelConfig` about how to compute; what is best depends on the devices of the run.
 LEFT_TO_DEVICES = ('attention', 'compute_dtype', 'scan_unroll', 'flat_products', 'vocab_chunks')
 
@@ -62,8 +62,11 @@ class ModelConfig:
     # 'learned': a table, added to words. 'rotary': queries and keys are rotated.
     positions: str = setting('learned', choices=('learned', 'rotary'))
     rotary_base: float = setting(10_000.0, at_least=1)  # longest wavelength / 2 pi, in tokens
+    local_rotary_base: float | None = setting(None, at_least=1)  # of local layers; None: the same
     # 'geglu': gelu(x U) * x W, so F should be 2/3 of what it was.
     feed_forward: str = setting('gelu', choices=('gelu', 'geglu'))
+    # No norm before layer 0's attention, which reads what the embeddings' norm has just made.
+    skip_first_norm: bool = setting(False)
     qk_norm: bool = setting(False)  # RMSNorm of each head's queries and keys
     fused_qkv: bool = setting(False)  # queries, keys and values as one matrix product
     # Tokens that local layers see on each side; None: no layer is local.
@@ -73,7 +76,9 @@ class ModelConfig:
     # On embeddings and on each sublayer's output; and on attention probabilities.
     dropout: float = setting(UNSET, at_least=0, at_most=0.99)
     attention_dropout: float = setting(UNSET, at_least=0, at_most=0.99)
-    type_vocab_size: int = setting(2, at_least=2)  # token types: segment a, segment b
+    # Token types: segment a, segment b. 0: none, only [SEP] divides them.
+    type_vocab_size: int = setting(2, at_least=0)
+    discriminator_head_norm: bool = setting(False)  # LayerNorm after the GELU of its head
     layer_norm_epsilon: float = setting(1e-12, at_least=1e-15, at_most=1)
     init_stddev: float = setting(0.02, at_least=0, at_most=10)  # truncated normal, 2 deviations
     position_init: str = setting('normal', choices=('normal', 'sinusoidal'))  # of positions
@@ -363,7 +368,9 @@ class TaskConfig:
     # `optimizer` learning_rate, weight_decay, layer_decay. 'fitting': what suits the checkpoint and
     # the number of rows (`finetune.fitting`). 'reference': google-research/electra's.
     defaults: str = setting('fitting', choices=('fitting', 'reference'))
-    # 'huggingface': the layers of transformers' heads. 'mean': a row from all its tokens.
+    # 'huggingface': the layers of transformers' heads for Electra. 'mean': a row from all its
+    # tokens. 'modernbert', 'modernbert_cls': those of its ModernBERT, from the mean of a row's
+    # tokens or from the first.
     head: str = setting(UNSET, choices=HEAD_STYLES)
     head_dropout: float = setting(0.1, at_least=0, at_most=0.99)
     epochs: float | None = setting(None, at_least=0.001)

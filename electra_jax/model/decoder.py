@@ -385,13 +385,13 @@ class TextHead:
         }
 
     def _given(self, target: Batch, memory_BSM: jax.Array | None, real_BS: jax.Array) -> Given:
-        rotation, model = None, self.model
+        rotations, model = {}, self.model
         if model.positions == 'rotary':
             length = max(self.how.length, target['positions'].shape[1])
-            rotation = rotary.rotation(
+            rotations['global'] = rotary.rotation(
                 target['positions'], self.shape.head_size, model.rotary_base, length
             )
-        return Given(Positions(target['documents'], rotation), memory_BSM, real_BS, None)
+        return Given(Positions(target['documents'], rotations), memory_BSM, real_BS, None)
 
     def _mean_logits(self, softmax: SoftmaxInputs) -> jax.Array:
         """The mean over the vocabulary of each position's logits, without computing them."""

@@ -38,7 +38,7 @@ class Tables(NamedTuple):
 
     word_VE: jax.Array
     position_LE: jax.Array | None  # None: positions are rotary
-    type_TE: jax.Array
+    type_TE: jax.Array | None  # None: texts of a pair are not told apart
 
 
 class Embeddings(nn.Module):
@@ -65,7 +65,9 @@ class Embeddings(nn.Module):
         if self.model.positions == 'learned':
             shape = (self.model.max_positions, E)
             self.position_LE = self.param('position', position_init, shape)
-        self.type_TE = self.param('type', init, (self.model.type_vocab_size, E))
+        self.type_TE = None
+        if self.model.type_vocab_size:
+            self.type_TE = self.param('type', init, (self.model.type_vocab_size, E))
         self.norm = make_norm(self.model)
 
     def __call__(self, batch: Mapping[str, jax.Array], base: Tables | None = None) -> jax.Array:
@@ -89,7 +91,9 @@ def _sum(tables: Tables, batch: Mapping[str, jax.Array]) -> jax.Array:
     x_BLE = tables.word_VE[batch['tokens']]
     if tables.position_LE is not None:
         x_BLE += tables.position_LE[batch['positions']]
-    return x_BLE + tables.type_TE[batch['types']]
+    if tables.type_TE is not None:
+        x_BLE += tables.type_TE[batch['types']]
+    return x_BLE
 
 
 def _zero_from(init: nn.initializers.Initializer, row: int) -> nn.initializers.Initializer:

@@ -40,7 +40,8 @@ class Positions(NamedTuple):
     """Where each token is, the same for all layers."""
 
     documents_BL: jax.Array
-    rotation: rotary.Rotation | None  # None: positions are learned, and in the embeddings
+    # By the layer's sight: 'global', 'local'. Empty: positions are learned, and in the embeddings.
+    rotations: Mapping[str, rotary.Rotation]
 
 
 class Block(nn.Module):
@@ -99,9 +100,10 @@ class Attention(Block):
         """Queries, keys and values as attention compares them."""
         query_BLHK, key_BSHK, value_BSHK = self.project(x_BLD)
         query_BLHK, key_BSHK = self.normalized(query_BLHK, key_BSHK)
-        if positions.rotation is not None:
-            query_BLHK = rotary.rotate(query_BLHK, positions.rotation)
-            key_BSHK = rotary.rotate(key_BSHK, positions.rotation)
+        rotation = positions.rotations.get('global' if self.sight.window is None else 'local')
+        if rotation is not None:
+            query_BLHK = rotary.rotate(query_BLHK, rotation)
+            key_BSHK = rotary.rotate(key_BSHK, rotation)
         return query_BLHK, key_BSHK, value_BSHK
 
     def project(self, x_BLD: jax.Array) -> tuple[jax.Array, ...]:
@@ -151,24 +153,39 @@ class Layer(nn.Module):
     sight: Sight
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array, positions: Positions) -> tuple[jax.Array, jax.Array]:
-        """One step of the scan: the carried activations, and what the layer was given."""
+    def __call__(
+        self, x_BLD: jax.Array, positions: Positions, is_normalized: jax.Array | bool
+    ) -> tuple[jax.Array, jax.Array]:
+        """One step of the scan: the carried activations, and what the layer was given.
+
+        `is_normalized`: whether a norm has just made `x_BLD`; a scalar.
+        """
         given_BLD = x_BLD
         attend = Attention(self.model, self.shape, self.sight, name='attention')
         feed_forward_type = FeedForward
         if REMAT_POLICIES[self.model.remat].feed_forward:
             feed_forward_type = nn.remat(feed_forward_type, prevent_cse=False)
         feed_forward = feed_forward_type(self.model, self.shape, name='feed_forward')
-        x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, positions))
+        skip = is_normalized if self.model.skip_first_norm else None
+        x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, positions), skip)
         x_BLD = self.sublayer('feed_forward', x_BLD, feed_forward)
         return constrain(x_BLD, 'BLD'), given_BLD
 
-    def sublayer(self, name: str, x_BLD: jax.Array, function: Callable) -> jax.Array:
+    def sublayer(
+        self,
+        name: str,
+        x_BLD: jax.Array,
+        function: Callable,
+        skip_norm: jax.Array | bool | None = None,
+    ) -> jax.Array:
         """Residual, dropout and norm around `function`."""
         norm = make_norm(self.model, f'{name}_norm')
         drop = Dropout(self.model.dropout, self.model.dropout_bits, name=f'{name}_dropout')
         if self.model.norm == 'pre':
-            return x_BLD + drop(function(norm(x_BLD)))
+            y_BLD = norm(x_BLD)
+            if skip_norm is not None:
+                y_BLD = jnp.where(skip_norm, x_BLD, y_BLD)
+            return x_BLD + drop(function(y_BLD))
         return norm(x_BLD + drop(function(x_BLD)))
 
 
@@ -186,14 +203,16 @@ class Group(nn.Module):
     size: int
 
     @nn.compact
-    def __call__(self, x_BLD: jax.Array, positions: Positions) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x_BLD: jax.Array, positions: Positions, is_normalized: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         """One step of the scan: the carried activations, and what the last layer was given."""
         given_BLD = x_BLD
         for number in range(self.size):
             is_global = number == 0 and self.model.global_every > 0
             sight = Sight(self.side, None if is_global else self.model.local_window)
             layer = self.layer(self.model, self.shape, sight, name=str(number))
-            x_BLD, given_BLD = layer(x_BLD, positions)
+            x_BLD, given_BLD = layer(x_BLD, positions, is_normalized if number == 0 else False)
         return x_BLD, given_BLD
 
 
@@ -221,6 +240,7 @@ class Stack(nn.Module):
     model: ModelConfig
     shape: EncoderShape
     side: str = 'document'  # of its document that a token sees: a key of ops.sight.SIDES
+    follows_norm: bool = False  # whether a norm has made what the first layer reads
 
     @nn.compact
     def __call__(
@@ -230,24 +250,34 @@ class Stack(nn.Module):
 
         Where a caller ignores that input, the compiler drops it from the scan: it costs nothing.
         """
-        rotation, K = None, self.shape.head_size
-        if self.model.positions == 'rotary':
-            rotation = rotary.rotation(batch['positions'], K, self.model.rotary_base)
-        positions = Positions(batch['documents'], rotation)
-        x_BLD, inputs_NBLD = self.layers()(constrain(x_BLD, 'BLD'), positions)
+        positions = Positions(batch['documents'], self.rotations(batch['positions']))
+        layers, times = self.layers()
+        is_normalized = (jnp.arange(times) == 0) & self.follows_norm
+        x_BLD, inputs_NBLD = layers(constrain(x_BLD, 'BLD'), positions, is_normalized)
         if self.model.norm == 'pre':
             x_BLD = make_norm(self.model, 'norm')(x_BLD)
         return x_BLD, inputs_NBLD[-1]
 
-    def layers(self) -> nn.Module:
-        """The scan: compile time does not grow with N unless it is unrolled."""
+    def rotations(self, positions_BL: jax.Array) -> dict[str, rotary.Rotation]:
+        """How far queries and keys are turned, by the sight of the layer."""
+        model, K = self.model, self.shape.head_size
+        if model.positions != 'rotary':
+            return {}
+        wide = near = rotary.rotation(positions_BL, K, model.rotary_base)
+        if model.local_rotary_base is not None:
+            near = rotary.rotation(positions_BL, K, model.local_rotary_base)
+        return {'global': wide, 'local': near}
+
+    def layers(self) -> tuple[nn.Module, int]:
+        """The scan, and its number of steps: compile time does not grow with N unless unrolled."""
         layer = Layer
         keeps = REMAT_POLICIES[self.model.remat].keeps
         if keeps is not None:
             layer = nn.remat(layer, policy=keeps, prevent_cse=False)
         model, shape = self.model, self.shape
         if model.local_window is None:
-            return self.scan(layer, 1)(model, shape, Sight(self.side), name='layers')
+            scan = self.scan(layer, 1)
+            return scan(model, shape, Sight(self.side), name='layers'), shape.num_layers
         size = min(model.global_every or 1, shape.num_layers)
         # A tied encoder runs twice during init; the second run reuses the parameters of the first.
         makes = self.is_initializing() and not self.has_variable('params', 'layers')
@@ -259,7 +289,8 @@ class Stack(nn.Module):
             init=makes,
             mutable=makes,
         )
-        return stack(model, shape, self.side, layer, size, name='layers')
+        layers = stack(model, shape, self.side, layer, size, name='layers')
+        return layers, shape.num_layers // size
 
     def scan(self, module: type[nn.Module], layers_each: int) -> type[nn.Module]:
         """`module`, of so many layers, repeated until there are N."""
@@ -268,7 +299,7 @@ class Stack(nn.Module):
             module,
             variable_axes={'params': 0},
             split_rngs={'params': True, 'dropout': True},
-            in_axes=nn.broadcast,
+            in_axes=(nn.broadcast, 0),
             length=times,
             unroll=max(1, min(self.model.scan_unroll // layers_each, times)),
         )
@@ -276,6 +307,8 @@ class Stack(nn.Module):
 
 class Encoder(Stack):
     """Embeddings, brought to the model's width, through the stack."""
+
+    follows_norm: bool = True  # that of the embeddings
 
     @nn.compact
     def __call__(

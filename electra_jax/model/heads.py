@@ -53,7 +53,7 @@ class LogitHead(nn.Module):
 
 
 class DiscriminatorHead(LogitHead):
-    """Dense, GELU, and one logit a token: the higher, the more surely replaced."""
+    """Dense, GELU, a norm where the model has one, and one logit a token: high if replaced."""
 
     @nn.compact
     def __call__(self, hidden_BLD: jax.Array) -> jax.Array:
@@ -61,4 +61,7 @@ class DiscriminatorHead(LogitHead):
         D = hidden_BLD.shape[-1]
         init = truncated_normal(self.model.init_stddev)
         dense = Dense('BLD,DF->BLF', {'D': D, 'F': D}, self.model, init, name='dense')
-        return super().__call__(gelu(dense(hidden_BLD)))
+        x_BLF = gelu(dense(hidden_BLD))
+        if self.model.discriminator_head_norm:
+            x_BLF = Norm(self.model, name='norm')(x_BLF)
+        return super().__call__(x_BLF)

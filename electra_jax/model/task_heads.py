@@ -3,6 +3,8 @@
 'reference' heads are those of google-research/electra (finetune/), 'huggingface' ones those of
 transformers (modeling_electra.py). The two differ in layers and in dropout, so that scores of one
 are not those of the other. 'mean' ones read a row from all of its tokens; tags and spans have none.
+'modernbert' ones are those of its ModernBERT (modeling_modernbert.py), which read a row from the
+mean of its tokens, 'modernbert_cls' ones from its first token.
 """
 
 import dataclasses
@@ -15,7 +17,7 @@ from flax import linen as nn
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.dims import constrain, lift
 from electra_jax.model.decoder import DecoderShape
-from electra_jax.model.layers import Dense, Dropout, flat_einsum, truncated_normal
+from electra_jax.model.layers import Dense, Dropout, Norm, flat_einsum, truncated_normal
 from electra_jax.ops.activations import gelu, softmax
 
 # M: starts of answers that a search looks at
@@ -102,6 +104,26 @@ class MeanHead(TaskHead):
         return {'logits': output(self.drop('dropout')(x_BD)).astype(jnp.float32)}
 
 
+class ModernHead(TaskHead):
+    """Logits of rows or of tokens: dense, GELU, LayerNorm, dropout, dense."""
+
+    @nn.compact
+    def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
+        """'logits' [B, C] or [B, L, C], float32, or what `SpanHead` gives."""
+        D, C = hidden_BLD.shape[-1], self.shape.num_classes
+        if self.shape.style == 'modernbert_cls':
+            hidden_BLD = hidden_BLD[:, :1]
+        elif self.shape.form == 'row':
+            hidden_BLD = _mean(hidden_BLD, batch['documents'] > 0)[:, None]
+        dense = self.dense('dense', 'BLD,DF->BLF', D, D, glorot=False)
+        x_BLF = Norm(self.model, name='norm')(gelu(dense(hidden_BLD)))
+        output = self.dense('output', 'BLF,FC->BLC', D, C)
+        logits_BLC = output(self.drop('dropout')(x_BLF)).astype(jnp.float32)
+        if self.shape.form == 'span':
+            return _of_spans(logits_BLC, batch)
+        return {'logits': logits_BLC[:, 0] if self.shape.form == 'row' else logits_BLC}
+
+
 class TokenHead(TaskHead):
     """Logits of each token by one dense layer.
 
@@ -128,8 +150,7 @@ class SpanHead(TaskHead):
     def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
         """'start' and 'end', logits [B, L], float32; low where `batch['allowed']` is 0."""
         logits_BLC = self.dense('output', 'BLD,DC->BLC', hidden_BLD.shape[-1], 2)(hidden_BLD)
-        logits_BLC = logits_BLC.astype(jnp.float32) + _forbidden(batch['allowed'])[..., None]
-        return {'start': logits_BLC[..., 0], 'end': logits_BLC[..., 1]}
+        return _of_spans(logits_BLC.astype(jnp.float32), batch)
 
 
 class PairDense(nn.Module):
@@ -229,6 +250,12 @@ def _mean(hidden_BLD: jax.Array, chosen_BL: jax.Array) -> jax.Array:
     return total_BD.astype(hidden_BLD.dtype)
 
 
+def _of_spans(logits_BLC: jax.Array, batch: Batch) -> Outputs:
+    """'start' and 'end' of two columns, low where no answer may be."""
+    logits_BLC += _forbidden(batch['allowed'])[..., None]
+    return {'start': logits_BLC[..., 0], 'end': logits_BLC[..., 1]}
+
+
 def _forbidden(allowed_BL: jax.Array) -> jax.Array:
     return MASKED * (1.0 - allowed_BL.astype(jnp.float32))
 
@@ -242,4 +269,8 @@ HEADS: dict[tuple[str, str], type[TaskHead]] = {
     ('token', 'huggingface'): TokenHead,
     ('span', 'reference'): JointSpanHead,
     ('span', 'huggingface'): SpanHead,
+    ('row', 'modernbert'): ModernHead,
+    ('row', 'modernbert_cls'): ModernHead,
+    ('token', 'modernbert'): ModernHead,
+    ('span', 'modernbert'): ModernHead,
 }

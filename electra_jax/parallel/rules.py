@@ -62,6 +62,7 @@ PARAMETER_RULES: tuple[tuple[str, str], ...] = (
     (r'.*(generator|language)_head/output_bias', 'V'),
     (r'.*(discriminator_head|task_head)/(\w+_)?dense/kernel', 'DF'),
     (r'.*(discriminator_head|task_head)/(\w+_)?dense/bias', 'F'),
+    (r'.*(discriminator_head|task_head)/norm/(scale|bias)', 'F'),
     (r'.*(discriminator_head|copy_gate|task_head)/(start|(\w+_)?output)/kernel', 'DC'),
     (r'.*(discriminator_head|copy_gate|task_head)/(start|(\w+_)?output)/bias', 'C'),
     (r'(.*/)?(step|count)', ''),

@@ -172,6 +172,8 @@ def test_local_layers_and_gates_are_counted():
         ({'position_init': 'sinusoidal'}, 'there is no position table'),
         ({'num_heads': 32}, 'even config.model.hidden_size / num_heads'),
         ({'norm_type': 'rsm'}, "did you mean 'rms'"),
+        ({'type_vocab_size': 1}, 'config.model.type_vocab_size is 1'),
+        ({'norm': 'post', 'skip_first_norm': True}, 'no norm precedes attention'),
     ],
 )
 def test_what_contradicts_itself_is_refused(changes, message):

@@ -356,7 +356,8 @@ def test_what_cannot_go_together_is_refused(changes, message):
 def test_every_objective_trains_the_modern_block_and_the_tables_know_its_parameters(name):
     """By shapes alone: nothing is computed."""
     sizes = TWO_STAGE if name == 'two_stage' else {}
-    config = tiny_config(model={**MODERN, **sizes}, objective={'name': name})
+    form = {'skip_first_norm': True, 'discriminator_head_norm': True, 'type_vocab_size': 0}
+    config = tiny_config(model={**MODERN, **sizes, **form}, objective={'name': name})
     bound = table.build(config, VOCABULARY)
     key = jax.random.key(0)
     params = jax.eval_shape(lambda: bind(config.model, VOCABULARY.size).init(key, bound.networks))

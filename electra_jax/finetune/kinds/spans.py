@@ -345,7 +345,7 @@ SPANS = Kind(
         row_length=512,
     ),
     unscaled_metrics=('best_exact_threshold', 'best_f1_threshold'),
-    styles=('reference', 'huggingface'),
+    styles=('reference', 'huggingface', 'modernbert'),
     read=read,
     from_line=from_line,
     content=lambda example: example.context,

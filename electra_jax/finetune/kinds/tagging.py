@@ -332,7 +332,7 @@ TAGGING = Kind(
         ('f1', 'precision', 'recall', 'accuracy'),
         row_length=256,
     ),
-    styles=('reference', 'huggingface'),
+    styles=('reference', 'huggingface', 'modernbert'),
     formats=('conll', 'conllu'),
     read=read,
     from_line=lambda task, name, line, where: TaggedExample(name, tuple(line.split()), None, where),

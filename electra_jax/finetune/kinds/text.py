@@ -320,7 +320,7 @@ def _score_notes(task: Task) -> list[str]:
 CLASSIFICATION = Kind(
     own_task='text',
     own_spec=TaskSpec(OWN_FILES, ('accuracy', 'macro_f1')),
-    styles=('reference', 'huggingface', 'mean'),
+    styles=('reference', 'huggingface', 'mean', 'modernbert', 'modernbert_cls'),
     read=read_classes,
     from_line=from_line,
     # A pair is the same the other way round.
