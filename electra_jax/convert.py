@@ -1,8 +1,9 @@
 """Converts checkpoints of ELECTRA: ``--source=KIND:PATH --target=KIND:PATH``.
 
 KIND is `google` (TensorFlow checkpoints of google-research/electra), `huggingface` (folders of
-transformers' Electra classes) or `ours` (a workdir). Every kind can be converted to every other;
-`ours` to `ours` writes a workdir without the optimizer's state, a third of the size, to pass on.
+transformers' Electra and ModernBERT classes) or `ours` (a workdir). Every kind can be converted to
+every other, where the other project has the model's block; `ours` to `ours` writes a workdir
+without the optimizer's state, a third of the size, to pass on.
 
 Examples:
     python -m electra_jax.convert --source=google:electra_small --target=ours:runs/from_google

@@ -61,7 +61,7 @@ def _of_elsewhere(found: Checkpoint) -> Task:
     longest = min(found.model.max_positions, found.row_limit or found.model.max_positions)
     if found.task == 'spans':  # texts are cut into windows: those of our own models
         longest = min(longest, KINDS[found.task].own_spec.row_length)
-    settings = {'head': 'huggingface', 'head_dropout': found.head_dropout}
+    settings = {'head': found.head_style, 'head_dropout': found.head_dropout}
     given = {name: value for name, value in settings.items() if value is not None}
     return dataclasses.replace(tasks.of_kind(found.task, longest, **given), any_pairs=True)
 

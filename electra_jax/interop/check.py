@@ -13,7 +13,6 @@ import numpy as np
 
 from electra_jax.core.errors import CheckpointError, UserError
 from electra_jax.interop import files, huggingface, probes
-from electra_jax.interop.names import BARE_ENCODER
 from electra_jax.interop.projects import Checkpoint
 from electra_jax.model.bind import Batch, Model, Params, bind
 from electra_jax.model.task_heads import HeadShape
@@ -43,15 +42,19 @@ def against_transformers(folder: pathlib.Path, found: Checkpoint) -> Iterator[st
     exact = dataclasses.replace(found.model, compute_dtype='float32', attention='xla')
     model = bind(exact, tokenizer.vocab_size)
     for role, network in files.read(folder).items():
-        name = huggingface.architecture_of(network.arrays)
+        family, name = huggingface.family_of(network), huggingface.class_of(network)
+        head, style = family.head_of(network), huggingface.head_style(network)
         inside = folder / role if (folder / role).is_dir() else folder
-        theirs = _outputs(torch, getattr(transformers, name), inside, batch)
+        theirs = _outputs(torch, getattr(transformers, name), inside, batch, family.has_types)
         with jax.default_device(jax.devices('cpu')[0]), jax.default_matmul_precision('highest'):
-            compute = jax.jit(functools.partial(_ours, model, found.task, name))
+            compute = jax.jit(functools.partial(_ours, model, found.task, head, style))
             ours = compute(dict(found.params), batch)
         worst, same = 0.0, True
         for key, x in theirs.items():
-            y = np.asarray(ours[key], np.float32)[..., : x.shape[-1]]
+            y = np.asarray(ours[key], np.float32)
+            # A class for tags has a dimension for its one output; our vocabulary is padded.
+            x = x[..., 0] if x.ndim > y.ndim else x
+            y = y[..., : x.shape[-1]]
             if x.ndim > 1 and x.shape[:2] == real_BL.shape:  # one for each token
                 x, y = x[real_BL], y[real_BL]
             scale = max(1.0, float(np.abs(x).max()))
@@ -106,11 +109,16 @@ def _rows(tokenizer: Tokenizer, longest: int) -> dict[str, np.ndarray]:
 
 
 def _outputs(
-    torch: Any, network: Any, folder: pathlib.Path, batch: dict[str, np.ndarray]
+    torch: Any,
+    network: Any,
+    folder: pathlib.Path,
+    batch: dict[str, np.ndarray],
+    has_types: bool = True,
 ) -> dict[str, np.ndarray]:
     """What transformers' class computes, by our names."""
     module = network.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
-    names = {'input_ids': 'tokens', 'token_type_ids': 'types', 'attention_mask': 'documents'}
+    names = {'input_ids': 'tokens', 'attention_mask': 'documents'}
+    names |= {'token_type_ids': 'types'} if has_types else {}
     given = {theirs: torch.tensor(np.array(batch[ours])).long() for theirs, ours in names.items()}
     with torch.no_grad():
         found = module.eval()(**given)
@@ -121,17 +129,17 @@ def _outputs(
 
 
 def _ours(
-    model: Model, task: str | None, name: str, params: Params, batch: Batch
+    model: Model, task: str | None, head: str | None, style: str, params: Params, batch: Batch
 ) -> dict[str, jax.Array]:
     """What our networks compute for the same rows."""
-    if name == BARE_ENCODER:
+    if head is None:
         return {'logits': model.encode(params, batch, None)}
-    if name == 'ElectraForPreTraining':
+    if head == 'discriminator_head':
         return {'logits': model.discriminate(params, batch, None)}
-    if name == 'ElectraForMaskedLM':
+    if head == 'generator_head':
         features_BPE, table_VE, bias_V = model.generate(params, batch, None, None)
         return {'logits': jnp.einsum('BPE,VE->BPV', features_BPE, table_VE) + bias_V[None, None]}
     C = len(params['task_head']['output']['bias'])
     form = _FORMS.get(str(task), 'row')
-    head = model.head(HeadShape(form, 'huggingface', C, dropout=0.0))
-    return dict(head.outputs(params, batch, None))
+    of_task = model.head(HeadShape(form, style, C, dropout=0.0))
+    return dict(of_task.outputs(params, batch, None))

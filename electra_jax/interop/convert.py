@@ -17,7 +17,7 @@ from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
 from electra_jax.interop import probes
-from electra_jax.interop.names import TASK_HEADS
+from electra_jax.interop.files import CONFIG_FILE, read_json
 from electra_jax.interop.projects import READERS, WRITERS, Checkpoint, recorded
 from electra_jax.interop.transfer import Report
 from electra_jax.train import checkpoint, workdir
@@ -201,7 +201,7 @@ def _next_command(kind: str, folder: pathlib.Path, found: Checkpoint) -> str:
         return f'python -m electra_jax.main --config=configs/continue_small.py {" ".join(words)}'
     if (folder / 'discriminator').is_dir():
         folder = folder / 'discriminator'
-    name = TASK_HEADS[found.task][0] if found.task else 'AutoModelForPreTraining'
+    name = read_json(folder / CONFIG_FILE)['architectures'][0]
     return (
         f'python -c "from transformers import {name}, AutoTokenizer; '
         f"AutoTokenizer.from_pretrained('{folder}'); {name}.from_pretrained('{folder}')\""

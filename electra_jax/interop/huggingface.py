@@ -1,6 +1,7 @@
-"""Networks of transformers' Electra classes: their settings and tensors, and our parameters.
+"""Networks of transformers' classes: their settings and tensors, and our parameters.
 
-Needs neither transformers nor PyTorch; the files are in interop/files.py.
+Needs neither transformers nor PyTorch; the files are in interop/files.py, what the classes have in
+interop/electra.py and interop/modernbert.py.
 """
 
 import dataclasses
@@ -13,57 +14,41 @@ from electra_jax.config.settings import ModelConfig
 from electra_jax.config.shapes import EncoderShape
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import Tree, count, named_leaves
-from electra_jax.interop import names, transfer
+from electra_jax.interop import electra, modernbert, transfer
+from electra_jax.interop.family import KNOWN, SHAPE, Family
 from electra_jax.interop.files import CONFIG_FILE, Network
-from electra_jax.interop.names import BARE_ENCODER, HUGGINGFACE_HEADS, PROBLEMS, TASK_HEADS, Part
+from electra_jax.interop.names import PROBLEMS, Part
 from electra_jax.interop.sizes import TIED, model_of
 from electra_jax.interop.transfer import Moved, Report
+from electra_jax.tokenizers.api import SpecialIds
 
-# Their names of the fields of `EncoderShape`, in order.
-SHAPE = ('num_hidden_layers', 'hidden_size', 'intermediate_size', 'num_attention_heads')
-# Their name of another size -> ours.
-SIZES = {
-    'embedding_size': 'embedding_size',
-    'max_position_embeddings': 'max_positions',
-    'type_vocab_size': 'type_vocab_size',
-}
-# Their name of a number that shapes do not show -> ours, and their default.
-NUMBERS = {
-    'hidden_dropout_prob': ('dropout', 0.1),
-    'attention_probs_dropout_prob': ('attention_dropout', 0.1),
-    'layer_norm_eps': ('layer_norm_epsilon', 1e-12),
-    'initializer_range': ('init_stddev', 0.02),
-}
-# Settings that have only one value in our encoder; another value is refused.
-EXPECTED = {
-    'model_type': 'electra',
-    'hidden_act': 'gelu',
-    'position_embedding_type': 'absolute',
-    'is_decoder': False,
-    'add_cross_attention': False,
-    'pruned_heads': {},
-    'quantization_config': None,
-}
-# Settings that are read elsewhere, or that change nothing that our networks compute.
-_KNOWN = {
-    *('architectures', 'vocab_size', 'id2label', 'label2id', 'num_labels', '_num_labels', 'dtype'),
-    *('problem_type', 'classifier_dropout', 'tie_word_embeddings', 'tokenizer_class', 'use_cache'),
-    *('torch_dtype', 'transformers_version', 'name_or_path', '_name_or_path', 'finetuning_task'),
-    *('gradient_checkpointing', 'output_attentions', 'output_hidden_states', 'return_dict'),
-    *('use_return_dict', 'torchscript', 'chunk_size_feed_forward', 'generator_size', 'language'),
-    *('task_specific_params', '_attn_implementation', 'attn_implementation', 'output_past'),
-    # Of a pooling layer that these classes do not have, and of generation.
-    *('summary_type', 'summary_use_proj', 'summary_activation', 'summary_last_dropout'),
-    *('summary_first_dropout', 'summary_proj_to_labels'),
-    *(f'{name}_token_id' for name in ('pad', 'bos', 'eos', 'sep', 'cls', 'mask')),
+# What config.json calls a family of classes (model_type) -> it. To add one: a file and a row.
+FAMILIES: dict[str, Family] = {
+    family.model_type: family for family in (electra.FAMILY, modernbert.FAMILY)
 }
 RECORD = 'electra_jax'  # in a config.json that we wrote: what transformers has no setting for
-_LM_TABLE, _LM_BIAS = 'generator_lm_head.weight', 'generator_lm_head.bias'
-_WORD_TABLE = 'electra.embeddings.word_embeddings.weight'
 _LARGEST = 2**31 - 1
-_LANGUAGE = 'ElectraForMaskedLM'
+_LANGUAGE = 'generator_head'
 # Part of a network -> the same part of a generator that is read with its discriminator.
 _OF_GENERATOR = {'embeddings': 'generator_embeddings', 'discriminator': 'generator'}
+
+
+def family_of(network: Network) -> Family:
+    """The family of a network's class."""
+    name = network.config.get('model_type', electra.FAMILY.model_type)
+    if not isinstance(name, str) or name not in FAMILIES:
+        allowed = ' or '.join(map(repr, FAMILIES))
+        raise CheckpointError(
+            f'{CONFIG_FILE}: model_type is {name!r:.60}, allowed: {allowed}; this network computes '
+            'something that ours does not'
+        )
+    return FAMILIES[name]
+
+
+def class_of(network: Network) -> str:
+    """The class of transformers that a network is of."""
+    family = family_of(network)
+    return family.classes.name(family.head_of(network))
 
 
 def params_from_networks(
@@ -71,26 +56,31 @@ def params_from_networks(
 ) -> tuple[dict[str, Tree], ModelConfig, Report]:
     """Our parameters from one network, or from a discriminator and its generator.
 
-    A lone ElectraForMaskedLM becomes what our masked language modelling trains: an encoder under
+    A lone masked language model becomes what our objective of that name trains: an encoder under
     `discriminator`, with a `generator_head`.
 
     Where `vocab_size` is not given, each row of the word table has a token.
     """
     arrays: dict[str, np.ndarray] = {}
     parts: list[Part] = []
+    main = next(iter(networks.values()))
+    family = family_of(main)
     for role, network in networks.items():
         scope = f'{role}/' if len(networks) > 1 else ''
-        _check_config(scope, network)
-        arrays |= {scope + name: x for name, x in _without_tied_table(scope, network).items()}
-        for part in names.huggingface_parts(architecture_of(network.arrays)):
+        if family_of(network) is not family:
+            raise CheckpointError('the two networks are of different kinds (model_type)')
+        _check_config(scope, network, family)
+        arrays |= {
+            scope + name: x for name, x in _without_tied_table(scope, network, family).items()
+        }
+        for part in family.classes.parts(family.head_of(network)):
             ours = _OF_GENERATOR.get(part.ours, part.ours) if scope == 'generator/' else part.ours
             parts.append(Part(ours, part.rows, scope + part.prefix))
-    main = next(iter(networks.values()))
-    model = _model(networks)
+    model = _model(networks, family)
     size = main.config['vocab_size'] if vocab_size is None else vocab_size
     params, report = transfer.read_parts(arrays, parts, model, size)
+    read = {*SHAPE, *family.sizes, *family.numbers, *family.expected, *family.known, *KNOWN, RECORD}
     for network in networks.values():
-        read = {*SHAPE, *SIZES, *NUMBERS, *EXPECTED, *_KNOWN, RECORD}
         unknown = sorted(network.config.keys() - read)
         if unknown:
             report.notes.append(
@@ -100,37 +90,41 @@ def params_from_networks(
     report.notes += [f'{", ".join(kinds)} became float32'] if kinds else []
     if len(networks) > 1:
         model = _without_copies(params, model, report)
-    return params, model, report
+    return family.folded(params, model), model, report
 
 
-def _model(networks: Mapping[str, Network]) -> ModelConfig:
+def _model(networks: Mapping[str, Network], family: Family) -> ModelConfig:
     """The model of one network, or of a discriminator and a generator with its own embeddings."""
-    if len(networks) == 1:
-        (network,) = networks.values()
-        is_language = architecture_of(network.arrays) == _LANGUAGE
+    main, *others = networks.values()
+    settings = {**_settings(main, family), **family.block([main, *others])}
+    if not others:
+        is_language = family.head_of(main) == _LANGUAGE
         generator = TIED if is_language else {'generator': 'separate'}
-        return model_of(_shape(network), {**_settings(network), **generator}, None, '')
-    network, small = networks['discriminator'], networks['generator']
-    if [architecture_of(one.arrays) == _LANGUAGE for one in (network, small)] != [False, True]:
+        return model_of(_shape(main), {**settings, **generator}, None, '')
+    (small,) = others
+    if [family.head_of(one) == _LANGUAGE for one in (main, small)] != [False, True]:
         raise CheckpointError(
-            f'the folder generator/ must hold an {_LANGUAGE}, and discriminator/ must not'
+            f'the folder generator/ must hold an {family.classes.name(_LANGUAGE)}, and '
+            'discriminator/ must not'
         )
     untied = {
         'generator': 'separate',
         'embedding_sharing': 'untied',
-        'generator_embedding_size': small.config['embedding_size'],
+        'generator_embedding_size': small.config.get('embedding_size', small.config['hidden_size']),
     }
-    return model_of(_shape(network), {**_settings(network), **untied}, _shape(small), 'generator/')
+    return model_of(_shape(main), {**settings, **untied}, _shape(small), 'generator/')
 
 
 def _shape(network: Network) -> EncoderShape:
     return EncoderShape(*(network.config[name] for name in SHAPE))
 
 
-def _settings(network: Network) -> dict[str, Any]:
+def _settings(network: Network, family: Family) -> dict[str, Any]:
     config = network.config
-    sizes = {ours: config[theirs] for theirs, ours in SIZES.items()}
-    numbers = {ours: float(config.get(theirs, value)) for theirs, (ours, value) in NUMBERS.items()}
+    sizes = {ours: config[theirs] for theirs, ours in family.sizes.items()}
+    numbers = {
+        ours: float(config.get(theirs, value)) for theirs, (ours, value) in family.numbers.items()
+    }
     return sizes | numbers
 
 
@@ -156,7 +150,7 @@ def networks_from_params(
     params: Mapping[str, Tree],
     model: ModelConfig,
     vocab_size: int,
-    pad_id: int = 0,
+    special: SpecialIds,
     task: str | None = None,
     labels: Sequence[str] | None = None,
     record: Mapping[str, Any] | None = None,
@@ -166,15 +160,21 @@ def networks_from_params(
     A `task_head` is for the `task`, a key of `names.TASK_HEADS`; `labels` name its outputs, and
     `record` is what our checkpoint holds about the task.
     """
+    family = _family_for(model)
     kept, report = transfer.keep_expressible(params, 'transformers')
     if 'task_head' in kept and kept.pop('discriminator_head', None):
         report.left_out['discriminator_head'] = 'a network in transformers has one head'
-    architecture = _architecture(kept, task)
+    for part, why in family.no_place(model).items():
+        if kept.pop(part, None) is not None:
+            report.left_out[part] = why
+    head = _head(kept, task, family)
     has_generator = 'generator_head' in kept and 'generator_ltr' not in kept
     networks = {}
-    if 'generator' in kept or architecture != BARE_ENCODER or not has_generator:
-        network = _network(kept, architecture, model, vocab_size, pad_id)
+    if 'generator' in kept or head is not None or not has_generator:
+        network = _network(kept, head, family, model, vocab_size, special)
         if 'task_head' in kept:
+            style = str((record or {}).get('style'))
+            network.config.update(family.head_styles.get(style, family.usual_style[1]))
             network.config.update(_label_settings(kept['task_head'], task, labels))
             # transformers keeps settings that it does not know.
             if record:
@@ -187,7 +187,7 @@ def networks_from_params(
             'discriminator': kept.get('generator', kept['discriminator']),
             'generator_head': kept['generator_head'],
         }
-        networks['generator'] = _network(small, _LANGUAGE, model, vocab_size, pad_id)
+        networks['generator'] = _network(small, _LANGUAGE, family, model, vocab_size, special)
     else:
         left = [name for name in kept if name.startswith('generator')]
         why = 'a generator in transformers has one tower and a head'
@@ -198,45 +198,58 @@ def networks_from_params(
     return networks, report
 
 
-def _architecture(kept: Mapping[str, Tree], task: str | None) -> str:
-    """The class of the discriminator's network."""
+def _family_for(model: ModelConfig) -> Family:
+    """The family that has the model's block; CheckpointError names what would have to be typed."""
+    others = {name: family.others(model) for name, family in FAMILIES.items()}
+    nearest = min(others, key=lambda name: len(others[name]))
+    if not others[nearest]:
+        return FAMILIES[nearest]
+    has = ', '.join(f'config.model.{name}={getattr(model, name)}' for name in others[nearest])
+    words = ' '.join(
+        f'--config.model.{name}={str(value).lower() if isinstance(value, bool) else value}'
+        for name, value in others[nearest].items()
+    )
+    raise CheckpointError(
+        f"the model has {has}, which transformers' {nearest} does not know, and its other classes "
+        'differ in more: such a model cannot be converted. To have one that can, pre-train it with '
+        f'{words}'
+    )
+
+
+def _head(kept: Mapping[str, Tree], task: str | None, family: Family) -> str | None:
+    """The head of the discriminator's network."""
     if 'task_head' not in kept:
-        return 'ElectraForPreTraining' if 'discriminator_head' in kept else BARE_ENCODER
-    if task not in TASK_HEADS:
-        raise unknown('the task of task_head', str(task), TASK_HEADS)
-    architecture, rows = TASK_HEADS[task]
+        return 'discriminator_head' if 'discriminator_head' in kept else None
+    heads = {kind: head for kind, head in family.classes.heads.items() if kind[-5:] != '_head'}
+    if task not in heads:
+        raise unknown('the task of task_head', str(task), heads)
     layers = set(kept['task_head'])
-    if layers != {row.ours.split('/')[0] for row in rows}:
+    if layers != {row.ours.split('/')[0] for row in heads[task][1]}:
         raise CheckpointError(
             f"the head for {task} has the layers {', '.join(sorted(layers))}, which transformers' "
-            'class for that does not have: fine-tune with --config.task.head=huggingface to have '
-            'a head that it has'
+            f'{heads[task][0]} does not have: fine-tune with '
+            f'--config.task.head={family.usual_style[0]} to have a head that it has'
         )
-    return architecture
+    return task
 
 
 def _network(
-    params: Mapping[str, Tree], architecture: str, model: ModelConfig, vocab_size: int, pad_id: int
+    params: Mapping[str, Tree],
+    head: str | None,
+    family: Family,
+    model: ModelConfig,
+    vocab_size: int,
+    special: SpecialIds,
 ) -> Network:
-    parts = names.huggingface_parts(architecture)
-    arrays, _ = transfer.write_parts(params, parts, vocab_size)
-    query_NDHK = params['discriminator']['layers']['attention']['query']['kernel']
-    up_NDF = params['discriminator']['layers']['feed_forward']['up']['kernel']
-    embeddings = params['embeddings']
+    params = family.written_out(params)
+    arrays, _ = transfer.write_parts(params, family.classes.parts(head), vocab_size)
     config = {
-        'architectures': [architecture],
-        'model_type': EXPECTED['model_type'],
-        'hidden_act': EXPECTED['hidden_act'],
+        'architectures': [family.classes.name(head)],
+        'model_type': family.model_type,
         'vocab_size': vocab_size,
-        'num_hidden_layers': query_NDHK.shape[0],
-        'hidden_size': query_NDHK.shape[1],
-        'num_attention_heads': query_NDHK.shape[2],
-        'intermediate_size': up_NDF.shape[2],
-        'embedding_size': embeddings['word'].shape[1],
-        'max_position_embeddings': embeddings['position'].shape[0],
-        'type_vocab_size': embeddings['type'].shape[0],
-        **{theirs: getattr(model, ours) for theirs, (ours, _) in NUMBERS.items()},
-        'pad_token_id': pad_id,
+        **{theirs: getattr(model, ours) for theirs, (ours, _) in family.numbers.items()},
+        **family.stated(params, model, head),
+        **{f'{name}_token_id': getattr(special, ours) for name, ours in family.token_ids.items()},
         'tie_word_embeddings': True,
         'dtype': 'float32',
     }
@@ -255,19 +268,10 @@ def _label_settings(head: Tree, task: str | None, labels: Sequence[str] | None) 
     }
 
 
-def architecture_of(arrays: Mapping[str, np.ndarray]) -> str:
-    """The class of transformers that has tensors of these names."""
-    for architecture, head in HUGGINGFACE_HEADS.items():
-        if head.rows[0].huggingface in arrays:
-            return architecture
-    # An encoder that was saved out of a class with a head is a discriminator without its head.
-    return 'ElectraForPreTraining' if _WORD_TABLE in arrays else BARE_ENCODER
-
-
 def task_of(network: Network, C: int) -> tuple[str, list[str] | None]:
     """The kind of task that a fine-tuned network of C outputs is for, and their names."""
-    architecture, config = architecture_of(network.arrays), network.config
-    task = next(kind for kind, (name, _) in TASK_HEADS.items() if name == architecture)
+    config, task = network.config, family_of(network).head_of(network)
+    assert task is not None  # it has a head of a task
     if task in PROBLEMS:
         task = _problem(config.get('problem_type'), C)
     labels = config.get('id2label')
@@ -287,7 +291,19 @@ def head_dropout(network: Network) -> float:
     """The dropout of a task's head, which is that of the layers if nothing else is stated."""
     config = network.config
     rate = config.get('classifier_dropout')
-    return float(config.get('hidden_dropout_prob', 0.1) if rate is None else rate)
+    return float(config.get(*family_of(network).head_dropout) if rate is None else rate)
+
+
+def head_style(network: Network) -> str:
+    """The style of a task's head (config.task.head)."""
+    family = family_of(network)
+    if family.head_of(network) not in PROBLEMS:  # it is not on whole rows
+        return family.usual_style[0]
+    for style, stated in family.head_styles.items():
+        # What is not stated has the last one's value.
+        if all(network.config.get(name) == value for name, value in stated.items()):
+            return style
+    return list(family.head_styles)[-1]
 
 
 def _problem(problem: Any, C: int) -> str:
@@ -307,21 +323,21 @@ def _problem(problem: Any, C: int) -> str:
     return kind
 
 
-def _check_config(scope: str, network: Network) -> None:
+def _check_config(scope: str, network: Network, family: Family) -> None:
     """Refuses what is not there, is no sensible size, or asks for another kind of network."""
     config, file = network.config, scope + CONFIG_FILE
-    for name, expected in EXPECTED.items():
+    for name, expected in family.expected.items():
         if config.get(name, expected) != expected:
             raise CheckpointError(
                 f'{file}: {name} is {config[name]!r}, allowed: {expected!r}; this network '
                 'computes something that ours does not'
             )
-    for name in (*SHAPE, *SIZES, 'vocab_size'):
+    for name in (*SHAPE, *family.sizes, 'vocab_size'):
         value = config.get(name)
         if type(value) is not int or not 1 <= value <= _LARGEST:
             found = f'{name} is {value!r}' if name in config else f'lacks {name!r}'
             raise CheckpointError(f'{file}: {found}, allowed: whole numbers from 1')
-    for name in NUMBERS:
+    for name in family.numbers:
         if not isinstance(config.get(name, 0.0), int | float):
             raise CheckpointError(f'{file}: {name} is {config[name]!r}, allowed: a number')
     if config['hidden_size'] % config['num_attention_heads']:
@@ -329,8 +345,8 @@ def _check_config(scope: str, network: Network) -> None:
             f'{file}: hidden_size is {config["hidden_size"]} and num_attention_heads is '
             f'{config["num_attention_heads"]}: the first must be a multiple of the second'
         )
-    bare = architecture_of(network.arrays) == BARE_ENCODER
-    layers = transfer.count_layers(network.arrays, '' if bare else 'electra.')
+    scope = '' if family.head_of(network) is None else family.classes.prefix
+    layers = transfer.count_layers(network.arrays, scope, family.layer)
     # Otherwise every name of the layers would be listed as missing.
     if layers != config['num_hidden_layers']:
         raise CheckpointError(
@@ -339,17 +355,18 @@ def _check_config(scope: str, network: Network) -> None:
         )
 
 
-def _without_tied_table(scope: str, network: Network) -> dict[str, np.ndarray]:
+def _without_tied_table(scope: str, network: Network, family: Family) -> dict[str, np.ndarray]:
     """The tensors without the softmax's copy of the word table, which transformers ties."""
-    kept = dict(network.arrays)
-    table = kept.pop(_LM_TABLE, None)
+    kept, softmax = family.arrays(network), f'{family.softmax}.weight'
+    words = family.word_table(family.head_of(network))
+    table = kept.pop(softmax, None)
     untied = table is None and not network.config.get('tie_word_embeddings', True)
     if table is not None:
-        untied = _WORD_TABLE not in kept or not np.array_equal(table, kept[_WORD_TABLE])
-    if untied and _LM_BIAS in kept:
+        untied = words not in kept or not np.array_equal(table, kept[words])
+    if untied and f'{family.softmax}.bias' in kept:
         raise CheckpointError(
-            f"{scope}{_LM_TABLE} is another table than {_WORD_TABLE}: ELECTRA's generator has one "
-            'for both, so this model cannot be converted'
+            f"{scope}{softmax} is another table than {words}: ELECTRA's generator has one for "
+            'both, so this model cannot be converted'
         )
     return kept
 

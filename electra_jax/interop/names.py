@@ -1,15 +1,15 @@
-"""The one table of names: our parameters, Google's variables, Hugging Face's tensors.
+"""The one table of names: our parameters, Google's variables, transformers' tensors.
 
 Every row names one array of ours with the letters of its dimensions, and the same array in the two
 other formats. Letters without a space between them are one dimension there: our query kernel `DHK`
 is Google's matrix `D HK`; PyTorch keeps kernels transposed, as `HK D`. Our layers are stacked along
 N; theirs are one array each, with the layer's number in place of `{N}`. The names come from
 google-research/electra (model/modeling.py, run_pretraining.py) and transformers 5
-(modeling_electra.py). Those of transformers are Google's with dots, but for the heads of
-pre-training.
+(modeling_electra.py, modeling_modernbert.py). Those of transformers' Electra are Google's with
+dots, but for the heads of pre-training; Google's code has nothing like ModernBERT.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
@@ -17,13 +17,15 @@ class Row(NamedTuple):
 
     ours: str  # path below its part
     letters: str  # of one layer in Google's files
-    google: str  # name below the scope of its part; '{N}' is the layer's number
+    google: str  # name below the scope of its part; '{N}' is the layer's number; '': none
     huggingface: str
+    maps: int = 1  # G, of an array that holds several maps
+    first: int = 0  # the first layer that has it there
 
     @property
     def stacked(self) -> bool:
         """Whether our array holds all layers."""
-        return '{N}' in self.google
+        return '{N}' in self.huggingface
 
     @property
     def our_letters(self) -> str:
@@ -102,12 +104,44 @@ TASK_HEADS = {
     'tagging': ('ElectraForTokenClassification', _dense('output', 'D C', 'classifier')),
     'spans': ('ElectraForQuestionAnswering', _dense('output', 'D C', 'qa_outputs')),
 }
-# What transformers calls the kinds of `ElectraForSequenceClassification` (problem_type).
+# What transformers calls the kinds of tasks on whole rows (problem_type).
 PROBLEMS = {
     'classification': 'single_label_classification',
     'multi_label': 'multi_label_classification',
     'regression': 'regression',
 }
+
+
+# ModernBERT's block, in a tree of ours that has all of it (`modernbert.written_out`).
+def _modern(rows: tuple[Row, ...], **fields: Any) -> tuple[Row, ...]:
+    return tuple(row._replace(google='', **fields) for row in rows)
+
+
+MODERN_EMBEDDINGS = _modern((
+    _table('word', 'V E', 'tok_embeddings'),
+    *_norm('norm', 'E', 'norm'),
+))  # fmt: skip
+_LAYER = 'layers.{N}.'
+MODERN_ENCODER = (
+    *_modern(_norm('layers/attention_norm', 'D', _LAYER + 'attn_norm'), first=1),
+    *_modern(_dense('layers/attention/qkv', 'D GHK', _LAYER + 'attn.Wqkv'), maps=3),
+    *_modern(_dense('layers/attention/output', 'HK D', _LAYER + 'attn.Wo')),
+    *_modern(_norm('layers/feed_forward_norm', 'D', _LAYER + 'mlp_norm')),
+    *_modern(_dense('layers/feed_forward/gate_up', 'D GF', _LAYER + 'mlp.Wi'), maps=2),
+    *_modern(_dense('layers/feed_forward/down', 'F D', _LAYER + 'mlp.Wo')),
+    *_modern(_norm('norm', 'D', 'final_norm')),
+)
+MODERN_GENERATOR_HEAD = _modern((
+    *_dense('dense', 'D E', 'head.dense'),
+    *_norm('norm', 'E', 'head.norm'),
+    Row('output_bias', 'V', '', 'decoder.bias'),
+))  # fmt: skip
+# Of all kinds, on whole rows and on tokens.
+MODERN_HEAD = _modern((
+    *_dense('dense', 'D F', 'head.dense'),
+    *_norm('norm', 'F', 'head.norm'),
+    *_dense('output', 'F C', 'classifier'),
+))  # fmt: skip
 
 
 class Part(NamedTuple):
@@ -121,7 +155,9 @@ class Part(NamedTuple):
     def names(self, row: Row, num_layers: int) -> list[str]:
         """The names that a row has there, one a layer."""
         name = self.prefix + (row.google if self.is_google else row.huggingface)
-        return [name.format(N=layer) for layer in range(num_layers)] if row.stacked else [name]
+        if not row.stacked:
+            return [name]
+        return [name.format(N=layer) for layer in range(row.first, num_layers)]
 
     def letters(self, row: Row) -> str:
         """The letters of one layer there."""
@@ -144,23 +180,60 @@ GOOGLE_PARTS = (
 # With two towers the generator's head has another scope (run_pretraining.py:288-335).
 TWO_TOWER_SCOPE = 'cloze_predictions/'
 
-# transformers' classes that have a head, which is a part of ours.
-HUGGINGFACE_HEADS = {
-    'ElectraForPreTraining': Part('discriminator_head', DISCRIMINATOR_HEAD, ''),
-    'ElectraForMaskedLM': Part('generator_head', GENERATOR_HEAD, ''),
-    **{name: Part('task_head', rows, '') for name, rows in TASK_HEADS.values()},
-}
-BARE_ENCODER = 'ElectraModel'  # the class without a head
+
+class Classes(NamedTuple):
+    """transformers' classes of one kind of network, and the names of their tensors."""
+
+    bare: str  # the class without a head
+    prefix: str  # of the encoder's names in classes that have one
+    embeddings: tuple[Row, ...]
+    encoder: tuple[Row, ...]
+    # A part of ours, or a kind of task -> the class, and the rows of its head.
+    heads: dict[str, tuple[str, tuple[Row, ...]]]
+
+    def name(self, head: str | None) -> str:
+        """The class with a head."""
+        return self.bare if head is None else self.heads[head][0]
+
+    def parts(self, head: str | None) -> tuple[Part, ...]:
+        """The parts in a folder of the class with a head, the head last."""
+        prefix = '' if head is None else self.prefix
+        network = (
+            Part('embeddings', self.embeddings, f'{prefix}embeddings.'),
+            Part('discriminator', self.encoder, prefix),
+        )
+        if head is None:
+            return network
+        ours = head if head.endswith('_head') else 'task_head'
+        return (*network, Part(ours, self.heads[head][1], ''))
 
 
-def huggingface_parts(architecture: str) -> tuple[Part, ...]:
-    """The parts in a folder of one of transformers' classes, the head last."""
-    prefix = '' if architecture == BARE_ENCODER else 'electra.'
-    network = (
-        Part('embeddings', EMBEDDINGS, f'{prefix}embeddings.'),
-        Part('discriminator', ENCODER, prefix),
-    )
-    return network if architecture == BARE_ENCODER else (*network, HUGGINGFACE_HEADS[architecture])
+ELECTRA = Classes(
+    bare='ElectraModel',
+    prefix='electra.',
+    embeddings=EMBEDDINGS,
+    encoder=ENCODER,
+    heads={
+        'discriminator_head': ('ElectraForPreTraining', DISCRIMINATOR_HEAD),
+        'generator_head': ('ElectraForMaskedLM', GENERATOR_HEAD),
+        **TASK_HEADS,
+    },
+)
+MODERNBERT = Classes(
+    bare='ModernBertModel',
+    prefix='model.',
+    embeddings=MODERN_EMBEDDINGS,
+    encoder=MODERN_ENCODER,
+    heads={
+        # A class for tags, which has the one output of detection here.
+        'discriminator_head': ('ModernBertForTokenClassification', MODERN_HEAD),
+        'generator_head': ('ModernBertForMaskedLM', MODERN_GENERATOR_HEAD),
+        **{
+            kind: (name.replace('Electra', 'ModernBert'), MODERN_HEAD)
+            for kind, (name, _) in TASK_HEADS.items()
+        },
+    },
+)
 
 
 # Names in their files that are not parameters of the networks: pattern -> what it is.

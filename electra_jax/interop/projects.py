@@ -39,7 +39,8 @@ class Checkpoint:
     tokenizer_folder: pathlib.Path | None = None
     # The task as our checkpoint records it, also where it went through another project's files.
     record: dict[str, Any] | None = None
-    head_dropout: float | None = None  # of a task's head, where it is recorded
+    head_style: str | None = None  # of a task's head (config.task.head), where it is recorded
+    head_dropout: float | None = None  # the same
     row_limit: int | None = None  # the most tokens of a row, where the tokenizer states it
 
 
@@ -173,17 +174,20 @@ def recorded(about: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], T
 
 
 def read_huggingface(path: str | pathlib.Path) -> Checkpoint:
-    """Reads a folder of transformers' Electra classes, or a discriminator/ and a generator/."""
+    """Reads a folder of transformers' classes, or of a discriminator/ and a generator/."""
     path = pathlib.Path(path)
     networks = files.read(path)
+    for network in networks.values():
+        huggingface.family_of(network)  # refuses others, whose tokenizers are others, too
     tokenizer, where, notes = _huggingface_tokenizer([path, *(path / role for role in networks)])
     size = tokenizer.vocab_size if tokenizer else None
     params, model, report = huggingface.params_from_networks(networks, size)
     report.notes += notes
-    task, labels, main = None, None, next(iter(networks.values()))
+    task, labels, style, main = None, None, None, next(iter(networks.values()))
     if 'task_head' in params:
         C = len(params['task_head']['output']['bias'])
         task, labels = huggingface.task_of(main, C)
+        style = huggingface.head_style(main)
     record = main.config.get(huggingface.RECORD)
     return Checkpoint(
         params,
@@ -195,6 +199,7 @@ def read_huggingface(path: str | pathlib.Path) -> Checkpoint:
         report,
         tokenizer_folder=where,
         record=record.get('task') if isinstance(record, dict) else None,
+        head_style=style,
         head_dropout=huggingface.head_dropout(main),
         row_limit=wordpiece_folder.row_limit(wordpiece_folder.open_folder(where or path)),
     )
@@ -221,7 +226,9 @@ def _huggingface_tokenizer(
 
 def write_google(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
     """Writes Google's files into a folder, which is made; the arguments are those of `WRITERS`."""
-    tokenizer = _checked(checkpoint, "Google's code")
+    tokenizer = checkpoint.tokenizer
+    assert tokenizer is not None  # `convert` has looked
+    transfer.check_block(checkpoint.model, "Google's code")
     variables, report = google_tf.variables_from_params(checkpoint.params, tokenizer.vocab_size)
     folder.mkdir(parents=True, exist_ok=True)
     google_tf.write_checkpoint(folder / CHECKPOINT_NAME, variables)
@@ -241,12 +248,13 @@ def write_google(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
 
 def write_huggingface(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
     """Writes a folder of transformers, which is made; the arguments are those of `WRITERS`."""
-    tokenizer = _checked(checkpoint, 'transformers')
+    tokenizer = checkpoint.tokenizer
+    assert tokenizer is not None  # `convert` has looked
     networks, report = huggingface.networks_from_params(
         checkpoint.params,
         checkpoint.model,
         tokenizer.vocab_size,
-        tokenizer.special.pad,
+        tokenizer.special,
         checkpoint.task,
         checkpoint.labels,
         checkpoint.record,
@@ -256,16 +264,10 @@ def write_huggingface(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
         inside.mkdir(parents=True, exist_ok=True)
         # First, because it may be refused.
         longest = network.config['max_position_embeddings']
-        huggingface_tokenizer.write_tokenizer(tokenizer, inside, longest)
+        has_types = huggingface.family_of(network).has_types
+        huggingface_tokenizer.write_tokenizer(tokenizer, inside, longest, has_types)
         files.write_network(inside, network)
     return report
-
-
-def _checked(checkpoint: Checkpoint, target: str) -> Tokenizer:
-    """The tokenizer of a checkpoint that can be written; nothing has been written before."""
-    assert checkpoint.tokenizer is not None  # `convert` has looked
-    transfer.check_block(checkpoint.model, target)
-    return checkpoint.tokenizer
 
 
 # The projects whose checkpoints can be read and written. To add one: two functions, two rows.

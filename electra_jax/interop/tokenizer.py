@@ -24,11 +24,13 @@ MODEL_FILE = 'spiece.model'
 _SPACE = '\u2581'
 
 
-def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: int) -> None:
+def write_tokenizer(
+    tokenizer: Tokenizer, folder: pathlib.Path, max_positions: int, has_types: bool = True
+) -> None:
     """Writes what transformers' AutoTokenizer needs to give the same ids; `folder` exists.
 
     A pipeline of the library that gives other ids for one of `PROBES` is refused. transformers cuts
-    texts to `max_positions`.
+    texts to `max_positions`, and gives token types where the model has any (`has_types`).
     """
     library = fast_tokenizer(tokenizer)
     probes.check(
@@ -56,7 +58,11 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path, max_positions: i
         # Reads tokenizer.json as it stands; BertTokenizer would build another pipeline, in which
         # words of more than 100 letters, not 200, are unknown.
         'tokenizer_class': 'PreTrainedTokenizerFast',
-        'model_input_names': ['input_ids', 'token_type_ids', 'attention_mask'],
+        'model_input_names': [
+            'input_ids',
+            *(['token_type_ids'] if has_types else []),
+            'attention_mask',
+        ],
         'model_max_length': max_positions,
         'clean_up_tokenization_spaces': False,
         **special,

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -100,7 +100,12 @@ def read_parts(
             sizes['C'] = np.size(arrays[every[-1]])
         leaves: dict[str, np.ndarray] = {}
         for row, found in wanted.items():
+            sizes['G'] = row.maps
             layers = [_layer(arrays[name], name, part, row, sizes, report) for name in found]
+            if row.first:  # ours has it in each layer, where it changes nothing
+                shape = [sizes[letter] for letter in row.our_letters.split()]
+                filling = np.full(shape, row.ours.endswith('scale'), np.float32)
+                layers = [filling] * row.first + layers
             leaf = np.stack(layers) if row.stacked else layers[0]
             if row.letters.startswith('V'):
                 padding = vocab_rows(model, vocab_size) - vocab_size
@@ -151,9 +156,10 @@ def _write_part(tree: Tree, part: Part, vocab_size: int) -> dict[str, np.ndarray
         row, leaf = rows[path], np.asarray(leaf)
         if row.letters.startswith('V'):
             leaf = leaf[:vocab_size]
-        layers = leaf if row.stacked else leaf[None]
+        layers = leaf[row.first :] if row.stacked else leaf[None]
         sizes = dict(zip(row.our_letters.split(), layers.shape[1:], strict=True))
-        for name, layer in zip(part.names(row, len(layers)), layers, strict=True):
+        found = part.names(row, len(leaf))
+        for name, layer in zip(found, layers, strict=True):
             arrays[name] = rearrange(layer, row.our_letters, part.letters(row), sizes)
     return arrays
 
@@ -196,9 +202,11 @@ def _ignorable(left: Collection[str]) -> dict[str, str]:
     return found
 
 
-def count_layers(found: Iterable[str], scope: str) -> int:
-    """The number of layers in the names of arrays, in which `scope` precedes ``'encoder'``."""
-    pattern = re.compile(re.escape(scope) + r'encoder[/.]layer[_.](\d+)[/.]')
+def count_layers(
+    found: Iterable[str], scope: str, layer: str = r'encoder[/.]layer[_.](\d+)[/.]'
+) -> int:
+    """The number of layers in names of arrays that begin with `scope` and the pattern `layer`."""
+    pattern = re.compile(re.escape(scope) + layer)
     layers = {int(match[1]) for match in map(pattern.match, found) if match}
     if layers != set(range(len(layers))):
         shown = listed([str(number) for number in sorted(layers)])
@@ -222,15 +230,24 @@ def fold_embeddings(params: Mapping[str, Tree]) -> dict[str, Tree]:
     tables = {
         name: np.asarray(base[name]) + np.asarray(delta[name])
         for name in ('word', 'position', 'type')
+        if name in base
     }
     return {**folded, 'embeddings': {**tables, 'norm': delta['norm']}, 'generator_embeddings': base}
 
 
-def check_block(model: ModelConfig, target: str) -> None:
-    """Refuses a model whose layers other formats cannot express, naming each setting."""
+def other_settings(model: ModelConfig) -> dict[str, Any]:
+    """Settings in which a model differs from BERT's block and heads -> the value there."""
     bert = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
     bert['norm'] = 'post'
-    others = [name for name in resolve.BLOCK if getattr(model, name) != bert[name]]
+    if model.type_vocab_size:
+        bert['type_vocab_size'] = model.type_vocab_size
+    names = (*resolve.BLOCK, 'type_vocab_size', 'discriminator_head_norm')
+    return {name: bert[name] for name in names if getattr(model, name) != bert[name]}
+
+
+def check_block(model: ModelConfig, target: str) -> None:
+    """Refuses a model whose layers other formats cannot express, naming each setting."""
+    others = other_settings(model)
     if others:
         has = ', '.join(f'config.model.{name}={getattr(model, name)}' for name in others)
         raise CheckpointError(

@@ -24,6 +24,8 @@ VOCAB_FILE, ADDED_FILE, SPECIAL_FILE = 'vocab.txt', 'added_tokens.json', 'specia
 _BERT = ('BertTokenizer', 'ElectraTokenizer', 'DistilBertTokenizer', 'ConvBertTokenizer')
 # Classes that use tokenizer.json as it stands.
 _GENERIC = ('PreTrainedTokenizer', 'TokenizersBackend')
+# Models that get no token types (model_type).
+_WITHOUT_TYPES = ('modernbert',)
 # In _BERT classes, which build their own model.
 _BERT_WORD_CHARS = 100
 _SPECIAL = tuple(field.name for field in dataclasses.fields(api.SpecialIds))
@@ -83,6 +85,13 @@ class Folder(NamedTuple):
             name = read_json(self.path / CONFIG_FILE).get('tokenizer_class')
         return None if name is None else str(name).removesuffix('Fast')
 
+    @property
+    def has_types(self) -> bool:
+        """Whether its model tells the two texts of a pair apart."""
+        if not (self.path / CONFIG_FILE).is_file():
+            return True
+        return read_json(self.path / CONFIG_FILE).get('model_type') not in _WITHOUT_TYPES
+
 
 def open_folder(path: pathlib.Path) -> Folder:
     """The settings in a folder; CheckpointError where two files contradict each other."""
@@ -113,7 +122,7 @@ def check_settings(folder: Folder) -> list[str]:
                 'tokenizer would give other ids'
             )
     inputs = folder.settings.get('model_input_names')
-    if inputs is not None and 'token_type_ids' not in inputs:
+    if inputs is not None and 'token_type_ids' not in inputs and folder.has_types:
         raise CheckpointError(
             f'{file}: model_input_names is {inputs!r:.80}, without token_type_ids: its model never '
             'sees which text of a pair is the second, ours always does'
@@ -189,7 +198,7 @@ def read(
     except DataError as error:
         raise CheckpointError(str(error)) from error
     if folder.tokenizer_json is not None:
-        _check_library(file, made, as_it_stands)
+        _check_library(file, made, as_it_stands, folder.has_types)
     return made, notes + more
 
 
@@ -383,7 +392,9 @@ def _switches(folder: Folder, as_it_stands: bool) -> tuple[dict[str, Any], list[
     return values, notes
 
 
-def _check_library(path: pathlib.Path, made: WordPiece, as_it_stands: bool) -> None:
+def _check_library(
+    path: pathlib.Path, made: WordPiece, as_it_stands: bool, has_types: bool
+) -> None:
     """Refuses a tokenizer.json that the library reads differently."""
     try:
         library = tokenizers.Tokenizer.from_file(str(path))
@@ -405,7 +416,8 @@ def _check_library(path: pathlib.Path, made: WordPiece, as_it_stands: bool) -> N
     first, second = (made.encode_batch([text])[0].tolist() for text in probes.PAIR)
     of_library = [library.encode(text, add_special_tokens=False).ids for text in probes.PAIR]
     expected = probes.pair_row(made)
-    if (first, second) == tuple(of_library) and (row.ids, row.type_ids) != expected:
+    found = (row.ids, row.type_ids if has_types else expected[1])
+    if (first, second) == tuple(of_library) and found != expected:
         raise CheckpointError(
             f'{path}: its post_processor makes of a pair of texts the ids {row.ids} with the types '
             f'{row.type_ids}, allowed: {expected[0]} with {expected[1]}, as BERT has them'

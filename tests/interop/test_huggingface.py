@@ -16,7 +16,9 @@ from tests.support import fakes
 
 def networks_of(model, params=None, **more):
     params = fakes.params(model) if params is None else params
-    return params, *huggingface.networks_from_params(params, model, fakes.VOCAB_SIZE, **more)
+    special = fakes.tokenizer().special
+    networks = huggingface.networks_from_params
+    return params, *networks(params, model, fakes.VOCAB_SIZE, special, **more)
 
 
 @pytest.mark.parametrize('changes', fakes.MODELS.values())
