@@ -49,8 +49,9 @@ FORMAT = flags.DEFINE_enum(
     "of the input; auto: by the ending of its name, 'lines' for standard input",
 )  # fmt: skip
 COLUMNS = flags.DEFINE_string(
-    'columns', None, 'columns that are not called as in training: text_a=body,id=key'
-)
+    'columns', None,
+    'columns that are not called as in training: text_a=body,id=key; of zero_shot also label=NAME',
+)  # fmt: skip
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 32, 'rows of a batch', lower_bound=1)
 TOP_K = flags.DEFINE_integer('top_k', 5, 'fill_mask: tokens for each [MASK]', lower_bound=1)
 SCORER = flags.DEFINE_enum(

@@ -1,27 +1,38 @@
 """What an ability of a checkpoint is, and what its functions are handed."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.core.complaints import Complaints
+from electra_jax.core.errors import ConfigError
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.inference.opened import Opened
 from electra_jax.tokenizers.unknown import Unknown
 
+Labels = tuple[tuple[str, tuple[str, ...]], ...]  # label -> its words
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a person may choose; each ability reads what bears on it."""
+    """What a person may choose; each ability names what it reads."""
 
     top_k: int = 5  # tokens that are proposed for a [MASK]
     scorer: str | None = None  # of texts, a key of `score.SCORERS`; None: by the checkpoint
     template: str | None = None  # of zero-shot classification, as `templates.parse` takes it
-    labels: str | None = None  # likewise
+    # Likewise, as typed, or a tuple of each label with its words.
+    labels: str | Labels | None = None
 
 
 DEFAULTS = Options()
+
+
+def check_options(options: Options, read: Collection[str], what: str) -> None:
+    """Refuses options that `what`, which reads those in `read`, would not look at."""
+    for name, value in vars(options).items():
+        if value != getattr(DEFAULTS, name) and name not in read:
+            raise ConfigError(f'--{name} is {value!r}, which {what} does not read: leave it out')
 
 
 class Notes(NamedTuple):
@@ -50,4 +61,5 @@ class Ability(NamedTuple):
     check: Callable[[Opened, TextExample], None] = lambda opened, example: None
     # The texts of a file and their results -> what is reported about them; None: nothing.
     measure: Callable[[Sequence[TextExample], Sequence[Any]], dict[str, float]] | None = None
+    options: tuple[str, ...] = ()  # fields of `Options` that it reads
     labelled: bool = False  # whether labels in the files are read, to be measured by

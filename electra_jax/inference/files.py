@@ -61,6 +61,8 @@ def job(
             f'--output is {output!r}, an array, which only --task=embed writes: type a name that '
             'ends in .jsonl'
         )
+    if pathlib.Path(output).exists() and path.exists() and path.samefile(output):
+        raise ConfigError(f'--output is {output!r}, which is --input too: name another file')
     return Job(task, options, path, output, form, columns)
 
 
@@ -75,6 +77,7 @@ def open_model(checkpoint: str, batch_size: int) -> LoadedModel:
 def answer(model: LoadedModel, job: Job) -> None:
     """Writes an answer for each example of each file: lines of JSON, or rows of an .npy array."""
     work = model.work(job.task, job.options)
+    predict_input.check_columns(job.columns, work.inputs, work.name)
     notes = Notes(_ReportedRows('data.on_bad_row', 'skip'), Unknown())
     inputs = [_read(work, path, job, notes) for path in _paths(job.path)]
     total = sum(len(one.examples) for one in inputs)

@@ -14,19 +14,20 @@ from electra_jax.finetune import report
 from electra_jax.finetune.examples import Example, TextExample
 from electra_jax.finetune.files import lines, predict_input
 from electra_jax.finetune.kinds.kind import Task
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.inference import opened
 from electra_jax.inference.abilities.detect import Detected
 from electra_jax.inference.abilities.fill_mask import Filled
 from electra_jax.inference.abilities.score import Scored
 from electra_jax.inference.abilities.table import ABILITIES
 from electra_jax.inference.abilities.zero_shot import Classified
-from electra_jax.inference.ability import DEFAULTS, Notes, Options
+from electra_jax.inference.ability import DEFAULTS, Notes, Options, check_options
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.unknown import Unknown
 
 AUTO = 'auto'  # the task of a fine-tuned checkpoint, and the first ability of another one
 TASKS = (AUTO, *ABILITIES)  # values of `predict --task`
-OWN_TASK = 'its own task'
+OWN_TASK = 'the task that it was fine-tuned on'
 
 
 class Work(NamedTuple):
@@ -40,6 +41,14 @@ class Work(NamedTuple):
     # Examples and results of a file -> what is reported about them.
     measure: Callable[[Sequence[Any], Sequence[Any]], dict[str, float]] | None = None
     labelled: bool = False  # whether labels in the files are read, to be measured by
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Fields of `Columns` that files are read from."""
+        names = KINDS[self.task.kind].inputs
+        if self.name != OWN_TASK and self.task.usual_columns.text_b is None:
+            names = ('text_a',)
+        return (*names, *(['label'] if self.labelled else []), 'id')
 
 
 class LoadedModel:
@@ -148,8 +157,8 @@ class LoadedModel:
         Returns:
             for each text: `prediction`, a label; `probabilities`, the share of each label.
         """
-        typed = labels and ','.join(f'{name}={"|".join(words)}' for name, words in labels.items())
-        options = Options(scorer=scorer, template=template, labels=typed or None)
+        listed = None if labels is None else tuple(map(_label_words, labels.items()))
+        options = Options(scorer=scorer, template=template, labels=listed)
         return list(self._answers('zero_shot', texts, options))
 
     # ---- The task that it was fine-tuned on
@@ -182,10 +191,12 @@ class LoadedModel:
         if task not in TASKS:
             raise unknown('--task', task, TASKS)
         if task == AUTO and self._tuned is not None:
+            check_options(options, (), OWN_TASK)
             return self._own_work()
         name = next(iter(ABILITIES)) if task == AUTO else task
         if (name, options) not in self._works:
             ability, found = ABILITIES[name], self._opened
+            check_options(options, ability.options, f'--task={name}')
             self._works[name, options] = Work(
                 name,
                 ability.task(found, options),
@@ -249,6 +260,14 @@ def _example(text: Any, is_pair: bool, number: int, where: str) -> TextExample:
         raise lines.UnusableError('bad_width', f'two texts are needed, found {text!r:.60}')
     usable = [lines.usable_text(part, 'the text') for part in parts]
     return TextExample(str(number), usable[0], usable[1] if is_pair else None, None, where)
+
+
+def _label_words(item: tuple[str, Sequence[str]]) -> tuple[str, tuple[str, ...]]:
+    """A label and its words; ConfigError where they are no list of words."""
+    name, words = item
+    if isinstance(words, str) or not words or not all(isinstance(w, str) for w in words):
+        raise ConfigError(f'labels has {words!r} for {name!r}, allowed: a list of words')
+    return name, tuple(words)
 
 
 def _several(texts: Any) -> list[Any]:

@@ -64,8 +64,8 @@ def test_labels_are_scored_as_in_a_plain_loop(pretrained, scorer):
     assert one.prediction == max(wanted, key=wanted.__getitem__)
 
 
-def answered(model, path, tmp_path, **options):
-    words = (str(path), str(tmp_path / 'out'), 'auto', Columns())
+def answered(model, path, tmp_path, columns=None, **options):
+    words = (str(path), str(tmp_path / 'out'), 'auto', columns or Columns())
     files.answer(model, files.job('zero_shot', Options(**options), *words))
     return [json.loads(line) for line in (tmp_path / 'out').read_text().splitlines()]
 
@@ -85,6 +85,26 @@ def test_files_with_labels_are_measured_next_to_two_controls(pretrained, tmp_pat
     assert '| in | 3 | 66.7 | 27.2 | 66.7 | 66.7 |' in printed
     path.write_text('text\n' + TEXTS[0] + '\n')
     assert 'label' not in answered(model, path, tmp_path, **options)[0]
+
+
+def test_known_labels_are_in_any_column(pretrained, tmp_path, capsys):
+    model, path = pretrained[2], tmp_path / 'in.csv'
+    options = {'template': TEMPLATE, 'labels': 'pos=great|films,neg=bad'}
+    path.write_text(f'text,mood\n{TEXTS[0]},pos\n')
+    (row,) = answered(model, path, tmp_path, Columns(label='mood'), **options)
+    assert row['label'] == 'pos' and '| in | 1 |' in capsys.readouterr().err
+    with pytest.raises(DataError, match="no row has a label in the column 'gold'"):
+        answered(model, path, tmp_path, Columns(label='gold'), **options)
+
+
+def test_labels_of_a_program_are_taken_as_they_are(pretrained):
+    labels = {'a=b,c': ['great'], 'x|y': ['bad']}
+    (one,) = pretrained[2].classify(TEXTS[:1], labels, TEMPLATE)
+    assert list(one.probabilities) == list(labels)
+    with pytest.raises(ConfigError, match="labels has 'good' for 'a', allowed: a list of words"):
+        pretrained[2].classify(TEXTS, {'a': 'good', 'b': ['bad']}, TEMPLATE)
+    with pytest.raises(ConfigError, match='at least two'):
+        pretrained[2].classify(TEXTS, {}, TEMPLATE)
 
 
 def test_pairs_of_texts_have_a_slot_each(pretrained):

@@ -30,6 +30,7 @@ _LOOKED_AT = 50  # lines
 _ROWS = 'row'  # names rows that come from no file, before their number
 
 _FIELDS = ('text_a', 'text_b', 'words', 'sentence', 'context', 'question', 'source', 'id')
+_TYPED = (*_FIELDS, 'label')  # which --columns may name
 # Usual names of columns, by which the header of a table is noticed that is not expected.
 _HEADER = {*_FIELDS[:-1], 'text', 'sentence1', 'tokens'}
 
@@ -43,13 +44,24 @@ def parse_columns(text: str | None) -> Columns:
     columns: dict[str, Any] = {}
     for part in text.split(',') if text else []:
         field, equals, column = part.partition('=')
-        if field not in _FIELDS or not equals or not column:
+        if field not in _TYPED or not equals or not column:
             raise ConfigError(
-                f'--columns is {text!r}: in {part!r} one of {", ".join(_FIELDS)} and a column are '
-                f'expected, as in --columns=text_a=body{nearest(field, _FIELDS)}'
+                f'--columns is {text!r}: in {part!r} one of {", ".join(_TYPED)} and a column are '
+                f'expected, as in --columns=text_a=body{nearest(field, _TYPED)}'
             )
         columns[field] = column
     return Columns(**columns)
+
+
+def check_columns(given: Columns, inputs: Sequence[str], what: str) -> None:
+    """Refuses columns that `what`, which reads the fields `inputs`, would not look at."""
+    for field in _TYPED:
+        column = getattr(given, field)
+        if column is not None and field not in inputs:
+            raise ConfigError(
+                f'--columns names {column!r} for {field}, which {what} does not read, allowed: '
+                f'{", ".join(inputs)}; leave {field} out'
+            )
 
 
 def format_of(path: pathlib.Path) -> str:
@@ -124,9 +136,9 @@ def read(
     try:
         if form != 'lines':
             ending = f'.{form}'
-            columns = _columns(task, path, ending, columns)
+            found = _columns(task, path, ending, columns)
             known = False if labelled else None
-            split = (task.spec.files, Location(path), columns, complaints, known, ending)
+            split = (task.spec.files, Location(path), found, complaints, known, ending)
             examples, _ = kind.read(task, Source(*split))
         examples = list(examples)
         lines.forget()
@@ -136,6 +148,10 @@ def read(
         raise DataError(
             f'{path}: there are no usable rows as {form}; another format is named by --format, '
             'and columns by --columns'
+        )
+    if labelled and columns.label is not None and not any(map(kind.has_label, examples)):
+        raise DataError(
+            f'{path}: no row has a label in the column {columns.label!r}, which --columns names'
         )
     count_double_ids(examples, complaints)
     return examples

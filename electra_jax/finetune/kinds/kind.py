@@ -135,6 +135,8 @@ class Kind(NamedTuple):
     # What is known of a task, a split -> examples, and the task with what follows from the split.
     # Unusable rows are refused or counted among the source's complaints.
     read: Callable[[Task, Source], tuple[list[Any], Task]]
+    # Fields of `Columns` that new text is read from, next to the id.
+    inputs: tuple[str, ...]
     # Task, id, line, 'file:line' -> the example that a line of new text is; raises UnusableError.
     from_line: Callable[[Task, str, str, str], Any]
     # Example -> what it is about; examples with equal contents are never on both sides when a

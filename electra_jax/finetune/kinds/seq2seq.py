@@ -320,6 +320,7 @@ SEQ2SEQ = Kind(
     ),
     styles=('reference',),
     read=read,
+    inputs=('source',),
     from_line=from_line,
     content=lambda example: example.source,
     head=head,

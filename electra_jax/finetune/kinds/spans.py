@@ -347,6 +347,7 @@ SPANS = Kind(
     unscaled_metrics=('best_exact_threshold', 'best_f1_threshold'),
     styles=('reference', 'huggingface', 'modernbert'),
     read=read,
+    inputs=('context', 'question'),
     from_line=from_line,
     content=lambda example: example.context,
     head=lambda task: task.head_shape('span', 2),

@@ -335,6 +335,7 @@ TAGGING = Kind(
     styles=('reference', 'huggingface', 'modernbert'),
     formats=('conll', 'conllu'),
     read=read,
+    inputs=('words', 'sentence'),
     from_line=lambda task, name, line, where: TaggedExample(name, tuple(line.split()), None, where),
     content=lambda example: example.words,
     head=lambda task: task.head_shape('token', len(task.labels)),

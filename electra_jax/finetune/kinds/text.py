@@ -322,6 +322,7 @@ CLASSIFICATION = Kind(
     own_spec=TaskSpec(OWN_FILES, ('accuracy', 'macro_f1')),
     styles=('reference', 'huggingface', 'mean', 'modernbert', 'modernbert_cls'),
     read=read_classes,
+    inputs=('text_a', 'text_b'),
     from_line=from_line,
     # A pair is the same the other way round.
     content=lambda example: sorted((example.text_a, example.text_b or '')),

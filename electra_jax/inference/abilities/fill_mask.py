@@ -117,4 +117,6 @@ def to_json(example: TextExample, masks: list[list[Filled]]) -> dict[str, Any]:
     return {'id': example.id, 'text': example.text_a, 'masks': listed}
 
 
-FILL_MASK = Ability(f'the likeliest tokens for each {MASK}', bind, to_json, check=check)
+FILL_MASK = Ability(
+    f'the likeliest tokens for each {MASK}', bind, to_json, check=check, options=('top_k',)
+)  # fmt: skip

@@ -66,4 +66,5 @@ PAIRS = Ability(
     to_json,
     lambda opened, options: opened.task_of(COLUMNS),
     measure=measure,
+    options=('scorer',),
 )

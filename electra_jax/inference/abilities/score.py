@@ -177,4 +177,4 @@ def numbers(scored: Scored) -> dict[str, Any]:
     return {'score': json_number(scored.score), 'tokens': len(scored.terms)}
 
 
-SCORE = Ability('how likely a text is, in nats', bind, to_json)
+SCORE = Ability('how likely a text is, in nats', bind, to_json, options=('scorer',))

@@ -6,12 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from electra_jax.core.errors import ConfigError
+from electra_jax.inference.ability import Labels
 from electra_jax.tokenizers.api import Tokenizer
 
 _SLOT = re.compile(r'\{(\w*)\}')
 SLOTS = ('text', 'text_b', 'label')
-# Label -> its words.
-Labels = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 class Template(NamedTuple):
@@ -39,7 +38,7 @@ TEMPLATES: dict[str, Template] = {
 }
 
 
-def parse(text: str | None, labels: str | None) -> Template:
+def parse(text: str | None, labels: str | Labels | None) -> Template:
     """The template that is named or written, with the labels that are given.
 
     >>> parse('{text} All in all {label}.', 'pos=good|great,neg=bad').labels
@@ -57,7 +56,7 @@ def parse(text: str | None, labels: str | None) -> Template:
     found = TEMPLATES.get(text) or Template(text)
     _check_slots(found.text, names)
     if labels is not None:
-        found = found._replace(labels=_parse_labels(labels))
+        found = found._replace(labels=_labels(labels))
     if not found.labels:
         raise ConfigError(
             f'--labels is not given, and the template {text!r} has none of its own: type them as '
@@ -76,6 +75,13 @@ def _check_slots(text: str, names: str) -> None:
         )
 
 
+def _labels(given: str | Labels) -> Labels:
+    found = _parse_labels(given) if isinstance(given, str) else given
+    if len(found) < 2:
+        raise ConfigError(f'--labels is {given!r}, and at least two are needed')
+    return found
+
+
 def _parse_labels(text: str) -> Labels:
     found: dict[str, tuple[str, ...]] = {}
     for part in text.split(','):
@@ -87,8 +93,6 @@ def _parse_labels(text: str) -> Labels:
                 'with =WORD|WORD after it'
             )
         found[name] = listed
-    if len(found) < 2:
-        raise ConfigError(f'--labels is {text!r}, and at least two are needed')
     return tuple(found.items())
 
 

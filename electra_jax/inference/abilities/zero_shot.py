@@ -191,5 +191,5 @@ def measure(examples: Sequence[TextExample], found: Sequence[Classified]) -> dic
 
 ZERO_SHOT = Ability(
     'one of some labels for each text, by a template', bind, to_json, task, measure=measure,
-    labelled=True,
+    options=('scorer', 'template', 'labels'), labelled=True,
 )  # fmt: skip
