@@ -35,7 +35,8 @@ def chosen(found, name='task', **changes):
         ({'config': LAPTOP, 'steps': 36_000}, 'runs/x', 36_000 * 1024.0, True),
         # Converted by an earlier version, which recorded no steps.
         ({'config': LAPTOP, 'steps': 0}, 'runs/x', 54_000 * 1024.0, False),
-        ({'config': {'model': {}}}, 'google:x', None, False),
+        ({'config': {'model': {}, 'objective': {'name': 'electra'}}}, 'google:x', None, False),
+        ({'config': {'model': {}}}, 'runs/x', None, False),
         ({'config': LAPTOP, 'converted_from': 'huggingface:x'}, 'runs/x', None, False),
         ({'config': {**LAPTOP, 'init_from': 'google:x'}, 'steps': 9}, 'runs/x', None, False),
     ],
@@ -71,6 +72,9 @@ def test_recipes_with_published_settings_have_them_for_every_checkpoint(found):
     assert chosen(found, 'paper_small')[0] == ('reference', 3e-4, 0.8, 0.0, 0.1, 32)
     assert chosen(found, 'laptop')[0] == ('mean', 1e-3, 1.0, 0.01, 0.1, 32)
     assert chosen(found, 'reference')[1].epochs(3, 1) == 3
+    large = Origin(24, 1024, None)
+    assert chosen(large, 'reference')[0] == ('reference', 5e-5, 0.9, 0.01, 0.1, 32)
+    assert chosen(large, 'paper_small')[0] == ('reference', 3e-4, 0.9, 0.0, 0.1, 32)
     assert load('configs/finetune/laptop.py').task.epochs == 3
 
 
