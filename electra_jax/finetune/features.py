@@ -52,6 +52,7 @@ class Rows:
     marks: dict[str, Ragged]  # name -> one number for each token, for example 'labels'
     fill: int = 0  # what marks hold at the unused positions of a row
     cut: Sequence[int] = ()  # examples of which tokens were left out because the row was full
+    cut_as: str = 'cut'  # the complaint about these
     targets: 'Targets | None' = None  # what a decoder learns to write
     # Ids that a decoder wrote -> their text, by the tokenizer that made the rows.
     decode: Callable[[Sequence[int]], str] | None = None

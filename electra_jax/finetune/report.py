@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from electra_jax.config import fields
 from electra_jax.core import trees
+from electra_jax.core.complaints import counted
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.run import Run
@@ -24,14 +25,15 @@ def start_lines(run: Run) -> list[str]:
     config, params, train = run.config, run.program.abstract_state.params, run.train
     both = ', pairs both ways round' if splits.doubles_pairs(config, run.task) else ''
     examples, rows = len(train.loaded.examples), len(train.rows)
-    in_rows = f' in {rows:,} rows' if rows != examples else ''  # windows of questions
+    in_rows = f' in {counted(rows, "rows")}' if rows != examples else ''  # windows of questions
     lines = [
         f'{run.task.name} ({run.task.kind}, head {run.task.style}): '
         f'{trees.count(params) / 1e6:.1f}M parameters on {mesh_line(run.program.mesh)}',
         f'  {origin_line(run)}',
         *_head_lines(run),
         *([f'  {_STAGE_1}'] if run.choice.origin.generator_alone else []),
-        f'  {examples:,} examples{in_rows} to train on{both}; to score: {_sizes(run.scored)}',
+        f'  {counted(examples, "examples")}{in_rows} to train on{both}; to score: '
+        f'{_sizes(run.scored)}',
     ]
     values = {name: fields.get(config, name) for name in run.unset}
     if 'task.head' in values:  # the kind may lack the one that was chosen
@@ -52,7 +54,8 @@ def start_lines(run: Run) -> list[str]:
         *lines,
         *complaints({'train': train, **run.scored, **run.tests}),
         f'  row lengths {train.shares()}: one compilation each',
-        f'  {config.trials} x {config.total_steps:,} steps of {config.batch_size} rows',
+        f'  {config.trials} x {counted(config.total_steps, "steps")} of '
+        f'{counted(config.batch_size, "rows")}',
         f'  workdir {run.folder}',
     ]
 
@@ -103,7 +106,9 @@ def classes_line(train: Loaded) -> list[str]:
     numbers = {label: counts[label] for label in train.task.labels}
     shown = sorted(numbers.items(), key=lambda item: -item[1])[:_SHOWN]
     listed = ', '.join(f'{label!r} {number:,}' for label, number in shown)
-    lines = [f'{len(numbers)} classes: {listed}{", ..." if len(numbers) > _SHOWN else ""}']
+    lines = [
+        f'{counted(len(numbers), "classes")}: {listed}{", ..." if len(numbers) > _SHOWN else ""}'
+    ]
     if train.task.class_weights:
         pairs = zip(train.task.labels, train.task.class_weights, strict=True)
         weights = ', '.join(f'{label!r} {weight:.3g}' for label, weight in [*pairs][:_SHOWN])

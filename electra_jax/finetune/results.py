@@ -10,6 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from electra_jax.core import files
+from electra_jax.core.complaints import counted
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Task
 from electra_jax.runtime import distributed, terminal
 
@@ -131,7 +132,8 @@ def result_lines(kind: Kind, headline: str, trials: Sequence[Trial], easy: Trivi
     for name, found in _headline_first(headline, trials):
         text = f'{name:<24} {_shown(kind, name, found.median)}'
         if found.trials > 1:
-            text += f'  median of {found.trials} trials; mean {_shown(kind, name, found.mean)}'
+            text += f'  median of {counted(found.trials, "trials")}'
+            text += f'; mean {_shown(kind, name, found.mean)}'
             text += f', standard deviation {_shown(kind, name, found.standard_deviation)}'
         if name in easy.metrics:
             text += f'  (trivial: {_shown(kind, name, easy.metrics[name])})'

@@ -1,7 +1,6 @@
 """What the trials of a fine-tuning run share: files, checkpoint and program, opened together."""
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -17,11 +16,12 @@ from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import class_weights, fitting, known
 from electra_jax.finetune import split as splits
+from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.kind import Kind, Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import Program, build_program
 from electra_jax.finetune.results import Trivial, trivial
-from electra_jax.finetune.split import Split
+from electra_jax.finetune.split import Loaded, Split
 from electra_jax.init_from import Account, Start, encoder_params, load_start
 from electra_jax.runtime import distributed
 from electra_jax.train import workdir
@@ -85,6 +85,11 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
     """Reads files and checkpoint, checks that they fit together, then makes functions of them."""
     spec = known.get(settings.task.name)
     _refuse_steps(settings)
+    # Mistakes in the files come before a device, a checkpoint and a program, which take long.
+    asked = fill(settings, row_length=spec.row_length)
+    loaded, held_out = splits.read_train(asked)
+    scored = splits.read_scored(asked, loaded.task, held_out)
+    tests = splits.read_tests(asked, loaded.task)
     distributed.initialize()
     start = load_start(settings)
     model = fill(settings, start.stored).model
@@ -93,11 +98,12 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
     row_length = min(spec.row_length, model.max_positions)
     config = resolve(settings, jax.devices()[0].platform, start.stored, row_length)
     checks.check_positions(config)
-    loaded, held_out = splits.read_train(config)
-    task = class_weights.weighted(loaded.task, loaded.examples, config.task.class_weights)
-    scored = splits.read_scored(config, task, held_out)
-    tests = splits.read_tests(config, task)
-    split = functools.partial(splits.make_split, config, start.tokenizer)
+    task = _with_choices(loaded.task, config)
+    task = class_weights.weighted(task, loaded.examples, config.task.class_weights)
+
+    def split(one: Loaded, train: bool = False) -> Split:
+        return splits.make_split(config, start.tokenizer, one._replace(task=task), train)
+
     train = split(loaded, train=True)
     unset = (*choice.names, *(['task.epochs'] if config.task.epochs is None else []))
     config = _with_steps(config, train, task, choice)
@@ -134,6 +140,17 @@ def _head_params(program: Program, start: Start, task: Task) -> dict[str, np.nda
                 '--config.task.decoder.start=fresh'
             )
     return found
+
+
+def _with_choices(task: Task, config: Config) -> Task:
+    """The task of the files with what only the checkpoint decides."""
+    chosen = tasks.from_config(config)
+    return dataclasses.replace(
+        task,
+        style=chosen.style,
+        null_threshold=chosen.null_threshold,
+        row_length=chosen.row_length,
+    )
 
 
 def _refuse_steps(config: Settings) -> None:

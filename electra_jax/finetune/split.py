@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError
@@ -26,6 +27,7 @@ from electra_jax.tokenizers import unknown
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.unknown import Unknown
 
+_TOLERANCE = 0.05  # how far the held-out part may be from what was asked, as a share of that
 _SAMPLED = 64  # rows in which unknown words are looked for
 
 
@@ -79,7 +81,7 @@ def make_split(config: Config, tokenizer: Tokenizer, loaded: Loaded, train: bool
     for note in rows.notes:
         loaded.complaints.note(f'{loaded.where}: {note}')
     for number in rows.cut:
-        loaded.complaints.count('cut', loaded.examples[number].where)
+        loaded.complaints.count(rows.cut_as, loaded.examples[number].where)
     # Answering on a CPU takes as long as compiling does; an accelerator is faster than that.
     fine = jax.devices()[0].platform == 'cpu' and not train
     longest, multiple = rows.longest(task.row_length), config.mesh.sequence
@@ -128,13 +130,13 @@ def _unknown(tokenizer: Tokenizer, loaded: Loaded, rows: Rows) -> Unknown:
 # The splits of a run
 
 
-def doubles_pairs(config: Config, task: Task) -> bool:
+def doubles_pairs(config: Config | Settings, task: Task) -> bool:
     """Whether training sees each pair both ways round."""
     asked = config.task.double_pairs
     return task.spec.double_unordered if asked is None else asked
 
 
-def read_train(config: Config) -> tuple[Loaded, Loaded | None]:
+def read_train(config: Config | Settings) -> tuple[Loaded, Loaded | None]:
     """The training examples, each pair also the other way round where the task has it so.
 
     The second value holds those that `config.task.dev_share` holds out to be scored.
@@ -165,7 +167,9 @@ def with_pairs_swapped(examples: Sequence[Any]) -> list[Any]:
     return [*examples, *swapped]
 
 
-def read_scored(config: Config, task: Task, held_out: Loaded | None = None) -> dict[str, Loaded]:
+def read_scored(
+    config: Config | Settings, task: Task, held_out: Loaded | None = None
+) -> dict[str, Loaded]:
     """The splits that are scored, the first of which must be there.
 
     `held_out` is that of `read_train`, if that was called; None: it is read where it is needed.
@@ -178,7 +182,7 @@ def read_scored(config: Config, task: Task, held_out: Loaded | None = None) -> d
     return {first: held_out, **_read_splits(config, task, others, needed=False)}
 
 
-def read_tests(config: Config, task: Task) -> dict[str, Loaded]:
+def read_tests(config: Config | Settings, task: Task) -> dict[str, Loaded]:
     """The splits to predict if that is asked for, the first of which must be there then."""
     spec, test_file = task.spec, config.task.test_file
     if test_file is not None and 'test' not in (*spec.eval_splits, *spec.test_splits):
@@ -195,7 +199,7 @@ def read_tests(config: Config, task: Task) -> dict[str, Loaded]:
 
 
 def _read_splits(
-    config: Config, task: Task, names: Sequence[str], needed: bool = True
+    config: Config | Settings, task: Task, names: Sequence[str], needed: bool = True
 ) -> dict[str, Loaded]:
     """The splits that are there; the first must be if that is `needed`."""
     locations = {split: _location(config, split, task) for split in names}
@@ -214,7 +218,7 @@ def _read_splits(
     }
 
 
-def _location(config: Config, split: str, task: Task) -> Location | None:
+def _location(config: Config | Settings, split: str, task: Task) -> Location | None:
     """Where a split is: the file that the config names, or what the task's folder holds."""
     settings, path = config.task, config.data.path
     named = {'train': settings.train_file, 'dev': settings.dev_file, 'test': settings.test_file}
@@ -256,20 +260,22 @@ def read(task: Task, location: Location, split: str, on_bad_row: str) -> Loaded:
 # Rows of a training file held out to be scored, where there is no file for that
 
 
-def _read_divided(config: Config, task: Task, share: float) -> tuple[Loaded, Loaded]:
+def _read_divided(config: Config | Settings, task: Task, share: float) -> tuple[Loaded, Loaded]:
     """The training examples without those that are held out, and these."""
     loaded = _read_splits(config, task, ['train'])['train']
-    rest, held_out = divided(loaded, share)
+    below = task.dev_below if task.dev_below is not None else _threshold(loaded, share)
+    loaded = loaded._replace(task=dataclasses.replace(loaded.task, dev_below=below))
+    rest, held_out = divided(loaded, share, below)
     # What is wrong with the file is reported once, by the rows that are scored.
     nothing = Complaints('data.on_bad_row', config.data.on_bad_row)
     return loaded._replace(examples=rest, complaints=nothing), loaded._replace(examples=held_out)
 
 
-def divided(loaded: Loaded, share: float) -> tuple[list[Any], list[Any]]:
-    """The examples that are not held out, and those that are, about a `share` (0 to 1) of all.
+def divided(loaded: Loaded, share: float, below: float) -> tuple[list[Any], list[Any]]:
+    """The examples that are not held out, and those that are, whose position is `below` that.
 
-    Which ones follows from their content alone: the same text, or pair of texts in either order,
-    is never on both sides, and another run, or a longer file, holds out the same.
+    A position follows from the content alone: the same text, or pair of texts in either order, is
+    never on both sides, whatever the order of the file.
 
     Raises:
         DataError: no example would be left on one side.
@@ -278,7 +284,7 @@ def divided(loaded: Loaded, share: float) -> tuple[list[Any], list[Any]]:
     rest: list[Any] = []
     held_out: list[Any] = []
     for example in loaded.examples:
-        (held_out if _position(content(example)) < share else rest).append(example)
+        (held_out if _position(content(example)) < below else rest).append(example)
     if not rest or not held_out:
         raise DataError(
             f'{loaded.where}: config.task.dev_share is {share:g}, which leaves no row of '
@@ -286,6 +292,24 @@ def divided(loaded: Loaded, share: float) -> tuple[list[Any], list[Any]]:
             'share, or name a file of rows to score with --config.task.dev_file'
         )
     return rest, held_out
+
+
+def _threshold(loaded: Loaded, share: float) -> float:
+    """The position below which about a `share` of the examples is.
+
+    It is the share itself where that gives nearly so many, as with thousands of rows: then rows
+    that are added later change no other row's side. Chance gives too many or too few of a few
+    hundred rows, so their threshold is the one that comes closest.
+    """
+    content = KINDS[loaded.task.kind].content
+    positions = np.sort([_position(content(example)) for example in loaded.examples])
+    number, wanted = len(positions), share * len(positions)
+    thresholds = np.concatenate([[share], np.unique(positions)])
+    held_out = np.searchsorted(positions, thresholds)
+    error = np.abs(held_out - wanted)
+    error[(held_out == 0) | (held_out == number)] += 0.5  # better one row than none
+    is_near = error[0] <= max(1.0, _TOLERANCE * wanted) and 0 < held_out[0] < number
+    return share if is_near else float(thresholds[np.argmin(error)])
 
 
 def _position(content: Any) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from electra_jax.config import fields
+from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import HEAD_STYLES, Config, DecodingConfig
@@ -32,7 +33,7 @@ USUAL_DECODING = DecodingConfig(
 )
 
 
-def from_config(config: Config) -> Task:
+def from_config(config: Config | Settings) -> Task:
     """The task that a config names; what its training file must give is still empty.
 
     Raises:
@@ -92,6 +93,8 @@ def for_files_of(task: Task, config: Config) -> Task:
         scheme=config.task.scheme or task.scheme,
         null_threshold=task.null_threshold if threshold is None else threshold,
         decoding=merged(task.decoding, config.task.decoding),
+        # Rows that were trained on must not be scored; earlier versions held out by the share.
+        dev_below=config.task.dev_share if task.dev_below is None else task.dev_below,
     )
 
 

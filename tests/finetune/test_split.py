@@ -7,7 +7,7 @@ import pytest
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.finetune import report, results
+from electra_jax.finetune import report, results, run
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.tokenizers.wordpiece import WordPiece
@@ -73,11 +73,30 @@ def test_a_share_of_the_training_rows_is_scored_where_there_is_no_dev_file(tmp_p
     texts = [{one.text_a for one in part.examples} for part in (train, dev)]
     assert not texts[0] & texts[1] and len(texts[0] | texts[1]) == 300
     assert len(train.examples) + len(dev.examples) == 400
-    assert 0.1 < len(dev.examples) / 400 < 0.3
+    assert abs(len(dev.examples) - 80) <= 4
     # More rows change nothing for those that were there.
     (tmp_path / 'train.tsv').write_text('text\tlabel\nfirst\tbad\n' + rows)
     (again,) = splits.read_scored(config, train.task).values()
     assert {one.text_a for one in again.examples} - {'first'} == texts[1]
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_the_held_out_share_is_what_was_asked_for_of_a_few_rows_too(tmp_path, seed):
+    lines = [f'{seed} row {n}\t{("good", "bad")[n % 2]}\n' for n in range(300)]
+    rows = ''.join(lines)
+    (tmp_path / 'train.tsv').write_text('text\tlabel\n' + rows)
+    config = config_of('text', tmp_path, dev_share=0.1)
+    train, dev = splits.read_train(config)
+    assert 28 <= len(dev.examples) <= 32
+    (tmp_path / 'train.tsv').write_text('text\tlabel\n' + ''.join(lines[:6]))
+    assert len(splits.read_train(config)[1].examples) >= 1
+    # Rows that a model was trained on are never scored, whatever is added to the file.
+    more = ''.join(f'{seed} more {n}\tgood\n' for n in range(600))
+    (tmp_path / 'train.tsv').write_text('text\tlabel\n' + more + rows)
+    (later,) = splits.read_scored(config, train.task).values()
+    trained = {one.text_a for one in train.examples}
+    assert not trained & {one.text_a for one in later.examples}
+    assert {one.text_a for one in dev.examples} <= {one.text_a for one in later.examples}
 
 
 def test_what_naming_one_class_would_reach_is_reported(tmp_path):
@@ -107,7 +126,9 @@ def test_pairs_stay_together_and_a_bad_row_is_told_once(tmp_path):
     assert not train.complaints.lines() and len(dev.complaints.lines()) == 1
     swapped = [one._replace(text_a=one.text_b, text_b=one.text_a) for one in dev.examples]
     both = [*train.examples, *swapped]
-    assert splits.divided(dev._replace(examples=both), 0.3) == (train.examples, swapped)
+    below = train.task.dev_below
+    divided = splits.divided(dev._replace(examples=both), 0.3, below)
+    assert divided == (train.examples, swapped)
 
 
 def test_a_share_that_leaves_nothing_is_refused(tmp_path):
@@ -178,3 +199,16 @@ def test_what_naming_one_tag_would_reach_is_reported(tmp_path):
     assert "'O' for every word" in line and 'dev/accuracy 66.67' in line
     (values,) = kind.trivial(train.task, train.examples, train.examples).values()
     assert all(one.strides[0] == 0 for one in values)  # no copy for each word
+
+
+def test_mistakes_in_files_are_reported_before_a_checkpoint_is_read(tmp_path, monkeypatch):
+    write(tmp_path, train='text\tlabel\na\tgood\nb\n', dev='text\tlabel\na\tgood\n')
+    data = {'job': 'finetune', 'data': {'path': str(tmp_path)}, 'task': {'name': 'text'}}
+
+    def never(*arguments):
+        raise AssertionError('a checkpoint was read')
+
+    monkeypatch.setattr(run, 'load_start', never)
+    monkeypatch.setattr(run.distributed, 'initialize', never)
+    with pytest.raises(DataError, match=r'train\.tsv:3'):
+        run.open_run(recipe({**data, 'init_from': 'somewhere'}), tmp_path)

@@ -83,6 +83,8 @@ class Task:
     written_labels: tuple[str, ...] = ()
     # What a row of each class counts in the loss, 1 in the mean over rows; (): all the same.
     class_weights: tuple[float, ...] = ()
+    # Positions (`split`) of the training examples that are held out; None: none are.
+    dev_below: float | None = None
 
     @property
     def usual_columns(self) -> Columns:

@@ -97,6 +97,7 @@ def features(tokenizer: Tokenizer, examples: Sequence[SpanExample], task: Task) 
         {name: numbers(name) for name in ('start', 'end', 'impossible')},
         {name: lists(name) for name in ('begin', 'stop', 'best')},
         cut=[i for i, one in enumerate(questions) if len(one) > task.question_length],
+        cut_as='cut_question',
     )
 
 
