@@ -38,7 +38,7 @@ def test_a_line_holds_a_pair_of_texts_with_a_tab_between(tmp_path):
     content = 'one\ttwo\nonly one\n \tb\na\t\n'
     form, found, bad = read(tmp_path / 'in.txt', content, task_of('mrpc', YES_NO))
     assert form == 'lines'
-    assert [(e.id, e.text_a, e.text_b) for e in found] == [('1', 'one', 'two')]
+    assert [(e.id, e.text_a, e.text_b) for e in found] == [('0', 'one', 'two')]
     assert loading.counts(bad) == {'bad_width': 3}
 
 
@@ -47,7 +47,7 @@ def test_a_line_holds_a_question_and_its_text(tmp_path):
     form, found, bad = read(tmp_path / 'in.txt', content, task_of('squad1', Known()))
     assert form == 'lines'
     (one,) = found
-    assert (one.id, one.question, one.context) == ('1', 'Who won?', 'Ann won.  Bob did not.')
+    assert (one.id, one.question, one.context) == ('0', 'Who won?', 'Ann won.  Bob did not.')
     assert one.answers == () and not one.impossible
     assert loading.counts(bad) == {'bad_width': 3}
 
@@ -290,7 +290,7 @@ def test_tags_next_to_words_are_ignored(tmp_path):
 def test_lines_are_numbered_and_unusable_ones_are_left_out(tmp_path):
     task = task_of('text', CLASSES)
     _, found, bad = read(tmp_path / 'in.txt', 'fine\n\na\tb\nbad\n', task)
-    assert [(one.id, one.text_a) for one in found] == [('1', 'fine'), ('4', 'bad')]
+    assert [(one.id, one.text_a) for one in found] == [('0', 'fine'), ('2', 'bad')]
     assert loading.counts(bad) == {'bad_width': 1}
     with pytest.raises(DataError, match='no usable rows'):
         read(tmp_path / 'in.txt', 'a\tb\n', task)

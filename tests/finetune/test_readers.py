@@ -150,7 +150,9 @@ def test_only_line_feeds_end_lines(tmp_path):
 def test_another_separator(tmp_path):
     write(tmp_path, 'train.csv', 'text;label\na, b;1\nc;0\n')
     assert texts(load(tmp_path, columns={'separator': ';'}))[0] == ('a, b', None, '1')
-    with pytest.raises(errors.DataError, match=r"separates the cells: --config.task.separator=';'"):
+    with pytest.raises(
+        errors.DataError, match=r"if ';' separates the cells, type --config.task.separator=';'"
+    ):
         load(tmp_path)
 
 

@@ -14,6 +14,12 @@ from electra_jax.core.errors import DataError
 from electra_jax.core.files import explained
 
 STANDARD_INPUT = pathlib.Path('<stdin>')  # stands for it
+_HEAD_BYTES = 1 << 16
+_TAGGED = re.compile(r'^\S+[\t ].*(\b[oO]|\b[BIESLUM][-_]\S+)\s*$')
+TAGGED = (
+    'Each line seems to be a word and its tag, with blank lines between sentences: type '
+    '--config.task.name=tagging'
+)
 _SURROGATES = re.compile('[\ud800-\udfff]')
 _MOST_UNPACKED = 2**30  # bytes
 # What helps where a corpus is made, and what helps here.
@@ -208,6 +214,20 @@ def decoded(raw: bytes, path: pathlib.Path) -> str:
     if nul:
         raise UnusableError('not_text', f'a NUL character after {before[-20:]!r}')
     return text
+
+
+def holds_tags(path: pathlib.Path) -> bool:
+    """Whether a file has a word and its tag on each line, as CoNLL's have, and is no table."""
+    if not path.is_file():
+        return False
+    try:
+        head = content(path, Complaints('data.on_bad_row', 'skip'))[:_HEAD_BYTES]
+    except DataError:
+        return False
+    every = head.decode(errors='replace').split('\n')[:-1]
+    filled = [line for line in every if line.strip()]
+    tagged = sum(_TAGGED.search(line) is not None for line in filled)
+    return len(filled) < len(every) and tagged > len(filled) / 2
 
 
 def as_utf8(path: pathlib.Path) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from electra_jax.core import compressed, tfds
 from electra_jax.core.errors import DataError
+from electra_jax.finetune.files import lines
 from electra_jax.finetune.files.tables import TABLES, Columns
 
 _TFDS = 'tfds:'
@@ -99,6 +100,8 @@ def missing(files: TaskFiles, where: str, split: str) -> DataError:
         remedy += _of_sides(path, files.names.get(split, ()))
     is_usual = split in ('train', 'dev', 'test')
     named = f'; another file is named by --config.task.{split}_file=NAME' if is_usual else ''
+    if '.conll' not in files.endings and any(map(lines.holds_tags, path.glob(f'{split}.*'))):
+        named += f'. {lines.TAGGED}'
     names = ' or '.join(f'{name}{files.endings[0]}' for name in files.names.get(split, ()))
     folders = f', perhaps in a folder {" or ".join(files.folders)}' if files.folders else ''
     held = ', '.join(sorted(child.name for child in path.iterdir())[:12]) or 'nothing'

@@ -218,13 +218,22 @@ def _from_mappings(task: Task, rows: Sequence[Any], complaints: Complaints) -> l
 
 def in_words_of_predict(problem: str) -> str:
     """A message for `predict`, which has --columns to name columns with, and no config."""
-    text = problem.replace('--config.task.columns.', '--columns=')
+    text = re.sub(
+        r'if (\S+) separates the cells, type --config\.task\.separator=\S+',
+        r'if \1 separates the cells, save it with what separated those of the training file',
+        problem,
+    )
+    text = text.replace('--config.task.columns.', '--columns=')
     return re.sub(r' \(if [^()]*--config\.[^()]*\)', '', text)
 
 
 def _from_lines(task: Task, path: pathlib.Path, complaints: Complaints) -> Iterator[Example]:
-    for number, text in lines.filled(path, complaints):
-        where = f'{path}:{number}'
+    every = lines.numbered(path, complaints)
+    given = ((line, text) for line, text in every if text is None or text.strip())
+    for number, (line, text) in enumerate(given):
+        if text is None:
+            continue  # it was refused, and counts as a row
+        where = f'{path}:{line}'
         with lines.Refusing(complaints, where):
             yield KINDS[task.kind].from_line(task, str(number), text, where)
 

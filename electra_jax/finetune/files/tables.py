@@ -87,9 +87,20 @@ class Rows(NamedTuple):
         if key is not None:
             return key
         names, column = self.names or (), getattr(self.columns, field) or field
-        raise DataError(
+        problem = (
             f'{self.where}: there is no column {column!r} for {field}; it has '
-            f'{", ".join(map(repr, names))}{nearest(column, names) or "."} Name one with '
+            f'{", ".join(map(repr, names))}'
+        )
+        other = _other_separator(names, column)
+        if other:
+            raise DataError(
+                f'{problem}: if {other} separates the cells, type --config.task.separator={other}'
+            )
+        tagged = pathlib.Path(self.where)
+        if field not in ('words', 'tags') and lines.holds_tags(tagged):
+            raise DataError(f'{problem}. {lines.TAGGED}')
+        raise DataError(
+            f'{problem}{nearest(column, names) or "."} Name one with '
             f'--config.task.columns.{field}=NAME{_other_reasons(names, field)}'
         )
 
@@ -212,6 +223,8 @@ def separator_of(path: pathlib.Path, separator: str | None, ending: str) -> str:
     """What separates the cells of a table: what is given, or what the ending says."""
     separator = '\t' if separator == r'\t' else separator or SEPARATORS.get(ending)
     if separator is None:
+        if lines.holds_tags(path):
+            raise DataError(f'{path} is no table. {lines.TAGGED}')
         raise DataError(
             f'{path}: the name of a table must end in {", ".join((*TABLES, JSON))} (.gz, .xz or '
             '.zst may follow), or type --config.task.separator=CHARACTER'
@@ -304,11 +317,16 @@ def key_of(names: Sequence[str] | None, column: str) -> str | None:
     return None
 
 
+def _other_separator(names: Sequence[str], column: str) -> str:
+    """What separates the cells of a first line that was cut at something else, as it is typed."""
+    for mark, typed in ((';', "';'"), ('\t', "$'\\t'"), ('|', "'|'"), (',', "','")):
+        inner = [cell.strip(' "') for name in names for cell in name.split(mark)]
+        if len(inner) > len(names) and (len(names) == 1 or column in inner):
+            return typed
+    return ''
+
+
 def _other_reasons(names: Sequence[str], field: str) -> str:
-    if len(names) == 1:
-        for mark, typed in ((';', "';'"), ('\t', "$'\\t'"), (',', "','")):
-            if mark in names[0]:
-                return f' (if {typed} separates the cells: --config.task.separator={typed})'
     if any(name[:1] == '"' for name in names):
         typed = "--config.task.separator=$'\\t'"
         return f' (if quotation marks enclose cells, name the file .csv, and type {typed})'
