@@ -19,9 +19,16 @@ REASONS = {
     'left_out': '{n} files of folders or archives were left out',
     'unreadable_file': '{n} files were not text (left out)',
     'guessed_encoding': '{n} files without a byte order mark were read as UTF-16 or UTF-32, as '
-    'their bytes suggest',
+    'the bytes suggest',
     'json_as_text': '{n} files with JSON at the beginning were read as plain text (the source '
     'jsonl:PATH#FIELD reads the text in a field)',
+    'table_as_text': '{n} files named like tables were read as plain text, with what separates '
+    'the cells; JSON lines are made of one by: '
+    'python -c "import csv,json,sys; [print(json.dumps(x)) for x in csv.DictReader(sys.stdin)]" '
+    "< FILE > NEW.jsonl (of a .tsv: csv.DictReader(sys.stdin,delimiter='\\t')), and read as "
+    '--config.data.source=jsonl:NEW.jsonl#COLUMN',
+    'markup_as_text': '{n} files with the name of HTML or XML were read as plain text, with their '
+    'tags; the text alone comes out of: pandoc -f html -t plain FILE -o NEW.txt',
     # Both.
     'bad_json': '{n} lines were not the JSON that was asked for (left out)',
     'torn_file': '{n} files were damaged (read up to the damage)',
@@ -43,8 +50,8 @@ REASONS = {
     'stray_return': '{n} lines held carriage returns, which end no line where most end otherwise',
     'quoted': '{n} rows have cells in quotation marks, which are part of their text '
     "(if they enclose it alone: name the file .csv, and type --config.task.separator='\\t')",
-    'cut': '{n} rows have texts longer than data.row_length, or a question longer than '
-    'task.question_length (cut)',
+    'cut': '{n} rows have texts longer than data.row_length (cut)',
+    'cut_question': '{n} rows have a question longer than task.question_length (cut)',
     'cut_target': '{n} targets have more pieces than task.decoder.target_length (cut)',
     'long_target': '{n} rows have targets with more pieces than task.decoder.target_length '
     '(left out)',

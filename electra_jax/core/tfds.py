@@ -104,7 +104,7 @@ def _advice(where: str) -> Iterator[None]:
 def how_to_prepare(name: str) -> str:
     """What to type so that a dataset is on this machine."""
     return (
-        'On a machine with a network, type: pip install tensorflow tensorflow-datasets apache-beam '
-        f'mwparserfromhell && tfds build {name} --file_format=array_record --data_dir=FOLDER; '
-        'then here: export TFDS_DATA_DIR=FOLDER'
+        'Where there is a network, with tensorflow and tensorflow-datasets, type: tfds build '
+        f'{name} --file_format=array_record --data_dir=FOLDER; then here: export '
+        'TFDS_DATA_DIR=FOLDER'
     )

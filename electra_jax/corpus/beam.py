@@ -8,26 +8,16 @@ here, before.
 
 import shlex
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.corpus import sources, workers
 
 
-def run_pieces(
-    pieces: Iterable[sources.Piece], context: workers.Context
-) -> Iterator[tuple[sources.Piece, workers.Sidecar]]:
-    """Builds every piece, as `workers.run_pieces` does, on the runner of `data.runner_options`.
-
-    All pieces are taken before the first is built.
-
-    Raises:
-        ConfigError: the options cannot be read.
-        DataError: a piece could not be built, or Beam is not installed.
-    """
-    options = context.config.runner_options
+def check(options: str | None) -> Any:
+    """The options of the pipeline; refuses those that cannot be read, and a missing Beam."""
     try:
         # Imported here, because a build on one machine does not need it and it takes seconds.
-        import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
         raise DataError(
@@ -42,6 +32,24 @@ def run_pieces(
             f'data.runner_options is {options!r}: it is read as the words of a command line, such '
             "as '--runner=FlinkRunner --flink_master=HOST:8081'"
         ) from error
+    return pipeline_options
+
+
+def run_pieces(
+    pieces: Iterable[sources.Piece], context: workers.Context
+) -> Iterator[tuple[sources.Piece, workers.Sidecar]]:
+    """Builds every piece, as `workers.run_pieces` does, on the runner of `data.runner_options`.
+
+    All pieces are taken before the first is built.
+
+    Raises:
+        ConfigError: the options cannot be read.
+        DataError: a piece could not be built, or Beam is not installed.
+    """
+    options = context.config.runner_options
+    pipeline_options = check(options)
+    import apache_beam as beam
+
     to_do = list(pieces)
     try:
         with beam.Pipeline(options=pipeline_options) as pipeline:

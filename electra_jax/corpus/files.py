@@ -5,6 +5,7 @@ import glob
 import os
 import pathlib
 import re
+import shlex
 import stat
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
@@ -21,6 +22,9 @@ _ENDINGS = {
     documents.JSONL: {'', '.jsonl', '.ndjson', '.json'},
     documents.PARQUET: {'.parquet', '.pq'},
 }
+# Ending of a file that is read as plain text, because it was named -> the complaint about that.
+_AS_TEXT = dict.fromkeys(('.csv', '.tsv'), 'table_as_text')
+_AS_TEXT |= dict.fromkeys(('.html', '.htm', '.xhtml', '.xml'), 'markup_as_text')
 # Before the ending of a compression anything may stand ('news.2020.en.shuffled.gz'), but for these.
 _OTHERS = {'.csv', '.tsv', '.xml', '.html', '.warc', '.sql', '.npy', '.npz', '.bin'}
 _OTHERS |= {'.md', '.rst', '.pdf'}.union(*_ENDINGS.values())
@@ -86,7 +90,11 @@ def _walk(where: str) -> Iterator[pathlib.Path]:
     """All files below a folder; folders that are linked come last, and no folder comes twice."""
 
     def refuse(error: OSError) -> None:
-        raise error
+        raise DataError(
+            f'cannot read the folder {error.filename} ({error.strerror}), and its files would be '
+            f'missing: type chmod -R u+rX {shlex.quote(str(error.filename))}, or name '
+            'the others, each as a source of its own: --config.data.source=text:ONE,text:OTHER'
+        ) from error
 
     seen, waiting = set(), [where]
     while waiting:
@@ -156,6 +164,14 @@ def _head(path: pathlib.Path) -> bytes:
         return file.read(formats.HEAD_BYTES)
 
 
+def _as_text(name: str, data: bytes) -> str:
+    """The complaint about a file that begins so, if it is more than plain text; '': it is not."""
+    name, ending = os.path.splitext(name.lower())
+    if ending in compressed.DECOMPRESSORS:
+        ending = os.path.splitext(name)[1]
+    return 'json_as_text' if _JSON.match(data) else _AS_TEXT.get(ending, '')
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FilePart(documents.Part):
     """A range of bytes of a file of UTF-8, or the whole of another one."""
@@ -178,8 +194,10 @@ class FilePart(documents.Part):
         """Reads a range at once, and what is not plain a block at a time."""
         with explained('read', self.name):
             for data, origin in self._plain() if self.is_plain else self._texts(complaints):
-                if origin.offset == 0 and self.kind == documents.TEXT and _JSON.match(data):
-                    complaints.count('json_as_text', origin.name)
+                if origin.offset == 0 and self.kind == documents.TEXT:
+                    reason = _as_text(origin.name, data)
+                    if reason:
+                        complaints.count(reason, origin.name)
                 if self.kind == documents.JSONL:
                     texts = documents.json_texts(data, origin, self.field, complaints)
                 elif self.ends == 'file':

@@ -81,12 +81,15 @@ def _check(data: schema.DataConfig) -> list[Entry]:
     """Refuses settings that do not fit together; returns the entries of the source."""
     if not data.path:
         raise ConfigError('data.path is not set; type --config.data.path=FOLDER')
-    if re.search('=[0-9.]+(,|$)', data.path) and not os.path.isdir(data.path):
+    if re.search(',|=[0-9.]+$', data.path) and not os.path.isdir(data.path):
         raise ConfigError(
-            f'data.path {data.path!r} names corpora with weights; build each one by itself, with '
-            '--config.data.path=FOLDER (if that is the name of a folder, make the folder first)'
+            f'data.path {data.path!r} names several corpora, or weights; build each one by '
+            'itself, with --config.data.path=FOLDER (if that is the name of a folder, make the '
+            'folder first)'
         )
     load.find(data.tokenizer.kind)
+    if data.runner == 'beam':
+        beam.check(data.runner_options)
     entries = sources.parse_source(data.source, data.document_ends)
     if data.validation_source is None:
         return entries
@@ -304,6 +307,7 @@ def _tokenizer(
         if not lines:
             raise _no_training_text(data, plan, total)
         tokenizer = load.train_tokenizer(lines, data.tokenizer)
+        _report_smaller(tokenizer, load.usual(data.tokenizer))
     tokenizer.save(path)
     return tokenizer
 
@@ -313,6 +317,16 @@ def _watched(pieces: Iterator[sources.Piece], bar: terminal.Progress) -> Iterato
     for piece in pieces:
         yield piece
         bar.advance(sum(part.read_bytes for part in piece.parts) / 1e6)
+
+
+def _report_smaller(tokenizer: api.Tokenizer, config: schema.TokenizerConfig) -> None:
+    """Reports a vocabulary that is smaller than was asked for; an alphabet is as large as it is."""
+    asked = config.vocab_size or 0
+    if tokenizer.vocab_size < asked and config.kind != 'characters':
+        terminal.ERR.print(
+            f'note: the vocabulary has {tokenizer.vocab_size:,} entries, not the {asked:,} of '
+            'data.tokenizer.vocab_size: this text gives no more pieces'
+        )
 
 
 def _no_training_text(data: schema.DataConfig, plan: _Plan, total: int) -> DataError:

@@ -207,6 +207,12 @@ def find(name: str, pinned: str = '') -> Dataset:
     bucket = Bucket()
     try:
         found = _open(bucket, pinned or name)
+    except web.UnreachableError as error:
+        raise DataError(
+            f'tfds:{name} is not in {folder}, and {bucket.url} cannot be read ({error.reason}): '
+            'without a network, name text that is here: --config.data.source=text:FOLDER, or a '
+            'prepared dataset: --config.data.source=tfds:FOLDER:SPLIT (docs/data.md)'
+        ) from error
     except DataError as error:
         _refuse(name, f'it is not in {folder}, and {error}')
     where = f'{folder} and {bucket.url}/datasets'

@@ -19,6 +19,14 @@ class MissingError(DataError):
     """The server answers, but has nothing at the address."""
 
 
+class UnreachableError(DataError):
+    """No server answers, or none as it should; `reason` is the last problem."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f'cannot read {url}: {reason}')
+        self.reason = reason
+
+
 def read(url: str) -> bytes:
     """The whole file at an address; raises what `stream` does."""
     return b''.join(stream(url))
@@ -68,7 +76,7 @@ def stream(url: str) -> Iterator[bytes]:
         except (OSError, http.client.HTTPException) as error:
             problem = first_line(getattr(error, 'reason', None) or error)
         if (seconds := next(waits, None)) is None:
-            raise DataError(f'cannot read {url}: {problem}')
+            raise UnreachableError(url, problem)
         wait(url, problem, seconds)
 
 

@@ -198,7 +198,8 @@ def _read_json(folder: pathlib.Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise DataError(
             f'there is no corpus folder {folder}; build one: python -m electra_jax.prepare '
-            '--config=configs/corpus/... (or name data.source, and main builds it)'
+            '--config=configs/corpus/text.py --config.data.source=text:FILES '
+            f'--config.data.path={folder}'
         )
     try:
         data = files.parse_object(path.read_bytes())

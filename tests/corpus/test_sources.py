@@ -643,7 +643,7 @@ def test_a_dataset_is_read_by_folder_and_by_name(dataset, monkeypatch):
         ('{folder}', 'needs a dataset and a split'),
         ('{folder}:trian', 'trian'),
         ('{folder}:train#body', 'no text field .body.; it has text, title'),
-        ('wikipedia/20230601.en:train', 'tfds build wikipedia/20230601.en --file_format=array_r'),
+        ('wikipedia/20230601.en:train', '9 cannot be read .*data.source=text:FOLDER'),
     ],
 )
 def test_a_dataset_that_is_not_there_says_what_to_type(dataset, where, words, monkeypatch):
@@ -652,3 +652,31 @@ def test_a_dataset_that_is_not_there_says_what_to_type(dataset, where, words, mo
     monkeypatch.setattr(web, 'FIRST_WAITS', ())
     with pytest.raises(errors.DataError, match=words):
         read('tfds:' + where.format(folder=dataset / 'tiny_texts' / '1.0.0'))
+
+
+def test_tables_and_markup_read_as_plain_text_are_reported(tmp_path):
+    for name in ('a.csv', 'b.TSV', 'c.html', 'd.xml', 'e.md'):
+        (tmp_path / name).write_text('one,two')
+    (tmp_path / 'f.csv.gz').write_bytes(gzip.compress(b'one'))
+    found, complaints = read(f'text:{tmp_path}/*')
+    assert len(joined(found)) == 6
+    assert {reason: number for reason, (number, _) in complaints.counts.items()} == {
+        'table_as_text': 3,
+        'markup_as_text': 2,
+    }
+
+
+def test_a_folder_inside_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / 'a.txt').write_text('one')
+    closed = tmp_path / 'closed'
+    closed.mkdir()
+    scandir = files.os.scandir
+
+    def guarded(path):
+        if str(path) == str(closed):
+            raise PermissionError(13, 'Permission denied', str(closed))
+        return scandir(path)
+
+    monkeypatch.setattr(files.os, 'scandir', guarded)
+    with pytest.raises(errors.DataError, match=rf'{closed}.*Permission denied.*chmod -R u\+rX'):
+        read(f'text:{tmp_path}')

@@ -163,7 +163,7 @@ def test_the_newest_version_counts(tmp_path, monkeypatch):
         ('{folder}/en/1.0.0:train#body', "no text field 'body'; it has meta/lang, text, title"),
         ('{folder}/en/1.0.0:train#words', "no text field 'words'"),
         ('{folder}/en/1.0.0', 'needs a dataset and a split'),
-        ('{folder}/none:train', 'cannot read http://127.0.0.1:9/.*tfds build .*data.source'),
+        ('{folder}/none:train', 'http://127.0.0.1:9 cannot be read .*data.source=text:'),
     ],
 )
 def test_what_is_not_there_is_named(monkeypatch, where, words):

@@ -105,7 +105,7 @@ def test_an_unset_row_length_is_the_corpus_s(one, tmp_path):
     assert row_length(settings(tmp_path / 'none')) == 128
 
 
-@pytest.mark.parametrize('path', ['a,b', 'a=1,b=x', 'a=1,=2', 'a=0,b=1'])
+@pytest.mark.parametrize('path', ['a,b=1', 'a,,b', 'a=1,b=x', 'a=1,=2', 'a=0,b=1'])
 def test_a_mixture_needs_positive_weights(path):
     with pytest.raises(ConfigError, match='positive weight'):
         pipeline.parse_paths(path)
