@@ -1,5 +1,6 @@
 """What people see of long work: a progress bar on a terminal, plain lines in a file, and tables."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self, TypeVar
@@ -52,6 +53,7 @@ class Progress:
         self._report = report or self.print
         self._line_seconds, self._clock = line_seconds, clock
         self._began = self._reported = clock()
+        self._shown = self._shown_done()  # in the newest line
         self._bar: rich.progress.Progress | None = None
         if console.is_terminal and report is None and not quiet:
             self._bar = rich.progress.Progress(
@@ -77,14 +79,14 @@ class Progress:
             self._bar.stop()
 
     def advance(self, amount: float = 1.0) -> None:
-        """Counts work that is finished; prints a line where the last one is long ago."""
+        """Counts work that is finished; prints a line with news where the last one is long ago."""
         self._done += amount
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, amounts=self._amounts())
         elif self._line_seconds is not None and self._done != self._total:
-            now = self._clock()
-            if now - self._reported >= self._line_seconds:
-                self._reported = now
+            now, amount_done = self._clock(), self._shown_done()
+            if now - self._reported >= self._line_seconds and amount_done != self._shown:
+                self._reported, self._shown = now, amount_done
                 left = self.seconds_left()
                 eta = '' if left is None else f', ETA {duration(left)}'
                 self._report(f'{self._what}: {self._amounts()}{eta}')
@@ -104,10 +106,14 @@ class Progress:
             return None
         return (self._clock() - self._began) / done * max(self._total - self._done, 0.0)
 
+    def _shown_done(self) -> str:
+        # What is not finished does not count, whatever the rounding of sums.
+        return f'{math.floor(self._done + 1e-6):,}'
+
     def _amounts(self) -> str:
         """Work done, all of it, and the mean speed."""
         of_all = f'/{self._total:,.0f}' if self._total else ''
-        text = f'{self._done:,.0f}{of_all} {self._unit}'
+        text = f'{self._shown_done()}{of_all} {self._unit}'
         done = self._done - self._start
         speed = done / max(self._clock() - self._began, 1e-9)
         return f'{text}, {speed:,.1f} {self._unit}/s' if done else text

@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from electra_jax.config.recipe import parse_setting
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import ConfigError
 from electra_jax.runtime import terminal
 from electra_jax.sweep import plan, processes, table
@@ -17,7 +18,7 @@ STOPPED = 3  # exit status of a sweep that was asked to stop and has saved
 
 SLURM_TEMPLATE = """\
 #!/usr/bin/env bash
-# {count} runs, one for each array task. Name partition, time and devices when you submit it:
+# {runs}, one for each array task. Name partition, time and devices when you submit it:
 #   sbatch --partition=NAME --time=HH:MM:SS --gpus=1 {file}
 # Build the corpus before (python -m electra_jax.prepare): tasks that start together cannot.
 # Afterwards this makes the table: {command}
@@ -58,7 +59,7 @@ def run(request: Namespace) -> int:
         return train(request, runs)
     request.slurm.write_text(array)
     file = shlex.quote(str(request.slurm))
-    terminal.OUT.print(f'{len(runs)} runs in {request.slurm}: type sbatch {file}')
+    terminal.OUT.print(f'{counted(len(runs), "runs")} in {request.slurm}: type sbatch {file}')
     return 0
 
 
@@ -133,7 +134,8 @@ def slurm_array(request: Namespace, count: int) -> str:
         values = value if isinstance(value, list) else [value]
         command += [f'--{name}={one}' for one in values if one is not None]
     return SLURM_TEMPLATE.format(
-        count=count, last=count - 1, at_once=f'%{request.jobs}' if request.jobs > 1 else '',
+        runs=counted(count, 'runs'), last=count - 1,
+        at_once=f'%{request.jobs}' if request.jobs > 1 else '',
         file=shlex.quote(str(request.slurm)), job=shlex.quote(request.folder.name),
         output=shlex.quote(f'{request.folder.absolute()}/slurm-%A_%a.out'),
         here=shlex.quote(os.getcwd()), command=shlex.join(command), STOPPED=STOPPED,

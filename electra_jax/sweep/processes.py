@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from electra_jax.core.complaints import counted
 from electra_jax.runtime import terminal
 from electra_jax.sweep import table
 from electra_jax.sweep.plan import Planned
@@ -63,7 +64,7 @@ def run_all(
     """
     outcomes = {run.name: 'done' for run in runs if is_done(run)}
     waiting = [run for run in runs if run.name not in outcomes]
-    terminal.OUT.print(f'{len(runs)} runs, {len(outcomes)} of them finished before')
+    terminal.OUT.print(f'{counted(len(runs), "runs")}, {len(outcomes)} of them finished before')
     active: dict[int, Started] = {}
     has_reported_wait, done = False, float(len(outcomes))
     with (

@@ -78,3 +78,12 @@ def test_the_time_left_follows_the_work_in_items_and_not_their_number():
 def test_a_cell_may_hold_a_vertical_bar():
     table = terminal.markdown(['a', 'b'], [['x|y', '1'], ['z', '2']])
     assert table == '| a | b |\n| --- | ---: |\n| x\\|y | 1 |\n| z | 2 |\n'
+
+
+def test_a_line_has_news_and_unfinished_work_does_not_count():
+    clock, lines = FakeClock(0.0), []
+    with terminal.Progress('sweep', 4, unit='runs', report=lines.append, clock=clock) as progress:
+        for _ in range(6):
+            clock.now += 20.0
+            progress.advance(0.3)
+    assert lines == ['sweep: 1/4 runs, 0.0 runs/s, ETA 3m07s']
