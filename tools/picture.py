@@ -143,6 +143,17 @@ def _plain(piece: str) -> str:
     return piece.removeprefix('##').removeprefix('▁')
 
 
+def check_curves(workdir: pathlib.Path, metrics: list[dict]) -> None:
+    """Refuses a run of which no curve has two points."""
+    names = {name for curve in CURVES for name in curve[1:3] if name}
+    steps = {name: {line['step'] for line in metrics if name in line} for name in names}
+    if max(map(len, steps.values())) < 2:
+        raise DataError(
+            f'{workdir / "metrics.jsonl"} has no curve with two points: train for more steps, or '
+            'write them more often with --config.log.every_steps=10'
+        )
+
+
 def draw(metrics: list[dict], tokens: list[Token], output: pathlib.Path) -> None:
     """Writes the picture."""
     shown = [c for c in CURVES if any(c[2] in line for line in metrics)]
@@ -270,8 +281,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument('--data_path', help='the corpus, where it has moved')
     asked = parser.parse_args(words)
     try:
+        metrics = read_metrics(asked.workdir)
+        check_curves(asked.workdir, metrics)
         tokens = read_text(asked.workdir, asked.row, asked.data_path)
-        draw(read_metrics(asked.workdir), tokens, asked.output)
+        draw(metrics, tokens, asked.output)
     except UserError as error:
         sys.exit(f'error: {error}')
     terminal.OUT.print(f'picture: {asked.output}')

@@ -64,3 +64,13 @@ def test_lines_are_as_wide_as_the_page():
     lines = picture.broken(tokens, 30)
     assert sum(map(len, lines)) == 50
     assert all(at + 4 <= 30 for line in lines for at, _ in line)
+
+
+@pytest.mark.parametrize('steps', [[], [5], [5, 5]])
+def test_a_run_of_one_point_is_refused(tmp_path, steps):
+    lines = [{'step': step, 'eval/mlm_loss': 5.0} for step in steps]
+    with pytest.raises(DataError, match='no curve with two points'):
+        picture.check_curves(tmp_path, lines)
+    picture.check_curves(
+        tmp_path, [*lines, {'step': 1, 'train/mlm_loss': 6.0}, {'step': 2, 'train/mlm_loss': 5.5}]
+    )
