@@ -25,7 +25,10 @@ go() {
   if [[ -n $dry ]]; then echo "${*@Q}"; else "$@"; fi
 }
 
-if ! gpus=$(nvidia-smi --list-gpus 2> /dev/null); then
+if ! gpus=$(nvidia-smi --list-gpus 2> /dev/null) && [[ -n $dry ]]; then
+  echo '# nvidia-smi finds no NVIDIA GPU here; this is what one would need'
+  gpus='GPU 0'
+elif [[ -z $gpus ]]; then
   echo 'error: nvidia-smi finds no NVIDIA GPU here; without one, type ./launch/quickstart.sh' >&2
   exit 1
 fi

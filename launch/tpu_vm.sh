@@ -124,6 +124,11 @@ esac
 needs name zone
 [[ -n $dry ]] || command -v gcloud > /dev/null ||
   fail 'gcloud is not installed: https://cloud.google.com/sdk/docs/install'
+if [[ -z $dry$project ]]; then
+  project=$(gcloud config get-value project 2> /dev/null) || project=''
+  [[ -n ${project//(unset)/} ]] ||
+    fail 'no Google Cloud project is set: name it with --project=PROJECT (gcloud projects list)'
+fi
 case $command in
   status)
     vm describe "$name" '--format=value(name,acceleratorType,state,health)'

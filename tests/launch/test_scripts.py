@@ -170,6 +170,13 @@ def test_gpu_trains_with_its_extra(copy):
     assert done.stdout == 'installed [gpu]\n-m electra_jax.main --config=c.py\n0.92\n'
 
 
+def test_gpu_dry_run_needs_no_gpu(copy):
+    tool(copy, 'nvidia-smi', 'exit 9')
+    done = script(copy, 'gpu.sh', '--config=c.py', '--dry-run')
+    assert done.returncode == 0 and 'finds no NVIDIA GPU' in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("'--config=c.py'")
+
+
 def test_without_a_gpu_it_says_where_to_go(copy):
     tool(copy, 'nvidia-smi', 'exit 9')
     done = script(copy, 'gpu.sh', '--config=c.py')

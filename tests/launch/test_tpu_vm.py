@@ -213,3 +213,23 @@ def test_setup_installs_and_the_bundle_becomes_a_checkout(worker):
         for where in (ROOT, target / 'electra_jax')
     ]
     assert heads[0] == heads[1] != b''
+
+
+@pytest.mark.parametrize(
+    ('answer', 'words', 'expected'),
+    [
+        ('exit 0', [], None),
+        ('exit 1', [], None),
+        ('echo mine', [], '--project=mine'),
+        ('exit 1', ['--project=p'], '--project=p'),
+    ],
+)
+def test_a_project_is_there_before_anything_is_asked_of_gcloud(tmp_path, answer, words, expected):
+    gcloud = tmp_path / 'gcloud'
+    gcloud.write_text(f'#!/bin/bash\n[[ $1 != config ]] || {{ {answer}; exit; }}\necho "$@"\n')
+    gcloud.chmod(0o755)
+    done = tpu_vm('delete', *PLACE, *words, PATH=f'{tmp_path}:{os.environ["PATH"]}')
+    if expected is None:
+        assert done.returncode == 2 and '--project=PROJECT' in done.stderr and not done.stdout
+    else:
+        assert expected in done.stdout
