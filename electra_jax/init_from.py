@@ -19,6 +19,7 @@ from electra_jax.config import resolve
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core import files, rng, trees
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.interop.projects import READERS, Checkpoint, recorded
 from electra_jax.model.bind import bind
@@ -51,7 +52,7 @@ class Account(NamedTuple):
 
     def line(self, config: Config, also_fresh: str) -> str:
         """What was loaded and what was not, for people; a part of the model is named once."""
-        line = f'from {config.init_from}: {len(self.loaded)} arrays; fresh: '
+        line = f'from {config.init_from}: {counted(len(self.loaded), "arrays")}; fresh: '
         line += _parts([*self.fresh, also_fresh])
         if self.reshaped:
             line += f'; made longer ({config.init_positions}): {", ".join(self.reshaped)}'

@@ -1,33 +1,57 @@
 """What messages tell a person to type is typed, and ends well."""
 
 import bz2
+import contextlib
+import dataclasses
 import functools
 import gzip
+import io
 import json
 import lzma
+import math
+import os
 import pathlib
 import random
 import re
 import shutil
+import sqlite3
 import subprocess
+import tempfile
+import types
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import process
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 import pytest
+import zstandard
+from etils import epath
 
-from electra_jax.config import fields, resolve
+from electra_jax import init_from, prepare
+from electra_jax.aot import report as aot_report
+from electra_jax.config import checks as config_checks
+from electra_jax.config import fields, recipe, resolve
+from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config, TokenizerConfig
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import UserError
 from electra_jax.corpus import job as corpus
+from electra_jax.corpus import prepared, web, workers
+from electra_jax.data import manifest, pipeline
+from electra_jax.finetune import job as finetuning
 from electra_jax.finetune import known, run
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.files import predict_input
+from electra_jax.interop import convert, projects
 from electra_jax.interop.tokenizer import write_tokenizer
+from electra_jax.model.bind import bind
+from electra_jax.pretrain import text as texts
 from electra_jax.tokenizers import load
 from electra_jax.tokenizers.sentencepiece import SentencePiece
-from tests.support import advice, loading
-from tests.support.configs import merged
+from electra_jax.train import checkpoint
+from tests.support import advice, fakes, loading
+from tests.support.configs import merged, tiny_config
 from tests.support.corpora import WORDS
 
 Act = Callable[[pathlib.Path, list[str]], str | None]
@@ -37,12 +61,13 @@ class Case(NamedTuple):
     """What a person did, whose message has advice; all of it is followed, one after another."""
 
     act: Act  # in a folder, with words typed: raises a UserError, or returns its messages
-    files: Mapping[str, str | bytes] = {}
+    files: Mapping[str, str | bytes | Callable[[], bytes]] = {}
     blanks: Mapping[str, str] = {}  # what is filled in for names and numbers in the advice
     words: tuple[str, ...] = ()  # typed at first
     hand: Mapping[str, str] = {}  # files that a person gives other names
     more: tuple[str, ...] = ()  # typed with the advice, where it does not name all that is needed
     other: tuple[str, ...] = ('?',)  # beginnings of advice that is for another situation
+    joined: bool = False  # whether a command and what it made, as a setting, belong together
 
 
 # ---------------------------------------------------------------------------------------------
@@ -119,13 +144,247 @@ def model() -> bytes:
     return SentencePiece.train(TEXT.split('\n'), config).model
 
 
-def predicts(name: str) -> Act:
+def opens(**changes: Any) -> Act:
+    """A corpus is opened to train on it; one that is missing is built."""
+
+    def act(folder: pathlib.Path, words: list[str]) -> str:
+        shutil.copytree(small_corpus(), folder / 'corpus')
+        data = {
+            'path': str(folder / 'corpus'), 'row_length': 16, 'layout': 'packed', 'workers': 1,
+            'tokenizer': {'vocab_size': 100}, 'holdout': 0.2,
+        }  # fmt: skip
+        settings = advice.type_settings(folder, merged({'data': data}, changes), words)
+        lines: list[str] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(texts.terminal.OUT, 'print', lambda line: lines.append(str(line)))
+            patch.setattr(corpus.terminal.ERR, 'print', lambda line: None)
+            patch.setattr(manifest, '_QUICK_SECONDS', -1.0)  # of a corpus that takes longer
+            patch.setattr(manifest, '_QUICK_BYTES', 0)
+            texts.open_text(resolve.resolve(settings, 'cpu'), corpus.build_corpus)
+        return '\n'.join(lines)
+
+    return act
+
+
+@functools.cache
+def small_corpus() -> pathlib.Path:
+    """A folder with a small corpus."""
+    folder = pathlib.Path(tempfile.mkdtemp())
+    (folder / 'a.txt').write_text(TEXT)
+    builds()(folder, [])
+    return folder / 'corpus'
+
+
+def has_positions(folder: pathlib.Path, words: list[str]) -> None:
+    """Rows are compared with the positions of the model, and these with a checkpoint's."""
+    asked = {'model': {'max_positions': 64}, 'data': {'row_length': 80}}
+    settings = advice.type_settings(folder, asked, words)
+    config_checks.check_positions(resolve.resolve(settings, 'cpu'))
+
+
+def has_fewer_positions(folder: pathlib.Path, words: list[str]) -> None:
+    """A model has fewer positions than the checkpoint that it starts from."""
+    settings = advice.type_settings(folder, {'model': {'max_positions': 64}}, words)
+    most = settings.model.max_positions
+    init_from.initialize(
+        {'embeddings': {'position': np.zeros((80, 4))}},
+        lambda: {'embeddings': {'position': np.zeros((most, 4))}},
+    )
+
+
+def fits_rows(asked: int | None) -> Act:
+    """A task's rows are longer than the model has positions."""
+
+    def act(folder: pathlib.Path, words: list[str]) -> str:
+        base = {
+            'job': 'finetune', 'task': {'name': 'text'}, 'data': {'path': str(folder)},
+            'model': {'max_positions': 64},
+        }  # fmt: skip
+        settings = advice.type_settings(folder, base, words)
+        config = resolve.resolve(settings, 'cpu', row_length=128)
+        loaded, _ = splits.read_train(config)
+        run._fit_positions(config, settings, loaded)
+        return '\n'.join(loaded.complaints.lines())
+
+    return act
+
+
+def starts(**changes: Any) -> Act:
+    """A task starts from a checkpoint, or from scratch."""
+
+    def act(folder: pathlib.Path, words: list[str]) -> None:
+        (folder / 'vocab').write_text(VOCAB)
+        if words and '--config.init_from' in words[0]:
+            shutil.copytree(trained(), folder / 'model')
+        asked = {'job': 'finetune', 'task': {'name': 'sst2'}}
+        init_from.load_start(advice.type_settings(folder, merged(asked, changes), words))
+
+    return act
+
+
+@functools.cache
+def trained() -> pathlib.Path:
+    """A folder with the checkpoint of a model."""
+    folder = pathlib.Path(tempfile.mkdtemp())
+    (folder / 'vocab').write_text(VOCAB)
+    tokenizer = load.open_tokenizer(
+        resolve.resolve(
+            advice.type_settings(folder, {'data': {'tokenizer': {'path': 'SELF/vocab'}}}, []), 'cpu'
+        ).data.tokenizer
+    )
+    config = tiny_config(model={'norm': 'post'})
+    init = functools.partial(
+        bind(config.model, tokenizer.vocab_size).init, jax.random.key(0), ('encoder',)
+    )
+    about = {'config': dataclasses.asdict(config), 'tokenizer': tokenizer.to_json()}
+    checkpoint.write_params(epath.Path(folder / 'model'), jax.device_get(jax.jit(init)()), about)
+    return folder / 'model'
+
+
+def starts_from(folder: str, act: Callable[[epath.Path, Settings], object]) -> Act:
+    """A folder is used that is no fine-tuned model; advice names what to fine-tune or train."""
+
+    def tries(where: pathlib.Path, words: list[str]) -> None:
+        shutil.copytree(trained(), where / folder)
+        base = {'job': 'finetune', 'task': {'name': 'sst2'}}
+        settings = advice.type_settings(where, base, words)
+        if words:
+            init_from.load_start(settings)
+        else:
+            act(epath.Path(where) / folder, settings)
+
+    return tries
+
+
+def from_trials(folder: epath.Path, settings: Settings) -> None:
+    init_from.read_checkpoint(settings, str(folder.parent.parent))
+
+
+def evaluated(folder: epath.Path, settings: Settings) -> None:
+    finetuning.evaluate(settings, folder)
+
+
+def continued(folder: epath.Path, settings: Settings) -> None:
+    reports: list[str] = []
+    saved = checkpoint.Checkpoints(
+        folder / checkpoint.FOLDER, settings.checkpoint, reports.append, read_only=True
+    )
+    saved.restore(0, None)
+
+
+def without_vocabulary(folder: pathlib.Path, words: list[str]) -> None:
+    """A task starts from a model of another project, whose folder has no vocabulary."""
+    params, about = checkpoint.read_params(epath.Path(trained()))
+    stored, tokenizer = init_from.recorded(about, 'model')
+    found = projects.Checkpoint(params, resolve.stored_model(stored), tokenizer)
+    projects.WRITERS['huggingface'](folder / 'theirs', found)
+    for path in folder.glob('theirs/**/*'):
+        if path.name.startswith(('vocab', 'tokenizer')):
+            path.unlink()
+    starts(init_from='huggingface:SELF/theirs')(folder, words)
+
+
+def loses_a_worker(folder: pathlib.Path, words: list[str]) -> str | None:
+    """A process that builds a corpus is killed."""
+
+    def killed(*arguments: Any) -> Any:
+        raise process.BrokenProcessPool
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not words:
+            patch.setattr(workers, '_keep_busy', killed)
+        builds(workers=2)(folder, words)
+
+
+def has_no_network(folder: pathlib.Path, words: list[str]) -> None:
+    """A data set is named, which neither this machine nor the network has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('TFDS_DATA_DIR', str(folder / 'nothing'))
+        patch.setenv(prepared.BUCKET_VARIABLE, 'http://127.0.0.1:9')  # nobody answers there
+        patch.setattr(web, 'FIRST_WAITS', ())
+        builds(source='tfds:wikipedia/20230601.en:train')(folder, words)
+
+
+def prepares(folder: pathlib.Path, words: list[str]) -> str:
+    """A corpus is built by the command, which names the one that trains on it."""
+    data = {
+        'path': str(folder / 'corpus'), 'source': f'text:{folder}/*.txt', 'row_length': 16,
+        'layout': 'packed', 'workers': 1, 'tokenizer': {'vocab_size': 100},
+    }  # fmt: skip
+    if not words:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            prepare.main(recipe.recipe({'data': data}))
+        return out.getvalue()
+    builds()(folder, [])
+    settings = advice.type_settings(folder, {}, words)
+    texts.open_text(resolve.resolve(settings, 'cpu'), corpus.build_corpus)
+    return ''
+
+
+def suggests_less_memory(folder: pathlib.Path, words: list[str]) -> str:
+    """A step did not fit; what is suggested is a possible configuration of as many chips."""
+    mesh = {'data': 4, 'fsdp': 2}
+    settings = advice.type_settings(folder, {'batch_size': 64, 'mesh': mesh}, words)
+    config = resolve.resolve(settings, 'tpu')
+    sizes = dataclasses.asdict(config.mesh)
+    if math.prod(sizes.values()) != 8:
+        raise UserError(f'{sizes} are not 8 chips')
+    program = types.SimpleNamespace(config=config, mesh=types.SimpleNamespace(shape=sizes))
+    return '' if words else ' or '.join(aot_report.to_try(program))
+
+
+def continues_a_converted_model(folder: pathlib.Path, words: list[str]) -> str:
+    """A converted model is trained on; the command names its sizes."""
+    model = fakes.model()
+    found = types.SimpleNamespace(model=model, objective='electra', task=None)
+    settings = advice.type_settings(folder, {}, words)
+    ours = resolve.resolve(settings, 'cpu').model
+    if words and resolve.other_block(ours, dataclasses.asdict(model)):
+        raise UserError(f'{ours} is not {model}')
+    sizes = ('hidden_size', 'num_layers', 'ffn_size', 'max_positions', 'generator_width')
+    if words and any(getattr(ours, name) != getattr(model, name) for name in sizes):
+        raise UserError(f'{ours} is not {model}')
+    return '' if words else convert._next_command(convert.OURS, folder / 'model', found)
+
+
+def names_no_recipe(folder: pathlib.Path, words: list[str]) -> None:
+    """A recipe that does not exist is named."""
+    advice.type_settings(folder, {'job': 'finetune'} if words else {}, words)
+    if not words:
+        recipe.find(folder / 'absent.py')
+
+
+def mixes(folder: pathlib.Path, words: list[str]) -> None:
+    """Several corpora are named, only one with a weight."""
+    settings = advice.type_settings(folder, {'data': {'path': 'a=0.5,b'}}, words)
+    pipeline.parse_paths(settings.data.path)
+
+
+def without(closed: str, act: Act) -> Act:
+    """The same, where a folder cannot be read."""
+    scandir = os.scandir
+
+    def guarded(path: Any) -> Any:
+        if pathlib.Path(path).name == closed:
+            raise PermissionError(13, 'Permission denied', str(path))
+        return scandir(path)
+
+    def closed_act(folder: pathlib.Path, words: list[str]) -> str | None:
+        (folder / closed).mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, 'scandir', guarded)
+            return act(folder, words)
+
+    return closed_act
+
+
+def predicts(name: str, **settings: Any) -> Act:
     """New text is read for a trained model."""
 
     def act(folder: pathlib.Path, words: list[str]) -> str:
         typed = dict(word.removeprefix('--').split('=', 1) for word in words)
         path = next(folder.glob('input*'))
-        task = loading.task_of(name, loading.Known(('no', 'yes')))
+        task = loading.task_of(name, loading.Known(('no', 'yes')), **settings)
         columns = predict_input.parse_columns(typed.get('columns'))
         form = typed.get('format') or predict_input.format_of(path)
         if 'format' not in typed and form == 'lines':
@@ -142,6 +401,7 @@ TEXT = '\n\n'.join(' '.join(WORDS[i:] + WORDS[:i]) for i in range(16)) + '\n'
 NUMBERED = '1 a DET\n1 b NOUN\n2 c DET\n2 d NOUN\n'
 VOCAB = '\n'.join(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *WORDS]) + '\n'
 SEED = 0
+TINY_TEXTS = pathlib.Path(__file__).parent / 'corpus/tiny_texts/en/1.0.0'
 TABLE = 'text,label\ngood film,yes\nbad film,no\nso so,no\n'
 MANY = TABLE + ''.join(f'film {i},yes\n' for i in range(40))
 LATIN = TABLE.replace('so so', 'café').encode('latin-1')
@@ -149,6 +409,37 @@ JSON = [{'text': text} for text in TEXT.split('\n\n')]
 LABELS = '{"text": "film", "label": ["a"]}\n{"text": "so", "label": ["b"]}\n'
 TAGS = 'anna B-PER\nsaw O\nrome B-LOC\n\nbob B-PER\nran O\n'
 QUESTION = {'id': 'q', 'question': 'who ?', 'answers': [{'text': 'anna', 'answer_start': 0}]}
+
+
+def packed_by_compress(text: bytes) -> bytes:
+    """A file of `compress`, whose codes are the bytes themselves; of at most 255 bytes."""
+    bits = sum(byte << (9 * number) for number, byte in enumerate(text[:255]))
+    return b'\x1f\x9d\x90' + bits.to_bytes(-(-9 * len(text[:255]) // 8), 'little')
+
+
+def packed_by_lz4(text: bytes) -> bytes:
+    """A frame of lz4 with a block that is not compressed."""
+    size = (len(text) | 1 << 31).to_bytes(4, 'little')
+    return b'\x04\x22\x4d\x18\x60\x40\x82' + size + text + bytes(4)
+
+
+def in_sqlite() -> bytes:
+    """A database with a text a row."""
+    with contextlib.closing(sqlite3.connect(':memory:')) as base:
+        base.execute('CREATE TABLE books (body TEXT)')
+        base.executemany('INSERT INTO books VALUES (?)', [(one['text'] + '\n',) for one in JSON])
+        base.commit()
+        return base.serialize()
+
+
+def in_parquet() -> bytes:
+    """A Parquet file with a column of texts."""
+    import pyarrow
+    from pyarrow import parquet
+
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(JSON), out)
+    return out.getvalue()
 
 
 def squad(*questions: dict) -> str:
@@ -274,6 +565,36 @@ CASES = {
         {'a.dat': TABLE, 'dev.csv': TABLE},
         {'CHARACTER': ','},
     ),
+    'another_field': Case(
+        reads('text'),
+        two('.jsonl', ''.join(f'{{"a": "{i}", "label": "{i % 2}"}}\n' for i in range(4))),
+        {'NAME': 'a'},
+        other=('--config.data.on_bad_row',),
+    ),
+    'semicolons_and_commas': Case(
+        reads('text'),
+        two('.csv', 'n, text;label\na, b;yes\nc, d;no\n'),
+        more=(f'{COLUMNS}text_a=n, text',),
+    ),
+    'tags_as_a_table': Case(reads('text'), two('.tsv', TAGS.replace(' ', '\t'))),
+    'tags_in_another_file': Case(
+        reads('text', task={'train_file': 'a.bio', 'dev_file': 'a.bio'}), {'a.bio': TAGS}
+    ),
+    'tags_in_a_folder': Case(
+        reads('text'),
+        two('.conll', TAGS),
+        other=('--config.task.train_file', '--config.task.dev_share'),
+    ),
+    'rows_missing_from_a_test_file': Case(
+        reads('rte', task={'predict_test': True}),
+        {
+            **two('.tsv', 'index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n'),
+            'test.tsv': 'index\tsentence1\tsentence2\n0\ta\tb\n1\ta\n2\ta\tb\n',
+            'whole.tsv': 'index\tsentence1\tsentence2\n0\ta\tb\n1\ta\tb\n2\ta\tb\n',
+        },
+        words=('--config.data.on_bad_row=skip',),
+        hand={'whole.tsv': 'test.tsv'},
+    ),
     'numbers_as_classes': Case(
         reads('text'),
         two('.csv', 'text,label\n' + ''.join(f'a {i},0.{i}\n' for i in range(10, 50))),
@@ -392,42 +713,107 @@ CASES = {
         {'vocab': VOCAB, 'x.txt': TEXT},
         words=('--config.data.tokenizer.path=SELF/vocab', '--config.data.tokenizer.vocab_size=99'),
     ),
+    'compress': Case(
+        builds(source='text:SELF/x*', holdout=0.0),
+        {'x.txt': packed_by_compress(TEXT[:250].encode())},
+        other=('--config.data.on_bad_text',),
+    ),
+    'lz4': Case(
+        builds(source='text:SELF/x*'),
+        {'x.txt': packed_by_lz4(TEXT.encode())},
+        other=('--config.data.on_bad_text',),
+    ),
+    'sqlite': Case(
+        builds(source='text:SELF/x*'),
+        {'x.txt': in_sqlite},
+        {'COLUMN': 'body', 'TABLE': 'books'},
+        other=('--config.data.on_bad_text',),
+    ),
+    'parquet': Case(
+        builds(source='text:SELF/x.txt'),
+        {'x.txt': in_parquet},
+        other=('--config.data.on_bad_text',),
+    ),
+    'cyrillic_in_zst': Case(
+        builds(source='text:SELF/x*'),
+        {'x.txt.zst': zstandard.compress('привет, мир\n\n'.encode('cp1251') * 30)},
+        {'ENCODING': 'CP1251'},
+        other=('--config.data.on_bad_text',),
+    ),
+    'a_table_as_text': Case(
+        builds(source='text:SELF/*.csv'),
+        {'x.csv': MANY, 'y.csv': MANY},
+        {'FILE': 'x.csv', 'NEW.jsonl': 'SELF/NEW.jsonl', 'COLUMN': 'text'},
+        joined=True,
+    ),
+    'a_folder_that_cannot_be_read': Case(
+        without('closed', builds(source='text:SELF')),
+        {'a.txt': TEXT, 'b.txt': TEXT},
+        {'ONE': 'SELF/a.txt', 'OTHER': 'SELF/b.txt'},
+    ),
+    'no_memory': Case(loses_a_worker, {'a.txt': TEXT}, {'N': '1'}),
+    'no_network': Case(
+        has_no_network,
+        {'a.txt': TEXT},
+        {'FOLDER:SPLIT': f'{TINY_TEXTS}:train', 'FOLDER': 'SELF'},
+    ),
+    'prepared': Case(prepares, {'a.txt': TEXT}),
+    # Text to train on.
+    'another_row_length': Case(opens(data={'row_length': 32})),
+    'another_layout': Case(opens(data={'layout': 'segments'})),
+    'corpora_one_missing': Case(
+        opens(data={'path': 'SELF/corpus=1,SELF/none=1'}), {'a.txt': TEXT}, {'FILES': 'SELF/a.txt'}
+    ),
+    'no_source': Case(
+        opens(data={'path': 'SELF/none'}), {'a.txt': TEXT}, {'FILES/*.txt': 'SELF/a.txt'}
+    ),
+    'no_corpus': Case(opens(data={'path': None}), blanks={'FOLDER': 'SELF/corpus'}),
+    'not_all_compared': Case(opens()),
+    'a_mixture': Case(mixes),
+    # Starting.
+    'positions': Case(has_positions),
+    'fewer_positions_than_the_checkpoint': Case(has_fewer_positions),
+    'rows_made_shorter': Case(fits_rows(None), two('.csv', TABLE)),
+    'from_nothing': Case(starts(), blanks={'WORKDIR': 'SELF/model', 'vocab.txt': 'SELF/vocab'}),
+    'from_trials': Case(starts_from('trials/0', from_trials)),
+    'a_model_that_was_not_fine_tuned': Case(starts_from('model', evaluated)),
+    'parameters_alone': Case(starts_from('model', continued)),
+    'no_vocabulary_of_theirs': Case(without_vocabulary, blanks={'vocab.txt': 'SELF/vocab'}),
+    'no_recipe': Case(names_no_recipe, blanks={'NAME': 'sst2'}),
+    'less_memory': Case(suggests_less_memory),
     # Conversion.
+    'next': Case(continues_a_converted_model, blanks={'FOLDER': 'SELF/corpus'}),
     'characters_for_transformers': Case(writes_for_transformers, other=('--checkpoint',)),
     # Prediction.
     'table_as_lines': Case(predicts('text'), {'input': TABLE}),
     'json_as_lines': Case(
         predicts('text'), {'input': '{"text": "a"}\n{"text": "b"}\n'}, other=('--format=json ',)
     ),
+    'a_column_without_a_field': Case(
+        predicts('text'), {'input.csv': 'body\ngood\n'}, words=('--columns=body',)
+    ),
+    'a_header_that_training_lacked': Case(
+        predicts('text', header=False, columns={'text_a': '0', 'label': '1'}),
+        {'input.csv': 'text,label\ngood,yes\n'},
+    ),
+    'a_pair_as_lines': Case(
+        predicts('text'), {'input': 'a\tb\n'}, other=('--config.data.on_bad_row',)
+    ),
     'other_column': Case(predicts('text'), {'input.csv': 'review\ngood\n'}, {'NAME': 'review'}),
 }
 
 # Advice that no case types -> why; (file, words of the text).
 UNTRIED = {
-    'Another machine, program, package or device is needed.': (
-        ('aot/report.py', '--config.model.remat=full'),
-        ('aot/report.py', '--config.optimizer.microbatches='),
-        ('aot/report.py', '--config.mesh.data=1 --config.mesh.fsdp='),
-        ('aot/report.py', '--config.batch_size='),
+    'A package, program or device that is missing cannot be installed by a test.': (
         ('aot/topologies.py', 'the TPU compiler (libtpu) is not installed:'),
         ('aot/topologies.py', 'is not a slice that libtpu knows ('),
-        ('bench/__main__.py', "what to compare it with: 'transformers' (par"),
-        ('bench/job.py', ', allowed: none, since bench measures the st'),
-        ('bench/job.py', '--versus_set is for another recipe: type --v'),
-        ('bench/job.py', ', which is all that transformers has, not'),
         ('bench/job.py', '--versus=transformers is timed on a CPU or a'),
         ('bench/torch_step.py', ": pip install -e '.[parity]'"),
         ('config/kernels.py', '): type --config.model.attention=xla, or ins'),
         ('core/files.py', ' needs a package that is not installed: type'),
-        ('core/formats.py', "sqlite3 {} 'SELECT COLUMN FROM TABLE' > NEW."),
-        ('core/formats.py', 'lz4 -d {} NEW.txt'),
-        ('core/formats.py', 'gzip -dc {} > NEW.txt'),
-        ('core/formats.py', 'zstd -dc'),
-        ('core/formats.py', 'unpack it by: unzip'),
         ('core/tfds.py', 'needs the package tensorflow-datasets; type'),
-        ('core/tfds.py', 'On a machine with a network, type: pip insta'),
         ('corpus/beam.py', "data.runner is 'beam', which needs Apache Be"),
-        ('corpus/hub.py', 'hf download {} --repo-type dataset --local-d'),
+        ('corpus/beam.py', ': it is read as the words of a command line,'),
         ('corpus/hub.py', 'data.source=hf:... needs the package hugging'),
         ('corpus/parquet.py', 'Parquet files need the package pyarrow; type'),
         ('interop/check.py', '--check compares with transformers and PyTor'),
@@ -435,12 +821,19 @@ UNTRIED = {
         ('interop/probes.py', 'tokenizer not checked against transformers,'),
         ('sweep/table.py', 'no plot: type pip install matplotlib'),
     ),
-    'A model, a corpus or a run is needed first, which takes long; no case has it yet.': (
-        ('corpus/workers.py', 'a builder process was killed, perhaps becaus'),
-        ('data/manifest.py', 'shards were compared with their hashes; --c'),
-        ('data/manifest.py', '; build one: python -m electra_jax.prepare -'),
-        ('data/manifest.py', ', or build another corpus at another data.pa'),
-        ('finetune/glue.py', ': GLUE wants one prediction for every row of'),
+    'It needs a network.': (
+        ('core/tfds.py', 'Where there is a network, with tensorflow'),
+        ('corpus/hub.py', 'hf download {} --repo-type dataset --local-d'),
+    ),
+    'It asks for a password.': (('core/formats.py', 'unpack it by: unzip'),),
+    "It needs TensorFlow or transformers, which few have; interop's tests run such commands.": (
+        ('interop/convert.py', 'type --vocab=vocab.txt'),
+        ('interop/convert.py', ', AutoTokenizer; AutoTokenizer.from_pretrain'),
+        ('interop/files.py', 'only, a pickle, which can run code when it'),
+        ('interop/google_tf.py', 'heads: give their number with convert --num'),
+    ),
+    'A trained model or a whole run is needed; the slow tests of finetune and train have them.': (
+        ('finetune/files/locate.py', '; a prepared TensorFlow dataset is named by'),
         ('finetune/job.py', 'next: python -m electra_jax.predict --checkp'),
         ('finetune/kinds/seq2seq.py', 'type --config.task.decoder.start=encoder or'),
         ('finetune/kinds/seq2seq.py', 'name fewer, or type --config.task.decoder.s'),
@@ -450,61 +843,34 @@ UNTRIED = {
         ('model/decoder.py', 'type --config.task.decoder.target_length='),
         ('finetune/job.py', ': --config.job=evaluate makes them'),
         ('finetune/job.py', ': name that file, or another --workdir. Fini'),
-        ('finetune/job.py', 'holds a model that was not fine-tuned: fine'),
-        ('init_from.py', 'config.init_from is not set: type --config.i'),
-        ('init_from.py', 'holds the trials of a fine-tuning run: name'),
-        ('init_from.py', 'comes without a vocabulary: type --config.d'),
-        ('init_from.py', '): type another --config.data.path, with --c'),
-        ('init_from.py', 'type --config.model.max_positions='),
-        ('interop/convert.py', 'type --vocab=vocab.txt'),
-        ('interop/convert.py', '--config.init_from='),
-        ('interop/convert.py', 'python -m electra_jax.main --config=configs/'),
-        ('interop/convert.py', ', AutoTokenizer; AutoTokenizer.from_pretrain'),
-        ('interop/convert.py', '--config.model.size='),
-        ('interop/files.py', 'only, a pickle, which can run code when it'),
-        ('interop/google_tf.py', 'heads: give their number with convert --num'),
-        ('interop/huggingface.py', 'have: fine-tune with --config.task.head='),
-        ('interop/modernbert.py', 'that is pre-trained with --config.model.dis'),
-        ('objectives/table.py', ', but there is no generator of its own size'),
+        ('interop/huggingface.py', ", which transformers' class for that does no"),
         ('predict.py', 'no model is given: type --checkpoint=WORKDIR'),
-        ('prepare.py', 'python -m electra_jax.main --config=configs/'),
-        ('pretrain/job.py', ': name the run to score with --workdir, or t'),
         ('pretrain/job.py', ': train first (--config.job=pretrain), or na'),
-        ('pretrain/text.py', 'config.data.path is not set: type --config.d'),
-        ('pretrain/text.py', ', and config.data.source does not name text'),
-        ('train/checkpoint.py', 'holds parameters only, and a run cannot con'),
+        ('pretrain/job.py', 'there is no workdir'),
         ('train/health.py', 'The usual fix is a run in another --workdir'),
         ('train/health.py', 'repeats that step and shows where it goes w'),
     ),
-    'It shows how something is written, or no case has it yet.': (
-        ('finetune/run.py', 'type --config.task.warmup_rate=NUMBER instea'),
-        ('runtime/usage.py', '--config.NAME=VALUE'),
-        ('pretrain/length.py', 'another speed: type --config.total_steps=NUM'),
-        ('runtime/usage.py', '  --config=FILE'),
-        ('runtime/usage.py', '  --config='),
-        ('config/checks.py', 'to pre-train, --config=configs/small.py, for'),
-        ('config/checks.py', ', but config.model.max_positions is'),
-        ('config/recipe.py', '; those of the project are in configs/, and'),
-        ('core/formats.py', '--config.data.source=parquet:{}'),
-        ('corpus/beam.py', ': it is read as the words of a command line,'),
-        ('data/pipeline.py', 'a folder and a positive weight are expected'),
-        ('finetune/files/lines.py', '--config.data.source=parquet:'),
-        ('inference/abilities/detect.py', 'pre-train with --config.objective.name=electra'),
-        ('inference/files.py', ', an array, which only --task=embed writes'),
-        ('finetune/files/locate.py', '; a prepared TensorFlow dataset is named by'),
-        ('finetune/files/predict_input.py', 'and a column are expected, as in --columns='),
-        ('finetune/files/predict_input.py', 'looks like the name of a column, and the ta'),
-        ('finetune/files/tables.py', 'the name of another is typed as --config.tas'),
-        ('finetune/kinds/text.py', 'one text without a tab (two, if --columns=te'),
-        ('runtime/cli.py', 'no recipe is given: type --config=configs/ow'),
+    'It names no value that could be typed, or what to leave out.': (
+        ('bench/__main__.py', "what to compare it with: 'transformers' (par"),
+        ('bench/job.py', '--versus_set is for another recipe: type --v'),
+        ('bench/job.py', ', which is all that transformers has, not'),
+        ('init_from.py', '): type another --config.data.path, with --c'),
+        ('objectives/table.py', ', but there is no generator of its own size'),
         ('runtime/cli.py', 'is not understood: settings look like --con'),
         ('runtime/cli.py', 'an unknown flag with a very long name: setti'),
+    ),
+    'It is a part of a command or of a file, not a message.': (
+        ('interop/convert.py', '--config.model.size='),
+        ('runtime/usage.py', '  --config='),
+        ('runtime/usage.py', '--config.NAME=VALUE'),
         ('sweep/__main__.py', 'python -m electra_jax.sweep'),
-        ('sweep/job.py', '#!/usr/bin/env bash\n# {count} runs, one for'),
-        ('sweep/job.py', 'no recipe is given: type --config=configs/sm'),
-        ('sweep/plan.py', '--config='),
+        ('sweep/job.py', '#!/usr/bin/env bash\n# {runs}, one for each'),
     ),
 }
+
+MESSAGES: dict[str, str] = {}  # of the cases that were tried in this process
+# A recipe and nothing else, which `test_recipes_that_are_named_in_texts_exist` reads.
+_RECIPE = re.compile(r'--config=(configs/[\w/]+\.py)')
 
 
 def tried(
@@ -514,13 +880,15 @@ def tried(
     shutil.rmtree(folder, ignore_errors=True)
     for name, content in case.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        content = content() if callable(content) else content
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     folder.mkdir(exist_ok=True)
     if command:
         subprocess.run(['bash', '-c', command], cwd=folder, check=True)
+    if command and not case.joined:
         (folder / next(iter(case.files))).unlink()
         (made,) = folder.glob('NEW*')
-        made.rename(folder / next(iter(case.files)).removesuffix('.gz'))
+        made.rename(folder / next(iter(case.files)).removesuffix('.gz').removesuffix('.zst'))
     if command is not None:
         for old, new in case.hand.items():
             (folder / old).rename(folder / new)
@@ -534,10 +902,13 @@ def tried(
 def test_what_a_message_tells_to_type_ends_well(tmp_path, name):
     case, folder = CASES[name], tmp_path / 'folder'
     message, _ = tried(case, folder, case.words)
+    MESSAGES[name] = message
     blanks = {blank: value.replace('SELF', str(folder)) for blank, value in case.blanks.items()}
     settings = advice.settings_in(message, blanks)
     commands = advice.commands_in(message, blanks)
     tries = [*((words, '') for words in settings), *(([], command) for command in commands)]
+    if case.joined:
+        tries = [(settings[0], commands[0])]
     tries = [one for one in tries if not ' '.join([*one[0], one[1]]).startswith(case.other)]
     assert tries, message
     for words, command in tries:
@@ -548,8 +919,13 @@ def test_what_a_message_tells_to_type_ends_well(tmp_path, name):
 
 
 def test_all_advice_in_the_source_is_typed_or_listed(tmp_path):
-    messages = [tried(case, tmp_path / 'folder', case.words)[0] for case in CASES.values()]
-    texts = [one for one in advice.written() if not any(map(one.is_in, messages))]
+    for name, case in CASES.items():
+        if name not in MESSAGES:
+            MESSAGES[name] = tried(case, tmp_path / 'folder', case.words)[0]
+    messages = MESSAGES.values()
+    # Texts that name a recipe alone are in the test below.
+    written = [one for one in advice.written() if advice.has_advice(_RECIPE.sub('', one.text))]
+    texts = [one for one in written if not any(map(one.is_in, messages))]
     listed = {one for group in UNTRIED.values() for one in group}
     found = {
         (file, words)
@@ -571,3 +947,10 @@ def test_settings_that_are_named_in_texts_exist():
     for one in advice.written():
         for name in re.findall(r'--config\.([a-z_.]+)(?==)', one.text):
             assert name in known, one
+
+
+def test_recipes_that_are_named_in_texts_exist():
+    named = {path for one in advice.written() for path in _RECIPE.findall(one.text)}
+    assert len(named) > 3
+    for path in named:
+        resolve.check(recipe.load(advice.ROOT / path))

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import UserError
 from electra_jax.runtime import malloc
 
@@ -125,7 +126,7 @@ def measure(
         report(f'{ours.name}: compiling and warming up')
         first = Contestant(ours, stack)
         contestants = [first, *_start_those_that_run(peers_of(first.ready), stack, report)]
-        report(f'{plan.turns} turns of {plan.amount} steps each')
+        report(f'{counted(plan.turns, "turns")} of {counted(plan.amount, "steps")} each')
         for number in range(1, plan.turns + 1):
             for contestant in contestants:
                 contestant.turn(plan.amount)

@@ -14,6 +14,7 @@ from electra_jax.config import resolve
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import LEFT_TO_DEVICES, ModelConfig
 from electra_jax.core import files
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
 from electra_jax.interop import probes
@@ -94,9 +95,10 @@ def convert(
         hint = 'type --vocab=vocab.txt' if kind == 'google' else 'put its vocab.txt there'
         raise CheckpointError(f'{path} comes without a vocabulary: {hint}')
     model = found.model
+    layers = counted(model.num_layers, 'layers')
     yield (
-        f'read {source}: {count(found.params):,} parameters, {model.num_layers} layers of '
-        f'{model.hidden_size}, embeddings of {model.embedding_size}, generator '
+        f'read {source}: {count(found.params):,} parameters, {layers} of {model.hidden_size}, '
+        f'embeddings of {model.embedding_size}, generator '
         f'{model.generator or "as the objective has it"}, {model.embedding_sharing} embeddings'
     )
     yield from found.report.lines()

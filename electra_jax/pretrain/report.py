@@ -41,7 +41,7 @@ def start(
         f'  {flops["mfu"] / 1e9:.4g} GFLOP a token (6 N + attention), '
         f"{flops['paper'] / 1e9:.4g} by the paper's count: "
         f'{flops["paper"] * tokens:.3g} FLOP for {tokens:.3g} tokens',
-        f'  {rows:,} rows of {data.row_length} tokens, batches of {config.batch_size}',
+        f'  {counted(rows, "rows")} of {data.row_length} tokens, batches of {config.batch_size}',
         f'  {counted(config.total_steps, "steps")}: {tokens / rows / data.row_length:.3g} times '
         f'through these rows, {tokens / millions / 1e6:.3g} tokens for each parameter',
     ]

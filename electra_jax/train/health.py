@@ -18,6 +18,7 @@ from etils import epath
 
 from electra_jax.config.settings import HealthConfig
 from electra_jax.core import errors
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import NonFiniteError
 from electra_jax.data.pipeline import RECORDS
 
@@ -224,6 +225,6 @@ class Spikes:
 def _rows(batch: Mapping[str, np.ndarray]) -> str:
     """The rows of a batch in a few words: '8 rows: corpus 0 row 17, ...'."""
     if RECORDS not in batch:
-        return f'{len(next(iter(batch.values())))} rows'
+        return counted(len(next(iter(batch.values()))), 'rows')
     rows = [f'corpus {corpus} row {row}' for corpus, row in batch[RECORDS][:3].tolist()]
-    return f'{len(batch[RECORDS])} rows: {", ".join(rows)}, ...'
+    return f'{counted(len(batch[RECORDS]), "rows")}: {", ".join(rows)}, ...'

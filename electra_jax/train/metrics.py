@@ -20,6 +20,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from electra_jax.core import files
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import first_line
 from electra_jax.runtime import distributed
 
@@ -92,7 +93,7 @@ class Metrics:
     def close(self) -> None:
         """Writes the lines that wait, and reports those that cannot be written."""
         if not self.flush():
-            self._report(f'{len(self._waiting)} lines of {self.path} are lost')
+            self._report(counted(len(self._waiting), f'lines of {self.path} are lost'))
         if self._events is not None:
             self._events.close()
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import DataError, first_line
 from electra_jax.core.files import parse_object
 from electra_jax.data.pipeline import RECORDS, DeviceBatches
@@ -53,7 +54,8 @@ def replay(
     is that of any step before the bad one, and donated.
     """
     first = int(state.step)
-    yield f'from step {first}, {dump.step - 1 - first} steps to the one before step {dump.step}'
+    steps = counted(dump.step - 1 - first, 'steps')
+    yield f'from step {first}, {steps} to the one before step {dump.step}'
     for _ in range(first, dump.step - 1):
         state, _ = step(state, next(batches))
     batch = next(batches)

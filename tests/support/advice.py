@@ -22,7 +22,9 @@ from tests.support.recipes import ROOT, recipe_text
 _VALUE = r"""(?:\$?'[^']*'|"[^"]*"|[^\s'"();,]|,(?=\S))*"""
 _SETTING = rf'--(?!config=)\w[\w.]*={_VALUE}'
 _SETTINGS = re.compile(rf'{_SETTING}(?:(?: and)? {_SETTING})*')
-COMMANDS = r'(?:gzip|bzip2|xz|zstd|zcat|iconv|jq|cut|unzip|sqlite3|lz4) -|sqlite3 |unzip '
+COMMANDS = (
+    r'(?:gzip|bzip2|xz|zstd|zcat|iconv|jq|cut|unzip|sqlite3|lz4) -|python -c |sqlite3 |unzip '
+)
 _COMMAND = re.compile(rf"""(?:{COMMANDS})(?:'[^']*'|"[^"]*"|[^;:'"()\n]|:(?=\S))*""")
 # In the source: what a message has in it that can be typed.
 _ADVICE = re.compile(rf'--\w[\w.\0]*=|\0\.\w+=|\bpip install |\bpython -[mc] |{COMMANDS}')
@@ -43,12 +45,17 @@ class Advice(NamedTuple):
         return re.search('.*?'.join(parts), message, re.DOTALL) is not None
 
 
+def has_advice(text: str) -> bool:
+    """Whether a text has something in it that can be typed."""
+    return _ADVICE.search(text) is not None
+
+
 def written() -> list[Advice]:
     """All advice in texts of the package's source."""
     found = []
     for path in sorted((ROOT / 'electra_jax').rglob('*.py')):
         for line, text in _texts(ast.parse(path.read_text())):
-            if _ADVICE.search(text):
+            if has_advice(text):
                 found.append(Advice(f'{path.relative_to(ROOT)}:{line}', text))
     return found
 
