@@ -634,6 +634,7 @@ CASES = {
     'steps': Case(in_steps(total_steps=5), blanks={'NUMBER': '2'}),
     'stop_at': Case(in_steps(stop_at=5), blanks={'NUMBER': '2'}),
     'warmup_steps': Case(in_steps(optimizer={'warmup_steps': 5}), blanks={'NUMBER': '0.2'}),
+    'warmup_share': Case(in_steps(optimizer={'warmup_share': 0.1}), blanks={'NUMBER': '0.2'}),
     # Corpora.
     'pretty_json': Case(
         builds(source='jsonl:SELF/x.json'),
@@ -824,6 +825,9 @@ UNTRIED = {
     'It needs a network.': (
         ('core/tfds.py', 'Where there is a network, with tensorflow'),
         ('corpus/hub.py', 'hf download {} --repo-type dataset --local-d'),
+    ),
+    'It needs several processes.': (
+        ('pretrain/length.py', 'another speed: type --config.total_steps=NUM'),
     ),
     'It asks for a password.': (('core/formats.py', 'unpack it by: unzip'),),
     "It needs TensorFlow or transformers, which few have; interop's tests run such commands.": (

@@ -22,7 +22,7 @@ from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import Program, build_program
 from electra_jax.finetune.results import Trivial, trivial
 from electra_jax.finetune.split import Loaded, Split
-from electra_jax.init_from import Account, Start, encoder_params, load_start
+from electra_jax.init_from import Account, Start, check_named, encoder_params, load_start
 from electra_jax.runtime import distributed
 from electra_jax.train import workdir
 
@@ -85,6 +85,8 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
     """Reads files and checkpoint, checks that they fit together, then makes functions of them."""
     spec = known.get(settings.task.name)
     _refuse_steps(settings)
+    if settings.init_from is not None:
+        check_named(settings.init_from)
     # Mistakes in the files come before a device, a checkpoint and a program, which take long.
     asked = fill(settings, row_length=spec.row_length)
     loaded, held_out = splits.read_train(asked)

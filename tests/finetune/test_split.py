@@ -211,4 +211,4 @@ def test_mistakes_in_files_are_reported_before_a_checkpoint_is_read(tmp_path, mo
     monkeypatch.setattr(run, 'load_start', never)
     monkeypatch.setattr(run.distributed, 'initialize', never)
     with pytest.raises(DataError, match=r'train\.tsv:3'):
-        run.open_run(recipe({**data, 'init_from': 'somewhere'}), tmp_path)
+        run.open_run(recipe({**data, 'init_from': str(tmp_path)}), tmp_path)
