@@ -838,6 +838,8 @@ UNTRIED = {
     ),
     'A trained model or a whole run is needed; the slow tests of finetune and train have them.': (
         ('finetune/files/locate.py', '; a prepared TensorFlow dataset is named by'),
+        ('inference/abilities/detect.py', 'pre-train with --config.objective.name=electra'),
+        ('inference/files.py', ', an array, which only --task=embed writes'),
         ('finetune/job.py', 'next: python -m electra_jax.predict --checkp'),
         ('finetune/kinds/seq2seq.py', 'type --config.task.decoder.start=encoder or'),
         ('finetune/kinds/seq2seq.py', 'name fewer, or type --config.task.decoder.s'),
