@@ -295,7 +295,8 @@ def _json_values(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[s
 
 def merged(usual: Group, given: object) -> Group:
     """The usual columns of a task, or other settings, changed by those that are given."""
-    changes = {k: v for k, v in vars(given).items() if v is not None}
+    names = (field.name for field in dataclasses.fields(given))  # type: ignore[arg-type]
+    changes = {name: x for name in names if (x := getattr(given, name)) is not None}
     return dataclasses.replace(usual, **changes)
 
 
