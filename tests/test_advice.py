@@ -192,23 +192,6 @@ def has_fewer_positions(folder: pathlib.Path, words: list[str]) -> None:
     )
 
 
-def fits_rows(asked: int | None) -> Act:
-    """A task's rows are longer than the model has positions."""
-
-    def act(folder: pathlib.Path, words: list[str]) -> str:
-        base = {
-            'job': 'finetune', 'task': {'name': 'text'}, 'data': {'path': str(folder)},
-            'model': {'max_positions': 64},
-        }  # fmt: skip
-        settings = advice.type_settings(folder, base, words)
-        config = resolve.resolve(settings, 'cpu', row_length=128)
-        loaded, _ = splits.read_train(config)
-        run._fit_positions(config, settings, loaded)
-        return '\n'.join(loaded.complaints.lines())
-
-    return act
-
-
 def starts(**changes: Any) -> Act:
     """A task starts from a checkpoint, or from scratch."""
 
@@ -774,7 +757,6 @@ CASES = {
     # Starting.
     'positions': Case(has_positions),
     'fewer_positions_than_the_checkpoint': Case(has_fewer_positions),
-    'rows_made_shorter': Case(fits_rows(None), two('.csv', TABLE)),
     'from_nothing': Case(starts(), blanks={'WORKDIR': 'SELF/model', 'vocab.txt': 'SELF/vocab'}),
     'from_trials': Case(starts_from('trials/0', from_trials)),
     'a_model_that_was_not_fine_tuned': Case(starts_from('model', evaluated)),
@@ -849,7 +831,8 @@ UNTRIED = {
         ('model/decoder.py', 'type --config.task.decoder.target_length='),
         ('finetune/job.py', ': --config.job=evaluate makes them'),
         ('finetune/job.py', ': name that file, or another --workdir. Fini'),
-        ('interop/huggingface.py', ", which transformers' class for that does no"),
+        ('interop/huggingface.py', 'have: fine-tune with --config.task.head='),
+        ('interop/modernbert.py', 'that is pre-trained with --config.model.dis'),
         ('predict.py', 'no model is given: type --checkpoint=WORKDIR'),
         ('pretrain/job.py', ': train first (--config.job=pretrain), or na'),
         ('pretrain/job.py', 'there is no workdir'),
