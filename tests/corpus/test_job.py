@@ -388,11 +388,12 @@ def test_a_finished_corpus_is_opened_not_built(config, monkeypatch, capsys):
     assert 'already complete' in capsys.readouterr().err
 
 
-def test_reading_for_the_vocabulary_is_reported(config, capsys, monkeypatch):
+def test_reading_for_the_vocabulary_is_reported(config, tmp_path, capsys, monkeypatch):
     eager = functools.partial(terminal.Progress, line_seconds=0.0)
     monkeypatch.setattr(terminal, 'Progress', eager)
+    write_text(tmp_path / 'text.txt', 5000)
     make(config, tokenizer=settings.TokenizerConfig(vocab_size=300))
-    assert 'reading text for the vocabulary: ' in capsys.readouterr().err
+    assert 'reading text for the vocabulary: 1/' in capsys.readouterr().err
 
 
 def test_the_summary_says_what_is_there(config, tmp_path, capsys):
