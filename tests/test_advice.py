@@ -387,6 +387,7 @@ SEED = 0
 TINY_TEXTS = pathlib.Path(__file__).parent / 'corpus/tiny_texts/en/1.0.0'
 TABLE = 'text,label\ngood film,yes\nbad film,no\nso so,no\n'
 MANY = TABLE + ''.join(f'film {i},yes\n' for i in range(40))
+HALF = b'\xff\xfe' + TABLE.encode('utf-16-le').replace(b's\0o\0 \0', b's\0\0\xd8 \0')
 LATIN = TABLE.replace('so so', 'café').encode('latin-1')
 JSON = [{'text': text} for text in TEXT.split('\n\n')]
 LABELS = '{"text": "film", "label": ["a"]}\n{"text": "so", "label": ["b"]}\n'
@@ -461,6 +462,10 @@ CASES = {
     'bad_row': Case(reads('text'), two('.csv', TABLE + 'a,b,c\n')),
     'latin_1': Case(reads('text'), {'train.csv': LATIN, 'dev.csv': TABLE}),
     'latin_1_packed': Case(reads('text'), {'train.csv.gz': gzip.compress(LATIN), 'dev.csv': TABLE}),
+    'half_a_character': Case(reads('text'), {'train.csv': HALF, 'dev.csv': TABLE}),
+    'half_a_character_packed': Case(
+        reads('text'), {'train.csv.gz': gzip.compress(HALF), 'dev.csv': TABLE}
+    ),
     'latin_1_in_quotes': Case(
         reads('text', task={'train_file': "anna's train.csv"}),
         {"anna's train.csv": LATIN, 'dev.csv': TABLE},

@@ -73,7 +73,10 @@ _OTHER_ENCODING = (
 )
 _NO_TEXT = 'it is not text: its bytes are not UTF-8, nor UTF-16 or UTF-32 as far as can be known'
 _NOT_TEXT = {'Cc', 'Cn', 'Co', 'Cs'}  # Unicode's control, unassigned, private, surrogates
-_HALF_CHARACTER = 'electra_jax.half_character'
+_HALF_HANDLER = 'electra_jax.half_character'
+# What half a surrogate pair of UTF-16 becomes: bytes that are not UTF-8, so that every reader of
+# text counts or refuses them.
+HALF_CHARACTER = '\udcff'.encode('utf-8', 'surrogatepass')
 
 
 class Format(NamedTuple):
@@ -286,19 +289,18 @@ def _peek(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
 
 
 def _half_character(error: UnicodeError) -> tuple[str, int]:
-    # Half a surrogate pair becomes bytes that are not UTF-8, which every reader of text counts.
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    return '\udcff', error.end
+    return HALF_CHARACTER.decode('utf-8', 'surrogatepass'), error.end
 
 
-codecs.register_error(_HALF_CHARACTER, _half_character)
+codecs.register_error(_HALF_HANDLER, _half_character)
 
 
 def _as_utf8(chunks: Iterator[bytes], found: Format) -> Iterator[bytes]:
     decoder = None
     if not found.is_plain:
-        decoder = codecs.getincrementaldecoder(found.encoding)(_HALF_CHARACTER)
+        decoder = codecs.getincrementaldecoder(found.encoding)(_HALF_HANDLER)
     skipped = found.mark_bytes
     for chunk in chunks:
         data, skipped = chunk[skipped:], 0

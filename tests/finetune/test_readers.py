@@ -843,7 +843,9 @@ def test_other_encodings_of_unicode_are_read(tmp_path, encoding, packed):
 def test_half_a_character_of_utf_16_is_refused(tmp_path):
     data = 'text,label\na'.encode('utf-16-le') + b'\x00\xd8' + ',1\nb,0\n'.encode('utf-16-le')
     write(tmp_path, 'train.csv', b'\xff\xfe' + data)
-    with pytest.raises(errors.DataError, match=r'train\.csv:2: .* not UTF-8'):
+    with pytest.raises(
+        errors.DataError, match=r"train\.csv:2: half .* UTF-16LE after 'a'; .*iconv"
+    ):
         load(tmp_path)
 
 

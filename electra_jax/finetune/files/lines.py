@@ -150,10 +150,8 @@ def json_value(path: pathlib.Path, complaints: Complaints) -> Any:
         return json.loads(data.decode())
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b'\n') + 1
-        raise DataError(
-            f'{path}:{line}: byte {error.start} of the file is not UTF-8; if it is Latin-1, type: '
-            f'{as_utf8(path)}'
-        ) from error
+        problem = _not_utf8(error, 'the file', path)
+        raise DataError(f'{path}:{line}: {problem}') from error
     except json.JSONDecodeError as error:
         raise DataError(
             f'{path}:{error.lineno}: not JSON ({error.msg} at character {error.colno} of the '
@@ -204,12 +202,7 @@ def decoded(raw: bytes, path: pathlib.Path) -> str:
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
-        shown = raw[max(error.start - 10, 0) : error.start + 10]
-        problem = (
-            f'byte {error.start} of the line is not UTF-8 (around it: {shown!r}); if the file is '
-            f'Latin-1, type: {as_utf8(path)}'
-        )
-        raise UnusableError('not_text', problem) from error
+        raise UnusableError('not_text', _not_utf8(error, 'the line', path)) from error
     before, nul, _ = text.partition('\0')
     if nul:
         raise UnusableError('not_text', f'a NUL character after {before[-20:]!r}')
@@ -230,9 +223,22 @@ def holds_tags(path: pathlib.Path) -> bool:
     return len(filled) < len(every) and tagged > len(filled) / 2
 
 
-def as_utf8(path: pathlib.Path) -> str:
-    """The command that writes a file of Latin-1 in UTF-8, under a name with the same ending."""
-    return formats.typed(f'iconv -f LATIN1 -t UTF-8 {{}} > NEW{ending_of(path)}', path)
+def _not_utf8(error: UnicodeDecodeError, whole: str, path: pathlib.Path) -> str:
+    """Why `whole` ('the line') of a file is not UTF-8, and the command that writes the file so."""
+    data, at = error.object, error.start
+    if data.startswith(formats.HALF_CHARACTER, at):
+        found = formats.look(path).encoding if path.is_file() else ''
+        encoding = (found or 'utf-16').upper().replace('-LE', 'LE').replace('-BE', 'BE')
+        before = data[:at].decode(errors='ignore')[-20:]
+        problem = f'half a character of {encoding} after {before!r}'
+        problem += '; to leave it out, type'
+        command = f'iconv -c -f {encoding}'
+    else:
+        shown = data[max(at - 10, 0) : at + 10]
+        problem = f'byte {at} of {whole} is not UTF-8 (around it: {shown!r})'
+        problem += '; if the file is Latin-1, type'
+        command = 'iconv -f LATIN1'
+    return f'{problem}: {formats.typed(f"{command} -t UTF-8 {{}} > NEW{ending_of(path)}", path)}'
 
 
 def usable_text(value: Any, part: str) -> str:
