@@ -114,6 +114,8 @@ PARTS: dict[str, Callable[[Entry, int, Complaints], Iterator[documents.Part]]] =
     'python-docs': docstrings.parts,
 }
 
+# Kinds whose parts are of one file each, all of which is named; those of tfds may be slices.
+_OF_FILES = (*documents.LOCAL, hub.KIND)
 
 # Kind -> what finds the revision that the name of remote text stands for now.
 PINS: dict[str, Callable[[Entry], str]] = {'tfds': tfds.pin, hub.KIND: hub.pin}
@@ -148,7 +150,7 @@ def plan(
         DataError: an entry names nothing that is there, or it cannot be read.
     """
 
-    names = _files([entry for entry in entries if entry.held_out])
+    names, left_out = _files([entry for entry in entries if entry.held_out]), set()
 
     def parts(held_out: bool) -> Iterator[tuple[documents.Part, float]]:
         for entry in entries:
@@ -158,8 +160,10 @@ def plan(
             copies = max(entry.weight, 1.0)
             size = min(max(int(piece_bytes / copies), _MIN_PIECE_BYTES), piece_bytes)
             for part in PARTS[entry.kind](entry, size, complaints):
-                if names and not held_out and os.path.realpath(part.name) in names:
-                    complaints.count('left_out:only held out', part.name)
+                if names and not held_out and (name := _file(entry, part)) in names:
+                    if name not in left_out:
+                        complaints.count('left_out:only held out', part.name)
+                    left_out.add(name)
                 else:
                     yield part, part.text_bytes * copies
 
@@ -170,15 +174,23 @@ def plan(
             index += 1
 
 
-def _files(entries: list[Entry]) -> set[str]:
-    """The files of this machine that entries name."""
+def _files(entries: list[Entry]) -> set[str | None]:
+    """The files that entries name."""
     complaints = Complaints('data.on_bad_text', 'skip')
     names = {
-        os.path.realpath(part.name)
+        _file(entry, part)
         for entry in entries
+        if entry.kind in _OF_FILES
         for part in PARTS[entry.kind](entry, _WHOLE_FILES, complaints)
     }
-    return {name for name in names if os.path.exists(name)}
+    return names - {None}
+
+
+def _file(entry: Entry, part: documents.Part) -> str | None:
+    """What tells a part's file from others; None: an entry may name rows from inside files."""
+    if entry.kind not in _OF_FILES:
+        return None
+    return os.path.realpath(part.name) if entry.kind in documents.LOCAL else part.name
 
 
 def grouped(items: Iterable[tuple[T, float]], most: int) -> Iterator[list[T]]:

@@ -637,6 +637,32 @@ def test_a_dataset_is_read_by_folder_and_by_name(dataset, monkeypatch):
     assert sorted(document[0][:6] for document in joined(found)) == ['Title '] * 10
 
 
+def held_out_pieces(source, held_out, piece_bytes=10**7):
+    """Whether each piece is held out, and its number of documents; and complaints."""
+    complaints = Complaints('data.on_bad_text', 'error')
+    entries = sources.parse_source(source) + sources.parse_source(held_out, held_out=True)
+    pieces = sources.plan(entries, complaints, piece_bytes)
+    found = []
+    for piece in pieces:
+        texts = [text for group in piece.open(complaints) for some, _ in group for text in some]
+        found.append((piece.held_out, len(texts)))
+    return found, complaints
+
+
+def test_slices_of_a_dataset_are_trained_on_and_held_out(dataset):
+    folder = dataset / 'tiny_texts' / '1.0.0'
+    found, complaints = held_out_pieces(f'tfds:{folder}:train[:50]', f'tfds:{folder}:train[50:]')
+    assert found == [(False, 50), (True, 10)] and not complaints.counts
+
+
+def test_a_file_of_several_parts_that_is_only_held_out_counts_once(tmp_path):
+    (tmp_path / 'a.txt').write_text('A document of some words.\n\n' * 20_000)
+    (tmp_path / 'b.txt').write_text('Another.\n')
+    found, complaints = held_out_pieces(f'text:{tmp_path}', f'text:{tmp_path}/a.txt', 100_000)
+    assert found[0] == (False, 1) and len(found) > 3 and all(one[0] for one in found[1:])
+    assert complaints.counts['left_out:only held out'][0] == 1
+
+
 @pytest.mark.parametrize(
     ('where', 'words'),
     [
