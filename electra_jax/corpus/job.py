@@ -164,9 +164,10 @@ def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
         )
         if is_begun:
             _same_settings(built, settings, folder)
-        elif built != settings:
-            _forget_tokenizer(folder / manifest.TOKENIZER_FOLDER)
-    (folder / _REVISIONS_NAME).unlink(missing_ok=True)
+        else:
+            (folder / _REVISIONS_NAME).unlink(missing_ok=True)
+            if built != settings:
+                _forget_tokenizer(folder / manifest.TOKENIZER_FOLDER)
     manifest.write_json(marker, settings)
 
 
@@ -313,10 +314,11 @@ def _tokenizer(
 
 
 def _watched(pieces: Iterator[sources.Piece], bar: terminal.Progress) -> Iterator[sources.Piece]:
-    """The pieces, each of which the bar counts when it has been sampled."""
+    """The pieces, each of which the bar counts when it has been sampled, if it is not held out."""
     for piece in pieces:
         yield piece
-        bar.advance(sum(part.read_bytes for part in piece.parts) / 1e6)
+        if not piece.held_out:
+            bar.advance(sum(part.read_bytes for part in piece.parts) / 1e6)
 
 
 def _report_smaller(tokenizer: api.Tokenizer, config: schema.TokenizerConfig) -> None:

@@ -581,7 +581,14 @@ def test_a_build_that_met_bad_text_goes_on_without_it(config, tmp_path, monkeypa
     with pytest.raises(SystemExit):
         make(config)  # pieces are built
     monkeypatch.undo()
+    # Text of the network keeps the revision that the finished pieces are of.
+    revisions, known = pathlib.Path(config.path) / 'revisions.json', []
+    revisions.write_text('{"hf:a/b": "c0ffee"}')
+    monkeypatch.setattr(
+        job.sources, 'pin', lambda entries, before: known.append(before) or (entries, before)
+    )
     assert make(config, on_bad_text='skip').settings['on_bad_text'] == 'skip'
+    assert known == [{'hf:a/b': 'c0ffee'}]
 
 
 def test_text_that_changed_under_a_build_is_refused(config, tmp_path, monkeypatch):
