@@ -3,9 +3,7 @@
 Drawn with matplotlib's Agg, which needs no display, and without pyplot, which keeps state.
 """
 
-import contextlib
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +12,7 @@ from etils import epath
 
 from electra_jax.core.errors import first_line
 from electra_jax.core.metric_table import METRICS
-from electra_jax.train import metrics
+from electra_jax.train import metric_lines
 
 FILE = 'curves.png'  # in the workdir
 
@@ -45,7 +43,7 @@ _POINTS = 400  # of a training curve, at most
 def write(folder: epath.Path, title: str) -> str:
     """Draws the run in a workdir; returns a line about the picture for the terminal."""
     try:
-        picture = draw(_lines(folder / metrics.FILE), title)
+        picture = draw(metric_lines.read(folder), title)
         (folder / FILE).write_bytes(picture)
     except ImportError:
         return f'no {FILE}: drawing it needs matplotlib (extra plots)'
@@ -59,6 +57,7 @@ def draw(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
 
     Raises:
         ImportError: matplotlib is not installed.
+        ValueError: the lines have no metric that is drawn.
     """
     # Imported here, because it takes half a second, and only the end of a run draws.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -66,7 +65,9 @@ def draw(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
 
     written = {name for line in lines for name in line}
     panels = [panel for panel in _PANELS if {panel.train, panel.held_out} & written]
-    inches = 3.6 * max(len(panels), 1)
+    if not panels:
+        raise ValueError(f'{metric_lines.FILE} has nothing that is drawn')
+    inches = 3.6 * len(panels)
     figure = Figure((inches, 3.2))
     FigureCanvasAgg(figure)
     for number, panel in enumerate(panels, 1):
@@ -82,7 +83,9 @@ def draw(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
 
 
 def _draw(axes: Any, panel: Panel, lines: Sequence[Mapping[str, Any]]) -> None:
-    drawn = [(name, _points(lines, name)) for name in (panel.train, panel.held_out) if name]
+    drawn = [
+        (name, metric_lines.series(lines, name)) for name in (panel.train, panel.held_out) if name
+    ]
     for name, points in drawn:
         if not points:
             continue
@@ -94,7 +97,7 @@ def _draw(axes: Any, panel: Panel, lines: Sequence[Mapping[str, Any]]) -> None:
         )  # fmt: skip
     level = panel.level
     if isinstance(level, str):
-        level = next((value for _, value in reversed(_points(lines, level))), None)
+        level = next((value for _, value in reversed(metric_lines.series(lines, level))), None)
     if level is not None:
         axes.axhline(level, color=_LEVEL, linestyle='--', linewidth=1, label=panel.level_name)
     name = panel.held_out or panel.train or ''
@@ -117,19 +120,6 @@ def _few_ticks() -> Any:
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(5, integer=True)
-
-
-def _lines(path: epath.Path) -> list[dict[str, Any]]:
-    lines = []
-    for text in path.read_text().splitlines():
-        with contextlib.suppress(ValueError):  # torn by a crash
-            lines.append(json.loads(text))
-    return lines
-
-
-def _points(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
-    """(step, value) of a metric, where it is a number."""
-    return [(line['step'], line[name]) for line in lines if line.get(name) is not None]
 
 
 def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:

@@ -1,12 +1,13 @@
 """A run as tables show it, read from its workdir."""
 
-import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
+
+from electra_jax.train import metric_lines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,13 +22,8 @@ class Shown:
 
     @functools.cached_property
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, without those that are unfinished or were torn by a crash."""
-        path = self.folder / 'metrics.jsonl'
-        lines = []
-        for text in path.read_text().splitlines() if path.exists() else []:
-            with contextlib.suppress(ValueError):
-                lines.append(json.loads(text))
-        return lines
+        """The lines of metrics.jsonl."""
+        return metric_lines.read(self.folder)
 
     @functools.cached_property
     def headline(self) -> dict[str, Any]:
@@ -37,4 +33,4 @@ class Shown:
 
     def series(self, name: str) -> list[tuple[int, float]]:
         """(step, value) of a metric, where it is a number."""
-        return [(line['step'], line[name]) for line in self.metrics if line.get(name) is not None]
+        return metric_lines.series(self.metrics, name)

@@ -11,6 +11,7 @@ from typing import Any
 from electra_jax.runtime import terminal
 from electra_jax.sweep import rank
 from electra_jax.sweep.shown import Shown
+from electra_jax.train import metric_lines
 
 HELD_OUT = ('eval/', 'finetune/')
 _COSTS = ('ms/step', 'GFLOP/step')
@@ -28,7 +29,7 @@ _SHOWN = (
 
 def last_step(folder: pathlib.Path) -> int:
     """The step in the newest line of metrics.jsonl, from its end alone; 0 before the first."""
-    path = folder / 'metrics.jsonl'
+    path = folder / metric_lines.FILE
     if not path.exists():
         return 0
     with path.open('rb') as file:

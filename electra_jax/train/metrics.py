@@ -23,8 +23,7 @@ from electra_jax.core import files
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import first_line
 from electra_jax.runtime import distributed
-
-FILE = 'metrics.jsonl'  # in the workdir
+from electra_jax.train.metric_lines import FILE
 
 
 class Metrics:

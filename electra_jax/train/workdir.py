@@ -22,7 +22,7 @@ from electra_jax.core.trees import Tree
 from electra_jax.optim.optimizer import decay_table
 from electra_jax.parallel import rules
 from electra_jax.runtime import cli, distributed
-from electra_jax.train import checkpoint, metrics, seals
+from electra_jax.train import checkpoint, metric_lines, seals
 
 CONFIG_FILE = 'config.json'
 TRIALS = 'trials'  # folder of a fine-tuning run: trials by number, each with a checkpoint
@@ -82,7 +82,7 @@ def begun(workdir: epath.Path) -> dict[str, Any] | None:
     Raises:
         CheckpointError: they cannot be read.
     """
-    path, measured = workdir / CONFIG_FILE, workdir / metrics.FILE
+    path, measured = workdir / CONFIG_FILE, workdir / metric_lines.FILE
     is_begun = has_checkpoint(workdir) or (measured.exists() and measured.read_text().strip())
     if not path.exists() or not is_begun:
         return None

@@ -8,7 +8,7 @@ from etils import epath
 
 from electra_jax.core.errors import CheckpointError
 from electra_jax.pretrain import length
-from electra_jax.train import metrics, workdir
+from electra_jax.train import metric_lines, workdir
 from tests.support.configs import tiny_config
 
 CONSTANT = {'optimizer': {'decay_power': 0.0}}
@@ -18,7 +18,7 @@ def begin(folder, **changes) -> epath.Path:
     """A workdir whose run, with these settings, has written a line of metrics."""
     config = dataclasses.asdict(tiny_config(**changes))
     (folder / workdir.CONFIG_FILE).write_text(json.dumps({'config': config}))
-    (folder / metrics.FILE).write_text('{"step": 1}\n')
+    (folder / metric_lines.FILE).write_text('{"step": 1}\n')
     return epath.Path(folder)
 
 
