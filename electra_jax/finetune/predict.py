@@ -31,8 +31,6 @@ from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.unknown import Unknown
 from electra_jax.train import workdir
 
-_AT_ONCE = 1024  # examples that are tokenized together
-
 
 class Predictor(NamedTuple):
     """A fine-tuned model on the devices."""
@@ -51,16 +49,15 @@ class Predictor(NamedTuple):
         Examples that are too long for a row are counted among the complaints, and what the
         vocabulary lacks is added to `unknown`.
         """
-        kind = KINDS[self.task.kind]
-        for at in range(0, len(examples), _AT_ONCE):
-            some = list(examples[at : at + _AT_ONCE])
-            loaded = Loaded(some, self.task, complaints, '')
-            split = splits.make_split(self.config, self.tokenizer, loaded)
-            if unknown is not None:
-                unknown.merge(split.unknown)
-            outputs = self.answerer.outputs(self.params, split)
-            values = kind.answers(self.task, some, split.rows, outputs)
-            yield from kind.to_json(Predictions(self.task, some, values))
+        kind, some = KINDS[self.task.kind], list(examples)
+        split = splits.make_split(
+            self.config, self.tokenizer, Loaded(some, self.task, complaints, '')
+        )
+        if unknown is not None:
+            unknown.merge(split.unknown)
+        outputs = self.answerer.outputs(self.params, split)
+        values = kind.answers(self.task, some, split.rows, outputs)
+        return kind.to_json(Predictions(self.task, some, values))
 
 
 def trial_folders(folder: epath.Path) -> list[epath.Path]:

@@ -44,6 +44,19 @@ class Notes(NamedTuple):
 
 # Texts, notes -> a result for each, in their order.
 Answer = Callable[[Sequence[TextExample], Notes], Iterator[Any]]
+AT_ONCE = 1024
+
+
+def in_turns(
+    answer: Callable[[Sequence[Any], Notes], Iterator[Any]],
+    examples: Sequence[Any],
+    notes: Notes,
+    at_once: int | None,
+) -> Iterator[list[Any]]:
+    """The results for `at_once` examples at a time (None: for all), in their order."""
+    count = at_once or max(len(examples), 1)
+    for first in range(0, len(examples), count):
+        yield list(answer(examples[first : first + count], notes))
 
 
 class Ability(NamedTuple):
@@ -61,5 +74,6 @@ class Ability(NamedTuple):
     check: Callable[[Opened, TextExample], None] = lambda opened, example: None
     # The texts of a file and their results -> what is reported about them; None: nothing.
     measure: Callable[[Sequence[TextExample], Sequence[Any]], dict[str, float]] | None = None
+    at_once: int | None = AT_ONCE  # texts that are answered together; None: all of a file
     options: tuple[str, ...] = ()  # fields of `Options` that it reads
     labelled: bool = False  # whether labels in the files are read, to be measured by

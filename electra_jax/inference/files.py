@@ -80,21 +80,22 @@ def answer(model: LoadedModel, job: Job) -> None:
     predict_input.check_columns(job.columns, work.inputs, work.name)
     notes = Notes(_ReportedRows('data.on_bad_row', 'skip'), Unknown())
     inputs = [_read(work, path, job, notes) for path in _paths(job.path)]
-    total = sum(len(one.examples) for one in inputs)
+    total, several = sum(len(one.examples) for one in inputs), len(inputs) > 1
     measured: list[tuple[str, int, dict[str, float]]] = []
     # No bar where the answers go to the same terminal.
     quiet = job.output == '-' and sys.stdout.isatty()
     with (
         _writer(job.output, work) as write,
-        Progress('predicting', total, console=terminal.ERR, quiet=quiet) as progress,
+        Progress('predicting', total, console=terminal.ERR, quiet=quiet, compiles=True) as progress,
     ):
         for one in inputs:
-            results = []
-            for example, result in zip(one.examples, work.answer(one.examples, notes), strict=True):
-                write(example, result, {'file': one.path.name} if len(inputs) > 1 else {})
-                progress.advance()
-                if work.measure:
-                    results.append(result)
+            results: list[Any] = []
+            examples = iter(one.examples)
+            for some in work.answers(one.examples, notes):
+                for result in some:
+                    write(next(examples), result, {'file': one.path.name} if several else {})
+                progress.advance(len(some))
+                results += some if work.measure else []
             if work.measure and results and (values := work.measure(one.examples, results)):
                 measured.append((one.path.stem, len(results), values))
     _report(model, job, inputs, notes, measured)

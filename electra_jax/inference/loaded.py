@@ -21,7 +21,7 @@ from electra_jax.inference.abilities.fill_mask import Filled
 from electra_jax.inference.abilities.score import Scored
 from electra_jax.inference.abilities.table import ABILITIES
 from electra_jax.inference.abilities.zero_shot import Classified
-from electra_jax.inference.ability import DEFAULTS, Notes, Options, check_options
+from electra_jax.inference.ability import AT_ONCE, DEFAULTS, Notes, Options, check_options, in_turns
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.unknown import Unknown
 
@@ -40,7 +40,12 @@ class Work(NamedTuple):
     to_json: Callable[[Any, Any], dict[str, Any]]  # example, result -> a JSON object
     # Examples and results of a file -> what is reported about them.
     measure: Callable[[Sequence[Any], Sequence[Any]], dict[str, float]] | None = None
+    at_once: int | None = AT_ONCE  # examples that are answered together; None: all of a file
     labelled: bool = False  # whether labels in the files are read, to be measured by
+
+    def answers(self, examples: Sequence[Any], notes: Notes) -> Iterator[list[Any]]:
+        """A result for each example, in their order, for some examples at a time."""
+        return in_turns(self.answer, examples, notes, self.at_once)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -72,8 +77,9 @@ class LoadedModel:
 
     def __init__(self, found: opened.Found, batch_size: int):
         settings = opened.settings_of(batch_size)
-        self._opened = opened.open_pretrained(found, settings)
         self._tuned = opened.open_tuned(found, settings) if found.is_tuned else None
+        placed = self._tuned.params if self._tuned else {}
+        self._opened = opened.open_pretrained(found, settings, placed)
         self._works: dict[tuple[str, Options], Work] = {}
         self.where, self.tokenizer = self._opened.where, self._opened.tokenizer
         self.config = self._opened.config
@@ -204,6 +210,7 @@ class LoadedModel:
                 ability.bind(found, options),
                 ability.to_json,
                 ability.measure,
+                ability.at_once,
                 ability.labelled,
             )
         return self._works[name, options]
@@ -234,7 +241,8 @@ class LoadedModel:
 
     def _warned(self, work: Work, examples: Sequence[Example]) -> Iterator[Any]:
         notes = Notes(_Refused(''), Unknown())
-        yield from work.answer(examples, notes)
+        for some in work.answers(examples, notes):
+            yield from some
         for line in reports(notes, 'the texts'):
             warnings.warn(line, stacklevel=3)
 

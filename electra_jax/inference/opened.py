@@ -90,6 +90,7 @@ class Opened(NamedTuple):
     objective: str | None  # that it was pre-trained with, a key of `OBJECTIVES`; None: not known
     task: Task  # of single texts, by which files are read
     is_tuned: bool
+    placed: trees.Tree  # networks that are on the devices already; `program` adds to them
 
     def task_of(self, columns: Columns) -> Task:
         """By which files are read whose columns are called like this."""
@@ -120,7 +121,9 @@ class Opened(NamedTuple):
 
         check_complete(self.where, self.params, init)
         names = jax.eval_shape(init, rng.root_key(0))
-        used = predict.put(self.mesh, {name: self.params[name] for name in names})
+        missing = {name: self.params[name] for name in names if name not in self.placed}
+        self.placed.update(predict.put(self.mesh, missing))
+        used = {name: self.placed[name] for name in names}
         answerer = program.answerer(self.config, size, self.mesh, outputs)
 
         def run(rows: Rows) -> RowOutputs:
@@ -144,8 +147,11 @@ def settings_of(batch_size: int) -> Settings:
     return recipe({'job': 'evaluate', 'batch_size': batch_size})
 
 
-def open_pretrained(found: Found, settings: Settings) -> Opened:
-    """A checkpoint with the networks that it was pre-trained with, as far as it still has them."""
+def open_pretrained(found: Found, settings: Settings, placed: trees.Tree) -> Opened:
+    """A checkpoint with the networks that it was pre-trained with, as far as it still has them.
+
+    `placed` are those of its parameters that are on the devices already.
+    """
     start = checked_start(settings, found.where, found.params, found.about)
     config = resolve(settings, jax.devices()[0].platform, start.stored)
     task = tasks.of_kind('classification', config.model.max_positions)
@@ -157,8 +163,9 @@ def open_pretrained(found: Found, settings: Settings) -> Opened:
             f'{found.where} does not describe its objective ({objective!r:.60}): it is damaged'
         )
     return Opened(
-        found.where, found.params, start.tokenizer, config, mesh, objective, task, found.is_tuned
-    )
+        found.where, found.params, start.tokenizer, config, mesh, objective, task, found.is_tuned,
+        dict(placed),
+    )  # fmt: skip
 
 
 def open_tuned(found: Found, settings: Settings) -> Predictor:

@@ -1,17 +1,15 @@
 """Texts as token rows: [CLS] text [SEP], and where each token stands in its text."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import Rows, ragged
-from electra_jax.inference.ability import Answer, Notes
+from electra_jax.inference.ability import Notes
 from electra_jax.inference.opened import Opened
 from electra_jax.tokenizers import unknown
-
-AT_ONCE = 1024  # texts that are tokenized together
 
 
 class Encoded(NamedTuple):
@@ -47,16 +45,3 @@ def to_rows(
     tokens = ragged([np.concatenate([cls, one, sep]) for one in ids])
     arrays = {name: np.asarray(x, np.int32) for name, x in numbers.items()}
     return Rows(tokens, tokens.lengths(), np.arange(len(ids)), arrays, {})
-
-
-def some_at_once(
-    answer: Callable[[Sequence[TextExample], Notes], Sequence[Any] | Iterator[Any]],
-    count: int = AT_ONCE,
-) -> Answer:
-    """The same function, handed `count` texts at a time."""
-
-    def answer_all(examples: Sequence[TextExample], notes: Notes) -> Iterator[Any]:
-        for at in range(0, len(examples), count):
-            yield from answer(examples[at : at + count], notes)
-
-    return answer_all

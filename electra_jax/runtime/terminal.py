@@ -32,6 +32,7 @@ class Progress:
         report: Callable[[str], None] | None = None,
         line_seconds: float | None = LINE_SECONDS,
         quiet: bool = False,
+        compiles: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ):
         """Starts the bar and the clock.
@@ -45,11 +46,14 @@ class Progress:
             report: gets each line instead, without a bar; for work within other work that has one.
             line_seconds: between two lines where there is no bar; None: no lines of its own.
             quiet: show nothing.
+            compiles: the first part of the work is slow, because programs are compiled, and does
+                not count in the speed.
             clock: seconds, monotonic.
         """
         self._what, self._total, self._unit = what, total, unit
         self._start = self._done = done
         self._console, self._quiet = console, quiet
+        self._skips_first = compiles
         self._report = report or self.print
         self._line_seconds, self._clock = line_seconds, clock
         self._began = self._reported = clock()
@@ -81,6 +85,9 @@ class Progress:
     def advance(self, amount: float = 1.0) -> None:
         """Counts work that is finished; prints a line with news where the last one is long ago."""
         self._done += amount
+        if self._skips_first and amount:
+            self._skips_first = False
+            self._start, self._began = self._done, self._clock()
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, amounts=self._amounts())
         elif self._line_seconds is not None and self._done != self._total:

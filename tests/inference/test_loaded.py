@@ -125,6 +125,12 @@ def test_what_is_cut_or_unknown_is_a_warning(pretrained):
 # Fine-tuned models, and what a checkpoint lacks
 
 
+def test_parameters_are_on_the_devices_once(tuned):
+    assert tuned.encode(['the film']).shape == (1, 32)
+    placed, own = tuned._opened.placed, tuned._tuned.params
+    assert placed and all(placed[name] is own[name] for name in own)
+
+
 def test_rows_are_answered_as_by_the_command(tuned, tmp_path):
     rows = tuned.predict(TEXTS)
     assert [set(row) for row in rows] == [{'id', 'text_a', 'prediction', 'probabilities'}] * 3
@@ -158,7 +164,6 @@ def test_what_a_checkpoint_lacks_is_a_sentence_that_helps(pretrained, tuned):
     for ask in (tuned.detect, tuned.fill_mask):
         with pytest.raises(CheckpointError, match=r'fine-tuned.*name the checkpoint that it was'):
             ask(['[MASK]'])
-    assert tuned.encode(['the film']).shape == (1, 32)
 
 
 @pytest.mark.parametrize(

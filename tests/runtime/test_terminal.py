@@ -75,6 +75,17 @@ def test_the_time_left_follows_the_work_in_items_and_not_their_number():
     assert [line.partition('ETA ')[2] for line in lines] == ['36s', '24s']
 
 
+def test_compiling_does_not_count_in_the_time_left():
+    clock, screen = FakeClock(0.0), console(is_terminal=False)
+    with terminal.Progress('work', 10, console=screen, compiles=True, clock=clock) as progress:
+        clock.now += 100.0
+        progress.advance(2)
+        assert progress.seconds_left() is None
+        clock.now += 4.0
+        progress.advance(4)
+        assert progress.seconds_left() == 4.0
+
+
 def test_a_cell_may_hold_a_vertical_bar():
     table = terminal.markdown(['a', 'b'], [['x|y', '1'], ['z', '2']])
     assert table == '| a | b |\n| --- | ---: |\n| x\\|y | 1 |\n| z | 2 |\n'

@@ -11,7 +11,7 @@ from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.kinds.kind import Batch, json_number
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
-from electra_jax.inference.rows import encode, some_at_once, to_rows
+from electra_jax.inference.rows import encode, to_rows
 from electra_jax.model.bind import Model, Params
 
 
@@ -36,7 +36,7 @@ def bind(opened: Opened, options: Options) -> Answer:
             replaced = np.array(output['replaced'][1 : 1 + len(one.ids)])
             yield Detected(opened.tokenizer.tokens(one.ids.tolist()), one.spans, replaced)
 
-    return some_at_once(detect)
+    return detect
 
 
 def check_detects(opened: Opened) -> None:

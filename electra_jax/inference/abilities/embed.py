@@ -11,7 +11,7 @@ from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.kinds.kind import Batch, json_number
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
-from electra_jax.inference.rows import encode, some_at_once, to_rows
+from electra_jax.inference.rows import encode, to_rows
 from electra_jax.model.bind import Model, Params
 from electra_jax.tokenizers.api import SpecialIds
 
@@ -26,7 +26,7 @@ def bind(opened: Opened, options: Options) -> Answer:
         outputs = run(to_rows(opened, [one.ids for one in encoded]))
         yield from (np.array(output['vector']) for output in outputs)
 
-    return some_at_once(embed)
+    return embed
 
 
 def _means(model: Model, special: SpecialIds) -> Callable[[Params, Batch], dict[str, jax.Array]]:

@@ -12,7 +12,7 @@ from electra_jax.finetune.files.lines import UnusableError
 from electra_jax.finetune.kinds.kind import Batch, json_number
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
-from electra_jax.inference.rows import some_at_once, to_rows
+from electra_jax.inference.rows import to_rows
 from electra_jax.model.bind import Model, Params
 from electra_jax.ops import vocab_softmax
 from electra_jax.tokenizers import unknown
@@ -44,7 +44,7 @@ def bind(opened: Opened, options: Options) -> Answer:
         for found in at:
             yield [_filled(tokenizer, next(outputs)) for _ in found]
 
-    return some_at_once(fill)
+    return fill
 
 
 def check_generates(opened: Opened) -> None:

@@ -12,10 +12,8 @@ from electra_jax.inference.abilities import score
 from electra_jax.inference.abilities.score import Scored
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
-from electra_jax.inference.rows import some_at_once
 
 COLUMNS = Columns(text_a='sentence_good', text_b='sentence_bad')
-_AT_ONCE = 128  # pairs
 
 
 class Compared(NamedTuple):
@@ -40,7 +38,7 @@ def bind(opened: Opened, options: Options) -> Answer:
         scores = list(answer([*examples, *bad], notes))
         return map(Compared, scores[: len(examples)], scores[len(examples) :])
 
-    return some_at_once(compare, _AT_ONCE)
+    return compare
 
 
 def to_json(example: TextExample, pair: Compared) -> dict[str, Any]:
@@ -66,5 +64,6 @@ PAIRS = Ability(
     to_json,
     lambda opened, options: opened.task_of(COLUMNS),
     measure=measure,
+    at_once=score.AT_ONCE // 2,
     options=('scorer',),
 )

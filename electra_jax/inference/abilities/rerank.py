@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from electra_jax.finetune.examples import TextExample
 from electra_jax.inference.abilities import score
 from electra_jax.inference.abilities.score import Scored
-from electra_jax.inference.ability import Ability, Answer, Notes, Options
+from electra_jax.inference.ability import Ability, Answer, Notes, Options, in_turns
 from electra_jax.inference.opened import Opened
 
 
@@ -23,7 +23,8 @@ def bind(opened: Opened, options: Options) -> Answer:
     answer = score.bind(opened, options)
 
     def rank(examples: Sequence[TextExample], notes: Notes) -> Iterator[Ranked]:
-        scores = list(answer(examples, notes))
+        turns = in_turns(answer, examples, notes, score.AT_ONCE)
+        scores = [one for some in turns for one in some]
         groups: dict[str, list[int]] = collections.defaultdict(list)
         for number in sorted(range(len(scores)), key=lambda i: -scores[i].score):
             groups[examples[number].id].append(number)
@@ -40,5 +41,6 @@ def to_json(example: TextExample, ranked: Ranked) -> dict[str, Any]:
 
 
 RERANK = Ability(
-    'the order of the texts with one id, the likeliest first', bind, to_json, options=('scorer',)
-)
+    'the order of the texts with one id, the likeliest first', bind, to_json,
+    at_once=None, options=('scorer',),
+)  # fmt: skip

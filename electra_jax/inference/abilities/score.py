@@ -19,14 +19,14 @@ from electra_jax.inference.abilities.detect import check_detects
 from electra_jax.inference.abilities.fill_mask import check_generates
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
-from electra_jax.inference.rows import encode, some_at_once, to_rows
+from electra_jax.inference.rows import encode, to_rows
 from electra_jax.model.bind import Model, Params
 from electra_jax.objectives import electric
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.objectives.generators import GENERATORS
 from electra_jax.ops import vocab_head
 
-_AT_ONCE = 256  # texts, each of which may become as many rows as it has tokens
+AT_ONCE = 256  # texts, each of which may become as many rows as it has tokens
 # Ids of some texts, int32 [T] each -> the score of each token, float32 [T].
 Terms = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
@@ -50,7 +50,7 @@ def bind(opened: Opened, options: Options) -> Answer:
         for found in terms([one.ids for one in encoded]):
             yield Scored(float(np.sum(found, dtype=np.float64)), found)
 
-    return some_at_once(score, _AT_ONCE)
+    return score
 
 
 def _usual(opened: Opened) -> str:
@@ -177,4 +177,6 @@ def numbers(scored: Scored) -> dict[str, Any]:
     return {'score': json_number(scored.score), 'tokens': len(scored.terms)}
 
 
-SCORE = Ability('how likely a text is, in nats', bind, to_json, options=('scorer',))
+SCORE = Ability(
+    'how likely a text is, in nats', bind, to_json, at_once=AT_ONCE, options=('scorer',)
+)

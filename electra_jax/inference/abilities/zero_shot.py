@@ -23,7 +23,7 @@ from electra_jax.inference.abilities.detect import check_detects
 from electra_jax.inference.abilities.fill_mask import check_generates
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
-from electra_jax.inference.rows import some_at_once, to_rows
+from electra_jax.inference.rows import to_rows
 from electra_jax.tokenizers import unknown as unknowns
 
 _AT_ONCE = 128  # texts, each of which becomes a row for each word, or for each of its pieces
@@ -78,7 +78,7 @@ def bind(opened: Opened, options: Options) -> Answer:
             shares = dict(zip(names, probs.tolist(), strict=True))
             yield Classified(max(names, key=shares.__getitem__), shares)
 
-    return some_at_once(classify, _AT_ONCE)
+    return classify
 
 
 def _texts(
@@ -191,5 +191,5 @@ def measure(examples: Sequence[TextExample], found: Sequence[Classified]) -> dic
 
 ZERO_SHOT = Ability(
     'one of some labels for each text, by a template', bind, to_json, task, measure=measure,
-    options=('scorer', 'template', 'labels'), labelled=True,
+    at_once=_AT_ONCE, options=('scorer', 'template', 'labels'), labelled=True,
 )  # fmt: skip
