@@ -202,7 +202,7 @@ class LoadedModel:
         name = next(iter(ABILITIES)) if task == AUTO else task
         if (name, options) not in self._works:
             ability, found = ABILITIES[name], self._opened
-            check_options(options, ability.options, f'--task={name}')
+            check_options(options, ability.options, name)
             self._works[name, options] = Work(
                 name,
                 ability.task(found, options),

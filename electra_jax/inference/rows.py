@@ -31,6 +31,8 @@ def encode(
         whole = [Encoded(ids, None) for ids in tokenizer.encode_batch(texts)]
     notes.unknown.merge(unknown.count(tokenizer, texts, [one.ids for one in whole]))
     for example, one in zip(examples, whole, strict=True):
+        if not len(one.ids):
+            notes.complaints.count('no_token', example.where)
         if len(one.ids) > room:
             notes.complaints.count('cut', example.where)
     return [Encoded(ids[:room], at if at is None else at[:room]) for ids, at in whole]

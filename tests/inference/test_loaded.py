@@ -205,8 +205,8 @@ def test_the_command_writes_what_the_object_answers(pretrained, tmp_path):
         ('detect', {}, {'text_b': 'b'}, "--columns names 'b' for text_b, which detect does not"),
         ('embed', {}, {'label': 'b'}, 'which embed does not read, allowed: text_a, id'),
         ('pairs', {}, {'question': 'b'}, 'which pairs does not read, allowed: text_a, text_b, id'),
-        ('detect', {'top_k': 3}, {}, '--top_k is 3, which --task=detect does not read'),
-        ('score', {'template': 'topic'}, {}, "--template is 'topic', which --task=score"),
+        ('detect', {'top_k': 3}, {}, '--top_k is 3, which detect does not read'),
+        ('score', {'template': 'topic'}, {}, "--template is 'topic', which score does"),
     ],
 )
 def test_what_a_task_does_not_read_is_refused(

@@ -87,6 +87,13 @@ def test_the_scorer_is_the_one_that_suits_the_checkpoint(opened):
         opened['mlm'][2].score(TEXTS, 'discriminator')
 
 
+@pytest.mark.parametrize('texts', [['\u200b'], ['\u200b', TEXTS[0]]])
+def test_a_text_without_a_token_is_counted(opened, texts):
+    with pytest.warns(UserWarning, match=r'1 text held nothing .*: first in text 0'):
+        found = opened['electra'][2].score(texts, 'generator')
+    assert found[0].score == 0.0 and all(len(one.terms) == 4 for one in found[1:])
+
+
 def test_a_tie_counts_one_half():
     low, high = (Scored(score, np.zeros(0)) for score in (-2.0, -1.0))
     rights = [Compared(a, b).right for a, b in ((high, low), (low, high), (low, low))]

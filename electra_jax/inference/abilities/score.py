@@ -74,7 +74,8 @@ def _by_generator(opened: Opened) -> Terms:
         masked = [_masked(one, opened.tokenizer.special.mask) for one in ids]
         rows = [row for some in masked for row in some]
         positions = [t for one in ids for t in range(1, len(one) + 1)]
-        outputs = run(to_rows(opened, rows, position=positions, target=np.concatenate(ids)))
+        targets = np.concatenate(ids)
+        outputs = run(to_rows(opened, rows, position=positions, target=targets)) if rows else []
         found = np.array([output['score'] for output in outputs], np.float32)
         return np.split(found, np.cumsum([len(one) for one in ids])[:-1])
 
@@ -83,7 +84,7 @@ def _by_generator(opened: Opened) -> Terms:
 
 def _masked(ids: np.ndarray, mask: int) -> np.ndarray:
     """A copy of the text for each token, with [MASK] in its place, int32 [T, T]."""
-    rows = np.tile(ids, (len(ids), 1))
+    rows = np.repeat(ids[None], len(ids), axis=0)
     np.fill_diagonal(rows, mask)
     return rows
 

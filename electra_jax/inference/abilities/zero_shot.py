@@ -89,6 +89,8 @@ def _texts(
     encoded = opened.tokenizer.encode_batch(texts)
     notes.unknown.merge(unknowns.count(opened.tokenizer, texts, encoded))
     for example, a, b in zip(examples, encoded[::2], encoded[1::2], strict=True):
+        if not len(a):
+            notes.complaints.count('no_token', example.where)
         keep_a, keep_b = truncated(len(a), len(b), room)
         if keep_a + keep_b < len(a) + len(b):
             notes.complaints.count('cut', example.where)
