@@ -112,11 +112,10 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
     changed = [name for name in before | now if before.get(name) != now.get(name)]
     refused = [name for name in changed if not any(f'{name}.'.startswith(f'{x}.') for x in FREE)]
     if refused:
-        if (
-            _only_longer(refused, before, now)
-            and set(refused) - {'minutes'} == {'total_steps'}
-            and (length.can_be_longer(config))
-        ):
+        # Minutes that are typed only now have not become steps.
+        is_measured = config.minutes is None or 'minutes' not in refused
+        longer = _only_longer(refused, before, now) and length.can_be_longer(config)
+        if longer and is_measured and set(refused) <= {'minutes', 'total_steps'}:
             return
         listed = '\n'.join(
             f'  config.{name}: {before.get(name)!r} there, {now.get(name)!r} now'
@@ -125,7 +124,8 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
         raise CheckpointError(
             f'{workdir} holds a run with other settings:\n{listed}\n'
             'Type the settings it was started with to continue it, or another --workdir to '
-            f'start a new one.{_how_to_go_on(workdir, refused, before, now)}'
+            'start a new one.'
+            + _how_to_go_on(workdir, refused, before, now, length.can_be_longer(config))
         )
 
 
@@ -146,11 +146,23 @@ def _minutes(flat: Mapping[str, Any]) -> float:
 
 
 def _how_to_go_on(
-    workdir: epath.Path, changed: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any]
+    workdir: epath.Path,
+    changed: Sequence[str],
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    can_be_longer: bool,
 ) -> str:
-    """What to type to train a run for longer whose schedules end with it."""
+    """What to type to train a run for longer that another length was typed for."""
     if not _only_longer(changed, before, now):
         return ''
+    if can_be_longer:
+        name = 'optimizer.warmup_steps'
+        warmup = f' --config.{name}={before[name]}' if name in changed else ''
+        return (
+            '\nThis run can be made longer by steps alone: type '
+            f'--config.total_steps=NUMBER{warmup} (above {before["total_steps"]}), and no '
+            'config.minutes'
+        )
     fresh = {'config.init_from': str(workdir), 'workdir': f'{workdir}-longer'}
     return (
         '\nIts schedules end with it, so it cannot be made longer. To train its model further, '

@@ -31,6 +31,22 @@ def test_a_run_with_a_constant_rate_can_be_made_longer(tmp_path):
         assert 'init_from' not in str(error.value)
 
 
+def test_minutes_that_are_typed_later_do_not_make_a_run_longer(tmp_path):
+    folder = begin(tmp_path, total_steps=100, **CONSTANT)
+    # The recipe's own length is not that of the minutes.
+    asked = length.stored(tiny_config(minutes=1.0, total_steps=5000, **CONSTANT), folder)
+    with pytest.raises(CheckpointError, match=r'--config\.total_steps=NUMBER \(above 100\)'):
+        workdir.check_same_run(folder, asked)
+    begin(tmp_path, total_steps=100, minutes=1.0, **CONSTANT)
+    workdir.check_same_run(folder, tiny_config(total_steps=200, **CONSTANT))
+    # The warm-up of a measured length is shorter than the recipe's.
+    warmup = {'optimizer': {'decay_power': 0.0, 'warmup_steps': 10}}
+    begin(tmp_path, total_steps=100, minutes=1.0, **warmup)
+    warmup['optimizer']['warmup_steps'] = 50
+    with pytest.raises(CheckpointError, match=r'NUMBER --config\.optimizer\.warmup_steps=10 \('):
+        workdir.check_same_run(folder, tiny_config(total_steps=200, **warmup))
+
+
 def test_a_run_whose_schedules_end_names_the_restart(tmp_path):
     folder = begin(tmp_path, total_steps=100)
     with pytest.raises(CheckpointError, match=r'total_steps: 100 there, 200 now') as error:
