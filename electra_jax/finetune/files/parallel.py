@@ -46,9 +46,10 @@ def _of_files(source: Source, path: pathlib.Path) -> Iterator[WrittenExample]:
                 '--config.task.columns.target=ENDING'
             )
         for number, text in lines.numbered(path, source.complaints):
-            with Refusing(source.complaints, f'{path}:{number}'):
+            where = f'{path}:{number}'
+            with Refusing(source.complaints, where):
                 if text is not None:
-                    yield WrittenExample(str(number), _text(text, 'the line'), None, str(path))
+                    yield WrittenExample(str(number), _text(text, 'the line'), None, where)
         return
     read = list(lines.numbered(path, source.complaints))
     write = list(lines.numbered(other, source.complaints))
