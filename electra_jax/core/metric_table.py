@@ -135,7 +135,7 @@ PROGRESS = {
     ),
 }
 
-# Of the time, since the line before where nothing else is said. No two runs agree in these.
+# Of the time, since the line before where no other time is named. No two runs agree in these.
 SPEED = {
     'elapsed': Metric('s', 'The time that processes of this run have lived, over all its starts.'),
     'steps_per_second': Metric('1/s', 'Training steps in a second spent on training.'),

@@ -1,7 +1,7 @@
 """Which documents are held out: whole ones, and stretches of those that are too large for that.
 
-Every choice is drawn from a hash of the document's text, so equal documents are treated alike
-wherever they are: none is both in the training rows and held out.
+Every choice is drawn from a hash of the document's text, so equal documents of `data.source` are
+treated alike wherever they are: none is both in the training rows and held out.
 """
 
 import itertools

@@ -33,7 +33,7 @@ SPLITS = ('train', 'validation')
 _QUICK_BYTES = 1 << 30
 _QUICK_SECONDS = 30.0
 
-_FEW_ROWS = 32  # held-out rows whose averages say little
+_FEW_ROWS = 32  # held-out rows whose averages show little
 _FEW_DOCUMENTS, _HUGE_BYTES = 50, 256_000  # a text that was probably not meant to be so few
 
 

@@ -1,7 +1,7 @@
 """Answers of a decoder, token by token: beam search, greedy choice, and sampling from a nucleus.
 
 The decoder is a function of the last token of each hypothesis and of a cache. What a hypothesis has
-read is never moved when hypotheses change places: token r of hypothesis q is written into slot
+read is never moved when hypotheses change their order: token r of hypothesis q is written into slot
 r Q + q of the cache, and `seen` lists the slots that each hypothesis comes from.
 """
 
@@ -182,12 +182,12 @@ def _penalties(
 def _repeated(history_BQR: jax.Array, time: jax.Array, n: int, V: int) -> jax.Array:
     """The tokens that would complete an n-gram that a hypothesis has already, bool [B, Q, V]."""
     B, Q, R = history_BQR.shape
-    places = R - n + 1
-    # Where time < n - 1 this slice begins at 0; then no place counts.
+    starts = R - n + 1
+    # Where time < n - 1 this slice begins at 0; then no n-gram counts.
     recent = jax.lax.dynamic_slice_in_dim(history_BQR, time - (n - 1), n - 1, axis=2)
-    same = lift(jnp.arange(places) + n - 1 < time, 3)
+    same = lift(jnp.arange(starts) + n - 1 < time, 3)
     for k in range(n - 1):
-        same = same & (history_BQR[:, :, k : k + places] == recent[:, :, k, None])
+        same = same & (history_BQR[:, :, k : k + starts] == recent[:, :, k, None])
     last = history_BQR[:, :, n - 1 :]
     b, q = jnp.arange(B)[:, None, None], jnp.arange(Q)[None, :, None]
     return jnp.zeros((B, Q, V), bool).at[b, q, last].max(jnp.broadcast_to(same, last.shape))

@@ -89,7 +89,7 @@ def open_run(settings: Settings, folder: epath.Path, build_corpus: BuildCorpus) 
         )
     text = texts.open_text(config, build_corpus)
     vocabulary = texts.vocabulary(config, text)
-    if length.is_open(config, folder):
+    if length.is_unset(config, folder):
         config = length.measured(config, vocabulary)
     program = programs.build_program(config, vocabulary)
     return Run(program, text, folder)

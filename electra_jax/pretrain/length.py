@@ -36,7 +36,7 @@ def stored(config: Config, folder: epath.Path) -> Config:
     return length.with_total_steps(config, before['total_steps'])
 
 
-def is_open(config: Config, folder: epath.Path) -> bool:
+def is_unset(config: Config, folder: epath.Path) -> bool:
     """Whether the length is still to be measured."""
     trains = config.job == 'pretrain' and config.replay is None
     return config.minutes is not None and trains and workdir.begun(folder) is None

@@ -56,10 +56,10 @@ def test_a_run_whose_schedules_end_names_the_restart(tmp_path):
 
 def test_a_length_that_was_measured_is_the_runs(tmp_path):
     asked = tiny_config(minutes=1.0, total_steps=100)
-    assert length.is_open(asked, epath.Path(tmp_path))
+    assert length.is_unset(asked, epath.Path(tmp_path))
     assert length.stored(asked, epath.Path(tmp_path)).total_steps == 100
     folder = begin(tmp_path, minutes=1.0, total_steps=777)
-    assert not length.is_open(asked, folder)
+    assert not length.is_unset(asked, folder)
     config = length.stored(asked, folder)
     assert (config.total_steps, config.minutes) == (777, 1.0)
     workdir.check_same_run(folder, config)

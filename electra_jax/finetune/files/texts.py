@@ -213,14 +213,14 @@ def find_labels(labels: Iterable[str | float | None], where: str) -> tuple[str, 
 
 
 def check_alike(counts: Mapping[str, int], where: str) -> None:
-    """Refuses classes, each with its count, that differ as slips of the pen do."""
+    """Refuses classes, each with its count, that differ as typing mistakes do."""
     problem = alike(counts)
     if problem:
         raise DataError(f'{where}: {problem}: write one of them everywhere{_if_meant(counts)}')
 
 
 def alike(counts: Mapping[str, int]) -> str | None:
-    """Which classes differ as slips of the pen do; None: none do."""
+    """Which classes differ as typing mistakes do; None: none do."""
     known: dict[Any, str] = {}
     for label in counts:
         number = _number(label)

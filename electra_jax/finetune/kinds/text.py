@@ -47,8 +47,8 @@ def read_classes(task: Task, source: Source) -> tuple[list[TextExample], Task]:
 
 def with_written_labels(task: Task, source: Source) -> Task:
     """The task with the numbers that its training file has for labels that are names."""
-    is_open = task.labels and not task.spec.labels and not task.written_labels
-    if not is_open or source.split != 'train':
+    is_unknown = task.labels and not task.spec.labels and not task.written_labels
+    if not is_unknown or source.split != 'train':
         return task
     return dataclasses.replace(task, written_labels=texts.written_labels(source, task.labels))
 
