@@ -71,7 +71,7 @@ def notes(
     lines = []
     if best is not None:
         row = rows[best]
-        what = f'{row["metric"]} (median)' if 'metric' in row else metric
+        what = f'{row["metric"]} (median)' if metric == 'median' else metric
         lines.append(
             f'best: {row["run"]}, by {what}, {row[metric]:.4g} ({direction(metric)} is better)'
         )

@@ -45,10 +45,10 @@ def read_about(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str, Any]:
-    """A run's row of the table; for fine-tuning, the spread of its headline over the trials.
+    """A run's row of the table: the last value of `metric` and of `columns`.
 
-    It has the last value of `metric`, of the training loss and of `columns` (None: every held-out
-    metric).
+    In addition it has the training loss, where `columns` is None also every held-out metric; or,
+    for fine-tuning, the spread of the headline over the trials.
     """
     row: dict[str, Any] = {'run': run.name}
     if run.outcome:
@@ -56,7 +56,9 @@ def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str,
     headline = run.headline
     if headline:
         shown = ('metric', 'median', 'mean', 'standard_deviation', 'trials')
-        return row | {name.replace('_', ' '): headline.get(name) for name in shown}
+        row |= {name.replace('_', ' '): headline.get(name) for name in shown}
+        asked = {name: run.series(name) for name in (metric, *(columns or ())) if name not in row}
+        return row | {name: values[-1][1] for name, values in asked.items() if values}
     lines = run.metrics
     row['step'] = lines[-1]['step'] if lines else None
     found = dict.fromkeys(name for line in lines for name in line if name.startswith(HELD_OUT))

@@ -104,6 +104,19 @@ def test_fine_tuning_shows_the_spread_of_its_headline(tmp_path, undrawn):
     }  # fmt: skip
 
 
+def test_fine_tuning_is_ranked_by_a_metric_that_is_asked_for(tmp_path, undrawn):
+    for name, accuracy in (('a', 0.5), ('b', 0.75)):
+        (tmp_path / name).mkdir()
+        headline = {'metric': 'dev/matthews', 'median': 0.5, 'trials': 1}
+        (tmp_path / name / 'results.json').write_text(json.dumps({'headline': headline}))
+        line = {'step': 4, 'finetune/cola/accuracy': accuracy}
+        (tmp_path / name / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
+    runs = [Shown(name, tmp_path / name, outcome='done') for name in 'ab']
+    text = table.write(runs, 'finetune/cola/accuracy', None, tmp_path / 'out')
+    assert '| **b** |' in text and '**0.75**' in text and 'no run has' not in text
+    assert 'best: b, by finetune/cola/accuracy, 0.75 (higher is better)' in text
+
+
 def test_a_line_that_is_still_being_written_is_left_out(finished):
     path = finished[0].folder / 'metrics.jsonl'
     path.write_text(path.read_text() + '{"step": 9, "train/lo')
