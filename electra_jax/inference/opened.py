@@ -173,6 +173,16 @@ def open_tuned(found: Found, settings: Settings) -> Predictor:
     return predict.open_predictor(found.where, found.params, found.about, settings)
 
 
+def lacks(opened: Opened, what: str, cure: str) -> CheckpointError:
+    """The error for a checkpoint without a network; `cure` helps where it was pre-trained only."""
+    if opened.is_tuned:
+        why = 'was fine-tuned, which keeps the encoder alone'
+        cure = 'name the checkpoint that it was fine-tuned from'
+    else:
+        why = f'was pre-trained as {opened.objective!r}' if opened.objective else 'came'
+    return CheckpointError(f'{opened.where} {why}, without {what}: {cure}')
+
+
 def not_tuned(where: str) -> CheckpointError:
     """The error for a checkpoint that is asked for a task of its own."""
     return CheckpointError(

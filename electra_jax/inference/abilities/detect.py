@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.kinds.kind import Batch, json_number
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
-from electra_jax.inference.opened import Opened
+from electra_jax.inference.opened import Opened, lacks
 from electra_jax.inference.rows import encode, to_rows
 from electra_jax.model.bind import Model, Params
 
@@ -41,18 +40,19 @@ def bind(opened: Opened, options: Options) -> Answer:
 
 def check_detects(opened: Opened) -> None:
     """Refuses a checkpoint without a head that gives the probability that a token was replaced."""
-    if opened.detects:
-        return
-    if opened.is_tuned:
-        why = 'was fine-tuned, which keeps the encoder alone'
-        cure = 'name the checkpoint that it was fine-tuned from'
-    else:
-        why = f'was pre-trained as {opened.objective!r}'
-        cure = 'pre-train with --config.objective.name=electra, or fine-tune it (configs/finetune/)'
-    raise CheckpointError(
-        f'{opened.where} {why}, without a head that gives the probability that a token was '
-        f'replaced: {cure}'
-    )
+    if not opened.detects:
+        raise lacks(
+            opened,
+            'a head that gives the probability that a token was replaced',
+            'pre-train with --config.objective.name=electra, or fine-tune it (configs/finetune/)',
+        )
+
+
+def originality(model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+    """Log-probabilities [B, L], the 'score' of each token, that it is the original one."""
+    return lambda params, batch: {
+        'score': jax.nn.log_sigmoid(-model.discriminate(params, batch, None))
+    }
 
 
 def _probabilities(model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.files.lines import UnusableError
 from electra_jax.finetune.kinds.kind import Batch, json_number
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
-from electra_jax.inference.opened import Opened
+from electra_jax.inference.opened import Opened, lacks
 from electra_jax.inference.rows import to_rows
 from electra_jax.model.bind import Model, Params
 from electra_jax.ops import vocab_softmax
@@ -49,17 +48,12 @@ def bind(opened: Opened, options: Options) -> Answer:
 
 def check_generates(opened: Opened) -> None:
     """Refuses a checkpoint without a generator that has learnt."""
-    if 'generator_head' in opened.params:
-        return
-    if opened.is_tuned:
-        why = 'was fine-tuned, which keeps the encoder alone'
-        cure = 'name the checkpoint that it was fine-tuned from'
-    else:
-        why = f'was pre-trained as {opened.objective!r}' if opened.objective else 'came'
-        cure = 'name a checkpoint that was trained with one, such as that of configs/small.py'
-    raise CheckpointError(
-        f'{opened.where} {why}, without a generator, which predicts masked tokens: {cure}'
-    )
+    if 'generator_head' not in opened.params:
+        raise lacks(
+            opened,
+            'a generator, which predicts masked tokens',
+            'name a checkpoint that was trained with one, such as that of configs/small.py',
+        )
 
 
 def _likeliest(

@@ -15,7 +15,7 @@ import numpy as np
 from electra_jax.core.errors import CheckpointError, unknown
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.kinds.kind import Batch, json_number
-from electra_jax.inference.abilities.detect import check_detects
+from electra_jax.inference.abilities.detect import check_detects, originality
 from electra_jax.inference.abilities.fill_mask import check_generates
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
@@ -118,15 +118,7 @@ def _all_likelihoods(
 
 def _by_discriminator(opened: Opened) -> Terms:
     check_detects(opened)
-    return _in_one_pass(
-        opened,
-        ('discriminator',),
-        lambda model: (
-            lambda params, batch: {
-                'score': jax.nn.log_sigmoid(-model.discriminate(params, batch, None))
-            }
-        ),
-    )
+    return _in_one_pass(opened, ('discriminator',), originality)
 
 
 def _by_electric(opened: Opened) -> Terms:

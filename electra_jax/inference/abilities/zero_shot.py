@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from electra_jax.core.errors import ConfigError, unknown
@@ -19,7 +18,7 @@ from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Task, json_number, softmax
 from electra_jax.finetune.kinds.text import text_fields, truncated
 from electra_jax.inference.abilities import score, templates
-from electra_jax.inference.abilities.detect import check_detects
+from electra_jax.inference.abilities.detect import check_detects, originality
 from electra_jax.inference.abilities.fill_mask import check_generates
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
@@ -99,14 +98,7 @@ def _texts(
 
 def _by_discriminator(opened: Opened) -> Score:
     check_detects(opened)
-    run = opened.program(
-        ('discriminator',),
-        lambda model: (
-            lambda params, batch: {
-                'score': jax.nn.log_sigmoid(-model.discriminate(params, batch, None))
-            }
-        ),
-    )
+    run = opened.program(('discriminator',), originality)
 
     def scores(filled: Sequence[Filled]) -> np.ndarray:
         outputs = run(to_rows(opened, [one.ids for one in filled]))
@@ -175,7 +167,7 @@ def measure(examples: Sequence[TextExample], found: Sequence[Classified]) -> dic
     """Of the rows with a label: the share that is right, its standard error, and two controls.
 
     `majority`: what the most frequent label reaches. `shuffled_labels`: what these predictions are
-    expected to reach if the labels are dealt out to the rows at random.
+    expected to reach if the labels are shuffled among the rows.
     """
     pairs = [(x.label, y.prediction) for x, y in zip(examples, found, strict=True) if x.label]
     if not pairs:
