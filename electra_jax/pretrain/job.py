@@ -87,9 +87,10 @@ def open_run(settings: Settings, folder: epath.Path, build_corpus: BuildCorpus) 
             f'no checkpoint in {folder / "checkpoints"}: train first (--config.job=pretrain), or '
             'name the run with --workdir'
         )
+    is_unset = length.is_unset(config, folder)
     text = texts.open_text(config, build_corpus)
     vocabulary = texts.vocabulary(config, text)
-    if length.is_unset(config, folder):
+    if is_unset:
         config = length.measured(config, vocabulary)
     program = programs.build_program(config, vocabulary)
     return Run(program, text, folder)

@@ -37,23 +37,25 @@ def stored(config: Config, folder: epath.Path) -> Config:
 
 
 def is_unset(config: Config, folder: epath.Path) -> bool:
-    """Whether the length is still to be measured."""
-    trains = config.job == 'pretrain' and config.replay is None
-    return config.minutes is not None and trains and workdir.begun(folder) is None
-
-
-def measured(config: Config, vocabulary: Vocabulary) -> Config:
-    """The configuration with as many steps as fit into `config.minutes`.
+    """Whether the length is still to be measured.
 
     Raises:
         ConfigError: there are several processes, which would measure different lengths.
     """
-    assert config.minutes is not None
+    trains = config.job == 'pretrain' and config.replay is None
+    if config.minutes is None or not trains or workdir.begun(folder) is not None:
+        return False
     if jax.process_count() > 1:
         raise ConfigError(
             f'config.minutes is {config.minutes:g}, but there are {jax.process_count()} processes, '
             'and each would measure another speed: type --config.total_steps=NUMBER'
         )
+    return True
+
+
+def measured(config: Config, vocabulary: Vocabulary) -> Config:
+    """The configuration with as many steps as fit into `config.minutes`."""
+    assert config.minutes is not None
     terminal.OUT.print('compiling a step, to measure how many fit into the time...')
     began = time.monotonic()
     program = programs.build_program(config, vocabulary)
