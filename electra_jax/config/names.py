@@ -45,6 +45,8 @@ def suggestions(typed: str) -> list[str]:
 
     >>> suggestions('vocab_size'), suggestions('optimizer.lr')
     (['data.tokenizer.vocab_size'], ['optimizer.learning_rate'])
+    >>> suggestions('optimizer')
+    []
     """
     known = list(fields.leaves(Config))
     last = typed.rpartition('.')[2].lower().replace('-', '_')
@@ -55,6 +57,8 @@ def suggestions(typed: str) -> list[str]:
         return difflib.get_close_matches(typed, by_last[last], n=_MOST, cutoff=0)
     if last in _ELSEWHERE:
         return [_ELSEWHERE[last]]
+    if any(name.startswith(f'{typed}.') for name in known):
+        return []  # a group of settings
     if close := difflib.get_close_matches(typed, known, n=1, cutoff=0.8):
         return close
     # The last part alone, spelt wrongly, wherever it belongs.

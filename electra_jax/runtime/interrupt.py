@@ -65,10 +65,10 @@ def _raise(number: int, frame: Any) -> None:
 def _wait(reading: int) -> None:
     typed = 0
     while True:
-        news = _typed(reading, None)
-        if not news:
+        count = _typed(reading, None)
+        if not count:
             continue  # another signal
-        typed, patience = typed + news, SECONDS
+        typed, patience = typed + count, SECONDS
         while not _handled.wait(patience):
             typed += _typed(reading, 0.0)
             if typed > 1 or all(may_end() for may_end in _conditions[-1:]):
