@@ -92,6 +92,7 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
                     # The next step reuses the memory of these parameters: copy them.
                     best = jax.tree.map(jnp.copy, state.params), predicted
             if waited == config.task.patience:
+                log.end_early(before + step)
                 log.print(_ended_early(run, step, waited))
                 break
         if tools.stop.requested(before + step):

@@ -118,6 +118,12 @@ class Log:
             self.print(f'step {number}/{self._end}  {_step_line(written)}', eta=True)
         self.write(number, written, lines)
 
+    def end_early(self, number: int) -> None:
+        """Writes the means since the last line, where step `number` turns out to be the last."""
+        if means := self._means.take():
+            named = {f'train/{name}': value for name, value in means.items()}
+            self.write(number, named | self._so_far(number))
+
     def _estimate(self, number: int) -> None:
         """Prints once, after some seconds of training, how long the rest takes here."""
         seconds, steps = self._clock.seconds(TRAINING), number - self._start - 1

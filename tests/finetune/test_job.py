@@ -434,7 +434,8 @@ def test_what_is_left_unset_suits_the_checkpoint_and_is_printed(three, tmp_path)
 def test_a_trial_without_progress_ends_early_and_keeps_its_best_state(three, tmp_path, capsys):
     run = three[2]
     asked = dataclasses.replace(run.config.task, patience=1, keep='best', save='none')
-    config = dataclasses.replace(run.config, task=asked, trials=1)
+    rare = dataclasses.replace(run.config.log, every_steps=1000)
+    config = dataclasses.replace(run.config, task=asked, trials=1, log=rare)
     short = run._replace(folder=epath.Path(tmp_path), program=run.program._replace(config=config))
     (one,), _ = job.run_trials(short, Clock())
     content = json.loads((tmp_path / 'trials' / '0' / 'result.json').read_text())
@@ -442,6 +443,8 @@ def test_a_trial_without_progress_ends_early_and_keeps_its_best_state(three, tmp
     assert len(scores) < 6 and scores[-1] <= scores[-2] == max(scores)
     assert one.metrics['dev/accuracy'] == max(scores)
     assert 'dev/accuracy has not become better for 1 epoch (config.task' in capsys.readouterr().out
+    losses = [line['step'] for line in lines(tmp_path / 'metrics.jsonl') if 'train/loss' in line]
+    assert losses == [content['history'][-1]['step']]
 
 
 @pytest.mark.slow
