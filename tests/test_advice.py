@@ -855,7 +855,6 @@ UNTRIED = {
         ('runtime/cli.py', 'an unknown flag with a very long name: setti'),
     ),
     'It is a part of a command or of a file, not a message.': (
-        ('inference/loaded.py', '--task='),
         ('interop/convert.py', '--config.model.size='),
         ('runtime/usage.py', '  --config='),
         ('runtime/usage.py', '--config.NAME=VALUE'),
