@@ -85,7 +85,6 @@ class Log:
         self._clock.enter(COMPILING)
         if not self._has_compiled:  # further trials have the same program
             self.print('compiling...')
-        self._has_compiled = True
 
     def hold(self, number: int, metrics: Mapping[str, jax.Array], batch: HostBatch) -> None:
         """Keeps a step's metrics, which are still computed, until `finish_step`."""
@@ -105,8 +104,10 @@ class Log:
             values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         is_compiled = self._clock.phase == COMPILING
         self._clock.end_step()
-        if is_compiled and (seconds := self._clock.seconds(COMPILING)) >= 1:
-            self.print(f'compiled in {duration(seconds)}')
+        if is_compiled and not self._has_compiled:
+            self._has_compiled = True
+            if (seconds := self._clock.seconds(COMPILING)) >= 1:
+                self.print(f'compiled in {duration(seconds)}')
         self._estimate(number)
         written, lines = self._health.look(number, values, batch)
         self._means.add(values)

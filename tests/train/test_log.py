@@ -18,9 +18,12 @@ class Health:
 
 @pytest.fixture
 def printed(tmp_path, capsys):
-    """Runs steps of so many seconds each, after a compilation; returns what was printed."""
+    """Runs steps of so many seconds each, after a compilation; returns what was printed.
 
-    def steps(seconds: float, start: int, end: int, compiling: float) -> list[str]:
+    `again`: the step at which another trial begins.
+    """
+
+    def steps(seconds: float, start: int, end: int, compiling: float, again: int = 0) -> list[str]:
         now = [0.0]
         clock = Clock(now=lambda: now[0], age=0.0)
         settings = LogConfig(every_steps=1_000_000, tensorboard=False)
@@ -29,6 +32,9 @@ def printed(tmp_path, capsys):
         clock.start_from(start)
         log.compiling()
         for number in range(start + 1, end + 1):
+            if number == again:
+                log.finish_step()
+                log.compiling()
             clock.begin_step(number)
             log.finish_step()
             now[0] += compiling if number == start + 1 else seconds
@@ -43,6 +49,8 @@ def test_compiling_is_said_at_once_and_how_long_it_took(printed):
     lines = printed(seconds=0.1, start=0, end=5, compiling=75.0)
     assert lines == ['compiling...', 'compiled in 1m15s']
     assert printed(seconds=0.1, start=0, end=5, compiling=0.2) == ['compiling...']
+    lines = printed(seconds=0.1, start=0, end=5, compiling=75.0, again=3)
+    assert lines == ['compiling...', 'compiled in 1m15s']
 
 
 def test_after_some_seconds_the_rest_is_estimated_once(printed):
