@@ -72,7 +72,14 @@ def test_the_first_generator_of_an_objective_is_its_default(name):
     assert config.model.generator == generators[0]
 
 
-@pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
+# Each compiles two programs. The losses of the others are among those of these.
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ('electra_masked', 'mlm')))
+        for name in sorted(table.OBJECTIVES)
+    ],
+)
 def test_parts_of_a_batch_add_up_to_the_whole(name):
     config, bound, params = setting(name)
     gradient = compiled.gradient(config)
@@ -225,6 +232,7 @@ def electra_like(config, params, given):
     return proposal, electra.corrupted(given, proposal)[0]
 
 
+@jax.jit
 def log_softmax(softmax):
     return jax.nn.log_softmax(vocab_softmax.vocab_logits(softmax, 200)[..., :200])
 
@@ -265,7 +273,7 @@ def test_teams_selects_among_the_original_and_others_of_the_generator():
     given = drawn(bound)
     proposal = compiled.part(generators.make_propose, config)(params, given, None, None)
     others_BPA = np.asarray(
-        vocab_softmax.sample_others(
+        jax.jit(vocab_softmax.sample_others, static_argnums=(3, 4))(
             proposal.softmax, given.targets_BP, given.draws.own_noise[0], 3, 200
         )
     )
