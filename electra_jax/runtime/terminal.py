@@ -98,11 +98,11 @@ class Progress:
                 eta = '' if left is None else f', ETA {duration(left)}'
                 self._report(f'{self._what}: {self._amounts()}{eta}')
 
-    def print(self, text: str, eta: bool = False) -> None:
-        """Prints a line, above the bar if there is one; `eta` adds the time left where none is."""
+    def print(self, text: str, left: float | None = None) -> None:
+        """Prints a line, above the bar if there is one; else with the seconds that are `left`."""
         if self._quiet:
             return
-        if eta and self._bar is None and (left := self.seconds_left()) is not None:
+        if left is not None and self._bar is None:
             text += f'  ETA {duration(left)}'
         self._console.print(text)
 

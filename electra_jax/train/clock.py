@@ -4,6 +4,7 @@ import collections
 import contextlib
 import json
 import os
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from electra_jax.core import files
 from electra_jax.runtime import distributed
 
 FILE = 'goodput.json'  # in the workdir
+_NEWEST = 101  # steps whose median is the speed by which the time left is estimated
 
 # What a process is doing.
 STARTING, COMPILING, TRAINING = 'starting', 'compiling', 'training'
@@ -73,6 +75,11 @@ class Clock:
         # Since the last reading of the speed:
         self._steps, self._trained_before = 0, 0.0
         self._waited = dict.fromkeys((INPUT, DEVICE), 0.0)
+        # For the time that is left: seconds of the newest steps, and of each pause between steps.
+        self._durations: collections.deque[float] = collections.deque(maxlen=_NEWEST)
+        self._step_ended: float | None = None
+        self._ended = 0  # steps of this process
+        self._pauses: dict[str, list[float]] = {EVALUATING: [], SAVING: []}
 
     # ---- phases
 
@@ -80,16 +87,19 @@ class Clock:
         """Ends the current phase, and begins this one."""
         now = self.now()
         self._spent[self.phase] += now - self._phase_began
-        self.phase, self._phase_began, self._step_began = phase, now, None
+        self.phase, self._phase_began = phase, now
+        self._step_began = self._step_ended = None
 
     @contextlib.contextmanager
     def during(self, phase: str) -> Iterator[None]:
-        before = self.phase
+        before, began = self.phase, self.now()
         self.enter(phase)
         try:
             yield
         finally:
             self.enter(before)
+            if phase in self._pauses:
+                self._pauses[phase].append(self.now() - began)
 
     def seconds(self, phase: str) -> float:
         running = self.now() - self._phase_began if phase == self.phase else 0.0
@@ -114,10 +124,26 @@ class Clock:
 
     def end_step(self) -> None:
         """A step's results have arrived. The step that includes compilation has no speed."""
+        self._ended += 1
         if self.phase == COMPILING:
             self.enter(TRAINING)
         elif self.phase == TRAINING:
             self._steps += 1
+            if self._step_ended is not None:
+                self._durations.append(self.now() - self._step_ended)
+        self._step_ended = self.now()
+
+    def step_seconds(self) -> float | None:
+        """The median of the newest steps: those that compile do not count; None: no step yet."""
+        return statistics.median(self._durations) if self._durations else None
+
+    def seconds_left(self, steps: int) -> float | None:
+        """How long so many more steps take, with as many pauses as so far, by their medians."""
+        step_seconds = self.step_seconds()
+        if step_seconds is None:
+            return None
+        pauses = sum(len(each) * statistics.median(each) for each in self._pauses.values() if each)
+        return steps * (step_seconds + pauses / self._ended)
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:

@@ -29,7 +29,8 @@ _SHOWN: dict[str, Callable[[float], str]] = {
 }
 
 
-ESTIMATE_SECONDS = 8.0  # of training, after which its length is estimated
+# A run's length is estimated after so much training; the first steps may compile.
+ESTIMATE_SECONDS, ESTIMATE_STEPS = 8.0, 5
 
 
 class Log:
@@ -110,13 +111,14 @@ class Log:
                 self.print(f'compiled in {duration(seconds)}')
         self._estimate(number)
         written, lines = self._health.look(number, values, batch)
-        self._means.add(values)
+        self._means.add(number, values)
         if (number - self._before) % self._every_steps == 0 or number == self._last:
             written |= {f'train/{name}': value for name, value in self._means.take().items()}
             written |= self._so_far(number)
             if self._work is not None:
                 written |= self._clock.speed(self._work) | self._clock.goodput()
-            self.print(f'step {number}/{self._end}  {_step_line(written)}', eta=True)
+            left = self._clock.seconds_left(self._end - number)
+            self._progress.print(f'step {number}/{self._end}  {_step_line(written)}', left)
         self.write(number, written, lines)
 
     def end_early(self, number: int) -> None:
@@ -127,13 +129,17 @@ class Log:
 
     def _estimate(self, number: int) -> None:
         """Prints once, after some seconds of training, how long the rest takes here."""
-        seconds, steps = self._clock.seconds(TRAINING), number - self._start - 1
-        if self._has_estimated or steps < 1 or seconds < ESTIMATE_SECONDS or number == self._end:
+        is_early = number - self._start <= ESTIMATE_STEPS
+        left, step_seconds = self._end - number, self._clock.step_seconds()
+        seconds = self._clock.seconds_left(left)
+        if self._has_estimated or is_early or not left or seconds is None or step_seconds is None:
             return
-        self._has_estimated, left = True, self._end - number
+        if self._clock.seconds(TRAINING) < ESTIMATE_SECONDS:
+            return
+        self._has_estimated = True
         self.print(
-            f'step {number}/{self._end}  {seconds / steps:.3g} s a step: about '
-            f'{duration(left * seconds / steps)} here for the {left:,} that are left'
+            f'step {number}/{self._end}  {step_seconds:.3g} s a step: about '
+            f'{duration(seconds)} here for the {left:,} that are left'
         )
 
     def evaluation(self, number: int, evaluation: Mapping[str, float]) -> None:

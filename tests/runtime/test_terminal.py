@@ -29,7 +29,7 @@ def test_lines_where_there_is_no_terminal_show_amounts_speed_and_time_left():
         clock.now = 20.0
         progress.advance(100.0)
         progress.print('a message [not markup]')
-        progress.print('step 4/12', eta=True)
+        progress.print('step 4/12', left=80.0)
     assert lines.file.getvalue().splitlines() == [
         'building: 400/1,200 MB, 10.0 MB/s, ETA 1m20s',
         'a message [not markup]',
@@ -40,7 +40,7 @@ def test_lines_where_there_is_no_terminal_show_amounts_speed_and_time_left():
 def test_where_the_total_is_unknown_no_time_left_is_printed():
     clock, lines = FakeClock(0.0), console()
     with terminal.Progress('reading', 0.0, unit='MB', console=lines, clock=clock) as progress:
-        progress.print('begun', eta=True)
+        progress.print('begun')
         clock.now = 20.0
         progress.advance(10.0)
     assert lines.file.getvalue().splitlines() == ['begun', 'reading: 10 MB, 0.5 MB/s']
@@ -50,7 +50,7 @@ def test_a_bar_on_a_terminal_and_messages_above_it():
     screen = console(is_terminal=True)
     with terminal.Progress('training', 10, unit='steps', console=screen) as progress:
         progress.advance(10)
-        progress.print('step 10', eta=True)
+        progress.print('step 10', left=1.0)
     shown = screen.file.getvalue()
     assert 'training' in shown and '10/10 steps' in shown
     assert 'step 10' in shown and 'ETA' not in shown  # the bar shows the time that is left

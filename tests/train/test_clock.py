@@ -113,3 +113,19 @@ def test_goodput_is_kept_over_starts(tmp_path):
     }  # fmt: skip
     (workdir / clocks.FILE).write_text('{"torn')
     assert len(Clock(workdir).starts()) == 1
+
+
+def test_the_time_left_follows_the_usual_step_and_the_pauses():
+    now = FakeClock()
+    clock = Clock(now=now, age=0.0)
+    assert clock.seconds_left(10) is None
+    clock.start_from(0)
+    clock.enter(clocks.COMPILING)
+    for number, seconds in enumerate((50.0, 2.0, 40.0, 2.0, 2.0, 2.0), 1):  # two of them compile
+        clock.begin_step(number)
+        now.now += seconds
+        clock.end_step()
+    assert clock.step_seconds() == 2.0 and clock.seconds_left(10) == 20.0
+    with clock.during(clocks.EVALUATING):
+        now.now += 3.0
+    assert clock.seconds_left(12) == 12 * 2.0 + 2 * 3.0

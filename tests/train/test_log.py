@@ -6,7 +6,7 @@ from etils import epath
 
 from electra_jax.config.settings import LogConfig
 from electra_jax.train.clock import Clock
-from electra_jax.train.log import ESTIMATE_SECONDS, Log
+from electra_jax.train.log import ESTIMATE_SECONDS, ESTIMATE_STEPS, Log
 
 
 class Health:
@@ -55,7 +55,7 @@ def test_compiling_is_said_at_once_and_how_long_it_took(printed):
 
 def test_after_some_seconds_the_rest_is_estimated_once(printed):
     *_, line = printed(seconds=2.0, start=100, end=700, compiling=9.0)
-    steps = int(ESTIMATE_SECONDS / 2)
+    steps = max(int(ESTIMATE_SECONDS / 2), ESTIMATE_STEPS)
     left = 600 - 1 - steps
     assert line.startswith(f'step {101 + steps}/700  2 s a step: about {left * 2 // 60}m')
     assert line.endswith(f' here for the {left} that are left')
