@@ -38,7 +38,7 @@ TRAIN = {
     'disc_loss': Metric(
         _PER_TOKEN,
         "The discriminator's loss: the cross-entropy of whether each token was replaced. It rises "
-        'where the generator gets better.',
+        'where the generator gets better. Of two stages: in the second one alone.',
     ),
     'fake_rate': Metric(
         _SHARE,

@@ -40,6 +40,8 @@ class Objective(NamedTuple):
     example: Callable[[Params, Inputs], tuple[jax.Array, jax.Array]]
     # evaluation metrics -> name of what is wrong with the networks, a sentence about it
     warning_signs: Callable[[Mapping[str, float]], dict[str, str]] = lambda evaluation: {}
+    # metric of `loss` -> the step after which it is computed; until then it is 0 and means nothing
+    metrics_after: Mapping[str, int] = {}
     # params, step -> the parameters that the step starts from
     prepare: Callable[[Params, jax.Array], Params] = lambda params, step: params
     # part of a batch -> the same as a batch of its own

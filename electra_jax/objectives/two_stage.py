@@ -57,7 +57,12 @@ def two_stage(config: Config, model: Model, vocabulary: Vocabulary) -> Objective
         return jax.lax.cond(step == boundary, lambda: copied, lambda: params)
 
     # In the first stage the discriminator is meant to give the same answer for every token.
-    return plain._replace(loss=loss, prepare=prepare, warning_signs=masked.warning_signs)
+    return plain._replace(
+        loss=loss,
+        prepare=prepare,
+        warning_signs=masked.warning_signs,
+        metrics_after={'disc_loss': boundary},
+    )
 
 
 def check(settings: Settings) -> None:

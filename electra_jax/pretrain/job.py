@@ -113,7 +113,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
         config.optimizer.warmup_steps,
         first_stage(config),
     )
-    means = Means()
+    means = Means(program.objective.metrics_after)
     state = load_state(run, checkpoints, batches, health, means)
     workdir.describe(run.folder, config, {'flops_per_token': flops})
     workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)

@@ -15,32 +15,34 @@ class Means:
     after it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, after: Mapping[str, int] | None = None) -> None:
+        """`after` is `Objective.metrics_after`: such a metric is left out of earlier steps."""
+        self._after = after or {}
         self._begin()
 
     def _begin(self) -> None:
-        self._steps = self._good = 0
+        self._counts: dict[str, int] = {}
         self._sums: dict[str, float] = {}
 
-    def add(self, values: Mapping[str, float]) -> None:
-        """Adds a step."""
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds step number `step`, from 1."""
         is_good = not values.get(SKIPPED)
-        self._steps += 1
-        self._good += is_good
         for name, value in values.items():
+            if step <= self._after.get(name, 0):
+                continue
             counts = is_good or name == SKIPPED
+            self._counts[name] = self._counts.get(name, 0) + counts
             self._sums[name] = self._sums.get(name, 0.0) + (value if counts else 0.0)
 
     def take(self) -> dict[str, float]:
         """The means since the last call; NaN where every step was skipped.
 
         >>> means = Means()
-        >>> means.add({'loss': 1.0}), means.add({'loss': 2.0}), means.take(), means.take()
+        >>> means.add(1, {'loss': 1.0}), means.add(2, {'loss': 2.0}), means.take(), means.take()
         (None, None, {'loss': 1.5}, {})
         """
-        counts = dict.fromkeys(self._sums, self._good) | {SKIPPED: self._steps}
         means = {
-            name: total / counts[name] if counts[name] else float('nan')
+            name: total / self._counts[name] if self._counts[name] else float('nan')
             for name, total in self._sums.items()
         }
         self._begin()
@@ -48,9 +50,8 @@ class Means:
 
     def seen(self) -> dict[str, Any]:
         """The state that a checkpoint keeps, as JSON."""
-        return {'steps': self._steps, 'good': self._good, 'sums': dict(self._sums)}
+        return {'counts': dict(self._counts), 'sums': dict(self._sums)}
 
     def restore(self, seen: Mapping[str, Any]) -> None:
         """Continues from what `seen` returned."""
-        self._steps, self._good = seen['steps'], seen['good']
-        self._sums = dict(seen['sums'])
+        self._counts, self._sums = dict(seen['counts']), dict(seen['sums'])

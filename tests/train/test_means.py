@@ -52,12 +52,22 @@ def test_without_sums_a_line_is_the_mean_of_the_steps_after_the_checkpoint(tmp_p
 
 def test_skipped_steps_are_in_no_mean_but_their_own():
     means = Means()
-    for loss, skipped in ((2.0, 0.0), (math.nan, 1.0), (4.0, 0.0), (math.inf, 1.0)):
-        means.add({'loss': loss, 'skipped': skipped})
+    pairs = ((2.0, 0.0), (math.nan, 1.0), (4.0, 0.0), (math.inf, 1.0))
+    for step, (loss, skipped) in enumerate(pairs, 1):
+        means.add(step, {'loss': loss, 'skipped': skipped})
     assert means.take() == {'loss': 3.0, 'skipped': 0.5}
-    means.add({'loss': math.nan, 'skipped': 1.0})
+    means.add(5, {'loss': math.nan, 'skipped': 1.0})
     found = means.take()
     assert math.isnan(found['loss']) and found['skipped'] == 1.0
+
+
+def test_a_metric_that_is_not_computed_yet_is_in_no_mean():
+    means = Means({'disc_loss': 2})
+    for step, value in enumerate((0.0, 0.0, 6.0, 8.0), 1):
+        means.add(step, {'loss': 1.0, 'disc_loss': value})
+        if step == 1:
+            assert means.take() == {'loss': 1.0}
+    assert means.take() == {'loss': 1.0, 'disc_loss': 7.0}
 
 
 def test_a_step_costs_one_fetch(tmp_path, monkeypatch):
@@ -71,6 +81,6 @@ def test_a_step_costs_one_fetch(tmp_path, monkeypatch):
 def test_sums_survive_json_bit_for_bit():
     means, again = Means(), Means()
     for value in np.random.default_rng(0).normal(size=7).astype(np.float32).tolist():
-        means.add({'loss': value})
+        means.add(1, {'loss': value})
     again.restore(json.loads(json.dumps(means.seen())))
     assert again.take() == means.take()
