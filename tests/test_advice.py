@@ -841,6 +841,7 @@ UNTRIED = {
         ('predict.py', 'no model is given: type --checkpoint=WORKDIR'),
         ('pretrain/job.py', ': train first (--config.job=pretrain), or na'),
         ('pretrain/job.py', 'there is no workdir'),
+        ('pretrain/report.py', 'next: python -m electra_jax.main --config=confi'),
         ('train/health.py', 'The usual fix is a run in another --workdir'),
         ('train/health.py', 'repeats that step and shows where it goes w'),
     ),
@@ -856,6 +857,7 @@ UNTRIED = {
     ),
     'It is a part of a command or of a file, not a message.': (
         ('interop/convert.py', '--config.model.size='),
+        ('pretrain/report.py', ' --task=embed'),
         ('runtime/usage.py', '  --config='),
         ('runtime/usage.py', '--config.NAME=VALUE'),
         ('sweep/__main__.py', 'python -m electra_jax.sweep'),

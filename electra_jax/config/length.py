@@ -7,7 +7,7 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 
 _MOST_WARMUP = 0.1  # of a run whose length was measured
-_LEAST_TIMES = 10  # such a run is evaluated, and saved, so often at least
+_LEAST_TIMES = 10  # such a run is evaluated, saved and reported so often at least
 
 
 def set_shares(settings: Settings) -> None:
@@ -43,6 +43,7 @@ def with_total_steps(config: Config, total: int) -> Config:
         checkpoint=dataclasses.replace(
             config.checkpoint, every_steps=min(config.checkpoint.every_steps, often)
         ),
+        log=dataclasses.replace(config.log, every_steps=min(config.log.every_steps, often)),
     )
 
 

@@ -144,7 +144,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     if not outcome.stopped_by and distributed.is_first():
         title = f'{config.objective.name} {config.model.size}: {run.folder.name}'
         terminal.OUT.print(curves.write(run.folder, title))
-    terminal.OUT.print(report.end(outcome, clock, run.folder))
+    terminal.OUT.print(report.end(outcome, clock, config, run.folder))
 
 
 def evaluate_newest(run: Run) -> None:

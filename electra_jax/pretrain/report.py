@@ -1,15 +1,18 @@
 """What pre-training prints at its start and at its end."""
 
+import shlex
 from collections.abc import Collection, Mapping
 
 import jax
 import numpy as np
 from etils import epath
 
+from electra_jax.config.resolve import first_stage
 from electra_jax.config.settings import Config, ObjectiveConfig
 from electra_jax.core import rng, trees
 from electra_jax.core.complaints import counted
 from electra_jax.data import manifest
+from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.parallel.mesh import mesh_line
 from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
@@ -48,7 +51,7 @@ def start(
     if config.remark:
         lines.append(f'  {config.remark}')
     lines += [f'  note: {line}' for line in not_read(config, text, typed)]
-    lines += [f'  note: {line}' for line in rising(config.objective)]
+    lines += [f'  note: {line}' for line in [*stages(config), *rising(config.objective)]]
     for corpus in text.corpora:
         lines += [f'  warning: {line}' for line in manifest.warnings(corpus)]
     return '\n'.join([*lines, f'  workdir {folder}'])
@@ -71,6 +74,16 @@ def not_read(config: Config, text: Text, typed: Collection[str]) -> list[str]:
     return lines
 
 
+def stages(config: Config) -> list[str]:
+    """Until when the discriminator is not trained, if it is not from the start."""
+    first = first_stage(config)
+    return [
+        f'until step {first:,} of {config.total_steps:,} only the generator is trained '
+        f'(config.objective.name={config.objective.name}): what is called disc_... means nothing '
+        'until then'
+    ][: bool(first)]
+
+
 def rising(settings: ObjectiveConfig) -> list[str]:
     """Why the loss will rise though nothing is wrong, if it will."""
     lines = []
@@ -89,19 +102,48 @@ def rising(settings: ObjectiveConfig) -> list[str]:
     return lines
 
 
-def end(outcome: Outcome, clock: Clock, folder: epath.Path) -> str:
+def end(outcome: Outcome, clock: Clock, config: Config, folder: epath.Path) -> str:
     """The result, where its files are, and what to type next."""
     step = int(outcome.state.step)
     if outcome.stopped_by:
         stopped = f'stopped by {outcome.stopped_by} at step {step}, saved'
         return f'{stopped}\nto continue: {cli.same_command()}'
     metrics = ', '.join(log.scores(outcome.evaluation))
-    evaluate = cli.same_command(**{'workdir': str(folder), 'config.job': 'evaluate'})
+    return '\n'.join(
+        [
+            f'done: {counted(step, "steps")}, {metrics or "no held-out text"}',
+            *[f'warning: {line}' for line in too_short(config, outcome.evaluation)],
+            clock.goodput_line(),
+            f'files: {folder} (checkpoints/, metrics.jsonl, tensorboard/)',
+            following(config, folder),
+        ]
+    )
+
+
+def too_short(config: Config, evaluation: Mapping[str, float]) -> list[str]:
+    """Whether what should have learned to predict tokens knows only how frequent they are."""
+    learns = config.model.generator not in ('uniform', 'unigram')
+    learns &= not config.objective.freeze_generator
+    names = {'mlm_loss', 'unigram_loss'}
+    if not learns or not names <= evaluation.keys():
+        return []
+    loss, frequencies = evaluation['mlm_loss'], evaluation['unigram_loss']
+    return [
+        f'mlm_loss ({loss:.4f}) is not below unigram_loss ({frequencies:.4f}): the model has '
+        'learned no more than how frequent words are; train longer, with a larger config.minutes '
+        'or config.total_steps'
+    ][: loss >= frequencies]
+
+
+def following(config: Config, folder: epath.Path) -> str:
+    """What to type next with a pre-trained model."""
+    model = shlex.quote(str(folder))
+    task = '' if OBJECTIVES[config.objective.name].detects else ' --task=embed'
     return (
-        f'done: {counted(step, "steps")}, {metrics or "no held-out text"}\n'
-        f'{clock.goodput_line()}\n'
-        f'files: {folder} (checkpoints/, metrics.jsonl, tensorboard/)\n'
-        f'next: {evaluate}'
+        'next: python -m electra_jax.main --config=configs/finetune/own_text.py '
+        f'--config.init_from={model} --config.data.path=FOLDER\n'
+        '  (fine-tunes it on your own rows: train.csv and dev.csv, with columns text and label)\n'
+        f'or: python -m electra_jax.predict --checkpoint={model}{task} --input=FILE'
     )
 
 

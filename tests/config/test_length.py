@@ -27,11 +27,14 @@ def test_what_follows_from_a_length_keeps_its_share():
     config = length.with_total_steps(tiny_config(total_steps=200, **STAGES), 1000)
     assert (config.total_steps, config.objective.generator_steps) == (1000, 600)
     assert config.optimizer.warmup_steps == 20
-    plain = tiny_config(optimizer={'warmup_steps': 50}, eval={'every_steps': 1000})
+    plain = tiny_config(
+        optimizer={'warmup_steps': 50}, eval={'every_steps': 1000}, log={'every_steps': 50}
+    )
     for total, warmup in {5000: 50, 300: 30}.items():
         config = length.with_total_steps(plain, total)
         assert (config.optimizer.warmup_steps, config.objective.generator_steps) == (warmup, None)
         assert config.eval.every_steps == total // 10
+        assert config.log.every_steps == min(plain.log.every_steps, total // 10)
 
 
 @pytest.mark.parametrize(

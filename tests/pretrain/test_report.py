@@ -3,6 +3,9 @@
 import dataclasses
 import pathlib
 
+import pytest
+from etils import epath
+
 from electra_jax.data import manifest
 from electra_jax.pretrain import report
 from electra_jax.pretrain.text import Text
@@ -20,6 +23,37 @@ def test_a_loss_that_will_rise_is_announced():
     assert 'mask rate rises from 0.15 to 0.4' in line
     colder = dataclasses.replace(settings, temperature=1.0, temperature_end=2.0, mask_rate_end=0.1)
     assert report.rising(colder) == []
+
+
+def test_a_first_stage_is_announced():
+    assert report.stages(tiny_config()) == []
+    settings = dataclasses.replace(tiny_config().objective, name='two_stage', generator_steps=3_600)
+    (line,) = report.stages(
+        dataclasses.replace(tiny_config(), objective=settings, total_steps=6_000)
+    )
+    assert 'until step 3,600 of 6,000 only the generator' in line and 'disc_' in line
+
+
+def test_a_model_that_knows_only_frequencies_is_told_to_train_longer():
+    config, poor = tiny_config(), {'mlm_loss': 6.5, 'unigram_loss': 6.4}
+    (line,) = report.too_short(config, poor)
+    assert 'mlm_loss (6.5000) is not below unigram_loss (6.4000)' in line and 'longer' in line
+    assert report.too_short(config, {**poor, 'mlm_loss': 6.3}) == []
+    assert report.too_short(config, {'mlm_loss': 6.5}) == report.too_short(config, {}) == []
+    # Its loss is that of frequencies by its making.
+    unigram = dataclasses.replace(config.model, generator='unigram')
+    assert report.too_short(dataclasses.replace(config, model=unigram), poor) == []
+
+
+@pytest.mark.parametrize(('objective', 'task'), [('electra', ''), ('mlm', ' --task=embed')])
+def test_what_a_pretrained_model_is_for_comes_next(objective, task):
+    config = tiny_config()
+    named = dataclasses.replace(config.objective, name=objective)
+    folder = epath.Path('runs/my own')
+    text = report.following(dataclasses.replace(config, objective=named), folder)
+    assert text.startswith('next: python -m electra_jax.main --config=configs/finetune/own_text.py')
+    assert "--config.init_from='runs/my own'" in text
+    assert f"--checkpoint='runs/my own'{task} --input=" in text
 
 
 def with_counts(corpus: manifest.Corpus, **counts: int) -> manifest.Corpus:
