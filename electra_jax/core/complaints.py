@@ -103,8 +103,8 @@ class Complaints:
             self.counts[reason] = (before + number, first)
 
     def note(self, text: str | None) -> None:
-        """Keeps a sentence about the input as a whole, if there is one."""
-        if text is not None:
+        """Keeps a sentence about the input as a whole, once, if there is one."""
+        if text is not None and text not in self.notes:
             self.notes.append(text)
 
     def lines(self) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from electra_jax.config import fields
 from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import TASK_BATCH_SIZE
+from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.init_from import OURS, parse_name
 
@@ -22,6 +23,8 @@ from electra_jax.init_from import OURS, parse_name
 _PAPERS = 5e9
 _SOME = 2e8
 _ANY_WIDTH = 1 << 30
+# Of an origin that is the generator alone.
+STAGE_1 = 'the checkpoint is of the first of two stages: its discriminator is not trained yet'
 
 
 class Origin(NamedTuple):
@@ -110,7 +113,7 @@ class Choice(NamedTuple):
         return f'chosen, because not typed: {listed} ({why})'
 
 
-def origin(about: Mapping[str, Any], model: Settings, where: str | None) -> Origin:
+def origin(about: Mapping[str, Any], model: Settings | ModelConfig, where: str | None) -> Origin:
     """What a checkpoint is: by what it records, its model, and its name (None: from scratch)."""
     shape = model.num_layers, model.hidden_size
     if where is None:

@@ -7,6 +7,7 @@ from electra_jax.config import fields
 from electra_jax.core import trees
 from electra_jax.core.complaints import counted
 from electra_jax.finetune import split as splits
+from electra_jax.finetune.fitting import STAGE_1
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.run import Run
 from electra_jax.finetune.split import Loaded, Split
@@ -14,10 +15,6 @@ from electra_jax.parallel.mesh import mesh_line
 from electra_jax.tokenizers.unknown import Unknown
 
 _SHOWN = 8  # classes that are listed
-_STAGE_1 = (
-    'the checkpoint is of the first of two stages: its discriminator, which is what fine-tuning '
-    'starts from, has not been trained yet'
-)
 
 
 def start_lines(run: Run) -> list[str]:
@@ -31,7 +28,11 @@ def start_lines(run: Run) -> list[str]:
         f'{trees.count(params) / 1e6:.1f}M parameters on {mesh_line(run.program.mesh)}',
         f'  {origin_line(run)}',
         *_head_lines(run),
-        *([f'  {_STAGE_1}'] if run.choice.origin.generator_alone else []),
+        *(
+            [f'  {STAGE_1}, and fine-tuning starts from it']
+            if run.choice.origin.generator_alone
+            else []
+        ),
         f'  {counted(examples, "examples")}{in_rows} to train on{both}; to score: '
         f'{_sizes(run.scored)}',
     ]

@@ -14,7 +14,7 @@ from electra_jax.config.settings import Config
 from electra_jax.core import files, rng, trees
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError
-from electra_jax.finetune import foreign, predict, program
+from electra_jax.finetune import fitting, foreign, predict, program
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.batches import shapes
 from electra_jax.finetune.features import Rows
@@ -90,6 +90,7 @@ class Opened(NamedTuple):
     objective: str | None  # that it was pre-trained with, a key of `OBJECTIVES`; None: not known
     task: Task  # of single texts, by which files are read
     is_tuned: bool
+    generator_alone: bool  # its run ended in the first of two stages
     placed: trees.Tree  # networks that are on the devices already; `program` adds to them
 
     def task_of(self, columns: Columns) -> Task:
@@ -162,9 +163,11 @@ def open_pretrained(found: Found, settings: Settings, placed: trees.Tree) -> Ope
         raise CheckpointError(
             f'{found.where} does not describe its objective ({objective!r:.60}): it is damaged'
         )
+    alone = objective == 'two_stage' and not found.is_tuned
+    alone = alone and fitting.origin(found.about, config.model, found.where).generator_alone
     return Opened(
         found.where, found.params, start.tokenizer, config, mesh, objective, task, found.is_tuned,
-        dict(placed),
+        alone, dict(placed),
     )  # fmt: skip
 
 

@@ -166,6 +166,15 @@ def test_what_a_checkpoint_lacks_is_a_sentence_that_helps(pretrained, tuned):
             ask(['[MASK]'])
 
 
+def test_a_discriminator_that_is_not_trained_yet_is_reported(pretrained):
+    found = pretrained[0]
+    config = found.about['config']
+    objective = {**config['objective'], 'name': 'two_stage', 'generator_steps': 3}
+    about = {**found.about, 'steps': 3, 'config': {**config, 'objective': objective}}
+    with pytest.warns(UserWarning, match='its discriminator is not trained yet'):
+        LoadedModel(found._replace(about=about), 8).detect(TEXTS[:1])
+
+
 @pytest.mark.parametrize(
     ('objective', 'networks'),
     [('mlm', ('language',)), ('electric', ('discriminator',)), ('teams', ('selection',))],

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.fitting import STAGE_1
 from electra_jax.finetune.kinds.kind import Batch, json_number
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened, lacks
@@ -28,6 +29,8 @@ def bind(opened: Opened, options: Options) -> Answer:
     run = opened.program(('discriminator',), _probabilities)
 
     def detect(examples: Sequence[TextExample], notes: Notes) -> Iterator[Detected]:
+        if opened.generator_alone:
+            notes.complaints.note(STAGE_1)
         encoded = encode(opened, examples, notes, spans=True)
         outputs = run(to_rows(opened, [one.ids for one in encoded]))
         for one, output in zip(encoded, outputs, strict=True):
