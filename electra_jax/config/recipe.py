@@ -1,5 +1,6 @@
 """Recipes: a few settings in, all of them out, as typed."""
 
+import difflib
 import pathlib
 import runpy
 import sys
@@ -53,9 +54,19 @@ def find(path: pathlib.Path | str) -> None:
     """Refuses a recipe's file that does not exist."""
     if not pathlib.Path(path).is_file():
         raise ConfigError(
-            f'there is no recipe {path}; those of the project are in configs/, and every task is '
-            '--config=configs/finetune/task.py --config.task.name=NAME'
+            f'there is no recipe {path}{_nearest(pathlib.Path(path))}; those of the project are in '
+            'configs/, and every task is --config=configs/finetune/task.py --config.task.name=NAME'
         )
+
+
+def _nearest(path: pathlib.Path) -> str:
+    """A hint for a recipe's file that is spelt wrongly: one beside it, or of the project."""
+    beside = sorted(path.parent.glob('*.py')) if path.parent.is_dir() else []
+    known: dict[str, pathlib.Path] = {}
+    for one in [*beside, *sorted(pathlib.Path('configs').rglob('*.py'))]:
+        known.setdefault(one.stem, one)
+    close = difflib.get_close_matches(path.stem, known, n=1, cutoff=0.65)
+    return f'; did you mean {known[close[0]]}?' if close else ''
 
 
 def failed_import(path: pathlib.Path | str, error: ImportError) -> ConfigError:

@@ -3,13 +3,15 @@
 import abc
 import dataclasses
 import hashlib
+import json
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from electra_jax.core import files, formats
 from electra_jax.core.complaints import Complaints
+from electra_jax.core.errors import DataError, nearest
 from electra_jax.tokenizers.api import cut_text
 
 TEXT = 'text'  # a paragraph a line, a blank line between documents
@@ -182,11 +184,17 @@ def json_texts(
             except ValueError as error:
                 first_line = first_line or _line_number(origin)
                 where = f'{origin.name}, {origin.unit} {first_line + number}'
+                if complaints.policy == 'error' and _has_no_field(error, data, field):
+                    raise DataError(f'{where}: {error}') from error  # to skip would leave nothing
                 advice = _as_json_lines(line, error, origin.name) if offset == 0 else ''
                 complaints.refuse('bad_json', where, f'{error}{advice}')
             else:
                 yield f'{origin.name} at byte {offset}', text
         offset += len(raw) + 1
+
+
+class _NoFieldError(ValueError):
+    """A JSON object lacks the field that holds the text."""
 
 
 def _json_text(line: str, field: str) -> str:
@@ -197,9 +205,23 @@ def _json_text(line: str, field: str) -> str:
     if field in row:
         raise ValueError(f'field {field!r} is a {type(text).__name__}, not text')
     has = ', '.join(sorted(row)[:10]) or 'none'
-    raise ValueError(
-        f'there is no field {field!r}; it has {has} (name it with #FIELD in data.source)'
+    raise _NoFieldError(
+        f'there is no field {field!r}; it has {has}{_meant(field, row)} (name it with #FIELD in '
+        'data.source)'
     )
+
+
+def _meant(field: str, row: Mapping[str, Any]) -> str:
+    """A hint for a field that a row lacks: what is spelt alike, or else its longest text."""
+    texts = {name: len(value) for name, value in row.items() if isinstance(value, str)}
+    longest = max(texts, key=lambda name: texts[name], default=None)
+    return nearest(field, texts) or (f'; did you mean {longest!r}?' if longest else '')
+
+
+def _has_no_field(error: ValueError, data: bytes, field: str) -> bool:
+    """Whether a line lacks the field, and so do all others of the data."""
+    names = (json.dumps(field, ensure_ascii=plain).encode() for plain in (True, False))
+    return isinstance(error, _NoFieldError) and not any(name in data for name in names)
 
 
 def _as_json_lines(line: str, error: ValueError, name: str) -> str:

@@ -28,7 +28,7 @@ def summary(
     if counts['divided_documents']:
         terminal.ERR.print(
             f'note: {counted(counts["divided_documents"], "documents were")} too large to be held '
-            'out whole: a share of stretches from all over the text is'
+            'out whole: some stretches from all over the text are held out instead'
         )
     for line in manifest.warnings(corpus):
         terminal.ERR.print(f'warning: {line}')

@@ -8,6 +8,7 @@ WEIGHT is the expected number of copies of each document in the training rows (d
 
 import dataclasses
 import os
+import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
@@ -21,6 +22,7 @@ PIECE_BYTES = 16_000_000  # text in one piece of work, about
 _MIN_PIECE_BYTES = 1_000_000
 _WHOLE_FILES = 1 << 62
 _WITHOUT_FIELDS = (documents.TEXT, 'python-docs')  # a '#' is part of the path
+_BY_ENDING = {'.jsonl': documents.JSONL, '.parquet': documents.PARQUET}  # else plain text
 T = TypeVar('T')
 
 
@@ -63,7 +65,7 @@ def parse_source(
         ConfigError: it is empty, a kind is unknown, or a weight is not above 0.
     """
     if not source or not source.strip():
-        raise ConfigError(f'data.source is empty; {_how_to_write()}')
+        raise ConfigError(f'data.source is empty. {_how_to_write()}')
     # A comma separates only where another `kind:` follows, so paths may hold commas.
     texts = re.split(r',(?=\s*[a-z][a-z0-9_-]+:)', source)
     entries = (_parse_entry(text.strip()) for text in texts)
@@ -73,7 +75,12 @@ def parse_source(
 def _parse_entry(text: str) -> Entry:
     kind, colon, where = text.partition(':')
     if not colon:
-        raise ConfigError(f'data.source holds {text!r} without a kind; {_how_to_write()}')
+        endings = pathlib.PurePath(text.partition('#')[0]).suffixes
+        meant = next((kind for end, kind in _BY_ENDING.items() if end in endings), documents.TEXT)
+        raise ConfigError(
+            f'data.source holds {text!r} without a kind: did you mean {meant}:{text}? '
+            f'{_how_to_write()}'
+        )
     if kind not in PARTS:
         raise unknown(f'the kind of {text!r} in data.source', kind, PARTS)
     match = re.search(r'=([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)$', where)
@@ -91,7 +98,7 @@ def _parse_entry(text: str) -> Entry:
 
 def _how_to_write() -> str:
     return (
-        f"write KIND:WHERE, such as 'text:PATH' or 'tfds:wikipedia/20230601.en:train', several "
+        f"Write KIND:WHERE, such as 'text:PATH' or 'tfds:wikipedia/20230601.en:train', several "
         f"separated by commas, each with '=COPIES' after it if not 1; kinds: {', '.join(PARTS)}"
     )
 

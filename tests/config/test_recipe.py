@@ -99,3 +99,20 @@ def test_a_setting_is_known_by_its_whole_name_or_its_last_word(text):
 def test_a_setting_that_is_unknown_or_ambiguous_is_refused(text, problem):
     with pytest.raises(ConfigError, match=problem):
         recipes.setting_name(text)
+
+
+@pytest.mark.parametrize(
+    ('typed', 'meant'),
+    [
+        ('configs/onw.py', 'configs/own.py'),
+        ('configs/own', 'configs/own.py'),
+        ('configs/own_text.py', 'configs/finetune/own_text.py'),
+        ('configs/finetune/laptp.py', 'configs/finetune/laptop.py'),
+        ('zzzzz/qqqqq.py', None),
+    ],
+)
+def test_the_nearest_recipe_is_suggested(typed, meant):
+    with pytest.raises(ConfigError, match='there is no recipe') as raised:
+        recipes.find(typed)
+    hint = f'{typed}; did you mean {meant}?' if meant else f'{typed}; those of'
+    assert hint in str(raised.value)

@@ -85,6 +85,8 @@ def test_a_folder_called_like_a_weight_is_a_folder(tmp_path):
         (None, 'empty'),
         ('  ', 'empty'),
         ('a.txt', f'without a kind.*{", ".join(sources.PARTS)}'),
+        ('/texts/', r'did you mean text:/texts/\?'),
+        ('a.jsonl.gz#body', 'did you mean jsonl:a.jsonl.gz#body'),
         ('txet:a.txt', "did you mean 'text'"),
         ('text:a.txt,jsnl:b', "did you mean 'jsonl'"),
         ('text:a.txt=0', 'above 0'),
@@ -93,6 +95,17 @@ def test_a_folder_called_like_a_weight_is_a_folder(tmp_path):
 def test_a_bad_source_is_refused(source, words):
     with pytest.raises(errors.ConfigError, match=words):
         sources.parse_source(source)
+
+
+@pytest.mark.parametrize(
+    ('row', 'meant'),
+    [({'id': 'a1', 'body': 'good words'}, 'body'), ({'texts': 'a', 'more': 'b c'}, 'texts')],
+)
+def test_a_field_that_no_line_has_is_not_left_out(row, meant, tmp_path):
+    (tmp_path / 'a.jsonl').write_text(f'{json.dumps(row)}\n' * 3)
+    with pytest.raises(errors.DataError, match=f"line 1: .*did you mean '{meant}'") as raised:
+        read(f'jsonl:{tmp_path}/a.jsonl', 10**6)
+    assert 'on_bad_text' not in str(raised.value)
 
 
 @pytest.mark.parametrize('kind', ['text', 'jsonl'])

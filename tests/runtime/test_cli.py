@@ -137,7 +137,8 @@ def test_the_folder_of_a_run_is_named_after_its_recipe_or_its_task(words, name):
 @pytest.mark.parametrize('more', [[], ['--config.seed=1']])
 def test_a_missing_recipe_is_named(more):
     done = type_command('--config=configs/smal.py', *more)
-    assert 'there is no recipe configs/smal.py' in done.stderr and 'Traceback' not in done.stderr
+    words = 'there is no recipe configs/smal.py; did you mean configs/small.py?'
+    assert words in done.stderr and 'Traceback' not in done.stderr
 
 
 def test_a_recipe_of_the_old_import_is_answered_with_the_new_one(tmp_path):
