@@ -29,7 +29,8 @@ class ModelConfig:
     A recipe names a `size`; fields that are left unset take the value of that size.
     """
 
-    size: str = setting('small')  # a key of shapes.MODEL_SIZES
+    # tiny, small, base, small_plus, large, xlarge or xxlarge.
+    size: str = setting('small')
     # Of the discriminator: N, D, F (4 D where the size has none) and H (D / 64).
     num_layers: int = setting(UNSET, at_least=1, at_most=_MOST)
     hidden_size: int = setting(UNSET, at_least=1, at_most=_MOST)
@@ -108,7 +109,8 @@ class ModelConfig:
 class ObjectiveConfig:
     """What is optimized (ELECTRA section 2, equations 1 to 4)."""
 
-    name: str = setting('electra')  # a key of objectives.table.OBJECTIVES
+    # electra, electra_masked, mlm, replaced_mlm, all_tokens_mlm, electric, teams or two_stage.
+    name: str = setting('electra')
     # Share of a row's real tokens that is masked: at the start; at the end, reached linearly (None:
     # `mask_rate` throughout); and the share of total_steps after which mask_rate_end holds.
     mask_rate: float = setting(0.15, at_least=0.01, at_most=0.99)
@@ -147,7 +149,7 @@ class ObjectiveConfig:
 class TokenizerConfig:
     """Which tokenizer a missing corpus is built with; a finished corpus has its own."""
 
-    # A key of tokenizers.load.KINDS: 'wordpiece', SentencePiece's 'unigram' and 'bpe', or
+    # 'wordpiece', SentencePiece's 'unigram' and 'bpe', or
     # 'characters', for DNA, proteins and SMILES.
     kind: str = setting('wordpiece')
     path: str | None = setting(None)  # vocab.txt or .model to use; None: train one on the corpus
@@ -165,7 +167,7 @@ class DataConfig:
     """Where rows come from, and how text becomes rows."""
 
     path: str | None = setting(None)  # folder of shards; several as 'a=0.7,b=0.3', with weights
-    source: str | None = setting(None)  # text to build a missing `path` from: corpus/sources.py
+    source: str | None = setting(None)  # text to build a missing `path` from
     row_length: int = setting(UNSET, at_least=8)  # L; where unset 128, or as the task has it
     # 'segments': [CLS] a [SEP] b [SEP]. 'packed': many documents.
     layout: str = setting('segments', choices=('segments', 'packed'))
@@ -348,7 +350,11 @@ class TaskConfig:
     None: as the task has it, which is as the reference does.
     """
 
-    name: str | None = setting(None)  # a key of finetune.known.TASKS; None: no fine-tuning
+    # Of GLUE: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli. Of questions: squad1, squad2,
+    # newsqa, naturalqs, triviaqa, searchqa, hotpotqa. Others: chunk, ner, translation,
+    # summarization. Your own rows: text, text_multi_label, text_regression, tagging, spans,
+    # seq2seq. None: no fine-tuning.
+    name: str | None = setting(None)
     train_file: str | None = setting(None)  # below data.path, as the next two
     dev_file: str | None = setting(None)
     test_file: str | None = setting(None)
@@ -360,7 +366,8 @@ class TaskConfig:
     # 'a,b,c', in the order of their numbers where the files have numbers; None: the train file's,
     # sorted.
     labels: str | None = setting(None)
-    # Of tags: a key of tag_schemes.SCHEMES, or 'io': tags of words inside, without letters.
+    # Of tags: plain, bio, iob1, iobes, bilou, iobe or iobs; or io: tags of words inside, without
+    # letters. None: what the tags look like.
     scheme: str | None = setting(None)
     unanswerable: bool | None = setting(None)  # whether questions may have no answer
     double_pairs: bool | None = setting(None)  # train on (b, a) too
@@ -413,7 +420,7 @@ class Config:
     seed: int = setting(0, at_least=0, at_most=_MAX_SEED)
     total_steps: int = setting(1_000_000, at_least=1)  # fine-tuning counts in task.epochs
     # Pre-train for about so many minutes on these devices: total_steps follows from the speed,
-    # measured once, and schedules follow it (config/length.py). None: total_steps decides.
+    # measured once, and schedules follow it; compiling comes on top. None: total_steps decides.
     minutes: float | None = setting(None, at_least=0.1, at_most=1_000_000)
     # End here with a checkpoint; schedules still follow total_steps.
     stop_at: int | None = setting(None, at_least=1)

@@ -1,6 +1,7 @@
 """``--help`` of the commands: all that there is to type, at once, with the standard library."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,12 @@ import pytest
 from electra_jax.config import fields
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import Config
+from electra_jax.config.shapes import MODEL_SIZES
+from electra_jax.finetune.files import tag_schemes
+from electra_jax.finetune.known import TASKS
+from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.runtime import usage
+from electra_jax.tokenizers import load
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 FLAGS = {
@@ -53,3 +59,23 @@ def test_values_of_a_recipe_are_shown():
     assert 'optimizer.b2 [0.98 in this recipe; 0.999]' in text
     assert 'seed [7 in this recipe; 0]' in text and 'total_steps [1000000]' in text
     assert '[1000 in this recipe; 1000000]' in help_of('main', '--config=configs/sequences.py')
+
+
+@pytest.mark.parametrize(
+    ('name', 'table'),
+    [
+        ('model.size', MODEL_SIZES),
+        ('objective.name', OBJECTIVES),
+        ('data.tokenizer.kind', load.KINDS),
+        ('task.name', TASKS),
+        ('task.scheme', tag_schemes.SCHEMES),
+    ],
+)
+def test_the_names_of_a_table_are_in_the_help(name, table):
+    lines = usage.settings_text().splitlines()
+    number = next(i for i, line in enumerate(lines) if line.startswith(f'  {name} ['))
+    meaning = lines[number]
+    while lines[number - 1].startswith('  #'):
+        number -= 1
+        meaning = f'{lines[number]} {meaning}'
+    assert [one for one in table if not re.search(rf'\b{one}\b', meaning)] == []
