@@ -24,7 +24,7 @@ from electra_jax.train.state import TrainState
 
 _TRIED = 3  # steps before those that are timed
 _SECONDS = 4.0  # that the steps of one stage are timed, at least one of them
-_TRAINING = 0.95  # of the time; the rest evaluates, saves and compiles
+_TRAINING = 0.95  # of the time; the rest evaluates and saves
 
 
 def stored(config: Config, folder: epath.Path) -> Config:
