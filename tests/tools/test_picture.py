@@ -35,6 +35,7 @@ def test_a_run_is_drawn(workdir, tmp_path):
     assert data.startswith(b'\x89PNG') and 10_000 < len(data) < 200_000
 
 
+@pytest.mark.slow
 def test_tokens_are_those_of_the_row_with_the_models_doubt(workdir):
     tokens = picture.read_text(workdir, row=0)
     assert tokens and all(0 <= token.doubt <= 1 for token in tokens)
@@ -42,6 +43,7 @@ def test_tokens_are_those_of_the_row_with_the_models_doubt(workdir):
     assert 0 < len(replaced) < len(tokens)
 
 
+@pytest.mark.slow
 def test_a_row_that_is_not_there_is_refused(workdir):
     with pytest.raises(DataError, match='--row=5000'):
         picture.read_text(workdir, row=5000)
@@ -52,6 +54,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         picture.main([f'--workdir={tmp_path}'])
 
 
+@pytest.mark.slow
 def test_the_shown_loss_is_that_of_metrics_jsonl(workdir):
     lines = picture.read_metrics(workdir)
     raw = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
