@@ -192,7 +192,7 @@ class Clock:
     def goodput_line(self) -> str:
         """The goodput in words, for the end of a run."""
         own, whole = self.goodput().values()
-        text = f'goodput {own:.1%} of the time spent training'
+        text = f"{own:.1%} of this process's time went into steps (goodput)"
         return f'{text}, {whole:.1%} over {len(self.starts())} starts' if self._earlier else text
 
     def write(self) -> None:

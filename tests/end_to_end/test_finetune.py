@@ -76,7 +76,7 @@ def test_killed_and_typed_again_it_ends_the_same_and_answers(started, tmp_path):
     starts = json.loads((tmp_path / 'killed' / 'goodput.json').read_text())['starts']
     # The first start is there only if it was killed after a beat.
     assert starts[-1]['first'] * 2 == starts[-1]['last']
-    assert 'of the time spent training' in again.stdout
+    assert "of this process's time went into steps" in again.stdout
     whole = run('main', f'--config={recipe}', f'--workdir={tmp_path / "whole"}')
     assert 'fresh: task_head; not used: discriminator_head, generator' in whole.stdout
     results = [json.loads((tmp_path / k / 'results.json').read_text()) for k in ('killed', 'whole')]

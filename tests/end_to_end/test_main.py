@@ -84,7 +84,7 @@ def test_a_run_leaves_everything_it_should(finished):
     assert list((workdir / 'tensorboard').iterdir())
     assert {'4', '8', '12'} <= {p.name for p in (workdir / 'checkpoints').iterdir()}
     assert 'done: 12 steps' in output and 'next: python -m electra_jax.main' in output
-    assert 'of the time spent training' in output
+    assert "of this process's time went into steps" in output
     assert all(0 < line['speed/goodput'] < 1 for line in lines if 'speed/goodput' in line)
     assert 'speed/run_goodput' in names
     assert [name for name in names - {'step'} if metric_table.key_of(name) is None] == []
