@@ -63,6 +63,7 @@ def params_from_networks(
     """
     arrays: dict[str, np.ndarray] = {}
     parts: list[Part] = []
+    networks = dict(sorted(networks.items()))  # the discriminator before the generator
     main = next(iter(networks.values()))
     family = family_of(main)
     for role, network in networks.items():
