@@ -101,6 +101,7 @@ def test_the_objective_passes_the_tests_of_every_row(checkout):
     assert re.search(r'\b4 passed', out), out
 
 
+@pytest.mark.slow  # seven commands
 def test_the_commands_of_the_page_work(checkout):
     objective, kind, source, tokenizer = COMMANDS
     write_database(checkout / 'notes.db', checkout)

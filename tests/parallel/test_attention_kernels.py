@@ -29,7 +29,9 @@ def loss(kernel, mesh_sizes, num_devices):
     return np.array([metrics['loss'], metrics['grad_norm']])
 
 
-@pytest.mark.parametrize('mesh', MESHES)
+@pytest.mark.parametrize(
+    'mesh', [pytest.param(m, marks=[pytest.mark.slow] * (m != 'alone')) for m in MESHES]
+)
 def test_a_kernel_gives_the_same_step_on_every_mesh(mesh, monkeypatch):
     interpreted = functools.partial(flash.triton, interpret=True)
     monkeypatch.setitem(attention.KERNELS, 'triton', interpreted)
