@@ -8,12 +8,14 @@ library is needed.
 import ast
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import re
 import sys
 import textwrap
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from electra_jax.config import fields, recipe
 from electra_jax.config import settings as schema
@@ -62,10 +64,11 @@ def settings_text(
     is typed to change one.
     """
     lines = [f'settings of the recipe, each changed by {how} (defaults in brackets):']
-    top = [name for name in groups if not fields.is_group(_kind(schema.Config, name))]
+    kinds: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(schema.Config)}
+    top = [name for name in groups if not fields.is_group(kinds[name])]
     lines += _group(schema.Config, '', top, values)
     for name in groups:
-        kind = _kind(schema.Config, name)
+        kind = kinds[name]
         if fields.is_group(kind):
             lines += ['', f'{name}: {(kind.__doc__ or "").strip().splitlines()[0]}']
             lines += _group(kind, f'{name}.', None, values)
@@ -79,7 +82,7 @@ def _group(
     for field in dataclasses.fields(group):
         if names is not None and field.name not in names:
             continue
-        kind = _kind(group, field.name)
+        kind: Any = field.type
         above, beside = meanings[field.name]
         if above:
             yield from textwrap.wrap(above, _WIDTH, initial_indent='  # ', subsequent_indent='  # ')
@@ -107,10 +110,6 @@ def _spelled(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _kind(group: type, name: str) -> type:
-    return next(field.type for field in dataclasses.fields(group) if field.name == name)  # type: ignore[return-value]
-
-
 def _columns(start: str, about: str) -> list[str]:
     """A name and what it means, side by side."""
     if not about:
@@ -123,6 +122,7 @@ def _columns(start: str, about: str) -> list[str]:
     return [start, *textwrap.wrap(about, _WIDTH, initial_indent=indent, subsequent_indent=indent)]
 
 
+@functools.cache
 def _meanings() -> dict[str, dict[str, tuple[str, str]]]:
     """Group -> field -> the comment above it, and the one next to it, each as one line."""
     source = pathlib.Path(schema.__file__).read_text()

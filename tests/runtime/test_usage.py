@@ -40,7 +40,7 @@ def help_of(command: str, *words: str) -> str:
 @pytest.mark.parametrize('command', FLAGS)
 def test_help_needs_no_package_and_shows_flags_and_examples(command):
     text = help_of(command)
-    assert [flag for flag in FLAGS[command] if f'{flag}' not in text] == []
+    assert [flag for flag in FLAGS[command] if flag not in text] == []
     examples = text.partition('Examples:')[2].split('\n\n')[0]
     assert examples.count(f'python -m electra_jax.{command} ') == 3
     assert ('data.row_length [unset]' in text) == ('--config=' in text or command == 'sweep')
