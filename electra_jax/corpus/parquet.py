@@ -130,6 +130,7 @@ def parts_of(
         )
 
 
+@functools.lru_cache(maxsize=1 << 14)  # a build makes its plan several times
 def _row_groups(name: str, version: str, field: str) -> list[RowGroup]:
     with readable(name):
         return row_groups(_reader(name, version), name, field)

@@ -199,6 +199,13 @@ def test_a_footer_that_ends_its_reader_is_damage_and_the_next_file_is_read(tmp_p
     footers._READER.close()
 
 
+def test_a_second_plan_asks_for_no_footer_again(tmp_path, monkeypatch):
+    write(tmp_path / 'a.parquet')
+    parts, *_ = read(f'parquet:{tmp_path}/a.parquet')
+    monkeypatch.setattr(footers, 'columns', None)
+    assert read(f'parquet:{tmp_path}/a.parquet')[0] == parts
+
+
 def test_damage_is_a_complaint(tmp_path):
     path = tmp_path / 'a.parquet'
     write(path, compression='gzip')
