@@ -67,6 +67,8 @@ def build_corpus(
             f'{folder} is already complete: {counted(corpus.counts["train_rows"], "training rows")}'
         )
         return corpus
+    if data.runner == 'beam':
+        beam.check(data.runner_options)
     for entry in entries:
         # What is not there leaves no folder behind; what is in a folder is looked for later.
         if entry.kind in LOCAL and not os.path.exists(entry.where):
@@ -88,8 +90,6 @@ def _check(data: schema.DataConfig) -> list[Entry]:
             'folder first)'
         )
     load.find(data.tokenizer.kind)
-    if data.runner == 'beam':
-        beam.check(data.runner_options)
     entries = sources.parse_source(data.source, data.document_ends)
     if data.validation_source is None:
         return entries

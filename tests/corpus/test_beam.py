@@ -83,8 +83,16 @@ def test_options_that_cannot_be_read_are_refused(config, options):
         on_beam(config, options)
 
 
-def test_without_beam_it_says_what_to_install(config, monkeypatch):
+def test_without_beam_it_says_what_to_install(config, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'apache_beam', None)
     config = dataclasses.replace(config, runner='beam')
     with pytest.raises(errors.DataError, match=r"pip install -e '\.\[beam\]'"):
         job.build_corpus(config, PIECE_BYTES)
+    assert not (tmp_path / 'local').exists()
+
+
+def test_a_finished_corpus_is_opened_without_beam(config, monkeypatch):
+    built = job.build_corpus(config, PIECE_BYTES)
+    monkeypatch.setitem(sys.modules, 'apache_beam', None)
+    opened = job.build_corpus(dataclasses.replace(config, runner='beam'), PIECE_BYTES)
+    assert opened.fingerprint == built.fingerprint
