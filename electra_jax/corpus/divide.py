@@ -6,7 +6,7 @@ treated alike wherever they are: none is both in the training rows and held out.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from electra_jax.config import settings
 from electra_jax.corpus.documents import digest
@@ -34,35 +34,23 @@ def largest_whole(config: settings.DataConfig, total: int) -> float:
     return max(_LEAST_BYTES, held_out_share(config) * total)
 
 
-def choose(
-    lines: Sequence[str], weight: float, config: settings.DataConfig
-) -> tuple[str, int, int]:
-    """The split that a document is in, how many copies of it there are, and its bytes."""
-    text = '\n'.join(lines).encode()
-    drawn = digest(text, config.build_seed)
-    copies = _copies(drawn, weight)
-    if _draw(drawn[:8]) < held_out_share(config) * 2.0**64:
-        # More copies of held-out text would only weigh it differently.
-        return 'validation', min(copies, 1), len(text)
-    return 'train', copies, len(text)
-
-
 def divide(
     lines: list[str], weight: float, config: settings.DataConfig, largest: float
 ) -> tuple[int, list[tuple[str, int, list[str]]]]:
     """The bytes of a document; and split, copies and lines of each of its parts.
 
-    There is one part if it has at most `largest` bytes. A larger document is cut into stretches, of
-    which every so many is held out, which makes `held_out_share`; those between are parts to train
-    on.
+    There is one part if it has at most `largest` bytes. A larger document is cut into stretches:
+    `held_out_share` of them, evenly spaced, are held out, and those between are parts to train on.
     """
-    split, copies, size = choose(lines, weight, config)
-    share = held_out_share(config)
-    if not share or size <= largest:
-        return size, [(split, copies, lines)]
-    text = '\n'.join(lines)
-    drawn = digest(text.encode(), config.build_seed)
-    copies, start = _copies(drawn, weight), _draw(drawn[:8]) / 2.0**64
+    text, share = '\n'.join(lines), held_out_share(config)
+    data = text.encode()
+    drawn = digest(data, config.build_seed)
+    copies = _copies(drawn, weight)
+    # More copies of held-out text would only weigh it differently.
+    of_split = {True: ('validation', min(copies, 1)), False: ('train', copies)}
+    if not share or len(data) <= largest:
+        return len(data), [(*of_split[_draw(drawn[:8]) < share * 2.0**64], lines)]
+    start = _draw(drawn[:8]) / 2.0**64
     least, most = _STRETCH_CHARS
     length = min(max(int(len(text) * share / _STRETCHES), least), most)
     numbered = enumerate(_stretches(text, length))
@@ -71,9 +59,8 @@ def divide(
         numbered, lambda one: math.floor(start + (one[0] + 1) * share) > start + one[0] * share
     ):
         found = [line for _, stretch in group for line in map(str.strip, stretch.split('\n'))]
-        split, number = ('validation', min(copies, 1)) if is_held_out else ('train', copies)
-        parts.append((split, number, [line for line in found if line]))
-    return size, parts
+        parts.append((*of_split[is_held_out], [line for line in found if line]))
+    return len(data), parts
 
 
 def _copies(drawn: bytes, weight: float) -> int:

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import itertools
 import json
+import math
 import os
 import pathlib
 import random
@@ -646,9 +647,14 @@ def test_a_source_without_text_is_refused(config, tmp_path):
         make(config, path=config.path + '3', tokenizer=settings.TokenizerConfig())
 
 
+def split_of(lines, config):
+    _, [(split, _, _)] = divide.divide(lines, 1.0, config, math.inf)
+    return split
+
+
 @pytest.mark.parametrize('trains', [True, False])
 def test_a_source_whose_documents_are_held_out_is_refused(config, tmp_path, trains):
-    number = next(i for i in range(99) if divide.choose([str(i)], 1.0, config)[0] != 'train')
+    number = next(i for i in range(99) if split_of([str(i)], config) != 'train')
     (tmp_path / 'text.txt').write_text(f'{number}\n')
     tokenizer = settings.TokenizerConfig() if trains else config.tokenizer
     words = r'holds 1 document, and it is held out .*--config\.data\.holdout=0; and .*path=FOLDER'

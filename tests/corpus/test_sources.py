@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import math
 import random
 import tarfile
 import time
@@ -608,7 +609,7 @@ def test_half_characters_in_json_are_mended(tmp_path):
     found, complaints = read(f'jsonl:{tmp_path}/a.jsonl')
     assert joined(found) == [['half \ufffd, whole 😀']]
     assert complaints.counts['not_utf8'][0] == 1
-    divide.choose(joined(found)[0], 1.0, DataConfig(row_length=128))  # can be encoded
+    divide.divide(joined(found)[0], 1.0, DataConfig(row_length=128), math.inf)  # can be encoded
 
 
 # ---------------------------------------------------------------------------------------------
