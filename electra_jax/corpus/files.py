@@ -17,7 +17,7 @@ from electra_jax.core.files import explained
 from electra_jax.corpus import arrays, documents
 
 # Kind -> the endings of the files that count inside a folder or an archive; '': none.
-_ENDINGS = {
+ENDINGS = {
     documents.TEXT: {'', '.txt', '.text'},
     documents.JSONL: {'', '.jsonl', '.ndjson', '.json'},
     documents.PARQUET: {'.parquet', '.pq'},
@@ -27,7 +27,7 @@ _AS_TEXT = dict.fromkeys(('.csv', '.tsv'), 'table_as_text')
 _AS_TEXT |= dict.fromkeys(('.html', '.htm', '.xhtml', '.xml'), 'markup_as_text')
 # Before the ending of a compression anything may stand ('news.2020.en.shuffled.gz'), but for these.
 _OTHERS = {'.csv', '.tsv', '.xml', '.html', '.warc', '.sql', '.npy', '.npz', '.bin'}
-_OTHERS |= {'.md', '.rst', '.pdf'}.union(*_ENDINGS.values())
+_OTHERS |= {'.md', '.rst', '.pdf'}.union(*ENDINGS.values())
 _ENDING = re.compile(r'\.[a-z][a-z0-9_~+-]{0,11}')  # not of 'part.0001' or 'Mr. Smith'
 _JSON = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"[^"]*"\s*:')  # a first object with a field
 
@@ -77,7 +77,7 @@ def _files_of_folder(where: str, kind: str, complaints: Complaints) -> list[path
             files.append(path)
     complaints.add(left_out.counts)
     if not files:
-        endings = ', '.join(sorted(_ENDINGS[kind] - {''}))
+        endings = ', '.join(sorted(ENDINGS[kind] - {''}))
         raise DataError(
             f'data.source names the folder {where}, but no file in it ends in {endings}'
             f'{"".join(f"; {line}" for line in left_out.lines())} (a pattern names others: '
@@ -136,13 +136,13 @@ def _left_out(name: str, kind: str) -> str:
         return 'hidden'
     name, ending = os.path.splitext(name)
     if is_parquet:  # compressed inside
-        return '' if ending in _ENDINGS[kind] else ending or 'without an ending'
+        return '' if ending in ENDINGS[kind] else ending or 'without an ending'
     is_packed = ending in compressed.DECOMPRESSORS
     if is_packed:
         ending = os.path.splitext(name)[1]
     if not _ENDING.fullmatch(ending) or (is_packed and ending not in _OTHERS | compressed.ARCHIVES):
         ending = ''
-    return '' if ending in _ENDINGS[kind] | compressed.ARCHIVES else ending
+    return '' if ending in ENDINGS[kind] | compressed.ARCHIVES else ending
 
 
 def _not_of_kind(path: pathlib.Path, kind: str) -> str:

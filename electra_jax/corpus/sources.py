@@ -22,7 +22,6 @@ PIECE_BYTES = 16_000_000  # text in one piece of work, about
 _MIN_PIECE_BYTES = 1_000_000
 _WHOLE_FILES = 1 << 62
 _WITHOUT_FIELDS = (documents.TEXT, 'python-docs')  # a '#' is part of the path
-_BY_ENDING = {'.jsonl': documents.JSONL, '.parquet': documents.PARQUET}  # else plain text
 T = TypeVar('T')
 
 
@@ -75,8 +74,8 @@ def parse_source(
 def _parse_entry(text: str) -> Entry:
     kind, colon, where = text.partition(':')
     if not colon:
-        endings = pathlib.PurePath(text.partition('#')[0]).suffixes
-        meant = next((kind for end, kind in _BY_ENDING.items() if end in endings), documents.TEXT)
+        found = {*pathlib.PurePath(text.partition('#')[0]).suffixes}
+        meant = next((one for one, ends in files.ENDINGS.items() if found & ends), documents.TEXT)
         raise ConfigError(
             f'data.source holds {text!r} without a kind: did you mean {meant}:{text}? '
             f'{_how_to_write()}'

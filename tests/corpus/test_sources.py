@@ -89,6 +89,7 @@ def test_a_folder_called_like_a_weight_is_a_folder(tmp_path):
         ('/texts/', r'did you mean text:/texts/\?'),
         ('a.jsonl.gz#body', 'did you mean jsonl:a.jsonl.gz#body'),
         ('txet:a.txt', "did you mean 'text'"),
+        ('a/*.pq', r'did you mean parquet:a/\*\.pq'),
         ('text:a.txt,jsnl:b', "did you mean 'jsonl'"),
         ('text:a.txt=0', 'above 0'),
     ],
