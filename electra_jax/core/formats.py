@@ -260,7 +260,7 @@ def _texts(
     name: str, member: str, chunks: Iterator[bytes], path: pathlib.Path | None, layers: int
 ) -> Iterator[Text]:
     """The texts in `chunks`; `path` is the file that holds just these."""
-    head, chunks = _peek(chunks)
+    head, chunks = peek(chunks)
     found = of(head)
     if found.encoding:
         guessed = '' if found.is_plain or found.mark_bytes else found.encoding
@@ -278,7 +278,7 @@ def _texts(
         yield from _texts(name, member, inner, None, layers - 1)
 
 
-def _peek(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
+def peek(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
     """The first HEAD_BYTES or more, and all chunks again."""
     chunks, head = iter(chunks), b''
     for chunk in chunks:

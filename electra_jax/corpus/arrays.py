@@ -1,6 +1,5 @@
 """JSON arrays of objects as JSON lines, without holding more than a piece of them."""
 
-import itertools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -20,10 +19,7 @@ def begins(head: bytes) -> bool:
 
 def opened(chunks: Iterable[bytes]) -> tuple[bool, Iterator[bytes]]:
     """Whether text is an array of objects, and the text, with an object a line if it is."""
-    chunks, head = iter(chunks), b''
-    while len(head) < formats.HEAD_BYTES and (chunk := next(chunks, b'')):
-        head += chunk
-    whole = itertools.chain([head], chunks)
+    head, whole = formats.peek(chunks)
     return begins(head), as_lines(whole) if begins(head) else whole
 
 

@@ -235,11 +235,11 @@ class FilePart(documents.Part):
     def _blocks(self, text: formats.Text) -> Iterator[tuple[bytes, documents.Origin]]:
         """A text in blocks that end where documents end; what follows damage is lost."""
         torn: list[compressed.TornError] = []
-        chunks, unit = text.chunks, 'line'
+        chunks, unit = _until_torn(text.chunks, torn), 'line'
         if self.kind == documents.JSONL:
             is_array, chunks = arrays.opened(chunks)
             unit = 'object' if is_array else unit
-        chunks = _until_torn(chunks, torn)
+            chunks = _until_torn(chunks, torn)
         buffer, ended = bytearray(), False
         offset, line = 0, 1
         while not ended or buffer:

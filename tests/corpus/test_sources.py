@@ -14,8 +14,9 @@ import pytest
 import zstandard
 
 from electra_jax.config.settings import DataConfig
-from electra_jax.core import errors
+from electra_jax.core import errors, formats
 from electra_jax.core.complaints import Complaints
+from electra_jax.core.compressed import TornError
 from electra_jax.corpus import arrays, divide, documents, files, prepared, sources, web
 
 
@@ -88,8 +89,8 @@ def test_a_folder_called_like_a_weight_is_a_folder(tmp_path):
         ('a.txt', f'without a kind.*{", ".join(sources.PARTS)}'),
         ('/texts/', r'did you mean text:/texts/\?'),
         ('a.jsonl.gz#body', 'did you mean jsonl:a.jsonl.gz#body'),
-        ('txet:a.txt', "did you mean 'text'"),
         ('a/*.pq', r'did you mean parquet:a/\*\.pq'),
+        ('txet:a.txt', "did you mean 'text'"),
         ('text:a.txt,jsnl:b', "did you mean 'jsonl'"),
         ('text:a.txt=0', 'above 0'),
     ],
@@ -532,6 +533,22 @@ def test_an_array_may_be_cut_anywhere(size):
     assert len(lines) == len(data)
     found = [json.loads(line)['text'] for line in lines.splitlines() if line.strip()]
     assert found == TEXTS_OF_ARRAY
+
+
+def test_json_lines_that_are_torn_near_the_start_are_read_up_to_there(tmp_path):
+    path = tmp_path / 'a.jsonl.gz'
+    path.write_bytes(gzip.compress(b'{}'))
+    complaints = Complaints('data.on_bad_text', 'skip')
+    (part,) = files.parts(*sources.parse_source(f'jsonl:{path}'), 10**6, complaints)
+
+    def torn():
+        yield b'{"text": "one"}\n'
+        raise TornError('it is torn')
+
+    blocks = part._blocks(formats.Text(str(path), '', torn()))
+    assert next(blocks)[0] == b'{"text": "one"}\n'
+    with pytest.raises(TornError):
+        next(blocks)
 
 
 def test_what_is_wrong_in_an_array_is_named(tmp_path):
