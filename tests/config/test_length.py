@@ -4,14 +4,10 @@ import pytest
 
 from electra_jax.config import length, machine, recipe, resolve
 from electra_jax.core.errors import ConfigError
-from tests.support.configs import settings_of, tiny_config
+from tests.support.configs import TWO_STAGE_MODEL, settings_of, tiny_config
 
 STAGES = {
-    'model': {
-        'generator_width': 1.0,
-        'embedding_sharing': 'untied',
-        'generator_embedding_size': 16,
-    },
+    'model': TWO_STAGE_MODEL,
     'objective': {'name': 'two_stage', 'generator_share': 0.6},
     'optimizer': {'warmup_share': 0.02},
 }

@@ -29,6 +29,12 @@ MODERN = {
     'local_window': 2,
     'global_every': 2,
 }
+# Networks of one size that share nothing, as the objective of two stages needs them.
+TWO_STAGE_MODEL = {
+    'generator_width': 1.0,
+    'embedding_sharing': 'untied',
+    'generator_embedding_size': 16,
+}
 
 
 def modern_config(**changes) -> Config:

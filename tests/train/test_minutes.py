@@ -10,14 +10,10 @@ from etils import epath
 from electra_jax.core.errors import ConfigError
 from electra_jax.pretrain import length
 from electra_jax.train.state import TrainState
-from tests.support.configs import VOCABULARY, tiny_config
+from tests.support.configs import TWO_STAGE_MODEL, VOCABULARY, tiny_config
 
 STAGES = {
-    'model': {
-        'generator_width': 1.0,
-        'embedding_sharing': 'untied',
-        'generator_embedding_size': 16,
-    },
+    'model': TWO_STAGE_MODEL,
     'objective': {'name': 'two_stage', 'generator_share': 0.75},
 }
 
