@@ -110,11 +110,7 @@ EVAL = {
         'The tokens that the discriminator calls replaced (probability above 1/2). Near 0 while '
         'fake_rate is not, it gives the same answer everywhere.',
     ),
-    'fake_rate': Metric(
-        _SHARE,
-        'The tokens that differ from the original after the generator has written its samples; '
-        'for Electric, the tokens that were written over.',
-    ),
+    'fake_rate': TRAIN['fake_rate'],
     'restored_loss': Metric(
         _PER_MASKED,
         "The main network's loss of naming the original tokens at the masked positions.",
