@@ -392,8 +392,10 @@ def test_a_finished_corpus_is_opened_not_built(config, monkeypatch, capsys):
 def test_reading_for_the_vocabulary_is_reported(config, tmp_path, capsys, monkeypatch):
     eager = functools.partial(terminal.Progress, line_seconds=0.0)
     monkeypatch.setattr(terminal, 'Progress', eager)
-    write_text(tmp_path / 'text.txt', 5000)
-    make(config, tokenizer=settings.TokenizerConfig(vocab_size=300))
+    monkeypatch.setattr(job, '_run_pieces', lambda *a: sys.exit('stopped'))
+    write_text(tmp_path / 'text.txt', 2500)
+    with pytest.raises(SystemExit):
+        make(config, tokenizer=settings.TokenizerConfig(vocab_size=300))
     assert 'reading text for the vocabulary: 1/' in capsys.readouterr().err
 
 
