@@ -129,12 +129,13 @@ class Log:
 
     def _estimate(self, number: int) -> None:
         """Prints once, after some seconds of training, how long the rest takes here."""
-        is_early = number - self._start <= ESTIMATE_STEPS
-        left, step_seconds = self._end - number, self._clock.step_seconds()
-        seconds = self._clock.seconds_left(left)
-        if self._has_estimated or is_early or not left or seconds is None or step_seconds is None:
+        if self._has_estimated or number - self._start <= ESTIMATE_STEPS or number == self._end:
             return
         if self._clock.seconds(TRAINING) < ESTIMATE_SECONDS:
+            return
+        left, step_seconds = self._end - number, self._clock.step_seconds()
+        seconds = self._clock.seconds_left(left)
+        if step_seconds is None or seconds is None:  # each step so far came after a pause
             return
         self._has_estimated = True
         self.print(
