@@ -30,7 +30,7 @@ _SHOWN: dict[str, Callable[[float], str]] = {
 
 
 # A run's length is estimated after so much training; the first steps may compile.
-ESTIMATE_SECONDS, ESTIMATE_STEPS = 8.0, 5
+ESTIMATE_SECONDS, ESTIMATE_STEPS = 8.0, 10
 
 
 class Log:
