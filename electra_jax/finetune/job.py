@@ -23,6 +23,7 @@ from electra_jax.finetune.kinds.kind import Predictions
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.results import TRIAL_FILE, Trial, on_first_host
 from electra_jax.finetune.run import Run, open_run
+from electra_jax.init_from import checked_start
 from electra_jax.runtime import cli, distributed, terminal
 from electra_jax.train import checkpoint, workdir
 from electra_jax.train.clock import EVALUATING, SAVING, Clock
@@ -233,7 +234,8 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
     config = resolve(settings, 'cpu', stored)  # to read files, before a device is looked for
     task = tasks.for_files_of(task, config)
     loaded = {**splits.read_scored(config, task), **splits.read_tests(config, task)}
-    model = predict.open_predictor(first, params, about, settings)
+    start = checked_start(settings, str(first), params, about)
+    model = predict.open_predictor(start, settings)
     made = {
         name: splits.make_split(model.config, model.tokenizer, one) for name, one in loaded.items()
     }

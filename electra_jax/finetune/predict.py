@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +23,7 @@ from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import Answerer
 from electra_jax.finetune.results import TRIAL_FILE
 from electra_jax.finetune.split import Loaded
-from electra_jax.init_from import check_complete, checked_start
+from electra_jax.init_from import Start, check_complete
 from electra_jax.model.bind import bind
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
@@ -94,19 +94,17 @@ def best_folder(folder: epath.Path) -> epath.Path:
     return folders[0] if len(folders) == 1 else max(folders, key=score)
 
 
-def open_predictor(
-    where: epath.Path | str, params: trees.Tree, about: Mapping[str, Any], settings: Settings
-) -> Predictor:
+def open_predictor(start: Start, settings: Settings) -> Predictor:
     """A fine-tuned checkpoint's parameters (NumPy) with the functions to use them.
 
     Of the settings, mesh, batch size and ways of computing are used.
     """
-    start = checked_start(settings, str(where), params, about)
-    task = tasks.from_json(about['task'], str(where))
+    where, params = str(start.where), start.params
+    task = tasks.from_json(start.about['task'], where)
     config, mesh = for_rows(resolve(settings, jax.devices()[0].platform, start.stored), task)
     kind, size = KINDS[task.kind], start.tokenizer.vocab_size
     head = bind(config.model, size).head(kind.head(task))
-    check_complete(str(where), params, lambda key: {'task_head': head.init(key)})
+    check_complete(where, params, lambda key: {'task_head': head.init(key)})
     answerer = program.task_answerer(config, size, task, mesh)
     return Predictor(put(mesh, params), task, start.tokenizer, config, answerer)
 

@@ -10,7 +10,7 @@ import numpy as np
 from electra_jax.config.settings import Config
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError, unknown
-from electra_jax.finetune import report
+from electra_jax.finetune import predict, report
 from electra_jax.finetune.examples import Example, TextExample
 from electra_jax.finetune.files import lines, predict_input
 from electra_jax.finetune.kinds.kind import Task
@@ -22,6 +22,7 @@ from electra_jax.inference.abilities.score import Scored
 from electra_jax.inference.abilities.table import ABILITIES
 from electra_jax.inference.abilities.zero_shot import Classified
 from electra_jax.inference.ability import AT_ONCE, DEFAULTS, Notes, Options, check_options, in_turns
+from electra_jax.init_from import checked_start
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.unknown import Unknown
 
@@ -77,9 +78,10 @@ class LoadedModel:
 
     def __init__(self, found: opened.Found, batch_size: int):
         settings = opened.settings_of(batch_size)
-        self._tuned = opened.open_tuned(found, settings) if found.is_tuned else None
+        start = checked_start(settings, found.where, found.params, found.about)
+        self._tuned = predict.open_predictor(start, settings) if found.is_tuned else None
         placed = self._tuned.params if self._tuned else {}
-        self._opened = opened.open_pretrained(found, settings, placed)
+        self._opened = opened.open_pretrained(found, start, settings, placed)
         self._works: dict[tuple[str, Options], Work] = {}
         self.where, self.tokenizer = self._opened.where, self._opened.tokenizer
         self.config = self._opened.config

@@ -20,13 +20,12 @@ from electra_jax.finetune.batches import shapes
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Batch, RowOutputs, Task
-from electra_jax.finetune.predict import Predictor
 from electra_jax.finetune.split import Loaded, Split
 from electra_jax.init_from import (
     OURS,
+    Start,
     check_complete,
     check_named,
-    checked_start,
     parse_name,
     read_foreign,
     read_own,
@@ -148,12 +147,12 @@ def settings_of(batch_size: int) -> Settings:
     return recipe({'job': 'evaluate', 'batch_size': batch_size})
 
 
-def open_pretrained(found: Found, settings: Settings, placed: trees.Tree) -> Opened:
+def open_pretrained(found: Found, start: Start, settings: Settings, placed: trees.Tree) -> Opened:
     """A checkpoint with the networks that it was pre-trained with, as far as it still has them.
 
-    `placed` are those of its parameters that are on the devices already.
+    `start` is what `checked_start` makes of it; `placed` are those of its parameters that are on
+    the devices already.
     """
-    start = checked_start(settings, found.where, found.params, found.about)
     config = resolve(settings, jax.devices()[0].platform, start.stored)
     task = tasks.of_kind('classification', config.model.max_positions)
     config, mesh = predict.for_rows(config, task)
@@ -169,11 +168,6 @@ def open_pretrained(found: Found, settings: Settings, placed: trees.Tree) -> Ope
         found.where, found.params, start.tokenizer, config, mesh, objective, task, found.is_tuned,
         alone, dict(placed),
     )  # fmt: skip
-
-
-def open_tuned(found: Found, settings: Settings) -> Predictor:
-    """A fine-tuned checkpoint, to answer its task."""
-    return predict.open_predictor(found.where, found.params, found.about, settings)
 
 
 def lacks(opened: Opened, what: str, cure: str) -> CheckpointError:

@@ -15,6 +15,7 @@ from electra_jax.finetune import job, predict, program, report
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.run import open_run
+from electra_jax.init_from import checked_start
 from electra_jax.runtime import distributed
 from electra_jax.train import checkpoint
 from electra_jax.train import clock as clocks
@@ -127,9 +128,9 @@ def test_every_kind_of_task_is_learnt_and_leaves_its_files(finished):
 
 def open_again(workdir):
     where = predict.best_folder(epath.Path(workdir))
-    params, about = checkpoint.read_params(where)
     config = settings_of({'job': 'evaluate', 'batch_size': 8})
-    return predict.open_predictor(where, params, about, config)
+    start = checked_start(config, str(where), *checkpoint.read_params(where))
+    return predict.open_predictor(start, config)
 
 
 def test_the_folder_alone_answers_as_the_trial_did(finished):
