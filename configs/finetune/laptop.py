@@ -1,8 +1,8 @@
 """Any task with the small model of configs/laptop.py, in minutes on two cores: CoLA 12.5, MRPC
 71.6, STS-B 74.8, SST-2 81.8, chunking 90.7 (docs/results.md has the conditions).
 
-These are the very settings of those figures; task.py chooses such ones by itself, and more epochs
-where rows are few.
+These are the settings of those figures; task.py chooses such ones by itself, and more epochs where
+rows are few.
 """
 
 from electra_jax.config.recipe import recipe

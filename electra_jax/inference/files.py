@@ -147,7 +147,7 @@ def _report(
     forms = ', '.join(dict.fromkeys(one.form for one in inputs))
     left_out = f', {counted(bad, "bad rows")} named above' if bad else ''
     answered = f'{counted(number, "rows")} ({forms}) answered by {model.where}{left_out}'
-    lines = [*loaded.reports(notes, str(job.path)), answered]
+    printed = [*loaded.reports(notes, str(job.path)), answered]
     if measured:
         names = list(measured[0][2])
         means = {name: sum(m[name] for *_, m in measured) / len(measured) for name in names}
@@ -156,8 +156,9 @@ def _report(
             [name, f'{count:,}', *(f'{values[one] * 100:.1f}' for one in names)]
             for name, count, values in [*measured, *([total] if len(measured) > 1 else [])]
         ]
-        lines += ['', terminal.markdown(['file', 'rows', *(f'{name}, %' for name in names)], cells)]
-    terminal.ERR.print('\n'.join(lines))
+        header = ['file', 'rows', *(f'{name}, %' for name in names)]
+        printed += ['', terminal.markdown(header, cells)]
+    terminal.ERR.print('\n'.join(printed))
 
 
 def _usable(work: Work, examples: list[Any], notes: Notes) -> list[Any]:

@@ -90,7 +90,7 @@ def content(path: pathlib.Path, complaints: Complaints) -> bytes:
 
 
 def forget() -> None:
-    """Lets go of the file that was read last, which is kept because its first line is read alone.
+    """Frees the file that was read last, which is kept because its first line is read alone.
 
     Standard input is at its end after this.
     """
