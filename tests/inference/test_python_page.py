@@ -27,6 +27,6 @@ def test_the_worked_example_runs(monkeypatch):
     assert names['vectors'].shape == (2, 32)
     assert names['piece'] == '.' and 0 < names['probability'] < 1
     assert len(names['masks']) == 3 and names['best'][0] == names['masks'][0].token
-    assert names['is_right'] in (True, False) and len(names['good'].terms) > 1
+    assert len(names['good'].terms) > 1
     assert names['mood'][0] in ('positive', 'negative') and 0 < names['mood'][1] < 1
     assert set(names['labels']) <= {'bad', 'good'} and set(names['sure'][0]) == {'bad', 'good'}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from electra_jax.core.errors import CheckpointError, ConfigError
+from electra_jax.core.errors import CheckpointError, ConfigError, DataError
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.inference import files
 from electra_jax.inference.abilities.pairs import Compared
@@ -137,5 +137,5 @@ def test_hypotheses_are_ranked_among_those_with_their_id(opened, tmp_path):
     assert [row['rank'] for row in ranked] == [best, 1, 3 - best]
     assert [row['score'] for row in ranked] == pytest.approx(scores, rel=1e-5)
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(Exception, match='holds no file whose name ends in'):
+    with pytest.raises(DataError, match='holds no file whose name ends in'):
         answered(model, 'rerank', tmp_path / 'empty', tmp_path)
