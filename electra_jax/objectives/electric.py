@@ -50,10 +50,3 @@ def token_scores(model: Model, vocabulary: Vocabulary, params: Params, batch: Ba
     """
     energies_BL = model.discriminate(params, batch, None)
     return jnp.where(candidates(batch, vocabulary.special), -energies_BL, 0.0)
-
-
-def pseudo_log_likelihood(
-    model: Model, vocabulary: Vocabulary, params: Params, batch: Batch
-) -> jax.Array:
-    """Sum of `token_scores` over each row, float32 [B]: how likely a text is, in nats."""
-    return jnp.sum(token_scores(model, vocabulary, params, batch), axis=-1)
