@@ -62,7 +62,6 @@ def in_turns(
 class Ability(NamedTuple):
     """Something that a checkpoint does with texts."""
 
-    does: str  # for people, after the name
     # A checkpoint on the devices -> the function that answers. Compiles nothing yet.
     # Raises CheckpointError: the checkpoint lacks what is needed.
     bind: Callable[[Opened, Options], Answer]

@@ -75,4 +75,4 @@ def to_json(example: TextExample, found: Detected) -> dict[str, Any]:
     }
 
 
-DETECT = Ability('the probability that each token was replaced', bind, to_json)
+DETECT = Ability(bind, to_json)

@@ -49,4 +49,4 @@ def to_json(example: TextExample, vector_D: np.ndarray) -> dict[str, Any]:
     return {'id': example.id, 'text': example.text_a, 'vector': vector}
 
 
-EMBED = Ability("a vector, the mean of the tokens' last hidden states", bind, to_json)
+EMBED = Ability(bind, to_json)

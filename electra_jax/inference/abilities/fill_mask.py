@@ -111,6 +111,4 @@ def to_json(example: TextExample, masks: list[list[Filled]]) -> dict[str, Any]:
     return {'id': example.id, 'text': example.text_a, 'masks': listed}
 
 
-FILL_MASK = Ability(
-    f'the likeliest tokens for each {MASK}', bind, to_json, check=check, options=('top_k',)
-)  # fmt: skip
+FILL_MASK = Ability(bind, to_json, check=check, options=('top_k',))

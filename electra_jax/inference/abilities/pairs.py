@@ -59,7 +59,6 @@ def measure(examples: Sequence[TextExample], pairs: Sequence[Compared]) -> dict[
 
 
 PAIRS = Ability(
-    'which sentence of a pair is more likely',
     bind,
     to_json,
     lambda opened, options: opened.task_of(COLUMNS),

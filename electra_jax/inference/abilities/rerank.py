@@ -40,7 +40,4 @@ def to_json(example: TextExample, ranked: Ranked) -> dict[str, Any]:
     return {'id': example.id, 'text': example.text_a, 'rank': ranked.rank, **found}
 
 
-RERANK = Ability(
-    'the order of the texts with one id, the likeliest first', bind, to_json,
-    at_once=None, options=('scorer',),
-)  # fmt: skip
+RERANK = Ability(bind, to_json, at_once=None, options=('scorer',))

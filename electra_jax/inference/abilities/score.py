@@ -170,6 +170,4 @@ def numbers(scored: Scored) -> dict[str, Any]:
     return {'score': json_number(scored.score), 'tokens': len(scored.terms)}
 
 
-SCORE = Ability(
-    'how likely a text is, in nats', bind, to_json, at_once=AT_ONCE, options=('scorer',)
-)
+SCORE = Ability(bind, to_json, at_once=AT_ONCE, options=('scorer',))

@@ -184,6 +184,6 @@ def measure(examples: Sequence[TextExample], found: Sequence[Classified]) -> dic
 
 
 ZERO_SHOT = Ability(
-    'one of some labels for each text, by a template', bind, to_json, task, measure=measure,
-    at_once=_AT_ONCE, options=('scorer', 'template', 'labels'), labelled=True,
+    bind, to_json, task, measure=measure, at_once=_AT_ONCE,
+    options=('scorer', 'template', 'labels'), labelled=True,
 )  # fmt: skip
