@@ -97,6 +97,11 @@ class Opened(NamedTuple):
         return dataclasses.replace(self.task, columns=columns)
 
     @property
+    def room(self) -> int:
+        """How many tokens a row has room for, next to [CLS] and [SEP]."""
+        return self.config.data.row_length - 2
+
+    @property
     def detects(self) -> bool:
         """Whether it gives the probability that a token was replaced."""
         known = self.objective in OBJECTIVES and not OBJECTIVES[str(self.objective)].detects

@@ -23,7 +23,7 @@ def encode(
     opened: Opened, examples: Sequence[TextExample], notes: Notes, spans: bool = False
 ) -> list[Encoded]:
     """Tokens of each text; texts that are too long for a row are cut and counted."""
-    tokenizer, room = opened.tokenizer, opened.config.data.row_length - 2
+    tokenizer, room = opened.tokenizer, opened.room
     texts = [example.text_a for example in examples]
     if spans:
         whole = [Encoded(*pair) for pair in tokenizer.encode_spans(texts)]

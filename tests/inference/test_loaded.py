@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 import pathlib
+import warnings
 
 import jax
 import numpy as np
@@ -166,13 +167,20 @@ def test_what_a_checkpoint_lacks_is_a_sentence_that_helps(pretrained, tuned):
             ask(['[MASK]'])
 
 
-def test_a_discriminator_that_is_not_trained_yet_is_reported(pretrained):
+def test_a_discriminator_that_is_not_trained_yet_is_reported(pretrained, monkeypatch):
     found = pretrained[0]
     config = found.about['config']
     objective = {**config['objective'], 'name': 'two_stage', 'generator_steps': 3}
     about = {**found.about, 'steps': 3, 'config': {**config, 'objective': objective}}
-    with pytest.warns(UserWarning, match='its discriminator is not trained yet'):
-        LoadedModel(found._replace(about=about), 8).detect(TEXTS[:1])
+    # Nothing is compiled.
+    outputs = {'replaced': np.zeros(16), 'score': np.zeros(16)}
+    monkeypatch.setattr(opened.Opened, 'program', lambda *_: lambda rows: [outputs] * len(rows))
+    model = LoadedModel(found._replace(about=about), 8)
+    for ask in (model.detect, model.classify, lambda texts: model.score(texts, 'discriminator')):
+        with pytest.warns(UserWarning, match='its discriminator is not trained yet'):
+            ask(TEXTS[:1])
+    with warnings.catch_warnings(action='error'):
+        model.score(TEXTS[:1], 'generator')
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,7 @@ def bind(opened: Opened, options: Options) -> Answer:
     run = opened.program(('discriminator',), _probabilities)
 
     def detect(examples: Sequence[TextExample], notes: Notes) -> Iterator[Detected]:
-        if opened.generator_alone:
-            notes.complaints.note(STAGE_1)
+        note_untrained(opened, notes)
         encoded = encode(opened, examples, notes, spans=True)
         outputs = run(to_rows(opened, [one.ids for one in encoded]))
         for one, output in zip(encoded, outputs, strict=True):
@@ -49,6 +48,12 @@ def check_detects(opened: Opened) -> None:
             'a head that gives the probability that a token was replaced',
             'pre-train with --config.objective.name=electra, or fine-tune it (configs/finetune/)',
         )
+
+
+def note_untrained(opened: Opened, notes: Notes) -> None:
+    """Notes that the discriminator was not trained yet, where that is so."""
+    if opened.generator_alone:
+        notes.complaints.note(STAGE_1)
 
 
 def originality(model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:

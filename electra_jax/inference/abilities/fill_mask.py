@@ -91,7 +91,7 @@ def _name_in(tokenizer: Tokenizer, text: str) -> str:
 
 def _encode(opened: Opened, example: TextExample, notes: Notes) -> np.ndarray:
     """Ids of a text with those of its masks, int32 [T]."""
-    tokenizer, room = opened.tokenizer, opened.config.data.row_length - 2
+    tokenizer, room = opened.tokenizer, opened.room
     parts = example.text_a.split(_name_in(tokenizer, example.text_a))
     encoded = tokenizer.encode_batch(parts)
     notes.unknown.merge(unknown.count(tokenizer, parts, encoded))

@@ -15,7 +15,7 @@ import numpy as np
 from electra_jax.core.errors import CheckpointError, unknown
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.kinds.kind import Batch, json_number
-from electra_jax.inference.abilities.detect import check_detects, originality
+from electra_jax.inference.abilities.detect import check_detects, note_untrained, originality
 from electra_jax.inference.abilities.fill_mask import check_generates
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
@@ -46,6 +46,8 @@ def bind(opened: Opened, options: Options) -> Answer:
     terms = SCORERS[name](opened)
 
     def score(examples: Sequence[TextExample], notes: Notes) -> Iterator[Scored]:
+        if name == 'discriminator':
+            note_untrained(opened, notes)
         encoded = encode(opened, examples, notes)
         for found in terms([one.ids for one in encoded]):
             yield Scored(float(np.sum(found, dtype=np.float64)), found)

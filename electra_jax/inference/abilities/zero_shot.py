@@ -18,7 +18,7 @@ from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Task, json_number, softmax
 from electra_jax.finetune.kinds.text import text_fields, truncated
 from electra_jax.inference.abilities import score, templates
-from electra_jax.inference.abilities.detect import check_detects, originality
+from electra_jax.inference.abilities.detect import note_untrained
 from electra_jax.inference.abilities.fill_mask import check_generates
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
@@ -52,8 +52,8 @@ def bind(opened: Opened, options: Options) -> Answer:
     template = templates.parse(options.template, options.labels)
     parts = templates.encode_template(opened.tokenizer, template)
     words = templates.encode_words(opened.tokenizer, template.labels)
-    names, room = [name for name, _ in template.labels], opened.config.data.row_length - 2
-    room -= parts.tokens() + max(map(len, words.ids))
+    names = [name for name, _ in template.labels]
+    room = opened.room - parts.tokens() - max(map(len, words.ids))
     if room < 1:
         raise ConfigError(
             f'--template is {template.text!r}, which leaves no room for a text in rows of '
@@ -65,6 +65,8 @@ def bind(opened: Opened, options: Options) -> Answer:
     scores = SCORERS[name](opened)
 
     def classify(examples: Sequence[TextExample], notes: Notes) -> Iterator[Classified]:
+        if name == 'discriminator':
+            note_untrained(opened, notes)
         filled = []
         for slots in _texts(opened, examples, room, notes):
             for word in words.ids:
@@ -97,17 +99,11 @@ def _texts(
 
 
 def _by_discriminator(opened: Opened) -> Score:
-    check_detects(opened)
-    run = opened.program(('discriminator',), originality)
+    terms = score.SCORERS['discriminator'](opened)
 
     def scores(filled: Sequence[Filled]) -> np.ndarray:
-        outputs = run(to_rows(opened, [one.ids for one in filled]))
-        return np.array(
-            [
-                np.mean(output['score'][one.begin + 1 : one.end + 1])
-                for one, output in zip(filled, outputs, strict=True)
-            ]
-        )
+        found = zip(terms([one.ids for one in filled]), filled, strict=True)
+        return np.array([np.mean(term[one.begin : one.end]) for term, one in found])
 
     return scores
 
