@@ -7,6 +7,7 @@ r Q + q of the cache, and `seen` lists the slots that each hypothesis comes from
 
 # Q: hypotheses of a row; R: tokens of an answer, its end included; S: slots, R Q of them.
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -99,11 +100,8 @@ def _beam_search(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
     )
 
     def advance(state: _Beam) -> _Beam:
-        logits_BQV, cache = step(state.last_BQ, state.time, state.seen_BQS, state.cache)
-        V = logits_BQV.shape[-1]
-        next_BQV = jax.nn.log_softmax(logits_BQV) + _penalties(
-            state.history_BQR, state, rows, how, V
-        )
+        next_BQV, cache = _log_probs_of_next(step, state, rows, how)
+        V = next_BQV.shape[-1]
         total_BQV = state.score_BQ[..., None] + next_BQV
         # Each hypothesis can end once: among 2 Q continuations at least Q go on.
         best_BC, index_BC = jax.lax.top_k(total_BQV.reshape(B, Q * V), 2 * Q)
@@ -137,9 +135,7 @@ def _beam_search(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
             answers_BQR=answers_BQR,
         )
 
-    state = jax.lax.while_loop(
-        lambda state: (state.time < R) & ~jnp.all(state.done_B), advance, state
-    )
+    state = jax.lax.while_loop(functools.partial(_goes_on, R), advance, state)
     return Found(state.answers_BQR[:, 0], state.finished_BQ[:, 0])
 
 
@@ -154,43 +150,6 @@ def _is_done(finished_BQ: jax.Array, alive_BQ: jax.Array, how: Search) -> jax.Ar
 
 def _at(x_BQR: jax.Array, index_BC: jax.Array) -> jax.Array:
     return jnp.take_along_axis(x_BQR, index_BC[..., None], axis=1)
-
-
-def _with_own(seen_BQS: jax.Array, time: jax.Array) -> jax.Array:
-    """What is seen, and the slot of the token that each hypothesis has just read."""
-    Q, S = seen_BQS.shape[1:]
-    own_QS = jnp.arange(S)[None] == time * Q + jnp.arange(Q)[:, None]
-    return seen_BQS | lift(own_QS, 3)
-
-
-def _penalties(
-    history_BQR: jax.Array, state: '_Beam | _Line', rows: Rows, how: Search, V: int
-) -> jax.Array:
-    """What is added to the log-probabilities of the next tokens [B, Q, V]: 0, or next to nothing.
-
-    The last token of the longest answer is its end, and no n-gram is repeated.
-    """
-    is_end_BV = lift(jnp.arange(V), 2) == rows.end_B[:, None]
-    too_late_BV = (state.time == how.length - 1) & ~is_end_BV
-    penalty_BQV = jnp.where(too_late_BV, 2 * _LOWEST, 0.0)[:, None]
-    if 0 < how.no_repeat <= how.length:
-        repeated_BQV = _repeated(history_BQR, state.time, how.no_repeat, V)
-        penalty_BQV = jnp.where(repeated_BQV & ~is_end_BV[:, None], 2 * _LOWEST, penalty_BQV)
-    return penalty_BQV
-
-
-def _repeated(history_BQR: jax.Array, time: jax.Array, n: int, V: int) -> jax.Array:
-    """The tokens that would complete an n-gram that a hypothesis has already, bool [B, Q, V]."""
-    B, Q, R = history_BQR.shape
-    starts = R - n + 1
-    # Where time < n - 1 this slice begins at 0; then no n-gram counts.
-    recent = jax.lax.dynamic_slice_in_dim(history_BQR, time - (n - 1), n - 1, axis=2)
-    same = lift(jnp.arange(starts) + n - 1 < time, 3)
-    for k in range(n - 1):
-        same = same & (history_BQR[:, :, k : k + starts] == recent[:, :, k, None])
-    last = history_BQR[:, :, n - 1 :]
-    b, q = jnp.arange(B)[:, None, None], jnp.arange(Q)[None, :, None]
-    return jnp.zeros((B, Q, V), bool).at[b, q, last].max(jnp.broadcast_to(same, last.shape))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -258,10 +217,8 @@ def _one_line(
     )
 
     def advance(state: _Line) -> _Line:
-        logits_BQV, cache = step(state.last_BQ, state.time, state.seen_BQS, state.cache)
-        V = logits_BQV.shape[-1]
-        penalty_BQV = _penalties(state.history_BQR, state, rows, how, V)
-        log_probs_BV = (jax.nn.log_softmax(logits_BQV) + penalty_BQV)[:, 0]
+        next_BQV, cache = _log_probs_of_next(step, state, rows, how)
+        log_probs_BV = next_BQV[:, 0]
         token_B = jnp.argmax(preference(log_probs_BV, state.time), axis=-1).astype(jnp.int32)
         token_B = jnp.where(state.done_B, 0, token_B)
         gain_B1 = jnp.take_along_axis(log_probs_BV, token_B[:, None], axis=1)
@@ -275,14 +232,65 @@ def _one_line(
             done_B=state.done_B | (token_B == rows.end_B),
         )
 
-    state = jax.lax.while_loop(
-        lambda state: (state.time < R) & ~jnp.all(state.done_B), advance, state
-    )
+    state = jax.lax.while_loop(functools.partial(_goes_on, R), advance, state)
     tokens_BR = state.history_BQR[:, 0]
     is_end_BR = tokens_BR == rows.end_B[:, None]
     length_B = jnp.where(jnp.any(is_end_BR, axis=1), jnp.argmax(is_end_BR, axis=1) + 1, 1)
     score_B = state.score_BQ[:, 0] / length_B.astype(jnp.float32) ** how.length_penalty
     return Found(tokens_BR, score_B)
+
+
+# ---------------------------------------------------------------------------------------------
+# Of both
+
+
+def _with_own(seen_BQS: jax.Array, time: jax.Array) -> jax.Array:
+    """What is seen, and the slot of the token that each hypothesis has just read."""
+    Q, S = seen_BQS.shape[1:]
+    own_QS = jnp.arange(S)[None] == time * Q + jnp.arange(Q)[:, None]
+    return seen_BQS | lift(own_QS, 3)
+
+
+def _goes_on(R: int, state: '_Beam | _Line') -> jax.Array:
+    """Whether a row still needs a token."""
+    return (state.time < R) & ~jnp.all(state.done_B)
+
+
+def _log_probs_of_next(
+    step: Step, state: '_Beam | _Line', rows: Rows, how: Search
+) -> tuple[jax.Array, Cache]:
+    """Log-probabilities of the next tokens [B, Q, V], penalties included, and the new cache."""
+    logits_BQV, cache = step(state.last_BQ, state.time, state.seen_BQS, state.cache)
+    penalty_BQV = _penalties(state, rows, how, logits_BQV.shape[-1])
+    return jax.nn.log_softmax(logits_BQV) + penalty_BQV, cache
+
+
+def _penalties(state: '_Beam | _Line', rows: Rows, how: Search, V: int) -> jax.Array:
+    """What is added to the log-probabilities of the next tokens [B, Q, V]: 0, or next to nothing.
+
+    The last token of the longest answer is its end, and no n-gram is repeated.
+    """
+    is_end_BV = lift(jnp.arange(V), 2) == rows.end_B[:, None]
+    too_late_BV = (state.time == how.length - 1) & ~is_end_BV
+    penalty_BQV = jnp.where(too_late_BV, 2 * _LOWEST, 0.0)[:, None]
+    if 0 < how.no_repeat <= how.length:
+        repeated_BQV = _repeated(state.history_BQR, state.time, how.no_repeat, V)
+        penalty_BQV = jnp.where(repeated_BQV & ~is_end_BV[:, None], 2 * _LOWEST, penalty_BQV)
+    return penalty_BQV
+
+
+def _repeated(history_BQR: jax.Array, time: jax.Array, n: int, V: int) -> jax.Array:
+    """The tokens that would complete an n-gram that a hypothesis has already, bool [B, Q, V]."""
+    B, Q, R = history_BQR.shape
+    starts = R - n + 1
+    # Where time < n - 1 this slice begins at 0; then no n-gram counts.
+    recent = jax.lax.dynamic_slice_in_dim(history_BQR, time - (n - 1), n - 1, axis=2)
+    same = lift(jnp.arange(starts) + n - 1 < time, 3)
+    for k in range(n - 1):
+        same = same & (history_BQR[:, :, k : k + starts] == recent[:, :, k, None])
+    last = history_BQR[:, :, n - 1 :]
+    b, q = jnp.arange(B)[:, None, None], jnp.arange(Q)[None, :, None]
+    return jnp.zeros((B, Q, V), bool).at[b, q, last].max(jnp.broadcast_to(same, last.shape))
 
 
 # By `config.task.decoding.method`.
