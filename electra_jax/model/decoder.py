@@ -4,8 +4,7 @@ Its layers are the encoder's with attention to the encoder's states between the 
 that its parameters can start from those of an encoder of the same width.
 """
 
-# Q: hypotheses of a row; R: tokens of an answer; S also: slots of
-# a cache.
+# Q: hypotheses of a row; R: tokens of an answer; S also: slots of a cache.
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -25,12 +24,12 @@ from electra_jax.model.encoder import (
     REMAT_POLICIES,
     Attention,
     Block,
-    FeedForward,
     Layer,
     Positions,
+    widened,
 )
 from electra_jax.model.heads import SoftmaxHead
-from electra_jax.model.layers import Dense, Dropout, make_norm, truncated_normal
+from electra_jax.model.layers import Dense, make_norm, truncated_normal
 from electra_jax.ops import rotary, vocab_head
 from electra_jax.ops.attention import Drop, among
 from electra_jax.ops.decoding import Rows, Search, search, slots
@@ -108,15 +107,13 @@ class MemoryAttention(Block):
         else:
             key_BSHK, value_BSHK = cache.memory_key_BSHK, cache.memory_value_BSHK
             query_BLHK, _ = self.normalized(query_BLHK, key_BSHK)
-        dropout = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
-        drop = Drop(dropout.rate, dropout.key(), dropout.bits)
         seen_BLS = jnp.broadcast_to(
             given.real_BS[:, None], (*query_BLHK.shape[:2], given.real_BS.shape[1])
         )
         context_BLHK = among(
             constrain(query_BLHK, 'BLHK'),
             ((constrain(key_BSHK, 'BSHK'), constrain(value_BSHK, 'BSHK'), seen_BLS),),
-            drop,
+            self.drop_probs(),
         )
         y_BLD = self.dense('output', 'BLHK,HKD->BLD')(constrain(context_BLHK, 'BLHK'))
         return y_BLD, key_BSHK, value_BSHK
@@ -144,10 +141,6 @@ class DecoderLayer(Layer):
         model, shape = self.model, self.shape
         own = CachedAttention(model, shape, self.sight, name='attention')
         memory = MemoryAttention(model, shape, self.memory_size, name='memory_attention')
-        feed_forward_type = FeedForward
-        if REMAT_POLICIES[model.remat].feed_forward:
-            feed_forward_type = nn.remat(feed_forward_type, prevent_cse=False)
-        feed_forward = feed_forward_type(model, shape, name='feed_forward')
         kept: list[jax.Array | None] = []
 
         def keeping(attend: Callable) -> Callable[[jax.Array], jax.Array]:
@@ -160,7 +153,7 @@ class DecoderLayer(Layer):
 
         x_BLD = self.sublayer('attention', x_BLD, keeping(own))
         x_BLD = self.sublayer('memory_attention', x_BLD, keeping(memory))
-        x_BLD = self.sublayer('feed_forward', x_BLD, feed_forward)
+        x_BLD = self.sublayer('feed_forward', x_BLD, self.make_feed_forward())
         return constrain(x_BLD, 'BLD'), tuple(kept)
 
 
@@ -196,11 +189,8 @@ class Decoder(nn.Module):
             own = Embeddings(model, self.vocab_size, self.vocab_rows, E, name='embeddings')
             embedded_BLE, word_VE = own(target), own.tables().word_VE
         assert embedded_BLE is not None and word_VE is not None
-        x = Dropout(model.dropout, model.dropout_bits, name='dropout')(embedded_BLE)
-        if D != E:
-            sizes, init = {'E': E, 'D': D}, nn.initializers.glorot_uniform()
-            x = Dense('BLE,ED->BLD', sizes, model, init, model.biases, name='project')(x)
-        x_BLD, kept = self.layers()(constrain(x, 'BLD'), cache, given)
+        x_BLD = constrain(widened(model, embedded_BLE, D), 'BLD')
+        x_BLD, kept = self.layers()(x_BLD, cache, given)
         if model.norm == 'pre':
             x_BLD = make_norm(model, 'norm')(x_BLD)
         features_BLE, bias_V = SoftmaxHead(model, E, self.vocab_rows, name='language_head')(x_BLD)

@@ -71,6 +71,11 @@ class Block(nn.Module):
         norm = functools.partial(Norm, self.model, centred=False, biased=False)
         return norm(name='query_norm')(query_BLHK), norm(name='key_norm')(key_BSHK)
 
+    def drop_probs(self) -> Drop:
+        """Dropout on this call's attention probabilities."""
+        dropout = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
+        return Drop(dropout.rate, dropout.key(), dropout.bits)
+
 
 class Attention(Block):
     """Self-attention with its output projection."""
@@ -81,10 +86,10 @@ class Attention(Block):
     def __call__(self, x_BLD: jax.Array, positions: Positions) -> jax.Array:
         """[B, L, D] -> [B, L, D], each token seeing its own document, or a part of it."""
         query_BLHK, key_BSHK, value_BSHK = self.operands(x_BLD, positions)
-        dropout = Dropout(self.model.attention_dropout, self.model.dropout_bits, name='dropout')
-        drop = Drop(dropout.rate, dropout.key(), dropout.bits)
         attend: Callable[[Operands], jax.Array]
-        attend = functools.partial(attention, self.model.attention, sight=self.sight, drop=drop)
+        attend = functools.partial(
+            attention, self.model.attention, sight=self.sight, drop=self.drop_probs()
+        )
         if REMAT_POLICIES[self.model.remat].attention:
             attend = jax.checkpoint(attend, prevent_cse=False)
         operands = Operands(
@@ -162,14 +167,17 @@ class Layer(nn.Module):
         """
         given_BLD = x_BLD
         attend = Attention(self.model, self.shape, self.sight, name='attention')
-        feed_forward_type = FeedForward
-        if REMAT_POLICIES[self.model.remat].feed_forward:
-            feed_forward_type = nn.remat(feed_forward_type, prevent_cse=False)
-        feed_forward = feed_forward_type(self.model, self.shape, name='feed_forward')
         skip = is_normalized if self.model.skip_first_norm else None
         x_BLD = self.sublayer('attention', x_BLD, lambda y_BLD: attend(y_BLD, positions), skip)
-        x_BLD = self.sublayer('feed_forward', x_BLD, feed_forward)
+        x_BLD = self.sublayer('feed_forward', x_BLD, self.make_feed_forward())
         return constrain(x_BLD, 'BLD'), given_BLD
+
+    def make_feed_forward(self) -> FeedForward:
+        """The second sublayer, of which the backward pass computes again what remat names."""
+        made = FeedForward
+        if REMAT_POLICIES[self.model.remat].feed_forward:
+            made = nn.remat(made, prevent_cse=False)
+        return made(self.model, self.shape, name='feed_forward')
 
     def sublayer(
         self,
@@ -315,9 +323,13 @@ class Encoder(Stack):
         self, x_BLE: jax.Array, batch: Mapping[str, jax.Array]
     ) -> tuple[jax.Array, jax.Array]:
         """[B, L, E] embeddings -> the results of `Stack`."""
-        model, D, E = self.model, self.shape.hidden_size, x_BLE.shape[-1]
-        x = Dropout(model.dropout, model.dropout_bits, name='dropout')(x_BLE)
-        if D != E:
-            sizes, init = {'E': E, 'D': D}, nn.initializers.glorot_uniform()
-            x = Dense('BLE,ED->BLD', sizes, model, init, model.biases, name='project')(x)
-        return super().__call__(x, batch)
+        return super().__call__(widened(self.model, x_BLE, self.shape.hidden_size), batch)
+
+
+def widened(model: ModelConfig, x_BLE: jax.Array, D: int) -> jax.Array:
+    """Embeddings with dropout, [B, L, D]; the layers made here are those of the calling module."""
+    x, E = Dropout(model.dropout, model.dropout_bits, name='dropout')(x_BLE), x_BLE.shape[-1]
+    if D == E:
+        return x
+    sizes, init = {'E': E, 'D': D}, nn.initializers.glorot_uniform()
+    return Dense('BLE,ED->BLD', sizes, model, init, model.biases, name='project')(x)
