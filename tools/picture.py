@@ -27,13 +27,14 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import LEFT_TO_DEVICES
-from electra_jax.core import files, rng
+from electra_jax.core import rng
 from electra_jax.core.errors import DataError, UserError
 from electra_jax.data import pipeline
 from electra_jax.objectives import table
+from electra_jax.pretrain import curves
 from electra_jax.pretrain import text as texts
 from electra_jax.runtime import terminal
-from electra_jax.train import checkpoint
+from electra_jax.train import checkpoint, metric_lines
 
 CURVES = (
     # Title, training metric, evaluation metric, a level to compare with and its name.
@@ -73,11 +74,11 @@ def read_metrics(workdir: pathlib.Path) -> list[dict]:
     Raises:
         DataError: there are none.
     """
-    path = workdir / 'metrics.jsonl'
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    lines = metric_lines.read(workdir)
     if not lines:
+        path = workdir / metric_lines.FILE
         raise DataError(f'no metrics in {path}: name the workdir of a run with --workdir')
-    return [files.parse_object(line) for line in lines]
+    return lines
 
 
 def read_text(workdir: pathlib.Path, row: int, data_path: str | None = None) -> list[Token]:
@@ -149,7 +150,7 @@ def check_curves(workdir: pathlib.Path, metrics: list[dict]) -> None:
     steps = {name: {line['step'] for line in metrics if name in line} for name in names}
     if max(map(len, steps.values())) < 2:
         raise DataError(
-            f'{workdir / "metrics.jsonl"} has no curve with two points: train for more steps, or '
+            f'{workdir / metric_lines.FILE} has no curve with two points: train for more steps, or '
             'write them more often with --config.log.every_steps=10'
         )
 
@@ -172,9 +173,9 @@ def _draw_curve(
     axes: plt.Axes, metrics: list[dict], title: str, train: str | None, held_out: str, level: object
 ) -> None:
     for name, style, label in ((train, BLUE, 'training'), (held_out, ORANGE, 'held out')):
-        points = [(line['step'], line[name]) for line in metrics if name in line]
+        points = metric_lines.series(metrics, name) if name else []
         if name == train:
-            points = means(points)
+            points = curves.thinned(points, POINTS)
         if points:
             mark = 'o-' if name == held_out else '-'
             axes.plot(*zip(*points, strict=True), mark, color=style, label=label, ms=3.5, lw=1.4)
@@ -192,21 +193,10 @@ def _draw_curve(
     axes.legend(fontsize=8, frameon=False, loc='best')
 
 
-def means(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Means of neighbouring points, so that at most POINTS are left.
-
-    >>> means([(1, 2.0), (2, 4.0)])
-    [(1.0, 2.0), (2.0, 4.0)]
-    """
-    size = -(-len(points) // POINTS) or 1
-    groups = (points[at : at + size] for at in range(0, len(points), size))
-    return [(float(x), float(y)) for x, y in (np.mean(group, axis=0) for group in groups)]
-
-
 def metrics_level(metrics: list[dict], level: object) -> float | None:
     """The value to compare a curve with: a number, or the last value of a metric."""
     if isinstance(level, str):
-        return next((line[level] for line in reversed(metrics) if level in line), None)
+        return metric_lines.last(metrics, level)
     return level
 
 

@@ -90,14 +90,14 @@ def _draw(axes: Any, panel: Panel, lines: Sequence[Mapping[str, Any]]) -> None:
         if not points:
             continue
         is_train = name == panel.train
-        steps, values = zip(*(_thinned(points) if is_train else points), strict=True)
+        steps, values = zip(*(thinned(points, _POINTS) if is_train else points), strict=True)
         axes.plot(
             steps, values, '-' if is_train else 'o-', color=_TRAIN if is_train else _HELD_OUT,
             label='training' if is_train else 'held out', linewidth=1.3, markersize=3.5,
         )  # fmt: skip
     level = panel.level
     if isinstance(level, str):
-        level = next((value for _, value in reversed(metric_lines.series(lines, level))), None)
+        level = metric_lines.last(lines, level)
     if level is not None:
         axes.axhline(level, color=_LEVEL, linestyle='--', linewidth=1, label=panel.level_name)
     name = panel.held_out or panel.train or ''
@@ -122,12 +122,12 @@ def _few_ticks() -> Any:
     return MaxNLocator(5, integer=True)
 
 
-def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
-    """Means of neighbouring points, so that at most _POINTS are left.
+def thinned(points: Sequence[tuple[int, float]], most: int) -> list[tuple[float, float]]:
+    """Means of neighbouring points, so that at most so many are left.
 
-    >>> _thinned([(1, 2.0), (2, 4.0)])
-    [(1.0, 2.0), (2.0, 4.0)]
+    >>> thinned([(1, 2.0), (2, 4.0)], most=2), thinned([(1, 2.0), (2, 4.0)], most=1)
+    ([(1.0, 2.0), (2.0, 4.0)], [(1.5, 3.0)])
     """
-    size = -(-len(points) // _POINTS)
+    size = -(-len(points) // most) or 1
     groups = (points[at : at + size] for at in range(0, len(points), size))
     return [(float(x), float(y)) for x, y in (np.mean(group, axis=0) for group in groups)]

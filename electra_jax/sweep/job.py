@@ -13,6 +13,7 @@ from electra_jax.runtime import terminal
 from electra_jax.sweep import plan, processes, table
 from electra_jax.sweep.plan import Planned
 from electra_jax.sweep.shown import Shown
+from electra_jax.train import metric_lines
 
 STOPPED = 3  # exit status of a sweep that was asked to stop and has saved
 
@@ -114,8 +115,10 @@ def train(request: Namespace, runs: Sequence[Planned]) -> int:
 def compare(request: Namespace) -> int:
     """Writes the table of runs that exist; returns the exit status."""
     for folder in request.compare:
-        if not (folder / 'metrics.jsonl').exists():
-            raise ConfigError(f'{folder} is not the workdir of a run: it has no metrics.jsonl')
+        if not (folder / metric_lines.FILE).exists():
+            raise ConfigError(
+                f'{folder} is not the workdir of a run: it has no {metric_lines.FILE}'
+            )
     write_table(request, [Shown(str(folder), folder) for folder in request.compare])
     return 0
 

@@ -22,8 +22,7 @@ def choose(runs: Sequence[Shown]) -> str:
     """
     if any(run.headline for run in runs):
         return 'median'
-    curves = {name: [run.series(name) for run in runs] for name in _RANKED}
-    ends = {name: {curve[-1][1] for curve in found if curve} for name, found in curves.items()}
+    ends = {name: {run.last(name) for run in runs} - {None} for name in _RANKED}
     most = max(_RANKED, key=lambda name: min(len(ends[name]), 2))  # the first where alike
     return most if ends[most] else 'train/loss'
 

@@ -34,3 +34,7 @@ class Shown:
     def series(self, name: str) -> list[tuple[int, float]]:
         """(step, value) of a metric, where it is a number."""
         return metric_lines.series(self.metrics, name)
+
+    def last(self, name: str) -> float | None:
+        """The newest value of a metric; None: it has none."""
+        return metric_lines.last(self.metrics, name)

@@ -57,17 +57,15 @@ def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str,
     if headline:
         shown = ('metric', 'median', 'mean', 'standard_deviation', 'trials')
         row |= {name.replace('_', ' '): headline.get(name) for name in shown}
-        asked = {name: run.series(name) for name in (metric, *(columns or ())) if name not in row}
-        return row | {name: values[-1][1] for name, values in asked.items() if values}
+        asked = {name: run.last(name) for name in (metric, *(columns or ())) if name not in row}
+        return row | {name: value for name, value in asked.items() if value is not None}
     lines = run.metrics
     row['step'] = lines[-1]['step'] if lines else None
     found = dict.fromkeys(name for line in lines for name in line if name.startswith(HELD_OUT))
     wanted = [metric, 'train/loss', *(found if columns is None else columns)]
     if 'eval/disc_auc' in wanted and 'eval/mlm_loss' in found:
         wanted.append('eval/mlm_loss')  # of the generator that it was reached against
-    for name in wanted:
-        row[name] = next((value for _, value in reversed(run.series(name))), None)
-    return row
+    return row | {name: run.last(name) for name in wanted}
 
 
 def costs(run: Shown) -> dict[str, float | None]:

@@ -24,3 +24,8 @@ def read(folder: pathlib.Path | epath.Path) -> list[dict[str, Any]]:
 def series(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
     """(step, value) of a metric, where it is a number."""
     return [(line['step'], line[name]) for line in lines if line.get(name) is not None]
+
+
+def last(lines: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """The newest value of a metric; None: it has none."""
+    return next((line[name] for line in reversed(lines) if line.get(name) is not None), None)

@@ -34,5 +34,5 @@ def test_what_cannot_be_drawn_costs_a_line(tmp_path, monkeypatch):
 
 
 def test_long_curves_are_thinned():
-    points = curves._thinned([(step, float(step % 2)) for step in range(10_000)])
+    points = curves.thinned([(step, float(step % 2)) for step in range(10_000)], 400)
     assert len(points) <= 400 and points[0] == (12.0, 0.48)
