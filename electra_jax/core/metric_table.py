@@ -246,7 +246,11 @@ METRICS = {f'{group}/{name}': one for group, ones in GROUPS.items() for name, on
 
 # Other words on the terminal.
 WORDS = {
-    'ETA': Metric('', 'The time that the rest takes at the mean speed of this process so far.'),
+    'ETA': Metric(
+        '',
+        'The time that the rest takes: of training by the median of the newest steps, with as many '
+        'evaluations and saves as so far; elsewhere at the mean speed so far.',
+    ),
     'full': Metric(
         'percent',
         'Of the positions in the training rows, those that hold a token and not padding; prepare '
