@@ -290,9 +290,14 @@ def task_of(network: Network, C: int) -> tuple[str, list[str] | None]:
 
 def head_dropout(network: Network) -> float:
     """The dropout of a task's head, which is that of the layers if nothing else is stated."""
-    config = network.config
-    rate = config.get('classifier_dropout')
-    return float(config.get(*family_of(network).head_dropout) if rate is None else rate)
+    name, default = family_of(network).head_dropout
+    stated = {key: network.config.get(key) for key in ('classifier_dropout', name)}
+    for key, rate in stated.items():
+        if rate is not None and (not isinstance(rate, int | float) or not 0 <= rate < 1):
+            raise CheckpointError(
+                f'{CONFIG_FILE}: {key} is {rate!r:.60}, allowed: numbers from 0 to below 1'
+            )
+    return next((float(rate) for rate in stated.values() if rate is not None), default)
 
 
 def head_style(network: Network) -> str:

@@ -171,6 +171,7 @@ def test_what_the_classes_have_no_place_for_is_named(tmp_path):
         ({'layer_types': ['sliding_attention', *['full_attention'] * 3]}, 'layer_types is'),
         ({'rope_parameters': {'full_attention': {'rope_type': 'yarn'}}}, 'positions are scaled'),
         ({'model_type': 'bert'}, "model_type is 'bert'"),
+        ({'classifier_dropout': 'high'}, "classifier_dropout is 'high'"),
     ],
 )
 def test_networks_that_ours_are_not_are_refused_by_name(discriminator, tmp_path, changes, message):
@@ -179,6 +180,13 @@ def test_networks_that_ours_are_not_are_refused_by_name(discriminator, tmp_path,
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(CheckpointError, match=message):
         projects.read_huggingface(tmp_path)
+
+
+def test_a_dropout_that_is_null_is_the_usual_one(discriminator, tmp_path):
+    shutil.copytree(discriminator, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / 'config.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | {'classifier_dropout': None}))
+    assert projects.read_huggingface(tmp_path).head_dropout == 0.0
 
 
 # ---------------------------------------------------------------------------------------------
