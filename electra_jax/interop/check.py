@@ -113,7 +113,7 @@ def _outputs(
     network: Any,
     folder: pathlib.Path,
     batch: dict[str, np.ndarray],
-    has_types: bool = True,
+    has_types: bool,
 ) -> dict[str, np.ndarray]:
     """What transformers' class computes, by our names."""
     module = network.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)

@@ -193,7 +193,7 @@ def _without(part: Tree, model: ModelConfig) -> Tree:
 # Writing
 
 
-def written_out(params: Mapping[str, Tree]) -> dict[str, Tree]:
+def _written_out(params: Mapping[str, Tree]) -> dict[str, Tree]:
     """The parameters of one network with every map and every bias of ModernBERT's block."""
     layers = dict(params['discriminator']['layers'])
     attention = dict(layers['attention'])
@@ -316,14 +316,14 @@ FAMILY = Family(
         # Of training there; of its kernels; of its own start.
         *('mlp_dropout', 'sparse_prediction', 'sparse_pred_ignore_index', 'reference_compile'),
         *('repad_logits_with_grad', 'deterministic_flash_attn', 'initializer_cutoff_factor'),
-        *('position_embedding_type', 'layer_norm_eps', 'gradient_checkpointing'),
+        *('position_embedding_type', 'layer_norm_eps'),
     }),
     head_dropout=('classifier_dropout', 0.0),
     head_of=_head_of,
     block=_block,
     arrays=_arrays,
     folded=_folded,
-    written_out=written_out,
+    written_out=_written_out,
     others=_others,
     no_place=_no_place,
     stated=_stated,

@@ -112,7 +112,7 @@ PROBLEMS = {
 }
 
 
-# ModernBERT's block, in a tree of ours that has all of it (`modernbert.written_out`).
+# ModernBERT's block, in a tree of ours that has all of it (`Family.written_out`).
 def _modern(rows: tuple[Row, ...], **fields: Any) -> tuple[Row, ...]:
     return tuple(row._replace(google='', **fields) for row in rows)
 

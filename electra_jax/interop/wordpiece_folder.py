@@ -14,6 +14,7 @@ import tokenizers
 from electra_jax.core.errors import CheckpointError, DataError, first_line
 from electra_jax.interop import probes
 from electra_jax.interop.files import CONFIG_FILE, read_json
+from electra_jax.interop.huggingface import FAMILIES
 from electra_jax.tokenizers import api, wordpiece
 from electra_jax.tokenizers.wordpiece import Added, Rules, WordPiece
 
@@ -24,8 +25,6 @@ VOCAB_FILE, ADDED_FILE, SPECIAL_FILE = 'vocab.txt', 'added_tokens.json', 'specia
 _BERT = ('BertTokenizer', 'ElectraTokenizer', 'DistilBertTokenizer', 'ConvBertTokenizer')
 # Classes that use tokenizer.json as it stands.
 _GENERIC = ('PreTrainedTokenizer', 'TokenizersBackend')
-# Models that get no token types (model_type).
-_WITHOUT_TYPES = ('modernbert',)
 # In _BERT classes, which build their own model.
 _BERT_WORD_CHARS = 100
 _SPECIAL = tuple(field.name for field in dataclasses.fields(api.SpecialIds))
@@ -88,9 +87,10 @@ class Folder(NamedTuple):
     @property
     def has_types(self) -> bool:
         """Whether its model tells the two texts of a pair apart."""
-        if not (self.path / CONFIG_FILE).is_file():
-            return True
-        return read_json(self.path / CONFIG_FILE).get('model_type') not in _WITHOUT_TYPES
+        file = self.path / CONFIG_FILE
+        name = read_json(file).get('model_type') if file.is_file() else None
+        family = FAMILIES.get(str(name))
+        return family is None or family.has_types
 
 
 def open_folder(path: pathlib.Path) -> Folder:
