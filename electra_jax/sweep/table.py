@@ -103,7 +103,7 @@ def narrow(
     """The columns that are worth printing; table.csv has all.
 
     The run, the metric that ranks, and what was asked for; of the others those that tell runs
-    apart, and few that say what runs reached.
+    apart, and a few with what runs reached.
     """
     asked = ['run', 'metric', metric, *(columns or ())]
     if columns is None:

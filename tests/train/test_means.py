@@ -1,4 +1,4 @@
-"""What a line of metrics.jsonl says of steps: means over the steps since the line before."""
+"""Lines of metrics.jsonl about steps: means over the steps since the line before."""
 
 import functools
 import json
