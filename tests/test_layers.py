@@ -20,7 +20,7 @@ LAYERS = [
     {'init_from'},  # where parameters start: a checkpoint of ours or of another project
     {'pretrain', 'finetune', 'corpus'},  # the jobs
     {'aot', 'bench', 'sweep', 'inference'},  # tools that look at the jobs from above
-    {'main', 'prepare', 'convert', 'predict'},  # the commands
+    {'main', 'prepare', 'convert', 'predict', 'demo'},  # the commands
 ]
 LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in names}
 # A foreign package -> the only modules of ours that may import it.
@@ -34,6 +34,7 @@ ONLY_IN = {
     'tensorflow': {'interop'},
     'safetensors': {'interop'},
     'apache_beam': {'corpus'},
+    'gradio': {'demo'},
     'pickle': set(),
 }
 

@@ -1,0 +1,47 @@
+"""The page in the browser."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from electra_jax.core.errors import ConfigError
+from electra_jax.demo import page
+from electra_jax.demo.tabs import TABS
+from electra_jax.inference.loaded import LoadedModel
+from tests.support import trained
+
+
+def test_a_port_that_is_taken_is_refused_with_another(monkeypatch):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: name)
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f'--port={port} .*--port={port + 1}'):
+            page.serve('runs/mine', '127.0.0.1', port)
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[demo\]'"):
+        page.serve('runs/mine', '127.0.0.1', 7860)
+
+
+def test_a_tab_is_there_for_each_thing_and_says_what_is_lacking():
+    pytest.importorskip('gradio')
+    found = page.build(LoadedModel(trained.found(('encoder', 'generator')), 8))
+    blocks = found.get_config_file()['components']
+    titles = [one['props']['label'] for one in blocks if one['type'] == 'tabitem']
+    assert sorted(titles) == sorted(tab.title for tab in TABS)
+    assert titles[0] == 'Fill the mask', 'what works stands first'
+    shown = [str(one['props'].get('value')) for one in blocks if one['type'] == 'html']
+    assert sum('was not fine-tuned' in text for text in shown) == 1
+
+
+def test_the_command_explains_itself():
+    said = subprocess.run(
+        [sys.executable, '-m', 'electra_jax.demo', '--help'], capture_output=True, text=True
+    )
+    assert said.returncode == 0 and '--checkpoint' in said.stdout and '--port' in said.stdout
