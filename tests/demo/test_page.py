@@ -1,8 +1,6 @@
 """The page in the browser."""
 
 import socket
-import subprocess
-import sys
 
 import pytest
 
@@ -38,10 +36,3 @@ def test_a_tab_is_there_for_each_thing_and_says_what_is_lacking():
     assert titles[0] == 'Fill the mask', 'what works stands first'
     shown = [str(one['props'].get('value')) for one in blocks if one['type'] == 'html']
     assert sum('was not fine-tuned' in text for text in shown) == 1
-
-
-def test_the_command_explains_itself():
-    said = subprocess.run(
-        [sys.executable, '-m', 'electra_jax.demo', '--help'], capture_output=True, text=True
-    )
-    assert said.returncode == 0 and '--checkpoint' in said.stdout and '--port' in said.stdout

@@ -26,6 +26,7 @@ FLAGS = {
     'aot': ['--config', '--topology', '--json'],
     'bench': ['--config', '--versus', '--turns'],
     'sweep': ['--config', '--grid', '--jobs'],
+    'demo': ['--checkpoint', '--host', '--port'],
 }
 
 
