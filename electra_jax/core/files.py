@@ -4,13 +4,14 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import socket
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from etils import epath
 
-from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.core.errors import CheckpointError, ConfigError, DataError
 
 Path = TypeVar('Path', epath.Path, pathlib.Path)
 
@@ -29,6 +30,27 @@ def placed(path: Path, mark: object = '') -> Iterator[Path]:
     fresh = path.parent / f'{path.name}{mark and f".{mark}"}.tmp'
     yield fresh
     fresh.replace(path)
+
+
+def check_new(folder: pathlib.Path, named_by: str) -> None:
+    """Refuses a folder to write, named by a flag, unless it is new or empty."""
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f'{named_by} is {folder}, a file, allowed: a folder, new or empty')
+    if folder.is_dir() and any(folder.iterdir()):
+        raise CheckpointError(f'{folder} is not empty: name another {named_by}, or delete it')
+
+
+@contextlib.contextmanager
+def whole_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields the name of a folder to make next to `path`, which it becomes if nothing fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f'.{path.name}.unfinished')
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        yield fresh
+        fresh.replace(path)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -1,9 +1,7 @@
 """Converts a checkpoint between our workdirs, Google's files and Hugging Face folders."""
 
-import contextlib
 import dataclasses
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -78,13 +76,10 @@ def convert(
     """
     kind, path = parse_end('source', source)
     target_kind, folder = parse_end('target', target)
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f'{folder} is a file, allowed: a folder, new or empty')
     folder, inside = folder.resolve(), path.resolve()
     if folder == inside or inside in folder.parents:
         raise CheckpointError(f'--target {folder} is inside --source: name a folder elsewhere')
-    if folder.is_dir() and any(folder.iterdir()):
-        raise CheckpointError(f'{folder} is not empty: name another --target, or delete it')
+    files.check_new(folder, '--target')
     if google and kind != 'google':
         raise ConfigError(
             f'--{", --".join(google)}: checkpoints of kind {kind} themselves record their '
@@ -105,7 +100,7 @@ def convert(
     if found.tokenizer_folder is not None:
         yield probes.against_transformers(found.tokenizer_folder, found.tokenizer)
     written = Report()
-    with _whole(folder) as fresh:
+    with files.whole_folder(folder) as fresh:
         if target_kind == OURS:
             written.notes += write_ours(fresh, found, str(source), tasks)
         else:
@@ -128,19 +123,6 @@ def _compared(folder: pathlib.Path | None, found: Checkpoint) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as made:
         WRITERS['huggingface'](pathlib.Path(made), found)
         yield from check.against_transformers(pathlib.Path(made), found)
-
-
-@contextlib.contextmanager
-def _whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a new folder next to `path`, which takes its place if nothing fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f'.{path.name}.converting')
-    shutil.rmtree(fresh, ignore_errors=True)
-    try:
-        yield fresh
-        fresh.replace(path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def read_ours(path: pathlib.Path, tasks: Tasks) -> Checkpoint:
