@@ -20,7 +20,8 @@ LAYERS = [
     {'init_from'},  # where parameters start: a checkpoint of ours or of another project
     {'pretrain', 'finetune', 'corpus'},  # the jobs
     {'aot', 'bench', 'sweep', 'inference'},  # tools that look at the jobs from above
-    {'main', 'prepare', 'convert', 'predict', 'demo'},  # the commands
+    {'demo', 'export'},  # what shows a trained model, or takes it elsewhere
+    {'main', 'prepare', 'convert', 'predict'},  # the commands
 ]
 LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in names}
 # A foreign package -> the only modules of ours that may import it.

@@ -84,10 +84,15 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
         ) from error
 
 
+def write_tensors(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes a safetensors file."""
+    # transformers wants to see the format it would have written itself.
+    save_file(arrays, path, metadata={'format': 'pt'})
+
+
 def write_network(folder: pathlib.Path, network: Network) -> None:
     """Writes config.json and model.safetensors into a folder that exists."""
-    # transformers wants to see the format it would have written itself.
-    save_file(network.arrays, folder / WEIGHTS_FILE, metadata={'format': 'pt'})
+    write_tensors(folder / WEIGHTS_FILE, network.arrays)
     text = json.dumps(network.config, indent=2, sort_keys=True)
     (folder / CONFIG_FILE).write_text(text + '\n')
 

@@ -25,12 +25,17 @@ _SPACE = '\u2581'
 
 
 def write_tokenizer(
-    tokenizer: Tokenizer, folder: pathlib.Path, max_positions: int, has_types: bool = True
+    tokenizer: Tokenizer,
+    folder: pathlib.Path,
+    max_positions: int,
+    has_types: bool = True,
+    first_type: int = 0,
 ) -> None:
     """Writes what transformers' AutoTokenizer needs to give the same ids; `folder` exists.
 
     A pipeline of the library that gives other ids for one of `PROBES` is refused. transformers cuts
-    texts to `max_positions`, and gives token types where the model has any (`has_types`).
+    texts to `max_positions`, and gives token types where the model has any (`has_types`):
+    `first_type` to the first text.
     """
     library = fast_tokenizer(tokenizer)
     probes.check(
@@ -46,10 +51,9 @@ def write_tokenizer(
         for field, i in dataclasses.asdict(tokenizer.special).items()
     }
     cls, sep = special['cls_token'], special['sep_token']
-    # With token types 0 and 1.
     library.post_processor = processors.TemplateProcessing(
-        single=f'{cls}:0 $A:0 {sep}:0',
-        pair=f'{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1',
+        single=f'{cls}:{first_type} $A:{first_type} {sep}:{first_type}',
+        pair=f'{cls}:{first_type} $A:{first_type} {sep}:{first_type} $B:1 {sep}:1',
         special_tokens=[(cls, tokenizer.special.cls), (sep, tokenizer.special.sep)],
     )
     library.add_special_tokens(list(special.values()))

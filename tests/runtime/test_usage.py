@@ -23,6 +23,7 @@ FLAGS = {
     'prepare': ['--config'],
     'predict': ['--checkpoint', '--input', '--format', '--batch_size'],
     'convert': ['--source', '--target', '--lower_case'],
+    'export': ['--checkpoint', '--target', '--platforms'],
     'aot': ['--config', '--topology', '--json'],
     'bench': ['--config', '--versus', '--turns'],
     'sweep': ['--config', '--grid', '--jobs'],

@@ -26,7 +26,7 @@ class Detected(NamedTuple):
 def bind(opened: Opened, options: Options) -> Answer:
     """The function that finds replaced tokens."""
     check_detects(opened)
-    run = opened.program(('discriminator',), _probabilities)
+    run = opened.program(('discriminator',), probabilities)
 
     def detect(examples: Sequence[TextExample], notes: Notes) -> Iterator[Detected]:
         note_untrained(opened, notes)
@@ -63,7 +63,8 @@ def originality(model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]
     }
 
 
-def _probabilities(model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+def probabilities(model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+    """'replaced' [B, L], float32: the probability that each token was replaced."""
     return lambda params, batch: {
         'replaced': jax.nn.sigmoid(model.discriminate(params, batch, None))
     }

@@ -19,7 +19,7 @@ from electra_jax.tokenizers.api import SpecialIds
 def bind(opened: Opened, options: Options) -> Answer:
     """The function that gives a vector, float32 [D], for each text."""
     special = opened.tokenizer.special
-    run = opened.program(('encoder',), lambda model: _means(model, special))
+    run = opened.program(('encoder',), lambda model: means(model, special))
 
     def embed(examples: Sequence[TextExample], notes: Notes) -> Iterator[np.ndarray]:
         encoded = encode(opened, examples, notes)
@@ -29,8 +29,8 @@ def bind(opened: Opened, options: Options) -> Answer:
     return embed
 
 
-def _means(model: Model, special: SpecialIds) -> Callable[[Params, Batch], dict[str, jax.Array]]:
-    """Means over all tokens but [CLS] and [SEP]."""
+def means(model: Model, special: SpecialIds) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+    """'vector' [B, D], float32: means over all tokens but [CLS] and [SEP]."""
 
     def vectors(params: Params, batch: Batch) -> dict[str, jax.Array]:
         hidden_BLD = model.encode(params, batch, None).astype(jnp.float32)
