@@ -26,11 +26,7 @@ from absl import flags
 
 from electra_jax.config.fields import Settings
 from electra_jax.core import files
-from electra_jax.corpus import job as corpora
-from electra_jax.finetune import job as finetuning
-from electra_jax.objectives import table
-from electra_jax.pretrain import job as pretraining
-from electra_jax.runtime import cli, watchdog
+from electra_jax.runtime import cli
 
 CONFIG = cli.config_flag()
 WORKDIR = flags.DEFINE_string(
@@ -43,14 +39,24 @@ flags.DEFINE_string(
 
 def main(settings: Settings) -> None:
     """Does the job of the settings: pre-training, fine-tuning, or evaluation of either."""
+    # JAX and the jobs take seconds to import: mistakes in settings are reported before.
+    from electra_jax.objectives import table
+    from electra_jax.runtime import compiled, watchdog
+
     folder = files.absolute(WORKDIR.value or f'runs/{cli.run_name(CONFIG, settings)}')
     typed = cli.typed_settings(CONFIG)
     settings = table.complete(settings, typed)
+    compiled.keep(settings.compilation_cache)
     with watchdog.together():
         is_task = settings.job == 'evaluate' and settings.task.name is not None
         if settings.job == 'finetune' or is_task:
+            from electra_jax.finetune import job as finetuning
+
             finetuning.run(settings, folder)
         else:
+            from electra_jax.corpus import job as corpora
+            from electra_jax.pretrain import job as pretraining
+
             pretraining.run(settings, folder, corpora.build_corpus, typed)
 
 

@@ -26,7 +26,7 @@ from electra_jax.inference import files
 from electra_jax.inference.abilities.score import SCORERS
 from electra_jax.inference.ability import Options
 from electra_jax.inference.loaded import TASKS
-from electra_jax.runtime import cli
+from electra_jax.runtime import cli, compiled
 
 CHECKPOINT = flags.DEFINE_string(
     'checkpoint', None, 'a workdir (of fine-tuning: its best trial), one trial, or KIND:PATH of '
@@ -74,6 +74,7 @@ def main() -> None:
     columns = predict_input.parse_columns(COLUMNS.value)
     options = Options(TOP_K.value, SCORER.value, TEMPLATE.value, LABELS.value)
     job = files.job(TASK.value, options, INPUT.value, OUTPUT.value, FORMAT.value, columns)
+    compiled.keep()
     files.answer(files.open_model(CHECKPOINT.value, BATCH_SIZE.value), job)
 
 

@@ -9,6 +9,8 @@ from tests.support import xla
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {xla.DEVICES} {xla.FAST}'
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+# Programs here are compiled in a second, and must not fill the user's folder.
+os.environ['JAX_ENABLE_COMPILATION_CACHE'] = '0'
 # Commands in processes of their own start once, not twice; see runtime/malloc.py.
 os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1')
 

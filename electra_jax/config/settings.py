@@ -420,7 +420,8 @@ class Config:
     seed: int = setting(0, at_least=0, at_most=_MAX_SEED)
     total_steps: int = setting(1_000_000, at_least=1)  # fine-tuning counts in task.epochs
     # Pre-train for about so many minutes on these devices: total_steps follows from the speed,
-    # measured once, and schedules follow it; compiling comes on top. None: total_steps decides.
+    # measured once, and schedules follow it; compiling and evaluations are part of the minutes,
+    # the corpus is not. None: total_steps decides.
     minutes: float | None = setting(None, at_least=0.1, at_most=1_000_000)
     # End here with a checkpoint; schedules still follow total_steps.
     stop_at: int | None = setting(None, at_least=1)
@@ -432,6 +433,9 @@ class Config:
     init_network: str = setting('both', choices=('both', 'generator', 'discriminator', 'none'))
     # Positions that the checkpoint lacks.
     init_positions: str = setting('fresh', choices=('fresh', 'repeat', 'interpolate'))
+    # Where compiled programs are kept for the next start: a folder, also gs://, or 'off'. None:
+    # ~/.cache/electra_jax/compiled, or what the variable JAX_COMPILATION_CACHE_DIR names.
+    compilation_cache: str | None = setting(None)
     remark: str | None = setting(None)  # of a recipe about itself, printed at the start
     replay: str | None = setting(None)  # a dump of a bad step, to compute that step again
     batch_size: int = setting(UNSET, at_least=1)  # global, rows; unset: 128, of tasks 32

@@ -50,6 +50,7 @@ FREE = (
     'optimizer.warmup_share',  # the steps that follow are compared
     'objective.generator_share',
     'remark',
+    'compilation_cache',
     'trials',  # more of them may be asked for later
     'task.train_file',  # rows are compared here, too
     'task.dev_file',

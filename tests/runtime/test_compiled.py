@@ -1,0 +1,123 @@
+"""Compiled programs are kept for the next start, and a cache that cannot be used does no harm."""
+
+import os
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from electra_jax.runtime import compiled
+
+_CHANGED = (
+    'jax_enable_compilation_cache',
+    'jax_compilation_cache_dir',
+    'jax_persistent_cache_min_compile_time_secs',
+    'jax_persistent_cache_enable_xla_caches',
+)
+
+
+@pytest.fixture(autouse=True)
+def enabled(monkeypatch):
+    """The cache as users have it; small programs are kept, too."""
+    before = {name: getattr(jax.config, name) for name in _CHANGED}
+    jax.config.update('jax_enable_compilation_cache', True)
+    monkeypatch.setattr(compiled, '_LEAST_SECONDS', 0.0)
+    monkeypatch.setattr(compiled.warnings, 'showwarning', compiled.warnings.showwarning)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+def compute(times: int = 3) -> list[str]:
+    """Compiles a program as a new process would, and runs it; the events of JAX's cache."""
+    events: list[str] = []
+
+    def listen(name: str, **more: object) -> None:
+        events.append(name)
+
+    jax.monitoring.register_event_listener(listen)
+    jax.clear_caches()
+    try:
+        assert int(jax.jit(lambda x: x * times)(np.int32(2))) == 2 * times
+    finally:
+        jax.monitoring.unregister_event_listener(listen)
+    return [name.rpartition('/')[2] for name in events if 'compilation_cache' in name]
+
+
+def programs(place: pathlib.Path) -> list[pathlib.Path]:
+    return sorted((place / compiled.machine()).glob('*-cache'))
+
+
+def test_a_program_is_found_again(tmp_path):
+    compiled.keep(str(tmp_path / 'kept'))
+    assert 'cache_misses' in compute()
+    assert len(programs(tmp_path / 'kept')) == 1
+    assert 'cache_hits' in compute()
+
+
+def test_a_damaged_program_is_compiled_again_and_replaced(tmp_path, capfd):
+    compiled.keep(str(tmp_path))
+    compute()
+    (path,) = programs(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    # pytest collects warnings; a process shows them.
+    with pytest.warns(UserWarning) as collected:
+        assert 'cache_hits' not in compute()
+    for one in [*collected, *collected]:
+        compiled.warnings.showwarning(one.message, one.category, one.filename, one.lineno)
+    assert capfd.readouterr().err.count(str(tmp_path)) == 1
+    compute()
+    assert 'cache_hits' in compute()
+
+
+def test_a_place_that_cannot_hold_programs_is_reported(tmp_path, capfd):
+    (tmp_path / 'file').write_text('')
+    compiled.keep(str(tmp_path / 'file'))
+    assert str(tmp_path / 'file') in capfd.readouterr().err
+    assert jax.config.jax_compilation_cache_dir is None
+    compute()
+
+
+def test_nothing_is_kept_where_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    compiled.keep('off')
+    compute()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_usual_folder_and_that_of_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    compiled.keep()
+    folder = tmp_path / 'electra_jax' / 'compiled' / compiled.machine()
+    assert jax.config.jax_compilation_cache_dir == str(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    jax.config.update('jax_compilation_cache_dir', 'gs://bucket/x')  # as its variable does
+    compiled.keep()
+    assert jax.config.jax_compilation_cache_dir == 'gs://bucket/x'
+    compiled.keep(str(tmp_path))
+    assert jax.config.jax_compilation_cache_dir == f'{tmp_path}/{compiled.machine()}'
+
+
+def test_room_is_made_by_deleting_what_was_not_used_for_longest(tmp_path):
+    folder = tmp_path / compiled.machine()
+    folder.mkdir()
+    for age, name in enumerate(['new', 'old', 'oldest']):
+        path = folder / f'{name}-cache'
+        path.write_bytes(bytes(100))
+        os.utime(path, (1e9 - age, 1e9 - age))
+    (folder / 'other').write_bytes(bytes(900))
+    compiled.keep(str(tmp_path), most_bytes=250)
+    assert {path.name for path in folder.iterdir()} == {'new-cache', 'old-cache', 'other'}
+
+
+def test_processors_with_other_instructions_share_no_programs(tmp_path):
+    for number, flags in enumerate(['sse avx2', 'avx2 sse', 'sse avx512f']):
+        (tmp_path / str(number)).write_text(f'model name : x\nflags\t\t: {flags}\n')
+    first, same, other = (compiled.machine(str(tmp_path / str(n))) for n in range(3))
+    assert first == same != other
+    assert compiled.machine(str(tmp_path / 'none'))  # not Linux
