@@ -10,20 +10,29 @@ import contextlib
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from etils import epath
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
 
 from electra_jax.core import files
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import first_line
 from electra_jax.runtime import distributed
 from electra_jax.train.metric_lines import FILE
+
+# tensorboardX imports PyTorch where it is installed, which takes seconds and is not needed.
+_torch = sys.modules.get('torch')
+sys.modules['torch'] = _torch  # type: ignore[assignment]  # None: it is not there
+try:
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.proto.summary_pb2 import Summary
+finally:
+    if _torch is None:
+        del sys.modules['torch']
 
 
 class Metrics:
