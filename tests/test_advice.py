@@ -814,9 +814,6 @@ UNTRIED = {
         ('core/tfds.py', 'Where there is a network, with tensorflow'),
         ('corpus/hub.py', 'hf download {} --repo-type dataset --local-d'),
     ),
-    'It needs several processes.': (
-        ('pretrain/length.py', 'another speed: type --config.total_steps=NUM'),
-    ),
     'It asks for a password.': (('core/formats.py', 'unpack it by: unzip'),),
     "It needs TensorFlow or transformers, which few have; interop's tests run such commands.": (
         ('interop/convert.py', 'type --vocab=vocab.txt'),

@@ -7,7 +7,7 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 
 _MOST_WARMUP = 0.1  # of a run whose length was measured
-_LEAST_TIMES = 10  # such a run is evaluated, saved and reported so often at least
+LEAST_TIMES = 10  # such a run is saved and reported so often at least, and evaluated if it can be
 
 
 def set_shares(settings: Settings) -> None:
@@ -20,8 +20,8 @@ def set_shares(settings: Settings) -> None:
         objective.generator_steps = max(1, min(steps, total - 1))
 
 
-def with_total_steps(config: Config, total: int) -> Config:
-    """The configuration for a run of a length that was measured.
+def with_total_steps(config: Config, total: int, evaluations: int = LEAST_TIMES) -> Config:
+    """The configuration for a run of a length that was measured, with so many evaluations.
 
     The first of two stages keeps its share. A warm-up in steps keeps its length, because it is as
     long as Adam's moments need, but is at most a tenth of the run.
@@ -33,13 +33,13 @@ def with_total_steps(config: Config, total: int) -> Config:
         warmup = min(settings.warmup_steps, math.ceil(_MOST_WARMUP * total))
     if first is not None:
         first = max(1, min(round(first / config.total_steps * total), total - 1))
-    often = math.ceil(total / _LEAST_TIMES)
+    often = math.ceil(total / LEAST_TIMES)
     return dataclasses.replace(
         config,
         total_steps=total,
         optimizer=dataclasses.replace(settings, warmup_steps=warmup),
         objective=dataclasses.replace(config.objective, generator_steps=first),
-        eval=dataclasses.replace(config.eval, every_steps=min(config.eval.every_steps, often)),
+        eval=dataclasses.replace(config.eval, every_steps=math.ceil(total / evaluations)),
         checkpoint=dataclasses.replace(
             config.checkpoint, every_steps=min(config.checkpoint.every_steps, often)
         ),

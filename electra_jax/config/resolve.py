@@ -134,9 +134,15 @@ def other_block(model: ModelConfig, stored: Mapping[str, Any]) -> dict[str, Any]
 
 def first_stage(config: Config) -> int:
     """Steps of two-stage training's first stage; 0 for every other objective."""
-    if config.objective.name != 'two_stage':
+    if not has_two_stages(config):
         return 0
-    return config.objective.generator_steps or config.total_steps // 2
+    steps = config.objective.generator_steps
+    return config.total_steps // 2 if steps is None else steps
+
+
+def has_two_stages(config: Config) -> bool:
+    """Whether the generator is trained first, and then the discriminator."""
+    return config.objective.name == 'two_stage'
 
 
 def _set(group: Settings, values: Mapping[str, Any]) -> None:

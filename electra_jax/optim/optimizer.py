@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from electra_jax.config.resolve import first_stage
+from electra_jax.config.resolve import first_stage, has_two_stages
 from electra_jax.config.settings import Config, OptimizerConfig
 from electra_jax.core.trees import Tree, match_rules, named_leaves
 from electra_jax.optim.networks import network_table
@@ -104,7 +104,7 @@ def network_scales(config: Config) -> Callable[[jax.Array], dict[str, Any]] | No
     """What each network's updates are multiplied with at a step; None: nothing."""
     settings, first = config.optimizer, first_stage(config)
     both = {'generator': 1.0, 'discriminator': 1.0, 'shared': 1.0}
-    if first:
+    if has_two_stages(config):
         return lambda step: {
             'generator': (step < first).astype(jnp.float32),
             'discriminator': (step >= first).astype(jnp.float32),

@@ -1,14 +1,39 @@
 """Numbers that change over a run, as functions of the step."""
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.resolve import first_stage
+from electra_jax.config.resolve import first_stage, has_two_stages
 from electra_jax.config.settings import Config
 
 Schedule = Callable[[jax.Array | int], jax.Array]  # int32 step -> float32 value
+
+
+class Lengths(NamedTuple):
+    """What follows from the length of a run and is part of a step: numbers, which may be traced."""
+
+    total_steps: Any
+    warmup_steps: Any
+    first_stage: Any  # `resolve.first_stage`
+
+
+def lengths(config: Config) -> Lengths:
+    """Those of a configuration."""
+    return Lengths(config.total_steps, config.optimizer.warmup_steps, first_stage(config))
+
+
+def with_lengths(config: Config, given: Lengths) -> Config:
+    """The configuration of a step that is handed its lengths, and so need not know them."""
+    return dataclasses.replace(
+        config,
+        total_steps=given.total_steps,
+        optimizer=dataclasses.replace(config.optimizer, warmup_steps=given.warmup_steps),
+        objective=dataclasses.replace(config.objective, generator_steps=given.first_stage),
+    )
 
 
 def warmup_decay(peak: float, warmup_steps: int, total_steps: int, power: float) -> Schedule:
@@ -25,7 +50,7 @@ def warmup_decay(peak: float, warmup_steps: int, total_steps: int, power: float)
     def rate(step: jax.Array | int) -> jax.Array:
         step = jnp.asarray(step, jnp.float32)
         decay = jnp.maximum(1.0 - step / total_steps, 0.0) ** power
-        warm = jnp.minimum(1.0, step / warmup_steps) if warmup_steps else 1.0
+        warm = jnp.where(step < warmup_steps, step / jnp.maximum(warmup_steps, 1), 1.0)
         return peak * decay * warm
 
     return rate
@@ -38,7 +63,7 @@ def from_config(config: Config, peak: float) -> Schedule:
     def one(steps: int) -> Schedule:
         return warmup_decay(peak, settings.warmup_steps, steps, settings.decay_power)
 
-    if not first:
+    if not has_two_stages(config):
         return one(config.total_steps)
     early, late = one(first), one(config.total_steps - first)
     return lambda step: jnp.where(step < first, early(step), late(step - first))

@@ -90,9 +90,12 @@ def open_run(settings: Settings, folder: epath.Path, build_corpus: BuildCorpus) 
     is_unset = length.is_unset(config, folder)
     text = texts.open_text(config, build_corpus)
     vocabulary = texts.vocabulary(config, text)
-    if is_unset:
-        config = length.measured(config, vocabulary)
+    if not is_unset:
+        return Run(programs.build_program(config, vocabulary), text, folder)
+    config, made = length.measured(config, vocabulary, texts.held_out_rows(text))
     program = programs.build_program(config, vocabulary)
+    # What depends on no length is compiled already.
+    program = program._replace(fresh_state=made.fresh_state, step=made.step, totals=made.totals)
     return Run(program, text, folder)
 
 
@@ -121,7 +124,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     if newest is not None:
         terminal.OUT.print(f'continuing from step {newest}')
     collaborators = loop.Collaborators(
-        step=program.step,
+        step=programs.step_of_any_length(program),
         evaluate=make_evaluate(program, held_out),
         batches=batches,
         checkpoints=checkpoints,
@@ -166,7 +169,8 @@ def replay_dump(run: Run, path: epath.Path) -> None:
     checkpoints = open_checkpoints(run, read_only=True, before=dump.step)
     batches = texts.training_batches(run.text, run.program)
     state = load_state(run, checkpoints, batches)
-    for line in replay.replay(dump, run.program.step, run.program.examine, batches, state):
+    step = programs.step_of_any_length(run.program)
+    for line in replay.replay(dump, step, run.program.examine, batches, state):
         terminal.OUT.print(line)
     checkpoints.close()
 
@@ -204,9 +208,7 @@ def load_state(
 
 def make_evaluate(program: Program, batches: Batches) -> Callable[[trees.Tree], dict[str, float]]:
     """The function from parameters to metrics on the held-out batches."""
-    objective = program.objective
-    totals = step.compile_totals(objective.totals, objective.draw, program.mesh)
-    return lambda params: evaluate(totals, objective.summary, batches, params)
+    return lambda params: evaluate(program.totals, program.objective.summary, batches, params)
 
 
 def evaluate(

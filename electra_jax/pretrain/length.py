@@ -1,10 +1,15 @@
 """``config.minutes``: how many steps a run has, from how fast the first ones are.
 
-The number is measured once, at the start of a run, and stands in its `config.json`: the same
-command typed again has the same length, and so the same schedules.
+The minutes begin when the text is there, and hold everything until the end: compiling, measuring,
+steps, evaluations and saves. The number is measured once, at the start of a run, and stands in its
+`config.json`: the same command typed again has the same length, and so the same schedules. What was
+compiled to measure is used to train.
 """
 
+import math
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -13,18 +18,19 @@ from etils import epath
 from electra_jax.config import length
 from electra_jax.config.resolve import first_stage
 from electra_jax.config.settings import Config
-from electra_jax.core.errors import ConfigError
+from electra_jax.core.complaints import counted
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.pretrain import program as programs
 from electra_jax.pretrain.program import Program
-from electra_jax.runtime import terminal
+from electra_jax.runtime import distributed, terminal
 from electra_jax.runtime.terminal import duration
 from electra_jax.train import workdir
 from electra_jax.train.state import TrainState
 
 _TRIED = 3  # steps before those that are timed
 _SECONDS = 4.0  # that the steps of one stage are timed, at least one of them
-_TRAINING = 0.95  # of the time; the rest evaluates and saves
+_MOST_EVALUATING = 0.1  # of the time
+_OTHER = 0.03  # of the time, which saves and whatever else take
 
 
 def stored(config: Config, folder: epath.Path) -> Config:
@@ -37,64 +43,97 @@ def stored(config: Config, folder: epath.Path) -> Config:
 
 
 def is_unset(config: Config, folder: epath.Path) -> bool:
-    """Whether the length is still to be measured.
-
-    Raises:
-        ConfigError: there are several processes, which would measure different lengths.
-    """
+    """Whether the length is still to be measured."""
     trains = config.job == 'pretrain' and config.replay is None
-    if config.minutes is None or not trains or workdir.begun(folder) is not None:
-        return False
-    if jax.process_count() > 1:
-        raise ConfigError(
-            f'config.minutes is {config.minutes:g}, but there are {jax.process_count()} processes, '
-            'and each would measure another speed: type --config.total_steps=NUMBER'
-        )
-    return True
+    return config.minutes is not None and trains and workdir.begun(folder) is None
 
 
-def measured(config: Config, vocabulary: Vocabulary) -> Config:
-    """The configuration with as many steps as fit into `config.minutes`."""
+class Measured(NamedTuple):
+    """How long things take here, in seconds."""
+
+    step: float
+    evaluation: float
+    compiling: float  # with everything else until now
+    ending: float  # compiles once more, to show an example
+
+
+def measured(config: Config, vocabulary: Vocabulary, held_out_rows: int) -> tuple[Config, Program]:
+    """The configuration with as many steps as fit into `config.minutes`.
+
+    And the program of the configuration as it was, which is compiled: step, state and totals do not
+    depend on the length. Processes agree on what the first one has measured.
+    """
     assert config.minutes is not None
     terminal.OUT.print('compiling a step, to measure how many fit into the time...')
     began = time.monotonic()
     program = programs.build_program(config, vocabulary)
     seconds = _step_seconds(program)
-    total = max(2, round(config.minutes * 60 * _TRAINING / seconds))
+    batches = -(-min(held_out_rows, config.eval.rows) // config.batch_size)
+    compiling, batch_seconds = _evaluation_seconds(program) if batches else (0.0, 0.0)
+    took = Measured(seconds, batches * batch_seconds, time.monotonic() - began, compiling)
+    total, evaluations = map(distributed.agree, fitting(config, took))
+    assert total and evaluations
     terminal.OUT.print(
-        f'{seconds:.3g} s a step here (measured in {duration(time.monotonic() - began)}): '
-        f'{config.minutes:g} minutes are {total:,} steps'
+        f'{seconds:.3g} s a step here (compiled and measured in {duration(took.compiling)}): '
+        f'{config.minutes:g} minutes are {total:,} steps and {counted(evaluations, "evaluations")} '
+        f'of {duration(took.evaluation)}'
     )
-    return length.with_total_steps(config, total)
+    if took.compiling > config.minutes * 60 / 2:
+        terminal.OUT.print(
+            'warning: most of these minutes went into compiling; a second start here finds what '
+            'was compiled (config.compilation_cache)'
+        )
+    return length.with_total_steps(config, total, evaluations), program
+
+
+def fitting(config: Config, took: Measured) -> tuple[int, int]:
+    """Steps and evaluations that fit into what is left of `config.minutes`."""
+    assert config.minutes is not None
+    left = (config.minutes * 60 - took.compiling - took.ending) * (1 - _OTHER)
+    often = math.ceil(left / took.step / config.eval.every_steps)
+    often = max(often, length.LEAST_TIMES)
+    if took.evaluation:
+        often = min(often, int(_MOST_EVALUATING * left / took.evaluation))
+    often = max(1, often)
+    return max(2, round((left - often * took.evaluation) / took.step)), often
+
+
+def _evaluation_seconds(program: Program) -> tuple[float, float]:
+    """How long a batch of an evaluation takes to compile, and to compute."""
+    batch, params, marks = _random_batch(program), program.fresh_state().params, [time.monotonic()]
+    for _ in range(2):
+        jax.block_until_ready(program.totals(params, batch, np.int32(0)))
+        marks.append(time.monotonic())
+    return marks[1] - marks[0], marks[2] - marks[1]
 
 
 def _step_seconds(program: Program) -> float:
     """Mean seconds of a step over the run's stages, on random rows, of a state that is dropped."""
     config = program.config
-    batch = _random_batch(program)
+    step, batch = programs.step_of_any_length(program), _random_batch(program)
     first = first_stage(config)
     state = program.fresh_state()
     if not first:
-        return _timed(program, state, batch)[1]
+        return _timed(step, state, batch)[1]
     # The one step that copies the generator comes before those that are timed.
-    state, early = _timed(program, state, batch)
-    state = state._replace(step=jax.device_put(np.int32(first), state.step.sharding))
-    _, late = _timed(program, state, batch)
+    state, early = _timed(step, state, batch)
+    at_second = programs.put_number(program.mesh, first)
+    _, late = _timed(step, state._replace(step=at_second), batch)
     share = first / config.total_steps
     return share * early + (1 - share) * late
 
 
 def _timed(
-    program: Program, state: TrainState, batch: dict[str, jax.Array]
+    step: Callable, state: TrainState, batch: dict[str, jax.Array]
 ) -> tuple[TrainState, float]:
     """The state after some steps, and the seconds that one takes."""
     for _ in range(_TRIED):
-        state, _ = program.step(state, batch)
+        state, _ = step(state, batch)
     jax.block_until_ready(state)
     began, steps = time.monotonic(), 0
     while time.monotonic() - began < _SECONDS:
         for _ in range(max(1, steps)):  # twice as many each time, so that few wait for the host
-            state, _ = program.step(state, batch)
+            state, _ = step(state, batch)
             steps += 1
         jax.block_until_ready(state.step)
     return state, (time.monotonic() - began) / steps

@@ -6,7 +6,7 @@ brings to the mesh; the checkpoint to continue from; and `train.loop`, whose out
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ from electra_jax.data import pipeline
 from electra_jax.model.bind import bind
 from electra_jax.objectives import table
 from electra_jax.objectives.definition import Objective, Vocabulary
-from electra_jax.optim import optimizer
+from electra_jax.optim import optimizer, schedules
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
 from electra_jax.train import state, step
@@ -37,7 +37,10 @@ class Program(NamedTuple):
     abstract_state: state.TrainState  # shapes, dtypes and shardings
     init_params: Callable[[], trees.Tree]
     fresh_state: Callable[[], state.TrainState]  # at step 0, on the mesh
-    step: Callable  # jitted: state, batch -> state, metrics
+    # Jitted: state, batch -> state, metrics. With `schedules.Lengths` as a third argument it takes
+    # those, and else the configuration's, as constants.
+    step: Callable
+    totals: Callable  # jitted: params, batch, batch number -> totals of an evaluation
     examine: Callable  # jitted: state, batch -> `train.step.Examination`
 
 
@@ -69,10 +72,17 @@ def build_program(
 
     # ---- The step, in which all is bound but state and batch. The seed is an argument next to the
     # ---- config, because the trials of a fine-tuning share one compiled step.
-    problem = step.Problem(objective.draw, objective.loss, objective.prepare, objective.alone)
-    bound = (problem, make_optimizer(abstract_state.params), config, config.seed)
-    train_step = functools.partial(step.train_step, *bound)
-    examine_step = functools.partial(step.examine_step, *bound)
+    def bound(function: Callable) -> Callable:
+        def of_length(now_state: Any, batch: Any, lengths: schedules.Lengths | None = None) -> Any:
+            now = config if lengths is None else schedules.with_lengths(config, lengths)
+            one = table.build(now, vocabulary)
+            problem = step.Problem(one.draw, one.loss, one.prepare, one.alone)
+            update = optimizer.build(now, abstract_state.params)
+            return function(problem, update, now, config.seed, now_state, batch)
+
+        return of_length
+
+    train_step, examine_step = bound(step.train_step), bound(step.examine_step)
     return Program(
         config=config,
         mesh=mesh,
@@ -82,8 +92,25 @@ def build_program(
         init_params=init_params,
         fresh_state=jax.jit(make_state, out_shardings=shardings),
         step=step.compile_train_step(train_step, abstract_state, mesh),
+        totals=step.compile_totals(objective.totals, objective.draw, mesh),
         examine=jax.jit(step.on_mesh(examine_step, mesh), out_shardings=rules.replicated(mesh)),
     )
+
+
+def step_of_any_length(program: Program) -> Callable:
+    """The step (state, batch -> state, metrics) as a run does it.
+
+    The lengths of the run are arguments of what is compiled, which runs of other lengths share.
+    """
+    numbers = schedules.lengths(program.config)
+    lengths = schedules.Lengths(*(put_number(program.mesh, x) for x in numbers))
+    return lambda state, batch: program.step(state, batch, lengths)
+
+
+def put_number(mesh: Mesh, number: int) -> jax.Array:
+    """A whole number on every device."""
+    value = np.int32(number)
+    return jax.make_array_from_callback((), rules.replicated(mesh), lambda index: value)
 
 
 def abstract_batch(program: Program) -> dict[str, jax.ShapeDtypeStruct]:

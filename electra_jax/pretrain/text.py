@@ -92,6 +92,11 @@ def training_rows(text: Text) -> int:
     return sum(shard.rows for corpus in text.corpora for shard in corpus.shards['train'])
 
 
+def held_out_rows(text: Text) -> int:
+    """How many rows there are to evaluate on."""
+    return sum(shard.rows for corpus in text.corpora for shard in corpus.shards['validation'])
+
+
 def training_batches(text: Text, program: Program) -> pipeline.DeviceBatches:
     """Training batches on the mesh."""
     config = program.config

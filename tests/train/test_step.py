@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
+from electra_jax.optim import schedules
 from electra_jax.pretrain import program as runs
-from tests.support.configs import VOCABULARY, random_batch, tiny_config
+from tests.support.configs import TWO_STAGE_MODEL, VOCABULARY, random_batch, tiny_config
 
 GOLDEN = pathlib.Path(__file__).parent.parent / 'golden' / 'three_steps.json'
 GOLDEN_CHANGES = {
@@ -113,3 +114,19 @@ def record() -> None:
     history, _ = train(3, **GOLDEN_CHANGES)
     GOLDEN.parent.mkdir(exist_ok=True)
     GOLDEN.write_text(json.dumps(history, indent=2) + '\n')
+
+
+def test_runs_of_every_length_have_one_program():
+    stages = {'name': 'two_stage', 'generator_share': 0.5}
+    ramps = {'temperature_end': 0.5, 'mask_rate_end': 0.3}
+
+    def lowered(total_steps: int) -> str:
+        config = tiny_config(
+            total_steps=total_steps, model=TWO_STAGE_MODEL, objective={**stages, **ramps}
+        )
+        program = runs.build_program(config, VOCABULARY, jax.devices()[:1])
+        batch = runs.abstract_batch(program)
+        numbers = schedules.Lengths(*[jax.ShapeDtypeStruct((), np.int32)] * 3)
+        return program.step.lower(program.abstract_state, batch, numbers).as_text()
+
+    assert lowered(20) == lowered(4444)
