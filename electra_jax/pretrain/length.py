@@ -39,7 +39,8 @@ def stored(config: Config, folder: epath.Path) -> Config:
         return config
     if before.get('minutes') is None:
         return config
-    return length.with_total_steps(config, before['total_steps'])
+    total = before['total_steps']
+    return length.with_total_steps(config, total, -(-total // before['eval.every_steps']))
 
 
 def is_unset(config: Config, folder: epath.Path) -> bool:
