@@ -41,7 +41,8 @@ def make(config: Config, name: str, topology: str, slices: int) -> dict[str, Any
     program = runs.build_program(config, vocabulary, devices)
     batch = runs.abstract_batch(program)
     terminal.ERR.print(f'compiling {name} for {topology}, perhaps for minutes...')
-    made = compile.compile_step(program.step, program.abstract_state, batch)
+    with terminal.alive('compiling', terminal.ERR):
+        made = compile.compile_step(program.step, program.abstract_state, batch)
     about = {'config': name, 'topology': topology, 'slices': slices}
     return {**about, **describe(program, made, chip)}
 

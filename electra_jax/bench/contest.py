@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import UserError
-from electra_jax.runtime import malloc
+from electra_jax.runtime import malloc, terminal
 
 Answer = dict[str, Any]
 
@@ -124,7 +124,8 @@ def measure(
     """
     with _ended_by_sigterm() as stack:
         report(f'{ours.name}: compiling and warming up')
-        first = Contestant(ours, stack)
+        with terminal.alive(ours.name, terminal.ERR):
+            first = Contestant(ours, stack)
         contestants = [first, *_start_those_that_run(peers_of(first.ready), stack, report)]
         report(f'{counted(plan.turns, "turns")} of {counted(plan.amount, "steps")} each')
         for number in range(1, plan.turns + 1):
@@ -142,7 +143,8 @@ def _start_those_that_run(
     for entry in entries:
         report(f'{entry.name}: warming up')
         try:
-            started.append(Contestant(entry, stack))
+            with terminal.alive(entry.name, terminal.ERR):
+                started.append(Contestant(entry, stack))
         except UserError as error:
             failed.append(error)
             report(f'left out: {error}')

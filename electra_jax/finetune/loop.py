@@ -64,11 +64,11 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
     log.follow(health, before, before + config.total_steps, run.epoch_steps)
     todo = _batches(run, seed)
     device_seed = put_seed(program.mesh, seed)
+    log.compiling()
     state = program.fresh_state(run.source, np.uint32(seed))
     predicted: dict[str, Predictions] = {}
     best, best_score, waited = None, -math.inf, 0
     history = []
-    log.compiling()
     for step in range(1, config.total_steps + 1):
         batch, host_batch = next(todo)
         clock.begin_step(before + step)

@@ -143,7 +143,9 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     checkpoints.close()
     if held_out and not outcome.stopped_by and jax.process_count() == 1:
         tokenizer, params = run.text.tokenizer, outcome.state.params
-        terminal.OUT.print(report.example(program, tokenizer, params, held_out[0]))
+        with terminal.alive('compiling an example'):
+            shown = report.example(program, tokenizer, params, held_out[0])
+        terminal.OUT.print(shown)
     if not outcome.stopped_by and distributed.is_first():
         title = f'{config.objective.name} {config.model.size}: {run.folder.name}'
         terminal.OUT.print(curves.write(run.folder, title))
@@ -159,7 +161,9 @@ def evaluate_newest(run: Run) -> None:
     texts.check_checkpoint(about, run.config, run.text, run.folder, same_text=False)
     params = checkpoints.restore_params(newest, run.program.abstract_state.params)
     evaluate_held_out = make_evaluate(run.program, texts.held_out_batches(run.text, run.program))
-    terminal.OUT.print(evaluation_line(newest, evaluate_held_out(params)))
+    with terminal.alive('evaluating'):
+        evaluation = evaluate_held_out(params)
+    terminal.OUT.print(evaluation_line(newest, evaluation))
     checkpoints.close()
 
 
@@ -196,7 +200,8 @@ def load_state(
         state, data_state = checkpoints.restore(newest, program.abstract_state)
         loop.restore_data_state(data_state, batches, health, means)
         return state
-    state = program.fresh_state()
+    with terminal.alive('compiling the initial state'):
+        state = program.fresh_state()
     if run.config.init_from is None:
         return state
     params, account = init_from.all_params(

@@ -65,12 +65,14 @@ def measured(config: Config, vocabulary: Vocabulary, held_out_rows: int) -> tupl
     depend on the length. Processes agree on what the first one has measured.
     """
     assert config.minutes is not None
-    terminal.OUT.print('compiling a step, to measure how many fit into the time...')
+    what = 'compiling a step, to measure how many fit into the time'
+    terminal.OUT.print(f'{what}...')
     began = time.monotonic()
-    program = programs.build_program(config, vocabulary)
-    seconds = _step_seconds(program)
     batches = -(-min(held_out_rows, config.eval.rows) // config.batch_size)
-    compiling, batch_seconds = _evaluation_seconds(program) if batches else (0.0, 0.0)
+    with terminal.alive(what):
+        program = programs.build_program(config, vocabulary)
+        seconds = _step_seconds(program)
+        compiling, batch_seconds = _evaluation_seconds(program) if batches else (0.0, 0.0)
     took = Measured(seconds, batches * batch_seconds, time.monotonic() - began, compiling)
     total, evaluations = map(distributed.agree, fitting(config, took))
     assert total and evaluations

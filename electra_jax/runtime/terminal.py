@@ -1,6 +1,8 @@
 """What people see of long work: a progress bar on a terminal, plain lines in a file, and tables."""
 
+import contextlib
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self, TypeVar
@@ -57,6 +59,7 @@ class Progress:
         self._report = report or self.print
         self._line_seconds, self._clock = line_seconds, clock
         self._began = self._reported = clock()
+        self._lines = 0  # printed so far
         self._shown = self._shown_done()  # in the newest line
         self._bar: rich.progress.Progress | None = None
         if console.is_terminal and report is None and not quiet:
@@ -71,6 +74,9 @@ class Progress:
             self._task = self._bar.add_task(what, total=total or None, amounts='')
             self.advance(0.0)
             self._bar.start()
+        self._alive = contextlib.ExitStack()
+        if line_seconds is not None and not quiet:
+            self._alive.enter_context(self.alive(what))  # also while nothing is finished
 
     def __enter__(self) -> Self:
         return self
@@ -79,6 +85,7 @@ class Progress:
         self.close()
 
     def close(self) -> None:
+        self._alive.close()
         if self._bar is not None:
             self._bar.stop()
 
@@ -94,6 +101,7 @@ class Progress:
             now, amount_done = self._clock(), self._shown_done()
             if now - self._reported >= self._line_seconds and amount_done != self._shown:
                 self._reported, self._shown = now, amount_done
+                self._lines += 1
                 left = self.seconds_left()
                 eta = '' if left is None else f', ETA {duration(left)}'
                 self._report(f'{self._what}: {self._amounts()}{eta}')
@@ -102,9 +110,19 @@ class Progress:
         """Prints a line, above the bar if there is one; else with the seconds that are `left`."""
         if self._quiet:
             return
+        self._lines += 1
         if left is not None and self._bar is None:
             text += f'  ETA {duration(left)}'
         self._console.print(text)
+
+    @contextlib.contextmanager
+    def alive(self, what: str) -> Iterator[None]:
+        """Shows that something goes on: the bar's own time does, or a line now and then."""
+        if self._bar is not None or self._quiet:
+            yield
+            return
+        with _lines(what, self._report, lambda: self._lines):
+            yield
 
     def seconds_left(self) -> float | None:
         """Time that the rest takes at the mean speed so far; None where that is not known yet."""
@@ -124,6 +142,46 @@ class Progress:
         done = self._done - self._start
         speed = done / max(self._clock() - self._began, 1e-9)
         return f'{text}, {speed:,.1f} {self._unit}/s' if done else text
+
+
+@contextlib.contextmanager
+def alive(what: str, console: Console = OUT) -> Iterator[None]:
+    """Shows that work goes on which cannot be counted, such as compiling.
+
+    On a terminal its time is shown in place; elsewhere a line is printed now and then.
+    """
+    if console.is_terminal:
+        columns = rich.progress.TextColumn('{task.description}', markup=False)
+        with rich.progress.Progress(
+            rich.progress.SpinnerColumn(), columns, rich.progress.TimeElapsedColumn(),
+            console=console, transient=True,
+        ) as shown:  # fmt: skip
+            shown.add_task(what, total=None)
+            yield
+        return
+    with _lines(what, console.print, lambda: 0):
+        yield
+
+
+@contextlib.contextmanager
+def _lines(what: str, report: Callable[[str], None], printed: Callable[[], int]) -> Iterator[None]:
+    """Prints that `what` goes on wherever nothing else was printed for `LINE_SECONDS`."""
+    over, began = threading.Event(), time.monotonic()
+
+    def show() -> None:
+        before = printed()
+        while not over.wait(LINE_SECONDS):
+            if printed() == before:
+                report(f'{what}: {duration(time.monotonic() - began)} so far')
+            before = printed()
+
+    thread = threading.Thread(target=show, name='alive', daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def track(

@@ -1,6 +1,7 @@
 """What a run reports of its steps and evaluations: fetched, judged, written and printed."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 from etils import epath
@@ -9,7 +10,7 @@ from electra_jax.config.settings import LogConfig
 from electra_jax.data.pipeline import HostBatch
 from electra_jax.runtime import distributed
 from electra_jax.runtime.terminal import Progress, duration
-from electra_jax.train.clock import COMPILING, DEVICE, TRAINING, Clock, StepWork
+from electra_jax.train.clock import COMPILING, DEVICE, EVALUATING, TRAINING, Clock, StepWork
 from electra_jax.train.health import Health
 from electra_jax.train.means import Means
 from electra_jax.train.metrics import Metrics
@@ -49,6 +50,7 @@ class Log:
             'training', end, start, 'steps', line_seconds=None, quiet=not distributed.is_first()
         )
         self.print = self._progress.print
+        self._alive = contextlib.ExitStack()
         self._files = Metrics(workdir, start, settings.tensorboard, self.print)
         self.path, self.flush = self._files.path, self._files.flush
         self._start, self._has_estimated, self._has_compiled = start, False, False
@@ -78,6 +80,7 @@ class Log:
         self._epoch_steps, self._means = epoch_steps, means or Means()
 
     def close(self) -> None:
+        self._alive.close()
         self._progress.close()
         self._files.close()
 
@@ -86,6 +89,13 @@ class Log:
         self._clock.enter(COMPILING)
         if not self._has_compiled:  # further trials have the same program
             self.print('compiling...')
+            self._alive.enter_context(self._progress.alive('compiling'))
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Within it an evaluation is made, which the clock counts as one."""
+        with self._clock.during(EVALUATING), self._progress.alive('evaluating'):
+            yield
 
     def hold(self, number: int, metrics: Mapping[str, jax.Array], batch: HostBatch) -> None:
         """Keeps a step's metrics, which are still computed, until `finish_step`."""
@@ -107,6 +117,7 @@ class Log:
         self._clock.end_step()
         if is_compiled and not self._has_compiled:
             self._has_compiled = True
+            self._alive.close()
             if (seconds := self._clock.seconds(COMPILING)) >= 1:
                 self.print(f'compiled in {duration(seconds)}')
         self._estimate(number)

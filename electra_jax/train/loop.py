@@ -88,7 +88,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             # ---- Evaluate on held-out text.
             if number % config.eval.every_steps == 0 or number == end:
                 log.finish_step()
-                with clock.during(clocks.EVALUATING):
+                with log.evaluating():
                     evaluation = run.evaluate(state.params)
                 log.evaluation(number, evaluation)
 
@@ -103,7 +103,8 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
                 _save(run, log, number, state, last=True)
                 break
         if start >= end:  # the command was typed again after the end
-            evaluation = run.evaluate(state.params)
+            with log.evaluating():
+                evaluation = run.evaluate(state.params)
         log.finish_step()
     return Outcome(state, evaluation if not stop.name else {}, stop.name)
 

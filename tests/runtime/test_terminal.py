@@ -1,7 +1,9 @@
 """Progress on a terminal and in a file, and Markdown tables."""
 
 import io
+import time
 
+import pytest
 from rich.console import Console
 
 from electra_jax.runtime import terminal
@@ -98,3 +100,25 @@ def test_a_line_has_news_and_unfinished_work_does_not_count():
             clock.now += 20.0
             progress.advance(0.3)
     assert lines == ['sweep: 1/4 runs, 0.0 runs/s, ETA 3m07s']
+
+
+@pytest.mark.parametrize('counts', [False, True])
+def test_work_that_prints_nothing_shows_that_it_goes_on(counts, monkeypatch):
+    monkeypatch.setattr(terminal, 'LINE_SECONDS', 0.02)
+    lines = console()
+    work = terminal.Progress('compiling', console=lines, total=9) if counts else None
+    with work or terminal.alive('compiling', lines):
+        time.sleep(0.2)
+    text = lines.file.getvalue()
+    assert text.startswith('compiling: 0s so far\n')
+    time.sleep(0.1)
+    assert lines.file.getvalue() == text  # it has ended
+
+
+def test_work_on_a_terminal_shows_its_time_in_place():
+    screen = console(is_terminal=True)
+    with terminal.alive('compiling', screen):
+        time.sleep(0.2)
+    assert 'compiling' in screen.file.getvalue()
+    assert '0:00:00' in screen.file.getvalue()
+    assert screen.file.getvalue().count('\n') <= 1
