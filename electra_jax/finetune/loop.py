@@ -76,10 +76,14 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
             state, metrics = program.step(state, batch, device_seed)
             log.finish_step()
         log.hold(before + step, metrics, host_batch)
-        if step % run.epoch_steps == 0 or step == config.total_steps:
+        is_end = step % run.epoch_steps == 0 or step == config.total_steps
+        if is_end and not tools.stop.has_come():
             log.finish_step()
-            with clock.during(EVALUATING):
+            with clock.during(EVALUATING), tools.stop.leaving():
                 predicted = program.answerer.predict(state.params, run.scored, log.print)
+            if tools.stop.has_come():
+                return None
+            with clock.during(EVALUATING):
                 scores = results.scored(run.kind, seed, predicted).metrics
             history.append({'step': step, **scores})
             named = {run.metric_name(name): value for name, value in scores.items()}

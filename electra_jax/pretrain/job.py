@@ -24,7 +24,7 @@ from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import BuildCorpus, Text
 from electra_jax.runtime import distributed, terminal
-from electra_jax.train import checkpoint, loop, replay, step, workdir
+from electra_jax.train import checkpoint, loop, metric_lines, replay, seals, step, workdir
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
@@ -56,7 +56,13 @@ def run(
     `folder` is the workdir, which need not exist; `typed` are the names of the settings that were
     typed as ``--config.KEY=VALUE``.
     """
-    opened = open_run(settings, folder, build_corpus)
+    config = configure(settings, folder)
+    is_unset = length.is_unset(config, folder)
+    text = texts.open_text(config, build_corpus)
+    if (step := finished_step(config, text, folder)) is not None:
+        terminal.OUT.print(report.finished(step, config, text, folder, typed))
+        return
+    opened = make_program(config, text, folder, is_unset)
     if opened.config.job == 'evaluate':
         evaluate_newest(opened)
     elif opened.config.replay is not None:
@@ -66,8 +72,8 @@ def run(
             pretrain(opened, clock, typed)
 
 
-def open_run(settings: Settings, folder: epath.Path, build_corpus: BuildCorpus) -> Run:
-    """Opens workdir, devices and text, and builds the program; the arguments are those of `run`."""
+def configure(settings: Settings, folder: epath.Path) -> Config:
+    """The configuration of the run, checked against the workdir and the devices."""
     # ---- Before the devices are looked for.
     if settings.job == 'evaluate' and not folder.exists():
         raise CheckpointError(
@@ -87,8 +93,33 @@ def open_run(settings: Settings, folder: epath.Path, build_corpus: BuildCorpus) 
             f'no checkpoint in {folder / "checkpoints"}: train first (--config.job=pretrain), or '
             'name the run with --workdir'
         )
-    is_unset = length.is_unset(config, folder)
-    text = texts.open_text(config, build_corpus)
+    return config
+
+
+def finished_step(config: Config, text: Text, folder: epath.Path) -> int | None:
+    """The last step of a run that is over, whose evaluation need not be computed again."""
+    end = min(config.total_steps, config.stop_at or config.total_steps)
+    newest = max(seals.steps(folder / checkpoint.FOLDER), default=-1)
+    is_measured = not texts.held_out_rows(text) or any(
+        line['step'] == newest and name.startswith('eval/')
+        for line in metric_lines.read(folder)
+        for name in line
+    )
+    if config.job != 'pretrain' or config.replay or newest < end or not is_measured:
+        return None
+    checkpoints = Checkpoints(
+        folder / checkpoint.FOLDER, config.checkpoint, terminal.OUT.print, read_only=True
+    )
+    is_whole = checkpoints.latest() == newest
+    if is_whole:
+        about = checkpoints.about(newest)
+        texts.check_checkpoint(about, config, text, folder, same_text=True)
+    checkpoints.close()
+    return newest if is_whole else None
+
+
+def make_program(config: Config, text: Text, folder: epath.Path, is_unset: bool) -> Run:
+    """The run; where its length `is_unset` it is measured first."""
     vocabulary = texts.vocabulary(config, text)
     if not is_unset:
         return Run(programs.build_program(config, vocabulary), text, folder)
@@ -156,7 +187,7 @@ def evaluate_newest(run: Run) -> None:
     """Scores the newest checkpoint of the workdir on held-out text."""
     checkpoints = open_checkpoints(run, read_only=True)
     newest = checkpoints.latest()
-    assert newest is not None  # `open_run` has looked
+    assert newest is not None  # `configure` has looked
     about = checkpoints.about(newest)
     texts.check_checkpoint(about, run.config, run.text, run.folder, same_text=False)
     params = checkpoints.restore_params(newest, run.program.abstract_state.params)

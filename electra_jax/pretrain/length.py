@@ -29,6 +29,7 @@ from electra_jax.train.state import TrainState
 
 _TRIED = 3  # steps before those that are timed
 _SECONDS = 4.0  # that the steps of one stage are timed, at least one of them
+_LEAST_TRAINING = 0.5  # of the minutes, however long compiling takes
 _MOST_EVALUATING = 0.1  # of the time
 _OTHER = 0.03  # of the time, which saves and whatever else take
 
@@ -78,13 +79,14 @@ def measured(config: Config, vocabulary: Vocabulary, held_out_rows: int) -> tupl
     assert total and evaluations
     terminal.OUT.print(
         f'{seconds:.3g} s a step here (compiled and measured in {duration(took.compiling)}): '
-        f'{config.minutes:g} minutes are {total:,} steps and {counted(evaluations, "evaluations")} '
-        f'of {duration(took.evaluation)}'
+        f'{config.minutes:g} minutes are {total:,} steps'
+        + f', with {counted(evaluations, "evaluations")} of {duration(took.evaluation)}'
+        * bool(batches)
     )
-    if took.compiling > config.minutes * 60 / 2:
+    if took.compiling > config.minutes * 60 * (1 - _LEAST_TRAINING):
         terminal.OUT.print(
-            'warning: most of these minutes went into compiling; a second start here finds what '
-            'was compiled (config.compilation_cache)'
+            f'warning: compiling took most of the {config.minutes:g} minutes; training still gets '
+            f'{config.minutes * _LEAST_TRAINING:g}'
         )
     return length.with_total_steps(config, total, evaluations), program
 
@@ -92,7 +94,8 @@ def measured(config: Config, vocabulary: Vocabulary, held_out_rows: int) -> tupl
 def fitting(config: Config, took: Measured) -> tuple[int, int]:
     """Steps and evaluations that fit into what is left of `config.minutes`."""
     assert config.minutes is not None
-    left = (config.minutes * 60 - took.compiling - took.ending) * (1 - _OTHER)
+    asked = config.minutes * 60
+    left = max(asked - took.compiling - took.ending, _LEAST_TRAINING * asked) * (1 - _OTHER)
     often = math.ceil(left / took.step / config.eval.every_steps)
     often = max(often, length.LEAST_TIMES)
     if took.evaluation:

@@ -19,7 +19,7 @@ from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
 from electra_jax.runtime import cli
 from electra_jax.tokenizers.api import Tokenizer
-from electra_jax.train import log
+from electra_jax.train import log, metric_lines
 from electra_jax.train.clock import Clock
 from electra_jax.train.loop import Outcome
 
@@ -102,22 +102,43 @@ def rising(settings: ObjectiveConfig) -> list[str]:
     return lines
 
 
+def finished(
+    step: int, config: Config, text: Text, folder: epath.Path, typed: Collection[str]
+) -> str:
+    """The end of a run again, where its command is typed after it."""
+    evaluation = {
+        name.removeprefix('eval/'): value
+        for line in metric_lines.read(folder)
+        for name, value in line.items()
+        if line['step'] == step and name.startswith('eval/')
+    }
+    lines = [f'note: {line}' for line in not_read(config, text, typed)]
+    return '\n'.join([*lines, *_result(step, evaluation, config), *_what_next(config, folder)])
+
+
 def end(outcome: Outcome, clock: Clock, config: Config, folder: epath.Path) -> str:
     """The result, where its files are, and what to type next."""
     step = int(outcome.state.step)
     if outcome.stopped_by:
         stopped = f'stopped by {outcome.stopped_by} at step {step}, saved'
         return f'{stopped}\nto continue: {cli.same_command()}'
-    metrics = ', '.join(log.scores(outcome.evaluation))
-    return '\n'.join(
-        [
-            f'done: {counted(step, "steps")}, {metrics or "no held-out text"}',
-            *[f'warning: {line}' for line in too_short(config, outcome.evaluation)],
-            clock.goodput_line(),
-            f'files: {folder} (checkpoints/, metrics.jsonl, tensorboard/)',
-            following(config, folder),
-        ]
-    )
+    result = _result(step, outcome.evaluation, config)
+    return '\n'.join([*result, clock.goodput_line(), *_what_next(config, folder)])
+
+
+def _result(step: int, evaluation: Mapping[str, float], config: Config) -> list[str]:
+    metrics = ', '.join(log.scores(evaluation))
+    return [
+        f'done: {counted(step, "steps")}, {metrics or "no held-out text"}',
+        *[f'warning: {line}' for line in too_short(config, evaluation)],
+    ]
+
+
+def _what_next(config: Config, folder: epath.Path) -> list[str]:
+    return [
+        f'files: {folder} (checkpoints/, metrics.jsonl, tensorboard/)',
+        following(config, folder),
+    ]
 
 
 def too_short(config: Config, evaluation: Mapping[str, float]) -> list[str]:

@@ -59,7 +59,8 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     """
     start = int(state.step)
     end = min(config.total_steps, config.stop_at or config.total_steps)
-    clock, evaluation = run.clock, {}
+    clock = run.clock
+    evaluation: dict[str, float] = {}
     clock.start_from(start)
     with _tools(config.log, run, workdir, start, end) as (log, profiler, stop):
         if start < end:
@@ -86,11 +87,13 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             profiler.after(number - 1, metrics)
 
             # ---- Evaluate on held-out text.
-            if number % config.eval.every_steps == 0 or number == end:
+            if (number % config.eval.every_steps == 0 or number == end) and not stop.has_come():
                 log.finish_step()
-                with log.evaluating():
+                evaluation = {}
+                with log.evaluating(), stop.leaving():
                     evaluation = run.evaluate(state.params)
-                log.evaluation(number, evaluation)
+                if not stop.has_come():
+                    log.evaluation(number, evaluation)
 
             # ---- Save.
             if number % config.checkpoint.every_steps == 0 or number == end:
@@ -102,9 +105,10 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             if stop.requested(number):
                 _save(run, log, number, state, last=True)
                 break
-        if start >= end:  # the command was typed again after the end
+        if start >= end:  # typed again after an end without an evaluation
             with log.evaluating():
                 evaluation = run.evaluate(state.params)
+            log.evaluation(start, evaluation)
         log.finish_step()
     return Outcome(state, evaluation if not stop.name else {}, stop.name)
 

@@ -14,6 +14,30 @@ class Stop:
     """Whether a signal has asked the run to end."""
 
     name: str | None = None  # of the signal
+    _leaves = False  # what is under way, at a signal
+
+    @contextlib.contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Work that is left unfinished when a signal comes: nothing is lost by that."""
+        self._leaves = True
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.name is None:
+                raise
+        finally:
+            self._leaves = False
+
+    def has_come(self) -> bool:
+        """Whether a signal has asked this process to end."""
+        return self.name is not None
+
+    def asked(self, name: str) -> None:
+        """A signal has come."""
+        is_second = self.name == name == 'SIGINT'
+        self.name = name
+        if is_second or self._leaves:
+            raise KeyboardInterrupt
 
     def requested(self, step: int) -> bool:
         """Whether the run ends after this step; every process asks after every step."""
@@ -39,9 +63,7 @@ def stop_signals(may_end: Callable[[], bool]) -> Iterator[Stop]:
         del frame
         if number == signal.SIGINT:
             interrupt.handled()
-        if stop.name == signal.Signals(number).name == 'SIGINT':
-            raise KeyboardInterrupt
-        stop.name = signal.Signals(number).name
+        stop.asked(signal.Signals(number).name)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -78,9 +78,9 @@ def test_evaluations_are_in_the_minutes(machine):
 
 @pytest.mark.parametrize('compiling', [10.0, 590.0, 1000.0])
 def test_a_run_has_steps_however_long_it_compiles(compiling):
-    took = length.Measured(step=0.3, evaluation=50.0, compiling=compiling, ending=5.0)
+    took = length.Measured(step=0.3, evaluation=20.0, compiling=compiling, ending=5.0)
     steps, often = length.fitting(tiny_config(minutes=10.0), took)
-    assert steps >= 2 and often >= 1
+    assert steps * 0.3 > 0.4 * 600 and often >= 1
 
 
 def test_processes_agree_on_what_the_first_one_measured(machine, monkeypatch):
