@@ -385,8 +385,9 @@ class TaskConfig:
     warmup_rate: float = setting(UNSET, at_least=0, at_most=1)
     # End a trial after so many epochs without a better headline score; None: at its last step.
     patience: int | None = setting(None, at_least=1)
-    # What a row of each class counts in the loss: 'none': the same. 'balanced': classes count the
-    # same together, however many rows they have. Or numbers 'a,b,c' in the order of the labels.
+    # What a row (in tagging a word) of each class counts in the loss: 'none': the same. 'balanced':
+    # classes count the same together, however many rows they have. Or numbers 'a,b,c' in the order
+    # of the labels.
     class_weights: str = setting('none')
     # Losses added up over a batch, as in the reference: gradients then grow with the batch, and
     # clipping alone decides how long they are.

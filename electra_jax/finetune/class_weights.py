@@ -1,4 +1,4 @@
-"""What a row of each class counts in the loss: `config.task.class_weights`."""
+"""What a row, or a word, of each class counts in the loss: `config.task.class_weights`."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -22,14 +22,14 @@ def weighted(task: Task, examples: Sequence[Any], asked: str) -> Task:
     count = KINDS[task.kind].class_counts
     if count is None:
         raise ConfigError(
-            f'{_SETTING} is {asked!r}, which is for classes of whole texts, but {task.name} is of '
+            f'{_SETTING} is {asked!r}, which is for classes of texts or words, but {task.name} is of '
             f'the kind {task.kind}: leave it out'
         )
     return dataclasses.replace(task, class_weights=of_counts(asked, task.labels, count(examples)))
 
 
 def of_counts(asked: str, labels: Sequence[str], counts: Mapping[str, int]) -> tuple[float, ...]:
-    """The weight of each label, such that the mean over all rows is 1.
+    """The weight of each label, such that the mean over all rows (or words) is 1.
 
     >>> of_counts('balanced', ['a', 'b'], {'a': 30, 'b': 10})
     (0.6666666666666666, 2.0)

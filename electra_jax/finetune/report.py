@@ -46,7 +46,7 @@ def start_lines(run: Run) -> list[str]:
         lines.append(
             f'  rows of {longest} tokens, the longest of this model; the task has {wanted}'
         )
-    lines += [f'  {line}' for line in classes_line(train.loaded)]
+    lines += [f'  {line}' for line in classes_line(train.loaded) + weights_line(run.task)]
     lines += [f'  {line}' for line in scale_line(run.task)]
     lines += [f'  {line}' for line in run.trivial.lines(run.kind)]
     if run.tests:
@@ -107,14 +107,18 @@ def classes_line(train: Loaded) -> list[str]:
     numbers = {label: counts[label] for label in train.task.labels}
     shown = sorted(numbers.items(), key=lambda item: -item[1])[:_SHOWN]
     listed = ', '.join(f'{label!r} {number:,}' for label, number in shown)
-    lines = [
-        f'{counted(len(numbers), "classes")}: {listed}{", ..." if len(numbers) > _SHOWN else ""}'
-    ]
-    if train.task.class_weights:
-        pairs = zip(train.task.labels, train.task.class_weights, strict=True)
-        weights = ', '.join(f'{label!r} {weight:.3g}' for label, weight in [*pairs][:_SHOWN])
-        lines.append(f'a row counts in the loss by its class: {weights}')
-    return lines
+    more = ', ...' if len(numbers) > _SHOWN else ''
+    return [f'{counted(len(numbers), "classes")}: {listed}{more}']
+
+
+def weights_line(task: Task) -> list[str]:
+    """What each class counts in the loss, where that differs."""
+    if not task.class_weights:
+        return []
+    pairs = list(zip(task.labels, task.class_weights, strict=True))
+    weights = ', '.join(f'{label!r} {weight:.3g}' for label, weight in pairs[:_SHOWN])
+    more = ', ...' if len(pairs) > _SHOWN else ''
+    return [f'each class counts in the loss by a weight: {weights}{more}']
 
 
 def scale_line(task: Task) -> list[str]:

@@ -5,7 +5,8 @@ import pytest
 
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import class_weights
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import TaggedExample, TextExample
+from electra_jax.finetune.kinds.tagging import TAGGING
 from electra_jax.finetune.kinds.text import CLASSIFICATION
 from tests.support.loading import Known, task_of
 
@@ -46,3 +47,14 @@ def test_the_loss_of_a_row_is_multiplied_by_the_weight_of_its_class():
     outputs = {'logits': np.log(np.full((3, 3), 1 / 3, np.float32))}
     loss_B = CLASSIFICATION.loss(weighted('1,4,0'), outputs, batch)
     assert np.allclose(loss_B[:2], [0.5 * np.log(3), 2 * np.log(3)], rtol=1e-6)
+
+
+def test_the_loss_of_a_word_is_multiplied_by_the_weight_of_its_tag():
+    task = task_of('tagging', Known(('O', 'B-X', 'I-X')))
+    sentences = [TaggedExample('0', tuple('abcd'), ('O', 'O', 'O', 'B-X'), '')]
+    task = class_weights.weighted(task, sentences, 'balanced')
+    assert task.class_weights == pytest.approx((4 / (2 * 3), 4 / 2, 1.0))
+    batch = {'labels': np.array([[-1, 0, 1, -1], [0, -1, -1, -1]], np.int32)}
+    outputs = {'logits': np.log(np.full((2, 4, 3), 1 / 3, np.float32))}
+    loss_B = TAGGING.loss(task, outputs, batch)
+    assert np.allclose(loss_B, np.log(3) * np.array([2 / 3 + 2, 2 / 3]), rtol=1e-6)

@@ -166,7 +166,8 @@ class Kind(NamedTuple):
     write: Callable[[pathlib.Path, str, Predictions], None] = lambda folder, split, predictions: (
         None
     )
-    # Examples -> how many of them each class has; None: a row has no class that could weigh more.
+    # Examples -> how many of them (or of their words) each class has; None: there is no class that
+    # could weigh more.
     class_counts: Callable[[Sequence[Any]], Mapping[str, int]] | None = None
     # Batch -> float [B], how many terms of the loss each row has, before its weight.
     terms: Callable[[Batch], jax.Array] = lambda batch: jnp.ones_like(batch['weight'])

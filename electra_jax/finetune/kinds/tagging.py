@@ -195,11 +195,11 @@ def _row(
 
 
 def loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
-    """Cross-entropy added over the tagged words of each row [B]."""
-    tagged_BL = batch['labels'] >= 0
-    loss_BL = optax.softmax_cross_entropy_with_integer_labels(
-        outputs['logits'], jnp.maximum(batch['labels'], 0)
-    )
+    """Cross-entropy, times the weight of the tag, added over the tagged words of each row [B]."""
+    tagged_BL, tag_BL = batch['labels'] >= 0, jnp.maximum(batch['labels'], 0)
+    loss_BL = optax.softmax_cross_entropy_with_integer_labels(outputs['logits'], tag_BL)
+    if task.class_weights:
+        loss_BL *= jnp.asarray(task.class_weights, jnp.float32)[tag_BL]
     return jnp.sum(jnp.where(tagged_BL, loss_BL, 0.0), axis=1)
 
 
@@ -342,6 +342,7 @@ TAGGING = Kind(
     features=features,
     terms=lambda batch: jnp.sum(batch['labels'] >= 0, axis=1),
     loss=loss,
+    class_counts=lambda examples: collections.Counter(tag for e in examples for tag in e.tags or ()),
     answers=answers,
     has_label=lambda example: example.tags is not None,
     score=lambda predictions: tag_scores(
