@@ -41,6 +41,10 @@ class Start(NamedTuple):
     tokenizer: Tokenizer  # the checkpoint's, or the one of config.data.tokenizer
 
 
+# In what a checkpoint records: the tokens of text that its first parameters had been trained on.
+BEFORE = 'tokens_before'
+
+
 class Account(NamedTuple):
     """What becomes of each array of the checkpoint and of the model, by path."""
 
@@ -126,6 +130,34 @@ def parse_name(where: str) -> tuple[str, str]:
     return (kind, path) if kind in (OURS, *READERS) else (OURS, where)
 
 
+def tokens_read(about: Mapping[str, Any], where: str) -> float | None:
+    """How much text a checkpoint was trained on, and what it started from before it.
+
+    Args:
+        about: what it records, of which `BEFORE` are the tokens of what it started from.
+        where: as `config.init_from` names it.
+
+    Returns:
+        None: it is another project's, or started from such.
+
+    Raises:
+        CheckpointError: the record is damaged.
+    """
+    config = about.get('config') or {}
+    # Checkpoints of earlier versions do not record what came before.
+    earlier = None if BEFORE in about else config.get('init_from')
+    sources = where, about.get('converted_from'), earlier
+    kinds = {parse_name(source)[0] for source in sources if source}
+    if kinds != {OURS} or 'objective' not in config or about.get(BEFORE, 0.0) is None:
+        return None
+    try:
+        steps = int(about.get('steps') or config['total_steps'])
+        own = float(steps * config['batch_size'] * config['data']['row_length'])
+        return own + float(about.get(BEFORE, 0.0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f'{where} does not describe its training ({error!r})') from error
+
+
 def read_own(folder: epath.Path) -> tuple[trees.Tree, dict[str, Any]]:
     """The NumPy parameters of a checkpoint of ours, and what it records."""
     foreign = ('config.json', 'model.safetensors')
@@ -207,8 +239,10 @@ def encoder_params(start: Start, config: Config) -> tuple[dict[str, np.ndarray],
 
 def all_params(
     config: Config, tokenizer: Tokenizer, init: Callable[[], trees.Tree], abstract: trees.Tree
-) -> tuple[trees.Tree, Account]:
+) -> tuple[trees.Tree, Account, float | None]:
     """Parameters for pre-training: those of `config.init_from`, and fresh ones that it lacks.
+
+    The last one returned is `tokens_read` of the checkpoint, or 0 where nothing of it is used.
 
     Args:
         config: its model is what is trained, which may differ from the checkpoint's.
@@ -245,7 +279,8 @@ def all_params(
     def to_devices(x: np.ndarray, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: x[index])
 
-    return jax.tree.map(to_devices, host, abstract), account
+    before = tokens_read(about, where) if account.loaded else 0.0
+    return jax.tree.map(to_devices, host, abstract), account, before
 
 
 def _parts(paths: Iterable[str]) -> str:

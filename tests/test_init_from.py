@@ -51,7 +51,7 @@ def started(folder, tokenizer, **changes):
     config = tiny_config(mesh={'data': 1}, init_from=str(folder), **changes)
     program = runs.build_program(config, VOCABULARY, jax.devices()[:1])
     arguments = (config, tokenizer, program.init_params, program.abstract_state.params)
-    params, account = init_from.all_params(*arguments)
+    params, account, _ = init_from.all_params(*arguments)
     fresh = jax.device_get(jax.jit(program.init_params)())
     named = (dict(trees.named_leaves(tree)) for tree in (params, fresh))
     return *named, account, account.line(config, 'optimizer')

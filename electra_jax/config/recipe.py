@@ -89,7 +89,7 @@ def give_way(settings: Settings, typed: Collection[str]) -> None:
     """Resets what a recipe has in place of something that is typed.
 
     A length in minutes or a share gives way to steps, the size of a vocabulary that is trained to
-    the file of one.
+    the file of one, and a share of the text that is held out to text for that.
 
     Raises:
         ConfigError: both are typed.
@@ -102,6 +102,8 @@ def give_way(settings: Settings, typed: Collection[str]) -> None:
             )
         if name in typed:
             fields.put(settings, other, None)
+    if 'data.validation_source' in typed and 'data.holdout' not in typed:
+        fields.put(settings, 'data.holdout', None)
     if fields.get(settings, 'data.tokenizer.path') is None or 'data.tokenizer.path' not in typed:
         return
     default = fields.typed(Config)()

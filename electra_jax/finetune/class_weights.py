@@ -22,8 +22,8 @@ def weighted(task: Task, examples: Sequence[Any], asked: str) -> Task:
     count = KINDS[task.kind].class_counts
     if count is None:
         raise ConfigError(
-            f'{_SETTING} is {asked!r}, which is for classes of texts or words, but {task.name} is of '
-            f'the kind {task.kind}: leave it out'
+            f'{_SETTING} is {asked!r}, which is for classes of texts or words, but {task.name} is '
+            f'of the kind {task.kind}: leave it out'
         )
     return dataclasses.replace(task, class_weights=of_counts(asked, task.labels, count(examples)))
 

@@ -16,7 +16,7 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import TASK_BATCH_SIZE
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import CheckpointError
-from electra_jax.init_from import OURS, parse_name
+from electra_jax.init_from import tokens_read
 
 # Tokens of text. Neither bound is measured: models that read 0.055e9 (configs/laptop.py) and 0.92e9
 # (one_gpu.py) were, and the paper's small model read 16e9.
@@ -32,7 +32,7 @@ class Origin(NamedTuple):
 
     num_layers: int
     hidden_size: int
-    # Of text that it was trained on; None: it is not ours, or goes on from such.
+    # Of text that it and what it started from were trained on; None: some of that is not ours.
     tokens: float | None
     generator_alone: bool = False  # its run ended in the first of two stages
 
@@ -118,14 +118,12 @@ def origin(about: Mapping[str, Any], model: Settings | ModelConfig, where: str |
     shape = model.num_layers, model.hidden_size
     if where is None:
         return Origin(*shape, 0.0)
-    config = about.get('config') or {}
-    sources = where, about.get('converted_from'), config.get('init_from')
-    kinds = {parse_name(source)[0] for source in sources if source}
-    if kinds != {OURS} or 'objective' not in config:
+    tokens = tokens_read(about, where)
+    if tokens is None:
         return Origin(*shape, None)
+    config = about['config']
     try:
         objective, steps = config['objective'], int(about.get('steps') or config['total_steps'])
-        tokens = float(steps * config['batch_size'] * config['data']['row_length'])
         first = objective.get('generator_steps') or config['total_steps'] // 2
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f'{where} does not describe its training ({error!r})') from error

@@ -23,7 +23,7 @@ from electra_jax.finetune.kinds.kind import Predictions
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.results import TRIAL_FILE, Trial, on_first_host
 from electra_jax.finetune.run import Run, open_run
-from electra_jax.init_from import checked_start
+from electra_jax.init_from import BEFORE, checked_start
 from electra_jax.runtime import cli, distributed, terminal
 from electra_jax.train import checkpoint, workdir
 from electra_jax.train.clock import EVALUATING, SAVING, Clock
@@ -130,6 +130,7 @@ def _save(
             'tokenizer_hash': tokenizer.hash,
             'task': tasks.to_json(run.task),
             'seed': trial.seed,
+            BEFORE: run.choice.origin.tokens,
             'scores': dict(trial.metrics),
         }
         checkpoint.write_params(folder, outcome.params, about)

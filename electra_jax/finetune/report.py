@@ -63,16 +63,23 @@ def start_lines(run: Run) -> list[str]:
 
 def origin_line(run: Run) -> str:
     """What the parameters start from."""
-    if run.account is not None:
+    if run.account is not None and not _head_arrays(run):
         return run.account.line(run.config, 'task_head')
+    if run.account is not None:  # `_head_lines` has what of the head is loaded
+        start = run.task.decoder.start
+        unused = [x for x in run.account.unused if x.split('/')[0] not in (start, f'{start}_head')]
+        return run.account._replace(unused=unused).line(run.config, 'the rest of task_head')
     like = f', with the model and tokenizer of {run.start.where}' if run.start.where else ''
     return f'from scratch: no parameter comes from a pre-trained model{like}'
 
 
+def _head_arrays(run: Run) -> int:
+    return sum(path.startswith('task_head/') for path in run.source)
+
+
 def _head_lines(run: Run) -> list[str]:
     """What a decoder starts from, where it is not fresh."""
-    loaded = sum(path.startswith('task_head/') for path in run.source)
-    if not loaded:
+    if not (loaded := _head_arrays(run)):
         return []
     return [f'  decoder: {loaded} arrays from its {run.task.decoder.start}, the others are fresh']
 

@@ -148,7 +148,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
         first_stage(config),
     )
     means = Means(program.objective.metrics_after)
-    state = load_state(run, checkpoints, batches, health, means)
+    state, before = load_state(run, checkpoints, batches, health, means)
     workdir.describe(run.folder, config, {'flops_per_token': flops})
     workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
     terminal.OUT.print(report.start(program, run.text, run.folder, flops, typed))
@@ -159,7 +159,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
         evaluate=make_evaluate(program, held_out),
         batches=batches,
         checkpoints=checkpoints,
-        about=texts.about(config, run.text),
+        about={**texts.about(config, run.text), init_from.BEFORE: before},
         health=health,
         clock=clock,
         work=StepWork(
@@ -203,7 +203,7 @@ def replay_dump(run: Run, path: epath.Path) -> None:
     dump = replay.read_dump(path)
     checkpoints = open_checkpoints(run, read_only=True, before=dump.step)
     batches = texts.training_batches(run.text, run.program)
-    state = load_state(run, checkpoints, batches)
+    state, _ = load_state(run, checkpoints, batches)
     step = programs.step_of_any_length(run.program)
     for line in replay.replay(dump, step, run.program.examine, batches, state):
         terminal.OUT.print(line)
@@ -222,24 +222,28 @@ def load_state(
     batches: DeviceBatches,
     health: Health | None = None,
     means: Means | None = None,
-) -> TrainState:
-    """The state of the newest checkpoint, where all that is given goes on too; or at step 0."""
+) -> tuple[TrainState, float | None]:
+    """The state of the newest checkpoint, where all that is given goes on too; or at step 0.
+
+    And how many tokens the checkpoint that the run started from had read (`init_from.tokens_read`).
+    """
     newest, program = checkpoints.latest(), run.program
     if newest is not None:
         about = checkpoints.about(newest)
         texts.check_checkpoint(about, run.config, run.text, run.folder, same_text=True)
         state, data_state = checkpoints.restore(newest, program.abstract_state)
         loop.restore_data_state(data_state, batches, health, means)
-        return state
+        # Earlier versions did not record it.
+        return state, about.get(init_from.BEFORE, None if run.config.init_from else 0.0)
     with terminal.alive('compiling the initial state'):
         state = program.fresh_state()
     if run.config.init_from is None:
-        return state
-    params, account = init_from.all_params(
+        return state, 0.0
+    params, account, before = init_from.all_params(
         run.config, run.text.tokenizer, program.init_params, program.abstract_state.params
     )
     terminal.OUT.print(account.line(run.config, 'optimizer'))
-    return state._replace(params=params)
+    return state._replace(params=params), before
 
 
 def make_evaluate(program: Program, batches: Batches) -> Callable[[trees.Tree], dict[str, float]]:

@@ -50,6 +50,17 @@ def test_steps_that_are_typed_decide(typed, other):
         recipe.give_way(settings, {typed, other})
 
 
+def test_text_that_is_typed_to_be_held_out_leaves_the_source_whole():
+    for typed, holdout in {
+        ('data.validation_source',): None,
+        ('data.validation_source', 'data.holdout'): 0.05,
+        (): 0.05,
+    }.items():
+        settings = recipe.recipe({'data': {'holdout': 0.05}})
+        recipe.give_way(settings, typed)
+        assert settings.data.holdout == holdout
+
+
 def test_a_share_of_a_stage_needs_stages():
     with pytest.raises(ConfigError, match=r'generator_share.*two_stage'):
         settings_of({'objective': {'generator_share': 0.5}})

@@ -39,6 +39,19 @@ def chosen(found, name='task', **changes):
         ({'config': {'model': {}}}, 'runs/x', None, False),
         ({'config': LAPTOP, 'converted_from': 'huggingface:x'}, 'runs/x', None, False),
         ({'config': {**LAPTOP, 'init_from': 'google:x'}, 'steps': 9}, 'runs/x', None, False),
+        # What it started from had read text, too, or is another project's.
+        (
+            {'config': {**LAPTOP, 'init_from': 'runs/y'}, 'tokens_before': 5e8},
+            'runs/x',
+            5e8 + 54_000 * 1024.0,
+            False,
+        ),
+        (
+            {'config': {**LAPTOP, 'init_from': 'runs/y'}, 'tokens_before': None},
+            'runs/x',
+            None,
+            False,
+        ),
     ],
 )
 def test_a_checkpoint_is_known_by_what_it_records(about, where, tokens, generator_alone):

@@ -342,7 +342,9 @@ TAGGING = Kind(
     features=features,
     terms=lambda batch: jnp.sum(batch['labels'] >= 0, axis=1),
     loss=loss,
-    class_counts=lambda examples: collections.Counter(tag for e in examples for tag in e.tags or ()),
+    class_counts=lambda examples: collections.Counter(
+        tag for e in examples for tag in e.tags or ()
+    ),
     answers=answers,
     has_label=lambda example: example.tags is not None,
     score=lambda predictions: tag_scores(
