@@ -23,6 +23,7 @@ from absl import flags
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune.files import predict_input
 from electra_jax.inference import files
+from electra_jax.inference.abilities.pairs import ALL
 from electra_jax.inference.abilities.score import SCORERS
 from electra_jax.inference.ability import Options
 from electra_jax.inference.loaded import TASKS
@@ -57,7 +58,8 @@ TOP_K = flags.DEFINE_integer('top_k', 5, 'fill_mask: tokens for each [MASK]', lo
 SCORER = flags.DEFINE_enum(
     'scorer', None, SCORERS,
     'of score, pairs and rerank: generator (a position masked at a time), discriminator, electric; '
-    'of zero_shot: discriminator, generator; if not given: what suits the checkpoint best',
+    'of pairs also all: each that the checkpoint has; of zero_shot: discriminator, generator; if '
+    'not given: what suits the checkpoint best',
 )  # fmt: skip
 TEMPLATE = flags.DEFINE_string(
     'template', None, 'zero_shot: sentiment, topic, entailment, or text with {text} and {label}'

@@ -125,6 +125,29 @@ def test_minimal_pairs_are_reported_by_file(opened, tmp_path, capsys):
     assert '| one | 3 | 50.0 |' in printed and '| mean of files | 4 | 50.0 |' in printed
 
 
+def test_pairs_are_compared_by_each_scorer_at_once(opened, tmp_path, capsys):
+    path = tmp_path / 'in.jsonl'
+    pairs = [(TEXTS[0], TEXTS[2]), (TEXTS[2], TEXTS[1]), (TEXTS[1], TEXTS[1])]
+    rows = ({'sentence_good': a, 'sentence_bad': b} for a, b in pairs)
+    path.write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
+    for objective, names in (
+        ('electra', ['generator', 'discriminator']),
+        ('electric', ['generator', 'electric']),
+    ):
+        model = opened[objective][2]
+        found = answered(model, 'pairs', path, tmp_path, scorer='all')
+        shares = []
+        for name in names:
+            scores = zip(TEXTS, model.score(TEXTS, name), strict=True)
+            score = {text: one.score for text, one in scores}
+            assert found[0][name]['good']['score'] == pytest.approx(score[TEXTS[0]], rel=1e-5)
+            right = [float(score[a] > score[b]) if a != b else 0.5 for a, b in pairs]
+            assert [row[name]['right'] for row in found] == right
+            shares.append(f'{100 * sum(right) / 3:.1f}')
+        # By length alone: right, wrong, and a tie.
+        assert f'| in | 3 | {" | ".join(shares)} | 50.0 |' in capsys.readouterr().err
+
+
 def test_hypotheses_are_ranked_among_those_with_their_id(opened, tmp_path):
     model = opened['electra'][2]
     path = tmp_path / 'in.jsonl'

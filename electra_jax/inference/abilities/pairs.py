@@ -1,4 +1,4 @@
-"""Minimal pairs: is the good sentence of two more likely than the bad one?
+"""Minimal pairs: is the good sentence of two more likely than the bad one, by one or all scorers?
 
 Files are those of BLiMP (Warstadt et al. 2020): objects with `sentence_good` and `sentence_bad`.
 """
@@ -14,6 +14,7 @@ from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
 
 COLUMNS = Columns(text_a='sentence_good', text_b='sentence_bad')
+ALL = 'all'  # in place of a scorer: each that the checkpoint has
 
 
 class Compared(NamedTuple):
@@ -29,33 +30,59 @@ class Compared(NamedTuple):
         return 0.5 if good == bad else float(good > bad)
 
 
+By = dict[str, Compared]  # scorer -> what it gives a pair
+
+
 def bind(opened: Opened, options: Options) -> Answer:
     """The function that compares the sentences of pairs."""
-    answer = score.bind(opened, options)
+    usual = [options.scorer or score.usual(opened)]
+    names = score.able(opened) if options.scorer == ALL else usual
+    answer = score.bind_several(opened, names)
 
-    def compare(examples: Sequence[TextExample], notes: Notes) -> Iterator[Compared]:
+    def compare(examples: Sequence[TextExample], notes: Notes) -> Iterator[By]:
         bad = [one._replace(text_a=str(one.text_b), text_b=None) for one in examples]
-        scores = list(answer([*examples, *bad], notes))
-        return map(Compared, scores[: len(examples)], scores[len(examples) :])
+        found = answer([*examples, *bad], notes)
+        for i in range(len(examples)):
+            yield {
+                name: Compared(scores[i], scores[i + len(examples)])
+                for name, scores in found.items()
+            }
 
     return compare
 
 
-def to_json(example: TextExample, pair: Compared) -> dict[str, Any]:
-    """Both sentences with their scores, and whether that is right."""
+def to_json(example: TextExample, by: By) -> dict[str, Any]:
+    """Both sentences with their scores, and whether that is right; of several scorers by name."""
+    found = {
+        name: {
+            'good': score.numbers(pair.good),
+            'bad': score.numbers(pair.bad),
+            'right': pair.right,
+        }
+        for name, pair in by.items()
+    }
     return {
         'id': example.id,
         'sentence_good': example.text_a,
         'sentence_bad': example.text_b,
-        'good': score.numbers(pair.good),
-        'bad': score.numbers(pair.bad),
-        'right': pair.right,
+        **(found if len(found) > 1 else next(iter(found.values()))),
     }
 
 
-def measure(examples: Sequence[TextExample], pairs: Sequence[Compared]) -> dict[str, float]:
-    """The share of pairs that are right."""
-    return {'accuracy': sum(pair.right for pair in pairs) / len(pairs)}
+def measure(examples: Sequence[TextExample], pairs: Sequence[By]) -> dict[str, float]:
+    """The share of pairs that are right, by scorer, and where the good sentence is the shorter one.
+
+    Chance is one half. The last number is what follows from the numbers of tokens alone: sums over
+    tokens favor short sentences.
+    """
+    names = list(pairs[0])
+    shares = {
+        name if len(names) > 1 else 'accuracy': sum(by[name].right for by in pairs) / len(pairs)
+        for name in names
+    }
+    sizes = [(len(pair.good.terms), len(pair.bad.terms)) for by in pairs for pair in [by[names[0]]]]
+    shorter = sum(0.5 if good == bad else float(good < bad) for good, bad in sizes)
+    return {**shares, 'shorter': shorter / len(pairs)}
 
 
 PAIRS = Ability(

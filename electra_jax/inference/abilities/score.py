@@ -6,7 +6,7 @@ original one, and Electric's is -E(x)_t (`objectives.electric.token_scores`): on
 Scores of a text are sums over its tokens, so those of texts of different length differ by length.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -40,22 +40,44 @@ class Scored(NamedTuple):
 
 def bind(opened: Opened, options: Options) -> Answer:
     """The function that scores texts, by `scorer` or what suits the checkpoint best."""
-    name = options.scorer or _usual(opened)
-    if name not in SCORERS:
-        raise unknown('--scorer', name, SCORERS)
-    terms = SCORERS[name](opened)
+    name = options.scorer or usual(opened)
+    several = bind_several(opened, [name])
+    return lambda examples, notes: iter(several(examples, notes)[name])
 
-    def score(examples: Sequence[TextExample], notes: Notes) -> Iterator[Scored]:
-        if name == 'discriminator':
+
+def bind_several(
+    opened: Opened, names: Sequence[str]
+) -> Callable[[Sequence[TextExample], Notes], dict[str, list[Scored]]]:
+    """The function that scores texts by each of some scorers."""
+    for name in names:
+        if name not in SCORERS:
+            raise unknown('--scorer', name, SCORERS)
+    terms = {name: SCORERS[name](opened) for name in names}
+
+    def score(examples: Sequence[TextExample], notes: Notes) -> dict[str, list[Scored]]:
+        if 'discriminator' in names:
             note_untrained(opened, notes)
-        encoded = encode(opened, examples, notes)
-        for found in terms([one.ids for one in encoded]):
-            yield Scored(float(np.sum(found, dtype=np.float64)), found)
+        ids = [one.ids for one in encode(opened, examples, notes)]
+        return {
+            name: [Scored(float(np.sum(x, dtype=np.float64)), x) for x in of_tokens(ids)]
+            for name, of_tokens in terms.items()
+        }
 
     return score
 
 
-def _usual(opened: Opened) -> str:
+def able(opened: Opened) -> list[str]:
+    """The scorers that the checkpoint has what is needed for; at least the usual one."""
+    has = {
+        'generator': 'generator_head' in opened.params,
+        'discriminator': opened.detects,
+        'electric': opened.objective == 'electric' and 'discriminator_head' in opened.params,
+    }
+    return [name for name in SCORERS if has[name]] or [usual(opened)]
+
+
+def usual(opened: Opened) -> str:
+    """The scorer that suits the checkpoint best."""
     if opened.objective == 'electric':
         return 'electric'
     return 'generator' if 'generator_head' in opened.params else 'discriminator'
