@@ -36,10 +36,11 @@ CHECKPOINT = flags.DEFINE_string(
 TASK = flags.DEFINE_enum(
     'task', 'auto', TASKS,
     'auto: what it was fine-tuned on, or else detect; detect: the probability that each token was '
-    'replaced; embed: a vector for each text; fill_mask: the likeliest tokens for each [MASK]; '
-    'score: how likely a text is; pairs: which sentence of sentence_good and sentence_bad is more '
-    'likely; rerank: the order of the texts with one id, the likeliest first; zero_shot: one of '
-    'some labels for each text, by a template',
+    'replaced; embed: a vector for each text; similarity: the cosine of the vectors of text_a and '
+    'text_b; retrieve: how far up text_b is among those of all rows; fill_mask: the likeliest '
+    'tokens for each [MASK]; score: how likely a text is; pairs: which sentence of sentence_good '
+    'and sentence_bad is more likely; rerank: the order of the texts with one id, the likeliest '
+    'first; zero_shot: one of some labels for each text, by a template',
 )  # fmt: skip
 INPUT = flags.DEFINE_string('input', '-', 'file or folder of files to read; -: standard input')
 OUTPUT = flags.DEFINE_string(
@@ -51,12 +52,13 @@ FORMAT = flags.DEFINE_enum(
 )  # fmt: skip
 COLUMNS = flags.DEFINE_string(
     'columns', None,
-    'columns that are not called as in training: text_a=body,id=key; of zero_shot also label=NAME',
+    'columns that are not called as in training: text_a=body,id=key; of zero_shot and similarity '
+    'also label=NAME',
 )  # fmt: skip
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 32, 'rows of a batch', lower_bound=1)
 TOP_K = flags.DEFINE_integer('top_k', 5, 'fill_mask: tokens for each [MASK]', lower_bound=1)
 SCORER = flags.DEFINE_enum(
-    'scorer', None, SCORERS,
+    'scorer', None, (*SCORERS, ALL),
     'of score, pairs and rerank: generator (a position masked at a time), discriminator, electric; '
     'of pairs also all: each that the checkpoint has; of zero_shot: discriminator, generator; if '
     'not given: what suits the checkpoint best',

@@ -453,6 +453,11 @@ CASES = {
     'beam_options': Case(checks(data={'runner_options': '--runner=X'}), other=('--runner',)),
     'no_task': Case(checks(job='finetune')),
     'a_kind_for_a_task': Case(reads('multi_label'), two('.jsonl', LABELS)),
+    'words_of_other_classes': Case(
+        reads('text', task={'head': 'prompt', 'template': 'sentiment', 'labels': 'good,bad'}),
+        two('.csv', 'text,label\na,good\nb,bad\n'),
+        blanks={'WORD': 'film'},
+    ),
     'accents': Case(
         checks(data={'tokenizer': {'strip_accents': True, 'kind': 'unigram'}}),
     ),
@@ -828,6 +833,7 @@ UNTRIED = {
         ('export/__main__.py', 'type --checkpoint=WORKDIR --target=FOLDER'),
         ('export/programs.py', '; --task=embed exports its encoder'),
         ('finetune/job.py', 'next: python -m electra_jax.predict --checkp'),
+        ('finetune/kinds/prompt.py', 'name a checkpoint that was pre-trained with'),
         ('finetune/kinds/seq2seq.py', 'type --config.task.decoder.start=encoder or'),
         ('finetune/kinds/seq2seq.py', 'name fewer, or type --config.task.decoder.s'),
         ('finetune/kinds/seq2seq.py', 'with --config.data.tokenizer.lower_case=Fal'),

@@ -24,6 +24,8 @@ _SHARED = 'generator and discriminator share parameters'
 
 OF_THE_RUN = (
     Need('task.name', 'job', _FINE_TUNING, 'to pre-train, --config=configs/small.py, for example'),
+    Need('task.template', 'task.head', ('prompt',), 'no other head reads a template'),
+    Need('task.words', 'task.head', ('prompt',), 'no other head reads words of classes'),
     Need('trials', 'job', _FINE_TUNING, 'pre-train other seeds by --config.seed=1 --workdir=DIR'),
     Need('data.runner_options', 'data.runner', ('beam',), 'only Beam has options'),
     Need(

@@ -13,7 +13,7 @@ from electra_jax.config.fields import UNSET, setting
 VOCAB_SIZE = 30522  # of a vocabulary that is trained, as BERT's and ELECTRA's
 GENERATOR_KINDS = ('separate', 'tied', 'two_tower', 'uniform', 'unigram')
 # Whose layers stand on the encoder in fine-tuning: `model.task_heads`.
-HEAD_STYLES = ('reference', 'huggingface', 'mean', 'modernbert', 'modernbert_cls')
+HEAD_STYLES = ('reference', 'huggingface', 'mean', 'prompt', 'modernbert', 'modernbert_cls')
 # Fields of `ModelConfig` about how to compute; what is best depends on the devices of the run.
 LEFT_TO_DEVICES = ('attention', 'compute_dtype', 'scan_unroll', 'flat_products', 'vocab_chunks')
 
@@ -352,8 +352,8 @@ class TaskConfig:
 
     # Of GLUE: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli. Of questions: squad1, squad2,
     # newsqa, naturalqs, triviaqa, searchqa, hotpotqa. Others: chunk, ner, translation,
-    # summarization. Your own rows: text, text_multi_label, text_regression, tagging, spans,
-    # seq2seq. None: no fine-tuning.
+    # summarization, squad_retrieval. Your own rows: text, text_multi_label, text_regression,
+    # tagging, spans, seq2seq, retrieval. None: no fine-tuning.
     name: str | None = setting(None)
     train_file: str | None = setting(None)  # below data.path, as the next two
     dev_file: str | None = setting(None)
@@ -376,8 +376,9 @@ class TaskConfig:
     # the number of rows (`finetune.fitting`). 'reference': google-research/electra's.
     defaults: str = setting('fitting', choices=('fitting', 'reference'))
     # 'huggingface': the layers of transformers' heads for Electra. 'mean': a row from all its
-    # tokens. 'modernbert', 'modernbert_cls': those of its ModernBERT, from the mean of a row's
-    # tokens or from the first.
+    # tokens. 'prompt': classes by their words in a template, by the discriminator's own head.
+    # 'modernbert', 'modernbert_cls': those of its ModernBERT, from the mean of a row's tokens or
+    # from the first.
     head: str = setting(UNSET, choices=HEAD_STYLES)
     head_dropout: float = setting(0.1, at_least=0, at_most=0.99)
     epochs: float | None = setting(None, at_least=0.001)
@@ -408,6 +409,14 @@ class TaskConfig:
     beams: int = setting(20, at_least=1)
     answerable_weight: float = setting(0.5, at_least=0)
     null_threshold: float | None = setting(None)  # no answer is given above this score
+    # 'prompt' head: sentiment, topic, entailment, or text with {text} and {label}; and the classes
+    # with their words, '1=good|great,0=bad'; None: those of the template.
+    template: str | None = setting(None)
+    words: str | None = setting(None)
+    # Texts that belong together: what cosines are divided by in the loss, and whether each text
+    # also looks for its partner the other way round.
+    temperature: float = setting(0.05, at_least=0.001, at_most=10)
+    symmetric: bool = setting(True)
     # Texts as answers.
     decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
     decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)

@@ -215,6 +215,13 @@ FINETUNE = {
     ),
     'rouge2': Metric(_SHARE, 'The same of pairs of words.', 'higher'),
     'rougeL': Metric(_SHARE, 'The same of the longest sequence of words in common.', 'higher'),
+    'mrr': Metric(
+        _SHARE, 'The mean of 1 / rank of the right text among all candidates.', 'higher'
+    ),
+    **{
+        f'recall_at_{k}': Metric(_SHARE, f'How often the right text is {where}.', 'higher')
+        for k, where in ((1, 'the first one'), (5, 'among the first 5'), (20, 'among the first 20'))
+    },
     'has_answer_exact': Metric(
         _SHARE, 'The exact_match over the questions that have an answer.', 'higher'
     ),
@@ -257,7 +264,7 @@ WORDS = {
         'prints it.',
     ),
     'held-out': Metric('', 'An evaluation on text that the run is not trained on.'),
-    'trivial': Metric('', 'What answering without reading reaches on the same rows.'),
+    'trivial': Metric('', 'What answering without a model reaches on the same rows.'),
 }
 
 

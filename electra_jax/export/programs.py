@@ -70,13 +70,14 @@ def choose(opened: Opened, task: Task | None, asked: str) -> Program:
 
 def of_task(task: Task) -> Program:
     """The program of a fine-tuned model."""
-    if task.kind not in _TUNED:
+    shape = KINDS[task.kind].head(task)
+    if task.kind not in _TUNED or shape.is_apart:
         raise ConfigError(
-            f'the model was fine-tuned on {task.name}, a task of the kind {task.kind!r}, which '
-            f'cannot be exported, allowed: {", ".join(_TUNED)}; --task=embed exports its encoder'
+            f'the model was fine-tuned on {task.name}, a task of the kind {task.kind!r}, with the '
+            f'head {task.style!r}, which cannot be exported, allowed: {", ".join(_TUNED)}, with '
+            'other heads than prompt; --task=embed exports its encoder'
         )
     finish, meanings = _TUNED[task.kind]
-    shape = KINDS[task.kind].head(task)
 
     def outputs(model: Model, special: SpecialIds) -> Answer:
         answers = model.head(shape).answers

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from electra_jax.tokenizers.api import SpecialIds
+
 Encoded = TypeVar('Encoded')
 
 
@@ -57,6 +59,8 @@ class Rows:
     # Ids that a decoder wrote -> their text, by the tokenizer that made the rows.
     decode: Callable[[Sequence[int]], str] | None = None
     notes: Sequence[str] = ()  # what people must know about the texts
+    once: 'Rows | None' = None  # rows for answers, where those to train on repeat texts
+    texts: int = 1  # how many of them stand in a row, each of as many tokens as a task's row
 
     def __len__(self) -> int:
         return len(self.example)
@@ -68,6 +72,7 @@ class Rows:
 
     def longest(self, row_length: int) -> int:
         """The longest shape of rows that have `row_length` tokens at most."""
+        row_length *= self.texts
         return row_length if self.targets is None else max(row_length, self.targets.longest)
 
     def digest(self) -> str:
@@ -105,6 +110,34 @@ class Targets:
             ids = self.ids[row]
             target_BR[slot, : len(ids)] = ids
         return target_BR
+
+
+def texts_apart(
+    rows: Sequence[Sequence[np.ndarray | None]], special: SpecialIds
+) -> tuple[Ragged, dict[str, Ragged]]:
+    """Rows of several texts that do not see each other, each [CLS] text [SEP].
+
+    Args:
+        rows: ids, int32 [T], of the texts of each row; None: the row lacks that one.
+
+    Returns:
+        the tokens, and marks that take the place of those of one text: 'documents', the number of
+        the text from 1, and 'positions', which begin again in each. Also 'inside': 1 but at [CLS]
+        and [SEP].
+    """
+    cls, sep = (np.array([x], np.int32) for x in (special.cls, special.sep))
+    tokens = []
+    marks: dict[str, list[np.ndarray]] = {'documents': [], 'positions': [], 'inside': []}
+    for texts in rows:
+        given = [(number, ids) for number, ids in enumerate(texts, 1) if ids is not None]
+        sizes = [len(ids) + 2 for _, ids in given]
+        positions = np.concatenate([np.arange(size) for size in sizes])
+        ends = np.repeat(sizes, sizes) - 1
+        tokens.append(np.concatenate([x for _, ids in given for x in (cls, ids, sep)]))
+        marks['documents'].append(np.repeat([number for number, _ in given], sizes))
+        marks['positions'].append(positions)
+        marks['inside'].append((positions > 0) & (positions < ends))
+    return ragged(tokens), {name: ragged(some) for name, some in marks.items()}
 
 
 def to_batch(
@@ -153,6 +186,20 @@ def to_batch(
 
 def _padded(values: np.ndarray, size: int) -> np.ndarray:
     return np.pad(values, [(0, size - len(values))] + [(0, 0)] * (values.ndim - 1))
+
+
+def truncated(a: int, b: int, room: int) -> tuple[int, int]:
+    """Lengths of a pair after dropping tokens of the longer one, of `b` where they are equal.
+
+    >>> truncated(10, 3, 9), truncated(10, 10, 9), truncated(2, 3, 9)
+    ((6, 3), (5, 4), (2, 3))
+    """
+    while a + b > room:
+        if a > b:
+            a -= 1
+        else:
+            b -= 1
+    return a, b
 
 
 def encode_all(

@@ -198,6 +198,11 @@ _CONLL_2003 = TaskFiles(
     dataset=Dataset(Columns(words='tokens', tags='ner'), {'dev': 'dev'}),
 )
 
+_SQUAD_RETRIEVAL = dataclasses.replace(
+    _squad('v1.1', 'squadv1', 'squad1', 'squad').files,
+    columns=Columns('question', 'context', 'negative'),
+    dataset=Dataset(Columns('question', 'context')),
+)
 _TRANSLATION = TaskFiles(columns=Columns(source='source', target='target'), parallel=True)
 _SUMMARIES = TaskFiles(columns=Columns(source='document', target='summary'))
 
@@ -214,6 +219,7 @@ TASKS: dict[str, TaskSpec] = {
     'ner': _like(
         'tagging', _CONLL_2003, row_length=128, eval_splits=('dev', 'test'), test_splits=()
     ),
+    'squad_retrieval': _like('retrieval', _SQUAD_RETRIEVAL, row_length=256),
     'translation': _like('seq2seq', _TRANSLATION, metrics=('bleu', 'chrf')),
     'summarization': _like(
         'seq2seq',

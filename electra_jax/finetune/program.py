@@ -123,7 +123,9 @@ def _initial_params(
     """Parameters at step 0: those of `source` by name, all others fresh by the seed."""
     key = rng.stream_key(rng.root_key(seed), 0, 'init')
     fresh = model.init(key, ('encoder',))
-    fresh['task_head'] = head.init(jax.random.fold_in(key, 1))
+    own = head.init(jax.random.fold_in(key, 1))
+    if own:
+        fresh['task_head'] = own
     chosen = [source.get(name, leaf) for name, leaf in trees.named_leaves(fresh)]
     return jax.tree.unflatten(jax.tree.structure(fresh), chosen)
 

@@ -8,6 +8,7 @@ from electra_jax.core import trees
 from electra_jax.core.complaints import counted
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.fitting import STAGE_1
+from electra_jax.finetune.kinds import prompt
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.run import Run
 from electra_jax.finetune.split import Loaded, Split
@@ -66,9 +67,11 @@ def origin_line(run: Run) -> str:
     if run.account is not None and not _head_arrays(run):
         return run.account.line(run.config, 'task_head')
     if run.account is not None:  # `_head_lines` has what of the head is loaded
-        start = run.task.decoder.start
+        is_prompt = run.task.style == prompt.STYLE
+        start = 'discriminator' if is_prompt else run.task.decoder.start
+        rest = 'nothing' if is_prompt else 'the rest of task_head'
         unused = [x for x in run.account.unused if x.split('/')[0] not in (start, f'{start}_head')]
-        return run.account._replace(unused=unused).line(run.config, 'the rest of task_head')
+        return run.account._replace(unused=unused).line(run.config, rest)
     like = f', with the model and tokenizer of {run.start.where}' if run.start.where else ''
     return f'from scratch: no parameter comes from a pre-trained model{like}'
 
@@ -78,9 +81,11 @@ def _head_arrays(run: Run) -> int:
 
 
 def _head_lines(run: Run) -> list[str]:
-    """What a decoder starts from, where it is not fresh."""
+    """What a head starts from, where it is not fresh."""
     if not (loaded := _head_arrays(run)):
         return []
+    if run.task.style == prompt.STYLE:
+        return ["  head: the discriminator's, which looks for the word that fits"]
     return [f'  decoder: {loaded} arrays from its {run.task.decoder.start}, the others are fresh']
 
 
@@ -109,7 +114,7 @@ def classes_line(train: Loaded) -> list[str]:
     """How many training texts each class has, the most frequent first."""
     given = (getattr(example, 'label', None) for example in train.examples)
     counts = collections.Counter(label for label in given if isinstance(label, str))
-    if not counts:
+    if not counts or not train.task.labels:
         return []
     numbers = {label: counts[label] for label in train.task.labels}
     shown = sorted(numbers.items(), key=lambda item: -item[1])[:_SHOWN]

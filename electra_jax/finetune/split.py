@@ -72,6 +72,7 @@ def make_split(config: Config, tokenizer: Tokenizer, loaded: Loaded, train: bool
     """Examples as token rows; those that are too long are counted among the complaints."""
     task = loaded.task
     rows = KINDS[task.kind].features(tokenizer, loaded.examples, task)
+    rows = rows if train or rows.once is None else rows.once
     if rows.targets is not None and not train:
         rows = dataclasses.replace(rows, targets=None)  # which the model must find itself
     elif rows.targets is not None and rows.targets.cut:

@@ -16,7 +16,8 @@ from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import known
 from electra_jax.finetune.files import tag_schemes, tag_writings
 from electra_jax.finetune.files.tables import Columns, merged
-from electra_jax.finetune.kinds.kind import Task
+from electra_jax.finetune.kinds import prompt
+from electra_jax.finetune.kinds.kind import Task, TaskSpec
 from electra_jax.finetune.kinds.table import KINDS
 
 T = TypeVar('T')
@@ -42,6 +43,9 @@ def from_config(config: Config | Settings) -> Task:
     settings, spec = config.task, known.get(config.task.name)
     styles = KINDS[spec.kind].styles
     style = settings.head if settings.head in styles else styles[0]
+    labels = _labels(settings.labels, spec.labels) or spec.labels
+    if settings.head == prompt.STYLE:
+        labels = _labels_of_words(settings, spec, labels)
     # A logit of its own has the reference's threshold; the plain head compares scores.
     usual = spec.null_threshold if style == 'reference' else 0.0
     columns = Columns(
@@ -54,7 +58,7 @@ def from_config(config: Config | Settings) -> Task:
         spec=spec,
         kind=spec.kind,
         style=style,
-        labels=_labels(settings.labels, spec.labels) or spec.labels,
+        labels=labels,
         scheme=settings.scheme or spec.scheme,
         score_range=spec.score_range,
         row_length=config.data.row_length,
@@ -68,6 +72,10 @@ def from_config(config: Config | Settings) -> Task:
         null_threshold=usual if settings.null_threshold is None else settings.null_threshold,
         columns=columns,
         answerable_weight=settings.answerable_weight,
+        template=settings.template,
+        words=settings.words,
+        temperature=settings.temperature,
+        symmetric=settings.symmetric,
         decoder=settings.decoder,
         decoding=merged(merged(USUAL_DECODING, spec.decoding), settings.decoding),
     )
@@ -113,6 +121,17 @@ def _labels(text: str | None, usual: tuple[str, ...]) -> tuple[str, ...]:
             f'{", ".join(map(repr, usual))}: name all of them in any order, or leave it out'
         )
     return labels
+
+
+def _labels_of_words(settings: Any, spec: TaskSpec, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The classes of a task whose head reads their words, which name them if nothing else does."""
+    if prompt.STYLE not in KINDS[spec.kind].styles:
+        raise ConfigError(
+            f'config.task.head is {prompt.STYLE!r}, which is for classes of whole texts, but '
+            f'{settings.name} is of the kind {spec.kind}: leave it out'
+        )
+    template = prompt.parse(settings.template, settings.words, labels)
+    return labels or tuple(name for name, _ in template.labels)
 
 
 def to_json(task: Task) -> dict[str, Any]:

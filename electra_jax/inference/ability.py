@@ -8,10 +8,9 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.kinds.kind import Task
+from electra_jax.finetune.templates import Labels
 from electra_jax.inference.opened import Opened
 from electra_jax.tokenizers.unknown import Unknown
-
-Labels = tuple[tuple[str, tuple[str, ...]], ...]  # label -> its words
 
 
 @dataclasses.dataclass(frozen=True)

@@ -227,6 +227,7 @@ class LoadedModel:
             lambda example: None,
             lambda examples, notes: tuned.answer(examples, *notes),
             lambda example, answer: answer,
+            at_once=None if KINDS[tuned.task.kind].together else AT_ONCE,
         )
 
     def _answers(

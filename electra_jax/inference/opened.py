@@ -111,8 +111,10 @@ class Opened(NamedTuple):
         self,
         networks: Sequence[str],
         outputs: Callable[[Model], Callable[[Params, Batch], dict[str, jax.Array]]],
-    ) -> Callable[[Rows], RowOutputs]:
+    ) -> Callable[..., RowOutputs]:
         """Token rows -> the outputs for each row, in the order of the rows.
+
+        A second argument, if any, is handed lines that show how far it is.
 
         Args:
             networks: keys of `model.bind.NETWORKS`, whose parameters are needed.
@@ -131,11 +133,11 @@ class Opened(NamedTuple):
         used = {name: self.placed[name] for name in names}
         answerer = program.answerer(self.config, size, self.mesh, outputs)
 
-        def run(rows: Rows) -> RowOutputs:
+        def run(rows: Rows, report: program.Report | None = None) -> RowOutputs:
             loaded = Loaded([], self.task, Complaints(''), '')
             sizes = self._sizes(rows)
             split = Split(loaded, rows, sizes, self.tokenizer.special.pad, Unknown())
-            return answerer.outputs(used, split)
+            return answerer.outputs(used, split, report, 'texts')
 
         return run
 
@@ -143,7 +145,7 @@ class Opened(NamedTuple):
         """Row lengths of batches, each compiled once."""
         config, lengths = self.config, rows.tokens.lengths()
         fine = self.mesh.devices.flat[0].platform == 'cpu' and len(rows) >= _COARSE_ROWS
-        longest, multiple = config.data.row_length, config.mesh.sequence
+        longest, multiple = rows.longest(config.data.row_length), config.mesh.sequence
         return shapes(lengths, longest, multiple, config.task.bucketing, fine)
 
 

@@ -25,7 +25,7 @@ class Head(NamedTuple):
     init: Callable[[jax.Array], Params]
     # params, batch, dropout_key -> what the head's loss needs, float32 arrays by name
     # (`model/task_heads.py`). A batch for spans also has 'allowed' [B, L], and 'start' [B] for the
-    # reference's head.
+    # reference's head; one for vectors has 'inside' [B, L].
     outputs: Callable[[Params, Batch, Key], dict[str, jax.Array]]
     # params, batch -> the outputs for prediction, without dropout
     answers: Callable[[Params, Batch], dict[str, jax.Array]]
@@ -115,6 +115,9 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
 
     def head(shape: HeadShape) -> Head:
         encode = pure(Electra.encode)
+        if shape.is_apart and model.attention == 'cudnn':  # which knows one text a row
+            slower = dataclasses.replace(model, attention='xla')
+            encode = bind(slower, vocab_size).encode
         if shape.decoder is None:
             return _head(model, encode, shape)
         reader = Encoder(encode, pure(Electra.embed_for_discriminator), words)
@@ -139,17 +142,24 @@ def _head(model: ModelConfig, encode: Callable[..., jax.Array], shape: HeadShape
 
     def init(key: jax.Array) -> Params:
         blank_BLD = jnp.zeros((1, 2, model.hidden_size))
-        batch = {**_blank(), 'allowed': jnp.ones((1, 2)), 'start': jnp.zeros(1, jnp.int32)}
-        return module.init({'params': key}, blank_BLD, batch)['params']
+        batch = {
+            **_blank(),
+            'allowed': jnp.ones((1, 2)),
+            'start': jnp.zeros(1, jnp.int32),
+            'inside': jnp.ones((1, 2), jnp.int32),
+        }
+        return module.init({'params': key}, blank_BLD, batch).get('params', {})
 
     def outputs(params: Params, batch: Batch, dropout_key: Key) -> dict[str, jax.Array]:
         encoder_key, head_key = two_keys(dropout_key)
         hidden_BLD = encode(params, batch, encoder_key)
-        return _apply(module, params['task_head'], head_key, hidden_BLD, batch)
+        return _apply(module, params.get('task_head', {}), head_key, hidden_BLD, batch)
 
     def answers(params: Params, batch: Batch) -> dict[str, jax.Array]:
         hidden_BLD = encode(params, batch, None)
-        return _apply(module, params['task_head'], None, hidden_BLD, batch, method=module.search)
+        return _apply(
+            module, params.get('task_head', {}), None, hidden_BLD, batch, method=module.search
+        )
 
     return Head(init, outputs, answers)
 

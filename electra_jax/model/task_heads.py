@@ -3,6 +3,7 @@
 'reference' heads are those of google-research/electra (finetune/), 'huggingface' ones those of
 transformers (modeling_electra.py). The two differ in layers and in dropout, so that scores of one
 are not those of the other. 'mean' ones read a row from all of its tokens; tags and spans have none.
+'prompt' is the discriminator's own head, which reads classes from their words in a template.
 'modernbert' ones are those of its ModernBERT (modeling_modernbert.py), which read a row from the
 mean of its tokens, 'modernbert_cls' ones from its first token.
 """
@@ -17,10 +18,12 @@ from flax import linen as nn
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.dims import constrain, lift
 from electra_jax.model.decoder import DecoderShape
+from electra_jax.model.heads import DiscriminatorHead
 from electra_jax.model.layers import Dense, Dropout, Norm, flat_einsum, truncated_normal
 from electra_jax.ops.activations import gelu, softmax
 
 # M: starts of answers that a search looks at
+# Q: texts of a row that do not see each other
 
 Outputs = dict[str, jax.Array]
 Batch = Mapping[str, jax.Array]
@@ -33,12 +36,19 @@ SPAN_HIDDEN = 512  # width of the joint span head's hidden layers (electra, qa_t
 class HeadShape:
     """What a fine-tuned model ends in."""
 
-    form: str  # what it scores: 'row', 'token' or 'span'; or 'text': it writes one
+    # What it scores: 'row', 'token' or 'span'; 'text': it writes one; 'vectors': one for each text.
+    form: str
     style: str  # of HEAD_STYLES
-    num_classes: int  # C; of no meaning for 'span'
+    num_classes: int  # C, or of 'vectors' Q; of no meaning for 'span'
     dropout: float  # before each layer of the head that has any
     beams: int = 20  # of the reference's span head: starts, and ends of each start
     decoder: DecoderShape | None = None  # what writes a text
+    words: tuple[int, ...] = ()  # of a prompt: for each text of a row, the class of its word
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether a row holds several texts that do not see each other."""
+        return self.form == 'vectors' or self.style == 'prompt'
 
 
 class TaskHead(nn.Module):
@@ -243,11 +253,53 @@ class JointSpanHead(TaskHead):
         return self.answerable_output(y_BF)[..., 0].astype(jnp.float32)
 
 
-def _mean(hidden_BLD: jax.Array, chosen_BL: jax.Array) -> jax.Array:
-    """[B, D]: of the chosen tokens, in float32; zero where there are none."""
+class VectorHead(TaskHead):
+    """A vector for each text of a row: the mean of its tokens' states, of length 1.
+
+    It has no parameters, so that a model without it gives the same vectors.
+    """
+
+    @nn.compact
+    def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
+        """'vectors' [B, Q, D], float32; needs batch['inside'], 1 at the tokens of texts."""
+        number_Q = jnp.arange(1, self.shape.num_classes + 1)
+        of_text_BQL = batch['documents'][:, None] == number_Q[None, :, None]
+        chosen_BQL = of_text_BQL & (batch['inside'] > 0)[:, None]
+        means = [mean_of(hidden_BLD, chosen_BQL[:, q]) for q in range(len(number_Q))]
+        mean_BQD = jnp.stack(means, axis=1)
+        squared_BQ1 = jnp.sum(jnp.square(mean_BQD), axis=-1, keepdims=True)
+        # A row may lack a text: its gradient is zero, which that of a root would not be.
+        return {'vectors': mean_BQD * jax.lax.rsqrt(jnp.maximum(squared_BQ1, 1e-12))}
+
+
+class PromptHead(TaskHead):
+    """Logits of classes by their words, each of which stands in a text of its own.
+
+    The discriminator's head gives the log-probability that a token is the original one; a word has
+    the mean of its tokens', a class the mean of its words' (Xia et al. 2022).
+    """
+
+    @nn.compact
+    def __call__(self, hidden_BLD: jax.Array, batch: Batch) -> Outputs:
+        """'logits' [B, C], float32; needs batch['inside'], 1 at the tokens of the words."""
+        logits_BL = DiscriminatorHead(self.model, name='discriminator_head')(hidden_BLD)
+        original_BL1 = jax.nn.log_sigmoid(-logits_BL)[..., None]
+        of_class: list[list[jax.Array]] = [[] for _ in range(self.shape.num_classes)]
+        for number, label in enumerate(self.shape.words, 1):
+            chosen_BL = (batch['documents'] == number) & (batch['inside'] > 0)
+            of_class[label].append(mean_of(original_BL1, chosen_BL)[:, 0])
+        means = [jnp.mean(jnp.stack(some, axis=1), axis=1) for some in of_class]
+        return {'logits': jnp.stack(means, axis=1)}
+
+
+def mean_of(hidden_BLD: jax.Array, chosen_BL: jax.Array) -> jax.Array:
+    """[B, D]: the mean state of the chosen tokens, float32; zero where there are none."""
     weight_BL = chosen_BL / jnp.maximum(jnp.sum(chosen_BL, axis=1, keepdims=True), 1)
-    total_BD = jnp.einsum('BL,BLD->BD', weight_BL, hidden_BLD.astype(jnp.float32))
-    return total_BD.astype(hidden_BLD.dtype)
+    return jnp.einsum('BL,BLD->BD', weight_BL, hidden_BLD.astype(jnp.float32))
+
+
+def _mean(hidden_BLD: jax.Array, chosen_BL: jax.Array) -> jax.Array:
+    return mean_of(hidden_BLD, chosen_BL).astype(hidden_BLD.dtype)
 
 
 def _of_spans(logits_BLC: jax.Array, batch: Batch) -> Outputs:
@@ -265,6 +317,8 @@ HEADS: dict[tuple[str, str], type[TaskHead]] = {
     ('row', 'reference'): SequenceHead,
     ('row', 'huggingface'): SequenceHead,
     ('row', 'mean'): MeanHead,
+    ('row', 'prompt'): PromptHead,
+    ('vectors', 'mean'): VectorHead,
     ('token', 'reference'): TokenHead,
     ('token', 'huggingface'): TokenHead,
     ('span', 'reference'): JointSpanHead,

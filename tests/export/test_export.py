@@ -183,8 +183,11 @@ def test_what_cannot_be_exported_is_refused_by_name(tmp_path, monkeypatch):
         exported(tmp_path, 'c', tuned, platforms=('cpu', 'gpu'))
     with pytest.raises(ConfigError, match='--row_length is 17, allowed: 8 to 16'):
         exported(tmp_path, 'd', tuned, row_length=17)
-    with pytest.raises(ConfigError, match="'seq2seq', which cannot be exported, allowed: classif"):
+    with pytest.raises(ConfigError, match=r"'seq2seq', .* cannot be exported, allowed: classif"):
         programs.of_task(task_of('seq2seq'))
+    words = {'head': 'prompt', 'template': 'topic', 'words': 'bad,good'}
+    with pytest.raises(ConfigError, match="'prompt', which cannot be exported"):
+        programs.of_task(task_of('classification', **words))
     (tmp_path / 'e').mkdir()
     (tmp_path / 'e' / 'mine').touch()
     with pytest.raises(CheckpointError, match='is not empty: name another --target'):

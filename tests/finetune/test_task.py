@@ -17,13 +17,21 @@ from tests.support.loading import Known, task_of
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('style', HEAD_STYLES)
 def test_every_style_has_a_head_for_every_kind_of_task(kind, style):
-    task = task_of(KINDS[kind].own_task, head=style)
+    settings = {'template': 'topic', 'words': 'a,b'} if style == 'prompt' else {}
+    if style == 'prompt' and style not in KINDS[kind].styles:
+        with pytest.raises(ConfigError, match=f"'prompt', .* but .* is of the kind {kind}"):
+            task_of(KINDS[kind].own_task, head=style, **settings)
+        return
+    task = task_of(KINDS[kind].own_task, head=style, **settings)
     head = KINDS[kind].head(task)
     if head.form == 'text':  # a decoder, which no other project has
         assert head.decoder is not None
         return
     assert (head.form, head.style) in HEADS and task.kind == kind
     of_rows = ('mean', 'modernbert_cls')
+    if head.form == 'vectors':  # its head has no parameters, and one way to read texts
+        assert head.style == 'mean'
+        return
     assert head.style == style or (style in of_rows and head.style == 'reference')
 
 

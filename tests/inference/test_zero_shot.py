@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.finetune import templates
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.inference import files
-from electra_jax.inference.abilities import templates
 from electra_jax.inference.ability import Options
 from electra_jax.inference.loaded import LoadedModel
 from tests.support import trained

@@ -106,6 +106,20 @@ def write_parallel(folder):
         (folder / f'{name}.xx').write_text('\n'.join(write) + '\n')
 
 
+def write_pairs(folder):
+    """JSON lines: two texts whose words belong together, each word to another one."""
+    draw = random.Random(6)
+    words = [*FILLERS, *GOOD, *BAD, *NAMES, *PLACES]
+    partner = dict(zip(words, words[7:] + words[:7], strict=True))
+    for name, size in (('train', 256), ('dev', 16)):
+        lines = []
+        for _ in range(size):
+            first = draw.sample(words, draw.randint(2, 4))
+            second = draw.sample([partner[word] for word in first], len(first))
+            lines.append(json.dumps({'text_a': ' '.join(first), 'text_b': ' '.join(second)}))
+        (folder / f'{name}.jsonl').write_text('\n'.join(lines) + '\n')
+
+
 WRITERS = {
     'text': write_text,
     'text_multi_label': write_classes,
@@ -113,4 +127,5 @@ WRITERS = {
     'tagging': write_tags,
     'spans': write_spans,
     'seq2seq': write_parallel,
+    'retrieval': write_pairs,
 }

@@ -24,7 +24,7 @@ _PYTHONS_NONE = 'None'
 
 # The label of a value of a row. Raises UnusableError for one that cannot be a label.
 Label = str | float | tuple[str, ...]
-Reader = Callable[[Any], Label]
+Reader = Callable[[Any], Label | None]
 
 
 def read(source: Source, label: Reader) -> Iterator[TextExample]:

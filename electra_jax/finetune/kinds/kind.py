@@ -81,6 +81,12 @@ class Task:
     decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)
     # How the files write the labels, in the same order; (): by their names.
     written_labels: tuple[str, ...] = ()
+    # Of the 'prompt' head, as in `TaskConfig`.
+    template: str | None = None
+    words: str | None = None
+    # Of texts that belong together.
+    temperature: float = 0.05
+    symmetric: bool = True
     # What a row of each class counts in the loss, 1 in the mean over rows; (): all the same.
     class_weights: tuple[float, ...] = ()
     # Positions (`split`) of the training examples that are held out; None: none are.
@@ -156,7 +162,7 @@ class Kind(NamedTuple):
     # Predictions of examples that have -> metrics.
     score: Callable[[Predictions], Scores]
     # Task, examples that are known, examples to answer -> what can be answered to all of these
-    # without reading them, in words, and as `Predictions.values`; the best one is shown.
+    # without a model, in words, and as `Predictions.values`; the best one is shown.
     trivial: Callable[[Task, Sequence[Any], Sequence[Any]], dict[str, Any]]
     # Predictions -> one JSON object for each example.
     to_json: Callable[[Predictions], Iterator[dict[str, Any]]]
@@ -173,6 +179,8 @@ class Kind(NamedTuple):
     terms: Callable[[Batch], jax.Array] = lambda batch: jnp.ones_like(batch['weight'])
     # Metrics that are displayed as they are; all others are displayed times 100.
     unscaled_metrics: tuple[str, ...] = ()
+    # Whether an answer depends on the other examples, which are then answered together.
+    together: bool = False
     # Formats of new text that it takes in addition to lines and tables.
     formats: tuple[str, ...] = ()
     # Task, parameters of the checkpoint -> those that the head starts from, by their path.

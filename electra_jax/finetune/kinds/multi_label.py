@@ -18,6 +18,7 @@ from electra_jax.finetune.kinds.kind import Predictions, Scores, Task, TaskSpec
 from electra_jax.finetune.kinds.text import (
     CLASSIFICATION,
     OWN_FILES,
+    STYLES,
     text_fields,
     text_rows,
     with_written_labels,
@@ -106,6 +107,7 @@ def to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
 
 
 MULTI_LABEL = CLASSIFICATION._replace(
+    styles=STYLES,
     own_task='text_multi_label',
     own_spec=TaskSpec(OWN_FILES, ('micro_f1', 'macro_f1', 'accuracy')),
     read=read,

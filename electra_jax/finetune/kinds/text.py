@@ -19,14 +19,15 @@ import optax
 from electra_jax.core.errors import NonFiniteError
 from electra_jax.finetune import glue, plots
 from electra_jax.finetune.examples import TextExample
-from electra_jax.finetune.features import Rows, encode_all, ragged
+from electra_jax.finetune.features import Rows, encode_all, ragged, truncated
 from electra_jax.finetune.files import texts
 from electra_jax.finetune.files.lines import UnusableError
 from electra_jax.finetune.files.locate import TaskFiles
 from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Columns
-from electra_jax.finetune.kinds import kind
+from electra_jax.finetune.kinds import kind, prompt
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Task, TaskSpec
+from electra_jax.model.task_heads import HeadShape
 from electra_jax.tokenizers.api import Tokenizer
 
 # ---------------------------------------------------------------------------------------------
@@ -81,10 +82,21 @@ def from_line(task: Task, name: str, line: str, where: str) -> TextExample:
 
 
 def class_features(tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task) -> Rows:
-    """Rows as `text_rows` makes them; 'label' is the number of the class, -1: not given."""
+    """Rows of `text_rows` or of a prompt; 'label' is the number of the class, -1: not given."""
     numbers = kind.numbered(task.labels)
-    labels = np.array([numbers[example.label] for example in examples], np.int32)
-    return text_rows(tokenizer, examples, task.row_length, {'label': labels})
+    labels = {'label': np.array([numbers[example.label] for example in examples], np.int32)}
+    if task.style == prompt.STYLE:
+        return prompt.rows(tokenizer, examples, task, labels)
+    return text_rows(tokenizer, examples, task.row_length, labels)
+
+
+def class_head(task: Task) -> HeadShape:
+    """A logit for each class."""
+    return (
+        prompt.head(task)
+        if task.style == prompt.STYLE
+        else task.head_shape('row', len(task.labels))
+    )
 
 
 def score_features(tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task) -> Rows:
@@ -114,20 +126,6 @@ def text_rows(
         cut += [i] if keep_a + keep_b < len(a) + len(b) else []
     example_of = np.arange(len(examples), dtype=np.int32)
     return Rows(ragged(tokens), np.array(second_at, np.int32), example_of, numbers, {}, cut=cut)
-
-
-def truncated(a: int, b: int, room: int) -> tuple[int, int]:
-    """Lengths of a pair after dropping tokens of the longer one, of `b` where they are equal.
-
-    >>> truncated(10, 3, 9), truncated(10, 10, 9), truncated(2, 3, 9)
-    ((6, 3), (5, 4), (2, 3))
-    """
-    while a + b > room:
-        if a > b:
-            a -= 1
-        else:
-            b -= 1
-    return a, b
 
 
 # ---------------------------------------------------------------------------------------------
@@ -307,6 +305,7 @@ def draw_scores(folder: pathlib.Path, split: str, predictions: Predictions) -> N
 # ---------------------------------------------------------------------------------------------
 # The kinds
 
+STYLES = ('reference', 'huggingface', 'mean', 'modernbert', 'modernbert_cls')
 OWN_FILES = TaskFiles(columns=Columns('text', None, 'label'))
 
 
@@ -320,13 +319,14 @@ def _score_notes(task: Task) -> list[str]:
 CLASSIFICATION = Kind(
     own_task='text',
     own_spec=TaskSpec(OWN_FILES, ('accuracy', 'macro_f1')),
-    styles=('reference', 'huggingface', 'mean', 'modernbert', 'modernbert_cls'),
+    styles=(*STYLES, prompt.STYLE),
     read=read_classes,
     inputs=('text_a', 'text_b'),
     from_line=from_line,
     # A pair is the same the other way round.
     content=lambda example: sorted((example.text_a, example.text_b or '')),
-    head=lambda task: task.head_shape('row', len(task.labels)),
+    head=class_head,
+    start=prompt.start,
     features=class_features,
     loss=class_loss,
     class_counts=lambda examples: collections.Counter(str(e.label) for e in examples),
@@ -348,6 +348,7 @@ REGRESSION = CLASSIFICATION._replace(
     own_task='text_regression',
     own_spec=TaskSpec(OWN_FILES, ('pearson', 'spearman', 'mse')),
     unscaled_metrics=('mse',),
+    styles=STYLES,
     read=read_scores,
     head=lambda task: task.head_shape('row', 1),
     features=score_features,

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.finetune.examples import TextExample
@@ -13,6 +12,7 @@ from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
 from electra_jax.inference.rows import encode, to_rows
 from electra_jax.model.bind import Model, Params
+from electra_jax.model.task_heads import mean_of
 from electra_jax.tokenizers.api import SpecialIds
 
 
@@ -33,12 +33,10 @@ def means(model: Model, special: SpecialIds) -> Callable[[Params, Batch], dict[s
     """'vector' [B, D], float32: means over all tokens but [CLS] and [SEP]."""
 
     def vectors(params: Params, batch: Batch) -> dict[str, jax.Array]:
-        hidden_BLD = model.encode(params, batch, None).astype(jnp.float32)
+        hidden_BLD = model.encode(params, batch, None)
         tokens_BL, real_BL = batch['tokens'], batch['documents'] > 0
         text_BL = real_BL & (tokens_BL != special.cls) & (tokens_BL != special.sep)
-        weight_BL = text_BL.astype(jnp.float32)
-        sum_BD = jnp.einsum('BL,BLD->BD', weight_BL, hidden_BLD)
-        return {'vector': sum_BD / jnp.maximum(jnp.sum(weight_BL, axis=-1, keepdims=True), 1.0)}
+        return {'vector': mean_of(hidden_BLD, text_BL)}
 
     return vectors
 

@@ -6,6 +6,7 @@ from electra_jax.inference.abilities.fill_mask import FILL_MASK
 from electra_jax.inference.abilities.pairs import PAIRS
 from electra_jax.inference.abilities.rerank import RERANK
 from electra_jax.inference.abilities.score import SCORE
+from electra_jax.inference.abilities.similarity import RETRIEVE, SIMILARITY
 from electra_jax.inference.abilities.zero_shot import ZERO_SHOT
 from electra_jax.inference.ability import Ability
 
@@ -14,6 +15,8 @@ ABILITIES: dict[str, Ability] = {
     'detect': DETECT,
     'embed': EMBED,
     'fill_mask': FILL_MASK,
+    'similarity': SIMILARITY,
+    'retrieve': RETRIEVE,
     'score': SCORE,
     'pairs': PAIRS,
     'rerank': RERANK,

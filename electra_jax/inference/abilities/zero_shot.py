@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from electra_jax.core.errors import ConfigError, unknown
+from electra_jax.core.errors import unknown
+from electra_jax.finetune import templates
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Task, json_number, softmax
-from electra_jax.finetune.kinds.text import text_fields, truncated
-from electra_jax.inference.abilities import score, templates
+from electra_jax.finetune.kinds.text import text_fields
+from electra_jax.finetune.templates import Filled, Prompt
+from electra_jax.inference.abilities import score
 from electra_jax.inference.abilities.detect import note_untrained
 from electra_jax.inference.abilities.fill_mask import check_generates
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
@@ -26,14 +28,6 @@ from electra_jax.inference.rows import to_rows
 from electra_jax.tokenizers import unknown as unknowns
 
 _AT_ONCE = 128  # texts, each of which becomes a row for each word, or for each of its pieces
-
-
-class Filled(NamedTuple):
-    """A template with a text and a label's word in it."""
-
-    ids: np.ndarray  # int32 [T]
-    begin: int  # of the word
-    end: int
 
 
 class Classified(NamedTuple):
@@ -50,15 +44,8 @@ Score = Callable[[Sequence[Filled]], np.ndarray]
 def bind(opened: Opened, options: Options) -> Answer:
     """The function that gives texts one of the labels."""
     template = templates.parse(options.template, options.labels)
-    parts = templates.encode_template(opened.tokenizer, template)
-    words = templates.encode_words(opened.tokenizer, template.labels)
+    prompt = templates.encode(opened.tokenizer, template, opened.config.data.row_length)
     names = [name for name, _ in template.labels]
-    room = opened.room - parts.tokens() - max(map(len, words.ids))
-    if room < 1:
-        raise ConfigError(
-            f'--template is {template.text!r}, which leaves no room for a text in rows of '
-            f'{opened.config.data.row_length} tokens: shorten it'
-        )
     name = options.scorer or ('discriminator' if opened.detects else 'generator')
     if name not in SCORERS:
         raise unknown('--scorer', name, SCORERS)
@@ -67,14 +54,9 @@ def bind(opened: Opened, options: Options) -> Answer:
     def classify(examples: Sequence[TextExample], notes: Notes) -> Iterator[Classified]:
         if name == 'discriminator':
             note_untrained(opened, notes)
-        filled = []
-        for slots in _texts(opened, examples, room, notes):
-            for word in words.ids:
-                ids, begin = parts.fill({**slots, 'label': word})
-                filled.append(Filled(ids, begin, begin + len(word)))
-        by_word = scores(filled).reshape(len(examples), -1)
-        number = range(len(names))
-        by_label = np.stack([by_word[:, words.label == k].mean(axis=1) for k in number], axis=1)
+        by_word = scores(_filled(opened, prompt, examples, notes)).reshape(len(examples), -1)
+        chosen = [prompt.words.label == number for number in range(len(names))]
+        by_label = np.stack([by_word[:, words].mean(axis=1) for words in chosen], axis=1)
         for probs in softmax(by_label):
             shares = dict(zip(names, probs.tolist(), strict=True))
             yield Classified(max(names, key=shares.__getitem__), shares)
@@ -82,20 +64,22 @@ def bind(opened: Opened, options: Options) -> Answer:
     return classify
 
 
-def _texts(
-    opened: Opened, examples: Sequence[TextExample], room: int, notes: Notes
-) -> Iterator[dict[str, np.ndarray]]:
-    """The tokens for the slots of texts; the longer one of two is cut to the room that there is."""
+def _filled(
+    opened: Opened, prompt: Prompt, examples: Sequence[TextExample], notes: Notes
+) -> list[Filled]:
+    """The template with each text and each word."""
+    made = []
     texts = [text for one in examples for text in (one.text_a, one.text_b or '')]
     encoded = opened.tokenizer.encode_batch(texts)
     notes.unknown.merge(unknowns.count(opened.tokenizer, texts, encoded))
     for example, a, b in zip(examples, encoded[::2], encoded[1::2], strict=True):
         if not len(a):
             notes.complaints.count('no_token', example.where)
-        keep_a, keep_b = truncated(len(a), len(b), room)
-        if keep_a + keep_b < len(a) + len(b):
+        filled, is_cut = prompt.fill(a, b)
+        if is_cut:
             notes.complaints.count('cut', example.where)
-        yield {'text': a[:keep_a], 'text_b': b[:keep_b]}
+        made += filled
+    return made
 
 
 def _by_discriminator(opened: Opened) -> Score:

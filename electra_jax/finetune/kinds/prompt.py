@@ -1,0 +1,93 @@
+"""Classes of texts by their words in a template: the head of zero-shot classification, trained.
+
+The discriminator's own head learns which word fits (Xia et al. 2022, "Prompting ELECTRA"), so that
+nothing is fresh, and 16 to 64 rows of each class have a start. The filled templates of a text stand
+side by side in a row, one for each word, and do not see each other.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from electra_jax.core import trees
+from electra_jax.core.errors import ConfigError
+from electra_jax.finetune import templates
+from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.features import Rows, encode_all, ragged, texts_apart
+from electra_jax.finetune.kinds.kind import Task
+from electra_jax.finetune.templates import Names, Template
+from electra_jax.model.task_heads import HeadShape
+from electra_jax.tokenizers.api import Tokenizer
+
+STYLE = 'prompt'  # of heads
+_NAMES = Names('config.task.template', 'config.task.words')
+
+
+def parse(template: str | None, words: str | None, labels: Sequence[str]) -> Template:
+    """The template of a task whose classes, if they are known, are `labels`.
+
+    Raises:
+        ConfigError: it cannot be used, or has the words of other classes.
+    """
+    found = templates.parse(template, words, _NAMES)
+    named = [name for name, _ in found.labels]
+    if labels and set(labels) != set(named):
+        typed = ','.join(f'{label}=WORD' for label in labels)
+        raise ConfigError(
+            f'config.task.words has the classes {", ".join(map(repr, named))}, and the task has '
+            f"{', '.join(map(repr, labels))}: type --config.task.words='{typed}', with a word for "
+            'each'
+        )
+    return found
+
+
+def rows(
+    tokenizer: Tokenizer,
+    examples: Sequence[TextExample],
+    task: Task,
+    numbers: dict[str, np.ndarray],
+) -> Rows:
+    """A row for each example: the template with its text and each word, [CLS] ... [SEP] each.
+
+    The mark 'inside' is 1 at the tokens of words.
+    """
+    template = parse(task.template, task.words, task.labels)
+    prompt = templates.encode(tokenizer, template, task.row_length, _NAMES)
+    first = encode_all(tokenizer.encode_batch, [example.text_a for example in examples])
+    second = encode_all(tokenizer.encode_batch, [example.text_b or '' for example in examples])
+    texts, inside, cut = [], [], []
+    for i, (a, b) in enumerate(zip(first, second, strict=True)):
+        filled, is_cut = prompt.fill(a, b)
+        texts.append([one.ids for one in filled])
+        cut += [i] if is_cut else []
+        marked = [np.zeros(len(one.ids) + 2, np.int32) for one in filled]
+        for mark, one in zip(marked, filled, strict=True):
+            mark[one.begin + 1 : one.end + 1] = 1  # behind [CLS]
+        inside.append(np.concatenate(marked))
+    tokens, marks = texts_apart(texts, tokenizer.special)
+    marks['inside'] = ragged(inside)
+    of_row = np.arange(len(examples), dtype=np.int32)
+    many = len(prompt.words.ids)
+    return Rows(tokens, tokens.lengths(), of_row, numbers, marks, cut=cut, texts=many)
+
+
+def head(task: Task) -> HeadShape:
+    """The discriminator's head, which reads the classes from their words."""
+    template = parse(task.template, task.words, task.labels)
+    words = tuple(task.labels.index(name) for name, some in template.labels for _ in some)
+    return dataclasses.replace(task.head_shape('row', len(task.labels)), words=words)
+
+
+def start(task: Task, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays of the discriminator's head, by their path in the task's."""
+    if task.style != STYLE or not params:
+        return {}
+    if 'discriminator_head' not in params:
+        raise ConfigError(
+            f"config.task.head is '{STYLE}', but config.init_from has no head of a discriminator: "
+            'name a checkpoint that was pre-trained with one, or type --config.task.head=mean'
+        )
+    named = trees.named_leaves({'discriminator_head': params['discriminator_head']})
+    return {f'task_head/{path}': np.asarray(x) for path, x in named}
