@@ -18,7 +18,9 @@ PAGES = sorted(
 )
 # The changelog names what is gone; adding.md names what its reader makes.
 READ = [path for path in PAGES if path.name != 'CHANGELOG.md']
-MADE_BY_THE_READER = ('repeats', 'ordinal', 'sqlite', 'bytes', 'corpora/', 'runs/', 'NAME')
+MADE_BY_THE_READER = (
+    'repeats', 'ordinal', 'oddest', 'sqlite', 'bytes', 'corpora/', 'runs/', 'NAME',
+)  # fmt: skip
 
 
 def name_of(path: pathlib.Path) -> str:

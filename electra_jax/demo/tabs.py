@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from electra_jax.core.errors import DataError, UserError
 from electra_jax.demo import drawings
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.inference.abilities.templates import TEMPLATES
+from electra_jax.finetune.templates import TEMPLATES
 from electra_jax.inference.ability import Options
 from electra_jax.inference.loaded import LoadedModel
 from electra_jax.inference.opened import not_tuned
