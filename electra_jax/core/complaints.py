@@ -12,6 +12,10 @@ REASONS = {
     # Text of a corpus.
     'not_utf8': '{n} documents held bytes that are not UTF-8 (replaced by U+FFFD); if a file '
     'is in another encoding: iconv -f ENCODING -t UTF-8 FILE > NEW',
+    'half_character': '{n} documents held half of a UTF-16 character (replaced by U+FFFD): the '
+    'program that wrote them cut texts in the middle of one',
+    'entities': '{n} texts hold characters written as in HTML, such as &amp; (kept so); Python '
+    'turns them into characters: html.unescape(TEXT)',
     'nul': '{n} documents held NUL characters (removed)',
     'empty_document': '{n} documents held no text (left out)',
     'empty_file': '{n} files were empty',
@@ -34,6 +38,7 @@ REASONS = {
     'torn_file': '{n} files were damaged (read up to the damage)',
     'bad_record': '{n} records were damaged, or without the text asked for (left out)',
     # Rows of a task.
+    'repeated_header': '{n} rows were the header once more (left out)',
     'not_text': '{n} rows held bytes or characters that are not text (left out)',
     'bad_width': '{n} rows had too few or too many cells (left out)',
     'missing_field': '{n} rows had no field of the name asked for (left out)',
@@ -66,6 +71,7 @@ _SINGULAR = {
     'look': 'looks',
     'had': 'had',
     'held': 'held',
+    'hold': 'holds',
 }
 _VERB = re.compile(rf'\b({"|".join(_SINGULAR)})\b')
 

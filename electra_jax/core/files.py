@@ -95,6 +95,21 @@ def write_whole(path: epath.Path | pathlib.Path, text: str, mark: object = '') -
         fresh.write_text(text, encoding='utf-8')
 
 
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of names and values, for `json.loads`; a ValueError if a name is there twice.
+
+    >>> unique([('text', 'a'), ('text', 'b')])
+    Traceback (most recent call last):
+    ValueError: the field 'text' is there twice
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'the field {twice!r} is there twice')
+    return found
+
+
 def parse_object(data: bytes | str) -> dict[str, Any]:
     """Parses a JSON object; anything else, however damaged, is a ValueError with the reason.
 

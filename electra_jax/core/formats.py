@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from electra_jax.core import compressed
 from electra_jax.core.errors import first_line
 
+# A character written as in HTML; what begins so in text is hardly ever anything else.
+ENTITY = re.compile(r'&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});')
 HEAD_BYTES = 4096  # so much of a file shows what it is
 _MOST_LAYERS = 6  # of compressions and archives in one another
 _CHUNK_BYTES = 1 << 16
@@ -37,6 +39,7 @@ _COMPRESSED = {
 }
 _ZIP = rb'PK(\x03\x04|\x05\x06)'
 _OFFICE = 'pandoc -t plain {} -o NEW.txt'
+_OF_WORKBOOKS = 'libreoffice --headless --convert-to csv --outdir NEW {}'
 # Magic number -> what it is, and what makes text of it.
 _OTHERS = {
     rb'%PDF-': ('a PDF document', 'pdftotext {} NEW.txt'),
@@ -121,6 +124,14 @@ def typed(advice: str, name: pathlib.Path | str) -> str:
         return advice.format(quoted)
     joint = ', and' if advice.startswith('--') else ' &&'
     return f'{_UNPACKING[packed]} {quoted} > FILE{joint} {advice.format("FILE")}'
+
+
+def as_json_lines(line: str, error: ValueError, name: pathlib.Path | str) -> str:
+    """What to type where a first line that is no JSON begins an object over several lines."""
+    if getattr(error, 'pos', -1) < len(line):
+        return ''
+    command = typed('jq -c . {} > NEW.jsonl', name)
+    return f'; an object over several lines becomes JSON lines by: {command}'
 
 
 def look(path: pathlib.Path) -> Format:
@@ -381,8 +392,10 @@ def _zip_texts(name: str, member: str, path: pathlib.Path | None, layers: int) -
         if not infos:  # so it seems, too, where the record at its end is damaged
             raise compressed.TornError('the archive holds no file, or its directory is damaged')
         if {info.filename for info in infos} & {'[Content_Types].xml', 'mimetype'}:
-            office = _OFFICE.format(quoted)
-            yield unusable(f'it is an Office document or a book; this helps: {office}')
+            kind, command = 'an Office document or a book', _OFFICE
+            if any(info.filename.startswith('xl/') for info in infos):
+                kind, command = 'an Excel workbook', _OF_WORKBOOKS
+            yield unusable(f'it is {kind}; this helps: {command.format(quoted)}')
             return
         for info in infos:
             inner = f'{name}/{info.filename}'

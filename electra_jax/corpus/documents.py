@@ -26,6 +26,7 @@ _BLANK_LINES = re.compile(rb'\n(?:[ \t\r]*\n)+')
 _SURROGATES = re.compile('[\ud800-\udfff]')
 _MARKS = re.compile('^\ufeff+', re.MULTILINE)
 _UTF8_MARK = b'\xef\xbb\xbf'
+_REPLACEMENT = '\ufffd'.encode()
 _COUNT_BYTES = 1 << 20
 
 
@@ -166,9 +167,17 @@ def decode(raw: bytes, name: str, offset: int, complaints: Complaints) -> str:
     """Text of the bytes at `offset` of `name`; those that are not UTF-8 become U+FFFD."""
     try:
         return raw.decode()
+    except UnicodeDecodeError:
+        pass
+    whole = raw.replace(formats.HALF_CHARACTER, _REPLACEMENT)
+    if whole != raw:
+        at = offset + raw.find(formats.HALF_CHARACTER)
+        complaints.count('half_character', f'{name} at byte {at}')
+    try:
+        return whole.decode()
     except UnicodeDecodeError as error:
         complaints.count('not_utf8', f'{name} at byte {offset + error.start}')
-        return raw.decode(errors='replace')
+        return whole.decode(errors='replace')
 
 
 def json_texts(
@@ -199,11 +208,14 @@ class _NoFieldError(ValueError):
 
 def _json_text(line: str, field: str) -> str:
     row = files.parse_object(line)
+    if line.count(f'"{field}"') > 1:
+        json.loads(line, object_pairs_hook=files.unique)
     text = row.get(field)
     if isinstance(text, str):
         return text
     if field in row:
-        raise ValueError(f'field {field!r} is a {type(text).__name__}, not text')
+        kind = 'null' if text is None else f'a {type(text).__name__}'
+        raise ValueError(f'field {field!r} is {kind}, not text')
     has = ', '.join(sorted(row)[:10]) or 'none'
     raise _NoFieldError(
         f'there is no field {field!r}; it has {has}{_meant(field, row)} (name it with #FIELD in '
@@ -226,10 +238,8 @@ def _has_no_field(error: ValueError, data: bytes, field: str) -> bool:
 
 def _as_json_lines(line: str, error: ValueError, name: str) -> str:
     """What to type where the first line shows objects over several lines."""
-    if getattr(error.__cause__, 'pos', -1) < len(line):
-        return ''
-    command = formats.typed('jq -c . {} > NEW.jsonl', name)
-    return f'; an object over several lines becomes JSON lines by: {command}'
+    cause = error.__cause__
+    return formats.as_json_lines(line, cause, name) if isinstance(cause, ValueError) else ''
 
 
 def _line_number(origin: Origin) -> int:
@@ -252,11 +262,13 @@ def clean_lines(text: str, where: str, complaints: Complaints) -> list[str]:
         text = text.replace('\0', '')
     if '\r' in text:
         text = text.replace('\r', '\n')
+    if '&' in text and formats.ENTITY.search(text):
+        complaints.count('entities', where)
     if '\ufeff' in text:
         text = _MARKS.sub('', text)  # of files that were joined
     if not text.isascii() and _SURROGATES.search(text):
         # JSON can write half a character ("\ud800"); UTF-8, and so the tokenizers, cannot.
-        complaints.count('not_utf8', where)
+        complaints.count('half_character', where)
         text = text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
     lines = [line for line in map(str.strip, text.split('\n')) if line]
     if not lines:
