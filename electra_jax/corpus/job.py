@@ -307,7 +307,8 @@ def _tokenizer(
             lines = sample.sample_lines(_watched(pieces, bar), data, total, limit)
         if not lines:
             raise _no_training_text(data, plan, total)
-        tokenizer = load.train_tokenizer(lines, data.tokenizer)
+        with terminal.alive('learning the vocabulary', terminal.ERR):
+            tokenizer = load.train_tokenizer(lines, data.tokenizer)
         _report_smaller(tokenizer, load.usual(data.tokenizer))
     tokenizer.save(path)
     return tokenizer
