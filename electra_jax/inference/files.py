@@ -21,6 +21,8 @@ from electra_jax.runtime import terminal
 from electra_jax.runtime.terminal import Progress
 from electra_jax.tokenizers.unknown import Unknown
 
+_SHOWN = 10  # names that a line lists
+
 
 class _ReportedRows(Complaints):
     """Rows that cannot be used are left out, and each is reported at once."""
@@ -110,15 +112,23 @@ class _Input(NamedTuple):
 
 
 def _paths(path: pathlib.Path) -> list[pathlib.Path]:
-    """The file, or those of a folder whose endings name a format, in their order."""
+    """The file, or those of a folder whose endings name a format, in their order.
+
+    What else the folder holds is reported.
+    """
     if not path.is_dir():
         return [path]
-    found = [one for one in sorted(path.iterdir()) if predict_input.format_of(one) != 'lines']
+    inside = [one for one in sorted(path.iterdir()) if not one.name.startswith('.')]
+    found = [one for one in inside if one.is_file() and predict_input.format_of(one) != 'lines']
     if not found:
         raise DataError(
             f'--input is the folder {path}, which holds no file whose name ends in .csv, .tsv or '
             '.jsonl: name one file'
         )
+    others = [one.name for one in inside if one not in found]
+    if others:
+        listed = ', '.join(others[:_SHOWN]) + (', ...' if len(others) > _SHOWN else '')
+        terminal.ERR.print(f'{path}: not read, as no ending names a format: {listed}')
     return found
 
 
