@@ -521,6 +521,13 @@ CASES = {
         {'NAME': 'review'},
         other=('--config.task.header', f'{COLUMNS}text_a=0'),
     ),
+    'quoted_lines_in_a_tsv': Case(
+        reads('text'),
+        two('.tsv', 'text\tlabel\n"a\nfilm"\tyes\nb\tno\n'),
+        hand={'train.tsv': 'train.csv', 'dev.tsv': 'dev.csv'},
+        other=('--config.data.on_bad_row',),
+    ),
+    'minus_one_and_one': Case(reads('text'), two('.csv', 'text,label\na,-1\nb,1\n')),
     'a_pair': Case(reads('text'), two('.csv', 'text,text_b,label\na,b,yes\nc,d,no\n')),
     'a_second_text': Case(
         reads('text'), two('.csv', 'text,more,label\na,it is good,yes\nc,it was bad,no\n')

@@ -146,12 +146,86 @@ def test_tab_separated_files_hold_a_word_a_line_or_a_sentence_a_row(tmp_path):
     rows = rows.replace('words', 'tokens').replace('tags', 'ner')
     loaded = load(tmp_path, rows, name='train.tsv', columns=columns)
     assert [e.words for e in loaded.examples] == [('He', 'won'), ('Yes',)]
+    rows = rows.replace('tokens', 'text')
     with pytest.raises(errors.DataError, match=r"the tag 'O B-X' holds a space.*words=NAME"):
         load(tmp_path, rows, name='train.tsv', columns={'words': '-1', 'tags': '1'})
     loaded = load(
         tmp_path, rows, name='train.tsv', columns={'words': '-1', 'tags': '1', 'header': True}
     )
     assert [e.words for e in loaded.examples] == [('He', 'won'), ('Yes',)]
+
+
+WORDS = ['The', 'grey', 'fever', 'spread']
+TABLES_OF_TAGS = {
+    'train.jsonl': json.dumps({'id': 1, 'tokens': WORDS, 'ner_tags': ['O', 'B-X', 'I-X', 'O']}),
+    'train.csv': """id,tokens,labels
+1,"['The', 'grey', 'fever', 'spread']","[""O"", ""B-X"", ""I-X"", ""O""]"
+""",
+    'train.tsv': 'tokens\tner\nThe grey fever spread\tO B-X I-X O\n',
+}
+
+
+@pytest.mark.parametrize('name', TABLES_OF_TAGS)
+def test_columns_have_the_names_and_lists_that_other_projects_write(tmp_path, name):
+    loaded = load(tmp_path, TABLES_OF_TAGS[name], name=name)
+    assert [e[1:3] for e in loaded.examples] == [(tuple(WORDS), ('O', 'B-X', 'I-X', 'O'))]
+    printed = '\n'.join(loaded.complaints.lines())
+    assert "'tokens' is read as the words" in printed and 'is read as the tags' in printed
+    assert ("columns that are not read: 'id'" in printed) == ('id' in TABLES_OF_TAGS[name])
+
+
+def test_tags_that_are_numbers_are_learned_and_their_names_are_asked_for(tmp_path):
+    row = json.dumps({'tokens': WORDS, 'ner_tags': [0, 1, 2, 0]})
+    loaded = load(tmp_path, row, name='train.jsonl')
+    assert loaded.task.labels == ('0', '1', '2')
+    assert '--config.task.labels=O,B-X,I-X' in '\n'.join(loaded.complaints.lines())
+    loaded = load(tmp_path, row, name='train.jsonl', labels=('O', 'B-X', 'I-X'))
+    assert tags(loaded) == [('O', 'B-X', 'I-X', 'O')] and loaded.task.scheme == 'bio'
+
+
+def test_of_several_columns_of_tags_one_must_be_named(tmp_path):
+    row = {'tokens': WORDS, 'ner_tags': [0, 1, 2, 0], 'pos_tags': [4, 5, 6, 4]}
+    with pytest.raises(errors.DataError, match=r"no field 'tags'; it has 'ner_tags', 'pos_tags'"):
+        load(tmp_path, json.dumps(row), name='train.jsonl')
+
+
+def test_all_columns_that_are_missing_are_named(tmp_path):
+    with pytest.raises(errors.DataError, match=r'columns\.words=NAME --config\.\S+tags=NAME'):
+        load(tmp_path, 'a,b\nThe fever,O B-X\n', name='train.csv')
+
+
+def test_a_list_without_commas_is_refused(tmp_path):
+    with pytest.raises(errors.DataError, match=r"csv:2: .*'The' 'fever'.*no comma"):
+        load(tmp_path, "words,tags\n['The' 'fever'],O B-X\n", name='train.csv')
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'The O\r\ngrey\tB-X\r\nfever  I-X \t\r\n\r\n',
+        'The\tO\t\ngrey\tB-X\t\nfever\tI-X\t\n',
+        '\ufeffThe O\n\ufeffgrey B-X\nfever I-X\n',
+    ],
+)
+def test_spaces_tabs_and_marks_at_the_ends_of_cells_change_nothing(tmp_path, text):
+    loaded = load(tmp_path, text)
+    assert [e[1:3] for e in loaded.examples] == [(('The', 'grey', 'fever'), ('O', 'B-X', 'I-X'))]
+
+
+def test_spaces_where_a_tab_is_needed_are_named(tmp_path):
+    with pytest.raises(errors.DataError, match=r"txt:2: 1 cell .*'grey B-X'.* a tab must"):
+        load(tmp_path, 'The\tO\ngrey B-X\n')
+
+
+def test_a_file_without_blank_lines_is_noted(tmp_path):
+    loaded = load(tmp_path, 'The O\nfever B-X\n' * 100)
+    assert any('200 words are read as one sentence' in x for x in loaded.complaints.lines())
+    assert not load(tmp_path, 'The O\nfever B-X\n' * 99).complaints.lines()
+
+
+def test_forms_of_unicode_make_no_other_type(tmp_path):
+    loaded = load(tmp_path, words_of('B-caf\xe9 I-caf\xe9 B-cafe\u0301'))
+    assert loaded.task.labels == ('O', 'B-caf\xe9', 'I-caf\xe9')
 
 
 def test_words_without_tags_can_be_predicted(tmp_path):
@@ -518,6 +592,7 @@ def test_what_stands_for_no_tag_becomes_none(tmp_path, tag):
         ('B-X E-X U-X O', "'B-X' looks like .* no scheme"),
         ('O O X Y', "'O' is the most frequent tag.*--config.task.scheme=io"),
         ('NN VB . I', None),
+        ('(ORG* (LOC) *) *', r"'\(LOC\)' looks like the bracket|'\(ORG\*' looks like the bracket"),
     ],
 )
 def test_tags_that_may_be_those_of_spans_are_named(tmp_path, written, words):
@@ -528,7 +603,7 @@ def test_tags_that_may_be_those_of_spans_are_named(tmp_path, written, words):
 
 def test_tags_that_differ_in_letter_case_alone_are_named(tmp_path):
     text = words_of('B-PER O B-per O')
-    with pytest.raises(errors.DataError, match=r"'B-PER' \(1 times\) and 'B-per' \(1 times\)"):
+    with pytest.raises(errors.DataError, match=r"'B-PER' \(1 time\) and 'B-per' \(1 time\)"):
         load(tmp_path, text)
     assert load(tmp_path, text, labels=('O', 'B-PER', 'B-per')).task.scheme == 'bio'
 
@@ -536,7 +611,7 @@ def test_tags_that_differ_in_letter_case_alone_are_named(tmp_path):
 def test_letter_case_may_have_a_meaning_in_tags_that_write_no_spans(tmp_path):
     loaded = load(tmp_path, words_of('NN Vm VM NN'))
     assert loaded.task.labels == ('NN', 'VM', 'Vm')
-    assert "'Vm' (1 times) and 'VM' (1 times)" in '\n'.join(loaded.complaints.lines())
+    assert "'Vm' (1 time) and 'VM' (1 time)" in '\n'.join(loaded.complaints.lines())
 
 
 def test_types_without_letters_are_read_where_that_is_asked_for(tmp_path):

@@ -290,7 +290,7 @@ def test_a_bad_json_line_is_named_or_counted(tmp_path, case):
             'txt\tlabel\na\t1\n',
             "no column 'text' for text_a; it has 'txt', 'label'; d",
         ),
-        ('train.tsv', 'text\tlabl\na\t1\n', "no column 'label' for label.*did you mean 'labl'"),
+        ('train.tsv', 'text\tlabl\na\t1\n', "no column 'label'; it has.*did you mean 'labl'"),
         ('train.tsv', 'a film\t1\nb film\t0\n', 'no header: --config.task.header=False'),
         ('train.tsv', 'text\ttext\na\t1\n', "the header names 'text' twice"),
         ('train.csv', 'text,label\na,1\n"b,0\nc,1\n', r'train\.csv:3: a quotation mark opens here'),
@@ -519,7 +519,7 @@ def test_official_glue_files_are_read_completely(task):
         loaded = loading.load(task, str(folder), split, known=known)
         known = known or loaded.task
         assert len(loaded.examples) == count
-        assert loaded.complaints.counts == {}
+        assert loaded.complaints.counts.keys() <= {'entities'}
         assert all((example.label is None) == (split == 'test') for example in loaded.examples)
         if split == 'test':
             assert [e.id for e in loaded.examples] == [str(i) for i in range(count)]
@@ -761,7 +761,7 @@ def test_a_negative_class_may_be_meant(tmp_path, labels):
 @pytest.mark.parametrize('pair', [('good', 'Good'), ('1', '1.0'), ('so so', 'so  so'), ('1', '01')])
 def test_classes_that_differ_as_slips_do_are_named(tmp_path, pair):
     write(tmp_path, 'train.tsv', rows_of('other', pair[0], pair[0], pair[1]))
-    with pytest.raises(errors.DataError, match=r'\(2 times\) and .* \(1 times\) differ') as caught:
+    with pytest.raises(errors.DataError, match=r'\(2 times\) and .* \(1 time\) differ') as caught:
         load(tmp_path)
     assert all(repr(one) in str(caught.value) for one in pair)
     assert load(tmp_path, labels=('other', *pair)).task.labels == ('other', *pair)

@@ -246,7 +246,9 @@ def test_fields_have_the_names_that_are_given(tmp_path):
     loaded = load(tmp_path, json.dumps(row), 'spans', name='train.jsonl', columns=columns)
     assert loaded.examples[0].id == '7'
     assert loaded.examples[0].references == ('bear',)
-    with pytest.raises(errors.DataError, match=r"jsonl:1: .*no field 'context'; it has 'a', 'key'"):
+    with pytest.raises(
+        errors.DataError, match=r"jsonl:1: .*no field 'context' and none 'question'; it has 'a'"
+    ):
         load(tmp_path, json.dumps(row), 'spans', name='train.jsonl')
 
 
@@ -299,9 +301,7 @@ def test_tables_of_questions_without_ids_or_answers(tmp_path):
     ):
         own_table(tmp_path, content, unanswerable=True)
     content = f'question,context\nWho?,{CONTEXT}\n'
-    with pytest.raises(
-        errors.DataError, match="no column 'answers' for answers; it has 'question'"
-    ):
+    with pytest.raises(errors.DataError, match="no column 'answers'; it has 'question', 'context'"):
         own_table(tmp_path, content)
     assert own_table(tmp_path, content, 'test').examples[0].answers == ()
 

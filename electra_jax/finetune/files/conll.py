@@ -14,16 +14,18 @@ from typing import Any, NamedTuple
 from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import DataError
 from electra_jax.finetune.examples import TaggedExample
-from electra_jax.finetune.files import lines, tables, tag_schemes
+from electra_jax.finetune.files import lines, tables, tag_schemes, unread
 from electra_jax.finetune.files.lines import Refusing, UnusableError
 from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Columns, Row, Rows, is_number
+from electra_jax.finetune.files.texts import composed
 
 _NEW_DOCUMENT = '-DOCSTART-'  # of CoNLL-2003: on a line of its own, which is no word
 _NUMBER = re.compile('[0-9]+([-.][0-9]+)?')
 # Of columns, in the first line of many a table.
 _WORDS_NAMES = {'word', 'words', 'token', 'tokens', 'form'}
 _NAMES = _WORDS_NAMES | {'tag', 'tags', 'label', 'labels', 'pos', 'ner'}
+_LONG_SENTENCE = 200  # words
 # What other programs write where a word has none: pandas, and losses that pass over -100.
 _NO_TAG = re.compile('nan|null|<na>|#n/a|-[0-9]+', re.IGNORECASE)
 # .conllu: lines for several words written as one ('1-2'), and for words that are left out ('3.1').
@@ -51,9 +53,10 @@ def _is_table(source: Source, path: pathlib.Path) -> bool:
         return source.ending in (*tables.TABLES, '.json')
     if columns.header is not None:
         return columns.header
-    given = (('words', columns.words), ('tags', columns.tags))
-    words, tags = (usual if not name or is_number(name) else name for usual, name in given)
     first = tables.first_names(path, columns.separator, '.tsv')
+    usual = Rows(str(path), first, iter(()), Columns()).called
+    given = (('words', columns.words), ('tags', columns.tags))
+    words, tags = (name if name and not is_number(name) else usual(x) for x, name in given)
     if words not in first or tags in first:
         return words in first
     return not source.labelled and _holds_sentences(source, path, words, first.index(words))
@@ -84,7 +87,8 @@ def _holds_sentences(source: Source, path: pathlib.Path, name: str, column: int)
 def _read_conll(source: Source, path: pathlib.Path) -> Iterator[TaggedExample]:
     """Sentences of a file with a word a line and a blank line between sentences.
 
-    Tabs separate the cells if the first line of a word holds one, otherwise spaces do. `words` and
+    Tabs separate the cells if the first line of a word holds one, otherwise spaces do, and tabs
+    that come later; a tab at the end of every line separates nothing. `words` and
     `tags` are numbers: 0 and -1 where they are None; in a .conllu file 1 and, to be named, `tags`.
     """
     columns, complaints, labelled = source.columns, source.complaints, source.labelled
@@ -105,6 +109,14 @@ def _read_conll(source: Source, path: pathlib.Path) -> Iterator[TaggedExample]:
     width = len(_cells(first, has_tabs))
     cut = ([_Line(number, _cells(text, has_tabs)) for number, text in block] for block in texts)
     blocks = list(filter(None, _without_comments(list(cut), width)))
+    while width > 1 and not any(line.cells[-1] for block in blocks for line in block):
+        blocks = [[line._replace(cells=line.cells[:-1]) for line in block] for block in blocks]
+        width -= 1
+    if len(blocks) == 1 and len(blocks[0]) >= _LONG_SENTENCE:
+        complaints.note(
+            f'{path}: all {len(blocks[0]):,} words are read as one sentence, because no blank line '
+            'stands between; if they are several, put a blank line after each'
+        )
     words, tags = _word_and_tag(path, columns, width, labelled)
     # Files with other endings may have the same columns.
     numbers = (_NUMBER.fullmatch(line.cells[0]) for block in blocks for line in block)
@@ -140,8 +152,9 @@ def _blocks(path: pathlib.Path, complaints: Complaints) -> Iterator[list[tuple[i
 
 def _cells(text: str, has_tabs: bool) -> list[str]:
     # Not str.split(): a word may hold a no-break space.
-    cells = text.split('\t') if has_tabs else text.split(' ')
-    return [cell.strip(' ') for cell in cells] if has_tabs else [cell for cell in cells if cell]
+    if has_tabs:
+        return [cell.strip(' ') for cell in text.split('\t')]
+    return [cell for cell in text.replace('\t', ' ').split(' ') if cell]
 
 
 def _without_comments(blocks: list[list[_Line]], width: int) -> Iterator[list[_Line]]:
@@ -238,6 +251,8 @@ def _check_cells(block: list[_Line], where: list[str], width: int, tags: int | N
             shown = ' '.join(line.cells)
             cells = counted(len(line.cells), 'cells')
             problem = f'{cells} where the first line has {width}: {shown!r:.80}'
+            if len(line.cells) == 1 and ' ' in shown:
+                problem += ' (as in the first line, a tab must separate them)'
             raise UnusableError('bad_width', problem, location)
         if tags is not None and ' ' in line.cells[tags]:
             problem = (
@@ -254,21 +269,28 @@ def _check_cells(block: list[_Line], where: list[str], width: int, tags: int | N
 
 def _from_rows(source: Source) -> Iterator[TaggedExample]:
     """Sentences of rows with a list of words and one of tags, or both as text with spaces."""
-    rows, labelled = source.rows(), source.labelled
-    words_key, tags_key = rows.need('words'), None
-    if labelled is not None:
-        tags_key = rows.need('tags') if labelled else rows.find('tags')
-    id_key = source.columns.id and rows.need('id')
-    if source.columns.sentence:
-        yield from _from_word_rows(source, rows, (rows.need('sentence'), words_key, tags_key))
+    rows, columns, labelled = source.rows(), source.columns, source.labelled
+    fields = ['words', *(['tags'] if labelled else [])]
+    fields += [field for field in ('sentence', 'id') if getattr(columns, field)]
+    needed = rows.need_all(fields)
+    words_key, tags_key, id_key = needed['words'], needed.get('tags'), needed.get('id')
+    if labelled is False:
+        tags_key = rows.find('tags')
+    for field, key in needed.items() if source.split in ('train', '') else ():
+        if getattr(columns, field) is None and key != field:
+            source.complaints.note(f'{source.where}: the column {key!r} is read as the {field}')
+    rows = rows._replace(rows=unread.noted(source, rows, {*needed.values()}))
+    if columns.sentence:
+        yield from _from_word_rows(source, rows, (needed['sentence'], words_key, tags_key))
         return
     sizes: collections.Counter[int] = collections.Counter()  # of sentences written as text
     row = None
     for row in rows.rows:
         with Refusing(source.complaints, row.where):
-            words, tags = _strings(row.value(words_key, 'words'), words_key), None
+            row.check({field: needed[field] for field in ('words', 'tags') if field in needed})
+            words, tags = _strings(row.values[words_key], words_key), None
             if tags_key and (labelled or row.values.get(tags_key) is not None):
-                tags = _strings(row.value(tags_key, 'tags'), tags_key)
+                tags = _strings(row.values[tags_key], tags_key)
             if not words:
                 raise UnusableError('empty_text', f'there are no words in {words_key!r}')
             sizes[len(words)] += isinstance(row.values[words_key], str)
@@ -316,7 +338,8 @@ def _sentence(name: str, block: list[Row], words_key: str, tags_key: str | None)
 
 def _strings(value: Any, key: str) -> list[str]:
     if isinstance(value, str):
-        return [part for part in value.split(' ') if part]
+        listed = lines.written_list(value, 'bad_tags')
+        return [part for part in value.split(' ') if part] if listed is None else listed
     if not isinstance(value, list) or not all(isinstance(item, str | int) for item in value):
         raise UnusableError('bad_tags', f'{key!r} must be a list of texts, found {value!r:.60}')
     return [str(item).strip(' ') for item in value]
@@ -338,7 +361,8 @@ def _checked(
     problem = None if tags is None else _tags_problem(words, tags)
     if problem:
         raise UnusableError('bad_tags', problem)
-    return TaggedExample(name, tuple(words), None if tags is None else tuple(tags), where[0])
+    given = None if tags is None else tuple(map(composed, tags))
+    return TaggedExample(name, tuple(words), given, where[0])
 
 
 def _tags_problem(words: list[str], tags: list[str]) -> str | None:

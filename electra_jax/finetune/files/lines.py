@@ -1,5 +1,6 @@
 """Bytes, lines and texts of a task's files, and what makes them unusable."""
 
+import ast
 import functools
 import json
 import pathlib
@@ -15,18 +16,25 @@ from electra_jax.core.files import explained
 
 STANDARD_INPUT = pathlib.Path('<stdin>')  # stands for it
 _HEAD_BYTES = 1 << 16
+_MARK = b'\xef\xbb\xbf'  # the byte order mark, which begins each of several files that were joined
 _TAGGED = re.compile(r'^\S+[\t ].*(\b[oO]|\b[BIESLUM][-_]\S+)\s*$')
 TAGGED = (
     'Each line seems to be a word and its tag, with blank lines between sentences: type '
     '--config.task.name=tagging'
 )
+# Lists in a cell, as Python and JSON write them.
+_ITEM = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?(?:0|[1-9][0-9]*)""")
+_WHOLE_LIST = re.compile(rf'\[\s*(?:(?:{_ITEM.pattern})\s*(?:,\s*(?:{_ITEM.pattern})\s*)*,?)?\s*\]')
+_BEGINS_LIST = re.compile(r"""\[\s*(['"]|-?[0-9]+\s*[\s,\]]|\])""")
 _SURROGATES = re.compile('[\ud800-\udfff]')
 _MOST_UNPACKED = 2**30  # bytes
-# What helps where a corpus is made, and what helps here.
-_OF_CORPORA = '--config.data.source=parquet:'
-_OF_TASKS = (
-    "in Python, pandas.read_parquet(FILE).to_json('NEW.jsonl', orient='records', lines=True): "
-)
+# What helps where a corpus is made -> what helps here.
+_OF_TASKS = {
+    '--config.data.source=parquet:': (
+        "in Python, pandas.read_parquet(FILE).to_json('NEW.jsonl', orient='records', lines=True): "
+    ),
+    '--convert-to txt:Text': '--convert-to csv --outdir NEW',
+}
 
 
 class UnusableError(Exception):
@@ -114,7 +122,10 @@ def _read(path: pathlib.Path, version: object) -> _Content:
         for text in texts:
             names.append(text.name)
             if text.problem:
-                raise DataError(f'{text.name}: {text.problem.replace(_OF_CORPORA, _OF_TASKS)}')
+                problem = text.problem
+                for of_corpora, of_tasks in _OF_TASKS.items():
+                    problem = problem.replace(of_corpora, of_tasks)
+                raise DataError(f'{text.name}: {problem}')
             if len(names) > 1:
                 raise DataError(
                     f'{path} holds several files, {names[0]}, {names[1]}, ...: unpack it, and name '
@@ -166,7 +177,8 @@ def raw_lines(path: pathlib.Path, complaints: Complaints, quoted: bool = False) 
     r"""Lines that end in \n or \r\n; in \r, as on old Macs, where most end so.
 
     Other carriage returns are counted; they stay where they are. With `quoted` those ends decide
-    that are not between quotation marks, where a cell of a table may hold others.
+    that are not between quotation marks, where a cell of a table may hold others. A byte order mark
+    at the beginning of a line is left out.
     """
     data = content(path, complaints)
     ends = data
@@ -175,6 +187,8 @@ def raw_lines(path: pathlib.Path, complaints: Complaints, quoted: bool = False) 
     if ends.count(b'\r') - ends.count(b'\r\n') > ends.count(b'\n'):
         data = formats.with_line_feeds(data)
     found = [raw.rstrip(b'\r') for raw in data.removesuffix(b'\n').split(b'\n')]
+    if _MARK in data:
+        found = [raw.removeprefix(_MARK) for raw in found]
     for number, raw in enumerate(found, 1) if data.count(b'\r') > data.count(b'\r\n') else ():
         if b'\r' in raw:
             complaints.count('stray_return', f'{path}:{number}')
@@ -259,6 +273,23 @@ def text_problem(value: Any) -> str | None:
     if '\0' in value:
         return f'a NUL character in {value!r:.60}'
     return half_character(value)
+
+
+def written_list(text: str, kind: str) -> list[str] | None:
+    """The texts or whole numbers of a list that a program wrote into a cell; None: it is no list.
+
+    A list that lacks commas, as NumPy writes it, is an UnusableError of that `kind`.
+
+    >>> [written_list(text, '') for text in ('["a", "b"]', "['it\\'s', 2]", '[]', '[a')]
+    [['a', 'b'], ["it's", '2'], [], None]
+    """
+    text = text.strip()
+    if not _BEGINS_LIST.match(text) or text[-1] != ']':
+        return None
+    if not _WHOLE_LIST.fullmatch(text):
+        problem = 'looks like a list that a program wrote, but has no comma between all items'
+        raise UnusableError(kind, f'{text!r:.60} {problem}')
+    return [str(ast.literal_eval(item)) for item in _ITEM.findall(text)]
 
 
 def half_character(text: str) -> str | None:

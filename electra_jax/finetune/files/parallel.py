@@ -7,7 +7,7 @@ from electra_jax.core import compressed
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import DataError
 from electra_jax.finetune.examples import WrittenExample
-from electra_jax.finetune.files import lines
+from electra_jax.finetune.files import lines, unread
 from electra_jax.finetune.files.lines import Refusing
 from electra_jax.finetune.files.source import Source
 
@@ -21,18 +21,19 @@ def read(source: Source) -> Iterator[WrittenExample]:
 
 def _of_rows(source: Source) -> Iterator[WrittenExample]:
     rows, labelled = source.rows(), source.labelled
-    read_key, write_key = rows.need('source'), None
-    if labelled:
-        write_key = rows.need('target')
-    elif labelled is not None:
+    others = [*(['target'] if labelled else []), *(['id'] if source.columns.id else [])]
+    needed = rows.need_all(['source', *others])
+    read_key, write_key, id_key = needed['source'], needed.get('target'), needed.get('id')
+    if labelled is False:
         write_key = rows.find('target')
-    id_key = source.columns.id and rows.need('id')
-    for row in rows.rows:
+    sides = {field: key for field, key in needed.items() if field != 'id'}
+    for row in unread.noted(source, rows, {*needed.values()}):
         with Refusing(source.complaints, row.where):
-            text = _text(row.value(read_key, 'source'), f'column {read_key!r}')
+            row.check(sides)
+            text = _text(row.values[read_key], f'column {read_key!r}')
             target = None
             if write_key is not None and (labelled or row.values.get(write_key) is not None):
-                target = _text(row.value(write_key, 'target'), f'column {write_key!r}')
+                target = _text(row.values[write_key], f'column {write_key!r}')
             yield WrittenExample(row.id(id_key), text, target, row.where)
 
 

@@ -169,7 +169,7 @@ class _Rows(Source):
             tables.Row(f'{_ROWS} {number}', number, dict(row))
             for number, row in enumerate(self.given)
         )
-        return tables.Rows(_ROWS, None, rows, self.columns)
+        return tables.Rows(_ROWS, None, rows, self.columns, first=tuple(self.given[0]))
 
 
 def from_rows(task: Task, rows: Sequence[Any], complaints: Complaints) -> list[Example]:
@@ -223,6 +223,7 @@ def in_words_of_predict(problem: str) -> str:
         r'if \1 separates the cells, save it with what separated those of the training file',
         problem,
     )
+    text = text.replace('=NAME --config.task.columns.', '=NAME,')  # one flag names them all
     text = text.replace('--config.task.columns.', '--columns=')
     return re.sub(r' \(if [^()]*--config\.[^()]*\)', '', text)
 

@@ -5,17 +5,19 @@ Formats: https://rajpurkar.github.io/SQuAD-explorer and https://github.com/mrqa/
 
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError
 from electra_jax.finetune.examples import Answer, SpanExample
-from electra_jax.finetune.files import lines, tables
+from electra_jax.finetune.files import answer_starts, lines, tables, unread
+from electra_jax.finetune.files.answer_starts import Given
 from electra_jax.finetune.files.lines import Refusing, UnusableError
 from electra_jax.finetune.files.source import Source
-from electra_jax.finetune.files.texts import plain_label
+from electra_jax.finetune.files.texts import composed, plain_label
 
+_READ = ('is_impossible', 'qas', 'header', 'context')  # fields that have no other name
 _MARKS = {'true': True, 'false': False, '1': True, '0': False, '1.0': True, '0.0': False}
 
 
@@ -42,6 +44,7 @@ def read(source: Source, unanswerable: bool) -> Iterator[SpanExample]:
         questions = _squad_questions(path, source.complaints)
     else:
         questions = _row_questions(source)
+    questions = _in_characters(questions, source) if source.labelled else questions
     seen: dict[str, str] = {}
     for question in questions:
         if source.labelled is None:
@@ -59,6 +62,48 @@ def read(source: Source, unanswerable: bool) -> Iterator[SpanExample]:
                 )
             seen[one.id] = one.where
             yield one
+
+
+# ---------------------------------------------------------------------------------------------
+# Where answers begin
+
+
+def _in_characters(questions: Iterable[_Question], source: Source) -> Iterator[_Question]:
+    """The questions, with starts of answers in characters where the file counts otherwise."""
+    questions = list(questions)
+    given = (
+        Given(one.context, text, start)
+        for one in questions
+        if isinstance(one.context, str)
+        for text, start in _pairs_or_none(one.answers)
+        if _is_found(text, start)
+    )
+    unit, note = answer_starts.find_unit(given)
+    source.complaints.note(note and f'{source.where}: {note}')
+    for one in questions:
+        pairs = _pairs_or_none(one.answers)
+        if unit != answer_starts.CHARACTERS and pairs and isinstance(one.context, str):
+            moved = [
+                answer_starts.in_characters(Given(one.context, text, start), unit)
+                if _is_found(text, start)
+                else start
+                for text, start in pairs
+            ]
+            texts = [text for text, _ in pairs]
+            one = one._replace(answers={'text': texts, 'answer_start': moved})
+        yield one
+
+
+def _pairs_or_none(answers: Any) -> list[tuple[Any, Any]]:
+    """As `_pairs`; none where these are refused later."""
+    try:
+        return _pairs(answers)
+    except UnusableError:
+        return []
+
+
+def _is_found(text: Any, start: Any) -> bool:
+    return isinstance(text, str) and type(start) is int
 
 
 # ---------------------------------------------------------------------------------------------
@@ -107,6 +152,8 @@ def _answer(text: Any, start: Any, context: str, where: str, complaints: Complai
     starts = [match.start() for match in re.finditer(f'(?={re.escape(bare)})', context)]
     if not starts:
         around = f'; at its start, {start}, stands {context[start : start + len(text)]!r:.60}'
+        if composed(bare) in composed(context):
+            around = '; it does in another of the forms of Unicode, NFC and NFD: write both in one'
         raise UnusableError(
             'bad_answer',
             f'the answer {text!r:.60} does not occur in the text{around if start >= 0 else ""}',
@@ -197,11 +244,17 @@ def _id(entry: Any, *keys: str) -> str:
 
 def _row_questions(source: Source) -> Iterator[_Question]:
     rows, complaints = source.rows(), source.complaints
-    context_key, question_key = rows.need('context'), rows.need('question')
     # Rows may be without an id, but not without one that the user named.
-    id_key = rows.find('id') if source.columns.id in (None, 'id') else rows.need('id')
-    answers_key = rows.need('answers') if source.labelled else rows.find('answers')
-    for row in rows.rows:
+    named_id = [] if source.columns.id in (None, 'id') else ['id']
+    needed = rows.need_all(
+        ['context', 'question', *(['answers'] if source.labelled else []), *named_id]
+    )
+    asked = {field: needed[field] for field in ('context', 'question')}
+    id_key, answers_key = needed.get('id'), needed.get('answers')
+    id_key = rows.find('id') if id_key is None else id_key
+    answers_key = rows.find('answers') if answers_key is None else answers_key
+    used = {*needed.values(), id_key, answers_key, *_READ}
+    for row in unread.noted(source, rows, used):
         if 'qas' in row.values:
             for entry in _list_in(row.values, 'qas', row.where):
                 with Refusing(complaints, row.where):
@@ -215,10 +268,11 @@ def _row_questions(source: Source) -> Iterator[_Question]:
                     )
         elif list(row.values) != ['header']:  # the first line of MRQA's files describes the file
             with Refusing(complaints, row.where):
-                context = row.value(context_key, 'context')
+                row.check(asked)
+                context = row.values[asked['context']]
                 yield _Question(
                     row.where,
-                    question=row.value(question_key, 'question'),
+                    question=row.values[asked['question']],
                     id=row.id(id_key),
                     context=context,
                     answers=_bare_answers(

@@ -6,10 +6,11 @@ import itertools
 import json
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from electra_jax.config.settings import ColumnsConfig, DecodingConfig
+from electra_jax.core import files, formats
 from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.finetune.files import lines
@@ -22,7 +23,13 @@ JSON = '.json'  # one list of objects, or lines of them
 TABLES = (*SEPARATORS, *JSON_LINES)
 _QUOTED = re.compile('".*"".*"', re.DOTALL)  # a cell as CSV writes one with quotation marks
 _LIST = re.compile(rb'\s*\[\s*\{')  # the beginning of a JSON array of objects
+_STATED = re.compile(rb'sep=([\x09\x20-\x7e])\s*')  # a first line that Excel reads, and writes
 _LONGEST_CELL = 2**31 - 1
+# Field -> what other projects call its column, which counts where there is just one of these.
+_ALSO = {
+    'words': ('tokens',),
+    'tags': ('ner_tags', 'pos_tags', 'chunk_tags', 'labels', 'ner', 'upos'),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +56,17 @@ class Row(NamedTuple):
 
     def value(self, key: str, field: str) -> Any:
         """The value under the key that a field of `Columns` has; UnusableError: there is none."""
-        if key not in self.values:
-            has = ', '.join(map(repr, sorted(self.values)[:10])) or 'none'
-            problem = f'there is no field {key!r}; it has {has}'
-            named = f'the name of another is typed as --config.task.columns.{field}=NAME'
-            raise UnusableError('missing_field', f'{problem}; {named}')
+        self.check({field: key})
         return self.values[key]
+
+    def check(self, keys: Mapping[str, str]) -> None:
+        """Raises UnusableError if the row lacks a key that a field of `Columns` has: for all."""
+        missing = {field: key for field, key in keys.items() if key not in self.values}
+        if missing:
+            has = ', '.join(map(repr, sorted(self.values)[:10])) or 'none'
+            problem = f'there is {_none_for(missing, "field")}; it has {has}'
+            others = 'the name of another is' if len(missing) == 1 else 'the names of others are'
+            raise UnusableError('missing_field', f'{problem}; {others} typed as {_typed(missing)}')
 
     def id(self, key: str | None) -> str:
         """The id that the row carries, or its number; raises UnusableError for a bad one."""
@@ -70,10 +82,11 @@ class Rows(NamedTuple):
     rows: Iterator[Row]
     columns: Columns  # which of them hold what
     double: tuple[str, ...] = ()  # names that several columns have; these go by number alone
+    first: tuple[str, ...] = ()  # the names of the first row, where each brings its own
 
     def find(self, field: str) -> str | None:
         """The key of the column that a field of `columns` gives, or that has the field's name."""
-        column = getattr(self.columns, field) or field
+        column = getattr(self.columns, field) or self.called(field)
         if column in self.double:
             raise DataError(
                 f'{self.where}:1: the header names {column!r} twice; give the column for {field} '
@@ -81,27 +94,43 @@ class Rows(NamedTuple):
             )
         return key_of(self.names, column)
 
+    def called(self, field: str) -> str:
+        """What a column is called that nobody named: as the field, or as other projects call it."""
+        names = self.first if self.names is None else self.names
+        found = [name for name in _ALSO.get(field, ()) if name in names]
+        return found[0] if field not in names and len(found) == 1 else field
+
     def need(self, field: str) -> str:
         """As `find`; where there is no such column, the error lists those that are there."""
-        key = self.find(field)
-        if key is not None:
-            return key
-        names, column = self.names or (), getattr(self.columns, field) or field
+        return self.need_all([field])[field]
+
+    def need_all(self, fields: Iterable[str]) -> dict[str, str]:
+        """Field -> key; one error names all fields of which there is no column."""
+        found = {field: self.find(field) for field in fields}
+        missing = {x: getattr(self.columns, x) or x for x, key in found.items() if key is None}
+        if missing:
+            raise self._lacking(missing)
+        return {field: key for field, key in found.items() if key is not None}
+
+    def _lacking(self, missing: Mapping[str, str]) -> DataError:
+        """The error for a table without columns, field -> name."""
+        names = self.names or ()
         problem = (
-            f'{self.where}: there is no column {column!r} for {field}; it has '
+            f'{self.where}: there is {_none_for(missing, "column")}; it has '
             f'{", ".join(map(repr, names))}'
         )
-        other = _other_separator(names, column)
+        other = next(filter(None, (_other_separator(names, x) for x in missing.values())), '')
         if other:
-            raise DataError(
+            return DataError(
                 f'{problem}: if {other} separates the cells, type --config.task.separator={other}'
             )
-        tagged = pathlib.Path(self.where)
-        if field not in ('words', 'tags') and lines.holds_tags(tagged):
-            raise DataError(f'{problem}. {lines.TAGGED}')
-        raise DataError(
-            f'{problem}{nearest(column, names) or "."} Name one with '
-            f'--config.task.columns.{field}=NAME{_other_reasons(names, field)}'
+        if not missing.keys() & {'words', 'tags'} and lines.holds_tags(pathlib.Path(self.where)):
+            return DataError(f'{problem}. {lines.TAGGED}')
+        (first, *others), named, meant = missing.values(), 'Name them with', ''
+        if not others:
+            named, meant = 'Name one with', nearest(first, names)
+        return DataError(
+            f'{problem}{meant or "."} {named} {_typed(missing)}{_other_reasons(names, missing)}'
         )
 
 
@@ -115,7 +144,11 @@ def read(
     `known_gaps` rows with missing cells are counted, not refused.
     """
     if ending in (*JSON_LINES, JSON):
-        return Rows(str(path), None, _json_rows(path, complaints), columns)
+        objects = _json_rows(path, complaints)
+        one = list(itertools.islice(objects, 1))
+        names_there = tuple(name for row in one for name in row.values)
+        objects = itertools.chain(one, objects)
+        return Rows(str(path), None, objects, columns, first=names_there)
     cells = _cells(path, columns.separator, complaints, ending)
     line, first = next(cells, (0, None))
     if first is None:
@@ -125,10 +158,26 @@ def read(
         names = tuple(map(str, range(len(first))))
         cells = itertools.chain([(line, first)], cells)
     else:
+        cells = _without_header(path, first, cells, complaints)
+        first = [name.strip() for name in first]
         double = tuple(name for name in dict.fromkeys(first) if first.count(name) > 1)
         names = tuple(f'column {i}' if name in double else name for i, name in enumerate(first))
     rows = _table_rows(path, names, cells, complaints, known_gaps)
     return Rows(str(path), names, rows, columns, double)
+
+
+def _without_header(
+    path: pathlib.Path,
+    header: list[str],
+    cells: Iterable[tuple[int, list[str]]],
+    complaints: Complaints,
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows but for those that are the header once more, as in files that were joined."""
+    for line, values in cells:
+        if values == header:
+            complaints.count('repeated_header', f'{path}:{line}')
+        else:
+            yield line, values
 
 
 def first_names(path: pathlib.Path, separator: str | None, ending: str) -> tuple[str, ...]:
@@ -136,17 +185,21 @@ def first_names(path: pathlib.Path, separator: str | None, ending: str) -> tuple
     complaints = Complaints('data.on_bad_row', 'skip')
     if ending in (*JSON_LINES, JSON):
         return next((tuple(row.values) for row in _json_rows(path, complaints)), ())
-    return tuple(next(_cells(path, separator, complaints, ending), (0, []))[1])
+    first = next(_cells(path, separator, complaints, ending), (0, []))[1]
+    return tuple(name.strip() for name in first)
 
 
 def _cells(
     path: pathlib.Path, separator: str | None, complaints: Complaints, ending: str
 ) -> Iterator[tuple[int, list[str]]]:
     """The number of each row's first line, and its cells."""
-    separator = separator_of(path, separator, ending)
     csv.field_size_limit(_LONGEST_CELL)
     quotes_are_text = ending != '.csv'
     raw_lines = lines.raw_lines(path, complaints, quoted=not quotes_are_text)
+    stated = _STATED.fullmatch(raw_lines[0])
+    if stated and separator is None:
+        separator = stated[1].decode()
+    separator = separator_of(path, separator, ending)
     quotes = _Quotes(path, complaints)
     reader = csv.reader(
         # A line left out here could open or close quotes, and change what all others mean.
@@ -182,7 +235,8 @@ def _cells(
                 lines.decoded(raw, path)
             if quotes_are_text:
                 quotes.look(start + 1, cells)
-            if any(cell.strip() for cell in cells) or len(cells) > 1:
+            is_filled = any(cell.strip() for cell in cells) or len(cells) > 1
+            if is_filled and not (stated and start == 0):
                 yield start + 1, cells
 
 
@@ -254,6 +308,11 @@ def _table_rows(
             shown = '|'.join(values)
             found = counted(len(values), 'cells')
             problem = f'{found} where the first line has {len(names)}: {shown!r:.80}'
+            if lines.ending_of(path) != '.csv' and shown.count('"') % 2:
+                problem += (
+                    ' (quotation marks enclose cells in .csv files only: give the file that '
+                    "ending, and type --config.task.separator=$'\\t')"
+                )
             complaints.refuse('bad_width', where, problem)
 
 
@@ -282,9 +341,12 @@ def _json_values(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[s
     for line, text in lines.filled(path, complaints):
         where = f'{path}:{line}'
         try:
-            value = json.loads(text)
+            value = json.loads(text, object_pairs_hook=files.unique)
         except (ValueError, RecursionError) as error:
-            complaints.refuse('bad_json', where, f'not JSON ({error}): {text!r:.80}')
+            problem = f'not JSON ({error}): {text!r:.80}'
+            if line == 1 and isinstance(error, ValueError):
+                problem += formats.as_json_lines(text, error, path)
+            complaints.refuse('bad_json', where, problem)
             continue
         yield where, value
 
@@ -313,6 +375,8 @@ def key_of(names: Sequence[str] | None, column: str) -> str | None:
     """What the rows call a column that is given by its name or number; None: they have none."""
     if names is None or column in names:
         return column
+    if column.strip() in names:  # as names are read
+        return column.strip()
     if is_number(column) and -len(names) <= int(column) < len(names):
         return names[int(column)]
     return None
@@ -327,7 +391,20 @@ def _other_separator(names: Sequence[str], column: str) -> str:
     return ''
 
 
-def _other_reasons(names: Sequence[str], field: str) -> str:
+def _none_for(missing: Mapping[str, str], what: str) -> str:
+    """Which columns or fields, field -> name, there are not."""
+    listed = [
+        repr(name) if name == field or what == 'field' else f'{name!r} for {field}'
+        for field, name in missing.items()
+    ]
+    return f'no {what} {" and none ".join(listed)}'
+
+
+def _typed(fields: Iterable[str]) -> str:
+    return ' '.join(f'--config.task.columns.{field}=NAME' for field in fields)
+
+
+def _other_reasons(names: Sequence[str], fields: Iterable[str]) -> str:
     if any(name[:1] == '"' for name in names):
         typed = "--config.task.separator=$'\\t'"
         return f' (if quotation marks enclose cells, name the file .csv, and type {typed})'
@@ -335,5 +412,6 @@ def _other_reasons(names: Sequence[str], field: str) -> str:
         return ', a number from 0'
     return (
         ' (if the first line is no header: --config.task.header=False '
-        f'--config.task.columns.{field}=0, and the other columns by their numbers as well)'
+        f'--config.task.columns.{next(iter(fields))}=0, and the other columns by their numbers as '
+        'well)'
     )

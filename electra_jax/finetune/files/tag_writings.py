@@ -75,6 +75,12 @@ def doubt(counts: Mapping[str, int]) -> str | None:
             'accuracy alone: if they write spans, type all names in the order of the numbers, as '
             f'in --config.task.labels={",".join(names[: len(tags)])}'
         )
+    brackets = [tag for tag in tags if '*' in tag and ('(' in tag or ')' in tag)]
+    if brackets:
+        return (
+            f'{brackets[0]!r} looks like the bracket of a span, which is not read as one: all tags '
+            'are scored by accuracy alone; write B-TYPE, I-TYPE and O to have spans scored'
+        )
     writing = nearest(tags)
     # A letter alone is also the name of many a part of speech.
     spans = [tag for tag in tags if len(tag) > 1 and standard(tag, writing) not in (None, OUTSIDE)]

@@ -3,11 +3,14 @@
 import collections
 import dataclasses
 import math
+import re
 import shlex
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from electra_jax.core.complaints import Complaints
+from electra_jax.core import formats
+from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import DataError, nearest
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.files import lines, unread
@@ -21,6 +24,10 @@ _SECONDS = ('text_b', 'text2', 'text_pair', 'sentence2', 'sentence_b', 'hypothes
 # What programs write for a missing value, in any letter case; 'none' is a word, 'None' is Python's.
 _NO_LABEL = ('nan', 'na', 'n/a', '#n/a', '<na>', 'null', '-', '--', '?')
 _PYTHONS_NONE = 'None'
+_TRUTH = {'true': '1', 'false': '0'}
+# Joiners, marks of direction, variation selectors: seen by programs alone.
+_UNSEEN = re.compile('[\u00ad\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff]')
+_DECIMAL_COMMA = re.compile(r'[+-]?[0-9.\s]*,[0-9]+(\.[0-9]+)?')
 
 # The label of a value of a row. Raises UnusableError for one that cannot be a label.
 Label = str | float | tuple[str, ...]
@@ -31,13 +38,12 @@ def read(source: Source, label: Reader) -> Iterator[TextExample]:
     """Texts with a label each: one example for each usable row, with its texts stripped."""
     rows, columns, labelled = source.rows(), source.columns, source.labelled
     fields = ('text_a', 'text_b') if columns.text_b is not None else ('text_a',)
-    keys = {field: rows.need(field) for field in fields}
-    label_key = None
-    if labelled:
-        label_key = rows.need('label')
-    elif labelled is not None and columns.label:
+    others = [*(['label'] if labelled else []), *(['id'] if columns.id else [])]
+    needed = rows.need_all([*fields, *others])
+    keys = {field: needed[field] for field in fields}
+    label_key, id_key = needed.get('label'), needed.get('id')
+    if labelled is False and columns.label:
         label_key = rows.find('label')
-    id_key = columns.id and rows.need('id')
     seconds = set() if columns.text_b else {*_SECONDS} - {*keys.values(), label_key, id_key}
     seconds &= seconds if rows.names is None else {*rows.names}
     used = {*keys.values(), label_key, id_key} - {None}
@@ -54,10 +60,13 @@ def read(source: Source, label: Reader) -> Iterator[TextExample]:
             source.complaints.note(f'{problem} is read; {pairs}')
             seconds = set()
         with Refusing(source.complaints, row.where):
+            row.check({**keys, 'label': label_key} if labelled and label_key else keys)
             first, *second = [
-                lines.usable_text(row.value(key, field), f'column {key!r}').strip()
-                for field, key in keys.items()
+                lines.usable_text(row.values[key], f'column {key!r}').strip()
+                for key in keys.values()
             ]
+            if any(map(formats.ENTITY.search, (first, *second))):
+                source.complaints.count('entities', row.where)
             name = row.id(id_key)
             found = _label(row, label_key, label, bool(labelled)) if label_key else None
             yield TextExample(name, first, second[0] if second else None, found, row.where)
@@ -125,6 +134,7 @@ def class_reader(labels: Sequence[str], written: Sequence[str] = ()) -> Reader:
     `written`: the number that the file has for each label; (): it has the labels.
     """
     by_number = {_number(one): name for one, name in zip(written or labels, labels, strict=True)}
+    by_name = {plain_label(label): label for label in labels}
 
     def read(value: Any) -> str:
         if isinstance(value, list | dict):
@@ -136,7 +146,9 @@ def class_reader(labels: Sequence[str], written: Sequence[str] = ()) -> Reader:
         problem = lines.text_problem(label)
         # Other programs write 1 as 1.0 where a column has gaps.
         number = _number(label)
-        if label not in labels and number in by_number and number is not None:
+        if label in by_name:
+            label = by_name[label]
+        elif number in by_number and number is not None:
             label = by_number[number]
         if labels and label not in labels:
             more = ', ...' if len(labels) > _SHOWN else ''
@@ -160,7 +172,8 @@ def classes_reader(labels: Sequence[str], written: Sequence[str] = ()) -> Reader
         if value is None:
             raise UnusableError('unknown_label', 'the row has no label; no class is written []')
         if isinstance(value, str):
-            value = [name for name in value.split('|') if name.strip()]
+            listed = lines.written_list(value, 'unknown_label')
+            value = [x for x in value.split('|') if x.strip()] if listed is None else listed
         names = [str(one(x)) for x in (value if isinstance(value, list | tuple) else [value])]
         if len(set(names)) < len(names) and all(_number(name) is not None for name in names):
             problem = f'the label {value!r:.60} repeats numbers: name the classes that a text has, '
@@ -176,7 +189,10 @@ def score_reader(bounds: tuple[float, float] | None) -> Reader:
     def read(value: Any) -> float:
         score = None if isinstance(value, bool) else _number(value)
         if score is None:
-            raise UnusableError('bad_score', f'the score {value!r:.60} is not a finite number')
+            problem = f'the score {value!r:.60} is not a finite number'
+            if isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value.strip()):
+                problem += '; decimals follow a point, and nothing stands between thousands'
+            raise UnusableError('bad_score', problem)
         if bounds is not None and not bounds[0] <= score <= bounds[1]:
             problem = f'the score {score} is not within {bounds[0]} to {bounds[1]}'
             raise UnusableError('bad_score', problem)
@@ -223,15 +239,23 @@ def alike(counts: Mapping[str, int]) -> str | None:
     """Which classes differ as typing mistakes do; None: none do."""
     known: dict[Any, str] = {}
     for label in counts:
-        number = _number(label)
-        plain = ' '.join(label.casefold().split()) if number is None else number
-        other = known.setdefault(plain, label)
+        other = known.setdefault(_plain(label), label)
         if other != label:
-            return (
-                f'the classes {other!r} ({counts[other]:,} times) and {label!r} '
-                f'({counts[label]:,} times) differ in letter case, spaces or zeros alone'
+            both = ' and '.join(
+                f'{one!a} ({counted(counts[one], "times")})' for one in (other, label)
             )
+            differ = 'differ in letter case, spaces, zeros or invisible characters alone'
+            truth = any(one.casefold() in _TRUTH for one in (other, label))
+            return f'the classes {both} {"mean the same" if truth else differ}'
     return None
+
+
+def _plain(label: str) -> Any:
+    """What classes have in common that look like one."""
+    text = unicodedata.normalize('NFKC', label).casefold()
+    text = ' '.join(_UNSEEN.sub('', text).split())
+    number = _number(_TRUTH.get(text, text))
+    return text if number is None else number
 
 
 def _if_meant(classes: Iterable[str]) -> str:
@@ -242,6 +266,19 @@ def _if_meant(classes: Iterable[str]) -> str:
     return f'; if all are meant, type --config.task.labels={labels}'
 
 
+def joined(counts: Mapping[str, int]) -> str | None:
+    """A class that seems to be several with a sign between; None: there is none."""
+    for label in counts:
+        for sign in ',;/':
+            parts = [part.strip() for part in label.split(sign)]
+            if len(parts) > 1 and all(part in counts for part in parts):
+                return (
+                    f'{label!r} is read as one class, next to {parts[0]!r} and {parts[1]!r}: if it '
+                    f'is several, write {"|".join(parts)}'
+                )
+    return None
+
+
 def without_stand_ins(examples: Sequence[TextExample], complaints: Complaints) -> list[TextExample]:
     """The examples whose label is a class; what usually stands for no label is refused."""
     classes = {str(example.label) for example in examples}
@@ -250,6 +287,12 @@ def without_stand_ins(examples: Sequence[TextExample], complaints: Complaints) -
     # Classes are words, or numbered from 0; but -1 and 1 alone are those of many programs.
     below = classes & {'-1', '-1.0'}
     others = classes - stand_ins - below
+    if below and others == {'1'}:
+        complaints.note(
+            f'{examples[0].where.rpartition(":")[0]}: the labels -1 and 1 are read as two classes; '
+            'if -1 stands for no label, delete its rows; to give both names, type '
+            '--config.task.labels=negative,positive'
+        )
     are_words = all(_number(label) is None for label in others)
     if are_words or others == {str(number) for number in range(len(others))}:
         stand_ins |= below
@@ -272,14 +315,19 @@ def score_span(scores: Iterable[float], where: str) -> tuple[float, float]:
 
 
 def plain_label(value: Any) -> str | None:
-    """A label as text; None where the file gives none.
+    """A label as text, in Unicode's form NFC; None where the file gives none.
 
     >>> [plain_label(value) for value in (' 1 ', True, 3, '')]
     ['1', 'true', '3', None]
     """
     if isinstance(value, bool):
         return str(value).lower()
-    return None if value is None else str(value).strip() or None
+    return None if value is None else composed(str(value)).strip() or None
+
+
+def composed(text: str) -> str:
+    """Text in the form NFC, which most programs write: an accent is part of its letter."""
+    return text if text.isascii() else unicodedata.normalize('NFC', text)
 
 
 def _number(value: Any) -> float | None:

@@ -32,7 +32,9 @@ def read(task: Task, source: Source) -> tuple[list[TextExample], Task]:
     task = with_written_labels(task, source)
     examples = list(texts.read(source, texts.classes_reader(task.labels, task.written_labels)))
     if examples and not task.labels and source.labelled is not None:
-        found = (label for example in examples for label in example.label or ())
+        found = [label for example in examples for label in example.label or ()]
+        several = texts.joined(collections.Counter(found))
+        source.complaints.note(f'{source.where}: {several}' if several else None)
         task = dataclasses.replace(task, labels=texts.find_labels(found, source.where))
     return examples, task
 
