@@ -399,6 +399,21 @@ def test_reading_for_the_vocabulary_is_reported(config, tmp_path, capsys, monkey
     assert 'reading text for the vocabulary: 1/' in capsys.readouterr().err
 
 
+def test_learning_the_vocabulary_shows_that_it_goes_on(config, monkeypatch, capsys):
+    train = job.load.train_tokenizer
+
+    def slow(*arguments):
+        time.sleep(0.2)
+        return train(*arguments)
+
+    monkeypatch.setattr(terminal, 'LINE_SECONDS', 0.01)
+    monkeypatch.setattr(job.load, 'train_tokenizer', slow)
+    monkeypatch.setattr(job, '_run_pieces', lambda *a: sys.exit('stopped'))
+    with pytest.raises(SystemExit):
+        make(config, tokenizer=settings.TokenizerConfig(vocab_size=300))
+    assert 'learning the vocabulary: 0s so far' in capsys.readouterr().err
+
+
 def test_the_summary_says_what_is_there(config, tmp_path, capsys):
     with (tmp_path / 'text.txt').open('ab') as file:
         file.write(b'\n\nba \xff be\n')

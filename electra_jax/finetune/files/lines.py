@@ -280,8 +280,8 @@ def written_list(text: str, kind: str) -> list[str] | None:
 
     A list that lacks commas, as NumPy writes it, is an UnusableError of that `kind`.
 
-    >>> [written_list(text, '') for text in ('["a", "b"]', "['it\\'s', 2]", '[]', '[a')]
-    [['a', 'b'], ["it's", '2'], [], None]
+    >>> [written_list(text, '') for text in ('["a", "b"]', "['a', 2]", '[]', '[a')]
+    [['a', 'b'], ['a', '2'], [], None]
     """
     text = text.strip()
     if not _BEGINS_LIST.match(text) or text[-1] != ']':
