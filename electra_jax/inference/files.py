@@ -87,13 +87,17 @@ def answer(model: LoadedModel, job: Job) -> None:
     # No bar where the answers go to the same terminal.
     quiet = job.output == '-' and sys.stdout.isatty()
     with (
+        contextlib.ExitStack() as waiting,
         _writer(job.output, work) as write,
         Progress('predicting', total, console=terminal.ERR, quiet=quiet, compiles=True) as progress,
     ):
+        if quiet:  # until the first answer
+            waiting.enter_context(terminal.alive('compiling', terminal.ERR))
         for one in inputs:
             results: list[Any] = []
             examples = iter(one.examples)
             for some in work.answers(one.examples, notes):
+                waiting.close()
                 for result in some:
                     write(next(examples), result, {'file': one.path.name} if several else {})
                 progress.advance(len(some))
