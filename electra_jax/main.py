@@ -46,8 +46,8 @@ def main(settings: Settings) -> None:
     folder = files.absolute(WORKDIR.value or f'runs/{cli.run_name(CONFIG, settings)}')
     typed = cli.typed_settings(CONFIG)
     settings = table.complete(settings, typed)
-    compiled.keep(settings.compilation_cache)
     with watchdog.together():
+        compiled.keep(settings.compilation_cache)
         is_task = settings.job == 'evaluate' and settings.task.name is not None
         if settings.job == 'finetune' or is_task:
             from electra_jax.finetune import job as finetuning

@@ -21,6 +21,7 @@ import jax
 from electra_jax.runtime import terminal
 
 OFF = 'off'
+_config: Any = jax.config  # whose values have no types
 MOST_BYTES = 1_000_000_000
 # Small programs take less time to compile than to be found again.
 _LEAST_SECONDS = 0.3
@@ -34,30 +35,33 @@ def keep(place: str | None = None, most_bytes: int = MOST_BYTES) -> None:
     Args:
         place: a folder, of this machine or ``gs://``; 'off': programs are not kept. None: what the
             environment variable JAX_COMPILATION_CACHE_DIR names, used as JAX alone would; or else
-            `usual_folder()`.
+            `usual_folder()`. Several processes need a place that all reach: the first one alone
+            writes, and the others would compile while it waits for them. So they have no usual one.
         most_bytes: above it the programs of `place` that were not used for the longest time are
             deleted, now. Buckets have rules of their own for that.
     """
-    if not jax.config.values['jax_enable_compilation_cache']:  # JAX_ENABLE_COMPILATION_CACHE=0
+    if not _config.jax_enable_compilation_cache:  # JAX_ENABLE_COMPILATION_CACHE=0
         return
     if place == OFF:
-        jax.config.update('jax_enable_compilation_cache', False)
+        _config.update('jax_enable_compilation_cache', False)
         return
-    if place is None and jax.config.values['jax_compilation_cache_dir']:
+    if place is None and (_config.jax_compilation_cache_dir or jax.distributed.is_initialized()):
         return
     folder = f'{place or usual_folder()}/{machine()}'
+    if folder.startswith('~'):  # a container without a home
+        return
     if '://' not in folder and not _opened(pathlib.Path(folder), most_bytes):
         return
-    jax.config.update('jax_compilation_cache_dir', folder)
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', _LEAST_SECONDS)
+    _config.update('jax_compilation_cache_dir', folder)
+    _config.update('jax_persistent_cache_min_compile_time_secs', _LEAST_SECONDS)
     # A cache of XLA's own, for GPUs, which cannot write to buckets.
-    jax.config.update('jax_persistent_cache_enable_xla_caches', 'none')
+    _config.update('jax_persistent_cache_enable_xla_caches', 'none')
     warnings.showwarning = _reporting(folder, warnings.showwarning)
 
 
 def usual_folder() -> pathlib.Path:
     """Where this user's compiled programs are."""
-    caches = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+    caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
     return pathlib.Path(caches) / 'electra_jax' / 'compiled'
 
 

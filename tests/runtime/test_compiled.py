@@ -103,6 +103,18 @@ def test_the_usual_folder_and_that_of_the_environment(tmp_path, monkeypatch):
     assert jax.config.jax_compilation_cache_dir == f'{tmp_path}/{compiled.machine()}'
 
 
+def test_several_processes_and_a_user_without_a_home_have_no_usual_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, 'usual_folder', lambda: pathlib.Path('~/nowhere'))
+    compiled.keep()
+    assert jax.config.jax_compilation_cache_dir is None
+    monkeypatch.setattr(compiled, 'usual_folder', lambda: tmp_path)
+    monkeypatch.setattr(jax.distributed, 'is_initialized', lambda: True)
+    compiled.keep()
+    assert jax.config.jax_compilation_cache_dir is None
+    compiled.keep(str(tmp_path))  # which all processes reach
+    assert jax.config.jax_compilation_cache_dir.startswith(str(tmp_path))
+
+
 def test_room_is_made_by_deleting_what_was_not_used_for_longest(tmp_path):
     folder = tmp_path / compiled.machine()
     folder.mkdir()
