@@ -36,6 +36,8 @@ class Collaborators(NamedTuple):
     clock: Clock
     work: StepWork  # of one step, for its speed
     means: Means  # of metrics since the last line
+    # step, params: keeps what people look at, each time that held-out text is evaluated
+    show: Callable[[int, Tree], None] = lambda step, params: None
 
 
 class Outcome(NamedTuple):
@@ -92,6 +94,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
                 evaluation = {}
                 with log.evaluating(), stop.leaving():
                     evaluation = run.evaluate(state.params)
+                    run.show(number, state.params)
                 if not stop.has_come():
                     log.evaluation(number, evaluation)
 
