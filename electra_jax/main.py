@@ -41,11 +41,13 @@ def main(settings: Settings) -> None:
     """Does the job of the settings: pre-training, fine-tuning, or evaluation of either."""
     # JAX and the jobs take seconds to import: mistakes in settings are reported before.
     from electra_jax.objectives import table
-    from electra_jax.runtime import compiled, watchdog
+    from electra_jax.report import job as reports
+    from electra_jax.runtime import compiled, distributed, terminal, watchdog
 
     folder = files.absolute(WORKDIR.value or f'runs/{cli.run_name(CONFIG, settings)}')
     typed = cli.typed_settings(CONFIG)
     settings = table.complete(settings, typed)
+    reports.check(settings)
     with watchdog.together():
         compiled.keep(settings.compilation_cache)
         is_task = settings.job == 'evaluate' and settings.task.name is not None
@@ -58,6 +60,9 @@ def main(settings: Settings) -> None:
             from electra_jax.pretrain import job as pretraining
 
             pretraining.run(settings, folder, corpora.build_corpus, typed)
+        is_run = settings.job != 'evaluate' and settings.replay is None
+        if is_run and settings.log.report and distributed.is_first():
+            terminal.OUT.print(reports.at_end(folder))
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ LAYERS = [
     {'interop'},
     {'init_from'},  # where parameters start: a checkpoint of ours or of another project
     {'pretrain', 'finetune', 'corpus'},  # the jobs
-    {'aot', 'bench', 'sweep', 'inference'},  # tools that look at the jobs from above
+    {'aot', 'bench', 'sweep', 'report', 'inference'},  # tools that look at the jobs from above
     {'demo', 'export'},  # what shows a trained model, or takes it elsewhere
     {'main', 'prepare', 'convert', 'predict'},  # the commands
 ]

@@ -1,6 +1,5 @@
 """The main job as a user types it: train, be killed, go on, be refused."""
 
-import importlib.util
 import json
 import shutil
 import signal
@@ -14,6 +13,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from electra_jax.core import metric_table
+from electra_jax.train import example_lines
 from tests.support import xla
 from tests.support.corpora import write_text
 from tests.support.recipes import ENVIRONMENT, ROOT, write_recipe
@@ -93,8 +93,11 @@ def test_a_run_leaves_everything_it_should(finished):
     assert (beat['step'], beat['phase'], beat['process']) == (12, 'ending', 0)
     assert beat['owner'] is None  # another run may begin
     assert '<- was' in output and '(against a generator of mlm_loss ' in output
-    has_matplotlib = importlib.util.find_spec('matplotlib') is not None
-    assert (workdir / 'curves.png').exists() == has_matplotlib
+    assert f'report: {workdir}/report.html' in output
+    text = (workdir / 'report.html').read_text()
+    assert 'Held-out text, and the doubt of the model' in text
+    evaluated = [line['step'] for line in lines if 'eval/mlm_loss' in line]
+    assert [step for step, _ in example_lines.read(workdir)] == evaluated
     checkpoint = json.loads((workdir / 'checkpoints' / '12' / 'about' / 'metadata').read_text())
     assert 'quick' in checkpoint['tokenizer']['vocab']
 

@@ -26,6 +26,7 @@ FLAGS = {
     'export': ['--checkpoint', '--target', '--platforms'],
     'aot': ['--config', '--topology', '--json'],
     'bench': ['--config', '--versus', '--turns'],
+    'report': ['--workdir', '--output', '--reference', '--save_reference'],
     'sweep': ['--config', '--grid', '--jobs'],
     'demo': ['--checkpoint', '--host', '--port'],
 }

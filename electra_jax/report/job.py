@@ -1,0 +1,61 @@
+"""Writing the page about runs: by the command, and at the end of a run."""
+
+import pathlib
+from argparse import Namespace
+
+from etils import epath
+
+from electra_jax.config.fields import Settings
+from electra_jax.core import files
+from electra_jax.core.complaints import counted
+from electra_jax.core.errors import first_line
+from electra_jax.report import page, reference, runs
+from electra_jax.runtime import terminal
+
+FILE = 'report.html'  # in the workdir
+
+
+def run(request: Namespace) -> None:
+    """Writes the page that a command line asks for; see `__main__`."""
+    found = runs.find(request.workdir)
+    if request.save_reference:
+        reference.write(request.save_reference, found)
+        terminal.OUT.print(f'reference: {request.save_reference}, of {counted(len(found), "runs")}')
+        return
+    output = write(found, request.reference, request.output or _beside(request.workdir[0]))
+    size = len(output.read_bytes()) / 1000
+    terminal.OUT.print(f'report: {output} ({size:,.0f} kB; {counted(len(found), "runs")})')
+
+
+def _beside(workdir: pathlib.Path | str) -> epath.Path:
+    return files.absolute(workdir) / FILE
+
+
+def write(
+    found: list[runs.Run], reference_file: str | None, output: str | epath.Path
+) -> epath.Path:
+    """Writes the page about runs.
+
+    `reference_file` holds curves to compare with; None: those that the first run names, if any.
+    """
+    named = reference_file or found[0].setting('log.reference')
+    bands = reference.read(named) if named else {}
+    place = files.absolute(output)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(place, page.page(found, bands))
+    return place
+
+
+def check(settings: Settings) -> None:
+    """Refuses a file of reference curves that cannot be read, before a run begins."""
+    if settings.log.reference is not None:
+        reference.read(settings.log.reference)
+
+
+def at_end(folder: epath.Path) -> str:
+    """Writes the page of a run that ends; the line about it for the terminal, whatever happens."""
+    try:
+        output = write([runs.read(folder)], None, folder / FILE)
+    except Exception as error:  # no OSError, of a bucket; the run itself has ended well
+        return f'warning: no {FILE}: {first_line(error)}'
+    return f'report: {output}'

@@ -1,0 +1,115 @@
+"""A run as the report reads it from its workdir; whatever is missing or damaged is left out."""
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from etils import epath
+
+from electra_jax.core import files
+from electra_jax.core.errors import DataError
+from electra_jax.train import example_lines, metric_lines
+from electra_jax.train.example_lines import Example
+
+T = TypeVar('T')
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a workdir holds."""
+
+    name: str
+    folder: epath.Path
+    metrics: list[dict[str, Any]]  # the lines of metrics.jsonl
+    about: dict[str, Any]  # config.json
+    results: dict[str, Any]  # of fine-tuning, results.json
+    examples: list[tuple[int, list[Example]]]  # after each evaluation
+
+    @property
+    def last_step(self) -> int:
+        return max((line['step'] for line in self.metrics), default=0)
+
+    def setting(self, name: str) -> Any:
+        """The value of a dotted name; None: off, or not known."""
+        return within(self.about.get('config'), name)
+
+    def series(self, name: str) -> list[tuple[int, float]]:
+        """(step, value) of a metric, where it is a number."""
+        return metric_lines.series(self.metrics, name)
+
+    def last(self, name: str) -> float | None:
+        """The newest value of a metric; None: it has none."""
+        return metric_lines.last(self.metrics, name)
+
+
+def within(tree: Any, name: str) -> Any:
+    """A value in nested mappings by its dotted name; None: there is none."""
+    for key in name.split('.'):
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def find(paths: Sequence[str | pathlib.Path | epath.Path]) -> list[Run]:
+    """The runs in workdirs, and in folders of workdirs such as those of sweeps.
+
+    Raises:
+        DataError: a folder holds neither.
+    """
+    folders: list[epath.Path] = []
+    for path in map(files.absolute, paths):
+        found = [path] if _is_run(path) else sorted(filter(_is_run, _inside(path)))
+        if not found:
+            raise DataError(
+                f'{path} is not the workdir of a run: neither it nor a folder in it has '
+                f'{metric_lines.FILE}'
+            )
+        folders += [one for one in found if one not in folders]
+    names = [folder.name for folder in folders]
+    return [
+        read(folder, folder.name if names.count(folder.name) == 1 else str(folder))
+        for folder in folders
+    ]
+
+
+def _inside(path: epath.Path) -> list[epath.Path]:
+    return list(path.iterdir()) if path.is_dir() else []
+
+
+def _is_run(path: epath.Path) -> bool:
+    return (path / metric_lines.FILE).exists()
+
+
+def read(folder: epath.Path, name: str | None = None) -> Run:
+    """The run in a workdir; its `name` is that of the folder unless one is given."""
+    lines = [line for line in metric_lines.read(folder) if _is_whole(line)]
+    return Run(
+        name=name or folder.name,
+        folder=folder,
+        metrics=lines,
+        about=_object(folder / 'config.json'),
+        results=_object(folder / 'results.json'),
+        examples=_readable(lambda: example_lines.read(folder), []),
+    )
+
+
+def _is_whole(line: Any) -> bool:
+    """Whether a line of metrics has a step, and numbers or nulls."""
+    if not isinstance(line, dict) or not isinstance(line.get('step'), int):
+        return False
+    if not all(isinstance(value, int | float | None) for value in line.values()):
+        return False
+    return all(value is None or math.isfinite(value) for value in line.values())
+
+
+def _object(path: epath.Path) -> dict[str, Any]:
+    return _readable(lambda: files.parse_object(path.read_text()), {})
+
+
+def _readable(read_file: Any, otherwise: T) -> T:
+    with contextlib.suppress(OSError, ValueError):
+        found: T = read_file()
+        return found
+    return otherwise

@@ -1,0 +1,162 @@
+"""The page about runs: what is on it, that nothing in it can run, and what it costs."""
+
+import html.parser
+import json
+import re
+import time
+
+import pytest
+from etils import epath
+
+from electra_jax.core.errors import DataError
+from electra_jax.report import curves, facts, job, page, reference, runs, sentences
+from electra_jax.report.__main__ import parse
+from electra_jax.train import example_lines
+from tests.support.report_runs import EVIL, METRICS, write_results, write_run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_run(tmp_path / 'mine')
+
+
+def data_of(text):
+    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+
+
+class Tags(html.parser.HTMLParser):
+    """The tags of a page, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.addresses, self.text = [], [], ''
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ('src', 'href')]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_a_page_has_everything_and_only_its_own_scripts(folder):
+    write_results(folder)
+    text = page.page([runs.read(epath.Path(folder))], {})
+    seen = Tags(text)
+    assert seen.tags.count('script') == 2 and seen.addresses == ['data:,']
+    assert EVIL not in text and EVIL in seen.text  # as text: of the remark, the source, the task
+    assert 'http' not in text.replace('http-equiv', '').replace('http://www.w3.org/2000/svg', '')
+    for expected in (
+        '400', 'of 400', '81.25', 'Fine-tuning', 'trivial answer', 'total_steps', 'abc',
+        'FLOP by the count', 'generator 7', 'command line', 'eval/disc_auc',
+    ):  # fmt: skip
+        assert expected in seen.text, expected
+    data = data_of(text)
+    shown = {sentence[0] for chart in data['charts'] for sentence in chart['meaning']}
+    assert set(METRICS) - shown <= {
+        'train/skipped', 'eval/unigram_loss', 'eval/sampled_accuracy', 'eval/sampled_top_share',
+        'eval/disc_precision', 'eval/disc_recall', 'eval/disc_fake_share', 'speed/elapsed',
+        'speed/steps_per_second',
+    }  # fmt: skip
+    (texts,) = data['sentences']
+    assert texts['steps'] == [100, 200, 300, 400]
+    assert texts['texts'][1][0] == [
+        ['the', '', 10, 1], [EVIL, 'cat', 90, 1], ['s', '', 50, 0], ['&amp;', '', 0, 1],
+    ]  # fmt: skip
+
+
+def test_the_policy_allows_the_script_and_the_style_of_the_page(folder):
+    text = page.page([runs.read(epath.Path(folder))], {})
+    policy = re.search(r'Security-Policy" content="(.*?)"', text)[1]
+    style, script = re.search(r'<style>(.*?)</style>', text, re.S)[1], text.split('<script>')[1]
+    assert f"style-src '{page._hash(style)}'" in policy
+    assert f"script-src '{page._hash(script.split('</script>')[0])}'" in policy
+
+
+def test_several_runs_are_compared_by_what_differs(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / f'run{seed}', level=5.0 + seed, seed=seed)
+    found = runs.find([tmp_path])
+    assert [run.name for run in found] == ['run0', 'run1']
+    table = facts.comparison(found)
+    assert table.columns[:3] == ['run', 'seed', 'steps'] and table.rows[1][1].text == '1'
+    sections = curves.sections(found, {})
+    chart = sections[0]['charts'][0]
+    assert [curve['run'] for curve in chart['curves']] == [0, 0, 1, 1]
+    assert chart['level'] is None  # word frequencies differ between the texts
+    assert {one['run'] for one in sentences.sentences(found)} == {0, 1}
+    assert 'type="checkbox"' in page.page(found, {})
+
+
+def test_a_folder_without_a_run_is_refused_and_damaged_files_are_left_out(tmp_path, folder):
+    with pytest.raises(DataError, match=re.escape(f'{tmp_path}/none')):
+        runs.find([tmp_path / 'none'])
+    (folder / 'config.json').write_text('{"config": ')
+    (folder / 'results.json').write_text('[]')
+    (folder / 'examples.jsonl').write_text('{"step": 1}\n{"step": 2, "examples": [{}]}\n[]\n')
+    (folder / 'metrics.jsonl').write_text(
+        '7\n{"step": 1, "train/loss": "x"}\n{"step": 2, "train/loss": NaN}\n{"step": 3}\n'
+    )
+    (run,) = runs.find([folder])
+    assert run.metrics == [{'step': 3}] and run.about == run.results == {} and run.examples == []
+    assert 'no two points' in page.page([run], {})
+
+
+def test_examples_of_steps_that_are_done_again_are_replaced(tmp_path):
+    def one(word):
+        return example_lines.Example([word, '\u2028'], ['a', '\u2028'], [0.5, 0.0])
+
+    for step, word in ((1, 'one'), (2, 'two'), (3, 'three'), (2, 'again')):
+        example_lines.add(epath.Path(tmp_path), step, [one(word)])
+    found = example_lines.read(tmp_path)
+    assert found == [(1, [one('one')]), (2, [one('again')])]
+
+
+def test_a_reference_is_what_runs_measured(tmp_path):
+    found = [
+        runs.read(epath.Path(write_run(tmp_path / str(level), level=level))) for level in (5.0, 6.0)
+    ]
+    reference.write(tmp_path / 'normal.json', found)
+    bands = reference.read(tmp_path / 'normal.json')
+    band = bands['eval/mlm_loss']
+    assert band.x[0] == 20 and band.x[-1] == 400
+    low, high = (run.last('eval/mlm_loss') for run in found)
+    assert (band.low[-1], band.high[-1]) == pytest.approx((low, high), rel=1e-4)
+    chart = curves.sections(found[:1], bands)[0]['charts'][0]
+    assert chart['reference']['low'] == band.low
+    for damaged in ('{}', '[', '{"format": "electra_jax reference curves", "curves": {"a": 1}}'):
+        (tmp_path / 'damaged.json').write_text(damaged)
+        with pytest.raises(DataError, match=r'damaged\.json'):
+            reference.read(tmp_path / 'damaged.json')
+
+
+def test_the_command_writes_the_page_and_a_reference(folder, tmp_path, capsys):
+    normal = f'{tmp_path}/normal.json'
+    job.run(parse(['--workdir', str(folder), f'--save_reference={normal}']))
+    job.run(parse(['--workdir', str(folder), f'--reference={normal}']))
+    assert (folder / 'report.html').read_text().count('"low":') > 5
+    printed = capsys.readouterr().out
+    assert f'report: {folder}/report.html (' in printed and 'kB; 1 run)' in printed
+
+
+def test_a_report_that_fails_is_a_warning(folder, monkeypatch):
+    assert job.at_end(epath.Path(folder)) == f'report: {folder}/report.html'
+    (folder / 'report.html').unlink()
+    (folder / 'report.html').mkdir()
+    assert job.at_end(epath.Path(folder)).startswith('warning: no report.html: ')
+
+
+def test_a_long_run_is_small_and_quick(tmp_path):
+    folder = write_run(tmp_path / 'long', steps=40_000, evaluations=80)
+    began = time.process_time()
+    job.at_end(epath.Path(folder))
+    assert time.process_time() - began < 2
+    assert (folder / 'report.html').stat().st_size < 600_000
+
+
+@pytest.mark.parametrize(
+    ('value', 'shown'), [(0.5, '0.5'), (12345.6, '12,346'), (7, '7'), (5.62e13, '56.2 trillion')]
+)
+def test_numbers_are_written_for_people(value, shown):
+    assert facts.number(value) == shown
