@@ -52,6 +52,7 @@ OF_THE_MODEL = (
     Need('optimizer.generator_learning_rate', 'optimizer.separate', (True,), 'there is one rate'),
     Need('optimizer.separate', 'model.embedding_sharing', _APART, _SHARED),
     Need('objective.freeze_generator', 'model.embedding_sharing', _APART, _SHARED),
+    Need('model.image_size', 'data.layout', ('segments',), 'a row has one image, and so one text'),
     Need('objective.generator_share', 'objective.name', ('two_stage',), 'there is one stage'),
     Need('objective.generator_steps', 'objective.name', ('two_stage',), 'there is one stage'),
 )  # fmt: skip
@@ -65,6 +66,12 @@ def validate(config: Config | Settings, platform: str | None = None) -> None:
     check_model(config.model)
     kernels.check(config, platform)
     _check_needs(config, OF_THE_MODEL)
+    sizes = {config.model.image_size, config.data.image_size}
+    if None not in sizes and len(sizes) > 1:
+        raise ConfigError(
+            f'config.model.image_size is {config.model.image_size} and config.data.image_size is '
+            f'{config.data.image_size}: leave the second out'
+        )
     check_run(config)
 
 
@@ -152,6 +159,11 @@ def check_model(model: ModelConfig | Settings) -> None:
         raise ConfigError(
             f'config.model.vocab_chunks is {model.vocab_chunks}, allowed: divisors of 128, the '
             'block of the vocabulary softmax'
+        )
+    if model.image_size is not None and model.image_size % model.image_patch:
+        raise ConfigError(
+            f'config.model.image_size is {model.image_size} and config.model.image_patch is '
+            f'{model.image_patch}: the first must be a multiple of the second'
         )
     shapes = {'num': discriminator_shape(model), 'generator': generator_shape(model)}
     for prefix, shape in shapes.items():

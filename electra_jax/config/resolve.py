@@ -97,6 +97,8 @@ def fill(
         _set(full.model, _sized(_inherited(full.model, stored)))
     elif not inherits_model(full):
         _set(full.model, _sized(dataclasses.asdict(full.model)))
+    if full.data.image_size is None:
+        full.data.image_size = full.model.image_size
     return full
 
 
@@ -218,7 +220,7 @@ def _best_on(platform: str, N: int, unrolls: bool) -> dict[str, Any]:
 
 # Fields of a model that may be null in a checkpoint.
 _MAY_BE_NULL = (
-    *LEFT_TO_DEVICES, 'generator_embedding_size', 'local_rotary_base', 'local_window'
+    *LEFT_TO_DEVICES, 'generator_embedding_size', 'image_size', 'local_rotary_base', 'local_window'
 )  # fmt: skip
 
 

@@ -79,6 +79,10 @@ class ModelConfig:
     attention_dropout: float = setting(UNSET, at_least=0, at_most=0.99)
     # Token types: segment a, segment b. 0: none, only [SEP] divides them.
     type_vocab_size: int = setting(2, at_least=0)
+    # Pixels along a side of the image that stands before a text, in patches (`model.images`);
+    # None: the model reads no images. And pixels along a side of a patch.
+    image_size: int | None = setting(None, at_least=4, at_most=1024)
+    image_patch: int = setting(8, at_least=1, at_most=256)
     discriminator_head_norm: bool = setting(False)  # LayerNorm after the GELU of its head
     layer_norm_epsilon: float = setting(1e-12, at_least=1e-15, at_most=1)
     init_stddev: float = setting(0.02, at_least=0, at_most=10)  # truncated normal, 2 deviations
@@ -171,6 +175,8 @@ class DataConfig:
     row_length: int = setting(UNSET, at_least=8)  # L; where unset 128, or as the task has it
     # 'segments': [CLS] a [SEP] b [SEP]. 'packed': many documents.
     layout: str = setting('segments', choices=('segments', 'packed'))
+    # Of a corpus of images: pixels along a side; None: as model.image_size.
+    image_size: int | None = setting(None, at_least=4, at_most=1024)
     # Share of the documents for evaluation; None: 0.005, or 0 with validation_source.
     holdout: float | None = setting(None, at_least=0, at_most=0.5)
     validation_source: str | None = setting(None)  # text for evaluation alone, written as `source`
@@ -266,10 +272,6 @@ class LogConfig:
 
     every_steps: int = setting(50, at_least=1)
     tensorboard: bool = setting(True)
-    report: bool = setting(True)  # a page about the run, report.html, written at its end
-    # File of curves that are normal for the recipe, which the page draws; made by --save_reference
-    # of electra_jax.report.
-    reference: str | None = setting(None)
     profile_start: int | None = setting(None, at_least=0)  # of a profiler's trace; None: no trace
     profile_steps: int = setting(5, at_least=1)
 
@@ -357,7 +359,7 @@ class TaskConfig:
     # Of GLUE: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli. Of questions: squad1, squad2,
     # newsqa, naturalqs, triviaqa, searchqa, hotpotqa. Others: chunk, ner, translation,
     # summarization, squad_retrieval. Your own rows: text, text_multi_label, text_regression,
-    # tagging, spans, seq2seq, retrieval. None: no fine-tuning.
+    # tagging, spans, seq2seq, retrieval, image_text. None: no fine-tuning.
     name: str | None = setting(None)
     train_file: str | None = setting(None)  # below data.path, as the next two
     dev_file: str | None = setting(None)

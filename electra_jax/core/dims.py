@@ -32,6 +32,8 @@ ALPHABET = {
     'A': 'alternatives for a masked position, of which one is the original',
     'N': 'layers, stacked',
     'T': 'token types',
+    'I': 'patches of an image; rows and columns of patches',
+    'O': 'numbers of a patch: its pixels, in each colour',
     'X': 'blocks of the vocabulary',
     'Y': 'tokens of such a block',
     'J': 'blocks of a row, in local attention',

@@ -8,13 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from electra_jax.config.settings import ModelConfig
+from electra_jax.model import images
 from electra_jax.model.decoder import Encoder, TextHead
 from electra_jax.model.electra import Electra
 from electra_jax.model.task_heads import HEADS, HeadShape
 from electra_jax.ops.vocab_softmax import SoftmaxInputs
 
 Params = dict[str, Any]  # nested dict of float32 arrays
-Batch = Mapping[str, jax.Array]  # 'tokens', 'documents', 'positions', 'types': int32 [B, L]
+# 'tokens', 'documents', 'positions', 'types': int32 [B, L]; of a model of images perhaps 'pixels'
+# (`model.images`).
+Batch = Mapping[str, jax.Array]
 Key = jax.Array | None  # of dropout; None switches dropout off
 
 
@@ -98,15 +101,17 @@ def bind(model: ModelConfig, vocab_size: int) -> Model:
     def init(key: jax.Array, networks: Sequence[str]) -> Params:
         def run_all(electra: Electra) -> None:
             for network in networks:
-                NETWORKS[network](electra, _blank(), jnp.zeros((1, 1), jnp.int32))
+                NETWORKS[network](electra, _blank(model), jnp.zeros((1, 1), jnp.int32))
 
         return plain.init({'params': key}, method=run_all)['params']
 
     def pure(method: Callable) -> Callable[..., Any]:
         def run(params: Params, batch: Batch, *arguments: Any) -> Any:
             *others, dropout_key = arguments
-            text = {name: batch[name] for name in _TEXT}
-            return _apply(electra, params, dropout_key, text, *others, method=method)
+            read = {name: batch[name] for name in _TEXT}
+            if model.image_size is not None and images.PIXELS in batch:
+                read[images.PIXELS] = batch[images.PIXELS]
+            return _apply(electra, params, dropout_key, read, *others, method=method)
 
         return run
 
@@ -143,7 +148,7 @@ def _head(model: ModelConfig, encode: Callable[..., jax.Array], shape: HeadShape
     def init(key: jax.Array) -> Params:
         blank_BLD = jnp.zeros((1, 2, model.hidden_size))
         batch = {
-            **_blank(),
+            **_blank(model),
             'allowed': jnp.ones((1, 2)),
             'start': jnp.zeros(1, jnp.int32),
             'inside': jnp.ones((1, 2), jnp.int32),
@@ -172,5 +177,9 @@ def _apply(module: Any, params: Params, dropout_key: Key, *arguments: Any, **how
 _TEXT = ('tokens', 'documents', 'positions', 'types')  # what the networks read of a batch
 
 
-def _blank() -> Batch:
-    return {name: jnp.zeros((1, 2), jnp.int32) for name in _TEXT}
+def _blank(model: ModelConfig) -> Batch:
+    batch = {name: jnp.zeros((1, 2), jnp.int32) for name in _TEXT}
+    if model.image_size is None:
+        return batch
+    shape = (1, model.image_size, model.image_size, images.COLOURS)
+    return {**batch, images.PIXELS: jnp.zeros(shape, jnp.uint8)}

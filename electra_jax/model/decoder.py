@@ -186,7 +186,8 @@ class Decoder(nn.Module):
         """
         model, D, E = self.model, self.shape.hidden_size, self.model.embedding_size
         if not self.tied:
-            own = Embeddings(model, self.vocab_size, self.vocab_rows, E, name='embeddings')
+            of_text = dataclasses.replace(model, image_size=None)
+            own = Embeddings(of_text, self.vocab_size, self.vocab_rows, E, name='embeddings')
             embedded_BLE, word_VE = own(target), own.tables().word_VE
         assert embedded_BLE is not None and word_VE is not None
         x_BLD = constrain(widened(model, embedded_BLE, D), 'BLD')

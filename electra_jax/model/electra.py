@@ -10,6 +10,7 @@ from flax import linen as nn
 from electra_jax.config import shapes
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.dims import constrain
+from electra_jax.model import images
 from electra_jax.model.embeddings import Embeddings
 from electra_jax.model.encoder import Encoder, Stack
 from electra_jax.model.heads import DiscriminatorHead, LogitHead, SoftmaxHead, WordHead
@@ -25,7 +26,8 @@ class Electra(nn.Module):
     dropout_key last.
 
     A batch has tokens, documents, positions and types, int32 [B, L] each. Documents are 0 on
-    padding and otherwise number the documents of a row, which do not see each other.
+    padding and otherwise number the documents of a row, which do not see each other. A model of
+    images may have them in a batch, too (`model.images`); results are about the text alone.
     """
 
     model: ModelConfig
@@ -62,15 +64,16 @@ class Electra(nn.Module):
         elif self.model.generator == 'two_tower':
             hidden_BLD = self._two_towers(batch)
         else:
-            hidden_BLD, _ = self.generator(self._embed_for_generator(batch), batch)
+            hidden_BLD, _ = self._run(self.generator, self._embed_for_generator(batch), batch)
+            hidden_BLD = images.text_alone(hidden_BLD, batch)
         features_BPE, bias_V = self.generator_head(_at(hidden_BLD, masked_BP))
         word_VE = self._embeddings_of_generator().tables().word_VE
         return SoftmaxInputs(features_BPE, word_VE.astype(features_BPE.dtype), bias_V)
 
     def encode(self, batch: Batch) -> jax.Array:
         """The discriminator's last hidden states [B, L, D], in the compute dtype."""
-        hidden_BLD, _ = self.discriminator(self.embed_for_discriminator(batch), batch)
-        return hidden_BLD
+        hidden_BLD, _ = self._run(self.discriminator, self.embed_for_discriminator(batch), batch)
+        return images.text_alone(hidden_BLD, batch)
 
     def discriminate(self, batch: Batch) -> jax.Array:
         """Logits [B, L], float32: has this token been replaced?"""
@@ -101,10 +104,11 @@ class Electra(nn.Module):
         Returns:
             Logits, float32: replaced? [B, L], and of each candidate [B, P, A].
         """
-        hidden_BLD, shared_BLD = self.discriminator(self.embed_for_discriminator(batch), batch)
-        detected_BLD, _ = self.detector(shared_BLD, batch)
-        replaced_BL = self.discriminator_head(detected_BLD)
-        features_BPE = self.selection_head(_at(hidden_BLD, masked_BP))
+        embedded_BLE = self.embed_for_discriminator(batch)
+        hidden_BLD, shared_BLD = self._run(self.discriminator, embedded_BLE, batch)
+        detected_BLD, _ = self._run(self.detector, shared_BLD, batch)
+        replaced_BL = self.discriminator_head(images.text_alone(detected_BLD, batch))
+        features_BPE = self.selection_head(_at(images.text_alone(hidden_BLD, batch), masked_BP))
         words_BPAE = self.discriminator_words()[candidates_BPA].astype(features_BPE.dtype)
         selected_BPA = jnp.einsum(
             'BPE,BPAE->BPA', features_BPE, words_BPAE, preferred_element_type=jnp.float32
@@ -114,10 +118,16 @@ class Electra(nn.Module):
     def _two_towers(self, batch: Batch) -> jax.Array:
         """What is left of each token and what is right of it, [B, L, 2 D]."""
         x_BLE = self._embed_for_generator(batch)
-        left_BLD, _ = self.generator_ltr(x_BLE, batch)
-        right_BLD, _ = self.generator_rtl(x_BLE, batch)
+        left_BLD, right_BLD = (
+            images.text_alone(self._run(tower, x_BLE, batch)[0], batch)
+            for tower in (self.generator_ltr, self.generator_rtl)
+        )
         towers = (jnp.roll(left_BLD, 1, axis=1), jnp.roll(right_BLD, -1, axis=1))
         return jnp.concatenate(towers, axis=-1)
+
+    def _run(self, layers: Stack, x_BLD: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """The results of layers for what `Embeddings` makes of a batch, patches included."""
+        return layers(x_BLD, images.with_patches(self.model, batch))
 
     def _embeddings_of_generator(self) -> Embeddings:
         untied = self.model.embedding_sharing == 'untied'

@@ -8,6 +8,8 @@ Utilization of the hardware is reported in these.
 'paper': what ELECTRA's Table 1 and its appendix F count (electra, flops_computation.py): the
 backward pass as much as the forward pass, embedding look-ups as dense products with a one-hot
 matrix, biases, activations, LayerNorms and dropout, the softmax at 15.625 % of the positions.
+
+Patches of images are work for the tokens of their row's text, which alone are counted as tokens.
 """
 
 from typing import NamedTuple
@@ -16,6 +18,7 @@ from electra_jax.config import shapes
 from electra_jax.config.resolve import first_stage
 from electra_jax.config.settings import Config, ModelConfig
 from electra_jax.config.shapes import EncoderShape
+from electra_jax.model import images
 
 # FLOPs of one element, in the paper's convention.
 _DROPOUT, _LAYER_NORM, _ACTIVATION, _SOFTMAX = 4, 5, 8, 5
@@ -99,7 +102,9 @@ def _products(work: Work, model: ModelConfig, L: int, V: int) -> float:
     for shape, E in work.encoders:
         D, F, N = shape.hidden_size, shape.ffn_size, shape.num_layers
         weights = N * (4 * D * D + matrices * D * F) + (E * D if E != D else 0)
-        flops += 2 * weights + 4 * _seen(model, N, L) * D
+        patches = images.side(model) ** 2
+        position = 2 * weights + 4 * _seen(model, N, L + patches) * D
+        flops += (L + patches) / L * position + _patch_products(model, E) * patches / L
     flops += sum(2 * share * (D * E + E * V) for D, E, share in work.softmaxes)
     return flops + sum(2 * (D * D + D) for D in work.binaries)
 
@@ -110,13 +115,20 @@ def _paper(work: Work, model: ModelConfig, L: int, V: int) -> float:
     for shape, E in work.encoders:
         N, D, H = shape.num_layers, shape.hidden_size, shape.num_heads
         attended = 4 * D + (_SOFTMAX + _DROPOUT + 1) * H
-        flops += N * _paper_layer(shape, model) + attended * _seen(model, N, L)
+        patches = images.side(model) ** 2
+        position = N * _paper_layer(shape, model) + attended * _seen(model, N, L + patches)
+        flops += (L + patches) / L * position + _patch_products(model, E) * patches / L
         flops += _paper_embeddings(shape, E, L, V)
     for D, E, share in work.softmaxes:
         head = 2 * D * E + E + (_ACTIVATION + _LAYER_NORM) * E
         softmax = 2 * E * V + _SOFTMAX * V + 2 * V
         flops += (1.0 if share == 1 else _PAPER_MASKED) * (head + softmax)
     return flops + sum(2 * D * D + D + _ACTIVATION * D + 2 * D for D in work.binaries)
+
+
+def _patch_products(model: ModelConfig, E: int) -> float:
+    """Forward pass of one patch's embedding."""
+    return 2 * model.image_patch**2 * images.COLOURS * E
 
 
 def _paper_layer(shape: EncoderShape, model: ModelConfig) -> float:

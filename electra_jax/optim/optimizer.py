@@ -20,6 +20,7 @@ DECAY_RULES: tuple[tuple[str, bool], ...] = (
     (r'.*bias', False),
     (r'.*kernel', True),
     (r'(generator_)?embeddings/(word|position|type)|embedding_delta/(word|position|type)', True),
+    (r'.*embedding(s|_delta)/(patch|image_row|image_column)', True),
 )
 
 

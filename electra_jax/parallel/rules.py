@@ -21,14 +21,14 @@ Axes = str | tuple[str, ...] | None
 # Stored: width over fsdp, everything that tensor parallelism splits over tensor.
 PARAMETER_AXES: Mapping[str, Axes] = {
     'D': 'fsdp', 'E': 'fsdp', 'M': 'fsdp', 'H': 'tensor', 'F': 'tensor', 'V': 'tensor',
-    'K': None, 'N': None, 'L': None, 'T': None, 'C': None, 'G': None,
+    'K': None, 'N': None, 'L': None, 'T': None, 'C': None, 'G': None, 'I': None, 'O': None,
 }  # fmt: skip
 
 # Computed: rows over data and fsdp together, so that fsdp shards storage without idling.
 ACTIVATION_AXES: Mapping[str, Axes] = {
     'B': ('data', 'fsdp'), 'L': 'sequence', 'H': 'tensor', 'F': 'tensor', 'V': 'tensor',
     'D': None, 'E': None, 'K': None, 'S': None, 'P': None, 'C': None, 'G': None,
-    'X': 'tensor', 'Y': None,
+    'X': 'tensor', 'Y': None, 'O': None,
 }  # fmt: skip
 
 # Letters of each array in the training state, by its path; first match wins.
@@ -36,6 +36,8 @@ PARAMETER_RULES: tuple[tuple[str, str], ...] = (
     (r'.*embedding(s|_delta)/word', 'VE'),
     (r'.*embedding(s|_delta)/position', 'LE'),
     (r'.*embedding(s|_delta)/type', 'TE'),
+    (r'.*embedding(s|_delta)/patch', 'OE'),
+    (r'.*embedding(s|_delta)/image_(row|column)', 'IE'),
     (r'.*embedding(s|_delta)/norm/(scale|bias)', 'E'),
     (r'.*/project/kernel', 'ED'),
     (r'.*/project/bias', 'D'),
@@ -145,8 +147,9 @@ def activation_sharding(mesh: Mesh, letters: str, shape: tuple[int, ...]) -> Nam
 
 
 def batch_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
-    """Of an input array [B, L] or [B]: rows and length over their axes."""
-    return activation_sharding(mesh, 'BL'[: len(shape)], shape)
+    """Of an input array [B, L], [B] or, of pixels, [B, ...]: rows and length over their axes."""
+    rank = len(shape)
+    return activation_sharding(mesh, 'BL'[:rank] if rank < 3 else 'B' + 'O' * (rank - 1), shape)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

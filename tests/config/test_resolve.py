@@ -45,7 +45,8 @@ def test_settings_are_not_changed_by_resolving_them():
 def test_only_what_depends_on_devices_stays_unset_before_they_are_known():
     full = resolve.fill(recipe({'model': {'size': 'base'}}))
     left = {name for name, value in dataclasses.asdict(full.model).items() if value is None}
-    off = {'generator_embedding_size', 'local_window', 'local_rotary_base'}  # None means so
+    # None means so:
+    off = {'generator_embedding_size', 'local_window', 'local_rotary_base', 'image_size'}
     assert left == {*LEFT_TO_DEVICES, *off}
 
 
