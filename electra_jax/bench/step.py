@@ -84,7 +84,9 @@ class Batches:
         if config.data.path is None:
             self.program = runs.build_program(config, PUBLISHED)
             host_rows = texts.host_rows(config)
-            same = random_rows(len(host_rows.indices), config.data.row_length, PUBLISHED)
+            here = len(host_rows.indices)
+            same = random_rows(here, config.data.row_length, PUBLISHED)
+            same |= runs.blank_images(config, here)
             on_mesh = runs.put_batch(self.program.mesh, config.batch_size, same)
             self._pairs = itertools.repeat((on_mesh, same))
         else:

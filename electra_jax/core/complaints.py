@@ -34,6 +34,10 @@ REASONS = {
     'markup_as_text': '{n} files with the name of HTML or XML were read as plain text, with their '
     'tags; the text alone comes out of: pandoc -f html -t plain FILE -o NEW.txt',
     # Both.
+    'bad_image': '{n} images could not be used (left out)',
+    'resized_image': '{n} images were of another size (scaled to fit, and put on white)',
+    'transparent_image': '{n} images had transparent parts (put on white)',
+    'first_frame': '{n} images had several frames (the first was used)',
     'bad_json': '{n} lines were not the JSON that was asked for (left out)',
     'torn_file': '{n} files were damaged (read up to the damage)',
     'bad_record': '{n} records were damaged, or without the text asked for (left out)',

@@ -15,7 +15,8 @@ import numpy as np
 
 from electra_jax.config import settings
 from electra_jax.core.complaints import Complaints
-from electra_jax.corpus import divide, layouts, sources
+from electra_jax.corpus import divide, images, layouts, sources
+from electra_jax.corpus.documents import Captioned
 from electra_jax.data import manifest, records
 from electra_jax.tokenizers import api
 from electra_jax.tokenizers.unknown import Unknown
@@ -65,21 +66,32 @@ def build_piece(
     """
     rng = random.Random(f'{config.build_seed}:{piece.index}')
     width = records.token_bytes(tokenizer.vocab_size)
-    dtype = records.row_dtype(config.row_length, width)
+    size = config.image_size or 0
+    dtype = records.row_dtype(config.row_length, width, size)
+    lay = layouts.pair_rows if size else layouts.LAYOUTS[config.layout]
     for weighted in piece.open(complaints):
+        if size:
+            weighted = [(images.loaded(docs, size, complaints), w) for docs, w in weighted]
         counts = dict.fromkeys(COUNTS, 0)
         streams: dict[str, list[np.ndarray]] = {split: [] for split in manifest.SPLITS}
         lengths: dict[str, list[list[int]]] = {split: [] for split in manifest.SPLITS}
+        pixels: dict[str, list[np.ndarray | None]] = {split: [] for split in manifest.SPLITS}
         unknown = Unknown()
         read = _documents(weighted, piece.held_out, config, largest, counts)
-        for split, copies, lines in _encode(read, tokenizer, unknown):
+        for split, copies, document, lines in _encode(read, tokenizer, unknown):
+            if isinstance(document, Captioned):
+                pixels[split] += [document.pixels] * copies
             streams[split] += lines * copies
             lengths[split] += [[len(line) for line in lines if len(line)]] * copies
         rows = {}
         for split in manifest.SPLITS:
             stream = np.concatenate([np.zeros(0, np.int32), *streams[split]])
-            table = layouts.LAYOUTS[config.layout](lengths[split], config, rng)
+            table = lay(lengths[split], config, rng)
             rows[split] = layouts.lay_out(stream, table, dtype, tokenizer.special)
+            if size and table:
+                ends = np.cumsum([sum(document) for document in lengths[split]])
+                of_row = np.searchsorted(ends, [one.start for one in table], side='right')
+                rows[split]['pixels'] = [pixels[split][number] for number in of_row]
             _count_rows(counts, split, rows[split], table, len(stream))
             if split == 'train':
                 unigram = np.bincount(stream, minlength=tokenizer.vocab_size).astype(np.int64)
@@ -125,14 +137,14 @@ def count_documents(
 
 def _encode(
     documents: Iterable[tuple[str, int, list[str]]], tokenizer: api.Tokenizer, unknown: Unknown
-) -> Iterator[tuple[str, int, list[np.ndarray]]]:
-    """Replaces the lines of documents by their ids; drops documents without copies."""
-    reading: collections.deque[tuple[str, int, int]] = collections.deque()
+) -> Iterator[tuple[str, int, list[str], list[np.ndarray]]]:
+    """Adds the ids of their lines to documents; drops documents without copies."""
+    reading: collections.deque[tuple[str, int, list[str]]] = collections.deque()
 
     def lines() -> Iterator[str]:
         for name, copies, texts in documents:
             if copies:
-                reading.append((name, copies, len(texts)))
+                reading.append((name, copies, texts))
                 yield from texts
 
     def encoded(batch: list[str]) -> list[np.ndarray]:
@@ -144,8 +156,8 @@ def _encode(
     batches = sources.grouped(sized, _BATCH_CHARS)
     ids = itertools.chain.from_iterable(map(encoded, batches))
     for first in ids:
-        name, copies, count = reading.popleft()
-        yield name, copies, [first, *itertools.islice(ids, count - 1)]
+        name, copies, texts = reading.popleft()
+        yield name, copies, texts, [first, *itertools.islice(ids, len(texts) - 1)]
 
 
 def _count_rows(

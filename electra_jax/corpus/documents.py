@@ -6,8 +6,10 @@ import hashlib
 import json
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from electra_jax.core import files, formats
 from electra_jax.core.complaints import Complaints
@@ -17,7 +19,8 @@ from electra_jax.tokenizers.api import cut_text
 TEXT = 'text'  # a paragraph a line, a blank line between documents
 JSONL = 'jsonl'  # a JSON object a line, or one array of objects
 PARQUET = 'parquet'
-LOCAL = (TEXT, JSONL, PARQUET)  # kinds whose text is in files of this machine
+IMAGES = 'images'  # JSON lines that name an image each, next to its text
+LOCAL = (TEXT, JSONL, PARQUET, IMAGES)  # kinds whose text is in files of this machine
 
 # A line longer than this is handed on in segments, so that nothing downstream meets a huge string.
 MAX_LINE_CHARS = 65_536
@@ -51,6 +54,15 @@ class Block(NamedTuple):
 
     text_bytes: int
     documents: Iterator[list[str]]
+
+
+class Captioned(list[str]):
+    """The lines of a document that is about an image."""
+
+    def __init__(self, lines: Iterable[str], image: str, where: str) -> None:
+        super().__init__(lines)
+        self.image, self.where = image, where  # the image's file, and the position in the index
+        self.pixels: np.ndarray | None = None  # uint8 [size, size, 3]; None: not read yet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,43 +196,65 @@ def json_texts(
     data: bytes, origin: Origin, field: str, complaints: Complaints
 ) -> Iterator[tuple[str, str]]:
     """Position of each JSON line, and the text in its field."""
+    for row in json_rows(data, origin, (field,), complaints):
+        yield f'{origin.name} at byte {row.offset}', row.texts[0]
+
+
+class JsonRow(NamedTuple):
+    """A JSON line: its number in the block and its offset in the file, and texts of its fields."""
+
+    number: int
+    offset: int
+    texts: list[str]
+
+
+def json_rows(
+    data: bytes, origin: Origin, fields: Sequence[str], complaints: Complaints
+) -> Iterator[JsonRow]:
+    """The texts in fields of each JSON line."""
     offset, first_line = origin.offset, origin.first_line
     for number, raw in enumerate(data.split(b'\n')):
         if raw.strip():
             line = decode(raw.removeprefix(_UTF8_MARK), origin.name, offset, complaints).strip()
             try:
-                text = _json_text(line, field)
+                texts = _json_texts(line, fields)
             except ValueError as error:
-                first_line = first_line or _line_number(origin)
+                first_line = first_line or line_number(origin)
                 where = f'{origin.name}, {origin.unit} {first_line + number}'
-                if complaints.policy == 'error' and _has_no_field(error, data, field):
+                if complaints.policy == 'error' and _has_no_field(error, data):
                     raise DataError(f'{where}: {error}') from error  # to skip would leave nothing
                 advice = _as_json_lines(line, error, origin.name) if offset == 0 else ''
                 complaints.refuse('bad_json', where, f'{error}{advice}')
             else:
-                yield f'{origin.name} at byte {offset}', text
+                yield JsonRow(number, offset, texts)
         offset += len(raw) + 1
 
 
 class _NoFieldError(ValueError):
-    """A JSON object lacks the field that holds the text."""
+    """A JSON object lacks a field that holds a text."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(problem)
+        self.field = field
 
 
-def _json_text(line: str, field: str) -> str:
-    row = files.parse_object(line)
-    if line.count(f'"{field}"') > 1:
+def _json_texts(line: str, fields: Sequence[str]) -> list[str]:
+    row, texts = files.parse_object(line), []
+    if any(line.count(f'"{field}"') > 1 for field in fields):
         json.loads(line, object_pairs_hook=files.unique)
-    text = row.get(field)
-    if isinstance(text, str):
-        return text
-    if field in row:
-        kind = 'null' if text is None else f'a {type(text).__name__}'
-        raise ValueError(f'field {field!r} is {kind}, not text')
-    has = ', '.join(sorted(row)[:10]) or 'none'
-    raise _NoFieldError(
-        f'there is no field {field!r}; it has {has}{_meant(field, row)} (name it with #FIELD in '
-        'data.source)'
-    )
+    for field in fields:
+        text = row.get(field)
+        if not isinstance(text, str):
+            if field in row:
+                kind = 'null' if text is None else f'a {type(text).__name__}'
+                raise ValueError(f'field {field!r} is {kind}, not text')
+            has = ', '.join(sorted(row)[:10]) or 'none'
+            # Of several fields the first is the one that has a name of the user's choice.
+            name_it = ' (name it with #FIELD in data.source)' if field == fields[0] else ''
+            problem = f'there is no field {field!r}; it has {has}{_meant(field, row)}{name_it}'
+            raise _NoFieldError(field, problem)
+        texts.append(text)
+    return texts
 
 
 def _meant(field: str, row: Mapping[str, Any]) -> str:
@@ -230,10 +264,12 @@ def _meant(field: str, row: Mapping[str, Any]) -> str:
     return nearest(field, texts) or (f'; did you mean {longest!r}?' if longest else '')
 
 
-def _has_no_field(error: ValueError, data: bytes, field: str) -> bool:
-    """Whether a line lacks the field, and so do all others of the data."""
-    names = (json.dumps(field, ensure_ascii=plain).encode() for plain in (True, False))
-    return isinstance(error, _NoFieldError) and not any(name in data for name in names)
+def _has_no_field(error: ValueError, data: bytes) -> bool:
+    """Whether a line lacks a field, and so do all others of the data."""
+    if not isinstance(error, _NoFieldError):
+        return False
+    names = (json.dumps(error.field, ensure_ascii=plain).encode() for plain in (True, False))
+    return not any(name in data for name in names)
 
 
 def _as_json_lines(line: str, error: ValueError, name: str) -> str:
@@ -242,7 +278,7 @@ def _as_json_lines(line: str, error: ValueError, name: str) -> str:
     return formats.as_json_lines(line, cause, name) if isinstance(cause, ValueError) else ''
 
 
-def _line_number(origin: Origin) -> int:
+def line_number(origin: Origin) -> int:
     """Number of the line at the offset of an origin, counted only where a message needs it."""
     feeds, returns, left = 0, 0, origin.offset
     with pathlib.Path(origin.name).open('rb') as file:

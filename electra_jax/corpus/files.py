@@ -198,13 +198,19 @@ class FilePart(documents.Part):
                     reason = _as_text(origin.name, data)
                     if reason:
                         complaints.count(reason, origin.name)
-                if self.kind == documents.JSONL:
-                    texts = documents.json_texts(data, origin, self.field, complaints)
-                elif self.ends == 'file':
-                    texts = documents.whole_text(data, origin, complaints)
-                else:
-                    texts = documents.plain_texts(data, origin, complaints)
-                yield documents.block_of(len(data), texts, complaints)
+                yield self.block(data, origin, complaints)
+
+    def block(
+        self, data: bytes, origin: documents.Origin, complaints: Complaints
+    ) -> documents.Block:
+        """The documents in some bytes of the file."""
+        if self.kind == documents.JSONL:
+            texts = documents.json_texts(data, origin, self.field, complaints)
+        elif self.ends == 'file':
+            texts = documents.whole_text(data, origin, complaints)
+        else:
+            texts = documents.plain_texts(data, origin, complaints)
+        return documents.block_of(len(data), texts, complaints)
 
     def _plain(self) -> Iterator[tuple[bytes, documents.Origin]]:
         with open(self.name, 'rb') as file:

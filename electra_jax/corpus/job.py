@@ -33,7 +33,7 @@ from electra_jax.core import files
 from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.corpus import beam, build, divide, messages, sample, sources, workers
-from electra_jax.corpus.documents import LOCAL, Entry
+from electra_jax.corpus.documents import IMAGES, LOCAL, Entry
 from electra_jax.corpus.files import find_files
 from electra_jax.data import manifest, records
 from electra_jax.runtime import terminal
@@ -91,9 +91,32 @@ def _check(data: schema.DataConfig) -> list[Entry]:
         )
     load.find(data.tokenizer.kind)
     entries = sources.parse_source(data.source, data.document_ends)
-    if data.validation_source is None:
-        return entries
-    return entries + sources.parse_source(data.validation_source, data.document_ends, held_out=True)
+    if data.validation_source is not None:
+        entries += sources.parse_source(data.validation_source, data.document_ends, held_out=True)
+    _check_images(data, entries)
+    return entries
+
+
+def _check_images(data: schema.DataConfig, entries: list[Entry]) -> None:
+    """Refuses text without images next to them, and images of which no size is set."""
+    with_images = [entry for entry in entries if entry.kind == IMAGES]
+    if with_images and data.image_size is None:
+        raise ConfigError(
+            f'data.source names images ({with_images[0].where}), but not how large they are to be: '
+            'type --config.model.image_size=32, for example, pixels along a side'
+        )
+    if data.image_size is not None and len(with_images) < len(entries):
+        other = next(entry for entry in entries if entry.kind != IMAGES)
+        raise ConfigError(
+            f'config.model.image_size is {data.image_size}, but {other.kind}:{other.where} in '
+            'data.source has no images: leave the size out, or name texts with images alone, as '
+            'images:FOLDER/index.jsonl'
+        )
+    if with_images and data.layout != 'segments':
+        raise ConfigError(
+            f'data.layout is {data.layout!r}, but a row has one image, and so one text: type '
+            '--config.data.layout=segments'
+        )
 
 
 def _settings(data: schema.DataConfig, piece_bytes: int) -> dict[str, Any]:
@@ -101,7 +124,9 @@ def _settings(data: schema.DataConfig, piece_bytes: int) -> dict[str, Any]:
     names = ['source', 'row_length', 'layout', 'holdout', 'build_seed', 'on_bad_text']
     if data.document_ends != 'blank_line':  # of which older corpora know nothing
         names += ['document_ends']
-    if data.layout == 'segments':
+    if data.image_size is not None:
+        names += ['image_size']
+    elif data.layout == 'segments':
         names += ['one_segment_rate', 'short_row_rate']
     if data.validation_source is not None:
         names += ['validation_source']
@@ -401,6 +426,7 @@ def _joined(
         path=context.folder,
         row_length=data.row_length,
         layout=data.layout,
+        image_size=data.image_size or 0,
         token_bytes=records.token_bytes(tokenizer.vocab_size),
         vocab_size=tokenizer.vocab_size,
         tokenizer_hash=tokenizer.hash,

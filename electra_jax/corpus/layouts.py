@@ -131,6 +131,24 @@ def packed_rows(
     return table
 
 
+def pair_rows(
+    documents: Sequence[Sequence[int]], config: settings.DataConfig, rng: random.Random
+) -> list[Segment]:
+    """Texts about images: `[CLS] text [SEP]`, what does not fit in further rows of its own.
+
+    Nothing is drawn. Rows are in the order of the documents.
+    """
+    del rng
+    room, start = config.row_length - 2, 0
+    table: list[Segment] = []
+    for lines in documents:
+        end = start + sum(lines)
+        for first in range(start, end, room):
+            table.append(Segment(len(table), 1, first, min(room, end - first), 1, 1))
+        start = end
+    return table
+
+
 # data.layout -> what decides where tokens go.
 LAYOUTS: dict[
     str, Callable[[Sequence[Sequence[int]], settings.DataConfig, random.Random], list[Segment]]

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, unknown
-from electra_jax.corpus import docstrings, documents, files, hub, parquet, tfds
+from electra_jax.corpus import docstrings, documents, files, hub, images, parquet, tfds
 from electra_jax.corpus.documents import Entry
 
 PIECE_BYTES = 16_000_000  # text in one piece of work, about
@@ -109,6 +109,8 @@ PARTS: dict[str, Callable[[Entry, int, Complaints], Iterator[documents.Part]]] =
     documents.TEXT: files.parts,
     # jsonl:PATH#FIELD, a JSON object a line, the text in FIELD (default: text); files as above.
     documents.JSONL: files.parts,
+    # images:PATH#FIELD, JSON lines of images and texts about them: {"image": "a.png", "text": ...}.
+    documents.IMAGES: images.parts,
     # tfds:NAME:SPLIT#FIELD, a prepared TensorFlow dataset, read without TensorFlow, from this
     # machine or from the bucket of TFDS; NAME may be the folder of a prepared one; FIELD as above.
     'tfds': tfds.parts,

@@ -44,6 +44,7 @@ class Corpus:
     path: pathlib.Path
     row_length: int  # L
     layout: str  # 'segments' or 'packed'
+    image_size: int  # pixels along a side of the image that each row has as 'pixels'; 0: none has
     token_bytes: int  # width of a stored token id
     vocab_size: int  # ids of the tokenizer (not padded)
     tokenizer_hash: str  # `Tokenizer.hash` of the tokenizer in `tokenizer/`
@@ -58,7 +59,7 @@ class Corpus:
 
     @property
     def row_dtype(self) -> np.dtype:
-        return records.row_dtype(self.row_length, self.token_bytes)
+        return records.row_dtype(self.row_length, self.token_bytes, self.image_size)
 
     @property
     def fingerprint(self) -> str:
@@ -179,13 +180,14 @@ def _from_json(folder: pathlib.Path, data: dict[str, Any]) -> Corpus:
         if not re.fullmatch(r'[\w-]+\.array_record', shard.name):  # a path may lead anywhere
             raise ValueError(f'{shard.name!r:.80} is not the name of a shard')
     special = records.from_json(api.SpecialIds, data['special'])
-    corpus = records.from_json(
-        Corpus, {'unknown': {}} | data, path=folder, special=special, shards=shards
-    )
+    later = {'unknown': {}, 'image_size': 0}  # fields that older corpora lack
+    corpus = records.from_json(Corpus, later | data, path=folder, special=special, shards=shards)
     if any(not 0 <= one < corpus.vocab_size for one in vars(special).values()):
         raise ValueError(f'special is {special}')
     if corpus.token_bytes not in (2, 4) or not 1 <= corpus.row_length < 1 << 31:
         raise ValueError('row_length or token_bytes')
+    if not 0 <= corpus.image_size <= 1024:
+        raise ValueError(f'image_size is {corpus.image_size}')
     if not any(shard.rows for shard in shards['train']):
         raise ValueError('no training rows')
     if type(corpus.counts['train_rows']) is not int:
@@ -262,6 +264,17 @@ def check_corpus(
                 f'{built!r}; set --config.data.{name}={built}, or build another corpus at '
                 'another data.path'
             )
+    if data.image_size is not None and data.image_size != corpus.image_size:
+        has = (
+            f'has images of {corpus.image_size} pixels: type --config.model.image_size='
+            f'{corpus.image_size}, or build'
+            if corpus.image_size
+            else 'has no images: leave the size out, or build'
+        )
+        raise ConfigError(
+            f'config.model.image_size is {data.image_size}, but the corpus {corpus.path} {has} '
+            'another corpus (--config.data.source=images:FOLDER/index.jsonl) at another data.path'
+        )
     if tokenizer_hash is not None and tokenizer_hash != corpus.tokenizer_hash:
         raise ConfigError(
             f'the corpus {corpus.path} was built with tokenizer {corpus.tokenizer_hash[:12]}, '

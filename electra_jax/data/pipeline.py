@@ -24,9 +24,11 @@ from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.data.manifest import Corpus
 from electra_jax.data.records import decode_rows
 
-# int32 [rows of this host, L] each, and where the rows come from: RECORDS, int64 [rows, 2].
+# int32 [rows of this host, L] each; where the rows come from: RECORDS, int64 [rows, 2]; and where
+# they are asked for PIXELS, uint8 [rows, size, size, 3].
 HostBatch = dict[str, np.ndarray]
 RECORDS = 'records'  # (corpus, row) of each row
+PIXELS = 'pixels'  # the image of each row
 PADDING = (-1, -1)  # in place of (corpus, row): a row that is in no corpus
 
 
@@ -110,10 +112,12 @@ class Rows:
     `manifest.check_corpus` has checked that all share one tokenizer, row length and layout.
     """
 
-    def __init__(self, corpora: Sequence[Corpus], split: str):
+    def __init__(self, corpora: Sequence[Corpus], split: str, images: bool = False):
+        """Opens the split of each corpus; `images`: batches have the rows' images, too."""
         first = corpora[0]
         self._readers = [corpus.reader(split) for corpus in corpora]
-        self._dtype, self._layout = first.row_dtype, first.layout
+        self._dtypes, self._layout = [one.row_dtype for one in corpora], first.layout
+        self._images = images
         self._pad_id = first.special.pad
         self.lengths = [len(reader) for reader in self._readers]
 
@@ -123,15 +127,23 @@ class Rows:
         for index, (corpus, row) in enumerate(sources):
             if corpus >= 0:
                 by_corpus[corpus].append((index, row))
-        shape = len(sources), *self._dtype['tokens'].shape
+        first = self._dtypes[0]
+        shape = len(sources), *first['tokens'].shape
         tokens_BL = np.full(shape, self._pad_id, np.int32)
         spans_BL = np.zeros(shape, np.uint8)
+        more = {}
+        if self._images:
+            more[PIXELS] = np.zeros((len(sources), *first[PIXELS].shape), np.uint8)
         for corpus, wanted in by_corpus.items():
             indices = [index for index, _ in wanted]
             records = self._readers[corpus].read([row for _, row in wanted])
-            tokens_BL[indices], spans_BL[indices] = decode_rows(records, self._dtype)
+            rows = decode_rows(records, self._dtypes[corpus])
+            tokens_BL[indices], spans_BL[indices] = rows['tokens'], rows['spans']
+            if self._images:
+                more[PIXELS][indices] = rows[PIXELS]
         return {
             **to_batch(tokens_BL, spans_BL, self._layout),
+            **more,
             RECORDS: np.asarray(sources, np.int64).reshape(-1, 2),
         }
 

@@ -1,7 +1,7 @@
 """Rows of a corpus as bytes: one row is one ArrayRecord record of fixed width.
 
-A record is `L` token ids, little-endian, then `L` bytes of span numbers. Fixed width makes a
-batch one `np.frombuffer` over the joined records.
+A record is `L` token ids, little-endian, then `L` bytes of span numbers, then, where rows have an
+image each, its bytes. Fixed width makes a batch one `np.frombuffer` over the joined records.
 """
 
 import bisect
@@ -37,10 +37,19 @@ def token_bytes(vocab_size: int) -> int:
     return 2 if vocab_size <= 1 << 16 else 4
 
 
-def row_dtype(row_length: int, token_bytes: int) -> np.dtype:
-    """One record: field 'tokens' `[L]` and field 'spans' uint8 `[L]`."""
+def row_dtype(row_length: int, token_bytes: int, image_size: int = 0) -> np.dtype:
+    """One record: field 'tokens' `[L]`, field 'spans' uint8 `[L]`, and with images 'pixels'.
+
+    Pixels are uint8 `[image_size, image_size, 3]`: red, green, blue.
+    """
     shape = (row_length,)
-    return np.dtype([('tokens', f'<u{token_bytes}', shape), ('spans', np.uint8, shape)])
+    fields: list[tuple[str, str, tuple[int, ...]]] = [
+        ('tokens', f'<u{token_bytes}', shape),
+        ('spans', 'u1', shape),
+    ]
+    if image_size:
+        fields.append(('pixels', 'u1', (image_size, image_size, 3)))
+    return np.dtype(fields)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +77,11 @@ def from_json(kind: type[T], data: Any, **known: object) -> T:
     return kind(**known)
 
 
-def decode_rows(records: Sequence[bytes], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """A batch of B records, each of `row_dtype`, as arrays.
+def decode_rows(records: Sequence[bytes], dtype: np.dtype) -> np.ndarray:
+    """A batch of B records, each of `row_dtype`, as an array of that type, which is not copied.
 
-    Returns:
-        tokens, int32 `[B, L]`, and spans, uint8 `[B, L]`: 0 is padding; in 'segments' 1 is
-        `[CLS] a [SEP]` and 2 is `b [SEP]`; in 'packed' k is the k-th piece of the row.
+    Spans are 0 on padding; in 'segments' 1 is `[CLS] a [SEP]` and 2 is `b [SEP]`; in 'packed' k is
+    the k-th piece of the row.
 
     Raises:
         DataError: the records have another width.
@@ -85,8 +93,7 @@ def decode_rows(records: Sequence[bytes], dtype: np.dtype) -> tuple[np.ndarray, 
             f'{dtype["tokens"].shape[0]} hold {dtype.itemsize} each; the shards are not of the '
             'corpus.json next to them'
         )
-    rows = np.frombuffer(joined, dtype)
-    return rows['tokens'].astype(np.int32), np.ascontiguousarray(rows['spans'])
+    return np.frombuffer(joined, dtype)
 
 
 class ShardWriter:

@@ -25,6 +25,7 @@ from electra_jax.parallel import rules
 from electra_jax.train import state, step
 
 BATCH = ('tokens', 'documents', 'positions', 'types')  # int32 [B, L] each
+READ = (*BATCH, pipeline.PIXELS)  # what a step may read
 
 
 class Program(NamedTuple):
@@ -115,16 +116,28 @@ def put_number(mesh: Mesh, number: int) -> jax.Array:
 
 def abstract_batch(program: Program) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and shardings of what the program's step takes."""
-    shape = (program.config.batch_size, program.config.data.row_length)
-    sharding = rules.batch_sharding(program.mesh, shape)
-    return {name: jax.ShapeDtypeStruct(shape, np.int32, sharding=sharding) for name in BATCH}
+    config = program.config
+    B, L = config.batch_size, config.data.row_length
+    blank = dict.fromkeys(BATCH, np.zeros((B, L), np.int32)) | blank_images(config, B)
+    return {
+        name: jax.ShapeDtypeStruct(
+            x.shape, x.dtype, sharding=rules.batch_sharding(program.mesh, x.shape)
+        )
+        for name, x in blank.items()
+    }
+
+
+def blank_images(config: Config, rows: int) -> pipeline.HostBatch:
+    """What rows of random tokens need in addition where the model reads images."""
+    size = config.model.image_size
+    return {} if size is None else {pipeline.PIXELS: np.zeros((rows, size, size, 3), np.uint8)}
 
 
 def put_batch(mesh: Mesh, batch_size: int, host_batch: pipeline.HostBatch) -> dict[str, jax.Array]:
-    """This host's rows as its part of the global arrays [B, L]."""
+    """This host's rows as its part of the global arrays [B, L], of images [B, size, size, 3]."""
 
     def put(x: np.ndarray) -> jax.Array:
         shape = (batch_size, *x.shape[1:])
         return jax.make_array_from_process_local_data(rules.batch_sharding(mesh, shape), x, shape)
 
-    return {name: put(host_batch[name]) for name in BATCH}
+    return {name: put(host_batch[name]) for name in READ if name in host_batch}

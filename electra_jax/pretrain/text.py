@@ -100,7 +100,7 @@ def held_out_rows(text: Text) -> int:
 def training_batches(text: Text, program: Program) -> pipeline.DeviceBatches:
     """Training batches on the mesh."""
     config = program.config
-    rows = pipeline.Rows(text.corpora, 'train')
+    rows = pipeline.Rows(text.corpora, 'train', config.model.image_size is not None)
     batches = pipeline.train_batches(
         rows, text.weights, host_rows(config), config.seed, config.data.prefetch
     )
@@ -111,7 +111,7 @@ def training_batches(text: Text, program: Program) -> pipeline.DeviceBatches:
 def held_out_batches(text: Text, program: Program) -> list[dict[str, jax.Array]]:
     """The held-out batches, on the mesh."""
     config = program.config
-    rows = pipeline.Rows(text.corpora, 'validation')
+    rows = pipeline.Rows(text.corpora, 'validation', config.model.image_size is not None)
     batches = pipeline.held_out_batches(rows, host_rows(config), config.eval.rows)
     return [put_batch(program.mesh, config.batch_size, batch) for batch in batches]
 

@@ -69,7 +69,8 @@ def make(config: settings.DataConfig, **changes) -> manifest.Corpus:
 
 def rows_of(built: manifest.Corpus, split: str) -> tuple[np.ndarray, np.ndarray]:
     reader = built.reader(split)
-    return records.decode_rows(reader.read(range(len(reader))), built.row_dtype)
+    rows = records.decode_rows(reader.read(range(len(reader))), built.row_dtype)
+    return rows['tokens'].astype(np.int32), rows['spans']
 
 
 def file_hashes(folder: str | pathlib.Path) -> dict[str, str]:

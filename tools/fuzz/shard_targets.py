@@ -52,7 +52,8 @@ def _make_corpus(folder: pathlib.Path) -> Run:
 
 def _rows(corpus: manifest.Corpus, split: str) -> tuple[np.ndarray, np.ndarray]:
     reader = corpus.reader(split)
-    return records.decode_rows(reader.read(range(len(reader))), corpus.row_dtype)
+    rows = records.decode_rows(reader.read(range(len(reader))), corpus.row_dtype)
+    return rows['tokens'], rows['spans']
 
 
 def _spoil(rng: random.Random, path: pathlib.Path) -> None:
