@@ -27,6 +27,7 @@ import numpy as np
 import pytest
 import zstandard
 from etils import epath
+from PIL import Image
 
 from electra_jax import init_from, prepare
 from electra_jax.aot import report as aot_report
@@ -42,7 +43,9 @@ from electra_jax.data import manifest, pipeline
 from electra_jax.finetune import job as finetuning
 from electra_jax.finetune import known, run
 from electra_jax.finetune import split as splits
+from electra_jax.finetune import task as tasks
 from electra_jax.finetune.files import predict_input
+from electra_jax.finetune.kinds.images import IMAGE_CLASSIFICATION
 from electra_jax.interop import convert, projects
 from electra_jax.interop.tokenizer import write_tokenizer
 from electra_jax.model.bind import bind
@@ -117,6 +120,23 @@ def builds(**data: Any) -> Act:
         return '\n'.join(lines)
 
     return act
+
+
+def has_other_images(folder: pathlib.Path, words: list[str]) -> None:
+    """A model of images of 8 pixels is to be trained on a corpus of larger ones."""
+    builds(source=f'images:{folder}/index.jsonl', layout='segments', image_size=16)(folder, [])
+    settings = advice.type_settings(folder, {'model': {'image_size': 8}}, words)
+    settings.data.row_length = 16
+    built = manifest.load_corpus(folder / 'corpus')
+    manifest.check_corpus(built, resolve.resolve(settings, 'cpu').data)
+
+
+def reads_no_images(folder: pathlib.Path, words: list[str]) -> None:
+    """Rows with images are made for a model."""
+    asked = {'job': 'finetune', 'task': {'name': 'image_text'}}
+    settings = advice.type_settings(folder, asked, words)
+    task = tasks.from_config(resolve.resolve(settings, 'cpu'))
+    IMAGE_CLASSIFICATION.features(fakes.tokenizer(), [], task)
 
 
 def in_steps(**changes: Any) -> Act:
@@ -390,9 +410,20 @@ MANY = TABLE + ''.join(f'film {i},yes\n' for i in range(40))
 HALF = b'\xff\xfe' + TABLE.encode('utf-16-le').replace(b's\0o\0 \0', b's\0\0\xd8 \0')
 LATIN = TABLE.replace('so so', 'café').encode('latin-1')
 JSON = [{'text': text} for text in TEXT.split('\n\n')]
+IMAGES: dict[str, str | Callable[[], bytes]] = {
+    'index.jsonl': ''.join(json.dumps({**row, 'image': 'a.png'}) + '\n' for row in JSON),
+    'a.png': lambda: png(),
+}
 LABELS = '{"text": "film", "label": ["a"]}\n{"text": "so", "label": ["b"]}\n'
 TAGS = 'anna B-PER\nsaw O\nrome B-LOC\n\nbob B-PER\nran O\n'
 QUESTION = {'id': 'q', 'question': 'who ?', 'answers': [{'text': 'anna', 'answer_start': 0}]}
+
+
+def png() -> bytes:
+    """A small image."""
+    file = io.BytesIO()
+    Image.new('RGB', (8, 8), 'red').save(file, 'PNG')
+    return file.getvalue()
 
 
 def packed_by_compress(text: bytes) -> bytes:
@@ -759,6 +790,10 @@ CASES = {
         {'FOLDER:SPLIT': f'{TINY_TEXTS}:train', 'FOLDER': 'SELF'},
     ),
     'prepared': Case(prepares, {'a.txt': TEXT}),
+    'images_of_no_size': Case(builds(source='images:SELF/index.jsonl', layout='segments'), IMAGES),
+    'packed_images': Case(builds(source='images:SELF/index.jsonl', image_size=16), IMAGES),
+    'other_images': Case(has_other_images, IMAGES, other=('--config.data.source',)),
+    'model_of_text': Case(reads_no_images),
     # Text to train on.
     'another_row_length': Case(opens(data={'row_length': 32})),
     'another_layout': Case(opens(data={'layout': 'segments'})),
@@ -811,6 +846,7 @@ UNTRIED = {
         ('bench/torch_step.py', ": pip install -e '.[parity]'"),
         ('config/kernels.py', '): type --config.model.attention=xla, or ins'),
         ('core/files.py', ' needs a package that is not installed: type'),
+        ('core/pictures.py', 'images are read by Pillow: type pip install'),
         ('core/tfds.py', 'needs the package tensorflow-datasets; type'),
         ('corpus/beam.py', "data.runner is 'beam', which needs Apache Be"),
         ('corpus/beam.py', ': it is read as the words of a command line,'),

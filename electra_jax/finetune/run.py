@@ -152,6 +152,7 @@ def _with_choices(task: Task, config: Config) -> Task:
         style=chosen.style,
         null_threshold=chosen.null_threshold,
         row_length=chosen.row_length,
+        image_size=chosen.image_size,
     )
 
 

@@ -77,6 +77,7 @@ def from_config(config: Config | Settings) -> Task:
         temperature=settings.temperature,
         symmetric=settings.symmetric,
         decoder=settings.decoder,
+        image_size=config.model.image_size,
         decoding=merged(merged(USUAL_DECODING, spec.decoding), settings.decoding),
     )
 

@@ -79,6 +79,7 @@ class Task:
     # Of texts as answers; `decoding` is complete.
     decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
     decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)
+    image_size: int | None = None  # of the model, in pixels; None: it reads no images
     # How the files write the labels, in the same order; (): by their names.
     written_labels: tuple[str, ...] = ()
     # Of the 'prompt' head, as in `TaskConfig`.
