@@ -272,6 +272,10 @@ class LogConfig:
 
     every_steps: int = setting(50, at_least=1)
     tensorboard: bool = setting(True)
+    report: bool = setting(True)  # a page about the run, report.html, written at its end
+    # File of curves that are normal for the recipe, which the page draws; made by --save_reference
+    # of electra_jax.report.
+    reference: str | None = setting(None)
     profile_start: int | None = setting(None, at_least=0)  # of a profiler's trace; None: no trace
     profile_steps: int = setting(5, at_least=1)
 

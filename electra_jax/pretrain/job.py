@@ -18,7 +18,7 @@ from electra_jax.core.errors import CheckpointError
 from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.model.flops import training_flops
 from electra_jax.parallel import chips
-from electra_jax.pretrain import curves, length, report
+from electra_jax.pretrain import examples, length, report
 from electra_jax.pretrain import program as programs
 from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
@@ -149,7 +149,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     )
     means = Means(program.objective.metrics_after)
     state, before = load_state(run, checkpoints, batches, health, means)
-    workdir.describe(run.folder, config, {'flops_per_token': flops})
+    workdir.describe(run.folder, config, report.facts(program, run.text, flops))
     workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
     terminal.OUT.print(report.start(program, run.text, run.folder, flops, typed))
     if newest is not None:
@@ -170,16 +170,16 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
         ),
         means=means,
     )
+    if held_out:
+        make_examples = examples.make_examples(program, run.text.tokenizer, held_out[0])
+        collaborators = collaborators._replace(show=examples.keep(run.folder, make_examples))
     outcome = loop.train(config, collaborators, state, run.folder)
     checkpoints.close()
-    if held_out and not outcome.stopped_by and jax.process_count() == 1:
-        tokenizer, params = run.text.tokenizer, outcome.state.params
-        with terminal.alive('compiling an example'):
-            shown = report.example(program, tokenizer, params, held_out[0])
-        terminal.OUT.print(shown)
-    if not outcome.stopped_by and distributed.is_first():
-        title = f'{config.objective.name} {config.model.size}: {run.folder.name}'
-        terminal.OUT.print(curves.write(run.folder, title))
+    if held_out and not outcome.stopped_by:
+        with terminal.alive('looking at an example'):
+            shown = make_examples(outcome.state.params)
+        if distributed.is_first():
+            terminal.OUT.print(examples.text(shown))
     terminal.OUT.print(report.end(outcome, clock, config, run.folder))
 
 

@@ -137,7 +137,8 @@ def _timed(
         state, _ = step(state, batch)
     jax.block_until_ready(state)
     began, steps = time.monotonic(), 0
-    while time.monotonic() - began < _SECONDS:
+    # Processes compute the same steps, or they would wait for each other forever.
+    while distributed.agree(int(time.monotonic() - began < _SECONDS)):
         for _ in range(max(1, steps)):  # twice as many each time, so that few wait for the host
             state, _ = step(state, batch)
             steps += 1
@@ -146,9 +147,9 @@ def _timed(
 
 
 def _random_batch(program: Program) -> dict[str, jax.Array]:
-    """Full rows of random tokens."""
+    """Full rows of random tokens, of which each process makes its share."""
     config = program.config
-    B, L = config.batch_size, config.data.row_length
+    B, L = config.batch_size // jax.process_count(), config.data.row_length
     tokens = np.random.default_rng(0).integers(5, program.vocabulary.size, (B, L), np.int32)
     host = {
         'tokens': tokens,
@@ -157,4 +158,4 @@ def _random_batch(program: Program) -> dict[str, jax.Array]:
         'types': np.zeros((B, L), np.int32),
         **programs.blank_images(config, B),
     }
-    return programs.put_batch(program.mesh, B, host)
+    return programs.put_batch(program.mesh, config.batch_size, host)

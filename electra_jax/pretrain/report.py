@@ -2,14 +2,13 @@
 
 import shlex
 from collections.abc import Collection, Mapping
+from typing import Any
 
-import jax
-import numpy as np
 from etils import epath
 
 from electra_jax.config.resolve import first_stage
 from electra_jax.config.settings import Config, ObjectiveConfig
-from electra_jax.core import rng, trees
+from electra_jax.core import trees
 from electra_jax.core.complaints import counted
 from electra_jax.data import manifest
 from electra_jax.objectives.table import OBJECTIVES
@@ -18,12 +17,32 @@ from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
 from electra_jax.runtime import cli
-from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.train import log, metric_lines
 from electra_jax.train.clock import Clock
 from electra_jax.train.loop import Outcome
 
-_SHOWN = 32  # tokens of an example that fit a screen
+
+def facts(program: Program, text: Text, flops: Mapping[str, float]) -> dict[str, Any]:
+    """What `config.json` keeps of a run besides its settings; `flops` are those of a token."""
+    corpora = [
+        {
+            'path': str(corpus.path),
+            'source': corpus.source,
+            'fingerprint': corpus.fingerprint,
+            'weight': weight,
+            **corpus.counts,
+            'held_out_rows': sum(shard.rows for shard in corpus.shards['validation']),
+        }
+        for corpus, weight in zip(text.corpora, text.weights, strict=True)
+    ]
+    params = program.abstract_state.params
+    return {
+        'flops_per_token': dict(flops),
+        'devices': mesh_line(program.mesh),
+        'platform': program.mesh.devices.flat[0].platform,
+        'parameters': {name: trees.count(params[name]) for name in params},
+        'corpora': corpora,
+    }
 
 
 def start(
@@ -170,27 +189,3 @@ def following(config: Config, folder: epath.Path) -> str:
         '  (fine-tunes it on your own rows: train.csv and dev.csv, with columns text and label)\n'
         f'or: python -m electra_jax.predict --checkpoint={model}{task} --input=FILE'
     )
-
-
-def example(
-    program: Program,
-    tokenizer: Tokenizer,
-    params: trees.Tree,
-    held_out: Mapping[str, jax.Array],
-) -> str:
-    """The first document of a batch: a token a line, replaced ones with what they were before."""
-    objective = program.objective
-    keys = rng.step_keys(rng.root_key(program.config.seed), 0)
-    row = {name: x[:1] for name, x in held_out.items()}
-    shown, doubt = jax.jit(
-        lambda params, row: objective.example(params, objective.draw(row, keys, 0))
-    )(params, row)
-    first_L = np.asarray(row['documents'])[0] == 1
-    before = tokenizer.tokens(np.asarray(row['tokens'])[0][first_L])
-    after = tokenizer.tokens(np.asarray(shown)[0][first_L])
-    probs = np.asarray(doubt)[0][first_L].tolist()
-    lines = ['held-out text with replaced tokens, and how sure the model is of each replacement:']
-    for was, now, p in list(zip(before, after, probs, strict=True))[:_SHOWN]:
-        original = f'<- was {was}' if was != now else ''
-        lines.append(f'  {now:<18} {p:4.2f} {"#" * round(20 * p):<20} {original}'.rstrip())
-    return '\n'.join(lines)
