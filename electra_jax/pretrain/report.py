@@ -186,6 +186,7 @@ def following(config: Config, folder: epath.Path) -> str:
     return (
         'next: python -m electra_jax.main --config=configs/finetune/own_text.py '
         f'--config.init_from={model} --config.data.path=FOLDER\n'
-        '  (fine-tunes it on your own rows: train.csv and dev.csv, with columns text and label)\n'
+        '  (fine-tunes it on your own rows, with columns text and label: train.csv and dev.csv in '
+        'FOLDER, or train.csv alone with --config.task.dev_share=0.1)\n'
         f'or: python -m electra_jax.predict --checkpoint={model}{task} --input=FILE'
     )
