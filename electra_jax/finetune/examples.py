@@ -16,7 +16,8 @@ class TextExample(NamedTuple):
     id: str
     text_a: str  # the text, or the first of a pair
     text_b: str | None
-    # A class by its name, several classes, or a score; None: the file gives none.
+    # A class by its name, several classes, or a score; of texts that belong together, one that does
+    # not belong to the first. None: the file gives none.
     label: Any  # str, tuple of str, float or None, by the kind of the task
     where: str
 

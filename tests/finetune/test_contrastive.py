@@ -132,6 +132,11 @@ def test_a_partner_is_ranked_among_all_that_are_no_partner_of_the_same_text():
     # 'it was great' does not count against 'anna saw it', nor 'the film' at all, which looks.
     assert ranks_of(scores) == [2, 2, 3, 5]
     assert ranks_of(dict.fromkeys(order, 0.0)) == [2, 2, 3, 3]  # ties: the mean rank
+    found = contrastive.found(
+        EXAMPLES,
+        lambda questions, texts: np.array([[float(x in y) for x in texts] for y in questions]),
+    )
+    assert found[0].best != 'the film'  # which is the text itself
     values = contrastive.measure([contrastive.Found(x, 0.0, '') for x in (1, 2, 5, 40)])
     assert values['mrr'] == pytest.approx((1 + 1 / 2 + 1 / 5 + 1 / 40) / 4)
     assert [values[f'recall_at_{k}'] for k in (1, 5, 20)] == [0.25, 0.75, 0.75]
@@ -179,7 +184,9 @@ def test_a_file_of_squad_gives_questions_and_paragraphs(tmp_path):
     ]
     data = {'data': [{'paragraphs': [{'context': 'anna saw it', 'qas': qas}]}]}
     path.write_text(json.dumps(data))
-    (one,) = read(path, 'squad_retrieval').examples
+    loaded = read(path, 'squad_retrieval')
+    (one,) = loaded.examples
+    assert loaded.complaints.lines() == [f'{path}: 1 question without an answer was left out']
     assert (one.id, one.text_a, one.text_b, one.label) == ('a', 'who ?', 'anna saw it', None)
     assert known.get('squad_retrieval').files.names['dev'][0] == 'dev-v1.1'
 

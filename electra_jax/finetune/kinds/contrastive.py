@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from electra_jax.core.complaints import counted
 from electra_jax.finetune import plots
 from electra_jax.finetune.bm25 import BM25
 from electra_jax.finetune.examples import TextExample
@@ -56,11 +57,15 @@ def read(task: Task, source: Source) -> tuple[list[TextExample], Task]:
     """
     path = source.path
     if path is not None and source.ending == '.json' and not tables.is_list(path):
-        questions = squad.read(source, unanswerable=True)
+        questions = list(squad.read(source, unanswerable=True))
+        answered = [one for one in questions if not one.impossible]
+        if len(answered) < len(questions):
+            lacking = len(questions) - len(answered)
+            left_out = counted(lacking, 'questions without an answer were left out')
+            source.complaints.note(f'{path}: {left_out}')
         return [
             TextExample(one.id, one.question, one.context.strip(), None, one.where)
-            for one in questions
-            if not one.impossible
+            for one in answered
         ], task
     columns = source.columns
     source = dataclasses.replace(
@@ -183,8 +188,10 @@ def searched(examples: Sequence[TextExample], rows: Rows, outputs: kind.RowOutpu
     vectors = _vectors(examples, rows, outputs)
 
     def scores(questions: Sequence[str], candidates: Sequence[str]) -> np.ndarray:
-        sides = (np.stack([vectors[text] for text in some]) for some in (questions, candidates))
-        return np.einsum('BD,RD->BR', *sides)
+        of_questions, of_candidates = (
+            np.stack([vectors[text] for text in some]) for some in (questions, candidates)
+        )
+        return of_questions @ of_candidates.T
 
     return found(examples, scores)
 
@@ -220,13 +227,14 @@ def found(
     number = {text: i for i, text in enumerate(candidates)}
     partners: dict[str, list[int]] = {}
     for one in examples:
-        own = [number[one.text_a]] if one.text_a in number else []
-        partners.setdefault(one.text_a, own).append(number[str(one.text_b)])
+        partners.setdefault(one.text_a, []).append(number[str(one.text_b)])
     made: list[Found] = []
     for first in range(0, len(examples), _AT_ONCE):
         some = examples[first : first + _AT_ONCE]
         for one, score in zip(some, scores([x.text_a for x in some], candidates), strict=True):
-            made.append(_found(score, number[str(one.text_b)], partners[one.text_a], candidates))
+            partner = number[str(one.text_b)]
+            rank, nearest = _ranked(score, partner, partners[one.text_a], number.get(one.text_a))
+            made.append(Found(rank, float(score[partner]), candidates[nearest]))
     return made
 
 
@@ -235,13 +243,16 @@ def _candidates(examples: Sequence[TextExample]) -> list[str]:
     return list(dict.fromkeys(every))
 
 
-def _found(
-    scores: np.ndarray, partner: int, others: Sequence[int], candidates: Sequence[str]
-) -> Found:
-    own = float(scores[partner])
-    against = np.delete(scores, np.unique([*others, partner]))
-    rank = 1 + float(np.sum(against > own)) + float(np.sum(against == own)) / 2
-    return Found(rank, own, candidates[int(np.argmax(scores))])
+def _ranked(
+    scores: np.ndarray, partner: int, partners: Sequence[int], itself: int | None
+) -> tuple[float, int]:
+    """The rank of a partner, and the number of the best candidate, which is not the text itself."""
+    own, others = scores[partner], scores.astype(np.float64)
+    if itself is not None and itself != partner:
+        others[itself] = -np.inf
+    best = int(np.argmax(others))
+    others[list(partners)] = -np.inf
+    return 1 + float(np.sum(others > own)) + float(np.sum(others == own)) / 2, best
 
 
 def measure(answers: Sequence[Found]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds import contrastive, text
 from electra_jax.finetune.kinds.contrastive import CONTRASTIVE, Found
 from electra_jax.finetune.kinds.kind import RowOutputs, Task, json_number
+from electra_jax.finetune.program import Report
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
 from electra_jax.runtime import terminal
@@ -24,7 +25,7 @@ def retrieval_task(opened: Opened, options: Options) -> Task:
 
 def retrieve(opened: Opened, options: Options) -> Answer:
     """The function that looks for the second text of each pair among those of all pairs."""
-    run = _reader(opened)
+    run = _reader(opened, terminal.ERR.print)
 
     def find(examples: Sequence[TextExample], notes: Notes) -> Iterator[Found]:
         return iter(contrastive.searched(examples, *run(examples, notes)))
@@ -32,7 +33,9 @@ def retrieve(opened: Opened, options: Options) -> Answer:
     return find
 
 
-def _reader(opened: Opened) -> Callable[[Sequence[TextExample], Notes], tuple[Rows, RowOutputs]]:
+def _reader(
+    opened: Opened, report: Report | None = None
+) -> Callable[[Sequence[TextExample], Notes], tuple[Rows, RowOutputs]]:
     """Pairs -> the token rows of their texts, and the vectors of these."""
     task = tasks.of_kind('contrastive', opened.config.data.row_length)
     head = CONTRASTIVE.head(task)
@@ -44,7 +47,7 @@ def _reader(opened: Opened) -> Callable[[Sequence[TextExample], Notes], tuple[Ro
         for number in rows.cut:
             notes.complaints.count(rows.cut_as, examples[number].where)
         notes.unknown.merge(unknown.count(opened.tokenizer, [one.text_a for one in examples]))
-        return rows, run(rows, terminal.ERR.print)
+        return rows, run(rows, report)
 
     return read
 
