@@ -13,7 +13,8 @@ def load(path: str | os.PathLike[str], batch_size: int = 32) -> 'LoadedModel':
     Args:
         path: a workdir (of fine-tuning: its best trial), one trial, a checkpoints/ folder, the
             folder of one step, or KIND:PATH of another project's checkpoint:
-            ``huggingface:FOLDER``, ``google:FOLDER``.
+            ``huggingface:FOLDER``, ``google:FOLDER``; ``safetensors:FOLDER`` that `convert` wrote;
+            or ``laptop``, a small model of English that comes with the repository.
         batch_size: rows that are computed together; the number of devices must divide it.
 
     Raises:

@@ -1,14 +1,15 @@
 """Converts checkpoints of ELECTRA: ``--source=KIND:PATH --target=KIND:PATH``.
 
 KIND is `google` (TensorFlow checkpoints of google-research/electra), `huggingface` (folders of
-transformers' Electra and ModernBERT classes) or `ours` (a workdir). Every kind can be converted to
-every other, where the other project has the model's block; `ours` to `ours` writes a workdir
-without the optimizer's state, a third of the size, to pass on.
+transformers' Electra and ModernBERT classes), `ours` (a workdir) or `safetensors` (ours in one
+file, to pass on). Every kind can be converted to every other, where the other project has the
+model's block; a target may also be `sentence_transformers`, the encoder with a mean over tokens.
+`ours` to `ours` writes a workdir without the optimizer's state, a third of the size.
 
 Examples:
     python -m electra_jax.convert --source=google:electra_small --target=ours:runs/from_google
     python -m electra_jax.convert --source=ours:runs/mine --target=huggingface:exported --check
-    python -m electra_jax.convert --source=ours:runs/mine --target=ours:runs/to_pass_on
+    python -m electra_jax.convert --source=ours:runs/mine --target=safetensors:passed_on
 """
 
 from electra_jax.runtime import early
@@ -20,7 +21,8 @@ if __name__ == '__main__':
 from absl import flags
 
 from electra_jax.finetune.foreign import TASKS
-from electra_jax.interop.convert import convert
+from electra_jax.interop.convert import How, convert
+from electra_jax.interop.files import FLOATS
 from electra_jax.runtime import cli
 
 SOURCE = flags.DEFINE_string('source', None, 'KIND:PATH of the checkpoint to read')
@@ -40,13 +42,25 @@ CHECK = flags.DEFINE_bool(
     'check', False, 'compare what the converted model computes with transformers, which must be '
     'installed; a difference is an error, and nothing is written'
 )  # fmt: skip
+DTYPE = flags.DEFINE_enum(
+    'dtype', 'float32', FLOATS, 'of the parameters that are written; bfloat16 takes half the space'
+)
+LICENSE = flags.DEFINE_string('license', None, 'stated in the model card, such as apache-2.0')
+RESULTS = flags.DEFINE_list(
+    'results', [], 'FILE,FILE: results.json of fine-tuning runs that started from this checkpoint, '
+    'for its model card; of a fine-tuned model its own is found',
+)  # fmt: skip
+REVISION = flags.DEFINE_string(
+    'revision', None, 'step-N: the checkpoint of that step of a workdir; if not given: its newest'
+)
 
 
 def main() -> None:
     """Converts, and prints what was read, written and left out."""
     typed = {flag.name: flag.value for flag in (VOCAB, LOWER_CASE, NUM_HEADS)}
     google = {name: value for name, value in typed.items() if value is not None}
-    for line in convert(SOURCE.value, TARGET.value, TASKS, google, CHECK.value):
+    how = How(DTYPE.value, CHECK.value, LICENSE.value, RESULTS.value, REVISION.value)
+    for line in convert(SOURCE.value, TARGET.value, TASKS, google, how):
         print(line, flush=True)
 
 

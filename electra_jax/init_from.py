@@ -6,6 +6,7 @@ Every array of both sides is accounted for: loaded, fresh, or not used.
 
 import dataclasses
 import functools
+import importlib.util
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +22,7 @@ from electra_jax.config.settings import Config
 from electra_jax.core import files, rng, trees
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.interop.projects import READERS, Checkpoint, recorded
+from electra_jax.interop.projects import PASSED_ON, READERS, Checkpoint, recorded
 from electra_jax.model.bind import bind
 from electra_jax.optim.networks import network_table
 from electra_jax.tokenizers import load as tokenizers
@@ -29,6 +30,12 @@ from electra_jax.tokenizers.api import FILE_NAME, Tokenizer
 from electra_jax.train import checkpoint, workdir
 
 OURS = 'ours'  # the kind of our own checkpoints; the others are those of `READERS`
+
+
+OWN = (OURS, PASSED_ON)  # kinds of checkpoints that this program has trained
+# Models that come with the repository, by name, in its folder models/ or in the package of the
+# extra 'models'.
+MODELS = ('laptop',)
 
 
 class Start(NamedTuple):
@@ -93,6 +100,12 @@ def load_start(config: Settings) -> Start:
 def check_named(where: str, named_by: str = 'config.init_from') -> None:
     """Refuses a checkpoint, named by a setting or a flag, whose file or folder is not there."""
     kind, path = parse_name(where)
+    if where in MODELS and not os.path.exists(path):
+        raise CheckpointError(
+            f'{named_by} is {where}, a model that comes with the repository of this program, in '
+            f'{path}, but it is not there: get the repository with its folder models/, type pip '
+            "install 'electra_jax[models]', or train it with configs/laptop.py"
+        )
     # A TensorFlow checkpoint is named by the beginning of its files' names.
     if not files.absolute(path).exists() and kind != 'google':
         raise CheckpointError(
@@ -106,12 +119,12 @@ def read_checkpoint(config: Config | Settings, where: str) -> tuple[trees.Tree, 
 
     `config` names the tokenizer of a checkpoint of another project that has none.
     """
+    check_named(where)
     kind, path = parse_name(where)
     if kind != OURS:
         loaded, about = read_foreign(config, kind, path)
         return loaded.params, about
     folder = files.absolute(path)
-    check_named(where)
     if (folder / workdir.TRIALS).is_dir():
         raise CheckpointError(
             f'{folder} holds the trials of a fine-tuning run: name one of them, such as '
@@ -125,7 +138,11 @@ def parse_name(where: str) -> tuple[str, str]:
 
     >>> parse_name('huggingface:theirs'), parse_name('ours:runs/mine'), parse_name('runs/mine')
     (('huggingface', 'theirs'), ('ours', 'runs/mine'), ('ours', 'runs/mine'))
+
+    A name of `MODELS` is the model that comes with the program, unless there is such a folder here.
     """
+    if where in MODELS and not os.path.exists(where):
+        return PASSED_ON, str(_models() / where)
     kind, _, path = where.partition(':')
     return (kind, path) if kind in (OURS, *READERS) else (OURS, where)
 
@@ -148,7 +165,7 @@ def tokens_read(about: Mapping[str, Any], where: str) -> float | None:
     earlier = None if BEFORE in about else config.get('init_from')
     sources = where, about.get('converted_from'), earlier
     kinds = {parse_name(source)[0] for source in sources if source}
-    if kinds != {OURS} or 'objective' not in config or about.get(BEFORE, 0.0) is None:
+    if not kinds <= set(OWN) or 'objective' not in config or about.get(BEFORE, 0.0) is None:
         return None
     try:
         steps = int(about.get('steps') or config['total_steps'])
@@ -156,6 +173,14 @@ def tokens_read(about: Mapping[str, Any], where: str) -> float | None:
         return own + float(about.get(BEFORE, 0.0))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f'{where} does not describe its training ({error!r})') from error
+
+
+def _models() -> pathlib.Path:
+    """The folder of the models that come with the program; it may not be there."""
+    package = importlib.util.find_spec('electra_jax_models')  # of the extra 'models'
+    if package is not None and package.submodule_search_locations:
+        return pathlib.Path(package.submodule_search_locations[0])
+    return pathlib.Path(__file__).parent.parent / 'models'
 
 
 def read_own(folder: epath.Path) -> tuple[trees.Tree, dict[str, Any]]:
@@ -184,6 +209,8 @@ def read_foreign(
         raise ConfigError(
             f'{kind}:{path} comes without a vocabulary: type --config.data.tokenizer.path=vocab.txt'
         )
+    if loaded.about is not None:
+        return loaded, loaded.about
     tokenizer = loaded.tokenizer or tokenizers.open_tokenizer(named)
     about = {
         'config': {

@@ -31,7 +31,8 @@ from electra_jax.runtime import cli, compiled
 
 CHECKPOINT = flags.DEFINE_string(
     'checkpoint', None, 'a workdir (of fine-tuning: its best trial), one trial, or KIND:PATH of '
-    "another project's checkpoint: huggingface:FOLDER, google:FOLDER"
+    "another project's checkpoint: huggingface:FOLDER, google:FOLDER; or laptop, a small model of "
+    'English that comes with the repository'
 )  # fmt: skip
 TASK = flags.DEFINE_enum(
     'task', 'auto', TASKS,

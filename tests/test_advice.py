@@ -853,6 +853,7 @@ UNTRIED = {
         ('corpus/hub.py', 'data.source=hf:... needs the package hugging'),
         ('corpus/parquet.py', 'Parquet files need the package pyarrow; type'),
         ('export/job.py', 'jax.export needs the package flatbuffers'),
+        ('init_from.py', ', but it is not there: get the repository with'),
         ('interop/check.py', '--check compares with transformers and PyTor'),
         ('interop/google_tf.py', "Google's checkpoints are read and written wi"),
         ('interop/probes.py', 'tokenizer not checked against transformers,'),
@@ -866,6 +867,9 @@ UNTRIED = {
     "It needs TensorFlow or transformers, which few have; interop's tests run such commands.": (
         ('interop/convert.py', 'type --vocab=vocab.txt'),
         ('interop/convert.py', ', AutoTokenizer; AutoTokenizer.from_pretrain'),
+        ('interop/convert.py', 'from sentence_transformers import Sentence'),
+        ('interop/convert.py', 'to publish: hf upload OWNER/NAME'),
+        ('interop/convert.py', 'no license: --license=NAME states one'),
         ('interop/files.py', 'only, a pickle, which can run code when it'),
         ('interop/google_tf.py', 'heads: give their number with convert --num'),
     ),

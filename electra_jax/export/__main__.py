@@ -23,11 +23,13 @@ from absl import flags
 
 from electra_jax.core.errors import ConfigError
 from electra_jax.export import job, programs
+from electra_jax.interop.files import FLOATS
 from electra_jax.runtime import cli
 
 CHECKPOINT = flags.DEFINE_string(
     'checkpoint', None, 'a workdir (of fine-tuning: its best trial), one trial, or KIND:PATH of '
-    "another project's checkpoint: huggingface:FOLDER, google:FOLDER"
+    "another project's checkpoint: huggingface:FOLDER, google:FOLDER; or laptop, a small model of "
+    'English that comes with the repository'
 )  # fmt: skip
 TARGET = flags.DEFINE_string('target', None, 'the folder to write, new or empty')
 TASK = flags.DEFINE_enum(
@@ -36,7 +38,7 @@ TASK = flags.DEFINE_enum(
     'replaced; embed: a vector for each text',
 )  # fmt: skip
 DTYPE = flags.DEFINE_enum(
-    'dtype', 'float32', job.DTYPES, 'of the parameters in the folder; it computes in float32'
+    'dtype', 'float32', FLOATS, 'of the parameters in the folder; it computes in float32'
 )
 PLATFORMS = flags.DEFINE_list('platforms', 'cpu,cuda,tpu', 'where it can run: cpu,cuda,rocm,tpu')
 ROW_LENGTH = flags.DEFINE_integer(

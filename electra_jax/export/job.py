@@ -34,7 +34,6 @@ from electra_jax.tokenizers.api import SpecialIds, Tokenizer
 
 PROGRAM_FILE, PARAMETERS_FILE, ABOUT_FILE = 'model.stablehlo', 'model.safetensors', 'export.json'
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')  # that jax.export names
-DTYPES = ('float32', 'bfloat16')
 
 
 class Request(NamedTuple):
@@ -43,7 +42,7 @@ class Request(NamedTuple):
     checkpoint: str  # as `inference.opened.read` takes it
     target: pathlib.Path  # a folder, new or empty
     task: str  # of `programs.TASKS`
-    dtype: str  # of the parameters in the folder, one of DTYPES
+    dtype: str  # of the parameters in the folder, one of `interop.files.FLOATS`
     platforms: Sequence[str]  # of PLATFORMS
     row_length: int | None  # L; None: that of the task, or of the model
 

@@ -57,8 +57,8 @@ def read(where: str, settings: Settings, named_by: str) -> Found:
 
     Args:
         where: a workdir (of fine-tuning: its best trial), one trial, a checkpoints/ folder, the
-            folder of one step, or ``KIND:PATH`` of another project: ``huggingface:FOLDER``,
-            ``google:FOLDER``.
+            folder of one step, ``KIND:PATH``: ``safetensors:FOLDER`` of ours to pass on,
+            ``huggingface:FOLDER``, ``google:FOLDER``; or a name of `init_from.MODELS`.
         settings: they name the tokenizer of a checkpoint of Google's that has none.
         named_by: the flag or argument that `where` comes from, for messages.
 

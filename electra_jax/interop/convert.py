@@ -3,9 +3,11 @@
 import dataclasses
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 from etils import epath
 
 from electra_jax.config import resolve
@@ -15,14 +17,31 @@ from electra_jax.core import files
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
-from electra_jax.interop import probes
+from electra_jax.interop import card, probes
 from electra_jax.interop.files import CONFIG_FILE, read_json
-from electra_jax.interop.projects import READERS, WRITERS, Checkpoint, recorded
+from electra_jax.interop.projects import PASSED_ON, READERS, WRITERS, Checkpoint, from_record
 from electra_jax.interop.transfer import Report
-from electra_jax.train import checkpoint, workdir
+from electra_jax.train import checkpoint, seals, workdir
 
 OURS = 'ours'
-KINDS = (OURS, *sorted(READERS))
+KINDS = {'source': (OURS, *sorted(READERS)), 'target': (OURS, *sorted(WRITERS))}
+_FULL_ONLY = (OURS, 'google')  # written in float32 alone
+# Kind of a folder that has a model card -> the library that loads it.
+_CARDS = {
+    'huggingface': 'transformers',
+    PASSED_ON: 'electra_jax',
+    'sentence_transformers': 'sentence-transformers',
+}
+
+
+class How(NamedTuple):
+    """How a checkpoint is written."""
+
+    dtype: str = 'float32'  # of the parameters, one of `files.FLOATS`
+    compare: bool = False  # whether to compare what the model computes with transformers
+    license: str | None = None  # for the model card
+    results: Sequence[str] = ()  # results.json of runs that started from it, for the model card
+    revision: str | None = None  # 'step-N': the checkpoint of that step; None: the newest
 
 
 class Head(NamedTuple):
@@ -51,10 +70,10 @@ def parse_end(flag: str, value: str | None) -> tuple[str, pathlib.Path]:
     kind, _, path = (value or '').partition(':')
     if not path:
         raise ConfigError(
-            f'--{flag} is {value!r}, allowed: KIND:PATH, with KIND one of {", ".join(KINDS)}'
+            f'--{flag} is {value!r}, allowed: KIND:PATH, with KIND one of {", ".join(KINDS[flag])}'
         )
-    if kind not in KINDS:
-        raise unknown(f'the kind of --{flag}', kind, KINDS)
+    if kind not in KINDS[flag]:
+        raise unknown(f'the kind of --{flag}', kind, KINDS[flag])
     return kind, pathlib.Path(path).expanduser()
 
 
@@ -63,7 +82,7 @@ def convert(
     target: str | None,
     tasks: Tasks,
     google: Mapping[str, Any],
-    compare: bool = False,
+    how: How = How(),  # noqa: B008 (it never changes)
 ) -> Iterator[str]:
     """Reads the source and writes the target, whole or not at all; yields lines for people.
 
@@ -72,7 +91,7 @@ def convert(
         target: ``'KIND:PATH'`` of a folder that is new or empty.
         tasks: how fine-tuned models record their tasks.
         google: arguments of `read_google`, of a source that is Google's.
-        compare: whether to compare what the model computes with transformers.
+        how: how it is written.
     """
     kind, path = parse_end('source', source)
     target_kind, folder = parse_end('target', target)
@@ -80,12 +99,10 @@ def convert(
     if folder == inside or inside in folder.parents:
         raise CheckpointError(f'--target {folder} is inside --source: name a folder elsewhere')
     files.check_new(folder, '--target')
-    if google and kind != 'google':
-        raise ConfigError(
-            f'--{", --".join(google)}: checkpoints of kind {kind} themselves record their '
-            'vocabulary and their model: leave it out'
-        )
+    _check(kind, target_kind, google, how)
+    path = _of_revision(path, how.revision)
     found = read_ours(path, tasks) if kind == OURS else READERS[kind](path, **google)
+    found = _with_head(found, tasks, str(path))
     if found.tokenizer is None:
         hint = 'type --vocab=vocab.txt' if kind == 'google' else 'put its vocab.txt there'
         raise CheckpointError(f'{path} comes without a vocabulary: {hint}')
@@ -99,18 +116,83 @@ def convert(
     yield from found.report.lines()
     if found.tokenizer_folder is not None:
         yield probes.against_transformers(found.tokenizer_folder, found.tokenizer)
-    written = Report()
+    found, notes = _to_write(found, str(source), tasks, how.dtype)
+    run = card.workdir_of(path) if kind == OURS else None
+    results = [pathlib.Path(one).expanduser() for one in how.results]
+    facts = card.Facts(
+        folder.name, _CARDS.get(target_kind, ''), run, how.license, how.revision, results
+    )
     with files.whole_folder(folder) as fresh:
         if target_kind == OURS:
-            written.notes += write_ours(fresh, found, str(source), tasks)
+            _write_workdir(fresh, found)
+            written = Report()
         else:
             written = WRITERS[target_kind](fresh, found)
-        if compare:
+        written.notes += notes if target_kind in (OURS, PASSED_ON) else []
+        if target_kind in _CARDS:
+            card.write(fresh, found, facts)
+        if how.compare:
             yield from _compared({kind: path, target_kind: fresh}.get('huggingface'), found)
     yield f'wrote {target}'
     yield from written.lines()
+    if target_kind in _CARDS:
+        stated = how.license or 'no license: --license=NAME states one'
+        yield f'its model card is {folder / card.FILE}; it states {stated}'
     if target_kind != 'google':
         yield f'next: {_next_command(target_kind, folder, found)}'
+    if target_kind in _CARDS and how.revision:
+        yield f'to publish: hf upload OWNER/NAME {folder} --revision={how.revision}'
+
+
+def _check(kind: str, target_kind: str, google: Mapping[str, Any], how: How) -> None:
+    """Refuses flags that the source or the target does not have."""
+    if google and kind != 'google':
+        raise ConfigError(
+            f'--{", --".join(google)}: checkpoints of kind {kind} themselves record their '
+            'vocabulary and their model: leave it out'
+        )
+    if how.dtype != 'float32' and target_kind in _FULL_ONLY:
+        raise ConfigError(
+            f'--dtype is {how.dtype!r}, but --target of kind {target_kind} is float32 alone, '
+            f'allowed with it: {", ".join(_CARDS)}'
+        )
+    if target_kind not in _CARDS and (how.license or how.results):
+        raise ConfigError(
+            f'--license and --results are for the model card, which --target of kind {target_kind} '
+            f'does not have, allowed with them: {", ".join(_CARDS)}'
+        )
+    if how.revision is not None and kind != OURS:
+        raise ConfigError(
+            f'--revision is {how.revision!r}, but checkpoints of kind {kind} have one step: leave '
+            'it out'
+        )
+
+
+def _of_revision(path: pathlib.Path, revision: str | None) -> pathlib.Path:
+    """The folder of the step that is asked for."""
+    if revision is None:
+        return path
+    folder, step = path / checkpoint.FOLDER, revision.removeprefix('step-')
+    steps = seals.steps(files.absolute(folder)) if folder.is_dir() else []
+    if not step.isdigit() or int(step) not in steps:
+        allowed = ', '.join(f'step-{one}' for one in steps) or 'none, for it holds no checkpoint'
+        raise CheckpointError(f'--revision is {revision!r}, allowed in {path}: {allowed}')
+    return folder / step
+
+
+def _to_write(
+    found: Checkpoint, source: str, tasks: Tasks, dtype: str
+) -> tuple[Checkpoint, list[str]]:
+    """The checkpoint with what ours record, and rounded to the dtype; notes for people."""
+    about = found.about
+    notes: list[str] = []
+    if about is None:
+        about, notes = _about(found, source, tasks)
+    params = found.params
+    if dtype != 'float32':
+        # Whatever is written or compared is what a reader will have.
+        params = jax.tree.map(lambda x: np.asarray(x, dtype).astype(np.float32), dict(params))
+    return dataclasses.replace(found, about=about, params=params, dtype=dtype), notes
 
 
 def _compared(folder: pathlib.Path | None, found: Checkpoint) -> Iterator[str]:
@@ -130,21 +212,18 @@ def read_ours(path: pathlib.Path, tasks: Tasks) -> Checkpoint:
     given = files.absolute(path)
     folder = tasks.best_trial(given)
     params, about = checkpoint.read_params(folder)
-    stored, tokenizer = recorded(about, str(path))
-    try:
-        objective = str(about['config']['objective']['name'])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f'{path} does not name its objective ({error!r})') from error
-    report = Report()
+    found = from_record(params, about, str(path))
     if folder != given and folder.parent.name == workdir.TRIALS:
-        report.notes.append(f'this is its best trial, {folder}')
-    found = Checkpoint(
-        params, resolve.stored_model(stored), tokenizer, None, None, objective, report, about
-    )
-    if 'task' not in about:
+        found.report.notes.append(f'this is its best trial, {folder}')
+    return found
+
+
+def _with_head(found: Checkpoint, tasks: Tasks, where: str) -> Checkpoint:
+    """A checkpoint of ours with what it records of its task, if it has one."""
+    if found.about is None or 'task' not in found.about:
         return found
-    task, labels, notes, record = tasks.head(about['task'], str(folder))
-    report.notes += notes
+    task, labels, notes, record = tasks.head(found.about['task'], where)
+    found.report.notes.extend(notes)
     return dataclasses.replace(found, task=task, labels=labels, record=record)
 
 
@@ -154,31 +233,46 @@ def write_ours(folder: pathlib.Path, found: Checkpoint, source: str, tasks: Task
     The tokenizer's own files go there as well, for building a corpus. `source` is recorded. Returns
     notes for people.
     """
-    notes: list[str] = []
+    found, notes = _to_write(found, source, tasks, 'float32')
+    _write_workdir(folder, found)
+    return notes
+
+
+def _write_workdir(folder: pathlib.Path, found: Checkpoint) -> None:
+    assert found.tokenizer is not None and found.about is not None
+    checkpoint.write_params(files.absolute(folder), found.params, found.about)
+    found.tokenizer.save(folder / 'tokenizer')
+
+
+def _about(found: Checkpoint, source: str, tasks: Tasks) -> tuple[dict[str, Any], list[str]]:
+    """What a checkpoint of ours records, of one from elsewhere; and notes for people."""
     tokenizer = found.tokenizer
     assert tokenizer is not None  # `convert` has looked
-    about = found.about
-    if about is None:
-        config = dataclasses.asdict(recipe({'objective': {'name': found.objective}}))
-        model = dataclasses.asdict(found.model) | dict.fromkeys(LEFT_TO_DEVICES)
-        about = {
-            'config': {**config, 'model': model},
-            'tokenizer': tokenizer.to_json(),
-            'tokenizer_hash': tokenizer.hash,
-            'corpora': [],
-            'converted_from': source,
-        }
-        if found.task:
-            about['task'], notes = tasks.describe(found)
-    checkpoint.write_params(files.absolute(folder), found.params, about)
-    tokenizer.save(folder / 'tokenizer')
-    return notes
+    config = dataclasses.asdict(recipe({'objective': {'name': found.objective}}))
+    model = dataclasses.asdict(found.model) | dict.fromkeys(LEFT_TO_DEVICES)
+    about: dict[str, Any] = {
+        'config': {**config, 'model': model},
+        'tokenizer': tokenizer.to_json(),
+        'tokenizer_hash': tokenizer.hash,
+        'corpora': [],
+        'converted_from': source,
+    }
+    if not found.task:
+        return about, []
+    about['task'], notes = tasks.describe(found)
+    return about, notes
 
 
 def _next_command(kind: str, folder: pathlib.Path, found: Checkpoint) -> str:
     """A command that uses the result."""
-    if kind == OURS and found.task:
-        return f'python -m electra_jax.predict --checkpoint={folder} --input=FILE'
+    if kind == PASSED_ON or (kind == OURS and found.task):
+        name = f'{kind}:{folder}' if kind == PASSED_ON else folder
+        return f'python -m electra_jax.predict --checkpoint={name} --input=FILE'
+    if kind == 'sentence_transformers':
+        return (
+            'python -c "from sentence_transformers import SentenceTransformer as S; '
+            f"print(S('{folder}').encode(['A text.']).shape)\""
+        )
     if kind == OURS:
         words = [f'--config.init_from={folder}', '--config.data.path=FOLDER']
         words += _changed_settings(found.model, found.objective)

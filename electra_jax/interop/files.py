@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from electra_jax.core import untrusted
 from electra_jax.core.errors import CheckpointError
@@ -17,6 +17,7 @@ from electra_jax.core.files import parse_object
 
 CONFIG_FILE, WEIGHTS_FILE = 'config.json', 'model.safetensors'
 ROLES = ('discriminator', 'generator')  # subfolders of a pair
+FLOATS = ('float32', 'bfloat16')  # that parameters may be written in
 
 
 class Network(NamedTuple):
@@ -44,7 +45,7 @@ def _read_network(folder: pathlib.Path) -> Network:
     config = read_json(folder / CONFIG_FILE)
     arrays: dict[str, np.ndarray] = {}
     for file in _weight_files(folder):
-        arrays |= _read_safetensors(file)
+        arrays |= read_tensors(file)
     return Network(config, arrays)
 
 
@@ -71,7 +72,8 @@ def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
     raise CheckpointError(f'{folder} holds no {WEIGHTS_FILE}')
 
 
-def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file; CheckpointError where it cannot be read."""
     check_inside(path)
     try:
         # bfloat16 is known to NumPy once JAX's dtypes are imported, which callers do.
@@ -86,14 +88,16 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def write_tensors(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes a safetensors file."""
-    # transformers wants to see the format it would have written itself.
-    save_file(arrays, path, metadata={'format': 'pt'})
+    # transformers wants to see the format it would have written itself; `save_file` would make a
+    # file that only its owner can read.
+    path.write_bytes(save(arrays, metadata={'format': 'pt'}))
 
 
-def write_network(folder: pathlib.Path, network: Network) -> None:
+def write_network(folder: pathlib.Path, network: Network, dtype: str) -> None:
     """Writes config.json and model.safetensors into a folder that exists."""
-    write_tensors(folder / WEIGHTS_FILE, network.arrays)
-    text = json.dumps(network.config, indent=2, sort_keys=True)
+    arrays = {name: x.astype(dtype) for name, x in network.arrays.items()}
+    write_tensors(folder / WEIGHTS_FILE, arrays)
+    text = json.dumps({**network.config, 'dtype': dtype}, indent=2, sort_keys=True)
     (folder / CONFIG_FILE).write_text(text + '\n')
 
 

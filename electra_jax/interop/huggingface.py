@@ -252,7 +252,6 @@ def _network(
         **family.stated(params, model, head),
         **{f'{name}_token_id': getattr(special, ours) for name, ours in family.token_ids.items()},
         'tie_word_embeddings': True,
-        'dtype': 'float32',
     }
     return Network(config, arrays)
 

@@ -12,7 +12,15 @@ from electra_jax.config import resolve
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
-from electra_jax.interop import files, google_tf, huggingface, transfer, wordpiece_folder
+from electra_jax.interop import (
+    files,
+    google_tf,
+    huggingface,
+    own_folder,
+    sentence_transformers,
+    transfer,
+    wordpiece_folder,
+)
 from electra_jax.interop import tokenizer as huggingface_tokenizer
 from electra_jax.interop.transfer import Report
 from electra_jax.interop.wordpiece_folder import SETTINGS_FILE
@@ -21,6 +29,7 @@ from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.wordpiece import WordPiece
 
 CHECKPOINT_NAME = 'model.ckpt'  # of Google's files
+PASSED_ON = 'safetensors'  # the kind of our own checkpoints in one file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +51,7 @@ class Checkpoint:
     head_style: str | None = None  # of a task's head (config.task.head), where it is recorded
     head_dropout: float | None = None  # the same
     row_limit: int | None = None  # the most tokens of a row, where the tokenizer states it
+    dtype: str = 'float32'  # to write parameters in, one of `files.FLOATS`
 
 
 def read_google(
@@ -173,6 +183,22 @@ def recorded(about: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], T
     return stored, load.from_json(tokenizer, f'the tokenizer of {where}')
 
 
+def from_record(params: Mapping[str, Tree], about: dict[str, Any], where: str) -> Checkpoint:
+    """A checkpoint of ours, called `where`, by its parameters and what it records."""
+    stored, tokenizer = recorded(about, where)
+    try:
+        objective = str(about['config']['objective']['name'])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f'{where} does not name its objective ({error!r})') from error
+    model = resolve.stored_model(stored)
+    return Checkpoint(params, model, tokenizer, objective=objective, about=about)
+
+
+def read_safetensors(path: str | pathlib.Path) -> Checkpoint:
+    """Reads a folder that `write_safetensors` wrote."""
+    return from_record(*own_folder.read(pathlib.Path(path)), str(path))
+
+
 def read_huggingface(path: str | pathlib.Path) -> Checkpoint:
     """Reads a folder of transformers' classes, or of a discriminator/ and a generator/."""
     path = pathlib.Path(path)
@@ -224,6 +250,16 @@ def _huggingface_tokenizer(
     return (found[where] if where else None), where, notes
 
 
+def write_safetensors(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
+    """Writes our own folder to pass on, which is made; the arguments are those of `WRITERS`."""
+    assert checkpoint.tokenizer is not None  # `convert` has looked
+    assert checkpoint.about is not None  # `convert` has filled it in
+    own_folder.write(
+        folder, checkpoint.params, checkpoint.about, checkpoint.tokenizer, checkpoint.dtype
+    )
+    return Report()
+
+
 def write_google(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
     """Writes Google's files into a folder, which is made; the arguments are those of `WRITERS`."""
     tokenizer = checkpoint.tokenizer
@@ -266,7 +302,26 @@ def write_huggingface(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
         longest = network.config['max_position_embeddings']
         has_types = huggingface.family_of(network).has_types
         huggingface_tokenizer.write_tokenizer(tokenizer, inside, longest, has_types)
-        files.write_network(inside, network)
+        files.write_network(inside, network, checkpoint.dtype)
+    return report
+
+
+def write_sentence_transformers(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
+    """Writes the encoder as sentence-transformers reads it; the arguments are those of `WRITERS`.
+
+    A text's vector is the mean over its tokens, [CLS] and [SEP] with them: there is no way to leave
+    these out.
+    """
+    encoder = {name: checkpoint.params[name] for name in ('embeddings', 'discriminator')}
+    left = sorted(checkpoint.params.keys() - encoder.keys())
+    bare = dataclasses.replace(checkpoint, params=encoder, task=None, labels=None, record=None)
+    report = write_huggingface(folder, bare)
+    report.left_out |= dict.fromkeys(left, 'a model of vectors is its encoder alone')
+    report.notes.append(
+        'its vectors are means over all tokens, those of `encode` leave out [CLS] and [SEP]: they '
+        'differ a little'
+    )
+    sentence_transformers.write(folder, checkpoint.model)
     return report
 
 
@@ -274,9 +329,12 @@ def write_huggingface(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
 READERS: dict[str, Callable[..., Checkpoint]] = {
     'google': read_google,
     'huggingface': read_huggingface,
+    PASSED_ON: read_safetensors,
 }
 # (a folder that is new or empty, the checkpoint, with a tokenizer) -> what was written.
 WRITERS: dict[str, Callable[[pathlib.Path, Checkpoint], Report]] = {
     'google': write_google,
     'huggingface': write_huggingface,
+    PASSED_ON: write_safetensors,
+    'sentence_transformers': write_sentence_transformers,
 }

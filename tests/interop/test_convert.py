@@ -112,7 +112,7 @@ def test_no_other_file_is_overwritten(ours, tmp_path):
 
 
 def test_a_full_disk_leaves_nothing_half_written(ours, tmp_path, monkeypatch):
-    def fail(folder, network):
+    def fail(folder, network, dtype):
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(files, 'write_network', fail)

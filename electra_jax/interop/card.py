@@ -1,0 +1,175 @@
+"""The model card of a converted model: README.md, what a person needs to know before using it."""
+
+import pathlib
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from electra_jax.core import trees
+from electra_jax.core.errors import CheckpointError
+from electra_jax.core.files import parse_object
+from electra_jax.interop.own_folder import last_part
+from electra_jax.interop.projects import Checkpoint
+from electra_jax.train import metric_lines, workdir
+
+FILE = 'README.md'
+RESULTS_FILE = 'results.json'  # of a fine-tuning run
+
+
+class Facts(NamedTuple):
+    """What a card tells next to what the checkpoint itself records."""
+
+    name: str  # of the model
+    library: str  # that loads it
+    run: pathlib.Path | None  # its workdir, if it comes from one of ours
+    license: str | None
+    revision: str | None  # 'step-N'
+    results: Sequence[pathlib.Path]  # results.json of fine-tuning runs that started from it
+
+
+def workdir_of(path: pathlib.Path) -> pathlib.Path | None:
+    """The workdir that a checkpoint of ours stands in."""
+    near = (path, path.parent, path.parent.parent)
+    return next((one for one in near if (one / workdir.CONFIG_FILE).is_file()), None)
+
+
+def text(found: Checkpoint, facts: Facts) -> str:
+    """The card in Markdown; CheckpointError where a record that it tells of is damaged."""
+    about = found.about or {}
+    front = [f'license: {facts.license}'] if facts.license else []
+    tokenizer, model = found.tokenizer, found.model
+    assert tokenizer is not None  # `convert` has looked
+    what = (
+        f'a model of the kind {found.task}' if found.task else f'pre-trained as {found.objective}'
+    )
+    try:
+        training = [*_training(about, facts), *_held_out(about, facts)]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f'the checkpoint does not describe its training ({error!r:.100})'
+        ) from error
+    lines = [
+        *('---', *front, f'library_name: {facts.library}', 'tags: [electra, jax]', '---', ''),
+        *(f'# {facts.name}', ''),
+        f'ELECTRA, {what}: {trees.count(found.params):,} parameters in {found.dtype}, '
+        f'{model.num_layers} layers of width {model.hidden_size}, {tokenizer.vocab_size:,} tokens, '
+        f'rows of up to {model.max_positions} tokens.',
+        *([f'Labels: {", ".join(found.labels)}.'] if found.labels else []),
+        *training,
+        *_scores(facts),
+        *_limits(found),
+        *('', '## License', ''),
+        facts.license or 'None is stated: ask those who trained it before you use it.',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def _training(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
+    config = about.get('config') or {}
+    yield from ('', '## Training', '')
+    if about.get('converted_from'):
+        yield f'Converted from `{last_part(str(about["converted_from"]))}`.'
+    steps = about.get('steps')
+    length = (config.get('data') or {}).get('row_length')
+    if steps and length and 'batch_size' in config:
+        tokens = steps * config['batch_size'] * length
+        of = f' of {config["total_steps"]:,}' if config.get('total_steps') else ''
+        revision = f' (revision {facts.revision})' if facts.revision else ''
+        yield (
+            f'{steps:,}{of} steps{revision} of {config["batch_size"]} rows of '
+            f'{length} tokens: {tokens:,} tokens.'
+        )
+    for corpus in about.get('corpora') or ():
+        name, weight = last_part(str(corpus.get('path'))), corpus.get('weight')
+        yield f'Text: corpus `{name}`, weight {weight}, fingerprint `{corpus.get("fingerprint")}`.'
+    if facts.run is not None and (epochs := _last(about, facts.run, 'progress/epochs')):
+        yield f'The text was read {epochs:.3g} times.'
+    if about.get('tokenizer_hash'):
+        yield f'Tokenizer: sha256 `{about["tokenizer_hash"]}`.'
+    command = _recorded(facts.run).get('command')
+    if isinstance(command, list) and command and all(isinstance(x, str) for x in command):
+        module = pathlib.PurePath(command[0]).stem
+        words = shlex.join(['python', '-m', f'electra_jax.{module}', *map(_plain, command[1:])])
+        yield from ('', '```bash', words, '```')
+
+
+def _held_out(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
+    lines = [] if facts.run is None else _lines(about, facts.run)
+    scored = next((x for x in reversed(lines) if any(k.startswith('eval/') for k in x)), None)
+    if scored is not None:
+        yield from ('', f'## Held-out text, after step {scored["step"]:,}', '')
+        yield from ('| metric | value |', '| --- | --- |')
+        for name, value in scored.items():
+            if name.startswith('eval/') and isinstance(value, int | float):
+                yield f'| {name} | {value:.4g} |'
+
+
+def _scores(facts: Facts) -> Iterator[str]:
+    own = [facts.run / RESULTS_FILE] if facts.run and (facts.run / RESULTS_FILE).exists() else []
+    rows = [row for path in [*facts.results, *own] for row in _result_rows(path)]
+    if rows:
+        yield from ('', '## Scores', '')
+        yield '| task | metric | median | mean | standard deviation | seeds |'
+        yield from ('| --- | --- | --- | --- | --- | --- |', *rows)
+
+
+def _result_rows(path: pathlib.Path) -> Iterator[str]:
+    try:
+        content = parse_object(path.read_bytes())
+        seeds = ', '.join(str(trial['seed']) for trial in content['trials'])
+        for name, values in content['summary'].items():
+            spread = values['standard_deviation']
+            shown = [values['median'], values['mean'], *([] if spread is None else [spread])]
+            cells = [f'{x:.4g}' for x in shown] + ['one trial'] * (3 - len(shown))
+            yield f'| {content["task"]} | {name} | {" | ".join(cells)} | {seeds} |'
+    except OSError as error:
+        raise CheckpointError(f'cannot read {path} ({error.strerror})') from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f'{path} is no {RESULTS_FILE} of a run ({error!r:.100})') from error
+
+
+def _limits(found: Checkpoint) -> Iterator[str]:
+    yield from ('', '## Limits', '')
+    yield f'- Texts of more than {found.model.max_positions} tokens are cut.'
+    switches = found.tokenizer.switches() if found.tokenizer else {}
+    if switches.get('lower_case'):
+        yield '- Upper and lower case are not told apart.'
+    yield '- It knows the languages and the subjects of its text only, and repeats its prejudices.'
+    if not found.task:
+        yield '- It is a start for fine-tuning; its probabilities are not facts about the world.'
+
+
+def _recorded(run: pathlib.Path | None) -> dict[str, Any]:
+    """What the workdir records of itself; nothing where that is damaged."""
+    if run is None:
+        return {}
+    try:
+        return parse_object((run / workdir.CONFIG_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def _lines(about: Mapping[str, Any], run: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl up to the checkpoint."""
+    last = about.get('steps', 0)
+    return [line for line in metric_lines.read(run) if line.get('step', 0) <= last]
+
+
+def _last(about: Mapping[str, Any], run: pathlib.Path, name: str) -> float | None:
+    return metric_lines.last(_lines(about, run), name)
+
+
+def _plain(word: str) -> str:
+    """A word of a command without the folders of the machine that it was typed on, but the last.
+
+    >>> _plain('--config.data.source=text:/home/me/t/*.txt'), _plain('--workdir=runs/mine')
+    ('--config.data.source=text:t/*.txt', '--workdir=runs/mine')
+    """
+    name = r'[^/\s]+'
+    return re.sub(rf'(?<=[=:])/(?:{name}/)*({name}/{name})', r'\1', word)
+
+
+def write(folder: pathlib.Path, found: Checkpoint, facts: Facts) -> None:
+    """Writes the card of a folder that exists."""
+    (folder / FILE).write_text(text(found, facts), encoding='utf-8')

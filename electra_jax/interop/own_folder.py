@@ -1,0 +1,100 @@
+"""Our checkpoints to pass on: one safetensors file, what it records in JSON, and the tokenizer.
+
+A workdir's checkpoint is a folder of many files, in float32; this one is small and is read by every
+safetensors library. No folder of the machine that trained it is recorded.
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from electra_jax.core import trees
+from electra_jax.core.errors import CheckpointError
+from electra_jax.core.trees import Tree
+from electra_jax.interop import files
+from electra_jax.tokenizers import api
+from electra_jax.tokenizers.api import Tokenizer
+
+ABOUT_FILE = 'checkpoint.json'
+# Settings that name folders and files, of `Config` and its data.
+_NAMES = ('path', 'source', 'validation_source', 'runner_options')
+
+
+def write(
+    folder: pathlib.Path,
+    params: Mapping[str, Tree],
+    about: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    dtype: str,
+) -> None:
+    """Writes parameters, what a checkpoint records, and the tokenizer; the folder is made."""
+    tokenizer.save(folder)
+    arrays = {path: np.asarray(x).astype(dtype) for path, x in trees.named_leaves(dict(params))}
+    files.write_tensors(folder / files.WEIGHTS_FILE, arrays)
+    kept = without_folders({name: value for name, value in about.items() if name != 'tokenizer'})
+    (folder / ABOUT_FILE).write_text(json.dumps(kept, indent=1, sort_keys=True) + '\n')
+
+
+def read(folder: pathlib.Path) -> tuple[dict[str, Tree], dict[str, Any]]:
+    """Parameters in float32, and what the checkpoint records, its tokenizer included.
+
+    Raises:
+        CheckpointError: the folder is not there, or something in it is damaged.
+    """
+    for name in (ABOUT_FILE, files.WEIGHTS_FILE, api.FILE_NAME):
+        if not (folder / name).is_file():
+            raise CheckpointError(f'there is no checkpoint in {folder}: it has no {name}')
+    about = files.read_json(folder / ABOUT_FILE)
+    about['tokenizer'] = files.read_json(folder / api.FILE_NAME)
+    arrays = files.read_tensors(folder / files.WEIGHTS_FILE)
+    wrong = [name for name, x in arrays.items() if x.dtype.name not in files.FLOATS]
+    if wrong:
+        found = arrays[wrong[0]].dtype.name
+        raise CheckpointError(
+            f'{folder / files.WEIGHTS_FILE}: {wrong[0]} is of {found}, allowed: '
+            f'{", ".join(files.FLOATS)}'
+        )
+    params = trees.nested({path: x.astype(np.float32) for path, x in arrays.items()})
+    return params, about
+
+
+def without_folders(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint records without names of folders of the machine that wrote it.
+
+    >>> without_folders({'converted_from': 'google:/home/me/small', 'steps': 3})
+    {'converted_from': 'google:small', 'steps': 3}
+    """
+    kept = dict(about)
+    if kept.get('converted_from'):
+        kept['converted_from'] = last_part(kept['converted_from'])
+    config = kept.get('config')
+    if isinstance(config, Mapping):
+        config = dict(config)
+        config |= {n: last_part(config[n]) for n in ('init_from', 'replay') if config.get(n)}
+        if isinstance(data := config.get('data'), Mapping):
+            data = {name: None if name in _NAMES else value for name, value in data.items()}
+            if isinstance(tokenizer := data.get('tokenizer'), Mapping):
+                data['tokenizer'] = {**tokenizer, 'path': None}
+            config['data'] = data
+        kept['config'] = config
+    if isinstance(corpora := kept.get('corpora'), list):
+        kept['corpora'] = [
+            {**one, 'path': last_part(str(one.get('path', '')))}
+            for one in corpora
+            if isinstance(one, Mapping)
+        ]
+    return kept
+
+
+def last_part(name: str) -> str:
+    """A name without its folders: KIND:PATH keeps its kind.
+
+    >>> last_part('google:/a/b/c'), last_part('/a/b/c'), last_part('c')
+    ('google:c', 'c', 'c')
+    """
+    kind, colon, path = name.partition(':')
+    path = path if colon else kind
+    return (kind + colon if colon else '') + path.rstrip('/').rpartition('/')[2]

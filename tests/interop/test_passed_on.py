@@ -1,0 +1,182 @@
+"""Checkpoints to pass on: one file in bfloat16, model cards, revisions, and models by name."""
+
+import dataclasses
+import json
+import stat
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from etils import epath
+
+import electra_jax
+from electra_jax import init_from
+from electra_jax.config.recipe import recipe
+from electra_jax.core.errors import CheckpointError, ConfigError
+from electra_jax.finetune import fitting, foreign
+from electra_jax.inference import opened
+from electra_jax.interop import card, convert, projects
+from electra_jax.interop.convert import How
+from electra_jax.model.bind import bind
+from electra_jax.train import checkpoint
+from tests.support import fakes
+from tests.support.loading import Known, task_of
+
+CONFIG = dataclasses.asdict(
+    recipe({'data': {'path': '/home/me/text', 'source': 'text:/home/me/text/*.txt'}})
+)
+COMMAND = ['/home/me/electra_jax/main.py', '--config=configs/small.py', '--workdir=/home/me/runs/a']
+CORPUS = {'path': '/home/me/text', 'fingerprint': 'f00d', 'weight': 1.0}
+
+
+@pytest.fixture
+def ours(tmp_path):
+    """A workdir with the checkpoints of two steps, of different parameters."""
+    model, tokenizer = fakes.model(), fakes.tokenizer()
+    about = {
+        'config': {
+            **CONFIG,
+            'batch_size': 8,
+            'total_steps': 40,
+            'model': dataclasses.asdict(model),
+        },
+        'tokenizer': tokenizer.to_json(),
+        'tokenizer_hash': tokenizer.hash,
+        'corpora': [CORPUS],
+    }
+    about['config']['data']['row_length'] = 16
+    folder = tmp_path / 'ours'
+    for step in (20, 40):
+        checkpoint.write_params(
+            epath.Path(tmp_path / 'made'), fakes.params(model, seed=step), about
+        )
+        (folder / 'checkpoints').mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'made' / 'checkpoints' / '0').rename(folder / 'checkpoints' / str(step))
+    (folder / 'config.json').write_text(json.dumps({'command': COMMAND}))
+    lines = [{'step': step, 'eval/disc_auc': step / 100, 'train/loss': 1.0} for step in (20, 40)]
+    (folder / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    return folder
+
+
+def converted(source, target, **how):
+    return '\n'.join(convert.convert(source, target, foreign.TASKS, {}, How(**how)))
+
+
+def rounded(params):
+    return jax.tree.map(lambda x: np.asarray(x, 'bfloat16').astype(np.float32), params)
+
+
+def test_a_model_to_pass_on_is_one_file_that_is_read_by_its_name(ours, tmp_path, monkeypatch):
+    folder = tmp_path / 'models' / 'laptop'
+    shown = converted(f'ours:{ours}', f'safetensors:{folder}', dtype='bfloat16')
+    assert f'predict --checkpoint=safetensors:{folder} ' in shown
+    kept = safetensors.numpy.load_file(folder / 'model.safetensors')
+    assert {x.dtype.name for x in kept.values()} == {'bfloat16'}
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
+    assert len(modes) == 1
+    written = ''.join((folder / name).read_text() for name in ('checkpoint.json', 'README.md'))
+    assert '/home/me' not in written and '"fingerprint": "f00d"' in written
+    monkeypatch.setattr(init_from, '_models', lambda: tmp_path / 'models')
+    monkeypatch.chdir(tmp_path)
+    params, about = checkpoint.read_params(epath.Path(ours))
+    found = opened.read('laptop', opened.settings_of(8), '--checkpoint')
+    fakes.assert_same(found.params, rounded(params))
+    assert found.about['tokenizer'] == about['tokenizer']
+    # It counts as a model that was trained here on so many tokens.
+    origin = fitting.origin(found.about, fakes.model(), 'laptop')
+    assert origin.tokens == 40 * 8 * 16
+    again = init_from.read_checkpoint(opened.settings_of(8), 'laptop')[0]
+    fakes.assert_same(again, found.params)
+    converted(f'safetensors:{folder}', f'ours:{tmp_path / "back"}')
+    fakes.assert_same(checkpoint.read_params(epath.Path(tmp_path / 'back'))[0], found.params)
+    (tmp_path / 'laptop').mkdir()  # a folder of one's own comes first
+    assert init_from.parse_name('laptop') == ('ours', 'laptop')
+
+
+def test_a_model_that_is_not_there_is_a_sentence_that_says_where_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(init_from, '_models', lambda: tmp_path / 'models')
+    with pytest.raises(CheckpointError, match=r'path is laptop, a model that comes .*configs/lapt'):
+        electra_jax.load('laptop')
+    with pytest.raises(CheckpointError, match=r'config.init_from is laptop, .*electra_jax\[models'):
+        init_from.read_checkpoint(recipe({'init_from': 'laptop'}), 'laptop')
+
+
+def test_a_fine_tuned_model_keeps_its_task(ours, tmp_path):
+    params, about = checkpoint.read_params(epath.Path(ours))
+    task = task_of('text', Known(('bad', 'good')))
+    found = projects.Checkpoint(
+        {name: params[name] for name in ('embeddings', 'discriminator')}
+        | {'task_head': {'output': {'kernel': np.zeros((128, 2)), 'bias': np.zeros(2)}}},
+        fakes.model(), fakes.tokenizer(), 'classification', ['bad', 'good'],
+    )  # fmt: skip
+    about['task'] = foreign.tasks.to_json(task)
+    projects.write_safetensors(tmp_path / 'one', dataclasses.replace(found, about=about))
+    read = opened.read(f'safetensors:{tmp_path / "one"}', opened.settings_of(8), 'path')
+    assert read.is_tuned and read.about['task']['labels'] == ['bad', 'good']
+
+
+def test_transformers_files_may_be_bfloat16(ours, tmp_path):
+    converted(f'ours:{ours}', f'huggingface:{tmp_path / "hf"}', dtype='bfloat16')
+    for role in ('discriminator', 'generator'):
+        config = json.loads((tmp_path / 'hf' / role / 'config.json').read_text())
+        assert config['dtype'] == 'bfloat16'
+    again = projects.read_huggingface(tmp_path / 'hf')
+    fakes.assert_same(again.params, rounded(checkpoint.read_params(epath.Path(ours))[0]))
+
+
+def test_the_card_has_what_the_run_recorded(ours, tmp_path):
+    trials = [{'seed': 3, 'metrics': {}}, {'seed': 4, 'metrics': {}}]
+    summary = {'dev/accuracy': {'median': 0.815, 'mean': 0.8, 'standard_deviation': 0.01}}
+    results = tmp_path / 'results.json'
+    results.write_text(json.dumps({'task': 'sst2', 'summary': summary, 'trials': trials}))
+    how = {'license': 'apache-2.0', 'results': [str(results)], 'revision': 'step-20'}
+    shown = converted(f'ours:{ours}', f'huggingface:{tmp_path / "small"}', **how)
+    assert 'hf upload OWNER/NAME' in shown and '--revision=step-20' in shown
+    text = (tmp_path / 'small' / card.FILE).read_text()
+    assert text.startswith('---\nlicense: apache-2.0\n') and '\n# small\n' in text
+    assert '20 of 40 steps (revision step-20) of 8 rows of 16 tokens: 2,560 tokens' in text
+    assert 'corpus `text`, weight 1.0, fingerprint `f00d`' in text
+    assert 'python -m electra_jax.main --config=configs/small.py --workdir=runs/a' in text
+    assert '| eval/disc_auc | 0.2 |' in text and '| eval/disc_auc | 0.4 |' not in text
+    assert '| sst2 | dev/accuracy | 0.815 | 0.8 | 0.01 | 3, 4 |' in text
+    assert '/home/me' not in text
+    found = projects.read_huggingface(tmp_path / 'small')
+    fakes.assert_same(found.params, fakes.params(fakes.model(), seed=20))
+
+
+@pytest.mark.parametrize(
+    ('source', 'target', 'how', 'message'),
+    [
+        ('ours', 'ours', {'dtype': 'bfloat16'}, "--dtype is 'bfloat16', but --target of kind ours"),
+        ('ours', 'google', {'license': 'mit'}, '--license and --results are for the model card'),
+        ('ours', 'huggingface', {'revision': 'step-30'}, 'allowed in .*: step-20, step-40'),
+        ('ours', 'huggingface', {'results': ['/none.json']}, 'cannot read /none.json'),
+        ('safetensors', 'ours', {'revision': 'step-1'}, "--revision is 'step-1', but checkpoints"),
+        ('safetensors', 'ours', {}, 'no checkpoint in .*: it has no checkpoint.json'),
+        ('sentence_transformers', 'ours', {}, 'the kind of --source is'),
+    ],
+)
+def test_what_cannot_be_written_so_is_refused_by_name(ours, tmp_path, source, target, how, message):
+    with pytest.raises((CheckpointError, ConfigError), match=message):
+        converted(f'{source}:{ours}', f'{target}:{tmp_path / "new"}', **how)
+    assert not (tmp_path / 'new').exists()
+
+
+@pytest.mark.slow
+def test_sentence_transformers_reads_a_model_of_vectors(ours, tmp_path):
+    library = pytest.importorskip('sentence_transformers', reason='needs the parity extra')
+    target = tmp_path / 'vectors'
+    shown = converted(f'ours:{ours}', f'sentence_transformers:{target}', revision='step-40')
+    assert 'those of `encode` leave out [CLS] and [SEP]' in shown
+    model = library.SentenceTransformer(str(target), device='cpu')
+    text = 'the new york cafe'
+    got = model.encode([text, 'a'])[0]
+    bound = bind(fakes.model(), fakes.VOCAB_SIZE)
+    special = fakes.tokenizer().special
+    (ids,) = fakes.tokenizer().encode_batch([text])
+    row = np.array([[special.cls, *ids, special.sep]], np.int32)
+    batch = {'tokens': row, 'documents': np.ones_like(row), 'types': np.zeros_like(row)}
+    batch['positions'] = np.arange(row.shape[1], dtype=np.int32)[None]
+    hidden = jax.jit(bound.encode)(fakes.params(fakes.model(), seed=40), batch, None)
+    np.testing.assert_allclose(got, np.asarray(hidden)[0].mean(axis=0), atol=1e-4)
