@@ -21,7 +21,7 @@ LAYERS = [
     {'pretrain', 'finetune', 'corpus'},  # the jobs
     {'aot', 'bench', 'sweep', 'report', 'inference'},  # tools that look at the jobs from above
     {'demo', 'export'},  # what shows a trained model, or takes it elsewhere
-    {'main', 'prepare', 'convert', 'predict'},  # the commands
+    {'main', 'prepare', 'convert', 'predict', '__main__'},  # the commands
 ]
 LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in names}
 # A foreign package -> the only modules of ours that may import it.

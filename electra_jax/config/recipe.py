@@ -30,9 +30,13 @@ def recipe(changes: Mapping[str, object], base: str | None = None) -> Settings:
     return settings
 
 
+# Where a wheel has the folder configs/ (setup.py); a checkout does not have it there.
+INSTALLED = pathlib.Path(__file__).parent.parent / 'recipes'
+
+
 def load(path: pathlib.Path | str) -> Settings:
     """The settings of a recipe's file; a ConfigError where there is none, or it is no recipe."""
-    find(path)
+    path = find(path)
     try:
         settings = runpy.run_path(str(path))['get_config']()
     except ImportError as error:
@@ -50,13 +54,23 @@ def checked(settings: object, path: pathlib.Path | str) -> Settings:
     return settings
 
 
-def find(path: pathlib.Path | str) -> None:
-    """Refuses a recipe's file that does not exist."""
-    if not pathlib.Path(path).is_file():
-        raise ConfigError(
-            f'there is no recipe {path}{_nearest(pathlib.Path(path))}; those of the project are in '
-            'configs/, and every task is --config=configs/finetune/task.py --config.task.name=NAME'
-        )
+def find(path: pathlib.Path | str) -> pathlib.Path:
+    """The file of a recipe; a ConfigError where there is none.
+
+    An installed package has the folder configs/ of the repository inside it: its recipes have the
+    same names, unless there are such files here.
+    """
+    path = pathlib.Path(path)
+    if path.is_file():
+        return path
+    if path.parts[:1] == ('configs',):
+        installed = INSTALLED.joinpath(*path.parts[1:])
+        if installed.is_file():
+            return installed
+    raise ConfigError(
+        f'there is no recipe {path}{_nearest(path)}; those of the project are in configs/, and '
+        'every task is --config=configs/finetune/task.py --config.task.name=NAME'
+    )
 
 
 def _nearest(path: pathlib.Path) -> str:
@@ -65,6 +79,8 @@ def _nearest(path: pathlib.Path) -> str:
     known: dict[str, pathlib.Path] = {}
     for one in [*beside, *sorted(pathlib.Path('configs').rglob('*.py'))]:
         known.setdefault(one.stem, one)
+    for one in sorted(INSTALLED.rglob('*.py')):
+        known.setdefault(one.stem, 'configs' / one.relative_to(INSTALLED))
     close = difflib.get_close_matches(path.stem, known, n=1, cutoff=0.65)
     return f'; did you mean {known[close[0]]}?' if close else ''
 

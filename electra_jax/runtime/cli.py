@@ -171,7 +171,7 @@ def _parse(argv: list[str]) -> list[str]:
     path = _typed_recipe(argv)
     try:
         if path is not None:
-            recipe.find(path)
+            argv = _with_recipe(argv, str(recipe.find(path)))
         return list(flags.FLAGS(argv))
     except UserError as error:
         _fail(str(error))
@@ -193,6 +193,17 @@ def _typed_recipe(argv: list[str]) -> str | None:
         if name in ('-config', '--config'):
             typed = value if is_whole else following
     return typed
+
+
+def _with_recipe(argv: list[str], path: str) -> list[str]:
+    """The command line with the recipe's file where it was found."""
+    changed, follows = [], False
+    for word in argv:
+        name, is_whole, _ = word.partition('=')
+        is_flag = name in ('-config', '--config')
+        changed.append(f'--config={path}' if is_flag and is_whole else path if follows else word)
+        follows = is_flag and not is_whole
+    return changed
 
 
 def _flag_message(argv: list[str], original: str) -> str:

@@ -1,0 +1,82 @@
+"""The package as others install it: one command for all, and what a wheel holds."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from electra_jax import __main__ as program
+from electra_jax.config import recipe
+from electra_jax.core.errors import ConfigError
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def test_every_command_of_the_package_is_a_subcommand(monkeypatch, capsys):
+    package = ROOT / 'electra_jax'
+    files = {path.stem for path in package.glob('*.py') if 'early.begin' in path.read_text()}
+    folders = {path.parent.name for path in package.glob('*/__main__.py')}
+    assert set(program.COMMANDS) == files | folders
+    monkeypatch.setattr(sys, 'argv', ['electra-jax'])
+    program.main()
+    shown = capsys.readouterr().out
+    assert '  convert   Converts checkpoints of ELECTRA' in shown
+    monkeypatch.setattr(sys, 'argv', ['electra-jax', 'predcit'])
+    with pytest.raises(SystemExit, match=r"'predcit' is no command.*did you mean predict"):
+        program.main()
+
+
+def test_a_subcommand_is_the_command():
+    words = [sys.executable, '-m', 'electra_jax', 'predict', '--help']
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.startswith('Trained models answer text')
+
+
+def test_recipes_of_an_installed_package_are_found_by_their_names(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / 'configs', tmp_path / 'recipes')
+    monkeypatch.setattr(recipe, 'INSTALLED', tmp_path / 'recipes')
+    (tmp_path / 'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    assert recipe.find('configs/finetune/task.py') == tmp_path / 'recipes' / 'finetune' / 'task.py'
+    assert recipe.load('configs/small.py').model.size == 'small'
+    with pytest.raises(ConfigError, match=r'no recipe configs/smal.py; did you mean configs/small'):
+        recipe.find('configs/smal.py')
+    (tmp_path / 'elsewhere' / 'configs').mkdir()
+    own = pathlib.Path('configs/small.py')
+    own.touch()
+    assert recipe.find('configs/small.py') == own
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_the_package_and_its_recipes_and_runs_anywhere(tmp_path):
+    source = tmp_path / 'source'
+    listed = subprocess.run(
+        ['git', 'ls-files', '--cached', '--others', '--exclude-standard'],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, source / name)
+    pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check', '--quiet']
+    subprocess.run([*pip, 'wheel', '--no-deps', '-w', str(tmp_path), str(source)], check=True)
+    (wheel,) = tmp_path.glob('*.whl')
+    names = set(zipfile.ZipFile(wheel).namelist())
+    recipes = {f'electra_jax/recipes/{p.relative_to(ROOT / "configs")}'
+               for p in (ROOT / 'configs').rglob('*.py')}  # fmt: skip
+    assert recipes <= names and 'electra_jax/py.typed' in names
+    tops = {name.partition('/')[0] for name in names}
+    assert {name for name in tops if not name.endswith('.dist-info')} == {'electra_jax'}
+    target = tmp_path / 'installed'
+    subprocess.run([*pip, 'install', '--no-deps', '--target', str(target), str(wheel)], check=True)
+    assert (target / 'bin' / 'electra-jax').is_file()
+    # It gets as far as looking for text, with the recipe of the wheel.
+    done = subprocess.run(
+        [sys.executable, '-m', 'electra_jax', 'main', '--config=configs/small.py',
+         '--config.data.path=absent', f'--workdir={tmp_path / "run"}'],
+        cwd=tmp_path, capture_output=True, text=True, env={'PYTHONPATH': str(target)}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and 'absent' in done.stderr and 'Traceback' not in done.stderr
