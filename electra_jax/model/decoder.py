@@ -32,7 +32,7 @@ from electra_jax.model.heads import SoftmaxHead
 from electra_jax.model.layers import Dense, make_norm, truncated_normal
 from electra_jax.ops import rotary, vocab_head
 from electra_jax.ops.attention import Drop, among
-from electra_jax.ops.decoding import Rows, Search, search, slots
+from electra_jax.ops.decoding import Rows, Search, Steps, search, slots
 from electra_jax.ops.sight import Sight
 from electra_jax.ops.vocab_softmax import SoftmaxInputs, token_logits, vocab_logits
 
@@ -234,6 +234,16 @@ def shape_of(model: ModelConfig, decoder: DecoderShape) -> EncoderShape:
     return dataclasses.replace(like, num_layers=decoder.num_layers or like.num_layers)
 
 
+def _grow(cache: Cache, slots: int) -> Cache:
+    """A cache of all layers with so many slots."""
+
+    def wider(x_NBSHK: jax.Array) -> jax.Array:
+        new = slots - x_NBSHK.shape[2]
+        return jnp.pad(x_NBSHK, [(0, 0), (0, 0), (0, new), (0, 0), (0, 0)])
+
+    return cache._replace(key_BSHK=wider(cache.key_BSHK), value_BSHK=wider(cache.value_BSHK))
+
+
 class TextHead:
     """A decoder on an encoder: `init`, `outputs` and `answers` as `model.bind.Head` has them."""
 
@@ -315,8 +325,7 @@ class TextHead:
             given = self._given(target, None, real_BS)._replace(seen_BQS=seen_BQS)
             softmax, (new_key, new_value, *_) = self._run(params, target, given, cache)
             assert new_key is not None and new_value is not None
-            first, Q = time * last_BQ.shape[1], last_BQ.shape[1]
-            assert cache.key_BSHK.shape[2] == how.length * Q
+            first = time * last_BQ.shape[1]
             write = jax.lax.dynamic_update_slice_in_dim
             cache = cache._replace(
                 key_BSHK=write(cache.key_BSHK, new_key, first, axis=2),
@@ -325,7 +334,7 @@ class TextHead:
             return vocab_logits(softmax, self.vocab_size), cache
 
         rows = Rows(batch['begin'], batch['end'], batch['draw'], batch['weight'] > 0)
-        found = search(step, cache, rows, how)
+        found = search(Steps(step, _grow), cache, rows, how)
         return {'tokens': found.tokens_BR, 'score': found.score_B}
 
     def _empty_cache(

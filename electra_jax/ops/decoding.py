@@ -2,7 +2,8 @@
 
 The decoder is a function of the last token of each hypothesis and of a cache. What a hypothesis has
 read is never moved when hypotheses change their order: token r of hypothesis q is written into slot
-r Q + q of the cache, and `seen` lists the slots that each hypothesis comes from.
+r Q + q of the cache, and `seen` lists the slots that each hypothesis comes from. Attention reads
+every slot, filled or not: so a cache begins with a quarter of them, and grows twice.
 """
 
 # Q: hypotheses of a row; R: tokens of an answer, its end included; S: slots, R Q of them.
@@ -17,12 +18,21 @@ import jax.numpy as jnp
 from electra_jax.core import rng
 from electra_jax.core.dims import lift
 
+_SMALLEST_STAGE = 16  # tokens; fewer would not be worth what another stage takes to compile
 _LOWEST = -1e9  # log-probability of what cannot be; finite, so that no sum is NaN
 
 Cache = Any  # a tree of arrays
 # Last tokens [B, Q], how many came before them, slots that each hypothesis sees [B, Q, S], cache ->
 # logits of the next tokens [B, Q, V], float32, and the cache with the last tokens in it.
 Step = Callable[[jax.Array, jax.Array, jax.Array, Cache], tuple[jax.Array, Cache]]
+
+
+class Steps(NamedTuple):
+    """A decoder."""
+
+    step: Step
+    # Cache, more slots than it has -> the cache with so many; the new ones may hold any numbers.
+    grow: Callable[[Cache, int], Cache]
 
 
 class Search(NamedTuple):
@@ -55,14 +65,42 @@ class Found(NamedTuple):
     score_B: jax.Array  # float32, log-probability / length ** length_penalty
 
 
-def search(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
+def search(decoder: Steps, cache: Cache, rows: Rows, how: Search) -> Found:
     """The best answer that the method finds to each row; the other rows do not bear on it."""
-    return METHODS[how.method](step, cache, rows, how)
+    return METHODS[how.method](decoder, cache, rows, how)
 
 
 def slots(how: Search) -> int:
-    """S, the slots that a cache must have."""
-    return how.length * (how.beams if how.method == 'beam' else 1)
+    """S, the slots that a cache must have at first."""
+    return _stages(how)[0] * (how.beams if how.method == 'beam' else 1)
+
+
+def _stages(how: Search) -> list[int]:
+    """R of each stage: a quarter, a half and all of the longest answer."""
+    R = how.length
+    return [*(x for x in (R // 4, R // 2) if x >= _SMALLEST_STAGE), R]
+
+
+def _run(advance: Callable, state: '_Beam | _Line', decoder: Steps, how: Search) -> Any:
+    """Advances from stage to stage until no row needs a token; the arrays end with all of R."""
+    for R in _stages(how):
+        state = _grown(state, R, decoder)
+        state = jax.lax.while_loop(functools.partial(_goes_on, R), advance, state)
+    return state
+
+
+def _grown(state: '_Beam | _Line', R: int, decoder: Steps) -> Any:
+    """The state with room for R tokens."""
+    Q, before = state.history_BQR.shape[1:]
+    if before == R:
+        return state
+    sizes = {'history_BQR': R, 'answers_BQR': R, 'seen_BQS': R * Q}
+    wider = {
+        name: jnp.pad(old, [(0, 0), (0, 0), (0, size - old.shape[2])])
+        for name, size in sizes.items()
+        if (old := getattr(state, name, None)) is not None
+    }
+    return state._replace(**wider, cache=decoder.grow(state.cache, R * Q))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -83,8 +121,8 @@ class _Beam(NamedTuple):
     answers_BQR: jax.Array
 
 
-def _beam_search(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
-    B, Q, R = len(rows.first_B), how.beams, how.length
+def _beam_search(decoder: Steps, cache: Cache, rows: Rows, how: Search) -> Found:
+    B, Q, R = len(rows.first_B), how.beams, _stages(how)[0]
     blank_BQR = jnp.zeros((B, Q, R), jnp.int32)
     start_Q = jnp.where(jnp.arange(Q) == 0, 0.0, _LOWEST)
     state = _Beam(
@@ -100,7 +138,7 @@ def _beam_search(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
     )
 
     def advance(state: _Beam) -> _Beam:
-        next_BQV, cache = _log_probs_of_next(step, state, rows, how)
+        next_BQV, cache = _log_probs_of_next(decoder.step, state, rows, how)
         V = next_BQV.shape[-1]
         total_BQV = state.score_BQ[..., None] + next_BQV
         # Each hypothesis can end once: among 2 Q continuations at least Q go on.
@@ -135,7 +173,7 @@ def _beam_search(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
             answers_BQR=answers_BQR,
         )
 
-    state = jax.lax.while_loop(functools.partial(_goes_on, R), advance, state)
+    state = _run(advance, state, decoder, how)
     return Found(state.answers_BQR[:, 0], state.finished_BQ[:, 0])
 
 
@@ -168,11 +206,11 @@ class _Line(NamedTuple):
     done_B: jax.Array
 
 
-def _greedy(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
-    return _one_line(step, cache, rows, how, lambda scores_BV, time: scores_BV)
+def _greedy(decoder: Steps, cache: Cache, rows: Rows, how: Search) -> Found:
+    return _one_line(decoder, cache, rows, how, lambda scores_BV, time: scores_BV)
 
 
-def _nucleus(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
+def _nucleus(decoder: Steps, cache: Cache, rows: Rows, how: Search) -> Found:
     def noisy(scores_BV: jax.Array, time: jax.Array) -> jax.Array:
         scores_BV = nucleus(scores_BV / how.temperature, how.top_p)
 
@@ -182,7 +220,7 @@ def _nucleus(step: Step, cache: Cache, rows: Rows, how: Search) -> Found:
 
         return scores_BV + jax.vmap(draw)(rows.draw_B)
 
-    return _one_line(step, cache, rows, how, noisy)
+    return _one_line(decoder, cache, rows, how, noisy)
 
 
 def nucleus(scores_BV: jax.Array, top_p: float) -> jax.Array:
@@ -198,14 +236,14 @@ def nucleus(scores_BV: jax.Array, top_p: float) -> jax.Array:
 
 
 def _one_line(
-    step: Step,
+    decoder: Steps,
     cache: Cache,
     rows: Rows,
     how: Search,
     preference: Callable[[jax.Array, jax.Array], jax.Array],
 ) -> Found:
     """Each next token is the one of the highest preference, by log-probabilities and time."""
-    B, R = len(rows.first_B), how.length
+    B, R = len(rows.first_B), _stages(how)[0]
     state = _Line(
         time=jnp.int32(0),
         last_BQ=rows.first_B[:, None],
@@ -217,7 +255,7 @@ def _one_line(
     )
 
     def advance(state: _Line) -> _Line:
-        next_BQV, cache = _log_probs_of_next(step, state, rows, how)
+        next_BQV, cache = _log_probs_of_next(decoder.step, state, rows, how)
         log_probs_BV = next_BQV[:, 0]
         token_B = jnp.argmax(preference(log_probs_BV, state.time), axis=-1).astype(jnp.int32)
         token_B = jnp.where(state.done_B, 0, token_B)
@@ -232,7 +270,7 @@ def _one_line(
             done_B=state.done_B | (token_B == rows.end_B),
         )
 
-    state = jax.lax.while_loop(functools.partial(_goes_on, R), advance, state)
+    state = _run(advance, state, decoder, how)
     tokens_BR = state.history_BQR[:, 0]
     is_end_BR = tokens_BR == rows.end_B[:, None]
     length_B = jnp.where(jnp.any(is_end_BR, axis=1), jnp.argmax(is_end_BR, axis=1) + 1, 1)
@@ -273,7 +311,7 @@ def _penalties(state: '_Beam | _Line', rows: Rows, how: Search, V: int) -> jax.A
     is_end_BV = lift(jnp.arange(V), 2) == rows.end_B[:, None]
     too_late_BV = (state.time == how.length - 1) & ~is_end_BV
     penalty_BQV = jnp.where(too_late_BV, 2 * _LOWEST, 0.0)[:, None]
-    if 0 < how.no_repeat <= how.length:
+    if 0 < how.no_repeat <= state.history_BQR.shape[2]:
         repeated_BQV = _repeated(state.history_BQR, state.time, how.no_repeat, V)
         penalty_BQV = jnp.where(repeated_BQV & ~is_end_BV[:, None], 2 * _LOWEST, penalty_BQV)
     return penalty_BQV
@@ -294,7 +332,7 @@ def _repeated(history_BQR: jax.Array, time: jax.Array, n: int, V: int) -> jax.Ar
 
 
 # By `config.task.decoding.method`.
-METHODS: dict[str, Callable[[Step, Cache, Rows, Search], Found]] = {
+METHODS: dict[str, Callable[[Steps, Cache, Rows, Search], Found]] = {
     'beam': _beam_search,
     'greedy': _greedy,
     'nucleus': _nucleus,

@@ -11,6 +11,7 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.model.bind import bind
 from electra_jax.model.decoder import DecoderShape
 from electra_jax.model.task_heads import HeadShape
+from electra_jax.ops import decoding
 from electra_jax.ops.decoding import Search
 from tests.support.configs import SPECIAL, modern_config, random_batch, tiny_config
 
@@ -21,6 +22,12 @@ MODELS = {
     # The modern block, of the generator's width, with embeddings of its own.
     'modern': (modern_config, DecoderShape('generator', 2, False, HOW)),
 }
+
+
+@pytest.fixture(autouse=True)
+def caches_that_grow(monkeypatch):
+    """Answers of 5 tokens begin with a cache for 2."""
+    monkeypatch.setattr(decoding, '_SMALLEST_STAGE', 2)
 
 
 @functools.cache

@@ -51,10 +51,15 @@ def find(how, rows=range(B), real=None):
     return np.asarray(found.tokens_BR).tolist(), np.asarray(found.score_B)
 
 
+def grow(cache, slots):
+    slots_BSV, own_BV = cache
+    return jnp.pad(slots_BSV, [(0, 0), (0, slots - slots_BSV.shape[1]), (0, 0)]), own_BV
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _search(how, own_BV, rows):
     blank_BSV = jnp.zeros((len(own_BV), decoding.slots(how), V))
-    return decoding.search(step, (blank_BSV, own_BV), rows, how)
+    return decoding.search(decoding.Steps(step, grow), (blank_BSV, own_BV), rows, how)
 
 
 def log_probability(row, answer, start=0):
@@ -171,3 +176,15 @@ def test_a_nucleus_is_the_smallest_set_with_its_share():
     for share, kept in ((0.5, [0]), (0.6, [0, 2]), (0.81, [0, 1, 2, 3]), (1.0, [0, 1, 2, 3])):
         left = np.flatnonzero(np.asarray(decoding.nucleus(scores, share))[0] > -1e8)
         assert left.tolist() == kept
+
+
+@pytest.mark.parametrize('method', decoding.METHODS)
+def test_a_cache_that_grows_changes_no_answer(method, monkeypatch):
+    how = USUAL._replace(method=method, beams=2, no_repeat=2, top_p=0.9, seed=11)
+    tokens, scores = find(how)
+    monkeypatch.setattr(decoding, '_SMALLEST_STAGE', 1)
+    _search.clear_cache()
+    grown, same = find(how)
+    _search.clear_cache()
+    assert grown == tokens and max(answer.index(END) for answer in tokens) == R - 1
+    np.testing.assert_allclose(same, scores, atol=1e-6)
