@@ -894,6 +894,7 @@ UNTRIED = {
         ('finetune/job.py', ': name that file, or another --workdir. Fini'),
         ('interop/huggingface.py', 'have: fine-tune with --config.task.head='),
         ('interop/modernbert.py', 'that is pre-trained with --config.model.dis'),
+        ('bench/decoding/__main__.py', 'type --checkpoint=WORKDIR --input=FILE'),
         ('predict.py', 'no model is given: type --checkpoint=WORKDIR'),
         ('pretrain/job.py', ': train first (--config.job=pretrain), or na'),
         ('pretrain/job.py', 'there is no workdir'),

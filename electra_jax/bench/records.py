@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from electra_jax.config.fields import Settings
+from electra_jax.config.settings import Config
 from electra_jax.core import files
 from electra_jax.train import workdir
 
@@ -22,7 +23,7 @@ VERSIONS = ('torch', 'transformers', 'libtpu')  # in addition to those of every 
 
 def make(
     name: str,
-    config: Settings,
+    config: Settings | Config,
     rival: Mapping[str, Any] | None,
     plan: Mapping[str, int],
     measured: Record,
