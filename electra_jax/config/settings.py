@@ -363,7 +363,7 @@ class TaskConfig:
     # Of GLUE: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli. Of questions: squad1, squad2,
     # newsqa, naturalqs, triviaqa, searchqa, hotpotqa. Others: chunk, ner, translation,
     # summarization, squad_retrieval. Your own rows: text, text_multi_label, text_regression,
-    # tagging, spans, seq2seq, retrieval, image_text. None: no fine-tuning.
+    # tagging, spans, seq2seq, retrieval, image_text, extractive. None: no fine-tuning.
     name: str | None = setting(None)
     train_file: str | None = setting(None)  # below data.path, as the next two
     dev_file: str | None = setting(None)
@@ -411,6 +411,9 @@ class TaskConfig:
     save: str = setting('all', choices=('all', 'best', 'none'))  # trials whose parameters are kept
     # Questions about texts. A text too long for a row becomes several rows, `stride` apart.
     question_length: int = setting(64, at_least=1)  # pieces, at most
+    # Of 'extractive': sentences of an answer; None: about as many as come nearest to the summaries
+    # of the train file.
+    sentences: int | None = setting(None, at_least=1, at_most=1000)
     stride: int = setting(128, at_least=1)
     answer_length: int = setting(30, at_least=1)  # pieces, at most
     n_best: int = setting(20, at_least=1)  # answers that are compared for each question

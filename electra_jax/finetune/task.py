@@ -79,6 +79,7 @@ def from_config(config: Config | Settings) -> Task:
         decoder=settings.decoder,
         image_size=config.model.image_size,
         decoding=merged(merged(USUAL_DECODING, spec.decoding), settings.decoding),
+        sentences=settings.sentences,
     )
 
 
@@ -102,6 +103,7 @@ def for_files_of(task: Task, config: Config) -> Task:
         scheme=config.task.scheme or task.scheme,
         null_threshold=task.null_threshold if threshold is None else threshold,
         decoding=merged(task.decoding, config.task.decoding),
+        sentences=config.task.sentences or task.sentences,
         # Rows that were trained on must not be scored; earlier versions held out by the share.
         dev_below=config.task.dev_share if task.dev_below is None else task.dev_below,
     )

@@ -32,6 +32,7 @@ LEARNT = {
     'spans': ('dev/exact_match', 0.5),
     'seq2seq': ('dev/exact_match', 0.7),
     'retrieval': ('dev/recall_at_1', 0.7),
+    'extractive': ('dev/rouge1', 0.9),
 }
 
 
@@ -91,7 +92,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-SLOW = ('text_multi_label', 'text_regression', 'tagging', 'spans', 'seq2seq', 'retrieval')
+SLOW = LEARNT.keys() - {'text'}
 
 
 @pytest.fixture(
@@ -139,6 +140,7 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
     model = open_again(workdir)
     split = {'text': 'dev.csv', 'text_multi_label': 'dev.jsonl', 'text_regression': 'dev.tsv'}
     split |= {'tagging': 'dev.txt', 'seq2seq': 'dev.en', 'retrieval': 'dev.jsonl'}
+    split |= {'extractive': 'dev.jsonl'}
     path = folder / split.get(name, 'dev.json')
     bad = Complaints('data.on_bad_row', 'skip')
     form = 'conll' if name == 'tagging' else predict_input.format_of(path)

@@ -120,6 +120,19 @@ def write_pairs(folder):
         (folder / f'{name}.jsonl').write_text('\n'.join(lines) + '\n')
 
 
+def write_documents(folder):
+    """JSON lines: a few sentences, of which the one about a place is the summary."""
+    draw = random.Random(6)
+    for name, size in (('train', 128), ('dev', 16)):
+        rows = []
+        for _ in range(size):
+            found = [' '.join(sentence(draw, draw.randint(2, 4))) for _ in range(3)]
+            at = draw.randrange(3)
+            found[at] += f' {draw.choice(PLACES)}'
+            rows.append({'document': '\n'.join(found), 'summary': found[at]})
+        (folder / f'{name}.jsonl').write_text('\n'.join(map(json.dumps, rows)) + '\n')
+
+
 WRITERS = {
     'text': write_text,
     'text_multi_label': write_classes,
@@ -128,4 +141,5 @@ WRITERS = {
     'spans': write_spans,
     'seq2seq': write_parallel,
     'retrieval': write_pairs,
+    'extractive': write_documents,
 }

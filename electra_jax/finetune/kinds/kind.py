@@ -90,6 +90,8 @@ class Task:
     symmetric: bool = True
     # What a row of each class counts in the loss, 1 in the mean over rows; (): all the same.
     class_weights: tuple[float, ...] = ()
+    # Of answers that are sentences of their texts: how many.
+    sentences: int | None = None
     # Positions (`split`) of the training examples that are held out; None: none are.
     dev_below: float | None = None
 

@@ -3,7 +3,6 @@
 # R: tokens of a target
 
 import pathlib
-import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ import numpy as np
 from electra_jax.config.settings import DecodingConfig
 from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
-from electra_jax.finetune import plots
+from electra_jax.finetune import plots, sentences
 from electra_jax.finetune.examples import WrittenExample
 from electra_jax.finetune.features import Rows, Targets, encode_all, ragged
 from electra_jax.finetune.files import parallel
@@ -30,8 +29,6 @@ from electra_jax.model.task_heads import HeadShape
 from electra_jax.ops.decoding import Search
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.unknown import Unknown
-
-_SENTENCE = re.compile(r'\s*(\S.*?(?:[.!?](?=\s)|[\u3002\uff01\uff1f]|$))', re.DOTALL)
 
 
 class Written(NamedTuple):
@@ -264,17 +261,12 @@ def trivial(
     first = max(1, round(written_words))
     sources = [example.source for example in examples]
     found = {
-        'the first sentence of each text': [_first_sentence(text) for text in sources],
+        'the first sentence of each text': [sentences.split(text)[0] for text in sources],
         f'the first {first} words of each text': [' '.join(x.split()[:first]) for x in sources],
     }
     if read_words < 3 * written_words:
         found['each text itself'] = sources
     return {name: [Written(text, 0.0) for text in texts] for name, texts in found.items()}
-
-
-def _first_sentence(text: str) -> str:
-    match = _SENTENCE.match(text)
-    return match.group(1) if match else text
 
 
 # ---------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The kinds of tasks by name. To add one: its file, and its row here."""
 
 from electra_jax.finetune.kinds.contrastive import CONTRASTIVE
+from electra_jax.finetune.kinds.extractive import EXTRACTIVE
 from electra_jax.finetune.kinds.images import IMAGE_CLASSIFICATION
 from electra_jax.finetune.kinds.kind import Kind
 from electra_jax.finetune.kinds.multi_label import MULTI_LABEL
@@ -18,4 +19,5 @@ KINDS: dict[str, Kind] = {
     'seq2seq': SEQ2SEQ,
     'contrastive': CONTRASTIVE,
     'image_classification': IMAGE_CLASSIFICATION,
+    'extractive': EXTRACTIVE,
 }
