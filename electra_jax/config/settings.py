@@ -363,7 +363,8 @@ class TaskConfig:
     # Of GLUE: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli. Of questions: squad1, squad2,
     # newsqa, naturalqs, triviaqa, searchqa, hotpotqa. Others: chunk, ner, translation,
     # summarization, squad_retrieval. Your own rows: text, text_multi_label, text_regression,
-    # tagging, spans, seq2seq, retrieval, image_text, extractive. None: no fine-tuning.
+    # tagging, spans, seq2seq, extractive, retrieval, image_text, image_retrieval. None: no
+    # fine-tuning.
     name: str | None = setting(None)
     train_file: str | None = setting(None)  # below data.path, as the next two
     dev_file: str | None = setting(None)

@@ -89,7 +89,7 @@ def _wrong(value: Any) -> str | None:
 
 def features(tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task) -> Rows:
     """Rows of the texts of each pair; numbers tell equal texts of a split from others."""
-    numbers = _numbered(examples)
+    numbers = numbered(examples)
     room = task.row_length - 2
     encoded = encode_all(tokenizer.encode_batch, list(numbers))
     ids = [one[:room] for one in encoded]
@@ -121,7 +121,7 @@ def _texts(example: TextExample) -> tuple[str | None, ...]:
     return example.text_a, example.text_b, example.label
 
 
-def _numbered(examples: Sequence[TextExample]) -> dict[str, int]:
+def numbered(examples: Sequence[TextExample]) -> dict[str, int]:
     """Each different text with a number, in the order of their first occurrence."""
     every = (text for one in examples for text in _texts(one) if text is not None)
     return {text: number for number, text in enumerate(dict.fromkeys(every))}
@@ -206,7 +206,7 @@ def _vectors(
     examples: Sequence[TextExample], rows: Rows, outputs: kind.RowOutputs
 ) -> dict[str, np.ndarray]:
     """The vector of each text, float32 [D], of length 1."""
-    texts, found = list(_numbered(examples)), {}
+    texts, found = list(numbered(examples)), {}
     for i, name in enumerate(_PARTS):
         for number, output in zip(rows.numbers[name], outputs, strict=True):
             if number >= 0:

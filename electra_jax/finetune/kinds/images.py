@@ -116,11 +116,13 @@ def images_of(examples: Sequence[TextExample], task: Task) -> tuple[np.ndarray, 
 
 def to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
     """As of texts, under the names of what they are."""
-    for answer in text.classes_to_json(predictions):
-        answer['image'] = answer.pop('text_a')
-        if 'text_b' in answer:
-            answer['text'] = answer.pop('text_b')
-        yield answer
+    return map(renamed, text.classes_to_json(predictions))
+
+
+def renamed(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer about a pair of texts of which the first is an image."""
+    names = {'text_a': 'image', 'text_b': 'text'}
+    return {names.get(name, name): value for name, value in answer.items()}
 
 
 IMAGE_CLASSIFICATION = text.CLASSIFICATION._replace(

@@ -2,6 +2,7 @@
 
 from electra_jax.finetune.kinds.contrastive import CONTRASTIVE
 from electra_jax.finetune.kinds.extractive import EXTRACTIVE
+from electra_jax.finetune.kinds.image_retrieval import IMAGE_RETRIEVAL
 from electra_jax.finetune.kinds.images import IMAGE_CLASSIFICATION
 from electra_jax.finetune.kinds.kind import Kind
 from electra_jax.finetune.kinds.multi_label import MULTI_LABEL
@@ -19,5 +20,6 @@ KINDS: dict[str, Kind] = {
     'seq2seq': SEQ2SEQ,
     'contrastive': CONTRASTIVE,
     'image_classification': IMAGE_CLASSIFICATION,
+    'image_retrieval': IMAGE_RETRIEVAL,
     'extractive': EXTRACTIVE,
 }
