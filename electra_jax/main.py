@@ -43,11 +43,13 @@ def main(settings: Settings) -> None:
     from electra_jax.objectives import table
     from electra_jax.report import job as reports
     from electra_jax.runtime import compiled, distributed, terminal, watchdog
+    from electra_jax.train import trackers
 
     folder = files.absolute(WORKDIR.value or f'runs/{cli.run_name(CONFIG, settings)}')
     typed = cli.typed_settings(CONFIG)
     settings = table.complete(settings, typed)
     reports.check(settings)
+    trackers.check(settings.log.trackers)
     with watchdog.together():
         compiled.keep(settings.compilation_cache)
         is_task = settings.job == 'evaluate' and settings.task.name is not None

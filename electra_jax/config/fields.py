@@ -19,7 +19,11 @@ T = TypeVar('T')
 # Default of a field that is resolved from something else where it is not set.
 UNSET: Any = object()
 # Settings of earlier versions -> why they are gone, and what to do.
-REMOVED = {'task.cache': 'every run tokenizes its files, which takes seconds; leave it out'}
+REMOVED = {
+    'task.cache': 'every run tokenizes its files, which takes seconds; leave it out',
+    'log.tensorboard': 'config.log.trackers names what gets the metrics, in place of true '
+    "'tensorboard', in place of false ''",
+}
 _TYPE_NAMES = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'a text'}
 
 

@@ -271,7 +271,8 @@ class LogConfig:
     """What is written down, and how often."""
 
     every_steps: int = setting(50, at_least=1)
-    tensorboard: bool = setting(True)
+    # Programs that get the metrics, too, with commas: tensorboard, trackio, wandb. '': none.
+    trackers: str = setting('tensorboard')
     report: bool = setting(True)  # a page about the run, report.html, written at its end
     # File of curves that are normal for the recipe, which the page draws; made by --save_reference
     # of electra_jax.report.

@@ -51,7 +51,7 @@ class Log:
         )
         self.print = self._progress.print
         self._alive = contextlib.ExitStack()
-        self._files = Metrics(workdir, start, settings.tensorboard, self.print)
+        self._files = Metrics(workdir, start, settings.trackers, self.print)
         self.path, self.flush = self._files.path, self._files.flush
         self._start, self._has_estimated, self._has_compiled = start, False, False
         # The newest step: its number, its metrics, which are still computed, and its rows.

@@ -1,38 +1,22 @@
-"""Where numbers go: metrics.jsonl, and TensorBoard's event files.
+"""Where numbers go: metrics.jsonl, and the programs that `trackers` knows.
 
 Neither a full disk nor a bucket that is away for a while may stop or slow training. So lines that
-cannot be written wait, and event files are written here and not by tensorboardX's own writer: that
-one hands events to a thread over a short queue, and where the thread ends (a full disk) the queue
-fills up and training waits for it forever.
+cannot be written wait.
 """
 
-import contextlib
 import json
 import math
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from etils import epath
 
 from electra_jax.core import files
 from electra_jax.core.complaints import counted
-from electra_jax.core.errors import first_line
 from electra_jax.runtime import distributed
 from electra_jax.train.metric_lines import FILE
-
-# tensorboardX imports PyTorch where it is installed, which takes seconds and is not needed.
-_torch = sys.modules.get('torch')
-sys.modules['torch'] = _torch  # type: ignore[assignment]  # None: it is not there
-try:
-    from tensorboardX.event_file_writer import EventsWriter
-    from tensorboardX.proto.event_pb2 import Event, SessionLog
-    from tensorboardX.proto.summary_pb2 import Summary
-finally:
-    if _torch is None:
-        del sys.modules['torch']
+from electra_jax.train.trackers import Trackers
 
 
 class Metrics:
@@ -46,13 +30,14 @@ class Metrics:
         self,
         workdir: epath.Path,
         start: int,
-        tensorboard: bool,
+        trackers: str,
         report: Callable[[str], None],
         rewrite_seconds: float = 60.0,
     ):
         """Opens the files, and drops the lines of steps after `start`, which will be done again.
 
-        `report` is called with a line where a file cannot be written. On a bucket at least
+        `trackers` is the setting. `report` is called with a line where a file cannot be written.
+        On a bucket at least
         `rewrite_seconds` lie between two writes of a whole file.
         """
         self.path, self._report = workdir / FILE, report
@@ -63,20 +48,17 @@ class Metrics:
         self._refused = False
         kept = _drop_after(self.path, start) if self._on else []
         self._all = kept if self._rewrites else []
-        self._events: _Events | None = None
-        if tensorboard and self._on:
-            self._events = _Events(workdir / 'tensorboard', start, report)
+        self._trackers = Trackers(trackers if self._on else '', workdir, start, report)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes one line of JSON (NaN becomes null) and as many TensorBoard scalars."""
+        """Writes one line of JSON (NaN becomes null) and gives the trackers the same."""
         if not self._on:
             return
         safe = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
         self._waiting.append(json.dumps({'step': step, **safe}))
         if not self._rewrites or time.monotonic() - self._written_at > self._rewrite_seconds:
             self.flush()
-        if self._events is not None:
-            self._events.write(step, values)
+        self._trackers.write(step, values)
 
     def flush(self) -> bool:
         """Writes the lines that wait; returns whether all are on disk."""
@@ -102,8 +84,7 @@ class Metrics:
         """Writes the lines that wait, and reports those that cannot be written."""
         if not self.flush():
             self._report(counted(len(self._waiting), f'lines of {self.path} are lost'))
-        if self._events is not None:
-            self._events.close()
+        self._trackers.close()
 
 
 def _drop_after(path: epath.Path, step: int) -> list[str]:
@@ -133,43 +114,3 @@ def _append(path: epath.Path, text: str) -> None:
         if size is not None:
             os.truncate(path, size)
         raise
-
-
-class _Events:
-    """TensorBoard scalars of one start of a run; after the first failure nothing is written."""
-
-    def __init__(self, folder: epath.Path, start: int, report: Callable[[str], None]):
-        self._folder, self._report = folder, report
-        self._file: EventsWriter | None = None
-        with self._reporting():
-            folder.mkdir(parents=True, exist_ok=True)
-            # The name holds the date, too, but a wall clock may jump back.
-            self._file = EventsWriter(str(folder / 'events'), filename_suffix=f'.{start}')
-        # TensorBoard then hides what earlier starts wrote about later steps.
-        self._add(step=start + 1, session_log=SessionLog(status=SessionLog.START))
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        tagged = [Summary.Value(tag=name, simple_value=x) for name, x in values.items()]
-        self._add(step=step, summary=Summary(value=tagged))
-
-    def close(self) -> None:
-        with self._reporting():
-            if self._file is not None:
-                self._file.close()
-
-    def _add(self, **content: Any) -> None:
-        with self._reporting():
-            if self._file is not None:
-                self._file.write_event(Event(wall_time=time.time(), **content))
-                self._file.flush()
-
-    @contextlib.contextmanager
-    def _reporting(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # a bucket's errors are no OSError
-            self._file = None
-            self._report(
-                f'{self._folder} cannot be written ({first_line(error)}): no more events for '
-                'TensorBoard until the next start; metrics.jsonl has everything'
-            )

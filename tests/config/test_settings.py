@@ -66,7 +66,7 @@ def test_every_number_has_a_bound_and_a_possible_default(leaf):
         ('optimizer.clip_norm', float('inf'), 'and finite'),
         ('optimizer.learning_rate', float('nan'), 'at least 0'),
         ('optimizer.learning_rate', '1', 'a number'),
-        ('log.tensorboard', 1, 'true or false'),
+        ('log.report', 1, 'true or false'),
         ('model.norm', 'mid', 'post, pre'),
         ('data.layout', 'pakced', "did you mean 'packed'"),
         ('data.on_bad_text', 'ignore', 'error, skip'),

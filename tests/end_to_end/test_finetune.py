@@ -43,7 +43,7 @@ def started(tmp_path_factory):
         'data': {'path': str(folder), 'row_length': 32},
         'optimizer': {'learning_rate': 1e-2, 'bias_correction': True},
         'task': {'name': 'text', 'epochs': 3.0},
-        'log': {'every_steps': 1, 'tensorboard': False},
+        'log': {'every_steps': 1, 'trackers': ''},
     }  # fmt: skip
     recipe.write_text(recipe_text(changes))
     return folder, recipe

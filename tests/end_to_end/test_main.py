@@ -27,7 +27,7 @@ def recipe(tmp_path_factory):
         'model': {'dropout': 0.1, 'attention_dropout': 0.1},
         'checkpoint': {'every_steps': 4},
         'eval': {'every_steps': 6, 'rows': 16},
-        'log': {'tensorboard': True},
+        'log': {'trackers': 'tensorboard'},
     }
     return write_recipe(tmp_path_factory.mktemp('run'), 'small_run', documents=400, **changes)
 

@@ -62,7 +62,7 @@ def config_of(folder, name, **changes):
             'question_length': 8, 'stride': 16, 'head_dropout': 0.0,
             'decoder': {'target_length': 8}, 'decoding': {'beams': 2},
         },
-        'log': {'every_steps': 10, 'tensorboard': False},
+        'log': {'every_steps': 10, 'trackers': ''},
     }  # fmt: skip
     base['task']['columns'] = COLUMNS.get(name, {})
     return settings_of(merged(base, changes))
@@ -375,7 +375,7 @@ def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
         'model': {'dropout': 0.2},
         'data': {'path': str(folder), 'row_length': 40},
         'task': {'name': 'text', 'epochs': 0.1},
-        'log': {'tensorboard': False},
+        'log': {'trackers': ''},
     }  # fmt: skip
     config = settings_of(changes)
     run = open_run(config, epath.Path(tmp_path))
@@ -400,7 +400,7 @@ def test_a_checkpoint_can_give_its_model_and_tokenizer_alone(three, tmp_path):
         'job': 'finetune', 'batch_size': 8, 'init_from': start, 'init_network': 'none',
         'data': {'path': str(folder), 'row_length': 40},
         'task': {'name': 'text', 'epochs': 0.1},
-        'log': {'tensorboard': False},
+        'log': {'trackers': ''},
     }  # fmt: skip
     config = settings_of(changes)
     run = open_run(config, epath.Path(tmp_path))

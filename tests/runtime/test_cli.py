@@ -37,14 +37,14 @@ def test_overrides_reach_every_kind_of_leaf():
         '--config.batch_size=64',
         '--config.optimizer.learning_rate=1',
         '--config.model.num_layers=3',
-        '--config.log.tensorboard=false',
+        '--config.log.report=false',
         '--config.objective.temperature_end=0.5',
         '--config.data.source=text:a*.txt=2,jsonl:b#c',
     )
     out = done.stdout
     assert done.returncode == 0, done.stderr
     assert 'batch_size=64' in out and 'learning_rate=1.0' in out and 'num_layers=3' in out
-    assert 'tensorboard=False' in out and 'temperature_end=0.5' in out
+    assert ' report=False' in out and 'temperature_end=0.5' in out
     assert "source='text:a*.txt=2,jsonl:b#c'" in out
 
 
@@ -61,7 +61,7 @@ def test_overrides_reach_every_kind_of_leaf():
         ('--config.workdir=x', '--config.workdir is not a setting; did you mean --workdir=x?'),
         ('--config.batch_size=abc', "--config.batch_size is 'abc', allowed: a whole number"),
         ('--config.batch_size=1.5', 'allowed: a whole number'),
-        ('--config.log.tensorboard=maybe', 'allowed: true or false'),
+        ('--config.log.report=maybe', 'allowed: true or false'),
         ('--config.optimizer.learning_rate=nan', 'allowed: at least 0'),
         ('--config.model.size=smal', "did you mean 'small'?"),
         ('--config.optimizer.microbatches=3', 'must be a multiple'),

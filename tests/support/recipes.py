@@ -26,7 +26,7 @@ TINY = {
     'optimizer': {'learning_rate': 1e-2, 'warmup_steps': 2},
     'checkpoint': {'every_steps': 2},
     'eval': {'every_steps': 100, 'rows': 8},
-    'log': {'every_steps': 1, 'tensorboard': False},
+    'log': {'every_steps': 1, 'trackers': ''},
 }  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def settings(steps: int = 12, **changes):
         'total_steps': steps,
         'checkpoint': {'every_steps': 4},
         'eval': {'every_steps': 1000},
-        'log': {'every_steps': 1, 'tensorboard': False},
+        'log': {'every_steps': 1, 'trackers': ''},
     }
     return tiny_config(**{**base, **changes})
 

@@ -68,13 +68,13 @@ def test_owner_heartbeat_and_goodput(bucket):
 
 def test_metrics_are_rewritten_where_they_cannot_be_appended(bucket):
     for start in (0, 2):
-        writer = metrics.Metrics(bucket, start, False, print)
+        writer = metrics.Metrics(bucket, start, '', print)
         for step in range(start + 1, start + 4):
             writer.write(step, {'train/loss': float(10 * start + step)})
         writer.close()
     found = [json.loads(line) for line in (bucket / 'metrics.jsonl').read_text().splitlines()]
     assert [line['train/loss'] for line in found] == [1, 2, 23, 24, 25]
-    writer = metrics.Metrics(bucket, 5, False, print, rewrite_seconds=0.0)
+    writer = metrics.Metrics(bucket, 5, '', print, rewrite_seconds=0.0)
     writer.write(6, {'train/loss': 6.0})  # there before the run ends
     assert (bucket / 'metrics.jsonl').read_text().endswith('{"step": 6, "train/loss": 6.0}\n')
 
@@ -104,7 +104,7 @@ class RecordsFactory:
 def test_events_are_written_too(bucket, monkeypatch):
     monkeypatch.setitem(record_writer.REGISTERED_FACTORIES, 'gs', RecordsFactory())
     printed = []
-    writer = metrics.Metrics(bucket, 0, True, printed.append)
+    writer = metrics.Metrics(bucket, 0, 'tensorboard', printed.append)
     writer.write(1, {'train/loss': 1.5})
     writer.close()
     (path,) = (bucket / 'tensorboard').iterdir()
@@ -117,7 +117,7 @@ def test_without_the_package_for_events_a_run_goes_on_without_them(bucket, monke
 
     monkeypatch.setattr(record_writer, 'GCSRecordWriter', lacking)
     printed = []
-    writer = metrics.Metrics(bucket, 0, True, printed.append)
+    writer = metrics.Metrics(bucket, 0, 'tensorboard', printed.append)
     writer.write(1, {'train/loss': 1.5})
     writer.close()
     assert len(printed) == 1 and '`google-cloud-storage` must be installed' in printed[0]
@@ -128,7 +128,7 @@ def test_a_bucket_that_is_away_for_a_while_costs_nothing(bucket, monkeypatch, ca
     monkeypatch.setitem(record_writer.REGISTERED_FACTORIES, 'gs', RecordsFactory())
     printed, clock = [], Clock()
     beating = heartbeat.Heartbeat(bucket, clock)
-    writer = metrics.Metrics(bucket, 0, True, printed.append, rewrite_seconds=0.0)
+    writer = metrics.Metrics(bucket, 0, 'tensorboard', printed.append, rewrite_seconds=0.0)
     writer.write(1, {'train/loss': 1.0})
     monkeypatch.setattr(Bucket, 'away', True)
     writer.write(2, {'train/loss': 2.0})

@@ -26,7 +26,7 @@ def printed(tmp_path, capsys):
     def steps(seconds: float, start: int, end: int, compiling: float, again: int = 0) -> list[str]:
         now = [0.0]
         clock = Clock(now=lambda: now[0], age=0.0)
-        settings = LogConfig(every_steps=1_000_000, tensorboard=False)
+        settings = LogConfig(every_steps=1_000_000, trackers='')
         log = Log(epath.Path(tmp_path), settings, clock, start, end)
         log.follow(Health(), 0, end, epoch_steps=1000.0)
         clock.start_from(start)

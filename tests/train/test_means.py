@@ -18,7 +18,7 @@ def lines_of(workdir, name='train/loss'):
     return [(line['step'], line[name]) for line in lines if name in line]
 
 
-every_five = functools.partial(small_run.settings, 12, log={'every_steps': 5, 'tensorboard': False})
+every_five = functools.partial(small_run.settings, 12, log={'every_steps': 5, 'trackers': ''})
 WHOLE = [(5, 3.0), (10, 8.0), (12, 11.5)]
 
 

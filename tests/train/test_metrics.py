@@ -35,7 +35,9 @@ def lines_of(folder):
 
 
 def open_metrics(folder, reported, start=0):
-    return metrics.Metrics(epath.Path(folder), start, tensorboard=True, report=reported.append)
+    return metrics.Metrics(
+        epath.Path(folder), start, trackers='tensorboard', report=reported.append
+    )
 
 
 def test_events_are_on_disk_at_once_and_a_later_start_hides_what_it_does_again(tmp_path):
@@ -97,7 +99,7 @@ def little_room(path, left=5):
 def test_lines_that_a_full_disk_refuses_are_written_when_there_is_room(tmp_path, width):
     reported = []
     path, name = tmp_path / 'metrics.jsonl', 'x' * width
-    writer = metrics.Metrics(epath.Path(tmp_path), 0, False, reported.append)
+    writer = metrics.Metrics(epath.Path(tmp_path), 0, '', reported.append)
     for number in range(1, 7):
         with little_room(path) if number in (2, 3, 5) else contextlib.nullcontext():
             writer.write(number, {name: 1.0})
@@ -110,7 +112,7 @@ def test_lines_that_a_full_disk_refuses_are_written_when_there_is_room(tmp_path,
 
 def test_lines_that_find_no_room_to_the_end_are_counted(tmp_path):
     reported = []
-    writer = metrics.Metrics(epath.Path(tmp_path), 0, False, reported.append)
+    writer = metrics.Metrics(epath.Path(tmp_path), 0, '', reported.append)
     writer.write(1, {'train/loss': 1.0})
     with little_room(tmp_path / 'metrics.jsonl'):
         writer.write(2, {'train/loss': 1.0})

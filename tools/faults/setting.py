@@ -69,7 +69,7 @@ def prepare(folder: pathlib.Path, stand_in: bool = False) -> Setting:
                     },
                     'checkpoint': {'every_steps': SAVE_EVERY, 'keep': 3},
                     'eval': {'every_steps': EVALUATE_EVERY, 'rows': 16},
-                    'log': {'tensorboard': True},
+                    'log': {'trackers': 'tensorboard'},
                 },
             )
         )
