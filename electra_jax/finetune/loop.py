@@ -69,10 +69,16 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
     predicted: dict[str, Predictions] = {}
     best, best_score, waited = None, -math.inf, 0
     history = []
+    seen: set[tuple[tuple[int, ...], ...]] = set()  # shapes of batches, each with its own program
     for step in range(1, config.total_steps + 1):
         batch, host_batch = next(todo)
         clock.begin_step(before + step)
-        with jax.transfer_guard('disallow'):  # all that a step reads is on the devices
+        shapes = tuple(x.shape for x in host_batch.values())
+        compiles = step > 1 and shapes not in seen  # `log.compiling` shows the first one
+        seen.add(shapes)
+        showing = log.alive('compiling') if compiles else contextlib.nullcontext()
+        # All that a step reads is on the devices.
+        with showing, jax.transfer_guard('disallow'):
             state, metrics = program.step(state, batch, device_seed)
             log.finish_step()
         log.hold(before + step, metrics, host_batch)

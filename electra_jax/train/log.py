@@ -49,7 +49,7 @@ class Log:
         self._progress = Progress(
             'training', end, start, 'steps', line_seconds=None, quiet=not distributed.is_first()
         )
-        self.print = self._progress.print
+        self.print, self.alive = self._progress.print, self._progress.alive
         self._alive = contextlib.ExitStack()
         self._files = Metrics(workdir, start, settings.trackers, self.print)
         self.path, self.flush = self._files.path, self._files.flush
