@@ -24,6 +24,11 @@ def encode(
 ) -> list[Encoded]:
     """Tokens of each text; texts that are too long for a row are cut and counted."""
     tokenizer, room = opened.tokenizer, opened.room
+    if opened.config.model.image_size is not None:
+        notes.complaints.note(
+            'the model was trained with images; here it reads texts alone (tasks that read images: '
+            'image_text, image_retrieval)'
+        )
     texts = [example.text_a for example in examples]
     if spans:
         whole = [Encoded(*pair) for pair in tokenizer.encode_spans(texts)]

@@ -245,7 +245,9 @@ IGNORED = {
     r'(.+[./])?embeddings\.(position_ids|token_type_ids)': 'buffer that holds no weights',
 }
 
-# Parts of our tree without a counterpart; they are not converted, and the report names them.
+# Parts of our tree without a counterpart; they are not converted, and the report names them. So are
+# tables of an embedding block, of images before a text.
+IMAGE_TABLES = {'patch', 'image_row', 'image_column'}
 LEFT_OUT = {
     'language_head': 'a softmax on the discriminator (Replace MLM, All-Tokens MLM)',
     'copy_gate': "the gate of All-Tokens MLM's copy mechanism",

@@ -264,6 +264,12 @@ def keep_expressible(params: Mapping[str, Tree], target: str) -> tuple[dict[str,
             'disentangled embeddings were written out: the discriminator has the sum of both '
             "tables, the generator its own (config.model.embedding_sharing='untied')"
         )
+    for part in ('embeddings', 'generator_embeddings'):
+        tables = dict(kept.get(part, {}))
+        for name in sorted(names.IMAGE_TABLES & tables.keys()):
+            report.left_out[f'{part}/{name}'] = 'other projects read no images before a text'
+            del tables[name]
+        kept |= {part: tables} if part in kept else {}
     for part in sorted(set(kept) & set(names.LEFT_OUT)):
         report.left_out[part] = names.LEFT_OUT[part]
         del kept[part]

@@ -139,6 +139,12 @@ def test_what_transformers_does_not_have_is_refused_or_named():
     assert set(report.left_out) == {
         'copy_gate', 'generator_ltr', 'generator_rtl', 'generator_head'
     }  # fmt: skip
+    images = dict.fromkeys(('patch', 'image_row', 'image_column'), np.ones((2, 24), np.float32))
+    of_images = {**params, 'embeddings': {**params['embeddings'], **images}}
+    _, networks, report = networks_of(fakes.model(), of_images)
+    assert set(report.left_out) == {f'embeddings/{name}' for name in images}
+    _, of_text, _ = networks_of(fakes.model(), params)
+    assert networks['discriminator'].arrays.keys() == of_text['discriminator'].arrays.keys()
     with pytest.raises(CheckpointError, match='mystery'):
         networks_of(fakes.model(), {**params, 'mystery': {}})
 
