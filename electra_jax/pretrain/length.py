@@ -101,7 +101,8 @@ def fitting(config: Config, took: Measured) -> tuple[int, int]:
     if took.evaluation:
         often = min(often, int(_MOST_EVALUATING * left / took.evaluation))
     often = max(1, often)
-    return max(2, round((left - often * took.evaluation) / took.step)), often
+    evaluating = min(often * took.evaluation, left / 2)  # one is made, however long it takes
+    return max(2, round((left - evaluating) / took.step)), often
 
 
 def _evaluation_seconds(program: Program) -> tuple[float, float]:
