@@ -65,6 +65,8 @@ def parse_source(
     """
     if not source or not source.strip():
         raise ConfigError(f'data.source is empty. {_how_to_write()}')
+    if '\0' in source:
+        raise ConfigError(f'data.source is {source!r}: no name has a NUL character')
     # A comma separates only where another `kind:` follows, so paths may hold commas.
     texts = re.split(r',(?=\s*[a-z][a-z0-9_-]+:)', source)
     entries = (_parse_entry(text.strip()) for text in texts)

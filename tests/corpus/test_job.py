@@ -532,6 +532,7 @@ def test_ordinary_documents_are_held_out_as_ever(config):
         ({'path': None}, 'data.path is not set'),
         ({'path': 'a=0.7,b=0.3'}, 'each one by itself'),
         ({'source': None}, 'data.source is empty'),
+        ({'source': 'tfds:no\0ne:train'}, r"'tfds:no\\x00ne:train': no name has a NUL"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(config, changes, words):
