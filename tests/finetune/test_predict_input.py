@@ -123,6 +123,16 @@ def test_a_tagger_reads_objects_and_columns_after_training_on_either(tmp_path, t
     assert found[0].words == ('He', 'won')
 
 
+def test_words_have_the_names_of_other_projects_here_too(tmp_path):
+    content = '{"tokens": ["He", "won"], "ner_tags": [0, 9]}\n'
+    _, found, _ = read(tmp_path / 'in.jsonl', content, task_of('tagging', TAGS))
+    assert found[0].words == ('He', 'won')
+    complaints = Complaints('data.on_bad_row', 'error')
+    rows = [{'tokens': ['He', 'won']}]
+    found = predict_input.from_rows(task_of('tagging', TAGS), rows, complaints)
+    assert found[0].words == ('He', 'won')
+
+
 def test_columns_are_those_of_training_or_those_that_are_given(tmp_path):
     task = task_of('text', CLASSES, text_a='body', label='topic')
     _, found, _ = read(tmp_path / 'in.csv', 'body,topic\nfine,unheard-of\n', task)
@@ -351,6 +361,12 @@ def test_the_usual_names_of_a_second_text_are_seen(tmp_path, name):
     row = f'{{"text": "a", "{name}": "b"}}\n'
     with pytest.raises(DataError, match=rf"has a '{name}'.*--columns=text_b={name},"):
         read(tmp_path / 'in.jsonl', row, task_of('text', CLASSES))
+
+
+def test_all_columns_that_are_missing_are_named_in_one_flag(tmp_path):
+    task = task_of('text', CLASSES, text_b='text_b')
+    with pytest.raises(DataError, match=r'Name them with --columns=text_a=NAME,text_b=NAME$'):
+        read(tmp_path / 'in.csv', 'first,second\na,b\n', task)
 
 
 def test_a_row_without_a_field_names_what_to_type(tmp_path):
