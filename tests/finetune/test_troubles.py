@@ -72,8 +72,9 @@ def test_quotes_that_enclose_lines_are_named_where_they_are_characters(tmp_path)
 
 def test_all_columns_that_are_missing_are_named_together(tmp_path):
     asked = r'text_a=NAME --config\S+label=NAME'
-    with pytest.raises(errors.DataError, match=rf"'text' for text_a and none 'label'.*{asked}"):
-        load(tmp_path, 'body,topic\na,x\n')
+    for labels in ((), ('x', 'y')):
+        with pytest.raises(errors.DataError, match=rf"'text' for text_a and none 'label'.*{asked}"):
+            load(tmp_path, 'body,topic\na,x\n', labels=labels)
     with pytest.raises(errors.DataError, match=r'source=NAME --config\.task\.columns\.target=NAME'):
         load(tmp_path, 'english,german\na,b\n', task='seq2seq')
     asked = r'context=NAME --config\S+question=NAME --config\S+answers=NAME'

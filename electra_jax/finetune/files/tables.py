@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 from electra_jax.config.settings import ColumnsConfig, DecodingConfig
 from electra_jax.core import files, formats
 from electra_jax.core.complaints import Complaints, counted
-from electra_jax.core.errors import ConfigError, DataError, nearest
-from electra_jax.finetune.files import lines
+from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.finetune.files import lacking, lines
 from electra_jax.finetune.files.lines import Refusing, UnusableError
 
 # Ending of the file's name -> what separates its cells.
@@ -63,10 +63,7 @@ class Row(NamedTuple):
         """Raises UnusableError if the row lacks a key that a field of `Columns` has: for all."""
         missing = {field: key for field, key in keys.items() if key not in self.values}
         if missing:
-            has = ', '.join(map(repr, sorted(self.values)[:10])) or 'none'
-            problem = f'there is {_none_for(missing, "field")}; it has {has}'
-            others = 'the name of another is' if len(missing) == 1 else 'the names of others are'
-            raise UnusableError('missing_field', f'{problem}; {others} typed as {_typed(missing)}')
+            raise UnusableError('missing_field', lacking.of_row(self.values, missing))
 
     def id(self, key: str | None) -> str:
         """The id that the row carries, or its number; raises UnusableError for a bad one."""
@@ -109,29 +106,8 @@ class Rows(NamedTuple):
         found = {field: self.find(field) for field in fields}
         missing = {x: getattr(self.columns, x) or x for x, key in found.items() if key is None}
         if missing:
-            raise self._lacking(missing)
+            raise lacking.of_table(self.where, self.names or (), missing)
         return {field: key for field, key in found.items() if key is not None}
-
-    def _lacking(self, missing: Mapping[str, str]) -> DataError:
-        """The error for a table without columns, field -> name."""
-        names = self.names or ()
-        problem = (
-            f'{self.where}: there is {_none_for(missing, "column")}; it has '
-            f'{", ".join(map(repr, names))}'
-        )
-        other = next(filter(None, (_other_separator(names, x) for x in missing.values())), '')
-        if other:
-            return DataError(
-                f'{problem}: if {other} separates the cells, type --config.task.separator={other}'
-            )
-        if not missing.keys() & {'words', 'tags'} and lines.holds_tags(pathlib.Path(self.where)):
-            return DataError(f'{problem}. {lines.TAGGED}')
-        (first, *others), named, meant = missing.values(), 'Name them with', ''
-        if not others:
-            named, meant = 'Name one with', nearest(first, names)
-        return DataError(
-            f'{problem}{meant or "."} {named} {_typed(missing)}{_other_reasons(names, missing)}'
-        )
 
 
 def read(
@@ -380,38 +356,3 @@ def key_of(names: Sequence[str] | None, column: str) -> str | None:
     if is_number(column) and -len(names) <= int(column) < len(names):
         return names[int(column)]
     return None
-
-
-def _other_separator(names: Sequence[str], column: str) -> str:
-    """What separates the cells of a first line that was cut at something else, as it is typed."""
-    for mark, typed in ((';', "';'"), ('\t', "$'\\t'"), ('|', "'|'"), (',', "','")):
-        inner = [cell.strip(' "') for name in names for cell in name.split(mark)]
-        if len(inner) > len(names) and (len(names) == 1 or column in inner):
-            return typed
-    return ''
-
-
-def _none_for(missing: Mapping[str, str], what: str) -> str:
-    """Which columns or fields, field -> name, there are not."""
-    listed = [
-        repr(name) if name == field or what == 'field' else f'{name!r} for {field}'
-        for field, name in missing.items()
-    ]
-    return f'no {what} {" and none ".join(listed)}'
-
-
-def _typed(fields: Iterable[str]) -> str:
-    return ' '.join(f'--config.task.columns.{field}=NAME' for field in fields)
-
-
-def _other_reasons(names: Sequence[str], fields: Iterable[str]) -> str:
-    if any(name[:1] == '"' for name in names):
-        typed = "--config.task.separator=$'\\t'"
-        return f' (if quotation marks enclose cells, name the file .csv, and type {typed})'
-    if all(name.isdigit() for name in names):
-        return ', a number from 0'
-    return (
-        ' (if the first line is no header: --config.task.header=False '
-        f'--config.task.columns.{next(iter(fields))}=0, and the other columns by their numbers as '
-        'well)'
-    )

@@ -118,7 +118,9 @@ def _values_of_labels(source: Source) -> set[str]:
     """What the file has for labels; rows that cannot be used are left to its next reading."""
     quiet = dataclasses.replace(source, complaints=Complaints('data.on_bad_row', 'skip'))
     rows = quiet.rows()
-    key = rows.need('label')
+    key = rows.find('label')
+    if key is None:  # its next reading names all columns that are missing
+        return set()
     found: set[str | None] = set()
     for row in rows.rows:
         value = row.values.get(key)
