@@ -70,7 +70,8 @@ def build_piece(
     dtype = records.row_dtype(config.row_length, width, size)
     lay = layouts.pair_rows if size else layouts.LAYOUTS[config.layout]
     for weighted in piece.open(complaints):
-        if size:
+        if size:  # a text stays whole, with its image
+            largest = math.inf
             weighted = [(images.loaded(docs, size, complaints), w) for docs, w in weighted]
         counts = dict.fromkeys(COUNTS, 0)
         streams: dict[str, list[np.ndarray]] = {split: [] for split in manifest.SPLITS}

@@ -67,6 +67,18 @@ def test_each_row_has_the_image_of_its_text(folder):
     assert corpus.counts['dropped_tokens'] == 0
 
 
+def test_a_huge_text_keeps_its_image(folder):
+    colours = {'red': 70_000, 'blue': 10, 'green': 10}  # words; more than is divided otherwise
+    rows = [{'image': f'{x}.png', 'text': f'{x} ' * count} for x, count in colours.items()]
+    write_index(folder / 'index.jsonl', rows)
+    corpus = job.build_corpus(settings(folder, holdout=0.05))
+    assert corpus.counts['divided_documents'] == 0
+    batch, ids = batches_of([corpus]), {x: 5 + i for i, x in enumerate(COLOURS)}
+    for colour in colours:
+        of_colour = batch['tokens'][:, 1] == ids[colour]
+        assert (batch['pixels'][of_colour] == COLOURS[colour]).all()
+
+
 def test_equal_texts_are_on_one_side_and_weights_copy_the_image(folder):
     corpus = job.build_corpus(settings(folder, source=f'images:{folder}/index.jsonl=2'))
     batch = batches_of([corpus])

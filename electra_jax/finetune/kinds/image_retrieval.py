@@ -20,6 +20,7 @@ from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds import contrastive, images
 from electra_jax.finetune.kinds.contrastive import CONTRASTIVE, Found
 from electra_jax.finetune.kinds.kind import Predictions, Task
+from electra_jax.model.images import PIXELS
 from electra_jax.tokenizers.api import Tokenizer
 
 
@@ -59,7 +60,7 @@ def features(tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task) 
         tokens,
         tokens.lengths(),
         np.arange(len(examples), dtype=np.int32),
-        {'first': first, 'second': second, 'wrong': 0 * first - 1, images.PIXELS: pixels},
+        {'first': first, 'second': second, 'wrong': 0 * first - 1, PIXELS: pixels},
         marks,
         cut=[number for number, ids in enumerate(encoded) if len(ids) > room],
         notes=notes,

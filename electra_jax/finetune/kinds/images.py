@@ -23,9 +23,9 @@ from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Columns, key_of
 from electra_jax.finetune.kinds import text
 from electra_jax.finetune.kinds.kind import Predictions, Task, TaskSpec
+from electra_jax.model.images import PIXELS
 from electra_jax.tokenizers.api import Tokenizer
 
-PIXELS = 'pixels'  # of a batch: uint8 [B, size, size, 3]
 _LOOKED_AT = 1000  # rows in which a column of texts is looked for
 
 # ---------------------------------------------------------------------------------------------
