@@ -85,11 +85,11 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
         is_end = step % run.epoch_steps == 0 or step == config.total_steps
         if is_end and not tools.stop.has_come():
             log.finish_step()
-            with clock.during(EVALUATING), tools.stop.leaving():
-                predicted = program.answerer.predict(state.params, run.scored, log.print)
-            if tools.stop.has_come():
-                return None
             with clock.during(EVALUATING):
+                with tools.stop.leaving():
+                    predicted = program.answerer.predict(state.params, run.scored, log.print)
+                if tools.stop.has_come():
+                    return None
                 scores = results.scored(run.kind, seed, predicted).metrics
             history.append({'step': step, **scores})
             named = {run.metric_name(name): value for name, value in scores.items()}

@@ -149,17 +149,17 @@ def _stand_in_model(config: ModelConfig, vocab_size: int) -> Model:
 def _marked_step(inner: Callable, mark: Callable[..., None]) -> Callable:
     began, pause = False, float(os.environ.get('FAULTS_STEP_SECONDS', '0'))
 
-    def outer(state, batch):
+    def outer(*arguments):
         nonlocal began
         if not began:
             mark('compiling', 0)
-            result = inner(state, batch)
+            result = inner(*arguments)
             mark('compiled', 0)
             began = True
             return result
         mark('stepping', 0)
         time.sleep(pause)
-        return inner(state, batch)
+        return inner(*arguments)
 
     return outer
 
