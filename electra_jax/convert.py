@@ -10,6 +10,7 @@ Examples:
     python -m electra_jax.convert --source=google:electra_small --target=ours:runs/from_google
     python -m electra_jax.convert --source=ours:runs/mine --target=huggingface:exported --check
     python -m electra_jax.convert --source=ours:runs/mine --target=safetensors:passed_on
+    python -m electra_jax.convert --source=ours:runs/mine --target=ours:runs/mean --average_last=5
 """
 
 from electra_jax.runtime import early
@@ -38,6 +39,10 @@ NUM_HEADS = flags.DEFINE_integer(
     'num_heads', None, "google: the discriminator's attention heads; if not given: one for each 64 "
     'of its width', lower_bound=1,
 )  # fmt: skip
+AVERAGE_LAST = flags.DEFINE_integer(
+    'average_last', None, 'ours: write the mean of so many of the newest checkpoints of a workdir',
+    lower_bound=2,
+)  # fmt: skip
 CHECK = flags.DEFINE_bool(
     'check', False, 'compare what the converted model computes with transformers, which must be '
     'installed; a difference is an error, and nothing is written'
@@ -59,7 +64,9 @@ def main() -> None:
     """Converts, and prints what was read, written and left out."""
     typed = {flag.name: flag.value for flag in (VOCAB, LOWER_CASE, NUM_HEADS)}
     google = {name: value for name, value in typed.items() if value is not None}
-    how = How(DTYPE.value, CHECK.value, LICENSE.value, RESULTS.value, REVISION.value)
+    how = How(
+        DTYPE.value, CHECK.value, LICENSE.value, RESULTS.value, REVISION.value, AVERAGE_LAST.value
+    )
     for line in convert(SOURCE.value, TARGET.value, TASKS, google, how):
         print(line, flush=True)
 

@@ -64,3 +64,12 @@ def nested(leaves: Mapping[str, Any]) -> Tree:
 def count(tree: Tree) -> int:
     """Number of scalars in all leaves."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def updated_mean(mean: Tree, new: Tree, number: int | jax.Array) -> Tree:
+    """The mean of `number` trees, of which `new` is one and `mean` the mean of the others.
+
+    >>> updated_mean({'a': 2.0}, {'a': 5.0}, 3)
+    {'a': 3.0}
+    """
+    return jax.tree.map(lambda old, one: old + (one - old) / number, mean, new)

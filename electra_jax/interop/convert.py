@@ -42,6 +42,7 @@ class How(NamedTuple):
     license: str | None = None  # for the model card
     results: Sequence[str] = ()  # results.json of runs that started from it, for the model card
     revision: str | None = None  # 'step-N': the checkpoint of that step; None: the newest
+    average_last: int | None = None  # the mean of so many of the newest; None: one of them
 
 
 class Head(NamedTuple):
@@ -101,7 +102,9 @@ def convert(
     files.check_new(folder, '--target')
     _check(kind, target_kind, google, how)
     path = _of_revision(path, how.revision)
-    found = read_ours(path, tasks) if kind == OURS else READERS[kind](path, **google)
+    found = (
+        read_ours(path, tasks, how.average_last) if kind == OURS else READERS[kind](path, **google)
+    )
     found = _with_head(found, tasks, str(path))
     if found.tokenizer is None:
         hint = 'type --vocab=vocab.txt' if kind == 'google' else 'put its vocab.txt there'
@@ -166,6 +169,11 @@ def _check(kind: str, target_kind: str, google: Mapping[str, Any], how: How) -> 
             f'--revision is {how.revision!r}, but checkpoints of kind {kind} have one step: leave '
             'it out'
         )
+    if how.average_last is not None and kind != OURS:
+        raise ConfigError(
+            f'--average_last is {how.average_last}, but checkpoints of kind {kind} have one step: '
+            'leave it out'
+        )
 
 
 def _of_revision(path: pathlib.Path, revision: str | None) -> pathlib.Path:
@@ -207,12 +215,21 @@ def _compared(folder: pathlib.Path | None, found: Checkpoint) -> Iterator[str]:
         yield from check.against_transformers(pathlib.Path(made), found)
 
 
-def read_ours(path: pathlib.Path, tasks: Tasks) -> Checkpoint:
-    """A checkpoint of ours: a workdir (of fine-tuning: its best trial), or a folder in it."""
+def read_ours(path: pathlib.Path, tasks: Tasks, average_last: int | None = None) -> Checkpoint:
+    """A checkpoint of ours: a workdir (of fine-tuning: its best trial), or a folder in it.
+
+    With `average_last` it is the mean of so many of a workdir's newest checkpoints.
+    """
     given = files.absolute(path)
     folder = tasks.best_trial(given)
-    params, about = checkpoint.read_params(folder)
+    if average_last is None:
+        params, about = checkpoint.read_params(folder)
+    else:
+        params, about = checkpoint.read_mean(folder, average_last)
     found = from_record(params, about, str(path))
+    if average_last is not None:
+        steps = ', '.join(map(str, about['averaged_steps']))
+        found.report.notes.append(f'the parameters are the mean of those after the steps {steps}')
     if folder != given and folder.parent.name == workdir.TRIALS:
         found.report.notes.append(f'this is its best trial, {folder}')
     return found

@@ -34,7 +34,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from electra_jax.config.settings import CheckpointConfig
-from electra_jax.core import files
+from electra_jax.core import files, trees
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import CheckpointError, first_line
 from electra_jax.core.trees import Tree
 from electra_jax.runtime import distributed
@@ -282,6 +283,33 @@ def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
         about = files.parse_object((folder / 'about' / 'metadata').read_text())
     about.setdefault('steps', int(folder.name))  # a converted checkpoint records it itself
     return params, about
+
+
+def read_mean(path: epath.Path, count: int) -> tuple[Tree, dict[str, Any]]:
+    """The mean of the parameters of a run's newest checkpoints, as `read_params` has those of one.
+
+    What they belong to is that of the newest, with the steps of all as 'averaged_steps'.
+
+    Args:
+        path: a workdir, or its checkpoints/ folder.
+        count: how many checkpoints, at least 1.
+
+    Raises:
+        CheckpointError: there are fewer, or one of them is damaged.
+    """
+    newest = _step_folder(files.absolute(path))
+    folder = newest.parent
+    steps = seals.steps(folder)[-count:] if newest != path else [int(newest.name)]
+    if len(steps) < count:
+        raise CheckpointError(
+            f'{path} has {counted(len(steps), "checkpoints")}, and the mean of {count} is wanted: '
+            'average fewer, or keep more (config.checkpoint.keep)'
+        )
+    mean, about = read_params(folder / str(steps[0]))
+    for number, step in enumerate(steps[1:], start=2):
+        params, about = read_params(folder / str(step))
+        mean = trees.updated_mean(mean, params, number)
+    return mean, {**about, 'averaged_steps': steps}
 
 
 def _checkpointer(unfinished: Callable[[], list[epath.Path]]) -> ocp.AsyncCheckpointer:

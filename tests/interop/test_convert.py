@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import shutil
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
@@ -290,6 +292,29 @@ def test_ours_to_ours_keeps_parameters_and_all_that_is_recorded(ours, tmp_path, 
     fakes.assert_same(after, params)
     assert about == checkpoint.read_params(epath.Path(tmp_path / 'spans'))[1]
     assert about['task']['style'] == 'reference'
+
+
+def test_the_mean_of_the_last_checkpoints_is_converted(ours, tmp_path, capsys):
+    folder = epath.Path(ours)
+    params, about = checkpoint.read_params(folder)
+    every = []
+    for step in range(3):
+        random = np.random.default_rng(step)
+        every.append(jax.tree.map(lambda x, r=random: x + r.normal(size=x.shape), params))
+        every[-1] = jax.tree.map(np.float32, every[-1])
+        made = tmp_path / f'made{step}'
+        checkpoint.write_params(epath.Path(made), every[-1], about)
+        shutil.copytree(made / 'checkpoints' / '0', folder / 'checkpoints' / str(10 * step + 10))
+    run(f'ours:{ours}', f'ours:{tmp_path / "mean"}', average_last=3)
+    assert 'the mean of those after the steps 10, 20, 30' in capsys.readouterr().out
+    after, recorded = checkpoint.read_params(epath.Path(tmp_path / 'mean'))
+    assert recorded['averaged_steps'] == [10, 20, 30]
+    mean = jax.tree.map(lambda *some: np.mean(np.float64(some), axis=0), *every)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6), after, mean)
+    with pytest.raises(CheckpointError, match='has 4 checkpoints, and the mean of 5 is wanted'):
+        run(f'ours:{ours}', f'ours:{tmp_path / "more"}', average_last=5)
+    with pytest.raises(ConfigError, match=r'--average_last is 2.*kind huggingface have one step'):
+        run(f'huggingface:{ours}', f'ours:{tmp_path / "more"}', average_last=2)
 
 
 def test_settings_that_suit_the_devices_are_not_passed_on(ours, tmp_path, capsys):
