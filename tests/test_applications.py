@@ -76,7 +76,9 @@ def test_the_commands_of_the_page_work(folder):
     assert 'bm25_recall_at_20' in of('--task=retrieve')
     assert 'dev/mrr' in of('squad_retrieval') and 'BM25' in of('squad_retrieval')
     assert 'shuffled_labels' in of('--task=zero_shot')
-    assert "head: the discriminator's" in of('--config.task.head=prompt')
+    assert 'fresh: nothing' in of('squad_retrieval')
+    few = of('--config.task.head=prompt')
+    assert 'fresh: nothing; not used: generator' in few and "head: the discriminator's" in few
     assert 'file | rows | generator, % | discriminator, % | shorter, %' in of('--scorer=all')
     for name in ('retrieval', 'pairs', 'few'):
         assert (folder / 'runs' / name / 'results.json').exists()

@@ -64,20 +64,29 @@ def start_lines(run: Run) -> list[str]:
 
 def origin_line(run: Run) -> str:
     """What the parameters start from."""
-    if run.account is not None and not _head_arrays(run):
-        return run.account.line(run.config, 'task_head')
-    if run.account is not None:  # `_head_lines` has what of the head is loaded
-        is_prompt = run.task.style == prompt.STYLE
-        start = 'discriminator' if is_prompt else run.task.decoder.start
-        rest = 'nothing' if is_prompt else 'the rest of task_head'
-        unused = [x for x in run.account.unused if x.split('/')[0] not in (start, f'{start}_head')]
-        return run.account._replace(unused=unused).line(run.config, rest)
+    account = run.account
+    if account is not None:
+        if _head_arrays(run):  # `_head_lines` has what of the head is loaded
+            is_prompt = run.task.style == prompt.STYLE
+            start = 'discriminator' if is_prompt else run.task.decoder.start
+            unused = [x for x in account.unused if x.split('/')[0] not in (start, f'{start}_head')]
+            account = account._replace(unused=unused)
+        return account.line(run.config, _fresh_part(run) or next(iter(account.fresh), 'nothing'))
     like = f', with the model and tokenizer of {run.start.where}' if run.start.where else ''
     return f'from scratch: no parameter comes from a pre-trained model{like}'
 
 
 def _head_arrays(run: Run) -> int:
     return sum(path.startswith('task_head/') for path in run.source)
+
+
+def _fresh_part(run: Run) -> str:
+    """The part of the head that is not loaded; '': none is, or the head has no parameters."""
+    paths = (path for path, _ in trees.named_leaves(run.program.abstract_state.params))
+    loaded = [path in run.source for path in paths if path.startswith('task_head/')]
+    if all(loaded):
+        return ''
+    return 'the rest of task_head' if any(loaded) else 'task_head'
 
 
 def _head_lines(run: Run) -> list[str]:

@@ -83,8 +83,9 @@ def make_split(config: Config, tokenizer: Tokenizer, loaded: Loaded, train: bool
         loaded.complaints.note(f'{loaded.where}: {note}')
     for number in rows.cut:
         loaded.complaints.count(rows.cut_as, loaded.examples[number].where)
-    # Answering on a CPU takes as long as compiling does; an accelerator is faster than that.
-    fine = jax.devices()[0].platform == 'cpu' and not train
+    # Answering on a CPU takes as long as compiling does; an accelerator is faster than that. Rows
+    # of several texts are often a little longer than one full text, which few shapes would double.
+    fine = jax.devices()[0].platform == 'cpu' and (not train or rows.texts > 1)
     longest, multiple = rows.longest(task.row_length), config.mesh.sequence
     sizes = batches.shapes(rows.lengths(), longest, multiple, config.task.bucketing, fine)
     found = _unknown(tokenizer, loaded, rows)
