@@ -119,6 +119,12 @@ def _check_job(config: Config | Settings) -> None:
             f'config.task.dev_share is {task.dev_share:g} and config.task.dev_file '
             f'{task.dev_file!r}: rows to score come from one of them, leave the other out'
         )
+    if task.average_last is not None and (task.keep == 'best' or task.patience is not None):
+        raise ConfigError(
+            f'config.task.average_last is {task.average_last}, and config.task.patience '
+            f'{task.patience}, config.task.keep {task.keep!r}: the mean of the states after the '
+            'last epochs counts, or the best state: leave the others out'
+        )
     if config.job == 'pretrain' and config.init_network == 'none':
         raise ConfigError(
             "config.init_network is 'none', which is for fine-tuning: to pre-train from nothing, "

@@ -409,13 +409,15 @@ class TaskConfig:
     # The state of each trial that counts: 'last' (as in published figures) or 'best'. Unset: the
     # last one, or with `patience` the best.
     keep: str = setting(UNSET, choices=('last', 'best'))
+    # Instead of one state: the mean of those after so many of the last epochs; None: off.
+    average_last: int | None = setting(None, at_least=2, at_most=1000)
     predict_test: bool = setting(False)  # also predict the task's test files; write submissions
     save: str = setting('all', choices=('all', 'best', 'none'))  # trials whose parameters are kept
-    # Questions about texts. A text too long for a row becomes several rows, `stride` apart.
-    question_length: int = setting(64, at_least=1)  # pieces, at most
     # Of 'extractive': sentences of an answer; None: about as many as come nearest to the summaries
     # of the train file.
     sentences: int | None = setting(None, at_least=1, at_most=1000)
+    # Questions about texts. A text too long for a row becomes several rows, `stride` apart.
+    question_length: int = setting(64, at_least=1)  # pieces, at most
     stride: int = setting(128, at_least=1)
     answer_length: int = setting(30, at_least=1)  # pieces, at most
     n_best: int = setting(20, at_least=1)  # answers that are compared for each question
@@ -432,7 +434,9 @@ class TaskConfig:
     # also looks for its partner the other way round.
     temperature: float = setting(0.05, at_least=0.001, at_most=10)
     symmetric: bool = setting(True)
-    # Texts as answers.
+    # Texts as answers. So many examples of a split are answered after each epoch, by greedy choice,
+    # and all of them as `decoding` has it at the end; None: all, as at the end, after each epoch.
+    interim_rows: int | None = setting(500, at_least=1)
     decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
     decoding: DecodingConfig = dataclasses.field(default_factory=DecodingConfig)
 

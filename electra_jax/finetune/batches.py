@@ -30,23 +30,37 @@ def _grid(row_length: int, fine: bool) -> Iterator[int]:
 
 
 def shapes(
-    lengths: np.ndarray, row_length: int, multiple: int, bucketing: bool, fine: bool = False
+    lengths: np.ndarray,
+    row_length: int,
+    multiple: int,
+    bucketing: bool,
+    fine: bool = False,
+    least_share: float = 0.0,
 ) -> list[int]:
     """Row lengths that batches are padded to, of those only that some row needs.
 
     All divide by `multiple` (mesh axis 'sequence'), and the longest is `row_length`, which stands
     alone without `bucketing`. `fine` means little padding, where computing costs more than
-    compiling; otherwise there are few programs.
+    compiling; otherwise there are few programs. The rows of a shape that has less than
+    `least_share` of them go into the next longer one.
 
     >>> shapes(np.array([5, 40, 12]), 128, 1, True)
     [16, 64]
     >>> shapes(np.array([5, 40, 30, 66]), 128, 1, True, fine=True)
     [16, 32, 40, 80]
+    >>> shapes(np.array([5, 40, 30, 31, 66]), 128, 1, True, fine=True, least_share=0.3)
+    [32, 80]
     """
     grid = _grid(row_length, fine) if bucketing else ()
     sizes = [size for size in grid if size % multiple == 0] + [row_length]
-    bucket = np.searchsorted(sizes, lengths)
-    return [size for i, size in enumerate(sizes) if (bucket == i).any()]
+    counts = np.bincount(np.searchsorted(sizes, lengths), minlength=len(sizes))
+    chosen, waiting, longest = [], 0, max(np.flatnonzero(counts), default=0)
+    for i, count in enumerate(counts[: longest + 1]):
+        waiting += count
+        if waiting and (i == longest or waiting >= least_share * len(lengths)):
+            chosen.append(sizes[i])
+            waiting = 0
+    return chosen
 
 
 def permutation(count: int, seed: int, epoch: int) -> np.ndarray:

@@ -6,7 +6,7 @@ saved on the way.
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 
 from electra_jax.config.settings import Config
+from electra_jax.core import trees
 from electra_jax.core.complaints import counted
 from electra_jax.core.trees import Tree
 from electra_jax.data.pipeline import HostBatch
@@ -50,9 +51,11 @@ def opened(workdir: epath.Path, config: Config, first: int, clock: Clock) -> Ite
 class Outcome(NamedTuple):
     """What a trial reached."""
 
-    params: Tree  # of the state that counts (`config.task.keep`), on the mesh
+    # Of the state that counts (`config.task.keep`), or a mean (`average_last`); on the mesh.
+    params: Tree
     predicted: dict[str, Predictions]  # with these parameters, of the splits that are scored
-    history: list[dict[str, float]]  # 'step' and scores after each epoch
+    # 'step' and scores after each epoch; last those of `predicted`, where they are others.
+    history: list[dict[str, float]]
 
 
 def train(run: Run, number: int, tools: Tools) -> Outcome | None:
@@ -66,9 +69,7 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
     device_seed = put_seed(program.mesh, seed)
     log.compiling()
     state = program.fresh_state(run.source, np.uint32(seed))
-    predicted: dict[str, Predictions] = {}
-    best, best_score, waited = None, -math.inf, 0
-    history = []
+    kept, history, ends = _Kept(run), [], run.epoch_ends
     seen: set[tuple[tuple[int, ...], ...]] = set()  # shapes of batches, each with its own program
     for step in range(1, config.total_steps + 1):
         batch, host_batch = next(todo)
@@ -82,40 +83,96 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
             state, metrics = program.step(state, batch, device_seed)
             log.finish_step()
         log.hold(before + step, metrics, host_batch)
-        is_end = step % run.epoch_steps == 0 or step == config.total_steps
-        if is_end and not tools.stop.has_come():
+        if step in ends and not tools.stop.has_come():
             log.finish_step()
-            with clock.during(EVALUATING):
-                with tools.stop.leaving():
-                    predicted = program.answerer.predict(state.params, run.scored, log.print)
-                if tools.stop.has_come():
-                    return None
-                scores = results.scored(run.kind, seed, predicted).metrics
+            found = _scored(run, tools, before + step, state.params, interim=True)
+            if found is None:
+                return None
+            predicted, scores = found
             history.append({'step': step, **scores})
-            named = {run.metric_name(name): value for name, value in scores.items()}
-            line = f'step {before + step}  {results.scores_line(run.kind, scores)}'
-            log.write(before + step, named, [line])
-            waited += 1
-            if scores[run.task.headline] > best_score:
-                best_score, waited = scores[run.task.headline], 0
-                if config.task.keep == 'best':
-                    # The next step reuses the memory of these parameters: copy them.
-                    best = jax.tree.map(jnp.copy, state.params), predicted
-            if waited == config.task.patience:
+            kept.see(step, state.params, predicted, scores)
+            if kept.waited == config.task.patience:
                 log.end_early(before + step)
-                log.print(_ended_early(run, step, waited))
+                log.print(_ended_early(run, step, kept.waited))
                 break
         if tools.stop.requested(before + step):
             log.finish_step()
             return None
     log.finish_step()
-    return Outcome(*(best or (state.params, predicted)), history)
+    params, predicted = kept.params or state.params, kept.predicted
+    if run.interim is not None or config.task.average_last is not None:
+        if config.task.average_last is not None:
+            log.print(f'the mean of the states after the last {kept.averaged} epochs counts')
+        found = _scored(run, tools, before + step, params)
+        if found is None:
+            return None
+        predicted, scores = found
+        history.append({'step': step, **scores})
+    return Outcome(params, predicted, history)
+
+
+def _scored(
+    run: Run, tools: Tools, step: int, params: Tree, interim: bool = False
+) -> tuple[dict[str, Predictions], dict[str, float]] | None:
+    """The answers to what is scored, and their scores, which are logged; None: a signal came."""
+    answerer, some = run.program.answerer, run.scored
+    if interim and run.interim is not None:
+        answerer, some = run.interim.answerer, run.interim.splits
+    with tools.clock.during(EVALUATING):
+        with tools.stop.leaving():
+            predicted = answerer.predict(params, some, tools.log.print)
+        if tools.stop.has_come():
+            return None
+        scores = dict(results.scored(run.kind, 0, predicted).metrics)
+    named = {run.metric_name(name): value for name, value in scores.items()}
+    tools.log.write(step, named, [f'step {step}  {results.scores_line(run.kind, scores)}'])
+    return predicted, scores
+
+
+class _Kept:
+    """Which parameters of a trial count, of those that are seen after its epochs."""
+
+    def __init__(self, run: Run) -> None:
+        self.params: Tree | None = None  # of the best state, or a mean; None: those of the last
+        self.predicted: dict[str, Predictions] = {}
+        self.averaged = 0
+        self.waited = 0  # epochs since the best score
+        self._best_score = -math.inf
+        self._keeps_best = run.config.task.keep == 'best'
+        self._headline = run.interim.headline if run.interim else run.task.headline
+        last = run.config.task.average_last
+        self._averaged_steps = run.epoch_ends[-last:] if last is not None else ()
+        self._updated_mean = jax.jit(trees.updated_mean)
+
+    def see(
+        self,
+        step: int,
+        params: Tree,
+        predicted: dict[str, Predictions],
+        scores: Mapping[str, float],
+    ) -> None:
+        """Takes note of the state after an epoch, whose memory the next step reuses."""
+        self.waited += 1
+        is_best = scores[self._headline] > self._best_score
+        if is_best:
+            self._best_score, self.waited = scores[self._headline], 0
+        if is_best or not self._keeps_best:
+            self.predicted = predicted
+        if is_best and self._keeps_best:
+            self.params = jax.tree.map(jnp.copy, params)
+        if step in self._averaged_steps:
+            self.averaged += 1
+            if self.params is None:
+                self.params = jax.tree.map(jnp.copy, params)
+            else:
+                self.params = self._updated_mean(self.params, params, np.float32(self.averaged))
 
 
 def _ended_early(run: Run, step: int, waited: int) -> str:
     kept = 'the best state is kept' if run.config.task.keep == 'best' else 'this state is kept'
+    headline = run.interim.headline if run.interim else run.task.headline
     return (
-        f'ended after {step:,} of {run.config.total_steps:,} steps: {run.task.headline} has not '
+        f'ended after {step:,} of {run.config.total_steps:,} steps: {headline} has not '
         f'become better for {counted(waited, "epochs")} (config.task.patience); {kept}'
     )
 

@@ -1,6 +1,7 @@
 """What the trials of a fine-tuning run share: files, checkpoint and program, opened together."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -13,19 +14,21 @@ from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import fill, resolve
 from electra_jax.config.settings import Config
 from electra_jax.core import trees
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import class_weights, fitting, known
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.kind import Kind, Task
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.program import Program, build_program
+from electra_jax.finetune.program import Answerer, Program, build_program, task_answerer
 from electra_jax.finetune.results import Trivial, trivial
 from electra_jax.finetune.split import Loaded, Split
 from electra_jax.init_from import Account, Start, check_named, encoder_params, load_start
 from electra_jax.runtime import distributed
 from electra_jax.train import workdir
 
+_SAMPLE = '_sample'
 # Settings in steps, which fine-tuning would silently ignore -> what to do instead.
 _IN_STEPS = {
     'total_steps': 'type --config.task.epochs=NUMBER instead',
@@ -39,6 +42,14 @@ _IN_STEPS = {
 }
 
 
+class Interim(NamedTuple):
+    """What is answered after each epoch, where answering all examples takes too long."""
+
+    answerer: Answerer
+    splits: dict[str, Split]  # by their names with `_SAMPLE` at the end
+    headline: str  # what stands for the task there
+
+
 class Run(NamedTuple):
     """What the trials of a run share."""
 
@@ -50,6 +61,7 @@ class Run(NamedTuple):
     task: Task
     train: Split
     scored: dict[str, Split]
+    interim: Interim | None  # None: all that is scored
     tests: dict[str, Split]  # predicted at the end
     choice: fitting.Choice  # of settings that were left unset
     unset: tuple[str, ...]  # their names
@@ -69,6 +81,12 @@ class Run(NamedTuple):
     def epoch_steps(self) -> int:
         """Optimizer steps of an epoch."""
         return _epoch_steps(self.train, self.config)
+
+    @property
+    def epoch_ends(self) -> list[int]:
+        """The steps after which an epoch, or the last part of one, is over."""
+        total = self.config.total_steps
+        return [*range(self.epoch_steps, total, self.epoch_steps), total]
 
     def trial_folder(self, number: int) -> epath.Path:
         """Where a trial's files are."""
@@ -109,6 +127,7 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
     train = split(loaded, train=True)
     unset = (*choice.names, *(['task.epochs'] if config.task.epochs is None else []))
     config = _with_steps(config, train, task, choice)
+    _check_average(config, train)
     workdir.check_same_run(folder, config)
     source, account = encoder_params(start, config)
     program = build_program(config, start.tokenizer.vocab_size, task)
@@ -123,11 +142,27 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
         task=task,
         train=train,
         scored={name: split(one) for name, one in scored.items()},
+        interim=_interim(program, start, task, scored),
         tests={name: split(one) for name, one in tests.items()},
         choice=choice,
         unset=unset,
         trivial=trivial(KINDS[task.kind], task, loaded.examples, examples),
     )
+
+
+def _interim(
+    program: Program, start: Start, task: Task, scored: Mapping[str, Loaded]
+) -> Interim | None:
+    """Samples of what is scored, and how they are answered, for a kind that has a quick way."""
+    config, quick = program.config, KINDS[task.kind].quick
+    if quick is None or config.task.interim_rows is None:
+        return None
+    samples = {}
+    for name, one in scored.items():
+        some = splits.sample(one._replace(task=task), config.task.interim_rows)
+        samples[name + _SAMPLE] = splits.make_split(config, start.tokenizer, some)
+    answerer = task_answerer(config, start.tokenizer.vocab_size, quick(task), program.mesh)
+    return Interim(answerer, samples, task.headline.replace('/', f'{_SAMPLE}/'))
 
 
 def _head_params(program: Program, start: Start, task: Task) -> dict[str, np.ndarray]:
@@ -164,6 +199,16 @@ def _refuse_steps(config: Settings) -> None:
                 f'config.{name} is {asked!r}, but fine-tuning counts in epochs of its files: '
                 f'{advice}'
             )
+
+
+def _check_average(config: Config, train: Split) -> None:
+    wanted, steps = config.task.average_last, _epoch_steps(train, config)
+    epochs = -(-config.total_steps // steps)
+    if wanted is not None and wanted > epochs:
+        raise ConfigError(
+            f'config.task.average_last is {wanted}, but there are {counted(epochs, "epochs")}: '
+            'average fewer, or make config.task.epochs larger'
+        )
 
 
 def _epoch_steps(train: Split, config: Config) -> int:

@@ -28,6 +28,7 @@ from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.unknown import Unknown
 
 _TOLERANCE = 0.05  # how far the held-out part may be from what was asked, as a share of that
+_LEAST_SHARE = 0.05  # of the rows that a shape of finely divided ones must have in training
 _SAMPLED = 64  # rows in which unknown words are looked for
 
 
@@ -84,12 +85,23 @@ def make_split(config: Config, tokenizer: Tokenizer, loaded: Loaded, train: bool
     for number in rows.cut:
         loaded.complaints.count(rows.cut_as, loaded.examples[number].where)
     # Answering on a CPU takes as long as compiling does; an accelerator is faster than that. Rows
-    # of several texts are often a little longer than one full text, which few shapes would double.
-    fine = jax.devices()[0].platform == 'cpu' and (not train or rows.texts > 1)
+    # of several texts are often a little longer than one full text, which few shapes would double;
+    # and learning to write takes longer than compiling, which few rows of a shape are not worth.
+    writes = rows.targets is not None
+    is_fine = not train or rows.texts > 1 or writes
+    fine = jax.devices()[0].platform == 'cpu' and is_fine
     longest, multiple = rows.longest(task.row_length), config.mesh.sequence
-    sizes = batches.shapes(rows.lengths(), longest, multiple, config.task.bucketing, fine)
+    least = _LEAST_SHARE if fine and writes else 0.0
+    sizes = batches.shapes(rows.lengths(), longest, multiple, config.task.bucketing, fine, least)
     found = _unknown(tokenizer, loaded, rows)
     return Split(loaded, rows, sizes, tokenizer.special.pad, found)
+
+
+def sample(loaded: Loaded, count: int) -> Loaded:
+    """At most so many of the examples, from all over the file; its complaints are left out."""
+    examples = loaded.examples
+    some = examples[:: max(1, len(examples) // count)][:count]
+    return loaded._replace(examples=some, complaints=Complaints('data.on_bad_row', 'skip'))
 
 
 def _count_long_targets(loaded: Loaded, targets: Targets) -> list[Any]:

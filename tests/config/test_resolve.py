@@ -133,6 +133,14 @@ def test_every_need_names_settings_that_there_are_and_values_that_they_may_have(
             leaves[need.other].checked(value)
 
 
+@pytest.mark.parametrize('other', [{'keep': 'best'}, {'patience': 2}])
+def test_a_mean_of_states_counts_or_the_best_one(other):
+    task = {'name': 'sst2', 'average_last': 3}
+    resolve.check(recipe({'job': 'finetune', 'task': {**task, 'keep': 'last'}}))
+    with pytest.raises(ConfigError, match=r'average_last is 3.*leave the others out'):
+        resolve.check(recipe({'job': 'finetune', 'task': {**task, **other}}))
+
+
 def test_pre_training_has_no_task():
     with pytest.raises(ConfigError, match=r"task.name is 'sst2', but config.job is 'pretrain'"):
         resolve.check(recipe({'task': {'name': 'sst2'}}))

@@ -123,6 +123,11 @@ def test_every_kind_of_task_is_learnt_and_leaves_its_files(finished):
     assert found['headline']['metric'] == run.task.headline and (workdir / 'results.md').exists()
     predicted = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
     assert len(predicted) == 16
+    history = json.loads((workdir / 'trials' / '0' / 'result.json').read_text())['history']
+    # Written texts are scored on a sample after each epoch, and all of them at the end.
+    *epochs, _ = history if name == 'seq2seq' else [*history, None]
+    assert all(('dev_sample/bleu' in one) == (name == 'seq2seq') for one in epochs)
+    assert len(epochs) == 6 and metric in history[-1]
     head = set() if name == 'retrieval' else {'task_head'}
     kept = set(checkpoint.read_params(epath.Path(workdir / 'trials' / '0'))[0])
     assert kept == {'embeddings', 'discriminator', *head}
@@ -451,6 +456,29 @@ def test_a_trial_without_progress_ends_early_and_keeps_its_best_state(three, tmp
     assert losses == [content['history'][-1]['step']]
 
 
+def test_the_states_after_the_last_epochs_are_averaged(three, tmp_path):
+    run, states = three[2], []
+    asked = dataclasses.replace(run.config.task, average_last=2)
+    config = dataclasses.replace(run.config, task=asked, trials=1)
+
+    def step(state, batch, seed):
+        state, metrics = run.program.step(state, batch, seed)
+        states.append(jax.device_get(state.params))
+        return state, metrics
+
+    recorded = run.program._replace(config=config, step=step)
+    job.run_trials(run._replace(folder=epath.Path(tmp_path), program=recorded), Clock())
+    params, _ = checkpoint.read_params(epath.Path(tmp_path / 'trials' / '0'))
+    before, last = (states[end - 1] for end in run.epoch_ends[-2:])
+    mean = jax.tree.map(lambda *some: np.mean(np.float64(some), axis=0), before, last)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6), params, mean)
+    assert len(states) == run.epoch_ends[-1] and (params['task_head']['output']['kernel'] != last[
+        'task_head']['output']['kernel']).any()  # fmt: skip
+    content = json.loads((tmp_path / 'trials' / '0' / 'result.json').read_text())
+    assert len(content['history']) == 7 and content['history'][-1]['step'] == len(states)
+    assert content['history'][-1]['dev/accuracy'] == content['metrics']['dev/accuracy']
+
+
 @pytest.mark.slow
 def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
     folder, _, _, _ = three
@@ -481,6 +509,7 @@ def test_the_best_state_of_a_trial_can_be_kept(three, tmp_path):
         ({'data': {'row_length': 512}}, ConfigError, r'--config.model.max_positions=512'),
         ({'task': {'class_weights': '1,2,3'}}, ConfigError, r'the 2 classes.*: bad, good'),
         ({'batch_size': 9}, ConfigError, r'config.batch_size is 9'),
+        ({'task': {'average_last': 7, 'epochs': 6.0}}, ConfigError, 'is 7, but there are 6 epochs'),
         ({'total_steps': 50}, ConfigError, r'config.total_steps is 50.*--config.task.epochs='),
         ({'stop_at': 5}, ConfigError, r'config.stop_at is 5'),
         ({'replay': 'step_3.npz'}, ConfigError, r"config.replay is 'step_3.npz'"),

@@ -186,6 +186,9 @@ class Kind(NamedTuple):
     together: bool = False
     # Formats of new text that it takes in addition to lines and tables.
     formats: tuple[str, ...] = ()
+    # Task -> the same with answers that are cheaper to find, for scores while training; None: no
+    # answers are.
+    quick: Callable[[Task], Task] | None = None
     # Task, parameters of the checkpoint -> those that the head starts from, by their path.
     start: Callable[[Task, Mapping[str, Any]], dict[str, np.ndarray]] = lambda task, params: {}
     # Names of the outputs of another project's head -> fields of `Task` that follow from them.

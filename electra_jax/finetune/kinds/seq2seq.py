@@ -2,6 +2,7 @@
 
 # R: tokens of a target
 
+import dataclasses
 import pathlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -119,6 +120,12 @@ def head(task: Task) -> HeadShape:
     like = 'generator' if settings.start == 'generator' else 'discriminator'
     decoder = DecoderShape(like, settings.layers, settings.tied, _search(task, how))
     return HeadShape('text', task.style, 0, task.head_dropout, decoder=decoder)
+
+
+def quick(task: Task) -> Task:
+    """The task with one hypothesis for each text."""
+    how = dataclasses.replace(task.decoding, method='greedy')
+    return dataclasses.replace(task, decoding=how)
 
 
 def _search(task: Task, how: DecodingConfig) -> Search:
@@ -316,6 +323,7 @@ SEQ2SEQ = Kind(
     from_line=from_line,
     content=lambda example: example.source,
     head=head,
+    quick=quick,
     start=start,
     features=features,
     loss=loss,

@@ -136,6 +136,15 @@ def test_a_batch_has_its_targets_at_their_own_length():
     assert batch['begin'].tolist() == [special.cls] * 2 + [0]
 
 
+def test_a_sample_is_answered_greedily_and_comes_from_all_over_the_file():
+    loaded = loaded_of([(word, word) for word in WORDS[:9]])
+    assert [one.id for one in splits.sample(loaded, 4).examples] == ['0', '2', '4', '6']
+    assert splits.sample(loaded, 99).examples == loaded.examples
+    quick = SEQ2SEQ.quick(loaded.task)
+    assert (loaded.task.decoding.method, quick.decoding.method) == ('beam', 'greedy')
+    assert dataclasses.replace(quick, decoding=loaded.task.decoding) == loaded.task
+
+
 def test_long_targets_are_cut_or_refused_and_counted():
     words = WORDS
     texts = [(words[0], words[1]), (words[1], ' '.join(words[:4]))]
