@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 CHARACTERS = 'characters'
+_LEAST = 3  # answers that show a unit
 # What starts may count -> an encoding, and the bytes of a unit in it. Java and JavaScript count
 # halves of UTF-16.
 _UNITS = {'halves of UTF-16': ('utf-16-le', 2), 'bytes of UTF-8': ('utf-8', 1)}
@@ -20,7 +21,7 @@ class Given(NamedTuple):
 def find_unit(answers: Iterable[Given]) -> tuple[str, str | None]:
     """What starts count, by how many answers stand there, and what to know of it.
 
-    >>> find_unit([Given('é, or e', 'e', 7)])[0], find_unit([Given('é, or e', 'e', 6)])[0]
+    >>> find_unit([Given('é, or e', 'e', 7)] * 3)[0], find_unit([Given('é, or e', 'e', 6)] * 3)[0]
     ('bytes of UTF-8', 'characters')
     """
     # A character of ASCII is one everywhere.
@@ -30,8 +31,9 @@ def find_unit(answers: Iterable[Given]) -> tuple[str, str | None]:
         for unit in _UNITS:
             fitting[unit] = sum(_stands(one, in_characters(one, unit)) for one in wide)
     best = max(fitting, key=fitting.__getitem__)  # the first of those that fit equally often
-    if best == CHARACTERS:
-        return best, None
+    # A wrong start may by chance be right in another unit: all must be, and several only there.
+    if fitting[best] < len(wide) or fitting[best] - fitting[CHARACTERS] < _LEAST:
+        return CHARACTERS, None
     return best, (
         f'starts of answers are read as numbers of {best}: so {fitting[best]:,} answers stand at '
         f'their starts, and {fitting[CHARACTERS]:,} if these count characters'
