@@ -94,7 +94,7 @@ def failed_import(path: pathlib.Path | str, error: ImportError) -> ConfigError:
 
 
 # A setting that is typed -> one that would take its place, if the recipe has it.
-_IN_PLACE_OF = {
+IN_PLACE_OF = {
     'total_steps': 'minutes',
     'optimizer.warmup_steps': 'optimizer.warmup_share',
     'objective.generator_steps': 'objective.generator_share',
@@ -110,7 +110,7 @@ def give_way(settings: Settings, typed: Collection[str]) -> None:
     Raises:
         ConfigError: both are typed.
     """
-    for name, other in _IN_PLACE_OF.items():
+    for name, other in IN_PLACE_OF.items():
         if name in typed and other in typed:
             raise ConfigError(
                 f'config.{name} and config.{other} are both typed: one of them decides, leave the '

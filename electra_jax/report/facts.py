@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.config import fields, resolve
-from electra_jax.config.recipe import parse_setting, recipe
+from electra_jax.config.recipe import IN_PLACE_OF, parse_setting, recipe
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config
 from electra_jax.core import metric_table
 from electra_jax.core.complaints import counted
@@ -221,6 +221,8 @@ def differences(run: Run) -> Table | None:
         if name in _HIDDEN or value == default or (name in _DERIVED and name not in named):
             continue
         where = 'command line' if name in named else 'recipe'
+        if name not in named and run.setting(IN_PLACE_OF.get(name, '')) is not None:
+            where = IN_PLACE_OF[name]  # which it follows from
         rows.append([Cell(name), Cell(_value(value)), Cell(_value(default)), Cell(where)])
     title = 'Settings that differ from the defaults'
     return Table(title, ['setting', 'value', 'default', 'from'], rows) if rows else None

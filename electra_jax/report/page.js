@@ -18,10 +18,10 @@ function element(parent, name, attributes = {}, text = '') {
 
 // ---- numbers
 
-function short(value) { // on an axis
+function short(value, largest) { // on an axis whose largest value is known
   const size = Math.abs(value);
   if (size >= 1e6) return `${+(value / 1e6).toPrecision(3)}M`;
-  if (size >= 1e4) return `${+(value / 1e3).toPrecision(3)}k`;
+  if (size >= 1e3 && largest >= 1e4) return `${+(value / 1e3).toPrecision(3)}k`;
   if (size > 0 && size < 1e-3) return value.toExponential().replace(/(\.\d\d)\d+/, '$1');
   return (+value.toPrecision(6)).toLocaleString('en', {maximumFractionDigits: 6});
 }
@@ -93,18 +93,19 @@ function draw(figure) {
   for (const tick of chart.log ? logTicks(scale.low, scale.high) : linearTicks(scale.low, scale.high, 4)) {
     const y = scale.y(tick);
     element(svg, 'line', {class: 'grid', x1: scale.left, x2: scale.right, y1: y, y2: y});
-    element(svg, 'text', {x: scale.left - 7, y: y + 4, 'text-anchor': 'end'}, short(tick));
+    element(svg, 'text', {x: scale.left - 7, y: y + 4, 'text-anchor': 'end'}, short(tick, scale.high));
   }
   for (const tick of linearTicks(0, scale.end, 4)) {
     const isLast = scale.x(tick) > scale.right - 12;
-    element(svg, 'text', {x: scale.x(tick), y: scale.bottom + 16, 'text-anchor': isLast ? 'end' : 'middle'}, short(tick));
+    element(svg, 'text', {x: scale.x(tick), y: scale.bottom + 16, 'text-anchor': isLast ? 'end' : 'middle'}, short(tick, scale.end));
   }
   element(svg, 'text', {x: (scale.left + scale.right) / 2, y: height - 4, 'text-anchor': 'middle'},
     axis === 'steps' ? 'training step' : `${timeUnit} since the start`);
   if (scale.band) drawBand(svg, scale);
-  for (const curve of curves) drawCurve(svg, curve, scale);
+  const hasTwoKinds = chart.curves.some(curve => curve.kind !== chart.curves[0].kind);
+  for (const curve of curves) drawCurve(svg, curve, hasTwoKinds, scale);
   if (chart.level) drawLevel(svg, chart.level, curves, scale);
-  if (chart.start && axis === 'steps') drawStart(svg, chart.start, scale);
+  if (chart.start && axis === 'steps') drawStart(svg, chart.start, curves, scale);
   follow(svg, figure, curves, scale);
 }
 
@@ -115,10 +116,10 @@ function drawBand(svg, scale) {
   element(svg, 'polygon', {class: 'band', points: points.join(' ')});
 }
 
-function drawCurve(svg, curve, scale) {
+function drawCurve(svg, curve, hasTwoKinds, scale) {
   const xs = across(curve);
   const points = xs.map((x, at) => [scale.x(x), scale.y(curve.y[at])]).filter(([, y]) => Number.isFinite(y));
-  const faint = !isSingle && curve.label === 'training' ? ' faint' : '';
+  const faint = !isSingle && hasTwoKinds && curve.kind === 0 ? ' faint' : '';
   const broken = !isSingle && curve.run >= 8 ? ' broken' : '';
   const colour = `c${colourOf(curve)}`;
   element(svg, 'polyline', {class: `line ${colour}${faint}${broken}`, points: points.map(point => point.join()).join(' ')});
@@ -127,25 +128,31 @@ function drawCurve(svg, curve, scale) {
   }
 }
 
-// A value to compare with; its name stands where the fewest points of curves are.
-function drawLevel(svg, level, curves, scale) {
-  const y = scale.y(level.value), size = level.name.length * 6.6;
-  element(svg, 'line', {class: 'level', x1: scale.left, x2: scale.right, y1: y, y2: y});
+// Writes a text at the one of some places, given by its end and its base, that is least crowded.
+function annotate(svg, text, ends, bases, curves, scale) {
+  const size = text.length * 6.6;
   const points = curves.flatMap(curve => across(curve).map((x, at) => [scale.x(x), scale.y(curve.y[at])]));
-  const places = [[scale.right, y - 5], [scale.right, y + 14], [scale.left + size + 4, y - 5], [scale.left + size + 4, y + 14]];
-  const crowd = ([end, base]) => points.filter(([px, py]) =>
-    px > end - size - 8 && px < end + 8 && py > base - 15 && py < base + 6).length
-    + 1000 * (base < scale.top + 8 || base > scale.bottom - 2);
-  const [x, base] = places.reduce((best, place) => (crowd(place) < crowd(best) ? place : best));
-  element(svg, 'text', {x, y: base, 'text-anchor': 'end'}, level.name);
+  const places = ends(size).flatMap(end => bases.map(base => [end, base]));
+  const crowd = ([end, base]) => points.filter(([x, y]) =>
+    x > end - size - 8 && x < end + 8 && y > base - 15 && y < base + 6).length
+    + 1000 * (base < scale.top + 8 || base > scale.bottom - 2 || end - size < scale.left || end > scale.right);
+  const [x, y] = places.reduce((best, place) => (crowd(place) < crowd(best) ? place : best));
+  element(svg, 'text', {x, y, 'text-anchor': 'end'}, text);
+}
+
+// A value to compare with.
+function drawLevel(svg, level, curves, scale) {
+  const y = scale.y(level.value);
+  element(svg, 'line', {class: 'level', x1: scale.left, x2: scale.right, y1: y, y2: y});
+  annotate(svg, level.name, size => [scale.right, scale.left + size + 4], [y - 5, y + 14], curves, scale);
 }
 
 // Where the discriminator begins to be trained: before it, its curves mean nothing.
-function drawStart(svg, step, scale) {
-  const x = scale.x(Math.min(step, scale.end)), isLeft = x > (scale.left + scale.right) / 2;
+function drawStart(svg, step, curves, scale) {
+  const x = scale.x(Math.min(step, scale.end));
   if (step <= scale.end) element(svg, 'line', {class: 'level', x1: x, x2: x, y1: scale.top, y2: scale.bottom});
-  element(svg, 'text', {x: isLeft ? x - 6 : x + 6, y: scale.top + 12, 'text-anchor': isLeft ? 'end' : 'start'},
-    `trained from step ${step.toLocaleString('en')}`);
+  const bases = [scale.top + 12, (scale.top + scale.bottom) / 2, scale.bottom - 8];
+  annotate(svg, `trained from step ${step.toLocaleString('en')}`, size => [x - 6, x + 6 + size], bases, curves, scale);
 }
 
 // The values at a step below a chart: of the newest one, or of the one under the pointer.
@@ -162,7 +169,10 @@ function follow(svg, figure, curves, scale) {
     for (const curve of shown.slice(0, 12)) {
       const line = element(readout, 'span');
       element(line, 'i', {class: `swatch c${colourOf(curve)}`});
-      line.append(`${isSingle ? curve.label : data.runs[curve.run]} ${exact(curve.y[nearest(curve, x)])}`);
+      const newest = nearest(curve, x), value = exact(curve.y[newest]), there = across(curve)[newest];
+      const isOther = Math.abs(there - x) > scale.end / 20; // a run that has not come so far
+      line.append(`${isSingle ? curve.label : data.runs[curve.run]} ${value}`);
+      if (isOther) line.append(` (at ${short(Math.round(there), scale.end)})`);
     }
   };
   svg.addEventListener('pointermove', event => {

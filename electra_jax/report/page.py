@@ -165,7 +165,7 @@ def _figure(number: int, chart: Mapping[str, Any]) -> str:
     if meanings:
         title = f'<details><summary>{title}</summary><dl>{meanings}</dl></details>'
     unit = chart['unit'] + (', logarithmic' if chart['unit'] and chart['log'] else '')
-    unit = unit or ('logarithmic' if chart['log'] else ' ')
+    unit = unit or ('logarithmic' if chart['log'] else '\N{NO-BREAK SPACE}')
     return (
         f'<figure data-chart="{number}"><figcaption>{title}</figcaption>'
         f'<p class="unit">{_text(unit)}</p><div class="plot"></div><p class="readout"></p></figure>'
@@ -190,16 +190,18 @@ def _table(table: Table) -> str:
     names = table.columns if len(table.columns) > 3 else [''] * len(table.columns)
     body = ''
     for first, *others in table.rows:
-        cells = ''.join(
-            f'<td{f" data-name={chr(34)}{_text(name)}{chr(34)}" if name else ""}>{_cell(cell)}</td>'
-            for name, cell in zip(names[1:], others, strict=True)
-        )
+        cells = ''.join(map(_data, names[1:], others))
         body += f'<tr><th scope="row">{_cell(first)}</th>{cells}</tr>'
     about = f'<p class="note">{_text(table.about)}</p>' if table.about else ''
     return (
         f'<section><h2>{_text(table.title)}</h2><div class="wide"><table class="list"><thead><tr>'
         f'{head}</tr></thead><tbody>{body}</tbody></table></div>{about}</section>'
     )
+
+
+def _data(name: str, cell: Cell) -> str:
+    label = f' data-name="{_text(name)}"' if name else ''
+    return f'<td{label}>{_cell(cell)}</td>'
 
 
 def _cell(cell: Cell) -> str:

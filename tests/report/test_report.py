@@ -1,5 +1,6 @@
 """The page about runs: what is on it, that nothing in it can run, and what it costs."""
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -64,6 +65,16 @@ def test_a_page_has_everything_and_only_its_own_scripts(folder):
     assert texts['texts'][1][0] == [
         ['the', '', 10, 1], [EVIL, 'cat', 90, 1], ['s', '', 50, 0], ['&amp;', '', 0, 1],
     ]  # fmt: skip
+
+
+def test_settings_name_where_they_come_from(tmp_path):
+    run = runs.read(epath.Path(write_run(tmp_path / 'mine', minutes=2.0, seed=7)))
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in facts.differences(run).rows}
+    assert rows['seed'] == ['7', '0', 'recipe'] and rows['minutes'][0] == '2'
+    assert rows['total_steps'] == ['400', '1000000', 'command line']
+    quiet = dataclasses.replace(run, about={**run.about, 'command': []})
+    rows = {row[0].text: row[3].text for row in facts.differences(quiet).rows}
+    assert rows['total_steps'] == 'minutes' and 'model.num_layers' not in rows
 
 
 def test_the_policy_allows_the_script_and_the_style_of_the_page(folder):
