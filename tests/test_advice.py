@@ -860,7 +860,6 @@ UNTRIED = {
         ('interop/probes.py', 'tokenizer not checked against transformers,'),
         ('sweep/table.py', 'no plot: type pip install matplotlib'),
         ('train/trackers.py', ', which is not installed: type pip install -e'),
-        ('train/trackers.py', 'names wandb, which has no key here, and a run'),
     ),
     'It needs a network.': (
         ('core/tfds.py', 'Where there is a network, with tensorflow'),
