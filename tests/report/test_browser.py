@@ -73,6 +73,20 @@ def test_it_fits_the_screen_and_can_be_read(browser, file, scheme, width):
         assert page.evaluate(OUTSIDE) == []
 
 
+def test_paper_is_white(browser, file):
+    colours = """() => ['--paper', '--doubt', '--c0', '--rule'].map(
+        name => getComputedStyle(document.documentElement).getPropertyValue(name))"""
+    with browsers.opened_page(browser, file) as page:
+        light = page.evaluate(colours)
+    with browsers.opened_page(browser, file, scheme='dark') as page:
+        dark = page.evaluate(colours)
+        assert not set(dark) & set(light)
+        page.emulate_media(media='print')
+        assert page.evaluate(colours) == light
+        assert page.evaluate(browsers.LOWEST_CONTRAST)[0] >= 4.5
+        assert not page.is_visible('#step')
+
+
 def test_runs_are_hidden_and_shown(browser, tmp_path):
     folders = [write_run(tmp_path / f'run{seed}', seed=seed, level=5.0 + seed) for seed in (0, 1)]
     job.run(parse(['--workdir', *map(str, folders)]))
