@@ -153,7 +153,7 @@ def _recorded(run: pathlib.Path | None) -> dict[str, Any]:
 def _lines(about: Mapping[str, Any], run: pathlib.Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl up to the checkpoint."""
     last = about.get('steps', 0)
-    return [line for line in metric_lines.read(run) if line.get('step', 0) <= last]
+    return [line for line in metric_lines.read(run) if line['step'] <= last]
 
 
 def _last(about: Mapping[str, Any], run: pathlib.Path, name: str) -> float | None:

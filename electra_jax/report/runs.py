@@ -95,10 +95,8 @@ def read(folder: epath.Path, name: str | None = None) -> Run:
     )
 
 
-def _is_whole(line: Any) -> bool:
-    """Whether a line of metrics has a step, and numbers or nulls."""
-    if not isinstance(line, dict) or not isinstance(line.get('step'), int):
-        return False
+def _is_whole(line: dict[str, Any]) -> bool:
+    """Whether a line of metrics has numbers or nulls alone."""
     if not all(isinstance(value, int | float | None) for value in line.values()):
         return False
     return all(value is None or math.isfinite(value) for value in line.values())

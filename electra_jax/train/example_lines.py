@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from electra_jax.core import files
+from electra_jax.train import metric_lines
 
 FILE = 'examples.jsonl'  # in the workdir
 
@@ -27,32 +28,19 @@ def add(folder: epath.Path, step: int, examples: Sequence[Example]) -> None:
     An earlier start may have written them. The whole file is written, because a bucket cannot
     append; evaluations are rare, and a line has a few kilobytes.
     """
-    kept = [line for line in _lines(folder) if line['step'] < step]
+    kept = [text for text, line in metric_lines.of_steps(folder / FILE) if line['step'] < step]
     new = {'step': step, 'examples': [example._asdict() for example in examples]}
-    text = ''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in [*kept, new])
-    files.write_whole(folder / FILE, text)
+    lines = [*kept, json.dumps(new, ensure_ascii=False)]
+    files.write_whole(folder / FILE, ''.join(f'{line}\n' for line in lines))
 
 
 def read(folder: pathlib.Path | epath.Path) -> list[tuple[int, list[Example]]]:
     """The step of each evaluation with its examples; damaged lines are left out."""
     found = []
-    for line in _lines(folder):
+    for _, line in metric_lines.of_steps(folder / FILE):
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
             found.append((line['step'], [_example(one) for one in line['examples']]))
     return found
-
-
-def _lines(folder: pathlib.Path | epath.Path) -> list[dict[str, Any]]:
-    path = folder / FILE
-    if not path.exists():
-        return []
-    lines = []
-    for text in path.read_text(encoding='utf-8').split('\n'):  # a token may be another line end
-        with contextlib.suppress(ValueError):
-            line = files.parse_object(text)
-            if isinstance(line.get('step'), int):
-                lines.append(line)
-    return lines
 
 
 def _example(stored: dict[str, Any]) -> Example:

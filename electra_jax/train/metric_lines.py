@@ -1,24 +1,34 @@
 """The lines of metrics.jsonl, as those who read a run need them; what writes them is `metrics`."""
 
 import contextlib
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
 
+from electra_jax.core import files
+
 FILE = 'metrics.jsonl'  # in the workdir
 
 
 def read(folder: pathlib.Path | epath.Path) -> list[dict[str, Any]]:
     """The lines of a workdir, without those that are unfinished or were torn by a crash."""
-    path = folder / FILE
-    lines = []
-    for text in path.read_text().splitlines() if path.exists() else []:
+    return [line for _, line in of_steps(folder / FILE)]
+
+
+def of_steps(path: pathlib.Path | epath.Path) -> list[tuple[str, dict[str, Any]]]:
+    """Each line of a file that is a JSON object with a 'step', as text and parsed.
+
+    What a crash leaves need not be text; and a character in a line may be another end of lines.
+    """
+    found = []
+    for raw in path.read_bytes().split(b'\n') if path.exists() else []:
         with contextlib.suppress(ValueError):
-            lines.append(json.loads(text))
-    return lines
+            line = files.parse_object(raw)
+            if isinstance(line.get('step'), int):
+                found.append((raw.decode(), line))
+    return found
 
 
 def series(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:

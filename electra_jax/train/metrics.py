@@ -15,7 +15,7 @@ from etils import epath
 from electra_jax.core import files
 from electra_jax.core.complaints import counted
 from electra_jax.runtime import distributed
-from electra_jax.train.metric_lines import FILE
+from electra_jax.train import metric_lines
 from electra_jax.train.trackers import Trackers
 
 
@@ -37,10 +37,9 @@ class Metrics:
         """Opens the files, and drops the lines of steps after `start`, which will be done again.
 
         `trackers` is the setting. `report` is called with a line where a file cannot be written.
-        On a bucket at least
-        `rewrite_seconds` lie between two writes of a whole file.
+        On a bucket at least `rewrite_seconds` lie between two writes of a whole file.
         """
-        self.path, self._report = workdir / FILE, report
+        self.path, self._report = workdir / metric_lines.FILE, report
         self._on = distributed.is_first()
         self._rewrites, self._rewrite_seconds = '://' in str(workdir), rewrite_seconds
         self._written_at = time.monotonic()
@@ -91,14 +90,8 @@ def _drop_after(path: epath.Path, step: int) -> list[str]:
     """Keeps the lines of `path` up to `step`, and returns them; a torn last line is dropped."""
     if not path.exists():
         return []
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)['step'] <= step:
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):
-            continue
-    files.write_whole(path, ''.join(line + '\n' for line in kept))
+    kept = [text for text, line in metric_lines.of_steps(path) if line['step'] <= step]
+    files.write_whole(path, ''.join(f'{text}\n' for text in kept))
     return kept
 
 

@@ -84,7 +84,7 @@ def begun(workdir: epath.Path) -> dict[str, Any] | None:
         CheckpointError: they cannot be read.
     """
     path, measured = workdir / CONFIG_FILE, workdir / metric_lines.FILE
-    is_begun = has_checkpoint(workdir) or (measured.exists() and measured.read_text().strip())
+    is_begun = has_checkpoint(workdir) or (measured.exists() and measured.read_bytes().strip())
     if not path.exists() or not is_begun:
         return None
     try:

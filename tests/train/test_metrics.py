@@ -11,7 +11,7 @@ from etils import epath
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 
-from electra_jax.train import metrics
+from electra_jax.train import metric_lines, metrics
 
 
 def full(*args, **kwargs):
@@ -120,3 +120,12 @@ def test_lines_that_find_no_room_to_the_end_are_counted(tmp_path):
         writer.close()
     assert reported[-1].startswith('2 lines of')
     assert lines_of(tmp_path) == [{'step': 1, 'train/loss': 1.0}]
+
+
+def test_what_a_crash_leaves_in_the_file_is_dropped(tmp_path):
+    whole = b'{"step": 1, "train/loss": 1.0}\n'
+    left = b'\xff\xfe\x00\n5\n[]\n{"train/loss": 2.0}\n{"step": "2"}\n{"step": 2, "tr'
+    (tmp_path / 'metrics.jsonl').write_bytes(whole + left)
+    assert metric_lines.read(tmp_path) == [{'step': 1, 'train/loss': 1.0}]
+    metrics.Metrics(epath.Path(tmp_path), 1, '', print).close()
+    assert (tmp_path / 'metrics.jsonl').read_bytes() == whole
