@@ -62,7 +62,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     start = int(state.step)
     end = min(config.total_steps, config.stop_at or config.total_steps)
     clock = run.clock
-    evaluation: dict[str, float] = {}
+    evaluation: dict[str, float] | None = None
     clock.start_from(start)
     with _tools(config.log, run, workdir, start, end) as (log, profiler, stop):
         if start < end:
@@ -91,11 +91,11 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             # ---- Evaluate on held-out text.
             if (number % config.eval.every_steps == 0 or number == end) and not stop.has_come():
                 log.finish_step()
-                evaluation = {}
+                evaluation = None
                 with log.evaluating(), stop.leaving():
                     evaluation = run.evaluate(state.params)
                     run.show(number, state.params)
-                if not stop.has_come():
+                if evaluation is not None:  # else a signal came before it was whole
                     log.evaluation(number, evaluation)
 
             # ---- Save.
@@ -113,7 +113,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
                 evaluation = run.evaluate(state.params)
             log.evaluation(start, evaluation)
         log.finish_step()
-    return Outcome(state, evaluation if not stop.name else {}, stop.name)
+    return Outcome(state, {} if stop.name else evaluation or {}, stop.name)
 
 
 @contextlib.contextmanager

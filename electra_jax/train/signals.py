@@ -14,7 +14,7 @@ class Stop:
     """Whether a signal has asked the run to end."""
 
     name: str | None = None  # of the signal
-    _leaves = False  # what is under way, at a signal
+    _leaves = False  # whether a signal ends what is under way
 
     @contextlib.contextmanager
     def leaving(self) -> Iterator[None]:
