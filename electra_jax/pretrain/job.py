@@ -24,7 +24,7 @@ from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import BuildCorpus, Text
 from electra_jax.runtime import distributed, terminal
-from electra_jax.train import checkpoint, loop, metric_lines, replay, seals, step, workdir
+from electra_jax.train import checkpoint, loop, replay, seals, step, workdir
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
@@ -98,14 +98,11 @@ def configure(settings: Settings, folder: epath.Path) -> Config:
 
 def finished_step(config: Config, text: Text, folder: epath.Path) -> int | None:
     """The last step of a run that is over, whose evaluation need not be computed again."""
-    end = min(config.total_steps, config.stop_at or config.total_steps)
-    newest = max(seals.steps(folder / checkpoint.FOLDER), default=-1)
-    is_measured = not texts.held_out_rows(text) or any(
-        line['step'] == newest and name.startswith('eval/')
-        for line in metric_lines.read(folder)
-        for name in line
-    )
-    if config.job != 'pretrain' or config.replay or newest < end or not is_measured:
+    if config.job != 'pretrain' or config.replay:
+        return None
+    # Processes need not see the same files at the same time, and all must go the same way.
+    newest = distributed.agree(_measured_end(config, text, folder))
+    if newest is None:
         return None
     checkpoints = Checkpoints(
         folder / checkpoint.FOLDER, config.checkpoint, terminal.OUT.print, read_only=True
@@ -116,6 +113,16 @@ def finished_step(config: Config, text: Text, folder: epath.Path) -> int | None:
         texts.check_checkpoint(about, config, text, folder, same_text=True)
     checkpoints.close()
     return newest if is_whole else None
+
+
+def _measured_end(config: Config, text: Text, folder: epath.Path) -> int | None:
+    """The step of the newest checkpoint, if the run ends there, and its evaluation is written."""
+    end = min(config.total_steps, config.stop_at or config.total_steps)
+    newest = max(seals.steps(folder / checkpoint.FOLDER), default=-1)
+    if newest < end:
+        return None
+    is_measured = not texts.held_out_rows(text) or report.evaluation_at(newest, folder)
+    return newest if is_measured else None
 
 
 def make_program(config: Config, text: Text, folder: epath.Path, is_unset: bool) -> Run:

@@ -1,5 +1,6 @@
 """What pre-training prints at its start and at its end."""
 
+import math
 import shlex
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -129,14 +130,19 @@ def finished(
     step: int, config: Config, text: Text, folder: epath.Path, typed: Collection[str]
 ) -> str:
     """The end of a run again, where its command is typed after it."""
-    evaluation = {
-        name.removeprefix('eval/'): value
+    evaluation = evaluation_at(step, folder)
+    lines = [f'note: {line}' for line in not_read(config, text, typed)]
+    return '\n'.join([*lines, *_result(step, evaluation, config), *_what_next(config, folder)])
+
+
+def evaluation_at(step: int, folder: epath.Path) -> dict[str, float]:
+    """The metrics on held-out text after a step, as metrics.jsonl has them."""
+    return {
+        name.removeprefix('eval/'): math.nan if value is None else value
         for line in metric_lines.read(folder)
         for name, value in line.items()
         if line['step'] == step and name.startswith('eval/')
     }
-    lines = [f'note: {line}' for line in not_read(config, text, typed)]
-    return '\n'.join([*lines, *_result(step, evaluation, config), *_what_next(config, folder)])
 
 
 def end(outcome: Outcome, clock: Clock, config: Config, folder: epath.Path) -> str:
@@ -158,8 +164,9 @@ def _result(step: int, evaluation: Mapping[str, float], config: Config) -> list[
 
 
 def _what_next(config: Config, folder: epath.Path) -> list[str]:
+    events = ', tensorboard/' if 'tensorboard' in config.log.trackers else ''
     return [
-        f'files: {folder} (checkpoints/, metrics.jsonl, tensorboard/)',
+        f'files: {folder} (checkpoints/, metrics.jsonl{events})',
         following(config, folder),
     ]
 

@@ -73,3 +73,14 @@ def test_what_is_held_out_and_not_read_is_noted(tmp_path: pathlib.Path):
     (line,) = report.not_read(config, text, ['data.validation_source'])
     assert 'its held-out rows of no other text' in line and '(text:dev.txt) is not read' in line
     assert report.not_read(config, text, []) == []
+
+
+def test_the_end_of_a_run_is_printed_again_from_its_metrics(tmp_path):
+    (tmp_path / 'metrics.jsonl').write_text(
+        '{"step": 4, "eval/mlm_loss": 7.0}\n{"step": 8, "eval/mlm_loss": 6.0, "eval/x": null}\n'
+    )
+    folder, text = epath.Path(tmp_path), Text([], [], None)
+    lines = report.finished(8, tiny_config(log={'trackers': ''}), text, folder, []).splitlines()
+    assert lines[0] == 'done: 8 steps, mlm_loss 6.0000, x nan'
+    assert 'metrics.jsonl' in lines[1] and 'tensorboard' not in lines[1]
+    assert 'tensorboard/' in report.finished(8, tiny_config(), text, folder, [])
