@@ -7,6 +7,7 @@ a short queue, and where the thread ends (a full disk) the queue fills up and tr
 forever.
 """
 
+import contextlib
 import functools
 import importlib.util
 import math
@@ -113,7 +114,7 @@ def _wandb(workdir: epath.Path, start: int, mark: Mark) -> Tracker:
 class Row(NamedTuple):
     """What is known of a program."""
 
-    package: str  # that must be installed; it is the extra's name, too
+    package: str  # that must be installed; its extra is called as the program
     open: Callable[[epath.Path, int, Mark], Tracker]  # workdir, start, mark
 
 
@@ -130,7 +131,7 @@ def check(text: str) -> tuple[str, ...]:
     Raises:
         ConfigError: a name is not known, its package is not installed, or nobody is logged in.
     """
-    names = tuple(name.strip() for name in text.split(',') if name.strip())
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(',') if name.strip()))
     for name in names:
         if name not in TRACKERS:
             raise unknown('config.log.trackers', name, TRACKERS)
@@ -152,10 +153,14 @@ def _knows_wandb() -> bool:
     """Whether wandb has a key, or needs none; it would ask the terminal for one otherwise."""
     if any(os.environ.get(name) for name in _KEYS):
         return True
-    home = pathlib.Path.home()
-    paths = [os.environ.get('NETRC'), home / '.netrc', home / '_netrc']
-    texts = [pathlib.Path(p).read_text() for p in paths if p and pathlib.Path(p).is_file()]
-    return any('wandb' in text for text in texts)
+    paths = [os.environ.get('NETRC'), *map(os.path.expanduser, ('~/.netrc', '~/_netrc'))]
+    return any(b'wandb' in _read(pathlib.Path(path)) for path in paths if path)
+
+
+def _read(path: pathlib.Path) -> bytes:
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return b''  # there is none, or none for this user
 
 
 def _mark(workdir: epath.Path, start: int) -> str:

@@ -90,7 +90,7 @@ def test_one_that_does_not_open_is_left_out(tmp_path, packages, monkeypatch):
 
 
 def test_what_cannot_work_is_refused(tmp_path, packages, monkeypatch):
-    assert trackers.check(' tensorboard, wandb') == ('tensorboard', 'wandb')
+    assert trackers.check(' tensorboard, wandb,wandb') == ('tensorboard', 'wandb')
     assert trackers.check('') == ()
     with pytest.raises(ConfigError, match=r"'mlflow', allowed: tensorboard, trackio, wandb"):
         trackers.check('tensorboard,mlflow')
@@ -98,6 +98,10 @@ def test_what_cannot_work_is_refused(tmp_path, packages, monkeypatch):
     for name in trackers._KEYS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv('NETRC', raising=False)
+    with pytest.raises(ConfigError, match='wandb login'):
+        trackers.check('wandb')
+    monkeypatch.setenv('NETRC', str(tmp_path))  # which cannot be read
+    (tmp_path / '.netrc').write_bytes(b'\xff\n')
     with pytest.raises(ConfigError, match='wandb login'):
         trackers.check('wandb')
     (tmp_path / '.netrc').write_text('machine api.wandb.ai\n  login user\n')
