@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 
+from electra_jax.core import files
 from electra_jax.runtime import terminal
 
 OFF = 'off'
@@ -47,7 +48,7 @@ def keep(place: str | None = None, most_bytes: int = MOST_BYTES) -> None:
         return
     if place is None and (_config.jax_compilation_cache_dir or jax.distributed.is_initialized()):
         return
-    folder = f'{place or usual_folder()}/{machine()}'
+    folder = f'{files.absolute(place) if place else usual_folder()}/{machine()}'
     if folder.startswith('~'):  # a container without a home
         return
     if '://' not in folder and not _opened(pathlib.Path(folder), most_bytes):

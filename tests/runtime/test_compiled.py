@@ -101,6 +101,9 @@ def test_the_usual_folder_and_that_of_the_environment(tmp_path, monkeypatch):
     assert jax.config.jax_compilation_cache_dir == 'gs://bucket/x'
     compiled.keep(str(tmp_path))
     assert jax.config.jax_compilation_cache_dir == f'{tmp_path}/{compiled.machine()}'
+    monkeypatch.setenv('HOME', str(tmp_path))
+    compiled.keep('~/mine')  # a shell leaves it so after an equals sign
+    assert jax.config.jax_compilation_cache_dir == f'{tmp_path}/mine/{compiled.machine()}'
 
 
 def test_several_processes_and_a_user_without_a_home_have_no_usual_folder(tmp_path, monkeypatch):
