@@ -7,7 +7,7 @@ from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.corpus import job
+from electra_jax.corpus import documents, images, job, sources
 from electra_jax.data import manifest, pipeline
 from tests.support.corpora import WORDS
 from tests.support.image_files import COLOURS, full, write_colours, write_image, write_index
@@ -137,6 +137,18 @@ def test_an_image_of_no_use_is_named_by_its_line_or_counted(folder, case):
     number, where = corpus.bad_text[reason]
     assert number == 1 and 'line 2' in where
     assert Complaints('', counts=corpus.bad_text).lines()
+
+
+def test_lines_of_an_index_are_not_counted_for_each_of_its_parts(folder, monkeypatch):
+    counted = []
+    monkeypatch.setattr(documents, 'line_number', lambda origin: counted.append(origin) or 1)
+    (entry,) = sources.parse_source(f'images:{folder}/index.jsonl')
+    complaints = Complaints('data.on_bad_text', 'error')
+    parts = list(images.parts(entry, 64 * 500, complaints))
+    blocks = [block for part in parts for block in part.open(complaints)]
+    texts = [text for block in blocks for text in block.documents]
+    assert len(parts) > 2 and len(texts) == 60 and not counted
+    assert texts[0].where.endswith('index.jsonl, line 1') and ' at byte ' in texts[-1].where
 
 
 def test_a_corpus_of_other_images_is_refused(folder, tmp_path):
