@@ -9,8 +9,7 @@ model's block; a target may also be `sentence_transformers`, the encoder with a 
 Examples:
     python -m electra_jax.convert --source=google:electra_small --target=ours:runs/from_google
     python -m electra_jax.convert --source=ours:runs/mine --target=huggingface:exported --check
-    python -m electra_jax.convert --source=ours:runs/mine --target=safetensors:passed_on
-    python -m electra_jax.convert --source=ours:runs/mine --target=ours:runs/mean --average_last=5
+    python -m electra_jax.convert --source=ours:runs/mine --target=safetensors:mean --average_last=5
 """
 
 from electra_jax.runtime import early

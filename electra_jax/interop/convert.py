@@ -174,6 +174,11 @@ def _check(kind: str, target_kind: str, google: Mapping[str, Any], how: How) -> 
             f'--average_last is {how.average_last}, but checkpoints of kind {kind} have one step: '
             'leave it out'
         )
+    if how.average_last is not None and how.revision is not None:
+        raise ConfigError(
+            f'--average_last is {how.average_last} and --revision is {how.revision!r}: one is the '
+            'mean of the newest checkpoints, the other one of them: leave one out'
+        )
 
 
 def _of_revision(path: pathlib.Path, revision: str | None) -> pathlib.Path:

@@ -297,7 +297,8 @@ def read_mean(path: epath.Path, count: int) -> tuple[Tree, dict[str, Any]]:
     Raises:
         CheckpointError: there are fewer, or one of them is damaged.
     """
-    newest = _step_folder(files.absolute(path))
+    path = files.absolute(path)
+    newest = _step_folder(path)
     folder = newest.parent
     steps = seals.steps(folder)[-count:] if newest != path else [int(newest.name)]
     if len(steps) < count:

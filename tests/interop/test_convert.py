@@ -315,6 +315,8 @@ def test_the_mean_of_the_last_checkpoints_is_converted(ours, tmp_path, capsys):
         run(f'ours:{ours}', f'ours:{tmp_path / "more"}', average_last=5)
     with pytest.raises(ConfigError, match=r'--average_last is 2.*kind huggingface have one step'):
         run(f'huggingface:{ours}', f'ours:{tmp_path / "more"}', average_last=2)
+    with pytest.raises(ConfigError, match=r"--average_last is 2 and --revision is 'step-10'"):
+        run(f'ours:{ours}', f'ours:{tmp_path / "more"}', average_last=2, revision='step-10')
 
 
 def test_settings_that_suit_the_devices_are_not_passed_on(ours, tmp_path, capsys):
