@@ -198,13 +198,13 @@ def test_evaluate_without_a_checkpoint_says_what_to_do(recipe, tmp_path):
 
 @pytest.mark.slow
 def test_minutes_are_measured_once(recipe, tmp_path):
-    words = ('--config.minutes=0.1', '--config.stop_at=3')
-    first = run(recipe, tmp_path, *words)
+    minutes = '--config.minutes=0.1'
+    first = run(recipe, tmp_path, minutes, '--config.stop_at=3')
     assert first.returncode == 0, first.stderr
     assert 'compiling...' in first.stdout and '0.1 minutes are ' in first.stdout
     total = json.loads((tmp_path / 'config.json').read_text())['config']['total_steps']
     assert total != 12 and f'{total:,} steps: ' in first.stdout
-    again = run(recipe, tmp_path, *words)
+    again = run(recipe, tmp_path, minutes, '--config.stop_at=4')
     assert again.returncode == 0, again.stderr
     assert 'continuing from step 3' in again.stdout and ' minutes are ' not in again.stdout
     assert json.loads((tmp_path / 'config.json').read_text())['config']['total_steps'] == total
