@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from electra_jax.core.errors import NonFiniteError
 from electra_jax.finetune.examples import SpanExample
+from electra_jax.finetune.kinds.kind import check_numbers
 
 
 class Window(NamedTuple):
@@ -104,7 +104,7 @@ def best_pairs(pairs: Pairs, window: Window, n_best: int, max_tokens: int) -> li
     allowed = (window.text_L & window.best_L)[starts] & window.text_L[ends]
     allowed &= (starts <= ends) & (ends < starts + max_tokens)
     starts, ends, scores = starts[allowed], ends[allowed], scores[allowed]
-    _check_numbers(scores)
+    check_numbers(scores)
     kept = np.arange(len(scores))
     if len(scores) > n_best:
         # Everything that ties with the last one kept must stay in, so that the order decides.
@@ -113,14 +113,6 @@ def best_pairs(pairs: Pairs, window: Window, n_best: int, max_tokens: int) -> li
     best = kept[np.argsort(-scores[kept], kind='stable')][:n_best]
     columns = (window.begin_L[starts[best]], window.stop_L[ends[best]], scores[best])
     return [Candidate(*one) for one in zip(*(x.tolist() for x in columns), strict=True)]
-
-
-def _check_numbers(scores: np.ndarray) -> None:
-    if np.isnan(scores).any():
-        raise NonFiniteError(
-            'the model scores answers with NaN: its training has failed; lower '
-            'config.optimizer.learning_rate'
-        )
 
 
 def answers(
@@ -150,7 +142,7 @@ def answers(
     held: list[list[Candidate]] = [[] for _ in examples]
     none = [math.inf] * len(examples)
     for number, candidates, score in windows:
-        _check_numbers(np.array(score))
+        check_numbers(np.array(score))
         held[number] += candidates
         none[number] = min(none[number], score)
     result = []
