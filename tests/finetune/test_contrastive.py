@@ -1,5 +1,6 @@
 """Texts that belong together: files, loss, ranks, BM25, and vectors that are those of `encode`."""
 
+import collections
 import dataclasses
 import functools
 import json
@@ -40,18 +41,22 @@ def task_of(**settings):
 def wanted_loss(vectors, task):
     """The loss of each pair by its definition; `vectors` by text."""
 
-    def search(looking, partner, others):
-        # Texts that are there twice count twice, and equal ones are no candidates.
-        candidates = [partner, *(text for text in others if text not in (looking, partner))]
+    def search(looking, partner, others, partners):
+        # Texts that are there twice count twice; those that belong to an equal one do not count.
+        candidates = [partner, *(x for x in others if x not in (looking, *partners[looking]))]
         logits = [vectors[looking] @ vectors[text] / task.temperature for text in candidates]
         return np.logaddexp.reduce(logits) - logits[0]
 
     firsts, seconds, wrong = ([pair[i] for pair in PAIRS if pair[i]] for i in range(3))
-    losses = [search(first, second, seconds + wrong) for first, second, _ in PAIRS]
+    there, back = collections.defaultdict(set), collections.defaultdict(set)
+    for first, second, _ in PAIRS:
+        there[first].add(second)
+        back[second].add(first)
+    losses = [search(first, second, seconds + wrong, there) for first, second, _ in PAIRS]
     if not task.symmetric:
         return losses
-    back = [search(second, first, firsts) for first, second, _ in PAIRS]
-    return [(a + b) / 2 for a, b in zip(losses, back, strict=True)]
+    others = [search(second, first, firsts, back) for first, second, _ in PAIRS]
+    return [(a + b) / 2 for a, b in zip(losses, others, strict=True)]
 
 
 @pytest.mark.parametrize('symmetric', [True, False])

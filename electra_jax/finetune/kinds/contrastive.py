@@ -146,8 +146,8 @@ def _rows(
 def loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
     """Cross-entropy of finding the partner among the texts of the batch [B].
 
-    A text that is equal to the partner, or to the one that looks for it, is no candidate. If it is
-    symmetric, it is the mean of both directions.
+    No other partner of an equal text is a candidate, nor is a text that is equal to the one that
+    looks. If it is symmetric, it is the mean of both directions.
     """
     vectors_BQD, real_B = outputs['vectors'], batch['weight'] > 0
     first, second, wrong = (_Texts(batch[name], vectors_BQD[:, i]) for i, name in enumerate(_PARTS))
@@ -173,9 +173,12 @@ def _search(
     logits_BR = jnp.einsum('BD,RD->BR', looking.vector, others.vector) / task.temperature
     B, R = logits_BR.shape
     own_BR = jnp.eye(B, R, dtype=bool)
-    equal_BR = others.number[None] == partner.number[:, None]
-    equal_BR |= others.number[None] == looking.number[:, None]
-    logits_BR = jnp.where(own_BR | (real_R[None] & ~equal_BR), logits_BR, _LOWEST)
+    same_BB = (looking.number[:, None] == looking.number[None]) & real_R[None, :B]
+    partner_BR = partner.number[:, None] == others.number[None]
+    # Counts of pairs in the batch that join the two texts.
+    joined_BR = same_BB.astype(jnp.float32) @ partner_BR.astype(jnp.float32) > 0
+    wrong_BR = ~joined_BR & (looking.number[:, None] != others.number[None]) & real_R[None]
+    logits_BR = jnp.where(own_BR | wrong_BR, logits_BR, _LOWEST)
     return jax.nn.logsumexp(logits_BR, axis=1) - jnp.sum(logits_BR * own_BR, axis=1)
 
 
