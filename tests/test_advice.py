@@ -881,6 +881,7 @@ UNTRIED = {
         ('inference/files.py', ', an array, which only --task=embed writes'),
         ('demo/__main__.py', 'no model is given: type --checkpoint=WORKDIR'),
         ('demo/page.py', 'cannot be used ('),
+        ('demo/page.py', ' is no IPv4 address of this machine ('),
         ('export/__main__.py', 'type --checkpoint=WORKDIR --target=FOLDER'),
         ('export/programs.py', '; --task=embed exports its encoder'),
         ('finetune/job.py', 'next: python -m electra_jax.predict --checkp'),

@@ -1,5 +1,6 @@
 """The page in the browser, the only place that knows Gradio."""
 
+import errno
 import functools
 import importlib.util
 import os
@@ -39,9 +40,9 @@ def serve(checkpoint: str, host: str, port: int) -> None:
         footer_links=[], css=drawings.STYLE, theme=_theme(), pwa=False, share=False,
     )  # fmt: skip
     seconds = time.monotonic() - began
-    shown = 'localhost' if host in ('0.0.0.0', '::') else host
+    shown = 'localhost' if host == '0.0.0.0' else host
     terminal.ERR.print(f'http://{shown}:{port} answers after {seconds:.1f} s; Ctrl-C ends it')
-    if host not in ('127.0.0.1', 'localhost', '::1'):
+    if host not in ('127.0.0.1', 'localhost'):
         terminal.ERR.print('note: whoever reaches this machine can use the page')
     try:
         threading.Event().wait()
@@ -89,6 +90,11 @@ def _check_free(host: str, port: int) -> None:
         try:
             one.bind((host, port))
         except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise ConfigError(
+                    f'--host={host} is no IPv4 address of this machine ({error.strerror}): type '
+                    '--host=127.0.0.1, or --host=0.0.0.0 for whoever reaches this machine'
+                ) from error
             raise ConfigError(
                 f'--host={host} --port={port} cannot be used ({error.strerror}): type another one, '
                 f'such as --port={port + 1 if port < 65535 else port - 1}'

@@ -21,6 +21,13 @@ def test_a_port_that_is_taken_is_refused_with_another(monkeypatch):
             page.serve('runs/mine', '127.0.0.1', port)
 
 
+@pytest.mark.parametrize('host', ['::1', '192.0.2.1'])
+def test_an_address_of_another_machine_is_refused(host, monkeypatch):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: name)
+    with pytest.raises(ConfigError, match=f'--host={host} .*--host=127.0.0.1'):
+        page.serve('runs/mine', host, 7860)
+
+
 def test_without_gradio_the_extra_is_named(monkeypatch):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install -e '\.\[demo\]'"):
