@@ -104,7 +104,9 @@ def _drawn_answer(found: Mapping[str, Any]) -> str:
     elif isinstance(best, float):
         best = f'{best:.3f}'
     shares = found.get('probabilities')
-    return drawings.answer(str(best) or 'no answer') + (drawings.bars(shares) if shares else '')
+    # Those of the sentences of a text have no names.
+    bars = drawings.bars(shares) if isinstance(shares, Mapping) else ''
+    return drawings.answer(str(best) or 'no answer') + bars
 
 
 # ---------------------------------------------------------------------------------------------

@@ -85,6 +85,11 @@ def test_what_was_cut_is_reported_and_warnings_of_libraries_are_not(pretrained, 
     assert 'socket' not in tabs.answered(tab, pretrained, ['films'])
 
 
+def test_sentences_of_a_text_are_an_answer():
+    found = {'prediction': 'It is.', 'sentences': [0], 'probabilities': [0.75, 0.25]}
+    assert 'It is.' in tabs._drawn_answer(found)
+
+
 @pytest.mark.parametrize(
     ('kind', 'labels'),
     [
