@@ -5,10 +5,11 @@ import functools
 import re
 from collections.abc import Iterator, Sequence
 
-# Up to a line break; to . ! ? with quotes and brackets that close there, before white space; or to
-# the full stops of Chinese and Japanese, after which there is no space.
+# Up to a line break; to . ! ? before white space; or to those of Chinese and Japanese, after which
+# there is no space: each with the quotes and brackets that close there.
 _SENTENCE = re.compile(
-    r'\S[^\n]*?(?:[.!?][\'")\]\u00bb\u201d\u2019]*(?=\s|$)|[\u3002\uff01\uff1f]|(?=\n|$))'
+    r'\S[^\n]*?(?:[.!?][\'")\]\u00bb\u201d\u2019]*(?=\s|$)'
+    r'|[\u3002\uff01\uff1f]+[\u201d\u2019\u300d\u300f\u300b\u3011\uff09]*|(?=\n|$))'
 )
 _WORD = re.compile(r'\w+')
 _NGRAMS = (1, 2)

@@ -37,6 +37,10 @@ def task_with(**changes):
         ('One. Two! Three?', ['One.', 'Two!', 'Three?']),
         ('v1.2 is out', ['v1.2 is out']),
         ('\u4f60\u597d\u3002\u518d\u89c1\u3002', ['\u4f60\u597d\u3002', '\u518d\u89c1\u3002']),
+        (
+            '\u201c\u4f60\u597d\uff01\u201d\u300c\u597d\uff1f\uff01\u300d\u597d',
+            ['\u201c\u4f60\u597d\uff01\u201d', '\u300c\u597d\uff1f\uff01\u300d', '\u597d'],
+        ),
         ('She said "No."  Then left', ['She said "No."', 'Then left']),
         ('Dear Ann,\n\n  hello\n', ['Dear Ann,', 'hello']),
         ('...', ['...']),
