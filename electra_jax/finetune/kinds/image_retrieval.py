@@ -91,6 +91,7 @@ IMAGE_RETRIEVAL = CONTRASTIVE._replace(
     ),
     read=read,
     from_line=from_line,
+    content=lambda example: example.text_a,  # all texts about an image are on one side
     features=features,
     trivial=trivial,
     to_json=to_json,

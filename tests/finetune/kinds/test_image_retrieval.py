@@ -80,6 +80,11 @@ def test_answers_are_ranks_under_the_names_of_what_they_are(rows, loaded):
     assert [one.rank for one in next(iter(chance.values()))] == [1.5, 2.0, 1.5]
 
 
+def test_texts_about_an_image_are_on_one_side_of_a_division(loaded):
+    content = [IMAGE_RETRIEVAL.content(one) for one in loaded.examples]
+    assert content[0] == content[2] != content[1]
+
+
 def test_an_image_needs_a_text(tmp_path):
     write_colours(tmp_path)
     write_index(tmp_path / 'train.jsonl', [ROWS[0], {'image': 'blue.png'}])
