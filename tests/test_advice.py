@@ -886,6 +886,7 @@ UNTRIED = {
         ('export/programs.py', '; --task=embed exports its encoder'),
         ('finetune/job.py', 'next: python -m electra_jax.predict --checkp'),
         ('finetune/kinds/prompt.py', 'name a checkpoint that was pre-trained with'),
+        ('finetune/kinds/prompt.py', 'but there is no second text: leave {text_b} out'),
         ('finetune/kinds/seq2seq.py', 'type --config.task.decoder.start=encoder or'),
         ('finetune/kinds/seq2seq.py', 'name fewer, or type --config.task.decoder.s'),
         ('finetune/kinds/seq2seq.py', 'with --config.data.tokenizer.lower_case=Fal'),

@@ -7,6 +7,7 @@ import pytest
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import split
 from electra_jax.finetune import task as tasks
+from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.kinds import prompt
 from electra_jax.inference.loaded import LoadedModel
@@ -59,11 +60,21 @@ def test_a_checkpoint_without_the_head_is_refused():
         ({'words': 'a'}, "config.task.words is 'a', and at least two"),
         ({'labels': 'good,bad'}, "'pos', 'neg'.*'good', 'bad'.*words='good=WORD,bad=WORD'"),
         ({'name': 'text_regression'}, "'prompt', .*text_regression is of the kind regression"),
+        ({'name': 'image_text'}, "'prompt', .*image_text is of the kind image_classification"),
     ],
 )
 def test_templates_and_words_that_do_not_fit_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         task_of(**settings)
+
+
+@pytest.mark.parametrize(
+    ('template', 'second'), [(TEMPLATE, 'they saw it'), ('{text} {label} {text_b}', None)]
+)
+def test_a_template_reads_all_texts_of_a_pair(template, second):
+    example = TextExample('0', 'the film', second, 'pos', '')
+    with pytest.raises(ConfigError, match=r'config.task.template is .*\{text_b\}'):
+        prompt.rows(trained.TOKENIZER, [example], task_of(template), {})
 
 
 def test_a_template_without_its_head_is_refused():

@@ -130,6 +130,7 @@ IMAGE_CLASSIFICATION = text.CLASSIFICATION._replace(
     own_spec=TaskSpec(
         TaskFiles(columns=Columns('image', 'text', 'label')), metrics=('accuracy', 'macro_f1')
     ),
+    styles=text.STYLES,
     read=read,
     from_line=from_line,
     content=lambda example: (example.text_a, example.text_b),

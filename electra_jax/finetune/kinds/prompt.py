@@ -54,6 +54,7 @@ def rows(
     The mark 'inside' is 1 at the tokens of words.
     """
     template = parse(task.template, task.words, task.labels)
+    _check_texts(template, examples)
     prompt = templates.encode(tokenizer, template, task.row_length, _NAMES)
     first = encode_all(tokenizer.encode_batch, [example.text_a for example in examples])
     second = encode_all(tokenizer.encode_batch, [example.text_b or '' for example in examples])
@@ -71,6 +72,21 @@ def rows(
     of_row = np.arange(len(examples), dtype=np.int32)
     many = len(prompt.words.ids)
     return Rows(tokens, tokens.lengths(), of_row, numbers, marks, cut=cut, texts=many)
+
+
+def _check_texts(template: Template, examples: Sequence[TextExample]) -> None:
+    """Raises ConfigError if second texts would not be read, or there are none to read."""
+    has_pairs = any(example.text_b is not None for example in examples)
+    if has_pairs and not template.is_pair:
+        raise ConfigError(
+            f'{_NAMES.template} is {template.text!r}, which does not read the second text of a '
+            "pair: put {text_b} into it, as in '{text}? {label}, {text_b}'"
+        )
+    if template.is_pair and examples and not has_pairs:
+        raise ConfigError(
+            f'{_NAMES.template} is {template.text!r}, but there is no second text: leave '
+            '{text_b} out, or name the column of it with --config.task.columns.text_b=NAME'
+        )
 
 
 def head(task: Task) -> HeadShape:
