@@ -100,7 +100,8 @@ def make_split(config: Config, tokenizer: Tokenizer, loaded: Loaded, train: bool
 def sample(loaded: Loaded, count: int) -> Loaded:
     """At most so many of the examples, from all over the file; its complaints are left out."""
     examples = loaded.examples
-    some = examples[:: max(1, len(examples) // count)][:count]
+    count = min(count, len(examples))
+    some = [examples[i * len(examples) // count] for i in range(count)]
     return loaded._replace(examples=some, complaints=Complaints('data.on_bad_row', 'skip'))
 
 

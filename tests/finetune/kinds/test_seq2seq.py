@@ -139,6 +139,7 @@ def test_a_batch_has_its_targets_at_their_own_length():
 def test_a_sample_is_answered_greedily_and_comes_from_all_over_the_file():
     loaded = loaded_of([(word, word) for word in WORDS[:9]])
     assert [one.id for one in splits.sample(loaded, 4).examples] == ['0', '2', '4', '6']
+    assert [one.id for one in splits.sample(loaded, 6).examples] == ['0', '1', '3', '4', '6', '7']
     assert splits.sample(loaded, 99).examples == loaded.examples
     quick = SEQ2SEQ.quick(loaded.task)
     assert (loaded.task.decoding.method, quick.decoding.method) == ('beam', 'greedy')
