@@ -82,3 +82,10 @@ def test_a_file_of_squad_is_searched(model, tmp_path):
     path.write_text(json.dumps({'data': [{'paragraphs': paragraphs}]}))
     rows = answered(model, 'retrieve', path, tmp_path)
     assert [row['text_b'] for row in rows] == ['anna saw it', 'anna was here']
+
+
+def test_tokens_that_are_unknown_are_reported_of_both_texts(model, tmp_path, capsys):
+    path = tmp_path / 'in.jsonl'
+    path.write_text(json.dumps({'text_a': 'the film', 'text_b': '\u706b\u8f66'}) + '\n')
+    answered(model, 'retrieve', path, tmp_path)
+    assert '[UNK]' in capsys.readouterr().err

@@ -46,7 +46,7 @@ def _reader(
         assert rows is not None
         for number in rows.cut:
             notes.complaints.count(rows.cut_as, examples[number].where)
-        notes.unknown.merge(unknown.count(opened.tokenizer, [one.text_a for one in examples]))
+        notes.unknown.merge(unknown.count(opened.tokenizer, list(contrastive.numbered(examples))))
         return rows, run(rows, report)
 
     return read
