@@ -1,9 +1,10 @@
 """Images before the text of a row: patches read as tokens (ViT, Dosovitskiy et al. 2021).
 
-All tokens of the text see all patches, and the patches see the text; what comes out at the patches
-is dropped, so that masking, losses and heads know of the text alone. A batch has an image for each
-row under PIXELS, or it has none and is read as text: which of both is known when a program is
-traced.
+All tokens of the text see all patches, and the patches see the text, but for layers that see one
+side or a window alone, which count the patches as tokens before the text. What comes out at the
+patches is dropped, so that masking, losses and heads know of the text alone. A batch has an image
+for each row under PIXELS, or it has none and is read as text: which of both is known when a program
+is traced.
 """
 
 from collections.abc import Mapping
