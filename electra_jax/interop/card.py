@@ -165,9 +165,11 @@ def _plain(word: str) -> str:
 
     >>> _plain('--config.data.source=text:/home/me/t/*.txt'), _plain('--workdir=runs/mine')
     ('--config.data.source=text:t/*.txt', '--workdir=runs/mine')
+    >>> _plain('/home/me/runs/a'), _plain('--config.data.path=/me/t/a=0.7,/me/t/b=0.3')
+    ('runs/a', '--config.data.path=t/a=0.7,t/b=0.3')
     """
-    name = r'[^/\s]+'
-    return re.sub(rf'(?<=[=:])/(?:{name}/)*({name}/{name})', r'\1', word)
+    name = r'[^/\s,]+'
+    return re.sub(rf'(^|(?<=[=:,]))/(?:{name}/)*({name}/{name})', r'\2', word)
 
 
 def write(folder: pathlib.Path, found: Checkpoint, facts: Facts) -> None:

@@ -19,8 +19,13 @@ from electra_jax.tokenizers import api
 from electra_jax.tokenizers.api import Tokenizer
 
 ABOUT_FILE = 'checkpoint.json'
-# Settings that name folders and files, of `Config` and its data.
-_NAMES = ('path', 'source', 'validation_source', 'runner_options')
+# Settings that name folders and files of that machine, which mean nothing elsewhere.
+_NAMES = (
+    'compilation_cache', 'log.reference', 'data.path', 'data.source', 'data.validation_source',
+    'data.runner_options', 'data.tokenizer.path', 'task.train_file', 'task.dev_file',
+    'task.test_file',
+)  # fmt: skip
+_STARTS = ('init_from', 'replay')  # settings of which the last part of the name is kept
 
 
 def write(
@@ -70,15 +75,11 @@ def without_folders(about: Mapping[str, Any]) -> dict[str, Any]:
     kept = dict(about)
     if kept.get('converted_from'):
         kept['converted_from'] = last_part(kept['converted_from'])
-    config = kept.get('config')
-    if isinstance(config, Mapping):
+    if isinstance(config := kept.get('config'), Mapping):
         config = dict(config)
-        config |= {n: last_part(config[n]) for n in ('init_from', 'replay') if config.get(n)}
-        if isinstance(data := config.get('data'), Mapping):
-            data = {name: None if name in _NAMES else value for name, value in data.items()}
-            if isinstance(tokenizer := data.get('tokenizer'), Mapping):
-                data['tokenizer'] = {**tokenizer, 'path': None}
-            config['data'] = data
+        config |= {n: last_part(config[n]) for n in _STARTS if config.get(n)}
+        for name in _NAMES:
+            config = _unset(config, *name.split('.'))
         kept['config'] = config
     if isinstance(corpora := kept.get('corpora'), list):
         kept['corpora'] = [
@@ -87,6 +88,16 @@ def without_folders(about: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(one, Mapping)
         ]
     return kept
+
+
+def _unset(settings: Mapping[str, Any], name: str, *inner: str) -> dict[str, Any]:
+    """The settings with None for one of them, if they have it."""
+    found = dict(settings)
+    if not inner and name in found:
+        found[name] = None
+    elif inner and isinstance(group := found.get(name), Mapping):
+        found[name] = _unset(group, *inner)
+    return found
 
 
 def last_part(name: str) -> str:

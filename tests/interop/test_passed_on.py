@@ -24,9 +24,24 @@ from tests.support import fakes
 from tests.support.loading import Known, task_of
 
 CONFIG = dataclasses.asdict(
-    recipe({'data': {'path': '/home/me/text', 'source': 'text:/home/me/text/*.txt'}})
+    recipe(
+        {
+            'data': {
+                'path': '/home/me/text',
+                'source': 'text:/home/me/text/*.txt',
+                'tokenizer': {'path': '/home/me/vocab.txt'},
+            },
+            'task': {'train_file': '/home/me/train.csv'},
+            'log': {'reference': '/home/me/normal.json'},
+            'init_from': '/home/me/runs/before',
+            'compilation_cache': '/home/me/compiled',
+        }
+    )
 )
-COMMAND = ['/home/me/electra_jax/main.py', '--config=configs/small.py', '--workdir=/home/me/runs/a']
+COMMAND = [
+    '/home/me/electra_jax/main.py', '--config=configs/small.py', '--workdir=/home/me/runs/a',
+    '--config.data.path', '/home/me/text/a=1,/home/me/text/b=2',
+]  # fmt: skip
 CORPUS = {'path': '/home/me/text', 'fingerprint': 'f00d', 'weight': 1.0}
 
 
@@ -138,6 +153,7 @@ def test_the_card_has_what_the_run_recorded(ours, tmp_path):
     assert '20 of 40 steps (revision step-20) of 8 rows of 16 tokens: 2,560 tokens' in text
     assert 'corpus `text`, weight 1.0, fingerprint `f00d`' in text
     assert 'python -m electra_jax.main --config=configs/small.py --workdir=runs/a' in text
+    assert '--config.data.path text/a=1,text/b=2' in text
     assert '| eval/disc_auc | 0.2 |' in text and '| eval/disc_auc | 0.4 |' not in text
     assert '| sst2 | dev/accuracy | 0.815 | 0.8 | 0.01 | 3, 4 |' in text
     assert '/home/me' not in text
