@@ -8,7 +8,7 @@ from etils import epath
 from electra_jax.config.fields import Settings
 from electra_jax.core import files
 from electra_jax.core.complaints import counted
-from electra_jax.core.errors import first_line
+from electra_jax.core.errors import DataError, first_line
 from electra_jax.report import page, reference, runs
 from electra_jax.runtime import terminal
 
@@ -37,12 +37,23 @@ def write(
     """Writes the page about runs.
 
     `reference_file` holds curves to compare with; None: those that the first run names, if any.
+
+    Raises:
+        DataError: that file, config.json or results.json holds something else.
     """
     named = reference_file or found[0].setting('log.reference')
     bands = reference.read(named) if named else {}
+    try:
+        text = page.page(found, bands)
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        folders = ', '.join(str(one.folder) for one in found)
+        raise DataError(
+            f'config.json or results.json in {folders} holds something else than runs write '
+            f'({error!r:.100}); of a copy of the folder without that file a page can be made'
+        ) from error
     place = files.absolute(output)
     place.parent.mkdir(parents=True, exist_ok=True)
-    files.write_whole(place, page.page(found, bands))
+    files.write_whole(place, text)
     return place
 
 

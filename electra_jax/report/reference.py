@@ -45,7 +45,7 @@ def read(path: str | epath.Path) -> dict[str, Band]:
         if content['format'] != FORMAT:
             raise ValueError(content['format'])
         return {name: _band(one) for name, one in content['curves'].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
             f'{place} holds no reference curves ({error!r:.100}); electra_jax.report writes them '
             'from finished runs'
@@ -56,6 +56,8 @@ def _band(stored: dict[str, Any]) -> Band:
     band = Band(*([float(value) for value in stored[name]] for name in Band._fields))
     if not 0 < len(band.x) == len(band.low) == len(band.high):
         raise ValueError('lists of different lengths')
+    if not np.isfinite(band).all():
+        raise ValueError('a number that is not finite')
     return band
 
 

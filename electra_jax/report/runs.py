@@ -97,9 +97,13 @@ def read(folder: epath.Path, name: str | None = None) -> Run:
 
 def _is_whole(line: dict[str, Any]) -> bool:
     """Whether a line of metrics has numbers or nulls alone."""
-    if not all(isinstance(value, int | float | None) for value in line.values()):
-        return False
-    return all(value is None or math.isfinite(value) for value in line.values())
+    return all(value is None or _is_number(value) for value in line.values())
+
+
+def _is_number(value: Any) -> bool:
+    with contextlib.suppress(OverflowError):  # an integer beyond all floats
+        return isinstance(value, int | float) and math.isfinite(value)
+    return False
 
 
 def _object(path: epath.Path) -> dict[str, Any]:

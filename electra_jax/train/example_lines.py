@@ -38,7 +38,7 @@ def read(folder: pathlib.Path | epath.Path) -> list[tuple[int, list[Example]]]:
     """The step of each evaluation with its examples; damaged lines are left out."""
     found = []
     for _, line in metric_lines.of_steps(folder / FILE):
-        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
             found.append((line['step'], [_example(one) for one in line['examples']]))
     return found
 
@@ -51,4 +51,6 @@ def _example(stored: dict[str, Any]) -> Example:
     )
     if not len(example.tokens) == len(example.originals) == len(example.doubts):
         raise ValueError('lists of different lengths')
+    if not all(0 <= doubt <= 1 for doubt in example.doubts):
+        raise ValueError('a doubt that is no probability')
     return example

@@ -105,13 +105,23 @@ def test_a_folder_without_a_run_is_refused_and_damaged_files_are_left_out(tmp_pa
         runs.find([tmp_path / 'none'])
     (folder / 'config.json').write_text('{"config": ')
     (folder / 'results.json').write_text('[]')
-    (folder / 'examples.jsonl').write_text('{"step": 1}\n{"step": 2, "examples": [{}]}\n[]\n')
+    example = '{"step": 3, "examples": [{"tokens": ["a"], "originals": ["a"], "doubts": [%s]}]}\n'
+    (folder / 'examples.jsonl').write_text(
+        '{"step": 1}\n{"step": 2, "examples": [{}]}\n[]\n'
+        + ''.join(example % doubt for doubt in ('NaN', 10**400, '2.0'))
+    )
     (folder / 'metrics.jsonl').write_text(
         '7\n{"step": 1, "train/loss": "x"}\n{"step": 2, "train/loss": NaN}\n{"step": 3}\n'
+        f'{{"step": 4, "train/loss": {10**400}}}\n'
     )
+    with (folder / 'metrics.jsonl').open('ab') as file:
+        file.write(b'{"step": 5, "train/l\xff": 1}\n')
     (run,) = runs.find([folder])
     assert run.metrics == [{'step': 3}] and run.about == run.results == {} and run.examples == []
     assert 'no two points' in page.page([run], {})
+    (folder / 'results.json').write_text('{"summary": {"dev/accuracy": 1}, "trials": []}')
+    with pytest.raises(DataError, match=r'config.json or results.json in .*mine holds something'):
+        job.write(runs.find([folder]), None, folder / 'report.html')
 
 
 def test_examples_of_steps_that_are_done_again_are_replaced(tmp_path):
@@ -136,7 +146,9 @@ def test_a_reference_is_what_runs_measured(tmp_path):
     assert (band.low[-1], band.high[-1]) == pytest.approx((low, high), rel=1e-4)
     chart = curves.sections(found[:1], bands)[0]['charts'][0]
     assert chart['reference']['low'] == band.low
-    for damaged in ('{}', '[', '{"format": "electra_jax reference curves", "curves": {"a": 1}}'):
+    curve = '{"format": "electra_jax reference curves", "curves": {"a": %s}}'
+    damaged_curves = ('1', '{"x": [1], "low": [NaN], "high": [1]}')
+    for damaged in ('{}', '[', *(curve % one for one in damaged_curves)):
         (tmp_path / 'damaged.json').write_text(damaged)
         with pytest.raises(DataError, match=r'damaged\.json'):
             reference.read(tmp_path / 'damaged.json')
