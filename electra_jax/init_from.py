@@ -33,8 +33,8 @@ OURS = 'ours'  # the kind of our own checkpoints; the others are those of `READE
 
 
 OWN = (OURS, PASSED_ON)  # kinds of checkpoints that this program has trained
-# Models that come with the repository, by name, in its folder models/ or in the package of the
-# extra 'models'.
+# Models that come with the repository, by name, in its folder models/ or in the package that
+# `pip install ./models` makes of it.
 MODELS = ('laptop',)
 
 
@@ -103,8 +103,8 @@ def check_named(where: str, named_by: str = 'config.init_from') -> None:
     if where in MODELS and not os.path.exists(path):
         raise CheckpointError(
             f'{named_by} is {where}, a model that comes with the repository of this program, in '
-            f'{path}, but it is not there: get the repository with its folder models/, type pip '
-            "install 'electra_jax[models]', or train it with configs/laptop.py"
+            f'{path}, but it is not there: get the repository with its folder models/ and type '
+            'pip install ./models in it, or train it with configs/laptop.py'
         )
     # A TensorFlow checkpoint is named by the beginning of its files' names.
     if not files.absolute(path).exists() and kind != 'google':
@@ -177,7 +177,7 @@ def tokens_read(about: Mapping[str, Any], where: str) -> float | None:
 
 def _models() -> pathlib.Path:
     """The folder of the models that come with the program; it may not be there."""
-    package = importlib.util.find_spec('electra_jax_models')  # of the extra 'models'
+    package = importlib.util.find_spec('electra_jax_models')  # of models/
     if package is not None and package.submodule_search_locations:
         return pathlib.Path(package.submodule_search_locations[0])
     return pathlib.Path(__file__).parent.parent / 'models'
