@@ -67,7 +67,8 @@ def test_a_wheel_holds_the_package_and_its_recipes_and_runs_anywhere(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     recipes = {f'electra_jax/recipes/{p.relative_to(ROOT / "configs")}'
                for p in (ROOT / 'configs').rglob('*.py')}  # fmt: skip
-    assert recipes <= names and 'electra_jax/py.typed' in names
+    others = {f'electra_jax/{name}' for name in ('py.typed', 'report/page.css', 'report/page.js')}
+    assert recipes | others <= names
     tops = {name.partition('/')[0] for name in names}
     assert {name for name in tops if not name.endswith('.dist-info')} == {'electra_jax'}
     target = tmp_path / 'installed'

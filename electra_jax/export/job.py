@@ -71,7 +71,7 @@ def export(request: Request) -> list[str]:
             'jax.export needs the package flatbuffers, which is not installed: type '
             "pip install -e '.[export]'"
         )
-    for platform in request.platforms:
+    for platform in request.platforms or ('',):
         if platform not in PLATFORMS:
             raise unknown('--platforms', platform, PLATFORMS)
     files.check_new(request.target, '--target')

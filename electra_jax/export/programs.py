@@ -166,7 +166,7 @@ _TUNED: dict[str, tuple[Callable[[Task, Outputs, Batch, SpecialIds], Outputs], d
         {
             'start': 'the first token of the answer',
             'end': 'its last token',
-            'none_score': 'how much rather there is no answer in the row',
+            'none_score': 'the higher, the more likely there is no answer in the row',
         },
     ),
 }

@@ -181,6 +181,8 @@ def test_what_cannot_be_exported_is_refused_by_name(tmp_path, monkeypatch):
         exported(tmp_path, 'b', mlm)
     with pytest.raises(ConfigError, match=r"--platforms is 'gpu', allowed: cpu, cuda, rocm, tpu"):
         exported(tmp_path, 'c', tuned, platforms=('cpu', 'gpu'))
+    with pytest.raises(ConfigError, match=r"--platforms is '', allowed: cpu, cuda, rocm, tpu"):
+        exported(tmp_path, 'g', tuned, platforms=())
     with pytest.raises(ConfigError, match='--row_length is 17, allowed: 8 to 16'):
         exported(tmp_path, 'd', tuned, row_length=17)
     with pytest.raises(ConfigError, match=r"'seq2seq', .* cannot be exported, allowed: classif"):
@@ -195,4 +197,4 @@ def test_what_cannot_be_exported_is_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(UserError, match='flatbuffers, which is not installed'):
         exported(tmp_path, 'f', tuned)
-    assert not any((tmp_path / name).exists() for name in 'abcdf')
+    assert not any((tmp_path / name).exists() for name in 'abcdfg')
