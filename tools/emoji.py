@@ -32,7 +32,7 @@ _NOTO = '/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf'
 _DRAWN = 109  # the only size of Noto's bitmaps
 _CANVAS = 3 * _DRAWN
 _BLANK = 'blank.png'
-_NEW_IN = 10  # every so manieth name, about, is new
+_NEW_IN = 10  # about one name in so many is new
 Row = dict[str, str]
 
 

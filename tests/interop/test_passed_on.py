@@ -113,7 +113,7 @@ def test_a_model_that_is_not_there_is_a_sentence_that_says_where_to_get_it(tmp_p
     monkeypatch.setattr(init_from, '_models', lambda: tmp_path / 'models')
     with pytest.raises(CheckpointError, match=r'path is laptop, a model that comes .*configs/lapt'):
         electra_jax.load('laptop')
-    with pytest.raises(CheckpointError, match=r'config.init_from is laptop, .*pip install ./models'):
+    with pytest.raises(CheckpointError, match=r'init_from is laptop, .*pip install ./models'):
         init_from.read_checkpoint(recipe({'init_from': 'laptop'}), 'laptop')
 
 
