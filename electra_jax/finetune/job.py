@@ -212,7 +212,8 @@ def _write_summary(run: Run, trials: list[Trial], tools: loop.Tools) -> None:
 def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
     """Scores every trial of a fine-tuning workdir on the task's files, and prints the results.
 
-    What bears on the answers is as it was in training, but for `null_threshold` if it is given.
+    What bears on the answers is as it was in training, but for `null_threshold` if it is given, and
+    for how texts are found.
     Scores and predictions are written below `folder`/evaluation.
     """
     distributed.initialize()
@@ -236,7 +237,7 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
     task = tasks.for_files_of(task, config)
     loaded = {**splits.read_scored(config, task), **splits.read_tests(config, task)}
     start = checked_start(settings, str(first), params, about)
-    model = predict.open_predictor(start, settings)
+    model = predict.open_predictor(start, settings, task)
     made = {
         name: splits.make_split(model.config, model.tokenizer, one) for name, one in loaded.items()
     }

@@ -94,13 +94,16 @@ def best_folder(folder: epath.Path) -> epath.Path:
     return folders[0] if len(folders) == 1 else max(folders, key=score)
 
 
-def open_predictor(start: Start, settings: Settings) -> Predictor:
+def open_predictor(start: Start, settings: Settings, task: Task | None = None) -> Predictor:
     """A fine-tuned checkpoint's parameters (NumPy) with the functions to use them.
 
-    Of the settings, mesh, batch size and ways of computing are used.
+    Args:
+        start: the checkpoint.
+        settings: mesh, batch size and ways of computing are used.
+        task: that of the checkpoint, where something of it was changed for these answers.
     """
     where, params = str(start.where), start.params
-    task = tasks.from_json(start.about['task'], where)
+    task = task or tasks.from_json(start.about['task'], where)
     config, mesh = for_rows(resolve(settings, jax.devices()[0].platform, start.stored), task)
     kind, size = KINDS[task.kind], start.tokenizer.vocab_size
     head = bind(config.model, size).head(kind.head(task))

@@ -249,6 +249,22 @@ def test_what_cannot_be_scored_is_refused_before_a_device_is_touched(
         job.evaluate(config, epath.Path(workdir))
 
 
+def test_an_evaluation_answers_in_the_way_that_it_is_asked_for(three, monkeypatch):
+    folder, workdir, _, _ = three
+    ways = []
+
+    def opened(start, settings, task):
+        ways.append(task.decoding)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, 'open_predictor', opened)
+    task = {'decoding': {'method': 'greedy'}}
+    config = dataclasses.replace(config_of(folder, 'text', task=task), job='evaluate')
+    with pytest.raises(KeyboardInterrupt):
+        job.evaluate(config, epath.Path(workdir))
+    assert (ways[0].method, ways[0].beams) == ('greedy', 2), 'what is not typed is as in training'
+
+
 def test_a_step_that_waits_for_host_memory_is_an_error(three, tmp_path):
     # Without dropout a step does not use its seed, and JAX does not move it.
     task = {'head_dropout': 0.3, 'epochs': 0.2, 'save': 'none'}
