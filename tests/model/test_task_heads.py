@@ -166,7 +166,7 @@ def test_means_are_of_each_text_and_of_no_padding(pair):
 
 @pytest.mark.parametrize(('form', 'style'), HEADS, ids='-'.join)
 def test_every_head_has_its_sharding_letters_and_starts_finite(form, style):
-    head = HeadShape(form, style, 3, dropout=0.1)
+    head = HeadShape(form, style, 3, dropout=0.1, words=(0, 1, 2))
     params = {'task_head': compiled.head(MODEL, head).init(KEY)}
     letters = rules.parameter_letters(params)
     jax.tree.map(lambda text, leaf: _same_rank(text, leaf), letters, params)
