@@ -79,8 +79,8 @@ TABLE: tuple[tuple[float, int, Fit], ...] = (
     *((_PAPERS, widest, fit) for widest, fit in _REFERENCE),
     (_SOME, 384, Fit('mean', 3e-4, 0.8, 1000, 10)),
     (_SOME, _ANY_WIDTH, Fit('mean', 1e-4, 0.8, 1000, 10)),
-    (0, 384, Fit('mean', 1e-3, 1.0, 1500, 10)),
-    (0, _ANY_WIDTH, Fit('mean', 3e-4, 1.0, 1500, 10)),
+    (0, 384, Fit('mean', 5e-4, 1.0, 200, 10)),
+    (0, _ANY_WIDTH, Fit('mean', 3e-4, 1.0, 200, 10)),
 )
 
 

@@ -67,7 +67,7 @@ def test_a_checkpoint_that_records_nonsense_is_refused():
 @pytest.mark.parametrize(
     ('found', 'settings'),
     [
-        (LITTLE, ('mean', 1e-3, 1.0, 0.01, 0.1, 32)),
+        (LITTLE, ('mean', 5e-4, 1.0, 0.01, 0.1, 32)),
         (SOME, ('mean', 3e-4, 0.8, 0.01, 0.1, 32)),
         (MUCH, ('reference', 1e-4, 0.8, 0.01, 0.1, 32)),
         (RELEASED, ('reference', 1e-4, 0.8, 0.01, 0.1, 32)),
@@ -93,20 +93,20 @@ def test_recipes_with_published_settings_have_them_for_every_checkpoint(found):
 
 def test_what_is_typed_stays_and_is_not_called_chosen():
     settings, choice = chosen(LITTLE, head='huggingface', warmup_rate=0.0)
-    assert settings == ('huggingface', 1e-3, 1.0, 0.01, 0.0, 32)
+    assert settings == ('huggingface', 5e-4, 1.0, 0.01, 0.0, 32)
     assert set(choice.names) == {
         'optimizer.learning_rate', 'optimizer.layer_decay', 'optimizer.weight_decay', 'batch_size',
     }  # fmt: skip
-    line = choice.line({'optimizer.learning_rate': 1e-3, 'task.epochs': 10.0}, 2000)
-    assert 'optimizer.learning_rate=0.001 task.epochs=10 (' in line
+    line = choice.line({'optimizer.learning_rate': 5e-4, 'task.epochs': 10.0}, 2000)
+    assert 'optimizer.learning_rate=0.0005 task.epochs=10 (' in line
     assert '2,000 rows' in line and '12 layers of width 256, trained on 50 million tokens' in line
     assert choice.line({}, 2000) is None
 
 
-@pytest.mark.parametrize(('steps', 'epochs'), [(1, 10), (200, 8), (400, 4), (500, 3), (9000, 3)])
+@pytest.mark.parametrize(('steps', 'epochs'), [(1, 10), (25, 8), (50, 4), (67, 3), (9000, 3)])
 def test_few_rows_are_seen_more_often_up_to_a_bound(steps, epochs):
     choice = chosen(LITTLE)[1]
-    assert (choice.fit.least_steps, choice.fit.most_epochs) == (1500, 10)
+    assert (choice.fit.least_steps, choice.fit.most_epochs) == (200, 10)
     assert choice.epochs(3, steps) == epochs
     assert choice.epochs(20, 1) == 20  # of the task
 

@@ -446,12 +446,12 @@ def test_what_is_left_unset_suits_the_checkpoint_and_is_printed(three, tmp_path)
     }  # fmt: skip
     run = open_run(settings_of(changes), epath.Path(tmp_path))
     config, rows = run.config, len(run.train.rows)
-    assert (run.task.style, config.optimizer.learning_rate, config.batch_size) == ('mean', 1e-3, 32)
+    assert (run.task.style, config.optimizer.learning_rate, config.batch_size) == ('mean', 5e-4, 32)
     assert config.optimizer.layer_decay == 0.9 and config.task.epochs == 10
     assert config.total_steps == 10 * -(-rows // 32)
     assert config.data.row_length == 64  # of the model; the task has 128
     text = '\n'.join(report.start_lines(run))
-    assert 'task.head=mean optimizer.learning_rate=0.001 ' in text
+    assert 'task.head=mean optimizer.learning_rate=0.0005 ' in text
     assert 'task.epochs=10 (what suits' in text and 'layer_decay' not in text
     assert 'rows of 64 tokens, the longest of this model; the task has 128' in text
 
