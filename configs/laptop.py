@@ -7,7 +7,8 @@ two stages (ELECTRA section 3.2): most of the time goes into a masked language m
 more from so little text than a detector does; the discriminator starts from it. Every other layer
 sees three tokens on each side, which relates neighbours from the first step on and not after some
 millions of tokens; initial weights are larger. Positions are rotary, so that rows may be longer
-than those it was trained on.
+than those it was trained on. The block is of ModernBERT's form, which transformers loads; the
+figures above were measured before that: see docs/results.md.
 """
 
 from electra_jax.config.recipe import recipe
@@ -27,6 +28,9 @@ def get_config():
                 'generator_embedding_size': 128,
                 'init_stddev': 0.1,
                 'positions': 'rotary',
+                'skip_first_norm': True,
+                'type_vocab_size': 0,
+                'discriminator_head_norm': True,
                 'local_window': 3,
                 'global_every': 2,
             },
