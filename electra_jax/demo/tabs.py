@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from electra_jax.core.errors import DataError, UserError
+from electra_jax.core.errors import CheckpointError, DataError, UserError
 from electra_jax.demo import drawings
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.templates import TEMPLATES
@@ -78,6 +78,12 @@ def lack(tab: Tab, model: LoadedModel) -> str | None:
 def _check_tuned(model: LoadedModel) -> None:
     if model.task is None:
         raise not_tuned(model.where)
+    # A path that a visitor types would be read from the disk of this machine.
+    if model.task.image_size is not None:
+        raise CheckpointError(
+            f'{model.where} answers about images, which this page does not take: type '
+            f'python -m electra_jax.predict --checkpoint={model.where} --input=FILE'
+        )
 
 
 def _task_fields(model: LoadedModel) -> list[Field]:
@@ -98,6 +104,8 @@ def _drawn_answer(found: Mapping[str, Any]) -> str:
     """An answer of any kind of task, by the fields that it has."""
     if 'predictions' in found:
         return drawings.tags(found['words'], found['predictions'], found['probabilities'])
+    if 'similarity' in found:  # of one pair, whose partner is the only candidate
+        return drawings.answer(f'similarity {found["similarity"]:.3f}')
     best = found['prediction']
     if isinstance(best, list):
         best = ', '.join(best) or 'none of the labels'

@@ -59,6 +59,20 @@ def test_what_a_checkpoint_lacks_is_a_sentence(pretrained, tuned):
     assert 'generator' in tabs.lack(BY_TITLE['Fill the mask'], tuned)
 
 
+def test_images_of_this_machine_are_not_read_for_visitors(tuned):
+    class Model:
+        where = 'runs/emoji'
+        task = dataclasses.replace(tuned.task, image_size=32)
+
+    why = tabs.lack(BY_TITLE['Answer'], Model())
+    assert 'images' in why and 'predict --checkpoint=runs/emoji' in why
+
+
+def test_a_pair_is_answered_by_its_similarity():
+    found = {'text_a': 'a', 'text_b': 'b', 'similarity': 0.25, 'rank': 1, 'prediction': 'b'}
+    assert 'similarity 0.250' in tabs._drawn_answer(found)
+
+
 @pytest.mark.parametrize(
     ('title', 'values', 'named'),
     [
