@@ -55,8 +55,8 @@ def curve(workdir):
     for line in compare.metrics(workdir):
         for name, value in line.items():
             if name != 'step':
-                assert (line['step'], name) not in found
-                found[line['step'], name] = value
+                # How far a run is stands in the line of a step and in that of its evaluation.
+                assert found.setdefault((line['step'], name), value) == value
     return found
 
 
@@ -81,7 +81,7 @@ def from_two(where, alone):
     """A run of two processes that has stopped in the middle."""
     run = new_round(where, 'two', 2, f'--config.stop_at={FIRST_STOP}')
     started = train(run)
-    assert compare.steps_there(run.workdir)[-1] == FIRST_STOP
+    assert compare.finished_steps(run.workdir)[-1] == FIRST_STOP
     return run, batches(started, 1)
 
 
