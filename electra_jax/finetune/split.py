@@ -13,7 +13,7 @@ import numpy as np
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core.complaints import Complaints
-from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.finetune import batches, features, glue
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.examples import TextExample, count_double_ids
@@ -246,7 +246,15 @@ def _location(config: Config | Settings, split: str, task: Task) -> Location | N
             files = dataclasses.replace(files, endings=(*files.endings, side))
         return None if path is None else locate.find(files, path, split)
     alone, inside = pathlib.Path(file), pathlib.Path(path or '.') / file
-    return Location(alone if alone.exists() and not inside.exists() else inside)
+    found = next((one for one in (inside, alone) if one.exists()), None)
+    if found is None:
+        folder = inside.parent
+        held = [child.name for child in folder.iterdir()] if folder.is_dir() else []
+        raise DataError(
+            f'config.task.{split}_file is {file!r}, but there is no {inside}'
+            f'{nearest(inside.name, held)}'
+        )
+    return Location(found)
 
 
 def read(task: Task, location: Location, split: str, on_bad_row: str) -> Loaded:

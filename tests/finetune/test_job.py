@@ -234,7 +234,11 @@ def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
             ConfigError,
             r'config.task.dev_share is 0.5.*rows that it was trained',
         ),
-        ({'dev_file': 'nowhere.csv'}, DataError, r'nowhere.csv'),
+        (
+            {'dev_file': 'deb.csv'},
+            DataError,
+            r"config.task.dev_file is 'deb.csv', but there is no .*deb.csv; did you mean 'dev",
+        ),
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_a_device_is_touched(
