@@ -60,6 +60,7 @@ def run(
     is_unset = length.is_unset(config, folder)
     text = texts.open_text(config, build_corpus)
     if (step := finished_step(config, text, folder)) is not None:
+        terminal.OUT.print('this run has ended before; nothing was computed')
         terminal.OUT.print(report.finished(step, config, text, folder, typed))
         return
     opened = make_program(config, text, folder, is_unset)
