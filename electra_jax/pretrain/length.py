@@ -86,7 +86,7 @@ def measured(config: Config, vocabulary: Vocabulary, held_out_rows: int) -> tupl
     if took.compiling > config.minutes * 60 * (1 - _LEAST_TRAINING):
         terminal.OUT.print(
             f'warning: compiling took most of the {config.minutes:g} minutes; training still gets '
-            f'{config.minutes * _LEAST_TRAINING:g}'
+            f'{duration(config.minutes * 60 * _LEAST_TRAINING)}; type more of them'
         )
     return length.with_total_steps(config, total, evaluations), program
 
