@@ -49,6 +49,7 @@ from electra_jax.finetune.kinds.images import IMAGE_CLASSIFICATION
 from electra_jax.interop import convert, projects
 from electra_jax.interop.tokenizer import write_tokenizer
 from electra_jax.model.bind import bind
+from electra_jax.pretrain import report as pretraining
 from electra_jax.pretrain import text as texts
 from electra_jax.tokenizers import load
 from electra_jax.tokenizers.sentencepiece import SentencePiece
@@ -137,6 +138,19 @@ def reads_no_images(folder: pathlib.Path, words: list[str]) -> None:
     settings = advice.type_settings(folder, asked, words)
     task = tasks.from_config(resolve.resolve(settings, 'cpu'))
     IMAGE_CLASSIFICATION.features(fakes.tokenizer(), [], task)
+
+
+def warms_up(**changes: Any) -> Act:
+    """A run starts, whose learning rate may rise for most of it."""
+
+    def act(folder: pathlib.Path, words: list[str]) -> str:
+        return '\n'.join(
+            pretraining.long_warmup(
+                resolve.resolve(advice.type_settings(folder, changes, words), 'cpu')
+            )
+        )
+
+    return act
 
 
 def in_steps(**changes: Any) -> Act:
@@ -666,6 +680,7 @@ CASES = {
     'stop_at': Case(in_steps(stop_at=5), blanks={'NUMBER': '2'}),
     'warmup_steps': Case(in_steps(optimizer={'warmup_steps': 5}), blanks={'NUMBER': '0.2'}),
     'warmup_share': Case(in_steps(optimizer={'warmup_share': 0.1}), blanks={'NUMBER': '0.2'}),
+    'long_warmup': Case(warms_up(total_steps=60, optimizer={'warmup_steps': 31})),
     # Corpora.
     'pretty_json': Case(
         builds(source='jsonl:SELF/x.json'),

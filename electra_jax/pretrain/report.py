@@ -72,6 +72,7 @@ def start(
         lines.append(f'  {config.remark}')
     lines += [f'  note: {line}' for line in not_read(config, text, typed)]
     lines += [f'  note: {line}' for line in [*stages(config), *rising(config.objective)]]
+    lines += [f'  warning: {line}' for line in long_warmup(config)]
     for corpus in text.corpora:
         lines += [f'  warning: {line}' for line in manifest.warnings(corpus)]
     return '\n'.join([*lines, f'  workdir {folder}'])
@@ -106,6 +107,18 @@ def stages(config: Config) -> list[str]:
         f'(config.objective.name={config.objective.name}): what is called disc_... means nothing '
         'until then'
     ][: bool(first)]
+
+
+def long_warmup(config: Config) -> list[str]:
+    """That the learning rate rises for most of the run, or of one of its stages, if it does."""
+    first, warmup = first_stage(config), config.optimizer.warmup_steps
+    shortest = min(first, config.total_steps - first) if first else config.total_steps
+    return [
+        f'config.optimizer.warmup_steps is {warmup:,}, and '
+        f'{"a stage of the run" if first else "the run"} has {counted(shortest, "steps")}: the '
+        'learning rate rises for most of them, and little is learnt; type '
+        '--config.optimizer.warmup_share=0.1'
+    ][: 2 * warmup > shortest]
 
 
 def rising(settings: ObjectiveConfig) -> list[str]:

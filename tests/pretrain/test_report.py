@@ -34,6 +34,22 @@ def test_a_first_stage_is_announced():
     assert 'until step 3,600 of 6,000 only the generator' in line and 'disc_' in line
 
 
+@pytest.mark.parametrize(
+    ('name', 'total', 'warmup', 'shown'),
+    [
+        ('electra', 60, 31, 'warmup_steps is 31, and the run has 60 steps'),
+        ('electra', 60, 30, None),
+        ('two_stage', 60, 11, 'warmup_steps is 11, and a stage of the run has 20 steps'),
+        ('two_stage', 60, 10, None),
+    ],
+)
+def test_a_rate_that_rises_for_most_of_a_run_is_a_warning(name, total, warmup, shown):
+    config = tiny_config(optimizer={'warmup_steps': warmup})
+    settings = dataclasses.replace(config.objective, name=name, generator_steps=40)
+    lines = report.long_warmup(dataclasses.replace(config, objective=settings, total_steps=total))
+    assert [shown in line and 'warmup_share=0.1' in line for line in lines] == [True] * bool(shown)
+
+
 def test_a_model_that_knows_only_frequencies_is_told_to_train_longer():
     config, poor = tiny_config(), {'mlm_loss': 6.5, 'unigram_loss': 6.4}
     (line,) = report.too_short(config, poor)
