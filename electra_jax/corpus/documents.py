@@ -170,7 +170,7 @@ def plain_texts(data: bytes, origin: Origin, complaints: Complaints) -> Iterator
 
 def whole_text(data: bytes, origin: Origin, complaints: Complaints) -> Iterator[tuple[str, str]]:
     """Position and text of all of it, as one document."""
-    if data.strip():
+    if data.removeprefix(_UTF8_MARK).strip():
         text = decode(data, origin.name, origin.offset, complaints)
         yield f'{origin.name} at byte {origin.offset}', text
 
@@ -214,8 +214,8 @@ def json_rows(
     """The texts in fields of each JSON line."""
     offset, first_line = origin.offset, origin.first_line
     for number, raw in enumerate(data.split(b'\n')):
-        if raw.strip():
-            line = decode(raw.removeprefix(_UTF8_MARK), origin.name, offset, complaints).strip()
+        if (unmarked := raw.removeprefix(_UTF8_MARK)).strip():
+            line = decode(unmarked, origin.name, offset, complaints).strip()
             try:
                 texts = _json_texts(line, fields)
             except ValueError as error:

@@ -249,6 +249,15 @@ def test_marks_of_joined_files_are_no_text(tmp_path):
         assert joined(read(f'jsonl:{tmp_path}/{name}')[0]) == [['one'], ['two']]
 
 
+@pytest.mark.parametrize('kind', ['text', 'jsonl'])
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16', 'utf-32'])
+def test_a_file_of_a_mark_alone_is_empty(tmp_path, kind, encoding):
+    (tmp_path / 'a').write_bytes('\ufeff\n'.encode(encoding))
+    found, complaints = read(f'{kind}:{tmp_path}/a')
+    assert joined(found) == []
+    assert not complaints.counts
+
+
 @pytest.mark.parametrize('piece_bytes', [2000, 10**7])
 @pytest.mark.parametrize('encoding', ['utf-16', 'utf-16-le', 'utf-16-be', 'utf-32'])
 def test_utf16_is_decoded(tmp_path, encoding, piece_bytes, monkeypatch):

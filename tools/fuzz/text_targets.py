@@ -20,6 +20,7 @@ import zstandard
 from electra_jax.config import settings as schema
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
+from electra_jax.core import formats
 from electra_jax.core.complaints import Complaints
 from electra_jax.corpus import documents, job, prepared, sources
 from electra_jax.corpus import tfds as tfds_source
@@ -86,14 +87,29 @@ def _policy(rng: random.Random) -> Complaints:
 
 def _is_another(complaints: Complaints) -> bool:
     """Whether a file looks like something else by chance, which is reported."""
-    return bool({'unreadable_file', 'guessed_encoding', 'not_packed'} & set(complaints.counts))
+    others = {'unreadable_file', 'guessed_encoding', 'not_packed', 'torn_file'}
+    return bool(others & set(complaints.counts))
+
+
+def _as_utf8(data: bytes) -> bytes | None:
+    """A file's text without its mark; None: half a character is in it, which is reported."""
+    form = formats.of(data[: formats.HEAD_BYTES])
+    if form.is_plain or not form.mark_bytes:
+        return data[form.mark_bytes :]
+    try:
+        return data[form.mark_bytes :].decode(form.encoding).encode()
+    except UnicodeError:
+        return None
 
 
 def check_text(data: bytes, found: list, complaints: Complaints) -> None:
     """All letters of a plain file are in the documents, in their order."""
     if _is_another(complaints):
         return
-    wanted = letters(data.removeprefix(b'\xef\xbb\xbf').decode(errors='replace'))
+    if (marked := _as_utf8(data)) is None:
+        check('half_character' in complaints.counts, 'half a character was read in silence')
+        return
+    wanted = letters(marked.decode(errors='replace'))
     got = letters(''.join(''.join(lines) for lines, _ in found))
     check(got == wanted, f'{len(wanted)} letters in the file, {len(got)} in the documents')
 
@@ -102,9 +118,11 @@ def check_json_lines(data: bytes, found: list, complaints: Complaints) -> None:
     """Every line became a document or was counted."""
     if _is_another(complaints):
         return
-    lines = re.split(rb'\r\r\n|\r\n|\r|\n', data)
-    marks = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    wanted = sum(1 for line in lines if line.strip() and line not in marks)
+    if (marked := _as_utf8(data)) is None:
+        check('half_character' in complaints.counts, 'half a character was read in silence')
+        return
+    lines = re.split(rb'\r\r\n|\r\n|\r|\n', marked)
+    wanted = sum(1 for line in lines if line.removeprefix(codecs.BOM_UTF8).strip())
     counted = sum(
         number
         for kind, (number, _) in complaints.counts.items()
