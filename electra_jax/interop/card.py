@@ -21,7 +21,7 @@ class Facts(NamedTuple):
     """What a card tells next to what the checkpoint itself records."""
 
     name: str  # of the model
-    library: str  # that loads it
+    loaded_by: str  # the package that loads it
     run: pathlib.Path | None  # its workdir, if it comes from one of ours
     license: str | None
     revision: str | None  # 'step-N'
@@ -50,7 +50,7 @@ def text(found: Checkpoint, facts: Facts) -> str:
             f'the checkpoint does not describe its training ({error!r:.100})'
         ) from error
     lines = [
-        *('---', *front, f'library_name: {facts.library}', 'tags: [electra, jax]', '---', ''),
+        *('---', *front, f'library_name: {facts.loaded_by}', 'tags: [electra, jax]', '---', ''),
         *(f'# {facts.name}', ''),
         f'ELECTRA, {what}: {trees.count(found.params):,} parameters in {found.dtype}, '
         f'{model.num_layers} layers of width {model.hidden_size}, {tokenizer.vocab_size:,} tokens, '

@@ -26,7 +26,7 @@ from electra_jax.train import checkpoint, seals, workdir
 OURS = 'ours'
 KINDS = {'source': (OURS, *sorted(READERS)), 'target': (OURS, *sorted(WRITERS))}
 _FULL_ONLY = (OURS, 'google')  # written in float32 alone
-# Kind of a folder that has a model card -> the library that loads it.
+# Kind of a folder that has a model card -> the package that loads it.
 _CARDS = {
     'huggingface': 'transformers',
     PASSED_ON: 'electra_jax',
