@@ -29,11 +29,7 @@ from electra_jax.inference.ability import Options
 from electra_jax.inference.loaded import TASKS
 from electra_jax.runtime import cli, compiled
 
-CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', None, 'a workdir (of fine-tuning: its best trial), one trial, or KIND:PATH of '
-    "another project's checkpoint: huggingface:FOLDER, google:FOLDER; or laptop, a small model of "
-    'English that comes with the repository'
-)  # fmt: skip
+CHECKPOINT = cli.checkpoint_flag()
 TASK = flags.DEFINE_enum(
     'task', 'auto', TASKS,
     'auto: what it was fine-tuned on, or else detect; detect: the probability that each token was '

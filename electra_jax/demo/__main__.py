@@ -22,10 +22,7 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.demo import page
 from electra_jax.runtime import cli
 
-CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', None, 'a workdir (of fine-tuning: its best trial), one trial, or KIND:PATH of '
-    "another project's checkpoint: huggingface:FOLDER, google:FOLDER"
-)  # fmt: skip
+CHECKPOINT = cli.checkpoint_flag()
 HOST = flags.DEFINE_string(
     'host', '127.0.0.1', 'the address that answers; 0.0.0.0: whoever reaches this machine'
 )

@@ -26,11 +26,7 @@ from electra_jax.export import job, programs
 from electra_jax.interop.files import FLOATS
 from electra_jax.runtime import cli
 
-CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', None, 'a workdir (of fine-tuning: its best trial), one trial, or KIND:PATH of '
-    "another project's checkpoint: huggingface:FOLDER, google:FOLDER; or laptop, a small model of "
-    'English that comes with the repository'
-)  # fmt: skip
+CHECKPOINT = cli.checkpoint_flag()
 TARGET = flags.DEFINE_string('target', None, 'the folder to write, new or empty')
 TASK = flags.DEFINE_enum(
     'task', 'auto', programs.TASKS,

@@ -38,6 +38,16 @@ def config_flag() -> Flag:
     return flag
 
 
+@functools.cache
+def checkpoint_flag() -> Flag:
+    """Defines ``--checkpoint``, the model that a command uses, as `inference.opened` reads it."""
+    return flags.DEFINE_string(
+        'checkpoint', None, 'a workdir (of fine-tuning: its best trial), one trial, or KIND:PATH '
+        "of another project's checkpoint: huggingface:FOLDER, google:FOLDER; or laptop, a small "
+        'model of English that comes with the repository'
+    )  # fmt: skip
+
+
 def recipe_name(config: Flag) -> str:
     """The recipe's name: ``small`` for configs/small.py."""
     return pathlib.Path(_recipe_path(config)).stem
@@ -250,8 +260,8 @@ def _is_flag(name: str) -> bool:
 
 def _own_flags() -> list[str]:
     """The flags of the command, without those of the libraries."""
-    own = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
-    return [*own, 'config'] if 'config' in flags.FLAGS else own
+    modules = (sys.argv[0], __name__)
+    return [one.name for name in modules for one in flags.FLAGS.get_key_flags_for_module(name)]
 
 
 def _fail(message: str) -> NoReturn:

@@ -152,18 +152,27 @@ def _flag(node: ast.AST) -> list[str]:
     if not isinstance(node, ast.Call):
         return []
     called = ast.unparse(node.func)
-    if called == 'cli.config_flag':
-        return _columns('  --config=FILE', 'the recipe, such as configs/small.py')
-    kind = called.removeprefix('flags.DEFINE_')
-    if kind == called:
+    if called.startswith('cli.') and called.endswith('_flag'):
+        shared = _shared()[called.removeprefix('cli.')]
+        return [line for call in ast.walk(shared) for line in _flag(call)]
+    found = re.fullmatch(r'(?:config_)?flags\.DEFINE_(\w+)', called)
+    if found is None:
         return []
     name, default, *rest = node.args
     meaning = ast.literal_eval(rest[-1])
-    value = '' if kind == 'bool' else f'={kind.removeprefix("multi_").upper()}'
+    # Of `multi_string` the value is a STRING, of `config_file` a FILE.
+    value = '' if found[1] == 'bool' else f'={found[1].rpartition("_")[2].upper()}'
     shown = ast.literal_eval(default)
     if shown not in (None, False, []):
         meaning += f' (default: {shown})'
     return _columns(f'  --{ast.literal_eval(name)}{value}', meaning)
+
+
+@functools.cache
+def _shared() -> dict[str, ast.FunctionDef]:
+    """The functions of `runtime/cli.py`, some of which define flags for several commands."""
+    tree = ast.parse(pathlib.Path(__file__).with_name('cli.py').read_text())
+    return {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef)}
 
 
 def _recipe(words: list[str]) -> fields.Settings | None:

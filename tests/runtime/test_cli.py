@@ -18,6 +18,7 @@ PROGRAM = """
 from absl import flags
 from electra_jax.runtime import cli
 CONFIG = cli.config_flag()
+cli.checkpoint_flag()
 flags.DEFINE_string('workdir', None, 'folder of the run')
 def main(settings):
     print(repr(settings))
@@ -58,6 +59,7 @@ def test_overrides_reach_every_kind_of_leaf():
         ('--config.learning_rate=3', 'did you mean --config.optimizer.learning_rate?'),
         ('--lr=3', '--lr is not a flag of this command; did you mean --config.optimizer.learn'),
         ('--wrkdir=x', '--wrkdir is not a flag of this command; did you mean --workdir?'),
+        ('--chekpoint=x', '--chekpoint is not a flag of this command; did you mean --checkpoint?'),
         ('--config.workdir=x', '--config.workdir is not a setting; did you mean --workdir=x?'),
         ('--config.batch_size=abc', "--config.batch_size is 'abc', allowed: a whole number"),
         ('--config.batch_size=1.5', 'allowed: a whole number'),

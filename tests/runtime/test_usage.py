@@ -49,6 +49,12 @@ def test_help_needs_no_package_and_shows_flags_and_examples(command):
     assert ('data.row_length [unset]' in text) == ('--config=' in text or command == 'sweep')
 
 
+def test_a_checkpoint_is_named_alike_by_every_command_that_answers_with_one():
+    flag = re.compile(r'^  --checkpoint=.*?(?=^  --)', re.DOTALL | re.MULTILINE)
+    texts = [flag.findall(help_of(command)) for command in ('predict', 'export', 'demo')]
+    assert texts[0] == texts[1] == texts[2] and 'laptop' in texts[0][0]
+
+
 def test_every_setting_is_there_with_its_default_and_meaning():
     text = usage.settings_text()
     assert [name for name in fields.leaves(Config) if f'  {name} [' not in text] == []
