@@ -24,6 +24,7 @@ REMOVED = {
     'log.tensorboard': 'config.log.trackers names what gets the metrics, in place of true '
     "'tensorboard', in place of false ''",
 }
+NONE = 'None'  # typed for a setting that may be left unset
 _TYPE_NAMES = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'a text'}
 
 
@@ -67,10 +68,12 @@ class Leaf:
 
     @property
     def allowed_type(self) -> str:
-        return _TYPE_NAMES[self.kind]
+        return _TYPE_NAMES[self.kind] + (' or None' if self.optional else '')
 
-    def parse(self, text: str) -> int | float | bool | str:
+    def parse(self, text: str) -> int | float | bool | str | None:
         """A value from the command line; a ValueError where it is not of the setting's type."""
+        if self.optional and text == NONE:
+            return None
         if self.kind is bool:
             if text.lower() not in ('true', 'false', '0', '1', ''):
                 raise ValueError(text)
@@ -89,8 +92,7 @@ class Leaf:
         if self.kind is float and isinstance(value, int) and not is_bool:
             value = float(value) if abs(value) < 1e300 else math.inf
         if not isinstance(value, self.kind) or (is_bool and self.kind is not bool):
-            allowed = self.allowed_type + (' or None' if self.optional else '')
-            raise ConfigError(f'config.{self.name} is {value!r}, allowed: {allowed}')
+            raise ConfigError(f'config.{self.name} is {value!r}, allowed: {self.allowed_type}')
         if isinstance(value, str) and self.choices and value not in self.choices:
             raise unknown(f'config.{self.name}', value, self.choices)
         low = -math.inf if self.at_least is None else self.at_least

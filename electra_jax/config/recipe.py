@@ -111,7 +111,7 @@ def give_way(settings: Settings, typed: Collection[str]) -> None:
         ConfigError: both are typed.
     """
     for name, other in IN_PLACE_OF.items():
-        if name in typed and other in typed:
+        if name in typed and other in typed and fields.get(settings, other) is not None:
             raise ConfigError(
                 f'config.{name} and config.{other} are both typed: one of them decides, leave the '
                 'other out'

@@ -9,6 +9,7 @@ import functools
 import itertools
 import os
 import pathlib
+import re
 import shlex
 import sys
 import threading
@@ -27,6 +28,9 @@ from electra_jax.core.errors import ConfigError, UserError
 from electra_jax.runtime import interrupt
 
 Flag: TypeAlias = flags.FlagHolder[Any]
+
+_IS_SETTING = re.compile('--?config[.]')
+_none: list[str] = []  # settings that were typed as None
 
 
 @functools.cache  # one flag, however many commands are imported
@@ -61,7 +65,7 @@ def run_name(config: Flag, settings: Settings) -> str:
 
 def typed_settings(config: Flag) -> dict[str, object]:
     """The settings that were typed as ``--config.KEY=VALUE``, by dotted name."""
-    return dict(config_flags.get_override_values(flags.FLAGS[config.name]))
+    return {**config_flags.get_override_values(flags.FLAGS[config.name]), **dict.fromkeys(_none)}
 
 
 def given_settings(config: Flag) -> Settings | None:
@@ -80,8 +84,8 @@ def changed_settings(
         settings = copy.deepcopy(recipe.checked(config.value, _recipe_path(config)))
     else:
         settings = recipe.load(other)
-        for name, value in typed_settings(config).items():
-            fields.put(settings, name, value)
+    for name, value in typed_settings(config).items():
+        fields.put(settings, name, value)
     for name, text in changes.items():
         leaf = fields.leaves(Config)[name]
         try:
@@ -182,6 +186,7 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         if path is not None:
             argv = _with_recipe(argv, str(recipe.find(path)))
+        argv = _without_none(argv)
         return list(flags.FLAGS(argv))
     except UserError as error:
         _fail(str(error))
@@ -214,6 +219,32 @@ def _with_recipe(argv: list[str], path: str) -> list[str]:
         changed.append(f'--config={path}' if is_flag and is_whole else path if follows else word)
         follows = is_flag and not is_whole
     return changed
+
+
+def _without_none(argv: list[str]) -> list[str]:
+    """The command line without settings that are typed as None, which ml_collections cannot parse.
+
+    `typed_settings` has them.
+    """
+    known = fields.leaves(Config)
+    kept: list[str] = []
+    _none.clear()
+    name = ''  # the setting whose value is the next word, as in `--config.minutes None`
+    for word in argv:
+        typed, is_whole, value = word.partition('=')
+        if word == fields.NONE and name:
+            kept.pop()
+            _none.append(name)
+            name = ''
+            continue
+        name = typed.lstrip('-').removeprefix('config.') if _IS_SETTING.match(typed) else ''
+        name = name if name in known and known[name].optional else ''
+        if name and value == fields.NONE:
+            _none.append(name)
+        else:
+            kept.append(word)
+        name = '' if is_whole else name
+    return kept
 
 
 def _flag_message(argv: list[str], original: str) -> str:

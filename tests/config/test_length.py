@@ -2,7 +2,7 @@
 
 import pytest
 
-from electra_jax.config import length, machine, recipe, resolve
+from electra_jax.config import fields, length, machine, recipe, resolve
 from electra_jax.core.errors import ConfigError
 from tests.support.configs import TWO_STAGE_MODEL, settings_of, tiny_config
 
@@ -46,6 +46,8 @@ def test_steps_that_are_typed_decide(typed, other):
     recipe.give_way(settings, {typed})
     group, _, name = other.rpartition('.')
     assert getattr(getattr(settings, group) if group else settings, name) is None
+    recipe.give_way(settings, {typed, other})  # the other one was typed as None
+    fields.put(settings, other, 0.5)
     with pytest.raises(ConfigError, match=f'config.{typed} and config.{other} are both typed'):
         recipe.give_way(settings, {typed, other})
 

@@ -10,6 +10,8 @@ import types
 
 import pytest
 
+from electra_jax.config import fields
+from electra_jax.config.settings import Config
 from electra_jax.runtime import cli
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -49,6 +51,22 @@ def test_overrides_reach_every_kind_of_leaf():
     assert "source='text:a*.txt=2,jsonl:b#c'" in out
 
 
+def test_every_setting_that_may_be_unset_takes_none():
+    names = [name for name, leaf in fields.leaves(Config).items() if leaf.optional]
+    program = PROGRAM.replace('print(repr(settings))', 'print(*NAMES)').replace(
+        'CONFIG =',
+        'from electra_jax.config import fields, resolve\n'
+        'resolve.check = lambda settings: NAMES.extend(\n'
+        f'    n for n in {names} if fields.get(settings, n) is not None)\n'
+        'NAMES = []\n'
+        'CONFIG =',
+    )
+    words = [f'--config.{name}=None' for name in names]
+    words[:1] = words[0].split('=')  # the value may be the next word
+    done = type_command('--config=configs/own.py', *words, '--config.total_steps=5', program=program)
+    assert (done.stdout.strip(), done.stderr) == ('', '')
+
+
 @pytest.mark.parametrize(
     ('word', 'message'),
     [
@@ -62,7 +80,8 @@ def test_overrides_reach_every_kind_of_leaf():
         ('--chekpoint=x', '--chekpoint is not a flag of this command; did you mean --checkpoint?'),
         ('--config.workdir=x', '--config.workdir is not a setting; did you mean --workdir=x?'),
         ('--config.batch_size=abc', "--config.batch_size is 'abc', allowed: a whole number"),
-        ('--config.batch_size=1.5', 'allowed: a whole number'),
+        ('--config.batch_size=1.5', 'allowed: a whole number or None'),
+        ('--config.seed=None', "--config.seed is 'None', allowed: a whole number"),
         ('--config.log.report=maybe', 'allowed: true or false'),
         ('--config.optimizer.learning_rate=nan', 'allowed: at least 0'),
         ('--config.model.size=smal', "did you mean 'small'?"),
