@@ -14,6 +14,7 @@ from electra_jax.core.errors import UserError
 from electra_jax.core.metric_table import METRICS
 from electra_jax.report.runs import Run, within
 from electra_jax.runtime.terminal import duration
+from electra_jax.train.clock import goodput
 
 # Settings that follow from others or from the devices where nobody has typed them.
 _DERIVED = ('model.generator', *(f'model.{name}' for name in LEFT_TO_DEVICES))
@@ -80,7 +81,8 @@ def tiles(run: Run) -> list[tuple[str, Cell]]:
         note = f'not trained until step {first:,}' if run.last_step <= first else '0.5 is guessing'
         found.append(('Held-out discriminator AUC', Cell(number(auc), note)))
     if (seconds := run.last('speed/elapsed')) is not None:
-        note = f'{goodput:.0%} of it in steps' if (goodput := run.last('speed/run_goodput')) else ''
+        note = f'{goodput(run.starts):.1%} of it in steps (goodput)' if run.starts else ''
+        seconds = sum(start.seconds for start in run.starts) or seconds
         found.append(('Time', Cell(duration(seconds), note)))
     rates = sorted(rate for _, rate in run.series('speed/tokens_per_second'))
     if rates:

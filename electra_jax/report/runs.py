@@ -11,7 +11,8 @@ from etils import epath
 
 from electra_jax.core import files
 from electra_jax.core.errors import DataError
-from electra_jax.train import example_lines, metric_lines
+from electra_jax.train import clock, example_lines, metric_lines
+from electra_jax.train.clock import Start
 from electra_jax.train.example_lines import Example
 
 T = TypeVar('T')
@@ -27,6 +28,7 @@ class Run:
     about: dict[str, Any]  # config.json
     results: dict[str, Any]  # of fine-tuning, results.json
     examples: list[tuple[int, list[Example]]]  # after each evaluation
+    starts: list[Start]  # goodput.json
 
     @property
     def last_step(self) -> int:
@@ -92,6 +94,7 @@ def read(folder: epath.Path, name: str | None = None) -> Run:
         about=_object(folder / 'config.json'),
         results=_object(folder / 'results.json'),
         examples=_readable(lambda: example_lines.read(folder), []),
+        starts=clock.read(folder),
     )
 
 

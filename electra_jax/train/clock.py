@@ -62,7 +62,8 @@ class Clock:
         `workdir` holds the record of earlier starts, `now` gives monotonic seconds.
         """
         self._path = workdir / FILE if workdir else None
-        self._earlier = _read(self._path) if self._path else []
+        self._earlier = read(workdir) if workdir else []
+        self._is_closed = False  # whether the record of this process is final
         self._first: int | None = None  # step that this process continues from
         self.now = now
         self.phase = STARTING
@@ -186,18 +187,25 @@ class Clock:
 
     def goodput(self) -> dict[str, float]:
         """Metrics: the share of time spent training, of this process and over all starts."""
-        own = self.seconds(TRAINING) / self.total
-        return {'speed/goodput': own, 'speed/run_goodput': goodput(self.starts())}
+        starts = self.starts()
+        return {'speed/goodput': goodput(starts[-1:]), 'speed/run_goodput': goodput(starts)}
 
     def goodput_line(self) -> str:
-        """The goodput in words, for the end of a run."""
+        """The goodput in words, at the end of a run.
+
+        The record in the workdir, which the run's page reads, is final then: both show one number.
+        """
         own, whole = self.goodput().values()
+        self.write()
+        self._is_closed = True
         text = f"{own:.1%} of this process's time went into steps (goodput)"
         return f'{text}, {whole:.1%} over {len(self.starts())} starts' if self._earlier else text
 
     def write(self) -> None:
         """The first process updates the workdir's record of starts, once training has begun."""
-        if self._path is not None and self._first is not None and distributed.is_first():
+        if self._path is None or self._first is None or self._is_closed:
+            return
+        if distributed.is_first():
             records = [start._asdict() for start in self.starts()]
             files.write_whole(self._path, json.dumps({'starts': records}) + '\n')
 
@@ -237,8 +245,12 @@ def process_age() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf('SC_CLK_TCK')
 
 
-def _read(path: epath.Path) -> list[Start]:
+def read(workdir: epath.Path) -> list[Start]:
+    """The starts of a run as its workdir keeps them; none where there is no record of them."""
     try:
-        return [Start(**record) for record in files.parse_object(path.read_text())['starts']]
+        content = files.parse_object((workdir / FILE).read_text())
+        starts = [Start(**record) for record in content['starts']]
+        goodput(starts)  # of numbers
+        return starts
     except (OSError, ValueError, KeyError, TypeError):
         return []  # a damaged record must not stop a run

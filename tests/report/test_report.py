@@ -13,6 +13,8 @@ from electra_jax.core.errors import DataError
 from electra_jax.report import curves, facts, job, page, reference, runs, sentences
 from electra_jax.report.__main__ import parse
 from electra_jax.train import example_lines
+from electra_jax.train.clock import EVALUATING, TRAINING, Clock
+from tests.support.clocks import FakeClock
 from tests.support.report_runs import EVIL, METRICS, write_results, write_run
 
 
@@ -77,6 +79,21 @@ def test_settings_name_where_they_come_from(tmp_path):
     assert rows['total_steps'] == 'minutes' and 'model.num_layers' not in rows
 
 
+def test_the_goodput_is_that_of_the_last_line_of_the_run(tmp_path):
+    folder, now = epath.Path(write_run(tmp_path / 'mine')), FakeClock()
+    clock = Clock(folder, now, age=10.0)
+    clock.start_from(0)
+    clock.enter(TRAINING)
+    clock.begin_step(400)
+    now.now += 50
+    clock.enter(EVALUATING)  # after the last step: the metrics of no step know of it
+    now.now += 40
+    line = clock.goodput_line()
+    tiles = dict(facts.tiles(runs.read(folder)))
+    assert line.startswith('50.0%') and tiles['Time'].note.startswith('50.0%')
+    assert tiles['Time'].text == '1m40s'
+
+
 def test_the_policy_allows_the_script_and_the_style_of_the_page(folder):
     text = page.page([runs.read(epath.Path(folder))], {})
     policy = re.search(r'Security-Policy" content="(.*?)"', text)[1]
@@ -105,6 +122,8 @@ def test_a_folder_without_a_run_is_refused_and_damaged_files_are_left_out(tmp_pa
         runs.find([tmp_path / 'none'])
     (folder / 'config.json').write_text('{"config": ')
     (folder / 'results.json').write_text('[]')
+    start = '{"first": 0, "last": 9, "seconds": "x", "training": 1.0}'
+    (folder / 'goodput.json').write_text(f'{{"starts": [{start}]}}')
     example = '{"step": 3, "examples": [{"tokens": ["a"], "originals": ["a"], "doubts": [%s]}]}\n'
     (folder / 'examples.jsonl').write_text(
         '{"step": 1}\n{"step": 2, "examples": [{}]}\n[]\n'
@@ -117,7 +136,8 @@ def test_a_folder_without_a_run_is_refused_and_damaged_files_are_left_out(tmp_pa
     with (folder / 'metrics.jsonl').open('ab') as file:
         file.write(b'{"step": 5, "train/l\xff": 1}\n')
     (run,) = runs.find([folder])
-    assert run.metrics == [{'step': 3}] and run.about == run.results == {} and run.examples == []
+    assert run.metrics == [{'step': 3}] and run.about == run.results == {}
+    assert run.examples == run.starts == []
     assert 'no two points' in page.page([run], {})
     (folder / 'results.json').write_text('{"summary": {"dev/accuracy": 1}, "trials": []}')
     with pytest.raises(DataError, match=r'config.json or results.json in .*mine holds something'):

@@ -18,6 +18,7 @@ def test_each_second_belongs_to_one_phase():
     clock = Clock(now=now, age=3.0)
     now.now += 2
     clock.enter(clocks.TRAINING)
+    clock.begin_step(1)
     now.now += 10
     with clock.during(clocks.EVALUATING):
         now.now += 4
@@ -108,6 +109,9 @@ def test_goodput_is_kept_over_starts(tmp_path):
         'speed/run_goodput': pytest.approx(7 * 1.8 / 20),
     }
     assert '63.0%' in clock.goodput_line() and '2 starts' in clock.goodput_line()
+    now.now += 7
+    clock.write()  # what the line was about is final
+    assert clocks.read(workdir) == [Start(0, 5, 10.0, 7.0), Start(4, 9, 10.0, 7.0)]
     assert json.loads((workdir / clocks.FILE).read_text())['starts'][0] == {
         'first': 0, 'last': 5, 'seconds': 10.0, 'training': 7.0,
     }  # fmt: skip
