@@ -4,10 +4,18 @@ Each has an `id`, as in the file or the number of the row or sentence there, fro
 'file:line', for messages.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from electra_jax.core.complaints import Complaints
+
+
+class Names(NamedTuple):
+    """What the row of an example calls its fields; None: it has no name for it."""
+
+    text_a: str | None = None
+    text_b: str | None = None
+    label: str | None = None
 
 
 class TextExample(NamedTuple):
@@ -20,6 +28,7 @@ class TextExample(NamedTuple):
     # not belong to the first. None: the file gives none.
     label: Any  # str, tuple of str, float or None, by the kind of the task
     where: str
+    names: Names = Names()
 
 
 class TaggedExample(NamedTuple):
@@ -62,6 +71,22 @@ class WrittenExample(NamedTuple):
 
 
 Example = TextExample | TaggedExample | SpanExample | WrittenExample
+
+
+def answered(example: TextExample, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer for a JSON line, with the texts and the label that it is about.
+
+    They are called as the columns of the row are. Where those have no names, or the answer has a
+    field of that name, a single text is 'text', and others are 'text_a', 'text_b' and 'label'.
+    """
+    usual = Names('text' if example.text_b is None else 'text_a', 'text_b', 'label')
+    fields: dict[str, Any] = {}
+    for name, own in zip(usual, example.names, strict=True):
+        value = getattr(example, 'text_a' if name == 'text' else str(name))
+        if value is not None:
+            is_free = own is not None and own not in ('id', *answer, *fields)
+            fields[str(own if is_free else name)] = value
+    return {'id': example.id, **fields, **answer}
 
 
 def count_double_ids(examples: Iterable[Example], complaints: Complaints) -> None:

@@ -13,6 +13,8 @@ from electra_jax.core.errors import ConfigError, DataError, unknown
 from electra_jax.finetune import predict, report
 from electra_jax.finetune.examples import Example, TextExample
 from electra_jax.finetune.files import lines, predict_input
+from electra_jax.finetune.files.tables import Columns
+from electra_jax.finetune.files.texts import named
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.inference import opened
@@ -238,7 +240,7 @@ class LoadedModel:
         for number, text in enumerate(_several(texts)):
             where = f'text {number}'
             with lines.Refusing(_Refused(''), where):
-                example = _example(text, work.task.usual_columns.text_b is not None, number, where)
+                example = _example(text, work.task.usual_columns, number, where)
                 work.check(example)
                 examples.append(example)
         return self._warned(work, examples)
@@ -265,13 +267,15 @@ def reports(notes: Notes, where: str) -> list[str]:
     return [*notes.complaints.lines(), *([unread] if unread else [])]
 
 
-def _example(text: Any, is_pair: bool, number: int, where: str) -> TextExample:
+def _example(text: Any, columns: Columns, number: int, where: str) -> TextExample:
     """A text that a program hands over, or two; UnusableError where it is not what is needed."""
+    is_pair = columns.text_b is not None
     parts = list(text) if is_pair and isinstance(text, tuple | list) else [text]
     if len(parts) != 1 + is_pair:
         raise lines.UnusableError('bad_width', f'two texts are needed, found {text!r:.60}')
     usable = [lines.usable_text(part, 'the text') for part in parts]
-    return TextExample(str(number), usable[0], usable[1] if is_pair else None, None, where)
+    names = named(columns.text_a, columns.text_b)
+    return TextExample(str(number), usable[0], usable[1] if is_pair else None, None, where, names)
 
 
 def _label_words(item: tuple[str, Sequence[str]]) -> tuple[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ import pytest
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.finetune import examples
 from electra_jax.finetune.files import lines, predict_input
 from electra_jax.finetune.files.tables import Columns
 from tests.support import loading
@@ -375,3 +376,21 @@ def test_a_row_without_a_field_names_what_to_type(tmp_path):
     path.write_text('{"text": "a"}\n')
     with pytest.raises(DataError, match=r"no field 'text_b'.*--columns=text_b=NAME"):
         predict_input.read(task, path, 'jsonl', Columns(), Complaints('data.on_bad_row', 'error'))
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'columns', 'called'),
+    [
+        ('in.csv', 'text,label\nA.,b\n', {}, {'text': 'A.'}),
+        ('in.jsonl', '{"body": "A."}\n', {'text_a': 'body'}, {'body': 'A.'}),
+        ('in.tsv', 'a\tb\nx\tA.\n', {'text_a': '1'}, {'b': 'A.'}),
+        ('in.txt', 'A.\n', {}, {'text': 'A.'}),
+        ('in.csv', 'q,p\nA.,B.\n', {'text_a': 'q', 'text_b': 'p'}, {'q': 'A.', 'p': 'B.'}),
+        # The answer has a field of that name.
+        ('in.csv', 'prediction\nA.\n', {'text_a': 'prediction'}, {'text': 'A.'}),
+    ],
+)  # fmt: skip
+def test_answers_call_texts_as_the_row_does(tmp_path, name, content, columns, called):
+    _, (found,), _ = read(tmp_path / name, content, task_of('text', CLASSES), **columns)
+    answer = {'prediction': 'yes'}
+    assert examples.answered(found, answer) == {'id': '0', **called, **answer}

@@ -63,7 +63,9 @@ def test_every_setting_that_may_be_unset_takes_none():
     )
     words = [f'--config.{name}=None' for name in names]
     words[:1] = words[0].split('=')  # the value may be the next word
-    done = type_command('--config=configs/own.py', *words, '--config.total_steps=5', program=program)
+    done = type_command(
+        '--config=configs/own.py', *words, '--config.total_steps=5', program=program
+    )
     assert (done.stdout.strip(), done.stderr) == ('', '')
 
 

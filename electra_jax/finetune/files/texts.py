@@ -12,11 +12,11 @@ from typing import Any
 from electra_jax.core import formats
 from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import DataError, nearest
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import Names, TextExample
 from electra_jax.finetune.files import lines, unread
 from electra_jax.finetune.files.lines import Refusing, UnusableError
 from electra_jax.finetune.files.source import Source
-from electra_jax.finetune.files.tables import Row
+from electra_jax.finetune.files.tables import Row, is_number
 
 _SHOWN = 20  # classes that a message lists
 # Usual names of the second text of a pair.
@@ -47,6 +47,7 @@ def read(source: Source, label: Reader) -> Iterator[TextExample]:
     seconds = set() if columns.text_b else {*_SECONDS} - {*keys.values(), label_key, id_key}
     seconds &= seconds if rows.names is None else {*rows.names}
     used = {*keys.values(), label_key, id_key} - {None}
+    names = named(keys.get('text_a'), keys.get('text_b'), label_key)
     for row in unread.noted(source, rows, used, seconds):
         more = next((name for name in seconds if row.values.get(name)), None)
         if more:
@@ -69,7 +70,13 @@ def read(source: Source, label: Reader) -> Iterator[TextExample]:
                 source.complaints.count('entities', row.where)
             name = row.id(id_key)
             found = _label(row, label_key, label, bool(labelled)) if label_key else None
-            yield TextExample(name, first, second[0] if second else None, found, row.where)
+            text_b = second[0] if second else None
+            yield TextExample(name, first, text_b, found, row.where, names)
+
+
+def named(*columns: str | None) -> Names:
+    """The names of the columns of text_a, text_b and label; a column that has a number has none."""
+    return Names(*(None if one is None or is_number(one) else one for one in columns))
 
 
 def _label(row: Row, key: str, label: Reader, needed: bool) -> Label | None:

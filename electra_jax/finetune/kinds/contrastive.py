@@ -21,7 +21,7 @@ import numpy as np
 from electra_jax.core.complaints import counted
 from electra_jax.finetune import plots
 from electra_jax.finetune.bm25 import BM25
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import Names, TextExample, answered
 from electra_jax.finetune.features import Rows, encode_all, texts_apart
 from electra_jax.finetune.files import lines, squad, tables, texts
 from electra_jax.finetune.files.locate import TaskFiles
@@ -33,6 +33,7 @@ from electra_jax.finetune.kinds.text import from_line
 from electra_jax.tokenizers.api import Tokenizer
 
 _PARTS = ('first', 'second', 'wrong')  # texts of a row, by their numbers in a split
+_OF_SQUAD = Names('question', 'context')  # of its files
 _RANKS = (1, 5, 20)  # of Recall@k
 _AT_ONCE = 256  # texts that look for their partner together
 _LOWEST = -1e9  # stands for a text that is no candidate
@@ -58,14 +59,14 @@ def read(task: Task, source: Source) -> tuple[list[TextExample], Task]:
     path = source.path
     if path is not None and source.ending == '.json' and not tables.is_list(path):
         questions = list(squad.read(source, unanswerable=True))
-        answered = [one for one in questions if not one.impossible]
-        if len(answered) < len(questions):
-            lacking = len(questions) - len(answered)
+        with_answer = [one for one in questions if not one.impossible]
+        if len(with_answer) < len(questions):
+            lacking = len(questions) - len(with_answer)
             left_out = counted(lacking, 'questions without an answer were left out')
             source.complaints.note(f'{path}: {left_out}')
         return [
-            TextExample(one.id, one.question, one.context.strip(), None, one.where)
-            for one in answered
+            TextExample(one.id, one.question, one.context.strip(), None, one.where, _OF_SQUAD)
+            for one in with_answer
         ], task
     columns = source.columns
     source = dataclasses.replace(
@@ -289,9 +290,8 @@ def to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
 
 def row_to_json(example: TextExample, one: Found) -> dict[str, Any]:
     """A pair."""
-    fields = {'id': example.id, 'text_a': example.text_a, 'text_b': example.text_b}
     found = {'similarity': kind.json_number(one.score), 'rank': one.rank}
-    return {**fields, **found, 'prediction': one.best}
+    return answered(example, {**found, 'prediction': one.best})
 
 
 def draw(folder: pathlib.Path, split: str, predictions: Predictions) -> None:

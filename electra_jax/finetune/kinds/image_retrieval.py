@@ -5,8 +5,7 @@ image stands before an empty text of its own, whose [CLS] is its vector.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds import contrastive, images
 from electra_jax.finetune.kinds.contrastive import CONTRASTIVE, Found
-from electra_jax.finetune.kinds.kind import Predictions, Task
+from electra_jax.finetune.kinds.kind import Task
 from electra_jax.model.images import PIXELS
 from electra_jax.tokenizers.api import Tokenizer
 
@@ -79,11 +78,6 @@ def trivial(
     return {'every candidate as likely': contrastive.found(examples, scores)}
 
 
-def to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
-    """As of texts, under the names of what they are."""
-    return map(images.renamed, contrastive.to_json(predictions))
-
-
 IMAGE_RETRIEVAL = CONTRASTIVE._replace(
     own_task='image_retrieval',
     own_spec=dataclasses.replace(
@@ -94,5 +88,4 @@ IMAGE_RETRIEVAL = CONTRASTIVE._replace(
     content=lambda example: example.text_a,  # all texts about an image are on one side
     features=features,
     trivial=trivial,
-    to_json=to_json,
 )

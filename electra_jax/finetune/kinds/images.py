@@ -8,21 +8,20 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from electra_jax.core import pictures
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import Names, TextExample
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files.lines import Refusing, UnusableError
 from electra_jax.finetune.files.locate import TaskFiles
 from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Columns, key_of
 from electra_jax.finetune.kinds import text
-from electra_jax.finetune.kinds.kind import Predictions, Task, TaskSpec
+from electra_jax.finetune.kinds.kind import Task, TaskSpec
 from electra_jax.model.images import PIXELS
 from electra_jax.tokenizers.api import Tokenizer
 
@@ -73,7 +72,7 @@ def _picture(example: TextExample, size: int | None) -> pictures.Picture:
 def from_line(task: Task, name: str, line: str, where: str) -> TextExample:
     """The path of an image, or the path and a text with a tab between."""
     image, _, words = (part.strip() for part in line.partition('\t'))
-    example = TextExample(name, image, words or None, None, where)
+    example = TextExample(name, image, words or None, None, where, Names('image', 'text'))
     _picture(example, None)
     return example
 
@@ -114,17 +113,6 @@ def images_of(examples: Sequence[TextExample], task: Task) -> tuple[np.ndarray, 
     return pixels, [note] if others else []
 
 
-def to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
-    """As of texts, under the names of what they are."""
-    return map(renamed, text.classes_to_json(predictions))
-
-
-def renamed(answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer about a pair of texts of which the first is an image."""
-    names = {'text_a': 'image', 'text_b': 'text'}
-    return {names.get(name, name): value for name, value in answer.items()}
-
-
 IMAGE_CLASSIFICATION = text.CLASSIFICATION._replace(
     own_task='image_text',
     own_spec=TaskSpec(
@@ -135,6 +123,5 @@ IMAGE_CLASSIFICATION = text.CLASSIFICATION._replace(
     from_line=from_line,
     content=lambda example: (example.text_a, example.text_b),
     features=features,
-    to_json=to_json,
     foreign_fields=lambda labels: {},
 )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files import texts
 from electra_jax.finetune.files.source import Source
@@ -19,7 +19,6 @@ from electra_jax.finetune.kinds.text import (
     CLASSIFICATION,
     OWN_FILES,
     STYLES,
-    text_fields,
     text_rows,
     with_written_labels,
 )
@@ -105,7 +104,7 @@ def to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
     for example, likely_C, probs_C in rows:
         chosen = [name for name, is_likely in zip(names, likely_C, strict=True) if is_likely]
         probabilities = dict(zip(names, map(kind.json_number, probs_C), strict=True))
-        yield {**text_fields(example), 'prediction': chosen, 'probabilities': probabilities}
+        yield answered(example, {'prediction': chosen, 'probabilities': probabilities})
 
 
 MULTI_LABEL = CLASSIFICATION._replace(

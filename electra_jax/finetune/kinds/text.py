@@ -18,7 +18,7 @@ import optax
 
 from electra_jax.core.errors import NonFiniteError
 from electra_jax.finetune import glue, plots
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.features import Rows, encode_all, ragged, truncated
 from electra_jax.finetune.files import texts
 from electra_jax.finetune.files.lines import UnusableError
@@ -74,7 +74,9 @@ def from_line(task: Task, name: str, line: str, where: str) -> TextExample:
         single = 'one text without a tab (two, if --columns=text_b=text_b is typed)'
         wanted = 'two texts with a tab between' if is_pair else single
         raise UnusableError('bad_width', f'{wanted} expected on a line, found {line!r:.60}')
-    return TextExample(name, first, second if tab else None, None, where)
+    columns = task.usual_columns
+    names = texts.named(columns.text_a, columns.text_b)
+    return TextExample(name, first, second if tab else None, None, where, names)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -265,20 +267,13 @@ def classes_to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
     rows = zip(predictions.examples, best_classes(predictions), predictions.values, strict=True)
     for example, best, probs_C in rows:
         probabilities = zip(predictions.task.labels, map(kind.json_number, probs_C), strict=True)
-        yield {**text_fields(example), 'prediction': best, 'probabilities': dict(probabilities)}
+        yield answered(example, {'prediction': best, 'probabilities': dict(probabilities)})
 
 
 def scores_to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
     """The score of each text."""
     for example, score in zip(predictions.examples, predictions.values, strict=True):
-        yield {**text_fields(example), 'prediction': kind.json_number(score)}
-
-
-def text_fields(example: TextExample) -> dict[str, Any]:
-    """What is written of an example itself."""
-    fields = {'text_b': example.text_b, 'label': example.label}
-    given = {name: value for name, value in fields.items() if value is not None}
-    return {'id': example.id, 'text_a': example.text_a, **given}
+        yield answered(example, {'prediction': kind.json_number(score)})
 
 
 def write_scores(folder: pathlib.Path, split: str, predictions: Predictions) -> None:

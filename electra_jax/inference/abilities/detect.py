@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.fitting import STAGE_1
 from electra_jax.finetune.kinds.kind import Batch, json_number
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
@@ -72,13 +72,12 @@ def probabilities(model: Model) -> Callable[[Params, Batch], dict[str, jax.Array
 
 def to_json(example: TextExample, found: Detected) -> dict[str, Any]:
     """Tokens, their characters and their probabilities to be replaced ones."""
-    return {
-        'id': example.id,
-        'text': example.text_a,
+    shown = {
         'tokens': found.tokens,
         'spans': found.spans.tolist(),
         'replaced': list(map(json_number, found.replaced)),
     }
+    return answered(example, shown)
 
 
 DETECT = Ability(bind, to_json)

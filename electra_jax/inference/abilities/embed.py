@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.kinds.kind import Batch, json_number
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
@@ -44,7 +44,7 @@ def means(model: Model, special: SpecialIds) -> Callable[[Params, Batch], dict[s
 def to_json(example: TextExample, vector_D: np.ndarray) -> dict[str, Any]:
     """The text and its vector."""
     vector = list(map(json_number, vector_D))
-    return {'id': example.id, 'text': example.text_a, 'vector': vector}
+    return answered(example, {'vector': vector})
 
 
 EMBED = Ability(bind, to_json)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.files.lines import UnusableError
 from electra_jax.finetune.kinds.kind import Batch, json_number
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
@@ -108,7 +108,7 @@ def to_json(example: TextExample, masks: list[list[Filled]]) -> dict[str, Any]:
         [{'token': one.token, 'probability': json_number(one.probability)} for one in mask]
         for mask in masks
     ]
-    return {'id': example.id, 'text': example.text_a, 'masks': listed}
+    return answered(example, {'masks': listed})
 
 
 FILL_MASK = Ability(bind, to_json, check=check, options=('top_k',))

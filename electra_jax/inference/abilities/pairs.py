@@ -6,7 +6,7 @@ Files are those of BLiMP (Warstadt et al. 2020): objects with `sentence_good` an
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.inference.abilities import score
 from electra_jax.inference.abilities.score import Scored
@@ -61,12 +61,7 @@ def to_json(example: TextExample, by: By) -> dict[str, Any]:
         }
         for name, pair in by.items()
     }
-    return {
-        'id': example.id,
-        'sentence_good': example.text_a,
-        'sentence_bad': example.text_b,
-        **(found if len(found) > 1 else next(iter(found.values()))),
-    }
+    return answered(example, found if len(found) > 1 else next(iter(found.values())))
 
 
 def measure(examples: Sequence[TextExample], pairs: Sequence[By]) -> dict[str, float]:

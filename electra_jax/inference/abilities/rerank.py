@@ -4,7 +4,7 @@ import collections
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.inference.abilities import score
 from electra_jax.inference.abilities.score import Scored
 from electra_jax.inference.ability import Ability, Answer, Notes, Options, in_turns
@@ -37,7 +37,7 @@ def bind(opened: Opened, options: Options) -> Answer:
 def to_json(example: TextExample, ranked: Ranked) -> dict[str, Any]:
     """The text, its rank and its score."""
     found = score.numbers(ranked.scored)
-    return {'id': example.id, 'text': example.text_a, 'rank': ranked.rank, **found}
+    return answered(example, {'rank': ranked.rank, **found})
 
 
 RERANK = Ability(bind, to_json, at_once=None, options=('scorer',))

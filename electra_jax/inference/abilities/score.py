@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from electra_jax.core.errors import CheckpointError, unknown
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.kinds.kind import Batch, json_number
 from electra_jax.inference.abilities.detect import check_detects, note_untrained, originality
 from electra_jax.inference.abilities.fill_mask import check_generates
@@ -186,7 +186,7 @@ SCORERS: dict[str, Callable[[Opened], Terms]] = {
 
 def to_json(example: TextExample, scored: Scored) -> dict[str, Any]:
     """The text, its score in nats and its number of tokens."""
-    return {'id': example.id, 'text': example.text_a, **numbers(scored)}
+    return answered(example, numbers(scored))
 
 
 def numbers(scored: Scored) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from electra_jax.finetune import task as tasks
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds import contrastive, text
@@ -100,7 +100,7 @@ def measure(examples: Sequence[TextExample], cosines: Sequence[float]) -> dict[s
 
 def to_json(example: TextExample, cosine: float) -> dict[str, Any]:
     """Both texts and their cosine."""
-    return {**text.text_fields(example), 'similarity': json_number(cosine)}
+    return answered(example, {'similarity': json_number(cosine)})
 
 
 SIMILARITY = Ability(compare, to_json, similarity_task, measure=measure, labelled=True)

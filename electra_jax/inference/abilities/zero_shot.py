@@ -14,10 +14,9 @@ import numpy as np
 
 from electra_jax.core.errors import unknown
 from electra_jax.finetune import templates
-from electra_jax.finetune.examples import TextExample
+from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Task, json_number, softmax
-from electra_jax.finetune.kinds.text import text_fields
 from electra_jax.finetune.templates import Filled, Prompt
 from electra_jax.inference.abilities import score
 from electra_jax.inference.abilities.detect import note_untrained
@@ -136,11 +135,7 @@ def task(opened: Opened, options: Options) -> Task:
 def to_json(example: TextExample, found: Classified) -> dict[str, Any]:
     """The text, the likeliest label, and the share of each."""
     probabilities = {name: json_number(value) for name, value in found.probabilities.items()}
-    return {
-        **text_fields(example),
-        'prediction': found.prediction,
-        'probabilities': probabilities,
-    }
+    return answered(example, {'prediction': found.prediction, 'probabilities': probabilities})
 
 
 def measure(examples: Sequence[TextExample], found: Sequence[Classified]) -> dict[str, float]:

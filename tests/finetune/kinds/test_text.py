@@ -193,13 +193,13 @@ def test_predicted_classes_and_scores(tmp_path):
     first, second = read_lines(path)
     assert first == {
         'id': '7',
-        'text_a': 'Ünal\u2028x',
+        'text': 'Ünal\u2028x',
         'label': 'yes',
         'prediction': 'yes',
         'probabilities': {'no': 0.25, 'yes': 0.75},
     }
     assert second['prediction'] == 'no'
-    assert second['text_b'] == 'b'
+    assert (second['text_a'], second['text_b']) == ('a', 'b')
     assert 'label' not in second
     task = task_of('text_regression')
     results.write_json_lines(path, REGRESSION.to_json(Predictions(task, examples, [1.23456789, 2])))
