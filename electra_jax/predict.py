@@ -27,7 +27,7 @@ from electra_jax.inference.abilities.pairs import ALL
 from electra_jax.inference.abilities.score import SCORERS
 from electra_jax.inference.ability import Options
 from electra_jax.inference.loaded import TASKS
-from electra_jax.runtime import cli, compiled
+from electra_jax.runtime import cli
 
 CHECKPOINT = cli.checkpoint_flag()
 TASK = flags.DEFINE_enum(
@@ -75,7 +75,6 @@ def main() -> None:
     columns = predict_input.parse_columns(COLUMNS.value)
     options = Options(TOP_K.value, SCORER.value, TEMPLATE.value, LABELS.value)
     job = files.job(TASK.value, options, INPUT.value, OUTPUT.value, FORMAT.value, columns)
-    compiled.keep()
     files.answer(files.open_model(CHECKPOINT.value, BATCH_SIZE.value), job)
 
 

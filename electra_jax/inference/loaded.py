@@ -25,7 +25,6 @@ from electra_jax.inference.abilities.table import ABILITIES
 from electra_jax.inference.abilities.zero_shot import Classified
 from electra_jax.inference.ability import AT_ONCE, DEFAULTS, Notes, Options, check_options, in_turns
 from electra_jax.init_from import checked_start
-from electra_jax.runtime import compiled
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.unknown import Unknown
 
@@ -297,7 +296,6 @@ def load(path: str | os.PathLike[str], batch_size: int = 32) -> LoadedModel:
     """Opens a checkpoint; `electra_jax.load` describes it."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f'batch_size is {batch_size!r}, allowed: an integer of 1 or more')
-    compiled.keep()
     found = opened.read(os.fspath(path), opened.settings_of(batch_size), 'path')
     for note in found.notes:
         warnings.warn(f'{found.where}: {note}', stacklevel=3)

@@ -32,6 +32,7 @@ from electra_jax.init_from import (
 )
 from electra_jax.model.bind import Model, Params, bind
 from electra_jax.objectives.table import OBJECTIVES
+from electra_jax.runtime import compiled
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.unknown import Unknown
 
@@ -53,7 +54,7 @@ class Found(NamedTuple):
 
 
 def read(where: str, settings: Settings, named_by: str) -> Found:
-    """Reads a checkpoint as it is named everywhere.
+    """Reads a checkpoint as it is named everywhere, and keeps the programs that will use it.
 
     Args:
         where: a workdir (of fine-tuning: its best trial), one trial, a checkpoints/ folder, the
@@ -66,6 +67,7 @@ def read(where: str, settings: Settings, named_by: str) -> Found:
         CheckpointError: there is none, or it is damaged.
     """
     check_named(where, named_by)
+    compiled.keep()  # here, so that no command that opens a model compiles again and again
     kind, path = parse_name(where)
     if kind == OURS:
         folder = predict.best_folder(files.absolute(path))

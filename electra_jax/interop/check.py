@@ -16,6 +16,7 @@ from electra_jax.interop import files, huggingface, probes
 from electra_jax.interop.projects import Checkpoint
 from electra_jax.model.bind import Batch, Model, Params, bind
 from electra_jax.model.task_heads import HeadShape
+from electra_jax.runtime import compiled
 from electra_jax.tokenizers.api import Tokenizer
 
 # The largest difference that is accepted, as a share of the largest number (1 if that is smaller).
@@ -35,6 +36,7 @@ def against_transformers(folder: pathlib.Path, found: Checkpoint) -> Iterator[st
         CheckpointError: a number differs by more than `TOLERANCE`.
     """
     torch, transformers = _libraries()
+    compiled.keep()
     tokenizer = found.tokenizer
     assert tokenizer is not None  # `convert` has looked
     batch = _rows(tokenizer, min(_LONGEST, found.model.max_positions))

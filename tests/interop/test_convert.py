@@ -371,7 +371,10 @@ def test_heads_are_compared_and_a_difference_is_refused(
 ):
     pytest.importorskip('torch', reason='needs the parity extra')
     tuned(ours, tmp_path / 'tuned', task, 'huggingface', labels, layers)
+    kept: list[bool] = []
+    monkeypatch.setattr(check.compiled, 'keep', lambda: kept.append(True))
     run(f'ours:{tmp_path / "tuned"}', f'huggingface:{tmp_path / "hf"}', check=True)
+    assert kept == [True]
     assert f'checked {names.TASK_HEADS[task][0]}' in capsys.readouterr().out
     right = check._outputs
 

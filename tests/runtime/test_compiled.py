@@ -6,9 +6,14 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+from etils import epath
 from jax.experimental.compilation_cache import compilation_cache
 
+import electra_jax
+from electra_jax.inference import files
 from electra_jax.runtime import compiled
+from electra_jax.train import checkpoint
+from tests.support import trained
 
 _CHANGED = (
     'jax_enable_compilation_cache',
@@ -32,8 +37,8 @@ def enabled(monkeypatch):
     compilation_cache.reset_cache()
 
 
-def compute(times: int = 3) -> list[str]:
-    """Compiles a program as a new process would, and runs it; the events of JAX's cache."""
+def events_of(work) -> list[str]:
+    """Compiles the programs of some work as a new process would; the events of JAX's cache."""
     events: list[str] = []
 
     def listen(name: str, **more: object) -> None:
@@ -42,10 +47,19 @@ def compute(times: int = 3) -> list[str]:
     jax.monitoring.register_event_listener(listen)
     jax.clear_caches()
     try:
-        assert int(jax.jit(lambda x: x * times)(np.int32(2))) == 2 * times
+        work()
     finally:
         jax.monitoring.unregister_event_listener(listen)
     return [name.rpartition('/')[2] for name in events if 'compilation_cache' in name]
+
+
+def compute() -> list[str]:
+    """The events of a program that is compiled and run."""
+
+    def work():
+        assert int(jax.jit(lambda x: x * 3)(np.int32(2))) == 6
+
+    return events_of(work)
 
 
 def programs(place: pathlib.Path) -> list[pathlib.Path]:
@@ -57,6 +71,18 @@ def test_a_program_is_found_again(tmp_path):
     assert 'cache_misses' in compute()
     assert len(programs(tmp_path / 'kept')) == 1
     assert 'cache_hits' in compute()
+
+
+def test_the_second_command_that_opens_a_model_finds_the_programs_of_the_first(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'caches'))
+    found, folder = trained.found(), tmp_path / 'run'
+    checkpoint.write_params(epath.Path(folder), found.params, found.about)
+    first = events_of(lambda: files.open_model(str(folder), 8).detect(['the film']))
+    assert 'cache_misses' in first
+    second = events_of(lambda: electra_jax.load(folder, 8).detect(['the film']))
+    assert 'cache_hits' in second and 'cache_misses' not in second
 
 
 def test_a_damaged_program_is_compiled_again_and_replaced(tmp_path, capfd):

@@ -25,7 +25,7 @@ from electra_jax.finetune.predict import Predictor
 from electra_jax.finetune.split import Loaded
 from electra_jax.init_from import checked_start
 from electra_jax.model import decoder as decoders
-from electra_jax.runtime import terminal
+from electra_jax.runtime import compiled, terminal
 from electra_jax.train import checkpoint
 
 Batch = dict[str, np.ndarray]
@@ -67,6 +67,7 @@ def run(request: Request, folder: pathlib.Path) -> None:
 
 def _open(request: Request) -> Predictor:
     """The model, whose answers have at most so many tokens."""
+    compiled.keep()
     folder = predictors.best_folder(files.absolute(pathlib.Path(request.checkpoint)))
     settings = recipe({'job': 'evaluate', 'batch_size': request.batch_size})
     params, about = checkpoint.read_params(folder)
