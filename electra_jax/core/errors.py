@@ -28,7 +28,7 @@ class CheckpointError(UserError):
 
 
 class NonFiniteError(UserError):
-    """A step's loss, gradient or update was not finite, or larger than the config allows."""
+    """A step's loss, gradient or update, or an answer, was not finite or larger than allowed."""
 
 
 def end_now(message: str) -> NoReturn:

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from electra_jax.config.settings import Config
 from electra_jax.core import rng, trees
+from electra_jax.core.errors import NonFiniteError
 from electra_jax.finetune import batches
 from electra_jax.finetune.kinds.kind import Batch, Predictions, Task
 from electra_jax.finetune.kinds.table import KINDS
@@ -165,6 +166,9 @@ class Answerer(NamedTuple):
         """The outputs for each row of a split, in the order of the rows.
 
         `report` is handed a line from time to time, which shows how far the split `name` is.
+
+        Raises:
+            NonFiniteError: an output is NaN or infinite, whatever is made of it afterwards.
         """
         outputs: list[Mapping[str, np.ndarray]] = [{}] * len(split.rows)
         pending: tuple[batches.Batch, Any] | None = None
@@ -173,6 +177,7 @@ class Answerer(NamedTuple):
             if pending is None:
                 return
             batch, arrays = pending[0], jax.device_get(pending[1])
+            _check_finite(arrays, len(batch.rows))
             for slot, row in enumerate(batch.rows):
                 outputs[row] = {name: x[slot] for name, x in arrays.items()}
 
@@ -202,6 +207,22 @@ class Answerer(NamedTuple):
             values = KINDS[task.kind].answers(task, examples, split.rows, outputs)
             predicted[name] = Predictions(task, examples, values)
         return predicted
+
+
+def _check_finite(arrays: Mapping[str, np.ndarray], count: int) -> None:
+    """Refuses outputs of the first `count` rows by which no answer can be chosen.
+
+    A comparison with NaN is never true, so that an answer would be chosen all the same: the first
+    class, no class, rank 1.
+    """
+    for name, x in arrays.items():
+        bad = ~np.isfinite(x[:count]).reshape(count, -1).all(axis=1)
+        if bad.any():
+            raise NonFiniteError(
+                f'the model answers {bad.sum()} of {count} rows with NaN or infinity ({name}): its '
+                'training has failed, or its file is damaged; train it again, with a lower '
+                'config.optimizer.learning_rate'
+            )
 
 
 def answerer(

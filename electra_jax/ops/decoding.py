@@ -174,7 +174,10 @@ def _beam_search(decoder: Steps, cache: Cache, rows: Rows, how: Search) -> Found
         )
 
     state = _run(advance, state, decoder, how)
-    return Found(state.answers_BQR[:, 0], state.finished_BQ[:, 0])
+    # Nothing with such a log-probability ends, and the lowest score would hide it.
+    is_nan_B = jnp.any(jnp.isnan(state.score_BQ), axis=1)
+    score_B = jnp.where(is_nan_B, jnp.nan, state.finished_BQ[:, 0])
+    return Found(state.answers_BQR[:, 0], score_B)
 
 
 def _is_done(finished_BQ: jax.Array, alive_BQ: jax.Array, how: Search) -> jax.Array:

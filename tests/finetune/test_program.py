@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 
 from electra_jax.core import trees
+from electra_jax.core.complaints import Complaints
+from electra_jax.core.errors import NonFiniteError
 from electra_jax.finetune import batches, features
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.features import Rows, ragged
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.program import build_program, put
+from electra_jax.finetune.program import Answerer, build_program, put
+from electra_jax.finetune.split import Loaded, Split
 from electra_jax.model.bind import vocab_rows
+from electra_jax.parallel import mesh as meshes
 from electra_jax.pretrain import program as runs
+from electra_jax.tokenizers.unknown import Unknown
 from tests.support import compiled, hf_weights
 from tests.support.configs import (
     MODERN,
@@ -212,6 +217,29 @@ def test_each_shape_is_compiled_once_whatever_the_seed():
     assert program.step._cache_size() == 2
     assert program.answerer.answers._cache_size() == 2
     assert program.fresh_state._cache_size() == 1
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_answers_that_are_not_finite_are_refused_before_any_kind_chooses_by_them(value):
+    rows = random_rows(6)
+    split = Split(Loaded([], None, Complaints(''), ''), rows, [16], 0, Unknown())
+    mesh = meshes.make_mesh(config_of().mesh, jax.devices()[:1])
+
+    def outputs_of(bad_row):
+        def answers(params, batch):
+            label = np.asarray(batch['label'])
+            logits = np.zeros((4, 16, 2), np.float32)
+            logits[label == bad_row, 5, 1] = value
+            logits[np.asarray(batch['weight']) == 0] = np.nan  # what fills up a batch is not read
+            return {'tokens': label, 'logits': logits}
+
+        numbered = {**rows.numbers, 'label': np.arange(6, dtype=np.int32)}
+        these = split._replace(rows=dataclasses.replace(rows, numbers=numbered))
+        return Answerer(mesh, 4, answers).outputs({}, these)
+
+    assert [one['tokens'] for one in outputs_of(bad_row=-1)] == list(range(6))
+    with pytest.raises(NonFiniteError, match=r'1 of \d rows with NaN .*logits.*learning_rate'):
+        outputs_of(bad_row=4)
 
 
 def test_seeds_differ_in_head_and_dropout_and_agree_with_themselves():

@@ -163,6 +163,17 @@ def test_other_rows_and_rows_that_only_fill_up_change_nothing(method):
         assert alone[row] == together[row] and score[row] == pytest.approx(scores[row], abs=1e-5)
 
 
+@pytest.mark.parametrize('method', decoding.METHODS)
+def test_a_row_of_nan_has_that_score_and_the_others_their_answers(method, monkeypatch):
+    how = USUAL._replace(method=method, beams=2, top_p=0.9, seed=5)
+    tokens, _ = find(how)
+    monkeypatch.setitem(globals(), 'OF_ROW_BV', OF_ROW_BV.copy())
+    OF_ROW_BV[3] = np.nan
+    after, scores = find(how)
+    assert np.flatnonzero(np.isnan(scores)).tolist() == [3]
+    assert after[:3] + after[4:] == tokens[:3] + tokens[4:]
+
+
 def test_samples_follow_the_seed_and_the_nucleus():
     how = USUAL._replace(method='nucleus', temperature=3.0)
     assert find(how)[0] == find(how)[0]

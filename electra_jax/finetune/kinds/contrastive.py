@@ -214,7 +214,6 @@ def _vectors(
     for i, name in enumerate(_PARTS):
         for number, output in zip(rows.numbers[name], outputs, strict=True):
             if number >= 0:
-                kind.check_numbers(output['vectors'][i])  # a NaN would rank first
                 found[texts[number]] = output['vectors'][i]
     return found
 

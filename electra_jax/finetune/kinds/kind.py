@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config.settings import DecoderConfig, DecodingConfig
-from electra_jax.core.errors import NonFiniteError
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files.locate import TaskFiles
 from electra_jax.finetune.files.source import Source
@@ -159,7 +158,8 @@ class Kind(NamedTuple):
     features: Callable[[Tokenizer, Sequence[Any], Task], Rows]
     # Task, head's outputs, batch -> float [B], the terms of each row added up.
     loss: Callable[[Task, HeadOutputs, Batch], jax.Array]
-    # Task, examples, their token rows, the head's outputs for each row -> `Predictions.values`.
+    # Task, examples, their token rows, the head's outputs for each row, all finite ->
+    # `Predictions.values`.
     answers: Callable[[Task, Sequence[Any], Rows, RowOutputs], Any]
     # Whether an example has what scoring needs.
     has_label: Callable[[Any], bool]
@@ -217,15 +217,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def check_numbers(scores: np.ndarray) -> None:
-    """Raises NonFiniteError where an answer cannot be chosen by its score, which is NaN."""
-    if np.isnan(scores).any():
-        raise NonFiniteError(
-            'the model scores answers with NaN: its training has failed; lower '
-            'config.optimizer.learning_rate'
-        )
 
 
 def json_number(value: Any) -> float | None:

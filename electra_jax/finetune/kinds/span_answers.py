@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from electra_jax.finetune.examples import SpanExample
-from electra_jax.finetune.kinds.kind import check_numbers
 
 
 class Window(NamedTuple):
@@ -104,7 +103,6 @@ def best_pairs(pairs: Pairs, window: Window, n_best: int, max_tokens: int) -> li
     allowed = (window.text_L & window.best_L)[starts] & window.text_L[ends]
     allowed &= (starts <= ends) & (ends < starts + max_tokens)
     starts, ends, scores = starts[allowed], ends[allowed], scores[allowed]
-    check_numbers(scores)
     kept = np.arange(len(scores))
     if len(scores) > n_best:
         # Everything that ties with the last one kept must stay in, so that the order decides.
@@ -135,14 +133,10 @@ def answers(
 
     Returns:
         One for each example, in their order.
-
-    Raises:
-        NonFiniteError: a score of no answer is a NaN; `best_pairs` checks the others.
     """
     held: list[list[Candidate]] = [[] for _ in examples]
     none = [math.inf] * len(examples)
     for number, candidates, score in windows:
-        check_numbers(np.array(score))
         held[number] += candidates
         none[number] = min(none[number], score)
     result = []

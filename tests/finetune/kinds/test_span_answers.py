@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from electra_jax.core import errors
 from electra_jax.finetune.examples import SpanExample
 from electra_jax.finetune.kinds import span_answers
 from electra_jax.finetune.kinds.span_answers import Candidate, Window
@@ -138,18 +137,6 @@ def test_questions_without_any_candidate_get_an_empty_answer():
     assert (answer.best, answer.n_best, answer.none_score) == ('', (), 1.0)
     (answer,) = span_answers.answers([question()], [], 20, False)
     assert answer == ('q', np.inf, ())
-
-
-def test_scores_that_are_no_numbers_stop():
-    row, nan = window(WORDS), np.full(14, np.nan)
-    with pytest.raises(errors.NonFiniteError, match='NaN'):
-        from_logits(nan, nan, row, 20, 30)
-    beams = np.full((1, 1), 3)
-    with pytest.raises(errors.NonFiniteError, match='NaN'):
-        pairs = (beams[0], nan[:1], beams, nan[:1, None])
-        from_beams(*pairs, row=row, n_best=20, max_tokens=30)
-    with pytest.raises(errors.NonFiniteError, match='NaN'):
-        span_answers.answers([question()], [(0, [], float('nan'))], 20, True)
 
 
 def test_tokens_out_of_the_text_and_poor_views_start_no_answer():
