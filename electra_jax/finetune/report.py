@@ -8,7 +8,6 @@ from electra_jax.core import trees
 from electra_jax.core.complaints import counted
 from electra_jax.finetune import split as splits
 from electra_jax.finetune.fitting import STAGE_1
-from electra_jax.finetune.kinds import prompt
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.run import Run
 from electra_jax.finetune.split import Loaded, Split
@@ -66,18 +65,12 @@ def origin_line(run: Run) -> str:
     """What the parameters start from."""
     account = run.account
     if account is not None:
-        if _head_arrays(run):  # `_head_lines` has what of the head is loaded
-            is_prompt = run.task.style == prompt.STYLE
-            start = 'discriminator' if is_prompt else run.task.decoder.start
-            unused = [x for x in account.unused if x.split('/')[0] not in (start, f'{start}_head')]
-            account = account._replace(unused=unused)
+        # `_head_lines` has what of the head is loaded.
+        unused = [path for path in account.unused if path.split('/')[0] not in run.head.parts]
+        account = account._replace(unused=unused)
         return account.line(run.config, _fresh_part(run) or next(iter(account.fresh), 'nothing'))
     like = f', with the model and tokenizer of {run.start.where}' if run.start.where else ''
     return f'from scratch: no parameter comes from a pre-trained model{like}'
-
-
-def _head_arrays(run: Run) -> int:
-    return sum(path.startswith('task_head/') for path in run.source)
 
 
 def _fresh_part(run: Run) -> str:
@@ -91,11 +84,7 @@ def _fresh_part(run: Run) -> str:
 
 def _head_lines(run: Run) -> list[str]:
     """What a head starts from, where it is not fresh."""
-    if not (loaded := _head_arrays(run)):
-        return []
-    if run.task.style == prompt.STYLE:
-        return ["  head: the discriminator's, which looks for the word that fits"]
-    return [f'  decoder: {loaded} arrays from its {run.task.decoder.start}, the others are fresh']
+    return [f'  {run.head.line}'] if run.head.line else []
 
 
 def complaints(some: Mapping[str, Split]) -> list[str]:

@@ -19,7 +19,7 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import class_weights, fitting, known
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
-from electra_jax.finetune.kinds.kind import Kind, Task
+from electra_jax.finetune.kinds.kind import HeadStart, Kind, Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import Answerer, Program, build_program, task_answerer
 from electra_jax.finetune.results import Trivial, trivial
@@ -57,6 +57,7 @@ class Run(NamedTuple):
     folder: epath.Path  # the workdir
     start: Start
     source: dict[str, np.ndarray]  # parameters of the start that are used, by path
+    head: HeadStart  # those of them that the head starts from
     account: Account | None  # of what was loaded; None: from scratch
     task: Task
     train: Split
@@ -131,13 +132,14 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
     workdir.check_same_run(folder, config)
     source, account = encoder_params(start, config)
     program = build_program(config, start.tokenizer.vocab_size, task)
-    source |= _head_params(program, start, task)
+    head = _head_start(program, start, task)
     examples = {name: one.examples for name, one in scored.items()}
     return Run(
         program=program,
         folder=folder,
         start=start,
-        source=source,
+        source={**source, **head.arrays},
+        head=head,
         account=account,
         task=task,
         train=train,
@@ -165,16 +167,15 @@ def _interim(
     return Interim(answerer, samples, task.headline.replace('/', f'{_SAMPLE}/'))
 
 
-def _head_params(program: Program, start: Start, task: Task) -> dict[str, np.ndarray]:
-    """Parameters of the checkpoint that the task's head starts from, by their path in the head."""
+def _head_start(program: Program, start: Start, task: Task) -> HeadStart:
+    """What the task's head starts from, which must have its shapes."""
     found = KINDS[task.kind].start(task, start.params)
     shapes = {path: x.shape for path, x in trees.named_leaves(program.abstract_state.params)}
-    for path, x in found.items():
+    for path, x in found.arrays.items():
         if shapes.get(path) != x.shape:
             raise ConfigError(
-                f'config.task.decoder.start is {task.decoder.start!r}, but {path} of the decoder '
-                f'has the shape {shapes.get(path)}, and that of {start.where} has {x.shape}: type '
-                '--config.task.decoder.start=fresh'
+                f'{found.setting}, but {path} has the shape {shapes.get(path)}, and that of '
+                f'{start.where} has {x.shape}: type {found.otherwise}'
             )
     return found
 

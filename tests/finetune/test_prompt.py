@@ -1,15 +1,17 @@
 """The head that reads classes from their words in a template."""
 
 import dataclasses
+import types
 
 import pytest
 
 from electra_jax.core.errors import ConfigError
-from electra_jax.finetune import split
+from electra_jax.finetune import run, split
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.kinds import prompt
+from electra_jax.finetune.kinds.kind import FRESH
 from electra_jax.inference.loaded import LoadedModel
 from tests.support import trained
 from tests.support.configs import tiny_config
@@ -29,7 +31,7 @@ def test_before_training_it_answers_as_zero_shot_classification_does():
     task = dataclasses.replace(task, labels=('neg', 'pos'))  # in the order of a file
     found = trained.found(task=task)
     head = {'discriminator_head': found.params['discriminator_head']}
-    assert set(prompt.start(task, found.params)) == {
+    assert set(prompt.start(task, found.params).arrays) == {
         f'task_head/discriminator_head/{layer}/{name}'
         for layer in ('dense', 'output')
         for name in ('kernel', 'bias')
@@ -48,7 +50,14 @@ def test_before_training_it_answers_as_zero_shot_classification_does():
 def test_a_checkpoint_without_the_head_is_refused():
     with pytest.raises(ConfigError, match='no head of a discriminator'):
         prompt.start(task_of(), {'discriminator': {}})
-    assert prompt.start(task_of(), {}) == {}  # from scratch
+    assert prompt.start(task_of(), {}) == FRESH  # from scratch
+
+
+def test_a_head_of_another_shape_is_refused_by_the_setting_that_asks_for_it():
+    start = types.SimpleNamespace(where='/here', params=trained.found().params)
+    program = types.SimpleNamespace(abstract_state=types.SimpleNamespace(params={}))
+    with pytest.raises(ConfigError, match=r"head is 'prompt', but .* type --config.task.head=mean"):
+        run._head_start(program, start, task_of())
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,19 @@ class Scores(NamedTuple):
     notes: tuple[str, ...] = ()  # what a reader must know, such as that one is not defined
 
 
+class HeadStart(NamedTuple):
+    """What a head starts from, where it is not all fresh."""
+
+    arrays: Mapping[str, np.ndarray]  # of the checkpoint, by their path in the task's parameters
+    parts: tuple[str, ...]  # of the checkpoint that they come from: top names of its parameters
+    line: str  # for people: what is loaded
+    setting: str  # that asks for it, with its value
+    otherwise: str  # what to type where the arrays do not fit
+
+
+FRESH = HeadStart({}, (), '', '', '')
+
+
 class Kind(NamedTuple):
     """A kind of task: from the files to the scores."""
 
@@ -190,8 +203,8 @@ class Kind(NamedTuple):
     # Task -> the same with answers that are cheaper to find, for scores while training; None: no
     # answers are.
     quick: Callable[[Task], Task] | None = None
-    # Task, parameters of the checkpoint -> those that the head starts from, by their path.
-    start: Callable[[Task, Mapping[str, Any]], dict[str, np.ndarray]] = lambda task, params: {}
+    # Task, parameters of the checkpoint (empty: from scratch) -> what the head starts from.
+    start: Callable[[Task, Mapping[str, Any]], HeadStart] = lambda task, params: FRESH
     # Names of the outputs of another project's head -> fields of `Task` that follow from them.
     foreign_fields: Callable[[tuple[str, ...]], dict[str, Any]] = lambda labels: {}
     # What people must know of a head from elsewhere, because no other project records it.

@@ -16,7 +16,7 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import templates
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import Rows, encode_all, ragged, texts_apart
-from electra_jax.finetune.kinds.kind import Task
+from electra_jax.finetune.kinds.kind import FRESH, HeadStart, Task
 from electra_jax.finetune.templates import Names, Template
 from electra_jax.model.task_heads import HeadShape
 from electra_jax.tokenizers.api import Tokenizer
@@ -96,14 +96,21 @@ def head(task: Task) -> HeadShape:
     return dataclasses.replace(task.head_shape('row', len(task.labels)), words=words)
 
 
-def start(task: Task, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of the discriminator's head, by their path in the task's."""
+def start(task: Task, params: Mapping[str, Any]) -> HeadStart:
+    """The arrays of the discriminator's head."""
     if task.style != STYLE or not params:
-        return {}
+        return FRESH
+    setting = f'config.task.head is {STYLE!r}'
     if 'discriminator_head' not in params:
         raise ConfigError(
-            f"config.task.head is '{STYLE}', but config.init_from has no head of a discriminator: "
+            f'{setting}, but config.init_from has no head of a discriminator: '
             'name a checkpoint that was pre-trained with one, or type --config.task.head=mean'
         )
     named = trees.named_leaves({'discriminator_head': params['discriminator_head']})
-    return {f'task_head/{path}': np.asarray(x) for path, x in named}
+    return HeadStart(
+        {f'task_head/{path}': np.asarray(x) for path, x in named},
+        parts=('discriminator_head',),
+        line="head: the discriminator's, which looks for the word that fits",
+        setting=setting,
+        otherwise='--config.task.head=mean',
+    )

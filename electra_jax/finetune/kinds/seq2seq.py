@@ -139,8 +139,8 @@ def _search(task: Task, how: DecodingConfig) -> Search:
 _STARTS = {'encoder': 'discriminator', 'generator': 'generator'}
 
 
-def start(task: Task, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of the checkpoint that the decoder starts from, by their path in the head.
+def start(task: Task, params: Mapping[str, Any]) -> kind.HeadStart:
+    """The arrays of the checkpoint that the decoder starts from.
 
     Raises:
         ConfigError: the checkpoint lacks that network, or has fewer layers.
@@ -148,10 +148,11 @@ def start(task: Task, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
     settings = task.decoder
     network = _STARTS.get(settings.start)
     if network is None or not params:
-        return {}
+        return kind.FRESH
+    setting, parts = f'config.task.decoder.start is {settings.start!r}', [network]
     if network not in params:
         raise ConfigError(
-            f'config.task.decoder.start is {settings.start!r}, but config.init_from has no '
+            f'{setting}, but config.init_from has no '
             f'{network}: type --config.task.decoder.start=encoder or fresh'
         )
     found = {}
@@ -167,7 +168,14 @@ def start(task: Task, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if network == 'generator' and 'generator_head' in params:
         named = trees.named_leaves(params['generator_head'])
         found |= {f'task_head/language_head/{path}': np.asarray(x) for path, x in named}
-    return found
+        parts.append('generator_head')
+    return kind.HeadStart(
+        found,
+        tuple(parts),
+        line=f'decoder: {len(found)} arrays from its {settings.start}, the others are fresh',
+        setting=setting,
+        otherwise='--config.task.decoder.start=fresh',
+    )
 
 
 def loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:

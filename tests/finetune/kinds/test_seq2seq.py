@@ -17,7 +17,7 @@ from electra_jax.finetune.features import to_batch
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds import seq2seq
-from electra_jax.finetune.kinds.kind import Predictions
+from electra_jax.finetune.kinds.kind import FRESH, Predictions
 from electra_jax.finetune.kinds.seq2seq import SEQ2SEQ, Written
 from electra_jax.finetune.split import Loaded
 from tests.support import fakes
@@ -244,13 +244,16 @@ def test_a_decoder_starts_from_layers_that_are_spread_evenly():
         'generator_head': {'dense': {'bias': np.zeros(2)}},
     }
     found = seq2seq.start(task_of('seq2seq', decoder={'start': 'encoder', 'layers': 3}), params)
-    assert set(found) == {'task_head/layers/up', 'task_head/norm/scale'}
-    assert found['task_head/layers/up'].ravel().tolist() == [0, 2, 4]
-    assert seq2seq.start(task_of('seq2seq'), params) == {}
+    assert set(found.arrays) == {'task_head/layers/up', 'task_head/norm/scale'}
+    assert found.arrays['task_head/layers/up'].ravel().tolist() == [0, 2, 4]
+    assert found.parts == ('discriminator',)
+    assert found.line == 'decoder: 2 arrays from its encoder, the others are fresh'
+    assert seq2seq.start(task_of('seq2seq'), params) == FRESH
     generator = task_of('seq2seq', decoder={'start': 'generator'})
     with pytest.raises(ConfigError, match='has no generator'):
         seq2seq.start(generator, params)
     found = seq2seq.start(generator, {**params, 'generator': params['discriminator']})
-    assert 'task_head/language_head/dense/bias' in found
+    assert 'task_head/language_head/dense/bias' in found.arrays
+    assert found.parts == ('generator', 'generator_head')
     with pytest.raises(ConfigError, match=r'layers is 9, and the discriminator has 5'):
         seq2seq.start(task_of('seq2seq', decoder={'start': 'encoder', 'layers': 9}), params)
