@@ -163,6 +163,16 @@ def in_steps(**changes: Any) -> Act:
     return act
 
 
+def of_few_rows(**changes: Any) -> Act:
+    """Fine-tuning on texts that belong together is asked for, in small batches."""
+
+    def act(folder: pathlib.Path, words: list[str]) -> None:
+        asked = {'job': 'finetune', 'task': {'name': 'retrieval'}, **changes}
+        run._check_rows(resolve.fill(advice.type_settings(folder, asked, words)))
+
+    return act
+
+
 def writes_for_transformers(folder: pathlib.Path, words: list[str]) -> None:
     """A tokenizer of the typed settings is trained, and written for transformers."""
     changes = {'data': {'tokenizer': {'kind': 'characters', 'vocab_size': 40}}}
@@ -680,6 +690,8 @@ CASES = {
     'stop_at': Case(in_steps(stop_at=5), blanks={'NUMBER': '2'}),
     'warmup_steps': Case(in_steps(optimizer={'warmup_steps': 5}), blanks={'NUMBER': '0.2'}),
     'warmup_share': Case(in_steps(optimizer={'warmup_share': 0.1}), blanks={'NUMBER': '0.2'}),
+    'one_pair': Case(of_few_rows(batch_size=1)),
+    'one_pair_in_parts': Case(of_few_rows(batch_size=2, optimizer={'microbatches': 2})),
     'long_warmup': Case(warms_up(total_steps=60, optimizer={'warmup_steps': 31})),
     # Corpora.
     'pretty_json': Case(

@@ -11,7 +11,7 @@ from etils import epath
 from electra_jax.config import checks, fields
 from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
-from electra_jax.config.resolve import fill, resolve
+from electra_jax.config.resolve import TASK_BATCH_SIZE, fill, resolve
 from electra_jax.config.settings import Config
 from electra_jax.core import trees
 from electra_jax.core.complaints import counted
@@ -108,6 +108,7 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
         check_named(settings.init_from)
     # Mistakes in the files come before a device, a checkpoint and a program, which take long.
     asked = fill(settings, row_length=spec.row_length)
+    _check_rows(asked)
     loaded, held_out = splits.read_train(asked)
     scored = splits.read_scored(asked, loaded.task, held_out)
     tests = splits.read_tests(asked, loaded.task)
@@ -190,6 +191,20 @@ def _with_choices(task: Task, config: Config) -> Task:
         row_length=chosen.row_length,
         image_size=chosen.image_size,
     )
+
+
+def _check_rows(config: Settings) -> None:
+    """Refuses batches of fewer rows than the loss needs, which would learn nothing."""
+    least = KINDS[known.get(config.task.name).kind].least_rows
+    parts = max(config.optimizer.microbatches, config.optimizer.clip_replicas)
+    if config.batch_size < least * parts:
+        cut = '' if parts == 1 else f', computed in {parts} parts (config.optimizer)'
+        raise ConfigError(
+            f'config.batch_size is {config.batch_size}{cut}, but {config.task.name} learns from '
+            f'the other rows of a batch, so that one row alone teaches nothing: type '
+            f'--config.batch_size={max(TASK_BATCH_SIZE, least * parts)}, or another number from '
+            f'{least * parts} on'
+        )
 
 
 def _refuse_steps(config: Settings) -> None:

@@ -10,9 +10,11 @@ import jax
 import numpy as np
 import pytest
 
+from electra_jax.config import resolve
+from electra_jax.config.recipe import recipe
 from electra_jax.core.complaints import Complaints
-from electra_jax.core.errors import DataError
-from electra_jax.finetune import known, split
+from electra_jax.core.errors import ConfigError, DataError
+from electra_jax.finetune import known, run, split
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.bm25 import BM25, words
 from electra_jax.finetune.examples import TextExample
@@ -121,6 +123,27 @@ def test_texts_that_stand_side_by_side_have_the_vectors_of_encode():
     cosines = [alone[a] @ alone[b] for a, b, _ in PAIRS]
     assert [one.score for one in found] == pytest.approx(cosines, abs=1e-5)
     assert contrastive.cosines(EXAMPLES, rows, outputs) == pytest.approx(cosines, abs=1e-5)
+
+
+@pytest.mark.parametrize('name', ['retrieval', 'image_retrieval'])
+@pytest.mark.parametrize(
+    ('batch_size', 'parts', 'least'),
+    [
+        (1, {}, 2),
+        (4, {'microbatches': 4}, 8),
+        (4, {'clip_replicas': 4}, 8),
+    ],
+)
+def test_a_batch_of_one_pair_has_no_other_texts_and_is_refused(name, batch_size, parts, least):
+    def check(task, size):
+        given = {'task': {'name': task}, 'batch_size': size, 'optimizer': parts}
+        run._check_rows(resolve.fill(recipe({'job': 'finetune', **given})))
+
+    wanted = rf'batch_size is {batch_size}\b.*{name}.*batch_size=32, .* from {least} on'
+    with pytest.raises(ConfigError, match=wanted):
+        check(name, batch_size)
+    check(name, least)
+    check('sst2', batch_size)  # whose rows are judged one by one
 
 
 def ranks_of(scores, examples=EXAMPLES):

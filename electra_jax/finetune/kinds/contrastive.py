@@ -320,5 +320,6 @@ CONTRASTIVE = Kind(
     trivial=lambda task, known, examples: by_words(examples),
     to_json=to_json,
     draw=draw,
+    least_rows=2,
     together=True,
 )

@@ -205,6 +205,8 @@ class Kind(NamedTuple):
     quick: Callable[[Task], Task] | None = None
     # Task, parameters of the checkpoint (empty: from scratch) -> what the head starts from.
     start: Callable[[Task, Mapping[str, Any]], HeadStart] = lambda task, params: FRESH
+    # Rows that a (micro)batch must have for the loss to learn; 2: from each other.
+    least_rows: int = 1
     # Names of the outputs of another project's head -> fields of `Task` that follow from them.
     foreign_fields: Callable[[tuple[str, ...]], dict[str, Any]] = lambda labels: {}
     # What people must know of a head from elsewhere, because no other project records it.
