@@ -319,6 +319,8 @@ def _tokenizer(
     path = folder / manifest.TOKENIZER_FOLDER
     if data.tokenizer.path is not None:
         tokenizer = load.open_tokenizer(data.tokenizer)
+        switches = ', '.join(f'{name}={value}' for name, value in tokenizer.switches().items())
+        terminal.ERR.print(f'the tokenizer {data.tokenizer.path} has {switches}')
     elif (path / api.FILE_NAME).exists():
         return load.load(path)
     else:

@@ -23,10 +23,9 @@ from electra_jax.interop import (
 )
 from electra_jax.interop import tokenizer as huggingface_tokenizer
 from electra_jax.interop.transfer import Report
-from electra_jax.interop.wordpiece_folder import SETTINGS_FILE
 from electra_jax.tokenizers import load, wordpiece
 from electra_jax.tokenizers.api import Tokenizer
-from electra_jax.tokenizers.wordpiece import WordPiece
+from electra_jax.tokenizers.wordpiece import SETTINGS_FILE, WordPiece
 
 CHECKPOINT_NAME = 'model.ckpt'  # of Google's files
 PASSED_ON = 'safetensors'  # the kind of our own checkpoints in one file

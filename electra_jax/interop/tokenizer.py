@@ -14,10 +14,10 @@ from electra_jax.core.errors import CheckpointError, first_line
 from electra_jax.interop import probes, wordpiece_folder
 from electra_jax.interop.files import check_inside
 from electra_jax.interop.probes import PROBES
-from electra_jax.interop.wordpiece_folder import LIBRARY_FILE, SETTINGS_FILE, VOCAB_FILE, Folder
+from electra_jax.interop.wordpiece_folder import LIBRARY_FILE, VOCAB_FILE, Folder
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.sentencepiece import SentencePiece
-from electra_jax.tokenizers.wordpiece import WordPiece
+from electra_jax.tokenizers.wordpiece import SETTINGS_FILE, WordPiece
 
 MODEL_FILE = 'spiece.model'
 

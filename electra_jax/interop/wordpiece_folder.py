@@ -16,9 +16,9 @@ from electra_jax.interop import probes
 from electra_jax.interop.files import CONFIG_FILE, read_json
 from electra_jax.interop.huggingface import FAMILIES
 from electra_jax.tokenizers import api, wordpiece
-from electra_jax.tokenizers.wordpiece import Added, Rules, WordPiece
+from electra_jax.tokenizers.wordpiece import SETTINGS_FILE, Added, Rules, WordPiece
 
-LIBRARY_FILE, SETTINGS_FILE = 'tokenizer.json', 'tokenizer_config.json'
+LIBRARY_FILE = 'tokenizer.json'
 VOCAB_FILE, ADDED_FILE, SPECIAL_FILE = 'vocab.txt', 'added_tokens.json', 'special_tokens_map.json'
 
 # Classes that build BERT's pipeline from the settings, of tokenizer.json only the vocabulary.
@@ -52,7 +52,7 @@ _ONLY: dict[str, tuple[Any, ...]] = {
 }
 # Settings that are followed elsewhere, or that change no id of a text.
 _KNOWN = {
-    *('tokenizer_class', 'do_lower_case', 'strip_accents', 'tokenize_chinese_chars', *_NAMES),
+    *('tokenizer_class', *wordpiece.SWITCHES, *_NAMES),
     *('added_tokens_decoder', 'additional_special_tokens', 'extra_special_tokens'),
     *('model_specific_special_tokens', 'bos_token', 'eos_token', 'model_max_length', 'max_len'),
     *('model_input_names', 'clean_up_tokenization_spaces', 'padding_side', 'pad_token_type_id'),

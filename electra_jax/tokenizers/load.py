@@ -67,9 +67,11 @@ def load(folder: str | pathlib.Path) -> api.Tokenizer:
 def open_tokenizer(config: settings.TokenizerConfig) -> api.Tokenizer:
     """The tokenizer in the file `config.path`, such as a vocab.txt or a SentencePiece .model.
 
-    Our own file, which has rules that no setting has, is read as it is.
+    Our own file, which has rules that no setting has, is read as it is. Of a folder its own file is
+    taken, which may be in its folder tokenizer/, or else its vocab.txt.
     """
-    path = pathlib.Path(str(config.path))
+    path = _file_of(pathlib.Path(str(config.path)))
+    config = dataclasses.replace(config, path=str(path))
     own = path.name == api.FILE_NAME
     tokenizer = load(path.parent) if own else find(config.kind).from_file(config)
     has = {'vocab_size': tokenizer.vocab_size, **(tokenizer.switches() if own else {})}
@@ -83,6 +85,14 @@ def open_tokenizer(config: settings.TokenizerConfig) -> api.Tokenizer:
     if not own:
         _check_normalization(tokenizer, path)
     return tokenizer
+
+
+def _file_of(path: pathlib.Path) -> pathlib.Path:
+    """The tokenizer's file of a folder, such as a workdir or a corpus; of a file, the file."""
+    for name in (api.FILE_NAME, f'tokenizer/{api.FILE_NAME}', 'vocab.txt'):
+        if (path / name).is_file():
+            return path / name
+    return path
 
 
 def _check_normalization(tokenizer: api.Tokenizer, path: pathlib.Path) -> None:

@@ -20,13 +20,16 @@ import numpy as np
 import tokenizers
 
 from electra_jax.config.settings import VOCAB_SIZE, TokenizerConfig
-from electra_jax.core import compressed, formats
+from electra_jax.core import compressed, files, formats
 from electra_jax.core.errors import DataError
 from electra_jax.tokenizers import api
 
 _COMMON_LETTERS = 1000  # so many letters are in the alphabet anyway, as in BERT's trainer
 _LETTER_COVERAGE = 0.9999  # more of them are, until they cover so much of the text
 MAX_WORD_CHARS = 200  # longer words become [UNK] (electra, tokenization.py:264)
+
+SETTINGS_FILE = 'tokenizer_config.json'  # of transformers, next to a vocab.txt
+SWITCHES = ('do_lower_case', 'strip_accents', 'tokenize_chinese_chars')  # in it
 
 _CACHED_CHUNKS = 400_000  # about 80 MB; then the cache is cleared
 _CACHED_CHARS = 64  # longer chunks are rare and not worth keeping
@@ -229,10 +232,17 @@ class WordPiece(api.Tokenizer):
 
     @classmethod
     def from_file(cls, config: TokenizerConfig) -> 'WordPiece':
-        """The tokenizer of a vocab.txt, one piece a line."""
-        path = str(config.path)
-        lower_case = config.lower_case is not False
-        return cls(read_vocab(path), lower_case, config.strip_accents, path)
+        """The tokenizer of a vocab.txt, one piece a line, with the switches of its folder."""
+        path, vocab = str(config.path), read_vocab(str(config.path))
+        stated = stated_switches(pathlib.Path(path).parent, vocab)
+        lower_case = config.lower_case
+        if lower_case is None:
+            lower_case = stated.get('do_lower_case', True)
+        strip_accents = config.strip_accents
+        if strip_accents is None and lower_case == stated.get('do_lower_case', True):
+            strip_accents = stated.get('strip_accents')
+        rules = Rules(split_chinese=stated.get('tokenize_chinese_chars', True))
+        return cls(vocab, lower_case, strip_accents, path, rules)
 
     @classmethod
     def train(cls, texts: Iterable[str], config: TokenizerConfig) -> 'WordPiece':
@@ -262,7 +272,7 @@ class WordPiece(api.Tokenizer):
         text = ''.join(piece + '\n' for piece in self.vocab)
         (folder / 'vocab.txt').write_bytes(text.encode())
         config = {'tokenizer_class': 'ElectraTokenizer', **self.foreign_settings()}
-        (folder / 'tokenizer_config.json').write_text(json.dumps(config, indent=2) + '\n')
+        (folder / SETTINGS_FILE).write_text(json.dumps(config, indent=2) + '\n')
 
     def foreign_settings(self) -> dict[str, Any]:
         """What transformers calls the switches; those with their usual values are left out."""
@@ -319,6 +329,35 @@ def read_vocab(path: str | pathlib.Path) -> list[str]:
             raise DataError(f'{path}, line {number}: {found}; each line must hold another piece')
         known.add(piece)
     return vocab
+
+
+def stated_switches(folder: pathlib.Path, vocab: Sequence[str]) -> dict[str, bool]:
+    """The switches that a folder's tokenizer_config.json states, by the names they have there.
+
+    Raises:
+        DataError: The file is damaged, a switch is not true or false, or it adds tokens that the
+            vocabulary lacks.
+    """
+    path = folder / SETTINGS_FILE
+    try:
+        stated = files.parse_object(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DataError(f'cannot read {path}, which is next to the vocabulary: {error}') from error
+    switches = {name: stated[name] for name in SWITCHES if stated.get(name) is not None}
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise DataError(f'{path}: {name} is {value!r:.60}, allowed: true, false')
+    listed = stated.get('added_tokens_decoder')
+    listed = listed.values() if isinstance(listed, dict) else []
+    contents = {token.get('content') for token in listed if isinstance(token, dict)}
+    if added := sorted(map(repr, contents - set(vocab))):
+        raise DataError(
+            f'{path} adds {", ".join(added[:3])} to the vocabulary, which is a line for each in a '
+            'vocab.txt: add them there, or name a copy of it in a folder of its own'
+        )
+    return switches
 
 
 def _typed(lower_case: bool, strip_accents: bool) -> str:

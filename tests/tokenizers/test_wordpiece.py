@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import json
 import os
 import pathlib
 import random
@@ -248,6 +249,57 @@ def test_switches_that_lose_pieces_are_refused_with_those_that_do_not(tmp_path, 
     tokenizer = load.open_tokenizer(dataclasses.replace(config, **following))
     assert tokenizer.lost() == []
     assert tokenizer.special.unk not in tokenizer.encode_batch([' '.join(pieces)])[0]
+
+
+def test_switches_are_as_the_settings_file_next_to_a_vocabulary_has_them(tmp_path):
+    path = write_vocab(tmp_path / 'vocab.txt', [*KOREAN, 'The', '中', '##中'])
+    stated = {'do_lower_case': False, 'tokenize_chinese_chars': False, 'strip_accents': None}
+    (tmp_path / 'tokenizer_config.json').write_text(json.dumps(stated))
+    config = settings.TokenizerConfig(path=str(path))
+    tokenizer = load.open_tokenizer(config)
+    assert tokenizer.switches() == {'lower_case': False, 'strip_accents': False}
+    assert [tokenizer.pieces[x] for x in tokenizer.encode_batch(['The 中中'])[0]] == [
+        *('The', '中', '##中')
+    ]
+
+
+def test_a_typed_switch_is_followed_whatever_the_settings_file_says(tmp_path):
+    path = write_vocab(tmp_path / 'vocab.txt', ['the', 'cafe'])
+    stated = {'do_lower_case': False, 'strip_accents': False}
+    (tmp_path / 'tokenizer_config.json').write_text(json.dumps(stated))
+    config = settings.TokenizerConfig(path=str(path), lower_case=True)
+    made = load.open_tokenizer(config)
+    assert made.switches() == {'lower_case': True, 'strip_accents': True}
+    kept = load.open_tokenizer(dataclasses.replace(config, strip_accents=False))
+    assert kept.switches() == {'lower_case': True, 'strip_accents': False}
+
+
+@pytest.mark.parametrize(
+    ('stated', 'words'),
+    [
+        ('{"do_lower_case": "yes"}', "do_lower_case is 'yes', allowed: true, false"),
+        ('{"do_lower_case"', 'not a JSON object'),
+        ('{"added_tokens_decoder": {"9": {"content": "<x>"}}}', "adds '<x>' to the vocabulary"),
+    ],
+)
+def test_a_settings_file_that_cannot_be_followed_is_refused(tmp_path, stated, words):
+    path = write_vocab(tmp_path / 'vocab.txt', ['the'])
+    (tmp_path / 'tokenizer_config.json').write_text(stated)
+    with pytest.raises(errors.DataError, match='tokenizer_config.json.*' + words):
+        load.open_tokenizer(settings.TokenizerConfig(path=str(path)))
+
+
+def test_a_folder_stands_for_the_tokenizer_in_it(tmp_path):
+    lower, cased = wordpiece.WordPiece(VOCAB), wordpiece.WordPiece(VOCAB, lower_case=False)
+    (tmp_path / 'corpus').mkdir()
+    cased.save(tmp_path / 'corpus' / 'tokenizer')
+    (tmp_path / 'foreign').mkdir()
+    lower.write_native(tmp_path / 'foreign')
+    for name, wanted in {'corpus': cased, 'corpus/tokenizer': cased, 'foreign': lower}.items():
+        config = settings.TokenizerConfig(path=str(tmp_path / name))
+        assert load.open_tokenizer(config).hash == wanted.hash
+    with pytest.raises(errors.DataError, match='Is a directory'):
+        load.open_tokenizer(settings.TokenizerConfig(path=str(tmp_path)))
 
 
 def test_few_lost_pieces_and_names_of_no_text_are_fine(tmp_path):
