@@ -109,7 +109,9 @@ def check_text(data: bytes, found: list, complaints: Complaints) -> None:
     if (marked := _as_utf8(data)) is None:
         check('half_character' in complaints.counts, 'half a character was read in silence')
         return
-    wanted = letters(marked.decode(errors='replace'))
+    # Where files are joined, a line begins with the mark of its file.
+    lines = re.split('[\r\n]', marked.decode(errors='replace'))
+    wanted = letters('\n'.join(line.lstrip('\ufeff') for line in lines))
     got = letters(''.join(''.join(lines) for lines, _ in found))
     check(got == wanted, f'{len(wanted)} letters in the file, {len(got)} in the documents')
 
