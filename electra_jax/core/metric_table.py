@@ -15,6 +15,8 @@ class Metric(NamedTuple):
     unit: str
     meaning: str  # a sentence
     better: str = ''  # 'lower' or 'higher', where one is better whatever the other numbers are
+    # What needs no model: a number, or the metric that has it; None: it is not known beforehand.
+    trivial: float | str | None = None
 
 
 _NATS, _SHARE = 'nats', 'share, 0 to 1'
@@ -68,6 +70,7 @@ EVAL = {
         "The generator's loss on held-out text: minus the log of the probability that it gives to "
         'the original token. It should fall well below unigram_loss.',
         'lower',
+        'eval/unigram_loss',
     ),
     'unigram_loss': Metric(
         _PER_MASKED,
@@ -98,6 +101,7 @@ EVAL = {
         'same run: a weak generator is easily seen through, so values at different mlm_loss '
         'cannot be compared. It may stay near 0.5 for a while before it rises.',
         'higher',
+        0.5,
     ),
     'disc_precision': Metric(
         _SHARE, 'Of the tokens that the discriminator calls replaced, those that are.'
@@ -283,6 +287,16 @@ def key_of(name: str) -> str | None:
         if word in FINETUNE:
             return f'finetune/TASK/{word}'
     return None
+
+
+def unit_of(name: str) -> str:
+    """The unit of a metric by its whole name; '': it has none, or is not known.
+
+    >>> unit_of('eval/disc_loss'), unit_of('finetune/sst2/dev/accuracy'), unit_of('eval/other')
+    ('nats per token', 'share, 0 to 1', '')
+    """
+    key = key_of(name)
+    return METRICS[key].unit if key else ''
 
 
 def keys_like(name: str) -> list[str]:

@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from electra_jax.core import trees
+from electra_jax.core import metric_table, trees
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.files import parse_object
+from electra_jax.core.metric_table import METRICS
 from electra_jax.interop.own_folder import last_part
 from electra_jax.interop.projects import Checkpoint
+from electra_jax.runtime import terminal
 from electra_jax.train import metric_lines, workdir
 
 FILE = 'README.md'
@@ -98,11 +100,27 @@ def _held_out(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
     lines = [] if facts.run is None else _lines(about, facts.run)
     scored = next((x for x in reversed(lines) if any(k.startswith('eval/') for k in x)), None)
     if scored is not None:
+        found = {
+            name: value
+            for name, value in scored.items()
+            if name.startswith('eval/') and isinstance(value, int | float)
+        }
+        rows = [
+            [name, _short(value), metric_table.unit_of(name), _short(_trivial(name, found))]
+            for name, value in found.items()
+        ]
         yield from ('', f'## Held-out text, after step {scored["step"]:,}', '')
-        yield from ('| metric | value |', '| --- | --- |')
-        for name, value in scored.items():
-            if name.startswith('eval/') and isinstance(value, int | float):
-                yield f'| {name} | {value:.4g} |'
+        yield from terminal.markdown(['metric', 'value', 'unit', 'trivial'], rows).splitlines()
+
+
+def _trivial(name: str, found: Mapping[str, float]) -> float | None:
+    """What is reached without a model, where that is known."""
+    trivial = METRICS[name].trivial if name in METRICS else None
+    return found.get(trivial) if isinstance(trivial, str) else trivial
+
+
+def _short(value: float | None) -> str:
+    return '' if value is None else f'{value:.4g}'
 
 
 def _scores(facts: Facts) -> Iterator[str]:
@@ -110,22 +128,27 @@ def _scores(facts: Facts) -> Iterator[str]:
     rows = [row for path in [*facts.results, *own] for row in _result_rows(path)]
     if rows:
         yield from ('', '## Scores', '')
-        yield '| task | metric | median | mean | standard deviation | seeds |'
-        yield from ('| --- | --- | --- | --- | --- | --- |', *rows)
+        yield from terminal.markdown(
+            ['task', 'metric', 'median', 'mean', 'standard deviation', 'seeds', 'unit', 'trivial'],
+            rows,
+        ).splitlines()
 
 
-def _result_rows(path: pathlib.Path) -> Iterator[str]:
+def _result_rows(path: pathlib.Path) -> Iterator[list[str]]:
     try:
         content = parse_object(path.read_bytes())
         seeds = ', '.join(str(trial['seed']) for trial in content['trials'])
+        trivial = content.get('trivial', {}).get('metrics', {})  # of earlier versions: none
         for name, values in content['summary'].items():
             spread = values['standard_deviation']
-            shown = [values['median'], values['mean'], *([] if spread is None else [spread])]
-            cells = [f'{x:.4g}' for x in shown] + ['one trial'] * (3 - len(shown))
-            yield f'| {content["task"]} | {name} | {" | ".join(cells)} | {seeds} |'
+            yield [
+                *(content['task'], name, _short(values['median']), _short(values['mean'])),
+                *('one trial' if spread is None else _short(spread), seeds),
+                *(metric_table.unit_of(f'finetune/{name}'), _short(trivial.get(name))),
+            ]
     except OSError as error:
         raise CheckpointError(f'cannot read {path} ({error.strerror})') from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f'{path} is no {RESULTS_FILE} of a run ({error!r:.100})') from error
 
 

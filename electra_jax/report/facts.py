@@ -286,10 +286,9 @@ def results(run: Run) -> Table | None:
 
 def _score(name: str, value: Any) -> str:
     """A score; shares and correlations times 100."""
-    key = metric_table.key_of(f'finetune/{name}')
     if not isinstance(value, int | float):
         return NOTHING
-    is_share = key is not None and METRICS[key].unit in ('share, 0 to 1', '-1 to 1')
+    is_share = metric_table.unit_of(f'finetune/{name}') in ('share, 0 to 1', '-1 to 1')
     return f'{100 * value:.2f}' if is_share else number(float(value))
 
 

@@ -69,7 +69,11 @@ def ours(tmp_path):
         (folder / 'checkpoints').mkdir(parents=True, exist_ok=True)
         (tmp_path / 'made' / 'checkpoints' / '0').rename(folder / 'checkpoints' / str(step))
     (folder / 'config.json').write_text(json.dumps({'command': COMMAND}))
-    lines = [{'step': step, 'eval/disc_auc': step / 100, 'train/loss': 1.0} for step in (20, 40)]
+    losses = {'eval/mlm_loss': 5.1, 'eval/unigram_loss': 6.9, 'eval/other': 7}
+    lines = [
+        {'step': step, 'eval/disc_auc': step / 100, 'train/loss': 1.0, **losses}
+        for step in (20, 40)
+    ]
     (folder / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
     return folder
 
@@ -144,7 +148,13 @@ def test_the_card_has_what_the_run_recorded(ours, tmp_path):
     trials = [{'seed': 3, 'metrics': {}}, {'seed': 4, 'metrics': {}}]
     summary = {'dev/accuracy': {'median': 0.815, 'mean': 0.8, 'standard_deviation': 0.01}}
     results = tmp_path / 'results.json'
-    results.write_text(json.dumps({'task': 'sst2', 'summary': summary, 'trials': trials}))
+    content = {
+        'task': 'sst2',
+        'summary': {**summary, 'dev/mse': {'median': 2, 'mean': 2, 'standard_deviation': None}},
+        'trials': trials,
+        'trivial': {'answers': {'dev': 'one class'}, 'metrics': {'dev/accuracy': 0.509}},
+    }
+    results.write_text(json.dumps(content))
     how = {'license': 'apache-2.0', 'results': [str(results)], 'revision': 'step-20'}
     shown = converted(f'ours:{ours}', f'huggingface:{tmp_path / "small"}', **how)
     assert 'hf upload OWNER/NAME' in shown and '--revision=step-20' in shown
@@ -154,8 +164,13 @@ def test_the_card_has_what_the_run_recorded(ours, tmp_path):
     assert 'corpus `text`, weight 1.0, fingerprint `f00d`' in text
     assert 'python -m electra_jax.main --config=configs/small.py --workdir=runs/a' in text
     assert '--config.data.path text/a=1,text/b=2' in text
-    assert '| eval/disc_auc | 0.2 |' in text and '| eval/disc_auc | 0.4 |' not in text
-    assert '| sst2 | dev/accuracy | 0.815 | 0.8 | 0.01 | 3, 4 |' in text
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in text.split('\n')]
+    assert ['eval/disc_auc', '0.2', 'share, 0 to 1', '0.5'] in rows
+    assert ['eval/mlm_loss', '5.1', 'nats per masked token', '6.9'] in rows
+    assert ['eval/other', '7', '', ''] in rows and '| 0.4 |' not in text
+    scores = ['sst2', 'dev/accuracy', '0.815', '0.8', '0.01', '3, 4', 'share, 0 to 1', '0.509']
+    assert scores in rows
+    assert ['sst2', 'dev/mse', '2', '2', 'one trial', '3, 4', "the score's, squared", ''] in rows
     assert '/home/me' not in text
     found = projects.read_huggingface(tmp_path / 'small')
     fakes.assert_same(found.params, fakes.params(fakes.model(), seed=20))
