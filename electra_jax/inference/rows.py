@@ -26,8 +26,8 @@ def encode(
     tokenizer, room = opened.tokenizer, opened.room
     if opened.config.model.image_size is not None:
         notes.complaints.note(
-            'the model was trained with images; here it reads texts alone (tasks that read images: '
-            'image_text, image_retrieval)'
+            'the model was trained with images; here it reads texts alone (docs/images.md has the '
+            'tasks that read both)'
         )
     texts = [example.text_a for example in examples]
     if spans:

@@ -249,18 +249,11 @@ def _with_head(found: Checkpoint, tasks: Tasks, where: str) -> Checkpoint:
     return dataclasses.replace(found, task=task, labels=labels, record=record)
 
 
-def write_ours(folder: pathlib.Path, found: Checkpoint, source: str, tasks: Tasks) -> list[str]:
+def _write_workdir(folder: pathlib.Path, found: Checkpoint) -> None:
     """Writes a workdir to start from: parameters, config and tokenizer, no optimizer state.
 
-    The tokenizer's own files go there as well, for building a corpus. `source` is recorded. Returns
-    notes for people.
+    The tokenizer's own files go there as well, for building a corpus.
     """
-    found, notes = _to_write(found, source, tasks, 'float32')
-    _write_workdir(folder, found)
-    return notes
-
-
-def _write_workdir(folder: pathlib.Path, found: Checkpoint) -> None:
     assert found.tokenizer is not None and found.about is not None
     checkpoint.write_params(files.absolute(folder), found.params, found.about)
     found.tokenizer.save(folder / 'tokenizer')

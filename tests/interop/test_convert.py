@@ -14,11 +14,9 @@ from etils import epath
 from electra_jax import convert
 from electra_jax.config.settings import LEFT_TO_DEVICES
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.finetune import foreign
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.interop import check, files, names, projects
-from electra_jax.interop.convert import write_ours
 from electra_jax.train import checkpoint
 from tests.support import fakes
 from tests.support.loading import Known, task_of
@@ -37,7 +35,7 @@ def parsed():
 def ours(tmp_path):
     params, model = fakes.params(fakes.model()), fakes.model()
     found = projects.Checkpoint(params, model, fakes.tokenizer())
-    write_ours(tmp_path / 'ours', found, f'google:{tmp_path}', foreign.TASKS)
+    fakes.write_ours(tmp_path / 'ours', found)
     return tmp_path / 'ours'
 
 

@@ -15,7 +15,7 @@ from electra_jax.config import resolve
 from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune import foreign
 from electra_jax.interop import check, projects
-from electra_jax.interop.convert import convert, write_ours
+from electra_jax.interop.convert import convert
 from electra_jax.interop.tokenizer import write_tokenizer
 from electra_jax.model.bind import bind
 from electra_jax.model.task_heads import HeadShape
@@ -130,7 +130,7 @@ def test_there_and_back_every_number_is_the_same(tmp_path, name):
 def test_the_command_writes_it_and_names_the_class_that_loads_it(tmp_path):
     model, params = made('gated')
     found = projects.Checkpoint(params, model, fakes.tokenizer())
-    write_ours(tmp_path / 'ours', found, 'nothing', foreign.TASKS)
+    fakes.write_ours(tmp_path / 'ours', found)
     target = f'huggingface:{tmp_path / "theirs"}'
     *_, last = convert(f'ours:{tmp_path / "ours"}', target, foreign.TASKS, {})
     folder = tmp_path / 'theirs' / 'discriminator'

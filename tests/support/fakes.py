@@ -1,10 +1,15 @@
 """Models whose every number is another one, so that no two tensors can be swapped unseen."""
 
+import pathlib
+
 import numpy as np
 
 from electra_jax.config import resolve, shapes
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.trees import named_leaves
+from electra_jax.finetune import foreign
+from electra_jax.interop import convert
+from electra_jax.interop.projects import Checkpoint
 from electra_jax.tokenizers.wordpiece import WordPiece
 
 VOCAB = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'abcdefghijklmnopqrstuvwxyz.,!?0123456789']
@@ -107,6 +112,12 @@ def params(model: ModelConfig, vocab_size: int = VOCAB_SIZE, discriminator_head=
             'output_bias': pad(make(vocab_size)),
         }
     return tree
+
+
+def write_ours(folder: pathlib.Path, found: Checkpoint) -> None:
+    """A workdir of a checkpoint from elsewhere, as `convert` writes it."""
+    found, _ = convert._to_write(found, 'nothing', foreign.TASKS, 'float32')
+    convert._write_workdir(folder, found)
 
 
 def assert_same(one, other):

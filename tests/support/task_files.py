@@ -32,19 +32,26 @@ def write_text(folder, sizes=(128, 16, 8)):
         (folder / f'{name}.csv').write_text('\n'.join(lines) + '\n')
 
 
-def write_classes(folder):
-    """JSON lines: good, bad, both or neither, by their words."""
-    draw = random.Random(4)
-    for name, size in (('train', 128), ('dev', 16)):
-        lines = []
-        for _ in range(size):
-            words, label = sentence(draw, draw.randint(2, 6)), []
-            for kind, choices in (('good', GOOD), ('bad', BAD)):
-                if draw.random() < 0.5:
-                    words.insert(draw.randint(0, len(words)), draw.choice(choices))
-                    label.append(kind)
-            lines.append(json.dumps({'text': ' '.join(words), 'label': label}))
+def write_rows(folder, make, seed, train=128):
+    """JSON lines: rows that `make` makes of random draws."""
+    draw = random.Random(seed)
+    for name, size in (('train', train), ('dev', 16)):
+        lines = [json.dumps(make(draw)) for _ in range(size)]
         (folder / f'{name}.jsonl').write_text('\n'.join(lines) + '\n')
+
+
+def write_classes(folder):
+    """Good, bad, both or neither, by their words."""
+
+    def row(draw):
+        words, label = sentence(draw, draw.randint(2, 6)), []
+        for kind, choices in (('good', GOOD), ('bad', BAD)):
+            if draw.random() < 0.5:
+                words.insert(draw.randint(0, len(words)), draw.choice(choices))
+                label.append(kind)
+        return {'text': ' '.join(words), 'label': label}
+
+    write_rows(folder, row, seed=4)
 
 
 def write_scores(folder):
@@ -107,30 +114,28 @@ def write_parallel(folder):
 
 
 def write_pairs(folder):
-    """JSON lines: two texts whose words belong together, each word to another one."""
-    draw = random.Random(6)
+    """Two texts whose words belong together, each word to another one."""
     words = [*FILLERS, *GOOD, *BAD, *NAMES, *PLACES]
     partner = dict(zip(words, words[7:] + words[:7], strict=True))
-    for name, size in (('train', 256), ('dev', 16)):
-        lines = []
-        for _ in range(size):
-            first = draw.sample(words, draw.randint(2, 4))
-            second = draw.sample([partner[word] for word in first], len(first))
-            lines.append(json.dumps({'text_a': ' '.join(first), 'text_b': ' '.join(second)}))
-        (folder / f'{name}.jsonl').write_text('\n'.join(lines) + '\n')
+
+    def row(draw):
+        first = draw.sample(words, draw.randint(2, 4))
+        second = draw.sample([partner[word] for word in first], len(first))
+        return {'text_a': ' '.join(first), 'text_b': ' '.join(second)}
+
+    write_rows(folder, row, seed=6, train=256)
 
 
 def write_documents(folder):
-    """JSON lines: a few sentences, of which the one about a place is the summary."""
-    draw = random.Random(6)
-    for name, size in (('train', 128), ('dev', 16)):
-        rows = []
-        for _ in range(size):
-            found = [' '.join(sentence(draw, draw.randint(2, 4))) for _ in range(3)]
-            at = draw.randrange(3)
-            found[at] += f' {draw.choice(PLACES)}'
-            rows.append({'document': '\n'.join(found), 'summary': found[at]})
-        (folder / f'{name}.jsonl').write_text('\n'.join(map(json.dumps, rows)) + '\n')
+    """A few sentences, of which the one about a place is the summary."""
+
+    def row(draw):
+        found = [' '.join(sentence(draw, draw.randint(2, 4))) for _ in range(3)]
+        at = draw.randrange(3)
+        found[at] += f' {draw.choice(PLACES)}'
+        return {'document': '\n'.join(found), 'summary': found[at]}
+
+    write_rows(folder, row, seed=6)
 
 
 WRITERS = {

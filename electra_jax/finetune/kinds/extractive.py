@@ -22,7 +22,7 @@ from electra_jax.finetune.files.locate import TaskFiles
 from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds import kind, seq2seq
-from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Task, TaskSpec
+from electra_jax.finetune.kinds.kind import Predictions, Scores, Task, TaskSpec
 from electra_jax.tokenizers.api import Tokenizer
 
 _LOWEST = -1e9  # score of what is no sentence
@@ -212,17 +212,14 @@ def trivial(
 def to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
     """The sentences that were chosen, their numbers, and how likely each sentence is."""
     for example, answer in zip(predictions.examples, predictions.values, strict=True):
-        target = {} if example.target is None else {'target': example.target}
         yield {
-            'id': example.id,
-            **target,
-            'prediction': answer.text,
+            **seq2seq.text_fields(example, answer.text),
             'sentences': list(answer.chosen),
             'probabilities': [kind.json_number(value) for value in answer.scores],
         }
 
 
-EXTRACTIVE = Kind(
+EXTRACTIVE = seq2seq.SEQ2SEQ._replace(
     own_task='extractive',
     own_spec=TaskSpec(
         TaskFiles(columns=Columns(source='document', target='summary')),
@@ -231,18 +228,14 @@ EXTRACTIVE = Kind(
     ),
     styles=('reference', 'huggingface', 'modernbert'),
     read=read,
-    inputs=('source',),
-    from_line=seq2seq.from_line,
-    content=lambda example: example.source,
     head=lambda task: task.head_shape('token', 1),
+    quick=None,  # nothing is searched for
+    start=lambda task, params: kind.FRESH,
     features=features,
     terms=terms,
     loss=loss,
     answers=answers,
-    has_label=lambda example: example.target is not None,
     score=score,
     trivial=trivial,
     to_json=to_json,
-    draw=seq2seq.draw,
-    write=seq2seq.write,
 )

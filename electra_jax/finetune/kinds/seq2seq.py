@@ -291,14 +291,14 @@ def trivial(
 def to_json(predictions: Predictions) -> Iterator[dict[str, Any]]:
     """The text that is written about each example."""
     for example, answer in zip(predictions.examples, predictions.values, strict=True):
-        target = {} if example.target is None else {'target': example.target}
-        yield {
-            'id': example.id,
-            'source': example.source,
-            **target,
-            'prediction': answer.text,
-            'score': kind.json_number(answer.score),
-        }
+        source, score = {'source': example.source}, kind.json_number(answer.score)
+        yield {**source, **text_fields(example, answer.text), 'score': score}
+
+
+def text_fields(example: WrittenExample, text: str) -> dict[str, str]:
+    """What is written of an example and the text that answers it."""
+    target = {} if example.target is None else {'target': example.target}
+    return {'id': example.id, **target, 'prediction': text}
 
 
 def write(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
