@@ -27,7 +27,7 @@ from electra_jax.model.bind import bind
 from electra_jax.optim.networks import network_table
 from electra_jax.tokenizers import load as tokenizers
 from electra_jax.tokenizers.api import FILE_NAME, Tokenizer
-from electra_jax.train import checkpoint, workdir
+from electra_jax.train import workdir
 
 OURS = 'ours'  # the kind of our own checkpoints; the others are those of `READERS`
 
@@ -190,6 +190,8 @@ def read_own(folder: epath.Path) -> tuple[trees.Tree, dict[str, Any]]:
         raise CheckpointError(
             f"{folder} is no workdir, but a folder of transformers: name it 'huggingface:{folder}'"
         )
+    from electra_jax.train import checkpoint  # imports Orbax, which takes half a second
+
     return checkpoint.read_params(folder)
 
 
@@ -223,12 +225,21 @@ def read_foreign(
 
 
 def checked_start(
-    config: Settings, where: str, params: trees.Tree, about: Mapping[str, Any]
+    config: Settings,
+    where: str,
+    params: trees.Tree,
+    about: Mapping[str, Any],
+    has_encoder: bool = True,
 ) -> Start:
-    """The start that a checkpoint gives, which must be whole and of the tokenizer that is named."""
+    """The start that a checkpoint gives, which must be whole and of the tokenizer that is named.
+
+    `has_encoder`: it must have a whole encoder. False: who uses parameters checks them, which takes
+    a second for each network.
+    """
     stored, tokenizer = recorded(about, where)
-    model = bind(resolve.stored_model(stored), tokenizer.vocab_size)
-    check_complete(where, params, lambda key: model.init(key, ('encoder',)))
+    if has_encoder:
+        model = bind(resolve.stored_model(stored), tokenizer.vocab_size)
+        check_complete(where, params, lambda key: model.init(key, ('encoder',)))
     if config.data.tokenizer.path is not None:
         named = tokenizers.open_tokenizer(config.data.tokenizer)
         if not named.fits(tokenizer):
@@ -239,9 +250,16 @@ def checked_start(
     return Start(where, params, about, stored, tokenizer)
 
 
-def check_complete(where: str, params: trees.Tree, init: Callable[[jax.Array], trees.Tree]) -> None:
-    """Refuses parameters of a checkpoint unless they have all that `init` makes, in its shapes."""
-    account = compare(params, jax.eval_shape(init, rng.root_key(0)))
+def check_complete(
+    where: str, params: trees.Tree, init: Callable[[jax.Array], trees.Tree]
+) -> trees.Tree:
+    """Refuses parameters of a checkpoint unless they have all that `init` makes, in its shapes.
+
+    Returns:
+        what `init` makes, as shapes.
+    """
+    wanted = jax.eval_shape(lambda: init(rng.root_key(0)))
+    account = compare(params, wanted)
     if account.fresh:
         raise CheckpointError(f'{where} lacks the parameter {account.fresh[0]}: it is damaged')
     for path, (found, claimed) in account.reshaped.items():
@@ -249,6 +267,7 @@ def check_complete(where: str, params: trees.Tree, init: Callable[[jax.Array], t
             f'{where}: {path} has shape {list(found)}, but {list(claimed)} in the model that the '
             'checkpoint claims to hold: it is damaged'
         )
+    return wanted
 
 
 def encoder_params(start: Start, config: Config) -> tuple[dict[str, np.ndarray], Account | None]:

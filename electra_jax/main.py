@@ -13,14 +13,13 @@ Examples:
 
 import sys
 
-from electra_jax.runtime import early, explain, malloc
+from electra_jax.runtime import early, explain
 
 if __name__ == '__main__':
-    early.begin(__file__)
     explain.if_asked(sys.argv[1:])
     # Large pages make training on a CPU faster, and only an environment variable that is set before
     # a process starts asks for them. The restart comes before the imports, which take seconds.
-    malloc.restart_with_large_pages()
+    early.begin(__file__, large_pages=True)
 
 from absl import flags
 

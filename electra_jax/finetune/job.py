@@ -236,7 +236,7 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
     config = resolve(settings, 'cpu', stored)  # to read files, before a device is looked for
     task = tasks.for_files_of(task, config)
     loaded = {**splits.read_scored(config, task), **splits.read_tests(config, task)}
-    start = checked_start(settings, str(first), params, about)
+    start = checked_start(settings, str(first), params, about, has_encoder=False)
     model = predict.open_predictor(start, settings, task)
     made = {
         name: splits.make_split(model.config, model.tokenizer, one) for name, one in loaded.items()

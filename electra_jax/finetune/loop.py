@@ -20,8 +20,9 @@ from electra_jax.core.complaints import counted
 from electra_jax.core.trees import Tree
 from electra_jax.data.pipeline import HostBatch
 from electra_jax.finetune import batches, results
+from electra_jax.finetune.answers import put
 from electra_jax.finetune.kinds.kind import Predictions
-from electra_jax.finetune.program import put, put_seed
+from electra_jax.finetune.program import put_seed
 from electra_jax.finetune.run import Run
 from electra_jax.train import signals
 from electra_jax.train.clock import EVALUATING, Clock
@@ -35,6 +36,7 @@ class Tools(NamedTuple):
     log: Log
     stop: signals.Stop
     clock: Clock
+    shapes: set[tuple[tuple[int, ...], ...]]  # of batches so far, each with a program of its own
 
 
 @contextlib.contextmanager
@@ -45,7 +47,7 @@ def opened(workdir: epath.Path, config: Config, first: int, clock: Clock) -> Ite
     log = Log(workdir, config.log, clock, start, end)
     # Only finished trials are saved.
     with contextlib.closing(log), signals.stop_signals(lambda: True) as stop:
-        yield Tools(log, stop, clock)
+        yield Tools(log, stop, clock, set())
 
 
 class Outcome(NamedTuple):
@@ -67,20 +69,25 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
     log.follow(health, before, before + config.total_steps, run.epoch_steps)
     todo = _batches(run, seed)
     device_seed = put_seed(program.mesh, seed)
-    log.compiling()
+    batch, host_batch = next(todo)
+    log.compiling(_described(config, host_batch))
     state = program.fresh_state(run.source, np.uint32(seed))
     kept, history, ends = _Kept(run), [], run.epoch_ends
-    seen: set[tuple[tuple[int, ...], ...]] = set()  # shapes of batches, each with its own program
     for step in range(1, config.total_steps + 1):
-        batch, host_batch = next(todo)
+        if step > 1:
+            batch, host_batch = next(todo)
         clock.begin_step(before + step)
         shapes = tuple(x.shape for x in host_batch.values())
-        compiles = step > 1 and shapes not in seen  # `log.compiling` shows the first one
-        seen.add(shapes)
-        showing = log.alive('compiling') if compiles else contextlib.nullcontext()
+        compiles = step > 1 and shapes not in tools.shapes  # `log.compiling` shows the first one
+        if compiles:
+            log.finish_step()
+        tools.shapes.add(shapes)
+        what = _described(config, host_batch)
+        showing = log.another_shape(what) if compiles else contextlib.nullcontext()
         # All that a step reads is on the devices.
-        with showing, jax.transfer_guard('disallow'):
-            state, metrics = program.step(state, batch, device_seed)
+        with jax.transfer_guard('disallow'):
+            with showing:
+                state, metrics = program.step(state, batch, device_seed)
             log.finish_step()
         log.hold(before + step, metrics, host_batch)
         if step in ends and not tools.stop.has_come():
@@ -166,6 +173,13 @@ class _Kept:
                 self.params = jax.tree.map(jnp.copy, params)
             else:
                 self.params = self._updated_mean(self.params, params, np.float32(self.averaged))
+
+
+def _described(config: Config, host_batch: HostBatch) -> str:
+    """What is compiled for a batch, for people."""
+    lengths = {x.shape[1] for name, x in host_batch.items() if name == 'tokens'}
+    rows = f'{config.batch_size} rows'
+    return f'a step of {rows} of {max(lengths)} tokens' if lengths else f'a step of {rows}'
 
 
 def _ended_early(run: Run, step: int, waited: int) -> str:

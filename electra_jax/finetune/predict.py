@@ -15,12 +15,12 @@ from electra_jax.config.settings import Config
 from electra_jax.core import files, trees
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError
-from electra_jax.finetune import program
+from electra_jax.finetune import answers
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
+from electra_jax.finetune.answers import Answerer
 from electra_jax.finetune.kinds.kind import Predictions, Task
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.program import Answerer
 from electra_jax.finetune.results import TRIAL_FILE
 from electra_jax.finetune.split import Loaded
 from electra_jax.init_from import Start, check_complete
@@ -106,9 +106,14 @@ def open_predictor(start: Start, settings: Settings, task: Task | None = None) -
     task = task or tasks.from_json(start.about['task'], where)
     config, mesh = for_rows(resolve(settings, jax.devices()[0].platform, start.stored), task)
     kind, size = KINDS[task.kind], start.tokenizer.vocab_size
-    head = bind(config.model, size).head(kind.head(task))
-    check_complete(where, params, lambda key: {'task_head': head.init(key)})
-    answerer = program.task_answerer(config, size, task, mesh)
+    model = bind(config.model, size)
+    head = model.head(kind.head(task))
+
+    def init(key: jax.Array) -> trees.Tree:
+        return {**model.init(key, ('encoder',)), 'task_head': head.init(key)}
+
+    check_complete(where, params, init)
+    answerer = answers.task_answerer(config, size, task, mesh)
     return Predictor(put(mesh, params), task, start.tokenizer, config, answerer)
 
 

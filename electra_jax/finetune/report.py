@@ -12,7 +12,7 @@ from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.run import Run
 from electra_jax.finetune.split import Loaded, Split
 from electra_jax.parallel.mesh import mesh_line
-from electra_jax.tokenizers.unknown import Unknown
+from electra_jax.tokenizers.unknown import unread_line
 
 _SHOWN = 8  # classes that are listed
 
@@ -90,18 +90,8 @@ def _head_lines(run: Run) -> list[str]:
 def complaints(some: Mapping[str, Split]) -> list[str]:
     """Rows of files that were left out, repaired or cut, and splits with many unknown words."""
     lines = [line for one in some.values() for line in one.loaded.complaints.lines()]
-    unknown = (unknown_line(name, one.unknown) for name, one in some.items())
+    unknown = (unread_line(name, one.unknown) for name, one in some.items())
     return [f'  {line}' for line in (*lines, *filter(None, unknown))]
-
-
-def unknown_line(name: str, found: Unknown) -> str | None:
-    """How much of a text the model cannot read, and why, where it is much."""
-    if not found.many:
-        return None
-    return (
-        f'{name}: {found.describe()}: the model reads nothing in them, because the vocabulary of '
-        'its pre-training lacks them; a model of that language and letter case is needed'
-    )
 
 
 def _sizes(some: Mapping[str, Split]) -> str:

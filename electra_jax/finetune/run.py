@@ -19,9 +19,10 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import class_weights, fitting, known
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
+from electra_jax.finetune.answers import Answerer, task_answerer
 from electra_jax.finetune.kinds.kind import HeadStart, Kind, Task
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.program import Answerer, Program, build_program, task_answerer
+from electra_jax.finetune.program import Program, build_program
 from electra_jax.finetune.results import Trivial, trivial
 from electra_jax.finetune.split import Loaded, Split
 from electra_jax.init_from import Account, Start, check_named, encoder_params, load_start

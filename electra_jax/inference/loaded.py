@@ -10,7 +10,7 @@ import numpy as np
 from electra_jax.config.settings import Config
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError, unknown
-from electra_jax.finetune import predict, report
+from electra_jax.finetune import predict
 from electra_jax.finetune.examples import Example, TextExample
 from electra_jax.finetune.files import lines, predict_input
 from electra_jax.finetune.files.tables import Columns
@@ -26,7 +26,7 @@ from electra_jax.inference.abilities.zero_shot import Classified
 from electra_jax.inference.ability import AT_ONCE, DEFAULTS, Notes, Options, check_options, in_turns
 from electra_jax.init_from import checked_start
 from electra_jax.tokenizers.api import Tokenizer
-from electra_jax.tokenizers.unknown import Unknown
+from electra_jax.tokenizers.unknown import Unknown, unread_line
 
 AUTO = 'auto'  # the task of a fine-tuned checkpoint, and the first ability of another one
 TASKS = (AUTO, *ABILITIES)  # values of `predict --task`
@@ -80,7 +80,7 @@ class LoadedModel:
 
     def __init__(self, found: opened.Found, batch_size: int):
         settings = opened.settings_of(batch_size)
-        start = checked_start(settings, found.where, found.params, found.about)
+        start = checked_start(settings, found.where, found.params, found.about, has_encoder=False)
         self._tuned = predict.open_predictor(start, settings) if found.is_tuned else None
         placed = self._tuned.params if self._tuned else {}
         self._opened = opened.open_pretrained(found, start, settings, placed)
@@ -262,7 +262,7 @@ class _Refused(Complaints):
 
 def reports(notes: Notes, where: str) -> list[str]:
     """What was cut or is not known to the vocabulary, for people."""
-    unread = report.unknown_line(where, notes.unknown)
+    unread = unread_line(where, notes.unknown)
     return [*notes.complaints.lines(), *([unread] if unread else [])]
 
 

@@ -11,10 +11,10 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import Config
-from electra_jax.core import files, rng, trees
+from electra_jax.core import files, trees
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError
-from electra_jax.finetune import fitting, foreign, predict, program
+from electra_jax.finetune import answers, fitting, predict
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.batches import shapes
 from electra_jax.finetune.features import Rows
@@ -75,6 +75,8 @@ def read(where: str, settings: Settings, named_by: str) -> Found:
     loaded, about = read_foreign(settings, kind, path)
     notes = list(loaded.report.notes)
     if loaded.task is not None:
+        from electra_jax.finetune import foreign  # imports Orbax, to convert
+
         about['task'], more = foreign.describe_task(loaded)
         notes += more
     return Found(where, loaded.params, about, notes)
@@ -128,14 +130,13 @@ class Opened(NamedTuple):
         def init(key: jax.Array) -> trees.Tree:
             return model.init(key, networks)
 
-        check_complete(self.where, self.params, init)
-        names = jax.eval_shape(init, rng.root_key(0))
+        names = check_complete(self.where, self.params, init)
         missing = {name: self.params[name] for name in names if name not in self.placed}
         self.placed.update(predict.put(self.mesh, missing))
         used = {name: self.placed[name] for name in names}
-        answerer = program.answerer(self.config, size, self.mesh, outputs)
+        answerer = answers.answerer(self.config, size, self.mesh, outputs)
 
-        def run(rows: Rows, report: program.Report | None = None) -> RowOutputs:
+        def run(rows: Rows, report: answers.Report | None = None) -> RowOutputs:
             loaded = Loaded([], self.task, Complaints(''), '')
             sizes = self._sizes(rows)
             split = Split(loaded, rows, sizes, self.tokenizer.special.pad, Unknown())

@@ -210,6 +210,7 @@ class Decoder(nn.Module):
             in_axes=(0, nn.broadcast),
             length=N,
             unroll=max(1, min(self.model.scan_unroll, N)),
+            check_constancy_invariants=False,  # which traces every layer a second time
         )
         memory_size = self.model.hidden_size
         return scanned(self.model, self.shape, Sight('before'), memory_size, name='layers')

@@ -310,6 +310,7 @@ class Stack(nn.Module):
             in_axes=(nn.broadcast, 0),
             length=times,
             unroll=max(1, min(self.model.scan_unroll // layers_each, times)),
+            check_constancy_invariants=False,  # which traces every layer a second time
         )
 
 

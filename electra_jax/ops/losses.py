@@ -1,4 +1,4 @@
-"""The discriminator's loss, and area under its ROC curve from histograms."""
+"""Losses of classes, and area under its ROC curve from histograms."""
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,20 @@ def sigmoid_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """
     logits = logits.astype(jnp.float32)
     return jnp.logaddexp(0.0, logits) - logits * labels.astype(jnp.float32)
+
+
+def softmax_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """-log p(label) of one of C classes.
+
+    Args:
+        logits: [..., C].
+        labels: integers from 0 to C - 1 [...].
+
+    >>> float(softmax_cross_entropy(jnp.zeros(2), jnp.array(1)))
+    0.6931471824645996
+    """
+    chosen = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+    return jax.nn.logsumexp(logits, axis=-1) - chosen
 
 
 # Scores are binned by logit; beyond these bounds a probability differs from 0 or 1 by 1e-7.

@@ -8,11 +8,12 @@ makes its entry a no-op, so one set of rules serves a laptop and a pod.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
+from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from electra_jax.core.dims import Layout
+from electra_jax.core.dims import Layout, sharding_activations
 from electra_jax.core.errors import ConfigError
 from electra_jax.core.trees import Tree, count, match_rules, named_leaves
 
@@ -183,3 +184,13 @@ def activation_layout(mesh: Mesh) -> Layout:
         return sharded if mesh.size > 1 else function
 
     return Layout(constrain, per_shard)
+
+
+def on_mesh(function: Callable, mesh: Mesh) -> Callable:
+    """`function`, whose trace distributes the model's arrays over `mesh`."""
+
+    def bound(*args: Any) -> Any:
+        with sharding_activations(activation_layout(mesh)):
+            return function(*args)
+
+    return bound

@@ -94,7 +94,7 @@ def build_program(
         fresh_state=jax.jit(make_state, out_shardings=shardings),
         step=step.compile_train_step(train_step, abstract_state, mesh),
         totals=step.compile_totals(objective.totals, objective.draw, mesh),
-        examine=jax.jit(step.on_mesh(examine_step, mesh), out_shardings=rules.replicated(mesh)),
+        examine=jax.jit(rules.on_mesh(examine_step, mesh), out_shardings=rules.replicated(mesh)),
     )
 
 

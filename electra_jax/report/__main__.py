@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from electra_jax.core.errors import UserError
-from electra_jax.runtime import interrupt
+from electra_jax.runtime import early, interrupt
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -43,6 +43,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 if __name__ == '__main__':
     interrupt.while_importing()
     arguments = parse(sys.argv[1:])
+    early.loading()
 
     from electra_jax.report import job  # after --help, which needs no other package
 

@@ -1,14 +1,27 @@
-"""What a command does before its imports, which take seconds."""
+"""What a command does before its imports, which take seconds, and on a busy machine many."""
 
+import sys
 from collections.abc import Collection
 
-from electra_jax.runtime import interrupt, usage
+from electra_jax.runtime import interrupt, malloc, usage
+
+LOADING = 'loading the program...'
 
 
-def begin(path: str, groups: Collection[str] = usage.ALL) -> None:
-    """Answers ``--help`` for the command in the file `path`, and lets Ctrl-C end its imports.
+def begin(path: str, groups: Collection[str] = usage.ALL, large_pages: bool = False) -> None:
+    """Answers ``--help`` for the command in the file `path`, or prints that it is loading.
 
-    `groups` are the fields of `Config` that the command uses.
+    Ctrl-C ends its imports. `groups` are the fields of `Config` that the command uses. With
+    `large_pages` it is started again with them where that makes training faster.
     """
     usage.answer(path, groups)
     interrupt.while_importing()
+    if large_pages:
+        malloc.restart_with_large_pages()
+    loading()
+
+
+def loading() -> None:
+    """Prints, on standard error, that the command was started and loads what it needs."""
+    sys.stderr.write(f'{LOADING}\n')
+    sys.stderr.flush()

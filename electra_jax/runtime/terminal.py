@@ -76,7 +76,8 @@ class Progress:
             self._bar.start()
         self._alive = contextlib.ExitStack()
         if line_seconds is not None and not quiet:
-            self._alive.enter_context(self.alive(what))  # also while nothing is finished
+            # Also while nothing is finished.
+            self._alive.enter_context(self.alive(what, takes=False))
 
     def __enter__(self) -> Self:
         return self
@@ -116,12 +117,15 @@ class Progress:
         self._console.print(text)
 
     @contextlib.contextmanager
-    def alive(self, what: str) -> Iterator[None]:
-        """Shows that something goes on: the bar's own time does, or a line now and then."""
+    def alive(self, what: str, takes: bool = True) -> Iterator[None]:
+        """Shows that something goes on: the bar's own time does, or a line now and then.
+
+        `takes`: the last line, where there is one, is about the time that it took.
+        """
         if self._bar is not None or self._quiet:
             yield
             return
-        with _lines(what, self._report, lambda: self._lines):
+        with _lines(what, self._report, lambda: self._lines, takes):
             yield
 
     def seconds_left(self) -> float | None:
@@ -148,7 +152,8 @@ class Progress:
 def alive(what: str, console: Console = OUT) -> Iterator[None]:
     """Shows that work goes on which cannot be counted, such as compiling.
 
-    On a terminal its time is shown in place; elsewhere a line is printed now and then.
+    On a terminal its time is shown in place; elsewhere a line is printed now and then, and one
+    about the time that it took where there was any.
     """
     if console.is_terminal:
         columns = rich.progress.TextColumn('{task.description}', markup=False)
@@ -164,14 +169,17 @@ def alive(what: str, console: Console = OUT) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _lines(what: str, report: Callable[[str], None], printed: Callable[[], int]) -> Iterator[None]:
+def _lines(
+    what: str, report: Callable[[str], None], printed: Callable[[], int], takes: bool = True
+) -> Iterator[None]:
     """Prints that `what` goes on wherever nothing else was printed for `LINE_SECONDS`."""
-    over, began = threading.Event(), time.monotonic()
+    over, began, shown = threading.Event(), time.monotonic(), threading.Event()
 
     def show() -> None:
         before = printed()
         while not over.wait(LINE_SECONDS):
             if printed() == before:
+                shown.set()
                 report(f'{what}: {duration(time.monotonic() - began)} so far')
             before = printed()
 
@@ -182,6 +190,8 @@ def _lines(what: str, report: Callable[[str], None], printed: Callable[[], int])
     finally:
         over.set()
         thread.join()
+    if takes and shown.is_set():
+        report(f'{what}: took {duration(time.monotonic() - began)}')
 
 
 def track(

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from electra_jax.core.errors import UserError
-from electra_jax.runtime import interrupt, usage
+from electra_jax.runtime import early, interrupt, usage
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -59,6 +59,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 if __name__ == '__main__':
     interrupt.while_importing()
     arguments = parse(sys.argv[1:])
+    early.loading()
 
     from electra_jax.sweep import job  # after --help, which needs no other package
 

@@ -122,3 +122,13 @@ def script(word: str) -> str:
         return 'no letters'
     name = unicodedata.name(letter, 'unnamed').split()[0]
     return name if name == 'CJK' else name.capitalize()
+
+
+def unread_line(name: str, found: Unknown) -> str | None:
+    """How much of a text the model cannot read, and why, where it is much."""
+    if not found.many:
+        return None
+    return (
+        f'{name}: {found.describe()}: the model reads nothing in them, because the vocabulary of '
+        'its pre-training lacks them; a model of that language and letter case is needed'
+    )

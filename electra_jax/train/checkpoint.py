@@ -42,7 +42,7 @@ from electra_jax.runtime import distributed
 from electra_jax.train import seals
 from electra_jax.train.state import TrainState
 
-FOLDER = 'checkpoints'  # in the workdir
+FOLDER = seals.FOLDER
 _ITEMS = ('params', 'rest', 'data', 'about')
 _LAST_ATTEMPTS = 3  # to save the end of a run
 

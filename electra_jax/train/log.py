@@ -84,12 +84,25 @@ class Log:
         self._progress.close()
         self._files.close()
 
-    def compiling(self) -> None:
+    def compiling(self, what: str) -> None:
         """The first step compiles, perhaps for minutes in which there is nothing else to see."""
         self._clock.enter(COMPILING)
         if not self._has_compiled:  # further trials have the same program
-            self.print('compiling...')
-            self._alive.enter_context(self._progress.alive('compiling'))
+            self._alive.enter_context(self._compiling(what))
+
+    @contextlib.contextmanager
+    def another_shape(self, what: str) -> Iterator[None]:
+        """Within it a step is handed to the devices that is compiled before, as `what`."""
+        before = self._clock.seconds(COMPILING)
+        with self._clock.during(COMPILING), self._compiling(what):
+            yield
+        self.print(f'compiled in {duration(self._clock.seconds(COMPILING) - before)}')
+
+    @contextlib.contextmanager
+    def _compiling(self, what: str) -> Iterator[None]:
+        self.print(f'compiling {what}...')
+        with self._progress.alive(f'compiling {what}', takes=False):
+            yield
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -113,13 +126,11 @@ class Log:
         (number, metrics, batch), self._pending = self._pending, None
         with self._clock.waiting(DEVICE):
             values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        is_compiled = self._clock.phase == COMPILING
-        self._clock.end_step()
-        if is_compiled and not self._has_compiled:
+        if self._clock.phase == COMPILING and not self._has_compiled:
             self._has_compiled = True
             self._alive.close()
-            if (seconds := self._clock.seconds(COMPILING)) >= 1:
-                self.print(f'compiled in {duration(seconds)}')
+            self.print(f'compiled in {duration(self._clock.seconds(COMPILING))}')
+        self._clock.end_step()
         self._estimate(number)
         written, lines = self._health.look(number, values, batch)
         self._means.add(number, values)

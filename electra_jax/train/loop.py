@@ -66,7 +66,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     clock.start_from(start)
     with _tools(config.log, run, workdir, start, end) as (log, profiler, stop):
         if start < end:
-            log.compiling()
+            log.compiling(f'a step of {config.batch_size} rows of {config.data.row_length} tokens')
         for number in range(start + 1, end + 1):
             # ---- The next batch, which is on the devices already.
             try:

@@ -16,7 +16,6 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 import jax
-import orbax.checkpoint as ocp
 from etils import epath
 
 from electra_jax.core import untrusted
@@ -26,9 +25,11 @@ from electra_jax.core.trees import Tree
 
 Report = Callable[[str], None]  # called with a line for people
 
+FOLDER = 'checkpoints'  # in the workdir
 SEAL = 'checksums.json'  # in a checkpoint's folder
 # Orbax writes these at the top after the seal: its own record that the checkpoint is complete.
 _AFTER_THE_SEAL = ('_CHECKPOINT_METADATA', 'commit_success.txt')
+_UNFINISHED = '.orbax-checkpoint-tmp'  # in the name of a folder that Orbax writes
 _ARRAYS = 'd'  # Orbax's name for folders that hold the bytes of arrays
 _THREADS = 8
 
@@ -79,7 +80,7 @@ def problem(folder: epath.Path) -> str | None:
     """What is wrong with the checkpoint of one step, in words; None: it is whole."""
     if (unsafe := _unsafe(folder)) is not None:
         return unsafe
-    if not ocp.utils.is_checkpoint_finalized(folder):
+    if not _is_finalized(folder):
         return 'it was never finished'
     if not (folder / SEAL).exists():
         return f'{SEAL} is missing'
@@ -94,6 +95,12 @@ def problem(folder: epath.Path) -> str | None:
         return f'{SEAL} or a file named in it cannot be read ({error})'
     changed = sorted(name for name in expected if actual[name] != expected[name])
     return f'the bytes of {changed[0]} have changed{_more(changed)}' if changed else None
+
+
+def _is_finalized(folder: epath.Path) -> bool:
+    import orbax.checkpoint as ocp  # half a second, and not each start reads a checkpoint of ours
+
+    return bool(ocp.utils.is_checkpoint_finalized(folder))
 
 
 def seal(folder: epath.Path) -> None:
@@ -113,8 +120,8 @@ def unfinished(folder: epath.Path, step: int | None = None) -> list[epath.Path]:
         if not number.isdigit() or step not in (None, int(number)):
             continue
         # A bucket cannot rename folders: there an unfinished one already has its final name.
-        unmarked = child.name == number and not ocp.utils.is_checkpoint_finalized(child)
-        if unmarked or ocp.utils.TMP_DIR_SUFFIX in child.name:
+        unmarked = child.name == number and not _is_finalized(child)
+        if unmarked or _UNFINISHED in child.name:
             found.append(child)
     return found
 

@@ -1,15 +1,20 @@
 """The training state: everything that a step changes."""
 
+import typing
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import Mesh
 
 from electra_jax.core.trees import Tree
 from electra_jax.parallel.rules import state_shardings
+
+if typing.TYPE_CHECKING:
+    import optax
+
+    MakeOptimizer = Callable[[Tree], optax.GradientTransformation]
 
 
 class TrainState(NamedTuple):
@@ -22,7 +27,7 @@ class TrainState(NamedTuple):
 
 def abstract_state(
     init_params: Callable[[], Tree],
-    make_optimizer: Callable[[Tree], optax.GradientTransformation],
+    make_optimizer: 'MakeOptimizer',
     mesh: Mesh,
 ) -> TrainState:
     """Shapes, dtypes and shardings of the state, without any array being made."""
@@ -34,9 +39,7 @@ def abstract_state(
     )
 
 
-def fresh_state(
-    init_params: Callable[[], Tree], make_optimizer: Callable[[Tree], optax.GradientTransformation]
-) -> TrainState:
+def fresh_state(init_params: Callable[[], Tree], make_optimizer: 'MakeOptimizer') -> TrainState:
     """The state at step 0; run it under jit with the shardings of `abstract_state`."""
     params = init_params()
     return TrainState(jnp.zeros((), jnp.int32), params, make_optimizer(params).init(params))

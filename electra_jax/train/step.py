@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 
 from electra_jax.config.settings import Config, OptimizerConfig
 from electra_jax.core import rng
-from electra_jax.core.dims import sharding_activations
 from electra_jax.core.trees import Tree, named_leaves
 from electra_jax.optim import schedules
 from electra_jax.parallel import rules
@@ -185,17 +184,7 @@ def compile_train_step(
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     out_shardings = (shardings, rules.replicated(mesh))
-    return jax.jit(on_mesh(step, mesh), out_shardings=out_shardings, donate_argnums=0)
-
-
-def on_mesh(function: Callable, mesh: Mesh) -> Callable:
-    """`function`, whose trace distributes the model's arrays over `mesh`."""
-
-    def bound(*args: Any) -> Any:
-        with sharding_activations(rules.activation_layout(mesh)):
-            return function(*args)
-
-    return bound
+    return jax.jit(rules.on_mesh(step, mesh), out_shardings=out_shardings, donate_argnums=0)
 
 
 def compile_totals(
@@ -211,4 +200,4 @@ def compile_totals(
         key = rng.stream_key(rng.root_key(0), number, 'evaluate')
         return totals(params, draw(batch, rng.step_keys(key, 0), 0))
 
-    return jax.jit(on_mesh(step, mesh), out_shardings=rules.replicated(mesh))
+    return jax.jit(rules.on_mesh(step, mesh), out_shardings=rules.replicated(mesh))

@@ -19,10 +19,9 @@ from electra_jax.config.settings import LEFT_TO_DEVICES, Config
 from electra_jax.core import files
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
-from electra_jax.optim.optimizer import decay_table
 from electra_jax.parallel import rules
 from electra_jax.runtime import cli, distributed
-from electra_jax.train import checkpoint, metric_lines, seals
+from electra_jax.train import metric_lines, seals
 
 CONFIG_FILE = 'config.json'
 TRIALS = 'trials'  # folder of a fine-tuning run: trials by number, each with a checkpoint
@@ -74,7 +73,7 @@ _USUAL = {
 
 def has_checkpoint(workdir: epath.Path) -> bool:
     """Whether the folder holds a checkpoint."""
-    return bool(seals.steps(workdir / checkpoint.FOLDER))
+    return bool(seals.steps(workdir / seals.FOLDER))
 
 
 def begun(workdir: epath.Path) -> dict[str, Any] | None:
@@ -189,6 +188,8 @@ def describe(workdir: epath.Path, config: Config, facts: Mapping[str, Any]) -> N
 
 def write_parameters(workdir: epath.Path, params: Tree, mesh: Mesh) -> None:
     """Writes `parameters.txt`, on the first host: each parameter's shape, decay and sharding."""
+    from electra_jax.optim.optimizer import decay_table  # reads no checkpoint, but imports optax
+
     if distributed.is_first():
         table = rules.parameter_table(params, mesh, decay_table(params))
         (workdir / 'parameters.txt').write_text(table + '\n')

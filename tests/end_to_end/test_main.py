@@ -201,7 +201,7 @@ def test_minutes_are_measured_once(recipe, tmp_path):
     minutes = '--config.minutes=0.1'
     first = run(recipe, tmp_path, minutes, '--config.stop_at=3')
     assert first.returncode == 0, first.stderr
-    assert 'compiling...' in first.stdout and '0.1 minutes are ' in first.stdout
+    assert 'compiling a step of ' in first.stdout and '0.1 minutes are ' in first.stdout
     total = json.loads((tmp_path / 'config.json').read_text())['config']['total_steps']
     assert total != 12 and f'{total:,} steps: ' in first.stdout
     again = run(recipe, tmp_path, minutes, '--config.stop_at=4')

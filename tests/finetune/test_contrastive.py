@@ -16,12 +16,13 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune import known, run, split
 from electra_jax.finetune import task as tasks
+from electra_jax.finetune.answers import put
 from electra_jax.finetune.bm25 import BM25, words
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import to_batch
 from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.kinds import contrastive
-from electra_jax.finetune.program import build_program, put
+from electra_jax.finetune.program import build_program
 from electra_jax.inference.loaded import LoadedModel
 from tests.support import trained
 from tests.support.configs import tiny_config

@@ -11,7 +11,7 @@ from etils import epath
 from electra_jax.core import metric_table
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError
-from electra_jax.finetune import job, predict, program, report
+from electra_jax.finetune import answers, job, predict, report
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.run import open_run
@@ -216,8 +216,8 @@ def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
         made.append(task_answerer(*arguments))
         return made[-1]
 
-    task_answerer = program.task_answerer
-    monkeypatch.setattr(program, 'task_answerer', counted)
+    task_answerer = answers.task_answerer
+    monkeypatch.setattr(answers, 'task_answerer', counted)
     config = dataclasses.replace(config_of(folder, 'text'), job='evaluate')
     found = job.evaluate(config, epath.Path(workdir))
     assert [one.seed for one in found] == [0, 1, 2]

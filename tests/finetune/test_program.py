@@ -12,9 +12,10 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import NonFiniteError
 from electra_jax.finetune import batches, features
 from electra_jax.finetune import task as tasks
+from electra_jax.finetune.answers import Answerer, put
 from electra_jax.finetune.features import Rows, ragged
 from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.program import Answerer, build_program, put
+from electra_jax.finetune.program import build_program
 from electra_jax.finetune.split import Loaded, Split
 from electra_jax.model.bind import vocab_rows
 from electra_jax.parallel import mesh as meshes

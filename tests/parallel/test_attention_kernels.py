@@ -68,7 +68,7 @@ def array(letters, shape, dtype):
     return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
 vectors = [array('BLHK', (B, L, H, K), jnp.bfloat16)] * 3
-gradient = jax.jit(step.on_mesh(jax.grad(total, (0, 1, 2)), mesh))
+gradient = jax.jit(rules.on_mesh(jax.grad(total, (0, 1, 2)), mesh))
 print(gradient.lower(*vectors, array('BL', (B, L), jnp.int32)).compile().as_text())
 """
 

@@ -111,6 +111,7 @@ def test_work_that_prints_nothing_shows_that_it_goes_on(counts, monkeypatch):
         time.sleep(0.2)
     text = lines.file.getvalue()
     assert text.startswith('compiling: 0s so far\n')
+    assert counts or text.endswith('compiling: took 0s\n')
     time.sleep(0.1)
     assert lines.file.getvalue() == text  # it has ended
 

@@ -5,7 +5,7 @@ import pytest
 from etils import epath
 
 from electra_jax.config.settings import LogConfig
-from electra_jax.train.clock import Clock
+from electra_jax.train.clock import COMPILING, TRAINING, Clock
 from electra_jax.train.log import ESTIMATE_SECONDS, ESTIMATE_STEPS, Log
 
 
@@ -30,11 +30,11 @@ def printed(tmp_path, capsys):
         log = Log(epath.Path(tmp_path), settings, clock, start, end)
         log.follow(Health(), 0, end, epoch_steps=1000.0)
         clock.start_from(start)
-        log.compiling()
+        log.compiling('a step')
         for number in range(start + 1, end + 1):
             if number == again:
                 log.finish_step()
-                log.compiling()
+                log.compiling('a step')
             clock.begin_step(number)
             log.finish_step()
             now[0] += compiling if number == start + 1 else seconds
@@ -47,10 +47,25 @@ def printed(tmp_path, capsys):
 
 def test_compiling_is_said_at_once_and_how_long_it_took(printed):
     lines = printed(seconds=0.1, start=0, end=5, compiling=75.0)
-    assert lines == ['compiling...', 'compiled in 1m15s']
-    assert printed(seconds=0.1, start=0, end=5, compiling=0.2) == ['compiling...']
+    assert lines == ['compiling a step...', 'compiled in 1m15s']
+    lines = printed(seconds=0.1, start=0, end=5, compiling=0.2)
+    assert lines == ['compiling a step...', 'compiled in 0s']
     lines = printed(seconds=0.1, start=0, end=5, compiling=75.0, again=3)
-    assert lines == ['compiling...', 'compiled in 1m15s']
+    assert lines == ['compiling a step...', 'compiled in 1m15s']
+
+
+def test_another_shape_is_compiled_with_two_lines_of_its_own(tmp_path, capsys):
+    now = [0.0]
+    clock = Clock(now=lambda: now[0], age=0.0)
+    log = Log(epath.Path(tmp_path), LogConfig(trackers=''), clock, 0, 9)
+    clock.enter(TRAINING)
+    with log.another_shape('a step of 8 rows of 32 tokens'):
+        now[0] += 61
+    log.close()
+    lines = ['compiling a step of 8 rows of 32 tokens...', 'compiled in 1m01s']
+    assert capsys.readouterr().out.splitlines() == lines
+    # The time counts as that of compiling, and not as that of a step.
+    assert (clock.seconds(COMPILING), clock.phase) == (61, TRAINING)
 
 
 def test_after_some_seconds_the_rest_is_estimated_once(printed):

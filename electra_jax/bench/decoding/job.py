@@ -15,9 +15,10 @@ from electra_jax.config.recipe import recipe
 from electra_jax.core import files
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError
-from electra_jax.finetune import batches, program
+from electra_jax.finetune import batches
 from electra_jax.finetune import predict as predictors
 from electra_jax.finetune import split as splits
+from electra_jax.finetune.answers import put
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.table import KINDS
@@ -109,7 +110,7 @@ def _ours(predictor: Predictor) -> Callable[[Batch], object]:
     answerer = predictor.answerer
 
     def write(batch: Batch) -> object:
-        batch_of_devices = program.put(answerer.mesh, batch)
+        batch_of_devices = put(answerer.mesh, batch)
         return jax.device_get(answerer.answers(predictor.params, batch_of_devices))
 
     return write

@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import plots
@@ -28,6 +27,7 @@ from electra_jax.finetune.kinds import kind, span_answers, squad_metrics
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Task, TaskSpec
 from electra_jax.finetune.kinds.span_answers import Candidate, Found, SpanAnswer, Window
 from electra_jax.finetune.results import write_json
+from electra_jax.ops import losses
 from electra_jax.tokenizers.api import Tokenizer
 
 _CONTEXTS_AT_ONCE = 2000
@@ -185,10 +185,11 @@ def loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
     Where the head has a logit for "there is no answer", `task.answerable_weight` times its loss is
     added (electra, qa_tasks.py).
     """
-    cross_entropy = optax.softmax_cross_entropy_with_integer_labels
-    loss_B = sum(cross_entropy(outputs[name], batch[name]) for name in ('start', 'end')) / 2
+    cross_entropy = losses.softmax_cross_entropy
+    start_B, end_B = (cross_entropy(outputs[name], batch[name]) for name in ('start', 'end'))
+    loss_B = (start_B + end_B) / 2
     if 'impossible' in outputs:
-        missing_B = optax.sigmoid_binary_cross_entropy(outputs['impossible'], batch['impossible'])
+        missing_B = losses.sigmoid_cross_entropy(outputs['impossible'], batch['impossible'])
         loss_B += task.answerable_weight * missing_B
     return loss_B
 

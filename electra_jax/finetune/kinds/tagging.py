@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import DataError, unknown
@@ -29,6 +28,7 @@ from electra_jax.finetune.files.tables import TABLES
 from electra_jax.finetune.kinds import kind
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Task, TaskSpec
 from electra_jax.finetune.results import write_json
+from electra_jax.ops import losses
 from electra_jax.tokenizers.api import Tokenizer
 
 _SHOWN = 20  # tags that a message lists
@@ -197,7 +197,7 @@ def _row(
 def loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
     """Cross-entropy, times the weight of the tag, added over the tagged words of each row [B]."""
     tagged_BL, tag_BL = batch['labels'] >= 0, jnp.maximum(batch['labels'], 0)
-    loss_BL = optax.softmax_cross_entropy_with_integer_labels(outputs['logits'], tag_BL)
+    loss_BL = losses.softmax_cross_entropy(outputs['logits'], tag_BL)
     if task.class_weights:
         loss_BL *= jnp.asarray(task.class_weights, jnp.float32)[tag_BL]
     return jnp.sum(jnp.where(tagged_BL, loss_BL, 0.0), axis=1)

@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from electra_jax.finetune import glue, plots
 from electra_jax.finetune.examples import TextExample, answered
@@ -27,6 +26,7 @@ from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds import kind, prompt
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Task, TaskSpec
 from electra_jax.model.task_heads import HeadShape
+from electra_jax.ops import losses
 from electra_jax.tokenizers.api import Tokenizer
 
 # ---------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def text_rows(
 def class_loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
     """The cross-entropy of each row [B], times the weight of its class."""
     label_B = batch['label']
-    loss_B = optax.softmax_cross_entropy_with_integer_labels(outputs['logits'], label_B)
+    loss_B = losses.softmax_cross_entropy(outputs['logits'], label_B)
     if not task.class_weights:
         return loss_B
     weight_C = jnp.asarray(task.class_weights, jnp.float32)

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from electra_jax.finetune import task as tasks
+from electra_jax.finetune.answers import Report
 from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds import contrastive, text
 from electra_jax.finetune.kinds.contrastive import CONTRASTIVE, Found
 from electra_jax.finetune.kinds.kind import RowOutputs, Task, json_number
-from electra_jax.finetune.program import Report
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened
 from electra_jax.runtime import terminal
