@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Collection
 
+from electra_jax.config import machine
 from electra_jax.runtime import interrupt, malloc, usage
 
 LOADING = 'loading the program...'
@@ -23,5 +24,6 @@ def begin(path: str, groups: Collection[str] = usage.ALL, large_pages: bool = Fa
 
 def loading() -> None:
     """Prints, on standard error, that the command was started and loads what it needs."""
+    machine.look_for_no_tpu()
     sys.stderr.write(f'{LOADING}\n')
     sys.stderr.flush()

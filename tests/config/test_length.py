@@ -1,5 +1,7 @@
 """Lengths of a run that follow from shares of it, or from a measured number of steps."""
 
+import os
+
 import pytest
 
 from electra_jax.config import fields, length, machine, recipe, resolve
@@ -88,3 +90,33 @@ def test_the_machine_is_the_one_that_jax_is_told_to_use(monkeypatch):
     monkeypatch.delenv('JAX_PLATFORMS')
     monkeypatch.setattr(machine.importlib.util, 'find_spec', lambda name: None)
     assert machine.kind() == 'cpu'
+
+
+@pytest.mark.parametrize(
+    ('packages', 'files', 'variable', 'platforms'),
+    [
+        (('libtpu',), [], None, 'cpu'),
+        ((), [], None, None),
+        (('libtpu',), ['/dev/accel0'], None, None),
+        (('libtpu', 'jax_plugins'), [], None, None),
+        (('libtpu',), [], 'TPU_WORKER_HOSTNAMES', None),
+        (('libtpu',), [], 'JAX_PLATFORMS', 'tpu'),
+    ],
+)
+def test_jax_looks_for_no_tpu_where_nothing_tells_of_one(
+    monkeypatch, packages, files, variable, platforms
+):
+    for name in [name for name in os.environ if name.startswith(('TPU_', 'PJRT_', 'CLOUD_TPU_'))]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv('JAX_PLATFORMS', raising=False)
+    if variable:
+        monkeypatch.setenv(variable, 'tpu')
+    monkeypatch.setattr(
+        machine.importlib.util, 'find_spec', lambda name: name if name in packages else None
+    )
+    monkeypatch.setattr(machine.importlib.metadata, 'entry_points', lambda group: ())
+    monkeypatch.setattr(machine.glob, 'glob', lambda pattern: files)
+    with monkeypatch.context() as inner:
+        inner.setattr(machine.os, 'environ', dict(os.environ))
+        machine.look_for_no_tpu()
+        assert machine.os.environ.get('JAX_PLATFORMS') == platforms
