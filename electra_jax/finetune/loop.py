@@ -22,7 +22,7 @@ from electra_jax.data.pipeline import HostBatch
 from electra_jax.finetune import batches, results
 from electra_jax.finetune.answers import put
 from electra_jax.finetune.kinds.kind import Predictions
-from electra_jax.finetune.program import put_seed
+from electra_jax.finetune.program import put_lengths, put_seed
 from electra_jax.finetune.run import Run
 from electra_jax.train import signals
 from electra_jax.train.clock import EVALUATING, Clock
@@ -68,7 +68,7 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
     health = Health(config.health, run.folder, {'seed': seed}, warmup='task.warmup_rate')
     log.follow(health, before, before + config.total_steps, run.epoch_steps)
     todo = _batches(run, seed)
-    device_seed = put_seed(program.mesh, seed)
+    device_seed, lengths = put_seed(program.mesh, seed), put_lengths(program.mesh, config)
     batch, host_batch = next(todo)
     log.compiling(_described(config, host_batch))
     state = program.fresh_state(run.source, np.uint32(seed))
@@ -87,7 +87,7 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
         # All that a step reads is on the devices.
         with jax.transfer_guard('disallow'):
             with showing:
-                state, metrics = program.step(state, batch, device_seed)
+                state, metrics = program.step(state, batch, device_seed, lengths)
             log.finish_step()
         log.hold(before + step, metrics, host_batch)
         if step in ends and not tools.stop.has_come():

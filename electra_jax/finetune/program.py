@@ -15,7 +15,7 @@ from electra_jax.finetune.answers import Answerer, task_answerer
 from electra_jax.finetune.kinds.kind import Batch, Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.model.bind import Head, Model, Params, bind
-from electra_jax.optim import optimizer
+from electra_jax.optim import optimizer, schedules
 from electra_jax.parallel import mesh as meshes
 from electra_jax.parallel import rules
 from electra_jax.train import state, step
@@ -29,7 +29,9 @@ class Program(NamedTuple):
     abstract_state: state.TrainState  # shapes and shardings
     # Source parameters by name, seed -> the state at step 0.
     fresh_state: Callable[[Mapping[str, np.ndarray], np.uint32], state.TrainState]
-    step: Callable  # jitted: state, batch, seed -> state, metrics
+    # Jitted: state, batch, seed -> state, metrics. With `schedules.Lengths` as a fourth argument it
+    # takes those, and else the configuration's, as constants.
+    step: Callable
     answerer: Answerer
 
 
@@ -65,13 +67,18 @@ def build_program(
         prepare=lambda params, number: params,
         alone=share,
     )
-    adamw = make_optimizer(abstract_state.params)
 
     def seeded_step(
-        current: state.TrainState, batch: Batch, seed: jax.Array
+        current: state.TrainState,
+        batch: Batch,
+        seed: jax.Array,
+        lengths: schedules.Lengths | None = None,
     ) -> tuple[state.TrainState, step.Metrics]:
-        # The seed is data, not a constant of the program: all trials share one compilation.
-        return step.train_step(problem, adamw, config, seed, current, batch)
+        # Seed and lengths are data, no constants of the program: all trials, and runs on other
+        # numbers of rows, share one compilation.
+        now = config if lengths is None else schedules.with_lengths(config, lengths)
+        adamw = optimizer.build(now, abstract_state.params)
+        return step.train_step(problem, adamw, now, seed, current, batch)
 
     return Program(
         config=config,
@@ -125,7 +132,12 @@ def _initial_params(
     return jax.tree.unflatten(jax.tree.structure(fresh), chosen)
 
 
+def put_lengths(mesh: Mesh, config: Config) -> schedules.Lengths:
+    """The lengths of a trial as a step takes them, on every device."""
+    numbers = schedules.lengths(config)
+    return schedules.Lengths(*(rules.put_scalar(mesh, np.int32(number)) for number in numbers))
+
+
 def put_seed(mesh: Mesh, seed: int) -> jax.Array:
     """A seed as a step takes it, on every device."""
-    local = np.asarray(seed, np.uint32)
-    return jax.make_array_from_process_local_data(rules.replicated(mesh), local, ())
+    return rules.put_scalar(mesh, np.uint32(seed))

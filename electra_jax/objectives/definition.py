@@ -15,6 +15,9 @@ Metrics = dict[str, jax.Array]
 LossAndMetrics = tuple[jax.Array, Metrics]  # float32 scalars
 
 
+Summary = Callable[[Mapping[str, np.ndarray]], dict[str, float]]
+
+
 class Vocabulary(NamedTuple):
     """What an objective has to know of the tokenizer and the text."""
 
@@ -35,7 +38,7 @@ class Objective(NamedTuple):
     # params, inputs -> additive counts behind the evaluation metrics, without dropout
     totals: Callable[[Params, Inputs], Metrics]
     # totals added over batches -> evaluation metrics
-    summary: Callable[[Mapping[str, np.ndarray]], dict[str, float]]
+    summary: Summary
     # params, inputs -> for people to look at: tokens [B, L], doubt of each [B, L]
     example: Callable[[Params, Inputs], tuple[jax.Array, jax.Array]]
     # evaluation metrics -> name of what is wrong with the networks, a sentence about it

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.objectives.definition import Metrics, Vocabulary
+from electra_jax.objectives.definition import Metrics, Summary, Vocabulary
 from electra_jax.objectives.inputs import Inputs
 from electra_jax.ops import corrupt
 from electra_jax.ops.vocab_softmax import Prediction
@@ -23,8 +23,8 @@ def totals(vocabulary: Vocabulary, inputs: Inputs, prediction: Prediction) -> Me
         'sampled': jnp.zeros(vocabulary.size).at[prediction.sampled_BP].add(w_BP),
     }
     if vocabulary.log_unigram_V is not None:
-        log_unigram_V = jnp.asarray(vocabulary.log_unigram_V)
-        sums['unigram_loss'] = -jnp.sum(w_BP * log_unigram_V[targets_BP])
+        # Counts alone: frequencies would be constants of a program, which texts could not share.
+        sums['targets'] = jnp.zeros(vocabulary.size).at[targets_BP].add(w_BP)
     return sums
 
 
@@ -37,13 +37,27 @@ def doubt(inputs: Inputs, loss_BP: jax.Array) -> jax.Array:
 def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Means from `totals`; losses in nats per masked token."""
     masked = max(float(sums['masked']), 1.0)
-    losses = [name for name in ('mlm_loss', 'unigram_loss') if name in sums]
     return {
-        **{name: float(sums[name]) / masked for name in losses},
+        'mlm_loss': float(sums['mlm_loss']) / masked,
         'mlm_accuracy': float(sums['mlm_hits']) / masked,
         'sampled_accuracy': float(sums['sampled_hits']) / masked,
         'sampled_top_share': float(np.max(sums['sampled'])) / masked,
     }
+
+
+def with_frequencies(vocabulary: Vocabulary, summary: Summary) -> Summary:
+    """A summary that also has `unigram_loss` after `mlm_loss`, where `totals` counted targets."""
+    log_unigram_V = vocabulary.log_unigram_V
+
+    def both(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+        found = summary(sums)
+        if log_unigram_V is None or 'targets' not in sums:
+            return found
+        total = float(np.dot(sums['targets'], log_unigram_V[: vocabulary.size].astype(np.float64)))
+        loss = -total / max(float(sums['masked']), 1.0)
+        return {'mlm_loss': found['mlm_loss'], 'unigram_loss': loss, **found}
+
+    return both
 
 
 def warning_signs(evaluation: Mapping[str, float]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from electra_jax.config.resolve import check, fill, inherits_model
 from electra_jax.config.settings import GENERATOR_KINDS, Config
 from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.model.bind import Model, bind
-from electra_jax.objectives import two_stage
+from electra_jax.objectives import masked, two_stage
 from electra_jax.objectives.definition import Objective, Vocabulary
 from electra_jax.objectives.electra import electra
 from electra_jax.objectives.electric import electric
@@ -58,7 +58,8 @@ def build(config: Config, vocabulary: Vocabulary) -> Objective:
         ConfigError: its name is unknown, or it does not work with the generator.
     """
     row = _row_of(config)
-    return row.build(config, bind(config.model, vocabulary.size), vocabulary)
+    built = row.build(config, bind(config.model, vocabulary.size), vocabulary)
+    return built._replace(summary=masked.with_frequencies(vocabulary, built.summary))
 
 
 def complete(settings: Settings, typed: Collection[str] = ()) -> Settings:

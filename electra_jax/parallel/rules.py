@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from electra_jax.core.dims import Layout, sharding_activations
@@ -194,3 +195,8 @@ def on_mesh(function: Callable, mesh: Mesh) -> Callable:
             return function(*args)
 
     return bound
+
+
+def put_scalar(mesh: Mesh, value: np.generic) -> jax.Array:
+    """A scalar, which every process holds, on every device."""
+    return jax.make_array_from_callback((), replicated(mesh), lambda index: np.asarray(value))

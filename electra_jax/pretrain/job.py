@@ -132,10 +132,7 @@ def make_program(config: Config, text: Text, folder: epath.Path, is_unset: bool)
     if not is_unset:
         return Run(programs.build_program(config, vocabulary), text, folder)
     config, made = length.measured(config, vocabulary, texts.held_out_rows(text))
-    program = programs.build_program(config, vocabulary)
-    # What depends on no length is compiled already.
-    program = program._replace(fresh_state=made.fresh_state, step=made.step, totals=made.totals)
-    return Run(program, text, folder)
+    return Run(programs.build_program(config, vocabulary, like=made), text, folder)
 
 
 def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:

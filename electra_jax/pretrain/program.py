@@ -46,9 +46,15 @@ class Program(NamedTuple):
 
 
 def build_program(
-    config: Config, vocabulary: Vocabulary, devices: list[jax.Device] | None = None
+    config: Config,
+    vocabulary: Vocabulary,
+    devices: list[jax.Device] | None = None,
+    like: Program | None = None,
 ) -> Program:
     """The functions of a configuration on `devices` (None: all of them); compiles nothing yet.
+
+    `like` is the program of a configuration that differs in lengths alone: what depends on none is
+    taken from it, so that it is traced and compiled once.
 
     Raises:
         ConfigError: mesh or batch do not fit the devices.
@@ -67,7 +73,10 @@ def build_program(
         return model.init(key, objective.networks)
 
     make_optimizer = functools.partial(optimizer.build, config)
-    abstract_state = state.abstract_state(init_params, make_optimizer, mesh)
+    if like is None:
+        abstract_state = state.abstract_state(init_params, make_optimizer, mesh)
+    else:
+        abstract_state = like.abstract_state
     make_state = functools.partial(state.fresh_state, init_params, make_optimizer)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
 
@@ -84,7 +93,7 @@ def build_program(
         return of_length
 
     train_step, examine_step = bound(step.train_step), bound(step.examine_step)
-    return Program(
+    program = Program(
         config=config,
         mesh=mesh,
         vocabulary=vocabulary,
@@ -96,6 +105,9 @@ def build_program(
         totals=step.compile_totals(objective.totals, objective.draw, mesh),
         examine=jax.jit(rules.on_mesh(examine_step, mesh), out_shardings=rules.replicated(mesh)),
     )
+    if like is None:
+        return program
+    return program._replace(fresh_state=like.fresh_state, step=like.step, totals=like.totals)
 
 
 def step_of_any_length(program: Program) -> Callable:
@@ -110,8 +122,7 @@ def step_of_any_length(program: Program) -> Callable:
 
 def put_number(mesh: Mesh, number: int) -> jax.Array:
     """A whole number on every device."""
-    value = np.int32(number)
-    return jax.make_array_from_callback((), rules.replicated(mesh), lambda index: value)
+    return rules.put_scalar(mesh, np.int32(number))
 
 
 def abstract_batch(program: Program) -> dict[str, jax.ShapeDtypeStruct]:

@@ -275,8 +275,8 @@ def test_a_step_that_waits_for_host_memory_is_an_error(three, tmp_path):
     run = open_run(config_of(three[0], 'text', task=task), epath.Path(tmp_path))
     step = run.program.step
 
-    def from_host(state, batch, seed):
-        return step(state, batch, np.uint32(0))
+    def from_host(state, batch, seed, lengths):
+        return step(state, batch, np.uint32(0), lengths)
 
     slow = run._replace(program=run.program._replace(step=from_host))
     with pytest.raises(jax.errors.JaxRuntimeError, match='Disallowed host-to-device transfer'):

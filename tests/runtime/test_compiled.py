@@ -10,10 +10,14 @@ from etils import epath
 from jax.experimental.compilation_cache import compilation_cache
 
 import electra_jax
+from electra_jax.config.length import with_total_steps
 from electra_jax.inference import files
+from electra_jax.pretrain import length
+from electra_jax.pretrain import program as pretraining
 from electra_jax.runtime import compiled
 from electra_jax.train import checkpoint
 from tests.support import trained
+from tests.support.configs import VOCABULARY, tiny_config
 
 _CHANGED = (
     'jax_enable_compilation_cache',
@@ -83,6 +87,25 @@ def test_the_second_command_that_opens_a_model_finds_the_programs_of_the_first(
     assert 'cache_misses' in first
     second = events_of(lambda: electra_jax.load(folder, 8).detect(['the film']))
     assert 'cache_hits' in second and 'cache_misses' not in second
+
+
+def run_once(config, vocabulary):
+    """Compiles what a run compiles, and runs it once."""
+    program = pretraining.build_program(config, vocabulary)
+    batch = length._random_batch(program)
+    state, _ = pretraining.step_of_any_length(program)(program.fresh_state(), batch)
+    program.totals(state.params, batch, np.int32(0))
+
+
+def test_runs_of_other_lengths_and_texts_share_every_program(tmp_path):
+    compiled.keep(str(tmp_path))
+    small = {'model': {'num_layers': 1}, 'objective': {'name': 'mlm'}}
+    config = tiny_config(total_steps=10, **small)
+    assert 'cache_misses' in events_of(lambda: run_once(config, VOCABULARY))
+    longer = with_total_steps(config, 700)
+    other = VOCABULARY._replace(log_unigram_V=VOCABULARY.log_unigram_V[::-1].copy())
+    events = events_of(lambda: run_once(longer, other))
+    assert 'cache_hits' in events and 'cache_misses' not in events
 
 
 def test_a_damaged_program_is_compiled_again_and_replaced(tmp_path, capfd):
