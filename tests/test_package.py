@@ -11,6 +11,7 @@ import pytest
 from electra_jax import __main__ as program
 from electra_jax.config import recipe
 from electra_jax.core.errors import ConfigError
+from electra_jax.report import reference
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -44,6 +45,10 @@ def test_recipes_of_an_installed_package_are_found_by_their_names(tmp_path, monk
     assert recipe.load('configs/small.py').model.size == 'small'
     with pytest.raises(ConfigError, match=r'no recipe configs/smal.py; did you mean configs/small'):
         recipe.find('configs/smal.py')
+    normal = tmp_path / 'recipes' / 'references' / 'normal.json'
+    normal.parent.mkdir(exist_ok=True)
+    normal.write_text('{"format": "electra_jax reference curves", "curves": {}}')
+    assert reference.read('configs/references/normal.json') == reference.NOTHING
     (tmp_path / 'elsewhere' / 'configs').mkdir()
     own = pathlib.Path('configs/small.py')
     own.touch()

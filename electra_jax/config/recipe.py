@@ -60,17 +60,24 @@ def find(path: pathlib.Path | str) -> pathlib.Path:
     An installed package has the folder configs/ of the repository inside it: its recipes have the
     same names, unless there are such files here.
     """
+    if found := located(path):
+        return found
+    path = pathlib.Path(path)
+    raise ConfigError(
+        f'there is no recipe {path}{_nearest(path)}; those of the project are in configs/, and '
+        'every task is --config=configs/finetune/task.py --config.task.name=NAME'
+    )
+
+
+def located(path: pathlib.Path | str) -> pathlib.Path | None:
+    """A file that is here, or in the folder configs/ of an installed package; None: in neither."""
     path = pathlib.Path(path)
     if path.is_file():
         return path
     if path.parts[:1] == ('configs',):
         installed = INSTALLED.joinpath(*path.parts[1:])
-        if installed.is_file():
-            return installed
-    raise ConfigError(
-        f'there is no recipe {path}{_nearest(path)}; those of the project are in configs/, and '
-        'every task is --config=configs/finetune/task.py --config.task.name=NAME'
-    )
+        return installed if installed.is_file() else None
+    return None
 
 
 def _nearest(path: pathlib.Path) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from electra_jax.core import metric_table
 from electra_jax.core.metric_table import METRICS
-from electra_jax.report.reference import Band, thinned
+from electra_jax.report.reference import Band, Reference, thinned
 from electra_jax.report.runs import Run
 
 _POINTS = 300  # of a curve, at most
@@ -38,6 +38,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Panel('Selection loss', ('train/selection_loss', 'eval/selection_loss')),
         Panel('Selection accuracy', ('eval/selection_accuracy',)),
         Panel('Generator accuracy', ('eval/mlm_accuracy',)),
+        Panel('Samples that are right', ('eval/sampled_accuracy',)),
         Panel('Total loss', ('train/loss',)),
     ),
     'Optimization': (
@@ -65,21 +66,22 @@ _LABELS = {
 }
 
 
-def sections(runs: Sequence[Run], reference: Mapping[str, Band]) -> list[dict[str, Any]]:
+def sections(runs: Sequence[Run], reference: Reference) -> list[dict[str, Any]]:
     """The charts of each section as the script draws them."""
+    bands = reference.as_long_as(runs[0].setting('total_steps'))
     scores = {name for run in runs for line in run.metrics for name in line}
     scored = sorted(name for name in scores if name.startswith('finetune/'))
     tasks = tuple(Panel(name.removeprefix('finetune/'), (name,)) for name in scored)
     found = []
     for title, panels in {**SECTIONS, 'Tasks': tasks}.items():
-        charts = [chart for panel in panels if (chart := _chart(panel, runs, reference))]
+        charts = [chart for panel in panels if (chart := _chart(panel, runs, bands))]
         if charts:
             found.append({'title': title, 'charts': charts})
     return found
 
 
 def _chart(
-    panel: Panel, runs: Sequence[Run], reference: Mapping[str, Band]
+    panel: Panel, runs: Sequence[Run], measured: Mapping[str, Band]
 ) -> dict[str, Any] | None:
     curves: list[dict[str, Any]] = []
     for number, run in enumerate(runs):
@@ -93,7 +95,7 @@ def _chart(
         return None
     keys = [key for name in panel.metrics if (key := metric_table.key_of(name))]
     unit = METRICS[keys[0]].unit if keys else ''
-    bands = [reference[name] for name in reversed(panel.metrics) if name in reference]
+    bands = [measured[name] for name in reversed(panel.metrics) if name in measured]
     return {
         'title': panel.title,
         'unit': unit,

@@ -42,9 +42,9 @@ def write(
         DataError: that file, config.json or results.json holds something else.
     """
     named = reference_file or found[0].setting('log.reference')
-    bands = reference.read(named) if named else {}
+    normal = reference.read(named) if named else reference.NOTHING
     try:
-        text = page.page(found, bands)
+        text = page.page(found, normal)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         folders = ', '.join(str(one.folder) for one in found)
         raise DataError(

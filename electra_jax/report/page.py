@@ -10,14 +10,14 @@ from typing import Any
 
 from electra_jax.report import curves, facts, sentences
 from electra_jax.report.facts import Cell, Table
-from electra_jax.report.reference import Band
+from electra_jax.report.reference import Reference
 from electra_jax.report.runs import Run
 
 _HERE = pathlib.Path(__file__).parent
 _COLOURS = 8  # that tell runs apart; further runs have the same ones with broken lines
 
 
-def page(runs: Sequence[Run], reference: Mapping[str, Band]) -> str:
+def page(runs: Sequence[Run], reference: Reference) -> str:
     """The page about one run, or about several next to each other.
 
     All text is escaped: tokens, names and settings may come from foreign files. Apart from that
@@ -49,7 +49,7 @@ def page(runs: Sequence[Run], reference: Mapping[str, Band]) -> str:
             '<main>',
             *_header(title, runs),
             *(_sentence(runs, texts) if texts else []),
-            *_charts(sections, runs, bool(reference)),
+            *_charts(sections, runs, reference),
             *_tables(runs),
             '</main>',
             f'<script type="application/json" id="data">{_json(data)}</script>',
@@ -119,8 +119,20 @@ def _sentence(runs: Sequence[Run], texts: Sequence[Mapping[str, Any]]) -> list[s
     ]
 
 
+def _about_reference(reference: Reference, steps: int | None) -> str:
+    """What a page says of the curves behind its own."""
+    words = 'what is normal: measured runs of a reference'
+    if reference.total_steps:
+        words += f', of {reference.total_steps:,} steps'
+        if reference.tokens_per_step:
+            words += f' and {reference.total_steps * reference.tokens_per_step:,} tokens'
+        if steps and steps != reference.total_steps:
+            words += f', stretched to {steps:,} steps: their shape counts, not their level'
+    return words
+
+
 def _charts(
-    sections: Sequence[Mapping[str, Any]], runs: Sequence[Run], has_reference: bool
+    sections: Sequence[Mapping[str, Any]], runs: Sequence[Run], reference: Reference
 ) -> list[str]:
     if not sections:
         return ['<p class="note">There are no two points of a curve yet.</p>']
@@ -132,11 +144,9 @@ def _charts(
         '<button type="button" value="time" aria-pressed="false">time</button></span>',
         '</div>',
     ]
-    if has_reference:
-        lines.append(
-            '<p class="note"><i class="swatch band"></i> what is normal: measured runs of a '
-            'reference</p>'
-        )
+    if reference.bands:
+        words = _about_reference(reference, runs[0].setting('total_steps'))
+        lines.append(f'<p class="note"><i class="swatch band"></i> {words}</p>')
     if len(runs) > 1:
         boxes = ''.join(
             f'<label><input type="checkbox" value="{number}" checked>'

@@ -1,16 +1,18 @@
 """Curves of measured runs to compare with: what is normal for a recipe.
 
 A reference is a JSON file that this package writes from finished runs of one recipe, never by hand:
-for each curve the steps, and the lowest and highest value of the runs there.
+for each curve the steps, and the lowest and highest value of the runs there; and how long they
+were, in steps and in tokens. Those of the project are in configs/references/.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
+from electra_jax.config import recipe
 from electra_jax.core import files
 from electra_jax.core.errors import DataError
 from electra_jax.report.runs import Run
@@ -20,6 +22,7 @@ _CURVES = (
     'train/mlm_loss', 'train/disc_loss', 'train/fake_rate', 'train/restored_loss',
     'train/selection_loss', 'train/grad_norm', 'eval/mlm_loss', 'eval/disc_loss', 'eval/disc_auc',
     'eval/fake_rate', 'eval/restored_loss', 'eval/restored_accuracy', 'eval/mlm_accuracy',
+    'eval/sampled_accuracy',
 )  # fmt: skip
 _POINTS = 100  # of a curve, at most
 
@@ -32,24 +35,56 @@ class Band(NamedTuple):
     high: list[float]
 
 
-def read(path: str | epath.Path) -> dict[str, Band]:
+class Reference(NamedTuple):
+    """What is normal for runs of one recipe."""
+
+    bands: dict[str, Band]  # by metric
+    total_steps: int | None = None  # of each run; None: of several lengths
+    tokens_per_step: int | None = None
+
+    def as_long_as(self, total_steps: int | None) -> dict[str, Band]:
+        """The curves as those of a run of so many steps: of another length, they are stretched."""
+        if not total_steps or not self.total_steps or total_steps == self.total_steps:
+            return self.bands
+        by = total_steps / self.total_steps
+        return {
+            name: band._replace(x=[round(x * by, 1) for x in band.x])
+            for name, band in self.bands.items()
+        }
+
+
+NOTHING = Reference({})
+
+
+def read(path: str | epath.Path) -> Reference:
     """The curves in a file, by metric.
+
+    The folder configs/ of an installed package is found as recipes are.
 
     Raises:
         DataError: there is no such file, or it holds something else.
     """
-    place = files.absolute(path)
+    here = recipe.located(path) if isinstance(path, str) else None
+    place = files.absolute(here or path)
     with files.explained('read', place, (OSError, ValueError)):
         content = files.parse_object(place.read_text())
     try:
         if content['format'] != FORMAT:
             raise ValueError(content['format'])
-        return {name: _band(one) for name, one in content['curves'].items()}
+        bands = {name: _band(one) for name, one in content['curves'].items()}
+        return Reference(bands, *(_count(content, name) for name in Reference._fields[1:]))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
             f'{place} holds no reference curves ({error!r:.100}); electra_jax.report writes them '
             'from finished runs'
         ) from error
+
+
+def _count(content: dict[str, Any], name: str) -> int | None:
+    value = content.get(name)
+    if value is not None and not (isinstance(value, int) and value > 0):
+        raise ValueError(f'{name} {value!r}')
+    return value
 
 
 def _band(stored: dict[str, Any]) -> Band:
@@ -66,10 +101,26 @@ def write(path: str | epath.Path, runs: Sequence[Run]) -> None:
     curves = {name: band._asdict() for name in _CURVES if (band := _measured(name, runs))}
     about = [{'name': run.name, 'command': run.about.get('command'),
               'devices': run.about.get('devices')} for run in runs]  # fmt: skip
-    content = {'format': FORMAT, 'runs': about, 'curves': curves}
+    lengths = (run.setting('total_steps') for run in runs)
+    length = {
+        'total_steps': _of_all(lengths),
+        'tokens_per_step': _of_all(map(_tokens_per_step, runs)),
+    }
+    content = {'format': FORMAT, 'runs': about, **length, 'curves': curves}
     place = files.absolute(path)
     place.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(place, json.dumps(content) + '\n')
+
+
+def _tokens_per_step(run: Run) -> int | None:
+    rows, length = run.setting('batch_size'), run.setting('data.row_length')
+    return rows * length if rows and length else None
+
+
+def _of_all(values: Iterable[int | None]) -> int | None:
+    """What all of them are; None where they differ."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
 
 
 def _measured(name: str, runs: Sequence[Run]) -> Band | None:

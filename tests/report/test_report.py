@@ -45,7 +45,7 @@ class Tags(html.parser.HTMLParser):
 
 def test_a_page_has_everything_and_only_its_own_scripts(folder):
     write_results(folder)
-    text = page.page([runs.read(epath.Path(folder))], {})
+    text = page.page([runs.read(epath.Path(folder))], reference.NOTHING)
     seen = Tags(text)
     assert seen.tags.count('script') == 2 and seen.addresses == ['data:,']
     assert EVIL not in text and EVIL in seen.text  # as text: of the remark, the source, the task
@@ -58,7 +58,7 @@ def test_a_page_has_everything_and_only_its_own_scripts(folder):
     data = data_of(text)
     shown = {sentence[0] for chart in data['charts'] for sentence in chart['meaning']}
     assert set(METRICS) - shown <= {
-        'train/skipped', 'eval/unigram_loss', 'eval/sampled_accuracy', 'eval/sampled_top_share',
+        'train/skipped', 'eval/unigram_loss', 'eval/sampled_top_share',
         'eval/disc_precision', 'eval/disc_recall', 'eval/disc_fake_share', 'speed/elapsed',
         'speed/steps_per_second',
     }  # fmt: skip
@@ -95,7 +95,7 @@ def test_the_goodput_is_that_of_the_last_line_of_the_run(tmp_path):
 
 
 def test_the_policy_allows_the_script_and_the_style_of_the_page(folder):
-    text = page.page([runs.read(epath.Path(folder))], {})
+    text = page.page([runs.read(epath.Path(folder))], reference.NOTHING)
     policy = re.search(r'Security-Policy" content="(.*?)"', text)[1]
     style, script = re.search(r'<style>(.*?)</style>', text, re.S)[1], text.split('<script>')[1]
     assert f"style-src '{page._hash(style)}'" in policy
@@ -109,12 +109,12 @@ def test_several_runs_are_compared_by_what_differs(tmp_path):
     assert [run.name for run in found] == ['run0', 'run1']
     table = facts.comparison(found)
     assert table.columns[:3] == ['run', 'seed', 'steps'] and table.rows[1][1].text == '1'
-    sections = curves.sections(found, {})
+    sections = curves.sections(found, reference.NOTHING)
     chart = sections[0]['charts'][0]
     assert [curve['run'] for curve in chart['curves']] == [0, 0, 1, 1]
     assert chart['level'] is None  # word frequencies differ between the texts
     assert {one['run'] for one in sentences.sentences(found)} == {0, 1}
-    assert 'type="checkbox"' in page.page(found, {})
+    assert 'type="checkbox"' in page.page(found, reference.NOTHING)
 
 
 def test_a_folder_without_a_run_is_refused_and_damaged_files_are_left_out(tmp_path, folder):
@@ -138,7 +138,7 @@ def test_a_folder_without_a_run_is_refused_and_damaged_files_are_left_out(tmp_pa
     (run,) = runs.find([folder])
     assert run.metrics == [{'step': 3}] and run.about == run.results == {}
     assert run.examples == run.starts == []
-    assert 'no two points' in page.page([run], {})
+    assert 'no two points' in page.page([run], reference.NOTHING)
     (folder / 'results.json').write_text('{"summary": {"dev/accuracy": 1}, "trials": []}')
     with pytest.raises(DataError, match=r'config.json or results.json in .*mine holds something'):
         job.write(runs.find([folder]), None, folder / 'report.html')
@@ -159,16 +159,24 @@ def test_a_reference_is_what_runs_measured(tmp_path):
         runs.read(epath.Path(write_run(tmp_path / str(level), level=level))) for level in (5.0, 6.0)
     ]
     reference.write(tmp_path / 'normal.json', found)
-    bands = reference.read(tmp_path / 'normal.json')
-    band = bands['eval/mlm_loss']
+    normal = reference.read(tmp_path / 'normal.json')
+    band = normal.bands['eval/mlm_loss']
     assert band.x[0] == 20 and band.x[-1] == 400
     low, high = (run.last('eval/mlm_loss') for run in found)
     assert (band.low[-1], band.high[-1]) == pytest.approx((low, high), rel=1e-4)
-    chart = curves.sections(found[:1], bands)[0]['charts'][0]
+    chart = curves.sections(found[:1], normal)[0]['charts'][0]
     assert chart['reference']['low'] == band.low
+    assert chart['reference']['x'] == band.x  # of the same number of steps
+    text = page.page(found[:1], normal)
+    assert normal.tokens_per_step and f'400 steps and {400 * normal.tokens_per_step:,}' in text
+    longer = runs.read(epath.Path(write_run(tmp_path / 'longer', steps=800)))
+    chart = curves.sections([longer], normal)[0]['charts'][0]
+    assert (chart['reference']['x'][0], chart['reference']['x'][-1]) == (40, 800)
+    assert 'stretched to 800 steps' in page.page([longer], normal)
     curve = '{"format": "electra_jax reference curves", "curves": {"a": %s}}'
     damaged_curves = ('1', '{"x": [1], "low": [NaN], "high": [1]}')
-    for damaged in ('{}', '[', *(curve % one for one in damaged_curves)):
+    odd = '{"format": "electra_jax reference curves", "curves": {}, "total_steps": "9"}'
+    for damaged in ('{}', '[', odd, *(curve % one for one in damaged_curves)):
         (tmp_path / 'damaged.json').write_text(damaged)
         with pytest.raises(DataError, match=r'damaged\.json'):
             reference.read(tmp_path / 'damaged.json')
