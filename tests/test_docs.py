@@ -9,13 +9,9 @@ import subprocess
 import pytest
 
 from electra_jax.config import fields, settings
+from tests.support.pages import PAGES
 
 ROOT = pathlib.Path(__file__).parent.parent
-PAGES = sorted(
-    path
-    for pattern in ('*.md', 'docs/*.md', 'launch/*.md', 'benchmarks/*.md', 'tools/*/*.md')
-    for path in ROOT.glob(pattern)
-)
 # The changelog names what is gone; adding.md names what its reader makes.
 READ = [path for path in PAGES if path.name != 'CHANGELOG.md']
 MADE_BY_THE_READER = (

@@ -75,6 +75,37 @@ def settings_text(
     return '\n'.join(lines)
 
 
+def settings_markdown() -> str:
+    """Every setting with its default, its choices and its meaning, as tables of a page."""
+    parts = []
+    for field in dataclasses.fields(schema.Config):
+        kind: Any = field.type
+        if fields.is_group(kind):
+            about = (kind.__doc__ or '').strip().splitlines()[0]
+            parts.append(f'## `{field.name}`\n\n{about}\n\n{_table(kind, f"{field.name}.")}')
+    return '\n'.join(['## The run itself\n', _table(schema.Config, ''), *parts])
+
+
+def _table(group: type, prefix: str) -> str:
+    rows = ['| setting | default | meaning |', '| --- | --- | --- |', *_rows(group, prefix)]
+    return '\n'.join(rows) + '\n'
+
+
+def _rows(group: type, prefix: str) -> Iterator[str]:
+    meanings, known = _meanings()[group.__name__], fields.leaves(group, prefix)
+    for field in dataclasses.fields(group):
+        kind: Any = field.type
+        if fields.is_group(kind):
+            if prefix:
+                yield from _rows(kind, f'{prefix}{field.name}.')
+            continue
+        leaf = known[prefix + field.name]
+        allowed = ', '.join(f'`{choice}`' for choice in leaf.choices)
+        notes = [*meanings[field.name], allowed and f'One of {allowed}.']
+        about = ' '.join(filter(None, notes)).replace('|', '\\|')
+        yield f'| `{leaf.name}` | {_default(field, leaf, None)} | {about} |'
+
+
 def _group(
     group: type, prefix: str, names: Collection[str] | None, values: fields.Settings | None
 ) -> Iterator[str]:

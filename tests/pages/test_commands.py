@@ -1,0 +1,196 @@
+"""Every command of README and of the documentation is typed, at a tiny size, or is listed."""
+
+import csv
+import itertools
+import json
+import os
+import pathlib
+import random
+import re
+import shlex
+import shutil
+import subprocess
+
+import pytest
+from etils import epath
+
+from electra_jax.config import fields
+from electra_jax.config.settings import Config
+from electra_jax.finetune.task import of_kind
+from electra_jax.train import checkpoint
+from tests.support import pages, task_files, trained
+from tests.support.report_runs import write_run
+
+ROOT = pages.ROOT
+# The changelog has the commands of the past.
+READ = [page for page in pages.PAGES if page.name != 'CHANGELOG.md']
+TO_TYPE = [
+    page
+    for page in READ
+    if str(page.relative_to(ROOT)) not in pages.OTHERS
+    and any(one.reason is None for one in pages.typed(page))
+]
+
+
+def name_of(page: pathlib.Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def every() -> list[pages.Typed]:
+    return [one for page in READ for one in pages.typed(page)]
+
+
+def test_every_reason_has_a_command_and_every_page_on_the_list_exists():
+    texts = [one.text for one in every()]
+    assert [what for what in pages.CANNOT if not any(re.search(what, one) for one in texts)] == []
+    assert [name for name in pages.OTHERS if not (ROOT / name).exists()] == []
+    tests = [name for name in pages.OTHERS.values() if name.startswith('tests/')]
+    assert all((ROOT / name).exists() for name in tests)
+
+
+def test_most_commands_are_typed():
+    """The list of what cannot be typed stays short."""
+    commands = [one for page in TO_TYPE for one in pages.typed(page) if one.reason is None]
+    assert len(commands) > 90
+    assert len([one for one in every() if one.reason]) < len(commands)
+
+
+@pytest.mark.parametrize('page', READ, ids=name_of)
+def test_settings_of_commands_have_values_that_they_may_have(page):
+    """Those of commands that are never typed, too."""
+    leaves = fields.leaves(Config)
+    for one in pages.typed(page):
+        for name, value in re.findall(r"--config\.([\w.]+)=('[^']*'|\S*)", one.text):
+            if name in ('KEY', 'NAME') or value.strip("'") in ('None', 'VALUE', '...'):
+                continue
+            if value.isupper() or '$' in value:
+                continue  # a name that stands for the reader's
+            leaves[name].checked(leaves[name].parse(value.strip("'")))
+
+
+# ---- What a reader has
+
+
+def write_table(path: pathlib.Path, header: list[str], rows: list) -> None:
+    with path.open('w', newline='') as file:
+        writer = csv.writer(file, delimiter='\t' if path.suffix == '.tsv' else ',')
+        writer.writerows([header, *rows])
+
+
+def write_tasks(folder: pathlib.Path) -> None:
+    """Rows of each file that a page names."""
+    writers = {
+        'squad': task_files.write_spans, 'pairs': task_files.write_pairs,
+        'reviews': task_files.write_text, 'scores': task_files.write_scores,
+        'names': task_files.write_tags, 'mine': task_files.write_parallel,
+        'mails': task_files.write_documents,
+    }  # fmt: skip
+    for name, write in writers.items():
+        (folder / name).mkdir()
+        write(folder / name)
+    for name in ('train', 'dev'):
+        (folder / 'squad' / f'{name}.json').rename(folder / 'squad' / f'{name}-v1.1.json')
+        (folder / 'mine' / f'{name}.xx').rename(folder / 'mine' / f'{name}.de')
+    shutil.copy(folder / 'reviews' / 'train.csv', folder / 'mine' / 'reviews.csv')
+    draw = random.Random(0)
+    texts = [' '.join(task_files.sentence(draw, 4)) for _ in range(80)]
+    pairs = list(itertools.pairwise(texts))
+    for name in ('STS-B', 'SST-2', 'RTE', 'blimp'):
+        (folder / name).mkdir()
+    header = ['sentence1', 'sentence2', 'score']
+    write_table(
+        folder / 'STS-B' / 'dev.tsv', header, [[*two, i % 5] for i, two in enumerate(pairs)]
+    )
+    for name in ('train', 'dev'):
+        rows = [[text, i % 2] for i, text in enumerate(texts)]
+        write_table(folder / 'SST-2' / f'{name}.tsv', ['sentence', 'label'], rows)
+        rows = [[i, *two, ('entailment', 'not_entailment')[i % 2]] for i, two in enumerate(pairs)]
+        head = ['index', 'sentence1', 'sentence2', 'label']
+        write_table(folder / 'RTE' / f'{name}.tsv', head, rows)
+    for name in ('GLUE', 'GLUE_FOLDER'):
+        (folder / name).mkdir()
+        for task in ('SST-2', 'RTE'):
+            shutil.copytree(folder / task, folder / name / task)
+    shutil.copy(folder / 'SST-2' / 'dev.tsv', folder)
+    rows = [{'sentence_good': a, 'sentence_bad': b} for a, b in pairs]
+    lines = ''.join(f'{json.dumps(row)}\n' for row in rows)
+    (folder / 'blimp' / 'agreement.jsonl').write_text(lines)
+    rows = [{'id': i // 4, 'text': text} for i, text in enumerate(texts)]
+    (folder / 'hypotheses.jsonl').write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
+    write_table(folder / 'new.csv', ['text'], [[text] for text in texts[:6]])
+    (folder / 'texts.txt').write_text('\n'.join(texts[:5]) + '\n')
+    (folder / 'new.en').write_text('they saw anna in rome\nbob was here\n')
+    (folder / 'new.txt').write_text('the film was so good. it was in rome.\n')
+
+
+@pytest.fixture(scope='module')
+def reader(tmp_path_factory, environment):
+    """The folder in which pages are typed: recipes, text, rows of tasks; nothing is trained."""
+    folder = tmp_path_factory.mktemp('reader')
+    for name in ('configs', 'models', 'launch'):
+        (folder / name).symlink_to(ROOT / name)
+    write_tasks(folder)
+    draw = random.Random(1)
+    (folder / 'texts').mkdir()
+    words = task_files.WORDS
+    documents = [' '.join(draw.choices(words, k=draw.randint(20, 60))) for _ in range(300)]
+    (folder / 'texts' / 'one.txt').write_text('\n\n'.join(documents) + '\n')
+    task = of_kind('classification', 48, labels='bad,good')
+    small = {'size': 'small', 'max_positions': 64}
+    for name, found in {
+        'mine': trained.found(model=small),
+        'reviews': trained.found(('encoder',), task, model=small),
+    }.items():
+        path = epath.Path(folder / 'lent' / name)
+        checkpoint.write_params(path, found.params, dict(found.about))
+    for seed, name in enumerate(('one', 'two', 'seed0', 'seed1')):
+        write_run(folder / 'lent' / name, seed=seed % 2)
+    (folder / 'vocab.txt').write_text('\n'.join(trained.TOKENIZER.pieces) + '\n')
+    for name in ('electra-small', 'theirs'):
+        words = f'-m electra_jax.convert --source=ours:lent/mine --target=huggingface:{name}'
+        command = [pathlib.Path(environment['PATH'].partition(os.pathsep)[0]) / 'python']
+        subprocess.run([*command, *words.split()], cwd=folder, env=environment, check=True)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def environment(tmp_path_factory):
+    with pages.python(tmp_path_factory.mktemp('server')) as found:
+        yield found
+
+
+def script(page: pathlib.Path) -> str:
+    """What is typed of a page, as one program of bash that names each command."""
+    lines = ['set -euo pipefail']
+    for one in pages.typed(page):
+        if one.reason is None:
+            text = one.text.replace('/my/texts', 'texts').replace('.txt.gz', '.txt')
+            is_program = one.language == 'python'
+            text = f"python - <<'END_OF_PROGRAM'\n{text}END_OF_PROGRAM" if is_program else text
+            lines += [f'echo {shlex.quote(f":: {one.text.splitlines()[0]}")} >&2', text]
+    return '\n'.join(lines) + '\n'
+
+
+def is_made(run: str, page: pathlib.Path) -> bool:
+    """Whether a page makes a run before it uses it."""
+    named = [one.text for one in pages.typed(page) if re.search(rf'{run}\b', one.text)]
+    return (
+        bool(named) and re.search(rf'electra_jax\.main .*--workdir={run}\b', named[0]) is not None
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('page', TO_TYPE, ids=name_of)
+def test_the_commands_of_a_page_work(page, reader, environment, tmp_path):
+    folder = tmp_path / 'here'
+    shutil.copytree(reader, folder, symlinks=True)
+    typed = script(page)
+    (folder / 'runs').mkdir()
+    for lent in (folder / 'lent').iterdir():
+        if not is_made(f'runs/{lent.name}', page):
+            lent.rename(folder / 'runs' / lent.name)
+    done = subprocess.run(
+        ['bash', '-c', typed], cwd=folder, env=environment, capture_output=True, text=True,
+        timeout=3600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f'{typed}\n{done.stdout[-2000:]}{done.stderr[-5000:]}'
