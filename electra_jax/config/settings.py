@@ -448,9 +448,9 @@ class Config:
     job: str = setting('pretrain', choices=('pretrain', 'finetune', 'evaluate'))
     seed: int = setting(0, at_least=0, at_most=_MAX_SEED)
     total_steps: int = setting(1_000_000, at_least=1)  # fine-tuning counts in task.epochs
-    # Pre-train for about so many minutes on these devices: total_steps follows from the speed,
-    # measured once, and schedules follow it; compiling and evaluations are part of the minutes,
-    # the corpus is not. None: total_steps decides.
+    # Pre-train for about so many minutes on these devices: total_steps follows from the speed, and
+    # is corrected by the speed of the run, and schedules follow it; compiling and evaluations are
+    # part of the minutes, the corpus is not. None: total_steps decides.
     minutes: float | None = setting(None, at_least=0.1, at_most=1_000_000)
     # End here with a checkpoint; schedules still follow total_steps.
     stop_at: int | None = setting(None, at_least=1)

@@ -1,8 +1,9 @@
 """Pre-training, scoring a pre-trained model, and repeating a bad step."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -42,6 +43,7 @@ class Run(NamedTuple):
     program: Program
     text: Text
     folder: epath.Path
+    plan: length.Plan | None = None  # corrects the length; None: it was not measured here
 
     @property
     def config(self) -> Config:
@@ -131,8 +133,8 @@ def make_program(config: Config, text: Text, folder: epath.Path, is_unset: bool)
     vocabulary = texts.vocabulary(config, text)
     if not is_unset:
         return Run(programs.build_program(config, vocabulary), text, folder)
-    config, made = length.measured(config, vocabulary, texts.held_out_rows(text))
-    return Run(programs.build_program(config, vocabulary, like=made), text, folder)
+    config, made, plan = length.measured(config, vocabulary, texts.held_out_rows(text))
+    return Run(programs.build_program(config, vocabulary, like=made), text, folder, plan)
 
 
 def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
@@ -159,8 +161,9 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     terminal.OUT.print(report.start(program, run.text, run.folder, flops, typed))
     if newest is not None:
         terminal.OUT.print(f'continuing from step {newest}')
+    train_step = programs.StepOfAnyLength(program)
     collaborators = loop.Collaborators(
-        step=programs.step_of_any_length(program),
+        step=train_step,
         evaluate=make_evaluate(program, held_out),
         batches=batches,
         checkpoints=checkpoints,
@@ -178,6 +181,11 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     if held_out:
         make_examples = examples.make_examples(program, run.text.tokenizer, held_out[0])
         collaborators = collaborators._replace(show=examples.keep(run.folder, make_examples))
+    if run.plan is not None and jax.process_count() == 1:
+        about = collaborators.about
+        collaborators = collaborators._replace(
+            correct=functools.partial(correct, run, clock, train_step, about, means, health, flops)
+        )
     outcome = loop.train(config, collaborators, state, run.folder)
     checkpoints.close()
     if held_out and not outcome.stopped_by:
@@ -186,6 +194,28 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
         if distributed.is_first():
             terminal.OUT.print(examples.text(shown))
     terminal.OUT.print(report.end(outcome, clock, config, run.folder))
+
+
+def correct(
+    run: Run,
+    clock: Clock,
+    train_step: programs.StepOfAnyLength,
+    about: dict[str, Any],
+    means: Means,
+    health: Health,
+    flops: Mapping[str, float],
+    step: int,
+) -> Config | None:
+    """Follows the run's plan where it changes: in schedules, checkpoints, config.json, means."""
+    assert run.plan is not None
+    config = run.plan.corrected(step, clock)
+    if config is not None:
+        train_step.set_lengths(config)
+        about['config'] = dataclasses.asdict(config)
+        workdir.describe(run.folder, config, report.facts(run.program, run.text, flops))
+        first = first_stage(config)
+        means.after, health.other_loss_after = dict.fromkeys(means.after, first), first
+    return config
 
 
 def evaluate_newest(run: Run) -> None:
@@ -209,7 +239,7 @@ def replay_dump(run: Run, path: epath.Path) -> None:
     checkpoints = open_checkpoints(run, read_only=True, before=dump.step)
     batches = texts.training_batches(run.text, run.program)
     state, _ = load_state(run, checkpoints, batches)
-    step = programs.step_of_any_length(run.program)
+    step = programs.StepOfAnyLength(run.program)
     for line in replay.replay(dump, step, run.program.examine, batches, state):
         terminal.OUT.print(line)
     checkpoints.close()

@@ -6,6 +6,7 @@ steps, evaluations and saves. The number is measured once, at the start of a run
 compiled to measure is used to train.
 """
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -25,12 +26,15 @@ from electra_jax.pretrain.program import Program
 from electra_jax.runtime import distributed, terminal
 from electra_jax.runtime.terminal import duration
 from electra_jax.train import workdir
+from electra_jax.train.clock import EVALUATING, Clock
 from electra_jax.train.state import TrainState
 
 _TRIED = 3  # steps before those that are timed
 _SECONDS = 4.0  # that the steps of one stage are timed, at least one of them
 _LEAST_TRAINING = 0.5  # of the minutes, however long compiling takes
 _MOST_EVALUATING = 0.1  # of the time
+_CORRECTIONS = 20  # times in the minutes at which the plan is looked at again
+_SAME = 0.04  # of all steps: a plan that differs by less stays
 _OTHER = 0.03  # of the time, which saves and whatever else take
 
 
@@ -40,8 +44,16 @@ def stored(config: Config, folder: epath.Path) -> Config:
         return config
     if before.get('minutes') is None:
         return config
-    total = before['total_steps']
-    return length.with_total_steps(config, total, -(-total // before['eval.every_steps']))
+    total, share = before['total_steps'], 'objective.generator_share'
+    now = length.with_total_steps(config, total, -(-total // before['eval.every_steps']))
+    if before.get(share) != config.objective.generator_share:
+        return now  # which is refused
+    return _with_first_stage(now, before['objective.generator_steps'])
+
+
+def _with_first_stage(config: Config, steps: int | None) -> Config:
+    objective = dataclasses.replace(config.objective, generator_steps=steps)
+    return dataclasses.replace(config, objective=objective)
 
 
 def is_unset(config: Config, folder: epath.Path) -> bool:
@@ -53,14 +65,17 @@ def is_unset(config: Config, folder: epath.Path) -> bool:
 class Measured(NamedTuple):
     """How long things take here, in seconds."""
 
-    step: float
+    step: float  # the mean over the stages
     evaluation: float
     compiling: float  # with everything else until now
     ending: float  # compiles once more, to show an example
+    stages: tuple[float, float] = (0.0, 0.0)  # a step of the first and of the second, if there are
 
 
-def measured(config: Config, vocabulary: Vocabulary, held_out_rows: int) -> tuple[Config, Program]:
-    """The configuration with as many steps as fit into `config.minutes`.
+def measured(
+    config: Config, vocabulary: Vocabulary, held_out_rows: int
+) -> tuple[Config, Program, 'Plan']:
+    """The configuration with as many steps as fit into `config.minutes`; and what corrects it.
 
     And the program of the configuration as it was, which is compiled: step, state and totals do not
     depend on the length. Processes agree on what the first one has measured.
@@ -72,9 +87,9 @@ def measured(config: Config, vocabulary: Vocabulary, held_out_rows: int) -> tupl
     batches = -(-min(held_out_rows, config.eval.rows) // config.batch_size)
     with terminal.alive(what):
         program = programs.build_program(config, vocabulary)
-        seconds = _step_seconds(program)
+        seconds, stages = _step_seconds(program)
         compiling, batch_seconds = _evaluation_seconds(program) if batches else (0.0, 0.0)
-    took = Measured(seconds, batches * batch_seconds, time.monotonic() - began, compiling)
+    took = Measured(seconds, batches * batch_seconds, time.monotonic() - began, compiling, stages)
     total, evaluations = map(distributed.agree, fitting(config, took))
     assert total and evaluations
     terminal.OUT.print(
@@ -88,14 +103,14 @@ def measured(config: Config, vocabulary: Vocabulary, held_out_rows: int) -> tupl
             f'warning: compiling took most of the {config.minutes:g} minutes; training still gets '
             f'{duration(config.minutes * 60 * _LEAST_TRAINING)}; type more of them'
         )
-    return length.with_total_steps(config, total, evaluations), program
+    now = length.with_total_steps(config, total, evaluations)
+    return now, program, Plan(config, now, took, time.monotonic())
 
 
 def fitting(config: Config, took: Measured) -> tuple[int, int]:
     """Steps and evaluations that fit into what is left of `config.minutes`."""
     assert config.minutes is not None
-    asked = config.minutes * 60
-    left = max(asked - took.compiling - took.ending, _LEAST_TRAINING * asked) * (1 - _OTHER)
+    left = _training(config.minutes * 60, took) * (1 - _OTHER)
     often = math.ceil(left / took.step / config.eval.every_steps)
     often = max(often, length.LEAST_TIMES)
     if took.evaluation:
@@ -103,6 +118,81 @@ def fitting(config: Config, took: Measured) -> tuple[int, int]:
     often = max(1, often)
     evaluating = min(often * took.evaluation, left / 2)  # one is made, however long it takes
     return max(2, round((left - evaluating) / took.step)), often
+
+
+def _training(asked: float, took: Measured) -> float:
+    """Seconds of those that are asked for in which steps and evaluations are made."""
+    return max(asked - took.compiling - took.ending, _LEAST_TRAINING * asked)
+
+
+class Plan:
+    """The length of a run of `config.minutes`, corrected by what the run measures on its way.
+
+    A machine that is busy while a step is timed misleads the first plan, and a later evaluation may
+    take much longer than the batch that was timed. So at some times of the run it is asked how many
+    steps fit into what is left. The schedules follow the new length from there on. A run that is
+    continued keeps the length that stands in its `config.json`.
+    """
+
+    def __init__(self, asked: Config, now: Config, took: Measured, measured_at: float):
+        """`asked` is the configuration before, `now` that after a length was measured."""
+        assert asked.minutes is not None
+        self._asked, self.config, self._took = asked, now, took
+        seconds = asked.minutes * 60
+        self._deadline = measured_at + _training(seconds, took) + took.ending
+        self._interval = seconds / _CORRECTIONS
+        self._next = measured_at + self._interval
+
+    def corrected(self, step: int, clock: Clock) -> Config | None:
+        """The configuration from here on where another length fits the time; None: it stays."""
+        now = clock.now()
+        if now < self._next or step >= self.config.total_steps:
+            return None
+        self._next = now + self._interval
+        first = first_stage(self.config)
+        in_second = first and step > first
+        seconds = clock.mean_step_seconds(step - first if in_second else step)
+        if seconds is None:
+            return None
+        slower = seconds / (self._took.stages[1 if in_second else 0] or self._took.step)
+        # The first evaluation also compiles what shows an example.
+        evaluation, to_come = self._took.evaluation * slower, self._took.ending
+        if pauses := clock.pauses(EVALUATING):
+            to_come = 0.0
+            evaluation = pauses[-1] if pauses[1:] else max(pauses[0] - self._took.ending, 0.0)
+        left = max(self._deadline - to_come - now, 0.0) * (1 - _OTHER)
+        every = self.config.eval.every_steps
+        often = max(1, math.ceil((self.config.total_steps - step) / every))
+        if evaluation:
+            often = max(1, min(often, int(_MOST_EVALUATING * left / evaluation)))
+        training = max(left - often * evaluation, 0.0)
+        share = first / self.config.total_steps
+        late = self._took.stages[1] * slower
+        if first and not in_second:  # both stages keep their shares
+            total = round((training + step * seconds) / (share * seconds + (1 - share) * late))
+            total = max(total, step + 2)
+        else:
+            total = step + max(1, round(training / seconds))
+        return self._changed(step, total, often, seconds)
+
+    def _changed(self, step: int, total: int, often: int, seconds: float) -> Config | None:
+        before = self.config
+        if abs(total - before.total_steps) <= _SAME * before.total_steps:
+            return None
+        every = math.ceil((total - step) / often)
+        now = length.with_total_steps(self._asked, total, math.ceil(total / every))
+        first = first_stage(before)
+        if first and step < first:  # a stage that is over stays as it was
+            first = min(max(first_stage(now), step + 1), total - 1)
+        self.config = _with_first_stage(now, first or now.objective.generator_steps)
+        self.config = dataclasses.replace(
+            self.config, eval=dataclasses.replace(now.eval, every_steps=every)
+        )
+        terminal.OUT.print(
+            f'step {step}/{before.total_steps}  {seconds:.3g} s a step now: the run will have '
+            f'{total:,} steps, with {counted(often, "more evaluations")}, to end in time'
+        )
+        return self.config
 
 
 def _evaluation_seconds(program: Program) -> tuple[float, float]:
@@ -114,20 +204,24 @@ def _evaluation_seconds(program: Program) -> tuple[float, float]:
     return marks[1] - marks[0], marks[2] - marks[1]
 
 
-def _step_seconds(program: Program) -> float:
-    """Mean seconds of a step over the run's stages, on random rows, of a state that is dropped."""
+def _step_seconds(program: Program) -> tuple[float, tuple[float, float]]:
+    """Mean seconds of a step over the run's stages, and those of each stage.
+
+    They are of random rows and of a state that is dropped.
+    """
     config = program.config
-    step, batch = programs.step_of_any_length(program), _random_batch(program)
+    step, batch = programs.StepOfAnyLength(program), _random_batch(program)
     first = first_stage(config)
     state = program.fresh_state()
     if not first:
-        return _timed(step, state, batch)[1]
+        seconds = _timed(step, state, batch)[1]
+        return seconds, (seconds, seconds)
     # The one step that copies the generator comes before those that are timed.
     state, early = _timed(step, state, batch)
     at_second = programs.put_number(program.mesh, first)
     _, late = _timed(step, state._replace(step=at_second), batch)
     share = first / config.total_steps
-    return share * early + (1 - share) * late
+    return share * early + (1 - share) * late, (early, late)
 
 
 def _timed(

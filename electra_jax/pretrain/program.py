@@ -110,14 +110,23 @@ def build_program(
     return program._replace(fresh_state=like.fresh_state, step=like.step, totals=like.totals)
 
 
-def step_of_any_length(program: Program) -> Callable:
+class StepOfAnyLength:
     """The step (state, batch -> state, metrics) as a run does it.
 
     The lengths of the run are arguments of what is compiled, which runs of other lengths share.
     """
-    numbers = schedules.lengths(program.config)
-    lengths = schedules.Lengths(*(put_number(program.mesh, x) for x in numbers))
-    return lambda state, batch: program.step(state, batch, lengths)
+
+    def __init__(self, program: Program):
+        self._program = program
+        self.set_lengths(program.config)
+
+    def set_lengths(self, config: Config) -> None:
+        """The next steps are those of a run as long as that of `config`."""
+        mesh, numbers = self._program.mesh, schedules.lengths(config)
+        self._lengths = schedules.Lengths(*(put_number(mesh, number) for number in numbers))
+
+    def __call__(self, state: Any, batch: Any) -> Any:
+        return self._program.step(state, batch, self._lengths)
 
 
 def put_number(mesh: Mesh, number: int) -> jax.Array:

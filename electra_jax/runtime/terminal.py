@@ -107,6 +107,12 @@ class Progress:
                 eta = '' if left is None else f', ETA {duration(left)}'
                 self._report(f'{self._what}: {self._amounts()}{eta}')
 
+    def set_total(self, total: float) -> None:
+        """Changes the amount of work."""
+        self._total = total
+        if self._bar is not None:
+            self._bar.update(self._task, total=total)
+
     def print(self, text: str, left: float | None = None) -> None:
         """Prints a line, above the bar if there is one; else with the seconds that are `left`."""
         if self._quiet:

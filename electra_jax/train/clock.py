@@ -138,6 +138,15 @@ class Clock:
         """The median of the newest steps: those that compile do not count; None: no step yet."""
         return statistics.median(self._durations) if self._durations else None
 
+    def mean_step_seconds(self, newest: int) -> float | None:
+        """The mean of so many of the newest steps at most; None: no step yet."""
+        some = list(self._durations)[-newest:]
+        return statistics.fmean(some) if some else None
+
+    def pauses(self, phase: str) -> list[float]:
+        """Seconds of each pause for EVALUATING or SAVING."""
+        return list(self._pauses[phase])
+
     def seconds_left(self, steps: int) -> float | None:
         """How long so many more steps take, with as many pauses as so far, by their medians."""
         step_seconds = self.step_seconds()

@@ -87,7 +87,7 @@ class Health:
         """
         self._settings, self._workdir, self._about = settings, workdir, about
         self._newest, self._signs, self._signs_from = newest, signs, signs_from
-        self._other_loss_after, self._warmup = other_loss_after, warmup
+        self.other_loss_after, self._warmup = other_loss_after, warmup
         self._in_a_row, self._skipped, self._dumps = 0, 0, 0
         self._spikes = Spikes(settings.spike_window, settings.spike_deviations)
         self._signs_seen: dict[str, int] = {}  # sign -> evaluations in a row
@@ -116,7 +116,7 @@ class Health:
         Raises:
             NonFiniteError: it is bad, and the run does not skip bad steps, or not so many.
         """
-        if step == self._other_loss_after + 1:
+        if step == self.other_loss_after + 1:
             self._spikes.begin()
         bad = bad_values(self._settings, values)
         if bad:

@@ -143,6 +143,11 @@ class Log:
             self._progress.print(f'step {number}/{self._end}  {_step_line(written)}', left)
         self.write(number, written, lines)
 
+    def ends_at(self, end: int) -> None:
+        """The run is to end after another step than was planned."""
+        self._end = self._last = end
+        self._progress.set_total(end)
+
     def end_early(self, number: int) -> None:
         """Writes the means since the last line, where step `number` turns out to be the last."""
         if means := self._means.take():

@@ -38,6 +38,8 @@ class Collaborators(NamedTuple):
     means: Means  # of metrics since the last line
     # step, params: keeps what people look at, each time that held-out text is evaluated
     show: Callable[[int, Tree], None] = lambda step, params: None
+    # step -> the configuration from now on, where a run is to have another length; None: it stays
+    correct: Callable[[int], Config | None] = lambda step: None
 
 
 class Outcome(NamedTuple):
@@ -63,11 +65,13 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     end = min(config.total_steps, config.stop_at or config.total_steps)
     clock = run.clock
     evaluation: dict[str, float] | None = None
+    number, counted_from = start, 0  # evaluations are counted from there
     clock.start_from(start)
     with _tools(config.log, run, workdir, start, end) as (log, profiler, stop):
         if start < end:
             log.compiling(f'a step of {config.batch_size} rows of {config.data.row_length} tokens')
-        for number in range(start + 1, end + 1):
+        while number < end:
+            number += 1
             # ---- The next batch, which is on the devices already.
             try:
                 with clock.waiting(clocks.INPUT):
@@ -88,8 +92,16 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             log.hold(number, metrics, run.batches.host_batch or {})
             profiler.after(number - 1, metrics)
 
+            # ---- The length of the run, where time decides it.
+            if (corrected := run.correct(number)) is not None:
+                config, counted_from = corrected, number
+                end = min(config.total_steps, config.stop_at or config.total_steps)
+                log.ends_at(end)
+
             # ---- Evaluate on held-out text.
-            if (number % config.eval.every_steps == 0 or number == end) and not stop.has_come():
+            since = number - counted_from
+            is_due = since > 0 and since % config.eval.every_steps == 0
+            if (is_due or number == end) and not stop.has_come():
                 log.finish_step()
                 evaluation = None
                 with log.evaluating(), stop.leaving():

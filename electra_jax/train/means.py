@@ -17,7 +17,7 @@ class Means:
 
     def __init__(self, after: Mapping[str, int] | None = None) -> None:
         """`after` is `Objective.metrics_after`: such a metric is left out of earlier steps."""
-        self._after = after or {}
+        self.after = after or {}
         self._begin()
 
     def _begin(self) -> None:
@@ -28,7 +28,7 @@ class Means:
         """Adds step number `step`, from 1."""
         is_good = not values.get(SKIPPED)
         for name, value in values.items():
-            if step <= self._after.get(name, 0):
+            if step <= self.after.get(name, 0):
                 continue
             counts = is_good or name == SKIPPED
             self._counts[name] = self._counts.get(name, 0) + counts

@@ -93,7 +93,7 @@ def run_once(config, vocabulary):
     """Compiles what a run compiles, and runs it once."""
     program = pretraining.build_program(config, vocabulary)
     batch = length._random_batch(program)
-    state, _ = pretraining.step_of_any_length(program)(program.fresh_state(), batch)
+    state, _ = pretraining.StepOfAnyLength(program)(program.fresh_state(), batch)
     program.totals(state.params, batch, np.int32(0))
 
 

@@ -3,10 +3,17 @@
 import types
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from etils import epath
 
+from electra_jax.config.length import with_total_steps
 from electra_jax.pretrain import length
+from electra_jax.train import loop
+from electra_jax.train.clock import EVALUATING, TRAINING, Clock, StepWork
+from electra_jax.train.means import Means
 from electra_jax.train.state import TrainState
+from tests.support.clocks import FakeClock
 from tests.support.configs import TWO_STAGE_MODEL, VOCABULARY, tiny_config
 
 STAGES = {
@@ -39,7 +46,7 @@ def machine(monkeypatch):
         )
 
     monkeypatch.setattr(length.programs, 'build_program', build)
-    monkeypatch.setattr(length.programs, 'step_of_any_length', lambda program: program.step)
+    monkeypatch.setattr(length.programs, 'StepOfAnyLength', lambda program: program.step)
     monkeypatch.setattr(length.programs, 'put_number', lambda mesh, number: jnp.int32(number))
     monkeypatch.setattr(length, '_random_batch', lambda program: {})
     monkeypatch.setattr(length.time, 'monotonic', lambda: now[0])
@@ -47,7 +54,7 @@ def machine(monkeypatch):
 
 
 def measured(config, held_out_rows=0):
-    config, program = length.measured(config, VOCABULARY, held_out_rows)
+    config, program, _ = length.measured(config, VOCABULARY, held_out_rows)
     assert program.config.total_steps != config.total_steps  # it is of any length
     return config
 
@@ -89,3 +96,131 @@ def test_processes_agree_on_what_the_first_one_measured(machine, monkeypatch):
 
     monkeypatch.setattr(length.distributed, 'agree', agree)
     assert measured(tiny_config(minutes=10.0)).total_steps == 77
+
+
+class Run:
+    """A run of a plan by a clock that is moved by hand."""
+
+    def __init__(self, config, took, measured=10.0):
+        self.now = FakeClock(measured)
+        total, often = length.fitting(config, took)
+        first = with_total_steps(config, total, often)
+        self.plan = length.Plan(config, first, took, self.now.now)
+        self.clock = Clock(now=self.now, age=0.0)
+
+    def seconds(self, step_seconds, evaluation):
+        """Trains to the end; all the seconds that the run took."""
+        clock, config, step, since, self.evaluations = self.clock, self.plan.config, 0, 0, 0
+        clock.start_from(0)
+        clock.enter(TRAINING)
+        while step < config.total_steps:
+            step += 1
+            clock.begin_step(step)
+            self.now.now += step_seconds(step, config)
+            clock.end_step()
+            if (changed := self.plan.corrected(step, clock)) is not None:
+                config, since = changed, step
+            due = step > since and (step - since) % config.eval.every_steps == 0
+            if due or step == config.total_steps:
+                self.evaluations += 1
+                with clock.during(EVALUATING):
+                    self.now.now += evaluation
+        self.config = config
+        return self.now.now
+
+
+@pytest.mark.parametrize(
+    ('slower', 'evaluation', 'minutes'),
+    [
+        (1.0, 3.0, 10.0),
+        (3.0, 9.0, 10.0),  # a machine that is busy from now on
+        (0.3, 1.0, 10.0),  # one that was busy while it was measured
+        (1.0, 33.0, 10.0),
+        (1.0, 11.0, 2.0),
+    ],
+)
+def test_a_plan_is_corrected_by_what_a_run_measures(slower, evaluation, minutes):
+    config = tiny_config(minutes=minutes, eval={'every_steps': 1000})
+    took = length.Measured(0.1, 3.0, 10.0, 0.0, (0.1, 0.1))
+    run = Run(config, took)
+    seconds = run.seconds(lambda step, config: 0.1 * slower, evaluation)
+    assert seconds == pytest.approx(minutes * 60, rel=0.1)
+    assert run.evaluations >= 1
+    if slower == 1.0 and evaluation == 3.0:
+        assert run.config == with_total_steps(config, *length.fitting(config, took))
+
+
+@pytest.mark.parametrize('slower', [0.4, 1.0, 2.5])
+def test_stages_keep_their_shares_while_a_plan_changes(slower):
+    config = tiny_config(minutes=10.0, total_steps=1000, **STAGES)
+    run = Run(config, length.Measured(0.15, 0.0, 10.0, 0.0, (0.1, 0.3)))
+
+    def step_seconds(step, config):
+        return slower * (0.1 if step <= config.objective.generator_steps else 0.3)
+
+    assert run.seconds(step_seconds, 0.0) == pytest.approx(600, rel=0.1)
+    first, total = run.config.objective.generator_steps, run.config.total_steps
+    assert first / total == pytest.approx(0.75, abs=0.05)
+
+
+class Batches:
+    """No rows."""
+
+    def __init__(self):
+        self.host_batch, self.state = {}, {}
+
+    def __next__(self):
+        return {}
+
+
+class Checkpoints:
+    """Remembers the steps that are saved."""
+
+    def __init__(self):
+        self.saved = []
+
+    def save(self, number, *rest):
+        self.saved.append(number)
+
+    def check(self):
+        pass
+
+    def finish(self):
+        pass
+
+
+class Health:
+    """Finds nothing."""
+
+    def look(self, number, values, batch):
+        return {}, []
+
+    def evaluated(self, number, evaluation):
+        return {}, []
+
+    def seen(self):
+        return {}
+
+
+def test_the_loop_follows_a_corrected_length(tmp_path):
+    config = tiny_config(total_steps=10, eval={'every_steps': 4})
+    longer = with_total_steps(config, 17, 2)
+    evaluated, checkpoints = [], Checkpoints()
+    state = TrainState(0, {}, {})
+    run = loop.Collaborators(
+        step=lambda state, batch: (state._replace(step=state.step + 1), {'loss': np.float32(1)}),
+        evaluate=lambda params: {'mlm_loss': 1.0},
+        batches=Batches(),
+        checkpoints=checkpoints,
+        about={},
+        health=Health(),
+        clock=Clock(now=FakeClock(), age=0.0),
+        work=StepWork(1),
+        means=Means(),
+        show=lambda step, params: evaluated.append(step),
+        correct=lambda step: longer if step == 5 else None,
+    )
+    outcome = loop.train(config, run, state, epath.Path(tmp_path))
+    assert outcome.state.step == 17 and checkpoints.saved[-1] == 17
+    # At 4 by the first plan, then every 9 steps from 5 on, and at the end.
+    assert evaluated == [4, 14, 17]
