@@ -42,6 +42,10 @@ AVERAGE_LAST = flags.DEFINE_integer(
     'average_last', None, 'ours: write the mean of so many of the newest checkpoints of a workdir',
     lower_bound=2,
 )  # fmt: skip
+RUNNING_AVERAGE = flags.DEFINE_bool(
+    'running_average', False, 'ours: write the running mean of the parameters '
+    '(config.optimizer.average_decay) in place of them',
+)  # fmt: skip
 CHECK = flags.DEFINE_bool(
     'check', False, 'compare what the converted model computes with transformers, which must be '
     'installed; a difference is an error, and nothing is written'
@@ -64,7 +68,13 @@ def main() -> None:
     typed = {flag.name: flag.value for flag in (VOCAB, LOWER_CASE, NUM_HEADS)}
     google = {name: value for name, value in typed.items() if value is not None}
     how = How(
-        DTYPE.value, CHECK.value, LICENSE.value, RESULTS.value, REVISION.value, AVERAGE_LAST.value
+        DTYPE.value,
+        CHECK.value,
+        LICENSE.value,
+        RESULTS.value,
+        REVISION.value,
+        AVERAGE_LAST.value,
+        RUNNING_AVERAGE.value,
     )
     for line in convert(SOURCE.value, TARGET.value, TASKS, google, how):
         print(line, flush=True)

@@ -78,9 +78,9 @@ def write_database(path: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def test_each_example_is_one_new_file_and_one_row():
-    assert len(NEW_FILES) == 5
-    assert len(BLOCKS) == 10
-    assert len(COMMANDS) == 5
+    assert len(NEW_FILES) == 6
+    assert len(BLOCKS) == 12
+    assert len(COMMANDS) == 6
 
 
 @pytest.mark.parametrize('words', [['check'], ['format', '--diff']], ids=['check', 'format'])
@@ -101,9 +101,9 @@ def test_the_objective_passes_the_tests_of_every_row(checkout):
     assert re.search(r'\b4 passed', out), out
 
 
-@pytest.mark.slow  # eight commands
+@pytest.mark.slow  # nine commands
 def test_the_commands_of_the_page_work(checkout):
-    objective, kind, ability, source, tokenizer = COMMANDS
+    objective, masks, kind, ability, source, tokenizer = COMMANDS
     write_database(checkout / 'notes.db', checkout)
 
     assert SOURCE in source
@@ -112,6 +112,7 @@ def test_the_commands_of_the_page_work(checkout):
 
     out = run(checkout, *objective, *TINY, SOURCE)
     assert 'done: 4 steps' in out and 'disc_auc' in out
+    assert 'done: 4 steps' in run(checkout, *masks, *TINY, SOURCE)
     line = f'{WORDS[0]} {WORDS[0]}\n'
     out = run(checkout, 'python', '-m', 'electra_jax.predict', '--checkpoint=runs/mine', stdin=line)
     assert len(out.splitlines()) == 1

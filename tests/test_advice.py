@@ -507,6 +507,7 @@ CASES = {
     ),
     'beam_options': Case(checks(data={'runner_options': '--runner=X'}), other=('--runner',)),
     'no_task': Case(checks(job='finetune')),
+    'a_mean_that_is_not_kept': Case(checks(eval={'average': True})),
     'a_kind_for_a_task': Case(reads('multi_label'), two('.jsonl', LABELS)),
     'words_of_other_classes': Case(
         reads('text', task={'head': 'prompt', 'template': 'sentiment', 'labels': 'good,bad'}),

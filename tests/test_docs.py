@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 # The changelog names what is gone; adding.md names what its reader makes.
 READ = [path for path in PAGES if path.name != 'CHANGELOG.md']
 MADE_BY_THE_READER = (
-    'repeats', 'ordinal', 'oddest', 'sqlite', 'bytes', 'corpora/', 'runs/', 'NAME',
+    'repeats', 'early', 'ordinal', 'oddest', 'sqlite', 'bytes', 'corpora/', 'runs/', 'NAME',
 )  # fmt: skip
 
 

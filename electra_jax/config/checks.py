@@ -20,12 +20,22 @@ class Need(NamedTuple):
 
 
 _FINE_TUNING, _APART = ('finetune', 'evaluate'), ('disentangled', 'untied')
+_PRE_TRAINING = ('pretrain', 'evaluate')
 _SHARED = 'generator and discriminator share parameters'
 
 OF_THE_RUN = (
     Need('task.name', 'job', _FINE_TUNING, 'to pre-train, --config=configs/small.py, for example'),
     Need('task.template', 'task.head', ('prompt',), 'no other head reads a template'),
     Need('task.words', 'task.head', ('prompt',), 'no other head reads words of classes'),
+    Need('branch_from', 'job', _PRE_TRAINING, 'only pre-training saves the state of a run'),
+    Need('optimizer.decay_share', 'job', _PRE_TRAINING, 'only then is total_steps typed'),
+    Need('optimizer.decay_steps', 'job', _PRE_TRAINING, 'only then is total_steps typed'),
+    Need('branch_from', 'init_from', (None,), 'both name what the run begins with'),
+    Need('branch_from', 'minutes', (None,), 'its steps count from those of the other run'),
+    Need('branch_from', 'petaflop', (None,), 'its steps count from those of the other run'),
+    Need('petaflop', 'minutes', (None,), 'one of them is the length'),
+    Need('petaflop', 'job', _PRE_TRAINING, 'fine-tuning has config.task.epochs'),
+    Need('optimizer.average_decay', 'job', _PRE_TRAINING, 'a task has config.task.average_last'),
     Need('trials', 'job', _FINE_TUNING, 'pre-train other seeds by --config.seed=1 --workdir=DIR'),
     Need('data.runner_options', 'data.runner', ('beam',), 'only Beam has options'),
     Need(
@@ -50,9 +60,12 @@ OF_THE_MODEL = (
     Need('model.local_rotary_base', 'model.positions', ('rotary',), 'positions are a table'),
     Need('model.skip_first_norm', 'model.norm', ('pre',), 'no norm precedes attention'),
     Need('optimizer.generator_learning_rate', 'optimizer.separate', (True,), 'there is one rate'),
+    Need('optimizer.muon_momentum', 'optimizer.matrices', ('muon',), 'AdamW has optimizer.b1'),
     Need('optimizer.separate', 'model.embedding_sharing', _APART, _SHARED),
     Need('objective.freeze_generator', 'model.embedding_sharing', _APART, _SHARED),
     Need('model.image_size', 'data.layout', ('segments',), 'a row has one image, and so one text'),
+    Need('objective.masks', 'objective.positions', ('distinct',), 'the other ones repeat'),
+    Need('objective.mask_power', 'objective.masks', ('rarity', 'loss'), 'no others have weights'),
     Need('objective.generator_share', 'objective.name', ('two_stage',), 'there is one stage'),
     Need('objective.generator_steps', 'objective.name', ('two_stage',), 'there is one stage'),
 )  # fmt: skip
@@ -81,6 +94,11 @@ def check_run(config: Config | Settings) -> None:
     _check_job(config)
     _check_mesh(config)
     _check_batch(config)
+    if config.eval.average and config.optimizer.average_decay is None:
+        raise ConfigError(
+            'config.eval.average is True, but config.optimizer.average_decay is not set: type '
+            '--config.optimizer.average_decay=0.999'
+        )
 
 
 def _check_needs(config: Config | Settings, needs: Sequence[Need]) -> None:

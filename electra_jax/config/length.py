@@ -15,6 +15,8 @@ def set_shares(settings: Settings) -> None:
     optimizer, objective, total = settings.optimizer, settings.objective, settings.total_steps
     if optimizer.warmup_share is not None:
         optimizer.warmup_steps = round(optimizer.warmup_share * total)
+    if optimizer.decay_share is not None:
+        optimizer.decay_steps = max(1, round(optimizer.decay_share * total))
     if objective.generator_share is not None:
         steps = round(objective.generator_share * total)
         objective.generator_steps = max(1, min(steps, total - 1))
@@ -23,8 +25,8 @@ def set_shares(settings: Settings) -> None:
 def with_total_steps(config: Config, total: int, evaluations: int = LEAST_TIMES) -> Config:
     """The configuration for a run of a length that was measured, with so many evaluations.
 
-    The first of two stages keeps its share. A warm-up in steps keeps its length, because it is as
-    long as Adam's moments need, but is at most a tenth of the run.
+    The first of two stages keeps its share, and so does the decay. A warm-up in steps keeps its
+    length, because it is as long as Adam's moments need, but is at most a tenth of the run.
     """
     settings, first = config.optimizer, config.objective.generator_steps
     if settings.warmup_share is not None:
@@ -33,11 +35,14 @@ def with_total_steps(config: Config, total: int, evaluations: int = LEAST_TIMES)
         warmup = min(settings.warmup_steps, math.ceil(_MOST_WARMUP * total))
     if first is not None:
         first = max(1, min(round(first / config.total_steps * total), total - 1))
+    decay = settings.decay_steps
+    if decay is not None:
+        decay = max(1, round(min(decay / config.total_steps, 1.0) * total))
     often = math.ceil(total / LEAST_TIMES)
     return dataclasses.replace(
         config,
         total_steps=total,
-        optimizer=dataclasses.replace(settings, warmup_steps=warmup),
+        optimizer=dataclasses.replace(settings, warmup_steps=warmup, decay_steps=decay),
         objective=dataclasses.replace(config.objective, generator_steps=first),
         eval=dataclasses.replace(config.eval, every_steps=math.ceil(total / evaluations)),
         checkpoint=dataclasses.replace(
@@ -47,9 +52,16 @@ def with_total_steps(config: Config, total: int, evaluations: int = LEAST_TIMES)
     )
 
 
-def can_be_longer(config: Config) -> bool:
-    """Whether nothing in the first steps of a run depends on how many there are."""
-    objective = config.objective
-    is_constant = config.optimizer.decay_power == 0
+def free_steps(config: Config) -> float:
+    """How many of its first steps a run has in common with longer ones: infinity if all of them.
+
+    0 where a schedule begins at once, and else those before the decay of the learning rate.
+    """
+    objective, optimizer = config.objective, config.optimizer
     falls = objective.mask_rate_end is not None or objective.temperature_end is not None
-    return is_constant and not falls and objective.name != 'two_stage'
+    if falls or objective.name == 'two_stage':
+        return 0
+    if optimizer.decay_power == 0:
+        return math.inf
+    decay = config.total_steps if optimizer.decay_steps is None else optimizer.decay_steps
+    return max(config.total_steps - decay, 0)

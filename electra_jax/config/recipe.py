@@ -100,11 +100,14 @@ def failed_import(path: pathlib.Path | str, error: ImportError) -> ConfigError:
     )
 
 
-# A setting that is typed -> one that would take its place, if the recipe has it.
+# A setting that is typed -> those that would take its place, if the recipe has them.
 IN_PLACE_OF = {
-    'total_steps': 'minutes',
-    'optimizer.warmup_steps': 'optimizer.warmup_share',
-    'objective.generator_steps': 'objective.generator_share',
+    'total_steps': ('minutes', 'petaflop'),
+    'minutes': ('petaflop',),
+    'petaflop': ('minutes',),
+    'optimizer.warmup_steps': ('optimizer.warmup_share',),
+    'optimizer.decay_steps': ('optimizer.decay_share',),
+    'objective.generator_steps': ('objective.generator_share',),
 }
 
 
@@ -117,13 +120,14 @@ def give_way(settings: Settings, typed: Collection[str]) -> None:
     Raises:
         ConfigError: both are typed.
     """
-    for name, other in IN_PLACE_OF.items():
-        if name in typed and other in typed and fields.get(settings, other) is not None:
+    for name, other in ((name, one) for name, others in IN_PLACE_OF.items() for one in others):
+        both = name in typed and other in typed
+        if both and None not in (fields.get(settings, name), fields.get(settings, other)):
             raise ConfigError(
                 f'config.{name} and config.{other} are both typed: one of them decides, leave the '
                 'other out'
             )
-        if name in typed:
+        if name in typed and not both:
             fields.put(settings, other, None)
     if 'data.validation_source' in typed and 'data.holdout' not in typed:
         fields.put(settings, 'data.holdout', None)

@@ -120,6 +120,12 @@ class ObjectiveConfig:
     mask_rate: float = setting(0.15, at_least=0.01, at_most=0.99)
     mask_rate_end: float | None = setting(None, at_least=0.01, at_most=0.99)
     mask_rate_decay: float = setting(1.0, at_least=0.001, at_most=1)
+    # Which tokens: 'uniform' (BERT, ELECTRA): each as likely. 'rarity': in proportion to 1 / the
+    # token's frequency in the text. 'loss': to the generator's running loss at that token. 'words':
+    # whole words. And the power of these weights; None: 0.5 of rarity, 1 of the loss. Held-out text
+    # is always masked uniformly.
+    masks: str = setting('uniform')
+    mask_power: float | None = setting(None, at_least=0, at_most=10)
     # 'distinct' (the paper): ceil(rate n) different positions. 'reference': round(rate n) draws
     # with replacement; one drawn twice counts twice in the loss and gets the integer mean of its
     # two samples, an arbitrary token (electra, pretrain_helpers.py): a slip.
@@ -214,6 +220,11 @@ class OptimizerConfig:
     # Share of total_steps; takes the place of warmup_steps.
     warmup_share: float | None = setting(None, at_least=0, at_most=1)
     decay_power: float = setting(1.0, at_least=0)  # (1 - step / total_steps) ** decay_power
+    # The last steps, over which the rate decays; it is constant between the warm-up and them
+    # (warm-up, stable, decay: Hu et al. 2024, section 4). None: it decays over the whole run. Or
+    # their share of total_steps, which takes the place of the number.
+    decay_steps: int | None = setting(None, at_least=1)
+    decay_share: float | None = setting(None, at_least=0.001, at_most=1)
     b1: float = setting(0.9, at_least=0, at_most=0.999999)
     b2: float = setting(0.999, at_least=0, at_most=0.999999)
     epsilon: float = setting(1e-6, at_least=0)
@@ -230,6 +241,13 @@ class OptimizerConfig:
     layer_decay: float = setting(UNSET, at_least=0.01, at_most=1)
     # The reference has one power more everywhere but in heads: it counts a pooler that is gone.
     layer_decay_off_by_one: bool = setting(False)
+    # What the matrices of layers learn by; all else is AdamW's. 'muon': orthogonalized momentum
+    # (`optim.muon`), whose updates are as large as Adam's usual ones, so that rate and decay stay.
+    matrices: str = setting('adamw', choices=('adamw', 'muon'))
+    muon_momentum: float = setting(0.95, at_least=0, at_most=0.9999)
+    # A running mean of the parameters, of which this share is kept at each step (0.999: about the
+    # last thousand steps count). It is saved next to them. None: no mean.
+    average_decay: float | None = setting(None, at_least=0, at_most=0.999999)
     # Each network has its own clipping and learning rate (None: learning_rate).
     separate: bool = setting(False)
     generator_learning_rate: float | None = setting(None, at_least=0)
@@ -254,6 +272,7 @@ class EvalConfig:
 
     every_steps: int = setting(1000, at_least=1)
     rows: int = setting(2048, at_least=1)  # held-out rows that are evaluated each time, at most
+    average: bool = setting(False)  # the running mean of the parameters in place of the parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -452,6 +471,9 @@ class Config:
     # is corrected by the speed of the run, and schedules follow it; compiling and evaluations are
     # part of the minutes, the corpus is not. None: total_steps decides.
     minutes: float | None = setting(None, at_least=0.1, at_most=1_000_000)
+    # Pre-train with so many operations (10^15 of them), matrix products alone, forward and backward
+    # (`model.flops`, 'mfu'): total_steps follows, so that models of any kind cost the same.
+    petaflop: float | None = setting(None, at_least=1e-9, at_most=1e15)
     # End here with a checkpoint; schedules still follow total_steps.
     stop_at: int | None = setting(None, at_least=1)
     # What parameters start from: a workdir or checkpoint of ours, 'google:PATH' or
@@ -460,6 +482,10 @@ class Config:
     # What is loaded of it; 'none': its model and tokenizer with fresh parameters, to compare with.
     # Fine-tuning needs the discriminator.
     init_network: str = setting('both', choices=('both', 'generator', 'discriminator', 'none'))
+    # Begin with the whole state of another run, as it was before its decay: a workdir (its newest
+    # checkpoint) or the folder of one step. Settings must be that run's, but for the length and
+    # the decay: so one run has branches of many lengths.
+    branch_from: str | None = setting(None)
     # Positions that the checkpoint lacks.
     init_positions: str = setting('fresh', choices=('fresh', 'repeat', 'interpolate'))
     # Where compiled programs are kept for the next start: a folder, also gs://, or 'off'. None:

@@ -53,16 +53,16 @@ def build_program(
     def init(source: Mapping[str, jax.Array], seed: jax.Array | int) -> Callable[[], trees.Tree]:
         return functools.partial(_initial_params, model, head, source, seed)
 
-    def fresh_state(source: Mapping[str, jax.Array], seed: jax.Array) -> state.TrainState:
+    def fresh_state(source: Mapping[str, jax.Array], seed: jax.Array | int) -> state.TrainState:
         return state.fresh_state(init(source, seed), make_optimizer)
 
-    abstract_state = state.abstract_state(init({}, 0), make_optimizer, mesh)
+    abstract_state = state.abstract_state(lambda: fresh_state({}, 0), mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
 
     # ---- The step.
     share = functools.partial(_with_shares, kind.terms, config.task.sum_loss)
     problem = step.Problem(
-        draw=lambda batch, keys, number: share(batch),
+        draw=lambda batch, keys, number, memory: share(batch),
         loss=_make_loss(head, task),
         prepare=lambda params, number: params,
         alone=share,

@@ -43,6 +43,7 @@ class How(NamedTuple):
     results: Sequence[str] = ()  # results.json of runs that started from it, for the model card
     revision: str | None = None  # 'step-N': the checkpoint of that step; None: the newest
     average_last: int | None = None  # the mean of so many of the newest; None: one of them
+    running_average: bool = False  # the running mean of the parameters in place of them
 
 
 class Head(NamedTuple):
@@ -102,9 +103,7 @@ def convert(
     files.check_new(folder, '--target')
     _check(kind, target_kind, google, how)
     path = _of_revision(path, how.revision)
-    found = (
-        read_ours(path, tasks, how.average_last) if kind == OURS else READERS[kind](path, **google)
-    )
+    found = read_ours(path, tasks, how) if kind == OURS else READERS[kind](path, **google)
     found = _with_head(found, tasks, str(path))
     if found.tokenizer is None:
         hint = 'type --vocab=vocab.txt' if kind == 'google' else 'put its vocab.txt there'
@@ -174,6 +173,15 @@ def _check(kind: str, target_kind: str, google: Mapping[str, Any], how: How) -> 
             f'--average_last is {how.average_last}, but checkpoints of kind {kind} have one step: '
             'leave it out'
         )
+    if how.running_average and kind != OURS:
+        raise ConfigError(
+            f'--running_average: checkpoints of kind {kind} have no running mean: leave it out'
+        )
+    if how.running_average and how.average_last is not None:
+        raise ConfigError(
+            f'--running_average is given, and --average_last is {how.average_last}: one is a mean '
+            'over steps, the other one over checkpoints: leave one out'
+        )
     if how.average_last is not None and how.revision is not None:
         raise ConfigError(
             f'--average_last is {how.average_last} and --revision is {how.revision!r}: one is the '
@@ -220,15 +228,15 @@ def _compared(folder: pathlib.Path | None, found: Checkpoint) -> Iterator[str]:
         yield from check.against_transformers(pathlib.Path(made), found)
 
 
-def read_ours(path: pathlib.Path, tasks: Tasks, average_last: int | None = None) -> Checkpoint:
+def read_ours(path: pathlib.Path, tasks: Tasks, how: How) -> Checkpoint:
     """A checkpoint of ours: a workdir (of fine-tuning: its best trial), or a folder in it.
 
-    With `average_last` it is the mean of so many of a workdir's newest checkpoints.
+    Or, as `how` has it, the mean of a workdir's newest checkpoints, or the running mean.
     """
-    given = files.absolute(path)
+    given, average_last = files.absolute(path), how.average_last
     folder = tasks.best_trial(given)
     if average_last is None:
-        params, about = checkpoint.read_params(folder)
+        params, about = checkpoint.read_params(folder, how.running_average)
     else:
         params, about = checkpoint.read_mean(folder, average_last)
     found = from_record(params, about, str(path))

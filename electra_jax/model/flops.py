@@ -9,6 +9,8 @@ Utilization of the hardware is reported in these.
 backward pass as much as the forward pass, embedding look-ups as dense products with a one-hot
 matrix, biases, activations, LayerNorms and dropout, the softmax at 15.625 % of the positions.
 
+Muon's products are counted in both, for the tokens of a batch. Nothing else of an optimizer is.
+
 Patches of images are work for the tokens of their row's text, which alone are counted as tokens.
 """
 
@@ -49,6 +51,10 @@ def training_flops(config: Config, vocab_size: int, networks: tuple[str, ...]) -
         arguments = (work, config.model, config.data.row_length, vocab_size)
         flops['mfu'] += (work.runs + 2 * work.trained) * _products(*arguments)
         flops['paper'] += (work.runs + work.trained) * _paper(*arguments)
+        if config.optimizer.matrices == 'muon':
+            each = work.trained * _muon(work, config.model)
+            for name in flops:
+                flops[name] += each / (config.batch_size * config.data.row_length)
     return flops
 
 
@@ -124,6 +130,22 @@ def _paper(work: Work, model: ModelConfig, L: int, V: int) -> float:
         softmax = 2 * E * V + _SOFTMAX * V + 2 * V
         flops += (1.0 if share == 1 else _PAPER_MASKED) * (head + softmax)
     return flops + sum(2 * D * D + D + _ACTIVATION * D + 2 * D for D in work.binaries)
+
+
+_NEWTON_SCHULZ = 5  # steps of Muon
+
+
+def _muon(work: Work, model: ModelConfig) -> float:
+    """The products of one step that make the momentum of the layers' matrices orthogonal.
+
+    With X of m x n, m the smaller: X X', its square, and its product with X (`optim.muon`).
+    """
+    flops, matrices = 0.0, _FEED_FORWARD[model.feed_forward]
+    for shape, _ in work.encoders:
+        D, F = shape.hidden_size, shape.ffn_size
+        for count, m, n in ((4, D, D), (matrices, min(D, F), max(D, F))):
+            flops += shape.num_layers * count * _NEWTON_SCHULZ * (4 * m * m * n + 2 * m**3)
+    return flops
 
 
 def _patch_products(model: ModelConfig, E: int) -> float:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from electra_jax.core.trees import Tree
 from electra_jax.model.bind import Key, Params
 from electra_jax.objectives import inputs
 from electra_jax.objectives.inputs import Draw, Inputs
@@ -24,13 +25,14 @@ class Vocabulary(NamedTuple):
     size: int  # tokens, unpadded
     special: SpecialIds
     log_unigram_V: np.ndarray | None = None  # log p of single tokens in the training text, padded
+    continues_V: np.ndarray | None = None  # bool, pieces inside a word, padded; None: not known
 
 
 class Objective(NamedTuple):
     """What is optimized, as pure functions of parameters and inputs."""
 
     networks: tuple[str, ...]  # that are trained; keys of `model.bind.NETWORKS`
-    draw: Draw  # batch, keys, step -> inputs, with all randomness but dropout
+    draw: Draw  # batch, keys, step, memory -> inputs, with all randomness but dropout
     # params, inputs, dropout_key (None: no dropout), step -> the loss and metrics of a batch or
     # a microbatch: sums over rows of terms whose weights sum to one over the global batch, so that
     # the microbatches of a batch add up
@@ -47,5 +49,13 @@ class Objective(NamedTuple):
     metrics_after: Mapping[str, int] = {}
     # params, step -> the parameters that the step starts from
     prepare: Callable[[Params, jax.Array], Params] = lambda params, step: params
+    # what is kept from step to step, as it is at step 0, None: nothing; and from it and the metrics
+    # of `loss`, which may be arrays that microbatches add up, that of the next step, and the
+    # metrics that are reported, float32 scalars
+    memory: Callable[[], Tree] = lambda: None
+    remember: Callable[[Tree, Metrics], tuple[Tree, Metrics]] = lambda memory, metrics: (
+        memory,
+        metrics,
+    )
     # part of a batch -> the same as a batch of its own
     alone: Callable[[Inputs], Inputs] = inputs.alone

@@ -17,8 +17,9 @@ from electra_jax.config.settings import Config
 from electra_jax.model.bind import Key, Model, Params, two_keys
 from electra_jax.objectives import generators, masked
 from electra_jax.objectives.definition import LossAndMetrics, Metrics, Objective, Vocabulary
+from electra_jax.objectives.draws import make_draw
 from electra_jax.objectives.generators import Proposal
-from electra_jax.objectives.inputs import Inputs, Step, make_draw
+from electra_jax.objectives.inputs import Inputs, Step
 from electra_jax.ops import corrupt, losses
 
 
@@ -95,7 +96,7 @@ def detection(
 
     return Objective(
         networks=(*generators.networks(config.model), 'discriminator'),
-        draw=make_draw(config, vocabulary.special, model.vocab_rows),
+        draw=make_draw(config, vocabulary, model.vocab_rows),
         loss=loss,
         totals=totals,
         summary=summary,
@@ -129,6 +130,7 @@ def joint(
         'mlm_loss': proposal.loss,
         'disc_loss': disc_loss,
         'fake_rate': jnp.sum(inputs.token_share_BL * is_fake_BL),
+        **proposal.observed,
     }
 
 

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from electra_jax.config.settings import Config
 from electra_jax.model.bind import Batch, Key, Model, Params
 from electra_jax.objectives.definition import Objective, Vocabulary
+from electra_jax.objectives.draws import mask_rate
 from electra_jax.objectives.electra import Forward, Results, detection, make_forward
-from electra_jax.objectives.inputs import Inputs, Step, candidates, mask_rate
+from electra_jax.objectives.inputs import Inputs, Step, candidates
 from electra_jax.ops import vocab_softmax
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from electra_jax.config.settings import Config, ModelConfig
 from electra_jax.model.bind import Key, Model, Params
-from electra_jax.objectives.definition import Vocabulary
+from electra_jax.objectives.definition import Metrics, Vocabulary
 from electra_jax.objectives.inputs import Inputs, Step, masked_batch
+from electra_jax.objectives.masks import table as masks
 from electra_jax.ops import vocab_head
 from electra_jax.ops.vocab_softmax import Prediction, SoftmaxInputs
 from electra_jax.optim.networks import network_table
@@ -23,6 +24,8 @@ class Proposal(NamedTuple):
     prediction: Prediction  # at the masked positions
     softmax: SoftmaxInputs  # at the masked positions
     loss: jax.Array  # float32 scalar
+    # What the way to choose masks has to know of the batch, for the metrics of the loss.
+    observed: Metrics
     everywhere: SoftmaxInputs | None = None  # a generator that predicts at every position
     normalizer_BL: jax.Array | None = None  # of `everywhere`, float32
 
@@ -38,6 +41,7 @@ def make_propose(config: Config, model: Model, vocabulary: Vocabulary) -> Propos
     settings, chunks = config.objective, config.model.vocab_chunks
     row = GENERATORS[config.model.generator]
     generate = row.make(model, vocabulary)
+    observe = masks.build(config, vocabulary).observe
 
     def propose(params: Params, inputs: Inputs, dropout_key: Key, step: Step | None) -> Proposal:
         # A frozen generator has no backward pass, and no share in the norm that is clipped;
@@ -61,11 +65,12 @@ def make_propose(config: Config, model: Model, vocabulary: Vocabulary) -> Propos
             settings.disallow_correct,
             chunks,
         )
+        observed = observe(inputs, prediction)
         if cloze is None:  # ELECTRA equation 1
             loss = jnp.sum(inputs.masked_share_BP * prediction.loss_BP)
-            return Proposal(prediction, softmax, loss)
+            return Proposal(prediction, softmax, loss, observed)
         loss = jnp.sum(inputs.candidate_share_BL * cloze.loss_BP)
-        return Proposal(prediction, softmax, loss, everywhere, cloze.normalizer_BP)
+        return Proposal(prediction, softmax, loss, observed, everywhere, cloze.normalizer_BP)
 
     return propose
 

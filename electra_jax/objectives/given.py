@@ -10,7 +10,7 @@ that keep their token, and uniform numbers for the sampler.
 >>> import functools
 >>> from electra_jax.config.recipe import recipe
 >>> from electra_jax.config.resolve import resolve
->>> from electra_jax.model.bind import bind
+from electra_jax.model.bind import bind
 >>> from electra_jax.objectives import given
 >>> from electra_jax.optim import optimizer
 >>> from electra_jax.tokenizers.api import SpecialIds
@@ -41,7 +41,8 @@ Dropout, if the config has any, is drawn by the seed.
 >>> from electra_jax.train import step
 >>> from electra_jax.train.state import TrainState
 >>> objective = given.objective(config, vocabulary)
->>> problem = step.Problem(objective.draw, objective.loss, objective.prepare, objective.alone)
+>>> parts = objective.draw, objective.loss, objective.prepare, objective.alone, objective.remember
+>>> problem = step.Problem(*parts)
 >>> adamw = optimizer.build(config, params)
 >>> train_step = jax.jit(functools.partial(step.train_step, problem, adamw, config, config.seed))
 >>> state = TrainState(jnp.int32(0), params, adamw.init(params))
@@ -59,6 +60,7 @@ import numpy as np
 
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
+from electra_jax.core.trees import Tree
 from electra_jax.model.bind import Key, Params, vocab_rows
 from electra_jax.objectives import table
 from electra_jax.objectives.definition import LossAndMetrics, Objective, Vocabulary
@@ -133,7 +135,10 @@ def objective(config: Config, vocabulary: Vocabulary) -> Objective:
     """The config's objective, whose `draw` takes (batch, draws) in place of a batch."""
 
     def draw(
-        batch_and_draws: tuple[Batch, Draws], keys: Mapping[str, jax.Array], step: Step
+        batch_and_draws: tuple[Batch, Draws],
+        keys: Mapping[str, jax.Array],
+        step: Step | None,
+        memory: Tree = None,
     ) -> Inputs:
         return from_draws(vocabulary.special, *batch_and_draws)
 

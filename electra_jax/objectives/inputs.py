@@ -1,15 +1,14 @@
 """What every objective starts from: a batch, its random draws, and its loss weights."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from electra_jax.config.settings import Config, ObjectiveConfig
-from electra_jax.ops import corrupt, vocab_softmax
+from electra_jax.core.trees import Tree
+from electra_jax.ops import corrupt
 from electra_jax.ops.corrupt import Masked
-from electra_jax.optim.schedules import linear
 from electra_jax.tokenizers.api import SpecialIds
 
 Batch = Mapping[str, jax.Array]
@@ -48,8 +47,9 @@ class Inputs(NamedTuple):
         return jnp.take_along_axis(x_BL, self.draws.masked.positions_BP, axis=1)
 
 
-# batch (with `given`, a batch and its draws), random keys by stream, step -> inputs
-Draw = Callable[[Any, Mapping[str, jax.Array], Step], Inputs]
+# batch (with `given`, a batch and its draws), random keys by stream, step (None: evaluation), what
+# is kept from step to step -> inputs
+Draw = Callable[[Any, Mapping[str, jax.Array], Step | None, Tree], Inputs]
 
 
 def candidates(batch: Batch, special: SpecialIds) -> jax.Array:
@@ -82,54 +82,6 @@ def _shares(weights: jax.Array) -> jax.Array:
     weights = weights.astype(jnp.float32)
     # As the reference; so a batch without a single weight has shares of 0, not NaN.
     return weights / (jnp.sum(weights) + 1e-6)
-
-
-def mask_rate(config: Config, step: Step | None) -> jax.Array | float:
-    """Share of real tokens that is masked at `step`; None: at the first one."""
-    settings = config.objective
-    if settings.mask_rate_end is None or step is None:
-        return settings.mask_rate
-    steps = settings.mask_rate_decay * config.total_steps
-    return linear(settings.mask_rate, settings.mask_rate_end, steps)(step)
-
-
-def max_masked(settings: ObjectiveConfig, row_length: int) -> int:
-    """P, for the highest rate of the run."""
-    highest = max(settings.mask_rate, settings.mask_rate_end or 0)
-    return corrupt.POSITION_RULES[settings.positions].slots(highest, row_length)
-
-
-def make_draw(config: Config, special: SpecialIds, vocab_rows: int) -> Draw:
-    """The function that makes a batch's draws from the keys 'positions', 'keep' and 'sample'.
-
-    The draws depend on the keys and on the index of a row in the global batch, not on the mesh.
-    """
-    settings = config.objective
-    rule = corrupt.POSITION_RULES[settings.positions]
-
-    def draw(batch: Batch, keys: Mapping[str, jax.Array], step: Step) -> Inputs:
-        B, L = batch['tokens'].shape
-        P = max_masked(settings, L)
-        masked = rule.choose(
-            jax.random.uniform(keys['positions'], rule.noise_shape(B, L, P)),
-            candidates(batch, special),
-            batch['documents'],
-            mask_rate(config, step),
-            P,
-        )
-        keep_BP = jax.random.uniform(keys['keep'], (B, P)) < settings.keep_rate
-        shapes = vocab_softmax.noise_shapes(B, P, vocab_rows, settings.sampler)
-        noise = uniforms(keys['sample'], shapes)
-        return from_draws(special, batch, Draws(masked, keep_BP, noise))
-
-    return draw
-
-
-def uniforms(key: jax.Array, shapes: Sequence[tuple[int, ...]]) -> tuple[jax.Array, ...]:
-    """Uniform numbers in [0, 1) of each shape."""
-    return tuple(
-        jax.random.uniform(jax.random.fold_in(key, i), shape) for i, shape in enumerate(shapes)
-    )
 
 
 def masked_batch(inputs: Inputs, special: SpecialIds) -> Batch:

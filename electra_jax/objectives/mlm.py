@@ -10,7 +10,8 @@ from electra_jax.config.settings import Config
 from electra_jax.model.bind import Key, Model, Params
 from electra_jax.objectives import generators, masked
 from electra_jax.objectives.definition import LossAndMetrics, Metrics, Objective, Vocabulary
-from electra_jax.objectives.inputs import Inputs, make_draw
+from electra_jax.objectives.draws import make_draw
+from electra_jax.objectives.inputs import Inputs
 from electra_jax.ops import corrupt
 
 
@@ -19,8 +20,12 @@ def mlm(config: Config, model: Model, vocabulary: Vocabulary) -> Objective:
     propose = generators.make_propose(config, model, vocabulary)
 
     def loss(params: Params, inputs: Inputs, dropout_key: Key, step: jax.Array) -> LossAndMetrics:
-        mlm_loss = propose(params, inputs, dropout_key, None).loss  # nothing is sampled
-        return mlm_loss, {'loss': mlm_loss, 'mlm_loss': mlm_loss}
+        proposal = propose(params, inputs, dropout_key, None)  # nothing is sampled
+        return proposal.loss, {
+            'loss': proposal.loss,
+            'mlm_loss': proposal.loss,
+            **proposal.observed,
+        }
 
     def totals(params: Params, inputs: Inputs) -> Metrics:
         return masked.totals(vocabulary, inputs, propose(params, inputs, None, None).prediction)
@@ -34,7 +39,7 @@ def mlm(config: Config, model: Model, vocabulary: Vocabulary) -> Objective:
 
     return Objective(
         networks=generators.networks(config.model),
-        draw=make_draw(config, vocabulary.special, model.vocab_rows),
+        draw=make_draw(config, vocabulary, model.vocab_rows),
         loss=loss,
         totals=totals,
         summary=masked.summary,

@@ -18,8 +18,9 @@ from electra_jax.config.settings import Config
 from electra_jax.model.bind import Key, Model, Params, two_keys
 from electra_jax.objectives import electra, generators, masked
 from electra_jax.objectives.definition import LossAndMetrics, Metrics, Objective, Vocabulary
+from electra_jax.objectives.draws import make_draw
 from electra_jax.objectives.generators import Proposal
-from electra_jax.objectives.inputs import Inputs, Step, make_draw
+from electra_jax.objectives.inputs import Inputs, Step
 from electra_jax.ops import vocab_head
 
 
@@ -63,7 +64,7 @@ def restoring(config: Config, model: Model, vocabulary: Vocabulary, everywhere: 
     head = 'gated_language' if everywhere else 'language'
     return Objective(
         networks=(*generators.networks(config.model), head),
-        draw=make_draw(config, vocabulary.special, model.vocab_rows),
+        draw=make_draw(config, vocabulary, model.vocab_rows),
         loss=loss,
         totals=totals,
         summary=summary,

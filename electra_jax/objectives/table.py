@@ -9,11 +9,13 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import check, fill, inherits_model
 from electra_jax.config.settings import GENERATOR_KINDS, Config
 from electra_jax.core.errors import ConfigError, unknown
+from electra_jax.core.trees import Tree
 from electra_jax.model.bind import Model, bind
 from electra_jax.objectives import masked, two_stage
-from electra_jax.objectives.definition import Objective, Vocabulary
+from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
 from electra_jax.objectives.electra import electra
 from electra_jax.objectives.electric import electric
+from electra_jax.objectives.masks import table as masks
 from electra_jax.objectives.mlm import mlm
 from electra_jax.objectives.restored import restoring
 from electra_jax.objectives.teams import teams
@@ -57,9 +59,20 @@ def build(config: Config, vocabulary: Vocabulary) -> Objective:
     Raises:
         ConfigError: its name is unknown, or it does not work with the generator.
     """
-    row = _row_of(config)
+    row, rule = _row_of(config), masks.build(config, vocabulary)
     built = row.build(config, bind(config.model, vocabulary.size), vocabulary)
-    return built._replace(summary=masked.with_frequencies(vocabulary, built.summary))
+
+    def remember(memory: Tree, metrics: Metrics) -> tuple[Tree, Metrics]:
+        observed = {name: x for name, x in metrics.items() if x.ndim}
+        return rule.remember(memory, observed), {
+            name: x for name, x in metrics.items() if not x.ndim
+        }
+
+    return built._replace(
+        summary=masked.with_frequencies(vocabulary, built.summary),
+        memory=rule.memory,
+        remember=remember,
+    )
 
 
 def complete(settings: Settings, typed: Collection[str] = ()) -> Settings:
@@ -76,6 +89,7 @@ def complete(settings: Settings, typed: Collection[str] = ()) -> Settings:
     """
     full = copy.deepcopy(settings)
     row, model = _row_of(full), full.model
+    masks.check(full.objective.masks)
     if inherits_model(settings):
         return full
     model.generator = model.generator or row.generators[0]

@@ -13,21 +13,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config.settings import Config
+from electra_jax.core.trees import Tree
 from electra_jax.model.bind import Key, Model, Params, two_keys
 from electra_jax.objectives import electra, generators
 from electra_jax.objectives.definition import LossAndMetrics, Metrics, Objective, Vocabulary
+from electra_jax.objectives.draws import make_draw, uniforms
 from electra_jax.objectives.electra import Forward, Results
-from electra_jax.objectives.inputs import Batch, Inputs, Step, make_draw, uniforms
+from electra_jax.objectives.inputs import Batch, Inputs, Step
 from electra_jax.ops import vocab_softmax
 
 
 def teams(config: Config, model: Model, vocabulary: Vocabulary) -> Objective:
     """ELECTRA's loss + selection_weight * selection."""
     both_tasks = make_both_tasks(config, model, vocabulary)
-    draw_plain = make_draw(config, vocabulary.special, model.vocab_rows)
+    draw_plain = make_draw(config, vocabulary, model.vocab_rows)
 
-    def draw(batch: Batch, keys: Mapping[str, jax.Array], step: Step) -> Inputs:
-        inputs = draw_plain(batch, keys, step)
+    def draw(
+        batch: Batch, keys: Mapping[str, jax.Array], step: Step | None, memory: Tree = None
+    ) -> Inputs:
+        inputs = draw_plain(batch, keys, step, memory)
         shape = (*inputs.draws.masked.positions_BP.shape, model.vocab_rows)
         own_noise = uniforms(keys['candidates'], (shape,))
         return inputs._replace(draws=inputs.draws._replace(own_noise=own_noise))

@@ -43,7 +43,7 @@ def max_distinct(mask_rate: float, row_length: int) -> int:
 
 
 def choose_distinct(
-    noise_BL: jax.Array,
+    scores_BL: jax.Array,
     candidates_BL: jax.Array,
     documents_BL: jax.Array,
     mask_rate: jax.Array | float,
@@ -51,13 +51,13 @@ def choose_distinct(
 ) -> Masked:
     """Draws ceil(rate * n) distinct positions of each row, n its number of real tokens.
 
-    Special tokens count as real ones, as in the paper. The candidates with the row's largest
-    uniforms `noise_BL` win, which is a draw without replacement.
+    Special tokens count as real ones, as in the paper. The candidates with the row's largest scores
+    win (the first of equal ones), which with uniform numbers is a draw without replacement.
     """
     real_B = jnp.sum(documents_BL > 0, axis=-1)
     wanted_B = jnp.ceil(mask_rate * real_B - _ROUNDING).astype(jnp.int32)
     wanted_B = jnp.minimum(wanted_B, jnp.sum(candidates_BL, axis=-1))
-    _, positions_BP = jax.lax.top_k(jnp.where(candidates_BL, noise_BL, -1.0), P)
+    _, positions_BP = jax.lax.top_k(jnp.where(candidates_BL, scores_BL, -jnp.inf), P)
     used_BP = jnp.arange(P)[None] < wanted_B[:, None]
     return Masked(jnp.where(used_BP, positions_BP, 0), used_BP.astype(jnp.float32))
 

@@ -1,4 +1,4 @@
-"""The reference's AdamW as optax transformations (electra, optimization.py)."""
+"""The reference's AdamW as optax transformations (electra, optimization.py), or Muon beside it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +10,7 @@ import optax
 from electra_jax.config.resolve import first_stage, has_two_stages
 from electra_jax.config.settings import Config, OptimizerConfig
 from electra_jax.core.trees import Tree, match_rules, named_leaves
+from electra_jax.optim import muon
 from electra_jax.optim.networks import network_table
 from electra_jax.optim.schedules import from_config
 
@@ -57,7 +58,7 @@ def decay_table(params: Tree) -> Tree:
 
 
 def build(config: Config, params: Tree) -> optax.GradientTransformation:
-    """The run's optimizer: clip, Adam, decoupled decay, learning rate, and what a recipe adds.
+    """The run's optimizer: clip, Adam or Muon, decay, learning rate, and what a recipe adds.
 
     Raises:
         ConfigError: one of `params` (or their shapes) that a table does not cover.
@@ -67,8 +68,12 @@ def build(config: Config, params: Tree) -> optax.GradientTransformation:
     # In so many replicas, each one's gradient is clipped before they are added (`train.step`).
     parts = [] if settings.clip_replicas > 1 else [clip(settings, networks)]
     rate = from_config(config, settings.learning_rate)
+    scale = scale_by_adam(settings.b1, settings.b2, settings.epsilon, settings.bias_correction)
+    if settings.matrices == 'muon':
+        both = {'muon': muon.scale_by_muon(settings.muon_momentum), 'adamw': scale}
+        scale = optax.partition(both, muon.optimizer_table(params))
     parts += [
-        scale_by_adam(settings.b1, settings.b2, settings.epsilon, settings.bias_correction),
+        scale,
         optax.add_decayed_weights(settings.weight_decay, decay_table(params)),
         optax.scale_by_schedule(lambda step: -rate(step)),
     ]

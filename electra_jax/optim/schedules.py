@@ -18,12 +18,15 @@ class Lengths(NamedTuple):
 
     total_steps: Any
     warmup_steps: Any
+    decay_steps: Any
     first_stage: Any  # `resolve.first_stage`
 
 
 def lengths(config: Config) -> Lengths:
     """Those of a configuration."""
-    return Lengths(config.total_steps, config.optimizer.warmup_steps, first_stage(config))
+    optimizer = config.optimizer
+    decay = config.total_steps if optimizer.decay_steps is None else optimizer.decay_steps
+    return Lengths(config.total_steps, optimizer.warmup_steps, decay, first_stage(config))
 
 
 def with_lengths(config: Config, given: Lengths) -> Config:
@@ -31,25 +34,34 @@ def with_lengths(config: Config, given: Lengths) -> Config:
     return dataclasses.replace(
         config,
         total_steps=given.total_steps,
-        optimizer=dataclasses.replace(config.optimizer, warmup_steps=given.warmup_steps),
+        optimizer=dataclasses.replace(
+            config.optimizer, warmup_steps=given.warmup_steps, decay_steps=given.decay_steps
+        ),
         objective=dataclasses.replace(config.objective, generator_steps=given.first_stage),
     )
 
 
-def warmup_decay(peak: float, warmup_steps: int, total_steps: int, power: float) -> Schedule:
+def warmup_decay(
+    peak: float, warmup_steps: int, total_steps: int, power: float, decay_steps: int | None = None
+) -> Schedule:
     """The reference's learning rate: warm-up times polynomial decay, so step 0 has rate 0.
 
     rate(t) = peak * (1 - t / T) ** power * min(1, t / W), which with power 1 never quite reaches
-    `peak` (electra, optimization.py).
+    `peak` (electra, optimization.py). The decay may be that of the last steps alone.
 
     >>> rate = warmup_decay(1.0, 10, 100, 1.0)
     >>> [round(float(rate(t)), 3) for t in (0, 5, 10, 100)]
     [0.0, 0.475, 0.9, 0.0]
+    >>> rate = warmup_decay(1.0, 10, 100, 1.0, decay_steps=20)
+    >>> [round(float(rate(t)), 3) for t in (0, 5, 10, 80, 90, 100)]
+    [0.0, 0.5, 1.0, 1.0, 0.5, 0.0]
     """
+    last = total_steps if decay_steps is None else jnp.minimum(decay_steps, total_steps)
+    first = total_steps - last  # of the decay
 
     def rate(step: jax.Array | int) -> jax.Array:
         step = jnp.asarray(step, jnp.float32)
-        decay = jnp.maximum(1.0 - step / total_steps, 0.0) ** power
+        decay = jnp.maximum(1.0 - jnp.maximum(step - first, 0.0) / last, 0.0) ** power
         warm = jnp.where(step < warmup_steps, step / jnp.maximum(warmup_steps, 1), 1.0)
         return peak * decay * warm
 
@@ -61,7 +73,9 @@ def from_config(config: Config, peak: float) -> Schedule:
     settings, first = config.optimizer, first_stage(config)
 
     def one(steps: int) -> Schedule:
-        return warmup_decay(peak, settings.warmup_steps, steps, settings.decay_power)
+        return warmup_decay(
+            peak, settings.warmup_steps, steps, settings.decay_power, settings.decay_steps
+        )
 
     if not has_two_stages(config):
         return one(config.total_steps)

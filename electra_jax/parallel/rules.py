@@ -70,6 +70,8 @@ PARAMETER_RULES: tuple[tuple[str, str], ...] = (
     (r'.*(discriminator_head|copy_gate|task_head)/(start|(\w+_)?output)/kernel', 'DC'),
     (r'.*(discriminator_head|copy_gate|task_head)/(start|(\w+_)?output)/bias', 'C'),
     (r'(.*/)?(step|count)', ''),
+    (r'memory/token_loss', 'V'),
+    (r'.*/ns_coeffs', 'O'),  # Muon's three numbers
 )
 
 

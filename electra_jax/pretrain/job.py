@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -14,7 +15,7 @@ from electra_jax.config import checks
 from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import fill, first_stage, resolve
 from electra_jax.config.settings import Config
-from electra_jax.core import trees
+from electra_jax.core import files, trees
 from electra_jax.core.errors import CheckpointError
 from electra_jax.data.pipeline import DeviceBatches
 from electra_jax.model.flops import training_flops
@@ -61,6 +62,7 @@ def run(
     config = configure(settings, folder)
     is_unset = length.is_unset(config, folder)
     text = texts.open_text(config, build_corpus)
+    config = length.of_operations(config, texts.vocabulary(config, text), folder)
     if (step := finished_step(config, text, folder)) is not None:
         terminal.OUT.print('this run has ended before; nothing was computed')
         terminal.OUT.print(report.finished(step, config, text, folder, typed))
@@ -91,6 +93,8 @@ def configure(settings: Settings, folder: epath.Path) -> Config:
     config = resolve(settings, jax.devices()[0].platform, row_length=row_length)
     config = length.stored(config, folder)
     workdir.check_same_run(folder, config)
+    if config.branch_from is not None and not workdir.has_checkpoint(folder):
+        workdir.check_branch(branch_folder(config.branch_from), config)
     if config.job == 'evaluate' and not workdir.has_checkpoint(folder):
         raise CheckpointError(
             f'no checkpoint in {folder / "checkpoints"}: train first (--config.job=pretrain), or '
@@ -190,7 +194,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     checkpoints.close()
     if held_out and not outcome.stopped_by:
         with terminal.alive('looking at an example'):
-            shown = make_examples(outcome.state.params)
+            shown = make_examples(loop.evaluated(config, outcome.state))
         if distributed.is_first():
             terminal.OUT.print(examples.text(shown))
     terminal.OUT.print(report.end(outcome, clock, config, run.folder))
@@ -225,7 +229,9 @@ def evaluate_newest(run: Run) -> None:
     assert newest is not None  # `configure` has looked
     about = checkpoints.about(newest)
     texts.check_checkpoint(about, run.config, run.text, run.folder, same_text=False)
-    params = checkpoints.restore_params(newest, run.program.abstract_state.params)
+    params = checkpoints.restore_params(
+        newest, run.program.abstract_state.params, run.config.eval.average
+    )
     evaluate_held_out = make_evaluate(run.program, texts.held_out_batches(run.text, run.program))
     with terminal.alive('evaluating'):
         evaluation = evaluate_held_out(params)
@@ -270,6 +276,8 @@ def load_state(
         loop.restore_data_state(data_state, batches, health, means)
         # Earlier versions did not record it.
         return state, about.get(init_from.BEFORE, None if run.config.init_from else 0.0)
+    if run.config.branch_from is not None:
+        return load_branch(run, batches, health, means)
     with terminal.alive('compiling the initial state'):
         state = program.fresh_state()
     if run.config.init_from is None:
@@ -278,7 +286,30 @@ def load_state(
         run.config, run.text.tokenizer, program.init_params, program.abstract_state.params
     )
     terminal.OUT.print(account.line(run.config, 'optimizer'))
-    return state._replace(params=params), before
+    average = None if state.average is None else jax.tree.map(jnp.copy, params)
+    return state._replace(params=params, average=average), before
+
+
+def branch_folder(where: str) -> epath.Path:
+    """The folder of the checkpoint that `config.branch_from` names; CheckpointError if none."""
+    return checkpoint.step_folder(files.absolute(where.removeprefix(f'{init_from.OURS}:')))
+
+
+def load_branch(
+    run: Run, batches: DeviceBatches, health: Health | None, means: Means | None
+) -> tuple[TrainState, float | None]:
+    """`load_state` from the checkpoint of another run, `config.branch_from`."""
+    assert run.config.branch_from is not None
+    found = branch_folder(run.config.branch_from)
+    trunk, step = found.parent.parent, int(found.name)
+    terminal.OUT.print(f'a branch of {trunk} from step {step}')
+    from_trunk = run._replace(folder=trunk)
+    checkpoints = open_checkpoints(from_trunk, read_only=True, before=step + 1)
+    if checkpoints.latest() != step:
+        raise CheckpointError(f'the checkpoint {found} is damaged: name another step of {trunk}')
+    loaded = load_state(from_trunk, checkpoints, batches, health, means)
+    checkpoints.close()
+    return loaded
 
 
 def make_evaluate(program: Program, batches: Batches) -> Callable[[trees.Tree], dict[str, float]]:

@@ -1,4 +1,4 @@
-"""``config.minutes``: how many steps a run has, from how fast the first ones are.
+"""``config.minutes``: how many steps a run has, from how fast the first ones are; or `petaflop`.
 
 The minutes begin when the text is there, and hold everything until the end: compiling, measuring,
 steps, evaluations and saves. The number is measured once, at the start of a run, and stands in its
@@ -20,6 +20,8 @@ from electra_jax.config import length
 from electra_jax.config.resolve import first_stage
 from electra_jax.config.settings import Config
 from electra_jax.core.complaints import counted
+from electra_jax.model.flops import training_flops
+from electra_jax.objectives import table
 from electra_jax.objectives.definition import Vocabulary
 from electra_jax.pretrain import program as programs
 from electra_jax.pretrain.program import Program
@@ -40,9 +42,10 @@ _OTHER = 0.03  # of the time, which saves and whatever else take
 
 def stored(config: Config, folder: epath.Path) -> Config:
     """The configuration with the length of the run in the workdir, where one has begun."""
-    if config.minutes is None or (before := workdir.begun(folder)) is None:
+    follows = [name for name in ('minutes', 'petaflop') if getattr(config, name) is not None]
+    if not follows or (before := workdir.begun(folder)) is None:
         return config
-    if before.get('minutes') is None:
+    if before.get(follows[0]) is None:
         return config
     total, share = before['total_steps'], 'objective.generator_share'
     now = length.with_total_steps(config, total, -(-total // before['eval.every_steps']))
@@ -60,6 +63,23 @@ def is_unset(config: Config, folder: epath.Path) -> bool:
     """Whether the length is still to be measured."""
     trains = config.job == 'pretrain' and config.replay is None
     return config.minutes is not None and trains and workdir.begun(folder) is None
+
+
+def of_operations(config: Config, vocabulary: Vocabulary, folder: epath.Path) -> Config:
+    """The configuration with as many steps as `config.petaflop` has operations for, if it is set.
+
+    A run that has begun in `folder` has its length already.
+    """
+    if config.petaflop is None or workdir.begun(folder) is not None:
+        return config
+    networks = table.build(config, vocabulary).networks
+    tokens = config.batch_size * config.data.row_length
+    each = training_flops(config, vocabulary.size, networks)['mfu'] * tokens
+    total = max(round(config.petaflop * 1e15 / each), 2)
+    terminal.OUT.print(
+        f'{each / 1e9:.4g} GFLOP a step: {config.petaflop:g} petaFLOP are {total:,} steps'
+    )
+    return length.with_total_steps(config, total)
 
 
 class Measured(NamedTuple):

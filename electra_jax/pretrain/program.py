@@ -65,7 +65,7 @@ def build_program(
     meshes.check_batch(config, mesh, meshes.num_hosts(mesh))
     objective = table.build(config, vocabulary)
 
-    # ---- The state at step 0: parameters and Adam's moments.
+    # ---- The state at step 0: parameters, Adam's moments, and what an objective or a mean keeps.
     model = bind(config.model, vocabulary.size)
 
     def init_params() -> trees.Tree:
@@ -73,11 +73,14 @@ def build_program(
         return model.init(key, objective.networks)
 
     make_optimizer = functools.partial(optimizer.build, config)
+    averages = config.optimizer.average_decay is not None
+    make_state = functools.partial(
+        state.fresh_state, init_params, make_optimizer, objective.memory, averages
+    )
     if like is None:
-        abstract_state = state.abstract_state(init_params, make_optimizer, mesh)
+        abstract_state = state.abstract_state(make_state, mesh)
     else:
         abstract_state = like.abstract_state
-    make_state = functools.partial(state.fresh_state, init_params, make_optimizer)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
 
     # ---- The step, in which all is bound but state and batch. The seed is an argument next to the
@@ -86,7 +89,7 @@ def build_program(
         def of_length(now_state: Any, batch: Any, lengths: schedules.Lengths | None = None) -> Any:
             now = config if lengths is None else schedules.with_lengths(config, lengths)
             one = table.build(now, vocabulary)
-            problem = step.Problem(one.draw, one.loss, one.prepare, one.alone)
+            problem = step.Problem(one.draw, one.loss, one.prepare, one.alone, one.remember)
             update = optimizer.build(now, abstract_state.params)
             return function(problem, update, now, config.seed, now_state, batch)
 

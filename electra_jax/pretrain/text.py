@@ -84,7 +84,10 @@ def vocabulary(config: Config, text: Text) -> Vocabulary:
         probs += weight / sum(text.weights) * counts / counts.sum()
     padding = vocab_rows(config.model, size) - size
     log_unigram_V = np.pad(np.log(probs), (0, padding)).astype(np.float32)
-    return Vocabulary(size, text.tokenizer.special, log_unigram_V)
+    continues_V = text.tokenizer.continues_word()
+    if continues_V is not None:
+        continues_V = np.pad(continues_V, (0, padding))
+    return Vocabulary(size, text.tokenizer.special, log_unigram_V, continues_V)
 
 
 def training_rows(text: Text) -> int:

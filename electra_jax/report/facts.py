@@ -223,8 +223,9 @@ def differences(run: Run) -> Table | None:
         if name in _HIDDEN or value == default or (name in _DERIVED and name not in named):
             continue
         where = 'command line' if name in named else 'recipe'
-        if name not in named and run.setting(IN_PLACE_OF.get(name, '')) is not None:
-            where = IN_PLACE_OF[name]  # which it follows from
+        others = [one for one in IN_PLACE_OF.get(name, ()) if run.setting(one) is not None]
+        if name not in named and others:
+            where = others[0]  # which it follows from
         rows.append([Cell(name), Cell(_value(value)), Cell(_value(default)), Cell(where)])
     title = 'Settings that differ from the defaults'
     return Table(title, ['setting', 'value', 'default', 'from'], rows) if rows else None

@@ -119,6 +119,10 @@ class Tokenizer(abc.ABC):
         """The settings that decide how text is normalized, and their values."""
         return {}
 
+    def continues_word(self) -> np.ndarray | None:
+        """Which pieces stand inside a word, bool [V]; None: the tokenizer does not know words."""
+        return None
+
     def lost(self) -> list[str]:
         """Pieces that normalization changes to what is no piece: no text can become them."""
         return []

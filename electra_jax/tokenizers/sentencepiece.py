@@ -117,6 +117,12 @@ class SentencePiece(api.Tokenizer):
     def switches(self) -> dict[str, bool]:
         return {'lower_case': self._processor.normalize('A').strip(_SPACE) == 'a'}
 
+    def continues_word(self) -> np.ndarray:
+        # A piece that begins a word begins with the mark of a space.
+        return np.array(
+            [not (x.startswith('▁') or self._is_symbol(i)) for i, x in enumerate(self.pieces)]
+        )
+
     def lost(self) -> list[str]:
         normal = [x for i, x in enumerate(self.pieces) if not self._is_symbol(i)]
         bodies = [piece.replace(_SPACE, '') for piece in normal]

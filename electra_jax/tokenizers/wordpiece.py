@@ -133,6 +133,9 @@ class WordPiece(api.Tokenizer):
     def switches(self) -> dict[str, bool]:
         return {'lower_case': self.lower_case, 'strip_accents': self.strip_accents}
 
+    def continues_word(self) -> np.ndarray:
+        return np.array([piece.startswith('##') for piece in self.pieces])
+
     def lost(self) -> list[str]:
         normal, known = self._library.normalizer.normalize_str, set(self.vocab)
 

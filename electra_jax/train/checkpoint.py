@@ -43,7 +43,8 @@ from electra_jax.train import seals
 from electra_jax.train.state import TrainState
 
 FOLDER = seals.FOLDER
-_ITEMS = ('params', 'rest', 'data', 'about')
+_ITEMS = ('params', 'rest', 'average', 'data', 'about')
+AVERAGE = 'average'  # next to 'params': the running mean of the parameters, where there is one
 _LAST_ATTEMPTS = 3  # to save the end of a run
 
 
@@ -118,7 +119,9 @@ class Checkpoints:
         """
         # The last one makes up for a save before it.
         self._wait('The end of the run is saved now.' if last else self.then)
+        means = {} if state.average is None else {AVERAGE: ocp.args.StandardSave(state.average)}
         items = ocp.args.Composite(
+            **means,
             params=ocp.args.StandardSave(state.params),
             rest=ocp.args.StandardSave(_rest(state)),
             data=ocp.args.JsonSave(data_state),
@@ -231,17 +234,26 @@ class Checkpoints:
                 'them: start from it in another --workdir, with --config.init_from='
                 f'{self._folder.parent}'
             )
+        means = {}
+        if abstract.average is not None:
+            means = {AVERAGE: ocp.args.StandardRestore(abstract.average)}
         restored = self._restore(
             step,
+            **means,
             params=ocp.args.StandardRestore(abstract.params),
             rest=ocp.args.StandardRestore(_rest(abstract)),
             data=ocp.args.JsonRestore(),
         )
-        return TrainState(params=restored.params, **restored.rest), restored.data
+        average = restored[AVERAGE] if means else None
+        state = TrainState(params=restored.params, average=average, **restored.rest)
+        return state, restored.data
 
-    def restore_params(self, step: int, abstract: Tree) -> Tree:
-        """The parameters only, with `abstract`'s shapes, dtypes and shardings."""
-        return self._restore(step, params=ocp.args.StandardRestore(abstract)).params
+    def restore_params(self, step: int, abstract: Tree, average: bool = False) -> Tree:
+        """The parameters only, or their running mean, with `abstract`'s shapes and shardings."""
+        item = AVERAGE if average else 'params'
+        if average:
+            check_average(self._folder / str(step))
+        return self._restore(step, **{item: ocp.args.StandardRestore(abstract)})[item]
 
     def _restore(self, step: int, **items: Any) -> Any:
         folder = self._folder / str(step)
@@ -259,27 +271,38 @@ def write_params(folder: epath.Path, params: Tree, about: dict[str, Any]) -> Non
         checkpointer.save(folder / FOLDER / '0', args=items)
 
 
-def read_params(path: epath.Path) -> tuple[Tree, dict[str, Any]]:
+def check_average(folder: epath.Path) -> None:
+    """Refuses the folder of a checkpoint without a running mean of the parameters."""
+    if not (folder / AVERAGE).exists():
+        raise CheckpointError(
+            f'the checkpoint {folder} has no running mean of its parameters: it was trained '
+            'without config.optimizer.average_decay'
+        )
+
+
+def read_params(path: epath.Path, average: bool = False) -> tuple[Tree, dict[str, Any]]:
     """The parameters of a checkpoint as NumPy arrays, and what it belongs to, with its 'steps'.
 
     Args:
         path: a workdir (its newest checkpoint), its checkpoints/ folder, or one step's folder.
+        average: their running mean instead.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    folder = _step_folder(files.absolute(path))  # Orbax accepts no others
+    folder = step_folder(files.absolute(path))  # Orbax accepts no others
+    if average:
+        check_average(folder)
+    arrays = folder / (AVERAGE if average else 'params')
     if (wrong := seals.problem(folder)) is not None:
         raise _unreadable(folder, wrong)
     with _reading(folder):
         # The handler alone: a Checkpointer around it warns that params/ is no whole checkpoint.
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-            shapes = handler.metadata(folder / 'params').tree
-            seals.check_sizes(folder / 'params', shapes)
+            shapes = handler.metadata(arrays).tree
+            seals.check_sizes(arrays, shapes)
             as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
-            params = handler.restore(
-                folder / 'params', args=ocp.args.PyTreeRestore(restore_args=as_numpy)
-            )
+            params = handler.restore(arrays, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
         about = files.parse_object((folder / 'about' / 'metadata').read_text())
     about.setdefault('steps', int(folder.name))  # a converted checkpoint records it itself
     return params, about
@@ -298,7 +321,7 @@ def read_mean(path: epath.Path, count: int) -> tuple[Tree, dict[str, Any]]:
         CheckpointError: there are fewer, or one of them is damaged.
     """
     path = files.absolute(path)
-    newest = _step_folder(path)
+    newest = step_folder(path)
     folder = newest.parent
     steps = seals.steps(folder)[-count:] if newest != path else [int(newest.name)]
     if len(steps) < count:
@@ -329,7 +352,15 @@ def _checkpointer(unfinished: Callable[[], list[epath.Path]]) -> ocp.AsyncCheckp
     return ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler(*_ITEMS), async_options=options)
 
 
-def _step_folder(path: epath.Path) -> epath.Path:
+def step_folder(path: epath.Path) -> epath.Path:
+    """The folder of the newest checkpoint of a workdir, or of the one that is named.
+
+    Args:
+        path: a workdir, its checkpoints/ folder, or one step's folder; absolute.
+
+    Raises:
+        CheckpointError: there is none.
+    """
     if path.name.isdigit() and (path / 'params').exists():
         return path
     for folder in (path / FOLDER, path):
@@ -343,7 +374,8 @@ def _step_folder(path: epath.Path) -> epath.Path:
 
 
 def _rest(state: TrainState) -> dict[str, Any]:
-    return {'step': state.step, 'opt_state': state.opt_state}
+    rest = {'step': state.step, 'opt_state': state.opt_state}
+    return rest if state.memory is None else {**rest, 'memory': state.memory}
 
 
 @contextlib.contextmanager

@@ -105,8 +105,8 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
                 log.finish_step()
                 evaluation = None
                 with log.evaluating(), stop.leaving():
-                    evaluation = run.evaluate(state.params)
-                    run.show(number, state.params)
+                    evaluation = run.evaluate(evaluated(config, state))
+                    run.show(number, evaluated(config, state))
                 if evaluation is not None:  # else a signal came before it was whole
                     log.evaluation(number, evaluation)
 
@@ -122,10 +122,15 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
                 break
         if start >= end:  # typed again after an end without an evaluation
             with log.evaluating():
-                evaluation = run.evaluate(state.params)
+                evaluation = run.evaluate(evaluated(config, state))
             log.evaluation(start, evaluation)
         log.finish_step()
     return Outcome(state, {} if stop.name else evaluation or {}, stop.name)
+
+
+def evaluated(config: Config, state: TrainState) -> Tree:
+    """The parameters that are evaluated: the state's, or their running mean."""
+    return state.average if config.eval.average else state.params
 
 
 @contextlib.contextmanager

@@ -23,15 +23,13 @@ class TrainState(NamedTuple):
     step: jax.Array  # int32, steps taken
     params: Tree
     opt_state: Tree
+    memory: Tree = None  # what the objective keeps from step to step; None: nothing
+    average: Tree = None  # a running mean of the parameters; None: there is none
 
 
-def abstract_state(
-    init_params: Callable[[], Tree],
-    make_optimizer: 'MakeOptimizer',
-    mesh: Mesh,
-) -> TrainState:
+def abstract_state(make_state: Callable[[], TrainState], mesh: Mesh) -> TrainState:
     """Shapes, dtypes and shardings of the state, without any array being made."""
-    shapes = jax.eval_shape(lambda: fresh_state(init_params, make_optimizer))
+    shapes = jax.eval_shape(make_state)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
@@ -39,7 +37,14 @@ def abstract_state(
     )
 
 
-def fresh_state(init_params: Callable[[], Tree], make_optimizer: 'MakeOptimizer') -> TrainState:
+def fresh_state(
+    init_params: Callable[[], Tree],
+    make_optimizer: 'MakeOptimizer',
+    init_memory: Callable[[], Tree] = lambda: None,
+    with_average: bool = False,
+) -> TrainState:
     """The state at step 0; run it under jit with the shardings of `abstract_state`."""
     params = init_params()
-    return TrainState(jnp.zeros((), jnp.int32), params, make_optimizer(params).init(params))
+    opt_state = make_optimizer(params).init(params)
+    average = jax.tree.map(jnp.copy, params) if with_average else None
+    return TrainState(jnp.zeros((), jnp.int32), params, opt_state, init_memory(), average)

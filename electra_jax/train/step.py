@@ -23,14 +23,15 @@ from electra_jax.train.state import TrainState
 
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
-Draw = Callable[[Any, Mapping[str, jax.Array], jax.Array | int], Any]
+Draw = Callable[[Any, Mapping[str, jax.Array], jax.Array | int | None, Tree], Any]
 Loss = Callable[[Tree, Any, jax.Array | None, jax.Array], tuple[jax.Array, Metrics]]
 
 
 class Problem(NamedTuple):
     """What a step minimizes, as pure functions."""
 
-    # Batch, random keys by stream, step -> inputs, whose arrays all lead with B.
+    # Batch, random keys by stream, step (None: evaluation), memory -> inputs, whose arrays all lead
+    # with B.
     draw: Draw
     # Params, inputs, dropout_key, step -> loss and metrics: sums over rows of terms whose weights
     # sum to one over the batch, so that microbatches add up.
@@ -40,6 +41,12 @@ class Problem(NamedTuple):
     prepare: Callable[[Tree, jax.Array], Tree]
     # A part of the inputs -> the same with weights that sum to one over that part.
     alone: Callable[[Any], Any]
+    # Memory, metrics of the loss -> the memory of the next step, and the metrics without what only
+    # the memory needs.
+    remember: Callable[[Tree, Metrics], tuple[Tree, Metrics]] = lambda memory, metrics: (
+        memory,
+        metrics,
+    )
 
 
 def train_step(
@@ -65,8 +72,13 @@ def train_step(
         and 'learning_rate'; where bad steps are skipped 'skipped', 1 or 0.
     """
     state, metrics, grads = gradients(problem, config, seed, state, batch)
+    memory, metrics = problem.remember(state.memory, metrics)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    average = state.average
+    if average is not None:
+        average = problem.prepare(average, state.step)
+        average = running_mean(average, params, state.step, config.optimizer.average_decay)
     learning_rate = schedules.from_config(config, config.optimizer.learning_rate)
     metrics = {
         **metrics,
@@ -74,12 +86,23 @@ def train_step(
         'update_norm': optax.tree.norm(updates),
         'learning_rate': learning_rate(state.step),
     }
-    after = TrainState(state.step + 1, params, opt_state)
+    after = TrainState(state.step + 1, params, opt_state, memory, average)
     if config.health.on_bad_step == 'skip':
         good = is_good(config.health, metrics)
         after = jax.tree.map(functools.partial(_unless_bad, good), after, state)
         metrics[SKIPPED] = 1.0 - good
     return after, metrics
+
+
+def running_mean(mean: Tree, params: Tree, step: jax.Array, decay: float | None) -> Tree:
+    """`mean` with the parameters after `step` more steps, at which its first ones fade sooner.
+
+    The share of the mean that is kept is `decay`, and at first (1 + step) / (10 + step): so it
+    forgets the parameters of step 0 (TensorFlow's ExponentialMovingAverage).
+    """
+    now = step.astype(jnp.float32)
+    kept = jnp.minimum(1.0 if decay is None else decay, (1 + now) / (10 + now))
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, mean, params)
 
 
 def _unless_bad(good: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
@@ -107,6 +130,7 @@ def examine_step(
 ) -> Examination:
     """Looks into the computation of `train_step`; the arguments are the same."""
     state, metrics, grads = gradients(problem, config, seed, state, batch)
+    _, metrics = problem.remember(state.memory, metrics)
     updates, _ = optimizer.update(grads, state.opt_state, state.params)
     groups = {
         name: dict(named_leaves(tree))
@@ -125,7 +149,7 @@ def gradients(
     """The first half of `train_step`: the prepared state, the problem's metrics, the gradient."""
     keys = rng.step_keys(rng.root_key(seed), state.step)
     state = state._replace(params=problem.prepare(state.params, state.step))
-    inputs = problem.draw(batch, keys, state.step)
+    inputs = problem.draw(batch, keys, state.step, state.memory)
     gradient = jax.value_and_grad(problem.loss, has_aux=True)
     parts = config.optimizer.microbatches
     if config.optimizer.clip_replicas > 1:
@@ -198,6 +222,6 @@ def compile_totals(
 
     def step(params: Tree, batch: Batch, number: jax.Array) -> Metrics:
         key = rng.stream_key(rng.root_key(0), number, 'evaluate')
-        return totals(params, draw(batch, rng.step_keys(key, 0), 0))
+        return totals(params, draw(batch, rng.step_keys(key, 0), None, None))
 
     return jax.jit(rules.on_mesh(step, mesh), out_shardings=rules.replicated(mesh))

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import subprocess
@@ -47,6 +48,7 @@ FREE = (
     'data.verify',
     'data.workers',
     'optimizer.warmup_share',  # the steps that follow are compared
+    'optimizer.decay_share',
     'objective.generator_share',
     'remark',
     'compilation_cache',
@@ -104,35 +106,95 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
     """
     if (stored := begun(workdir)) is None:
         return
+    before, now, refused = _differences(stored, config)
+    if not refused:
+        return
+    # Minutes that are typed only now have not become steps.
+    is_measured = config.minutes is None or 'minutes' not in refused
+    longer = _only_longer(refused, before, now) and is_measured
+    shared = min(_free_steps(before, config), length.free_steps(config))
+    newest = max(seals.steps(workdir / seals.FOLDER), default=0)
+    if longer and shared >= max(newest, 1) and set(refused) <= {'minutes', *_OF_A_BRANCH}:
+        return
+    raise CheckpointError(
+        f'{workdir} holds a run with other settings:\n{_listed(refused, before, now)}\n'
+        'Type the settings it was started with to continue it, or another --workdir to '
+        'start a new one.' + _how_to_go_on(workdir, refused, before, now, config)
+    )
+
+
+def check_branch(step_folder: epath.Path, config: Config) -> None:
+    """Refuses to begin with the state of another run that `config` does not share until there.
+
+    Args:
+        step_folder: of the checkpoint, in the other run's workdir.
+        config: of the run that begins with it.
+
+    Raises:
+        CheckpointError: naming the settings that differ, or the steps that both runs have.
+    """
+    trunk, step = step_folder.parent.parent, int(step_folder.name)
+    if (stored := begun(trunk)) is None:
+        raise CheckpointError(
+            f'config.branch_from is {config.branch_from}, but {trunk} has no {CONFIG_FILE} of a run'
+        )
+    before, now, refused = _differences(stored, config)
+    refused = [name for name in refused if name not in _FREE_IN_A_BRANCH]
+    if refused:
+        raise CheckpointError(
+            f'config.branch_from is {config.branch_from}, a run with other settings:\n'
+            f'{_listed(refused, before, now)}\nA branch differs in config.total_steps and '
+            'config.optimizer.decay_steps alone; to start with the parameters and nothing else, '
+            'type --config.init_from instead'
+        )
+    shared = min(_free_steps(before, config), length.free_steps(config))
+    if step > shared:
+        raise CheckpointError(
+            f'config.branch_from names step {step} of {trunk}, but after step {shared:.0f} the two '
+            'runs have different schedules, allowed: a step before the decay of both '
+            '(config.optimizer.decay_steps), without a falling mask rate, temperature or stages'
+        )
+
+
+def _differences(
+    stored: Mapping[str, Any], config: Config
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """The settings of a run that has begun and of this one, and which differ and must not."""
     # A setting that is newer than the run counts as having had its default.
-    before = _flat(dataclasses.asdict(recipe({}))) | stored
+    before = {**_flat(dataclasses.asdict(recipe({}))), **stored}
     now = _flat(dataclasses.asdict(config))
     for one in (before, now):
         one.update({name: usual for name, usual in _USUAL.items() if one.get(name) is None})
     changed = [name for name in before | now if before.get(name) != now.get(name)]
-    refused = [name for name in changed if not any(f'{name}.'.startswith(f'{x}.') for x in FREE)]
-    if refused:
-        # Minutes that are typed only now have not become steps.
-        is_measured = config.minutes is None or 'minutes' not in refused
-        longer = _only_longer(refused, before, now) and length.can_be_longer(config)
-        if longer and is_measured and set(refused) <= {'minutes', 'total_steps'}:
-            return
-        listed = '\n'.join(
-            f'  config.{name}: {before.get(name)!r} there, {now.get(name)!r} now'
-            for name in refused
-        )
-        raise CheckpointError(
-            f'{workdir} holds a run with other settings:\n{listed}\n'
-            'Type the settings it was started with to continue it, or another --workdir to '
-            'start a new one.'
-            + _how_to_go_on(workdir, refused, before, now, length.can_be_longer(config))
-        )
+    return (
+        before,
+        now,
+        [name for name in changed if not any(f'{name}.'.startswith(f'{x}.') for x in FREE)],
+    )
 
 
+def _listed(names: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return '\n'.join(
+        f'  config.{name}: {before.get(name)!r} there, {now.get(name)!r} now' for name in names
+    )
+
+
+# What a branch may have otherwise than the run that it begins with, and a longer run than before.
+_OF_A_BRANCH = ('total_steps', 'optimizer.decay_steps')
+_FREE_IN_A_BRANCH = {*_OF_A_BRANCH, 'branch_from', 'minutes', 'petaflop'}
 # What follows from the length of a run.
 _OF_THE_LENGTH = {
-    'total_steps', 'minutes', 'optimizer.warmup_steps', 'objective.generator_steps',
+    *_OF_A_BRANCH, 'minutes', 'petaflop', 'optimizer.warmup_steps', 'objective.generator_steps',
 }  # fmt: skip
+
+
+def _free_steps(before: Mapping[str, Any], config: Config) -> float:
+    """`length.free_steps` of a run that differs from `config` as a branch may."""
+    decay = before.get('optimizer.decay_steps')
+    optimizer = dataclasses.replace(config.optimizer, decay_steps=decay)
+    return length.free_steps(
+        dataclasses.replace(config, total_steps=before['total_steps'], optimizer=optimizer)
+    )
 
 
 def _only_longer(changed: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -150,18 +212,27 @@ def _how_to_go_on(
     changed: Sequence[str],
     before: Mapping[str, Any],
     now: Mapping[str, Any],
-    can_be_longer: bool,
+    config: Config,
 ) -> str:
     """What to type to train a run for longer that another length was typed for."""
     if not _only_longer(changed, before, now):
         return ''
-    if can_be_longer:
+    if length.free_steps(config) == math.inf:
         name = 'optimizer.warmup_steps'
         warmup = f' --config.{name}={before[name]}' if name in changed else ''
         return (
             '\nThis run can be made longer by steps alone: type '
             f'--config.total_steps=NUMBER{warmup} (above {before["total_steps"]}), and no '
             'config.minutes'
+        )
+    shared = _free_steps(before, config)
+    stable = [step for step in seals.steps(workdir / seals.FOLDER) if step <= shared]
+    if stable:
+        folder = workdir / seals.FOLDER / str(stable[-1])
+        branch = {'config.branch_from': str(folder), 'workdir': f'{workdir}-longer'}
+        return (
+            f'\nIts learning rate decays after step {shared:.0f}. To go on from a checkpoint '
+            f'before that: {cli.same_command(**branch)}'
         )
     fresh = {'config.init_from': str(workdir), 'workdir': f'{workdir}-longer'}
     return (

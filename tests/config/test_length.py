@@ -1,5 +1,6 @@
 """Lengths of a run that follow from shares of it, or from a measured number of steps."""
 
+import math
 import os
 
 import pytest
@@ -39,12 +40,16 @@ def test_what_follows_from_a_length_keeps_its_share():
     ('typed', 'other'),
     [
         ('total_steps', 'minutes'),
+        ('minutes', 'petaflop'),
         ('optimizer.warmup_steps', 'optimizer.warmup_share'),
+        ('optimizer.decay_steps', 'optimizer.decay_share'),
         ('objective.generator_steps', 'objective.generator_share'),
     ],
 )
 def test_steps_that_are_typed_decide(typed, other):
-    settings = recipe.recipe({'minutes': 30.0, **STAGES})
+    settings = recipe.recipe({'minutes': 30.0, 'petaflop': 0.1, **STAGES})
+    settings.optimizer.decay_share, settings.optimizer.decay_steps = 0.2, 9
+    settings.objective.generator_steps = 9
     recipe.give_way(settings, {typed})
     group, _, name = other.rpartition('.')
     assert getattr(getattr(settings, group) if group else settings, name) is None
@@ -71,16 +76,30 @@ def test_a_share_of_a_stage_needs_stages():
 
 
 @pytest.mark.parametrize(
-    ('changes', 'can'),
+    ('changes', 'steps'),
     [
-        ({'optimizer': {'decay_power': 0.0}}, True),
-        ({'optimizer': {'decay_power': 1.0}}, False),
-        ({'optimizer': {'decay_power': 0.0}, 'objective': {'temperature_end': 0.5}}, False),
-        ({**STAGES, 'optimizer': {'decay_power': 0.0}}, False),
+        ({'optimizer': {'decay_power': 0.0}}, math.inf),
+        ({'optimizer': {'decay_power': 1.0}}, 0),
+        ({'optimizer': {'decay_steps': 30}}, 70),
+        ({'optimizer': {'decay_share': 0.2}}, 80),
+        ({'optimizer': {'decay_steps': 300}}, 0),
+        ({'optimizer': {'decay_steps': 30}, 'objective': {'mask_rate_end': 0.3}}, 0),
+        ({'optimizer': {'decay_power': 0.0}, 'objective': {'temperature_end': 0.5}}, 0),
+        ({**STAGES, 'optimizer': {'decay_power': 0.0}}, 0),
     ],
 )
-def test_only_a_run_without_schedules_can_be_longer(changes, can):
-    assert length.can_be_longer(tiny_config(**changes)) is can
+def test_a_run_shares_the_steps_before_its_schedules_with_longer_ones(changes, steps):
+    assert length.free_steps(tiny_config(total_steps=100, **changes)) == steps
+
+
+def test_a_decay_keeps_its_share_of_a_length_that_is_measured():
+    decays = {
+        length.with_total_steps(
+            tiny_config(total_steps=100, optimizer=one), 1000
+        ).optimizer.decay_steps
+        for one in ({'decay_steps': 20}, {'decay_share': 0.2})
+    }
+    assert decays == {200}
 
 
 def test_the_machine_is_the_one_that_jax_is_told_to_use(monkeypatch):

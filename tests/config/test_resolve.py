@@ -141,6 +141,28 @@ def test_a_mean_of_states_counts_or_the_best_one(other):
         resolve.check(recipe({'job': 'finetune', 'task': {**task, **other}}))
 
 
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'eval': {'average': True}}, r'eval.average is True.*type --config.optimizer.average_dec'),
+        (
+            {'job': 'finetune', 'task': {'name': 'sst2'}, 'optimizer': {'average_decay': 0.9}},
+            r'average_decay is 0.9.*task.average_last',
+        ),
+        (
+            {'job': 'finetune', 'task': {'name': 'sst2'}, 'optimizer': {'decay_steps': 9}},
+            r"decay_steps is 9, but config.job is 'finetune'",
+        ),
+        ({'branch_from': 'runs/a', 'minutes': 1.0}, r'branch_from is .runs/a.*minutes is 1.0'),
+        ({'branch_from': 'runs/a', 'init_from': 'runs/b'}, r'branch_from is .runs/a.*init_from'),
+        ({'petaflop': 1.0, 'minutes': 1.0}, r'petaflop is 1.0, but config.minutes is 1.0'),
+    ],
+)
+def test_what_pre_training_alone_has_is_refused_elsewhere(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        resolve.check(recipe(changes))
+
+
 def test_pre_training_has_no_task():
     with pytest.raises(ConfigError, match=r"task.name is 'sst2', but config.job is 'pretrain'"):
         resolve.check(recipe({'task': {'name': 'sst2'}}))

@@ -315,6 +315,12 @@ def test_the_mean_of_the_last_checkpoints_is_converted(ours, tmp_path, capsys):
         run(f'huggingface:{ours}', f'ours:{tmp_path / "more"}', average_last=2)
     with pytest.raises(ConfigError, match=r"--average_last is 2 and --revision is 'step-10'"):
         run(f'ours:{ours}', f'ours:{tmp_path / "more"}', average_last=2, revision='step-10')
+    with pytest.raises(ConfigError, match=r'--running_average.*kind huggingface have no running'):
+        run(f'huggingface:{ours}', f'ours:{tmp_path / "more"}', running_average=True)
+    with pytest.raises(ConfigError, match='--running_average is given, and --average_last is 2'):
+        run(f'ours:{ours}', f'ours:{tmp_path / "more"}', average_last=2, running_average=True)
+    with pytest.raises(CheckpointError, match=r'without config\.optimizer\.average_decay'):
+        run(f'ours:{ours}', f'ours:{tmp_path / "more"}', running_average=True)
 
 
 def test_settings_that_suit_the_devices_are_not_passed_on(ours, tmp_path, capsys):

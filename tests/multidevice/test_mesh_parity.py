@@ -25,12 +25,13 @@ def run_on(mesh):
     return run(*MESHES[mesh])
 
 
-def run(mesh_sizes, num_devices, **model):
+def run(mesh_sizes, num_devices, objective=None, optimizer=None, **model):
     """Losses of ten steps, the final state, and how often the step was compiled."""
     config = tiny_config(
         mesh=mesh_sizes,
         model={'dropout': 0.1, 'attention_dropout': 0.1, 'norm': 'post', **model},
-        optimizer={'learning_rate': 1e-2, 'warmup_steps': 5},
+        objective=objective or {},
+        optimizer={'learning_rate': 1e-2, 'warmup_steps': 5, **(optimizer or {})},
     )
     program = runs.build_program(config, VOCABULARY, jax.devices()[:num_devices])
     current = program.fresh_state()
@@ -88,3 +89,29 @@ def test_parameters_lie_where_the_rules_say():
     assert shard.shape == (kernel.shape[0], kernel.shape[1] // 2, kernel.shape[2] // 2)
     moment = final.opt_state[1].mu['discriminator']['layers']['feed_forward']['up']['kernel']
     assert moment.sharding == kernel.sharding
+
+
+@pytest.mark.slow  # compiles two more programs
+def test_what_is_kept_lies_with_the_parameters_and_is_the_same_on_a_mesh():
+    kept = {
+        'objective': {'masks': 'loss'},
+        'optimizer': {'matrices': 'muon', 'average_decay': 0.9},
+        'dropout': 0.0,
+        'attention_dropout': 0.0,
+        'norm': 'pre',
+    }
+    (ours, final, _), (losses, alone, _) = (
+        run(*MESHES[name], **kept) for name in ('2x2x2 data fsdp tensor', '1 device')
+    )
+    np.testing.assert_allclose(ours[:, 0], losses[:, 0], rtol=1e-4)
+    assert losses[-1, 0] < losses[0, 0]
+    np.testing.assert_allclose(final.memory['token_loss'], alone.memory['token_loss'], rtol=1e-3)
+    assert final.memory['token_loss'].sharding.spec == jax.sharding.PartitionSpec('tensor')
+    up = ('discriminator', 'layers', 'feed_forward', 'up', 'kernel')
+    momentum = final.opt_state[1].inner_states['muon'].inner_state[0].mu
+    kernel, *others = (
+        functools.reduce(lambda tree, name: tree[name], up, tree)
+        for tree in (final.params, momentum, final.average)
+    )
+    assert kernel.sharding.spec == jax.sharding.PartitionSpec(None, 'fsdp', 'tensor')
+    assert all(one.sharding == kernel.sharding for one in others)

@@ -10,7 +10,7 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.model.bind import bind
 from electra_jax.objectives import table
 from electra_jax.optim import networks, optimizer, schedules
-from tests.support.configs import VOCABULARY, tiny_config
+from tests.support.configs import TWO_STAGE_MODEL, VOCABULARY, tiny_config
 
 
 def shapes_of(config):
@@ -157,3 +157,26 @@ def test_a_second_stage_warms_up_again():
     rate = schedules.from_config(config, 1.0)
     assert [float(rate(t)) for t in (0, 40, 100)] == pytest.approx([0, 0, 0])
     assert float(rate(10)) == pytest.approx(0.75) and float(rate(50)) == pytest.approx(1 - 1 / 6)
+
+
+def test_the_rate_is_constant_between_the_warm_up_and_the_decay():
+    rates = {'learning_rate': 1.0, 'warmup_steps': 10, 'decay_steps': 20}
+    one = schedules.from_config(tiny_config(total_steps=100, optimizer=rates), 1.0)
+    assert [float(one(t)) for t in (5, 10, 80, 90, 100)] == [0.5, 1, 1, 0.5, 0]
+    stages = tiny_config(
+        total_steps=100,
+        model=TWO_STAGE_MODEL,
+        objective={'name': 'two_stage', 'generator_steps': 40},
+        optimizer=rates,
+    )
+    both = schedules.from_config(stages, 1.0)
+    assert [float(both(t)) for t in (10, 20, 30, 45, 80, 90)] == [1, 1, 0.5, 0.5, 1, 0.5]
+
+
+def test_lengths_that_a_step_is_handed_give_the_same_rates():
+    for changes in ({}, {'optimizer': {'decay_steps': 30}}):
+        config = tiny_config(total_steps=100, **changes)
+        handed = schedules.with_lengths(config, schedules.lengths(config))
+        rates = [schedules.from_config(one, 0.5) for one in (config, handed)]
+        for step in range(0, 101, 7):
+            assert float(rates[0](step)) == float(rates[1](step))

@@ -70,7 +70,7 @@ def test_every_array_of_the_state_has_a_rule_and_a_line_in_the_report():
         )
         text = rules.parameter_table(placed, mesh, optimizer.decay_table(placed))
         assert 'F over tensor' in text and 'D over fsdp' in text
-    assert state.TrainState._fields == ('step', 'params', 'opt_state')
+    assert state.TrainState._fields == ('step', 'params', 'opt_state', 'memory', 'average')
 
 
 def test_an_array_without_a_rule_is_refused():

@@ -13,6 +13,7 @@ from electra_jax.config.settings import Config
 from electra_jax.config.shapes import MODEL_SIZES
 from electra_jax.finetune.files import tag_schemes
 from electra_jax.finetune.known import TASKS
+from electra_jax.objectives.masks.table import MASKS
 from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.runtime import usage
 from electra_jax.tokenizers import load
@@ -75,6 +76,7 @@ def test_values_of_a_recipe_are_shown():
     [
         ('model.size', MODEL_SIZES),
         ('objective.name', OBJECTIVES),
+        ('objective.masks', MASKS),
         ('data.tokenizer.kind', load.KINDS),
         ('task.name', TASKS),
         ('task.scheme', tag_schemes.SCHEMES),

@@ -149,3 +149,10 @@ def test_long_lines_are_cut_not_left_out(kind):
     for line in lines:
         (ids,) = tokenizer.encode_batch([line])
         assert tokenizer.special.unk not in ids
+
+
+def test_pieces_without_the_mark_of_a_space_continue_a_word(tokenizer):
+    inside = tokenizer.continues_word()
+    assert inside.shape == (tokenizer.vocab_size,)
+    for i, piece in enumerate(tokenizer.pieces):
+        assert inside[i] == (not (piece.startswith('▁') or i < 5)), piece

@@ -345,3 +345,9 @@ def test_wikipedia_ids_are_the_librarys():
     for i in range(0, len(lines), 1000):
         part = lines[i : i + 1000]
         assert ids(tokenizer, part) == library_ids(bare, part)
+
+
+def test_pieces_with_two_hashes_continue_a_word():
+    pieces = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'play', '##ing', '#', '##s']
+    inside = wordpiece.WordPiece(pieces).continues_word()
+    assert [piece for piece, x in zip(pieces, inside, strict=True) if x] == ['##ing', '##s']

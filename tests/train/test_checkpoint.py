@@ -56,6 +56,38 @@ def test_a_whole_training_state_gives_its_parameters_and_comes_back_whole(tmp_pa
     assert_same(checkpoint.read_params(epath.Path(tmp_path))[0], fresh.params)
 
 
+def test_a_state_of_all_that_may_be_kept_comes_back_whole(tmp_path):
+    config = tiny_config(
+        mesh={'data': 1},
+        objective={'masks': 'loss'},
+        optimizer={'matrices': 'muon', 'average_decay': 0.9},
+    )
+    program = runs.build_program(config, VOCABULARY, jax.devices()[:1])
+    fresh = program.fresh_state()
+    assert_same(fresh.average, fresh.params)
+    mean = jax.tree.map(lambda x: x + 1, fresh.average)
+    moments = jax.tree.map(lambda x: x + 1, fresh.opt_state)
+    saved = fresh._replace(average=mean, opt_state=moments)
+    folder = epath.Path(tmp_path)
+    checkpoints = checkpoint.Checkpoints(folder / 'checkpoints', CheckpointConfig(), print)
+    checkpoints.save(7, saved, {}, ABOUT)
+    checkpoints.finish()
+    state, _ = checkpoints.restore(7, program.abstract_state)
+    assert jax.tree.structure(state) == jax.tree.structure(saved)
+    assert_same(state, saved)
+    abstract = program.abstract_state.params
+    assert_same(checkpoints.restore_params(7, abstract, average=True), mean)
+    checkpoints.close()
+    assert_same(checkpoint.read_params(folder)[0], fresh.params)
+    assert_same(checkpoint.read_params(folder, average=True)[0], mean)
+
+
+def test_a_checkpoint_without_a_running_mean_is_refused_where_one_is_asked_for(tmp_path, fresh):
+    checkpoint.write_params(epath.Path(tmp_path), fresh.params, ABOUT)
+    with pytest.raises(CheckpointError, match=r'without config\.optimizer\.average_decay'):
+        checkpoint.read_params(epath.Path(tmp_path), average=True)
+
+
 def test_parameters_alone_are_nothing_to_go_on_with(tmp_path, fresh, program):
     checkpoint.write_params(epath.Path(tmp_path), fresh.params, ABOUT)
     checkpoints = checkpoint.Checkpoints(

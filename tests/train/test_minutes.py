@@ -1,5 +1,7 @@
 """How many steps fit into a number of minutes."""
 
+import dataclasses
+import json
 import types
 
 import jax.numpy as jnp
@@ -8,6 +10,8 @@ import pytest
 from etils import epath
 
 from electra_jax.config.length import with_total_steps
+from electra_jax.model.flops import training_flops
+from electra_jax.objectives import table
 from electra_jax.pretrain import length
 from electra_jax.train import loop
 from electra_jax.train.clock import EVALUATING, TRAINING, Clock, StepWork
@@ -224,3 +228,53 @@ def test_the_loop_follows_a_corrected_length(tmp_path):
     assert outcome.state.step == 17 and checkpoints.saved[-1] == 17
     # At 4 by the first plan, then every 9 steps from 5 on, and at the end.
     assert evaluated == [4, 14, 17]
+
+
+def test_operations_decide_how_many_steps_there_are(tmp_path, capsys):
+    folder = epath.Path(tmp_path)
+    base = {'model': {'num_layers': 1}, 'optimizer': {'warmup_steps': 10}}
+    plain, muon, mlm = (
+        tiny_config(petaflop=1e-5, **{**base, **changes})
+        for changes in (
+            {},
+            {'optimizer': {'warmup_steps': 10, 'matrices': 'muon'}},
+            {'objective': {'name': 'mlm'}},
+        )
+    )
+    steps = []
+    for config in (plain, muon, mlm):
+        now = length.of_operations(config, VOCABULARY, folder)
+        networks = table.build(config, VOCABULARY).networks
+        each = training_flops(config, VOCABULARY.size, networks)['mfu'] * 8 * 16
+        assert now.total_steps == round(1e10 / each)
+        assert now.eval.every_steps == -(-now.total_steps // 10)
+        steps.append(now.total_steps)
+    assert steps[1] < steps[0] < steps[2]
+    assert '1e-05 petaFLOP are ' in capsys.readouterr().out
+    # Without it nothing changes, and a run that has begun keeps its length.
+    other = tiny_config(total_steps=77)
+    assert length.of_operations(other, VOCABULARY, folder) is other
+    (tmp_path / 'config.json').write_text(
+        json.dumps({'config': dataclasses.asdict(dataclasses.replace(plain, total_steps=55))})
+    )
+    (tmp_path / 'metrics.jsonl').write_text('{"step": 1}\n')
+    begun = length.stored(plain, folder)
+    assert begun.total_steps == 55
+    assert length.of_operations(begun, VOCABULARY, folder).total_steps == 55
+
+
+def test_muons_products_are_counted():
+    """Of one layer with D = 32, F = 128: four matrices of D x D, two of D x F, five steps each."""
+    config = tiny_config(model={'num_layers': 1}, objective={'name': 'mlm'})
+    with_muon = tiny_config(
+        model={'num_layers': 1}, objective={'name': 'mlm'}, optimizer={'matrices': 'muon'}
+    )
+    networks = table.build(config, VOCABULARY).networks
+    D, F = 32, 128
+    each = 5 * (4 * 6 * D**3 + 2 * (4 * D * D * F + 2 * D**3))
+    for name in ('mfu', 'paper'):
+        more = (
+            training_flops(with_muon, 200, networks)[name]
+            - training_flops(config, 200, networks)[name]
+        )
+        assert more == pytest.approx(each / (8 * 16))

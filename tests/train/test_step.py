@@ -5,11 +5,13 @@ import json
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from electra_jax.optim import schedules
 from electra_jax.pretrain import program as runs
+from electra_jax.train import step
 from tests.support.configs import TWO_STAGE_MODEL, VOCABULARY, random_batch, tiny_config
 
 GOLDEN = pathlib.Path(__file__).parent.parent / 'golden' / 'three_steps.json'
@@ -126,7 +128,18 @@ def test_runs_of_every_length_have_one_program():
         )
         program = runs.build_program(config, VOCABULARY, jax.devices()[:1])
         batch = runs.abstract_batch(program)
-        numbers = schedules.Lengths(*[jax.ShapeDtypeStruct((), np.int32)] * 3)
+        numbers = schedules.Lengths(*[jax.ShapeDtypeStruct((), np.int32)] * 4)
         return program.step.lower(program.abstract_state, batch, numbers).as_text()
 
     assert lowered(20) == lowered(4444)
+
+
+def test_the_running_mean_forgets_where_it_began():
+    mean = {'w': jnp.float32(100.0)}
+    means = []
+    for number in range(200):
+        mean = step.running_mean(mean, {'w': jnp.float32(number)}, jnp.int32(number), 0.9)
+        means.append(float(mean['w']))
+    assert means[0] == pytest.approx(10.0)  # 0.1 * 100 + 0.9 * 0
+    assert means[1] == pytest.approx(2 / 11 * 10 + 9 / 11)
+    assert means[-1] == pytest.approx(199 - 9, abs=0.01)  # of 0.9: nine steps behind

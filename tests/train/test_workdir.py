@@ -8,7 +8,7 @@ from etils import epath
 
 from electra_jax.core.errors import CheckpointError
 from electra_jax.pretrain import length
-from electra_jax.train import metric_lines, workdir
+from electra_jax.train import checkpoint, metric_lines, workdir
 from tests.support.configs import tiny_config
 
 CONSTANT = {'optimizer': {'decay_power': 0.0}}
@@ -52,6 +52,52 @@ def test_a_run_whose_schedules_end_names_the_restart(tmp_path):
     with pytest.raises(CheckpointError, match=r'total_steps: 100 there, 200 now') as error:
         workdir.check_same_run(folder, tiny_config(total_steps=200))
     assert f'--config.init_from={folder} --workdir={folder}-longer' in str(error.value)
+
+
+def save(folder, *steps: int) -> None:
+    """Checkpoints of these steps, as far as their names go."""
+    for step in steps:
+        (folder / checkpoint.FOLDER / str(step) / 'params').mkdir(parents=True)
+        (folder / checkpoint.FOLDER / str(step) / '_CHECKPOINT_METADATA').write_text('{}')
+
+
+def test_a_run_can_be_made_longer_until_its_rate_decays(tmp_path):
+    decay = {'optimizer': {'decay_steps': 20}}
+    folder = begin(tmp_path, total_steps=100, **decay)
+    save(tmp_path, 40, 80)
+    workdir.check_same_run(folder, tiny_config(total_steps=200, **decay))
+    workdir.check_same_run(
+        folder, tiny_config(total_steps=200, optimizer={'decay_share': 0.2, 'decay_steps': 40})
+    )
+    with pytest.raises(CheckpointError, match='other settings'):  # it would have decayed before
+        workdir.check_same_run(folder, tiny_config(total_steps=130, optimizer={'decay_steps': 90}))
+    save(tmp_path, 90)
+    with pytest.raises(CheckpointError, match='decays after step 80') as error:
+        workdir.check_same_run(folder, tiny_config(total_steps=200, **decay))
+    assert f'--config.branch_from={tmp_path}/checkpoints/80' in str(error.value)
+
+
+def test_a_branch_differs_in_its_length_alone(tmp_path):
+    decay = {'optimizer': {'decay_steps': 20}}
+    begin(tmp_path, total_steps=100, **decay)
+    save(tmp_path, 40, 90)
+
+    def check(step: int, **changes) -> None:
+        folder = epath.Path(tmp_path / checkpoint.FOLDER / str(step))
+        workdir.check_branch(folder, tiny_config(branch_from=str(tmp_path), **changes))
+
+    check(40, total_steps=50, optimizer={'decay_steps': 10})
+    for changes, words in (
+        ({'total_steps': 50, 'seed': 3, **decay}, r'seed: 0 there, 3 now'),
+        ({'total_steps': 50, 'optimizer': {'decay_steps': 11}}, 'names step 40 .*after step 39'),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            check(40, **changes)
+    with pytest.raises(CheckpointError, match=r'names step 90 .*after step 80'):
+        check(90, total_steps=200, **decay)
+    (tmp_path / workdir.CONFIG_FILE).unlink()
+    with pytest.raises(CheckpointError, match=r'no config\.json'):
+        check(40, total_steps=50, **decay)
 
 
 def test_a_length_that_was_measured_is_the_runs(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
+from electra_jax.train.checkpoint import AVERAGE
 from tools.faults import setting
 
 logging.set_verbosity(logging.ERROR)  # Orbax warns of the absence of a file that it does not need
@@ -21,7 +22,9 @@ def digest(checkpoint: pathlib.Path) -> dict[str, str]:
     """Every array of a checkpoint and its position in the data, each as a hash of its bits."""
     found = {}
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        for item in ('params', 'rest'):
+        for item in ('params', 'rest', AVERAGE):
+            if not (checkpoint / item).exists():  # few runs keep a mean
+                continue
             shapes = reader.metadata(checkpoint / item).item_metadata.tree
             as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
             tree = reader.restore(

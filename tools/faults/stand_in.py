@@ -15,7 +15,8 @@ import numpy as np
 from electra_jax.config.settings import Config
 from electra_jax.model.bind import Model, Params
 from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
-from electra_jax.objectives.inputs import Inputs, make_draw
+from electra_jax.objectives.draws import make_draw
+from electra_jax.objectives.inputs import Inputs
 
 
 def init(vocab_size: int, width: int, key: jax.Array) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def stand_in(config: Config, model: Model, text: Vocabulary) -> Objective:
         losses_BL = _losses_BL(params, inputs, None)
         return {'sum': losses_BL.sum(), 'count': jnp.float32(losses_BL.size)}
 
-    draw = make_draw(config, text.special, model.vocab_rows)
+    draw = make_draw(config, text, model.vocab_rows)
     return Objective((), draw, loss, totals, _summary, _example)
 
 

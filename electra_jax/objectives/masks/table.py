@@ -1,0 +1,31 @@
+"""Every way to choose masked tokens by name. To add one: a file with its factory, and a row."""
+
+from collections.abc import Callable
+
+from electra_jax.config.settings import Config
+from electra_jax.core.errors import unknown
+from electra_jax.objectives.definition import Vocabulary
+from electra_jax.objectives.masks.rarity import rarity
+from electra_jax.objectives.masks.rule import MaskRule
+from electra_jax.objectives.masks.running_loss import running_loss
+from electra_jax.objectives.masks.uniform import uniform
+from electra_jax.objectives.masks.words import words
+
+MASKS: dict[str, Callable[[Config, Vocabulary], MaskRule]] = {
+    'uniform': uniform,
+    'rarity': rarity,
+    'loss': running_loss,
+    'words': words,
+}
+
+
+def check(name: str) -> None:
+    """Refuses a name that is not in the table by a ConfigError."""
+    if name not in MASKS:
+        raise unknown('config.objective.masks', name, MASKS)
+
+
+def build(config: Config, vocabulary: Vocabulary) -> MaskRule:
+    """The rule of a run, from `config.objective.masks`; ConfigError where there is none."""
+    check(config.objective.masks)
+    return MASKS[config.objective.masks](config, vocabulary)
