@@ -10,7 +10,7 @@ from electra_jax.config.recipe import parse_setting
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import ConfigError
 from electra_jax.runtime import terminal
-from electra_jax.sweep import plan, processes, table
+from electra_jax.sweep import plan, processes, study, table
 from electra_jax.sweep.plan import Planned
 from electra_jax.sweep.shown import Shown
 from electra_jax.train import metric_lines
@@ -50,6 +50,11 @@ def run(request: Namespace) -> int:
     """Trains the runs of a sweep, or compares those that exist; returns the exit status."""
     if request.compare:
         return compare(request)
+    if request.study:
+        controls = dict(parse_control(text) for text in request.control)
+        rule = study.Rule(request.metric or study.SCORE, request.baseline, controls)
+        terminal.OUT.print(study.write(request.study, rule))
+        return 0
     runs = plan_runs(request)
     array = slurm_array(request, len(runs)) if request.slurm else None
     if request.dry_run:
@@ -62,6 +67,14 @@ def run(request: Namespace) -> int:
     file = shlex.quote(str(request.slurm))
     terminal.OUT.print(f'{counted(len(runs), "runs")} in {request.slurm}: type sbatch {file}')
     return 0
+
+
+def parse_control(text: str) -> tuple[str, str]:
+    """``('mlm_loss', 'mlm')`` from ``mlm_loss=mlm``."""
+    arm, equals, control = text.partition('=')
+    if not (arm and equals and control):
+        raise ConfigError(f'--control is {text!r}, allowed: ARM=ARM, such as masks_loss=mlm_loss')
+    return arm, control
 
 
 def plan_runs(request: Namespace) -> list[Planned]:

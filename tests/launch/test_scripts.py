@@ -28,7 +28,7 @@ SCRIPTS = sorted(
 HELP = {
     'tpu_vm.sh': '--on-demand', 'on_worker.sh': 'setup [BUCKET]', 'stoppable.sh': 'status 75',
     'gpu.sh': 'XLA_PYTHON_CLIENT_MEM_FRACTION', 'slurm.sbatch': '--ntasks-per-node',
-    'objectives.sh': 'STEPS=1000',
+    'objectives.sh': 'STEPS=1000', 'study.sh': 'SEEDS=0,1,2',
 }  # fmt: skip
 
 

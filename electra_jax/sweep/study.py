@@ -1,0 +1,232 @@
+"""A study: arms of equal compute with several seeds each, their scores, and what a rule decides.
+
+Everything is read from the records of runs, which a folder has in three places: `pretrain/`, runs
+of pre-training called ARM-seed=N; `finetune/`, runs that started from them; and `pairs/`, answers
+to minimal pairs by each, ARM-seed=N.jsonl. docs/study.md has the rule.
+"""
+
+import collections
+import csv
+import json
+import math
+import pathlib
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from electra_jax.core.errors import ConfigError
+from electra_jax.runtime import terminal
+from electra_jax.sweep import rank, table
+from electra_jax.sweep.shown import Shown
+from electra_jax.train import metric_lines
+
+SCORE = 'score'  # the mean over tasks and minimal pairs, times 100
+COSTS = ('petaFLOP', 'petaFLOP (paper)', 'M tokens')
+_LEAST_SEEDS, _DEVIATIONS = 3, 2.0
+_SEED = re.compile(r'-?\bseed=\d+')
+_BUDGET = re.compile(r'-?\bpetaflop=[\d.e+-]+')
+
+Values = dict[str, float]  # of one run, by column
+
+
+class Arm(NamedTuple):
+    """The runs of one arm, which differ in their seeds."""
+
+    name: str
+    values: dict[str, list[float]]  # column -> of each run that has it
+
+    def mean(self, column: str) -> float | None:
+        """None: no run has the column."""
+        return statistics.fmean(self.values[column]) if self.values.get(column) else None
+
+    def deviation(self, column: str) -> float | None:
+        """The standard deviation over the seeds; None: there are fewer than two."""
+        found = self.values.get(column, [])
+        return statistics.stdev(found) if len(found) > 1 else None
+
+
+class Rule(NamedTuple):
+    """What an arm is compared with."""
+
+    metric: str = SCORE
+    baseline: str = 'electra'
+    controls: Mapping[str, str] = {}  # arm -> the arm that has all of it but what is claimed
+
+
+def arms(folder: pathlib.Path) -> list[Arm]:
+    """The arms of a study, in the order of their names.
+
+    Raises:
+        ConfigError: the folder has no run of pre-training.
+    """
+    workdirs = sorted(path.parent for path in folder.glob(f'pretrain/*/{metric_lines.FILE}'))
+    if not workdirs:
+        raise ConfigError(f'{folder} is not a study: it has no runs in pretrain/')
+    runs = {path.name: trained(Shown(path.name, path)) for path in workdirs}
+    for name, found in scores(folder).items():
+        runs.setdefault(name, {}).update(found)
+    tasks = {column for run in runs.values() for column in run if column in _tested(runs)}
+    grouped: dict[str, dict[str, list[float]]] = collections.defaultdict(dict)
+    for name, run in runs.items():
+        if tasks and tasks <= run.keys():
+            run[SCORE] = statistics.fmean(run[task] for task in tasks)
+        for column, value in run.items():
+            grouped[_SEED.sub('', name) or name].setdefault(column, []).append(value)
+    return [Arm(name, values) for name, values in sorted(grouped.items())]
+
+
+def trained(run: Shown) -> Values:
+    """What a run of pre-training cost, and its newest held-out metrics."""
+    cost, about = table.costs(run), table.read_about(run.folder)
+    steps, config = table.last_step(run.folder), about.get('config')
+    found: Values = {}
+    if config and 'GFLOP/step' in cost:
+        each = [cost['GFLOP/step'], cost['GFLOP/step (paper)']]
+        found |= {name: one * steps / 1e6 for name, one in zip(COSTS, each, strict=False) if one}
+        found[COSTS[2]] = steps * config['batch_size'] * config['data']['row_length'] / 1e6
+    for name in ('eval/mlm_loss', 'eval/disc_auc'):
+        value = run.last(name)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def scores(folder: pathlib.Path) -> dict[str, Values]:
+    """Name of a run of pre-training -> task -> the median of its trials; and pairs; times 100."""
+    found: dict[str, Values] = collections.defaultdict(dict)
+    for path in sorted(folder.glob('finetune/*/results.json')):
+        config = table.read_about(path.parent).get('config', {})
+        start = pathlib.Path(str(config.get('init_from') or '')).name
+        median = Shown(path.parent.name, path.parent).headline.get('median')
+        if median is not None:
+            found[start][config['task']['name']] = 100 * float(median)
+    for path in sorted(folder.glob('pairs/*.jsonl')):
+        found[path.stem]['pairs'] = 100 * pairs(path)
+    return found
+
+
+def pairs(path: pathlib.Path) -> float:
+    """The share of minimal pairs that are right, by the best of the checkpoint's scorers."""
+    right: dict[str, list[float]] = collections.defaultdict(list)
+    for line in path.read_text().splitlines():
+        answer = json.loads(line)
+        by = {'': answer} if 'right' in answer else answer
+        for name, one in by.items():
+            if isinstance(one, dict) and 'right' in one:
+                right[name].append(one['right'])
+    if not right:
+        raise ConfigError(f'{path} has no answers to minimal pairs')
+    return max(statistics.fmean(values) for values in right.values())
+
+
+def _tested(runs: Mapping[str, Values]) -> set[str]:
+    """Columns that are scores of tasks."""
+    return {c for run in runs.values() for c in run if '/' not in c and c not in (*COSTS, SCORE)}
+
+
+def noise(found: Sequence[Arm], metric: str) -> float | None:
+    """The pooled standard deviation over seeds; None: no arm has three."""
+    known = [arm.values[metric] for arm in found if len(arm.values.get(metric, ())) > 1]
+    if not any(len(values) >= _LEAST_SEEDS for values in known):
+        return None
+    squares = sum((len(values) - 1) * statistics.variance(values) for values in known)
+    return math.sqrt(squares / sum(len(values) - 1 for values in known))
+
+
+def compare(arm: Arm, other: Arm, metric: str, floor: float) -> str:
+    """'better', 'worse' or 'alike': more than two deviations of the difference of the means."""
+    ours, theirs = arm.values.get(metric, []), other.values.get(metric, [])
+    if not ours or not theirs:
+        return ''
+    limit = _DEVIATIONS * floor * math.sqrt(1 / len(ours) + 1 / len(theirs))
+    ahead = statistics.fmean(ours) - statistics.fmean(theirs)
+    if abs(ahead) <= limit:
+        return 'alike'
+    return 'better' if (ahead > 0) == (direction(metric) == 'higher') else 'worse'
+
+
+def direction(metric: str) -> str:
+    """Which values of a column are better, as `rank.direction`; of tasks the higher ones."""
+    return rank.direction(metric) if '/' in metric else 'higher'
+
+
+def verdict(arm: Arm, found: Mapping[str, Arm], rule: Rule, floor: float | None) -> str:
+    """What the rule decides about an arm.
+
+    Raises:
+        ConfigError: the arm's baseline or control is not among the arms.
+    """
+    if arm.name == rule.baseline:
+        return 'baseline'
+    against = [rule.baseline, rule.controls.get(arm.name, rule.baseline)]
+    for name in against:
+        if name not in found:
+            raise ConfigError(f'there is no arm {name}, allowed: {", ".join(found)}')
+    if floor is None:
+        return 'no noise floor: three seeds of one arm at least'
+    first, second = (compare(arm, found[name], rule.metric, floor) for name in against)
+    return 'wins' if first == second == 'better' else first
+
+
+def write(folder: pathlib.Path, rule: Rule) -> str:
+    """Writes study.md, study.csv and study.png into the folder; returns the text to print."""
+    found = arms(folder)
+    by_name, floor = {arm.name: arm for arm in found}, noise(found, rule.metric)
+    columns = list(dict.fromkeys(column for arm in found for column in arm.values))
+    columns.sort(key=lambda name: (name not in COSTS, name != SCORE, '/' in name))
+    head, rows = ['arm', 'seeds', *columns, 'by the rule'], []
+    for arm in found:
+        cells = [arm.name, str(max(map(len, arm.values.values())))]
+        for column in columns:
+            cells.append(table.cell(arm.mean(column)))
+            deviation = arm.deviation(column)
+            if column not in COSTS and deviation is not None:
+                cells[-1] += f' ({table.cell(deviation)})'
+        rows.append([*cells, verdict(arm, by_name, rule, floor)])
+    text = terminal.markdown(head, rows)
+    if floor is not None:
+        text += (
+            f'\nNoise floor of {rule.metric}: {table.cell(floor)}, the standard deviation over '
+            f'seeds, pooled over arms. {rule.baseline} is the baseline; better and worse are more '
+            'than two standard deviations of the difference; wins: better than its control, too.\n'
+        )
+    (folder / 'study.md').write_text(text)
+    with (folder / 'study.csv').open('w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(['arm', 'column', 'mean', 'standard deviation', 'runs'])
+        for arm in found:
+            for column, values in arm.values.items():
+                row = [arm.name, column, arm.mean(column), arm.deviation(column), len(values)]
+                writer.writerow(row)
+    picture = draw(found, rule.metric, folder / 'study.png')
+    return f'{text}\ntable: {folder / "study.md"} (and study.csv)\n{picture}'
+
+
+def draw(found: Sequence[Arm], metric: str, path: pathlib.Path) -> str:
+    """Draws the metric of each arm against its operations, with deviations over seeds.
+
+    Budgets of one arm (ARM-petaflop=N) are one line. Returns a line for the terminal.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return 'no plot: matplotlib is not installed'
+    lines: dict[str, list[tuple[float, float, float]]] = collections.defaultdict(list)
+    for arm in found:
+        cost, mean = arm.mean(COSTS[0]), arm.mean(metric)
+        if cost is not None and mean is not None:
+            point = (cost, mean, arm.deviation(metric) or 0.0)
+            lines[_BUDGET.sub('', arm.name)].append(point)
+    figure = Figure(figsize=(8, 5), layout='tight')
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name, points in lines.items():
+        x, y, deviation = zip(*sorted(points), strict=True)
+        axes.errorbar(x, y, yerr=deviation, fmt='o-', capsize=3, label=name)
+    axes.set(xlabel='petaFLOP of pre-training (matrix products)', ylabel=metric)
+    if lines:
+        axes.legend(fontsize=7, loc='center left', bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=120)
+    return f'plot: {path}'

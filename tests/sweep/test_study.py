@@ -1,0 +1,117 @@
+"""A study's table from saved records, and what its rule decides."""
+
+import csv
+import json
+
+import pytest
+
+from electra_jax.core.errors import ConfigError
+from electra_jax.sweep import __main__ as command
+from electra_jax.sweep import job, study
+from electra_jax.sweep.study import Arm, Rule
+
+
+def arm(name, *scores):
+    return Arm(name, {'score': list(scores)})
+
+
+FOUND = {
+    'electra': arm('electra', 50.0, 51.0, 52.0),
+    'near': arm('near', 52.0, 53.0, 51.0),
+    'far': arm('far', 60.0, 61.0, 62.0),
+    'low': arm('low', 40.0, 41.0, 42.0),
+    'mlm': arm('mlm', 60.5, 61.5, 62.5),
+}
+
+
+def test_the_noise_floor_is_pooled_over_arms_and_needs_three_seeds():
+    unequal = [arm('a', 1.0, 3.0, 5.0), arm('b', 2.0, 2.0)]  # variances 4 (2 free) and 0 (1)
+    assert study.noise(unequal, 'score') == pytest.approx((8 / 3) ** 0.5)
+    assert study.noise([arm('a', 1.0, 3.0), arm('b', 2.0)], 'score') is None
+
+
+def test_arms_differ_above_two_deviations_of_the_difference():
+    # The floor is 1 and there are three seeds: the limit is 2 sqrt(2 / 3) = 1.633.
+    floor = study.noise(list(FOUND.values()), 'score')
+    assert floor == pytest.approx(1.0)
+    for shift, expected in ((1.6, 'alike'), (1.7, 'better'), (-1.6, 'alike'), (-1.7, 'worse')):
+        moved = arm('x', *(value + shift for value in FOUND['electra'].values['score']))
+        assert study.compare(moved, FOUND['electra'], 'score', floor) == expected
+    losses = Arm('x', {'eval/mlm_loss': [2.0]}), Arm('y', {'eval/mlm_loss': [5.0]})
+    assert study.compare(*losses, 'eval/mlm_loss', 1.0) == 'better'
+
+
+def test_an_arm_wins_where_it_beats_its_control_too():
+    rule = Rule(controls={'far': 'mlm'})
+    decided = {name: study.verdict(one, FOUND, rule, 1.0) for name, one in FOUND.items()}
+    assert decided == {
+        'electra': 'baseline', 'near': 'alike', 'far': 'better', 'low': 'worse', 'mlm': 'wins',
+    }  # fmt: skip
+    assert study.verdict(FOUND['far'], FOUND, Rule(), 1.0) == 'wins'
+    assert 'three seeds' in study.verdict(FOUND['far'], FOUND, Rule(), None)
+    with pytest.raises(ConfigError, match='no arm gone, allowed: electra'):
+        study.verdict(FOUND['far'], FOUND, Rule(controls={'far': 'gone'}), 1.0)
+
+
+def trained(folder, name, loss, **flops):
+    """The record of a run of pre-training of ten steps of 4 x 16 tokens."""
+    path = folder / 'pretrain' / name
+    path.mkdir(parents=True)
+    config = {'total_steps': 10, 'batch_size': 4, 'data': {'row_length': 16}}
+    about = {'config': config, 'flops_per_token': {'mfu': 1e9, 'paper': 2e9, **flops}}
+    (path / 'config.json').write_text(json.dumps(about))
+    line = {'step': 10, 'eval/mlm_loss': loss, 'eval/disc_auc': 0.7}
+    (path / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
+
+
+def tuned(folder, name, task, median):
+    path = folder / 'finetune' / f'{name}-{task}'
+    path.mkdir(parents=True)
+    config = {'init_from': f'{folder}/pretrain/{name}', 'task': {'name': task}}
+    (path / 'config.json').write_text(json.dumps({'config': config}))
+    (path / 'results.json').write_text(json.dumps({'headline': {'median': median}}))
+
+
+def answered(folder, name, generator, discriminator):
+    lines = [
+        {'id': 1, 'generator': {'right': a}, 'discriminator': {'right': b}}
+        for a, b in zip(generator, discriminator, strict=True)
+    ]
+    (folder / 'pairs').mkdir(exist_ok=True)
+    text = ''.join(json.dumps(line) + '\n' for line in lines)
+    (folder / 'pairs' / f'{name}.jsonl').write_text(text)
+
+
+def test_the_table_is_made_of_the_records_by_one_command(tmp_path):
+    for seed in range(3):
+        for name, gain in (('electra', 0.0), ('muon', 0.2)):
+            run = f'{name}-seed={seed}'
+            trained(tmp_path, run, 5.0 - gain)
+            tuned(tmp_path, run, 'cola', 0.1 + gain + seed / 100)
+            answered(tmp_path, run, (0.5, 1.0), (0.0, 1.0))
+    trained(tmp_path, 'mlm-seed=0', 4.0)  # not fine-tuned yet: it has no score
+    words = [f'--study={tmp_path}', '--control', 'muon=electra']
+    assert job.run(command.parse(words)) == 0
+    lines = (tmp_path / 'study.md').read_text().splitlines()
+    # 64 tokens a step, 10 steps of 1e9 and 2e9 operations a token.
+    assert lines[0] == (
+        '| arm | seeds | petaFLOP | petaFLOP (paper) | M tokens | score | cola | pairs | '
+        'eval/mlm_loss | eval/disc_auc | by the rule |'
+    )
+    assert lines[2].startswith('| electra | 3 | 0.00064 | 0.00128 | 0.00064 | 43 (0.5) | 11 (1) |')
+    assert lines[2].endswith('| baseline |') and lines[4].endswith('| wins |')
+    assert lines[3].startswith('| mlm | 1 | 0.00064 |') and lines[3].endswith('|  |')
+    assert any('Noise floor of score: 0.5,' in line for line in lines)
+    with (tmp_path / 'study.csv').open() as file:
+        rows = {(row['arm'], row['column']): row for row in csv.DictReader(file)}
+    assert rows['muon', 'cola']['runs'] == '3' and float(
+        rows['muon', 'cola']['mean']
+    ) == pytest.approx(31)
+    assert (tmp_path / 'study.png').exists()
+
+
+def test_what_is_no_study_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match='no runs in pretrain'):
+        study.arms(tmp_path)
+    with pytest.raises(ConfigError, match="--control is 'muon'"):
+        job.run(command.parse([f'--study={tmp_path}', '--control', 'muon']))
