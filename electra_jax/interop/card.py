@@ -89,10 +89,7 @@ def _training(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
         yield f'The text was read {epochs:.3g} times.'
     if about.get('tokenizer_hash'):
         yield f'Tokenizer: sha256 `{about["tokenizer_hash"]}`.'
-    command = _recorded(facts.run).get('command')
-    if isinstance(command, list) and command and all(isinstance(x, str) for x in command):
-        module = pathlib.PurePath(command[0]).stem
-        words = shlex.join(['python', '-m', f'electra_jax.{module}', *map(_plain, command[1:])])
+    if words := command_line(_recorded(facts.run).get('command')):
         yield from ('', '```bash', words, '```')
 
 
@@ -181,6 +178,14 @@ def _lines(about: Mapping[str, Any], run: pathlib.Path) -> list[dict[str, Any]]:
 
 def _last(about: Mapping[str, Any], run: pathlib.Path, name: str) -> float | None:
     return metric_lines.last(_lines(about, run), name)
+
+
+def command_line(command: Any) -> str | None:
+    """A command that a run records, without folders of its machine; None: it records none."""
+    if not (isinstance(command, list) and command and all(isinstance(x, str) for x in command)):
+        return None
+    module = pathlib.PurePath(command[0]).stem
+    return shlex.join(['python', '-m', f'electra_jax.{module}', *map(_plain, command[1:])])
 
 
 def _plain(word: str) -> str:

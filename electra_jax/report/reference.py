@@ -15,6 +15,7 @@ from etils import epath
 from electra_jax.config import recipe
 from electra_jax.core import files
 from electra_jax.core.errors import DataError
+from electra_jax.interop import card
 from electra_jax.report.runs import Run
 
 FORMAT = 'electra_jax reference curves'
@@ -99,8 +100,14 @@ def _band(stored: dict[str, Any]) -> Band:
 def write(path: str | epath.Path, runs: Sequence[Run]) -> None:
     """Writes the file from runs of one recipe."""
     curves = {name: band._asdict() for name in _CURVES if (band := _measured(name, runs))}
-    about = [{'name': run.name, 'command': run.about.get('command'),
-              'devices': run.about.get('devices')} for run in runs]  # fmt: skip
+    about = [
+        {
+            'name': run.name,
+            'command': card.command_line(run.about.get('command')),
+            'devices': run.about.get('devices'),
+        }
+        for run in runs
+    ]
     lengths = (run.setting('total_steps') for run in runs)
     length = {
         'total_steps': _of_all(lengths),

@@ -3,12 +3,14 @@
 import dataclasses
 import html.parser
 import json
+import pathlib
 import re
 import time
 
 import pytest
 from etils import epath
 
+from electra_jax.config import recipe
 from electra_jax.core.errors import DataError
 from electra_jax.report import curves, facts, job, page, reference, runs, sentences
 from electra_jax.report.__main__ import parse
@@ -16,6 +18,8 @@ from electra_jax.train import example_lines
 from electra_jax.train.clock import EVALUATING, TRAINING, Clock
 from tests.support.clocks import FakeClock
 from tests.support.report_runs import EVIL, METRICS, write_results, write_run
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
@@ -161,6 +165,8 @@ def test_a_reference_is_what_runs_measured(tmp_path):
     reference.write(tmp_path / 'normal.json', found)
     normal = reference.read(tmp_path / 'normal.json')
     band = normal.bands['eval/mlm_loss']
+    (about, _) = json.loads((tmp_path / 'normal.json').read_text())['runs']
+    assert about['command'].startswith('python -m electra_jax.main --config=configs/quickstart.py')
     assert band.x[0] == 20 and band.x[-1] == 400
     low, high = (run.last('eval/mlm_loss') for run in found)
     assert (band.low[-1], band.high[-1]) == pytest.approx((low, high), rel=1e-4)
@@ -211,3 +217,15 @@ def test_a_long_run_is_small_and_quick(tmp_path):
 )
 def test_numbers_are_written_for_people(value, shown):
     assert facts.number(value) == shown
+
+
+@pytest.mark.parametrize(
+    'file', sorted(ROOT.glob('configs/references/*.json')), ids=lambda x: x.stem
+)
+def test_a_reference_of_the_project_is_of_a_recipe(file):
+    normal = reference.read(file)
+    assert normal.total_steps and normal.tokens_per_step and 'eval/disc_auc' in normal.bands
+    assert recipe.load(ROOT / 'configs' / f'{file.stem}.py').log.reference == str(
+        file.relative_to(ROOT)
+    )
+    assert '/' not in re.sub(r'\w+/[\w*.]+', '', file.read_text())  # names of folders of a machine

@@ -1,10 +1,13 @@
 """Draws the pictures of the documentation: `python -m tools.pages.drawings`, into docs/drawings/.
 
-Each is an SVG that is made of this file alone, so the same program writes the same bytes. It has
+Each is an SVG that is made of this file alone, and of the reference curves in configs/references/,
+so the same program writes the same bytes. It has
 colours for light and for dark, and paper of its own, so it can be read on any page. Colours are
 those of Okabe and Ito, which colour-blind people can tell apart.
 """
 
+import functools
+import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -27,8 +30,7 @@ text { fill: var(--ink); } .muted { fill: var(--muted); font-size: 13px; }
 .line { stroke: var(--muted); fill: none; stroke-width: 1.5; } .head { fill: var(--muted); }
 .grid { stroke: var(--rule); } .off { fill: var(--card); } .on { fill: var(--blue); }
 .curve { fill: none; stroke-width: 2; }
-.c-blue { stroke: var(--blue); } .c-orange { stroke: var(--orange); }
-.dash { stroke-dasharray: 5 4; stroke: var(--muted); fill: none; }
+.c-blue { stroke: var(--blue); } .between { fill: var(--blue-card); }
 """
 
 
@@ -206,12 +208,63 @@ def windows() -> str:
     return svg('Local and global layers: which tokens see each other', 480, 332, parts)
 
 
+# Metric, title and unit of each panel of a drawing of curves.
+_PANELS = (
+    ('eval/mlm_loss', 'generator loss', 'nats a masked token'),
+    ('eval/disc_loss', 'discriminator loss', 'nats a token'),
+    ('eval/disc_auc', 'discriminator AUC', '0.5 is guessing'),
+    ('eval/fake_rate', 'replaced tokens', 'share of all tokens'),
+    ('eval/sampled_accuracy', 'samples that are right', 'share of masked tokens'),
+    ('train/grad_norm', 'gradient norm', 'before clipping'),
+)
+
+
+def curves(file: pathlib.Path) -> str:
+    """The curves of a file of reference curves, held out but for the gradient's."""
+    content = json.loads(file.read_text())
+    steps, tokens = content['total_steps'], content['total_steps'] * content['tokens_per_step']
+    parts = []
+    for at, (metric, title, unit) in enumerate(_PANELS):
+        x, y = 56 + at % 2 * 232, 52 + at // 2 * 166
+        parts += [text(x - 36, y - 28, title, 'bold'), text(x - 36, y - 11, unit, 'muted')]
+        parts += _panel(x, y, steps, content['curves'][metric])
+    about = f'{steps:,} steps, {tokens / 1e6:.0f} million tokens, from left to right'
+    parts.append(text(20, 510, about, 'muted'))
+    return svg(f'Curves of a healthy run of configs/{file.stem}.py', 480, 528, parts)
+
+
+def _panel(left: float, top: float, steps: int, band: dict[str, list[float]]) -> Iterator[str]:
+    """One pair of axes, 180 x 90, with a band between the lowest and the highest run."""
+    width, height = 180.0, 90.0
+    low, high = min(band['low']), max(band['high'])
+    pad = (high - low) * 0.08 or 1.0
+    low, high = max(low - pad, 0.0), high + pad
+
+    def points(side: str, order: int = 1) -> str:
+        pairs = list(zip(band['x'], band[side], strict=True))[::order]
+        return ' '.join(
+            f'{left + step / steps * width:.1f},'
+            f'{top + height - (value - low) / (high - low) * height:.1f}'
+            for step, value in pairs
+        )
+
+    for share in (0, 0.5, 1):
+        y = top + height * (1 - share)
+        value = low + (high - low) * share
+        yield f'<path class="grid" d="M{left:g} {y:g}H{left + width:g}"/>'
+        yield text(left - 5, y + 4, f'{value:.2g}', 'muted end')
+    yield f'<polygon class="between" points="{points("low")} {points("high", -1)}"/>'
+    yield f'<polyline class="curve c-blue" points="{points("high")}"/>'
+
+
+REFERENCES = sorted((ROOT / 'configs' / 'references').glob('*.json'))
 DRAWINGS: dict[str, Callable[[], str]] = {
     'detection': detection,
     'step': step,
     'rows': rows,
     'mesh': mesh,
     'windows': windows,
+    **{f'curves_{file.stem}': functools.partial(curves, file) for file in REFERENCES},
 }
 
 
