@@ -145,6 +145,7 @@ def reader(tmp_path_factory, environment):
         checkpoint.write_params(path, found.params, dict(found.about))
     for seed, name in enumerate(('one', 'two', 'seed0', 'seed1')):
         write_run(folder / 'lent' / name, seed=seed % 2)
+    shutil.copy(folder / 'lent' / 'one' / 'metrics.jsonl', folder / 'lent' / 'mine')
     (folder / 'vocab.txt').write_text('\n'.join(trained.TOKENIZER.pieces) + '\n')
     for name in ('electra-small', 'theirs'):
         words = f'-m electra_jax.convert --source=ours:lent/mine --target=huggingface:{name}'
