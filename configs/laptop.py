@@ -48,6 +48,6 @@ def get_config():
             },
             'checkpoint': {'every_steps': 1000, 'keep': 2},
             'eval': {'every_steps': 1000, 'rows': 1024},
-            'log': {'every_steps': 200},
+            'log': {'every_steps': 200, 'reference': 'configs/references/laptop.json'},
         }
     )
