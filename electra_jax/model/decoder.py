@@ -26,6 +26,7 @@ from electra_jax.model.encoder import (
     Block,
     Layer,
     Positions,
+    draws_numbers,
     widened,
 )
 from electra_jax.model.heads import SoftmaxHead
@@ -210,7 +211,7 @@ class Decoder(nn.Module):
             in_axes=(0, nn.broadcast),
             length=N,
             unroll=max(1, min(self.model.scan_unroll, N)),
-            check_constancy_invariants=False,  # which traces every layer a second time
+            check_constancy_invariants=draws_numbers(self),
         )
         memory_size = self.model.hidden_size
         return scanned(self.model, self.shape, Sight('before'), memory_size, name='layers')

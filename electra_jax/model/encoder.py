@@ -242,6 +242,15 @@ def _from_groups(size: int, variables: dict) -> dict:
     return {'params': jax.tree.map(weave, *parts)}
 
 
+def draws_numbers(module: nn.Module) -> bool:
+    """Whether layers draw initial parameters or dropout.
+
+    Only then does a scan have to check what is constant in it, which traces each layer twice: the
+    numbers that are drawn depend on it, and should stay as they are.
+    """
+    return module.is_initializing() or module.has_rng('dropout')
+
+
 class Stack(nn.Module):
     """N layers whose parameters are stacked along a leading axis."""
 
@@ -310,7 +319,7 @@ class Stack(nn.Module):
             in_axes=(nn.broadcast, 0),
             length=times,
             unroll=max(1, min(self.model.scan_unroll // layers_each, times)),
-            check_constancy_invariants=False,  # which traces every layer a second time
+            check_constancy_invariants=draws_numbers(self),
         )
 
 
