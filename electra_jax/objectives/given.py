@@ -10,7 +10,7 @@ that keep their token, and uniform numbers for the sampler.
 >>> import functools
 >>> from electra_jax.config.recipe import recipe
 >>> from electra_jax.config.resolve import resolve
-from electra_jax.model.bind import bind
+>>> from electra_jax.model.bind import bind
 >>> from electra_jax.objectives import given
 >>> from electra_jax.optim import optimizer
 >>> from electra_jax.tokenizers.api import SpecialIds
