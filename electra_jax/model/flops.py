@@ -46,15 +46,17 @@ def training_flops(config: Config, vocab_size: int, networks: tuple[str, ...]) -
         networks: of the objective (`Objective.networks`).
     """
     flops = {'mfu': 0.0, 'paper': 0.0}
-    for network in networks:
-        work = _work(config, network)
+    works = {network: _work(config, network) for network in networks}
+    for work in works.values():
         arguments = (work, config.model, config.data.row_length, vocab_size)
         flops['mfu'] += (work.runs + 2 * work.trained) * _products(*arguments)
         flops['paper'] += (work.runs + work.trained) * _paper(*arguments)
-        if config.optimizer.matrices == 'muon':
-            each = work.trained * _muon(work, config.model)
-            for name in flops:
-                flops[name] += each / (config.batch_size * config.data.row_length)
+    if config.optimizer.matrices == 'muon':
+        if config.model.generator == 'tied' and len(works) > 1:
+            del works['generator']  # whose encoder is the other network's, and is updated once
+        step = sum(work.trained * _muon(work, config.model) for work in works.values())
+        for name in flops:
+            flops[name] += step / (config.batch_size * config.data.row_length)
     return flops
 
 

@@ -278,3 +278,22 @@ def test_muons_products_are_counted():
             - training_flops(config, 200, networks)[name]
         )
         assert more == pytest.approx(each / (8 * 16))
+
+
+def test_muons_products_of_a_shared_encoder_are_counted_once():
+    mores = []
+    for objective, networks in (
+        ('mlm', ('generator',)),
+        ('electra', ('generator', 'discriminator')),
+    ):
+        muon, adamw = (
+            tiny_config(
+                model={'generator': 'tied'},
+                objective={'name': objective},
+                optimizer={'matrices': matrices},
+            )
+            for matrices in ('muon', 'adamw')
+        )
+        flops = [training_flops(config, 200, networks)['mfu'] for config in (muon, adamw)]
+        mores.append(flops[0] - flops[1])
+    assert mores[0] == pytest.approx(mores[1]) and mores[0] > 0
