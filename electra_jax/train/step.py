@@ -75,10 +75,10 @@ def train_step(
     memory, metrics = problem.remember(state.memory, metrics)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    average = state.average
-    if average is not None:
+    average, average_decay = state.average, config.optimizer.average_decay
+    if average_decay is not None:
         average = problem.prepare(average, state.step)
-        average = running_mean(average, params, state.step, config.optimizer.average_decay)
+        average = running_mean(average, params, state.step, average_decay)
     learning_rate = schedules.from_config(config, config.optimizer.learning_rate)
     metrics = {
         **metrics,
@@ -94,14 +94,14 @@ def train_step(
     return after, metrics
 
 
-def running_mean(mean: Tree, params: Tree, step: jax.Array, decay: float | None) -> Tree:
-    """`mean` with the parameters after `step` more steps, at which its first ones fade sooner.
+def running_mean(mean: Tree, params: Tree, step: jax.Array, decay: float) -> Tree:
+    """The mean of the steps before, with the parameters after `step`, which counts from 0.
 
     The share of the mean that is kept is `decay`, and at first (1 + step) / (10 + step): so it
     forgets the parameters of step 0 (TensorFlow's ExponentialMovingAverage).
     """
     now = step.astype(jnp.float32)
-    kept = jnp.minimum(1.0 if decay is None else decay, (1 + now) / (10 + now))
+    kept = jnp.minimum(decay, (1 + now) / (10 + now))
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, mean, params)
 
 
@@ -163,13 +163,19 @@ def gradients(
 
 
 def _clipped(gradient: Callable, alone: Callable[[Any], Any], config: OptimizerConfig) -> Callable:
-    """The gradient as one replica of the reference computes it; metrics are means over replicas."""
+    """The gradient as one replica of the reference computes it.
+
+    Metrics are means over replicas; arrays, which count what was observed, are sums.
+    """
     clip = optax.clip_by_global_norm(config.clip_norm)
+
+    def share(x: jax.Array) -> jax.Array:
+        return x if x.ndim else x / config.clip_replicas
 
     def replica(params: Tree, part: Any, key: jax.Array, step: jax.Array) -> tuple:
         (value, metrics), grads = gradient(params, alone(part), key, step)
         grads, _ = clip.update(grads, clip.init(params))
-        return (value, jax.tree.map(lambda x: x / config.clip_replicas, metrics)), grads
+        return (value, jax.tree.map(share, metrics)), grads
 
     return replica
 

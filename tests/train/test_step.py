@@ -134,6 +134,21 @@ def test_runs_of_every_length_have_one_program():
     assert lowered(20) == lowered(4444)
 
 
+@pytest.mark.slow  # compiles two programs
+def test_replicas_remember_what_all_of_them_have_observed():
+    memories = []
+    for replicas in (1, 2):
+        program = build(
+            objective={'masks': 'loss'},
+            model={'num_layers': 1, 'dropout': 0.0},
+            optimizer={'clip_replicas': replicas},
+        )
+        after, _ = program.step(program.fresh_state(), random_batch())
+        memories.append(jax.device_get(after.memory['token_loss']))
+    assert np.ptp(memories[0] - jax.device_get(program.fresh_state().memory['token_loss'])) > 0
+    np.testing.assert_allclose(*memories, rtol=1e-5)
+
+
 def test_the_running_mean_forgets_where_it_began():
     mean = {'w': jnp.float32(100.0)}
     means = []
