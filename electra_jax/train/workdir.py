@@ -109,12 +109,12 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
     before, now, refused = _differences(stored, config)
     if not refused:
         return
-    # Minutes that are typed only now have not become steps.
-    is_measured = config.minutes is None or 'minutes' not in refused
-    longer = _only_longer(refused, before, now) and is_measured
+    # Minutes or operations that are typed only now have not become steps.
+    is_in_steps = not any(now[name] is not None for name in _MEASURED if name in refused)
+    longer = _only_longer(refused, before, now) and is_in_steps
     shared = min(_free_steps(before, config), length.free_steps(config))
     newest = max(seals.steps(workdir / seals.FOLDER), default=0)
-    if longer and shared >= max(newest, 1) and set(refused) <= {'minutes', *_OF_A_BRANCH}:
+    if longer and shared >= max(newest, 1) and set(refused) <= {*_MEASURED, *_OF_A_BRANCH}:
         return
     raise CheckpointError(
         f'{workdir} holds a run with other settings:\n{_listed(refused, before, now)}\n'
@@ -181,10 +181,13 @@ def _listed(names: Sequence[str], before: Mapping[str, Any], now: Mapping[str, A
 
 # What a branch may have otherwise than the run that it begins with, and a longer run than before.
 _OF_A_BRANCH = ('total_steps', 'optimizer.decay_steps')
-_FREE_IN_A_BRANCH = {*_OF_A_BRANCH, 'branch_from', 'minutes', 'petaflop'}
+_MEASURED = ('minutes', 'petaflop')  # lengths from which the number of steps follows
+# The other run has begun, so what it began with is part of its state.
+_BEGINNINGS = ('branch_from', 'init_from', 'init_network', 'init_positions')
+_FREE_IN_A_BRANCH = {*_OF_A_BRANCH, *_MEASURED, *_BEGINNINGS}
 # What follows from the length of a run.
 _OF_THE_LENGTH = {
-    *_OF_A_BRANCH, 'minutes', 'petaflop', 'optimizer.warmup_steps', 'objective.generator_steps',
+    *_OF_A_BRANCH, *_MEASURED, 'optimizer.warmup_steps', 'objective.generator_steps',
 }  # fmt: skip
 
 
@@ -199,12 +202,9 @@ def _free_steps(before: Mapping[str, Any], config: Config) -> float:
 
 def _only_longer(changed: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether the length alone has changed, and has grown."""
-    longer = now['total_steps'] > before['total_steps'] or _minutes(now) > _minutes(before)
+    lengths = ('total_steps', *_MEASURED)
+    longer = any((now.get(name) or 0) > (before.get(name) or 0) for name in lengths)
     return longer and set(changed) <= _OF_THE_LENGTH
-
-
-def _minutes(flat: Mapping[str, Any]) -> float:
-    return flat.get('minutes') or 0.0
 
 
 def _how_to_go_on(
@@ -223,15 +223,15 @@ def _how_to_go_on(
         return (
             '\nThis run can be made longer by steps alone: type '
             f'--config.total_steps=NUMBER{warmup} (above {before["total_steps"]}), and no '
-            'config.minutes'
+            'config.minutes or config.petaflop'
         )
-    shared = _free_steps(before, config)
+    shared = min(_free_steps(before, config), length.free_steps(config))
     stable = [step for step in seals.steps(workdir / seals.FOLDER) if step <= shared]
-    if stable:
+    if stable and all(now[name] is None for name in _MEASURED):  # a branch counts steps
         folder = workdir / seals.FOLDER / str(stable[-1])
         branch = {'config.branch_from': str(folder), 'workdir': f'{workdir}-longer'}
         return (
-            f'\nIts learning rate decays after step {shared:.0f}. To go on from a checkpoint '
+            f'\nThe learning rate decays after step {shared:.0f}. To go on from a checkpoint '
             f'before that: {cli.same_command(**branch)}'
         )
     fresh = {'config.init_from': str(workdir), 'workdir': f'{workdir}-longer'}

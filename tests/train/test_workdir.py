@@ -47,6 +47,22 @@ def test_minutes_that_are_typed_later_do_not_make_a_run_longer(tmp_path):
         workdir.check_same_run(folder, tiny_config(total_steps=200, **warmup))
 
 
+def test_a_run_of_so_many_operations_goes_on_by_steps(tmp_path):
+    folder = begin(tmp_path, total_steps=100, petaflop=1.0, **CONSTANT)
+    workdir.check_same_run(folder, tiny_config(total_steps=200, **CONSTANT))
+    more = length.stored(tiny_config(petaflop=2.0, total_steps=5000, **CONSTANT), folder)
+    with pytest.raises(CheckpointError, match=r'--config\.total_steps=NUMBER \(above 100\)'):
+        workdir.check_same_run(folder, more)
+    # A branch counts steps, so it is not what is advised to a run that counts operations.
+    decay = {'optimizer': {'decay_share': 0.2}}
+    begin(tmp_path, total_steps=100, petaflop=1.0, **decay)
+    save(tmp_path, 40)
+    more = length.stored(tiny_config(petaflop=2.0, **decay), folder)
+    with pytest.raises(CheckpointError, match=r'petaflop: 1\.0 there, 2\.0 now') as error:
+        workdir.check_same_run(folder, more)
+    assert 'branch_from' not in str(error.value)
+
+
 def test_a_run_whose_schedules_end_names_the_restart(tmp_path):
     folder = begin(tmp_path, total_steps=100)
     with pytest.raises(CheckpointError, match=r'total_steps: 100 there, 200 now') as error:
@@ -86,6 +102,8 @@ def test_a_branch_differs_in_its_length_alone(tmp_path):
         folder = epath.Path(tmp_path / checkpoint.FOLDER / str(step))
         workdir.check_branch(folder, tiny_config(branch_from=str(tmp_path), **changes))
 
+    check(40, total_steps=50, optimizer={'decay_steps': 10})
+    begin(tmp_path, total_steps=100, init_from='runs/before', **decay)  # that is in its state
     check(40, total_steps=50, optimizer={'decay_steps': 10})
     for changes, words in (
         ({'total_steps': 50, 'seed': 3, **decay}, r'seed: 0 there, 3 now'),
