@@ -25,8 +25,9 @@ def set_shares(settings: Settings) -> None:
 def with_total_steps(config: Config, total: int, evaluations: int = LEAST_TIMES) -> Config:
     """The configuration for a run of a length that was measured, with so many evaluations.
 
-    The first of two stages keeps its share, and so does the decay. A warm-up in steps keeps its
-    length, because it is as long as Adam's moments need, but is at most a tenth of the run.
+    The first of two stages keeps its share. A warm-up in steps keeps its length, because it is as
+    long as Adam's moments need, but is at most a tenth of the run. A decay in steps keeps its
+    length, too, and one that is a share its share.
     """
     settings, first = config.optimizer, config.objective.generator_steps
     if settings.warmup_share is not None:
@@ -36,8 +37,8 @@ def with_total_steps(config: Config, total: int, evaluations: int = LEAST_TIMES)
     if first is not None:
         first = max(1, min(round(first / config.total_steps * total), total - 1))
     decay = settings.decay_steps
-    if decay is not None:
-        decay = max(1, round(min(decay / config.total_steps, 1.0) * total))
+    if settings.decay_share is not None:
+        decay = max(1, round(settings.decay_share * total))
     often = math.ceil(total / LEAST_TIMES)
     return dataclasses.replace(
         config,

@@ -150,6 +150,10 @@ def test_a_mean_of_states_counts_or_the_best_one(other):
             r'average_decay is 0.9.*task.average_last',
         ),
         (
+            {'job': 'finetune', 'task': {'name': 'sst2'}, 'eval': {'average': True}},
+            r'eval.average is True.*task.average_last',
+        ),
+        (
             {'job': 'finetune', 'task': {'name': 'sst2'}, 'optimizer': {'decay_steps': 9}},
             r"decay_steps is 9, but config.job is 'finetune'",
         ),
