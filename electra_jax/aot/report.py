@@ -8,7 +8,7 @@ from electra_jax.aot import compile, hlo, topologies, traffic
 from electra_jax.config.settings import VOCAB_SIZE, Config
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.flops import training_flops
-from electra_jax.objectives.definition import Vocabulary
+from electra_jax.objectives.definition import Vocabulary, without_text
 from electra_jax.parallel import chips, mesh
 from electra_jax.pretrain import program as runs
 from electra_jax.runtime import terminal
@@ -38,6 +38,7 @@ def make(config: Config, name: str, topology: str, slices: int) -> dict[str, Any
         raise ConfigError(f'parallel/chips.py lacks numbers of {devices[0].device_kind}')
     vocab_size = config.data.tokenizer.vocab_size or VOCAB_SIZE
     vocabulary = Vocabulary(vocab_size, SpecialIds(0, 100, 101, 102, 103))
+    vocabulary = without_text(vocabulary, config.model)
     program = runs.build_program(config, vocabulary, devices)
     batch = runs.abstract_batch(program)
     terminal.ERR.print(f'compiling {name} for {topology}, perhaps for minutes...')

@@ -16,7 +16,7 @@ from electra_jax.config.settings import Config
 from electra_jax.corpus.job import build_corpus
 from electra_jax.data import pipeline
 from electra_jax.model.flops import training_flops
-from electra_jax.objectives.definition import Vocabulary
+from electra_jax.objectives.definition import Vocabulary, without_text
 from electra_jax.parallel import chips, mesh
 from electra_jax.pretrain import program as runs
 from electra_jax.pretrain import text as texts
@@ -82,7 +82,7 @@ class Batches:
         """Makes the program, and opens the text if there is any."""
         self._pairs: Iterator[tuple[dict[str, jax.Array], pipeline.HostBatch]]
         if config.data.path is None:
-            self.program = runs.build_program(config, PUBLISHED)
+            self.program = runs.build_program(config, without_text(PUBLISHED, config.model))
             host_rows = texts.host_rows(config)
             here = len(host_rows.indices)
             same = random_rows(here, config.data.row_length, PUBLISHED)

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from electra_jax.config.settings import ModelConfig
 from electra_jax.core.trees import Tree
-from electra_jax.model.bind import Key, Params
+from electra_jax.model.bind import Key, Params, vocab_rows
 from electra_jax.objectives import inputs
 from electra_jax.objectives.inputs import Draw, Inputs
 from electra_jax.tokenizers.api import SpecialIds
@@ -26,6 +27,17 @@ class Vocabulary(NamedTuple):
     special: SpecialIds
     log_unigram_V: np.ndarray | None = None  # log p of single tokens in the training text, padded
     continues_V: np.ndarray | None = None  # bool, pieces inside a word, padded; None: not known
+
+
+def without_text(vocabulary: Vocabulary, model: ModelConfig) -> Vocabulary:
+    """A vocabulary of a step that is compiled or timed without a text.
+
+    All tokens are as frequent, and every second one continues a word: what is computed is of the
+    same size as with a text.
+    """
+    V = vocab_rows(model, vocabulary.size)
+    frequencies_V = np.full(V, -np.log(vocabulary.size), np.float32)
+    return vocabulary._replace(log_unigram_V=frequencies_V, continues_V=np.arange(V) % 2 > 0)
 
 
 class Objective(NamedTuple):

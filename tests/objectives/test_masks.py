@@ -8,6 +8,7 @@ import pytest
 from electra_jax.core import rng
 from electra_jax.core.errors import ConfigError
 from electra_jax.objectives import draws, table
+from electra_jax.objectives.definition import without_text
 from electra_jax.objectives.masks.running_loss import running_loss
 from electra_jax.objectives.masks.table import MASKS
 from electra_jax.ops import corrupt
@@ -142,3 +143,14 @@ def test_whole_words_need_a_tokenizer_that_knows_them():
     for vocabulary in (VOCABULARY, VOCABULARY._replace(continues_V=np.zeros(256, bool))):
         with pytest.raises(ConfigError, match='continues a word'):
             draws.make_draw(config, vocabulary, 256)
+
+
+@pytest.mark.parametrize('masks', sorted(MASKS))
+def test_a_step_can_be_made_without_a_text(masks):
+    config = tiny_config(objective={'masks': masks})
+    bare = VOCABULARY._replace(log_unigram_V=None)
+    objective = table.build(config, without_text(bare, config.model))
+    memory = jax.eval_shape(objective.memory)
+    keys = rng.step_keys(rng.root_key(0), 0)
+    made = jax.eval_shape(lambda memory: objective.draw(random_batch(), keys, 0, memory), memory)
+    assert made.draws.masked.positions_BP.shape[0] == len(random_batch()['tokens'])
