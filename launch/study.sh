@@ -41,6 +41,10 @@ starts=()
 for run in "$folder"/pretrain/*-seed=* "$folder"/averaged/*-seed=*; do
   [[ ! -d $run/checkpoints || $run == */pretrain/average-seed=* ]] || starts+=("$run")
 done
+if ((${#starts[@]} == 0)); then
+  echo "error: no run in $folder/pretrain is called ARM-seed=N: name two arms or more in ARMS" >&2
+  exit 1
+fi
 if [[ -n ${TASKS:-} ]]; then
   printf 'init_from=%s\n' "${starts[@]}" > "$folder/starts.txt"
   python -m electra_jax.sweep --config=configs/finetune/laptop.py --list="$folder/starts.txt" \

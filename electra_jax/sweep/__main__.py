@@ -37,8 +37,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         help='only make the table of runs that exist')  # fmt: skip
     add('--study', type=pathlib.Path, metavar='FOLDER',
         help='only make the table of a study, of its records: docs/study.md')  # fmt: skip
-    add('--baseline', default='electra', metavar='ARM', help='what each arm is compared with')
-    several('--control', metavar='ARM=ARM', help='what an arm must beat, too, to win')
+    add('--baseline', metavar='ARM',
+        help='of a study: what each arm is compared with; default: electra')  # fmt: skip
+    several('--control', metavar='ARM=ARM', help='of a study: what an arm must beat, too, to win')
     add('--folder', type=pathlib.Path, help='default: runs/sweeps/RECIPE, or runs/compared')
     add('--jobs', type=int, default=1, help='runs at the same time')
     add('--gpus', help='such as 0,1,2,3: one run on each of them at the same time')

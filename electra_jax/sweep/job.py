@@ -48,13 +48,18 @@ exit "$status"
 
 def run(request: Namespace) -> int:
     """Trains the runs of a sweep, or compares those that exist; returns the exit status."""
-    if request.compare:
-        return compare(request)
     if request.study:
         controls = dict(parse_control(text) for text in request.control)
-        rule = study.Rule(request.metric or study.SCORE, request.baseline, controls)
+        asked = {'metric': request.metric, 'baseline': request.baseline}
+        typed = {name: value for name, value in asked.items() if value}
+        rule = study.Rule(controls=controls)._replace(**typed)
         terminal.OUT.print(study.write(request.study, rule))
         return 0
+    for name in ('baseline', 'control'):
+        if getattr(request, name):
+            raise ConfigError(f'--{name} is of --study=FOLDER alone: leave it out')
+    if request.compare:
+        return compare(request)
     runs = plan_runs(request)
     array = slurm_array(request, len(runs)) if request.slurm else None
     if request.dry_run:

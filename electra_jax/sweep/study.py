@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from electra_jax.core.errors import ConfigError
+from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.runtime import terminal
 from electra_jax.sweep import rank, table
 from electra_jax.sweep.shown import Shown
@@ -66,7 +66,7 @@ def arms(folder: pathlib.Path) -> list[Arm]:
     runs = {path.name: trained(Shown(path.name, path)) for path in workdirs}
     for name, found in scores(folder).items():
         runs.setdefault(name, {}).update(found)
-    tasks = {column for run in runs.values() for column in run if column in _tested(runs)}
+    tasks = _tested(runs)
     grouped: dict[str, dict[str, list[float]]] = collections.defaultdict(dict)
     for name, run in runs.items():
         if tasks and tasks <= run.keys():
@@ -99,8 +99,15 @@ def scores(folder: pathlib.Path) -> dict[str, Values]:
         config = table.read_about(path.parent).get('config', {})
         start = pathlib.Path(str(config.get('init_from') or '')).name
         median = Shown(path.parent.name, path.parent).headline.get('median')
-        if median is not None:
-            found[start][config['task']['name']] = 100 * float(median)
+        if median is None:
+            continue
+        task = config['task']['name']
+        if task in found[start]:
+            raise ConfigError(
+                f'{path.parent} is a second fine-tuning on {task} from {start}: keep one of them '
+                'in the study'
+            )
+        found[start][task] = 100 * float(median)
     for path in sorted(folder.glob('pairs/*.jsonl')):
         found[path.stem]['pairs'] = 100 * pairs(path)
     return found
@@ -146,38 +153,58 @@ def compare(arm: Arm, other: Arm, metric: str, floor: float) -> str:
     return 'better' if (ahead > 0) == (direction(metric) == 'higher') else 'worse'
 
 
+def seeds(arm: Arm, metric: str) -> str:
+    """How many runs an arm has, as '3'; '2 of 3' where only so many have the metric."""
+    runs, having = max(map(len, arm.values.values())), len(arm.values.get(metric, ()))
+    return str(runs) if having == runs else f'{having} of {runs}'
+
+
 def direction(metric: str) -> str:
     """Which values of a column are better, as `rank.direction`; of tasks the higher ones."""
     return rank.direction(metric) if '/' in metric else 'higher'
 
 
 def verdict(arm: Arm, found: Mapping[str, Arm], rule: Rule, floor: float | None) -> str:
-    """What the rule decides about an arm.
+    """What the rule decides about an arm, against arms of the same budget.
+
+    An arm whose control is not there cannot win.
 
     Raises:
-        ConfigError: the arm's baseline or control is not among the arms.
+        ConfigError: the baseline is not among the arms.
     """
-    if arm.name == rule.baseline:
+    kind = _BUDGET.sub('', arm.name)
+    if kind == rule.baseline:
         return 'baseline'
-    against = [rule.baseline, rule.controls.get(arm.name, rule.baseline)]
-    for name in against:
-        if name not in found:
-            raise ConfigError(f'there is no arm {name}, allowed: {", ".join(found)}')
+    budget = arm.name.removeprefix(kind)
+    baseline = f'{rule.baseline}{budget}'
+    control = f'{rule.controls.get(kind, rule.baseline)}{budget}'
+    if baseline not in found:
+        raise ConfigError(f'there is no arm {baseline}, allowed: {", ".join(found)}')
     if floor is None:
-        return 'no noise floor: three seeds of one arm at least'
-    first, second = (compare(arm, found[name], rule.metric, floor) for name in against)
-    return 'wins' if first == second == 'better' else first
+        return f'no noise floor: no arm has a {rule.metric} of three seeds'
+    first = compare(arm, found[baseline], rule.metric, floor)
+    if first != 'better':
+        return first
+    if control not in found:
+        return f'better; its control {control} is not here'
+    return 'wins' if compare(arm, found[control], rule.metric, floor) == 'better' else 'better'
 
 
 def write(folder: pathlib.Path, rule: Rule) -> str:
-    """Writes study.md, study.csv and study.png into the folder; returns the text to print."""
+    """Writes study.md, study.csv and study.png into the folder; returns the text to print.
+
+    Raises:
+        ConfigError: no arm has the metric or the name of the rule, or the folder is no study.
+    """
     found = arms(folder)
     by_name, floor = {arm.name: arm for arm in found}, noise(found, rule.metric)
     columns = list(dict.fromkeys(column for arm in found for column in arm.values))
+    if rule.metric not in (SCORE, *columns):
+        raise unknown('--metric', rule.metric, columns)
     columns.sort(key=lambda name: (name not in COSTS, name != SCORE, '/' in name))
     head, rows = ['arm', 'seeds', *columns, 'by the rule'], []
     for arm in found:
-        cells = [arm.name, str(max(map(len, arm.values.values())))]
+        cells = [arm.name, seeds(arm, rule.metric)]
         for column in columns:
             cells.append(table.cell(arm.mean(column)))
             deviation = arm.deviation(column)

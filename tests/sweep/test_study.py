@@ -50,7 +50,23 @@ def test_an_arm_wins_where_it_beats_its_control_too():
     assert study.verdict(FOUND['far'], FOUND, Rule(), 1.0) == 'wins'
     assert 'three seeds' in study.verdict(FOUND['far'], FOUND, Rule(), None)
     with pytest.raises(ConfigError, match='no arm gone, allowed: electra'):
-        study.verdict(FOUND['far'], FOUND, Rule(controls={'far': 'gone'}), 1.0)
+        study.verdict(FOUND['far'], FOUND, Rule(baseline='gone'), 1.0)
+    alone = Rule(controls={'far': 'gone', 'low': 'gone'})
+    assert study.verdict(FOUND['far'], FOUND, alone, 1.0) == 'better; its control gone is not here'
+    assert study.verdict(FOUND['low'], FOUND, alone, 1.0) == 'worse'
+
+
+def test_arms_are_compared_with_those_of_their_budget():
+    low, high = '-petaflop=0.1', '-petaflop=0.2'
+    found = [
+        arm(f'electra{low}', 50.0, 51.0, 52.0),
+        arm(f'electra{high}', 60.0, 61.0, 62.0),
+        arm(f'muon{low}', 60.0, 61.0, 62.0),
+        arm(f'muon{high}', 60.0, 61.0, 62.0),
+    ]
+    by_name = {one.name: one for one in found}
+    decided = [study.verdict(one, by_name, Rule(), 1.0) for one in found]
+    assert decided == ['baseline', 'baseline', 'wins', 'alike']
 
 
 def trained(folder, name, loss, **flops):
@@ -100,7 +116,7 @@ def test_the_table_is_made_of_the_records_by_one_command(tmp_path):
     )
     assert lines[2].startswith('| electra | 3 | 0.00064 | 0.00128 | 0.00064 | 43 (0.5) | 11 (1) |')
     assert lines[2].endswith('| baseline |') and lines[4].endswith('| wins |')
-    assert lines[3].startswith('| mlm | 1 | 0.00064 |') and lines[3].endswith('|  |')
+    assert lines[3].startswith('| mlm | 0 of 1 | 0.00064 |') and lines[3].endswith('|  |')
     assert any('Noise floor of score: 0.5,' in line for line in lines)
     with (tmp_path / 'study.csv').open() as file:
         rows = {(row['arm'], row['column']): row for row in csv.DictReader(file)}
@@ -115,3 +131,13 @@ def test_what_is_no_study_is_refused(tmp_path):
         study.arms(tmp_path)
     with pytest.raises(ConfigError, match="--control is 'muon'"):
         job.run(command.parse([f'--study={tmp_path}', '--control', 'muon']))
+    with pytest.raises(ConfigError, match='--control'):
+        job.run(command.parse(['--compare', str(tmp_path), '--control', 'muon=electra']))
+    trained(tmp_path, 'electra-seed=0', 4.0)
+    with pytest.raises(ConfigError, match=r"--metric is 'cola'.*eval/mlm_loss"):
+        job.run(command.parse([f'--study={tmp_path}', '--metric=cola']))
+    tuned(tmp_path, 'electra-seed=0', 'cola', 0.5)
+    (tmp_path / 'finetune' / 'electra-seed=0-cola').rename(tmp_path / 'finetune' / 'other')
+    tuned(tmp_path, 'electra-seed=0', 'cola', 0.6)
+    with pytest.raises(ConfigError, match='second fine-tuning on cola from electra-seed=0'):
+        study.arms(tmp_path)
