@@ -120,7 +120,7 @@ class SentencePiece(api.Tokenizer):
     def continues_word(self) -> np.ndarray:
         # A piece that begins a word begins with the mark of a space.
         return np.array(
-            [not (x.startswith('▁') or self._is_symbol(i)) for i, x in enumerate(self.pieces)]
+            [not (x.startswith(_SPACE) or self._is_symbol(i)) for i, x in enumerate(self.pieces)]
         )
 
     def lost(self) -> list[str]:

@@ -3,7 +3,8 @@
 `checkpoints/STEP/` in the workdir appears under that name only when it is complete. It holds
 
     params/  the parameters
-    rest/    the number of steps done, and the optimizer state
+    rest/    the number of steps done, the optimizer state, and what the objective remembers
+    average/ the running mean of the parameters, where the run keeps one
     data/    JSON: the state of the data iterator, and what was seen of the run's health
     about/   JSON: the config, the tokenizer and the corpora, to check that it is the same run
     checksums.json  of all these files (`seals`)
