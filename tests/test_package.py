@@ -55,6 +55,12 @@ def test_recipes_of_an_installed_package_are_found_by_their_names(tmp_path, monk
     assert recipe.find('configs/small.py') == own
 
 
+def test_a_recipe_of_a_checkout_works_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named = recipe.load('configs/laptop.py').log.reference
+    assert reference.read(named).bands
+
+
 @pytest.mark.slow
 def test_a_wheel_holds_the_package_and_its_recipes_and_runs_anywhere(tmp_path):
     source = tmp_path / 'source'

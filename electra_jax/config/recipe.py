@@ -30,8 +30,10 @@ def recipe(changes: Mapping[str, object], base: str | None = None) -> Settings:
     return settings
 
 
-# Where a wheel has the folder configs/ (setup.py); a checkout does not have it there.
-INSTALLED = pathlib.Path(__file__).parent.parent / 'recipes'
+# The folder configs/ of this package: a wheel has it inside (setup.py), a checkout next to it.
+_PACKAGE = pathlib.Path(__file__).parent.parent
+_IN_WHEEL = _PACKAGE / 'recipes'
+INSTALLED = _IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent / 'configs'
 
 
 def load(path: pathlib.Path | str) -> Settings:
@@ -57,8 +59,8 @@ def checked(settings: object, path: pathlib.Path | str) -> Settings:
 def find(path: pathlib.Path | str) -> pathlib.Path:
     """The file of a recipe; a ConfigError where there is none.
 
-    An installed package has the folder configs/ of the repository inside it: its recipes have the
-    same names, unless there are such files here.
+    An installed package and a checkout have a folder configs/ of their own: from any folder its
+    recipes have the same names, unless there are such files here.
     """
     if found := located(path):
         return found
@@ -70,7 +72,7 @@ def find(path: pathlib.Path | str) -> pathlib.Path:
 
 
 def located(path: pathlib.Path | str) -> pathlib.Path | None:
-    """A file that is here, or in the folder configs/ of an installed package; None: in neither."""
+    """A file that is here, or in the folder configs/ of this package; None: in neither."""
     path = pathlib.Path(path)
     if path.is_file():
         return path

@@ -60,7 +60,7 @@ NOTHING = Reference({})
 def read(path: str | epath.Path) -> Reference:
     """The curves in a file, by metric.
 
-    The folder configs/ of an installed package is found as recipes are.
+    A file in configs/ is found from any folder, as recipes are.
 
     Raises:
         DataError: there is no such file, or it holds something else.
