@@ -19,9 +19,9 @@ def get_config():
         {
             'minutes': 30.0,
             'remark': f'model and training are those of configs/{base}, for a {kind}',
-            # Texts of one's own are often few: of 158 articles the usual 0.005 held out none.
             # The curves of a recipe are those of its own text.
             'log': {'reference': None},
+            # Texts of one's own are often few: of 158 articles the usual 0.005 held out none.
             'data': {'path': 'corpora/own', 'source': None, 'holdout': 0.05},
         },
         base=base,

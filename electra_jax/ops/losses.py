@@ -1,4 +1,4 @@
-"""Losses of classes, and area under its ROC curve from histograms."""
+"""Losses of classes, and the area under the discriminator's ROC curve from histograms."""
 
 import jax
 import jax.numpy as jnp

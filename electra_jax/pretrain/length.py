@@ -1,9 +1,9 @@
 """``config.minutes``: how many steps a run has, from how fast the first ones are; or `petaflop`.
 
 The minutes begin when the text is there, and hold everything until the end: compiling, measuring,
-steps, evaluations and saves. The number is measured once, at the start of a run, and stands in its
-`config.json`: the same command typed again has the same length, and so the same schedules. What was
-compiled to measure is used to train.
+steps, evaluations and saves. The number is measured at the start of a run, corrected on the way
+(`Plan`), and stands in its `config.json`: the same command typed again has the length that stands
+there, and so the same schedules. What was compiled to measure is used to train.
 """
 
 import dataclasses
