@@ -481,8 +481,8 @@ def test_the_states_after_the_last_epochs_are_averaged(three, tmp_path):
     asked = dataclasses.replace(run.config.task, average_last=2)
     config = dataclasses.replace(run.config, task=asked, trials=1)
 
-    def step(state, batch, seed):
-        state, metrics = run.program.step(state, batch, seed)
+    def step(state, *inputs):
+        state, metrics = run.program.step(state, *inputs)
         states.append(jax.device_get(state.params))
         return state, metrics
 

@@ -134,7 +134,7 @@ def test_parameters_are_on_the_devices_once(tuned):
 
 def test_rows_are_answered_as_by_the_command(tuned, tmp_path):
     rows = tuned.predict(TEXTS)
-    assert [set(row) for row in rows] == [{'id', 'text_a', 'prediction', 'probabilities'}] * 3
+    assert [set(row) for row in rows] == [{'id', 'text', 'prediction', 'probabilities'}] * 3
     written = answered(tuned, 'auto', '\n'.join(TEXTS) + '\n', tmp_path)
     assert [row | {'id': 0} for row in rows] == [row | {'id': 0} for row in written]
     mappings = [{'text': text, 'id': f'k{k}'} for k, text in enumerate(TEXTS)]

@@ -81,7 +81,7 @@ def test_a_file_of_squad_is_searched(model, tmp_path):
     path = tmp_path / 'dev.json'
     path.write_text(json.dumps({'data': [{'paragraphs': paragraphs}]}))
     rows = answered(model, 'retrieve', path, tmp_path)
-    assert [row['text_b'] for row in rows] == ['anna saw it', 'anna was here']
+    assert [row['context'] for row in rows] == ['anna saw it', 'anna was here']
 
 
 def test_tokens_that_are_unknown_are_reported_of_both_texts(model, tmp_path, capsys):

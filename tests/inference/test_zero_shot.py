@@ -92,7 +92,7 @@ def test_known_labels_are_in_any_column(pretrained, tmp_path, capsys):
     options = {'template': TEMPLATE, 'labels': 'pos=great|films,neg=bad'}
     path.write_text(f'text,mood\n{TEXTS[0]},pos\n')
     (row,) = answered(model, path, tmp_path, Columns(label='mood'), **options)
-    assert row['label'] == 'pos' and '| in | 1 |' in capsys.readouterr().err
+    assert row['mood'] == 'pos' and '| in | 1 |' in capsys.readouterr().err
     with pytest.raises(DataError, match="no row has a label in the column 'gold'"):
         answered(model, path, tmp_path, Columns(label='gold'), **options)
 

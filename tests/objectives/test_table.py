@@ -12,7 +12,16 @@ from electra_jax.config.settings import GENERATOR_KINDS
 from electra_jax.core import metric_table, rng, trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.bind import bind
-from electra_jax.objectives import electra, electric, generators, inputs, restored, table, teams
+from electra_jax.objectives import (
+    draws,
+    electra,
+    electric,
+    generators,
+    inputs,
+    restored,
+    table,
+    teams,
+)
 from electra_jax.ops import vocab_softmax
 from electra_jax.optim import optimizer
 from electra_jax.optim.networks import network_table
@@ -185,7 +194,7 @@ def test_temperature_and_mask_rate_follow_their_schedules():
     assert [float(generators.temperature(config, t)) for t in (0, 20)] == pytest.approx(
         [3.0, 1 + 2 / np.e]
     )
-    assert [float(inputs.mask_rate(config, t)) for t in (0, 25, 50, 99)] == pytest.approx(
+    assert [float(draws.mask_rate(config, t)) for t in (0, 25, 50, 99)] == pytest.approx(
         [0.15, 0.325, 0.5, 0.5]
     )
     bound = table.build(config, VOCABULARY)
