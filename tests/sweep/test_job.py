@@ -46,8 +46,9 @@ def test_runs_that_exist_are_compared(tmp_path):
 def test_a_mistake_is_reported_without_a_traceback():
     done = sweep('--config=configs/small.py', '--grid=sede=1')
     assert done.returncode == 1
-    assert done.stderr.startswith("error: sede is not a setting; did you mean 'seed'")
-    assert done.stderr.count('\n') == 1
+    loading, message = done.stderr.splitlines()
+    assert loading == 'loading the program...'
+    assert message.startswith("error: sede is not a setting; did you mean 'seed'")
 
 
 def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path):

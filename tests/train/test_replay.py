@@ -87,7 +87,7 @@ def test_an_infinity_is_found_where_there_is_no_nan(value):
 )
 def test_a_norm_that_overflows_is_no_element_that_is_not_finite(gradient, bad):
     problem = Problem(
-        draw=lambda batch, keys, step: batch,
+        draw=lambda batch, *_: batch,
         loss=lambda params, inputs, key, step: (jnp.sum(params['w'] * inputs), {}),
         prepare=lambda params, step: params,
         alone=lambda inputs: inputs,
