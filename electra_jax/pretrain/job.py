@@ -152,7 +152,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     health = Health(
         config.health,
         run.folder,
-        {'config': dataclasses.asdict(config), 'workdir': str(run.folder)},
+        _of_a_dump(config, run.folder),
         checkpoints.latest,
         program.objective.warning_signs,
         config.optimizer.warmup_steps,
@@ -186,9 +186,8 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
         make_examples = examples.make_examples(program, run.text.tokenizer, held_out[0])
         collaborators = collaborators._replace(show=examples.keep(run.folder, make_examples))
     if run.plan is not None and jax.process_count() == 1:
-        about = collaborators.about
         collaborators = collaborators._replace(
-            correct=functools.partial(correct, run, clock, train_step, about, means, health, flops)
+            correct=functools.partial(correct, run, collaborators, train_step, flops)
         )
     outcome = loop.train(config, collaborators, state, run.folder)
     checkpoints.close()
@@ -202,24 +201,27 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
 
 def correct(
     run: Run,
-    clock: Clock,
+    tools: loop.Collaborators,
     train_step: programs.StepOfAnyLength,
-    about: dict[str, Any],
-    means: Means,
-    health: Health,
     flops: Mapping[str, float],
     step: int,
 ) -> Config | None:
-    """Follows the run's plan where it changes: in schedules, checkpoints, config.json, means."""
+    """Follows the run's plan where it changes: in schedules, records, means, and what is judged."""
     assert run.plan is not None
-    config = run.plan.corrected(step, clock)
+    config = run.plan.corrected(step, tools.clock)
     if config is not None:
         train_step.set_lengths(config)
-        about['config'] = dataclasses.asdict(config)
+        tools.about['config'] = dataclasses.asdict(config)
         workdir.describe(run.folder, config, report.facts(run.program, run.text, flops))
         first = first_stage(config)
-        means.after, health.other_loss_after = dict.fromkeys(means.after, first), first
+        tools.means.after = dict.fromkeys(tools.means.after, first)
+        tools.health.follow(_of_a_dump(config, run.folder), config.optimizer.warmup_steps, first)
     return config
+
+
+def _of_a_dump(config: Config, folder: epath.Path) -> dict[str, Any]:
+    """What the dump of a bad step says of its run."""
+    return {'config': dataclasses.asdict(config), 'workdir': str(folder)}
 
 
 def evaluate_newest(run: Run) -> None:

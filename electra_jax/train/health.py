@@ -85,12 +85,19 @@ class Health:
             other_loss_after: steps after this one have another loss than the steps before.
             warmup: the job's setting for the length of the warm-up, for an advice.
         """
-        self._settings, self._workdir, self._about = settings, workdir, about
-        self._newest, self._signs, self._signs_from = newest, signs, signs_from
-        self.other_loss_after, self._warmup = other_loss_after, warmup
+        self._settings, self._workdir, self._newest, self._signs = settings, workdir, newest, signs
+        self.follow(about, signs_from, other_loss_after)
+        self._warmup = warmup
         self._in_a_row, self._skipped, self._dumps = 0, 0, 0
         self._spikes = Spikes(settings.spike_window, settings.spike_deviations)
         self._signs_seen: dict[str, int] = {}  # sign -> evaluations in a row
+
+    def follow(
+        self, about: Mapping[str, Any], signs_from: int = 0, other_loss_after: int = 0
+    ) -> None:
+        """The run has another length from now on; the arguments are those of a new `Health`."""
+        self._about, self._signs_from = about, signs_from
+        self._other_loss_after = other_loss_after
 
     def seen(self) -> dict[str, Any]:
         """The state that a checkpoint keeps, as JSON, so that a continued run reports the same."""
@@ -116,7 +123,7 @@ class Health:
         Raises:
             NonFiniteError: it is bad, and the run does not skip bad steps, or not so many.
         """
-        if step == self.other_loss_after + 1:
+        if step == self._other_loss_after + 1:
             self._spikes.begin()
         bad = bad_values(self._settings, values)
         if bad:

@@ -113,6 +113,26 @@ def test_the_second_stage_of_training_has_a_loss_of_its_own_and_is_no_spike(tmp_
     assert [k for k, lines in enumerate(found, 1) if lines] == [81]
 
 
+def test_a_run_of_another_length_is_followed(tmp_path):
+    settings = HealthConfig(spike_window=4, spike_deviations=8.0)
+    watch = Health(
+        settings,
+        epath.Path(tmp_path),
+        {'total_steps': 90},
+        signs=lambda evaluation: {'collapsed': 'it has collapsed'},
+        signs_from=50,
+    )
+    watch.follow({'total_steps': 60}, signs_from=2, other_loss_after=6)
+    for step in range(1, 7):
+        watch.look(step, {'loss': 1.0}, {})
+    assert watch.look(7, {'loss': 50.0}, {}) == ({}, [])  # the loss of another stage
+    assert watch.evaluated(7, {}) == ({'health/collapsed': 1.0}, [])
+    with pytest.raises(NonFiniteError):
+        watch.look(8, {'loss': math.nan}, {'tokens': np.zeros((1, 4))})
+    (dump,) = (tmp_path / 'bad_steps').iterdir()
+    assert json.loads(str(np.load(dump)['about']))['total_steps'] == 60
+
+
 def test_what_was_seen_is_kept_over_a_restart(tmp_path):
     def open_health():
         settings = {'on_bad_step': 'skip', 'max_skips': 3, 'spike_window': 20}
