@@ -508,6 +508,7 @@ CASES = {
     'beam_options': Case(checks(data={'runner_options': '--runner=X'}), other=('--runner',)),
     'no_task': Case(checks(job='finetune')),
     'a_mean_that_is_not_kept': Case(checks(eval={'average': True})),
+    'a_decay_of_power_0': Case(checks(optimizer={'decay_steps': 9, 'decay_power': 0.0})),
     'a_kind_for_a_task': Case(reads('multi_label'), two('.jsonl', LABELS)),
     'words_of_other_classes': Case(
         reads('text', task={'head': 'prompt', 'template': 'sentiment', 'labels': 'good,bad'}),

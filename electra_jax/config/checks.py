@@ -100,6 +100,18 @@ def check_run(config: Config | Settings) -> None:
             'config.eval.average is True, but config.optimizer.average_decay is not set: type '
             '--config.optimizer.average_decay=0.999'
         )
+    _check_decay(config)
+
+
+def _check_decay(config: Config | Settings) -> None:
+    if config.optimizer.decay_power != 0:
+        return
+    for name in 'decay_share', 'decay_steps':
+        if (value := getattr(config.optimizer, name)) is not None:
+            raise ConfigError(
+                f'config.optimizer.{name} is {value}, but config.optimizer.decay_power is 0, so '
+                'nothing decays: leave the first out, or type --config.optimizer.decay_power=1'
+            )
 
 
 def _check_needs(config: Config | Settings, needs: Sequence[Need]) -> None:

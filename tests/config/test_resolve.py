@@ -167,6 +167,12 @@ def test_what_pre_training_alone_has_is_refused_elsewhere(changes, words):
         resolve.check(recipe(changes))
 
 
+@pytest.mark.parametrize(('name', 'value'), [('decay_steps', 9), ('decay_share', 0.2)])
+def test_a_late_decay_of_power_0_is_refused(name, value):
+    with pytest.raises(ConfigError, match=rf'optimizer.{name} is {value}.*type --config.optimizer'):
+        resolve.check(recipe({'optimizer': {name: value, 'decay_power': 0.0}}))
+
+
 def test_pre_training_has_no_task():
     with pytest.raises(ConfigError, match=r"task.name is 'sst2', but config.job is 'pretrain'"):
         resolve.check(recipe({'task': {'name': 'sst2'}}))
