@@ -272,6 +272,7 @@ def load_state(
     """
     newest, program = checkpoints.latest(), run.program
     if newest is not None:
+        checkpoints.check_state(newest)
         about = checkpoints.about(newest)
         texts.check_checkpoint(about, run.config, run.text, run.folder, same_text=True)
         state, data_state = checkpoints.restore(newest, program.abstract_state)

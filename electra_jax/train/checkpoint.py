@@ -227,14 +227,17 @@ class Checkpoints:
         """What a checkpoint belongs to, as given to `save`; no arrays are read."""
         return self._restore(step, about=ocp.args.JsonRestore()).about
 
-    def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The state, with `abstract`'s shapes, dtypes and shardings; and `data_state` as saved."""
+    def check_state(self, step: int) -> None:
+        """Refuses a checkpoint without the state of a run, such as a converted one."""
         if not (self._folder / str(step) / 'rest').exists():
             raise CheckpointError(
                 f'{self._folder / str(step)} holds parameters only, and a run cannot continue from '
                 'them: start from it in another --workdir, with --config.init_from='
                 f'{self._folder.parent}'
             )
+
+    def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """The state, with `abstract`'s shapes, dtypes and shardings; and `data_state` as saved."""
         means = {}
         if abstract.average is not None:
             means = {AVERAGE: ocp.args.StandardRestore(abstract.average)}

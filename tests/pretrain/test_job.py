@@ -1,9 +1,16 @@
 """Which way a run of pre-training goes."""
 
+import types
+
+import numpy as np
+import pytest
 from etils import epath
 
+from electra_jax.config.settings import CheckpointConfig
+from electra_jax.core.errors import CheckpointError
 from electra_jax.pretrain import job
 from electra_jax.pretrain.text import Text
+from electra_jax.train import checkpoint
 from tests.support.configs import tiny_config
 
 
@@ -12,3 +19,15 @@ def test_a_process_that_sees_no_end_goes_the_way_of_the_first_one(tmp_path, monk
     monkeypatch.setattr(job.texts, 'check_checkpoint', lambda *_, **more: None)
     monkeypatch.setattr(job.Checkpoints, 'about', lambda *_: {})
     assert job.finished_step(tiny_config(), Text([], [], None), epath.Path(tmp_path)) == 12
+
+
+def test_a_workdir_of_parameters_alone_is_refused_whatever_it_was_trained_on(tmp_path):
+    folder = epath.Path(tmp_path)
+    checkpoint.write_params(folder, {'weights': np.zeros(2)}, {})
+    checkpoints = checkpoint.Checkpoints(
+        folder / checkpoint.FOLDER, CheckpointConfig(), print, read_only=True
+    )
+    run = types.SimpleNamespace(program=None, folder=folder)
+    with pytest.raises(CheckpointError, match=rf'parameters only.*--config.init_from={folder}'):
+        job.load_state(run, checkpoints, batches=None)
+    checkpoints.close()
