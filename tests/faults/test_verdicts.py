@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.faults import faults, setting
+from tools.faults import faults, rounds, setting
 from tools.faults.processes import Mark
 
 
@@ -43,3 +43,10 @@ def test_a_good_end(seen, output, status):
 )
 def test_a_bad_end(seen, output, status):
     assert f'status {status}' in faults.wrong_end(marks(*seen), output, status)
+
+
+def test_a_run_that_had_ended_went_on_from_its_end():
+    output = f'this run has ended before; nothing was computed\nnote: one\n{DONE}, disc_auc 0.7'
+    assert rounds.step_reached(output) == setting.STEPS
+    assert rounds.step_reached(f'continuing from step 25\n{DONE}') == 25
+    assert rounds.step_reached(DONE) == 0

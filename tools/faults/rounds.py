@@ -15,6 +15,18 @@ from tools.faults.processes import Mark, Missed, Process
 TRIES = 3  # of the same command after a fault
 
 
+def step_reached(output: str) -> int:
+    """The step of the checkpoint from which a run went on, by what it printed.
+
+    >>> step_reached('continuing from step 25'), step_reached('step 1/30  loss 5.1')
+    (25, 0)
+    """
+    went_on = re.search(r'continuing from step (\d+)', output)
+    ended = re.search(r'this run has ended before.*?\ndone: (\d+) step', output, re.DOTALL)
+    found = went_on or ended
+    return int(found[1]) if found else 0
+
+
 class Spans:
     """Durations on this machine, in seconds; the moments of faults are drawn from them."""
 
@@ -171,8 +183,7 @@ class Round:
             hosts = self.start_hosts()
             statuses = [host.wait() for host in hosts]
             output = hosts[0].output()
-            newest = re.search(r'continuing from step (\d+)', output)
-            reached = int(newest[1]) if newest else 0
+            reached = step_reached(output)
             if attempt == 0:
                 self.notes.append(f'continued from step {reached}')
             if reached < self.kept:
