@@ -81,7 +81,7 @@ def write_tasks(folder: pathlib.Path) -> None:
     """Rows of each file that a page names."""
     writers = {
         'squad': task_files.write_spans, 'pairs': task_files.write_pairs,
-        'reviews': task_files.write_text, 'scores': task_files.write_scores,
+        'reviews': task_files.write_text,
         'names': task_files.write_tags, 'mine': task_files.write_parallel,
         'mails': task_files.write_documents,
     }  # fmt: skip
@@ -92,6 +92,7 @@ def write_tasks(folder: pathlib.Path) -> None:
         (folder / 'squad' / f'{name}.json').rename(folder / 'squad' / f'{name}-v1.1.json')
         (folder / 'mine' / f'{name}.xx').rename(folder / 'mine' / f'{name}.de')
     shutil.copy(folder / 'reviews' / 'train.csv', folder / 'mine' / 'reviews.csv')
+    (folder / 'scores').mkdir()
     draw = random.Random(0)
     texts = [' '.join(task_files.sentence(draw, 4)) for _ in range(80)]
     pairs = list(itertools.pairwise(texts))
@@ -102,6 +103,8 @@ def write_tasks(folder: pathlib.Path) -> None:
         folder / 'STS-B' / 'dev.tsv', header, [[*two, i % 5] for i, two in enumerate(pairs)]
     )
     for name in ('train', 'dev'):
+        scores = [[text, i % 5] for i, text in enumerate(texts)]
+        write_table(folder / 'scores' / f'{name}.csv', ['text', 'label'], scores)
         rows = [[text, i % 2] for i, text in enumerate(texts)]
         write_table(folder / 'SST-2' / f'{name}.tsv', ['sentence', 'label'], rows)
         rows = [[i, *two, ('entailment', 'not_entailment')[i % 2]] for i, two in enumerate(pairs)]
@@ -139,13 +142,19 @@ def reader(tmp_path_factory, environment):
     small = {'size': 'small', 'max_positions': 64}
     for name, found in {
         'mine': trained.found(model=small),
+        'base': trained.found(model=small),
         'reviews': trained.found(('encoder',), task, model=small),
     }.items():
         path = epath.Path(folder / 'lent' / name)
         checkpoint.write_params(path, found.params, dict(found.about))
-    for seed, name in enumerate(('one', 'two', 'seed0', 'seed1')):
-        write_run(folder / 'lent' / name, seed=seed % 2)
-    shutil.copy(folder / 'lent' / 'one' / 'metrics.jsonl', folder / 'lent' / 'mine')
+    runs = ('one', 'two', 'seed0', 'seed1', 'sweeps/quickstart/seed=0')
+    for number, name in enumerate(runs):
+        write_run(folder / 'lent' / name, seed=number % 2)
+    for step in range(1, 5):
+        checkpoints = folder / 'lent' / 'mine' / 'checkpoints'
+        shutil.copytree(checkpoints / '0', checkpoints / str(step))
+    for name in ('mine', 'base'):
+        shutil.copy(folder / 'lent' / 'one' / 'metrics.jsonl', folder / 'lent' / name)
     (folder / 'vocab.txt').write_text('\n'.join(trained.TOKENIZER.pieces) + '\n')
     for name in ('electra-small', 'theirs'):
         words = f'-m electra_jax.convert --source=ours:lent/mine --target=huggingface:{name}'
@@ -180,6 +189,40 @@ def is_made(run: str, page: pathlib.Path) -> bool:
     )
 
 
+# ---- What some pages' commands must leave and print
+
+
+def lines_of(path: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def check_applications(folder: pathlib.Path, printed: dict[str, str]) -> None:
+    def of(word: str) -> str:
+        return next(text for command, text in printed.items() if word in command)
+
+    assert '| dev | 79 |' in of('--task=similarity') and 'spearman' in of('--task=similarity')
+    assert 'bm25_recall_at_20' in of('--task=retrieve')
+    assert 'dev/mrr' in of('squad_retrieval') and 'BM25' in of('squad_retrieval')
+    assert 'shuffled_labels' in of('--task=zero_shot')
+    assert 'fresh: nothing' in of('squad_retrieval')
+    few = of('--config.task.head=prompt')
+    assert 'fresh: nothing; not used: generator' in few and "head: the discriminator's" in few
+    assert 'file | rows | generator, % | discriminator, % | shorter, %' in of('--scorer=all')
+    for name in ('retrieval', 'pairs', 'few'):
+        assert (folder / 'runs' / name / 'results.json').exists()
+
+
+def check_finetuning(folder: pathlib.Path, printed: dict[str, str]) -> None:
+    sources = [row['source'] for row in lines_of(folder / 'new.jsonl')]
+    assert sources == ['they saw anna in rome', 'bob was here']
+    (row,) = lines_of(folder / 'extracts.jsonl')
+    assert row['prediction'] in ('the film was so good.', 'it was in rome.')
+    assert (folder / 'runs' / 'mean' / 'checkpoints').is_dir()
+
+
+CHECKS = {'docs/applications.md': check_applications, 'docs/finetuning.md': check_finetuning}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('page', TO_TYPE, ids=name_of)
 def test_the_commands_of_a_page_work(page, reader, environment, tmp_path):
@@ -191,7 +234,10 @@ def test_the_commands_of_a_page_work(page, reader, environment, tmp_path):
         if not is_made(f'runs/{lent.name}', page):
             lent.rename(folder / 'runs' / lent.name)
     done = subprocess.run(
-        ['bash', '-c', typed], cwd=folder, env=environment, capture_output=True, text=True,
-        timeout=3600, check=False,
+        ['bash', '-c', typed], cwd=folder, env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, timeout=3600, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, f'{typed}\n{done.stdout[-2000:]}{done.stderr[-5000:]}'
+    assert done.returncode == 0, f'{typed}\n{done.stdout[-7000:]}'
+    _, *parts = re.split(r'^:: (.*)\n', done.stdout, flags=re.M)
+    if check := CHECKS.get(name_of(page)):
+        check(folder, dict(zip(parts[::2], parts[1::2], strict=True)))

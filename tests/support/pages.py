@@ -108,18 +108,24 @@ def shortened(words: list[str]) -> list[str]:
         return [*words, *(f'--config.{one}' for one in more)]
 
     if words[0] == 'prepare':
+        if 'kind=unigram' in line:  # SentencePiece refuses more pieces than a text gives
+            return settings(*_CORPUS, 'data.tokenizer.vocab_size=36')
         is_named = 'tokenizer.path' in line or 'vocab_size' in line
         return settings(*_CORPUS, *([] if is_named else ['data.tokenizer.vocab_size=120']))
     if words[0] == 'sweep' and '--compare' not in words:
-        return [*words, '--set', *_RUN, *_SIZES, *_CORPUS, _TEXT, 'data.tokenizer.vocab_size=120']
+        # Recipes of two stages name the embedding's size, which is therefore left as it is.
+        sizes = [one for one in _SIZES if 'embedding' not in one]
+        return [*words, '--set', *_RUN, *sizes, *_CORPUS, _TEXT, 'data.tokenizer.vocab_size=120']
     if words[0] != 'main' or '--config=' not in line:
         return words
     if 'configs/finetune/' in line:
-        return settings(*_TASK)
+        is_question = 'name=squad1' in line or 'name=squad2' in line
+        return settings(*_TASK, *(['task.question_length=16'] if is_question else []))
     vocabulary = [] if 'tokenizer.path' in line else ['data.tokenizer.vocab_size=120']
     sizes = () if 'init_from=laptop' in line else _SIZES
     if sizes and ('configs/own.py' in line or 'configs/laptop.py' in line):
-        sizes = (*sizes, 'model.generator_embedding_size=16')  # two stages of one size
+        # Two stages of one size, and a form that transformers knows.
+        sizes = (*sizes, 'model.embedding_size=32', 'model.generator_embedding_size=32')
     text = [] if 'data.source' in line or 'sequences' in line else [_TEXT]
     return settings(*_RUN, *sizes, *_CORPUS, *vocabulary, *text)
 

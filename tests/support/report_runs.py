@@ -39,7 +39,7 @@ def write_run(
         'packages': {'jax': EVIL},
         'devices': EVIL,
         'parameters': {'generator': 7},
-        'flops_per_token': {'paper': 1e6},
+        'flops_per_token': {'paper': 1e6, 'mfu': 2e6},
         'corpora': [{'source': f'text:{EVIL}', 'fingerprint': 'abc', 'train_rows': 5}],
     }
     (folder / 'config.json').write_text(json.dumps(about))
