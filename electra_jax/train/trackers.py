@@ -41,6 +41,9 @@ class Tracker(Protocol):
     def close(self) -> None:
         """Hands over what still waits."""
 
+    def leave(self) -> None:
+        """Frees what it holds after another method has raised; hands over nothing."""
+
 
 class _Events:
     """TensorBoard's scalars of one start of a run."""
@@ -62,7 +65,11 @@ class _Events:
         self._file = EventsWriter(str(folder / 'events'), filename_suffix=f'.{start}')
         # TensorBoard then hides what earlier starts wrote about later steps.
         started = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._add(step=start + 1, session_log=started)
+        try:
+            self._add(step=start + 1, session_log=started)
+        except OSError:
+            self.leave()
+            raise
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         tagged = [self._summary.Value(tag=name, simple_value=x) for name, x in values.items()]
@@ -70,6 +77,11 @@ class _Events:
 
     def close(self) -> None:
         self._file.close()
+
+    def leave(self) -> None:
+        # The writer's own `close` writes first, and keeps the file open where that fails.
+        with contextlib.suppress(OSError):
+            self._file._py_recordio_writer.close()
 
     def _add(self, **content: Any) -> None:
         self._file.write_event(self._event(wall_time=time.time(), **content))
@@ -87,6 +99,9 @@ class _Service:
 
     def close(self) -> None:
         self._run.finish()
+
+    def leave(self) -> None:
+        pass  # it may wait for a network that is away
 
 
 def _trackio(workdir: epath.Path, start: int, mark: Mark) -> Tracker:
@@ -206,7 +221,8 @@ class Trackers:
         try:
             act()
         except Exception as error:  # of any kind: of a disk, a bucket, a network, a service
-            self._open.pop(name, None)
+            if (tracker := self._open.pop(name, None)) is not None:
+                tracker.leave()
             self._report(
                 f'{name} gets no more of {self._workdir} until the next start '
                 f'({first_line(error)}); metrics.jsonl has everything'

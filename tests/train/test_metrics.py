@@ -55,15 +55,25 @@ def test_events_are_on_disk_at_once_and_a_later_start_hides_what_it_does_again(t
     second.close()
 
 
+def open_events(folder):
+    """Files of TensorBoard that this process has open."""
+    held = [os.path.realpath(f'/proc/self/fd/{number}') for number in os.listdir('/proc/self/fd')]
+    return [path for path in held if path.startswith(str(folder / 'tensorboard'))]
+
+
 def test_a_disk_too_full_for_events_costs_only_events(tmp_path, monkeypatch):
     reported = []
     writer = open_metrics(tmp_path, reported)
+    assert len(open_events(tmp_path)) == 1
     monkeypatch.setattr(EventsWriter, 'flush', full)
     for step in range(1, 100):  # many times more than any queue holds
         writer.write(step, {'train/loss': 1.0})
+        assert open_events(tmp_path) == []
     writer.close()
     assert len(reported) == 1 and 'No space left on device' in reported[0]
     assert len((tmp_path / 'metrics.jsonl').read_text().splitlines()) == 99
+    open_metrics(tmp_path, reported, start=99).close()  # which is full at once
+    assert len(reported) == 2 and open_events(tmp_path) == []
 
 
 def test_lines_of_a_run_that_was_started_again(tmp_path):
