@@ -29,26 +29,34 @@ class Row(NamedTuple):
     # Whether the discriminator head, kept after training, gives the probability that a token was
     # replaced.
     detects: bool = False
+    # Whether the metrics of its loss hold the generator's `Proposal.observed`.
+    observes: bool = False
     # Raises ConfigError for settings, whose model is complete, that do not fit it.
     check: Callable[[Settings], None] = lambda settings: None
 
 
 OBJECTIVES: dict[str, Row] = {
     # Section 2, and 3.4: "ELECTRA 15%".
-    'electra': Row(electra, detects=True),
-    'electra_masked': Row(functools.partial(electra, masked_only=True), detects=True),
+    'electra': Row(electra, detects=True, observes=True),
+    'electra_masked': Row(
+        functools.partial(electra, masked_only=True), detects=True, observes=True
+    ),
     # BERT.
-    'mlm': Row(mlm, generators=('tied',)),
+    'mlm': Row(mlm, generators=('tied',), observes=True),
     # Section 3.4: "Replace MLM", "All-Tokens MLM".
-    'replaced_mlm': Row(functools.partial(restoring, everywhere=False)),
-    'all_tokens_mlm': Row(functools.partial(restoring, everywhere=True)),
+    'replaced_mlm': Row(functools.partial(restoring, everywhere=False), observes=True),
+    'all_tokens_mlm': Row(functools.partial(restoring, everywhere=True), observes=True),
     # Clark et al. 2020; its head gives energies.
-    'electric': Row(electric, generators=('two_tower',)),
+    'electric': Row(electric, generators=('two_tower',), observes=True),
     # Shen et al. 2021; its head belongs to another last layer than is kept.
-    'teams': Row(teams),
+    'teams': Row(teams, observes=True),
     # Section 3.2.
     'two_stage': Row(
-        two_stage.two_stage, generators=('separate',), detects=True, check=two_stage.check
+        two_stage.two_stage,
+        generators=('separate',),
+        detects=True,
+        observes=True,
+        check=two_stage.check,
     ),
 }
 
@@ -92,6 +100,7 @@ def complete(settings: Settings, typed: Collection[str] = ()) -> Settings:
     masks.check(full.objective.masks)
     if inherits_model(settings):
         return full
+    _check_masks(full, row)
     model.generator = model.generator or row.generators[0]
     if model.generator not in ('separate', 'two_tower'):
         for name in ('generator_width', 'generator_layers'):
@@ -107,6 +116,18 @@ def complete(settings: Settings, typed: Collection[str] = ()) -> Settings:
     row.check(fill(full))
     check(full)
     return full
+
+
+def _check_masks(settings: Settings, row: Row) -> None:
+    """Refuses masks that learn from a generator which the objective does not show them."""
+    name = settings.objective.masks
+    if masks.MASKS[name].observes and not row.observes:
+        others = [other for other, one in masks.MASKS.items() if not one.observes]
+        raise ConfigError(
+            f'config.objective.masks is {name!r}, which learns from what a generator predicts, and '
+            f'config.objective.name={settings.objective.name} does not pass that on: choose '
+            f'{", ".join(others[:-1])} or {others[-1]}'
+        )
 
 
 def _row_of(config: Config | Settings) -> Row:

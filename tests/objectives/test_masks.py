@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from electra_jax.config.recipe import recipe
 from electra_jax.core import rng
 from electra_jax.core.errors import ConfigError
 from electra_jax.objectives import draws, table
@@ -136,6 +137,17 @@ def test_what_is_observed_is_the_loss_of_the_masked_tokens():
 def test_settings_that_fit_no_way_are_refused(objective, words):
     with pytest.raises(ConfigError, match=words):
         tiny_config(objective=objective)
+
+
+def test_masks_that_learn_are_refused_where_nothing_is_passed_on(monkeypatch):
+    changes = {'objective': {'name': 'own', 'masks': 'loss'}}
+    row = table.OBJECTIVES['electra']
+    monkeypatch.setitem(table.OBJECTIVES, 'own', row)
+    table.complete(recipe(changes))
+    monkeypatch.setitem(table.OBJECTIVES, 'own', row._replace(observes=False))
+    with pytest.raises(ConfigError, match=r"masks is 'loss'.*name=own.*uniform, rarity or words"):
+        table.complete(recipe(changes))
+    table.complete(recipe({'objective': {'name': 'own', 'masks': 'rarity'}}))
 
 
 def test_whole_words_need_a_tokenizer_that_knows_them():

@@ -105,6 +105,28 @@ def test_parts_of_a_batch_add_up_to_the_whole(name):
     assert set(metrics) <= set(metric_table.TRAIN)
 
 
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in LIKE_OTHERS))
+        for name in sorted(table.OBJECTIVES)
+    ],
+)
+def test_a_row_knows_whether_the_loss_passes_on_what_was_observed(name):
+    model = {'num_layers': 1, **(TWO_STAGE if name == 'two_stage' else {})}
+    config = tiny_config(model=model, objective={'name': name, 'masks': 'loss'})
+    bound = table.build(config, VOCABULARY)
+
+    def loss(key):
+        given = bound.draw(random_batch(), rng.step_keys(rng.root_key(0), 3), 3, bound.memory())
+        params = bind(config.model, VOCABULARY.size).init(key, bound.networks)
+        return bound.loss(params, given, None, 3)
+
+    _, metrics = jax.eval_shape(loss, jax.random.key(0))
+    passed_on = {'token_losses', 'token_counts'} <= set(metrics)
+    assert passed_on == table.OBJECTIVES[name].observes
+
+
 @pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
 def test_every_objective_can_be_evaluated_and_looked_at(name):
     _, bound, params = setting(name)

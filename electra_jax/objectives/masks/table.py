@@ -1,6 +1,7 @@
 """Every way to choose masked tokens by name. To add one: a file with its factory, and a row."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import unknown
@@ -11,11 +12,21 @@ from electra_jax.objectives.masks.running_loss import running_loss
 from electra_jax.objectives.masks.uniform import uniform
 from electra_jax.objectives.masks.words import words
 
-MASKS: dict[str, Callable[[Config, Vocabulary], MaskRule]] = {
-    'uniform': uniform,
-    'rarity': rarity,
-    'loss': running_loss,
-    'words': words,
+
+class Row(NamedTuple):
+    """What is known of a way before a run."""
+
+    build: Callable[[Config, Vocabulary], MaskRule]
+    # Whether it learns from what the generator predicts (`MaskRule.observe`): then the loss of the
+    # objective must pass that on.
+    observes: bool = False
+
+
+MASKS: dict[str, Row] = {
+    'uniform': Row(uniform),
+    'rarity': Row(rarity),
+    'loss': Row(running_loss, observes=True),
+    'words': Row(words),
 }
 
 
@@ -28,4 +39,4 @@ def check(name: str) -> None:
 def build(config: Config, vocabulary: Vocabulary) -> MaskRule:
     """The rule of a run, from `config.objective.masks`; ConfigError where there is none."""
     check(config.objective.masks)
-    return MASKS[config.objective.masks](config, vocabulary)
+    return MASKS[config.objective.masks].build(config, vocabulary)
