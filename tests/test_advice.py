@@ -158,7 +158,7 @@ def in_steps(**changes: Any) -> Act:
 
     def act(folder: pathlib.Path, words: list[str]) -> None:
         asked = {'job': 'finetune', 'task': {'name': 'sst2'}, **({} if words else changes)}
-        run._refuse_steps(advice.type_settings(folder, asked, words))
+        run.refuse_steps(advice.type_settings(folder, asked, words))
 
     return act
 

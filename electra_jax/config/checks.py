@@ -11,7 +11,10 @@ from electra_jax.core.errors import ConfigError
 
 
 class Need(NamedTuple):
-    """A setting that keeps its default unless another one has one of these values."""
+    """A setting that keeps its default unless another one has one of these values.
+
+    Where the other one is the job, evaluation counts as the job whose run it scores.
+    """
 
     name: str
     other: str
@@ -19,8 +22,7 @@ class Need(NamedTuple):
     reason: str
 
 
-_FINE_TUNING, _APART = ('finetune', 'evaluate'), ('disentangled', 'untied')
-_PRE_TRAINING = ('pretrain', 'evaluate')
+_FINE_TUNING, _PRE_TRAINING, _APART = ('finetune',), ('pretrain',), ('disentangled', 'untied')
 _SHARED = 'generator and discriminator share parameters'
 
 OF_THE_RUN = (
@@ -118,14 +120,26 @@ def _check_needs(config: Config | Settings, needs: Sequence[Need]) -> None:
     default = fields.typed(Config)()
     for need in needs:
         value, found = fields.get(config, need.name), fields.get(config, need.other)
+        scores = need.other == 'job' and found == 'evaluate'
+        counts_as = _scored_job(config) if scores else found
         is_asked_for = value is not None and value is not False
-        if is_asked_for and value != fields.get(default, need.name) and found not in need.allowed:
+        if (
+            is_asked_for
+            and value != fields.get(default, need.name)
+            and (counts_as not in need.allowed)
+        ):
             typed = [f'--config.{need.other}={str(one).lower()}' for one in need.allowed if one]
             remedy = f'the first out, or type {" or ".join(typed)}' if typed else 'one of them out'
             raise ConfigError(
-                f'config.{need.name} is {value!r}, but config.{need.other} is {found!r} '
-                f'({need.reason}): leave {remedy}'
+                f'config.{need.name} is {value!r}, but config.{need.other} is {found!r}'
+                + f' and config.task.name {config.task.name!r}' * scores
+                + f' ({need.reason}): leave {"the first out" if scores else remedy}'
             )
+
+
+def _scored_job(config: Config | Settings) -> str:
+    """The job whose run an evaluation scores."""
+    return 'pretrain' if config.task.name is None else 'finetune'
 
 
 def _check_mesh(config: Config | Settings) -> None:

@@ -22,7 +22,7 @@ from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.kind import Predictions
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.results import TRIAL_FILE, Trial, on_first_host
-from electra_jax.finetune.run import Run, open_run
+from electra_jax.finetune.run import Run, open_run, refuse_steps
 from electra_jax.init_from import BEFORE, checked_start
 from electra_jax.runtime import cli, distributed, terminal
 from electra_jax.train import checkpoint, workdir
@@ -216,6 +216,7 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
     for how texts are found.
     Scores and predictions are written below `folder`/evaluation.
     """
+    refuse_steps(settings)
     distributed.initialize()
     first, *others = predict.trial_folders(folder)
     params, about = checkpoint.read_params(first)

@@ -104,7 +104,7 @@ class Run(NamedTuple):
 def open_run(settings: Settings, folder: epath.Path) -> Run:
     """Reads files and checkpoint, checks that they fit together, then makes functions of them."""
     spec = known.get(settings.task.name)
-    _refuse_steps(settings)
+    refuse_steps(settings)
     if settings.init_from is not None:
         check_named(settings.init_from)
     # Mistakes in the files come before a device, a checkpoint and a program, which take long.
@@ -208,7 +208,8 @@ def _check_rows(config: Settings) -> None:
         )
 
 
-def _refuse_steps(config: Settings) -> None:
+def refuse_steps(config: Settings) -> None:
+    """Refuses lengths in steps, which fine-tuning and its evaluation do not have."""
     for name, advice in _IN_STEPS.items():
         asked = fields.get(config, name)
         if asked != fields.get(recipe({}), name):

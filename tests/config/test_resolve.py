@@ -141,6 +141,9 @@ def test_a_mean_of_states_counts_or_the_best_one(other):
         resolve.check(recipe({'job': 'finetune', 'task': {**task, **other}}))
 
 
+SCORED = {'job': 'evaluate', 'task': {'name': 'sst2'}}
+
+
 @pytest.mark.parametrize(
     ('changes', 'words'),
     [
@@ -160,11 +163,23 @@ def test_a_mean_of_states_counts_or_the_best_one(other):
         ({'branch_from': 'runs/a', 'minutes': 1.0}, r'branch_from is .runs/a.*minutes is 1.0'),
         ({'branch_from': 'runs/a', 'init_from': 'runs/b'}, r'branch_from is .runs/a.*init_from'),
         ({'petaflop': 1.0, 'minutes': 1.0}, r'petaflop is 1.0, but config.minutes is 1.0'),
+        ({**SCORED, 'petaflop': 1.0}, r"petaflop is 1.0.*job is 'evaluate' and.*name 'sst2'"),
+        ({**SCORED, 'branch_from': 'runs/a'}, r"branch_from is 'runs/a'.*job is 'evaluate'"),
+        ({**SCORED, 'optimizer': {'decay_share': 0.2}}, r"decay_share is 0.2.*job is 'evaluate'"),
+        ({'job': 'evaluate', 'trials': 3}, r'trials is 3.*task.name None.*leave the first out'),
     ],
 )
 def test_what_pre_training_alone_has_is_refused_elsewhere(changes, words):
     with pytest.raises(ConfigError, match=words):
         resolve.check(recipe(changes))
+
+
+@pytest.mark.parametrize(
+    'changes', [{'petaflop': 1.0}, {'branch_from': 'runs/a'}, {'minutes': 1.0}]
+)
+def test_what_one_job_has_is_there_where_its_run_is_scored(changes):
+    resolve.check(recipe({'job': 'evaluate', **changes}))
+    resolve.check(recipe({**SCORED, 'trials': 3}))
 
 
 @pytest.mark.parametrize(('name', 'value'), [('decay_steps', 9), ('decay_share', 0.2)])
