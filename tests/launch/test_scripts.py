@@ -278,6 +278,39 @@ def test_slurm_requeues_what_was_stopped_but_not_what_was_cancelled(copy, status
     assert rest == (['requeue 77'] if again else [])
 
 
+# ---- study.sh
+
+
+def test_what_is_typed_reaches_the_part_of_a_study_that_it_names(copy):
+    tool(copy, 'python', 'echo "$@" >> calls')
+    (copy / 'runs/study/pretrain/electra-seed=0/checkpoints').mkdir(parents=True)
+    done = script(
+        copy, 'study.sh', '--jobs=2', '--set=total_steps=9', '--metric=eval/disc_auc', TASKS='tasks'
+    )
+    calls = (copy / 'calls').read_text().splitlines()
+    assert done.returncode == 0 and len(calls) == 4, done.stderr
+    training, averaging, tuning, table = calls
+    assert '/pretrain --jobs=2 --set=total_steps=9' in training and '--metric' not in training
+    assert 'electra_jax.convert' in averaging and '--jobs' not in averaging
+    assert tuning.endswith('/finetune --jobs=2') and 'total_steps' not in tuning
+    assert table.endswith(' --metric=eval/disc_auc') and '--jobs' not in table
+
+
+@pytest.mark.parametrize(
+    ('word', 'message'),
+    [
+        ('--set=task.epochs=5', "TASK_SET='task.epochs=5'"),
+        ('--folder=elsewhere', '--folder=elsewhere is not understood, allowed: --jobs=N'),
+        ('seed=3', 'seed=3 is not understood'),
+    ],
+)
+def test_what_no_part_of_a_study_has_is_refused(copy, word, message):
+    tool(copy, 'python', 'touch called')
+    done = script(copy, 'study.sh', word)
+    assert done.returncode == 1 and message in done.stderr
+    assert 'installed' not in done.stdout and not (copy / 'called').exists()
+
+
 # ---- objectives.sh
 
 
