@@ -37,6 +37,13 @@ def test_what_is_to_be_changed_is_at_the_top_of_a_cell():
     }
 
 
+def test_no_page_names_an_owner_that_there_is_not():
+    pages = [*ROOT.glob('docs/**/*.md'), *ROOT.glob('*.md'), ROOT / 'mkdocs.yml', NOTEBOOK]
+    assert [page for page in pages if 'github.com/OWNER' in page.read_text()] == []
+    first = next(''.join(cell['source']) for cell in cells() if cell['cell_type'] == 'code')
+    assert "REPOSITORY = ''  # CHANGE" in first and 'assert REPOSITORY,' in first
+
+
 def test_two_cells_train_a_model():
     first, second, *_ = (''.join(cell['source']) for cell in cells() if cell['cell_type'] == 'code')
     assert "'pip', 'install'" in first and "'electra_jax.main'" in second
