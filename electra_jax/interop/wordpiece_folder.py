@@ -50,11 +50,17 @@ _ONLY: dict[str, tuple[Any, ...]] = {
     'truncation_side': ('right',),
     'auto_map': (None,),
 }
+# Settings that name further special tokens.
+_MORE_NAMES = (
+    'additional_special_tokens',
+    'extra_special_tokens',
+    'model_specific_special_tokens',
+)
 # Settings that are followed elsewhere, or that change no id of a text.
 _KNOWN = {
     *('tokenizer_class', *wordpiece.SWITCHES, *_NAMES),
-    *('added_tokens_decoder', 'additional_special_tokens', 'extra_special_tokens'),
-    *('model_specific_special_tokens', 'bos_token', 'eos_token', 'model_max_length', 'max_len'),
+    *('added_tokens_decoder', *_MORE_NAMES),
+    *('bos_token', 'eos_token', 'model_max_length', 'max_len'),
     *('model_input_names', 'clean_up_tokenization_spaces', 'padding_side', 'pad_token_type_id'),
     *(
         'name_or_path',
@@ -67,6 +73,15 @@ _KNOWN = {
     *('max_length', 'stride', 'truncation_strategy', 'pad_to_multiple_of', 'return_token_type_ids'),
     *('chat_template', 'transformers_version', 'from_slow', 'legacy', 'unk_id'),
 }
+# Settings of which parts are read -> the JSON types that transformers writes; `null` is none.
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys((*_NAMES, 'bos_token', 'eos_token'), (str, dict)),
+    'tokenizer_class': (str,),
+    'model_input_names': (list,),
+    'added_tokens_decoder': (dict,),
+    **dict.fromkeys(_MORE_NAMES, (list, dict)),
+}
+_JSON_NAMES: dict[type, str] = {str: 'a text', list: 'a list', dict: 'an object'}
 
 
 class Folder(NamedTuple):
@@ -96,7 +111,10 @@ class Folder(NamedTuple):
 def open_folder(path: pathlib.Path) -> Folder:
     """The settings in a folder; CheckpointError where two files contradict each other."""
     settings = _object(path / SETTINGS_FILE)
-    for name, value in _object(path / SPECIAL_FILE).items():
+    special = _object(path / SPECIAL_FILE)
+    _check_types(path / SETTINGS_FILE, settings)
+    _check_types(path / SPECIAL_FILE, special)
+    for name, value in special.items():
         stated = settings.setdefault(name, value)
         if name in _NAMES and _content(stated) != _content(value):
             raise CheckpointError(
@@ -109,6 +127,17 @@ def open_folder(path: pathlib.Path) -> Folder:
 
 def _object(path: pathlib.Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
+
+
+def _check_types(file: pathlib.Path, settings: Mapping[str, Any]) -> None:
+    for name, allowed in _TYPES.items():
+        value = settings.get(name)
+        if value is not None and not isinstance(value, allowed):
+            words = ' or '.join(_JSON_NAMES[one] for one in allowed)
+            raise CheckpointError(
+                f'{file}: {name} is {value!r:.80}, allowed: {words}; it is damaged, or was not '
+                'written by transformers: fetch it again'
+            )
 
 
 def check_settings(folder: Folder) -> list[str]:
@@ -295,11 +324,7 @@ def _stated(folder: Folder) -> Iterable[tuple[int, dict[str, Any]]]:
 def _more_names(settings: Mapping[str, Any]) -> list[str]:
     """Names of further special tokens."""
     found: list[Any] = [settings.get('bos_token'), settings.get('eos_token')]
-    for key in (
-        'additional_special_tokens',
-        'extra_special_tokens',
-        'model_specific_special_tokens',
-    ):
+    for key in _MORE_NAMES:
         value = settings.get(key) or []
         found += value.values() if isinstance(value, dict) else value
     return [name for name in map(_content, found) if name]

@@ -202,6 +202,14 @@ def test_settings_of_the_class_are_followed_as_transformers_does(case, tmp_path)
         ({'extra': {'added_tokens.json': {'new': 900}}}, "'new' has id 900"),
         ({'added_tokens_decoder': {'999': {'content': 'a b'}}}, 'has id 999'),
         ({'do_lower_case': 'yes'}, "do_lower_case is 'yes'"),
+        ({'model_input_names': 5}, 'model_input_names is 5, allowed: a list'),
+        ({'added_tokens_decoder': []}, r'added_tokens_decoder is \[\], allowed: an object'),
+        ({'tokenizer_class': ['BertTokenizer']}, 'tokenizer_class is .*, allowed: a text'),
+        ({'extra_special_tokens': 'x'}, "extra_special_tokens is 'x', allowed: a list or an objec"),
+        (
+            {'extra': {'special_tokens_map.json': {'mask_token': ['[MASK]']}}},
+            r'special_tokens_map.json: mask_token is .*, allowed: a text or an object',
+        ),
         ({'mask_token': '<m>', 'extra': {'special_tokens_map.json': {'mask_token': 'x'}}}, "'<m>'"),
     ],
 )
