@@ -161,6 +161,13 @@ def test_damage_inside_a_zip_file_is_found(tmp_path):
         read(tmp_path / 'a', bytes(data))
 
 
+def test_a_zip_file_of_a_version_that_there_is_not_is_damaged(tmp_path):
+    data = bytearray(zip_of({'a.txt': b'one two three' * 9}))
+    data[data.rindex(b'PK\x01\x02') + 6] = 84
+    with pytest.raises(compressed.TornError, match=r'version 8\.4'):
+        read(tmp_path / 'a', bytes(data))
+
+
 @pytest.mark.parametrize(
     ('data', 'words'),
     [
