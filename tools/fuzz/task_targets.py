@@ -167,7 +167,8 @@ def _sentences(data: bytes) -> int:
     """Blocks of lines between blank ones, by a simple reading of the format."""
     count, inside = 0, False
     for raw in _lines(data.removeprefix(b'\xef\xbb\xbf')):
-        line = raw.removesuffix(b'\r')
+        # A mark in the middle, where files were joined, is dropped.
+        line = raw.removesuffix(b'\r').removeprefix(b'\xef\xbb\xbf')
         blank = not line.strip(b' \t') or line.startswith(b'-DOCSTART-')
         count += not blank and not inside
         inside = not blank
