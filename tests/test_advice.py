@@ -296,7 +296,7 @@ def continued(folder: epath.Path, settings: Settings) -> None:
     saved = checkpoint.Checkpoints(
         folder / checkpoint.FOLDER, settings.checkpoint, reports.append, read_only=True
     )
-    saved.restore(0, None)
+    saved.check_state(0)
 
 
 def without_vocabulary(folder: pathlib.Path, words: list[str]) -> None:

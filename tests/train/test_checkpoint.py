@@ -88,13 +88,13 @@ def test_a_checkpoint_without_a_running_mean_is_refused_where_one_is_asked_for(t
         checkpoint.read_params(epath.Path(tmp_path), average=True)
 
 
-def test_parameters_alone_are_nothing_to_go_on_with(tmp_path, fresh, program):
+def test_parameters_alone_are_nothing_to_go_on_with(tmp_path, fresh):
     checkpoint.write_params(epath.Path(tmp_path), fresh.params, ABOUT)
     checkpoints = checkpoint.Checkpoints(
         epath.Path(tmp_path) / 'checkpoints', CheckpointConfig(), print
     )
     with pytest.raises(CheckpointError, match='init_from'):
-        checkpoints.restore(0, program.abstract_state)
+        checkpoints.check_state(0)
     checkpoints.close()
 
 
