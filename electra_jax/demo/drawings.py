@@ -9,7 +9,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 STYLE = """
-.gradio-container { max-width: 860px !important; width: 100% !important; min-width: 0 !important; }
+.gradio-container { max-width: 860px !important; margin: 0 auto !important;
+  width: 100% !important; min-width: 0 !important; }
 .gradio-container .tabs, .gradio-container .tab-wrapper { min-width: 0 !important; }
 .electra { background: #fff; color: #1a1a1a; border: 1px solid #d0d0d0; border-radius: 8px;
   padding: 16px; line-height: 2; overflow-wrap: anywhere; }
