@@ -131,7 +131,9 @@ class Dataset(NamedTuple):
             lengths = [int(length) for length in splits[name]['shardLengths']]
             size = int(splits[name]['numBytes'])
             template = splits[name].get('filepathTemplate') or _TEMPLATE
-            stem = template.format_map(_Fields(DATASET=self.info['name'], SPLIT=name))
+            stem = template.format_map(
+                _Fields(DATASET=self.info['name'], SPLIT=name, FILEFORMAT=self.file_format)
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f'{self.path}/{_INFO} is damaged ({error!r:.200})') from error
         wanted = _range(begin, end, sum(lengths))
@@ -164,9 +166,7 @@ class _Fields(dict):
 def _numbered(stem: str, index: int, count: int) -> str:
     digits = max(5, len(str(count)))
     i, n = f'{index:0{digits}}', f'{count:0{digits}}'
-    return stem.format(
-        FILEFORMAT='tfrecord', SHARD_X_OF_Y=f'{i}-of-{n}', SHARD_INDEX=i, NUM_SHARDS=n
-    )
+    return stem.format(SHARD_X_OF_Y=f'{i}-of-{n}', SHARD_INDEX=i, NUM_SHARDS=n)
 
 
 def _range(first: str | None, last: str | None, count: int) -> range:

@@ -7,6 +7,7 @@ import json
 import lzma
 import math
 import random
+import sys
 import tarfile
 import time
 
@@ -700,6 +701,9 @@ def test_a_dataset_is_read_by_folder_and_by_name(dataset, monkeypatch):
     assert sorted(joined(found)) == wanted
     found, _ = read(f'tfds:{folder}:train[:10]#title')
     assert sorted(document[0][:6] for document in joined(found)) == ['Title '] * 10
+    monkeypatch.setitem(sys.modules, 'tensorflow_datasets', None)  # which is not needed
+    monkeypatch.setenv('TFDS_DATA_DIR', str(dataset))
+    assert sorted(joined(read('tfds:tiny_texts:train', 300)[0])) == wanted
 
 
 def held_out_pieces(source, held_out, piece_bytes=10**7):

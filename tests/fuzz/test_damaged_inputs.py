@@ -370,12 +370,10 @@ def test_a_damaged_dataset_is_named(tmp_path):
     folder = tmp_path / 'tfds' / 'fuzz_texts' / '1.0.0'
     shard = next(folder.glob('*.array_record*'))
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(DataError, match=r'rows .* cannot be read'):
-        list(
-            sources.plan(
-                sources.parse_source(f'tfds:{folder}:train'), Complaints('data.on_bad_text')
-            )
-        )
+    complaints = Complaints('data.on_bad_text')
+    (piece,) = sources.plan(sources.parse_source(f'tfds:{folder}:train'), complaints)
+    with pytest.raises(DataError, match=rf'{shard}: it holds 0 records of 20.*on_bad_text=skip'):
+        list(piece.open(complaints))
     with pytest.raises(DataError, match='row 0 cannot be read'):
         list(tfds.read(str(folder), 'train', Columns()).rows)
 
