@@ -2,11 +2,8 @@
 
 import dataclasses
 import pathlib
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-from tokenizers import normalizers
+from typing import Any
 
 from electra_jax.config import resolve
 from electra_jax.config.settings import ModelConfig
@@ -91,77 +88,38 @@ def _google_tokenizer(
     """
     file = pathlib.Path(file)
     folder = wordpiece_folder.open_folder(file.parent)._replace(tokenizer_json=None)
-    name, notes = 'do_lower_case', []
-    settings = {name: folder.settings.get(name), **folder.settings}
-    evidence = _evidence(wordpiece.read_vocab(file), str(file))
-    if lower_case is not None:
-        if settings[name] not in (None, lower_case):
-            notes.append(
-                f'{name} is {settings[name]} in {SETTINGS_FILE}; --lower_case overrides it'
-            )
-            settings |= {'strip_accents': None}
-        settings[name] = lower_case
-    elif settings[name] is None:
-        settings[name] = evidence.lower_case
-        done = 'lower-cased, and accents are stripped' if evidence.lower_case else 'left as it is'
-        notes.append(f'{evidence.why}: text is {done} (--lower_case overrides this)')
-    folder = folder._replace(settings=settings)
-    tokenizer, more = wordpiece_folder.read(folder, file, wordpiece.MAX_WORD_CHARS)
-    lost = evidence.lost(tokenizer)
+
+    def read(**settings: bool | None) -> tuple[WordPiece, list[str]]:
+        changed = folder._replace(settings={**folder.settings, **settings})
+        return wordpiece_folder.read(changed, file, wordpiece.MAX_WORD_CHARS)
+
+    as_it_is, _ = read(do_lower_case=False, strip_accents=False)
+    always = set(as_it_is.changed())  # control characters, for example
+    stated, notes = folder.settings.get('do_lower_case'), []
+    if lower_case is not None and stated not in (None, lower_case):
+        notes.append(f'do_lower_case is {stated} in {SETTINGS_FILE}; --lower_case overrides it')
+        tokenizer, more = read(do_lower_case=lower_case, strip_accents=None)
+    elif lower_case is not None or stated is not None:
+        tokenizer, more = read(do_lower_case=stated if lower_case is None else lower_case)
+    else:
+        tokenizer, more = read(do_lower_case=True)
+        # A piece that these change proves that text was left as it is.
+        proof = next((piece for piece in tokenizer.changed() if piece not in always), None)
+        found, done = 'no piece', 'lower-cased, and accents are stripped'
+        if proof is not None:
+            tokenizer, more = read(do_lower_case=False)
+            found, done = f'pieces such as {proof!r}', 'left as it is'
+        notes.append(
+            f'vocab.txt holds {found} that lower-casing or stripping accents changes: text is '
+            f'{done} (--lower_case overrides this)'
+        )
+    lost = [piece for piece in tokenizer.changed() if piece not in always]
     if lost:
-        notes.append(f'{lost}: is --lower_case right?')
+        notes.append(
+            f'{len(lost):,} of {tokenizer.vocab_size:,} pieces, such as {lost[0]!r}, can never '
+            'come out of text that is normalized so: is --lower_case right?'
+        )
     return tokenizer, notes + more
-
-
-class _Evidence(NamedTuple):
-    """What the pieces of a vocabulary show about the text that they were learned from."""
-
-    pieces: list[str]  # without special ones
-    cased: list[str]  # those that lower-casing changes
-    marked: list[str]  # other ones that stripping accents changes
-
-    @property
-    def lower_case(self) -> bool:
-        """Whether text was lower-cased and accents stripped, which Google's code does together."""
-        return not (self.cased or self.marked)
-
-    @property
-    def why(self) -> str:
-        """The reason."""
-        for found, change in ((self.cased, 'lower-casing'), (self.marked, 'stripping accents')):
-            if found:
-                return (
-                    f'vocab.txt holds {len(found):,} pieces that {change} changes, as {found[0]!r}'
-                )
-        if any(piece != piece.upper() for piece in self.pieces):
-            return 'vocab.txt holds no piece that lower-casing or stripping accents changes'
-        return 'vocab.txt holds no letter that has a case, and no accent'
-
-    def lost(self, tokenizer: WordPiece) -> str:
-        """How many pieces text can never become, for people; '' where there are none."""
-        lost = self.cased * tokenizer.lower_case + self.marked * tokenizer.strip_accents
-        if not lost:
-            return ''
-        return (
-            f'{len(lost):,} of {len(self.pieces):,} pieces, such as {lost[0]!r}, can never come '
-            'out of text that is normalized so'
-        )
-
-
-def _evidence(vocab: Sequence[str], where: str) -> _Evidence:
-    # Names such as [CLS], <S> or [unused1] are no text.
-    special = re.compile(r'\[[^\]]+\]|<[^>]+>')
-    pieces = [piece for piece in vocab if not special.fullmatch(piece)]
-    lower, strip = (
-        normalizers.BertNormalizer(
-            clean_text=False, handle_chinese_chars=False, lowercase=a, strip_accents=b
-        )
-        for a, b in ((True, False), (False, True))
-    )
-    cased = [piece for piece in pieces if lower.normalize_str(piece) != piece]
-    known = set(cased)
-    marked = [p for p in pieces if p not in known and strip.normalize_str(p) != p]
-    return _Evidence(pieces, cased, marked)
 
 
 def _objective(model: ModelConfig, params: Mapping[str, Tree]) -> str:

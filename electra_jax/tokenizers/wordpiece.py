@@ -136,15 +136,21 @@ class WordPiece(api.Tokenizer):
     def continues_word(self) -> np.ndarray:
         return np.array([piece.startswith('##') for piece in self.pieces])
 
+    def changed(self) -> list[str]:
+        """Pieces that normalization changes, so that no text is cut into them."""
+        return [piece for piece in self.vocab if self._normalized(piece) != piece]
+
     def lost(self) -> list[str]:
-        normal, known = self._library.normalizer.normalize_str, set(self.vocab)
+        known = set(self.vocab)
+        return [piece for piece in self.vocab if self._normalized(piece) not in known]
 
-        def after(piece: str) -> str:
-            body = piece.removeprefix('##')
-            # Normalization puts spaces around Chinese characters.
-            return piece[: len(piece) - len(body)] + ''.join(normal(body).split())
-
-        return [x for x in self.vocab if not api.is_name(x) and after(x) not in known]
+    def _normalized(self, piece: str) -> str:
+        if api.is_name(piece):
+            return piece
+        body = piece.removeprefix('##')
+        # Normalization puts spaces around Chinese characters.
+        normal = ''.join(self._library.normalizer.normalize_str(body).split())
+        return piece[: len(piece) - len(body)] + normal
 
     def variants(self) -> dict[str, api.Tokenizer]:
         return {

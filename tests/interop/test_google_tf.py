@@ -272,11 +272,11 @@ SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '<S>', '<T>', '[unused1
 @pytest.mark.parametrize(
     ('pieces', 'lower_case', 'why'),
     [
-        (['the', '中', '##ing'], True, 'no piece that lower-casing'),
-        (['the', 'The'], False, "1 pieces that lower-casing changes, as 'The'"),
-        (['한국', 'abc'], False, "stripping accents changes, as '한국'"),
-        (['ที่', 'abc'], False, "stripping accents changes, as 'ที่'"),
-        (['中', '京'], True, 'no letter that has a case'),
+        (['the', '中', '##ing', 'a\u200db'], True, 'no piece that lower-casing'),
+        (['the', 'The'], False, "pieces such as 'The' that lower-casing"),
+        (['한국', 'abc'], False, "such as '한국' that lower-casing or stripping accents changes"),
+        (['ที่', 'abc'], False, "such as 'ที่' that lower-casing"),
+        (['中', '京'], True, 'no piece'),
     ],
 )
 def test_pieces_show_how_text_was_normalized(tmp_path, pieces, lower_case, why):
