@@ -9,7 +9,6 @@ functions), so a held-out part of it is easier than unrelated text would be.
 import ast
 import dataclasses
 import email
-import functools
 import os
 import pathlib
 import re
@@ -58,7 +57,7 @@ def parts(
     # A set, because the last two are often the same folder; sorted, because sets are not.
     installed = sorted({sysconfig.get_path(name) for name in _FOLDERS})
     folders = [entry.where] if entry.where else installed
-    texts = _all_documents(tuple(folders))
+    texts = _all_documents(folders)
     if not texts:
         raise DataError(f'python-docs: there is no documentation in {", ".join(folders)}')
     waiting: list[bytes] = []
@@ -79,9 +78,8 @@ def parts(
             waiting, size = [], 0
 
 
-@functools.lru_cache(maxsize=1)
-def _all_documents(folders: tuple[str, ...]) -> list[str]:
-    """Every document, without blank lines. Cached, because training a tokenizer reads them too."""
+def _all_documents(folders: list[str]) -> list[str]:
+    """Every document, without blank lines."""
     seen: set[bytes] = set()
     texts: list[str] = []
     for folder in folders:

@@ -338,9 +338,10 @@ def _cuts(file: BinaryIO, size: int, kind: str, number: int) -> Iterator[int]:
         window, cut = bytearray(), None
         while cut is None:
             _check_line(len(window), file.name, stop)
-            more = file.read(REACH_BYTES)
+            wanted = max(len(window), REACH_BYTES // 64)  # most documents end soon
+            more = file.read(wanted)
             window += more
-            cut = find_cut(window, kind, ended=len(more) < REACH_BYTES)
+            cut = find_cut(window, kind, ended=len(more) < wanted)
         stop += cut
         yield stop
 
@@ -357,12 +358,13 @@ def find_cut(window: bytes | bytearray, kind: str, ended: bool) -> int | None:
     r"""Where to cut text that goes on with `window`: at a document's end if one is in reach.
 
     Failing that at a line's end, failing that at white space, failing that at a character. A
-    JSON line is never cut: None asks for a longer window.
+    JSON line is never cut. None asks for a longer window.
 
     >>> find_cut(b'end of one.\n\nAnother', documents.TEXT, ended=False)
     13
     """
-    if b'\r' in window and b'\n' not in window:
+    far = ended or len(window) >= REACH_BYTES
+    if far and b'\r' in window and b'\n' not in window:
         window = window.replace(b'\r', b'\n')  # an old Mac's lines
     if kind == documents.JSONL:
         end = window.find(b'\n')
@@ -372,6 +374,8 @@ def find_cut(window: bytes | bytearray, kind: str, ended: bool) -> int | None:
         return match.end()
     if ended:
         return len(window)
+    if not far:
+        return None
     for mark in (b'\n', b' ', b'\t'):
         end = window.find(mark)
         if end >= 0:

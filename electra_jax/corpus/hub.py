@@ -192,7 +192,6 @@ def _of_names(paths: list[str]) -> dict[tuple[str, str], list[str]]:
     return {}
 
 
-@functools.lru_cache(maxsize=1 << 14)
 def _row_groups(repo: str, commit: str, path: str, field: str) -> list[parquet.RowGroup]:
     name = f'hf:{repo}/{path}'
     with parquet.readable(name):

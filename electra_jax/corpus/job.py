@@ -17,14 +17,13 @@ are the same bytes as if it had never stopped.
 
 import contextlib
 import fcntl
-import functools
 import os
 import pathlib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
-from typing import Any, TextIO, TypeAlias
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -42,7 +41,6 @@ from electra_jax.tokenizers.unknown import Unknown
 
 MARKER_NAME = 'building.json'
 _LOCK_NAME = '.lock'
-_Plan: TypeAlias = Callable[[Complaints], Iterator[sources.Piece]]
 _REVISIONS_NAME = 'revisions.json'
 
 
@@ -236,22 +234,16 @@ def _build(
     for name in ('*.array_record', 'pieces/*', manifest.FILE_NAME, manifest.UNIGRAM_NAME):
         _delete(folder, f'{name}.*.tmp')  # of a build that was killed
     entries, revisions = _pinned(entries, folder)
-    plan = functools.partial(sources.plan, entries, piece_bytes=settings['piece_bytes'])
-    size, held_out_size = (
-        sources.total_bytes(
-            [entry for entry in entries if entry.held_out == held_out],
-            Complaints('data.on_bad_text', data.on_bad_text),
-        )
-        for held_out in (False, True)
-    )
-    total = size + held_out_size
-    tokenizer = _tokenizer(data, plan, folder, size)
+    complaints = Complaints('data.on_bad_text', data.on_bad_text)
+    planned = sources.plan(entries, complaints, settings['piece_bytes'])
+    size = sum(piece.read_bytes for piece in planned if not piece.held_out)
+    tokenizer = _tokenizer(data, planned, folder, size)
     trained = time.monotonic()
+    total = sum(piece.read_bytes for piece in planned)
     terminal.ERR.print(f'building {folder} from {data.source}, {total / 1e6:,.1f} MB')
     context = workers.Context(folder, tokenizer.hash, data, divide.largest_whole(data, size))
-    complaints = Complaints('data.on_bad_text', data.on_bad_text)
     with terminal.Progress('building', total / 1e6, unit='MB', console=terminal.ERR) as bar:
-        sidecars = _run_pieces(context, plan(complaints), bar)
+        sidecars = _run_pieces(context, planned, bar)
     built = time.monotonic()
     if not sidecars:
         raise messages.no_rows(data, dict.fromkeys(build.COUNTS, 0), complaints)
@@ -310,11 +302,11 @@ def _delete(folder: pathlib.Path, pattern: str) -> None:
 
 
 def _tokenizer(
-    data: schema.DataConfig, plan: _Plan, folder: pathlib.Path, total: int
+    data: schema.DataConfig, planned: list[sources.Piece], folder: pathlib.Path, size: int
 ) -> api.Tokenizer:
     """The tokenizer to use: the one that is named, the one in the folder, or a new one.
 
-    A new one is trained on the pieces of `plan`, about `total` bytes.
+    A new one is trained on the pieces that are not held out, of about `size` bytes.
     """
     path = folder / manifest.TOKENIZER_FOLDER
     if data.tokenizer.path is not None:
@@ -326,14 +318,13 @@ def _tokenizer(
     else:
         terminal.ERR.print(f'training a {data.tokenizer.kind} tokenizer')
         limit = data.tokenizer.train_megabytes * load.MEGABYTE
-        # What is wrong with the text is reported when rows are made of it.
-        pieces = plan(Complaints('data.on_bad_text', 'skip'))
+        pieces = [piece for piece in planned if not piece.held_out]
         with terminal.Progress(
-            'reading text for the vocabulary', total / 1e6, unit='MB', console=terminal.ERR
+            'reading text for the vocabulary', size / 1e6, unit='MB', console=terminal.ERR
         ) as bar:
-            lines = sample.sample_lines(_watched(pieces, bar), data, total, limit)
+            lines = sample.sample_lines(_watched(pieces, bar), data, size, limit)
         if not lines:
-            raise _no_training_text(data, plan, total)
+            raise _no_training_text(data, pieces, size)
         with terminal.alive('learning the vocabulary', terminal.ERR):
             tokenizer = load.train_tokenizer(lines, data.tokenizer)
         _report_smaller(tokenizer, load.usual(data.tokenizer))
@@ -341,12 +332,11 @@ def _tokenizer(
     return tokenizer
 
 
-def _watched(pieces: Iterator[sources.Piece], bar: terminal.Progress) -> Iterator[sources.Piece]:
-    """The pieces, each of which the bar counts when it has been sampled, if it is not held out."""
+def _watched(pieces: list[sources.Piece], bar: terminal.Progress) -> Iterator[sources.Piece]:
+    """The pieces, each of which the bar counts when it has been sampled."""
     for piece in pieces:
         yield piece
-        if not piece.held_out:
-            bar.advance(sum(part.read_bytes for part in piece.parts) / 1e6)
+        bar.advance(piece.read_bytes / 1e6)
 
 
 def _report_smaller(tokenizer: api.Tokenizer, config: schema.TokenizerConfig) -> None:
@@ -359,15 +349,12 @@ def _report_smaller(tokenizer: api.Tokenizer, config: schema.TokenizerConfig) ->
         )
 
 
-def _no_training_text(data: schema.DataConfig, plan: _Plan, total: int) -> DataError:
+def _no_training_text(data: schema.DataConfig, pieces: list[sources.Piece], size: int) -> DataError:
     """Why no document is for training; raises what is wrong with the text."""
     complaints = Complaints('data.on_bad_text', data.on_bad_text)
     counts = dict.fromkeys(build.COUNTS, 0)
-    for piece in plan(complaints):
-        if not piece.held_out:
-            build.count_documents(
-                piece, data, divide.largest_whole(data, total), complaints, counts
-            )
+    for piece in pieces:
+        build.count_documents(piece, data, divide.largest_whole(data, size), complaints, counts)
     return messages.no_rows(data, counts, complaints)
 
 
@@ -379,13 +366,13 @@ RUNNERS: dict[str, Callable[..., Iterator[tuple[sources.Piece, workers.Sidecar]]
 
 
 def _run_pieces(
-    context: workers.Context, pieces: Iterator[sources.Piece], bar: terminal.Progress
+    context: workers.Context, pieces: list[sources.Piece], bar: terminal.Progress
 ) -> list[workers.Sidecar]:
     """The sidecars of all pieces, in order."""
     sidecars: dict[int, workers.Sidecar] = {}
     for piece, sidecar in RUNNERS[context.config.runner](pieces, context):
         sidecars[piece.index] = sidecar
-        bar.advance(sum(part.read_bytes for part in piece.parts) / 1e6)
+        bar.advance(piece.read_bytes / 1e6)
     if len(list((context.folder / workers.PIECES_FOLDER).glob('*.json'))) != len(sidecars):
         raise DataError(
             f'data.source has become smaller since {context.folder} was begun; {workers.ELSEWHERE}'

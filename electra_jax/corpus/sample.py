@@ -59,8 +59,7 @@ def _stretches(
     """
     complaints = Complaints('data.on_bad_text', 'skip')
     due = 0.0  # bytes of remote text
-    training = (piece.parts for piece in pieces if not piece.held_out)
-    for part in itertools.chain.from_iterable(training):
+    for part in itertools.chain.from_iterable(piece.parts for piece in pieces):
         remote = share < 1 and part.least_bytes > 0
         due += share * part.text_bytes if remote else 0
         if remote and due < part.least_bytes:

@@ -35,6 +35,11 @@ class Piece:
     held_out: bool = False  # all of it: it is of `data.validation_source`
 
     @property
+    def read_bytes(self) -> int:
+        """Bytes read from disk for it."""
+        return sum(part.read_bytes for part in self.parts)
+
+    @property
     def identity(self) -> str:
         """A hash that is equal exactly where the piece is made of the same text."""
         return documents.digest(repr(self.parts).encode()).hex()
@@ -150,8 +155,10 @@ def pin(entries: list[Entry], known: Mapping[str, str]) -> tuple[list[Entry], di
 
 def plan(
     entries: list[Entry], complaints: Complaints, piece_bytes: int = PIECE_BYTES
-) -> Iterator[Piece]:
+) -> list[Piece]:
     """Cuts all entries into pieces, those that are held out last; always into the same ones.
+
+    The text of files is not read, but for where they are cut.
 
     Files that hold nothing, or are of another kind, are complaints, and so are those of
     `data.source` that `data.validation_source` names, too: these are only held out.
@@ -159,7 +166,6 @@ def plan(
     Raises:
         DataError: an entry names nothing that is there, or it cannot be read.
     """
-
     names, left_out = _files([entry for entry in entries if entry.held_out]), set()
 
     def parts(held_out: bool) -> Iterator[tuple[documents.Part, float]]:
@@ -177,11 +183,15 @@ def plan(
                 else:
                     yield part, part.text_bytes * copies
 
-    index = 0
-    for held_out in (False, True):
-        for group in grouped(parts(held_out), piece_bytes):
-            yield Piece(index, tuple(group), piece_bytes, held_out)
-            index += 1
+    groups = (
+        (group, held_out)
+        for held_out in (False, True)
+        for group in grouped(parts(held_out), piece_bytes)
+    )
+    return [
+        Piece(index, tuple(group), piece_bytes, held_out)
+        for index, (group, held_out) in enumerate(groups)
+    ]
 
 
 def _files(entries: list[Entry]) -> set[str | None]:
@@ -215,15 +225,3 @@ def grouped(items: Iterable[tuple[T, float]], most: int) -> Iterator[list[T]]:
         total += size
     if group:
         yield group
-
-
-def total_bytes(entries: list[Entry], complaints: Complaints) -> int:
-    """The sum of `Part.read_bytes` over all of `plan`, without reading the text of files.
-
-    Files that cannot be text are refused here, before anything else is done.
-    """
-    return sum(
-        part.read_bytes
-        for entry in entries
-        for part in PARTS[entry.kind](entry, _WHOLE_FILES, complaints)
-    )

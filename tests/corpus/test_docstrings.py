@@ -56,7 +56,6 @@ def folder(tmp_path):
 
 
 def read(folder) -> list[list[str]]:
-    docstrings._all_documents.cache_clear()
     complaints = Complaints('data.on_bad_text')
     parts = docstrings.parts(documents.Entry('python-docs', str(folder)), 500, complaints)
     found = [d for part in parts for block in part.open(complaints) for d in block.documents]
@@ -89,7 +88,6 @@ def test_reading_again_gives_the_same(folder):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    docstrings._all_documents.cache_clear()
     with pytest.raises(errors.DataError, match='no documentation'):
         read(tmp_path)
     with pytest.raises(errors.DataError, match='no folder'):

@@ -26,7 +26,6 @@ def parquet(*texts: str, field: str = 'text', rows: int = 2) -> bytes:
 
 def forget() -> None:
     hub._listing.cache_clear()
-    hub._row_groups.cache_clear()
     hub._reader.cache_clear()
     huggingface_hub.HfFileSystem.clear_instance_cache()
 

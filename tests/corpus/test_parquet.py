@@ -63,7 +63,8 @@ def test_progress_counts_what_is_read(tmp_path):
     write(tmp_path / 'a.parquet')
     parts, _, _ = read(f'parquet:{tmp_path}/a.parquet')
     entries = sources.parse_source(f'parquet:{tmp_path}/a.parquet')
-    total = sources.total_bytes(entries, Complaints('data.on_bad_text'))
+    (piece,) = sources.plan(entries, Complaints('data.on_bad_text'))
+    total = piece.read_bytes
     assert total == sum(part.read_bytes for part in parts)
     assert 0 < total < (tmp_path / 'a.parquet').stat().st_size
 

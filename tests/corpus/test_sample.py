@@ -26,7 +26,7 @@ def sampled(source: str, limit: int = LIMIT, piece_bytes: int = 100_000, seed: i
     config = settings.DataConfig(path='', source=source, row_length=8, build_seed=seed, holdout=0)
     entries = sources.parse_source(source)
     pieces = sources.plan(entries, Complaints('data.on_bad_text'), piece_bytes)
-    total = sources.total_bytes(entries, Complaints('data.on_bad_text'))
+    total = sum(piece.read_bytes for piece in pieces)
     return '\n'.join(sample.sample_lines(pieces, config, total, limit))
 
 

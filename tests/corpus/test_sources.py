@@ -35,7 +35,7 @@ def write_documents(path, count=200, seed=0) -> list[list[str]]:
 def read(source: str, piece_bytes: int = sources.PIECE_BYTES, skip: bool = False):
     """Documents of every block of text that is in memory at a time, and the complaints."""
     complaints = Complaints('data.on_bad_text', 'skip' if skip else 'error')
-    pieces = list(sources.plan(sources.parse_source(source), complaints, piece_bytes))
+    pieces = sources.plan(sources.parse_source(source), complaints, piece_bytes)
     assert [piece.index for piece in pieces] == list(range(len(pieces)))
     found = [
         [document for documents, _ in block for document in documents]
@@ -202,7 +202,7 @@ def test_a_huge_line_takes_bounded_time(tmp_path):
     (tmp_path / 'a.txt').write_bytes(b'some words and more ' * 2_500_000)  # 50 MB
     started = time.monotonic()
     complaints = Complaints('data.on_bad_text')
-    pieces = list(sources.plan(sources.parse_source(f'text:{tmp_path}/a.txt'), complaints))
+    pieces = sources.plan(sources.parse_source(f'text:{tmp_path}/a.txt'), complaints)
     sizes = [part.text_bytes for piece in pieces for part in piece.parts]
     assert sum(sizes) == 50_000_000
     assert max(sizes) <= sources.PIECE_BYTES * 1.3
@@ -266,7 +266,7 @@ def test_utf16_is_decoded(tmp_path, encoding, piece_bytes, monkeypatch):
     wanted = write_documents(tmp_path / 'a.txt')
     (tmp_path / 'b.txt').write_bytes((tmp_path / 'a.txt').read_text().encode(encoding))
     complaints = Complaints('data.on_bad_text')
-    pieces = list(sources.plan(sources.parse_source(f'text:{tmp_path}/b.txt'), complaints, 2000))
+    pieces = sources.plan(sources.parse_source(f'text:{tmp_path}/b.txt'), complaints, 2000)
     assert len(pieces) == 1  # it is not cut
     found = [lines for block in pieces[0].open(complaints) for docs, _ in block for lines in docs]
     assert found == wanted
@@ -411,8 +411,9 @@ def test_what_is_no_text_is_refused_before_anything_is_read(tmp_path):
     (tmp_path / 'b.txt').write_bytes('Привет, мир'.encode('cp1251'))
     entries = sources.parse_source(f'text:{tmp_path}')
     with pytest.raises(errors.DataError, match=r'b\.txt: it is not UTF-8.*iconv.*on_bad_text=skip'):
-        sources.total_bytes(entries, Complaints('data.on_bad_text'))
-    assert sources.total_bytes(entries, Complaints('data.on_bad_text', 'skip')) == 4
+        sources.plan(entries, Complaints('data.on_bad_text'))
+    (piece,) = sources.plan(entries, Complaints('data.on_bad_text', 'skip'))
+    assert piece.read_bytes == 4
 
 
 def test_json_read_as_plain_text_is_reported(tmp_path):

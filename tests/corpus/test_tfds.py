@@ -54,7 +54,7 @@ def copy(tmp_path):
 def read(source: str, skip: bool = False, piece_bytes: int = 10**7):
     complaints = Complaints('data.on_bad_text', 'skip' if skip else 'error')
     entries, _ = sources.pin(sources.parse_source(source), {})
-    pieces = list(sources.plan(entries, complaints, piece_bytes))
+    pieces = sources.plan(entries, complaints, piece_bytes)
     documents = [
         document
         for piece in pieces
