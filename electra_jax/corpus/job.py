@@ -237,7 +237,7 @@ def _build(
     complaints = Complaints('data.on_bad_text', data.on_bad_text)
     planned = sources.plan(entries, complaints, settings['piece_bytes'])
     size = sum(piece.read_bytes for piece in planned if not piece.held_out)
-    tokenizer = _tokenizer(data, planned, folder, size)
+    tokenizer = _tokenizer(data, planned, folder, size, complaints)
     trained = time.monotonic()
     total = sum(piece.read_bytes for piece in planned)
     terminal.ERR.print(f'building {folder} from {data.source}, {total / 1e6:,.1f} MB')
@@ -302,11 +302,17 @@ def _delete(folder: pathlib.Path, pattern: str) -> None:
 
 
 def _tokenizer(
-    data: schema.DataConfig, planned: list[sources.Piece], folder: pathlib.Path, size: int
+    data: schema.DataConfig,
+    planned: list[sources.Piece],
+    folder: pathlib.Path,
+    size: int,
+    complaints: Complaints,
 ) -> api.Tokenizer:
     """The tokenizer to use: the one that is named, the one in the folder, or a new one.
 
-    A new one is trained on the pieces that are not held out, of about `size` bytes.
+    A new one is trained on the pieces that are not held out, of about `size` bytes. What is wrong
+    with their text is one of the `complaints` only if there is nothing to train it on; otherwise it
+    is reported when rows are made.
     """
     path = folder / manifest.TOKENIZER_FOLDER
     if data.tokenizer.path is not None:
@@ -324,7 +330,7 @@ def _tokenizer(
         ) as bar:
             lines = sample.sample_lines(_watched(pieces, bar), data, size, limit)
         if not lines:
-            raise _no_training_text(data, pieces, size)
+            raise _no_training_text(data, pieces, size, complaints)
         with terminal.alive('learning the vocabulary', terminal.ERR):
             tokenizer = load.train_tokenizer(lines, data.tokenizer)
         _report_smaller(tokenizer, load.usual(data.tokenizer))
@@ -349,9 +355,10 @@ def _report_smaller(tokenizer: api.Tokenizer, config: schema.TokenizerConfig) ->
         )
 
 
-def _no_training_text(data: schema.DataConfig, pieces: list[sources.Piece], size: int) -> DataError:
+def _no_training_text(
+    data: schema.DataConfig, pieces: list[sources.Piece], size: int, complaints: Complaints
+) -> DataError:
     """Why no document is for training; raises what is wrong with the text."""
-    complaints = Complaints('data.on_bad_text', data.on_bad_text)
     counts = dict.fromkeys(build.COUNTS, 0)
     for piece in pieces:
         build.count_documents(piece, data, divide.largest_whole(data, size), complaints, counts)
