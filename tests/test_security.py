@@ -28,10 +28,6 @@ ALLOWED = {
     ('electra_jax/__main__.py', 'runpy.run_module'): 'one of the commands of a fixed table',
     ('electra_jax/config/recipe.py', 'runpy.run_path'): 'recipes are Python that the user wrote',
     (
-        'electra_jax/bench/torch_step.py',
-        'ctypes',
-    ): "mallopt of the C library, for the peer's speed",
-    (
         'electra_jax/train/replay.py',
         'zipfile',
     ): 'the error of a damaged .npz; nothing is unpacked',

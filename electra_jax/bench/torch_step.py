@@ -3,14 +3,13 @@
 It is the strongest PyTorch version of the same step that we know how to write with transformers'
 model code: embeddings shared by both networks, the masked positions gathered before the generator's
 vocabulary head, an exact sample from the generator, both losses, the global-norm clip, the fused
-AdamW, SDPA attention, bfloat16 autocast on CUDA, freed memory kept on a CPU. Rows are full, so that
-it needs no attention mask, which is its fastest case. Which of its variants is the fastest differs
-between machines, so all that may be are timed in the same run (`VARIANTS`).
+AdamW, SDPA attention, bfloat16 autocast on CUDA, freed memory kept on a CPU (`job.KEEPING`). Rows
+are full, so that it needs no attention mask, which is its fastest case. Which of its variants is
+the fastest differs between machines, so all that may be are timed in the same run (`VARIANTS`).
 
 It never imports jax, so that neither framework holds the other's threads or memory.
 """
 
-import ctypes
 import dataclasses
 import functools
 import math
@@ -202,23 +201,10 @@ def finished(settings: Settings) -> Callable[[], float]:
     return wait
 
 
-def keep_freed_memory() -> None:
-    """Asks glibc to reuse large blocks rather than return each to the kernel: fewer page faults."""
-    trim_threshold, mmap_threshold = -1, -3  # the names' values in malloc.h
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library; the step is slower, not wrong
-        return
-    mallopt(trim_threshold, -1)
-    mallopt(mmap_threshold, 1 << 30)
-
-
 def begin(settings: Settings) -> worker.Served:
     """Makes the step, compiles it where the variant does, and warms up."""
     on_cpu = settings.device == 'cpu'
-    if on_cpu:
-        keep_freed_memory()
-    else:
+    if not on_cpu:
         torch.set_float32_matmul_precision('high')
     step = make_step(settings)
     began = time.perf_counter()
