@@ -163,30 +163,25 @@ def _check(kind: str, target_kind: str, google: Mapping[str, Any], how: How) -> 
             f'--license and --results are for the model card, which --target of kind {target_kind} '
             f'does not have, allowed with them: {", ".join(_CARDS)}'
         )
-    if how.revision is not None and kind != OURS:
-        raise ConfigError(
-            f'--revision is {how.revision!r}, but checkpoints of kind {kind} have one step: leave '
-            'it out'
-        )
-    if how.average_last is not None and kind != OURS:
-        raise ConfigError(
-            f'--average_last is {how.average_last}, but checkpoints of kind {kind} have one step: '
-            'leave it out'
-        )
-    if how.running_average and kind != OURS:
-        raise ConfigError(
-            f'--running_average: checkpoints of kind {kind} have no running mean: leave it out'
-        )
-    if how.running_average and how.average_last is not None:
-        raise ConfigError(
-            f'--running_average is given, and --average_last is {how.average_last}: one is a mean '
-            'over steps, the other one over checkpoints: leave one out'
-        )
-    if how.average_last is not None and how.revision is not None:
-        raise ConfigError(
-            f'--average_last is {how.average_last} and --revision is {how.revision!r}: one is the '
-            'mean of the newest checkpoints, the other one of them: leave one out'
-        )
+    typed = {
+        'revision': how.revision,
+        'average_last': how.average_last,
+        'running_average': how.running_average or None,
+    }
+    typed = {name: value for name, value in typed.items() if value is not None}
+    for name, value in typed.items():
+        if kind != OURS:
+            raise ConfigError(
+                f'--{name} is {value!r}, but checkpoints of kind {kind} have one step and no '
+                'running mean: leave it out'
+            )
+    mean = typed.pop('average_last', None)
+    for name, value in typed.items():
+        if mean is not None:
+            raise ConfigError(
+                f'--average_last is {mean} and --{name} is {value!r}: one is the mean of the '
+                'newest checkpoints, the other is of one of them: leave one out'
+            )
 
 
 def _of_revision(path: pathlib.Path, revision: str | None) -> pathlib.Path:

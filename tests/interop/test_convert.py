@@ -315,9 +315,11 @@ def test_the_mean_of_the_last_checkpoints_is_converted(ours, tmp_path, capsys):
         run(f'huggingface:{ours}', f'ours:{tmp_path / "more"}', average_last=2)
     with pytest.raises(ConfigError, match=r"--average_last is 2 and --revision is 'step-10'"):
         run(f'ours:{ours}', f'ours:{tmp_path / "more"}', average_last=2, revision='step-10')
-    with pytest.raises(ConfigError, match=r'--running_average.*kind huggingface have no running'):
+    with pytest.raises(
+        ConfigError, match=r'--running_average is True.*kind huggingface have .* no running'
+    ):
         run(f'huggingface:{ours}', f'ours:{tmp_path / "more"}', running_average=True)
-    with pytest.raises(ConfigError, match='--running_average is given, and --average_last is 2'):
+    with pytest.raises(ConfigError, match='--average_last is 2 and --running_average is True'):
         run(f'ours:{ours}', f'ours:{tmp_path / "more"}', average_last=2, running_average=True)
     with pytest.raises(CheckpointError, match=r'without config\.optimizer\.average_decay'):
         run(f'ours:{ours}', f'ours:{tmp_path / "more"}', running_average=True)
