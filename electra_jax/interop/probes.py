@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import tokenizers
+
 from electra_jax.core.errors import CheckpointError, first_line
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.wordpiece import WordPiece
@@ -56,14 +58,39 @@ def probes_of(tokenizer: Tokenizer) -> list[str]:
     return [*PROBES, *MORE_PROBES, *marked]
 
 
-def check(
+def read_library(path: pathlib.Path) -> tokenizers.Tokenizer:
+    """The tokenizer in a tokenizer.json, which neither cuts nor fills rows."""
+    try:
+        library = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more special
+        raise CheckpointError(f'{path} is damaged: {first_line(error)}') from error
+    library.no_truncation()
+    library.no_padding()
+    return library
+
+
+def ids_of(library: tokenizers.Tokenizer, text: str) -> list[int]:
+    """The ids of a text without [CLS] and [SEP]."""
+    return library.encode(text, add_special_tokens=False).ids
+
+
+def check_library(
+    tokenizer: Tokenizer,
+    library: tokenizers.Tokenizer,
+    problem: str,
+    texts: Sequence[str] = PROBES,
+) -> None:
+    """Refuses a tokenizer that gives other ids than a pipeline of the library."""
+    _check(tokenizer, texts, lambda text: ids_of(library, text), problem, 'the library')
+
+
+def _check(
     tokenizer: Tokenizer,
     texts: Sequence[str],
     encode: Callable[[str], Sequence[int]],
     problem: str,
     their_name: str,
 ) -> None:
-    """Refuses a tokenizer that gives other ids than `encode` for one of the texts."""
     for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True):
         theirs = list(encode(text))
         if theirs != ids.tolist():
@@ -113,7 +140,7 @@ def against_transformers(folder: pathlib.Path, tokenizer: Tokenizer) -> str:
             f'tokenizer not checked: transformers cannot use that of {folder} ({first_line(error)})'
         )
     texts = probes_of(tokenizer)
-    check(
+    _check(
         tokenizer,
         texts,
         lambda text: theirs.encode(text, add_special_tokens=False),

@@ -10,10 +10,9 @@ from sentencepiece import sentencepiece_model_pb2
 from tokenizers import decoders, normalizers, pre_tokenizers, processors
 
 from electra_jax.config.settings import TokenizerConfig
-from electra_jax.core.errors import CheckpointError, first_line
+from electra_jax.core.errors import CheckpointError
 from electra_jax.interop import probes, wordpiece_folder
 from electra_jax.interop.files import check_inside
-from electra_jax.interop.probes import PROBES
 from electra_jax.interop.wordpiece_folder import LIBRARY_FILE, VOCAB_FILE, Folder
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.sentencepiece import SentencePiece
@@ -33,18 +32,13 @@ def write_tokenizer(
 ) -> None:
     """Writes what transformers' AutoTokenizer needs to give the same ids; `folder` exists.
 
-    A pipeline of the library that gives other ids for one of `PROBES` is refused. transformers cuts
-    texts to `max_positions`, and gives token types where the model has any (`has_types`):
-    `first_type` to the first text.
+    A pipeline of the library that gives other ids for one of `probes.PROBES` is refused.
+    transformers cuts texts to `max_positions`, and gives token types where the model has any
+    (`has_types`): `first_type` to the first text.
     """
     library = fast_tokenizer(tokenizer)
-    probes.check(
-        tokenizer,
-        PROBES,
-        lambda text: library.encode(text, add_special_tokens=False).ids,
-        'this tokenizer cannot be written as a tokenizer.json',
-        'the library',
-    )
+    problem = 'this tokenizer cannot be written as a tokenizer.json'
+    probes.check_library(tokenizer, library, problem)
     tokenizer.write_native(folder)
     special = {
         f'{field}_token': tokenizer.pieces[i]
@@ -145,15 +139,15 @@ def _read_sentencepiece(folder: Folder) -> tuple[Tokenizer, list[str]]:
 
 
 def _check_sentencepiece(
-    path: pathlib.Path, library: dict[str, Any], tokenizer: SentencePiece
+    path: pathlib.Path, stated: dict[str, Any], tokenizer: SentencePiece
 ) -> None:
     """Refuses a tokenizer.json that is not the model next to it."""
     try:
-        vocab = library['model']['vocab']
+        vocab = stated['model']['vocab']
         # A Unigram model lists pieces with scores.
         ids = {p: i for i, (p, _) in enumerate(vocab)} if isinstance(vocab, list) else dict(vocab)
         pieces = sorted(ids, key=ids.__getitem__)
-        added = [token['content'] for token in library.get('added_tokens') or []]
+        added = [token['content'] for token in stated.get('added_tokens') or []]
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f'{path}: its vocabulary is damaged ({error!r:.80})') from error
     special = {tokenizer.pieces[i] for i in dataclasses.astuple(tokenizer.special)}
@@ -168,18 +162,8 @@ def _check_sentencepiece(
             f'{path} numbers its pieces differently from {MODEL_FILE} next to it: our tokenizer '
             'would give other ids'
         )
-    try:
-        theirs = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more special
-        raise CheckpointError(f'{path} is damaged: {first_line(error)}') from error
-    theirs.no_truncation()
-    probes.check(
-        tokenizer,
-        PROBES,
-        lambda text: theirs.encode(text, add_special_tokens=False).ids,
-        f'the tokenizer {path} cannot be read',
-        'the library',
-    )
+    library = probes.read_library(path)
+    probes.check_library(tokenizer, library, f'the tokenizer {path} cannot be read')
 
 
 def _sentencepiece_pipeline(tokenizer: SentencePiece) -> tokenizers.Tokenizer:

@@ -9,9 +9,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import tokenizers
-
-from electra_jax.core.errors import CheckpointError, DataError, first_line
+from electra_jax.core.errors import CheckpointError, DataError
 from electra_jax.interop import probes
 from electra_jax.interop.files import CONFIG_FILE, read_json
 from electra_jax.interop.huggingface import FAMILIES
@@ -421,25 +419,15 @@ def _check_library(
     path: pathlib.Path, made: WordPiece, as_it_stands: bool, has_types: bool
 ) -> None:
     """Refuses a tokenizer.json that the library reads differently."""
-    try:
-        library = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more special
-        raise CheckpointError(f'{path} is damaged: {first_line(error)}') from error
-    library.no_truncation()
-    library.no_padding()
+    library = probes.read_library(path)
     if as_it_stands:
-        probes.check(
-            made,
-            probes.probes_of(made),
-            lambda text: library.encode(text, add_special_tokens=False).ids,
-            f'the tokenizer {path} cannot be read',
-            'the library',
-        )
+        problem = f'the tokenizer {path} cannot be read'
+        probes.check_library(made, library, problem, probes.probes_of(made))
     if library.post_processor is None and not as_it_stands:
         return  # the class has its own
     row = library.encode(*probes.PAIR)
     first, second = (made.encode_batch([text])[0].tolist() for text in probes.PAIR)
-    of_library = [library.encode(text, add_special_tokens=False).ids for text in probes.PAIR]
+    of_library = [probes.ids_of(library, text) for text in probes.PAIR]
     expected = probes.pair_row(made)
     found = (row.ids, row.type_ids if has_types else expected[1])
     if (first, second) == tuple(of_library) and found != expected:
