@@ -5,19 +5,20 @@ from typing import Any
 
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.trees import Tree
-from electra_jax.interop import transfer
+from electra_jax.interop import names, transfer
 from electra_jax.interop.family import Family
 from electra_jax.interop.files import Network
-from electra_jax.interop.names import ELECTRA
+
+_PREFIX = 'electra.'
 
 
 def _head_of(network: Network) -> str | None:
     """By the names of the tensors."""
-    for head, (_, rows) in ELECTRA.heads.items():
+    for head, (_, rows) in names.ELECTRA_HEADS.items():
         if rows[0].huggingface in network.arrays:
             return head
     # An encoder that was saved out of a class with a head is a discriminator without its head.
-    table = ELECTRA.prefix + 'embeddings.word_embeddings.weight'
+    table = _PREFIX + 'embeddings.word_embeddings.weight'
     return 'discriminator_head' if table in network.arrays else None
 
 
@@ -38,7 +39,11 @@ def _stated(params: Mapping[str, Tree], model: ModelConfig, head: str | None) ->
 
 
 FAMILY = Family(
-    classes=ELECTRA,
+    bare='ElectraModel',
+    prefix=_PREFIX,
+    embeddings=names.EMBEDDINGS,
+    encoder=names.ENCODER,
+    heads=names.ELECTRA_HEADS,
     layer=r'encoder\.layer\.(\d+)\.',
     softmax='generator_lm_head',
     sizes={
@@ -69,12 +74,7 @@ FAMILY = Family(
     }),
     head_dropout=('hidden_dropout_prob', 0.1),
     head_of=_head_of,
-    block=lambda networks: {},
-    arrays=lambda network: dict(network.arrays),
-    folded=lambda params, model: params,
-    written_out=dict,
     others=transfer.other_settings,
-    no_place=lambda model: {},
     stated=_stated,
     head_styles={'huggingface': {}},
     token_ids={'pad': 'pad'},

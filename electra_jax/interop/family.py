@@ -8,7 +8,7 @@ import numpy as np
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.trees import Tree
 from electra_jax.interop.files import Network
-from electra_jax.interop.names import Classes
+from electra_jax.interop.names import Part, Row
 
 # Their names of the fields of `EncoderShape`, in order; all families have them.
 SHAPE = ('num_hidden_layers', 'hidden_size', 'intermediate_size', 'num_attention_heads')
@@ -27,7 +27,12 @@ KNOWN = frozenset({
 class Family(NamedTuple):
     """Classes of transformers that have one kind of block."""
 
-    classes: Classes
+    bare: str  # the class without a head
+    prefix: str  # of the encoder's names in classes that have one
+    embeddings: tuple[Row, ...]
+    encoder: tuple[Row, ...]
+    # A part of ours, or a kind of task -> the class, and the rows of its head.
+    heads: dict[str, tuple[str, tuple[Row, ...]]]
     layer: str  # pattern of the beginning of a layer's names, below the encoder's scope
     softmax: str  # the dense layer over the vocabulary, which has the word table for its weight
     # Their name of another size than `SHAPE` -> ours.
@@ -39,20 +44,10 @@ class Family(NamedTuple):
     known: frozenset[str]  # further settings that are read, or that change nothing
     # Their name, and default, of a head's dropout where classifier_dropout is not stated.
     head_dropout: tuple[str, float]
-    # A network -> its head, a key of `classes.heads`; None: it has none.
+    # A network -> its head, a key of `heads`; None: it has none.
     head_of: Callable[[Network], str | None]
-    # The settings of networks with one block -> ours of that block.
-    block: Callable[[Sequence[Network]], dict[str, Any]]
-    # A network's tensors as `classes.parts` names them, whatever of them the settings leave out.
-    arrays: Callable[[Network], dict[str, np.ndarray]]
-    # Parameters that were read, their model -> those that the model has.
-    folded: Callable[[dict[str, Tree], ModelConfig], dict[str, Tree]]
-    # The inverse: parameters of one network as the rows of `classes` name them.
-    written_out: Callable[[Mapping[str, Tree]], dict[str, Tree]]
     # A model -> its settings of which the block has another value -> that value.
     others: Callable[[ModelConfig], dict[str, Any]]
-    # A model -> parts that the classes have no place for -> why.
-    no_place: Callable[[ModelConfig], dict[str, str]]
     # Parameters of one network, written out; its model, the head -> their settings of block and
     # head that the sizes above do not show.
     stated: Callable[[Mapping[str, Tree], ModelConfig, str | None], dict[str, Any]]
@@ -60,6 +55,16 @@ class Family(NamedTuple):
     head_styles: Mapping[str, dict[str, Any]]
     token_ids: Mapping[str, str]  # special tokens whose ids they state -> ours
     has_types: bool  # whether the networks tell the two texts of a pair apart
+    # The settings of networks with one block -> ours of that block.
+    block: Callable[[Sequence[Network]], dict[str, Any]] = lambda networks: {}
+    # A network's tensors as `parts` names them, whatever of them the settings leave out.
+    arrays: Callable[[Network], dict[str, np.ndarray]] = lambda network: dict(network.arrays)
+    # Parameters that were read, their model -> those that the model has.
+    folded: Callable[[dict[str, Tree], ModelConfig], dict[str, Tree]] = lambda params, model: params
+    # The inverse: parameters of one network as the rows name them.
+    written_out: Callable[[Mapping[str, Tree]], dict[str, Tree]] = dict
+    # A model -> parts that the classes have no place for -> why.
+    no_place: Callable[[ModelConfig], dict[str, str]] = lambda model: {}
 
     @property
     def model_type(self) -> str:
@@ -71,7 +76,23 @@ class Family(NamedTuple):
         """The first style of heads, and what is stated about it."""
         return next(iter(self.head_styles.items()))
 
+    def name(self, head: str | None) -> str:
+        """The class with a head."""
+        return self.bare if head is None else self.heads[head][0]
+
+    def parts(self, head: str | None) -> tuple[Part, ...]:
+        """The parts in a folder of the class with a head, the head last."""
+        prefix = '' if head is None else self.prefix
+        network = (
+            Part('embeddings', self.embeddings, f'{prefix}embeddings.'),
+            Part('discriminator', self.encoder, prefix),
+        )
+        if head is None:
+            return network
+        ours = head if head.endswith('_head') else 'task_head'
+        return (*network, Part(ours, self.heads[head][1], ''))
+
     def word_table(self, head: str | None) -> str:
         """The name of the word table."""
-        part = self.classes.parts(head)[0]
+        part = self.parts(head)[0]
         return part.prefix + part.rows[0].huggingface

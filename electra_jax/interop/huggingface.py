@@ -48,7 +48,7 @@ def family_of(network: Network) -> Family:
 def class_of(network: Network) -> str:
     """The class of transformers that a network is of."""
     family = family_of(network)
-    return family.classes.name(family.head_of(network))
+    return family.name(family.head_of(network))
 
 
 def params_from_networks(
@@ -74,7 +74,7 @@ def params_from_networks(
         arrays |= {
             scope + name: x for name, x in _without_tied_table(scope, network, family).items()
         }
-        for part in family.classes.parts(family.head_of(network)):
+        for part in family.parts(family.head_of(network)):
             ours = _OF_GENERATOR.get(part.ours, part.ours) if scope == 'generator/' else part.ours
             parts.append(Part(ours, part.rows, scope + part.prefix))
     model = _model(networks, family)
@@ -105,7 +105,7 @@ def _model(networks: Mapping[str, Network], family: Family) -> ModelConfig:
     (small,) = others
     if [family.head_of(one) == _LANGUAGE for one in (main, small)] != [False, True]:
         raise CheckpointError(
-            f'the folder generator/ must hold an {family.classes.name(_LANGUAGE)}, and '
+            f'the folder generator/ must hold an {family.name(_LANGUAGE)}, and '
             'discriminator/ must not'
         )
     untied = {
@@ -221,7 +221,7 @@ def _head(kept: Mapping[str, Tree], task: str | None, family: Family) -> str | N
     """The head of the discriminator's network."""
     if 'task_head' not in kept:
         return 'discriminator_head' if 'discriminator_head' in kept else None
-    heads = {kind: head for kind, head in family.classes.heads.items() if kind[-5:] != '_head'}
+    heads = {kind: head for kind, head in family.heads.items() if kind[-5:] != '_head'}
     if task not in heads:
         raise unknown('the task of task_head', str(task), heads)
     layers = set(kept['task_head'])
@@ -243,9 +243,9 @@ def _network(
     special: SpecialIds,
 ) -> Network:
     params = family.written_out(params)
-    arrays, _ = transfer.write_parts(params, family.classes.parts(head), vocab_size)
+    arrays, _ = transfer.write_parts(params, family.parts(head), vocab_size)
     config = {
-        'architectures': [family.classes.name(head)],
+        'architectures': [family.name(head)],
         'model_type': family.model_type,
         'vocab_size': vocab_size,
         **{theirs: getattr(model, ours) for theirs, (ours, _) in family.numbers.items()},
@@ -350,7 +350,7 @@ def _check_config(scope: str, network: Network, family: Family) -> None:
             f'{file}: hidden_size is {config["hidden_size"]} and num_attention_heads is '
             f'{config["num_attention_heads"]}: the first must be a multiple of the second'
         )
-    scope = '' if family.head_of(network) is None else family.classes.prefix
+    scope = '' if family.head_of(network) is None else family.prefix
     layers = transfer.count_layers(network.arrays, scope, family.layer)
     # Otherwise every name of the layers would be listed as missing.
     if layers != config['num_hidden_layers']:

@@ -14,9 +14,9 @@ from electra_jax.config import shapes
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
+from electra_jax.interop import names
 from electra_jax.interop.family import Family
 from electra_jax.interop.files import CONFIG_FILE, Network
-from electra_jax.interop.names import MODERNBERT
 
 _KINDS = ('full_attention', 'sliding_attention')
 # Where nothing is stated, by kind of layer; and an older name of the setting.
@@ -32,16 +32,16 @@ _WINDOW = 128  # tokens that a local layer sees, where nothing is stated
 def _head_of(network: Network) -> str | None:
     """By the class that config.json names: several have tensors of the same names."""
     named = network.config.get('architectures')
-    heads = {theirs: head for head, (theirs, _) in reversed(MODERNBERT.heads.items())}
-    if named == [MODERNBERT.bare]:
+    heads = {theirs: head for head, (theirs, _) in reversed(FAMILY.heads.items())}
+    if named == [FAMILY.bare]:
         return None
     if not isinstance(named, list) or len(named) != 1 or str(named[0]) not in heads:
-        allowed = ', '.join([MODERNBERT.bare, *heads])
+        allowed = ', '.join([FAMILY.bare, *heads])
         raise CheckpointError(
             f'{CONFIG_FILE}: architectures is {named!r:.80}, allowed: one of {allowed}'
         )
     name = str(named[0])
-    if name == MODERNBERT.name('tagging'):
+    if name == FAMILY.name('tagging'):
         outputs = np.size(network.arrays.get('classifier.bias', ()))
         return 'discriminator_head' if outputs == 1 else 'tagging'
     return heads[name]
@@ -157,13 +157,13 @@ def _arrays(network: Network) -> dict[str, np.ndarray]:
     """The tensors, and zeros for biases that the settings leave out."""
     arrays, head = dict(network.arrays), _head_of(network)
     N = network.config['num_hidden_layers']
-    for part in MODERNBERT.parts(head):
+    for part in FAMILY.parts(head):
         for row in part.rows:
             if row.ours.endswith('bias'):
                 for name in part.names(row, N):
                     weight = name.removesuffix('bias') + 'weight'
                     if name == 'decoder.bias':
-                        weight = MODERNBERT.prefix + 'embeddings.tok_embeddings.weight'
+                        weight = FAMILY.prefix + 'embeddings.tok_embeddings.weight'
                     if name not in arrays and weight in arrays:
                         arrays[name] = np.zeros(np.shape(arrays[weight])[:1], np.float32)
     return arrays
@@ -291,7 +291,11 @@ def _stated(params: Mapping[str, Tree], model: ModelConfig, head: str | None) ->
 
 
 FAMILY = Family(
-    classes=MODERNBERT,
+    bare='ModernBertModel',
+    prefix='model.',
+    embeddings=names.MODERN_EMBEDDINGS,
+    encoder=names.MODERN_ENCODER,
+    heads=names.MODERN_HEADS,
     layer=r'layers\.(\d+)\.',
     softmax='decoder',
     sizes={'max_position_embeddings': 'max_positions'},

@@ -181,59 +181,21 @@ GOOGLE_PARTS = (
 TWO_TOWER_SCOPE = 'cloze_predictions/'
 
 
-class Classes(NamedTuple):
-    """transformers' classes of one kind of network, and the names of their tensors."""
-
-    bare: str  # the class without a head
-    prefix: str  # of the encoder's names in classes that have one
-    embeddings: tuple[Row, ...]
-    encoder: tuple[Row, ...]
-    # A part of ours, or a kind of task -> the class, and the rows of its head.
-    heads: dict[str, tuple[str, tuple[Row, ...]]]
-
-    def name(self, head: str | None) -> str:
-        """The class with a head."""
-        return self.bare if head is None else self.heads[head][0]
-
-    def parts(self, head: str | None) -> tuple[Part, ...]:
-        """The parts in a folder of the class with a head, the head last."""
-        prefix = '' if head is None else self.prefix
-        network = (
-            Part('embeddings', self.embeddings, f'{prefix}embeddings.'),
-            Part('discriminator', self.encoder, prefix),
-        )
-        if head is None:
-            return network
-        ours = head if head.endswith('_head') else 'task_head'
-        return (*network, Part(ours, self.heads[head][1], ''))
-
-
-ELECTRA = Classes(
-    bare='ElectraModel',
-    prefix='electra.',
-    embeddings=EMBEDDINGS,
-    encoder=ENCODER,
-    heads={
-        'discriminator_head': ('ElectraForPreTraining', DISCRIMINATOR_HEAD),
-        'generator_head': ('ElectraForMaskedLM', GENERATOR_HEAD),
-        **TASK_HEADS,
+# A part of ours, or a kind of task -> transformers' class, and the rows of its head.
+ELECTRA_HEADS = {
+    'discriminator_head': ('ElectraForPreTraining', DISCRIMINATOR_HEAD),
+    'generator_head': ('ElectraForMaskedLM', GENERATOR_HEAD),
+    **TASK_HEADS,
+}
+MODERN_HEADS = {
+    # A class for tags, which has the one output of detection here.
+    'discriminator_head': ('ModernBertForTokenClassification', MODERN_HEAD),
+    'generator_head': ('ModernBertForMaskedLM', MODERN_GENERATOR_HEAD),
+    **{
+        kind: (name.replace('Electra', 'ModernBert'), MODERN_HEAD)
+        for kind, (name, _) in TASK_HEADS.items()
     },
-)
-MODERNBERT = Classes(
-    bare='ModernBertModel',
-    prefix='model.',
-    embeddings=MODERN_EMBEDDINGS,
-    encoder=MODERN_ENCODER,
-    heads={
-        # A class for tags, which has the one output of detection here.
-        'discriminator_head': ('ModernBertForTokenClassification', MODERN_HEAD),
-        'generator_head': ('ModernBertForMaskedLM', MODERN_GENERATOR_HEAD),
-        **{
-            kind: (name.replace('Electra', 'ModernBert'), MODERN_HEAD)
-            for kind, (name, _) in TASK_HEADS.items()
-        },
-    },
-)
+}
 
 
 # Names in their files that are not parameters of the networks: pattern -> what it is.
