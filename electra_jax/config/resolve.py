@@ -10,7 +10,7 @@ from typing import Any
 
 from electra_jax.config import checks, fields, kernels, length
 from electra_jax.config.fields import Settings
-from electra_jax.config.settings import LEFT_TO_DEVICES, Config, ModelConfig
+from electra_jax.config.settings import LEFT_TO_DEVICES, Config, ModelConfig, ObjectiveConfig
 from electra_jax.config.shapes import MODEL_SIZES
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 
@@ -140,6 +140,11 @@ def first_stage(config: Config) -> int:
         return 0
     steps = config.objective.generator_steps
     return config.total_steps // 2 if steps is None else steps
+
+
+def highest_mask_rate(objective: ObjectiveConfig) -> float:
+    """The largest share of a row that is masked in any step, for which every step has room."""
+    return max(objective.mask_rate, objective.mask_rate_end or 0.0)
 
 
 def has_two_stages(config: Config) -> bool:

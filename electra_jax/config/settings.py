@@ -472,7 +472,8 @@ class Config:
     # part of the minutes, the corpus is not. None: total_steps decides.
     minutes: float | None = setting(None, at_least=0.1, at_most=1_000_000)
     # Pre-train with so many operations (10^15 of them), matrix products alone, forward and backward
-    # (`model.flops`, 'mfu'): total_steps follows, so that models of any kind cost the same.
+    # (`model.flops`, 'mfu'), as steps compute them: total_steps follows, so that models of any kind
+    # cost the same.
     petaflop: float | None = setting(None, at_least=1e-9, at_most=1e15)
     # End here with a checkpoint; schedules still follow total_steps.
     stop_at: int | None = setting(None, at_least=1)

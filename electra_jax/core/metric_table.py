@@ -154,8 +154,9 @@ SPEED = {
     ),
     'mfu': Metric(
         _SHARE,
-        "Model FLOPs utilization: the arithmetic of the model's matrix products, divided by what "
-        'the devices can do at most in that time. On known accelerators alone.',
+        "Model FLOPs utilization: the arithmetic of the model's matrix products in a step, padding "
+        'and room for the highest mask rate included, divided by what the devices can do at most '
+        'in that time. On known accelerators alone.',
     ),
     'goodput': Metric(
         _SHARE,

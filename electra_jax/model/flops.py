@@ -3,7 +3,10 @@
 'mfu': matrix products only, 6 x weights plus attention: forward 2 FLOPs a weight, backward 4,
 attention scores and their use 12 x L x D a layer (with the window in the place of L in a local
 layer); nothing for embedding look-ups; the softmax over the vocabulary only where it is computed.
-Utilization of the hardware is reported in these.
+Utilization of the hardware and `config.petaflop` are in these. They are what a step computes once,
+whether it is of use or not: padding counts, and where the mask rate changes over a run, every step
+computes (and so costs) as many positions as the highest rate masks. Model FLOPs in the strict sense
+would be less there; what is computed again to save memory (`remat`) is more, and is not counted.
 
 'paper': what ELECTRA's Table 1 and its appendix F count (electra, flops_computation.py): the
 backward pass as much as the forward pass, embedding look-ups as dense products with a one-hot
@@ -17,7 +20,7 @@ Patches of images are work for the tokens of their row's text, which alone are c
 from typing import NamedTuple
 
 from electra_jax.config import shapes
-from electra_jax.config.resolve import first_stage
+from electra_jax.config.resolve import first_stage, highest_mask_rate
 from electra_jax.config.settings import Config, ModelConfig
 from electra_jax.config.shapes import EncoderShape
 from electra_jax.model import images
@@ -61,7 +64,7 @@ def training_flops(config: Config, vocab_size: int, networks: tuple[str, ...]) -
 
 
 def _work(config: Config, network: str) -> Work:
-    model, masked = config.model, config.objective.mask_rate
+    model, masked = config.model, highest_mask_rate(config.objective)
     main, E = shapes.discriminator_shape(model), model.embedding_size
     D = main.hidden_size
     first, total = first_stage(config), config.total_steps
@@ -80,7 +83,7 @@ def _work(config: Config, network: str) -> Work:
 
 
 def _generator(config: Config, trained: float) -> Work:
-    model, masked = config.model, config.objective.mask_rate
+    model, masked = config.model, highest_mask_rate(config.objective)
     trained = 0.0 if config.objective.freeze_generator else trained
     E = shapes.generator_embedding_size(model)
     if model.generator == 'tied':

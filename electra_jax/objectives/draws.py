@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 
+from electra_jax.config.resolve import highest_mask_rate
 from electra_jax.config.settings import Config, ObjectiveConfig
 from electra_jax.core.trees import Tree
 from electra_jax.objectives.definition import Vocabulary
@@ -33,8 +34,7 @@ def mask_rate(config: Config, step: Step | None) -> jax.Array | float:
 
 def max_masked(settings: ObjectiveConfig, row_length: int) -> int:
     """P, for the highest rate of the run."""
-    highest = max(settings.mask_rate, settings.mask_rate_end or 0)
-    return corrupt.POSITION_RULES[settings.positions].slots(highest, row_length)
+    return corrupt.POSITION_RULES[settings.positions].slots(highest_mask_rate(settings), row_length)
 
 
 def make_draw(config: Config, vocabulary: Vocabulary, vocab_rows: int) -> Draw:

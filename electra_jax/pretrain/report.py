@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from electra_jax.config.resolve import first_stage
+from electra_jax.config.resolve import first_stage, highest_mask_rate
 from electra_jax.config.settings import Config, ObjectiveConfig
 from electra_jax.core import trees
 from electra_jax.core.complaints import counted
@@ -58,12 +58,13 @@ def start(
     rows = texts.training_rows(text)
     tokens = config.total_steps * config.batch_size * data.row_length
     millions = trees.count(program.abstract_state.params) / 1e6
+    all_flops = ' and '.join(f'{flops[name] * tokens:.3g}' for name in ('mfu', 'paper'))
     lines = [
         f'{config.objective.name} {config.model.size}: {millions:.1f}M parameters,',
         f'  on {mesh_line(program.mesh)}',
         f'  {flops["mfu"] / 1e9:.4g} GFLOP a token (6 N + attention), '
         f"{flops['paper'] / 1e9:.4g} by the paper's count: "
-        f'{flops["paper"] * tokens:.3g} FLOP for {tokens:.3g} tokens',
+        f'{all_flops} FLOP for {tokens:.3g} tokens',
         f'  {counted(rows, "rows")} of {data.row_length} tokens, batches of {config.batch_size}',
         f'  {counted(config.total_steps, "steps")}: {tokens / rows / data.row_length:.3g} times '
         f'through these rows, {tokens / millions / 1e6:.3g} tokens for each parameter',
@@ -71,7 +72,8 @@ def start(
     if config.remark:
         lines.append(f'  {config.remark}')
     lines += [f'  note: {line}' for line in not_read(config, text, typed)]
-    lines += [f'  note: {line}' for line in [*stages(config), *rising(config.objective)]]
+    notes = [*stages(config), *rising(config.objective), *spared(config.objective)]
+    lines += [f'  note: {line}' for line in notes]
     lines += [f'  warning: {line}' for line in long_warmup(config)]
     for corpus in text.corpora:
         lines += [f'  warning: {line}' for line in manifest.warnings(corpus)]
@@ -137,6 +139,14 @@ def rising(settings: ObjectiveConfig) -> list[str]:
             'so the losses will rise meanwhile, and nothing is wrong then'
         )
     return lines
+
+
+def spared(settings: ObjectiveConfig) -> list[str]:
+    """That a lower mask rate costs as much as the highest one, where the rate changes."""
+    return [
+        'every step computes as many positions as the highest mask rate needs '
+        f'({highest_mask_rate(settings):g}), and is counted so in FLOP and MFU'
+    ][: settings.mask_rate_end not in (None, settings.mask_rate)]
 
 
 def finished(

@@ -172,7 +172,7 @@ def _texts(corpora: Any) -> list[tuple[str, Cell]]:
 def _work(run: Run) -> Cell:
     """Tokens that were read, and the arithmetic for them."""
     rows, length = run.setting('batch_size'), run.setting('data.row_length')
-    flops = within(run.about, 'flops_per_token.paper')
+    flops = [within(run.about, f'flops_per_token.{name}') for name in ('mfu', 'paper')]
     if not isinstance(rows, int) or not isinstance(length, int) or run.setting('task.name'):
         return Cell('')
     tokens = run.last_step * rows * length
@@ -180,8 +180,9 @@ def _work(run: Run) -> Cell:
     notes = [f'{number(rows)} rows of {number(length)} tokens a step']
     if epochs:
         notes.append(f'{number(epochs)} times through the text')
-    if flops:
-        notes.append(f'{flops * tokens:.3g} FLOP by the count of the paper')
+    for each, count in zip(flops, ('in matrix products', 'by the count of the paper'), strict=True):
+        if each:
+            notes.append(f'{each * tokens:.3g} FLOP {count}')
     return Cell(f'{number(tokens)} tokens', ', '.join(notes))
 
 

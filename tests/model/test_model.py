@@ -14,7 +14,7 @@ from electra_jax.config.settings import ModelConfig
 from electra_jax.core import trees
 from electra_jax.model.bind import bind
 from electra_jax.model.flops import training_flops
-from electra_jax.objectives import table
+from electra_jax.objectives import draws, table
 from tests.support import compiled
 from tests.support.configs import VOCABULARY, random_batch, tiny_config
 
@@ -198,6 +198,20 @@ def test_flops_follow_what_is_trained():
         generator * (1 + 2 * 0.99) / 3 + alone * 0.01
     )
     assert count(objective={'name': 'all_tokens_mlm'}) > count(objective={'name': 'replaced_mlm'})
+
+
+def test_a_mask_rate_that_changes_costs_what_its_highest_one_costs():
+    def count(**objective):
+        config = tiny_config(objective=objective)
+        return training_flops(config, 200, BOTH)['mfu']
+
+    rising = count(mask_rate=0.15, mask_rate_end=0.3, mask_rate_decay=0.5)
+    falling = count(mask_rate=0.3, mask_rate_end=0.15)
+    assert rising == falling == count(mask_rate=0.3) > count(mask_rate=0.15)
+    # The step has room for so many positions throughout.
+    for end in (0.15, 0.3):
+        config = tiny_config(objective={'mask_rate': 0.45 - end, 'mask_rate_end': end})
+        assert draws.max_masked(config.objective, 100) == 30
 
 
 def test_positions_can_start_as_sinusoids_of_the_same_deviation():

@@ -25,6 +25,14 @@ def test_a_loss_that_will_rise_is_announced():
     assert report.rising(colder) == []
 
 
+def test_a_mask_rate_that_changes_costs_as_much_as_its_highest():
+    settings = tiny_config().objective
+    assert report.spared(settings) == []
+    assert report.spared(dataclasses.replace(settings, mask_rate_end=0.15)) == []
+    (line,) = report.spared(dataclasses.replace(settings, mask_rate=0.3, mask_rate_end=0.15))
+    assert 'highest mask rate needs (0.3)' in line
+
+
 def test_a_first_stage_is_announced():
     assert report.stages(tiny_config()) == []
     settings = dataclasses.replace(tiny_config().objective, name='two_stage', generator_steps=3_600)
