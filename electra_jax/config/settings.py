@@ -484,8 +484,8 @@ class Config:
     # Fine-tuning needs the discriminator.
     init_network: str = setting('both', choices=('both', 'generator', 'discriminator', 'none'))
     # Begin with the whole state of another run, as it was before its decay: a workdir (its newest
-    # checkpoint) or the folder of one step. Settings must be that run's, but for the length and
-    # the decay: so one run has branches of many lengths.
+    # checkpoint at the first start) or the folder of one step. Settings must be that run's, but for
+    # the length and the decay: so one run has branches of many lengths.
     branch_from: str | None = setting(None)
     # Positions that the checkpoint lacks.
     init_positions: str = setting('fresh', choices=('fresh', 'repeat', 'interpolate'))

@@ -92,6 +92,8 @@ def configure(settings: Settings, folder: epath.Path) -> Config:
     distributed.initialize()
     config = resolve(settings, jax.devices()[0].platform, row_length=row_length)
     config = length.stored(config, folder)
+    if config.branch_from is not None:
+        config = dataclasses.replace(config, branch_from=branch_start(config.branch_from, folder))
     workdir.check_same_run(folder, config)
     if config.branch_from is not None and not workdir.has_checkpoint(folder):
         workdir.check_branch(branch_folder(config.branch_from), config)
@@ -296,6 +298,35 @@ def load_state(
 def branch_folder(where: str) -> epath.Path:
     """The folder of the checkpoint that `config.branch_from` names; CheckpointError if none."""
     return checkpoint.step_folder(files.absolute(where.removeprefix(f'{init_from.OURS}:')))
+
+
+def branch_start(where: str, folder: epath.Path) -> str:
+    """The checkpoint that the run in `folder` begins with: `where` may name the newest of a run.
+
+    It is chosen at the first start and stands in `config.json`, for the other run may go on, and
+    this one be started again before its first save.
+
+    Raises:
+        CheckpointError: it was chosen, and is gone before the run has a checkpoint of its own; or
+            there is none.
+    """
+    asked = files.absolute(where.removeprefix(f'{init_from.OURS}:'))
+    before = (workdir.recorded(folder) or {}).get('branch_from')
+    chosen = files.absolute(before) if before else None
+    has_own = workdir.has_checkpoint(folder)
+    # Earlier versions kept what was typed.
+    is_step = chosen is not None and chosen.name.isdigit()
+    if not is_step or asked not in (chosen, chosen.parent, chosen.parent.parent):
+        if has_own:
+            return where
+        found = branch_folder(where)
+        return str(found.parent / str(distributed.agree(int(found.name))))
+    if not has_own and not chosen.exists():
+        raise CheckpointError(
+            f'the run in {folder} began with {chosen}, which is gone, and has no checkpoint of its '
+            'own: name another step by --config.branch_from, and another --workdir'
+        )
+    return str(chosen)
 
 
 def load_branch(

@@ -84,9 +84,15 @@ def begun(workdir: epath.Path) -> dict[str, Any] | None:
     Raises:
         CheckpointError: they cannot be read.
     """
-    path, measured = workdir / CONFIG_FILE, workdir / metric_lines.FILE
+    measured = workdir / metric_lines.FILE
     is_begun = has_checkpoint(workdir) or (measured.exists() and measured.read_bytes().strip())
-    if not path.exists() or not is_begun:
+    return recorded(workdir) if is_begun else None
+
+
+def recorded(workdir: epath.Path) -> dict[str, Any] | None:
+    """The settings in the folder's `config.json`, as `begun`, also before the first step."""
+    path = workdir / CONFIG_FILE
+    if not path.exists():
         return None
     try:
         return _flat(files.parse_object(path.read_text())['config'])
