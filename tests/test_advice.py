@@ -490,20 +490,27 @@ def two(ending: str, train: str | bytes, dev: str | bytes | None = None) -> dict
     return {f'train{ending}': train, f'dev{ending}': train if dev is None else dev}
 
 
+# What two stages need.
+TWO_STAGE = (
+    '--config.model.embedding_sharing=untied',
+    '--config.model.generator_width=1',
+    '--config.model.generator_layers=1',
+    '--config.model.generator_embedding_size=128',
+)
+
 CASES = {
     # Settings.
     'a_part_of_fine_tuning': Case(
         checks(trials=3), other=('--config.seed=',), more=('--config.task.name=sst2',)
     ),
     'freeze_without_networks_apart': Case(checks(objective={'freeze_generator': True})),
+    'generator_steps_of_minutes': Case(
+        checks(minutes=30.0, objective={'name': 'two_stage', 'generator_steps': 5}),
+        more=TWO_STAGE,
+    ),
     'generator_steps': Case(
         checks(objective={'generator_steps': 5}),
-        more=(
-            '--config.model.embedding_sharing=untied',
-            '--config.model.generator_width=1',
-            '--config.model.generator_layers=1',
-            '--config.model.generator_embedding_size=128',
-        ),
+        more=TWO_STAGE,
     ),
     'beam_options': Case(checks(data={'runner_options': '--runner=X'}), other=('--runner',)),
     'no_task': Case(checks(job='finetune')),

@@ -103,6 +103,21 @@ def check_run(config: Config | Settings) -> None:
             '--config.optimizer.average_decay=0.999'
         )
     _check_decay(config)
+    _check_first_stage(config)
+
+
+def _check_first_stage(config: Config | Settings) -> None:
+    objective = config.objective
+    if objective.generator_steps is None or objective.generator_share is not None:
+        return
+    for name in 'minutes', 'petaflop':
+        if (value := getattr(config, name)) is not None:
+            raise ConfigError(
+                f'config.objective.generator_steps is {objective.generator_steps}, but '
+                f'config.{name} is {value:g}, from which the number of steps follows: leave the '
+                'first out (half of them), or type --config.objective.generator_share=0.6 in its '
+                'place'
+            )
 
 
 def _check_decay(config: Config | Settings) -> None:

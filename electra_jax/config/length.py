@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from collections.abc import Collection
 
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 
 _MOST_WARMUP = 0.1  # of a run whose length was measured
+EVALUATED = 'eval.every_steps'
 LEAST_TIMES = 10  # such a run is saved and reported so often at least, and evaluated if it can be
 
 
@@ -22,16 +24,21 @@ def set_shares(settings: Settings) -> None:
         objective.generator_steps = max(1, min(steps, total - 1))
 
 
-def with_total_steps(config: Config, total: int, evaluations: int = LEAST_TIMES) -> Config:
+def with_total_steps(
+    config: Config, total: int, evaluations: int = LEAST_TIMES, typed: Collection[str] = ()
+) -> Config:
     """The configuration for a run of a length that was measured, with so many evaluations.
 
-    The first of two stages keeps its share. A warm-up in steps keeps its length, because it is as
-    long as Adam's moments need, but is at most a tenth of the run. A decay in steps keeps its
-    length, too, and one that is a share its share.
+    What is a share keeps its share, as the first of two stages does. A decay in steps keeps its
+    length, and so does a warm-up in steps, because it is as long as Adam's moments need; but it is
+    at most a tenth of the run. Lengths in steps whose names are among those that were `typed` on
+    the command line stay as they are.
     """
     settings, first = config.optimizer, config.objective.generator_steps
     if settings.warmup_share is not None:
         warmup = round(settings.warmup_share * total)
+    elif 'optimizer.warmup_steps' in typed:
+        warmup = settings.warmup_steps
     else:
         warmup = min(settings.warmup_steps, math.ceil(_MOST_WARMUP * total))
     if first is not None:
@@ -40,16 +47,24 @@ def with_total_steps(config: Config, total: int, evaluations: int = LEAST_TIMES)
     if settings.decay_share is not None:
         decay = max(1, round(settings.decay_share * total))
     often = math.ceil(total / LEAST_TIMES)
+    evaluated = math.ceil(total / evaluations)
+    if EVALUATED in typed:
+        evaluated = config.eval.every_steps
+    saved, logged = (
+        every if f'{name}.every_steps' in typed else min(every, often)
+        for name, every in (
+            ('checkpoint', config.checkpoint.every_steps),
+            ('log', config.log.every_steps),
+        )
+    )
     return dataclasses.replace(
         config,
         total_steps=total,
         optimizer=dataclasses.replace(settings, warmup_steps=warmup, decay_steps=decay),
         objective=dataclasses.replace(config.objective, generator_steps=first),
-        eval=dataclasses.replace(config.eval, every_steps=math.ceil(total / evaluations)),
-        checkpoint=dataclasses.replace(
-            config.checkpoint, every_steps=min(config.checkpoint.every_steps, often)
-        ),
-        log=dataclasses.replace(config.log, every_steps=min(config.log.every_steps, often)),
+        eval=dataclasses.replace(config.eval, every_steps=evaluated),
+        checkpoint=dataclasses.replace(config.checkpoint, every_steps=saved),
+        log=dataclasses.replace(config.log, every_steps=logged),
     )
 
 

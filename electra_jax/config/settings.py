@@ -147,7 +147,8 @@ class ObjectiveConfig:
     temperature_decay: float = setting(0.6, at_least=0.001, at_most=1)
     # Train the discriminator alone (Fast-ELECTRA): weight decay does not move the generator either.
     freeze_generator: bool = setting(False)
-    # 'two_stage': length of stage 1 (None: half the run), or its share of the run.
+    # 'two_stage': length of stage 1 (None: half the run), or its share of the run, which alone has
+    # a meaning with `minutes` and `petaflop`.
     generator_steps: int | None = setting(None, at_least=1)
     generator_share: float | None = setting(None, at_least=0.001, at_most=0.999)
     # 'teams': words to select from, the original included; and the weight of selecting.

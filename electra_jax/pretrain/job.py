@@ -59,15 +59,15 @@ def run(
     `folder` is the workdir, which need not exist; `typed` are the names of the settings that were
     typed as ``--config.KEY=VALUE``.
     """
-    config = configure(settings, folder)
+    config = configure(settings, folder, typed)
     is_unset = length.is_unset(config, folder)
     text = texts.open_text(config, build_corpus)
-    config = length.of_operations(config, texts.vocabulary(config, text), folder)
+    config = length.of_operations(config, texts.vocabulary(config, text), folder, typed)
     if (step := finished_step(config, text, folder)) is not None:
         terminal.OUT.print('this run has ended before; nothing was computed')
         terminal.OUT.print(report.finished(step, config, text, folder, typed))
         return
-    opened = make_program(config, text, folder, is_unset)
+    opened = make_program(config, text, folder, is_unset, typed)
     if opened.config.job == 'evaluate':
         evaluate_newest(opened)
     elif opened.config.replay is not None:
@@ -77,7 +77,7 @@ def run(
             pretrain(opened, clock, typed)
 
 
-def configure(settings: Settings, folder: epath.Path) -> Config:
+def configure(settings: Settings, folder: epath.Path, typed: Collection[str]) -> Config:
     """The configuration of the run, checked against the workdir and the devices."""
     # ---- Before the devices are looked for.
     if settings.job == 'evaluate' and not folder.exists():
@@ -91,7 +91,7 @@ def configure(settings: Settings, folder: epath.Path) -> Config:
     checks.check_positions(fill(settings, row_length=row_length))
     distributed.initialize()
     config = resolve(settings, jax.devices()[0].platform, row_length=row_length)
-    config = length.stored(config, folder)
+    config = length.stored(config, folder, typed)
     if config.branch_from is not None:
         config = dataclasses.replace(config, branch_from=branch_start(config.branch_from, folder))
     workdir.check_same_run(folder, config)
@@ -134,12 +134,14 @@ def _measured_end(config: Config, text: Text, folder: epath.Path) -> int | None:
     return newest if is_measured else None
 
 
-def make_program(config: Config, text: Text, folder: epath.Path, is_unset: bool) -> Run:
+def make_program(
+    config: Config, text: Text, folder: epath.Path, is_unset: bool, typed: Collection[str] = ()
+) -> Run:
     """The run; where its length `is_unset` it is measured first."""
     vocabulary = texts.vocabulary(config, text)
     if not is_unset:
         return Run(programs.build_program(config, vocabulary), text, folder)
-    config, made, plan = length.measured(config, vocabulary, texts.held_out_rows(text))
+    config, made, plan = length.measured(config, vocabulary, texts.held_out_rows(text), typed)
     return Run(programs.build_program(config, vocabulary, like=made), text, folder, plan)
 
 
@@ -315,8 +317,8 @@ def branch_start(where: str, folder: epath.Path) -> str:
     chosen = files.absolute(before) if before else None
     has_own = workdir.has_checkpoint(folder)
     # Earlier versions kept what was typed.
-    is_step = chosen is not None and chosen.name.isdigit()
-    if not is_step or asked not in (chosen, chosen.parent, chosen.parent.parent):
+    keeps = chosen and chosen.name.isdigit() and asked in (chosen, *list(chosen.parents)[:2])
+    if chosen is None or not keeps:
         if has_own:
             return where
         found = branch_folder(where)

@@ -9,7 +9,7 @@ there, and so the same schedules. What was compiled to measure is used to train.
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import jax
@@ -40,18 +40,28 @@ _SAME = 0.04  # of all steps: a plan that differs by less stays
 _OTHER = 0.03  # of the time, which saves and whatever else take
 
 
-def stored(config: Config, folder: epath.Path) -> Config:
-    """The configuration with the length of the run in the workdir, where one has begun."""
+def stored(config: Config, folder: epath.Path, typed: Collection[str] = ()) -> Config:
+    """The configuration with the length of the run in the workdir, where one has begun.
+
+    `typed` are the names of settings on the command line, as in all of this file: of lengths in
+    steps they stay (`config.length.with_total_steps`).
+    """
     follows = [name for name in ('minutes', 'petaflop') if getattr(config, name) is not None]
     if not follows or (before := workdir.begun(folder)) is None:
         return config
     if before.get(follows[0]) is None:
         return config
     total, share = before['total_steps'], 'objective.generator_share'
-    now = length.with_total_steps(config, total, -(-total // before['eval.every_steps']))
+    now = length.with_total_steps(config, total, typed=typed)
+    if length.EVALUATED not in typed:
+        now = _evaluated_every(now, before[length.EVALUATED])
     if before.get(share) != config.objective.generator_share:
         return now  # which is refused
     return _with_first_stage(now, before['objective.generator_steps'])
+
+
+def _evaluated_every(config: Config, steps: int) -> Config:
+    return dataclasses.replace(config, eval=dataclasses.replace(config.eval, every_steps=steps))
 
 
 def _with_first_stage(config: Config, steps: int | None) -> Config:
@@ -65,7 +75,9 @@ def is_unset(config: Config, folder: epath.Path) -> bool:
     return config.minutes is not None and trains and workdir.begun(folder) is None
 
 
-def of_operations(config: Config, vocabulary: Vocabulary, folder: epath.Path) -> Config:
+def of_operations(
+    config: Config, vocabulary: Vocabulary, folder: epath.Path, typed: Collection[str] = ()
+) -> Config:
     """The configuration with as many steps as `config.petaflop` has operations for, if it is set.
 
     A run that has begun in `folder` has its length already.
@@ -79,7 +91,7 @@ def of_operations(config: Config, vocabulary: Vocabulary, folder: epath.Path) ->
     terminal.OUT.print(
         f'{each / 1e9:.4g} GFLOP a step: {config.petaflop:g} petaFLOP are {total:,} steps'
     )
-    return length.with_total_steps(config, total)
+    return length.with_total_steps(config, total, typed=typed)
 
 
 class Measured(NamedTuple):
@@ -93,7 +105,7 @@ class Measured(NamedTuple):
 
 
 def measured(
-    config: Config, vocabulary: Vocabulary, held_out_rows: int
+    config: Config, vocabulary: Vocabulary, held_out_rows: int, typed: Collection[str] = ()
 ) -> tuple[Config, Program, 'Plan']:
     """The configuration with as many steps as fit into `config.minutes`; and what corrects it.
 
@@ -110,7 +122,7 @@ def measured(
         seconds, stages = _step_seconds(program)
         compiling, batch_seconds = _evaluation_seconds(program) if batches else (0.0, 0.0)
     took = Measured(seconds, batches * batch_seconds, time.monotonic() - began, compiling, stages)
-    total, evaluations = map(distributed.agree, fitting(config, took))
+    total, evaluations = map(distributed.agree, fitting(config, took, typed))
     assert total and evaluations
     terminal.OUT.print(
         f'{seconds:.3g} s a step here (compiled and measured in {duration(took.compiling)}): '
@@ -123,14 +135,17 @@ def measured(
             f'warning: compiling took most of the {config.minutes:g} minutes; training still gets '
             f'{duration(config.minutes * 60 * _LEAST_TRAINING)}; type more of them'
         )
-    now = length.with_total_steps(config, total, evaluations)
-    return now, program, Plan(config, now, took, time.monotonic())
+    now = length.with_total_steps(config, total, evaluations, typed)
+    return now, program, Plan(config, now, took, time.monotonic(), typed)
 
 
-def fitting(config: Config, took: Measured) -> tuple[int, int]:
+def fitting(config: Config, took: Measured, typed: Collection[str] = ()) -> tuple[int, int]:
     """Steps and evaluations that fit into what is left of `config.minutes`."""
     assert config.minutes is not None
     left = _training(config.minutes * 60, took) * (1 - _OTHER)
+    if length.EVALUATED in typed:
+        total = max(2, _steps_in(left, took.step, took.evaluation, config.eval.every_steps))
+        return total, math.ceil(total / config.eval.every_steps)
     often = math.ceil(left / took.step / config.eval.every_steps)
     often = max(often, length.LEAST_TIMES)
     if took.evaluation:
@@ -138,6 +153,12 @@ def fitting(config: Config, took: Measured) -> tuple[int, int]:
     often = max(1, often)
     evaluating = min(often * took.evaluation, left / 2)  # one is made, however long it takes
     return max(2, round((left - evaluating) / took.step)), often
+
+
+def _steps_in(left: float, step: float, evaluation: float, every: int) -> int:
+    """Steps that fit into so many seconds, with an evaluation after `every` one and at the end."""
+    training = max(left - evaluation, left / 2)
+    return round(training / (step + evaluation / every))
 
 
 def _training(asked: float, took: Measured) -> float:
@@ -154,10 +175,17 @@ class Plan:
     continued keeps the length that stands in its `config.json`.
     """
 
-    def __init__(self, asked: Config, now: Config, took: Measured, measured_at: float):
+    def __init__(
+        self,
+        asked: Config,
+        now: Config,
+        took: Measured,
+        measured_at: float,
+        typed: Collection[str] = (),
+    ):
         """`asked` is the configuration before, `now` that after a length was measured."""
         assert asked.minutes is not None
-        self._asked, self.config, self._took = asked, now, took
+        self._asked, self.config, self._took, self._typed = asked, now, took, typed
         seconds = asked.minutes * 60
         self._deadline = measured_at + _training(seconds, took) + took.ending
         self._interval = seconds / _CORRECTIONS
@@ -183,7 +211,9 @@ class Plan:
         left = max(self._deadline - to_come - now, 0.0) * (1 - _OTHER)
         every = self.config.eval.every_steps
         often = max(1, math.ceil((self.config.total_steps - step) / every))
-        if evaluation:
+        if evaluation and length.EVALUATED in self._typed:
+            often = max(1, round(_steps_in(left, seconds, evaluation, every) / every))
+        elif evaluation:
             often = max(1, min(often, int(_MOST_EVALUATING * left / evaluation)))
         training = max(left - often * evaluation, 0.0)
         share = first / self.config.total_steps
@@ -200,14 +230,14 @@ class Plan:
         if abs(total - before.total_steps) <= _SAME * before.total_steps:
             return None
         every = math.ceil((total - step) / often)
-        now = length.with_total_steps(self._asked, total, math.ceil(total / every))
+        if length.EVALUATED in self._typed:
+            every = before.eval.every_steps
+        now = length.with_total_steps(self._asked, total, typed=self._typed)
         first = first_stage(before)
         if first and step < first:  # a stage that is over stays as it was
             first = min(max(first_stage(now), step + 1), total - 1)
-        self.config = _with_first_stage(now, first or now.objective.generator_steps)
-        self.config = dataclasses.replace(
-            self.config, eval=dataclasses.replace(now.eval, every_steps=every)
-        )
+        now = _with_first_stage(now, first or now.objective.generator_steps)
+        self.config = _evaluated_every(now, every)
         terminal.OUT.print(
             f'step {step}/{before.total_steps}  {seconds:.3g} s a step now: the run will have '
             f'{total:,} steps, with {counted(often, "more evaluations")}, to end in time'

@@ -70,6 +70,33 @@ def test_text_that_is_typed_to_be_held_out_leaves_the_source_whole():
         assert settings.data.holdout == holdout
 
 
+def test_steps_that_are_typed_stay_where_the_length_is_measured():
+    config = tiny_config(
+        optimizer={'warmup_steps': 50}, eval={'every_steps': 70},
+        checkpoint={'every_steps': 80}, log={'every_steps': 40},
+    )  # fmt: skip
+    names = (
+        'optimizer.warmup_steps',
+        *(f'{one}.every_steps' for one in ('eval', 'checkpoint', 'log')),
+    )
+    found = length.with_total_steps(config, 100, typed=names)
+    assert [fields.get(found, name) for name in names] == [50, 70, 80, 40]
+    for kept in names:
+        found = length.with_total_steps(config, 100, typed=(kept,))
+        assert [fields.get(found, name) for name in names if name != kept] == [10] * 3
+        assert fields.get(found, kept) == fields.get(config, kept)
+
+
+@pytest.mark.parametrize(('name', 'value'), [('minutes', 30.0), ('petaflop', 0.5)])
+def test_a_stage_in_steps_has_no_place_in_a_length_that_is_measured(name, value):
+    stages = {'name': 'two_stage', 'generator_steps': 60}
+    words = rf'generator_steps is 60, but config.{name} is {value:g}.*generator_share=0.6'
+    with pytest.raises(ConfigError, match=words):
+        settings_of({name: value, 'model': TWO_STAGE_MODEL, 'objective': stages})
+    stages = {'name': 'two_stage', 'generator_share': 0.6}
+    settings_of({name: value, 'model': TWO_STAGE_MODEL, 'objective': stages})
+
+
 def test_a_share_of_a_stage_needs_stages():
     with pytest.raises(ConfigError, match=r'generator_share.*two_stage'):
         settings_of({'objective': {'generator_share': 0.5}})

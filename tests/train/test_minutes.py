@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from electra_jax.config.length import with_total_steps
+from electra_jax.config.length import EVALUATED, with_total_steps
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives import table
 from electra_jax.pretrain import length
@@ -105,11 +105,11 @@ def test_processes_agree_on_what_the_first_one_measured(machine, monkeypatch):
 class Run:
     """A run of a plan by a clock that is moved by hand."""
 
-    def __init__(self, config, took, measured=10.0):
+    def __init__(self, config, took, measured=10.0, typed=()):
         self.now = FakeClock(measured)
-        total, often = length.fitting(config, took)
-        first = with_total_steps(config, total, often)
-        self.plan = length.Plan(config, first, took, self.now.now)
+        total, often = length.fitting(config, took, typed)
+        first = with_total_steps(config, total, often, typed)
+        self.plan = length.Plan(config, first, took, self.now.now, typed)
         self.clock = Clock(now=self.now, age=0.0)
 
     def seconds(self, step_seconds, evaluation):
@@ -152,6 +152,15 @@ def test_a_plan_is_corrected_by_what_a_run_measures(slower, evaluation, minutes)
     assert run.evaluations >= 1
     if slower == 1.0 and evaluation == 3.0:
         assert run.config == with_total_steps(config, *length.fitting(config, took))
+
+
+@pytest.mark.parametrize(('slower', 'evaluation'), [(1.0, 3.0), (2.0, 9.0)])
+def test_evaluations_that_are_typed_come_as_often_as_typed(slower, evaluation):
+    config = tiny_config(minutes=10.0, eval={'every_steps': 70})
+    run = Run(config, length.Measured(0.1, 3.0, 10.0, 0.0, (0.1, 0.1)), typed=(EVALUATED,))
+    seconds = run.seconds(lambda step, config: 0.1 * slower, evaluation)
+    assert seconds == pytest.approx(600, rel=0.1)
+    assert run.config.eval.every_steps == 70 and run.evaluations >= run.config.total_steps // 70 - 1
 
 
 @pytest.mark.parametrize('slower', [0.4, 1.0, 2.5])
@@ -260,6 +269,10 @@ def test_operations_decide_how_many_steps_there_are(tmp_path, capsys):
     (tmp_path / 'metrics.jsonl').write_text('{"step": 1}\n')
     begun = length.stored(plain, folder)
     assert begun.total_steps == 55
+    # Evaluations come as often as they did, or as they are typed now.
+    assert begun.eval.every_steps == plain.eval.every_steps
+    often = dataclasses.replace(plain, eval=dataclasses.replace(plain.eval, every_steps=9))
+    assert length.stored(often, folder, (EVALUATED,)).eval.every_steps == 9
     assert length.of_operations(begun, VOCABULARY, folder).total_steps == 55
 
 
