@@ -4,7 +4,8 @@ A fine-tuned model gives its labels with their probabilities, its scores, its ta
 pre-trained one gives for each token the probability that it was replaced. ``--task`` names other
 things that a checkpoint can do. Input are tables (.csv, .tsv), JSON lines (.jsonl), CoNLL files
 (.conll) or plain lines, from a file or standard input; output are JSON lines. Only the checkpoint's
-folder is read in addition to the input. In Python, `electra_jax.load` does the same.
+folder is read in addition to the input. In Python, `electra_jax.load` does the same. With
+``--listen`` each line of standard input is answered when it comes.
 
 Examples:
     python -m electra_jax.predict --checkpoint=runs/reviews --input=new.csv --output=answers.jsonl
@@ -22,7 +23,7 @@ from absl import flags
 
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune.files import predict_input
-from electra_jax.inference import files
+from electra_jax.inference import files, listen
 from electra_jax.inference.abilities.pairs import ALL
 from electra_jax.inference.abilities.score import SCORERS
 from electra_jax.inference.ability import Options
@@ -52,6 +53,11 @@ COLUMNS = flags.DEFINE_string(
     'columns that are not called as in training: text_a=body,id=key; of zero_shot and similarity '
     'also label=NAME',
 )  # fmt: skip
+LISTEN = flags.DEFINE_bool(
+    'listen', False,
+    'answer each line of standard input when it comes, on standard output: what predict writes, or '
+    'the number of the line and an error; until the input ends, or Ctrl-C',
+)  # fmt: skip
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 32, 'rows of a batch', lower_bound=1)
 TOP_K = flags.DEFINE_integer('top_k', 5, 'fill_mask: tokens for each [MASK]', lower_bound=1)
 SCORER = flags.DEFINE_enum(
@@ -69,11 +75,17 @@ LABELS = flags.DEFINE_string(
 
 
 def main() -> None:
-    """Reads everything, then answers row by row."""
+    """Reads everything, then answers row by row; or answers line by line."""
     if CHECKPOINT.value is None:
         raise ConfigError('no model is given: type --checkpoint=WORKDIR --input=FILE')
     columns = predict_input.parse_columns(COLUMNS.value)
     options = Options(TOP_K.value, SCORER.value, TEMPLATE.value, LABELS.value)
+    if LISTEN.value:
+        form = listen.checked_form(INPUT.value, OUTPUT.value, FORMAT.value)
+        model = files.open_model(CHECKPOINT.value, BATCH_SIZE.value)
+        listener = listen.Listener(model.work(TASK.value, options), form, columns)
+        listen.run(listener, model.where, BATCH_SIZE.value)
+        return
     job = files.job(TASK.value, options, INPUT.value, OUTPUT.value, FORMAT.value, columns)
     files.answer(files.open_model(CHECKPOINT.value, BATCH_SIZE.value), job)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 SMALLEST = 16  # tokens of the shortest shape to train on
+FEW_ROWS = 1000  # fewer rows than these are answered sooner than more programs are compiled
 
 
 class Batch(NamedTuple):
@@ -101,6 +102,20 @@ def endless(
     """One epoch after another."""
     for number in itertools.count():
         yield from epoch(lengths, sizes, batch_size, seed, number)
+
+
+def rows_of_few(count: int, batch_size: int, multiple: int) -> int:
+    """Rows of the batches for `count` rows: `batch_size`, or fewer where they are enough.
+
+    Each number of rows is compiled, so there are few: `multiple` times 1, 8, 64, ...
+
+    >>> [rows_of_few(count, 32, 1) for count in (1, 2, 8, 9, 1000)]
+    [1, 8, 8, 32, 32]
+    """
+    size = multiple
+    while size < min(count, batch_size):
+        size *= 8
+    return min(size, batch_size)
 
 
 def in_order(lengths: np.ndarray, sizes: Sequence[int], batch_size: int) -> list[Batch]:

@@ -19,6 +19,7 @@ from electra_jax.finetune import answers
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.answers import Answerer
+from electra_jax.finetune.batches import FEW_ROWS
 from electra_jax.finetune.kinds.kind import Predictions, Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.results import TRIAL_FILE
@@ -51,7 +52,10 @@ class Predictor(NamedTuple):
         """
         kind, some = KINDS[self.task.kind], list(examples)
         split = splits.make_split(
-            self.config, self.tokenizer, Loaded(some, self.task, complaints, '')
+            self.config,
+            self.tokenizer,
+            Loaded(some, self.task, complaints, ''),
+            few=len(some) < FEW_ROWS,
         )
         if unknown is not None:
             unknown.merge(split.unknown)

@@ -69,8 +69,13 @@ class Split(NamedTuple):
         return ', '.join(f'{L} ({c:.0%})' for L, c in zip(self.sizes, count, strict=True))
 
 
-def make_split(config: Config, tokenizer: Tokenizer, loaded: Loaded, train: bool = False) -> Split:
-    """Examples as token rows; those that are too long are counted among the complaints."""
+def make_split(
+    config: Config, tokenizer: Tokenizer, loaded: Loaded, train: bool = False, few: bool = False
+) -> Split:
+    """Examples as token rows; those that are too long are counted among the complaints.
+
+    `few`: they are answered sooner than more programs are compiled.
+    """
     task = loaded.task
     rows = KINDS[task.kind].features(tokenizer, loaded.examples, task)
     rows = rows if train or rows.once is None else rows.once
@@ -88,7 +93,7 @@ def make_split(config: Config, tokenizer: Tokenizer, loaded: Loaded, train: bool
     # of several texts are often a little longer than one full text, which few shapes would double;
     # and learning to write takes longer than compiling, which few rows of a shape are not worth.
     writes = rows.targets is not None
-    is_fine = not train or rows.texts > 1 or writes
+    is_fine = not few and (not train or rows.texts > 1 or writes)
     fine = jax.devices()[0].platform == 'cpu' and is_fine
     longest, multiple = rows.longest(task.row_length), config.mesh.sequence
     least = _LEAST_SHARE if fine and writes else 0.0

@@ -14,9 +14,10 @@ from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune.files import lines, predict_input
 from electra_jax.finetune.files.tables import Columns
-from electra_jax.inference import loaded, opened
+from electra_jax.inference import opened
 from electra_jax.inference.ability import Notes, Options
-from electra_jax.inference.loaded import LoadedModel, Work
+from electra_jax.inference.loaded import LoadedModel
+from electra_jax.inference.work import Work, reports
 from electra_jax.runtime import terminal
 from electra_jax.runtime.terminal import Progress
 from electra_jax.tokenizers.unknown import Unknown
@@ -161,7 +162,7 @@ def _report(
     forms = ', '.join(dict.fromkeys(one.form for one in inputs))
     left_out = f', {counted(bad, "bad rows")} named above' if bad else ''
     answered = f'{counted(number, "rows")} ({forms}) answered by {model.where}{left_out}'
-    printed = [*loaded.reports(notes, str(job.path)), answered]
+    printed = [*reports(notes, str(job.path)), answered]
     if measured:
         names = list(measured[0][2])
         means = {name: sum(m[name] for *_, m in measured) / len(measured) for name in names}

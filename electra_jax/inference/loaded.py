@@ -2,8 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,40 +23,15 @@ from electra_jax.inference.abilities.fill_mask import Filled
 from electra_jax.inference.abilities.score import Scored
 from electra_jax.inference.abilities.table import ABILITIES
 from electra_jax.inference.abilities.zero_shot import Classified
-from electra_jax.inference.ability import AT_ONCE, DEFAULTS, Notes, Options, check_options, in_turns
+from electra_jax.inference.ability import AT_ONCE, DEFAULTS, Notes, Options, check_options
+from electra_jax.inference.listen import Listener
+from electra_jax.inference.work import OWN_TASK, Work, reports
 from electra_jax.init_from import checked_start
 from electra_jax.tokenizers.api import Tokenizer
-from electra_jax.tokenizers.unknown import Unknown, unread_line
+from electra_jax.tokenizers.unknown import Unknown
 
 AUTO = 'auto'  # the task of a fine-tuned checkpoint, and the first ability of another one
 TASKS = (AUTO, *ABILITIES)  # values of `predict --task`
-OWN_TASK = 'the task that it was fine-tuned on'
-
-
-class Work(NamedTuple):
-    """A thing to do with examples, ready to be done."""
-
-    name: str  # a key of ABILITIES, or OWN_TASK
-    task: Task  # by which files are read
-    check: Callable[[Any], None]  # an example that cannot be answered raises UnusableError
-    answer: Callable[[Sequence[Any], Notes], Iterator[Any]]  # a result for each example
-    to_json: Callable[[Any, Any], dict[str, Any]]  # example, result -> a JSON object
-    # Examples and results of a file -> what is reported about them.
-    measure: Callable[[Sequence[Any], Sequence[Any]], dict[str, float]] | None = None
-    at_once: int | None = AT_ONCE  # examples that are answered together; None: all of a file
-    labelled: bool = False  # whether labels in the files are read, to be measured by
-
-    def answers(self, examples: Sequence[Any], notes: Notes) -> Iterator[list[Any]]:
-        """A result for each example, in their order, for some examples at a time."""
-        return in_turns(self.answer, examples, notes, self.at_once)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Fields of `Columns` that files are read from."""
-        names = KINDS[self.task.kind].inputs
-        if self.name != OWN_TASK and self.task.usual_columns.text_b is None:
-            names = ('text_a',)
-        return (*names, *(['label'] if self.labelled else []), 'id')
 
 
 class LoadedModel:
@@ -194,6 +169,30 @@ class LoadedModel:
         examples = predict_input.from_rows(work.task, rows, _Refused('')) if rows else []
         return list(self._warned(work, examples))
 
+    # ---- Lines as they come
+
+    def listen(
+        self, lines: Iterable[str], task: str = AUTO, form: str = 'lines', **options: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Answers each line when it comes, as ``python -m electra_jax.predict --listen`` does.
+
+        Args:
+            lines: such as those of a socket or a queue; each is asked for after the answer to the
+                one before.
+            task: a value of `predict --task`.
+            form: 'lines', a text each, or two with a tab between; 'jsonl', an object each.
+            options: fields of `inference.ability.Options`, such as ``top_k=3``.
+
+        Returns:
+            for each line what `predict` writes, or its number from 1 as 'line' and an 'error'.
+
+        Raises:
+            CheckpointError: the checkpoint lacks what is needed.
+            ConfigError: an answer depends on other rows, or an option is not read.
+        """
+        listener = Listener(self.work(task, Options(**options)), form)
+        return (answer for line in lines for answer in listener.answer([line]))
+
     # ---- What the command shares
 
     def work(self, task: str = AUTO, options: Options = DEFAULTS) -> Work:
@@ -258,12 +257,6 @@ class _Refused(Complaints):
     def refuse(self, reason: str, where: str, problem: str) -> None:
         """Refuses it."""
         raise DataError(f'{where}: {predict_input.in_words_of_predict(problem)}')
-
-
-def reports(notes: Notes, where: str) -> list[str]:
-    """What was cut or is not known to the vocabulary, for people."""
-    unread = unread_line(where, notes.unknown)
-    return [*notes.complaints.lines(), *([unread] if unread else [])]
 
 
 def _example(text: Any, columns: Columns, number: int, where: str) -> TextExample:

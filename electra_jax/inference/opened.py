@@ -16,7 +16,7 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune import answers, fitting, predict
 from electra_jax.finetune import task as tasks
-from electra_jax.finetune.batches import shapes
+from electra_jax.finetune.batches import FEW_ROWS, shapes
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.kind import Batch, RowOutputs, Task
@@ -35,8 +35,6 @@ from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.runtime import compiled
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.unknown import Unknown
-
-_COARSE_ROWS = 1000  # fewer rows than these are answered sooner than more programs are compiled
 
 
 class Found(NamedTuple):
@@ -147,7 +145,7 @@ class Opened(NamedTuple):
     def _sizes(self, rows: Rows) -> list[int]:
         """Row lengths of batches, each compiled once."""
         config, lengths = self.config, rows.tokens.lengths()
-        fine = self.mesh.devices.flat[0].platform == 'cpu' and len(rows) >= _COARSE_ROWS
+        fine = self.mesh.devices.flat[0].platform == 'cpu' and len(rows) >= FEW_ROWS
         longest, multiple = rows.longest(config.data.row_length), config.mesh.sequence
         return shapes(lengths, longest, multiple, config.task.bucketing, fine)
 

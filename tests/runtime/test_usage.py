@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 FLAGS = {
     'main': ['--config', '--workdir'],
     'prepare': ['--config'],
-    'predict': ['--checkpoint', '--input', '--format', '--batch_size'],
+    'predict': ['--checkpoint', '--input', '--format', '--listen', '--batch_size'],
     'convert': ['--source', '--target', '--lower_case'],
     'export': ['--checkpoint', '--target', '--platforms'],
     'aot': ['--config', '--topology', '--json'],

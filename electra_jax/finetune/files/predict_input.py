@@ -6,12 +6,14 @@ import json
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from electra_jax.core import files
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.finetune.examples import Example, count_double_ids
 from electra_jax.finetune.files import lines, tables, tag_writings
+from electra_jax.finetune.files.lines import UnusableError
 from electra_jax.finetune.files.locate import Location
 from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import Columns, is_number, merged
@@ -161,15 +163,12 @@ def read(
 class _Rows(Source):
     """Rows that a program hands over."""
 
-    given: Sequence[Mapping[str, Any]] = ()
+    given: Sequence[tables.Row] = ()
 
     def rows(self) -> tables.Rows:
         """The rows as those of a file of JSON lines."""
-        rows = (
-            tables.Row(f'{_ROWS} {number}', number, dict(row))
-            for number, row in enumerate(self.given)
-        )
-        return tables.Rows(_ROWS, None, rows, self.columns, first=tuple(self.given[0]))
+        first = tuple(self.given[0].values)
+        return tables.Rows(self.where, None, iter(self.given), self.columns, first=first)
 
 
 def from_rows(task: Task, rows: Sequence[Any], complaints: Complaints) -> list[Example]:
@@ -191,7 +190,7 @@ def from_rows(task: Task, rows: Sequence[Any], complaints: Complaints) -> list[E
                 parts = (row,) if isinstance(row, str) else row
                 if not isinstance(parts, tuple | list):
                     problem = f'{row!r:.60} ({type(row).__name__}) is no text, pair or dictionary'
-                    raise lines.UnusableError('not_text', problem)
+                    raise UnusableError('not_text', problem)
                 # A tab separates texts in a line, and is a space inside a text.
                 line = '\t'.join(
                     lines.usable_text(part, 'the text').replace('\t', ' ') for part in parts
@@ -209,11 +208,54 @@ def _from_mappings(task: Task, rows: Sequence[Any], complaints: Complaints) -> l
             f'{_ROWS} {other} is a {type(rows[other]).__name__}, and others are dictionaries: all '
             'must be of one kind'
         )
-    path, first = pathlib.Path(_ROWS), tuple(rows[0])
-    columns = _columns(task, path, '.jsonl', Columns(), first)
+    given = [tables.Row(f'{_ROWS} {number}', number, dict(row)) for number, row in enumerate(rows)]
+    return _of_rows(task, pathlib.Path(_ROWS), given, Columns(), complaints)
+
+
+def _of_rows(
+    task: Task,
+    path: pathlib.Path,
+    rows: Sequence[tables.Row],
+    given: Columns,
+    complaints: Complaints,
+) -> list[Example]:
+    columns = _columns(task, path, '.jsonl', given, tuple(rows[0].values))
     split = (task.spec.files, Location(path), columns, complaints, None, '.jsonl')
     examples, _ = KINDS[task.kind].read(task, _Rows(*split, given=rows))
     return list(examples)
+
+
+class Line(NamedTuple):
+    """A line of new text that came alone."""
+
+    where: str  # for messages
+    number: int  # among the rows, from 0: the id of a row that has none
+    text: str
+
+
+def from_line(
+    task: Task, line: Line, form: str, columns: Columns, complaints: Complaints
+) -> Example:
+    """The example that a line is, as `read` would read it in a file; labels are not looked at.
+
+    `form` is 'lines' or 'jsonl'; `columns` are those that are not called as in training.
+
+    Raises:
+        DataError, UnusableError: the line cannot be used.
+    """
+    if form == 'lines':
+        named = dataclasses.replace(task, columns=merged(task.columns, columns))
+        return KINDS[task.kind].from_line(named, str(line.number), line.text, line.where)
+    try:
+        value = json.loads(line.text, object_pairs_hook=files.unique)
+    except (ValueError, RecursionError) as error:
+        raise UnusableError('bad_json', f'not JSON ({error}): {line.text!r:.80}') from error
+    if not isinstance(value, dict):
+        problem = f'a JSON object is needed, found a {type(value).__name__}'
+        raise UnusableError('bad_json', problem)
+    row = tables.Row(line.where, line.number, value)
+    (example,) = _of_rows(task, lines.STANDARD_INPUT, [row], columns, complaints)
+    return example
 
 
 def in_words_of_predict(problem: str) -> str:
