@@ -239,7 +239,7 @@ def checked_start(
     stored, tokenizer = recorded(about, where)
     if has_encoder:
         model = bind(resolve.stored_model(stored), tokenizer.vocab_size)
-        check_complete(where, params, lambda key: model.init(key, ('encoder',)))
+        check_complete(where, params, model.shapes(('encoder',)))
     if config.data.tokenizer.path is not None:
         named = tokenizers.open_tokenizer(config.data.tokenizer)
         if not named.fits(tokenizer):
@@ -250,15 +250,8 @@ def checked_start(
     return Start(where, params, about, stored, tokenizer)
 
 
-def check_complete(
-    where: str, params: trees.Tree, init: Callable[[jax.Array], trees.Tree]
-) -> trees.Tree:
-    """Refuses parameters of a checkpoint unless they have all that `init` makes, in its shapes.
-
-    Returns:
-        what `init` makes, as shapes.
-    """
-    wanted = jax.eval_shape(lambda: init(rng.root_key(0)))
+def check_complete(where: str, params: trees.Tree, wanted: trees.Tree) -> None:
+    """Refuses parameters of a checkpoint unless they have all those `wanted`, in their shapes."""
     account = compare(params, wanted)
     if account.fresh:
         raise CheckpointError(f'{where} lacks the parameter {account.fresh[0]}: it is damaged')
@@ -267,7 +260,6 @@ def check_complete(
             f'{where}: {path} has shape {list(found)}, but {list(claimed)} in the model that the '
             'checkpoint claims to hold: it is damaged'
         )
-    return wanted
 
 
 def encoder_params(start: Start, config: Config) -> tuple[dict[str, np.ndarray], Account | None]:

@@ -5,7 +5,6 @@ tokenizer as the `tokenizers` library reads it, and export.json, which describes
 """
 
 import dataclasses
-import functools
 import importlib.util
 import json
 import pathlib
@@ -19,7 +18,7 @@ import tokenizers
 
 from electra_jax.config.resolve import stored_model
 from electra_jax.config.settings import ModelConfig
-from electra_jax.core import files, rng, trees
+from electra_jax.core import files, trees
 from electra_jax.core.errors import ConfigError, UserError, unknown
 from electra_jax.export import programs
 from electra_jax.export.programs import Program
@@ -108,9 +107,9 @@ def _choose(request: Request) -> tuple[_Chosen, list[str]]:
     model = dataclasses.replace(stored_model(start.stored or {}), attention='xla')
     model = dataclasses.replace(model, compute_dtype='float32', scan_unroll=1, flat_products=False)
     bound = bind(model, start.tokenizer.vocab_size)
-    init = functools.partial(program.init, bound)
-    check_complete(found.where, found.params, init)
-    wanted = {path for path, _ in trees.named_leaves(jax.eval_shape(init, rng.root_key(0)))}
+    shapes = program.shapes(bound)
+    check_complete(found.where, found.params, shapes)
+    wanted = {path for path, _ in trees.named_leaves(shapes)}
     params = {path: np.asarray(x) for path, x in trees.named_leaves(found.params) if path in wanted}
     usual = program.tuned.row_length if program.tuned else whole.config.data.row_length
     length = _row_length(request.row_length, usual, model)

@@ -31,12 +31,13 @@ class Program(NamedTuple):
     meanings: Mapping[str, str]  # of the outputs, by their names
     tuned: Task | None = None  # that the checkpoint was fine-tuned on, and whose answers it gives
 
-    def init(self, model: Model, key: jax.Array) -> Params:
-        """Fresh parameters of all that it needs."""
-        params = model.init(key, self.networks)
+    def shapes(self, model: Model) -> Params:
+        """The shapes of all parameters that it needs."""
+        params = model.shapes(self.networks)
         if self.tuned is not None:
             head = KINDS[self.tuned.kind].head(self.tuned)
-            params['task_head'] = model.head(head).init(key)
+            key = jax.random.key(0)
+            params['task_head'] = jax.eval_shape(model.head(head).init, key)
         return params
 
     @property

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import Config
-from electra_jax.core import files, trees
+from electra_jax.core import files, rng, trees
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune import answers
@@ -112,11 +112,8 @@ def open_predictor(start: Start, settings: Settings, task: Task | None = None) -
     kind, size = KINDS[task.kind], start.tokenizer.vocab_size
     model = bind(config.model, size)
     head = model.head(kind.head(task))
-
-    def init(key: jax.Array) -> trees.Tree:
-        return {**model.init(key, ('encoder',)), 'task_head': head.init(key)}
-
-    check_complete(where, params, init)
+    shapes = {**model.shapes(('encoder',)), 'task_head': jax.eval_shape(head.init, rng.root_key(0))}
+    check_complete(where, params, shapes)
     answerer = answers.task_answerer(config, size, task, mesh)
     return Predictor(put(mesh, params), task, start.tokenizer, config, answerer)
 

@@ -124,11 +124,8 @@ class Opened(NamedTuple):
         """
         size = self.tokenizer.vocab_size
         model = bind(self.config.model, size)
-
-        def init(key: jax.Array) -> trees.Tree:
-            return model.init(key, networks)
-
-        names = check_complete(self.where, self.params, init)
+        names = model.shapes(networks)
+        check_complete(self.where, self.params, names)
         missing = {name: self.params[name] for name in names if name not in self.placed}
         self.placed.update(predict.put(self.mesh, missing))
         used = {name: self.placed[name] for name in names}

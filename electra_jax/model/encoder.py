@@ -297,7 +297,7 @@ class Stack(nn.Module):
             return scan(model, shape, Sight(self.side), name='layers'), shape.num_layers
         size = min(model.global_every or 1, shape.num_layers)
         # A tied encoder runs twice during init; the second run reuses the parameters of the first.
-        makes = self.is_initializing() and not self.has_variable('params', 'layers')
+        makes = self.is_mutable_collection('params') and not self.has_variable('params', 'layers')
         stack = nn.map_variables(
             self.scan(Group, size),
             'params',

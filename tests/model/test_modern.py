@@ -97,6 +97,16 @@ def test_an_encoder_that_is_its_own_generator_is_made_once():
     assert made(('generator', 'discriminator'), **tied) == made(('discriminator',))
 
 
+def test_shapes_are_those_of_fresh_parameters():
+    """Also of grouped layers, and of a tied encoder, which runs twice."""
+    tied = {'generator': 'tied', 'generator_width': None, 'generator_layers': None}
+    networks = ('generator', 'discriminator')
+    for changes in ({'local_window': None}, {'local_window': 4, 'global_every': 2}, tied):
+        bound = bind(modern_config(model=changes).model, VOCABULARY.size)
+        made = jax.eval_shape(functools.partial(bound.init, networks=networks), KEY)
+        assert bound.shapes(networks) == made
+
+
 @pytest.mark.parametrize(
     ('silent', 'seen'), [(0, [3, 4, 5, 6, 7]), (1, list(range(12)))], ids=['local', 'global']
 )
