@@ -876,8 +876,12 @@ CASES = {
 # Advice that no case types -> why; (file, words of the text).
 UNTRIED = {
     'A package, program or device that is missing cannot be installed by a test.': (
-        ('aot/topologies.py', 'the TPU compiler (libtpu) is not installed:'),
-        ('aot/topologies.py', 'is not a slice that libtpu knows ('),
+        ('aot/gpu.py', 'the GPU compiler (jax-cuda12-plugin of the'),
+        ('aot/gpu.py', ' cannot be described by the GPU compiler ('),
+        ('aot/gpu.py', "config.model.attention is 'triton', whose ker"),
+        ('aot/gpu.py', "config.model.attention is 'cudnn', which is c"),
+        ('aot/tpu.py', 'the TPU compiler (libtpu) is not installed:'),
+        ('aot/tpu.py', 'is not a slice that libtpu knows ('),
         ('bench/job.py', '--versus=transformers is timed on a CPU or a'),
         ('bench/torch_step.py', ": pip install -e '.[parity]'"),
         ('config/kernels.py', '): type --config.model.attention=xla, or ins'),

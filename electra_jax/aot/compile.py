@@ -20,16 +20,20 @@ class Compiled(NamedTuple):
 
 
 def compile_step(
-    step: Callable[..., Any], state: TrainState, batch: Mapping[str, jax.ShapeDtypeStruct]
+    step: Callable[..., Any],
+    state: TrainState,
+    batch: Mapping[str, jax.ShapeDtypeStruct],
+    options: Mapping[str, Any] | None = None,
 ) -> Compiled:
     """Compiles `step` for the devices of its arguments' shardings; nothing is run.
 
-    A program that needs more memory than there is counts as an answer, not an error.
+    A program that needs more memory than there is counts as an answer, not an error. `options` are
+    the compiler's.
     """
     began = time.perf_counter()
     lowered = step.lower(state, batch)  # type: ignore[attr-defined]  # it is jitted
     try:
-        compiled = lowered.compile()
+        compiled = lowered.compile(compiler_options=dict(options or {}))
     except jax.errors.JaxRuntimeError as error:
         needed = refused_bytes(str(error))
         if needed is None:

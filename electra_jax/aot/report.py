@@ -1,10 +1,11 @@
-"""A config compiled for a TPU slice: the record of what is known, and the table for people."""
+"""A config compiled for devices that are not here: what is known of it, and a table for people."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from electra_jax.aot import compile, hlo, topologies, traffic
+from electra_jax.aot import compile, hlo, kernels, topologies, traffic
+from electra_jax.aot.definition import Platform
 from electra_jax.config.settings import VOCAB_SIZE, Config
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.flops import training_flops
@@ -25,13 +26,15 @@ ASSUMPTIONS = (
     'not counted',
     'collectives are rings over all links of a chip at once, at the full bandwidth of the data '
     'sheet, without latency; those that span slices use the data-centre network alone',
-    '"seconds" is the largest of the three, as if they overlapped wholly; "seconds_in_turn" is '
+    '"seconds" is the largest of these times, as if they overlapped wholly; "seconds_in_turn" is '
     'their sum',
 )
 
 
 def make(config: Config, name: str, topology: str, slices: int) -> dict[str, Any]:
     """Compiles a config's step for slices of a topology; the record that --json prints."""
+    platform = topologies.find(topology)
+    platform.check(config)
     devices = topologies.devices(topology, slices)
     chip = chips.chip(devices[0])
     if chip is None or not (chip.hbm_bytes and chip.hbm_bandwidth and chip.ici_bandwidth):
@@ -43,20 +46,24 @@ def make(config: Config, name: str, topology: str, slices: int) -> dict[str, Any
     batch = runs.abstract_batch(program)
     terminal.ERR.print(f'compiling {name} for {topology}, perhaps for minutes...')
     with terminal.alive('compiling', terminal.ERR):
-        made = compile.compile_step(program.step, program.abstract_state, batch)
+        made = compile.compile_step(program.step, program.abstract_state, batch, platform.options)
     about = {'config': name, 'topology': topology, 'slices': slices}
-    return {**about, **describe(program, made, chip)}
+    return {**about, **describe(program, made, chip, platform)}
 
 
-def describe(program: runs.Program, made: compile.Compiled, chip: chips.Chip) -> dict[str, Any]:
+def describe(
+    program: runs.Program, made: compile.Compiled, chip: chips.Chip, platform: Platform
+) -> dict[str, Any]:
     """The part of the record that the program, its compilation and the chip decide."""
     assert chip.hbm_bytes and chip.hbm_bandwidth  # `make` has looked
+    limit = int(chip.hbm_bytes * platform.memory_share())
     config = program.config
     tokens = config.batch_size * config.data.row_length / program.mesh.size
     flops = training_flops(config, program.vocabulary.size, program.objective.networks)
-    fits = made.temp_bytes is not None and made.hbm_bytes <= chip.hbm_bytes
+    fits = made.temp_bytes is not None and made.hbm_bytes <= limit
     return {
         'device': mesh.mesh_line(program.mesh),
+        'group': platform.group,
         'rows': config.batch_size,
         'row_length': config.data.row_length,
         'tokens_per_chip': tokens,
@@ -64,31 +71,41 @@ def describe(program: runs.Program, made: compile.Compiled, chip: chips.Chip) ->
         'remat': config.model.remat,
         'fits': fits,
         'hbm_bytes_per_chip': made.hbm_bytes,
-        'hbm_limit_bytes': int(chip.hbm_bytes),
+        'hbm_limit_bytes': limit,
         'temp_bytes_per_chip': made.temp_bytes,
         'flops_per_token': dict(flops),
         'chip_intensity': chip.flops / chip.hbm_bandwidth,
         'compile_seconds': made.seconds,
-        **costs(program, made.text, chip, tokens, flops['mfu']),
+        **costs(program, made.text, chip, platform, tokens, flops['mfu']),
         'suggestion': None if fits else to_try(program),
     }
 
 
 def costs(
-    program: runs.Program, text: str | None, chip: chips.Chip, tokens: float, flops: float
+    program: runs.Program,
+    text: str | None,
+    chip: chips.Chip,
+    platform: Platform,
+    tokens: float,
+    flops: float,
 ) -> dict[str, Any]:
     """What a program moves, and the time that it must take at least; each None without its text.
 
     `tokens` are those of one chip, `flops` those of a token.
     """
     if text is None:
-        names = ('bytes_per_token', 'bytes_by_source', 'largest_buffers', 'collectives')
+        names = (
+            'bytes_per_token', 'bytes_by_source', 'largest_buffers', 'collectives', 'kernels',
+            'kernels_by_source',
+        )  # fmt: skip
         return dict.fromkeys((*names, 'intensity', 'roofline'))
     module = hlo.parse(text)
     moves = traffic.movements(module)
     per_token = sum(move.bytes for move in moves) / tokens
-    slices = [mesh.slice_of(device) for device in program.mesh.devices.flat]
-    collectives = traffic.collectives(module, slices)
+    groups = [platform.group_of(device) for device in program.mesh.devices.flat]
+    collectives = traffic.collectives(module, groups)
+    launched = None if platform.launch_seconds is None else kernels.launches(module)
+    counts = None if launched is None else kernels.by_kind(launched)
     return {
         'bytes_per_token': per_token,
         'bytes_by_source': [
@@ -96,33 +113,39 @@ def costs(
         ],
         'largest_buffers': [dataclasses.asdict(one) for one in traffic.buffers(module)[:RECORDED]],
         'collectives': [dataclasses.asdict(one) for one in collectives],
+        'kernels': counts,
+        'kernels_by_source': launched and [dataclasses.asdict(one) for one in launched[:RECORDED]],
         'intensity': flops / per_token,
-        'roofline': roofline(chip, flops, per_token, tokens, collectives),
+        'roofline': roofline(chip, platform, flops, per_token, tokens, collectives, counts),
     }
 
 
 def roofline(
     chip: chips.Chip,
+    platform: Platform,
     flops_per_token: float,
     bytes_per_token: float,
     tokens: float,
     collectives: Sequence[traffic.Collective],
+    counts: Mapping[str, int] | None,
 ) -> dict[str, Any]:
     """The least time that a step of `tokens` on one chip can take, and what bounds it."""
     assert chip.hbm_bandwidth and chip.ici_bandwidth  # `make` has looked
-    notes = list(ASSUMPTIONS)
+    notes = [*ASSUMPTIONS, *platform.assumptions]
     wire = {True: 0.0, False: 0.0}  # by whether it crosses slices
     for one in collectives:
         wire[one.crosses_slices] += one.bytes * traffic.RING_TRIPS[one.kind] * (1 - 1 / one.devices)
     times = {
         'compute': flops_per_token * tokens / chip.flops,
         'memory': bytes_per_token * tokens / chip.hbm_bandwidth,
-        'ici': wire[False] / chip.ici_bandwidth,
+        platform.links: wire[False] / chip.ici_bandwidth,
     }
     if chip.dcn_bandwidth:
-        times['dcn'] = wire[True] / chip.dcn_bandwidth
+        times[platform.network] = wire[True] / chip.dcn_bandwidth
     elif wire[True]:
         notes.append("the data-centre network's bandwidth is not known: its time is left out")
+    if counts is not None and platform.launch_seconds is not None:
+        times['launches'] = sum(counts.values()) * platform.launch_seconds
     bound = max(times, key=times.__getitem__)
     in_turn = sum(times.values())
     return {
@@ -188,7 +211,7 @@ def cost_lines(record: dict[str, Any]) -> list[str]:
         '  collectives of a step, bytes of one chip:',
     ]
     for one in record['collectives']:
-        where = ' across slices' if one['crosses_slices'] else ''
+        where = f' across {record["group"]}s' if one['crosses_slices'] else ''
         lines.append(
             f'    {one["bytes"] / 1e6:>10,.1f} MB  {one["kind"]} over {one["devices"]} '
             f'chips{where}, {one["count"]} times'
@@ -199,4 +222,16 @@ def cost_lines(record: dict[str, Any]) -> list[str]:
     lines.append('  most bytes a token:')
     for one in record['bytes_by_source'][:SHOWN]:
         lines.append(f'    {one["bytes"] / 1e6:>10.3f} MB  {one["opcode"]}  {one["source"]}')
+    return lines + kernel_lines(record)
+
+
+def kernel_lines(record: dict[str, Any]) -> list[str]:
+    """The kernels of a step; nothing where programs are not launched kernel by kernel."""
+    counts = record['kernels']
+    if counts is None:
+        return []
+    kinds = ', '.join(f'{kind} {count:,}' for kind, count in counts.items())
+    lines = [f'  {sum(counts.values()):,} kernels a step: {kinds}; most of them:']
+    for one in record['kernels_by_source'][:SHOWN]:
+        lines.append(f'    {one["count"]:>10,}     {one["kind"]}  {one["source"]}')
     return lines

@@ -72,10 +72,15 @@ def movements(module: Module) -> list[Movement]:
     return sorted(moves, key=lambda move: -move.bytes)
 
 
-def _moved(module: Module, computation: Computation, one: Instruction) -> float:
+def computes(one: Instruction) -> bool:
+    """Whether an instruction makes something, and does not only name or join what others make."""
     if one.opcode in _ALIASES or one.opcode.endswith('-done'):
-        return 0
-    if one.opcode == 'custom-call' and any(name in one.rest for name in _ALIAS_CALLS):
+        return False
+    return one.opcode != 'custom-call' or not any(name in one.rest for name in _ALIAS_CALLS)
+
+
+def _moved(module: Module, computation: Computation, one: Instruction) -> float:
+    if not computes(one):
         return 0
     if one.opcode in ('copy-start', 'slice-start'):
         # A tuple of the new array, the old one and a flag, or of the old one first.
@@ -135,7 +140,7 @@ def _used(module: Module, computation: Computation, name: str) -> float:
 def _written(module: Module, computation: Computation, one: Instruction, number: int) -> int:
     """What `one` writes of its result's array `number`."""
     whole = _main(one.arrays[number])
-    if not whole:
+    if not whole or (number and _is_scratch(one, one.arrays[number])):
         return 0
     maker = one
     while maker.opcode in ('fusion', 'tuple', *_SAME):
@@ -143,13 +148,28 @@ def _written(module: Module, computation: Computation, one: Instruction, number:
             computation = module.computations[maker.called('calls')[0]]
             maker = computation.root
         elif maker.opcode == 'tuple':
-            maker = computation.instructions[maker.operands[number]]
+            maker, number = _part(computation, maker, number)
         else:
             maker = computation.instructions[maker.operands[0]]
     if maker.opcode not in _UPDATES:
         return whole
     update = _result(computation, maker.operands[_UPDATES[maker.opcode]])
     return min(whole, sum(array.bytes for array in update))
+
+
+def _is_scratch(one: Instruction, array: Array) -> bool:
+    """Whether it is a space, in bytes, that NVIDIA's libraries are lent next to their results."""
+    return one.opcode == 'custom-call' and '__cu' in one.rest and array.dtype in ('s8', 'u8')
+
+
+def _part(computation: Computation, joined: Instruction, number: int) -> tuple[Instruction, int]:
+    """What makes array `number` of a tuple, and which of its own arrays that is."""
+    for name in joined.operands:
+        part = computation.instructions[name]
+        if number < len(part.arrays):
+            return part, number
+        number -= len(part.arrays)
+    raise ValueError(f'{joined.name} has no array {number}')
 
 
 def collectives(module: Module, slice_of: list[int]) -> list[Collective]:

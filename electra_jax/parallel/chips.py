@@ -10,7 +10,7 @@ class Chip(NamedTuple):
     """What one JAX device can do at most, from the vendor's data sheets; None: not looked up."""
 
     flops: float  # FLOP/s, dense bfloat16
-    hbm_bytes: float | None = None  # what XLA leaves to a program, a little less than there is
+    hbm_bytes: float | None = None  # of a TPU what XLA leaves to a program, less than there is
     hbm_bandwidth: float | None = None  # bytes/s
     ici_bandwidth: float | None = None  # bytes/s that leave it over all its links together
     dcn_bandwidth: float | None = None  # bytes/s that leave it to other slices
@@ -28,9 +28,13 @@ CHIPS: dict[str, Chip] = {
     'TPU v6 lite': Chip(918e12, 31.24 * _GIB, 1638e9, 400e9),
     'TPU v6e': Chip(918e12, 31.24 * _GIB, 1638e9, 400e9),
     'TPU7x': Chip(1153.5e12, 94.74 * _GIB, 3690e9, 300e9),  # half a chip: each core is a device
+    # Memory of a card as CUDA reports it, of which JAX takes a share; NVLink in one direction; of
+    # the network, what a DGX has for each card.
     'NVIDIA A100': Chip(312e12),
+    'NVIDIA A100-SXM4-80GB': Chip(312e12, 85100068864, 2039e9, 300e9, 25e9),
     'NVIDIA H100': Chip(989e12),
-    'NVIDIA H200': Chip(989e12),
+    'NVIDIA H100 80GB HBM3': Chip(989e12, 84942979072, 3350e9, 450e9, 50e9),
+    'NVIDIA H200': Chip(989e12, 151397597184, 4800e9, 450e9, 50e9),
 }
 
 

@@ -3,42 +3,22 @@
 ``./launch/test.sh -n 0 -m tpu_compile`` after ``pip install -e '.[tpu_compile]'``.
 """
 
-import functools
-import json
 import math
-import os
-import subprocess
-import sys
 
 import pytest
 
-from electra_jax.aot import topologies
+from electra_jax.aot import tpu
+from tests.support.absent import report, sizes
 
 pytestmark = [
     pytest.mark.tpu_compile,
     pytest.mark.skipif(
-        not topologies.has_libtpu(),
+        not tpu.has_libtpu(),
         reason="needs the TPU compiler: pip install -e '.[tpu_compile]'",
     ),
 ]
 
 FLASH = '--config.model.attention_dropout=0'  # which no flash kernel has
-
-
-@functools.cache
-def report(config: str, topology: str, *words: str) -> dict:
-    """The record that the command prints, from a process of its own."""
-    command = [sys.executable, '-m', 'electra_jax.aot', '--json']
-    command += [f'--config=configs/{config}.py', f'--topology={topology}', *words]
-    environment = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def sizes(buffer: dict) -> tuple[str, list[int]]:
-    dtype, _, dims = buffer['shape'].rstrip(']').partition('[')
-    return dtype, [int(size) for size in dims.split(',') if size]
 
 
 def base() -> dict:
