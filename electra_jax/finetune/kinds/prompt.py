@@ -55,7 +55,7 @@ def rows(
     """
     template = parse(task.template, task.words, task.labels)
     _check_texts(template, examples)
-    prompt = templates.encode(tokenizer, template, task.row_length, _NAMES)
+    prompt = templates.encode(tokenizer, template, task.row_length)
     first = encode_all(tokenizer.encode_batch, [example.text_a for example in examples])
     second = encode_all(tokenizer.encode_batch, [example.text_b or '' for example in examples])
     texts, inside, cut = [], [], []
@@ -70,7 +70,7 @@ def rows(
     tokens, marks = texts_apart(texts, tokenizer.special)
     marks['inside'] = ragged(inside)
     of_row = np.arange(len(examples), dtype=np.int32)
-    many = len(prompt.words.ids)
+    many = len(prompt.words)
     return Rows(tokens, tokens.lengths(), of_row, numbers, marks, cut=cut, texts=many)
 
 

@@ -54,7 +54,7 @@ def bind(opened: Opened, options: Options) -> Answer:
         if name == 'discriminator':
             note_untrained(opened, notes)
         by_word = scores(_filled(opened, prompt, examples, notes)).reshape(len(examples), -1)
-        chosen = [prompt.words.label == number for number in range(len(names))]
+        chosen = [prompt.labels == number for number in range(len(names))]
         by_label = np.stack([by_word[:, words].mean(axis=1) for words in chosen], axis=1)
         for probs in softmax(by_label):
             shares = dict(zip(names, probs.tolist(), strict=True))
