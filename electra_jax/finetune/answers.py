@@ -20,6 +20,8 @@ from electra_jax.parallel import rules
 from electra_jax.runtime import terminal
 
 Report = Callable[[str], None]  # prints a line for people
+# Parameters, a batch -> what is answered to each row.
+Outputs = Callable[[Params, Batch], dict[str, jax.Array]]
 
 
 def put(mesh: Mesh, host_batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -110,12 +112,9 @@ def _check_finite(arrays: Mapping[str, np.ndarray], count: int) -> None:
 
 
 def answerer(
-    config: Config,
-    vocab_size: int,
-    mesh: Mesh,
-    outputs: Callable[[Model], Callable[[Params, Batch], dict[str, jax.Array]]],
+    config: Config, vocab_size: int, mesh: Mesh, outputs: Callable[[Model], Outputs]
 ) -> Answerer:
-    """Compiles params, batch -> outputs for each row; `outputs` makes that function of a model.
+    """Compiles the function that `outputs` makes of a model.
 
     Layers are not unrolled: with no backward pass, they would only take longer to compile.
     """

@@ -16,10 +16,11 @@ from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune import answers, fitting, predict
 from electra_jax.finetune import task as tasks
+from electra_jax.finetune.answers import Outputs
 from electra_jax.finetune.batches import FEW_ROWS, shapes
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files.tables import Columns
-from electra_jax.finetune.kinds.kind import Batch, RowOutputs, Task
+from electra_jax.finetune.kinds.kind import RowOutputs, Task
 from electra_jax.finetune.split import Loaded, Split
 from electra_jax.init_from import (
     OURS,
@@ -30,7 +31,7 @@ from electra_jax.init_from import (
     read_foreign,
     read_own,
 )
-from electra_jax.model.bind import Model, Params, bind
+from electra_jax.model.bind import Model, bind
 from electra_jax.objectives.table import OBJECTIVES
 from electra_jax.runtime import compiled
 from electra_jax.tokenizers.api import Tokenizer
@@ -110,9 +111,7 @@ class Opened(NamedTuple):
         return 'discriminator_head' in self.params and not known
 
     def program(
-        self,
-        networks: Sequence[str],
-        outputs: Callable[[Model], Callable[[Params, Batch], dict[str, jax.Array]]],
+        self, networks: Sequence[str], outputs: Callable[[Model], Outputs]
     ) -> Callable[..., RowOutputs]:
         """Token rows -> the outputs for each row, in the order of the rows.
 
@@ -120,7 +119,7 @@ class Opened(NamedTuple):
 
         Args:
             networks: keys of `model.bind.NETWORKS`, whose parameters are needed.
-            outputs: makes params, batch -> arrays [B, ...] of a model.
+            outputs: makes the function that answers of a model.
         """
         size = self.tokenizer.vocab_size
         model = bind(self.config.model, size)

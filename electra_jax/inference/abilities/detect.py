@@ -1,18 +1,19 @@
 """Which tokens of a text were replaced, by the discriminator: what is odd in a text."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from electra_jax.finetune.answers import Outputs
 from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.fitting import STAGE_1
-from electra_jax.finetune.kinds.kind import Batch, json_number
+from electra_jax.finetune.kinds.kind import json_number
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
 from electra_jax.inference.opened import Opened, lacks
 from electra_jax.inference.rows import encode, to_rows
-from electra_jax.model.bind import Model, Params
+from electra_jax.model.bind import Model
 
 
 class Detected(NamedTuple):
@@ -56,14 +57,14 @@ def note_untrained(opened: Opened, notes: Notes) -> None:
         notes.complaints.note(STAGE_1)
 
 
-def originality(model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+def originality(model: Model) -> Outputs:
     """Log-probabilities [B, L], the 'score' of each token, that it is the original one."""
     return lambda params, batch: {
         'score': jax.nn.log_sigmoid(-model.discriminate(params, batch, None))
     }
 
 
-def probabilities(model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+def probabilities(model: Model) -> Outputs:
     """'replaced' [B, L], float32: the probability that each token was replaced."""
     return lambda params, batch: {
         'replaced': jax.nn.sigmoid(model.discriminate(params, batch, None))

@@ -1,11 +1,12 @@
 """A vector for each text: the mean of its tokens' last hidden states."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from electra_jax.finetune.answers import Outputs
 from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.kinds.kind import Batch, json_number
 from electra_jax.inference.ability import Ability, Answer, Notes, Options
@@ -29,7 +30,7 @@ def bind(opened: Opened, options: Options) -> Answer:
     return embed
 
 
-def means(model: Model, special: SpecialIds) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+def means(model: Model, special: SpecialIds) -> Outputs:
     """'vector' [B, D], float32: means over all tokens but [CLS] and [SEP]."""
 
     def vectors(params: Params, batch: Batch) -> dict[str, jax.Array]:

@@ -1,11 +1,12 @@
 """What may stand where a text has [MASK], by the generator."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from electra_jax.finetune.answers import Outputs
 from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.files.lines import UnusableError
 from electra_jax.finetune.kinds.kind import Batch, json_number
@@ -56,9 +57,7 @@ def check_generates(opened: Opened) -> None:
         )
 
 
-def _likeliest(
-    model: Model, top_k: int, vocab_size: int
-) -> Callable[[Params, Batch], dict[str, jax.Array]]:
+def _likeliest(model: Model, top_k: int, vocab_size: int) -> Outputs:
     def fill(params: Params, batch: Batch) -> dict[str, jax.Array]:
         softmax = model.generate(params, batch, batch['position'][:, None], None)
         logits_BV = vocab_softmax.vocab_logits(softmax, vocab_size)[:, 0]

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from electra_jax.core.errors import CheckpointError, unknown
+from electra_jax.finetune.answers import Outputs
 from electra_jax.finetune.examples import TextExample, answered
 from electra_jax.finetune.kinds.kind import Batch, json_number
 from electra_jax.inference.abilities.detect import check_detects, note_untrained, originality
@@ -91,7 +92,7 @@ def _by_generator(opened: Opened) -> Terms:
     check_generates(opened)
     # Such a generator never sees the token that it predicts: one pass has all positions.
     if GENERATORS[opened.config.model.generator].everywhere:
-        return _in_one_pass(opened, ('generator',), lambda model: _all_likelihoods(opened, model))
+        return _in_one_pass(opened, ('generator',), lambda model: likelihoods(opened, model, True))
     run = opened.program(('generator',), lambda model: likelihoods(opened, model))
 
     def terms(ids: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -100,7 +101,7 @@ def _by_generator(opened: Opened) -> Terms:
         positions = [t for one in ids for t in range(1, len(one) + 1)]
         targets = np.concatenate(ids)
         outputs = run(to_rows(opened, rows, position=positions, target=targets)) if rows else []
-        found = np.array([output['score'] for output in outputs], np.float32)
+        found = np.array([output['score'][0] for output in outputs], np.float32)
         return np.split(found, np.cumsum([len(one) for one in ids])[:-1])
 
     return terms
@@ -113,28 +114,18 @@ def _masked(ids: np.ndarray, mask: int) -> np.ndarray:
     return rows
 
 
-def likelihoods(opened: Opened, model: Model) -> Callable[[Params, Batch], dict[str, jax.Array]]:
-    """Log-likelihoods [B] of the batch's 'target' [B] at its 'position' [B], by the generator."""
+def likelihoods(opened: Opened, model: Model, everywhere: bool = False) -> Outputs:
+    """Log-likelihoods [B, 1] by the generator, of the batch's 'target' [B] at its 'position' [B].
+
+    `everywhere`: of all its tokens [B, L], at their own positions.
+    """
     size, chunks = opened.tokenizer.vocab_size, opened.config.model.vocab_chunks
 
     def outputs(params: Params, batch: Batch) -> dict[str, jax.Array]:
-        softmax = model.generate(params, batch, batch['position'][:, None], None)
-        target_BP = batch['target'][:, None]
+        position_BP = None if everywhere else batch['position'][:, None]
+        target_BP = batch['tokens'] if everywhere else batch['target'][:, None]
+        softmax = model.generate(params, batch, position_BP, None)
         predicted = vocab_head.predict(softmax, target_BP, (), 1.0, size, chunks=chunks)
-        return {'score': -predicted.loss_BP[:, 0]}
-
-    return outputs
-
-
-def _all_likelihoods(
-    opened: Opened, model: Model
-) -> Callable[[Params, Batch], dict[str, jax.Array]]:
-    size, chunks = opened.tokenizer.vocab_size, opened.config.model.vocab_chunks
-
-    def outputs(params: Params, batch: Batch) -> dict[str, jax.Array]:
-        softmax = model.generate(params, batch, None, None)
-        tokens_BL = batch['tokens']
-        predicted = vocab_head.predict(softmax, tokens_BL, (), 1.0, size, chunks=chunks)
         return {'score': -predicted.loss_BP}
 
     return outputs
@@ -163,9 +154,7 @@ def _by_electric(opened: Opened) -> Terms:
 
 
 def _in_one_pass(
-    opened: Opened,
-    networks: Sequence[str],
-    outputs: Callable[[Model], Callable[[Params, Batch], dict[str, jax.Array]]],
+    opened: Opened, networks: Sequence[str], outputs: Callable[[Model], Outputs]
 ) -> Terms:
     run = opened.program(networks, outputs)
 

@@ -107,7 +107,7 @@ def _by_generator(opened: Opened) -> Score:
                 target.append(int(one.ids[at]))
                 of.append(number)
         outputs = run(to_rows(opened, rows, position=position, target=target))
-        each = np.array([float(output['score']) for output in outputs])
+        each = np.array([float(output['score'][0]) for output in outputs])
         return np.bincount(of, each) / np.bincount(of)
 
     return scores
