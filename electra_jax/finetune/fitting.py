@@ -69,14 +69,11 @@ class Fit(NamedTuple):
         }
 
 
-# The reference's (electra, configure_finetuning.py), by width: (widest, settings).
-_REFERENCE = (
-    (768, Fit('reference', 1e-4, 0.8, 500, 10)),
-    (_ANY_WIDTH, Fit('reference', 5e-5, 0.9, 500, 10)),
-)
-# Least tokens of text, widest model -> settings; the first row that fits counts.
+# Least tokens of text, widest model -> settings; the first row that fits counts. Those of models
+# that read as much as the paper's are the reference's (electra, configure_finetuning.py).
 TABLE: tuple[tuple[float, int, Fit], ...] = (
-    *((_PAPERS, widest, fit) for widest, fit in _REFERENCE),
+    (_PAPERS, 768, Fit('reference', 1e-4, 0.8, 500, 10)),
+    (_PAPERS, _ANY_WIDTH, Fit('reference', 5e-5, 0.9, 500, 10)),
     (_SOME, 384, Fit('mean', 3e-4, 0.8, 1000, 10)),
     (_SOME, _ANY_WIDTH, Fit('mean', 1e-4, 0.8, 1000, 10)),
     (0, 384, Fit('mean', 5e-4, 1.0, 200, 10)),
@@ -133,24 +130,16 @@ def origin(about: Mapping[str, Any], model: Settings | ModelConfig, where: str |
 def choose(settings: Settings, found: Origin) -> tuple[Settings, Choice]:
     """The settings with those filled in that were unset, but for epochs, which rows decide."""
     by_reference = settings.task.defaults == 'reference'
-    fit = _reference(found) if by_reference else _fitting(found)
+    tokens = _PAPERS if by_reference or found.tokens is None else found.tokens
+    fit = next(
+        fit for least, widest, fit in TABLE if tokens >= least and found.hidden_size <= widest
+    )
     full, names = copy.deepcopy(settings), []
     for name, value in fit.settings().items():
         if fields.get(full, name) is None:
             fields.put(full, name, value)
             names.append(name)
     return full, Choice(fit, found, by_reference, tuple(names))
-
-
-def _fitting(found: Origin) -> Fit:
-    tokens = _PAPERS if found.tokens is None else found.tokens
-    return next(
-        fit for least, widest, fit in TABLE if tokens >= least and found.hidden_size <= widest
-    )
-
-
-def _reference(found: Origin) -> Fit:
-    return next(fit for widest, fit in _REFERENCE if found.hidden_size <= widest)
 
 
 def _plain(value: Any) -> str:
