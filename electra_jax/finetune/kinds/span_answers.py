@@ -64,6 +64,10 @@ class SpanAnswer(NamedTuple):
         """The best answer, '' where no window holds one."""
         return self.n_best[0].text if self.n_best else ''
 
+    def final(self, threshold: float) -> str:
+        """The answer, '' where the no-answer score is above the threshold."""
+        return '' if self.none_score > threshold else self.best
+
 
 def from_logits(start_L: np.ndarray, end_L: np.ndarray, max_tokens: int) -> Pairs:
     """All pairs of a head that gives each token a logit as a start and one as an end."""
@@ -164,18 +168,3 @@ def _n_best(
     shares = np.exp(scores - scores.max(initial=-np.inf))
     listed = zip(texts.values(), shares / shares.sum(), strict=True)
     return tuple(found._replace(probability=float(share)) for found, share in listed)
-
-
-def best_texts(found: Iterable[SpanAnswer]) -> dict[str, str]:
-    """Id -> the best answer, whatever its no-answer score."""
-    return {answer.id: answer.best for answer in found}
-
-
-def none_scores(found: Iterable[SpanAnswer]) -> dict[str, float]:
-    """Id -> the no-answer score."""
-    return {answer.id: answer.none_score for answer in found}
-
-
-def final_texts(found: Sequence[SpanAnswer], threshold: float) -> dict[str, str]:
-    """Id -> the answer, '' where the no-answer score is above the threshold."""
-    return {one.id: '' if one.none_score > threshold else one.best for one in found}

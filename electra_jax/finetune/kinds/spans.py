@@ -230,19 +230,18 @@ def _window(
 
 def score(predictions: Predictions) -> Scores:
     """Metrics of answers by the official rules."""
-    texts = span_answers.best_texts(predictions.values)
-    if not predictions.task.unanswerable:
-        return squad_metrics.score(predictions.examples, texts)
-    none = span_answers.none_scores(predictions.values)
-    return squad_metrics.score_with_none(
-        predictions.examples, texts, none, predictions.task.null_threshold
-    )
+    task, examples, found = predictions
+    texts = [answer.best for answer in found]
+    if not task.unanswerable:
+        return squad_metrics.score(examples, texts)
+    none = [answer.none_score for answer in found]
+    return squad_metrics.score_with_none(examples, texts, none, task.null_threshold)
 
 
 def final_texts(predictions: Predictions) -> dict[str, str]:
     """Id of a question -> the answer, '' for none."""
     threshold = predictions.task.null_threshold if predictions.task.unanswerable else math.inf
-    return span_answers.final_texts(predictions.values, threshold)
+    return {answer.id: answer.final(threshold) for answer in predictions.values}
 
 
 def trivial(
@@ -299,8 +298,8 @@ def write(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
     write_json(folder / 'n_best.json', listed)
     write_json(folder / 'predictions.json', final_texts(predictions))
     if predictions.task.unanswerable:
-        none = span_answers.none_scores(predictions.values)
-        write_json(folder / 'best_texts.json', span_answers.best_texts(predictions.values))
+        none = {answer.id: answer.none_score for answer in predictions.values}
+        write_json(folder / 'best_texts.json', {a.id: a.best for a in predictions.values})
         write_json(folder / 'null_odds.json', none)
         write_json(folder / 'na_prob.json', {k: _sigmoid(v) for k, v in none.items()})
 
@@ -322,11 +321,10 @@ def draw(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
     path = folder / f'{split}_answers.png'
     plots.distribution(path, groups, title, 'probability of the best answer')
     if predictions.task.unanswerable:
-        none = span_answers.none_scores(predictions.values)
-        groups = {
-            name: [none[e.id] for e in predictions.examples if bool(e.references) == has]
-            for name, has in (('with an answer', True), ('without', False))
-        }
+        groups = {'with an answer': [], 'without': []}
+        for example, answer in zip(predictions.examples, predictions.values, strict=True):
+            name = 'with an answer' if example.references else 'without'
+            groups[name].append(answer.none_score)
         path, threshold = folder / f'{split}_no_answer.png', predictions.task.null_threshold
         plots.distribution(path, groups, title, 'no-answer score', threshold)
 

@@ -9,7 +9,7 @@ import collections
 import functools
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -52,29 +52,30 @@ def overlap(predicted: str, reference: str, empty_matches: bool = False) -> floa
     return 2 * shared / (len(mine) + len(theirs)) if shared else 0.0
 
 
-def score(examples: Sequence[SpanExample], texts: Mapping[str, str]) -> Scores:
-    """Scores of answers (`texts`, by the question's id) where every question has references.
+def score(examples: Sequence[SpanExample], texts: Sequence[str]) -> Scores:
+    """Scores of the answers to questions which all have references.
 
     As in SQuAD 1.1 and MRQA: 'exact_match' and 'f1', for each question the best over its
     references; the mean.
     """
-    exact_B = [max(exact(texts[e.id], r) for r in e.references) for e in examples]
-    f1_B = [max(overlap(texts[e.id], r) for r in e.references) for e in examples]
+    pairs = list(zip(texts, examples, strict=True))
+    exact_B = [max(exact(text, r) for r in e.references) for text, e in pairs]
+    f1_B = [max(overlap(text, r) for r in e.references) for text, e in pairs]
     return Scores({'exact_match': float(np.mean(exact_B)), 'f1': float(np.mean(f1_B))})
 
 
 def score_with_none(
     examples: Sequence[SpanExample],
-    texts: Mapping[str, str],
-    none_scores: Mapping[str, float],
+    texts: Sequence[str],
+    none_scores: Sequence[float],
     threshold: float,
 ) -> Scores:
     """Scores of answers to questions of which some have none (SQuAD 2.0).
 
     Args:
         examples: with their references; none where there is no answer.
-        texts: id -> the best answer that is one, whatever its no-answer score ('' also means none).
-        none_scores: id -> how surely there is no answer; any scale.
+        texts: the best answer to each, whatever its no-answer score ('' also means none).
+        none_scores: how surely each has no answer; any scale.
         threshold: above it the answer is none.
 
     Returns:
@@ -84,15 +85,14 @@ def score_with_none(
     """
     # Official: references that are empty once normalized do not count.
     references = [[r for r in e.references if normalized(r)] or [''] for e in examples]
-    answers = [texts[e.id] for e in examples]
     answered_B = np.array([bool(e.references) for e in examples])
-    empty_B = np.array([not answer for answer in answers])
-    none_B = np.array([none_scores[e.id] for e in examples], np.float64)
+    empty_B = np.array([not text for text in texts])
+    none_B = np.array(none_scores, np.float64)
     values, best = {}, {}
     overlap_or_none = functools.partial(overlap, empty_matches=True)
     for name, measure in (('exact', exact), ('f1', overlap_or_none)):
         raw_B = np.array(
-            [max(measure(a, r) for r in rs) for a, rs in zip(answers, references, strict=True)]
+            [max(measure(a, r) for r in rs) for a, rs in zip(texts, references, strict=True)]
         )
         final_B = np.where(none_B > threshold, ~answered_B, raw_B).astype(np.float64)
         values['exact_match' if name == 'exact' else name] = float(final_B.mean())

@@ -121,15 +121,14 @@ def test_no_answer_counts_by_its_lowest_window():
     found = [(0, one, 4.0), (0, two, -1.0), (1, one, 7.0)]
     examples = [question('a'), question('b')]
     alone = span_answers.answers(examples, found, 20, none_is_relative=False)
-    assert span_answers.none_scores(alone) == {'a': -1.0, 'b': 7.0}
+    assert [one.none_score for one in alone] == [-1.0, 7.0]
     turned = span_answers.answers(examples, found[::-1], 20, none_is_relative=False)
-    assert span_answers.none_scores(turned) == {'a': -1.0, 'b': 7.0}
+    assert [one.none_score for one in turned] == [-1.0, 7.0]
     relative = span_answers.answers(examples, found, 20, none_is_relative=True)
-    assert span_answers.none_scores(relative) == {'a': -4.0, 'b': 5.0}
-    texts = span_answers.best_texts(alone)
-    assert texts == {'a': 'ran', 'b': 'Zoë'}
-    assert span_answers.final_texts(alone, 0.0) == {'a': 'ran', 'b': ''}
-    assert span_answers.final_texts(alone, 7.0) == texts  # only above it
+    assert [one.none_score for one in relative] == [-4.0, 5.0]
+    assert [(one.id, one.best) for one in alone] == [('a', 'ran'), ('b', 'Zoë')]
+    assert [one.final(0.0) for one in alone] == ['ran', '']
+    assert [one.final(7.0) for one in alone] == ['ran', 'Zoë']  # only above it
 
 
 def test_questions_without_any_candidate_get_an_empty_answer():
