@@ -20,9 +20,9 @@ from electra_jax.finetune import loop, predict, report, results
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.kind import Predictions
-from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.results import TRIAL_FILE, Trial, on_first_host
+from electra_jax.finetune.results import TRIAL_FILE, Results, Trial, on_first_host
 from electra_jax.finetune.run import Run, open_run, refuse_steps
+from electra_jax.finetune.written import write_json
 from electra_jax.init_from import BEFORE, checked_start
 from electra_jax.runtime import cli, distributed, terminal
 from electra_jax.train import checkpoint, workdir
@@ -107,7 +107,7 @@ def _run_trial(run: Run, number: int, tools: loop.Tools) -> Trial | None:
     with tools.clock.during(EVALUATING):
         tested = run.program.answerer.predict(outcome.params, run.tests, tools.log.print)
         predicted = {**outcome.predicted, **tested}
-        trial = results.scored(run.kind, seed, predicted)
+        trial = results.scored(seed, predicted)
     with tools.clock.during(SAVING):
         _save(run, number, outcome, trial, predicted)
     return trial
@@ -134,7 +134,7 @@ def _save(
             'scores': dict(trial.metrics),
         }
         checkpoint.write_params(folder, outcome.params, about)
-    results.write_predictions(folder / 'predictions', run.kind, predicted)
+    results.write_predictions(folder / 'predictions', predicted)
     content = {
         **trial._asdict(),
         'headline': run.task.headline,
@@ -142,7 +142,7 @@ def _save(
         'rows': run.train.rows.digest(),
         'scored': {name: split.digest() for name, split in run.scored.items()},
     }
-    on_first_host(lambda: results.write_json(folder / TRIAL_FILE, content))
+    on_first_host(lambda: write_json(folder / TRIAL_FILE, content))
 
 
 def _finished(run: Run) -> dict[int, Trial]:
@@ -200,9 +200,9 @@ def _write_summary(run: Run, trials: list[Trial], tools: loop.Tools) -> None:
     }
     tools.log.write(run.config.total_steps * run.config.trials, spread)
     origin = {'init_from': run.start.where, 'config': dataclasses.asdict(run.config)}
-    headline, easy = run.task.headline, run.trivial
-    results.write_results(run.folder, run.kind, run.task.name, headline, trials, origin, easy)
-    tools.log.print(results.result_lines(run.kind, headline, trials, easy))
+    found = Results(run.task, trials, run.trivial)
+    found.write(run.folder, origin)
+    tools.log.print(found.lines())
 
 
 # ---------------------------------------------------------------------------------------------
@@ -242,20 +242,20 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
     made = {
         name: splits.make_split(model.config, model.tokenizer, one) for name, one in loaded.items()
     }
-    trials, kind, into = [], KINDS[task.kind], folder / _EVALUATION
+    trials, into = [], folder / _EVALUATION
     for where in (first, *others):
         if where != first:  # the same program: nothing is compiled again
             params, about = checkpoint.read_params(where)
             model = model._replace(params=predict.put(model.answerer.mesh, params))
         predicted = model.answerer.predict(model.params, made, terminal.OUT.print)
-        results.write_predictions(into / where.name, kind, predicted)
-        trials.append(results.scored(kind, about.get('seed', 0), predicted))
+        results.write_predictions(into / where.name, predicted)
+        trials.append(results.scored(about.get('seed', 0), predicted))
     scored = {name: one.loaded.examples for name, one in made.items()}
-    easy = results.trivial(kind, task, (), scored)
-    results.write_results(into, kind, task.name, task.headline, trials, easy=easy)
+    found = Results(task, trials, results.trivial(task, (), scored))
+    found.write(into, {})
     for line in report.complaints(made):
-        terminal.OUT.print(line)
-    terminal.OUT.print(results.result_lines(kind, task.headline, trials, easy))
+        terminal.OUT.print(f'  {line}')
+    terminal.OUT.print(found.lines())
     terminal.OUT.print(f'files: {into} (results.json, results.md, predictions by trial)')
     return trials
 

@@ -23,7 +23,7 @@ from electra_jax.finetune import batches, results
 from electra_jax.finetune.answers import put
 from electra_jax.finetune.kinds.kind import Predictions
 from electra_jax.finetune.program import put_lengths, put_seed
-from electra_jax.finetune.run import Run
+from electra_jax.finetune.run import Judge, Run
 from electra_jax.train import signals
 from electra_jax.train.clock import EVALUATING, Clock
 from electra_jax.train.health import Health
@@ -92,7 +92,7 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
         log.hold(before + step, metrics, host_batch)
         if step in ends and not tools.stop.has_come():
             log.finish_step()
-            found = _scored(run, tools, before + step, state.params, interim=True)
+            found = _scored(run, tools, before + step, state.params, run.interim)
             if found is None:
                 return None
             predicted, scores = found
@@ -107,10 +107,10 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
             return None
     log.finish_step()
     params, predicted = kept.params or state.params, kept.predicted
-    if run.interim is not None or config.task.average_last is not None:
+    if run.interim is not run.final or config.task.average_last is not None:
         if config.task.average_last is not None:
             log.print(f'the mean of the states after the last {kept.averaged} epochs counts')
-        found = _scored(run, tools, before + step, params)
+        found = _scored(run, tools, before + step, params, run.final)
         if found is None:
             return None
         predicted, scores = found
@@ -119,20 +119,17 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
 
 
 def _scored(
-    run: Run, tools: Tools, step: int, params: Tree, interim: bool = False
+    run: Run, tools: Tools, step: int, params: Tree, judge: Judge
 ) -> tuple[dict[str, Predictions], dict[str, float]] | None:
     """The answers to what is scored, and their scores, which are logged; None: a signal came."""
-    answerer, some = run.program.answerer, run.scored
-    if interim and run.interim is not None:
-        answerer, some = run.interim.answerer, run.interim.splits
     with tools.clock.during(EVALUATING):
         with tools.stop.leaving():
-            predicted = answerer.predict(params, some, tools.log.print)
+            predicted = judge.answerer.predict(params, judge.splits, tools.log.print)
         if tools.stop.has_come():
             return None
-        scores = dict(results.scored(run.kind, 0, predicted).metrics)
+        scores = dict(results.scored(0, predicted).metrics)
     named = {run.metric_name(name): value for name, value in scores.items()}
-    tools.log.write(step, named, [f'step {step}  {results.scores_line(run.kind, scores)}'])
+    tools.log.write(step, named, [f'step {step}  {results.scores_line(run.task, scores)}'])
     return predicted, scores
 
 
@@ -146,7 +143,7 @@ class _Kept:
         self.waited = 0  # epochs since the best score
         self._best_score = -math.inf
         self._keeps_best = run.config.task.keep == 'best'
-        self._headline = run.interim.headline if run.interim else run.task.headline
+        self._headline = run.interim.headline
         last = run.config.task.average_last
         self._averaged_steps = run.epoch_ends[-last:] if last is not None else ()
         self._updated_mean = jax.jit(trees.updated_mean)
@@ -177,16 +174,13 @@ class _Kept:
 
 def _described(config: Config, host_batch: HostBatch) -> str:
     """What is compiled for a batch, for people."""
-    lengths = {x.shape[1] for name, x in host_batch.items() if name == 'tokens'}
-    rows = f'{config.batch_size} rows'
-    return f'a step of {rows} of {max(lengths)} tokens' if lengths else f'a step of {rows}'
+    return f'a step of {config.batch_size} rows of {host_batch["tokens"].shape[1]} tokens'
 
 
 def _ended_early(run: Run, step: int, waited: int) -> str:
     kept = 'the best state is kept' if run.config.task.keep == 'best' else 'this state is kept'
-    headline = run.interim.headline if run.interim else run.task.headline
     return (
-        f'ended after {step:,} of {run.config.total_steps:,} steps: {headline} has not '
+        f'ended after {step:,} of {run.config.total_steps:,} steps: {run.interim.headline} has not '
         f'become better for {counted(waited, "epochs")} (config.task.patience); {kept}'
     )
 

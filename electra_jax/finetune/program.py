@@ -50,11 +50,9 @@ def build_program(
     # ---- The state at step 0, by parameters to start from and a seed.
     make_optimizer = functools.partial(optimizer.build, config)
 
-    def init(source: Mapping[str, jax.Array], seed: jax.Array | int) -> Callable[[], trees.Tree]:
-        return functools.partial(_initial_params, model, head, source, seed)
-
     def fresh_state(source: Mapping[str, jax.Array], seed: jax.Array | int) -> state.TrainState:
-        return state.fresh_state(init(source, seed), make_optimizer)
+        init = functools.partial(_initial_params, model, head, source, seed)
+        return state.fresh_state(init, make_optimizer)
 
     abstract_state = state.abstract_state(lambda: fresh_state({}, 0), mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)

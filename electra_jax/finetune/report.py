@@ -1,7 +1,7 @@
 """What fine-tuning prints about a run before it starts."""
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from electra_jax.config import fields
 from electra_jax.core import trees
@@ -23,41 +23,32 @@ def start_lines(run: Run) -> list[str]:
     both = ', pairs both ways round' if splits.doubles_pairs(config, run.task) else ''
     examples, rows = len(train.loaded.examples), len(train.rows)
     in_rows = f' in {counted(rows, "rows")}' if rows != examples else ''  # windows of questions
-    lines = [
-        f'{run.task.name} ({run.task.kind}, head {run.task.style}): '
-        f'{trees.count(params) / 1e6:.1f}M parameters on {mesh_line(run.program.mesh)}',
-        f'  {origin_line(run)}',
-        *_head_lines(run),
-        *(
-            [f'  {STAGE_1}, and fine-tuning starts from it']
-            if run.choice.origin.generator_alone
-            else []
-        ),
-        f'  {counted(examples, "examples")}{in_rows} to train on{both}; to score: '
-        f'{_sizes(run.scored)}',
-    ]
     values = {name: fields.get(config, name) for name in run.unset}
     if 'task.head' in values:  # the kind may lack the one that was chosen
         values['task.head'] = run.task.style
-    chosen = run.choice.line(values, examples)
-    lines += [f'  {chosen}'] if chosen else []
-    longest, wanted = run.task.row_length, run.task.spec.row_length
-    if longest == config.model.max_positions < wanted:
-        lines.append(
-            f'  rows of {longest} tokens, the longest of this model; the task has {wanted}'
-        )
-    lines += [f'  {line}' for line in classes_line(train.loaded) + weights_line(run.task)]
-    lines += [f'  {line}' for line in scale_line(run.task)]
-    lines += [f'  {line}' for line in run.trivial.lines(run.kind)]
-    if run.tests:
-        lines.append(f'  to predict: {_sizes(run.tests)}')
-    return [
-        *lines,
+    lines = [
+        origin_line(run),
+        run.head.line,
+        f'{STAGE_1}, and fine-tuning starts from it' if run.choice.origin.generator_alone else '',
+        f'{counted(examples, "examples")}{in_rows} to train on{both}; to score: '
+        f'{_sizes(run.scored)}',
+        run.choice.line(values, examples),
+        _shorter_line(run),
+        classes_line(train.loaded),
+        weights_line(run.task),
+        scale_line(run.task),
+        *run.trivial.lines_with_scores(run.task),
+        f'to predict: {_sizes(run.tests)}' if run.tests else '',
         *complaints({'train': train, **run.scored, **run.tests}),
-        f'  row lengths {train.shares()}: one compilation each',
-        f'  {config.trials} x {counted(config.total_steps, "steps")} of '
+        f'row lengths {train.shares()}: one compilation each',
+        f'{config.trials} x {counted(config.total_steps, "steps")} of '
         f'{counted(config.batch_size, "rows")}',
-        f'  workdir {run.folder}',
+        f'workdir {run.folder}',
+    ]
+    return [
+        f'{run.task.name} ({run.task.kind}, head {run.task.style}): '
+        f'{trees.count(params) / 1e6:.1f}M parameters on {mesh_line(run.program.mesh)}',
+        *(f'  {line}' for line in lines if line),
     ]
 
 
@@ -65,7 +56,7 @@ def origin_line(run: Run) -> str:
     """What the parameters start from."""
     account = run.account
     if account is not None:
-        # `_head_lines` has what of the head is loaded.
+        # The head's line has what of the head is loaded.
         unused = [path for path in account.unused if path.split('/')[0] not in run.head.parts]
         account = account._replace(unused=unused)
         return account.line(run.config, _fresh_part(run) or next(iter(account.fresh), 'nothing'))
@@ -82,51 +73,59 @@ def _fresh_part(run: Run) -> str:
     return 'the rest of task_head' if any(loaded) else 'task_head'
 
 
-def _head_lines(run: Run) -> list[str]:
-    """What a head starts from, where it is not fresh."""
-    return [f'  {run.head.line}'] if run.head.line else []
-
-
 def complaints(some: Mapping[str, Split]) -> list[str]:
     """Rows of files that were left out, repaired or cut, and splits with many unknown words."""
     lines = [line for one in some.values() for line in one.loaded.complaints.lines()]
     unknown = (unread_line(name, one.unknown) for name, one in some.items())
-    return [f'  {line}' for line in (*lines, *filter(None, unknown))]
+    return [*lines, *filter(None, unknown)]
 
 
 def _sizes(some: Mapping[str, Split]) -> str:
     return ', '.join(f'{name} {len(one.loaded.examples):,}' for name, one in some.items())
 
 
-def classes_line(train: Loaded) -> list[str]:
+# ---------------------------------------------------------------------------------------------
+# Lines that only some runs have; '': this one has not
+
+
+def _shorter_line(run: Run) -> str:
+    longest, wanted = run.task.row_length, run.task.spec.row_length
+    if not longest == run.config.model.max_positions < wanted:
+        return ''
+    return f'rows of {longest} tokens, the longest of this model; the task has {wanted}'
+
+
+def classes_line(train: Loaded) -> str:
     """How many training texts each class has, the most frequent first."""
     given = (getattr(example, 'label', None) for example in train.examples)
     counts = collections.Counter(label for label in given if isinstance(label, str))
     if not counts or not train.task.labels:
-        return []
+        return ''
     numbers = {label: counts[label] for label in train.task.labels}
-    shown = sorted(numbers.items(), key=lambda item: -item[1])[:_SHOWN]
-    listed = ', '.join(f'{label!r} {number:,}' for label, number in shown)
-    more = ', ...' if len(numbers) > _SHOWN else ''
-    return [f'{counted(len(numbers), "classes")}: {listed}{more}']
+    pairs = sorted(numbers.items(), key=lambda item: -item[1])
+    return f'{counted(len(numbers), "classes")}: {_listed(pairs, ",")}'
 
 
-def weights_line(task: Task) -> list[str]:
+def weights_line(task: Task) -> str:
     """What each class counts in the loss, where that differs."""
     if not task.class_weights:
-        return []
+        return ''
     pairs = list(zip(task.labels, task.class_weights, strict=True))
-    weights = ', '.join(f'{label!r} {weight:.3g}' for label, weight in pairs[:_SHOWN])
-    more = ', ...' if len(pairs) > _SHOWN else ''
-    return [f'each class counts in the loss by a weight: {weights}{more}']
+    return f'each class counts in the loss by a weight: {_listed(pairs, ".3g")}'
 
 
-def scale_line(task: Task) -> list[str]:
+def _listed(pairs: Sequence[tuple[str, float]], form: str) -> str:
+    """The first classes, with a number each."""
+    shown = ', '.join(f'{label!r} {number:{form}}' for label, number in pairs[:_SHOWN])
+    return shown + (', ...' if len(pairs) > _SHOWN else '')
+
+
+def scale_line(task: Task) -> str:
     """Which scale a regression learns, and which one its answers have."""
     if task.score_range is None:
-        return []
+        return ''
     low, high = task.score_range
-    return [
+    return (
         f'scores from {low:g} to {high:g} are learned as 0 to 1; predictions have the scale of the '
         'file'
-    ]
+    )

@@ -20,7 +20,7 @@ from electra_jax.finetune import class_weights, fitting, known
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.answers import Answerer, task_answerer
-from electra_jax.finetune.kinds.kind import HeadStart, Kind, Task
+from electra_jax.finetune.kinds.kind import HeadStart, Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import Program, build_program
 from electra_jax.finetune.results import Trivial, trivial
@@ -43,12 +43,12 @@ _IN_STEPS = {
 }
 
 
-class Interim(NamedTuple):
-    """What is answered after each epoch, where answering all examples takes too long."""
+class Judge(NamedTuple):
+    """How a state of the model is scored."""
 
     answerer: Answerer
-    splits: dict[str, Split]  # by their names with `_SAMPLE` at the end
-    headline: str  # what stands for the task there
+    splits: dict[str, Split]
+    headline: str  # the score that stands for the state
 
 
 class Run(NamedTuple):
@@ -62,8 +62,8 @@ class Run(NamedTuple):
     account: Account | None  # of what was loaded; None: from scratch
     task: Task
     train: Split
-    scored: dict[str, Split]
-    interim: Interim | None  # None: all that is scored
+    final: Judge  # of the state that counts
+    interim: Judge  # after each epoch: that one, or a quicker one of some examples
     tests: dict[str, Split]  # predicted at the end
     choice: fitting.Choice  # of settings that were left unset
     unset: tuple[str, ...]  # their names
@@ -71,13 +71,11 @@ class Run(NamedTuple):
 
     @property
     def config(self) -> Config:
-        """The program's."""
         return self.program.config
 
     @property
-    def kind(self) -> Kind:
-        """The task's."""
-        return KINDS[self.task.kind]
+    def scored(self) -> dict[str, Split]:
+        return self.final.splits
 
     @property
     def epoch_steps(self) -> int:
@@ -136,6 +134,9 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
     program = build_program(config, start.tokenizer.vocab_size, task)
     head = _head_start(program, start, task)
     examples = {name: one.examples for name, one in scored.items()}
+    final = Judge(
+        program.answerer, {name: split(one) for name, one in scored.items()}, task.headline
+    )
     return Run(
         program=program,
         folder=folder,
@@ -145,19 +146,19 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
         account=account,
         task=task,
         train=train,
-        scored={name: split(one) for name, one in scored.items()},
-        interim=_interim(program, start, task, scored),
+        final=final,
+        interim=_quicker(program, start, task, scored) or final,
         tests={name: split(one) for name, one in tests.items()},
         choice=choice,
         unset=unset,
-        trivial=trivial(KINDS[task.kind], task, loaded.examples, examples),
+        trivial=trivial(task, loaded.examples, examples),
     )
 
 
-def _interim(
+def _quicker(
     program: Program, start: Start, task: Task, scored: Mapping[str, Loaded]
-) -> Interim | None:
-    """Samples of what is scored, and how they are answered, for a kind that has a quick way."""
+) -> Judge | None:
+    """The judge by samples, whose names end in `_SAMPLE`, of a kind that has a quick way."""
     config, quick = program.config, KINDS[task.kind].quick
     if quick is None or config.task.interim_rows is None:
         return None
@@ -166,7 +167,7 @@ def _interim(
         some = splits.sample(one._replace(task=task), config.task.interim_rows)
         samples[name + _SAMPLE] = splits.make_split(config, start.tokenizer, some)
     answerer = task_answerer(config, start.tokenizer.vocab_size, quick(task), program.mesh)
-    return Interim(answerer, samples, task.headline.replace('/', f'{_SAMPLE}/'))
+    return Judge(answerer, samples, task.headline.replace('/', f'{_SAMPLE}/'))
 
 
 def _head_start(program: Program, start: Start, task: Task) -> HeadStart:

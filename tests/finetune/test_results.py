@@ -7,31 +7,33 @@ import pytest
 
 from electra_jax.finetune import results
 from electra_jax.finetune.examples import Answer, SpanExample, TaggedExample, TextExample
-from electra_jax.finetune.kinds.table import KINDS
-from electra_jax.finetune.kinds.text import REGRESSION
-from electra_jax.finetune.results import Trial
+from electra_jax.finetune.results import Results, Trial, Trivial
+from electra_jax.finetune.written import write_json
 from tests.support.loading import Known, task_of
+
+NOTHING = Trivial({}, {})
 
 
 def trials(*values: float) -> list[Trial]:
     return [
-        Trial(seed, {'dev/mse': value / 2, 'dev/accuracy': value})
+        Trial(seed, {'dev/mse': value / 2, 'dev/spearman': value})
         for seed, value in enumerate(values)
     ]
 
 
+def of_scores(many: list[Trial]) -> Results:
+    return Results(task_of('stsb'), many, NOTHING)
+
+
 def test_results_hold_each_trial_and_their_middle(tmp_path):
-    many = trials(0.5, 0.75, 0.625, 1.0)
-    results.write_results(
-        tmp_path / 'new', REGRESSION, 'sst2', 'dev/accuracy', many, {'init_from': 'x'}
-    )
+    of_scores(trials(0.5, 0.75, 0.625, 1.0)).write(tmp_path / 'new', {'init_from': 'x'})
     found = json.loads((tmp_path / 'new' / 'results.json').read_text())
-    assert found['task'] == 'sst2'
+    assert found['task'] == 'stsb'
     assert found['init_from'] == 'x'
-    assert [t['metrics']['dev/accuracy'] for t in found['trials']] == [0.5, 0.75, 0.625, 1.0]
+    assert [t['metrics']['dev/spearman'] for t in found['trials']] == [0.5, 0.75, 0.625, 1.0]
     assert [t['seed'] for t in found['trials']] == [0, 1, 2, 3]
     deviation = math.sqrt(sum((v - 0.71875) ** 2 for v in (0.5, 0.75, 0.625, 1.0)) / 3)
-    assert found['summary']['dev/accuracy'] == {
+    assert found['summary']['dev/spearman'] == {
         'median': 0.6875,
         'mean': 0.71875,
         'standard_deviation': pytest.approx(deviation),
@@ -39,49 +41,45 @@ def test_results_hold_each_trial_and_their_middle(tmp_path):
         'highest': 1.0,
         'trials': 4,
     }
-    assert found['headline'] == {'metric': 'dev/accuracy', **found['summary']['dev/accuracy']}
+    assert found['headline'] == {'metric': 'dev/spearman', **found['summary']['dev/spearman']}
 
 
 def test_one_trial_has_no_deviation(tmp_path):
-    results.write_results(tmp_path, REGRESSION, 'sst2', 'dev/accuracy', trials(0.5))
+    of_scores(trials(0.5)).write(tmp_path, {})
     found = json.loads((tmp_path / 'results.json').read_text())
-    assert found['summary']['dev/accuracy']['standard_deviation'] is None
-    assert (
-        '| **dev/accuracy** | 50.00 | 50.00 |  | 50.00 |' in (tmp_path / 'results.md').read_text()
-    )
+    assert found['summary']['dev/spearman']['standard_deviation'] is None
+    text = (tmp_path / 'results.md').read_text()
+    assert '| **dev/spearman** | 50.00 | 50.00 |  | 50.00 |  |' in text
 
 
 def test_the_table_has_the_headline_first_and_notes_last():
     many = trials(0.5, 0.75)
     many[1] = many[1]._replace(notes=('pearson is not defined',))
-    lines = results.markdown(REGRESSION, 'stsb', 'dev/accuracy', many).splitlines()
+    lines = of_scores(many).markdown().splitlines()
     assert lines[4:8] == [
-        '| metric | median | mean | standard deviation | seed 0 | seed 1 |',
-        '| --- | ---: | ---: | ---: | ---: | ---: |',
-        '| **dev/accuracy** | 62.50 | 62.50 | 17.68 | 50.00 | 75.00 |',
-        '| dev/mse | 0.312 | 0.312 | 0.088 | 0.250 | 0.375 |',
+        '| metric | median | mean | standard deviation | seed 0 | seed 1 | trivial |',
+        '| --- | ---: | ---: | ---: | ---: | ---: | ---: |',
+        '| **dev/spearman** | 62.50 | 62.50 | 17.68 | 50.00 | 75.00 |  |',
+        '| dev/mse | 0.312 | 0.312 | 0.088 | 0.250 | 0.375 |  |',
     ]
     assert lines[-1] == '- seed 1: pearson is not defined'
 
 
 def test_a_metric_that_a_trial_lacks_is_left_open():
-    many = [*trials(0.5), Trial(1, {'dev/accuracy': 1.0})]
+    many = [*trials(0.5), Trial(1, {'dev/spearman': 1.0})]
     assert results.summarize(many)['dev/mse'].trials == 1
-    assert '| dev/mse | 0.250 | 0.250 |  | 0.250 |  |' in results.markdown(
-        REGRESSION, 'x', 'dev/accuracy', many
-    )
+    assert '| dev/mse | 0.250 | 0.250 |  | 0.250 |  |  |' in of_scores(many).markdown()
 
 
 def test_a_kind_names_the_metrics_that_are_not_multiplied():
-    kind = REGRESSION._replace(unscaled_metrics=('distance',))
-    assert results.scores_line(kind, {'dev/distance': 1.5, 'dev/mse': 0.5}) == (
-        'dev/distance 1.500  dev/mse 50.00'
-    )
+    scores = {'dev/best_f1_threshold': 1.5, 'dev/mse': 0.5}
+    wanted = 'dev/best_f1_threshold 1.500  dev/mse 50.00'
+    assert results.scores_line(task_of('spans'), scores) == wanted
 
 
 def test_a_nan_is_no_result(tmp_path):
     with pytest.raises(ValueError, match='JSON'):
-        results.write_json(tmp_path / 'x.json', {'loss': float('nan')})
+        write_json(tmp_path / 'x.json', {'loss': float('nan')})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -123,15 +121,15 @@ TRIVIAL = {
 @pytest.mark.parametrize('case', TRIVIAL)
 def test_what_answers_nothing_stands_next_to_the_results(tmp_path, case):
     task, train, dev, answer, wanted = TRIVIAL[case]
-    kind = KINDS[task.kind]
-    easy = results.trivial(kind, task, train, {'dev': dev})
+    easy = results.trivial(task, train, {'dev': dev})
     assert easy.answers == {'dev': answer}
     assert {name: easy.metrics[f'dev/{name}'] for name in wanted} == pytest.approx(wanted)
-    assert results.trivial(kind, task, (), {'dev': dev}).metrics.keys() == easy.metrics.keys()
+    assert results.trivial(task, (), {'dev': dev}).metrics.keys() == easy.metrics.keys()
     metric = f'dev/{next(iter(wanted))}'
-    lines = results.result_lines(kind, metric, [Trial(0, {metric: 0.5})], easy).splitlines()
+    found = Results(task, [Trial(0, {metric: 0.5})], easy)
+    lines = found.lines().splitlines()
     assert '(trivial: ' in lines[0] and lines[1] == f'trivial in dev: {answer}'
-    results.write_results(tmp_path, kind, 'x', metric, [Trial(0, {metric: 0.5})], easy=easy)
+    found.write(tmp_path, {})
     assert '| seed 0 | trivial |' in (tmp_path / 'results.md').read_text()
-    found = json.loads((tmp_path / 'results.json').read_text())['trivial']
-    assert found == {'answers': easy.answers, 'metrics': easy.metrics}
+    stored = json.loads((tmp_path / 'results.json').read_text())['trivial']
+    assert stored == {'answers': easy.answers, 'metrics': easy.metrics}

@@ -106,9 +106,8 @@ def test_what_naming_one_class_would_reach_is_reported(tmp_path):
     train = splits.read_train(config)[0]
     scored = splits.read_scored(config, train.task)
     examples = {name: one.examples for name, one in scored.items()}
-    kind = KINDS[train.task.kind]
-    easy = results.trivial(kind, train.task, train.examples, examples)
-    assert easy.lines(kind)[0].startswith(
+    easy = results.trivial(train.task, train.examples, examples)
+    assert easy.lines_with_scores(train.task)[0].startswith(
         "trivial in dev: 'good' for every row: dev/accuracy 33.33"
     )
 
@@ -194,8 +193,8 @@ def test_what_naming_one_tag_would_reach_is_reported(tmp_path):
     (tmp_path / 'train.txt').write_text('a O\nb O\nc B-X\n')
     train = splits.read_train(config_of('tagging', tmp_path, train_file='train.txt'))[0]
     kind = KINDS[train.task.kind]
-    easy = results.trivial(kind, train.task, train.examples, {'dev': train.examples})
-    (line,) = easy.lines(kind)
+    easy = results.trivial(train.task, train.examples, {'dev': train.examples})
+    (line,) = easy.lines_with_scores(train.task)
     assert "'O' for every word" in line and 'dev/accuracy 66.67' in line
     (values,) = kind.trivial(train.task, train.examples, train.examples).values()
     assert all(one.strides[0] == 0 for one in values)  # no copy for each word

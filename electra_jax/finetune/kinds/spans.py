@@ -26,7 +26,7 @@ from electra_jax.finetune.files.tables import TABLES, Columns
 from electra_jax.finetune.kinds import kind, span_answers, squad_metrics
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Task, TaskSpec
 from electra_jax.finetune.kinds.span_answers import Candidate, Found, SpanAnswer, Window
-from electra_jax.finetune.results import write_json
+from electra_jax.finetune.written import write_json
 from electra_jax.ops import losses
 from electra_jax.tokenizers.api import Tokenizer
 

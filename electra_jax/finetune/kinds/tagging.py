@@ -27,7 +27,7 @@ from electra_jax.finetune.files.source import Source
 from electra_jax.finetune.files.tables import TABLES
 from electra_jax.finetune.kinds import kind
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Scores, Task, TaskSpec
-from electra_jax.finetune.results import write_json
+from electra_jax.finetune.written import write_json
 from electra_jax.ops import losses
 from electra_jax.tokenizers.api import Tokenizer
 

@@ -165,7 +165,7 @@ def test_answers_leave_pictures_of_how_sure_they_are(tmp_path, unanswerable):
         SpanExample(a.id, 'the bear mat', 'q', (), False, 'here', texts)
         for a, texts in zip(ANSWERS, references, strict=True)
     ]
-    results.write_predictions(tmp_path, SPANS, {'dev': Predictions(task, examples, ANSWERS)})
+    results.write_predictions(tmp_path, {'dev': Predictions(task, examples, ANSWERS)})
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {'dev.jsonl', 'dev_squad', 'dev_answers.png'} | (
         {'dev_no_answer.png'} if unanswerable else set()

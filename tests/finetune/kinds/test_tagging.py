@@ -134,7 +134,7 @@ def test_tags_leave_a_picture_and_scores_by_type(tmp_path):
     examples = [TaggedExample('0', ('a', 'b', 'c'), ('B-X', 'I-X', 'B-Y'), 'here')]
     taken = np.eye(5)[[1, 2, 0]]
     found = Predictions(task, examples, [taken])
-    results.write_predictions(tmp_path, TAGGING, {'dev': found})
+    results.write_predictions(tmp_path, {'dev': found})
     by_type = json.loads((tmp_path / 'dev_types.json').read_text())
     assert {kind: row['recall'] for kind, row in by_type.items()} == {'X': 1.0, 'Y': 0.0}
     # The same as a picture of what they are: two words of an X, and a Y that is taken for none.
@@ -143,5 +143,5 @@ def test_tags_leave_a_picture_and_scores_by_type(tmp_path):
     plain = task_of('tagging', Known(('B-X', 'NN'), 'plain'))
     examples = [TaggedExample('0', ('a', 'b'), ('B-X', 'NN'), 'here')]
     found = Predictions(plain, examples, [np.eye(2)])
-    results.write_predictions(tmp_path / 'p', TAGGING, {'dev': found})
+    results.write_predictions(tmp_path / 'p', {'dev': found})
     assert {path.name for path in (tmp_path / 'p').iterdir()} == {'dev.jsonl', 'dev_confusion.png'}

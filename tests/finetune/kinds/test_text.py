@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from electra_jax.finetune import results
+from electra_jax.finetune import written
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.kinds import text as text_kind
 from electra_jax.finetune.kinds.kind import Predictions
@@ -182,7 +182,7 @@ def test_predicted_classes_and_scores(tmp_path):
     probs = np.array([[0.25, 0.75], [1.0, 1e-9]], np.float32)
     path = tmp_path / 'deep' / 'predictions.jsonl'
     task = task_of('text', Known(('no', 'yes')))
-    results.write_json_lines(path, CLASSIFICATION.to_json(Predictions(task, examples, probs)))
+    written.write_json_lines(path, CLASSIFICATION.to_json(Predictions(task, examples, probs)))
     first, second = read_lines(path)
     assert first == {
         'id': '7',
@@ -195,7 +195,7 @@ def test_predicted_classes_and_scores(tmp_path):
     assert (second['text_a'], second['text_b']) == ('a', 'b')
     assert 'label' not in second
     task = task_of('text_regression')
-    results.write_json_lines(path, REGRESSION.to_json(Predictions(task, examples, [1.23456789, 2])))
+    written.write_json_lines(path, REGRESSION.to_json(Predictions(task, examples, [1.23456789, 2])))
     assert [row['prediction'] for row in read_lines(path)] == [1.23457, 2.0]
 
 
