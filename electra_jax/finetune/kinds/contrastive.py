@@ -90,32 +90,21 @@ def _wrong(value: Any) -> str | None:
 
 def features(tokenizer: Tokenizer, examples: Sequence[TextExample], task: Task) -> Rows:
     """Rows of the texts of each pair; numbers tell equal texts of a split from others."""
-    numbers = numbered(examples)
-    room = task.row_length - 2
+    numbers, room = numbered(examples), task.row_length - 2
     encoded = encode_all(tokenizer.encode_batch, list(numbers))
     ids = [one[:room] for one in encoded]
-    of_example = [
-        [-1 if text is None else numbers[text] for text in _texts(one)] for one in examples
-    ]
-    long = {number for number, one in enumerate(encoded) if len(one) > room}
-    cut = [i for i, some in enumerate(of_example) if long & set(some)]
-    whole = _rows(tokenizer, ids, of_example, range(len(examples)), cut)
-    once = _first_occurrences(of_example)
-    filled = [i for i, some in enumerate(once) if max(some) >= 0]
-    lean = _rows(tokenizer, ids, [once[i] for i in filled], filled, cut)
+    long = [number for number, one in enumerate(encoded) if len(one) > room]
+    chosen = [numbers.get(text or '', -1) for one in examples for text in _texts(one)]
+    number_BQ = np.array(chosen, np.int32).reshape(-1, len(_PARTS))
+    cut = np.flatnonzero(np.isin(number_BQ, long).any(axis=1)).tolist()
+    whole = _rows(tokenizer, ids, number_BQ, np.arange(len(examples)), cut)
+    # For answers each text stands where it comes first.
+    first = np.unique(number_BQ, return_index=True)[1]
+    once_BQ = np.full_like(number_BQ, -1)
+    once_BQ.flat[first] = number_BQ.flat[first]
+    filled = np.flatnonzero(once_BQ.max(axis=1) >= 0)
+    lean = _rows(tokenizer, ids, once_BQ[filled], filled, cut)
     return dataclasses.replace(whole, once=lean)
-
-
-def _first_occurrences(rows: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The numbers of texts, with -1 in place of those that came before."""
-    seen: set[int] = set()
-    kept: list[list[int]] = []
-    for some in rows:
-        kept.append([])
-        for number in some:
-            kept[-1].append(-1 if number in seen else number)
-            seen.add(number)
-    return kept
 
 
 def _texts(example: TextExample) -> tuple[str | None, ...]:
@@ -131,16 +120,15 @@ def numbered(examples: Sequence[TextExample]) -> dict[str, int]:
 def _rows(
     tokenizer: Tokenizer,
     ids: Sequence[np.ndarray],
-    texts: Sequence[Sequence[int]],
-    example: Sequence[int],
+    number_BQ: np.ndarray,
+    example_B: np.ndarray,
     cut: Sequence[int],
 ) -> Rows:
     """Rows of texts that are given by their numbers, -1: none."""
-    given = [[ids[number] if number >= 0 else None for number in some] for some in texts]
+    given = [[ids[number] if number >= 0 else None for number in some] for some in number_BQ]
     tokens, marks = texts_apart(given, tokenizer.special)
-    columns = np.array(texts, np.int32).reshape(-1, len(_PARTS))
-    numbers = {name: columns[:, i] for i, name in enumerate(_PARTS)}
-    of_row = np.array(example, np.int32)
+    numbers = {name: number_BQ[:, i] for i, name in enumerate(_PARTS)}
+    of_row = example_B.astype(np.int32)
     return Rows(tokens, tokens.lengths(), of_row, numbers, marks, cut=cut, texts=len(_PARTS))
 
 

@@ -96,15 +96,10 @@ def features(tokenizer: Tokenizer, examples: Sequence[WrittenExample], task: Tas
     )
 
 
-def _fitting(parts: Sequence[list[int]], room: int) -> list[list[int]]:
+def _fitting(parts: list[list[int]], room: int) -> list[list[int]]:
     """The first sentences that fit; of one that is too long alone, its beginning and [SEP]."""
-    kept, used = [], 0
-    for part in parts:
-        used += len(part)
-        if used > room:
-            break
-        kept.append(part)
-    return kept or [[*parts[0][: room - 1], parts[0][-1]]]
+    ends = np.cumsum([len(part) for part in parts])
+    return parts[: np.searchsorted(ends, room, 'right')] or [[*parts[0][: room - 1], parts[0][-1]]]
 
 
 def loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:

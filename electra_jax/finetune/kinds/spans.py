@@ -7,7 +7,6 @@ As in the reference (electra, finetune/qa/qa_tasks.py) and BERT's run_squad.py, 
 
 import math
 import pathlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ import jax
 import numpy as np
 
 from electra_jax.core.errors import ConfigError
-from electra_jax.finetune import plots
+from electra_jax.finetune import plots, sentences
 from electra_jax.finetune.examples import SpanExample
 from electra_jax.finetune.features import Ragged, Rows, encode_all, ragged
 from electra_jax.finetune.files import squad
@@ -31,7 +30,6 @@ from electra_jax.ops import losses
 from electra_jax.tokenizers.api import Tokenizer
 
 _CONTEXTS_AT_ONCE = 2000
-_FIRST_SENTENCE = re.compile(r'\s*.+?([.!?](?=\s)|[\u3002\uff01\uff1f]|$)', re.DOTALL)
 
 # ---------------------------------------------------------------------------------------------
 # Files
@@ -107,13 +105,9 @@ def parts_of_text(length: int, room: int, stride: int) -> list[tuple[int, int]]:
     >>> parts_of_text(10, 6, 3)
     [(0, 6), (3, 9), (6, 10)]
     """
-    parts, begin = [], 0
-    while True:
-        end = min(begin + room, length)
-        parts.append((begin, end))
-        if end == length:
-            return parts
-        begin += min(room, stride)
+    step = min(room, stride)
+    begins = range(0, max(length - room, 0) + step, step)
+    return [(begin, min(begin + room, length)) for begin in begins]
 
 
 def best_window(ranges: Sequence[tuple[int, int]], length: int) -> np.ndarray:
@@ -249,10 +243,7 @@ def trivial(
 ) -> dict[str, list[SpanAnswer]]:
     """The first sentence of the text; or no answer, where questions may have none."""
     threshold = task.null_threshold
-    first = [_FIRST_SENTENCE.match(example.context) for example in examples]
-    pairs = [
-        (e, one.group().strip() if one else '') for e, one in zip(examples, first, strict=True)
-    ]
+    pairs = [(example, sentences.split(example.context)[0]) for example in examples]
     some = {
         'the first sentence for every question': [
             SpanAnswer(e.id, threshold - 1, (Found(text, e.context.find(text), 0.0, 1.0),))
