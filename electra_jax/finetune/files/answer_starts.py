@@ -1,7 +1,7 @@
 """What a file's starts of answers count: characters, or what other programs count instead."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 CHARACTERS = 'characters'
 _LEAST = 3  # answers that show a unit
@@ -29,7 +29,8 @@ def find_unit(answers: Iterable[Given]) -> tuple[str, str | None]:
     fitting = {CHARACTERS: sum(_stands(one, one.start) for one in wide)}
     if fitting[CHARACTERS] < len(wide):
         for unit in _UNITS:
-            fitting[unit] = sum(_stands(one, in_characters(one, unit)) for one in wide)
+            starts = ((one, in_characters(one.context, one.start, unit)) for one in wide)
+            fitting[unit] = sum(_stands(*pair) for pair in starts)
     best = max(fitting, key=fitting.__getitem__)  # the first of those that fit equally often
     # A wrong start may by chance be right in another unit: all must be, and several only there.
     if fitting[best] < len(wide) or fitting[best] - fitting[CHARACTERS] < _LEAST:
@@ -40,16 +41,16 @@ def find_unit(answers: Iterable[Given]) -> tuple[str, str | None]:
     )
 
 
-def in_characters(answer: Given, unit: str) -> int:
-    """A start in characters; as it is given, if no character begins there."""
-    if unit == CHARACTERS or answer.start < 0:
-        return answer.start
+def in_characters(context: str, start: Any, unit: str) -> Any:
+    """A start in characters; as it is given, if no character begins there or it is no number."""
+    if unit == CHARACTERS or type(start) is not int or start < 0:
+        return start
     encoding, width = _UNITS[unit]
-    before = answer.context.encode(encoding, 'surrogatepass')[: answer.start * width]
+    before = context.encode(encoding, 'surrogatepass')[: start * width]
     try:
         return len(before.decode(encoding, 'surrogatepass'))
     except UnicodeDecodeError:
-        return answer.start
+        return start
 
 
 def _stands(answer: Given, start: int) -> bool:

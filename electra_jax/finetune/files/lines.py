@@ -255,13 +255,13 @@ def _not_utf8(error: UnicodeDecodeError, whole: str, path: pathlib.Path) -> str:
     return f'{problem}: {formats.typed(f"{command} -t UTF-8 {{}} > NEW{ending_of(path)}", path)}'
 
 
-def usable_text(value: Any, part: str) -> str:
+def usable_text(value: Any, part: str, where: str | None = None) -> str:
     """A value, if it is a text with something in it; otherwise UnusableError names the `part`."""
     problem = text_problem(value)
     if problem is None:
         return value
     blank = isinstance(value, str) and not value.strip()
-    raise UnusableError('empty_text' if blank else 'not_text', f'in {part}: {problem}')
+    raise UnusableError('empty_text' if blank else 'not_text', f'in {part}: {problem}', where)
 
 
 def text_problem(value: Any) -> str | None:

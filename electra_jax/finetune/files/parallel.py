@@ -39,35 +39,27 @@ def _of_rows(source: Source) -> Iterator[WrittenExample]:
 
 def _of_files(source: Source, path: pathlib.Path) -> Iterator[WrittenExample]:
     other = other_side(path, str(source.columns.source), str(source.columns.target))
-    if other is None:
-        if source.labelled:
-            raise DataError(
-                f'{path}: there is no file next to it with the other side, whose name would end '
-                f'in .{source.columns.target}; another ending is named by '
-                '--config.task.columns.target=ENDING'
-            )
-        for number, text in lines.numbered(path, source.complaints):
-            where = f'{path}:{number}'
-            with Refusing(source.complaints, where):
-                if text is not None:
-                    yield WrittenExample(str(number), _text(text, 'the line'), None, where)
-        return
-    read = list(lines.numbered(path, source.complaints))
-    write = list(lines.numbered(other, source.complaints))
-    if len(read) != len(write):
+    if other is None and source.labelled:
         raise DataError(
-            f'{path} has {counted(len(read), "lines")}, and {other} has {len(write):,}: line by '
-            'line one must be the translation of the other'
+            f'{path}: there is no file next to it with the other side, whose name would end '
+            f'in .{source.columns.target}; another ending is named by '
+            '--config.task.columns.target=ENDING'
         )
-    for (number, text), (_, target) in zip(read, write, strict=True):
+    sides = [path, other] if other is not None else [path]
+    read = [list(lines.numbered(one, source.complaints)) for one in sides]
+    if len(read[0]) != len(read[-1]):
+        raise DataError(
+            f'{path} has {counted(len(read[0]), "lines")}, and {other} has {len(read[-1]):,}: line '
+            'by line one must be the translation of the other'
+        )
+    for number, row in enumerate(zip(*read, strict=True), 1):
         where = f'{path}:{number}'
         with Refusing(source.complaints, where):
-            if text is not None and target is not None:  # the others are refused already
-                pair = (
-                    _text(text, f'line {number} of {path.name}'),
-                    _text(target, f'line {number} of {other.name}'),
-                )
-                yield WrittenExample(str(number), *pair, where)
+            given = [text for _, text in row if text is not None]
+            if len(given) == len(sides):  # the others are refused already
+                pairs = zip(given, sides, strict=True)
+                text, *target = (_text(x, f'line {number} of {side.name}') for x, side in pairs)
+                yield WrittenExample(str(number), text, next(iter(target), None), where)
 
 
 def _text(value: object, part: str) -> str:

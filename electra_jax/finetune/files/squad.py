@@ -3,6 +3,7 @@
 Formats: https://rajpurkar.github.io/SQuAD-explorer and https://github.com/mrqa/MRQA-Shared-Task-2019.
 """
 
+import contextlib
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,17 +41,19 @@ def read(source: Source, unanswerable: bool) -> Iterator[SpanExample]:
     `unanswerable` is whether the task has questions without an answer (SQuAD 2.0).
     """
     path = source.path
+    questions: Iterable[_Question] = _row_questions(source)
     if path is not None and source.ending == '.json' and not tables.is_list(path):
         questions = _squad_questions(path, source.complaints)
-    else:
-        questions = _row_questions(source)
-    questions = _in_characters(questions, source) if source.labelled else questions
+    unit = answer_starts.CHARACTERS
+    if source.labelled:
+        questions = list(questions)
+        unit = _find_unit(questions, source)
     seen: dict[str, str] = {}
     for question in questions:
         if source.labelled is None:
             question = _Question(*question[:4])
         with Refusing(source.complaints, question.where):
-            one = _example(question, source.complaints, unanswerable, bool(source.labelled))
+            one = _example(question, source, unanswerable, unit)
             if one.id in seen and source.split == 'train':
                 source.complaints.count('double_id', f'{one.where}, also {seen[one.id]}')
                 # A share of these questions may be scored, by their ids.
@@ -68,61 +71,36 @@ def read(source: Source, unanswerable: bool) -> Iterator[SpanExample]:
 # Where answers begin
 
 
-def _in_characters(questions: Iterable[_Question], source: Source) -> Iterator[_Question]:
-    """The questions, with starts of answers in characters where the file counts otherwise."""
-    questions = list(questions)
-    given = (
-        Given(one.context, text, start)
-        for one in questions
-        if isinstance(one.context, str)
-        for text, start in _pairs_or_none(one.answers)
-        if _is_found(text, start)
-    )
-    unit, note = answer_starts.find_unit(given)
-    source.complaints.note(note and f'{source.where}: {note}')
+def _find_unit(questions: Iterable[_Question], source: Source) -> str:
+    """What the file's starts of answers count; what cannot be used is refused later."""
+    given = []
     for one in questions:
-        pairs = _pairs_or_none(one.answers)
-        if unit != answer_starts.CHARACTERS and pairs and isinstance(one.context, str):
-            moved = [
-                answer_starts.in_characters(Given(one.context, text, start), unit)
-                if _is_found(text, start)
-                else start
-                for text, start in pairs
-            ]
-            texts = [text for text, _ in pairs]
-            one = one._replace(answers={'text': texts, 'answer_start': moved})
-        yield one
-
-
-def _pairs_or_none(answers: Any) -> list[tuple[Any, Any]]:
-    """As `_pairs`; none where these are refused later."""
-    try:
-        return _pairs(answers)
-    except UnusableError:
-        return []
-
-
-def _is_found(text: Any, start: Any) -> bool:
-    return isinstance(text, str) and type(start) is int
+        with contextlib.suppress(UnusableError):
+            given += [Given(one.context, *pair) for pair in _pairs(one.answers)]
+    usable = (x for x in given if isinstance(x.context, str) and isinstance(x.text, str))
+    unit, note = answer_starts.find_unit(x for x in usable if type(x.start) is int)
+    source.complaints.note(note and f'{source.where}: {note}')
+    return unit
 
 
 # ---------------------------------------------------------------------------------------------
 # One question
 
 
-def _example(
-    question: _Question, complaints: Complaints, unanswerable: bool, labelled: bool
-) -> SpanExample:
-    """The question, checked; raises UnusableError."""
-    name = question.id
+def _example(question: _Question, source: Source, unanswerable: bool, unit: str) -> SpanExample:
+    """The question, checked; raises UnusableError. Starts of its answers count a `unit`."""
+    name, labelled = question.id, bool(source.labelled)
     context = lines.usable_text(question.context, 'the context')
     text = lines.usable_text(question.question, 'the question').strip()
-    pairs = [*_pairs(question.answers), *_detected(question.detected, context)]
-    answers = tuple(_answer(*pair, context, question.where, complaints) for pair in pairs)
+    given = [
+        (x, answer_starts.in_characters(context, at, unit)) for x, at in _pairs(question.answers)
+    ]
+    pairs = [*given, *_detected(question.detected, context)]
+    answers = tuple(_answer(*pair, context, question.where, source.complaints) for pair in pairs)
     impossible = _mark(question.impossible)
     if impossible is None:  # rows of SQuAD 2.0 mark it by an empty list alone
-        given = (question.answers, question.detected) != (None, None)
-        impossible = unanswerable and labelled and given and not answers
+        listed = (question.answers, question.detected) != (None, None)
+        impossible = unanswerable and labelled and listed and not answers
     problem = None
     if impossible and not unanswerable:
         problem = (
@@ -250,9 +228,7 @@ def _row_questions(source: Source) -> Iterator[_Question]:
         ['context', 'question', *(['answers'] if source.labelled else []), *named_id]
     )
     asked = {field: needed[field] for field in ('context', 'question')}
-    id_key, answers_key = needed.get('id'), needed.get('answers')
-    id_key = rows.find('id') if id_key is None else id_key
-    answers_key = rows.find('answers') if answers_key is None else answers_key
+    id_key, answers_key = (needed.get(field) or rows.find(field) for field in ('id', 'answers'))
     used = {*needed.values(), id_key, answers_key, *_READ}
     for row in unread.noted(source, rows, used):
         if 'qas' in row.values:
