@@ -54,9 +54,11 @@ def _is_table(source: Source, path: pathlib.Path) -> bool:
     if columns.header is not None:
         return columns.header
     first = tables.first_names(path, columns.separator, '.tsv')
-    usual = Rows(str(path), first, iter(()), Columns()).called
     given = (('words', columns.words), ('tags', columns.tags))
-    words, tags = (name if name and not is_number(name) else usual(x) for x, name in given)
+    words, tags = (
+        name if name and not is_number(name) else tables.called(field, first)
+        for field, name in given
+    )
     if words not in first or tags in first:
         return words in first
     return not source.labelled and _holds_sentences(source, path, words, first.index(words))
@@ -354,10 +356,7 @@ def _checked(
 ) -> TaggedExample:
     """The sentence; raises UnusableError if it is not one. `where` has a location a word."""
     for word, location in zip(words, where, strict=True):
-        try:
-            lines.usable_text(word, 'a word')
-        except UnusableError as error:
-            raise UnusableError(error.kind, error.problem, location) from error
+        lines.usable_text(word, 'a word', location)
     problem = None if tags is None else _tags_problem(words, tags)
     if problem:
         raise UnusableError('bad_tags', problem)

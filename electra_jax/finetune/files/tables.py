@@ -83,23 +83,14 @@ class Rows(NamedTuple):
 
     def find(self, field: str) -> str | None:
         """The key of the column that a field of `columns` gives, or that has the field's name."""
-        column = getattr(self.columns, field) or self.called(field)
+        names = self.first if self.names is None else self.names
+        column = getattr(self.columns, field) or called(field, names)
         if column in self.double:
             raise DataError(
                 f'{self.where}:1: the header names {column!r} twice; give the column for {field} '
                 'as a number from 0; if the file has no header, type --config.task.header=False'
             )
         return key_of(self.names, column)
-
-    def called(self, field: str) -> str:
-        """What a column is called that nobody named: as the field, or as other projects call it."""
-        names = self.first if self.names is None else self.names
-        found = [name for name in _ALSO.get(field, ()) if name in names]
-        return found[0] if field not in names and len(found) == 1 else field
-
-    def need(self, field: str) -> str:
-        """As `find`; where there is no such column, the error lists those that are there."""
-        return self.need_all([field])[field]
 
     def need_all(self, fields: Iterable[str]) -> dict[str, str]:
         """Field -> key; one error names all fields of which there is no column."""
@@ -345,6 +336,12 @@ def is_number(column: str) -> bool:
     (True, True, False, False)
     """
     return re.fullmatch('-?[0-9]+', column) is not None
+
+
+def called(field: str, names: Sequence[str]) -> str:
+    """What a column is called that nobody named: as the field, or as other projects call it."""
+    found = [name for name in _ALSO.get(field, ()) if name in names]
+    return found[0] if field not in names and len(found) == 1 else field
 
 
 def key_of(names: Sequence[str] | None, column: str) -> str | None:
