@@ -53,7 +53,7 @@ def bind_several(
     for name in names:
         if name not in SCORERS:
             raise unknown('--scorer', name, SCORERS)
-    terms = {name: SCORERS[name](opened) for name in names}
+    terms = {name: SCORERS[name].bind(opened) for name in names}
 
     def score(examples: Sequence[TextExample], notes: Notes) -> dict[str, list[Scored]]:
         if 'discriminator' in names:
@@ -69,12 +69,7 @@ def bind_several(
 
 def able(opened: Opened) -> list[str]:
     """The scorers that the checkpoint has what is needed for; at least the usual one."""
-    has = {
-        'generator': 'generator_head' in opened.params,
-        'discriminator': opened.detects,
-        'electric': opened.objective == 'electric' and 'discriminator_head' in opened.params,
-    }
-    return [name for name in SCORERS if has[name]] or [usual(opened)]
+    return [name for name, one in SCORERS.items() if one.fits(opened)] or [usual(opened)]
 
 
 def usual(opened: Opened) -> str:
@@ -136,8 +131,12 @@ def _by_discriminator(opened: Opened) -> Terms:
     return _in_one_pass(opened, ('discriminator',), originality)
 
 
+def _has_energies(opened: Opened) -> bool:
+    return opened.objective == 'electric' and 'discriminator_head' in opened.params
+
+
 def _by_electric(opened: Opened) -> Terms:
-    if opened.objective != 'electric' or 'discriminator_head' not in opened.params:
+    if not _has_energies(opened):
         raise CheckpointError(
             f'{opened.where} has no energies: it was pre-trained as {opened.objective!r}, and '
             'electric is needed (configs/objectives/electric.py); other scorers are '
@@ -165,11 +164,18 @@ def _in_one_pass(
     return terms
 
 
-# Values of `predict --scorer`. To add one: its function, and a row here.
-SCORERS: dict[str, Callable[[Opened], Terms]] = {
-    'generator': _by_generator,
-    'discriminator': _by_discriminator,
-    'electric': _by_electric,
+class Scorer(NamedTuple):
+    """A way to score texts."""
+
+    fits: Callable[[Opened], bool]  # whether the checkpoint has what is needed
+    bind: Callable[[Opened], Terms]  # raises CheckpointError: it has not
+
+
+# Values of `predict --scorer`. To add one: a row here.
+SCORERS: dict[str, Scorer] = {
+    'generator': Scorer(lambda opened: 'generator_head' in opened.params, _by_generator),
+    'discriminator': Scorer(lambda opened: opened.detects, _by_discriminator),
+    'electric': Scorer(_has_energies, _by_electric),
 }
 
 

@@ -82,7 +82,7 @@ def _filled(
 
 
 def _by_discriminator(opened: Opened) -> Score:
-    terms = score.SCORERS['discriminator'](opened)
+    terms = score.SCORERS['discriminator'].bind(opened)
 
     def scores(filled: Sequence[Filled]) -> np.ndarray:
         found = zip(terms([one.ids for one in filled]), filled, strict=True)
