@@ -35,9 +35,11 @@ def serve(checkpoint: str, host: str, port: int) -> None:
         raise ConfigError("the page needs Gradio: type pip install -e '.[demo]'")
     _check_free(host, port)
     page = build(files.open_model(checkpoint, _BATCH_SIZE))
+    # Fonts of the machine; the usual ones would be asked for over the network.
+    theme = _gradio().themes.Default(font=['system-ui', 'sans-serif'], font_mono=['monospace'])
     page.launch(
         server_name=host, server_port=port, quiet=True, prevent_thread_lock=True, ssr_mode=False,
-        footer_links=[], css=drawings.STYLE, theme=_theme(), pwa=False, share=False,
+        footer_links=[], css=drawings.STYLE, theme=theme, pwa=False, share=False,
     )  # fmt: skip
     seconds = time.monotonic() - began
     shown = 'localhost' if host == '0.0.0.0' else host
@@ -99,11 +101,6 @@ def _check_free(host: str, port: int) -> None:
                 f'--host={host} --port={port} cannot be used ({error.strerror}): type another one, '
                 f'such as --port={port + 1 if port < 65535 else port - 1}'
             ) from error
-
-
-def _theme() -> Any:
-    """Fonts of the machine; the usual ones would be asked for over the network."""
-    return _gradio().themes.Default(font=['system-ui', 'sans-serif'], font_mono=['monospace'])
 
 
 @functools.cache

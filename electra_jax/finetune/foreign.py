@@ -37,7 +37,7 @@ def describe_task(found: Checkpoint) -> tuple[dict[str, Any], list[str]]:
             task = tasks.from_json(found.record, 'electra_jax in config.json')
         except CheckpointError as error:
             notes.append(f'{error}: left out')
-    if task is not None and not _is_about(task, found, C):
+    if task is not None and (task.kind != found.task or kind.head(task).num_classes != C):
         notes.append('electra_jax in config.json is about another head: left out')
         task = None
     if task is None:
@@ -49,10 +49,6 @@ def describe_task(found: Checkpoint) -> tuple[dict[str, Any], list[str]]:
         notes.append(f'its outputs have the names of id2label: {", ".join(labels)}')
     length = min(task.row_length, found.model.max_positions)
     return tasks.to_json(dataclasses.replace(task, row_length=length)), notes
-
-
-def _is_about(task: Task, found: Checkpoint, C: int) -> bool:
-    return task.kind == found.task and (KINDS[task.kind].head(task).num_classes == C)
 
 
 def _of_elsewhere(found: Checkpoint) -> Task:

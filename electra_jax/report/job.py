@@ -1,6 +1,5 @@
 """Writing the page about runs: by the command, and at the end of a run."""
 
-import pathlib
 from argparse import Namespace
 
 from etils import epath
@@ -22,13 +21,11 @@ def run(request: Namespace) -> None:
         reference.write(request.save_reference, found)
         terminal.OUT.print(f'reference: {request.save_reference}, of {counted(len(found), "runs")}')
         return
-    output = write(found, request.reference, request.output or _beside(request.workdir[0]))
+    output = write(
+        found, request.reference, request.output or files.absolute(request.workdir[0]) / FILE
+    )
     size = len(output.read_bytes()) / 1000
     terminal.OUT.print(f'report: {output} ({size:,.0f} kB; {counted(len(found), "runs")})')
-
-
-def _beside(workdir: pathlib.Path | str) -> epath.Path:
-    return files.absolute(workdir) / FILE
 
 
 def write(

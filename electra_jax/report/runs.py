@@ -62,7 +62,8 @@ def find(paths: Sequence[str | pathlib.Path | epath.Path]) -> list[Run]:
     """
     folders: list[epath.Path] = []
     for path in map(files.absolute, paths):
-        found = [path] if _is_run(path) else sorted(filter(_is_run, _inside(path)))
+        inside = path.iterdir() if path.is_dir() else ()
+        found = [path] if _is_run(path) else sorted(filter(_is_run, inside))
         if not found:
             raise DataError(
                 f'{path} is not the workdir of a run: neither it nor a folder in it has '
@@ -74,10 +75,6 @@ def find(paths: Sequence[str | pathlib.Path | epath.Path]) -> list[Run]:
         read(folder, folder.name if names.count(folder.name) == 1 else str(folder))
         for folder in folders
     ]
-
-
-def _inside(path: epath.Path) -> list[epath.Path]:
-    return list(path.iterdir()) if path.is_dir() else []
 
 
 def _is_run(path: epath.Path) -> bool:
