@@ -2,8 +2,8 @@
 
 import collections
 import functools
+import itertools
 import re
-from collections.abc import Iterator, Sequence
 
 # Up to a line break; to . ! ? before white space; or to those of Chinese and Japanese, after which
 # there is no space: each with the quotes and brackets that close there.
@@ -12,7 +12,6 @@ _SENTENCE = re.compile(
     r'|[\u3002\uff01\uff1f]+[\u201d\u2019\u300d\u300f\u300b\u3011\uff09]*|(?=\n|$))'
 )
 _WORD = re.compile(r'\w+')
-_NGRAMS = (1, 2)
 
 
 def split(text: str) -> list[str]:
@@ -35,15 +34,15 @@ def oracle(text: str, summary: str) -> tuple[int, ...]:
     sentences = [_counts(sentence) for sentence in split(text)]
     wanted = _counts(summary)
     chosen: tuple[int, ...] = ()
-    together, best = _sum(()), 0.0
+    together, best = _counts(''), 0.0
     while True:
         rest = [i for i in range(len(sentences)) if i not in chosen]
-        scores = {i: _f1(_sum((together, sentences[i])), wanted) for i in rest}
+        scores = {i: _f1(_sum(together, sentences[i]), wanted) for i in rest}
         top = max(scores, key=scores.__getitem__, default=None)
         if top is None or scores[top] <= best:
             return tuple(sorted(chosen))
         chosen, best = (*chosen, top), scores[top]
-        together = _sum((together, sentences[top]))
+        together = _sum(together, sentences[top])
 
 
 Counts = tuple[collections.Counter, ...]  # of words, of pairs of words
@@ -51,26 +50,17 @@ Counts = tuple[collections.Counter, ...]  # of words, of pairs of words
 
 def _counts(text: str) -> Counts:
     words = _WORD.findall(text.lower())
-    return tuple(collections.Counter(_ngrams(words, n)) for n in _NGRAMS)
+    return collections.Counter(words), collections.Counter(itertools.pairwise(words))
 
 
-def _ngrams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
-    return zip(*(words[i:] for i in range(n)), strict=False)
-
-
-def _sum(some: Sequence[Counts]) -> Counts:
-    parts: list[collections.Counter] = [collections.Counter() for _ in _NGRAMS]
-    for counts in some:
-        for part, one in zip(parts, counts, strict=True):
-            part.update(one)
-    return tuple(parts)
+def _sum(one: Counts, other: Counts) -> Counts:
+    return tuple(a + b for a, b in zip(one, other, strict=True))
 
 
 def _f1(found: Counts, wanted: Counts) -> float:
     """The F1 of words and that of pairs of words, added up."""
     total = 0.0
     for ours, theirs in zip(found, wanted, strict=True):
-        common = sum(min(number, ours[one]) for one, number in theirs.items())
-        sizes = ours.total() + theirs.total()
-        total += 2 * common / sizes if common else 0.0
+        common = (theirs & ours).total()
+        total += 2 * common / (ours.total() + theirs.total()) if common else 0.0
     return total

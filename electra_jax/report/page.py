@@ -80,12 +80,12 @@ def _header(title: str, runs: Sequence[Run]) -> list[str]:
     lines = [f'<h1>{_text(title)}</h1>']
     if len(runs) > 1:
         return [*lines, _table(facts.comparison(runs))]
-    for name, cell in facts.tiles(runs[0]):
-        lines.append(
-            f'<div><dt>{_text(name)}</dt><dd>{_text(cell.text)}</dd>'
-            f'<dd class="note">{_text(cell.note)}</dd></div>'
-        )
-    lines = [lines[0], '<dl class="tiles">', *lines[1:], '</dl>']
+    tiles = [
+        f'<div><dt>{_text(name)}</dt><dd>{_text(cell.text)}</dd>'
+        f'<dd class="note">{_text(cell.note)}</dd></div>'
+        for name, cell in facts.tiles(runs[0])
+    ]
+    lines += ['<dl class="tiles">', *tiles, '</dl>']
     if remark := runs[0].setting('remark'):
         lines.append(f'<p class="note">{_text(remark)}</p>')
     if problems := facts.noticed(runs[0]):
