@@ -96,13 +96,10 @@ def read(folder: epath.Path, name: str | None = None) -> Run:
 
 
 def _is_whole(line: dict[str, Any]) -> bool:
-    """Whether a line of metrics has numbers or nulls alone."""
-    return all(value is None or _is_number(value) for value in line.values())
-
-
-def _is_number(value: Any) -> bool:
+    """Whether a line of metrics has finite numbers or nulls alone."""
+    given = [value for value in line.values() if value is not None]
     with contextlib.suppress(OverflowError):  # an integer beyond all floats
-        return isinstance(value, int | float) and math.isfinite(value)
+        return all(isinstance(value, int | float) and math.isfinite(value) for value in given)
     return False
 
 
