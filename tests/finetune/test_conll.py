@@ -241,12 +241,12 @@ BAD = {
     'impossible': (
         'He B-NP\n\nsaw O\nit I-NP\n\nhim B-NP\n',
         'bad_tags',
-        "train.txt:3: tag 2, 'I-NP', cannot follow 'O' in the scheme 'bio' .'saw it'",
+        "train.txt:3: tag 2, 'I-NP', would be 'B-NP' in the scheme 'bio' .'saw it'",
     ),
     'another type': (
         'He B-NP\n\nsaw B-VP\nit I-NP\n\nhim B-NP\n',
         'bad_tags',
-        "'I-NP', cannot follow 'B-VP'",
+        "'I-NP', would be 'B-NP'",
     ),
     'no scheme': (
         'He B-NP\n\nsaw NP\n\nhim B-NP\n',
@@ -478,7 +478,7 @@ def test_bilou_is_iobes_by_other_letters(tmp_path):
         assert (tag_schemes.problem(bilou.split(), 'bilou') is None) == (
             tag_schemes.problem(iobes.split(), 'iobes') is None
         )
-    assert 'cannot follow' in tag_schemes.problem(['B-X', 'O'], 'bilou')
+    assert "'B-X', would be 'U-X'" in tag_schemes.problem(['B-X', 'O'], 'bilou')
     assert load(tmp_path, 'a U-X\nb NN\n').task.scheme == 'plain'
     with pytest.raises(errors.DataError, match="'E-PER', is not of the scheme 'bilou'"):
         load(tmp_path, text + 'x B-PER\ny E-PER\n', scheme='bilou')

@@ -34,7 +34,7 @@ def problem(tags: Sequence[str], scheme: str) -> str | None:
     """What makes a sequence of tags impossible in its scheme, or None.
 
     >>> problem(['O', 'I-NP'], 'bio')
-    "tag 2, 'I-NP', cannot follow 'O' in the scheme 'bio'"
+    "tag 2, 'I-NP', would be 'B-NP' in the scheme 'bio'"
     >>> problem(['O', 'I-NP'], 'iob1')
     """
     if scheme == 'plain':
@@ -45,29 +45,16 @@ def problem(tags: Sequence[str], scheme: str) -> str | None:
         if tag != OUTSIDE and not (dash and kind and letter in allowed):
             listed = ', '.join(f'{letter}-TYPE' for letter in allowed)
             return f'tag {i + 1}, {tag!r}, is not of the scheme {scheme!r} ({listed} or O)'
-    for i, (before, after) in enumerate(zip([OUTSIDE, *tags], [*tags, OUTSIDE], strict=True)):
-        if not _may_follow(before, after, scheme):
-            end = 'the end of the sentence' if i == len(tags) else f'tag {i + 1}, {after!r},'
-            return f'{end} cannot follow {before!r} in the scheme {scheme!r}'
+    # Tags are possible if the scheme writes their spans so.
+    for i, (tag, wanted) in enumerate(zip(tags, convert(tags, scheme), strict=True)):
+        if tag != wanted:
+            return f'tag {i + 1}, {tag!r}, would be {wanted!r} in the scheme {scheme!r}'
     return None
 
 
 def letters(scheme: str) -> tuple[str, ...]:
     """The letters of a scheme, each once."""
     return ('B', 'I') if scheme == 'iob1' else tuple(dict.fromkeys(SCHEMES[scheme]))
-
-
-def _may_follow(before: str, after: str, scheme: str) -> bool:
-    b_letter, _, b_type = before.partition('-')
-    a_letter, _, a_type = after.partition('-')
-    same = a_type == b_type
-    if scheme == 'iob1':
-        # B- only separates two spans of one type.
-        return a_letter != 'B' or (b_letter in ('B', 'I') and same)
-    first, inside, last, single = SCHEMES[scheme]
-    if a_letter in (inside, last):
-        return b_letter in (first, inside) and same
-    return b_letter in (OUTSIDE, last, single)
 
 
 def find(sequences: Iterable[Sequence[str]]) -> str:
