@@ -131,11 +131,9 @@ class Prompt(NamedTuple):
 
     def _with(self, values: dict[str, np.ndarray]) -> Filled:
         """The template with something in each slot."""
-        pieces, at, begin = [self.fixed[0]], len(self.fixed[0]), 0
-        for slot, after in zip(self.slots, self.fixed[1:], strict=True):
-            begin = at if slot == 'label' else begin
-            pieces += [values[slot], after]
-            at += len(values[slot]) + len(after)
+        inner = zip(self.slots, self.fixed[1:], strict=True)
+        pieces = [self.fixed[0], *(x for slot, after in inner for x in (values[slot], after))]
+        begin = sum(map(len, pieces[: 1 + 2 * self.slots.index('label')]))
         return Filled(np.concatenate(pieces), begin, begin + len(values['label']))
 
 

@@ -76,14 +76,10 @@ def features(tokenizer: Tokenizer, examples: Sequence[WrittenExample], task: Tas
         if sum(map(len, kept)) < sum(map(len, parts)):
             cut.append(i)
         learned = () if example.target is None else _oracle(example)
-        row, numbers, labels = [special.cls], [-1], [0]
-        for number, part in enumerate(kept):
-            row += part
-            numbers += [number] * len(part)
-            labels += [int(number in learned)] * len(part)
-        tokens.append(np.array(row, np.int32))
-        marks.append(np.array(numbers, np.int32))
-        wanted.append(np.array(labels, np.int32))
+        sizes, numbers = [1, *map(len, kept)], range(-1, len(kept))  # [CLS], the sentences
+        tokens.append(np.concatenate([[special.cls], *kept]))
+        marks.append(np.repeat(numbers, sizes))
+        wanted.append(np.repeat([number in learned for number in numbers], sizes))
     rows = ragged(tokens)
     return Rows(
         rows,

@@ -145,7 +145,8 @@ def features(tokenizer: Tokenizer, examples: Sequence[TaggedExample], task: Task
     number (-1: not given, as at all other pieces).
     """
     words = sorted({word for example in examples for word in example.words})
-    unknown = np.array([tokenizer.special.unk], np.int32)
+    special = tokenizer.special
+    unknown = np.array([special.unk], np.int32)
     pieces = dict(zip(words, encode_all(tokenizer.encode_batch, words), strict=True))
     room, numbers = task.row_length - 2, kind.numbered(task.labels)
     tokens, example_of, marked, tagged = [], [], [], []
@@ -154,10 +155,10 @@ def features(tokenizer: Tokenizer, examples: Sequence[TaggedExample], task: Task
         tag_numbers = [numbers[tag] for tag in tags]
         encoded = [pieces[w][:room] if len(pieces[w]) else unknown for w in example.words]
         for begin, end in divided([len(x) for x in encoded], room):
-            row, numbers_of_words, labels = _row(tokenizer, encoded, tag_numbers, begin, end)
-            tokens.append(row)
-            marked.append(numbers_of_words)
-            tagged.append(labels)
+            some = encoded[begin:end]
+            tokens.append(np.concatenate([[special.cls], *some, [special.sep]]))
+            marked.append(_at_first_pieces(range(begin, end), some))
+            tagged.append(_at_first_pieces(tag_numbers[begin:end], some))
             example_of.append(i)
     rows = ragged(tokens)
     second = np.zeros(len(tokens)) if task.style == 'reference' else rows.lengths()
@@ -180,18 +181,11 @@ def divided(lengths: Sequence[int], room: int) -> list[tuple[int, int]]:
     return [*runs, (begin, len(lengths))]
 
 
-def _row(
-    tokenizer: Tokenizer, encoded: Sequence[np.ndarray], tags: Sequence[int], begin: int, end: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The words from `begin` to `end` as tokens, and the numbers of words and tags, as marks."""
-    special = tokenizer.special
-    chosen = encoded[begin:end]
-    row = np.concatenate([[special.cls], *chosen, [special.sep]]).astype(np.int32)
-    first = 1 + np.concatenate([[0], np.cumsum([len(x) for x in chosen])[:-1]]).astype(np.int64)
-    marks, labels = np.full(len(row), -1, np.int32), np.full(len(row), -1, np.int32)
-    marks[first] = np.arange(begin, end)
-    labels[first] = tags[begin:end]
-    return row, marks, labels
+def _at_first_pieces(numbers: Sequence[int], words: Sequence[np.ndarray]) -> np.ndarray:
+    """A number at the first piece of each word of a row, -1 at all other tokens."""
+    marks = np.full(2 + sum(map(len, words)), -1, np.int32)
+    marks[1 + np.cumsum([0, *map(len, words[:-1])])] = numbers
+    return marks
 
 
 def loss(task: Task, outputs: kind.HeadOutputs, batch: kind.Batch) -> jax.Array:
