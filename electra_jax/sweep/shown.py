@@ -1,13 +1,31 @@
-"""A run as tables show it, read from its workdir."""
+"""What a sweep reads of a run in its workdir, and a run as tables show it."""
 
 import dataclasses
 import functools
 import json
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from electra_jax.train import metric_lines
+
+
+def last_step(folder: pathlib.Path) -> int:
+    """The step in the newest line of metrics.jsonl, from its end alone; 0 before the first."""
+    path = folder / metric_lines.FILE
+    if not path.exists():
+        return 0
+    with path.open('rb') as file:
+        file.seek(max(path.stat().st_size - 8192, 0))
+        steps = re.findall(rb'^{"step": (\d+)', file.read(), re.MULTILINE)
+    return int(steps[-1]) if steps else 0
+
+
+def read_about(folder: pathlib.Path) -> dict[str, Any]:
+    """The content of a run's config.json; empty where the run has not begun."""
+    path = folder / 'config.json'
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.runtime import terminal
-from electra_jax.sweep import rank, table
+from electra_jax.sweep import rank, shown, table
 from electra_jax.sweep.shown import Shown
 from electra_jax.train import metric_lines
 
@@ -78,8 +78,8 @@ def arms(folder: pathlib.Path) -> list[Arm]:
 
 def trained(run: Shown) -> Values:
     """What a run of pre-training cost, and its newest held-out metrics."""
-    cost, about = table.costs(run), table.read_about(run.folder)
-    steps, config = table.last_step(run.folder), about.get('config')
+    cost, about = table.costs(run), shown.read_about(run.folder)
+    steps, config = shown.last_step(run.folder), about.get('config')
     found: Values = {}
     if config and 'GFLOP/step' in cost:
         each = [cost['GFLOP/step'], cost['GFLOP/step (paper)']]
@@ -96,7 +96,7 @@ def scores(folder: pathlib.Path) -> dict[str, Values]:
     """Name of a run of pre-training -> task -> the median of its trials; and pairs; times 100."""
     found: dict[str, Values] = collections.defaultdict(dict)
     for path in sorted(folder.glob('finetune/*/results.json')):
-        config = table.read_about(path.parent).get('config', {})
+        config = shown.read_about(path.parent).get('config', {})
         start = pathlib.Path(str(config.get('init_from') or '')).name
         median = Shown(path.parent.name, path.parent).headline.get('median')
         if median is None:

@@ -1,17 +1,14 @@
 """What runs reached, next to each other: a table (Markdown and CSV) and a plot."""
 
 import csv
-import json
 import pathlib
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_jax.runtime import terminal
-from electra_jax.sweep import rank
+from electra_jax.sweep import rank, shown
 from electra_jax.sweep.shown import Shown
-from electra_jax.train import metric_lines
 
 HELD_OUT = ('eval/', 'finetune/')
 _COSTS = ('ms/step', 'GFLOP/step')
@@ -27,23 +24,6 @@ _SHOWN = (
 )
 
 
-def last_step(folder: pathlib.Path) -> int:
-    """The step in the newest line of metrics.jsonl, from its end alone; 0 before the first."""
-    path = folder / metric_lines.FILE
-    if not path.exists():
-        return 0
-    with path.open('rb') as file:
-        file.seek(max(path.stat().st_size - 8192, 0))
-        steps = re.findall(rb'^{"step": (\d+)', file.read(), re.MULTILINE)
-    return int(steps[-1]) if steps else 0
-
-
-def read_about(folder: pathlib.Path) -> dict[str, Any]:
-    """The content of a run's config.json; empty where the run has not begun."""
-    path = folder / 'config.json'
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
 def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str, Any]:
     """A run's row of the table: the last value of `metric` and of `columns`.
 
@@ -55,8 +35,8 @@ def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str,
         row['outcome'] = run.outcome
     headline = run.headline
     if headline:
-        shown = ('metric', 'median', 'mean', 'standard_deviation', 'trials')
-        row |= {name.replace('_', ' '): headline.get(name) for name in shown}
+        names = ('metric', 'median', 'mean', 'standard_deviation', 'trials')
+        row |= {name.replace('_', ' '): headline.get(name) for name in names}
         asked = {name: run.last(name) for name in (metric, *(columns or ())) if name not in row}
         return row | {name: value for name, value in asked.items() if value is not None}
     lines = run.metrics
@@ -76,7 +56,7 @@ def costs(run: Shown) -> dict[str, float | None]:
     """
     rates = [rate for _, rate in run.series('speed/steps_per_second')]
     cost = {'ms/step': 1000 / statistics.median(rates) if rates else None}
-    about = read_about(run.folder)
+    about = shown.read_about(run.folder)
     flops = about.get('flops_per_token')
     if flops:
         tokens = about['config']['batch_size'] * about['config']['data']['row_length']

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from electra_jax.sweep import processes, table
+from electra_jax.sweep import processes, shown, table
 from electra_jax.sweep.shown import Shown
 from tests.support.sweep_runs import stand_ins
 
@@ -121,7 +121,7 @@ def test_a_line_that_is_still_being_written_is_left_out(finished):
     path = finished[0].folder / 'metrics.jsonl'
     path.write_text(path.read_text() + '{"step": 9, "train/lo')
     assert [line['step'] for line in finished[0].metrics] == [1, 2, 3, 4, 4]
-    assert table.last_step(finished[0].folder) == 9
+    assert shown.last_step(finished[0].folder) == 9
 
 
 def test_a_line_that_was_torn_in_the_middle_is_left_out(finished):
