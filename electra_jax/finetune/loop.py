@@ -25,7 +25,7 @@ from electra_jax.finetune.kinds.kind import Predictions
 from electra_jax.finetune.program import put_lengths, put_seed
 from electra_jax.finetune.run import Judge, Run
 from electra_jax.train import signals
-from electra_jax.train.clock import EVALUATING, Clock
+from electra_jax.train.clock import COMPILING, EVALUATING, Clock
 from electra_jax.train.health import Health
 from electra_jax.train.log import Log
 
@@ -46,7 +46,8 @@ def opened(workdir: epath.Path, config: Config, first: int, clock: Clock) -> Ite
     start, end = first * config.total_steps, config.trials * config.total_steps
     log = Log(workdir, config.log, clock, start, end)
     # Only finished trials are saved.
-    with contextlib.closing(log), signals.stop_signals(lambda: True) as stop:
+    signals_end = signals.stop_signals(lambda: clock.phase == COMPILING, may_end=lambda: True)
+    with contextlib.closing(log), signals_end as stop:
         yield Tools(log, stop, clock, set())
 
 

@@ -17,8 +17,7 @@ from electra_jax.parallel.mesh import mesh_line
 from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
-from electra_jax.runtime import cli
-from electra_jax.train import log, metric_lines
+from electra_jax.train import log, metric_lines, signals
 from electra_jax.train.clock import Clock
 from electra_jax.train.loop import Outcome
 
@@ -172,8 +171,7 @@ def end(outcome: Outcome, clock: Clock, config: Config, folder: epath.Path) -> s
     """The result, where its files are, and what to type next."""
     step = int(outcome.state.step)
     if outcome.stopped_by:
-        stopped = f'stopped by {outcome.stopped_by} at step {step}, saved'
-        return f'{stopped}\nto continue: {cli.same_command()}'
+        return signals.ended(outcome.stopped_by, step)
     result = _result(step, outcome.evaluation, config)
     return '\n'.join([*result, clock.goodput_line(), *_what_next(config, folder)])
 

@@ -14,12 +14,14 @@ from typing import Any
 
 from electra_jax.core import errors
 
-SECONDS = 3.0  # from Ctrl-C to the end of a process whose Python does not run
+SECONDS = 2.0  # from a signal to the end of a process whose Python does not run
 STOPPED = 'stopped; type the same command again to continue'
 
-_handled = threading.Event()  # the newest Ctrl-C has reached its handler
-# Each says whether nothing is lost by an end now; the last one counts, none: nothing is.
-_conditions: list[Callable[[], bool]] = []
+_handled = threading.Event()  # the newest signal has reached its handler
+# Each tells how the process can be ended now: by a function of the signal's name, which does not
+# return; None: not without a loss. The last one counts; none: at once.
+End = Callable[[str], object]
+_ends: list[Callable[[], End | None]] = []
 
 
 def while_importing() -> None:
@@ -43,18 +45,21 @@ def watch() -> None:
 
 
 def handled() -> None:
-    """Every handler of Ctrl-C calls this first."""
+    """Every handler of Ctrl-C calls this first, and of SIGTERM within `ends_by`."""
     _handled.set()
 
 
 @contextlib.contextmanager
-def ends_only_if(may_end: Callable[[], bool]) -> Iterator[None]:
-    """Within it a first Ctrl-C waits for Python where `may_end` is false; a second does not."""
-    _conditions.append(may_end)
+def ends_by(end: Callable[[], End | None]) -> Iterator[None]:
+    """Within it SIGTERM and a first Ctrl-C end a process whose Python does not run by `end()`.
+
+    Where that is None they wait for Python; a second Ctrl-C never does.
+    """
+    _ends.append(end)
     try:
         yield
     finally:
-        _conditions.remove(may_end)
+        _ends.remove(end)
 
 
 def _raise(number: int, frame: Any) -> None:
@@ -63,21 +68,27 @@ def _raise(number: int, frame: Any) -> None:
 
 
 def _wait(reading: int) -> None:
-    typed = 0
     while True:
-        count = _typed(reading, None)
-        if not count:
+        names = _come(reading, None)
+        if not names:
             continue  # another signal
-        typed, patience = typed + count, SECONDS
+        patience, is_ending = SECONDS, False
         while not _handled.wait(patience):
-            typed += _typed(reading, 0.0)
-            if typed > 1 or all(may_end() for may_end in _conditions[-1:]):
+            names += _come(reading, 0.0)
+            if names.count('SIGINT') > 1 or not _ends:
                 errors.end_now(STOPPED)
+            if not is_ending and (end := _ends[-1]()) is not None:
+                is_ending = True
+                # In a thread of its own: it may save, and a second Ctrl-C does not wait for that.
+                threading.Thread(target=end, args=(names[0],), daemon=True).start()
             patience = 0.2
         _handled.clear()
 
 
-def _typed(reading: int, seconds: float | None) -> int:
-    """How often Ctrl-C was typed; waits for a signal so long at most (None: without end)."""
+def _come(reading: int, seconds: float | None) -> list[str]:
+    """Names of the signals that have come; waits for one so long at most (None: without end)."""
     ready, _, _ = select.select([reading], [], [], seconds)
-    return os.read(reading, 64).count(signal.SIGINT) if ready else 0
+    read = os.read(reading, 64) if ready else b''
+    # Only within `ends_by` it is sure that a handler of SIGTERM calls `handled`.
+    asked = {signal.SIGINT, signal.SIGTERM} if _ends else {signal.SIGINT}
+    return [signal.Signals(number).name for number in read if number in asked]

@@ -1,6 +1,7 @@
 """The training loop: step, evaluate, save, and stop in good order whatever happens."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -104,11 +105,15 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             if (is_due or number == end) and not stop.has_come():
                 log.finish_step()
                 evaluation = None
-                with log.evaluating(), stop.leaving():
-                    evaluation = run.evaluate(evaluated(config, state))
-                    run.show(number, evaluated(config, state))
-                if evaluation is not None:  # else a signal came before it was whole
-                    log.evaluation(number, evaluation)
+                save = functools.partial(_save_apart, run, log, number, state)
+                with log.evaluating():
+                    with stop.leaving(save):
+                        evaluation = run.evaluate(evaluated(config, state))
+                    if evaluation is not None:  # else a signal came before it was whole
+                        log.evaluation(number, evaluation)
+                    if not stop.has_come():
+                        with stop.leaving(save):
+                            run.show(number, evaluated(config, state))
 
             # ---- Save.
             if number % config.checkpoint.every_steps == 0 or number == end:
@@ -121,9 +126,10 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
                 _save(run, log, number, state, last=True)
                 break
         if start >= end:  # typed again after an end without an evaluation
-            with log.evaluating():
+            with log.evaluating(), stop.leaving(lambda: start):  # it is saved
                 evaluation = run.evaluate(evaluated(config, state))
-            log.evaluation(start, evaluation)
+            if evaluation is not None:
+                log.evaluation(start, evaluation)
         log.finish_step()
     return Outcome(state, {} if stop.name else evaluation or {}, stop.name)
 
@@ -165,6 +171,13 @@ def _save(run: Collaborators, log: Log, number: int, state: TrainState, last: bo
         data_state = {**run.batches.state, **ours}
         run.checkpoints.save(number, state, data_state, run.about, last)
         malloc.give_back()
+
+
+def _save_apart(run: Collaborators, log: Log, number: int, state: TrainState) -> int:
+    """Saves step `number` in another thread, before it ends the process; returns the number."""
+    _save(run, log, number, state, last=True)
+    run.clock.write()
+    return number
 
 
 def restore_data_state(

@@ -1,13 +1,19 @@
 """Signals that ask a run to end."""
 
 import contextlib
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 
-from electra_jax.runtime import distributed, interrupt
+from electra_jax.core import errors
+from electra_jax.runtime import cli, distributed, interrupt, terminal
+
+Save = Callable[[], int]  # saves the run, and returns the number of steps that it has done
 
 
 class Stop:
@@ -15,18 +21,27 @@ class Stop:
 
     name: str | None = None  # of the signal
     _leaves = False  # whether a signal ends what is under way
+    _save: Save | None = None  # before that
+    _is_ending = False  # whether another thread saves, and ends the process
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a handler may come while this thread has it
 
     @contextlib.contextmanager
-    def leaving(self) -> Iterator[None]:
-        """Work that is left unfinished when a signal comes: nothing is lost by that."""
-        self._leaves = True
+    def leaving(self, save: Save | None = None) -> Iterator[None]:
+        """Work that is left unfinished when a signal comes: nothing is lost by that.
+
+        Where it is compiled code, which nothing can leave, another thread calls `save`, if it is
+        given, and ends the process.
+        """
+        self._leaves, self._save = True, save
         try:
             yield
         except KeyboardInterrupt:
             if self.name is None:
                 raise
         finally:
-            self._leaves = False
+            self._leaves, self._save = False, None
 
     def has_come(self) -> bool:
         """Whether a signal has asked this process to end."""
@@ -34,8 +49,14 @@ class Stop:
 
     def asked(self, name: str) -> None:
         """A signal has come."""
-        is_second = self.name == name == 'SIGINT'
-        self.name = name
+        with self._lock:
+            is_second = self.name == name == 'SIGINT'
+            self.name = name
+            is_ending = self._is_ending
+        if is_ending:
+            if is_second:
+                errors.end_now(interrupt.STOPPED)
+            threading.Event().wait()  # for the end, which the other thread makes
         if is_second or self._leaves:
             raise KeyboardInterrupt
 
@@ -45,14 +66,55 @@ class Stop:
             self.name = 'SIGTERM'
         return self.name is not None
 
+    def end(self) -> interrupt.End | None:
+        """How another thread ends the process now; None: not without a loss."""
+        return None if self._save is None else self._save_and_end
+
+    def _save_and_end(self, name: str) -> None:
+        with self._lock:
+            save = self._save
+            if save is None or self.name is not None:
+                return  # the handler was faster
+            self._is_ending = True
+        try:
+            step = save()
+        except Exception as error:
+            errors.end_now(errors.first_line(error))
+        _exit(ended(name, step))
+
+
+def ended(name: str, step: int) -> str:
+    """The last lines of a run that a signal has ended after a step."""
+    return f'stopped by {name} at step {step}, saved\nto continue: {cli.same_command()}'
+
+
+def _end_unsaved(name: str) -> NoReturn:
+    if name == 'SIGINT':
+        errors.end_now(interrupt.STOPPED)
+    # With status 0, for a scheduler that has asked for the end.
+    _exit(f'stopped by {name}, with nothing new to save\nto continue: {cli.same_command()}')
+
+
+def _exit(text: str) -> NoReturn:
+    terminal.OUT.print(text)
+    sys.stdout.flush()
+    os._exit(0)  # what compiles cannot be ended in another way
+
 
 @contextlib.contextmanager
-def stop_signals(may_end: Callable[[], bool]) -> Iterator[Stop]:
+def stop_signals(
+    compiles: Callable[[], bool], may_end: Callable[[], bool] = lambda: False
+) -> Iterator[Stop]:
     """SIGTERM and the first Ctrl-C ask for an orderly end; a second Ctrl-C ends at once.
 
     Several processes must end after the same step. So there SIGTERM is left to JAX, which informs
-    all of them (`distributed.told_to_stop`), and Ctrl-C ends at once. While `may_end`, there
-    is nothing to save, and Ctrl-C does not wait for long, as for the compiler.
+    all of them (`distributed.told_to_stop`), and Ctrl-C ends at once.
+
+    Args:
+        compiles: whether a first step is traced and compiled: there is nothing to save, and either
+            ends at once.
+        may_end: whether there is nothing to save otherwise, either: neither waits for long for
+            compiled code.
     """
     stop = Stop()
     if jax.process_count() > 1:
@@ -61,13 +123,18 @@ def stop_signals(may_end: Callable[[], bool]) -> Iterator[Stop]:
 
     def ask(number: int, frame: Any) -> None:
         del frame
-        if number == signal.SIGINT:
-            interrupt.handled()
-        stop.asked(signal.Signals(number).name)
+        interrupt.handled()
+        name = signal.Signals(number).name
+        if compiles():  # Python traces what will then be compiled for minutes
+            _end_unsaved(name)
+        stop.asked(name)
+
+    def end() -> interrupt.End | None:
+        return _end_unsaved if compiles() or may_end() else stop.end()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with interrupt.ends_only_if(may_end):
+        with interrupt.ends_by(end):
             yield stop
     finally:
         for number, handler in before.items():

@@ -14,7 +14,8 @@ interrupt.SECONDS = 0.2
 interrupt.watch()
 signal.signal(signal.SIGINT, {handler})
 may_end = {may_end}
-with interrupt.ends_only_if(lambda: may_end):
+end = lambda name: interrupt.errors.end_now(interrupt.STOPPED)
+with interrupt.ends_by(lambda: end if may_end else None):
     print('ready', flush=True)
     {work}
 print('went on', flush=True)

@@ -2,13 +2,17 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
+import jax
 import pytest
 
-from electra_jax.train import metric_lines
+from electra_jax.train import metric_lines, signals
 from electra_jax.train.signals import stop_signals
 from tests.support import small_run
+from tests.support.recipes import ENVIRONMENT, ROOT
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
@@ -53,3 +57,71 @@ def test_an_evaluation_is_written_if_it_was_whole_when_the_signal_came(tmp_path,
     assert (outcome.stopped_by, int(outcome.state.step)) == ('SIGTERM', 5)
     assert metric_lines.series(metric_lines.read(tmp_path), 'eval/score') == written
     assert (tmp_path / 'checkpoints' / '5').exists()
+
+
+BUSY = """
+import hashlib, pathlib, signal, sys
+import jax
+from electra_jax.runtime import interrupt
+from electra_jax.train import signals
+from tests.support import small_run
+
+def compiles(*arguments):
+    print('busy', flush=True)
+    hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)  # minutes in which Python runs no handler
+
+def first(state, batch):
+    compiles()
+
+folder, part = sys.argv[1:]
+interrupt.watch()
+config = small_run.settings(12, eval={'every_steps': 5})
+outcome = small_run.run(folder, config, **{part: first if part == 'step' else compiles})
+print(signals.ended(outcome.stopped_by, int(outcome.state.step)))
+"""
+
+
+@pytest.mark.slow  # a process that imports JAX
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('part', ['evaluate', 'show', 'step'])
+def test_a_signal_ends_a_run_that_compiles_and_saves_it(tmp_path, part, number):
+    process = subprocess.Popen(
+        [sys.executable, '-c', BUSY, tmp_path / 'run', part],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, '')
+    assert 'busy\n' in lines
+    began = time.monotonic()
+    time.sleep(0.3)  # the handler is between two instructions no more
+    process.send_signal(number)
+    try:
+        out, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert time.monotonic() - began < 5, out + error
+    name = signal.Signals(number).name
+    if part == 'step':
+        assert not (tmp_path / 'run' / 'checkpoints').exists()
+        if number == signal.SIGINT:
+            assert process.returncode == 1 and 'type the same command again' in error
+        else:
+            assert process.returncode == 0 and f'stopped by {name}, with nothing new' in out
+        return
+    assert process.returncode == 0, out + error
+    assert f'stopped by {name} at step 5, saved\nto continue: python -m' in out
+    outcome = small_run.run(tmp_path / 'run')
+    assert int(outcome.state.step) == 12
+    assert jax.tree.all(
+        jax.tree.map(lambda a, b: (a == b).all(), outcome.state, small_run.after(12))
+    )
+    written = metric_lines.series(metric_lines.read(tmp_path / 'run'), 'eval/score')
+    assert (5 in dict(written)) == (part == 'show')
+
+
+def test_a_signal_while_python_traces_a_first_step_ends_the_process(monkeypatch):
+    ends = []
+    monkeypatch.setattr(signals, '_end_unsaved', ends.append)
+    with stop_signals(lambda: True) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ends == ['SIGTERM'] and stop.end() is None

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -96,7 +97,8 @@ def _stopped_well(run: Round, process: Process, status: int, at_once: bool = Fal
     if complaint is not None or status not in _NOTHING_LOST:
         run.complaints.append(complaint or f'asked twice to stop, it ended with status {status}')
     for line in process.output().splitlines():
-        if line.startswith('stopped by') and int(line.split('step ')[1].split(',')[0]) not in whole:
+        saved = re.match(r'stopped by \w+ at step (\d+), saved', line)
+        if saved and int(saved[1]) not in whole:
             run.complaints.append(f'it printed {line!r}, but the whole checkpoints are {whole}')
 
 
