@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from electra_jax.core import files
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError, nearest
 from electra_jax.finetune.examples import Example, count_double_ids
@@ -246,13 +245,7 @@ def from_line(
     if form == 'lines':
         named = dataclasses.replace(task, columns=merged(task.columns, columns))
         return KINDS[task.kind].from_line(named, str(line.number), line.text, line.where)
-    try:
-        value = json.loads(line.text, object_pairs_hook=files.unique)
-    except (ValueError, RecursionError) as error:
-        raise UnusableError('bad_json', f'not JSON ({error}): {line.text!r:.80}') from error
-    if not isinstance(value, dict):
-        problem = f'a JSON object is needed, found a {type(value).__name__}'
-        raise UnusableError('bad_json', problem)
+    value = tables.checked_object(tables.parsed(line.text))
     row = tables.Row(line.where, line.number, value)
     (example,) = _of_rows(task, lines.STANDARD_INPUT, [row], columns, complaints)
     return example

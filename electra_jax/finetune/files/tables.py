@@ -285,11 +285,24 @@ def _table_rows(
 
 def _json_rows(path: pathlib.Path, complaints: Complaints) -> Iterator[Row]:
     for number, (where, value) in enumerate(_json_values(path, complaints)):
-        if isinstance(value, dict):
-            yield Row(where, number, value)
-        else:
-            problem = f'a JSON object is needed, found a {type(value).__name__}'
-            complaints.refuse('bad_json', where, problem)
+        with Refusing(complaints, where):
+            yield Row(where, number, checked_object(value))
+
+
+def checked_object(value: Any) -> dict[str, Any]:
+    """A value that is a JSON object; UnusableError: it is none."""
+    if not isinstance(value, dict):
+        problem = f'a JSON object is needed, found a {type(value).__name__}'
+        raise UnusableError('bad_json', problem)
+    return value
+
+
+def parsed(text: str) -> Any:
+    """The JSON value of a line; UnusableError: it has none."""
+    try:
+        return json.loads(text, object_pairs_hook=files.unique)
+    except (ValueError, RecursionError) as error:
+        raise UnusableError('bad_json', f'not JSON ({error}): {text!r:.80}') from error
 
 
 def is_list(path: pathlib.Path) -> bool:
@@ -308,12 +321,12 @@ def _json_values(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[s
     for line, text in lines.filled(path, complaints):
         where = f'{path}:{line}'
         try:
-            value = json.loads(text, object_pairs_hook=files.unique)
-        except (ValueError, RecursionError) as error:
-            problem = f'not JSON ({error}): {text!r:.80}'
-            if line == 1 and isinstance(error, ValueError):
-                problem += formats.as_json_lines(text, error, path)
-            complaints.refuse('bad_json', where, problem)
+            value = parsed(text)
+        except UnusableError as error:
+            advice = ''
+            if line == 1 and isinstance(error.__cause__, ValueError):
+                advice = formats.as_json_lines(text, error.__cause__, path)
+            complaints.refuse(error.kind, where, error.problem + advice)
             continue
         yield where, value
 
