@@ -34,12 +34,6 @@ def is_packed(path: pathlib.Path) -> bool:
     return path.suffix.lower() in DECOMPRESSORS.keys() | ARCHIVES
 
 
-def stream(path: pathlib.Path) -> Iterator[bytes]:
-    """Decompressed chunks of a file, whose ending names its compression; see `unpacked`."""
-    with path.open('rb') as file:
-        yield from unpacked(chunks_of(file), path.suffix.lower())
-
-
 def chunks_of(file: BinaryIO) -> Iterator[bytes]:
     """The content of a file in small chunks."""
     while data := file.read(_READ_BYTES):

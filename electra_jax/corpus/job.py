@@ -6,8 +6,8 @@ The folder of a corpus:
     validation-00000.array_record ...  rows of held-out documents
     tokenizer/                         ours, and vocab.txt or spiece.model for other tools
     unigram.npy                        int64 [vocab_size], tokens of the training rows
-    building.json                      settings, written first: marks the folder as ours
-    revisions.json                     of remote text, while it is being built
+    building.json                      settings, and revisions of remote text, written first: marks
+                                       the folder as ours
     pieces/                            one small file a finished piece, while it is being built
     corpus.json                        written last: without it the corpus is not finished
 
@@ -41,7 +41,7 @@ from electra_jax.tokenizers.unknown import Unknown
 
 MARKER_NAME = 'building.json'
 _LOCK_NAME = '.lock'
-_REVISIONS_NAME = 'revisions.json'
+_REVISIONS = 'revisions'  # of remote text, next to the settings
 
 
 def build_corpus(
@@ -73,8 +73,13 @@ def build_corpus(
             find_files(entry.where, entry.kind, Complaints('data.on_bad_text', 'skip'))
     _make(folder)
     with _lock(folder):
-        _claim(folder, settings)
-        return _build(data, entries, folder, settings)
+        known = _claim(folder, settings)
+        entries, revisions = sources.pin(entries, known)
+        if revisions != known:
+            _note(folder, settings, revisions)
+            for name, revision in revisions.items():
+                terminal.ERR.print(f'{name} is read over the network, at {revision}')
+        return _build(data, entries, revisions, folder, settings)
 
 
 def _check(data: schema.DataConfig) -> list[Entry]:
@@ -170,28 +175,32 @@ def _make(folder: pathlib.Path) -> None:
         )
 
 
-def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
-    """Notes the settings in the folder; those of rows that are there already must be the same."""
+def _claim(folder: pathlib.Path, settings: dict[str, Any]) -> dict[str, str]:
+    """Notes the settings in the folder; those of rows that are there already must be the same.
+
+    Returns the revisions of remote text with which these rows were begun.
+    """
     marker = folder / MARKER_NAME
     try:
-        built = files.parse_object(marker.read_bytes()) if marker.exists() else None
-    except ValueError as error:
+        built = files.parse_object(marker.read_bytes()) if marker.exists() else {}
+        revisions = dict(built.pop(_REVISIONS, {}))
+    except (ValueError, TypeError) as error:
         raise DataError(f'{marker} is damaged ({error}); move the folder away') from error
-    if built == settings:
-        return
-    if built is not None:
-        if settings['on_bad_text'] == 'skip':  # it would have changed nothing that is built
-            built = {**built, 'on_bad_text': 'skip'}
-        is_begun = any((folder / workers.PIECES_FOLDER).glob('*.json')) or any(
-            folder.glob('*.array_record')
-        )
-        if is_begun:
-            _same_settings(built, settings, folder)
-        else:
-            (folder / _REVISIONS_NAME).unlink(missing_ok=True)
-            if built != settings:
-                _forget_tokenizer(folder / manifest.TOKENIZER_FOLDER)
-    manifest.write_json(marker, settings)
+    if settings['on_bad_text'] == 'skip' and built:  # it would have changed nothing that is built
+        built['on_bad_text'] = 'skip'
+    pieces = folder / workers.PIECES_FOLDER
+    if any(pieces.glob('*.json')) or any(folder.glob('*.array_record')):
+        _same_settings(built, settings, folder)
+    elif built != settings:
+        revisions = {}
+        _forget_tokenizer(folder / manifest.TOKENIZER_FOLDER)
+    _note(folder, settings, revisions)
+    return revisions
+
+
+def _note(folder: pathlib.Path, settings: dict[str, Any], revisions: dict[str, str]) -> None:
+    noted = {**settings, _REVISIONS: revisions} if revisions else settings
+    manifest.write_json(folder / MARKER_NAME, noted)
 
 
 def _forget_tokenizer(folder: pathlib.Path) -> None:
@@ -224,7 +233,11 @@ def _lock(folder: pathlib.Path) -> TextIO:
 
 
 def _build(
-    data: schema.DataConfig, entries: list[Entry], folder: pathlib.Path, settings: dict[str, Any]
+    data: schema.DataConfig,
+    entries: list[Entry],
+    revisions: dict[str, str],
+    folder: pathlib.Path,
+    settings: dict[str, Any],
 ) -> manifest.Corpus:
     """Builds what is missing in a folder that is ours and locked."""
     started = time.monotonic()
@@ -233,7 +246,6 @@ def _build(
     finished = _times(pieces)
     for name in ('*.array_record', 'pieces/*', manifest.FILE_NAME, manifest.UNIGRAM_NAME):
         _delete(folder, f'{name}.*.tmp')  # of a build that was killed
-    entries, revisions = _pinned(entries, folder)
     complaints = Complaints('data.on_bad_text', data.on_bad_text)
     planned = sources.plan(entries, complaints, settings['piece_bytes'])
     size = sum(piece.read_bytes for piece in planned if not piece.held_out)
@@ -265,7 +277,6 @@ def _build(
     manifest.write_array(folder / manifest.UNIGRAM_NAME, unigram)
     manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
     _delete(pieces, '[0-9]*.*')
-    _delete(folder, _REVISIONS_NAME)
     with contextlib.suppress(OSError):
         pieces.rmdir()
     messages.summary(corpus, ours, built - trained, complaints)
@@ -273,21 +284,6 @@ def _build(
     if unknown.many:
         terminal.ERR.print(f'warning: {messages.cause(unknown, tokenizer, data.tokenizer)}')
     return manifest.load_corpus(folder, 'sizes')  # each shard has been hashed here
-
-
-def _pinned(entries: list[Entry], folder: pathlib.Path) -> tuple[list[Entry], dict[str, str]]:
-    """The entries at one revision of remote text each, the one that the build began with."""
-    path = folder / _REVISIONS_NAME
-    try:
-        known = files.parse_object(path.read_bytes()) if path.exists() else {}
-    except ValueError as error:
-        raise DataError(f'{path} is damaged ({error}); {workers.ELSEWHERE}') from error
-    entries, revisions = sources.pin(entries, known)
-    if revisions != known:
-        manifest.write_json(path, revisions)
-        for name, revision in revisions.items():
-            terminal.ERR.print(f'{name} is read over the network, at {revision}')
-    return entries, revisions
 
 
 def _times(pieces: pathlib.Path) -> dict[int, int]:

@@ -605,8 +605,9 @@ def test_a_build_that_met_bad_text_goes_on_without_it(config, tmp_path, monkeypa
         make(config)  # pieces are built
     monkeypatch.undo()
     # Text of the network keeps the revision that the finished pieces are of.
-    revisions, known = pathlib.Path(config.path) / 'revisions.json', []
-    revisions.write_text('{"hf:a/b": "c0ffee"}')
+    marker, known = pathlib.Path(config.path) / job.MARKER_NAME, []
+    noted = json.loads(marker.read_text())
+    marker.write_text(json.dumps({**noted, 'revisions': {'hf:a/b': 'c0ffee'}}))
     monkeypatch.setattr(
         job.sources, 'pin', lambda entries, before: known.append(before) or (entries, before)
     )
