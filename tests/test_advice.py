@@ -47,6 +47,7 @@ from electra_jax.finetune import task as tasks
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.kinds.images import IMAGE_CLASSIFICATION
 from electra_jax.interop import convert, projects
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.interop.tokenizer import write_tokenizer
 from electra_jax.model.bind import bind
 from electra_jax.pretrain import report as pretraining
@@ -303,7 +304,7 @@ def without_vocabulary(folder: pathlib.Path, words: list[str]) -> None:
     """A task starts from a model of another project, whose folder has no vocabulary."""
     params, about = checkpoint.read_params(epath.Path(trained()))
     stored, tokenizer = init_from.recorded(about, 'model')
-    found = projects.Checkpoint(params, resolve.stored_model(stored), tokenizer)
+    found = Checkpoint(params, resolve.stored_model(stored), tokenizer)
     projects.WRITERS['huggingface'](folder / 'theirs', found)
     for path in folder.glob('theirs/**/*'):
         if path.name.startswith(('vocab', 'tokenizer')):

@@ -8,8 +8,8 @@ from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.predict import best_folder
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.interop.convert import Head, Tasks
-from electra_jax.interop.projects import Checkpoint
 
 
 def read_head(recorded: Any, where: str) -> Head:

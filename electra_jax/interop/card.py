@@ -10,8 +10,8 @@ from electra_jax.core import metric_table, trees
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.files import parse_object
 from electra_jax.core.metric_table import METRICS
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.interop.own_folder import last_part
-from electra_jax.interop.projects import Checkpoint
 from electra_jax.runtime import terminal
 from electra_jax.train import metric_lines, workdir
 

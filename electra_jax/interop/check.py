@@ -13,7 +13,7 @@ import numpy as np
 
 from electra_jax.core.errors import CheckpointError, UserError
 from electra_jax.interop import files, huggingface, probes
-from electra_jax.interop.projects import Checkpoint
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.model.bind import Batch, Model, Params, bind
 from electra_jax.model.task_heads import HeadShape
 from electra_jax.runtime import compiled

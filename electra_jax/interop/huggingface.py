@@ -5,7 +5,7 @@ interop/electra.py and interop/modernbert.py.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,12 @@ from electra_jax.config.shapes import EncoderShape
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import Tree, count, named_leaves
 from electra_jax.interop import electra, modernbert, transfer
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.interop.family import KNOWN, SHAPE, Family
 from electra_jax.interop.files import CONFIG_FILE, Network
 from electra_jax.interop.names import PROBLEMS, Part
 from electra_jax.interop.sizes import TIED, model_of
 from electra_jax.interop.transfer import Moved, Report
-from electra_jax.tokenizers.api import SpecialIds
 
 # What config.json calls a family of classes (model_type) -> it. To add one: a file and a row.
 FAMILIES: dict[str, Family] = {
@@ -147,36 +147,24 @@ def _without_copies(params: dict[str, Tree], model: ModelConfig, report: Report)
     return dataclasses.replace(model, **settings)
 
 
-def networks_from_params(
-    params: Mapping[str, Tree],
-    model: ModelConfig,
-    vocab_size: int,
-    special: SpecialIds,
-    task: str | None = None,
-    labels: Sequence[str] | None = None,
-    record: Mapping[str, Any] | None = None,
-) -> tuple[dict[str, Network], Report]:
-    """The networks of our parameters by role, one or both of `ROLES`, and a report.
-
-    A `task_head` is for the `task`, a key of `names.TASK_HEADS`; `labels` name its outputs, and
-    `record` is what our checkpoint holds about the task.
-    """
-    family = _family_for(model)
-    kept, report = transfer.keep_expressible(params, 'transformers')
+def networks_from_checkpoint(checkpoint: Checkpoint) -> tuple[dict[str, Network], Report]:
+    """The networks of a checkpoint by role, one or both of `ROLES`, and a report."""
+    family, record = _family_for(checkpoint.model), checkpoint.record
+    kept, report = transfer.keep_expressible(checkpoint.params, 'transformers')
     if 'task_head' in kept and kept.pop('discriminator_head', None):
         report.left_out['discriminator_head'] = 'a network in transformers has one head'
-    for part, why in family.no_place(model).items():
+    for part, why in family.no_place(checkpoint.model).items():
         if kept.pop(part, None) is not None:
             report.left_out[part] = why
-    head = _head(kept, task, family)
+    head = _head(kept, checkpoint.task, family)
     has_generator = 'generator_head' in kept and 'generator_ltr' not in kept
     networks = {}
     if 'generator' in kept or head is not None or not has_generator:
-        network = _network(kept, head, family, model, vocab_size, special)
+        network = _network(kept, head, family, checkpoint)
         if 'task_head' in kept:
             style = str((record or {}).get('style'))
             network.config.update(family.head_styles.get(style, family.usual_style[1]))
-            network.config.update(_label_settings(kept['task_head'], task, labels))
+            network.config.update(_label_settings(kept['task_head'], checkpoint))
             # transformers keeps settings that it does not know.
             if record:
                 dropout = record['head_dropout']
@@ -188,7 +176,7 @@ def networks_from_params(
             'discriminator': kept.get('generator', kept['discriminator']),
             'generator_head': kept['generator_head'],
         }
-        networks['generator'] = _network(small, _LANGUAGE, family, model, vocab_size, special)
+        networks['generator'] = _network(small, _LANGUAGE, family, checkpoint)
     else:
         left = [name for name in kept if name.startswith('generator')]
         why = 'a generator in transformers has one tower and a head'
@@ -235,19 +223,16 @@ def _head(kept: Mapping[str, Tree], task: str | None, family: Family) -> str | N
 
 
 def _network(
-    params: Mapping[str, Tree],
-    head: str | None,
-    family: Family,
-    model: ModelConfig,
-    vocab_size: int,
-    special: SpecialIds,
+    params: Mapping[str, Tree], head: str | None, family: Family, checkpoint: Checkpoint
 ) -> Network:
-    params = family.written_out(params)
-    arrays, _ = transfer.write_parts(params, family.parts(head), vocab_size)
+    model, tokenizer = checkpoint.model, checkpoint.tokenizer
+    assert tokenizer is not None  # `convert` has looked
+    params, special = family.written_out(params), tokenizer.special
+    arrays, _ = transfer.write_parts(params, family.parts(head), tokenizer.vocab_size)
     config = {
         'architectures': [family.name(head)],
         'model_type': family.model_type,
-        'vocab_size': vocab_size,
+        'vocab_size': tokenizer.vocab_size,
         **{theirs: getattr(model, ours) for theirs, (ours, _) in family.numbers.items()},
         **family.stated(params, model, head),
         **{f'{name}_token_id': getattr(special, ours) for name, ours in family.token_ids.items()},
@@ -256,9 +241,9 @@ def _network(
     return Network(config, arrays)
 
 
-def _label_settings(head: Tree, task: str | None, labels: Sequence[str] | None) -> dict[str, Any]:
-    C = head['output']['kernel'].shape[-1]
-    labels = list(labels or [f'LABEL_{i}' for i in range(C)])
+def _label_settings(head: Tree, checkpoint: Checkpoint) -> dict[str, Any]:
+    C, task = head['output']['kernel'].shape[-1], checkpoint.task
+    labels = list(checkpoint.labels or [f'LABEL_{i}' for i in range(C)])
     if len(labels) != C:
         raise ConfigError(f'the task head has {C} outputs, but {len(labels)} labels were given')
     return {

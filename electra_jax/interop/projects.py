@@ -19,6 +19,7 @@ from electra_jax.interop import (
     wordpiece_folder,
 )
 from electra_jax.interop import tokenizer as huggingface_tokenizer
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.interop.transfer import Report
 from electra_jax.tokenizers import load, wordpiece
 from electra_jax.tokenizers.api import Tokenizer
@@ -26,28 +27,6 @@ from electra_jax.tokenizers.wordpiece import SETTINGS_FILE, WordPiece
 
 CHECKPOINT_NAME = 'model.ckpt'  # of Google's files
 PASSED_ON = 'safetensors'  # the kind of our own checkpoints in one file
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint in our terms."""
-
-    params: Mapping[str, Tree]  # NumPy arrays, float32, without the parts that the source lacks
-    model: ModelConfig
-    tokenizer: Tokenizer | None = None  # None: it comes without one
-    task: str | None = None  # the kind of task that a `task_head` is for
-    labels: Sequence[str] | None = None  # of its outputs, where they are recorded
-    objective: str = 'electra'  # or 'mlm': what trains such parameters
-    report: Report = dataclasses.field(default_factory=Report)  # of reading it
-    about: dict[str, Any] | None = None  # what a checkpoint of ours records about itself
-    # Folder of transformers' tokenizer, whose reading can be compared with that of transformers.
-    tokenizer_folder: pathlib.Path | None = None
-    # The task as our checkpoint records it, also where it went through another project's files.
-    record: dict[str, Any] | None = None
-    head_style: str | None = None  # of a task's head (config.task.head), where it is recorded
-    head_dropout: float | None = None  # the same
-    row_limit: int | None = None  # the most tokens of a row, where the tokenizer states it
-    dtype: str = 'float32'  # to write parameters in, one of `files.FLOATS`
 
 
 def read_google(
@@ -243,15 +222,7 @@ def write_huggingface(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
     """Writes a folder of transformers, which is made; the arguments are those of `WRITERS`."""
     tokenizer = checkpoint.tokenizer
     assert tokenizer is not None  # `convert` has looked
-    networks, report = huggingface.networks_from_params(
-        checkpoint.params,
-        checkpoint.model,
-        tokenizer.vocab_size,
-        tokenizer.special,
-        checkpoint.task,
-        checkpoint.labels,
-        checkpoint.record,
-    )
+    networks, report = huggingface.networks_from_checkpoint(checkpoint)
     for role, network in networks.items():
         inside = folder / role if len(networks) > 1 else folder
         inside.mkdir(parents=True, exist_ok=True)

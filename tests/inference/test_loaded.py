@@ -21,6 +21,7 @@ from electra_jax.inference import files, opened
 from electra_jax.inference.ability import Options
 from electra_jax.inference.loaded import TASKS, LoadedModel
 from electra_jax.interop import projects
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.runtime import usage
 from electra_jax.train import checkpoint
 from tests.support import trained
@@ -295,9 +296,7 @@ def test_a_fine_tuned_model_of_transformers_answers_by_its_name(tmp_path):
     found = trained.found(('encoder',), task, model={'norm': 'post'})
     networks = trained.networks_of(found)
     text = (found.params, stored_model(found.about['config']['model']), TOKENIZER)
-    projects.write_huggingface(
-        tmp_path, projects.Checkpoint(*text, task='classification', labels=labels)
-    )
+    projects.write_huggingface(tmp_path, Checkpoint(*text, task='classification', labels=labels))
     again = opened.read(f'huggingface:{tmp_path}', opened.settings_of(8), '--checkpoint')
     assert again.is_tuned
     (row,) = LoadedModel(again, 8).predict([TEXTS[0]])

@@ -17,6 +17,7 @@ from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.interop import check, files, names, projects
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.train import checkpoint
 from tests.support import fakes
 from tests.support.loading import Known, task_of
@@ -34,7 +35,7 @@ def parsed():
 @pytest.fixture
 def ours(tmp_path):
     params, model = fakes.params(fakes.model()), fakes.model()
-    found = projects.Checkpoint(params, model, fakes.tokenizer())
+    found = Checkpoint(params, model, fakes.tokenizer())
     fakes.write_ours(tmp_path / 'ours', found)
     return tmp_path / 'ours'
 

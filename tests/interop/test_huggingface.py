@@ -10,22 +10,22 @@ from safetensors.numpy import load_file, save_file
 
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.interop import files, huggingface, projects
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.interop.files import Network
 from tests.support import fakes
 
 
 def networks_of(model, params=None, **more):
     params = fakes.params(model) if params is None else params
-    special = fakes.tokenizer().special
-    networks = huggingface.networks_from_params
-    return params, *networks(params, model, fakes.VOCAB_SIZE, special, **more)
+    checkpoint = Checkpoint(params, model, fakes.tokenizer(), **more)
+    return params, *huggingface.networks_from_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize('changes', fakes.MODELS.values())
 def test_a_round_trip_changes_no_bit(changes, tmp_path):
     model = fakes.model(**changes, dropout=0.25, layer_norm_epsilon=1e-7, init_stddev=0.03)
     params = fakes.params(model)
-    projects.write_huggingface(tmp_path, projects.Checkpoint(params, model, fakes.tokenizer()))
+    projects.write_huggingface(tmp_path, Checkpoint(params, model, fakes.tokenizer()))
     loaded = projects.read_huggingface(tmp_path)
     fakes.assert_same(params, loaded.params)
     fields = (
@@ -71,7 +71,7 @@ def test_names_shapes_and_numbers_are_those_of_transformers():
 def test_masked_language_modelling_is_one_folder(tmp_path):
     model = fakes.model(generator='tied', generator_layers=1.0, generator_width=1.0)
     params = fakes.params(model, discriminator_head=False)
-    projects.write_huggingface(tmp_path, projects.Checkpoint(params, model, fakes.tokenizer()))
+    projects.write_huggingface(tmp_path, Checkpoint(params, model, fakes.tokenizer()))
     config = json.loads((tmp_path / 'config.json').read_text())
     assert config['architectures'] == ['ElectraForMaskedLM']
     loaded = projects.read_huggingface(tmp_path)
@@ -117,7 +117,7 @@ def test_disentangled_tables_are_written_as_their_sum():
 @pytest.mark.parametrize('kind', sorted(projects.WRITERS.keys() - {projects.PASSED_ON}))
 def test_layers_that_no_other_project_has_are_refused_by_their_settings(kind, tmp_path):
     model = dataclasses.replace(fakes.model(), norm='pre', local_window=64, biases=False)
-    there = projects.Checkpoint(fakes.params(fakes.model()), model, fakes.tokenizer())
+    there = Checkpoint(fakes.params(fakes.model()), model, fakes.tokenizer())
     with pytest.raises(CheckpointError) as refusal:
         projects.WRITERS[kind](tmp_path / 'new', there)
     message = str(refusal.value)
@@ -174,7 +174,7 @@ HEADS = [
 def test_fine_tuned_heads_go_there_and_back(tmp_path, task, layers, architecture):
     params, model = task_params(*layers), fakes.model(generator='uniform')
     labels = [f'label {i}' for i in range(layers[-1][1])]
-    what = projects.Checkpoint(params, model, fakes.tokenizer(), task, labels)
+    what = Checkpoint(params, model, fakes.tokenizer(), task, labels)
     projects.write_huggingface(tmp_path, what)
     config = json.loads((tmp_path / 'config.json').read_text())
     assert config['architectures'] == [architecture]
@@ -204,7 +204,7 @@ def test_a_head_that_is_not_theirs_is_refused():
 @pytest.fixture
 def folder(tmp_path) -> pathlib.Path:
     model = fakes.model()
-    what = projects.Checkpoint(fakes.params(model), model, fakes.tokenizer())
+    what = Checkpoint(fakes.params(model), model, fakes.tokenizer())
     projects.write_huggingface(tmp_path, what)
     return tmp_path
 

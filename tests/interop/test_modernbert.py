@@ -15,6 +15,7 @@ from electra_jax.config import resolve
 from electra_jax.core.errors import CheckpointError
 from electra_jax.finetune import foreign
 from electra_jax.interop import check, projects
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.interop.convert import convert
 from electra_jax.interop.tokenizer import write_tokenizer
 from electra_jax.model.bind import bind
@@ -81,7 +82,7 @@ def random_params(model, networks=('generator', 'discriminator'), seed=0):
 
 
 def write(folder, params, model, task=None, **about):
-    found = projects.Checkpoint(params, model, fakes.tokenizer(), task, **about)
+    found = Checkpoint(params, model, fakes.tokenizer(), task, **about)
     return found, projects.write_huggingface(folder, found)
 
 
@@ -129,7 +130,7 @@ def test_there_and_back_every_number_is_the_same(tmp_path, name):
 
 def test_the_command_writes_it_and_names_the_class_that_loads_it(tmp_path):
     model, params = made('gated')
-    found = projects.Checkpoint(params, model, fakes.tokenizer())
+    found = Checkpoint(params, model, fakes.tokenizer())
     fakes.write_ours(tmp_path / 'ours', found)
     target = f'huggingface:{tmp_path / "theirs"}'
     *_, last = convert(f'ours:{tmp_path / "ours"}', target, foreign.TASKS, {})

@@ -17,6 +17,7 @@ from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import fitting, foreign
 from electra_jax.inference import opened
 from electra_jax.interop import card, convert, projects
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.interop.convert import How
 from electra_jax.model.bind import bind
 from electra_jax.train import checkpoint
@@ -124,7 +125,7 @@ def test_a_model_that_is_not_there_is_a_sentence_that_says_where_to_get_it(tmp_p
 def test_a_fine_tuned_model_keeps_its_task(ours, tmp_path):
     params, about = checkpoint.read_params(epath.Path(ours))
     task = task_of('text', Known(('bad', 'good')))
-    found = projects.Checkpoint(
+    found = Checkpoint(
         {name: params[name] for name in ('embeddings', 'discriminator')}
         | {'task_head': {'output': {'kernel': np.zeros((128, 2)), 'bias': np.zeros(2)}}},
         fakes.model(), fakes.tokenizer(), 'classification', ['bad', 'good'],

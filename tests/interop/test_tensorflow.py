@@ -5,6 +5,7 @@ import pytest
 
 from electra_jax.core.errors import CheckpointError, UserError
 from electra_jax.interop import google_tf, projects
+from electra_jax.interop.checkpoint import Checkpoint
 from tests.support import fakes
 
 
@@ -77,7 +78,7 @@ def test_what_is_written_tf1_restores(tensorflow, tmp_path):
 def test_saved_folders_are_loaded_again(tensorflow, tmp_path):
     model = fakes.model(generator='two_tower')
     params = fakes.params(model)
-    report = projects.write_google(tmp_path, projects.Checkpoint(params, model, fakes.tokenizer()))
+    report = projects.write_google(tmp_path, Checkpoint(params, model, fakes.tokenizer()))
     assert {moved.ours for moved in report.moved} == set(params)
     loaded = projects.read_google(tmp_path)
     fakes.assert_same(params, loaded.params)
@@ -87,9 +88,7 @@ def test_saved_folders_are_loaded_again(tensorflow, tmp_path):
 
 def test_a_damaged_checkpoint_is_refused(tensorflow, tmp_path):
     model = fakes.model()
-    projects.write_google(
-        tmp_path, projects.Checkpoint(fakes.params(model), model, fakes.tokenizer())
-    )
+    projects.write_google(tmp_path, Checkpoint(fakes.params(model), model, fakes.tokenizer()))
     data = tmp_path / 'model.ckpt.data-00000-of-00001'
     whole = data.read_bytes()
     data.write_bytes(whole[: len(whole) // 2])

@@ -15,6 +15,7 @@ import pytest
 from electra_jax.config.settings import TokenizerConfig
 from electra_jax.interop import projects, transfer
 from electra_jax.interop import tokenizer as huggingface_tokenizer
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.tokenizers.sentencepiece import SentencePiece
 from electra_jax.tokenizers.wordpiece import WordPiece
 from tests.support import compiled, fakes
@@ -43,7 +44,7 @@ def pair(request, tmp_path_factory):
         lambda path, x: 0.1 * x + np.float32(path[-1].key == 'scale'), fakes.params(model)
     )
     folder = tmp_path_factory.mktemp(request.param)
-    projects.write_huggingface(folder, projects.Checkpoint(params, model, fakes.tokenizer()))
+    projects.write_huggingface(folder, Checkpoint(params, model, fakes.tokenizer()))
     return folder, params, model
 
 
@@ -160,7 +161,7 @@ def test_a_bare_encoder_gives_the_same_states(pair, tmp_path):
     _, params, model = pair
     only = {part: params[part] for part in ENCODER if part in params}
     uniform = dataclasses.replace(model, generator='uniform')
-    projects.write_huggingface(tmp_path, projects.Checkpoint(only, uniform, fakes.tokenizer()))
+    projects.write_huggingface(tmp_path, Checkpoint(only, uniform, fakes.tokenizer()))
     theirs, ours = batch_of(tmp_path)
     with torch.no_grad():
         expected_BLD = load_exactly('ElectraModel', tmp_path)(**theirs).last_hidden_state.numpy()
@@ -189,7 +190,7 @@ def test_fine_tuned_heads_reach_the_right_places(pair, tmp_path, task):
     head = {'dense': dense(128, 128)} if task == 'classification' else {}
     head['output'] = dense(128, C)
     tuned = {part: params[part] for part in ENCODER if part in params} | {'task_head': head}
-    what = projects.Checkpoint(
+    what = Checkpoint(
         tuned, dataclasses.replace(model, generator='uniform'), fakes.tokenizer(), task
     )
     projects.write_huggingface(tmp_path, what)

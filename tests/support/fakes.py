@@ -9,7 +9,7 @@ from electra_jax.config.settings import ModelConfig
 from electra_jax.core.trees import named_leaves
 from electra_jax.finetune import foreign
 from electra_jax.interop import convert
-from electra_jax.interop.projects import Checkpoint
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.tokenizers.wordpiece import WordPiece
 
 VOCAB = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'abcdefghijklmnopqrstuvwxyz.,!?0123456789']

@@ -22,6 +22,7 @@ from electra_jax.finetune.kinds.text import CLASSIFICATION
 from electra_jax.inference.loaded import LoadedModel
 from electra_jax.inference.opened import Found
 from electra_jax.interop import google_tf, projects
+from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.model.bind import bind
 from electra_jax.train import checkpoint
 from tests.support import fakes
@@ -188,7 +189,7 @@ def _make_huggingface(folder: pathlib.Path) -> Run:
     models = {'pair': small_model(), 'alone': small_model(generator='tied')}
     for name, model in models.items():
         params = fakes.params(model, discriminator_head=name == 'pair')
-        made = projects.Checkpoint(params, model, fakes.tokenizer())
+        made = Checkpoint(params, model, fakes.tokenizer())
         projects.write_huggingface(fresh(folder / name), made)
 
     def run(rng: random.Random) -> None:
@@ -208,7 +209,7 @@ def _make_huggingface(folder: pathlib.Path) -> Run:
     return run
 
 
-def _check_loaded(loaded: projects.Checkpoint) -> None:
+def _check_loaded(loaded: Checkpoint) -> None:
     """Parameters that the model, as it was read, can run."""
     for name, x in named_leaves(loaded.params):
         check(x.dtype == np.float32, f'{name} is {x.dtype}')

@@ -1,0 +1,33 @@
+"""A checkpoint in our terms, whichever project it comes from or goes to."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from electra_jax.config.settings import ModelConfig
+from electra_jax.core.trees import Tree
+from electra_jax.interop.transfer import Report
+from electra_jax.tokenizers.api import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in our terms: what every project's reader gives, and every writer takes."""
+
+    params: Mapping[str, Tree]  # NumPy arrays, float32, without the parts that the source lacks
+    model: ModelConfig
+    tokenizer: Tokenizer | None = None  # None: it comes without one
+    task: str | None = None  # the kind of task that a `task_head` is for
+    labels: Sequence[str] | None = None  # of its outputs, where they are recorded
+    objective: str = 'electra'  # or 'mlm': what trains such parameters
+    report: Report = dataclasses.field(default_factory=Report)  # of reading it
+    about: dict[str, Any] | None = None  # what a checkpoint of ours records about itself
+    # Folder of transformers' tokenizer, whose reading can be compared with that of transformers.
+    tokenizer_folder: pathlib.Path | None = None
+    # The task as our checkpoint records it, also where it went through another project's files.
+    record: dict[str, Any] | None = None
+    head_style: str | None = None  # of a task's head (config.task.head), where it is recorded
+    head_dropout: float | None = None  # the same
+    row_limit: int | None = None  # the most tokens of a row, where the tokenizer states it
+    dtype: str = 'float32'  # to write parameters in, one of `files.FLOATS`
