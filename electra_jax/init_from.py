@@ -22,8 +22,8 @@ from electra_jax.config.settings import Config
 from electra_jax.core import files, rng, trees
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import CheckpointError, ConfigError
-from electra_jax.interop.checkpoint import Checkpoint
-from electra_jax.interop.projects import PASSED_ON, READERS, recorded
+from electra_jax.interop.checkpoint import Checkpoint, recorded
+from electra_jax.interop.projects import PASSED_ON, READERS
 from electra_jax.model.bind import bind
 from electra_jax.optim.networks import network_table
 from electra_jax.tokenizers import load as tokenizers

@@ -5,9 +5,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from electra_jax.config import resolve
 from electra_jax.config.settings import ModelConfig
+from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
 from electra_jax.interop.transfer import Report
+from electra_jax.tokenizers import load
 from electra_jax.tokenizers.api import Tokenizer
 
 
@@ -31,3 +34,27 @@ class Checkpoint:
     head_dropout: float | None = None  # the same
     row_limit: int | None = None  # the most tokens of a row, where the tokenizer states it
     dtype: str = 'float32'  # to write parameters in, one of `files.FLOATS`
+
+
+def recorded(about: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], Tokenizer]:
+    """The model, field by field, and the tokenizer that the checkpoint `where` of ours records."""
+    try:
+        stored, tokenizer = about['config']['model'], about['tokenizer']
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f'{where} does not name its model or tokenizer ({error!r}): it is not a '
+            'checkpoint of this program, or is damaged'
+        ) from error
+    resolve.check_stored_model(stored, where)
+    return stored, load.from_json(tokenizer, f'the tokenizer of {where}')
+
+
+def from_record(params: Mapping[str, Tree], about: dict[str, Any], where: str) -> Checkpoint:
+    """A checkpoint of ours, called `where`, by its parameters and what it records."""
+    stored, tokenizer = recorded(about, where)
+    try:
+        objective = str(about['config']['objective']['name'])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f'{where} does not name its objective ({error!r})') from error
+    model = resolve.stored_model(stored)
+    return Checkpoint(params, model, tokenizer, objective=objective, about=about)

@@ -18,9 +18,9 @@ from electra_jax.core.complaints import counted
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
 from electra_jax.core.trees import count
 from electra_jax.interop import card, probes
-from electra_jax.interop.checkpoint import Checkpoint
+from electra_jax.interop.checkpoint import Checkpoint, from_record
 from electra_jax.interop.files import CONFIG_FILE, read_json
-from electra_jax.interop.projects import PASSED_ON, READERS, WRITERS, from_record
+from electra_jax.interop.projects import PASSED_ON, READERS, WRITERS
 from electra_jax.interop.transfer import Report
 from electra_jax.train import checkpoint, seals, workdir
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError
-from electra_jax.core.trees import Tree
 from electra_jax.interop import files
+from electra_jax.interop.checkpoint import Checkpoint, from_record
+from electra_jax.interop.transfer import Report
 from electra_jax.tokenizers import api
-from electra_jax.tokenizers.api import Tokenizer
 
 ABOUT_FILE = 'checkpoint.json'
 # Settings that name folders and files of that machine, which mean nothing elsewhere.
@@ -28,27 +28,26 @@ _NAMES = (
 _STARTS = ('init_from', 'replay')  # settings of which the last part of the name is kept
 
 
-def write(
-    folder: pathlib.Path,
-    params: Mapping[str, Tree],
-    about: Mapping[str, Any],
-    tokenizer: Tokenizer,
-    dtype: str,
-) -> None:
+def write(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
     """Writes parameters, what a checkpoint records, and the tokenizer; the folder is made."""
+    tokenizer, about = checkpoint.tokenizer, checkpoint.about
+    assert tokenizer is not None and about is not None  # `convert` has looked
     tokenizer.save(folder)
-    arrays = {path: np.asarray(x).astype(dtype) for path, x in trees.named_leaves(dict(params))}
+    leaves = trees.named_leaves(dict(checkpoint.params))
+    arrays = {path: np.asarray(x).astype(checkpoint.dtype) for path, x in leaves}
     files.write_tensors(folder / files.WEIGHTS_FILE, arrays)
     kept = without_folders({name: value for name, value in about.items() if name != 'tokenizer'})
     (folder / ABOUT_FILE).write_text(json.dumps(kept, indent=1, sort_keys=True) + '\n')
+    return Report()
 
 
-def read(folder: pathlib.Path) -> tuple[dict[str, Tree], dict[str, Any]]:
-    """Parameters in float32, and what the checkpoint records, its tokenizer included.
+def read(path: str | pathlib.Path) -> Checkpoint:
+    """The checkpoint in a folder that `write` wrote, with parameters in float32.
 
     Raises:
         CheckpointError: the folder is not there, or something in it is damaged.
     """
+    folder = pathlib.Path(path)
     for name in (ABOUT_FILE, files.WEIGHTS_FILE, api.FILE_NAME):
         if not (folder / name).is_file():
             raise CheckpointError(f'there is no checkpoint in {folder}: it has no {name}')
@@ -63,7 +62,7 @@ def read(folder: pathlib.Path) -> tuple[dict[str, Tree], dict[str, Any]]:
             f'{", ".join(files.FLOATS)}'
         )
     params = trees.nested({path: x.astype(np.float32) for path, x in arrays.items()})
-    return params, about
+    return from_record(params, about, str(path))
 
 
 def without_folders(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from electra_jax.config import resolve
 from electra_jax.config.settings import ModelConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.core.trees import Tree
@@ -21,7 +19,7 @@ from electra_jax.interop import (
 from electra_jax.interop import tokenizer as huggingface_tokenizer
 from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.interop.transfer import Report
-from electra_jax.tokenizers import load, wordpiece
+from electra_jax.tokenizers import wordpiece
 from electra_jax.tokenizers.api import Tokenizer
 from electra_jax.tokenizers.wordpiece import SETTINGS_FILE, WordPiece
 
@@ -106,35 +104,6 @@ def _objective(model: ModelConfig, params: Mapping[str, Tree]) -> str:
     return 'mlm' if model.generator == 'tied' and is_language else 'electra'
 
 
-def recorded(about: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], Tokenizer]:
-    """The model, field by field, and the tokenizer that the checkpoint `where` of ours records."""
-    try:
-        stored, tokenizer = about['config']['model'], about['tokenizer']
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f'{where} does not name its model or tokenizer ({error!r}): it is not a '
-            'checkpoint of this program, or is damaged'
-        ) from error
-    resolve.check_stored_model(stored, where)
-    return stored, load.from_json(tokenizer, f'the tokenizer of {where}')
-
-
-def from_record(params: Mapping[str, Tree], about: dict[str, Any], where: str) -> Checkpoint:
-    """A checkpoint of ours, called `where`, by its parameters and what it records."""
-    stored, tokenizer = recorded(about, where)
-    try:
-        objective = str(about['config']['objective']['name'])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f'{where} does not name its objective ({error!r})') from error
-    model = resolve.stored_model(stored)
-    return Checkpoint(params, model, tokenizer, objective=objective, about=about)
-
-
-def read_safetensors(path: str | pathlib.Path) -> Checkpoint:
-    """Reads a folder that `write_safetensors` wrote."""
-    return from_record(*own_folder.read(pathlib.Path(path)), str(path))
-
-
 def read_huggingface(path: str | pathlib.Path) -> Checkpoint:
     """Reads a folder of transformers' classes, or of a discriminator/ and a generator/."""
     path = pathlib.Path(path)
@@ -184,16 +153,6 @@ def _huggingface_tokenizer(
         )
     where = next(iter(found), None)
     return (found[where] if where else None), where, notes
-
-
-def write_safetensors(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
-    """Writes our own folder to pass on, which is made; the arguments are those of `WRITERS`."""
-    assert checkpoint.tokenizer is not None  # `convert` has looked
-    assert checkpoint.about is not None  # `convert` has filled it in
-    own_folder.write(
-        folder, checkpoint.params, checkpoint.about, checkpoint.tokenizer, checkpoint.dtype
-    )
-    return Report()
 
 
 def write_google(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
@@ -257,12 +216,12 @@ def write_sentence_transformers(folder: pathlib.Path, checkpoint: Checkpoint) ->
 READERS: dict[str, Callable[..., Checkpoint]] = {
     'google': read_google,
     'huggingface': read_huggingface,
-    PASSED_ON: read_safetensors,
+    PASSED_ON: own_folder.read,
 }
 # (a folder that is new or empty, the checkpoint, with a tokenizer) -> what was written.
 WRITERS: dict[str, Callable[[pathlib.Path, Checkpoint], Report]] = {
     'google': write_google,
     'huggingface': write_huggingface,
-    PASSED_ON: write_safetensors,
+    PASSED_ON: own_folder.write,
     'sentence_transformers': write_sentence_transformers,
 }

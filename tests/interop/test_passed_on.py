@@ -131,7 +131,7 @@ def test_a_fine_tuned_model_keeps_its_task(ours, tmp_path):
         fakes.model(), fakes.tokenizer(), 'classification', ['bad', 'good'],
     )  # fmt: skip
     about['task'] = foreign.tasks.to_json(task)
-    projects.write_safetensors(tmp_path / 'one', dataclasses.replace(found, about=about))
+    projects.WRITERS['safetensors'](tmp_path / 'one', dataclasses.replace(found, about=about))
     read = opened.read(f'safetensors:{tmp_path / "one"}', opened.settings_of(8), 'path')
     assert read.is_tuned and read.about['task']['labels'] == ['bad', 'good']
 
