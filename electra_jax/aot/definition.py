@@ -23,7 +23,7 @@ class Platform(NamedTuple):
     group_of: Callable[[jax.Device], int]  # number of the group that a device belongs to
     memory_share: Callable[[], float]  # of a device's memory, which a run gets
     options: Mapping[str, Any] = {}  # for the compiler
-    # Time from the start of one kernel to the next, which small ones do not fall below; None: a
-    # program is not launched kernel by kernel.
+    # What a kernel costs in addition to what it reads, writes and computes; None: a program is not
+    # launched kernel by kernel.
     launch_seconds: float | None = None
     assumptions: tuple[str, ...] = ()  # of the roofline, beyond those of every platform

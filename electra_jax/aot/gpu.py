@@ -111,10 +111,11 @@ PLATFORM = Platform(
     group_of=lambda device: device.process_index,
     memory_share=memory_share,
     options={'xla_gpu_autotune_level': 0},  # it would time kernels on the card
+    # Of configs/one_gpu.py the times in turn are then 17.3 ms with layers in a loop and 12.4 ms
+    # unrolled, where an H100 took 18.6 and 12.6 (docs/speed.md).
     launch_seconds=2e-6,
     assumptions=(
-        'each kernel takes its share of these times, and at least 2 us from its start to the start '
-        'of the next',
+        'each kernel costs 2 us in addition to what it reads, writes and computes',
         'what a kernel finds in the L2 cache counts as read from main memory',
         'kernels are those that XLA chooses without timing them; on a card it takes the fastest of '
         'several for each matrix product',
