@@ -144,6 +144,7 @@ def run_without_recipe(main: Callable[[], None]) -> None:
                     f'{argv[1]!r} is not understood: settings look like --config.KEY=VALUE'
                 )
             main()
+            interrupt.end_if_left()
         except UserError as error:
             _fail(str(error))
         except BrokenPipeError:

@@ -8,6 +8,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ SECONDS = 2.0  # from a signal to the end of a process whose Python does not run
 STOPPED = 'stopped; type the same command again to continue'
 
 _handled = threading.Event()  # the newest signal has reached its handler
+_left = threading.Event()  # a signal has interrupted work
 # Each tells how the process can be ended now: by a function of the signal's name, which does not
 # return; None: not without a loss. The last one counts; none: at once.
 End = Callable[[str], object]
@@ -60,6 +62,19 @@ def ends_by(end: Callable[[], End | None]) -> Iterator[None]:
         yield
     finally:
         _ends.remove(end)
+
+
+def work_was_left() -> None:
+    """A signal has interrupted work that goes on in other threads, such as the compiler's."""
+    _left.set()
+
+
+def end_if_left() -> None:
+    """Ends a command that is over without waiting for work that was left; JAX would."""
+    if _left.is_set():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _raise(number: int, frame: Any) -> None:

@@ -40,6 +40,7 @@ class Stop:
         except KeyboardInterrupt:
             if self.name is None:
                 raise
+            interrupt.work_was_left()
         finally:
             self._leaves, self._save = False, None
 

@@ -119,6 +119,33 @@ def test_a_signal_ends_a_run_that_compiles_and_saves_it(tmp_path, part, number):
     assert (5 in dict(written)) == (part == 'show')
 
 
+LEFT = """
+import os, signal, sys, threading, time
+from electra_jax.runtime import cli
+from electra_jax.train.signals import stop_signals
+
+def main():
+    threading.Thread(target=time.sleep, args=(60,)).start()  # as the compiler's
+    with stop_signals(lambda: False) as stop, stop.leaving():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    print('over', time.monotonic())
+
+sys.argv = ['main']
+cli.run_without_recipe(main)
+"""
+
+
+@pytest.mark.slow  # a process that imports JAX
+def test_a_command_does_not_wait_for_what_it_has_left():
+    done = subprocess.run(
+        [sys.executable, '-c', LEFT], capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT
+    )
+    word, _, over = done.stdout.partition(' ')
+    assert (done.returncode, word) == (0, 'over'), done.stderr
+    assert time.monotonic() - float(over) < 5
+
+
 def test_a_signal_while_python_traces_a_first_step_ends_the_process(monkeypatch):
     ends = []
     monkeypatch.setattr(signals, '_end_unsaved', ends.append)
