@@ -10,11 +10,18 @@ from electra_jax.config.shapes import discriminator_shape, generator_shape
 from electra_jax.core.errors import ConfigError
 
 # Where each kernel runs; None: everywhere.
-PLATFORM_OF: dict[str, str | None] = {'xla': None, 'splash': 'tpu', 'cudnn': 'gpu', 'triton': 'gpu'}
+PLATFORM_OF: dict[str, str | None] = {
+    'xla': None, 'splash': 'tpu', 'mosaic': 'tpu', 'cudnn': 'gpu', 'triton': 'gpu',
+}  # fmt: skip
 # What is tried in turn where no kernel is set; the first that can run the config is used.
-FASTEST_FIRST: dict[str, tuple[str, ...]] = {'tpu': ('splash',), 'gpu': ('cudnn', 'triton')}
+FASTEST_FIRST: dict[str, tuple[str, ...]] = {
+    'tpu': ('splash', 'mosaic'),
+    'gpu': ('cudnn', 'triton'),
+}
 # Modules that JAX may no longer have: 0.12 deprecates its Triton kernels and will remove them.
 MODULE_OF: dict[str, str] = {'triton': 'jax.experimental.pallas.ops.gpu.attention'}
+
+_LONGEST = 2**15  # tokens of a row in 'mosaic', whose gradients stay in on-chip memory
 
 
 def is_available(kernel: str) -> bool:
@@ -31,7 +38,14 @@ def limits(config: Config | Settings, kernel: str) -> Iterator[tuple[str, str, s
     model, triton = config.model, 'model.attention=triton'
     if kernel == 'xla':
         return
-    if model.attention_dropout > 0:
+    if kernel == 'mosaic':
+        if model.attention_dropout > 0 and model.dropout_bits != 'hash':
+            bits = 'model.dropout_bits'
+            yield 'drops probabilities by the bits of the hash alone', bits, f'{bits}=hash'
+        if (config.data.row_length or 0) > _LONGEST:
+            length = f'data.row_length={_LONGEST}'
+            yield f'has rows of at most {_LONGEST:,} tokens', 'data.row_length', length
+    elif model.attention_dropout > 0:
         dropout = 'model.attention_dropout'
         yield 'drops no attention probabilities', dropout, f'{dropout}=0'
     if config.mesh.sequence != 1:

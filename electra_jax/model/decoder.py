@@ -32,8 +32,9 @@ from electra_jax.model.encoder import (
 from electra_jax.model.heads import SoftmaxHead
 from electra_jax.model.layers import Dense, make_norm, truncated_normal
 from electra_jax.ops import rotary, vocab_head
-from electra_jax.ops.attention import Drop, among
+from electra_jax.ops.attention import among
 from electra_jax.ops.decoding import Rows, Search, Steps, search, slots
+from electra_jax.ops.dropout import Drop
 from electra_jax.ops.sight import Sight
 from electra_jax.ops.vocab_softmax import SoftmaxInputs, token_logits, vocab_logits
 

@@ -14,7 +14,8 @@ from electra_jax.core.dims import constrain
 from electra_jax.model.layers import Dense, Dropout, Norm, make_norm, truncated_normal
 from electra_jax.ops import rotary
 from electra_jax.ops.activations import geglu, gelu
-from electra_jax.ops.attention import Drop, attention
+from electra_jax.ops.attention import attention
+from electra_jax.ops.dropout import Drop
 from electra_jax.ops.sight import Operands, Sight
 
 

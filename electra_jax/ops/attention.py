@@ -7,7 +7,6 @@ one, of [B, L, S], and the local form one of [B, L, U].
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,22 +15,10 @@ import numpy as np
 from electra_jax.core.dims import lift
 from electra_jax.ops import flash
 from electra_jax.ops.activations import softmax
-from electra_jax.ops.dropout import dropout
+from electra_jax.ops.dropout import Drop
 from electra_jax.ops.sight import Operands, Sight
 
 _MASKED = -1e9  # finite, so that a row of nothing but padding has no NaN
-
-
-class Drop(NamedTuple):
-    """Dropout on the attention probabilities; see `ops.dropout.dropout`."""
-
-    rate: float = 0.0
-    key: jax.Array | None = None
-    bits: str = 'hash'
-
-    def __call__(self, probs: jax.Array) -> jax.Array:
-        """Drops some of `probs`."""
-        return dropout(probs, self.rate, self.key, self.bits)
 
 
 def attention(kernel: str, operands: Operands, sight: Sight, drop: Drop) -> jax.Array:
@@ -41,19 +28,19 @@ def attention(kernel: str, operands: Operands, sight: Sight, drop: Drop) -> jax.
         kernel: a key of `KERNELS`.
         operands: queries, keys, values and document numbers.
         sight: which part of its document a token sees.
-        drop: must be off for all kernels but 'xla' (`config.kernels` sees to that).
+        drop: must be off for all kernels but those of `DROPPING` (`config.kernels` sees to that).
 
     Returns:
         [B, L, H, K] in the compute dtype. The softmax is float32.
     """
-    if sight.window is not None and kernel != 'splash':
+    if sight.window is not None and kernel not in WINDOWED:
         # A window leaves no use for a kernel without one: three blocks of keys are no large array.
-        if 3 * sight.window < operands.documents_BL.shape[1]:
+        if sight.works_in_blocks(operands.documents_BL.shape[1]):
             return local(operands, sight, drop)
         kernel = 'xla'
-    if kernel == 'xla':
-        return plain(operands, sight, drop)
-    assert drop.key is None or drop.rate == 0.0, f'{kernel} attention has no dropout'
+    if kernel in DROPPING:
+        return KERNELS[kernel](operands, sight, drop)
+    assert not drop.is_on, f'{kernel} attention has no dropout'
     return KERNELS[kernel](operands, sight)
 
 
@@ -158,10 +145,20 @@ def _with_neighbours(x: jax.Array, fill: int = 0) -> jax.Array:
     return jnp.concatenate([x[:, :-2], x[:, 1:-1], x[:, 2:]], axis=2)
 
 
-# Kernels by `config.model.attention`; 'xla' is `plain`, which alone has dropout.
+def mosaic(operands: Operands, sight: Sight, drop: Drop, interpret: bool = False) -> jax.Array:
+    """The plain form's numbers by a kernel that keeps no scores, for TPUs: `ops.mosaic`."""
+    from electra_jax.ops import mosaic
+
+    return mosaic.mosaic(operands, sight, drop, interpret)
+
+
+# Kernels by `config.model.attention`.
 KERNELS: dict[str, Callable[..., jax.Array]] = {
     'xla': plain,
     'splash': flash.splash,
+    'mosaic': mosaic,
     'cudnn': flash.cudnn,
     'triton': flash.triton,
 }
+DROPPING = ('xla', 'mosaic')  # those that drop probabilities, by the same bits
+WINDOWED = ('splash', 'mosaic')  # those that skip what a window hides

@@ -41,3 +41,7 @@ class Sight(NamedTuple):
         if self.window is not None:
             seen &= abs(own_L1 - other_1S) <= self.window
         return seen
+
+    def works_in_blocks(self, L: int) -> bool:
+        """Whether the plain form goes through rows of L tokens in blocks: `attention.local`."""
+        return self.window is not None and 3 * self.window < L

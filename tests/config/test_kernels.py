@@ -13,7 +13,11 @@ FLASH = {'attention_dropout': 0.0}
     ('platform', 'changes', 'chosen'),
     [
         ('cpu', {'model': FLASH}, 'xla'),
-        ('tpu', {}, 'xla'),  # the paper's model drops attention probabilities
+        ('tpu', {}, 'mosaic'),  # the paper's model drops attention probabilities
+        ('tpu', {'mesh': {'data': -1, 'tensor': 2}}, 'mosaic'),
+        ('tpu', {'mesh': {'sequence': 2}}, 'xla'),
+        ('tpu', {'model': {'dropout_bits': 'threefry'}}, 'xla'),
+        ('tpu', {'data': {'row_length': 2**15 + 1}}, 'xla'),
         ('tpu', {'model': FLASH}, 'splash'),
         ('tpu', {'model': FLASH, 'mesh': {'sequence': 2}}, 'xla'),
         ('gpu', {}, 'xla'),
@@ -35,6 +39,13 @@ def test_an_unset_kernel_is_the_fastest_that_can_run_the_config(platform, change
             {'model': {}},
             '--config.model.attention_dropout=0, or --config.model.attention=xla',
         ),
+        (
+            'mosaic',
+            {'model': {'dropout_bits': 'threefry'}},
+            "'threefry'): type --config.model.dropout_bits=hash, or --config.model.attention=xla",
+        ),
+        ('mosaic', {'mesh': {'sequence': 2}}, '--config.mesh.sequence=1'),
+        ('mosaic', {'data': {'row_length': 2**15 + 1}}, '--config.data.row_length=32768'),
         ('triton', {'mesh': {'sequence': 2}}, '--config.mesh.sequence=1'),
         ('cudnn', {'data': {'layout': 'packed'}}, "config.data.layout is 'packed'"),
         ('cudnn', {'model': {**FLASH, 'compute_dtype': 'float32'}}, 'compute_dtype=bfloat16'),
@@ -54,7 +65,7 @@ def test_what_a_kernel_cannot_do_is_refused_with_what_to_type(kernel, changes, p
     assert problem in str(refusal.value)
 
 
-@pytest.mark.parametrize('kernel', ['splash', 'cudnn', 'triton'])
+@pytest.mark.parametrize('kernel', ['splash', 'mosaic', 'cudnn', 'triton'])
 def test_a_kernel_of_other_devices_is_refused(kernel):
     settings = recipe({'model': {**FLASH, 'attention': kernel}})
     resolve.check(settings)

@@ -8,15 +8,12 @@ import numpy as np
 import pytest
 
 from electra_jax.ops import flash
-from electra_jax.ops.attention import Drop, attention, local, plain
+from electra_jax.ops.attention import attention, local
+from electra_jax.ops.dropout import Drop
 from electra_jax.ops.sight import Operands, Sight
+from tests.support.attention import assert_same, random_documents, vectors
 
 B, L, H, K = 2, 6, 3, 4
-
-
-def inputs(shape=(B, L, H, K)):
-    keys = jax.random.split(jax.random.key(0), 3)
-    return [jax.random.normal(key, shape) for key in keys]
 
 
 def attend(q, k, v, documents_BL):
@@ -24,7 +21,7 @@ def attend(q, k, v, documents_BL):
 
 
 def test_equals_the_formula_within_a_document():
-    q, k, v = inputs()
+    q, k, v = vectors((B, L, H, K))
     out = attend(q, k, v, jnp.ones((B, L), jnp.int32))
     scores = np.einsum('blhk,bshk->bhls', np.float64(q), np.float64(k)) / K**0.5
     probs = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
@@ -32,7 +29,7 @@ def test_equals_the_formula_within_a_document():
 
 
 def test_a_document_feels_nothing_of_its_neighbour_or_of_padding():
-    q, k, v = inputs()
+    q, k, v = vectors((B, L, H, K))
     documents_BL = jnp.array([[1, 1, 2, 2, 2, 0]] * B)
 
     def first_document(k, v):
@@ -44,39 +41,8 @@ def test_a_document_feels_nothing_of_its_neighbour_or_of_padding():
 
 
 def test_a_row_of_padding_is_finite():
-    q, k, v = inputs()
+    q, k, v = vectors((B, L, H, K))
     assert np.isfinite(attend(q, k, v, jnp.zeros((B, L), jnp.int32))).all()
-
-
-def random_documents(rows: int, length: int) -> jax.Array:
-    """Rows of documents of random lengths, with padding behind them; the last row all padding."""
-    random = np.random.default_rng(0)
-    documents = np.zeros((rows, length), np.int32)
-    for row in range(rows - 1):
-        ends = np.sort(random.choice(np.arange(1, length), 4, replace=False))
-        for number, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True), 1):
-            documents[row, start:end] = number
-    return jnp.asarray(documents)
-
-
-def assert_same(kernel, shape, sight, one_document=False, atol=1e-5):
-    """Values and gradients of `kernel` are those of the plain form."""
-    arrays, documents_BL = inputs(shape), random_documents(*shape[:2])
-    weights = jax.random.normal(jax.random.key(1), shape)
-    if one_document:  # what a query of padding sees does not matter
-        documents_BL = (documents_BL > 0).astype(jnp.int32)
-        weights *= documents_BL[:, :, None, None]
-
-    def run(attend):
-        def total(q, k, v):
-            out = attend(Operands(q, k, v, documents_BL), sight)
-            return jnp.sum(weights * out), out * (weights != 0)
-
-        (_, out), grads = jax.value_and_grad(total, (0, 1, 2), has_aux=True)(*arrays)
-        return [out, *grads]
-
-    for ours, theirs in zip(run(kernel), run(functools.partial(plain, drop=Drop())), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=atol)
 
 
 LOCAL = [Sight(side, window) for side in ('document', 'before', 'after') for window in (5, 20)]
@@ -119,11 +85,15 @@ def test_cudnn_equals_the_plain_form(side):
         half = (x.astype(jnp.bfloat16) for x in operands[:3])
         return flash.cudnn(Operands(*half, operands.documents_BL), sight).astype(jnp.float32)
 
-    assert_same(in_float32, (2, 128, 2, 64), Sight(side), one_document=True, atol=2e-2)
+    # What a query of padding sees does not matter.
+    texts_BL = (random_documents(2, 128) > 0).astype(jnp.int32)
+    assert_same(
+        in_float32, (2, 128, 2, 64), Sight(side), documents_BL=texts_BL, counts=texts_BL, atol=2e-2
+    )
 
 
-def test_only_the_plain_form_drops_probabilities():
+def test_a_kernel_without_dropout_refuses_it():
     drop = Drop(0.1, jax.random.key(0), 'hash')
-    operands = Operands(*inputs(), jnp.ones((B, L), jnp.int32))
+    operands = Operands(*vectors((B, L, H, K)), jnp.ones((B, L), jnp.int32))
     with pytest.raises(AssertionError, match='splash attention has no dropout'):
         attention('splash', operands, Sight(), drop)
