@@ -90,7 +90,7 @@ class Bucket:
         return f'{self.url}/datasets/{urllib.parse.quote(path)}'
 
 
-# Each small file is asked for once in a process, though a build makes its plan several times.
+# Each small file is asked for once in a process, though a dataset is pinned before it is planned.
 _read = functools.lru_cache(maxsize=64)(web.read)
 
 

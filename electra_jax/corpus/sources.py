@@ -20,7 +20,6 @@ from electra_jax.corpus.documents import Entry
 
 PIECE_BYTES = 16_000_000  # text in one piece of work, about
 _MIN_PIECE_BYTES = 1_000_000
-_WHOLE_FILES = 1 << 62
 _WITHOUT_FIELDS = (documents.TEXT, 'python-docs')  # a '#' is part of the path
 T = TypeVar('T')
 
@@ -166,44 +165,35 @@ def plan(
     Raises:
         DataError: an entry names nothing that is there, or it cannot be read.
     """
-    names, left_out = _files([entry for entry in entries if entry.held_out]), set()
 
-    def parts(held_out: bool) -> Iterator[tuple[documents.Part, float]]:
+    def parts(held_out: bool) -> Iterator[tuple[Entry, documents.Part, float]]:
         for entry in entries:
-            if entry.held_out != held_out:
-                continue
-            # Copies make more rows of the same text: such text is cut finer.
-            copies = max(entry.weight, 1.0)
-            size = min(max(int(piece_bytes / copies), _MIN_PIECE_BYTES), piece_bytes)
-            for part in PARTS[entry.kind](entry, size, complaints):
-                if names and not held_out and (name := _file(entry, part)) in names:
-                    if name not in left_out:
-                        complaints.count('left_out:only held out', part.name)
-                    left_out.add(name)
-                else:
-                    yield part, part.text_bytes * copies
+            if entry.held_out == held_out:
+                # Copies make more rows of the same text: such text is cut finer.
+                copies = max(entry.weight, 1.0)
+                size = min(max(int(piece_bytes / copies), _MIN_PIECE_BYTES), piece_bytes)
+                for part in PARTS[entry.kind](entry, size, complaints):
+                    yield entry, part, part.text_bytes * copies
 
-    groups = (
-        (group, held_out)
-        for held_out in (False, True)
-        for group in grouped(parts(held_out), piece_bytes)
-    )
+    held_out = list(parts(held_out=True))
+    names, left_out = {_file(entry, part) for entry, part, _ in held_out} - {None}, set()
+
+    def training() -> Iterator[tuple[documents.Part, float]]:
+        for entry, part, size in parts(held_out=False):
+            if names and (name := _file(entry, part)) in names:
+                if name not in left_out:
+                    complaints.count('left_out:only held out', part.name)
+                left_out.add(name)
+            else:
+                yield part, size
+
+    groups = [(group, False) for group in grouped(training(), piece_bytes)]
+    sized = ((part, size) for _, part, size in held_out)
+    groups += [(group, True) for group in grouped(sized, piece_bytes)]
     return [
-        Piece(index, tuple(group), piece_bytes, held_out)
-        for index, (group, held_out) in enumerate(groups)
+        Piece(index, tuple(group), piece_bytes, is_held_out)
+        for index, (group, is_held_out) in enumerate(groups)
     ]
-
-
-def _files(entries: list[Entry]) -> set[str | None]:
-    """The files that entries name."""
-    complaints = Complaints('data.on_bad_text', 'skip')
-    names = {
-        _file(entry, part)
-        for entry in entries
-        if entry.kind in _OF_FILES
-        for part in PARTS[entry.kind](entry, _WHOLE_FILES, complaints)
-    }
-    return names - {None}
 
 
 def _file(entry: Entry, part: documents.Part) -> str | None:
