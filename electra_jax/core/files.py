@@ -32,12 +32,12 @@ def placed(path: Path, mark: object = '') -> Iterator[Path]:
     fresh.replace(path)
 
 
-def check_new(folder: pathlib.Path, named_by: str) -> None:
-    """Refuses a folder to write, named by a flag, unless it is new or empty."""
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f'{named_by} is {folder}, a file, allowed: a folder, new or empty')
-    if folder.is_dir() and any(folder.iterdir()):
-        raise CheckpointError(f'{folder} is not empty: name another {named_by}, or delete it')
+def check_new(target: pathlib.Path) -> None:
+    """Refuses a folder to write, which --target names, unless it is new or empty."""
+    if target.exists() and not target.is_dir():
+        raise CheckpointError(f'--target is {target}, a file, allowed: a folder, new or empty')
+    if target.is_dir() and any(target.iterdir()):
+        raise CheckpointError(f'{target} is not empty: name another --target, or delete it')
 
 
 @contextlib.contextmanager

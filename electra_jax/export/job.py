@@ -73,7 +73,7 @@ def export(request: Request) -> list[str]:
     for platform in request.platforms or ('',):
         if platform not in PLATFORMS:
             raise unknown('--platforms', platform, PLATFORMS)
-    files.check_new(request.target, '--target')
+    files.check_new(request.target)
     chosen, notes = _choose(request)
     arrays = {name: x.astype(request.dtype) for name, x in chosen.params.items()}
     exported = _lowered(chosen, arrays, request.platforms)

@@ -85,7 +85,9 @@ def _training(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
     for corpus in about.get('corpora') or ():
         name, weight = last_part(str(corpus.get('path'))), corpus.get('weight')
         yield f'Text: corpus `{name}`, weight {weight}, fingerprint `{corpus.get("fingerprint")}`.'
-    if facts.run is not None and (epochs := _last(about, facts.run, 'progress/epochs')):
+    if facts.run is not None and (
+        epochs := metric_lines.last(_lines(about, facts.run), 'progress/epochs')
+    ):
         yield f'The text was read {epochs:.3g} times.'
     if about.get('tokenizer_hash'):
         yield f'Tokenizer: sha256 `{about["tokenizer_hash"]}`.'
@@ -174,10 +176,6 @@ def _lines(about: Mapping[str, Any], run: pathlib.Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl up to the checkpoint."""
     last = about.get('steps', 0)
     return [line for line in metric_lines.read(run) if line['step'] <= last]
-
-
-def _last(about: Mapping[str, Any], run: pathlib.Path, name: str) -> float | None:
-    return metric_lines.last(_lines(about, run), name)
 
 
 def command_line(command: Any) -> str | None:

@@ -101,7 +101,7 @@ def convert(
     folder, inside = folder.resolve(), path.resolve()
     if folder == inside or inside in folder.parents:
         raise CheckpointError(f'--target {folder} is inside --source: name a folder elsewhere')
-    files.check_new(folder, '--target')
+    files.check_new(folder)
     _check(kind, target_kind, google, how)
     path = _of_revision(path, how.revision)
     found = read_ours(path, tasks, how) if kind == OURS else READERS[kind](path, **google)

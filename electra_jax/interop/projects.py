@@ -159,7 +159,13 @@ def write_google(folder: pathlib.Path, checkpoint: Checkpoint) -> Report:
     """Writes Google's files into a folder, which is made; the arguments are those of `WRITERS`."""
     tokenizer = checkpoint.tokenizer
     assert tokenizer is not None  # `convert` has looked
-    transfer.check_block(checkpoint.model, "Google's code")
+    model = checkpoint.model
+    if others := transfer.other_settings(model):
+        has = ', '.join(f'config.model.{name}={getattr(model, name)}' for name in others)
+        raise CheckpointError(
+            f"the model has {has}, but Google's code knows BERT's block only: such a model cannot "
+            'be converted'
+        )
     variables, report = google_tf.variables_from_params(checkpoint.params, tokenizer.vocab_size)
     folder.mkdir(parents=True, exist_ok=True)
     google_tf.write_checkpoint(folder / CHECKPOINT_NAME, variables)

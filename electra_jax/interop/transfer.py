@@ -245,17 +245,6 @@ def other_settings(model: ModelConfig) -> dict[str, Any]:
     return {name: bert[name] for name in names if getattr(model, name) != bert[name]}
 
 
-def check_block(model: ModelConfig, target: str) -> None:
-    """Refuses a model whose layers other formats cannot express, naming each setting."""
-    others = other_settings(model)
-    if others:
-        has = ', '.join(f'config.model.{name}={getattr(model, name)}' for name in others)
-        raise CheckpointError(
-            f"the model has {has}, but {target} knows BERT's block only: such a model cannot be "
-            'converted'
-        )
-
-
 def keep_expressible(params: Mapping[str, Tree], target: str) -> tuple[dict[str, Tree], Report]:
     """The tree without the parts that only we have, and a report that names them."""
     kept, report = fold_embeddings(params), Report()
