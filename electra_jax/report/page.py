@@ -8,8 +8,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from electra_jax.report import curves, facts, sentences
-from electra_jax.report.facts import Cell, Table
+from electra_jax.report import comparison, curves, differences, facts, sentences
+from electra_jax.report.cells import Cell, Table
 from electra_jax.report.reference import Reference
 from electra_jax.report.runs import Run
 
@@ -79,7 +79,7 @@ def _text(value: object) -> str:
 def _header(title: str, runs: Sequence[Run]) -> list[str]:
     lines = [f'<h1>{_text(title)}</h1>']
     if len(runs) > 1:
-        return [*lines, _table(facts.comparison(runs))]
+        return [*lines, _table(comparison.comparison(runs))]
     tiles = [
         f'<div><dt>{_text(name)}</dt><dd>{_text(cell.text)}</dd>'
         f'<dd class="note">{_text(cell.note)}</dd></div>'
@@ -185,9 +185,9 @@ def _figure(number: int, chart: Mapping[str, Any]) -> str:
 def _tables(runs: Sequence[Run]) -> list[str]:
     found: list[str] = []
     for run in runs:
-        tables = [facts.results(run)]
+        tables = [comparison.results(run)]
         if len(runs) == 1:
-            tables += [facts.held_out(run), facts.differences(run), facts.about(run)]
+            tables += [facts.held_out(run), differences.differences(run), facts.about(run)]
         if len(runs) > 1 and tables[0]:
             found.append(f'<h2>{_text(run.name)}</h2>')
         found += [_table(table) for table in tables if table]

@@ -12,7 +12,18 @@ from etils import epath
 
 from electra_jax.config import recipe
 from electra_jax.core.errors import DataError
-from electra_jax.report import curves, facts, job, page, reference, runs, sentences
+from electra_jax.report import (
+    cells,
+    comparison,
+    curves,
+    differences,
+    facts,
+    job,
+    page,
+    reference,
+    runs,
+    sentences,
+)
 from electra_jax.report.__main__ import parse
 from electra_jax.train import example_lines
 from electra_jax.train.clock import EVALUATING, TRAINING, Clock
@@ -75,11 +86,13 @@ def test_a_page_has_everything_and_only_its_own_scripts(folder):
 
 def test_settings_name_where_they_come_from(tmp_path):
     run = runs.read(epath.Path(write_run(tmp_path / 'mine', minutes=2.0, seed=7)))
-    rows = {row[0].text: [cell.text for cell in row[1:]] for row in facts.differences(run).rows}
+    rows = {
+        row[0].text: [cell.text for cell in row[1:]] for row in differences.differences(run).rows
+    }
     assert rows['seed'] == ['7', '0', 'recipe'] and rows['minutes'][0] == '2'
     assert rows['total_steps'] == ['400', '1000000', 'command line']
     quiet = dataclasses.replace(run, about={**run.about, 'command': []})
-    rows = {row[0].text: row[3].text for row in facts.differences(quiet).rows}
+    rows = {row[0].text: row[3].text for row in differences.differences(quiet).rows}
     assert rows['total_steps'] == 'minutes' and 'model.num_layers' not in rows
 
 
@@ -111,7 +124,7 @@ def test_several_runs_are_compared_by_what_differs(tmp_path):
         write_run(tmp_path / f'run{seed}', level=5.0 + seed, seed=seed)
     found = runs.find([tmp_path])
     assert [run.name for run in found] == ['run0', 'run1']
-    table = facts.comparison(found)
+    table = comparison.comparison(found)
     assert table.columns[:3] == ['run', 'seed', 'steps'] and table.rows[1][1].text == '1'
     sections = curves.sections(found, reference.NOTHING)
     chart = sections[0]['charts'][0]
@@ -216,7 +229,7 @@ def test_a_long_run_is_small_and_quick(tmp_path):
     ('value', 'shown'), [(0.5, '0.5'), (12345.6, '12,346'), (7, '7'), (5.62e13, '56.2 trillion')]
 )
 def test_numbers_are_written_for_people(value, shown):
-    assert facts.number(value) == shown
+    assert cells.number(value) == shown
 
 
 @pytest.mark.parametrize(

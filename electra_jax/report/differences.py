@@ -1,0 +1,62 @@
+"""In which settings a run differs from the defaults."""
+
+from electra_jax.config import fields, resolve
+from electra_jax.config.recipe import IN_PLACE_OF, parse_setting, recipe
+from electra_jax.config.settings import LEFT_TO_DEVICES, Config
+from electra_jax.core.errors import UserError
+from electra_jax.report.cells import Cell, Table, setting
+from electra_jax.report.runs import Run, within
+
+# Settings that follow from others or from the devices where nobody has typed them.
+DERIVED = ('model.generator', *(f'model.{name}' for name in LEFT_TO_DEVICES))
+HIDDEN = ('job', 'remark')
+
+
+def typed(run: Run) -> dict[str, str]:
+    """The settings that the command line of a run names."""
+    found = {}
+    words = run.about.get('command')
+    for word in words if isinstance(words, list) else []:
+        if str(word).startswith('--config.'):
+            try:
+                name, value = parse_setting(str(word))
+            except UserError:  # of another version
+                continue
+            found[name] = value
+    return found
+
+
+def differences(run: Run) -> Table | None:
+    """The settings of a run that are not the defaults; those that were typed come first."""
+    if not isinstance(run.about.get('config'), dict):
+        return None
+    named, usual, rows = typed(run), _defaults(run), []
+    known = [name for name in fields.leaves(Config) if has(run, name)]
+    for name in sorted(known, key=lambda name: name not in named):
+        value, default = run.setting(name), fields.get(usual, name)
+        if name in HIDDEN or value == default or (name in DERIVED and name not in named):
+            continue
+        where = 'command line' if name in named else 'recipe'
+        others = [one for one in IN_PLACE_OF.get(name, ()) if run.setting(one) is not None]
+        if name not in named and others:
+            where = others[0]  # which it follows from
+        rows.append([Cell(name), Cell(setting(value)), Cell(setting(default)), Cell(where)])
+    title = 'Settings that differ from the defaults'
+    return Table(title, ['setting', 'value', 'default', 'from'], rows) if rows else None
+
+
+def has(run: Run, name: str) -> bool:
+    """Whether the version that the run was made by had a setting."""
+    group, _, last = f'config.{name}'.rpartition('.')
+    return last in (within(run.about, group) or {})
+
+
+def _defaults(run: Run) -> fields.Settings:
+    """The settings of a run of the same size and task that names nothing else."""
+    changes = {name: run.setting(name) for name in ('job', 'init_from')}
+    changes |= {'model': {'size': run.setting('model.size')}}
+    changes |= {'task': {'name': run.setting('task.name')}}
+    try:
+        return resolve.fill(recipe(changes))
+    except (UserError, TypeError):  # of another version
+        return recipe({})
