@@ -128,7 +128,7 @@ def typed(advice: str, name: pathlib.Path | str) -> str:
 
 def as_json_lines(line: str, error: ValueError, name: pathlib.Path | str) -> str:
     """What to type where a first line that is no JSON begins an object over several lines."""
-    if getattr(error, 'pos', -1) < len(line):
+    if getattr(error.__cause__ or error, 'pos', -1) < len(line):
         return ''
     command = typed('jq -c . {} > NEW.jsonl', name)
     return f'; an object over several lines becomes JSON lines by: {command}'

@@ -223,7 +223,7 @@ def json_rows(
                 where = f'{origin.name}, {origin.unit} {first_line + number}'
                 if complaints.policy == 'error' and _has_no_field(error, data):
                     raise DataError(f'{where}: {error}') from error  # to skip would leave nothing
-                advice = _as_json_lines(line, error, origin.name) if offset == 0 else ''
+                advice = formats.as_json_lines(line, error, origin.name) if offset == 0 else ''
                 complaints.refuse('bad_json', where, f'{error}{advice}')
             else:
                 yield JsonRow(number, offset, texts)
@@ -270,12 +270,6 @@ def _has_no_field(error: ValueError, data: bytes) -> bool:
         return False
     names = (json.dumps(error.field, ensure_ascii=plain).encode() for plain in (True, False))
     return not any(name in data for name in names)
-
-
-def _as_json_lines(line: str, error: ValueError, name: str) -> str:
-    """What to type where the first line shows objects over several lines."""
-    cause = error.__cause__
-    return formats.as_json_lines(line, cause, name) if isinstance(cause, ValueError) else ''
 
 
 def line_number(origin: Origin) -> int:
