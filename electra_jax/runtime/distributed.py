@@ -1,16 +1,20 @@
 """The processes of a run, on one or more hosts: joining them, and agreeing with them."""
 
 import os
+from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from electra_jax.core.errors import ConfigError
+from electra_jax.runtime import joining
 
-# JAX itself ends a process that loses its coordinator for so long: later than
-# `runtime.watchdog`, which reports more.
-_HEARTBEAT_SECONDS = 50
+# JAX aborts a process that loses its coordinator for so long, with a trace of its own code: it is
+# much longer than `runtime.watchdog` takes, which reports more.
+_HEARTBEAT_SECONDS = 120
+# So, too, where not all join: `runtime.joining` ends it before.
+_JOIN_SECONDS = joining.SECONDS + 60
 
 
 def initialize() -> None:
@@ -23,20 +27,28 @@ def initialize() -> None:
     if jax.distributed.is_initialized():
         return
     if 'JAX_COORDINATOR_ADDRESS' in os.environ:
-        jax.distributed.initialize(
+        _join(
             num_processes=_whole_number('JAX_NUM_PROCESSES'),
             process_id=_whole_number('JAX_PROCESS_ID'),
-            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
         )
     elif _jax_finds_the_processes():
         try:
-            jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
+            _join()
         except ValueError as error:
             raise ConfigError(
                 f'the other processes of this run cannot be found ({error}): set '
                 'JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or train on this '
                 'machine alone without ELECTRA_JAX_HOSTS'
             ) from error
+
+
+def _join(**processes: Any) -> None:
+    with joining.reported():
+        jax.distributed.initialize(
+            **processes,
+            initialization_timeout=_JOIN_SECONDS,
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+        )
 
 
 def told_to_stop(step: int) -> bool:

@@ -1,15 +1,17 @@
-"""The processes of a run watch each other: where one fails or vanishes, all end and report why.
+"""The processes of a run watch each other: where one fails, vanishes or is cut off, all report why.
 
 Without it a process would wait in a collective operation forever. Each process writes every few
 seconds that it lives, to the key-value store of JAX's coordination service (which the first process
-runs), and checks with its own monotonic clock when the other ones last wrote something new.
+runs), and reads what the others have written. A second thread judges, because a call to the store
+itself waits for minutes where the network is down.
 """
 
 import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 import jax
 
@@ -19,10 +21,11 @@ from jax._src import distributed as coordination
 
 from electra_jax.core import errors
 from electra_jax.core.errors import first_line
-from electra_jax.runtime import distributed
+from electra_jax.runtime import connections, distributed
 
 BEAT_SECONDS = 5.0
 LOST_SECONDS = 30.0  # of silence
+_TICK_SECONDS = 1.0
 _FOLDER = 'electra_jax/alive'
 _DONE, _FAILED = 'done', 'failed'
 
@@ -30,74 +33,165 @@ _DONE, _FAILED = 'done', 'failed'
 class Watch:
     """What the other processes have written last, and when."""
 
-    def __init__(self, me: int):
-        self._me = me
+    def __init__(self, me: int, store: str):
+        """Process `me` begins; process 0 keeps what all have written, at the address `store`."""
+        self._me, self._store = me, store
+        self._reached: float | None = None  # when the store has last answered
         self._last: dict[int, tuple[str, float]] = {}  # process -> its message, when it arrived
 
-    def judge(self, messages: Mapping[int, str], now: float) -> str | None:
-        """Why the run cannot continue, by the newest message of each process; None: it can.
-
-        A process that has not written yet is not judged: JAX itself waits for it.
-        """
+    def heard(self, messages: Mapping[int, str], now: float) -> None:
+        """Notes the newest message of each process, which the store has answered."""
+        self._reached = now
         for process, message in messages.items():
-            if process == self._me:
-                continue
-            if self._last.get(process, ('', now))[0] != message:
+            if process != self._me and self._last.get(process, ('', now))[0] != message:
                 self._last[process] = message, now
-            state, _, rest = message.partition(' ')
-            if state == _FAILED:
-                return f'process {process} has stopped: {rest}'
-            host = rest.partition(' ')[0]
-            silent = now - self._last[process][1]
-            if state != _DONE and silent > LOST_SECONDS:
-                return f'process {process} on {host} has been silent for {silent:.0f} s'
+
+    def judge(
+        self, now: float, unanswered: Mapping[str, float] = MappingProxyType({})
+    ) -> str | None:
+        """Why the run cannot continue; None: it can.
+
+        A process that has not written yet is not judged: JAX itself waits for it. `unanswered` has
+        for how many seconds an address has confirmed nothing that this process has sent to it.
+        """
+        for process, (message, _) in self._last.items():
+            if message.startswith(_FAILED):
+                return f'process {process} has stopped: {message.partition(" ")[2]}'
+        if self._reached is None:
+            self._reached = now
+        if now - self._reached > LOST_SECONDS:
+            return (
+                f'process 0{self._host(0)} has not answered for {now - self._reached:.0f} s at '
+                f'{self._store}: it has ended, and its output shows why, or the network between '
+                f'it and {socket.gethostname()} does not work (look at both hosts)'
+            )
+        for process, (message, since) in self._last.items():
+            # A process that cannot read the store learns nothing about the others meanwhile.
+            silent = self._reached - since
+            deaf = unanswered.get(_address(message), 0.0)
+            if deaf > LOST_SECONDS:
+                return (
+                    f'process {process}{self._host(process)} ({_address(message)}) has confirmed '
+                    f'nothing that {socket.gethostname()} has sent to it for {deaf:.0f} s, though '
+                    'both live: the network between these two does not work'
+                )
+            if message != _DONE and silent > LOST_SECONDS:
+                return (
+                    f'process {process}{self._host(process)} has been silent for {silent:.0f} s: '
+                    'it was killed, it hangs, or its network does not work (look at that host)'
+                )
         return None
+
+    def addresses(self) -> list[str]:
+        """Those of the other processes."""
+        return [_address(message) for message, _ in self._last.values()]
+
+    def all_done(self, count: int) -> bool:
+        """Whether all other ones of `count` processes have announced their end."""
+        ended = [process for process, (message, _) in self._last.items() if message == _DONE]
+        return len(ended) == count - 1
+
+    def _host(self, process: int) -> str:
+        words = self._last.get(process, ('', 0.0))[0].split()
+        return f' on {words[1]}' if len(words) > 1 else ''
+
+
+def _address(message: str) -> str:
+    words = message.split()
+    return words[2] if len(words) == 4 else ''
 
 
 class Watchdog:
-    """A thread that shows that this process lives, and watches the other ones."""
+    """Threads that show that this process lives, and watch the other ones."""
 
-    def __init__(self) -> None:
-        client = coordination.global_state.client
-        assert client is not None, 'distributed.initialize() comes first'
-        self._client = client
-        self._me = jax.process_index()
-        self._watch = Watch(self._me)
-        self._beats, self._reached = 0, time.monotonic()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name='watchdog', daemon=True)
-        self._thread.start()
+    def __init__(
+        self, end: Callable[[str], None] = errors.end_now, beat_seconds: float = BEAT_SECONDS
+    ):
+        """Starts the threads; `end` ends this process with a message."""
+        state = coordination.global_state
+        assert state.client is not None, 'distributed.initialize() comes first'
+        self._client, self._me = state.client, state.process_id
+        self._count = state.num_processes
+        store = state.coordinator_address or 'its address'
+        self._watch, self._unanswered = Watch(self._me, store), connections.Unanswered()
+        self._who = f'{socket.gethostname()} {connections.own_address(store)}'
+        self._end, self._beat_seconds = end, beat_seconds
+        self._read_seconds = 1.5 * beat_seconds  # until all others have read what is written
+        self._seconds = 0.0  # in which this process ran: it may itself be stopped for a while
+        self._last_word: str | None = None  # once this process ends
+        self._leaves, self._stop = threading.Event(), threading.Event()
+        self._threads = [
+            threading.Thread(target=run, name=f'watchdog {run.__name__}', daemon=True)
+            for run in (self._beat, self._judge)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def leave(self, failure: str | None = None) -> None:
-        """Announces that this process ends, and with `failure` that the other ones must, too."""
-        self._stop.set()
-        self._thread.join()
-        with contextlib.suppress(jax.errors.JaxRuntimeError):
-            self._write(_DONE if failure is None else f'{_FAILED} {failure}')
-        if failure is not None and self._me == 0:
-            time.sleep(2 * BEAT_SECONDS)  # the store ends with this process: let them read it
+        """Announces that this process ends, and with `failure` that the other ones must, too.
 
-    def _run(self) -> None:
+        Without one it waits for the others to end: JAX lets none go before, and would wait in
+        silence for one that vanishes.
+        """
+        self._last_word = _DONE if failure is None else f'{_FAILED} {failure}'
+        self._leaves.set()
+        beat, judge = self._threads
+        # A failure is what the user must see: it does not wait for a store that cannot be reached.
+        beat.join(None if failure is None else self._read_seconds)
+        self._stop.set()
+        judge.join()
+        if failure is not None and self._me == 0:
+            time.sleep(self._read_seconds)  # the store ends with this process: let them read it
+
+    def _beat(self) -> None:
+        beats, written = 0, ''
         while True:
-            try:
-                self._beats += 1
-                self._write(f'alive {socket.gethostname()} {self._beats}')
+            beats += 1
+            word = self._last_word or f'alive {self._who} {beats}'
+            with contextlib.suppress(jax.errors.JaxRuntimeError):  # the judge counts the seconds
+                if word != written:
+                    self._write(word)
+                    written = word
                 entries = self._client.key_value_dir_get(_FOLDER)
-                self._reached = time.monotonic()
-            except jax.errors.JaxRuntimeError as error:
-                wrong = None
-                if time.monotonic() - self._reached > LOST_SECONDS:
-                    wrong = f'process 0 cannot be reached ({first_line(error)})'
-            else:
                 messages = {int(key.rpartition('/')[2]): message for key, message in entries}
-                wrong = self._watch.judge(messages, self._reached)
-            if wrong is not None and not self._stop.is_set():
-                errors.end_now(
-                    f'{wrong}. This process ends, too. The newest checkpoint is safe: type the '
-                    'same command again, on every host, to continue from it.'
-                )
-            if self._stop.wait(BEAT_SECONDS):
+                self._watch.heard(messages, self._seconds)
+                if written.startswith(_FAILED):
+                    return
+                if written == _DONE and self._watch.all_done(self._count):
+                    return
+            if self._leaves.is_set():
+                self._stop.wait(min(self._beat_seconds, _TICK_SECONDS))
+            else:
+                self._leaves.wait(self._beat_seconds)
+            if self._stop.is_set():
                 return
+
+    def _judge(self) -> None:
+        before = time.monotonic()
+        while not self._stop.wait(_TICK_SECONDS):
+            now = time.monotonic()
+            self._seconds += min(now - before, 2 * _TICK_SECONDS)
+            before = now
+            waiting = connections.waiting(self._watch.addresses())
+            unanswered = self._unanswered.seconds(waiting, self._seconds)
+            wrong = self._watch.judge(self._seconds, unanswered)
+            if wrong is None or self._stop.is_set():
+                continue
+            self._give_up(wrong)
+            return
+
+    def _give_up(self, wrong: str) -> None:
+        # The others learn why, where the store answers. It ends with process 0, and JAX aborts
+        # those that miss it: so they get the time to read it.
+        self._last_word = f'{_FAILED} {wrong}'
+        self._leaves.set()
+        self._threads[0].join(self._read_seconds)
+        if self._me == 0:
+            self._stop.wait(self._read_seconds)
+        self._end(
+            f'{wrong}. This process ends, too. The newest checkpoint is safe: type the '
+            'same command again, on every host, to continue from it.'
+        )
 
     def _write(self, message: str) -> None:
         self._client.key_value_set(f'{_FOLDER}/{self._me}', message, allow_overwrite=True)

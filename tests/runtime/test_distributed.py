@@ -4,14 +4,14 @@ import jax
 import pytest
 
 from electra_jax.core.errors import ConfigError
-from electra_jax.runtime import distributed
+from electra_jax.runtime import distributed, joining
 
 VARIABLES = (
     'JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID', 'ELECTRA_JAX_HOSTS',
     'SLURM_STEP_NODELIST', 'SLURM_NTASKS',
 )  # fmt: skip
-# Hosts that vanish must be noticed within a minute.
-HEARTBEAT = {'heartbeat_timeout_seconds': 50}
+# Those of JAX, which ends in an abort: our own are shorter, and end in a message.
+WAITS = {'heartbeat_timeout_seconds': 120, 'initialization_timeout': joining.SECONDS + 60}
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def joined(monkeypatch):
         ({}, []),
         ({'SLURM_NTASKS': '8'}, []),  # a batch script, not a step
         ({'SLURM_NTASKS': '1', 'SLURM_STEP_NODELIST': 'a'}, []),
-        ({'SLURM_NTASKS': '8', 'SLURM_STEP_NODELIST': 'a,b'}, [HEARTBEAT]),
-        ({'ELECTRA_JAX_HOSTS': 'auto'}, [HEARTBEAT]),
+        ({'SLURM_NTASKS': '8', 'SLURM_STEP_NODELIST': 'a,b'}, [WAITS]),
+        ({'ELECTRA_JAX_HOSTS': 'auto'}, [WAITS]),
         (
             {'JAX_COORDINATOR_ADDRESS': 'a:1', 'JAX_NUM_PROCESSES': '2', 'JAX_PROCESS_ID': '1'},
-            [{'num_processes': 2, 'process_id': 1, **HEARTBEAT}],
+            [{'num_processes': 2, 'process_id': 1, **WAITS}],
         ),
     ],
 )
