@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from tools.faults import setting, soak
+from tools.faults import namespaces, network, setting, soak
 from tools.faults.processes import DEADLINE, Hang, Mark, Missed, Process
 from tools.faults.rounds import Round, is_saving
 
@@ -399,6 +399,8 @@ def _needs_mount() -> str | None:
 
 def unable(name: str) -> str | None:
     """Why a fault cannot be injected on this machine; None: it can."""
+    if name in network.FAULTS:
+        return namespaces.unable()
     return _needs_mount() if name.startswith('full disk') else None
 
 
@@ -429,6 +431,7 @@ FAULTS: dict[str, Callable[[Round], None]] = {
     'corpus builder process dies': builder_dies,
     'one of two processes vanishes': host_vanishes,
     'one of two processes preempted': host_preempted,
+    **network.FAULTS,
     'clock jumps': clock_jumps,
     'second run in the same workdir': second_run,
 }

@@ -20,11 +20,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent import futures
 from typing import Any
 
 from electra_jax.runtime.terminal import markdown
-from tools.faults import faults, processes, rounds, setting
+from tools.faults import faults, namespaces, processes, rounds, setting
 
 _TRIES = 12  # to hit the moment of a fault
 _COLUMNS = ('rounds', 'starts', 'lost checkpoints', 'hangs', 'differences', 'complaints')
@@ -142,8 +143,9 @@ def unmount_leftovers(folder: pathlib.Path) -> None:
             subprocess.run(['umount', mounted_at], check=True)
 
 
-def main() -> int:
-    """Reads the command line; returns 0 where every round ended as it should."""
+def main(words: Sequence[str] | None = None) -> int:
+    """Reads the command line (None: this process's); returns 0 where every round went well."""
+    words = sys.argv[1:] if words is None else list(words)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--folder', type=pathlib.Path, required=True, help='of all files')
     parser.add_argument('--rounds', type=int, default=100)
@@ -153,9 +155,10 @@ def main() -> int:
         '--stand-in', action='store_true', help='one matrix in place of the networks'
     )
     parser.add_argument('--only', nargs='+', help='parts of names of faults')
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     where = setting.prepare(args.folder, args.stand_in)
     unmount_leftovers(where.folder)
+    namespaces.remove_leftovers()
     processes.preload()
     spans = rounds.Spans()
     names = faults.chosen(args.only)
@@ -189,7 +192,7 @@ def main() -> int:
             print(line(one, len(done), args.rounds, each), flush=True)
             shown = table(done, unable)
             (where.folder / 'results.md').write_text(shown + '\n')
-            results = {'arguments': sys.argv[1:], 'rounds': done, 'not run': unable}
+            results = {'arguments': words, 'rounds': done, 'not run': unable}
             (where.folder / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
     print(table(done, unable))
     return 1 if any(one[column] for one in done for column in _COLUMNS[2:]) else 0

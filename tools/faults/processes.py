@@ -47,6 +47,7 @@ class Process:
         words: Sequence[str],
         environment: Mapping[str, str] | None = None,
         new_program: bool = False,
+        before: Sequence[str] = (),
     ):
         """Starts it.
 
@@ -56,6 +57,7 @@ class Process:
             environment: variables to add to those of this process.
             new_program: start a new Python, as a shell would, instead of forking one that has
                 imported everything.
+            before: words to put before the command of a new Python.
         """
         number = len(list(folder.glob('*.log')))
         self.log = folder / f'{number:02d}.log'
@@ -68,7 +70,7 @@ class Process:
         if new_program:
             with self.log.open('a') as log:
                 self._popen = subprocess.Popen(
-                    [setting.PYTHON, '-m', 'tools.faults.child', str(self._marks), *words],
+                    [*before, setting.PYTHON, '-m', 'tools.faults.child', str(self._marks), *words],
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     cwd=setting.ROOT,

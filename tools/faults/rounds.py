@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tools.faults import compare, setting
+from tools.faults.namespaces import Network
 from tools.faults.processes import Mark, Missed, Process
 
 TRIES = 3  # of the same command after a fault
@@ -88,6 +89,7 @@ class Round:
         self.workdir = folder / 'run'
         self.words: list[str] = []
         self.hosts = 1
+        self.network: Network | None = None  # of the hosts; None: all are this machine
         self._references = references
         self.kept = 0  # step of the newest checkpoint that must not be lost
         self.notes: list[str] = []
@@ -102,14 +104,18 @@ class Round:
         return self._references(self.hosts)
 
     def start(
-        self, environment: Mapping[str, str] | None = None, new_program: bool = False
+        self,
+        environment: Mapping[str, str] | None = None,
+        new_program: bool = False,
+        before: Sequence[str] = (),
     ) -> Process:
-        """Starts the command."""
+        """Starts the command; the arguments are those of `Process`."""
         process = Process(
             self.folder,
             self.setting.command(self.workdir, *self.words),
             environment,
             new_program,
+            before,
         )
         self.started.append(process)
         return process
@@ -117,6 +123,15 @@ class Round:
     def start_hosts(self, environment: Mapping[str, str] | None = None) -> list[Process]:
         """Starts the command on every host, with `environment` added to that of this process."""
         more = dict(environment or {})
+        if self.network is not None:
+            return [
+                self.start(
+                    {**self.network.environment(host), **more},
+                    new_program=True,
+                    before=self.network.words_before(host),
+                )
+                for host in range(self.hosts)
+            ]
         if self.hosts == 1:
             return [self.start(more)]
         environments = hosts_environment(self.hosts)
@@ -211,6 +226,8 @@ class Round:
         """Ends what still runs, unmounts file systems, deletes the folder."""
         for process in self.started:
             process.kill()
+        if self.network is not None:
+            self.network.close()
         for undo in reversed(self.cleanup):
             undo()
         if not keep:
