@@ -194,6 +194,8 @@ class DataConfig:
     one_segment_rate: float = setting(0.1, at_least=0, at_most=1)
     short_row_rate: float = setting(0.05, at_least=0, at_most=1)
     build_seed: int = setting(0, at_least=0, at_most=_MAX_SEED)  # of the corpus builder's draws
+    # Text in one piece of work, which becomes one shard, about; a builder's memory grows with it.
+    piece_megabytes: int = setting(16, at_least=1, at_most=1024)
     # What ends a document of plain text: a blank line, or the end of its file alone.
     document_ends: str = setting('blank_line', choices=('blank_line', 'file'))
     # Torn files and JSON lines; and rows of a task that cannot be used: 'skip' counts them.

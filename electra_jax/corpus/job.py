@@ -44,12 +44,11 @@ _LOCK_NAME = '.lock'
 _REVISIONS = 'revisions'  # of remote text, next to the settings
 
 
-def build_corpus(
-    data: schema.DataConfig, piece_bytes: int = sources.PIECE_BYTES
-) -> manifest.Corpus:
+def build_corpus(data: schema.DataConfig, piece_bytes: int | None = None) -> manifest.Corpus:
     """Builds the corpus that `data` describes in the folder `data.path`, or opens it.
 
-    `piece_bytes`, the text in one piece of work, about, also decides the rows.
+    `piece_bytes`, the text in one piece of work, about, also decides the rows; None:
+    `data.piece_megabytes`.
 
     Raises:
         ConfigError: a setting is not possible, or the folder holds another corpus.
@@ -57,7 +56,7 @@ def build_corpus(
     """
     entries = _check(data)
     folder = pathlib.Path(data.path or '')
-    settings = _settings(data, piece_bytes)
+    settings = _settings(data, piece_bytes or data.piece_megabytes * 1_000_000)
     if (folder / manifest.FILE_NAME).exists():
         corpus = manifest.load_corpus(folder, data.verify, terminal.ERR.print)
         _same_settings(corpus.settings, settings, folder)

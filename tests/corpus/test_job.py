@@ -92,6 +92,14 @@ def ids_of(text: str) -> list[int]:
 # What is in it
 
 
+def test_the_size_of_pieces_is_a_setting(config):
+    path = pathlib.Path(config.source.removeprefix('text:'))
+    write_text(path, 3500)
+    built = job.build_corpus(dataclasses.replace(config, piece_megabytes=1))
+    assert built.settings['piece_bytes'] == 1_000_000
+    assert len(built.shards['train']) == math.ceil(path.stat().st_size / 1e6) > 1
+
+
 @pytest.mark.parametrize('layout', ['segments', 'packed'])
 def test_every_token_of_the_text_is_in_one_row(config, tmp_path, layout):
     built = make(config, layout=layout)
