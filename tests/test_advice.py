@@ -902,6 +902,14 @@ UNTRIED = {
         ('sweep/table.py', 'no plot: type pip install matplotlib'),
         ('train/trackers.py', ', which is not installed: type pip install -e'),
     ),
+    'It needs a cluster, or Apache Beam at least; tests/corpus/test_dask.py has both.': (
+        ('corpus/dask_cluster.py', '--dask_client_address=tcp://HOST:8786'),
+        ('corpus/dask_cluster.py', 'dask worker tcp://HOST:8786 --nworkers=auto'),
+        ('corpus/dask_cluster.py', 'names Dask, which is not installed ('),
+        ('corpus/dask_cluster.py', 'names no Dask scheduler: type'),
+        ('corpus/dask_cluster.py', 'dask scheduler --scheduler-file FILE` writes it'),
+        ('corpus/dask_cluster.py', "there type pip install -e '.[dask]', as here"),
+    ),
     'It needs a network.': (
         ('core/tfds.py', 'Where there is a network, with tensorflow'),
         ('corpus/hub.py', 'hf download {} --repo-type dataset --local-d'),

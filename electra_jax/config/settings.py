@@ -202,7 +202,7 @@ class DataConfig:
     on_bad_text: str = setting('error', choices=('error', 'skip'))
     on_bad_row: str = setting('error', choices=('error', 'skip'))
     # What builds shards: 'local' (processes here) or 'beam' (extra 'beam'); and Beam's options:
-    # '--runner=FlinkRunner --flink_master=HOST:8081'.
+    # '--runner=DaskRunner --dask_client_address=tcp://HOST:8786' (extra 'dask').
     runner: str = setting('local', choices=('local', 'beam'))
     runner_options: str | None = setting(None)
     workers: int | None = setting(None, at_least=1)  # processes of 'local'; None: one per core

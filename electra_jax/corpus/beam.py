@@ -4,35 +4,85 @@ Each worker runs `workers.Context.build`, as a build on this machine does, so th
 same bytes. Every worker must see the source and `data.path` under the same names as this process,
 on a shared or mounted file system. `data.runner_options` names the runner; a tokenizer is trained
 here, before.
+
+The pipeline is three steps that every runner has, and gives nothing back: what was built is read
+from the folder.
 """
 
+import pathlib
 import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.corpus import sources, workers
+from electra_jax.corpus import dask_cluster, sources, workers
+
+_SHORT_NAMES = dict.fromkeys(('dask', 'daskrunner'), dask_cluster.RUNNER)
 
 
-def check(options: str | None) -> Any:
-    """The options of the pipeline; refuses those that cannot be read, and a missing Beam."""
+def check(options: str | None) -> None:
+    """Refuses what would end a build before its first piece.
+
+    Raises:
+        ConfigError: the options cannot be read, or name no runner.
+        DataError: Beam is not installed, or the cluster that they name cannot be used.
+    """
+    read = _read(options)
+    if _runner(read) == dask_cluster.RUNNER:
+        dask_cluster.check(read)
+
+
+def check_shared(options: str | None, folder: pathlib.Path, texts: Iterable[str]) -> None:
+    """Refuses workers that do not see `folder` or `texts`, where the runner can ask each of them.
+
+    Raises:
+        DataError: names the worker and what it does not see.
+    """
+    read = _read(options)
+    if _runner(read) == dask_cluster.RUNNER:
+        dask_cluster.check_shared(read, folder, texts)
+
+
+def _read(options: str | None) -> Any:
+    """The options as Beam has them, with what we set for the runner."""
     try:
         # Imported here, because a build on one machine does not need it and it takes seconds.
-        from apache_beam.options.pipeline_options import PipelineOptions
+        import apache_beam  # noqa: F401
+        from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+        from apache_beam.runners import runner
     except ImportError as error:
         raise DataError(
             "data.runner is 'beam', which needs Apache Beam: type pip install -e '.[beam]' (the "
             'workers need the same), or --config.data.runner=local'
         ) from error
+    if 'dask' in (options or '').lower():
+        dask_cluster.add_options()
     try:
-        pipeline_options = PipelineOptions(shlex.split(options or ''))
-        pipeline_options.get_all_options()  # only this reads the words
+        read = PipelineOptions(shlex.split(options or ''))
+        read.get_all_options()  # only this reads the words
     except (ValueError, SystemExit) as error:  # an unclosed quote; argparse gives up
         raise ConfigError(
             f'data.runner_options is {options!r}: it is read as the words of a command line, such '
             "as '--runner=FlinkRunner --flink_master=HOST:8081'"
         ) from error
-    return pipeline_options
+    if not (name := _runner(read)):
+        return read
+    if name == dask_cluster.RUNNER:
+        dask_cluster.complete(read)
+    read.view_as(StandardOptions).runner = name
+    try:
+        runner.create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise ConfigError(f'data.runner_options is {options!r}: {error}') from error
+    return read
+
+
+def _runner(options: Any) -> str | None:
+    """The name of the runner, of Dask's the whole name, by which Beam knows it."""
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    name = options.view_as(StandardOptions).runner
+    return _SHORT_NAMES.get((name or '').lower(), name)
 
 
 def run_pieces(
@@ -47,18 +97,19 @@ def run_pieces(
         DataError: a piece could not be built, or Beam is not installed.
     """
     options = context.config.runner_options
-    pipeline_options = check(options)
+    pipeline_options = _read(options)
     import apache_beam as beam
 
     to_do = list(pieces)
+    pipeline = beam.Pipeline(options=pipeline_options)
     try:
-        with beam.Pipeline(options=pipeline_options) as pipeline:
+        with pipeline:
             (
                 pipeline
                 | 'Pieces' >> beam.Create(to_do)
                 # Else a runner may fuse both steps and build everything where it was listed.
                 | 'SpreadOut' >> beam.Reshuffle()
-                | 'Build' >> beam.Map(context.build)
+                | 'Build' >> beam.FlatMap(_build, context)
             )
     except Exception as error:  # each runner wraps what a worker raised in its own way
         raise DataError(
@@ -66,6 +117,11 @@ def run_pieces(
             'the same command continues (data.runner_options: '
             f'{options or "none, so Beam runs on this machine"})'
         ) from error
+    finally:
+        # Beam leaves it open; what Dask's workers have not begun is dropped with it.
+        client = getattr(getattr(pipeline, 'result', None), 'client', None)
+        if client is not None:
+            client.close()
     for piece in to_do:
         sidecar = context.read(piece)
         if sidecar is None:
@@ -74,6 +130,12 @@ def run_pieces(
                 'data.path must be one folder on a file system that all workers share'
             )
         yield piece, sidecar
+
+
+def _build(piece: sources.Piece, context: workers.Context) -> list[int]:
+    """Builds a piece. Its sidecar is in the folder: nothing is sent back."""
+    context.build(piece)
+    return []
 
 
 def _reason(error: BaseException) -> str:

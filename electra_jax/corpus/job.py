@@ -31,7 +31,7 @@ from electra_jax.config import settings as schema
 from electra_jax.core import files
 from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.corpus import beam, build, divide, messages, sample, sources, workers
+from electra_jax.corpus import beam, build, dask_cluster, divide, messages, sample, sources, workers
 from electra_jax.corpus.documents import IMAGES, LOCAL, Entry
 from electra_jax.corpus.files import find_files
 from electra_jax.data import manifest, records
@@ -78,6 +78,9 @@ def build_corpus(data: schema.DataConfig, piece_bytes: int | None = None) -> man
             _note(folder, settings, revisions)
             for name, revision in revisions.items():
                 terminal.ERR.print(f'{name} is read over the network, at {revision}')
+        if data.runner == 'beam':
+            texts = [entry.where for entry in entries if entry.kind in LOCAL]
+            beam.check_shared(data.runner_options, folder, filter(os.path.exists, texts))
         return _build(data, entries, revisions, folder, settings)
 
 
@@ -243,8 +246,7 @@ def _build(
     pieces = folder / workers.PIECES_FOLDER
     pieces.mkdir(exist_ok=True)
     finished = _times(pieces)
-    for name in ('*.array_record', 'pieces/*', manifest.FILE_NAME, manifest.UNIGRAM_NAME):
-        _delete(folder, f'{name}.*.tmp')  # of a build that was killed
+    _delete_unfinished(folder)  # of a build that was killed
     complaints = Complaints('data.on_bad_text', data.on_bad_text)
     planned = sources.plan(entries, complaints, settings['piece_bytes'])
     size = sum(piece.read_bytes for piece in planned if not piece.held_out)
@@ -270,11 +272,14 @@ def _build(
         'revisions': revisions,
         'versions': {name: metadata.version(name) for name in ('numpy', 'array_record')},
     }
-    unigram = np.sum([np.load(path, allow_pickle=False) for path in pieces.glob('*.npy')], axis=0)
+    unigram = np.zeros(tokenizer.vocab_size, np.int64)
+    for path in pieces.glob('*.npy'):  # one at a time: a large corpus has many thousands
+        unigram += np.load(path, allow_pickle=False)
     unknown = _unknown(sidecars, unigram, tokenizer)
     corpus = _joined(context, sidecars, settings, complaints, unknown, figures)
     manifest.write_array(folder / manifest.UNIGRAM_NAME, unigram)
     manifest.write_json(folder / manifest.FILE_NAME, corpus.to_json())
+    _delete_unfinished(folder)  # of a worker that was killed, and others went on
     _delete(pieces, '[0-9]*.*')
     with contextlib.suppress(OSError):
         pieces.rmdir()
@@ -288,6 +293,16 @@ def _build(
 def _times(pieces: pathlib.Path) -> dict[int, int]:
     """When the sidecar of each finished piece was written, in nanoseconds."""
     return {int(path.stem): path.stat().st_mtime_ns for path in pieces.glob('*.json')}
+
+
+def _delete_unfinished(folder: pathlib.Path) -> None:
+    """Deletes the temporary files of processes that are gone."""
+    names = (
+        '*.array_record', 'pieces/*', manifest.FILE_NAME, manifest.UNIGRAM_NAME,
+        dask_cluster.SHARED_NAME,
+    )  # fmt: skip
+    for name in names:
+        _delete(folder, f'{name}.*.tmp')
 
 
 def _delete(folder: pathlib.Path, pattern: str) -> None:

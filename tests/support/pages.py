@@ -40,6 +40,7 @@ CANNOT = {
     r'electra_jax\.bench': 'compares with PyTorch for minutes; tests/end_to_end/test_bench.py does',
     r'--mesh|config\.mesh\.tensor=2': 'needs eight devices; tests/multidevice has them',
     r'runner=beam': 'needs Apache Beam; tests/corpus/test_beam.py has it',
+    r'\bdask (scheduler|worker) ': 'needs a cluster; tests/corpus/test_dask.py has one',
     r'google:': 'needs TensorFlow; tests/interop/test_tensorflow.py has it',
     r'trackers=tensorboard,trackio': 'needs trackio; tests/train/test_trackers.py plays its part',
     r'launch/test\.sh|pytest|ruff check|mkdocs': 'is the tests themselves',
