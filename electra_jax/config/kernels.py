@@ -15,7 +15,7 @@ PLATFORM_OF: dict[str, str | None] = {
 }  # fmt: skip
 # What is tried in turn where no kernel is set; the first that can run the config is used.
 FASTEST_FIRST: dict[str, tuple[str, ...]] = {
-    'tpu': ('splash', 'mosaic'),
+    'tpu': ('mosaic', 'splash'),
     'gpu': ('cudnn', 'triton'),
 }
 # Modules that JAX may no longer have: 0.12 deprecates its Triton kernels and will remove them.
@@ -66,7 +66,7 @@ def limits(config: Config | Settings, kernel: str) -> Iterator[tuple[str, str, s
 
 
 def choose(config: Config | Settings, platform: str) -> str:
-    """The attention kernel where none is set: the fastest that can run the config."""
+    """The attention kernel where none is set: the first that can run the config."""
     able = [
         name
         for name in FASTEST_FIRST.get(platform, ())
