@@ -1,5 +1,6 @@
 """Every objective of the table: what holds of all, and what is special to each."""
 
+import dataclasses
 import functools
 
 import jax
@@ -114,7 +115,9 @@ def test_parts_of_a_batch_add_up_to_the_whole(name):
 )
 def test_a_row_knows_whether_the_loss_passes_on_what_was_observed(name):
     model = {'num_layers': 1, **(TWO_STAGE if name == 'two_stage' else {})}
-    config = tiny_config(model=model, objective={'name': name, 'masks': 'loss'})
+    config = tiny_config(model=model, objective={'name': name})
+    by_loss = dataclasses.replace(config.objective, masks='loss')  # also where that is refused
+    config = dataclasses.replace(config, objective=by_loss)
     bound = table.build(config, VOCABULARY)
 
     def loss(key):

@@ -16,7 +16,7 @@ from electra_jax.finetune.foreign import TASKS
 from electra_jax.interop.convert import How, convert
 from electra_jax.objectives import table
 from electra_jax.pretrain import job
-from electra_jax.train import checkpoint
+from electra_jax.train import checkpoint, metric_lines
 from tests.support.recipes import write_recipe
 
 
@@ -97,7 +97,7 @@ def test_a_branch_ends_with_the_bits_of_a_run_of_its_length(recipe, tmp_path, ca
     before = saved(trunk, 4, 'rest')['memory']['token_loss']
     assert np.ptp(rest['memory']['token_loss'] - before) > 0
     assert np.abs(params['embeddings']['word'] - average['embeddings']['word']).max() > 0
-    steps = [json.loads(line)['step'] for line in (branch / 'metrics.jsonl').open()]
+    steps = [line['step'] for line in metric_lines.read(epath.Path(branch))]
     assert min(steps) == 9
 
     # The mean is evaluated where it is asked for, and taken elsewhere.
