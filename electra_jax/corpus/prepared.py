@@ -131,19 +131,18 @@ class Dataset(NamedTuple):
             lengths = [int(length) for length in splits[name]['shardLengths']]
             size = int(splits[name]['numBytes'])
             template = splits[name].get('filepathTemplate') or _TEMPLATE
-            stem = template.format_map(
-                _Fields(DATASET=self.info['name'], SPLIT=name, FILEFORMAT=self.file_format)
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            fields = _Fields(DATASET=self.info['name'], SPLIT=name, FILEFORMAT=self.file_format)
+            names = _numbered(template.format_map(fields), len(lengths))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(f'{self.path}/{_INFO} is damaged ({error!r:.200})') from error
         wanted = _range(begin, end, sum(lengths))
         shards, before = [], 0
-        for i, rows in enumerate(lengths):
+        for file, rows in zip(names, lengths, strict=True):
             first, last = (min(max(row - before, 0), rows) for row in (wanted.start, wanted.stop))
             before += rows
             if first < last:
                 share = (last - first) / sum(lengths)
-                path = f'{self.path}/{_numbered(stem, i, len(lengths))}'
+                path = f'{self.path}/{file}'
                 shards.append(Shard(path, rows, first, last, math.ceil(size * share)))
         return shards
 
@@ -163,10 +162,15 @@ class _Fields(dict):
         return f'{{{key}}}'
 
 
-def _numbered(stem: str, index: int, count: int) -> str:
+def _numbered(stem: str, count: int) -> list[str]:
+    """The names of so many files; a ValueError for those of no file in a folder."""
     digits = max(5, len(str(count)))
-    i, n = f'{index:0{digits}}', f'{count:0{digits}}'
-    return stem.format(SHARD_X_OF_Y=f'{i}-of-{n}', SHARD_INDEX=i, NUM_SHARDS=n)
+    n, numbers = f'{count:0{digits}}', [f'{index:0{digits}}' for index in range(count)]
+    names = [stem.format(SHARD_X_OF_Y=f'{i}-of-{n}', SHARD_INDEX=i, NUM_SHARDS=n) for i in numbers]
+    if wrong := [name for name in names if '/' in name or '\0' in name]:
+        raise ValueError(f'{wrong[0]!r:.80} is not the name of a file')
+    ''.join(names).encode()  # a ValueError where half a character is among them
+    return names
 
 
 def _range(first: str | None, last: str | None, count: int) -> range:

@@ -20,6 +20,7 @@ from electra_jax.core.files import explained
 from electra_jax.corpus import documents, prepared
 
 _READ_AT_ONCE = 256
+_MOST_EXPANSION = 100  # text is at most so many times as large as its file
 _DATASET_AND_SPLIT = re.compile(r'(.+):(\w+(?:\[[^\]]*\])?)')  # name:train, name:train[:10%]
 
 
@@ -105,7 +106,7 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
         )
     for shard in dataset.shards(split):
         # What comes before a record of TFRecord must be read to find it.
-        count = 1 if form == 'tfrecord' else -(-shard.text_bytes // piece_bytes)
+        count = 1 if form == 'tfrecord' else _count(shard, piece_bytes)
         rows = shard.last - shard.first
         ends = [shard.first + rows * i // count for i in range(count + 1)]
         for first, last in itertools.pairwise(ends):
@@ -123,6 +124,14 @@ def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> I
                 block_bytes=piece_bytes,
                 fingerprint=documents.digest(repr(dataset.info).encode()).hex(),
             )
+
+
+def _count(shard: prepared.Shard, piece_bytes: int) -> int:
+    """Into how many parts a file of ArrayRecord is divided."""
+    with explained('read', shard.path):
+        most = os.stat(shard.path).st_size * _MOST_EXPANSION
+    size = min(shard.text_bytes, most)  # a damaged description may have any number
+    return max(-(-size // piece_bytes), 1)
 
 
 def pin(entry: documents.Entry) -> str:

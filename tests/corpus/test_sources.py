@@ -7,6 +7,7 @@ import json
 import lzma
 import math
 import random
+import shutil
 import sys
 import tarfile
 import time
@@ -705,6 +706,15 @@ def test_a_dataset_is_read_by_folder_and_by_name(dataset, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorflow_datasets', None)  # which is not needed
     monkeypatch.setenv('TFDS_DATA_DIR', str(dataset))
     assert sorted(joined(read('tfds:tiny_texts:train', 300)[0])) == wanted
+
+
+def test_a_damaged_size_of_a_dataset_makes_no_endless_plan(dataset, tmp_path):
+    folder = shutil.copytree(dataset / 'tiny_texts' / '1.0.0', tmp_path / '1.0.0')
+    info = json.loads((folder / 'dataset_info.json').read_text())
+    info['splits'][0]['numBytes'] = str(10**22)
+    (folder / 'dataset_info.json').write_text(json.dumps(info))
+    found, _ = read(f'tfds:{folder}:train', 1_000_000)
+    assert len(joined(found)) == 60
 
 
 def held_out_pieces(source, held_out, piece_bytes=10**7):

@@ -5,6 +5,7 @@ blank line and 'Second é.' in `text`, 'Title N' in `title`, and features of oth
 """
 
 import json
+import math
 import pathlib
 import runpy
 import shutil
@@ -178,6 +179,11 @@ def test_what_is_not_there_is_named(monkeypatch, where, words):
     [
         (('splits', 0, 'shardLengths', 1), 'x', 'dataset_info.json is damaged'),
         (('splits',), None, 'dataset_info.json is damaged'),
+        (('splits', 0, 'filepathTemplate'), ['x'], 'dataset_info.json is damaged'),
+        (('splits', 0, 'filepathTemplate'), '{SPLAT}', 'dataset_info.json is damaged'),
+        (('splits', 0, 'filepathTemplate'), '../{SHARD_X_OF_Y}', 'is not the name of a file'),
+        (('splits', 0, 'filepathTemplate'), 'a\ud800', 'dataset_info.json is damaged'),
+        (('splits', 0, 'numBytes'), math.inf, 'dataset_info.json is damaged'),
         (('fileFormat',), 'riegeli', 'of the form riegeli'),
         (('splits', 0, 'shardLengths', 1), '5', 'it holds 3 records of 5'),
     ],
