@@ -208,7 +208,7 @@ def _open(repo: str, commit: str, path: str) -> Any:
         name = f'datasets/{repo}@{commit}/{path}'
         return _hub().HfFileSystem().open(name, 'rb', cache_type='none')
 
-    return parquet.opened(_File(repo, _asked(repo, file)))
+    return parquet.opened(_File(repo, _asked(repo, file)), ahead=True)
 
 
 class _File:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -74,6 +75,8 @@ P = TypeVar('P', bound=ParquetPart)
 
 def _arrow() -> Any:
     """The package pyarrow, which is imported where it is used: only this source needs it."""
+    # Arrow's own allocator keeps what was freed; where pyarrow is imported already, it stays.
+    os.environ.setdefault('ARROW_DEFAULT_MEMORY_POOL', 'system')
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -148,10 +151,13 @@ def _reader(name: str, version: str) -> Any:
     return opened(name)
 
 
-def opened(source: Any) -> Any:
-    """A pyarrow.parquet.ParquetFile that reads a path or a file little by little."""
+def opened(source: Any, ahead: bool = False) -> Any:
+    """A pyarrow.parquet.ParquetFile of a path or a file.
+
+    It reads little by little; or `ahead`, the whole column of a row group in a few requests.
+    """
     return _arrow().parquet.ParquetFile(
-        source, buffer_size=_STREAM_BYTES, page_checksum_verification=True
+        source, buffer_size=_STREAM_BYTES, pre_buffer=ahead, page_checksum_verification=True
     )
 
 

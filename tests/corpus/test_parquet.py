@@ -1,6 +1,7 @@
 """Text in Parquet files."""
 
 import json
+import os
 import sys
 from unittest import mock
 
@@ -57,6 +58,18 @@ def test_a_large_row_group_comes_in_blocks(tmp_path, monkeypatch):
     _, (blocks,), _ = read(f'parquet:{tmp_path}/a.parquet', piece_bytes=500)
     assert len(blocks) > 5
     assert [document for block in blocks for document in block] == WANTED
+
+
+def test_a_large_row_group_is_not_in_memory_whole(tmp_path):
+    texts = [os.urandom(50_000).hex() for _ in range(100)]  # 10 MB
+    pages = {'use_dictionary': False, 'compression': 'none', 'write_batch_size': 1}
+    write(tmp_path / 'a.parquet', texts, rows=1000, data_page_size=100_000, **pages)
+    complaints, most = Complaints('data.on_bad_text', 'error'), 0
+    (piece,) = sources.plan(sources.parse_source(f'parquet:{tmp_path}/a.parquet'), complaints)
+    before = pa.total_allocated_bytes()
+    for _ in piece.parts[0]._texts(complaints):
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert 0 < most < 6e6
 
 
 def test_progress_counts_what_is_read(tmp_path):
