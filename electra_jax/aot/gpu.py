@@ -111,7 +111,7 @@ PLATFORM = Platform(
     group_of=lambda device: device.process_index,
     memory_share=memory_share,
     options={'xla_gpu_autotune_level': 0},  # it would time kernels on the card
-    # Of configs/one_gpu.py the times in turn are then 17.3 ms with layers in a loop and 12.4 ms
+    # Of configs/one_gpu.py the times in turn are then 17.3 ms with layers in a loop and 11.7 ms
     # unrolled, where an H100 took 18.6 and 12.6 (docs/speed.md).
     launch_seconds=2e-6,
     assumptions=(
