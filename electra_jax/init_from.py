@@ -191,9 +191,9 @@ def read_own(folder: epath.Path) -> tuple[trees.Tree, dict[str, Any]]:
         raise CheckpointError(
             f"{folder} is no workdir, but a folder of transformers: name it 'huggingface:{folder}'"
         )
-    from electra_jax.train import checkpoint  # imports Orbax, which takes half a second
+    from electra_jax.train import parameters  # imports Orbax, which takes half a second
 
-    return checkpoint.read_params(folder)
+    return parameters.read_params(folder)
 
 
 def read_foreign(

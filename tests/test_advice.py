@@ -54,7 +54,7 @@ from electra_jax.pretrain import report as pretraining
 from electra_jax.pretrain import text as texts
 from electra_jax.tokenizers import load
 from electra_jax.tokenizers.sentencepiece import SentencePiece
-from electra_jax.train import checkpoint
+from electra_jax.train import checkpoint, parameters
 from tests.support import advice, fakes, loading
 from tests.support.configs import merged, tiny_config
 from tests.support.corpora import WORDS
@@ -265,7 +265,7 @@ def trained() -> pathlib.Path:
         bind(config.model, tokenizer.vocab_size).init, jax.random.key(0), ('encoder',)
     )
     about = {'config': dataclasses.asdict(config), 'tokenizer': tokenizer.to_json()}
-    checkpoint.write_params(epath.Path(folder / 'model'), jax.device_get(jax.jit(init)()), about)
+    parameters.write_params(epath.Path(folder / 'model'), jax.device_get(jax.jit(init)()), about)
     return folder / 'model'
 
 
@@ -295,14 +295,14 @@ def evaluated(folder: epath.Path, settings: Settings) -> None:
 def continued(folder: epath.Path, settings: Settings) -> None:
     reports: list[str] = []
     saved = checkpoint.Checkpoints(
-        folder / checkpoint.FOLDER, settings.checkpoint, reports.append, read_only=True
+        folder / parameters.FOLDER, settings.checkpoint, reports.append, read_only=True
     )
     saved.check_state(0)
 
 
 def without_vocabulary(folder: pathlib.Path, words: list[str]) -> None:
     """A task starts from a model of another project, whose folder has no vocabulary."""
-    params, about = checkpoint.read_params(epath.Path(trained()))
+    params, about = parameters.read_params(epath.Path(trained()))
     stored, tokenizer = init_from.recorded(about, 'model')
     found = Checkpoint(params, resolve.stored_model(stored), tokenizer)
     projects.WRITERS['huggingface'](folder / 'theirs', found)

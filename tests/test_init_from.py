@@ -16,7 +16,7 @@ from electra_jax.model.bind import bind
 from electra_jax.objectives import table
 from electra_jax.pretrain import program as runs
 from electra_jax.tokenizers import load
-from electra_jax.train import checkpoint
+from electra_jax.train import parameters
 from tests.support import fakes
 from tests.support.configs import VOCABULARY, modern_config, tiny_config
 
@@ -42,7 +42,7 @@ def written(folder, tokenizer, **changes):
     init = functools.partial(bind(config.model, VOCABULARY.size).init, jax.random.key(9), networks)
     params = jax.device_get(jax.jit(init)())
     about = {'config': dataclasses.asdict(config), 'tokenizer': tokenizer.to_json()}
-    checkpoint.write_params(epath.Path(folder), params, about)
+    parameters.write_params(epath.Path(folder), params, about)
     return dict(trees.named_leaves(params))
 
 

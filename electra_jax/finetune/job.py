@@ -25,7 +25,7 @@ from electra_jax.finetune.run import Run, open_run, refuse_steps
 from electra_jax.finetune.written import write_json
 from electra_jax.init_from import BEFORE, checked_start
 from electra_jax.runtime import cli, distributed, terminal
-from electra_jax.train import checkpoint, workdir
+from electra_jax.train import parameters, workdir
 from electra_jax.train.clock import EVALUATING, SAVING, Clock
 from electra_jax.train.heartbeat import watched
 
@@ -133,7 +133,7 @@ def _save(
             BEFORE: run.choice.origin.tokens,
             'scores': dict(trial.metrics),
         }
-        checkpoint.write_params(folder, outcome.params, about)
+        parameters.write_params(folder, outcome.params, about)
     results.write_predictions(folder / 'predictions', predicted)
     content = {
         **trial._asdict(),
@@ -185,7 +185,7 @@ def _keep_best(run: Run, done: Mapping[int, Trial]) -> None:
 
     def delete() -> None:
         for number in done.keys() - {best}:
-            shutil.rmtree(run.trial_folder(number) / checkpoint.FOLDER, ignore_errors=True)
+            shutil.rmtree(run.trial_folder(number) / parameters.FOLDER, ignore_errors=True)
 
     on_first_host(delete)
 
@@ -219,7 +219,7 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
     refuse_steps(settings)
     distributed.initialize()
     first, *others = predict.trial_folders(folder)
-    params, about = checkpoint.read_params(first)
+    params, about = parameters.read_params(first)
     if 'task' not in about:
         raise CheckpointError(
             f'{first} holds a model that was not fine-tuned: fine-tune it first '
@@ -245,7 +245,7 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
     trials, into = [], folder / _EVALUATION
     for where in (first, *others):
         if where != first:  # the same program: nothing is compiled again
-            params, about = checkpoint.read_params(where)
+            params, about = parameters.read_params(where)
             model = model._replace(params=predict.put(model.answerer.mesh, params))
         predicted = model.answerer.predict(model.params, made, terminal.OUT.print)
         results.write_predictions(into / where.name, predicted)

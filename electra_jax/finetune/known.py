@@ -9,7 +9,7 @@ official files, https://gluebenchmark.com/tasks.
 import dataclasses
 from typing import Any
 
-from electra_jax.config.settings import DecodingConfig
+from electra_jax.config.task_settings import DecodingConfig
 from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.finetune.files.locate import Dataset, TaskFiles
 from electra_jax.finetune.files.tables import Columns

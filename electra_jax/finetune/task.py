@@ -11,7 +11,8 @@ from electra_jax.config import fields
 from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
-from electra_jax.config.settings import HEAD_STYLES, Config, DecodingConfig
+from electra_jax.config.settings import Config
+from electra_jax.config.task_settings import HEAD_STYLES, DecodingConfig
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import known
 from electra_jax.finetune.files import tag_schemes, tag_writings

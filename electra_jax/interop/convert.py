@@ -22,7 +22,7 @@ from electra_jax.interop.checkpoint import Checkpoint, from_record
 from electra_jax.interop.files import CONFIG_FILE, read_json
 from electra_jax.interop.projects import PASSED_ON, READERS, WRITERS
 from electra_jax.interop.transfer import Report
-from electra_jax.train import checkpoint, seals, workdir
+from electra_jax.train import parameters, seals, workdir
 
 OURS = 'ours'
 KINDS = {'source': (OURS, *sorted(READERS)), 'target': (OURS, *sorted(WRITERS))}
@@ -189,7 +189,7 @@ def _of_revision(path: pathlib.Path, revision: str | None) -> pathlib.Path:
     """The folder of the step that is asked for."""
     if revision is None:
         return path
-    folder, step = path / checkpoint.FOLDER, revision.removeprefix('step-')
+    folder, step = path / parameters.FOLDER, revision.removeprefix('step-')
     steps = seals.steps(files.absolute(folder)) if folder.is_dir() else []
     if not step.isdigit() or int(step) not in steps:
         allowed = ', '.join(f'step-{one}' for one in steps) or 'none, for it holds no checkpoint'
@@ -232,9 +232,9 @@ def read_ours(path: pathlib.Path, tasks: Tasks, how: How) -> Checkpoint:
     given, average_last = files.absolute(path), how.average_last
     folder = tasks.best_trial(given)
     if average_last is None:
-        params, about = checkpoint.read_params(folder, how.running_average)
+        params, about = parameters.read_params(folder, how.running_average)
     else:
-        params, about = checkpoint.read_mean(folder, average_last)
+        params, about = parameters.read_mean(folder, average_last)
     found = from_record(params, about, str(path))
     if average_last is not None:
         steps = ', '.join(map(str, about['averaged_steps']))
@@ -259,7 +259,7 @@ def _write_workdir(folder: pathlib.Path, found: Checkpoint) -> None:
     The tokenizer's own files go there as well, for building a corpus.
     """
     assert found.tokenizer is not None and found.about is not None
-    checkpoint.write_params(files.absolute(folder), found.params, found.about)
+    parameters.write_params(files.absolute(folder), found.params, found.about)
     found.tokenizer.save(folder / 'tokenizer')
 
 

@@ -26,7 +26,7 @@ from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import BuildCorpus, Text
 from electra_jax.runtime import distributed, terminal
-from electra_jax.train import checkpoint, loop, replay, seals, step, workdir
+from electra_jax.train import loop, parameters, replay, seals, step, workdir
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
@@ -114,7 +114,7 @@ def finished_step(config: Config, text: Text, folder: epath.Path) -> int | None:
     if newest is None:
         return None
     checkpoints = Checkpoints(
-        folder / checkpoint.FOLDER, config.checkpoint, terminal.OUT.print, read_only=True
+        folder / parameters.FOLDER, config.checkpoint, terminal.OUT.print, read_only=True
     )
     is_whole = checkpoints.latest() == newest
     if is_whole:
@@ -127,7 +127,7 @@ def finished_step(config: Config, text: Text, folder: epath.Path) -> int | None:
 def _measured_end(config: Config, text: Text, folder: epath.Path) -> int | None:
     """The step of the newest checkpoint, if the run ends there, and its evaluation is written."""
     end = min(config.total_steps, config.stop_at or config.total_steps)
-    newest = max(seals.steps(folder / checkpoint.FOLDER), default=-1)
+    newest = max(seals.steps(folder / parameters.FOLDER), default=-1)
     if newest < end:
         return None
     is_measured = not texts.held_out_rows(text) or report.evaluation_at(newest, folder)
@@ -259,7 +259,7 @@ def replay_dump(run: Run, path: epath.Path) -> None:
 
 def open_checkpoints(run: Run, read_only: bool = False, before: int | None = None) -> Checkpoints:
     """The checkpoints of the workdir, up to a step where `before` is given."""
-    folder, settings = run.folder / checkpoint.FOLDER, run.config.checkpoint
+    folder, settings = run.folder / parameters.FOLDER, run.config.checkpoint
     return Checkpoints(folder, settings, terminal.OUT.print, read_only=read_only, before=before)
 
 
@@ -299,7 +299,7 @@ def load_state(
 
 def branch_folder(where: str) -> epath.Path:
     """The folder of the checkpoint that `config.branch_from` names; CheckpointError if none."""
-    return checkpoint.step_folder(files.absolute(where.removeprefix(f'{init_from.OURS}:')))
+    return parameters.step_folder(files.absolute(where.removeprefix(f'{init_from.OURS}:')))
 
 
 def branch_start(where: str, folder: epath.Path) -> str:

@@ -1,8 +1,8 @@
 """``--help`` of the commands, before anything is imported that takes seconds or may be missing.
 
 Nothing is written twice: flags are read from the source of the command, and settings, with their
-defaults and meanings, from the source of `config/settings.py`, comments included. Only the standard
-library is needed.
+defaults and meanings, from the source of `config/settings.py` and `config/task_settings.py`,
+comments included. Only the standard library is needed.
 """
 
 import ast
@@ -17,7 +17,7 @@ import textwrap
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from electra_jax.config import fields, recipe
+from electra_jax.config import fields, recipe, task_settings
 from electra_jax.config import settings as schema
 from electra_jax.core.errors import UserError
 
@@ -156,15 +156,17 @@ def _columns(start: str, about: str) -> list[str]:
 @functools.cache
 def _meanings() -> dict[str, dict[str, tuple[str, str]]]:
     """Group -> field -> the comment above it, and the one next to it, each as one line."""
-    source = pathlib.Path(schema.__file__).read_text()
-    lines, found = source.splitlines(), {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.ClassDef):
-            found[node.name] = {
-                one.target.id: _comments(lines, one)
-                for one in node.body
-                if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
-            }
+    found = {}
+    for module in (schema, task_settings):
+        source = pathlib.Path(str(module.__file__)).read_text()
+        lines = source.splitlines()
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef):
+                found[node.name] = {
+                    one.target.id: _comments(lines, one)
+                    for one in node.body
+                    if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
+                }
     return found
 
 

@@ -30,6 +30,6 @@ def test_the_peer_has_the_sizes_of_encoder_and_decoder():
 def test_a_checkpoint_that_writes_no_texts_is_refused(monkeypatch):
     monkeypatch.setattr(job.predictors, 'best_folder', lambda folder: folder)
     about = {'task': {'name': 'sst2', 'kind': 'classification'}}
-    monkeypatch.setattr(job.checkpoint, 'read_params', lambda folder: ({}, about))
+    monkeypatch.setattr(job.parameters, 'read_params', lambda folder: ({}, about))
     with pytest.raises(ConfigError, match=r'runs/x, whose task is sst2.*such as translation'):
         job.run(job.Request('runs/x', pathlib.Path('a.en'), 8, 4, 1), pathlib.Path('benchmarks'))

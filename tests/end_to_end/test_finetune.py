@@ -11,7 +11,7 @@ import pytest
 from etils import epath
 
 from electra_jax.tokenizers.wordpiece import WordPiece
-from electra_jax.train import checkpoint
+from electra_jax.train import parameters
 from tests.support import compiled, task_files
 from tests.support.configs import tiny_config
 from tests.support.recipes import ENVIRONMENT, ROOT, recipe_text
@@ -36,7 +36,7 @@ def started(tmp_path_factory):
         jax.random.key(0), ('generator', 'discriminator')
     )
     about = {'config': dataclasses.asdict(config), 'tokenizer': tokenizer.to_json()}
-    checkpoint.write_params(epath.Path(folder / 'pretrained'), params, about)
+    parameters.write_params(epath.Path(folder / 'pretrained'), params, about)
     recipe = folder / 'recipe.py'
     changes = {
         'job': 'finetune', 'batch_size': 8, 'trials': 2, 'init_from': str(folder / 'pretrained'),

@@ -19,7 +19,7 @@ from electra_jax.core.errors import CheckpointError, ConfigError, UserError
 from electra_jax.export import job, programs
 from electra_jax.finetune import task as tasks
 from electra_jax.inference.loaded import LoadedModel
-from electra_jax.train import checkpoint
+from electra_jax.train import parameters
 from tests.support import trained
 from tests.support.configs import MODERN
 
@@ -58,7 +58,7 @@ for folder, inputs, words in json.loads(sys.argv[2]):
 def exported(tmp_path, name, found, task='auto', **options):
     """The folder of a checkpoint that is written first."""
     run = tmp_path / f'{name}_run'
-    checkpoint.write_params(epath.Path(run), found.params, found.about)
+    parameters.write_params(epath.Path(run), found.params, found.about)
     given = {'dtype': 'float32', 'platforms': ('cpu', 'cuda', 'tpu'), 'row_length': None} | options
     request = job.Request(str(run), tmp_path / name, task, **given)
     lines = job.export(request)

@@ -17,8 +17,8 @@ from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.run import open_run
 from electra_jax.init_from import checked_start
 from electra_jax.runtime import distributed
-from electra_jax.train import checkpoint
 from electra_jax.train import clock as clocks
+from electra_jax.train import parameters
 from electra_jax.train.clock import Clock
 from tests.support import task_files
 from tests.support.configs import merged, settings_of
@@ -129,14 +129,14 @@ def test_every_kind_of_task_is_learnt_and_leaves_its_files(finished):
     assert all(('dev_sample/bleu' in one) == (name == 'seq2seq') for one in epochs)
     assert len(epochs) == 6 and metric in history[-1]
     head = set() if name == 'retrieval' else {'task_head'}
-    kept = set(checkpoint.read_params(epath.Path(workdir / 'trials' / '0'))[0])
+    kept = set(parameters.read_params(epath.Path(workdir / 'trials' / '0'))[0])
     assert kept == {'embeddings', 'discriminator', *head}
 
 
 def open_again(workdir):
     where = predict.best_folder(epath.Path(workdir))
     config = settings_of({'job': 'evaluate', 'batch_size': 8})
-    start = checked_start(config, str(where), *checkpoint.read_params(where))
+    start = checked_start(config, str(where), *parameters.read_params(where))
     return predict.open_predictor(start, config)
 
 
@@ -197,7 +197,7 @@ def test_all_trials_share_one_compilation_a_shape_and_differ(three):
     assert run.program.answerer.answers._cache_size() == 1
     assert [one.seed for one in trials] == [0, 1, 2]
     heads = [
-        checkpoint.read_params(epath.Path(workdir / 'trials' / k))[0]['task_head'] for k in '012'
+        parameters.read_params(epath.Path(workdir / 'trials' / k))[0]['task_head'] for k in '012'
     ]
     assert (heads[0]['output']['kernel'] != heads[1]['output']['kernel']).any()
     written = lines(workdir / 'metrics.jsonl')
@@ -307,7 +307,7 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(three, tmp_path):
     again, _ = job.run_trials(reopened, Clock())
     assert [t.metrics for t in again] == [dict(t.metrics) for t in trials]
     ours, theirs = (
-        checkpoint.read_params(epath.Path(place / 'trials' / '1'))[0]
+        parameters.read_params(epath.Path(place / 'trials' / '1'))[0]
         for place in (tmp_path, workdir)
     )
     for name in ('kernel', 'bias'):
@@ -408,7 +408,7 @@ def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
     assert (model.hidden_size, model.num_layers, model.dropout) == (32, 1, 0.2)
     assert model.init_stddev == first.config.model.init_stddev
     current = run.program.fresh_state(run.source, np.uint32(5))
-    params, _ = checkpoint.read_params(epath.Path(start))
+    params, _ = parameters.read_params(epath.Path(start))
     np.testing.assert_array_equal(
         current.params['embeddings']['word'], params['embeddings']['word']
     )
@@ -434,7 +434,7 @@ def test_a_checkpoint_can_give_its_model_and_tokenizer_alone(three, tmp_path):
         run.program.fresh_state(run.source, np.uint32(seed)).params['embeddings']['word']
         for seed in (5, 6)
     ]
-    theirs, _ = checkpoint.read_params(epath.Path(start))
+    theirs, _ = parameters.read_params(epath.Path(start))
     for word_VE in words:
         assert (word_VE != theirs['embeddings']['word']).any()
     assert (words[0] != words[1]).any()
@@ -488,7 +488,7 @@ def test_the_states_after_the_last_epochs_are_averaged(three, tmp_path):
 
     recorded = run.program._replace(config=config, step=step)
     job.run_trials(run._replace(folder=epath.Path(tmp_path), program=recorded), Clock())
-    params, _ = checkpoint.read_params(epath.Path(tmp_path / 'trials' / '0'))
+    params, _ = parameters.read_params(epath.Path(tmp_path / 'trials' / '0'))
     before, last = (states[end - 1] for end in run.epoch_ends[-2:])
     mean = jax.tree.map(lambda *some: np.mean(np.float64(some), axis=0), before, last)
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6), params, mean)

@@ -6,7 +6,7 @@ import pytest
 
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
-from electra_jax.config.settings import HEAD_STYLES
+from electra_jax.config.task_settings import HEAD_STYLES
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.table import KINDS

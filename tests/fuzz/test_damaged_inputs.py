@@ -25,7 +25,7 @@ from electra_jax.finetune.files.tables import Columns
 from electra_jax.interop import projects
 from electra_jax.tokenizers import api
 from electra_jax.tokenizers import load as tokenizers
-from electra_jax.train import checkpoint
+from electra_jax.train import parameters
 from tests.support import fakes
 from tools.fuzz import checkpoint_targets, config_targets, text_targets
 
@@ -346,12 +346,12 @@ def test_arrays_far_larger_than_their_files_are_not_read(tmp_path, model, monkey
     from electra_jax.train import seals
 
     folder = epath.Path(tmp_path)
-    checkpoint.write_params(folder, {'x': np.zeros(3_000_000, np.float32)}, {})
-    assert checkpoint.read_params(folder)[0]['x'].size == 3_000_000
+    parameters.write_params(folder, {'x': np.zeros(3_000_000, np.float32)}, {})
+    assert parameters.read_params(folder)[0]['x'].size == 3_000_000
     monkeypatch.setattr(seals, 'ALWAYS_ALLOWED_BYTES', 1_000_000)
     monkeypatch.setattr(seals, 'MAX_RATIO', 10)
     with pytest.raises(CheckpointError, match='12,000,000 bytes'):
-        checkpoint.read_params(folder)
+        parameters.read_params(folder)
 
 
 # ---------------------------------------------------------------------------------------------

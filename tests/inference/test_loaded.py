@@ -23,7 +23,7 @@ from electra_jax.inference.loaded import TASKS, LoadedModel
 from electra_jax.interop import projects
 from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.runtime import usage
-from electra_jax.train import checkpoint
+from electra_jax.train import parameters
 from tests.support import trained
 from tests.support.loading import Known, task_of
 from tests.support.trained import TOKENIZER
@@ -276,7 +276,7 @@ def test_a_text_without_a_mask_is_left_out_and_named(pretrained, tmp_path, capsy
 
 def test_a_checkpoint_has_one_name_everywhere(pretrained, tmp_path):
     found, settings = pretrained[0], opened.settings_of(8)
-    checkpoint.write_params(epath.Path(tmp_path / 'run'), found.params, found.about)
+    parameters.write_params(epath.Path(tmp_path / 'run'), found.params, found.about)
     for name in (f'{tmp_path}/run', f'ours:{tmp_path}/run', f'{tmp_path}/run/checkpoints'):
         again = opened.read(name, settings, '--checkpoint')
         assert again.about == json.loads(json.dumps(found.about)) | {'steps': 0}

@@ -18,7 +18,7 @@ from electra_jax.finetune import task as tasks
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.interop import check, files, names, projects
 from electra_jax.interop.checkpoint import Checkpoint
-from electra_jax.train import checkpoint
+from electra_jax.train import parameters
 from tests.support import fakes
 from tests.support.loading import Known, task_of
 
@@ -56,8 +56,8 @@ def test_ours_to_hugging_face_and_back(ours, tmp_path, capsys):
     assert f'--config.init_from={tmp_path / "back"}' in shown
     assert '--config.model.size=tiny --config.model.num_layers=4' in shown
     assert '--config.model.norm=post' in shown and 'generator_width' not in shown  # that of tiny
-    before, about = checkpoint.read_params(epath.Path(ours))
-    after, about_after = checkpoint.read_params(epath.Path(tmp_path / 'back'))
+    before, about = parameters.read_params(epath.Path(ours))
+    after, about_after = parameters.read_params(epath.Path(tmp_path / 'back'))
     fakes.assert_same(before, after)
     assert about['tokenizer'] == about_after['tokenizer']
     sizes = ('num_layers', 'hidden_size', 'embedding_size', 'generator_width', 'generator')
@@ -76,7 +76,7 @@ def test_ours_to_google_and_back(ours, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert 'lower-cas' not in shown and 'missing' not in shown  # tokenizer_config.json records it
     loaded = projects.read_huggingface(tmp_path / 'hf')
-    fakes.assert_same(checkpoint.read_params(epath.Path(ours))[0], loaded.params)
+    fakes.assert_same(parameters.read_params(epath.Path(ours))[0], loaded.params)
 
 
 def test_missing_parts_are_reported(ours, tmp_path, capsys):
@@ -123,9 +123,9 @@ def test_a_full_disk_leaves_nothing_half_written(ours, tmp_path, monkeypatch):
 
 
 def test_a_refused_conversion_leaves_the_target_alone(ours, tmp_path):
-    params, about = checkpoint.read_params(epath.Path(ours))
+    params, about = parameters.read_params(epath.Path(ours))
     params['discriminator']['norm'] = {'scale': np.ones(128, np.float32)}
-    checkpoint.write_params(epath.Path(tmp_path / 'pre'), params, about)
+    parameters.write_params(epath.Path(tmp_path / 'pre'), params, about)
     target = tmp_path / 'hf'
     target.mkdir()
     before = sorted(p.name for p in tmp_path.rglob('*'))
@@ -149,16 +149,16 @@ def test_what_a_folder_records_itself_cannot_be_typed(ours, tmp_path):
 
 
 def test_a_checkpoint_of_another_version_is_refused(ours, tmp_path):
-    params, about = checkpoint.read_params(epath.Path(ours))
+    params, about = parameters.read_params(epath.Path(ours))
     about['config']['model']['flux'] = 1
-    checkpoint.write_params(epath.Path(tmp_path / 'other'), params, about)
+    parameters.write_params(epath.Path(tmp_path / 'other'), params, about)
     with pytest.raises(CheckpointError, match=r"'flux'.*newer version"):
         run(f'ours:{tmp_path / "other"}', f'huggingface:{tmp_path / "x"}')
 
 
 def tuned(ours, folder, task, style, labels, layers, name=None, **settings):
     """Writes a fine-tuned checkpoint of ours: the encoder, a head and its task."""
-    params, about = checkpoint.read_params(epath.Path(ours))
+    params, about = parameters.read_params(epath.Path(ours))
     random = np.random.default_rng(0)
     head = {
         name: {
@@ -173,7 +173,7 @@ def tuned(ours, folder, task, style, labels, layers, name=None, **settings):
     scheme = 'bio' if task == 'tagging' else None
     name, known = name or KINDS[task].own_task, Known(labels, scheme, scores)
     about['task'] = tasks.to_json(task_of(name, known, head=style, **settings))
-    checkpoint.write_params(epath.Path(folder), params, about)
+    parameters.write_params(epath.Path(folder), params, about)
     return params
 
 
@@ -199,7 +199,7 @@ def test_a_fine_tuned_model_keeps_its_task_and_labels(
         assert config['label2id'] == {label: i for i, label in enumerate(labels)}
     run(f'huggingface:{tmp_path / "hf"}', f'ours:{tmp_path / "back"}')
     assert f'predict --checkpoint={tmp_path / "back"}' in capsys.readouterr().out
-    back, about = checkpoint.read_params(epath.Path(tmp_path / 'back'))
+    back, about = parameters.read_params(epath.Path(tmp_path / 'back'))
     fakes.assert_same(back, params)
     described = tasks.from_json(about['task'], 'here')
     assert (described.kind, described.labels, described.style) == (task, labels, 'huggingface')
@@ -217,7 +217,7 @@ def converted_back(ours, tmp_path, edit, **settings):
     edit(config)
     path.write_text(json.dumps(config))
     run(f'huggingface:{tmp_path / "hf"}', f'ours:{tmp_path / "back"}')
-    about = checkpoint.read_params(epath.Path(tmp_path / 'back'))[1]
+    about = parameters.read_params(epath.Path(tmp_path / 'back'))[1]
     return tasks.from_json(about['task'], 'here')
 
 
@@ -278,7 +278,7 @@ def test_names_of_outputs_that_were_changed_elsewhere_count(ours, tmp_path, caps
     run(f'huggingface:{tmp_path / "hf"}', f'ours:{tmp_path / "back"}')
     shown = capsys.readouterr().out
     assert 'names of id2label: bad, good' in shown and 'not followed: pooling' in shown
-    about = checkpoint.read_params(epath.Path(tmp_path / 'back'))[1]
+    about = parameters.read_params(epath.Path(tmp_path / 'back'))[1]
     assert list(about['task']['labels']) == ['bad', 'good']
 
 
@@ -287,26 +287,26 @@ def test_ours_to_ours_keeps_parameters_and_all_that_is_recorded(ours, tmp_path, 
     params = tuned(ours, tmp_path / 'spans', 'spans', 'reference', (), layers)
     run(f'ours:{tmp_path / "spans"}', f'ours:{tmp_path / "slim"}')
     assert f'predict --checkpoint={tmp_path / "slim"}' in capsys.readouterr().out
-    after, about = checkpoint.read_params(epath.Path(tmp_path / 'slim'))
+    after, about = parameters.read_params(epath.Path(tmp_path / 'slim'))
     fakes.assert_same(after, params)
-    assert about == checkpoint.read_params(epath.Path(tmp_path / 'spans'))[1]
+    assert about == parameters.read_params(epath.Path(tmp_path / 'spans'))[1]
     assert about['task']['style'] == 'reference'
 
 
 def test_the_mean_of_the_last_checkpoints_is_converted(ours, tmp_path, capsys):
     folder = epath.Path(ours)
-    params, about = checkpoint.read_params(folder)
+    params, about = parameters.read_params(folder)
     every = []
     for step in range(3):
         random = np.random.default_rng(step)
         every.append(jax.tree.map(lambda x, r=random: x + r.normal(size=x.shape), params))
         every[-1] = jax.tree.map(np.float32, every[-1])
         made = tmp_path / f'made{step}'
-        checkpoint.write_params(epath.Path(made), every[-1], about)
+        parameters.write_params(epath.Path(made), every[-1], about)
         shutil.copytree(made / 'checkpoints' / '0', folder / 'checkpoints' / str(10 * step + 10))
     run(f'ours:{ours}', f'ours:{tmp_path / "mean"}', average_last=3)
     assert 'the mean of those after the steps 10, 20, 30' in capsys.readouterr().out
-    after, recorded = checkpoint.read_params(epath.Path(tmp_path / 'mean'))
+    after, recorded = parameters.read_params(epath.Path(tmp_path / 'mean'))
     assert recorded['averaged_steps'] == [10, 20, 30]
     mean = jax.tree.map(lambda *some: np.mean(np.float64(some), axis=0), *every)
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6), after, mean)

@@ -20,7 +20,7 @@ from electra_jax.interop import card, convert, projects
 from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.interop.convert import How
 from electra_jax.model.bind import bind
-from electra_jax.train import checkpoint
+from electra_jax.train import parameters
 from tests.support import fakes
 from tests.support.loading import Known, task_of
 
@@ -64,7 +64,7 @@ def ours(tmp_path):
     about['config']['data']['row_length'] = 16
     folder = tmp_path / 'ours'
     for step in (20, 40):
-        checkpoint.write_params(
+        parameters.write_params(
             epath.Path(tmp_path / 'made'), fakes.params(model, seed=step), about
         )
         (folder / 'checkpoints').mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def test_a_model_to_pass_on_is_one_file_that_is_read_by_its_name(ours, tmp_path,
     assert '/home/me' not in written and '"fingerprint": "f00d"' in written
     monkeypatch.setattr(init_from, '_models', lambda: tmp_path / 'models')
     monkeypatch.chdir(tmp_path)
-    params, about = checkpoint.read_params(epath.Path(ours))
+    params, about = parameters.read_params(epath.Path(ours))
     found = opened.read('laptop', opened.settings_of(8), '--checkpoint')
     fakes.assert_same(found.params, rounded(params))
     assert found.about['tokenizer'] == about['tokenizer']
@@ -109,7 +109,7 @@ def test_a_model_to_pass_on_is_one_file_that_is_read_by_its_name(ours, tmp_path,
     again = init_from.read_checkpoint(opened.settings_of(8), 'laptop')[0]
     fakes.assert_same(again, found.params)
     converted(f'safetensors:{folder}', f'ours:{tmp_path / "back"}')
-    fakes.assert_same(checkpoint.read_params(epath.Path(tmp_path / 'back'))[0], found.params)
+    fakes.assert_same(parameters.read_params(epath.Path(tmp_path / 'back'))[0], found.params)
     (tmp_path / 'laptop').mkdir()  # a folder of one's own comes first
     assert init_from.parse_name('laptop') == ('ours', 'laptop')
 
@@ -123,7 +123,7 @@ def test_a_model_that_is_not_there_is_a_sentence_that_says_where_to_get_it(tmp_p
 
 
 def test_a_fine_tuned_model_keeps_its_task(ours, tmp_path):
-    params, about = checkpoint.read_params(epath.Path(ours))
+    params, about = parameters.read_params(epath.Path(ours))
     task = task_of('text', Known(('bad', 'good')))
     found = Checkpoint(
         {name: params[name] for name in ('embeddings', 'discriminator')}
@@ -142,7 +142,7 @@ def test_transformers_files_may_be_bfloat16(ours, tmp_path):
         config = json.loads((tmp_path / 'hf' / role / 'config.json').read_text())
         assert config['dtype'] == 'bfloat16'
     again = projects.read_huggingface(tmp_path / 'hf')
-    fakes.assert_same(again.params, rounded(checkpoint.read_params(epath.Path(ours))[0]))
+    fakes.assert_same(again.params, rounded(parameters.read_params(epath.Path(ours))[0]))
 
 
 def test_the_card_has_what_the_run_recorded(ours, tmp_path):

@@ -17,7 +17,7 @@ from etils import epath
 from electra_jax.config import fields
 from electra_jax.config.settings import Config
 from electra_jax.finetune.task import of_kind
-from electra_jax.train import checkpoint
+from electra_jax.train import parameters
 from tests.support import pages, task_files, trained
 from tests.support.report_runs import write_run
 
@@ -146,7 +146,7 @@ def reader(tmp_path_factory, environment):
         'reviews': trained.found(('encoder',), task, model=small),
     }.items():
         path = epath.Path(folder / 'lent' / name)
-        checkpoint.write_params(path, found.params, dict(found.about))
+        parameters.write_params(path, found.params, dict(found.about))
     runs = ('one', 'two', 'seed0', 'seed1', 'sweeps/quickstart/seed=0')
     for number, name in enumerate(runs):
         write_run(folder / 'lent' / name, seed=number % 2)

@@ -16,7 +16,7 @@ from electra_jax.finetune.foreign import TASKS
 from electra_jax.interop.convert import How, convert
 from electra_jax.objectives import table
 from electra_jax.pretrain import job
-from electra_jax.train import checkpoint, metric_lines
+from electra_jax.train import metric_lines, parameters
 from tests.support.recipes import write_recipe
 
 
@@ -89,7 +89,7 @@ def test_a_branch_ends_with_the_bits_of_a_run_of_its_length(recipe, tmp_path, ca
     train(recipe, trunk, capsys, total_steps=20, stop_at=8)
     out = train(recipe, branch, capsys, branch_from=f'{trunk}/checkpoints/8')
     assert f'a branch of {trunk} from step 8' in out
-    items = ('params', 'rest', checkpoint.AVERAGE)
+    items = ('params', 'rest', parameters.AVERAGE)
     params, rest, average = (saved(branch, 12, item) for item in items)
     for ours, item in zip((params, rest, average), items, strict=True):
         assert_same(ours, saved(whole, 12, item))

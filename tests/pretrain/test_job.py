@@ -10,7 +10,7 @@ from electra_jax.config.settings import CheckpointConfig
 from electra_jax.core.errors import CheckpointError
 from electra_jax.pretrain import job
 from electra_jax.pretrain.text import Text
-from electra_jax.train import checkpoint
+from electra_jax.train import checkpoint, parameters
 from tests.support.configs import tiny_config
 
 
@@ -23,9 +23,9 @@ def test_a_process_that_sees_no_end_goes_the_way_of_the_first_one(tmp_path, monk
 
 def test_a_workdir_of_parameters_alone_is_refused_whatever_it_was_trained_on(tmp_path):
     folder = epath.Path(tmp_path)
-    checkpoint.write_params(folder, {'weights': np.zeros(2)}, {})
+    parameters.write_params(folder, {'weights': np.zeros(2)}, {})
     checkpoints = checkpoint.Checkpoints(
-        folder / checkpoint.FOLDER, CheckpointConfig(), print, read_only=True
+        folder / parameters.FOLDER, CheckpointConfig(), print, read_only=True
     )
     run = types.SimpleNamespace(program=None, folder=folder)
     with pytest.raises(CheckpointError, match=rf'parameters only.*--config.init_from={folder}'):

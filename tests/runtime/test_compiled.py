@@ -15,7 +15,7 @@ from electra_jax.inference import files
 from electra_jax.pretrain import length
 from electra_jax.pretrain import program as pretraining
 from electra_jax.runtime import compiled
-from electra_jax.train import checkpoint
+from electra_jax.train import parameters
 from tests.support import trained
 from tests.support.configs import VOCABULARY, tiny_config
 
@@ -82,7 +82,7 @@ def test_the_second_command_that_opens_a_model_finds_the_programs_of_the_first(
 ):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'caches'))
     found, folder = trained.found(), tmp_path / 'run'
-    checkpoint.write_params(epath.Path(folder), found.params, found.about)
+    parameters.write_params(epath.Path(folder), found.params, found.about)
     first = events_of(lambda: files.open_model(str(folder), 8).detect(['the film']))
     assert 'cache_misses' in first
     second = events_of(lambda: electra_jax.load(folder, 8).detect(['the film']))

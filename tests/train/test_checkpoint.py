@@ -11,7 +11,7 @@ from electra_jax.config.settings import CheckpointConfig
 from electra_jax.core import untrusted
 from electra_jax.core.errors import CheckpointError
 from electra_jax.pretrain import program as runs
-from electra_jax.train import checkpoint
+from electra_jax.train import checkpoint, parameters
 from tests.support.configs import VOCABULARY, tiny_config
 
 ABOUT = {'config': {'job': 'pretrain'}, 'tokenizer': {'kind': 'none'}}
@@ -34,8 +34,8 @@ def assert_same(a, b):
 @pytest.mark.parametrize('name', ['', 'checkpoints', 'checkpoints/0'])
 def test_written_parameters_are_found_by_any_of_their_folders(tmp_path, fresh, name):
     folder = epath.Path(tmp_path)
-    checkpoint.write_params(folder, fresh.params, ABOUT)
-    params, about = checkpoint.read_params(folder / name)
+    parameters.write_params(folder, fresh.params, ABOUT)
+    params, about = parameters.read_params(folder / name)
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(params))
     assert_same(params, fresh.params)
     assert about == {**ABOUT, 'steps': 0}
@@ -53,7 +53,7 @@ def test_a_whole_training_state_gives_its_parameters_and_comes_back_whole(tmp_pa
     assert iterator == {'position': 5}
     assert_same(checkpoints.restore_params(7, program.abstract_state.params), fresh.params)
     checkpoints.close()
-    assert_same(checkpoint.read_params(epath.Path(tmp_path))[0], fresh.params)
+    assert_same(parameters.read_params(epath.Path(tmp_path))[0], fresh.params)
 
 
 def test_a_state_of_all_that_may_be_kept_comes_back_whole(tmp_path):
@@ -78,18 +78,18 @@ def test_a_state_of_all_that_may_be_kept_comes_back_whole(tmp_path):
     abstract = program.abstract_state.params
     assert_same(checkpoints.restore_params(7, abstract, average=True), mean)
     checkpoints.close()
-    assert_same(checkpoint.read_params(folder)[0], fresh.params)
-    assert_same(checkpoint.read_params(folder, average=True)[0], mean)
+    assert_same(parameters.read_params(folder)[0], fresh.params)
+    assert_same(parameters.read_params(folder, average=True)[0], mean)
 
 
 def test_a_checkpoint_without_a_running_mean_is_refused_where_one_is_asked_for(tmp_path, fresh):
-    checkpoint.write_params(epath.Path(tmp_path), fresh.params, ABOUT)
+    parameters.write_params(epath.Path(tmp_path), fresh.params, ABOUT)
     with pytest.raises(CheckpointError, match=r'without config\.optimizer\.average_decay'):
-        checkpoint.read_params(epath.Path(tmp_path), average=True)
+        parameters.read_params(epath.Path(tmp_path), average=True)
 
 
 def test_parameters_alone_are_nothing_to_go_on_with(tmp_path, fresh):
-    checkpoint.write_params(epath.Path(tmp_path), fresh.params, ABOUT)
+    parameters.write_params(epath.Path(tmp_path), fresh.params, ABOUT)
     checkpoints = checkpoint.Checkpoints(
         epath.Path(tmp_path) / 'checkpoints', CheckpointConfig(), print
     )
@@ -99,19 +99,19 @@ def test_parameters_alone_are_nothing_to_go_on_with(tmp_path, fresh):
 
 
 def test_parameters_are_read_from_a_folder_named_from_here(tmp_path, fresh, monkeypatch):
-    checkpoint.write_params(epath.Path(tmp_path) / 'run', fresh.params, ABOUT)
+    parameters.write_params(epath.Path(tmp_path) / 'run', fresh.params, ABOUT)
     monkeypatch.chdir(tmp_path)
-    assert_same(checkpoint.read_params(epath.Path('run'))[0], fresh.params)
+    assert_same(parameters.read_params(epath.Path('run'))[0], fresh.params)
 
 
 def test_what_is_missing_or_damaged_is_named(tmp_path, fresh):
     with pytest.raises(CheckpointError, match=r'no checkpoint in .*nothing, and no such folder'):
-        checkpoint.read_params(epath.Path(tmp_path) / 'nothing')
+        parameters.read_params(epath.Path(tmp_path) / 'nothing')
     folder = epath.Path(tmp_path) / 'run'
-    checkpoint.write_params(folder, fresh.params, ABOUT)
+    parameters.write_params(folder, fresh.params, ABOUT)
     (folder / 'checkpoints' / '0' / 'params' / '_METADATA').write_text('{"torn')
     with pytest.raises(CheckpointError, match='_METADATA have changed'):
-        checkpoint.read_params(folder)
+        parameters.read_params(folder)
 
 
 def link_to_a_device(folder):
@@ -163,7 +163,7 @@ def test_nothing_of_a_checkpoint_from_elsewhere_is_read_before_links_and_sizes_a
     tmp_path, monkeypatch, spoil, message
 ):
     folder = tmp_path / 'run' / 'checkpoints' / '0'
-    checkpoint.write_params(epath.Path(tmp_path / 'run'), {'x': np.ones(3, np.float32)}, ABOUT)
+    parameters.write_params(epath.Path(tmp_path / 'run'), {'x': np.ones(3, np.float32)}, ABOUT)
     spoil(folder)
 
     def never(path, *args, **words):
@@ -172,4 +172,4 @@ def test_nothing_of_a_checkpoint_from_elsewhere_is_read_before_links_and_sizes_a
     for name in ('read_text', 'read_bytes', 'open'):
         monkeypatch.setattr(type(epath.Path('/')), name, never)
     with pytest.raises(CheckpointError, match=message):
-        checkpoint.read_params(epath.Path(tmp_path / 'run'))
+        parameters.read_params(epath.Path(tmp_path / 'run'))

@@ -8,7 +8,7 @@ from etils import epath
 
 from electra_jax.core.errors import CheckpointError
 from electra_jax.pretrain import length
-from electra_jax.train import checkpoint, metric_lines, workdir
+from electra_jax.train import metric_lines, parameters, workdir
 from tests.support.configs import tiny_config
 
 CONSTANT = {'optimizer': {'decay_power': 0.0}}
@@ -73,8 +73,8 @@ def test_a_run_whose_schedules_end_names_the_restart(tmp_path):
 def save(folder, *steps: int) -> None:
     """Checkpoints of these steps, as far as their names go."""
     for step in steps:
-        (folder / checkpoint.FOLDER / str(step) / 'params').mkdir(parents=True)
-        (folder / checkpoint.FOLDER / str(step) / '_CHECKPOINT_METADATA').write_text('{}')
+        (folder / parameters.FOLDER / str(step) / 'params').mkdir(parents=True)
+        (folder / parameters.FOLDER / str(step) / '_CHECKPOINT_METADATA').write_text('{}')
 
 
 def test_a_run_can_be_made_longer_until_its_rate_decays(tmp_path):
@@ -99,7 +99,7 @@ def test_a_branch_differs_in_its_length_alone(tmp_path):
     save(tmp_path, 40, 90)
 
     def check(step: int, **changes) -> None:
-        folder = epath.Path(tmp_path / checkpoint.FOLDER / str(step))
+        folder = epath.Path(tmp_path / parameters.FOLDER / str(step))
         workdir.check_branch(folder, tiny_config(branch_from=str(tmp_path), **changes))
 
     check(40, total_steps=50, optimizer={'decay_steps': 10})

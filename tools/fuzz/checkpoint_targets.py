@@ -24,7 +24,7 @@ from electra_jax.inference.opened import Found
 from electra_jax.interop import google_tf, projects
 from electra_jax.interop.checkpoint import Checkpoint
 from electra_jax.model.bind import bind
-from electra_jax.train import checkpoint
+from electra_jax.train import parameters
 from tests.support import fakes
 from tests.support.loading import Known, task_of
 from tools.fuzz import mutate
@@ -86,7 +86,7 @@ def _make_ours(folder: pathlib.Path) -> Run:
     made['tuned'] = tuned, {**_about(model), 'task': tasks.to_json(task)}
     wanted = {}
     for name, (params, about) in made.items():
-        checkpoint.write_params(epath.Path(folder / name), params, about)
+        parameters.write_params(epath.Path(folder / name), params, about)
         wanted[name] = dict(named_leaves(params))
     settings = recipe({'batch_size': 8})
 
@@ -94,7 +94,7 @@ def _make_ours(folder: pathlib.Path) -> Run:
         name = rng.choice(sorted(made))
         case = fresh(folder / 'run', folder / name)
         spoil_tree_of_files(rng, case)
-        found, about = checkpoint.read_params(epath.Path(case))
+        found, about = parameters.read_params(epath.Path(case))
         leaves = dict(named_leaves(found))
         if leaves.keys() == wanted[name].keys():
             for path, leaf in leaves.items():

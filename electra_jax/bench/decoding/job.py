@@ -27,7 +27,7 @@ from electra_jax.finetune.split import Loaded
 from electra_jax.init_from import checked_start
 from electra_jax.model import decoder as decoders
 from electra_jax.runtime import compiled, terminal
-from electra_jax.train import checkpoint
+from electra_jax.train import parameters
 
 Batch = dict[str, np.ndarray]
 _NO_TOKEN = -1
@@ -71,7 +71,7 @@ def _open(request: Request) -> Predictor:
     compiled.keep()
     folder = predictors.best_folder(files.absolute(pathlib.Path(request.checkpoint)))
     settings = recipe({'job': 'evaluate', 'batch_size': request.batch_size})
-    params, about = checkpoint.read_params(folder)
+    params, about = parameters.read_params(folder)
     task = about.get('task') or {}
     if task.get('kind') != 'seq2seq':
         raise ConfigError(

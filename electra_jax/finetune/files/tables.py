@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from electra_jax.config.settings import ColumnsConfig, DecodingConfig
+from electra_jax.config.task_settings import ColumnsConfig, DecodingConfig
 from electra_jax.core import files, formats
 from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError

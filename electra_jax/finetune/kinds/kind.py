@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config.settings import DecoderConfig, DecodingConfig
+from electra_jax.config.task_settings import DecoderConfig, DecodingConfig
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files.locate import TaskFiles
 from electra_jax.finetune.files.source import Source

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from electra_jax.config.settings import DecodingConfig
+from electra_jax.config.task_settings import DecodingConfig
 from electra_jax.core import trees
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import plots, sentences
