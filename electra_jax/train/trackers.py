@@ -67,7 +67,7 @@ class _Events:
         started = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         try:
             self._add(step=start + 1, session_log=started)
-        except OSError:
+        except Exception:  # each storage raises its own
             self.leave()
             raise
 
@@ -80,7 +80,7 @@ class _Events:
 
     def leave(self) -> None:
         # The writer's own `close` writes first, and keeps the file open where that fails.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):  # each storage raises its own
             self._file._py_recordio_writer.close()
 
     def _add(self, **content: Any) -> None:
