@@ -1,5 +1,6 @@
 """A few inputs of every target (campaign.py tries the hundred thousand), and the tools of both."""
 
+import copy
 import importlib
 import random
 
@@ -154,6 +155,13 @@ def test_damage_to_json_leaves_the_tree_that_it_was_given():
     tree = {'a': [1, {'b': 'c'}], 'd': None}
     texts = {mutate.spoil_json(generator(0, 'x', n), tree) for n in range(50)}
     assert len(texts) > 30 and tree == {'a': [1, {'b': 'c'}], 'd': None}
+
+
+def test_damage_inside_a_strange_value_stays_in_its_tree():
+    before = copy.deepcopy(mutate.STRANGE)
+    for number in range(300):
+        mutate.spoil_json(generator(0, 'x', number), {'a': 1}, times=5)
+    assert repr(mutate.STRANGE) == repr(before)
 
 
 def test_a_campaign_notices_crashes_and_hangs_and_goes_on(tmp_path, monkeypatch):

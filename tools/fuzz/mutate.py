@@ -1,5 +1,6 @@
 """Seeded damage to bytes, text and JSON: everything drawn from the generator that is handed in."""
 
+import copy
 import json
 import random
 from collections.abc import Sequence
@@ -55,7 +56,7 @@ def spoil_tree(rng: random.Random, tree: Any) -> Any:
     positions = list(_positions(tree))
     holder, key = rng.choice(positions) if positions else (None, None)
     if holder is None or rng.random() < 0.03:
-        return rng.choice(STRANGE)
+        return _strange(rng)
     kind = rng.random()
     if kind < 0.2:
         del holder[key]
@@ -70,10 +71,15 @@ def spoil_tree(rng: random.Random, tree: Any) -> Any:
     elif kind < 0.6 and isinstance(holder[key], int | float) and holder[key] == holder[key]:
         holder[key] = holder[key] + rng.choice((-1, 1, 0.5, 1000))
     elif isinstance(holder, dict):
-        holder[rng.choice((key, key, key, _strange_name(rng, key)))] = rng.choice(STRANGE)
+        holder[rng.choice((key, key, key, _strange_name(rng, key)))] = _strange(rng)
     else:
-        holder[key] = rng.choice(STRANGE)
+        holder[key] = _strange(rng)
     return tree
+
+
+def _strange(rng: random.Random) -> Any:
+    # A copy: a later accident inside it must not change the list for all inputs that follow.
+    return copy.deepcopy(rng.choice(STRANGE))
 
 
 def _strange_name(rng: random.Random, key: str) -> str:
