@@ -84,10 +84,13 @@ def changed_settings(
         settings = copy.deepcopy(recipe.checked(config.value, _recipe_path(config)))
     else:
         settings = recipe.load(other)
+    known = fields.leaves(Config)
     for name, value in typed_settings(config).items():
+        if name not in known:  # ml_collections passes over white space in a name
+            raise ConfigError(_flag_message(sys.argv, f'no setting is called {name!r}'))
         fields.put(settings, name, value)
     for name, text in changes.items():
-        leaf = fields.leaves(Config)[name]
+        leaf = known[name]
         try:
             fields.put(settings, name, leaf.parse(text))
         except ValueError:

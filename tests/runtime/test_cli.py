@@ -91,6 +91,11 @@ def test_every_setting_that_may_be_unset_takes_none():
         ('--config.model.generator_width=0.51', 'generator_width is 0.51'),
         ('--config.init_network=none', 'is for fine-tuning'),
         ('--config.model=3', '--config.model is not a setting'),
+        # ml_collections passes over white space.
+        (
+            '--config.data.tokenizer\t.kind=bpe',
+            'did you mean --config.data.tokenizer.kind?',
+        ),
         ('--config.optimizer.b1=1', 'config.optimizer.b1 is 1.0, allowed: 0 to 0.999999'),
         ('batch_size=3', 'settings look like --config.KEY=VALUE'),
     ],
