@@ -69,9 +69,22 @@ def read_library(path: pathlib.Path) -> tokenizers.Tokenizer:
     return library
 
 
+def encode(
+    library: tokenizers.Tokenizer, text: str, pair: str | None = None, special: bool = True
+) -> tokenizers.Encoding:
+    """A text or a pair cut by the library; CheckpointError where its tokenizer cannot."""
+    try:
+        return library.encode(text, pair, add_special_tokens=special)
+    except Exception as error:  # the library raises nothing more special
+        raise CheckpointError(
+            f'the library cannot cut the text {text!r:.80} by that tokenizer.json '
+            f'({first_line(error)}): it is damaged, fetch it again'
+        ) from error
+
+
 def ids_of(library: tokenizers.Tokenizer, text: str) -> list[int]:
     """The ids of a text without [CLS] and [SEP]."""
-    return library.encode(text, add_special_tokens=False).ids
+    return encode(library, text, special=False).ids
 
 
 def check_library(

@@ -425,7 +425,7 @@ def _check_library(
         probes.check_library(made, library, problem, probes.probes_of(made))
     if library.post_processor is None and not as_it_stands:
         return  # the class has its own
-    row = library.encode(*probes.PAIR)
+    row = probes.encode(library, *probes.PAIR)
     first, second = (made.encode_batch([text])[0].tolist() for text in probes.PAIR)
     of_library = [probes.ids_of(library, text) for text in probes.PAIR]
     expected = probes.pair_row(made)

@@ -113,6 +113,7 @@ def change(folder, edit):
         (lambda d: d['pre_tokenizer'].update(type='Whitespace'), "'Whitespace', allowed"),
         (lambda d: d['model'].update(type='WordLevel'), 'is a WordLevel tokenizer'),
         (lambda d: d['model'].update(continuing_subword_prefix='@@'), "'@@', allowed: '##'"),
+        (lambda d: d['model'].update(unk_token='[GONE]'), r'cannot cut the text .*\[UNK\]'),
         (lambda d: d['model']['vocab'].update(new=900), f'are not 0 to {fakes.VOCAB_SIZE - 1}'),
     ],
 )
