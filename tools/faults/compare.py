@@ -10,7 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from electra_jax.train.checkpoint import AVERAGE
+from electra_jax.train.parameters import AVERAGE
 from tools.faults import setting
 
 logging.set_verbosity(logging.ERROR)  # Orbax warns of the absence of a file that it does not need
