@@ -307,6 +307,37 @@ def test_lines_are_numbered_and_unusable_ones_are_left_out(tmp_path):
         read(tmp_path / 'in.txt', 'a\tb\n', task)
 
 
+# Of the rows, two cannot be read; a blank line is none.
+NUMBERED = {
+    'lines': (b'a\n\n\xff\nx\ty\nb\n', ['0', '3']),
+    'csv': (b'text_a\na\n\n\xff\n"x"y\nb\n', ['0', '3']),
+    'tsv': (b'text_a\na\n\n\xff\nx\ty\nb\n', ['0', '3']),
+    'jsonl': (b'{"text_a": "a"}\n\n\xff\n{"x\n{"text_a": "b"}\n', ['0', '3']),
+    'conll': (b'a\n\n\n\xff\nx\n\nx\n\xff\n\nb\n', ['0', '3']),
+}
+
+
+@pytest.mark.parametrize('form', NUMBERED)
+def test_rows_that_cannot_be_read_count_in_the_ids_of_others(tmp_path, form):
+    content, ids = NUMBERED[form]
+    task = task_of('chunk', TAGS) if form == 'conll' else task_of('text', CLASSES, text_a='text_a')
+    path = tmp_path / f'in.{form}'
+    path.write_bytes(content)
+    bad = Complaints('data.on_bad_row', 'skip')
+    found = predict_input.read(task, path, form, Columns(), bad)
+    assert [one.id for one in found] == ids
+
+
+@pytest.mark.parametrize('separator', [',', '\t'])
+def test_a_first_row_that_cannot_be_read_counts_where_there_is_no_header(tmp_path, separator):
+    path = tmp_path / ('in.csv' if separator == ',' else 'in.tsv')
+    path.write_bytes(b'\xff\n0@1@one\n1@0@two\n'.replace(b'@', separator.encode()))
+    task = task_of('text', CLASSES, header=False, text_a='2', label='1')
+    bad = Complaints('data.on_bad_row', 'skip')
+    found = predict_input.read(task, path, path.suffix[1:], Columns(), bad)
+    assert [(one.id, one.text_a) for one in found] == [('1', 'one'), ('2', 'two')]
+
+
 def test_columns_are_given_as_pairs():
     with pytest.raises(ConfigError, match=r"in 'text_a' one of .* are expected"):
         predict_input.parse_columns('text_a')

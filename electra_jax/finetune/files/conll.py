@@ -3,6 +3,7 @@
 Everywhere here `labelled` is whether every word must have a tag; None: tags are not looked at.
 """
 
+import bisect
 import collections
 import dataclasses
 import itertools
@@ -102,7 +103,8 @@ def _read_conll(source: Source, path: pathlib.Path) -> Iterator[TaggedExample]:
                 f'{path}: a .conllu file has several columns of tags; type '
                 '--config.task.columns.tags=3 for parts of speech (UPOS), or another number from 0'
             )
-    texts = list(_blocks(path, complaints))
+    lost: list[int] = []  # a line of each sentence that was left out
+    texts = list(_blocks(path, complaints, lost))
     if not texts:
         return
     every = [text for block in texts for _, text in block]
@@ -134,15 +136,23 @@ def _read_conll(source: Source, path: pathlib.Path) -> Iterator[TaggedExample]:
             if number == 0:
                 _check_no_header(source, blocks, words, width - 1 if tags is None else tags)
             given = None if tags is None else [line.cells[tags] for line in block]
-            yield _checked(str(number), [line.cells[words] for line in block], given, where)
+            name = str(number + bisect.bisect(lost, block[0].number))
+            yield _checked(name, [line.cells[words] for line in block], given, where)
 
 
-def _blocks(path: pathlib.Path, complaints: Complaints) -> Iterator[list[tuple[int, str]]]:
-    """Numbered lines between blank ones; blocks that lost a line (not text) are left out."""
+def _blocks(
+    path: pathlib.Path, complaints: Complaints, lost: list[int]
+) -> Iterator[list[tuple[int, str]]]:
+    """Numbered lines between blank ones.
+
+    Blocks with a line that is not text are left out, and the number of such a line joins `lost`.
+    """
     block: list[tuple[int, str]] = []
     is_whole = True
     for number, text in itertools.chain(lines.numbered(path, complaints), [(0, '')]):
         if text is None:
+            if is_whole:
+                lost.append(number)
             is_whole = False
         elif text.strip(' \t') and not text.startswith(_NEW_DOCUMENT):
             block.append((number, text))

@@ -206,9 +206,15 @@ def numbered(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[int, 
         yield number, text
 
 
+def rows(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[int, str | None]]:
+    """The lines of `numbered` that are rows: all that are not blank; None: one was refused."""
+    every = numbered(path, complaints)
+    return ((number, text) for number, text in every if text is None or text.strip())
+
+
 def filled(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[int, str]]:
     """Number, from 1, and text of the lines that are text and not blank."""
-    return ((number, text) for number, text in numbered(path, complaints) if text and text.strip())
+    return ((number, text) for number, text in rows(path, complaints) if text is not None)
 
 
 def decoded(raw: bytes, path: pathlib.Path) -> str:

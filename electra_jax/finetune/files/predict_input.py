@@ -264,9 +264,7 @@ def in_words_of_predict(problem: str) -> str:
 
 
 def _from_lines(task: Task, path: pathlib.Path, complaints: Complaints) -> Iterator[Example]:
-    every = lines.numbered(path, complaints)
-    given = ((line, text) for line, text in every if text is None or text.strip())
-    for number, (line, text) in enumerate(given):
+    for number, (line, text) in enumerate(lines.rows(path, complaints)):
         if text is None:
             continue  # it was refused, and counts as a row
         where = f'{path}:{line}'

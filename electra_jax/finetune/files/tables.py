@@ -25,6 +25,7 @@ _QUOTED = re.compile('".*"".*"', re.DOTALL)  # a cell as CSV writes one with quo
 _LIST = re.compile(rb'\s*\[\s*\{')  # the beginning of a JSON array of objects
 _STATED = re.compile(rb'sep=([\x09\x20-\x7e])\s*')  # a first line that Excel reads, and writes
 _LONGEST_CELL = 2**31 - 1
+_REFUSED = object()  # stands for the value of a line that has none
 # Field -> what other projects call its column, which counts where there is just one of these.
 _ALSO = {
     'words': ('tokens',),
@@ -117,13 +118,17 @@ def read(
         objects = itertools.chain(one, objects)
         return Rows(str(path), None, objects, columns, first=names_there)
     cells = _cells(path, columns.separator, complaints, ending)
-    line, first = next(cells, (0, None))
-    if first is None:
+    before: list[tuple[int, list[str] | None]] = []  # rows, if there is no header
+    for line, first in cells:
+        if first is not None:
+            break
+        before.append((line, None))
+    else:
         raise DataError(f'{path}: there is no usable line in the file')
     double: tuple[str, ...] = ()
     if columns.header is False:
         names = tuple(map(str, range(len(first))))
-        cells = itertools.chain([(line, first)], cells)
+        cells = itertools.chain(before, [(line, first)], cells)
     else:
         cells = _without_header(path, first, cells, complaints)
         first = [name.strip() for name in first]
@@ -136,9 +141,9 @@ def read(
 def _without_header(
     path: pathlib.Path,
     header: list[str],
-    cells: Iterable[tuple[int, list[str]]],
+    cells: Iterable[tuple[int, list[str] | None]],
     complaints: Complaints,
-) -> Iterator[tuple[int, list[str]]]:
+) -> Iterator[tuple[int, list[str] | None]]:
     """The rows but for those that are the header once more, as in files that were joined."""
     for line, values in cells:
         if values == header:
@@ -152,14 +157,14 @@ def first_names(path: pathlib.Path, separator: str | None, ending: str) -> tuple
     complaints = Complaints('data.on_bad_row', 'skip')
     if ending in (*JSON_LINES, JSON):
         return next((tuple(row.values) for row in _json_rows(path, complaints)), ())
-    first = next(_cells(path, separator, complaints, ending), (0, []))[1]
-    return tuple(name.strip() for name in first)
+    every = (cells for _, cells in _cells(path, separator, complaints, ending))
+    return tuple(name.strip() for name in next(filter(None, every), ()))
 
 
 def _cells(
     path: pathlib.Path, separator: str | None, complaints: Complaints, ending: str
-) -> Iterator[tuple[int, list[str]]]:
-    """The number of each row's first line, and its cells."""
+) -> Iterator[tuple[int, list[str] | None]]:
+    """The number of each row's first line, and its cells; None: the row was refused."""
     csv.field_size_limit(_LONGEST_CELL)
     quotes_are_text = ending != '.csv'
     raw_lines = lines.raw_lines(path, complaints, quoted=not quotes_are_text)
@@ -205,6 +210,8 @@ def _cells(
             is_filled = any(cell.strip() for cell in cells) or len(cells) > 1
             if is_filled and not (stated and start == 0):
                 yield start + 1, cells
+            continue
+        yield start + 1, None
 
 
 class _Quotes:
@@ -261,11 +268,13 @@ def separator_of(path: pathlib.Path, separator: str | None, ending: str) -> str:
 def _table_rows(
     path: pathlib.Path,
     names: tuple[str, ...],
-    cells: Iterator[tuple[int, list[str]]],
+    cells: Iterator[tuple[int, list[str] | None]],
     complaints: Complaints,
     known_gaps: bool,
 ) -> Iterator[Row]:
     for number, (line, values) in enumerate(cells):
+        if values is None:
+            continue  # it counts as a row
         where = f'{path}:{line}'
         if len(values) == len(names):
             yield Row(where, number, dict(zip(names, values, strict=True)))
@@ -285,6 +294,8 @@ def _table_rows(
 
 def _json_rows(path: pathlib.Path, complaints: Complaints) -> Iterator[Row]:
     for number, (where, value) in enumerate(_json_values(path, complaints)):
+        if value is _REFUSED:
+            continue  # it counts as a row
         with Refusing(complaints, where):
             yield Row(where, number, checked_object(value))
 
@@ -313,21 +324,24 @@ def is_list(path: pathlib.Path) -> bool:
 
 
 def _json_values(path: pathlib.Path, complaints: Complaints) -> Iterator[tuple[str, Any]]:
-    """Where each JSON value of a file is, and the value: of one list, or one a line."""
+    """Where each JSON value of a file is, and the value: of one list, or one a line.
+
+    A line that is refused has `_REFUSED`.
+    """
     if is_list(path):
         for number, value in enumerate(lines.json_value(path, complaints)):
             yield f'{path}: row {number}', value
         return
-    for line, text in lines.filled(path, complaints):
-        where = f'{path}:{line}'
+    for line, text in lines.rows(path, complaints):
+        where, value = f'{path}:{line}', _REFUSED
         try:
-            value = parsed(text)
+            if text is not None:
+                value = parsed(text)
         except UnusableError as error:
             advice = ''
             if line == 1 and isinstance(error.__cause__, ValueError):
-                advice = formats.as_json_lines(text, error.__cause__, path)
+                advice = formats.as_json_lines(text or '', error.__cause__, path)
             complaints.refuse(error.kind, where, error.problem + advice)
-            continue
         yield where, value
 
 
