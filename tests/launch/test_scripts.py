@@ -14,6 +14,7 @@ import tomllib
 
 import pytest
 
+from electra_jax.config.recipe import load
 from electra_jax.train import workdir
 from tests.support.recipes import ENVIRONMENT, LAUNCH, ROOT, write_recipe
 
@@ -338,14 +339,34 @@ def test_objectives_trains_what_starts_from_another_after_it(copy, there):
     tool(copy, 'python', 'echo "$@"')
     if there:
         (copy / 'runs' / 'sweeps' / 'objectives' / 'untied' / 'checkpoints').mkdir(parents=True)
-    done = script(copy, 'objectives.sh', '--jobs=2', '--folder=elsewhere')
+    done = script(copy, 'objectives.sh', '--jobs=2')
     _, first, *second = done.stdout.splitlines()
     assert done.returncode == 0 and 'untied.py' in first and 'frozen' not in first
     if there:
         assert len(second) == 1 and 'untied.py configs/objectives/untied_frozen.py' in second[0]
-        assert '--folder=elsewhere' in second[0]
     else:
-        assert second == [] and 'left out' in done.stderr
+        assert second == [] and 'starts from runs/sweeps/objectives/untied' in done.stderr
+
+
+@pytest.mark.parametrize('words', [['--folder=it\'s "\\ here/'], ['--folder', 'it\'s "\\ here/']])
+def test_objectives_in_another_folder_start_from_the_run_there(copy, words):
+    recipes = copy / 'configs' / 'objectives'
+    recipes.mkdir(parents=True)
+    (recipes / 'untied.py').write_text('')
+    text = "from electra_jax.config.recipe import recipe\nget_config = lambda: recipe({'seed': 3, "
+    (recipes / 'untied_frozen.py').write_text(
+        text + "'init_from': 'runs/sweeps/objectives/untied'})"
+    )
+    tool(copy, 'python', 'printf "%s\n" "$@"')
+    (copy / 'runs' / 'sweeps' / 'objectives' / 'untied' / 'checkpoints').mkdir(parents=True)
+    folder = words[-1].removeprefix('--folder=').removesuffix('/')
+    done = script(copy, 'objectives.sh', *words)
+    assert f'starts from {folder}/untied' in done.stderr  # the usual folder is not looked at
+    (copy / folder / 'untied' / 'checkpoints').mkdir(parents=True)
+    done = script(copy, 'objectives.sh', *words)
+    assert done.returncode == 0 and f'{folder}/untied_frozen.py' in done.stdout
+    settings = load(copy / folder / 'untied_frozen.py')
+    assert (settings.init_from, settings.seed) == (f'{folder}/untied', 3)
 
 
 def test_objectives_without_recipes_says_how_to_name_them(copy):
