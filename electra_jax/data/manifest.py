@@ -67,9 +67,9 @@ class Corpus:
         names = ' '.join(shard.sha256 for shard in self.shards['train'])
         return hashlib.sha256(names.encode()).hexdigest()
 
-    def reader(self, split: str) -> records.ShardReader:
-        """Random access to the rows of a split, 'train' or 'validation'."""
-        return records.ShardReader(self.path, self.shards[split])
+    def reader(self, split: str, share: float = 1.0) -> records.ShardReader:
+        """Random access to the rows of a split, 'train' or 'validation'; see `ShardReader`."""
+        return records.ShardReader(self.path, self.shards[split], share)
 
     def tokenizer(self) -> api.Tokenizer:
         """The tokenizer it was built with; a DataError where the one in the folder is another."""

@@ -7,10 +7,13 @@ image each, its bytes. Fixed width makes a batch one `np.frombuffer` over the jo
 import bisect
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import itertools
+import math
 import os
 import pathlib
+import resource
 import typing
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -26,6 +29,12 @@ from electra_jax.core.errors import DataError
 _WRITER_OPTIONS = 'group_size:1,snappy'
 _READER_OPTIONS = 'readahead_buffer_size:0,max_parallelism:0'  # for random access
 _READER_BUFFER_BYTES = 32 * 1024
+# An open shard is an open file and an index in memory, of 8 bytes a row (measured). A reader keeps
+# as many open as fit in a 32nd of the machine's memory, on which other processes may train too, and
+# in a quarter of the files that its process may open: training has two readers, and other files.
+_INDEX_ROW_BYTES = 8
+_INDEX_BYTES = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 32
+_OPEN_PART = 4
 
 T = TypeVar('T')
 MAX_SPAN = 255  # a span number is one byte
@@ -142,13 +151,33 @@ def file_sha256(path: pathlib.Path) -> str:
 
 
 class ShardReader:
-    """Random access to the rows of several shards, numbered through; safe to use from threads."""
+    """Random access to the rows of several shards, numbered through; safe to use from threads.
 
-    def __init__(self, folder: str | pathlib.Path, shards: Iterable[Shard]) -> None:
-        """Opens the shards; a DataError where a size, footer or row count is not as recorded."""
-        self._folder = pathlib.Path(folder)
-        self._shards = list(shards)
-        self._readers = [_open_shard(self._folder, shard) for shard in self._shards]
+    As many shards stay open as memory and the limit of open files allow: those that were used last.
+    One that another thread still reads is closed when that thread is done with it.
+    """
+
+    def __init__(
+        self, folder: str | pathlib.Path, shards: Iterable[Shard], share: float = 1.0
+    ) -> None:
+        """Opens every shard once, to check it.
+
+        Args:
+            folder: where the shards are.
+            shards: in the order of their rows.
+            share: of what one reader may keep open, in (0, 1]; for several readers used as one.
+
+        Raises:
+            DataError: a size, footer or row count is not as recorded.
+        """
+        self._folder = place = pathlib.Path(folder)
+        self._shards = listed = list(shards)
+        # Threads may share this cache. A shard that is not in it is opened while no lock is held,
+        # so that two threads may open the same one: the second is as good.
+        bounded = functools.lru_cache(_most_open(listed, share))
+        self._opened = bounded(lambda number: _open_shard(place, listed[number]))
+        for number in range(len(listed)):
+            self._opened(number)
         self._ends = list(itertools.accumulate(shard.rows for shard in self._shards))
 
     def __len__(self) -> int:
@@ -159,7 +188,7 @@ class ShardReader:
 
         Raises:
             IndexError: an index is out of range.
-            DataError: a record cannot be read back.
+            DataError: a record cannot be read back, or its shard not be opened again.
         """
         by_shard: dict[int, list[int]] = {}
         for slot, index in enumerate(indices):
@@ -170,8 +199,9 @@ class ShardReader:
         for shard, slots in by_shard.items():
             first = self._ends[shard] - self._shards[shard].rows
             rows = [int(indices[slot]) - first for slot in slots]
+            reader = self._opened(shard)
             try:
-                found = self._readers[shard].read(rows)
+                found = reader.read(rows)
             except (RuntimeError, ValueError, IndexError) as error:
                 raise DataError(
                     f'{self._folder / self._shards[shard].name} is damaged: {error}; move the '
@@ -180,6 +210,26 @@ class ShardReader:
             for slot, record in zip(slots, found, strict=True):
                 records[slot] = record
         return records
+
+
+def _most_open(shards: Sequence[Shard], share: float) -> int:
+    """How many of these shards a reader with this share of memory and files keeps open."""
+    index_bytes = _INDEX_ROW_BYTES * sum(shard.rows for shard in shards)
+    fit = len(shards) * min(1.0, share * _INDEX_BYTES / max(index_bytes, 1))
+    return max(1, int(min(fit, share / _OPEN_PART * _file_limit(fit * _OPEN_PART / share))))
+
+
+def _file_limit(wanted: float) -> float:
+    """The files that this process may open; its soft limit is raised for those that are wanted."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return math.inf
+    if soft < wanted:
+        more = math.ceil(wanted if hard == resource.RLIM_INFINITY else min(wanted, hard))
+        with contextlib.suppress(OSError, ValueError):  # a system may have a lower limit yet
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+            soft = more
+    return soft
 
 
 def _open_shard(folder: pathlib.Path, shard: Shard) -> array_record_module.ArrayRecordReader:

@@ -1,5 +1,7 @@
 """Shards: what is written is read back, and damage is refused by name."""
 
+import os
+import resource
 from concurrent import futures
 
 import numpy as np
@@ -130,3 +132,98 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
     rows = make_rows(1, records.row_dtype(8, 2), 100)
     with pytest.raises(errors.DataError, match='cannot write'):
         write_shard(tmp_path / 'no-such-folder' / 'a', rows)
+
+
+@pytest.fixture
+def many(tmp_path, monkeypatch):
+    """Shards of 5 rows each, of which 4 may be open, and their rows."""
+    monkeypatch.setattr(resource, 'getrlimit', lambda of: (16, 16))
+    monkeypatch.setattr(resource, 'setrlimit', lambda of, limits: None)
+    dtype = records.row_dtype(16, 2)
+    rows = [make_rows(5, dtype, 1 << 16, seed=n) for n in range(20)]
+    shards = [write_shard(tmp_path / f'{i}.array_record', r) for i, r in enumerate(rows)]
+    return tmp_path, dtype, shards, np.concatenate(rows)
+
+
+def open_shards(folder) -> int:
+    files = (os.path.realpath(f'/proc/self/fd/{file}') for file in os.listdir('/proc/self/fd'))
+    return sum(file.startswith(str(folder.resolve())) for file in files)
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/fd'), reason='open files are listed in Linux')
+@pytest.mark.parametrize(('share', 'most'), [(1.0, 4), (0.5, 2), (0.01, 1)])
+def test_few_of_many_shards_are_open(many, share, most):
+    path, dtype, shards, rows = many
+    reader = records.ShardReader(path, shards, share)
+    assert open_shards(path) == most
+    order = np.random.default_rng(0).permutation(100)
+    tokens = records.decode_rows(reader.read(order), dtype)['tokens']
+    np.testing.assert_array_equal(tokens, rows['tokens'][order])
+    assert open_shards(path) == most
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/fd'), reason='open files are listed in Linux')
+def test_open_shards_have_a_bound_in_memory_too(many, monkeypatch):
+    path, _, shards, _ = many
+    monkeypatch.setattr(records, '_INDEX_BYTES', 3 * 5 * 8)
+    reader = records.ShardReader(path, shards)
+    assert open_shards(path) == 3
+    assert len(reader) == 100
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/fd'), reason='open files are listed in Linux')
+@pytest.mark.parametrize(
+    ('hard', 'asked', 'most'),
+    [(40, (40, 40), 10), (1000, (80, 1000), 20), (resource.RLIM_INFINITY, (80, -1), 20)],
+)
+@pytest.mark.parametrize('refused', [False, True])
+def test_the_soft_limit_of_open_files_is_raised(many, monkeypatch, hard, asked, most, refused):
+    path, _, shards, _ = many
+    limits = []
+
+    def setrlimit(_, pair):
+        limits.append(pair)
+        if refused:
+            raise ValueError('the system has a lower limit')
+
+    monkeypatch.setattr(resource, 'getrlimit', lambda of: (16, hard))
+    monkeypatch.setattr(resource, 'setrlimit', setrlimit)
+    reader = records.ShardReader(path, shards)
+    assert (limits, open_shards(path)) == ([asked], 4 if refused else most)
+    assert len(reader) == 100
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/fd'), reason='open files are listed in Linux')
+def test_threads_open_and_close_shards(many):
+    path, dtype, shards, rows = many
+    reader = records.ShardReader(path, shards, 0.5)
+    rng = np.random.default_rng(1)
+    orders = [rng.integers(0, 100, 64) for _ in range(40)]
+    with futures.ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(reader.read, orders))
+    for order, batch in zip(orders, found, strict=True):
+        tokens = records.decode_rows(batch, dtype)['tokens']
+        np.testing.assert_array_equal(tokens, rows['tokens'][order])
+    assert open_shards(path) == 2
+
+
+def test_a_shard_damaged_since_it_was_checked_is_refused_by_name(many):
+    path, _, shards, _ = many
+    reader = records.ShardReader(path, shards)
+    torn = path / shards[0].name
+    torn.write_bytes(torn.read_bytes()[:-100])
+    with pytest.raises(errors.DataError, match=f'{shards[0].name} has .* torn'):
+        reader.read([0])
+    torn.unlink()
+    with pytest.raises(errors.DataError, match=f'{shards[0].name} is missing'):
+        reader.read([99, 0])
+    assert len(reader.read([99])) == 1
+
+
+def test_all_of_a_few_shards_stay_open(folder):
+    path, dtype, shards, rows = folder
+    reader = records.ShardReader(path, shards)
+    for shard in shards:
+        (path / shard.name).unlink()
+    tokens = records.decode_rows(reader.read(range(20)), dtype)['tokens']
+    np.testing.assert_array_equal(tokens, rows['tokens'])
