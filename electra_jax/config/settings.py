@@ -78,10 +78,10 @@ class ModelConfig:
     attention_dropout: float = setting(UNSET, at_least=0, at_most=0.99)
     # Token types: segment a, segment b. 0: none, only [SEP] divides them.
     type_vocab_size: int = setting(2, at_least=0)
-    # Pixels along a side of the image that stands before a text, in patches (`model.images`);
-    # None: the model reads no images. And pixels along a side of a patch.
+    # Pixels along a side of the image that stands before each text, cut into patches
+    # (`model.images`); None: the model reads no images.
     image_size: int | None = setting(None, at_least=4, at_most=1024)
-    image_patch: int = setting(8, at_least=1, at_most=256)
+    image_patch: int = setting(8, at_least=1, at_most=256)  # pixels along a side of a patch
     discriminator_head_norm: bool = setting(False)  # LayerNorm after the GELU of its head
     layer_norm_epsilon: float = setting(1e-12, at_least=1e-15, at_most=1)
     init_stddev: float = setting(0.02, at_least=0, at_most=10)  # truncated normal, 2 deviations

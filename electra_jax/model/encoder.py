@@ -246,8 +246,8 @@ def _from_groups(size: int, variables: dict) -> dict:
 def draws_numbers(module: nn.Module) -> bool:
     """Whether layers draw initial parameters or dropout.
 
-    Only then does a scan have to check what is constant in it, which traces each layer twice: the
-    numbers that are drawn depend on it, and should stay as they are.
+    A scan that checks which of its values are constant traces each layer twice, and the numbers
+    drawn depend on that. So a scan that draws keeps the check; others trace their layer once.
     """
     return module.is_initializing() or module.has_rng('dropout')
 

@@ -14,8 +14,8 @@ from electra_jax.objectives.inputs import (
     Draws,
     Inputs,
     Step,
-    candidates,
     from_draws,
+    maskable,
 )
 from electra_jax.objectives.masks import table as masks
 from electra_jax.objectives.masks.uniform import uniform
@@ -59,7 +59,7 @@ def make_draw(config: Config, vocabulary: Vocabulary, vocab_rows: int) -> Draw:
         uniform_noise = jax.random.uniform(keys['positions'], numbers.noise_shape(B, L, P))
         masked = numbers.choose(
             (evenly if step is None else rule).scores(uniform_noise, batch, memory),
-            candidates(batch, vocabulary.special),
+            maskable(batch, vocabulary.special),
             batch['documents'],
             mask_rate(config, step),
             P,

@@ -147,7 +147,7 @@ def count(vocabulary: Vocabulary, inputs: Inputs, results: Results) -> Metrics:
         'guessed': jnp.sum(real_BL * guess_BL),
         'caught': jnp.sum(real_BL * guess_BL * is_fake_BL),
         'fake_scores': losses.score_histogram(logits_BL, real_BL * is_fake_BL),
-        'real_scores': losses.score_histogram(logits_BL, real_BL * ~is_fake_BL),
+        'original_scores': losses.score_histogram(logits_BL, real_BL * ~is_fake_BL),
     }
 
 
@@ -161,7 +161,7 @@ def summary(sums: Mapping[str, np.ndarray]) -> dict[str, float]:
     return {
         **masked.summary(sums),
         'disc_loss': float(sums['disc_loss']) / tokens,
-        'disc_auc': losses.area_under_curve(sums['fake_scores'], sums['real_scores']),
+        'disc_auc': losses.area_under_curve(sums['fake_scores'], sums['original_scores']),
         'disc_precision': float(sums['caught']) / max(float(sums['guessed']), 1.0),
         'disc_recall': float(sums['caught']) / max(float(sums['fake']), 1.0),
         'disc_fake_share': float(sums['guessed']) / tokens,

@@ -17,7 +17,7 @@ from electra_jax.model.bind import Batch, Key, Model, Params
 from electra_jax.objectives.definition import Objective, Vocabulary
 from electra_jax.objectives.draws import mask_rate
 from electra_jax.objectives.electra import Forward, Results, detection, make_forward
-from electra_jax.objectives.inputs import Inputs, Step, candidates
+from electra_jax.objectives.inputs import Inputs, Step, maskable
 from electra_jax.ops import vocab_softmax
 
 
@@ -50,4 +50,4 @@ def token_scores(model: Model, vocabulary: Vocabulary, params: Params, batch: Ba
     -E(x)_t, taken as normalized (Electric, section 2.3); 0 at special tokens and padding.
     """
     energies_BL = model.discriminate(params, batch, None)
-    return jnp.where(candidates(batch, vocabulary.special), -energies_BL, 0.0)
+    return jnp.where(maskable(batch, vocabulary.special), -energies_BL, 0.0)

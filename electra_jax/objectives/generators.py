@@ -10,12 +10,13 @@ import numpy as np
 from electra_jax.config.settings import Config, ModelConfig
 from electra_jax.model.bind import Key, Model, Params
 from electra_jax.objectives.definition import Metrics, Vocabulary
-from electra_jax.objectives.inputs import Inputs, Step, masked_batch
+from electra_jax.objectives.inputs import Batch, Inputs, Step
 from electra_jax.objectives.masks import table as masks
-from electra_jax.ops import vocab_head
+from electra_jax.ops import corrupt, vocab_head
 from electra_jax.ops.vocab_softmax import Prediction, SoftmaxInputs
 from electra_jax.optim.networks import network_table
 from electra_jax.optim.schedules import RAMPS
+from electra_jax.tokenizers.api import SpecialIds
 
 
 class Proposal(NamedTuple):
@@ -24,7 +25,7 @@ class Proposal(NamedTuple):
     prediction: Prediction  # at the masked positions
     softmax: SoftmaxInputs  # at the masked positions
     loss: jax.Array  # float32 scalar
-    # What the way to choose masks has to know of the batch, for the metrics of the loss.
+    # Metrics from which the mask rule learns (`masks.rule`); part of those of the loss.
     observed: Metrics
     everywhere: SoftmaxInputs | None = None  # a generator that predicts at every position
     normalizer_BL: jax.Array | None = None  # of `everywhere`, float32
@@ -32,7 +33,8 @@ class Proposal(NamedTuple):
 
 # params, inputs, dropout_key (None: no dropout), step (None: evaluation) -> proposal
 Propose = Callable[[Params, Inputs, Key, Step | None], Proposal]
-# params, inputs, dropout_key -> the distribution at the masked positions, or `everywhere`
+# params, inputs, dropout_key -> the distribution at the masked positions, or at all positions if
+# `Row.everywhere`
 Generate = Callable[[Params, Inputs, Key], SoftmaxInputs]
 
 
@@ -48,14 +50,15 @@ def make_propose(config: Config, model: Model, vocabulary: Vocabulary) -> Propos
         # `electra.joint` leaves its loss out of the total.
         if settings.freeze_generator:
             params = without_gradient(config.model, params, 'generator')
-        softmax, everywhere, cloze = generate(params, inputs, dropout_key), None, None
-        if row.everywhere:
+        softmax = generate(params, inputs, dropout_key)
+        everywhere = cloze_loss_BL = normalizer_BL = None
+        if row.everywhere:  # L stands for P in what is predicted
             tokens_BL, everywhere = inputs.batch['tokens'], softmax
-            cloze = vocab_head.predict(
+            cloze_loss_BL, _, _, normalizer_BL = vocab_head.predict(
                 everywhere, tokens_BL, (), 1.0, vocabulary.size, chunks=chunks
             )
             softmax = everywhere.at(inputs.draws.masked.positions_BP)
-        # In here the proposed ids are drawn: the arg max of logits plus Gumbel noise.
+        # Draws the sample: the arg max of logits plus Gumbel noise (`vocab_softmax.sample`).
         prediction = vocab_head.predict(
             softmax,
             inputs.targets_BP,
@@ -66,11 +69,11 @@ def make_propose(config: Config, model: Model, vocabulary: Vocabulary) -> Propos
             chunks,
         )
         observed = observe(inputs, prediction)
-        if cloze is None:  # ELECTRA equation 1
+        if cloze_loss_BL is None:  # ELECTRA equation 1
             loss = jnp.sum(inputs.masked_share_BP * prediction.loss_BP)
-            return Proposal(prediction, softmax, loss, observed)
-        loss = jnp.sum(inputs.candidate_share_BL * cloze.loss_BP)
-        return Proposal(prediction, softmax, loss, observed, everywhere, cloze.normalizer_BP)
+        else:
+            loss = jnp.sum(inputs.maskable_share_BL * cloze_loss_BL)
+        return Proposal(prediction, softmax, loss, observed, everywhere, normalizer_BL)
 
     return propose
 
@@ -99,6 +102,13 @@ def without_gradient(model: ModelConfig, params: Params, network: str) -> Params
         params,
         network_table(params, model.embedding_sharing),
     )
+
+
+def masked_batch(inputs: Inputs, special: SpecialIds) -> Batch:
+    """What the masked language model reads: [MASK] at the drawn positions, but for those kept."""
+    tokens_BL, draws = inputs.batch['tokens'], inputs.draws
+    masked_BL = corrupt.mask_tokens(tokens_BL, draws.masked, draws.keep_BP, special.mask)
+    return {**inputs.batch, 'tokens': masked_BL}
 
 
 def _masked(model: Model, vocabulary: Vocabulary) -> Generate:

@@ -18,7 +18,7 @@ Step = jax.Array | int
 class Draws(NamedTuple):
     """All the randomness of a batch but dropout. Every array leads with B."""
 
-    masked: Masked  # drawn positions, those that keep their token included
+    masked: Masked  # the drawn positions, also those that keep their token
     keep_BP: jax.Array  # bool, drawn positions that keep their token in the generator's input
     noise: tuple[jax.Array, ...]  # uniforms in [0, 1) for `vocab_head.predict`
     own_noise: tuple[jax.Array, ...] = ()  # what an objective draws for itself
@@ -35,7 +35,7 @@ class Inputs(NamedTuple):
     draws: Draws
     masked_share_BP: jax.Array  # float32, weights over their global sum
     token_share_BL: jax.Array  # float32, real tokens over their global number
-    candidate_share_BL: jax.Array  # float32, tokens that may be masked, likewise
+    maskable_share_BL: jax.Array  # float32, tokens that may be masked, likewise
 
     @property
     def targets_BP(self) -> jax.Array:
@@ -47,15 +47,15 @@ class Inputs(NamedTuple):
         return jnp.take_along_axis(x_BL, self.draws.masked.positions_BP, axis=1)
 
 
-# batch (with `given`, a batch and its draws), random keys by stream, step (None: evaluation), what
-# is kept from step to step -> inputs
+# batch, random keys by stream, step (None: evaluation), the objective's memory -> inputs. The draw
+# of `objectives.given` takes no batch but a pair: a batch and the draws of it.
 Draw = Callable[[Any, Mapping[str, jax.Array], Step | None, Tree], Inputs]
 
 
-def candidates(batch: Batch, special: SpecialIds) -> jax.Array:
+def maskable(batch: Batch, special: SpecialIds) -> jax.Array:
     """Which tokens may be masked, bool [B, L]."""
     never = (special.pad, special.cls, special.sep, special.mask)
-    return corrupt.candidates(batch['tokens'], batch['documents'], never)
+    return corrupt.maskable(batch['tokens'], batch['documents'], never)
 
 
 def from_draws(special: SpecialIds, batch: Batch, draws: Draws) -> Inputs:
@@ -65,7 +65,7 @@ def from_draws(special: SpecialIds, batch: Batch, draws: Draws) -> Inputs:
         draws,
         masked_share_BP=_shares(draws.masked.weights_BP),
         token_share_BL=_shares(batch['documents'] > 0),
-        candidate_share_BL=_shares(candidates(batch, special)),
+        maskable_share_BL=_shares(maskable(batch, special)),
     )
 
 
@@ -74,7 +74,7 @@ def alone(inputs: Inputs) -> Inputs:
     return inputs._replace(
         masked_share_BP=_shares(inputs.masked_share_BP > 0),
         token_share_BL=_shares(inputs.token_share_BL > 0),
-        candidate_share_BL=_shares(inputs.candidate_share_BL > 0),
+        maskable_share_BL=_shares(inputs.maskable_share_BL > 0),
     )
 
 
@@ -82,10 +82,3 @@ def _shares(weights: jax.Array) -> jax.Array:
     weights = weights.astype(jnp.float32)
     # As the reference; so a batch without a single weight has shares of 0, not NaN.
     return weights / (jnp.sum(weights) + 1e-6)
-
-
-def masked_batch(inputs: Inputs, special: SpecialIds) -> Batch:
-    """The generator's input: the batch with [MASK] at the drawn positions."""
-    tokens_BL, draws = inputs.batch['tokens'], inputs.draws
-    masked_BL = corrupt.mask_tokens(tokens_BL, draws.masked, draws.keep_BP, special.mask)
-    return {**inputs.batch, 'tokens': masked_BL}

@@ -1,7 +1,7 @@
 """Masking and corruption as pure functions of their random draws (ELECTRA section 3.1).
 
 Every function takes its draws as arguments, so a test or another implementation can use the same
-ones; `objectives/inputs.py` makes them from keys.
+ones; `objectives/draws.py` makes them from keys.
 """
 
 import math
@@ -19,7 +19,7 @@ class Masked(NamedTuple):
     weights_BP: jax.Array  # float32, 1 where a slot is used, otherwise 0
 
 
-def candidates(
+def maskable(
     tokens_BL: jax.Array, documents_BL: jax.Array, special_ids: tuple[int, ...]
 ) -> jax.Array:
     """Which positions may be masked, bool [B, L]: real tokens that are not special."""
@@ -44,20 +44,20 @@ def max_distinct(mask_rate: float, row_length: int) -> int:
 
 def choose_distinct(
     scores_BL: jax.Array,
-    candidates_BL: jax.Array,
+    maskable_BL: jax.Array,
     documents_BL: jax.Array,
     mask_rate: jax.Array | float,
     P: int,
 ) -> Masked:
     """Draws ceil(rate * n) distinct positions of each row, n its number of real tokens.
 
-    Special tokens count as real ones, as in the paper. The candidates with the row's largest scores
+    Special tokens count as real ones, as in the paper. The maskable tokens of largest scores
     win (the first of equal ones), which with uniform numbers is a draw without replacement.
     """
     real_B = jnp.sum(documents_BL > 0, axis=-1)
     wanted_B = jnp.ceil(mask_rate * real_B - _ROUNDING).astype(jnp.int32)
-    wanted_B = jnp.minimum(wanted_B, jnp.sum(candidates_BL, axis=-1))
-    _, positions_BP = jax.lax.top_k(jnp.where(candidates_BL, scores_BL, -jnp.inf), P)
+    wanted_B = jnp.minimum(wanted_B, jnp.sum(maskable_BL, axis=-1))
+    _, positions_BP = jax.lax.top_k(jnp.where(maskable_BL, scores_BL, -jnp.inf), P)
     used_BP = jnp.arange(P)[None] < wanted_B[:, None]
     return Masked(jnp.where(used_BP, positions_BP, 0), used_BP.astype(jnp.float32))
 
@@ -73,23 +73,23 @@ def max_reference(mask_rate: float, row_length: int) -> int:
 
 def choose_reference(
     noise_BP: jax.Array,
-    candidates_BL: jax.Array,
+    maskable_BL: jax.Array,
     documents_BL: jax.Array,
     mask_rate: jax.Array | float,
     P: int,
 ) -> Masked:
     """Draws round(rate * n) positions with replacement (electra, pretrain_helpers.py).
 
-    Halves round to even; there is at least one draw, unless a row has no candidate. Arguments
+    Halves round to even; there is at least one draw, unless nothing is maskable. Arguments
     are those of `choose_distinct`; positions may repeat.
     """
-    count_B = jnp.sum(candidates_BL, axis=-1)
+    count_B = jnp.sum(maskable_BL, axis=-1)
     real_B = jnp.sum(documents_BL > 0, axis=-1).astype(jnp.float32)
     wanted_B = jnp.clip(jnp.round(real_B * mask_rate), 1, P)
     used_BP = (jnp.arange(P)[None] < wanted_B[:, None]) & (count_B[:, None] > 0)
     rank_BP = jnp.minimum((noise_BP * count_B[:, None]).astype(jnp.int32), count_B[:, None] - 1)
-    # The candidate of rank r stands where the running count of candidates first exceeds r.
-    running_BL = jnp.cumsum(candidates_BL, axis=-1)
+    # The maskable token of rank r stands where their running count first exceeds r.
+    running_BL = jnp.cumsum(maskable_BL, axis=-1)
     positions_BP = jnp.sum(running_BL[:, None, :] <= rank_BP[..., None], axis=-1)
     return Masked(jnp.where(used_BP, positions_BP, 0), used_BP.astype(jnp.float32))
 

@@ -197,7 +197,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     checkpoints.close()
     if held_out and not outcome.stopped_by:
         with terminal.alive('looking at an example'):
-            shown = make_examples(loop.evaluated(config, outcome.state))
+            shown = make_examples(loop.evaluated_params(config, outcome.state))
         if distributed.is_first():
             terminal.OUT.print(examples.text(shown))
     terminal.OUT.print(report.end(outcome, clock, config, run.folder))

@@ -5,7 +5,7 @@
     params/  the parameters
     rest/    the number of steps done, the optimizer state, and what the objective remembers
     average/ the running mean of the parameters, where the run keeps one
-    data/    JSON: the state of the data iterator, and what was seen of the run's health
+    data/    JSON: the data iterator's state, what `health` has seen, sums of the next metrics line
     about/   JSON: the config, the tokenizer and the corpora, to check that it is the same run
     checksums.json  of all these files (`seals`)
 
@@ -112,13 +112,13 @@ class Checkpoints:
                 `checkpoint.on_error` is 'stop', or this is the last one, or there are several
                 processes, which could not continue together.
         """
-        # The last one makes up for a save before it.
+        # If an earlier save has failed, the last one is saved all the same: it replaces that one.
         self._wait('The end of the run is saved now.' if last else self.then)
-        means = {}
+        average = {}
         if state.average is not None:
-            means = {parameters.AVERAGE: ocp.args.StandardSave(state.average)}
+            average = {parameters.AVERAGE: ocp.args.StandardSave(state.average)}
         items = ocp.args.Composite(
-            **means,
+            **average,
             params=ocp.args.StandardSave(state.params),
             rest=ocp.args.StandardSave(_rest(state)),
             data=ocp.args.JsonSave(data_state),
@@ -234,17 +234,17 @@ class Checkpoints:
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
         """The state, with `abstract`'s shapes, dtypes and shardings; and `data_state` as saved."""
-        means = {}
+        average_item = {}
         if abstract.average is not None:
-            means = {parameters.AVERAGE: ocp.args.StandardRestore(abstract.average)}
+            average_item = {parameters.AVERAGE: ocp.args.StandardRestore(abstract.average)}
         restored = self._restore(
             step,
-            **means,
+            **average_item,
             params=ocp.args.StandardRestore(abstract.params),
             rest=ocp.args.StandardRestore(_rest(abstract)),
             data=ocp.args.JsonRestore(),
         )
-        average = restored[parameters.AVERAGE] if means else None
+        average = restored[parameters.AVERAGE] if average_item else None
         state = TrainState(params=restored.params, average=average, **restored.rest)
         return state, restored.data
 

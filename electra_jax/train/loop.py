@@ -108,12 +108,12 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
                 save = functools.partial(_save_apart, run, log, number, state)
                 with log.evaluating():
                     with stop.leaving(save):
-                        evaluation = run.evaluate(evaluated(config, state))
+                        evaluation = run.evaluate(evaluated_params(config, state))
                     if evaluation is not None:  # else a signal came before it was whole
                         log.evaluation(number, evaluation)
                     if not stop.has_come():
                         with stop.leaving(save):
-                            run.show(number, evaluated(config, state))
+                            run.show(number, evaluated_params(config, state))
 
             # ---- Save.
             if number % config.checkpoint.every_steps == 0 or number == end:
@@ -127,14 +127,14 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
                 break
         if start >= end:  # typed again after an end without an evaluation
             with log.evaluating(), stop.leaving(lambda: start):  # it is saved
-                evaluation = run.evaluate(evaluated(config, state))
+                evaluation = run.evaluate(evaluated_params(config, state))
             if evaluation is not None:
                 log.evaluation(start, evaluation)
         log.finish_step()
     return Outcome(state, {} if stop.name else evaluation or {}, stop.name)
 
 
-def evaluated(config: Config, state: TrainState) -> Tree:
+def evaluated_params(config: Config, state: TrainState) -> Tree:
     """The parameters that are evaluated: the state's, or their running mean."""
     return state.average if config.eval.average else state.params
 

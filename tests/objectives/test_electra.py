@@ -74,7 +74,7 @@ def test_no_gradient_flows_from_the_discriminator_to_the_generator():
 def test_the_generator_sees_masks_and_the_discriminator_sees_none():
     _, objective, params = setting(objective={'keep_rate': 0.5})
     given = drawn(objective)
-    masked_BL = np.asarray(inputs.masked_batch(given, SPECIAL)['tokens'])
+    masked_BL = np.asarray(generators.masked_batch(given, SPECIAL)['tokens'])
     used = np.asarray(given.draws.masked.weights_BP) > 0
     kept = np.asarray(given.draws.keep_BP) & used
     assert kept.any() and (used & ~kept).any()

@@ -37,8 +37,8 @@ def drawn(masks, batch, step=0, memory=None, **objective):
 def test_uniform_masks_are_those_of_a_plain_draw():
     batch = random_batch(B=16, L=64)
     noise_BL = jax.random.uniform(rng.step_keys(rng.root_key(0), 3)['positions'], (16, 64))
-    candidates_BL = corrupt.candidates(batch['tokens'], batch['documents'], NEVER)
-    order_BL = np.argsort(-np.where(candidates_BL, noise_BL, -1.0), axis=1)
+    maskable_BL = corrupt.maskable(batch['tokens'], batch['documents'], NEVER)
+    order_BL = np.argsort(-np.where(maskable_BL, noise_BL, -1.0), axis=1)
     for row, found in enumerate(drawn('uniform', batch)):
         assert found.tolist() == order_BL[row, : len(found)].tolist()
 

@@ -286,7 +286,7 @@ def test_electric_says_written_even_where_the_sample_was_right():
     expected = np.asarray(energies_BL) + log_q_BL[..., 0] + np.log(0.15 / 0.85)
     np.testing.assert_allclose(logits_BL, expected, rtol=1e-4, atol=1e-4)
     # The noise model learns from every token that may be masked, and only by its own loss.
-    candidates = np.asarray(inputs.candidates(given.batch, SPECIAL))
+    candidates = np.asarray(inputs.maskable(given.batch, SPECIAL))
     ce_BL = -np.take_along_axis(np.asarray(log_q), np.asarray(given.batch['tokens'])[..., None], 2)
     assert float(proposal.loss) == pytest.approx(ce_BL[..., 0][candidates].mean(), rel=1e-4)
 
@@ -296,7 +296,7 @@ def test_electric_scores_ordinary_tokens_by_their_energies():
     model = compiled.networks(config.model)
     batch = jax.tree.map(jnp.asarray, random_batch())
     scores_BL = electric.token_scores(model, VOCABULARY, params, batch)
-    special = ~np.asarray(inputs.candidates(batch, SPECIAL))
+    special = ~np.asarray(inputs.maskable(batch, SPECIAL))
     assert special.any() and (np.asarray(scores_BL)[special] == 0).all()
     energies_BL = model.discriminate(params, batch, None)
     np.testing.assert_allclose(scores_BL, -np.where(special, 0, energies_BL), rtol=1e-5)

@@ -12,10 +12,10 @@ NEVER = (SPECIAL.pad, SPECIAL.cls, SPECIAL.sep, SPECIAL.mask)
 
 
 def choose(batch, rate=0.15, seed=0):
-    candidates_BL = corrupt.candidates(batch['tokens'], batch['documents'], NEVER)
+    maskable_BL = corrupt.maskable(batch['tokens'], batch['documents'], NEVER)
     noise_BL = jax.random.uniform(jax.random.key(seed), batch['tokens'].shape)
     P = corrupt.max_distinct(rate, batch['tokens'].shape[1])
-    return corrupt.choose_distinct(noise_BL, candidates_BL, batch['documents'], rate, P)
+    return corrupt.choose_distinct(noise_BL, maskable_BL, batch['documents'], rate, P)
 
 
 @pytest.mark.parametrize('rate', [0.15, 0.25, 0.5])
@@ -88,8 +88,8 @@ def reference_draws(batch, rate=0.15, seed=0):
     rule = corrupt.POSITION_RULES['reference']
     P = rule.slots(rate, L)
     noise = jax.random.uniform(jax.random.key(seed), rule.noise_shape(B, L, P))
-    candidates_BL = corrupt.candidates(batch['tokens'], batch['documents'], NEVER)
-    return rule.choose(noise, candidates_BL, batch['documents'], rate, P)
+    maskable_BL = corrupt.maskable(batch['tokens'], batch['documents'], NEVER)
+    return rule.choose(noise, maskable_BL, batch['documents'], rate, P)
 
 
 def test_the_reference_draws_with_replacement_as_often_as_it_says():
