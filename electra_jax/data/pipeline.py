@@ -30,6 +30,7 @@ HostBatch = dict[str, np.ndarray]
 RECORDS = 'records'  # (corpus, row) of each row
 PIXELS = 'pixels'  # the image of each row
 PADDING = (-1, -1)  # in place of (corpus, row): a row that is in no corpus
+_FOREVER = 2**40  # batches; Grain needs a length
 
 
 class HostRows(NamedTuple):
@@ -165,9 +166,6 @@ def train_batches(
     batches = grain.MapDataset.range(_FOREVER).map(load)
     options = grain.ReadOptions(num_threads=min(prefetch, 4), prefetch_buffer_size=prefetch)
     return iter(batches.to_iter_dataset(options))
-
-
-_FOREVER = 2**40  # batches; Grain needs a length
 
 
 def held_out_batches(rows: Rows, host_rows: HostRows, row_limit: int) -> list[HostBatch]:

@@ -1,9 +1,16 @@
 """Replaced-token detection: the paper's objective (ELECTRA section 2).
 
-A row's path: `draw` picks positions -> the generator reads the text with [MASK] there and proposes
-tokens -> `ops.corrupt` writes them into the text -> the discriminator decides for every real token
-whether it is the original. Loss: generator_weight * mlm + discriminator_weight * disc. No gradient
-flows from the discriminator through the sampled ids into the generator.
+A row's path: `draws` picks positions, and makes `Inputs`: the batch, its draws, and the share of
+each token in the losses -> `generators` puts [MASK] there and samples tokens -> `ops.corrupt`
+writes them into the text -> the discriminator decides for every real token whether it is the
+original. Loss: generator_weight * mlm + discriminator_weight * disc.
+
+No gradient flows through the sampled ids into the generator. Both networks' gradients meet in the
+embeddings alone, by `model.embedding_sharing`:
+
+- 'shared': one block gets both; its word table is also the matrix of the generator's softmax.
+- 'untied': each network has a block, which gets the gradient of that network only.
+- 'disentangled': the block gets the generator's; the discriminator's reaches only what it adds.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,9 +55,8 @@ def electra(
     config: Config, model: Model, vocabulary: Vocabulary, masked_only: bool = False
 ) -> Objective:
     """Replaced-token detection; `masked_only`: learned from the masked positions (section 3.4)."""
-    return detection(
-        config, model, vocabulary, make_forward(config, model, vocabulary), masked_only
-    )
+    forward = make_forward(config, model, vocabulary)
+    return detection(config, model, vocabulary, forward, masked_only)
 
 
 def make_forward(config: Config, model: Model, vocabulary: Vocabulary) -> Forward:

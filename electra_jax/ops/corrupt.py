@@ -80,8 +80,7 @@ def choose_reference(
 ) -> Masked:
     """Draws round(rate * n) positions with replacement (electra, pretrain_helpers.py).
 
-    Halves round to even; there is at least one draw, unless nothing is maskable. Arguments
-    are those of `choose_distinct`; positions may repeat.
+    Halves round to even; at least one is drawn, unless nothing is maskable; positions may repeat.
     """
     count_B = jnp.sum(maskable_BL, axis=-1)
     real_B = jnp.sum(documents_BL > 0, axis=-1).astype(jnp.float32)

@@ -38,8 +38,8 @@ class Program(NamedTuple):
     abstract_state: state.TrainState  # shapes, dtypes and shardings
     init_params: Callable[[], trees.Tree]
     fresh_state: Callable[[], state.TrainState]  # at step 0, on the mesh
-    # Jitted: state, batch -> state, metrics. With `schedules.Lengths` as a third argument it takes
-    # those, and else the configuration's, as constants.
+    # Jitted: state, batch -> state, metrics. A third argument, `schedules.Lengths`, replaces the
+    # lengths of the run that the configuration has, which are compiled in otherwise.
     step: Callable
     totals: Callable  # jitted: params, batch, batch number -> totals of an evaluation
     examine: Callable  # jitted: state, batch -> `train.step.Examination`
@@ -77,10 +77,7 @@ def build_program(
     make_state = functools.partial(
         state.fresh_state, init_params, make_optimizer, objective.memory, averages
     )
-    if like is None:
-        abstract_state = state.abstract_state(make_state, mesh)
-    else:
-        abstract_state = like.abstract_state
+    abstract_state = like.abstract_state if like else state.abstract_state(make_state, mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
 
     # ---- The step, in which all is bound but state and batch. The seed is an argument next to the
@@ -88,6 +85,8 @@ def build_program(
     def bound(function: Callable) -> Callable:
         def of_length(now_state: Any, batch: Any, lengths: schedules.Lengths | None = None) -> Any:
             now = config if lengths is None else schedules.with_lengths(config, lengths)
+            # Built again, while a step is traced: the lengths that mask rate and temperature follow
+            # are arguments of the step. The other `objective` is for all that needs no length.
             one = table.build(now, vocabulary)
             problem = step.Problem(one.draw, one.loss, one.prepare, one.alone, one.remember)
             update = optimizer.build(now, abstract_state.params)
@@ -114,10 +113,7 @@ def build_program(
 
 
 class StepOfAnyLength:
-    """The step (state, batch -> state, metrics) as a run does it.
-
-    The lengths of the run are arguments of what is compiled, which runs of other lengths share.
-    """
+    """The step (state, batch -> state, metrics) of a run: compiled once for runs of all lengths."""
 
     def __init__(self, program: Program):
         self._program = program

@@ -54,12 +54,14 @@ class Outcome(NamedTuple):
 def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.Path) -> Outcome:
     """Trains from `state`, whose buffers are donated, to the end, or until SIGTERM or Ctrl-C.
 
-    Both signals end the run after a save (`train/signals.py`); a second Ctrl-C ends it at once.
+    A single process finishes the step under way, saves and ends; an evaluation is broken off. While
+    the first step compiles there is nothing to save, and it ends at once, as by a second Ctrl-C.
+    Several processes end after the same step by SIGTERM, at once by Ctrl-C (`train/signals.py`).
 
     Raises:
         NonFiniteError: a step went wrong (`health`); the newest checkpoint is from before it.
-        DataError: text cannot be read any more; the state until then is saved where there is one
-            process, and several continue from the newest checkpoint.
+        DataError: the text cannot be read any more. A single process has saved the state; several
+            have not, and continue from the newest checkpoint when they are started again.
         CheckpointError: the state could not be saved; earlier checkpoints are whole.
     """
     start = int(state.step)
@@ -120,8 +122,7 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
                 _save(run, log, number, state, last=number == end)
             run.checkpoints.check()
 
-            # ---- Stop. After SIGTERM or Ctrl-C the step that was under way is finished and saved;
-            # ---- several processes agree on the same step.
+            # ---- Stop, after SIGTERM or Ctrl-C; several processes agree on the same step.
             if stop.requested(number):
                 _save(run, log, number, state, last=True)
                 break
@@ -152,7 +153,7 @@ def _tools(
         cleanup.callback(profiler.stop)  # takes seconds, and a trace matters less than a checkpoint
         cleanup.callback(run.checkpoints.finish)  # what is being saved reaches the disk, or raises
         cleanup.callback(run.clock.enter, clocks.ENDING)
-        # A signal that comes later ends at once.
+        # While the first step compiles, and after this block, a signal ends the process at once.
         stop = cleanup.enter_context(stop_signals(lambda: run.clock.phase == clocks.COMPILING))
         yield log, profiler, stop
 
