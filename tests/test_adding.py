@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from electra_jax.runtime import usage
 from tests.support.corpora import WORDS, write_text
 from tests.support.recipes import ENVIRONMENT
 
@@ -22,6 +23,13 @@ COMMANDS = [
     shlex.split(command.replace('\\\n', ' '))
     for command in re.findall(r'```bash\n(.*?)```', PAGE, re.DOTALL)
 ]
+
+# Tests that the page sends its reader to, besides those of objectives.
+OF_EVERY_ROW = (
+    'tests/core/test_metric_table.py',
+    'tests/finetune/test_task.py',
+    'tests/runtime/test_usage.py',
+)
 
 
 def with_rows(code: str, block: str) -> str:
@@ -39,8 +47,11 @@ def checkout(tmp_path_factory):
     """A copy of the package with everything that the page adds."""
     folder = tmp_path_factory.mktemp('checkout')
     hidden = shutil.ignore_patterns('__pycache__')
-    for name in ('electra_jax', 'configs', 'tests/objectives', 'tests/support'):
+    for name in ('electra_jax', 'configs', 'docs', 'tests/objectives', 'tests/support'):
         shutil.copytree(ROOT / name, folder / name, ignore=hidden)
+    for name in OF_EVERY_ROW:
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
     for name, block in BLOCKS:
         path = folder / name
         path.write_text(with_rows(path.read_text(), block) if path.exists() else block)
@@ -83,6 +94,11 @@ def test_each_example_is_one_new_file_and_one_row():
     assert len(COMMANDS) == 6
 
 
+def test_what_is_in_the_tables_here_is_in_the_comments_of_the_settings():
+    """Names that are only in a table are in the help as added ones; the page adds some."""
+    assert 'Added:' not in usage.settings_text()
+
+
 @pytest.mark.parametrize('words', [['check'], ['format', '--diff']], ids=['check', 'format'])
 def test_new_files_are_in_the_style_of_the_package(checkout, words):
     shutil.copy(ROOT / 'pyproject.toml', checkout)
@@ -99,6 +115,17 @@ def test_the_objective_passes_the_tests_of_every_row(checkout):
         'tests/objectives/test_table.py', '-k', 'repeats',
     )  # fmt: skip
     assert re.search(r'\b5 passed', out), out
+
+
+@pytest.mark.slow  # some seconds, in a fresh copy
+def test_what_the_page_adds_passes_the_tests_that_it_names(checkout):
+    out = run(
+        checkout, 'python', '-m', 'pytest', '--import-mode=importlib', '-p', 'no:cacheprovider',
+        *OF_EVERY_ROW, '-k', 'ordinal or metric or score or names or explain',
+    )  # fmt: skip
+    assert 'failed' not in out and re.search(r'\b\d\d passed', out), out
+    out = run(checkout, 'python', '-m', 'electra_jax.main', '--explain=distance')
+    assert 'classes; lower is better' in out
 
 
 @pytest.mark.slow  # nine commands

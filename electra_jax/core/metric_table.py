@@ -2,22 +2,14 @@
 
 `docs/metrics.md` and `python -m electra_jax.main --explain` are made from it, and a test compares
 it with what runs write. A name on a line of the terminal is the part of a metric's name after its
-last slash, and has the same value.
+last slash, and has the same value. An objective or a kind of task that is added has the meanings of
+its own metrics in its own file (`core.own_metrics`).
 """
 
 import re
-from typing import NamedTuple
 
-
-class Metric(NamedTuple):
-    """What a number is."""
-
-    unit: str
-    meaning: str  # a sentence
-    better: str = ''  # 'lower' or 'higher', where one is better whatever the other numbers are
-    # What needs no model: a number, or the metric that has it; None: it is not known beforehand.
-    trivial: float | str | None = None
-
+from electra_jax.core import own_metrics
+from electra_jax.core.own_metrics import Metric
 
 _NATS, _SHARE = 'nats', 'share, 0 to 1'
 _PER_MASKED = 'nats per masked token'
@@ -254,7 +246,14 @@ GROUPS = {
     'speed': SPEED,
     'health': HEALTH,
 }
-METRICS = {f'{group}/{name}': one for group, ones in GROUPS.items() for name, one in ones.items()}
+SHIPPED = {f'{group}/{name}': one for group, ones in GROUPS.items() for name, one in ones.items()}
+METRICS = {**SHIPPED, **own_metrics.read(SHIPPED)}
+
+
+def names(group: str) -> set[str]:
+    """The names of a group's metrics, which have a meaning; `group` is a key of GROUPS."""
+    return {key.removeprefix(f'{group}/') for key in METRICS if key.startswith(f'{group}/')}
+
 
 # Other words on the terminal.
 WORDS = {
@@ -285,8 +284,8 @@ def key_of(name: str) -> str | None:
     if match is None:
         return None
     for word in (match[1], *(match[1].removesuffix(f'_{one}') for one in STATISTICS)):
-        if word in FINETUNE:
-            return f'finetune/TASK/{word}'
+        if (key := f'finetune/TASK/{word}') in METRICS:
+            return key
     return None
 
 

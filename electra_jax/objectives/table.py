@@ -10,7 +10,7 @@ from electra_jax.config.resolve import check, fill, inherits_model
 from electra_jax.config.settings import GENERATOR_KINDS, Config
 from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.core.trees import Tree
-from electra_jax.model.bind import Model, bind
+from electra_jax.model.bind import NETWORKS, Model, bind
 from electra_jax.objectives import masked, two_stage
 from electra_jax.objectives.definition import Metrics, Objective, Vocabulary
 from electra_jax.objectives.electra import electra
@@ -20,12 +20,15 @@ from electra_jax.objectives.mlm import mlm
 from electra_jax.objectives.restored import restoring
 from electra_jax.objectives.teams import teams
 
+NO_NETWORK = 'uniform'  # `model.generator` of an objective without a generator: never run
+
 
 class Row(NamedTuple):
     """What is known of an objective before a run."""
 
     build: Callable[[Config, Model, Vocabulary], Objective]
-    generators: tuple[str, ...] = GENERATOR_KINDS  # that it works with; the first is the default
+    # That it works with; the first is the default. (): it has no generator.
+    generators: tuple[str, ...] = GENERATOR_KINDS
     # Whether the discriminator head, kept after training, gives the probability that a token was
     # replaced.
     detects: bool = False
@@ -33,6 +36,11 @@ class Row(NamedTuple):
     observes: bool = False
     # Raises ConfigError for settings, whose model is complete, that do not fit it.
     check: Callable[[Settings], None] = lambda settings: None
+
+    @property
+    def allowed_generators(self) -> tuple[str, ...]:
+        """Values of `model.generator`."""
+        return self.generators or (NO_NETWORK,)
 
 
 OBJECTIVES: dict[str, Row] = {
@@ -65,13 +73,23 @@ def build(config: Config, vocabulary: Vocabulary) -> Objective:
     """The objective of a run.
 
     Raises:
-        ConfigError: its name is unknown, or it does not work with the generator.
+        ConfigError: its name is unknown, it does not work with the generator, or its record names
+            networks that the model does not have.
     """
     row, rule = _row_of(config), masks.build(config, vocabulary)
     built = row.build(config, bind(config.model, vocabulary.size), vocabulary)
+    name = config.objective.name
+    _check_networks(name, built.networks)
 
     def remember(memory: Tree, metrics: Metrics) -> tuple[Tree, Metrics]:
         observed = {name: x for name, x in metrics.items() if x.ndim}
+        if observed and not masks.MASKS[config.objective.masks].observes:
+            shapes = ', '.join(f'{key} {list(x.shape)}' for key, x in observed.items())
+            raise ConfigError(
+                f'the loss of config.objective.name={name} has metrics that are no single numbers: '
+                f'{shapes}. Only masks that observe the generator read arrays: add each up to a '
+                'scalar'
+            )
         return rule.remember(memory, observed), {
             name: x for name, x in metrics.items() if not x.ndim
         }
@@ -101,7 +119,7 @@ def complete(settings: Settings, typed: Collection[str] = ()) -> Settings:
     if inherits_model(settings):
         return full
     _check_masks(full, row)
-    model.generator = model.generator or row.generators[0]
+    model.generator = model.generator or row.allowed_generators[0]
     if model.generator not in ('separate', 'two_tower'):
         for name in ('generator_width', 'generator_layers'):
             size = getattr(model, name)
@@ -116,6 +134,18 @@ def complete(settings: Settings, typed: Collection[str] = ()) -> Settings:
     row.check(fill(full))
     check(full)
     return full
+
+
+def _check_networks(name: str, networks: Collection[str]) -> None:
+    """Refuses an objective that trains nothing, or networks that the model does not have."""
+    if isinstance(networks, str) or not networks:
+        raise ConfigError(
+            f'the networks of config.objective.name={name} are {networks!r}: a tuple of one or '
+            f'more of {", ".join(NETWORKS)} is expected'
+        )
+    for network in networks:
+        if network not in NETWORKS:
+            raise unknown(f'a network of config.objective.name={name}', network, NETWORKS)
 
 
 def _check_masks(settings: Settings, row: Row) -> None:
@@ -135,9 +165,9 @@ def _row_of(config: Config | Settings) -> Row:
     if name not in OBJECTIVES:
         raise unknown('config.objective.name', name, OBJECTIVES)
     row = OBJECTIVES[name]
-    if generator is not None and generator not in row.generators:
+    if generator is not None and generator not in row.allowed_generators:
         raise ConfigError(
             f'config.model.generator is {generator!r}, allowed with '
-            f'config.objective.name={name}: {", ".join(row.generators)}'
+            f'config.objective.name={name}: {", ".join(row.allowed_generators)}'
         )
     return row

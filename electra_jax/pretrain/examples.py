@@ -81,8 +81,15 @@ def keep(folder: epath.Path, make: MakeExamples) -> Callable[[int, Tree], None]:
 
 def text(examples: Sequence[Example]) -> str:
     """The first example: a token a line, replaced ones with what they were before."""
-    lines = ['held-out text with replaced tokens, and how sure the model is of each replacement:']
-    for now, was, p in list(zip(*examples[0], strict=True))[:_SHOWN]:
+    shown = list(zip(*examples[0], strict=True))[:_SHOWN]
+    is_replaced = any(now != was for now, was, _ in shown)
+    with_replaced = 'held-out text with replaced tokens, and how sure the model is of each'
+    lines = [
+        f'{with_replaced} replacement:'
+        if is_replaced
+        else 'held-out text, in which nothing is replaced, and the doubt about each token:'
+    ]
+    for now, was, p in shown:
         original = f'<- was {was}' if was != now else ''
         lines.append(f'  {now:<18} {p:4.2f} {"#" * round(20 * p):<20} {original}'.rstrip())
     return '\n'.join(lines)

@@ -126,7 +126,8 @@ def rising(settings: ObjectiveConfig) -> list[str]:
     """Why the loss will rise though nothing is wrong, if it will."""
     lines = []
     coldest, rate = settings.temperature_end, settings.mask_rate_end
-    if coldest is not None and coldest < settings.temperature:
+    samples = bool(OBJECTIVES[settings.name].generators)
+    if samples and coldest is not None and coldest < settings.temperature:
         lines.append(
             f"the temperature of the generator's samples falls from {settings.temperature:g} to "
             f'{coldest:g}: they get harder to detect, so disc_loss and loss will rise meanwhile, '

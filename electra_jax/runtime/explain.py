@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Sequence
 
 from electra_jax.core import errors, metric_table
-from electra_jax.core.metric_table import METRICS, WORDS, Metric
+from electra_jax.core.metric_table import METRICS, WORDS
+from electra_jax.core.own_metrics import Metric
 
 _FLAG = 'explain'
 _WIDTH = 88

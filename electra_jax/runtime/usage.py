@@ -2,7 +2,8 @@
 
 Nothing is written twice: flags are read from the source of the command, and settings, with their
 defaults and meanings, from the source of `config/settings.py` and `config/task_settings.py`,
-comments included. Only the standard library is needed.
+comments included. Names that were added to a table, and that no comment has, are read from the
+table's source (`runtime.added`). Only the standard library is needed.
 """
 
 import ast
@@ -20,6 +21,7 @@ from typing import Any
 from electra_jax.config import fields, recipe, task_settings
 from electra_jax.config import settings as schema
 from electra_jax.core.errors import UserError
+from electra_jax.runtime import added
 
 WORDS = ('--help', '-help', '-h', '--helpshort', '--helpfull')
 ALL = tuple(field.name for field in dataclasses.fields(schema.Config))
@@ -115,6 +117,7 @@ def _group(
             continue
         kind: Any = field.type
         above, beside = meanings[field.name]
+        above += added.note(f'{prefix}{field.name}', f'{above} {beside}')
         if above:
             yield from textwrap.wrap(above, _WIDTH, initial_indent='  # ', subsequent_indent='  # ')
         if fields.is_group(kind):

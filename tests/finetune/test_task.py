@@ -17,7 +17,8 @@ from tests.support.loading import Known, task_of
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('style', HEAD_STYLES)
 def test_every_style_has_a_head_for_every_kind_of_task(kind, style):
-    settings = {'template': 'topic', 'words': 'a,b'} if style == 'prompt' else {}
+    words = ','.join(KINDS[kind].own_spec.labels or ('a', 'b'))
+    settings = {'template': 'topic', 'words': words} if style == 'prompt' else {}
     if style == 'prompt' and style not in KINDS[kind].styles:
         with pytest.raises(ConfigError, match=f"'prompt', .* but .* is of the kind {kind}"):
             task_of(KINDS[kind].own_task, head=style, **settings)
@@ -33,6 +34,12 @@ def test_every_style_has_a_head_for_every_kind_of_task(kind, style):
         assert head.style == 'mean'
         return
     assert head.style == style or (style in of_rows and head.style == 'reference')
+
+
+def test_a_kind_that_reads_no_words_cannot_have_the_head_of_a_prompt():
+    task = task_of('text', head='prompt', template='topic', words='a,b')
+    with pytest.raises(ConfigError, match=r"config.task.head is 'prompt', .* classification reads"):
+        task.head_shape('row', 1)
 
 
 @pytest.mark.parametrize('labels', ['good,,bad', 'good,good', 'yes,no'])

@@ -78,7 +78,7 @@ def drawn(bound, step=3, **batch):
 
 @pytest.mark.parametrize('name', sorted(table.OBJECTIVES))
 def test_the_first_generator_of_an_objective_is_its_default(name):
-    generators = table.OBJECTIVES[name].generators
+    generators = table.OBJECTIVES[name].allowed_generators
     assert set(generators) <= set(GENERATOR_KINDS)
     config = tiny_config(model=TWO_STAGE if name == 'two_stage' else {}, objective={'name': name})
     assert config.model.generator == generators[0]
@@ -103,7 +103,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(name):
     for (path, a), (_, b) in zip(trees.named_leaves(grads), trees.named_leaves(added), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=path)
     assert set(metrics) >= ({'loss', 'mlm_loss'} if name in WITH_GENERATOR_METRICS else {'loss'})
-    assert set(metrics) <= set(metric_table.TRAIN)
+    assert set(metrics) <= metric_table.names('train')
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_every_objective_can_be_evaluated_and_looked_at(name):
     given = drawn(bound)
     metrics = bound.summary(jax.device_get(bound.totals(params, given)))
     assert all(np.isfinite(value) for value in metrics.values())
-    assert set(metrics) <= set(metric_table.EVAL)
+    assert set(metrics) <= metric_table.names('eval')
     if name in WITH_GENERATOR_METRICS:
         assert {'mlm_loss', 'unigram_loss', 'mlm_accuracy', 'sampled_accuracy'} <= set(metrics)
     tokens_BL, doubt_BL = bound.example(params, given)
@@ -354,6 +354,41 @@ def test_two_stages_train_one_network_each_and_hand_over_in_between():
 def test_an_unknown_objective_is_refused_with_the_nearest_name():
     with pytest.raises(ConfigError, match=r"elektra'.*did you mean 'electra'"):
         table.complete(recipe({'objective': {'name': 'elektra'}}))
+
+
+@pytest.mark.parametrize(
+    ('networks', 'message'),
+    [
+        (('discriminater',), r"'discriminater', allowed: .*did you mean 'discriminator'"),
+        ((), 'one or more of encoder, generator, discriminator'),
+        ('discriminator', 'a tuple of one or more'),
+    ],
+)
+def test_networks_that_the_model_lacks_are_refused_by_name(monkeypatch, networks, message):
+    add(monkeypatch, lambda built: built._replace(networks=networks))
+    with pytest.raises(ConfigError, match=message):
+        table.build(tiny_config(objective={'name': 'added'}), VOCABULARY)
+
+
+def test_a_metric_that_is_no_single_number_is_refused_by_name(monkeypatch):
+    add(monkeypatch, lambda built: built)
+    built = table.build(tiny_config(objective={'name': 'added'}), VOCABULARY)
+    with pytest.raises(ConfigError, match=r'name=added has .*: by_row \[4\]'):
+        built.remember(built.memory(), {'loss': jnp.zeros(()), 'by_row': jnp.zeros(4)})
+
+
+def test_an_objective_may_have_no_generator(monkeypatch):
+    add(monkeypatch, lambda built: built, generators=())
+    assert tiny_config(objective={'name': 'added'}).model.generator == table.NO_NETWORK
+    changes = {'objective': {'name': 'added'}, 'model': {'generator': 'tied'}}
+    with pytest.raises(ConfigError, match=r"'tied', allowed with .*=added: uniform"):
+        table.complete(recipe(changes))
+
+
+def add(monkeypatch, change, **known):
+    """An objective 'added' next to the others: ELECTRA with a change."""
+    row = table.Row(lambda *given: change(electra.electra(*given)), **known)
+    monkeypatch.setitem(table.OBJECTIVES, 'added', row)
 
 
 def test_the_baseline_has_no_generator_to_scale():

@@ -7,8 +7,10 @@ import pytest
 from etils import epath
 
 from electra_jax.data import manifest
-from electra_jax.pretrain import report
+from electra_jax.objectives import table
+from electra_jax.pretrain import examples, report
 from electra_jax.pretrain.text import Text
+from electra_jax.train.example_lines import Example
 from tests.support.configs import tiny_config
 from tests.support.corpora import build
 
@@ -23,6 +25,20 @@ def test_a_loss_that_will_rise_is_announced():
     assert 'mask rate rises from 0.15 to 0.4' in line
     colder = dataclasses.replace(settings, temperature=1.0, temperature_end=2.0, mask_rate_end=0.1)
     assert report.rising(colder) == []
+
+
+def test_a_falling_temperature_is_announced_only_where_a_generator_samples(monkeypatch):
+    falling = dataclasses.replace(tiny_config().objective, temperature=2.0, temperature_end=1.0)
+    row = table.OBJECTIVES['electra']._replace(generators=())
+    monkeypatch.setitem(table.OBJECTIVES, 'electra', row)
+    assert report.rising(falling) == []
+
+
+def test_an_example_says_whether_tokens_were_replaced():
+    (title, *_) = examples.text([Example(['a', 'c'], ['a', 'b'], [0.1, 0.9])]).splitlines()
+    assert 'with replaced tokens' in title
+    (title, *_) = examples.text([Example(['a', 'b'], ['a', 'b'], [0.1, 0.9])]).splitlines()
+    assert 'nothing is replaced' in title
 
 
 def test_a_mask_rate_that_changes_costs_as_much_as_its_highest():

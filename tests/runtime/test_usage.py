@@ -15,7 +15,7 @@ from electra_jax.finetune.files import tag_schemes
 from electra_jax.finetune.known import TASKS
 from electra_jax.objectives.masks.table import MASKS
 from electra_jax.objectives.table import OBJECTIVES
-from electra_jax.runtime import usage
+from electra_jax.runtime import added, usage
 from electra_jax.tokenizers import load
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -90,3 +90,16 @@ def test_the_names_of_a_table_are_in_the_help(name, table):
         number -= 1
         meaning = f'{lines[number]} {meaning}'
     assert [one for one in table if not re.search(rf'\b{one}\b', meaning)] == []
+
+
+def test_names_that_are_added_to_a_table_are_in_the_help_without_a_comment(tmp_path):
+    for path, text in {
+        'objectives/table.py': "OBJECTIVES: dict = {'electra': 1, 'mine': Row(absent)}",
+        'finetune/known.py': "TASKS = {**_GLUE, 'chunk': 2, 'mine': 3}",
+        'finetune/kinds/ordinal.py': "ORDINAL = Kind(own_task='stars')",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert added.note('objective.name', 'electra, or more.', tmp_path) == ' Added: mine.'
+    assert added.note('task.name', 'Parts: chunk.', tmp_path) == ' Added: mine, stars.'
+    assert added.note('seed', '', tmp_path) == ''

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from electra_jax.config.task_settings import DecoderConfig, DecodingConfig
+from electra_jax.core.errors import ConfigError
 from electra_jax.finetune.features import Rows
 from electra_jax.finetune.files.locate import TaskFiles
 from electra_jax.finetune.files.source import Source
@@ -18,6 +19,7 @@ from electra_jax.finetune.files.tables import Columns, merged
 from electra_jax.model.task_heads import HeadShape
 from electra_jax.tokenizers.api import Tokenizer
 
+PROMPT = 'prompt'  # the style of a head that reads words (`kinds/prompt.py`)
 Batch = Mapping[str, jax.Array]
 HeadOutputs = Mapping[str, jax.Array]  # of a batch
 RowOutputs = Sequence[Mapping[str, np.ndarray]]  # of each row; those of tokens have its batch's L
@@ -112,9 +114,18 @@ class Task:
         metric = 'accuracy' if self.learned_scheme == 'plain' else self.spec.metrics[0]
         return f'{self.spec.eval_splits[0]}/{metric}'
 
-    def head_shape(self, form: str, num_classes: int) -> HeadShape:
-        """The shape of the task's head, of a form that the model has."""
-        return HeadShape(form, self.style, num_classes, self.head_dropout, self.beams)
+    def head_shape(self, form: str, num_classes: int, words: tuple[int, ...] = ()) -> HeadShape:
+        """The shape of the task's head, of a form that the model has; `words` are a prompt's.
+
+        Raises:
+            ConfigError: the style is of a prompt, and the kind of task has no words for it.
+        """
+        if self.style == PROMPT and not words:
+            raise ConfigError(
+                f'config.task.head is {PROMPT!r}, but the head of the kind {self.kind} reads no '
+                f'words: leave it out (a kind that copies another sets styles without {PROMPT!r})'
+            )
+        return HeadShape(form, self.style, num_classes, self.head_dropout, self.beams, words=words)
 
 
 class Predictions(NamedTuple):

@@ -5,7 +5,6 @@ nothing is fresh, and 16 to 64 rows of each class have a start. The filled templ
 side by side in a row, one for each word, and do not see each other.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,12 +15,12 @@ from electra_jax.core.errors import ConfigError
 from electra_jax.finetune import templates
 from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.features import Rows, encode_all, ragged, texts_apart
-from electra_jax.finetune.kinds.kind import FRESH, HeadStart, Task
+from electra_jax.finetune.kinds.kind import FRESH, PROMPT, HeadStart, Task
 from electra_jax.finetune.templates import Names, Template
 from electra_jax.model.task_heads import HeadShape
 from electra_jax.tokenizers.api import Tokenizer
 
-STYLE = 'prompt'  # of heads
+STYLE = PROMPT  # of heads
 _NAMES = Names('config.task.template', 'config.task.words')
 
 
@@ -93,7 +92,7 @@ def head(task: Task) -> HeadShape:
     """The discriminator's head, which reads the classes from their words."""
     template = parse(task.template, task.words, task.labels)
     words = tuple(task.labels.index(name) for name, some in template.labels for _ in some)
-    return dataclasses.replace(task.head_shape('row', len(task.labels)), words=words)
+    return task.head_shape('row', len(task.labels), words)
 
 
 def start(task: Task, params: Mapping[str, Any]) -> HeadStart:
