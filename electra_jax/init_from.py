@@ -30,9 +30,7 @@ from electra_jax.tokenizers import load as tokenizers
 from electra_jax.tokenizers.api import FILE_NAME, Tokenizer
 from electra_jax.train import workdir
 
-OURS = 'ours'  # the kind of our own checkpoints; the others are those of `READERS`
-
-
+OURS = workdir.OURS  # the other kinds are those of `READERS`
 OWN = (OURS, PASSED_ON)  # kinds of checkpoints that this program has trained
 # Models that come with the repository, by name, in its folder models/ or in the package that
 # `pip install ./models` makes of it.
@@ -126,12 +124,22 @@ def read_checkpoint(config: Config | Settings, where: str) -> tuple[trees.Tree, 
         loaded, about = read_foreign(config, kind, path)
         return loaded.params, about
     folder = files.absolute(path)
-    if (folder / workdir.TRIALS).is_dir():
-        raise CheckpointError(
-            f'{folder} holds the trials of a fine-tuning run: name one of them, such as '
-            f'--config.init_from={folder / workdir.TRIALS / "0"}'
-        )
+    _check_own(folder)
     return read_own(folder)
+
+
+def chosen(where: str, folder: epath.Path) -> str:
+    """The checkpoint that `config.init_from` means in the run in `folder`, at each of its starts.
+
+    Of a workdir it is one step's; checkpoints of other projects have no steps.
+    """
+    kind, path = parse_name(where)
+    if kind != OURS:
+        return where
+    from electra_jax.train import beginning  # imports Orbax, as below
+
+    _check_own(files.absolute(path))
+    return beginning.chosen('init_from', where, folder)
 
 
 def parse_name(where: str) -> tuple[str, str]:
@@ -186,14 +194,28 @@ def _models() -> pathlib.Path:
 
 def read_own(folder: epath.Path) -> tuple[trees.Tree, dict[str, Any]]:
     """The NumPy parameters of a checkpoint of ours, and what it records."""
+    _check_not_foreign(folder)
+    from electra_jax.train import parameters  # imports Orbax, which takes half a second
+
+    return parameters.read_params(folder)
+
+
+def _check_own(folder: epath.Path) -> None:
+    """Refuses a folder that is no one checkpoint of ours."""
+    if (folder / workdir.TRIALS).is_dir():
+        raise CheckpointError(
+            f'{folder} holds the trials of a fine-tuning run: name one of them, such as '
+            f'--config.init_from={folder / workdir.TRIALS / "0"}'
+        )
+    _check_not_foreign(folder)
+
+
+def _check_not_foreign(folder: epath.Path) -> None:
     foreign = ('config.json', 'model.safetensors')
     if all((folder / name).exists() for name in foreign) and not workdir.has_checkpoint(folder):
         raise CheckpointError(
             f"{folder} is no workdir, but a folder of transformers: name it 'huggingface:{folder}'"
         )
-    from electra_jax.train import parameters  # imports Orbax, which takes half a second
-
-    return parameters.read_params(folder)
 
 
 def read_foreign(

@@ -338,8 +338,8 @@ class Config:
     petaflop: float | None = setting(None, at_least=1e-9, at_most=1e15)
     # End here with a checkpoint; schedules still follow total_steps.
     stop_at: int | None = setting(None, at_least=1)
-    # What parameters start from: a workdir or checkpoint of ours, 'google:PATH' or
-    # 'huggingface:PATH'; None: from nothing.
+    # What parameters start from: a workdir of ours (its newest checkpoint at the first start), the
+    # folder of one step, 'google:PATH' or 'huggingface:PATH'; None: from nothing.
     init_from: str | None = setting(None)
     # What is loaded of it; 'none': its model and tokenizer with fresh parameters, to compare with.
     # Fine-tuning needs the discriminator.

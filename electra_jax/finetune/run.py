@@ -25,7 +25,7 @@ from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.program import Program, build_program
 from electra_jax.finetune.results import Trivial, trivial
 from electra_jax.finetune.split import Loaded, Split
-from electra_jax.init_from import Account, Start, check_named, encoder_params, load_start
+from electra_jax.init_from import Account, Start, check_named, chosen, encoder_params, load_start
 from electra_jax.runtime import distributed
 from electra_jax.train import workdir
 
@@ -112,6 +112,9 @@ def open_run(settings: Settings, folder: epath.Path) -> Run:
     scored = splits.read_scored(asked, loaded.task, held_out)
     tests = splits.read_tests(asked, loaded.task)
     distributed.initialize()
+    if settings.init_from is not None:
+        origin = chosen(settings.init_from, folder)
+        settings = dataclasses.replace(settings, init_from=origin)
     start = load_start(settings)
     model = fill(settings, start.stored).model
     found = fitting.origin(start.about, model, start.where)

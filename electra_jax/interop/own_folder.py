@@ -17,6 +17,7 @@ from electra_jax.interop import files
 from electra_jax.interop.checkpoint import Checkpoint, from_record
 from electra_jax.interop.transfer import Report
 from electra_jax.tokenizers import api
+from electra_jax.train.workdir import without_step
 
 ABOUT_FILE = 'checkpoint.json'
 # Settings that name folders and files of that machine, which mean nothing elsewhere.
@@ -100,11 +101,12 @@ def _unset(settings: Mapping[str, Any], name: str, *inner: str) -> dict[str, Any
 
 
 def last_part(name: str) -> str:
-    """A name without its folders: KIND:PATH keeps its kind.
+    """A name without its folders, and without a step: KIND:PATH keeps its kind.
 
-    >>> last_part('google:/a/b/c'), last_part('/a/b/c'), last_part('c')
+    >>> last_part('google:/a/b/c'), last_part('/a/c/checkpoints/8'), last_part('c')
     ('google:c', 'c', 'c')
     """
     kind, colon, path = name.partition(':')
     path = path if colon else kind
+    path = without_step(path)
     return (kind + colon if colon else '') + path.rstrip('/').rpartition('/')[2]

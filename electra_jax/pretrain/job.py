@@ -26,7 +26,7 @@ from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import BuildCorpus, Text
 from electra_jax.runtime import distributed, terminal
-from electra_jax.train import loop, parameters, replay, seals, step, workdir
+from electra_jax.train import beginning, loop, parameters, replay, seals, step, workdir
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
@@ -85,7 +85,7 @@ def configure(settings: Settings, folder: epath.Path, typed: Collection[str]) ->
             f'there is no workdir {folder}: name the run to score with --workdir, or train first '
             '(--config.job=pretrain)'
         )
-    if settings.init_from is not None:
+    if settings.init_from is not None and not workdir.has_checkpoint(folder):
         init_from.check_named(settings.init_from)
     row_length = texts.row_length(settings)
     checks.check_positions(fill(settings, row_length=row_length))
@@ -93,7 +93,11 @@ def configure(settings: Settings, folder: epath.Path, typed: Collection[str]) ->
     config = resolve(settings, jax.devices()[0].platform, row_length=row_length)
     config = length.stored(config, folder, typed)
     if config.branch_from is not None:
-        config = dataclasses.replace(config, branch_from=branch_start(config.branch_from, folder))
+        start = beginning.chosen('branch_from', config.branch_from, folder)
+        config = dataclasses.replace(config, branch_from=start)
+    if config.init_from is not None:
+        start = init_from.chosen(config.init_from, folder)
+        config = dataclasses.replace(config, init_from=start)
     workdir.check_same_run(folder, config)
     if config.branch_from is not None and not workdir.has_checkpoint(folder):
         workdir.check_branch(branch_folder(config.branch_from), config)
@@ -300,35 +304,6 @@ def load_state(
 def branch_folder(where: str) -> epath.Path:
     """The folder of the checkpoint that `config.branch_from` names; CheckpointError if none."""
     return parameters.step_folder(files.absolute(where.removeprefix(f'{init_from.OURS}:')))
-
-
-def branch_start(where: str, folder: epath.Path) -> str:
-    """The checkpoint that the run in `folder` begins with: `where` may name the newest of a run.
-
-    It is chosen at the first start and stands in `config.json`, for the other run may go on, and
-    this one be started again before its first save.
-
-    Raises:
-        CheckpointError: it was chosen, and is gone before the run has a checkpoint of its own; or
-            there is none.
-    """
-    asked = files.absolute(where.removeprefix(f'{init_from.OURS}:'))
-    before = (workdir.recorded(folder) or {}).get('branch_from')
-    chosen = files.absolute(before) if before else None
-    has_own = workdir.has_checkpoint(folder)
-    # Earlier versions kept what was typed.
-    keeps = chosen and chosen.name.isdigit() and asked in (chosen, *list(chosen.parents)[:2])
-    if chosen is None or not keeps:
-        if has_own:
-            return where
-        found = branch_folder(where)
-        return str(found.parent / str(distributed.agree(int(found.name))))
-    if not has_own and not chosen.exists():
-        raise CheckpointError(
-            f'the run in {folder} began with {chosen}, which is gone, and has no checkpoint of its '
-            'own: name another step by --config.branch_from, and another --workdir'
-        )
-    return str(chosen)
 
 
 def load_branch(

@@ -19,7 +19,7 @@ from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.runtime import terminal
 from electra_jax.sweep import rank, shown, table
 from electra_jax.sweep.shown import Shown
-from electra_jax.train import metric_lines
+from electra_jax.train import metric_lines, workdir
 
 SCORE = 'score'  # the mean over tasks and minimal pairs, times 100
 COSTS = ('petaFLOP', 'petaFLOP (paper)', 'M tokens')
@@ -97,7 +97,7 @@ def scores(folder: pathlib.Path) -> dict[str, Values]:
     found: dict[str, Values] = collections.defaultdict(dict)
     for path in sorted(folder.glob('finetune/*/results.json')):
         config = shown.read_about(path.parent).get('config', {})
-        start = pathlib.Path(str(config.get('init_from') or '')).name
+        start = pathlib.Path(workdir.without_step(str(config.get('init_from') or ''))).name
         median = Shown(path.parent.name, path.parent).headline.get('median')
         if median is None:
             continue

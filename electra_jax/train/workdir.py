@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from electra_jax.runtime import cli, distributed
 from electra_jax.train import metric_lines, seals
 
 CONFIG_FILE = 'config.json'
+OURS = 'ours'  # the kind of our own checkpoints, before a colon where one is named
 TRIALS = 'trials'  # folder of a fine-tuning run: trials by number, each with a checkpoint
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy', 'tokenizers')
 
@@ -76,6 +78,15 @@ _USUAL = {
 def has_checkpoint(workdir: epath.Path) -> bool:
     """Whether the folder holds a checkpoint."""
     return bool(seals.steps(workdir / seals.FOLDER))
+
+
+def without_step(where: str) -> str:
+    """The workdir of a checkpoint that is named by its step.
+
+    >>> without_step('runs/mine/checkpoints/8'), without_step('runs/mine')
+    ('runs/mine', 'runs/mine')
+    """
+    return re.sub(rf'/{seals.FOLDER}/[0-9]+/*$', '', where)
 
 
 def begun(workdir: epath.Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -19,6 +20,7 @@ from electra_jax.init_from import checked_start
 from electra_jax.runtime import distributed
 from electra_jax.train import clock as clocks
 from electra_jax.train import parameters
+from electra_jax.train import workdir as workdirs
 from electra_jax.train.clock import Clock
 from tests.support import task_files
 from tests.support.configs import merged, settings_of
@@ -416,6 +418,27 @@ def test_a_checkpoint_gives_model_tokenizer_and_parameters(three, tmp_path):
     assert 'fresh: task_head' in line and 'not used: task_head' in line
     assert (current.params['task_head']['output']['kernel'] != params['task_head']['output'][
         'kernel']).any()  # fmt: skip
+
+
+def test_all_trials_start_from_the_checkpoint_of_the_first(three, tmp_path):
+    folder, workdir, _, _ = three
+    source, tuned = tmp_path / 'source', epath.Path(tmp_path / 'tuned')
+    shutil.copytree(workdir / 'trials' / '2', source)
+    changes = {
+        'job': 'finetune', 'batch_size': 8, 'init_from': str(source),
+        'data': {'path': str(folder), 'row_length': 40},
+        'task': {'name': 'text', 'epochs': 0.1},
+        'log': {'trackers': ''},
+    }  # fmt: skip
+    first = open_run(settings_of(changes), tuned)
+    assert first.config.init_from == first.start.where == f'{source}/checkpoints/0'
+    assert f'from {source}/checkpoints/0: ' in report.origin_line(first)
+    workdirs.describe(tuned, first.config, {})
+    (source / 'checkpoints' / '0').rename(source / 'checkpoints' / '5')
+    with pytest.raises(CheckpointError, match=r'checkpoints/0, which is gone.*--config.init_from'):
+        open_run(settings_of(changes), tuned)
+    shutil.copytree(source / 'checkpoints' / '5', source / 'checkpoints' / '0')
+    assert open_run(settings_of(changes), tuned).start.where == f'{source}/checkpoints/0'
 
 
 def test_a_checkpoint_can_give_its_model_and_tokenizer_alone(three, tmp_path):

@@ -34,7 +34,7 @@ CONFIG = dataclasses.asdict(
             },
             'task': {'train_file': '/home/me/train.csv'},
             'log': {'reference': '/home/me/normal.json'},
-            'init_from': '/home/me/runs/before',
+            'init_from': '/home/me/runs/before/checkpoints/8',
             'compilation_cache': '/home/me/compiled',
         }
     )

@@ -1,8 +1,5 @@
 """Budgets of many lengths from one run, and what a run keeps besides its parameters, on a mesh."""
 
-import json
-import shutil
-
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -10,7 +7,6 @@ import pytest
 from etils import epath
 
 from electra_jax.config.recipe import load
-from electra_jax.core.errors import CheckpointError
 from electra_jax.corpus.job import build_corpus
 from electra_jax.finetune.foreign import TASKS
 from electra_jax.interop.convert import How, convert
@@ -53,33 +49,6 @@ def assert_same(ours, theirs):
     leaves = map(jax.tree_util.tree_leaves_with_path, (ours, theirs))
     for (path, a), (_, b) in zip(*leaves, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=str(path))
-
-
-def make_steps(folder, *steps):
-    """Checkpoints, as far as their names go."""
-    for step in steps:
-        (folder / 'checkpoints' / str(step) / 'params').mkdir(parents=True)
-        (folder / 'checkpoints' / str(step) / '_CHECKPOINT_METADATA').write_text('{}')
-
-
-def test_a_branch_begins_where_its_first_start_did(tmp_path):
-    trunk, branch = (epath.Path(tmp_path / name) for name in ('trunk', 'branch'))
-    branch.mkdir()
-    make_steps(trunk, 4, 8)
-    first = job.branch_start(f'ours:{trunk}', branch)
-    assert first == f'{trunk}/checkpoints/8'
-    (branch / 'config.json').write_text(json.dumps({'config': {'branch_from': first}}))
-    make_steps(trunk, 12)
-    for asked in (trunk, trunk / 'checkpoints', first):  # typed again before the first save
-        assert job.branch_start(str(asked), branch) == first
-    assert job.branch_start(f'{trunk}/checkpoints/4', branch) == f'{trunk}/checkpoints/4'
-    shutil.rmtree(trunk)
-    with pytest.raises(CheckpointError, match=r'checkpoints/8, which is gone.*branch_from'):
-        job.branch_start(str(trunk), branch)
-    make_steps(branch, 9)  # then it needs the other run no more
-    assert job.branch_start(str(trunk), branch) == first
-    (branch / 'config.json').write_text(json.dumps({'config': {'branch_from': str(trunk)}}))
-    assert job.branch_start(str(trunk), branch) == str(trunk)  # of an earlier version
 
 
 @pytest.mark.slow  # three runs

@@ -83,7 +83,7 @@ def trained(folder, name, loss, **flops):
 def tuned(folder, name, task, median):
     path = folder / 'finetune' / f'{name}-{task}'
     path.mkdir(parents=True)
-    config = {'init_from': f'{folder}/pretrain/{name}', 'task': {'name': task}}
+    config = {'init_from': f'{folder}/pretrain/{name}/checkpoints/8', 'task': {'name': task}}
     (path / 'config.json').write_text(json.dumps({'config': config}))
     (path / 'results.json').write_text(json.dumps({'headline': {'median': median}}))
 
