@@ -109,7 +109,8 @@ def shortened(words: list[str]) -> list[str]:
         return [*words, *(f'--config.{one}' for one in more)]
 
     if words[0] == 'prepare':
-        if 'kind=unigram' in line:  # SentencePiece refuses more pieces than a text gives
+        if 'kind=unigram' in line and 'vocab_size=8000' in line:
+            # SentencePiece refuses more pieces than a text gives.
             return settings(*_CORPUS, 'data.tokenizer.vocab_size=36')
         is_named = 'tokenizer.path' in line or 'vocab_size' in line
         return settings(*_CORPUS, *([] if is_named else ['data.tokenizer.vocab_size=120']))
