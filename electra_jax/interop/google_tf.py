@@ -185,7 +185,8 @@ def find_checkpoint(path: pathlib.Path) -> pathlib.Path:
         path = path.with_suffix('')
     if path.with_name(path.name + '.index').is_file():
         return path
-    found = sorted(path.glob('*.index')) if path.is_dir() else []
+    # Not '.index' alone, which has no prefix.
+    found = sorted(path.glob('[!.]*.index')) if path.is_dir() else []
     if not found:
         raise CheckpointError(
             f'there is no TensorFlow checkpoint at {path}: there is no file {path.name}.index, and '

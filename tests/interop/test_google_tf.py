@@ -264,6 +264,9 @@ def test_the_newest_checkpoint_of_a_folder_is_found(tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(CheckpointError, match=r'no file \*.index'):
         google_tf.find_checkpoint(tmp_path / 'empty')
+    (tmp_path / 'empty' / '.index').touch()  # without a prefix
+    with pytest.raises(CheckpointError, match='there is no TensorFlow checkpoint'):
+        google_tf.find_checkpoint(tmp_path / 'empty')
 
 
 SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '<S>', '<T>', '[unused1]']
