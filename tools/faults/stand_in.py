@@ -38,7 +38,8 @@ def stand_in(config: Config, model: Model, text: Vocabulary) -> Objective:
         return {'sum': losses_BL.sum(), 'count': jnp.float32(losses_BL.size)}
 
     draw = make_draw(config, text, model.vocab_rows)
-    return Objective((), draw, loss, totals, _summary, _example)
+    # The name of a network that there is: what is counted and printed of a run asks for one.
+    return Objective(('generator',), draw, loss, totals, _summary, _example)
 
 
 def _losses_BL(params: Params, inputs: Inputs, key: jax.Array | None) -> jax.Array:
