@@ -166,9 +166,10 @@ def readable(name: str) -> Iterator[None]:
     """Turns what pyarrow raises for damage into a TornError."""
     try:
         yield
-    # A truncated page is an OSError of no number; a system's own errors have one.
-    except (_arrow().ArrowException, OSError) as error:
-        if getattr(error, 'errno', None) is not None:
+    # A truncated page is an OSError of no number; a system's own errors have one. The name of a
+    # column whose bytes are damaged is no UTF-8.
+    except (_arrow().ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f'cannot read {name}: {error.strerror or error}') from error
         raise TornError(f'it is damaged, or no Parquet ({first_line(error)})') from error
 
