@@ -251,10 +251,15 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
         results.write_predictions(into / where.name, predicted)
         trials.append(results.scored(about.get('seed', 0), predicted))
     scored = {name: one.loaded.examples for name, one in made.items()}
-    found = Results(task, trials, results.trivial(task, (), scored))
+    known = splits.read_known(config, task)
+    found = Results(task, trials, results.trivial(task, known, scored))
     found.write(into, {})
     for line in report.complaints(made):
         terminal.OUT.print(f'  {line}')
+    if not known:
+        terminal.OUT.print(
+            'note: without the training file, trivial answers are the best of these examples'
+        )
     terminal.OUT.print(found.lines())
     terminal.OUT.print(f'files: {into} (results.json, results.md, predictions by trial)')
     return trials

@@ -13,7 +13,7 @@ import numpy as np
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core.complaints import Complaints
-from electra_jax.core.errors import ConfigError, DataError, nearest
+from electra_jax.core.errors import ConfigError, DataError, UserError, nearest
 from electra_jax.finetune import batches, features, glue
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.examples import TextExample, count_double_ids
@@ -200,6 +200,23 @@ def read_scored(
         return _read_splits(config, task, names)
     held_out = held_out or _read_divided(config, task, share)[1]
     return {first: held_out, **_read_splits(config, task, others, needed=False)}
+
+
+def read_known(config: Config | Settings, task: Task) -> list[Any]:
+    """The examples that a task was trained on, by which trivial answers are chosen.
+
+    There are none where the training file is not there or cannot be read, which no score needs.
+    """
+    # Training has left out what cannot be used, or there was nothing of that kind.
+    data = dataclasses.replace(config.data, on_bad_row='skip')
+    config = dataclasses.replace(config, data=data)
+    try:
+        train = _read_splits(config, task, ['train'], needed=False).get('train')
+        if train is None or task.dev_below is None:
+            return train.examples if train else []
+        return divided(train, task.dev_below, task.dev_below)[0]
+    except (UserError, OSError):
+        return []
 
 
 def read_tests(config: Config | Settings, task: Task) -> dict[str, Loaded]:

@@ -175,6 +175,7 @@ def test_evaluating_again_gives_the_same_scores(finished):
         json.loads((workdir / place / 'results.json').read_text()) for place in ('', 'evaluation')
     )
     assert before['headline']['metric'] == after['headline']['metric']
+    assert before['trivial'] == after['trivial']
     assert after['headline']['median'] == pytest.approx(before['headline']['median'], abs=1e-6)
     assert dict(again.metrics) == pytest.approx(dict(trials[0].metrics), abs=1e-6)
     assert (workdir / 'evaluation' / '0' / 'dev.jsonl').exists()
@@ -225,6 +226,24 @@ def test_all_trials_are_scored_again_by_one_program(three, monkeypatch):
     assert [one.seed for one in found] == [0, 1, 2]
     assert [dict(o.metrics) for o in found] == [dict(o.metrics) for o in trials]
     assert len(made) == 1 and made[0].answers._cache_size() == 1
+
+
+def test_trivial_answers_are_those_of_training_where_its_file_is(three, tmp_path, capsys):
+    folder, workdir, _, _ = three
+    train = (folder / 'train.csv').read_text()
+    rare, usual = sorted(('good', 'bad'), key=lambda label: train.count(f',{label}'))
+    other = tmp_path / 'other.csv'
+    other.write_text(f'text,label\na film,{rare}\nthe film,{rare}\nit was,{usual}\n')
+    for path, best, noted in ((folder, usual, False), (tmp_path, rare, True)):
+        task = {'dev_file': str(other)}
+        config = config_of(folder, 'text', trials=3, task=task)
+        before = open_run(config, epath.Path(tmp_path / 'new')).trivial._asdict()
+        data = dataclasses.replace(config.data, path=str(path))
+        job.evaluate(dataclasses.replace(config, job='evaluate', data=data), epath.Path(workdir))
+        after = json.loads((workdir / 'evaluation' / 'results.json').read_text())['trivial']
+        assert after['answers'] == {'dev': f'{best!r} for every row'}
+        assert (after == before) != noted
+        assert ('note: without the training file' in capsys.readouterr().out) == noted
 
 
 @pytest.mark.parametrize(

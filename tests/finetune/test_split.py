@@ -74,6 +74,7 @@ def test_a_share_of_the_training_rows_is_scored_where_there_is_no_dev_file(tmp_p
     assert not texts[0] & texts[1] and len(texts[0] | texts[1]) == 300
     assert len(train.examples) + len(dev.examples) == 400
     assert abs(len(dev.examples) - 80) <= 4
+    assert splits.read_known(config, train.task) == train.examples
     # More rows change nothing for those that were there.
     (tmp_path / 'train.tsv').write_text('text\tlabel\nfirst\tbad\n' + rows)
     (again,) = splits.read_scored(config, train.task).values()
@@ -128,6 +129,20 @@ def test_pairs_stay_together_and_a_bad_row_is_told_once(tmp_path):
     below = train.task.dev_below
     divided = splits.divided(dev._replace(examples=both), 0.3, below)
     assert divided == (train.examples, swapped)
+
+
+def test_what_was_trained_on_is_known_where_it_can_be_read(tmp_path):
+    rows = 'text\tlabel\na\tbad\nb\tgood\n'
+    (tmp_path / 'train.tsv').write_text(f'{rows}c\n')
+    config = config_of('text', tmp_path)
+    bad = dataclasses.replace(config.data, on_bad_row='skip')
+    train, _ = splits.read_train(dataclasses.replace(config, data=bad))
+    assert splits.read_known(config, train.task) == train.examples
+    other = loading.task_of('text', Known(('no', 'yes')))
+    gone = config_of('text', tmp_path, train_file='gone.tsv')
+    assert splits.read_known(config, other) == splits.read_known(gone, train.task) == []
+    (tmp_path / 'train.tsv').unlink()
+    assert splits.read_known(config, train.task) == []
 
 
 def test_a_share_that_leaves_nothing_is_refused(tmp_path):
