@@ -124,9 +124,10 @@ def _scored(
 ) -> tuple[dict[str, Predictions], dict[str, float]] | None:
     """The answers to what is scored, and their scores, which are logged; None: a signal came."""
     with tools.clock.during(EVALUATING):
-        with tools.stop.leaving():
-            predicted = judge.answerer.predict(params, judge.splits, tools.log.print)
-        if tools.stop.has_come():
+        predicted = tools.stop.unless_asked(
+            lambda: judge.answerer.predict(params, judge.splits, tools.log.print)
+        )
+        if predicted is None:
             return None
         scores = dict(results.scored(0, predicted).metrics)
     named = {run.metric_name(name): value for name, value in scores.items()}

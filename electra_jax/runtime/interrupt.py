@@ -8,8 +8,10 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,7 +20,9 @@ from electra_jax.core import errors
 SECONDS = 2.0  # from a signal to the end of a process whose Python does not run
 STOPPED = 'stopped; type the same command again to continue'
 
-_handled = threading.Event()  # the newest signal has reached its handler
+_MOST = 4096  # bytes that are read of a socket at once
+# Where the numbers of signals arrive, and stay until a handler has run; None: before `watch`.
+_arrived: socket.socket | None = None
 _left = threading.Event()  # a signal has interrupted work
 # Each tells how the process can be ended now: by a function of the signal's name, which does not
 # return; None: not without a loss. The last one counts; none: at once.
@@ -40,15 +44,19 @@ def watch() -> None:
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         return
     signal.signal(signal.SIGINT, _raise)
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    threading.Thread(target=_wait, args=(reading,), daemon=True, name='interrupt').start()
+    global _arrived
+    _arrived, writing = socket.socketpair()
+    _arrived.setblocking(False)
+    writing.setblocking(False)
+    signal.set_wakeup_fd(writing.detach(), warn_on_full_buffer=False)
+    threading.Thread(target=_wait, args=(_arrived,), daemon=True, name='interrupt').start()
 
 
 def handled() -> None:
     """Every handler of Ctrl-C calls this first, and of SIGTERM within `ends_by`."""
-    _handled.set()
+    if _arrived is not None:
+        with contextlib.suppress(BlockingIOError):
+            _arrived.recv(_MOST)
 
 
 @contextlib.contextmanager
@@ -82,14 +90,15 @@ def _raise(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _wait(reading: int) -> None:
+def _wait(reading: socket.socket) -> None:
     while True:
-        names = _come(reading, None)
-        if not names:
-            continue  # another signal
+        select.select([reading], [], [])
         patience, is_ending = SECONDS, False
-        while not _handled.wait(patience):
-            names += _come(reading, 0.0)
+        while _unhandled(reading):
+            time.sleep(patience)
+            names = _unhandled(reading)
+            if not names:
+                continue
             if names.count('SIGINT') > 1 or not _ends:
                 errors.end_now(STOPPED)
             if not is_ending and (end := _ends[-1]()) is not None:
@@ -97,13 +106,16 @@ def _wait(reading: int) -> None:
                 # In a thread of its own: it may save, and a second Ctrl-C does not wait for that.
                 threading.Thread(target=end, args=(names[0],), daemon=True).start()
             patience = 0.2
-        _handled.clear()
 
 
-def _come(reading: int, seconds: float | None) -> list[str]:
-    """Names of the signals that have come; waits for one so long at most (None: without end)."""
-    ready, _, _ = select.select([reading], [], [], seconds)
-    read = os.read(reading, 64) if ready else b''
-    # Only within `ends_by` it is sure that a handler of SIGTERM calls `handled`.
-    asked = {signal.SIGINT, signal.SIGTERM} if _ends else {signal.SIGINT}
-    return [signal.Signals(number).name for number in read if number in asked]
+def _unhandled(reading: socket.socket) -> list[str]:
+    """Names of the signals that have come, and whose handlers have not called `handled`."""
+    try:
+        numbers = reading.recv(_MOST, socket.MSG_PEEK)
+        # Only within `ends_by` it is sure that a handler of SIGTERM calls `handled`.
+        asked = {signal.SIGINT, signal.SIGTERM} if _ends else {signal.SIGINT}
+        if not asked.intersection(numbers):
+            reading.recv(len(numbers))  # other signals
+    except BlockingIOError:
+        return []
+    return [signal.Signals(number).name for number in numbers if number in asked]

@@ -106,16 +106,13 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
             is_due = since > 0 and since % config.eval.every_steps == 0
             if (is_due or number == end) and not stop.has_come():
                 log.finish_step()
-                evaluation = None
+                params = evaluated_params(config, state)
                 save = functools.partial(_save_apart, run, log, number, state)
                 with log.evaluating():
-                    with stop.leaving(save):
-                        evaluation = run.evaluate(evaluated_params(config, state))
+                    evaluation = stop.unless_asked(functools.partial(run.evaluate, params), save)
                     if evaluation is not None:  # else a signal came before it was whole
                         log.evaluation(number, evaluation)
-                    if not stop.has_come():
-                        with stop.leaving(save):
-                            run.show(number, evaluated_params(config, state))
+                    stop.unless_asked(functools.partial(run.show, number, params), save)
 
             # ---- Save.
             if number % config.checkpoint.every_steps == 0 or number == end:
@@ -127,8 +124,9 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
                 _save(run, log, number, state, last=True)
                 break
         if start >= end:  # typed again after an end without an evaluation
-            with log.evaluating(), stop.leaving(lambda: start):  # it is saved
-                evaluation = run.evaluate(evaluated_params(config, state))
+            evaluate = functools.partial(run.evaluate, evaluated_params(config, state))
+            with log.evaluating():
+                evaluation = stop.unless_asked(evaluate, lambda: start)  # it is saved
             if evaluation is not None:
                 log.evaluation(start, evaluation)
         log.finish_step()

@@ -6,13 +6,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import jax
 
 from electra_jax.core import errors
 from electra_jax.runtime import cli, distributed, interrupt, terminal
 
+T = TypeVar('T')
 Save = Callable[[], int]  # saves the run, and returns the number of steps that it has done
 
 
@@ -27,20 +28,20 @@ class Stop:
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a handler may come while this thread has it
 
-    @contextlib.contextmanager
-    def leaving(self, save: Save | None = None) -> Iterator[None]:
-        """Work that is left unfinished when a signal comes: nothing is lost by that.
+    def unless_asked(self, work: Callable[[], T], save: Save | None = None) -> T | None:
+        """What `work` returns; None: a signal has come, and it was left, or not begun.
 
-        Where it is compiled code, which nothing can leave, another thread calls `save`, if it is
-        given, and ends the process.
+        Nothing is lost by that. Where it is compiled code, which nothing can leave, another thread
+        calls `save`, if it is given, and ends the process.
         """
-        self._leaves, self._save = True, save
+        self._leaves, self._save = True, save  # from here on a signal interrupts
         try:
-            yield
+            return None if self.has_come() else work()
         except KeyboardInterrupt:
             if self.name is None:
                 raise
             interrupt.work_was_left()
+            return None
         finally:
             self._leaves, self._save = False, None
 

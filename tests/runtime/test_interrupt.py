@@ -51,6 +51,13 @@ def test_where_something_would_be_lost_the_first_waits_for_its_handler():
     assert (code, out) == (0, 'handled\nwent on\n')
 
 
+def test_no_handler_that_has_run_is_waited_for():
+    handler = 'lambda *_: interrupt.handled()'
+    many = '[signal.raise_signal(signal.SIGINT) for _ in range(5000)]; import time; time.sleep(1)'
+    code, out, error = run(0, work=many, handler=handler)
+    assert (code, out) == (0, 'went on\n'), error
+
+
 def test_imports_end_in_one_line():
     program = (
         'import time; from electra_jax.runtime import interrupt; interrupt.while_importing(); '

@@ -15,15 +15,18 @@ from tests.support import small_run
 from tests.support.recipes import ENVIRONMENT, ROOT
 
 
+def interrupted(done, number):
+    os.kill(os.getpid(), number)
+    time.sleep(10.0)
+    done.append('whole')
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_work_that_may_be_left_ends_at_the_first_signal(number):
     done = []
     with stop_signals(lambda: False) as stop:
         began = time.monotonic()
-        with stop.leaving():
-            os.kill(os.getpid(), number)
-            time.sleep(10.0)
-            done.append('whole')
+        assert stop.unless_asked(lambda: interrupted(done, number)) is None
         assert time.monotonic() - began < 5
         assert not done and stop.name == signal.Signals(number).name
         assert stop.requested(1)
@@ -36,11 +39,16 @@ def test_work_that_may_be_left_ends_at_the_first_signal(number):
 
 def test_work_that_nobody_interrupts_is_whole():
     with stop_signals(lambda: False) as stop:
-        with stop.leaving():
-            done = 'whole'
-        assert done == 'whole' and stop.name is None
-        with pytest.raises(KeyboardInterrupt), stop.leaving():
-            raise KeyboardInterrupt  # of no signal
+        assert stop.unless_asked(lambda: 'whole') == 'whole' and stop.name is None
+        with pytest.raises(KeyboardInterrupt):
+            stop.unless_asked(lambda: signal.default_int_handler(2, None))  # of no signal
+
+
+def test_work_is_not_begun_once_a_signal_has_come():
+    done = []
+    with stop_signals(lambda: False) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.unless_asked(lambda: done.append('begun')) is None and not done
 
 
 def ended(*arguments):
@@ -126,9 +134,8 @@ from electra_jax.train.signals import stop_signals
 
 def main():
     threading.Thread(target=time.sleep, args=(60,)).start()  # as the compiler's
-    with stop_signals(lambda: False) as stop, stop.leaving():
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(60)
+    with stop_signals(lambda: False) as stop:
+        stop.unless_asked(lambda: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)))
     print('over', time.monotonic())
 
 sys.argv = ['main']
