@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 import jax
 
@@ -25,26 +26,42 @@ from electra_jax.runtime import connections, distributed
 
 BEAT_SECONDS = 5.0
 LOST_SECONDS = 30.0  # of silence
+_GAP_SECONDS = 2 * BEAT_SECONDS  # between two answers of a store that works
 _TICK_SECONDS = 1.0
 _FOLDER = 'electra_jax/alive'
 _DONE, _FAILED = 'done', 'failed'
 
 
+class Heard(NamedTuple):
+    """What the store has answered at one moment."""
+
+    reached: float = 0.0  # that moment, in seconds
+    messages: Mapping[int, str] = MappingProxyType({})  # the newest of each other process
+    silent: Mapping[int, float] = MappingProxyType({})  # for how long it has been the newest
+
+
 class Watch:
-    """What the other processes have written last, and when."""
+    """What the other processes have written last, and when.
+
+    One thread hears while another judges, so what was heard is replaced as a whole.
+    """
 
     def __init__(self, me: int, store: str):
         """Process `me` begins; process 0 keeps what all have written, at the address `store`."""
         self._me, self._store = me, store
-        self._reached: float | None = None  # when the store has last answered
-        self._last: dict[int, tuple[str, float]] = {}  # process -> its message, when it arrived
+        self._heard = Heard()
 
     def heard(self, messages: Mapping[int, str], now: float) -> None:
         """Notes the newest message of each process, which the store has answered."""
-        self._reached = now
-        for process, message in messages.items():
-            if process != self._me and self._last.get(process, ('', now))[0] != message:
-                self._last[process] = message, now
+        before = self._heard
+        others = {process: word for process, word in messages.items() if process != self._me}
+        # While the store does not answer, nobody can write to it either.
+        passed = min(now - before.reached, _GAP_SECONDS)
+        silent = {
+            process: before.silent[process] + passed if before.messages.get(process) == word else 0
+            for process, word in others.items()
+        }
+        self._heard = Heard(now, others, silent)
 
     def judge(
         self, now: float, unanswered: Mapping[str, float] = MappingProxyType({})
@@ -54,46 +71,45 @@ class Watch:
         A process that has not written yet is not judged: JAX itself waits for it. `unanswered` has
         for how many seconds an address has confirmed nothing that this process has sent to it.
         """
-        for process, (message, _) in self._last.items():
+        heard = self._heard
+        for process, message in heard.messages.items():
             if message.startswith(_FAILED):
                 return f'process {process} has stopped: {message.partition(" ")[2]}'
-        if self._reached is None:
-            self._reached = now
-        if now - self._reached > LOST_SECONDS:
+        away = now - heard.reached
+        if away > LOST_SECONDS:
             return (
-                f'process 0{self._host(0)} has not answered for {now - self._reached:.0f} s at '
+                f'process 0{_host(heard, 0)} has not answered for {away:.0f} s at '
                 f'{self._store}: it has ended, and its output shows why, or the network between '
                 f'it and {socket.gethostname()} does not work (look at both hosts)'
             )
-        for process, (message, since) in self._last.items():
-            # A process that cannot read the store learns nothing about the others meanwhile.
-            silent = self._reached - since
+        for process, message in heard.messages.items():
             deaf = unanswered.get(_address(message), 0.0)
             if deaf > LOST_SECONDS:
                 return (
-                    f'process {process}{self._host(process)} ({_address(message)}) has confirmed '
+                    f'process {process}{_host(heard, process)} ({_address(message)}) has confirmed '
                     f'nothing that {socket.gethostname()} has sent to it for {deaf:.0f} s, though '
                     'both live: the network between these two does not work'
                 )
+            silent = heard.silent[process]
             if message != _DONE and silent > LOST_SECONDS:
                 return (
-                    f'process {process}{self._host(process)} has been silent for {silent:.0f} s: '
+                    f'process {process}{_host(heard, process)} has been silent for {silent:.0f} s: '
                     'it was killed, it hangs, or its network does not work (look at that host)'
                 )
         return None
 
     def addresses(self) -> list[str]:
         """Those of the other processes."""
-        return [_address(message) for message, _ in self._last.values()]
+        return [_address(message) for message in self._heard.messages.values()]
 
     def all_done(self, count: int) -> bool:
         """Whether all other ones of `count` processes have announced their end."""
-        ended = [process for process, (message, _) in self._last.items() if message == _DONE]
-        return len(ended) == count - 1
+        return list(self._heard.messages.values()).count(_DONE) == count - 1
 
-    def _host(self, process: int) -> str:
-        words = self._last.get(process, ('', 0.0))[0].split()
-        return f' on {words[1]}' if len(words) > 1 else ''
+
+def _host(heard: Heard, process: int) -> str:
+    words = heard.messages.get(process, '').split()
+    return f' on {words[1]}' if len(words) > 1 else ''
 
 
 def _address(message: str) -> str:

@@ -20,9 +20,31 @@ def test_silence_is_counted_from_the_last_new_message():
     watch = Watch(0, 'a:1')
     assert judged(watch, {0: 'alive a 1', 1: 'alive b 1'}, 100.0) is None
     assert judged(watch, {0: 'alive a 1', 1: 'alive b 1'}, 100.0 + LOST_SECONDS) is None
-    assert judged(watch, {0: 'alive a 1', 1: 'alive b 2'}, 101.0 + LOST_SECONDS) is None
-    lost = judged(watch, {0: 'alive a 1', 1: 'alive b 2'}, 102.0 + 2 * LOST_SECONDS)
+    for second in range(int(LOST_SECONDS) + 1):
+        assert judged(watch, {0: 'alive a 1', 1: 'alive b 2'}, 131.0 + second) is None
+    lost = judged(watch, {0: 'alive a 1', 1: 'alive b 2'}, 132.0 + LOST_SECONDS)
     assert 'process 1 on b' in lost and f'{LOST_SECONDS + 1:.0f} s' in lost
+
+
+def test_no_process_is_blamed_for_a_store_that_did_not_answer_for_a_while():
+    watch, away = Watch(1, 'a:1'), LOST_SECONDS - 1
+    for now in (0.0, 5.0, 5.0 + away):
+        assert judged(watch, {2: 'alive b 1'}, now) is None
+    assert judged(watch, {2: 'alive b 2'}, 10.0 + away) is None
+
+
+def test_all_processes_are_judged_by_messages_of_one_moment():
+    watch, verdicts = Watch(0, 'a:1'), []
+
+    class Arriving(dict):
+        def items(self):
+            for pair in super().items():
+                verdicts.append(watch.judge(now))
+                yield pair
+
+    for now, beat in ((0.0, 1), (5.0, 1), (4.0 + LOST_SECONDS, 2)):
+        watch.heard(Arriving({1: f'alive b {beat}', 2: f'alive c {beat}'}), now)
+    assert verdicts == [None] * 6
 
 
 def test_a_finished_process_may_be_silent_and_one_that_has_not_begun_is_not_judged():
@@ -40,7 +62,7 @@ def test_a_failure_is_reported_with_its_reason():
 
 def test_a_store_that_does_not_answer_is_named_and_not_the_processes_it_knows_about():
     watch = Watch(2, '10.0.0.1:7654')
-    assert watch.judge(50.0) is None  # it may take a while to answer for the first time
+    assert watch.judge(LOST_SECONDS) is None  # it may take a while to answer for the first time
     assert judged(watch, {0: 'alive one 1', 1: 'alive other 1'}, 60.0) is None
     assert watch.judge(60.0 + LOST_SECONDS) is None
     lost = watch.judge(61.0 + LOST_SECONDS)
