@@ -103,7 +103,7 @@ def parts(
         with explained('read', path):
             version = _version(path)
         make = functools.partial(ParquetPart, version=version, block_bytes=piece_bytes)
-        find = functools.partial(_row_groups, str(path), version, entry.field)
+        find = functools.partial(_row_groups, str(path), entry.field)
         yield from parts_of(str(path), find, entry, make, complaints)
 
 
@@ -133,10 +133,9 @@ def parts_of(
         )
 
 
-@functools.lru_cache(maxsize=1 << 14)  # a build makes its plan several times
-def _row_groups(name: str, version: str, field: str) -> list[RowGroup]:
-    with readable(name):
-        return row_groups(_reader(name, version), name, field)
+def _row_groups(name: str, field: str) -> list[RowGroup]:
+    with readable(name), opened(name) as reader:
+        return row_groups(reader, name, field)
 
 
 def _version(path: pathlib.Path) -> str:

@@ -23,6 +23,8 @@ def note(setting: str, comment: str, package: pathlib.Path = _PACKAGE) -> str:
     if setting not in _TABLES:
         return ''
     file, table = _TABLES[setting]
+    if not (package / file).exists():
+        return f' (This package has no {file}.)'  # its job was deleted
     names = _keys((package / file).read_text(encoding='utf-8'), table)
     if setting == 'task.name':
         names += _own_tasks(package)

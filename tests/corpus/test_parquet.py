@@ -213,11 +213,15 @@ def test_a_footer_that_ends_its_reader_is_damage_and_the_next_file_is_read(tmp_p
     footers._READER.close()
 
 
-def test_a_second_plan_asks_for_no_footer_again(tmp_path, monkeypatch):
+def test_a_plan_closes_what_it_has_opened(tmp_path, monkeypatch):
     write(tmp_path / 'a.parquet')
-    parts, *_ = read(f'parquet:{tmp_path}/a.parquet')
-    monkeypatch.setattr(footers, 'columns', None)
-    assert read(f'parquet:{tmp_path}/a.parquet')[0] == parts
+    opened = []
+    monkeypatch.setattr(
+        parquet, 'opened', lambda name: opened.append(pq.ParquetFile(name)) or opened[-1]
+    )
+    (entry,) = sources.parse_source(f'parquet:{tmp_path}/a.parquet')
+    assert list(parquet.parts(entry, 10**7, Complaints('data.on_bad_text', 'error')))
+    assert [file.closed for file in opened] == [True]
 
 
 def test_damage_is_a_complaint(tmp_path):

@@ -103,3 +103,5 @@ def test_names_that_are_added_to_a_table_are_in_the_help_without_a_comment(tmp_p
     assert added.note('objective.name', 'electra, or more.', tmp_path) == ' Added: mine.'
     assert added.note('task.name', 'Parts: chunk.', tmp_path) == ' Added: mine, stars.'
     assert added.note('seed', '', tmp_path) == ''
+    (tmp_path / 'finetune' / 'known.py').unlink()
+    assert 'no finetune/known.py' in added.note('task.name', '', tmp_path)
