@@ -46,7 +46,8 @@ OUTPUT = flags.DEFINE_string(
 )
 FORMAT = flags.DEFINE_enum(
     'format', 'auto', ['auto', *predict_input.FORMATS],
-    "of the input; auto: by the ending of its name, 'lines' for standard input",
+    "of the input; auto: by the ending of its name, 'lines' for standard input, but not where they "
+    'look like another format',
 )  # fmt: skip
 COLUMNS = flags.DEFINE_string(
     'columns', None,
@@ -56,7 +57,7 @@ COLUMNS = flags.DEFINE_string(
 LISTEN = flags.DEFINE_bool(
     'listen', False,
     'answer each line of standard input when it comes, on standard output: what predict writes, or '
-    'the number of the line and an error; until the input ends, or Ctrl-C',
+    'the id of the line and an error; until the input ends, or Ctrl-C',
 )  # fmt: skip
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 32, 'rows of a batch', lower_bound=1)
 TOP_K = flags.DEFINE_integer('top_k', 5, 'fill_mask: tokens for each [MASK]', lower_bound=1)

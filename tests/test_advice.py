@@ -44,7 +44,8 @@ from electra_jax.finetune import job as finetuning
 from electra_jax.finetune import known, run
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
-from electra_jax.finetune.files import predict_input
+from electra_jax.finetune.files import lines, predict_input
+from electra_jax.finetune.files.tables import Columns
 from electra_jax.finetune.kinds.images import IMAGE_CLASSIFICATION
 from electra_jax.interop import convert, projects
 from electra_jax.interop.checkpoint import Checkpoint
@@ -422,6 +423,17 @@ def predicts(name: str, **settings: Any) -> Act:
         return '\n'.join(complaints.lines())
 
     return act
+
+
+def listens(folder: pathlib.Path, words: list[str]) -> None:
+    """A line comes to a model that answers each alone."""
+    typed = dict(word.removeprefix('--').split('=', 1) for word in words)
+    task = loading.task_of('text', loading.Known(('no', 'yes')))
+    line = predict_input.Line('row 0', 0, (folder / 'input').read_text())
+    complaints = Complaints('data.on_bad_row', 'error')
+    with lines.Refusing(complaints, line.where):
+        form = typed.get('format', 'auto')
+        predict_input.from_line(task, line, form, Columns(), complaints)
 
 
 COLUMNS = '--config.task.columns.'
@@ -870,6 +882,9 @@ CASES = {
     ),
     'a_pair_as_lines': Case(
         predicts('text'), {'input': 'a\tb\n'}, other=('--config.data.on_bad_row',)
+    ),
+    'json_to_listen': Case(
+        listens, {'input': '{"text": "a"}'}, other=('--config.data.on_bad_row',)
     ),
     'other_column': Case(predicts('text'), {'input.csv': 'review\ngood\n'}, {'NAME': 'review'}),
 }

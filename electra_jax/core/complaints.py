@@ -44,6 +44,7 @@ REASONS = {
     # Rows of a task.
     'repeated_header': '{n} rows were the header once more (left out)',
     'not_text': '{n} rows held bytes or characters that are not text (left out)',
+    'wrong_form': '{n} lines looked like another format (left out)',
     'bad_width': '{n} rows had too few or too many cells (left out)',
     'missing_field': '{n} rows had no field of the name asked for (left out)',
     'empty_text': '{n} rows held an empty text (left out)',
@@ -73,6 +74,7 @@ _SINGULAR = {
     'are': 'is',
     'have': 'has',
     'look': 'looks',
+    'looked': 'looked',
     'had': 'had',
     'held': 'held',
     'hold': 'holds',

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.core.complaints import Complaints, counted
-from electra_jax.core.errors import ConfigError, DataError, UserError
+from electra_jax.core.errors import ConfigError, DataError, UserError, unknown
 from electra_jax.finetune.files import lines, predict_input
 from electra_jax.finetune.files.lines import UnusableError
 from electra_jax.finetune.files.predict_input import Line
@@ -19,7 +19,8 @@ from electra_jax.inference.work import Work, reports
 from electra_jax.runtime import terminal
 from electra_jax.tokenizers.unknown import Unknown
 
-FORMATS = ('lines', 'jsonl')
+# 'auto': 'lines', of which those that look like another format are refused.
+FORMATS = ('auto', 'lines', 'jsonl')
 _CHUNK = 1 << 16  # bytes that a pipe holds
 _KEPT_WORDS = 1000  # of those that the vocabulary lacks
 _MARK = b'\xef\xbb\xbf'  # the byte order mark, which may begin the input
@@ -37,12 +38,12 @@ def checked_form(input_name: str, output: str, form: str) -> str:
                 f'--{flag} is {value!r}, but --listen reads standard input and writes standard '
                 'output: leave one of them out'
             )
-    if form not in ('auto', *FORMATS):
+    if form not in FORMATS:
         raise ConfigError(
             f'--format is {form!r}, but --listen answers each line alone, allowed: '
             f'{", ".join(FORMATS)}'
         )
-    return 'lines' if form == 'auto' else form
+    return form
 
 
 class Listener:
@@ -58,56 +59,60 @@ class Listener:
     refused: int
     notes: Notes
 
-    def __init__(self, work: Work, form: str = 'lines', columns: Columns | None = None):
+    def __init__(self, work: Work, form: str = 'auto', columns: Columns | None = None):
         if work.at_once is None:
             raise ConfigError(
                 f'{work.name} answers rows by what other rows hold, which lines that come one by '
                 'one do not have: leave --listen out, and name all rows with --input'
             )
+        if form not in FORMATS:
+            raise unknown('form', form, FORMATS)
         self._work = work._replace(labelled=False)
         self._form, self._columns = form, columns or Columns()
         predict_input.check_columns(self._columns, self._work.inputs, f'{work.name} with --listen')
-        self._line = self._row = 0
         self.answered = self.refused = 0
         self.notes = Notes(_BadLine(''), Unknown())
 
-    def answer(self, given: Sequence[bytes | str]) -> list[dict[str, Any]]:
-        """An object for each line: its answer, or its number from 1 and an error."""
-        read = [self._read(one) for one in given]
-        answers = iter(self._answers([one for one in read if isinstance(one, _Read)]))
-        found = [next(answers) if isinstance(one, _Read) else one for one in read]
-        self.refused += sum(isinstance(one, _Refused) for one in found)
-        self.answered = self._line - self.refused
-        return [one.to_json() if isinstance(one, _Refused) else one for one in found]
+    @property
+    def each(self) -> str:
+        """What a line is."""
+        return 'an object of JSON' if self._form == 'jsonl' else 'a text'
 
-    def _read(self, given: bytes | str) -> '_Read | _Refused':
-        """The example that a line is, or why it is none; a blank line is no row."""
-        line = Line(f'line {self._line + 1}', self._row, '')
-        self._line, self._row = self._line + 1, self._row + 1
+    def answer(self, given: Sequence[bytes | str]) -> list[dict[str, Any]]:
+        """An object for each line: its answer, or its id and an error."""
+        begin = self.answered + self.refused
+        read = [self._read(begin + number, one) for number, one in enumerate(given)]
+        answers = iter(self._answers([one for one in read if not isinstance(one, _Refused)]))
+        found = [one if isinstance(one, _Refused) else next(answers) for one in read]
+        refused = sum(isinstance(one, _Refused) for one in found)
+        self.refused, self.answered = self.refused + refused, self.answered + len(found) - refused
+        return [one._asdict() if isinstance(one, _Refused) else one for one in found]
+
+    def _read(self, number: int, given: bytes | str) -> 'Any | _Refused':
+        """The example that a line is, or why it is none."""
+        task, line = self._work.task, Line(f'row {number}', number, '')
         try:
             line = line._replace(text=_decoded(given))
             if not line.text.strip():
-                self._row -= 1
                 raise UnusableError('empty_text', 'the line is empty')
             example = predict_input.from_line(
-                self._work.task, line, self._form, self._columns, self.notes.complaints
+                task, line, self._form, self._columns, self.notes.complaints
             )
             self._work.check(example)
-        except UnusableError as error:
-            return _Refused(self._line, predict_input.in_words_of_predict(error.problem))
-        except DataError as error:
-            return _Refused(self._line, predict_input.in_words_of_predict(str(error)))
-        return _Read(self._line, example)
+        except (DataError, UnusableError) as error:
+            problem = error.problem if isinstance(error, UnusableError) else str(error)
+            name = predict_input.id_of(task, line, self._form, self._columns)
+            return _Refused(name, predict_input.in_words_of_predict(problem))
+        return example
 
-    def _answers(self, read: 'Sequence[_Read]') -> 'list[dict[str, Any] | _Refused]':
+    def _answers(self, examples: Sequence[Any]) -> 'list[dict[str, Any] | _Refused]':
         """The answers; where they cannot all be given, each line is asked for alone."""
-        examples = [one.example for one in read]
         try:
             groups = list(self._work.answers(examples, self.notes)) if examples else []
         except UserError as error:
-            if len(read) == 1:
-                return [_Refused(read[0].line, str(error))]
-            return [self._answers([one])[0] for one in read]
+            if len(examples) == 1:
+                return [_Refused(examples[0].id, str(error))]
+            return [self._answers([one])[0] for one in examples]
         self._forget_rare_words()
         results = [result for some in groups for result in some]
         return [self._work.to_json(*pair) for pair in zip(examples, results, strict=True)]
@@ -120,22 +125,11 @@ class Listener:
             self.notes.unknown.words = dict(most)
 
 
-class _Read(NamedTuple):
-    """A line that can be answered."""
-
-    line: int  # its number, from 1
-    example: Any
-
-
 class _Refused(NamedTuple):
-    """A line that cannot be used."""
+    """A line that cannot be used, as it is written in place of an answer."""
 
-    line: int
-    problem: str
-
-    def to_json(self) -> dict[str, Any]:
-        """What is written in place of an answer."""
-        return {'line': self.line, 'error': self.problem}
+    id: str
+    error: str
 
 
 class _BadLine(Complaints):
@@ -187,7 +181,9 @@ def run(listener: Listener, where: str, most: int) -> None:
 
     `where` names the model; at most so many lines are answered together.
     """
-    terminal.ERR.print(f'{where} listens: a line of input, a line of JSON')
+    terminal.ERR.print(
+        f'{where} listens: each line is {listener.each}, and answered by a line of JSON'
+    )
     try:
         for number, group in enumerate(arrived(sys.stdin.fileno(), most)):
             if number == 0:

@@ -172,7 +172,7 @@ class LoadedModel:
     # ---- Lines as they come
 
     def listen(
-        self, lines: Iterable[str], task: str = AUTO, form: str = 'lines', **options: Any
+        self, lines: Iterable[str], task: str = AUTO, form: str = 'auto', **options: Any
     ) -> Iterator[dict[str, Any]]:
         """Answers each line when it comes, as ``python -m electra_jax.predict --listen`` does.
 
@@ -180,11 +180,13 @@ class LoadedModel:
             lines: such as those of a socket or a queue; each is asked for after the answer to the
                 one before.
             task: a value of `predict --task`.
-            form: 'lines', a text each, or two with a tab between; 'jsonl', an object each.
+            form: 'lines', a text each, or two with a tab between; 'jsonl', an object each; 'auto':
+                lines, of which those that look like JSON are refused.
             options: fields of `inference.ability.Options`, such as ``top_k=3``.
 
         Returns:
-            for each line what `predict` writes, or its number from 1 as 'line' and an 'error'.
+            for each line what `predict` writes, or its 'id' and an 'error'; the id is the line's
+            number from 0 where it has none of its own.
 
         Raises:
             CheckpointError: the checkpoint lacks what is needed.

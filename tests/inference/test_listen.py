@@ -44,15 +44,16 @@ def work(task=TASK, answer=None, **changes):
     return made._replace(**changes)
 
 
-@pytest.mark.parametrize('form', listen.FORMATS)
+@pytest.mark.parametrize('form', ['auto', 'lines', 'jsonl'])
 @pytest.mark.parametrize('name', LINES)
 def test_a_line_is_the_example_that_it_would_be_in_a_file(name, form, tmp_path):
     task, (line, value) = task_of(name, CLASSES), LINES[name]
-    content = line if form == 'lines' else json.dumps(value)
+    content = json.dumps(value) if form == 'jsonl' else line
     path = tmp_path / 'in'
     path.write_text(f'{content}\n')
     bad = Complaints('data.on_bad_row', 'skip')
-    (expected,) = predict_input.read(task, path, form, Columns(), bad)
+    read_as = 'lines' if form == 'auto' else form
+    (expected,) = predict_input.read(task, path, read_as, Columns(), bad)
     given = []
     listener = Listener(
         work(task, lambda examples, notes: given.extend(examples) or iter(examples)), form
@@ -66,21 +67,42 @@ def test_every_kind_of_task_is_listened_to_or_answers_rows_together():
     assert alone == {task_of(name).kind for name in LINES} | {'image_classification'}
 
 
-def test_each_line_has_one_answer_or_an_error_with_its_number():
-    listener = Listener(work(), 'jsonl')
+def test_each_line_has_one_answer_or_an_error_with_its_id():
+    listener = Listener(work(), 'jsonl', Columns(id='key'))
     rows = [
-        '{"text": "a"}', 'no', '[1]', ' ', b'\xff', '{"body": "a"}', '{"text": " "}',
-        '{"text": "a", "id": "mine"}', b'{"text": "b"}\r',
+        '{"text": "a"}', 'no', '[1]', ' ', b'\xff', '{"body": "a", "key": "own"}',
+        '{"text": " ", "key": 7}', '{"text": ""}', '{"text": "a", "key": "mine"}',
+        b'{"text": "b"}\r',
     ]  # fmt: skip
     answers = listener.answer(rows[:4]) + listener.answer(rows[4:])
-    assert [answers[at] for at in (0, 7, 8)] == [{'id': '0'}, {'id': 'mine'}, {'id': '7'}]
-    errors = [one for one in answers if 'error' in one]
-    assert [one['line'] for one in errors] == [2, 3, 4, 5, 6, 7]
-    for error, named in zip(
-        errors, ('not JSON', 'a list', 'empty', 'not UTF-8', '--columns', 'empty'), strict=True
-    ):
-        assert named in error['error']
-    assert (listener.answered, listener.refused) == (3, 6)
+    assert [one['id'] for one in answers] == [*'01234', 'own', *'77', 'mine', '9']
+    errors = [one['error'] for one in answers[1:8]]
+    named = ('not JSON', 'a list', 'empty', 'not UTF-8', '--columns', 'empty', 'empty')
+    for error, words in zip(errors, named, strict=True):
+        assert words in error
+    assert (listener.answered, listener.refused) == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ('text', 'typed'),
+    [
+        ('{"text": "A film."}', '--format=jsonl;'),
+        (' {"text": "A fi', '--format=jsonl;'),
+        ('{ "id": 1}', '--format=jsonl;'),
+        ('text,label', '--format=csv without --listen;'),
+        ('text', '--format=csv without --listen;'),
+        ('{name} is a film', None),
+        ('[1] is the film, text and all', None),
+        ('{', None),
+    ],
+)
+def test_what_looks_like_another_format_is_no_text_until_lines_are_asked_for(text, typed):
+    assert Listener(work(), 'lines').answer([text]) == [{'id': '0'}]
+    listener = Listener(work())
+    (answer,) = listener.answer([text])
+    assert (typed or 'None') in answer.get('error', 'None')
+    assert listener.answer(['text', 'text,label']) == [{'id': '1'}, {'id': '2'}], 'no first line'
+    assert '--format=jsonl' in listener.answer(['{"text": "a"}'])[0]['error']
 
 
 def test_a_line_that_fails_when_it_is_answered_does_not_end_the_others():
@@ -91,7 +113,7 @@ def test_a_line_that_fails_when_it_is_answered_does_not_end_the_others():
 
     listener = Listener(work(answer=answer))
     assert listener.answer(['a', 'b', 'c']) == [
-        {'id': '0'}, {'line': 2, 'error': 'NaN'}, {'id': '2'},
+        {'id': '0'}, {'id': '1', 'error': 'NaN'}, {'id': '2'},
     ]  # fmt: skip
 
 
@@ -105,7 +127,10 @@ def test_columns_are_named_as_in_files():
 def test_what_listens_to_lines_alone_refuses_the_rest():
     with pytest.raises(ConfigError, match='it answers rows by what other rows hold'):
         Listener(work(at_once=None))
-    assert listen.checked_form('-', '-', 'auto') == 'lines'
+    with pytest.raises(ConfigError, match=r"form is 'csv', allowed: auto, jsonl, lines"):
+        Listener(work(), 'csv')
+    assert Listener(work(), 'jsonl').each == 'an object of JSON'
+    assert listen.checked_form('-', '-', 'auto') == 'auto'
     for flags, named in (
         (('in.csv', '-', 'auto'), "--input is 'in.csv'"),
         (('-', 'out.jsonl', 'auto'), "--output is 'out.jsonl'"),
@@ -162,8 +187,9 @@ def test_the_end_of_the_input_ends_it_with_one_summary(stdin, capsys):
     listen.run(Listener(work()), 'runs/mine', 8)
     out, err = capsys.readouterr()
     assert [json.loads(line) for line in out.splitlines()] == [
-        {'id': '0'}, {'line': 2, 'error': 'the line is empty'}, {'id': '1'},
+        {'id': '0'}, {'id': '1', 'error': 'the line is empty'}, {'id': '2'},
     ]  # fmt: skip
+    assert err.startswith('runs/mine listens: each line is a text, and')
     assert err.splitlines()[-1] == '2 lines answered by runs/mine, 1 refused'
 
 
@@ -197,8 +223,8 @@ def test_a_loaded_model_listens_as_the_command_does(stdin, monkeypatch, capsys):
     model = LoadedModel(trained.found(('discriminator',)), 8)
     rows = ['the film was great', '', 'it']
     answers = list(model.listen(iter(rows)))
-    assert answers[0]['tokens'] == rows[0].split() and answers[1]['line'] == 2
-    assert [one['id'] for one in (answers[0], answers[2])] == ['0', '1']
+    assert answers[0]['tokens'] == rows[0].split() and 'error' in answers[1]
+    assert [one['id'] for one in answers] == ['0', '1', '2']
     flags = {'CHECKPOINT': 'x', 'TASK': 'auto', 'INPUT': '-', 'OUTPUT': '-', 'FORMAT': 'auto'}
     flags |= {'LISTEN': True, 'BATCH_SIZE': 8, 'COLUMNS': None, 'TOP_K': 5}
     for name, value in {**flags, 'SCORER': None, 'TEMPLATE': None, 'LABELS': None}.items():

@@ -32,6 +32,7 @@ _ROWS = 'row'  # names rows that come from no file, before their number
 
 _FIELDS = ('text_a', 'text_b', 'words', 'sentence', 'context', 'question', 'source', 'id')
 _TYPED = (*_FIELDS, 'label')  # which --columns may name
+_HEADER_LOOKS = 'the header of a table'
 # Usual names of columns, by which the header of a table is noticed that is not expected.
 _HEADER = {*_FIELDS[:-1], 'text', 'sentence1', 'tokens'}
 
@@ -79,13 +80,11 @@ def check_lines(task: Task, path: pathlib.Path, given: Columns) -> None:
     first = list(itertools.islice(lines.filled(path, Complaints('', 'skip')), _LOOKED_AT))
     if not first:
         return
-    text = first[0][1].strip()
-    names = {*_HEADER, *_named(merged(task.usual_columns, given)).values()}
-    looks, form = '', ''
+    text, looks, form = first[0][1].strip(), '', ''
     if _is_json(text):
         looks, form = 'JSON', 'jsonl (an object a line) or --format=json (a SQuAD file)'
-    elif any(len(cells := text.split(mark)) > 1 and names & set(cells) for mark in ',\t'):
-        looks, form = 'the header of a table', 'tsv' if '\t' in text else 'csv'
+    elif _is_header(task, text, given):
+        looks, form = _HEADER_LOOKS, 'tsv' if '\t' in text else 'csv'
     elif 'conll' in KINDS[task.kind].formats:
         looks, form = _conll_looks(task, [text for _, text in first]), 'conll'
     if looks:
@@ -96,10 +95,27 @@ def check_lines(task: Task, path: pathlib.Path, given: Columns) -> None:
 
 
 def _is_json(text: str) -> bool:
+    """Whether a text is an object or a list of JSON, perhaps a damaged one, or its beginning."""
+    return _is_object(text) or text in ('{', '[', '[{') or isinstance(_json_value(text), list)
+
+
+def _is_object(text: str) -> bool:
+    return text.startswith('{"') or isinstance(_json_value(text), dict)
+
+
+def _json_value(text: str) -> Any:
     try:
-        return text in ('{', '[', '[{') or isinstance(json.loads(text), dict | list)
+        return json.loads(text) if text.startswith(('{', '[')) else None
     except (ValueError, RecursionError):
-        return False
+        return None
+
+
+def _is_header(task: Task, text: str, given: Columns) -> bool:
+    """Whether a line has cells one of which names a column, or is the name of one alone."""
+    own = set(_named(merged(task.usual_columns, given)).values())
+    names = {*_HEADER, *own}
+    several = any(len(cells := text.split(mark)) > 1 and names & set(cells) for mark in ',\t')
+    return several or (text in own and not is_number(text))
 
 
 def _conll_looks(task: Task, texts: list[str]) -> str:
@@ -237,18 +253,49 @@ def from_line(
 ) -> Example:
     """The example that a line is, as `read` would read it in a file; labels are not looked at.
 
-    `form` is 'lines' or 'jsonl'; `columns` are those that are not called as in training.
+    `form` is 'jsonl', 'lines', or 'auto': lines, where those that look like another format are
+    refused; `columns` are those that are not called as in training.
 
     Raises:
         DataError, UnusableError: the line cannot be used.
     """
-    if form == 'lines':
+    if form == 'auto':
+        _check_line(task, line, columns)
+    if form != 'jsonl':
         named = dataclasses.replace(task, columns=merged(task.columns, columns))
         return KINDS[task.kind].from_line(named, str(line.number), line.text, line.where)
     value = tables.checked_object(tables.parsed(line.text))
     row = tables.Row(line.where, line.number, value)
     (example,) = _of_rows(task, lines.STANDARD_INPUT, [row], columns, complaints)
     return example
+
+
+def _check_line(task: Task, line: Line, given: Columns) -> None:
+    """Refuses a line whose format nobody named where it does not look like a text."""
+    text, looks, form = line.text.strip(), '', ''
+    if _is_object(text):
+        looks, form = 'JSON', 'jsonl'
+    elif line.number == 0 and _is_header(task, text, given):
+        looks = _HEADER_LOOKS
+        form = ('tsv' if '\t' in text else 'csv') + ' without --listen'
+    if looks:
+        raise UnusableError(
+            'wrong_form',
+            f'this looks like {looks}, and would be read as a text: type --format={form}; or '
+            '--format=lines if that is right',
+        )
+
+
+def id_of(task: Task, line: Line, form: str, columns: Columns) -> str:
+    """The id of a line that cannot be used: its own where it can be read, or else its number."""
+    if form == 'jsonl':
+        try:
+            value = tables.checked_object(tables.parsed(line.text))
+            found = _columns(task, lines.STANDARD_INPUT, '.jsonl', columns, tuple(value))
+            return tables.Row(line.where, line.number, value).id(found.id)
+        except (DataError, UnusableError):
+            pass
+    return str(line.number)
 
 
 def in_words_of_predict(problem: str) -> str:
