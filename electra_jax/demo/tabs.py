@@ -9,8 +9,7 @@ from electra_jax.demo import drawings
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.templates import TEMPLATES
 from electra_jax.inference.ability import Options
-from electra_jax.inference.loaded import LoadedModel
-from electra_jax.inference.opened import not_tuned
+from electra_jax.inference.loaded import LoadedModel, not_tuned
 from electra_jax.tokenizers.api import MASK
 
 # Fields of `Columns` that new text is read from -> what a person writes there. Their order is that
@@ -77,7 +76,7 @@ def lack(tab: Tab, model: LoadedModel) -> str | None:
 
 def _check_tuned(model: LoadedModel) -> None:
     if model.task is None:
-        raise not_tuned(model.where)
+        raise not_tuned(model)
     # A path that a visitor types would be read from the disk of this machine.
     if model.task.image_size is not None:
         raise CheckpointError(

@@ -1,5 +1,6 @@
 """A trained model as an object, which the command `predict` uses as well: ``electra_jax.load``."""
 
+import contextlib
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ import numpy as np
 
 from electra_jax.config.settings import Config
 from electra_jax.core.complaints import Complaints
-from electra_jax.core.errors import ConfigError, DataError, unknown
+from electra_jax.core.errors import CheckpointError, ConfigError, DataError, unknown
 from electra_jax.finetune import predict
 from electra_jax.finetune.examples import Example, TextExample
 from electra_jax.finetune.files import lines, predict_input
@@ -32,6 +33,8 @@ from electra_jax.tokenizers.unknown import Unknown
 
 AUTO = 'auto'  # the task of a fine-tuned checkpoint, and the first ability of another one
 TASKS = (AUTO, *ABILITIES)  # values of `predict --task`
+# What a model may do without fine-tuning, and needs no more than texts: method -> ability.
+_METHODS = {'encode': 'embed', 'detect': 'detect', 'fill_mask': 'fill_mask'}
 
 
 class LoadedModel:
@@ -164,7 +167,7 @@ class LoadedModel:
             DataError: a row cannot be used.
         """
         if self._tuned is None:
-            raise opened.not_tuned(self.where)
+            raise not_tuned(self)
         work, rows = self.work(AUTO), _several(rows)
         examples = predict_input.from_rows(work.task, rows, _Refused('')) if rows else []
         return list(self._warned(work, examples))
@@ -251,6 +254,19 @@ class LoadedModel:
             yield from some
         for line in reports(notes, 'the texts'):
             warnings.warn(line, stacklevel=3)
+
+
+def not_tuned(model: LoadedModel) -> CheckpointError:
+    """The error for a checkpoint that is asked for a task of its own; it names what it can do."""
+    able = []
+    for method, ability in _METHODS.items():
+        with contextlib.suppress(CheckpointError):
+            model.work(ability)
+            able.append(method)
+    return CheckpointError(
+        f'{model.where} was not fine-tuned, so there is no task that it answers. It can '
+        f'{", ".join(able)} (docs/python.md); or fine-tune it first (configs/finetune/)'
+    )
 
 
 class _Refused(Complaints):

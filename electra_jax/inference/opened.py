@@ -182,11 +182,3 @@ def lacks(opened: Opened, what: str, cure: str) -> CheckpointError:
     else:
         why = f'was pre-trained as {opened.objective!r}' if opened.objective else 'came'
     return CheckpointError(f'{opened.where} {why}, without {what}: {cure}')
-
-
-def not_tuned(where: str) -> CheckpointError:
-    """The error for a checkpoint that is asked for a task of its own."""
-    return CheckpointError(
-        f'{where} was not fine-tuned, so there is no task that it answers: fine-tune it first '
-        '(configs/finetune/)'
-    )

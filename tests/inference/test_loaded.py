@@ -161,7 +161,9 @@ def test_rows_that_cannot_be_used_are_refused_by_their_number(tuned, rows, messa
 
 
 def test_what_a_checkpoint_lacks_is_a_sentence_that_helps(pretrained, tuned):
-    with pytest.raises(CheckpointError, match=r'was not fine-tuned.*fine-tune it first'):
+    with pytest.raises(
+        CheckpointError, match=r'can encode, detect, fill_mask .*fine-tune it first'
+    ):
         pretrained[2].predict(['a'])
     for ask in (tuned.detect, tuned.fill_mask):
         with pytest.raises(CheckpointError, match=r'fine-tuned.*name the checkpoint that it was'):
