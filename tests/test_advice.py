@@ -967,6 +967,7 @@ UNTRIED = {
         ('predict.py', 'no model is given: type --checkpoint=WORKDIR'),
         ('pretrain/job.py', ': train first (--config.job=pretrain), or na'),
         ('pretrain/job.py', 'there is no workdir'),
+        ('sweep/earlier.py', 'Nothing was started. Type --folder='),  # sweep/test_earlier
         ('pretrain/report.py', 'next: python -m electra_jax.main --config=confi'),
         ('train/health.py', 'The usual fix is a run in another --workdir'),
         ('train/health.py', 'repeats that step and shows where it goes w'),

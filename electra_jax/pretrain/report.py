@@ -195,17 +195,15 @@ def _what_next(config: Config, folder: epath.Path) -> list[str]:
 
 def too_short(config: Config, evaluation: Mapping[str, float]) -> list[str]:
     """Whether what should have learned to predict tokens knows only how frequent they are."""
-    learns = config.model.generator not in ('uniform', 'unigram')
-    learns &= not config.objective.freeze_generator
-    names = {'mlm_loss', 'unigram_loss'}
-    if not learns or not names <= evaluation.keys():
+    loss, frequencies = evaluation.get('mlm_loss'), evaluation.get('unigram_loss')
+    generator, is_frozen = config.model.generator, config.objective.freeze_generator
+    if not metric_lines.is_untaught(loss, frequencies, generator, is_frozen):
         return []
-    loss, frequencies = evaluation['mlm_loss'], evaluation['unigram_loss']
     return [
         f'mlm_loss ({loss:.4f}) is not below unigram_loss ({frequencies:.4f}): the model has '
         'learned no more than how frequent words are; train longer, with a larger config.minutes '
         'or config.total_steps'
-    ][: loss >= frequencies]
+    ]
 
 
 def following(config: Config, folder: epath.Path) -> str:

@@ -10,6 +10,7 @@ from electra_jax.core.metric_table import METRICS
 from electra_jax.report.cells import Cell, Table, number, score
 from electra_jax.report.runs import Run, within
 from electra_jax.runtime.terminal import duration
+from electra_jax.train import metric_lines
 from electra_jax.train.clock import goodput
 
 
@@ -53,7 +54,8 @@ def noticed(run: Run) -> list[str]:
             times = counted(len(points), 'times')
             lines.append(f'{name.partition("/")[2]}, {times}, {when}: {METRICS[key].meaning}')
     loss, level = run.last('eval/mlm_loss'), run.last('eval/unigram_loss')
-    if loss is not None and level is not None and loss >= level:
+    generator, is_frozen = run.setting('model.generator'), run.setting('objective.freeze_generator')
+    if metric_lines.is_untaught(loss, level, generator, is_frozen):
         lines.append(
             f'eval/mlm_loss ({number(loss)}) is not below eval/unigram_loss ({number(level)}): the '
             'generator has learned no more than how frequent words are'

@@ -14,6 +14,7 @@ from rich.console import Console
 OUT = Console(soft_wrap=True, highlight=False, markup=False)
 ERR = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 LINE_SECONDS = 15.0  # between two lines where there is no terminal
+_SLOW = 10.0  # seconds for one unit of work from which on they are shown, and no speed
 T = TypeVar('T')
 
 
@@ -35,6 +36,7 @@ class Progress:
         line_seconds: float | None = LINE_SECONDS,
         quiet: bool = False,
         compiles: bool = False,
+        decimals: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ):
         """Starts the bar and the clock.
@@ -50,12 +52,13 @@ class Progress:
             quiet: show nothing.
             compiles: the first part of the work is slow, because programs are compiled, and does
                 not count in the speed.
+            decimals: of the work that is done, where one unit of it takes long.
             clock: seconds, monotonic.
         """
         self._what, self._total, self._unit = what, total, unit
         self._start = self._done = done
         self._console, self._quiet = console, quiet
-        self._skips_first = compiles
+        self._skips_first, self._decimals = compiles, decimals
         self._report = report or self.print
         self._line_seconds, self._clock = line_seconds, clock
         self._began = self._reported = clock()
@@ -143,15 +146,20 @@ class Progress:
 
     def _shown_done(self) -> str:
         # What is not finished does not count, whatever the rounding of sums.
-        return f'{math.floor(self._done + 1e-6):,}'
+        scale = 10**self._decimals
+        return f'{math.floor(self._done * scale + 1e-6) / scale:,.{self._decimals}f}'
 
     def _amounts(self) -> str:
         """Work done, all of it, and the mean speed."""
         of_all = f'/{self._total:,.0f}' if self._total else ''
         text = f'{self._shown_done()}{of_all} {self._unit}'
         done = self._done - self._start
-        speed = done / max(self._clock() - self._began, 1e-9)
-        return f'{text}, {speed:,.1f} {self._unit}/s' if done else text
+        if not done:
+            return text
+        seconds = max(self._clock() - self._began, 1e-9)
+        if seconds >= _SLOW * done:
+            return f'{text}, {duration(seconds / done)} each'
+        return f'{text}, {done / seconds:,.1f} {self._unit}/s'
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from electra_jax.config.recipe import parse_setting
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import ConfigError
 from electra_jax.runtime import terminal
-from electra_jax.sweep import plan, processes, study, table
+from electra_jax.sweep import earlier, plan, processes, study, table
 from electra_jax.sweep.plan import Planned
 from electra_jax.sweep.shown import Shown
 from electra_jax.train import metric_lines
@@ -61,6 +61,7 @@ def run(request: Namespace) -> int:
     if request.compare:
         return compare(request)
     runs = plan_runs(request)
+    earlier.check(runs, request.folder)
     array = slurm_array(request, len(runs)) if request.slurm else None
     if request.dry_run:
         terminal.OUT.print(array or shown_plan(request, runs))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from electra_jax.core.complaints import counted
-from electra_jax.runtime import terminal
+from electra_jax.runtime import early, terminal
 from electra_jax.sweep import shown
 from electra_jax.sweep.plan import Planned
 
@@ -28,12 +28,25 @@ class Started:
     process: subprocess.Popen[bytes]
     log_start: int  # where its own text begins in the log, bytes
     requests: int = 0  # to stop, that it was sent
+    shown: int = 0  # bytes of its text that were printed
 
     def forward(self, requests: int) -> None:
         """The first request to stop asks the run to save; the second one ends it."""
         if requests > self.requests:
             self.requests = requests
             self.process.send_signal(signal.SIGTERM if requests == 1 else signal.SIGKILL)
+
+    def show_beginning(self, report: Callable[[str], None]) -> None:
+        """Prints what it has written since, until it trains: a corpus may take long to build."""
+        with (self.run.folder / LOG).open('rb') as file:
+            file.seek(self.log_start + self.shown)
+            whole, end, _ = file.read(1_000_000).rpartition(b'\n')
+        if self.has_corpus or self.process.poll() is not None:  # asked after what was read
+            return
+        self.shown += len(whole + end)
+        for line in whole.decode('utf-8', 'replace').splitlines():
+            if line != early.LOADING:
+                report(f'{self.run.name}: {line}')
 
     @property
     def has_corpus(self) -> bool:
@@ -69,7 +82,7 @@ def run_all(
     has_reported_wait, done = False, float(len(outcomes))
     with (
         stop_signals() as asked,
-        terminal.Progress('sweep', len(runs), done, 'runs') as progress,
+        terminal.Progress('sweep', len(runs), done, 'runs', decimals=1) as progress,
     ):
         while active or (waiting and not asked):
             # The corpus may still have to be built, by one process: the next run waits for that.
@@ -85,6 +98,7 @@ def run_all(
                     progress.print(f'waiting: other processes are at {waiting[0].folder}')
             for slot, started in list(active.items()):
                 started.forward(len(asked))
+                started.show_beginning(progress.print)
                 if started.process.poll() is not None:
                     outcomes[started.run.name] = finish(started, progress.print)
                     del active[slot]

@@ -5,12 +5,15 @@ from typing import Any
 
 from electra_jax.core import metric_table
 from electra_jax.core.metric_table import METRICS
+from electra_jax.sweep import shown
 from electra_jax.sweep.shown import Shown
+from electra_jax.train import metric_lines
 
 # What ranks runs of pre-training, the first in which they differ. AUC comes where the generator is
 # the same, as one that is frozen is.
 _RANKED = ('eval/mlm_loss', 'eval/disc_auc')
 _AGAINST_A_GENERATOR = ('eval/disc_auc', 'eval/disc_loss')
+FAILED = 'failed'  # outcome of a run that has ended with an error
 _ALIKE = 0.01  # generators whose losses differ by a smaller share are alike
 
 
@@ -42,7 +45,11 @@ def direction(metric: str) -> str:
 
 def best_row(rows: Sequence[Mapping[str, Any]], metric: str) -> int | None:
     """The index of the best row; None: they are not comparable, or alike."""
-    values = {i: row[metric] for i, row in enumerate(rows) if row.get(metric) is not None}
+    values = {
+        i: row[metric]
+        for i, row in enumerate(rows)
+        if row.get(metric) is not None and row.get('outcome') != FAILED
+    }
     if not direction(metric) or len(values) < 2 or len({row.get('metric') for row in rows}) > 1:
         return None
     if metric in _AGAINST_A_GENERATOR and _differ(generators(rows)):
@@ -63,6 +70,24 @@ def _differ(losses: tuple[float, float] | None) -> bool:
     return losses is not None and losses[1] > losses[0] * (1 + _ALIKE)
 
 
+def untaught(runs: Sequence[Shown]) -> list[str]:
+    """Which runs know no more than how frequent words are, if some do."""
+    names = []
+    for run in runs:
+        config = shown.read_about(run.folder).get('config', {})
+        generator = config.get('model', {}).get('generator')
+        is_frozen = config.get('objective', {}).get('freeze_generator')
+        losses = run.last('eval/mlm_loss'), run.last('eval/unigram_loss')
+        if metric_lines.is_untaught(*losses, generator, is_frozen):
+            names.append(run.name)
+    which = f'{", ".join(names)}:' if len(names) < len(runs) else 'no run got below that:'
+    return [
+        f'warning: mlm_loss is not below unigram_loss, {which} such a run has learned no more than '
+        'how frequent words are, and its place in the table is chance; train longer, with a larger '
+        'minutes or total_steps (--set total_steps=NUMBER)'
+    ][: bool(names)]
+
+
 def notes(
     names: Sequence[str], rows: Sequence[Mapping[str, Any]], metric: str, best: int | None
 ) -> list[str]:
@@ -73,6 +98,11 @@ def notes(
         what = f'{row["metric"]} (median)' if metric == 'median' else metric
         lines.append(
             f'best: {row["run"]}, by {what}, {row[metric]:.4g} ({direction(metric)} is better)'
+        )
+    if failed := [row['run'] for row in rows if row.get('outcome') == FAILED]:
+        lines.append(
+            f'note: {", ".join(failed)} failed: what the table has of that is older than the '
+            'failure, and is not ranked'
         )
     if all(row.get(metric) is None for row in rows):
         lines.append(f'note: no run has {metric}, so none is ranked')

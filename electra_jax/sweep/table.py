@@ -166,7 +166,7 @@ def write(
             f'**{text}**' if name in ('run', metric) else text
             for name, text in zip(printed, cells[best], strict=True)
         ]
-    found = rank.notes(printed, rows, metric, best)
+    found = [*rank.notes(printed, rows, metric, best), *rank.untaught(runs)]
     text = terminal.markdown(printed, cells) + ''.join(f'\n{line}\n' for line in found)
     (folder / 'table.md').write_text(text)
     keys = list(dict.fromkeys(key for run in runs for key in run.varied))

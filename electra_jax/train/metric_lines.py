@@ -31,6 +31,19 @@ def of_steps(path: pathlib.Path | epath.Path) -> list[tuple[str, dict[str, Any]]
     return found
 
 
+def is_untaught(
+    loss: float | None, level: float | None, generator: str | None, is_frozen: bool | None
+) -> bool:
+    """Whether what should have learned to predict tokens knows only how frequent they are.
+
+    `loss` is its mlm_loss, `level` the unigram_loss; the others are model.generator and
+    objective.freeze_generator of its run.
+    """
+    if loss is None or level is None or is_frozen or generator in ('uniform', 'unigram'):
+        return False
+    return loss >= level
+
+
 def series(lines: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
     """(step, value) of a metric, where it is a number."""
     return [(line['step'], line[name]) for line in lines if line.get(name) is not None]

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils import epath
 from jax.sharding import Mesh
@@ -113,31 +113,51 @@ def recorded(workdir: epath.Path) -> dict[str, Any] | None:
         ) from error
 
 
+class Other(NamedTuple):
+    """What makes a config another run than the one that its workdir holds."""
+
+    before: Mapping[str, Any]  # settings of the run that is there, by dotted name
+    now: Mapping[str, Any]
+    names: Sequence[str]  # of those that differ and must not
+
+    @property
+    def lines(self) -> str:
+        return _listed(self.names, self.before, self.now)
+
+
 def check_same_run(workdir: epath.Path, config: Config) -> None:
     """Refuses to continue a run with a config that would make it another one.
-
-    A run that has neither a checkpoint nor a line of metrics yet may change its settings.
 
     Raises:
         CheckpointError: naming each setting that differs, with both values.
     """
-    if (stored := begun(workdir)) is None:
+    if (other := other_run(workdir, config)) is None:
         return
+    raise CheckpointError(
+        f'{workdir} holds a run with other settings:\n{other.lines}\n'
+        'Type the settings it was started with to continue it, or another --workdir to '
+        'start a new one.' + _how_to_go_on(workdir, other.names, other.before, other.now, config)
+    )
+
+
+def other_run(workdir: epath.Path, config: Config) -> Other | None:
+    """Why the run in `workdir` cannot be continued with `config`; None: it can be.
+
+    A run that has neither a checkpoint nor a line of metrics yet may change its settings.
+    """
+    if (stored := begun(workdir)) is None:
+        return None
     before, now, refused = _differences(stored, config)
     if not refused:
-        return
+        return None
     # Minutes or operations that are typed only now have not become steps.
     is_in_steps = not any(now[name] is not None for name in _MEASURED if name in refused)
     longer = _only_longer(refused, before, now) and is_in_steps
     shared = min(_free_steps(before, config), length.free_steps(config))
     newest = max(seals.steps(workdir / seals.FOLDER), default=0)
     if longer and shared >= max(newest, 1) and set(refused) <= {*_MEASURED, *_OF_A_BRANCH}:
-        return
-    raise CheckpointError(
-        f'{workdir} holds a run with other settings:\n{_listed(refused, before, now)}\n'
-        'Type the settings it was started with to continue it, or another --workdir to '
-        'start a new one.' + _how_to_go_on(workdir, refused, before, now, config)
-    )
+        return None
+    return Other(before, now, refused)
 
 
 def check_branch(step_folder: epath.Path, config: Config) -> None:

@@ -99,7 +99,21 @@ def test_a_line_has_news_and_unfinished_work_does_not_count():
         for _ in range(6):
             clock.now += 20.0
             progress.advance(0.3)
-    assert lines == ['sweep: 1/4 runs, 0.0 runs/s, ETA 3m07s']
+    assert lines == ['sweep: 1/4 runs, 1m07s each, ETA 3m07s']
+
+
+def test_a_part_of_long_work_is_news_where_decimals_are_shown():
+    clock, lines = FakeClock(0.0), []
+    with terminal.Progress(
+        'sweep', 4, unit='runs', report=lines.append, clock=clock, decimals=1
+    ) as progress:
+        for _ in range(2):
+            clock.now += 20.0
+            progress.advance(0.3)
+    assert lines == [
+        'sweep: 0.3/4 runs, 1m07s each, ETA 4m07s',
+        'sweep: 0.6/4 runs, 1m07s each, ETA 3m47s',
+    ]
 
 
 @pytest.mark.parametrize('counts', [False, True])

@@ -34,6 +34,12 @@ def test_typed_again_it_skips_what_is_finished_only(tmp_path, capsys):
     assert 'started run0' in capsys.readouterr().out
 
 
+def test_what_a_run_prints_before_it_trains_is_shown(tmp_path, capsys):
+    run_all(stand_ins(tmp_path, ['build']), [{}])
+    output = capsys.readouterr().out
+    assert output.count('run0: begun None') == 1 and 'run0: done' not in output
+
+
 def test_runs_share_the_slots_and_each_has_its_gpu(tmp_path):
     runs = stand_ins(tmp_path, ['hang', 'hang'])
     threading.Thread(target=release, args=(runs,)).start()

@@ -1,6 +1,7 @@
 """The table and the plot of runs, read from their workdirs."""
 
 import csv
+import dataclasses
 import json
 import sys
 
@@ -66,6 +67,30 @@ def test_the_best_is_marked_and_other_generators_are_no_comparison(finished, tmp
     assert 'best: ' not in text and 'they are no comparison' in text
     text = table.write(fresh, 'eval/nothing', None, tmp_path)
     assert 'note: no run has eval/nothing' in text
+
+
+def test_runs_that_know_frequencies_alone_are_a_warning(finished, tmp_path, undrawn):
+    line = {'step': 4, 'eval/mlm_loss': 6.5, 'eval/unigram_loss': 6.4}
+    for run in finished:
+        (run.folder / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
+    text = table.write(finished, None, None, tmp_path)
+    assert 'warning: mlm_loss is not below unigram_loss, no run got below that' in text
+    line['eval/mlm_loss'] = 6.3
+    (finished[1].folder / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
+    runs = [Shown(run.name, run.folder, {}, 'done') for run in finished]
+    assert 'below unigram_loss, run0: such' in table.write(runs, None, None, tmp_path)
+    about = {'config': {'model': {'generator': 'unigram'}}}
+    (finished[0].folder / 'config.json').write_text(json.dumps(about))
+    assert 'warning' not in table.write(runs, None, None, tmp_path)
+
+
+def test_what_a_failed_run_has_is_older_and_not_ranked(finished, tmp_path, undrawn):
+    runs = with_evaluations(finished, (6.0, 5.0), (0.9, 0.6))
+    runs = [dataclasses.replace(runs[0], outcome='failed'), runs[1]]
+    text = table.write(runs, None, None, tmp_path)
+    assert 'note: run0 failed: ' in text and 'best: ' not in text
+    text = table.write([*runs, dataclasses.replace(runs[1], name='run2')], None, None, tmp_path)
+    assert 'best: ' not in text  # the two that are left are alike
 
 
 def test_aucs_against_one_generator_rank(finished, tmp_path, undrawn):
