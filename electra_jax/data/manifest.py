@@ -1,6 +1,7 @@
 """The description of a finished corpus (corpus.json), and whether its files still agree."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -56,6 +57,7 @@ class Corpus:
     bad_text: dict[str, Any]  # `Complaints.counts` about the text
     unknown: dict[str, Any]  # [UNK] in the training rows, `Unknown.to_json`; {}: not counted
     build: dict[str, Any]  # figures (seconds, workers, versions): for people only
+    share: float = 1.0  # of the memory and open files for shards; see `ShardReader`
 
     @property
     def row_dtype(self) -> np.dtype:
@@ -67,9 +69,16 @@ class Corpus:
         names = ' '.join(shard.sha256 for shard in self.shards['train'])
         return hashlib.sha256(names.encode()).hexdigest()
 
-    def reader(self, split: str, share: float = 1.0) -> records.ShardReader:
-        """Random access to the rows of a split, 'train' or 'validation'; see `ShardReader`."""
-        return records.ShardReader(self.path, self.shards[split], share)
+    def reader(self, split: str) -> records.ShardReader:
+        """Random access to the rows of a split, 'train' or 'validation', opened once."""
+        return self._readers[split]
+
+    @functools.cached_property
+    def _readers(self) -> dict[str, records.ShardReader]:
+        return {
+            split: records.ShardReader(self.path, shards, self.share)
+            for split, shards in self.shards.items()
+        }
 
     def tokenizer(self) -> api.Tokenizer:
         """The tokenizer it was built with; a DataError where the one in the folder is another."""
@@ -93,7 +102,7 @@ class Corpus:
 
     def to_json(self) -> dict[str, Any]:
         fields = dataclasses.asdict(self)
-        del fields['path']
+        del fields['path'], fields['share']
         return {'format': FORMAT, 'version': VERSION, **fields}
 
 
@@ -116,23 +125,21 @@ def load_corpus(
     path: str | pathlib.Path,
     check: str = 'quick',
     report: Callable[[str], None] = lambda line: None,
+    share: float = 1.0,
 ) -> Corpus:
     """Opens the finished corpus in folder `path`; presence, sizes and row counts are checked.
 
-    `check` names the shards that are read and compared with their hashes: 'full' (all), 'quick' (a
-    random choice, as `DataConfig.verify` has it) or 'sizes' (none). `report` gets a line where some
-    were not compared.
+    Args:
+        path: the folder.
+        check: the shards that are read and compared with their hashes: 'full' (all), 'quick' (a
+            random choice, as `DataConfig.verify` has it) or 'sizes' (none).
+        report: gets a line where some were not compared.
+        share: 1 divided by the number of corpora that are open together.
 
     Raises:
         DataError: no finished corpus is there, or it is damaged.
     """
-    folder = pathlib.Path(path)
-    try:
-        corpus = _from_json(folder, _read_json(folder))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f'{folder / FILE_NAME} is damaged ({error!r:.200}); {records.REMEDY}'
-        ) from error
+    corpus = dataclasses.replace(described(path), share=share)
     for split in SPLITS:
         corpus.reader(split)  # opens, and so checks, every shard
     if check == 'full':
@@ -140,6 +147,21 @@ def load_corpus(
     elif check == 'quick':
         verify(corpus, report, _QUICK_SECONDS, _QUICK_BYTES)
     return corpus
+
+
+def described(path: str | pathlib.Path) -> Corpus:
+    """The finished corpus in folder `path` by its corpus.json alone; nothing is opened.
+
+    Raises:
+        DataError: no finished corpus is there, or that file is damaged.
+    """
+    folder = pathlib.Path(path)
+    try:
+        return _from_json(folder, _read_json(folder))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f'{folder / FILE_NAME} is damaged ({error!r:.200}); {records.REMEDY}'
+        ) from error
 
 
 def verify(
@@ -181,7 +203,8 @@ def _from_json(folder: pathlib.Path, data: dict[str, Any]) -> Corpus:
             raise ValueError(f'{shard.name!r:.80} is not the name of a shard')
     special = records.from_json(api.SpecialIds, data['special'])
     later = {'unknown': {}, 'image_size': 0}  # fields that older corpora lack
-    corpus = records.from_json(Corpus, later | data, path=folder, special=special, shards=shards)
+    known = {'path': folder, 'share': 1.0, 'special': special, 'shards': shards}
+    corpus = records.from_json(Corpus, later | data, **known)
     if any(not 0 <= one < corpus.vocab_size for one in vars(special).values()):
         raise ValueError(f'special is {special}')
     if corpus.token_bytes not in (2, 4) or not 1 <= corpus.row_length < 1 << 31:

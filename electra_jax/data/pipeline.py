@@ -114,9 +114,9 @@ class Rows:
     """
 
     def __init__(self, corpora: Sequence[Corpus], split: str, images: bool = False):
-        """Opens the split of each corpus; `images`: batches have the rows' images, too."""
+        """The split of each corpus; `images`: batches have the rows' images, too."""
         first = corpora[0]
-        self._readers = [corpus.reader(split, 1 / len(corpora)) for corpus in corpora]
+        self._readers = [corpus.reader(split) for corpus in corpora]
         self._dtypes, self._layout = [one.row_dtype for one in corpora], first.layout
         self._images = images
         self._pad_id = first.special.pad

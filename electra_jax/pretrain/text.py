@@ -39,7 +39,7 @@ def row_length(settings: Settings) -> int:
     if settings.data.row_length is None and path is not None:
         first = pipeline.parse_paths(path)[0][0]
         if (epath.Path(first) / manifest.FILE_NAME).exists():
-            return manifest.load_corpus(first, 'sizes').row_length
+            return manifest.described(first).row_length
     return settings.data.row_length or ROW_LENGTH
 
 
@@ -64,8 +64,8 @@ def open_text(config: Config, build_corpus: BuildCorpus) -> Text:
                 'example, or the folder of a corpus'
             )
         build_corpus(config.data)
-    report = terminal.OUT.print
-    corpora = [manifest.load_corpus(path, config.data.verify, report) for path, _ in paths]
+    check, report, share = config.data.verify, terminal.OUT.print, 1 / len(paths)
+    corpora = [manifest.load_corpus(path, check, report, share) for path, _ in paths]
     asked = config.data.tokenizer
     one = corpora[0].tokenizer_hash, f'the corpus {corpora[0].path}'
     if asked.path:

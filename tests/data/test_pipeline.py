@@ -6,7 +6,7 @@ import pytest
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
 from electra_jax.core.errors import ConfigError, DataError
-from electra_jax.data import pipeline
+from electra_jax.data import pipeline, records
 from electra_jax.pretrain.text import open_text, row_length
 from tests.support.corpora import build
 
@@ -54,6 +54,17 @@ def test_the_state_is_of_the_batch_handed_out_not_of_the_one_read_ahead(one):
     again.restore(state)
     np.testing.assert_array_equal(next(again)['tokens'], following['tokens'])
     assert (first[2]['tokens'] != following['tokens']).any()
+
+
+def test_a_run_opens_each_shard_once(one, monkeypatch):
+    opened, real = [], records._open_shard
+    monkeypatch.setattr(records, '_open_shard', lambda *of: opened.append(of[1].name) or real(*of))
+    settings = {'path': str(one.path), 'layout': 'packed'}
+    settings['row_length'] = row_length(recipe({'data': settings}))
+    text = open_text(resolve(recipe({'data': settings}), 'cpu'), None)
+    for split in one.shards:
+        pipeline.Rows(text.corpora, split).batch([(0, 0)])
+    assert sorted(opened) == sorted(shard.name for some in one.shards.values() for shard in some)
 
 
 def test_an_epoch_holds_every_row_once_and_the_next_is_shuffled_again(one):

@@ -2,7 +2,6 @@
 
 import os
 import resource
-from concurrent import futures
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from electra_jax.core import errors
 from electra_jax.data import records
 from tests.support.corpora import write_shard
+from tests.support.threads import in_threads
 
 
 def make_rows(count: int, dtype: np.dtype, top: int, seed: int = 0) -> np.ndarray:
@@ -63,16 +63,18 @@ def test_rows_out_of_range_are_refused(folder, index):
         records.ShardReader(path, shards).read([0, index])
 
 
+def check_in_threads(reader, dtype, rows, times):
+    rng = np.random.default_rng(1)
+    orders = [rng.integers(0, len(rows), 64) for _ in range(times)]
+    for order, batch in zip(orders, in_threads(reader.read, orders), strict=True):
+        tokens = records.decode_rows(batch, dtype)['tokens']
+        np.testing.assert_array_equal(tokens, rows['tokens'][order])
+
+
 def test_threads_share_a_reader(folder):
     path, dtype, shards, rows = folder
     reader = records.ShardReader(path, shards)
-    rng = np.random.default_rng(1)
-    orders = [rng.integers(0, 20, 64) for _ in range(400)]
-    with futures.ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(reader.read, orders))
-    for order, batch in zip(orders, found, strict=True):
-        tokens = records.decode_rows(batch, dtype)['tokens']
-        np.testing.assert_array_equal(tokens, rows['tokens'][order])
+    check_in_threads(reader, dtype, rows, 400)
 
 
 def test_a_shard_is_never_there_half_written(tmp_path, monkeypatch):
@@ -197,13 +199,7 @@ def test_the_soft_limit_of_open_files_is_raised(many, monkeypatch, hard, asked, 
 def test_threads_open_and_close_shards(many):
     path, dtype, shards, rows = many
     reader = records.ShardReader(path, shards, 0.5)
-    rng = np.random.default_rng(1)
-    orders = [rng.integers(0, 100, 64) for _ in range(40)]
-    with futures.ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(reader.read, orders))
-    for order, batch in zip(orders, found, strict=True):
-        tokens = records.decode_rows(batch, dtype)['tokens']
-        np.testing.assert_array_equal(tokens, rows['tokens'][order])
+    check_in_threads(reader, dtype, rows, 40)
     assert open_shards(path) == 2
 
 

@@ -7,7 +7,6 @@ import os
 import pathlib
 import random
 import string
-from concurrent import futures
 
 import pytest
 import tokenizers
@@ -15,6 +14,7 @@ import tokenizers
 from electra_jax.config import settings
 from electra_jax.core import errors
 from electra_jax.tokenizers import api, load, wordpiece
+from tests.support.threads import in_threads
 
 SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
 LETTERS = string.ascii_letters + string.digits + 'éüßàñçøαβγדא中文字'
@@ -138,8 +138,7 @@ def test_threads_share_a_tokenizer():
     tokenizer = wordpiece.WordPiece(VOCAB)
     texts = random_texts(400)
     wanted = library_ids(library(VOCAB, True, None), texts)
-    with futures.ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda i: ids(tokenizer, texts[i : i + 5]), range(0, 400, 5)))
+    found = in_threads(lambda i: ids(tokenizer, texts[i : i + 5]), range(0, 400, 5))
     assert [row for part in found for row in part] == wanted
 
 
