@@ -1,6 +1,7 @@
 """Files that are whole or absent, and JSON files that may be damaged."""
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -38,6 +39,12 @@ def check_new(target: pathlib.Path) -> None:
         raise CheckpointError(f'--target is {target}, a file, allowed: a folder, new or empty')
     if target.is_dir() and any(target.iterdir()):
         raise CheckpointError(f'{target} is not empty: name another --target, or delete it')
+
+
+def unused(path: pathlib.Path) -> pathlib.Path:
+    """A path with a number after it at which nothing is: `runs/mine-2` for `runs/mine`."""
+    numbered = (path.with_name(f'{path.name}-{number}') for number in itertools.count(2))
+    return next(one for one in numbered if not one.exists())
 
 
 @contextlib.contextmanager

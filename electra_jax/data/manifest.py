@@ -11,7 +11,7 @@ import pathlib
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -304,6 +304,44 @@ def check_corpus(
             f'but {tokenizer_hash[:12]} is asked for by {asked_by}: their ids mean different '
             'tokens; build a corpus with that tokenizer (data.tokenizer.path) at another data.path'
         )
+
+
+_TOKENIZER = tuple(
+    f'tokenizer.{name}'
+    for name in ('kind', 'vocab_size', 'lower_case', 'strip_accents', 'train_megabytes')
+)
+# Settings that are in a corpus.json, besides the row length and the layout; on_bad_text is not
+# among them, because a finished corpus has no text that it would treat in another way.
+_MADE_BY = (
+    'source', 'validation_source', 'holdout', 'build_seed', 'document_ends', 'one_segment_rate',
+    'short_row_rate', 'piece_megabytes', *_TOKENIZER,
+)  # fmt: skip
+
+
+def check_typed(corpus: Corpus, data: schema.DataConfig, typed: Collection[str]) -> None:
+    """Refuses settings of corpora that were typed, and are not those of the corpus that is there.
+
+    What a recipe has is for those who have no corpus yet. `typed` are dotted names, such as
+    'data.source'.
+    """
+    built = {'validation_source': None, 'document_ends': 'blank_line', **corpus.settings}
+    if 'piece_bytes' in built:
+        built['piece_megabytes'] = built['piece_bytes'] / 1e6
+    if 'tokenizer.hash' in built:  # of a file
+        built['tokenizer.kind'] = corpus.tokenizer().kind
+        built['tokenizer.vocab_size'] = corpus.vocab_size
+    for name in _MADE_BY:
+        if f'data.{name}' not in typed or name not in built:
+            continue
+        if name in _TOKENIZER and data.tokenizer.path is not None:
+            continue  # that tokenizer is compared
+        asked = functools.reduce(getattr, name.split('.'), data)
+        if asked is not None and asked != built[name]:
+            raise ConfigError(
+                f'config.data.{name} is {asked!r}, but the corpus {corpus.path} is there already, '
+                f'built with {built[name]!r}: to train on it leave config.data.{name} out, and to '
+                f'build another corpus type --config.data.path={files.unused(corpus.path)}'
+            )
 
 
 def write_json(path: pathlib.Path, data: Mapping[str, Any]) -> None:

@@ -61,11 +61,11 @@ def run(
     """
     config = configure(settings, folder, typed)
     is_unset = length.is_unset(config, folder)
-    text = texts.open_text(config, build_corpus)
+    text = texts.open_text(config, build_corpus, typed)
     config = length.of_operations(config, texts.vocabulary(config, text), folder, typed)
     if (step := finished_step(config, text, folder)) is not None:
         terminal.OUT.print('this run has ended before; nothing was computed')
-        terminal.OUT.print(report.finished(step, config, text, folder, typed))
+        terminal.OUT.print(report.finished(step, config, text, folder))
         return
     opened = make_program(config, text, folder, is_unset, typed)
     if opened.config.job == 'evaluate':
@@ -74,7 +74,7 @@ def run(
         replay_dump(opened, epath.Path(opened.config.replay))
     else:
         with watched(folder, opened.config.health.step_timeout) as clock:
-            pretrain(opened, clock, typed)
+            pretrain(opened, clock)
 
 
 def configure(settings: Settings, folder: epath.Path, typed: Collection[str]) -> Config:
@@ -149,7 +149,7 @@ def make_program(
     return Run(programs.build_program(config, vocabulary, like=made), text, folder, plan)
 
 
-def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
+def pretrain(run: Run, clock: Clock) -> None:
     """Trains from the newest checkpoint, or from step 0, to the end."""
     config, program = run.config, run.program
     checkpoints = open_checkpoints(run)
@@ -170,7 +170,7 @@ def pretrain(run: Run, clock: Clock, typed: Collection[str] = ()) -> None:
     state, before = load_state(run, checkpoints, batches, health, means)
     workdir.describe(run.folder, config, report.facts(program, run.text, flops))
     workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
-    terminal.OUT.print(report.start(program, run.text, run.folder, flops, typed))
+    terminal.OUT.print(report.start(program, run.text, run.folder, flops))
     if newest is not None:
         terminal.OUT.print(f'continuing from step {newest}')
     train_step = programs.StepOfAnyLength(program)

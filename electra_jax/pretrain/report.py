@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
@@ -45,14 +45,8 @@ def facts(program: Program, text: Text, flops: Mapping[str, float]) -> dict[str,
     }
 
 
-def start(
-    program: Program,
-    text: Text,
-    folder: epath.Path,
-    flops: Mapping[str, float],
-    typed: Collection[str],
-) -> str:
-    """What is about to be trained; `flops` are those of a token, `typed` names of settings."""
+def start(program: Program, text: Text, folder: epath.Path, flops: Mapping[str, float]) -> str:
+    """What is about to be trained; `flops` are those of a token."""
     config, data = program.config, program.config.data
     rows = texts.training_rows(text)
     tokens = config.total_steps * config.batch_size * data.row_length
@@ -70,7 +64,7 @@ def start(
     ]
     if config.remark:
         lines.append(f'  {config.remark}')
-    lines += [f'  note: {line}' for line in not_read(config, text, typed)]
+    lines += [f'  note: {line}' for line in not_read(config, text)]
     notes = [*stages(config), *rising(config.objective), *spared(config.objective)]
     lines += [f'  note: {line}' for line in notes]
     lines += [f'  warning: {line}' for line in long_warmup(config)]
@@ -79,25 +73,13 @@ def start(
     return '\n'.join([*lines, f'  workdir {folder}'])
 
 
-def not_read(config: Config, text: Text, typed: Collection[str]) -> list[str]:
-    """Text that was typed, but is not that of the corpora, and images that the model ignores."""
-    lines = [
+def not_read(config: Config, text: Text) -> list[str]:
+    """Images that the model ignores."""
+    return [
         f'the images of {one.path} are not read, because config.model.image_size is not set'
         for one in text.corpora
         if one.image_size and config.model.image_size is None
     ]
-    for name in ('source', 'validation_source'):
-        asked, settings = getattr(config.data, name), [one.settings for one in text.corpora]
-        made_of = {str(one.get(name, 'no other text')) for one in settings}
-        # A recipe's own source is for those who have no corpus yet.
-        if f'data.{name}' in typed and made_of != {asked}:
-            verb = 'made of' if name == 'source' else 'its held-out rows of'
-            lines.append(
-                f'{config.data.path} is there already, {verb} '
-                f'{", ".join(sorted(made_of))}: config.data.{name} ({asked}) is not read; for that '
-                'text name another --config.data.path'
-            )
-    return lines
 
 
 def stages(config: Config) -> list[str]:
@@ -149,12 +131,10 @@ def spared(settings: ObjectiveConfig) -> list[str]:
     ][: settings.mask_rate_end not in (None, settings.mask_rate)]
 
 
-def finished(
-    step: int, config: Config, text: Text, folder: epath.Path, typed: Collection[str]
-) -> str:
+def finished(step: int, config: Config, text: Text, folder: epath.Path) -> str:
     """The end of a run again, where its command is typed after it."""
     evaluation = evaluation_at(step, folder)
-    lines = [f'note: {line}' for line in not_read(config, text, typed)]
+    lines = [f'note: {line}' for line in not_read(config, text)]
     return '\n'.join([*lines, *_result(step, evaluation, config), *_what_next(config, folder)])
 
 

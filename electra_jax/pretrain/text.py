@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import jax
@@ -43,8 +43,11 @@ def row_length(settings: Settings) -> int:
     return settings.data.row_length or ROW_LENGTH
 
 
-def open_text(config: Config, build_corpus: BuildCorpus) -> Text:
-    """The corpora of `config.data.path`; one that is missing is built first."""
+def open_text(config: Config, build_corpus: BuildCorpus, typed: Collection[str] = ()) -> Text:
+    """The corpora of `config.data.path`; one that is missing is built first.
+
+    `typed` are the names of the settings that were typed, which a corpus must have.
+    """
     load.find(config.data.tokenizer.kind)  # also where a corpus is there, so that it is not read
     if config.data.path is None:
         raise ConfigError(
@@ -72,6 +75,7 @@ def open_text(config: Config, build_corpus: BuildCorpus) -> Text:
         one = load.open_tokenizer(asked).hash, f'--config.data.tokenizer.path={asked.path}'
     for corpus in corpora:
         manifest.check_corpus(corpus, config.data, *one)
+        manifest.check_typed(corpus, config.data, typed)
     return Text(corpora, [weight for _, weight in paths], corpora[0].tokenizer())
 
 

@@ -12,6 +12,7 @@ from etils import epath
 
 from electra_jax.config import fields, length, recipe
 from electra_jax.config.settings import Config
+from electra_jax.core import files
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import ConfigError, UserError
 from electra_jax.sweep import shown
@@ -30,8 +31,7 @@ def check(runs: Sequence[Planned], folder: pathlib.Path) -> None:
     if not found:
         return
     name, other = next(iter(found.items()))
-    numbered = (pathlib.Path(f'{folder}-{n}') for n in itertools.count(2))
-    free = shlex.quote(str(next(path for path in numbered if not path.exists())))
+    free = shlex.quote(str(files.unused(folder)))
     raise ConfigError(
         f'{folder} holds {counted(len(found), "runs")} of another sweep, with other settings than '
         f'those typed now; of {name}:\n{other.lines}\n'

@@ -819,6 +819,34 @@ def test_a_corpus_of_another_shape_is_refused(config):
         manifest.check_corpus(built, config, 'abcdef')
 
 
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('source', 'text:other.txt'),
+        ('validation_source', 'text:other.txt'),
+        ('holdout', 0.25),
+        ('build_seed', 7),
+        ('document_ends', 'file'),
+        ('piece_megabytes', 3),
+        ('tokenizer.vocab_size', 300),
+        ('tokenizer.kind', 'unigram'),
+    ],
+)
+def test_a_setting_that_was_typed_must_be_that_of_the_corpus(config, name, value):
+    built, (group, _, field) = make(config), name.rpartition('.')
+    changes = {field: value}
+    if group:
+        changes = {'tokenizer': settings.TokenizerConfig(path=None, **changes)}
+    other = dataclasses.replace(config, **changes)
+    names = [f'data.{name}', 'data.source', 'data.holdout', 'data.on_bad_text']
+    manifest.check_typed(built, other, ['seed', 'data.workers'])  # what nobody has typed may differ
+    with pytest.raises(errors.ConfigError) as raised:
+        manifest.check_typed(built, other, names)
+    assert f'config.data.{name} is {value!r}' in str(raised.value)
+    assert f'--config.data.path={config.path}-2' in str(raised.value)
+    manifest.check_typed(built, config, names[1:])
+
+
 def test_a_checkpoint_may_have_another_limit_for_long_words(config):
     built = make(config)
     tokenizer = built.tokenizer()

@@ -108,9 +108,9 @@ def test_typed_again_a_finished_run_says_so(recipe, finished):
 
 
 @pytest.mark.slow
-def test_text_that_is_typed_and_not_read_is_reported(recipe, finished, tmp_path):
+def test_text_that_is_typed_must_be_that_of_the_corpus(recipe, finished, tmp_path):
     done = run(recipe, finished[0], '--config.data.source=text:other.txt')
-    assert done.returncode == 0 and 'text.txt: config.data.source (text:other.txt)' in done.stdout
+    assert done.returncode == 1 and "config.data.source is 'text:other.txt', but" in done.stderr
     other = tmp_path / 'small_run.py'  # whose own source nobody asked for
     other.write_text(recipe.read_text().replace('text.txt', 'other.txt'))
     done = run(other, finished[0])

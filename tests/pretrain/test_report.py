@@ -100,7 +100,7 @@ def with_counts(corpus: manifest.Corpus, **counts: int) -> manifest.Corpus:
     return dataclasses.replace(corpus, counts={**corpus.counts, **counts})
 
 
-def test_what_is_held_out_and_not_read_is_noted(tmp_path: pathlib.Path):
+def test_what_is_held_out_is_noted(tmp_path: pathlib.Path):
     corpus = build(tmp_path, 'some', documents=1200)
     assert manifest.warnings(corpus) == []
     (line,) = manifest.warnings(with_counts(corpus, documents=5, text_bytes=15_000_000))
@@ -108,11 +108,6 @@ def test_what_is_held_out_and_not_read_is_noted(tmp_path: pathlib.Path):
     none = dataclasses.replace(corpus, shards={**corpus.shards, 'validation': ()})
     (line,) = manifest.warnings(none)
     assert 'nothing is held out' in line and 'config.data.validation_source' in line
-    config = tiny_config(data={'path': 'some', 'validation_source': 'text:dev.txt'})
-    text = Text([corpus], [1.0], corpus.tokenizer())
-    (line,) = report.not_read(config, text, ['data.validation_source'])
-    assert 'its held-out rows of no other text' in line and '(text:dev.txt) is not read' in line
-    assert report.not_read(config, text, []) == []
 
 
 def test_the_end_of_a_run_is_printed_again_from_its_metrics(tmp_path):
@@ -120,7 +115,7 @@ def test_the_end_of_a_run_is_printed_again_from_its_metrics(tmp_path):
         '{"step": 4, "eval/mlm_loss": 7.0}\n{"step": 8, "eval/mlm_loss": 6.0, "eval/x": null}\n'
     )
     folder, text = epath.Path(tmp_path), Text([], [], None)
-    lines = report.finished(8, tiny_config(log={'trackers': ''}), text, folder, []).splitlines()
+    lines = report.finished(8, tiny_config(log={'trackers': ''}), text, folder).splitlines()
     assert lines[0] == 'done: 8 steps, mlm_loss 6.0000, x nan'
     assert 'metrics.jsonl' in lines[1] and 'tensorboard' not in lines[1]
-    assert 'tensorboard/' in report.finished(8, tiny_config(), text, folder, [])
+    assert 'tensorboard/' in report.finished(8, tiny_config(), text, folder)
