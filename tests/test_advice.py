@@ -982,6 +982,7 @@ UNTRIED = {
         ('train/workdir.py', '--config.total_steps=NUMBER'),
         ('runtime/cli.py', 'is not understood: settings look like --con'),
         ('runtime/cli.py', 'an unknown flag with a very long name: setti'),
+        ('runtime/cli.py', ' changes a recipe, and none is given: type --'),
     ),
     'It is a part of a command or of a file, not a message.': (
         ('interop/convert.py', '--config.model.size='),

@@ -253,7 +253,7 @@ def _without_none(argv: list[str]) -> list[str]:
 
 def _flag_message(argv: list[str], original: str) -> str:
     """Names the word that is wrong, and what may be meant: ml_collections does not."""
-    known = fields.leaves(Config)
+    known, has_recipe = fields.leaves(Config), 'config' in flags.FLAGS
     for arg in argv[1:]:
         if arg == '--':
             break
@@ -282,8 +282,15 @@ def _flag_message(argv: list[str], original: str) -> str:
                     known[name].parse(value)
             except ValueError:
                 return f'--config.{name} is {value!r}, allowed: {known[name].allowed_type}'
+            if not has_recipe:
+                return f'--config.{name} is a setting, and this command has no recipe: leave it out'
+            if _typed_recipe(argv) is None:
+                return (
+                    f'--config.{name} changes a recipe, and none is given: type --config=RECIPE, '
+                    'too, which is a file such as configs/own.py, and for a run that has begun the '
+                    'one that it was started with'
+                )
             continue
-        has_recipe = 'config' in flags.FLAGS
         hint = names.hint(name, '--config.') if has_recipe else ''
         return f'{wrong}{hint or "; --help lists all of them"}'
     return original

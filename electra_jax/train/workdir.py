@@ -133,21 +133,27 @@ def check_same_run(workdir: epath.Path, config: Config) -> None:
     """
     if (other := other_run(workdir, config)) is None:
         return
+    to_do = 'continue it, or another --workdir to start a new one'
+    if config.job == 'evaluate':
+        to_do = 'score it, or name another --workdir'
     raise CheckpointError(
         f'{workdir} holds a run with other settings:\n{other.lines}\n'
-        'Type the settings it was started with to continue it, or another --workdir to '
-        'start a new one.' + _how_to_go_on(workdir, other.names, other.before, other.now, config)
+        f'Type the settings it was started with to {to_do}.'
+        + _how_to_go_on(workdir, other.names, other.before, other.now, config)
     )
 
 
 def other_run(workdir: epath.Path, config: Config) -> Other | None:
     """Why the run in `workdir` cannot be continued with `config`; None: it can be.
 
-    A run that has neither a checkpoint nor a line of metrics yet may change its settings.
+    A run that has neither a checkpoint nor a line of metrics yet may change its settings, and one
+    that is only scored may be of any length.
     """
     if (stored := begun(workdir)) is None:
         return None
     before, now, refused = _differences(stored, config)
+    if config.job == 'evaluate':  # what is there is scored, however long it was trained
+        refused = [name for name in refused if name not in _OF_THE_LENGTH]
     if not refused:
         return None
     # Minutes or operations that are typed only now have not become steps.

@@ -106,6 +106,18 @@ def test_a_refusal_is_one_clear_message(word, message):
     assert message in done.stderr and 'Traceback' not in done.stderr, done.stderr
 
 
+def test_a_setting_without_a_recipe_is_refused_with_what_to_type():
+    words = ('--config.job=evaluate', '--workdir=x')
+    without = PROGRAM.replace('CONFIG = cli.config_flag()', '').replace('run(main, CONFIG)', (
+        'run_without_recipe(lambda: None)'))  # fmt: skip
+    for program, message in (
+        (PROGRAM, 'error: --config.job changes a recipe, and none is given: type --config=RECIPE'),
+        (without, 'error: --config.job is a setting, and this command has no recipe: leave it'),
+    ):
+        done = type_command(*words, program=program)
+        assert (done.returncode, done.stderr.strip().startswith(message)) == (1, True), done.stderr
+
+
 def test_a_closed_pipe_is_no_error():
     program = PROGRAM.replace('print(repr(settings))', 'raise BrokenPipeError')
     done = type_command('--config=configs/small.py', program=program)

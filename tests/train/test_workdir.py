@@ -47,6 +47,26 @@ def test_minutes_that_are_typed_later_do_not_make_a_run_longer(tmp_path):
         workdir.check_same_run(folder, tiny_config(total_steps=200, **warmup))
 
 
+def test_a_run_that_is_scored_may_be_of_any_length(tmp_path):
+    folder = begin(tmp_path, total_steps=100, minutes=1.0, optimizer={'warmup_steps': 10})
+    warmup = {'optimizer': {'warmup_steps': 500, 'decay_steps': 50}}
+    for asked in (
+        {'total_steps': 200},
+        {'total_steps': 5000, **warmup},
+        {'minutes': 30.0},
+        {'petaflop': 1.0},
+    ):
+        workdir.check_same_run(folder, tiny_config(job='evaluate', **asked))
+        with pytest.raises(CheckpointError, match='to continue it, or another --workdir'):
+            workdir.check_same_run(folder, tiny_config(**asked))
+    other = tiny_config(job='evaluate', minutes=2.0, total_steps=200, model={'hidden_size': 8})
+    with pytest.raises(
+        CheckpointError, match=r'config\.model\.hidden_size(.|\n)*to score it'
+    ) as error:
+        workdir.check_same_run(folder, other)
+    assert 'minutes' not in str(error.value) and 'init_from' not in str(error.value)
+
+
 def test_a_run_of_so_many_operations_goes_on_by_steps(tmp_path):
     folder = begin(tmp_path, total_steps=100, petaflop=1.0, **CONSTANT)
     workdir.check_same_run(folder, tiny_config(total_steps=200, **CONSTANT))
