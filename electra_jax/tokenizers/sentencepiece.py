@@ -42,6 +42,9 @@ class SentencePiece(api.Tokenizer):
         if not proto.pieces:
             raise DataError(f'{where} is not a SentencePiece .model file: it has no pieces')
         self.pieces = [piece.piece for piece in proto.pieces]
+        # The library gives the bytes of a text that is not UTF-8.
+        if damaged := [piece for piece in self.pieces if not isinstance(piece, str)]:
+            raise DataError(f'{where} is damaged: its piece {damaged[0]!r} is not UTF-8')
         self.special = api.special_ids(self.pieces, where, _ADVICE)
         # In some models [MASK] is a user-defined symbol: the text "[MASK]" would be encoded as it.
         # No text can produce control symbols.

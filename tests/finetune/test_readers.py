@@ -829,6 +829,13 @@ def test_a_file_is_what_it_holds(tmp_path):
         load(tmp_path)
 
 
+def test_a_plain_file_named_like_a_compressed_one_is_reported(tmp_path):
+    write(tmp_path, 'train.csv.bz2', FILES['train.csv'])
+    loaded = load(tmp_path)
+    assert texts(loaded) == GOOD
+    assert loading.counts(loaded.complaints) == {'not_packed': 1}
+
+
 @pytest.mark.parametrize('encoding', ['utf-16', 'utf-16-le', 'utf-16-be', 'utf-32', 'utf-32-be'])
 @pytest.mark.parametrize('packed', [False, True])
 def test_other_encodings_of_unicode_are_read(tmp_path, encoding, packed):

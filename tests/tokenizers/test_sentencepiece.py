@@ -111,6 +111,14 @@ def test_other_files_are_refused(tmp_path, content):
         load.open_tokenizer(settings.TokenizerConfig(kind='bpe', path=str(path)))
 
 
+def test_a_piece_that_is_not_utf_8_is_refused(tmp_path):
+    path = tmp_path / 'some.model'
+    options = {'pad_id': 3, 'control_symbols': ['[MASK]', '[CLS]', '[SEP]']}
+    path.write_bytes(foreign_model(**options).replace(b'quick', b'qu\xe2ck'))
+    with pytest.raises(errors.DataError, match=r'some\.model is damaged: its piece .*xe2ck'):
+        load.open_tokenizer(settings.TokenizerConfig(kind='unigram', path=str(path)))
+
+
 def test_round_trips(tokenizer, tmp_path, request):
     tokenizer.save(tmp_path)
     again = load.load(tmp_path)

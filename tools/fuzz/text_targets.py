@@ -93,7 +93,8 @@ def _as_utf8(data: bytes) -> bytes | None:
     """A file's text without its mark; None: half a character is in it, which is reported."""
     form = formats.of(data[: formats.HEAD_BYTES])
     if form.is_plain or not form.mark_bytes:
-        return data[form.mark_bytes :]
+        # The three bytes of half a character are replaced as one character.
+        return data[form.mark_bytes :].replace(formats.HALF_CHARACTER, '\ufffd'.encode())
     try:
         return data[form.mark_bytes :].decode(form.encoding).encode()
     except UnicodeError:

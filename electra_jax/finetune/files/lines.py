@@ -80,6 +80,7 @@ class _Content(NamedTuple):
     """What a file holds."""
 
     data: bytes  # UTF-8 without a byte order mark, unpacked
+    is_packed: bool
     guessed: str  # its encoding, where the bytes alone show it
     torn: str  # why there is no more of it
 
@@ -94,6 +95,8 @@ def content(path: pathlib.Path, complaints: Complaints) -> bytes:
         raise DataError(f'{path}: the file is empty')
     if found.guessed:
         complaints.count('guessed_encoding', f'{path} ({found.guessed})')
+    if compressed.is_packed(path) and not found.is_packed:
+        complaints.count('not_packed', str(path))
     return found.data
 
 
@@ -115,7 +118,7 @@ def _version(path: pathlib.Path) -> object:
 @functools.lru_cache(maxsize=1)
 def _read(path: pathlib.Path, version: object) -> _Content:
     del version  # part of the key, so that a file that has changed is read again
-    size, names, guessed, torn = 0, [], '', ''
+    size, names, is_packed, guessed, torn = 0, [], False, '', ''
     chunks: list[bytes] = []
     try:
         is_packed, texts = _opened(path)
@@ -142,7 +145,7 @@ def _read(path: pathlib.Path, version: object) -> _Content:
                 chunks.append(chunk)
     except compressed.TornError as error:
         torn = str(error)
-    return _Content(b''.join(chunks), guessed, torn)
+    return _Content(b''.join(chunks), is_packed, guessed, torn)
 
 
 def _opened(path: pathlib.Path) -> tuple[bool, Iterator[formats.Text]]:
