@@ -91,7 +91,7 @@ def write_database(path: pathlib.Path, folder: pathlib.Path) -> None:
 def test_each_example_is_one_new_file_and_one_row():
     assert len(NEW_FILES) == 6
     assert len(BLOCKS) == 12
-    assert len(COMMANDS) == 6
+    assert len(COMMANDS) == 7
 
 
 def test_what_is_in_the_tables_here_is_in_the_comments_of_the_settings():
@@ -128,9 +128,9 @@ def test_what_the_page_adds_passes_the_tests_that_it_names(checkout):
     assert 'classes; lower is better' in out
 
 
-@pytest.mark.slow  # nine commands
+@pytest.mark.slow  # ten commands
 def test_the_commands_of_the_page_work(checkout):
-    objective, masks, kind, ability, source, tokenizer = COMMANDS
+    objective, trial, masks, kind, ability, source, tokenizer = COMMANDS
     write_database(checkout / 'notes.db', checkout)
 
     assert SOURCE in source
@@ -139,6 +139,7 @@ def test_the_commands_of_the_page_work(checkout):
 
     out = run(checkout, *objective, *TINY, SOURCE)
     assert 'done: 4 steps' in out and 'disc_auc' in out
+    assert 'done: 4 steps' in run(checkout, *trial, *TINY)
     assert 'done: 4 steps' in run(checkout, *masks, *TINY, SOURCE)
     line = f'{WORDS[0]} {WORDS[0]}\n'
     out = run(checkout, 'python', '-m', 'electra_jax.predict', '--checkpoint=runs/mine', stdin=line)
