@@ -54,7 +54,7 @@ def job(
 
     Raises:
         DataError: there is no such file.
-        ConfigError: the output cannot hold such answers.
+        ConfigError: the output cannot hold such answers, or is a folder or the input.
     """
     path = lines.STANDARD_INPUT if input_name == '-' else pathlib.Path(input_name)
     if input_name != '-' and not path.exists():
@@ -64,6 +64,8 @@ def job(
             f'--output is {output!r}, an array, which only --task=embed writes: type a name that '
             'ends in .jsonl'
         )
+    if output != '-' and pathlib.Path(output).is_dir():
+        raise ConfigError(f'--output is the folder {output!r}: name a file in it')
     if pathlib.Path(output).exists() and path.exists() and path.samefile(output):
         raise ConfigError(f'--output is {output!r}, which is --input too: name another file')
     return Job(task, options, path, output, form, columns)
@@ -81,6 +83,8 @@ def answer(model: LoadedModel, job: Job) -> None:
     """Writes an answer for each example of each file: lines of JSON, or rows of an .npy array."""
     work = model.work(job.task, job.options)
     predict_input.check_columns(job.columns, work.inputs, work.name)
+    if changes := _changes(job.output):
+        terminal.ERR.print(changes)
     notes = Notes(_ReportedRows('data.on_bad_row', 'skip'), Unknown())
     inputs = [_read(work, path, job, notes) for path in _paths(job.path)]
     total, several = sum(len(one.examples) for one in inputs), len(inputs) > 1
@@ -106,6 +110,16 @@ def answer(model: LoadedModel, job: Job) -> None:
             if work.measure and results and (values := work.measure(one.examples, results)):
                 measured.append((one.path.stem, len(results), values))
     _report(model, job, inputs, notes, measured)
+
+
+def _changes(output: str) -> str:
+    """What writing a file does to what is there, apart from one file more; '': nothing."""
+    path = pathlib.Path(output)
+    if output == '-' or _is_stream(path):
+        return ''
+    if path.exists():
+        return f'{path} is there already: its content is replaced once all is answered'
+    return '' if path.parent.exists() else f'{path.parent} is not there: the folder is made'
 
 
 class _Input(NamedTuple):
@@ -162,6 +176,8 @@ def _report(
     forms = ', '.join(dict.fromkeys(one.form for one in inputs))
     left_out = f', {counted(bad, "bad rows")} named above' if bad else ''
     answered = f'{counted(number, "rows")} ({forms}) answered by {model.where}{left_out}'
+    if job.output != '-':
+        answered += f'; written to {job.output}'
     printed = [*reports(notes, str(job.path)), answered]
     if measured:
         names = list(measured[0][2])
@@ -205,8 +221,7 @@ def _writer(name: str, work: Work) -> Iterator[Callable[[Any, Any, dict[str, Any
 
 def _write_array(path: pathlib.Path, vectors: np.ndarray) -> None:
     """Vectors in the order of the rows that could be used, float32 [rows, D]."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.placed(path) as fresh, fresh.open('wb') as file:
+    with _whole(path) as fresh, fresh.open('wb') as file:
         np.save(file, vectors)
 
 
@@ -216,7 +231,21 @@ def _output_file(name: str) -> Iterator[IO[str]]:
     if name == '-':
         yield sys.stdout
         return
-    path = pathlib.Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.placed(path) as fresh, fresh.open('w', encoding='utf-8') as file:
+    with _whole(pathlib.Path(name)) as fresh, fresh.open('w', encoding='utf-8') as file:
         yield file
+
+
+@contextlib.contextmanager
+def _whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The path to write to, of a file in `path` that is there only when it is complete."""
+    if _is_stream(path):
+        yield path
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.placed(path) as fresh:
+        yield fresh
+
+
+def _is_stream(path: pathlib.Path) -> bool:
+    """Whether it is a pipe or a device, which no file may replace."""
+    return path.exists() and not path.is_file()

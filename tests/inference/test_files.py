@@ -1,6 +1,64 @@
-"""What `predict` reads of a folder."""
+"""What `predict` reads of a folder, and what it does where it writes."""
 
+import json
+import os
+import threading
+import types
+
+import pytest
+
+from electra_jax.core.errors import ConfigError
+from electra_jax.finetune.files.tables import Columns
 from electra_jax.inference import files
+from electra_jax.inference.ability import DEFAULTS
+from electra_jax.inference.work import Work
+from tests.support.loading import Known, task_of
+
+
+def answer(folder, output):
+    """Answers two texts with their ids."""
+    (folder / 'in.txt').write_text('a\nb\n')
+    work = Work(
+        'it',
+        task_of('text', Known(('bad', 'good'))),
+        lambda one: None,
+        lambda examples, notes: iter([one.id for one in examples]),
+        lambda one, result: {'id': result},
+    )
+    model = types.SimpleNamespace(where='runs/mine', work=lambda task, options: work)
+    job = files.job('auto', DEFAULTS, str(folder / 'in.txt'), str(output), 'auto', Columns())
+    files.answer(model, job)
+
+
+ANSWERS = [{'id': '0'}, {'id': '1'}]
+
+
+def test_a_file_that_is_replaced_or_a_folder_that_is_made_is_reported(tmp_path, capsys):
+    path = tmp_path / 'new' / 'out.jsonl'
+    answer(tmp_path, path)
+    first = capsys.readouterr().err.splitlines()
+    assert first[0] == f'{path.parent} is not there: the folder is made'
+    assert first[-1] == f'2 rows (lines) answered by runs/mine; written to {path}'
+    answer(tmp_path, path)
+    assert f'{path} is there already' in capsys.readouterr().err.splitlines()[0]
+    assert [json.loads(line) for line in path.read_text().splitlines()] == ANSWERS
+    with pytest.raises(ConfigError, match=r"--output is the folder '.*new': name a file in it"):
+        answer(tmp_path, path.parent)
+    capsys.readouterr()
+    answer(tmp_path, '-')
+    assert capsys.readouterr().err.splitlines()[-1].endswith('answered by runs/mine')
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path, capsys):
+    pipe, read = tmp_path / 'pipe', []
+    os.mkfifo(pipe)
+    thread = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    thread.start()
+    answer(tmp_path, pipe)
+    assert pipe.is_fifo(), 'replaced'
+    thread.join(timeout=60)
+    assert [json.loads(line) for line in read[0].splitlines()] == ANSWERS
+    assert 'there already' not in capsys.readouterr().err
 
 
 def test_what_a_folder_holds_and_is_not_read_is_reported(tmp_path, capsys):
