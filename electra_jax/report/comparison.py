@@ -8,7 +8,7 @@ from electra_jax.core import metric_table
 from electra_jax.core.metric_table import METRICS
 from electra_jax.report.cells import NOTHING, Cell, Table, number, score, setting
 from electra_jax.report.differences import DERIVED, HIDDEN
-from electra_jax.report.runs import Run, within
+from electra_jax.train.runs import Run, within
 
 
 def results(run: Run) -> Table | None:

@@ -8,7 +8,7 @@ import numpy as np
 from electra_jax.core import metric_table
 from electra_jax.core.metric_table import METRICS
 from electra_jax.report.reference import Band, Reference, thinned
-from electra_jax.report.runs import Run
+from electra_jax.train.runs import Run
 
 _POINTS = 300  # of a curve, at most
 

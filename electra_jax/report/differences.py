@@ -5,7 +5,7 @@ from electra_jax.config.recipe import IN_PLACE_OF, parse_setting, recipe
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config
 from electra_jax.core.errors import UserError
 from electra_jax.report.cells import Cell, Table, setting
-from electra_jax.report.runs import Run, within
+from electra_jax.train.runs import Run, within
 
 # Settings that follow from others or from the devices where nobody has typed them.
 DERIVED = ('model.generator', *(f'model.{name}' for name in LEFT_TO_DEVICES))

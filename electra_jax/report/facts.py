@@ -8,10 +8,10 @@ from electra_jax.core import metric_table
 from electra_jax.core.complaints import counted
 from electra_jax.core.metric_table import METRICS
 from electra_jax.report.cells import Cell, Table, number, score
-from electra_jax.report.runs import Run, within
 from electra_jax.runtime.terminal import duration
 from electra_jax.train import metric_lines
 from electra_jax.train.clock import goodput
+from electra_jax.train.runs import Run, within
 
 
 def tiles(run: Run) -> list[tuple[str, Cell]]:

@@ -8,8 +8,9 @@ from electra_jax.config.fields import Settings
 from electra_jax.core import files
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import DataError, first_line
-from electra_jax.report import page, reference, runs
+from electra_jax.report import page, reference
 from electra_jax.runtime import terminal
+from electra_jax.train import runs
 
 FILE = 'report.html'  # in the workdir
 

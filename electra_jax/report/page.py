@@ -11,7 +11,7 @@ from typing import Any
 from electra_jax.report import comparison, curves, differences, facts, sentences
 from electra_jax.report.cells import Cell, Table
 from electra_jax.report.reference import Reference
-from electra_jax.report.runs import Run
+from electra_jax.train.runs import Run
 
 _HERE = pathlib.Path(__file__).parent
 _COLOURS = 8  # that tell runs apart; further runs have the same ones with broken lines

@@ -16,7 +16,7 @@ from electra_jax.config import recipe
 from electra_jax.core import files
 from electra_jax.core.errors import DataError
 from electra_jax.interop import card
-from electra_jax.report.runs import Run
+from electra_jax.train.runs import Run
 
 FORMAT = 'electra_jax reference curves'
 _CURVES = (

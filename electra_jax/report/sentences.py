@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from electra_jax.report.runs import Run
 from electra_jax.train.example_lines import Example
+from electra_jax.train.runs import Run
 
 _EVALUATIONS = 60  # on a page, at most, of all runs together; but some of each
 _FEWEST = 6

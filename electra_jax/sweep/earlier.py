@@ -15,9 +15,8 @@ from electra_jax.config.settings import Config
 from electra_jax.core import files
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import ConfigError, UserError
-from electra_jax.sweep import shown
 from electra_jax.sweep.plan import Planned
-from electra_jax.train import workdir
+from electra_jax.train import runs, workdir
 from electra_jax.train.workdir import Other
 
 
@@ -45,7 +44,7 @@ def _other(run: Planned) -> Other | None:
 
     What was typed is compared. A run itself compares everything, and so the recipe, too.
     """
-    if not (command := shown.read_about(run.folder).get('command')):
+    if not (command := runs.about(run.folder).get('command')):
         return None
     words = (re.fullmatch('--config[.]([^=]+)=(.*)', word, re.DOTALL) for word in command)
     typed = {word[1]: word[2] for word in words if word}

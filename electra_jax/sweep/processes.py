@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from electra_jax.core.complaints import counted
 from electra_jax.runtime import early, terminal
-from electra_jax.sweep import shown
 from electra_jax.sweep.plan import Planned
+from electra_jax.train import metric_lines, runs
 
 LOG, MARKER, LOCK = 'log.txt', 'sweep.json', 'sweep.lock'  # in each run's workdir
 
@@ -56,10 +56,10 @@ class Started:
     @property
     def share(self) -> float:
         """How much of the run is done, 0 to 1."""
-        config = shown.read_about(self.run.folder).get('config', {})
+        config = runs.about(self.run.folder).get('config', {})
         end = min(config.get('total_steps') or 0, config.get('stop_at') or sys.maxsize)
         end *= config.get('trials', 1)  # each trial of fine-tuning has as many steps
-        return min(shown.last_step(self.run.folder) / end, 1.0) if end else 0.0
+        return min(metric_lines.last_step(self.run.folder) / end, 1.0) if end else 0.0
 
 
 def run_all(

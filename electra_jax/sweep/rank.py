@@ -5,7 +5,6 @@ from typing import Any
 
 from electra_jax.core import metric_table
 from electra_jax.core.metric_table import METRICS
-from electra_jax.sweep import shown
 from electra_jax.sweep.shown import Shown
 from electra_jax.train import metric_lines
 
@@ -25,7 +24,7 @@ def choose(runs: Sequence[Shown]) -> str:
     """
     if any(run.headline for run in runs):
         return 'median'
-    ends = {name: {run.last(name) for run in runs} - {None} for name in _RANKED}
+    ends = {name: {run.read.last(name) for run in runs} - {None} for name in _RANKED}
     most = max(_RANKED, key=lambda name: min(len(ends[name]), 2))  # the first where alike
     return most if ends[most] else 'train/loss'
 
@@ -74,10 +73,10 @@ def untaught(runs: Sequence[Shown]) -> list[str]:
     """Which runs know no more than how frequent words are, if some do."""
     names = []
     for run in runs:
-        config = shown.read_about(run.folder).get('config', {})
+        config = run.read.about.get('config', {})
         generator = config.get('model', {}).get('generator')
         is_frozen = config.get('objective', {}).get('freeze_generator')
-        losses = run.last('eval/mlm_loss'), run.last('eval/unigram_loss')
+        losses = run.read.last('eval/mlm_loss'), run.read.last('eval/unigram_loss')
         if metric_lines.is_untaught(*losses, generator, is_frozen):
             names.append(run.name)
     which = f'{", ".join(names)}:' if len(names) < len(runs) else 'no run got below that:'

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.runtime import terminal
-from electra_jax.sweep import rank, shown, table
+from electra_jax.sweep import rank, table
 from electra_jax.sweep.shown import Shown
 from electra_jax.train import metric_lines, workdir
 
@@ -78,15 +78,15 @@ def arms(folder: pathlib.Path) -> list[Arm]:
 
 def trained(run: Shown) -> Values:
     """What a run of pre-training cost, and its newest held-out metrics."""
-    cost, about = table.costs(run), shown.read_about(run.folder)
-    steps, config = shown.last_step(run.folder), about.get('config')
+    cost, about = table.costs(run), run.read.about
+    steps, config = run.read.last_step, about.get('config')
     found: Values = {}
     if config and 'GFLOP/step' in cost:
         each = [cost['GFLOP/step'], cost['GFLOP/step (paper)']]
         found |= {name: one * steps / 1e6 for name, one in zip(COSTS, each, strict=False) if one}
         found[COSTS[2]] = steps * config['batch_size'] * config['data']['row_length'] / 1e6
     for name in ('eval/mlm_loss', 'eval/disc_auc'):
-        value = run.last(name)
+        value = run.read.last(name)
         if value is not None:
             found[name] = value
     return found
@@ -96,9 +96,10 @@ def scores(folder: pathlib.Path) -> dict[str, Values]:
     """Name of a run of pre-training -> task -> the median of its trials; and pairs; times 100."""
     found: dict[str, Values] = collections.defaultdict(dict)
     for path in sorted(folder.glob('finetune/*/results.json')):
-        config = shown.read_about(path.parent).get('config', {})
+        run = Shown(path.parent.name, path.parent)
+        config = run.read.about.get('config', {})
         start = pathlib.Path(workdir.without_step(str(config.get('init_from') or ''))).name
-        median = Shown(path.parent.name, path.parent).headline.get('median')
+        median = run.headline.get('median')
         if median is None:
             continue
         task = config['task']['name']

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from electra_jax.runtime import terminal
-from electra_jax.sweep import rank, shown
+from electra_jax.sweep import rank
 from electra_jax.sweep.shown import Shown
 
 HELD_OUT = ('eval/', 'finetune/')
@@ -37,15 +37,17 @@ def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str,
     if headline:
         names = ('metric', 'median', 'mean', 'standard_deviation', 'trials')
         row |= {name.replace('_', ' '): headline.get(name) for name in names}
-        asked = {name: run.last(name) for name in (metric, *(columns or ())) if name not in row}
+        asked = {
+            name: run.read.last(name) for name in (metric, *(columns or ())) if name not in row
+        }
         return row | {name: value for name, value in asked.items() if value is not None}
-    lines = run.metrics
+    lines = run.read.metrics
     row['step'] = lines[-1]['step'] if lines else None
     found = dict.fromkeys(name for line in lines for name in line if name.startswith(HELD_OUT))
     wanted = [metric, 'train/loss', *(found if columns is None else columns)]
     if 'eval/disc_auc' in wanted and 'eval/mlm_loss' in found:
         wanted.append('eval/mlm_loss')  # of the generator that it was reached against
-    return row | {name: run.last(name) for name in wanted}
+    return row | {name: run.read.last(name) for name in wanted}
 
 
 def costs(run: Shown) -> dict[str, float | None]:
@@ -54,9 +56,9 @@ def costs(run: Shown) -> dict[str, float | None]:
     'GFLOP/step' follows the convention of MFU, matrix products alone; '(paper)' that of the
     ELECTRA paper's appendix.
     """
-    rates = [rate for _, rate in run.series('speed/steps_per_second')]
+    rates = [rate for _, rate in run.read.series('speed/steps_per_second')]
     cost = {'ms/step': 1000 / statistics.median(rates) if rates else None}
-    about = shown.read_about(run.folder)
+    about = run.read.about
     flops = about.get('flops_per_token')
     if flops:
         tokens = about['config']['batch_size'] * about['config']['data']['row_length']
@@ -120,7 +122,7 @@ def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
         from matplotlib.figure import Figure
     except ImportError:
         return 'no plot: type pip install matplotlib'
-    points = {run.name: run.series(metric) for run in runs}
+    points = {run.name: run.read.series(metric) for run in runs}
     drawn = [run for run in runs if points[run.name]]
     varied = list(dict.fromkeys(key for run in drawn for key in run.varied))
     figure = Figure(figsize=(5 * (1 + len(varied)), 4), layout='tight')

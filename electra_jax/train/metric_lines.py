@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,17 @@ FILE = 'metrics.jsonl'  # in the workdir
 def read(folder: pathlib.Path | epath.Path) -> list[dict[str, Any]]:
     """The lines of a workdir, without those that are unfinished or were torn by a crash."""
     return [line for _, line in of_steps(folder / FILE)]
+
+
+def last_step(folder: pathlib.Path) -> int:
+    """The step in the newest line, from the end of the file alone; 0 before the first."""
+    path = folder / FILE
+    if not path.exists():
+        return 0
+    with path.open('rb') as file:
+        file.seek(max(path.stat().st_size - 8192, 0))
+        steps = re.findall(rb'^{"step": (\d+)', file.read(), re.MULTILINE)
+    return int(steps[-1]) if steps else 0
 
 
 def of_steps(path: pathlib.Path | epath.Path) -> list[tuple[str, dict[str, Any]]]:

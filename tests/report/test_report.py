@@ -21,11 +21,10 @@ from electra_jax.report import (
     job,
     page,
     reference,
-    runs,
     sentences,
 )
 from electra_jax.report.__main__ import parse
-from electra_jax.train import example_lines
+from electra_jax.train import example_lines, runs
 from electra_jax.train.clock import EVALUATING, TRAINING, Clock
 from tests.support.clocks import FakeClock
 from tests.support.report_runs import EVIL, METRICS, write_results, write_run

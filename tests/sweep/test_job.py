@@ -11,8 +11,9 @@ import time
 
 import pytest
 
-from electra_jax.sweep import job, processes, shown
+from electra_jax.sweep import job, processes
 from electra_jax.sweep.__main__ import parse
+from electra_jax.train import metric_lines
 from tests.support.recipes import ENVIRONMENT, ROOT, write_recipe
 from tests.support.sweep_runs import STAND_IN, stand_ins
 
@@ -136,7 +137,7 @@ def test_two_recipes_become_a_table_and_a_killed_sweep_goes_on(tmp_path):
         stdout=subprocess.PIPE,
     )  # fmt: skip
     first = tmp_path / 'sweep' / 'one'
-    while shown.last_step(first) < 2:
+    while metric_lines.last_step(first) < 2:
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)

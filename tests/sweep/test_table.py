@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from electra_jax.sweep import processes, shown, table
+from electra_jax.sweep import processes, table
 from electra_jax.sweep.shown import Shown
+from electra_jax.train import metric_lines
 from tests.support.sweep_runs import stand_ins
 
 
@@ -81,6 +82,7 @@ def test_runs_that_know_frequencies_alone_are_a_warning(finished, tmp_path, undr
     assert 'below unigram_loss, run0: such' in table.write(runs, None, None, tmp_path)
     about = {'config': {'model': {'generator': 'unigram'}}}
     (finished[0].folder / 'config.json').write_text(json.dumps(about))
+    runs = [Shown(run.name, run.folder, {}, 'done') for run in finished]
     assert 'warning' not in table.write(runs, None, None, tmp_path)
 
 
@@ -145,14 +147,20 @@ def test_fine_tuning_is_ranked_by_a_metric_that_is_asked_for(tmp_path, undrawn):
 def test_a_line_that_is_still_being_written_is_left_out(finished):
     path = finished[0].folder / 'metrics.jsonl'
     path.write_text(path.read_text() + '{"step": 9, "train/lo')
-    assert [line['step'] for line in finished[0].metrics] == [1, 2, 3, 4, 4]
-    assert shown.last_step(finished[0].folder) == 9
+    assert [line['step'] for line in finished[0].read.metrics] == [1, 2, 3, 4, 4]
+    assert metric_lines.last_step(finished[0].folder) == 9
 
 
 def test_a_line_that_was_torn_in_the_middle_is_left_out(finished):
     path = finished[0].folder / 'metrics.jsonl'
     path.write_text('{"step": 1, "tr\n' + path.read_text())
-    assert [line['step'] for line in finished[0].metrics] == [1, 2, 3, 4, 4]
+    assert [line['step'] for line in finished[0].read.metrics] == [1, 2, 3, 4, 4]
+
+
+def test_what_is_torn_in_a_workdir_is_left_out_of_the_table(finished, tmp_path, undrawn):
+    (finished[0].folder / 'config.json').write_text('{"config": ')
+    (finished[0].folder / 'results.json').write_text('{"headl')
+    assert '| run1 |' in table.write(finished, 'train/loss', None, tmp_path / 'out')
 
 
 def test_the_plot_is_a_picture(finished, tmp_path):

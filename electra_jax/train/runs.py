@@ -1,4 +1,4 @@
-"""A run as the report reads it from its workdir; whatever is missing or damaged is left out."""
+"""A run as tables and reports read it from its workdir; what is missing or damaged is left out."""
 
 import contextlib
 import dataclasses
@@ -88,11 +88,16 @@ def read(folder: epath.Path, name: str | None = None) -> Run:
         name=name or folder.name,
         folder=folder,
         metrics=lines,
-        about=_object(folder / 'config.json'),
+        about=about(folder),
         results=_object(folder / 'results.json'),
         examples=_readable(lambda: example_lines.read(folder), []),
         starts=clock.read(folder),
     )
+
+
+def about(folder: pathlib.Path | epath.Path) -> dict[str, Any]:
+    """The content of a run's config.json; empty where the run has not begun."""
+    return _object(folder / 'config.json')
 
 
 def _is_whole(line: dict[str, Any]) -> bool:
@@ -103,7 +108,7 @@ def _is_whole(line: dict[str, Any]) -> bool:
     return False
 
 
-def _object(path: epath.Path) -> dict[str, Any]:
+def _object(path: pathlib.Path | epath.Path) -> dict[str, Any]:
     return _readable(lambda: files.parse_object(path.read_text()), {})
 
 
