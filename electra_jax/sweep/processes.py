@@ -36,11 +36,16 @@ class Started:
             self.requests = requests
             self.process.send_signal(signal.SIGTERM if requests == 1 else signal.SIGKILL)
 
+    def text(self, at: int = 0, most: int = -1) -> bytes:
+        """Its own text in the log, from a position of it; nothing where the folder was deleted."""
+        with contextlib.suppress(FileNotFoundError), (self.run.folder / LOG).open('rb') as file:
+            file.seek(self.log_start + at)
+            return file.read(most)
+        return b''
+
     def show_beginning(self, report: Callable[[str], None]) -> None:
         """Prints what it has written since, until it trains: a corpus may take long to build."""
-        with (self.run.folder / LOG).open('rb') as file:
-            file.seek(self.log_start + self.shown)
-            whole, end, _ = file.read(1_000_000).rpartition(b'\n')
+        whole, end, _ = self.text(self.shown, 1_000_000).rpartition(b'\n')
         if self.has_corpus or self.process.poll() is not None:  # asked after what was read
             return
         self.shown += len(whole + end)
@@ -136,9 +141,13 @@ def start(
 def finish(started: Started, report: Callable[[str], None]) -> str:
     """Prints how a run ended, and records it in its workdir."""
     run, status = started.run, started.process.returncode
-    with (run.folder / LOG).open('rb') as file:
-        file.seek(started.log_start)
-        lines = file.read().decode('utf-8', 'replace').splitlines()
+    if not (run.folder / LOG).exists():
+        report(
+            f'failed {run.name} (exit status {status}): {run.folder} was deleted while it ran; '
+            'type the same command again to begin it again'
+        )
+        return 'failed'
+    lines = started.text().decode('utf-8', 'replace').splitlines()
     if status:
         # Before its first step a run has nothing to save: the signal just ends it.
         outcome = 'stopped' if started.requests else 'failed'

@@ -7,13 +7,16 @@ from electra_jax.sweep.plan import Planned
 
 # Trains like the main job as far as a sweep can see: files, last words, exit status, SIGTERM.
 STAND_IN = """
-import json, os, pathlib, signal, sys, time
+import json, os, pathlib, shutil, signal, sys, time
 folder, behaviour, steps = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 print('begun', os.environ.get('CUDA_VISIBLE_DEVICES'), flush=True)
 if behaviour == 'fail':
     sys.exit('error: config.seed is -1, allowed: 0 to 4294967295')
 if behaviour == 'build':
     time.sleep(0.5)
+if behaviour == 'delete':
+    shutil.rmtree(folder)
+    sys.exit(1)
 signal.signal(signal.SIGTERM, lambda *_: print('stopped by SIGTERM') or sys.exit(0))
 about = {'config': {'total_steps': steps, 'batch_size': 4, 'data': {'row_length': 16}},
          'flops_per_token': {'mfu': 1e6, 'paper': 2e6}}

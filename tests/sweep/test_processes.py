@@ -21,6 +21,12 @@ def test_a_failed_run_is_shown_and_does_not_stop_the_others(tmp_path, capsys):
     assert 'failed run1 (exit status 1)' in output and '    error: config.seed is -1' in output
 
 
+def test_a_run_whose_folder_is_deleted_has_failed_and_does_not_stop_the_others(tmp_path, capsys):
+    runs = stand_ins(tmp_path, ['delete', 'train'])
+    assert run_all(runs, [{}]) == {'run0': 'failed', 'run1': 'done'}
+    assert f'{runs[0].folder} was deleted while it ran' in capsys.readouterr().out
+
+
 def test_typed_again_it_skips_what_is_finished_only(tmp_path, capsys):
     runs = stand_ins(tmp_path, ['train', 'fail'])
     run_all(runs, [{}])
