@@ -8,7 +8,7 @@ from etils import epath
 
 from electra_jax.config.settings import CheckpointConfig
 from electra_jax.core.errors import CheckpointError
-from electra_jax.pretrain import job
+from electra_jax.pretrain import begin, job
 from electra_jax.pretrain.text import Text
 from electra_jax.train import checkpoint, parameters
 from tests.support.configs import tiny_config
@@ -29,5 +29,5 @@ def test_a_workdir_of_parameters_alone_is_refused_whatever_it_was_trained_on(tmp
     )
     run = types.SimpleNamespace(program=None, folder=folder)
     with pytest.raises(CheckpointError, match=rf'parameters only.*--config.init_from={folder}'):
-        job.load_state(run, checkpoints, batches=None)
+        begin.load_state(run, checkpoints, batches=None)
     checkpoints.close()
