@@ -52,7 +52,10 @@ def fine_tune(run: Run) -> None:
         print_line('\n'.join(report.start_lines(run)))
         trials, stopped_by = run_trials(run, clock)
     if stopped_by:
-        print_line(f'stopped by {stopped_by}; finished trials: {len(trials)}')
+        print_line(
+            f'stopped by {stopped_by}; finished trials, which are kept: {len(trials)}; the one '
+            'under way begins again'
+        )
         print_line(f'to continue: {cli.same_command()}')
         return
     print_line(clock.goodput_line())

@@ -46,7 +46,11 @@ def opened(workdir: epath.Path, config: Config, first: int, clock: Clock) -> Ite
     start, end = first * config.total_steps, config.trials * config.total_steps
     log = Log(workdir, config.log, clock, start, end)
     # Only finished trials are saved.
-    signals_end = signals.stop_signals(lambda: clock.phase == COMPILING, may_end=lambda: True)
+    signals_end = signals.stop_signals(
+        lambda: clock.phase == COMPILING,
+        may_end=lambda: True,
+        kept='finished trials kept; the trial under way begins again',
+    )
     with contextlib.closing(log), signals_end as stop:
         yield Tools(log, stop, clock, set())
 

@@ -25,7 +25,7 @@ from electra_jax.pretrain.begin import Run, branch_folder, load_state, open_chec
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import BuildCorpus, Text
 from electra_jax.runtime import distributed, terminal
-from electra_jax.train import beginning, loop, parameters, replay, seals, step, workdir
+from electra_jax.train import beginning, loop, parameters, replay, seals, signals, step, workdir
 from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
@@ -130,7 +130,9 @@ def make_program(
     vocabulary = texts.vocabulary(config, text)
     if not is_unset:
         return Run(programs.build_program(config, vocabulary), text, folder)
-    config, made, plan = length.measured(config, vocabulary, texts.held_out_rows(text), typed)
+    kept = 'its text kept; the length was still being measured'
+    with signals.stop_signals(lambda: True, kept=kept):
+        config, made, plan = length.measured(config, vocabulary, texts.held_out_rows(text), typed)
     return Run(programs.build_program(config, vocabulary, like=made), text, folder, plan)
 
 

@@ -238,9 +238,12 @@ class Plan:
             first = min(max(first_stage(now), step + 1), total - 1)
         now = _with_first_stage(now, first or now.objective.generator_steps)
         self.config = _evaluated_every(now, every)
+        first = first_stage(self.config)
         terminal.OUT.print(
             f'step {step}/{before.total_steps}  {seconds:.3g} s a step now: the run will have '
             f'{total:,} steps, with {counted(often, "more evaluations")}, to end in time'
+            + f'; until step {first:,} only the generator is trained'
+            * (step < first)
         )
         return self.config
 

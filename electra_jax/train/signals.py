@@ -90,11 +90,9 @@ def ended(name: str, step: int) -> str:
     return f'stopped by {name} at step {step}, saved\nto continue: {cli.same_command()}'
 
 
-def _end_unsaved(name: str) -> NoReturn:
-    if name == 'SIGINT':
-        errors.end_now(interrupt.STOPPED)
-    # With status 0, for a scheduler that has asked for the end.
-    _exit(f'stopped by {name}, with nothing new to save\nto continue: {cli.same_command()}')
+def _end_unsaved(name: str, kept: str) -> NoReturn:
+    # With status 0, as after a save: whoever has asked for the end has got it, and lost nothing.
+    _exit(f'stopped by {name}, with {kept}\nto continue: {cli.same_command()}')
 
 
 def _exit(text: str) -> NoReturn:
@@ -105,7 +103,9 @@ def _exit(text: str) -> NoReturn:
 
 @contextlib.contextmanager
 def stop_signals(
-    compiles: Callable[[], bool], may_end: Callable[[], bool] = lambda: False
+    compiles: Callable[[], bool],
+    may_end: Callable[[], bool] = lambda: False,
+    kept: str = 'nothing new to save',
 ) -> Iterator[Stop]:
     """SIGTERM and the first Ctrl-C ask for an orderly end; a second Ctrl-C ends at once.
 
@@ -117,6 +117,7 @@ def stop_signals(
             ends at once.
         may_end: whether there is nothing to save otherwise, either: neither waits for long for
             compiled code.
+        kept: what the last line says of the work where there is nothing to save.
     """
     stop = Stop()
     if jax.process_count() > 1:
@@ -128,11 +129,13 @@ def stop_signals(
         interrupt.handled()
         name = signal.Signals(number).name
         if compiles():  # Python traces what will then be compiled for minutes
-            _end_unsaved(name)
+            _end_unsaved(name, kept)
         stop.asked(name)
 
     def end() -> interrupt.End | None:
-        return _end_unsaved if compiles() or may_end() else stop.end()
+        if compiles() or may_end():
+            return lambda name: _end_unsaved(name, kept)
+        return stop.end()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

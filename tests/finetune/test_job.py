@@ -385,7 +385,7 @@ def test_tests_asked_for_later_are_not_passed_over_in_silence(three, capsys):
     assert len(lines(workdir / 'evaluation' / '2' / 'test.jsonl')) == 8
 
 
-def test_another_process_stops_a_trial(three, tmp_path, monkeypatch):
+def test_another_process_stops_a_trial(three, tmp_path, monkeypatch, capsys):
     folder, _, _, _ = three
     run = open_run(config_of(folder, 'text', trials=3), epath.Path(tmp_path))
     steps = run.config.total_steps
@@ -395,6 +395,8 @@ def test_another_process_stops_a_trial(three, tmp_path, monkeypatch):
     assert stopped_by == 'SIGTERM' and len(done) == 1
     assert job.run_trials(run, second)[1] == 'SIGTERM'
     assert [clock.starts()[-1].first for clock in (first, second)] == [0, steps]
+    job.fine_tune(run)
+    assert 'are kept: 1; the one under way begins again' in capsys.readouterr().out
 
 
 def test_the_best_of_several_trials_is_taken(tmp_path):

@@ -1,5 +1,8 @@
 """Which way a run of pre-training goes."""
 
+import os
+import signal
+import time
 import types
 
 import numpy as np
@@ -19,6 +22,27 @@ def test_a_process_that_sees_no_end_goes_the_way_of_the_first_one(tmp_path, monk
     monkeypatch.setattr(job.texts, 'check_checkpoint', lambda *_, **more: None)
     monkeypatch.setattr(job.Checkpoints, 'about', lambda *_: {})
     assert job.finished_step(tiny_config(), Text([], [], None), epath.Path(tmp_path)) == 12
+
+
+def test_a_signal_while_the_length_is_measured_ends_in_good_order(tmp_path, monkeypatch, capsys):
+    def measured(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)  # the handler runs
+
+    class EndedError(Exception):
+        pass
+
+    def end(status):
+        raise EndedError(status)
+
+    monkeypatch.setattr(job.length, 'measured', measured)
+    monkeypatch.setattr(job.texts, 'vocabulary', lambda *_: None)
+    monkeypatch.setattr(job.texts, 'held_out_rows', lambda _: 0)
+    monkeypatch.setattr(job.signals.os, '_exit', end)
+    with pytest.raises(EndedError, match='0'):
+        job.make_program(tiny_config(minutes=1.0), Text([], [], None), epath.Path(tmp_path), True)
+    output = capsys.readouterr().out
+    assert 'stopped by SIGINT, with its text kept' in output and 'to continue: python' in output
 
 
 def test_a_workdir_of_parameters_alone_is_refused_whatever_it_was_trained_on(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import types
 
 import jax.numpy as jnp
@@ -164,7 +165,7 @@ def test_evaluations_that_are_typed_come_as_often_as_typed(slower, evaluation):
 
 
 @pytest.mark.parametrize('slower', [0.4, 1.0, 2.5])
-def test_stages_keep_their_shares_while_a_plan_changes(slower):
+def test_stages_keep_their_shares_while_a_plan_changes(slower, capsys):
     config = tiny_config(minutes=10.0, total_steps=1000, **STAGES)
     run = Run(config, length.Measured(0.15, 0.0, 10.0, 0.0, (0.1, 0.3)))
 
@@ -174,6 +175,9 @@ def test_stages_keep_their_shares_while_a_plan_changes(slower):
     assert run.seconds(step_seconds, 0.0) == pytest.approx(600, rel=0.1)
     first, total = run.config.objective.generator_steps, run.config.total_steps
     assert first / total == pytest.approx(0.75, abs=0.05)
+    # What was printed at the start of the boundary is printed again as it moves.
+    moved = re.findall('; until step (.*) only the generator is trained', capsys.readouterr().out)
+    assert bool(moved) == (slower != 1.0) and set(moved[-1:]) <= {f'{first:,}'}
 
 
 class Batches:
