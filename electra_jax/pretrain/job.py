@@ -30,7 +30,6 @@ from electra_jax.train.checkpoint import Checkpoints
 from electra_jax.train.clock import Clock, StepWork
 from electra_jax.train.health import Health
 from electra_jax.train.heartbeat import watched
-from electra_jax.train.log import evaluation_line
 from electra_jax.train.means import Means
 
 Batches = Sequence[Mapping[str, jax.Array]]  # on the mesh
@@ -232,7 +231,7 @@ def evaluate_newest(run: Run) -> None:
     evaluate_held_out = make_evaluate(run.program, texts.held_out_batches(run.text, run.program))
     with terminal.alive('evaluating'):
         evaluation = evaluate_held_out(params)
-    terminal.OUT.print(evaluation_line(newest, evaluation))
+    terminal.OUT.print(report.scored(newest, evaluation, run.config, run.text, run.folder))
     checkpoints.close()
 
 

@@ -1,5 +1,6 @@
 """What pre-training prints at its start and at its end."""
 
+import json
 import math
 import shlex
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from etils import epath
 
 from electra_jax.config.resolve import first_stage, highest_mask_rate
 from electra_jax.config.settings import Config, ObjectiveConfig
-from electra_jax.core import trees
+from electra_jax.core import files, trees
 from electra_jax.core.complaints import counted
 from electra_jax.data import manifest
 from electra_jax.objectives.table import OBJECTIVES
@@ -17,9 +18,12 @@ from electra_jax.parallel.mesh import mesh_line
 from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
+from electra_jax.runtime import distributed
 from electra_jax.train import log, metric_lines, signals
 from electra_jax.train.clock import Clock
 from electra_jax.train.loop import Outcome
+
+EVALUATION_FILE = 'evaluation/results.json'  # in the workdir, as that of fine-tuning
 
 
 def facts(program: Program, text: Text, flops: Mapping[str, float]) -> dict[str, Any]:
@@ -155,6 +159,31 @@ def end(outcome: Outcome, clock: Clock, config: Config, folder: epath.Path) -> s
         return signals.ended(outcome.stopped_by, step)
     result = _result(step, outcome.evaluation, config)
     return '\n'.join([*result, clock.goodput_line(), *_what_next(config, folder)])
+
+
+def scored(
+    step: int, evaluation: Mapping[str, float], config: Config, text: Text, folder: epath.Path
+) -> str:
+    """What an evaluation of a checkpoint found, which is also written into the workdir."""
+    held_out = texts.held_out_rows(text)
+    rows, paths = min(held_out, config.eval.rows), [str(one.path) for one in text.corpora]
+    mean = ', the running mean of its parameters' if config.eval.average else ''
+    lines = [
+        f'scored: step {step} of {folder}{mean}',
+        f'  on {rows:,} of {counted(held_out, "held-out rows")} of {", ".join(paths)}',
+        *[f'  {line}' for line in log.scores(evaluation) or ['no held-out text']],
+    ]
+    if {'mlm_loss', 'unigram_loss'} <= evaluation.keys():
+        below = evaluation['unigram_loss'] - evaluation['mlm_loss']
+        lines.append(f'  mlm_loss is {below:.4f} below what word frequencies alone give')
+    lines += [f'warning: {line}' for line in too_short(config, evaluation)]
+    path = folder / EVALUATION_FILE
+    if distributed.is_first():
+        metrics = {k: value if math.isfinite(value) else None for k, value in evaluation.items()}
+        content = {'step': step, 'rows': rows, 'corpora': paths, 'metrics': metrics}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_whole(path, json.dumps(content, indent=2) + '\n')
+    return '\n'.join([*lines, f'files: {path}'])
 
 
 def _result(step: int, evaluation: Mapping[str, float], config: Config) -> list[str]:

@@ -188,6 +188,9 @@ def test_evaluate_scores_the_newest_checkpoint(recipe, finished):
     assert done.returncode == 0, done.stderr
     at_the_end = [line for line in metrics(finished[0]) if 'eval/disc_auc' in line][-1]
     assert f'disc_auc {at_the_end["eval/disc_auc"]:.4f}' in done.stdout
+    assert done.stdout.splitlines()[-1] == f'files: {finished[0]}/evaluation/results.json'
+    written = json.loads((finished[0] / 'evaluation' / 'results.json').read_text())
+    assert written['metrics']['disc_auc'] == pytest.approx(at_the_end['eval/disc_auc'])
 
 
 def test_evaluate_without_a_checkpoint_says_what_to_do(recipe, tmp_path):

@@ -1,11 +1,15 @@
 """What pre-training prints at its start and its end."""
 
 import dataclasses
+import json
+import math
 import pathlib
+import types
 
 import pytest
 from etils import epath
 
+from electra_jax.config.settings import EvalConfig
 from electra_jax.data import manifest
 from electra_jax.objectives import table
 from electra_jax.pretrain import examples, report
@@ -13,6 +17,27 @@ from electra_jax.pretrain.text import Text
 from electra_jax.train.example_lines import Example
 from tests.support.configs import tiny_config
 from tests.support.corpora import build
+
+
+def test_an_evaluation_reports_what_was_scored_on_what_and_how_well(tmp_path):
+    corpus = types.SimpleNamespace(
+        path='corpora/mine', shards={'validation': [types.SimpleNamespace(rows=1200)]}
+    )
+    config = dataclasses.replace(tiny_config(), eval=EvalConfig(rows=1000))
+    metrics = {'mlm_loss': 5.0, 'unigram_loss': 5.5, 'disc_auc': math.nan}
+    out = report.scored(7, metrics, config, Text([corpus], [1.0], None), epath.Path(tmp_path))
+    assert (
+        f'step 7 of {tmp_path}\n' in out and '1,000 of 1,200 held-out rows of corpora/mine' in out
+    )
+    assert 'mlm_loss 5.0000\n' in out and 'mlm_loss is 0.5000 below' in out
+    path = tmp_path / report.EVALUATION_FILE
+    assert out.endswith(f'files: {path}') and 'warning' not in out
+    written = json.loads(path.read_text())
+    assert written['metrics'] == {'mlm_loss': 5.0, 'unigram_loss': 5.5, 'disc_auc': None}
+    assert (written['step'], written['rows'], written['corpora']) == (7, 1000, ['corpora/mine'])
+    metrics['mlm_loss'] = 6.0
+    out = report.scored(7, metrics, config, Text([corpus], [1.0], None), epath.Path(tmp_path))
+    assert 'warning: mlm_loss (6.0000) is not below' in out
 
 
 def test_a_loss_that_will_rise_is_announced():
