@@ -57,6 +57,8 @@ REASONS = {
     'double_id': '{n} rows had the id of an earlier one (all were used)',
     'moved_answer': '{n} answers were not at their given position (found elsewhere in their text)',
     'no_token': '{n} texts held nothing that becomes a token (answered as empty texts)',
+    'mask_as_text': '{n} texts hold [MASK], which is read as any other text (fill_mask alone fills '
+    'it in)',
     'no_mask': '{n} texts held no [MASK] (left out)',
     'stray_return': '{n} lines held carriage returns, which end no line where most end otherwise',
     'quoted': '{n} rows have cells in quotation marks, which are part of their text '

@@ -75,3 +75,4 @@ class Ability(NamedTuple):
     at_once: int | None = AT_ONCE  # texts that are answered together; None: all of a file
     options: tuple[str, ...] = ()  # fields of `Options` that it reads
     labelled: bool = False  # whether labels in the files are read, to be measured by
+    fills: bool = False  # whether [MASK] in a text is the masked token, and no text

@@ -220,6 +220,7 @@ class LoadedModel:
                 ability.measure,
                 ability.at_once,
                 ability.labelled,
+                ability.fills,
             )
         return self._works[name, options]
 

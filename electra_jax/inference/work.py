@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.inference.ability import AT_ONCE, Notes, in_turns
+from electra_jax.tokenizers.api import ACCEPTED
 from electra_jax.tokenizers.unknown import unread_line
 
 OWN_TASK = 'the task that it was fine-tuned on'
@@ -23,9 +24,15 @@ class Work(NamedTuple):
     measure: Callable[[Sequence[Any], Sequence[Any]], dict[str, float]] | None = None
     at_once: int | None = AT_ONCE  # examples that are answered together; None: all of a file
     labelled: bool = False  # whether labels in the files are read, to be measured by
+    fills: bool = False  # whether [MASK] in a text is the masked token
 
     def answers(self, examples: Sequence[Any], notes: Notes) -> Iterator[list[Any]]:
         """A result for each example, in their order, for some examples at a time."""
+        for example in examples if not self.fills else ():
+            content = KINDS[self.task.kind].content(example)
+            parts = [content] if isinstance(content, str) else filter(None, content)
+            if any(name in part for part in parts for name in ACCEPTED['mask']):
+                notes.complaints.count('mask_as_text', example.where)
         return in_turns(self.answer, examples, notes, self.at_once)
 
     @property
@@ -38,6 +45,6 @@ class Work(NamedTuple):
 
 
 def reports(notes: Notes, where: str) -> list[str]:
-    """What was cut or is not known to the vocabulary, for people."""
+    """What was cut, is not known to the vocabulary or reads otherwise than it looks, for people."""
     unread = unread_line(where, notes.unknown)
     return [*notes.complaints.lines(), *([unread] if unread else [])]

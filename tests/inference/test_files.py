@@ -7,11 +7,14 @@ import types
 
 import pytest
 
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError
 from electra_jax.finetune.files.tables import Columns
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.inference import files
-from electra_jax.inference.ability import DEFAULTS
-from electra_jax.inference.work import Work
+from electra_jax.inference.ability import DEFAULTS, Notes
+from electra_jax.inference.work import Work, reports
+from electra_jax.tokenizers.unknown import Unknown
 from tests.support.loading import Known, task_of
 
 
@@ -47,6 +50,29 @@ def test_a_file_that_is_replaced_or_a_folder_that_is_made_is_reported(tmp_path, 
     capsys.readouterr()
     answer(tmp_path, '-')
     assert capsys.readouterr().err.splitlines()[-1].endswith('answered by runs/mine')
+
+
+@pytest.mark.parametrize(
+    ('name', 'line'),
+    [
+        ('text', 'a [MASK] film'),
+        ('text', 'a <mask>'),
+        ('mrpc', 'a film\t[MASK]'),
+        ('tagging', 'a [MASK] film'),
+        ('squad1', 'who ?\t[MASK] saw it'),
+        ('seq2seq', 'a [MASK]'),
+    ],
+)
+def test_a_mask_that_is_no_masked_token_is_noted(name, line):
+    task = task_of(name, Known(('bad', 'good')))
+    some = [line, line.replace('[MASK]', 'mask').replace('<mask>', '[mask]')]
+    examples = [KINDS[task.kind].from_line(task, str(n), x, f'row {n}') for n, x in enumerate(some)]
+    work = Work('it', task, lambda one: None, lambda these, notes: iter(these), lambda *_: {})
+    for fills, noted in ((False, 1), (True, 0)):
+        notes = Notes(Complaints('', 'skip'), Unknown())
+        assert list(work._replace(fills=fills).answers(examples, notes)) == [examples]
+        assert len(reports(notes, 'it')) == noted
+        assert all('1 text holds [MASK]' in one and 'row 0' in one for one in reports(notes, 'it'))
 
 
 def test_a_pipe_is_written_to_and_not_replaced(tmp_path, capsys):

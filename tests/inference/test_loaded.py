@@ -115,6 +115,16 @@ def test_texts_that_cannot_be_used_are_refused_by_their_number(pretrained):
         electra_jax.load('/here', batch_size=0)
 
 
+def test_a_mask_is_a_masked_token_for_fill_mask_alone(pretrained):
+    noted = []
+    for ask in (pretrained[2].detect, pretrained[2].encode, pretrained[2].fill_mask):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            ask(['the [MASK] film'])
+        noted.append(any('1 text holds [MASK]' in str(one.message) for one in caught))
+    assert noted == [True, True, False]
+
+
 def test_what_is_cut_or_unknown_is_a_warning(pretrained):
     model = pretrained[2]
     with pytest.warns(UserWarning, match=r'1 row has texts longer.*\(cut\): first in text 1'):

@@ -110,4 +110,4 @@ def to_json(example: TextExample, masks: list[list[Filled]]) -> dict[str, Any]:
     return answered(example, {'masks': listed})
 
 
-FILL_MASK = Ability(bind, to_json, check=check, options=('top_k',))
+FILL_MASK = Ability(bind, to_json, check=check, options=('top_k',), fills=True)
