@@ -119,6 +119,6 @@ PLATFORM = Platform(
         'what a kernel finds in the L2 cache counts as read from main memory',
         'kernels are those that XLA chooses without timing them; on a card it takes the fastest of '
         'several for each matrix product',
-        f'JAX takes {_USUAL_SHARE:.0%} of the memory of a card, or the share that ${_MEMORY} says',
+        f'JAX takes {_USUAL_SHARE:.0%} of the memory of a card, or the share in ${_MEMORY}',
     ),
 )

@@ -1,7 +1,7 @@
 """How many kernels a GPU starts in a step, by kind, from the optimized program (`hlo.parse`).
 
 A loop's kernels count as often as it turns. Each instruction of the program that computes is one
-kernel, whatever was fused into it; what some need beside it (zeros to add to, say) is not counted.
+kernel, whatever was fused into it; what some need next to it (such as zeros) is not counted.
 """
 
 import collections

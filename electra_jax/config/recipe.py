@@ -83,7 +83,7 @@ def located(path: pathlib.Path | str) -> pathlib.Path | None:
 
 
 def _nearest(path: pathlib.Path) -> str:
-    """A hint for a recipe's file that is spelt wrongly: one beside it, or of the project."""
+    """A hint for a recipe's file that is spelt wrongly: one next to it, or of the project."""
     beside = sorted(path.parent.glob('*.py')) if path.parent.is_dir() else []
     known: dict[str, pathlib.Path] = {}
     for one in [*beside, *sorted(pathlib.Path('configs').rglob('*.py'))]:

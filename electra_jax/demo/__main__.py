@@ -24,7 +24,7 @@ from electra_jax.runtime import cli
 
 CHECKPOINT = cli.checkpoint_flag()
 HOST = flags.DEFINE_string(
-    'host', '127.0.0.1', 'the address that answers; 0.0.0.0: whoever reaches this machine'
+    'host', '127.0.0.1', 'the address that answers; 0.0.0.0: everybody who reaches this machine'
 )
 PORT = flags.DEFINE_integer('port', 7860, 'its port', lower_bound=1, upper_bound=65535)
 

@@ -45,7 +45,7 @@ def serve(checkpoint: str, host: str, port: int) -> None:
     shown = 'localhost' if host == '0.0.0.0' else host
     terminal.ERR.print(f'http://{shown}:{port} answers after {seconds:.1f} s; Ctrl-C ends it')
     if host not in ('127.0.0.1', 'localhost'):
-        terminal.ERR.print('note: whoever reaches this machine can use the page')
+        terminal.ERR.print('note: everybody who reaches this machine can use the page')
     try:
         threading.Event().wait()
     finally:
@@ -95,7 +95,7 @@ def _check_free(host: str, port: int) -> None:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise ConfigError(
                     f'--host={host} is no IPv4 address of this machine ({error.strerror}): type '
-                    '--host=127.0.0.1, or --host=0.0.0.0 for whoever reaches this machine'
+                    '--host=127.0.0.1, or --host=0.0.0.0 for everybody who reaches this machine'
                 ) from error
             raise ConfigError(
                 f'--host={host} --port={port} cannot be used ({error.strerror}): type another one, '

@@ -1,4 +1,4 @@
-"""The reference's AdamW as optax transformations (electra, optimization.py), or Muon beside it."""
+"""The reference's AdamW as optax transformations (electra, optimization.py), or Muon next to it."""
 
 from collections.abc import Callable
 from typing import Any

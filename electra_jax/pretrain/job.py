@@ -214,7 +214,7 @@ def correct(
 
 
 def _of_a_dump(config: Config, folder: epath.Path) -> dict[str, Any]:
-    """What the dump of a bad step says of its run."""
+    """What the dump of a bad step records of its run."""
     return {'config': dataclasses.asdict(config), 'workdir': str(folder)}
 
 

@@ -120,7 +120,7 @@ def _sentence(runs: Sequence[Run], texts: Sequence[Mapping[str, Any]]) -> list[s
 
 
 def _about_reference(reference: Reference, steps: int | None) -> str:
-    """What a page says of the curves behind its own."""
+    """What a page prints about the curves behind its own."""
     words = 'what is normal: measured runs of a reference'
     if reference.total_steps:
         words += f', of {reference.total_steps:,} steps'

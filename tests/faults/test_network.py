@@ -88,23 +88,23 @@ class TestLinks:
         assert named.stdout == b'host1\n'
         assert arrived(network, 0, 1) == ALL
 
-    def test_a_link_that_is_cut_carries_nothing_until_it_is_mended(self, network):
+    def test_a_link_that_is_cut_carries_nothing_until_it_is_fixed(self, network):
         network.cut(1)
         assert arrived(network, 0, 1) == NONE and arrived(network, 0, 2) == ALL
-        network.mend()
+        network.fix()
         assert arrived(network, 0, 1) == ALL
 
     def test_two_that_are_parted_reach_the_third(self, network):
         network.part(0, 1)
         assert arrived(network, 0, 1) == NONE and arrived(network, 0, 2) == ALL
-        network.mend()
+        network.fix()
         assert arrived(network, 0, 1) == ALL
 
     def test_a_link_loses_its_share(self, network):
         assert arrived(network, 0, 1) == ALL  # they have learned each other's addresses
         network.lose(0, 0.5)
         assert 120 < arrived(network, 0, 1) < 280
-        network.mend()
+        network.fix()
         assert arrived(network, 0, 1) == ALL
 
 

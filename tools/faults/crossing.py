@@ -1,4 +1,4 @@
-"""Bytes that cross the network in a training step, beside what the compiled program asks for.
+"""Bytes that cross the network in a training step, next to what the compiled program asks for.
 
     python -m tools.faults.crossing --folder=/tmp/crossing
 

@@ -1,4 +1,4 @@
-"""Hosts on one switch, as network namespaces of this machine: their links can be cut and hurt.
+"""Hosts on one switch, as network namespaces of this machine: their links can be cut or made bad.
 
 Each host has its own network card, address and host name; a bridge in one more namespace joins
 them. Nothing here touches the machine's own network. It needs root on Linux.
@@ -125,7 +125,7 @@ class Network:
             except Unable:
                 _lose_by_filter(space, device, share)
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """Makes all links whole again."""
         for number, host in enumerate(self._hosts):
             _ip('link', 'set', f'port{number}', 'up', space=self._switch)

@@ -32,7 +32,7 @@ def cut(phase: str, run: Round) -> None:
     network.cut(lost)
     run.notes.append(f'link of host{lost} down at {when}')
     _all_report(run, hosts, {0: 'host1', 1: 'host0'})
-    network.mend()
+    network.fix()
 
 
 def cut_before(run: Round) -> None:
@@ -52,7 +52,7 @@ def cut_before(run: Round) -> None:
     run.notes.append(
         f'link of host{lost} down from the start, {_seconds(began)} until both said so'
     )
-    run.network.mend()
+    run.network.fix()
     _all_finish(run, hosts)
 
 
@@ -64,7 +64,7 @@ def outage(run: Round) -> None:
     network.cut(lost)
     seconds = run.draw.uniform(*_OUTAGE)
     time.sleep(seconds)
-    network.mend()
+    network.fix()
     run.notes.append(f'link of host{lost} down for {seconds:.1f} s at {when}')
     _all_finish(run, hosts)
 
@@ -85,7 +85,7 @@ def _weak(run: Round, change: Callable[[namespaces.Network, int], None], what: s
     change(run.network, weak)
     run.notes.append(f'link of host{weak}: {what}')
     _all_finish(run, run.start_hosts())
-    run.network.mend()
+    run.network.fix()
 
 
 def parted(run: Round) -> None:
@@ -95,7 +95,7 @@ def parted(run: Round) -> None:
     network.part(1, 2)
     run.notes.append(f'host1 and host2 cannot reach each other at {when}')
     _all_report(run, hosts, {})
-    network.mend()
+    network.fix()
 
 
 def _start(run: Round, count: int) -> tuple[namespaces.Network, list[Process]]:

@@ -248,7 +248,7 @@ class _Quotes:
 
 
 def separator_of(path: pathlib.Path, separator: str | None, ending: str) -> str:
-    """What separates the cells of a table: what is given, or what the ending says."""
+    """What separates the cells of a table: what is given, or what belongs to the ending."""
     separator = '\t' if separator == r'\t' else separator or SEPARATORS.get(ending)
     if separator is None:
         if lines.holds_tags(path):
