@@ -11,6 +11,8 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
 
+_MOST = 3  # recipes that may be meant
+
 
 def recipe(changes: Mapping[str, object], base: str | None = None) -> Settings:
     """The settings of a recipe, from those in which it differs from the defaults.
@@ -83,15 +85,27 @@ def located(path: pathlib.Path | str) -> pathlib.Path | None:
 
 
 def _nearest(path: pathlib.Path) -> str:
-    """A hint for a recipe's file that is spelt wrongly: one next to it, or of the project."""
-    beside = sorted(path.parent.glob('*.py')) if path.parent.is_dir() else []
-    known: dict[str, pathlib.Path] = {}
-    for one in [*beside, *sorted(pathlib.Path('configs').rglob('*.py'))]:
-        known.setdefault(one.stem, one)
-    for one in sorted(INSTALLED.rglob('*.py')):
-        known.setdefault(one.stem, 'configs' / one.relative_to(INSTALLED))
-    close = difflib.get_close_matches(path.stem, known, n=1, cutoff=0.65)
-    return f'; did you mean {known[close[0]]}?' if close else ''
+    """A hint for a recipe's file that is not there: those next to it, or of the project.
+
+    Files whose names begin with what was typed are likelier than such a name in another folder.
+    """
+    theirs = ('configs' / one.relative_to(INSTALLED) for one in INSTALLED.rglob('*.py'))
+    known = {*path.parent.glob('*.py'), *pathlib.Path('configs').rglob('*.py'), *theirs}
+    near = sorted(one for one in known if one.parent == path.parent)
+    others = sorted(known - {*near})
+
+    def close(some: list[pathlib.Path]) -> list[pathlib.Path]:
+        stems = difflib.get_close_matches(path.stem, [one.stem for one in some], 1, cutoff=0.65)
+        return [one for one in some if one.stem in stems]
+
+    ranked = (
+        [one for one in near if one.stem.startswith(f'{path.stem}_')],
+        [one for one in others if one.stem == path.stem],
+        close(near),
+        close(others),
+    )
+    meant = next(filter(None, ranked), [])[:_MOST]
+    return f'; did you mean {" or ".join(map(str, meant))}?' if meant else ''
 
 
 def failed_import(path: pathlib.Path | str, error: ImportError) -> ConfigError:

@@ -108,10 +108,20 @@ def test_a_setting_that_is_unknown_or_ambiguous_is_refused(text, problem):
         ('configs/own', 'configs/own.py'),
         ('configs/own_text.py', 'configs/finetune/own_text.py'),
         ('configs/finetune/laptp.py', 'configs/finetune/laptop.py'),
+        ('configs/smal.py', 'configs/small.py'),
+        ('configs/modern.py', 'configs/modern_base.py or configs/modern_small.py'),
+        ('configs/study/modern_small.py', 'configs/modern_small.py'),
+        ('configs/electric.py', 'configs/objectives/electric.py or configs/study/electric.py'),
+        ('configs/study/moder.py', 'configs/study/modern.py'),
+        ('mine/smal.py', 'mine/small_de.py'),
+        ('mine/basé.py', 'configs/base.py'),
         ('zzzzz/qqqqq.py', None),
     ],
 )
-def test_the_nearest_recipe_is_suggested(typed, meant):
+def test_the_nearest_recipe_is_suggested(tmp_path, monkeypatch, typed, meant):
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'small_de.py').touch()
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match='there is no recipe') as raised:
         recipes.find(typed)
     hint = f'{typed}; did you mean {meant}?' if meant else f'{typed}; those of'
