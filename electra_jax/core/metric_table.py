@@ -6,7 +6,9 @@ last slash, and has the same value. An objective or a kind of task that is added
 its own metrics in its own file (`core.own_metrics`).
 """
 
+import functools
 import re
+from collections.abc import Iterator, Mapping
 
 from electra_jax.core import own_metrics
 from electra_jax.core.own_metrics import Metric
@@ -247,7 +249,29 @@ GROUPS = {
     'health': HEALTH,
 }
 SHIPPED = {f'{group}/{name}': one for group, ones in GROUPS.items() for name, one in ones.items()}
-METRICS = {**SHIPPED, **own_metrics.read(SHIPPED)}
+
+
+class _Metrics(Mapping[str, Metric]):
+    """All metrics that have a meaning; those of added files are read when one is first asked for.
+
+    A file that cannot be read is then an error of a command, and not of an import.
+    """
+
+    @functools.cached_property
+    def _all(self) -> dict[str, Metric]:
+        return {**SHIPPED, **own_metrics.read(SHIPPED)}
+
+    def __getitem__(self, key: str) -> Metric:
+        return self._all[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+METRICS = _Metrics()
 
 
 def names(group: str) -> set[str]:

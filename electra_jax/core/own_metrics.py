@@ -50,30 +50,48 @@ def read(shipped: Collection[str], package: pathlib.Path = _PACKAGE) -> dict[str
 
 def _declared(path: pathlib.Path, text: str) -> Iterator[tuple[str, int, Metric]]:
     """Key, line and metric of each entry of the file's own table."""
-    for node in ast.parse(text).body:
+    try:
+        body = ast.parse(text).body
+    except SyntaxError as error:
+        raise ConfigError(f'{path}:{error.lineno}: not Python: {error.msg}') from error
+    for node in body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, 'target', None)]
         if not any(isinstance(one, ast.Name) and one.id == _NAME for one in targets):
             continue
-        try:
-            yield from _entries(node)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"{path}:{node.lineno}: {_NAME} is read as text: write 'GROUP/NAME': "
-                'Metric(UNIT, MEANING, BETTER) with strings and numbers alone'
-            ) from error
+        value = getattr(node, 'value', None)
+        if not isinstance(value, ast.Dict):
+            raise _not_read(f'{path}:{node.lineno}: {_NAME}')
+        for key, call in zip(value.keys, value.values, strict=True):
+            line = call.lineno if key is None else key.lineno
+            name = f' has {ast.unparse(key)}, which' if key is not None else ''
+            try:
+                yield ast.literal_eval(key), line, _metric(call)  # type: ignore[arg-type]
+            except (AttributeError, TypeError, ValueError) as error:
+                raise _not_read(f'{path}:{line}: {_NAME}{name}') from error
 
 
-def _entries(node: Any) -> Iterator[tuple[str, int, Metric]]:
-    for key, call in zip(node.value.keys, node.value.values, strict=True):
-        if call.func.id != Metric.__name__:
-            raise ValueError(call.func.id)
-        values = [ast.literal_eval(one) for one in call.args]
-        named = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
-        yield str(ast.literal_eval(key)), key.lineno, Metric(*values, **named)
+def _not_read(what: str) -> ConfigError:
+    return ConfigError(
+        f"{what} is read as text, allowed: 'GROUP/NAME': Metric(UNIT, MEANING, BETTER, TRIVIAL) of "
+        "strings; BETTER is 'lower', 'higher' or '', and TRIVIAL a number or the name of a metric; "
+        'the last two may be left out'
+    )
+
+
+def _metric(call: Any) -> Metric:
+    if call.func.id != Metric.__name__:
+        raise ValueError(call.func.id)
+    values = [ast.literal_eval(one) for one in call.args]
+    metric = Metric(*values, **{one.arg: ast.literal_eval(one.value) for one in call.keywords})
+    is_text = isinstance(metric.unit, str) and isinstance(metric.meaning, str)
+    is_trivial = metric.trivial is None or type(metric.trivial) in (int, float, str)
+    if not is_text or not is_trivial or metric.better not in ('', 'lower', 'higher'):
+        raise ValueError(metric)
+    return metric
 
 
 def _check(what: str, key: str, known: Collection[str]) -> None:
-    group, _, name = key.rpartition('/')
+    group, _, name = str(key).rpartition('/')
     if group not in _GROUPS or not name:
         raise unknown(f'{what} has {key!r}, whose group', group, _GROUPS)
     if key in known:

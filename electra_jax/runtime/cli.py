@@ -25,6 +25,7 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core import errors
 from electra_jax.core.errors import ConfigError, UserError
+from electra_jax.core.metric_table import METRICS
 from electra_jax.runtime import interrupt
 
 Flag: TypeAlias = flags.FlagHolder[Any]
@@ -146,6 +147,7 @@ def run_without_recipe(main: Callable[[], None]) -> None:
                 raise ConfigError(
                     f'{argv[1]!r} is not understood: settings look like --config.KEY=VALUE'
                 )
+            len(METRICS)  # refuses what an added file has wrongly, before anything is trained
             main()
             interrupt.end_if_left()
         except UserError as error:
