@@ -190,8 +190,8 @@ def model() -> bytes:
     return SentencePiece.train(TEXT.split('\n'), config).model
 
 
-def opens(**changes: Any) -> Act:
-    """A corpus is opened to train on it; one that is missing is built."""
+def opens(typed: Sequence[str] = (), **changes: Any) -> Act:
+    """A corpus is opened to train on it; one that is missing is built. `typed` are settings."""
 
     def act(folder: pathlib.Path, words: list[str]) -> str:
         shutil.copytree(small_corpus(), folder / 'corpus')
@@ -206,7 +206,7 @@ def opens(**changes: Any) -> Act:
             patch.setattr(corpus.terminal.ERR, 'print', lambda line: None)
             patch.setattr(manifest, '_QUICK_SECONDS', -1.0)  # of a corpus that takes longer
             patch.setattr(manifest, '_QUICK_BYTES', 0)
-            texts.open_text(resolve.resolve(settings, 'cpu'), corpus.build_corpus)
+            texts.open_text(resolve.resolve(settings, 'cpu'), corpus.build_corpus, typed)
         return '\n'.join(lines)
 
     return act
@@ -846,6 +846,10 @@ CASES = {
     # Text to train on.
     'another_row_length': Case(opens(data={'row_length': 32})),
     'another_layout': Case(opens(data={'layout': 'segments'})),
+    'another_holdout': Case(
+        opens(['data.holdout'], data={'holdout': 0.5, 'source': 'text:SELF/a.txt'}),
+        {'a.txt': TEXT},
+    ),
     'corpora_one_missing': Case(
         opens(data={'path': 'SELF/corpus=1,SELF/none=1'}), {'a.txt': TEXT}, {'FILES': 'SELF/a.txt'}
     ),
