@@ -484,6 +484,14 @@ def test_bilou_is_iobes_by_other_letters(tmp_path):
         load(tmp_path, text + 'x B-PER\ny E-PER\n', scheme='bilou')
 
 
+@pytest.mark.parametrize('name', ['train.txt', 'train.conll'])
+def test_json_lines_are_no_words_with_tags(tmp_path, name):
+    rows = [{'words': ['a', 'b'], 'tags': ['O', 'B']}] * 3
+    content = '\n'.join(map(json.dumps, rows))
+    with pytest.raises(errors.DataError, match=r'train\.\w+:1: the line is JSON.* \.jsonl'):
+        load(tmp_path, content, name=name)
+
+
 @pytest.mark.parametrize('task', ['tagging', 'chunk'])
 @pytest.mark.parametrize('tag', ['O', 'NN'])
 def test_a_tagger_needs_two_tags(tmp_path, task, tag):

@@ -829,6 +829,13 @@ def test_a_file_is_what_it_holds(tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.parametrize('name', ['train.csv', 'train.tsv'])
+def test_json_lines_are_no_table(tmp_path, name):
+    write(tmp_path, name, json.dumps({'text': 'a', 'label': 'x'}) + '\n')
+    with pytest.raises(errors.DataError, match=r'if the lines are JSON, .* the ending \.jsonl'):
+        load(tmp_path)
+
+
 def test_a_plain_file_named_like_a_compressed_one_is_reported(tmp_path):
     write(tmp_path, 'train.csv.bz2', FILES['train.csv'])
     loaded = load(tmp_path)

@@ -107,8 +107,13 @@ def _read_conll(source: Source, path: pathlib.Path) -> Iterator[TaggedExample]:
     texts = list(_blocks(path, complaints, lost))
     if not texts:
         return
-    every = [text for block in texts for _, text in block]
-    first = next((text for text in every if not text.startswith('#')), every[0])
+    every = [line for block in texts for line in block]
+    number, first = next((line for line in every if not line[1].startswith('#')), every[0])
+    if isinstance(lines.json_of(first.strip()), dict):
+        raise DataError(
+            f'{path}:{number}: the line is JSON, {first!r:.60}, where a word and its tag are '
+            'expected: give the file the ending .jsonl'
+        )
     has_tabs = is_universal or '\t' in first
     width = len(_cells(first, has_tabs))
     cut = ([_Line(number, _cells(text, has_tabs)) for number, text in block] for block in texts)

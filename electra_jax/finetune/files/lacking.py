@@ -24,6 +24,8 @@ def of_table(where: str, names: Sequence[str], missing: Mapping[str, str]) -> Da
         repr(name) if name == field else f'{name!r} for {field}' for field, name in missing.items()
     )
     problem = f'{where}: there is no column {listed}; it has {", ".join(map(repr, names))}'
+    if names[0].startswith('{"'):
+        return DataError(f'{problem}: if the lines are JSON, give the file the ending .jsonl')
     other = next(filter(None, (_other_separator(names, x) for x in missing.values())), '')
     if other:
         return DataError(

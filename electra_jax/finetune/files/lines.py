@@ -301,6 +301,14 @@ def written_list(text: str, kind: str) -> list[str] | None:
     return [str(ast.literal_eval(item)) for item in _ITEM.findall(text)]
 
 
+def json_of(text: str) -> Any:
+    """The object or list of JSON that a line is; None: it is neither."""
+    try:
+        return json.loads(text) if text.startswith(('{', '[')) else None
+    except (ValueError, RecursionError):
+        return None
+
+
 def half_character(text: str) -> str | None:
     r"""Where a text holds half a character; None: nowhere.
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -96,18 +95,11 @@ def check_lines(task: Task, path: pathlib.Path, given: Columns) -> None:
 
 def _is_json(text: str) -> bool:
     """Whether a text is an object or a list of JSON, perhaps a damaged one, or its beginning."""
-    return _is_object(text) or text in ('{', '[', '[{') or isinstance(_json_value(text), list)
+    return _is_object(text) or text in ('{', '[', '[{') or isinstance(lines.json_of(text), list)
 
 
 def _is_object(text: str) -> bool:
-    return text.startswith('{"') or isinstance(_json_value(text), dict)
-
-
-def _json_value(text: str) -> Any:
-    try:
-        return json.loads(text) if text.startswith(('{', '[')) else None
-    except (ValueError, RecursionError):
-        return None
+    return text.startswith('{"') or isinstance(lines.json_of(text), dict)
 
 
 def _is_header(task: Task, text: str, given: Columns) -> bool:
