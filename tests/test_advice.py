@@ -961,6 +961,7 @@ UNTRIED = {
         ('finetune/kinds/seq2seq.py', 'name fewer, or type --config.task.decoder.s'),
         ('finetune/kinds/seq2seq.py', 'with --config.data.tokenizer.lower_case=Fal'),
         ('finetune/kinds/seq2seq.py', '--config.task.decoder.start=fresh'),
+        ('finetune/report.py', ': for a model that can be converted to one, typ'),
         ('finetune/split.py', '--config.task.decoder.target_length=NUMBER'),
         ('model/decoder.py', 'type --config.task.decoder.target_length='),
         ('finetune/job.py', ': --config.job=evaluate makes them'),

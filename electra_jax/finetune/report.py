@@ -11,6 +11,7 @@ from electra_jax.finetune.fitting import STAGE_1
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.run import Run
 from electra_jax.finetune.split import Loaded, Split
+from electra_jax.interop import huggingface
 from electra_jax.parallel.mesh import mesh_line
 from electra_jax.tokenizers.unknown import unread_line
 
@@ -36,6 +37,7 @@ def start_lines(run: Run) -> list[str]:
         _shorter_line(run),
         classes_line(train.loaded),
         weights_line(run.task),
+        _other_head_line(run),
         scale_line(run.task),
         *run.trivial.lines_with_scores(run.task),
         f'to predict: {_sizes(run.tests)}' if run.tests else '',
@@ -93,6 +95,18 @@ def _shorter_line(run: Run) -> str:
     if not longest == run.config.model.max_positions < wanted:
         return ''
     return f'rows of {longest} tokens, the longest of this model; the task has {wanted}'
+
+
+def _other_head_line(run: Run) -> str:
+    """What to type for a head that can be converted, which is too late once the run is over."""
+    head = run.program.abstract_state.params.get('task_head', {})
+    wanted = huggingface.head_wanted(run.config.model, run.task.kind, head)
+    if wanted is None:
+        return ''
+    return (
+        f'note: transformers has no class with the head {run.task.style}: for a model that can be '
+        f'converted to one, type --config.task.head={wanted}'
+    )
 
 
 def classes_line(train: Loaded) -> str:

@@ -5,7 +5,7 @@ interop/electra.py and interop/modernbert.py.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -205,6 +205,22 @@ def _family_for(model: ModelConfig) -> Family:
     )
 
 
+def head_wanted(model: ModelConfig, kind: str, layers: Collection[str]) -> str | None:
+    """The style of head (config.task.head) by which a fine-tuned model could be written.
+
+    None: a class for the `kind` of task has the head's `layers`, or there is none for this model.
+    """
+    family = next((one for one in FAMILIES.values() if not one.others(model)), None)
+    if family is None or kind not in family.heads or _has(family, kind, layers):
+        return None
+    return family.usual_style[0]
+
+
+def _has(family: Family, kind: str, layers: Collection[str]) -> bool:
+    """Whether a class's head for a kind of task has these layers of ours."""
+    return {*layers} == {row.ours.split('/')[0] for row in family.heads[kind][1]}
+
+
 def _head(kept: Mapping[str, Tree], task: str | None, family: Family) -> str | None:
     """The head of the discriminator's network."""
     if 'task_head' not in kept:
@@ -212,10 +228,11 @@ def _head(kept: Mapping[str, Tree], task: str | None, family: Family) -> str | N
     heads = {kind: head for kind, head in family.heads.items() if kind[-5:] != '_head'}
     if task not in heads:
         raise unknown('the task of task_head', str(task), heads)
-    layers = set(kept['task_head'])
-    if layers != {row.ours.split('/')[0] for row in heads[task][1]}:
+    assert task is not None
+    if not _has(family, task, kept['task_head']):
+        layers = ', '.join(sorted(kept['task_head']))
         raise CheckpointError(
-            f"the head for {task} has the layers {', '.join(sorted(layers))}, which transformers' "
+            f"the head for {task} has the layers {layers}, which transformers' "
             f'{heads[task][0]} does not have: fine-tune with '
             f'--config.task.head={family.usual_style[0]} to have a head that it has'
         )

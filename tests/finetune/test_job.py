@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import types
 
 import jax
 import numpy as np
@@ -22,7 +23,7 @@ from electra_jax.train import clock as clocks
 from electra_jax.train import parameters
 from electra_jax.train import workdir as workdirs
 from electra_jax.train.clock import Clock
-from tests.support import task_files
+from tests.support import fakes, task_files
 from tests.support.configs import merged, settings_of
 
 # Metric by which a model that has learnt its small task stands out, and what chance would give.
@@ -502,6 +503,22 @@ def test_what_is_left_unset_suits_the_checkpoint_and_is_printed(three, tmp_path)
     assert 'task.head=mean optimizer.learning_rate=0.0005 ' in text
     assert 'task.epochs=10 (what suits' in text and 'layer_decay' not in text
     assert 'rows of 64 tokens, the longest of this model; the task has 128' in text
+    assert 'transformers' not in text, 'it has no class for this block'
+
+
+def test_a_head_that_cannot_be_converted_is_noted_before_it_is_trained():
+    def line(**model):
+        params = {'task_head': {'output': {}}}
+        program = types.SimpleNamespace(abstract_state=types.SimpleNamespace(params=params))
+        run = types.SimpleNamespace(
+            program=program,
+            config=types.SimpleNamespace(model=fakes.model(**model)),
+            task=types.SimpleNamespace(kind='classification', style='mean'),
+        )
+        return report._other_head_line(run)
+
+    assert line(norm='pre') == ''
+    assert 'the head mean: ' in line() and line().endswith('type --config.task.head=huggingface')
 
 
 def test_a_trial_without_progress_ends_early_and_keeps_its_best_state(three, tmp_path, capsys):

@@ -185,6 +185,31 @@ def test_fine_tuned_heads_go_there_and_back(tmp_path, task, layers, architecture
     assert (loaded.task, loaded.labels) == (task, labels)
 
 
+@pytest.mark.parametrize(
+    ('modern', 'kind', 'layers', 'wanted'),
+    [
+        (False, 'classification', ['output'], 'huggingface'),
+        (False, 'classification', ['dense', 'output'], None),
+        (False, 'tagging', ['output'], None),
+        (True, 'tagging', ['output'], 'modernbert'),
+        (True, 'regression', ['output'], 'modernbert'),
+        (True, 'regression', ['dense', 'norm', 'output'], None),
+        (True, 'seq2seq', ['output'], None),
+        (None, 'classification', ['output'], None),
+    ],
+)
+def test_the_head_that_could_be_converted_is_known_before_it_is_trained(
+    modern, kind, layers, wanted
+):
+    form = {
+        'norm': 'pre', 'positions': 'rotary', 'skip_first_norm': True, 'type_vocab_size': 0,
+        'embedding_size': 64, 'hidden_size': 64,
+    }  # fmt: skip
+    other = {'norm': 'pre', 'norm_type': 'rms'}  # of no class there
+    model = fakes.model(**{True: form, False: {}, None: other}[modern])
+    assert huggingface.head_wanted(model, kind, layers) == wanted
+
+
 def test_a_head_that_is_not_theirs_is_refused():
     model = fakes.model(generator='uniform')
     flat = task_params(('output', 3))
