@@ -64,6 +64,11 @@ def job(
             f'--output is {output!r}, an array, which only --task=embed writes: type a name that '
             'ends in .jsonl'
         )
+    if predict_input.format_of(pathlib.Path(output)) not in ('lines', 'json', 'jsonl'):
+        raise ConfigError(
+            f'--output is {output!r}, the name of a table, and answers are lines of JSON: type a '
+            'name that ends in .jsonl'
+        )
     if output != '-' and pathlib.Path(output).is_dir():
         raise ConfigError(f'--output is the folder {output!r}: name a file in it')
     if pathlib.Path(output).exists() and path.exists() and path.samefile(output):

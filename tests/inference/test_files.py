@@ -47,6 +47,8 @@ def test_a_file_that_is_replaced_or_a_folder_that_is_made_is_reported(tmp_path, 
     assert [json.loads(line) for line in path.read_text().splitlines()] == ANSWERS
     with pytest.raises(ConfigError, match=r"--output is the folder '.*new': name a file in it"):
         answer(tmp_path, path.parent)
+    with pytest.raises(ConfigError, match=r"answers\.csv', the name of a table, .* \.jsonl"):
+        answer(tmp_path, tmp_path / 'answers.csv')
     capsys.readouterr()
     answer(tmp_path, '-')
     assert capsys.readouterr().err.splitlines()[-1].endswith('answered by runs/mine')
