@@ -136,7 +136,7 @@ def chosen(where: str, folder: epath.Path) -> str:
     kind, path = parse_name(where)
     if kind != OURS:
         return where
-    from electra_jax.train import beginning  # imports Orbax, as below
+    from electra_jax.train import beginning  # imports Orbax, too: see `read_own`
 
     _check_own(files.absolute(path))
     return beginning.chosen('init_from', where, folder)
@@ -195,7 +195,8 @@ def _models() -> pathlib.Path:
 def read_own(folder: epath.Path) -> tuple[trees.Tree, dict[str, Any]]:
     """The NumPy parameters of a checkpoint of ours, and what it records."""
     _check_not_foreign(folder)
-    from electra_jax.train import parameters  # imports Orbax, which takes half a second
+    # Orbax, half a second to import, is not for checkpoints of other projects.
+    from electra_jax.train import parameters
 
     return parameters.read_params(folder)
 

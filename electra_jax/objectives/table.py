@@ -82,17 +82,23 @@ def build(config: Config, vocabulary: Vocabulary) -> Objective:
     _check_networks(name, built.networks)
 
     def remember(memory: Tree, metrics: Metrics) -> tuple[Tree, Metrics]:
-        observed = {name: x for name, x in metrics.items() if x.ndim}
-        if observed and not masks.MASKS[config.objective.masks].observes:
-            shapes = ', '.join(f'{key} {list(x.shape)}' for key, x in observed.items())
+        scalars = {name: x for name, x in metrics.items() if name not in rule.observed}
+        if stray := {key: x for key, x in scalars.items() if x.ndim}:
+            shapes = ', '.join(f'{key} {list(x.shape)}' for key, x in stray.items())
             raise ConfigError(
                 f'the loss of config.objective.name={name} has metrics that are no single numbers: '
-                f'{shapes}. Only masks that observe the generator read arrays: add each up to a '
-                'scalar'
+                f'{shapes}. Only what masks observe of a generator may be an array '
+                f'(config.objective.masks={config.objective.masks}: '
+                f'{", ".join(rule.observed) or "nothing"}): add each up to a scalar'
             )
-        return rule.remember(memory, observed), {
-            name: x for name, x in metrics.items() if not x.ndim
-        }
+        if lacking := [key for key in rule.observed if key not in metrics]:
+            raise ConfigError(
+                f'the loss of config.objective.name={name} has no {", ".join(lacking)}, which '
+                f'config.objective.masks={config.objective.masks} learns from: pass on what '
+                "Proposal.observed holds, or leave observes=True out of the objective's row"
+            )
+        observed = {key: metrics[key] for key in rule.observed}
+        return rule.remember(memory, observed), scalars
 
     return built._replace(
         summary=masked.with_frequencies(vocabulary, built.summary),

@@ -377,6 +377,19 @@ def test_a_metric_that_is_no_single_number_is_refused_by_name(monkeypatch):
         built.remember(built.memory(), {'loss': jnp.zeros(()), 'by_row': jnp.zeros(4)})
 
 
+def test_masks_that_observe_read_their_own_arrays_and_no_others(monkeypatch):
+    add(monkeypatch, lambda built: built, observes=True)
+    built = table.build(tiny_config(objective={'name': 'added', 'masks': 'loss'}), VOCABULARY)
+    losses_V = jnp.zeros_like(built.memory()['token_loss'])
+    metrics = {'loss': jnp.zeros(()), 'token_losses': losses_V, 'token_counts': losses_V}
+    assert set(built.remember(built.memory(), metrics)[1]) == {'loss'}
+    with pytest.raises(ConfigError, match=r'numbers: by_row \[4\]\. .*masks=loss: token_losses, '):
+        built.remember(built.memory(), {**metrics, 'by_row': jnp.zeros(4)})
+    del metrics['token_counts']
+    with pytest.raises(ConfigError, match=r'name=added has no token_counts, which .*masks=loss'):
+        built.remember(built.memory(), metrics)
+
+
 def test_an_objective_may_have_no_generator(monkeypatch):
     add(monkeypatch, lambda built: built, generators=())
     assert tiny_config(objective={'name': 'added'}).model.generator == table.NO_NETWORK

@@ -25,6 +25,7 @@ class MaskRule(NamedTuple):
     memory: Callable[[], Tree] = lambda: None
     # What the memory has to know of a batch: arrays that microbatches add up, by name.
     observe: Callable[[Inputs, Prediction], Metrics] = lambda inputs, prediction: {}
+    observed: tuple[str, ...] = ()  # the names of what `observe` returns
     # Memory, what was observed in the step -> the memory of the next step.
     remember: Callable[[Tree, Metrics], Tree] = lambda memory, observed: memory
 

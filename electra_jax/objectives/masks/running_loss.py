@@ -44,4 +44,10 @@ def running_loss(config: Config, vocabulary: Vocabulary) -> MaskRule:
         kept_V = _KEPT**counts_V
         return {'token_loss': kept_V * old_V + (1 - kept_V) * mean_V}
 
-    return MaskRule(scores, lambda: {'token_loss': -jnp.asarray(log_unigram_V)}, observe, remember)
+    return MaskRule(
+        scores,
+        lambda: {'token_loss': -jnp.asarray(log_unigram_V)},
+        observe,
+        ('token_losses', 'token_counts'),
+        remember,
+    )
