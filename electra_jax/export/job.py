@@ -1,7 +1,8 @@
 """Writes a checkpoint as a folder that runs without this package: what the command `export` does.
 
 The folder holds the program as StableHLO (`jax.export`), the parameters as safetensors, the
-tokenizer as the `tokenizers` library reads it, and export.json, which describes them.
+tokenizer as the `tokenizers` library reads it, export.json, which describes them, and README.md,
+which has the lines that load them.
 """
 
 import dataclasses
@@ -32,6 +33,32 @@ from electra_jax.model.bind import bind
 from electra_jax.tokenizers.api import SpecialIds, Tokenizer
 
 PROGRAM_FILE, PARAMETERS_FILE, ABOUT_FILE = 'model.stablehlo', 'model.safetensors', 'export.json'
+README_FILE, README = (
+    'README.md',
+    """\
+# {name}
+
+The program `{task}` of an ELECTRA model: {count:,} parameters in {dtype}, rows of {length} tokens.
+It gives {outputs}; `{about}` has the shapes, dtypes and meanings of all.
+
+In this folder, with `pip install jax flatbuffers safetensors tokenizers`:
+
+```python
+import json, pathlib
+import jax, jax.export, numpy as np, safetensors.numpy, tokenizers
+
+folder = pathlib.Path('.')
+about = json.loads((folder / 'export.json').read_text())
+program = jax.export.deserialize(bytearray((folder / about['program']).read_bytes()))
+params = safetensors.numpy.load_file(folder / about['parameters']['file'])
+tokenizer = tokenizers.Tokenizer.from_file(str(folder / about['tokenizer']))
+tokenizer.encode_special_tokens = True  # a text may hold the word "[MASK]"
+rows = tokenizer.encode_batch(['A film to remember.', 'A waste of an evening.'])
+tokens, types = (np.array([getattr(r, x) for r in rows], np.int32) for x in ('ids', 'type_ids'))
+answers = jax.jit(program.call)(params, tokens, types)
+```
+""",
+)  # the same lines as in docs/export.md
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')  # that jax.export names
 
 
@@ -84,6 +111,7 @@ def export(request: Request) -> list[str]:
         foreign_files.write_tensors(fresh / PARAMETERS_FILE, arrays)
         about = _describe(chosen, exported, request)
         (fresh / ABOUT_FILE).write_text(json.dumps(about, indent=2, ensure_ascii=False) + '\n')
+        (fresh / README_FILE).write_text(_readme(chosen, request), encoding='utf-8')
     size = sum(file.stat().st_size for file in request.target.iterdir())
     outputs = ', '.join(chosen.program.meanings)
     return [
@@ -91,7 +119,7 @@ def export(request: Request) -> list[str]:
         f'wrote {request.target} ({size / 1e6:.1f} MB): {chosen.program.task} of {chosen.where}, '
         f'{trees.count(arrays):,} parameters in {request.dtype}, rows of {chosen.row_length} '
         f'tokens, for {", ".join(request.platforms)}; it gives {outputs}',
-        f'next: {ABOUT_FILE} there describes it, and docs/export.md has the ten lines that load it',
+        f'next: {ABOUT_FILE} there describes it, and {README_FILE} has the lines that load it',
     ]
 
 
@@ -214,5 +242,14 @@ def _describe(chosen: _Chosen, exported: jax.export.Exported, request: Request) 
             'jax': jax.__version__,
             'calling_convention': exported.calling_convention_version,
         },
-        'checkpoint': {'name': chosen.where, 'steps': chosen.about.get('steps')},
+        # Checkpoints of fine-tuning, and converted ones, do not count theirs: step 0.
+        'checkpoint': {'name': chosen.where, 'steps': chosen.about.get('steps') or None},
     }
+
+
+def _readme(chosen: _Chosen, request: Request) -> str:
+    return README.format(
+        name=request.target.name, task=chosen.program.task, dtype=request.dtype,
+        count=trees.count(chosen.params), length=chosen.row_length,
+        outputs=', '.join(f'`{name}`' for name in chosen.program.meanings), about=ABOUT_FILE,
+    )  # fmt: skip

@@ -82,6 +82,8 @@ def _training(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
             f'{steps:,}{of} steps{revision} of {config["batch_size"]} rows of '
             f'{length} tokens: {tokens:,} tokens.'
         )
+    elif length and not about.get('converted_from'):
+        yield f'Rows of {length} tokens.'
     for corpus in about.get('corpora') or ():
         name, weight = last_part(str(corpus.get('path'))), corpus.get('weight')
         yield f'Text: corpus `{name}`, weight {weight}, fingerprint `{corpus.get("fingerprint")}`.'
@@ -91,8 +93,12 @@ def _training(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
         yield f'The text was read {epochs:.3g} times.'
     if about.get('tokenizer_hash'):
         yield f'Tokenizer: sha256 `{about["tokenizer_hash"]}`.'
-    if words := command_line(_recorded(facts.run).get('command')):
+    command = _recorded(facts.run).get('command')
+    if words := command_line(command):
         yield from ('', '```bash', words, '```')
+        if flags := _with_paths(command[1:]):
+            named = ', '.join(f'`{flag}`' for flag in flags)
+            yield f'Paths of the machine that it was typed on, and so placeholders: {named}.'
 
 
 def _held_out(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
@@ -184,6 +190,21 @@ def command_line(command: Any) -> str | None:
         return None
     module = pathlib.PurePath(command[0]).stem
     return shlex.join(['python', '-m', f'electra_jax.{module}', *map(_plain, command[1:])])
+
+
+def _with_paths(words: Sequence[str]) -> list[str]:
+    """The flags whose values are paths; not a recipe of the project, which is there everywhere.
+
+    >>> _with_paths(['--config=configs/own.py', '--workdir', 'runs/a', '--config.seed=1'])
+    ['--workdir']
+    """
+    found, flag = [], ''
+    for word in words:
+        name, _, value = word.partition('=')
+        flag, value = (name, value) if word.startswith('-') else (flag, word)
+        if '/' in value and not (flag.strip('-') == 'config' and value.startswith('configs/')):
+            found.append(flag)
+    return found
 
 
 def _plain(word: str) -> str:

@@ -104,6 +104,14 @@ def test_artifacts_answer_without_the_package_as_predict_does(tmp_path):
     for row, answer in zip(classes['probabilities'], predicted(tuned, rows), strict=True):
         given = dict(zip(about['labels'], row.tolist(), strict=True))
         assert given == pytest.approx(answer['probabilities'], abs=1e-5)
+    # A checkpoint that does not count its steps has none.
+    assert about['checkpoint']['steps'] is None
+    in_page, in_folder = (
+        re.findall(r'^```python\n(.*?)^```', path.read_text(), re.DOTALL | re.MULTILINE)
+        for path in (PAGE, folders[1][0] / job.README_FILE)
+    )
+    lines = in_page[0].replace("Path('exported')", "Path('.')").partition('  # {')[0] + '\n'
+    assert in_folder == [lines]
     tokens = about['inputs']['tokens']
     assert (tokens['dtype'], tokens['shape']) == ('int32', ['B', 16])
     assert about['outputs']['probabilities']['shape'] == ['B', 2]

@@ -83,6 +83,16 @@ def converted(source, target, **how):
     return '\n'.join(convert.convert(source, target, foreign.TASKS, {}, How(**how)))
 
 
+def test_a_card_has_the_length_of_rows_where_no_steps_are_counted():
+    facts = card.Facts('x', '', None, None, None, [])
+    about = {'config': {'data': {'row_length': 48}}, 'steps': 0}
+    assert 'Rows of 48 tokens.' in list(card._training(about, facts))
+    # Of a converted checkpoint it is not known.
+    assert 'Rows of 48 tokens.' not in list(
+        card._training({**about, 'converted_from': 'google:x'}, facts)
+    )
+
+
 def rounded(params):
     return jax.tree.map(lambda x: np.asarray(x, 'bfloat16').astype(np.float32), params)
 
@@ -97,6 +107,7 @@ def test_a_model_to_pass_on_is_one_file_that_is_read_by_its_name(ours, tmp_path,
     assert len(modes) == 1
     written = ''.join((folder / name).read_text() for name in ('checkpoint.json', 'README.md'))
     assert '/home/me' not in written and '"fingerprint": "f00d"' in written
+    assert 'and so placeholders: `--workdir`, `--config.data.path`.' in written
     monkeypatch.setattr(init_from, '_models', lambda: tmp_path / 'models')
     monkeypatch.chdir(tmp_path)
     params, about = parameters.read_params(epath.Path(ours))
