@@ -19,7 +19,7 @@ if __name__ == '__main__':
     explain.if_asked(sys.argv[1:])
     # Large pages make training on a CPU faster, and only an environment variable that is set before
     # a process starts asks for them. The restart comes before the imports, which take seconds.
-    early.begin(__file__, large_pages=True)
+    early.begin(__file__, trains=True)
 
 from absl import flags
 

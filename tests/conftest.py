@@ -3,6 +3,7 @@
 import os
 import signal
 
+from electra_jax.runtime import malloc
 from tests.support import xla
 
 # Before jax is imported anywhere.
@@ -12,7 +13,7 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Programs here are compiled in a second, and must not fill the user's folder.
 os.environ['JAX_ENABLE_COMPILATION_CACHE'] = '0'
 # Commands in processes of their own start once, not twice; see runtime/malloc.py.
-os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1')
+os.environ.update(malloc.with_settings(os.environ))
 
 # A shell ignores Ctrl-C in what it starts in the background, and so would every process that a test
 # starts: a handler here, unlike an ignored signal, is not inherited.

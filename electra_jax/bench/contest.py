@@ -62,7 +62,7 @@ class Contestant:
         process = subprocess.Popen(
             [sys.executable, '-m', entry.module, json.dumps(entry.settings)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
-            env={**malloc.with_large_pages(os.environ), **entry.environment},
+            env={**malloc.with_settings(os.environ), **entry.environment},
         )  # fmt: skip
         stack.callback(_kill, process)
         assert process.stdin and process.stdout

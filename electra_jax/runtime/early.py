@@ -9,16 +9,16 @@ from electra_jax.runtime import interrupt, malloc, usage
 LOADING = 'loading the program...'
 
 
-def begin(path: str, groups: Collection[str] = usage.ALL, large_pages: bool = False) -> None:
+def begin(path: str, groups: Collection[str] = usage.ALL, trains: bool = False) -> None:
     """Answers ``--help`` for the command in the file `path`, or prints that it is loading.
 
-    Ctrl-C ends its imports. `groups` are the fields of `Config` that the command uses. With
-    `large_pages` it is started again with them where that makes training faster.
+    Ctrl-C ends its imports. `groups` are the fields of `Config` that the command uses. One that
+    `trains` is started again with settings of the memory that make training faster.
     """
     usage.answer(path, groups)
     interrupt.while_importing()
-    if large_pages:
-        malloc.restart_with_large_pages()
+    if trains:
+        malloc.restart_with_settings()
     loading()
 
 

@@ -1,13 +1,14 @@
-"""Two settings of glibc's memory allocator, which arrays on a CPU come from.
+"""Settings of glibc's memory allocator, which arrays on a CPU come from.
 
-Large pages give up to 30 % more tokens a second (benchmarks/RESULTS.md): the arrays of each step
-are allocated and freed again, and the kernel hands that memory out in pages of 4 KiB. glibc can ask
-for pages of 2 MiB instead, but only by an environment variable that is set before a process starts.
-`launch/venv.sh` sets it; without it, `electra_jax.main` starts itself once more under the same
-process number.
+The arrays of each step are allocated and freed again. Without settings glibc returns most of that
+memory to the kernel at once, which clears each page before it is used again, in pages of 4 KiB.
+Pages of 2 MiB give up to 30 % more tokens a second, and memory that is kept takes a tenth off the
+processor time of a run (benchmarks/RESULTS.md). Both are asked for by an environment variable that
+is set before a process starts, so `electra_jax.main` starts itself once more under the same process
+number.
 
-Giving back: the memory of a long run grows where freed blocks lie between used ones, in the heaps
-of many threads. glibc returns it to the kernel when asked.
+Giving back: what a long run keeps grows where freed blocks lie between used ones. glibc returns it
+to the kernel when asked.
 """
 
 import contextlib
@@ -19,36 +20,45 @@ import sys
 from collections.abc import Mapping
 
 VARIABLE = 'GLIBC_TUNABLES'
-_TUNABLE = 'glibc.malloc.hugetlb'
+_LARGE_PAGES = 'glibc.malloc.hugetlb'
+_NEVER = str(1 << 40)  # bytes: no block is so large
+# One arena, because those of other threads are returned to the kernel whatever is set.
+_KEEPS = {
+    'glibc.malloc.arena_max': '1',
+    'glibc.malloc.mmap_threshold': _NEVER,
+    'glibc.malloc.trim_threshold': _NEVER,
+}
 _KERNEL = '/sys/kernel/mm/transparent_hugepage/enabled'
 
 
-def with_large_pages(environment: Mapping[str, str], kernel: str | None = None) -> dict[str, str]:
-    """The environment of a new process, in which glibc asks for large pages.
+def with_settings(environment: Mapping[str, str], kernel: str | None = None) -> dict[str, str]:
+    """The environment of a new process, in which glibc keeps memory, and asks for large pages.
 
-    Where `environment` sets the tunable, to 0 or 1, that is kept. `kernel` is the kernel's setting,
-    in brackets: large pages on request ('madvise'), always or never; None: that of this system.
+    What `environment` sets is kept. `kernel` is the kernel's setting, in brackets: large pages on
+    request ('madvise'), always or never; None: that of this system.
 
-    >>> with_large_pages({}, 'always [madvise] never')
-    {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
-    >>> with_large_pages({}, '[always] madvise never')
-    {}
+    >>> with_settings({'GLIBC_TUNABLES': 'glibc.malloc.arena_max=2'}, 'always [madvise] never')[
+    ...     'GLIBC_TUNABLES'
+    ... ].split(':')[:2]
+    ['glibc.malloc.arena_max=2', 'glibc.malloc.mmap_threshold=1099511627776']
     """
+    if sys.platform != 'linux':
+        return dict(environment)
     kernel = _read(_KERNEL) if kernel is None else kernel
     value = environment.get(VARIABLE, '')
-    if _TUNABLE in value or '[madvise]' not in kernel:
-        return dict(environment)
-    return {**environment, VARIABLE: ':'.join(filter(None, [value, f'{_TUNABLE}=1']))}
+    wanted = _KEEPS | ({_LARGE_PAGES: '1'} if '[madvise]' in kernel else {})
+    added = [f'{name}={text}' for name, text in wanted.items() if name not in value]
+    return {**environment, VARIABLE: ':'.join(filter(None, [value, *added]))}
 
 
-def restart_with_large_pages() -> None:
+def restart_with_settings() -> None:
     """Starts a ``python -m electra_jax.NAME`` again, under the same number, if it lacks them."""
     words = sys.orig_argv
     is_command = any(
         option == '-m' and name.startswith('electra_jax.')
         for option, name in itertools.pairwise(words)
     )
-    environment = with_large_pages(os.environ)
+    environment = with_settings(os.environ)
     if is_command and sys.executable and environment != dict(os.environ):
         os.execve(sys.executable, [sys.executable, *words[1:]], environment)
 

@@ -1,9 +1,11 @@
-"""Which processes ask for large pages; freed memory is given back."""
+"""What processes ask of glibc; freed memory is kept from step to step, and given back."""
 
 import ctypes
 import os
 import pathlib
 import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -12,19 +14,65 @@ from electra_jax.runtime import malloc
 MADVISE = 'always [madvise] never'
 
 
-def test_large_pages_are_added_once_to_what_is_set():
-    large = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
-    assert malloc.with_large_pages({}, MADVISE) == large
-    assert malloc.with_large_pages(large, MADVISE) == large
-    other = malloc.with_large_pages({'GLIBC_TUNABLES': 'glibc.malloc.arena_max=2'}, MADVISE)
-    assert other['GLIBC_TUNABLES'] == 'glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1'
+def settings_of(environment: dict[str, str]) -> dict[str, str]:
+    pairs = (one.partition('=') for one in environment['GLIBC_TUNABLES'].split(':'))
+    return {name.removeprefix('glibc.malloc.'): value for name, _, value in pairs}
 
 
-def test_nothing_is_added_where_it_makes_no_difference_or_was_refused():
-    off = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=0', 'A': 'b'}
-    assert malloc.with_large_pages(off, MADVISE) == off
-    for kernel in ('[always] madvise never', ''):
-        assert malloc.with_large_pages({'A': 'b'}, kernel) == {'A': 'b'}
+def test_settings_are_added_once_to_what_is_set():
+    made = malloc.with_settings({'A': 'b'}, MADVISE)
+    assert made['A'] == 'b'
+    found = settings_of(made)
+    assert found.keys() == {'arena_max', 'mmap_threshold', 'trim_threshold', 'hugetlb'}
+    assert malloc.with_settings(made, MADVISE) == made
+    typed = {'GLIBC_TUNABLES': 'glibc.malloc.arena_max=2:glibc.malloc.hugetlb=0'}
+    assert settings_of(malloc.with_settings(typed, MADVISE)) == {
+        **found, 'arena_max': '2', 'hugetlb': '0',
+    }  # fmt: skip
+
+
+def test_large_pages_are_asked_for_where_the_kernel_gives_them_on_request_alone():
+    for kernel in ('[always] madvise never', 'always madvise [never]', ''):
+        assert 'hugetlb' not in settings_of(malloc.with_settings({}, kernel))
+
+
+def test_other_systems_have_no_such_settings(monkeypatch):
+    monkeypatch.setattr(malloc.sys, 'platform', 'darwin')
+    assert malloc.with_settings({'A': 'b'}, MADVISE) == {'A': 'b'}
+
+
+_STEPS = """
+import ctypes, resource, threading
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+SIZE = 20_000_000
+
+def step():
+    blocks = [libc.malloc(SIZE) for _ in range(4)]
+    for block in blocks:
+        ctypes.memset(block, 1, SIZE)
+    for block in blocks:
+        libc.free(block)
+
+def steps(count):
+    thread = threading.Thread(target=lambda: [step() for _ in range(count)])
+    thread.start()
+    thread.join()
+
+steps(2)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+steps(10)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='another C library than glibc')
+def test_what_a_step_frees_serves_the_next_one_without_a_page_fault():
+    environment = {k: v for k, v in os.environ.items() if k != 'GLIBC_TUNABLES'}
+    environment = malloc.with_settings(environment, '[never]')
+    command = [sys.executable, '-c', _STEPS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100  # 20,000 for each step without
 
 
 def test_a_command_starts_again_once_and_another_program_never(monkeypatch):
@@ -33,15 +81,15 @@ def test_a_command_starts_again_once_and_another_program_never(monkeypatch):
     monkeypatch.setattr(malloc.os, 'execve', lambda *arguments: started.append(arguments))
     monkeypatch.delenv('GLIBC_TUNABLES', raising=False)
     monkeypatch.setattr(malloc.sys, 'orig_argv', ['python', '-m', 'pytest'])
-    malloc.restart_with_large_pages()
+    malloc.restart_with_settings()
     assert started == []
     monkeypatch.setattr(malloc.sys, 'orig_argv', ['python', '-m', 'electra_jax.main', '--x=1'])
-    malloc.restart_with_large_pages()
+    malloc.restart_with_settings()
     ((program, words, environment),) = started
     assert words == [program, '-m', 'electra_jax.main', '--x=1']
-    assert environment['GLIBC_TUNABLES'] == 'glibc.malloc.hugetlb=1'
+    assert environment['GLIBC_TUNABLES'].endswith('glibc.malloc.hugetlb=1')
     monkeypatch.setenv('GLIBC_TUNABLES', environment['GLIBC_TUNABLES'])
-    malloc.restart_with_large_pages()
+    malloc.restart_with_settings()
     assert len(started) == 1
 
 
