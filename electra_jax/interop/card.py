@@ -93,7 +93,7 @@ def _training(about: Mapping[str, Any], facts: Facts) -> Iterator[str]:
         yield f'The text was read {epochs:.3g} times.'
     if about.get('tokenizer_hash'):
         yield f'Tokenizer: sha256 `{about["tokenizer_hash"]}`.'
-    command = _recorded(facts.run).get('command')
+    command = _recorded(facts.run).get('command') or []
     if words := command_line(command):
         yield from ('', '```bash', words, '```')
         if flags := _with_paths(command[1:]):
