@@ -59,8 +59,8 @@ class Instruction(NamedTuple):
     @property
     def source(self) -> str:
         """Where in the program it comes from, as JAX named it; its own name where unknown."""
-        match = re.search(r'op_name="([^"]*)"', self.rest)
-        return match.group(1) if match else self.name
+        match = re.search(r'op_name="((?:[^"\\]|\\.)*)"', self.rest)
+        return re.sub(r'\\(.)', r'\1', match.group(1)) if match else self.name
 
     def called(self, *attributes: str) -> list[str]:
         """Names of the computations that it calls by these attributes."""

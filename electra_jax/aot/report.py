@@ -7,6 +7,7 @@ from typing import Any
 from electra_jax.aot import compile, hlo, kernels, topologies, traffic
 from electra_jax.aot.definition import Platform
 from electra_jax.config.settings import VOCAB_SIZE, Config
+from electra_jax.core.complaints import counted
 from electra_jax.core.errors import ConfigError
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives.definition import Vocabulary, without_text
@@ -26,8 +27,8 @@ ASSUMPTIONS = (
     'not counted',
     'collectives are rings over all links of a chip at once, at the full bandwidth of the data '
     'sheet, without latency; those that span slices use the data-centre network alone',
-    '"seconds" is the largest of these times, as if they overlapped wholly; "seconds_in_turn" is '
-    'their sum',
+    'a step takes the largest of these times, as if they overlapped wholly; where nothing '
+    'overlaps, their sum',
 )
 
 
@@ -67,6 +68,8 @@ def describe(
         'rows': config.batch_size,
         'row_length': config.data.row_length,
         'tokens_per_chip': tokens,
+        'chips': program.mesh.size,
+        'total_steps': config.total_steps,
         'attention': config.model.attention,
         'remat': config.model.remat,
         'fits': fits,
@@ -180,7 +183,8 @@ def as_table(record: dict[str, Any]) -> str:
     used, limit = (record[name] / 2**30 for name in ('hbm_bytes_per_chip', 'hbm_limit_bytes'))
     flops = record['flops_per_token']
     lines = [
-        f'{record["config"]}, {record["rows"]} x {record["row_length"]} tokens a step, on '
+        f'{record["config"]}, {record["rows"]} x {record["row_length"]} tokens a step '
+        f'({record["tokens_per_chip"] / record["row_length"]:g} rows a chip), on '
         f'{record["device"]}; attention {record["attention"]}, remat {record["remat"]}',
         f'  {"fits" if record["fits"] else "DOES NOT FIT"}: {used:.2f} GiB of {limit:.2f} GiB a '
         f'chip, {abs(limit - used):.2f} GiB {"to spare" if used <= limit else "too much"}',
@@ -207,6 +211,10 @@ def cost_lines(record: dict[str, Any]) -> list[str]:
         'is compute-bound',
         f'  at least {roof["seconds"] * 1e3:.1f} ms a step ({times}), bound by {roof["bound_by"]}: '
         f'MFU at most {roof["mfu"]:.0%}, {roof["mfu_in_turn"]:.0%} if nothing overlaps',
+        f'  these are bounds of the roofline, not measured: at most '
+        f'{roof["tokens_per_second_per_chip"] * record["chips"]:,.0f} tokens/s on all chips, and '
+        f'at least {roof["seconds"] * record["total_steps"] / 3600:,.2f} h for '
+        f'{counted(record["total_steps"], "steps")}',
         *(f'    assumed: {note}' for note in roof['assumptions']),
         '  collectives of a step, bytes of one chip:',
     ]

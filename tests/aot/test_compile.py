@@ -86,6 +86,12 @@ def test_of_a_gpu_kernels_are_counted_and_a_share_of_the_memory_is_enough(compil
     record = report.describe(*compiled, chip, gpu.PLATFORM)
     count = sum(record['kernels'].values())
     assert record['fits'] and count > 100 and f'{count:,} kernels a step' in table(record)
+    text, roof = table(record), record['roofline']
+    rows = record['rows'] // 2
+    assert f'({rows} rows a chip)' in text and '"seconds' not in text and "\\'" not in text
+    rate = f'at most {2 * roof["tokens_per_second_per_chip"]:,.0f} tokens/s on all chips'
+    hours = roof['seconds'] * record['total_steps'] / 3600
+    assert f'{rate}, and at least {hours:,.2f} h for ' in text and 'not measured' in text
     launches = record['roofline']['seconds_by']['launches']
     assert launches == pytest.approx(count * gpu.PLATFORM.launch_seconds)
 
