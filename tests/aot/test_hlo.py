@@ -70,6 +70,12 @@ def test_bytes_are_counted_each_turn_in_main_memory_and_of_slices_only(loop):
     }
 
 
+def test_names_are_read_as_they_were_before_they_were_escaped(loop):
+    found = loop.computations['body'].instructions['y']
+    escaped = found._replace(rest=r'metadata={op_name="params[\'a\'] \"b\"" stack_frame_id=1}')
+    assert escaped.source == 'params[\'a\'] "b"'
+
+
 SENT = """HloModule sent
 ENTRY %main (a: f32[2,4]) -> f32[2,4] {
   %a = f32[2,4]{1,0} parameter(0)
