@@ -22,32 +22,36 @@ from collections.abc import Mapping
 VARIABLE = 'GLIBC_TUNABLES'
 _LARGE_PAGES = 'glibc.malloc.hugetlb'
 _NEVER = str(1 << 40)  # bytes: no block is so large
-# One arena, because those of other threads are returned to the kernel whatever is set.
+# One arena, because those of other threads are returned to the kernel whatever else is set.
 _KEEPS = {
     'glibc.malloc.arena_max': '1',
     'glibc.malloc.mmap_threshold': _NEVER,
     'glibc.malloc.trim_threshold': _NEVER,
 }
+_FEW_CORES = 8  # more threads that compile might wait for each other at one arena (not measured)
 _KERNEL = '/sys/kernel/mm/transparent_hugepage/enabled'
 
 
 def with_settings(environment: Mapping[str, str], kernel: str | None = None) -> dict[str, str]:
     """The environment of a new process, in which glibc keeps memory, and asks for large pages.
 
-    What `environment` sets is kept. `kernel` is the kernel's setting, in brackets: large pages on
+    Memory is kept on a machine of few cores. What `environment` sets is kept. `kernel` is the kernel's setting, in brackets: large pages on
     request ('madvise'), always or never; None: that of this system.
 
-    >>> with_settings({'GLIBC_TUNABLES': 'glibc.malloc.arena_max=2'}, 'always [madvise] never')[
-    ...     'GLIBC_TUNABLES'
-    ... ].split(':')[:2]
-    ['glibc.malloc.arena_max=2', 'glibc.malloc.mmap_threshold=1099511627776']
+    >>> environment = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=0'}
+    >>> 'hugetlb=1' in with_settings(environment, 'always [madvise] never')['GLIBC_TUNABLES']
+    False
     """
     if sys.platform != 'linux':
         return dict(environment)
     kernel = _read(_KERNEL) if kernel is None else kernel
     value = environment.get(VARIABLE, '')
-    wanted = _KEEPS | ({_LARGE_PAGES: '1'} if '[madvise]' in kernel else {})
+    wanted = dict(_KEEPS) if (os.cpu_count() or 1) <= _FEW_CORES else {}
+    if '[madvise]' in kernel:
+        wanted[_LARGE_PAGES] = '1'
     added = [f'{name}={text}' for name, text in wanted.items() if name not in value]
+    if not added:
+        return dict(environment)
     return {**environment, VARIABLE: ':'.join(filter(None, [value, *added]))}
 
 

@@ -14,6 +14,11 @@ from electra_jax.runtime import malloc
 MADVISE = 'always [madvise] never'
 
 
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr(malloc.os, 'cpu_count', lambda: 2)
+
+
 def settings_of(environment: dict[str, str]) -> dict[str, str]:
     pairs = (one.partition('=') for one in environment['GLIBC_TUNABLES'].split(':'))
     return {name.removeprefix('glibc.malloc.'): value for name, _, value in pairs}
@@ -29,6 +34,12 @@ def test_settings_are_added_once_to_what_is_set():
     assert settings_of(malloc.with_settings(typed, MADVISE)) == {
         **found, 'arena_max': '2', 'hugetlb': '0',
     }  # fmt: skip
+
+
+def test_many_cores_keep_their_arenas(monkeypatch):
+    monkeypatch.setattr(malloc.os, 'cpu_count', lambda: 96)
+    assert settings_of(malloc.with_settings({}, MADVISE)) == {'hugetlb': '1'}
+    assert malloc.with_settings({'A': 'b'}, '[always]') == {'A': 'b'}
 
 
 def test_large_pages_are_asked_for_where_the_kernel_gives_them_on_request_alone():
