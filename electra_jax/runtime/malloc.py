@@ -2,8 +2,8 @@
 
 The arrays of each step are allocated and freed again. Without settings glibc returns most of that
 memory to the kernel at once, which clears each page before it is used again, in pages of 4 KiB.
-Pages of 2 MiB give up to 30 % more tokens a second, and memory that is kept takes a tenth off the
-processor time of a run (benchmarks/RESULTS.md). Both are asked for by an environment variable that
+Pages of 2 MiB give up to 30 % more tokens a second, and memory that is kept takes a seventh off
+the processor time of a run (docs/devices.md). Both are asked for by an environment variable that
 is set before a process starts, so `electra_jax.main` starts itself once more under the same process
 number.
 
@@ -35,8 +35,9 @@ _KERNEL = '/sys/kernel/mm/transparent_hugepage/enabled'
 def with_settings(environment: Mapping[str, str], kernel: str | None = None) -> dict[str, str]:
     """The environment of a new process, in which glibc keeps memory, and asks for large pages.
 
-    Memory is kept on a machine of few cores. What `environment` sets is kept. `kernel` is the kernel's setting, in brackets: large pages on
-    request ('madvise'), always or never; None: that of this system.
+    Freed memory is kept on a machine of few cores. What `environment` sets stays. `kernel` is the
+    kernel's setting, in brackets: large pages on request ('madvise'), always or never; None: that
+    of this system.
 
     >>> environment = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=0'}
     >>> 'hugetlb=1' in with_settings(environment, 'always [madvise] never')['GLIBC_TUNABLES']
