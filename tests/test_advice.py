@@ -895,6 +895,9 @@ CASES = {
 
 # Advice that no case types -> why; (file, words of the text).
 UNTRIED = {
+    'These are the lines of docs/export.md, which a test runs.': (
+        ('export/job.py', 'of an ELECTRA model: {count:,} pa'),
+    ),
     'A package, program or device that is missing cannot be installed by a test.': (
         ('aot/gpu.py', 'the GPU compiler (jax-cuda12-plugin of the'),
         ('aot/gpu.py', ' cannot be described by the GPU compiler ('),
@@ -962,6 +965,7 @@ UNTRIED = {
         ('finetune/kinds/seq2seq.py', 'with --config.data.tokenizer.lower_case=Fal'),
         ('finetune/kinds/seq2seq.py', '--config.task.decoder.start=fresh'),
         ('finetune/report.py', ': for a model that can be converted to one, typ'),
+        ('finetune/report.py', 'warning: models that have read so little text '),
         ('finetune/split.py', '--config.task.decoder.target_length=NUMBER'),
         ('model/decoder.py', 'type --config.task.decoder.target_length='),
         ('finetune/job.py', ': --config.job=evaluate makes them'),

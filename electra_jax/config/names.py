@@ -7,6 +7,7 @@ from electra_jax.config.settings import Config
 
 # What other programs call a setting -> its name here.
 _ELSEWHERE = {
+    'text': 'task.columns.text_a',
     'lr': 'optimizer.learning_rate',
     'wd': 'optimizer.weight_decay',
     'warmup': 'optimizer.warmup_steps',

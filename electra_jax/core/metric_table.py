@@ -332,4 +332,5 @@ def keys_like(name: str) -> list[str]:
     if key := key_of(name):
         return [key]
     words = [word for word in WORDS if word.lower() == name.lower()]
-    return [key for key in METRICS if key.rpartition('/')[2] == name] + words
+    last = name.rpartition('/')[2]  # as in dev/accuracy, where the name has a split of a task
+    return [key for key in METRICS if key.rpartition('/')[2] == last] + words

@@ -23,6 +23,7 @@ from electra_jax.init_from import tokens_read
 _PAPERS = 5e9
 _SOME = 2e8
 _ANY_WIDTH = 1 << 30
+LEAST_TRIED = 1e7  # tokens of text; see docs/finetuning.md
 # Of an origin that is the generator alone.
 STAGE_1 = 'the checkpoint is of the first of two stages: its discriminator is not trained yet'
 

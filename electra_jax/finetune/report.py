@@ -7,7 +7,7 @@ from electra_jax.config import fields
 from electra_jax.core import trees
 from electra_jax.core.complaints import counted
 from electra_jax.finetune import split as splits
-from electra_jax.finetune.fitting import STAGE_1
+from electra_jax.finetune.fitting import LEAST_TRIED, STAGE_1
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.run import Run
 from electra_jax.finetune.split import Loaded, Split
@@ -31,6 +31,7 @@ def start_lines(run: Run) -> list[str]:
         origin_line(run),
         run.head.line,
         f'{STAGE_1}, and fine-tuning starts from it' if run.choice.origin.generator_alone else '',
+        _little_text_line(run),
         f'{counted(examples, "examples")}{in_rows} to train on{both}; to score: '
         f'{_sizes(run.scored)}',
         run.choice.line(values, examples),
@@ -88,6 +89,16 @@ def _sizes(some: Mapping[str, Split]) -> str:
 
 # ---------------------------------------------------------------------------------------------
 # Lines that only some runs have; '': this one has not
+
+
+def _little_text_line(run: Run) -> str:
+    tokens = run.choice.origin.tokens
+    if not run.source or tokens is None or tokens >= LEAST_TRIED:
+        return ''
+    return (
+        'warning: models that have read so little text were not tried, and may be worth no more '
+        'than fresh parameters: to compare, type --config.init_network=none and another --workdir'
+    )
 
 
 def _shorter_line(run: Run) -> str:

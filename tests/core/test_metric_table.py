@@ -49,6 +49,7 @@ def test_each_meaning_is_a_sentence():
 def test_a_name_of_the_terminal_stands_for_all_that_end_in_it():
     assert metric_table.keys_like('mlm_loss') == ['train/mlm_loss', 'eval/mlm_loss']
     assert metric_table.keys_like('finetune/cola/matthews_median') == ['finetune/TASK/matthews']
+    assert metric_table.keys_like('dev/matthews') == metric_table.keys_like('matthews') != []
     assert 'Of the positions' in explain.explain('full')
     with pytest.raises(ConfigError, match=r"'disc_acu'.*did you mean 'disc_auc'"):
         explain.explain('disc_acu')

@@ -504,6 +504,7 @@ def test_what_is_left_unset_suits_the_checkpoint_and_is_printed(three, tmp_path)
     assert 'task.epochs=10 (what suits' in text and 'layer_decay' not in text
     assert 'rows of 64 tokens, the longest of this model; the task has 128' in text
     assert 'transformers' not in text, 'it has no class for this block'
+    assert 'warning: models that have read so little text' in text
 
 
 def test_a_head_that_cannot_be_converted_is_noted_before_it_is_trained():

@@ -88,7 +88,9 @@ def missing(files: TaskFiles, where: str, split: str) -> DataError:
     """The error for data that lacks a split which is needed."""
     remedy = ''
     if split == 'dev':
-        remedy = '; training rows can be scored instead: --config.task.dev_share=0.1'
+        remedy = (
+            '; a tenth of the training rows can be held out and scored: --config.task.dev_share=0.1'
+        )
     if where.startswith(_TFDS):
         held = ', '.join(map(repr, tfds.split_names(where.removeprefix(_TFDS))))
         return DataError(
