@@ -69,8 +69,9 @@ class Answerer(NamedTuple):
 
         todo = terminal.track(
             batches.in_order(split.rows.lengths(), split.sizes, batch_size),
-            f'{name}: tokens answered',
-            lambda one: one.row_length,
+            f'{name}: answered',
+            lambda one: batch_size * one.row_length,
+            unit='tokens',
             report=report,
             quiet=report is None,
         )

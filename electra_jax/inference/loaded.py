@@ -129,7 +129,7 @@ class LoadedModel:
     def classify(
         self,
         texts: Sequence[Any],
-        labels: Mapping[str, Sequence[str]] | None = None,
+        labels: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
         template: str = 'sentiment',
         scorer: str | None = None,
     ) -> list[Classified]:
@@ -137,7 +137,8 @@ class LoadedModel:
 
         Args:
             texts: or tuples of two, for a template of pairs.
-            labels: label -> its words; None: those of the template.
+            labels: label -> its words, or labels that are their own words; None: those of the
+                template.
             template: a key of `TEMPLATES`, or a sentence with the slots {text} and {label}, and
                 {text_b} for a second text.
             scorer: 'discriminator' or 'generator'; None: the former where there is one.
@@ -145,6 +146,8 @@ class LoadedModel:
         Returns:
             for each text: `prediction`, a label; `probabilities`, the share of each label.
         """
+        if labels is not None and not isinstance(labels, Mapping):
+            labels = {label: [label] for label in _several(labels)}
         listed = None if labels is None else tuple(map(_label_words, labels.items()))
         options = Options(scorer=scorer, template=template, labels=listed)
         return list(self._answers('zero_shot', texts, options))

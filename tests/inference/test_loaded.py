@@ -189,7 +189,12 @@ def test_a_discriminator_that_is_not_trained_yet_is_reported(pretrained, monkeyp
     outputs = {'replaced': np.zeros(16), 'score': np.zeros(16)}
     monkeypatch.setattr(opened.Opened, 'program', lambda *_: lambda rows: [outputs] * len(rows))
     model = LoadedModel(found._replace(about=about), 8)
-    for ask in (model.detect, model.classify, lambda texts: model.score(texts, 'discriminator')):
+    for ask in (
+        model.detect,
+        model.classify,
+        lambda texts: model.classify(texts, ['good', 'bad']),
+        lambda texts: model.score(texts, 'discriminator'),
+    ):
         with pytest.warns(UserWarning, match='its discriminator is not trained yet'):
             ask(TEXTS[:1])
     with warnings.catch_warnings(action='error'):
