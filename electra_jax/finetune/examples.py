@@ -4,10 +4,13 @@ Each has an `id`, as in the file or the number of the row or sentence there, fro
 'file:line', for messages.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.core.complaints import Complaints
+
+# Shares of examples from which on it is reported that they stand elsewhere, too.
+_MOST_AGAIN, _MOST_KNOWN = 0.5, 0.1
 
 
 class Names(NamedTuple):
@@ -87,6 +90,33 @@ def answered(example: TextExample, answer: Mapping[str, Any]) -> dict[str, Any]:
             is_free = own is not None and own not in ('id', *answer, *fields)
             fields[str(own if is_free else name)] = value
     return {'id': example.id, **fields, **answer}
+
+
+def repeated_lines(train: Sequence[Example], scored: Mapping[str, Sequence[Example]]) -> list[str]:
+    """Warnings for people, where much of a file says the same again; none: they differ.
+
+    >>> rows = [TextExample(str(i), 'a', None, 'x', f'train.csv:{i}') for i in range(9)]
+    >>> repeated_lines(rows, {})
+    ['warning: 8 of 9 training examples are the same as earlier ones']
+    """
+    lines, seen = [], {_content(one) for one in train}
+    again = len(train) - len(seen)
+    if again > _MOST_AGAIN * len(train):
+        lines.append(
+            f'warning: {again:,} of {len(train):,} training examples are the same as earlier ones'
+        )
+    for name, examples in scored.items():
+        known = sum(_content(one) in seen for one in examples)
+        if known > _MOST_KNOWN * len(examples):
+            lines.append(
+                f'warning: {known:,} of {len(examples):,} {name} examples are trained on, too: how '
+                'new ones are answered is not seen'
+            )
+    return lines
+
+
+def _content(example: Example) -> Example:
+    return example._replace(id='', where='')
 
 
 def count_double_ids(examples: Iterable[Example], complaints: Complaints) -> None:

@@ -7,6 +7,7 @@ from electra_jax.config import fields
 from electra_jax.core import trees
 from electra_jax.core.complaints import counted
 from electra_jax.finetune import split as splits
+from electra_jax.finetune.examples import repeated_lines
 from electra_jax.finetune.fitting import LEAST_TRIED, STAGE_1
 from electra_jax.finetune.kinds.kind import Task
 from electra_jax.finetune.run import Run
@@ -43,6 +44,9 @@ def start_lines(run: Run) -> list[str]:
         *run.trivial.lines_with_scores(run.task),
         f'to predict: {_sizes(run.tests)}' if run.tests else '',
         *complaints({'train': train, **run.scored, **run.tests}),
+        *repeated_lines(
+            train.loaded.examples, {name: one.loaded.examples for name, one in run.scored.items()}
+        ),
         f'row lengths {train.shares()}: one compilation each',
         f'{config.trials} x {counted(config.total_steps, "steps")} of '
         f'{counted(config.batch_size, "rows")}',

@@ -9,6 +9,7 @@ from electra_jax.config.resolve import resolve
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune import report, results, run
 from electra_jax.finetune import split as splits
+from electra_jax.finetune.examples import TextExample, repeated_lines
 from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.tokenizers.wordpiece import WordPiece
 from tests.support import loading
@@ -143,6 +144,15 @@ def test_what_was_trained_on_is_known_where_it_can_be_read(tmp_path):
     assert splits.read_known(config, other) == splits.read_known(gone, train.task) == []
     (tmp_path / 'train.tsv').unlink()
     assert splits.read_known(config, train.task) == []
+
+
+def test_examples_that_stand_in_a_file_again_are_reported():
+    rows = [TextExample(str(i), f'text {i}', None, 'x', f'a:{i}') for i in range(20)]
+    assert repeated_lines(rows, {'dev': [rows[0]._replace(text_a='new')]}) == []
+    (line,) = repeated_lines(rows, {'dev': rows[:3] + [rows[0]._replace(label='y')] * 9})
+    assert line.startswith('warning: 3 of 12 dev examples are trained on, too')
+    (line,) = repeated_lines([*rows[:2], *rows[:1] * 3], {})
+    assert line == 'warning: 3 of 5 training examples are the same as earlier ones'
 
 
 def test_a_share_that_leaves_nothing_is_refused(tmp_path):
