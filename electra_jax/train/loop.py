@@ -68,7 +68,8 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
     end = min(config.total_steps, config.stop_at or config.total_steps)
     clock = run.clock
     evaluation: dict[str, float] | None = None
-    number, counted_from = start, 0  # evaluations are counted from there
+    number = start
+    evaluated_at = start - start % config.eval.every_steps
     clock.start_from(start)
     with _tools(config.log, run, workdir, start, end) as (log, profiler, stop):
         if start < end:
@@ -97,14 +98,14 @@ def train(config: Config, run: Collaborators, state: TrainState, workdir: epath.
 
             # ---- The length of the run, where time decides it.
             if (corrected := run.correct(number)) is not None:
-                config, counted_from = corrected, number
+                config = corrected
                 end = min(config.total_steps, config.stop_at or config.total_steps)
                 log.ends_at(end)
 
             # ---- Evaluate on held-out text.
-            since = number - counted_from
-            is_due = since > 0 and since % config.eval.every_steps == 0
+            is_due = number - evaluated_at >= config.eval.every_steps
             if (is_due or number == end) and not stop.has_come():
+                evaluated_at = number
                 log.finish_step()
                 params = evaluated_params(config, state)
                 save = functools.partial(_save_apart, run, log, number, state)

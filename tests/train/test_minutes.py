@@ -115,7 +115,7 @@ class Run:
 
     def seconds(self, step_seconds, evaluation):
         """Trains to the end; all the seconds that the run took."""
-        clock, config, step, since, self.evaluations = self.clock, self.plan.config, 0, 0, 0
+        clock, config, step, evaluated, self.evaluations = self.clock, self.plan.config, 0, 0, 0
         clock.start_from(0)
         clock.enter(TRAINING)
         while step < config.total_steps:
@@ -124,10 +124,9 @@ class Run:
             self.now.now += step_seconds(step, config)
             clock.end_step()
             if (changed := self.plan.corrected(step, clock)) is not None:
-                config, since = changed, step
-            due = step > since and (step - since) % config.eval.every_steps == 0
-            if due or step == config.total_steps:
-                self.evaluations += 1
+                config = changed
+            if step - evaluated >= config.eval.every_steps or step == config.total_steps:
+                self.evaluations, evaluated = self.evaluations + 1, step
                 with clock.during(EVALUATING):
                     self.now.now += evaluation
         self.config = config
@@ -219,9 +218,17 @@ class Health:
         return {}
 
 
-def test_the_loop_follows_a_corrected_length(tmp_path):
+@pytest.mark.parametrize(
+    ('corrected_at', 'every', 'wanted'),
+    [
+        ((5,), 9, [4, 13, 17]),  # after 4 steps by the first plan, then after 9
+        # Plans that change more often than evaluations are due put none off.
+        ((3, 6, 9, 12, 15), 4, [4, 8, 12, 16, 17]),
+    ],
+)
+def test_the_loop_follows_a_corrected_length(tmp_path, corrected_at, every, wanted):
     config = tiny_config(total_steps=10, eval={'every_steps': 4})
-    longer = with_total_steps(config, 17, 2)
+    longer = with_total_steps(config, 17, -(-17 // every))
     evaluated, checkpoints = [], Checkpoints()
     state = TrainState(0, {}, {})
     run = loop.Collaborators(
@@ -235,12 +242,11 @@ def test_the_loop_follows_a_corrected_length(tmp_path):
         work=StepWork(1),
         means=Means(),
         show=lambda step, params: evaluated.append(step),
-        correct=lambda step: longer if step == 5 else None,
+        correct=lambda step: longer if step in corrected_at else None,
     )
     outcome = loop.train(config, run, state, epath.Path(tmp_path))
     assert outcome.state.step == 17 and checkpoints.saved[-1] == 17
-    # At 4 by the first plan, then every 9 steps from 5 on, and at the end.
-    assert evaluated == [4, 14, 17]
+    assert evaluated == wanted
 
 
 def test_operations_decide_how_many_steps_there_are(tmp_path, capsys):
