@@ -27,21 +27,23 @@ def typed(run: Run) -> dict[str, str]:
 
 
 def differences(run: Run) -> Table | None:
-    """The settings of a run that are not the defaults; those that were typed come first."""
+    """The settings of a run that are not the defaults, or were typed; the typed ones come first."""
     if not isinstance(run.about.get('config'), dict):
         return None
     named, usual, rows = typed(run), _defaults(run), []
     known = [name for name in fields.leaves(Config) if has(run, name)]
     for name in sorted(known, key=lambda name: name not in named):
         value, default = run.setting(name), fields.get(usual, name)
-        if name in HIDDEN or value == default or (name in DERIVED and name not in named):
+        is_usual = value == default or name in DERIVED
+        if name in HIDDEN or (is_usual and name not in named):
             continue
-        where = 'command line' if name in named else 'recipe'
+        # A run does not record which settings it chose by its checkpoint, its rows and its minutes.
+        where = 'command line' if name in named else 'recipe, or chosen'
         others = [one for one in IN_PLACE_OF.get(name, ()) if run.setting(one) is not None]
         if name not in named and others:
             where = others[0]  # which it follows from
         rows.append([Cell(name), Cell(setting(value)), Cell(setting(default)), Cell(where)])
-    title = 'Settings that differ from the defaults'
+    title = 'Settings that were typed, or differ from the defaults'
     return Table(title, ['setting', 'value', 'default', 'from'], rows) if rows else None
 
 

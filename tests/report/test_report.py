@@ -88,11 +88,15 @@ def test_settings_name_where_they_come_from(tmp_path):
     rows = {
         row[0].text: [cell.text for cell in row[1:]] for row in differences.differences(run).rows
     }
-    assert rows['seed'] == ['7', '0', 'recipe'] and rows['minutes'][0] == '2'
+    assert rows['seed'] == ['7', '0', 'recipe, or chosen'] and rows['minutes'][0] == '2'
     assert rows['total_steps'] == ['400', '1000000', 'command line']
     quiet = dataclasses.replace(run, about={**run.about, 'command': []})
     rows = {row[0].text: row[3].text for row in differences.differences(quiet).rows}
     assert rows['total_steps'] == 'minutes' and 'model.num_layers' not in rows
+    usual = runs.read(epath.Path(write_run(tmp_path / 'usual', seed=0)))
+    usual.about['command'].append('--config.seed=0')
+    rows = {row[0].text: row[3].text for row in differences.differences(usual).rows}
+    assert rows['seed'] == 'command line', 'typed, though it is the default'
 
 
 def test_the_goodput_is_that_of_the_last_line_of_the_run(tmp_path):
