@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from electra_jax.config import fields
 from electra_jax.config.settings import ModelConfig
 from electra_jax.config.shapes import EncoderShape
 from electra_jax.core.errors import CheckpointError, ConfigError, unknown
@@ -344,9 +345,12 @@ def _check_config(scope: str, network: Network, family: Family) -> None:
         if type(value) is not int or not 1 <= value <= _LARGEST:
             found = f'{name} is {value!r}' if name in config else f'lacks {name!r}'
             raise CheckpointError(f'{file}: {found}, allowed: whole numbers from 1')
-    for name in family.numbers:
-        if not isinstance(config.get(name, 0.0), int | float):
-            raise CheckpointError(f'{file}: {name} is {config[name]!r}, allowed: a number')
+    for name, (ours, default) in family.numbers.items():
+        leaf = dataclasses.replace(fields.leaves(ModelConfig)[ours], name=name)
+        try:
+            leaf.checked(config.get(name, default))
+        except ConfigError as error:
+            raise CheckpointError(f'{file}: {str(error).removeprefix("config.")}') from error
     if config['hidden_size'] % config['num_attention_heads']:
         raise CheckpointError(
             f'{file}: hidden_size is {config["hidden_size"]} and num_attention_heads is '

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 
 import numpy as np
@@ -247,6 +248,8 @@ def change_config(folder, **changes):
         ({'vocab_size': ...}, "lacks 'vocab_size'"),
         ({'hidden_size': '128'}, "hidden_size is '128'"),
         ({'hidden_size': -128}, 'hidden_size is -128'),
+        ({'hidden_dropout_prob': -math.inf}, 'hidden_dropout_prob is -inf, allowed: 0 to 0.99'),
+        ({'layer_norm_eps': 'x'}, "layer_norm_eps is 'x', allowed: a number"),
         ({'num_hidden_layers': 10**12}, 'num_hidden_layers is 1000000000000'),
         ({'num_hidden_layers': 3}, 'num_hidden_layers 3, but the tensors are of 4 layers'),
         ({'num_hidden_layers': 10**9}, 'num_hidden_layers 1000000000, but'),
