@@ -97,12 +97,16 @@ def _lines(data: bytes) -> list[bytes]:
 
 def _filled(data: bytes) -> int:
     """Lines that are not white space alone."""
-    return sum(1 for line in _lines(data) if line.strip())
+    # Of Unicode's white space, too.
+    return sum(1 for line in _lines(data) if line.decode(errors='replace').strip())
 
 
 def _tsv_rows(data: bytes) -> int:
     """Lines after the header; one of empty cells is a row, which is counted as a bad one."""
-    return sum(1 for line in _lines(data) if line.strip() or b'\t' in line) - 1
+    return (
+        sum(1 for line in _lines(data) if line.decode(errors='replace').strip() or b'\t' in line)
+        - 1
+    )
 
 
 def _examples(
