@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from electra_jax.core.errors import UserError
+from electra_jax.runtime import malloc
 
 Answer = dict[str, Any]
 
@@ -74,6 +75,7 @@ def time_steps(steps: int, start: Callable[[], Callable[[], float]]) -> list[flo
 
 def forget_peak() -> None:
     """Makes Linux, where it allows that, forget how much memory the process has held at most."""
+    malloc.give_back()  # what was freed is not held
     try:
         with open('/proc/self/clear_refs', 'w') as file:
             file.write('5')
