@@ -122,7 +122,9 @@ def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
         from matplotlib.figure import Figure
     except ImportError:
         return 'no plot: type pip install matplotlib'
-    points = {run.name: run.read.series(metric) for run in runs}
+    points = {run.name: points_of(run, metric) for run in runs}
+    ylabel = ', '.join(dict.fromkeys(run.headline.get('metric', metric) for run in runs))
+    ylabel = ylabel if metric == 'median' else metric
     drawn = [run for run in runs if points[run.name]]
     varied = list(dict.fromkeys(key for run in drawn for key in run.varied))
     figure = Figure(figsize=(5 * (1 + len(varied)), 4), layout='tight')
@@ -130,16 +132,25 @@ def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
     over_steps, *over_settings = figure.subplots(1, 1 + len(varied), squeeze=False)[0]
     for run in drawn:
         over_steps.plot(*zip(*points[run.name], strict=True), '.-', label=run.name)
-    over_steps.set(xlabel='step', ylabel=metric)
+    over_steps.set(xlabel='step', ylabel=ylabel)
     if drawn:
         over_steps.legend(fontsize=7)
     for axes, key in zip(over_settings, varied, strict=True):
-        ends = [(run.varied[key], points[run.name][-1][1]) for run in drawn if key in run.varied]
+        last = {run.name: run.headline.get(metric, points[run.name][-1][1]) for run in drawn}
+        ends = [(run.varied[key], last[run.name]) for run in drawn if key in run.varied]
         ends.sort(key=lambda end: in_order(end[0]))
         axes.plot(*zip(*ends, strict=True), 'o')
-        axes.set(xlabel=key, ylabel=f'{metric}, last')
+        axes.set(xlabel=key, ylabel=f'{ylabel}, {"median" if metric == "median" else "last"}')
     figure.savefig(path, dpi=120)
     return f'plot: {path}'
+
+
+def points_of(run: Shown, metric: str) -> list[tuple[int, float]]:
+    """(step, value) of a metric; of the median of trials, the score of each evaluation."""
+    if metric == 'median':
+        score = str(run.headline.get('metric', '')).rpartition('/')[2]
+        metric = f'finetune/{run.read.results.get("task")}/{score}'
+    return run.read.series(metric)
 
 
 def in_order(value: str) -> tuple[float, str]:
@@ -178,5 +189,5 @@ def write(
         for number, (run, row) in enumerate(zip(runs, rows, strict=True)):
             values = [*map(run.varied.get, keys), *map(row.get, names[1:])]
             writer.writerow([run.name, *values, 'yes' if number == best else ''])
-    picture = draw(runs, 'train/loss' if metric == 'median' else metric, folder / 'plot.png')
+    picture = draw(runs, metric, folder / 'plot.png')
     return f'{text}\ntable: {folder / "table.md"} (and table.csv, with all columns)\n{picture}'

@@ -131,6 +131,17 @@ def test_fine_tuning_shows_the_spread_of_its_headline(tmp_path, undrawn):
     }  # fmt: skip
 
 
+def test_what_ranks_fine_tunings_is_what_is_drawn(tmp_path):
+    headline = {'metric': 'dev/matthews', 'median': 0.125}
+    (tmp_path / 'results.json').write_text(json.dumps({'task': 'cola', 'headline': headline}))
+    lines = [{'step': 5, 'train/loss': 1.0}, {'step': 8, 'finetune/cola/matthews': 0.25}]
+    (tmp_path / 'metrics.jsonl').write_text(''.join(json.dumps(one) + '\n' for one in lines))
+    run = Shown('a', tmp_path, {'seed': '1'})
+    assert table.points_of(run, 'median') == [(8, 0.25)]
+    assert table.points_of(run, 'train/loss') == [(5, 1.0)]
+    assert 'plot.png' in table.draw([run], 'median', tmp_path / 'plot.png')
+
+
 def test_fine_tuning_is_ranked_by_a_metric_that_is_asked_for(tmp_path, undrawn):
     for name, accuracy in (('a', 0.5), ('b', 0.75)):
         (tmp_path / name).mkdir()
