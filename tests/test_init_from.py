@@ -115,6 +115,9 @@ def test_a_folder_of_several_trials_is_refused(tmp_path):
 def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path, kind):
     with pytest.raises(CheckpointError, match=r'no checkpoint in .*none: no such folder'):
         init_from.check_named(f'{kind}{tmp_path}/none')
+    (tmp_path / 'mine').mkdir()
+    with pytest.raises(CheckpointError, match=r"no such folder .*; did you mean 'mine'\?"):
+        init_from.check_named(f'{kind}{tmp_path}/min')
     init_from.check_named(f'{kind}{tmp_path}')
 
 
