@@ -33,7 +33,7 @@ class _ReportedRows(Complaints):
     def refuse(self, reason: str, where: str, problem: str) -> None:
         """Leaves a row out, and reports it."""
         self.refused += 1
-        terminal.ERR.print(f'{where}: {predict_input.in_words_of_predict(problem)}')
+        terminal.ERR.print(f'left out: {where}: {predict_input.in_words_of_predict(problem)}')
 
 
 class Job(NamedTuple):

@@ -829,6 +829,12 @@ def test_a_file_is_what_it_holds(tmp_path):
         load(tmp_path)
 
 
+def test_a_comma_without_quotation_marks_is_named_as_the_cause(tmp_path):
+    write(tmp_path, 'train.csv', FILES['train.csv'] + 'warm, funny,yes\n')
+    with pytest.raises(errors.DataError, match=r'csv:4: 3 cells .*\(quotation marks enclose'):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize('name', ['train.csv', 'train.tsv'])
 def test_json_lines_are_no_table(tmp_path, name):
     write(tmp_path, name, json.dumps({'text': 'a', 'label': 'x'}) + '\n')

@@ -289,6 +289,8 @@ def _table_rows(
                     ' (quotation marks enclose cells in .csv files only: give the file that '
                     "ending, and type --config.task.separator=$'\\t')"
                 )
+            elif lines.ending_of(path) == '.csv' and len(values) > len(names):
+                problem += ' (quotation marks enclose a cell that holds the separator)'
             complaints.refuse('bad_width', where, problem)
 
 
