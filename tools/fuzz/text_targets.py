@@ -276,10 +276,12 @@ def _spoil_file(rng: random.Random, path: pathlib.Path) -> None:
     kind = rng.random()
     if kind < 0.05:
         path.unlink()
-    elif path.suffix == '.json' and kind < 0.7:
-        path.write_bytes(mutate.spoil_json(rng, json.loads(data)))
-    else:
-        path.write_bytes(mutate.spoil(rng, data))
+        return
+    value = None
+    if path.suffix == '.json' and kind < 0.7:
+        with contextlib.suppress(ValueError):  # one that was damaged before
+            value = json.loads(data)
+    path.write_bytes(mutate.spoil(rng, data) if value is None else mutate.spoil_json(rng, value))
 
 
 def corpus_config(folder: pathlib.Path, **changes) -> schema.DataConfig:
