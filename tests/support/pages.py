@@ -123,12 +123,16 @@ def shortened(words: list[str]) -> list[str]:
     if 'configs/finetune/' in line:
         is_question = 'name=squad1' in line or 'name=squad2' in line
         return settings(*_TASK, *(['task.question_length=16'] if is_question else []))
-    vocabulary = [] if 'tokenizer.path' in line else ['data.tokenizer.vocab_size=120']
+    # A corpus that an earlier command has made keeps its text and its vocabulary.
+    path = re.search(r'--config\.data\.path=(\S+)', line)
+    is_made = path is not None and pathlib.Path(path[1], 'corpus.json').exists()
+    is_named = is_made or 'tokenizer.path' in line
+    vocabulary = [] if is_named else ['data.tokenizer.vocab_size=120']
     sizes = () if 'init_from=laptop' in line else _SIZES
     if sizes and ('configs/own.py' in line or 'configs/laptop.py' in line):
         # Two stages of one size, and a form that transformers knows.
         sizes = (*sizes, 'model.embedding_size=32', 'model.generator_embedding_size=32')
-    text = [] if 'data.source' in line or 'sequences' in line else [_TEXT]
+    text = [] if is_made or 'data.source' in line or 'sequences' in line else [_TEXT]
     return settings(*_RUN, *sizes, *_CORPUS, *vocabulary, *text)
 
 
