@@ -1,36 +1,22 @@
 """In which settings a run differs from the defaults."""
 
 from electra_jax.config import fields, resolve
-from electra_jax.config.recipe import IN_PLACE_OF, parse_setting, recipe
+from electra_jax.config.recipe import IN_PLACE_OF, recipe
 from electra_jax.config.settings import LEFT_TO_DEVICES, Config
 from electra_jax.core.errors import UserError
 from electra_jax.report.cells import Cell, Table, setting
-from electra_jax.train.runs import Run, within
+from electra_jax.train.runs import Run, typed, within
 
 # Settings that follow from others or from the devices where nobody has typed them.
 DERIVED = ('model.generator', *(f'model.{name}' for name in LEFT_TO_DEVICES))
 HIDDEN = ('job', 'remark')
 
 
-def typed(run: Run) -> dict[str, str]:
-    """The settings that the command line of a run names."""
-    found = {}
-    words = run.about.get('command')
-    for word in words if isinstance(words, list) else []:
-        if str(word).startswith('--config.'):
-            try:
-                name, value = parse_setting(str(word))
-            except UserError:  # of another version
-                continue
-            found[name] = value
-    return found
-
-
 def differences(run: Run) -> Table | None:
     """The settings of a run that are not the defaults, or were typed; the typed ones come first."""
     if not isinstance(run.about.get('config'), dict):
         return None
-    named, usual, rows = typed(run), _defaults(run), []
+    named, usual, rows = typed(run.about), _defaults(run), []
     known = [name for name in fields.leaves(Config) if has(run, name)]
     for name in sorted(known, key=lambda name: name not in named):
         value, default = run.setting(name), fields.get(usual, name)

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import pathlib
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,11 +43,10 @@ def _other(run: Planned) -> Other | None:
 
     What was typed is compared. A run itself compares everything, and so the recipe, too.
     """
-    if not (command := runs.about(run.folder).get('command')):
+    about = runs.about(run.folder)
+    if not about.get('command'):
         return None
-    words = (re.fullmatch('--config[.]([^=]+)=(.*)', word, re.DOTALL) for word in command)
-    typed = {word[1]: word[2] for word in words if word}
-    known, now = fields.leaves(Config), run.settings
+    known, typed, now = fields.leaves(Config), runs.typed(about), run.settings
     changed = [name for name in typed | now if name in known and typed.get(name) != now.get(name)]
     if not changed:
         return None

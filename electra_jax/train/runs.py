@@ -4,13 +4,14 @@ import contextlib
 import dataclasses
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from etils import epath
 
+from electra_jax.config.recipe import parse_setting
 from electra_jax.core import files
-from electra_jax.core.errors import DataError
+from electra_jax.core.errors import DataError, UserError
 from electra_jax.train import clock, example_lines, metric_lines
 from electra_jax.train.clock import Start
 from electra_jax.train.example_lines import Example
@@ -98,6 +99,20 @@ def read(folder: epath.Path, name: str | None = None) -> Run:
 def about(folder: pathlib.Path | epath.Path) -> dict[str, Any]:
     """The content of a run's config.json; empty where the run has not begun."""
     return _object(folder / 'config.json')
+
+
+def typed(about: Mapping[str, Any]) -> dict[str, str]:
+    """The settings that the command line of a run names, by its config.json."""
+    found = {}
+    words = about.get('command')
+    for word in words if isinstance(words, list) else []:
+        if str(word).startswith('--config.'):
+            try:
+                name, value = parse_setting(str(word))
+            except UserError:  # of another version
+                continue
+            found[name] = value
+    return found
 
 
 def _is_whole(line: dict[str, Any]) -> bool:
