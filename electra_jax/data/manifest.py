@@ -328,8 +328,9 @@ def check_typed(corpus: Corpus, data: schema.DataConfig, typed: Collection[str])
     if 'piece_bytes' in built:
         built['piece_megabytes'] = built['piece_bytes'] / 1e6
     if 'tokenizer.hash' in built:  # of a file
-        built['tokenizer.kind'] = corpus.tokenizer().kind
         built['tokenizer.vocab_size'] = corpus.vocab_size
+        if 'data.tokenizer.kind' in typed:
+            built['tokenizer.kind'] = corpus.tokenizer().kind
     for name in _MADE_BY:
         if f'data.{name}' not in typed or name not in built:
             continue
