@@ -29,6 +29,7 @@ class Started:
     log_start: int  # where its own text begins in the log, bytes
     requests: int = 0  # to stop, that it was sent
     shown: int = 0  # bytes of its text that were printed
+    trains: bool = False  # it has got past what is printed
 
     def forward(self, requests: int) -> None:
         """The first request to stop asks the run to save; the second one ends it."""
@@ -45,8 +46,11 @@ class Started:
 
     def show_beginning(self, report: Callable[[str], None]) -> None:
         """Prints what it has written since, until it trains: a corpus may take long to build."""
+        if self.trains:
+            return
         whole, end, _ = self.text(self.shown, 1_000_000).rpartition(b'\n')
-        if self.has_corpus or self.process.poll() is not None:  # asked after what was read
+        self.trains = self.has_corpus  # asked after what was read
+        if self.trains or self.process.poll() is not None:
             return
         self.shown += len(whole + end)
         for line in whole.decode('utf-8', 'replace').splitlines():
