@@ -19,6 +19,8 @@ from electra_jax.objectives import table
 
 # On a GPU, JAX would take most of the memory at once, and leave the peer none.
 SHARING = {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'}
+# On a CPU, glibc would return each large block that the peer frees to the kernel: more page faults.
+KEEPING = {'MALLOC_TRIM_THRESHOLD_': str(1 << 62), 'MALLOC_MMAP_THRESHOLD_': str(1 << 30)}
 # Platform -> variants of the peer that may be the fastest; of those timed the fastest counts.
 PEER_VARIANTS = {'cpu': ('eager', 'compiled'), 'gpu': ('compiled', 'cuda_graphs')}
 
@@ -121,14 +123,16 @@ def peers(config: Settings, rival: Rival, plan: Plan, ready: Mapping[str, Any]) 
     platform = ready['platform']
     if platform not in PEER_VARIANTS:
         raise UserError(f'--versus=transformers is timed on a CPU or a GPU, not on a {platform}')
+    on_cpu = platform == 'cpu'
     shared = {
         **peer_settings(config, ready['vocab_size']),
-        'device': 'cpu' if platform == 'cpu' else 'cuda',
+        'device': 'cpu' if on_cpu else 'cuda',
         'dtype': ready['dtype'],
         'warmup': plan.warmup,
     }
+    module, environment = 'electra_jax.bench.torch_step', KEEPING if on_cpu else {}
     return [
-        Entry(f'transformers, {x}', 'electra_jax.bench.torch_step', {**shared, 'variant': x})
+        Entry(f'transformers, {x}', module, {**shared, 'variant': x}, environment)
         for x in rival.variants or PEER_VARIANTS[platform]
     ]
 

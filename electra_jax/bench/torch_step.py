@@ -3,7 +3,7 @@
 It is the strongest PyTorch version of the same step that we know how to write with transformers'
 model code: embeddings shared by both networks, the masked positions gathered before the generator's
 vocabulary head, an exact sample from the generator, both losses, the global-norm clip, the fused
-AdamW, SDPA attention, bfloat16 autocast on CUDA, freed memory kept on a CPU (`malloc`). Rows
+AdamW, SDPA attention, bfloat16 autocast on CUDA, freed memory kept on a CPU (`job.KEEPING`). Rows
 are full, so that it needs no attention mask, which is its fastest case. Which of its variants is
 the fastest differs between machines, so all that may be are timed in the same run (`VARIANTS`).
 

@@ -26,6 +26,9 @@ def test_the_peer_runs_where_ours_does():
     assert {(one.settings['device'], one.settings['dtype']) for one in found} == {
         ('cuda', 'bfloat16')
     }
+    assert not found[0].environment
+    (found, _) = job.peers(tiny_config(), transformers, PLAN, {**ready, 'platform': 'cpu'})
+    assert 'MALLOC_TRIM_THRESHOLD_' in found.environment
     with pytest.raises(UserError, match='not on a tpu'):
         job.peers(tiny_config(), transformers, PLAN, {**ready, 'platform': 'tpu'})
 
