@@ -123,8 +123,9 @@ def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
     except ImportError:
         return 'no plot: type pip install matplotlib'
     points = {run.name: points_of(run, metric) for run in runs}
-    ylabel = ', '.join(dict.fromkeys(run.headline.get('metric', metric) for run in runs))
-    ylabel = ylabel if metric == 'median' else metric
+    of_trials = metric == 'median'
+    scores = dict.fromkeys(run.headline.get('metric', metric) for run in runs)
+    name = ', '.join(scores) if of_trials else metric
     drawn = [run for run in runs if points[run.name]]
     varied = list(dict.fromkeys(key for run in drawn for key in run.varied))
     figure = Figure(figsize=(5 * (1 + len(varied)), 4), layout='tight')
@@ -132,7 +133,7 @@ def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
     over_steps, *over_settings = figure.subplots(1, 1 + len(varied), squeeze=False)[0]
     for run in drawn:
         over_steps.plot(*zip(*points[run.name], strict=True), '.-', label=run.name)
-    over_steps.set(xlabel='step', ylabel=ylabel)
+    over_steps.set(xlabel='step', ylabel=name)
     if drawn:
         over_steps.legend(fontsize=7)
     for axes, key in zip(over_settings, varied, strict=True):
@@ -140,7 +141,7 @@ def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
         ends = [(run.varied[key], last[run.name]) for run in drawn if key in run.varied]
         ends.sort(key=lambda end: in_order(end[0]))
         axes.plot(*zip(*ends, strict=True), 'o')
-        axes.set(xlabel=key, ylabel=f'{ylabel}, {"median" if metric == "median" else "last"}')
+        axes.set(xlabel=key, ylabel=f'{name}, {"median" if of_trials else "last"}')
     figure.savefig(path, dpi=120)
     return f'plot: {path}'
 
