@@ -34,8 +34,8 @@ def attention(kernel: str, operands: Operands, sight: Sight, drop: Drop) -> jax.
         [B, L, H, K] in the compute dtype. The softmax is float32.
     """
     if sight.window is not None and kernel not in WINDOWED:
-        # A window leaves no use for a kernel without one: three blocks of keys are no large array.
-        if sight.works_in_blocks(operands.documents_BL.shape[1]):
+        # A window leaves no use for a kernel without one: a few blocks of keys are no large array.
+        if sight.blocks(operands.documents_BL.shape[1]):
             return local(operands, sight, drop)
         kernel = 'xla'
     if kernel in DROPPING:
@@ -102,26 +102,28 @@ def visible(documents_BL: jax.Array, sight: Sight) -> jax.Array:
 
 
 def local(operands: Operands, sight: Sight, drop: Drop) -> jax.Array:
-    """Attention through a window, in blocks as wide as one side of it: linear in L.
+    """Attention through a window, in blocks of tokens: linear in L.
 
-    Each block of queries meets the keys of its own block and of both neighbours, which is all
-    that it can see.
+    Each block of queries meets the keys of its own block and, on either side of it, as many more
+    as the window is wide, which is all that it can see.
     """
     query_BLHK, key_BSHK, value_BSHK, documents_BL = operands
-    L, W = documents_BL.shape[1], sight.window
-    assert W is not None, 'local attention needs a window'
-    J = -(-L // W)
-    blocks = functools.partial(_in_blocks, J=J, W=W)
-    query_BJWHK, documents_BJW = blocks(query_BLHK), blocks(documents_BL, fill=-1)
-    key_BJUHK, value_BJUHK = (_with_neighbours(blocks(x)) for x in (key_BSHK, value_BSHK))
-    others_BJU = _with_neighbours(documents_BJW, fill=-1)
+    L = documents_BL.shape[1]
+    blocks = sight.blocks(L)
+    assert blocks, 'local attention needs a window, and rows that are longer'
+    J, W, U = blocks
+    beside = (U - W) // 2
+    split = functools.partial(_in_blocks, J=J, W=W)
+    query_BJWHK, documents_BJW = split(query_BLHK), split(documents_BL, fill=-1)
+    key_BJUHK, value_BJUHK = (_with_neighbours(split(x), beside) for x in (key_BSHK, value_BSHK))
+    others_BJU = _with_neighbours(documents_BJW, beside, fill=-1)
     scores_BHJWU = jnp.einsum(
         'BJWHK,BJUHK->BHJWU',
         query_BJWHK * operands.scale,
         key_BJUHK,
         preferred_element_type=jnp.float32,
     )
-    own_W, other_U = jnp.arange(W) + W, jnp.arange(3 * W)
+    own_W, other_U = jnp.arange(W) + beside, jnp.arange(U)
     seen_WU = sight.sees(own_W[:, None], other_U[None])
     visible_BJWU = documents_BJW[..., None] == others_BJU[:, :, None]
     visible_BJWU &= lift(jnp.asarray(seen_WU), 4)
@@ -138,11 +140,12 @@ def _in_blocks(x: jax.Array, J: int, W: int, fill: int = 0) -> jax.Array:
     return jnp.pad(x, pad, constant_values=fill).reshape(x.shape[0], J, W, *x.shape[2:])
 
 
-def _with_neighbours(x: jax.Array, fill: int = 0) -> jax.Array:
-    """[B, J, W, ...] -> [B, J, 3 W, ...]: each block between the one before and the one after."""
+def _with_neighbours(x: jax.Array, beside: int, fill: int = 0) -> jax.Array:
+    """[B, J, W, ...] -> [B, J, U, ...]: each block, with what is beside it."""
     around = [(0, 0), (1, 1), *[(0, 0)] * (x.ndim - 2)]
     x = jnp.pad(x, around, constant_values=fill)
-    return jnp.concatenate([x[:, :-2], x[:, 1:-1], x[:, 2:]], axis=2)
+    ends = x.shape[2] - beside
+    return jnp.concatenate([x[:, :-2, ends:], x[:, 1:-1], x[:, 2:, :beside]], axis=2)
 
 
 def mosaic(operands: Operands, sight: Sight, drop: Drop, interpret: bool = False) -> jax.Array:

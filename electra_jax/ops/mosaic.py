@@ -85,12 +85,11 @@ def numbers(sight: Sight, drop: Drop, shape: tuple[int, int, int]) -> tuple[jax.
     """
     B, L, H = shape
     queries_L = np.arange(L, dtype=np.uint32)
-    if sight.works_in_blocks(L):
-        assert sight.window is not None
-        W = sight.window
-        inner: tuple[int, ...] = (-(-L // W), W, 3 * W)
-        # A query of block j meets its first key at j - 1 blocks.
-        steps_L = queries_L * np.uint32(3 * W) - (queries_L // W) * np.uint32(W) + np.uint32(W)
+    if blocks := sight.blocks(L):
+        inner: tuple[int, ...] = blocks
+        _, W, U = map(np.uint32, blocks)
+        # The first key of block j is a window before its first query, at j W.
+        steps_L = queries_L * U - (queries_L // W) * W + (U - W) // np.uint32(2)
     else:
         inner, steps_L = (L, L), queries_L * np.uint32(L)
     assert math.prod(inner) <= 2**32, f'rows of {L:,} tokens are too long for mosaic attention'

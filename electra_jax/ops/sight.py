@@ -21,6 +21,17 @@ class Operands(NamedTuple):
         return 1 / math.sqrt(self.query_BLHK.shape[-1])
 
 
+class Blocks(NamedTuple):
+    """A row in blocks of queries, each with all keys that a window lets it see."""
+
+    number: int  # of blocks: J
+    own: int  # tokens of a block: W
+    seen: int  # tokens that it meets, its own and a window's more on either side: U
+
+
+# Tokens of a block behind a narrow window: products of a few rows each are slow.
+_FEWEST = 16
+
 # Which side, by the positions of two tokens: its own [L, 1], the other [1, S].
 SIDES: dict[str, Callable[[jax.Array, jax.Array], jax.Array | bool]] = {
     'document': lambda own_L1, other_1S: True,
@@ -42,6 +53,18 @@ class Sight(NamedTuple):
             seen &= abs(own_L1 - other_1S) <= self.window
         return seen
 
-    def works_in_blocks(self, L: int) -> bool:
-        """Whether the plain form goes through rows of L tokens in blocks: `attention.local`."""
-        return self.window is not None and 3 * self.window < L
+    def blocks(self, L: int) -> Blocks | None:
+        """How the plain form goes through rows of L tokens; None: at once, which is less work.
+
+        >>> Sight(window=3).blocks(64)
+        Blocks(number=4, own=16, seen=22)
+        >>> Sight(window=128).blocks(512)
+        Blocks(number=4, own=128, seen=384)
+        >>> Sight(window=128).blocks(384) is None
+        True
+        """
+        if self.window is None:
+            return None
+        own = max(self.window, _FEWEST)
+        blocks = Blocks(-(-L // own), own, own + 2 * self.window)
+        return blocks if blocks.seen < L else None
