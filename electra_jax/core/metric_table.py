@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from electra_jax.core import own_metrics
 from electra_jax.core.own_metrics import Metric
 
-_NATS, _SHARE = 'nats', 'share, 0 to 1'
+_NATS, _SHARE, _CORRELATION = 'nats', 'share, 0 to 1', '-1 to 1'
 _PER_MASKED = 'nats per masked token'
 _PER_TOKEN = 'nats per token'
 _MATCHES = 'The masked positions at which'
@@ -176,8 +176,8 @@ HEALTH = {
     ),
 }
 
-# Scores of a task, 'finetune/TASK/METRIC', with '/SPLIT' before METRIC for further files. On the
-# terminal and in results.md shares and correlations are times 100.
+# Scores of a task, 'finetune/TASK/METRIC', with '/SPLIT' before METRIC for further files. People
+# read shares and correlations times 100 (`score`).
 FINETUNE = {
     'accuracy': Metric(
         _SHARE, 'Rows, or words, with the right class; for several classes each: all right.',
@@ -193,9 +193,11 @@ FINETUNE = {
     'micro_f1': Metric(_SHARE, 'F1 over all decisions about all classes.', 'higher'),
     'precision': Metric(_SHARE, 'Of the spans that were found, those that are right.', 'higher'),
     'recall': Metric(_SHARE, 'Of the true spans, those that were found.', 'higher'),
-    'matthews': Metric('-1 to 1', "Matthews' correlation of predicted and true class.", 'higher'),
-    'pearson': Metric('-1 to 1', 'The correlation of predicted and true scores.', 'higher'),
-    'spearman': Metric('-1 to 1', 'The correlation of their ranks.', 'higher'),
+    'matthews': Metric(
+        _CORRELATION, "Matthews' correlation of predicted and true class.", 'higher'
+    ),
+    'pearson': Metric(_CORRELATION, 'The correlation of predicted and true scores.', 'higher'),
+    'spearman': Metric(_CORRELATION, 'The correlation of their ranks.', 'higher'),
     'mse': Metric("the score's, squared", 'The mean squared error of the scores.', 'lower'),
     'exact_match': Metric(
         _SHARE, 'Answers, or written texts, that are a reference, exactly.', 'higher'
@@ -321,6 +323,34 @@ def unit_of(name: str) -> str:
     """
     key = key_of(name)
     return METRICS[key].unit if key else ''
+
+
+def scale(name: str) -> int:
+    """What a metric is multiplied by for people: 100 for shares and correlations of a task.
+
+    Files that programs read (metrics.jsonl, results.json, table.csv) have each metric as it is.
+
+    >>> scale('finetune/sst2/accuracy'), scale('finetune/stsb/mse'), scale('eval/disc_auc')
+    (100, 1, 1)
+    """
+    is_share = unit_of(name) in (_SHARE, _CORRELATION)
+    return 100 if is_share and name.startswith('finetune/') else 1
+
+
+def shown_unit(name: str) -> str:
+    """The unit of a metric times its scale; '': it has none, or is not known."""
+    return unit_of(name) if scale(name) == 1 else f'times {scale(name)}'
+
+
+def score(name: str, value: float | None) -> str:
+    """A score of a task, by its whole name, as people read it; '': there is none.
+
+    >>> score('finetune/sst2/dev/accuracy', 0.7499), score('finetune/stsb/mse', 0.7499)
+    ('74.99', '0.750')
+    """
+    if value is None:
+        return ''
+    return f'{value:.3f}' if scale(name) == 1 else f'{scale(name) * value:.2f}'
 
 
 def keys_like(name: str) -> list[str]:

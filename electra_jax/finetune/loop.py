@@ -135,7 +135,7 @@ def _scored(
             return None
         scores = dict(results.scored(0, predicted).metrics)
     named = {run.metric_name(name): value for name, value in scores.items()}
-    tools.log.write(step, named, [f'step {step}  {results.scores_line(run.task, scores)}'])
+    tools.log.write(step, named, [f'step {step}  {results.scores_line(scores)}'])
     return predicted, scores
 
 

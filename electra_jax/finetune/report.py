@@ -41,7 +41,7 @@ def start_lines(run: Run) -> list[str]:
         weights_line(run.task),
         _other_head_line(run),
         scale_line(run.task),
-        *run.trivial.lines_with_scores(run.task),
+        *run.trivial.lines_with_scores(),
         f'to predict: {_sizes(run.tests)}' if run.tests else '',
         *complaints({'train': train, **run.scored, **run.tests}),
         *repeated_lines(

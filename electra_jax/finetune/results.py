@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from electra_jax.core import files
+from electra_jax.core import files, metric_table
 from electra_jax.core.complaints import counted
 from electra_jax.finetune.kinds.kind import Kind, Predictions, Task
 from electra_jax.finetune.kinds.table import KINDS
@@ -56,12 +56,12 @@ class Trivial(NamedTuple):
         """A sentence for each split."""
         return [f'trivial in {split}: {answer}' for split, answer in self.answers.items()]
 
-    def lines_with_scores(self, task: Task) -> list[str]:
+    def lines_with_scores(self) -> list[str]:
         """The sentences, each with what its answer reaches."""
         found = []
         for split, line in zip(self.answers, self.lines(), strict=True):
             scores = {k: v for k, v in self.metrics.items() if k.startswith(f'{split}/')}
-            found.append(f'{line}: {scores_line(task, scores)}')
+            found.append(f'{line}: {scores_line(scores)}')
         return found
 
 
@@ -116,17 +116,14 @@ def summarize(trials: Sequence[Trial]) -> dict[str, Summary]:
 # All trials
 
 
-def _shown(task: Task, name: str, value: float | None) -> str:
-    """A value of 'SPLIT/METRIC' as a person reads it: shares and correlations are times 100."""
-    if value is None:
-        return ''
-    is_unscaled = name.rpartition('/')[2] in KINDS[task.kind].unscaled_metrics
-    return f'{value:.3f}' if is_unscaled else f'{100 * value:.2f}'
+def _shown(name: str, value: float | None) -> str:
+    """A value of 'SPLIT/METRIC' as a person reads it."""
+    return metric_table.score(f'finetune/{name}', value)
 
 
-def scores_line(task: Task, scores: Mapping[str, float]) -> str:
+def scores_line(scores: Mapping[str, float]) -> str:
     """Scores on a line."""
-    return '  '.join(f'{name} {_shown(task, name, value)}' for name, value in scores.items())
+    return '  '.join(f'{name} {_shown(name, value)}' for name, value in scores.items())
 
 
 class Results(NamedTuple):
@@ -140,14 +137,14 @@ class Results(NamedTuple):
         """The metrics over the trials, a line each with what is trivial, and the notes."""
         lines = []
         for name, found in self._headline_first():
-            text = f'{name:<24} {_shown(self.task, name, found.median)}'
+            text = f'{name:<24} {_shown(name, found.median)}'
             if found.trials > 1:
                 text += f'  median of {counted(found.trials, "trials")}'
-                text += f'; mean {_shown(self.task, name, found.mean)}'
-                deviation = _shown(self.task, name, found.standard_deviation)
+                text += f'; mean {_shown(name, found.mean)}'
+                deviation = _shown(name, found.standard_deviation)
                 text += f', standard deviation {deviation}'
             if name in self.easy.metrics:
-                text += f'  (trivial: {_shown(self.task, name, self.easy.metrics[name])})'
+                text += f'  (trivial: {_shown(name, self.easy.metrics[name])})'
             lines.append(text)
         return '\n'.join([*lines, *self._notes()])
 
@@ -159,7 +156,7 @@ class Results(NamedTuple):
             values += [trial.metrics.get(name) for trial in self.trials]
             values.append(self.easy.metrics.get(name))
             title = f'**{name}**' if name == self.task.headline else name
-            rows.append([title, *(_shown(self.task, name, value) for value in values)])
+            rows.append([title, *(_shown(name, value) for value in values)])
         seeds = [f'seed {trial.seed}' for trial in self.trials]
         columns = ['metric', 'median', 'mean', 'standard deviation', *seeds, 'trivial']
         table = terminal.markdown(columns, rows).rstrip('\n')

@@ -145,11 +145,12 @@ def _result_rows(path: pathlib.Path) -> Iterator[list[str]]:
         seeds = ', '.join(str(trial['seed']) for trial in content['trials'])
         trivial = content.get('trivial', {}).get('metrics', {})  # of earlier versions: none
         for name, values in content['summary'].items():
-            spread = values['standard_deviation']
+            whole, spread = f'finetune/{name}', values['standard_deviation']
+            shown = [metric_table.score(whole, values[key]) for key in ('median', 'mean')]
             yield [
-                *(content['task'], name, _short(values['median']), _short(values['mean'])),
-                *('one trial' if spread is None else _short(spread), seeds),
-                *(metric_table.unit_of(f'finetune/{name}'), _short(trivial.get(name))),
+                *(content['task'], name, *shown),
+                *('one trial' if spread is None else metric_table.score(whole, spread), seeds),
+                *(metric_table.shown_unit(whole), metric_table.score(whole, trivial.get(name))),
             ]
     except OSError as error:
         raise CheckpointError(f'cannot read {path} ({error.strerror})') from error

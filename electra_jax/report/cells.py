@@ -44,11 +44,9 @@ def number(value: Any) -> str:
 
 
 def score(name: str, value: Any) -> str:
-    """A score; shares and correlations times 100."""
-    if not isinstance(value, int | float):
-        return NOTHING
-    is_share = metric_table.unit_of(f'finetune/{name}') in ('share, 0 to 1', '-1 to 1')
-    return f'{100 * value:.2f}' if is_share else number(float(value))
+    """A score of a task, 'SPLIT/METRIC'."""
+    is_number = isinstance(value, int | float)
+    return metric_table.score(f'finetune/{name}', value) if is_number else NOTHING
 
 
 def setting(value: Any) -> str:

@@ -94,11 +94,10 @@ def _chart(
     if all(len(curve['x']) < 2 for curve in curves):
         return None
     keys = [key for name in panel.metrics if (key := metric_table.key_of(name))]
-    unit = METRICS[keys[0]].unit if keys else ''
     bands = [measured[name] for name in reversed(panel.metrics) if name in measured]
     return {
         'title': panel.title,
-        'unit': unit,
+        'unit': metric_table.shown_unit(panel.metrics[0]),
         'log': panel.log,
         'meaning': [[key, METRICS[key].meaning] for key in keys],
         'curves': curves,
@@ -123,7 +122,9 @@ def _points(run: Run, name: str) -> dict[str, Any]:
     if not points:
         return {}
     steps, values = zip(*points, strict=True)
-    curve = {'x': [round(step, 1) for step in steps], 'y': [float(f'{y:.5g}') for y in values]}
+    scale = metric_table.scale(name)
+    shown = [float(f'{scale * value:.5g}') for value in values]
+    curve = {'x': [round(step, 1) for step in steps], 'y': shown}
     elapsed = np.array(run.series('speed/elapsed'))
     if len(elapsed) > 1:
         minutes = np.interp(steps, elapsed[:, 0], elapsed[:, 1]) / 60

@@ -5,7 +5,7 @@ from typing import Any
 
 from electra_jax.core import metric_table
 from electra_jax.core.metric_table import METRICS
-from electra_jax.sweep.shown import Shown
+from electra_jax.sweep.shown import Shown, cell_of
 from electra_jax.train import metric_lines
 
 # What ranks runs of pre-training, the first in which they differ. AUC comes where the generator is
@@ -96,7 +96,7 @@ def notes(
         row = rows[best]
         what = f'{row["metric"]} (median)' if metric == 'median' else metric
         lines.append(
-            f'best: {row["run"]}, by {what}, {row[metric]:.4g} ({direction(metric)} is better)'
+            f'best: {row["run"]}, by {what}, {cell_of(row, metric)} ({direction(metric)} is better)'
         )
     if failed := [row['run'] for row in rows if row.get('outcome') == FAILED]:
         lines.append(

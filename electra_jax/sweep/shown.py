@@ -1,4 +1,4 @@
-"""A run as the tables of a sweep show it."""
+"""A run as the tables of a sweep show it, and its values as people read them."""
 
 import dataclasses
 import functools
@@ -8,7 +8,10 @@ from typing import Any
 
 from etils import epath
 
+from electra_jax.core import metric_table
 from electra_jax.train import runs
+
+_OF_HEADLINE = ('median', 'mean', 'standard deviation')  # columns that have its unit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,3 +33,26 @@ class Shown:
     def headline(self) -> dict[str, Any]:
         """What the trials of a fine-tuning run reached; empty for others."""
         return self.read.results.get('headline', {})
+
+
+def scored_name(row: Mapping[str, Any], column: str) -> str:
+    """The whole name of the metric in a column of a row, which columns of the headline share."""
+    return f'finetune/{row.get("metric")}' if column in _OF_HEADLINE else column
+
+
+def cell(value: Any) -> str:
+    """A value as people read it.
+
+    >>> cell(0.73251), cell(1234567.0), cell(200), cell(None)
+    ('0.7325', '1,234,567', '200', '')
+    """
+    if isinstance(value, float):
+        return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'
+    return '' if value is None else str(value)
+
+
+def cell_of(row: Mapping[str, Any], column: str) -> str:
+    """The value in a column of a row as people read it."""
+    name, value = scored_name(row, column), row.get(column)
+    is_score = name.startswith('finetune/') and isinstance(value, int | float)
+    return metric_table.score(name, value) if is_score else cell(value)

@@ -15,10 +15,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from electra_jax.core import metric_table
 from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.runtime import terminal
 from electra_jax.sweep import rank, table
-from electra_jax.sweep.shown import Shown
+from electra_jax.sweep.shown import Shown, cell, scored_name
 from electra_jax.train import metric_lines, workdir
 
 SCORE = 'score'  # the mean over tasks and minimal pairs, times 100
@@ -93,7 +94,7 @@ def trained(run: Shown) -> Values:
 
 
 def scores(folder: pathlib.Path) -> dict[str, Values]:
-    """Name of a run of pre-training -> task -> the median of its trials; and pairs; times 100."""
+    """Name of a run of pre-training -> task -> the median of its trials; and pairs; for people."""
     found: dict[str, Values] = collections.defaultdict(dict)
     for path in sorted(folder.glob('finetune/*/results.json')):
         run = Shown(path.parent.name, path.parent)
@@ -108,7 +109,8 @@ def scores(folder: pathlib.Path) -> dict[str, Values]:
                 f'{path.parent} is a second fine-tuning on {task} from {start}: keep one of them '
                 'in the study'
             )
-        found[start][task] = 100 * float(median)
+        scale = metric_table.scale(scored_name(run.headline, 'median'))
+        found[start][task] = scale * float(median)
     for path in sorted(folder.glob('pairs/*.jsonl')):
         found[path.stem]['pairs'] = 100 * pairs(path)
     return found
@@ -207,15 +209,15 @@ def write(folder: pathlib.Path, rule: Rule) -> str:
     for arm in found:
         cells = [arm.name, seeds(arm, rule.metric)]
         for column in columns:
-            cells.append(table.cell(arm.mean(column)))
+            cells.append(cell(arm.mean(column)))
             deviation = arm.deviation(column)
             if column not in COSTS and deviation is not None:
-                cells[-1] += f' ({table.cell(deviation)})'
+                cells[-1] += f' ({cell(deviation)})'
         rows.append([*cells, verdict(arm, by_name, rule, floor)])
     text = terminal.markdown(head, rows)
     if floor is not None:
         text += (
-            f'\nNoise floor of {rule.metric}: {table.cell(floor)}, the standard deviation over '
+            f'\nNoise floor of {rule.metric}: {cell(floor)}, the standard deviation over '
             f'seeds, pooled over arms. {rule.baseline} is the baseline; better and worse are more '
             'than two standard deviations of the difference; wins: better than its control, too.\n'
         )

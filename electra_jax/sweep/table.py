@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from electra_jax.core import metric_table
 from electra_jax.runtime import terminal
 from electra_jax.sweep import rank
-from electra_jax.sweep.shown import Shown
+from electra_jax.sweep.shown import Shown, cell_of, scored_name
 
 HELD_OUT = ('eval/', 'finetune/')
 _COSTS = ('ms/step', 'GFLOP/step')
@@ -101,17 +102,6 @@ def narrow(
     return list(dict.fromkeys(n for n in order if n in names and n in [*asked, *kept]))
 
 
-def cell(value: Any) -> str:
-    """A value as people read it.
-
-    >>> cell(0.73251), cell(1234567.0), cell(200), cell(None)
-    ('0.7325', '1,234,567', '200', '')
-    """
-    if isinstance(value, float):
-        return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'
-    return '' if value is None else str(value)
-
-
 def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
     """Draws the metric against the step, and its last value against each setting that varies.
 
@@ -137,7 +127,7 @@ def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
     if drawn:
         over_steps.legend(fontsize=7)
     for axes, key in zip(over_settings, varied, strict=True):
-        last = {run.name: run.headline.get(metric, points[run.name][-1][1]) for run in drawn}
+        last = {run.name: end_of(run, metric, points[run.name]) for run in drawn}
         ends = [(run.varied[key], last[run.name]) for run in drawn if key in run.varied]
         ends.sort(key=lambda end: in_order(end[0]))
         axes.plot(*zip(*ends, strict=True), 'o')
@@ -147,11 +137,20 @@ def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
 
 
 def points_of(run: Shown, metric: str) -> list[tuple[int, float]]:
-    """(step, value) of a metric; of the median of trials, the score of each evaluation."""
+    """(step, value for people) of a metric; of the median of trials, each evaluation's score."""
     if metric == 'median':
         score = str(run.headline.get('metric', '')).rpartition('/')[2]
         metric = f'finetune/{run.read.results.get("task")}/{score}'
-    return run.read.series(metric)
+    scale = metric_table.scale(metric)
+    return [(step, scale * value) for step, value in run.read.series(metric)]
+
+
+def end_of(run: Shown, metric: str, points: Sequence[tuple[int, float]]) -> float:
+    """What a run reached, for people: the median of its trials, or the last of its points."""
+    value = run.headline.get(metric)
+    if value is None:
+        return points[-1][1]
+    return metric_table.scale(scored_name(run.headline, metric)) * float(value)
 
 
 def in_order(value: str) -> tuple[float, str]:
@@ -174,7 +173,7 @@ def write(
     names, rows = table(runs, metric, columns)
     best = rank.best_row(rows, metric)
     printed = narrow(names, rows, metric, columns)
-    cells = [[cell(row.get(name)) for name in printed] for row in rows]
+    cells = [[cell_of(row, name) for name in printed] for row in rows]
     if best is not None:
         cells[best] = [
             f'**{text}**' if name in ('run', metric) else text

@@ -71,10 +71,10 @@ def test_a_metric_that_a_trial_lacks_is_left_open():
     assert '| dev/mse | 0.250 | 0.250 |  | 0.250 |  |  |' in of_scores(many).markdown()
 
 
-def test_a_kind_names_the_metrics_that_are_not_multiplied():
-    scores = {'dev/best_f1_threshold': 1.5, 'dev/mse': 0.5}
-    wanted = 'dev/best_f1_threshold 1.500  dev/mse 50.00'
-    assert results.scores_line(task_of('spans'), scores) == wanted
+def test_shares_alone_are_times_100():
+    scores = {'dev/best_f1_threshold': 1.5, 'dev/f1': 0.5, 'dev/mse': 0.5}
+    wanted = 'dev/best_f1_threshold 1.500  dev/f1 50.00  dev/mse 0.500'
+    assert results.scores_line(scores) == wanted
 
 
 def test_a_nan_is_no_result(tmp_path):

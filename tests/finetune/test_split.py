@@ -109,7 +109,7 @@ def test_what_naming_one_class_would_reach_is_reported(tmp_path):
     scored = splits.read_scored(config, train.task)
     examples = {name: one.examples for name, one in scored.items()}
     easy = results.trivial(train.task, train.examples, examples)
-    assert easy.lines_with_scores(train.task)[0].startswith(
+    assert easy.lines_with_scores()[0].startswith(
         "trivial in dev: 'good' for every row: dev/accuracy 33.33"
     )
 
@@ -219,7 +219,7 @@ def test_what_naming_one_tag_would_reach_is_reported(tmp_path):
     train = splits.read_train(config_of('tagging', tmp_path, train_file='train.txt'))[0]
     kind = KINDS[train.task.kind]
     easy = results.trivial(train.task, train.examples, {'dev': train.examples})
-    (line,) = easy.lines_with_scores(train.task)
+    (line,) = easy.lines_with_scores()
     assert "'O' for every word" in line and 'dev/accuracy 66.67' in line
     (values,) = kind.trivial(train.task, train.examples, train.examples).values()
     assert all(one.strides[0] == 0 for one in values)  # no copy for each word

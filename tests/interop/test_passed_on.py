@@ -180,9 +180,18 @@ def test_the_card_has_what_the_run_recorded(ours, tmp_path):
     assert ['eval/disc_auc', '0.2', 'share, 0 to 1', '0.5'] in rows
     assert ['eval/mlm_loss', '5.1', 'nats per masked token', '6.9'] in rows
     assert ['eval/other', '7', '', ''] in rows and '| 0.4 |' not in text
-    scores = ['sst2', 'dev/accuracy', '0.815', '0.8', '0.01', '3, 4', 'share, 0 to 1', '0.509']
+    scores = ['sst2', 'dev/accuracy', '81.50', '80.00', '1.00', '3, 4', 'times 100', '50.90']
     assert scores in rows
-    assert ['sst2', 'dev/mse', '2', '2', 'one trial', '3, 4', "the score's, squared", ''] in rows
+    assert [
+        'sst2',
+        'dev/mse',
+        '2.000',
+        '2.000',
+        'one trial',
+        '3, 4',
+        "the score's, squared",
+        '',
+    ] in rows
     assert '/home/me' not in text
     found = projects.read_huggingface(tmp_path / 'small')
     fakes.assert_same(found.params, fakes.params(fakes.model(), seed=20))

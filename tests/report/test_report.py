@@ -137,6 +137,18 @@ def test_several_runs_are_compared_by_what_differs(tmp_path):
     assert 'type="checkbox"' in page.page(found, reference.NOTHING)
 
 
+def test_curves_of_tasks_have_the_scale_of_their_scores(tmp_path):
+    lines = [
+        {'step': step, 'finetune/x/accuracy': step / 8, 'finetune/x/mse': 0.5} for step in (4, 6)
+    ]
+    (tmp_path / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    ((share, other),) = [
+        one['charts'] for one in curves.sections(runs.find([tmp_path]), reference.NOTHING)
+    ]
+    assert share['unit'] == 'times 100' and share['curves'][0]['y'] == [50.0, 75.0]
+    assert other['unit'] == "the score's, squared" and other['curves'][0]['y'] == [0.5, 0.5]
+
+
 def test_a_folder_without_a_run_is_refused_and_damaged_files_are_left_out(tmp_path, folder):
     with pytest.raises(DataError, match=re.escape(f'{tmp_path}/none')):
         runs.find([tmp_path / 'none'])

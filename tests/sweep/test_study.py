@@ -85,7 +85,8 @@ def tuned(folder, name, task, median):
     path.mkdir(parents=True)
     config = {'init_from': f'{folder}/pretrain/{name}/checkpoints/8', 'task': {'name': task}}
     (path / 'config.json').write_text(json.dumps({'config': config}))
-    (path / 'results.json').write_text(json.dumps({'headline': {'median': median}}))
+    headline = {'metric': 'dev/matthews', 'median': median}
+    (path / 'results.json').write_text(json.dumps({'headline': headline}))
 
 
 def answered(folder, name, generator, discriminator):

@@ -123,7 +123,7 @@ def test_fine_tuning_shows_the_spread_of_its_headline(tmp_path, undrawn):
     (tmp_path / 'results.json').write_text(json.dumps({'headline': other}))
     runs = [Shown('cola', tmp_path / 'one', outcome='done'), Shown('better', tmp_path)]
     text = table.write(runs, None, None, tmp_path / 'out')
-    assert '| **better** |' in text and 'best: better, by dev/matthews (median), 0.5' in text
+    assert '| **better** |' in text and 'best: better, by dev/matthews (median), 50.00' in text
     row = table.summary(runs[0], 'train/loss', None)
     assert row == {
         'run': 'cola', 'outcome': 'done', 'metric': 'dev/matthews', 'median': 0.125, 'mean': 0.12,
@@ -137,7 +137,8 @@ def test_what_ranks_fine_tunings_is_what_is_drawn(tmp_path):
     lines = [{'step': 5, 'train/loss': 1.0}, {'step': 8, 'finetune/cola/matthews': 0.25}]
     (tmp_path / 'metrics.jsonl').write_text(''.join(json.dumps(one) + '\n' for one in lines))
     run = Shown('a', tmp_path, {'seed': '1'})
-    assert table.points_of(run, 'median') == [(8, 0.25)]
+    points = table.points_of(run, 'median')
+    assert points == [(8, 25.0)] and table.end_of(run, 'median', points) == 12.5
     assert table.points_of(run, 'train/loss') == [(5, 1.0)]
     assert 'plot.png' in table.draw([run], 'median', tmp_path / 'plot.png')
 
@@ -151,8 +152,11 @@ def test_fine_tuning_is_ranked_by_a_metric_that_is_asked_for(tmp_path, undrawn):
         (tmp_path / name / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
     runs = [Shown(name, tmp_path / name, outcome='done') for name in 'ab']
     text = table.write(runs, 'finetune/cola/accuracy', None, tmp_path / 'out')
-    assert '| **b** |' in text and '**0.75**' in text and 'no run has' not in text
-    assert 'best: b, by finetune/cola/accuracy, 0.75 (higher is better)' in text
+    assert '| **b** |' in text and '**75.00**' in text and 'no run has' not in text
+    assert 'best: b, by finetune/cola/accuracy, 75.00 (higher is better)' in text
+    # People read scores times 100, other programs the numbers of results.json and metrics.jsonl.
+    with (tmp_path / 'out' / 'table.csv').open() as file:
+        assert [row['finetune/cola/accuracy'] for row in csv.DictReader(file)] == ['0.5', '0.75']
 
 
 def test_a_line_that_is_still_being_written_is_left_out(finished):

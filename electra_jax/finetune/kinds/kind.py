@@ -141,7 +141,7 @@ class Predictions(NamedTuple):
 class Scores(NamedTuple):
     """Metrics of one set of predictions."""
 
-    # Finite numbers: fractions, except for the kind's `unscaled_metrics`.
+    # Finite numbers, in the units of `core.metric_table` or of the kind's MEANINGS.
     values: dict[str, float]
     notes: tuple[str, ...] = ()  # what a reader must know, such as that one is not defined
 
@@ -205,8 +205,6 @@ class Kind(NamedTuple):
     class_counts: Callable[[Sequence[Any]], Mapping[str, int]] | None = None
     # Batch -> float [B], how many terms of the loss each row has, before its weight.
     terms: Callable[[Batch], jax.Array] = lambda batch: jnp.ones_like(batch['weight'])
-    # Metrics that are displayed as they are; all others are displayed times 100.
-    unscaled_metrics: tuple[str, ...] = ()
     # Whether an answer depends on the other examples, which are then answered together.
     together: bool = False
     # Formats of new text that it takes in addition to lines and tables.

@@ -335,7 +335,6 @@ SPANS = Kind(
         epochs=2,
         row_length=512,
     ),
-    unscaled_metrics=('best_exact_threshold', 'best_f1_threshold'),
     styles=('reference', 'huggingface', 'modernbert'),
     read=read,
     inputs=('context', 'question'),

@@ -335,7 +335,6 @@ CLASSIFICATION = Kind(
 REGRESSION = CLASSIFICATION._replace(
     own_task='text_regression',
     own_spec=TaskSpec(OWN_FILES, ('pearson', 'spearman', 'mse')),
-    unscaled_metrics=('mse',),
     styles=STYLES,
     read=read_scores,
     head=lambda task: task.head_shape('row', 1),
