@@ -353,6 +353,17 @@ def score(name: str, value: float | None) -> str:
     return f'{value:.3f}' if scale(name) == 1 else f'{scale(name) * value:.2f}'
 
 
+def standard_error(mean: float, rows: int) -> float:
+    """The error of a mean over so many rows, as other rows would show it, in standard deviations.
+
+    Of rows that are 0 or 1; of others from 0 to 1 it is at most that.
+
+    >>> round(standard_error(0.75, 180), 3)
+    0.032
+    """
+    return (mean * (1 - mean) / rows) ** 0.5
+
+
 def keys_like(name: str) -> list[str]:
     """The keys that a whole name, or a word on the terminal, stands for; none: it is unknown.
 

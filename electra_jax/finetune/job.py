@@ -203,7 +203,8 @@ def _write_summary(run: Run, trials: list[Trial], tools: loop.Tools) -> None:
     }
     tools.log.write(run.config.total_steps * run.config.trials, spread)
     origin = {'init_from': run.start.where, 'config': dataclasses.asdict(run.config)}
-    found = Results(run.task, trials, run.trivial)
+    rows = {name: len(one.loaded.examples) for name, one in {**run.scored, **run.tests}.items()}
+    found = Results(run.task, trials, run.trivial, rows)
     found.write(run.folder, origin)
     tools.log.print(found.lines())
 
@@ -255,7 +256,8 @@ def evaluate(settings: Settings, folder: epath.Path) -> list[Trial]:
         trials.append(results.scored(about.get('seed', 0), predicted))
     scored = {name: one.loaded.examples for name, one in made.items()}
     known = splits.read_known(config, task)
-    found = Results(task, trials, results.trivial(task, known, scored))
+    rows = {name: len(examples) for name, examples in scored.items()}
+    found = Results(task, trials, results.trivial(task, known, scored), rows)
     found.write(into, {})
     for line in report.complaints(made):
         terminal.OUT.print(f'  {line}')

@@ -94,20 +94,29 @@ class Summary(NamedTuple):
     lowest: float
     highest: float
     trials: int
+    standard_error: float | None = None  # of the median, by the number of rows; None: not known
 
 
-def summarize(trials: Sequence[Trial]) -> dict[str, Summary]:
-    """Each metric over the trials, in the order in which the trials name them."""
-    summary = {}
+def summarize(
+    trials: Sequence[Trial], means: Sequence[str] = (), rows: Mapping[str, int] | None = None
+) -> dict[str, Summary]:
+    """Each metric over the trials, in the order in which the trials name them.
+
+    Those in `means` are means over rows, of which each split has as many as `rows` holds.
+    """
+    summary, rows = {}, rows or {}
     for name in dict.fromkeys(name for trial in trials for name in trial.metrics):
         values = np.array([t.metrics[name] for t in trials if name in t.metrics], np.float64)
+        (split, _, metric), median = name.rpartition('/'), float(np.median(values))
+        is_known = metric in means and split in rows
         summary[name] = Summary(
-            median=float(np.median(values)),
+            median=median,
             mean=float(np.mean(values)),
             standard_deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None,
             lowest=float(values.min()),
             highest=float(values.max()),
             trials=len(values),
+            standard_error=metric_table.standard_error(median, rows[split]) if is_known else None,
         )
     return summary
 
@@ -132,6 +141,7 @@ class Results(NamedTuple):
     task: Task
     trials: Sequence[Trial]
     easy: Trivial
+    rows: Mapping[str, int] = {}  # split -> how many examples were scored; {}: not known
 
     def lines(self) -> str:
         """The metrics over the trials, a line each with what is trivial, and the notes."""
@@ -165,16 +175,23 @@ class Results(NamedTuple):
         return '\n\n'.join(part for part in parts if part) + '\n'
 
     def _headline_first(self) -> list[tuple[str, Summary]]:
-        found = summarize(self.trials).items()
-        return sorted(found, key=lambda item: item[0] != self.task.headline)
+        return sorted(self._summary().items(), key=lambda item: item[0] != self.task.headline)
+
+    def _summary(self) -> dict[str, Summary]:
+        return summarize(self.trials, KINDS[self.task.kind].means, self.rows)
 
     def _notes(self) -> list[str]:
         of_trials = [f'seed {one.seed}: {note}' for one in self.trials for note in one.notes]
+        name, found = self._headline_first()[0]
+        if found.standard_error is not None:
+            rows = counted(self.rows[name.rpartition('/')[0]], 'rows')
+            error = f'standard error of {name}, by {rows}: {_shown(name, found.standard_error)}'
+            of_trials.append(error)
         return [*self.easy.lines(), *of_trials]
 
     def write(self, folder: pathlib.Path, about: Mapping[str, Any]) -> None:
         """Writes results.json, with `about` in it, and results.md, on the first host."""
-        summary = {name: found._asdict() for name, found in summarize(self.trials).items()}
+        summary = {name: found._asdict() for name, found in self._summary().items()}
         headline = self.task.headline
         content = {
             'task': self.task.name,
@@ -182,6 +199,7 @@ class Results(NamedTuple):
             'summary': summary,
             'trials': [trial._asdict() for trial in self.trials],
             'trivial': self.easy._asdict(),
+            'rows': dict(self.rows),
             **about,
         }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from electra_jax.core import metric_table
 from electra_jax.core.metric_table import METRICS
-from electra_jax.sweep.shown import Shown, cell_of
+from electra_jax.sweep.shown import OF_HEADLINE, Shown, cell_of
 from electra_jax.train import metric_lines
 
 # What ranks runs of pre-training, the first in which they differ. AUC comes where the generator is
@@ -14,6 +14,7 @@ _RANKED = ('eval/mlm_loss', 'eval/disc_auc')
 _AGAINST_A_GENERATOR = ('eval/disc_auc', 'eval/disc_loss')
 FAILED = 'failed'  # outcome of a run that has ended with an error
 _ALIKE = 0.01  # generators whose losses differ by a smaller share are alike
+_ERRORS = 2.0  # scores that differ by fewer standard errors are not told apart
 
 
 def choose(runs: Sequence[Shown]) -> str:
@@ -50,6 +51,8 @@ def best_row(rows: Sequence[Mapping[str, Any]], metric: str) -> int | None:
         if row.get(metric) is not None and row.get('outcome') != FAILED
     }
     if not direction(metric) or len(values) < 2 or len({row.get('metric') for row in rows}) > 1:
+        return None
+    if any(len({row.get(name) for row in rows} - {None}) > 1 for name in ('task', 'rows')):
         return None
     if metric in _AGAINST_A_GENERATOR and _differ(generators(rows)):
         return None
@@ -98,6 +101,10 @@ def notes(
         lines.append(
             f'best: {row["run"]}, by {what}, {cell_of(row, metric)} ({direction(metric)} is better)'
         )
+    lines += of_few_rows(rows, metric, best)
+    trivial = {cell_of(row, 'trivial') for row in rows} - {''}
+    if len(trivial) == 1 and 'trivial' not in names:
+        lines.append(f'trivial: answering without a model reaches {trivial.pop()}')
     if failed := [row['run'] for row in rows if row.get('outcome') == FAILED]:
         lines.append(
             f'note: {", ".join(failed)} failed: what the table has of that is older than the '
@@ -117,4 +124,33 @@ def notes(
         )
     if metric == 'eval/mlm_loss':
         lines.append("note: eval/mlm_loss is the generator's; fine-tuning ranks discriminators")
+    return lines
+
+
+def of_few_rows(rows: Sequence[Mapping[str, Any]], metric: str, best: int | None) -> list[str]:
+    """Which fine-tunings the scored rows do not tell from the best one, or from trivial answers."""
+    known = [row for row in rows if row.get(metric) is not None and row.get('standard error')]
+    if metric not in OF_HEADLINE:
+        return []
+    lines, top = [], rows[best] if best is not None else {}
+    near = [
+        row['run']
+        for row in known
+        if row is not top and top and top[metric] - row[metric] < _ERRORS * row['standard error']
+    ]
+    if near:
+        lines.append(
+            f'note: {", ".join(near)}: less than two standard errors below the best, which so few '
+            'rows do not tell apart'
+        )
+    easy = [
+        row['run']
+        for row in known
+        if 'trivial' in row and row[metric] - row['trivial'] < _ERRORS * row['standard error']
+    ]
+    if easy:
+        lines.append(
+            f'note: {", ".join(easy)}: not two standard errors above what is trivial, so that '
+            'nothing shows yet that such a run has learned from the texts'
+        )
     return lines

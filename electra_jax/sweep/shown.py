@@ -11,7 +11,8 @@ from etils import epath
 from electra_jax.core import metric_table
 from electra_jax.train import runs
 
-_OF_HEADLINE = ('median', 'mean', 'standard deviation')  # columns that have its unit
+# Columns in the unit of a run's headline.
+OF_HEADLINE = ('median', 'mean', 'standard deviation', 'standard error', 'trivial')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +35,22 @@ class Shown:
         """What the trials of a fine-tuning run reached; empty for others."""
         return self.read.results.get('headline', {})
 
+    @property
+    def of_rows(self) -> dict[str, Any]:
+        """What the scored rows of a fine-tuning run alone decide, where it is known."""
+        results, name = self.read.results, str(self.headline.get('metric'))
+        found = {
+            'task': results.get('task'),
+            'rows': (results.get('rows') or {}).get(name.rpartition('/')[0]),
+            'standard error': self.headline.get('standard_error'),
+            'trivial': (runs.within(results, 'trivial.metrics') or {}).get(name),
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
 
 def scored_name(row: Mapping[str, Any], column: str) -> str:
     """The whole name of the metric in a column of a row, which columns of the headline share."""
-    return f'finetune/{row.get("metric")}' if column in _OF_HEADLINE else column
+    return f'finetune/{row.get("metric")}' if column in OF_HEADLINE else column
 
 
 def cell(value: Any) -> str:

@@ -20,6 +20,8 @@ _SHOWN = (
     'eval/selection_accuracy',
     'mean',
     'standard deviation',
+    'standard error',
+    'trivial',
     'trials',
     *_COSTS,
 )
@@ -29,7 +31,7 @@ def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str,
     """A run's row of the table: the last value of `metric` and of `columns`.
 
     In addition it has the training loss, where `columns` is None also every held-out metric; or,
-    for fine-tuning, the spread of the headline over the trials.
+    for fine-tuning, the spread of the headline over the trials, its error, and what is trivial.
     """
     row: dict[str, Any] = {'run': run.name}
     if run.outcome:
@@ -37,7 +39,7 @@ def summary(run: Shown, metric: str, columns: Sequence[str] | None) -> dict[str,
     headline = run.headline
     if headline:
         names = ('metric', 'median', 'mean', 'standard_deviation', 'trials')
-        row |= {name.replace('_', ' '): headline.get(name) for name in names}
+        row |= {name.replace('_', ' '): headline.get(name) for name in names} | run.of_rows
         asked = {
             name: run.read.last(name) for name in (metric, *(columns or ())) if name not in row
         }

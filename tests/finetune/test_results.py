@@ -40,6 +40,7 @@ def test_results_hold_each_trial_and_their_middle(tmp_path):
         'lowest': 0.5,
         'highest': 1.0,
         'trials': 4,
+        'standard_error': None,
     }
     assert found['headline'] == {'metric': 'dev/spearman', **found['summary']['dev/spearman']}
 
@@ -50,6 +51,22 @@ def test_one_trial_has_no_deviation(tmp_path):
     assert found['summary']['dev/spearman']['standard_deviation'] is None
     text = (tmp_path / 'results.md').read_text()
     assert '| **dev/spearman** | 50.00 | 50.00 |  | 50.00 |  |' in text
+
+
+@pytest.mark.parametrize(('task', 'metric', 'known'), [
+    ('text', 'accuracy', True), ('spans', 'exact_match', True), ('retrieval', 'recall_at_1', True),
+    ('tagging', 'accuracy', False), ('text', 'macro_f1', False),
+])  # fmt: skip
+def test_a_mean_over_rows_has_their_error(tmp_path, task, metric, known):
+    many = [Trial(0, {f'dev/{metric}': 0.75})]
+    Results(task_of(task), many, NOTHING, {'dev': 180}).write(tmp_path, {})
+    found = json.loads((tmp_path / 'results.json').read_text())
+    error = found['summary'][f'dev/{metric}']['standard_error']
+    assert error == (pytest.approx(0.03227, abs=1e-5) if known else None)
+    assert found['rows'] == {'dev': 180}
+    line = f'- standard error of dev/{metric}, by 180 rows: 3.23'
+    assert (line in (tmp_path / 'results.md').read_text()) == known
+    assert results.summarize(many)[f'dev/{metric}'].standard_error is None  # rows are not known
 
 
 def test_the_table_has_the_headline_first_and_notes_last():

@@ -127,8 +127,49 @@ def test_fine_tuning_shows_the_spread_of_its_headline(tmp_path, undrawn):
     row = table.summary(runs[0], 'train/loss', None)
     assert row == {
         'run': 'cola', 'outcome': 'done', 'metric': 'dev/matthews', 'median': 0.125, 'mean': 0.12,
-        'standard deviation': 0.01, 'trials': 5,
+        'standard deviation': 0.01, 'trials': 5, 'task': 'cola',
     }  # fmt: skip
+
+
+def tuned(folder, score, rows=180, task='text', trivial=0.6):
+    folder.mkdir()
+    error = (score * (1 - score) / rows) ** 0.5
+    headline = {'metric': 'dev/accuracy', 'median': score, 'standard_error': error, 'trials': 1}
+    results = {'task': task, 'headline': headline, 'rows': {'dev': rows}}
+    results['trivial'] = {'metrics': {'dev/accuracy': trivial}}
+    (folder / 'results.json').write_text(json.dumps(results))
+    return Shown(folder.name, folder, outcome='done')
+
+
+def test_what_few_rows_do_not_tell_apart_is_reported(tmp_path, undrawn):
+    runs = [
+        tuned(tmp_path / name, score) for name, score in zip('abc', (0.8, 0.75, 0.62), strict=True)
+    ]
+    text = table.write(runs, None, None, tmp_path / 'out')
+    assert text.splitlines()[:5] == [
+        '| run | metric | median | standard error |', '| --- | ---: | ---: | ---: |',
+        '| **a** | dev/accuracy | **80.00** | 2.98 |', '| b | dev/accuracy | 75.00 | 3.23 |',
+        '| c | dev/accuracy | 62.00 | 3.62 |',
+    ]  # fmt: skip
+    assert 'note: b: less than two standard errors below the best' in text
+    assert 'trivial: answering without a model reaches 60.00' in text
+    assert 'note: c: not two standard errors above what is trivial' in text
+    with (tmp_path / 'out' / 'table.csv').open() as file:
+        (first, *_) = csv.DictReader(file)
+    assert (first['rows'], first['trivial'], first['task']) == ('180', '0.6', 'text')
+    runs = [
+        tuned(tmp_path / name, score, 18000) for name, score in zip('de', (0.8, 0.75), strict=True)
+    ]
+    assert 'note: ' not in table.write(runs, None, None, tmp_path / 'out')
+
+
+def test_scores_of_other_rows_have_no_best_one(tmp_path, undrawn):
+    first = tuned(tmp_path / 'a', 0.8)
+    for name, how in (('b', {'rows': 200}), ('c', {'task': 'sst2', 'trivial': 0.5})):
+        other = tuned(tmp_path / name, 0.7, **how)
+        text = table.write([first, other], None, None, tmp_path / 'out')
+        assert 'best: ' not in text and 'two standard errors below' not in text
+    assert '| c | dev/accuracy | 70.00 | 3.42 | 50.00 |' in text  # others have others
 
 
 def test_what_ranks_fine_tunings_is_what_is_drawn(tmp_path):

@@ -288,12 +288,12 @@ def draw(folder: pathlib.Path, split: str, predictions: Predictions) -> None:
     plots.distribution(folder / f'{split}_ranks.png', ranks, title, 'rank, power of ten')
 
 
+_METRICS = ('mrr', *(f'recall_at_{k}' for k in _RANKS))
+
 CONTRASTIVE = Kind(
     own_task='retrieval',
-    own_spec=TaskSpec(
-        TaskFiles(columns=Columns('text_a', 'text_b', 'negative')),
-        ('mrr', *(f'recall_at_{k}' for k in _RANKS)),
-    ),
+    own_spec=TaskSpec(TaskFiles(columns=Columns('text_a', 'text_b', 'negative')), _METRICS),
+    means=_METRICS,
     styles=('mean',),
     read=read,
     inputs=('text_a', 'text_b'),

@@ -205,6 +205,8 @@ class Kind(NamedTuple):
     class_counts: Callable[[Sequence[Any]], Mapping[str, int]] | None = None
     # Batch -> float [B], how many terms of the loss each row has, before its weight.
     terms: Callable[[Batch], jax.Array] = lambda batch: jnp.ones_like(batch['weight'])
+    # Metrics that are means over the examples, of something from 0 to 1 for each.
+    means: tuple[str, ...] = ()
     # Whether an answer depends on the other examples, which are then answered together.
     together: bool = False
     # Formats of new text that it takes in addition to lines and tables.

@@ -343,4 +343,5 @@ SEQ2SEQ = Kind(
     to_json=to_json,
     write=write,
     draw=draw,
+    means=('exact_match', 'rouge1', 'rouge2', 'rougeL'),
 )

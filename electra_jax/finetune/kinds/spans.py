@@ -340,6 +340,7 @@ SPANS = Kind(
     inputs=('context', 'question'),
     from_line=from_line,
     content=lambda example: example.context,
+    means=('f1', 'exact_match'),
     head=lambda task: task.head_shape('span', 2),
     features=features,
     loss=loss,

@@ -329,6 +329,7 @@ CLASSIFICATION = Kind(
         folder, split, predictions, best_classes(predictions)
     ),
     draw=draw_classes,
+    means=('accuracy',),
     foreign_fields=lambda labels: {'labels': labels},
 )
 

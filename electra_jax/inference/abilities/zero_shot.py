@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from electra_jax.core import metric_table
 from electra_jax.core.errors import unknown
 from electra_jax.finetune import templates
 from electra_jax.finetune.examples import TextExample, answered
@@ -152,7 +153,7 @@ def measure(examples: Sequence[TextExample], found: Sequence[Classified]) -> dic
     accuracy = sum(label == prediction for label, prediction in pairs) / count
     return {
         'accuracy': accuracy,
-        'standard_error': (accuracy * (1 - accuracy) / count) ** 0.5,
+        'standard_error': metric_table.standard_error(accuracy, count),
         'majority': max(gold.values()) / count,
         'shuffled_labels': sum(gold[name] * predicted[name] for name in gold) / count**2,
     }
