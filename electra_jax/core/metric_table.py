@@ -285,8 +285,9 @@ def names(group: str) -> set[str]:
 WORDS = {
     'ETA': Metric(
         '',
-        'The time that the rest takes: of training by the median of the newest steps, with as many '
-        'evaluations and saves as so far; elsewhere at the mean speed so far.',
+        'The time that the rest takes: of training by the median of the newest steps (of '
+        'fine-tuning with several row lengths their mean, and the compiling that is left), with as '
+        'many evaluations and saves as so far; elsewhere at the mean speed so far.',
     ),
     'full': Metric(
         'percent',

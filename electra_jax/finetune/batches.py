@@ -36,31 +36,40 @@ def shapes(
     multiple: int,
     bucketing: bool,
     fine: bool = False,
-    least_share: float = 0.0,
+    least: float = 0.0,
 ) -> list[int]:
     """Row lengths that batches are padded to, of those only that some row needs.
 
     All divide by `multiple` (mesh axis 'sequence'), and the longest is `row_length`, which stands
     alone without `bucketing`. `fine` means little padding, where computing costs more than
-    compiling; otherwise there are few programs. The rows of a shape that has less than
-    `least_share` of them go into the next longer one.
+    compiling; otherwise there are few programs. The rows of a shape that has less than `least` of
+    them go into the next longer one. Where the longest shape has less, and the one before it could
+    be as long as the longest row for less than `least` rows more to compute, that one is.
 
     >>> shapes(np.array([5, 40, 12]), 128, 1, True)
     [16, 64]
     >>> shapes(np.array([5, 40, 30, 66]), 128, 1, True, fine=True)
     [16, 32, 40, 80]
-    >>> shapes(np.array([5, 40, 30, 31, 66]), 128, 1, True, fine=True, least_share=0.3)
+    >>> shapes(np.array([5, 40, 30, 31, 66]), 128, 1, True, fine=True, least=1.5)
     [32, 80]
+    >>> shapes(np.array([5, 12, 40, 30, 41, 70]), 128, 1, True, least=2)
+    [16, 80]
     """
     grid = _grid(row_length, fine) if bucketing else ()
     sizes = [size for size in grid if size % multiple == 0] + [row_length]
     counts = np.bincount(np.searchsorted(sizes, lengths), minlength=len(sizes))
-    chosen, waiting, longest = [], 0, max(np.flatnonzero(counts), default=0)
+    chosen, rows, waiting, longest = [], [], 0, max(np.flatnonzero(counts), default=0)
     for i, count in enumerate(counts[: longest + 1]):
         waiting += count
-        if waiting and (i == longest or waiting >= least_share * len(lengths)):
+        if waiting and (i == longest or waiting >= least):
             chosen.append(sizes[i])
+            rows.append(waiting)
             waiting = 0
+    if len(chosen) > 1 and rows[-1] < least:
+        snugger = [size for size in _grid(row_length, fine=True) if size % multiple == 0]
+        snug = next((size for size in snugger if size >= lengths.max()), row_length)
+        if rows[-2] * (snug / chosen[-2] - 1) < least:
+            chosen[-2:] = [snug]
     return chosen
 
 

@@ -29,6 +29,7 @@ from electra_jax.tokenizers.unknown import Unknown
 
 _TOLERANCE = 0.05  # how far the held-out part may be from what was asked, as a share of that
 _LEAST_SHARE = 0.05  # of the rows that a shape of finely divided ones must have in training
+_LEAST_BATCHES = 3  # of an epoch, that a shape must have in training
 _SAMPLED = 64  # rows in which unknown words are looked for
 
 
@@ -66,7 +67,9 @@ class Split(NamedTuple):
         """Row lengths of batches and the share of rows that each has."""
         bucket = np.searchsorted(self.sizes, self.rows.lengths())
         count = np.bincount(bucket, minlength=len(self.sizes)) / max(len(self.rows), 1)
-        return ', '.join(f'{L} ({c:.0%})' for L, c in zip(self.sizes, count, strict=True))
+        few = 0.005  # would be rounded to none
+        shown = ['<1%' if c < few else f'{c:.0%}' for c in count]
+        return ', '.join(f'{L} ({c})' for L, c in zip(self.sizes, shown, strict=True))
 
 
 def make_split(
@@ -91,12 +94,15 @@ def make_split(
         loaded.complaints.count(rows.cut_as, loaded.examples[number].where)
     # Answering on a CPU takes as long as compiling does; an accelerator is faster than that. Rows
     # of several texts are often a little longer than one full text, which few shapes would double;
-    # and learning to write takes longer than compiling, which few rows of a shape are not worth.
+    # and learning to write takes longer than compiling. A program that trains takes as long to
+    # compile as tens of steps, which few rows of a shape are not worth.
     writes = rows.targets is not None
     is_fine = not few and (not train or rows.texts > 1 or writes)
     fine = jax.devices()[0].platform == 'cpu' and is_fine
     longest, multiple = rows.longest(task.row_length), config.mesh.sequence
-    least = _LEAST_SHARE if fine and writes else 0.0
+    least = _LEAST_BATCHES * config.batch_size if train else 0.0
+    if fine and writes:
+        least = max(least, _LEAST_SHARE * len(rows))
     sizes = batches.shapes(rows.lengths(), longest, multiple, config.task.bucketing, fine, least)
     found = _unknown(tokenizer, loaded, rows)
     return Split(loaded, rows, sizes, tokenizer.special.pad, found)

@@ -81,6 +81,7 @@ class Clock:
         self._step_ended: float | None = None
         self._ended = 0  # steps of this process
         self._pauses: dict[str, list[float]] = {EVALUATING: [], SAVING: []}
+        self._compiled = self._programs = 1  # of the programs of steps, so many are compiled
 
     # ---- phases
 
@@ -134,9 +135,17 @@ class Clock:
                 self._durations.append(self.now() - self._step_ended)
         self._step_ended = self.now()
 
+    def has_compiled(self, programs: int, of: int) -> None:
+        """So many programs are compiled of all that steps have, one for each shape."""
+        self._compiled, self._programs = programs, of
+
     def step_seconds(self) -> float | None:
-        """The median of the newest steps: those that compile do not count; None: no step yet."""
-        return statistics.median(self._durations) if self._durations else None
+        """The median of the newest steps: those that compile do not count; None: no step yet.
+
+        The mean, where steps have several shapes and so differ.
+        """
+        middle = statistics.median if self._programs == 1 else statistics.fmean
+        return middle(self._durations) if self._durations else None
 
     def mean_step_seconds(self, newest: int) -> float | None:
         """The mean of so many of the newest steps at most; None: no step yet."""
@@ -148,12 +157,19 @@ class Clock:
         return list(self._pauses[phase])
 
     def seconds_left(self, steps: int) -> float | None:
-        """How long so many more steps take, with as many pauses as so far, by their medians."""
+        """How long so many more steps take, with as many pauses as so far, by their medians.
+
+        Programs that are not compiled yet take as long as those that are did. Of two evaluations,
+        the first of which compiles, the shorter one is the usual one.
+        """
         step_seconds = self.step_seconds()
         if step_seconds is None:
             return None
-        pauses = sum(len(each) * statistics.median(each) for each in self._pauses.values() if each)
-        return steps * (step_seconds + pauses / self._ended)
+        pauses = sum(
+            len(each) * statistics.median_low(each) for each in self._pauses.values() if each
+        )
+        to_compile = (self._programs / self._compiled - 1) * self.seconds(COMPILING)
+        return to_compile + steps * (step_seconds + pauses / self._ended)
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:

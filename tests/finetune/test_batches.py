@@ -17,6 +17,18 @@ def test_shapes_are_those_that_rows_need():
     assert batches.shapes(np.array([10]), 96, 48, True) == [96]
 
 
+def test_a_shape_of_few_rows_has_no_program_of_its_own():
+    lengths = np.array([*[20] * 200, *[60] * 150, 70])
+    assert batches.shapes(lengths, 128, 1, True) == [32, 64, 128]
+    assert batches.shapes(lengths, 128, 1, True, least=96) == [32, 80]
+    # Not where so many shorter rows would take much longer.
+    assert batches.shapes(lengths, 128, 1, True, least=30) == [32, 64, 128]
+    lengths[-1] = 128
+    assert batches.shapes(lengths, 128, 1, True, least=96) == [32, 64, 128]
+    few = np.array([*[10] * 95, *[20] * 300])
+    assert batches.shapes(few, 128, 1, True, least=96) == [32]
+
+
 @pytest.mark.parametrize('size', [1, 8, 32, 300])
 def test_an_epoch_has_each_row_once_in_as_few_batches_as_there_can_be(size):
     made = batches.epoch(LENGTHS, SIZES, size, seed=1, number=0)

@@ -214,6 +214,18 @@ def test_unknown_words_are_reported_where_there_are_many(tmp_path, many):
     assert all('train: 12.5 % of 8 tokens are [UNK] (Cyrillic 100 %)' in line for line in lines)
 
 
+@pytest.mark.parametrize('train', [True, False])
+def test_a_few_rows_to_train_on_have_no_row_length_of_their_own(tmp_path, train):
+    rows = ''.join(f'{"a b c d e f g h " * times},x\n' for times in (*[6] * 100, *[9] * 3))
+    rows += 'a,y\n'
+    (tmp_path / 'train.csv').write_text('text,label\n' + rows)
+    config = config_of('text', tmp_path, train_file='train.csv')
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, row_length=128))
+    split = splits.make_split(config, TOKENIZER, splits.read_train(config)[0], train=train)
+    assert (split.sizes == [80]) == train and split.sizes[-1] == 80
+    assert split.shares() == ('80 (100%)' if train else '16 (1%), 56 (96%), 80 (3%)')
+
+
 def test_what_naming_one_tag_would_reach_is_reported(tmp_path):
     (tmp_path / 'train.txt').write_text('a O\nb O\nc B-X\n')
     train = splits.read_train(config_of('tagging', tmp_path, train_file='train.txt'))[0]

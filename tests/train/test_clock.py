@@ -133,3 +133,22 @@ def test_the_time_left_follows_the_usual_step_and_the_pauses():
     with clock.during(clocks.EVALUATING):
         now.now += 3.0
     assert clock.seconds_left(12) == 12 * 2.0 + 2 * 3.0
+    with clock.during(clocks.EVALUATING):
+        now.now += 1.0  # the first one compiled
+    assert clock.seconds_left(12) == 12 * 2.0 + 2 * 2 * 1.0
+
+
+def test_the_time_left_has_the_programs_that_are_not_compiled_yet():
+    now = FakeClock()
+    clock = Clock(now=now, age=0.0)
+    clock.start_from(0)
+    clock.enter(clocks.COMPILING)
+    for number, seconds in enumerate((30.0, 1.0, 1.0, 4.0), 1):
+        clock.has_compiled(1, of=3)
+        clock.begin_step(number)
+        now.now += seconds
+        clock.end_step()
+    # Steps of several shapes differ: their mean counts, and not the median.
+    assert clock.step_seconds() == 2.0 and clock.seconds_left(10) == 10 * 2.0 + 2 * 30.0
+    clock.has_compiled(3, of=3)
+    assert clock.seconds_left(10) == 20.0
