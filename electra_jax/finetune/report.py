@@ -82,7 +82,9 @@ def _fresh_part(run: Run) -> str:
 
 def complaints(some: Mapping[str, Split]) -> list[str]:
     """Rows of files that were left out, repaired or cut, and splits with many unknown words."""
-    lines = [line for one in some.values() for line in one.loaded.complaints.lines()]
+    lines = [
+        f'{name}: {line}' for name, one in some.items() for line in one.loaded.complaints.lines()
+    ]
     unknown = (unread_line(name, one.unknown) for name, one in some.items())
     return [*lines, *filter(None, unknown)]
 
@@ -132,7 +134,7 @@ def classes_line(train: Loaded) -> str:
         return ''
     numbers = {label: counts[label] for label in train.task.labels}
     pairs = sorted(numbers.items(), key=lambda item: -item[1])
-    return f'{counted(len(numbers), "classes")}: {_listed(pairs, ",")}'
+    return f'{counted(len(numbers), "classes")} to train on: {_listed(pairs, ",")}'
 
 
 def weights_line(task: Task) -> str:

@@ -204,7 +204,10 @@ def read_scored(
     share = config.task.dev_share
     if share is None:
         return _read_splits(config, task, names)
-    held_out = held_out or _read_divided(config, task, share)[1]
+    if held_out is None:
+        train, held_out = _read_divided(config, task, share)
+        # What is wrong with the file is reported once, also where nothing is trained.
+        held_out = held_out._replace(complaints=train.complaints)
     return {first: held_out, **_read_splits(config, task, others, needed=False)}
 
 
@@ -317,9 +320,8 @@ def _read_divided(config: Config | Settings, task: Task, share: float) -> tuple[
     below = task.dev_below if task.dev_below is not None else _threshold(loaded, share)
     loaded = loaded._replace(task=dataclasses.replace(loaded.task, dev_below=below))
     rest, held_out = divided(loaded, share, below)
-    # What is wrong with the file is reported once, by the rows that are scored.
     nothing = Complaints('data.on_bad_row', config.data.on_bad_row)
-    return loaded._replace(examples=rest, complaints=nothing), loaded._replace(examples=held_out)
+    return loaded._replace(examples=rest), loaded._replace(examples=held_out, complaints=nothing)
 
 
 def divided(loaded: Loaded, share: float, below: float) -> tuple[list[Any], list[Any]]:

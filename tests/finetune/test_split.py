@@ -121,10 +121,17 @@ def test_pairs_stay_together_and_a_bad_row_is_told_once(tmp_path):
     config = config_of('rte', tmp_path, dev_share=0.3)
     data = dataclasses.replace(config.data, on_bad_row='skip')
     config = dataclasses.replace(config, data=data)
-    train = splits.read_train(config)[0]
-    (dev,) = splits.read_scored(config, train.task).values()
+    train, held_out = splits.read_train(config)
+    (dev,) = splits.read_scored(config, train.task, held_out).values()
     assert len(train.examples) + len(dev.examples) == 199
-    assert not train.complaints.lines() and len(dev.complaints.lines()) == 1
+    # The file is the training file, also where some of its rows are scored.
+    made = {'train': train, 'dev': dev}
+    made = {name: splits.make_split(config, TOKENIZER, one) for name, one in made.items()}
+    lines = [line for line in report.complaints(made) if 'cells' in line]
+    assert len(lines) == 1 and lines[0].startswith('train: 1 row had too few or too many cells')
+    assert f'first in {tmp_path}/train.tsv:201: ' in lines[0]
+    (alone,) = splits.read_scored(config, train.task).values()
+    assert len(alone.complaints.lines()) == 1 and alone.examples == dev.examples
     swapped = [one._replace(text_a=one.text_b, text_b=one.text_a) for one in dev.examples]
     both = [*train.examples, *swapped]
     below = train.task.dev_below
