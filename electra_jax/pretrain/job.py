@@ -231,7 +231,9 @@ def evaluate_newest(run: Run) -> None:
     evaluate_held_out = make_evaluate(run.program, texts.held_out_batches(run.text, run.program))
     with terminal.alive('evaluating'):
         evaluation = evaluate_held_out(params)
-    terminal.OUT.print(report.scored(newest, evaluation, run.config, run.text, run.folder))
+    found = newest, evaluation, run.config, run.text, run.folder
+    report.write_scored(*found)
+    terminal.OUT.print(report.scored(*found))
     checkpoints.close()
 
 

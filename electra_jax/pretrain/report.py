@@ -164,9 +164,9 @@ def end(outcome: Outcome, clock: Clock, config: Config, folder: epath.Path) -> s
 def scored(
     step: int, evaluation: Mapping[str, float], config: Config, text: Text, folder: epath.Path
 ) -> str:
-    """What an evaluation of a checkpoint found, which is also written into the workdir."""
+    """What an evaluation of a checkpoint found, and the file that has it."""
+    rows, paths = _scored_rows(config, text)
     held_out = texts.held_out_rows(text)
-    rows, paths = min(held_out, config.eval.rows), [str(one.path) for one in text.corpora]
     mean = ', the running mean of its parameters' if config.eval.average else ''
     lines = [
         f'scored: step {step} of {folder}{mean}',
@@ -177,13 +177,27 @@ def scored(
         below = evaluation['unigram_loss'] - evaluation['mlm_loss']
         lines.append(f'  mlm_loss is {below:.4f} below what word frequencies alone give')
     lines += [f'warning: {line}' for line in too_short(config, evaluation)]
+    return '\n'.join([*lines, f'files: {folder / EVALUATION_FILE}'])
+
+
+def write_scored(
+    step: int, evaluation: Mapping[str, float], config: Config, text: Text, folder: epath.Path
+) -> None:
+    """Writes what an evaluation of a checkpoint found into the workdir, on the first host."""
+    if not distributed.is_first():
+        return
+    rows, paths = _scored_rows(config, text)
+    metrics = {k: value if math.isfinite(value) else None for k, value in evaluation.items()}
+    content = {'step': step, 'rows': rows, 'corpora': paths, 'metrics': metrics}
     path = folder / EVALUATION_FILE
-    if distributed.is_first():
-        metrics = {k: value if math.isfinite(value) else None for k, value in evaluation.items()}
-        content = {'step': step, 'rows': rows, 'corpora': paths, 'metrics': metrics}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(path, json.dumps(content, indent=2) + '\n')
-    return '\n'.join([*lines, f'files: {path}'])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(path, json.dumps(content, indent=2) + '\n')
+
+
+def _scored_rows(config: Config, text: Text) -> tuple[int, list[str]]:
+    """How many rows an evaluation scores, and the corpora that they are of."""
+    rows = min(texts.held_out_rows(text), config.eval.rows)
+    return rows, [str(one.path) for one in text.corpora]
 
 
 def _result(step: int, evaluation: Mapping[str, float], config: Config) -> list[str]:

@@ -25,18 +25,21 @@ def test_an_evaluation_reports_what_was_scored_on_what_and_how_well(tmp_path):
     )
     config = dataclasses.replace(tiny_config(), eval=EvalConfig(rows=1000))
     metrics = {'mlm_loss': 5.0, 'unigram_loss': 5.5, 'disc_auc': math.nan}
-    out = report.scored(7, metrics, config, Text([corpus], [1.0], None), epath.Path(tmp_path))
+    found = 7, metrics, config, Text([corpus], [1.0], None), epath.Path(tmp_path)
+    out = report.scored(*found)
+    assert list(tmp_path.iterdir()) == []  # the text alone
     assert (
         f'step 7 of {tmp_path}\n' in out and '1,000 of 1,200 held-out rows of corpora/mine' in out
     )
     assert 'mlm_loss 5.0000\n' in out and 'mlm_loss is 0.5000 below' in out
     path = tmp_path / report.EVALUATION_FILE
     assert out.endswith(f'files: {path}') and 'warning' not in out
+    report.write_scored(*found)
     written = json.loads(path.read_text())
     assert written['metrics'] == {'mlm_loss': 5.0, 'unigram_loss': 5.5, 'disc_auc': None}
     assert (written['step'], written['rows'], written['corpora']) == (7, 1000, ['corpora/mine'])
     metrics['mlm_loss'] = 6.0
-    out = report.scored(7, metrics, config, Text([corpus], [1.0], None), epath.Path(tmp_path))
+    out = report.scored(*found)
     assert 'warning: mlm_loss (6.0000) is not below' in out
 
 
