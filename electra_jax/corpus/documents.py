@@ -103,6 +103,21 @@ class Origin(NamedTuple):
     first_line: int = 0  # number of their first line; 0: counted when it is needed
     unit: str = 'line'  # 'object': a line is one of a JSON array
 
+    @property
+    def known_line(self) -> int:
+        """The number of the first line where nothing need be read to know it, or 0."""
+        return self.first_line or (0 if self.offset else 1)
+
+    def place(self, byte: int, line: int) -> str:
+        """Where the bytes from `byte` on are, which are `line` lines below the first one.
+
+        By their line; by their byte in later parts of a large file: to count the lines before each
+        of many parts would read the file as often.
+        """
+        if not self.known_line:
+            return f'{self.name} at byte {self.offset + byte}'
+        return f'{self.name}, {self.unit} {self.known_line + line}'
+
 
 def block_of(size: int, texts: Iterable[tuple[str, str]], complaints: Complaints) -> Block:
     """A block of about `size` bytes from the position and text of each document.
@@ -133,7 +148,7 @@ def _decoded(
     texts: Iterable[tuple[str, bytes]], complaints: Complaints
 ) -> Iterator[tuple[str, str]]:
     for where, raw in texts:
-        yield where, decode(raw, where, 0, complaints)
+        yield where, decode(raw, Origin(where), complaints)
 
 
 def digest(data: bytes, seed: int = 0) -> bytes:
@@ -154,7 +169,7 @@ def line_feeds(data: bytes) -> bytes:
 
 def plain_texts(data: bytes, origin: Origin, complaints: Complaints) -> Iterator[tuple[str, str]]:
     """Position and text of each document between blank lines."""
-    start = 0
+    start = line = 0
     if origin.offset == 0 and data.startswith(_UTF8_MARK):
         start = 3  # a byte order mark is not text
     while start < len(data):
@@ -162,33 +177,39 @@ def plain_texts(data: bytes, origin: Origin, complaints: Complaints) -> Iterator
         stop, after = blank.span() if blank else (len(data), len(data))
         raw = data[start:stop]
         if raw.strip():
-            offset = origin.offset + start
-            text = decode(raw, origin.name, offset, complaints)
-            yield f'{origin.name} at byte {offset}', text
+            yield origin.place(start, line), decode(raw, origin, complaints, start, line)
+        line += data.count(b'\n', start, after)
         start = after
 
 
 def whole_text(data: bytes, origin: Origin, complaints: Complaints) -> Iterator[tuple[str, str]]:
     """Position and text of all of it, as one document."""
     if data.removeprefix(_UTF8_MARK).strip():
-        text = decode(data, origin.name, origin.offset, complaints)
-        yield f'{origin.name} at byte {origin.offset}', text
+        yield origin.place(0, 0), decode(data, origin, complaints)
 
 
-def decode(raw: bytes, name: str, offset: int, complaints: Complaints) -> str:
-    """Text of the bytes at `offset` of `name`; those that are not UTF-8 become U+FFFD."""
+def decode(
+    raw: bytes, origin: Origin, complaints: Complaints, start: int = 0, line: int = 0
+) -> str:
+    """Text of the bytes at `start`, on `line`, of an origin; what is not UTF-8 becomes U+FFFD."""
+
+    def place(byte: int) -> str:
+        begin = raw.rfind(b'\n', 0, byte) + 1
+        where = origin.place(start + byte, line + raw.count(b'\n', 0, byte))
+        before = len(raw[begin:byte].decode(errors='replace'))
+        return f'{where}, character {before + 1}' if origin.known_line else where
+
     try:
         return raw.decode()
     except UnicodeDecodeError:
         pass
     whole = raw.replace(formats.HALF_CHARACTER, _REPLACEMENT)
     if whole != raw:
-        at = offset + raw.find(formats.HALF_CHARACTER)
-        complaints.count('half_character', f'{name} at byte {at}')
+        complaints.count('half_character', place(raw.find(formats.HALF_CHARACTER)))
     try:
         return whole.decode()
     except UnicodeDecodeError as error:
-        complaints.count('not_utf8', f'{name} at byte {offset + error.start}')
+        complaints.count('not_utf8', place(error.start))
         return whole.decode(errors='replace')
 
 
@@ -197,14 +218,13 @@ def json_texts(
 ) -> Iterator[tuple[str, str]]:
     """Position of each JSON line, and the text in its field."""
     for row in json_rows(data, origin, (field,), complaints):
-        yield f'{origin.name} at byte {row.offset}', row.texts[0]
+        yield row.where, row.texts[0]
 
 
 class JsonRow(NamedTuple):
-    """A JSON line: its number in the block and its offset in the file, and texts of its fields."""
+    """A JSON line: where it is, and texts of its fields."""
 
-    number: int
-    offset: int
+    where: str
     texts: list[str]
 
 
@@ -212,10 +232,10 @@ def json_rows(
     data: bytes, origin: Origin, fields: Sequence[str], complaints: Complaints
 ) -> Iterator[JsonRow]:
     """The texts in fields of each JSON line."""
-    offset, first_line = origin.offset, origin.first_line
+    start, first_line = 0, origin.first_line
     for number, raw in enumerate(data.split(b'\n')):
         if (unmarked := raw.removeprefix(_UTF8_MARK)).strip():
-            line = decode(unmarked, origin.name, offset, complaints).strip()
+            line = decode(unmarked, origin, complaints, start, number).strip()
             try:
                 texts = _json_texts(line, fields)
             except ValueError as error:
@@ -223,11 +243,15 @@ def json_rows(
                 where = f'{origin.name}, {origin.unit} {first_line + number}'
                 if complaints.policy == 'error' and _has_no_field(error, data):
                     raise DataError(f'{where}: {error}') from error  # to skip would leave nothing
-                advice = formats.as_json_lines(line, error, origin.name) if offset == 0 else ''
+                advice = (
+                    formats.as_json_lines(line, error, origin.name)
+                    if origin.offset + start == 0
+                    else ''
+                )
                 complaints.refuse('bad_json', where, f'{error}{advice}')
             else:
-                yield JsonRow(number, offset, texts)
-        offset += len(raw) + 1
+                yield JsonRow(origin.place(start, number), texts)
+        start += len(raw) + 1
 
 
 class _NoFieldError(ValueError):

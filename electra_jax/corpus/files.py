@@ -251,7 +251,7 @@ class FilePart(documents.Part):
         while not ended or buffer:
             cut, reach = None, 0
             while cut is None:
-                _check_line(reach, text.name, offset)
+                _check_line(reach, text.name)
                 reach += REACH_BYTES
                 while not ended and len(buffer) < self.block_bytes + reach:
                     chunk = next(chunks, None)
@@ -337,7 +337,7 @@ def _cuts(file: BinaryIO, size: int, kind: str, number: int) -> Iterator[int]:
         file.seek(stop)
         window, cut = bytearray(), None
         while cut is None:
-            _check_line(len(window), file.name, stop)
+            _check_line(len(window), file.name)
             wanted = max(len(window), REACH_BYTES // 64)  # most documents end soon
             more = file.read(wanted)
             window += more
@@ -346,11 +346,11 @@ def _cuts(file: BinaryIO, size: int, kind: str, number: int) -> Iterator[int]:
         yield stop
 
 
-def _check_line(size: int, path: pathlib.Path | str, offset: int) -> None:
+def _check_line(size: int, path: pathlib.Path | str) -> None:
     if size > MAX_JSON_LINE_BYTES:
         raise DataError(
-            f'{path}: the JSON line at byte {offset} is longer than {MAX_JSON_LINE_BYTES:,} bytes; '
-            'a line holds one document: is it JSON lines?'
+            f'{path}: a JSON line is longer than {MAX_JSON_LINE_BYTES:,} bytes; a line holds one '
+            'document: is it JSON lines?'
         )
 
 

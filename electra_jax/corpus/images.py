@@ -30,16 +30,11 @@ class ImagesPart(files.FilePart):
     def _captioned(
         self, data: bytes, origin: documents.Origin, complaints: Complaints
     ) -> Iterator[list[str]]:
-        # To count the lines before each of many parts would read the index as often.
-        first = origin.first_line or (0 if origin.offset else 1)
         for row in documents.json_rows(data, origin, (self.field, FIELD), complaints):
-            where = f'{origin.name} at byte {row.offset}'
-            if first:
-                where = f'{origin.name}, {origin.unit} {first + row.number}'
             text, image = row.texts
-            if lines := documents.clean_lines(text, where, complaints):
+            if lines := documents.clean_lines(text, row.where, complaints):
                 path = os.path.join(os.path.dirname(self.name), image)
-                yield documents.Captioned(lines, path, where)
+                yield documents.Captioned(lines, path, row.where)
 
 
 def parts(entry: documents.Entry, piece_bytes: int, complaints: Complaints) -> Iterator[ImagesPart]:

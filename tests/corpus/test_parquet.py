@@ -138,7 +138,7 @@ def test_odd_values_are_counted(tmp_path):
     assert blocks == [[[['bad \ufffd'], ['fine'], ['NUL']]]]
     where = f'{tmp_path}/a.parquet, row '
     assert complaints.counts == {
-        'not_utf8': (1, f'{where}0 at byte 4'),
+        'not_utf8': (1, f'{where}0, line 1, character 5'),
         'empty_document': (2, f'{where}1'),
         'nul': (1, f'{where}4'),
     }

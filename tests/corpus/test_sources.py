@@ -627,9 +627,9 @@ def test_odd_bytes_are_mended_and_counted(tmp_path):
     assert joined(found) == [['fine'], ['bad \ufffd byte'], ['NUL  here'], ['bad \ufffd again']]
     assert complaints.counts == {
         'empty_file': (1, f'{tmp_path}/empty.txt'),
-        'not_utf8': (2, f'{path} at byte 10'),
-        'nul': (2, f'{path} at byte 18'),
-        'empty_document': (1, f'{path} at byte 43'),
+        'not_utf8': (2, f'{path}, line 3, character 5'),
+        'nul': (2, f'{path}, line 5'),
+        'empty_document': (1, f'{path}, line 9'),
     }
     assert any('2 documents held bytes that are not UTF-8' in line for line in complaints.lines())
 
@@ -647,7 +647,7 @@ def test_characters_of_html_are_kept_and_reported(tmp_path):
     (tmp_path / 'a.txt').write_text('you &amp; me\n\nR&D; &co\n\n&#8217;\n')
     found, complaints = read(f'text:{tmp_path}')
     assert joined(found) == [['you &amp; me'], ['R&D; &co'], ['&#8217;']]
-    assert complaints.counts == {'entities': (2, f'{tmp_path}/a.txt at byte 0')}
+    assert complaints.counts == {'entities': (2, f'{tmp_path}/a.txt, line 1')}
 
 
 def test_a_field_that_is_there_twice_is_refused(tmp_path):

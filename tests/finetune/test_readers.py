@@ -218,7 +218,7 @@ BAD_ROWS = {
     'no label': (TSV.format('x\t'), 'train.tsv:3: the row has no label'),
     'latin-1': (
         TSV.format('caf\xe9 noir\t1').encode('latin-1'),
-        r'train.tsv:3: byte 3 of the line is not UTF-8 .*caf.xe9.*iconv -f LATIN1',
+        r'train.tsv:3: character 4 of the line is not UTF-8 .*caf.xe9.*iconv -f LATIN1',
     ),
     'nul': (TSV.format('a\0b\t1'), "train.tsv:3: a NUL character after 'a'"),
 }
@@ -324,7 +324,9 @@ def test_a_torn_compressed_file_is_refused_or_read_up_to_the_damage(tmp_path):
 def test_a_quoted_cell_with_a_line_that_is_no_text_is_left_out_whole(tmp_path):
     rows = [b'text,label', b'"one', b'caf\xe9 ""noir""', b'three",1', b'"four', b'five",1', b'x,0']
     write(tmp_path, 'train.csv', b'\n'.join(rows) + b'\n')
-    with pytest.raises(errors.DataError, match=r'train\.csv:2: byte 3 of the line is not UTF-8'):
+    with pytest.raises(
+        errors.DataError, match=r'train\.csv:2: character 4 of the line is not UTF-8'
+    ):
         load(tmp_path)
     loaded = load(tmp_path, on_bad_row='skip')
     assert [t[0] for t in texts(loaded)] == ['four\nfive', 'x']

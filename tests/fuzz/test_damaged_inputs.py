@@ -111,7 +111,7 @@ def test_a_json_line_without_end_is_refused(name, tmp_path, monkeypatch):
     line = b'{"text": "' + b'a' * 9_000_000
     path = tmp_path / name
     path.write_bytes(gzip.compress(line) if path.suffix == '.gz' else line)
-    with pytest.raises(DataError, match=r'a\.jsonl.*the JSON line at byte .* is longer than'):
+    with pytest.raises(DataError, match=r'a\.jsonl.*a JSON line is longer than'):
         complaints = Complaints('data.on_bad_text')
         for piece in sources.plan(sources.parse_source(f'jsonl:{path}'), complaints, 1_000_000):
             list(piece.open(complaints))

@@ -164,8 +164,7 @@ def json_value(path: pathlib.Path, complaints: Complaints) -> Any:
         return json.loads(data.decode())
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b'\n') + 1
-        problem = _not_utf8(error, 'the file', path)
-        raise DataError(f'{path}:{line}: {problem}') from error
+        raise DataError(f'{path}:{line}: {_not_utf8(error, path)}') from error
     except json.JSONDecodeError as error:
         raise DataError(
             f'{path}:{error.lineno}: not JSON ({error.msg} at character {error.colno} of the '
@@ -225,7 +224,7 @@ def decoded(raw: bytes, path: pathlib.Path) -> str:
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
-        raise UnusableError('not_text', _not_utf8(error, 'the line', path)) from error
+        raise UnusableError('not_text', _not_utf8(error, path)) from error
     before, nul, _ = text.partition('\0')
     if nul:
         raise UnusableError('not_text', f'a NUL character after {before[-20:]!r}')
@@ -246,19 +245,19 @@ def holds_tags(path: pathlib.Path) -> bool:
     return len(filled) < len(every) and tagged > len(filled) / 2
 
 
-def _not_utf8(error: UnicodeDecodeError, whole: str, path: pathlib.Path) -> str:
-    """Why `whole` ('the line') of a file is not UTF-8, and the command that writes the file so."""
+def _not_utf8(error: UnicodeDecodeError, path: pathlib.Path) -> str:
+    """Why a line of a file is not UTF-8, and the command that writes the file so."""
     data, at = error.object, error.start
+    before = data[data.rfind(b'\n', 0, at) + 1 : at].decode(errors='replace')
     if data.startswith(formats.HALF_CHARACTER, at):
         found = formats.look(path).encoding if path.is_file() else ''
         encoding = (found or 'utf-16').upper().replace('-LE', 'LE').replace('-BE', 'BE')
-        before = data[:at].decode(errors='ignore')[-20:]
-        problem = f'half a character of {encoding} after {before!r}'
+        problem = f'half a character of {encoding} after {before[-20:]!r}'
         problem += '; to leave it out, type'
         command = f'iconv -c -f {encoding}'
     else:
         shown = data[max(at - 10, 0) : at + 10]
-        problem = f'byte {at} of {whole} is not UTF-8 (around it: {shown!r})'
+        problem = f'character {len(before) + 1} of the line is not UTF-8 (around it: {shown!r})'
         problem += '; if the file is Latin-1, type'
         command = 'iconv -f LATIN1'
     return f'{problem}: {formats.typed(f"{command} -t UTF-8 {{}} > NEW{ending_of(path)}", path)}'
