@@ -29,7 +29,7 @@ class Run(NamedTuple):
     program: Program
     text: Text
     folder: epath.Path
-    plan: length.Plan | None = None  # corrects the length; None: it was not measured here
+    plan: length.Plan | None = None  # corrects the length; None: it stays
 
     @property
     def config(self) -> Config:

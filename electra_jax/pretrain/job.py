@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -43,9 +44,10 @@ def run(
     `folder` is the workdir, which need not exist; `typed` are the names of the settings that were
     typed as ``--config.KEY=VALUE``.
     """
-    config = configure(settings, folder, typed)
+    asked, config = configure(settings, folder, typed)
     is_unset = length.is_unset(config, folder)
     text = texts.open_text(config, build_corpus, typed)
+    ready = time.monotonic()
     config = length.of_operations(config, texts.vocabulary(config, text), folder, typed)
     if (step := finished_step(config, text, folder)) is not None:
         terminal.OUT.print('this run has ended before; nothing was computed')
@@ -58,11 +60,20 @@ def run(
         replay_dump(opened, epath.Path(opened.config.replay))
     else:
         with watched(folder, opened.config.health.step_timeout) as clock:
+            clock.timed_from = ready
+            if opened.plan is None:
+                plan = length.continued(asked, opened.config, folder, clock, typed)
+                opened = opened._replace(plan=plan)
             pretrain(opened, clock)
 
 
-def configure(settings: Settings, folder: epath.Path, typed: Collection[str]) -> Config:
-    """The configuration of the run, checked against the workdir and the devices."""
+def configure(
+    settings: Settings, folder: epath.Path, typed: Collection[str]
+) -> tuple[Config, Config]:
+    """The configuration of the run, checked against the workdir and the devices.
+
+    As it is typed, and with the length that the run in the workdir has.
+    """
     # ---- Before the devices are looked for.
     if settings.job == 'evaluate' and not folder.exists():
         raise CheckpointError(
@@ -75,13 +86,13 @@ def configure(settings: Settings, folder: epath.Path, typed: Collection[str]) ->
     checks.check_positions(fill(settings, row_length=row_length))
     distributed.initialize()
     config = resolve(settings, jax.devices()[0].platform, row_length=row_length)
-    config = length.stored(config, folder, typed)
     if config.branch_from is not None:
         start = beginning.chosen('branch_from', config.branch_from, folder)
         config = dataclasses.replace(config, branch_from=start)
     if config.init_from is not None:
         start = init_from.chosen(config.init_from, folder)
         config = dataclasses.replace(config, init_from=start)
+    asked, config = config, length.stored(config, folder, typed)
     workdir.check_same_run(folder, config)
     if config.branch_from is not None and not workdir.has_checkpoint(folder):
         workdir.check_branch(branch_folder(config.branch_from), config)
@@ -90,7 +101,7 @@ def configure(settings: Settings, folder: epath.Path, typed: Collection[str]) ->
             f'no checkpoint in {folder / "checkpoints"}: train first (--config.job=pretrain), or '
             'name the run with --workdir'
         )
-    return config
+    return asked, config
 
 
 def finished_step(config: Config, text: Text, folder: epath.Path) -> int | None:
@@ -154,7 +165,7 @@ def pretrain(run: Run, clock: Clock) -> None:
     )
     means = Means(program.objective.metrics_after)
     state, before = load_state(run, checkpoints, batches, health, means)
-    workdir.describe(run.folder, config, report.facts(program, run.text, flops))
+    workdir.describe(run.folder, config, _facts(run, flops))
     workdir.write_parameters(run.folder, program.abstract_state.params, program.mesh)
     terminal.OUT.print(report.start(program, run.text, run.folder, flops))
     if newest is not None:
@@ -206,11 +217,17 @@ def correct(
     if config is not None:
         train_step.set_lengths(config)
         tools.about['config'] = dataclasses.asdict(config)
-        workdir.describe(run.folder, config, report.facts(run.program, run.text, flops))
+        workdir.describe(run.folder, config, _facts(run, flops))
         first = first_stage(config)
         tools.means.after = dict.fromkeys(tools.means.after, first)
         tools.health.follow(_of_a_dump(config, run.folder), config.optimizer.warmup_steps, first)
     return config
+
+
+def _facts(run: Run, flops: Mapping[str, float]) -> dict[str, Any]:
+    """What `config.json` keeps of a run besides its settings."""
+    measured = {} if run.plan is None else {length.MEASURED: run.plan.took._asdict()}
+    return {**report.facts(run.program, run.text, flops), **measured}
 
 
 def _of_a_dump(config: Config, folder: epath.Path) -> dict[str, Any]:

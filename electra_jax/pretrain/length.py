@@ -27,6 +27,7 @@ from electra_jax.pretrain import program as programs
 from electra_jax.pretrain.program import Program
 from electra_jax.runtime import distributed, terminal
 from electra_jax.runtime.terminal import duration
+from electra_jax.train import clock as clocks
 from electra_jax.train import workdir
 from electra_jax.train.clock import EVALUATING, Clock
 from electra_jax.train.state import TrainState
@@ -38,6 +39,7 @@ _MOST_EVALUATING = 0.1  # of the time
 _CORRECTIONS = 20  # times in the minutes at which the plan is looked at again
 _SAME = 0.04  # of all steps: a plan that differs by less stays
 _OTHER = 0.03  # of the time, which saves and whatever else take
+MEASURED = 'measured'  # what `config.json` keeps of the first start
 
 
 def stored(config: Config, folder: epath.Path, typed: Collection[str] = ()) -> Config:
@@ -136,7 +138,30 @@ def measured(
             f'{duration(config.minutes * 60 * _LEAST_TRAINING)}; type more of them'
         )
     now = length.with_total_steps(config, total, evaluations, typed)
-    return now, program, Plan(config, now, took, time.monotonic(), typed)
+    left = _training(config.minutes * 60, took) + took.ending
+    return now, program, Plan(config, now, took, time.monotonic(), left, typed)
+
+
+def continued(
+    asked: Config, now: Config, folder: epath.Path, clock: Clock, typed: Collection[str] = ()
+) -> 'Plan | None':
+    """What corrects the length of a run of `config.minutes` that goes on; `asked` as for `Plan`.
+
+    By the time that all its starts have had their text, this one's until now included. None: there
+    is no record of what was measured at its start, so it keeps its length.
+    """
+    if asked.minutes is None or (record := workdir.fact(folder, MEASURED)) is None:
+        return None
+    try:
+        took = Measured(**record)
+        starts, seconds = clock.starts(), asked.minutes * 60
+        trained = sum(start.training for start in starts)
+        left = max(seconds - clocks.timed(starts), _LEAST_TRAINING * seconds - trained, 0.0)
+        if not math.isfinite(sum((left, took.evaluation, took.ending, took.step, *took.stages))):
+            return None
+    except TypeError:
+        return None  # a damaged record must not stop a run
+    return Plan(asked, now, took, clock.now(), left, typed)
 
 
 def fitting(config: Config, took: Measured, typed: Collection[str] = ()) -> tuple[int, int]:
@@ -172,7 +197,7 @@ class Plan:
     A machine that is busy while a step is timed misleads the first plan, and a later evaluation may
     take much longer than the batch that was timed. So at some times of the run it is asked how many
     steps fit into what is left. The schedules follow the new length from there on. A run that is
-    continued keeps the length that stands in its `config.json`.
+    continued begins with the length that stands in its `config.json`.
     """
 
     def __init__(
@@ -180,16 +205,19 @@ class Plan:
         asked: Config,
         now: Config,
         took: Measured,
-        measured_at: float,
+        began: float,
+        left: float,
         typed: Collection[str] = (),
     ):
-        """`asked` is the configuration before, `now` that after a length was measured."""
+        """`asked` is the configuration before, `now` that after a length was measured.
+
+        The run has `left` seconds from `began` on, by its clock.
+        """
         assert asked.minutes is not None
-        self._asked, self.config, self._took, self._typed = asked, now, took, typed
-        seconds = asked.minutes * 60
-        self._deadline = measured_at + _training(seconds, took) + took.ending
-        self._interval = seconds / _CORRECTIONS
-        self._next = measured_at + self._interval
+        self._asked, self.config, self.took, self._typed = asked, now, took, typed
+        self._deadline = began + left
+        self._interval = asked.minutes * 60 / _CORRECTIONS
+        self._next = began + self._interval
 
     def corrected(self, step: int, clock: Clock) -> Config | None:
         """The configuration from here on where another length fits the time; None: it stays."""
@@ -202,12 +230,12 @@ class Plan:
         seconds = clock.mean_step_seconds(step - first if in_second else step)
         if seconds is None:
             return None
-        slower = seconds / (self._took.stages[1 if in_second else 0] or self._took.step)
+        slower = seconds / (self.took.stages[1 if in_second else 0] or self.took.step)
         # The first evaluation also compiles what shows an example.
-        evaluation, to_come = self._took.evaluation * slower, self._took.ending
+        evaluation, to_come = self.took.evaluation * slower, self.took.ending
         if pauses := clock.pauses(EVALUATING):
             to_come = 0.0
-            evaluation = pauses[-1] if pauses[1:] else max(pauses[0] - self._took.ending, 0.0)
+            evaluation = pauses[-1] if pauses[1:] else max(pauses[0] - self.took.ending, 0.0)
         left = max(self._deadline - to_come - now, 0.0) * (1 - _OTHER)
         every = self.config.eval.every_steps
         often = max(1, math.ceil((self.config.total_steps - step) / every))
@@ -217,7 +245,7 @@ class Plan:
             often = max(1, min(often, int(_MOST_EVALUATING * left / evaluation)))
         training = max(left - often * evaluation, 0.0)
         share = first / self.config.total_steps
-        late = self._took.stages[1] * slower
+        late = self.took.stages[1] * slower
         if first and not in_second:  # both stages keep their shares
             total = round((training + step * seconds) / (share * seconds + (1 - share) * late))
             total = max(total, step + 2)

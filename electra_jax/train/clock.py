@@ -42,6 +42,7 @@ class Start(NamedTuple):
     last: int  # the newest step that it began
     seconds: float  # the process lived
     training: float  # seconds of them spent on steps
+    timed: float | None = None  # seconds of them since its text was there; None: not recorded
 
 
 class Clock:
@@ -65,6 +66,7 @@ class Clock:
         self._earlier = read(workdir) if workdir else []
         self._is_closed = False  # whether the record of this process is final
         self._first: int | None = None  # step that this process continues from
+        self.timed_from: float | None = None  # `now()` when the text of this process was there
         self.now = now
         self.phase = STARTING
         self.step: int | None = None  # the newest one that was begun
@@ -203,7 +205,8 @@ class Clock:
 
     def starts(self) -> list[Start]:  # of the run, this one last
         first = self._first or 0
-        this = Start(first, self.step or first, self.total, self.seconds(TRAINING))
+        timed = None if self.timed_from is None else self.now() - self.timed_from
+        this = Start(first, self.step or first, self.total, self.seconds(TRAINING), timed)
         return [*self._earlier, this]
 
     @property
@@ -252,6 +255,11 @@ def goodput(starts: list[Start]) -> float:
     return kept / max(sum(start.seconds for start in starts), 1e-9)
 
 
+def timed(starts: list[Start]) -> float:
+    """Seconds that a run had its text for, over its starts."""
+    return sum(start.seconds if start.timed is None else start.timed for start in starts)
+
+
 def began(pid: int) -> str | None:
     """When a process of this machine began, in ticks since the boot; None: there is none."""
     try:
@@ -275,7 +283,7 @@ def read(workdir: epath.Path) -> list[Start]:
     try:
         content = files.parse_object((workdir / FILE).read_text())
         starts = [Start(**record) for record in content['starts']]
-        goodput(starts)  # of numbers
+        goodput(starts), timed(starts)  # of numbers
         return starts
     except (OSError, ValueError, KeyError, TypeError):
         return []  # a damaged record must not stop a run

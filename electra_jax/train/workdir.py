@@ -113,6 +113,13 @@ def recorded(workdir: epath.Path) -> dict[str, Any] | None:
         ) from error
 
 
+def fact(workdir: epath.Path, name: str) -> dict[str, Any] | None:
+    """What `describe` kept under a name, of a run whose settings can be read; None: nothing."""
+    path = workdir / CONFIG_FILE
+    found = files.parse_object(path.read_text()).get(name) if path.exists() else None
+    return found if isinstance(found, dict) else None
+
+
 class Other(NamedTuple):
     """What makes a config another run than the one that its workdir holds."""
 

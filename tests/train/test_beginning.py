@@ -86,7 +86,7 @@ def test_pre_training_is_configured_with_the_checkpoint_of_its_first_start(folde
     asked = {'init_from': str(trunk), 'data': {'row_length': 32}, 'mesh': {'data': 1}}
 
     def configured():
-        return job.configure(recipe({**asked, 'model': {'size': 'tiny'}}), later, ())
+        return job.configure(recipe({**asked, 'model': {'size': 'tiny'}}), later, ())[1]
 
     first = configured().init_from
     assert first == f'{trunk}/checkpoints/4'

@@ -92,6 +92,19 @@ def test_goodput_counts_a_step_once_however_often_it_was_done():
     assert clocks.goodput([Start(0, 0, 10.0, 0.0)]) == 0
 
 
+def test_the_time_of_a_start_is_also_counted_from_when_its_text_was_there(tmp_path):
+    workdir, now = epath.Path(tmp_path), FakeClock()
+    clock = Clock(workdir, now, age=9.0)
+    clock.timed_from = now() - 2.0
+    clock.start_from(0)
+    now.now += 5.0
+    clock.write()
+    starts = clocks.read(workdir)
+    assert starts == [Start(0, 0, 14.0, 0.0, 7.0)]
+    # A start of an earlier version counts whole.
+    assert clocks.timed([*starts, Start(0, 9, 20.0, 8.0)]) == 27.0
+
+
 def test_goodput_is_kept_over_starts(tmp_path):
     workdir, now = epath.Path(tmp_path), FakeClock()
     for first in (0, 4):
@@ -113,7 +126,7 @@ def test_goodput_is_kept_over_starts(tmp_path):
     clock.write()  # what the line was about is final
     assert clocks.read(workdir) == [Start(0, 5, 10.0, 7.0), Start(4, 9, 10.0, 7.0)]
     assert json.loads((workdir / clocks.FILE).read_text())['starts'][0] == {
-        'first': 0, 'last': 5, 'seconds': 10.0, 'training': 7.0,
+        'first': 0, 'last': 5, 'seconds': 10.0, 'training': 7.0, 'timed': None,
     }  # fmt: skip
     (workdir / clocks.FILE).write_text('{"torn')
     assert len(Clock(workdir).starts()) == 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import types
 
@@ -15,7 +16,7 @@ from electra_jax.model.flops import training_flops
 from electra_jax.objectives import table
 from electra_jax.pretrain import length
 from electra_jax.train import loop
-from electra_jax.train.clock import EVALUATING, TRAINING, Clock, StepWork
+from electra_jax.train.clock import EVALUATING, TRAINING, Clock, StepWork, timed
 from electra_jax.train.means import Means
 from electra_jax.train.state import TrainState
 from tests.support.clocks import FakeClock
@@ -106,19 +107,34 @@ def test_processes_agree_on_what_the_first_one_measured(machine, monkeypatch):
 class Run:
     """A run of a plan by a clock that is moved by hand."""
 
-    def __init__(self, config, took, measured=10.0, typed=()):
+    def __init__(self, config, took, measured=10.0, typed=(), folder=None):
         self.now = FakeClock(measured)
         total, often = length.fitting(config, took, typed)
         first = with_total_steps(config, total, often, typed)
-        self.plan = length.Plan(config, first, took, self.now.now, typed)
-        self.clock = Clock(now=self.now, age=0.0)
+        left = config.minutes * 60 - took.compiling
+        self.plan = length.Plan(config, first, took, self.now.now, left, typed)
+        self.asked, self.folder, self.step, self.evaluations = config, folder, 0, 0
+        self.clock = Clock(folder, now=self.now, age=7.0)  # its text was there after seven seconds
+        self.clock.timed_from = self.now.now - took.compiling
 
-    def seconds(self, step_seconds, evaluation):
-        """Trains to the end; all the seconds that the run took."""
-        clock, config, step, evaluated, self.evaluations = self.clock, self.plan.config, 0, 0, 0
-        clock.start_from(0)
+    def begin_again(self, seconds):
+        """The process ends; another goes on after some seconds, two of them with its text."""
+        self.clock.write()
+        config, took = dataclasses.asdict(self.plan.config), self.plan.took._asdict()
+        described = json.dumps({'config': config, 'measured': took})
+        (self.folder / 'config.json').write_text(described)
+        self.now.now += seconds
+        self.clock = Clock(self.folder, now=self.now, age=9.0)
+        self.clock.timed_from = self.now.now - 2.0
+        now = self.plan.config
+        self.plan = length.continued(self.asked, now, self.folder, self.clock)
+
+    def seconds(self, step_seconds, evaluation, until=math.inf):
+        """Trains to the end, or until a step; the time by the clock then."""
+        clock, config, step, evaluated = self.clock, self.plan.config, self.step, self.step
+        clock.start_from(step)
         clock.enter(TRAINING)
-        while step < config.total_steps:
+        while step < min(config.total_steps, until):
             step += 1
             clock.begin_step(step)
             self.now.now += step_seconds(step, config)
@@ -129,7 +145,7 @@ class Run:
                 self.evaluations, evaluated = self.evaluations + 1, step
                 with clock.during(EVALUATING):
                     self.now.now += evaluation
-        self.config = config
+        self.config, self.step = config, step
         return self.now.now
 
 
@@ -177,6 +193,34 @@ def test_stages_keep_their_shares_while_a_plan_changes(slower, capsys):
     # What was printed at the start of the boundary is printed again as it moves.
     moved = re.findall('; until step (.*) only the generator is trained', capsys.readouterr().out)
     assert bool(moved) == (slower != 1.0) and set(moved[-1:]) <= {f'{first:,}'}
+
+
+@pytest.mark.parametrize('stages', [{}, STAGES])
+@pytest.mark.parametrize('slower', [0.5, 1.0, 2.0])
+def test_a_run_that_was_stopped_is_corrected_again(tmp_path, slower, stages):
+    config = tiny_config(minutes=10.0, total_steps=1000, eval={'every_steps': 1000}, **stages)
+    late = 0.3 if stages else 0.1
+    took = length.Measured(0.15 if stages else 0.1, 3.0, 10.0, 0.0, (0.1, late))
+    run = Run(config, took, folder=epath.Path(tmp_path))
+
+    def seconds(step, config):
+        return slower * (0.1 if step <= (config.objective.generator_steps or 0) else late)
+
+    run.seconds(lambda step, config: seconds(step, config) / slower, 3.0, until=1000)
+    run.begin_again(3600.0)
+    run.seconds(seconds, 3.0 * slower, until=1500)
+    run.begin_again(60.0)
+    run.seconds(seconds, 3.0 * slower)
+    assert timed(run.clock.starts()) == pytest.approx(600, rel=0.1)
+    assert run.step > 1600
+    assert run.config.optimizer == with_total_steps(config, run.step).optimizer
+
+
+def test_a_run_without_a_record_of_what_was_measured_keeps_its_length(tmp_path):
+    config, clock = tiny_config(minutes=10.0), Clock(now=FakeClock(), age=0.0)
+    for record in ({}, {'measured': 3}, {'measured': {'step': 1.0}}):
+        (tmp_path / 'config.json').write_text(json.dumps({'config': {}, **record}))
+        assert length.continued(config, config, epath.Path(tmp_path), clock) is None
 
 
 class Batches:
