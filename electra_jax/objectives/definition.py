@@ -59,6 +59,8 @@ class Objective(NamedTuple):
     warning_signs: Callable[[Mapping[str, float]], dict[str, str]] = lambda evaluation: {}
     # metric of `loss` -> the step after which it is computed; until then it is 0 and means nothing
     metrics_after: Mapping[str, int] = {}
+    # a line about another sum that `loss` is in later steps -> the step after which; it is printed
+    other_losses: Mapping[str, int] = {}
     # params, step -> the parameters that the step starts from
     prepare: Callable[[Params, jax.Array], Params] = lambda params, step: params
     # what is kept from step to step, as it is at step 0, None: nothing; and from it and the metrics

@@ -62,6 +62,11 @@ def two_stage(config: Config, model: Model, vocabulary: Vocabulary) -> Objective
         prepare=prepare,
         warning_signs=masked.warning_signs,
         metrics_after={'disc_loss': boundary},
+        other_losses={
+            'the second stage begins: from here on the discriminator is trained, and the generator '
+            f'stays as it is; loss is now {config.objective.discriminator_weight:g} times '
+            'disc_loss, which cannot be compared with the loss until here': boundary
+        },
     )
 
 

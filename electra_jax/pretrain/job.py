@@ -13,11 +13,12 @@ from etils import epath
 from electra_jax import init_from
 from electra_jax.config import checks
 from electra_jax.config.fields import Settings
-from electra_jax.config.resolve import fill, first_stage, resolve
+from electra_jax.config.resolve import fill, resolve
 from electra_jax.config.settings import Config
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError
 from electra_jax.model.flops import training_flops
+from electra_jax.objectives import table
 from electra_jax.parallel import chips
 from electra_jax.pretrain import examples, length, report
 from electra_jax.pretrain import program as programs
@@ -161,7 +162,7 @@ def pretrain(run: Run, clock: Clock) -> None:
         checkpoints.latest,
         program.objective.warning_signs,
         config.optimizer.warmup_steps,
-        first_stage(config),
+        program.objective.other_losses,
     )
     means = Means(program.objective.metrics_after)
     state, before = load_state(run, checkpoints, batches, health, means)
@@ -218,9 +219,11 @@ def correct(
         train_step.set_lengths(config)
         tools.about['config'] = dataclasses.asdict(config)
         workdir.describe(run.folder, config, _facts(run, flops))
-        first = first_stage(config)
-        tools.means.after = dict.fromkeys(tools.means.after, first)
-        tools.health.follow(_of_a_dump(config, run.folder), config.optimizer.warmup_steps, first)
+        objective = table.build(config, run.program.vocabulary)
+        tools.means.after = objective.metrics_after
+        tools.health.follow(
+            _of_a_dump(config, run.folder), config.optimizer.warmup_steps, objective.other_losses
+        )
     return config
 
 

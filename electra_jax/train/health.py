@@ -30,6 +30,7 @@ _MAD_TO_DEVIATION = 1.4826  # of a normal law
 Signs = Callable[[Mapping[str, float]], dict[str, str]]  # evaluation -> what is wrong, by name
 # What was noticed: metrics to write, and lines for the terminal.
 Noticed = tuple[dict[str, float], list[str]]
+_NO_LOSSES: Mapping[str, int] = {}
 
 
 def limits(settings: HealthConfig) -> dict[str, float]:
@@ -70,7 +71,7 @@ class Health:
         newest: Callable[[], int | None] = lambda: None,
         signs: Signs = lambda evaluation: {},
         signs_from: int = 0,
-        other_loss_after: int = 0,
+        other_losses: Mapping[str, int] = _NO_LOSSES,
         warmup: str = 'optimizer.warmup_steps',
     ):
         """Begins with nothing seen.
@@ -82,22 +83,25 @@ class Health:
             newest: returns the step of the run's newest whole checkpoint, for a dump.
             signs: `warning_signs` of the objective.
             signs_from: only evaluations after this step are judged; a young run shows every sign.
-            other_loss_after: steps after this one have another loss than the steps before.
+            other_losses: `Objective.other_losses`.
             warmup: the job's setting for the length of the warm-up, for an advice.
         """
         self._settings, self._workdir, self._newest, self._signs = settings, workdir, newest, signs
-        self.follow(about, signs_from, other_loss_after)
+        self.follow(about, signs_from, other_losses)
         self._warmup = warmup
         self._in_a_row, self._skipped, self._dumps = 0, 0, 0
         self._spikes = Spikes(settings.spike_window, settings.spike_deviations)
         self._signs_seen: dict[str, int] = {}  # sign -> evaluations in a row
 
     def follow(
-        self, about: Mapping[str, Any], signs_from: int = 0, other_loss_after: int = 0
+        self,
+        about: Mapping[str, Any],
+        signs_from: int = 0,
+        other_losses: Mapping[str, int] = _NO_LOSSES,
     ) -> None:
         """The run has another length from now on; the arguments are those of a new `Health`."""
         self._about, self._signs_from = about, signs_from
-        self._other_loss_after = other_loss_after
+        self._other_losses = other_losses
 
     def seen(self) -> dict[str, Any]:
         """The state that a checkpoint keeps, as JSON, so that a continued run reports the same."""
@@ -123,20 +127,23 @@ class Health:
         Raises:
             NonFiniteError: it is bad, and the run does not skip bad steps, or not so many.
         """
-        if step == self._other_loss_after + 1:
+        changes = [line for line, after in self._other_losses.items() if step == after + 1]
+        lines = [f'step {step}  {line}' for line in changes]
+        if lines:
             self._spikes.begin()
         bad = bad_values(self._settings, values)
         if bad:
-            return self._bad(step, bad, values, batch)
+            noticed, more = self._bad(step, bad, values, batch)
+            return noticed, [*lines, *more]
         self._in_a_row = 0
         high = self._spikes.look(values['loss'])
         if high is None:
-            return {}, []
-        line = (
+            return {}, lines
+        lines.append(
             f'step {step}  the loss {values["loss"]:.4g} is a spike: {high:.1f} deviations above '
             f'the median of the last {self._settings.spike_window} steps'
         )
-        return {'health/loss_spike': high}, [line]
+        return {'health/loss_spike': high}, lines
 
     def _bad(
         self,

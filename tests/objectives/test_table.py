@@ -345,6 +345,8 @@ def test_two_stages_train_one_network_each_and_hand_over_in_between():
         weight = {'generator': 1, 'discriminator': 50}[trained]
         assert float(total) == pytest.approx(weight * float(metrics[own]), rel=1e-6)
     jax.tree.map(np.testing.assert_array_equal, bound.prepare(params, jnp.array(9)), params)
+    ((line, last),) = bound.other_losses.items()  # of the first stage
+    assert last == 10 and 'discriminator is trained' in line and 'loss is now 50 times' in line
     after = bound.prepare(params, jnp.array(10))
     jax.tree.map(np.testing.assert_array_equal, after['discriminator'], params['generator'])
     jax.tree.map(np.testing.assert_array_equal, after['embeddings'], params['generator_embeddings'])

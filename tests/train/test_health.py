@@ -107,10 +107,18 @@ def test_a_spike_is_reported_once_at_its_onset(tmp_path):
 
 def test_the_second_stage_of_training_has_a_loss_of_its_own_and_is_no_spike(tmp_path):
     settings = HealthConfig(spike_window=20)
-    watch = Health(settings, epath.Path(tmp_path), {}, other_loss_after=40)
+    watch = Health(settings, epath.Path(tmp_path), {}, other_losses={'loss is another': 40})
     losses = np.r_[np.linspace(5, 4.9, 40), np.linspace(33, 32.9, 40), 60]
     found = [watch.look(k, {**GOOD, 'loss': x}, BATCH)[1] for k, x in enumerate(losses, 1)]
-    assert [k for k, lines in enumerate(found, 1) if lines] == [81]
+    assert [k for k, lines in enumerate(found, 1) if lines] == [41, 81]
+    assert found[40] == ['step 41  loss is another']
+
+
+def test_another_loss_is_announced_also_where_its_first_step_is_skipped(tmp_path):
+    settings = HealthConfig(on_bad_step='skip')
+    watch = Health(settings, epath.Path(tmp_path), {}, other_losses={'loss is another': 4})
+    _, lines = watch.look(5, {**GOOD, 'loss': np.nan}, BATCH)
+    assert lines[0] == 'step 5  loss is another' and 'skipped' in lines[1]
 
 
 def test_a_run_of_another_length_is_followed(tmp_path):
@@ -122,10 +130,10 @@ def test_a_run_of_another_length_is_followed(tmp_path):
         signs=lambda evaluation: {'collapsed': 'it has collapsed'},
         signs_from=50,
     )
-    watch.follow({'total_steps': 60}, signs_from=2, other_loss_after=6)
+    watch.follow({'total_steps': 60}, signs_from=2, other_losses={'of another stage': 6})
     for step in range(1, 7):
         watch.look(step, {'loss': 1.0}, {})
-    assert watch.look(7, {'loss': 50.0}, {}) == ({}, [])  # the loss of another stage
+    assert watch.look(7, {'loss': 50.0}, {}) == ({}, ['step 7  of another stage'])  # no spike
     assert watch.evaluated(7, {}) == ({'health/collapsed': 1.0}, [])
     with pytest.raises(NonFiniteError):
         watch.look(8, {'loss': math.nan}, {'tokens': np.zeros((1, 4))})
