@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs a command for a scheduler: launch/stoppable.sh COMMAND ARGUMENTS
 # Passes SIGTERM and Ctrl-C on to the command. Where the command was asked to stop, saved, and ended
-# with status 0, this script ends with status 75 ("try again later"): a scheduler must not treat
-# a stopped run as finished.
+# with status 0, or 130 after Ctrl-C, this script ends with status 75 ("try again later"): a scheduler
+# must not treat a stopped run as finished.
 set -uo pipefail
 if [[ $# -eq 0 || $1 == --help ]]; then
   sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
@@ -23,5 +23,5 @@ while true; do
   [[ $waited == 127 ]] || status=$waited
   [[ -n $interrupted ]] || break
 done
-[[ -z $stopping || $status != 0 ]] || status=75
+[[ -z $stopping || $status != 0 && $status != 130 ]] || status=75
 exit "$status"

@@ -31,12 +31,12 @@ class NonFiniteError(UserError):
     """A step's loss, gradient or update, or an answer, was not finite or larger than allowed."""
 
 
-def end_now(message: str) -> NoReturn:
+def end_now(message: str, status: int = 1) -> NoReturn:
     """Prints an error and ends this process at once; may be called from any thread."""
     sys.stderr.write(f'\nerror: {message}\n')
     sys.stderr.flush()
     # A library's non-daemon thread must not keep a failed command alive.
-    os._exit(1)
+    os._exit(status)
 
 
 def first_line(error: BaseException) -> str:

@@ -141,7 +141,7 @@ def run(main: Callable[[Settings], None], config: Flag) -> None:
 def run_without_recipe(main: Callable[[], None]) -> None:
     """The same for a command that needs no recipe; it may ask for one with `given_settings`."""
 
-    def guarded(argv: list[str]) -> None:
+    def guarded(argv: list[str]) -> int:
         try:
             if len(argv) > 1:
                 raise ConfigError(
@@ -149,13 +149,14 @@ def run_without_recipe(main: Callable[[], None]) -> None:
                 )
             len(METRICS)  # refuses what an added file has wrongly, before anything is trained
             main()
-            interrupt.end_if_left()
+            return interrupt.end()
         except UserError as error:
             _fail(str(error))
         except BrokenPipeError:
             os._exit(1)  # the reader of the output (`| head`) has closed it
         except KeyboardInterrupt:
-            _fail(interrupt.STOPPED)
+            sys.stdout.flush()
+            interrupt.end_now()
         except OSError as error:
             _fail(f'{error.strerror or error}: {error.filename or "(no file named)"}')
 

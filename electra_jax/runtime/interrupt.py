@@ -13,17 +13,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from electra_jax.core import errors
 
 SECONDS = 2.0  # from a signal to the end of a process whose Python does not run
 STOPPED = 'stopped; type the same command again to continue'
+# Exit status of what Ctrl-C has ended, as of every interrupted program: `a && b` leaves b out then.
+STATUS = 128 + signal.SIGINT
 
 _MOST = 4096  # bytes that are read of a socket at once
 # Where the numbers of signals arrive, and stay until a handler has run; None: before `watch`.
 _arrived: socket.socket | None = None
 _left = threading.Event()  # a signal has interrupted work
+_status = 0  # of a command whose work a signal has ended in good order
 # Each tells how the process can be ended now: by a function of the signal's name, which does not
 # return; None: not without a loss. The last one counts; none: at once.
 End = Callable[[str], object]
@@ -33,7 +36,12 @@ _ends: list[Callable[[], End | None]] = []
 def while_importing() -> None:
     """Lets Ctrl-C end the process in one line; `watch` follows."""
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-        signal.signal(signal.SIGINT, lambda number, frame: errors.end_now(STOPPED))
+        signal.signal(signal.SIGINT, lambda number, frame: end_now())
+
+
+def end_now() -> NoReturn:
+    """Ends the process, which Ctrl-C has asked for."""
+    errors.end_now(STOPPED, STATUS)
 
 
 def watch() -> None:
@@ -77,12 +85,30 @@ def work_was_left() -> None:
     _left.set()
 
 
-def end_if_left() -> None:
-    """Ends a command that is over without waiting for work that was left; JAX would."""
+def status_after(name: str) -> int:
+    """The exit status after a signal has ended work in good order: 0 after SIGTERM.
+
+    Whoever sends that has got what it asked for (`launch/stoppable.sh` is for schedulers).
+    """
+    return STATUS if name == 'SIGINT' else 0
+
+
+def ended_by(name: str) -> None:
+    """A signal has ended the work of this command in good order."""
+    global _status
+    _status = status_after(name)
+
+
+def end() -> int:
+    """The exit status of a command that is over; it does not wait for work that was left.
+
+    JAX would wait.
+    """
     if _left.is_set():
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(_status)
+    return _status
 
 
 def _raise(number: int, frame: Any) -> None:
@@ -100,7 +126,7 @@ def _wait(reading: socket.socket) -> None:
             if not names:
                 continue
             if names.count('SIGINT') > 1 or not _ends:
-                errors.end_now(STOPPED)
+                end_now()
             if not is_ending and (end := _ends[-1]()) is not None:
                 is_ending = True
                 # In a thread of its own: it may save, and a second Ctrl-C does not wait for that.

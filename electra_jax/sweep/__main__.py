@@ -1,7 +1,7 @@
 """Many runs of the main job by one command: a grid, a list, or several recipes; then a table.
 
 Typed again, it skips the runs that are finished and continues the others. The exit status is 0
-when all are done, 1 when one failed, 3 when it was stopped.
+when all are done, 1 when one failed, 3 when SIGTERM stopped it, 130 when Ctrl-C did.
 
 Examples:
     python -m electra_jax.sweep --config=configs/quickstart.py --set total_steps=200 \\

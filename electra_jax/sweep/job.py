@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from electra_jax.config.recipe import parse_setting
 from electra_jax.core.complaints import counted
 from electra_jax.core.errors import ConfigError
-from electra_jax.runtime import terminal
+from electra_jax.runtime import interrupt, terminal
 from electra_jax.sweep import earlier, plan, processes, study, table
 from electra_jax.sweep.plan import Planned
 from electra_jax.sweep.shown import Shown
 from electra_jax.train import metric_lines
 
-STOPPED = 3  # exit status of a sweep that was asked to stop and has saved
+STOPPED = 3  # exit status of a sweep that SIGTERM has asked to stop, and that has saved
 
 SLURM_TEMPLATE = """\
 #!/usr/bin/env bash
@@ -128,7 +128,7 @@ def train(request: Namespace, runs: Sequence[Planned]) -> int:
         terminal.OUT.print('stopped; type the same command again to continue')
     if 'failed' in outcomes.values():
         return 1
-    return 0 if set(outcomes.values()) <= {'done'} else STOPPED
+    return 0 if set(outcomes.values()) <= {'done'} else interrupt.end() or STOPPED
 
 
 def compare(request: Namespace) -> int:

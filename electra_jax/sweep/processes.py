@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from electra_jax.core.complaints import counted
-from electra_jax.runtime import early, terminal
+from electra_jax.runtime import early, interrupt, terminal
 from electra_jax.sweep.plan import Planned
 from electra_jax.train import metric_lines, runs
 
@@ -152,11 +152,13 @@ def finish(started: Started, report: Callable[[str], None]) -> str:
         )
         return 'failed'
     lines = started.text().decode('utf-8', 'replace').splitlines()
-    if status:
+    if status in (0, interrupt.STATUS) and any(x.startswith('stopped by ') for x in lines):
+        outcome = 'stopped'
+    elif status:
         # Before its first step a run has nothing to save: the signal just ends it.
         outcome = 'stopped' if started.requests else 'failed'
     else:
-        outcome = 'stopped' if any(x.startswith('stopped by ') for x in lines) else 'done'
+        outcome = 'done'
     if outcome == 'failed':
         report(f'failed {run.name} (exit status {status}); the end of {run.folder / LOG}:')
         report('\n'.join(f'    {line}' for line in lines[-15:]))
@@ -190,3 +192,5 @@ def stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if signal.SIGINT in requests:
+            interrupt.ended_by('SIGINT')

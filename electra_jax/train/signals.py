@@ -57,7 +57,7 @@ class Stop:
             is_ending = self._is_ending
         if is_ending:
             if is_second:
-                errors.end_now(interrupt.STOPPED)
+                interrupt.end_now()
             threading.Event().wait()  # for the end, which the other thread makes
         if is_second or self._leaves:
             raise KeyboardInterrupt
@@ -82,7 +82,7 @@ class Stop:
             step = save()
         except Exception as error:
             errors.end_now(errors.first_line(error))
-        _exit(ended(name, step))
+        _exit(ended(name, step), name)
 
 
 def ended(name: str, step: int) -> str:
@@ -91,14 +91,14 @@ def ended(name: str, step: int) -> str:
 
 
 def _end_unsaved(name: str, kept: str) -> NoReturn:
-    # With status 0, as after a save: whoever has asked for the end has got it, and lost nothing.
-    _exit(f'stopped by {name}, with {kept}\nto continue: {cli.same_command()}')
+    # With the status that it has after a save: nothing is lost.
+    _exit(f'stopped by {name}, with {kept}\nto continue: {cli.same_command()}', name)
 
 
-def _exit(text: str) -> NoReturn:
+def _exit(text: str, name: str) -> NoReturn:
     terminal.OUT.print(text)
     sys.stdout.flush()
-    os._exit(0)  # what compiles cannot be ended in another way
+    os._exit(interrupt.status_after(name))  # what compiles cannot be ended in another way
 
 
 @contextlib.contextmanager
@@ -144,3 +144,5 @@ def stop_signals(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if stop.name is not None:
+            interrupt.ended_by(stop.name)

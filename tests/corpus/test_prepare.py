@@ -87,7 +87,7 @@ def test_ctrl_c_is_clean(recipe, tmp_path):
     assert time.monotonic() < deadline
     os.killpg(process.pid, signal.SIGINT)
     output = ''.join(process.communicate(timeout=60))
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert 'type the same command again' in output
     assert 'Traceback' not in output
 

@@ -21,8 +21,9 @@ DONE = f'done: {setting.STEPS} steps'
     ('seen', 'output', 'status'),
     [
         (START, '', -15),
-        (START, 'error: stopped', 1),
+        (START, 'error: stopped', 130),
         ((*TRAINING, ('saving', 7), ('finishing', 0), ('saved', 0)), SAVED, 0),
+        ((*TRAINING, ('saving', 7)), SAVED.replace('TERM', 'INT'), 130),
         (OVER, DONE, 0),
         (OVER, '', -15),  # when nothing was left to save
     ],
@@ -35,7 +36,8 @@ def test_a_good_end(seen, output, status):
     ('seen', 'output', 'status'),
     [
         (TRAINING, 'step 6/30', -15),  # the signal kills it
-        (TRAINING, 'error: stopped', 1),
+        (TRAINING, 'error: stopped', 130),
+        (TRAINING, SAVED.replace('TERM', 'INT'), 0),
         ((*TRAINING, ('finishing', 0), ('saved', 0)), 'error: stopped', 1),  # of an earlier step
         (TRAINING, '', 0),
         (START, 'Segmentation fault', -11),

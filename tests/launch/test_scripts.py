@@ -203,6 +203,7 @@ def test_xla_knows_the_flag(flag):
         ('exit 0', False, 0),
         ('exit 7', False, 7),
         ('trap "sleep 0.1; exit 0" TERM; touch ready; sleep 9 & wait', True, 75),
+        ('trap "sleep 0.1; exit 130" TERM; touch ready; sleep 9 & wait', True, 75),
         ('trap "exit 7" TERM; touch ready; sleep 9 & wait', True, 7),
         ('touch ready; exec sleep 9', True, 128 + signal.SIGTERM),
     ],

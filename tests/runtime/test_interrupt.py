@@ -14,7 +14,7 @@ interrupt.SECONDS = 0.2
 interrupt.watch()
 signal.signal(signal.SIGINT, {handler})
 may_end = {may_end}
-end = lambda name: interrupt.errors.end_now(interrupt.STOPPED)
+end = lambda name: interrupt.end_now()
 with interrupt.ends_by(lambda: end if may_end else None):
     print('ready', flush=True)
     {work}
@@ -42,7 +42,7 @@ def run(times: int, **parts) -> tuple[int, str, str]:
 @pytest.mark.parametrize(('may_end', 'times'), [(True, 1), (False, 2)])
 def test_compiled_code_does_not_keep_it_alive(may_end, times):
     code, out, error = run(times, may_end=may_end)
-    assert (code, out) == (1, '') and 'type the same command again' in error
+    assert (code, out) == (130, '') and 'type the same command again' in error
 
 
 def test_where_something_would_be_lost_the_first_waits_for_its_handler():
@@ -69,3 +69,4 @@ def test_imports_end_in_one_line():
     assert process.stdout is not None and process.stdout.readline()
     process.send_signal(signal.SIGINT)
     assert 'Traceback' not in (error := process.communicate(timeout=30)[1]) and 'stopped' in error
+    assert process.returncode == 130

@@ -8,6 +8,9 @@ import signal
 import threading
 import time
 
+import pytest
+
+from electra_jax.runtime import interrupt
 from electra_jax.sweep import processes
 from tests.support.sweep_runs import StandIn, stand_ins
 
@@ -71,6 +74,14 @@ def test_asked_to_stop_it_lets_runs_save_and_leaves_the_rest_for_the_next_time(t
     assert run_all(runs, [{}]) == {'run0': 'stopped', 'run1': 'waiting'}
     (runs[0].folder / 'go').write_text('')
     assert set(run_all(runs, [{}]).values()) == {'done'}
+
+
+@pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_only_ctrl_c_ends_it_with_the_status_of_an_interrupted_program(monkeypatch, number, status):
+    monkeypatch.setattr(interrupt, '_status', 0)
+    with processes.stop_signals() as asked:
+        os.kill(os.getpid(), number)
+    assert asked == [number] and interrupt.end() == status
 
 
 def test_a_run_left_over_from_a_killed_sweep_is_waited_for(tmp_path, capsys):

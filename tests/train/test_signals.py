@@ -109,12 +109,11 @@ def test_a_signal_ends_a_run_that_compiles_and_saves_it(tmp_path, part, number):
         process.kill()
     assert time.monotonic() - began < 5, out + error
     name = signal.Signals(number).name
+    assert process.returncode == (130 if name == 'SIGINT' else 0), out + error
     if part == 'step':
         assert not (tmp_path / 'run' / 'checkpoints').exists()
-        assert process.returncode == 0, out + error
         assert f'stopped by {name}, with nothing new to save\nto continue: python -m' in out
         return
-    assert process.returncode == 0, out + error
     assert f'stopped by {name} at step 5, saved\nto continue: python -m' in out
     outcome = small_run.run(tmp_path / 'run')
     assert int(outcome.state.step) == 12
@@ -133,7 +132,7 @@ from electra_jax.train.signals import stop_signals
 def main():
     threading.Thread(target=time.sleep, args=(60,)).start()  # as the compiler's
     with stop_signals(lambda: False) as stop:
-        stop.unless_asked(lambda: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)))
+        stop.unless_asked(lambda: (os.kill(os.getpid(), signal.{name}), time.sleep(60)))
     print('over', time.monotonic())
 
 sys.argv = ['main']
@@ -142,12 +141,14 @@ cli.run_without_recipe(main)
 
 
 @pytest.mark.slow  # a process that imports JAX
-def test_a_command_does_not_wait_for_what_it_has_left():
+@pytest.mark.parametrize(('name', 'status'), [('SIGTERM', 0), ('SIGINT', 130)])
+def test_a_command_does_not_wait_for_what_it_has_left(name, status):
+    program = LEFT.format(name=name)
     done = subprocess.run(
-        [sys.executable, '-c', LEFT], capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT
+        [sys.executable, '-c', program], capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT
     )
     word, _, over = done.stdout.partition(' ')
-    assert (done.returncode, word) == (0, 'over'), done.stderr
+    assert (done.returncode, word) == (status, 'over'), done.stderr
     assert time.monotonic() - float(over) < 5
 
 

@@ -21,7 +21,7 @@ from tools.faults.rounds import Round, is_saving
 
 KILL, TERM, INT = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
 # Exit statuses allowed to a run that was asked to stop while it had nothing to save.
-_NOTHING_LOST = (0, 1, -TERM)
+_NOTHING_LOST = (0, 1, 128 + INT, -TERM)
 # JAX looks for a signal once a second: two processes that get one while they train must still be
 # training some seconds later.
 _SLOW_STEP = 0.2
@@ -115,7 +115,9 @@ def wrong_end(seen: Sequence[Mark], output: str, status: int) -> str | None:
     last_saves = [number for number, mark in enumerate(seen) if is_saving(setting.STEPS)(mark)]
     over = last_saves and any(mark.name == 'saved' for mark in seen[last_saves[0] :])
     if trained and not over:
-        well = status == 0 and 'stopped by ' in output
+        stopped = re.search(r'^stopped by (\w+)', output, re.MULTILINE)
+        wanted = 128 + INT if stopped and stopped[1] == INT.name else 0
+        well = stopped is not None and status == wanted
     else:
         well = status in _NOTHING_LOST
     if well:
