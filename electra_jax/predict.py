@@ -5,13 +5,16 @@ pre-trained one gives for each token the probability that it was replaced. ``--t
 things that a checkpoint can do. Input are tables (.csv, .tsv), JSON lines (.jsonl), CoNLL files
 (.conll) or plain lines, from a file or standard input; output are JSON lines. Only the checkpoint's
 folder is read in addition to the input. In Python, `electra_jax.load` does the same. With
-``--listen`` each line of standard input is answered when it comes.
+``--listen`` each line of standard input is answered when it comes. The exit status is 4 where rows
+could not be used; all others are answered.
 
 Examples:
     python -m electra_jax.predict --checkpoint=runs/reviews --input=new.csv --output=answers.jsonl
     python -m electra_jax.predict --checkpoint=runs/reviews --input=new.csv --columns=text_a=body
     echo 'A film to remember.' | python -m electra_jax.predict --checkpoint=runs/mine
 """
+
+import sys
 
 from electra_jax.runtime import early
 
@@ -88,7 +91,8 @@ def main() -> None:
         listen.run(listener, model.where, BATCH_SIZE.value)
         return
     job = files.job(TASK.value, options, INPUT.value, OUTPUT.value, FORMAT.value, columns)
-    files.answer(files.open_model(CHECKPOINT.value, BATCH_SIZE.value), job)
+    if files.answer(files.open_model(CHECKPOINT.value, BATCH_SIZE.value), job):
+        sys.exit(files.LEFT_OUT)
 
 
 if __name__ == '__main__':

@@ -23,6 +23,7 @@ from electra_jax.runtime.terminal import Progress
 from electra_jax.tokenizers.unknown import Unknown
 
 _SHOWN = 10  # names that a line lists
+LEFT_OUT = 4  # exit status of a command that answered all rows but some that it could not use
 
 
 class _ReportedRows(Complaints):
@@ -84,13 +85,17 @@ def open_model(checkpoint: str, batch_size: int) -> LoadedModel:
     return LoadedModel(found, batch_size)
 
 
-def answer(model: LoadedModel, job: Job) -> None:
-    """Writes an answer for each example of each file: lines of JSON, or rows of an .npy array."""
+def answer(model: LoadedModel, job: Job) -> int:
+    """Writes an answer for each example of each file: lines of JSON, or rows of an .npy array.
+
+    Returns how many rows could not be used, and were left out.
+    """
     work = model.work(job.task, job.options)
     predict_input.check_columns(job.columns, work.inputs, work.name)
     if changes := _changes(job.output):
         terminal.ERR.print(changes)
-    notes = Notes(_ReportedRows('data.on_bad_row', 'skip'), Unknown())
+    bad = _ReportedRows('data.on_bad_row', 'skip')
+    notes = Notes(bad, Unknown())
     inputs = [_read(work, path, job, notes) for path in _paths(job.path)]
     total, several = sum(len(one.examples) for one in inputs), len(inputs) > 1
     measured: list[tuple[str, int, dict[str, float]]] = []
@@ -115,6 +120,7 @@ def answer(model: LoadedModel, job: Job) -> None:
             if work.measure and results and (values := work.measure(one.examples, results)):
                 measured.append((one.path.stem, len(results), values))
     _report(model, job, inputs, notes, measured)
+    return bad.refused
 
 
 def _changes(output: str) -> str:
@@ -179,7 +185,7 @@ def _report(
     assert isinstance(notes.complaints, _ReportedRows)
     bad, number = notes.complaints.refused, sum(len(one.examples) for one in inputs)
     forms = ', '.join(dict.fromkeys(one.form for one in inputs))
-    left_out = f', {counted(bad, "bad rows")} named above' if bad else ''
+    left_out = f', {counted(bad, "bad rows")} named above (exit status {LEFT_OUT})' if bad else ''
     answered = f'{counted(number, "rows")} ({forms}) answered by {model.where}{left_out}'
     if job.output != '-':
         answered += f'; written to {job.output}'

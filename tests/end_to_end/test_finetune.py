@@ -88,6 +88,7 @@ def test_killed_and_typed_again_it_ends_the_same_and_answers(started, tmp_path):
     assert [answer['prediction'] for answer in answers] == ['good', 'bad']
     assert answers[0]['probabilities']['good'] > 0.5
     assert '<stdin>:2: ' in done.stderr and '1 bad row named' in done.stderr
+    assert done.returncode == 4  # which a script notices
     scored = run('main', *words, '--config.job=evaluate')
     assert scored.returncode == 0 and 'dev/accuracy' in scored.stdout, scored.stderr
 

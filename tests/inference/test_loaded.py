@@ -286,7 +286,16 @@ def test_a_text_without_a_mask_is_left_out_and_named(pretrained, tmp_path, capsy
     ]
     printed = capsys.readouterr().err
     assert re.search(r'left out: .*in\.txt:1: there is no \[MASK\]', printed)
-    assert '1 bad row named above' in printed
+    assert '1 bad row named above (exit status 4)' in printed
+
+
+def test_rows_left_out_are_counted_for_the_exit_status(tuned, tmp_path):
+    path, out = tmp_path / 'in.jsonl', str(tmp_path / 'out.jsonl')
+    for content, refused in (('{"text": "a"}\n', 0), ('{"text": "a"}\n{"text": ""}\n{}\n', 2)):
+        path.write_text(content)
+        job = files.job('auto', Options(), str(path), out, 'auto', Columns())
+        assert files.answer(tuned, job) == refused
+        assert len(pathlib.Path(out).read_text().splitlines()) == 1
 
 
 # ---------------------------------------------------------------------------------------------
