@@ -92,6 +92,7 @@ class Opened(NamedTuple):
     objective: str | None  # that it was pre-trained with, a key of `OBJECTIVES`; None: not known
     task: Task  # of single texts, by which files are read
     is_tuned: bool
+    tuned_from: str | None  # as `config.init_from` named it; None: it was not, or it is not known
     generator_alone: bool  # its run ended in the first of two stages
     placed: trees.Tree  # networks that are on the devices already; `program` adds to them
 
@@ -166,11 +167,13 @@ def open_pretrained(found: Found, start: Start, settings: Settings, placed: tree
         raise CheckpointError(
             f'{found.where} does not describe its objective ({objective!r:.60}): it is damaged'
         )
+    start_of_run = found.about['config'].get('init_from') if found.is_tuned else None
+    tuned_from = start_of_run if isinstance(start_of_run, str) else None
     alone = objective == 'two_stage' and not found.is_tuned
     alone = alone and fitting.origin(found.about, config.model, found.where).generator_alone
     return Opened(
         found.where, found.params, start.tokenizer, config, mesh, objective, task, found.is_tuned,
-        alone, dict(placed),
+        tuned_from, alone, dict(placed),
     )  # fmt: skip
 
 
@@ -178,7 +181,8 @@ def lacks(opened: Opened, what: str, cure: str) -> CheckpointError:
     """The error for a checkpoint without a network; `cure` helps where it was pre-trained only."""
     if opened.is_tuned:
         why = 'was fine-tuned, which keeps the encoder alone'
-        cure = 'name the checkpoint that it was fine-tuned from'
+        named = f', {opened.tuned_from}' if opened.tuned_from else ''
+        cure = f'name the checkpoint that it was fine-tuned from{named}'
     else:
         why = f'was pre-trained as {opened.objective!r}' if opened.objective else 'came'
     return CheckpointError(f'{opened.where} {why}, without {what}: {cure}')

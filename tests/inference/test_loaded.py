@@ -177,8 +177,15 @@ def test_what_a_checkpoint_lacks_is_a_sentence_that_helps(pretrained, tuned):
     ):
         pretrained[2].predict(['a'])
     for ask in (tuned.detect, tuned.fill_mask):
-        with pytest.raises(CheckpointError, match=r'fine-tuned.*name the checkpoint that it was'):
+        with pytest.raises(CheckpointError, match=r'name the checkpoint .* fine-tuned from$'):
             ask(['[MASK]'])
+
+
+def test_the_checkpoint_that_was_fine_tuned_is_named(tuned):
+    start = 'runs/mine/checkpoints/8'
+    found = trained.found(('encoder',), tuned.task, init_from=start)
+    with pytest.raises(CheckpointError, match=f'that it was fine-tuned from, {start}$'):
+        LoadedModel(found, 8).fill_mask(['[MASK]'])
 
 
 def test_a_discriminator_that_is_not_trained_yet_is_reported(pretrained, monkeypatch):
