@@ -917,6 +917,7 @@ UNTRIED = {
         ('corpus/parquet.py', 'Parquet files need the package pyarrow; type'),
         ('demo/page.py', 'the page needs Gradio'),
         ('export/job.py', 'jax.export needs the package flatbuffers'),
+        ('inference/files.py', 'the rows have labels, and are not scored'),
         ('init_from.py', ', but it is not there: get the repository with'),
         ('interop/check.py', '--check compares with transformers and PyTor'),
         ('interop/google_tf.py', "Google's checkpoints are read and written wi"),

@@ -2,10 +2,11 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
@@ -13,9 +14,9 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import resolve
 from electra_jax.config.settings import Config
 from electra_jax.core import files, rng, trees
-from electra_jax.core.complaints import Complaints
+from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import CheckpointError
-from electra_jax.finetune import answers
+from electra_jax.finetune import answers, results
 from electra_jax.finetune import split as splits
 from electra_jax.finetune import task as tasks
 from electra_jax.finetune.answers import Answerer
@@ -45,7 +46,13 @@ class Predictor(NamedTuple):
     def answer(
         self, examples: Sequence[Any], complaints: Complaints, unknown: Unknown | None = None
     ) -> Iterator[dict[str, Any]]:
-        """A JSON object for each example, as predictions/*.jsonl have them.
+        """A JSON object for each example, as predictions/*.jsonl have them."""
+        return KINDS[self.task.kind].to_json(self.predictions(examples, complaints, unknown))
+
+    def predictions(
+        self, examples: Sequence[Any], complaints: Complaints, unknown: Unknown | None = None
+    ) -> Predictions:
+        """What the model answers to examples.
 
         Examples that are too long for a row are counted among the complaints, and what the
         vocabulary lacks is added to `unknown`.
@@ -60,8 +67,28 @@ class Predictor(NamedTuple):
         if unknown is not None:
             unknown.merge(split.unknown)
         outputs = self.answerer.outputs(self.params, split)
-        values = kind.answers(self.task, some, split.rows, outputs)
-        return kind.to_json(Predictions(self.task, some, values))
+        return Predictions(self.task, some, kind.answers(self.task, some, split.rows, outputs))
+
+    def scores(self, files: Mapping[str, Sequence[tuple[Any, Any]]]) -> list[str]:
+        """What evaluation reports of examples with their labels, by the name of their file.
+
+        Each is given with its item of `Predictions.values`.
+        """
+        lines = []
+        for name, pairs in files.items():
+            examples, values = map(list, zip(*pairs, strict=True))
+            # Classes and scores are one array of all examples, anything else is a list.
+            is_array = isinstance(values[0], np.ndarray | np.generic) and values[0].ndim < 2
+            whole = np.stack(values) if is_array else values
+            predicted = {name: Predictions(self.task, examples, whole)}
+            trial = results.scored(0, predicted)
+            lines += [
+                f'{counted(len(examples), "rows")} with labels: '
+                f'{results.scores_line(self.task, trial.metrics)}',
+                *results.trivial(self.task, (), {name: examples}).lines_with_scores(self.task),
+                *trial.notes,
+            ]
+        return lines
 
 
 def trial_folders(folder: epath.Path) -> list[epath.Path]:

@@ -99,6 +99,7 @@ def answer(model: LoadedModel, job: Job) -> int:
     inputs = [_read(work, path, job, notes) for path in _paths(job.path)]
     total, several = sum(len(one.examples) for one in inputs), len(inputs) > 1
     measured: list[tuple[str, int, dict[str, float]]] = []
+    labelled: dict[str, list[tuple[Any, Any]]] = {}
     # No bar where the answers go to the same terminal.
     quiet = job.output == '-' and sys.stdout.isatty()
     with (
@@ -116,11 +117,27 @@ def answer(model: LoadedModel, job: Job) -> int:
                 for result in some:
                     write(next(examples), result, {'file': one.path.name} if several else {})
                 progress.advance(len(some))
-                results += some if work.measure else []
+                results += some if work.measure or one.labelled else []
             if work.measure and results and (values := work.measure(one.examples, results)):
                 measured.append((one.path.stem, len(results), values))
-    _report(model, job, inputs, notes, measured)
+            if one.labelled:
+                found = {x.where: result for x, result in zip(one.examples, results, strict=True)}
+                pairs = [(x, found[where]) for where, x in one.labelled.items() if where in found]
+                labelled |= {one.path.name: pairs} if pairs else {}
+    scores = _scores(work, labelled)
+    _report(model, job, inputs, notes, measured, scores)
     return bad.refused
+
+
+def _scores(work: Work, labelled: dict[str, list[tuple[Any, Any]]]) -> list[str]:
+    """What the answers to rows with labels reach."""
+    try:
+        return work.score(labelled) if work.score else []
+    except ModuleNotFoundError as error:
+        return [
+            f'the rows have labels, and are not scored, as {error.name} is missing: '
+            "type pip install -e '.[finetune]'"
+        ]
 
 
 def _changes(output: str) -> str:
@@ -139,6 +156,7 @@ class _Input(NamedTuple):
     path: pathlib.Path
     form: str
     examples: list[Any]
+    labelled: dict[str, Any]  # those that have labels and can be scored, by their `where`
 
 
 def _paths(path: pathlib.Path) -> list[pathlib.Path]:
@@ -168,10 +186,11 @@ def _read(work: Work, path: pathlib.Path, job: Job, notes: Notes) -> _Input:
         form = predict_input.format_of(path)
         if form == 'lines':
             predict_input.check_lines(work.task, path, job.columns)
+    labelled = predict_input.labelled(work.task, path, form, job.columns) if work.score else {}
     examples = predict_input.read(
         work.task, path, form, job.columns, notes.complaints, work.labelled
     )
-    return _Input(path, form, _usable(work, examples, notes))
+    return _Input(path, form, _usable(work, examples, notes), labelled)
 
 
 def _report(
@@ -180,6 +199,7 @@ def _report(
     inputs: list[_Input],
     notes: Notes,
     measured: list[tuple[str, int, dict[str, float]]],
+    scores: list[str],
 ) -> None:
     """Prints what was answered, what was left out, and what was measured, by file."""
     assert isinstance(notes.complaints, _ReportedRows)
@@ -189,7 +209,7 @@ def _report(
     answered = f'{counted(number, "rows")} ({forms}) answered by {model.where}{left_out}'
     if job.output != '-':
         answered += f'; written to {job.output}'
-    printed = [*reports(notes, str(job.path)), answered]
+    printed = [*reports(notes, str(job.path)), answered, *scores]
     if measured:
         names = list(measured[0][2])
         means = {name: sum(m[name] for *_, m in measured) / len(measured) for name in names}

@@ -1,6 +1,7 @@
 """A trained model as an object, which the command `predict` uses as well: ``electra_jax.load``."""
 
 import contextlib
+import itertools
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -173,7 +174,7 @@ class LoadedModel:
             raise not_tuned(self)
         work, rows = self.work(AUTO), _several(rows)
         examples = predict_input.from_rows(work.task, rows, _Refused('')) if rows else []
-        return list(self._warned(work, examples))
+        return list(map(work.to_json, examples, self._warned(work, examples)))
 
     # ---- Lines as they come
 
@@ -230,13 +231,30 @@ class LoadedModel:
     def _own_work(self) -> Work:
         tuned = self._tuned
         assert tuned is not None
+        kind = KINDS[tuned.task.kind]
+
+        def answer(examples: Sequence[Any], notes: Notes) -> Iterator[Any]:
+            found = tuned.predictions(examples, *notes)
+            # One that depends on the others has no value of its own, to be scored by.
+            values = itertools.repeat(None) if kind.together else found.values
+            return zip(kind.to_json(found), values, strict=False)
+
+        def score(files: Mapping[str, Sequence[tuple[Any, tuple[Any, Any]]]]) -> list[str]:
+            return tuned.scores(
+                {
+                    name: [(example, value) for example, (_, value) in pairs]
+                    for name, pairs in files.items()
+                }
+            )
+
         return Work(
             OWN_TASK,
             tuned.task,
             lambda example: None,
-            lambda examples, notes: tuned.answer(examples, *notes),
-            lambda example, answer: answer,
-            at_once=None if KINDS[tuned.task.kind].together else AT_ONCE,
+            answer,
+            lambda example, result: result[0],
+            score=None if kind.together else score,
+            at_once=None if kind.together else AT_ONCE,
         )
 
     def _answers(

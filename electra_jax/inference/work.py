@@ -1,6 +1,6 @@
 """A thing that a model does with examples, ready to be done, and what is reported about it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.finetune.kinds.kind import Task
@@ -25,6 +25,8 @@ class Work(NamedTuple):
     at_once: int | None = AT_ONCE  # examples that are answered together; None: all of a file
     labelled: bool = False  # whether labels in the files are read, to be measured by
     fills: bool = False  # whether [MASK] in a text is the masked token
+    # File -> examples with their labels, each with its result -> lines about them, for people.
+    score: Callable[[Mapping[str, Sequence[tuple[Any, Any]]]], list[str]] | None = None
 
     def answers(self, examples: Sequence[Any], notes: Notes) -> Iterator[list[Any]]:
         """A result for each example, in their order, for some examples at a time."""

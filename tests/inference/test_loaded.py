@@ -5,6 +5,7 @@ import inspect
 import json
 import pathlib
 import re
+import sys
 import warnings
 
 import jax
@@ -303,6 +304,32 @@ def test_rows_left_out_are_counted_for_the_exit_status(tuned, tmp_path):
         job = files.job('auto', Options(), str(path), out, 'auto', Columns())
         assert files.answer(tuned, job) == refused
         assert len(pathlib.Path(out).read_text().splitlines()) == 1
+
+
+def test_answers_to_rows_with_labels_are_scored_as_evaluation_does(tuned, tmp_path, capsys):
+    texts = [TEXTS[i % 3] + ' film' * i for i in range(5)]
+    labels = ['good', 'bad', 'good', 'good', 'unheard-of']
+    table = ''.join(f'{text},{label}\n' for text, label in zip(texts, labels, strict=True))
+    rows = answered(tuned, 'auto', 'text,label\n' + table, tmp_path, 'in.csv')
+    printed = capsys.readouterr().err
+    # All are answered, and a label changes no answer; four are scored.
+    assert [row['text'] for row in rows] == texts and 'label' not in rows[0]
+    right = [row['prediction'] == label for row, label in zip(rows[:4], labels, strict=False)]
+    assert f'4 rows with labels: in.csv/accuracy {100 * np.mean(right):.2f}  in.csv/macro_f1' in (
+        printed
+    )
+    assert "trivial in in.csv: 'good' for every row: in.csv/accuracy 75.00" in printed
+    without = 'text\n' + ''.join(f'{text}\n' for text in texts)
+    assert answered(tuned, 'auto', without, tmp_path, 'in.csv') == rows
+    assert 'with labels' not in capsys.readouterr().err
+
+
+def test_rows_with_labels_are_not_scored_where_a_package_is_missing(
+    tuned, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, 'sklearn', None)
+    answered(tuned, 'auto', 'text,label\na film,good\n', tmp_path, 'in.csv')
+    assert "sklearn is missing: type pip install -e '.[finetune]'" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from electra_jax.core.complaints import Complaints
-from electra_jax.core.errors import ConfigError, DataError, nearest
+from electra_jax.core.errors import ConfigError, DataError, UserError, nearest
 from electra_jax.finetune.examples import Example, count_double_ids
 from electra_jax.finetune.files import lines, tables, tag_writings
 from electra_jax.finetune.files.lines import UnusableError
@@ -164,6 +164,25 @@ def read(
         )
     count_double_ids(examples, complaints)
     return examples
+
+
+def labelled(task: Task, path: pathlib.Path, form: str, columns: Columns) -> dict[str, Example]:
+    """The examples that have what scoring needs, read as for evaluation, by their `where`.
+
+    None where the input gives no labels of the task; that is for `read` to report, which comes
+    later, because it forgets the input.
+    """
+    if form == 'lines':
+        return {}
+    kind, ending = KINDS[task.kind], f'.{form}'
+    try:
+        found = _columns(task, path, ending, columns)
+        quiet = Complaints('data.on_bad_row', 'skip')
+        split = (task.spec.files, Location(path), found, quiet, False, ending)
+        examples, _ = kind.read(task, Source(*split))
+    except UserError:
+        return {}
+    return {example.where: example for example in examples if kind.has_label(example)}
 
 
 @dataclasses.dataclass(frozen=True)
