@@ -19,30 +19,37 @@ if __name__ == '__main__':
 
 
 import dataclasses
+import shlex
 
 from electra_jax.config import fields, resolve
 from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
 from electra_jax.config.settings import DataConfig
 from electra_jax.corpus import job
+from electra_jax.data import manifest
 from electra_jax.runtime import cli
 
 CONFIG = cli.config_flag()
+_OF_THE_CORPUS = ('path', 'row_length', 'layout')
 
 
 def main(settings: Settings) -> None:
     """Builds the corpus of `config.data`, or reports that it is already there."""
     full = resolve.fill(settings)
     built = job.build_corpus(fields.build(DataConfig, dataclasses.asdict(full.data)))
+    print(f'next: {following(settings, built)}')
+
+
+def following(settings: Settings, built: manifest.Corpus) -> str:
+    """The command that trains on the corpus."""
     defaults = recipe({})
     defaults.data = settings.data
-    command = cli.same_command('main')
-    if settings == defaults:  # the recipe has nothing to train
-        command = (
-            f'python -m electra_jax.main --config=configs/own.py --config.data.path={built.path} '
-            f'--config.data.row_length={built.row_length} --config.data.layout={built.layout}'
-        )
-    print(f'next: {command}')
+    if settings != defaults:
+        return cli.same_command('main')
+    # The recipe has nothing to train.
+    data = [f'--config.data.{name}={getattr(built, name)}' for name in _OF_THE_CORPUS]
+    words = ['--config=configs/own.py', *data, f'--workdir=runs/{built.path.name}']
+    return f'python -m electra_jax.main {shlex.join(words)}'
 
 
 if __name__ == '__main__':

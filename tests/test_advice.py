@@ -957,7 +957,7 @@ UNTRIED = {
         ('demo/tabs.py', ' answers about images, which this page does not take'),  # test_tabs
         ('export/__main__.py', 'type --checkpoint=WORKDIR --target=FOLDER'),
         ('export/programs.py', '; --task=embed exports its encoder'),
-        ('finetune/job.py', 'next: python -m electra_jax.predict --checkp'),
+        ('finetune/report.py', 'next: python -m electra_jax.predict --checkp'),
         ('finetune/kinds/prompt.py', '--config.task.head=mean'),
         ('finetune/kinds/prompt.py', 'name a checkpoint that was pre-trained with'),
         ('finetune/kinds/prompt.py', 'but there is no second text: leave {text_b} out'),

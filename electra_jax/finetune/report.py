@@ -1,7 +1,10 @@
 """What fine-tuning prints about a run before it starts."""
 
 import collections
+import shlex
 from collections.abc import Mapping, Sequence
+
+from etils import epath
 
 from electra_jax.config import fields
 from electra_jax.core import trees
@@ -17,6 +20,12 @@ from electra_jax.parallel.mesh import mesh_line
 from electra_jax.tokenizers.unknown import unread_line
 
 _SHOWN = 8  # classes that are listed
+
+
+def following(folder: epath.Path) -> str:
+    """What to type next with a fine-tuned model."""
+    model = shlex.quote(str(folder))
+    return f'next: python -m electra_jax.predict --checkpoint={model} --input=FILE'
 
 
 def start_lines(run: Run) -> list[str]:

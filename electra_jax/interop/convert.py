@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -285,7 +286,7 @@ def _about(found: Checkpoint, source: str, tasks: Tasks) -> tuple[dict[str, Any]
 def _next_command(kind: str, folder: pathlib.Path, found: Checkpoint) -> str:
     """A command that uses the result."""
     if kind == PASSED_ON or (kind == OURS and found.task):
-        name = f'{kind}:{folder}' if kind == PASSED_ON else folder
+        name = shlex.quote(f'{kind}:{folder}' if kind == PASSED_ON else str(folder))
         return f'python -m electra_jax.predict --checkpoint={name} --input=FILE'
     if kind == 'sentence_transformers':
         return (
@@ -294,8 +295,8 @@ def _next_command(kind: str, folder: pathlib.Path, found: Checkpoint) -> str:
         )
     if kind == OURS:
         words = [f'--config.init_from={folder}', '--config.data.path=FOLDER']
-        words += _changed_settings(found.model, found.objective)
-        return f'python -m electra_jax.main --config=configs/continue_small.py {" ".join(words)}'
+        words += [*_changed_settings(found.model, found.objective), f'--workdir={folder}-longer']
+        return f'python -m electra_jax.main --config=configs/continue_small.py {shlex.join(words)}'
     if (folder / 'discriminator').is_dir():
         folder = folder / 'discriminator'
     name = read_json(folder / CONFIG_FILE)['architectures'][0]

@@ -231,11 +231,11 @@ def too_short(config: Config, evaluation: Mapping[str, float]) -> list[str]:
 
 def following(config: Config, folder: epath.Path) -> str:
     """What to type next with a pre-trained model."""
-    model = shlex.quote(str(folder))
+    model, tuned = shlex.quote(str(folder)), shlex.quote(f'{folder}-tuned')
     task = '' if OBJECTIVES[config.objective.name].detects else ' --task=embed'
     return (
         'next: python -m electra_jax.main --config=configs/finetune/own_text.py '
-        f'--config.init_from={model} --config.data.path=FOLDER\n'
+        f'--config.init_from={model} --config.data.path=FOLDER --workdir={tuned}\n'
         '  (fine-tunes it on your own rows, with columns text and label: train.csv and dev.csv in '
         'FOLDER, or train.csv alone with --config.task.dev_share=0.1)\n'
         f'or: python -m electra_jax.predict --checkpoint={model}{task} --input=FILE'

@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
+from electra_jax import prepare
+from electra_jax.config.recipe import load
 from electra_jax.data import manifest
 from tests.support.recipes import recipe_text
 
@@ -56,6 +59,17 @@ def test_next_is_the_recipes_own_training(recipe):
     assert process.returncode == 0, output
     words = f'next: python -m electra_jax.main --config={recipe} --config.batch_size=8\n'
     assert words in output
+
+
+def test_what_trains_on_a_corpus_alone_can_be_copied():
+    built = types.SimpleNamespace(
+        path=pathlib.Path('/data/my text'), row_length=64, layout='packed'
+    )
+    command = prepare.following(load('configs/corpus/text.py'), built)
+    assert command == (
+        "python -m electra_jax.main --config=configs/own.py '--config.data.path=/data/my text' "
+        "--config.data.row_length=64 --config.data.layout=packed '--workdir=runs/my text'"
+    )
 
 
 def test_overrides_reach_it(recipe, tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from etils import epath
 
 from electra_jax.config.recipe import recipe
 from electra_jax.config.resolve import resolve
@@ -18,6 +19,10 @@ from tests.support.loading import Known
 TOKENIZER = WordPiece(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *'abcdefgh'])
 TAGGED = 'a B-X\nb O\n\nc B-X\n'
 RTE = loading.task_of('rte')
+
+
+def test_the_command_that_comes_next_can_be_copied():
+    assert "--checkpoint='runs/my own' --input=" in report.following(epath.Path('runs/my own'))
 
 
 def config_of(name, path=None, **task):

@@ -121,6 +121,7 @@ def test_what_a_pretrained_model_is_for_comes_next(objective, task):
     text = report.following(dataclasses.replace(config, objective=named), folder)
     assert text.startswith('next: python -m electra_jax.main --config=configs/finetune/own_text.py')
     assert "--config.init_from='runs/my own'" in text
+    assert "--workdir='runs/my own-tuned'\n" in text  # the usual one may hold another run
     assert f"--checkpoint='runs/my own'{task} --input=" in text
 
 
