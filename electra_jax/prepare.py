@@ -37,6 +37,8 @@ def main(settings: Settings) -> None:
     """Builds the corpus of `config.data`, or reports that it is already there."""
     full = resolve.fill(settings)
     built = job.build_corpus(fields.build(DataConfig, dataclasses.asdict(full.data)))
+    for line in manifest.warnings(built):  # which a run prints at its own start
+        print(f'warning: {line}')
     print(f'next: {following(settings, built)}')
 
 

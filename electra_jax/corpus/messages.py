@@ -30,8 +30,6 @@ def summary(
             f'note: {counted(counts["divided_documents"], "documents were")} too large to be held '
             'out whole: some stretches from all over the text are held out instead'
         )
-    for line in manifest.warnings(corpus):
-        terminal.ERR.print(f'warning: {line}')
     terminal.ERR.print(
         f'built {corpus.path} in {corpus.build["seconds"]:,.1f} s '
         f'({corpus.build["tokenizer_seconds"]:,.1f} s of them for the tokenizer): {documents}, '

@@ -49,8 +49,11 @@ def test_it_builds_then_says_that_it_is_there(recipe, tmp_path):
     assert built.counts['documents'] == 500
     assert built.vocab_size <= 200
     process = start(recipe)
-    assert 'already complete' in ''.join(process.communicate())
+    again = ''.join(process.communicate())
+    assert 'already complete' in again
     assert process.returncode == 0
+    for text in (output, again):
+        assert text.count('warning: nothing is held out of') == 1
 
 
 def test_next_is_the_recipes_own_training(recipe):
