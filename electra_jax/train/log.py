@@ -165,9 +165,10 @@ class Log:
         if step_seconds is None or seconds is None:  # each step so far came after a pause
             return
         self._has_estimated = True
+        counted = '' if self._clock.pauses(EVALUATING) else ', without evaluations'
         self.print(
             f'step {number}/{self._end}  {step_seconds:.3g} s a step: about '
-            f'{duration(seconds)} here for the {left:,} that are left'
+            f'{duration(seconds)} here for the {left:,} that are left{counted}'
         )
 
     def evaluation(self, number: int, evaluation: Mapping[str, float]) -> None:

@@ -20,10 +20,12 @@ class Health:
 def printed(tmp_path, capsys):
     """Runs steps of so many seconds each, after a compilation; returns what was printed.
 
-    `again`: the step at which another trial begins.
+    `again`: the step at which another trial begins; `evaluates`: the one before an evaluation.
     """
 
-    def steps(seconds: float, start: int, end: int, compiling: float, again: int = 0) -> list[str]:
+    def steps(
+        seconds: float, start: int, end: int, compiling: float, again: int = 0, evaluates: int = 0
+    ) -> list[str]:
         now = [0.0]
         clock = Clock(now=lambda: now[0], age=0.0)
         settings = LogConfig(every_steps=1_000_000, trackers='')
@@ -39,6 +41,10 @@ def printed(tmp_path, capsys):
             log.finish_step()
             now[0] += compiling if number == start + 1 else seconds
             log.hold(number, {'loss': np.float32(1.0)}, {})
+            if number == evaluates:
+                log.finish_step()
+                with log.evaluating():
+                    now[0] += 60.0
         log.close()
         return capsys.readouterr().out.splitlines()
 
@@ -73,4 +79,6 @@ def test_after_some_seconds_the_rest_is_estimated_once(printed):
     steps = max(int(ESTIMATE_SECONDS / 2), ESTIMATE_STEPS)
     left = 600 - 1 - steps
     assert line.startswith(f'step {101 + steps}/700  2 s a step: about {left * 2 // 60}m')
-    assert line.endswith(f' here for the {left} that are left')
+    assert line.endswith(f' here for the {left} that are left, without evaluations')
+    *_, line = printed(seconds=2.0, start=100, end=700, compiling=9.0, evaluates=103)
+    assert line.endswith('that are left')
