@@ -100,6 +100,8 @@ def narrow(
     kept = [name for name in others if len(rows) < 2 or len({row.get(name) for row in rows}) > 1]
     if kept.count('outcome') and {row.get('outcome') for row in rows} == {'done'}:
         kept.remove('outcome')
+    if kept.count('mean') and all(row.get('mean') == row.get('median') for row in rows):
+        kept.remove('mean')  # of one trial each
     order = ['run', 'outcome', 'step', 'metric', metric, *names]
     return list(dict.fromkeys(n for n in order if n in names and n in [*asked, *kept]))
 

@@ -135,6 +135,7 @@ def tuned(folder, score, rows=180, task='text', trivial=0.6):
     folder.mkdir()
     error = (score * (1 - score) / rows) ** 0.5
     headline = {'metric': 'dev/accuracy', 'median': score, 'standard_error': error, 'trials': 1}
+    headline['mean'] = score  # which is not printed again
     results = {'task': task, 'headline': headline, 'rows': {'dev': rows}}
     results['trivial'] = {'metrics': {'dev/accuracy': trivial}}
     (folder / 'results.json').write_text(json.dumps(results))
