@@ -84,8 +84,8 @@ class Predictor(NamedTuple):
             trial = results.scored(0, predicted)
             lines += [
                 f'{counted(len(examples), "rows")} with labels: '
-                f'{results.scores_line(self.task, trial.metrics)}',
-                *results.trivial(self.task, (), {name: examples}).lines_with_scores(self.task),
+                f'{results.scores_line(trial.metrics)}',
+                *results.trivial(self.task, (), {name: examples}).lines_with_scores(),
                 *trial.notes,
             ]
         return lines
