@@ -117,6 +117,18 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def json_problem(error: Exception) -> str:
+    """Why text is no JSON, with the character, and the line if there are several.
+
+    >>> json_problem(json.JSONDecodeError('Expecting value', '{"text": no}', 9))
+    'Expecting value at character 10'
+    """
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    line = f'line {error.lineno}, ' if '\n' in error.doc.strip() else ''
+    return f'{error.msg} at {line}character {error.colno}'
+
+
 def parse_object(data: bytes | str) -> dict[str, Any]:
     """Parses a JSON object; anything else, however damaged, is a ValueError with the reason.
 
@@ -129,7 +141,7 @@ def parse_object(data: bytes | str) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError('nested too deeply') from error
     except ValueError as error:
-        raise ValueError(f'not a JSON object ({error})') from error
+        raise ValueError(f'not a JSON object ({json_problem(error)})') from error
     if not isinstance(content, dict):
         raise ValueError(f'a JSON object is needed, found a {type(content).__name__}')
     return content

@@ -57,3 +57,13 @@ def test_a_bucket_without_its_package_is_refused(monkeypatch):
     monkeypatch.setattr(type(epath.Path('gs://bucket/runs')), 'exists', exists)
     with pytest.raises(ConfigError, match=r"gs://bucket/runs .* pip install -e '.\[gcs\]'"):
         files.absolute('gs://bucket/runs')
+
+
+@pytest.mark.parametrize(('text', 'place'), [
+    ('{"a": no}\n', 'Expecting value at character 7'),  # whose line a caller names
+    ('{"a": 1,\n "b": no}', 'Expecting value at line 2, character 7'),
+])  # fmt: skip
+def test_what_is_no_json_has_the_character_and_of_several_lines_the_line(text, place):
+    with pytest.raises(ValueError) as raised:
+        files.parse_object(text)
+    assert str(raised.value) == f'not a JSON object ({place})'

@@ -315,7 +315,9 @@ def parsed(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=files.unique)
     except (ValueError, RecursionError) as error:
-        raise UnusableError('bad_json', f'not JSON ({error}): {text!r:.80}') from error
+        raise UnusableError(
+            'bad_json', f'not JSON ({files.json_problem(error)}): {text!r:.80}'
+        ) from error
 
 
 def is_list(path: pathlib.Path) -> bool:
