@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -44,12 +44,6 @@ class Predictor(NamedTuple):
     answerer: Answerer
 
     def answer(
-        self, examples: Sequence[Any], complaints: Complaints, unknown: Unknown | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """A JSON object for each example, as predictions/*.jsonl have them."""
-        return KINDS[self.task.kind].to_json(self.predictions(examples, complaints, unknown))
-
-    def predictions(
         self, examples: Sequence[Any], complaints: Complaints, unknown: Unknown | None = None
     ) -> Predictions:
         """What the model answers to examples.

@@ -234,7 +234,7 @@ class LoadedModel:
         kind = KINDS[tuned.task.kind]
 
         def answer(examples: Sequence[Any], notes: Notes) -> Iterator[Any]:
-            found = tuned.predictions(examples, *notes)
+            found = tuned.answer(examples, *notes)
             # One that depends on the others has no value of its own, to be scored by.
             values = itertools.repeat(None) if kind.together else found.values
             return zip(kind.to_json(found), values, strict=False)

@@ -13,9 +13,10 @@ from etils import epath
 from electra_jax.core import metric_table
 from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import CheckpointError, ConfigError, DataError
-from electra_jax.finetune import answers, job, predict, report
+from electra_jax.finetune import answers, job, predict, report, results
 from electra_jax.finetune.files import predict_input
 from electra_jax.finetune.files.tables import Columns
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.finetune.run import open_run
 from electra_jax.init_from import checked_start
 from electra_jax.runtime import distributed
@@ -144,7 +145,7 @@ def open_again(workdir):
 
 
 def test_the_folder_alone_answers_as_the_trial_did(finished):
-    name, folder, workdir, _, _ = finished
+    name, folder, workdir, _, trials = finished
     model = open_again(workdir)
     split = {'text': 'dev.csv', 'text_multi_label': 'dev.jsonl', 'text_regression': 'dev.tsv'}
     split |= {'tagging': 'dev.txt', 'seq2seq': 'dev.en', 'retrieval': 'dev.jsonl'}
@@ -153,7 +154,8 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
     bad = Complaints('data.on_bad_row', 'skip')
     form = 'conll' if name == 'tagging' else predict_input.format_of(path)
     examples = predict_input.read(model.task, path, form, Columns(), bad)
-    again = list(model.answer(examples, bad))
+    kind, found = KINDS[model.task.kind], model.answer(examples, bad)
+    again = list(kind.to_json(found))
     before = lines(workdir / 'trials' / '0' / 'predictions' / 'dev.jsonl')
     key = 'predictions' if name == 'tagging' else 'prediction'
     assert len(again) == 16 and not bad.counts
@@ -162,6 +164,13 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
             assert mine[key] == pytest.approx(theirs[key], abs=1e-3)
         else:
             assert mine[key] == theirs[key]
+    # Rows with labels are scored as the trial was.
+    labelled = predict_input.labelled(model.task, path, form, Columns())
+    assert len(labelled) == (0 if form == 'lines' else 16)
+    if labelled and not kind.together:
+        pairs = [(labelled[one.where], x) for one, x in zip(examples, found.values, strict=True)]
+        wanted = results.scores_line(trials[0].metrics)
+        assert model.scores({'dev': pairs})[0] == f'16 rows with labels: {wanted}'
 
 
 def test_evaluating_again_gives_the_same_scores(finished):
