@@ -32,4 +32,6 @@ def test_a_checkpoint_that_writes_no_texts_is_refused(monkeypatch):
     about = {'task': {'name': 'sst2', 'kind': 'classification'}}
     monkeypatch.setattr(job.parameters, 'read_params', lambda folder: ({}, about))
     with pytest.raises(ConfigError, match=r'runs/x, whose task is sst2.*such as translation'):
-        job.run(job.Request('runs/x', pathlib.Path('a.en'), 8, 4, 1), pathlib.Path('benchmarks'))
+        job.run(
+            job.Request('runs/x', pathlib.Path('a.en'), 8, 4, 1, None), pathlib.Path('benchmarks')
+        )

@@ -20,12 +20,14 @@ from absl import flags
 
 from electra_jax.bench.decoding import job
 from electra_jax.core.errors import ConfigError
+from electra_jax.ops.decoding import METHODS
 from electra_jax.runtime import cli
 
 CHECKPOINT = flags.DEFINE_string('checkpoint', None, 'a workdir of a task with texts as answers')
 INPUT = flags.DEFINE_string('input', None, 'file of texts, a line each')
 BATCH_SIZE = flags.DEFINE_integer('batch_size', 64, 'rows of a batch', lower_bound=1)
 TOKENS = flags.DEFINE_integer('tokens', 24, 'of each answer', lower_bound=1)
+METHOD = flags.DEFINE_enum('method', None, [*METHODS], 'of the search; usually that of the task')
 TURNS = flags.DEFINE_integer('turns', 2, 'of each program; the fastest one counts', lower_bound=1)
 FOLDER = flags.DEFINE_string('folder', 'benchmarks', 'where the record goes')
 
@@ -35,7 +37,12 @@ def main() -> None:
     if CHECKPOINT.value is None or INPUT.value is None:
         raise ConfigError('type --checkpoint=WORKDIR --input=FILE')
     request = job.Request(
-        CHECKPOINT.value, pathlib.Path(INPUT.value), BATCH_SIZE.value, TOKENS.value, TURNS.value
+        CHECKPOINT.value,
+        pathlib.Path(INPUT.value),
+        BATCH_SIZE.value,
+        TOKENS.value,
+        TURNS.value,
+        METHOD.value,
     )
     job.run(request, pathlib.Path(FOLDER.value))
 

@@ -40,6 +40,14 @@ class Seconds(NamedTuple):
     processor: float  # of all threads; what others do on the machine bears less on it
 
 
+class Measured(NamedTuple):
+    """What was measured of each program."""
+
+    first: dict[str, Seconds]  # of the turn in which programs are compiled
+    turns: dict[str, list[Seconds]]  # of those after it
+    rows: int  # of a turn
+
+
 class Request(NamedTuple):
     """What is measured."""
 
@@ -48,6 +56,7 @@ class Request(NamedTuple):
     batch_size: int
     tokens: int  # of each answer
     turns: int  # of each program
+    method: str | None  # of the search; None: as the task has it
 
 
 def run(request: Request, folder: pathlib.Path) -> None:
@@ -56,14 +65,13 @@ def run(request: Request, folder: pathlib.Path) -> None:
     todo = _batches(predictor, request.texts)
     programs = {'electra_jax': _ours(predictor), 'transformers': _peer(predictor, request.tokens)}
     seconds: dict[str, list[Seconds]] = {who: [] for who in programs}
-    for write in programs.values():
-        _turn(write, todo)  # compiles
+    first = {who: _turn(write, todo) for who, write in programs.items()}  # compiles
     for _ in range(request.turns):
         for who, write in programs.items():
             seconds[who].append(_turn(write, todo))
             terminal.OUT.print(f'{who}: {seconds[who][-1].processor:.1f} s of processor time')
     rows = int(sum(np.sum(batch['weight'] > 0) for batch in todo))
-    terminal.OUT.print(_finish(predictor, request, seconds, rows, folder))
+    terminal.OUT.print(_finish(predictor, request, Measured(first, seconds, rows), folder))
 
 
 def _open(request: Request) -> Predictor:
@@ -79,6 +87,8 @@ def _open(request: Request) -> Predictor:
             'writes texts is needed, such as translation'
         )
     task = {**task, 'decoder': {**task['decoder'], 'target_length': request.tokens}}
+    if request.method is not None:
+        task['decoding'] = {**task['decoding'], 'method': request.method}
     start = checked_start(settings, str(folder), params, {**about, 'task': task})
     return predictors.open_predictor(start, settings)
 
@@ -180,34 +190,34 @@ def sizes_of(predictor: Predictor) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _finish(
-    predictor: Predictor,
-    request: Request,
-    seconds: dict[str, list[Seconds]],
-    rows: int,
-    folder: pathlib.Path,
+    predictor: Predictor, request: Request, measured: Measured, folder: pathlib.Path
 ) -> str:
     """Writes the record, and returns it in words."""
+    rows = measured.rows
     best = {
         who: Seconds(*(min(values) for values in zip(*turns, strict=True)))
-        for who, turns in seconds.items()
+        for who, turns in measured.turns.items()
     }
     ours, peer = best['electra_jax'], best['transformers']
     ratio = Seconds(peer.wall / ours.wall, peer.processor / ours.processor)
     encoder, decoder = sizes_of(predictor)
+    seconds = {who: [turn._asdict() for turn in turns] for who, turns in measured.turns.items()}
     record = records.make(
         'decoding', predictor.config,
         {'name': 'transformers', 'config': {'encoder': encoder, 'decoder': decoder}},
         {'turns': request.turns, 'rows': rows, 'tokens': request.tokens},
         {
             'decoding': vars(predictor.task.decoding),
-            'seconds': {who: [turn._asdict() for turn in turns] for who, turns in seconds.items()},
+            'first_seconds': {who: turn._asdict() for who, turn in measured.first.items()},
+            'seconds': seconds,
             'ratio': ratio._asdict(),
         },
     )  # fmt: skip
     path = records.write(folder, record)
     lines = [
         f'{who}: {rows / turn.processor:,.0f} texts in a second of processor time, '
-        f'{rows / turn.wall:,.0f} in one by the clock'
+        f'{rows / turn.wall:,.0f} in one by the clock; {measured.first[who].processor:.1f} s of '
+        'processor time in the first turn, which compiles'
         for who, turn in best.items()
     ]
     lines.append(f'ratio: {ratio.processor:.2f} by processor time, {ratio.wall:.2f} by the clock')
