@@ -53,12 +53,12 @@ class DecoderShape:
 
 
 class Cache(NamedTuple):
-    """What a decoder need not compute again, of each layer or of all (N first)."""
+    """What a layer need not compute again, in the order in which products read it fastest."""
 
-    key_BSHK: jax.Array  # of the answer's tokens so far
-    value_BSHK: jax.Array
-    memory_key_BSHK: jax.Array  # of what the encoder has read
-    memory_value_BSHK: jax.Array
+    key_BHKS: jax.Array  # of the answer's tokens so far
+    value_BHSK: jax.Array
+    memory_key_BHKS: jax.Array  # of what the encoder has read
+    memory_value_BHSK: jax.Array
 
 
 class Given(NamedTuple):
@@ -67,7 +67,8 @@ class Given(NamedTuple):
     positions: Positions  # of the answer's tokens
     memory_BSM: jax.Array | None  # the encoder's states; None: the cache has what is needed
     real_BS: jax.Array  # which of them are no padding
-    seen_BQS: jax.Array | None  # the slots of a cache that each hypothesis sees
+    seen_BQS: jax.Array | None  # the slots of a cache that each hypothesis sees, with its own
+    slot: jax.Array | None  # of the cache: the first one that new tokens are written to
 
 
 class CachedAttention(Attention):
@@ -77,19 +78,25 @@ class CachedAttention(Attention):
     def __call__(  # type: ignore[override]
         self, x_BLD: jax.Array, given: Given, cache: Cache | None
     ) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-        """[B, L, D] -> [B, L, D]; with a cache L is Q, and the new keys and values are returned."""
+        """[B, L, D] -> [B, L, D]; with a cache L is Q, and its keys and values are returned."""
         if cache is None:
             return super().__call__(x_BLD, given.positions), None, None
+        assert given.seen_BQS is not None and given.slot is not None
         query_BQHK, key_BQHK, value_BQHK = self.operands(x_BLD, given.positions)
-        assert given.seen_BQS is not None
-        Q = query_BQHK.shape[1]
-        own_BQS = jnp.broadcast_to(lift(jnp.eye(Q, dtype=bool), 3), (len(x_BLD), Q, Q))
-        parts = (
-            (cache.key_BSHK, cache.value_BSHK, given.seen_BQS),
-            (key_BQHK, value_BQHK, own_BQS),
-        )
-        context_BQHK = among(query_BQHK, parts, Drop())
-        return self.dense('output', 'BLHK,HKD->BLD')(context_BQHK), key_BQHK, value_BQHK
+        # First written and then read: only so is it plain to XLA that nothing need be copied.
+        write = jax.lax.dynamic_update_slice_in_dim
+        key_BHKS = write(cache.key_BHKS, _keys(key_BQHK), given.slot, axis=3)
+        value_BHSK = write(cache.value_BHSK, _values(value_BQHK), given.slot, axis=2)
+        context_BQHK = among(query_BQHK, key_BHKS, value_BHSK, given.seen_BQS, Drop())
+        return self.dense('output', 'BLHK,HKD->BLD')(context_BQHK), key_BHKS, value_BHSK
+
+
+def _keys(x_BSHK: jax.Array) -> jax.Array:
+    return jnp.transpose(x_BSHK, (0, 2, 3, 1))
+
+
+def _values(x_BSHK: jax.Array) -> jax.Array:
+    return jnp.swapaxes(x_BSHK, 1, 2)
 
 
 class MemoryAttention(Block):
@@ -106,19 +113,22 @@ class MemoryAttention(Block):
         if cache is None:
             key_BSHK, value_BSHK = (self.of_memory(name, given) for name in ('key', 'value'))
             query_BLHK, key_BSHK = self.normalized(query_BLHK, key_BSHK)
+            key_BHKS, value_BHSK = _keys(key_BSHK), _values(value_BSHK)
         else:
-            key_BSHK, value_BSHK = cache.memory_key_BSHK, cache.memory_value_BSHK
-            query_BLHK, _ = self.normalized(query_BLHK, key_BSHK)
+            key_BHKS, value_BHSK = cache.memory_key_BHKS, cache.memory_value_BHSK
+            query_BLHK, _ = self.normalized(query_BLHK, query_BLHK)
         seen_BLS = jnp.broadcast_to(
             given.real_BS[:, None], (*query_BLHK.shape[:2], given.real_BS.shape[1])
         )
         context_BLHK = among(
             constrain(query_BLHK, 'BLHK'),
-            ((constrain(key_BSHK, 'BSHK'), constrain(value_BSHK, 'BSHK'), seen_BLS),),
+            constrain(key_BHKS, 'BHKS'),
+            constrain(value_BHSK, 'BHSK'),
+            seen_BLS,
             self.drop_probs(),
         )
         y_BLD = self.dense('output', 'BLHK,HKD->BLD')(constrain(context_BLHK, 'BLHK'))
-        return y_BLD, key_BSHK, value_BSHK
+        return y_BLD, key_BHKS, value_BHSK
 
     def of_memory(self, name: str, given: Given) -> jax.Array:
         """Keys or values of the memory, [B, S, H, K]."""
@@ -193,14 +203,18 @@ class Decoder(nn.Module):
             embedded_BLE, word_VE = own(target), own.tables().word_VE
         assert embedded_BLE is not None and word_VE is not None
         x_BLD = constrain(widened(model, embedded_BLE, D), 'BLD')
-        x_BLD, kept = self.layers()(x_BLD, cache, given)
+        x_BLD, kept = self.layers(answering=cache is not None)(x_BLD, cache, given)
         if model.norm == 'pre':
             x_BLD = make_norm(model, 'norm')(x_BLD)
         features_BLE, bias_V = SoftmaxHead(model, E, self.vocab_rows, name='language_head')(x_BLD)
         return SoftmaxInputs(features_BLE, word_VE.astype(features_BLE.dtype), bias_V), kept
 
-    def layers(self) -> nn.Module:
-        """The scan over layers; a decoder has no local ones."""
+    def layers(self, answering: bool) -> nn.Module:
+        """The scan over layers; a decoder has no local ones.
+
+        To answer it is unrolled: a loop would copy the cache and the parameters of each layer for
+        each token.
+        """
         layer: type[nn.Module] = DecoderLayer
         keeps, N = REMAT_POLICIES[self.model.remat].keeps, self.shape.num_layers
         if keeps is not None:
@@ -211,7 +225,7 @@ class Decoder(nn.Module):
             split_rngs={'params': True, 'dropout': True},
             in_axes=(0, nn.broadcast),
             length=N,
-            unroll=max(1, min(self.model.scan_unroll, N)),
+            unroll=N if answering else max(1, min(self.model.scan_unroll, N)),
             check_constancy_invariants=draws_numbers(self),
         )
         memory_size = self.model.hidden_size
@@ -237,14 +251,28 @@ def shape_of(model: ModelConfig, decoder: DecoderShape) -> EncoderShape:
     return dataclasses.replace(like, num_layers=decoder.num_layers or like.num_layers)
 
 
-def _grow(cache: Cache, slots: int) -> Cache:
-    """A cache of all layers with so many slots."""
+def _grow(cache: list[Cache], slots: int) -> list[Cache]:
+    """A cache with so many slots."""
 
-    def wider(x_NBSHK: jax.Array) -> jax.Array:
-        new = slots - x_NBSHK.shape[2]
-        return jnp.pad(x_NBSHK, [(0, 0), (0, 0), (0, new), (0, 0), (0, 0)])
+    def wider(x: jax.Array, axis: int) -> jax.Array:
+        new = [(0, slots - size if i == axis else 0) for i, size in enumerate(x.shape)]
+        return jnp.pad(x, new)
 
-    return cache._replace(key_BSHK=wider(cache.key_BSHK), value_BSHK=wider(cache.value_BSHK))
+    return [
+        layer._replace(key_BHKS=wider(layer.key_BHKS, 3), value_BHSK=wider(layer.value_BHSK, 2))
+        for layer in cache
+    ]
+
+
+def _apart(stacked: Any) -> list[Any]:
+    """A tree of arrays for each layer, of one of arrays for all."""
+    count = len(jax.tree.leaves(stacked)[0])
+    return [jax.tree.map(lambda x, n=n: x[n], stacked) for n in range(count)]
+
+
+def _stacked(layers: list[Any]) -> Any:
+    """The reverse; XLA computes neither where layers are unrolled."""
+    return jax.tree.map(lambda *of_layers: jnp.stack(of_layers), *layers)
 
 
 class TextHead:
@@ -319,22 +347,19 @@ class TextHead:
         memory_BSM = self.encoder.encode(params, batch, None)
         real_BS = batch['documents'] > 0
         cache = self._empty_cache(params, batch, memory_BSM, real_BS)
+        layers = _apart(params['task_head']['layers'])  # here, and not for each token
 
         def step(
-            last_BQ: jax.Array, time: jax.Array, seen_BQS: jax.Array, cache: Cache
-        ) -> tuple[jax.Array, Cache]:
+            last_BQ: jax.Array, time: jax.Array, seen_BQS: jax.Array, cache: list[Cache]
+        ) -> tuple[jax.Array, list[Cache]]:
             at_BQ = jnp.broadcast_to(time, last_BQ.shape)
             target = self._target(last_BQ, at_BQ, jnp.ones_like(last_BQ))
-            given = self._given(target, None, real_BS)._replace(seen_BQS=seen_BQS)
-            softmax, (new_key, new_value, *_) = self._run(params, target, given, cache)
-            assert new_key is not None and new_value is not None
-            first = time * last_BQ.shape[1]
-            write = jax.lax.dynamic_update_slice_in_dim
-            cache = cache._replace(
-                key_BSHK=write(cache.key_BSHK, new_key, first, axis=2),
-                value_BSHK=write(cache.value_BSHK, new_value, first, axis=2),
-            )
-            return vocab_logits(softmax, self.vocab_size), cache
+            given = self._given(target, None, real_BS)
+            given = given._replace(seen_BQS=seen_BQS, slot=time * last_BQ.shape[1])
+            own = {**params['task_head'], 'layers': _stacked(layers)}
+            made: Any = self._run({**params, 'task_head': own}, target, given, _stacked(cache))
+            softmax, kept = made
+            return vocab_logits(softmax, self.vocab_size), _apart(Cache(*kept))
 
         rows = Rows(batch['begin'], batch['end'], batch['draw'], batch['weight'] > 0)
         found = search(Steps(step, _grow), cache, rows, how)
@@ -342,16 +367,17 @@ class TextHead:
 
     def _empty_cache(
         self, params: Params, batch: Batch, memory_BSM: jax.Array, real_BS: jax.Array
-    ) -> Cache:
+    ) -> list[Cache]:
         """A cache without tokens of the answer; those of the memory are computed."""
         begin_BL = batch['begin'][:, None]
         target = self._target(begin_BL, jnp.zeros_like(begin_BL), jnp.ones_like(begin_BL))
         given = self._given(target, memory_BSM, real_BS)
-        _, (_, _, key_NBSHK, value_NBSHK) = self._run(params, target, given, None)
-        assert key_NBSHK is not None and value_NBSHK is not None
-        N, B, _, H, K = key_NBSHK.shape
-        blank = jnp.zeros((N, B, slots(self.how), H, K), key_NBSHK.dtype)
-        return Cache(blank, blank, key_NBSHK, value_NBSHK)
+        _, (_, _, key_NBHKS, value_NBHSK) = self._run(params, target, given, None)
+        assert key_NBHKS is not None and value_NBHSK is not None
+        N, B, H, K, _ = key_NBHKS.shape
+        S, dtype = slots(self.how), key_NBHKS.dtype
+        key_BHKS, value_BHSK = jnp.zeros((B, H, K, S), dtype), jnp.zeros((B, H, S, K), dtype)
+        return [Cache(key_BHKS, value_BHSK, key_NBHKS[n], value_NBHSK[n]) for n in range(N)]
 
     def _run(
         self,
@@ -394,7 +420,7 @@ class TextHead:
             rotations['global'] = rotary.rotation(
                 target['positions'], self.shape.head_size, model.rotary_base, length
             )
-        return Given(Positions(target['documents'], rotations), memory_BSM, real_BS, None)
+        return Given(Positions(target['documents'], rotations), memory_BSM, real_BS, None, None)
 
     def _mean_logits(self, softmax: SoftmaxInputs) -> jax.Array:
         """The mean over the vocabulary of each position's logits, without computing them."""

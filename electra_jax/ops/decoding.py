@@ -19,11 +19,13 @@ from electra_jax.core import rng
 from electra_jax.core.dims import lift
 
 _SMALLEST_STAGE = 16  # tokens; fewer would not be worth what another stage takes to compile
+_BLOCK = 64  # tokens of which the likeliest is looked at first
 _LOWEST = -1e9  # log-probability of what cannot be; finite, so that no sum is NaN
 
 Cache = Any  # a tree of arrays
-# Last tokens [B, Q], how many came before them, slots that each hypothesis sees [B, Q, S], cache ->
-# logits of the next tokens [B, Q, V], float32, and the cache with the last tokens in it.
+# Last tokens [B, Q], how many came before them, slots that each hypothesis sees [B, Q, S], that of
+# its last token among them, cache -> logits of the next tokens [B, Q, V], float32, and the cache
+# with the last tokens in it.
 Step = Callable[[jax.Array, jax.Array, jax.Array, Cache], tuple[jax.Array, Cache]]
 
 
@@ -138,11 +140,12 @@ def _beam_search(decoder: Steps, cache: Cache, rows: Rows, how: Search) -> Found
     )
 
     def advance(state: _Beam) -> _Beam:
-        next_BQV, cache = _log_probs_of_next(decoder.step, state, rows, how)
+        seen_BQS = _with_own(state.seen_BQS, state.time)
+        next_BQV, cache = _log_probs_of_next(decoder.step, state, seen_BQS, rows, how)
         V = next_BQV.shape[-1]
         total_BQV = state.score_BQ[..., None] + next_BQV
         # Each hypothesis can end once: among 2 Q continuations at least Q go on.
-        best_BC, index_BC = jax.lax.top_k(total_BQV.reshape(B, Q * V), 2 * Q)
+        best_BC, index_BC = highest(total_BQV.reshape(B, Q * V), 2 * Q)
         parent_BC, token_BC = index_BC // V, index_BC % V
         ends_BC = token_BC == rows.end_B[:, None]
         history_BCR = _at(state.history_BQR, parent_BC)
@@ -166,7 +169,7 @@ def _beam_search(decoder: Steps, cache: Cache, rows: Rows, how: Search) -> Found
             last_BQ=jnp.take_along_axis(token_BC, chosen_BQ, axis=1),
             score_BQ=alive_BQ,
             history_BQR=_at(history_BCR, chosen_BQ),
-            seen_BQS=_at(_with_own(state.seen_BQS, state.time), parent_BQ),
+            seen_BQS=_at(seen_BQS, parent_BQ),
             cache=cache,
             done_B=done_B | _is_done(finished_BQ, alive_BQ, how),
             finished_BQ=finished_BQ,
@@ -258,9 +261,10 @@ def _one_line(
     )
 
     def advance(state: _Line) -> _Line:
-        next_BQV, cache = _log_probs_of_next(decoder.step, state, rows, how)
+        seen_BQS = _with_own(state.seen_BQS, state.time)
+        next_BQV, cache = _log_probs_of_next(decoder.step, state, seen_BQS, rows, how)
         log_probs_BV = next_BQV[:, 0]
-        token_B = jnp.argmax(preference(log_probs_BV, state.time), axis=-1).astype(jnp.int32)
+        token_B = highest(preference(log_probs_BV, state.time), 1)[1][:, 0]
         token_B = jnp.where(state.done_B, 0, token_B)
         gain_B1 = jnp.take_along_axis(log_probs_BV, token_B[:, None], axis=1)
         return _Line(
@@ -268,7 +272,7 @@ def _one_line(
             last_BQ=token_B[:, None],
             score_BQ=state.score_BQ + jnp.where(state.done_B[:, None], 0.0, gain_B1),
             history_BQR=state.history_BQR.at[:, 0, state.time].set(token_B),
-            seen_BQS=_with_own(state.seen_BQS, state.time),
+            seen_BQS=seen_BQS,
             cache=cache,
             done_B=state.done_B | (token_B == rows.end_B),
         )
@@ -285,6 +289,23 @@ def _one_line(
 # Of both
 
 
+def highest(x_BV: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+    """The same as `jax.lax.top_k`, for few of very many, which a CPU sorts slowly.
+
+    What is among the highest is in one of as many blocks, those with the highest members.
+    """
+    B, V = x_BV.shape
+    if 2 * count * _BLOCK > V:
+        return jax.lax.top_k(x_BV, count)
+    x_BV = jnp.pad(x_BV, [(0, 0), (0, -V % _BLOCK)], constant_values=-jnp.inf)
+    blocks_BXY = x_BV.reshape(B, -1, _BLOCK)
+    _, block_BC = jax.lax.top_k(jnp.max(blocks_BXY, axis=2), count)
+    block_BC = jnp.sort(block_BC, axis=1)  # of equal members the first one counts
+    values_BC, inside_BC = jax.lax.top_k(_at(blocks_BXY, block_BC).reshape(B, -1), count)
+    chosen_BC = jnp.take_along_axis(block_BC, inside_BC // _BLOCK, axis=1)
+    return values_BC, chosen_BC * _BLOCK + inside_BC % _BLOCK
+
+
 def _with_own(seen_BQS: jax.Array, time: jax.Array) -> jax.Array:
     """What is seen, and the slot of the token that each hypothesis has just read."""
     Q, S = seen_BQS.shape[1:]
@@ -298,10 +319,10 @@ def _goes_on(R: int, state: '_Beam | _Line') -> jax.Array:
 
 
 def _log_probs_of_next(
-    step: Step, state: '_Beam | _Line', rows: Rows, how: Search
+    step: Step, state: '_Beam | _Line', seen_BQS: jax.Array, rows: Rows, how: Search
 ) -> tuple[jax.Array, Cache]:
     """Log-probabilities of the next tokens [B, Q, V], penalties included, and the new cache."""
-    logits_BQV, cache = step(state.last_BQ, state.time, state.seen_BQS, state.cache)
+    logits_BQV, cache = step(state.last_BQ, state.time, seen_BQS, state.cache)
     penalty_BQV = _penalties(state, rows, how, logits_BQV.shape[-1])
     return jax.nn.log_softmax(logits_BQV) + penalty_BQV, cache
 

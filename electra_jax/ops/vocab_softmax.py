@@ -56,9 +56,9 @@ def vocab_logits(softmax: SoftmaxInputs, vocab_size: int) -> jax.Array:
     logits_BPV = jnp.einsum(
         'BPE,VE->BPV', features_BPE, table_VE, preferred_element_type=jnp.float32
     )
-    logits_BPV += lift(bias_V.astype(jnp.float32), 3)
     is_token_V = jnp.arange(table_VE.shape[0]) < vocab_size
-    return jnp.where(lift(is_token_V, 3), logits_BPV, PADDING_LOGIT)
+    bias_V = jnp.where(is_token_V, bias_V.astype(jnp.float32), PADDING_LOGIT)
+    return logits_BPV + lift(bias_V, 3)  # one pass, which the product makes where it can
 
 
 def token_logits(softmax: SoftmaxInputs, tokens_BP: jax.Array) -> jax.Array:

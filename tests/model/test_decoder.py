@@ -1,7 +1,9 @@
 """A decoder: with a cache as without one, smoothed labels, and what it starts from."""
 
+import collections
 import dataclasses
 import functools
+import re
 
 import jax
 import numpy as np
@@ -110,6 +112,24 @@ def test_a_beam_gives_its_answers_the_scores_of_the_whole_row():
     # A row alone, the others being none.
     alone = jax.device_get(answers['beam'](params, {**batch, 'weight': np.eye(B)[2]}))
     np.testing.assert_array_equal(alone['tokens'][2], found['tokens'][2])
+
+
+def test_a_step_writes_into_the_cache_and_copies_none_of_it():
+    """What has the size of a layer's keys is only ever passed on, grown, or written into."""
+    model = tiny_config().model
+    how = HOW._replace(method='beam')
+    decoder = dataclasses.replace(MODELS['tied'][1], num_layers=2, how=how)
+    head = bind(model, V).head(HeadShape('text', 'reference', 0, 0.0, decoder=decoder))
+    params, batch, _, _ = made('tied')
+    params = {**params, 'task_head': jax.eval_shape(head.init, jax.random.key(0))}
+    text = jax.jit(head.answers).lower(params, batch).compile().as_text()
+    size, operations = B * how.beams * R * model.hidden_size, collections.Counter()
+    for sizes, operation in re.findall(r'= f32\[([\d,]+)\]\S* ([\w-]+)\(', text):
+        operations[operation] += int(np.prod([int(one) for one in sizes.split(',')]) % size == 0)
+    written = operations['fusion'] or operations['dynamic-update-slice']
+    assert written == 2 * decoder.num_layers
+    for copying in ('copy', 'transpose', 'concatenate', 'slice', 'dynamic-slice', 'broadcast'):
+        assert operations[copying] == 0, f'{copying}: {operations}'
 
 
 def test_above_mean_is_the_distance_to_the_mean_logit():

@@ -31,13 +31,11 @@ def logits_after(row, history):
 def step(last_BQ, time, seen_BQS, cache):
     """The same from a cache of one vector a slot, of which a hypothesis sees its own."""
     slots_BSV, own_BV = cache
-    new_BQV = jnp.asarray(BY_TIME_RVV)[time][last_BQ]
-    before_BQV = jnp.einsum('BQS,BSV->BQV', seen_BQS.astype(jnp.float32), slots_BSV)
-    logits_BQV = own_BV[:, None] + before_BQV + new_BQV
     slots_BSV = jax.lax.dynamic_update_slice_in_dim(
-        slots_BSV, new_BQV, time * last_BQ.shape[1], axis=1
+        slots_BSV, jnp.asarray(BY_TIME_RVV)[time][last_BQ], time * last_BQ.shape[1], axis=1
     )
-    return logits_BQV, (slots_BSV, own_BV)
+    read_BQV = jnp.einsum('BQS,BSV->BQV', seen_BQS.astype(jnp.float32), slots_BSV)
+    return own_BV[:, None] + read_BQV, (slots_BSV, own_BV)
 
 
 def find(how, rows=range(B), real=None):
@@ -199,3 +197,13 @@ def test_a_cache_that_grows_changes_no_answer(method, monkeypatch):
     _search.clear_cache()
     assert grown == tokens and max(answer.index(END) for answer in tokens) == R - 1
     np.testing.assert_allclose(same, scores, atol=1e-6)
+
+
+@pytest.mark.parametrize('count', [1, 6])
+def test_the_highest_of_many_are_those_of_top_k_also_of_equal_ones(count, monkeypatch):
+    monkeypatch.setattr(decoding, '_BLOCK', 4)
+    x_BV = np.random.default_rng(0).integers(0, 9, (64, 50)).astype(np.float32)
+    x_BV[3, 40] = np.nan
+    found, wanted = decoding.highest(jnp.asarray(x_BV), count), jax.lax.top_k(x_BV, count)
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_array_equal(found[1], wanted[1])
