@@ -123,6 +123,8 @@ def json_problem(error: Exception) -> str:
     >>> json_problem(json.JSONDecodeError('Expecting value', '{"text": no}', 9))
     'Expecting value at character 10'
     """
+    if isinstance(error, UnicodeDecodeError):
+        return f'it is not {error.encoding.upper()}'
     if not isinstance(error, json.JSONDecodeError):
         return str(error)
     line = f'line {error.lineno}, ' if '\n' in error.doc.strip() else ''

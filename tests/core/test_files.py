@@ -62,6 +62,7 @@ def test_a_bucket_without_its_package_is_refused(monkeypatch):
 @pytest.mark.parametrize(('text', 'place'), [
     ('{"a": no}\n', 'Expecting value at character 7'),  # whose line a caller names
     ('{"a": 1,\n "b": no}', 'Expecting value at line 2, character 7'),
+    (b'{"a": "\xff"}', 'it is not UTF-8'),
 ])  # fmt: skip
 def test_what_is_no_json_has_the_character_and_of_several_lines_the_line(text, place):
     with pytest.raises(ValueError) as raised:
