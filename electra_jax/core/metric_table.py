@@ -362,7 +362,7 @@ def standard_error(mean: float, rows: int) -> float:
     >>> round(standard_error(0.75, 180), 3)
     0.032
     """
-    return (mean * (1 - mean) / rows) ** 0.5
+    return max(mean * (1 - mean) / rows, 0.0) ** 0.5
 
 
 def keys_like(name: str) -> list[str]:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from electra_jax.core import metric_table
 from electra_jax.finetune import sentences
 from electra_jax.finetune.examples import WrittenExample
 from electra_jax.finetune.features import Rows, encode_all, ragged
@@ -177,7 +178,8 @@ def _compared(pairs: tuple[tuple[str, str], ...], count: int) -> tuple[str, ...]
     lines = []
     for name, texts in ((f'the first {count} (lead)', first), ('the nearest (oracle)', nearest)):
         values, _ = seq2seq.METRICS['rouge1'](gold, texts)
-        listed = '  '.join(f'{key} {100 * value:.2f}' for key, value in values.items())
+        scores = {key: metric_table.score(f'finetune/TASK/{key}', values[key]) for key in values}
+        listed = '  '.join(f'{key} {score}' for key, score in scores.items())
         lines.append(f'sentences, {name}: {listed}')
     return tuple(lines)
 
