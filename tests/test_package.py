@@ -47,8 +47,9 @@ def test_recipes_of_an_installed_package_are_found_by_their_names(tmp_path, monk
         recipe.find('configs/smal.py')
     normal = tmp_path / 'recipes' / 'references' / 'normal.json'
     normal.parent.mkdir(exist_ok=True)
-    normal.write_text('{"format": "electra_jax reference curves", "curves": {}}')
-    assert reference.read('configs/references/normal.json') == reference.NOTHING
+    curve = '{"x": [1], "low": [2], "high": [3]}'
+    normal.write_text(f'{{"format": "electra_jax reference curves", "curves": {{"a": {curve}}}}}')
+    assert reference.read('configs/references/normal.json').bands['a'].high == [3]
     (tmp_path / 'elsewhere' / 'configs').mkdir()
     own = pathlib.Path('configs/small.py')
     own.touch()

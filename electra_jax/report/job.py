@@ -19,8 +19,13 @@ def run(request: Namespace) -> None:
     """Writes the page that a command line asks for; see `__main__`."""
     found = runs.find(request.workdir)
     if request.save_reference:
-        reference.write(request.save_reference, found)
+        left_out = reference.write(request.save_reference, found)
         terminal.OUT.print(f'reference: {request.save_reference}, of {counted(len(found), "runs")}')
+        if left_out:
+            terminal.OUT.print(
+                f'note: without {", ".join(left_out)}: each run must have two points of a curve, '
+                'at steps that all share'
+            )
         return
     output = write(
         found, request.reference, request.output or files.absolute(request.workdir[0]) / FILE

@@ -5,6 +5,7 @@ for each curve the steps, and the lowest and highest value of the runs there; an
 were, in steps and in tokens. Those of the project are in configs/references/.
 """
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -12,10 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from electra_jax.config import recipe
+from electra_jax.config import fields, recipe
+from electra_jax.config.settings import Config
 from electra_jax.core import files
 from electra_jax.core.errors import DataError
 from electra_jax.interop import card
+from electra_jax.train import workdir
 from electra_jax.train.runs import Run
 
 FORMAT = 'electra_jax reference curves'
@@ -73,6 +76,8 @@ def read(path: str | epath.Path) -> Reference:
         if content['format'] != FORMAT:
             raise ValueError(content['format'])
         bands = {name: _band(one) for name, one in content['curves'].items()}
+        if not bands:
+            raise ValueError('no curves')
         return Reference(bands, *(_count(content, name) for name in Reference._fields[1:]))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
@@ -94,12 +99,26 @@ def _band(stored: dict[str, Any]) -> Band:
         raise ValueError('lists of different lengths')
     if not np.isfinite(band).all():
         raise ValueError('a number that is not finite')
+    if any(after <= before for before, after in itertools.pairwise(band.x)):
+        raise ValueError('steps that do not rise')
     return band
 
 
-def write(path: str | epath.Path, runs: Sequence[Run]) -> None:
-    """Writes the file from runs of one recipe."""
+def write(path: str | epath.Path, runs: Sequence[Run]) -> list[str]:
+    """Writes the file from runs of one recipe; returns the curves that only some runs have.
+
+    Raises:
+        DataError: the runs differ in more than their seeds, or have no curve in common.
+    """
+    _check_alike(runs)
     curves = {name: band._asdict() for name in _CURVES if (band := _measured(name, runs))}
+    if not curves:
+        ranges = ', '.join(f'{run.name} {_steps_of(run)}' for run in runs)
+        raise DataError(
+            f'no curve has two or more points in all runs, at steps that all share ({ranges}): '
+            'let the runs end first, or train them longer or with smaller '
+            'config.log.every_steps and config.eval.every_steps'
+        )
     about = [
         {
             'name': run.name,
@@ -117,6 +136,43 @@ def write(path: str | epath.Path, runs: Sequence[Run]) -> None:
     place = files.absolute(path)
     place.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(place, json.dumps(content) + '\n')
+    return [n for n in _CURVES if n not in curves and any(run.last(n) is not None for run in runs)]
+
+
+def _check_alike(runs: Sequence[Run]) -> None:
+    """Refuses runs that are of several recipes, texts or lengths, naming what differs."""
+    recorded = [{**_settings(run), 'the hash of the text': _text(run)} for run in runs]
+    first, others = recorded[0], list(zip(runs[1:], recorded[1:], strict=True))
+    lines = [
+        f'  {name}: {first[name]!r:.100} in {runs[0].name}, {found[name]!r:.100} in {run.name}'
+        for run, found in others
+        for name in first
+        if found[name] != first[name]
+    ]
+    if lines:
+        raise DataError(
+            'a reference is made of runs that differ in their seeds alone, but these differ in\n'
+            + '\n'.join(lines)
+            + '\nName runs of one recipe, text and length (config.total_steps, not config.minutes, '
+            'makes runs equally long)'
+        )
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """The settings that curves depend on; without the seed, in which runs of a reference differ."""
+    names = [name for name in fields.leaves(Config) if not workdir.is_free(name)]
+    names = [name for name in names if name not in ('seed', 'minutes', 'petaflop')]
+    return {f'config.{name}': run.setting(name) for name in [*names, 'eval.rows', 'eval.average']}
+
+
+def _text(run: Run) -> str:
+    """What stands for the text that a run reads, as tokens of its tokenizer."""
+    return ', '.join(f'{one.get("fingerprint")} x {one.get("weight", 1)}' for one in run.corpora)
+
+
+def _steps_of(run: Run) -> str:
+    steps = [line['step'] for line in run.metrics]
+    return f'{min(steps)} to {max(steps)}' if steps else 'none'
 
 
 def _tokens_per_step(run: Run) -> int | None:
@@ -131,10 +187,13 @@ def _of_all(values: Iterable[int | None]) -> int | None:
 
 
 def _measured(name: str, runs: Sequence[Run]) -> Band | None:
-    series = [points for run in runs if len(points := run.series(name)) > 1]
-    if not series:
+    """The lowest and the highest value over the steps that all runs have; None: there are none."""
+    series = [run.series(name) for run in runs]
+    if any(len(points) < 2 for points in series):
         return None
     start, end = max(one[0][0] for one in series), min(one[-1][0] for one in series)
+    if start >= end:
+        return None
     steps = np.linspace(start, end, min(_POINTS, max(map(len, series))))
     smooth = [np.array(thinned(one, _POINTS)) for one in series]
     values = np.stack([np.interp(steps, points[:, 0], points[:, 1]) for points in smooth])

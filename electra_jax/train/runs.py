@@ -39,6 +39,12 @@ class Run:
         """The value of a dotted name; None: off, or not known."""
         return within(self.about.get('config'), name)
 
+    @property
+    def corpora(self) -> list[dict[str, Any]]:
+        """What is recorded of each corpus of pre-training."""
+        found = self.about.get('corpora')
+        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
     def series(self, name: str) -> list[tuple[int, float]]:
         """(step, value) of a metric, where it is a number."""
         return metric_lines.series(self.metrics, name)

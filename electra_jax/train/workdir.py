@@ -216,11 +216,12 @@ def _differences(
     for one in (before, now):
         one.update({name: usual for name, usual in _USUAL.items() if one.get(name) is None})
     changed = [name for name in before | now if before.get(name) != now.get(name)]
-    return (
-        before,
-        now,
-        [name for name in changed if not any(f'{name}.'.startswith(f'{x}.') for x in FREE)],
-    )
+    return before, now, [name for name in changed if not is_free(name)]
+
+
+def is_free(name: str) -> bool:
+    """Whether a setting may differ between two starts of one run; see `FREE`."""
+    return any(f'{name}.'.startswith(f'{one}.') for one in FREE)
 
 
 def _listed(names: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -207,13 +207,72 @@ def test_a_reference_is_what_runs_measured(tmp_path):
     chart = curves.sections([longer], normal)[0]['charts'][0]
     assert (chart['reference']['x'][0], chart['reference']['x'][-1]) == (40, 800)
     assert 'stretched to 800 steps' in page.page([longer], normal)
-    curve = '{"format": "electra_jax reference curves", "curves": {"a": %s}}'
-    damaged_curves = ('1', '{"x": [1], "low": [NaN], "high": [1]}')
-    odd = '{"format": "electra_jax reference curves", "curves": {}, "total_steps": "9"}'
-    for damaged in ('{}', '[', odd, *(curve % one for one in damaged_curves)):
+    curve = '{"format": "electra_jax reference curves", "curves": {"a": %s}, "total_steps": %s}'
+    good = '{"x": [1, 2], "low": [1, 1], "high": [1, 1]}'
+    (tmp_path / 'good.json').write_text(curve % (good, 9))
+    assert reference.read(tmp_path / 'good.json').total_steps == 9
+    damaged_curves = (
+        '1',
+        '{"x": [1], "low": [NaN], "high": [1]}',
+        '{"x": [2, 1], "low": [1, 1], "high": [1, 1]}',
+    )
+    none = '{"format": "electra_jax reference curves", "curves": {}}'
+    odd = curve % (good, '"9"')
+    for damaged in ('{}', '[', none, odd, *(curve % (one, 9) for one in damaged_curves)):
         (tmp_path / 'damaged.json').write_text(damaged)
         with pytest.raises(DataError, match=r'damaged\.json'):
             reference.read(tmp_path / 'damaged.json')
+
+
+@pytest.mark.parametrize(
+    ('other', 'named'),
+    [
+        ({'steps': 800}, 'config.total_steps: 400 in one, 800 in other'),
+        ({'batch_size': 7}, 'config.batch_size: .* 7 in other'),
+        ({'optimizer': {'learning_rate': 0.5}}, 'config.optimizer.learning_rate: .* 0.5 in other'),
+        ({'eval': {'rows': 3}}, 'config.eval.rows: .* 3 in other'),
+        ({'text': 'def'}, "the hash of the text: 'abc x 1' in one, 'def x 1' in other"),
+    ],
+)
+def test_a_reference_of_several_recipes_is_refused(tmp_path, other, named):
+    text = other.pop('text', None)
+    write_run(tmp_path / 'one', seed=0)
+    write_run(tmp_path / 'other', seed=1, **other)
+    if text:
+        path = tmp_path / 'other' / 'config.json'
+        path.write_text(path.read_text().replace('"abc"', f'"{text}"'))
+    with pytest.raises(DataError, match=named):
+        reference.write(tmp_path / 'normal.json', runs.find([tmp_path]))
+    assert not (tmp_path / 'normal.json').exists()
+
+
+def test_curves_of_a_reference_are_of_the_steps_that_all_runs_have(tmp_path, capsys):
+    folders = [write_run(tmp_path / name, seed=seed) for seed, name in enumerate('ab')]
+    lines = [(folder / 'metrics.jsonl').read_text().splitlines() for folder in folders]
+
+    def write(keep_a, keep_b):
+        for folder, of_run, keep in zip(folders, lines, (keep_a, keep_b), strict=True):
+            kept = [
+                line for line in of_run if keep(json.loads(line.partition('{"torn')[0] or '{}'))
+            ]
+            (folder / 'metrics.jsonl').write_text('\n'.join(kept) + '\n')
+        words = ['--workdir', *map(str, folders), f'--save_reference={tmp_path}/normal.json']
+        job.run(parse(words))
+
+    with pytest.raises(DataError, match=r'no curve has .* \(a 220 to 400, b 20 to 200\)'):
+        write(lambda x: x.get('step', 0) > 200, lambda x: 0 < x.get('step', 0) <= 200)
+    with pytest.raises(DataError, match=r'config\.log\.every_steps'):
+        write(lambda x: x.get('step') == 60, lambda x: x.get('step') == 60)
+    write(lambda x: x.get('step', 0) > 100, lambda x: 0 < x.get('step', 0) <= 200)
+    for band in reference.read(tmp_path / 'normal.json').bands.values():
+        assert (band.x[0], band.x[-1]) == (120, 200) and len(band.x) > 2
+    assert 'note' not in capsys.readouterr().out
+    (folders[0] / 'metrics.jsonl').write_text(
+        ''.join(f'{{"step": {at}, "train/mlm_loss": {at}}}\n' for at in (100, 200, 300))
+    )
+    found = runs.find(folders)
+    assert 'eval/mlm_loss' in reference.write(tmp_path / 'normal.json', found)
+    assert list(reference.read(tmp_path / 'normal.json').bands) == ['train/mlm_loss']
 
 
 def test_the_command_writes_the_page_and_a_reference(folder, tmp_path, capsys):
