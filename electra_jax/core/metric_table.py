@@ -29,7 +29,7 @@ TRAIN = {
     'mlm_loss': Metric(
         _PER_MASKED,
         "The generator's loss: minus the log of the probability that it gives to the original "
-        'token. Of a generator of two towers: per token.',
+        'token. Where the generator predicts every token (two towers): nats per token.',
     ),
     'disc_loss': Metric(
         _PER_TOKEN,
