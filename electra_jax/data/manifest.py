@@ -66,7 +66,15 @@ class Corpus:
     @property
     def fingerprint(self) -> str:
         """sha256 of the training shards' hashes: the same rows in the same order, wherever."""
-        names = ' '.join(shard.sha256 for shard in self.shards['train'])
+        return self._hash('train')
+
+    @property
+    def held_out_fingerprint(self) -> str:
+        """The same of the shards that runs are scored on."""
+        return self._hash('validation')
+
+    def _hash(self, split: str) -> str:
+        names = ' '.join(shard.sha256 for shard in self.shards[split])
         return hashlib.sha256(names.encode()).hexdigest()
 
     def reader(self, split: str) -> records.ShardReader:

@@ -8,7 +8,7 @@ from electra_jax.core import metric_table
 from electra_jax.core.metric_table import METRICS
 from electra_jax.report.cells import NOTHING, Cell, Table, number, score, setting
 from electra_jax.report.differences import DERIVED, HIDDEN
-from electra_jax.train.runs import Run, within
+from electra_jax.train.runs import OTHER_TEXTS, Run, held_out, within
 
 
 def results(run: Run) -> Table | None:
@@ -64,7 +64,9 @@ def comparison(runs: Sequence[Run]) -> Table:
     columns = ['run', *varied, 'steps']
     columns += ['task, median'] if any(run.results for run in runs) else []
     note = ''
-    if 'eval/disc_auc' in metrics:
+    if len({text for text in held_out(runs) if text}) > 1:
+        note = f'{OTHER_TEXTS[0].upper()}{OTHER_TEXTS[1:]}.'
+    elif 'eval/disc_auc' in metrics:
         note = (
             'Each AUC was reached against the generator of its own run: values at different '
             'eval/mlm_loss do not compare discriminators; fine-tuning does.'

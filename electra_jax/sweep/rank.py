@@ -7,11 +7,14 @@ from electra_jax.core import metric_table
 from electra_jax.core.metric_table import METRICS
 from electra_jax.sweep.shown import OF_HEADLINE, Shown, cell_of
 from electra_jax.train import metric_lines
+from electra_jax.train.runs import OTHER_TEXTS
 
 # What ranks runs of pre-training, the first in which they differ. AUC comes where the generator is
 # the same, as one that is frozen is.
 _RANKED = ('eval/mlm_loss', 'eval/disc_auc')
 _AGAINST_A_GENERATOR = ('eval/disc_auc', 'eval/disc_loss')
+TEXT = 'held-out text'  # column with what stands for the tokens that a run is scored on
+_OF_TEXT = ('eval/', 'train/')  # metrics that depend on it, and on its tokenizer
 FAILED = 'failed'  # outcome of a run that has ended with an error
 _ALIKE = 0.01  # generators whose losses differ by a smaller share are alike
 _ERRORS = 2.0  # scores that differ by fewer standard errors are not told apart
@@ -54,11 +57,18 @@ def best_row(rows: Sequence[Mapping[str, Any]], metric: str) -> int | None:
         return None
     if any(len({row.get(name) for row in rows} - {None}) > 1 for name in ('task', 'rows')):
         return None
+    if metric.startswith(_OF_TEXT) and has_several_texts(rows):
+        return None
     if metric in _AGAINST_A_GENERATOR and _differ(generators(rows)):
         return None
     best_of = max if direction(metric) == 'higher' else min
     best = best_of(values, key=lambda i: values[i])
     return best if list(values.values()).count(values[best]) == 1 else None
+
+
+def has_several_texts(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether runs are scored on different texts, or on tokens of different tokenizers."""
+    return len({row.get(TEXT) for row in rows} - {None}) > 1
 
 
 def generators(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
@@ -82,10 +92,10 @@ def untaught(runs: Sequence[Shown]) -> list[str]:
         losses = run.read.last('eval/mlm_loss'), run.read.last('eval/unigram_loss')
         if metric_lines.is_untaught(*losses, generator, is_frozen):
             names.append(run.name)
-    which = f'{", ".join(names)}:' if len(names) < len(runs) else 'no run got below that:'
+    which = f'of {", ".join(names)}' if len(names) < len(runs) else 'of all runs'
     return [
-        f'warning: mlm_loss is not below unigram_loss, {which} such a run has learned no more than '
-        'how frequent words are, and its place in the table is chance; train longer, with a larger '
+        f'warning: the mlm_loss {which} is not below unigram_loss: nothing was learned but how '
+        'frequent words are, and places in the table are chance there; train longer, with a larger '
         'minutes or total_steps (--set total_steps=NUMBER)'
     ][: bool(names)]
 
@@ -112,8 +122,12 @@ def notes(
         )
     if all(row.get(metric) is None for row in rows):
         lines.append(f'note: no run has {metric}, so none is ranked')
+    if has_several_texts(rows):
+        lines.append(
+            f'note: {OTHER_TEXTS}; none is best. The column "{TEXT}" tells which share one'
+        )
     found = generators(rows)
-    if found is None:
+    if found is None or has_several_texts(rows):
         return lines
     low, high = found
     if 'eval/disc_auc' in names and _differ(found):
@@ -123,7 +137,10 @@ def notes(
             'generator is easily seen through; fine-tune the runs to compare them'
         )
     if metric == 'eval/mlm_loss':
-        lines.append("note: eval/mlm_loss is the generator's; fine-tuning ranks discriminators")
+        lines.append(
+            'note: eval/mlm_loss is the loss of the generator; to compare the discriminators, '
+            'fine-tune the runs on a task'
+        )
     return lines
 
 

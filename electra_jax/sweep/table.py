@@ -10,6 +10,7 @@ from electra_jax.core import metric_table
 from electra_jax.runtime import terminal
 from electra_jax.sweep import rank
 from electra_jax.sweep.shown import Shown, cell_of, scored_name
+from electra_jax.train.runs import held_out as run_texts
 
 HELD_OUT = ('eval/', 'finetune/')
 _COSTS = ('ms/step', 'GFLOP/step')
@@ -23,6 +24,7 @@ _SHOWN = (
     'standard error',
     'trivial',
     'trials',
+    rank.TEXT,
     *_COSTS,
 )
 
@@ -75,6 +77,10 @@ def table(
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """The columns and the rows; a row lacks the columns that its run knows nothing about."""
     reached, cost = [summary(run, metric, columns) for run in runs], [costs(run) for run in runs]
+    texts = run_texts([run.read for run in runs])
+    for run, row, text in zip(runs, reached, texts, strict=True):
+        if text and not run.headline:
+            row[rank.TEXT] = text
     names = dict.fromkeys(name for row in [*reached, *cost] for name in row)
     return list(names), [{**a, **b} for a, b in zip(reached, cost, strict=True)]
 
@@ -94,7 +100,7 @@ def narrow(
     if columns is None:
         others = ['outcome', 'step', *_SHOWN]
     else:
-        others = ['outcome', 'step', *_COSTS]
+        others = ['outcome', 'step', rank.TEXT, *_COSTS]
     if rank.generators(rows) and 'eval/disc_auc' in [*asked, *others]:
         asked.append('eval/mlm_loss')  # an AUC is never shown without it
     kept = [name for name in others if len(rows) < 2 or len({row.get(name) for row in rows}) > 1]

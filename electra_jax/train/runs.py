@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,25 @@ class Run:
     def last(self, name: str) -> float | None:
         """The newest value of a metric; None: it has none."""
         return metric_lines.last(self.metrics, name)
+
+
+OTHER_TEXTS = (
+    'the runs are scored on different texts, or with different tokenizers: their losses and scores '
+    'on held-out text do not compare; those of a task that all are fine-tuned on do'
+)
+
+
+def held_out(found: Sequence[Run]) -> list[str]:
+    """What stands for the tokens that each run is scored on, 8 hex digits; '': not recorded."""
+    name = 'held_out_fingerprint'
+    if not all(name in corpus for run in found for corpus in run.corpora):
+        name = 'fingerprint'  # of the training rows: all that runs of 0.1.0 have
+    texts = [[str(corpus.get(name)) for corpus in run.corpora] for run in found]
+    whole = (
+        f'{" ".join(text)}, {run.setting("eval.rows")} rows' if text else ''
+        for run, text in zip(found, texts, strict=True)
+    )
+    return [text and hashlib.sha256(text.encode()).hexdigest()[:8] for text in whole]
 
 
 def within(tree: Any, name: str) -> Any:

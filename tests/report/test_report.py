@@ -133,6 +133,10 @@ def test_several_runs_are_compared_by_what_differs(tmp_path):
     chart = sections[0]['charts'][0]
     assert [curve['run'] for curve in chart['curves']] == [0, 0, 1, 1]
     assert chart['level'] is None  # word frequencies differ between the texts
+    assert 'Each AUC' in table.about and 'tokenizers' not in table.about
+    path = tmp_path / 'run1' / 'config.json'
+    path.write_text(path.read_text().replace('"abc"', '"def"'))
+    assert 'different tokenizers' in comparison.comparison(runs.find([tmp_path])).about
     assert {one['run'] for one in sentences.sentences(found)} == {0, 1}
     assert 'type="checkbox"' in page.page(found, reference.NOTHING)
 

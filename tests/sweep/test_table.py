@@ -75,15 +75,44 @@ def test_runs_that_know_frequencies_alone_are_a_warning(finished, tmp_path, undr
     for run in finished:
         (run.folder / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
     text = table.write(finished, None, None, tmp_path)
-    assert 'warning: mlm_loss is not below unigram_loss, no run got below that' in text
+    assert 'warning: the mlm_loss of all runs is not below unigram_loss' in text
     line['eval/mlm_loss'] = 6.3
     (finished[1].folder / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
     runs = [Shown(run.name, run.folder, {}, 'done') for run in finished]
-    assert 'below unigram_loss, run0: such' in table.write(runs, None, None, tmp_path)
+    assert 'the mlm_loss of run0 is not below unigram_loss' in table.write(
+        runs, None, None, tmp_path
+    )
     about = {'config': {'model': {'generator': 'unigram'}}}
     (finished[0].folder / 'config.json').write_text(json.dumps(about))
     runs = [Shown(run.name, run.folder, {}, 'done') for run in finished]
     assert 'warning' not in table.write(runs, None, None, tmp_path)
+
+
+def of_texts(runs, corpora):
+    for run, corpus in zip(runs, corpora, strict=True):
+        about = json.loads((run.folder / 'config.json').read_text())
+        (run.folder / 'config.json').write_text(json.dumps({**about, 'corpora': [corpus]}))
+    return [Shown(run.name, run.folder, run.varied, 'done') for run in runs]
+
+
+def test_runs_on_other_texts_or_tokenizers_have_no_best(finished, tmp_path, undrawn):
+    runs = with_evaluations(finished, (6.0, 5.0), (0.9, 0.6))
+    before, other = {'fingerprint': 'a'}, {'fingerprint': 'b'}
+    for metric in ('eval/mlm_loss', 'train/loss', None):
+        text = table.write(of_texts(runs, (before, other)), metric, None, tmp_path)
+        assert 'best: ' not in text and 'different tokenizers' in text and '**' not in text
+        assert '| held-out text |' in text and "generator's run" not in text
+    assert 'different tokenizers' in table.write(runs, 'eval/mlm_loss', ['train/loss'], tmp_path)
+    # Of other training text, but scored on the same: a comparison. Older runs lack that hash.
+    after = [{**one, 'held_out_fingerprint': 'c'} for one in (before, other)]
+    for corpora in ((before, before), after, (before, after[0])):
+        text = table.write(of_texts(runs, corpora), None, None, tmp_path)
+        assert 'best: run1, by eval/mlm_loss' in text and 'held-out text |' not in text
+    about = json.loads((runs[1].folder / 'config.json').read_text())
+    about['config']['eval'] = {'rows': 8}
+    (runs[1].folder / 'config.json').write_text(json.dumps(about))
+    fresh = [Shown(run.name, run.folder, run.varied, 'done') for run in runs]
+    assert 'best: ' not in table.write(fresh, None, None, tmp_path)
 
 
 def test_what_a_failed_run_has_is_older_and_not_ranked(finished, tmp_path, undrawn):
