@@ -50,6 +50,23 @@ def lift(x: jax.Array, rank: int) -> jax.Array:
     return jax.lax.expand_dims(x, range(rank - x.ndim))
 
 
+def join_heads(x: jax.Array, letters: str) -> jax.Array:
+    """[..., H, K, ...] -> [..., H K, ...]; `x` itself if its letters have no heads.
+
+    A TPU stores [H, K] and [H K] in different orders, and its attention reads the second. So heads
+    are joined wherever XLA would not see that a reshape is taken back: otherwise every activation
+    is copied from one order to the other.
+    """
+    first = letters.find('HK')
+    return x if first < 0 else x.reshape(*x.shape[:first], -1, *x.shape[first + 2 :])
+
+
+def split_heads(x: jax.Array, letters: str, K: int) -> jax.Array:
+    """The inverse of `join_heads`; `letters` are those of the result."""
+    first = letters.find('HK')
+    return x if first < 0 else x.reshape(*x.shape[:first], -1, K, *x.shape[first + 1 :])
+
+
 class Layout(NamedTuple):
     """How a running program distributes arrays over its devices."""
 

@@ -1,5 +1,7 @@
 """Dense, norms and dropout, written so that shapes stand in one place: the einsum."""
 
+# Z: numbers of a token in all heads, H K.
+
 import math
 from collections.abc import Callable, Mapping
 
@@ -8,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from electra_jax.config.settings import ModelConfig
-from electra_jax.core.dims import lift
+from electra_jax.core.dims import join_heads, lift, split_heads
 from electra_jax.ops.dropout import dropout
 from electra_jax.ops.norms import normalize
 
@@ -21,7 +23,8 @@ def truncated_normal(stddev: float) -> nn.initializers.Initializer:
 class Dense(nn.Module):
     """A linear map given by an einsum equation, with a bias on the dimensions that it makes.
 
-    Kernel and bias are float32 parameters, cast to the compute dtype for the product.
+    Kernel and bias are float32 parameters, cast to the compute dtype for the product, in which
+    heads are joined (`core.dims.join_heads`).
     """
 
     equation: str  # such as 'BLD,DHK->BLHK'
@@ -36,26 +39,33 @@ class Dense(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Applies the map to `x`, whose letters are the equation's first term."""
         inputs, output = self.equation.split('->')
-        kernel_letters = inputs.split(',')[1]
+        x_letters, kernel_letters = inputs.split(',')
+        bias_letters = ''.join(letter for letter in output if letter in kernel_letters)
         kernel_shape = tuple(self.sizes[letter] for letter in kernel_letters)
-        bias_shape = tuple(self.sizes[letter] for letter in output if letter in kernel_letters)
         kernel = self.param('kernel', self.kernel_init, kernel_shape)
         dtype = jnp.dtype(self.model.compute_dtype)
         product = flat_einsum if self.model.flat_products else jnp.einsum
         activation = self.activation
 
         def apply(x: jax.Array, kernel: jax.Array) -> jax.Array:
-            return product(self.equation, x if activation is None else activation(x), kernel)
+            x = x if activation is None else activation(x)
+            return product(self.equation.replace('HK', 'Z'), x, kernel)
 
         if activation is not None:
             # Nothing of this is worth keeping: the product's result is not asked for again. The
             # scan over layers keeps XLA from merging both computations: prevent_cse is not needed.
             apply = jax.checkpoint(apply, prevent_cse=False)
-        y = apply(x.astype(dtype), kernel.astype(dtype))
-        if not self.biased:
-            return y
-        bias = self.param('bias', nn.initializers.zeros_init(), bias_shape)
-        return y + lift(bias.astype(dtype), y.ndim)
+        kernel = join_heads(kernel.astype(dtype), kernel_letters)
+        if 'HK' in kernel_letters:
+            # XLA would split the heads before the product that gives the kernel's gradient, in a
+            # copy of the activations, instead of after it.
+            kernel = jax.lax.optimization_barrier(kernel)
+        y = apply(join_heads(x.astype(dtype), x_letters), kernel)
+        if self.biased:
+            bias_shape = tuple(self.sizes[letter] for letter in bias_letters)
+            bias = self.param('bias', nn.initializers.zeros_init(), bias_shape)
+            y += lift(join_heads(bias.astype(dtype), bias_letters), y.ndim)
+        return split_heads(y, output, self.sizes.get('K', 1))
 
 
 def flat_einsum(equation: str, x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -5,6 +5,7 @@ parameter, by its path; the maps have the meaning of the letters. A mesh axis of
 makes its entry a no-op, so one set of rules serves a laptop and a pod.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from electra_jax.core.dims import Layout, sharding_activations
+from electra_jax.core.dims import Layout, join_heads, sharding_activations, split_heads
 from electra_jax.core.errors import ConfigError
 from electra_jax.core.trees import Tree, count, match_rules, named_leaves
 
@@ -165,28 +166,42 @@ def activation_layout(mesh: Mesh) -> Layout:
     """What `core.dims` does while a program for `mesh` is traced."""
 
     def constrain(x: jax.Array, letters: str) -> jax.Array:
-        return jax.lax.with_sharding_constraint(x, activation_sharding(mesh, letters, x.shape))
+        spec = _joined(letters, activation_sharding(mesh, letters, x.shape).spec)
+        joined = join_heads(x, letters)
+        joined = jax.lax.with_sharding_constraint(joined, NamedSharding(mesh, spec))
+        return joined.reshape(x.shape)
 
     def per_shard(function: Callable, inputs: Sequence[str], output: str) -> Callable:
         def sharded(*arrays: jax.Array) -> jax.Array:
-            specs = [
-                activation_sharding(mesh, letters, x.shape).spec
-                for letters, x in zip(inputs, arrays, strict=True)
-            ]
-            places = {
-                letter: axes
-                for letters, one in zip(inputs, specs, strict=True)
-                for letter, axes in zip(letters, one, strict=True)
-            }
-            out = PartitionSpec(*(places[letter] for letter in output))
-            mapped = jax.shard_map(
-                function, mesh=mesh, in_specs=tuple(specs), out_specs=out, check_vma=False
+            places: dict[str, Axes] = {}
+            sizes: dict[str, int] = {}
+            for letters, x in zip(inputs, arrays, strict=True):
+                spec = activation_sharding(mesh, letters, x.shape).spec
+                places.update(zip(letters, spec, strict=True))
+                sizes.update(zip(letters, x.shape, strict=True))
+            *in_specs, out_specs = (
+                _joined(letters, PartitionSpec(*(places[letter] for letter in letters)))
+                for letters in (*inputs, output)
             )
-            return mapped(*arrays)
+            split = functools.partial(split_heads, K=sizes.get('K', 1))
+
+            def on_parts(*parts: jax.Array) -> jax.Array:
+                return join_heads(function(*map(split, parts, inputs)), output)
+
+            mapped = jax.shard_map(
+                on_parts, mesh=mesh, in_specs=tuple(in_specs), out_specs=out_specs, check_vma=False
+            )
+            return split(mapped(*map(join_heads, arrays, inputs)), output)
 
         return sharded if mesh.size > 1 else function
 
     return Layout(constrain, per_shard)
+
+
+def _joined(letters: str, spec: PartitionSpec) -> PartitionSpec:
+    """Of the array with its heads joined: they are divided, the numbers of one head are not."""
+    at_K = letters.find('HK') + 1
+    return PartitionSpec(*spec[:at_K], *spec[at_K + 1 :]) if at_K else spec
 
 
 def on_mesh(function: Callable, mesh: Mesh) -> Callable:

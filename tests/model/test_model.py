@@ -2,19 +2,23 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from electra_jax.config import resolve, shapes
 from electra_jax.config.recipe import recipe
-from electra_jax.config.settings import ModelConfig
+from electra_jax.config.settings import MeshConfig, ModelConfig
 from electra_jax.core import trees
 from electra_jax.model.bind import bind
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives import draws, table
+from electra_jax.parallel import mesh as meshes
+from electra_jax.parallel import rules
 from tests.support import compiled
 from tests.support.configs import VOCABULARY, random_batch, tiny_config
 
@@ -113,6 +117,30 @@ def test_the_way_of_computing_changes_no_number(norm, changes):
     )
     for (name, a), (_, b) in zip(trees.named_leaves(ours), trees.named_leaves(theirs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_heads_are_joined_wherever_a_tpu_would_copy_to_join_them():
+    mesh = meshes.make_mesh(MeshConfig(data=4, tensor=2))
+    model, batch = tiny(attention='mosaic'), random_batch()
+    H, K = model.num_heads, model.hidden_size // model.num_heads
+    params = jax.eval_shape(lambda: params_of(model))
+    gradient = rules.on_mesh(functools.partial(gradients.__wrapped__, model), mesh)
+    found = dict.fromkeys(('dot_general', 'sharding_constraint', 'shard_map'), 0)
+    for one in equations(jax.make_jaxpr(gradient)(params, batch, KEY).jaxpr):
+        if (name := one.primitive.name) in found:
+            found[name] += 1
+            for shape in (x.aval.shape for x in (*one.invars, *one.outvars)):
+                assert (H, K) not in itertools.pairwise(shape), one
+    assert min(found.values()) > 1, found
+
+
+def equations(jaxpr):
+    """All that a program computes, but what a kernel does."""
+    for one in jaxpr.eqns:
+        yield one
+        if one.primitive.name != 'pallas_call':
+            for inner in jax.extend.core.jaxprs_in_params(one.params):
+                yield from equations(inner)
 
 
 def test_documents_of_a_packed_row_do_not_see_each_other():
