@@ -32,7 +32,10 @@ def test_base_at_64_rows_a_chip_fits_a_v5e_without_remat():
 def test_base_at_64_rows_a_chip_fits_with_attention_dropout_and_moves_few_bytes():
     record = report('base', 'v5e:4x4', '--config.batch_size=1024')
     assert record['fits'] and record['remat'] == 'none' and record['attention'] == 'mosaic'
-    assert record['bytes_per_token'] <= 3e6
+    assert record['bytes_per_token'] <= 2.5e6
+    # From one order of an array to another, which heads apart from one another would need.
+    copied = (one['bytes'] for one in record['bytes_by_source'] if one['opcode'] == 'copy')
+    assert sum(copied) < 0.02e6
     for buffer in record['largest_buffers']:
         assert sizes(buffer)[1].count(512) < 2, buffer
 
