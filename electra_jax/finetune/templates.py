@@ -144,7 +144,9 @@ def encode(tokenizer: Tokenizer, template: Template, row_length: int) -> Prompt:
         ConfigError: the vocabulary cannot tell its words apart, or there is no room for a text.
     """
     pieces = _SLOT.split(template.text)
-    fixed, words = tokenizer.encode_batch(pieces[::2]), _encode_words(tokenizer, template)
+    texts = pieces[::2]
+    fixed = tokenizer.encode_batch(texts[:1]) + tokenizer.encode_rest(texts[1:])
+    words = _encode_words(tokenizer, template)
     labels = [number for number, (_, some) in enumerate(template.labels) for _ in some]
     room = row_length - 2 - sum(map(len, fixed)) - max(map(len, words))
     if room < 1:
@@ -158,7 +160,9 @@ def encode(tokenizer: Tokenizer, template: Template, row_length: int) -> Prompt:
 def _encode_words(tokenizer: Tokenizer, template: Template) -> list[np.ndarray]:
     """The words of the labels; ConfigError where the vocabulary cannot tell them apart."""
     words = [word for _, some in template.labels for word in some]
-    encoded = tokenizer.encode_batch(words)
+    before = template.text.partition('{label}')[0]
+    starts = not before or before[-1].isspace()
+    encoded = tokenizer.encode_batch(words) if starts else tokenizer.encode_rest(words)
     seen: dict[tuple[int, ...], str] = {}
     for word, ids in zip(words, encoded, strict=True):
         key = tuple(ids.tolist())

@@ -69,6 +69,10 @@ class Tokenizer(abc.ABC):
         The name of a special token in a text, such as "[MASK]", is encoded as ordinary text.
         """
 
+    def encode_rest(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Ids of texts that follow other text, or [MASK]: no space is before one without it."""
+        return self.encode_batch(texts)
+
     @abc.abstractmethod
     def encode_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Ids of each text as in `encode_batch`, and the characters that each piece covers.

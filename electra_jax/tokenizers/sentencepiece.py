@@ -1,6 +1,7 @@
 """SentencePiece models (unigram and BPE): trained here, or taken from another model."""
 
 import base64
+import functools
 import io
 import itertools
 import pathlib
@@ -61,6 +62,19 @@ class SentencePiece(api.Tokenizer):
         # One thread, for the same reason as in WordPiece: the processes are the parallelism.
         encoded = self._processor.encode(list(texts), out_type=int, num_threads=1)
         return [np.array(ids, np.int32) for ids in encoded]
+
+    def encode_rest(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return [
+            (self if text[:1].isspace() else self._without_prefix).encode_batch([text])[0]
+            for text in texts
+        ]
+
+    @functools.cached_property
+    def _without_prefix(self) -> 'SentencePiece':
+        """The same model, which puts no space before a text."""
+        proto = _parse(self.model)
+        proto.normalizer_spec.add_dummy_prefix = False
+        return SentencePiece(proto.SerializeToString())
 
     def encode_spans(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Ids and characters of each piece; the space before a word is not part of its piece."""

@@ -1,17 +1,24 @@
 """Labels of texts without training, by templates."""
 
 import json
+import types
 
 import jax
 import numpy as np
 import pytest
 
+from electra_jax.config.settings import TokenizerConfig
+from electra_jax.core.complaints import Complaints
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune import templates
+from electra_jax.finetune.examples import TextExample
 from electra_jax.finetune.files.tables import Columns
 from electra_jax.inference import files
-from electra_jax.inference.ability import Options
+from electra_jax.inference.abilities import fill_mask
+from electra_jax.inference.ability import Notes, Options
 from electra_jax.inference.loaded import LoadedModel
+from electra_jax.tokenizers.sentencepiece import SentencePiece
+from electra_jax.tokenizers.unknown import Unknown
 from tests.support import trained
 from tests.support.trained import TOKENIZER
 
@@ -147,3 +154,18 @@ def test_named_templates_are_whole():
     for name in templates.TEMPLATES:
         found = templates.parse(name, None if name != 'topic' else 'sports,politics')
         assert len(found.labels) > 1
+
+
+def test_fixed_texts_and_words_follow_what_is_before_them_without_a_space():
+    lines = ['あれは本です。それは本です。これは水です。'] * 50
+    config = TokenizerConfig(kind='unigram', vocab_size=17, lower_case=False)
+    tokenizer = SentencePiece.train(lines, config)
+    template = templates.parse('{text}それは{label}です。', '1=本,0=水')
+    prompt = templates.encode(tokenizer, template, 32)
+    filled, _ = prompt.fill(tokenizer.encode_batch(['あれは本です。'])[0], np.zeros(0, np.int32))
+    (whole,) = tokenizer.encode_batch(['あれは本です。それは本です。'])
+    assert tokenizer.decode(filled[0].ids) == tokenizer.decode(whole)
+    opened = types.SimpleNamespace(tokenizer=tokenizer, room=30)
+    notes = Notes(Complaints('', 'skip'), Unknown())
+    ids = fill_mask._encode(opened, TextExample('0', 'それは[MASK]です。', None, None, ''), notes)
+    assert not any(x.startswith('\u2581') for x in tokenizer.tokens(ids)[1:])

@@ -46,6 +46,14 @@ def test_text_round_trips_in_lower_case(tokenizer):
     assert tokenizer.decode([2, *ids, 3, 0]) == 'the quick brown fox'
 
 
+@pytest.mark.parametrize('parts', [['the quick', ' brown fox'], ['ma', 'sks and'], ['', 'fox']])
+def test_what_follows_other_text_has_a_space_before_it_only_where_one_is(tokenizer, parts):
+    first, rest = tokenizer.encode_batch(parts[:1]), tokenizer.encode_rest(parts[1:])
+    ids = np.concatenate([*first, *rest])
+    assert tokenizer.decode(ids) == ''.join(parts)
+    assert tokenizer.tokens(rest[0])[0].startswith('\u2581') == parts[1].startswith(' ')
+
+
 def test_no_text_becomes_a_special_token(tokenizer):
     (ids,) = tokenizer.encode_batch(['a [MASK] b [CLS] [SEP] [PAD]'])
     assert not {0, 2, 3, 4} & set(ids.tolist())

@@ -92,7 +92,7 @@ def _encode(opened: Opened, example: TextExample, notes: Notes) -> np.ndarray:
     """Ids of a text with those of its masks, int32 [T]."""
     tokenizer, room = opened.tokenizer, opened.room
     parts = example.text_a.split(_name_in(tokenizer, example.text_a))
-    encoded = tokenizer.encode_batch(parts)
+    encoded = tokenizer.encode_batch(parts[:1]) + tokenizer.encode_rest(parts[1:])
     notes.unknown.merge(unknown.count(tokenizer, parts, encoded))
     mask = np.array([tokenizer.special.mask], np.int32)
     ids = np.concatenate([encoded[0], *(x for one in encoded[1:] for x in (mask, one))])
