@@ -48,6 +48,8 @@ def serve(checkpoint: str, host: str, port: int) -> None:
         terminal.ERR.print('note: everybody who reaches this machine can use the page')
     try:
         threading.Event().wait()
+    except KeyboardInterrupt:
+        pass
     finally:
         page.close(verbose=False)
 

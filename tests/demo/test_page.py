@@ -1,6 +1,7 @@
 """The page in the browser."""
 
 import socket
+from unittest import mock
 
 import pytest
 
@@ -26,6 +27,28 @@ def test_an_address_of_another_machine_is_refused(host, monkeypatch):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: name)
     with pytest.raises(ConfigError, match=f'--host={host} .*--host=127.0.0.1'):
         page.serve('runs/mine', host, 7860)
+
+
+def test_ctrl_c_ends_the_page_in_good_order(monkeypatch, capsys):
+    closed = []
+
+    class Page:
+        def launch(self, **settings):
+            pass
+
+        def close(self, verbose):
+            closed.append(True)
+
+    def stop(event):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: name)
+    monkeypatch.setattr(page, '_gradio', mock.MagicMock())
+    monkeypatch.setattr(page.files, 'open_model', lambda *arguments: None)
+    monkeypatch.setattr(page, 'build', lambda model: Page())
+    monkeypatch.setattr(page.threading.Event, 'wait', stop)
+    page.serve('runs/mine', '127.0.0.1', 7869)  # returns, so that the status is 0
+    assert closed and 'Ctrl-C ends it' in capsys.readouterr().err
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch):
