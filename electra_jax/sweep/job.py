@@ -122,7 +122,11 @@ def train(request: Namespace, runs: Sequence[Planned]) -> int:
         slots = [{'CUDA_VISIBLE_DEVICES': gpu} for gpu in request.gpus.split(',')]
     outcomes = processes.run_all(runs, slots)
     if request.only is None:
-        shown = [Shown(one.name, one.folder, one.varied, outcomes[one.name]) for one in runs]
+        recipes = list(dict.fromkeys(one.recipe for one in runs))
+        shown = [
+            Shown(one.name, one.folder, one.varied, outcomes[one.name], one.setting(recipes))
+            for one in runs
+        ]
         write_table(request, shown)
     if not set(outcomes.values()) <= {'done', 'failed'}:
         terminal.OUT.print('stopped; type the same command again to continue')

@@ -30,6 +30,11 @@ class Planned(NamedTuple):
         words.append(f'--workdir={self.folder}')
         return [*words, *(f'--config.{key}={value}' for key, value in self.settings.items())]
 
+    def setting(self, recipes: Sequence[str]) -> str:
+        """What it shares with runs of other seeds, named as they are; `recipes` of all runs."""
+        varied = {key: value for key, value in self.varied.items() if key != 'seed'}
+        return run_name(self.recipe, recipes, varied)
+
     @property
     def identity(self) -> dict[str, Any]:
         """What a finished run must have been made from to be skipped."""

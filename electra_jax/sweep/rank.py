@@ -53,17 +53,26 @@ def best_row(rows: Sequence[Mapping[str, Any]], metric: str) -> int | None:
         for i, row in enumerate(rows)
         if row.get(metric) is not None and row.get('outcome') != FAILED
     }
-    if not direction(metric) or len(values) < 2 or len({row.get('metric') for row in rows}) > 1:
+    return best_of(values, metric) if is_comparison(rows, metric) else None
+
+
+def best_of(values: Mapping[int, float], metric: str) -> int | None:
+    """The key of the best value; None: there is nothing to choose from, or they are alike."""
+    if not direction(metric) or len(values) < 2:
         return None
-    if any(len({row.get(name) for row in rows} - {None}) > 1 for name in ('task', 'rows')):
-        return None
-    if metric.startswith(_OF_TEXT) and has_several_texts(rows):
-        return None
-    if metric in _AGAINST_A_GENERATOR and _differ(generators(rows)):
-        return None
-    best_of = max if direction(metric) == 'higher' else min
-    best = best_of(values, key=lambda i: values[i])
+    extreme = max if direction(metric) == 'higher' else min
+    best = extreme(values, key=lambda i: values[i])
     return best if list(values.values()).count(values[best]) == 1 else None
+
+
+def is_comparison(rows: Sequence[Mapping[str, Any]], metric: str) -> bool:
+    """Whether the values of the runs measure the same thing."""
+    same = [len({row.get(name) for row in rows} - {None}) <= 1 for name in ('task', 'rows')]
+    if not all(same) or len({row.get('metric') for row in rows}) > 1:
+        return False
+    if metric.startswith(_OF_TEXT) and has_several_texts(rows):
+        return False
+    return metric not in _AGAINST_A_GENERATOR or not _differ(generators(rows))
 
 
 def has_several_texts(rows: Sequence[Mapping[str, Any]]) -> bool:

@@ -24,6 +24,7 @@ class Shown:
     # The settings in which it differs from the others.
     varied: Mapping[str, str] = dataclasses.field(default_factory=dict)
     outcome: str | None = None  # from `processes.run_all`; None: not known
+    setting: str = ''  # what runs of several seeds share; '': not known
 
     @functools.cached_property
     def read(self) -> runs.Run:

@@ -8,7 +8,6 @@ to minimal pairs by each, ARM-seed=N.jsonl. docs/study.md has the rule.
 import collections
 import csv
 import json
-import math
 import pathlib
 import re
 import statistics
@@ -18,33 +17,17 @@ from typing import NamedTuple
 from electra_jax.core import metric_table
 from electra_jax.core.errors import ConfigError, unknown
 from electra_jax.runtime import terminal
-from electra_jax.sweep import rank, table
+from electra_jax.sweep import table
+from electra_jax.sweep.arms import Arm, compare, noise
 from electra_jax.sweep.shown import Shown, cell, scored_name
 from electra_jax.train import metric_lines, workdir
 
 SCORE = 'score'  # the mean over tasks and minimal pairs, times 100
 COSTS = ('petaFLOP', 'petaFLOP (paper)', 'M tokens')
-_LEAST_SEEDS, _DEVIATIONS = 3, 2.0
 _SEED = re.compile(r'-?\bseed=\d+')
 _BUDGET = re.compile(r'-?\bpetaflop=[\d.e+-]+')
 
 Values = dict[str, float]  # of one run, by column
-
-
-class Arm(NamedTuple):
-    """The runs of one arm, which differ in their seeds."""
-
-    name: str
-    values: dict[str, list[float]]  # column -> of each run that has it
-
-    def mean(self, column: str) -> float | None:
-        """None: no run has the column."""
-        return statistics.fmean(self.values[column]) if self.values.get(column) else None
-
-    def deviation(self, column: str) -> float | None:
-        """The standard deviation over the seeds; None: there are fewer than two."""
-        found = self.values.get(column, [])
-        return statistics.stdev(found) if len(found) > 1 else None
 
 
 class Rule(NamedTuple):
@@ -135,36 +118,10 @@ def _tested(runs: Mapping[str, Values]) -> set[str]:
     return {c for run in runs.values() for c in run if '/' not in c and c not in (*COSTS, SCORE)}
 
 
-def noise(found: Sequence[Arm], metric: str) -> float | None:
-    """The pooled standard deviation over seeds; None: no arm has three."""
-    known = [arm.values[metric] for arm in found if len(arm.values.get(metric, ())) > 1]
-    if not any(len(values) >= _LEAST_SEEDS for values in known):
-        return None
-    squares = sum((len(values) - 1) * statistics.variance(values) for values in known)
-    return math.sqrt(squares / sum(len(values) - 1 for values in known))
-
-
-def compare(arm: Arm, other: Arm, metric: str, floor: float) -> str:
-    """'better', 'worse' or 'alike': more than two deviations of the difference of the means."""
-    ours, theirs = arm.values.get(metric, []), other.values.get(metric, [])
-    if not ours or not theirs:
-        return ''
-    limit = _DEVIATIONS * floor * math.sqrt(1 / len(ours) + 1 / len(theirs))
-    ahead = statistics.fmean(ours) - statistics.fmean(theirs)
-    if abs(ahead) <= limit:
-        return 'alike'
-    return 'better' if (ahead > 0) == (direction(metric) == 'higher') else 'worse'
-
-
 def seeds(arm: Arm, metric: str) -> str:
     """How many runs an arm has, as '3'; '2 of 3' where only so many have the metric."""
-    runs, having = max(map(len, arm.values.values())), len(arm.values.get(metric, ()))
-    return str(runs) if having == runs else f'{having} of {runs}'
-
-
-def direction(metric: str) -> str:
-    """Which values of a column are better, as `rank.direction`; of tasks the higher ones."""
-    return rank.direction(metric) if '/' in metric else 'higher'
+    having = len(arm.values.get(metric, ()))
+    return str(having) if having == arm.seeds else f'{having} of {arm.seeds}'
 
 
 def verdict(arm: Arm, found: Mapping[str, Arm], rule: Rule, floor: float | None) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from electra_jax.core import metric_table
 from electra_jax.runtime import terminal
-from electra_jax.sweep import rank
+from electra_jax.sweep import arms, rank
+from electra_jax.sweep.arms import Arm
 from electra_jax.sweep.shown import Shown, cell_of, scored_name
 from electra_jax.train.runs import held_out as run_texts
 
@@ -112,10 +113,13 @@ def narrow(
     return list(dict.fromkeys(n for n in order if n in names and n in [*asked, *kept]))
 
 
-def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
+def draw(
+    runs: Sequence[Shown], metric: str, path: pathlib.Path, settings: Sequence[Arm] = ()
+) -> str:
     """Draws the metric against the step, and its last value against each setting that varies.
 
-    Returns a line for the terminal.
+    Of a sweep over seeds: also the mean of each of the `settings` with its deviation. Returns a
+    line for the terminal.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -128,9 +132,12 @@ def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
     name = ', '.join(scores) if of_trials else metric
     drawn = [run for run in runs if points[run.name]]
     varied = list(dict.fromkeys(key for run in drawn for key in run.varied))
-    figure = Figure(figsize=(5 * (1 + len(varied)), 4), layout='tight')
+    over_seeds = [arm for arm in settings if drawn and metric in arm.values]
+    panels = 1 + len(varied) + bool(over_seeds)
+    figure = Figure(figsize=(5 * panels, 4), layout='tight')
     FigureCanvasAgg(figure)
-    over_steps, *over_settings = figure.subplots(1, 1 + len(varied), squeeze=False)[0]
+    over_steps, *others = figure.subplots(1, panels, squeeze=False)[0]
+    over_settings = others[: len(varied)]
     for run in drawn:
         over_steps.plot(*zip(*points[run.name], strict=True), '.-', label=run.name)
     over_steps.set(xlabel='step', ylabel=name)
@@ -142,6 +149,13 @@ def draw(runs: Sequence[Shown], metric: str, path: pathlib.Path) -> str:
         ends.sort(key=lambda end: in_order(end[0]))
         axes.plot(*zip(*ends, strict=True), 'o')
         axes.set(xlabel=key, ylabel=f'{name}, {"median" if of_trials else "last"}')
+    if over_seeds:
+        scale = metric_table.scale(scored_name(drawn[0].headline, metric))
+        means = [scale * (arm.mean(metric) or 0.0) for arm in over_seeds]
+        deviations = [scale * (arm.deviation(metric) or 0.0) for arm in over_seeds]
+        names = [arm.name for arm in over_seeds]
+        others[-1].errorbar(means, names, xerr=deviations, fmt='o', capsize=3)
+        others[-1].set(xlabel=f'{name}, mean and standard deviation over seeds')
     figure.savefig(path, dpi=120)
     return f'plot: {path}'
 
@@ -181,7 +195,9 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     metric = metric or rank.choose(runs)
     names, rows = table(runs, metric, columns)
-    best = rank.best_row(rows, metric)
+    settings = arms.of_sweep(runs, rows, names)  # of which one is best, not one seed
+    top = arms.best(settings, rows, metric)
+    best = None if settings else rank.best_row(rows, metric)
     printed = narrow(names, rows, metric, columns)
     cells = [[cell_of(row, name) for name in printed] for row in rows]
     if best is not None:
@@ -190,14 +206,25 @@ def write(
             for name, text in zip(printed, cells[best], strict=True)
         ]
     found = [*rank.notes(printed, rows, metric, best), *rank.untaught(runs)]
-    text = terminal.markdown(printed, cells) + ''.join(f'\n{line}\n' for line in found)
+    text = terminal.markdown(printed, cells)
+    if settings:
+        text += '\n' + arms.table(settings, printed, metric, rows[0], top)
+        found = [*arms.notes(settings, metric, rows[0], top), *found]
+    text += ''.join(f'\n{line}\n' for line in found)
     (folder / 'table.md').write_text(text)
-    keys = list(dict.fromkeys(key for run in runs for key in run.varied))
     with (folder / 'table.csv').open('w', newline='') as file:
         writer = csv.writer(file)
-        writer.writerow([names[0], *keys, *names[1:], 'best'])
+        keys = list(dict.fromkeys(key for run in runs for key in run.varied))
+        of_seeds = ['seeds', 'standard deviation over seeds'] if settings else []
+        writer.writerow([names[0], *keys, *names[1:], 'best', *of_seeds])
         for number, (run, row) in enumerate(zip(runs, rows, strict=True)):
             values = [*map(run.varied.get, keys), *map(row.get, names[1:])]
-            writer.writerow([run.name, *values, 'yes' if number == best else ''])
-    picture = draw(runs, metric, folder / 'plot.png')
+            is_best = 'yes' if number == best else ''
+            writer.writerow([run.name, *values, is_best, *[''] * len(of_seeds)])
+        for arm in settings:
+            shared = next(run.varied for run in runs if run.setting == arm.name)
+            values = [None if key == 'seed' else shared.get(key) for key in keys]
+            values += [*map(arm.mean, names[1:]), 'yes' if arm is top else '']
+            writer.writerow([arm.name, *values, arm.seeds, arm.deviation(metric)])
+    picture = draw(runs, metric, folder / 'plot.png', settings)
     return f'{text}\ntable: {folder / "table.md"} (and table.csv, with all columns)\n{picture}'

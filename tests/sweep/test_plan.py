@@ -97,3 +97,15 @@ def test_two_runs_that_are_the_same_are_refused(tmp_path):
     lines.write_text('seed=0\nseed=0\n')
     with pytest.raises(ConfigError, match='two runs are called seed=0'):
         plan('--config=configs/small.py', f'--list={lines}')
+
+
+def test_runs_of_several_seeds_share_a_setting():
+    recipes = ['configs/base.py', 'configs/small.py']
+    runs = plan('--config', *recipes, '--grid', 'seed=0,1', 'learning_rate=1e-3')
+    assert runs[0].name == 'base-seed=0-learning_rate=1e-3'
+    assert [run.setting(recipes) for run in runs] == [
+        'base-learning_rate=1e-3', 'base-learning_rate=1e-3',
+        'small-learning_rate=1e-3', 'small-learning_rate=1e-3',
+    ]  # fmt: skip
+    (run, _) = plan('--config=configs/small.py', '--grid', 'seed=0,1')
+    assert run.setting(recipes[1:]) == 'small'

@@ -7,8 +7,9 @@ import pytest
 
 from electra_jax.core.errors import ConfigError
 from electra_jax.sweep import __main__ as command
-from electra_jax.sweep import job, study
-from electra_jax.sweep.study import Arm, Rule
+from electra_jax.sweep import arms, job, study
+from electra_jax.sweep.arms import Arm
+from electra_jax.sweep.study import Rule
 
 
 def arm(name, *scores):
@@ -26,19 +27,19 @@ FOUND = {
 
 def test_the_noise_floor_is_pooled_over_arms_and_needs_three_seeds():
     unequal = [arm('a', 1.0, 3.0, 5.0), arm('b', 2.0, 2.0)]  # variances 4 (2 free) and 0 (1)
-    assert study.noise(unequal, 'score') == pytest.approx((8 / 3) ** 0.5)
-    assert study.noise([arm('a', 1.0, 3.0), arm('b', 2.0)], 'score') is None
+    assert arms.noise(unequal, 'score') == pytest.approx((8 / 3) ** 0.5)
+    assert arms.noise([arm('a', 1.0, 3.0), arm('b', 2.0)], 'score') is None
 
 
 def test_arms_differ_above_two_deviations_of_the_difference():
     # The floor is 1 and there are three seeds: the limit is 2 sqrt(2 / 3) = 1.633.
-    floor = study.noise(list(FOUND.values()), 'score')
+    floor = arms.noise(list(FOUND.values()), 'score')
     assert floor == pytest.approx(1.0)
     for shift, expected in ((1.6, 'alike'), (1.7, 'better'), (-1.6, 'alike'), (-1.7, 'worse')):
         moved = arm('x', *(value + shift for value in FOUND['electra'].values['score']))
-        assert study.compare(moved, FOUND['electra'], 'score', floor) == expected
+        assert arms.compare(moved, FOUND['electra'], 'score', floor) == expected
     losses = Arm('x', {'eval/mlm_loss': [2.0]}), Arm('y', {'eval/mlm_loss': [5.0]})
-    assert study.compare(*losses, 'eval/mlm_loss', 1.0) == 'better'
+    assert arms.compare(*losses, 'eval/mlm_loss', 1.0) == 'better'
 
 
 def test_an_arm_wins_where_it_beats_its_control_too():

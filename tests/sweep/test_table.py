@@ -124,6 +124,55 @@ def test_what_a_failed_run_has_is_older_and_not_ranked(finished, tmp_path, undra
     assert 'best: ' not in text  # the two that are left are alike
 
 
+def of_seeds(finished, losses):
+    """Runs of three settings, whose losses are given by seed."""
+    runs = []
+    for name, values in losses.items():
+        for seed, loss in enumerate(values):
+            folder = finished[0].folder.parent / f'{name}-{seed}'
+            folder.mkdir(exist_ok=True)
+            line = {'step': 4, 'eval/mlm_loss': loss}
+            (folder / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
+            varied = {'rate': name, 'seed': str(seed)}
+            runs.append(Shown(f'rate={name}-seed={seed}', folder, varied, 'done', f'rate={name}'))
+    return runs
+
+
+def test_of_a_sweep_over_seeds_settings_are_compared_by_their_means(finished, tmp_path, undrawn):
+    # The best single run has not the best setting.
+    losses = {'1': (5.0, 5.25, 5.5), '2': (4.75, 5.5, 6.25), '3': (9.0, 9.5, 10.0)}
+    runs = of_seeds(finished, losses)
+    text = table.write(runs, None, None, tmp_path / 'out')
+    assert (tmp_path / 'out' / 'table.md').read_text() in text
+    assert text.splitlines()[12:17] == [
+        '| mean (standard deviation) over seeds | seeds | eval/mlm_loss |',
+        '| --- | ---: | ---: |',
+        '| **rate=1** | 3 | **5.25 (0.25)** |', '| rate=2 | 3 | 5.5 (0.75) |',
+        '| rate=3 | 3 | 9.5 (0.5) |',
+    ]  # fmt: skip
+    assert 'best: rate=1, by the mean of eval/mlm_loss over 3 seeds, 5.25 (lower' in text
+    assert text.count('best: ') == 1 and '**rate=2-seed=0**' not in text
+    # The pooled deviation is 0.54: the limit is 2 * 0.54 * sqrt(2 / 3) = 0.882.
+    assert 'note: rate=2: no difference from the best' in text and 'seeds is 0.5401' in text
+    with (tmp_path / 'out' / 'table.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row['best'] for row in rows] == [''] * 9 + ['yes', '', '']
+    first = rows[9]
+    assert (first['run'], first['rate'], first['seed'], first['seeds']) == ('rate=1', '1', '', '3')
+    assert (first['eval/mlm_loss'], first['standard deviation over seeds']) == ('5.25', '0.25')
+    runs[2] = dataclasses.replace(runs[2], outcome='failed')  # two seeds are left
+    assert 'rate=1** | 2 | **5.125 (' in table.write(runs, None, None, tmp_path / 'out')
+
+
+def test_two_seeds_decide_nothing_and_of_one_setting_there_is_a_mean(finished, tmp_path, undrawn):
+    text = table.write(of_seeds(finished, {'1': (5, 6), '2': (4, 4)}), None, None, tmp_path)
+    assert 'best: rate=2, by the mean' in text and 'note: no setting has three seeds' in text
+    text = table.write(of_seeds(finished, {'1': (5, 6)}), None, None, tmp_path)
+    assert '| rate=1 | 2 | 5.5 (0.7071) |' in text and 'best: ' not in text
+    text = table.write(of_seeds(finished, {'1': (5,), '2': (6,)}), None, None, tmp_path)
+    assert 'over seeds' not in text and 'best: rate=1-seed=0' in text
+
+
 def test_aucs_against_one_generator_rank(finished, tmp_path, undrawn):
     text = table.write(with_evaluations(finished, (6.0, 6.0), (0.9, 0.6)), None, None, tmp_path)
     assert 'best: run0, by eval/disc_auc, 0.9 (higher is better)' in text
@@ -252,6 +301,8 @@ def test_what_is_torn_in_a_workdir_is_left_out_of_the_table(finished, tmp_path, 
 def test_the_plot_is_a_picture(finished, tmp_path):
     pytest.importorskip('matplotlib', reason='draws with it')
     assert table.draw(finished, 'train/loss', tmp_path / 'p.png').endswith('p.png')
+    runs = of_seeds(finished, {'1': (5, 6), '2': (4, 4)})
+    assert table.write(runs, None, None, tmp_path / 'out').endswith('plot.png')
     assert (tmp_path / 'p.png').read_bytes()[:4] == b'\x89PNG'
 
 
