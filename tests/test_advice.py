@@ -125,6 +125,13 @@ def builds(**data: Any) -> Act:
     return act
 
 
+def warns_of_spaces(folder: pathlib.Path, words: list[str]) -> str:
+    """A corpus is built, and its words may be as long as those of text without spaces."""
+    builds(source='text:SELF/x.txt', tokenizer={'vocab_size': 30})(folder, words)
+    built = max(folder.glob('*/corpus.json'), key=lambda path: path.stat().st_mtime_ns).parent
+    return '\n'.join(manifest._unspaced(manifest.described(built)))
+
+
 def has_other_images(folder: pathlib.Path, words: list[str]) -> None:
     """A model of images of 8 pixels is to be trained on a corpus of larger ones."""
     builds(source=f'images:{folder}/index.jsonl', layout='segments', image_size=16)(folder, [])
@@ -755,6 +762,10 @@ CASES = {
     'long_words': Case(
         builds(source='text:SELF/x.txt', tokenizer={'vocab_size': 30}),
         {'x.txt': '\n\n'.join(''.join(random.Random(i).choices('ACGT', k=300)) for i in range(40))},
+    ),
+    'no_spaces': Case(
+        warns_of_spaces,
+        {'x.txt': '\n\n'.join(''.join(random.Random(i).choices('ACGT', k=60)) for i in range(40))},
     ),
     'fewer_pieces': Case(
         builds(tokenizer={'kind': 'unigram', 'vocab_size': 5000}), {'x.txt': TEXT}, {'N': '40'}

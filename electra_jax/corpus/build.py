@@ -22,6 +22,8 @@ from electra_jax.tokenizers import api
 from electra_jax.tokenizers.unknown import Unknown
 
 _BATCH_CHARS = 1_000_000  # text that is tokenized at once, about
+# Words are measured in so many lines of a batch, in so many characters of each.
+_SAMPLED_LINES, _SAMPLED_CHARS = 64, 1000
 
 # What is counted in every piece, and summed in corpus.json:
 COUNTS = (
@@ -36,6 +38,9 @@ COUNTS = (
     'validation_tokens',
     'validation_padding',
     'dropped_tokens',  # always 0: tokens of documents that are in no row
+    # Of a sample, where spaces divide text into words for the tokenizer:
+    'sampled_characters',  # spaces are not among them
+    'long_word_characters',  # of those, the ones in words of more than `manifest.LONG_WORD`
 )
 
 
@@ -79,7 +84,7 @@ def build_piece(
         pixels: dict[str, list[np.ndarray | None]] = {split: [] for split in manifest.SPLITS}
         unknown = Unknown()
         read = _documents(weighted, piece.held_out, config, largest, counts)
-        for split, copies, document, lines in _encode(read, tokenizer, unknown):
+        for split, copies, document, lines in _encode(read, tokenizer, unknown, counts):
             if isinstance(document, Captioned):
                 pixels[split] += [document.pixels] * copies
             streams[split] += lines * copies
@@ -137,7 +142,10 @@ def count_documents(
 
 
 def _encode(
-    documents: Iterable[tuple[str, int, list[str]]], tokenizer: api.Tokenizer, unknown: Unknown
+    documents: Iterable[tuple[str, int, list[str]]],
+    tokenizer: api.Tokenizer,
+    unknown: Unknown,
+    counts: dict[str, int],
 ) -> Iterator[tuple[str, int, list[str], list[np.ndarray]]]:
     """Adds the ids of their lines to documents; drops documents without copies."""
     reading: collections.deque[tuple[str, int, list[str]]] = collections.deque()
@@ -151,6 +159,9 @@ def _encode(
     def encoded(batch: list[str]) -> list[np.ndarray]:
         ids = tokenizer.encode_batch(batch)
         unknown.add(tokenizer, batch, ids)
+        # One with a limit cuts at spaces first.
+        if tokenizer.max_word_chars and (continues := tokenizer.continues_word()) is not None:
+            _count_long_words(counts, tokenizer, continues, batch)
         return ids
 
     sized = ((line, len(line)) for line in lines())
@@ -159,6 +170,21 @@ def _encode(
     for first in ids:
         name, copies, texts = reading.popleft()
         yield name, copies, texts, [first, *itertools.islice(ids, len(texts) - 1)]
+
+
+def _count_long_words(
+    counts: dict[str, int], tokenizer: api.Tokenizer, continues: np.ndarray, texts: list[str]
+) -> None:
+    """Counts the characters of some lines, and of words as long as those of unspaced text.
+
+    `continues`, bool [V], has the pieces inside a word.
+    """
+    some = [text[:_SAMPLED_CHARS] for text in texts[:: -(-len(texts) // _SAMPLED_LINES)]]
+    for ids, spans in tokenizer.encode_spans(some):
+        if len(ids):
+            lengths = np.add.reduceat(spans[:, 1] - spans[:, 0], np.flatnonzero(~continues[ids]))
+            counts['sampled_characters'] += int(lengths.sum())
+            counts['long_word_characters'] += int(lengths[lengths > manifest.LONG_WORD].sum())
 
 
 def _count_rows(

@@ -34,6 +34,11 @@ SPLITS = ('train', 'validation')
 _QUICK_BYTES = 1 << 30
 _QUICK_SECONDS = 30.0
 
+# Letters of a word. Where spaces divide words, few have so many, even in Finnish or Greenlandic;
+# where they divide clauses or sentences, as in Thai, most text is in longer ones.
+LONG_WORD = 30
+_MANY_LONG = 0.2  # of the characters: a table of hashes or addresses in the text has fewer
+
 _FEW_ROWS = 32  # held-out rows whose averages show little
 _FEW_DOCUMENTS, _HUGE_BYTES = 50, 256_000  # a text that was probably not meant to be so few
 
@@ -259,8 +264,8 @@ def warnings(corpus: Corpus) -> list[str]:
     held_out = sum(shard.rows for shard in corpus.shards['validation'])
     documents, size = (corpus.counts.get(name, 0) for name in ('documents', 'text_bytes'))
     elsewhere = (
-        'name text for it in config.data.validation_source, or hold more of this text out by '
-        'config.data.holdout (0.05, for example), and name another config.data.path'
+        f'name text for it in config.data.validation_source{_larger_holdout(corpus, held_out)}, '
+        'and name another config.data.path'
     )
     if not held_out:
         lines.append(f'nothing is held out of {corpus.path}, so nothing is evaluated: {elsewhere}')
@@ -268,12 +273,40 @@ def warnings(corpus: Corpus) -> list[str]:
         few = counted(held_out, 'held-out rows')
         lines.append(f'there are only {few}, on which evaluation shows little: {elsewhere}')
     if 0 < documents <= _FEW_DOCUMENTS and size > documents * _HUGE_BYTES:
+        by_file = corpus.settings.get('document_ends') == 'file'  # then a blank line ends none
         lines.append(
             f'{corpus.path} is made of {counted(documents, "documents")} of '
-            f'{size / documents / 1e6:,.1f} MB: if there are more in its files, a blank line '
-            'between two of them, or a line of JSON for each (jsonl:PATH#FIELD), keeps them apart'
+            f'{size / documents / 1e6:,.1f} MB: if there are more in its files, '
+            + 'a file for each' * by_file
+            + 'a blank line between two of them' * (not by_file)
+            + ', or a line of JSON for each (jsonl:PATH#FIELD), keeps them apart'
         )
+    lines += _unspaced(corpus)
     return lines
+
+
+def _larger_holdout(corpus: Corpus, held_out: int) -> str:
+    """Which share may hold out enough rows, where a share can be set; '' where none can."""
+    share = corpus.settings.get('holdout') or 0.0
+    larger = max(0.05, round(min(0.5, share * math.ceil(_FEW_ROWS / max(held_out, 1))), 3))
+    if larger <= share:
+        return ''
+    return f', or hold more of this text out by config.data.holdout ({larger:g}, for example)'
+
+
+def _unspaced(corpus: Corpus) -> list[str]:
+    """That words are as long as where text has no spaces, and the tokenizer cuts at spaces."""
+    names = ('long_word_characters', 'sampled_characters')
+    long, characters = (corpus.counts.get(name, 0) for name in names)  # older corpora have none
+    if long <= _MANY_LONG * characters:
+        return []
+    return [
+        f'{long / characters:.0%} of the characters of {corpus.path} stand in words of more than '
+        f'{LONG_WORD}, as where text has no spaces between words: WordPiece takes what stands '
+        'between two spaces for a word, so the model learns little of such text; type '
+        '--config.data.tokenizer.kind=unigram --config.data.tokenizer.lower_case=False '
+        f'--config.data.path={files.unused(corpus.path)}'
+    ]
 
 
 def check_corpus(

@@ -432,6 +432,67 @@ def test_the_summary_says_what_is_there(config, tmp_path, capsys):
     assert '1 document held bytes that are not UTF-8' in output
 
 
+THAI = ['ฉันชอบอ่านหนังสือ', 'เขาไปตลาดทุกวัน', 'แม่ทำอาหารอร่อยมาก', 'นักเรียนเขียนจดหมาย']
+GREENLANDIC = ['kalaallisut', 'oqaluttuarisaanermik', 'nunatsinni', 'inuiaqatigiinnut', 'illu']
+
+
+@pytest.mark.parametrize(
+    ('words', 'space', 'kind', 'warned'),
+    [
+        (THAI, '', 'wordpiece', True),
+        (THAI, '', 'unigram', False),
+        (GREENLANDIC, ' ', 'wordpiece', False),  # the longest words of spaced languages
+    ],
+)
+def test_text_without_spaces_is_reported_where_spaces_divide_words(
+    config, tmp_path, words, space, kind, warned
+):
+    draw = random.Random(0)
+    text = '\n'.join(space.join(draw.choices(words, k=6)) for _ in range(200))
+    switches = {'lower_case': False, 'strip_accents': False}
+    named = dataclasses.replace(config.tokenizer, path=None, kind=kind, vocab_size=40, **switches)
+    (tmp_path / 'words.txt').write_text(text)
+    built = make(config, source=f'text:{tmp_path}/words.txt', tokenizer=named)
+    lines = [line for line in manifest.warnings(built) if 'no spaces between words' in line]
+    assert len(lines) == warned
+    assert not lines or f'--config.data.path={built.path}-2' in lines[0]
+
+
+def test_half_of_a_text_without_spaces_is_reported(config, tmp_path):
+    draw = random.Random(0)
+    thai = [''.join(draw.choices(THAI, k=4)) for _ in range(100)]
+    english = ['ba be bo bu, ba be bo bu ba be bo bu'] * 300
+    built = build_words(config, tmp_path, '\n'.join([*thai, *english]))
+    assert any('no spaces between words' in line for line in manifest.warnings(built))
+    built = build_words(
+        dataclasses.replace(config, path=f'{config.path}-2'), tmp_path, '\n'.join(english)
+    )
+    assert not any('no spaces between words' in line for line in manifest.warnings(built))
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words', 'absent'),
+    [
+        ({'holdout': 0.005}, '(0.05, for example)', None),
+        ({'holdout': 0.05}, '(0.2, for example)', None),
+        ({'holdout': 0.5}, 'validation_source, and', 'config.data.holdout'),
+        ({'document_ends': 'file'}, 'a file for each', 'blank line'),
+        ({}, 'a blank line between', 'a file for each'),
+    ],
+)
+def test_warnings_advise_what_changes_something(config, settings, words, absent):
+    built = make(config)
+    some = tuple(dataclasses.replace(one, rows=8) for one in built.shards['validation'][:1])
+    built = dataclasses.replace(
+        built,
+        counts=built.counts | {'documents': 3, 'text_bytes': 3_000_000},
+        shards=built.shards | {'validation': some},
+        settings=built.settings | settings,
+    )
+    lines = ' '.join(manifest.warnings(built))
+    assert words in lines and (absent is None or absent not in lines)
+
+
 @pytest.mark.parametrize(
     ('holdout', 'warning'),
     [(0.01, 'evaluation shows little'), (0.0, 'nothing is held out')],
