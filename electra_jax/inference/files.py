@@ -121,8 +121,8 @@ def answer(model: LoadedModel, job: Job) -> int:
             if work.measure and results and (values := work.measure(one.examples, results)):
                 measured.append((one.path.stem, len(results), values))
             if one.labelled:
-                found = {x.where: result for x, result in zip(one.examples, results, strict=True)}
-                pairs = [(x, found[where]) for where, x in one.labelled.items() if where in found]
+                found = dict(zip(map(predict_input.key_of, one.examples), results, strict=True))
+                pairs = [(x, found[key]) for key, x in one.labelled.items() if key in found]
                 labelled |= {one.path.name: pairs} if pairs else {}
     scores = _scores(work, labelled)
     _report(model, job, inputs, notes, measured, scores)
@@ -156,7 +156,7 @@ class _Input(NamedTuple):
     path: pathlib.Path
     form: str
     examples: list[Any]
-    labelled: dict[str, Any]  # those that have labels and can be scored, by their `where`
+    labelled: dict[predict_input.Key, Any]  # those that have labels and can be scored
 
 
 def _paths(path: pathlib.Path) -> list[pathlib.Path]:

@@ -168,7 +168,10 @@ def test_the_folder_alone_answers_as_the_trial_did(finished):
     labelled = predict_input.labelled(model.task, path, form, Columns())
     assert len(labelled) == (0 if form == 'lines' else 16)
     if labelled and not kind.together:
-        pairs = [(labelled[one.where], x) for one, x in zip(examples, found.values, strict=True)]
+        pairs = [
+            (labelled[predict_input.key_of(one)], x)
+            for one, x in zip(examples, found.values, strict=True)
+        ]
         wanted = results.scores_line(trials[0].metrics)
         assert model.scores({'dev': pairs})[0] == f'16 rows with labels: {wanted}'
 

@@ -233,6 +233,21 @@ def test_answers_next_to_a_question_are_ignored(tmp_path, name, form, case):
     assert found[0].references == () and not bad.counts
 
 
+def test_each_question_of_a_line_is_scored_by_its_own_answer(tmp_path):
+    questions = [
+        {'qid': name, 'question': 'Who?', 'answers': [name], 'detected_answers': [
+            {'text': name, 'char_spans': [[at, at + len(name) - 1]]}
+        ]}
+        for name, at in (('Ann', 0), ('Bob', 8))
+    ]  # fmt: skip
+    content = json.dumps({'context': 'Ann won Bob.', 'qas': questions})
+    task = task_of('spans', Known())
+    _, found, _ = read(tmp_path / 'in.jsonl', content, task)
+    known = predict_input.labelled(task, tmp_path / 'in.jsonl', 'jsonl', Columns())
+    answers = [known[predict_input.key_of(one)].references for one in found]
+    assert answers == [('Ann',), ('Bob',)] and len(known) == 2
+
+
 @pytest.mark.parametrize('mark', ['', '\ufeff'])
 def test_the_format_is_that_of_the_name_or_the_given_one(tmp_path, mark):
     task = task_of('text', CLASSES)

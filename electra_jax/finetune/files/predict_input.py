@@ -166,8 +166,16 @@ def read(
     return examples
 
 
-def labelled(task: Task, path: pathlib.Path, form: str, columns: Columns) -> dict[str, Example]:
-    """The examples that have what scoring needs, read as for evaluation, by their `where`.
+Key = tuple[str, str]
+
+
+def key_of(example: Example) -> Key:
+    """What tells an example from all others of its input: a line of MRQA holds many questions."""
+    return example.where, example.id
+
+
+def labelled(task: Task, path: pathlib.Path, form: str, columns: Columns) -> dict[Key, Example]:
+    """The examples that have what scoring needs, read as for evaluation.
 
     None where the input gives no labels of the task; that is for `read` to report, which comes
     later, because it forgets the input.
@@ -182,7 +190,7 @@ def labelled(task: Task, path: pathlib.Path, form: str, columns: Columns) -> dic
         examples, _ = kind.read(task, Source(*split))
     except UserError:
         return {}
-    return {example.where: example for example in examples if kind.has_label(example)}
+    return {key_of(example): example for example in examples if kind.has_label(example)}
 
 
 @dataclasses.dataclass(frozen=True)
