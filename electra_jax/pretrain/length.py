@@ -248,7 +248,8 @@ class Plan:
         late = self.took.stages[1] * slower
         if first and not in_second:  # both stages keep their shares
             total = round((training + step * seconds) / (share * seconds + (1 - share) * late))
-            total = max(total, step + 2)
+            if share * total <= step:  # the first one has had more: the second begins at once
+                total = step + 1 + max(1, round((training - seconds) / late))
         else:
             total = step + max(1, round(training / seconds))
         return self._changed(step, total, often, seconds)

@@ -23,6 +23,7 @@ from electra_jax.train import log, metric_lines, signals
 from electra_jax.train.clock import Clock
 from electra_jax.train.loop import Outcome
 
+_SHORT = 0.5  # of its share: a stage that had less
 EVALUATION_FILE = 'evaluation/results.json'  # in the workdir, as that of fine-tuning
 
 
@@ -206,6 +207,7 @@ def _result(step: int, evaluation: Mapping[str, float], config: Config) -> list[
     return [
         f'done: {counted(step, "steps")}, {metrics or "no held-out text"}',
         *[f'warning: {line}' for line in too_short(config, evaluation)],
+        *[f'warning: {line}' for line in short_second_stage(config)],
     ]
 
 
@@ -227,6 +229,19 @@ def too_short(config: Config, evaluation: Mapping[str, float]) -> list[str]:
         f'mlm_loss ({loss:.4f}) is not below unigram_loss ({frequencies:.4f}): the model has '
         'learned no more than how frequent words are; train longer, with a larger config.minutes '
         'or config.total_steps'
+    ]
+
+
+def short_second_stage(config: Config) -> list[str]:
+    """Whether the discriminator was trained for far less than its share of a run of minutes."""
+    first, total = first_stage(config), config.total_steps
+    share = 1 - (config.objective.generator_share or 0.5)  # steps cannot be typed with minutes
+    if not first or config.minutes is None or total - first >= _SHORT * share * total:
+        return []
+    return [
+        f'the discriminator was trained for {counted(total - first, "steps")} of {total:,}, which '
+        f'is far less than its share of {share:.0%}: the machine was slower than it was measured '
+        'at the start; for a better discriminator train again, with a larger config.minutes'
     ]
 
 

@@ -102,6 +102,25 @@ def test_a_rate_that_rises_for_most_of_a_run_is_a_warning(name, total, warmup, s
     assert [shown in line and 'warmup_share=0.1' in line for line in lines] == [True] * bool(shown)
 
 
+@pytest.mark.parametrize(
+    ('first', 'minutes', 'share', 'short'),
+    [
+        (160, 30.0, 0.75, True),
+        (120, 30.0, 0.75, False),
+        (150, 30.0, None, True),
+        (160, None, 0.75, False),
+    ],
+)
+def test_a_second_stage_that_got_little_of_its_share_is_reported(first, minutes, share, short):
+    config = tiny_config(total_steps=170, minutes=minutes)
+    objective = dataclasses.replace(
+        config.objective, name='two_stage', generator_steps=first, generator_share=share
+    )
+    config = dataclasses.replace(config, objective=objective)
+    lines = report._result(170, {}, config)
+    assert any(f'trained for {170 - first} steps of 170' in line for line in lines) == short
+
+
 def test_a_model_that_knows_only_frequencies_is_told_to_train_longer():
     config, poor = tiny_config(), {'mlm_loss': 6.5, 'unigram_loss': 6.4}
     (line,) = report.too_short(config, poor)

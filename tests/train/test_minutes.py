@@ -195,6 +195,21 @@ def test_stages_keep_their_shares_while_a_plan_changes(slower, capsys):
     assert bool(moved) == (slower != 1.0) and set(moved[-1:]) <= {f'{first:,}'}
 
 
+@pytest.mark.parametrize(('slow_from', 'slow'), [(500, 1.0), (1000, 1.0), (1800, 1.0), (1500, 8.0)])
+def test_the_second_stage_has_the_time_that_is_left_when_the_first_was_too_slow(slow_from, slow):
+    config = tiny_config(minutes=10.0, total_steps=1000, eval={'every_steps': 1000}, **STAGES)
+    run = Run(config, length.Measured(0.15, 0.0, 10.0, 0.0, (0.1, 0.3)))
+
+    def step_seconds(step, config):
+        if step > config.objective.generator_steps:
+            return 0.3
+        return 0.1 if step < slow_from else slow
+
+    assert run.seconds(step_seconds, 0.0) == pytest.approx(600, rel=0.1)
+    first, total = run.config.objective.generator_steps, run.config.total_steps
+    assert total - first > 100
+
+
 @pytest.mark.parametrize('stages', [{}, STAGES])
 @pytest.mark.parametrize('slower', [0.5, 1.0, 2.0])
 def test_a_run_that_was_stopped_is_corrected_again(tmp_path, slower, stages):
