@@ -14,6 +14,7 @@ from electra_jax.core.complaints import Complaints, counted
 from electra_jax.core.errors import ConfigError, DataError
 from electra_jax.finetune.files import lines, predict_input
 from electra_jax.finetune.files.tables import Columns
+from electra_jax.finetune.kinds.table import KINDS
 from electra_jax.inference import opened
 from electra_jax.inference.ability import Notes, Options
 from electra_jax.inference.loaded import LoadedModel
@@ -190,6 +191,8 @@ def _read(work: Work, path: pathlib.Path, job: Job, notes: Notes) -> _Input:
     examples = predict_input.read(
         work.task, path, form, job.columns, notes.complaints, work.labelled
     )
+    has_label = KINDS[work.task.kind].has_label
+    predict_input.check_labels(path, job.columns, bool(labelled) or any(map(has_label, examples)))
     return _Input(path, form, _usable(work, examples, notes), labelled)
 
 

@@ -67,7 +67,7 @@ class Listener:
             )
         if form not in FORMATS:
             raise unknown('form', form, FORMATS)
-        self._work = work._replace(labelled=False)
+        self._work = work._replace(labelled=False, score=None)
         self._form, self._columns = form, columns or Columns()
         predict_input.check_columns(self._columns, self._work.inputs, f'{work.name} with --listen')
         self.answered = self.refused = 0

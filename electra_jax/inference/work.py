@@ -43,7 +43,8 @@ class Work(NamedTuple):
         names = KINDS[self.task.kind].inputs
         if self.name != OWN_TASK and self.task.usual_columns.text_b is None:
             names = ('text_a',)
-        return (*names, *(['label'] if self.labelled else []), 'id')
+        has_column = self.score is not None and self.task.usual_columns.label is not None
+        return (*names, *(['label'] if self.labelled or has_column else []), 'id')
 
 
 def reports(notes: Notes, where: str) -> list[str]:

@@ -324,6 +324,16 @@ def test_answers_to_rows_with_labels_are_scored_as_evaluation_does(tuned, tmp_pa
     assert 'with labels' not in capsys.readouterr().err
 
 
+def test_labels_to_score_by_are_in_any_column(tuned, tmp_path, capsys):
+    path, words = tmp_path / 'in.csv', (str(tmp_path / 'out.jsonl'), 'auto')
+    path.write_text('text,mood\na film,good\nit saw,bad\n')
+    for name, printed in ((None, ''), ('mood', '2 rows with labels: in.csv/accuracy')):
+        files.answer(tuned, files.job('auto', Options(), str(path), *words, Columns(label=name)))
+        assert ('with labels' in (err := capsys.readouterr().err)) == bool(name) and printed in err
+    with pytest.raises(DataError, match="no row has a label in the column 'gold'"):
+        files.answer(tuned, files.job('auto', Options(), str(path), *words, Columns(label='gold')))
+
+
 def test_rows_with_labels_are_not_scored_where_a_package_is_missing(
     tuned, tmp_path, capsys, monkeypatch
 ):

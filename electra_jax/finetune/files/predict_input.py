@@ -158,10 +158,6 @@ def read(
             f'{path}: there are no usable rows as {form}; another format is named by --format, '
             'and columns by --columns'
         )
-    if labelled and columns.label is not None and not any(map(kind.has_label, examples)):
-        raise DataError(
-            f'{path}: no row has a label in the column {columns.label!r}, which --columns names'
-        )
     count_double_ids(examples, complaints)
     return examples
 
@@ -191,6 +187,14 @@ def labelled(task: Task, path: pathlib.Path, form: str, columns: Columns) -> dic
     except UserError:
         return {}
     return {key_of(example): example for example in examples if kind.has_label(example)}
+
+
+def check_labels(path: pathlib.Path, columns: Columns, are_there: bool) -> None:
+    """Refuses a column of labels that a user named, and in which no row has one."""
+    if columns.label is not None and not are_there:
+        raise DataError(
+            f'{path}: no row has a label in the column {columns.label!r}, which --columns names'
+        )
 
 
 @dataclasses.dataclass(frozen=True)
