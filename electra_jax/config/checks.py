@@ -131,25 +131,29 @@ def _check_decay(config: Config | Settings) -> None:
             )
 
 
+def contradicts(config: Config | Settings, need: Need) -> bool:
+    """Whether a setting is asked for that nothing reads."""
+    value, found = fields.get(config, need.name), fields.get(config, need.other)
+    if need.other == 'job' and found == 'evaluate':
+        found = _scored_job(config)
+    is_asked_for = value is not None and value is not False
+    usual = fields.get(fields.typed(Config)(), need.name)
+    return is_asked_for and value != usual and found not in need.allowed
+
+
 def _check_needs(config: Config | Settings, needs: Sequence[Need]) -> None:
-    default = fields.typed(Config)()
     for need in needs:
+        if not contradicts(config, need):
+            continue
         value, found = fields.get(config, need.name), fields.get(config, need.other)
         scores = need.other == 'job' and found == 'evaluate'
-        counts_as = _scored_job(config) if scores else found
-        is_asked_for = value is not None and value is not False
-        if (
-            is_asked_for
-            and value != fields.get(default, need.name)
-            and (counts_as not in need.allowed)
-        ):
-            typed = [f'--config.{need.other}={str(one).lower()}' for one in need.allowed if one]
-            remedy = f'the first out, or type {" or ".join(typed)}' if typed else 'one of them out'
-            raise ConfigError(
-                f'config.{need.name} is {value!r}, but config.{need.other} is {found!r}'
-                + f' and config.task.name {config.task.name!r}' * scores
-                + f' ({need.reason}): leave {"the first out" if scores else remedy}'
-            )
+        typed = [f'--config.{need.other}={str(one).lower()}' for one in need.allowed if one]
+        remedy = f'the first out, or type {" or ".join(typed)}' if typed else 'one of them out'
+        raise ConfigError(
+            f'config.{need.name} is {value!r}, but config.{need.other} is {found!r}'
+            + f' and config.task.name {config.task.name!r}' * scores
+            + f' ({need.reason}): leave {"the first out" if scores else remedy}'
+        )
 
 
 def _scored_job(config: Config | Settings) -> str:

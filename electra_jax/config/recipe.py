@@ -6,7 +6,7 @@ import runpy
 import sys
 from collections.abc import Collection, Mapping
 
-from electra_jax.config import fields, names
+from electra_jax.config import checks, fields, names
 from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core.errors import ConfigError
@@ -131,7 +131,8 @@ def give_way(settings: Settings, typed: Collection[str]) -> None:
     """Resets what a recipe has in place of something that is typed.
 
     A length in minutes or a share gives way to steps, the size of a vocabulary that is trained to
-    the file of one, and a share of the text that is held out to text for that.
+    the file of one, a share of the text that is held out to text for that, and what only another
+    choice reads to the choice.
 
     Raises:
         ConfigError: both are typed.
@@ -147,12 +148,25 @@ def give_way(settings: Settings, typed: Collection[str]) -> None:
             fields.put(settings, other, None)
     if 'data.validation_source' in typed and 'data.holdout' not in typed:
         fields.put(settings, 'data.holdout', None)
+    drop_unread(settings, typed, typed)
     if fields.get(settings, 'data.tokenizer.path') is None or 'data.tokenizer.path' not in typed:
         return
-    default = fields.typed(Config)()
-    for name in ('data.tokenizer.vocab_size', 'data.tokenizer.train_megabytes'):
-        if name not in typed:
-            fields.put(settings, name, fields.get(default, name))
+    if 'data.tokenizer.vocab_size' not in typed:
+        fields.put(settings, 'data.tokenizer.vocab_size', None)
+
+
+def drop_unread(settings: Settings, typed: Collection[str], chosen: Collection[str]) -> None:
+    """Resets what a recipe has for another choice than those in `chosen`, unless it is typed.
+
+    What reads nothing more because of that is reset, too. Another job is no such choice: it has
+    recipes of its own.
+    """
+    default, changed = fields.typed(Config)(), {*chosen}
+    for need in (*checks.OF_THE_RUN, *checks.OF_THE_MODEL):
+        is_theirs = need.other in changed and need.other != 'job' and need.name not in typed
+        if is_theirs and checks.contradicts(settings, need):
+            fields.put(settings, need.name, fields.get(default, need.name))
+            changed.add(need.name)
 
 
 def parse_setting(text: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+from electra_jax.config import recipe
 from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import check, fill, inherits_model
 from electra_jax.config.settings import GENERATOR_KINDS, Config
@@ -125,7 +126,10 @@ def complete(settings: Settings, typed: Collection[str] = ()) -> Settings:
     if inherits_model(settings):
         return full
     _check_masks(full, row)
-    model.generator = model.generator or row.allowed_generators[0]
+    if model.generator is None:
+        model.generator = row.allowed_generators[0]
+        if 'objective.name' in typed:
+            recipe.drop_unread(full, typed, ('model.generator',))
     if model.generator not in ('separate', 'two_tower'):
         for name in ('generator_width', 'generator_layers'):
             size = getattr(model, name)

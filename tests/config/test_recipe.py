@@ -6,7 +6,7 @@ import runpy
 import pytest
 
 from electra_jax.config import recipe as recipes
-from electra_jax.config import resolve
+from electra_jax.config import fields, resolve
 from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
 from electra_jax.core.errors import ConfigError
@@ -33,6 +33,40 @@ def test_a_vocabulary_that_is_typed_has_its_own_size():
     assert settings.data.tokenizer.vocab_size is None
     settings.data.tokenizer.train_megabytes = 8
     with pytest.raises(ConfigError, match=r'train_megabytes is 8, but .*path is .*vocab\.txt'):
+        resolve.check(settings)
+
+
+@pytest.mark.parametrize(
+    ('typed', 'left'),
+    [
+        ({'objective.name': 'electra'}, {'objective.generator_share': None}),
+        (
+            {'model.generator': 'tied'},
+            {'model.embedding_sharing': 'shared', 'model.generator_embedding_size': None},
+        ),
+        ({'model.embedding_sharing': 'shared'}, {'model.generator_embedding_size': None}),
+    ],
+)
+def test_what_a_recipe_has_for_another_choice_gives_way_to_the_one_that_is_typed(typed, left):
+    settings = recipes.load(ROOT / 'configs' / 'laptop.py')
+    theirs = {name: fields.get(settings, name) for name in left}
+    for name, value in typed.items():
+        fields.put(settings, name, value)
+    recipes.give_way(settings, typed)
+    assert {name: fields.get(settings, name) for name in left} == left
+    for name, value in theirs.items():
+        fields.put(settings, name, value)
+    recipes.give_way(settings, {*typed, *left})  # what is typed is refused, not dropped
+    assert {name: fields.get(settings, name) for name in left} == theirs
+    if 'objective.name' in typed:
+        with pytest.raises(ConfigError, match=r'generator_share is 0\.6'):
+            resolve.check(settings)
+
+
+def test_a_recipe_is_not_taken_apart_for_another_job():
+    settings = recipe({'job': 'pretrain', 'task': {'name': 'sst2'}})
+    recipes.give_way(settings, {'job'})
+    with pytest.raises(ConfigError, match=r"task.name is 'sst2', but config.job is 'pretrain'"):
         resolve.check(settings)
 
 

@@ -413,6 +413,14 @@ def test_the_baseline_has_no_generator_to_scale():
         table.complete(recipe(changes), typed=['model.generator_width'])
 
 
+def test_embeddings_of_a_recipes_generator_give_way_to_an_objective_without_one():
+    changes = {'objective': {'name': 'mlm'}, 'model': {'embedding_sharing': 'untied'}}
+    full = table.complete(recipe(changes), typed=['objective.name'])
+    assert full.model.embedding_sharing == 'shared'
+    with pytest.raises(ConfigError, match=r"embedding_sharing is 'untied'.*generator is 'tied'"):
+        table.complete(recipe(changes))
+
+
 def test_settings_are_completed_in_a_copy_and_a_checkpoints_model_is_left_unset():
     settings = recipe({'objective': {'name': 'mlm'}})
     assert table.complete(settings).model.generator == 'tied' and settings.model.generator is None
