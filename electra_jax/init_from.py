@@ -301,18 +301,17 @@ def encoder_params(start: Start, config: Config) -> tuple[dict[str, np.ndarray],
     return dict(trees.named_leaves(params)), account
 
 
-def all_params(
-    config: Config, tokenizer: Tokenizer, init: Callable[[], trees.Tree], abstract: trees.Tree
-) -> tuple[trees.Tree, Account, float | None]:
-    """Parameters for pre-training: those of `config.init_from`, and fresh ones that it lacks.
+def checked_params(
+    config: Config, tokenizer: Tokenizer, wanted: trees.Tree
+) -> tuple[trees.Tree, dict[str, Any], Account]:
+    """The parameters of `config.init_from` for pre-training, what is recorded of them, the account.
 
-    The last one returned is `tokens_read` of the checkpoint, or 0 where nothing of it is used.
+    All that is refused is refused here, where nothing is compiled yet.
 
     Args:
         config: its model is what is trained, which may differ from the checkpoint's.
         tokenizer: of the text.
-        init: makes fresh parameters.
-        abstract: their shapes and shardings.
+        wanted: the parameters that are trained, of which only shapes are read.
     """
     where = config.init_from
     assert where is not None
@@ -326,25 +325,82 @@ def all_params(
             f'--config.data.tokenizer.path=.../{FILE_NAME}, a file in the tokenizer/ folder of the '
             'checkpoint or of its corpus'
         )
-    others = resolve.other_block(config.model, stored)
-    if others:
-        words = ' '.join(f'--config.model.{name}={value}' for name, value in others.items())
-        raise ConfigError(
-            f'the layers of {where} are of another kind than those of this model, which cannot '
-            f'use their parameters: type {words}'
-        )
     if config.init_network != 'both':
         sharing = stored.get('embedding_sharing', 'shared')
         networks = dict(trees.named_leaves(network_table(params, sharing)))
-        wanted = (config.init_network, 'shared')
-        params = trees.keep(params, lambda path: networks[path] in wanted)
+        used = (config.init_network, 'shared')
+        params = trees.keep(params, lambda path: networks[path] in used)
+    account = compare(params, wanted)
+    block = resolve.other_block(config.model, stored)
+    if block or _is_of_other_sizes(account):
+        sizes = resolve.other_sizes(config.model, stored, _uses(account, 'generator'))
+        others = block | sizes
+        words = ' '.join(f'--config.model.{name}={value}' for name, value in others.items())
+        if words:
+            raise ConfigError(
+                f'the networks of {where} are of another kind or size than those of this model, '
+                f'which cannot use their parameters: type {words}'
+            )
+    _check_shapes(params, account)
+    return params, about, account
+
+
+def lost_discriminator(config: Config, about: Mapping[str, Any], account: Account) -> str | None:
+    """A warning where the trained discriminator of `config.init_from` would not be used."""
+    if not resolve.has_two_stages(config) or not _uses(account, 'discriminator'):
+        return None
+    theirs, objective = about['config'], about['config']['objective']
+    if objective.get('name') == config.objective.name:
+        total = theirs.get('total_steps', 0)
+        first = objective.get('generator_steps') or total // 2
+        if (about.get('steps') or total) <= first:
+            return None  # it is not trained yet
+    return (
+        'warning: config.objective.name is two_stage, whose second stage starts the discriminator '
+        f'from the generator, so that of {config.init_from} is not used: to train both networks '
+        'on, type --config.objective.name=electra'
+    )
+
+
+def all_params(
+    config: Config, tokenizer: Tokenizer, init: Callable[[], trees.Tree], abstract: trees.Tree
+) -> tuple[trees.Tree, Account, float | None]:
+    """Parameters for pre-training: those of `config.init_from`, and fresh ones that it lacks.
+
+    The last one returned is `tokens_read` of the checkpoint, or 0 where nothing of it is used.
+
+    Args:
+        config: its model is what is trained, which may differ from the checkpoint's.
+        tokenizer: of the text.
+        init: makes fresh parameters.
+        abstract: their shapes and shardings.
+    """
+    assert config.init_from is not None
+    params, about, account = checked_params(config, tokenizer, abstract)
     host, account = initialize(params, init, config.init_positions)
 
     def to_devices(x: np.ndarray, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: x[index])
 
-    before = tokens_read(about, where) if account.loaded else 0.0
+    before = tokens_read(about, config.init_from) if account.loaded else 0.0
     return jax.tree.map(to_devices, host, abstract), account, before
+
+
+def _uses(account: Account, network: str) -> bool:
+    """Whether the layers of a network are loaded, or of the two towers of one."""
+    return any(path.startswith((f'{network}/', f'{network}_ltr/')) for path in account.loaded)
+
+
+def _is_of_other_sizes(account: Account) -> bool:
+    """Whether arrays have other shapes, or a network would read through others' embeddings."""
+    reshaped = account.reshaped.items()
+    if any(not path.endswith('/position') or a[1:] != b[1:] for path, (a, b) in reshaped):
+        return True
+    lost = {path.partition('/')[0] for path in account.unused}
+    made = {path.partition('/')[0] for path in account.fresh}
+    if 'embedding_delta' in lost and _uses(account, 'discriminator'):
+        return True
+    return 'generator_embeddings' in lost | made and _uses(account, 'generator')
 
 
 def _parts(paths: Iterable[str]) -> str:
@@ -389,13 +445,7 @@ def initialize(
     """
     stored = {path: np.asarray(leaf) for path, leaf in trees.named_leaves(source)}
     account = compare(source, jax.eval_shape(init))
-    for path, (found, wanted) in account.reshaped.items():
-        _check_longer(path, found, wanted)
-    if not account.loaded:
-        raise CheckpointError(
-            'the checkpoint to start from has no parameter of this model: it holds '
-            f'{_parts(sorted(stored))}'
-        )
+    _check_shapes(source, account)
     fresh = jax.device_get(jax.jit(init)())
     chosen = []
     for path, leaf in trees.named_leaves(fresh):
@@ -403,6 +453,17 @@ def initialize(
         x = POSITION_RULES[positions](x, leaf) if path in account.reshaped else x
         chosen.append(x.astype(leaf.dtype))
     return jax.tree.unflatten(jax.tree.structure(fresh), chosen), account
+
+
+def _check_shapes(source: trees.Tree, account: Account) -> None:
+    """Refuses parameters of which the model can use none, or some that have another shape."""
+    for path, (found, wanted) in account.reshaped.items():
+        _check_longer(path, found, wanted)
+    if not account.loaded:
+        raise CheckpointError(
+            'the checkpoint to start from has no parameter of this model: it holds '
+            f'{_parts(sorted(path for path, _ in trees.named_leaves(source)))}'
+        )
 
 
 def _check_longer(path: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:

@@ -57,7 +57,7 @@ from electra_jax.tokenizers import load
 from electra_jax.tokenizers.sentencepiece import SentencePiece
 from electra_jax.train import checkpoint, parameters
 from tests.support import advice, fakes, loading
-from tests.support.configs import merged, tiny_config
+from tests.support.configs import TWO_STAGE_MODEL, merged, tiny_config
 from tests.support.corpora import WORDS
 
 Act = Callable[[pathlib.Path, list[str]], str | None]
@@ -243,6 +243,16 @@ def has_fewer_positions(folder: pathlib.Path, words: list[str]) -> None:
         {'embeddings': {'position': np.zeros((80, 4))}},
         lambda: {'embeddings': {'position': np.zeros((most, 4))}},
     )
+
+
+def goes_on_in_two_stages(folder: pathlib.Path, words: list[str]) -> str | None:
+    """A trained discriminator is continued by a recipe that starts it from the generator."""
+    model = {'size': 'tiny', **TWO_STAGE_MODEL, 'embedding_size': 16}
+    asked = {'objective': {'name': 'two_stage', 'generator_share': 0.5}, 'model': model}
+    config = resolve.resolve(advice.type_settings(folder, asked, words), 'cpu')
+    account = init_from.Account(['discriminator/kernel'], [], [], {})
+    about = {'config': {'objective': {'name': 'electra'}}}
+    return init_from.lost_discriminator(config, about, account)
 
 
 def starts(**changes: Any) -> Act:
@@ -547,6 +557,7 @@ CASES = {
     ),
     'float32_kernel': Case(checks(model={'attention': 'triton', 'compute_dtype': 'float32'})),
     'two_stage': Case(checks(objective={'name': 'two_stage'})),
+    'two_stage_from_a_discriminator': Case(goes_on_in_two_stages),
     # Files of tasks.
     'bad_row': Case(reads('text'), two('.csv', TABLE + 'a,b,c\n')),
     'latin_1': Case(reads('text'), {'train.csv': LATIN, 'dev.csv': TABLE}),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from electra_jax.pretrain import program as runs
 from electra_jax.tokenizers import load
 from electra_jax.train import parameters
 from tests.support import fakes
-from tests.support.configs import VOCABULARY, modern_config, tiny_config
+from tests.support.configs import TWO_STAGE_MODEL, VOCABULARY, modern_config, tiny_config
 
 WORDS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *(f'w{i}' for i in range(195))]
 
@@ -35,13 +36,14 @@ def tokenizer_of(folder, words):
     return load.open_tokenizer(settings)
 
 
-def written(folder, tokenizer, **changes):
+def written(folder, tokenizer, steps=100, **changes):
     """Writes a checkpoint whose parameters have another seed than a fresh run's."""
     config = tiny_config(**changes)
     networks = table.build(config, VOCABULARY).networks
     init = functools.partial(bind(config.model, VOCABULARY.size).init, jax.random.key(9), networks)
     params = jax.device_get(jax.jit(init)())
     about = {'config': dataclasses.asdict(config), 'tokenizer': tokenizer.to_json()}
+    about['steps'] = steps
     parameters.write_params(epath.Path(folder), params, about)
     return dict(trees.named_leaves(params))
 
@@ -96,6 +98,82 @@ def test_layers_of_another_kind_are_refused_with_the_settings_to_type(tmp_path, 
     with pytest.raises(ConfigError, match=r'--config.model.positions=learned') as refusal:
         started(tmp_path / 'run', tokenizer, model={'positions': 'rotary', 'qk_norm': True})
     assert '--config.model.qk_norm=False' in str(refusal.value)
+
+
+def checked(folder, tokenizer, **changes):
+    """What a run that starts from a checkpoint is told, which has compiled nothing."""
+    config = tiny_config(init_from=str(folder), **changes)
+    networks = table.build(config, VOCABULARY).networks
+    wanted = bind(config.model, VOCABULARY.size).shapes(networks)
+    _, about, account = init_from.checked_params(config, tokenizer, wanted)
+    return init_from.lost_discriminator(config, about, account)
+
+
+UNTIED = {'embedding_sharing': 'untied', 'generator_embedding_size': 16}  # E of both
+
+
+@pytest.mark.parametrize(
+    ('theirs', 'ours', 'typed'),
+    [
+        ({'ffn_size': 48, 'num_layers': 1}, {}, ['num_layers=1', 'ffn_size=48']),
+        ({'num_heads': 4}, {}, ['num_heads=4']),
+        ({'generator_width': 1.0}, {}, ['generator_width=1.0']),
+        ({'type_vocab_size': 0, 'norm': 'post'}, {}, ['norm=post', 'type_vocab_size=0']),
+        # One network would read through embeddings that it was not trained with.
+        (UNTIED, {}, ['embedding_sharing=untied', 'generator_embedding_size=16']),
+        ({}, UNTIED, ['embedding_sharing=shared', 'generator_embedding_size=None']),
+        ({'embedding_sharing': 'disentangled'}, {}, ['embedding_sharing=disentangled']),
+    ],
+)
+def test_a_model_of_another_size_is_refused_with_all_that_is_to_be_typed(
+    tmp_path, tokenizer, theirs, ours, typed
+):
+    written(tmp_path / 'run', tokenizer, model=theirs)
+    words = re.escape(' '.join(f'--config.model.{one}' for one in typed))
+    with pytest.raises(ConfigError, match=f'type {words}$'):
+        checked(tmp_path / 'run', tokenizer, model=ours)
+    assert checked(tmp_path / 'run', tokenizer, model=theirs) is None
+
+
+@pytest.mark.parametrize(
+    ('theirs', 'ours', 'network'),
+    [
+        (UNTIED, {}, 'discriminator'),
+        ({}, UNTIED, 'discriminator'),
+        ({}, {'embedding_sharing': 'disentangled'}, 'both'),  # the added table starts at zero
+        ({'generator_width': 1.0}, {}, 'discriminator'),
+    ],
+)
+def test_sizes_of_a_network_that_is_not_loaded_do_not_matter(
+    tmp_path, tokenizer, theirs, ours, network
+):
+    written(tmp_path / 'run', tokenizer, model=theirs)
+    assert checked(tmp_path / 'run', tokenizer, model=ours, init_network=network) is None
+
+
+TWO_STAGES = {'name': 'two_stage', 'generator_steps': 60}
+
+
+@pytest.mark.parametrize(
+    ('objective', 'steps', 'is_lost'),
+    [
+        ({}, 100, True),
+        (TWO_STAGES, 100, True),
+        (TWO_STAGES, 60, False),  # of which the discriminator is not trained yet
+        ({'name': 'two_stage'}, 50, False),
+        ({'name': 'two_stage'}, 51, True),
+    ],
+)
+def test_a_trained_discriminator_that_two_stages_would_replace_is_named(
+    tmp_path, tokenizer, objective, steps, is_lost
+):
+    written(tmp_path / 'run', tokenizer, steps, objective=objective, model=TWO_STAGE_MODEL)
+    start = functools.partial(checked, tmp_path / 'run', tokenizer, model=TWO_STAGE_MODEL)
+    warning = start(objective=TWO_STAGES)
+    assert bool(warning) == is_lost
+    assert not is_lost or '--config.objective.name=electra' in warning
+    assert start() is None
+    assert start(objective=TWO_STAGES, init_network='generator') is None
 
 
 def test_every_setting_of_a_modern_model_is_inherited():

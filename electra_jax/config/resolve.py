@@ -5,7 +5,7 @@ What is left unset comes from the named size or the checkpoint, from the task, a
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from electra_jax.config import checks, fields, kernels, length
@@ -35,6 +35,14 @@ TASK_BATCH_SIZE = 32
 BLOCK = (
     'norm', 'norm_type', 'biases', 'positions', 'rotary_base', 'local_rotary_base', 'feed_forward',
     'skip_first_norm', 'qk_norm', 'fused_qkv', 'local_window',
+)  # fmt: skip
+# What else decides which arrays there are, which shapes they have, and what they are used for.
+SIZES = (
+    'num_layers', 'hidden_size', 'ffn_size', 'num_heads', 'embedding_size', 'type_vocab_size',
+    'image_size', 'image_patch', 'discriminator_head_norm', 'vocab_multiple',
+)  # fmt: skip
+_GENERATOR_SIZES = (
+    'generator_layers', 'generator_width', 'embedding_sharing', 'generator_embedding_size'
 )  # fmt: skip
 # How to compute, never what: a checkpoint does not decide these.
 _OF_THE_RUN = ('remat', 'dropout_bits', *LEFT_TO_DEVICES)
@@ -129,8 +137,24 @@ def stored_model(stored: Mapping[str, Any]) -> ModelConfig:
 
 def other_block(model: ModelConfig, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of `BLOCK` in which a checkpoint's model differs from `model`, with its values."""
+    return _others(model, stored, BLOCK)
+
+
+def other_sizes(
+    model: ModelConfig, stored: Mapping[str, Any], has_generator: bool
+) -> dict[str, Any]:
+    """Fields of sizes in which a checkpoint's model differs, as `other_block` has them.
+
+    `has_generator`: whether a generator of the checkpoint is used, whose sizes count as well.
+    """
+    return _others(model, stored, SIZES + _GENERATOR_SIZES * has_generator)
+
+
+def _others(
+    model: ModelConfig, stored: Mapping[str, Any], names: Collection[str]
+) -> dict[str, Any]:
     default = fields.typed(ModelConfig)()
-    theirs = {name: stored.get(name, getattr(default, name)) for name in BLOCK}
+    theirs = {name: stored.get(name, getattr(default, name)) for name in names}
     return {name: value for name, value in theirs.items() if value != getattr(model, name)}
 
 

@@ -17,6 +17,7 @@ from electra_jax.config.resolve import fill, resolve
 from electra_jax.config.settings import Config
 from electra_jax.core import trees
 from electra_jax.core.errors import CheckpointError
+from electra_jax.model.bind import bind
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives import table
 from electra_jax.parallel import chips
@@ -54,6 +55,7 @@ def run(
         terminal.OUT.print('this run has ended before; nothing was computed')
         terminal.OUT.print(report.finished(step, config, text, folder))
         return
+    check_start(config, text, folder)
     opened = make_program(config, text, folder, is_unset, typed)
     if opened.config.job == 'evaluate':
         evaluate_newest(opened)
@@ -132,6 +134,18 @@ def _measured_end(config: Config, text: Text, folder: epath.Path) -> int | None:
         return None
     is_measured = not texts.held_out_rows(text) or report.evaluation_at(newest, folder)
     return newest if is_measured else None
+
+
+def check_start(config: Config, text: Text, folder: epath.Path) -> None:
+    """Refuses a checkpoint that a new run cannot start from, before anything is compiled."""
+    if config.init_from is None or workdir.has_checkpoint(folder):
+        return
+    vocabulary = texts.vocabulary(config, text)
+    networks = table.build(config, vocabulary).networks
+    wanted = bind(config.model, vocabulary.size).shapes(networks)
+    _, about, account = init_from.checked_params(config, text.tokenizer, wanted)
+    if warning := init_from.lost_discriminator(config, about, account):
+        terminal.OUT.print(warning)
 
 
 def make_program(

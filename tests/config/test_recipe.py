@@ -5,8 +5,8 @@ import runpy
 
 import pytest
 
-from electra_jax.config import recipe as recipes
 from electra_jax.config import fields, resolve
+from electra_jax.config import recipe as recipes
 from electra_jax.config.fields import Settings
 from electra_jax.config.recipe import recipe
 from electra_jax.core.errors import ConfigError

@@ -14,7 +14,7 @@ from electra_jax.core.errors import CheckpointError
 from electra_jax.pretrain import begin, job
 from electra_jax.pretrain.text import Text
 from electra_jax.train import checkpoint, parameters
-from tests.support.configs import tiny_config
+from tests.support.configs import VOCABULARY, tiny_config
 
 
 def test_a_process_that_sees_no_end_goes_the_way_of_the_first_one(tmp_path, monkeypatch):
@@ -43,6 +43,34 @@ def test_a_signal_while_the_length_is_measured_ends_in_good_order(tmp_path, monk
         job.make_program(tiny_config(minutes=1.0), Text([], [], None), epath.Path(tmp_path), True)
     output = capsys.readouterr().out
     assert 'stopped by SIGINT, with its text kept' in output and 'to continue: python' in output
+
+
+@pytest.mark.parametrize('warning', [None, 'warning: what is lost'])
+def test_a_checkpoint_to_start_from_is_checked_before_a_program_is_made(
+    tmp_path, monkeypatch, capsys, warning
+):
+    class MadeError(Exception):
+        pass
+
+    def made(*_):
+        raise MadeError
+
+    def checked(config, tokenizer, wanted):
+        assert wanted['embeddings']['word'].shape == (256, 16)
+        if warning is None:
+            raise CheckpointError('it does not fit')
+        return {}, {}, None
+
+    config = tiny_config(init_from='runs/theirs')
+    monkeypatch.setattr(job, 'configure', lambda *_: (config, config))
+    monkeypatch.setattr(job.texts, 'open_text', lambda *_: Text([], [], None))
+    monkeypatch.setattr(job.texts, 'vocabulary', lambda *_: VOCABULARY)
+    monkeypatch.setattr(job.init_from, 'checked_params', checked)
+    monkeypatch.setattr(job.init_from, 'lost_discriminator', lambda *_: warning)
+    monkeypatch.setattr(job, 'make_program', made)
+    with pytest.raises(CheckpointError if warning is None else MadeError):
+        job.run(None, epath.Path(tmp_path), lambda _: None, ())
+    assert (warning or '') in capsys.readouterr().out
 
 
 def test_a_workdir_of_parameters_alone_is_refused_whatever_it_was_trained_on(tmp_path):
