@@ -37,6 +37,8 @@ class Progress:
         quiet: bool = False,
         compiles: bool = False,
         decimals: int = 0,
+        least: float = 0.0,
+        detail: Callable[[], str] = lambda: '',
         clock: Callable[[], float] = time.monotonic,
     ):
         """Starts the bar and the clock.
@@ -53,12 +55,15 @@ class Progress:
             compiles: the first part of the work is slow, because programs are compiled, and does
                 not count in the speed.
             decimals: of the work that is done, where one unit of it takes long.
+            least: work from which on speed and time left are known, where its beginning is slow.
+            detail: what is under way now, for the end of a line.
             clock: seconds, monotonic.
         """
         self._what, self._total, self._unit = what, total, unit
         self._start = self._done = done
         self._console, self._quiet = console, quiet
         self._skips_first, self._decimals = compiles, decimals
+        self._least, self._detail = least, detail
         self._report = report or self.print
         self._line_seconds, self._clock = line_seconds, clock
         self._began = self._reported = clock()
@@ -71,10 +76,21 @@ class Progress:
                 rich.progress.BarColumn(),
                 rich.progress.TextColumn('{task.fields[amounts]}', markup=False),
                 rich.progress.TimeElapsedColumn(),
-                rich.progress.TimeRemainingColumn(),
+                # The mean speed where it is not known at once, else that of the last seconds.
+                rich.progress.TextColumn('{task.fields[left]}', markup=False)
+                if least
+                else rich.progress.TimeRemainingColumn(),
+                rich.progress.TextColumn('{task.fields[detail]}', markup=False),
                 console=console,
             )
-            self._task = self._bar.add_task(what, total=total or None, amounts='')
+            self._task = self._bar.add_task(
+                what,
+                total=total or None,
+                completed=done,  # type: ignore[arg-type]  # which may be a part
+                amounts='',
+                left='',
+                detail='',
+            )
             self.advance(0.0)
             self._bar.start()
         self._alive = contextlib.ExitStack()
@@ -100,7 +116,14 @@ class Progress:
             self._skips_first = False
             self._start, self._began = self._done, self._clock()
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, amounts=self._amounts())
+            left = self.seconds_left()
+            self._bar.update(
+                self._task,
+                completed=self._done,
+                amounts=self._amounts(),
+                left='' if left is None else f'{duration(left)} left',
+                detail=self._detail(),
+            )
         elif self._line_seconds is not None and self._done != self._total:
             now, amount_done = self._clock(), self._shown_done()
             if now - self._reported >= self._line_seconds and amount_done != self._shown:
@@ -108,7 +131,15 @@ class Progress:
                 self._lines += 1
                 left = self.seconds_left()
                 eta = '' if left is None else f', ETA {duration(left)}'
-                self._report(f'{self._what}: {self._amounts()}{eta}')
+                self._report(f'{self._what}: {self._amounts()}{eta}{self._after()}')
+
+    def skip(self, amount: float) -> None:
+        """Counts work that will not be done: no part of the speed."""
+        self._start += amount
+        self.advance(amount)
+
+    def _after(self) -> str:
+        return f'; {detail}' if (detail := self._detail()) else ''
 
     def set_total(self, total: float) -> None:
         """Changes the amount of work."""
@@ -134,15 +165,20 @@ class Progress:
         if self._bar is not None or self._quiet:
             yield
             return
-        with _lines(what, self._report, lambda: self._lines, takes):
+        with _lines(what, self._report, lambda: self._lines, takes, self._after):
             yield
 
     def seconds_left(self) -> float | None:
         """Time that the rest takes at the mean speed so far; None where that is not known yet."""
-        done = self._done - self._start
+        done = self._worked()
         if not done or not self._total:
             return None
         return (self._clock() - self._began) / done * max(self._total - self._done, 0.0)
+
+    def _worked(self) -> float:
+        """What this process has done; 0 while that is too little for a speed."""
+        done = self._done - self._start
+        return done if done > 1e-9 and done >= self._least else 0.0
 
     def _shown_done(self) -> str:
         # What is not finished does not count, whatever the rounding of sums.
@@ -153,7 +189,7 @@ class Progress:
         """Work done, all of it, and the mean speed."""
         of_all = f'/{self._total:,.0f}' if self._total else ''
         text = f'{self._shown_done()}{of_all} {self._unit}'
-        done = self._done - self._start
+        done = self._worked()
         if not done:
             return text
         seconds = max(self._clock() - self._began, 1e-9)
@@ -184,7 +220,11 @@ def alive(what: str, console: Console = OUT) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _lines(
-    what: str, report: Callable[[str], None], printed: Callable[[], int], takes: bool = True
+    what: str,
+    report: Callable[[str], None],
+    printed: Callable[[], int],
+    takes: bool = True,
+    after: Callable[[], str] = lambda: '',
 ) -> Iterator[None]:
     """Prints that `what` goes on wherever nothing else was printed for `LINE_SECONDS`."""
     over, began, shown = threading.Event(), time.monotonic(), threading.Event()
@@ -194,7 +234,7 @@ def _lines(
         while not over.wait(LINE_SECONDS):
             if printed() == before:
                 shown.set()
-                report(f'{what}: {duration(time.monotonic() - began)} so far')
+                report(f'{what}: {duration(time.monotonic() - began)} so far{after()}')
             before = printed()
 
     thread = threading.Thread(target=show, name='alive', daemon=True)

@@ -5,6 +5,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import pathlib
 import shlex
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from electra_jax.runtime import early, interrupt, terminal
 from electra_jax.sweep.plan import Planned
 from electra_jax.train import metric_lines, runs
 
+_LEAST_SHARE = 0.25  # of a run, from which on the time of the others is reckoned
 LOG, MARKER, LOCK = 'log.txt', 'sweep.json', 'sweep.lock'  # in each run's workdir
 
 
@@ -63,12 +65,32 @@ class Started:
         return (self.run.folder / 'config.json').exists()
 
     @property
-    def share(self) -> float:
-        """How much of the run is done, 0 to 1."""
-        config = runs.about(self.run.folder).get('config', {})
-        end = min(config.get('total_steps') or 0, config.get('stop_at') or sys.maxsize)
-        end *= config.get('trials', 1)  # each trial of fine-tuning has as many steps
-        return min(metric_lines.last_step(self.run.folder) / end, 1.0) if end else 0.0
+    def at(self) -> str:
+        """The step and what the process does, as its own files have it."""
+        beat, (step, end) = runs.beat(self.run.folder), steps(self.run.folder)
+        phase = beat.get('phase')
+        if beat.get('pid') != self.process.pid:  # of an earlier start
+            beat, phase = {}, 'starting'
+        step = max(step, beat.get('step') or 0)
+        words = [f'step {step:,} of {end:,}'] if step and end else []
+        words += [str(phase)] if phase != 'training' or not words else []
+        return f'{self.run.name}: {", ".join(words)}'
+
+
+def steps(folder: pathlib.Path) -> tuple[int, int]:
+    """The newest step of a run, and how many it has; 0: not known."""
+    config = runs.about(folder).get('config', {})
+    end = min(config.get('total_steps') or 0, config.get('stop_at') or sys.maxsize)
+    end *= config.get('trials', 1)  # each trial of fine-tuning has as many steps
+    with contextlib.suppress(FileNotFoundError):  # the folder was deleted a moment ago
+        return metric_lines.last_step(folder), end
+    return 0, end
+
+
+def share(folder: pathlib.Path) -> float:
+    """How much of a run is done, 0 to 1."""
+    step, end = steps(folder)
+    return min(step / end, 1.0) if end else 0.0
 
 
 def run_all(
@@ -88,11 +110,15 @@ def run_all(
     waiting = [run for run in runs if run.name not in outcomes]
     terminal.OUT.print(f'{counted(len(runs), "runs")}, {len(outcomes)} of them finished before')
     active: dict[int, Started] = {}
-    has_reported_wait, done = False, float(len(outcomes))
+    has_reported_wait = False
+    shares = {run.name: 1.0 if run.name in outcomes else share(run.folder) for run in runs}
     with (
         stop_signals() as asked,
-        terminal.Progress('sweep', len(runs), done, 'runs', decimals=1) as progress,
-    ):
+        terminal.Progress(
+            'sweep', len(runs), sum(shares.values()), 'runs', decimals=1, least=_LEAST_SHARE,
+            detail=lambda: '; '.join(one.at for one in list(active.values())),
+        ) as progress,
+    ):  # fmt: skip
         while active or (waiting and not asked):
             # The corpus may still have to be built, by one process: the next run waits for that.
             free = [slot for slot in range(len(slots)) if slot not in active]
@@ -108,12 +134,16 @@ def run_all(
             for slot, started in list(active.items()):
                 started.forward(len(asked))
                 started.show_beginning(progress.print)
+                name, now = started.run.name, share(started.run.folder)
                 if started.process.poll() is not None:
-                    outcomes[started.run.name] = finish(started, progress.print)
+                    outcomes[name] = finish(started, progress.print)
                     del active[slot]
-            now_done = len(outcomes) + sum(one.share for one in active.values())
-            progress.advance(now_done - done)
-            done = now_done
+                    now = 1.0 if outcomes[name] == 'done' else now
+                # A run that goes on from its checkpoint does some steps again.
+                progress.advance(max(now - shares[name], 0.0))
+                shares[name] = max(now, shares[name])
+                if outcomes.get(name) == 'failed':
+                    progress.skip(1.0 - shares[name])
             time.sleep(poll_seconds)
     return {**{run.name: 'waiting' for run in waiting}, **outcomes}
 

@@ -127,6 +127,11 @@ def about(folder: pathlib.Path | epath.Path) -> dict[str, Any]:
     return _object(folder / 'config.json')
 
 
+def beat(folder: pathlib.Path | epath.Path) -> dict[str, Any]:
+    """The newest heartbeat of the run in a workdir; empty where there is none."""
+    return _object(folder / 'heartbeat.json')
+
+
 def typed(about: Mapping[str, Any]) -> dict[str, str]:
     """The settings that the command line of a run names, by its config.json."""
     found = {}

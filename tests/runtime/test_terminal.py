@@ -88,6 +88,39 @@ def test_compiling_does_not_count_in_the_time_left():
         assert progress.seconds_left() == 4.0
 
 
+def test_speed_and_time_left_need_the_least_work_of_this_process():
+    clock, lines, under_way = FakeClock(0.0), [], ['one at step 3']
+    with terminal.Progress(
+        'sweep', 4, 1.5, 'runs', report=lines.append, clock=clock, decimals=1, least=0.5,
+        detail=lambda: ', '.join(under_way),
+    ) as progress:  # fmt: skip
+        for amount in (0.25, 0.25):
+            clock.now += 20.0
+            progress.advance(amount)
+        under_way.clear()
+        clock.now += 20.0
+        progress.skip(0.5)  # no work
+    assert lines == [
+        'sweep: 1.7/4 runs; one at step 3',
+        'sweep: 2.0/4 runs, 1m20s each, ETA 2m40s; one at step 3',
+        'sweep: 2.5/4 runs, 2m00s each, ETA 3m00s',
+    ]
+
+
+def test_a_bar_has_no_time_left_before_it_can_be_known():
+    clock, screen = FakeClock(0.0), console(is_terminal=True)
+    with terminal.Progress(
+        'sweep', 4, 2.0, 'runs', console=screen, clock=clock, least=0.5, detail=lambda: 'at 3'
+    ) as progress:
+        clock.now += 20.0
+        progress.advance(0.25)
+        assert 'left' not in screen.file.getvalue() and 'each' not in screen.file.getvalue()
+        clock.now += 20.0
+        progress.advance(0.25)
+    shown = screen.file.getvalue()
+    assert '2m00s left' in shown and '1m20s each' in shown and 'at 3' in shown
+
+
 def test_a_cell_may_hold_a_vertical_bar():
     table = terminal.markdown(['a', 'b'], [['x|y', '1'], ['z', '2']])
     assert table == '| a | b |\n| --- | ---: |\n| x\\|y | 1 |\n| z | 2 |\n'

@@ -18,10 +18,14 @@ if behaviour == 'delete':
     shutil.rmtree(folder)
     sys.exit(1)
 signal.signal(signal.SIGTERM, lambda *_: print('stopped by SIGTERM') or sys.exit(0))
-about = {'config': {'total_steps': steps, 'batch_size': 4, 'data': {'row_length': 16}},
+total = 2 * steps if behaviour == 'hang' else steps
+steps = total if (folder / 'go').exists() else steps
+beat = {'pid': os.getpid(), 'phase': 'training', 'step': steps}
+about = {'config': {'total_steps': total, 'batch_size': 4, 'data': {'row_length': 16}},
          'flops_per_token': {'mfu': 1e6, 'paper': 2e6}}
 (folder / 'written').write_text(json.dumps(about))  # whole or not at all, as the main job does
 (folder / 'written').rename(folder / 'config.json')
+(folder / 'heartbeat.json').write_text(json.dumps(beat))
 with (folder / 'metrics.jsonl').open('w') as file:
     for step in range(1, steps + 1):
         line = {'step': step, 'train/loss': 8.0 / step, 'speed/steps_per_second': 4.0}

@@ -2,15 +2,17 @@
 
 import fcntl
 import functools
+import json
 import os
 import pathlib
 import signal
 import threading
 import time
+import types
 
 import pytest
 
-from electra_jax.runtime import interrupt
+from electra_jax.runtime import interrupt, terminal
 from electra_jax.sweep import processes
 from tests.support.sweep_runs import StandIn, stand_ins
 
@@ -74,6 +76,40 @@ def test_asked_to_stop_it_lets_runs_save_and_leaves_the_rest_for_the_next_time(t
     assert run_all(runs, [{}]) == {'run0': 'stopped', 'run1': 'waiting'}
     (runs[0].folder / 'go').write_text('')
     assert set(run_all(runs, [{}]).values()) == {'done'}
+
+
+def test_the_share_of_a_stopped_run_counts_as_what_is_done(tmp_path, capsys, monkeypatch):
+    lines = functools.partial(terminal.Progress, line_seconds=0.0)
+    monkeypatch.setattr(terminal, 'Progress', lines)
+    monkeypatch.setattr(terminal, 'LINE_SECONDS', 0.05)
+    runs = stand_ins(tmp_path, ['hang', 'train', 'fail'])
+    threading.Thread(target=release, args=(runs[:1],)).start()
+    run_all(runs, [{}])
+    output = capsys.readouterr().out
+    assert 'sweep: 0.5/3 runs' in output and 'sweep: 1' not in output
+    assert 'sweep: 0s so far; run0: step 4 of 8\n' in output
+    (runs[0].folder / 'go').write_text('')
+    run_all(runs, [{}])
+    output = capsys.readouterr().out
+    assert 'sweep: 0' not in output.replace('sweep: 0s', '') and 'sweep: 1.0/3 runs' in output
+    assert 'sweep: 2.0/3 runs' in output
+
+
+def test_what_a_run_does_is_by_its_own_files(tmp_path):
+    (run,) = stand_ins(tmp_path, ['hang'])
+    one = processes.Started(run, types.SimpleNamespace(pid=7), 0)
+    assert one.at == 'run0: starting'
+    run.folder.mkdir()
+    (run.folder / 'config.json').write_text('{"config": {"total_steps": 2000}}')
+    (run.folder / 'metrics.jsonl').write_text('{"step": 1000, "train/loss": 1.0}\n')
+    for pid, step, phase, expected in (
+        (6, 1500, 'training', 'step 1,000 of 2,000, starting'),  # of an earlier start
+        (7, None, 'compiling', 'step 1,000 of 2,000, compiling'),
+        (7, 1040, 'training', 'step 1,040 of 2,000'),
+    ):
+        beat = json.dumps({'pid': pid, 'step': step, 'phase': phase})
+        (run.folder / 'heartbeat.json').write_text(beat)
+        assert one.at == f'run0: {expected}'
 
 
 @pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
