@@ -3,7 +3,7 @@
 ``python -m electra_jax.aot --config=configs/base.py --topology=v5e:4x4`` prints whether it fits, by
 how much, what it reads, writes and sends, and how fast the devices could be at most; for GPUs
 (``--topology=h100:8``) also how many kernels a step starts. It needs the compiler
-(``pip install -e '.[tpu_compile]'`` or ``'.[gpu_compile]'``), but no TPU, GPU, driver or text.
+(``pip install -e '.[tpu-compile]'`` or ``'.[gpu-compile]'``), but no TPU, GPU, driver or text.
 
 Examples:
     python -m electra_jax.aot --config=configs/base.py --topology=v5e:4x4

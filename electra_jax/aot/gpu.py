@@ -30,7 +30,7 @@ def devices(topology: str, hosts: int) -> list[jax.Device]:
     if not has_compiler():
         raise ConfigError(
             'the GPU compiler (jax-cuda12-plugin of the version of JAX, and ptxas) is not '
-            "installed: type pip install -e '.[gpu_compile]' in a clone, or pip install "
+            "installed: type pip install -e '.[gpu-compile]' in a clone, or pip install "
             f"'jax[cuda12-local]=={jax.__version__}' nvidia-cuda-nvcc-cu12; it needs no GPU and no "
             'driver'
         )
@@ -45,7 +45,7 @@ def devices(topology: str, hosts: int) -> list[jax.Device]:
     except (jax.errors.JaxRuntimeError, RuntimeError) as error:
         raise ConfigError(
             f'--topology={topology} cannot be described by the GPU compiler '
-            f"({first_line(error)}): type pip install -e '.[gpu_compile]' again if JAX "
+            f"({first_line(error)}): type pip install -e '.[gpu-compile]' again if JAX "
             f'({jax.__version__}) and jax-cuda12-plugin differ in version'
         ) from error
     return list(described.devices)
@@ -79,7 +79,7 @@ def check(config: Config) -> None:
     if kernel == 'cudnn' and not has_cudnn():
         raise ConfigError(
             "config.model.attention is 'cudnn', which is compiled by cuDNN, and that is not "
-            "installed: type pip install -e '.[gpu_compile]' in a clone, or pip install "
+            "installed: type pip install -e '.[gpu-compile]' in a clone, or pip install "
             'nvidia-cudnn-cu12 nvidia-cublas-cu12 nvidia-cuda-runtime-cu12; or type '
             '--config.model.attention=xla'
         )

@@ -38,7 +38,7 @@ def devices(topology: str, slices: int) -> list[jax.Device]:
     if not has_libtpu():
         raise ConfigError(
             "the TPU compiler (libtpu) is not installed: type pip install 'libtpu>=0.0.30', or "
-            "pip install -e '.[tpu_compile]' in a clone; it needs no TPU"
+            "pip install -e '.[tpu-compile]' in a clone; it needs no TPU"
         )
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -1,6 +1,6 @@
 """What the GPU compiler makes of real steps, for cards that are not here: minutes each.
 
-``./launch/test.sh -n 0 -m gpu_compile`` after ``pip install -e '.[gpu_compile]'``.
+``./launch/test.sh -n 0 -m gpu_compile`` after ``pip install -e '.[gpu-compile]'``.
 """
 
 import pytest
@@ -11,7 +11,7 @@ from tests.support import absent
 pytestmark = [
     pytest.mark.gpu_compile,
     pytest.mark.skipif(
-        not gpu.has_compiler(), reason="needs the GPU compiler: pip install -e '.[gpu_compile]'"
+        not gpu.has_compiler(), reason="needs the GPU compiler: pip install -e '.[gpu-compile]'"
     ),
 ]
 
@@ -49,7 +49,7 @@ def test_gradients_cross_the_network_between_hosts():
     assert record['roofline']['seconds_by']['network'] > 0
 
 
-@pytest.mark.skipif(not gpu.has_cudnn(), reason="needs cuDNN: pip install -e '.[gpu_compile]'")
+@pytest.mark.skipif(not gpu.has_cudnn(), reason="needs cuDNN: pip install -e '.[gpu-compile]'")
 def test_attention_of_cudnn_is_two_calls_a_layer_and_keeps_no_scores():
     record = absent.report('one_gpu', 'h200:1', *LOOP, '--config.data.row_length=192')
     assert record['attention'] == 'cudnn' and record['kernels']['custom call'] >= 2 * 2 * 12

@@ -18,7 +18,7 @@ from electra_jax.parallel import mesh as meshes
 from tests.support.configs import tiny_config
 
 needs_libtpu = pytest.mark.skipif(
-    not tpu.has_libtpu(), reason="needs the TPU compiler: pip install -e '.[tpu_compile]'"
+    not tpu.has_libtpu(), reason="needs the TPU compiler: pip install -e '.[tpu-compile]'"
 )
 
 
@@ -67,7 +67,7 @@ def test_a_card_has_every_number_and_a_line_in_the_table_that_agrees(card):
 def test_without_the_compiler_for_gpus_the_error_has_what_to_type(monkeypatch):
     monkeypatch.setattr(gpu, 'has_compiler', lambda: False)
     with pytest.raises(
-        ConfigError, match=r"pip install -e '.\[gpu_compile\]'.*jax\[cuda12-local\]"
+        ConfigError, match=r"pip install -e '.\[gpu-compile\]'.*jax\[cuda12-local\]"
     ):
         slices.devices('h100:8')
 
@@ -78,7 +78,7 @@ def test_a_gpu_compiler_of_another_version_is_named(monkeypatch):
 
     monkeypatch.setattr(gpu, 'has_compiler', lambda: True)
     monkeypatch.setattr(topologies, 'get_topology_desc', fail)
-    with pytest.raises(ConfigError, match=r'Unable to initialize backend.*gpu_compile'):
+    with pytest.raises(ConfigError, match=r'Unable to initialize backend.*gpu-compile'):
         slices.devices('h100:8')
 
 
@@ -103,7 +103,7 @@ def test_a_share_of_memory_that_is_none_is_refused(monkeypatch, share):
 
 def test_without_the_compiler_the_error_has_what_to_type(monkeypatch):
     monkeypatch.setattr(tpu, 'has_libtpu', lambda: False)
-    with pytest.raises(ConfigError, match=r"pip install -e '.\[tpu_compile\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '.\[tpu-compile\]'"):
         slices.devices('v5e:2x2')
 
 

@@ -1,6 +1,6 @@
 """What the TPU compiler makes of the recipes' real steps: minutes each.
 
-``./launch/test.sh -n 0 -m tpu_compile`` after ``pip install -e '.[tpu_compile]'``.
+``./launch/test.sh -n 0 -m tpu_compile`` after ``pip install -e '.[tpu-compile]'``.
 """
 
 import math
@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.tpu_compile,
     pytest.mark.skipif(
         not tpu.has_libtpu(),
-        reason="needs the TPU compiler: pip install -e '.[tpu_compile]'",
+        reason="needs the TPU compiler: pip install -e '.[tpu-compile]'",
     ),
 ]
 
