@@ -117,7 +117,8 @@ def answerer(
 ) -> Answerer:
     """Compiles the function that `outputs` makes of a model.
 
-    Layers are not unrolled: with no backward pass, they would only take longer to compile.
+    Layers are not unrolled, but for those of a decoder, which copy a cache otherwise: with no
+    backward pass, they would only take longer to compile.
     """
     model = bind(dataclasses.replace(config.model, scan_unroll=1), vocab_size)
     bound = rules.on_mesh(outputs(model), mesh)

@@ -109,14 +109,12 @@ class MemoryAttention(Block):
         self, x_BLD: jax.Array, given: Given, cache: Cache | None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """[B, L, D] -> [B, L, D]; also the keys and values of the memory, to be kept."""
-        query_BLHK = self.dense('query', 'BLD,DHK->BLHK')(x_BLD)
+        query_BLHK = self.normalized('query', self.dense('query', 'BLD,DHK->BLHK')(x_BLD))
         if cache is None:
             key_BSHK, value_BSHK = (self.of_memory(name, given) for name in ('key', 'value'))
-            query_BLHK, key_BSHK = self.normalized(query_BLHK, key_BSHK)
-            key_BHKS, value_BHSK = _keys(key_BSHK), _values(value_BSHK)
+            key_BHKS, value_BHSK = _keys(self.normalized('key', key_BSHK)), _values(value_BSHK)
         else:
             key_BHKS, value_BHSK = cache.memory_key_BHKS, cache.memory_value_BHSK
-            query_BLHK, _ = self.normalized(query_BLHK, query_BLHK)
         seen_BLS = jnp.broadcast_to(
             given.real_BS[:, None], (*query_BLHK.shape[:2], given.real_BS.shape[1])
         )

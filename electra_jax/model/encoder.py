@@ -65,12 +65,11 @@ class Block(nn.Module):
         init = truncated_normal(self.model.init_stddev)
         return Dense(equation, sizes, self.model, init, self.model.biases, activation, name=name)
 
-    def normalized(self, query_BLHK: jax.Array, key_BSHK: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Queries and keys, each head's normalized where the model does so."""
+    def normalized(self, name: str, x_BLHK: jax.Array) -> jax.Array:
+        """Queries or keys, by their `name`, each head's normalized where the model does so."""
         if not self.model.qk_norm:
-            return query_BLHK, key_BSHK
-        norm = functools.partial(Norm, self.model, centred=False, biased=False)
-        return norm(name='query_norm')(query_BLHK), norm(name='key_norm')(key_BSHK)
+            return x_BLHK
+        return Norm(self.model, centred=False, biased=False, name=f'{name}_norm')(x_BLHK)
 
     def drop_probs(self) -> Drop:
         """Dropout on this call's attention probabilities."""
@@ -105,7 +104,8 @@ class Attention(Block):
     def operands(self, x_BLD: jax.Array, positions: Positions) -> tuple[jax.Array, ...]:
         """Queries, keys and values as attention compares them."""
         query_BLHK, key_BSHK, value_BSHK = self.project(x_BLD)
-        query_BLHK, key_BSHK = self.normalized(query_BLHK, key_BSHK)
+        query_BLHK = self.normalized('query', query_BLHK)
+        key_BSHK = self.normalized('key', key_BSHK)
         rotation = positions.rotations.get('global' if self.sight.window is None else 'local')
         if rotation is not None:
             query_BLHK = rotary.rotate(query_BLHK, rotation)
