@@ -42,4 +42,5 @@ go export XLA_PYTHON_CLIENT_MEM_FRACTION="${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.92
 if ((count > 1)) || [[ -n ${XLA_FLAGS:-} ]]; then
   go export XLA_FLAGS="${XLA_FLAGS:---xla_gpu_enable_latency_hiding_scheduler=true}"
 fi
+go export ELECTRA_SCRIPT="${0@Q}" # what messages tell to type again
 go exec python -m electra_jax.main "${arguments[@]}"

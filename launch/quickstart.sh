@@ -2,6 +2,8 @@
 # From a fresh clone to a trained tiny ELECTRA in minutes, on a CPU, with no download beyond the
 # Python packages: ./launch/quickstart.sh [--config.KEY=VALUE ...]
 set -euo pipefail
+# What messages tell to type again: this script, and the arguments that it adds.
+export ELECTRA_SCRIPT="${0@Q} --config=configs/quickstart.py"
 cd "$(dirname "$0")/.."
 source launch/venv.sh
 use_venv ''

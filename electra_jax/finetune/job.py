@@ -61,7 +61,7 @@ def fine_tune(run: Run) -> None:
     print_line(clock.goodput_line())
     print_line(f'files: {folder} (results.json, results.md, metrics.jsonl, trials/*/predictions)')
     if run.config.task.save != 'none':
-        print_line(report.following(folder))
+        print_line('\n'.join([*cli.activation(), report.following(folder)]))
 
 
 def run_trials(run: Run, clock: Clock) -> tuple[list[Trial], str | None]:

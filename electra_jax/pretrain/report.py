@@ -18,7 +18,7 @@ from electra_jax.parallel.mesh import mesh_line
 from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
-from electra_jax.runtime import distributed
+from electra_jax.runtime import cli, distributed
 from electra_jax.train import log, metric_lines, signals
 from electra_jax.train.clock import Clock
 from electra_jax.train.loop import Outcome
@@ -215,6 +215,7 @@ def _what_next(config: Config, folder: epath.Path) -> list[str]:
     events = ', tensorboard/' if 'tensorboard' in config.log.trackers else ''
     return [
         f'files: {folder} (checkpoints/, metrics.jsonl{events})',
+        *cli.activation(),
         following(config, folder),
     ]
 

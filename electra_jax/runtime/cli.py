@@ -30,6 +30,7 @@ from electra_jax.runtime import interrupt
 
 Flag: TypeAlias = flags.FlagHolder[Any]
 
+_SCRIPT = 'ELECTRA_SCRIPT'  # of launch/, which started the command: its name, what it added to it
 _IS_SETTING = re.compile('--?config[.]')
 _none: list[str] = []  # settings that were typed as None
 
@@ -109,15 +110,30 @@ def same_command(command: str | None = None, /, **changes: str) -> str:
     path = pathlib.PurePath(sys.argv[0])
     # `aot` is started as aot/__main__.py.
     module = command or (path.parent.name if path.stem == '__main__' else path.stem)
+    start, typed = ['python', '-m', f'electra_jax.{module}'], sys.argv[1:]
+    script, *added = shlex.split(os.environ.get(_SCRIPT, '')) or ['']
+    if script and command is None and typed[: len(added)] == added:
+        start, typed = [script], typed[len(added) :]
     kept, skip = [], False
-    for word in sys.argv[1:]:
+    for word in typed:
         name, is_whole, _ = word.lstrip('-').partition('=')
         if not skip and name not in changes:
             kept.append(word)
         # `--workdir DIR`: the value is the next word.
         skip = not skip and name in changes and not is_whole
-    added = [f'--{name}={value}' for name, value in changes.items()]
-    return shlex.join(['python', '-m', f'electra_jax.{module}', *kept, *added])
+    changed = [f'--{name}={value}' for name, value in changes.items()]
+    return shlex.join([*start, *kept, *changed])
+
+
+def activation() -> list[str]:
+    """What to type before any command, where a script has made the environment, and not a person.
+
+    A line, or none.
+    """
+    if _SCRIPT not in os.environ or os.environ.get('VIRTUAL_ENV') == sys.prefix:
+        return []
+    activate = os.path.join(sys.prefix, 'bin', 'activate')
+    return [f'first, once in each terminal: source {shlex.quote(activate)}']
 
 
 def _recipe_path(config: Flag) -> str:

@@ -158,6 +158,7 @@ def test_gpu_dry_run(copy, gpus, changes, expected):
     assert [shlex.split(line) for line in lines] == [
         ['cd', str(copy)], ['source', 'launch/venv.sh'], ['use_venv', 'gpu'],
         *(['export', word] for word in exports),
+        ['export', f"ELECTRA_SCRIPT='{copy}/launch/gpu.sh'"],
     ]  # fmt: skip
     assert shlex.split(command) == [
         'exec', 'python', '-m', 'electra_jax.main', '--config=c.py', 'a b'
@@ -169,6 +170,15 @@ def test_gpu_trains_with_its_extra(copy):
     tool(copy, 'python', 'echo "$@"; echo "$XLA_PYTHON_CLIENT_MEM_FRACTION"')
     done = script(copy, 'gpu.sh', '--config=c.py')
     assert done.stdout == 'installed [gpu]\n-m electra_jax.main --config=c.py\n0.92\n'
+
+
+@pytest.mark.parametrize('name', ['quickstart.sh', 'gpu.sh'])
+def test_the_command_to_type_again_is_the_script(copy, name):
+    tool(copy, 'nvidia-smi', 'echo "GPU 0: NVIDIA"')
+    again = 'from electra_jax.runtime import cli; print(cli.same_command())'
+    tool(copy, 'python', f'PYTHONPATH={ROOT} {sys.executable} -c "{again}" "${{@:3}}"')
+    done = script(copy, name, '--config.seed=3')
+    assert done.stdout.splitlines()[-1] == f'{copy}/launch/{name} --config.seed=3', done.stderr
 
 
 def test_gpu_dry_run_needs_no_gpu(copy):

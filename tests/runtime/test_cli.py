@@ -221,3 +221,28 @@ def test_a_config_is_changed_and_another_recipe_is_given_what_was_typed():
     assert done.returncode == 0, done.stderr
     sizes = ['small', 'large', 'tiny']
     assert json.loads(done.stdout) == [[size, 24, 64, True, None, 64] for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ('started_by', 'command', 'wanted'),
+    [
+        (None, None, 'python -m electra_jax.main --config=a.py --workdir=new'),
+        ("'./launch/q.sh' --config=a.py", None, './launch/q.sh --workdir=new'),
+        ("'my launch/gpu.sh'", None, "'my launch/gpu.sh' --config=a.py --workdir=new"),
+        # A command that is started by another one, and one for another module.
+        ("'./launch/q.sh' --config=b.py", None, 'python -m electra_jax.main --config=a.py'),
+        ("'./launch/gpu.sh'", 'predict', 'python -m electra_jax.predict --config=a.py'),
+    ],
+)
+def test_a_script_is_what_is_typed_again(monkeypatch, started_by, command, wanted):
+    monkeypatch.setattr(sys, 'argv', ['/here/main.py', '--config=a.py', '--workdir', 'old'])
+    monkeypatch.delenv('ELECTRA_SCRIPT', raising=False)
+    monkeypatch.setenv('VIRTUAL_ENV', '/other')
+    assert cli.activation() == []
+    if started_by:
+        monkeypatch.setenv('ELECTRA_SCRIPT', started_by)
+        assert cli.activation()[0].endswith(f'source {sys.prefix}/bin/activate')
+        monkeypatch.setenv('VIRTUAL_ENV', sys.prefix)
+        assert cli.activation() == []
+    again = cli.same_command(command, workdir='new')
+    assert again.removesuffix(' --workdir=new') == wanted.removesuffix(' --workdir=new')
