@@ -34,7 +34,9 @@ class Run:
 
     @property
     def last_step(self) -> int:
-        return max((line['step'] for line in self.metrics), default=0)
+        """The newest step, which a run that was stopped may have no metrics of yet."""
+        logged = max((line['step'] for line in self.metrics), default=0)
+        return max(logged, self.starts[-1].last if self.starts else 0)
 
     def setting(self, name: str) -> Any:
         """The value of a dotted name; None: off, or not known."""

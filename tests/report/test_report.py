@@ -25,7 +25,7 @@ from electra_jax.report import (
 )
 from electra_jax.report.__main__ import parse
 from electra_jax.train import example_lines, runs
-from electra_jax.train.clock import EVALUATING, TRAINING, Clock
+from electra_jax.train.clock import EVALUATING, TRAINING, Clock, Start
 from tests.support.clocks import FakeClock
 from tests.support.report_runs import EVIL, METRICS, write_results, write_run
 
@@ -112,6 +112,18 @@ def test_the_goodput_is_that_of_the_last_line_of_the_run(tmp_path):
     tiles = dict(facts.tiles(runs.read(folder)))
     assert line.startswith('50.0%') and tiles['Time'].note.startswith('50.0%')
     assert tiles['Time'].text == '1m40s'
+
+
+def test_a_run_that_was_stopped_before_its_first_line_of_metrics_has_its_steps(tmp_path):
+    folder = epath.Path(write_run(tmp_path / 'mine'))
+    (folder / 'metrics.jsonl').write_text('')
+    starts = [Start(0, 180, 9.0, 9.0)._asdict(), Start(100, 150, 9.0, 9.0)._asdict()]
+    (folder / 'goodput.json').write_text(json.dumps({'starts': starts}))
+    run = runs.read(folder)
+    assert run.last_step == 150  # those up to 180 are lost, and done again
+    assert dict(facts.tiles(run))['Training steps'].text == '150'
+    rows = {row[0].text: row[1].text for row in facts.about(run).rows}
+    assert rows['Work'] != '0 tokens'
 
 
 def test_the_policy_allows_the_script_and_the_style_of_the_page(folder):
