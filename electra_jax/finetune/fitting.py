@@ -97,15 +97,18 @@ class Choice(NamedTuple):
         wanted = -(-self.fit.least_steps // epoch_steps)
         return max(usual, min(self.fit.most_epochs, float(wanted)))
 
-    def line(self, settings: Mapping[str, Any], rows: int) -> str | None:
+    def line(self, settings: Mapping[str, Any], rows: int, is_fresh: bool = False) -> str | None:
         """What was chosen and why, for people; None: every setting was given.
 
-        `settings` are the values, by the dotted names of those that were unset.
+        `settings` are the values, by the dotted names of those that were unset; a model that
+        `is_fresh` has nothing of the checkpoint but its shape.
         """
         if not settings:
             return None
         listed = ' '.join(f'{name}={_plain(value)}' for name, value in settings.items())
         why = f'what suits {rows:,} rows and a model of {self.origin}'
+        if is_fresh and self.origin.tokens != 0:
+            why = f'as for the checkpoint, to compare with it, if it were used: {why}'
         if self.by_reference:
             why = 'as the task and google-research/electra have it'
         return f'chosen, because not typed: {listed} ({why})'

@@ -44,7 +44,7 @@ def start_lines(run: Run) -> list[str]:
         _little_text_line(run),
         f'{counted(examples, "examples")}{in_rows} to train on{both}; to score: '
         f'{_sizes(run.scored)}',
-        run.choice.line(values, examples),
+        run.choice.line(values, examples, is_fresh=run.account is None),
         _shorter_line(run),
         classes_line(train.loaded),
         weights_line(run.task),

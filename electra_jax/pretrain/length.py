@@ -128,14 +128,15 @@ def measured(
     assert total and evaluations
     terminal.OUT.print(
         f'{seconds:.3g} s a step here (compiled and measured in {duration(took.compiling)}): '
-        f'{config.minutes:g} minutes are {total:,} steps'
+        f'{config.minutes:g} {"minute is" if config.minutes == 1 else "minutes are"} '
+        f'{counted(total, "steps")}'
         + f', with {counted(evaluations, "evaluations")} of {duration(took.evaluation)}'
         * bool(batches)
     )
     if took.compiling > config.minutes * 60 * (1 - _LEAST_TRAINING):
         terminal.OUT.print(
-            f'warning: compiling took most of the {config.minutes:g} minutes; training still gets '
-            f'{duration(config.minutes * 60 * _LEAST_TRAINING)}; type more of them'
+            f'warning: compiling took most of the time (config.minutes is {config.minutes:g}); '
+            f'training still gets {duration(config.minutes * 60 * _LEAST_TRAINING)}; type more'
         )
     now = length.with_total_steps(config, total, evaluations, typed)
     left = _training(config.minutes * 60, took) + took.ending

@@ -101,6 +101,9 @@ def test_what_is_typed_stays_and_is_not_called_chosen():
     assert 'optimizer.learning_rate=0.0005 task.epochs=10 (' in line
     assert '2,000 rows' in line and '12 layers of width 256, trained on 50 million tokens' in line
     assert choice.line({}, 2000) is None
+    # Fresh parameters have read nothing, and the settings are those of the checkpoint.
+    assert 'as for the checkpoint' in choice.line({'batch_size': 32}, 2000, is_fresh=True)
+    assert 'checkpoint' not in line
 
 
 @pytest.mark.parametrize(('steps', 'epochs'), [(1, 10), (25, 8), (50, 4), (67, 3), (9000, 3)])

@@ -73,6 +73,12 @@ def test_steps_fill_what_measuring_leaves_of_the_minutes(machine):
     assert config.total_steps == round(left * 0.97 / 0.3)
 
 
+@pytest.mark.parametrize(('minutes', 'words'), [(1.0, ': 1 minute is '), (2.0, ': 2 minutes are ')])
+def test_the_length_is_printed(machine, capsys, minutes, words):
+    measured(tiny_config(minutes=minutes))
+    assert words in capsys.readouterr().out
+
+
 def test_each_stage_is_measured(machine):
     config = measured(tiny_config(minutes=10.0, total_steps=1000, **STAGES))
     left = 600 - machine[0]
