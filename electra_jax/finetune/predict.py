@@ -71,8 +71,9 @@ class Predictor(NamedTuple):
         lines = []
         for name, pairs in files.items():
             examples, values = map(list, zip(*pairs, strict=True))
-            # Classes and scores are one array of all examples, anything else is a list.
-            is_array = isinstance(values[0], np.ndarray | np.generic) and values[0].ndim < 2
+            # Items of one shape may come from one array of all examples, which a kind may rely on.
+            arrays = [x for x in values if isinstance(x, np.ndarray | np.generic)]
+            is_array = len(arrays) == len(values) and len({x.shape for x in arrays}) == 1
             whole = np.stack(values) if is_array else values
             predicted = {name: Predictions(self.task, examples, whole)}
             trial = results.scored(0, predicted)

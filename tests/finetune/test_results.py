@@ -3,10 +3,15 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from electra_jax.finetune import results
 from electra_jax.finetune.examples import Answer, SpanExample, TaggedExample, TextExample
+from electra_jax.finetune.kinds.kind import Scores
+from electra_jax.finetune.kinds.table import KINDS
+from electra_jax.finetune.kinds.text import CLASSIFICATION
+from electra_jax.finetune.predict import Predictor
 from electra_jax.finetune.results import Results, Trial, Trivial
 from electra_jax.finetune.written import write_json
 from tests.support.loading import Known, task_of
@@ -150,3 +155,19 @@ def test_what_answers_nothing_stands_next_to_the_results(tmp_path, case):
     assert '| seed 0 | trivial |' in (tmp_path / 'results.md').read_text()
     stored = json.loads((tmp_path / 'results.json').read_text())['trivial']
     assert stored == {'answers': easy.answers, 'metrics': easy.metrics}
+
+
+@pytest.mark.parametrize('sizes', [(2, 2), (2, 3)])
+def test_an_added_kind_may_answer_with_an_array_of_any_shape_for_each_example(monkeypatch, sizes):
+    def score(predictions):
+        return Scores({'accuracy': sum(map(len, predictions.values)) / 10})
+
+    added = CLASSIFICATION._replace(
+        score=score, trivial=lambda task, known, some: {'2': [[1], [1]]}
+    )
+    monkeypatch.setitem(KINDS, 'classification', added)
+    task = task_of('text', Known(('bad', 'good')))
+    predictor = Predictor(None, task, None, None, None)
+    pairs = list(zip(labelled('good', 'bad'), map(np.zeros, sizes), strict=True))
+    line, *_ = predictor.scores({'in.csv': pairs})
+    assert line == f'2 rows with labels: in.csv/accuracy {10 * sum(sizes):.2f}'
