@@ -297,6 +297,9 @@ def read(task: Task, location: Location, split: str, on_bad_row: str) -> Loaded:
     labelled = split not in task.spec.test_splits
     given, files = task.columns, task.spec.files
     source = open_source(files, location, split, given, complaints, labelled)
+    if called := source.called():
+        source = dataclasses.replace(source, columns=dataclasses.replace(source.columns, **called))
+        task = dataclasses.replace(task, columns=dataclasses.replace(given, **called))
     examples, task = KINDS[task.kind].read(task, source)
     lines.forget()
     if not examples:

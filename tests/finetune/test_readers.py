@@ -53,6 +53,40 @@ FILES = {
 }
 
 
+SCORED_PAIRS = [('a good film', 'bad', 0.5), ('one', 'two', 1.5)]
+FILES_OF_PAIRS = {
+    'train.csv': 'text_a,text_b,NAME\na good film,bad,0.5\none,two,1.5\n',
+    'train.jsonl': '{"text_a": "a good film", "text_b": "bad", "NAME": 0.5}\n'
+    '{"text_a": "one", "text_b": "two", "NAME": 1.5}\n',
+}
+
+
+@pytest.mark.parametrize('name', FILES_OF_PAIRS)
+@pytest.mark.parametrize('label', ['label', 'score'])
+def test_pairs_and_scores_may_be_called_as_their_fields_are(tmp_path, name, label):
+    write(tmp_path, name, FILES_OF_PAIRS[name].replace('NAME', label))
+    loaded = load(tmp_path, 'text_regression')
+    assert texts(loaded) == SCORED_PAIRS
+    columns = loaded.task.usual_columns  # which the checkpoint keeps, for predict
+    assert (columns.text_a, columns.text_b, columns.label) == ('text_a', 'text_b', label)
+    if label == 'label':
+        assert texts(load(tmp_path, 'text'))[0] == ('a good film', 'bad', '0.5')
+    else:  # a class is no score
+        with pytest.raises(errors.DataError, match=r"no (column|field) 'label'"):
+            load(tmp_path, 'text')
+
+
+def test_a_table_with_the_usual_column_is_read_as_one_of_single_texts(tmp_path):
+    write(tmp_path, 'train.csv', 'text,text_a,text_b,label\ngood,x,,yes\nbad,y,,no\n')
+    assert texts(load(tmp_path)) == [('good', None, 'yes'), ('bad', None, 'no')]
+    path = write(tmp_path, 'train.csv', 'text_a,text_b,label\ngood,x,yes\n')
+    with pytest.raises(errors.DataError, match="no column 'body'"):
+        load(tmp_path, columns={'text_a': 'body'})
+    path.write_text('text_a,label\ngood,yes\n')
+    with pytest.raises(errors.DataError, match="no column 'text' for text_a"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize('name', FILES)
 @pytest.mark.parametrize('form', ['plain', 'marked', 'windows', 'packed'])
 def test_every_kind_of_table_gives_the_same_examples(tmp_path, name, form):

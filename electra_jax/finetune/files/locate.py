@@ -35,6 +35,8 @@ class TaskFiles:
     # Split -> names, without ending, of the file to look for; the first that exists is read.
     names: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=_USUAL_NAMES.copy)
     columns: Columns = dataclasses.field(default_factory=Columns)
+    # Field -> column: they count together, where a file has them and none of the usual ones.
+    others: tuple[Mapping[str, str], ...] = ()
     split_columns: Mapping[str, Columns] = dataclasses.field(default_factory=dict)  # that differ
     folders: tuple[str, ...] = ()  # names of the task's own folder in a folder of many tasks
     endings: tuple[str, ...] = TABLES

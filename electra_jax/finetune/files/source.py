@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 from electra_jax.core.complaints import Complaints
 from electra_jax.finetune.files import lines, tables, tfds
@@ -30,6 +31,19 @@ class Source:
     def path(self) -> pathlib.Path | None:
         """The file; None: it is a dataset."""
         return self.location.path
+
+    def called(self) -> dict[str, Any]:
+        """Field -> column, where a table calls its columns as one of `files.others` has them."""
+        if self.path is None or not self.files.others or self.columns.header is False:
+            return {}
+        names = {*tables.first_names(self.path, self.columns.separator, self.ending)}
+        found: dict[str, Any] = {}
+        for other in self.files.others:
+            usual = {field: getattr(self.files.columns, field) for field in other}
+            is_usual = all(getattr(self.columns, field) == name for field, name in usual.items())
+            if is_usual and not names & {*usual.values()} and names >= {*other.values()}:
+                found |= other
+        return found
 
     def rows(self) -> Rows:
         """Rows of a table, or of a dataset with the classes named as in the official files."""

@@ -294,7 +294,9 @@ def draw_scores(folder: pathlib.Path, split: str, predictions: Predictions) -> N
 # The kinds
 
 STYLES = ('reference', 'huggingface', 'mean', 'modernbert', 'modernbert_cls')
-OWN_FILES = TaskFiles(columns=Columns('text', None, 'label'))
+# Pairs, and scores, may be called as their fields are.
+_PAIR, _SCORE = {'text_a': 'text_a', 'text_b': 'text_b'}, {'label': 'score'}
+OWN_FILES = TaskFiles(columns=Columns('text', None, 'label'), others=(_PAIR,))
 
 
 def _score_notes(task: Task) -> list[str]:
@@ -335,7 +337,9 @@ CLASSIFICATION = Kind(
 
 REGRESSION = CLASSIFICATION._replace(
     own_task='text_regression',
-    own_spec=TaskSpec(OWN_FILES, ('pearson', 'spearman', 'mse')),
+    own_spec=TaskSpec(
+        dataclasses.replace(OWN_FILES, others=(_PAIR, _SCORE)), ('pearson', 'spearman', 'mse')
+    ),
     styles=STYLES,
     read=read_scores,
     head=lambda task: task.head_shape('row', 1),
