@@ -23,6 +23,7 @@ from electra_jax.core.complaints import counted
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives import table
 from electra_jax.objectives.definition import Vocabulary
+from electra_jax.optim import schedules
 from electra_jax.pretrain import program as programs
 from electra_jax.pretrain.program import Program
 from electra_jax.runtime import distributed, terminal
@@ -39,6 +40,8 @@ _MOST_EVALUATING = 0.1  # of the time
 _CORRECTIONS = 20  # times in the minutes at which the plan is looked at again
 _SAME = 0.04  # of all steps: a plan that differs by less stays
 _OTHER = 0.03  # of the time, which saves and whatever else take
+_LATE = 0.05  # of the minutes: so late a run may end where its decay would be cut off else
+_ENDING = 0.2  # of the steps: a decay that is longer is not kept whole
 MEASURED = 'measured'  # what `config.json` keeps of the first start
 
 
@@ -217,7 +220,9 @@ class Plan:
         assert asked.minutes is not None
         self._asked, self.config, self.took, self._typed = asked, now, took, typed
         self._deadline = began + left
-        self._interval = asked.minutes * 60 / _CORRECTIONS
+        self._interval, self._late = (
+            asked.minutes * 60 * part for part in (1 / _CORRECTIONS, _LATE)
+        )
         self._next = began + self._interval
 
     def corrected(self, step: int, clock: Clock) -> Config | None:
@@ -253,7 +258,19 @@ class Plan:
                 total = step + 1 + max(1, round((training - seconds) / late))
         else:
             total = step + max(1, round(training / seconds))
+            late = self._deadline + self._late - to_come - now - often * evaluation
+            total = max(total, self._with_decay(step, late / seconds))
         return self._changed(step, total, often, seconds)
+
+    def _with_decay(self, step: int, late: float) -> int:
+        """The shortest length that leaves the decay of the learning rate its steps.
+
+        If a run that is a little late has so many: `late`. One that ends in the middle of its decay
+        ends at a high rate.
+        """
+        config = self.config
+        decay = min(schedules.lengths(config).decay_steps, _ENDING * config.total_steps)
+        return step + max(1, round(min(config.total_steps - step, decay, late)))
 
     def _changed(self, step: int, total: int, often: int, seconds: float) -> Config | None:
         before = self.config

@@ -14,6 +14,7 @@ from etils import epath
 from electra_jax.config.length import EVALUATED, with_total_steps
 from electra_jax.model.flops import training_flops
 from electra_jax.objectives import table
+from electra_jax.optim import schedules
 from electra_jax.pretrain import length
 from electra_jax.train import loop
 from electra_jax.train.clock import EVALUATING, TRAINING, Clock, StepWork, timed
@@ -174,6 +175,34 @@ def test_a_plan_is_corrected_by_what_a_run_measures(slower, evaluation, minutes)
     assert run.evaluations >= 1
     if slower == 1.0 and evaluation == 3.0:
         assert run.config == with_total_steps(config, *length.fitting(config, took))
+
+
+@pytest.mark.parametrize('decay', [{}, {'decay_share': 0.2}])
+@pytest.mark.parametrize(
+    ('slower', 'since'), [(1.4, 0.9), (1.5, 0.8), (1.5, 0.7), (1.9, 0.85), (1.3, 0.97)]
+)
+def test_a_run_that_becomes_slow_late_has_its_decay(decay, slower, since):
+    config = tiny_config(
+        minutes=10.0, eval={'every_steps': 1000}, optimizer={'learning_rate': 1.0, **decay}
+    )
+    run = Run(config, length.Measured(0.5, 1.0, 10.0, 0.0, (0.5, 0.5)))
+    planned, rates = run.plan.config.total_steps, []
+
+    def step_seconds(step, config):
+        rates.append(float(schedules.from_config(config, 1.0)(step - 1)))
+        return 0.5 * (slower if step > since * planned else 1.0)
+
+    assert run.seconds(step_seconds, 1.0) == pytest.approx(600, rel=0.1)
+    assert rates[-1] < 0.03
+    falls = -np.diff(rates[planned // 3 :])
+    assert max(falls) < 0.1  # nowhere does it end at once
+
+
+def test_a_run_that_becomes_very_slow_ends_within_a_tenth_all_the_same():
+    run = Run(tiny_config(minutes=10.0), length.Measured(0.5, 1.0, 10.0, 0.0, (0.5, 0.5)))
+    planned = run.plan.config.total_steps
+    seconds = run.seconds(lambda step, config: 2.0 if step > 0.9 * planned else 0.5, 1.0)
+    assert seconds == pytest.approx(600, rel=0.1)
 
 
 @pytest.mark.parametrize(('slower', 'evaluation'), [(1.0, 3.0), (2.0, 9.0)])
