@@ -165,7 +165,8 @@ def run_without_recipe(main: Callable[[], None]) -> None:
                 )
             len(METRICS)  # refuses what an added file has wrongly, before anything is trained
             main()
-            return interrupt.end()
+            interrupt.end_if_left()
+            return interrupt.status()
         except UserError as error:
             _fail(str(error))
         except BrokenPipeError:

@@ -99,16 +99,17 @@ def ended_by(name: str) -> None:
     _status = status_after(name)
 
 
-def end() -> int:
-    """The exit status of a command that is over; it does not wait for work that was left.
+def status() -> int:
+    """The exit status of a command that is over."""
+    return _status
 
-    JAX would wait.
-    """
+
+def end_if_left() -> None:
+    """Ends a command that is over without waiting for work that was left; JAX would."""
     if _left.is_set():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(_status)
-    return _status
 
 
 def _raise(number: int, frame: Any) -> None:

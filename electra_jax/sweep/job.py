@@ -132,7 +132,7 @@ def train(request: Namespace, runs: Sequence[Planned]) -> int:
         terminal.OUT.print('stopped; type the same command again to continue')
     if 'failed' in outcomes.values():
         return 1
-    return 0 if set(outcomes.values()) <= {'done'} else interrupt.end() or STOPPED
+    return 0 if set(outcomes.values()) <= {'done'} else interrupt.status() or STOPPED
 
 
 def compare(request: Namespace) -> int:

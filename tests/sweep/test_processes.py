@@ -117,7 +117,7 @@ def test_only_ctrl_c_ends_it_with_the_status_of_an_interrupted_program(monkeypat
     monkeypatch.setattr(interrupt, '_status', 0)
     with processes.stop_signals() as asked:
         os.kill(os.getpid(), number)
-    assert asked == [number] and interrupt.end() == status
+    assert asked == [number] and interrupt.status() == status
 
 
 def test_a_run_left_over_from_a_killed_sweep_is_waited_for(tmp_path, capsys):
