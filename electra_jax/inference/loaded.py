@@ -1,7 +1,6 @@
 """A trained model as an object, which the command `predict` uses as well: ``electra_jax.load``."""
 
 import contextlib
-import itertools
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -236,8 +235,8 @@ class LoadedModel:
         def answer(examples: Sequence[Any], notes: Notes) -> Iterator[Any]:
             found = tuned.answer(examples, *notes)
             # One that depends on the others has no value of its own, to be scored by.
-            values = itertools.repeat(None) if kind.together else found.values
-            return zip(kind.to_json(found), values, strict=False)
+            values = [None] * len(examples) if kind.together else found.values
+            return zip(kind.to_json(found), values, strict=True)
 
         def score(files: Mapping[str, Sequence[tuple[Any, tuple[Any, Any]]]]) -> list[str]:
             return tuned.scores(
