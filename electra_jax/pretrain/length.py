@@ -276,7 +276,8 @@ class Plan:
         before = self.config
         if abs(total - before.total_steps) <= _SAME * before.total_steps:
             return None
-        every = math.ceil((total - step) / often)
+        # The one that is left is that of the end, however often the plan changes until then.
+        every = total if often == 1 else math.ceil((total - step) / often)
         if length.EVALUATED in self._typed:
             every = before.eval.every_steps
         now = length.with_total_steps(self._asked, total, typed=self._typed)

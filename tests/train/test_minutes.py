@@ -120,7 +120,7 @@ class Run:
         first = with_total_steps(config, total, often, typed)
         left = config.minutes * 60 - took.compiling
         self.plan = length.Plan(config, first, took, self.now.now, left, typed)
-        self.asked, self.folder, self.step, self.evaluations = config, folder, 0, 0
+        self.asked, self.folder, self.step, self.evaluated = config, folder, 0, []
         self.clock = Clock(folder, now=self.now, age=7.0)  # its text was there after seven seconds
         self.clock.timed_from = self.now.now - took.compiling
 
@@ -138,7 +138,7 @@ class Run:
 
     def seconds(self, step_seconds, evaluation, until=math.inf):
         """Trains to the end, or until a step; the time by the clock then."""
-        clock, config, step, evaluated = self.clock, self.plan.config, self.step, self.step
+        clock, config, step, before = self.clock, self.plan.config, self.step, self.step
         clock.start_from(step)
         clock.enter(TRAINING)
         while step < min(config.total_steps, until):
@@ -148,8 +148,9 @@ class Run:
             clock.end_step()
             if (changed := self.plan.corrected(step, clock)) is not None:
                 config = changed
-            if step - evaluated >= config.eval.every_steps or step == config.total_steps:
-                self.evaluations, evaluated = self.evaluations + 1, step
+            if step - before >= config.eval.every_steps or step == config.total_steps:
+                before = step
+                self.evaluated.append(step)
                 with clock.during(EVALUATING):
                     self.now.now += evaluation
         self.config, self.step = config, step
@@ -172,7 +173,7 @@ def test_a_plan_is_corrected_by_what_a_run_measures(slower, evaluation, minutes)
     run = Run(config, took)
     seconds = run.seconds(lambda step, config: 0.1 * slower, evaluation)
     assert seconds == pytest.approx(minutes * 60, rel=0.1)
-    assert run.evaluations >= 1
+    assert run.evaluated
     if slower == 1.0 and evaluation == 3.0:
         assert run.config == with_total_steps(config, *length.fitting(config, took))
 
@@ -205,13 +206,26 @@ def test_a_run_that_becomes_very_slow_ends_within_a_tenth_all_the_same():
     assert seconds == pytest.approx(600, rel=0.1)
 
 
+@pytest.mark.parametrize('slower', [0.5, 1.0, 2.0])
+@pytest.mark.parametrize('evaluation', [8.0, 16.0])
+def test_no_two_evaluations_at_the_end_of_a_short_run_are_close(slower, evaluation):
+    """A correction is due every 9 s, so that each step after an evaluation may be corrected."""
+    config = tiny_config(minutes=3.0, eval={'every_steps': 1000})
+    run = Run(config, length.Measured(1.0, 3.0, 40.0, 0.0, (1.0, 1.0)), measured=40.0)
+    run.seconds(lambda step, config: slower * (1 + 0.3 * math.sin(step)), evaluation)
+    gaps = np.diff([0, *run.evaluated])
+    assert min(gaps) >= run.step / 20, run.evaluated
+
+
 @pytest.mark.parametrize(('slower', 'evaluation'), [(1.0, 3.0), (2.0, 9.0)])
 def test_evaluations_that_are_typed_come_as_often_as_typed(slower, evaluation):
     config = tiny_config(minutes=10.0, eval={'every_steps': 70})
     run = Run(config, length.Measured(0.1, 3.0, 10.0, 0.0, (0.1, 0.1)), typed=(EVALUATED,))
     seconds = run.seconds(lambda step, config: 0.1 * slower, evaluation)
     assert seconds == pytest.approx(600, rel=0.1)
-    assert run.config.eval.every_steps == 70 and run.evaluations >= run.config.total_steps // 70 - 1
+    assert (
+        run.config.eval.every_steps == 70 and len(run.evaluated) >= run.config.total_steps // 70 - 1
+    )
 
 
 @pytest.mark.parametrize('slower', [0.4, 1.0, 2.5])
