@@ -5,7 +5,7 @@ from typing import Any
 
 from electra_jax.core import metric_table
 from electra_jax.core.metric_table import METRICS
-from electra_jax.sweep.shown import OF_HEADLINE, Shown, cell_of
+from electra_jax.sweep.shown import Shown, cell_of
 from electra_jax.train import metric_lines
 from electra_jax.train.runs import OTHER_TEXTS
 
@@ -155,9 +155,15 @@ def notes(
 
 def of_few_rows(rows: Sequence[Mapping[str, Any]], metric: str, best: int | None) -> list[str]:
     """Which fine-tunings the scored rows do not tell from the best one, or from trivial answers."""
-    known = [row for row in rows if row.get(metric) is not None and row.get('standard error')]
-    if metric not in OF_HEADLINE:
+    if metric not in ('median', 'mean'):
         return []
+    known = [
+        row
+        for row in rows
+        if row.get(metric) is not None
+        and row.get('standard error')
+        and row.get('outcome') != FAILED
+    ]
     lines, top = [], rows[best] if best is not None else {}
     near = [
         row['run']

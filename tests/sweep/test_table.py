@@ -236,6 +236,10 @@ def test_what_few_rows_do_not_tell_apart_is_reported(tmp_path, undrawn):
     with (tmp_path / 'out' / 'table.csv').open() as file:
         (first, *_) = csv.DictReader(file)
     assert (first['rows'], first['trivial'], first['task']) == ('180', '0.6', 'text')
+    runs[1] = dataclasses.replace(runs[1], outcome='failed')  # which is not ranked
+    assert 'below the best' not in table.write(runs, None, None, tmp_path / 'out')
+    text = table.write(runs, 'standard error', None, tmp_path / 'out')
+    assert 'what is trivial' not in text
     runs = [
         tuned(tmp_path / name, score, 18000) for name, score in zip('de', (0.8, 0.75), strict=True)
     ]
