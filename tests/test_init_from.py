@@ -117,6 +117,11 @@ UNTIED = {'embedding_sharing': 'untied', 'generator_embedding_size': 16}  # E of
     [
         ({'ffn_size': 48, 'num_layers': 1}, {}, ['num_layers=1', 'ffn_size=48']),
         ({'num_heads': 4}, {}, ['num_heads=4']),
+        (
+            {'local_window': 2, 'global_every': 2},
+            {'num_layers': 3, 'global_every': 3},
+            ['local_window=2', 'num_layers=2', 'global_every=2'],
+        ),
         ({'generator_width': 1.0}, {}, ['generator_width=1.0']),
         ({'type_vocab_size': 0, 'norm': 'post'}, {}, ['norm=post', 'type_vocab_size=0']),
         # One network would read through embeddings that it was not trained with.

@@ -39,7 +39,8 @@ BLOCK = (
 # What else decides which arrays there are, which shapes they have, and what they are used for.
 SIZES = (
     'num_layers', 'hidden_size', 'ffn_size', 'num_heads', 'embedding_size', 'type_vocab_size',
-    'image_size', 'image_patch', 'discriminator_head_norm', 'vocab_multiple',
+    'image_size', 'image_patch', 'discriminator_head_norm', 'layer_norm_epsilon', 'vocab_multiple',
+    'global_every',
 )  # fmt: skip
 _GENERATOR_SIZES = (
     'generator_layers', 'generator_width', 'embedding_sharing', 'generator_embedding_size'
