@@ -40,6 +40,8 @@ def main(settings: Settings) -> None:
     for line in manifest.warnings(built):  # which a run prints at its own start
         print(f'warning: {line}')
     print(f'next: {following(settings, built)}')
+    if full.data.tokenizer.path is not None:
+        print(f'or, from the checkpoint that the vocabulary is of: {continuing(built)}')
 
 
 def following(settings: Settings, built: manifest.Corpus) -> str:
@@ -51,6 +53,13 @@ def following(settings: Settings, built: manifest.Corpus) -> str:
     # The recipe has nothing to train.
     data = [f'--config.data.{name}={getattr(built, name)}' for name in _OF_THE_CORPUS]
     words = ['--config=configs/own.py', *data, f'--workdir=runs/{built.path.name}']
+    return f'python -m electra_jax.main {shlex.join(words)}'
+
+
+def continuing(built: manifest.Corpus) -> str:
+    """The command that trains a checkpoint, which is to be named, on with the corpus."""
+    words = ['--config=configs/continue_small.py', '--config.init_from=CHECKPOINT']
+    words += [f'--config.data.path={built.path}', f'--workdir=runs/{built.path.name}']
     return f'python -m electra_jax.main {shlex.join(words)}'
 
 

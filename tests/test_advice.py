@@ -1018,6 +1018,7 @@ UNTRIED = {
     ),
     'It is a part of a command or of a file, not a message.': (
         ('interop/convert.py', '--config.model.size='),
+        ('prepare.py', '--config.init_from=CHECKPOINT'),
         ('pretrain/report.py', ' --task=embed'),
         ('runtime/usage.py', '  --config='),
         ('runtime/usage.py', '--config.NAME=VALUE'),

@@ -75,6 +75,21 @@ def test_what_trains_on_a_corpus_alone_can_be_copied():
     )
 
 
+def test_a_vocabulary_that_was_given_may_be_a_checkpoints(tmp_path, monkeypatch, capsys):
+    built = types.SimpleNamespace(path=tmp_path / 'corpus', row_length=64, layout='packed')
+    monkeypatch.setattr(prepare.job, 'build_corpus', lambda data: built)
+    monkeypatch.setattr(prepare.manifest, 'warnings', lambda built: [])
+    settings = load('configs/corpus/text.py')
+    prepare.main(settings)
+    assert 'init_from' not in capsys.readouterr().out
+    settings.data.tokenizer.path = 'released/vocab.txt'
+    prepare.main(settings)
+    *_, line = capsys.readouterr().out.splitlines()
+    command = line.partition(': ')[2].split()
+    named = '--config.init_from=CHECKPOINT', f'--config.data.path={built.path}'
+    assert command[:3] == ['python', '-m', 'electra_jax.main'] and {*named} <= {*command}
+
+
 def test_overrides_reach_it(recipe, tmp_path):
     process = start(recipe, '--config.data.layout=packed', '--config.data.row_length=64')
     output = ''.join(process.communicate())
