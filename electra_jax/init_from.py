@@ -21,7 +21,7 @@ from electra_jax.config.fields import Settings
 from electra_jax.config.settings import Config
 from electra_jax.core import files, rng, trees
 from electra_jax.core.complaints import counted
-from electra_jax.core.errors import CheckpointError, ConfigError, nearest
+from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.interop.checkpoint import Checkpoint, recorded
 from electra_jax.interop.projects import PASSED_ON, READERS
 from electra_jax.model.bind import bind
@@ -108,10 +108,11 @@ def check_named(where: str, named_by: str = 'config.init_from') -> None:
     # A TensorFlow checkpoint is named by the beginning of its files' names.
     folder = files.absolute(path)
     if not folder.exists() and kind != 'google':
-        others = [one.name for one in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        near = files.nearest(path)
+        meant = f'; did you mean {where.removesuffix(path)}{near}?' if near else ''
         raise CheckpointError(
             f'{named_by} is {where}, but there is no checkpoint in {path}: no such folder '
-            f'(looked from {os.getcwd()}){nearest(folder.name, others)}'
+            f'(looked from {os.getcwd()}){meant}'
         )
 
 

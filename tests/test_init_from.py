@@ -195,12 +195,16 @@ def test_a_folder_of_several_trials_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['', 'ours:', 'huggingface:'])
-def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path, kind):
+def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path, monkeypatch, kind):
     with pytest.raises(CheckpointError, match=r'no checkpoint in .*none: no such folder'):
         init_from.check_named(f'{kind}{tmp_path}/none')
     (tmp_path / 'mine').mkdir()
-    with pytest.raises(CheckpointError, match=r"no such folder .*; did you mean 'mine'\?"):
+    with pytest.raises(CheckpointError, match=rf'; did you mean {kind}{tmp_path}/mine\?'):
         init_from.check_named(f'{kind}{tmp_path}/min')
+    monkeypatch.chdir(tmp_path.parent)
+    with pytest.raises(CheckpointError, match=rf'; did you mean {kind}{tmp_path.name}/mine\?'):
+        init_from.check_named(f'{kind}{tmp_path.name}x/mind')  # both parts are misspelt
+    (tmp_path / 'folder').mkdir()
     init_from.check_named(f'{kind}{tmp_path}')
 
 

@@ -1,6 +1,7 @@
 """Files that are whole or absent, and JSON files that may be damaged."""
 
 import contextlib
+import difflib
 import itertools
 import json
 import os
@@ -76,6 +77,22 @@ def explained(
     except errors as error:
         reason = getattr(error, 'strerror', None) or error
         raise DataError(f'cannot {task} {path}: {reason}') from error
+
+
+def nearest(path: str | epath.Path) -> epath.Path | None:
+    """The path, each part of which that is not there gives way to the most similar one that is.
+
+    None: there is no such path.
+    """
+    wanted = epath.Path(path).expanduser()
+    if wanted.exists() or wanted == wanted.parent:
+        return wanted
+    folder = nearest(wanted.parent)
+    if folder is None or not folder.is_dir():
+        return None
+    names = [one.name for one in folder.iterdir()]
+    close = difflib.get_close_matches(wanted.name, names, n=1, cutoff=0.5)
+    return folder / close[0] if close else None
 
 
 def absolute(path: str | epath.Path | pathlib.Path) -> epath.Path:

@@ -227,9 +227,9 @@ def too_short(config: Config, evaluation: Mapping[str, float]) -> list[str]:
     if not metric_lines.is_untaught(loss, frequencies, generator, is_frozen):
         return []
     return [
-        f'mlm_loss ({loss:.4f}) is not below unigram_loss ({frequencies:.4f}): the model has '
-        'learned no more than how frequent words are; train longer, with a larger config.minutes '
-        'or config.total_steps'
+        f'mlm_loss ({loss:.4f}) is not below unigram_loss ({frequencies:.4f}): the model predicts '
+        'tokens no better than their frequencies alone do; train longer, with a larger '
+        'config.minutes or config.total_steps'
     ]
 
 

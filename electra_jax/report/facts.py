@@ -58,7 +58,7 @@ def noticed(run: Run) -> list[str]:
     if metric_lines.is_untaught(loss, level, generator, is_frozen):
         lines.append(
             f'eval/mlm_loss ({number(loss)}) is not below eval/unigram_loss ({number(level)}): the '
-            'generator has learned no more than how frequent words are'
+            'generator predicts tokens no better than their frequencies alone do'
         )
     return lines
 

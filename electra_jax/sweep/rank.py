@@ -92,7 +92,7 @@ def _differ(losses: tuple[float, float] | None) -> bool:
 
 
 def untaught(runs: Sequence[Shown]) -> list[str]:
-    """Which runs know no more than how frequent words are, if some do."""
+    """Which runs predict tokens no better than their frequencies alone do, if some do."""
     names = []
     for run in runs:
         config = run.read.about.get('config', {})
@@ -103,9 +103,10 @@ def untaught(runs: Sequence[Shown]) -> list[str]:
             names.append(run.name)
     which = f'of {", ".join(names)}' if len(names) < len(runs) else 'of all runs'
     return [
-        f'warning: the mlm_loss {which} is not below unigram_loss: nothing was learned but how '
-        'frequent words are, and places in the table are chance there; train longer, with a larger '
-        'minutes or total_steps (--set total_steps=NUMBER)'
+        f'warning: the mlm_loss {which} is not below unigram_loss: '
+        'tokens are predicted no better there than by their frequencies alone, and places in the '
+        'table are chance; train longer, with a larger minutes or total_steps (--set '
+        'total_steps=NUMBER)'
     ][: bool(names)]
 
 

@@ -325,7 +325,8 @@ def revision() -> str | None:
         return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
 
     try:
-        return git('rev-parse', 'HEAD') + ('+changes' if git('status', '--porcelain') else '')
+        changed = git('status', '--porcelain', '--untracked-files=no')  # outputs change no code
+        return git('rev-parse', 'HEAD') + ('+changes' if changed else '')
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -145,6 +145,13 @@ def test_parameters_are_on_the_devices_once(tuned):
     assert placed and all(placed[name] is own[name] for name in own)
 
 
+def test_what_a_task_is_shows_in_a_line(tuned):
+    assert (
+        repr(tuned.task)
+        == f'<task text: classification, head {tuned.task.style}, labels bad, good>'
+    )
+
+
 def test_rows_are_answered_as_by_the_command(tuned, tmp_path):
     rows = tuned.predict(TEXTS)
     assert [set(row) for row in rows] == [{'id', 'text', 'prediction', 'probabilities'}] * 3

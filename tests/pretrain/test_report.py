@@ -125,6 +125,7 @@ def test_a_model_that_knows_only_frequencies_is_told_to_train_longer():
     config, poor = tiny_config(), {'mlm_loss': 6.5, 'unigram_loss': 6.4}
     (line,) = report.too_short(config, poor)
     assert 'mlm_loss (6.5000) is not below unigram_loss (6.4000)' in line and 'longer' in line
+    assert 'no better than their frequencies' in line
     assert report.too_short(config, {**poor, 'mlm_loss': 6.3}) == []
     assert report.too_short(config, {'mlm_loss': 6.5}) == report.too_short(config, {}) == []
     # Its loss is that of frequencies by its making.

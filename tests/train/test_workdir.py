@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import subprocess
 
 import pytest
 from etils import epath
@@ -11,6 +12,7 @@ from electra_jax.pretrain import length
 from electra_jax.train import metric_lines, parameters, workdir
 from tests.support.configs import tiny_config
 
+GIT = ('git', '-c', 'user.name=a', '-c', 'user.email=a@b')
 CONSTANT = {'optimizer': {'decay_power': 0.0}}
 
 
@@ -151,3 +153,15 @@ def test_a_length_that_was_measured_is_the_runs(tmp_path):
     with pytest.raises(CheckpointError, match=r'minutes: 1.0 there, 2.0 now\n') as error:
         workdir.check_same_run(folder, other)
     assert 'total_steps' not in str(error.value) and '-longer' in str(error.value)
+
+
+def test_outputs_in_a_checkout_are_no_changes_of_its_code(tmp_path, monkeypatch):
+    code = tmp_path / 'code.py'
+    code.write_text('1')
+    for words in (['init', '-q'], ['add', '.'], ['commit', '-qm', 'one']):
+        subprocess.run([*GIT, *words], cwd=tmp_path, check=True)
+    monkeypatch.setattr(workdir, '__file__', str(code))
+    (tmp_path / 'answers.jsonl').write_text('')
+    assert len(workdir.revision()) == 40
+    code.write_text('2')
+    assert workdir.revision().endswith('+changes')

@@ -97,6 +97,11 @@ class Task:
     # Positions (`split`) of the training examples that are held out; None: none are.
     dev_below: float | None = None
 
+    def __repr__(self) -> str:
+        """Without the table's row of the task, whose numbers need not be those of the run."""
+        labels = f', labels {", ".join(self.labels)}' if self.labels else ''
+        return f'<task {self.name}: {self.kind}, head {self.style}{labels}>'
+
     @property
     def usual_columns(self) -> Columns:
         """The columns of the training file."""
