@@ -161,9 +161,11 @@ def continued(
         starts, seconds = clock.starts(), asked.minutes * 60
         trained = sum(start.training for start in starts)
         left = max(seconds - clocks.timed(starts), _LEAST_TRAINING * seconds - trained, 0.0)
-        if not math.isfinite(sum((left, took.evaluation, took.ending, took.step, *took.stages))):
+        early, second = took.stages
+        is_sound = math.isfinite(sum((left, took.evaluation, took.ending, early, second)))
+        if not (is_sound and 0 < took.step < math.inf):
             return None
-    except TypeError:
+    except (TypeError, ValueError):
         return None  # a damaged record must not stop a run
     return Plan(asked, now, took, clock.now(), left, typed)
 
@@ -219,10 +221,8 @@ class Plan:
         """
         assert asked.minutes is not None
         self._asked, self.config, self.took, self._typed = asked, now, took, typed
-        self._deadline = began + left
-        self._interval, self._late = (
-            asked.minutes * 60 * part for part in (1 / _CORRECTIONS, _LATE)
-        )
+        self._minutes, self._deadline = asked.minutes, began + left
+        self._interval = asked.minutes * 60 / _CORRECTIONS
         self._next = began + self._interval
 
     def corrected(self, step: int, clock: Clock) -> Config | None:
@@ -232,11 +232,11 @@ class Plan:
             return None
         self._next = now + self._interval
         first = first_stage(self.config)
-        in_second = first and step > first
+        in_second = 0 < first < step
         seconds = clock.mean_step_seconds(step - first if in_second else step)
         if seconds is None:
             return None
-        slower = seconds / (self.took.stages[1 if in_second else 0] or self.took.step)
+        slower = seconds / self._took_a_step(in_second)
         # The first evaluation also compiles what shows an example.
         evaluation, to_come = self.took.evaluation * slower, self.took.ending
         if pauses := clock.pauses(EVALUATING):
@@ -250,27 +250,41 @@ class Plan:
         elif evaluation:
             often = max(1, min(often, int(_MOST_EVALUATING * left / evaluation)))
         training = max(left - often * evaluation, 0.0)
-        share = first / self.config.total_steps
-        late = self.took.stages[1] * slower
-        if first and not in_second:  # both stages keep their shares
-            total = round((training + step * seconds) / (share * seconds + (1 - share) * late))
-            if share * total <= step:  # the first one has had more: the second begins at once
-                total = step + 1 + max(1, round((training - seconds) / late))
+        if first and not in_second:
+            total = self._of_two_stages(step, training, seconds, slower)
         else:
+            most = self._deadline + _LATE * self._minutes * 60 - to_come - now - often * evaluation
             total = step + max(1, round(training / seconds))
-            late = self._deadline + self._late - to_come - now - often * evaluation
-            total = max(total, self._with_decay(step, late / seconds))
+            total = max(total, self._with_decay(step, most / seconds))
         return self._changed(step, total, often, seconds)
 
-    def _with_decay(self, step: int, late: float) -> int:
+    def _took_a_step(self, in_second: bool) -> float:
+        """Seconds of a step of the first or only stage, or of the second, before the run began."""
+        return self.took.stages[1 if in_second else 0] or self.took.step
+
+    def _of_two_stages(self, step: int, training: float, seconds: float, slower: float) -> int:
+        """The length whose stages keep their shares of the steps.
+
+        It takes `training` seconds from `step`, in the first stage, on: `seconds` a step in that,
+        and `slower` times what was measured in the second.
+        """
+        share = first_stage(self.config) / self.config.total_steps
+        second = slower * self._took_a_step(in_second=True)
+        total = round((training + step * seconds) / (share * seconds + (1 - share) * second))
+        if share * total > step:
+            return total
+        # The first stage has had more already: the second begins at once.
+        return step + 1 + max(1, round((training - seconds) / second))
+
+    def _with_decay(self, step: int, most: float) -> int:
         """The shortest length that leaves the decay of the learning rate its steps.
 
-        If a run that is a little late has so many: `late`. One that ends in the middle of its decay
-        ends at a high rate.
+        One that ends in the middle of its decay ends at a high rate. There are `most` steps left
+        in a run that ends as late as it may.
         """
         config = self.config
         decay = min(schedules.lengths(config).decay_steps, _ENDING * config.total_steps)
-        return step + max(1, round(min(config.total_steps - step, decay, late)))
+        return step + max(1, round(min(config.total_steps - step, decay, most)))
 
     def _changed(self, step: int, total: int, often: int, seconds: float) -> Config | None:
         before = self.config

@@ -282,7 +282,10 @@ def test_a_run_that_was_stopped_is_corrected_again(tmp_path, slower, stages):
 
 def test_a_run_without_a_record_of_what_was_measured_keeps_its_length(tmp_path):
     config, clock = tiny_config(minutes=10.0), Clock(now=FakeClock(), age=0.0)
-    for record in ({}, {'measured': 3}, {'measured': {'step': 1.0}}):
+    sound = length.Measured(0.1, 3.0, 10.0, 0.0, (0.1, 0.1))._asdict()
+    damaged = ({'step': 0.0}, {'stages': [0.1]}, {'stages': None}, {'ending': math.nan})
+    measured = [3, {'step': 1.0}, *(sound | change for change in damaged)]
+    for record in [{}, *({'measured': one} for one in measured)]:
         (tmp_path / 'config.json').write_text(json.dumps({'config': {}, **record}))
         assert length.continued(config, config, epath.Path(tmp_path), clock) is None
 
