@@ -14,7 +14,7 @@ from etils import epath
 
 from electra_jax.config.fields import Settings
 from electra_jax.config.resolve import check_stored_model, resolve
-from electra_jax.core import files
+from electra_jax.core import files, trees
 from electra_jax.core.errors import CheckpointError, ConfigError
 from electra_jax.finetune import loop, predict, report, results
 from electra_jax.finetune import split as splits
@@ -24,6 +24,7 @@ from electra_jax.finetune.results import TRIAL_FILE, Results, Trial, on_first_ho
 from electra_jax.finetune.run import Run, open_run, refuse_steps
 from electra_jax.finetune.written import write_json
 from electra_jax.init_from import BEFORE, checked_start
+from electra_jax.parallel.mesh import mesh_line
 from electra_jax.runtime import cli, distributed, terminal
 from electra_jax.train import parameters, workdir
 from electra_jax.train.clock import EVALUATING, SAVING, Clock
@@ -47,7 +48,7 @@ def fine_tune(run: Run) -> None:
     """Trains every trial that is not finished yet, and prints the results."""
     print_line, folder = terminal.OUT.print, run.folder
     with watched(folder, run.config.health.step_timeout) as clock:
-        workdir.describe(folder, run.config, {'train_rows': run.train.rows.digest()})
+        workdir.describe(folder, run.config, _facts(run))
         workdir.write_parameters(folder, run.program.abstract_state.params, run.program.mesh)
         print_line('\n'.join(report.start_lines(run)))
         trials, stopped_by = run_trials(run, clock)
@@ -62,6 +63,20 @@ def fine_tune(run: Run) -> None:
     print_line(f'files: {folder} (results.json, results.md, metrics.jsonl, trials/*/predictions)')
     if run.config.task.save != 'none':
         print_line('\n'.join([*cli.activation(), report.following(folder)]))
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """What `config.json` keeps of a run besides its settings."""
+    params, mesh = run.program.abstract_state.params, run.program.mesh
+    of_splits = {'train': run.train, **run.scored, **run.tests}
+    return {
+        'train_rows': run.train.rows.digest(),
+        'devices': mesh_line(mesh),
+        'platform': mesh.devices.flat[0].platform,
+        'parameters': {name: trees.count(params[name]) for name in params},
+        'examples': {name: len(one.loaded.examples) for name, one in of_splits.items()},
+        'labels': list(run.task.labels),
+    }
 
 
 def run_trials(run: Run, clock: Clock) -> tuple[list[Trial], str | None]:

@@ -17,15 +17,19 @@ def results(run: Run) -> Table | None:
     if not isinstance(summary, dict) or not isinstance(trials, list):
         return None
     easy = within(run.results, 'trivial.metrics')
-    rows = []
+    rows, error = [], 'standard_error'
+    has_error = any(found.get(error) is not None for found in summary.values())
     for name, found in summary.items():
         values = [found.get(key) for key in ('median', 'mean', 'standard_deviation')]
         values += [within(trial, 'metrics').get(name) for trial in trials]
         values += [easy.get(name)] if isinstance(easy, dict) else []
         key = metric_table.key_of(f'finetune/{name}')
         note = METRICS[key].meaning if key else ''
+        if has_error:
+            values.insert(3, found.get(error))
         rows.append([Cell(name, note), *(Cell(score(name, value)) for value in values)])
     columns = ['metric', 'median', 'mean', 'standard deviation']
+    columns += ['standard error, by rows'] if has_error else []
     columns += [f'seed {trial.get("seed")}' for trial in trials]
     columns += ['trivial answer'] if isinstance(easy, dict) else []
     return Table(

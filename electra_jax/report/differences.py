@@ -9,6 +9,7 @@ from electra_jax.train.runs import Run, typed, within
 
 # Settings that follow from others or from the devices where nobody has typed them.
 DERIVED = ('model.generator', *(f'model.{name}' for name in LEFT_TO_DEVICES))
+_STARTS = ('init_from', 'branch_from')  # one step's, where a workdir is typed
 HIDDEN = ('job', 'remark')
 
 
@@ -20,6 +21,8 @@ def differences(run: Run) -> Table | None:
     known = [name for name in fields.leaves(Config) if has(run, name)]
     for name in sorted(known, key=lambda name: name not in named):
         value, default = run.setting(name), fields.get(usual, name)
+        if name in _STARTS or (run.setting('job') == 'finetune' and name in resolve.USUAL):
+            default = None  # what is chosen is no default, also where it has the same value
         is_usual = value == default or name in DERIVED
         if name in HIDDEN or (is_usual and name not in named):
             continue
@@ -28,7 +31,9 @@ def differences(run: Run) -> Table | None:
         others = [one for one in IN_PLACE_OF.get(name, ()) if run.setting(one) is not None]
         if name not in named and others:
             where = others[0]  # which it follows from
-        rows.append([Cell(name), Cell(setting(value)), Cell(setting(default)), Cell(where)])
+        as_typed = f'typed: {named[name]}' if name in _STARTS and name in named else ''
+        cells = Cell(setting(value), as_typed), Cell(setting(default)), Cell(where)
+        rows.append([Cell(name), *cells])
     title = 'Settings that were typed, or differ from the defaults'
     return Table(title, ['setting', 'value', 'default', 'from'], rows) if rows else None
 

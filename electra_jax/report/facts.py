@@ -13,6 +13,8 @@ from electra_jax.train import metric_lines
 from electra_jax.train.clock import goodput
 from electra_jax.train.runs import Run, within
 
+_CLASSES = 20  # that are named
+
 
 def tiles(run: Run) -> list[tuple[str, Cell]]:
     """The few numbers that come first: what each is called, its value, a note."""
@@ -85,6 +87,8 @@ def about(run: Run) -> Table | None:
         ('Model', _model(run)),
         ('Devices', Cell(str(stored.get('devices') or ''))),
         *_texts(stored.get('corpora')),
+        ('Examples', _examples(stored)),
+        ('Classes', _classes(stored)),
         ('Work', _work(run)),
         ('Versions', Cell(_versions(stored))),
         ('Code', Cell(str(stored.get('revision') or ''), 'git revision')),
@@ -96,11 +100,36 @@ def about(run: Run) -> Table | None:
 
 def _model(run: Run) -> Cell:
     words = [run.setting('objective.name'), run.setting('model.size')]
+    if run.setting('job') == 'finetune':
+        words = [run.setting('task.name'), f'with head {run.setting("task.head")}']
     parameters = run.about.get('parameters')
     if not isinstance(parameters, dict) or not parameters:
         return Cell(' '.join(map(str, filter(None, words))))
     each = ', '.join(f'{name} {number(count)}' for name, count in parameters.items())
     return Cell(f'{words[0]} {words[1]}, {number(sum(parameters.values()))} parameters', each)
+
+
+def _examples(stored: Mapping[str, Any]) -> Cell:
+    """How many examples each split of a task has."""
+    examples = stored.get('examples')
+    numbers = examples.items() if isinstance(examples, dict) else ()
+    return Cell(', '.join(f'{name} {number(count)}' for name, count in numbers))
+
+
+def _classes(stored: Mapping[str, Any]) -> Cell:
+    """Those of a task, the first by name."""
+    labels = stored.get('labels')
+    if not isinstance(labels, list) or not labels:
+        return Cell('')
+    names = ', '.join(map(str, labels[:_CLASSES])) + ', ...' * (len(labels) > _CLASSES)
+    return Cell(number(len(labels)), names)
+
+
+def outputs(run: Run) -> list[str]:
+    """The results, predictions and pictures of a fine-tuning run, by their paths in its workdir."""
+    folders = sorted(run.folder.glob('trials/*/predictions'))
+    found = [run.folder / 'results.md', *(file for one in folders for file in one.iterdir())]
+    return sorted(str(file.relative_to(run.folder)) for file in found if file.exists())
 
 
 def _texts(corpora: Any) -> list[tuple[str, Cell]]:

@@ -46,15 +46,16 @@ def write(
     """
     named = reference_file or found[0].setting('log.reference')
     normal = reference.read(named) if named else reference.NOTHING
+    place = files.absolute(output)
+    in_workdir = len(found) == 1 and place.parent == files.absolute(found[0].folder)
     try:
-        text = page.page(found, normal)
+        text = page.page(found, normal, in_workdir)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         folders = ', '.join(str(one.folder) for one in found)
         raise DataError(
             f'config.json or results.json in {folders} holds something else than runs write '
             f'({error!r:.100}); of a copy of the folder without that file a page can be made'
         ) from error
-    place = files.absolute(output)
     place.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(place, text)
     return place

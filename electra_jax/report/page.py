@@ -5,6 +5,7 @@ import hashlib
 import html
 import json
 import pathlib
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,10 @@ _HERE = pathlib.Path(__file__).parent
 _COLOURS = 8  # that tell runs apart; further runs have the same ones with broken lines
 
 
-def page(runs: Sequence[Run], reference: Reference) -> str:
+def page(runs: Sequence[Run], reference: Reference, in_workdir: bool = False) -> str:
     """The page about one run, or about several next to each other.
+
+    One that is kept `in_workdir`, of the run, has links to the files there.
 
     All text is escaped: tokens, names and settings may come from foreign files. Apart from that
     the page allows its own script alone to run, by a hash, and no address to be fetched.
@@ -51,6 +54,7 @@ def page(runs: Sequence[Run], reference: Reference) -> str:
             *(_sentence(runs, texts) if texts else []),
             *_charts(sections, runs, reference),
             *_tables(runs),
+            *(_files(facts.outputs(runs[0])) if in_workdir else []),
             '</main>',
             f'<script type="application/json" id="data">{_json(data)}</script>',
             f'<script>{script}</script>',
@@ -192,6 +196,13 @@ def _tables(runs: Sequence[Run]) -> list[str]:
             found.append(f'<h2>{_text(run.name)}</h2>')
         found += [_table(table) for table in tables if table]
     return found
+
+
+def _files(paths: Sequence[str]) -> list[str]:
+    if not paths:
+        return []
+    links = (f'<li><a href="{_text(urllib.parse.quote(path))}">{_text(path)}</a>' for path in paths)
+    return ['<section><h2>Files next to this page</h2><ul>', *links, '</ul></section>']
 
 
 def _table(table: Table) -> str:

@@ -216,6 +216,9 @@ def test_all_trials_share_one_compilation_a_shape_and_differ(three):
         parameters.read_params(epath.Path(workdir / 'trials' / k))[0]['task_head'] for k in '012'
     ]
     assert (heads[0]['output']['kernel'] != heads[1]['output']['kernel']).any()
+    about = json.loads(json.dumps(job._facts(run)))
+    assert about['examples']['train'] == len(run.train.loaded.examples)
+    assert about['labels'] == list(run.task.labels) and 'encoder' in about['parameters']
     written = lines(workdir / 'metrics.jsonl')
     steps = [line['step'] for line in written]
     assert steps == sorted(steps) and steps[-1] == 3 * run.config.total_steps

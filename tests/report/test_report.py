@@ -332,3 +332,29 @@ def test_a_reference_of_the_project_is_of_a_recipe(file):
         file.relative_to(ROOT)
     )
     assert '/' not in re.sub(r'\w+/[\w*.]+', '', file.read_text())  # names of folders of a machine
+
+
+def test_the_page_of_a_fine_tuning_has_what_was_chosen_and_its_files(tmp_path):
+    start, rate = f'{tmp_path}/mine/checkpoints/10', {'learning_rate': 5e-4}
+    changes = {'job': 'finetune', 'optimizer': rate, 'task': {'name': 'text'}}
+    folder = epath.Path(write_run(tmp_path / 'tuned', **changes))
+    write_results(tmp_path / 'tuned')
+    predictions = folder / 'trials' / '0' / 'predictions'
+    predictions.mkdir(parents=True)
+    (predictions / 'dev "1".png').write_text('')
+    run = runs.read(folder)
+    run.about['config']['init_from'] = start
+    run.about['command'].append(f'--config.init_from={tmp_path}/mine')
+    run.about.update({'examples': {'train': 12, 'dev': 4}, 'labels': ['bad', EVIL]})
+    rows = {row[0].text: row[1:] for row in differences.differences(run).rows}
+    assert rows['init_from'][:2] == [(start, f'typed: {tmp_path}/mine'), (cells.NOTHING, '')]
+    assert rows['optimizer.learning_rate'][0].text == '0.0005'
+    run.results['summary']['dev/accuracy']['standard_error'] = 0.0625
+    seen = Tags(page.page([run], reference.NOTHING, in_workdir=True))
+    assert seen.addresses[1:] == ['trials/0/predictions/dev%20%221%22.png']
+    for expected in ('train 12, dev 4', f'bad, {EVIL}', '6.25', 'with head', '7 parameters'):
+        assert expected in seen.text, expected
+    job.write([run], None, tmp_path / 'elsewhere.html')
+    assert 'href="trials' not in (tmp_path / 'elsewhere.html').read_text()
+    job.write([run], None, folder / 'report.html')
+    assert 'href="trials' in (folder / 'report.html').read_text()
