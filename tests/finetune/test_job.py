@@ -218,7 +218,7 @@ def test_all_trials_share_one_compilation_a_shape_and_differ(three):
     assert (heads[0]['output']['kernel'] != heads[1]['output']['kernel']).any()
     about = json.loads(json.dumps(job._facts(run)))
     assert about['examples']['train'] == len(run.train.loaded.examples)
-    assert about['labels'] == list(run.task.labels) and 'encoder' in about['parameters']
+    assert about['labels'] == list(run.task.labels) and about['parameters']['task_head']
     written = lines(workdir / 'metrics.jsonl')
     steps = [line['step'] for line in written]
     assert steps == sorted(steps) and steps[-1] == 3 * run.config.total_steps
