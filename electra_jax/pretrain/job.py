@@ -53,7 +53,7 @@ def run(
     config = length.of_operations(config, texts.vocabulary(config, text), folder, typed)
     if (step := finished_step(config, text, folder)) is not None:
         terminal.OUT.print('this run has ended before; nothing was computed')
-        terminal.OUT.print(report.finished(step, config, text, folder))
+        terminal.OUT.print(report.finished(step, config, text, folder, typed))
         return
     check_start(config, text, folder)
     opened = make_program(config, text, folder, is_unset, typed)

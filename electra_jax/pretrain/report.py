@@ -3,11 +3,12 @@
 import json
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from etils import epath
 
+from electra_jax.config import fields
 from electra_jax.config.resolve import first_stage, highest_mask_rate
 from electra_jax.config.settings import Config, ObjectiveConfig
 from electra_jax.core import files, trees
@@ -19,7 +20,7 @@ from electra_jax.pretrain import text as texts
 from electra_jax.pretrain.program import Program
 from electra_jax.pretrain.text import Text
 from electra_jax.runtime import cli, distributed
-from electra_jax.train import log, metric_lines, signals
+from electra_jax.train import log, metric_lines, signals, workdir
 from electra_jax.train.clock import Clock
 from electra_jax.train.loop import Outcome
 
@@ -73,7 +74,7 @@ def start(program: Program, text: Text, folder: epath.Path, flops: Mapping[str, 
     lines += [f'  note: {line}' for line in not_read(config, text)]
     notes = [*stages(config), *rising(config.objective), *spared(config.objective)]
     lines += [f'  note: {line}' for line in notes]
-    lines += [f'  warning: {line}' for line in long_warmup(config)]
+    lines += [f'  warning: {line}' for line in long_warmup(config, folder)]
     for corpus in text.corpora:
         lines += [f'  warning: {line}' for line in manifest.warnings(corpus)]
     return '\n'.join([*lines, f'  workdir {folder}'])
@@ -98,8 +99,13 @@ def stages(config: Config) -> list[str]:
     ][: bool(first)]
 
 
-def long_warmup(config: Config) -> list[str]:
-    """That the learning rate rises for most of the run, or of one of its stages, if it does."""
+def long_warmup(config: Config, folder: epath.Path | None = None) -> list[str]:
+    """That the learning rate rises for most of the run, or of one of its stages, if it does.
+
+    A run that has begun in `folder`, or is a branch of another, cannot change it any more.
+    """
+    if config.branch_from is not None or (folder is not None and workdir.begun(folder)):
+        return []
     first, warmup = first_stage(config), config.optimizer.warmup_steps
     shortest = min(first, config.total_steps - first) if first else config.total_steps
     return [
@@ -137,11 +143,25 @@ def spared(settings: ObjectiveConfig) -> list[str]:
     ][: settings.mask_rate_end not in (None, settings.mask_rate)]
 
 
-def finished(step: int, config: Config, text: Text, folder: epath.Path) -> str:
+def finished(
+    step: int, config: Config, text: Text, folder: epath.Path, typed: Collection[str] = ()
+) -> str:
     """The end of a run again, where its command is typed after it."""
     evaluation = evaluation_at(step, folder)
-    lines = [f'note: {line}' for line in not_read(config, text)]
+    notes = [*not_read(config, text), *not_used(config, folder, typed)]
+    lines = [f'note: {line}' for line in notes]
     return '\n'.join([*lines, *_result(step, evaluation, config), *_what_next(config, folder)])
+
+
+def not_used(config: Config, folder: epath.Path, typed: Collection[str]) -> list[str]:
+    """Settings that are typed for a run that is over, and differ from those that it had."""
+    before = workdir.recorded(folder) or {}
+    differ = [
+        f'config.{name}={fields.get(config, name)} (it had {before[name]})'
+        for name in sorted(typed)
+        if name in before and name[:5] != 'data.' and before[name] != fields.get(config, name)
+    ]
+    return [f'the run is over and does not use {", ".join(differ)}'][: bool(differ)]
 
 
 def evaluation_at(step: int, folder: epath.Path) -> dict[str, float]:

@@ -168,3 +168,26 @@ def test_the_end_of_a_run_is_printed_again_from_its_metrics(tmp_path):
     assert lines[0] == 'done: 8 steps, mlm_loss 6.0000, x nan'
     assert 'metrics.jsonl' in lines[1] and 'tensorboard' not in lines[1]
     assert 'tensorboard/' in report.finished(8, tiny_config(), text, folder)
+
+
+def test_settings_typed_for_a_run_that_is_over_are_named(tmp_path):
+    before = tiny_config(optimizer={'warmup_steps': 1})
+    (tmp_path / 'config.json').write_text(json.dumps({'config': dataclasses.asdict(before)}))
+    now = tiny_config(optimizer={'warmup_steps': 1, 'warmup_share': 0.1}, seed=before.seed)
+    typed = ('optimizer.warmup_share', 'seed')
+    (line,) = report.not_used(now, epath.Path(tmp_path), typed)
+    assert 'over' in line and 'config.optimizer.warmup_share=0.1 (it had None)' in line
+    assert 'seed' not in line
+    assert not report.not_used(now, epath.Path(tmp_path), ())
+
+
+def test_a_warm_up_that_cannot_be_changed_any_more_is_no_warning(tmp_path):
+    config, folder = (
+        tiny_config(total_steps=10, optimizer={'warmup_steps': 9}),
+        epath.Path(tmp_path),
+    )
+    assert report.long_warmup(config, folder)
+    assert not report.long_warmup(dataclasses.replace(config, branch_from='runs/trunk'), folder)
+    (tmp_path / 'config.json').write_text(json.dumps({'config': dataclasses.asdict(config)}))
+    (tmp_path / 'metrics.jsonl').write_text('{"step": 1}\n')
+    assert not report.long_warmup(config, folder)
