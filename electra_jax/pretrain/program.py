@@ -38,8 +38,8 @@ class Program(NamedTuple):
     abstract_state: state.TrainState  # shapes, dtypes and shardings
     init_params: Callable[[], trees.Tree]
     fresh_state: Callable[[], state.TrainState]  # at step 0, on the mesh
-    # Jitted: state, batch -> state, metrics. A third argument, `schedules.Lengths`, replaces the
-    # lengths of the run that the configuration has, which are compiled in otherwise.
+    # Jitted: state, batch -> state, metrics. `schedules.Lengths` and a seed as further arguments
+    # replace those that the configuration has, which are compiled in otherwise.
     step: Callable
     totals: Callable  # jitted: params, batch, batch number -> totals of an evaluation
     examine: Callable  # jitted: state, batch -> `train.step.Examination`
@@ -68,29 +68,38 @@ def build_program(
     # ---- The state at step 0: parameters, Adam's moments, and what an objective or a mean keeps.
     model = bind(config.model, vocabulary.size)
 
-    def init_params() -> trees.Tree:
-        key = rng.stream_key(rng.root_key(config.seed), 0, 'init')
+    # ---- Seeds are arguments of what is compiled, so that runs of several share it.
+    def init_params(seed: int | jax.Array = config.seed) -> trees.Tree:
+        key = rng.stream_key(rng.root_key(seed), 0, 'init')
         return model.init(key, objective.networks)
 
     make_optimizer = functools.partial(optimizer.build, config)
     averages = config.optimizer.average_decay is not None
-    make_state = functools.partial(
-        state.fresh_state, init_params, make_optimizer, objective.memory, averages
-    )
-    abstract_state = like.abstract_state if like else state.abstract_state(make_state, mesh)
+
+    def make_state(seed: int | jax.Array) -> state.TrainState:
+        init = functools.partial(init_params, seed)
+        return state.fresh_state(init, make_optimizer, objective.memory, averages)
+
+    seed = np.uint32(config.seed)
+    abstract = functools.partial(state.abstract_state, lambda: make_state(config.seed), mesh)
+    abstract_state = like.abstract_state if like else abstract()
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
 
-    # ---- The step, in which all is bound but state and batch. The seed is an argument next to the
-    # ---- config, because the trials of a fine-tuning share one compiled step.
+    # ---- The step, in which all is bound but state, batch, lengths and seed.
     def bound(function: Callable) -> Callable:
-        def of_length(now_state: Any, batch: Any, lengths: schedules.Lengths | None = None) -> Any:
+        def of_length(
+            now_state: Any,
+            batch: Any,
+            lengths: schedules.Lengths | None = None,
+            seed: int | jax.Array = config.seed,
+        ) -> Any:
             now = config if lengths is None else schedules.with_lengths(config, lengths)
             # Built again, while a step is traced: the lengths that mask rate and temperature follow
             # are arguments of the step. The other `objective` is for all that needs no length.
             one = table.build(now, vocabulary)
             problem = step.Problem(one.draw, one.loss, one.prepare, one.alone, one.remember)
             update = optimizer.build(now, abstract_state.params)
-            return function(problem, update, now, config.seed, now_state, batch)
+            return function(problem, update, now, seed, now_state, batch)
 
         return of_length
 
@@ -102,7 +111,7 @@ def build_program(
         objective=objective,
         abstract_state=abstract_state,
         init_params=init_params,
-        fresh_state=jax.jit(make_state, out_shardings=shardings),
+        fresh_state=functools.partial(jax.jit(make_state, out_shardings=shardings), seed),
         step=step.compile_train_step(train_step, abstract_state, mesh),
         totals=step.compile_totals(objective.totals, objective.draw, mesh),
         examine=jax.jit(rules.on_mesh(examine_step, mesh), out_shardings=rules.replicated(mesh)),
@@ -113,10 +122,11 @@ def build_program(
 
 
 class StepOfAnyLength:
-    """The step (state, batch -> state, metrics) of a run: compiled once for runs of all lengths."""
+    """The step (state, batch -> state, metrics) of a run: compiled once for all lengths and seeds."""
 
     def __init__(self, program: Program):
         self._program = program
+        self._seed = rules.put_scalar(program.mesh, np.uint32(program.config.seed))
         self.set_lengths(program.config)
 
     def set_lengths(self, config: Config) -> None:
@@ -125,7 +135,7 @@ class StepOfAnyLength:
         self._lengths = schedules.Lengths(*(put_number(mesh, number) for number in numbers))
 
     def __call__(self, state: Any, batch: Any) -> Any:
-        return self._program.step(state, batch, self._lengths)
+        return self._program.step(state, batch, self._lengths, self._seed)
 
 
 def put_number(mesh: Mesh, number: int) -> jax.Array:

@@ -90,6 +90,18 @@ def test_the_program_does_not_grow_with_depth():
     assert sizes[0] == sizes[1]
 
 
+@pytest.mark.parametrize('seed', [7, 2**32 - 1])
+def test_a_seed_that_is_an_argument_changes_no_bit(seed):
+    program = build(seed=seed)
+    fresh = jax.device_get(program.fresh_state().params)
+    compiled_in = jax.device_get(jax.jit(program.init_params)())
+    jax.tree.map(np.testing.assert_array_equal, compiled_in, fresh)
+    lengths = runs.StepOfAnyLength(program)._lengths
+    compiled_in, _ = program.step(program.fresh_state(), random_batch(), lengths)
+    current, _ = runs.StepOfAnyLength(program)(program.fresh_state(), random_batch())
+    jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, (current, compiled_in)))
+
+
 def test_the_first_step_has_rate_zero_and_changes_nothing():
     program = build(**GOLDEN_CHANGES)
     fresh = program.fresh_state()
