@@ -122,7 +122,7 @@ def build_program(
 
 
 class StepOfAnyLength:
-    """The step (state, batch -> state, metrics) of a run: compiled once for all lengths and seeds."""
+    """The step (state, batch -> state, metrics), compiled once for all lengths and seeds."""
 
     def __init__(self, program: Program):
         self._program = program
