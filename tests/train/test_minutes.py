@@ -195,6 +195,7 @@ def test_a_run_that_becomes_slow_late_has_its_decay(decay, slower, since):
 
     assert run.seconds(step_seconds, 1.0) == pytest.approx(600, rel=0.1)
     assert rates[-1] < 0.03
+    assert min(np.diff([0, *run.evaluated])) >= run.step / 20, run.evaluated
     falls = -np.diff(rates[planned // 3 :])
     assert max(falls) < 0.1  # nowhere does it end at once
 
