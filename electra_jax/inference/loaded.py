@@ -173,7 +173,8 @@ class LoadedModel:
             raise not_tuned(self)
         work, rows = self.work(AUTO), _several(rows)
         examples = predict_input.from_rows(work.task, rows, _Refused('')) if rows else []
-        return list(map(work.to_json, examples, self._warned(work, examples)))
+        answers = list(self._warned(work, examples))  # to its end, where it warns
+        return list(map(work.to_json, examples, answers))
 
     # ---- Lines as they come
 

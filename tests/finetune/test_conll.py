@@ -274,7 +274,7 @@ def test_a_sentence_that_lost_a_line_is_left_out_whole(tmp_path, line, after):
     lines = [b'a O', b'b O', b'c O']
     lines[line] = b'caf\xe9 O'
     content = b'y B-NP\n\n' + b'\n'.join(lines) + after
-    with pytest.raises(errors.DataError, match=rf'train\.txt:{3 + line}: byte 3 .* LATIN1'):
+    with pytest.raises(errors.DataError, match=rf'train\.txt:{3 + line}: character 4 .* LATIN1'):
         load(tmp_path, content)
     loaded = load(tmp_path, content, on_bad_row='skip')
     assert [e.words for e in loaded.examples] == [('y',)] + [('x',)] * (after != b'\n')

@@ -179,7 +179,7 @@ def test_a_latin_1_file_is_named_by_line(tmp_path):
     text = json.dumps(squad(QUESTION), ensure_ascii=False, indent=1)
     (tmp_path / 'train.json').write_bytes(text.encode('latin-1'))
     line = text[: text.index('\xe4')].count('\n') + 1
-    with pytest.raises(errors.DataError, match=rf'train\.json:{line}: byte .* Latin-1'):
+    with pytest.raises(errors.DataError, match=rf'train\.json:{line}: character 23 .* Latin-1'):
         loading.load('squad1', str(tmp_path), 'train')
 
 
