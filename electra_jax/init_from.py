@@ -116,10 +116,13 @@ def check_named(where: str, named_by: str = 'config.init_from') -> None:
         )
 
 
-def read_checkpoint(config: Config | Settings, where: str) -> tuple[trees.Tree, dict[str, Any]]:
+def read_checkpoint(
+    config: Config | Settings, where: str, values: bool = True
+) -> tuple[trees.Tree, dict[str, Any]]:
     """The NumPy parameters of a checkpoint, named as by `config.init_from`, and what it records.
 
-    `config` names the tokenizer of a checkpoint of another project that has none.
+    `config` names the tokenizer of a checkpoint of another project that has none. Where no `values`
+    are needed, only the shapes of one of ours are read.
     """
     check_named(where)
     kind, path = parse_name(where)
@@ -128,7 +131,7 @@ def read_checkpoint(config: Config | Settings, where: str) -> tuple[trees.Tree, 
         return loaded.params, about
     folder = files.absolute(path)
     _check_own(folder)
-    return read_own(folder)
+    return read_own(folder, values)
 
 
 def chosen(where: str, folder: epath.Path) -> str:
@@ -195,13 +198,13 @@ def _models() -> pathlib.Path:
     return pathlib.Path(__file__).parent.parent / 'models'
 
 
-def read_own(folder: epath.Path) -> tuple[trees.Tree, dict[str, Any]]:
-    """The NumPy parameters of a checkpoint of ours, and what it records."""
+def read_own(folder: epath.Path, values: bool = True) -> tuple[trees.Tree, dict[str, Any]]:
+    """The NumPy parameters of a checkpoint of ours, or their shapes, and what it records."""
     _check_not_foreign(folder)
     # Orbax, half a second to import, is not for checkpoints of other projects.
     from electra_jax.train import parameters
 
-    return parameters.read_params(folder)
+    return parameters.read_params(folder, values=values)
 
 
 def _check_own(folder: epath.Path) -> None:
@@ -303,20 +306,21 @@ def encoder_params(start: Start, config: Config) -> tuple[dict[str, np.ndarray],
 
 
 def checked_params(
-    config: Config, tokenizer: Tokenizer, wanted: trees.Tree
+    config: Config, tokenizer: Tokenizer, wanted: trees.Tree, values: bool = True
 ) -> tuple[trees.Tree, dict[str, Any], Account]:
     """The parameters of `config.init_from` for pre-training, what is recorded of them, the account.
 
-    All that is refused is refused here, where nothing is compiled yet.
+    All that is refused is refused here, for which their shapes are enough.
 
     Args:
         config: its model is what is trained, which may differ from the checkpoint's.
         tokenizer: of the text.
         wanted: the parameters that are trained, of which only shapes are read.
+        values: as `read_checkpoint` has it.
     """
     where = config.init_from
     assert where is not None
-    params, about = read_checkpoint(config, where)
+    params, about = read_checkpoint(config, where, values)
     stored, theirs = recorded(about, where)
     if not theirs.fits(tokenizer):
         raise ConfigError(

@@ -105,7 +105,7 @@ def checked(folder, tokenizer, **changes):
     config = tiny_config(init_from=str(folder), **changes)
     networks = table.build(config, VOCABULARY).networks
     wanted = bind(config.model, VOCABULARY.size).shapes(networks)
-    _, about, account = init_from.checked_params(config, tokenizer, wanted)
+    _, about, account = init_from.checked_params(config, tokenizer, wanted, values=False)
     return init_from.lost_discriminator(config, about, account)
 
 

@@ -87,7 +87,7 @@ def train(run: Run, number: int, tools: Tools) -> Outcome | None:
         if compiles:
             log.finish_step()
         tools.shapes.add(shapes)
-        clock.has_compiled(len(tools.shapes), len(run.train.sizes))
+        clock.count_programs(len(tools.shapes), len(run.train.sizes))
         what = _described(config, host_batch)
         showing = log.another_shape(what) if compiles else contextlib.nullcontext()
         # All that a step reads is on the devices.

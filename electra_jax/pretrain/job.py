@@ -143,7 +143,8 @@ def check_start(config: Config, text: Text, folder: epath.Path) -> None:
     vocabulary = texts.vocabulary(config, text)
     networks = table.build(config, vocabulary).networks
     wanted = bind(config.model, vocabulary.size).shapes(networks)
-    _, about, account = init_from.checked_params(config, text.tokenizer, wanted)
+    checked = init_from.checked_params(config, text.tokenizer, wanted, values=False)
+    _, about, account = checked
     if warning := init_from.lost_discriminator(config, about, account):
         terminal.OUT.print(warning)
 

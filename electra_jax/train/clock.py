@@ -137,9 +137,9 @@ class Clock:
                 self._durations.append(self.now() - self._step_ended)
         self._step_ended = self.now()
 
-    def has_compiled(self, programs: int, of: int) -> None:
-        """So many programs are compiled of all that steps have, one for each shape."""
-        self._compiled, self._programs = programs, of
+    def count_programs(self, compiled: int, of: int) -> None:
+        """So many programs are compiled, that of the step included, of one for each shape."""
+        self._compiled, self._programs = compiled, of
 
     def step_seconds(self) -> float | None:
         """The median of the newest steps: those that compile do not count; None: no step yet.

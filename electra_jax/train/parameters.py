@@ -42,12 +42,15 @@ def check_average(folder: epath.Path) -> None:
         )
 
 
-def read_params(path: epath.Path, average: bool = False) -> tuple[Tree, dict[str, Any]]:
+def read_params(
+    path: epath.Path, average: bool = False, values: bool = True
+) -> tuple[Tree, dict[str, Any]]:
     """The parameters of a checkpoint as NumPy arrays, and what it belongs to, with its 'steps'.
 
     Args:
         path: a workdir (its newest checkpoint), its checkpoints/ folder, or one step's folder.
         average: their running mean instead.
+        values: False: shapes and dtypes alone, for which no array is read.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
@@ -63,8 +66,11 @@ def read_params(path: epath.Path, average: bool = False) -> tuple[Tree, dict[str
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
             shapes = handler.metadata(arrays).tree
             seals.check_sizes(arrays, shapes)
-            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
-            params = handler.restore(arrays, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+            if values:
+                as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
+                params = handler.restore(arrays, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+            else:
+                params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), shapes)
         about = files.parse_object((folder / 'about' / 'metadata').read_text())
     about.setdefault('steps', int(folder.name))  # a converted checkpoint records it itself
     return params, about

@@ -41,6 +41,17 @@ def test_written_parameters_are_found_by_any_of_their_folders(tmp_path, fresh, n
     assert about == {**ABOUT, 'steps': 0}
 
 
+def test_shapes_alone_are_those_of_the_parameters_and_no_array_is_read(
+    tmp_path, fresh, monkeypatch
+):
+    folder = epath.Path(tmp_path)
+    parameters.write_params(folder, fresh.params, ABOUT)
+    monkeypatch.delattr(parameters.ocp.PyTreeCheckpointHandler, 'restore')
+    shapes, about = parameters.read_params(folder, values=False)
+    wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), fresh.params)
+    assert shapes == wanted and about == {**ABOUT, 'steps': 0}
+
+
 def test_a_whole_training_state_gives_its_parameters_and_comes_back_whole(tmp_path, fresh, program):
     checkpoints = checkpoint.Checkpoints(
         epath.Path(tmp_path) / 'checkpoints', CheckpointConfig(), print

@@ -157,11 +157,11 @@ def test_the_time_left_has_the_programs_that_are_not_compiled_yet():
     clock.start_from(0)
     clock.enter(clocks.COMPILING)
     for number, seconds in enumerate((30.0, 1.0, 1.0, 4.0), 1):
-        clock.has_compiled(1, of=3)
+        clock.count_programs(1, of=3)
         clock.begin_step(number)
         now.now += seconds
         clock.end_step()
     # Steps of several shapes differ: their mean counts, and not the median.
     assert clock.step_seconds() == 2.0 and clock.seconds_left(10) == 10 * 2.0 + 2 * 30.0
-    clock.has_compiled(3, of=3)
+    clock.count_programs(3, of=3)
     assert clock.seconds_left(10) == 20.0
