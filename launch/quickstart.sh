@@ -3,7 +3,7 @@
 # Python packages: ./launch/quickstart.sh [--config.KEY=VALUE ...]
 set -euo pipefail
 # What messages tell to type again: this script, and the arguments that it adds.
-export ELECTRA_SCRIPT="${0@Q} --config=configs/quickstart.py"
+export ELECTRA_SCRIPT="${0@Q}" ELECTRA_SCRIPT_ADDED=--config=configs/quickstart.py
 cd "$(dirname "$0")/.."
 source launch/venv.sh
 use_venv ''

@@ -113,7 +113,10 @@ setup() {
 
 run() {
   [[ ${#arguments[@]} -gt 0 ]] || fail 'name the recipe: -- --config=configs/small.py --workdir=...'
-  on_workers all "bash electra_jax/launch/on_worker.sh run ${arguments[*]@Q}"
+  # What messages tell to type again.
+  local again="launch/tpu_vm.sh run --name=$name --zone=$zone${project:+ --project=$project} --"
+  on_workers all "export ELECTRA_SCRIPT=${again@Q} &&\
+ bash electra_jax/launch/on_worker.sh run ${arguments[*]@Q}"
 }
 
 case $command in

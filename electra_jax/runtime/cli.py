@@ -30,7 +30,8 @@ from electra_jax.runtime import interrupt
 
 Flag: TypeAlias = flags.FlagHolder[Any]
 
-_SCRIPT = 'ELECTRA_SCRIPT'  # of launch/, which started the command: its name, what it added to it
+# Of a script of launch/ that started the command: what is typed to start it, what it adds.
+_SCRIPT, _ADDED = 'ELECTRA_SCRIPT', 'ELECTRA_SCRIPT_ADDED'
 _IS_SETTING = re.compile('--?config[.]')
 _none: list[str] = []  # settings that were typed as None
 
@@ -111,9 +112,9 @@ def same_command(command: str | None = None, /, **changes: str) -> str:
     # `aot` is started as aot/__main__.py.
     module = command or (path.parent.name if path.stem == '__main__' else path.stem)
     start, typed = ['python', '-m', f'electra_jax.{module}'], sys.argv[1:]
-    script, *added = shlex.split(os.environ.get(_SCRIPT, '')) or ['']
+    script, added = (shlex.split(os.environ.get(name, '')) for name in (_SCRIPT, _ADDED))
     if script and command is None and typed[: len(added)] == added:
-        start, typed = [script], typed[len(added) :]
+        start, typed = script, typed[len(added) :]
     kept, skip = [], False
     for word in typed:
         name, is_whole, _ = word.lstrip('-').partition('=')

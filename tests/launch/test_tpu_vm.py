@@ -90,7 +90,11 @@ def test_run_keeps_every_word_whole_on_its_way_through_two_shells():
     [[*start, command]] = dry('run', arguments=arguments)
     assert start == [*VM, 'ssh', ZONE, 'n', '--worker=all']
     remote = shlex.split(command.removeprefix('--command='))
-    assert remote == ['bash', 'electra_jax/launch/on_worker.sh', 'run', *arguments]
+    again = f'launch/tpu_vm.sh run --name=n {ZONE} --'
+    assert remote == [
+        'export', f'ELECTRA_SCRIPT={again}', '&&',
+        'bash', 'electra_jax/launch/on_worker.sh', 'run', *arguments,
+    ]  # fmt: skip
 
 
 def test_the_other_commands():

@@ -224,23 +224,25 @@ def test_a_config_is_changed_and_another_recipe_is_given_what_was_typed():
 
 
 @pytest.mark.parametrize(
-    ('started_by', 'command', 'wanted'),
+    ('started_by', 'added', 'command', 'wanted'),
     [
-        (None, None, 'python -m electra_jax.main --config=a.py --workdir=new'),
-        ("'./launch/q.sh' --config=a.py", None, './launch/q.sh --workdir=new'),
-        ("'my launch/gpu.sh'", None, "'my launch/gpu.sh' --config=a.py --workdir=new"),
+        ('', '', None, 'python -m electra_jax.main --config=a.py --workdir=new'),
+        ("'./launch/q.sh'", '--config=a.py', None, './launch/q.sh --workdir=new'),
+        ("'my launch/gpu.sh'", '', None, "'my launch/gpu.sh' --config=a.py --workdir=new"),
+        ('launch/vm.sh run --name=n --', '', None, 'launch/vm.sh run --name=n -- --config=a.py'),
         # A command that is started by another one, and one for another module.
-        ("'./launch/q.sh' --config=b.py", None, 'python -m electra_jax.main --config=a.py'),
-        ("'./launch/gpu.sh'", 'predict', 'python -m electra_jax.predict --config=a.py'),
+        ("'./launch/q.sh'", '--config=b.py', None, 'python -m electra_jax.main --config=a.py'),
+        ("'./launch/gpu.sh'", '', 'predict', 'python -m electra_jax.predict --config=a.py'),
     ],
 )
-def test_a_script_is_what_is_typed_again(monkeypatch, started_by, command, wanted):
+def test_a_script_is_what_is_typed_again(monkeypatch, started_by, added, command, wanted):
     monkeypatch.setattr(sys, 'argv', ['/here/main.py', '--config=a.py', '--workdir', 'old'])
     monkeypatch.delenv('ELECTRA_SCRIPT', raising=False)
     monkeypatch.setenv('VIRTUAL_ENV', '/other')
     assert cli.activation() == []
     if started_by:
         monkeypatch.setenv('ELECTRA_SCRIPT', started_by)
+        monkeypatch.setenv('ELECTRA_SCRIPT_ADDED', added)
         assert cli.activation()[0].endswith(f'source {sys.prefix}/bin/activate')
         monkeypatch.setenv('VIRTUAL_ENV', sys.prefix)
         assert cli.activation() == []
